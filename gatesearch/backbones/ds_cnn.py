@@ -1,0 +1,68 @@
+"""The depthwise-separable CNN for keyword spotting of Hello Edge (arXiv 1711.07128) as MLPerf Tiny sizes it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+
+def _conv(inputs: int, outputs: int, kernel: tuple[int, int], **kwargs: int | tuple[int, int]) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, bias=False, **kwargs),  # type: ignore[arg-type]
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+class DSCNN(nn.Module):
+    """DS-CNN: a strided convolution, depthwise-separable blocks, average pooling, a linear layer.
+
+    Args:
+        num_classes: size of the output.
+        input_shape: (1, frames, coefficients) of the front end.
+        width: channels throughout; MLPerf Tiny uses 64, Hello Edge's DS-CNN-L 276.
+        blocks: number of depthwise-separable blocks; MLPerf Tiny uses 4.
+        dropout: before the linear layer.
+
+    The first convolution is 10 x 4 with stride 2. It pads (5, 1) on both sides where TensorFlow's "same" pads (4, 5)
+    and (1, 1): the same 25 x 5 output from 49 x 10 without a padding operator in the exported graph.
+
+    >>> import torch
+    >>> DSCNN(num_classes=12, input_shape=(1, 49, 10))(torch.zeros(2, 1, 49, 10)).shape
+    torch.Size([2, 12])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        input_shape: tuple[int, ...] = (1, 49, 10),
+        width: int = 64,
+        blocks: int = 4,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        channels, frames, coefficients = input_shape
+        self.stem = _conv(channels, width, (10, 4), stride=(2, 2), padding=(5, 1))
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(
+                    OrderedDict(
+                        depthwise=_conv(width, width, (3, 3), padding=(1, 1), groups=width),
+                        pointwise=_conv(width, width, (1, 1)),
+                    )
+                )
+                for _ in range(blocks)
+            )
+        )
+        # A fixed kernel, not an adaptive one: it stays one average-pooling operator on an NPU.
+        self.pool = nn.AvgPool2d((frames // 2 + 1, coefficients // 2))
+        self.flatten = nn.Flatten()
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(width, num_classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features [N, 1, frames, coefficients] to logits [N, num_classes]."""
+        hidden = self.pool(self.blocks(self.stem(features)))
+        logits: Tensor = self.classifier(self.dropout(self.flatten(hidden)))
+        return logits

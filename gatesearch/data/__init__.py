@@ -1,0 +1,26 @@
+"""Data sets, front ends and augmentation.
+
+>>> from gatesearch.data import MFCC, load_dataset
+"""
+
+from __future__ import annotations
+
+from gatesearch.data.augment import SpecAugment, WaveAugment
+from gatesearch.data.frontend import MFCC, Identity, LogMel, build, restore
+from gatesearch.data.registry import dataset_names, load_dataset
+from gatesearch.data.types import Dataset, Split, to_float
+
+__all__ = [
+    "MFCC",
+    "Dataset",
+    "Identity",
+    "LogMel",
+    "SpecAugment",
+    "Split",
+    "WaveAugment",
+    "build",
+    "dataset_names",
+    "load_dataset",
+    "restore",
+    "to_float",
+]

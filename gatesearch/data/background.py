@@ -1,0 +1,81 @@
+"""Long background recordings cut into clips, every split from stretches of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gatesearch.data import folders, wav
+from gatesearch.data.wav import Waves
+from gatesearch.errors import UserError
+
+STRETCH = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """Recordings, and where each split may cut them.
+
+    The first 80 % of a recording are for training, then 10 % each for validation and test. One too short for
+    that goes to one split as a whole.
+
+    Args:
+        samples: length of a clip.
+        stretches: name, place of the first sample, and samples of every usable stretch, by split.
+        bad: one message a file left out.
+    """
+
+    samples: int
+    stretches: dict[str, list[tuple[str, int, Waves]]]
+    bad: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, paths: Sequence[Path], sample_rate: int, samples: int, skip_bad: bool) -> Background:
+        """Read the recordings.
+
+        Raises:
+            UserError: the first unusable file, unless ``skip_bad``.
+        """
+        stretches: dict[str, list[tuple[str, int, Waves]]] = {split: [] for split in folders.SPLITS}
+        bad = []
+        for path in paths:
+            name = f"{path.parent.name}/{path.name}"
+            try:
+                whole = wav.read(path, sample_rate)
+            except UserError as error:
+                if not skip_bad:
+                    raise UserError(f"{error}; data.skip_bad_files=true leaves such files out") from None
+                bad.append(str(error))
+                continue
+            if len(whole) < 10 * samples:
+                fitted = whole if len(whole) >= samples else wav.fit_length(whole, samples)
+                stretches[folders.hashed_split(name)].append((name, 0, fitted))
+                continue
+            for split, bounds in STRETCH.items():
+                start, end = (round(bound * len(whole)) for bound in bounds)
+                stretches[split].append((name, start, whole[start:end]))
+        return cls(samples, stretches, tuple(bad))
+
+    def blocks(self, split: str) -> Waves:
+        """Return everything once, in clips one after the other [n, samples]."""
+        whole = [wave[: len(wave) // self.samples * self.samples] for *_, wave in self.stretches[split]]
+        return np.concatenate([np.empty(0, np.int16), *whole]).reshape(-1, self.samples)
+
+    def crops(self, split: str, count: int, rng: np.random.Generator) -> tuple[Waves, list[str]]:
+        """Return random crops [n, samples] and their names.
+
+        n is ``count``, or 0 where there is nothing to cut. Volume is uniform from 0 to 1, as in the reference
+        pipeline of Speech Commands (``input_data.py``).
+        """
+        pool = self.stretches[split]
+        room = np.array([len(wave) - self.samples + 1 for *_, wave in pool], np.float64)
+        clips, names = np.empty((max(count, 0) if pool else 0, self.samples), np.int16), []
+        for clip in clips:
+            name, first, wave = pool[rng.choice(len(pool), p=room / room.sum())]
+            start = int(rng.integers(len(wave) - self.samples + 1))
+            clip[:] = np.rint(wave[start : start + self.samples] * rng.uniform())
+            names.append(f"{name}@{first + start}")
+        return clips, names

@@ -1,0 +1,155 @@
+"""Spoken words: real recordings from folders, or synthetic ones where there are none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gatesearch.data import folders, wav
+from gatesearch.data.background import Background
+from gatesearch.data.types import Dataset, Split
+from gatesearch.data.wav import Progress
+from gatesearch.errors import UserError
+
+MOST = 2.0  # a "*" class may be this many times as large as the mean positive class
+
+Files = list[tuple[str, int]]  # "<folder>/<file>", label
+
+
+def load(
+    root: str | None,
+    positives: Sequence[str],
+    negatives: Mapping[str, Sequence[str]],
+    seed: int,
+    clips_per_class: int,
+    sample_rate: int = 16000,
+    seconds: float = 1.0,
+    skip_bad_files: bool = False,
+    cache_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Load words to wake for, and what to sleep through.
+
+    Three sources: ``root=None`` synthesises speech; a folder with ``validation_list.txt`` and
+    ``testing_list.txt`` is read as Speech Commands; any other folder ``root/<class>/<clip>.wav`` is split
+    80/10/10 by speaker (``<speaker>_nohash_<n>.wav``) or file. Long files in ``_background_noise_`` are cut
+    into clips, the splits from different stretches of each file.
+
+    Args:
+        root: folder, or None.
+        positives: one folder (word) a class.
+        negatives: folders (words) by class; ``"*"`` means every folder not named elsewhere, and a class with
+            it is thinned out to twice the mean positive class in each split.
+        seed: of every random choice.
+        clips_per_class: size of the synthetic classes, all splits together.
+        sample_rate: samples per second that files must have.
+        seconds: length of a clip; files are cropped or padded at both ends.
+        skip_bad_files: leave files out that cannot be used, and say so in ``source``, instead of raising.
+        cache_dir: where the synthetic set is kept; None is the user's cache folder.
+        progress: called with (done, total) now and then.
+
+    Returns:
+        int16 waveforms [N, sample_rate * seconds]; ``noise`` likewise, from the training split.
+
+    Raises:
+        UserError: anything about names, folders or files that cannot be used.
+    """
+    folders.check_names(positives, negatives)
+    samples = round(sample_rate * seconds)
+    if samples < 1:
+        raise UserError(f"data.seconds: {seconds!r} at {sample_rate} Hz is less than one sample")
+    if root is None:
+        from gatesearch.data.synthetic import load as synthesise  # scipy.signal takes its time
+
+        return synthesise(positives, negatives, seed, clips_per_class, sample_rate, seconds, cache_dir, progress)
+    tree = folders.scan(root)
+    classes = folders.assign(tree, positives, negatives)
+    files, thinned = _select(tree, classes, len(positives), np.random.default_rng([seed, 0]))
+    long = [(name, tree.root / folders.LONG / file) for name, of in classes.items() if folders.LONG in of
+            for file in tree.files[folders.LONG]]  # fmt: skip
+    background = Background.read([path for _, path in long], sample_rate, samples, skip_bad_files)
+
+    total = sum(map(len, files.values()))
+    splits, noise, bad, done = {}, [], list(background.bad), 0
+    for number, split in enumerate(folders.SPLITS):
+        chosen = files[split]
+        paths = [tree.root / name for name, _ in chosen]
+        step = (lambda n, _, before=done: progress(before + n, total)) if progress else None
+        waves, kept, unusable = wav.read_clips(paths, sample_rate, samples, skip_bad_files, step)
+        done, bad = done + len(paths), bad + unusable
+        names, labels = [chosen[i][0] for i in kept], [chosen[i][1] for i in kept]
+        if split == "train":
+            noise = [waves[[name.startswith(folders.NOISE) for name in names]], background.blocks(split)]
+        if long:
+            label = list(classes).index(long[0][0])
+            missing = _mean_positive(Counter(labels), len(positives)) - labels.count(label)
+            crops, crop_names = background.crops(split, missing, np.random.default_rng([seed, 1, number]))
+            waves, names = np.concatenate([waves, crops]), names + crop_names
+            labels += [label] * len(crops)
+        _check_classes(tree, split, classes, labels)
+        splits[split] = Split(torch.from_numpy(waves), torch.tensor(labels, dtype=torch.int64), tuple(names))
+    found = np.concatenate(noise)
+    return Dataset(
+        name=tree.root.resolve().name,
+        source=_source(tree, thinned, bad),
+        synthetic=False,
+        classes=tuple(classes),
+        positive=tuple(name in positives for name in classes),
+        noise=torch.from_numpy(found) if len(found) else None,
+        sample_rate=sample_rate,
+        **splits,
+    )
+
+
+def _select(
+    tree: folders.Tree, classes: Mapping[str, list[str]], positives: int, rng: np.random.Generator
+) -> tuple[dict[str, Files], list[str]]:
+    """Return the files of every split, and what was thinned out."""
+    files: dict[str, Files] = {split: [] for split in folders.SPLITS}
+    for label, of in enumerate(classes.values()):
+        for folder in of:
+            for file in tree.files[folder] if folder != folders.LONG else ():
+                files[tree.split_of(folder, file)].append((f"{folder}/{file}", label))
+    thinned = []
+    for label, (name, of) in enumerate(classes.items()):
+        if len(of) == 1 or label < positives:
+            continue
+        before = after = 0
+        for split, chosen in files.items():
+            own = [i for i, (_, its) in enumerate(chosen) if its == label]
+            most = int(MOST * _mean_positive(Counter(its for _, its in chosen), positives))
+            drop = set(rng.permutation(own)[most:].tolist()) if len(own) > most else set()
+            before, after = before + len(own), after + len(own) - len(drop)
+            files[split] = [file for i, file in enumerate(chosen) if i not in drop]
+        if after < before:
+            thinned.append(f"{name} thinned out from {before} to {after} clips")
+    return files, thinned
+
+
+def _mean_positive(counts: Counter[int], positives: int) -> int:
+    return max(1, round(sum(counts[label] for label in range(positives)) / positives))
+
+
+def _check_classes(tree: folders.Tree, split: str, classes: Mapping[str, list[str]], labels: list[int]) -> None:
+    there = set(labels)
+    for label, (name, of) in enumerate(classes.items()):
+        if label not in there:
+            of_class = ", ".join(str(tree.root / folder) for folder in of[:3]) + (", ..." if len(of) > 3 else "")
+            mend = "add clips" if tree.listed is None else f"list some in {_list_of(split)}"
+            raise UserError(f"data.root: the {split} split has no clip of class {name!r} ({of_class}); {mend}")
+
+
+def _list_of(split: str) -> str:
+    return next((name for name, its in folders.LISTS.items() if its == split), "neither list")
+
+
+def _source(tree: folders.Tree, thinned: list[str], bad: list[str]) -> str:
+    by = "its own lists" if tree.listed is not None else "hash of speaker or file, 80/10/10"
+    parts = [f"WAV files in {tree.root.resolve().name}, split by {by}", *thinned]
+    if bad:
+        parts.append(f"{len(bad)} unusable file{'s' if len(bad) > 1 else ''} left out, first: {bad[0]}")
+    return "; ".join(parts)

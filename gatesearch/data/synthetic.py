@@ -1,0 +1,226 @@
+"""Spoken words by eSpeak NG, mixed with generated noise: for trying everything out where there is no data.
+
+Accuracy on synthetic speech says nothing about people; every figure from it is labelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gatesearch import errors
+from gatesearch.data import cache, espeak, folders, noise, voices
+from gatesearch.data.espeak import Request
+from gatesearch.data.types import Dataset, Split
+from gatesearch.data.wav import Progress, Waves, fit_length
+from gatesearch.errors import UserError
+
+VERSION = 1  # of everything below: a change makes another set, and another file in the cache
+SHARE = {"validation": 0.15, "test": 0.15}
+FEWEST = 10
+RATES, PITCHES, RANGES = (120, 225), (20, 81), (25, 76)
+SPEECH_DB = (-36.0, -16.0)  # root mean square of the word, in dB of full scale
+SNR_DB = (5.0, 30.0)  # against the word, not the clip
+SILENCE_DB = (-80.0, -20.0)
+REPORT_EVERY = 200
+
+Wave = npt.NDArray[np.float64]
+
+
+def load(
+    positives: Sequence[str],
+    negatives: Mapping[str, Sequence[str]],
+    seed: int,
+    clips_per_class: int,
+    sample_rate: int = 16000,
+    seconds: float = 1.0,
+    cache_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Make the set, or take it from the cache; the same arguments give the same bytes.
+
+    Of each class 70 % are for training and 15 % each for validation and test, with voices, accents and some
+    unknown words of their own. Arguments as in :func:`gatesearch.data.speech.load`; ``"*"`` stands for the
+    words of Speech Commands that are no class, ``_silence_`` and ``_background_noise_`` for generated noise,
+    anything else is said.
+
+    Raises:
+        UserError: too few clips, a word that cannot be said within a clip, or eSpeak NG is not installed.
+    """
+    folders.check_names(positives, negatives)
+    if clips_per_class < FEWEST:
+        raise UserError(f"data.clips_per_class: {clips_per_class!r}; wanted: {FEWEST} or more")
+    parameters = {
+        "version": VERSION,
+        "positives": list(positives),
+        "negatives": [[name, list(of)] for name, of in negatives.items()],
+        "seed": seed,
+        "clips_per_class": clips_per_class,
+        "sample_rate": sample_rate,
+        "seconds": seconds,
+    }
+    kept = cache.path_of(cache_dir, "speech", parameters)
+    arrays = cache.read(kept)
+    if arrays is None:
+        arrays = _make(positives, negatives, seed, clips_per_class, sample_rate, round(sample_rate * seconds), progress)
+        cache.write(kept, arrays)
+    splits = {
+        split: Split(
+            torch.from_numpy(arrays[f"{split}_inputs"]),
+            torch.from_numpy(arrays[f"{split}_labels"]),
+            tuple(arrays[f"{split}_names"].tolist()),
+        )
+        for split in folders.SPLITS
+    }
+    background = arrays["noise"]
+    return Dataset(
+        name="synthetic speech",
+        source=f"synthetic: eSpeak NG, {sum(map(len, voices.VARIANTS.values()))} voices and "
+        f"{sum(map(len, voices.ACCENTS.values()))} accents, none in two splits; generated noise at "
+        f"{SNR_DB[0]:g} to {SNR_DB[1]:g} dB; says nothing about real speech",
+        synthetic=True,
+        classes=(*positives, *negatives),
+        positive=(*(True for _ in positives), *(False for _ in negatives)),
+        noise=torch.from_numpy(background) if len(background) else None,
+        sample_rate=sample_rate,
+        **splits,
+    )
+
+
+def _make(
+    positives: Sequence[str],
+    negatives: Mapping[str, Sequence[str]],
+    seed: int,
+    clips_per_class: int,
+    sample_rate: int,
+    samples: int,
+    progress: Progress | None,
+) -> cache.Arrays:
+    plan = [
+        (split, label, word)
+        for split in folders.SPLITS
+        for label, words in enumerate(_words(positives, negatives, split))
+        for word in _spread(words, _count(split, clips_per_class))
+    ]
+    rng = np.random.default_rng([seed, 0])
+    requests = [_request(rng, split, word) for split, _, word in plan if word not in folders.NOISE]
+    spoken = _words_said(requests, sample_rate, samples)
+    rng = np.random.default_rng([seed, 1])
+    inputs: dict[str, list[Waves]] = {split: [] for split in folders.SPLITS}
+    labels: dict[str, list[int]] = {split: [] for split in folders.SPLITS}
+    names: dict[str, list[str]] = {split: [] for split in folders.SPLITS}
+    heard: list[Waves] = []
+    for number, (split, label, word) in enumerate(plan, 1):
+        kind, background = noise.make(rng, samples, sample_rate)
+        if word in folders.NOISE:
+            clip = _quantise(background * _amplitude(rng, SILENCE_DB))
+            if split == "train":
+                heard.append(clip)
+            name = f"{word}/{kind}-{number}"
+        else:
+            request, wave = next(spoken)
+            clip = _quantise(_mix(rng, wave, background))
+            name = f"{word}/{request.voice}-{request.rate}-{request.pitch}-{number}"
+        inputs[split].append(clip)
+        labels[split].append(label)
+        names[split].append(name)
+        if progress and (number % REPORT_EVERY == 0 or number == len(plan)):
+            progress(number, len(plan))
+    arrays: dict[str, npt.NDArray[Any]] = {"noise": np.array(heard, np.int16).reshape(-1, samples)}
+    for split in folders.SPLITS:
+        arrays[f"{split}_inputs"] = np.stack(inputs[split])
+        arrays[f"{split}_labels"] = np.array(labels[split], np.int64)
+        arrays[f"{split}_names"] = np.array(names[split])
+    return arrays
+
+
+def _words(positives: Sequence[str], negatives: Mapping[str, Sequence[str]], split: str) -> list[tuple[str, ...]]:
+    """Return the words of every class in a split."""
+    named = {*positives, *(word for of in negatives.values() for word in of)}
+    rest = tuple(word for word in (*voices.WORDS, *voices.ONLY_IN[split]) if word not in named)
+    words: list[tuple[str, ...]] = [(word,) for word in positives]
+    for name, of in negatives.items():
+        for word in of:
+            if word.startswith("_") and word not in folders.NOISE:
+                raise errors.unknown(f"data.negatives.{name}", "background", word, folders.NOISE)
+        # The two names of background are one thing here.
+        own = dict.fromkeys(folders.NOISE[0] if word in folders.NOISE else word for word in of)
+        words.append(tuple(word for each in own for word in (rest if each == folders.REST else (each,))))
+    return words
+
+
+def _count(split: str, clips_per_class: int) -> int:
+    counts = {name: max(1, round(share * clips_per_class)) for name, share in SHARE.items()}
+    return counts.get(split, clips_per_class - sum(counts.values()))
+
+
+def _spread(words: Sequence[str], count: int) -> list[str]:
+    """Return ``count`` words, each as often as the others.
+
+    >>> _spread(["a", "b", "c"], 7)
+    ['a', 'b', 'c', 'a', 'b', 'c', 'a']
+    """
+    return [words[i % len(words)] for i in range(count)]
+
+
+def _request(rng: np.random.Generator, split: str, word: str) -> Request:
+    accent = voices.ACCENTS[split][int(rng.integers(len(voices.ACCENTS[split])))]
+    variant = voices.VARIANTS[split][int(rng.integers(len(voices.VARIANTS[split])))]
+    rate, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in (RATES, PITCHES, RANGES))
+    return Request(word.replace("_", " "), f"{accent}+{variant}", rate, pitch, pitch_range)
+
+
+def _words_said(requests: Sequence[Request], sample_rate: int, samples: int) -> Iterator[tuple[Request, Wave]]:
+    """Yield each request with its word [at most samples], without silence around it."""
+    from scipy import signal
+
+    taps: Wave | None = None
+    longest: dict[str, list[int]] = {}
+    for request, (rate, wave) in zip(requests, espeak.speak(requests), strict=True):
+        up, down = sample_rate // gcd(sample_rate, rate), rate // gcd(sample_rate, rate)
+        if taps is None:  # designed once: scipy's default filter, which it would design anew for each clip
+            most = max(up, down)
+            taps = signal.firwin(20 * most + 1, 1 / most, window=("kaiser", 5.0))
+        word = trim(signal.resample_poly(wave.astype(np.float64), up, down, window=taps))
+        if not len(word):
+            raise UserError(f"data: eSpeak NG says nothing for {request.text!r}; wanted: a word")
+        lengths = longest.setdefault(request.text, [])
+        lengths.append(len(word))
+        if len(lengths) == FEWEST and np.median(lengths) > samples:
+            shortest = f"{np.median(lengths) / sample_rate:.1f}"
+            have = f"{samples / sample_rate:g}"
+            raise UserError(f"data.seconds: {have} is too short for {request.text!r}; wanted: {shortest} or more")
+        yield request, word if len(word) <= samples else fit_length(word, samples)
+
+
+def trim(wave: Wave, share: float = 0.01) -> Wave:
+    """Return the wave without what is quieter than a share of its peak at either end.
+
+    >>> trim(np.array([0.0, 0.001, 1.0, 0.0, 0.5, 0.0])).tolist()
+    [1.0, 0.0, 0.5]
+    """
+    loud = np.flatnonzero(np.abs(wave) > share * np.abs(wave).max(initial=0.0))
+    return wave[loud[0] : loud[-1] + 1] if len(loud) else wave[:0]
+
+
+def _mix(rng: np.random.Generator, word: Wave, background: Wave) -> Wave:
+    """Put the word somewhere into the noise, at a random level and signal-to-noise ratio."""
+    level = _amplitude(rng, SPEECH_DB)
+    clip = background * (level / _amplitude(rng, SNR_DB))
+    start = int(rng.integers(len(clip) - len(word) + 1))
+    clip[start : start + len(word)] += noise.unit(word) * level
+    return clip
+
+
+def _amplitude(rng: np.random.Generator, decibels: tuple[float, float]) -> float:
+    return float(10 ** (rng.uniform(*decibels) / 20))
+
+
+def _quantise(wave: Wave) -> Waves:
+    return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)

@@ -1,0 +1,99 @@
+"""Reading WAV files, and saying which one cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from gatesearch.errors import UserError
+
+Waves = npt.NDArray[np.int16]
+Sample = TypeVar("Sample", bound=np.generic)
+Progress = Callable[[int, int], None]
+THREADS = 4  # reading waits for the disk more than for the processor
+REPORT_EVERY = 500
+
+
+def fit_length(wave: npt.NDArray[Sample], samples: int) -> npt.NDArray[Sample]:
+    """Crop or pad with zeros, the same at both ends, [any] -> [samples].
+
+    >>> short, long = np.array([1, 2, 3], np.int16), np.arange(5, dtype=np.int16)
+    >>> fit_length(short, 5).tolist(), fit_length(long, 3).tolist()
+    ([0, 1, 2, 3, 0], [1, 2, 3])
+    """
+    spare = samples - len(wave)
+    if spare < 0:
+        return wave[-spare // 2 : -spare // 2 + samples]
+    return np.pad(wave, (spare // 2, spare - spare // 2))
+
+
+def read(path: Path, sample_rate: int) -> Waves:
+    """Read one file of any sample format as int16 [samples]; channels are averaged.
+
+    Raises:
+        UserError: not a readable WAV, empty, or of another sample rate.
+    """
+    import soundfile
+
+    try:
+        values, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        reason = str(error).rpartition(": ")[2].rstrip(".")
+        raise UserError(f"{path}: cannot be read as a WAV file ({reason})") from None
+    if rate != sample_rate:
+        raise UserError(f"{path}: is sampled at {rate} Hz; data.sample_rate: {sample_rate} Hz")
+    if not len(values):
+        raise UserError(f"{path}: holds no samples")
+    return np.clip(np.rint(values.mean(axis=1) * 32768), -32768, 32767).astype(np.int16)
+
+
+def read_clips(
+    paths: Sequence[Path],
+    sample_rate: int,
+    samples: int,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Waves, list[int], list[str]]:
+    """Read files in parallel.
+
+    Args:
+        paths: files, in the order wanted.
+        sample_rate: the one they must have.
+        samples: length of a clip; see :func:`fit_length`.
+        skip_bad: leave unusable files out instead of raising.
+        progress: called with (done, total) now and then.
+
+    Returns:
+        clips [N, samples], the index in ``paths`` of each, and one message a file left out.
+
+    Raises:
+        UserError: the first unusable file, unless ``skip_bad``.
+    """
+
+    def one(path: Path) -> Waves | UserError:
+        try:
+            return fit_length(read(path, sample_rate), samples)
+        except UserError as error:
+            return error
+
+    clips = np.empty((len(paths), samples), np.int16)
+    kept: list[int] = []
+    bad: list[str] = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for index, result in enumerate(pool.map(one, paths)):
+            if isinstance(result, UserError):
+                if not skip_bad:
+                    pool.shutdown(cancel_futures=True)
+                    raise UserError(f"{result}; data.skip_bad_files=true leaves such files out")
+                bad.append(str(result))
+            else:
+                clips[len(kept)] = result
+                kept.append(index)
+            if progress and ((index + 1) % REPORT_EVERY == 0 or index + 1 == len(paths)):
+                progress(index + 1, len(paths))
+    return clips[: len(kept)], kept, bad

@@ -1,0 +1,33 @@
+"""Errors that a user can mend: one line each, told apart from bugs, which keep their traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user wrote or provided cannot be used; the message is one line that says where and what instead."""
+
+
+def nearest(written: str, choices: Iterable[str]) -> str | None:
+    """Return the choice closest to what was written, or None where nothing is close.
+
+    >>> nearest("epoch", ["epochs", "batch_size"])
+    'epochs'
+    """
+    by_folded = {choice.casefold(): choice for choice in choices}
+    found = difflib.get_close_matches(written.casefold(), by_folded, n=1, cutoff=0.5)
+    return by_folded[found[0]] if found else None
+
+
+def unknown(where: str, what: str, written: str, choices: Iterable[str]) -> UserError:
+    """Build the error for a name that is not among the choices.
+
+    >>> str(unknown("kws.yaml: device", "device", "tree_core", ["three_core", "host"]))
+    "kws.yaml: device: unknown device 'tree_core'; nearest: 'three_core' (choices: three_core, host)"
+    """
+    choices = list(choices)
+    close = nearest(written, choices)
+    hint = f"nearest: {close!r} (choices: {', '.join(choices)})" if close else f"choices: {', '.join(choices)}"
+    return UserError(f"{where}: unknown {what} {written!r}; {hint}")

@@ -1,0 +1,167 @@
+"""Write a bundle: one artifact a stage, core and format, and a manifest that says how to run them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gatesearch.export.formats import exporter
+from gatesearch.export.lower import LoweredStage, lower
+from gatesearch.export.runtime import MANIFEST, requantise
+from gatesearch.gated import GatedModel
+from gatesearch.hardware.profile import Core, Device
+from gatesearch.hardware.tflite import Program, TensorSpec, channel_last, convert, quantise
+from gatesearch.training import FeatureSplit
+from gatesearch.training.evaluate import most_stopped
+
+INT8_MIN = -128
+
+
+def write(
+    folder: Path,
+    model: GatedModel,
+    device: Device,
+    calibration: Tensor,
+    validation: FeatureSplit,
+    positive: Tensor,
+    *,
+    formats: Sequence[str],
+    classes: Sequence[str],
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Export a model and return its manifest.
+
+    The thresholds are set anew, on the integer logits of the exported stages, and written back into ``model`` halfway
+    between two integers: what the artifact decides is then what the model decides, but for rounding inside the stage.
+
+    Args:
+        folder: replaced as a whole, once everything in it is complete.
+        model: retrained and calibrated; its thresholds and answers are changed.
+        device: the cores that the plan names.
+        calibration: features [n, *shape] from the training split, for quantisation ranges.
+        validation: for the thresholds.
+        positive: whether each class is a positive, [classes].
+        formats: wanted beside what a core needs; a core gets those that it runs.
+        classes: names.
+        about: further entries of the manifest, such as the front end.
+    """
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    stages = lower(model, calibration)
+    compiled = [
+        quantise(convert(stage.program, stage.samples[:1]), channel_last(stage.samples.numpy())) for stage in stages
+    ]
+    programs = [Program(blob, device.core(core).engine) for blob, core in zip(compiled, model.plan.cores, strict=True)]
+    thresholds = _calibrate(model, programs, validation, positive)
+    entries = []
+    for k, (stage, blob, program) in enumerate(zip(stages, compiled, programs, strict=True)):
+        core = device.core(model.plan.cores[k])
+        artifacts = _write_stage(part, k, stage, blob, core, formats)
+        gated = k < len(model.gates)
+        names = ("passed", "logit") if gated else ("logits",)
+        entries.append(
+            {
+                "index": k,
+                "core": core.name,
+                "engine": core.engine,
+                "program": artifacts[0],
+                "artifacts": artifacts,
+                "input": _spec(program.inputs[0]),
+                "outputs": {name: _spec(spec) for name, spec in zip(names, program.outputs, strict=True)},
+                "channels": None if stage.channels is None else list(stage.channels),
+                "gate": {
+                    **model.plan.gates[k].to_dict(),
+                    "theta": float(model.gate(k).theta),
+                    "theta_integer": thresholds[k],
+                    "answer": int(model.answers[k]),
+                }
+                if gated
+                else None,
+            }
+        )
+    manifest = {
+        "bundle": 1,
+        "digest": model.plan.digest,
+        "plan": model.plan.to_dict(),
+        "device": device.name,
+        "classes": list(classes),
+        "positive": positive.tolist(),
+        "stages": entries,
+        **about,
+    }
+    (part / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+    return manifest
+
+
+def _write_stage(
+    part: Path, k: int, stage: LoweredStage, int8: bytes, core: Core, formats: Sequence[str]
+) -> list[dict[str, Any]]:
+    # The int8 .tflite comes first: it is what the NPU's file was compiled from and what verification runs.
+    names = [
+        "tflite",
+        *(name for name in core.formats if name != "tflite" and (name in formats or len(core.formats) == 1)),
+    ]
+    artifacts = []
+    for name in names:
+        form = exporter(name)
+        blob = form.write(stage, int8, core)
+        path = part / core.name / f"stage{k}{form.suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(blob)
+        artifacts.append(
+            {
+                "core": core.name,
+                "stage": k,
+                "format": name,
+                "path": str(path.relative_to(part)),
+                "bytes": len(blob),
+                "sha256": hashlib.sha256(blob).hexdigest(),
+            }
+        )
+    return artifacts
+
+
+def _calibrate(model: GatedModel, programs: Sequence[Program], validation: FeatureSplit, positive: Tensor) -> list[int]:
+    """Set every threshold on the integer logits of the samples that arrive, and return it in integers."""
+    thresholds = []
+    features = channel_last(validation.features.numpy())
+    hidden = [programs[0].inputs[0].quantise(features[i : i + 1]) for i in range(len(features))]
+    labels = validation.labels
+    for k, program in enumerate(programs[:-1]):
+        outputs = [program(x) for x in hidden]
+        integers = torch.tensor([int(logit.flat[0]) for _, logit in outputs])
+        spec = program.outputs[1]
+        gate = model.gate(k)
+        gate.calibrate(integers.float(), positive[labels])
+        # "Above theta" over integers: the whole part of theta, rounded down.
+        threshold = max(INT8_MIN - 1, int(np.floor(float(gate.theta))))
+        thresholds.append(threshold)
+        gate.theta.fill_((threshold + 0.5 - spec.zero_point) * spec.scale)
+        go = integers > threshold
+        model.answers[k] = most_stopped(labels[~go], labels, positive)
+        following = programs[k + 1].inputs[0]
+        hidden = [
+            requantise(outputs[i][0], program.outputs[0], following) for i in torch.nonzero(go).flatten().tolist()
+        ]
+        labels = labels[go]
+    return thresholds
+
+
+def _spec(spec: TensorSpec) -> dict[str, Any]:
+    return {
+        "shape": list(spec.shape),
+        "dtype": str(spec.dtype),
+        "scale": float(spec.scale),
+        "zero_point": int(spec.zero_point),
+    }

@@ -1,0 +1,141 @@
+"""Backbone and plan to a gated model: a list of stages with a gate between each and the next."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from gatesearch.gates import CutGate, GateOutput, kind_of
+from gatesearch.plan import GatePlan
+from gatesearch.sites import CutSite, find, trace
+
+
+class GatedOutput(NamedTuple):
+    """The soft forward, for training: ``logits`` [N, classes] and what every gate said of every sample."""
+
+    logits: Tensor
+    gates: tuple[GateOutput, ...]
+
+
+class Cascade(NamedTuple):
+    """The hard forward, as in use.
+
+    ``logits`` [N, classes] are NaN for stopped samples. ``exit`` [N] is the index of the gate that stopped the sample,
+    or the number of gates where none did. ``gate_logits`` [N, gates] are NaN where a sample did not come that far.
+    """
+
+    logits: Tensor
+    exit: Tensor
+    gate_logits: Tensor
+
+
+class GatedModel(nn.Module):
+    """A backbone with the gates of a plan.
+
+    The empty plan gives the ungated backbone: one stage, bit for bit the same. The backbone is copied, never changed.
+
+    Args:
+        backbone: maps [N, *shape] to logits [N, classes].
+        plan: gates in the order of their sites.
+        sites: cut sites of this backbone, from :func:`gatesearch.sites.cut_sites`.
+        num_classes: size of the backbone's output.
+        saliency: importance of each channel [C] by site name, from :func:`gatesearch.training.saliency`.
+
+    Raises:
+        UserError: a site or gate kind of the plan does not exist, or a parameter is out of range.
+    """
+
+    answers: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        plan: GatePlan,
+        sites: tuple[CutSite, ...],
+        num_classes: int,
+        saliency: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.plan = plan
+        self.sites = tuple(find(sites, gate.site) for gate in plan.gates)
+        gates = []
+        for site, placed in zip(self.sites, plan.gates, strict=True):
+            gate = kind_of(placed.kind).wrap(site, placed)
+            if saliency is not None and site.name in saliency:
+                gate.initialise(saliency[site.name])
+            gates.append(gate)
+        self.gates = nn.ModuleList(cast(list[nn.Module], gates))
+        self.stages = nn.ModuleList(split(copy.deepcopy(backbone), [site.node for site in self.sites]))
+        self.num_classes = num_classes
+        # What a stopped sample is taken for: the class that its gate mostly stops, set with the thresholds.
+        self.register_buffer("answers", torch.zeros(len(gates), dtype=torch.long))
+
+    def gate(self, k: int) -> CutGate:
+        """Return gate ``k`` by its protocol."""
+        return cast(CutGate, self.gates[k])
+
+    def forward(self, inputs: Tensor) -> GatedOutput:
+        """Run every stage on every sample [N, *shape]."""
+        hidden, outputs = inputs, []
+        for k, stage in enumerate(self.stages):
+            hidden = stage(hidden)
+            if k < len(self.gates):
+                outputs.append(self.gate(k)(hidden))
+                hidden = outputs[-1].passed
+        return GatedOutput(hidden, tuple(outputs))
+
+    @torch.no_grad()
+    def cascade(self, inputs: Tensor) -> Cascade:
+        """Run stage by stage; a stopped sample never touches a later stage."""
+        count, number = len(inputs), len(self.gates)
+        exits = torch.full((count,), number)
+        gate_logits = inputs.new_full((count, number), torch.nan)
+        alive = torch.arange(count)
+        hidden = inputs
+        for k, stage in enumerate(self.stages):
+            hidden = stage(hidden)
+            if k == number:
+                break
+            output = self.gate(k)(hidden)
+            gate_logits[alive, k] = output.logit
+            go = output.logit > self.gate(k).theta
+            exits[alive[~go]] = k
+            alive, hidden = alive[go], output.passed[go]
+            if len(alive) == 0:
+                break
+        logits = inputs.new_full((count, self.num_classes), torch.nan)
+        if len(alive):
+            logits[alive] = hidden
+        return Cascade(logits, exits, gate_logits)
+
+
+def split(backbone: nn.Module, nodes: list[str]) -> list[fx.GraphModule]:
+    """Cut a model behind the named nodes of its traced graph, in order.
+
+    Modules are shared with ``backbone``, not copied, so that training mode and parameters stay what they are. A node
+    may be named twice; the stage between is then the identity.
+    """
+    traced = trace(backbone)
+    stages: list[fx.GraphModule] = []
+    graph, env = fx.Graph(), dict[fx.Node, fx.Node]()
+    pending = list(nodes)
+
+    def close(value: fx.Node) -> None:
+        graph.output(env[value])
+        stages.append(fx.GraphModule(traced, graph))
+
+    for node in traced.graph.nodes:
+        if node.op == "output":
+            close(node.args[0])
+            break
+        env[node] = graph.node_copy(node, env.__getitem__)
+        while pending and pending[0] == node.name:
+            close(node)
+            graph = fx.Graph()
+            env = {node: graph.placeholder("hidden")}
+            pending.pop(0)
+    return stages

@@ -1,0 +1,348 @@
+"""Gated Compression: stop negatives early, thin out what passes. After Li et al. 2023 (arXiv 2303.08970).
+
+The abstract is what could be read of that paper, so the equations are this project's reading of it:
+
+    z = w . norm(pool(h')) + b              stop where z <= theta
+    channel mode     h' = m * h             m = 1[sigmoid(c (l - tau)) > 1/2], straight-through
+    activation mode  h' = relu(h - softplus(t))
+    loss             alpha BCE(sigmoid(z), positive) + beta C
+
+Three choices are ours. The head reads h', not h: a channel that is suppressed is then needed nowhere and disappears
+from the layer that made it too. ``norm`` is a batch normalisation without affine part: it folds into the linear
+layer, so that the exported head is pooling and one fully connected operator, where a layer normalisation would need a
+reciprocal square root that int8 cores do not have, and would remove the loudness by which silence is told. And tau is
+the logit of the first suppressed channel, so that exactly the searched share of channels is kept and a plan's cost is
+known before it is trained; ``keep=None`` is the learned form, tau = 0 with C = mean(sigmoid(c l)).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gatesearch.errors import UserError, unknown
+from gatesearch.gates.base import GateOutput, Lowered, Work
+from gatesearch.gates.calibration import largest_threshold
+from gatesearch.plan import PlacedGate, Scalar
+from gatesearch.sites import CutSite
+
+SLOPE = 5.0  # c of the surrogate
+
+
+class GC:
+    """The kind: mode ``channel`` or ``activation``, keep ratio, recall target."""
+
+    name = "gc"
+
+    def may_go(self, site: CutSite) -> bool:
+        """Any cut site of rank 1 (features), 2 (channels by time) or 3 (channels by height by width)."""
+        return 1 <= len(site.shape) <= 3
+
+    def space(self, site: CutSite) -> Mapping[str, Sequence[Scalar]]:
+        """Keep ratios in quarters, recall targets around .99; a single channel cannot be thinned out."""
+        thin = site.channels > 1
+        return {
+            "mode": ("channel", "activation") if thin else ("channel",),
+            "keep": (0.25, 0.5, 0.75, 1.0) if thin else (1.0,),
+            "recall": (0.97, 0.98, 0.99, 0.995),
+        }
+
+    def wrap(self, site: CutSite, placed: PlacedGate) -> GCGate:
+        """Build the gate; see :class:`GCGate`."""
+        mode, keep, recall = _checked(placed)
+        return mode(site.shape, keep, recall)
+
+    def work(self, site: CutSite, placed: PlacedGate) -> Work:
+        """The head's linear layer, and the channels or values that are left."""
+        mode, keep, _ = _checked(placed)
+        channels = mode.kept(site.channels, keep)
+        head = _pooled_size((channels, *site.shape[1:]))
+        return Work(
+            macs=head,
+            params=head + 1,
+            kept_channels=channels,
+            elements=site.elements // site.channels * channels,
+            density=mode.density(keep),
+        )
+
+
+class GCGate(nn.Module):
+    """A gate on activations [N, *shape]: a head that decides, and one of two ways to compress.
+
+    Args:
+        shape: of one sample at the site, channels first.
+        keep: share of channels or values that goes on, in (0, 1]; None to learn it (channel mode).
+        recall: share of positives that calibration must let pass, in (0, 1].
+    """
+
+    theta: Tensor
+
+    def __init__(self, shape: Sequence[int], keep: float | None, recall: float) -> None:
+        super().__init__()
+        self.shape, self.keep, self.recall = tuple(shape), keep, recall
+        features = _pooled_size(self.shape)
+        self.pool = Pool(self.shape)
+        self.norm = nn.BatchNorm1d(features, affine=False)
+        self.linear = nn.Linear(features, 1)
+        self.register_buffer("theta", torch.tensor(-math.inf))
+
+    @staticmethod
+    def kept(channels: int, keep: float | None) -> int:
+        """Return how many of ``channels`` exist behind the gate."""
+        raise NotImplementedError
+
+    @staticmethod
+    def density(keep: float | None) -> float:
+        """Return the share of the values that cross which is expected to be non-zero."""
+        raise NotImplementedError
+
+    def compress(self, hidden: Tensor) -> Tensor:
+        """Zero what is not worth sending on; [N, *shape] to [N, *shape]."""
+        raise NotImplementedError
+
+    def penalty(self, passed: Tensor, positive: Tensor) -> Tensor:
+        """Return C, the compression loss, a scalar."""
+        raise NotImplementedError
+
+    def forward(self, hidden: Tensor) -> GateOutput:
+        """Gate activations [N, *shape]."""
+        passed = self.compress(hidden)
+        return GateOutput(passed, self.linear(self.norm(self.pool(passed))).squeeze(1))
+
+    def loss(self, output: GateOutput, positive: Tensor, alpha: float, beta: float) -> Tensor:
+        """Section 0.2: alpha BCE + beta C, both classes of the batch weighing the same."""
+        target = positive.to(output.logit.dtype)
+        share = target.mean().clamp(0.05, 0.95)
+        weight = torch.where(positive, 0.5 / share, 0.5 / (1 - share))
+        decision = F.binary_cross_entropy_with_logits(output.logit, target, weight)
+        return alpha * decision + beta * self.penalty(output.passed, positive)
+
+    def steering(self) -> Iterator[nn.Parameter]:
+        """Masks and shrinkage thresholds; at the weights' rate they never move."""
+        head = {id(p) for p in self.linear.parameters()}
+        return (p for p in self.parameters() if id(p) not in head)
+
+    def initialise(self, saliency: Tensor) -> None:
+        """Nothing to start from unless a mode has it."""
+
+    def calibrate(self, logit: Tensor, positive: Tensor) -> None:
+        """Set theta to the largest value that keeps the recall target; see :func:`largest_threshold`."""
+        self.theta.fill_(largest_threshold(logit, positive, self.recall))
+
+    @torch.no_grad()
+    def report(self, output: GateOutput, hidden: Tensor) -> Mapping[str, float]:
+        """Zeros of what passes, by element and by whole channel, beside those that were there without a gate."""
+        by_channel = output.passed.flatten(2) if output.passed.ndim > 2 else output.passed.unsqueeze(2)
+        return {
+            "element": float((output.passed == 0).float().mean()),
+            "channel": float((by_channel == 0).all(2).float().mean()),
+            "ungated_element": float((hidden == 0).float().mean()),
+        }
+
+    def folded(self, channels: Sequence[int] | None) -> nn.Linear:
+        """Return the linear layer with the normalisation folded in, for the given channels."""
+        mean, var = self.norm.running_mean, self.norm.running_var
+        assert mean is not None and var is not None
+        scale = torch.rsqrt(var + self.norm.eps)
+        weight = self.linear.weight * scale
+        bias = self.linear.bias - (weight * mean).sum(1)
+        if channels is not None:
+            index = self.pool.features_of(channels)
+            kept = torch.zeros(weight.shape[1], dtype=torch.bool)
+            kept[index] = True
+            weight = weight[:, index]  # what is dropped is zero, so only its folded mean remains, in the bias
+        folded = nn.Linear(weight.shape[1], 1)
+        with torch.no_grad():
+            folded.weight.copy_(weight)
+            folded.bias.copy_(bias)
+        return folded
+
+
+class ChannelGC(GCGate):
+    """Channel mode: a static mask, so that the suppressed channels can be cut away."""
+
+    def __init__(self, shape: Sequence[int], keep: float | None, recall: float) -> None:
+        super().__init__(shape, keep, recall)
+        # The spread lets the first k differ; `initialise` replaces it by what the backbone tells.
+        self.mask_logits = nn.Parameter(torch.linspace(1.0, 0.1, self.shape[0]))
+
+    @staticmethod
+    def kept(channels: int, keep: float | None) -> int:
+        """Round up, one at least."""
+        return channels if keep is None else max(1, math.ceil(keep * channels - 1e-9))
+
+    @staticmethod
+    def density(keep: float | None) -> float:
+        """Kept channels are sent whole."""
+        return 1.0
+
+    def mask(self) -> Tensor:
+        """Return the mask [C], exact zeros and ones, with the gradient of the sigmoid."""
+        count = self.kept(self.shape[0], self.keep)
+        logits = self.mask_logits
+        if self.keep is None or count == len(logits):
+            tau = torch.zeros(())
+            hard = (logits > 0) if self.keep is None else torch.ones_like(logits, dtype=torch.bool)
+        else:
+            order = torch.sort(logits.detach(), descending=True, stable=True)
+            tau = order.values[count - 1 : count + 1].mean()
+            hard = torch.zeros_like(logits, dtype=torch.bool)
+            hard[order.indices[:count]] = True
+        soft = torch.sigmoid(SLOPE * (logits - tau))
+        return hard.to(soft.dtype) + (soft - soft.detach())
+
+    def compress(self, hidden: Tensor) -> Tensor:
+        """Multiply every channel by its mask."""
+        if self.keep == 1.0:
+            return hidden
+        return hidden * self.mask().view(-1, *[1] * (hidden.ndim - 2))
+
+    def penalty(self, passed: Tensor, positive: Tensor) -> Tensor:
+        """mean(sigmoid(c l)) where the share is learned; a searched share needs no pull."""
+        if self.keep is not None:
+            return passed.new_zeros(())
+        return torch.sigmoid(SLOPE * self.mask_logits).mean()
+
+    def initialise(self, saliency: Tensor) -> None:
+        """Start with the channels that matter most to the trained backbone."""
+        ranks = saliency.argsort().argsort().to(self.mask_logits.dtype)
+        with torch.no_grad():
+            self.mask_logits.copy_((ranks + 1) / len(ranks))
+
+    def lower(self) -> Lowered:
+        """Keep the unmasked channels; nothing is left to do to the activations themselves."""
+        kept = torch.nonzero(self.mask().detach() > 0.5).flatten().tolist()
+        channels = None if len(kept) == self.shape[0] else kept
+        return Lowered(channels, _Head(Pool((len(kept), *self.shape[1:])), self.folded(channels), None))
+
+
+class ActivationGC(GCGate):
+    """Activation mode: a learned shrinkage per channel makes what passes sparse, sample by sample."""
+
+    def __init__(self, shape: Sequence[int], keep: float | None, recall: float) -> None:
+        super().__init__(shape, keep, recall)
+        # softplus(-3) = .05: nearly nothing is shrunk at first.
+        self.shrinkage = nn.Parameter(torch.full((self.shape[0],), -3.0))
+
+    @staticmethod
+    def kept(channels: int, keep: float | None) -> int:
+        """No channel disappears."""
+        return channels
+
+    @staticmethod
+    def density(keep: float | None) -> float:
+        """The share that training is held to."""
+        return 1.0 if keep is None else keep
+
+    def compress(self, hidden: Tensor) -> Tensor:
+        """relu(h - softplus(t)), t per channel."""
+        return F.relu(hidden - F.softplus(self.shrinkage).view(-1, *[1] * (hidden.ndim - 2)))
+
+    def penalty(self, passed: Tensor, positive: Tensor) -> Tensor:
+        """E over positives of mean |h'|, for as long as more than the searched share is non-zero."""
+        values = passed[positive]
+        if len(values) == 0:
+            return passed.new_zeros(())
+        excess = (values > 0).to(values.dtype).mean() - (self.keep or 0.0)
+        # Scaled by the mean so that the pull does not depend on the size of the activations.
+        return torch.clamp(excess.detach(), min=0.0) * 100 * values.mean() / values.detach().mean().clamp(min=1e-6)
+
+    def lower(self) -> Lowered:
+        """Keep every channel; shrink in the artifact."""
+        shrink = _Shrink(F.softplus(self.shrinkage.detach()).view(-1, *[1] * (len(self.shape) - 1)))
+        return Lowered(None, _Head(Pool(self.shape), self.folded(None), shrink))
+
+
+MODES: Mapping[str, type[GCGate]] = {"channel": ChannelGC, "activation": ActivationGC}
+
+
+class Pool(nn.Module):
+    """Pool [N, *shape] to features: mean and maximum.
+
+    A feature map [C, H, W] is pooled over its plane. One with a single channel is the front end's own output, frames by
+    coefficients; there only the frames are pooled, because the coefficients differ in meaning. Channels by time [C, T]
+    are pooled over time. Features [F] are taken as they are. Kernels are fixed, so that the exported operators are
+    plain pooling on any core.
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        kernel = _kernel(self.shape)
+        self.mean: nn.Module | None = None
+        self.maximum: nn.Module | None = None
+        if len(self.shape) == 3:
+            self.mean, self.maximum = nn.AvgPool2d(kernel), nn.MaxPool2d(kernel)
+        elif len(self.shape) == 2:
+            self.mean, self.maximum = nn.AvgPool1d(kernel[0]), nn.MaxPool1d(kernel[0])
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[N, *shape] to [N, features]."""
+        if self.mean is None or self.maximum is None:
+            return hidden
+        return torch.cat([self.mean(hidden).flatten(1), self.maximum(hidden).flatten(1)], 1)
+
+    def features_of(self, channels: Sequence[int]) -> Tensor:
+        """Return the indices of the features that the given channels make."""
+        index = torch.as_tensor(channels, dtype=torch.long)
+        if self.mean is None:
+            return index
+        per_channel = _pooled_size(self.shape) // 2 // self.shape[0]
+        half = (index[:, None] * per_channel + torch.arange(per_channel)).flatten()
+        return torch.cat([half, half + self.shape[0] * per_channel])
+
+
+class _Shrink(nn.Module):
+    amount: Tensor
+
+    def __init__(self, amount: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("amount", amount)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return F.relu(hidden - self.amount)
+
+
+class _Head(nn.Module):
+    """What is exported: kept activations [N, kept, ...] to (passed, logit [N, 1])."""
+
+    def __init__(self, pool: Pool, linear: nn.Linear, shrink: nn.Module | None) -> None:
+        super().__init__()
+        self.pool, self.linear, self.shrink = pool, linear, shrink
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        passed = hidden if self.shrink is None else self.shrink(hidden)
+        return passed, self.linear(self.pool(passed))
+
+
+def _kernel(shape: Sequence[int]) -> Any:
+    if len(shape) == 3:
+        return (shape[1], 1) if shape[0] == 1 else (shape[1], shape[2])
+    return tuple(shape[1:])
+
+
+def _pooled_size(shape: Sequence[int]) -> int:
+    if len(shape) == 1:
+        return shape[0]
+    return 2 * math.prod(shape) // math.prod(_kernel(shape))
+
+
+def _checked(placed: PlacedGate) -> tuple[type[GCGate], float | None, float]:
+    where = f"gc gate at {placed.site}"
+    params: dict[str, Any] = {"mode": "channel", "keep": 1.0, "recall": 0.99}
+    for key, value in placed.params:
+        if key not in params:
+            raise unknown(where, "parameter", key, params)
+        params[key] = value
+    if params["mode"] not in MODES:
+        raise unknown(where, "mode", str(params["mode"]), MODES)
+    for key in ("keep", "recall"):
+        learned = key == "keep" and params[key] is None
+        if not learned and not (isinstance(params[key], int | float) and 0 < params[key] <= 1):
+            raise UserError(f"{where}: {key}: {params[key]!r} is not in (0, 1]")
+    return MODES[params["mode"]], params["keep"], params["recall"]

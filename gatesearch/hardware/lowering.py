@@ -1,0 +1,106 @@
+"""Rewrites before conversion: the same function, in operators that every engine and the NPU run alike.
+
+- A batch norm folds into the plain convolution before it: conversion takes a quarter less time.
+- ``Linear`` on [N, F] becomes a 1x1 convolution: FULLY_CONNECTED rounds ties in TFLM differently from LiteRT
+(one step
+  in up to 0.7 % of int8 outputs), CONV_2D is equal bit for bit. It costs no time on either.
+- Adaptive pooling to 1x1 becomes pooling with the full kernel: otherwise averages become MEAN, which Vela
+leaves to
+  the CPU, and maxima do not convert.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import torch
+from torch import fx, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+def lower(module: nn.Module) -> nn.Module:
+    """Return the module rewritten, in place where it has children; it must be in evaluation mode.
+
+    Only plain modules are touched: a subclass may mean something else, and a hook would be lost.
+
+    >>> lower(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval())[1]
+    Identity()
+    """
+    for block in list(module.modules()):
+        _fold_batch_norms(block)
+    return _replace(module)
+
+
+def _in_sequence(block: nn.Module) -> Iterator[tuple[str, str]]:
+    """Yield the names of modules of which the second takes what the first gives, and nothing else does."""
+    if type(block) is nn.Sequential:
+        yield from pairwise(dict(block.named_children()))
+    if isinstance(block, fx.GraphModule):
+        calls = [node for node in block.graph.nodes if node.op == "call_module"]
+        used = Counter(node.target for node in calls)
+        for node in calls:
+            before = node.args[0]
+            once = before in calls and len(before.users) == 1 and used[before.target] == used[node.target] == 1
+            if once:
+                yield str(before.target), str(node.target)
+
+
+def _fold_batch_norms(block: nn.Module) -> None:
+    for first, second in list(_in_sequence(block)):
+        conv, norm = block.get_submodule(first), block.get_submodule(second)
+        if not (_is_plain(conv, nn.Conv2d) and _is_plain(norm, nn.BatchNorm2d)):
+            continue
+        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        if norm.track_running_stats:
+            block.set_submodule(first, fuse_conv_bn_eval(conv, norm))
+            block.set_submodule(second, nn.Identity())
+
+
+def _replace(module: nn.Module) -> nn.Module:
+    for kind, replacement in _REPLACEMENTS.items():
+        if _is_plain(module, kind):
+            return replacement(module)
+    for name, child in module.named_children():
+        setattr(module, name, _replace(child))
+    return module
+
+
+def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    return type(module) is kind and not module._forward_hooks and not module._forward_pre_hooks
+
+
+class _Pointwise(nn.Module):
+    """A linear layer as a 1x1 convolution over a map of one pixel."""
+
+    def __init__(self, linear: nn.Module) -> None:
+        super().__init__()
+        assert isinstance(linear, nn.Linear)
+        self.weight, self.bias = linear.weight, linear.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.ndim != 2:
+            return functional.linear(x, self.weight, self.bias)
+        return functional.conv2d(x[:, :, None, None], self.weight[:, :, None, None], self.bias).flatten(1)
+
+
+class _GlobalPool(nn.Module):
+    """Pooling over the whole map to 1x1, or what the adaptive layer did where it was to another size."""
+
+    def __init__(self, adaptive: nn.Module, pool: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.adaptive, self.pool = adaptive, pool
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.adaptive.output_size not in (1, (1, 1)) or getattr(self.adaptive, "return_indices", False):
+            return self.adaptive(x)
+        return self.pool(x, x.shape[-2:])
+
+
+_REPLACEMENTS: dict[type[nn.Module], Callable[[nn.Module], nn.Module]] = {
+    nn.Linear: _Pointwise,
+    nn.AdaptiveAvgPool2d: lambda module: _GlobalPool(module, functional.avg_pool2d),
+    nn.AdaptiveMaxPool2d: lambda module: _GlobalPool(module, functional.max_pool2d),
+}

@@ -1,0 +1,81 @@
+"""Keeps outside tools from writing on the terminal, and keeps what they said for when they fail."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+
+LINES_KEPT = 12
+
+# File descriptors belong to the whole process: two threads that swap them at once would lose one of them.
+_lock = threading.RLock()
+
+
+class ToolError(RuntimeError):
+    """An outside tool (converter, quantiser, compiler) failed; the message ends with its last lines."""
+
+
+@contextlib.contextmanager
+def quiet(what: str) -> Iterator[Callable[[], str]]:
+    """Send everything that is written to file descriptors 1 and 2 to a temporary file.
+
+    Python's ``sys.stdout``, C++ logging and progress bars are all caught. Yields a function that returns what
+    has been written so far.
+
+    Args:
+        what: the step in words, which begins the error's message.
+
+    Raises:
+        ToolError: where the block raises, with the last lines the tool wrote.
+
+    >>> with quiet("saying hello") as written:
+    ...     _ = os.write(1, b"hello")
+    ...     said = written()
+    >>> said
+    'hello'
+    """
+    with (
+        _lock,
+        tempfile.TemporaryFile(buffering=0) as log,
+        open(os.dup(log.fileno()), "w", buffering=1, errors="replace") as writer,
+    ):
+
+        def written() -> str:
+            writer.flush()
+            # pread leaves the shared file position alone, which is where the tool writes next.
+            return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0).decode(errors="replace")
+
+        sys.stdout.flush()
+        sys.stderr.flush()
+        saved = os.dup(1), os.dup(2)
+        failure: BaseException | None = None
+        try:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            with (
+                contextlib.redirect_stdout(writer),
+                contextlib.redirect_stderr(writer),
+                warnings.catch_warnings(),
+            ):
+                warnings.simplefilter("ignore")
+                yield written
+        # Command-line tools called in process report bad arguments by SystemExit.
+        except (Exception, SystemExit) as error:
+            failure = error
+        finally:
+            for descriptor, copy in zip((1, 2), saved, strict=True):
+                os.dup2(copy, descriptor)
+                os.close(copy)
+        if failure is not None:
+            raise ToolError(_message(what, failure, written())) from failure
+
+
+def _message(what: str, failure: BaseException, text: str) -> str:
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()][-LINES_KEPT:]
+    reason = f"{what} failed: {type(failure).__name__}: {failure}".strip()
+    return "\n  ".join([reason, *lines])

@@ -1,0 +1,134 @@
+"""Timing short calls side by side on a machine that is not ours alone, and saying which machine that was."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+# What decides how fast int8 and float kernels run; the rest of a CPU's flags does not.
+FLAGS = frozenset(
+    {"sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni"}
+    | {"avx512_bf16", "amx_int8", "amx_tile"}
+    | {"neon", "asimd", "asimddp", "i8mm", "bf16", "sve", "sve2", "fphp"}
+)
+LIBRARIES = (
+    "torch",
+    "ai-edge-litert",
+    "ai-edge-quantizer",
+    "litert-torch",
+    "tflite-micro",
+    "ethos-u-vela",
+    "onnxruntime",
+    "numpy",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Microseconds of one call: the best round, the middle round, and how many rounds there were.
+
+    Load from elsewhere only ever adds time, so the minimum is the better estimate of the call; the median
+    beside it shows how busy the machine was.
+    """
+
+    minimum_us: float
+    median_us: float
+    rounds: int
+
+
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], rounds: int = 15, min_seconds: float = 2e-4
+) -> dict[str, Timing]:
+    """Time several calls in turn, A B C A B C ..., so that drift in the machine's speed meets them all alike.
+
+    Args:
+        calls: functions without arguments, by name.
+        rounds: how often each name has its turn.
+        min_seconds: a turn repeats its call until it lasts at least this long, so that the clock's own cost
+            vanishes.
+
+    Returns:
+        A timing for every name. Compare only figures of the same call of this function.
+
+    Raises:
+        ValueError: fewer than one round.
+
+    >>> sorted(interleaved({"a": lambda: sum(range(100)), "b": lambda: None}, rounds=2))
+    ['a', 'b']
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds must be at least 1, found {rounds}")
+    repeats = {name: _repeats(call, min_seconds) for name, call in calls.items()}
+    seen: dict[str, list[float]] = {name: [] for name in calls}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for name, call in calls.items():
+                seen[name].append(_elapsed_ns(call, repeats[name]) / repeats[name] / 1e3)
+    finally:
+        if collecting:
+            gc.enable()
+    return {name: Timing(min(times), statistics.median(times), rounds) for name, times in seen.items()}
+
+
+def _repeats(call: Callable[[], object], min_seconds: float) -> int:
+    """Double the number of calls until a turn is long enough; this warms caches up, too."""
+    count = 1
+    while _elapsed_ns(call, count) < min_seconds * 1e9:
+        count *= 2
+    return count
+
+
+def _elapsed_ns(call: Callable[[], object], count: int) -> int:
+    start = time.perf_counter_ns()
+    for _ in range(count):
+        call()
+    return time.perf_counter_ns() - start
+
+
+def fingerprint() -> dict[str, Any]:
+    """Describe the machine and the libraries behind a measurement; no host name, user or path is in it.
+
+    Returns:
+        JSON-ready ``cpu``, ``architecture``, ``cores`` (that this process may use), ``flags``, ``system``,
+        ``python`` and ``versions``.
+    """
+    about = _cpuinfo()
+    flags = set((about.get("flags") or about.get("Features") or "").split())
+    model = about.get("model name") or platform.processor() or platform.machine()
+    return {
+        # Virtual machines may hide the model's name; family and model number still tell the generation.
+        "cpu": f"{model} (family {about['cpu family']}, model {about['model']})" if "cpu family" in about else model,
+        "architecture": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "flags": sorted(flags & FLAGS),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": {name: version for name in LIBRARIES if (version := _version(name))},
+    }
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Read the first processor's entry; empty where the system has none."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

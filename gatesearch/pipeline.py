@@ -1,0 +1,487 @@
+"""The way from a recipe to a report, in the order in which a reader meets it.
+
+Every step leaves its result in the run folder, whole or not at all, and takes it from there where it is: a run that was
+cut off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+from torch import Tensor, nn
+
+from gatesearch import console, record
+from gatesearch import report as reports
+from gatesearch.errors import UserError
+from gatesearch.export import bundle, streaming
+from gatesearch.export import verify as verification
+from gatesearch.export.lower import lower
+from gatesearch.export.runtime import Bundle, load_manifest
+from gatesearch.folder import RunFolder
+from gatesearch.gated import GatedModel
+from gatesearch.gates import kind_of
+from gatesearch.hardware import table as tables
+from gatesearch.hardware.cost import CostModel
+from gatesearch.hardware.tflite import channel_last, convert, quantise
+from gatesearch.plan import GatePlan
+from gatesearch.recipe import Recipe, load, to_yaml
+from gatesearch.search import engine
+from gatesearch.search.engine import Evaluated, Objectives, SearchResult, Trial
+from gatesearch.setting import Setting
+from gatesearch.training import History, Quality, assess, calibrate, fit, saliency
+
+TABLE_SAMPLES = 16
+STREAM_WINDOWS = 300
+
+
+class Run:
+    """One run: each attribute is a step's result, taken from the folder or worked out and put there.
+
+    Args:
+        recipe: resolved.
+        folder: where results go.
+    """
+
+    def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
+        self.recipe, self.folder = recipe, folder
+
+    @cached_property
+    def setting(self) -> Setting:
+        """Data, backbone, sites, device, space."""
+        return Setting.of(self.recipe)
+
+    @cached_property
+    def baseline(self) -> GatedModel:
+        """The ungated backbone, trained: where every trial starts."""
+        s = self.setting
+        model = GatedModel(s.backbone, GatePlan(), s.sites, len(s.data.classes))
+        self._trained("baseline", model, s.schedule())
+        return model
+
+    @cached_property
+    def backbone(self) -> nn.Module:
+        """The trained backbone, on its own."""
+        return self.baseline.stages[0]
+
+    @cached_property
+    def saliency(self) -> dict[str, Tensor]:
+        """Importance of each channel at each site."""
+        s = self.setting
+        return saliency(self.backbone, s.space.sites, s.features.train.features, s.features.train.labels)
+
+    @cached_property
+    def cost(self) -> CostModel:
+        """What plans cost on the recipe's device."""
+        return cost_model(self.setting, self.backbone, self.folder)
+
+    @cached_property
+    def result(self) -> SearchResult:
+        """The search, ended."""
+        s, chosen = self.setting, self.recipe.search
+        baseline = self._quality(self.baseline, "validation")
+        priced = self.cost
+        epochs = s.schedule(chosen)
+
+        def evaluate(plan: GatePlan) -> Evaluated:
+            model = GatedModel(self.backbone, plan, s.sites, len(s.data.classes), self.saliency)
+            fit(model, s.features, epochs, s.gates, seed=_seed(self.recipe.seed, plan), augment=s.augment)
+            calibrate(model, s.features.validation, s.features.positive)
+            quality = self._quality(model, "validation")
+            price = priced.price(plan, quality.passed)
+            return Evaluated(
+                Objectives(quality.accuracy, price.expected_latency_us, price.energy.total_uj),
+                self._quality_violations(quality, baseline.accuracy),
+            )
+
+        journal = self.folder / "study.journal"
+        already = len(engine.read(journal).complete) if journal.exists() else 0
+        limit = min(chosen.trials, len(s.space))
+        started = time.monotonic()
+        with console.progress(limit, "search") as bar:
+            bar.advance(already)
+
+            def seen(trial: Trial) -> None:
+                if trial.state == "complete" and trial.objectives is not None:
+                    o = trial.objectives
+                    bar.advance(note=f"accuracy {o.accuracy:.3f}, {console.si(o.energy_uj * 1e-6, 'J')}")
+
+            result = engine.search(
+                s.space,
+                self._price_violations,
+                evaluate,
+                journal=journal,
+                trials=chosen.trials,
+                proposals=chosen.proposals,
+                seed=self.recipe.seed,
+                on_trial=seen,
+            )
+        self._add_seconds("search", time.monotonic() - started)
+        record.write_trials(self.folder, result)
+        return result
+
+    @cached_property
+    def picked(self) -> Trial:
+        """The plan of the front that the recipe's rule prefers."""
+        return pick(self.result, self.recipe.pick.objective)
+
+    @cached_property
+    def model(self) -> GatedModel:
+        """The picked plan, retrained and calibrated."""
+        return self._retrained("gated", self.picked.plan)
+
+    @cached_property
+    def reference(self) -> GatedModel:
+        """The ungated backbone, retrained the same way: the rival of every claim."""
+        return self._retrained("ungated", self.cost.ungated()[0])
+
+    def retrain(self, name: str, plan: GatePlan) -> GatedModel:
+        """Train a plan from the baseline's weights by the recipe's ``retrain`` and set its thresholds."""
+        return self._retrained(name, plan)
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The bundle, written."""
+        path = self.folder / "best" / "bundle"
+        if not (path / "manifest.json").exists():
+            console.say("export: lowering, quantising, compiling for each core")
+            self._export(path)
+        manifest = load_manifest(path)
+        for k, stage in enumerate(manifest["stages"][:-1]):
+            # The thresholds that hold are those of the artifacts; a resumed run has the trained ones still.
+            self.model.gate(k).theta.fill_(stage["gate"]["theta"])
+            self.model.answers[k] = stage["gate"]["answer"]
+        return manifest
+
+    @cached_property
+    def parity(self) -> verification.Parity:
+        """The bundle against the model, over the whole test split."""
+        assert self.manifest
+        loaded = Bundle(self.folder / "best" / "bundle")
+        features = self.setting.features.test.features
+        with console.progress(len(features), "verify") as bar:
+            parity = verification.verify(loaded, self.model, features, bar.advance)
+        verification.require(parity, **self.recipe.verify.model_dump())
+        return parity
+
+    @cached_property
+    def streaming(self) -> streaming.Streaming:
+        """The bundle against the ungated .tflite on one stream, on this host."""
+        s = self.setting
+        windows = streaming.stream(
+            s.features.test, s.data.kind_names, self.recipe.stream.shares, STREAM_WINDOWS, self.recipe.seed
+        )
+        cores = {core.name: "litert" for core in s.device.cores}
+        return streaming.measure(
+            Bundle(self.folder / "best" / "bundle", cores),
+            (self.folder / "best" / "ungated.tflite").read_bytes(),
+            windows,
+        )
+
+    def quality(self, model: GatedModel) -> Quality:
+        """Return the figures of a model on the test split."""
+        return self._quality(model, "test")
+
+    def histories(self) -> dict[str, History]:
+        """Return the learning curves that are there so far."""
+        found = {name: self.folder.read_json(f"logs/{name}.json") for name in ("baseline", "ungated", "gated")}
+        return {name: History(**curve) for name, curve in found.items() if curve is not None}
+
+    def seconds(self) -> dict[str, float]:
+        """Return the time that steps took, over all sessions of the run."""
+        return dict(self.folder.read_json("logs/seconds.json") or {})
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the time of a block to the run's account."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._add_seconds(name, time.monotonic() - started)
+
+    def _add_seconds(self, name: str, seconds: float) -> None:
+        account = self.seconds()
+        account[name] = account.get(name, 0.0) + seconds
+        self.folder.write_json("logs/seconds.json", account)
+
+    def _retrained(self, name: str, plan: GatePlan) -> GatedModel:
+        s = self.setting
+        model = GatedModel(self.backbone, plan, s.sites, len(s.data.classes), self.saliency)
+        self._trained(name, model, s.schedule(self.recipe.retrain))
+        calibrate(model, s.features.validation, s.features.positive)
+        return model
+
+    def _trained(self, name: str, model: GatedModel, schedule: Any) -> None:
+        """Train a model, or load it where it was trained before."""
+        path = self.folder / CHECKPOINTS.get(name, f"logs/{name}.ckpt")
+        if path.exists():
+            model.load_state_dict(torch.load(path, weights_only=True))
+            model.eval()
+            return
+        s = self.setting
+        with console.progress(schedule.epochs, f"train {name}") as bar:
+            history = fit(
+                model,
+                s.features,
+                schedule,
+                s.gates,
+                seed=_seed(self.recipe.seed, model.plan),
+                augment=s.augment,
+                log_dir=self.folder / "logs" / name,
+                on_epoch=bar.advance,
+            )
+        self.folder.write_json(f"logs/{name}.json", asdict(history))
+        self.folder.write(str(path.relative_to(self.folder.path)), _state_bytes(model))
+
+    def _export(self, path: Path) -> None:
+        s, chosen = self.setting, self.recipe.export
+        generator = torch.Generator().manual_seed(self.recipe.seed)
+        order = torch.randperm(len(s.features.train.labels), generator=generator)[: chosen.calibration_samples]
+        samples = s.features.train.features[order]
+        [whole] = lower(self.reference, samples)
+        self.folder.write(
+            "best/ungated.tflite",
+            quantise(convert(whole.program, samples[:1]), channel_last(samples.numpy())),
+        )
+        frontend: dict[str, Any] = getattr(s.frontend, "describe", dict)()
+        bundle.write(
+            path,
+            self.model,
+            s.device,
+            samples,
+            s.features.validation,
+            s.features.positive,
+            formats=chosen.formats,
+            classes=s.data.classes,
+            about={"recipe": self.recipe.name, "synthetic_data": s.data.synthetic, "frontend": frontend},
+        )
+        self.folder.write_json("best/plan.json", self.picked.plan.to_dict())
+
+    def _quality(self, model: GatedModel, split: str) -> Quality:
+        f = self.setting.features
+        return assess(model, getattr(f, split), f.positive, f.kind_names)
+
+    def _price_violations(self, plan: GatePlan) -> dict[str, float]:
+        violations = dict(self.cost.overflows(plan))
+        limit = self.recipe.constraints.latency_ms
+        if limit is not None:
+            violations["latency_ms"] = self.cost.bound(plan).longest_latency_us / 1e3 - limit
+        for earlier, later in zip(plan.cores, plan.cores[1:], strict=False):
+            if earlier != later and self.setting.device.link(earlier, later) is None:
+                violations[f"no link {earlier} to {later}"] = 1.0
+        return violations
+
+    def _quality_violations(self, quality: Quality, baseline_accuracy: float) -> dict[str, float]:
+        limits = self.recipe.constraints
+        violations = {}
+        if limits.max_accuracy_drop is not None:
+            violations["accuracy"] = baseline_accuracy - limits.max_accuracy_drop - quality.accuracy
+        if limits.min_recall is not None:
+            violations["recall"] = limits.min_recall - quality.recall
+        return violations
+
+
+CHECKPOINTS = {"baseline": "baseline.ckpt", "gated": "best/model.ckpt"}
+
+
+def run(recipe: Recipe, out: Path | None = None, resume: Path | None = None) -> Run:
+    """Do everything, from data to report.
+
+    Args:
+        recipe: resolved.
+        out: run folder; None for runs/RECIPE-N.
+        resume: run folder of a run to go on with.
+
+    Raises:
+        UserError: something the user can mend.
+    """
+    folder = RunFolder(resume) if resume is not None else RunFolder.new(recipe.name or "run", out)
+    with _names_folder(folder):
+        if resume is None:
+            folder.write("recipe.yaml", to_yaml(recipe))
+        console.say(f"run folder: {folder.path}")
+        this = Run(recipe, folder)
+        for step in (_train, _search, _retrain, _export, _verify, _report):
+            with this.timed("total"):
+                step(this)
+    return this
+
+
+def _train(this: Run) -> None:
+    s = this.setting
+    label = "synthetic data" if s.data.synthetic else "data"
+    sizes = f"{len(s.data.train)} train, {len(s.data.validation)} validation, {len(s.data.test)} test"
+    console.say(f"{label}: {s.data.source} ({sizes})")
+    assert this.baseline
+
+
+def _search(this: Run) -> None:
+    assert this.cost
+    console.say(f"space: {len(this.setting.space):,} plans over {len(this.setting.space.sites)} sites")
+    result = this.result
+    states = [trial.state for trial in result.trials]
+    console.say(
+        f"search: {states.count('complete')} plans tried, {states.count('priced_out')} ruled out by price, "
+        f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front"
+    )
+    console.say(f"picked: {this.picked.plan}")
+
+
+def _retrain(this: Run) -> None:
+    assert this.reference and this.model
+
+
+def _export(this: Run) -> None:
+    assert this.manifest
+
+
+def _verify(this: Run) -> None:
+    parity = this.parity
+    console.say(
+        f"verify: gates agree on {parity.gate_agreement:.2%}, answers on {parity.prediction_agreement:.2%} "
+        f"of {parity.samples} test samples"
+    )
+
+
+def _report(this: Run) -> None:
+    summary = record.write(this)
+    path = reports.write(this.folder.path)
+    record.show(this, summary)
+    console.say(f"report: {path}")
+
+
+def search(folder: Path) -> None:
+    """Run, or go on, up to the end of the search."""
+    _upto(folder, _train, _search)
+
+
+def retrain(folder: Path) -> None:
+    """Run, or go on, up to the retrained plan."""
+    _upto(folder, _train, _search, _retrain)
+
+
+def export(folder: Path) -> None:
+    """Run, or go on, up to the bundle."""
+    _upto(folder, _train, _search, _retrain, _export)
+
+
+def verify(folder: Path) -> None:
+    """Compare the bundle with the model again."""
+    _upto(folder, _train, _search, _retrain, _export, _verify)
+
+
+def report(folder: Path) -> None:
+    """Write the report of what the run has so far."""
+    path = reports.write(folder)
+    console.say(f"report: {path}")
+
+
+def sites(recipe: Recipe) -> None:
+    """Print every cut site of the recipe's backbone."""
+    s = Setting.of(recipe, with_features=False)
+    searched = {site.name for site in s.space.sites}
+    rows = [
+        (
+            site.name,
+            "x".join(map(str, site.shape)),
+            f"{site.macs_before:,}",
+            f"{site.macs_after:,}",
+            f"{site.params_before:,}",
+            f"{site.params_after:,}",
+            ", ".join(k for k in s.space.kinds if kind_of(k).may_go(site)) if site.name in searched else "-",
+        )
+        for site in s.sites
+    ]
+    columns = ("site", "shape", "MACs before", "after", "params before", "after", "searched for")
+    console.table(f"cut sites of {recipe.backbone}", columns, rows)
+
+
+def measure(recipe: Recipe) -> None:
+    """Read what each block of the recipe's backbone costs on each core, and print it."""
+    s = Setting.of(recipe, with_features=False)
+    model = cost_model(s, s.backbone.eval(), None)
+    rows = []
+    for k, site in enumerate(s.space.sites):
+        following = s.space.sites[k + 1].name if k + 1 < len(s.space.sites) else tables.END
+        times = [core.timing.latency_us(model.table.blocks[site.name][core.name](1.0, 1.0)) for core in s.device.cores]
+        rows.append((f"{site.name} > {following}", *(f"{t:.1f}" for t in times)))
+    heads = [f"{core.name} us ({core.timing.provenance})" for core in s.device.cores]
+    console.table(f"blocks of {recipe.backbone} on {s.device.name}, all channels", ("block", *heads), rows)
+
+
+def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> CostModel:
+    """Read the table of the backbone's blocks, from the run folder, from the user's cache, or anew."""
+    kept = folder / "table.json" if folder is not None else None
+    if kept is not None and kept.exists():
+        table = tables.Table.from_json(kept.read_text())
+    else:
+        samples = s.features.train.features[:TABLE_SAMPLES]
+        variants = s.space.variants()
+        arguments = (backbone, s.space.sites, samples)
+        with console.progress(tables.pieces_count(*arguments, variants), "read blocks on each core") as bar:
+            cache = Path(platformdirs.user_cache_dir("gatesearch")) / "tables"
+            table = tables.build(*arguments, s.device, variants, on_step=bar.advance, cache=cache)
+        if folder is not None:
+            folder.write("table.json", table.to_json())
+    macs = getattr(s.frontend, "macs", lambda: 0)()
+    stream = s.recipe.stream
+    shares = {name: stream.shares.get(name, 0.0) for name in s.data.kind_names}
+    return CostModel(s.device, table, s.space.sites, macs, stream.period_s, shares)
+
+
+def pick(result: SearchResult, objective: str) -> Trial:
+    """Return the feasible plan of the front that is best in one objective.
+
+    Raises:
+        UserError: no plan keeps the constraints.
+    """
+    if not result.front:
+        best = max((t.objectives for t in result.complete if t.objectives), key=lambda o: o.accuracy)
+        raise UserError(
+            f"search: none of {len(result.complete)} tried plans keeps the constraints on quality; the most accurate "
+            f"reaches {best.accuracy:.3f}; relax constraints.max_accuracy_drop or raise search.trials or search.epochs"
+        )
+    keys = {
+        "energy": lambda o: (o.energy_uj, -o.accuracy),
+        "latency": lambda o: (o.latency_us, -o.accuracy),
+        "accuracy": lambda o: (-o.accuracy, o.energy_uj),
+    }
+    return min(result.front, key=lambda t: keys[objective](t.objectives))
+
+
+def _upto(folder: Path, *steps: Any) -> None:
+    run_folder = RunFolder(folder)
+    with _names_folder(run_folder):
+        this = Run(load(folder / "recipe.yaml"), run_folder)
+        for step in steps:
+            with this.timed("total"):
+                step(this)
+
+
+@contextmanager
+def _names_folder(folder: RunFolder) -> Iterator[None]:
+    """Let whoever catches an interruption say how to go on."""
+    try:
+        yield
+    except BaseException as error:
+        error.run_dir = folder.path  # type: ignore[attr-defined]
+        raise
+
+
+def _seed(seed: int, plan: GatePlan) -> int:
+    return (seed * 1_000_003 + int(plan.digest[:7], 16)) % 2**31
+
+
+def _state_bytes(model: nn.Module) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    return buffer.getvalue()

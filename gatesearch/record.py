@@ -1,0 +1,341 @@
+"""What a run leaves for people and programs: summary.json, record.json (all that the report draws), the tables."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gatesearch import console
+from gatesearch.gates import GateOutput
+from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
+from gatesearch.hardware.profile import constants
+from gatesearch.search.engine import Objectives, SearchResult
+from gatesearch.training import gate_logits
+from gatesearch.training.task import channels_last
+
+if TYPE_CHECKING:
+    from gatesearch.folder import RunFolder
+    from gatesearch.gated import GatedModel
+    from gatesearch.hardware.cost import Price
+    from gatesearch.pipeline import Run
+
+TRIAL_COLUMNS = (
+    "number",
+    "state",
+    "digest",
+    "accuracy",
+    "expected_latency_us",
+    "expected_energy_uj",
+    "feasible",
+    "on_front",
+    "plan",
+)
+ROC_POINTS = 101
+
+
+def write_trials(folder: RunFolder, result: SearchResult) -> list[dict[str, Any]]:
+    """Write trials.csv and pareto.csv; returns the rows."""
+    front = {trial.number for trial in result.front}
+    rows = []
+    for trial in result.trials:
+        o = trial.objectives
+        rows.append(
+            {
+                "number": trial.number,
+                "state": trial.state,
+                "digest": trial.plan.digest,
+                "accuracy": None if o is None else o.accuracy,
+                "expected_latency_us": None if o is None else o.latency_us,
+                "expected_energy_uj": None if o is None else o.energy_uj,
+                "feasible": trial.feasible,
+                "on_front": trial.number in front,
+                "plan": str(trial.plan),
+            }
+        )
+    folder.write_csv("trials.csv", TRIAL_COLUMNS, rows)
+    folder.write_csv("pareto.csv", TRIAL_COLUMNS, [row for row in rows if row["on_front"]])
+    return rows
+
+
+def write(run: Run) -> dict[str, Any]:
+    """Write summary.json and record.json of a finished run; returns the summary."""
+    s, recipe, cost = run.setting, run.recipe, run.cost
+    gated, ungated = run.quality(run.model), run.quality(run.reference)
+    sparsity = activation_sparsity(run.model, s.features.test.features[s.features.positive[s.features.test.labels]])
+    densities = [1.0 - row["element"] for row in sparsity]
+    plan = run.model.plan
+    price = cost.price(plan, gated.passed, densities)
+    rival_plan, rival = cost.ungated()
+    parity, stream = run.parity, run.streaming
+    seconds = run.seconds()
+    mean_sparsity = sum(row["element"] for row in sparsity) / len(sparsity) if sparsity else 0.0
+    stream_stop = _stream_early_stop(cost.shares, gated.passed)
+    data = {
+        "name": s.data.name,
+        "source": s.data.source,
+        "synthetic": s.data.synthetic,
+        "train": len(s.data.train),
+        "validation": len(s.data.validation),
+        "test": len(s.data.test),
+        "positive_share": float(s.features.positive[s.features.test.labels].float().mean()),
+    }
+    reference = {
+        "accuracy": ungated.accuracy,
+        "accuracy_all_classes": ungated.accuracy_all_classes,
+        "precision": ungated.precision,
+        "recall": ungated.recall,
+        "macs": s.sites[0].macs_after,
+        "params": s.sites[0].params_after,
+        "latency_us": rival.expected_latency_us,
+        "energy_uj": rival.energy.total_uj,
+        "core": rival_plan.cores[0],
+    }
+    best = {
+        "digest": plan.digest,
+        "plan": plan.to_dict(),
+        "accuracy": gated.accuracy,
+        "accuracy_all_classes": gated.accuracy_all_classes,
+        "precision": gated.precision,
+        "recall": gated.recall,
+        "early_stop_rate": gated.early_stop_rate,
+        "early_stop_rate_stream": stream_stop,
+        "early_stop_by_kind": {kind: 1 - row[-1] for kind, row in gated.passed.items() if kind != "positive"},
+        "first_gate_stop_by_kind": {
+            kind: 1 - row[1] for kind, row in gated.passed.items() if kind != "positive" and len(row) > 1
+        },
+        "gate_recall": gated.gate_recall,
+        "activation_sparsity": mean_sparsity,
+        "expected_macs": price.expected_macs,
+        "expected_macs_with_frontend": price.expected_macs + cost.frontend_macs,
+        "expected_latency_us": price.expected_latency_us,
+        "expected_energy_uj": price.energy.total_uj,
+        "gain_end_to_end": gain_end_to_end(rival.energy.total_uj, price.energy.total_uj),
+        "gain_paper_style": _finite(gain_paper_style(stream_stop, mean_sparsity)),
+    }
+    artifacts = [artifact for stage in run.manifest["stages"] for artifact in stage["artifacts"]]
+    reference_point = Objectives(0.0, rival.expected_latency_us, rival.energy.total_uj)
+    volumes = run.result.hypervolume(reference_point)
+    summary: dict[str, Any] = {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "seconds": seconds.get("total", 0.0),
+        "data": data,
+        "baseline": {key: reference[key] for key in ("accuracy", "macs", "params", "latency_us", "energy_uj", "core")},
+        "search": {
+            "trials": len(run.result.trials),
+            "unique_plans": len({trial.plan for trial in run.result.trials}),
+            "evaluated": len(run.result.complete),
+            "pruned": sum(trial.state == "priced_out" for trial in run.result.trials),
+            "seconds": seconds.get("search", 0.0),
+            "hypervolume": volumes[-1] if volumes else 0.0,
+            "engine": recipe.search.engine,
+        },
+        "best": best,
+        "export": {
+            "bundle": "best/bundle",
+            "artifacts": artifacts,
+            "parity": {
+                "max_abs_error": parity.max_abs_error,
+                "gate_agreement": parity.gate_agreement,
+                "prediction_agreement": parity.prediction_agreement,
+                "samples": parity.samples,
+            },
+        },
+        "streaming": asdict(stream) | {"ratio": stream.ratio},
+    }
+    run.folder.write_json("summary.json", summary)
+    run.folder.write_json(
+        "record.json",
+        {
+            "recipe": recipe.name,
+            "title": recipe.title,
+            "command": _command(run),
+            "seed": recipe.seed,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "machine": dict(cost.table.fingerprint),
+            "data": data
+            | {
+                "classes": list(s.data.classes),
+                "positive": list(s.data.positive),
+                "stream": dict(cost.shares),
+                "period_s": cost.period_s,
+            },
+            "sites": [{key: value for key, value in asdict(site).items() if key != "node"} for site in s.space.sites],
+            "plan": plan.to_dict() | {"digest": plan.digest},
+            "stages": _stages(run, price, gated.passed),
+            "frontend": {
+                "name": recipe.frontend.name,
+                "macs": cost.frontend_macs,
+                "latency_us": cost.frontend_us,
+                "energy_uj": price.energy.by_term["frontend"],
+                "core": cost.sense_core.name,
+            },
+            "gates": _gates(run, gated, sparsity),
+            "trials": write_trials(run.folder, run.result),
+            "reference": reference
+            | {"expected_latency_us": reference["latency_us"], "expected_energy_uj": reference["energy_uj"]},
+            "best": best,
+            "energy": {
+                "total_uj": price.energy.total_uj,
+                "by_term": dict(price.energy.by_term),
+                "by_core": dict(price.energy.by_core),
+                "ungated_total_uj": rival.energy.total_uj,
+                "ungated_by_term": dict(rival.energy.by_term),
+                "ungated_by_core": dict(rival.energy.by_core),
+                "gain_end_to_end": best["gain_end_to_end"],
+                "gain_paper_style": best["gain_paper_style"],
+                "bound": _finite(front_end_bound(rival.energy.share("sense", "frontend", "idle"))),
+            },
+            "curves": [
+                {"name": name, "epochs": list(range(1, len(h.train_loss) + 1)), **asdict(h)}
+                for name, h in run.histories().items()
+            ],
+            "parity": summary["export"]["parity"]
+            | {
+                "per_stage": list(parity.per_stage),
+                "bars": {
+                    "gate": recipe.verify.gate_agreement,
+                    "prediction": recipe.verify.prediction_agreement,
+                },
+                "confusions": {},
+            },
+            "streaming": asdict(stream) | {"ratio": stream.ratio, "provenance": "measured", "engine": "LiteRT int8"},
+            "constants": [{"path": path, **constant.model_dump()} for path, constant in constants(s.device)],
+            "artifacts": artifacts,
+            "hypervolume": volumes,
+        },
+    )
+    return summary
+
+
+@torch.no_grad()
+def activation_sparsity(model: GatedModel, positives: torch.Tensor) -> list[dict[str, float]]:
+    """Return what each gate reports of the positives [N, *shape]: AS_k of section 0.3, beside the ungated sparsity."""
+    hidden, rows = channels_last(positives), []
+    for k, stage in enumerate(model.stages):
+        hidden = stage(hidden)
+        if k < len(model.gates):
+            output: GateOutput = model.gate(k)(hidden)
+            rows.append(dict(model.gate(k).report(output, hidden)))
+            hidden = output.passed
+    return rows
+
+
+def show(run: Run, summary: dict[str, Any]) -> None:
+    """Print the table that ends a run: the ungated backbone beside the best plan."""
+    baseline, best, cost = summary["baseline"], summary["best"], run.cost
+    rival = run.quality(run.reference)
+    uj, us, percent = (
+        (lambda v: console.si(v * 1e-6, "J")),
+        (lambda v: console.si(v * 1e-6, "s")),
+        console.percent,
+    )
+    rows: list[tuple[str, str, str]] = [
+        ("accuracy (test, hard cascade)", percent(baseline["accuracy"]), percent(best["accuracy"])),
+        ("precision", percent(rival.precision), percent(best["precision"])),
+        ("recall", percent(rival.recall), percent(best["recall"])),
+        ("positives through all gates", "-", percent(best["gate_recall"])),
+        *((f"{kind} stopped", "-", percent(share)) for kind, share in best["early_stop_by_kind"].items()),
+        ("expected MACs", console.si(baseline["macs"], ""), console.si(best["expected_macs"], "")),
+        ("expected latency", us(baseline["latency_us"]), us(best["expected_latency_us"])),
+        ("expected energy a window", uj(baseline["energy_uj"]), uj(best["expected_energy_uj"])),
+        ("cores", baseline["core"], " > ".join(best["plan"]["cores"])),
+    ]
+    note = " (synthetic data)" if summary["data"]["synthetic"] else ""
+    console.table(f"{run.recipe.name}{note}", ("", "ungated", "gated"), rows)
+    console.say(f"plan: {run.model.plan}")
+    console.say(
+        f"energy gain {best['gain_end_to_end']:.2f}x end to end (sensor, front end and idle power bound it at "
+        f"{bound(run):.2f}x; device constants: `gatesearch devices {cost.device.name}`)"
+    )
+    rows = [(a["core"], str(a["stage"]), a["path"]) for a in summary["export"]["artifacts"]]
+    console.table("exported to " + str(run.folder / "best" / "bundle"), ("core", "stage", "artifact"), rows)
+
+
+def bound(run: Run) -> float:
+    """Return the gain that no gate can exceed, because sensor, front end and idle power stay."""
+    return front_end_bound(run.cost.ungated()[1].energy.share("sense", "frontend", "idle"))
+
+
+def _stages(run: Run, price: Price, passed: Any) -> list[dict[str, Any]]:
+    rows = []
+    for k, estimate in enumerate(run.cost.stages(run.model.plan)):
+        rows.append(
+            {
+                "index": k,
+                "core": estimate.cost.core,
+                "first_site": estimate.first_site,
+                "last_site": estimate.last_site,
+                "macs": estimate.macs,
+                "params": estimate.flash_bytes,
+                "reach": {"stream": price.reach[k], **{kind: row[k] for kind, row in passed.items()}},
+                "latency_us": estimate.cost.latency_us,
+                "latency_provenance": estimate.provenance,
+                "energy_uj": dict(price.energy.by_stage[k]),
+            }
+        )
+    return rows
+
+
+def _gates(run: Run, quality: Any, sparsity: list[dict[str, float]]) -> list[dict[str, Any]]:
+    s, model = run.setting, run.model
+    split = s.features.test
+    logits = gate_logits(model, split.features)
+    rows = []
+    for k, placed in enumerate(model.plan.gates):
+        stops = {
+            kind: 1 - (row[k + 1] / row[k] if row[k] else 0.0)
+            for kind, row in quality.passed.items()
+            if kind != "positive"
+        }
+        rows.append(
+            {
+                "index": k,
+                "site": placed.site,
+                "kind": placed.kind,
+                "theta": float(model.gate(k).theta),
+                "recall_target": dict(placed.params).get("recall"),
+                "gate_recall": quality.gate_recalls[k],
+                "early_stop": stops,
+                "activation_sparsity": sparsity[k],
+                "roc": roc(logits[:, k], split.kinds, s.features.kind_names),
+            }
+        )
+    return rows
+
+
+def roc(logit: torch.Tensor, kinds: torch.Tensor, kind_names: Any) -> dict[str, dict[str, list[float]]]:
+    """For each kind of negative, the share that a threshold stops against the share of positives that it passes.
+
+    Args:
+        logit: [N].
+        kinds: index into ``kind_names``, 0 being positive, [N].
+        kind_names: names.
+    """
+    recalls = torch.linspace(0.0, 1.0, ROC_POINTS, dtype=torch.float64) ** 0.5  # denser where recall is high
+    positives = logit[kinds == 0].double()
+    thresholds = torch.quantile(positives, 1 - recalls)
+    curves = {}
+    for i, name in enumerate(kind_names):
+        if i and bool((kinds == i).any()):
+            stopped = (logit[kinds == i].double()[None] < thresholds[:, None]).double().mean(1)
+            curves[name] = {"recall": recalls.tolist(), "stopped": stopped.tolist()}
+    return curves
+
+
+def _stream_early_stop(shares: Any, passed: Any) -> float:
+    negatives = {kind: share for kind, share in shares.items() if kind != "positive"}
+    total = sum(negatives.values())
+    return sum(share * (1 - passed[kind][-1]) for kind, share in negatives.items()) / total if total else 0.0
+
+
+def _command(run: Run) -> str:
+    return shlex.join(["gatesearch", "run", f"recipe={run.folder / 'recipe.yaml'}"])
+
+
+def _finite(value: float) -> float | None:
+    return value if value < float("inf") else None

@@ -1,0 +1,47 @@
+"""Fronts and hypervolume; every objective is minimised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Point = Sequence[float]
+
+
+def dominates(a: Point, b: Point) -> bool:
+    """Say whether a is nowhere worse than b and somewhere better.
+
+    >>> dominates((1, 2), (1, 3)), dominates((1, 2), (1, 2))
+    (True, False)
+    """
+    return all(x <= y for x, y in zip(a, b, strict=True)) and tuple(a) != tuple(b)
+
+
+def front(points: Sequence[Point]) -> list[int]:
+    """Return the indices of the points that no other dominates, in order.
+
+    >>> front([(1, 4), (2, 2), (3, 3), (4, 1)])
+    [0, 1, 3]
+    """
+    return [i for i, p in enumerate(points) if not any(dominates(q, p) for q in points)]
+
+
+def hypervolume(points: Sequence[Point], reference: Point) -> float:
+    """Return the volume that the points dominate up to the reference, by slicing along the last objective.
+
+    >>> hypervolume([(1.0, 3.0), (2.0, 1.0)], (4.0, 4.0))
+    7.0
+    """
+    inside = sorted(
+        {tuple(p) for p in points if all(x < r for x, r in zip(p, reference, strict=True))},
+        key=lambda p: p[-1],
+    )
+    if not inside:
+        return 0.0
+    if len(reference) == 1:
+        return reference[0] - inside[0][0]
+    levels = [p[-1] for p in inside] + [reference[-1]]
+    return sum(
+        (levels[i + 1] - levels[i]) * hypervolume([p[:-1] for p in inside[: i + 1]], reference[:-1])
+        for i in range(len(inside))
+        if levels[i + 1] > levels[i]
+    )

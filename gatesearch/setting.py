@@ -1,0 +1,144 @@
+"""What a recipe names, brought to life: data, front end, features, backbone, sites, device, space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from gatesearch import backbones, data
+from gatesearch.console import progress
+from gatesearch.data import Dataset
+from gatesearch.errors import UserError, nearest
+from gatesearch.hardware import profile
+from gatesearch.hardware.profile import Device
+from gatesearch.recipe import Recipe
+from gatesearch.schema import Group
+from gatesearch.search.space import Space
+from gatesearch.sites import CutSite, cut_sites
+from gatesearch.training import Features, GateSettings, Schedule, prepare
+
+WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
+FEATURE_KEYS = ("time_masks", "time_width", "freq_masks", "freq_width")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that stays the same during a run.
+
+    Args:
+        recipe: resolved.
+        data: raw, in three splits.
+        frontend: fitted on the training split.
+        features: what the backbone sees.
+        augment: training-time changes to features; None for none.
+        backbone: initialised from the recipe's seed, untrained.
+        sites: every cut site of the backbone.
+        device: cores, links, constants.
+        space: the plans that are searched.
+    """
+
+    recipe: Recipe
+    data: Dataset
+    frontend: nn.Module
+    features: Features
+    augment: nn.Module | None
+    backbone: nn.Module
+    sites: tuple[CutSite, ...]
+    device: Device
+    space: Space
+
+    @classmethod
+    def of(cls, recipe: Recipe, with_features: bool = True) -> Setting:
+        """Build everything that a recipe names.
+
+        Args:
+            recipe: what to build.
+            with_features: whether the training split is augmented; plans can be priced without.
+
+        Raises:
+            UserError: something that the recipe names does not exist or does not fit.
+        """
+        device = profile.load(recipe.device)
+        dataset = load_data(recipe)
+        frontend = data.build(recipe.frontend.name, **recipe.frontend.arguments)
+        frontend.fit(dataset.train.inputs)
+        chosen = recipe.augment
+        wave = features_augment = None
+        if chosen is not None and with_features:
+            wave = data.WaveAugment(
+                dataset.noise,
+                sample_rate=dataset.sample_rate or 16000,
+                **{key: getattr(chosen, key) for key in WAVE_KEYS},
+            )
+            features_augment = data.SpecAugment(**{key: getattr(chosen, key) for key in FEATURE_KEYS})
+        renditions = chosen.renditions if chosen is not None else 1
+        with progress(3 + renditions if wave is not None else 3, "front end") as bar:
+            features = prepare(
+                dataset, frontend, augment=wave, renditions=renditions, seed=recipe.seed, on_step=bar.advance
+            )
+        pl.seed_everything(recipe.seed, verbose=False)
+        backbone = backbones.build(
+            recipe.backbone,
+            num_classes=len(dataset.classes),
+            input_shape=features.shape,
+            args=recipe.backbone_args,
+        )
+        sites = cut_sites(backbone, features.train.features[:1])
+        _check_output(backbone, features, dataset)
+        space = Space.of(
+            sites,
+            device.core_names,
+            recipe.space.kinds,
+            site_names=recipe.space.sites,
+            core_names=recipe.space.cores,
+            min_work=recipe.space.min_work,
+            fewest=recipe.space.gates.min,
+            most=recipe.space.gates.max,
+        )
+        return cls(recipe, dataset, frontend, features, features_augment, backbone, sites, device, space)
+
+    @property
+    def gates(self) -> GateSettings:
+        """How gates are trained."""
+        return GateSettings(**self.recipe.gates.model_dump())
+
+    def schedule(self, step: Group | None = None) -> Schedule:
+        """Return the recipe's training, with the keys that a step such as ``recipe.retrain`` sets."""
+        training = self.recipe.training
+        return Schedule(**(training if step is None else training.updated(step)).model_dump())
+
+
+def load_data(recipe: Recipe) -> Dataset:
+    """Load the data set that a recipe names, and check that the stream speaks of its kinds."""
+    arguments = dict(recipe.data.arguments)
+    if recipe.data.name == "speech" and arguments.get("root") is None:
+        with progress(None, "synthesising speech") as bar:
+            seen = 0
+
+            def advance(done: int, total: int) -> None:
+                nonlocal seen
+                bar.advance(done - seen)
+                seen = done
+
+            dataset = data.load_dataset("speech", **arguments, progress=advance)
+    else:
+        dataset = data.load_dataset(recipe.data.name, **arguments)
+    for name in recipe.stream.shares:
+        if name not in dataset.kind_names:
+            close = nearest(name, dataset.kind_names)
+            raise UserError(f"stream.shares.{name}: the data has no kind {name!r}; nearest: {close!r}")
+    return dataset
+
+
+def _check_output(backbone: nn.Module, features: Features, dataset: Dataset) -> None:
+    with torch.no_grad():
+        backbone.eval()
+        shape = tuple(backbone(features.train.features[:2]).shape)
+        backbone.train()
+    if shape != (2, len(dataset.classes)):
+        raise UserError(
+            f"backbone: returns {list(shape)} for 2 samples; gates need logits [2, {len(dataset.classes)}], one a class"
+        )

@@ -1,0 +1,210 @@
+"""Where gates can go in any ``nn.Module``: the cut sites of its traced graph.
+
+A cut site is a place that exactly one tensor crosses. Everything before it can run on one core and everything after it
+on another, and a gate there sees all that the rest of the network will ever see. The input is a site as well.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from gatesearch.errors import UserError, unknown
+
+INPUT = "input"
+
+
+@dataclass(frozen=True, slots=True)
+class CutSite:
+    """A place where one tensor crosses.
+
+    Args:
+        name: the outermost module that ends here, or the name of the operation; ``"input"`` for the input.
+        shape: of one sample's tensor, batch excluded; channels first.
+        macs_before, macs_after: multiply-accumulates a sample on either side.
+        params_before, params_after: parameters on either side.
+        node: name of the node of the traced graph whose output crosses.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    macs_before: int
+    macs_after: int
+    params_before: int
+    params_after: int
+    node: str
+
+    @property
+    def channels(self) -> int:
+        """Size of the first axis, the one that channel gates thin out."""
+        return self.shape[0]
+
+    @property
+    def elements(self) -> int:
+        """Number of values in one sample's tensor."""
+        return math.prod(self.shape)
+
+
+def trace(model: nn.Module) -> fx.GraphModule:
+    """Trace a model with torch.fx, keeping its modules (and so its training mode) intact.
+
+    Raises:
+        UserError: the model has control flow that depends on data, or takes more than one input.
+    """
+    try:
+        graph = fx.Tracer().trace(model)
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"backbone: {type(model).__name__} cannot be traced by torch.fx: {line}") from error
+    inputs = [node for node in graph.nodes if node.op == "placeholder" and not node.args]
+    if len(inputs) != 1:
+        names = ", ".join(str(node.target) for node in inputs)
+        raise UserError(
+            f"backbone: {type(model).__name__} takes {len(inputs)} inputs ({names}); gates need exactly one"
+        )
+    return fx.GraphModule(model, graph)
+
+
+def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
+    """Find every cut site of a model, the input first.
+
+    Between two operations that multiply, several nodes may qualify (after a convolution, its normalisation, its
+    activation); the last one is kept, because its tensor is what the next operation reads.
+
+    Args:
+        model: maps [N, *shape] to logits.
+        example: an input [N, *shape]; only its shape matters.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 2))
+    >>> [(site.name, site.shape, site.macs_before) for site in cut_sites(net, torch.zeros(1, 3, 8, 8))]
+    [('input', (3, 8, 8), 0), ('2', (288,), 7776)]
+    """
+    traced = trace(model)
+    work = _Profile(traced, example)
+    nodes = [node for node in traced.graph.nodes if node.op != "output"]
+    order = {node: i for i, node in enumerate(traced.graph.nodes)}
+    total_macs, total_params = sum(work.macs.values()), sum(p.numel() for p in model.parameters())
+
+    candidates: list[tuple[fx.Node, int]] = []  # the node and the MACs up to and including it
+    live: set[fx.Node] = set()
+    macs = 0
+    for i, node in enumerate(nodes):
+        macs += work.macs[node.name]
+        if node.op != "get_attr":
+            live.add(node)
+        live = {n for n in live if any(order[user] > i for user in n.users)}
+        if live == {node} and node.name in work.shapes:
+            candidates.append((node, macs))
+
+    sites: list[CutSite] = []
+    for i, (node, before) in enumerate(candidates):
+        is_input = node.op == "placeholder"
+        superseded = not is_input and i + 1 < len(candidates) and candidates[i + 1][1] == before
+        shadows_input = not is_input and before == 0
+        if superseded or shadows_input or before == total_macs:
+            continue
+        params = _params_until(traced, nodes, order[node])
+        sites.append(
+            CutSite(
+                name=INPUT if is_input else _module_ending_at(node, nodes),
+                shape=work.shapes[node.name],
+                macs_before=before,
+                macs_after=total_macs - before,
+                params_before=params,
+                params_after=total_params - params,
+                node=node.name,
+            )
+        )
+    return tuple(sites)
+
+
+def worthwhile(sites: tuple[CutSite, ...], min_work: float) -> tuple[CutSite, ...]:
+    """Thin sites out to those that offer a different choice.
+
+    Args:
+        sites: in order.
+        min_work: share of all MACs that must lie between a kept site and the one before it, and after the last one.
+    """
+    total = sites[0].macs_before + sites[0].macs_after
+    kept: list[CutSite] = []
+    for site in sites:
+        since = site.macs_before - (kept[-1].macs_before if kept else 0)
+        if site.name == INPUT or (since >= min_work * total and site.macs_after >= min_work * total):
+            kept.append(site)
+    return tuple(kept)
+
+
+def find(sites: tuple[CutSite, ...], name: str, where: str = "plan") -> CutSite:
+    """Return the site of that name.
+
+    Raises:
+        UserError: there is none; the message names the nearest.
+    """
+    for site in sites:
+        if site.name == name:
+            return site
+    raise unknown(where, "site", name, [site.name for site in sites])
+
+
+class _Profile(fx.Interpreter):
+    """Runs the graph once and notes MACs and output shape of each node."""
+
+    def __init__(self, traced: fx.GraphModule, example: Tensor) -> None:
+        super().__init__(traced)
+        self.macs: dict[str, int] = {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._batch = example.shape[0]
+        modes = {module: module.training for module in traced.modules()}
+        traced.eval()  # one sample must not move running statistics
+        try:
+            with torch.no_grad():
+                self.run(example)
+        except UserError:
+            raise
+        except Exception as error:
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(f"backbone: does not accept an input of shape {tuple(example.shape)}: {line}") from error
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+    def run_node(self, n: fx.Node) -> object:
+        with FlopCounterMode(display=False) as counter:
+            result = super().run_node(n)
+        # The counter speaks of floating-point operations, two to a multiply-accumulate.
+        self.macs[n.name] = counter.get_total_flops() // 2 // self._batch
+        if isinstance(result, Tensor):
+            self.shapes[n.name] = tuple(result.shape[1:])
+        return result
+
+
+def _params_until(traced: fx.GraphModule, nodes: list[fx.Node], last: int) -> int:
+    seen: dict[int, int] = {}
+    for node in nodes[: last + 1]:
+        if node.op == "call_module":
+            for p in traced.get_submodule(str(node.target)).parameters():
+                seen[id(p)] = p.numel()
+        elif node.op == "get_attr":
+            owner, _, attribute = str(node.target).rpartition(".")
+            value = getattr(traced.get_submodule(owner), attribute)
+            if isinstance(value, nn.Parameter):
+                seen[id(value)] = value.numel()
+    return sum(seen.values())
+
+
+def _module_ending_at(node: fx.Node, nodes: list[fx.Node]) -> str:
+    """Name the outermost module of which this is the last node, else the node itself."""
+    later = nodes[nodes.index(node) + 1 :]
+    still_open = {path for n in later for path in _stack(n)}
+    ended = [path for path in _stack(node) if path and path not in still_open]
+    if ended:
+        return min(ended, key=lambda path: path.count("."))
+    return str(node.target) if node.op == "call_module" else node.name
+
+
+def _stack(node: fx.Node) -> list[str]:
+    return [path for path, _ in node.meta.get("nn_module_stack", {}).values()]

@@ -1,0 +1,288 @@
+"""Physical removal of channels: what a channel gate suppresses is cut out of the layers on both sides.
+
+A suppressed channel is zero behind the gate, but not for long: a batch normalisation makes another constant of it. So a
+removed channel carries its constant along, layer by layer, until a convolution or a linear layer takes it into its
+bias. Where that would not be exact (a padded convolution over a non-zero constant, a residual addition), the channels
+are put back at that edge, and the result is the same as with the mask.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
+from torch.nn import functional as F
+
+ELEMENTWISE_MODULES = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish, nn.Hardsigmoid, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Tanh, nn.ELU,
+    nn.Dropout, nn.Dropout2d, nn.Identity,
+)  # fmt: skip
+ELEMENTWISE_FUNCTIONS = (torch.relu, F.relu, F.relu6, F.hardswish, F.silu, F.gelu, torch.sigmoid, torch.tanh)
+MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
+AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def cut_channels(
+    stage: fx.GraphModule,
+    example: Tensor,
+    inputs: Sequence[int] | None = None,
+    outputs: Sequence[int] | None = None,
+) -> fx.GraphModule:
+    """Return a copy of a stage without the channels that are not kept.
+
+    Args:
+        stage: a traced module with one input, in evaluation mode.
+        example: an input [N, C, ...] with *all* channels; only its shape matters.
+        inputs: indices of the kept input channels, the others being zero; None keeps all.
+        outputs: indices of the kept output channels; None keeps all.
+
+    >>> net = fx.symbolic_trace(nn.Sequential(nn.Conv2d(4, 6, 1), nn.ReLU(), nn.Conv2d(6, 8, 1)).eval())
+    >>> x = torch.randn(1, 4, 5, 5); x[:, [0, 3]] = 0
+    >>> cut = cut_channels(net, x, inputs=[1, 2], outputs=[0, 5, 7])
+    >>> torch.allclose(cut(x[:, [1, 2]]), net(x)[:, [0, 5, 7]], atol=1e-6)
+    True
+    """
+    stage = copy.deepcopy(stage).eval()
+    ShapeProp(stage).propagate(example)
+    if inputs is not None and len(inputs) < example.shape[1]:
+        _cut_inputs(stage, torch.as_tensor(inputs), example.shape[1])
+    if outputs is not None:
+        _cut_outputs(stage, torch.as_tensor(outputs))
+    stage.delete_all_unused_submodules()
+    stage.graph.lint()
+    stage.recompile()
+    return stage
+
+
+@dataclass(frozen=True)
+class _Subset:
+    """A tensor of which only the channels ``index`` are left; ``fill`` [C] is the constant of every dropped one."""
+
+    index: Tensor
+    fill: Tensor
+
+    @property
+    def dropped(self) -> Tensor:
+        mask = torch.ones(len(self.fill), dtype=torch.bool)
+        mask[self.index] = False
+        return mask
+
+
+class _Result(NamedTuple):
+    module: nn.Module | None  # in place of the node's own
+    subset: _Subset | None  # what is left of the output's channels; None: all are there
+
+
+def _cut_inputs(stage: fx.GraphModule, index: Tensor, channels: int) -> None:
+    subsets: dict[fx.Node, _Subset] = {}
+    for node in list(stage.graph.nodes):
+        if node.op == "placeholder":
+            subsets[node] = _Subset(index, torch.zeros(channels))
+            continue
+        partial = [n for n in node.all_input_nodes if n in subsets]
+        if not partial:
+            continue
+        result = _through(stage, node, subsets[partial[0]]) if len(node.all_input_nodes) == 1 else None
+        if result is None:
+            for source in partial:
+                _put_back(stage, node, source, subsets[source])
+            continue
+        if result.module is not None:
+            _replace(stage, node, result.module)
+        if result.subset is not None:
+            subsets[node] = result.subset
+
+
+@torch.no_grad()
+def _through(stage: fx.GraphModule, node: fx.Node, subset: _Subset) -> _Result | None:
+    """Carry a subset through one node; None where that cannot be done exactly."""
+    source = node.all_input_nodes[0]
+    if node.op == "call_module":
+        module = stage.get_submodule(str(node.target))
+        if isinstance(module, ELEMENTWISE_MODULES):
+            return _Result(None, replace(subset, fill=module(subset.fill)))
+        if isinstance(module, MAX_POOLS):
+            return _Result(None, subset)
+        if isinstance(module, AVERAGE_POOLS):
+            return _Result(None, subset) if _unpadded(module) or not subset.fill[subset.dropped].any() else None
+        if isinstance(module, NORMS):
+            return _Result(_slice_norm(module, subset.index), replace(subset, fill=_normalised(module, subset.fill)))
+        if isinstance(module, CONVOLUTIONS):
+            return _through_convolution(module, subset)
+        if isinstance(module, nn.Linear) and len(_shape(source)) == 2:
+            bias = module.weight[:, subset.dropped] @ subset.fill[subset.dropped]
+            return _Result(_with_weight(module, module.weight[:, subset.index], _plus(module.bias, bias)), None)
+        if isinstance(module, nn.Flatten) and module.start_dim == 1:
+            return _Result(None, _flattened(subset, _shape(source)))
+    if node.op == "call_function":
+        if node.target in ELEMENTWISE_FUNCTIONS:
+            function: Callable[..., Any] = node.target
+            return _Result(None, replace(subset, fill=function(subset.fill)))
+        if node.target is torch.flatten and node.args[1:2] == (1,):
+            return _Result(None, _flattened(subset, _shape(source)))
+    return None
+
+
+def _through_convolution(module: nn.Conv1d | nn.Conv2d, subset: _Subset) -> _Result | None:
+    constant = subset.fill[subset.dropped]
+    if constant.any() and not _unpadded(module):
+        return None
+    over_kernel = module.weight.flatten(2).sum(2)  # [out, in / groups]
+    if module.groups == 1:
+        bias = over_kernel[:, subset.dropped] @ constant
+        return _Result(_with_weight(module, module.weight[:, subset.index], _plus(module.bias, bias)), None)
+    if module.groups == module.in_channels == module.out_channels:
+        own = module.bias if module.bias is not None else torch.zeros(module.out_channels)
+        fill = own + over_kernel[:, 0] * subset.fill
+        return _Result(_slice_depthwise(module, subset.index), _Subset(subset.index, fill))
+    return None
+
+
+def _cut_outputs(stage: fx.GraphModule, index: Tensor) -> None:
+    output = next(n for n in stage.graph.nodes if n.op == "output")
+    node, user = output.args[0], output
+    replaced: list[tuple[fx.Node, nn.Module]] = []
+    while isinstance(node, fx.Node) and len(node.users) == 1:
+        module = stage.get_submodule(str(node.target)) if node.op == "call_module" else None
+        if (isinstance(module, CONVOLUTIONS) and module.groups == 1) or isinstance(module, nn.Linear):
+            bias = None if module.bias is None else module.bias[index]
+            replaced.append((node, _with_weight(module, module.weight[index], bias)))
+            break
+        if isinstance(module, CONVOLUTIONS) and module.groups == module.in_channels == module.out_channels:
+            replaced.append((node, _slice_depthwise(module, index)))
+        elif isinstance(module, NORMS):
+            replaced.append((node, _slice_norm(module, index)))
+        elif not (
+            isinstance(module, ELEMENTWISE_MODULES + MAX_POOLS + AVERAGE_POOLS)
+            or (node.op == "call_function" and node.target in ELEMENTWISE_FUNCTIONS)
+        ):
+            _insert(stage, user, node, _Select(index))
+            break
+        node, user = node.all_input_nodes[0], node
+    else:
+        _insert(stage, user, node, _Select(index))
+    for cut, module in replaced:
+        _replace(stage, cut, module)
+
+
+class _Select(nn.Module):
+    index: Tensor
+
+    def __init__(self, index: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("index", index)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden.index_select(1, self.index)
+
+
+class _PutBack(nn.Module):
+    """Kept channels [N, k, ...] to all channels [N, C, ...], the dropped ones constant."""
+
+    constant: Tensor
+    order: Tensor
+
+    def __init__(self, subset: _Subset) -> None:
+        super().__init__()
+        dropped = torch.nonzero(subset.dropped).flatten()
+        self.register_buffer("constant", subset.fill[subset.dropped])
+        self.register_buffer("order", torch.argsort(torch.cat([subset.index, dropped])))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        shape = [1, -1] + [1] * (hidden.ndim - 2)
+        rest = self.constant.view(shape).expand(hidden.shape[0], -1, *hidden.shape[2:])
+        return torch.cat([hidden, rest], 1).index_select(1, self.order)
+
+
+def _put_back(stage: fx.GraphModule, user: fx.Node, source: fx.Node, subset: _Subset) -> None:
+    _insert(stage, user, source, _PutBack(subset))
+
+
+def _insert(stage: fx.GraphModule, user: fx.Node, source: fx.Node, module: nn.Module) -> None:
+    with stage.graph.inserting_before(user):
+        added = stage.graph.call_module(_add(stage, module), (source,))
+    added.meta = dict(source.meta)
+    user.replace_input_with(source, added)
+
+
+def _replace(stage: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:
+    node.target = _add(stage, module)
+
+
+def _add(stage: fx.GraphModule, module: nn.Module) -> str:
+    number = 0
+    while hasattr(stage, f"cut_{number}"):
+        number += 1
+    stage.add_submodule(f"cut_{number}", module.eval())
+    return f"cut_{number}"
+
+
+def _shape(node: fx.Node) -> tuple[int, ...]:
+    return tuple(node.meta["tensor_meta"].shape)
+
+
+def _flattened(subset: _Subset, shape: tuple[int, ...]) -> _Subset:
+    per = torch.Size(shape[2:]).numel()
+    index = (subset.index[:, None] * per + torch.arange(per)).flatten()
+    return _Subset(index, subset.fill.repeat_interleave(per))
+
+
+def _unpadded(module: nn.Module) -> bool:
+    padding = getattr(module, "padding", 0)
+    if isinstance(padding, str):
+        return padding == "valid"
+    return not any(padding if isinstance(padding, tuple) else (padding,))
+
+
+def _plus(bias: Tensor | None, more: Tensor) -> Tensor | None:
+    if bias is None:
+        return more if more.any() else None
+    return operator.add(bias, more)
+
+
+def _with_weight(module: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
+    cut: Any = copy.deepcopy(module)
+    cut.weight = nn.Parameter(weight.detach().clone())
+    cut.bias = None if bias is None else nn.Parameter(bias.detach().clone())
+    for name, axis in (("out_channels", 0), ("in_channels", 1), ("out_features", 0), ("in_features", 1)):
+        if hasattr(cut, name):
+            setattr(cut, name, weight.shape[axis])
+    return cut
+
+
+def _slice_depthwise(module: nn.Conv1d | nn.Conv2d, index: Tensor) -> nn.Module:
+    cut: Any = _with_weight(module, module.weight[index], None if module.bias is None else module.bias[index])
+    cut.in_channels = cut.groups = len(index)
+    return cut
+
+
+def _slice_norm(module: nn.Module, index: Tensor) -> nn.Module:
+    cut: Any = copy.deepcopy(module)
+    cut.num_features = len(index)
+    for name in ("weight", "bias"):
+        if getattr(cut, name) is not None:
+            setattr(cut, name, nn.Parameter(getattr(cut, name).detach()[index].clone()))
+    for name in ("running_mean", "running_var"):
+        setattr(cut, name, getattr(cut, name)[index].clone())
+    return cut
+
+
+def _normalised(module: nn.BatchNorm1d | nn.BatchNorm2d, fill: Tensor) -> Tensor:
+    return F.batch_norm(
+        fill[None],
+        module.running_mean,
+        module.running_var,
+        module.weight,
+        module.bias,
+        False,
+        0.0,
+        module.eps,
+    )[0]

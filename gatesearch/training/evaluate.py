@@ -1,0 +1,159 @@
+"""What a gated model is worth, on the hard cascade (techniques section 0.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from gatesearch.gated import Cascade, GatedModel
+from gatesearch.training.features import FeatureSplit
+from gatesearch.training.task import channels_last
+
+BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Figures of one model on one split.
+
+    Args:
+        accuracy: a positive must be given its own class; a negative is right where nothing is reported, whether a gate
+            stopped it or the last stage called it any negative class. The ungated backbone is scored the same way.
+        accuracy_all_classes: every class by itself; a stopped sample counts as the negative class that its gate mostly
+            stops.
+        precision: share of reported positives that are right.
+        recall: share of positives that are reported as what they are.
+        gate_recall: share of positives that pass every gate, GR.
+        early_stop_rate: share of negatives, by class count of the split, that some gate stops, ES.
+        gate_recalls: share of positives passing gate k of those that reached it, GR_k.
+        passed: for each kind, the share that reaches stage k; the first entry is 1.
+    """
+
+    accuracy: float
+    accuracy_all_classes: float
+    precision: float
+    recall: float
+    gate_recall: float
+    early_stop_rate: float
+    gate_recalls: tuple[float, ...]
+    passed: Mapping[str, tuple[float, ...]]
+
+
+@torch.no_grad()
+def run_cascade(model: GatedModel, features: Tensor) -> Cascade:
+    """Run the hard cascade over features [N, *shape] in batches."""
+    model.eval()
+    parts = [model.cascade(channels_last(batch)) for batch in features.split(BATCH)]
+    return Cascade(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def gate_logits(model: GatedModel, features: Tensor) -> Tensor:
+    """Return what every gate says of every sample, [N, gates], nothing being stopped."""
+    model.eval()
+    parts = []
+    for batch in features.split(BATCH):
+        output = model(channels_last(batch))
+        parts.append(
+            torch.stack([g.logit for g in output.gates], 1) if output.gates else batch.new_zeros(len(batch), 0)
+        )
+    return torch.cat(parts)
+
+
+def calibrate(model: GatedModel, split: FeatureSplit, positive: Tensor) -> None:
+    """Set every threshold on held-out data, gate by gate, each on the samples that the gates before it let through.
+
+    Also notes for each gate the negative class that it mostly stops, which is the answer for a stopped sample.
+
+    Args:
+        model: changed in place.
+        split: the validation split.
+        positive: whether each class is a positive, [classes].
+    """
+    logits, labels = gate_logits(model, split.features), split.labels
+    reached = torch.ones(len(labels), dtype=torch.bool)
+    is_positive = positive[labels]
+    for k in range(len(model.gates)):
+        gate = model.gate(k)
+        gate.calibrate(logits[reached, k], is_positive[reached])
+        stopped = reached & (logits[:, k] <= gate.theta)
+        model.answers[k] = most_stopped(labels[stopped], labels[reached], positive)
+        reached &= ~stopped
+
+
+def most_stopped(stopped: Tensor, reached: Tensor, positive: Tensor) -> int:
+    """Return the negative class of which the largest share of what arrived is stopped."""
+    arrived = torch.bincount(reached, minlength=len(positive)).clamp(min=1)
+    share = torch.bincount(stopped, minlength=len(positive)) / arrived
+    share[positive] = -1.0
+    return int(share.argmax())
+
+
+def quality(
+    exits: Tensor,
+    predictions: Tensor,
+    labels: Tensor,
+    positive: Tensor,
+    kinds: Tensor,
+    kind_names: Sequence[str],
+    gates: int,
+) -> Quality:
+    """Work out the figures from what a cascade, or an exported bundle, did.
+
+    Args:
+        exits: index of the gate that stopped each sample, ``gates`` where none did, [N].
+        predictions: the class reported for each sample, [N]; for a stopped one the answer of its gate.
+        labels: [N].
+        positive: whether each class is a positive, [classes].
+        kinds: index into ``kind_names`` of every sample, [N]; 0 is positive.
+        kind_names: names of the kinds.
+        gates: number of gates.
+
+    >>> yes, no, noise = 0, 1, 2
+    >>> q = quality(torch.tensor([1, 1, 0, 0, 1]), torch.tensor([yes, yes, noise, noise, noise]),
+    ...             torch.tensor([yes, no, no, noise, noise]), torch.tensor([True, True, False]),
+    ...             torch.tensor([0, 0, 0, 1, 1]), ["positive", "noise"], gates=1)
+    >>> q.accuracy, q.recall, q.precision, round(q.gate_recall, 3), q.early_stop_rate
+    (0.6, 0.3333333333333333, 0.5, 0.667, 0.5)
+    """
+    wanted = positive[labels]
+    reported = positive[predictions] & (exits == gates)
+    right_class = predictions == labels
+    correct = torch.where(wanted, reported & right_class, ~reported)
+    passed = {
+        name: tuple(_share(exits[kinds == i] >= k) for k in range(gates + 1)) for i, name in enumerate(kind_names)
+    }
+    reach = passed[kind_names[0]]
+    return Quality(
+        accuracy=_share(correct),
+        accuracy_all_classes=_share(right_class),
+        precision=_share(right_class[reported]),
+        recall=_share((reported & right_class)[wanted]),
+        gate_recall=reach[-1],
+        early_stop_rate=_share(exits[~wanted] < gates),
+        gate_recalls=tuple(b / a if a else 0.0 for a, b in pairwise(reach)),
+        passed=passed,
+    )
+
+
+def assess(model: GatedModel, split: FeatureSplit, positive: Tensor, kind_names: Sequence[str]) -> Quality:
+    """Return the figures of a model on the hard cascade; see :func:`quality` for the arguments."""
+    cascade = run_cascade(model, split.features)
+    answers = predictions(cascade, model.answers)
+    return quality(cascade.exit, answers, split.labels, positive, split.kinds, kind_names, len(model.gates))
+
+
+def predictions(cascade: Cascade, answers: Tensor) -> Tensor:
+    """Return the class of every sample, [N]: the last stage's where it came so far, else its gate's answer."""
+    result = cascade.logits.nan_to_num(-torch.inf).argmax(1)
+    stopped = cascade.exit < len(answers)
+    result[stopped] = answers[cascade.exit[stopped]]
+    return result
+
+
+def _share(flags: Tensor) -> float:
+    return float(flags.double().mean()) if len(flags) else 0.0

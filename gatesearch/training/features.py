@@ -1,0 +1,120 @@
+"""Features ready for training: the front end runs once a run, not once a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gatesearch.data import Dataset, Split, to_float
+
+CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSplit:
+    """Features [N, *shape], labels [N] and kinds [N] of one split."""
+
+    features: Tensor
+    labels: Tensor
+    kinds: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """A data set behind its front end.
+
+    Args:
+        bank: [N, renditions, *shape], the training split augmented that many times; every epoch draws one rendition of
+            each sample. One rendition, the plain one, where there is no augmentation.
+        labels: of the training split [N].
+        train, validation, test: the splits as they are.
+        positive: whether each class is a positive, [classes].
+        kind_names: "positive" and each kind of negative.
+    """
+
+    bank: Tensor
+    labels: Tensor
+    train: FeatureSplit
+    validation: FeatureSplit
+    test: FeatureSplit
+    positive: Tensor
+    kind_names: Sequence[str]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample's features."""
+        return tuple(self.train.features.shape[1:])
+
+
+def prepare(
+    data: Dataset,
+    frontend: nn.Module,
+    *,
+    augment: nn.Module | None,
+    renditions: int,
+    seed: int,
+    on_step: Callable[[], None] | None = None,
+) -> Features:
+    """Run the front end over every split, and over augmented renditions of the training split.
+
+    Args:
+        data: inputs [N, ...].
+        frontend: inputs to features, already fitted.
+        augment: changes float inputs at random; None for none.
+        renditions: how many augmented versions of the training split.
+        seed: of the augmentation.
+        on_step: called after each split and rendition.
+    """
+    generator_state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    splits = {}
+    for name in ("train", "validation", "test"):
+        split: Split = getattr(data, name)
+        splits[name] = FeatureSplit(_run(frontend, None, split.inputs), split.labels, data.kinds(split.labels))
+        if on_step is not None:
+            on_step()
+    plain = splits["train"].features
+    if augment is None:
+        bank = plain.unsqueeze(1)
+    else:
+        bank = plain.new_empty(len(plain), renditions, *plain.shape[1:])
+        augment.train()
+        for r in range(renditions):
+            bank[:, r] = _run(frontend, augment, data.train.inputs)
+            if on_step is not None:
+                on_step()
+    torch.set_rng_state(generator_state)
+    return Features(bank, data.train.labels, **splits, positive=torch.tensor(data.positive), kind_names=data.kind_names)
+
+
+class Batches:
+    """The training bank in shuffled batches, straight from memory: a worker process would cost more than it saves.
+
+    Args:
+        features: where the bank is.
+        batch_size: samples a batch; the last, smaller batch is dropped.
+    """
+
+    def __init__(self, features: Features, batch_size: int) -> None:
+        self.features, self.batch_size = features, min(batch_size, len(features.labels))
+
+    def __len__(self) -> int:
+        return len(self.features.labels) // self.batch_size
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        bank, labels = self.features.bank, self.features.labels
+        rendition = torch.randint(bank.shape[1], (len(labels),))
+        for batch in torch.randperm(len(labels)).split(self.batch_size)[: len(self)]:
+            yield bank[batch, rendition[batch]], labels[batch]
+
+
+@torch.no_grad()
+def _run(frontend: nn.Module, augment: nn.Module | None, inputs: Tensor) -> Tensor:
+    parts = []
+    for chunk in inputs.split(CHUNK):
+        floats = to_float(chunk)
+        parts.append(frontend(floats if augment is None else augment(floats)))
+    return torch.cat(parts)

@@ -1,0 +1,46 @@
+"""How much each channel at each site matters to the trained backbone: where masks start from."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gatesearch.gated import split
+from gatesearch.sites import CutSite
+
+
+def saliency(
+    backbone: nn.Module, sites: tuple[CutSite, ...], features: Tensor, labels: Tensor, batch_size: int = 256
+) -> dict[str, Tensor]:
+    """First-order Taylor importance |h dL/dh| of each channel, averaged over samples (Molchanov et al. 2017, eq. 8).
+
+    Args:
+        backbone: trained; maps features to logits.
+        sites: its cut sites, in order.
+        features: [N, *shape] from the training split.
+        labels: [N].
+
+    Returns:
+        importance [C] by site name.
+    """
+    stages = split(copy.deepcopy(backbone).eval(), [site.node for site in sites])
+    total = {site.name: torch.zeros(site.channels) for site in sites}
+    for x, y in zip(features.split(batch_size), labels.split(batch_size), strict=True):
+        hidden, crossings = x, []
+        for k, stage in enumerate(stages):
+            hidden = stage(hidden)
+            if k < len(sites):
+                if not hidden.requires_grad:
+                    hidden = hidden.detach().requires_grad_()
+                hidden.retain_grad()
+                crossings.append(hidden)
+        F.cross_entropy(hidden, y, reduction="sum").backward()
+        for site, crossing in zip(sites, crossings, strict=True):
+            assert crossing.grad is not None
+            per_channel = (crossing * crossing.grad).detach().flatten(2) if crossing.ndim > 2 else None
+            value = (crossing * crossing.grad).detach() if per_channel is None else per_channel.mean(2)
+            total[site.name] += value.abs().sum(0)
+    return {name: value / len(features) for name, value in total.items()}

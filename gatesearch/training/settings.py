@@ -1,0 +1,43 @@
+"""How a training goes: plain values, so that a recipe, a test or a caller of the API can give them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """One training.
+
+    Args:
+        epochs: passes over the training split.
+        batch_size: samples a step.
+        learning_rate: peak of AdamW's rate; it warms up, then falls to zero along half a cosine.
+        weight_decay: of the weights; gates and biases have none.
+        label_smoothing: of the cross entropy, in [0, 1).
+        warmup: share of the steps in which the rate rises.
+        averaging: decay of the exponential moving average of the weights that is kept in the end; 0 keeps the last.
+    """
+
+    epochs: int = 40
+    batch_size: int = 100
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-3
+    label_smoothing: float = 0.1
+    warmup: float = 0.1
+    averaging: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """How gates of every kind are trained (techniques section 0.2).
+
+    Args:
+        learning_rate_scale: rate of masks and thresholds over that of the weights; at 1 masks never move.
+        alpha: weight of the gate loss.
+        beta: weight of the compression loss.
+    """
+
+    learning_rate_scale: float = 25.0
+    alpha: float = 1.0
+    beta: float = 0.01

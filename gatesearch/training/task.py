@@ -1,0 +1,101 @@
+"""The Lightning module: a gated model, its losses, its optimiser."""
+
+from __future__ import annotations
+
+import math
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
+
+from gatesearch.gated import GatedModel
+from gatesearch.training.settings import GateSettings, Schedule
+
+Batch = tuple[Tensor, Tensor]
+
+
+class GatedTask(pl.LightningModule):
+    """Trains a gated model end to end: L = CE + sum over gates of (alpha BCE + beta C), section 0.2.
+
+    Args:
+        model: the gated model; the empty plan trains the ungated backbone.
+        positive: whether each class is a positive, [classes].
+        schedule: epochs, rates, batch size.
+        gates: weights of the gates' losses.
+        augment: changes features [N, *shape] while training; None for none.
+    """
+
+    positive: Tensor
+
+    def __init__(
+        self,
+        model: GatedModel,
+        positive: Tensor,
+        schedule: Schedule,
+        gates: GateSettings,
+        augment: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        # Depthwise convolutions run several times faster with the channels last in memory, on CPU as on GPU.
+        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.augment = augment or nn.Identity()
+        self.register_buffer("positive", positive.clone())
+        self.schedule, self.gates = schedule, gates
+        self.accuracy = MulticlassAccuracy(model.num_classes, average="micro")
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step on features [N, *shape] and labels [N]."""
+        features, labels = batch
+        with torch.no_grad():
+            features = channels_last(self.augment(features))
+        output = self.model(features)
+        loss = F.cross_entropy(output.logits, labels, label_smoothing=self.schedule.label_smoothing)
+        positive = self.positive[labels]
+        for k, gate_output in enumerate(output.gates):
+            loss = loss + self.model.gate(k).loss(gate_output, positive, self.gates.alpha, self.gates.beta)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Accuracy without stopping, as a learning curve; claims come from the hard cascade."""
+        features, labels = batch
+        self.accuracy(self.model(channels_last(features)).logits, labels)
+        self.log("validation_accuracy", self.accuracy, on_epoch=True, batch_size=len(labels))
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW; what steers the gates has its own rate and no decay."""
+        steering = {id(p) for k in range(len(self.model.gates)) for p in self.model.gate(k).steering()}
+        groups: dict[str, list[nn.Parameter]] = {"decay": [], "plain": [], "steering": []}
+        for parameter in self.model.parameters():
+            group = "steering" if id(parameter) in steering else "decay" if parameter.ndim > 1 else "plain"
+            groups[group].append(parameter)
+        rate, schedule = self.schedule.learning_rate, self.schedule
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": groups["decay"], "lr": rate, "weight_decay": schedule.weight_decay},
+                {"params": groups["plain"], "lr": rate, "weight_decay": 0.0},
+                {
+                    "params": groups["steering"],
+                    "lr": rate * self.gates.learning_rate_scale,
+                    "weight_decay": 0.0,
+                },
+            ]
+        )
+        total = int(self.trainer.estimated_stepping_batches)
+        warmup = max(1, round(schedule.warmup * total))
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return (step + 1) / warmup
+            return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def channels_last(features: Tensor) -> Tensor:
+    """Return images [N, C, H, W] in channels-last memory order, anything else as it is."""
+    return features.contiguous(memory_format=torch.channels_last) if features.ndim == 4 else features

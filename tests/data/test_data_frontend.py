@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from scipy import fft as scipy_fft
+from scipy import signal
+
+from gatesearch.data import MFCC, Identity, LogMel, build, restore
+from gatesearch.errors import UserError
+
+
+def mlperf_tiny(wave: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """tf.signal's definitions in plain numpy and scipy, from its documentation: one clip [16000]."""
+    window = signal.get_window("hann", 480, fftbins=True)
+    frames = np.stack([wave[i : i + 480] * window for i in range(0, 16000 - 480 + 1, 320)])
+    magnitude = np.abs(np.fft.rfft(frames, 512))
+
+    def mel(hertz: float) -> float:
+        return 1127.0 * np.log(1.0 + hertz / 700.0)
+
+    edges = np.linspace(mel(20.0), mel(4000.0), 42)
+    weights = np.zeros((257, 40))
+    for k in range(1, 257):
+        at = mel(k * 16000 / 512)
+        for m in range(40):
+            low, middle, high = edges[m : m + 3]
+            weights[k, m] = max(0.0, min((at - low) / (middle - low), (high - at) / (high - middle)))
+    log_mel = np.log(magnitude @ weights + 1e-6)
+    return scipy_fft.dct(log_mel, type=2, axis=1)[:, :10] / np.sqrt(2 * 40)
+
+
+def test_mfcc_is_that_of_mlperf_tiny() -> None:
+    rng = np.random.default_rng(0)
+    time = np.arange(16000) / 16000
+    chirp = 0.5 * np.sin(2 * np.pi * (200 + 1500 * time) * time) + 0.01 * rng.standard_normal(16000)
+    ours = MFCC()(torch.from_numpy(chirp).float()[None])
+    assert ours.shape == (1, 1, 49, 10)
+    np.testing.assert_allclose(ours[0, 0].numpy(), mlperf_tiny(chirp), atol=2e-3, rtol=1e-4)
+
+
+def test_integers_are_scaled_to_one() -> None:
+    wave = torch.randint(-3000, 3000, (2, 16000), dtype=torch.int16)
+    torch.testing.assert_close(MFCC()(wave), MFCC()(wave.float() / 32768))
+
+
+@pytest.mark.parametrize("name", ["mfcc", "log_mel"])
+def test_fit_normalises_every_feature(name: str) -> None:
+    waves = torch.randn(600, 4000, generator=torch.Generator().manual_seed(0))
+    frontend = build(name, seconds=0.25).fit(waves)
+    features = frontend(waves).double()
+    assert features.shape[1:] == frontend.output_shape  # type: ignore[union-attr]
+    torch.testing.assert_close(features.mean((0, 1, 2)), torch.zeros(features.shape[3]).double(), atol=1e-3, rtol=0)
+    std = features.std((0, 1, 2), correction=0)
+    torch.testing.assert_close(std, torch.ones(features.shape[3]).double(), atol=1e-3, rtol=0)
+
+
+def test_fit_on_silence_keeps_features_finite() -> None:
+    frontend = MFCC().fit(torch.zeros(3, 16000, dtype=torch.int16))
+    assert frontend(torch.zeros(1, 16000)).abs().max() < 1e-3
+    assert frontend(torch.randn(1, 16000)).isfinite().all()
+
+
+def test_description_is_json_and_restores_the_same_front_end() -> None:
+    waves = torch.randn(8, 16000)
+    for frontend in (
+        MFCC(coefficients=12, mel_bins=32).fit(waves),
+        LogMel(stride_ms=10).fit(waves),
+        Identity(),
+    ):
+        again = restore(json.loads(json.dumps(frontend.describe())))
+        torch.testing.assert_close(again(waves), frontend(waves))
+        assert again.macs() == frontend.macs()
+
+
+def test_macs_add_up() -> None:
+    mfcc = MFCC()
+    parts = mfcc.frame_macs()
+    # 512-point real FFT: 128 * 8 butterflies and 256 products to disentangle, four real products each.
+    assert parts["fft"] == 4 * (128 * 8 + 256)
+    assert parts["dct"] == 40 * 10
+    assert mfcc.macs() == 49 * sum(parts.values())
+    assert Identity().macs() == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ({"coefficients": 41}, "frontend.coefficients: 41 .*mel_bins=40"),
+        ({"coefficient": 10}, "'coefficient'; nearest: 'coefficients'"),
+        ({"mel_bin": 10}, "'mel_bin'; nearest: 'mel_bins'"),
+        ({"fft": 500}, "frontend.fft: 500 .*power of two"),
+        ({"window_ms": 40.0}, "frontend.window_ms: 40.0 .*fft=512"),
+        ({"stride_ms": 0}, "frontend.stride_ms: 0"),
+        ({"seconds": 0.01}, "frontend.seconds: 0.01"),
+        ({"high_hz": 9000}, "frontend.high_hz: 9000 .*8000"),
+        ({"low_hz": 5000}, "frontend.low_hz: 5000 .*high_hz"),
+        ({"mel_bins": 0, "coefficients": 1}, "frontend.mel_bins: 0"),
+    ],
+)
+def test_bad_arguments_are_named(args: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build("mfcc", **args)
+
+
+def test_unknown_front_end_gets_the_nearest() -> None:
+    with pytest.raises(UserError, match="'mfc'; nearest: 'mfcc'"):
+        build("mfc")
+    with pytest.raises(UserError, match="unknown key of identity 'fft'"):
+        build("identity", fft=3)

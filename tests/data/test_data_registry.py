@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, EntryPoints
+from typing import Any
+
+import pytest
+import torch
+
+from gatesearch.data import Dataset, Split, dataset_names, load_dataset, registry
+from gatesearch.errors import UserError
+
+
+def toy(size: int, colour: str = "red") -> Dataset:
+    split = Split(torch.zeros(size, 4), torch.zeros(size, dtype=torch.int64), ("x",) * size)
+    return Dataset("toy", colour, True, ("yes",), (True,), split, split, split)
+
+
+def broken(size: int) -> Dataset:
+    raise TypeError("from inside")
+
+
+def wrong(size: int) -> Any:
+    return size
+
+
+def test_speech_is_there() -> None:
+    assert "speech" in dataset_names()
+
+
+def test_unknown_data_set_gets_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"data\.name: unknown data set 'speach'; nearest: 'speech'"):
+        load_dataset("speach")
+
+
+def test_unknown_key_gets_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown key of speech 'positive'; nearest: 'positives'"):
+        load_dataset("speech", positive=["yes"])
+
+
+def test_missing_key_is_named() -> None:
+    with pytest.raises(UserError, match=r"data\.positives: data set 'speech' needs this key"):
+        load_dataset("speech", root=None, negatives={}, seed=0, clips_per_class=10)
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [EntryPoint(f.__name__, f"{__name__}:{f.__name__}", registry.GROUP) for f in (toy, broken, wrong)]
+    monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints(points))
+
+
+@pytest.mark.usefixtures("plugins")
+def test_a_plugin_gets_its_arguments_as_they_are() -> None:
+    data = load_dataset("toy", size=3, colour="blue")
+    assert len(data.train) == 3 and data.source == "blue"
+
+
+@pytest.mark.usefixtures("plugins")
+def test_an_error_inside_a_data_set_is_not_taken_for_a_wrong_key() -> None:
+    with pytest.raises(TypeError, match="from inside"):
+        load_dataset("broken", size=3)
+    with pytest.raises(TypeError, match="'wrong' returned int"):
+        load_dataset("wrong", size=3)

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import copy
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gatesearch.errors import UserError
+from gatesearch.hardware import profile
+
+
+@pytest.fixture(scope="module")
+def written() -> dict:
+    return yaml.safe_load(profile._shipped()["three_core"].read_text())
+
+
+@pytest.fixture()
+def broken(written, tmp_path):
+    """Write three_core with one change and return the error."""
+
+    def change(*path_and_value) -> str:
+        *path, key, value = path_and_value
+        content = copy.deepcopy(written)
+        node = content
+        for part in path:
+            node = node[part]
+        if value is None:
+            del node[key]
+        else:
+            node[key] = value
+        file = tmp_path / "mine.yaml"
+        file.write_text(yaml.safe_dump(content))
+        with pytest.raises(UserError) as error:
+            profile.load(file)
+        assert "\n" not in str(error.value)
+        return str(error.value).replace(str(file), "mine.yaml")
+
+    return change
+
+
+@pytest.mark.parametrize("name", ["three_core", "host"])
+def test_shipped_profiles_load_and_say_where_every_number_comes_from(name):
+    device = profile.load(name)
+    assert device.name == name
+    found = profile.constants(device)
+    assert len(found) == len({path for path, _ in found}) >= 7
+    for path, constant in found:
+        assert len(constant.source.split()) >= 4, path
+        assert constant.provenance != "measured" or "measurement" in constant.source
+
+
+def test_three_core_is_what_it_says():
+    device = profile.load("three_core")
+    assert device.core_names == ("mcu", "npu", "app")
+    mcu, npu, app = device.cores
+    assert mcu.timing.latency_us(120e6) == pytest.approx(2.32e6)
+    assert npu.timing.latency_us(250.0) == pytest.approx(1.0)
+    assert app.timing.latency_us(25.0) == pytest.approx(25.0)
+    assert (mcu.timing.provenance, npu.timing.provenance, app.timing.provenance) == (
+        "simulated",
+        "modelled",
+        "measured",
+    )
+    assert mcu.timing.frontend_us(120.0) == pytest.approx(4.0) and npu.timing.frontend_us(1.0) is None
+    assert mcu.compute_uj(1000.0) == pytest.approx(10.0)
+    assert npu.weights_uj(1000) == pytest.approx(0.1)
+    assert device.sense.window_uj(2.0) == pytest.approx(400.0)
+    assert device.link("mcu", "npu").transfer_uj(1000) == pytest.approx(0.05)
+    assert device.link("mcu", "npu").transfer_us(1000) == pytest.approx(5.0)
+    assert device.link("npu", "mcu") is None
+    assert device.core("npu") is npu
+
+
+def test_constants_are_named_as_a_reader_would():
+    paths = [path for path, _ in profile.constants(profile.load("three_core"))]
+    assert {
+        "cores.mcu.active_mw",
+        "links.mcu-npu.nj_per_byte",
+        "sense.sensor_mw",
+        "cores.npu.timing.clock_mhz",
+    } <= set(paths)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("cores", 1, "active_nw", 3),
+            "mine.yaml: cores.npu.active_nw: unknown key 'active_nw'; nearest: 'active_mw'",
+        ),
+        (("cores", 0, "timing", "model", "velo"), "mine.yaml: cores.mcu.timing.model: 'velo'"),
+        (
+            ("cores", 1, "timing", "accelerator", "ethos-u55-129"),
+            "cores.npu.timing.accelerator: 'ethos-u55-129'",
+        ),
+        (("cores", 0, "active_mw", "unit", "W"), "cores.mcu.active_mw.unit: 'W' does not fit; nearest: 'mW'"),
+        (("cores", 0, "active_mw", "provenance", "assumd"), "cores.mcu.active_mw.provenance: 'assumd'"),
+        (("cores", 0, "active_mw", "value", -1.0), "cores.mcu.active_mw.value: -1.0"),
+        (
+            ("cores", 0, "timing", "clock_mhz", "value", 0.0),
+            "cores.mcu.timing.clock_mhz.value: 0.0 does not fit",
+        ),
+        (("cores", 0, "active_mw", 8.0), "cores.mcu.active_mw: 8.0"),
+        (("cores", 2, "idle_mw", None), "cores.app.idle_mw: this key is missing"),
+        (("cores", 2, "name", "mcu"), "cores: the name 'mcu' is given twice"),
+        (("links", 0, "target", "npx"), "links.0.target: unknown core 'npx'; nearest: 'npu'"),
+        (("sense", "core", "mcp"), "sense.core: unknown core 'mcp'; nearest: 'mcu'"),
+        (("sense", "core", "npu"), "sense.core: 'npu' has no figure for the front end"),
+        (("schema_version", 2), "schema_version: 2"),
+        (("cors", []), "mine.yaml: cors: unknown key 'cors'; nearest: 'cores'"),
+        (("cores", []), "mine.yaml: cores: []"),
+    ],
+)
+def test_every_mistake_is_one_line_with_file_key_and_value(broken, change, message):
+    assert message in broken(*change)
+
+
+def test_a_near_miss_names_the_nearest_choice(broken):
+    assert "nearest: 'ethos-u55-128'" in broken("cores", 1, "timing", "accelerator", "ethos-u55-12")
+    assert "nearest: 'vela'" in broken("cores", 0, "timing", "model", "velo")
+    assert "nearest: 'assumed'" in broken("cores", 0, "active_mw", "provenance", "assumd")
+
+
+def test_files_that_are_no_profiles(tmp_path):
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "bad.yaml").write_text("a: [1\nb: 2\n")
+    for name, words in [("list.yaml", "is a mapping, found list"), ("bad.yaml", r"bad\.yaml:2: not YAML")]:
+        with pytest.raises(UserError, match=words):
+            profile.load(tmp_path / name)
+    with pytest.raises(UserError, match=r"no file '.*none\.yaml'; shipped: host, three_core"):
+        profile.load(tmp_path / "none.yaml")
+    with pytest.raises(UserError, match="unknown device 'tree_core'; nearest: 'three_core'"):
+        profile.load("tree_core")
+
+
+def test_an_unknown_core_names_the_nearest():
+    with pytest.raises(UserError, match="unknown core 'npux'; nearest: 'npu'"):
+        profile.load("three_core").core("npux")
+
+
+def test_other_packages_can_add_profiles(monkeypatch, written, tmp_path):
+    file = tmp_path / "theirs.yaml"
+    file.write_text(yaml.safe_dump(written | {"name": "theirs"}))
+
+    class Point:
+        name = "theirs"
+
+        def load(self) -> Path:
+            return file
+
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [Point()] if group == profile.ENTRY_POINTS else [])
+    assert profile.names() == ("host", "three_core", "theirs")
+    assert profile.load("theirs").name == "theirs"

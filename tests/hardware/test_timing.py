@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+import platform
+
+import pytest
+
+from gatesearch.hardware import timing
+
+
+def test_calls_take_turns():
+    order: list[str] = []
+    calls = {name: (lambda name=name: order.append(name)) for name in "abc"}
+    timing.interleaved(calls, rounds=3, min_seconds=0.0)
+    assert "".join(order[3:]) == "abc" * 3  # the first three warm up
+
+
+def test_a_turn_repeats_a_short_call_and_reports_one_call(monkeypatch):
+    clock = iter(range(0, 10**9, 1000))  # every reading of the clock is 1 us later
+    monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: next(clock))
+    found = timing.interleaved({"a": lambda: next(clock)}, rounds=4, min_seconds=10e-6)["a"]
+    # 16 calls of 1 us and one more reading make a turn of 17 us.
+    assert found == timing.Timing(17 / 16, 17 / 16, 4)
+
+
+def test_minimum_is_not_above_the_median():
+    found = timing.interleaved({"a": lambda: sum(range(200))}, rounds=5)["a"]
+    assert 0 < found.minimum_us <= found.median_us
+
+
+def test_no_rounds_are_refused():
+    with pytest.raises(ValueError, match="at least 1"):
+        timing.interleaved({}, rounds=0)
+
+
+def test_fingerprint_is_json_and_names_neither_host_nor_paths():
+    found = timing.fingerprint()
+    text = json.dumps(found)
+    assert platform.node() not in text and "/" not in text
+    assert found["versions"]["torch"] and found["cores"] >= 1 and found["cpu"]

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from gatesearch.hardware import tflite, vela
+from gatesearch.hardware.quiet import ToolError
+
+
+@pytest.mark.parametrize("case", ["stage", "input_gate", "tail", "vector"])
+def test_every_formulation_that_we_use_stays_on_the_npu(case, request):
+    result = vela.compile(request.getfixturevalue(case).int8_model)
+    assert result.cpu_operators == ()
+    assert result.cycles > 0 and result.sram_bytes > 0 and result.flash_bytes > 0
+    assert tflite.operators(result.model) == (vela.NPU_OPERATOR,)
+
+
+def test_operators_that_fall_back_to_the_cpu_are_named(averages):
+    assert "MEAN" in vela.compile(averages.int8_model).cpu_operators
+
+
+def test_a_model_wholly_on_the_cpu_has_no_npu_cycles(averages):
+    assert vela.compile(averages.float_model).cycles == 0
+
+
+def test_a_larger_accelerator_needs_fewer_cycles(stage):
+    small, large = (vela.compile(stage.int8_model, f"ethos-u55-{macs}").cycles for macs in (32, 256))
+    assert large < small
+
+
+def test_what_vela_refuses_is_one_error_and_nothing_is_printed(capfd):
+    with pytest.raises(ToolError, match="Vela failed"):
+        vela.compile(b"not a model")
+    with pytest.raises(ToolError, match="invalid choice: 'ethos-u55-129'"):
+        vela.compile(b"not a model", "ethos-u55-129")
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatesearch.report import figures, figures_energy, figures_search, plan_view
+from gatesearch.report.figures_search import staircase, ungated_point
+from gatesearch.report.values import kinds, micro, si
+
+
+def test_every_figure_of_a_finished_run_is_drawn_and_none_of_an_empty_one(
+    record: dict[str, Any], empty: dict[str, Any]
+) -> None:
+    drawn = figures.draw(record)
+    assert all(svg and svg.startswith("<svg viewBox=") and svg.endswith("</svg>") for svg in drawn.values())
+    assert {"front", "reach", "energy-term", "roc-0", "roc-1", "hypervolume"} <= set(drawn)
+    assert not any(figures.draw(empty).values())
+
+
+def test_figures_are_the_same_every_time_and_leave_the_users_settings(
+    record: dict[str, Any], empty: dict[str, Any]
+) -> None:
+    before = dict(mpl.rcParams)
+    few = empty | {"streaming": record["streaming"]}
+    assert figures.draw(few)["streaming"] == figures.draw(few)["streaming"] is not None
+    assert dict(mpl.rcParams) == before
+
+
+def test_front_png(record: dict[str, Any], empty: dict[str, Any], tmp_path: Path) -> None:
+    path = figures.front_png(record, tmp_path / "front.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="no trained trial"):
+        figures.front_png(empty, tmp_path / "none.png")
+
+
+def test_front_of_a_single_trial_has_ticks(record: dict[str, Any]) -> None:
+    record["trials"] = [trial for trial in record["trials"] if trial["on_front"]][:1]
+    record["reference"] = None
+    drawing = figures_search.front(record)
+    assert drawing is not None
+    axes = drawing.axes[0]
+    low, high = axes.get_xlim()
+    assert sum(low <= tick <= high for tick in axes.get_xticks()) >= 2
+
+
+def test_the_ungated_backbone_stands_at_its_validation_accuracy(record: dict[str, Any]) -> None:
+    point = ungated_point(record)
+    assert point is not None
+    assert point[1] == record["curves"][0]["validation_accuracy"][-1] != record["reference"]["accuracy"]
+    trial = record["trials"][0] | {"accuracy": 0.9, "plan": {"gates": [], "cores": ["mcu"]}}
+    assert ungated_point(record | {"trials": [trial]}) == (
+        record["reference"]["expected_energy_uj"],
+        0.9,
+        "as a trial of the search",
+    )
+
+
+def test_energy_without_an_ungated_split_shows_its_total(record: dict[str, Any]) -> None:
+    del record["energy"]["ungated_by_term"]
+    drawing = figures_energy.by_term(record)
+    assert drawing is not None
+    assert "total, not split" in drawing.axes[0].get_legend_handles_labels()[1]
+
+
+def test_stages_share_out_the_sites_and_meet_at_their_gates(record: dict[str, Any]) -> None:
+    stages = plan_view.stages(record)
+    assert [site["name"] for stage in stages for site in stage["sites"]] == [s["name"] for s in record["sites"]]
+    assert [stage["exit"] and stage["exit"]["site"] for stage in stages] == ["stem", "blocks.1", None]
+    assert "keeps 25" in stages[1]["exit"]["sends"]
+    assert len({stage["colour"] for stage in stages}) == 3
+
+
+def test_a_gate_inside_a_layer_is_marked_at_its_site(record: dict[str, Any]) -> None:
+    record["plan"]["gates"].insert(1, {"kind": "pg", "site": "blocks.0", "params": {"bits": 8}})
+    marked = {site["name"]: site["marks"] for stage in plan_view.stages(record) for site in stage["sites"]}
+    assert marked.pop("blocks.0") == ["pg bits 8"]
+    assert not any(marked.values())
+
+
+def test_kinds_begin_with_positive(record: dict[str, Any], empty: dict[str, Any]) -> None:
+    assert kinds(record) == ("positive", "_unknown_", "_silence_")
+    assert kinds(empty) == ("positive",)
+
+
+points = st.lists(st.tuples(st.integers(1, 50).map(float), st.integers(0, 50).map(float)), max_size=20)
+
+
+@given(points)
+def test_staircase_is_what_no_point_dominates(found: list[tuple[float, float]]) -> None:
+    steps = staircase(found)
+    assert steps == sorted(set(steps))
+    for point in found:
+        assert any(step[0] <= point[0] and step[1] >= point[1] for step in steps)
+    assert all(a[1] < b[1] for a, b in pairwise(steps))
+
+
+@given(st.floats(1e-11, 1e11))
+def test_si_keeps_three_digits(value: float) -> None:
+    number, _, unit = si(value, "J").partition("\u00a0")
+    scale = {"pJ": 1e-12, "nJ": 1e-9, "µJ": 1e-6, "mJ": 1e-3, "J": 1, "kJ": 1e3, "MJ": 1e6, "GJ": 1e9}[unit]
+    assert float(number) * scale == pytest.approx(value, rel=6e-3)
+    assert 1 <= float(number) < 1000
+    assert micro(value * 1e6, "J") == si(value, "J")

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from gatesearch import __version__, cli, recipe
+
+
+class Calls(list[tuple[Any, ...]]):
+    """Stands in for the pipeline: notes what it is asked, or raises ``trouble``."""
+
+    trouble: BaseException | None = None
+
+    def __call__(self, *arguments: Any) -> None:
+        self.append(arguments)
+        if self.trouble:
+            raise self.trouble
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    noted = Calls()
+    for module, names in {
+        "pipeline": ["run", "sites", "measure", "search", "retrain", "export", "verify", "report"],
+        "bench": ["run"],
+    }.items():
+        double = ModuleType(f"gatesearch.{module}")
+        for name in names:
+            setattr(double, name, lambda *arguments, _name=f"{module}.{name}": noted(_name, *arguments))
+        monkeypatch.setitem(sys.modules, f"gatesearch.{module}", double)
+        monkeypatch.setattr(f"gatesearch.{module}", double, raising=False)
+    return noted
+
+
+@pytest.fixture
+def run_dir(folder: Path) -> Path:
+    made = folder / "runs" / "kws-1"
+    made.mkdir(parents=True)
+    (made / "recipe.yaml").write_text(recipe.to_yaml(recipe.load("kws", ["seed=5"])))
+    return Path("runs/kws-1")
+
+
+def line_of(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
+    assert cli.main(arguments) == status
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("gatesearch: ") and len(err.splitlines()) == 1
+    return err.removeprefix("gatesearch: ").rstrip("\n")
+
+
+def test_run(calls: Calls) -> None:
+    assert cli.main(["run", "seed=3", "recipe=kws", "out=here", "training.epochs=2"]) == 0
+    ((name, made, out, resume),) = calls
+    assert (name, made.seed, made.training.epochs, out, resume) == ("pipeline.run", 3, 2, Path("here"), None)
+
+
+def test_run_resumes_with_the_runs_own_recipe(calls: Calls, run_dir: Path) -> None:
+    assert cli.main(["run", f"resume={run_dir}"]) == 0
+    ((_, made, out, resume),) = calls
+    assert (made.seed, made.name, out, resume) == (5, "kws", None, run_dir)
+
+
+@pytest.mark.parametrize("step", ["search", "retrain", "export", "verify", "report"])
+def test_steps_take_a_run_folder(step: str, calls: Calls, run_dir: Path) -> None:
+    assert cli.main([step, str(run_dir)]) == 0
+    assert calls == [(f"pipeline.{step}", run_dir)]
+
+
+@pytest.mark.parametrize("step", ["sites", "measure"])
+def test_steps_that_take_a_recipe(step: str, calls: Calls) -> None:
+    assert cli.main([step, "recipe=kws.yaml", "seed=2"]) == 0
+    assert [(name, made.seed) for name, made in calls] == [(f"pipeline.{step}", 2)]
+
+
+def test_bench_passes_its_arguments_on(calls: Calls) -> None:
+    assert cli.main(["bench", "parity", "seeds=3", "--fast", "-x"]) == 0
+    assert calls == [("bench.run", "parity", ["seeds=3", "--fast", "-x"])]
+
+
+def test_show_prints_a_recipe_that_loads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["show", "recipe=kws", "seed=9", "title=two\nlines"]) == 0
+    Path("shown.yaml").write_text(capsys.readouterr().out)
+    assert recipe.load("shown.yaml").seed == 9
+
+
+def test_devices(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["devices"]) == 0
+    assert "three_core" in capsys.readouterr().out
+    assert cli.main(["devices", "three_core"]) == 0
+    assert "assumed" in capsys.readouterr().out
+    assert "unknown device 'tree_core'; nearest: 'three_core'" in line_of(capsys, "devices", "tree_core")
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"gatesearch {__version__}\n"
+    for arguments in ([], ["--help"], ["run", "--help"], ["bench", "--help"]):
+        assert cli.main(arguments) == 0
+        assert "Usage: gatesearch" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("reprt runs/kws-1", "unknown command 'reprt'; nearest: 'report'"),
+        ("run", "no recipe= given; write: gatesearch run recipe=kws.yaml (available: kws.yaml)"),
+        ("sites seed=1", "no recipe= given; write: gatesearch sites recipe=kws.yaml (available: kws.yaml)"),
+        ("run recipe=", "recipe= names nothing"),
+        ("run recipe=kwz", "unknown recipe 'kwz'; nearest: 'kws'"),
+        ("run recipe=kws recipe=kws", "give recipe= once"),
+        (
+            "run recipe=kws training.epoch=3",
+            "override training.epoch=3: unknown key 'epoch'; nearest: 'epochs'",
+        ),
+        ("run --epochs recipe=kws", "override '--epochs': no '=' in it"),
+        ("run resume=runs/kws-1 seed=3", "resume=runs/kws-1 goes on with the run as it is: leave out seed=3"),
+        ("run resume=runs/kws-1 out=x", "leave out out=x"),
+        ("run resume=runs/kws-2", "unknown run folder 'runs/kws-2'; nearest: 'runs/kws-1'"),
+        ("report", "no run folder given; write: gatesearch report runs/kws-1"),
+        ("report runs", "runs: not a run folder: it holds no recipe.yaml"),
+        ("report a b", "unexpected extra argument"),
+        ("--nonsense", "No such option: --nonsense"),
+        ("sites recipe=kws out=x", "override out=x: unknown key 'out'"),
+    ],
+)
+def test_what_the_user_can_mend(words: str, line: str, run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert line in line_of(capsys, *words.split())
+
+
+def test_no_run_folders_at_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "none under ./runs" in line_of(capsys, "report", "runs/kws-1")
+    assert line_of(capsys, "report") == "no run folder given; write: gatesearch report RUN_DIR"
+
+
+def with_run(error: BaseException) -> BaseException:
+    error.run_dir = Path("runs/kws-1")  # type: ignore[attr-defined]
+    return error
+
+
+def test_disk_full(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    calls.trouble = with_run(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/kws-1/trials.csv"))
+    told = line_of(capsys, "run", "recipe=kws")
+    assert told.startswith("disk full while writing runs/kws-1/trials.csv; free space; go on with: ")
+    assert told.endswith("gatesearch run resume=runs/kws-1")
+    calls.trouble = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert line_of(capsys, "run", "recipe=kws") == "disk full while writing the run folder; free space"
+
+
+def test_interrupt(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    calls.trouble = with_run(KeyboardInterrupt())
+    told = line_of(capsys, "run", "recipe=kws", status=130)
+    assert told == "interrupted; go on with: gatesearch run resume=runs/kws-1"
+    calls.trouble = KeyboardInterrupt()
+    assert line_of(capsys, "run", "recipe=kws", status=130) == "interrupted"
+
+
+def test_interrupt_that_lightning_turned_into_an_exit(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    calls.trouble = with_run(SystemExit(1))
+    calls.trouble.__context__ = KeyboardInterrupt()
+    told = line_of(capsys, "run", "recipe=kws", status=130)
+    assert told == "interrupted; go on with: gatesearch run resume=runs/kws-1"
+
+
+def test_sigterm_is_an_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("gatesearch.pipeline.run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert line_of(capsys, "run", "recipe=kws", status=130) == "interrupted"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("bug", [ValueError("bug"), OSError(errno.EACCES, "denied"), SystemExit(3)])
+def test_bugs_keep_their_traceback(bug: BaseException, calls: Calls) -> None:
+    calls.trouble = bug
+    with pytest.raises(type(bug)):
+        cli.main(["run", "recipe=kws"])
+
+
+def test_nothing_heavy_is_imported_for_help_or_a_recipe() -> None:
+    code = (
+        "import sys; from gatesearch import cli, recipe; cli.main(['--help']); recipe.load('kws.yaml');"
+        "print('IMPORTED', *sorted({m.partition('.')[0] for m in sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(re.findall(r"IMPORTED (.*)", done.stdout)[0].split())
+    assert not loaded & {
+        "torch",
+        "numpy",
+        "scipy",
+        "optuna",
+        "pytorch_lightning",
+        "litert_torch",
+        "matplotlib",
+        "rich",
+    }
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    line = f"{sys.executable} -m gatesearch.cli show recipe=kws | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
