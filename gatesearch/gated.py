@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, fx, nn
 
+from gatesearch.errors import UserError
 from gatesearch.gates import CutGate, GateOutput, kind_of
 from gatesearch.plan import GatePlan
 from gatesearch.sites import CutSite, find, trace
@@ -46,7 +47,8 @@ class GatedModel(nn.Module):
         saliency: importance of each channel [C] by site name, from :func:`gatesearch.training.saliency`.
 
     Raises:
-        UserError: a site or gate kind of the plan does not exist, or a parameter is out of range.
+        UserError: a site or gate kind of the plan does not exist, a parameter is out of range, or the gates are not in
+            the order of their sites.
     """
 
     answers: Tensor
@@ -62,6 +64,11 @@ class GatedModel(nn.Module):
         super().__init__()
         self.plan = plan
         self.sites = tuple(find(sites, gate.site) for gate in plan.gates)
+        order = [sites.index(site) for site in self.sites]
+        for k in range(1, len(order)):
+            if order[k] < order[k - 1]:
+                early, late = plan.gates[k].site, plan.gates[k - 1].site
+                raise UserError(f"plan: gate {k + 1} at {early!r} comes after {late!r}, which data meets later")
         gates = []
         for site, placed in zip(self.sites, plan.gates, strict=True):
             gate = kind_of(placed.kind).wrap(site, placed)
@@ -128,11 +135,16 @@ def split(backbone: nn.Module, nodes: list[str]) -> list[fx.GraphModule]:
         graph.output(env[value])
         stages.append(fx.GraphModule(traced, graph))
 
+    def value_of(node: fx.Node) -> fx.Node:
+        if node not in env and node.op == "get_attr":  # a parameter that both sides of a cut read
+            env[node] = graph.node_copy(node)
+        return env[node]
+
     for node in traced.graph.nodes:
         if node.op == "output":
             close(node.args[0])
             break
-        env[node] = graph.node_copy(node, env.__getitem__)
+        env[node] = graph.node_copy(node, value_of)
         while pending and pending[0] == node.name:
             close(node)
             graph = fx.Graph()

@@ -271,13 +271,10 @@ class Run:
         return assess(model, getattr(f, split), f.positive, f.kind_names)
 
     def _price_violations(self, plan: GatePlan) -> dict[str, float]:
-        violations = dict(self.cost.overflows(plan))
+        violations = dict(self.cost.violations(plan))
         limit = self.recipe.constraints.latency_ms
         if limit is not None:
             violations["latency_ms"] = self.cost.bound(plan).longest_latency_us / 1e3 - limit
-        for earlier, later in zip(plan.cores, plan.cores[1:], strict=False):
-            if earlier != later and self.setting.device.link(earlier, later) is None:
-                violations[f"no link {earlier} to {later}"] = 1.0
         return violations
 
     def _quality_violations(self, quality: Quality, baseline_accuracy: float) -> dict[str, float]:
@@ -287,6 +284,8 @@ class Run:
             violations["accuracy"] = baseline_accuracy - limits.max_accuracy_drop - quality.accuracy
         if limits.min_recall is not None:
             violations["recall"] = limits.min_recall - quality.recall
+        if limits.min_gate_recall is not None:
+            violations["gate recall"] = limits.min_gate_recall - quality.gate_recall
         return violations
 
 

@@ -78,7 +78,13 @@ class GatePlan:
 
     def to_json(self) -> str:
         """Return canonical JSON: equal plans give equal text."""
-        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        values = self.to_dict()
+        for gate in values["gates"]:  # 1 and 1.0 are equal, and so are plans that say one or the other
+            gate["params"] = {
+                name: int(value) if isinstance(value, float) and value.is_integer() else value
+                for name, value in sorted(gate["params"].items())
+            }
+        return json.dumps(values, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> GatePlan:

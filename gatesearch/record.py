@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gatesearch import console
-from gatesearch.gates import GateOutput
+from gatesearch.gates import GateOutput, kind_of
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
 from gatesearch.hardware.profile import constants
 from gatesearch.search.engine import Objectives, SearchResult
@@ -175,7 +175,10 @@ def write(run: Run) -> dict[str, Any]:
                 "core": cost.sense_core.name,
             },
             "gates": _gates(run, gated, sparsity),
-            "trials": write_trials(run.folder, run.result),
+            "trials": [
+                row | {"plan": trial.plan.to_dict()}
+                for row, trial in zip(write_trials(run.folder, run.result), run.result.trials, strict=True)
+            ],
             "reference": reference
             | {"expected_latency_us": reference["latency_us"], "expected_energy_uj": reference["energy_uj"]},
             "best": best,
@@ -271,7 +274,7 @@ def _stages(run: Run, price: Price, passed: Any) -> list[dict[str, Any]]:
                 "first_site": estimate.first_site,
                 "last_site": estimate.last_site,
                 "macs": estimate.macs,
-                "params": estimate.flash_bytes,
+                "weight_bytes": estimate.flash_bytes,
                 "reach": {"stream": price.reach[k], **{kind: row[k] for kind, row in passed.items()}},
                 "latency_us": estimate.cost.latency_us,
                 "latency_provenance": estimate.provenance,
@@ -297,6 +300,7 @@ def _gates(run: Run, quality: Any, sparsity: list[dict[str, float]]) -> list[dic
                 "index": k,
                 "site": placed.site,
                 "kind": placed.kind,
+                "kept_channels": kind_of(placed.kind).work(model.sites[k], placed).kept_channels,
                 "theta": float(model.gate(k).theta),
                 "recall_target": dict(placed.params).get("recall"),
                 "gate_recall": quality.gate_recalls[k],

@@ -229,6 +229,7 @@ class Gates(Group):
     """How gates are trained, whatever their kind."""
 
     learning_rate_scale: Positive = 25.0
+    head_learning_rate_scale: Positive = 10.0
     alpha: NonNegative = 1.0
     beta: NonNegative = 0.01
 
@@ -284,6 +285,7 @@ class Constraints(Group):
     latency_ms: Positive | None = None
     max_accuracy_drop: Share | None = 0.01
     min_recall: Annotated[float, Field(gt=0, le=1)] | None = None
+    min_gate_recall: Annotated[float, Field(gt=0, le=1)] | None = 0.97
 
 
 class Pick(Group):

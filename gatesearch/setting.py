@@ -103,7 +103,7 @@ class Setting:
     @property
     def gates(self) -> GateSettings:
         """How gates are trained."""
-        return GateSettings(**self.recipe.gates.model_dump())
+        return GateSettings(**self.recipe.gates.model_dump(), shares=self.recipe.stream.shares)
 
     def schedule(self, step: Group | None = None) -> Schedule:
         """Return the recipe's training, with the keys that a step such as ``recipe.retrain`` sets."""

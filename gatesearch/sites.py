@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import chain, count
 
 import torch
 from torch import Tensor, fx, nn
@@ -53,19 +54,32 @@ def trace(model: nn.Module) -> fx.GraphModule:
     """Trace a model with torch.fx, keeping its modules (and so its training mode) intact.
 
     Raises:
-        UserError: the model has control flow that depends on data, or takes more than one input.
+        UserError: the model has control flow that depends on data, takes more than one input, returns more than one
+            tensor, or does something else in training than in evaluation outside its modules.
     """
+    modes = {module: module.training for module in model.modules()}
     try:
-        graph = fx.Tracer().trace(model)
+        training, graph = _graph(model, True), _graph(model, False)
     except Exception as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(f"backbone: {type(model).__name__} cannot be traced by torch.fx: {line}") from error
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    if str(training) != str(graph):
+        # A traced graph has one form; the flag would be frozen as it was, and dropout never end.
+        raise UserError(
+            f"backbone: {type(model).__name__} reads self.training in its forward; "
+            "use a module there, such as nn.Dropout in place of F.dropout"
+        )
     inputs = [node for node in graph.nodes if node.op == "placeholder" and not node.args]
     if len(inputs) != 1:
         names = ", ".join(str(node.target) for node in inputs)
         raise UserError(
             f"backbone: {type(model).__name__} takes {len(inputs)} inputs ({names}); gates need exactly one"
         )
+    if not isinstance(graph.output_node().args[0], fx.Node):
+        raise UserError(f"backbone: {type(model).__name__} must return one tensor, the logits")
     return fx.GraphModule(model, graph)
 
 
@@ -101,6 +115,7 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
             candidates.append((node, macs))
 
     sites: list[CutSite] = []
+    taken: set[str] = set()
     for i, (node, before) in enumerate(candidates):
         is_input = node.op == "placeholder"
         superseded = not is_input and i + 1 < len(candidates) and candidates[i + 1][1] == before
@@ -108,9 +123,13 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
         if superseded or shadows_input or before == total_macs:
             continue
         params = _params_until(traced, nodes, order[node])
+        name = INPUT if is_input else _module_ending_at(node, nodes)
+        if name in taken:  # a module that runs twice, or one that is called "input"
+            name = next(n for n in chain([node.name], (f"{node.name}_{i}" for i in count(1))) if n not in taken)
+        taken.add(name)
         sites.append(
             CutSite(
-                name=INPUT if is_input else _module_ending_at(node, nodes),
+                name=name,
                 shape=work.shapes[node.name],
                 macs_before=before,
                 macs_after=total_macs - before,
@@ -177,9 +196,16 @@ class _Profile(fx.Interpreter):
             result = super().run_node(n)
         # The counter speaks of floating-point operations, two to a multiply-accumulate.
         self.macs[n.name] = counter.get_total_flops() // 2 // self._batch
-        if isinstance(result, Tensor):
+        # A gate decides sample by sample, so the first axis has to be the batch, and a second one the channels.
+        if isinstance(result, Tensor) and result.ndim > 1 and len(result) == self._batch:
             self.shapes[n.name] = tuple(result.shape[1:])
         return result
+
+
+def _graph(model: nn.Module, training: bool) -> fx.Graph:
+    for module in model.modules():
+        module.training = training
+    return fx.Tracer().trace(model)
 
 
 def _params_until(traced: fx.GraphModule, nodes: list[fx.Node], last: int) -> int:

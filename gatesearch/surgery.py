@@ -12,7 +12,7 @@ import copy
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, fx, nn
@@ -27,7 +27,7 @@ ELEMENTWISE_FUNCTIONS = (torch.relu, F.relu, F.relu6, F.hardswish, F.silu, F.gel
 MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
 AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)  # with running statistics; see `_is_norm`
 
 
 def cut_channels(
@@ -108,25 +108,28 @@ def _through(stage: fx.GraphModule, node: fx.Node, subset: _Subset) -> _Result |
     if node.op == "call_module":
         module = stage.get_submodule(str(node.target))
         if isinstance(module, ELEMENTWISE_MODULES):
-            return _Result(None, replace(subset, fill=module(subset.fill)))
+            # As an image of one pixel, which dropout by channel takes, too.
+            return _Result(None, replace(subset, fill=module(subset.fill[None, :, None, None]).flatten()))
         if isinstance(module, MAX_POOLS):
             return _Result(None, subset)
         if isinstance(module, AVERAGE_POOLS):
-            return _Result(None, subset) if _unpadded(module) or not subset.fill[subset.dropped].any() else None
-        if isinstance(module, NORMS):
+            same = _unpadded(module) and getattr(module, "divisor_override", None) is None
+            return _Result(None, subset) if same or not subset.fill[subset.dropped].any() else None
+        if _is_norm(module):
             return _Result(_slice_norm(module, subset.index), replace(subset, fill=_normalised(module, subset.fill)))
         if isinstance(module, CONVOLUTIONS):
             return _through_convolution(module, subset)
         if isinstance(module, nn.Linear) and len(_shape(source)) == 2:
             bias = module.weight[:, subset.dropped] @ subset.fill[subset.dropped]
             return _Result(_with_weight(module, module.weight[:, subset.index], _plus(module.bias, bias)), None)
-        if isinstance(module, nn.Flatten) and module.start_dim == 1:
+        if isinstance(module, nn.Flatten) and module.start_dim == 1 and len(_shape(node)) == 2:
             return _Result(None, _flattened(subset, _shape(source)))
     if node.op == "call_function":
         if node.target in ELEMENTWISE_FUNCTIONS:
             function: Callable[..., Any] = node.target
-            return _Result(None, replace(subset, fill=function(subset.fill)))
-        if node.target is torch.flatten and node.args[1:2] == (1,):
+            args, kwargs = fx.map_arg((node.args, node.kwargs), lambda _: subset.fill.clone())
+            return _Result(None, replace(subset, fill=function(*args, **kwargs)))
+        if node.target is torch.flatten and node.args[1:2] == (1,) and len(_shape(node)) == 2:
             return _Result(None, _flattened(subset, _shape(source)))
     return None
 
@@ -152,13 +155,15 @@ def _cut_outputs(stage: fx.GraphModule, index: Tensor) -> None:
     replaced: list[tuple[fx.Node, nn.Module]] = []
     while isinstance(node, fx.Node) and len(node.users) == 1:
         module = stage.get_submodule(str(node.target)) if node.op == "call_module" else None
-        if (isinstance(module, CONVOLUTIONS) and module.groups == 1) or isinstance(module, nn.Linear):
+        is_linear = isinstance(module, nn.Linear) and len(_shape(node)) == 2
+        if is_linear or (isinstance(module, CONVOLUTIONS) and module.groups == 1):
+            assert isinstance(module, (nn.Linear, *CONVOLUTIONS))
             bias = None if module.bias is None else module.bias[index]
             replaced.append((node, _with_weight(module, module.weight[index], bias)))
             break
         if isinstance(module, CONVOLUTIONS) and module.groups == module.in_channels == module.out_channels:
             replaced.append((node, _slice_depthwise(module, index)))
-        elif isinstance(module, NORMS):
+        elif _is_norm(module):
             replaced.append((node, _slice_norm(module, index)))
         elif not (
             isinstance(module, ELEMENTWISE_MODULES + MAX_POOLS + AVERAGE_POOLS)
@@ -223,6 +228,10 @@ def _add(stage: fx.GraphModule, module: nn.Module) -> str:
         number += 1
     stage.add_submodule(f"cut_{number}", module.eval())
     return f"cut_{number}"
+
+
+def _is_norm(module: nn.Module | None) -> TypeGuard[nn.BatchNorm1d | nn.BatchNorm2d]:
+    return isinstance(module, NORMS) and module.running_mean is not None
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:

@@ -28,6 +28,8 @@ def build(name: str, *, num_classes: int, input_shape: tuple[int, ...], args: Ma
         UserError: the name, the module, the attribute or an argument does not exist, or what came back is no module.
     """
     factory = _import_path(name) if ":" in name else _entry_point(name)
+    if not callable(factory):
+        raise UserError(f"backbone: {name} is a {type(factory).__name__}, not a class or a function")
     parameters = inspect.signature(factory).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in args:
@@ -60,7 +62,7 @@ def _import_path(path: str) -> Callable[..., Any]:
     module_name, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, ValueError, TypeError) as error:  # the latter two: an empty or a relative name
         raise UserError(f"backbone: cannot import {module_name!r} of {path!r}: {error}") from error
     try:
         factory: Callable[..., Any] = getattr(module, attribute)

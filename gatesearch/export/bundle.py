@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,7 +55,8 @@ def write(
         about: further entries of the manifest, such as the front end.
     """
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    for left in folder.parent.glob(f"{folder.name}.*.part"):  # by a run that was cut off
+        shutil.rmtree(left, ignore_errors=True)
     stages = lower(model, calibration)
     compiled = [
         quantise(convert(stage.program, stage.samples[:1]), channel_last(stage.samples.numpy())) for stage in stages
@@ -144,8 +145,8 @@ def _calibrate(model: GatedModel, programs: Sequence[Program], validation: Featu
         spec = program.outputs[1]
         gate = model.gate(k)
         gate.calibrate(integers.float(), positive[labels])
-        # "Above theta" over integers: the whole part of theta, rounded down.
-        threshold = max(INT8_MIN - 1, int(np.floor(float(gate.theta))))
+        # "Above theta" over integers: the whole part of theta, rounded down. It is -inf where nothing is to be stopped.
+        threshold = math.floor(max(INT8_MIN - 1, float(gate.theta)))
         thresholds.append(threshold)
         gate.theta.fill_((threshold + 0.5 - spec.zero_point) * spec.scale)
         go = integers > threshold

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gatesearch.errors import UserError
 from gatesearch.hardware.tflite import Program, TensorSpec, channel_last
@@ -89,9 +91,50 @@ class Bundle:
 
 def requantise(values: Array, source: TensorSpec, target: TensorSpec) -> Array:
     """Take integers from one stage's output scale to the next one's input scale."""
-    if (source.scale, source.zero_point) == (target.scale, target.zero_point):
+    # Calibrated on the same values, the scales differ by float rounding at most: no integer would change.
+    if source.zero_point == target.zero_point and math.isclose(source.scale, target.scale, rel_tol=1e-5):
         return values
     return target.quantise(source.dequantise(values))
+
+
+class _Part(BaseModel):
+    """What a manifest must say for a bundle to run; it says more."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class _Program(_Part):
+    path: str
+    sha256: str
+
+
+class _Gate(_Part):
+    theta: float
+    theta_integer: int
+    answer: int
+
+
+class _Stage(_Part):
+    core: str
+    engine: Literal["litert", "reference", "tflm"]
+    program: _Program
+    artifacts: list[_Program]
+    gate: _Gate | None
+
+
+class _Manifest(_Part):
+    bundle: Literal[1]
+    classes: Annotated[list[str], Field(min_length=1)]
+    stages: Annotated[list[_Stage], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _gates_stand_between(self) -> _Manifest:
+        for k, stage in enumerate(self.stages):
+            if (stage.gate is None) != (k + 1 == len(self.stages)):
+                raise ValueError(f"stage {k} of {len(self.stages)} has {'no' if stage.gate is None else 'a'} gate")
+            if stage.gate is not None and not 0 <= stage.gate.answer < len(self.classes):
+                raise ValueError(f"stage {k} answers {stage.gate.answer}; there are {len(self.classes)} classes")
+        return self
 
 
 def load_manifest(folder: Path) -> dict[str, Any]:
@@ -102,13 +145,18 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text())
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _Manifest.model_validate(manifest)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; a bundle is a folder with a {MANIFEST}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path}: {where + ': ' if where else ''}{first['msg']}; export again") from None
     except ValueError as error:
         raise UserError(f"{path}: not JSON: {error}") from None
-    if manifest.get("bundle") != 1:
-        raise UserError(f"{path}: bundle version {manifest.get('bundle')!r} is not 1")
     return manifest
 
 

@@ -31,9 +31,18 @@ class Streaming:
 def stream(
     split: FeatureSplit, kind_names: Sequence[str], shares: Mapping[str, float], windows: int, seed: int
 ) -> torch.Tensor:
-    """Draw windows as a device hears them: each kind by its share. Returns features [windows, *shape]."""
+    """Draw windows as a device hears them: each kind by its share. Returns features [windows, *shape].
+
+    Args:
+        split: where windows are drawn from, again and again.
+        kind_names: of the split's kinds.
+        shares: of the kinds in the stream, adding up to 1; a kind that is not named is not heard.
+        windows: how many.
+        seed: of the draw.
+    """
     generator = np.random.default_rng(seed)
-    kinds = generator.choice(len(kind_names), windows, p=[shares[name] for name in kind_names])
+    weights = np.array([shares.get(name, 0.0) for name in kind_names])
+    kinds = generator.choice(len(kind_names), windows, p=weights / weights.sum())
     pools = [np.flatnonzero((split.kinds == i).numpy()) for i in range(len(kind_names))]
     return split.features[[int(generator.choice(pools[kind])) for kind in kinds]]
 

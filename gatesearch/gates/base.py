@@ -71,8 +71,13 @@ class CutGate(Protocol):
     def __call__(self, hidden: Tensor) -> GateOutput:
         """Gate activations [N, *site.shape]."""
 
-    def loss(self, output: GateOutput, positive: Tensor, alpha: float, beta: float) -> Tensor:
-        """Return what the gate adds to the training loss, a scalar; ``positive`` [N] is boolean."""
+    def loss(
+        self, output: GateOutput, positive: Tensor, alpha: float, beta: float, weight: Tensor | None = None
+    ) -> Tensor:
+        """Return what the gate adds to the training loss, a scalar.
+
+        ``positive`` [N] is boolean; ``weight`` [N] says how often such a sample arrives at this gate in use.
+        """
 
     def steering(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that need their own, higher learning rate and no weight decay."""

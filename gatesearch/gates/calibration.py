@@ -28,6 +28,8 @@ def largest_threshold(logit: Tensor, positive: Tensor, recall: float) -> float:
     passing = torch.sort(logit[positive], descending=True).values
     if len(passing) == 0:
         return -math.inf
-    last = passing[math.ceil(recall * len(passing) - 1e-9) - 1]
+    last = passing[max(1, math.ceil(recall * len(passing) - 1e-9)) - 1]
     below = logit[logit < last]
-    return float((last + below.max()) / 2) if len(below) else float(last) - 1.0
+    berth = (last - below.max()) / 2 if len(below) else torch.ones_like(last)
+    # Between neighbouring floats the middle rounds to one of them, and that must not be the positive itself.
+    return float(torch.minimum(last - berth, torch.nextafter(last, torch.full_like(last, -math.inf))))

@@ -32,6 +32,7 @@ from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.sites import CutSite
 
 SLOPE = 5.0  # c of the surrogate
+LOOK_FILTERS, LOOK_FRAMES, LOOK_STRIDE = 8, 5, 2
 
 
 class GC:
@@ -49,7 +50,7 @@ class GC:
         return {
             "mode": ("channel", "activation") if thin else ("channel",),
             "keep": (0.25, 0.5, 0.75, 1.0) if thin else (1.0,),
-            "recall": (0.97, 0.98, 0.99, 0.995),
+            "recall": (0.97, 0.98, 0.99, 0.995, 1.0),
         }
 
     def wrap(self, site: CutSite, placed: PlacedGate) -> GCGate:
@@ -61,10 +62,11 @@ class GC:
         """The head's linear layer, and the channels or values that are left."""
         mode, keep, _ = _checked(placed)
         channels = mode.kept(site.channels, keep)
-        head = _pooled_size((channels, *site.shape[1:]))
+        look = Look(site.shape)
+        linear = _pooled_size(look.shape) // look.shape[0] * (channels if look.is_identity else look.shape[0])
         return Work(
-            macs=head,
-            params=head + 1,
+            macs=look.macs + linear,
+            params=sum(p.numel() for p in look.parameters()) + linear + 1,
             kept_channels=channels,
             elements=site.elements // site.channels * channels,
             density=mode.density(keep),
@@ -85,8 +87,9 @@ class GCGate(nn.Module):
     def __init__(self, shape: Sequence[int], keep: float | None, recall: float) -> None:
         super().__init__()
         self.shape, self.keep, self.recall = tuple(shape), keep, recall
-        features = _pooled_size(self.shape)
-        self.pool = Pool(self.shape)
+        self.look = Look(self.shape)
+        self.pool = Pool(self.look.shape)
+        features = _pooled_size(self.look.shape)
         self.norm = nn.BatchNorm1d(features, affine=False)
         self.linear = nn.Linear(features, 1)
         self.register_buffer("theta", torch.tensor(-math.inf))
@@ -112,19 +115,26 @@ class GCGate(nn.Module):
     def forward(self, hidden: Tensor) -> GateOutput:
         """Gate activations [N, *shape]."""
         passed = self.compress(hidden)
-        return GateOutput(passed, self.linear(self.norm(self.pool(passed))).squeeze(1))
+        return GateOutput(passed, self.linear(self.norm(self.pool(self.look(passed)))).squeeze(1))
 
-    def loss(self, output: GateOutput, positive: Tensor, alpha: float, beta: float) -> Tensor:
-        """Section 0.2: alpha BCE + beta C, both classes of the batch weighing the same."""
+    def loss(
+        self, output: GateOutput, positive: Tensor, alpha: float, beta: float, weight: Tensor | None = None
+    ) -> Tensor:
+        """Section 0.2: alpha BCE + beta C; positives and negatives of a batch weigh the same, each side by ``weight``.
+
+        Without weights an early gate would spend itself on the negatives that it cannot tell (other words) and lose
+        those that it can and that the stream is full of (silence).
+        """
         target = positive.to(output.logit.dtype)
-        share = target.mean().clamp(0.05, 0.95)
-        weight = torch.where(positive, 0.5 / share, 0.5 / (1 - share))
-        decision = F.binary_cross_entropy_with_logits(output.logit, target, weight)
+        weight = torch.ones_like(target) if weight is None else weight
+        sides = torch.stack([weight[~positive].sum(), weight[positive].sum()]).clamp(min=1e-6)
+        balanced = 0.5 * len(target) * weight / sides[positive.long()]
+        decision = F.binary_cross_entropy_with_logits(output.logit, target, balanced)
         return alpha * decision + beta * self.penalty(output.passed, positive)
 
     def steering(self) -> Iterator[nn.Parameter]:
         """Masks and shrinkage thresholds; at the weights' rate they never move."""
-        head = {id(p) for p in self.linear.parameters()}
+        head = {id(p) for part in (self.look, self.linear) for p in part.parameters()}
         return (p for p in self.parameters() if id(p) not in head)
 
     def initialise(self, saliency: Tensor) -> None:
@@ -152,10 +162,8 @@ class GCGate(nn.Module):
         weight = self.linear.weight * scale
         bias = self.linear.bias - (weight * mean).sum(1)
         if channels is not None:
-            index = self.pool.features_of(channels)
-            kept = torch.zeros(weight.shape[1], dtype=torch.bool)
-            kept[index] = True
-            weight = weight[:, index]  # what is dropped is zero, so only its folded mean remains, in the bias
+            # What is dropped is zero, so only its folded mean remains, in the bias.
+            weight = weight[:, self.pool.features_of(channels)]
         folded = nn.Linear(weight.shape[1], 1)
         with torch.no_grad():
             folded.weight.copy_(weight)
@@ -185,9 +193,13 @@ class ChannelGC(GCGate):
         """Return the mask [C], exact zeros and ones, with the gradient of the sigmoid."""
         count = self.kept(self.shape[0], self.keep)
         logits = self.mask_logits
-        if self.keep is None or count == len(logits):
+        if self.keep is None:
             tau = torch.zeros(())
-            hard = (logits > 0) if self.keep is None else torch.ones_like(logits, dtype=torch.bool)
+            hard = logits > 0
+            hard[logits.argmax()] = True  # a learned share may fall, but not to nothing
+        elif count == len(logits):
+            tau = torch.zeros(())
+            hard = torch.ones_like(logits, dtype=torch.bool)
         else:
             order = torch.sort(logits.detach(), descending=True, stable=True)
             tau = order.values[count - 1 : count + 1].mean()
@@ -218,7 +230,7 @@ class ChannelGC(GCGate):
         """Keep the unmasked channels; nothing is left to do to the activations themselves."""
         kept = torch.nonzero(self.mask().detach() > 0.5).flatten().tolist()
         channels = None if len(kept) == self.shape[0] else kept
-        return Lowered(channels, _Head(Pool((len(kept), *self.shape[1:])), self.folded(channels), None))
+        return Lowered(channels, _Head(self.look, self.pool, self.folded(channels), None))
 
 
 class ActivationGC(GCGate):
@@ -255,19 +267,55 @@ class ActivationGC(GCGate):
     def lower(self) -> Lowered:
         """Keep every channel; shrink in the artifact."""
         shrink = _Shrink(F.softplus(self.shrinkage.detach()).view(-1, *[1] * (len(self.shape) - 1)))
-        return Lowered(None, _Head(Pool(self.shape), self.folded(None), shrink))
+        return Lowered(None, _Head(self.look, self.pool, self.folded(None), shrink))
 
 
 MODES: Mapping[str, type[GCGate]] = {"channel": ChannelGC, "activation": ActivationGC}
 
 
+class Look(nn.Module):
+    """What the head sees before it pools: the activations, or, on a raw plane, a few learned filters over them.
+
+    A plane [1, frames, coefficients] straight from a front end has no features yet, and its mean and maximum tell
+    little: a linear gate on those stopped 88 % of silence at 99 % recall of real keywords, one behind eight filters
+    of 5 frames 97 % (16 times the multiplications, still under 1 % of a DS-CNN). Everywhere else this is the
+    identity.
+
+    Args:
+        shape: of one sample at the site.
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.shape, self.macs = tuple(shape), 0
+        self.filters: nn.Module | None = None
+        if len(shape) == 3 and shape[0] == 1:
+            _, frames, width = shape
+            kernel, stride = min(LOOK_FRAMES, frames), min(LOOK_STRIDE, frames)
+            self.shape = (LOOK_FILTERS, (frames - kernel) // stride + 1, 1)
+            self.macs = math.prod(self.shape) * kernel * width
+            self.filters = nn.Sequential(
+                nn.Conv2d(1, LOOK_FILTERS, (kernel, width), (stride, 1), bias=False),
+                nn.BatchNorm2d(LOOK_FILTERS),  # without it the activations can die
+                nn.ReLU(),
+            )
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the head sees the activations as they are."""
+        return self.filters is None
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[N, *site.shape] to [N, *shape]."""
+        return hidden if self.filters is None else self.filters(hidden)
+
+
 class Pool(nn.Module):
     """Pool [N, *shape] to features: mean and maximum.
 
-    A feature map [C, H, W] is pooled over its plane. One with a single channel is the front end's own output, frames by
-    coefficients; there only the frames are pooled, because the coefficients differ in meaning. Channels by time [C, T]
-    are pooled over time. Features [F] are taken as they are. Kernels are fixed, so that the exported operators are
-    plain pooling on any core.
+    A feature map [C, H, W] is pooled over its plane, channels by time [C, T] are pooled over time. Features [F] are
+    taken as they are. Kernels are fixed, so that the exported operators are plain pooling on any core; they do not
+    depend on how many of the channels are left.
     """
 
     def __init__(self, shape: Sequence[int]) -> None:
@@ -311,18 +359,18 @@ class _Shrink(nn.Module):
 class _Head(nn.Module):
     """What is exported: kept activations [N, kept, ...] to (passed, logit [N, 1])."""
 
-    def __init__(self, pool: Pool, linear: nn.Linear, shrink: nn.Module | None) -> None:
+    def __init__(self, look: nn.Module, pool: nn.Module, linear: nn.Linear, shrink: nn.Module | None) -> None:
         super().__init__()
-        self.pool, self.linear, self.shrink = pool, linear, shrink
+        self.look, self.pool, self.linear, self.shrink = look, pool, linear, shrink
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         passed = hidden if self.shrink is None else self.shrink(hidden)
-        return passed, self.linear(self.pool(passed))
+        return passed, self.linear(self.pool(self.look(passed)))
 
 
 def _kernel(shape: Sequence[int]) -> Any:
     if len(shape) == 3:
-        return (shape[1], 1) if shape[0] == 1 else (shape[1], shape[2])
+        return (shape[1], shape[2])
     return tuple(shape[1:])
 
 

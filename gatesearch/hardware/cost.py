@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
-from gatesearch.gates import kind_of
+from gatesearch.gates import Work, kind_of
 from gatesearch.hardware.energy import (
     EnergyBreakdown,
     StageCost,
@@ -18,7 +20,7 @@ from gatesearch.hardware.energy import (
 )
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.table import END, Table, variant_of
-from gatesearch.plan import GatePlan
+from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import CutSite, find
 
 PRECISION = 8  # bits of an activation that crosses
@@ -63,7 +65,7 @@ class CostModel:
     Args:
         device: cores, links, constants.
         table: readings of this backbone's blocks.
-        sites: those of the table, in order.
+        sites: where gates may stand, as the table was built for them.
         frontend_macs: of the front end, per window.
         period_s: seconds from window to window.
         shares: share of each kind in the stream.
@@ -93,69 +95,78 @@ class CostModel:
 
         Args:
             plan: with a core for every stage.
-            densities: measured share of non-zero values of what crosses each gate; before training, what the gate's
-                parameters say.
+            densities: for each gate the measured share of the site's values that are not zero behind it, suppressed
+                channels being zero; before training, what the gate's parameters say.
+
+        Raises:
+            UserError: a site or core of the plan does not exist.
+            ValueError: not one core a stage.
         """
-        places = [find(self.sites, gate.site) for gate in plan.gates]
-        works = [kind_of(gate.kind).work(site, gate) for gate, site in zip(plan.gates, places, strict=True)]
-        order = [site.name for site in self.sites]
+        cuts = [_Cut.of(placed, find(self.sites, placed.site)) for placed in plan.gates]
+        bits = [float(self.table.input_elements * PRECISION), *_crossing_bits(cuts, densities)]
         estimates = []
         before = self.sense_core
-        for k, core_name in enumerate(plan.cores):
-            core = self.device.core(core_name)
-            first = order.index(places[k - 1].name) if k else 0
-            last = order.index(places[k].name) if k < len(places) else len(order)
-            entering = works[k - 1].kept_channels / places[k - 1].channels if k else 1.0
-            leaving = works[k].kept_channels / places[k].channels if k < len(places) else 1.0
-            rows = []
-            for b in range(first, last):
-                shares = (entering if b == first else 1.0, leaving if b + 1 == last else 1.0)
-                rows.append({name: surface(*shares) for name, surface in self.table.blocks[order[b]].items()})
-            reading = sum(row[core_name] for row in rows) - max(0, len(rows) - 1) * self.table.overhead[core_name]
-            macs = sum(row["macs"] for row in rows)
-            weights = sum(row["weight_bytes"] for row in rows)
-            if k < len(places):
-                head = self.table.heads[f"{variant_of(plan.gates[k])}@{places[k].name}"]
-                dense, empty = head[core_name](1.0, 1.0), self.table.overhead[core_name]
-                reading += max(0.0, dense - empty) * leaving + (0.0 if rows else empty)
-                macs += works[k].macs
-                weights += works[k].params + 3
-            alive = max(
-                [row["activation_bytes"] for row in rows],
-                default=float(places[k].elements if k < len(places) else 0),
-            )
-            if k:
-                density = works[k - 1].density if densities is None else densities[k - 1]
-                kept = works[k - 1].elements
-                bits = link_bits(kept, density * kept, kept, PRECISION)
-            else:
-                bits = float(self.sites[0].elements * PRECISION)
-            latency = core.timing.latency_us(reading)
-            crossing = core_name != before.name
-            link = self.device.link(before.name, core_name) if crossing else None
-            cost = StageCost(
-                core=core_name,
-                latency_us=latency,
-                compute_uj=core.compute_uj(latency),
-                weights_uj=core.weights_uj(weights),
-                link_us=link.transfer_us(bits / 8) if link else 0.0,
-                link_uj=link.transfer_uj(bits / 8) if link else 0.0,
-                wake_us=core.wake_us.value if crossing else 0.0,
-                wake_uj=core.wake_uj.value if crossing else 0.0,
-            )
+        for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
+            core = self.device.core(name)
+            used = self._used(core, entering, leaving)
             estimates.append(
                 StageEstimate(
-                    places[k - 1].name if k else order[0],
-                    places[k].name if k < len(places) else END,
-                    macs,
-                    weights,
-                    alive,
-                    cost,
-                    core.timing.provenance,
+                    first_site=entering.site.name if entering else self.table.sites[0],
+                    last_site=leaving.site.name if leaving else END,
+                    macs=used.macs,
+                    flash_bytes=used.weight_bytes,
+                    sram_bytes=used.activation_bytes,
+                    cost=self._cost(before, core, used, entered),
+                    provenance=core.timing.provenance,
                 )
             )
             before = core
         return tuple(estimates)
+
+    def _used(self, core: Core, entering: _Cut | None, leaving: _Cut | None) -> _Used:
+        """Add up the blocks from one cut to the next, and the head of the gate that ends them."""
+        order = self.table.sites
+        first = order.index(entering.site.name) if entering else 0
+        last = order.index(leaving.site.name) if leaving else len(order)
+        rows = []
+        for b in range(first, last):
+            kept_in = entering.share if entering and b == first else 1.0
+            kept_out = leaving.share if leaving and b + 1 == last else 1.0
+            rows.append({name: surface(kept_in, kept_out) for name, surface in self.table.blocks[order[b]].items()})
+        empty = self.table.overhead[core.name]
+        used = _Used(
+            reading=sum(row[core.name] for row in rows) - max(0, len(rows) - 1) * empty,
+            macs=sum(row["macs"] for row in rows),
+            weight_bytes=sum(row["weight_bytes"] for row in rows),
+            activation_bytes=max((row["activation_bytes"] for row in rows), default=0.0),
+        )
+        if leaving is None:
+            return used
+        head = self.table.heads[f"{variant_of(leaving.placed)}@{leaving.site.name}"]
+        return _Used(
+            reading=used.reading
+            + max(0.0, head[core.name](1.0, 1.0) - empty) * leaving.share
+            + (0.0 if rows else empty),
+            macs=used.macs + leaving.work.macs,
+            weight_bytes=used.weight_bytes + leaving.work.params + 3,  # the bias is one int32
+            activation_bytes=used.activation_bytes if rows else float(leaving.site.elements),
+        )
+
+    def _cost(self, before: Core, core: Core, used: _Used, bits: float) -> StageCost:
+        """Price one run on a core, entered from another with so many bits, or from itself for nothing."""
+        latency = core.timing.latency_us(used.reading)
+        crosses = core.name != before.name
+        link = self.device.link(before.name, core.name) if crosses else None
+        return StageCost(
+            core=core.name,
+            latency_us=latency,
+            compute_uj=core.compute_uj(latency),
+            weights_uj=core.weights_uj(used.weight_bytes),
+            link_us=link.transfer_us(bits / 8) if link else 0.0,
+            link_uj=link.transfer_uj(bits / 8) if link else 0.0,
+            wake_us=core.wake_us.value if crosses else 0.0,
+            wake_uj=core.wake_uj.value if crosses else 0.0,
+        )
 
     def price(
         self, plan: GatePlan, passed: Mapping[str, Sequence[float]], densities: Sequence[float] | None = None
@@ -189,7 +200,7 @@ class CostModel:
         )
 
     def bound(self, plan: GatePlan) -> Price:
-        """Price a plan whose gates stop every negative and no positive: no training can make it cheaper."""
+        """Price a plan whose gates stop every negative and no positive: while positives pass, none is cheaper."""
         stages = len(plan.cores)
         return self.price(
             plan,
@@ -209,12 +220,61 @@ class CostModel:
             over.update({f"{core.name}.{memory}": share - 1 for memory, share in used.items() if share > 1})
         return over
 
+    def violations(self, plan: GatePlan) -> dict[str, float]:
+        """Return what keeps the device from running a plan, each above 0; empty where it can.
+
+        Beside :meth:`overflows`, these are operators that a core does not have (``"npu.operators"``) and links that
+        the device does not have (``"no link mcu to app"``), the one from the front end's core counted.
+        """
+        broken = dict(self.overflows(plan))
+        for estimate in self.stages(plan):
+            if math.isinf(estimate.cost.latency_us):
+                broken[f"{estimate.cost.core}.operators"] = 1.0
+        for before, core in pairwise([self.sense_core.name, *plan.cores]):
+            if before != core and self.device.link(before, core) is None:
+                broken[f"no link {before} to {core}"] = 1.0
+        return broken
+
     def ungated(self) -> tuple[GatePlan, Price]:
         """Return the rival: the backbone without gates, on whichever core runs it with the least energy.
 
-        Falls back on cores whose memory it exceeds only where it fits none.
+        Falls back on cores that cannot run it only where none can.
         """
         plans = [GatePlan((), (name,)) for name in self.device.core_names]
-        fitting = [plan for plan in plans if not self.overflows(plan)] or plans
+        fitting = [plan for plan in plans if not self.violations(plan)] or plans
         priced = [(plan, self.price(plan, {kind: [1.0] for kind in self.shares})) for plan in fitting]
         return min(priced, key=lambda pair: pair[1].energy.total_uj)
+
+
+class _Used(NamedTuple):
+    """What one run of a stage takes: a reading of the core's kind, MACs, bytes."""
+
+    reading: float
+    macs: float
+    weight_bytes: float
+    activation_bytes: float
+
+
+class _Cut(NamedTuple):
+    """A placed gate, its site and the work that it leaves."""
+
+    placed: PlacedGate
+    site: CutSite
+    work: Work
+
+    @classmethod
+    def of(cls, placed: PlacedGate, site: CutSite) -> _Cut:
+        return cls(placed, site, kind_of(placed.kind).work(site, placed))
+
+    @property
+    def share(self) -> float:
+        """Of the site's channels, those that are kept."""
+        return self.work.kept_channels / self.site.channels
+
+
+def _crossing_bits(cuts: Sequence[_Cut], densities: Sequence[float] | None) -> list[float]:
+    nonzeros = [cut.work.density * cut.work.elements for cut in cuts]
+    if densities is not None:
+        nonzeros = [density * cut.site.elements for density, cut in zip(densities, cuts, strict=True)]
+    kept = [cut.work.elements for cut in cuts]
+    return [link_bits(of, full, of, PRECISION) for of, full in zip(kept, nonzeros, strict=True)]

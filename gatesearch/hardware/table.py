@@ -3,7 +3,8 @@
 A *block* lies between two neighbouring sites. For a layer that multiplies, work and time are a + b i + c o + d i o in
 the shares i, o of input and output channels that are left, so four readings, all and half of the channels on either
 side, give the four numbers. What is read depends on how a core's time is known: microseconds measured with LiteRT on
-this host, cycles that Vela estimates, or multiply-accumulates where a simulator gave instructions for each.
+this host, cycles that Vela estimates, or multiply-accumulates where a simulator gave instructions for each. It is
+infinite where the core cannot run the block.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,10 +30,12 @@ from gatesearch.hardware import timing, vela
 from gatesearch.hardware.profile import Device
 from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import CutSite
+from gatesearch.sites import INPUT, CutSite
 from gatesearch.surgery import cut_channels
 
 END = "output"
+IDLE = ("", 0.0, 0.0)  # key of the empty program
+FORMAT = 2  # of the JSON; a table of another is read anew
 QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
 
 
@@ -43,22 +47,23 @@ class Surface:
 
     @classmethod
     def through(cls, corners: Mapping[tuple[float, float], float]) -> Surface:
-        """Fit exactly through readings at (i, o); one or two corners give a surface that is flat in the other share.
+        """Fit exactly through readings at (i, o): at (1, 1) and, where it was read, at one smaller share on each side.
+
+        Without a smaller share on a side the surface is flat there; it is infinite where a reading is.
 
         >>> surface = Surface.through({(1.0, 1.0): 10.0, (0.5, 1.0): 6.0, (1.0, 0.5): 5.0, (0.5, 0.5): 3.0})
         >>> surface(0.5, 1.0), surface(0.75, 1.0)
         (6.0, 8.0)
         """
+        if math.inf in corners.values():
+            return cls((math.inf, 0.0, 0.0, 0.0))
+        i, o = (min((corner[side] for corner in corners if corner[side] < 1.0), default=0.5) for side in (0, 1))
         dense = corners[1.0, 1.0]
-        full = {
-            (1.0, 1.0): dense,
-            (0.5, 1.0): corners.get((0.5, 1.0), dense),
-            (1.0, 0.5): corners.get((1.0, 0.5), dense),
-        }
-        full[0.5, 0.5] = corners.get((0.5, 0.5), full[0.5, 1.0] + full[1.0, 0.5] - dense)
-        d = 4 * (full[1.0, 1.0] - full[0.5, 1.0] - full[1.0, 0.5] + full[0.5, 0.5])
-        b = 2 * (full[1.0, 1.0] - full[0.5, 1.0]) - d
-        c = 2 * (full[1.0, 1.0] - full[1.0, 0.5]) - d
+        thin_in, thin_out = corners.get((i, 1.0), dense), corners.get((1.0, o), dense)
+        thin = corners.get((i, o), thin_in + thin_out - dense)
+        d = (dense - thin_in - thin_out + thin) / ((1 - i) * (1 - o))
+        b = (dense - thin_in) / (1 - i) - d
+        c = (dense - thin_out) / (1 - o) - d
         return cls((dense - b - c - d, b, c, d))
 
     def __call__(self, inputs: float, outputs: float) -> float:
@@ -72,12 +77,13 @@ class Table:
     """Costs of blocks and gate heads.
 
     Args:
-        sites: names of the sites, in order; the last block ends at ``"output"``.
+        sites: where a block begins, in order, the input first; the last block ends at ``"output"``.
         blocks: for each block, by first site: a surface by quantity; quantities are :data:`QUANTITIES` and a reading
             for every core of the device, by core name.
         heads: the same for each gate variant at each site, keyed ``"variant@site"``; the kept share is the input's.
         overhead: reading of an empty program by core: what one more call costs, and what is counted once too often
             where two blocks run as one stage.
+        input_elements: values of one input sample.
         fingerprint: machine and versions.
     """
 
@@ -85,6 +91,7 @@ class Table:
     blocks: Mapping[str, Mapping[str, Surface]]
     heads: Mapping[str, Mapping[str, Surface]]
     overhead: Mapping[str, float]
+    input_elements: int
     fingerprint: Mapping[str, Any]
 
     def to_json(self) -> str:
@@ -107,6 +114,7 @@ class Table:
             surfaces(raw["blocks"]),
             surfaces(raw["heads"]),
             raw["overhead"],
+            raw["input_elements"],
             raw["fingerprint"],
         )
 
@@ -132,7 +140,7 @@ def build(
 
     Args:
         backbone: in evaluation mode; its weights do not matter, its shapes do.
-        sites: those that the search uses, in order, the input first.
+        sites: where gates may go, in order.
         features: a few samples [n, *shape] to quantise with.
         device: whose cores are read.
         variants: one placed gate of each variant, sites ignored.
@@ -144,14 +152,15 @@ def build(
     key = _key(pieces | heads, device, stamp)
     if cache is not None and (cache / f"{key}.json").exists():
         return Table.from_json((cache / f"{key}.json").read_text())
-    idle = Piece(nn.Sequential(nn.ReLU()).eval(), torch.ones(2, 4, 1, 1))
-    readings = _read({**pieces, **heads, ("", 0.0, 0.0): idle}, device, on_step)
-    overhead = {core.name: readings["", 0.0, 0.0][core.name] for core in device.cores}
+    empty = Piece(nn.Sequential(nn.ReLU()).eval(), torch.ones(2, 4, 1, 1))
+    readings = _read({**pieces, **heads, IDLE: empty}, device, on_step)
+    overhead = {core.name: readings[IDLE][core.name] for core in device.cores}
     table = Table(
-        tuple(site.name for site in sites),
+        tuple(dict.fromkeys(key[0] for key in pieces)),
         _surfaces(readings, pieces),
         _surfaces(readings, heads),
         overhead,
+        features[0].numel(),
         stamp,
     )
     if cache is not None:
@@ -177,25 +186,35 @@ PieceKey = tuple[str, float, float]
 def _pieces(
     backbone: nn.Module, sites: Sequence[CutSite], features: Tensor, variants: Sequence[PlacedGate]
 ) -> tuple[dict[PieceKey, Piece], dict[PieceKey, Piece]]:
-    stages = split(backbone, [site.node for site in sites])[1:]  # what lies before the input site is nothing
+    stages = split(backbone, [site.node for site in sites])
+    bounds: list[CutSite | None] = [None, *sites, None]
+    if sites and sites[0].name == INPUT:
+        stages, bounds = stages[1:], bounds[1:]  # what lies before the input is nothing
     pieces: dict[PieceKey, Piece] = {}
     heads: dict[PieceKey, Piece] = {}
     hidden = features
-    for k, (site, stage) in enumerate(zip(sites, stages, strict=True)):
-        last = k + 1 == len(sites)
-        for i in (1.0, 0.5) if site.channels > 1 else (1.0,):
-            for o in (1.0,) if last else (1.0, 0.5):
-                inputs = list(range(math.ceil(i * site.channels)))
-                outputs = None if last else list(range(math.ceil(o * sites[k + 1].channels)))
+    for stage, (begin, end) in zip(stages, pairwise(bounds), strict=True):
+        for i, inputs in _thinnings(begin).items():
+            for o, outputs in _thinnings(end).items():
                 cut = cut_channels(stage, hidden, inputs, outputs)
-                pieces[site.name, i, o] = Piece(cut, hidden[:, inputs])
-        for placed in variants:
-            kind = kind_of(placed.kind)
-            if kind.may_go(site):
-                gate = kind.wrap(site, placed)
-                heads[f"{variant_of(placed)}@{site.name}", 1.0, 1.0] = Piece(gate.lower().head.eval(), hidden)
+                name = begin.name if begin is not None else INPUT
+                pieces[name, i, o] = Piece(cut, hidden if inputs is None else hidden[:, inputs])
+        if begin is not None:
+            for placed in variants:
+                kind = kind_of(placed.kind)
+                if kind.may_go(begin):
+                    gate = kind.wrap(begin, placed)
+                    heads[f"{variant_of(placed)}@{begin.name}", 1.0, 1.0] = Piece(gate.lower().head.eval(), hidden)
         hidden = stage(hidden)
     return pieces, heads
+
+
+def _thinnings(site: CutSite | None) -> dict[float, list[int] | None]:
+    """Return which channels to keep, by their share: all of them and, where a gate may thin them out, half."""
+    if site is None or site.channels == 1:
+        return {1.0: None}
+    half = math.ceil(site.channels / 2)
+    return {1.0: None, half / site.channels: list(range(half))}
 
 
 def variant_of(placed: PlacedGate) -> str:
@@ -235,12 +254,12 @@ def _read_instructions(
 def _read_vela(
     model: Any, compiled: Mapping[PieceKey, bytes], _: Mapping[PieceKey, Mapping[str, float]]
 ) -> dict[PieceKey, float]:
-    return {
-        key: float(vela.compile(blob, model.accelerator, model.system_config, model.memory_mode).cycles)
-        if key[0]
-        else 0.0
-        for key, blob in compiled.items()
-    }
+    cycles = {}
+    for key, blob in compiled.items():
+        found = vela.compile(blob, model.accelerator, model.system_config, model.memory_mode)
+        # Operators that are left to a CPU are not in the cycles.
+        cycles[key] = math.inf if found.cpu_operators else float(found.cycles)
+    return cycles | {IDLE: 0.0}
 
 
 def _read_litert(
@@ -306,4 +325,4 @@ def _key(pieces: Mapping[PieceKey, Piece], device: Device, stamp: Mapping[str, A
         )
         for key, piece in pieces.items()
     ]
-    return hashlib.sha256(json.dumps([cores, shapes, stamp], default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([FORMAT, cores, shapes, stamp], default=str).encode()).hexdigest()[:16]

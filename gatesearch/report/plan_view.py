@@ -86,7 +86,7 @@ def _facts(stage: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("reached by", percent(at(stage, "reach", "stream"))),
         ("MACs", si(at(stage, "macs"))),
-        ("parameters", si(at(stage, "params"))),
+        ("weights", si(at(stage, "weight_bytes"), "B")),
         ("latency", micro(at(stage, "latency_us"), "s")),
         ("energy", micro(sum(energy) if energy else None, "J")),
     ]
@@ -104,7 +104,7 @@ def _exit(
         if same
         else f"link {at(stage, 'core', default='?')} → {at(after, 'core', default='?')}"
     )
-    link = at(stage, "energy_uj", "link")
+    link = at(after, "energy_uj", "link")  # what it costs to enter a stage is that stage's
     if not same and link is not None:
         way += f", {micro(link, 'J')} per window"
     if gate is None:
@@ -116,11 +116,11 @@ def _exit(
             "sends": way,
         }
     site = next((s for s in sites if s["name"] == gate["site"]), {})
-    keep = at(gate, "params", "keep")
-    channels = next(iter(at(site, "shape", default=())), None)
-    kept = (
-        f"keeps {percent(keep, 0)} of {channels} channels" if keep is not None and channels else "sends what it passes"
-    )
+    keep, channels = at(gate, "kept_channels"), next(iter(at(site, "shape", default=())), None)
+    kept = "sends what it passes" if keep is None or channels is None else f"sends {keep} of {channels} channels"
+    zeros = at(gate, "activation_sparsity", "element")
+    if zeros is not None:
+        kept += f", {percent(zeros, 0)} zeros"
     how = [_params(gate)]
     if at(gate, "theta") is not None:
         how.append(f"threshold {gate['theta']:.3g}")

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import optuna
-from optuna.samplers import TPESampler
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
 from gatesearch.errors import UserError
-from gatesearch.plan import GatePlan
+from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search import pareto
 from gatesearch.search.space import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 STUDY = "gatesearch"
+DRAWS = 10_000
+LOCK_SECONDS = 5  # a lock that is older was left by a process that is gone: entries take milliseconds
 
 
 class Objectives(NamedTuple):
@@ -48,8 +53,9 @@ class Evaluated:
 class Trial:
     """One proposal and what became of it.
 
-    ``state`` is ``complete`` (trained), ``priced_out`` (ruled out by cost alone, never trained) or ``duplicate`` (a
-    plan that was tried before, not tried again).
+    ``number`` counts proposals from 0; one that was cut off is not counted, so that a search that was resumed has the
+    numbers of one that was not. ``state`` is ``complete`` (trained), ``priced_out`` (ruled out by cost alone, never
+    trained) or ``duplicate`` (a plan that was proposed before, not tried again).
     """
 
     number: int
@@ -80,10 +86,12 @@ class SearchResult:
     def hypervolume(self, reference: Objectives) -> list[float]:
         """Return the hypervolume after each complete trial, each objective as a share of the reference's."""
         corner = reference.minimised
-        volumes, seen = [], []
+        volumes: list[float] = []
+        seen: list[list[float]] = []
         for trial in self.complete:
             if trial.feasible and trial.objectives is not None:
                 seen.append([x / r for x, r in zip(trial.objectives.minimised, corner, strict=True)])
+                seen = [seen[i] for i in pareto.front(seen)]
             volumes.append(pareto.hypervolume(seen, (1.0, 1.0, 1.0)))
         return volumes
 
@@ -115,21 +123,24 @@ def search(
     Raises:
         UserError: no proposal was feasible by its price.
     """
-    storage = JournalStorage(JournalFileBackend(str(journal)))
+    _mend(journal)
     study = optuna.create_study(
         study_name=STUDY,
-        storage=storage,
+        storage=_storage(journal),
         directions=["maximize", "minimize", "minimize"],
         load_if_exists=True,
     )
-    study.set_metric_names(["accuracy", "latency_us", "energy_uj"])
+    with _experimental():
+        study.set_metric_names(list(Objectives._fields))
     for cut_off in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(cut_off.number, state=TrialState.FAIL)
-    done = [trial for trial in map(_read, study.get_trials(deepcopy=False)) if trial is not None]
+    done = _read_all(study)
     tried = {trial.plan for trial in done}
     complete = sum(trial.state == "complete" for trial in done)
-    while complete < min(trials, len(space)) and len(done) < proposals:
+    while complete < trials and len(tried) < len(space) and len(done) < proposals:
         study.sampler = _sampler(seed, len(done))
+        if done and done[-1].state == "duplicate":
+            study.sampler = _elsewhere(study.sampler, space, tried, seed, len(done))
         trial = study.ask()
         plan = space.propose(trial)
         trial.set_user_attr("plan", plan.to_json())
@@ -149,15 +160,14 @@ def search(
             study.tell(trial, list(found.objectives))
             complete += 1
         tried.add(plan)
-        finished = _read(study.trials[trial.number])
-        assert finished is not None
+        finished = _read(len(done), study.trials[trial.number])
         done.append(finished)
         if on_trial is not None:
             on_trial(finished)
     if not any(trial.state == "complete" for trial in done):
         broken = sorted({name for t in study.trials for name in t.user_attrs.get("broken", ())})
         raise UserError(
-            f"search: none of {len(done)} proposed plans keeps the constraints that cost alone decides"
+            f"search: none of {len(tried)} proposed plans keeps the constraints that cost alone decides"
             + (f" ({', '.join(broken)})" if broken else "")
             + "; relax constraints or take a larger device"
         )
@@ -165,15 +175,61 @@ def search(
 
 
 def read(journal: Path) -> SearchResult:
-    """Read the trials of a journal without going on."""
-    storage = JournalStorage(JournalFileBackend(str(journal)))
-    study = optuna.load_study(study_name=STUDY, storage=storage)
-    return SearchResult(tuple(t for t in map(_read, study.get_trials(deepcopy=False)) if t is not None))
+    """Read the trials of a journal without going on; none where the search had no time to begin."""
+    try:
+        study = optuna.load_study(study_name=STUDY, storage=_storage(journal))
+    except KeyError:
+        return SearchResult(())
+    return SearchResult(tuple(_read_all(study)))
 
 
-def _sampler(seed: int, number: int) -> TPESampler:
+def _storage(journal: Path) -> JournalStorage:
+    # Absolute, because the lock is a symbolic link to it, and one that leads nowhere is waited for without end.
+    path = str(journal.absolute())
+    return JournalStorage(JournalFileBackend(path, JournalFileSymlinkLock(path, grace_period=LOCK_SECONDS)))
+
+
+def _mend(journal: Path) -> None:
+    """Drop half an entry that a full disk or a killed process left: the next must not be glued to it."""
+    if journal.exists():
+        with journal.open("rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _sampler(seed: int, number: int) -> BaseSampler:
     # Seeded anew for each proposal: the state of a random generator is not in the journal.
-    return TPESampler(seed=hash((seed, number)) % 2**32, multivariate=True, group=True, n_startup_trials=12)
+    with _experimental():
+        return TPESampler(seed=hash((seed, number)) % 2**32, multivariate=True, group=True, n_startup_trials=12)
+
+
+def _elsewhere(sampler: BaseSampler, space: Space, tried: Set[GatePlan], seed: int, number: int) -> BaseSampler:
+    """Return a sampler that proposes a plan not tried yet: a small space holds few, which are seldom met by chance."""
+    for draw in range(DRAWS):
+        dice = _Dice(random.Random(hash((seed, number, draw))))
+        if space.propose(dice) not in tried:
+            with _experimental():
+                return PartialFixedSampler(dice.thrown, sampler)
+    return sampler
+
+
+class _Dice:
+    """Stands in for a trial: any choice is as likely as any other, and nothing is written down."""
+
+    def __init__(self, generator: random.Random) -> None:
+        self.generator = generator
+        self.thrown: dict[str, Scalar] = {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
+        self.thrown[name] = self.generator.choice(choices)
+        return self.thrown[name]
+
+
+@contextmanager
+def _experimental() -> Iterator[None]:
+    """Keep Optuna from telling the user of gatesearch which of Optuna's parts are new."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
 
 
 def _leave(study: optuna.Study, trial: optuna.Trial, state: str) -> None:
@@ -182,14 +238,16 @@ def _leave(study: optuna.Study, trial: optuna.Trial, state: str) -> None:
     study.tell(trial, state=TrialState.PRUNED)
 
 
-def _read(trial: FrozenTrial) -> Trial | None:
-    if "state" not in trial.user_attrs or not trial.state.is_finished() or trial.state == TrialState.FAIL:
-        return None  # cut off before it ended
-    constraints: Sequence[float] = list(trial.constraints.values())
+def _read_all(study: optuna.Study) -> list[Trial]:
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return [_read(number, trial) for number, trial in enumerate(finished)]
+
+
+def _read(number: int, trial: FrozenTrial) -> Trial:
     return Trial(
-        number=trial.number,
-        plan=GatePlan.from_dict(json.loads(trial.user_attrs["plan"])),
+        number=number,
+        plan=GatePlan.from_json(trial.user_attrs["plan"]),
         state=trial.user_attrs["state"],
         objectives=Objectives(*trial.values) if trial.values else None,
-        feasible=all(value <= 0 for value in constraints),
+        feasible=all(value <= 0 for value in trial.constraints.values()),
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
+from itertools import pairwise, product
 from typing import Protocol
 
-from gatesearch.errors import unknown
+from gatesearch.errors import UserError, unknown
 from gatesearch.gates import kind_of
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.sites import CutSite, find, worthwhile
@@ -54,22 +55,26 @@ class Space:
         """Build the space that a search-space file describes, against a backbone's sites and a device's cores.
 
         Raises:
-            UserError: a site, core, kind or parameter does not exist.
+            UserError: a site, core, kind, parameter or value does not exist, no gate can go at a named site, or there
+                are fewer sites than gates.
         """
-        if site_names == "all":
-            sites = worthwhile(all_sites, min_work)
-        else:
-            named = [find(all_sites, name, "space.sites") for name in site_names]
-            sites = tuple(site for site in all_sites if site in named)
         if core_names != "all":
             for name in core_names:
                 if name not in device_cores:
                     raise unknown("space.cores", "core", name, device_cores)
-        for kind, params in kinds.items():
-            own = kind_of(kind, "space.kinds").space(sites[0])
-            for param in params:
-                if param not in own:
-                    raise unknown(f"space.kinds.{kind}", "parameter", param, own)
+        _check_kinds(kinds, all_sites)
+        if site_names == "all":
+            sites = tuple(site for site in worthwhile(all_sites, min_work) if _able(kinds, site))
+        else:
+            named = [find(all_sites, name, "space.sites") for name in site_names]
+            sites = tuple(site for site in all_sites if site in named)
+            for site in sites:
+                if not _able(kinds, site):
+                    raise UserError(
+                        f"space.sites: no gate of {', '.join(kinds)} can go at {site.name!r}, shape {list(site.shape)}"
+                    )
+        if fewest > len(sites):
+            raise UserError(f"space.gates.min: {fewest} gates, and only {len(sites)} sites to put them")
         cores = tuple(name for name in device_cores if core_names == "all" or name in core_names)
         return cls(sites, kinds, cores, fewest, min(most, len(sites)))
 
@@ -82,23 +87,34 @@ class Space:
         }
 
     def propose(self, trial: Suggest) -> GatePlan:
-        """Let a trial choose a plan; equal choices in another order give the same plan."""
+        """Let a trial choose a plan; equal choices in another order give the same plan.
+
+        A site that is chosen twice stands, the second time, for the next one that is free: the plan has as many gates
+        as the trial wanted.
+        """
         count = int(trial.suggest_categorical("gates", list(range(self.fewest, self.most + 1))))  # type: ignore[arg-type]
         names = [site.name for site in self.sites]
         gates: dict[str, PlacedGate] = {}
         for slot in range(count):
-            site = find(self.sites, str(trial.suggest_categorical(f"site_{slot}", names)))
-            kinds = [kind for kind in self.kinds if kind_of(kind).may_go(site)]
-            kind = str(trial.suggest_categorical(f"kind_{slot}", kinds)) if len(kinds) > 1 else kinds[0]
-            params = {}
-            for name, values in self.choices(kind, site).items():
-                params[name] = (
-                    values[0] if len(values) == 1 else trial.suggest_categorical(f"{kind}_{name}_{slot}", list(values))
-                )
-            gates.setdefault(site.name, PlacedGate.of(kind, site.name, **params))
+            wanted = names.index(str(trial.suggest_categorical(f"site_{slot}", names)))
+            name = next(name for name in names[wanted:] + names[:wanted] if name not in gates)
+            gates[name] = self._gate(trial, slot, find(self.sites, name))
         placed = tuple(gates[name] for name in names if name in gates)
         chosen = [str(trial.suggest_categorical(f"core_{k}", list(self.cores))) for k in range(len(placed) + 1)]
         return GatePlan(placed, tuple(sorted(chosen, key=self.cores.index)))
+
+    def _gate(self, trial: Suggest, slot: int, site: CutSite) -> PlacedGate:
+        kinds = _able(self.kinds, site)
+        # Optuna wants the choices of one name to stay the same: where they depend on the site, the name does too.
+        at = "" if len(kinds) == len(self.kinds) else f"@{site.name}"
+        kind = str(trial.suggest_categorical(f"kind_{slot}{at}", kinds)) if len(kinds) > 1 else kinds[0]
+        params = {}
+        for name, values in self.choices(kind, site).items():
+            at = "" if name in self.kinds[kind] else f"@{site.name}"
+            params[name] = (
+                values[0] if len(values) == 1 else trial.suggest_categorical(f"{kind}_{name}_{slot}{at}", list(values))
+            )
+        return PlacedGate.of(kind, site.name, **params)
 
     def variants(self) -> list[PlacedGate]:
         """Return one gate for every combination of a kind's textual parameters: what costs differently by code path."""
@@ -106,7 +122,7 @@ class Space:
         for kind in self.kinds:
             widest: dict[str, tuple[Scalar, ...]] = {}
             for site in self.sites:
-                for name, values in self.choices(kind, site).items():
+                for name, values in self.choices(kind, site).items() if kind_of(kind).may_go(site) else ():
                     widest[name] = tuple(dict.fromkeys([*widest.get(name, ()), *values]))
             textual = {name: [v for v in values if isinstance(v, str)] for name, values in widest.items()}
             textual = {name: values for name, values in textual.items() if values}
@@ -117,18 +133,39 @@ class Space:
         return found
 
     def __len__(self) -> int:
-        """Number of different plans."""
-        total = 0
-        for count in range(self.fewest, self.most + 1):
-            cores = math.comb(len(self.cores) + count, count + 1)  # sequences that never go back
-            for chosen in combinations(self.sites, count):
-                gates = [
-                    sum(
-                        math.prod(len(values) for values in self.choices(kind, site).values())
-                        for kind in self.kinds
-                        if kind_of(kind).may_go(site)
-                    )
-                    for site in chosen
-                ]
-                total += cores * math.prod(gates)
-        return total
+        """Number of different plans, or ``sys.maxsize`` where there are more."""
+        sets = [1] + [0] * self.most  # ways to place that many gates, site after site
+        for site in self.sites:
+            here = 0
+            for kind in _able(self.kinds, site):
+                here += math.prod(len(values) for values in self.choices(kind, site).values())
+            sets = [sets[0], *(more + here * fewer for fewer, more in pairwise(sets))]
+        # Sequences of count + 1 cores that never go back.
+        cores = [math.comb(len(self.cores) + count, count + 1) for count in range(self.most + 1)]
+        total = sum(sets[count] * cores[count] for count in range(self.fewest, self.most + 1))
+        return min(total, sys.maxsize)
+
+
+def _able(kinds: Iterable[str], site: CutSite) -> list[str]:
+    """Return the kinds that can go at a site."""
+    return [kind for kind in kinds if kind_of(kind).may_go(site)]
+
+
+def _check_kinds(kinds: Mapping[str, Mapping[str, Sequence[Scalar]]], sites: Sequence[CutSite]) -> None:
+    """Refuse unknown kinds, parameters and values before anything is trained."""
+    for name, params in kinds.items():
+        kind = kind_of(name, "space.kinds")
+        for site in [site for site in sites if kind.may_go(site)][:1]:
+            own = kind.space(site)
+            for param, values in params.items():
+                if param not in own:
+                    raise unknown(f"space.kinds.{name}", "parameter", param, own)
+                for value in values:
+                    _check_value(name, param, value, site)
+
+
+def _check_value(kind: str, param: str, value: Scalar, site: CutSite) -> None:
+    try:
+        kind_of(kind).work(site, PlacedGate.of(kind, site.name, **{param: value}))
+    except UserError as error:
+        raise UserError(f"space.kinds.{kind}.{param}: {error}") from None

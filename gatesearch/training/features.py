@@ -68,8 +68,18 @@ def prepare(
         seed: of the augmentation.
         on_step: called after each split and rendition.
     """
-    generator_state = torch.get_rng_state()
-    torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _prepare(data, frontend, augment, renditions, on_step)
+
+
+def _prepare(
+    data: Dataset,
+    frontend: nn.Module,
+    augment: nn.Module | None,
+    renditions: int,
+    on_step: Callable[[], None] | None,
+) -> Features:
     splits = {}
     for name in ("train", "validation", "test"):
         split: Split = getattr(data, name)
@@ -86,7 +96,6 @@ def prepare(
             bank[:, r] = _run(frontend, augment, data.train.inputs)
             if on_step is not None:
                 on_step()
-    torch.set_rng_state(generator_state)
     return Features(bank, data.train.labels, **splits, positive=torch.tensor(data.positive), kind_names=data.kind_names)
 
 

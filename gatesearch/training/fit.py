@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from gatesearch.gated import GatedModel
@@ -37,6 +38,13 @@ class History:
 class _Watch(Callback):
     def __init__(self, history: History, on_epoch: Callable[[], None] | None) -> None:
         self.history, self.on_epoch = history, on_epoch
+        self.random: list[Tensor] = []  # of the checkpoint that this training goes on from
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Shuffles, renditions and dropout go on where they stopped; Lightning's checkpoints leave that out.
+        if self.random:
+            torch.set_rng_state(self.random[0])
+            torch.cuda.set_rng_state_all(self.random[1:])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = trainer.callback_metrics
@@ -50,11 +58,13 @@ class _Watch(Callback):
         return {
             "train_loss": self.history.train_loss,
             "validation_accuracy": self.history.validation_accuracy,
+            "random": [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history.train_loss[:] = state_dict["train_loss"]
         self.history.validation_accuracy[:] = state_dict["validation_accuracy"]
+        self.random = [state.cpu() for state in state_dict["random"]]
 
 
 def fit(
@@ -84,14 +94,23 @@ def fit(
         KeyboardInterrupt: the user stopped it.
     """
     pl.seed_everything(seed, verbose=False)
-    task = GatedTask(model, features.positive, schedule, gates, augment)
+    task = GatedTask(model, features.positive, class_weights(features, gates.shares), schedule, gates, augment)
     history = History()
     callbacks: list[Callback] = [_Watch(history, on_epoch)]
     if schedule.averaging:
         callbacks.append(EMAWeightAveraging(decay=schedule.averaging))
     last = None
     if log_dir is not None:
-        callbacks.append(ModelCheckpoint(log_dir, save_top_k=0, save_last=True, every_n_epochs=CHECKPOINT_EVERY))
+        # Not `save_last`: without a best model it saves nothing before the end.
+        callbacks.append(
+            ModelCheckpoint(
+                log_dir,
+                filename="last",
+                every_n_epochs=CHECKPOINT_EVERY,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            )
+        )
         last = log_dir / "last.ckpt"
     trainer = pl.Trainer(
         max_epochs=schedule.epochs,
@@ -121,5 +140,26 @@ def fit(
         raise KeyboardInterrupt from None
     if trainer.interrupted:
         raise KeyboardInterrupt
+    for callback in callbacks:
+        if isinstance(callback, EMAWeightAveraging):
+            # Lightning ends no training that had nothing left to do, and would hand back the last weights.
+            callback.on_train_end(trainer, task)
     model.cpu().eval()
     return history
+
+
+def class_weights(features: Features, shares: Mapping[str, float]) -> Tensor:
+    """Return how often a sample of each class arrives in use, relative to the training split, [classes].
+
+    Args:
+        features: where the training split is.
+        shares: of each kind in the stream; empty for the training split's own. A kind that the stream lacks keeps a
+            hundredth, so that it is not unknown to the gates.
+    """
+    kinds, labels = features.train.kinds, features.train.labels
+    weights = torch.ones(len(features.positive))
+    if shares:
+        trained = torch.bincount(kinds, minlength=len(features.kind_names)) / len(kinds)
+        used = torch.tensor([max(0.01, shares.get(name, 0.0)) for name in features.kind_names])
+        weights[labels] = (used / trained.clamp(min=1e-6))[kinds]
+    return weights

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,15 @@ class GateSettings:
 
     Args:
         learning_rate_scale: rate of masks and thresholds over that of the weights; at 1 masks never move.
+        head_learning_rate_scale: the same for what decides: it starts from nothing behind a trained backbone.
         alpha: weight of the gate loss.
         beta: weight of the compression loss.
+        shares: share of each kind in the stream in use, which is what gates are trained for; empty: as in the training
+            split.
     """
 
     learning_rate_scale: float = 25.0
+    head_learning_rate_scale: float = 10.0
     alpha: float = 1.0
     beta: float = 0.01
+    shares: Mapping[str, float] = field(default_factory=dict)

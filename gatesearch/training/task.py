@@ -15,6 +15,7 @@ from gatesearch.gated import GatedModel
 from gatesearch.training.settings import GateSettings, Schedule
 
 Batch = tuple[Tensor, Tensor]
+LEAST_REACH = 0.02
 
 
 class GatedTask(pl.LightningModule):
@@ -23,17 +24,20 @@ class GatedTask(pl.LightningModule):
     Args:
         model: the gated model; the empty plan trains the ungated backbone.
         positive: whether each class is a positive, [classes].
+        class_weight: how often a sample of each class arrives in use, relative to the training split, [classes].
         schedule: epochs, rates, batch size.
         gates: weights of the gates' losses.
         augment: changes features [N, *shape] while training; None for none.
     """
 
     positive: Tensor
+    class_weight: Tensor
 
     def __init__(
         self,
         model: GatedModel,
         positive: Tensor,
+        class_weight: Tensor,
         schedule: Schedule,
         gates: GateSettings,
         augment: nn.Module | None = None,
@@ -43,6 +47,7 @@ class GatedTask(pl.LightningModule):
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.augment = augment or nn.Identity()
         self.register_buffer("positive", positive.clone())
+        self.register_buffer("class_weight", class_weight.clone())
         self.schedule, self.gates = schedule, gates
         self.accuracy = MulticlassAccuracy(model.num_classes, average="micro")
 
@@ -53,9 +58,11 @@ class GatedTask(pl.LightningModule):
             features = channels_last(self.augment(features))
         output = self.model(features)
         loss = F.cross_entropy(output.logits, labels, label_smoothing=self.schedule.label_smoothing)
-        positive = self.positive[labels]
+        positive, weight = self.positive[labels], self.class_weight[labels]
         for k, gate_output in enumerate(output.gates):
-            loss = loss + self.model.gate(k).loss(gate_output, positive, self.gates.alpha, self.gates.beta)
+            loss = loss + self.model.gate(k).loss(gate_output, positive, self.gates.alpha, self.gates.beta, weight)
+            # What this gate stops is no business of the next one.
+            weight = weight * torch.sigmoid(gate_output.logit.detach()).clamp(min=LEAST_REACH)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
@@ -66,17 +73,24 @@ class GatedTask(pl.LightningModule):
         self.log("validation_accuracy", self.accuracy, on_epoch=True, batch_size=len(labels))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW; what steers the gates has its own rate and no decay."""
+        """AdamW; gates have rates of their own, and what steers them no decay."""
         steering = {id(p) for k in range(len(self.model.gates)) for p in self.model.gate(k).steering()}
-        groups: dict[str, list[nn.Parameter]] = {"decay": [], "plain": [], "steering": []}
+        gates = {id(p) for p in self.model.gates.parameters()}
+        groups: dict[str, list[nn.Parameter]] = {"decay": [], "plain": [], "heads": [], "steering": []}
         for parameter in self.model.parameters():
-            group = "steering" if id(parameter) in steering else "decay" if parameter.ndim > 1 else "plain"
-            groups[group].append(parameter)
+            backbone = "decay" if parameter.ndim > 1 else "plain"
+            gate = "steering" if id(parameter) in steering else "heads"
+            groups[gate if id(parameter) in gates else backbone].append(parameter)
         rate, schedule = self.schedule.learning_rate, self.schedule
         optimizer = torch.optim.AdamW(
             [
                 {"params": groups["decay"], "lr": rate, "weight_decay": schedule.weight_decay},
                 {"params": groups["plain"], "lr": rate, "weight_decay": 0.0},
+                {
+                    "params": groups["heads"],
+                    "lr": rate * self.gates.head_learning_rate_scale,
+                    "weight_decay": schedule.weight_decay,
+                },
                 {
                     "params": groups["steering"],
                     "lr": rate * self.gates.learning_rate_scale,

@@ -72,7 +72,7 @@ def test_stages_share_out_the_sites_and_meet_at_their_gates(record: dict[str, An
     stages = plan_view.stages(record)
     assert [site["name"] for stage in stages for site in stage["sites"]] == [s["name"] for s in record["sites"]]
     assert [stage["exit"] and stage["exit"]["site"] for stage in stages] == ["stem", "blocks.1", None]
-    assert "keeps 25" in stages[1]["exit"]["sends"]
+    assert "sends 16 of" in stages[1]["exit"]["sends"]
     assert len({stage["colour"] for stage in stages}) == 3
 
 

@@ -1,0 +1,82 @@
+"""Rows of measured figures, and the two files that a benchmark writes of them."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path("results")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure.
+
+    Args:
+        name: what.
+        value: median over seeds.
+        unit: of the value.
+        target: what it was to reach, as text; None where nothing was promised.
+        provenance: measured, simulated, modelled or assumed.
+        protocol: data, split and procedure.
+        seeds: one value each.
+        values: the figure of every seed.
+        command: that makes it again.
+    """
+
+    name: str
+    value: float
+    unit: str
+    target: str | None
+    provenance: str
+    protocol: str
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    command: str
+
+    @classmethod
+    def over(cls, name: str, values: Mapping[int, float], unit: str, **rest: Any) -> Row:
+        """Build a row from the figure of each seed.
+
+        >>> Row.over("accuracy", {0: 0.5, 1: 0.75, 2: 1.0}, "share", target=None, provenance="measured",
+        ...          protocol="toy", command="none").value
+        0.75
+        """
+        return cls(
+            name, statistics.median(values.values()), unit, seeds=tuple(values), values=tuple(values.values()), **rest
+        )
+
+
+def write(name: str, rows: Sequence[Row], markdown: str, folder: Path = FOLDER) -> Path:
+    """Write results/NAME.json and results/NAME.md; returns the latter's path."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    path = folder / f"{name}.md"
+    path.write_text(markdown.rstrip() + "\n")
+    return path
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown.
+
+    >>> print(markdown_table(["a", "b"], [["1", "2"]]))
+    | a | b |
+    |---|---|
+    | 1 | 2 |
+    """
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def spread(values: Sequence[float], form: str = "{:.1f}") -> str:
+    """Return the median and the range over seeds.
+
+    >>> spread([3.0, 1.0, 2.0])
+    '2.0 (1.0 to 3.0)'
+    """
+    middle = form.format(statistics.median(values))
+    return middle if len(values) == 1 else f"{middle} ({form.format(min(values))} to {form.format(max(values))})"

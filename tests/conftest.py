@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from gatesearch.training import Features
+
+# Before torch is imported: on tensors this small, threads that wait for each other take most of the time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def features() -> Features:
+    """Three classes of small feature maps, the first of them positive; two renditions of each training sample."""
+    import torch  # here, so that tests that need no torch do not wait for it
+
+    from gatesearch.training import Features, FeatureSplit
+
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count: int) -> FeatureSplit:
+        labels = torch.arange(count) % 3
+        means = torch.randn(3, 1, 12, 6, generator=torch.Generator().manual_seed(1))
+        return FeatureSplit(means[labels] + torch.randn(count, 1, 12, 6, generator=generator), labels, labels)
+
+    train = split(96)
+    noisy = train.features + 0.1 * torch.randn(train.features.shape, generator=generator)
+    return Features(
+        bank=torch.stack([train.features, noisy], 1),
+        labels=train.labels,
+        train=train,
+        validation=split(60),
+        test=split(60),
+        positive=torch.tensor([True, False, False]),
+        kind_names=("positive", "unknown", "silence"),
+    )

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import CLASSES, PLAN, POSITIVE, Exported, gated, windows
+
+from gatesearch.errors import UserError
+from gatesearch.export import bundle, formats
+from gatesearch.export.lower import lower
+from gatesearch.export.runtime import Bundle
+from gatesearch.export.verify import verify
+from gatesearch.gated import GatedModel
+from gatesearch.hardware import profile
+from gatesearch.hardware.tflite import Program, TensorSpec, channel_last, operators
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.sites import cut_sites
+from gatesearch.training import gate_logits, run_cascade
+
+
+def test_the_manifest_says_how_to_run_every_stage(exported: Exported) -> None:
+    manifest = json.loads((exported.folder / "manifest.json").read_text())
+    assert manifest == json.loads(json.dumps(exported.manifest))
+    assert manifest["bundle"] == 1 and manifest["device"] == "three_core"
+    assert manifest["plan"] == json.loads(json.dumps(PLAN.to_dict())) and manifest["digest"] == PLAN.digest
+    assert manifest["classes"] == list(CLASSES) and manifest["positive"] == POSITIVE.tolist()
+    assert (manifest["recipe"], manifest["synthetic_data"], manifest["frontend"]) == ("kws", True, {"name": "mfcc"})
+    stages = manifest["stages"]
+    assert [(s["index"], s["core"], s["engine"]) for s in stages] == [
+        (0, "mcu", "tflm"),
+        (1, "npu", "reference"),
+        (2, "app", "litert"),
+    ]
+    assert [[a["format"] for a in s["artifacts"]] for s in stages] == [
+        ["tflite"],
+        ["tflite", "vela"],
+        ["tflite", "onnx"],
+    ]
+    assert [list(s["outputs"]) for s in stages] == [["passed", "logit"], ["passed", "logit"], ["logits"]]
+    assert [s["channels"] is None for s in stages] == [True, False, True] and len(stages[1]["channels"]) == 8
+    for stage in stages:
+        for spec in (stage["input"], *stage["outputs"].values()):
+            assert spec["dtype"] == "int8" and spec["scale"] > 0 and -128 <= spec["zero_point"] <= 127
+            assert spec["shape"][0] == 1
+    for stage, placed, gate in zip(stages, PLAN.gates, exported.model.gates, strict=False):
+        assert {k: stage["gate"][k] for k in ("kind", "site", "params")} == json.loads(json.dumps(placed.to_dict()))
+        assert isinstance(stage["gate"]["theta_integer"], int) and -129 <= stage["gate"]["theta_integer"] <= 127
+        assert stage["gate"]["theta"] == float(gate.theta)  # type: ignore[arg-type]
+        assert not POSITIVE[stage["gate"]["answer"]]
+    assert stages[-1]["gate"] is None
+
+
+def test_every_file_is_what_its_sha256_says_and_nothing_else_lies_there(exported: Exported) -> None:
+    artifacts = [a for stage in exported.manifest["stages"] for a in stage["artifacts"]]
+    for a in artifacts:
+        blob = (exported.folder / a["path"]).read_bytes()
+        assert len(blob) == a["bytes"] and hashlib.sha256(blob).hexdigest() == a["sha256"]
+        assert a["path"].startswith(f"{a['core']}/stage{a['stage']}")
+    files = {str(p.relative_to(exported.folder)) for p in exported.folder.rglob("*") if p.is_file()}
+    assert files == {a["path"] for a in artifacts} | {"manifest.json"}
+    assert [p.name for p in exported.folder.parent.iterdir()] == ["bundle"]
+
+
+def shapes(model: bytes) -> set[tuple[int, ...]]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return {tuple(int(n) for n in d["shape"]) for d in Interpreter(model_content=model).get_tensor_details()}
+
+
+def test_channels_are_cut_away_on_both_sides_of_the_gate(exported: Exported) -> None:
+    npu = shapes((exported.folder / "npu/stage1.tflite").read_bytes())
+    assert (8, 1, 1, 16) in npu and (16, 1, 1, 16) not in npu  # the pointwise convolution that makes them
+    assert (1, 25, 5, 8) in npu
+    app = shapes((exported.folder / "app/stage2.tflite").read_bytes())
+    assert (1, 3, 3, 8) in app and (1, 3, 3, 16) not in app  # the depthwise one that takes them
+    assert (1, 25, 5, 16) in app  # behind it, all are there again
+
+
+def test_lowered_stages_are_the_model(exported: Exported) -> None:
+    hidden, features = exported.test.features, exported.test.features
+    expected = gate_logits(exported.model, features)
+    for k, stage in enumerate(exported.lowered[:-1]):
+        hidden, logit = stage.program(hidden)
+        assert torch.allclose(logit[:, 0], expected[:, k], atol=1e-4)
+    assert torch.allclose(exported.lowered[-1].program(hidden), exported.model(features).logits, atol=1e-4)
+
+
+def test_later_stages_are_calibrated_on_what_reaches_them(exported: Exported) -> None:
+    counts = [len(stage.samples) for stage in exported.lowered]
+    assert counts[0] == 96 and all(64 <= later <= earlier for earlier, later in pairwise(counts))
+
+
+def test_the_npu_file_is_one_operator_of_the_npu(exported: Exported) -> None:
+    compiled = (exported.folder / "npu/stage1_vela.tflite").read_bytes()
+    assert "ethos-u" in operators(compiled)
+    assert "ethos-u" not in operators((exported.folder / "npu/stage1.tflite").read_bytes())
+
+
+def test_onnx_is_the_stage(exported: Exported) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession((exported.folder / "app/stage2.onnx").read_bytes())
+    stage = exported.lowered[2]
+    [taken] = session.get_inputs()
+    for sample in stage.samples[:8]:
+        with torch.no_grad():
+            expected = stage.program(sample[None]).numpy()
+        [found] = session.run(None, {taken.name: sample[None].numpy()})
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("k", [0, 1])
+def test_integer_and_float_thresholds_cut_the_integers_alike(k: int, exported: Exported, bundle_run: Bundle) -> None:
+    gate, spec = exported.manifest["stages"][k]["gate"], bundle_run.programs[k].outputs[1]
+    integers = np.arange(-128, 128, dtype=np.int8)
+    assert ((spec.dequantise(integers) > gate["theta"]) == (integers > gate["theta_integer"])).all()
+
+
+def test_decisions_differ_only_within_rounding(exported: Exported, bundle_run: Bundle) -> None:
+    first, spec = bundle_run.programs[0], bundle_run.programs[0].outputs[1]
+    logits, theta = gate_logits(exported.model, exported.test.features)[:, 0], bundle_run.thresholds[0]
+    near = 0
+    for window, logit in zip(exported.test.features.numpy(), logits.tolist(), strict=True):
+        integer = int(first(bundle_run.quantise(window))[1].flat[0])
+        margin = abs(logit - float(exported.model.gate(0).theta)) / spec.scale
+        near += margin <= 6
+        assert (integer > theta) == (logit > float(exported.model.gate(0).theta)) or margin <= 6
+    assert near < 60  # the test says something
+
+
+def test_thresholds_keep_the_recall_target_on_validation(exported: Exported, bundle_run: Bundle) -> None:
+    positive = POSITIVE[exported.validation.labels]
+    exits = torch.tensor([bundle_run(window).exit for window in exported.validation.features.numpy()])
+    for k, placed in enumerate(PLAN.gates):
+        reached = positive & (exits >= k)
+        assert (exits[reached] > k).double().mean() >= placed["recall"]
+    assert (exits[~positive] < 2).double().mean() > 0.2  # and something is stopped
+
+
+def test_a_second_export_replaces_the_first(exported: Exported, tmp_path: Path, monkeypatch: Any) -> None:
+    """No new conversions: what is tested is what happens to folders."""
+    blob = (exported.folder / "app/stage2.tflite").read_bytes()
+    monkeypatch.setattr(bundle, "convert", lambda *_: b"")
+    monkeypatch.setattr(bundle, "quantise", lambda *_: blob)
+    split, device = windows(40, seed=5), profile.load("three_core")
+    model = GatedModel(exported.model.stages[2], GatePlan((), ("app",)), (), 4)
+    features = torch.randn(8, 16, 25, 5)[:, :8].repeat(1, 2, 1, 1)
+    given: dict[str, Any] = {"formats": ["tflite"], "classes": CLASSES, "about": {}}
+    folder = tmp_path / "bundle"
+    (tmp_path / "bundle.1.part" / "app").mkdir(parents=True)  # a run that was killed left it
+    for _ in range(2):
+        bundle.write(folder, model, device, features, split, POSITIVE, **given)
+        assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+        (folder / "stray").touch()
+    monkeypatch.setattr(Path, "write_text", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        bundle.write(folder, model, device, features, split, POSITIVE, **given)
+    assert Bundle(folder).manifest["stages"]  # the last good one is still there
+
+
+def test_no_gate_and_a_gate_at_the_input(tmp_path: Path) -> None:
+    device, split, test = profile.load("three_core"), windows(120, seed=2), windows(120, seed=4)
+    for plan in (
+        GatePlan((), ("app",)),
+        GatePlan((PlacedGate.of("gc", "input", keep=1.0, mode="channel", recall=0.97),), ("mcu", "app")),
+    ):
+        model = gated(plan)
+        folder = tmp_path / plan.digest
+        given: dict[str, Any] = {"formats": ["tflite"], "classes": CLASSES, "about": {}}
+        bundle.write(folder, model, device, split.features[:64], split, POSITIVE, **given)
+        parity = verify(Bundle(folder), model, test.features)
+        assert parity.gate_agreement > 0.97 and parity.prediction_agreement > 0.9
+        assert len(parity.per_stage) == len(plan.gates)
+
+
+def test_a_gate_that_no_positive_reaches_stops_nothing(exported: Exported) -> None:
+    """A threshold of minus infinity has an integer, too."""
+    model = gated(GatePlan(PLAN.gates[:1], ("mcu", "app")))
+
+    class Stage:
+        inputs = (TensorSpec("x", (1, 49, 10, 1), np.dtype(np.int8), 0.05, 0),)
+        outputs = (inputs[0], TensorSpec("logit", (1, 1), np.dtype(np.int8), 0.1, 0))
+
+        def __call__(self, x: Any) -> Any:
+            return x, x.reshape(1, -1)[:, :1]
+
+    split = windows(20, seed=6)
+    assert bundle._calibrate(model, [Stage(), Stage()], split, torch.zeros(4, dtype=torch.bool)) == [-129]  # type: ignore[list-item]
+    assert run_cascade(model, split.features).exit.tolist() == [1] * 20
+
+
+def test_formats_have_exporters() -> None:
+    assert formats.exporter("onnx").suffix == ".onnx"
+    with pytest.raises(UserError, match=r"export.formats: unknown format 'onx'; nearest: 'onnx'"):
+        formats.exporter("onx")
+    core = profile.load("three_core").core("mcu")
+    with pytest.raises(UserError, match="core mcu: unknown format 'vela'"):
+        formats.exporter("vela").write(None, b"", core)  # type: ignore[arg-type]
+
+
+def test_stages_that_do_nothing_are_identities(exported: Exported) -> None:
+    plan = GatePlan((PlacedGate.of("gc", "input", keep=1.0, mode="channel"),), ("mcu", "app"))
+    sites = cut_sites(exported.model.stages[2], torch.zeros(1, 16, 25, 5))
+    model = GatedModel(exported.model.stages[2], plan, sites, 4)
+    first, _ = lower(model, torch.randn(8, 16, 25, 5))
+    assert isinstance(first.program.body, torch.nn.Identity)
+
+
+def test_programs_take_windows_channel_last(exported: Exported, bundle_run: Bundle) -> None:
+    program = bundle_run.programs[1]
+    assert isinstance(program, Program) and program.inputs[0].shape == (1, 25, 5, 16)
+    assert channel_last(exported.lowered[1].samples[:1].numpy()).shape == (1, 25, 5, 16)

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from gatesearch.hardware import profile
+from gatesearch.hardware import table as tables
+from gatesearch.hardware.profile import Device
+from gatesearch.hardware.table import Surface, Table
+from gatesearch.hardware.vela import VelaResult
+from gatesearch.plan import PlacedGate
+from gatesearch.sites import CutSite, cut_sites
+
+readings = st.floats(0, 1e7)
+shares = st.sampled_from([0.25, 0.5, 2 / 3, 0.9])
+VARIANTS = [PlacedGate.of("gc", "any", mode="channel"), PlacedGate.of("gc", "any", mode="activation")]
+
+
+@given(readings, readings, readings, readings, shares, shares)
+def test_surfaces_go_through_their_corners(a: float, b: float, c: float, d: float, i: float, o: float) -> None:
+    corners = {(1.0, 1.0): a, (i, 1.0): b, (1.0, o): c, (i, o): d}
+    surface = Surface.through(corners)
+    for corner, reading in corners.items():
+        assert surface(*corner) == pytest.approx(reading, abs=1e-6 * max(corners.values(), default=1))
+
+
+@given(readings, readings, shares)
+def test_one_or_two_corners_leave_the_other_share_flat(a: float, b: float, share: float) -> None:
+    assert Surface.through({(1.0, 1.0): a})(0.3, 0.7) == pytest.approx(a)
+    by_input = Surface.through({(1.0, 1.0): a, (share, 1.0): b})
+    by_output = Surface.through({(1.0, 1.0): a, (1.0, share): b})
+    tolerance = {"abs": 1e-6 * max(a, b, 1)}
+    assert by_input(share, 0.1) == pytest.approx(b, **tolerance) == by_output(0.1, share)
+    assert by_input(1.0, 0.1) == pytest.approx(a, **tolerance) == by_output(0.1, 1.0)
+
+
+def test_products_of_channels_are_exact_everywhere() -> None:
+    """A convolution's MACs are a product of both shares, a depthwise one's are linear in one."""
+    work = lambda i, o: 7 + 3 * i + 2 * o + 100 * i * o  # noqa: E731
+    surface = Surface.through({corner: work(*corner) for corner in [(1.0, 1.0), (0.5, 1.0), (1.0, 0.5), (0.5, 0.5)]})
+    for i in (0.125, 0.25, 0.75):
+        for o in (0.3, 0.6):
+            assert surface(i, o) == pytest.approx(work(i, o))
+
+
+def test_what_cannot_run_is_infinite_and_nothing_is_below_zero() -> None:
+    assert Surface.through({(1.0, 1.0): 3.0, (0.5, 1.0): math.inf})(1.0, 1.0) == math.inf
+    assert Surface.through({(1.0, 1.0): 10.0, (0.5, 1.0): 1.0})(0.1, 1.0) == 0.0
+
+
+class Backbone(nn.Module):
+    """Two convolutions of 3 and 6 channels, and a linear layer; inputs [N, 2, 6, 4]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU())
+        self.block = nn.Sequential(nn.Conv2d(3, 6, 1), nn.ReLU())
+        self.head = nn.Sequential(nn.AvgPool2d((6, 4)), nn.Flatten(), nn.Linear(6, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.block(self.stem(x)))
+
+
+FEATURES = torch.ones(2, 2, 6, 4)
+STEM, BLOCK, HEAD = 24 * 2 * 9 * 3, 24 * 3 * 6, 12  # multiply-accumulates
+
+
+def counting(**more: Any) -> Device:
+    """A device of one core, whose readings are MACs: nothing needs to be converted."""
+    three = profile.load("three_core")
+    return three.model_copy(update={"cores": three.cores[:1], "links": (), **more})
+
+
+@pytest.fixture
+def backbone() -> nn.Module:
+    return Backbone().eval()
+
+
+@pytest.fixture
+def sites(backbone: nn.Module) -> tuple[CutSite, ...]:
+    return cut_sites(backbone, FEATURES)  # the input, behind the stem, and where the linear layer begins
+
+
+def test_blocks_are_what_lies_between_sites(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
+    table = tables.build(backbone, sites, FEATURES, counting(), VARIANTS)
+    last = sites[2].name
+    assert table.sites == ("input", "stem", last) and table.input_elements == 48
+    dense = {name: row["macs"](1.0, 1.0) for name, row in table.blocks.items()}
+    assert dense == pytest.approx({"input": STEM, "stem": BLOCK, last: HEAD})
+    for row in table.blocks.values():
+        assert set(row) == {*tables.QUANTITIES, "mcu"} and row["mcu"] == row["macs"]
+    # 3 channels leave 2, which is two thirds and not a half; 2 leave 1, and 6 leave 3.
+    assert table.blocks["input"]["macs"](1.0, 2 / 3) == pytest.approx(STEM * 2 / 3)
+    assert table.blocks["input"]["macs"](0.5, 2 / 3) == pytest.approx(STEM / 3)
+    assert table.blocks["stem"]["macs"](2 / 3, 1.0) == pytest.approx(BLOCK * 2 / 3)
+    assert table.blocks[last]["macs"](0.5, 1.0) == pytest.approx(HEAD / 2)
+    assert table.blocks["stem"]["weight_bytes"](1.0, 1.0) == 18 + 6 * 4  # int8 weights, int32 biases
+    assert table.blocks["stem"]["activation_bytes"](1.0, 1.0) == 24 * 6 * 2  # the ReLU's input and output
+
+
+def test_heads_are_read_for_every_variant_and_site(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
+    table = tables.build(backbone, sites, FEATURES, counting(), VARIANTS)
+    assert set(table.heads) == {f"gc-{m}@{s.name}" for m in ("channel", "activation") for s in sites}
+    assert all(row["mcu"](1.0, 1.0) > 0 for row in table.heads.values())
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_a_space_without_the_input_starts_at_the_input_all_the_same(
+    first: int, backbone: nn.Module, sites: tuple[CutSite, ...]
+) -> None:
+    table = tables.build(backbone, sites[first:], FEATURES, counting(), VARIANTS)
+    assert table.sites == ("input", *(site.name for site in sites[first:]))
+    total = sum(row["macs"](1.0, 1.0) for row in table.blocks.values())
+    assert total == pytest.approx(STEM + BLOCK + HEAD)
+    assert not any(name.endswith("@input") for name in table.heads)
+
+
+def test_steps_are_counted(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
+    seen: list[None] = []
+    tables.build(backbone, sites, FEATURES, counting(), VARIANTS, on_step=lambda: seen.append(None))
+    assert len(seen) == tables.pieces_count(backbone, sites, FEATURES, VARIANTS) == 4 + 4 + 2 + 6 + 1
+
+
+def test_json_gives_the_table_back(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
+    table = tables.build(backbone, sites, FEATURES, counting(), VARIANTS)
+    assert Table.from_json(table.to_json()) == table
+
+
+def test_a_table_is_read_once(
+    backbone: nn.Module, sites: tuple[CutSite, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = lambda **of: tables.build(backbone, sites, FEATURES, of.get("device", counting()), VARIANTS, cache=tmp_path)  # noqa: E731
+    first = build()
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "READERS", {})
+        assert build() == first
+    # Other weights are the same table; another clock or another machine is another one.
+    nn.init.ones_(backbone.get_submodule("stem.0").weight)  # type: ignore[arg-type]
+    assert build() == first and len(list(tmp_path.iterdir())) == 1
+    faster = counting().cores[0].model_dump()
+    faster["timing"]["clock_mhz"]["value"] *= 2
+    build(device=counting(cores=(profile.Core.model_validate(faster),)))
+    monkeypatch.setattr(tables.timing, "fingerprint", lambda: {"cpu": "another"})
+    build()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_vela_leaves_to_a_cpu_cannot_run_on_the_npu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled(model: bytes, *_: str) -> VelaResult:
+        return VelaResult(7, 0, 0, b"", ("MEAN",) if model == b"mean" else ())
+
+    monkeypatch.setattr(tables.vela, "compile", compiled)
+    npu = profile.load("three_core").core("npu").timing
+    programs = {("a", 1.0, 1.0): b"conv", ("b", 1.0, 1.0): b"mean", tables.IDLE: b"relu"}
+    assert tables.READERS["vela"](npu, programs, {}) == {
+        ("a", 1.0, 1.0): 7.0,
+        ("b", 1.0, 1.0): math.inf,
+        tables.IDLE: 0.0,
+    }
+
+
+def test_names_of_variants() -> None:
+    assert tables.variant_of(PlacedGate.of("gc", "x", mode="channel", keep=0.5)) == "gc-channel"
+    assert tables.variant_of(PlacedGate.of("gc", "x")) == "gc"
+
+
+def test_a_table_of_three_cores() -> None:
+    """With the true converter, compiler and interpreters, on as little as there can be."""
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2)).eval()
+    features = torch.randn(4, 1, 6, 4)
+    sites = cut_sites(net, features[:1])[:1]
+    table = tables.build(net, sites, features, profile.load("three_core"), VARIANTS[:1])
+    assert table.sites == ("input",)
+    for row in (*table.blocks.values(), *table.heads.values()):
+        assert all(0 < row[core](1.0, 1.0) < math.inf for core in ("mcu", "npu", "app"))
+    assert table.overhead["mcu"] == table.overhead["npu"] == 0 < table.overhead["app"]
+    assert table.blocks["input"]["mcu"](1.0, 1.0) == 8 * 9 * 8 + 128
+    assert Table.from_json(table.to_json()) == table

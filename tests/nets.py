@@ -1,0 +1,94 @@
+"""Backbones for the tests: small, and as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from gatesearch.backbones.ds_cnn import DSCNN
+
+CLASSES = 3
+
+
+class BasicBlock(nn.Module):
+    """As in torchvision.models.resnet."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        if self.downsample is not None:
+            identity = self.downsample(x)
+        out += identity
+        return self.relu(out)
+
+
+class ResNet(nn.Module):
+    """As in torchvision.models.resnet: [N, 3, 16, 16] to 3 logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(8)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.layer1 = nn.Sequential(BasicBlock(8, 8), BasicBlock(8, 8))
+        downsample = nn.Sequential(nn.Conv2d(8, 16, 1, 2, bias=False), nn.BatchNorm2d(16))
+        self.layer2 = nn.Sequential(BasicBlock(8, 16, 2, downsample), BasicBlock(16, 16))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(16, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer2(self.layer1(x))
+        x = torch.flatten(self.avgpool(x), 1)
+        return self.fc(x)
+
+
+def ds_cnn() -> nn.Module:
+    return DSCNN(CLASSES, (1, 12, 6), width=8, blocks=2)
+
+
+def sequential() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv1d(4, 6, 3, padding=1), nn.BatchNorm1d(6), nn.Hardswish(), nn.MaxPool1d(2),
+        nn.Conv1d(6, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(),
+        nn.Linear(8, 10), nn.ReLU(), nn.Dropout(0.1), nn.Linear(10, CLASSES),
+    )  # fmt: skip
+
+
+NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "ds_cnn": (ds_cnn, (1, 12, 6)),
+    "resnet": (ResNet, (3, 16, 16)),
+    "sequential": (sequential, (4, 20)),
+}
+
+
+def settled(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """Give normalisations statistics and affine parts that differ from their start; leaves evaluation mode."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.5, 0.5)
+    with torch.no_grad():
+        for _ in range(3):
+            model.train()(torch.randn(16, *shape) * 2 + 0.5)
+    return model.eval()
+
+
+def build(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+    """Build a net in evaluation mode, the same each time, and say what it takes."""
+    torch.manual_seed(0)
+    factory, shape = NETS[name]
+    return settled(factory(), shape), shape

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from conftest import small
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from gatesearch.errors import UserError
+from gatesearch.plan import GatePlan
+from gatesearch.search import Evaluated, Objectives, SearchResult, Space, Trial, engine, search
+
+
+def number(plan: GatePlan, modulus: int) -> int:
+    return int(plan.digest, 16) % modulus
+
+
+def price(plan: GatePlan) -> dict[str, float]:
+    """A quarter of all plans does not fit."""
+    return {"npu.sram": number(plan, 4) - 2.5}
+
+
+class Evaluate:
+    """A cheap training: notes the plans, and raises ``trouble`` at the calls that are told."""
+
+    def __init__(self, *at: int, trouble: BaseException | None = None) -> None:
+        self.seen: list[GatePlan] = []
+        self.at, self.trouble = at, trouble or KeyboardInterrupt()
+
+    def __call__(self, plan: GatePlan) -> Evaluated:
+        self.seen.append(plan)
+        if len(self.seen) in self.at:
+            raise self.trouble
+        accuracy = 0.5 + number(plan, 50) / 100
+        costs = 1.0 + len(plan.gates), 2.0 + number(plan, 31)
+        return Evaluated(Objectives(accuracy, *costs), {"accuracy": 0.6 - accuracy})
+
+
+def run(journal: Path, evaluate: Callable[[GatePlan], Evaluated], space: Space | None = None, **given: Any) -> Any:
+    known: dict[str, Any] = {"trials": 15, "proposals": 60, "seed": 3}
+    return search(space or small(), price, evaluate, journal=journal, **{**known, **given})
+
+
+def test_no_plan_is_evaluated_twice_and_none_that_its_price_rules_out(tmp_path: Path) -> None:
+    evaluate, told = Evaluate(), []
+    result = run(tmp_path / "study.journal", evaluate, trials=30, proposals=200, on_trial=told.append)
+    assert len(evaluate.seen) == len(set(evaluate.seen)) == len(result.complete) == 30
+    assert not any(price(plan)["npu.sram"] > 0 for plan in evaluate.seen)
+    assert tuple(told) == result.trials
+    assert [trial.number for trial in result.trials] == list(range(len(result.trials)))
+    first: set[GatePlan] = set()
+    for trial in result.trials:
+        fits = price(trial.plan)["npu.sram"] <= 0
+        expected = "duplicate" if trial.plan in first else "complete" if fits else "priced_out"
+        assert trial.state == expected
+        assert (trial.objectives is None) == (expected != "complete")
+        first.add(trial.plan)
+
+
+def test_the_front_is_feasible_and_beats_the_rest(tmp_path: Path) -> None:
+    result = run(tmp_path / "study.journal", Evaluate(), trials=30)
+    feasible = [t for t in result.complete if t.objectives.accuracy >= 0.6]
+    assert {t.number for t in feasible} == {t.number for t in result.complete if t.feasible}
+    for t in feasible:
+        beaten = any(engine.pareto.dominates(o.objectives.minimised, t.objectives.minimised) for o in feasible)
+        assert (t in result.front) != beaten
+
+
+def test_hypervolume_of_a_search_never_falls(tmp_path: Path) -> None:
+    result = run(tmp_path / "study.journal", Evaluate())
+    volumes = result.hypervolume(Objectives(0.0, 5.0, 40.0))
+    assert len(volumes) == len(result.complete) and volumes == sorted(volumes) and volumes[-1] > 0
+    points = [t.objectives.minimised for t in result.complete if t.feasible]
+    shares = [(a, b / 5.0, c / 40.0) for a, b, c in points]
+    assert volumes[-1] == pytest.approx(engine.pareto.hypervolume(shares, (1.0, 1.0, 1.0)))
+
+
+def test_the_journal_opens_with_optuna(tmp_path: Path) -> None:
+    result = run(tmp_path / "study.journal", Evaluate())
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
+    study = optuna.load_study(study_name=engine.STUDY, storage=storage)
+    assert study.metric_names == ["accuracy", "latency_us", "energy_uj"]
+    assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
+    complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    assert [tuple(t.values) for t in complete] == [tuple(t.objectives) for t in result.complete]
+    assert all(GatePlan.from_json(t.user_attrs["plan"]) for t in study.trials)
+    assert study.best_trials and complete[0].constraints.keys() == {"accuracy"}
+    out = next(t for t in study.trials if t.user_attrs["state"] == "priced_out")
+    assert out.user_attrs["broken"] == ["npu.sram"] and out.constraints["npu.sram"] > 0
+
+
+def test_nothing_is_written_on_the_terminal(tmp_path: Path, recwarn: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    run(tmp_path / "study.journal", Evaluate(), trials=20)
+    assert capfd.readouterr() == ("", "")
+    assert [w for w in recwarn if "optuna" in str(w.filename) or "Experimental" in str(w.category)] == []
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchResult, list[GatePlan]]:
+    evaluate = Evaluate()
+    return run(tmp_path_factory.mktemp("unbroken") / "study.journal", evaluate), evaluate.seen
+
+
+@pytest.mark.parametrize(
+    ("at", "trouble"),
+    [
+        (1, KeyboardInterrupt()),
+        (2, OSError(28, "disk full")),
+        (9, KeyboardInterrupt()),
+        (14, RuntimeError("a bug")),
+        (15, KeyboardInterrupt()),
+    ],
+)
+def test_a_search_that_was_cut_off_ends_as_if_it_had_not(
+    at: int, trouble: BaseException, tmp_path: Path, unbroken: tuple[SearchResult, list[GatePlan]]
+) -> None:
+    journal, evaluate = tmp_path / "study.journal", Evaluate(at, trouble=trouble)
+    with pytest.raises(type(trouble)):
+        run(journal, evaluate)
+    kept = engine.read(journal)
+    assert kept.trials == unbroken[0].trials[: len(kept.trials)] and len(kept.complete) == at - 1
+    on = Evaluate()
+    assert run(journal, on) == unbroken[0]
+    assert evaluate.seen[:-1] + on.seen == unbroken[1]
+    assert run(journal, Evaluate(1)) == unbroken[0]  # nothing is left to do
+    assert engine.read(journal) == unbroken[0]
+
+
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(gaps=st.lists(st.integers(1, 6), max_size=4))
+def test_cut_off_again_and_again(
+    gaps: list[int], tmp_path_factory: pytest.TempPathFactory, unbroken: tuple[SearchResult, list[GatePlan]]
+) -> None:
+    journal = tmp_path_factory.mktemp("broken") / "study.journal"
+    for gap in gaps:
+        try:
+            run(journal, Evaluate(gap))
+        except KeyboardInterrupt:
+            continue
+    assert run(journal, Evaluate()) == unbroken[0]
+
+
+def test_cut_off_between_evaluating_and_telling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unbroken: tuple[SearchResult, list[GatePlan]]
+) -> None:
+    journal, tell, told = tmp_path / "study.journal", optuna.Study.tell, []
+
+    def interrupted(self: optuna.Study, *args: Any, **kwargs: Any) -> Any:
+        told.append(args)
+        if len(told) == 7:
+            raise KeyboardInterrupt
+        return tell(self, *args, **kwargs)
+
+    monkeypatch.setattr(optuna.Study, "tell", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(journal, Evaluate())
+    assert run(journal, Evaluate()) == unbroken[0]
+
+
+def test_half_an_entry_at_the_end_of_the_journal(tmp_path: Path, unbroken: tuple[SearchResult, list[GatePlan]]) -> None:
+    journal = tmp_path / "study.journal"
+    with pytest.raises(KeyboardInterrupt):
+        run(journal, Evaluate(6))
+    with journal.open("ab") as file:  # as a full disk leaves it
+        file.write(b'{"op_code":6,"worker_id":"a-half')
+    assert len(engine.read(journal).complete) == 5
+    assert run(journal, Evaluate()) == unbroken[0]
+    assert run(journal, Evaluate(1)) == unbroken[0]
+
+
+def test_a_journal_without_a_study(tmp_path: Path) -> None:
+    (tmp_path / "study.journal").touch()
+    assert engine.read(tmp_path / "study.journal").trials == ()
+    assert len(run(tmp_path / "study.journal", Evaluate(), trials=2).complete) == 2
+
+
+@pytest.mark.slow
+def test_a_lock_that_a_killed_run_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    journal = Path("runs/study.journal")
+    with pytest.raises(KeyboardInterrupt):
+        run(journal, Evaluate(2))
+    os.symlink(journal.absolute(), f"{journal}.lock")
+    started = time.monotonic()
+    assert len(run(journal, Evaluate(), trials=3).complete) == 3
+    assert time.monotonic() - started < 60
+
+
+def test_the_end_of_the_space_is_the_end_of_the_search(tmp_path: Path) -> None:
+    space = small(most=1)
+    result = run(tmp_path / "study.journal", Evaluate(), space, trials=10**6, proposals=10**6)
+    assert len({trial.plan for trial in result.trials}) == len(space) == 29
+    assert {trial.state for trial in result.trials} == {"complete", "priced_out", "duplicate"}
+    assert len(result.trials) < 3 * len(space)
+
+
+def test_proposals_are_bounded(tmp_path: Path) -> None:
+    result = run(tmp_path / "study.journal", Evaluate(), trials=100, proposals=7)
+    assert len(result.trials) == 7
+
+
+def test_a_longer_search_goes_on_from_a_shorter_one(
+    tmp_path: Path, unbroken: tuple[SearchResult, list[GatePlan]]
+) -> None:
+    run(tmp_path / "study.journal", Evaluate(), trials=4)
+    assert run(tmp_path / "study.journal", Evaluate()) == unbroken[0]
+
+
+def test_seeds_differ(tmp_path: Path, unbroken: tuple[SearchResult, list[GatePlan]]) -> None:
+    other = run(tmp_path / "study.journal", Evaluate(), seed=4)
+    assert [t.plan for t in other.trials] != [t.plan for t in unbroken[0].trials]
+
+
+def test_nothing_fits(tmp_path: Path) -> None:
+    def never(plan: GatePlan) -> dict[str, float]:
+        return {"mcu.sram": 0.2, "latency_ms": -1.0, "npu.flash": 0.1}
+
+    with pytest.raises(UserError) as error:
+        search(small(), never, Evaluate(1), journal=tmp_path / "j", trials=3, proposals=9, seed=0)
+    proposed = len({trial.plan for trial in engine.read(tmp_path / "j").trials})
+    assert str(error.value) == (
+        f"search: none of {proposed} proposed plans keeps the constraints that cost alone decides "
+        "(mcu.sram, npu.flash); relax constraints or take a larger device"
+    )
+
+
+def test_values_survive_the_journal(tmp_path: Path) -> None:
+    result = run(tmp_path / "study.journal", Evaluate(), trials=3)
+    for mine, again in zip(result.trials, engine.read(tmp_path / "study.journal").trials, strict=True):
+        assert astuple(mine) == astuple(again) and isinstance(again, Trial)

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Sequence
+from itertools import pairwise, product
+from typing import Any
+
+import optuna
+import pytest
+from conftest import plans_by_hand, site, small
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatesearch.errors import UserError
+from gatesearch.gates import GateKind, base, kind_of
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.search import Space
+
+
+class Thrown:
+    """A trial whose choices are random and noted."""
+
+    def __init__(self, generator: random.Random) -> None:
+        self.generator, self.choices = generator, {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        assert self.choices.setdefault(name, list(choices)) == list(choices), f"{name}: dynamic choices"
+        return self.generator.choice(list(choices))
+
+
+class Given:
+    """A trial whose choices are given by name."""
+
+    def __init__(self, **values: Any) -> None:
+        self.values = values
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        assert self.values[name] in choices
+        return self.values[name]
+
+
+def all_plans(space: Space) -> set[GatePlan]:
+    """Every plan of a space, by brute force over subsets of sites, gates and cores."""
+    found = set()
+    per_site = [
+        [None]
+        + [
+            PlacedGate.of("gc", s.name, **dict(zip(space.choices("gc", s), values, strict=True)))
+            for values in product(*space.choices("gc", s).values())
+        ]
+        for s in space.sites
+    ]
+    for row in product(*per_site):
+        gates = tuple(gate for gate in row if gate is not None)
+        if space.fewest <= len(gates) <= space.most:
+            for cores in product(space.cores, repeat=len(gates) + 1):
+                if list(cores) == sorted(cores, key=space.cores.index):
+                    found.add(GatePlan(gates, cores))
+    return found
+
+
+SPACES = {
+    "up to two gates": {},
+    "at least one": {"fewest": 1},
+    "always two": {"fewest": 2},
+    "as many as sites": {"fewest": 1, "most": 9},
+    "one core": {"core_names": ["npu"]},
+    "no gate": {"most": 0},
+    "two sites": {"site_names": ["block", "input"]},
+    "one mode": {"kinds": {"gc": {"mode": ["activation"], "recall": [0.97, 0.99]}}},
+}
+
+
+@pytest.mark.parametrize("changes", SPACES.values(), ids=SPACES.keys())
+def test_length_is_the_number_of_distinct_plans(changes: dict[str, Any]) -> None:
+    space = small(**changes)
+    plans = all_plans(space)
+    assert len(space) == len(plans) == plans_by_hand(space)
+
+
+@pytest.mark.parametrize("changes", SPACES.values(), ids=SPACES.keys())
+def test_every_plan_is_met_and_no_other(changes: dict[str, Any]) -> None:
+    space, trial = small(**changes), Thrown(random.Random(0))
+    plans = all_plans(space)
+    assert {space.propose(trial) for _ in range(60 * len(plans))} == plans
+
+
+def test_sites_stand_in_the_order_of_the_data() -> None:
+    assert [s.name for s in small(site_names=["block", "input"]).sites] == ["input", "block"]
+
+
+@given(st.randoms(use_true_random=False))
+def test_plans_are_canonical(generator: random.Random) -> None:
+    space = small()
+    plan = space.propose(Thrown(generator))
+    names = [s.name for s in space.sites]
+    at = [names.index(gate.site) for gate in plan.gates]
+    assert at == sorted(set(at)) and len(plan.cores) == len(plan.gates) + 1
+    assert all(space.cores.index(a) <= space.cores.index(b) for a, b in pairwise(plan.cores))
+    again = GatePlan.from_json(plan.to_json())
+    assert again == plan and hash(again) == hash(plan) and again.digest == plan.digest
+
+
+def test_equal_choices_in_another_order_are_one_plan(space: Space) -> None:
+    first = {"gc_mode_0": "channel", "gc_keep_0": 0.5, "gc_mode_1": "activation", "gc_keep_1": 1.0}
+    second = {"gc_mode_1": "channel", "gc_keep_1": 0.5, "gc_mode_0": "activation", "gc_keep_0": 1.0}
+    cores = {"gates": 2, "core_0": "npu", "core_1": "mcu", "core_2": "npu"}
+    swapped = cores | {"core_0": "mcu", "core_1": "npu"}
+    one = space.propose(Given(**first, **cores, site_0="stem", site_1="block"))
+    other = space.propose(Given(**second, **swapped, site_0="block", site_1="stem"))
+    assert one == other and one.cores == ("mcu", "npu", "npu")
+
+
+def test_a_site_chosen_twice_gives_way_to_the_next_free_one(space: Space) -> None:
+    params = {f"gc_{key}_{slot}": value for slot in (0, 1) for key, value in {"mode": "channel", "keep": 0.5}.items()}
+    cores = {f"core_{k}": "mcu" for k in range(3)}
+    plan = space.propose(Given(gates=2, site_0="block", site_1="block", **params, **cores))
+    assert [gate.site for gate in plan.gates] == ["input", "block"]
+
+
+def test_a_vast_space_still_has_a_length() -> None:
+    sites = tuple(site(f"s{i}", 8, 2, 2, before=i, after=40 - i) for i in range(40))
+    assert len(Space.of(sites, ("a", "b", "c"), {"gc": {}}, min_work=0, most=20)) == sys.maxsize
+
+
+def test_min_work_thins_out_sites_but_not_those_that_are_named() -> None:
+    assert [s.name for s in small(min_work=0.5).sites] == ["input"]
+    assert [s.name for s in small(min_work=0.5, site_names=["stem"]).sites] == ["stem"]
+
+
+def test_variants_are_the_code_paths() -> None:
+    assert [dict(v.params) for v in small().variants()] == [{"mode": "channel"}, {"mode": "activation"}]
+    only = small(kinds={"gc": {"mode": ["activation"]}})
+    # The input has one channel, where a gate is always of the channel kind.
+    assert {dict(v.params)["mode"] for v in only.variants()} == {"channel", "activation"}
+    assert [dict(v.params) for v in small(kinds={"gc": {"mode": ["channel"]}}).variants()] == [{"mode": "channel"}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"site_names": ["stm"]}, "space.sites: unknown site 'stm'; nearest: 'stem' (choices: input, stem, block)"),
+        ({"core_names": ["npj"]}, "space.cores: unknown core 'npj'; nearest: 'npu' (choices: mcu, npu)"),
+        ({"kinds": {"cg": {}}}, "space.kinds: unknown gate kind 'cg'; nearest: 'gc'"),
+        ({"kinds": {"gc": {"kep": [1.0]}}}, "space.kinds.gc: unknown parameter 'kep'; nearest: 'keep'"),
+        ({"kinds": {"gc": {"keep": [0.5, 2.0]}}}, "space.kinds.gc.keep: gc gate at input: keep: 2.0 is not in (0, 1]"),
+        ({"kinds": {"gc": {"mode": ["chanel"]}}}, "unknown mode 'chanel'; nearest: 'channel'"),
+        ({"fewest": 4, "most": 5}, "space.gates.min: 4 gates, and only 3 sites to put them"),
+    ],
+)
+def test_what_the_user_can_mend(changes: dict[str, Any], line: str) -> None:
+    with pytest.raises(UserError) as error:
+        small(**changes)
+    assert line in str(error.value) and "\n" not in str(error.value)
+
+
+class Picky:
+    """A second kind, whose choices depend on the site, and which cannot stand at the input."""
+
+    name = "picky"
+
+    def may_go(self, where: Any) -> bool:
+        return where.name != "input"
+
+    def space(self, where: Any) -> dict[str, tuple[Any, ...]]:
+        return {"rank": tuple(range(1, 3 if where.name == "stem" else 4)), "fixed": (7,)}
+
+    def work(self, where: Any, placed: PlacedGate) -> Any:
+        return kind_of("gc").work(where, PlacedGate.of("gc", where.name))
+
+
+@pytest.fixture
+def two_kinds(monkeypatch: pytest.MonkeyPatch) -> dict[str, GateKind]:
+    found = {"gc": kind_of("gc"), "picky": Picky()}
+    monkeypatch.setattr(base, "kinds", lambda: found)
+    return found  # type: ignore[return-value]
+
+
+def test_kinds_that_differ_by_site(two_kinds: dict[str, GateKind]) -> None:
+    space = small(kinds={"gc": {"mode": ["channel"], "keep": [1.0], "recall": [0.9, 0.99]}, "picky": {}})
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    plans = set()
+    for _ in range(150):  # Optuna itself refuses choices that change under one name
+        plans.add(space.propose(study.ask()))
+    assert all(gate.site != "input" for plan in plans for gate in plan.gates if gate.kind == "picky")
+    # Gates at input, stem, block: 2, 2 + 2, 2 + 3; cores: 2 for one stage, 3 for two, 4 for three.
+    assert len(space) == 2 + 3 * (2 + 4 + 5) + 4 * (2 * 4 + 2 * 5 + 4 * 5)
+    generator = Thrown(random.Random(1))
+    assert len({space.propose(generator) for _ in range(20000)}) == len(space)
+
+
+def test_sites_where_no_kind_can_go(two_kinds: dict[str, GateKind]) -> None:
+    assert [s.name for s in small(kinds={"picky": {}}).sites] == ["stem", "block"]
+    with pytest.raises(UserError, match=r"space.sites: no gate of picky can go at 'input', shape \[1, 6, 4\]"):
+        small(kinds={"picky": {}}, site_names=["input"])
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    channels=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+    keeps=st.lists(st.sampled_from([0.25, 0.5, 1.0]), min_size=1, max_size=2, unique=True),
+    cores=st.integers(1, 3),
+    bounds=st.tuples(st.integers(0, 2), st.integers(0, 3)).filter(lambda b: b[0] <= b[1]),
+)
+def test_length_holds_for_any_space(
+    channels: list[int], keeps: list[float], cores: int, bounds: tuple[int, int]
+) -> None:
+    sites = tuple(site(f"s{i}", c, 2, 2, before=i, after=9 - i) for i, c in enumerate(channels))
+    if bounds[0] > len(sites):
+        return
+    names = [f"core{i}" for i in range(cores)]
+    kinds = {"gc": {"keep": keeps, "recall": [0.99]}}
+    space = Space.of(sites, names, kinds, min_work=0, fewest=bounds[0], most=bounds[1])
+    assert len(space) == len(all_plans(space))

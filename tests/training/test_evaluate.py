@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nets import CLASSES, build
+from torch import Tensor, nn
+
+from gatesearch.gated import Cascade, GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.sites import cut_sites
+from gatesearch.training import (
+    Features,
+    FeatureSplit,
+    assess,
+    calibrate,
+    gate_logits,
+    predictions,
+    quality,
+    run_cascade,
+)
+from gatesearch.training.evaluate import most_stopped
+
+YES, NO, SILENCE, UNKNOWN = range(4)
+POSITIVE = torch.tensor([True, True, False, False])
+KINDS = ["positive", "silence", "unknown"]
+
+# Two gates, worked out by hand: label, exit (2: none stopped it), prediction.
+TABLE = [
+    (YES, 2, YES),  # right
+    (YES, 2, NO),  # the wrong word
+    (YES, 0, SILENCE),  # stopped by the first gate
+    (NO, 2, UNKNOWN),  # passed, and not reported
+    (NO, 1, UNKNOWN),  # stopped by the second gate
+    (SILENCE, 0, SILENCE),
+    (SILENCE, 0, SILENCE),
+    (SILENCE, 1, UNKNOWN),  # stopped, the gate's answer being another negative
+    (UNKNOWN, 1, UNKNOWN),
+    (UNKNOWN, 2, YES),  # a false accept
+    (UNKNOWN, 2, SILENCE),  # passed, and not reported
+    (UNKNOWN, 0, SILENCE),
+]
+
+
+def of_table(rows: list[tuple[int, int, int]], gates: int = 2):
+    labels, exits, answers = (torch.tensor(column) for column in zip(*rows, strict=True))
+    kinds = torch.tensor([0, 0, 1, 2])[labels]
+    return quality(exits, answers, labels, POSITIVE, kinds, KINDS, gates)
+
+
+def test_formulas_against_a_hand_computed_table():
+    found = of_table(TABLE)
+    assert found.accuracy == pytest.approx(7 / 12)
+    assert found.accuracy_all_classes == pytest.approx(4 / 12)
+    assert found.precision == pytest.approx(1 / 3)
+    assert found.recall == pytest.approx(1 / 5)
+    assert found.gate_recall == pytest.approx(3 / 5)
+    assert found.gate_recalls == pytest.approx((4 / 5, 3 / 4))
+    assert found.early_stop_rate == pytest.approx(5 / 7)
+    assert found.passed["positive"] == pytest.approx((1, 4 / 5, 3 / 5))
+    assert found.passed["silence"] == pytest.approx((1, 1 / 3, 0))
+    assert found.passed["unknown"] == pytest.approx((1, 3 / 4, 2 / 4))
+
+
+def test_es_is_one_minus_the_product_of_what_each_gate_leaves_and_gr_the_product_of_recalls():
+    found = of_table(TABLE)
+    first, second = 3 / 7, 2 / 4  # ES_1 of seven negatives, ES_2 of the four that reached the second gate
+    assert found.early_stop_rate == pytest.approx(1 - (1 - first) * (1 - second))
+    assert found.gate_recall == pytest.approx(math.prod(found.gate_recalls))
+
+
+rows = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
+
+
+@given(rows)
+def test_figures_are_shares_and_agree_with_each_other(drawn):
+    # A gate answers with a negative class.
+    table = [(label, exit_, answer if exit_ == 3 else 2 + answer % 2) for label, exit_, answer in drawn]
+    found = of_table(table, gates=3)
+    for value in (found.accuracy, found.accuracy_all_classes, found.precision, found.recall, found.early_stop_rate):
+        assert 0 <= value <= 1
+    assert found.recall <= found.gate_recall
+    assert found.gate_recall == pytest.approx(math.prod(found.gate_recalls)) or found.passed["positive"][-1] == 0
+    for passed in found.passed.values():
+        assert list(passed) == sorted(passed, reverse=True)
+    assert found.accuracy_all_classes <= found.accuracy
+
+
+def test_without_gates_nothing_is_stopped():
+    found = of_table([(YES, 0, YES), (SILENCE, 0, SILENCE), (UNKNOWN, 0, YES)], gates=0)
+    assert (found.accuracy, found.early_stop_rate, found.gate_recall) == (pytest.approx(2 / 3), 0.0, 1.0)
+    assert found.gate_recalls == ()
+
+
+def test_an_answer_is_the_last_stages_or_that_of_the_gate_that_stopped():
+    nan = math.nan
+    logits = torch.tensor([[0.0, 3.0, 1.0], [nan, nan, nan], [nan, nan, nan]])
+    cascade = Cascade(logits, torch.tensor([2, 0, 1]), torch.zeros(3, 2))
+    assert predictions(cascade, torch.tensor([2, 1])).tolist() == [1, 2, 1]
+
+
+def test_a_gate_answers_with_the_negative_of_which_it_stops_the_largest_share():
+    reached = torch.tensor([YES] * 4 + [SILENCE] * 2 + [UNKNOWN] * 10)
+    stopped = torch.tensor([YES] * 4 + [SILENCE] * 2 + [UNKNOWN] * 5)
+    assert most_stopped(stopped, reached, POSITIVE) == SILENCE
+    assert most_stopped(torch.tensor([UNKNOWN]), reached, POSITIVE) == UNKNOWN
+
+
+def chain(recalls: tuple[float, ...], seed: int) -> tuple[GatedModel, tuple[int, ...]]:
+    backbone, shape = build("ds_cnn")
+    sites = cut_sites(backbone, torch.zeros(1, *shape))
+    gates = tuple(
+        PlacedGate.of("gc", site.name, keep=0.5, recall=recall) for site, recall in zip(sites, recalls, strict=False)
+    )
+    model = GatedModel(backbone, GatePlan(gates), sites, CLASSES).eval()
+    torch.manual_seed(seed)
+    for gate in model.gates:
+        nn.init.normal_(gate.linear.weight)
+    return model, shape
+
+
+def split_of(features: Tensor, labels: Tensor) -> FeatureSplit:
+    return FeatureSplit(features, labels, labels)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    recalls=st.lists(st.sampled_from([0.5, 0.8, 0.9, 0.97, 0.99, 1.0]), min_size=1, max_size=4).map(tuple),
+    seed=st.integers(0, 99),
+)
+def test_theta_meets_the_recall_target_on_validation_gate_by_gate_on_the_hard_cascade(recalls, seed):
+    model, shape = chain(recalls, seed)
+    features, labels = torch.randn(150, *shape), torch.arange(150) % 3
+    positive = torch.tensor([True, False, False])
+    split = split_of(features, labels)
+    calibrate(model, split, positive)
+    found = assess(model, split, positive, ("positive", "unknown", "silence"))
+    for own, target in zip(found.gate_recalls, recalls, strict=True):
+        assert own >= target - 1e-6
+    # Each target holds of those that arrive, so that the chain's is the product.
+    assert found.gate_recall >= math.prod(recalls) - 1e-6
+    # And no more is let through than that: one positive fewer would miss the target.
+    arriving = int((labels == 0).sum())
+    for own, target in zip(found.gate_recalls, recalls, strict=True):
+        assert round(own * arriving) == math.ceil(target * arriving - 1e-6)
+        arriving = round(own * arriving)
+
+
+def test_where_no_positive_arrives_nothing_is_stopped():
+    model, shape = chain((0.9, 0.9), seed=0)
+    split = split_of(torch.randn(30, *shape), torch.ones(30, dtype=torch.long))
+    calibrate(model, split, torch.tensor([True, False, False]))
+    assert all(float(model.gate(k).theta) == -math.inf for k in range(2))
+    assert (run_cascade(model, split.features).exit == 2).all()
+
+
+def test_samples_that_a_gate_cannot_tell_apart_all_pass():
+    model, shape = chain((0.5, 0.5), seed=0)
+    for gate in model.gates:
+        nn.init.zeros_(gate.linear.weight)
+    features = torch.randn(30, *shape)
+    calibrate(model, split_of(features, torch.arange(30) % 3), torch.tensor([True, False, False]))
+    assert (run_cascade(model, features).exit == 2).all()
+
+
+def test_calibration_notes_what_a_stopped_sample_is_taken_for():
+    model, shape = chain((1.0,), seed=0)
+    torch.manual_seed(0)
+    features, labels = torch.randn(60, *shape), torch.arange(60) % 3
+    logit = gate_logits(model, features)[:, 0]
+    # The lowest logits are those of class 2, the highest of class 0.
+    order = logit.argsort(descending=True)
+    features = features[order]
+    labels = torch.arange(60) // 20
+    calibrate(model, split_of(features, labels), torch.tensor([True, False, False]))
+    assert model.answers.tolist() in ([1], [2])  # all of both are stopped
+    labels = torch.tensor([0] * 20 + [1] * 20 + [0] + [2] * 19)
+    calibrate(model, split_of(features, labels), torch.tensor([True, False, False]))
+    assert model.answers.tolist() == [2]
+
+
+def test_batches_make_no_difference(monkeypatch):
+    model, shape = chain((0.9, 0.9), seed=0)
+    features = torch.randn(50, *shape)
+    calibrate(model, split_of(features, torch.arange(50) % 3), torch.tensor([True, False, False]))
+    whole_logits, whole = gate_logits(model, features), run_cascade(model, features)
+    monkeypatch.setattr("gatesearch.training.evaluate.BATCH", 7)
+    torch.testing.assert_close(gate_logits(model, features), whole_logits, atol=1e-5, rtol=1e-4)
+    parts = run_cascade(model, features)
+    assert torch.equal(parts.exit, whole.exit)
+    torch.testing.assert_close(parts.logits, whole.logits, equal_nan=True, atol=1e-5, rtol=1e-4)
+
+
+def test_without_gates_there_are_no_gate_logits(features: Features):
+    backbone, shape = build("ds_cnn")
+    model = GatedModel(backbone, GatePlan(), cut_sites(backbone, torch.zeros(1, *shape)), CLASSES)
+    assert gate_logits(model, features.test.features).shape == (60, 0)
+    calibrate(model, features.validation, features.positive)
+    found = assess(model, features.test, features.positive, features.kind_names)
+    logits = backbone(features.test.features)
+    assert found.accuracy_all_classes == pytest.approx(float((logits.argmax(1) == features.test.labels).float().mean()))

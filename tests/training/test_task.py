@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from nets import CLASSES, build
+from torch.nn import functional as F
+
+from gatesearch.gated import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.sites import cut_sites
+from gatesearch.training import Features, GatedTask, GateSettings, Schedule
+from gatesearch.training.task import channels_last
+
+
+def task(schedule: Schedule, gates: GateSettings, **params) -> GatedTask:
+    backbone, shape = build("ds_cnn")
+    sites = cut_sites(backbone, torch.zeros(1, *shape))
+    placed = (PlacedGate.of("gc", "stem", **params), PlacedGate.of("gc", "blocks.0", **params))
+    model = GatedModel(backbone, GatePlan(placed), sites, CLASSES)
+    return GatedTask(model, torch.tensor([True, False, False]), torch.ones(3), schedule, gates)
+
+
+class FakeTrainer:
+    estimated_stepping_batches = 40
+
+
+def test_masks_have_their_own_rate_and_no_decay():
+    made = task(Schedule(learning_rate=1e-3, weight_decay=0.01), GateSettings(learning_rate_scale=25.0), keep=0.5)
+    made._trainer = FakeTrainer()
+    optimizer = made.configure_optimizers()["optimizer"]
+    decayed, plain, steering = optimizer.param_groups
+    masks = {id(made.model.gate(k).mask_logits) for k in range(2)}
+    assert {id(p) for p in steering["params"]} == masks
+    assert steering["initial_lr"] == pytest.approx(25e-3) and steering["weight_decay"] == 0.0
+    assert decayed["weight_decay"] == 0.01 and all(p.ndim > 1 for p in decayed["params"])
+    assert plain["weight_decay"] == 0.0 and plain["initial_lr"] == pytest.approx(1e-3)
+    counted = sum(len(group["params"]) for group in optimizer.param_groups)
+    assert counted == len(list(made.model.parameters()))
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_zero_along_half_a_cosine():
+    made = task(Schedule(learning_rate=1.0, warmup=0.1), GateSettings())
+    made._trainer = FakeTrainer()
+    factor = made.configure_optimizers()["lr_scheduler"]["scheduler"].lr_lambdas[0]
+    assert [factor(step) for step in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert factor(4) == pytest.approx(1.0)
+    assert factor(22) == pytest.approx(0.5)
+    assert factor(40) == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 2.0])
+def test_the_loss_is_cross_entropy_and_each_gates_own(features: Features, alpha, monkeypatch):
+    made = task(Schedule(label_smoothing=0.1), GateSettings(alpha=alpha, beta=0.5), keep=None)
+    monkeypatch.setattr(made, "log", lambda *_, **__: None)
+    made.eval()
+    x, y = features.train.features[:30], features.train.labels[:30]
+    loss = made.training_step((x, y), 0)
+    output = made.model(channels_last(x))
+    expected = F.cross_entropy(output.logits, y, label_smoothing=0.1)
+    weight = torch.ones(30)
+    for k, own in enumerate(output.gates):
+        expected = expected + made.model.gate(k).loss(own, y == 0, alpha, 0.5, weight)
+        weight = weight * torch.sigmoid(own.logit).clamp(min=0.02).detach()
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in made.model.parameters() if p.grad is not None)
+
+
+def test_only_images_change_their_order_in_memory():
+    image, line = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4)
+    assert channels_last(image).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(channels_last(image), image)
+    assert channels_last(line) is line
