@@ -21,8 +21,10 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "best").mkdir(exist_ok=True)
+        try:
+            (path / "best").mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise UserError(f"out={path}: cannot be a run folder: {error.strerror}") from None
 
     @classmethod
     def new(cls, name: str, out: Path | None) -> RunFolder:
@@ -53,8 +55,12 @@ class RunFolder:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
+        try:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
         return path
 
     def write_json(self, name: str, value: Any) -> Path:

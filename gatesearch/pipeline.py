@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ class Run:
         epochs = s.schedule(chosen)
 
         def evaluate(plan: GatePlan) -> Evaluated:
-            model = GatedModel(self.backbone, plan, s.sites, len(s.data.classes), self.saliency)
+            model = self._built(plan)
             fit(model, s.features, epochs, s.gates, seed=_seed(self.recipe.seed, plan), augment=s.augment)
             calibrate(model, s.features.validation, s.features.positive)
             quality = self._quality(model, "validation")
@@ -215,10 +216,16 @@ class Run:
 
     def _retrained(self, name: str, plan: GatePlan) -> GatedModel:
         s = self.setting
-        model = GatedModel(self.backbone, plan, s.sites, len(s.data.classes), self.saliency)
+        model = self._built(plan)
         self._trained(name, model, s.schedule(self.recipe.retrain))
         calibrate(model, s.features.validation, s.features.positive)
         return model
+
+    def _built(self, plan: GatePlan) -> GatedModel:
+        """Put a plan's gates into the trained backbone; where they start depends on the seed and the plan alone."""
+        s = self.setting
+        torch.manual_seed(_seed(self.recipe.seed, plan))
+        return GatedModel(self.backbone, plan, s.sites, len(s.data.classes), self.saliency)
 
     def _trained(self, name: str, model: GatedModel, schedule: Any) -> None:
         """Train a model, or load it where it was trained before."""
@@ -252,6 +259,7 @@ class Run:
             "best/ungated.tflite",
             quantise(convert(whole.program, samples[:1]), channel_last(samples.numpy())),
         )
+        self.folder.write_json("best/plan.json", self.picked.plan.to_dict())
         frontend: dict[str, Any] = getattr(s.frontend, "describe", dict)()
         bundle.write(
             path,
@@ -264,7 +272,6 @@ class Run:
             classes=s.data.classes,
             about={"recipe": self.recipe.name, "synthetic_data": s.data.synthetic, "frontend": frontend},
         )
-        self.folder.write_json("best/plan.json", self.picked.plan.to_dict())
 
     def _quality(self, model: GatedModel, split: str) -> Quality:
         f = self.setting.features
@@ -409,10 +416,9 @@ def measure(recipe: Recipe) -> None:
     s = Setting.of(recipe, with_features=False)
     model = cost_model(s, s.backbone.eval(), None)
     rows = []
-    for k, site in enumerate(s.space.sites):
-        following = s.space.sites[k + 1].name if k + 1 < len(s.space.sites) else tables.END
-        times = [core.timing.latency_us(model.table.blocks[site.name][core.name](1.0, 1.0)) for core in s.device.cores]
-        rows.append((f"{site.name} > {following}", *(f"{t:.1f}" for t in times)))
+    for first, following in pairwise([*model.table.sites, tables.END]):
+        times = [core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in s.device.cores]
+        rows.append((f"{first} > {following}", *(f"{t:.1f}" for t in times)))
     heads = [f"{core.name} us ({core.timing.provenance})" for core in s.device.cores]
     console.table(f"blocks of {recipe.backbone} on {s.device.name}, all channels", ("block", *heads), rows)
 

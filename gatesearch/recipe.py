@@ -33,6 +33,8 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     files: dict[config.Key, str] = {}
     where = config.shown_path(path)
     parsed = [Override.parse(text) for text in overrides]
+    if any(override.key == ("backbone",) for override in parsed):
+        tree["backbone_args"] = {}  # those of the recipe are another network's
     for override in parsed:
         if override.key[0] == "space" and len(override.key) > 1:
             tree = _with_space(tree, path, f"{where}: space", files)

@@ -4,12 +4,16 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from gatesearch.training import Features
 
 # Before torch is imported: on tensors this small, threads that wait for each other take most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A busy machine is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

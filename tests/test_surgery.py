@@ -242,6 +242,17 @@ def test_a_flatten_of_some_axes_only_keeps_its_meaning():
     )
 
 
+@pytest.mark.parametrize(
+    "layer", [Applied(F.gelu, approximate="tanh"), nn.AvgPool2d(2, 1, divisor_override=1), nn.AvgPool2d(3, 1, 1)]
+)
+def test_the_constant_of_a_removed_channel_goes_through_layers_as_they_are_set(layer):
+    torch.manual_seed(0)
+    norm, last = nn.BatchNorm2d(C), nn.Conv2d(C, 4, 1)
+    nn.init.constant_(norm.bias, -2.0)
+    nn.init.constant_(last.weight, 5.0)
+    check(nn.Sequential(norm, layer, last), torch.randn(2, C, 5, 5), [1, 2], None)
+
+
 def test_a_normalisation_without_running_statistics_is_left_whole():
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(C, track_running_stats=False)

@@ -21,13 +21,14 @@ from gatesearch.pipeline import Run
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.record import roc
+from gatesearch.report.figures import front_png
 from gatesearch.training import Quality, gate_logits
 
 RECIPE = "kws.yaml"
 RUNS = Path("runs/bench-kws")
 SEEDS = (0, 1, 2)
 # What a run on a few thousand real clips wants and the ten-minute default leaves out.
-REAL = ("training.epochs=200", "retrain.epochs=80", "augment.renditions=16")
+REAL = ("training.epochs=150", "retrain.epochs=50", "augment.renditions=16")
 DEEP_GATE = PlacedGate.of("gc", "blocks.2", keep=1.0, mode="channel", recall=0.98)
 RECALLS = (0.9, 0.95, 0.97, 0.98, 0.99, 0.995)
 KINDS = ("_silence_", "_unknown_")
@@ -71,6 +72,9 @@ def main(arguments: list[str]) -> None:
     }
     rows = _rows(measured, command) if measured else _rows({0: synthetic}, command)
     path = write("kws", rows, _markdown(measured, synthetic, command))
+    shown_run = f"real-{seeds[0]}" if measured else "synthetic"
+    record = RunFolder(RUNS / shown_run).read_json("record.json")
+    front_png(record, path.with_name("kws_front.png"))
     console.table(
         "kws", ("figure", "median", "target"), [(r.name, f"{r.value:.4g} {r.unit}", r.target or "") for r in rows]
     )

@@ -78,6 +78,7 @@ def write(
                 "artifacts": artifacts,
                 "input": _spec(program.inputs[0]),
                 "outputs": {name: _spec(spec) for name, spec in zip(names, program.outputs, strict=True)},
+                "logit_offset": stage.logit_offset,
                 "channels": None if stage.channels is None else list(stage.channels),
                 "gate": {
                     **model.plan.gates[k].to_dict(),

@@ -8,22 +8,42 @@ from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
+from gatesearch.export.equalise import equalise
 from gatesearch.gated import GatedModel
+from gatesearch.hardware.lowering import fold_batch_norms
 from gatesearch.surgery import cut_channels
 
 
 class StageProgram(nn.Module):
     """What one core runs: activations [N, ...] to (passed, logit [N, 1]), or to class logits in the last stage."""
 
-    def __init__(self, body: nn.Module, head: nn.Module | None) -> None:
+    def __init__(self, body: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.body, self.head = body, head
 
     def forward(self, inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Run the stage."""
-        hidden = self.body(inputs)
-        return hidden if self.head is None else self.head(hidden)
+        result: Tensor | tuple[Tensor, Tensor] = self.head(self.body(inputs))
+        return result
+
+
+class _Answer(nn.Module):
+    """relu(logits - lowest): the largest stays the largest, and int8 steps are not spent on classes that cannot win."""
+
+    def __init__(self, lowest: float) -> None:
+        super().__init__()
+        self.lowest = lowest
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return F.relu(logits - self.lowest)
+
+
+def _lowest_that_matters(logits: Tensor) -> float:
+    """Return a bound below the winner, and below the runner-up, of every sample; a fifth of the span lower for others."""
+    top = logits.topk(min(2, logits.shape[1])).values
+    return float(top.min() - 0.2 * (top.max() - top.min()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +59,11 @@ class LoweredStage:
     program: StageProgram
     samples: Tensor
     channels: Sequence[int] | None
+
+    @property
+    def logit_offset(self) -> float:
+        """What the exported class logits have to be raised by to be the model's; 0 for a gated stage."""
+        return self.program.head.lowest if isinstance(self.program.head, _Answer) else 0.0
 
 
 @torch.no_grad()
@@ -58,7 +83,10 @@ def lower(model: GatedModel, features: Tensor, fewest: int = 64) -> list[Lowered
         lowered = None if is_last else model.gate(k).lower()
         leaving = None if lowered is None else lowered.channels
         body = cut_stage(cast(fx.GraphModule, stage), full, entering, leaving)
-        program = StageProgram(body, None if lowered is None else lowered.head).eval()
+        fold_batch_norms(body)
+        equalise(body, hidden)
+        head = _Answer(_lowest_that_matters(body(hidden))) if lowered is None else lowered.head
+        program = StageProgram(body, head).eval()
         stages.append(LoweredStage(program, hidden, leaving))
         if lowered is not None:
             passed, logit = program(hidden)

@@ -31,7 +31,7 @@ class Answer:
     Args:
         label: index of the class; for a stopped window the answer of its gate.
         exit: index of the gate that stopped it, or the number of gates.
-        logits: class logits [classes], None for a stopped window.
+        logits: class logits [classes], those far below the winner raised to a common floor; None for a stopped window.
         gate_logits: the integer logit of each gate that was reached.
     """
 
@@ -62,6 +62,9 @@ class Bundle:
             for stage in stages
         ]
         self.thresholds: list[int] = [stage["gate"]["theta_integer"] for stage in stages[:-1]]
+        self.logit_offset: float = stages[-1]["logit_offset"]
+        positive: list[bool] = self.manifest["positive"]
+        self.unsure: int = positive.index(False) if False in positive else 0
         self.answers: list[int] = [stage["gate"]["answer"] for stage in stages[:-1]]
 
     def quantise(self, features: Array) -> Array:
@@ -81,8 +84,10 @@ class Bundle:
                 return Answer(self.answers[k], k, None, tuple(seen))
             hidden = requantise(passed, self.programs[k].outputs[0], self.programs[k + 1].inputs[0])
         last = self.programs[-1]
-        logits = last.outputs[0].dequantise(last(hidden)[0])[0]
-        return Answer(int(logits.argmax()), len(self.thresholds), logits, tuple(seen))
+        logits = last.outputs[0].dequantise(last(hidden)[0])[0] + np.float32(self.logit_offset)
+        # Where no class rises above the floor, nothing is reported: the same as a stopped window.
+        label = int(logits.argmax()) if logits.max() > self.logit_offset else self.unsure
+        return Answer(label, len(self.thresholds), logits, tuple(seen))
 
     def __call__(self, features: Array) -> Answer:
         """Run one window of float features [*shape], channels first."""
@@ -119,6 +124,7 @@ class _Stage(_Part):
     engine: Literal["litert", "reference", "tflm"]
     program: _Program
     artifacts: list[_Program]
+    logit_offset: float
     gate: _Gate | None
 
 

@@ -22,7 +22,7 @@ class Parity:
     Args:
         gate_agreement: share of samples that leave at the same gate, or at none, in both.
         prediction_agreement: share of samples with the same answer.
-        max_abs_error: of class logits, over the samples that reach the end in both.
+        max_abs_error: of class logits above the artifact's floor, over the samples that reach the end in both.
         samples: number of them.
         per_stage: for each gate, the engine that ran it and its agreement over the samples that reach it in both.
         exits, labels: what the bundle did, [N].
@@ -54,7 +54,8 @@ def verify(bundle: Bundle, model: GatedModel, features: Tensor, on_sample: Calla
         exits.append(answer.exit)
         labels.append(answer.label)
         if answer.logits is not None and int(cascade.exit[i]) == answer.exit:
-            worst = max(worst, float((torch.from_numpy(answer.logits) - cascade.logits[i]).abs().max()))
+            raised = cascade.logits[i].clamp(min=bundle.logit_offset)  # as the artifact does
+            worst = max(worst, float((torch.from_numpy(answer.logits) - raised).abs().max()))
         if on_sample is not None:
             on_sample()
     left, label = torch.tensor(exits), torch.tensor(labels)

@@ -1,12 +1,12 @@
 """Rewrites before conversion: the same function, in operators that every engine and the NPU run alike.
 
 - A batch norm folds into the plain convolution before it: conversion takes a quarter less time.
-- ``Linear`` on [N, F] becomes a 1x1 convolution: FULLY_CONNECTED rounds ties in TFLM differently from LiteRT
-(one step
+- ``Linear`` on [N, F] becomes a 1x1 convolution: FULLY_CONNECTED rounds ties in TFLM differently from LiteRT (one step
   in up to 0.7 % of int8 outputs), CONV_2D is equal bit for bit. It costs no time on either.
-- Adaptive pooling to 1x1 becomes pooling with the full kernel: otherwise averages become MEAN, which Vela
-leaves to
-  the CPU, and maxima do not convert.
+- Average pooling becomes a depthwise convolution with equal weights: AVERAGE_POOL_2D has one scale for input and
+output,
+  so that the mean over a large map, which is far smaller than the map's maximum, is left with a few int8 steps.
+- Adaptive maximum pooling to 1x1 becomes pooling with the full kernel: it does not convert otherwise.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import fx, nn
@@ -30,7 +31,7 @@ def lower(module: nn.Module) -> nn.Module:
     Identity()
     """
     for block in list(module.modules()):
-        _fold_batch_norms(block)
+        fold_batch_norms(block)
     return _replace(module)
 
 
@@ -48,7 +49,8 @@ def _in_sequence(block: nn.Module) -> Iterator[tuple[str, str]]:
                 yield str(before.target), str(node.target)
 
 
-def _fold_batch_norms(block: nn.Module) -> None:
+def fold_batch_norms(block: nn.Module) -> None:
+    """Fold what can be folded among a module's own children, in place."""
     for first, second in list(_in_sequence(block)):
         conv, norm = block.get_submodule(first), block.get_submodule(second)
         if not (_is_plain(conv, nn.Conv2d) and _is_plain(norm, nn.BatchNorm2d)):
@@ -86,21 +88,52 @@ class _Pointwise(nn.Module):
         return functional.conv2d(x[:, :, None, None], self.weight[:, :, None, None], self.bias).flatten(1)
 
 
-class _GlobalPool(nn.Module):
-    """Pooling over the whole map to 1x1, or what the adaptive layer did where it was to another size."""
+class _Average(nn.Module):
+    """Average pooling as a depthwise convolution; over the whole map where no kernel is given.
 
-    def __init__(self, adaptive: nn.Module, pool: Callable[..., torch.Tensor]) -> None:
+    The first call fixes the number of channels.
+    """
+
+    weight: torch.Tensor
+
+    def __init__(self, kernel: tuple[int, int] | None, stride: Any = 1, padding: Any = 0) -> None:
         super().__init__()
-        self.adaptive, self.pool = adaptive, pool
+        self.kernel, self.stride, self.padding = kernel, stride, padding
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.adaptive.output_size not in (1, (1, 1)) or getattr(self.adaptive, "return_indices", False):
-            return self.adaptive(x)
-        return self.pool(x, x.shape[-2:])
+        if not hasattr(self, "weight"):
+            height, width = self.kernel or x.shape[-2:]
+            weight = torch.full((x.shape[1], 1, height, width), 1 / (height * width))
+            self.register_buffer("weight", weight)
+        return functional.conv2d(x, self.weight, None, self.stride, self.padding, groups=x.shape[1])
+
+
+class _GlobalMaximum(nn.Module):
+    """Pooling over the whole map to 1x1."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.max_pool2d(x, x.shape[-2:])
+
+
+def _average(module: nn.Module) -> nn.Module:
+    assert isinstance(module, nn.AvgPool2d)
+    partial = bool(module.padding) and module.padding != (0, 0) and not module.count_include_pad
+    if module.ceil_mode or module.divisor_override or partial:
+        return module
+    kernel = module.kernel_size
+    return _Average((kernel, kernel) if isinstance(kernel, int) else kernel, module.stride, module.padding)
+
+
+def _adaptive(module: nn.Module, replacement: Callable[[], nn.Module]) -> nn.Module:
+    assert isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d)
+    if module.output_size not in (1, (1, 1)) or getattr(module, "return_indices", False):
+        return module
+    return replacement()
 
 
 _REPLACEMENTS: dict[type[nn.Module], Callable[[nn.Module], nn.Module]] = {
     nn.Linear: _Pointwise,
-    nn.AdaptiveAvgPool2d: lambda module: _GlobalPool(module, functional.avg_pool2d),
-    nn.AdaptiveMaxPool2d: lambda module: _GlobalPool(module, functional.max_pool2d),
+    nn.AvgPool2d: _average,
+    nn.AdaptiveAvgPool2d: lambda module: _adaptive(module, lambda: _Average(None)),
+    nn.AdaptiveMaxPool2d: lambda module: _adaptive(module, _GlobalMaximum),
 }

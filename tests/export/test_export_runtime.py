@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, Exported, windows
+from small_model import CLASSES, Exported, windows
 
 from gatesearch.errors import UserError
 from gatesearch.export import streaming

@@ -9,11 +9,11 @@ from typing import Any
 
 import optuna
 import pytest
-from conftest import small
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from small_spaces import small
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan

@@ -8,9 +8,9 @@ from typing import Any
 
 import optuna
 import pytest
-from conftest import plans_by_hand, site, small
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_spaces import plans_by_hand, site, small
 
 from gatesearch.errors import UserError
 from gatesearch.gates import GateKind, base, kind_of

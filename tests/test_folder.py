@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatesearch.errors import UserError
+from gatesearch.folder import RunFolder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+def test_a_new_folder_is_the_next_free_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "kws-2").mkdir(parents=True)
+    made = [RunFolder.new("kws", None).path for _ in range(3)]
+    assert made == [Path("runs/kws-1"), Path("runs/kws-3"), Path("runs/kws-4")]
+    assert RunFolder.new("other", None).path == Path("runs/other-1")
+    assert all((path / "best").is_dir() for path in made)
+
+
+def test_a_folder_that_the_user_names(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "down"
+    assert RunFolder.new("kws", out).path == out and (out / "best").is_dir()
+    assert RunFolder.new("kws", out).path == out  # nothing is in it yet
+    (out / "recipe.yaml").touch()
+    with pytest.raises(UserError) as error:
+        RunFolder.new("kws", out)
+    assert str(error.value) == f"out={out}: holds a run already; go on with it: gatesearch run resume={out}"
+
+
+def test_files_are_written_and_replaced(folder: RunFolder) -> None:
+    assert folder.write("a/b.txt", "grün").read_bytes() == "grün".encode()
+    assert folder.write("a/b.txt", b"\x00\x01").read_bytes() == b"\x00\x01"
+    assert [path.name for path in (folder / "a").iterdir()] == ["b.txt"]
+
+
+def test_json(folder: RunFolder) -> None:
+    assert folder.read_json("x.json") is None
+    folder.write_json("x.json", {"a": [1, None]})
+    assert folder.read_json("x.json") == {"a": [1, None]}
+    with pytest.raises(ValueError, match="JSON"):
+        folder.write_json("x.json", float("nan"))
+    assert folder.read_json("x.json") == {"a": [1, None]}
+
+
+def test_tables(folder: RunFolder) -> None:
+    rows: list[dict[str, Any]] = [{"a": 1, "b": 'x, "y"'}, {"a": None, "b": "two\nlines"}]
+    folder.write_csv("t.csv", ["a", "b"], rows)
+    with (folder / "t.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == [{"a": "1", "b": 'x, "y"'}, {"a": "", "b": "two\nlines"}]
+    assert [path.name for path in folder.path.glob("t*")] == ["t.csv"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.write_json("x.json", 1)
+
+    def half(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(OSError, match="No space left"):
+        folder.write_json("x.json", {"much": "longer"})
+    assert json.loads((folder / "x.json").read_text()) == 1
+
+
+def test_an_interrupted_table_leaves_the_old_one(folder: RunFolder) -> None:
+    folder.write_csv("t.csv", ["a"], [{"a": 1}])
+    with pytest.raises(ValueError, match="fields not in fieldnames"):
+        folder.write_csv("t.csv", ["a"], [{"a": 2}, {"wrong": 3}])
+    assert (folder / "t.csv").read_text().split() == ["a", "1"]

@@ -1,0 +1,402 @@
+"""End to end, through the command line, on a folder of tones: a run, runs that are cut off, and what cannot run."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+import pytest
+import soundfile
+import tones
+import torch
+import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from gatesearch import cli, pipeline, recipe
+from gatesearch.errors import UserError
+from gatesearch.export.runtime import Bundle
+from gatesearch.folder import RunFolder
+from gatesearch.plan import GatePlan
+from gatesearch.search import Objectives, SearchResult, Trial
+
+
+@pytest.fixture(scope="module", autouse=True)
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working folder, and a cache of its own: the cost table is read once for all runs here."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.chdir(folder)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        yield folder
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def words(place: Path) -> Path:
+    return tones.write(place / "tones")
+
+
+Run = Callable[..., int]
+
+
+class Broken(NamedTuple):
+    """A run of several sessions: how each ended (status, line) and how many trainings it began."""
+
+    folder: Path
+    told: list[tuple[int, str]]
+    trained: list[int]
+
+
+PROGRESS = re.compile(r"(front end|train \w+|read blocks on each core|search|verify): \d+/\d+")
+
+
+@pytest.fixture(scope="module")
+def gatesearch(words: Path) -> Run:
+    """``gatesearch run`` on the tones, with all that is given last overriding the tiny recipe."""
+
+    def run(*settings: str) -> int:
+        return cli.main(["run", "recipe=kws.yaml", f"data.root={words}", *tones.TINY, *settings])
+
+    return run
+
+
+def line_of(capsys: pytest.CaptureFixture[str], status: int, expected: int = 2) -> str:
+    """Return the one line on stderr that is not progress, which is the last."""
+    err = capsys.readouterr().err
+    assert status == expected, err
+    return last_line(err).removeprefix("gatesearch: ")
+
+
+def last_line(err: str) -> str:
+    """Return what was said after the progress, which has to be one line or nothing."""
+    lines = [line for line in err.splitlines() if not PROGRESS.match(line)]
+    assert lines == [line for line in lines[-1:] if line.startswith("gatesearch: ")], err
+    assert not lines or lines == err.splitlines()[-1:]
+    return "".join(lines)
+
+
+class Fits:
+    """Counts trainings, and may raise at one of them."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, at: int = 0, trouble: BaseException | None = None) -> None:
+        self.count, fit = 0, pipeline.fit
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.count += 1
+            if self.count == at:
+                raise trouble or KeyboardInterrupt
+            return fit(*args, **kwargs)
+
+        patch.setattr(pipeline, "fit", counted)
+
+
+@pytest.fixture(scope="module")
+def finished(gatesearch: Run, place: Path) -> Path:
+    """A run that nothing disturbed."""
+    assert gatesearch("out=finished") == 0
+    return place / "finished"
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return found
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_file_of_the_run_folder(finished: Path) -> None:
+    plan = json.loads((finished / "best" / "plan.json").read_text())
+    files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    wanted = {
+        *("recipe.yaml", "study.journal", "trials.csv", "pareto.csv", "baseline.ckpt", "report.html", "summary.json"),
+        *("best/plan.json", "best/model.ckpt", "best/bundle/manifest.json"),
+        *(f"best/bundle/{core}/stage{k}.tflite" for k, core in enumerate(plan["cores"])),
+        *(f"best/bundle/{core}/stage{k}_vela.tflite" for k, core in enumerate(plan["cores"]) if core == "npu"),
+        *(f"best/bundle/{core}/stage{k}.onnx" for k, core in enumerate(plan["cores"]) if core == "app"),
+    }
+    assert wanted <= files
+    assert any(name.startswith("logs/baseline/events.out.tfevents") for name in files)
+    assert not [name for name in files if ".part" in name or name.endswith(".lock")]
+    assert all((finished / name).stat().st_size > 0 for name in wanted)
+
+
+def test_the_recipe_is_kept_as_it_was_resolved(finished: Path, words: Path) -> None:
+    kept = recipe.load(finished / "recipe.yaml")
+    assert kept == recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY])
+    assert kept.name == "kws" and kept.training.epochs == 2
+
+
+def test_summary(finished: Path) -> None:
+    summary = summary_of(finished)
+    keys = {
+        "": {"recipe", "seed", "seconds", "data", "baseline", "search", "best", "export"},
+        "data": {"name", "synthetic", "train", "validation", "test", "positive_share"},
+        "baseline": {"accuracy", "macs", "params", "latency_us", "energy_uj"},
+        "search": {"trials", "unique_plans", "pruned", "seconds", "hypervolume", "engine"},
+        "best": {
+            *("digest", "plan", "accuracy", "precision", "recall", "early_stop_rate", "gate_recall"),
+            *("activation_sparsity", "expected_macs", "expected_latency_us", "expected_energy_uj"),
+            *("gain_end_to_end", "gain_paper_style"),
+        },
+        "export": {"bundle", "artifacts", "parity"},
+    }
+    for group, names in keys.items():
+        assert names <= set(summary[group] if group else summary), group
+    parity = summary["export"]["parity"]
+    assert {"max_abs_error", "gate_agreement", "prediction_agreement", "samples"} <= set(parity)
+    assert (summary["recipe"], summary["seed"]) == ("kws", 0) and summary["seconds"] > summary["search"]["seconds"] > 0
+    per_class = tones.PER_SPLIT
+    counts = {"train": 5 * per_class["train"], "validation": 5 * per_class["validation"], "test": 5 * per_class["test"]}
+    assert {split: summary["data"][split] for split in counts} == counts == {"train": 70, "validation": 25, "test": 25}
+    assert summary["data"]["synthetic"] is False and summary["data"]["positive_share"] == pytest.approx(0.4)
+    assert parity["samples"] == counts["test"]
+    for name in ("accuracy", "precision", "recall", "early_stop_rate", "gate_recall", "activation_sparsity"):
+        assert 0 <= summary["best"][name] <= 1
+    assert summary["best"]["expected_energy_uj"] > 0 and summary["baseline"]["energy_uj"] > 0
+    plan = GatePlan.from_dict(summary["best"]["plan"])
+    assert plan.digest == summary["best"]["digest"]
+    assert plan == GatePlan.from_dict(json.loads((finished / "best" / "plan.json").read_text()))
+    for artifact in summary["export"]["artifacts"]:
+        assert {"core", "stage", "format", "path", "bytes", "sha256"} <= set(artifact)
+        blob = (finished / summary["export"]["bundle"] / artifact["path"]).read_bytes()
+        assert (len(blob), hashlib.sha256(blob).hexdigest()) == (artifact["bytes"], artifact["sha256"])
+
+
+def test_trials_are_those_of_the_journal(finished: Path) -> None:
+    storage = JournalStorage(JournalFileBackend(str(finished / "study.journal")))
+    study = optuna.load_study(study_name="gatesearch", storage=storage)
+    rows, summary = rows_of(finished / "trials.csv"), summary_of(finished)["search"]
+    assert len(rows) == len(study.trials) == summary["trials"]
+    trained = [row for row in rows if row["state"] == "complete"]
+    assert len(trained) == 3 and len({row["digest"] for row in trained}) == 3
+    assert summary["unique_plans"] == len({row["digest"] for row in rows})
+    assert rows_of(finished / "pareto.csv") == [row for row in rows if row["on_front"] == "True"] != []
+    assert summary_of(finished)["best"]["digest"] in {row["digest"] for row in rows_of(finished / "pareto.csv")}
+
+
+def test_the_bundle_runs_and_the_report_opens_offline(finished: Path) -> None:
+    bundle = Bundle(finished / "best" / "bundle")
+    window = torch.zeros(bundle.manifest["stages"][0]["input"]["shape"]).numpy().transpose(0, 3, 1, 2)
+    assert bundle.classes[bundle(window).label] in ("up", "down", "_silence_", "_unknown_")
+    page = (finished / "report.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html") and "kws" in page
+    assert 'src="http' not in page and 'href="http' not in page.replace('href="https://arxiv', "")
+
+
+def test_steps_on_a_finished_run_train_nothing(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fits, before = Fits(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
+    monkeypatch.setattr(pipeline, "convert", None)
+    for step in ("search", "retrain", "export", "verify", "report"):
+        assert cli.main([step, str(finished)]) == 0, capsys.readouterr().err
+    assert fits.count == 0
+    assert (finished / "best" / "bundle" / "manifest.json").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def broken(gatesearch: Run, place: Path, finished: Path) -> Broken:
+    """A run that was interrupted in the search and met a full disk after the retraining."""
+    told, trained = [], []
+    for arguments, at, file in (("out=broken", 3, "-"), ("resume=broken", 0, "model.ckpt"), ("resume=broken", 0, "-")):
+        with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as err:
+            fits = Fits(patch, at)  # the third training is the second trial, the baseline being the first
+            full(patch, file)
+            status = gatesearch(arguments) if "out=" in arguments else cli.main(["run", arguments])
+        told.append((status, last_line(err.getvalue())))
+        trained.append(fits.count)
+        if file != "-":
+            assert not (place / "broken" / "best" / file).exists()
+    return Broken(place / "broken", told, trained)
+
+
+def test_a_run_that_is_cut_off_says_how_to_go_on(broken: Broken) -> None:
+    go_on = "go on with: gatesearch run resume=broken"
+    assert broken.told[0] == (130, f"gatesearch: interrupted; {go_on}")
+    status, line = broken.told[1]
+    assert status == 2 and line.startswith("gatesearch: disk full while writing ") and line.endswith(f"; {go_on}")
+    assert broken.told[2][0] == 0
+
+
+def test_what_was_trained_is_not_trained_again(broken: Broken) -> None:
+    # Baseline, a trial and the one cut off; two trials, the rival, the pick that could not be kept; the pick.
+    assert broken.trained == [3, 4, 1]
+
+
+def test_a_run_that_was_cut_off_ends_as_if_it_had_not(broken: Broken, finished: Path) -> None:
+    assert rows_of(broken.folder / "trials.csv") == rows_of(finished / "trials.csv")
+    mine, unbroken = summary_of(broken.folder), summary_of(finished)
+    changing = {"seconds", "streaming", "export"}
+    assert mine["search"] | {"seconds": 0} == unbroken["search"] | {"seconds": 0}
+    for group in set(mine) - changing - {"search"}:
+        assert mine[group] == unbroken[group], group
+    assert [a["sha256"] for a in mine["export"]["artifacts"]] == [a["sha256"] for a in unbroken["export"]["artifacts"]]
+    assert (broken.folder / "report.html").exists()
+
+
+def full(patch: pytest.MonkeyPatch, name: str) -> None:
+    """Let the disk be full for files of a name."""
+    write = Path.write_bytes
+
+    def write_bytes(self: Path, data: Any) -> int:
+        if name in self.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return write(self, data)
+
+    patch.setattr(Path, "write_bytes", write_bytes)
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "baseline.ckpt", "table.json"])
+def test_a_disk_that_is_full(
+    name: str, gatesearch: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        full(patch, name)
+        told = line_of(capsys, gatesearch(f"out=full-{name}"))
+    assert told.startswith("disk full while writing ") and f"resume=full-{name}" in told
+
+
+def bad_device(change: Callable[[dict[str, Any]], object]) -> str:
+    from gatesearch.hardware import profile
+
+    written = yaml.safe_load(profile._find("three_core").read_text())
+    change(written)
+    Path("bad_device.yaml").write_text(yaml.safe_dump(written))
+    return "device=bad_device.yaml"
+
+
+def too_small(written: dict[str, Any]) -> None:
+    for core in written["cores"]:
+        core["memory"] = {"flash_kib": 0.01, "sram_kib": 512}
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (("space.kinds.cg={}",), "unknown gate kind 'cg'; nearest: 'gc'"),
+        (("space.kinds.gc.kep=[0.5]",), "space.kinds.gc: unknown parameter 'kep'; nearest: 'keep'"),
+        (("space.kinds.gc.keep=[1.5]",), "space.kinds.gc.keep: gc gate at input: keep: 1.5 is not in (0, 1]"),
+        (("space.sites=[input,block.0]",), "space.sites: unknown site 'block.0'; nearest: 'blocks.0'"),
+        (("space.cores=[mcu,nqu]",), "space.cores: unknown core 'nqu'; nearest: 'npu'"),
+        (("backbone=nosuch.module:Thing",), "backbone: cannot import 'nosuch.module' of 'nosuch.module:Thing'"),
+        (("backbone=ds_cn",), "unknown backbone 'ds_cn'; nearest: 'ds_cnn'"),
+        (("backbone_args.widht=8",), "backbone_args.widht: ds_cnn takes no argument 'widht'; nearest: 'width'"),
+        (("data.positives=[up,dwon]",), "unknown class folder 'dwon'; nearest: 'down'"),
+        (("data.root=tonse",), "data.root: no folder"),
+        (("device=tree_core",), "unknown device 'tree_core'; nearest: 'three_core'"),
+        (("stream.shares.positive=0.3",), "the shares add up to 1.2, not 1"),
+    ],
+)
+def test_bad_recipes(
+    settings: tuple[str, ...], line: str, gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert line in line_of(capsys, gatesearch(*settings, f"out={tmp_path / 'run'}"))
+
+
+def test_a_core_too_small_for_every_plan(gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = line_of(capsys, gatesearch(bad_device(too_small), "search.proposals=12", f"out={tmp_path / 'run'}"))
+    assert told.startswith("search: none of ") and "npu.flash" in told
+
+
+def test_a_latency_that_no_plan_keeps(gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ("constraints.latency_ms=0.001", "search.proposals=12", f"out={tmp_path / 'run'}")
+    told = line_of(capsys, gatesearch(*settings))
+    assert told.startswith("search: none of ") and "(latency_ms)" in told
+
+
+def test_an_accuracy_that_no_plan_keeps(gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ("constraints.min_recall=1.0", "space.kinds.gc.recall=[0.5]", "search.trials=1")
+    told = line_of(capsys, gatesearch(*settings, f"out={tmp_path / 'run'}"))
+    assert "none of 1 tried plans keeps the constraints on quality" in told
+
+
+def test_artifacts_that_stray_from_the_model(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = (finished / "recipe.yaml").read_text()
+    monkeypatch.setattr(pipeline.verification, "predictions", lambda cascade, _: torch.full_like(cascade.exit, -1))
+    try:
+        (finished / "recipe.yaml").write_text(kept.replace("prediction_agreement: 0.0", "prediction_agreement: 0.5"))
+        told = line_of(capsys, cli.main(["verify", str(finished)]))
+    finally:
+        (finished / "recipe.yaml").write_text(kept)
+    assert told.startswith("verify.prediction_agreement: artifacts and model agree on 0.00% of 25 test samples")
+
+
+@pytest.fixture
+def spoiled(words: Path, tmp_path: Path) -> Path:
+    """A copy of the tones that a test may spoil."""
+    shutil.copytree(words, tmp_path / "tones")
+    return tmp_path / "tones"
+
+
+def test_an_empty_class_folder(gatesearch: Run, spoiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for clip in (spoiled / "down").iterdir():
+        clip.unlink()
+    told = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'run'}"))
+    assert told == f"data.positives: {spoiled / 'down'} holds no WAV file"
+
+
+def test_wav_files_that_cannot_be_used(gatesearch: Run, spoiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = sorted((spoiled / "up").iterdir())[0]
+    wave, _ = soundfile.read(clip)
+    clip.write_bytes(b"RIFF and nothing else")
+    told = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'a'}"))
+    assert told.startswith(f"{clip}: cannot be read as a WAV file")
+    soundfile.write(clip, wave[::2], 8000)
+    told = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'b'}"))
+    assert told.startswith(f"{clip}: is sampled at 8000 Hz; data.sample_rate: 16000 Hz")
+    assert "data.skip_bad_files=true" in told
+
+
+def test_a_folder_that_holds_a_run_already(gatesearch: Run, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = line_of(capsys, gatesearch("out=finished"))
+    assert told == "out=finished: holds a run already; go on with it: gatesearch run resume=finished"
+
+
+def test_sites_and_measure_need_no_run(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["recipe=kws.yaml", f"data.root={words}", *tones.TINY, "space.sites=[input]"]
+    assert cli.main(["sites", *settings]) == 0
+    shown = capsys.readouterr().out
+    assert "cut sites of ds_cnn" in shown and "blocks.0" in shown and "1x49x10" in shown
+    assert cli.main(["measure", *settings]) == 0
+    shown = capsys.readouterr().out
+    assert "simulated" in shown and "modelled" in shown and "measured" in shown and "input > output" in shown
+
+
+def trial(number: int, accuracy: float, latency: float, energy: float, feasible: bool = True) -> Trial:
+    plan = GatePlan((), (f"core{number}",))
+    return Trial(number, plan, "complete", Objectives(accuracy, latency, energy), feasible)
+
+
+def test_pick() -> None:
+    trials = (trial(0, 0.9, 5, 9), trial(1, 0.8, 3, 8), trial(2, 0.7, 4, 7), trial(3, 0.95, 1, 1, feasible=False))
+    found = {
+        objective: pipeline.pick(SearchResult(trials), objective).number
+        for objective in ("energy", "latency", "accuracy")
+    }
+    assert found == {"energy": 2, "latency": 1, "accuracy": 0}
+    with pytest.raises(UserError, match=r"none of 1 tried plans keeps .* reaches 0\.950"):
+        pipeline.pick(SearchResult(trials[3:]), "energy")
+
+
+def test_a_run_without_a_name_finds_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [RunFolder.new("kws", None).path for _ in range(2)] == [Path("runs/kws-1"), Path("runs/kws-2")]

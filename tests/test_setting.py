@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tones
+import torch
+from torch import nn
+
+from gatesearch import data, recipe, setting
+from gatesearch.data import Dataset, Split
+from gatesearch.errors import UserError
+from gatesearch.recipe import Recipe
+from gatesearch.schema import PluginData
+from gatesearch.setting import Setting
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tones.write(tmp_path_factory.mktemp("setting") / "tones")
+
+
+@pytest.fixture(scope="module")
+def load(words: Path) -> Any:
+    return lambda *settings: recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY, *settings])
+
+
+@pytest.fixture(scope="module")
+def found(load: Any) -> Setting:
+    return Setting.of(load("augment.renditions=3"))
+
+
+def test_what_a_recipe_names(found: Setting) -> None:
+    assert found.data.classes == ("up", "down", "_silence_", "_unknown_")
+    assert found.features.shape == (1, 49, 10)
+    assert found.features.bank.shape == (70, 3, 1, 49, 10)
+    assert found.features.positive.tolist() == [True, True, False, False]
+    assert [site.name for site in found.sites][:2] == ["input", "stem"]
+    assert [site.name for site in found.space.sites] == ["blocks.0"]
+    assert found.device.name == "three_core" and found.space.cores == ("mcu", "npu", "app")
+    assert (found.space.fewest, found.space.most) == (1, 1)
+    assert found.augment is not None
+    with torch.no_grad():
+        assert found.backbone.eval()(found.features.test.features).shape == (25, 4)
+
+
+def test_the_front_end_is_fitted_on_the_training_split(found: Setting) -> None:
+    train = found.features.train.features
+    assert train.mean((0, 1, 2)).tolist() == pytest.approx([0.0] * 10, abs=1e-3)
+    assert train.std((0, 1, 2)).tolist() == pytest.approx([1.0] * 10, abs=1e-2)
+
+
+def test_the_seed_decides(found: Setting, load: Any) -> None:
+    torch.rand(7)  # whatever was drawn before
+    again, other = Setting.of(load("augment.renditions=3")), Setting.of(load("augment.renditions=3", "seed=1"))
+    assert torch.equal(again.features.bank, found.features.bank)
+    assert not torch.equal(other.features.bank, found.features.bank)
+    assert torch.equal(other.features.train.features, found.features.train.features)
+    mine, same, another = (parameters(s.backbone) for s in (found, again, other))
+    assert torch.equal(mine, same) and not torch.equal(mine, another)
+
+
+def parameters(module: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+@pytest.mark.parametrize("settings", [("augment=null",), ()])
+def test_one_plain_rendition_without_augmentation(settings: tuple[str, ...], load: Any) -> None:
+    plain = Setting.of(load(*settings), with_features=bool(settings))
+    assert plain.augment is None and plain.features.bank.shape[1] == 1
+    assert torch.equal(plain.features.bank[:, 0], plain.features.train.features)
+
+
+def test_schedules(found: Setting) -> None:
+    assert (found.schedule().epochs, found.schedule().learning_rate) == (2, 0.002)
+    searched = found.schedule(found.recipe.search)
+    assert (searched.epochs, searched.learning_rate, searched.batch_size) == (1, 0.0005, 100)
+    assert found.schedule(found.recipe.retrain).epochs == 1
+    assert found.gates.learning_rate_scale == 25.0 and found.gates.alpha == 1.0
+
+
+class Wrong(nn.Module):
+    """Gives pairs, whatever the number of classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Flatten(), nn.Linear(490, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)
+
+
+class Picky(nn.Module):
+    """Takes images of another size."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(99, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.flatten(1))
+
+
+class Branching(nn.Module):
+    """Cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(490, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.flatten(1)) if x.sum() > 0 else self.layer(-x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (("backbone=test_setting:Wrong",), "backbone: returns [2, 2] for 2 samples; gates need logits [2, 4]"),
+        (("backbone=test_setting:Picky",), "backbone: does not accept an input of shape (1, 1, 49, 10)"),
+        (("backbone=test_setting:Branching",), "backbone: Branching cannot be traced by torch.fx"),
+        (("backbone=test_setting:Wrng",), "unknown name 'Wrng'; nearest: 'Wrong'"),
+        (("frontend={name: mfc}",), "unknown front end 'mfc'; nearest: 'mfcc'"),
+        (("space.sites=[blocks.9]",), "space.sites: unknown site 'blocks.9'; nearest: 'blocks."),
+        (("space.gates={min: 2, max: 2}",), "space.gates.min: 2 gates, and only 1 sites"),
+    ],
+)
+def test_what_the_user_can_mend(settings: tuple[str, ...], line: str, load: Any) -> None:
+    made = load(*settings, "augment=null")
+    if made.backbone != "ds_cnn":
+        made = made.model_copy(update={"backbone_args": {}})
+    with pytest.raises(UserError) as error:
+        Setting.of(made)
+    assert line in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.fixture
+def plugged(load: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]:
+    """A recipe with another's data set, whose kinds the schema cannot know."""
+    split = Split(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]), ("a", "b", "c", "d"))
+    dataset = Dataset("other", "made up", True, ("yes", "hum"), (True, False), split, split, split, None, None)
+    monkeypatch.setattr(data, "load_dataset", lambda name, **_: dataset)
+    known = load()
+    yield known.model_copy(update={"data": PluginData.model_construct(name="other")})
+
+
+def test_a_stream_that_speaks_of_other_kinds(plugged: Recipe) -> None:
+    with pytest.raises(UserError, match=r"stream\.shares\._(silence|unknown)_: the data has no kind"):
+        setting.load_data(plugged)
+    stream = plugged.stream.model_copy(update={"shares": {"positive": 0.5, "hum": 0.5}})
+    assert setting.load_data(plugged.model_copy(update={"stream": stream})).name == "other"
