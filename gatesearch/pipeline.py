@@ -38,7 +38,7 @@ from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.search import engine
 from gatesearch.search.engine import Evaluated, Objectives, SearchResult, Trial
 from gatesearch.setting import Setting
-from gatesearch.training import History, Quality, assess, calibrate, fit, saliency
+from gatesearch.training import GateSettings, History, Quality, Schedule, assess, calibrate, fit, saliency
 
 TABLE_SAMPLES = 16
 STREAM_WINDOWS = 300
@@ -137,16 +137,26 @@ class Run:
     @cached_property
     def model(self) -> GatedModel:
         """The picked plan, retrained and calibrated."""
-        return self._retrained("gated", self.picked.plan)
+        return self.retrain("gated", self.picked.plan)
 
     @cached_property
     def reference(self) -> GatedModel:
         """The ungated backbone, retrained the same way: the rival of every claim."""
-        return self._retrained("ungated", self.cost.ungated()[0])
+        return self.retrain("ungated", self.cost.ungated()[0])
 
-    def retrain(self, name: str, plan: GatePlan) -> GatedModel:
-        """Train a plan from the baseline's weights by the recipe's ``retrain`` and set its thresholds."""
-        return self._retrained(name, plan)
+    def retrain(self, name: str, plan: GatePlan, gates: GateSettings | None = None) -> GatedModel:
+        """Train a plan from the baseline's weights by the recipe's ``retrain`` and set its thresholds.
+
+        Args:
+            name: of its checkpoint and curves under logs/.
+            plan: what to build.
+            gates: how its gates are trained; None as the recipe says.
+        """
+        s = self.setting
+        model = self._built(plan)
+        self._trained(name, model, s.schedule(self.recipe.retrain), gates)
+        calibrate(model, s.features.validation, s.features.positive)
+        return model
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -170,7 +180,6 @@ class Run:
         features = self.setting.features.test.features
         with console.progress(len(features), "verify") as bar:
             parity = verification.verify(loaded, self.model, features, bar.advance)
-        verification.require(parity, **self.recipe.verify.model_dump())
         return parity
 
     @cached_property
@@ -214,20 +223,13 @@ class Run:
         account[name] = account.get(name, 0.0) + seconds
         self.folder.write_json("logs/seconds.json", account)
 
-    def _retrained(self, name: str, plan: GatePlan) -> GatedModel:
-        s = self.setting
-        model = self._built(plan)
-        self._trained(name, model, s.schedule(self.recipe.retrain))
-        calibrate(model, s.features.validation, s.features.positive)
-        return model
-
     def _built(self, plan: GatePlan) -> GatedModel:
         """Put a plan's gates into the trained backbone; where they start depends on the seed and the plan alone."""
         s = self.setting
         torch.manual_seed(_seed(self.recipe.seed, plan))
         return GatedModel(self.backbone, plan, s.sites, len(s.data.classes), self.saliency)
 
-    def _trained(self, name: str, model: GatedModel, schedule: Any) -> None:
+    def _trained(self, name: str, model: GatedModel, schedule: Schedule, gates: GateSettings | None = None) -> None:
         """Train a model, or load it where it was trained before."""
         path = self.folder / CHECKPOINTS.get(name, f"logs/{name}.ckpt")
         if path.exists():
@@ -240,7 +242,7 @@ class Run:
                 model,
                 s.features,
                 schedule,
-                s.gates,
+                gates or s.gates,
                 seed=_seed(self.recipe.seed, model.plan),
                 augment=s.augment,
                 log_dir=self.folder / "logs" / name,
@@ -319,6 +321,8 @@ def run(recipe: Recipe, out: Path | None = None, resume: Path | None = None) -> 
         for step in (_train, _search, _retrain, _export, _verify, _report):
             with this.timed("total"):
                 step(this)
+        # Last, so that the report of a run that fails here shows where model and artifacts part.
+        verification.require(this.parity, **recipe.verify.model_dump())
     return this
 
 
@@ -382,7 +386,8 @@ def export(folder: Path) -> None:
 
 def verify(folder: Path) -> None:
     """Compare the bundle with the model again."""
-    _upto(folder, _train, _search, _retrain, _export, _verify)
+    verified = _upto(folder, _train, _search, _retrain, _export, _verify)
+    verification.require(verified.parity, **verified.recipe.verify.model_dump())
 
 
 def report(folder: Path) -> None:
@@ -463,13 +468,14 @@ def pick(result: SearchResult, objective: str) -> Trial:
     return min(result.front, key=lambda t: keys[objective](t.objectives))
 
 
-def _upto(folder: Path, *steps: Any) -> None:
+def _upto(folder: Path, *steps: Any) -> Run:
     run_folder = RunFolder(folder)
     with _names_folder(run_folder):
         this = Run(load(folder / "recipe.yaml"), run_folder)
         for step in steps:
             with this.timed("total"):
                 step(this)
+    return this
 
 
 @contextmanager

@@ -45,13 +45,14 @@ def edited(old: str, new: str) -> str:
 
 def test_shipped_recipe() -> None:
     kws = recipe.load("kws.yaml")
-    assert (kws.name, kws.training.epochs, kws.stream.shares["positive"]) == ("kws", 40, 0.1)
+    assert (kws.name, kws.training.epochs, kws.stream.shares["positive"]) == ("kws", 60, 0.1)
     assert isinstance(kws.data, Speech) and kws.data.positives[:2] == ("yes", "no")
     assert kws.data.arguments["clips_per_class"] == 400
     assert kws.frontend.arguments == {"coefficients": 10}
     assert kws.space.kinds["gc"]["keep"] == (0.25, 0.5, 0.75, 1.0)
     assert kws.space == recipe.load_space("kws_gc")
-    assert kws.training.updated(kws.retrain) == Training(epochs=30, learning_rate=0.001)
+    retrained = kws.training.updated(kws.retrain)
+    assert (retrained.epochs, retrained.batch_size, retrained.learning_rate) == (30, kws.training.batch_size, 0.002)
     assert kws.training.updated(kws.search).epochs == 2
 
 
@@ -122,9 +123,9 @@ def test_data_root_is_pinned(folder: Path) -> None:
 
 def test_overrides_merge_and_the_last_wins() -> None:
     kws = recipe.load("kws", ["training={epochs: 3}", "training.epochs=4", "data.positives.0=hey", "augment=null"])
-    assert (kws.training.epochs, kws.training.batch_size, kws.augment) == (4, 100, None)
+    assert (kws.training.epochs, kws.training.batch_size, kws.augment) == (4, 50, None)
     assert isinstance(kws.data, Speech) and kws.data.positives[:2] == ("hey", "no")
-    assert recipe.load("kws", ["search.learning_rate=${training.learning_rate}"]).search.learning_rate == 0.002
+    assert recipe.load("kws", ["search.learning_rate=${training.learning_rate}"]).search.learning_rate == 0.01
 
 
 @pytest.mark.parametrize(
@@ -199,9 +200,9 @@ def test_bad_files() -> None:
     assert refusal_of("a: &x [*x]") == "line 1, column 4: YAML recursive aliases are not supported."
     assert "control characters" in refusal_of("a: \x00")
     assert refusal_of("seed: 0") == "missing key 'data'"
-    assert edited("epochs: 40", "epochs: 40\n  epochs: 41") == "line 37, column 3: found duplicate key epochs"
-    assert edited("epochs: 40", "epoch: 40") == "training.epoch: unknown key 'epoch'; nearest: 'epochs'"
-    assert edited("epochs: 40", "epochs: many") == "training.epochs: 'many' is not an integer"
+    assert edited("epochs: 60", "epochs: 60\n  epochs: 41") == "line 39, column 3: found duplicate key epochs"
+    assert edited("epochs: 60", "epoch: 40") == "training.epoch: unknown key 'epoch'; nearest: 'epochs'"
+    assert edited("epochs: 60", "epochs: many") == "training.epochs: 'many' is not an integer"
     assert edited("  name: speech", "  nam: speech") == "data.nam: unknown key 'nam'; nearest: 'name'"
     assert edited("kws_gc.yaml", "kws_gd").startswith("space: unknown search space 'kws_gd'; nearest: 'kws_gc'")
     assert "not UTF-8" not in refusal_of("\ufeffseed: 0")  # a byte order mark is no error

@@ -62,7 +62,7 @@ def write(
         quantise(convert(stage.program, stage.samples[:1]), channel_last(stage.samples.numpy())) for stage in stages
     ]
     programs = [Program(blob, device.core(core).engine) for blob, core in zip(compiled, model.plan.cores, strict=True)]
-    thresholds = _calibrate(model, programs, validation, positive)
+    thresholds = _calibrate(model, stages, programs, validation, positive)
     entries = []
     for k, (stage, blob, program) in enumerate(zip(stages, compiled, programs, strict=True)):
         core = device.core(model.plan.cores[k])
@@ -85,6 +85,8 @@ def write(
                     "theta": float(model.gate(k).theta),
                     "theta_integer": thresholds[k],
                     "answer": int(model.answers[k]),
+                    # The exported logit e stands for the model's logit center + (e - 3) half_width / 3.
+                    "logit": stage.window,
                 }
                 if gated
                 else None,
@@ -134,7 +136,13 @@ def _write_stage(
     return artifacts
 
 
-def _calibrate(model: GatedModel, programs: Sequence[Program], validation: FeatureSplit, positive: Tensor) -> list[int]:
+def _calibrate(
+    model: GatedModel,
+    stages: Sequence[LoweredStage],
+    programs: Sequence[Program],
+    validation: FeatureSplit,
+    positive: Tensor,
+) -> list[int]:
     """Set every threshold on the integer logits of the samples that arrive, and return it in integers."""
     thresholds = []
     features = channel_last(validation.features.numpy())
@@ -149,7 +157,7 @@ def _calibrate(model: GatedModel, programs: Sequence[Program], validation: Featu
         # "Above theta" over integers: the whole part of theta, rounded down. It is -inf where nothing is to be stopped.
         threshold = math.floor(max(INT8_MIN - 1, float(gate.theta)))
         thresholds.append(threshold)
-        gate.theta.fill_((threshold + 0.5 - spec.zero_point) * spec.scale)
+        gate.theta.fill_(stages[k].gate_logit((threshold + 0.5 - spec.zero_point) * spec.scale))
         go = integers > threshold
         model.answers[k] = most_stopped(labels[~go], labels, positive)
         following = programs[k + 1].inputs[0]

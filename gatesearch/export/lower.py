@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -14,6 +15,8 @@ from gatesearch.export.equalise import equalise
 from gatesearch.gated import GatedModel
 from gatesearch.hardware.lowering import fold_batch_norms
 from gatesearch.surgery import cut_channels
+
+WINDOW = 0.5  # of a gate logit's standard deviation, to either side of the threshold
 
 
 class StageProgram(nn.Module):
@@ -29,6 +32,27 @@ class StageProgram(nn.Module):
         return result
 
 
+class _Decision(nn.Module):
+    """Gate head whose logit fills the int8 range with the neighbourhood of its threshold: 0 to 6, the threshold at 3.
+
+    How far a sample lies on its side of the threshold does not matter, and a logit that spans from plain silence to
+    plain speech would leave the threshold between two coarse steps.
+    """
+
+    def __init__(self, head: nn.Module, center: float, half_width: float) -> None:
+        super().__init__()
+        self.head, self.center, self.half_width = head, center, half_width
+
+    @property
+    def window(self) -> dict[str, float]:
+        """What part of the logit is exported."""
+        return {"center": self.center, "half_width": self.half_width}
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        passed, logit = self.head(hidden)
+        return passed, F.relu6((logit - self.center) * (3 / self.half_width) + 3)
+
+
 class _Answer(nn.Module):
     """relu(logits - lowest): the largest stays the largest, and int8 steps are not spent on classes that cannot win."""
 
@@ -41,7 +65,7 @@ class _Answer(nn.Module):
 
 
 def _lowest_that_matters(logits: Tensor) -> float:
-    """Return a bound below the winner, and below the runner-up, of every sample; a fifth of the span lower for others."""
+    """Return a bound below winner and runner-up of every sample, and a fifth of the span lower for samples unseen."""
     top = logits.topk(min(2, logits.shape[1])).values
     return float(top.min() - 0.2 * (top.max() - top.min()))
 
@@ -59,6 +83,16 @@ class LoweredStage:
     program: StageProgram
     samples: Tensor
     channels: Sequence[int] | None
+
+    @property
+    def window(self) -> dict[str, float]:
+        """What part of the gate's logit is exported."""
+        return cast(_Decision, self.program.head).window
+
+    def gate_logit(self, exported: float) -> float:
+        """Return the gate's logit for a value that the exported head gives."""
+        decision = cast(_Decision, self.program.head)
+        return decision.center + (exported - 3) * decision.half_width / 3
 
     @property
     def logit_offset(self) -> float:
@@ -79,22 +113,25 @@ def lower(model: GatedModel, features: Tensor, fewest: int = 64) -> list[Lowered
     model.eval()
     stages, hidden, full, entering = [], features, features, None
     for k, stage in enumerate(model.stages):
-        is_last = k == len(model.gates)
-        lowered = None if is_last else model.gate(k).lower()
+        lowered = model.gate(k).lower() if k < len(model.gates) else None
         leaving = None if lowered is None else lowered.channels
         body = cut_stage(cast(fx.GraphModule, stage), full, entering, leaving)
         fold_batch_norms(body)
         equalise(body, hidden)
-        head = _Answer(_lowest_that_matters(body(hidden))) if lowered is None else lowered.head
-        program = StageProgram(body, head).eval()
-        stages.append(LoweredStage(program, hidden, leaving))
-        if lowered is not None:
-            passed, logit = program(hidden)
-            going = torch.nonzero(logit[:, 0] > model.gate(k).theta).flatten()
-            if len(going) < fewest:
-                going = logit[:, 0].argsort(descending=True)[:fewest]
-            hidden, entering = passed[going], leaving
-            full = model.gate(k)(stage(full)).passed[going]
+        if lowered is None:
+            program = StageProgram(body, _Answer(_lowest_that_matters(body(hidden))))
+            stages.append(LoweredStage(program.eval(), hidden, None))
+            break
+        theta = float(model.gate(k).theta)
+        passed, logit = lowered.head(body(hidden))
+        center = theta if math.isfinite(theta) else float(logit.min())
+        decision = _Decision(lowered.head, center, max(1e-3, WINDOW * float(logit.std())))
+        stages.append(LoweredStage(StageProgram(body, decision).eval(), hidden, leaving))
+        going = torch.nonzero(logit[:, 0] > theta).flatten()
+        if len(going) < fewest:
+            going = logit[:, 0].argsort(descending=True)[:fewest]
+        hidden, entering = passed[going], leaving
+        full = model.gate(k)(stage(full)).passed[going]
     return stages
 
 

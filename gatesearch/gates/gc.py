@@ -17,6 +17,7 @@ known before it is trained; ``keep=None`` is the learned form, tau = 0 with C = 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -32,6 +33,7 @@ from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.sites import CutSite
 
 SLOPE = 5.0  # c of the surrogate
+LARGEST_GAIN = 64.0
 LOOK_FILTERS, LOOK_FRAMES, LOOK_STRIDE = 8, 5, 2
 
 
@@ -170,6 +172,27 @@ class GCGate(nn.Module):
             folded.bias.copy_(bias)
         return folded
 
+    @torch.no_grad()
+    def exported_head(self, channels: Sequence[int] | None, shrink: nn.Module | None) -> nn.Module:
+        """Return the head for the given channels in the form that loses least in int8."""
+        linear = self.folded(channels)
+        if len(self.pool.shape) != 3:
+            return _Head(self.look, self.pool, linear, shrink)
+        mean, var = self.norm.running_mean, self.norm.running_var
+        assert mean is not None and var is not None
+        size = torch.sqrt(mean.square() + var + self.norm.eps)
+        if channels is not None:
+            size = size[self.pool.features_of(channels)]
+        half = len(size) // 2
+        # The filters' outputs share one int8 scale as well; through their ReLU a factor passes unchanged.
+        even = torch.ones(half) if self.look.is_identity else size[half:].max() / size[half:]
+        even = even.clamp(1.0, LARGEST_GAIN)
+        size = size * even.repeat(2)
+        gain = (size[half:].mean() / size[:half]).clamp(1.0, LARGEST_GAIN)
+        linear.weight /= even.repeat(2)
+        linear.weight[:, :half] /= gain
+        return _Head(self.look.scaled(even), _EvenPool(self.pool, gain), linear, shrink)
+
 
 class ChannelGC(GCGate):
     """Channel mode: a static mask, so that the suppressed channels can be cut away."""
@@ -230,7 +253,7 @@ class ChannelGC(GCGate):
         """Keep the unmasked channels; nothing is left to do to the activations themselves."""
         kept = torch.nonzero(self.mask().detach() > 0.5).flatten().tolist()
         channels = None if len(kept) == self.shape[0] else kept
-        return Lowered(channels, _Head(self.look, self.pool, self.folded(channels), None))
+        return Lowered(channels, self.exported_head(channels, None))
 
 
 class ActivationGC(GCGate):
@@ -267,7 +290,7 @@ class ActivationGC(GCGate):
     def lower(self) -> Lowered:
         """Keep every channel; shrink in the artifact."""
         shrink = _Shrink(F.softplus(self.shrinkage.detach()).view(-1, *[1] * (len(self.shape) - 1)))
-        return Lowered(None, _Head(self.look, self.pool, self.folded(None), shrink))
+        return Lowered(None, self.exported_head(None, shrink))
 
 
 MODES: Mapping[str, type[GCGate]] = {"channel": ChannelGC, "activation": ActivationGC}
@@ -304,6 +327,17 @@ class Look(nn.Module):
     def is_identity(self) -> bool:
         """Whether the head sees the activations as they are."""
         return self.filters is None
+
+    def scaled(self, factor: Tensor) -> Look:
+        """Return a copy whose output channels are larger by a factor [filters]; the identity as it is."""
+        if self.filters is None:
+            return self
+        copied = copy.deepcopy(self)
+        norm = copied.filters[1]  # type: ignore[index]
+        with torch.no_grad():
+            norm.weight.mul_(factor)
+            norm.bias.mul_(factor)
+        return copied
 
     def forward(self, hidden: Tensor) -> Tensor:
         """[N, *site.shape] to [N, *shape]."""
@@ -366,6 +400,24 @@ class _Head(nn.Module):
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         passed = hidden if self.shrink is None else self.shrink(hidden)
         return passed, self.linear(self.pool(self.look(passed)))
+
+
+class _EvenPool(nn.Module):
+    """:class:`Pool` of a map, each mean raised to the size of the maxima.
+
+    Both end in one int8 tensor with one scale, in which a mean over a large map would be a handful of steps.
+    """
+
+    def __init__(self, pool: Pool, gain: Tensor) -> None:
+        super().__init__()
+        channels, kernel = len(gain), _kernel(pool.shape)
+        self.mean = nn.Conv2d(channels, channels, kernel, groups=channels, bias=False)
+        self.maximum = nn.MaxPool2d(kernel)
+        with torch.no_grad():
+            self.mean.weight.copy_((gain / math.prod(kernel)).view(-1, 1, 1, 1).expand_as(self.mean.weight))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return torch.cat([self.mean(hidden), self.maximum(hidden)], 1).flatten(1)
 
 
 def _kernel(shape: Sequence[int]) -> Any:

@@ -14,7 +14,7 @@ class Schedule:
         epochs: passes over the training split.
         batch_size: samples a step.
         learning_rate: peak of AdamW's rate; it warms up, then falls to zero along half a cosine.
-        weight_decay: of the weights; gates and biases have none.
+        weight_decay: of the weights; biases and what steers gates have none.
         label_smoothing: of the cross entropy, in [0, 1).
         warmup: share of the steps in which the rate rises.
         averaging: decay of the exponential moving average of the weights that is kept in the end; 0 keeps the last.
