@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -89,7 +89,7 @@ class LoweredStage:
         """What part of the gate's logit is exported."""
         return cast(_Decision, self.program.head).window
 
-    def gate_logit(self, exported: float) -> float:
+    def gate_logit(self, exported: Any) -> Any:
         """Return the gate's logit for a value that the exported head gives."""
         decision = cast(_Decision, self.program.head)
         return decision.center + (exported - 3) * decision.half_width / 3

@@ -66,9 +66,12 @@ class GC:
         channels = mode.kept(site.channels, keep)
         look = Look(site.shape)
         linear = _pooled_size(look.shape) // look.shape[0] * (channels if look.is_identity else look.shape[0])
+        kept = channels if look.is_identity else look.shape[0]
+        # A mean over a map is exported as a depthwise convolution, which has weights of its own.
+        mean = kept * math.prod(look.shape[1:]) if len(look.shape) == 3 else 0
         return Work(
-            macs=look.macs + linear,
-            params=sum(p.numel() for p in look.parameters()) + linear + 1,
+            macs=look.macs + mean + linear,
+            params=sum(p.numel() for p in look.parameters()) + mean + linear + 1,
             kept_channels=channels,
             elements=site.elements // site.channels * channels,
             density=mode.density(keep),

@@ -119,10 +119,11 @@ def test_the_lowered_head_is_the_gate_in_evaluation_mode(shape, mode, keep):
     [
         ((16,), 0.5, 8, 8 + 1),
         ((8, 10), 0.5, 8, 8 + 1),
-        ((8, 5, 4), 1.0, 16, 16 + 1),
-        ((8, 5, 4), 0.01, 2, 2 + 1),
+        # A mean over a map is a depthwise convolution with a weight for every pixel.
+        ((8, 5, 4), 1.0, 160 + 16, 160 + 16 + 1),
+        ((8, 5, 4), 0.01, 20 + 2, 20 + 2 + 1),
         # A raw plane: 8 filters of 5 x 6 at 4 positions, their normalisation, then 8 means and 8 maxima.
-        ((1, 12, 6), 1.0, 8 * 5 * 6 * 4 + 16, 8 * 5 * 6 + 2 * 8 + 16 + 1),
+        ((1, 12, 6), 1.0, 8 * 5 * 6 * 4 + 32 + 16, 8 * 5 * 6 + 2 * 8 + 32 + 16 + 1),
     ],
 )
 def test_work_against_hand_counts_and_the_lowered_head(shape, keep, macs, params):
