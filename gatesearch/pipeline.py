@@ -32,6 +32,7 @@ from gatesearch.gated import GatedModel
 from gatesearch.gates import kind_of
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
+from gatesearch.hardware.quiet import ToolError
 from gatesearch.hardware.tflite import channel_last, convert, quantise
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load, to_yaml
@@ -164,7 +165,8 @@ class Run:
         path = self.folder / "best" / "bundle"
         if not (path / "manifest.json").exists():
             console.say("export: lowering, quantising, compiling for each core")
-            self._export(path)
+            with _tools_in_one_line():
+                self._export(path)
         manifest = load_manifest(path)
         for k, stage in enumerate(manifest["stages"][:-1]):
             # The thresholds that hold are those of the artifacts; a resumed run has the trained ones still.
@@ -437,7 +439,8 @@ def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> Cos
         samples = s.features.train.features[:TABLE_SAMPLES]
         variants = s.space.variants()
         arguments = (backbone, s.space.sites, samples)
-        with console.progress(tables.pieces_count(*arguments, variants), "read blocks on each core") as bar:
+        count = tables.pieces_count(*arguments, variants)
+        with console.progress(count, "read blocks on each core") as bar, _tools_in_one_line():
             cache = Path(platformdirs.user_cache_dir("gatesearch")) / "tables"
             table = tables.build(*arguments, s.device, variants, on_step=bar.advance, cache=cache)
         if folder is not None:
@@ -486,6 +489,15 @@ def _names_folder(folder: RunFolder) -> Iterator[None]:
     except BaseException as error:
         error.run_dir = folder.path  # type: ignore[attr-defined]
         raise
+
+
+@contextmanager
+def _tools_in_one_line() -> Iterator[None]:
+    """Tell what a converter or compiler cannot do with the user's network as an error of one line."""
+    try:
+        yield
+    except ToolError as error:
+        raise UserError(f"backbone: {str(error).splitlines()[0]}") from error
 
 
 def _seed(seed: int, plan: GatePlan) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import tempfile
@@ -71,6 +72,8 @@ def quiet(what: str) -> Iterator[Callable[[], str]]:
             for descriptor, copy in zip((1, 2), saved, strict=True):
                 os.dup2(copy, descriptor)
                 os.close(copy)
+        if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise failure  # a full disk is no fault of the tool's
         if failure is not None:
             raise ToolError(_message(what, failure, written())) from failure
 
