@@ -292,6 +292,7 @@ class Pick(Group):
     """Which feasible plan of the front is built."""
 
     objective: Literal["energy", "latency", "accuracy"] = "energy"
+    attempts: Count = 3
 
 
 class Retrain(Group):

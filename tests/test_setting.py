@@ -74,9 +74,9 @@ def test_one_plain_rendition_without_augmentation(settings: tuple[str, ...], loa
 
 
 def test_schedules(found: Setting) -> None:
-    assert (found.schedule().epochs, found.schedule().learning_rate) == (2, 0.002)
+    assert (found.schedule().epochs, found.schedule().learning_rate) == (2, 0.01)
     searched = found.schedule(found.recipe.search)
-    assert (searched.epochs, searched.learning_rate, searched.batch_size) == (1, 0.0005, 100)
+    assert (searched.epochs, searched.learning_rate, searched.batch_size) == (1, 0.001, 50)
     assert found.schedule(found.recipe.retrain).epochs == 1
     assert found.gates.learning_rate_scale == 25.0 and found.gates.alpha == 1.0
 

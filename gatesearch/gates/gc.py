@@ -52,7 +52,7 @@ class GC:
         return {
             "mode": ("channel", "activation") if thin else ("channel",),
             "keep": (0.25, 0.5, 0.75, 1.0) if thin else (1.0,),
-            "recall": (0.97, 0.98, 0.99, 0.995, 1.0),
+            "recall": (0.97, 0.98, 0.99, 0.995),
         }
 
     def wrap(self, site: CutSite, placed: PlacedGate) -> GCGate:
