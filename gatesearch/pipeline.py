@@ -256,6 +256,8 @@ class Run:
 
     def _trained(self, name: str, model: GatedModel, schedule: Schedule, gates: GateSettings | None = None) -> None:
         """Train a model, or load it where it was trained before."""
+        # As training leaves it, so that a resumed run computes bit for bit what an unbroken one does.
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         path = self.folder / ("baseline.ckpt" if name == "baseline" else f"logs/{name}.ckpt")
         if path.exists():
             model.load_state_dict(torch.load(path, weights_only=True))
