@@ -18,6 +18,10 @@ from gatesearch.schema import Recipe, SearchSpace, Training
 __all__ = ["Recipe", "SearchSpace", "Training", "available", "find", "load", "load_space", "to_yaml"]
 
 
+# Mappings whose keys the user invents: one that is given takes the place of the recipe's, where groups merge.
+OPEN = (("data", "negatives"), ("stream", "shares"), ("backbone_args",), ("space", "kinds"))
+
+
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Find, read, override and check a recipe.
 
@@ -36,6 +40,8 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if any(override.key == ("backbone",) for override in parsed):
         tree["backbone_args"] = {}  # those of the recipe are another network's
     for override in parsed:
+        if override.key in OPEN:
+            _empty(tree, override.key)
         if override.key[0] == "space" and len(override.key) > 1:
             tree = _with_space(tree, path, f"{where}: space", files)
         tree = override.apply(tree)
@@ -96,6 +102,17 @@ def _places(folder: str) -> Iterator[Path]:
     packaged = package / f"_{folder}"
     yield Path(folder)
     yield packaged if packaged.is_dir() else package.parent / folder
+
+
+def _empty(tree: dict[str, Any], key: config.Key) -> None:
+    *groups, last = key
+    for group in groups:
+        found = tree.get(group)
+        if not isinstance(found, dict):
+            return
+        tree = found
+    if isinstance(tree.get(last), dict):
+        tree[last] = {}
 
 
 def _writer(key: str, where: str, overrides: Sequence[Override]) -> str:

@@ -291,3 +291,16 @@ def test_any_override_gives_a_recipe_or_one_line(path: tuple[Any, ...], joint: s
 def test_schema_is_usable_without_yaml() -> None:
     assert Augment(shift_ms=0).snr_db == (0, 20)
     assert Override.parse("a.b=[1, two]").value == [1, "two"]
+
+
+def test_mappings_with_keys_of_the_users_own_are_replaced() -> None:
+    overrides = [
+        'data.negatives={_other_: ["*"]}',
+        "stream.shares={positive: 0.01, _other_: 0.99}",
+        "backbone=my.nets:Net",
+    ]
+    kws = recipe.load("kws", overrides)
+    assert isinstance(kws.data, Speech) and set(kws.data.negatives) == {"_other_"}
+    assert kws.stream.shares == {"positive": 0.01, "_other_": 0.99}
+    assert kws.backbone_args == {}
+    assert recipe.load("kws", ["backbone=my.nets:Net", "backbone_args.depth=3"]).backbone_args == {"depth": 3}
