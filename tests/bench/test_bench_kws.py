@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatesearch import bench
+from gatesearch.bench import kws, results
+from gatesearch.errors import UserError
+from gatesearch.training import Quality
+
+
+def outcome(accuracy: float = 0.88, synthetic: bool = False) -> kws.Outcome:
+    def quality(accuracy: float, passed: dict[str, tuple[float, ...]]) -> Quality:
+        recall = passed["positive"][-1]
+        return Quality(accuracy, accuracy - 0.01, 0.9, 0.87, recall, 0.6, passed["positive"][1:], passed)
+
+    gated = {"positive": (1.0, 0.98), "_silence_": (1.0, 0.01), "_unknown_": (1.0, 0.8)}
+    ungated = {"positive": (1.0,), "_silence_": (1.0,), "_unknown_": (1.0,)}
+    summary: dict[str, Any] = {
+        "data": {"synthetic": synthetic, "train": 10, "validation": 2, "test": 3},
+        "best": {
+            "plan": {"gates": [], "cores": ["mcu"]},
+            "early_stop_rate_stream": 0.9,
+            "activation_sparsity": 0.5,
+            "gain_end_to_end": 1.2,
+        },
+        "export": {"parity": {"gate_agreement": 1.0, "prediction_agreement": 0.995}},
+        "streaming": {"ratio": 2.0, "gated_us": 10.0, "ungated_us": 20.0, "windows": 300},
+        "search": {"evaluated": 40},
+        "seconds": 300.0,
+    }
+    trade = {kind: dict.fromkeys(kws.RECALLS, 0.5) for kind in kws.KINDS}
+    return kws.Outcome(
+        summary, quality(0.87, ungated), quality(accuracy, gated), quality(0.86, gated), 2e6, 5e5, 2_656_768, trade
+    )
+
+
+def test_rows_hold_every_seed_and_its_target() -> None:
+    rows = {row.name: row for row in kws._rows({0: outcome(0.88), 1: outcome(0.86)}, "gatesearch bench kws")}
+    change = rows["accuracy, picked minus ungated"]
+    assert change.values == pytest.approx((0.01, -0.01)) and change.seeds == (0, 1) and change.target == ">= -0.005"
+    assert rows["silence stopped at the first gate"].value == pytest.approx(0.99)
+    assert rows["energy gain end to end"].provenance == "modelled"
+    assert "synthetic" not in change.protocol
+
+
+def test_synthetic_figures_say_so() -> None:
+    assert all("synthetic speech" in row.protocol for row in kws._rows({0: outcome(synthetic=True)}, "command"))
+
+
+@pytest.mark.parametrize("measured", [{}, {0: outcome(), 2: outcome(0.9)}])
+def test_the_page_names_what_was_not_run_and_how_to_run_it(measured: dict[int, kws.Outcome]) -> None:
+    page = kws._markdown(measured, outcome(synthetic=True), "gatesearch bench kws data.root=SPEECH_COMMANDS")
+    assert ("not run" in page) == (not measured)
+    assert "gatesearch bench kws data.root=SPEECH_COMMANDS" in page and "published" in page
+
+
+def test_results_are_written_for_people_and_programs(tmp_path: Path) -> None:
+    rows = kws._rows({0: outcome()}, "command")
+    path = results.write("kws", rows, "# page", tmp_path)
+    assert path.read_text() == "# page\n"
+    assert json.loads((tmp_path / "kws.json").read_text())[0]["command"] == "command"
+
+
+def test_bad_arguments_are_one_line() -> None:
+    with pytest.raises(UserError, match=r"unknown benchmark 'kw'; nearest: 'kws'"):
+        bench.run("kw", [])
+    with pytest.raises(UserError, match="seeds=a: seeds are whole numbers"):
+        kws.main(["seeds=a"])
+
+
+def test_the_users_paths_are_not_published() -> None:
+    assert kws._public("data.root=/home/me/speech") == "data.root=SPEECH_COMMANDS"
