@@ -34,7 +34,15 @@ def outcome(accuracy: float = 0.88, synthetic: bool = False) -> kws.Outcome:
     }
     trade = {kind: dict.fromkeys(kws.RECALLS, 0.5) for kind in kws.KINDS}
     return kws.Outcome(
-        summary, quality(0.87, ungated), quality(accuracy, gated), quality(0.86, gated), 2e6, 5e5, 2_656_768, trade
+        summary,
+        quality(0.87, ungated),
+        quality(accuracy, gated),
+        quality(0.86, gated),
+        2e6,
+        5e5,
+        2_656_768,
+        trade,
+        trade,
     )
 
 
