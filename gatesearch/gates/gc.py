@@ -303,7 +303,7 @@ class Look(nn.Module):
     """What the head sees before it pools: the activations, or, on a raw plane, a few learned filters over them.
 
     A plane [1, frames, coefficients] straight from a front end has no features yet, and its mean and maximum tell
-    little: a linear gate on those stopped 88 % of silence at 99 % recall of real test keywords, one behind eight filters
+    little: a linear gate on those stopped 88 % of silence at 99 % recall of real test keywords, one behind 8 filters
     of 5 frames 97 % (16 times the multiplications, still under 1 % of a DS-CNN). Everywhere else this is the
     identity.
 
