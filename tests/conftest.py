@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 # Before torch is imported: on tensors this small, threads that wait for each other take most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A busy machine is no failure.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,  # there a failure has to be the fault of what was changed
+)
 settings.load_profile("patient")
 
 

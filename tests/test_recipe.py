@@ -256,9 +256,10 @@ def test_any_mutation_gives_a_recipe_or_one_line(data: st.DataObject) -> None:
         *group, last = data.draw(st.sampled_from(PATHS))
         holder = tree
         for step in group:
-            holder = (
-                holder[step] if isinstance(holder, dict | list) and step in [p for (p, *_) in paths(holder)] else {}
-            )
+            inside = isinstance(holder, dict | list) and step in [p for (p, *_) in paths(holder)]
+            holder = holder[step] if inside else {}
+        if not isinstance(holder, dict | list):
+            holder = {}  # an earlier mutation took the group away
         if isinstance(holder, list):
             holder[:] = [data.draw(values), *holder[1:]]
         elif data.draw(st.booleans()):
