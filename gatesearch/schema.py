@@ -181,13 +181,13 @@ class Augment(Group):
 
     renditions: Count = 8
     shift_ms: NonNegative = 100
-    noise_probability: Share = 0.8
-    snr_db: Range = (0, 20)
+    noise_probability: Share = 0.5
+    snr_db: Range = (5, 25)
     speed: Range = (0.9, 1.1)
     gain_db: Range = (-6, 6)
-    time_masks: Annotated[int, Field(ge=0)] = 2
+    time_masks: Annotated[int, Field(ge=0)] = 0
     time_width: Annotated[int, Field(ge=0)] = 6
-    freq_masks: Annotated[int, Field(ge=0)] = 1
+    freq_masks: Annotated[int, Field(ge=0)] = 0
     freq_width: Annotated[int, Field(ge=0)] = 2
 
     @model_validator(mode="after")

@@ -34,7 +34,7 @@ from gatesearch.sites import CutSite
 
 SLOPE = 5.0  # c of the surrogate
 LARGEST_GAIN = 64.0
-LOOK_FILTERS, LOOK_FRAMES, LOOK_STRIDE = 8, 5, 2
+LOOK_FILTERS, LOOK_FRAMES, LOOK_STRIDE, LOOK_CONTEXT = 16, 5, 2, 3
 
 
 class GC:
@@ -303,9 +303,9 @@ class Look(nn.Module):
     """What the head sees before it pools: the activations, or, on a raw plane, a few learned filters over them.
 
     A plane [1, frames, coefficients] straight from a front end has no features yet, and its mean and maximum tell
-    little: a linear gate on those stopped 88 % of silence at 99 % recall of real test keywords, one behind 8 filters
-    of 5 frames 97 % (16 times the multiplications, still under 1 % of a DS-CNN). Everywhere else this is the
-    identity.
+    little. Two layers of filters do: at 99 % recall of keywords, in cross-validation on real speech, one layer stopped
+    27 % of other words and two, with three frames of the first in each filter of the second, 37 %, for 1.3 % of the
+    multiplications of a DS-CNN. Everywhere else this is the identity.
 
     Args:
         shape: of one sample at the site.
@@ -314,17 +314,20 @@ class Look(nn.Module):
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
         self.shape, self.macs = tuple(shape), 0
-        self.filters: nn.Module | None = None
+        self.filters: nn.Sequential | None = None
         if len(shape) == 3 and shape[0] == 1:
-            _, frames, width = shape
-            kernel, stride = min(LOOK_FRAMES, frames), min(LOOK_STRIDE, frames)
-            self.shape = (LOOK_FILTERS, (frames - kernel) // stride + 1, 1)
-            self.macs = math.prod(self.shape) * kernel * width
-            self.filters = nn.Sequential(
-                nn.Conv2d(1, LOOK_FILTERS, (kernel, width), (stride, 1), bias=False),
-                nn.BatchNorm2d(LOOK_FILTERS),  # without it the activations can die
-                nn.ReLU(),
-            )
+            layers = []
+            for kernel, stride in ((LOOK_FRAMES, LOOK_STRIDE), (LOOK_CONTEXT, 1)):
+                channels, frames, width = self.shape
+                kernel, stride = min(kernel, frames), min(stride, frames)
+                layers += [
+                    nn.Conv2d(channels, LOOK_FILTERS, (kernel, width), (stride, 1), bias=False),
+                    nn.BatchNorm2d(LOOK_FILTERS),  # without it the activations can die
+                    nn.ReLU(),
+                ]
+                self.shape = (LOOK_FILTERS, (frames - kernel) // stride + 1, 1)
+                self.macs += math.prod(self.shape) * channels * kernel * width
+            self.filters = nn.Sequential(*layers)
 
     @property
     def is_identity(self) -> bool:
@@ -336,7 +339,9 @@ class Look(nn.Module):
         if self.filters is None:
             return self
         copied = copy.deepcopy(self)
-        norm = copied.filters[1]  # type: ignore[index]
+        assert copied.filters is not None
+        norm = copied.filters[-2]
+        assert isinstance(norm, nn.BatchNorm2d)
         with torch.no_grad():
             norm.weight.mul_(factor)
             norm.bias.mul_(factor)

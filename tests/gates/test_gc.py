@@ -122,8 +122,8 @@ def test_the_lowered_head_is_the_gate_in_evaluation_mode(shape, mode, keep):
         # A mean over a map is a depthwise convolution with a weight for every pixel.
         ((8, 5, 4), 1.0, 160 + 16, 160 + 16 + 1),
         ((8, 5, 4), 0.01, 20 + 2, 20 + 2 + 1),
-        # A raw plane: 8 filters of 5 x 6 at 4 positions, their normalisation, then 8 means and 8 maxima.
-        ((1, 12, 6), 1.0, 8 * 5 * 6 * 4 + 32 + 16, 8 * 5 * 6 + 2 * 8 + 32 + 16 + 1),
+        # A raw plane: 16 filters of 5 x 6 at 4 positions, 16 of 3 frames at 2, normalisations, 16 means, 16 maxima.
+        ((1, 12, 6), 1.0, 16 * 5 * 6 * 4 + 16 * 16 * 3 * 2 + 32 + 32, 16 * (5 * 6 + 16 * 3) + 2 * 32 + 32 + 32 + 1),
     ],
 )
 def test_work_against_hand_counts_and_the_lowered_head(shape, keep, macs, params):
@@ -152,7 +152,7 @@ def test_pooling_is_mean_and_maximum_over_the_plane_or_over_time():
 
 def test_the_head_looks_through_filters_at_a_raw_plane_only():
     assert not ChannelGC((1, 12, 6), 1.0, 0.99).look.is_identity
-    assert ChannelGC((1, 3, 6), 1.0, 0.99).look(torch.randn(2, 1, 3, 6)).shape == (2, 8, 1, 1)  # few frames
+    assert ChannelGC((1, 3, 6), 1.0, 0.99).look(torch.randn(2, 1, 3, 6)).shape == (2, 16, 1, 1)  # few frames
     for shape in [(16,), (8, 10), (1, 9), (8, 5, 4)]:
         hidden = torch.randn(2, *shape)
         assert ChannelGC(shape, 1.0, 0.99).look(hidden) is hidden
