@@ -1,18 +1,21 @@
-"""Backbone and plan to a gated model: a list of stages with a gate between each and the next."""
+"""Backbone and plan to a gated model: a list of stages with a gate between each and the next.
+
+Gates at layer sites take the place of their layers first; what is cut is the backbone that results.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, fx, nn
 
 from gatesearch.errors import UserError
-from gatesearch.gates import CutGate, GateOutput, kind_of
-from gatesearch.plan import GatePlan
-from gatesearch.sites import CutSite, find, trace
+from gatesearch.gates import CutGate, GateOutput, LayerGate, at_cuts, at_layers, cut_kind, layer_kind
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.sites import CutSite, LayerSite, find, trace
 
 
 class GatedOutput(NamedTuple):
@@ -45,10 +48,11 @@ class GatedModel(nn.Module):
         sites: cut sites of this backbone, from :func:`gatesearch.sites.cut_sites`.
         num_classes: size of the backbone's output.
         saliency: importance of each channel [C] by site name, from :func:`gatesearch.training.saliency`.
+        layers: layer sites of this backbone, from :func:`gatesearch.sites.layer_sites`.
 
     Raises:
         UserError: a site or gate kind of the plan does not exist, a parameter is out of range, or the gates are not in
-            the order of their sites.
+            the order of their sites, those at cut sites first.
     """
 
     answers: Tensor
@@ -60,23 +64,28 @@ class GatedModel(nn.Module):
         sites: tuple[CutSite, ...],
         num_classes: int,
         saliency: Mapping[str, Tensor] | None = None,
+        layers: tuple[LayerSite, ...] = (),
     ) -> None:
         super().__init__()
         self.plan = plan
-        self.sites = tuple(find(sites, gate.site) for gate in plan.gates)
-        order = [sites.index(site) for site in self.sites]
-        for k in range(1, len(order)):
-            if order[k] < order[k - 1]:
-                early, late = plan.gates[k].site, plan.gates[k - 1].site
-                raise UserError(f"plan: gate {k + 1} at {early!r} comes after {late!r}, which data meets later")
+        cuts, at = at_cuts(plan), at_layers(plan)
+        if plan.gates != cuts + at:
+            raise UserError("plan: gates at cut sites come first, gates at layer sites behind them")
+        self.sites = tuple(find(sites, gate.site) for gate in cuts)
+        self.layer_sites = tuple(find(layers, gate.site) for gate in at)
+        _check_order(cuts, [sites.index(site) for site in self.sites])
+        _check_order(at, [layers.index(site) for site in self.layer_sites])
         gates = []
-        for site, placed in zip(self.sites, plan.gates, strict=True):
-            gate = kind_of(placed.kind).wrap(site, placed)
+        for site, placed in zip(self.sites, cuts, strict=True):
+            gate = cut_kind(placed.kind).wrap(site, placed)
             if saliency is not None and site.name in saliency:
                 gate.initialise(saliency[site.name])
             gates.append(gate)
         self.gates = nn.ModuleList(cast(list[nn.Module], gates))
-        self.stages = nn.ModuleList(split(copy.deepcopy(backbone), [site.node for site in self.sites]))
+        backbone = copy.deepcopy(backbone)
+        for layer, placed in zip(self.layer_sites, at, strict=True):
+            _replace(backbone, layer, placed)
+        self.stages = nn.ModuleList(split(backbone, [site.node for site in self.sites]))
         self.num_classes = num_classes
         # What a stopped sample is taken for: the class that its gate mostly stops, set with the thresholds.
         self.register_buffer("answers", torch.zeros(len(gates), dtype=torch.long))
@@ -84,6 +93,15 @@ class GatedModel(nn.Module):
     def gate(self, k: int) -> CutGate:
         """Return gate ``k`` by its protocol."""
         return cast(CutGate, self.gates[k])
+
+    @property
+    def layer_gates(self) -> dict[str, LayerGate]:
+        """The gates in the place of layers, by site."""
+        found = {}
+        for site in self.layer_sites:
+            [stage] = [stage for stage in self.stages if site.name in dict(stage.named_modules())]
+            found[site.name] = cast(LayerGate, stage.get_submodule(site.name))
+        return found
 
     def forward(self, inputs: Tensor) -> GatedOutput:
         """Run every stage on every sample [N, *shape]."""
@@ -118,6 +136,23 @@ class GatedModel(nn.Module):
         if len(alive):
             logits[alive] = hidden
         return Cascade(logits, exits, gate_logits)
+
+
+def _check_order(gates: Sequence[PlacedGate], order: Sequence[int]) -> None:
+    for k in range(1, len(order)):
+        if order[k] < order[k - 1]:
+            early, late = gates[k].site, gates[k - 1].site
+            raise UserError(f"plan: gate {k + 1} at {early!r} comes after {late!r}, which data meets later")
+
+
+def _replace(backbone: nn.Module, site: LayerSite, placed: PlacedGate) -> None:
+    """Put a layer gate in its place."""
+    layer = backbone.get_submodule(site.name)
+    norm = None if site.norm is None else cast(nn.BatchNorm2d, backbone.get_submodule(site.norm))
+    gate = layer_kind(placed.kind).replace(site, placed, layer, norm)
+    backbone.set_submodule(site.name, cast(nn.Module, gate))
+    if site.norm is not None and gate.absorbs_norm:
+        backbone.set_submodule(site.norm, nn.Identity())
 
 
 def split(backbone: nn.Module, nodes: list[str]) -> list[fx.GraphModule]:

@@ -25,6 +25,7 @@ from gatesearch import report as reports
 from gatesearch.errors import UserError
 from gatesearch.export import bundle, streaming
 from gatesearch.export import verify as verification
+from gatesearch.export.formats import int8
 from gatesearch.export.lower import lower
 from gatesearch.export.runtime import Bundle, load_manifest
 from gatesearch.folder import RunFolder
@@ -33,7 +34,6 @@ from gatesearch.gates import kind_of
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
 from gatesearch.hardware.quiet import ToolError
-from gatesearch.hardware.tflite import channel_last, convert, quantise
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.search import engine
@@ -284,10 +284,8 @@ class Run:
         order = torch.randperm(len(s.features.train.labels), generator=generator)[: chosen.calibration_samples]
         samples = s.features.train.features[order]
         [whole] = lower(self.reference, samples)
-        self.folder.write(
-            "best/ungated.tflite",
-            quantise(convert(whole.program, samples[:1]), channel_last(samples.numpy())),
-        )
+        input_range = getattr(s.frontend, "output_range", None)
+        self.folder.write("best/ungated.tflite", int8(whole, input_range))
         self.folder.write_json("best/plan.json", self.picked.plan.to_dict())
         frontend: dict[str, Any] = getattr(s.frontend, "describe", dict)()
         bundle.write(
@@ -300,6 +298,7 @@ class Run:
             formats=chosen.formats,
             classes=s.data.classes,
             about={"recipe": self.recipe.name, "synthetic_data": s.data.synthetic, "frontend": frontend},
+            input_range=input_range,
         )
 
     def _quality(self, model: GatedModel, split: str) -> Quality:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gatesearch import console
-from gatesearch.gates import GateOutput, kind_of
+from gatesearch.gates import GateOutput, cut_kind
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
 from gatesearch.hardware.profile import constants
 from gatesearch.search.engine import Objectives, SearchResult
@@ -300,7 +300,7 @@ def _gates(run: Run, quality: Any, sparsity: list[dict[str, float]]) -> list[dic
                 "index": k,
                 "site": placed.site,
                 "kind": placed.kind,
-                "kept_channels": kind_of(placed.kind).work(model.sites[k], placed).kept_channels,
+                "kept_channels": cut_kind(placed.kind).work(model.sites[k], placed).kept_channels,
                 "theta": float(model.gate(k).theta),
                 "recall_target": dict(placed.params).get("recall"),
                 "gate_recall": quality.gate_recalls[k],

@@ -1,14 +1,17 @@
-"""Where gates can go in any ``nn.Module``: the cut sites of its traced graph.
+"""Where gates can go in any ``nn.Module``: the cut sites and the layer sites of its traced graph.
 
 A cut site is a place that exactly one tensor crosses. Everything before it can run on one core and everything after it
-on another, and a gate there sees all that the rest of the network will ever see. The input is a site as well.
+on another, and a gate there sees all that the rest of the network will ever see. The input is a site as well. A layer
+site is a layer that multiplies, which a gate may replace by one that multiplies less.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, count
+from typing import TypeVar
 
 import torch
 from torch import Tensor, fx, nn
@@ -48,6 +51,46 @@ class CutSite:
     def elements(self) -> int:
         """Number of values in one sample's tensor."""
         return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSite:
+    """A layer that a gate may replace.
+
+    Args:
+        name: path of the layer in the backbone.
+        op: ``"conv2d"``, ``"linear"`` or ``"lstm"``.
+        shape_in, shape: of one sample's input and output, channels first.
+        macs, params: of the layer.
+        norm: path of the batch normalisation that alone reads the layer's output; None where there is none.
+        activation: path or name of the ReLU that alone reads what comes out of that; None where there is none.
+        source: name of the layer site whose output channels, through channel-wise operations only, are this layer's
+            input channels; None where there is none.
+    """
+
+    name: str
+    op: str
+    shape_in: tuple[int, ...]
+    shape: tuple[int, ...]
+    macs: int
+    params: int
+    norm: str | None = None
+    activation: str | None = None
+    source: str | None = None
+
+    @property
+    def channels(self) -> int:
+        """Size of the output's first axis."""
+        return self.shape[0]
+
+    @property
+    def elements(self) -> int:
+        """Number of values in one sample's output."""
+        return math.prod(self.shape)
+
+
+Site = CutSite | LayerSite
+AnySite = TypeVar("AnySite", CutSite, LayerSite)
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
@@ -141,6 +184,63 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
     return tuple(sites)
 
 
+LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear"}
+# What leaves every channel where it was, so that a channel that is zero before is zero, or a constant, behind.
+CHANNEL_WISE = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d, nn.Identity, nn.AvgPool2d, nn.MaxPool2d)
+
+
+def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
+    """Find every convolution and linear layer of a model, in the order in which data meets them.
+
+    A layer that is called twice is no site: what a gate does there would have to be the same in both places.
+
+    Args:
+        model: maps [N, *shape] to logits.
+        example: an input [N, *shape]; only its shape matters.
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    >>> [(s.name, s.op, s.shape, s.macs, s.norm, s.source) for s in layer_sites(net, torch.zeros(1, 3, 8, 8))]
+    [('0', 'conv2d', (8, 6, 6), 7776, '1', None), ('3', 'conv2d', (4, 4, 4), 4608, None, '0')]
+    """
+    traced = trace(model)
+    work = _Profile(traced, example)
+    calls = [node for node in traced.graph.nodes if node.op == "call_module"]
+    targets = [node.target for node in calls]
+    sites: list[LayerSite] = []
+    for node in calls:
+        layer = traced.get_submodule(str(node.target))
+        if type(layer) not in LAYERS or targets.count(node.target) > 1 or node.name not in work.shapes:
+            continue
+        norm = _only_reader(traced, node, nn.BatchNorm2d)
+        activation = _only_reader(traced, norm or node, nn.ReLU)
+        before = node.all_input_nodes[0]
+        while before.op == "call_module" and isinstance(traced.get_submodule(str(before.target)), CHANNEL_WISE):
+            before = before.all_input_nodes[0] if len(before.users) == 1 else traced.graph.output_node()
+        known = {site.name for site in sites}
+        sites.append(
+            LayerSite(
+                name=str(node.target),
+                op=LAYERS[type(layer)],
+                shape_in=work.shapes.get(node.all_input_nodes[0].name, ()),
+                shape=work.shapes[node.name],
+                macs=work.macs[node.name],
+                params=sum(p.numel() for p in layer.parameters()),
+                norm=None if norm is None else str(norm.target),
+                activation=None if activation is None else str(activation.target),
+                source=str(before.target) if len(before.users) == 1 and str(before.target) in known else None,
+            )
+        )
+    return tuple(sites)
+
+
+def _only_reader(traced: fx.GraphModule, node: fx.Node, kind: type[nn.Module]) -> fx.Node | None:
+    """Return the one node that reads another, where it calls a module of that kind."""
+    if len(node.users) != 1:
+        return None
+    [reader] = node.users
+    return reader if reader.op == "call_module" and isinstance(traced.get_submodule(str(reader.target)), kind) else None
+
+
 def worthwhile(sites: tuple[CutSite, ...], min_work: float) -> tuple[CutSite, ...]:
     """Thin sites out to those that offer a different choice.
 
@@ -157,7 +257,7 @@ def worthwhile(sites: tuple[CutSite, ...], min_work: float) -> tuple[CutSite, ..
     return tuple(kept)
 
 
-def find(sites: tuple[CutSite, ...], name: str, where: str = "plan") -> CutSite:
+def find(sites: Sequence[AnySite], name: str, where: str = "plan") -> AnySite:
     """Return the site of that name.
 
     Raises:
@@ -202,10 +302,17 @@ class _Profile(fx.Interpreter):
         return result
 
 
+class _Tracer(fx.Tracer):
+    """Keeps a layer gate whole: what it does depends on data."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return getattr(m, "traced_whole", False) or super().is_leaf_module(m, module_qualified_name)
+
+
 def _graph(model: nn.Module, training: bool) -> fx.Graph:
     for module in model.modules():
         module.training = training
-    return fx.Tracer().trace(model)
+    return _Tracer().trace(model)
 
 
 def _params_until(traced: fx.GraphModule, nodes: list[fx.Node], last: int) -> int:

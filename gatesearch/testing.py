@@ -1,7 +1,7 @@
 """Conformance checks for the authors of plug-ins, after the manner of ``optuna.testing``.
 
 Call them from your own tests. Each raises an ``AssertionError`` that says which promise is broken: those of
-:class:`gatesearch.gates.CutGate` and :class:`gatesearch.gates.GateKind`, or what any backbone has to be.
+:class:`gatesearch.gates.CutGate` and :class:`gatesearch.gates.CutKind`, or what any backbone has to be.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gatesearch.errors import UserError
 from gatesearch.gated import GatedModel
-from gatesearch.gates import CutGate, GateKind
+from gatesearch.gates import CutGate, CutKind
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import INPUT, CutSite, cut_sites
 
@@ -27,7 +27,7 @@ __all__ = ["check_backbone", "check_cut_gate"]
 SAMPLES = 32
 
 
-def check_cut_gate(kind: GateKind, site: CutSite, placed: PlacedGate) -> None:
+def check_cut_gate(kind: CutKind, site: CutSite, placed: PlacedGate) -> None:
     """Check one gate kind at one cut site; the global random state is left as it was.
 
     Args:
@@ -113,8 +113,8 @@ def _activations(site: CutSite) -> tuple[Tensor, Tensor]:
     return torch.relu(torch.randn(SAMPLES, *site.shape) + shift), positive
 
 
-def _check_kind(kind: GateKind, site: CutSite, placed: PlacedGate) -> None:
-    assert isinstance(kind, GateKind), f"{type(kind).__name__} lacks a part of GateKind"
+def _check_kind(kind: CutKind, site: CutSite, placed: PlacedGate) -> None:
+    assert isinstance(kind, CutKind), f"{type(kind).__name__} lacks a part of CutKind"
     assert kind.name == placed.kind, f"the kind is called {kind.name!r}, the placed gate {placed.kind!r}"
     assert kind.may_go(site), f"may_go() refuses site {site.name!r}"
     space = kind.space(site)
@@ -173,7 +173,7 @@ def _check_forward(gate: CutGate, module: nn.Module, hidden: Tensor) -> None:
 
 
 @torch.no_grad()
-def _check_lowering(kind: GateKind, site: CutSite, placed: PlacedGate, gate: CutGate, hidden: Tensor) -> None:
+def _check_lowering(kind: CutKind, site: CutSite, placed: PlacedGate, gate: CutGate, hidden: Tensor) -> None:
     work, (channels, head) = kind.work(site, placed), gate.lower()
     kept = list(range(site.channels)) if channels is None else list(channels)
     assert kept and kept == sorted(set(kept)), "lower(): channels must rise, without repeats, and not be empty"

@@ -290,7 +290,7 @@ def test_any_override_gives_a_recipe_or_one_line(path: tuple[Any, ...], joint: s
 
 
 def test_schema_is_usable_without_yaml() -> None:
-    assert Augment(shift_ms=0).snr_db == (0, 20)
+    assert Augment(shift_ms=0).snr_db == (5, 25)
     assert Override.parse("a.b=[1, two]").value == [1, "two"]
 
 

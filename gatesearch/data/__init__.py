@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from gatesearch.data.augment import SpecAugment, WaveAugment
 from gatesearch.data.frontend import MFCC, Identity, LogMel, build, restore
+from gatesearch.data.images import ImageAugment, Normalise
 from gatesearch.data.registry import dataset_names, load_dataset
 from gatesearch.data.types import Dataset, Split, to_float
 
@@ -14,7 +15,9 @@ __all__ = [
     "MFCC",
     "Dataset",
     "Identity",
+    "ImageAugment",
     "LogMel",
+    "Normalise",
     "SpecAugment",
     "Split",
     "WaveAugment",

@@ -1,4 +1,4 @@
-"""Front ends: from a waveform to the features a backbone reads.
+"""Front ends: from a waveform (or an image, see :mod:`gatesearch.data.images`) to the features a backbone reads.
 
 The numbers are those of MLPerf Tiny's keyword spotting (Banbury et al. 2021, reference code
 ``get_dataset.py``), which in turn are those of ``tf.signal``. One difference: clips are *not* divided by
@@ -17,9 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch import errors
+from gatesearch.data.images import Normalise
 from gatesearch.data.types import to_float
 from gatesearch.errors import UserError
 
+# Features leave the front end on the int8 grid on which a device hands them on, 16 steps to a standard deviation, so
+# that what a network is trained on, exported with and run on is the same to the last bit.
+STEP, LOWEST, HIGHEST = 1 / 16, -128, 127
 FIT_CHUNK = 512  # clips at a time, so that fitting on 40,000 clips does not need their spectra at once
 
 
@@ -47,6 +51,9 @@ class Identity(nn.Module):
     def describe(self) -> dict[str, Any]:
         """Return what :func:`restore` needs, as JSON-ready values."""
         return {"name": self.name, "args": {}, "macs": 0}
+
+    def refit(self, description: Mapping[str, Any]) -> None:
+        """Take over nothing."""
 
 
 class LogMel(nn.Module):
@@ -141,7 +148,13 @@ class LogMel(nn.Module):
 
     def forward(self, waves: Tensor) -> Tensor:
         """Return normalised features, [N, samples] -> [N, 1, frames, features]."""
-        return ((self.spectrum(waves) - self.mean) / self.std).unsqueeze(1)
+        steps = torch.round((self.spectrum(waves) - self.mean) / self.std / STEP).clamp(LOWEST, HIGHEST)
+        return (steps * STEP).unsqueeze(1)
+
+    @property
+    def output_range(self) -> tuple[float, float]:
+        """Smallest and largest feature."""
+        return (LOWEST * STEP, HIGHEST * STEP)
 
     @torch.no_grad()
     def fit(self, inputs: Tensor) -> LogMel:
@@ -193,6 +206,11 @@ class LogMel(nn.Module):
             "macs": self.macs(),
         }
 
+    def refit(self, description: Mapping[str, Any]) -> None:
+        """Take over what was fitted, as :meth:`describe` tells it."""
+        self.mean.copy_(torch.tensor(description["mean"]))
+        self.std.copy_(torch.tensor(description["std"]))
+
 
 class MFCC(LogMel):
     """Mel-frequency cepstral coefficients [N, samples] -> [N, 1, frames, coefficients].
@@ -240,12 +258,11 @@ class MFCC(LogMel):
         return {**super().frame_macs(), "dct": self.dct.numel()}
 
 
-FRONTENDS: Mapping[str, type[Identity] | type[LogMel]] = {
-    frontend.name: frontend for frontend in (MFCC, LogMel, Identity)
-}
+Frontend = Identity | LogMel | Normalise
+FRONTENDS: Mapping[str, type[Frontend]] = {frontend.name: frontend for frontend in (MFCC, LogMel, Normalise, Identity)}
 
 
-def build(name: str, **args: Any) -> Identity | LogMel:
+def build(name: str, **args: Any) -> Frontend:
     """Build a front end by the name a recipe gives it.
 
     Raises:
@@ -265,7 +282,7 @@ def build(name: str, **args: Any) -> Identity | LogMel:
     return made(**args)
 
 
-def restore(description: Mapping[str, Any]) -> Identity | LogMel:
+def restore(description: Mapping[str, Any]) -> Frontend:
     """Rebuild a fitted front end from its :meth:`LogMel.describe`, as a bundle's manifest holds it.
 
     >>> fitted = MFCC().fit(torch.randn(4, 16000))
@@ -273,9 +290,7 @@ def restore(description: Mapping[str, Any]) -> Identity | LogMel:
     True
     """
     frontend = build(description["name"], **description["args"])
-    if isinstance(frontend, LogMel):
-        frontend.mean.copy_(torch.tensor(description["mean"]))
-        frontend.std.copy_(torch.tensor(description["std"]))
+    frontend.refit(description)
     return frontend
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatesearch.export.formats import exporter
+from gatesearch.export.formats import exporter, int8
 from gatesearch.export.lower import LoweredStage, lower
 from gatesearch.export.runtime import MANIFEST, requantise
 from gatesearch.gated import GatedModel
 from gatesearch.hardware.profile import Core, Device
-from gatesearch.hardware.tflite import Program, TensorSpec, channel_last, convert, quantise
+from gatesearch.hardware.tflite import Program, TensorSpec, channel_last
 from gatesearch.training import FeatureSplit
 from gatesearch.training.evaluate import most_stopped
 
@@ -37,6 +37,7 @@ def write(
     formats: Sequence[str],
     classes: Sequence[str],
     about: Mapping[str, Any],
+    input_range: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Export a model and return its manifest.
 
@@ -53,15 +54,17 @@ def write(
         formats: wanted beside what a core needs; a core gets those that it runs.
         classes: names.
         about: further entries of the manifest, such as the front end.
+        input_range: smallest and largest feature, where the front end gives int8 steps.
     """
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     for left in folder.parent.glob(f"{folder.name}.*.part"):  # by a run that was cut off
         shutil.rmtree(left, ignore_errors=True)
     stages = lower(model, calibration)
-    compiled = [
-        quantise(convert(stage.program, stage.samples[:1]), channel_last(stage.samples.numpy())) for stage in stages
-    ]
-    programs = [Program(blob, device.core(core).engine) for blob, core in zip(compiled, model.plan.cores, strict=True)]
+    compiled, programs = [], list[Program]()
+    for stage, name in zip(stages, model.plan.cores, strict=True):
+        # On the grid of the stage before, nothing is rounded between them.
+        compiled.append(int8(stage, programs[-1].outputs[0].range if programs else input_range))
+        programs.append(Program(compiled[-1], device.core(name).engine))
     thresholds = _calibrate(model, stages, programs, validation, positive)
     entries = []
     for k, (stage, blob, program) in enumerate(zip(stages, compiled, programs, strict=True)):
@@ -109,7 +112,7 @@ def write(
 
 
 def _write_stage(
-    part: Path, k: int, stage: LoweredStage, int8: bytes, core: Core, formats: Sequence[str]
+    part: Path, k: int, stage: LoweredStage, tflite: bytes, core: Core, formats: Sequence[str]
 ) -> list[dict[str, Any]]:
     # The int8 .tflite comes first: it is what the NPU's file was compiled from and what verification runs.
     names = [
@@ -119,7 +122,7 @@ def _write_stage(
     artifacts = []
     for name in names:
         form = exporter(name)
-        blob = form.write(stage, int8, core)
+        blob = form.write(stage, tflite, core)
         path = part / core.name / f"stage{k}{form.suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(blob)

@@ -13,6 +13,7 @@ from gatesearch.export.lower import LoweredStage
 from gatesearch.hardware import vela
 from gatesearch.hardware.profile import Core
 from gatesearch.hardware.quiet import quiet
+from gatesearch.hardware.tflite import channel_last, convert, quantise
 
 GROUP = "gatesearch.exporters"
 
@@ -22,6 +23,16 @@ class Exporter(NamedTuple):
 
     suffix: str
     write: Callable[[LoweredStage, bytes, Core], bytes]
+
+
+def int8(stage: LoweredStage, input_range: tuple[float, float] | None = None) -> bytes:
+    """Return a stage as a .tflite model with int8 weights, activations, input and outputs.
+
+    Args:
+        stage: lowered.
+        input_range: of what the stage is given, where that is on an int8 grid already.
+    """
+    return quantise(convert(stage.program, stage.samples[:1]), channel_last(stage.samples.numpy()), input_range)
 
 
 def _tflite(_: LoweredStage, int8: bytes, __: Core) -> bytes:
@@ -36,6 +47,7 @@ def _vela(_: LoweredStage, int8: bytes, core: Core) -> bytes:
 
 
 def _onnx(stage: LoweredStage, _: bytes, __: Core) -> bytes:
+    import onnx
     import torch
 
     with quiet("export to ONNX"), tempfile.TemporaryDirectory() as folder:
@@ -43,7 +55,10 @@ def _onnx(stage: LoweredStage, _: bytes, __: Core) -> bytes:
         torch.onnx.export(
             stage.program, (stage.samples[:1],), str(path), dynamo=True, external_data=False, verbose=False
         )
-        return path.read_bytes()
+        model = onnx.load(str(path))
+    for part in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.value_info):
+        part.ClearField("metadata_props")  # stack traces, with the paths of the machine that exported
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 SHIPPED: Mapping[str, Exporter] = {

@@ -14,9 +14,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from gatesearch.errors import unknown
-from gatesearch.plan import PlacedGate, Scalar
-from gatesearch.sites import CutSite
+from gatesearch.errors import UserError, unknown
+from gatesearch.plan import GatePlan, PlacedGate, Scalar
+from gatesearch.sites import CutSite, LayerSite, Site
 
 GROUP = "gatesearch.gates"
 
@@ -48,6 +48,36 @@ class Work:
     params: int
     kept_channels: int
     elements: int
+    density: float
+
+
+class Call(NamedTuple):
+    """A part of a layer's dense work, as one kernel call.
+
+    ``share`` of the layer's multiply-accumulates is left, each between so many magnitude ``bits`` of an activation and
+    of a weight. The share only holds on a core that can skip what ``skips`` names: ``""`` where nothing is skipped,
+    ``"channel"``, ``"channel-block-16"``, ``"element"``, ``"pixel"`` or ``"pixel-group-16"``; any other core does all.
+    """
+
+    share: float
+    bits: tuple[int, int]
+    skips: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerWork:
+    """What a gated layer costs.
+
+    Args:
+        calls: what is left of the layer's own work.
+        macs: of the gate's own parts, such as a predictor, per sample.
+        params: of the gate's own parts.
+        density: share of the output channels that the next layer has to read.
+    """
+
+    calls: tuple[Call, ...]
+    macs: float
+    params: int
     density: float
 
 
@@ -96,16 +126,46 @@ class CutGate(Protocol):
 
 
 @runtime_checkable
-class GateKind(Protocol):
-    """A technique: where it may go, what of it is searched, how it wraps and what work it leaves."""
+class LayerGate(Protocol):
+    """A gate in the place of a layer, as a module. Conformance: :func:`gatesearch.testing.check_layer_gate`."""
+
+    traced_whole: bool  # True: torch.fx keeps it as one node
+    absorbs_norm: bool  # whether it takes the place of the batch normalisation behind the layer as well
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map [N, *site.shape_in] to [N, *site.shape]; in evaluation sample by sample, whatever the batch."""
+
+    def loss(self) -> Tensor:
+        """Return what the last forward in training adds to the loss, a scalar."""
+
+    def steering(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that need their own, higher learning rate and no weight decay."""
+
+    def anneal(self, progress: float) -> None:
+        """Take note of how far a training has come, from 0 to 1."""
+
+    def reset(self) -> None:
+        """Forget what was observed."""
+
+    def report(self) -> Mapping[str, float]:
+        """Return what was observed over all forwards in evaluation since :meth:`reset`."""
+
+
+class Kind(Protocol):
+    """What cut kinds and layer kinds have in common."""
 
     name: str
 
-    def may_go(self, site: CutSite) -> bool:
+    def may_go(self, site: Site) -> bool:
         """Say whether a gate of this kind can stand at the site."""
 
-    def space(self, site: CutSite) -> Mapping[str, Sequence[Scalar]]:
+    def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
         """Return each parameter with its default choices; a single choice where the site leaves none."""
+
+
+@runtime_checkable
+class CutKind(Kind, Protocol):
+    """A technique for cut sites: where it may go, what of it is searched, how it wraps and what work it leaves."""
 
     def wrap(self, site: CutSite, placed: PlacedGate) -> CutGate:
         """Build the module.
@@ -116,6 +176,37 @@ class GateKind(Protocol):
 
     def work(self, site: CutSite, placed: PlacedGate) -> Work:
         """Return what the gate costs and what work is left around it."""
+
+
+@runtime_checkable
+class LayerKind(Kind, Protocol):
+    """A technique for layer sites."""
+
+    def replace(
+        self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
+    ) -> LayerGate:
+        """Build the module that takes a trained layer's place.
+
+        Args:
+            site: where.
+            placed: with its parameters.
+            layer: the trained layer.
+            norm: the batch normalisation that alone reads it, or None.
+
+        Raises:
+            UserError: a parameter is unknown or out of range.
+        """
+
+    def work_left(
+        self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None
+    ) -> LayerWork:
+        """Return what is left of the layer's work.
+
+        ``observed`` is the module's report; before there is one, the least work that the parameters allow.
+        """
+
+
+GateKind = CutKind | LayerKind
 
 
 @cache
@@ -133,3 +224,37 @@ def kind_of(name: str, where: str = "plan") -> GateKind:
     if name not in kinds():
         raise unknown(where, "gate kind", name, kinds())
     return kinds()[name]
+
+
+def cut_kind(name: str, where: str = "plan") -> CutKind:
+    """Return the kind of that name for cut sites.
+
+    Raises:
+        UserError: there is none.
+    """
+    kind = kind_of(name, where)
+    if not isinstance(kind, CutKind):
+        raise UserError(f"{where}: {name!r} is a gate for layer sites, not for cut sites")
+    return kind
+
+
+def layer_kind(name: str, where: str = "plan") -> LayerKind:
+    """Return the kind of that name for layer sites.
+
+    Raises:
+        UserError: there is none.
+    """
+    kind = kind_of(name, where)
+    if not isinstance(kind, LayerKind):
+        raise UserError(f"{where}: {name!r} is a gate for cut sites, not for layer sites")
+    return kind
+
+
+def at_cuts(plan: GatePlan) -> tuple[PlacedGate, ...]:
+    """Return the gates of a plan that stand at cut sites: those that end a stage."""
+    return tuple(gate for gate in plan.gates if isinstance(kind_of(gate.kind), CutKind))
+
+
+def at_layers(plan: GatePlan) -> tuple[PlacedGate, ...]:
+    """Return the gates of a plan that stand in the place of layers."""
+    return tuple(gate for gate in plan.gates if isinstance(kind_of(gate.kind), LayerKind))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from gatesearch.gates import Work, kind_of
+from gatesearch.gates import Work, cut_kind
 from gatesearch.hardware.energy import (
     EnergyBreakdown,
     StageCost,
@@ -264,7 +264,7 @@ class _Cut(NamedTuple):
 
     @classmethod
     def of(cls, placed: PlacedGate, site: CutSite) -> _Cut:
-        return cls(placed, site, kind_of(placed.kind).work(site, placed))
+        return cls(placed, site, cut_kind(placed.kind).work(site, placed))
 
     @property
     def share(self) -> float:

@@ -25,7 +25,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 from torch.utils.flop_counter import FlopCounterMode
 
 from gatesearch.gated import split
-from gatesearch.gates import kind_of
+from gatesearch.gates import cut_kind
 from gatesearch.hardware import timing, vela
 from gatesearch.hardware.profile import Device
 from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
@@ -201,7 +201,7 @@ def _pieces(
                 pieces[name, i, o] = Piece(cut, hidden if inputs is None else hidden[:, inputs])
         if begin is not None:
             for placed in variants:
-                kind = kind_of(placed.kind)
+                kind = cut_kind(placed.kind)
                 if kind.may_go(begin):
                     gate = kind.wrap(begin, placed)
                     heads[f"{variant_of(placed)}@{begin.name}", 1.0, 1.0] = Piece(gate.lower().head.eval(), hidden)

@@ -77,7 +77,7 @@ def convert(module: torch.nn.Module, example: torch.Tensor) -> bytes:
         return bytes(litert_torch.convert(wrapped.eval(), (shown,)).model_content())
 
 
-def quantise(model: bytes, samples: Array) -> bytes:
+def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | None = None) -> bytes:
     """Quantise a float .tflite to int8: weights per channel, activations per tensor, inputs and outputs int8.
 
     Ranges are the smallest and largest values seen. (The quantiser's own default, a moving average over
@@ -87,6 +87,8 @@ def quantise(model: bytes, samples: Array) -> bytes:
     Args:
         model: float model with one input.
         samples: [n, ...] float inputs in the model's layout without its batch of 1 ([n, H, W, C] for rank 4).
+        input_range: smallest and largest value of the input where it is known, so that values which are on an int8
+            grid already stay what they are.
 
     Raises:
         ToolError: the quantiser failed.
@@ -106,7 +108,12 @@ def quantise(model: bytes, samples: Array) -> bytes:
         ranges = calibrator.Calibrator(model, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
         feed = [{names["inputs"][0]: sample[None]} for sample in samples.astype(np.float32)]
         ranges.calibrate({signature: feed}, manager)
-        result = quantizer.Quantizer(model, int8).quantize(ranges.get_model_qsvs(), enable_progress_report=False)
+        found = ranges.get_model_qsvs()
+        if input_range is not None:
+            shape = (1,) * len(wanted)
+            known = {key: np.full(shape, end, np.float32) for key, end in zip(("min", "max"), input_range, strict=True)}
+            found[_interpreter(model, "reference").get_input_details()[0]["name"]] = known
+        result = quantizer.Quantizer(model, int8).quantize(found, enable_progress_report=False)
         return bytes(result.quantized_model)
 
 
@@ -124,6 +131,12 @@ class TensorSpec:
     dtype: np.dtype[Any]
     scale: float
     zero_point: int
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The values of the type's smallest and largest integer."""
+        limits = np.iinfo(self.dtype)
+        return (limits.min - self.zero_point) * self.scale, (limits.max - self.zero_point) * self.scale
 
     def quantise(self, array: Array) -> Array:
         """Return float values in the tensor's own type; rounds halves away from zero, as TFLite does."""

@@ -10,7 +10,7 @@ from itertools import pairwise, product
 from typing import Protocol
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates import kind_of
+from gatesearch.gates import cut_kind, kind_of
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.sites import CutSite, find, worthwhile
 
@@ -166,6 +166,6 @@ def _check_kinds(kinds: Mapping[str, Mapping[str, Sequence[Scalar]]], sites: Seq
 
 def _check_value(kind: str, param: str, value: Scalar, site: CutSite) -> None:
     try:
-        kind_of(kind).work(site, PlacedGate.of(kind, site.name, **{param: value}))
+        cut_kind(kind).work(site, PlacedGate.of(kind, site.name, **{param: value}))
     except UserError as error:
         raise UserError(f"space.kinds.{kind}.{param}: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import torch
@@ -31,6 +31,7 @@ class Quality:
         early_stop_rate: share of negatives, by class count of the split, that some gate stops, ES.
         gate_recalls: share of positives passing gate k of those that reached it, GR_k.
         passed: for each kind, the share that reaches stage k; the first entry is 1.
+        layers: what each gate in the place of a layer observed over the samples that came to it, by site.
     """
 
     accuracy: float
@@ -41,6 +42,7 @@ class Quality:
     early_stop_rate: float
     gate_recalls: tuple[float, ...]
     passed: Mapping[str, tuple[float, ...]]
+    layers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -142,9 +144,12 @@ def quality(
 
 def assess(model: GatedModel, split: FeatureSplit, positive: Tensor, kind_names: Sequence[str]) -> Quality:
     """Return the figures of a model on the hard cascade; see :func:`quality` for the arguments."""
+    for layer_gate in model.layer_gates.values():
+        layer_gate.reset()
     cascade = run_cascade(model, split.features)
     answers = predictions(cascade, model.answers)
-    return quality(cascade.exit, answers, split.labels, positive, split.kinds, kind_names, len(model.gates))
+    found = quality(cascade.exit, answers, split.labels, positive, split.kinds, kind_names, len(model.gates))
+    return replace(found, layers={site: dict(gate.report()) for site, gate in model.layer_gates.items()})
 
 
 def predictions(cascade: Cascade, answers: Tensor) -> Tensor:

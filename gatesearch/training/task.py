@@ -51,6 +51,12 @@ class GatedTask(pl.LightningModule):
         self.schedule, self.gates = schedule, gates
         self.accuracy = MulticlassAccuracy(model.num_classes, average="micro")
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Tell the gates in the place of layers how far the training has come."""
+        progress = self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches) - 1)
+        for layer_gate in self.model.layer_gates.values():
+            layer_gate.anneal(progress)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step on features [N, *shape] and labels [N]."""
         features, labels = batch
@@ -63,6 +69,8 @@ class GatedTask(pl.LightningModule):
             loss = loss + self.model.gate(k).loss(gate_output, positive, self.gates.alpha, self.gates.beta, weight)
             # What this gate stops is no business of the next one.
             weight = weight * torch.sigmoid(gate_output.logit.detach()).clamp(min=LEAST_REACH)
+        for layer_gate in self.model.layer_gates.values():
+            loss = loss + layer_gate.loss()
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
@@ -74,8 +82,10 @@ class GatedTask(pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW; gates have rates of their own, and what steers them no decay."""
-        steering = {id(p) for k in range(len(self.model.gates)) for p in self.model.gate(k).steering()}
-        gates = {id(p) for p in self.model.gates.parameters()}
+        every = [*map(self.model.gate, range(len(self.model.gates))), *self.model.layer_gates.values()]
+        steering = {id(p) for gate in every for p in gate.steering()}
+        # What is left of a layer behind its gate is a layer, and learns like one.
+        gates = {id(p) for p in self.model.gates.parameters()} | steering
         groups: dict[str, list[nn.Parameter]] = {"decay": [], "plain": [], "heads": [], "steering": []}
         for parameter in self.model.parameters():
             backbone = "decay" if parameter.ndim > 1 else "plain"

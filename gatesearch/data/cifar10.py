@@ -1,0 +1,168 @@
+"""CIFAR-10 (Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images): 60,000 colour images."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gatesearch.data.labels import positive_flags, stratified_order
+from gatesearch.data.types import Dataset, Split
+from gatesearch.errors import UserError
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+BINARY, PICKLED = "cifar-10-batches-bin", "cifar-10-batches-py"
+TRAIN_FILES = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
+TEST_FILE = "test_batch.bin"
+RECORD = 1 + 3 * 32 * 32  # a label, then the red, the green and the blue plane
+
+NPZ = f"an .npz with {', '.join(ARRAYS)} (uint8 images [N, 32, 32, 3], labels 0 to 9)"
+MEND = (
+    f"unpack cifar-10-binary.tar.gz of https://www.cs.toronto.edu/~kriz/cifar.html and give its folder {BINARY}, "
+    f"or {NPZ}"
+)
+
+Array = npt.NDArray[np.integer]
+
+
+def load(
+    root: str | None = None,
+    train: int | None = None,
+    validation: int = 5000,
+    seed: int = 0,
+    positives: Sequence[str] | str = "all",
+) -> Dataset:
+    """Load CIFAR-10.
+
+    The validation split comes out of the 50,000 training images; the test split is the usual 10,000. Both splits and
+    the limit on training images keep the shares of the classes. For one seed and size of the validation split, fewer
+    training images are a subset of more.
+
+    Args:
+        root: an .npz with ``x_train``, ``y_train``, ``x_test`` and ``y_test`` (uint8 [N, 32, 32, 3], labels [N]); or
+            ``cifar-10-batches-bin`` as published; or the folder that holds either. The pickled ``cifar-10-batches-py``
+            is not read: unpickling runs whatever code a file holds.
+        train: how many training images, for short protocols; None for all that validation leaves.
+        validation: how many images are held out.
+        seed: of the split.
+        positives: ``"all"``, so that there are no negatives; or the classes to wake for, the others being negatives.
+
+    Returns:
+        uint8 images [N, 3, 32, 32], red, green, blue, and ten classes.
+
+    Raises:
+        UserError: no data at ``root``, data of another shape, or a number or class that does not fit.
+    """
+    flags = positive_flags(CLASSES, positives)
+    path = _find(root)
+    arrays = _read_binary(path) if path.is_dir() else _read_npz(path)
+    images, labels, test_images, test_labels = arrays
+    _check_count("validation", validation, len(labels) - len(CLASSES))
+    left = len(labels) - validation
+    if train is not None:
+        _check_count("train", train, left)
+    order = stratified_order(labels, seed)
+    held_out, fitted = order[:validation], order[validation:][:train]
+    limit = f", {len(fitted):,} of the other {left:,} used" if len(fitted) < left else ""
+    return Dataset(
+        name="cifar10",
+        source=f"CIFAR-10 (Krizhevsky 2009) from {path.name}: {len(labels):,} training images, {validation:,} of them "
+        f"held out for validation{limit} (stratified, seed {seed}); {len(test_labels):,} test images",
+        synthetic=False,
+        classes=CLASSES,
+        positive=flags,
+        train=_split(images, labels, fitted, "train"),
+        validation=_split(images, labels, held_out, "train"),
+        test=_split(test_images, test_labels, np.arange(len(test_labels)), "test"),
+    )
+
+
+def _split(images: Array, labels: Array, chosen: npt.NDArray[np.int64], name: str) -> Split:
+    return Split(
+        torch.from_numpy(np.ascontiguousarray(images[chosen].transpose(0, 3, 1, 2))),
+        torch.from_numpy(labels[chosen].astype(np.int64)),
+        tuple(f"{name}/{i:05d}" for i in chosen),
+    )
+
+
+def _check_count(key: str, written: object, most: int) -> None:
+    whole = isinstance(written, int) and not isinstance(written, bool)
+    if not whole or not len(CLASSES) <= written <= most:  # type: ignore[operator]
+        raise UserError(f"data.{key}: {written!r} images; wanted: a whole number from {len(CLASSES)} to {most}")
+
+
+def _find(root: str | None) -> Path:
+    """Return the .npz, or the folder with the binary files."""
+    if root is None:
+        raise UserError(f"data.root: CIFAR-10 has to be downloaded first; {MEND}")
+    path = Path(root).expanduser()
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"data.root: {path} does not exist; {MEND}")
+    for folder in (path, path / BINARY):
+        if (folder / TEST_FILE).exists() or (folder.name == BINARY and folder.is_dir()):
+            return folder
+    found = sorted(path.glob("*.npz"))
+    if (path / "cifar10.npz") in found:
+        return path / "cifar10.npz"
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(f"data.root: {path} holds {len(found)} .npz files and none is cifar10.npz; name the file")
+    if any((folder / "data_batch_1").exists() for folder in (path, path / PICKLED)):
+        raise UserError(f"data.root: {path} holds pickled files, which can run code when they are read; instead {MEND}")
+    raise UserError(f"data.root: {path} holds no CIFAR-10; {MEND}")
+
+
+def _read_npz(path: Path) -> tuple[Array, Array, Array, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in ARRAYS if name in archive}
+    except (AttributeError, EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"data.root: {path} cannot be read as {NPZ}: {error}") from error
+    if missing := [name for name in ARRAYS if name not in arrays]:
+        raise UserError(f"data.root: {path} lacks {', '.join(missing)}; wanted: {NPZ}")
+    for part in ("train", "test"):
+        images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if images.shape[1:] != (32, 32, 3) or images.dtype != np.uint8:
+            is_now = f"{images.dtype} {list(images.shape)}"
+            raise UserError(f"data.root: x_{part} of {path} is {is_now}; wanted: uint8 [N, 32, 32, 3]")
+        if labels.shape == (len(images), 1):  # as Keras hands them out
+            arrays[f"y_{part}"] = labels = labels[:, 0]
+        if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
+            is_now = f"{labels.dtype} {list(labels.shape)}"
+            raise UserError(f"data.root: y_{part} of {path} is {is_now}; wanted: whole numbers [{len(images)}]")
+        _check_labels(labels, f"y_{part} of {path}")
+    return arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"]
+
+
+def _read_binary(folder: Path) -> tuple[Array, Array, Array, Array]:
+    train = [_records(folder / name) for name in TRAIN_FILES]
+    images, labels = (np.concatenate(column) for column in zip(*train, strict=True))
+    return (images, labels, *_records(folder / TEST_FILE))
+
+
+def _records(path: Path) -> tuple[Array, Array]:
+    """Return the images [N, 32, 32, 3] and labels [N] of one binary file."""
+    try:
+        raw = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise UserError(f"data.root: {path} cannot be read ({error.strerror}); {MEND}") from error
+    if not len(raw) or len(raw) % RECORD:
+        raise UserError(f"data.root: {path} has {len(raw)} bytes, not a multiple of {RECORD}; unpack the archive anew")
+    records = raw.reshape(-1, RECORD)
+    _check_labels(records[:, 0], str(path))
+    return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0]
+
+
+def _check_labels(labels: Array, where: str) -> None:
+    if not len(labels) or labels.min() < 0 or labels.max() >= len(CLASSES):
+        has = f"labels {labels.min()} to {labels.max()}" if len(labels) else "no images"
+        raise UserError(f"data.root: {where} has {has}; wanted: labels 0 to {len(CLASSES) - 1}")

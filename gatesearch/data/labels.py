@@ -1,0 +1,58 @@
+"""What every labelled set needs: which classes are positives, and splits that keep the shares of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gatesearch import errors
+from gatesearch.errors import UserError
+
+
+def positive_flags(classes: Sequence[str], positives: Sequence[object] | str) -> tuple[bool, ...]:
+    """Return whether each class is a positive.
+
+    Args:
+        classes: class names, by label.
+        positives: names of the positives, or ``"all"``; gates that stop nothing need no negatives.
+
+    Raises:
+        UserError: a name that is no class, or neither ``"all"`` nor a list of names.
+
+    >>> positive_flags(("cat", "dog", "ship"), ["cat", "dog"]), positive_flags(("cat", "dog"), "all")
+    ((True, True, False), (True, True))
+    """
+    if positives == "all":
+        return (True,) * len(classes)
+    if isinstance(positives, str) or not isinstance(positives, Sequence) or not positives:
+        raise UserError(f"data.positives: {positives!r}; wanted: all, or a list of classes ({', '.join(classes)})")
+    names = [str(name) for name in positives]  # YAML reads a digit as a number
+    for name in names:
+        if name not in classes:
+            raise errors.unknown("data.positives", "class", name, classes)
+    return tuple(name in names for name in classes)
+
+
+def stratified_order(labels: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.int64]:
+    """Return a random order of all samples in which every stretch holds the classes in about their shares.
+
+    Splits are stretches of it: exact where classes are equally large and so are multiples of their number, else a
+    sample or two off. The first n of it are also the first n of any longer stretch.
+
+    Args:
+        labels: class of every sample [N].
+        seed: another seed, another order.
+
+    >>> labels = np.repeat([0, 1, 2], 4)
+    >>> sorted(labels[stratified_order(labels, seed=0)[:6]].tolist())
+    [0, 0, 1, 1, 2, 2]
+    """
+    shuffled = np.random.default_rng(seed).permutation(len(labels))
+    key = np.empty(len(labels))  # how far along its own class a sample stands
+    for label in np.unique(labels):
+        own = shuffled[labels[shuffled] == label]
+        key[own] = (np.arange(len(own)) + 0.5) / len(own)
+    order: npt.NDArray[np.int64] = shuffled[np.argsort(key[shuffled], kind="stable")]
+    return order
