@@ -98,7 +98,7 @@ class Run:
             fit(model, s.features, epochs, s.gates, seed=_seed(self.recipe.seed, plan), augment=s.augment)
             calibrate(model, s.features.validation, s.features.positive)
             quality = self._quality(model, "validation")
-            price = priced.price(plan, quality.passed)
+            price = priced.price(plan, quality.passed, observed=quality.layers)
             return Evaluated(
                 Objectives(quality.accuracy, price.expected_latency_us, price.energy.total_uj),
                 self._quality_violations(quality, baseline.accuracy),
@@ -252,7 +252,7 @@ class Run:
         """Put a plan's gates into the trained backbone; where they start depends on the seed and the plan alone."""
         s = self.setting
         torch.manual_seed(_seed(self.recipe.seed, plan))
-        return GatedModel(self.backbone, plan, s.sites, len(s.data.classes), self.saliency)
+        return GatedModel(self.backbone, plan, s.sites, len(s.data.classes), self.saliency, s.layers)
 
     def _trained(self, name: str, model: GatedModel, schedule: Schedule, gates: GateSettings | None = None) -> None:
         """Train a model, or load it where it was trained before."""
@@ -460,16 +460,17 @@ def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> Cos
         samples = s.features.train.features[:TABLE_SAMPLES]
         variants = s.space.variants()
         arguments = (backbone, s.space.sites, samples)
-        count = tables.pieces_count(*arguments, variants)
+        layers = [site.name for site in s.layers] if s.space.layers.sites else []
+        count = tables.pieces_count(*arguments, variants, layers)
         with console.progress(count, "read blocks on each core") as bar, _tools_in_one_line():
             cache = Path(platformdirs.user_cache_dir("gatesearch")) / "tables"
-            table = tables.build(*arguments, s.device, variants, on_step=bar.advance, cache=cache)
+            table = tables.build(*arguments, s.device, variants, layers, on_step=bar.advance, cache=cache)
         if folder is not None:
             folder.write("table.json", table.to_json())
     macs = getattr(s.frontend, "macs", lambda: 0)()
     stream = s.recipe.stream
     shares = {name: stream.shares.get(name, 0.0) for name in s.data.kind_names}
-    return CostModel(s.device, table, s.space.sites, macs, stream.period_s, shares)
+    return CostModel(s.device, table, s.space.sites, macs, stream.period_s, shares, s.layers)
 
 
 def ranked(result: SearchResult, objective: str) -> list[Trial]:

@@ -68,7 +68,7 @@ def write(run: Run) -> dict[str, Any]:
     sparsity = activation_sparsity(run.model, s.features.test.features[s.features.positive[s.features.test.labels]])
     densities = [1.0 - row["element"] for row in sparsity]
     plan = run.model.plan
-    price = cost.price(plan, gated.passed, densities)
+    price = cost.price(plan, gated.passed, densities, gated.layers)
     rival_plan, rival = cost.ungated()
     parity, stream = run.parity, run.streaming
     seconds = run.seconds()

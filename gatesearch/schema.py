@@ -250,6 +250,13 @@ class GateCount(Group):
 Values = Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
 
 
+class LayerSites(Group):
+    """Which layers may have a gate of their own, and whether one choice holds for all of them."""
+
+    sites: AllOrNames = "all"
+    together: bool = False
+
+
 class SearchSpace(Group):
     """Which plans there are: how many gates, at which sites, of which kinds, on which cores."""
 
@@ -257,6 +264,7 @@ class SearchSpace(Group):
     min_work: Annotated[float, Field(ge=0, lt=1)] = 0.05
     sites: AllOrNames = "all"
     kinds: Annotated[dict[Text, dict[Text, Values]], Field(min_length=1)]
+    layers: LayerSites = LayerSites()
     cores: AllOrNames = "all"
 
     @model_validator(mode="after")

@@ -17,7 +17,7 @@ from gatesearch.hardware.profile import Device
 from gatesearch.recipe import Recipe
 from gatesearch.schema import Group
 from gatesearch.search.space import Space
-from gatesearch.sites import CutSite, cut_sites
+from gatesearch.sites import CutSite, LayerSite, cut_sites, layer_sites
 from gatesearch.training import Features, GateSettings, Schedule, prepare
 
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
@@ -36,6 +36,7 @@ class Setting:
         augment: training-time changes to features; None for none.
         backbone: initialised from the recipe's seed, untrained.
         sites: every cut site of the backbone.
+        layers: every layer site of the backbone.
         device: cores, links, constants.
         space: the plans that are searched.
     """
@@ -47,6 +48,7 @@ class Setting:
     augment: nn.Module | None
     backbone: nn.Module
     sites: tuple[CutSite, ...]
+    layers: tuple[LayerSite, ...]
     device: Device
     space: Space
 
@@ -87,6 +89,7 @@ class Setting:
             args=recipe.backbone_args,
         )
         sites = cut_sites(backbone, features.train.features[:1])
+        layers = layer_sites(backbone, features.train.features[:1])
         _check_output(backbone, features, dataset)
         space = Space.of(
             sites,
@@ -97,8 +100,11 @@ class Setting:
             min_work=recipe.space.min_work,
             fewest=recipe.space.gates.min,
             most=recipe.space.gates.max,
+            all_layers=layers,
+            layer_names=recipe.space.layers.sites,
+            together=recipe.space.layers.together,
         )
-        return cls(recipe, dataset, frontend, features, features_augment, backbone, sites, device, space)
+        return cls(recipe, dataset, frontend, features, features_augment, backbone, sites, layers, device, space)
 
     @property
     def gates(self) -> GateSettings:

@@ -190,7 +190,7 @@ CHANNEL_WISE = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d, nn.
 
 
 def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
-    """Find every convolution and linear layer of a model, in the order in which data meets them.
+    """Find every convolution without groups and linear layer of a model, in the order in which data meets them.
 
     A layer that is called twice is no site: what a gate does there would have to be the same in both places.
 
@@ -209,7 +209,12 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
     sites: list[LayerSite] = []
     for node in calls:
         layer = traced.get_submodule(str(node.target))
-        if type(layer) not in LAYERS or targets.count(node.target) > 1 or node.name not in work.shapes:
+        if (
+            type(layer) not in LAYERS
+            or getattr(layer, "groups", 1) > 1
+            or targets.count(node.target) > 1
+            or node.name not in work.shapes
+        ):
             continue
         norm = _only_reader(traced, node, nn.BatchNorm2d)
         activation = _only_reader(traced, norm or node, nn.ReLU)

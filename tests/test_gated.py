@@ -191,8 +191,8 @@ def test_a_plan_with_an_unknown_site_or_kind_or_out_of_order_is_refused():
     sites = cut_sites(backbone, torch.zeros(1, *shape))
     with pytest.raises(UserError, match=r"unknown site 'block\.0'; nearest: 'blocks\.0'"):
         GatedModel(backbone, GatePlan((PlacedGate.of("gc", "block.0"),)), sites, CLASSES)
-    with pytest.raises(UserError, match="unknown gate kind 'cg'; nearest: 'gc'"):
-        GatedModel(backbone, GatePlan((PlacedGate.of("cg", "stem"),)), sites, CLASSES)
+    with pytest.raises(UserError, match="unknown gate kind 'gcc'; nearest: 'gc'"):
+        GatedModel(backbone, GatePlan((PlacedGate.of("gcc", "stem"),)), sites, CLASSES)
     backwards = GatePlan((PlacedGate.of("gc", "blocks.0"), PlacedGate.of("gc", "stem")))
     with pytest.raises(UserError, match=r"gate 2 at 'stem' comes after 'blocks\.0', which data meets later"):
         GatedModel(backbone, backwards, sites, CLASSES)

@@ -291,7 +291,7 @@ def too_small(written: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        (("space.kinds.cg={}",), "unknown gate kind 'cg'; nearest: 'gc'"),
+        (("space.kinds.gcc={}",), "unknown gate kind 'gcc'; nearest: 'gc'"),
         (("space.kinds.gc.kep=[0.5]",), "space.kinds.gc: unknown parameter 'kep'; nearest: 'keep'"),
         (("space.kinds.gc.keep=[1.5]",), "space.kinds.gc.keep: gc gate at input: keep: 1.5 is not in (0, 1]"),
         (("space.sites=[input,block.0]",), "space.sites: unknown site 'block.0'; nearest: 'blocks.0'"),

@@ -6,6 +6,7 @@ kernel). Kinds are found through the entry-point group ``gatesearch.gates``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -54,14 +55,21 @@ class Work:
 class Call(NamedTuple):
     """A part of a layer's dense work, as one kernel call.
 
-    ``share`` of the layer's multiply-accumulates is left, each between so many magnitude ``bits`` of an activation and
-    of a weight. The share only holds on a core that can skip what ``skips`` names: ``""`` where nothing is skipped,
-    ``"channel"``, ``"channel-block-16"``, ``"element"``, ``"pixel"`` or ``"pixel-group-16"``; any other core does all.
+    Multiplications are between so many magnitude ``bits`` of an activation and of a weight. ``left`` names what can be
+    skipped, each with the share that is left of it: ``"channel"``, ``"channel-block-16"``, ``"element"``, ``"pixel"``
+    or ``"pixel-group-16"``. A core that cannot skip the one may well skip the other.
+
+    >>> Call((4, 8), (("channel", 0.5), ("element", 0.25))).share
+    0.125
     """
 
-    share: float
     bits: tuple[int, int]
-    skips: str
+    left: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def share(self) -> float:
+        """What is left of the layer's multiply-accumulates where all is skipped that can be."""
+        return math.prod((share for _, share in self.left), start=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +205,7 @@ class LayerKind(Kind, Protocol):
             UserError: a parameter is unknown or out of range.
         """
 
-    def work_left(
-        self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None
-    ) -> LayerWork:
+    def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
         """Return what is left of the layer's work.
 
         ``observed`` is the module's report; before there is one, the least work that the parameters allow.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from gatesearch.gates import Work, cut_kind
+from gatesearch.gates import Work, at_cuts, at_layers, cut_kind
 from gatesearch.hardware.energy import (
     EnergyBreakdown,
     StageCost,
@@ -18,10 +18,11 @@ from gatesearch.hardware.energy import (
     longest_latency_us,
     reach,
 )
+from gatesearch.hardware.layers import LayerChange, layer_changes
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.table import END, Table, variant_of
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import CutSite, find
+from gatesearch.sites import CutSite, LayerSite, find
 
 PRECISION = 8  # bits of an activation that crosses
 
@@ -69,6 +70,7 @@ class CostModel:
         frontend_macs: of the front end, per window.
         period_s: seconds from window to window.
         shares: share of each kind in the stream.
+        layers: where gates may stand in the place of layers.
     """
 
     device: Device
@@ -77,6 +79,7 @@ class CostModel:
     frontend_macs: int
     period_s: float
     shares: Mapping[str, float]
+    layers: tuple[LayerSite, ...] = ()
 
     @property
     def sense_core(self) -> Core:
@@ -90,25 +93,33 @@ class CostModel:
         assert taken is not None  # the profile was checked for it
         return taken
 
-    def stages(self, plan: GatePlan, densities: Sequence[float] | None = None) -> tuple[StageEstimate, ...]:
+    def stages(
+        self,
+        plan: GatePlan,
+        densities: Sequence[float] | None = None,
+        observed: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> tuple[StageEstimate, ...]:
         """Estimate every stage of a plan.
 
         Args:
             plan: with a core for every stage.
             densities: for each gate the measured share of the site's values that are not zero behind it, suppressed
                 channels being zero; before training, what the gate's parameters say.
+            observed: for each gate in the place of a layer, by site, its report; before training, the least that is
+                left by its parameters.
 
         Raises:
             UserError: a site or core of the plan does not exist.
             ValueError: not one core a stage.
         """
-        cuts = [_Cut.of(placed, find(self.sites, placed.site)) for placed in plan.gates]
+        cuts = [_Cut.of(placed, find(self.sites, placed.site)) for placed in at_cuts(plan)]
+        changes = layer_changes(at_layers(plan), self.layers, observed or {})
         bits = [float(self.table.input_elements * PRECISION), *_crossing_bits(cuts, densities)]
         estimates = []
         before = self.sense_core
         for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
             core = self.device.core(name)
-            used = self._used(core, entering, leaving)
+            used = self._used(core, entering, leaving, changes)
             estimates.append(
                 StageEstimate(
                     first_site=entering.site.name if entering else self.table.sites[0],
@@ -123,8 +134,10 @@ class CostModel:
             before = core
         return tuple(estimates)
 
-    def _used(self, core: Core, entering: _Cut | None, leaving: _Cut | None) -> _Used:
-        """Add up the blocks from one cut to the next, and the head of the gate that ends them."""
+    def _used(
+        self, core: Core, entering: _Cut | None, leaving: _Cut | None, changes: Mapping[str, LayerChange]
+    ) -> _Used:
+        """Add up the blocks from one cut to the next, what gated layers change, and the gate head that ends them."""
         order = self.table.sites
         first = order.index(entering.site.name) if entering else 0
         last = order.index(leaving.site.name) if leaving else len(order)
@@ -132,7 +145,15 @@ class CostModel:
         for b in range(first, last):
             kept_in = entering.share if entering and b == first else 1.0
             kept_out = leaving.share if leaving and b + 1 == last else 1.0
-            rows.append({name: surface(kept_in, kept_out) for name, surface in self.table.blocks[order[b]].items()})
+            block = self.table.blocks[order[b]]
+            rows.append({name: surface(kept_in, kept_out) for name, surface in block.items()})
+            thin = rows[-1]["macs"] / max(1.0, block["macs"](1.0, 1.0))
+            for name, change in changes.items():
+                if self.table.layers[name].block == order[b]:
+                    dense = self.table.layers[name].readings[core.name]
+                    rows[-1][core.name] += thin * dense * (change.cost(core.kernels) - 1)
+                    rows[-1]["macs"] += thin * change.saved_macs
+                    rows[-1]["weight_bytes"] += change.params
         empty = self.table.overhead[core.name]
         used = _Used(
             reading=sum(row[core.name] for row in rows) - max(0, len(rows) - 1) * empty,
@@ -169,16 +190,20 @@ class CostModel:
         )
 
     def price(
-        self, plan: GatePlan, passed: Mapping[str, Sequence[float]], densities: Sequence[float] | None = None
+        self,
+        plan: GatePlan,
+        passed: Mapping[str, Sequence[float]],
+        densities: Sequence[float] | None = None,
+        observed: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Price:
         """Price a plan whose gates let through what was measured.
 
         Args:
             plan: with a core for every stage.
             passed: for each kind, the share that reaches stage k, the first entry being 1.
-            densities: see :meth:`stages`.
+            densities, observed: see :meth:`stages`.
         """
-        estimates = self.stages(plan, densities)
+        estimates = self.stages(plan, densities, observed)
         costs = [estimate.cost for estimate in estimates]
         conditional = {kind: [b / a if a else 0.0 for a, b in pairwise(row)] for kind, row in passed.items()}
         reached = reach(self.shares, conditional)

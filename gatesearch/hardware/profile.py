@@ -8,8 +8,9 @@ through the entry-point group ``gatesearch.devices``, whose objects are paths of
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -151,7 +152,24 @@ class LiteRT(_Strict):
         return None if self.frontend_macs_per_us is None else macs / self.frontend_macs_per_us.value
 
 
-Timing = Annotated[Instructions | Vela | LiteRT, Field(discriminator="model")]
+class Throughput(_Strict):
+    """Latency from multiply-accumulates at a rate that a data sheet or a paper gives: modelled, never measured."""
+
+    provenance: ClassVar[Provenance] = "modelled"
+
+    model: Literal["throughput"]
+    macs_per_us: Annotated[Constant, _in("MAC/us", positive=True)]
+
+    def latency_us(self, macs: float) -> float:
+        """Return microseconds for int8 multiply-accumulates."""
+        return macs / self.macs_per_us.value
+
+    def frontend_us(self, macs: float) -> float:
+        """Return microseconds for the front end's multiply-accumulates."""
+        return macs / self.macs_per_us.value
+
+
+Timing = Annotated[Instructions | Vela | LiteRT | Throughput, Field(discriminator="model")]
 
 
 class Memory(_Strict):
@@ -159,6 +177,42 @@ class Memory(_Strict):
 
     flash_kib: Annotated[float, Field(gt=0)]
     sram_kib: Annotated[float, Field(gt=0)]
+
+
+class Kernels(_Strict):
+    """What a core's kernels make of a gated layer.
+
+    Args:
+        bits: ``"whole"`` where a multiplication takes whole bytes, so that 4 bits cost what 8 do and 16 twice as much;
+            ``"serial"`` where it takes time in proportion to the bits of both factors.
+        skips: what need not be computed, by the names that :class:`gatesearch.gates.Call` uses, such as
+            ``"channel-block-16"``. Anything else is computed in full.
+    """
+
+    bits: Literal["whole", "serial"] = "whole"
+    skips: tuple[str, ...] = ()
+    provenance: Provenance = "assumed"
+    source: Annotated[str, Field(min_length=1)] = "no gate kernels: a gated layer is computed in full, call by call"
+
+    def cost(self, bits: tuple[int, int], left: Iterable[tuple[str, float]] = ()) -> float:
+        """Return what a call costs, the dense layer in int8 being 1.
+
+        Args:
+            bits: of an activation and of a weight.
+            left: what can be skipped, and the share that is left of it.
+
+        >>> Kernels().cost((4, 8), [("channel", 0.5)]), Kernels(bits="serial", skips=("channel",)).cost(
+        ...     (4, 8), [("channel", 0.5)])
+        (1.0, 0.25)
+        """
+        share = math.prod((part for pattern, part in left if pattern in self.skips), start=1.0)
+        return share * _MULTIPLICATION[self.bits](*bits)
+
+
+_MULTIPLICATION: Mapping[str, Callable[[int, int], float]] = {
+    "whole": lambda a, w: float(math.ceil(a / 8) * math.ceil(w / 8)),
+    "serial": lambda a, w: a * w / 64,
+}
 
 
 class Core(_Strict):
@@ -178,6 +232,7 @@ class Core(_Strict):
     wake_uj: Annotated[Constant, _in("uJ")]
     weights_nj_per_byte: Annotated[Constant, _in("nJ/byte")]
     memory: Memory
+    kernels: Kernels = Kernels()
     formats: Annotated[tuple[str, ...], Field(min_length=1)]
     engine: Literal["litert", "reference", "tflm"] = "litert"
 

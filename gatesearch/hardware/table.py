@@ -14,7 +14,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,8 +34,9 @@ from gatesearch.sites import INPUT, CutSite
 from gatesearch.surgery import cut_channels
 
 END = "output"
+ALONE = "layer "
 IDLE = ("", 0.0, 0.0)  # key of the empty program
-FORMAT = 2  # of the JSON; a table of another is read anew
+FORMAT = 3  # of the JSON; a table of another is read anew
 QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
 
 
@@ -73,6 +74,19 @@ class Surface:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerReading:
+    """A layer by itself, all channels, int8.
+
+    Args:
+        block: first site of the block that it lies in.
+        readings: for every core of the device, less the overhead of a call.
+    """
+
+    block: str
+    readings: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Costs of blocks and gate heads.
 
@@ -81,6 +95,7 @@ class Table:
         blocks: for each block, by first site: a surface by quantity; quantities are :data:`QUANTITIES` and a reading
             for every core of the device, by core name.
         heads: the same for each gate variant at each site, keyed ``"variant@site"``; the kept share is the input's.
+        layers: where layer gates may go, each layer by itself: the block that it lies in, and what it takes.
         overhead: reading of an empty program by core: what one more call costs, and what is counted once too often
             where two blocks run as one stage.
         input_elements: values of one input sample.
@@ -93,6 +108,7 @@ class Table:
     overhead: Mapping[str, float]
     input_elements: int
     fingerprint: Mapping[str, Any]
+    layers: Mapping[str, LayerReading] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the table as JSON."""
@@ -116,6 +132,7 @@ class Table:
             raw["overhead"],
             raw["input_elements"],
             raw["fingerprint"],
+            {name: LayerReading(row["block"], row["readings"]) for name, row in raw["layers"].items()},
         )
 
 
@@ -132,6 +149,7 @@ def build(
     features: Tensor,
     device: Device,
     variants: Sequence[PlacedGate],
+    layers: Sequence[str] = (),
     *,
     on_step: Callable[[], None] | None = None,
     cache: Path | None = None,
@@ -144,16 +162,17 @@ def build(
         features: a few samples [n, *shape] to quantise with.
         device: whose cores are read.
         variants: one placed gate of each variant, sites ignored.
+        layers: paths of the layers that gates may replace.
         on_step: called after each piece; there are :func:`pieces_count` of them.
         cache: a folder; a table of the same pieces, cores and machine is taken from there, and kept there.
     """
-    pieces, heads = _pieces(backbone, sites, features, variants)
+    pieces, heads, alone = _pieces(backbone, sites, features, variants, layers)
     stamp = timing.fingerprint()
-    key = _key(pieces | heads, device, stamp)
+    key = _key(pieces | heads | alone, device, stamp)
     if cache is not None and (cache / f"{key}.json").exists():
         return Table.from_json((cache / f"{key}.json").read_text())
     empty = Piece(nn.Sequential(nn.ReLU()).eval(), torch.ones(2, 4, 1, 1))
-    readings = _read({**pieces, **heads, IDLE: empty}, device, on_step)
+    readings = _read({**pieces, **heads, **alone, IDLE: empty}, device, on_step)
     overhead = {core.name: readings[IDLE][core.name] for core in device.cores}
     table = Table(
         tuple(dict.fromkeys(key[0] for key in pieces)),
@@ -162,6 +181,14 @@ def build(
         overhead,
         features[0].numel(),
         stamp,
+        {
+            str(name): LayerReading(
+                _block_of(str(name), backbone, sites),
+                {core: max(0.0, readings[key][core] - empty) for core, empty in overhead.items()},
+            )
+            for key in alone
+            for _, name in [key[0].split(ALONE)]
+        },
     )
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
@@ -172,11 +199,14 @@ def build(
 
 
 def pieces_count(
-    backbone: nn.Module, sites: Sequence[CutSite], features: Tensor, variants: Sequence[PlacedGate]
+    backbone: nn.Module,
+    sites: Sequence[CutSite],
+    features: Tensor,
+    variants: Sequence[PlacedGate],
+    layers: Sequence[str] = (),
 ) -> int:
     """Return how many pieces :func:`build` reads."""
-    pieces, heads = _pieces(backbone, sites, features, variants)
-    return len(pieces) + len(heads) + 1
+    return sum(map(len, _pieces(backbone, sites, features, variants, layers))) + 1
 
 
 PieceKey = tuple[str, float, float]
@@ -184,8 +214,12 @@ PieceKey = tuple[str, float, float]
 
 @torch.no_grad()
 def _pieces(
-    backbone: nn.Module, sites: Sequence[CutSite], features: Tensor, variants: Sequence[PlacedGate]
-) -> tuple[dict[PieceKey, Piece], dict[PieceKey, Piece]]:
+    backbone: nn.Module,
+    sites: Sequence[CutSite],
+    features: Tensor,
+    variants: Sequence[PlacedGate],
+    layers: Sequence[str],
+) -> tuple[dict[PieceKey, Piece], dict[PieceKey, Piece], dict[PieceKey, Piece]]:
     stages = split(backbone, [site.node for site in sites])
     bounds: list[CutSite | None] = [None, *sites, None]
     if sites and sites[0].name == INPUT:
@@ -206,7 +240,34 @@ def _pieces(
                     gate = kind.wrap(begin, placed)
                     heads[f"{variant_of(placed)}@{begin.name}", 1.0, 1.0] = Piece(gate.lower().head.eval(), hidden)
         hidden = stage(hidden)
-    return pieces, heads
+    return pieces, heads, _alone(backbone, features, layers)
+
+
+def _alone(backbone: nn.Module, features: Tensor, layers: Sequence[str]) -> dict[PieceKey, Piece]:
+    """Return each layer by itself, with what it is given."""
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        backbone.get_submodule(name).register_forward_pre_hook(
+            lambda _, inputs, name=name: seen.__setitem__(name, inputs[0])
+        )
+        for name in layers
+    ]
+    try:
+        backbone(features)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {
+        (f"{ALONE}{name}", 1.0, 1.0): Piece(nn.Sequential(backbone.get_submodule(name)), seen[name]) for name in layers
+    }
+
+
+def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> str:
+    """Return the first site of the block that a layer lies in."""
+    stages = split(backbone, [site.node for site in sites])
+    names = [INPUT, *(site.name for site in sites)]
+    [block] = [name for name, stage in zip(names, stages, strict=True) if layer in dict(stage.named_modules())]
+    return block
 
 
 def _thinnings(site: CutSite | None) -> dict[float, list[int] | None]:

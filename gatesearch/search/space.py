@@ -5,32 +5,29 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise, product
-from typing import Protocol
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates import cut_kind, kind_of
+from gatesearch.gates import CutKind, LayerKind, cut_kind, kind_of, layer_kind
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
-from gatesearch.sites import CutSite, find, worthwhile
+from gatesearch.search.layer_space import LayerSpace
+from gatesearch.search.suggest import Suggest
+from gatesearch.sites import CutSite, LayerSite, Site, find, worthwhile
 
-
-class Suggest(Protocol):
-    """What the space needs of an ``optuna.Trial``."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        """Return one of the choices."""
+Choices = Mapping[str, Mapping[str, Sequence[Scalar]]]
 
 
 @dataclass(frozen=True)
 class Space:
-    """Plans of at most ``most`` gates.
+    """Plans of at most ``most`` gates at cut sites, and of gates inside the stages.
 
     Args:
         sites: where gates may go, in order.
-        kinds: for each gate kind, each searched parameter with its choices.
+        kinds: for each kind that goes there, each searched parameter with its choices.
         cores: in order of rising cost; a stage never runs on an earlier core than the stage before it.
-        fewest, most: number of gates.
+        fewest, most: number of gates at cut sites.
+        layers: what may be gated inside the stages.
     """
 
     sites: tuple[CutSite, ...]
@@ -38,6 +35,7 @@ class Space:
     cores: tuple[str, ...]
     fewest: int = 0
     most: int = 3
+    layers: LayerSpace = field(default_factory=LayerSpace)
 
     @classmethod
     def of(
@@ -51,6 +49,9 @@ class Space:
         min_work: float = 0.05,
         fewest: int = 0,
         most: int = 3,
+        all_layers: tuple[LayerSite, ...] = (),
+        layer_names: Sequence[str] | str = "all",
+        together: bool = False,
     ) -> Space:
         """Build the space that a search-space file describes, against a backbone's sites and a device's cores.
 
@@ -62,7 +63,9 @@ class Space:
             for name in core_names:
                 if name not in device_cores:
                     raise unknown("space.cores", "core", name, device_cores)
-        _check_kinds(kinds, all_sites)
+        _check_kinds(kinds, [*all_sites, *all_layers])
+        layers = LayerSpace.of(all_layers, _of_type(kinds, LayerKind), layer_names, together)
+        kinds = _of_type(kinds, CutKind)
         if site_names == "all":
             sites = tuple(site for site in worthwhile(all_sites, min_work) if _able(kinds, site))
         else:
@@ -76,7 +79,7 @@ class Space:
         if fewest > len(sites):
             raise UserError(f"space.gates.min: {fewest} gates, and only {len(sites)} sites to put them")
         cores = tuple(name for name in device_cores if core_names == "all" or name in core_names)
-        return cls(sites, kinds, cores, fewest, min(most, len(sites)))
+        return cls(sites, kinds, cores, fewest, min(most, len(sites)), layers)
 
     def choices(self, kind: str, site: CutSite) -> dict[str, tuple[Scalar, ...]]:
         """Return the choices of each parameter; one that the site leaves no choice in is fixed."""
@@ -101,7 +104,7 @@ class Space:
             gates[name] = self._gate(trial, slot, find(self.sites, name))
         placed = tuple(gates[name] for name in names if name in gates)
         chosen = [str(trial.suggest_categorical(f"core_{k}", list(self.cores))) for k in range(len(placed) + 1)]
-        return GatePlan(placed, tuple(sorted(chosen, key=self.cores.index)))
+        return GatePlan((*placed, *self.layers.propose(trial)), tuple(sorted(chosen, key=self.cores.index)))
 
     def _gate(self, trial: Suggest, slot: int, site: CutSite) -> PlacedGate:
         kinds = _able(self.kinds, site)
@@ -142,8 +145,12 @@ class Space:
             sets = [sets[0], *(more + here * fewer for fewer, more in pairwise(sets))]
         # Sequences of count + 1 cores that never go back.
         cores = [math.comb(len(self.cores) + count, count + 1) for count in range(self.most + 1)]
-        total = sum(sets[count] * cores[count] for count in range(self.fewest, self.most + 1))
+        total = sum(sets[count] * cores[count] for count in range(self.fewest, self.most + 1)) * len(self.layers)
         return min(total, sys.maxsize)
+
+
+def _of_type(kinds: Choices, wanted: type[CutKind] | type[LayerKind]) -> dict[str, Mapping[str, Sequence[Scalar]]]:
+    return {name: params for name, params in kinds.items() if isinstance(kind_of(name, "space.kinds"), wanted)}
 
 
 def _able(kinds: Iterable[str], site: CutSite) -> list[str]:
@@ -151,7 +158,7 @@ def _able(kinds: Iterable[str], site: CutSite) -> list[str]:
     return [kind for kind in kinds if kind_of(kind).may_go(site)]
 
 
-def _check_kinds(kinds: Mapping[str, Mapping[str, Sequence[Scalar]]], sites: Sequence[CutSite]) -> None:
+def _check_kinds(kinds: Choices, sites: Sequence[Site]) -> None:
     """Refuse unknown kinds, parameters and values before anything is trained."""
     for name, params in kinds.items():
         kind = kind_of(name, "space.kinds")
@@ -164,8 +171,12 @@ def _check_kinds(kinds: Mapping[str, Mapping[str, Sequence[Scalar]]], sites: Seq
                     _check_value(name, param, value, site)
 
 
-def _check_value(kind: str, param: str, value: Scalar, site: CutSite) -> None:
+def _check_value(kind: str, param: str, value: Scalar, site: Site) -> None:
+    placed = PlacedGate.of(kind, site.name, **{param: value})
     try:
-        cut_kind(kind).work(site, PlacedGate.of(kind, site.name, **{param: value}))
+        if isinstance(site, CutSite):
+            cut_kind(kind).work(site, placed)
+        else:
+            layer_kind(kind).work_left(site, placed)
     except UserError as error:
         raise UserError(f"space.kinds.{kind}.{param}: {error}") from None

@@ -142,7 +142,7 @@ def test_variants_are_the_code_paths() -> None:
     [
         ({"site_names": ["stm"]}, "space.sites: unknown site 'stm'; nearest: 'stem' (choices: input, stem, block)"),
         ({"core_names": ["npj"]}, "space.cores: unknown core 'npj'; nearest: 'npu' (choices: mcu, npu)"),
-        ({"kinds": {"cg": {}}}, "space.kinds: unknown gate kind 'cg'; nearest: 'gc'"),
+        ({"kinds": {"gcc": {}}}, "space.kinds: unknown gate kind 'gcc'; nearest: 'gc'"),
         ({"kinds": {"gc": {"kep": [1.0]}}}, "space.kinds.gc: unknown parameter 'kep'; nearest: 'keep'"),
         ({"kinds": {"gc": {"keep": [0.5, 2.0]}}}, "space.kinds.gc.keep: gc gate at input: keep: 2.0 is not in (0, 1]"),
         ({"kinds": {"gc": {"mode": ["chanel"]}}}, "unknown mode 'chanel'; nearest: 'channel'"),
@@ -165,6 +165,9 @@ class Picky:
 
     def space(self, where: Any) -> dict[str, tuple[Any, ...]]:
         return {"rank": tuple(range(1, 3 if where.name == "stem" else 4)), "fixed": (7,)}
+
+    def wrap(self, where: Any, placed: PlacedGate) -> Any:
+        raise AssertionError("a space builds nothing")
 
     def work(self, where: Any, placed: PlacedGate) -> Any:
         return kind_of("gc").work(where, PlacedGate.of("gc", where.name))

@@ -1,0 +1,126 @@
+"""FBS and PG in one layer: losing channels are not computed, winning ones in full only where it matters.
+
+Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", section 4. The paper does not say in
+which order the two work; here the predictor reads the input first, and PG convolves for the winners alone:
+
+    g = relu(phi mean(x) + rho)      a = the k largest of g
+    O = O_hb + m O_lb                for the winning channels; groups of a mask decide by their winners
+    y = a g norm(O) + a beta
+
+A loser has no high bits at all, so counting it among the outputs without low bits makes the sparsity look better than
+it is: it is reported over the winners and over all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from torch import nn
+
+from gatesearch.gates.base import LayerWork
+from gatesearch.gates.fbs import FBS, FBSConv2d, checked, unfold, work_of
+from gatesearch.gates.pg import PG, PGConv2d, Settings, saving
+from gatesearch.plan import PlacedGate, Scalar
+from gatesearch.sites import LayerSite, Site
+
+OF_PG = tuple(Settings.__dataclass_fields__)
+
+
+class Hybrid:
+    """The kind: density and block of FBS; bits, high_bits, mask, target and weight_bits of PG."""
+
+    name = "fbs_pg"
+
+    def may_go(self, site: Site) -> bool:
+        """Wherever both may."""
+        return FBS().may_go(site) and PG().may_go(site)
+
+    def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
+        """The choices of both."""
+        return {**FBS().space(site), **PG().space(site)}
+
+    def replace(
+        self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
+    ) -> FBSConv2d:
+        """Build an FBS layer around a PG convolution, from what the trained layers were."""
+        params = _read(placed)
+        start = unfold(layer, norm, params.where)
+        return FBSConv2d(PGConv2d(start.conv, params.pg), start, params.density, params.block)
+
+    def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
+        """PG's two phases for the winners, which a core has to be able to skip by channel first."""
+        params, observed = _read(placed), observed or {}
+        of_pg = {name: value for name, value in placed.params if name in OF_PG}
+        among = {"weighted_sparsity": observed["sparsity_winners"]} if "sparsity_winners" in observed else None
+        inner = PG().work_left(site, PlacedGate.of(placed.kind, placed.site, **of_pg), among)
+        work = work_of(inner.calls, site, params.density, params.block, observed)
+        return replace(work, macs=work.macs + inner.macs, params=work.params + inner.params)
+
+
+class _Params(NamedTuple):
+    where: str
+    density: float
+    block: int
+    pg: Settings
+
+
+def _read(placed: PlacedGate) -> _Params:
+    where = f"{placed.kind} gate at {placed.site}"
+    density, block = checked(placed, OF_PG)
+    return _Params(where, density, block, Settings.checked(where, {k: v for k, v in placed.params if k in OF_PG}))
+
+
+def saving_eq3(channel_saving: float, bits: int, average_bits: float) -> float:
+    """Return Eq. 3: the saving in MACs by channels, times B / B_avg.
+
+    An approximation, as the paper says itself: B_avg is a mean over outputs, as if all took the same work.
+
+    Args:
+        channel_saving: how many times fewer MACs are left by FBS.
+        bits: B.
+        average_bits: B_avg; see :func:`gatesearch.gates.pg.average_bits`.
+
+    >>> from gatesearch.gates.pg import average_bits
+    >>> round(saving_eq3(1 / 0.9**2, 8, average_bits(8, 4, 0.7148)), 2)  # the paper's headline
+    1.92
+    """
+    return channel_saving * saving(bits, average_bits)
+
+
+class Gated(NamedTuple):
+    """A gated layer in its network.
+
+    Args:
+        macs: of the layer when dense.
+        work: what is left of it.
+        read: share of its input channels that is there, the density of the layer before; 1.0 where that has no gate.
+    """
+
+    macs: int
+    work: LayerWork
+    read: float
+
+
+def saving_exact(layers: Iterable[Gated], bits: int, rest: float = 0.0) -> float:
+    """Return how many times less a network has to compute, layer by layer and call by call.
+
+    As in the paper, a MAC at b bits of the activation counts b / B, and the bits of the weights stay what they are.
+
+    Args:
+        layers: all that have a gate, with PG, FBS or both.
+        bits: B, at which the dense network and the gates' own parts compute.
+        rest: MACs of layers without a gate.
+
+    >>> from gatesearch.gates.base import Call
+    >>> calls = Call((4, 8), (("channel", 0.5),)), Call((4, 8), (("channel", 0.5), ("element", 0.5)))
+    >>> work = LayerWork(calls, 40.0, 10, 0.5)
+    >>> saving_exact([Gated(1000, work, read=0.8)], bits=8)  # 1000 / (800 (.5 + .25) / 2 + 40)
+    2.9411764705882355
+    """
+    dense = left = float(rest)
+    for macs, work, read in layers:
+        dense += macs
+        left += macs * read * sum(call.share * call.bits[0] / bits for call in work.calls) + work.macs
+    return dense / left

@@ -1,0 +1,175 @@
+"""The uniform sign-magnitude quantiser of precision gating, its straight-through gradients and its range.
+
+After Zhang et al. 2020 (arXiv 2002.07136, the released code) and, for the learned clip, PACT (Choi et al. 2018):
+
+    y = clip(x, -alpha, alpha)       n = round(clip(|y| / s, 0, 1) (2^B - 1))       Q_B(x) = s sgn(x) n / (2^B - 1)
+
+B counts bits of the magnitude; a sign comes on top. Values are handed on as *levels*, the signed whole numbers
+sgn(x) n, and multiplied by the size of a level after the sum. Sums of whole numbers below 2^24 are exact in float32, in
+any order, so that neither the batch nor the library's choice of algorithm can move them; and to 11 bits the levels are
+exact in TF32 as well, to 8 bits in bfloat16.
+
+The released code takes s from the batch at hand, also when it tests. Here s is a running mean of min(max|x|, alpha)
+over training batches, and stands still in evaluation.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+ALPHA = 6.0  # before anything was seen
+MOMENTUM = 0.1  # of the running range, as in a batch normalisation
+SMALLEST = 1e-7  # range; where all is zero
+BITS = 16  # most that a quantiser has
+UNQUANTISED = 32  # bits of a weight that is left as it is
+
+
+def level(scale: Tensor, bits: int) -> Tensor:
+    """Return the size of one level of a range ``scale`` [].
+
+    >>> float(level(torch.tensor(30.0), 4))
+    2.0
+    """
+    return scale.clamp(min=SMALLEST) / (2**bits - 1)
+
+
+def levels(x: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """Return the signed levels of values of any shape; rounding and clipping have the gradient of the identity.
+
+    >>> levels(torch.tensor([-9.0, 0.4, 0.6, 2.5]), torch.tensor(3.0), bits=2).tolist()
+    [-3.0, 0.0, 1.0, 2.0]
+    """
+    real = x / level(scale, bits)
+    whole = real.detach().clamp(1 - 2**bits, 2**bits - 1).round()
+    return whole + (real - real.detach())
+
+
+def quantise(x: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """Return Q_B(x), of the shape of ``x``."""
+    return levels(x, scale, bits) * level(scale, bits)
+
+
+def truncate(whole: Tensor, low_bits: int) -> tuple[Tensor, Tensor]:
+    """Cut levels in two: without their lowest bits, and those. Magnitudes are cut, so that signs do not matter.
+
+    All of the gradient goes through the first; truncation, like rounding, has that of the identity.
+
+    >>> [part.tolist() for part in truncate(torch.tensor([-7.0, 5.0, 8.0]), 2)]
+    [[-4.0, 4.0, 8.0], [-3.0, 1.0, 0.0]]
+    """
+    fine = whole.detach().fmod(2**low_bits)
+    return whole - fine, fine
+
+
+def weight_levels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
+    """Return levels of weights [C, ...] and the size of one; the range is max|W| of the whole tensor.
+
+    One bit is the sign alone, and a level then sqrt(1 / fan-in), as in the released code. From 32 bits on the weights
+    are left as they are.
+    """
+    if bits >= UNQUANTISED:
+        return weight, weight.new_ones(())
+    if bits == 1:
+        return weight.detach().sign() + (weight - weight.detach()), weight.new_tensor(weight[0].numel() ** -0.5)
+    scale = weight.detach().abs().amax()
+    return levels(weight, scale, bits), level(scale, bits)
+
+
+class Parts(NamedTuple):
+    """Clipped and quantised values in two parts: ``coarse`` + ``fine`` levels, each worth ``level`` []."""
+
+    coarse: Tensor
+    fine: Tensor
+    level: Tensor
+
+
+def split(x: Tensor, alpha: Tensor, scale: Tensor, bits: int, low_bits: int) -> Parts:
+    """Clip to +-alpha, quantise over +-scale and truncate, for values of any shape.
+
+    The gradient to x is that of the identity where |x| <= alpha, all through ``coarse``; elsewhere it goes to alpha
+    (PACT), with the sign of x. ``scale`` must not be above alpha, and has no gradient.
+    """
+    size = level(scale, bits)
+    coarse, fine = _Split.apply(x, alpha, size, bits, low_bits)
+    return Parts(coarse, fine, size)
+
+
+class CalibratedRange(nn.Module):
+    """A learned clip alpha, and the running range of what it lets through.
+
+    The first batch in training that is not all zeros sets both to its largest magnitude.
+    """
+
+    seen: Tensor
+    batches: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.tensor(ALPHA))
+        self.register_buffer("seen", torch.tensor(ALPHA))
+        self.register_buffer("batches", torch.tensor(0))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return alpha [] and the quantiser's range [], after taking note of ``x`` in training."""
+        if self.training:
+            self._observe(x.detach())
+        alpha = self.alpha.abs()  # a step too far below zero would leave nothing to learn from
+        return alpha, torch.minimum(self.seen, alpha.detach())
+
+    @torch.no_grad()
+    def _observe(self, x: Tensor) -> None:
+        smallest, largest = x.aminmax()
+        top = torch.maximum(-smallest, largest).to(self.seen.dtype)
+        usable, first = (top > 0) & top.isfinite(), self.batches == 0
+        # Through .data, as alpha of a forward before this one may be waiting for its backward; and without asking
+        # whether it is the first batch, which a GPU would have to stop for.
+        self.alpha.data.copy_(torch.where(first & usable, top, self.alpha))
+        top = torch.minimum(top, self.alpha.abs())
+        running = torch.where(first, top, self.seen.lerp(top, MOMENTUM))
+        self.seen.copy_(torch.where(usable, running, self.seen))
+        self.batches.add_(usable)
+
+
+class FixedRange(nn.Module):
+    """A range that is known: nothing to learn and nothing to observe."""
+
+    seen: Tensor
+
+    def __init__(self, seen: float) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.tensor(seen))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return clip and range, the same []."""
+        return self.seen, self.seen
+
+
+class _Split(torch.autograd.Function):
+    """Clip, quantise and truncate as one step, so that nothing in between is kept for the backward pass."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, alpha: Tensor, size: Tensor, bits: int, low_bits: int) -> tuple[Tensor, Tensor]:
+        whole = x.div(size).clamp(1 - 2**bits, 2**bits - 1).round_()
+        coarse, fine = truncate(whole, low_bits)
+        return coarse, fine
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        x, alpha, size, _, _ = inputs
+        ctx.save_for_backward(x, alpha, size)
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        grad, (x, alpha, size) = grads[0], ctx.saved_tensors
+        if grad is None:
+            return None, None, None, None, None
+        to_x = grad.mul(x.abs() <= alpha)
+        to_alpha = (grad - to_x).mul_(x.sign()).sum() / size if ctx.needs_input_grad[1] else None
+        return to_x.div_(size), to_alpha, None, None, None

@@ -1,0 +1,84 @@
+"""What gates in the place of layers change in the cost of a stage.
+
+A layer's dense int8 time on a core is a reading of the table. What is left of it depends on the core: only one that
+can skip what a gate leaves out, and only one whose multiplications get cheaper with fewer bits, has anything of them.
+On a core that computes in bytes, an 8-bit layer split in 4 and 4 bits is two layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gatesearch.gates import LayerWork, layer_kind
+from gatesearch.hardware.profile import Kernels
+from gatesearch.plan import PlacedGate
+from gatesearch.sites import LayerSite, find
+
+DENSE = LayerWork(calls=(), macs=0.0, params=0, density=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerChange:
+    """One layer of a plan that does not cost what it does alone and dense.
+
+    Args:
+        site: where.
+        work: what its gate leaves; None where it has none and only reads less.
+        read: what of its input channels is there: the names that a core must be able to skip, and the share left.
+    """
+
+    site: LayerSite
+    work: LayerWork | None
+    read: tuple[tuple[str, float], ...]
+
+    def cost(self, kernels: Kernels) -> float:
+        """Return the time on a core over that of the dense layer in int8, the gate's own parts counted at its rate."""
+        if self.work is None:
+            return kernels.cost((8, 8), self.read)
+        calls = sum(kernels.cost(call.bits, (*call.left, *self.read)) for call in self.work.calls)
+        return calls + self.work.macs / self.site.macs
+
+    @property
+    def saved_macs(self) -> float:
+        """Change in multiply-accumulates, as papers count them: all is skipped, and b bits of 8 count b / 8."""
+        read = 1.0
+        for _, share in self.read:
+            read *= share
+        if self.work is None:
+            return self.site.macs * (read - 1)
+        left = sum(call.share * call.bits[0] / 8 for call in self.work.calls)
+        return self.site.macs * (read * left - 1) + self.work.macs
+
+    @property
+    def params(self) -> int:
+        """Parameters that the gate adds."""
+        return self.work.params if self.work is not None else 0
+
+
+def layer_changes(
+    gates: Sequence[PlacedGate], layers: Sequence[LayerSite], observed: Mapping[str, Mapping[str, float]]
+) -> dict[str, LayerChange]:
+    """Return every layer that changes, by site: those with a gate, and those that read less because of one.
+
+    Args:
+        gates: of the plan, at layer sites.
+        layers: every layer site of the backbone.
+        observed: reports of the gates, by site; a site without one is taken at the least that its parameters allow.
+    """
+    work = {
+        gate.site: layer_kind(gate.kind).work_left(find(layers, gate.site), gate, observed.get(gate.site))
+        for gate in gates
+    }
+    changes = {}
+    for site in layers:
+        before = work.get(site.source or "", DENSE)
+        read = tuple((call, before.density) for call in _channel_skips(before)) if before.density < 1 else ()
+        if site.name in work or read:
+            changes[site.name] = LayerChange(site, work.get(site.name), read)
+    return changes
+
+
+def _channel_skips(work: LayerWork) -> list[str]:
+    """Return the name under which the layer behind can skip what a layer's gate suppressed."""
+    return [name for name, _ in work.calls[0].left if name.startswith("channel")]
