@@ -25,7 +25,7 @@ from gatesearch import report as reports
 from gatesearch.errors import UserError
 from gatesearch.export import bundle, streaming
 from gatesearch.export import verify as verification
-from gatesearch.export.formats import int8
+from gatesearch.export.formats import compiled
 from gatesearch.export.lower import lower
 from gatesearch.export.runtime import Bundle, load_manifest
 from gatesearch.folder import RunFolder
@@ -285,7 +285,7 @@ class Run:
         samples = s.features.train.features[order]
         [whole] = lower(self.reference, samples)
         input_range = getattr(s.frontend, "output_range", None)
-        self.folder.write("best/ungated.tflite", int8(whole, input_range))
+        self.folder.write("best/ungated.tflite", compiled(whole, input_range))
         self.folder.write_json("best/plan.json", self.picked.plan.to_dict())
         frontend: dict[str, Any] = getattr(s.frontend, "describe", dict)()
         bundle.write(
@@ -420,7 +420,7 @@ def report(folder: Path) -> None:
 
 
 def sites(recipe: Recipe) -> None:
-    """Print every cut site of the recipe's backbone."""
+    """Print every cut site and every layer site of the recipe's backbone."""
     s = Setting.of(recipe, with_features=False)
     searched = {site.name for site in s.space.sites}
     rows = [
@@ -437,6 +437,23 @@ def sites(recipe: Recipe) -> None:
     ]
     columns = ("site", "shape", "MACs before", "after", "params before", "after", "searched for")
     console.table(f"cut sites of {recipe.backbone}", columns, rows)
+    searched = {site.name for site in s.space.layers.sites}
+    layers = [
+        (
+            site.name,
+            site.op,
+            "x".join(map(str, site.shape_in)),
+            "x".join(map(str, site.shape)),
+            f"{site.macs:,}",
+            f"{site.params:,}",
+            site.source or "-",
+            ", ".join(k for k in s.space.layers.kinds if kind_of(k).may_go(site)) if site.name in searched else "-",
+        )
+        for site in s.layers
+    ]
+    heads = ("layer", "operation", "shape in", "shape", "MACs", "params", "source", "searched for")
+    console.say()
+    console.table(f"layer sites of {recipe.backbone}", heads, layers)
 
 
 def measure(recipe: Recipe) -> None:

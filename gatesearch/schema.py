@@ -161,6 +161,12 @@ class PluginData(OpenGroup):
     """A data set of another loader (entry-point group ``gatesearch.data``)."""
 
     name: Annotated[Text, _module_or_plugin("gatesearch.data", "data set")]
+    root: Annotated[Text, AfterValidator(_absolute)] | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments that the plug-in is called with; a root only where one is given."""
+        return self.model_dump(exclude={"name"} | ({"root"} if self.root is None else set()))
 
 
 def _data_kind(data: Any) -> str:
@@ -177,7 +183,10 @@ class Frontend(OpenGroup):
 
 
 class Augment(Group):
-    """Augmentation of training windows; ``augment: null`` for none."""
+    """Augmentation of training windows; ``augment: null`` for none.
+
+    The last three keys are for images, all others for sound.
+    """
 
     renditions: Count = 8
     shift_ms: NonNegative = 100
@@ -189,6 +198,9 @@ class Augment(Group):
     time_width: Annotated[int, Field(ge=0)] = 6
     freq_masks: Annotated[int, Field(ge=0)] = 0
     freq_width: Annotated[int, Field(ge=0)] = 2
+    pad: Annotated[int, Field(ge=0)] = 0
+    flip: bool = False
+    cutout: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _speeds_are_positive(self) -> Augment:

@@ -15,13 +15,14 @@ from gatesearch.errors import UserError, nearest
 from gatesearch.hardware import profile
 from gatesearch.hardware.profile import Device
 from gatesearch.recipe import Recipe
-from gatesearch.schema import Group
+from gatesearch.schema import Augment, Group
 from gatesearch.search.space import Space
 from gatesearch.sites import CutSite, LayerSite, cut_sites, layer_sites
 from gatesearch.training import Features, GateSettings, Schedule, prepare
 
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
 FEATURE_KEYS = ("time_masks", "time_width", "freq_masks", "freq_width")
+IMAGE_KEYS = ("pad", "flip", "cutout")
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,8 @@ class Setting:
         dataset = load_data(recipe)
         frontend = data.build(recipe.frontend.name, **recipe.frontend.arguments)
         frontend.fit(dataset.train.inputs)
-        chosen = recipe.augment
-        wave = features_augment = None
-        if chosen is not None and with_features:
-            wave = data.WaveAugment(
-                dataset.noise,
-                sample_rate=dataset.sample_rate or 16000,
-                **{key: getattr(chosen, key) for key in WAVE_KEYS},
-            )
-            features_augment = data.SpecAugment(**{key: getattr(chosen, key) for key in FEATURE_KEYS})
+        chosen = recipe.augment if with_features else None
+        wave, features_augment = (None, None) if chosen is None else augmentation(chosen, dataset)
         renditions = chosen.renditions if chosen is not None else 1
         with progress(3 + renditions if wave is not None else 3, "front end") as bar:
             features = prepare(
@@ -115,6 +109,23 @@ class Setting:
         """Return the recipe's training, with the keys that a step such as ``recipe.retrain`` sets."""
         training = self.recipe.training
         return Schedule(**(training if step is None else training.updated(step)).model_dump())
+
+
+def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, nn.Module]:
+    """Return what changes inputs and what changes features, for sound or for images.
+
+    Raises:
+        UserError: a key is set that is for the other.
+    """
+    sound = dataset.sample_rate is not None
+    for key in IMAGE_KEYS if sound else ("renditions", *WAVE_KEYS, *FEATURE_KEYS):
+        if getattr(chosen, key) != type(chosen).model_fields[key].default:
+            raise UserError(f"augment.{key}: is for {'images' if sound else 'sound'}, and {dataset.name} is not")
+    if not sound:
+        return None, data.ImageAugment(**{key: getattr(chosen, key) for key in IMAGE_KEYS})
+    settings = {key: getattr(chosen, key) for key in WAVE_KEYS}
+    wave = data.WaveAugment(dataset.noise, sample_rate=dataset.sample_rate or 0, **settings)
+    return wave, data.SpecAugment(**{key: getattr(chosen, key) for key in FEATURE_KEYS})
 
 
 def load_data(recipe: Recipe) -> Dataset:

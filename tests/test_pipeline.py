@@ -204,7 +204,7 @@ def test_steps_on_a_finished_run_train_nothing(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fits, before = Fits(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
-    monkeypatch.setattr(pipeline, "int8", None)
+    monkeypatch.setattr(pipeline, "compiled", None)
     for step in ("search", "retrain", "export", "verify", "report"):
         assert cli.main([step, str(finished)]) == 0, capsys.readouterr().err
     assert fits.count == 0

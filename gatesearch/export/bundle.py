@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatesearch.export.formats import exporter, int8
+from gatesearch.export.formats import compiled, exporter
 from gatesearch.export.lower import LoweredStage, lower
 from gatesearch.export.runtime import MANIFEST, requantise
 from gatesearch.gated import GatedModel
+from gatesearch.gates import at_cuts
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.tflite import Program, TensorSpec, channel_last
 from gatesearch.training import FeatureSplit
@@ -60,14 +61,14 @@ def write(
     for left in folder.parent.glob(f"{folder.name}.*.part"):  # by a run that was cut off
         shutil.rmtree(left, ignore_errors=True)
     stages = lower(model, calibration)
-    compiled, programs = [], list[Program]()
+    blobs, programs = [], list[Program]()
     for stage, name in zip(stages, model.plan.cores, strict=True):
         # On the grid of the stage before, nothing is rounded between them.
-        compiled.append(int8(stage, programs[-1].outputs[0].range if programs else input_range))
-        programs.append(Program(compiled[-1], device.core(name).engine))
+        blobs.append(compiled(stage, programs[-1].outputs[0].range if programs else input_range))
+        programs.append(Program(blobs[-1], device.core(name).engine))
     thresholds = _calibrate(model, stages, programs, validation, positive)
     entries = []
-    for k, (stage, blob, program) in enumerate(zip(stages, compiled, programs, strict=True)):
+    for k, (stage, blob, program) in enumerate(zip(stages, blobs, programs, strict=True)):
         core = device.core(model.plan.cores[k])
         artifacts = _write_stage(part, k, stage, blob, core, formats)
         gated = k < len(model.gates)
@@ -77,6 +78,7 @@ def write(
                 "index": k,
                 "core": core.name,
                 "engine": core.engine,
+                "arithmetic": "float32" if stage.in_float else "int8",
                 "program": artifacts[0],
                 "artifacts": artifacts,
                 "input": _spec(program.inputs[0]),
@@ -84,7 +86,7 @@ def write(
                 "logit_offset": stage.logit_offset,
                 "channels": None if stage.channels is None else list(stage.channels),
                 "gate": {
-                    **model.plan.gates[k].to_dict(),
+                    **at_cuts(model.plan)[k].to_dict(),
                     "theta": float(model.gate(k).theta),
                     "theta_integer": thresholds[k],
                     "answer": int(model.answers[k]),
@@ -145,23 +147,26 @@ def _calibrate(
     programs: Sequence[Program],
     validation: FeatureSplit,
     positive: Tensor,
-) -> list[int]:
-    """Set every threshold on the integer logits of the samples that arrive, and return it in integers."""
+) -> list[float]:
+    """Set every threshold on the exported logits of the samples that arrive, and return it as the artifact has it."""
     thresholds = []
     features = channel_last(validation.features.numpy())
     hidden = [programs[0].inputs[0].quantise(features[i : i + 1]) for i in range(len(features))]
     labels = validation.labels
     for k, program in enumerate(programs[:-1]):
         outputs = [program(x) for x in hidden]
-        integers = torch.tensor([int(logit.flat[0]) for _, logit in outputs])
+        values = torch.tensor([logit.flat[0].item() for _, logit in outputs])
         spec = program.outputs[1]
         gate = model.gate(k)
-        gate.calibrate(integers.float(), positive[labels])
-        # "Above theta" over integers: the whole part of theta, rounded down. It is -inf where nothing is to be stopped.
-        threshold = math.floor(max(INT8_MIN - 1, float(gate.theta)))
+        gate.calibrate(values.float(), positive[labels])
+        # It is -inf where nothing is to be stopped, and that is no number of an artifact.
+        threshold, between = max(INT8_MIN - 1, float(gate.theta)), 0.0
+        if not stages[k].in_float:
+            # "Above theta" over integers: the whole part of theta, rounded down.
+            threshold, between = math.floor(threshold), 0.5
         thresholds.append(threshold)
-        gate.theta.fill_(stages[k].gate_logit((threshold + 0.5 - spec.zero_point) * spec.scale))
-        go = integers > threshold
+        gate.theta.fill_(stages[k].gate_logit(spec.value(threshold + between)))
+        go = values > threshold
         model.answers[k] = most_stopped(labels[~go], labels, positive)
         following = programs[k + 1].inputs[0]
         hidden = [

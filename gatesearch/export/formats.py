@@ -25,14 +25,18 @@ class Exporter(NamedTuple):
     write: Callable[[LoweredStage, bytes, Core], bytes]
 
 
-def int8(stage: LoweredStage, input_range: tuple[float, float] | None = None) -> bytes:
+def compiled(stage: LoweredStage, input_range: tuple[float, float] | None = None) -> bytes:
     """Return a stage as a .tflite model with int8 weights, activations, input and outputs.
+
+    One with gated layers stays in float: it computes every layer in full and masks, as a reference of what a core with
+    kernels for those gates skips.
 
     Args:
         stage: lowered.
         input_range: of what the stage is given, where that is on an int8 grid already.
     """
-    return quantise(convert(stage.program, stage.samples[:1]), channel_last(stage.samples.numpy()), input_range)
+    model = convert(stage.program, stage.samples[:1])
+    return model if stage.in_float else quantise(model, channel_last(stage.samples.numpy()), input_range)
 
 
 def _tflite(_: LoweredStage, int8: bytes, __: Core) -> bytes:

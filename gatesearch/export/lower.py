@@ -85,6 +85,11 @@ class LoweredStage:
     channels: Sequence[int] | None
 
     @property
+    def in_float(self) -> bool:
+        """Whether layers of it have gates, which compute with bits of their own: no int8 form is theirs."""
+        return any(getattr(module, "traced_whole", False) for module in self.program.modules())
+
+    @property
     def window(self) -> dict[str, float]:
         """What part of the gate's logit is exported."""
         return cast(_Decision, self.program.head).window

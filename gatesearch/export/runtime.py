@@ -32,13 +32,13 @@ class Answer:
         label: index of the class; for a stopped window the answer of its gate.
         exit: index of the gate that stopped it, or the number of gates.
         logits: class logits [classes], those far below the winner raised to a common floor; None for a stopped window.
-        gate_logits: the integer logit of each gate that was reached.
+        gate_logits: the logit of each gate that was reached, as the artifact gives it: an integer where it is int8.
     """
 
     label: int
     exit: int
     logits: npt.NDArray[np.float32] | None
-    gate_logits: tuple[int, ...]
+    gate_logits: tuple[float, ...]
 
 
 class Bundle:
@@ -61,24 +61,24 @@ class Bundle:
             Program(checked(folder, stage["program"]), (engines or {}).get(stage["core"], stage["engine"]))
             for stage in stages
         ]
-        self.thresholds: list[int] = [stage["gate"]["theta_integer"] for stage in stages[:-1]]
+        self.thresholds: list[float] = [stage["gate"]["theta_integer"] for stage in stages[:-1]]
         self.logit_offset: float = stages[-1]["logit_offset"]
         positive: list[bool] = self.manifest["positive"]
         self.unsure: int = positive.index(False) if False in positive else 0
         self.answers: list[int] = [stage["gate"]["answer"] for stage in stages[:-1]]
 
     def quantise(self, features: Array) -> Array:
-        """Turn float features [*shape] or [1, *shape], channels first, into the first stage's integer input."""
+        """Turn float features [*shape] or [1, *shape], channels first, into the first stage's input."""
         first = self.programs[0].inputs[0]
         batch = features[None] if features.ndim < len(first.shape) else features
         return first.quantise(channel_last(batch))
 
     def run(self, hidden: Array) -> Answer:
         """Run one window from :meth:`quantise` until a gate stops it or the last stage answers."""
-        seen: list[int] = []
+        seen: list[float] = []
         for k, threshold in enumerate(self.thresholds):
             passed, logit = self.programs[k](hidden)
-            value = int(logit.flat[0])
+            value = logit.flat[0].item()
             seen.append(value)
             if value <= threshold:
                 return Answer(self.answers[k], k, None, tuple(seen))
@@ -115,7 +115,7 @@ class _Program(_Part):
 
 class _Gate(_Part):
     theta: float
-    theta_integer: int
+    theta_integer: float
     answer: int
 
 

@@ -74,7 +74,7 @@ def weight_levels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
         return weight, weight.new_ones(())
     if bits == 1:
         return weight.detach().sign() + (weight - weight.detach()), weight.new_tensor(weight[0].numel() ** -0.5)
-    scale = weight.detach().abs().amax()
+    scale = weight.detach().abs().max()  # amax has no ONNX form
     return levels(weight, scale, bits), level(scale, bits)
 
 

@@ -248,13 +248,20 @@ class CostModel:
     def violations(self, plan: GatePlan) -> dict[str, float]:
         """Return what keeps the device from running a plan, each above 0; empty where it can.
 
-        Beside :meth:`overflows`, these are operators that a core does not have (``"npu.operators"``) and links that
-        the device does not have (``"no link mcu to app"``), the one from the front end's core counted.
+        Beside :meth:`overflows`, these are operators that a core does not have (``"npu.operators"``), layers with gates
+        on a core that runs int8 programs only (``"mcu.gated layers"``), and links that the device does not have
+        (``"no link mcu to app"``), the one from the front end's core counted.
         """
         broken = dict(self.overflows(plan))
         for estimate in self.stages(plan):
             if math.isinf(estimate.cost.latency_us):
                 broken[f"{estimate.cost.core}.operators"] = 1.0
+        order = self.table.sites
+        bounds = [order.index(gate.site) for gate in at_cuts(plan)]
+        for gate in at_layers(plan):
+            stage = sum(bound <= order.index(self.table.layers[gate.site].block) for bound in bounds)
+            if "onnx" not in self.device.core(plan.cores[stage]).formats:  # int8 programs know no gated layers
+                broken[f"{plan.cores[stage]}.gated layers"] = 1.0
         for before, core in pairwise([self.sense_core.name, *plan.cores]):
             if before != core and self.device.link(before, core) is None:
                 broken[f"no link {before} to {core}"] = 1.0

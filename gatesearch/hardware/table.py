@@ -306,7 +306,7 @@ def _read(
     return readings
 
 
-def _read_instructions(
+def _read_macs(
     _: Any, __: Mapping[PieceKey, bytes], static: Mapping[PieceKey, Mapping[str, float]]
 ) -> dict[PieceKey, float]:
     return {key: row["macs"] for key, row in static.items()}
@@ -332,7 +332,8 @@ def _read_litert(
 
 
 READERS: Mapping[str, Callable[..., dict[PieceKey, float]]] = {
-    "instructions": _read_instructions,
+    "instructions": _read_macs,
+    "throughput": _read_macs,
     "vela": _read_vela,
     "litert": _read_litert,
 }

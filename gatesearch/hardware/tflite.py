@@ -64,7 +64,9 @@ def convert(module: torch.nn.Module, example: torch.Tensor) -> bytes:
         from gatesearch.hardware.lowering import lower
 
         litert_torch.config.show_progress = False
+        # The converter reads weights as they lie in memory, whatever their strides say.
         frozen = lower(copy.deepcopy(module).eval())
+        frozen.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         with torch.no_grad():
             returned = frozen(example)
         outputs = [returned] if isinstance(returned, torch.Tensor) else list(returned)
@@ -133,10 +135,16 @@ class TensorSpec:
     zero_point: int
 
     @property
-    def range(self) -> tuple[float, float]:
-        """The values of the type's smallest and largest integer."""
+    def range(self) -> tuple[float, float] | None:
+        """The values of the type's smallest and largest integer; None where the tensor is not quantised."""
+        if not self.scale:
+            return None
         limits = np.iinfo(self.dtype)
-        return (limits.min - self.zero_point) * self.scale, (limits.max - self.zero_point) * self.scale
+        return self.value(limits.min), self.value(limits.max)
+
+    def value(self, number: float) -> float:
+        """Return what a number of the tensor's own type stands for."""
+        return (number - self.zero_point) * self.scale if self.scale else number
 
     def quantise(self, array: Array) -> Array:
         """Return float values in the tensor's own type; rounds halves away from zero, as TFLite does."""

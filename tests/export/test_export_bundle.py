@@ -160,7 +160,7 @@ def test_thresholds_keep_the_recall_target_on_validation(exported: Exported, bun
 def test_a_second_export_replaces_the_first(exported: Exported, tmp_path: Path, monkeypatch: Any) -> None:
     """No new conversions: what is tested is what happens to folders."""
     blob = (exported.folder / "app/stage2.tflite").read_bytes()
-    monkeypatch.setattr(bundle, "int8", lambda *_: blob)
+    monkeypatch.setattr(bundle, "compiled", lambda *_: blob)
     split, device = windows(40, seed=5), profile.load("three_core")
     model = GatedModel(exported.model.stages[2], GatePlan((), ("app",)), (), 4)
     features = torch.randn(8, 16, 25, 5)[:, :8].repeat(1, 2, 1, 1)
