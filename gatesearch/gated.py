@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple, cast
 
 import torch
@@ -51,8 +52,8 @@ class GatedModel(nn.Module):
         layers: layer sites of this backbone, from :func:`gatesearch.sites.layer_sites`.
 
     Raises:
-        UserError: a site or gate kind of the plan does not exist, a parameter is out of range, or the gates are not in
-            the order of their sites, those at cut sites first.
+        UserError: a site or gate kind of the plan does not exist, a parameter is out of range, two gates stand at one
+            layer, or the gates are not in the order of their sites, those at cut sites first.
     """
 
     answers: Tensor
@@ -73,8 +74,11 @@ class GatedModel(nn.Module):
             raise UserError("plan: gates at cut sites come first, gates at layer sites behind them")
         self.sites = tuple(find(sites, gate.site) for gate in cuts)
         self.layer_sites = tuple(find(layers, gate.site) for gate in at)
-        _check_order(cuts, [sites.index(site) for site in self.sites])
-        _check_order(at, [layers.index(site) for site in self.layer_sites])
+        _check_order(plan, 0, [sites.index(site) for site in self.sites])
+        _check_order(plan, len(cuts), [layers.index(site) for site in self.layer_sites])
+        for first, second in pairwise(at):
+            if first.site == second.site:
+                raise UserError(f"plan: two gates, {first.kind} and {second.kind}, in the place of {first.site!r}")
         gates = []
         for site, placed in zip(self.sites, cuts, strict=True):
             gate = cut_kind(placed.kind).wrap(site, placed)
@@ -138,10 +142,11 @@ class GatedModel(nn.Module):
         return Cascade(logits, exits, gate_logits)
 
 
-def _check_order(gates: Sequence[PlacedGate], order: Sequence[int]) -> None:
-    for k in range(1, len(order)):
-        if order[k] < order[k - 1]:
-            early, late = gates[k].site, gates[k - 1].site
+def _check_order(plan: GatePlan, first: int, order: Sequence[int]) -> None:
+    """Check the gates of a plan from ``first`` on, given the places of their sites."""
+    for k, (place_before, place) in enumerate(pairwise(order), first + 1):
+        if place < place_before:
+            early, late = plan.gates[k].site, plan.gates[k - 1].site
             raise UserError(f"plan: gate {k + 1} at {early!r} comes after {late!r}, which data meets later")
 
 

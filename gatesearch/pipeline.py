@@ -7,6 +7,7 @@ cut off goes on where it stopped.
 from __future__ import annotations
 
 import io
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.search import engine
 from gatesearch.search.engine import Evaluated, Objectives, SearchResult, Trial
+from gatesearch.search.start import first_proposals
 from gatesearch.setting import Setting
 from gatesearch.training import GateSettings, History, Quality, Schedule, assess, calibrate, fit, saliency
 
@@ -124,6 +126,7 @@ class Run:
                 trials=chosen.trials,
                 proposals=chosen.proposals,
                 seed=self.recipe.seed,
+                first=first_proposals(s.space, self._cost_before_training),
                 on_trial=seen,
             )
         self._add_seconds("search", time.monotonic() - started)
@@ -311,6 +314,11 @@ class Run:
         if limit is not None:
             violations["latency_ms"] = self.cost.bound(plan).longest_latency_us / 1e3 - limit
         return violations
+
+    def _cost_before_training(self, plan: GatePlan) -> float:
+        if any(value > 0 for value in self._price_violations(plan).values()):
+            return math.inf
+        return self.cost.bound(plan).energy.total_uj
 
     def _quality_violations(self, quality: Quality, baseline_accuracy: float) -> dict[str, float]:
         limits = self.recipe.constraints

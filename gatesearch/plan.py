@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 Scalar = str | int | float | bool | None
@@ -56,6 +57,8 @@ class GatePlan:
     True
     >>> plan.digest == GatePlan.from_json(plan.to_json()).digest
     True
+    >>> print(GatePlan(tuple(PlacedGate.of("fbs", site, density=0.9) for site in ("conv1", "conv2")), ("npu",)))
+    fbs@conv1, conv2(density=0.9) on npu
     """
 
     gates: tuple[PlacedGate, ...] = ()
@@ -92,5 +95,8 @@ class GatePlan:
         return cls.from_dict(json.loads(text))
 
     def __str__(self) -> str:
-        gates = [f"{g.kind}@{g.site}({', '.join(f'{k}={v}' for k, v in g.params)})" for g in self.gates]
+        gates = [  # neighbours that differ in their site alone are told once
+            f"{kind}@{', '.join(g.site for g in group)}({', '.join(f'{k}={v}' for k, v in params)})"
+            for (kind, params), group in groupby(self.gates, key=lambda g: (g.kind, g.params))
+        ]
         return f"{' | '.join(gates) or 'no gates'} on {' > '.join(self.cores) or '?'}"

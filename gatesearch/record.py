@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gatesearch import console
-from gatesearch.gates import GateOutput, cut_kind
+from gatesearch import console, record_layers
+from gatesearch.gates import GateOutput, at_cuts, cut_kind
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
 from gatesearch.hardware.profile import constants
 from gatesearch.search.engine import Objectives, SearchResult
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from gatesearch.gated import GatedModel
     from gatesearch.hardware.cost import Price
     from gatesearch.pipeline import Run
+    from gatesearch.plan import GatePlan
+    from gatesearch.training import Quality
 
 TRIAL_COLUMNS = (
     "number",
@@ -74,6 +77,7 @@ def write(run: Run) -> dict[str, Any]:
     seconds = run.seconds()
     mean_sparsity = sum(row["element"] for row in sparsity) / len(sparsity) if sparsity else 0.0
     stream_stop = _stream_early_stop(cost.shares, gated.passed)
+    layers = record_layers.rows(plan, cost, gated.layers)
     data = {
         "name": s.data.name,
         "source": s.data.source,
@@ -111,6 +115,9 @@ def write(run: Run) -> dict[str, Any]:
         "activation_sparsity": mean_sparsity,
         "expected_macs": price.expected_macs,
         "expected_macs_with_frontend": price.expected_macs + cost.frontend_macs,
+        "macs_saving": s.sites[0].macs_after / price.expected_macs if price.expected_macs else None,
+        "layer_gates": record_layers.gates(layers),
+        "layer_macs": record_layers.totals(layers),
         "expected_latency_us": price.expected_latency_us,
         "expected_energy_uj": price.energy.total_uj,
         "gain_end_to_end": gain_end_to_end(rival.energy.total_uj, price.energy.total_uj),
@@ -165,8 +172,10 @@ def write(run: Run) -> dict[str, Any]:
                 "period_s": cost.period_s,
             },
             "sites": [{key: value for key, value in asdict(site).items() if key != "node"} for site in s.space.sites],
+            "layer_sites": [asdict(site) for site in s.layers],
+            "layer_kinds": list(s.space.layers.kinds),
             "plan": plan.to_dict() | {"digest": plan.digest},
-            "stages": _stages(run, price, gated.passed),
+            "stages": _stages(run, price, gated, densities),
             "frontend": {
                 "name": recipe.frontend.name,
                 "macs": cost.frontend_macs,
@@ -175,6 +184,7 @@ def write(run: Run) -> dict[str, Any]:
                 "core": cost.sense_core.name,
             },
             "gates": _gates(run, gated, sparsity),
+            "layers": layers,
             "trials": [
                 row | {"plan": trial.plan.to_dict()}
                 for row, trial in zip(write_trials(run.folder, run.result), run.result.trials, strict=True)
@@ -206,7 +216,8 @@ def write(run: Run) -> dict[str, Any]:
                 },
                 "confusions": {},
             },
-            "streaming": asdict(stream) | {"ratio": stream.ratio, "provenance": "measured", "engine": "LiteRT int8"},
+            "streaming": asdict(stream)
+            | {"ratio": stream.ratio, "provenance": "measured", "engine": _engine(run.manifest)},
             "constants": [{"path": path, **constant.model_dump()} for path, constant in constants(s.device)],
             "artifacts": artifacts,
             "hypervolume": volumes,
@@ -241,8 +252,8 @@ def show(run: Run, summary: dict[str, Any]) -> None:
         ("accuracy (test, hard cascade)", percent(baseline["accuracy"]), percent(best["accuracy"])),
         ("precision", percent(rival.precision), percent(best["precision"])),
         ("recall", percent(rival.recall), percent(best["recall"])),
-        ("positives through all gates", "-", percent(best["gate_recall"])),
-        *((f"{kind} stopped", "-", percent(share)) for kind, share in best["early_stop_by_kind"].items()),
+        *_stopping(run.model.plan, best),
+        *_inside_layers(best),
         ("expected MACs", console.si(baseline["macs"], ""), console.si(best["expected_macs"], "")),
         ("expected latency", us(baseline["latency_us"]), us(best["expected_latency_us"])),
         ("expected energy a window", uj(baseline["energy_uj"]), uj(best["expected_energy_uj"])),
@@ -259,14 +270,32 @@ def show(run: Run, summary: dict[str, Any]) -> None:
     console.table("exported to " + str(run.folder / "best" / "bundle"), ("core", "stage", "artifact"), rows)
 
 
+def _stopping(plan: GatePlan, best: dict[str, Any]) -> list[tuple[str, str, str]]:
+    if not at_cuts(plan):
+        return []
+    shares = {f"{kind} stopped": share for kind, share in best["early_stop_by_kind"].items()}
+    return [
+        (label, "-", console.percent(share))
+        for label, share in ({"positives through all gates": best["gate_recall"]} | shares).items()
+    ]
+
+
+def _inside_layers(best: dict[str, Any]) -> list[tuple[str, str, str]]:
+    if not best["layer_gates"]:
+        return []
+    dense, left = best["layer_macs"]["dense"], best["layer_macs"]["left"]
+    share = console.percent(left / dense)
+    return [("MACs left in gated layers", console.si(dense, ""), f"{console.si(left, '')}, {share}")]
+
+
 def bound(run: Run) -> float:
     """Return the gain that no gate can exceed, because sensor, front end and idle power stay."""
     return front_end_bound(run.cost.ungated()[1].energy.share("sense", "frontend", "idle"))
 
 
-def _stages(run: Run, price: Price, passed: Any) -> list[dict[str, Any]]:
+def _stages(run: Run, price: Price, quality: Quality, densities: list[float]) -> list[dict[str, Any]]:
     rows = []
-    for k, estimate in enumerate(run.cost.stages(run.model.plan)):
+    for k, estimate in enumerate(run.cost.stages(run.model.plan, densities, quality.layers)):
         rows.append(
             {
                 "index": k,
@@ -275,7 +304,7 @@ def _stages(run: Run, price: Price, passed: Any) -> list[dict[str, Any]]:
                 "last_site": estimate.last_site,
                 "macs": estimate.macs,
                 "weight_bytes": estimate.flash_bytes,
-                "reach": {"stream": price.reach[k], **{kind: row[k] for kind, row in passed.items()}},
+                "reach": {"stream": price.reach[k], **{kind: row[k] for kind, row in quality.passed.items()}},
                 "latency_us": estimate.cost.latency_us,
                 "latency_provenance": estimate.provenance,
                 "energy_uj": dict(price.energy.by_stage[k]),
@@ -284,12 +313,12 @@ def _stages(run: Run, price: Price, passed: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def _gates(run: Run, quality: Any, sparsity: list[dict[str, float]]) -> list[dict[str, Any]]:
+def _gates(run: Run, quality: Quality, sparsity: list[dict[str, float]]) -> list[dict[str, Any]]:
     s, model = run.setting, run.model
     split = s.features.test
     logits = gate_logits(model, split.features)
     rows = []
-    for k, placed in enumerate(model.plan.gates):
+    for k, placed in enumerate(at_cuts(model.plan)):
         stops = {
             kind: 1 - (row[k + 1] / row[k] if row[k] else 0.0)
             for kind, row in quality.passed.items()
@@ -329,6 +358,11 @@ def roc(logit: torch.Tensor, kinds: torch.Tensor, kind_names: Any) -> dict[str, 
             stopped = (logit[kinds == i].double()[None] < thresholds[:, None]).double().mean(1)
             curves[name] = {"recall": recalls.tolist(), "stopped": stopped.tolist()}
     return curves
+
+
+def _engine(manifest: Mapping[str, Any]) -> str:
+    used = {stage.get("arithmetic", "int8") for stage in manifest["stages"]}
+    return "LiteRT int8" if used == {"int8"} else f"LiteRT (gated {' and '.join(sorted(used))}, ungated int8)"
 
 
 def _stream_early_stop(shares: Any, passed: Any) -> float:

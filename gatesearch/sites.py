@@ -8,13 +8,14 @@ site is a layer that multiplies, which a gate may replace by one that multiplies
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 from typing import TypeVar
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from gatesearch.errors import UserError, unknown
@@ -62,10 +63,11 @@ class LayerSite:
         op: ``"conv2d"``, ``"linear"`` or ``"lstm"``.
         shape_in, shape: of one sample's input and output, channels first.
         macs, params: of the layer.
-        norm: path of the batch normalisation that alone reads the layer's output; None where there is none.
+        norm: path of the batch normalisation that alone reads the layer's output, and that reads nothing else; None
+            where there is none.
         activation: path or name of the ReLU that alone reads what comes out of that; None where there is none.
-        source: name of the layer site whose output channels, through channel-wise operations only, are this layer's
-            input channels; None where there is none.
+        source: name of the layer site whose output channels, through channel-wise operations only that keep zero at
+            zero, are this layer's input channels; None where there is none.
     """
 
     name: str
@@ -185,8 +187,10 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
 
 
 LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear"}
-# What leaves every channel where it was, so that a channel that is zero before is zero, or a constant, behind.
+# What leaves every channel where it was, so that a channel that is zero before is zero behind; a normalisation does so
+# for the layer that is alone before it, whose gate takes its place.
 CHANNEL_WISE = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d, nn.Identity, nn.AvgPool2d, nn.MaxPool2d)
+RELUS = (torch.relu, F.relu)  # as functions
 
 
 def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
@@ -206,7 +210,7 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
     work = _Profile(traced, example)
     calls = [node for node in traced.graph.nodes if node.op == "call_module"]
     targets = [node.target for node in calls]
-    sites: list[LayerSite] = []
+    sites: dict[str, LayerSite] = {}
     for node in calls:
         layer = traced.get_submodule(str(node.target))
         if (
@@ -216,34 +220,59 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
             or node.name not in work.shapes
         ):
             continue
-        norm = _only_reader(traced, node, nn.BatchNorm2d)
-        activation = _only_reader(traced, norm or node, nn.ReLU)
-        before = node.all_input_nodes[0]
-        while before.op == "call_module" and isinstance(traced.get_submodule(str(before.target)), CHANNEL_WISE):
-            before = before.all_input_nodes[0] if len(before.users) == 1 else traced.graph.output_node()
-        known = {site.name for site in sites}
-        sites.append(
-            LayerSite(
-                name=str(node.target),
-                op=LAYERS[type(layer)],
-                shape_in=work.shapes.get(node.all_input_nodes[0].name, ()),
-                shape=work.shapes[node.name],
-                macs=work.macs[node.name],
-                params=sum(p.numel() for p in layer.parameters()),
-                norm=None if norm is None else str(norm.target),
-                activation=None if activation is None else str(activation.target),
-                source=str(before.target) if len(before.users) == 1 and str(before.target) in known else None,
-            )
+        norm = _only_reader(traced, node, (nn.BatchNorm2d,))
+        if norm is not None and targets.count(norm.target) > 1:
+            norm = None  # it is another layer's as well
+        activation = _only_reader(traced, norm or node, (nn.ReLU,), RELUS)
+        name, source = str(node.target), _source(traced, node, sites)
+        sites[name] = LayerSite(
+            name=name,
+            op=LAYERS[type(layer)],
+            shape_in=work.shapes.get(node.all_input_nodes[0].name, ()),
+            shape=work.shapes[node.name],
+            macs=work.macs[node.name],
+            params=sum(p.numel() for p in layer.parameters()),
+            norm=None if norm is None else str(norm.target),
+            activation=None if activation is None else _label(activation),
+            source=None if source is None else source.name,
         )
-    return tuple(sites)
+    return tuple(sites.values())
 
 
-def _only_reader(traced: fx.GraphModule, node: fx.Node, kind: type[nn.Module]) -> fx.Node | None:
-    """Return the one node that reads another, where it calls a module of that kind."""
+def _source(traced: fx.GraphModule, node: fx.Node, sites: Mapping[str, LayerSite]) -> LayerSite | None:
+    """Return the site, among those so far, whose suppressed output channels are zero where a layer reads them."""
+    before, norms = node.all_input_nodes[0], set[str]()
+    while _calls(traced, before, CHANNEL_WISE, RELUS) and len(before.users) == 1:
+        if _calls(traced, before, (nn.BatchNorm2d,)):
+            norms.add(str(before.target))
+        before = before.all_input_nodes[0]
+    source = sites.get(str(before.target)) if before.op == "call_module" and len(before.users) == 1 else None
+    # A normalisation that is not the layer's own makes a constant of zero, which has to be read after all.
+    return source if source is not None and norms <= {source.norm} else None
+
+
+def _only_reader(
+    traced: fx.GraphModule,
+    node: fx.Node,
+    modules: tuple[type[nn.Module], ...],
+    functions: tuple[Callable[..., Tensor], ...] = (),
+) -> fx.Node | None:
+    """Return the one node that reads another, where it calls a module or a function of those."""
     if len(node.users) != 1:
         return None
     [reader] = node.users
-    return reader if reader.op == "call_module" and isinstance(traced.get_submodule(str(reader.target)), kind) else None
+    return reader if _calls(traced, reader, modules, functions) else None
+
+
+def _calls(
+    traced: fx.GraphModule,
+    node: fx.Node,
+    modules: tuple[type[nn.Module], ...],
+    functions: tuple[Callable[..., Tensor], ...] = (),
+) -> bool:
+    if node.op == "call_module":
+        return isinstance(traced.get_submodule(str(node.target)), modules)
+    return node.op == "call_function" and node.target in functions
 
 
 def worthwhile(sites: tuple[CutSite, ...], min_work: float) -> tuple[CutSite, ...]:
@@ -341,6 +370,10 @@ def _module_ending_at(node: fx.Node, nodes: list[fx.Node]) -> str:
     ended = [path for path in _stack(node) if path and path not in still_open]
     if ended:
         return min(ended, key=lambda path: path.count("."))
+    return _label(node)
+
+
+def _label(node: fx.Node) -> str:
     return str(node.target) if node.op == "call_module" else node.name
 
 

@@ -1,15 +1,17 @@
 """Conformance checks for the authors of plug-ins, after the manner of ``optuna.testing``.
 
 Call them from your own tests. Each raises an ``AssertionError`` that says which promise is broken: those of
-:class:`gatesearch.gates.CutGate` and :class:`gatesearch.gates.CutKind`, or what any backbone has to be.
+:class:`gatesearch.gates.CutGate` and :class:`gatesearch.gates.CutKind`, those of :class:`gatesearch.gates.LayerGate`
+and :class:`gatesearch.gates.LayerKind`, or what any backbone has to be.
 """
 
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
@@ -18,11 +20,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gatesearch.errors import UserError
 from gatesearch.gated import GatedModel
-from gatesearch.gates import CutGate, CutKind
+from gatesearch.gates import CutGate, CutKind, GateKind, LayerGate, LayerKind, LayerWork
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import INPUT, CutSite, cut_sites
+from gatesearch.sites import INPUT, CutSite, LayerSite, Site, cut_sites, trace
 
-__all__ = ["check_backbone", "check_cut_gate"]
+__all__ = ["check_backbone", "check_cut_gate", "check_layer_gate"]
 
 SAMPLES = 32
 
@@ -46,7 +48,8 @@ def check_cut_gate(kind: CutKind, site: CutSite, placed: PlacedGate) -> None:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        _check_kind(kind, site, placed)
+        assert isinstance(kind, CutKind), f"{type(kind).__name__} lacks a part of CutKind"
+        _check_kind(kind, site, placed, "wrap", lambda changed: kind.wrap(site, changed))
         gate = kind.wrap(site, placed)
         assert isinstance(gate, CutGate), f"wrap() returned a {type(gate).__name__} that is no CutGate"
         assert isinstance(gate, nn.Module), f"wrap() returned a {type(gate).__name__} that is no nn.Module"
@@ -64,6 +67,50 @@ def check_cut_gate(kind: CutKind, site: CutSite, placed: PlacedGate) -> None:
         again.load_state_dict(module.state_dict())
         same = torch.equal(cast(CutGate, again.eval())(hidden).logit, gate(hidden).logit)
         assert same, "state_dict() does not hold all of the gate's state"
+
+
+def check_layer_gate(
+    kind: LayerKind, site: LayerSite, layer: nn.Module, placed: PlacedGate, norm: nn.BatchNorm2d | None = None
+) -> None:
+    """Check one gate kind in the place of one layer; the global random state is left as it was.
+
+    Args:
+        kind: an instance of the technique.
+        site: where to place it.
+        layer: maps [N, *site.shape_in] to [N, *site.shape]; an LSTM is batch first.
+        placed: the gate, with parameters of the kind.
+        norm: a batch normalisation behind the layer, in the state that training left it in; None for none.
+
+    Raises:
+        AssertionError: a promise is broken; the message says which.
+
+    Source: :class:`gatesearch.gates.LayerGate`; evaluation that does not hang on the batch is also what the released
+    code of precision gating (Zhang et al. 2020) lacks.
+
+    >>> from gatesearch.gates.fbs import FBS
+    >>> site = LayerSite("0", "conv2d", (3, 8, 8), (4, 6, 6), 3888, 112)
+    >>> check_layer_gate(FBS(), site, nn.Conv2d(3, 4, 3), PlacedGate.of("fbs", "0", density=0.5))
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        assert isinstance(kind, LayerKind), f"{type(kind).__name__} lacks a part of LayerKind"
+        _check_kind(kind, site, placed, "replace", lambda changed: kind.replace(site, changed, layer, norm))
+        assert not kind.may_go(CutSite("here", site.shape, 1, 1, 1, 1, "here")), "may_go() accepts a cut site"
+        before = [copy.deepcopy(part.state_dict()) for part in (layer, norm) if part is not None]
+        gate = kind.replace(site, placed, layer, norm)
+        assert isinstance(gate, LayerGate), f"replace() returned a {type(gate).__name__} that is no LayerGate"
+        assert isinstance(gate, nn.Module), f"replace() returned a {type(gate).__name__} that is no nn.Module"
+        module = cast(nn.Module, gate)
+        _check_tracing(gate, module)
+        inputs = torch.randn(SAMPLES, *site.shape_in) + 0.5
+        _check_layer_training(gate, module, site, inputs)
+        for part, state in zip([part for part in (layer, norm) if part is not None], before, strict=True):
+            same = all(torch.equal(state[name], value) for name, value in part.state_dict().items())
+            assert same, "training the gate changes the layer that it was made from: copy what you keep"
+        _check_layer_evaluation(gate, module, inputs)
+        _check_report(gate, module, inputs)
+        _check_work_left(kind, site, placed, module, gate.report())
+        _check_layer_state(module, cast(nn.Module, kind.replace(site, placed, layer, norm)), inputs)
 
 
 def check_backbone(factory: Callable[[], nn.Module], example: Tensor, num_classes: int) -> None:
@@ -113,8 +160,9 @@ def _activations(site: CutSite) -> tuple[Tensor, Tensor]:
     return torch.relu(torch.randn(SAMPLES, *site.shape) + shift), positive
 
 
-def _check_kind(kind: CutKind, site: CutSite, placed: PlacedGate) -> None:
-    assert isinstance(kind, CutKind), f"{type(kind).__name__} lacks a part of CutKind"
+def _check_kind(
+    kind: GateKind, site: Site, placed: PlacedGate, verb: str, build: Callable[[PlacedGate], object]
+) -> None:
     assert kind.name == placed.kind, f"the kind is called {kind.name!r}, the placed gate {placed.kind!r}"
     assert kind.may_go(site), f"may_go() refuses site {site.name!r}"
     space = kind.space(site)
@@ -125,21 +173,25 @@ def _check_kind(kind: CutKind, site: CutSite, placed: PlacedGate) -> None:
         assert name in space, f"space() does not name the parameter {name!r}"
     for name, choices in space.items():
         for choice in choices:
-            kind.wrap(site, PlacedGate.of(kind.name, site.name, **{**dict(placed.params), name: choice}))
+            build(PlacedGate.of(kind.name, site.name, **{**dict(placed.params), name: choice}))
     wrong = PlacedGate.of(kind.name, site.name, **{**dict(placed.params), "no_such_parameter": 1})
     try:
-        kind.wrap(site, wrong)
+        build(wrong)
     except UserError as error:
         assert "\n" not in str(error), "an error for the user must be one line"
     else:
-        raise AssertionError("wrap() accepts a parameter that does not exist")
+        raise AssertionError(f"{verb}() accepts a parameter that does not exist")
 
 
-def _check_training(gate: CutGate, module: nn.Module, hidden: Tensor, positive: Tensor) -> None:
+def _check_steering(gate: CutGate | LayerGate, module: nn.Module) -> None:
     own = {id(p) for p in module.parameters()}
     steering = list(gate.steering())
     assert all(id(p) in own for p in steering), "steering() yields what is no parameter of the gate"
     assert len({id(p) for p in steering}) == len(steering), "steering() yields a parameter twice"
+
+
+def _check_training(gate: CutGate, module: nn.Module, hidden: Tensor, positive: Tensor) -> None:
+    _check_steering(gate, module)
     module.train()
     optimizer = torch.optim.AdamW([*module.parameters()], lr=0.01)
     for labels in (positive, torch.zeros_like(positive), torch.ones_like(positive), positive):
@@ -151,11 +203,15 @@ def _check_training(gate: CutGate, module: nn.Module, hidden: Tensor, positive: 
         assert loss.shape == () and bool(torch.isfinite(loss)), "loss() must be a finite scalar for any labels"
         optimizer.zero_grad()
         (loss + output.passed.square().mean()).backward()
-        for name, parameter in [("the activations", leaf), *module.named_parameters()]:
-            finite = parameter.grad is None or bool(torch.isfinite(parameter.grad).all())
-            assert finite, f"the gradient of {name} is not finite"
-        assert leaf.grad is not None, "no gradient flows back to the layers before the gate"
+        _check_gradients(module, leaf)
         optimizer.step()
+
+
+def _check_gradients(module: nn.Module, leaf: Tensor) -> None:
+    for name, parameter in [("the activations", leaf), *module.named_parameters()]:
+        finite = parameter.grad is None or bool(torch.isfinite(parameter.grad).all())
+        assert finite, f"the gradient of {name} is not finite"
+    assert leaf.grad is not None, "no gradient flows back to the layers before the gate"
 
 
 @torch.no_grad()
@@ -211,3 +267,128 @@ def _check_calibration(gate: CutGate, placed: PlacedGate) -> None:
         assert reached >= target - 1e-6, f"calibrate() reaches a recall of {reached:.3f}, not {target}"
     gate.calibrate(logit, torch.zeros(200, dtype=torch.bool))
     assert not bool(torch.isnan(gate.theta)), "calibrate() sets theta to NaN where there are no positives"
+
+
+def _check_tracing(gate: LayerGate, module: nn.Module) -> None:
+    assert gate.traced_whole is True, "torch.fx looks into the gate: traced_whole must be True"
+    calls = [node.target for node in trace(nn.Sequential(module)).graph.nodes if node.op == "call_module"]
+    assert calls == ["0"], f"a trace calls {calls}, not the gate alone"
+
+
+def _check_layer_training(gate: LayerGate, module: nn.Module, site: LayerSite, inputs: Tensor) -> None:
+    _check_steering(gate, module)
+    module.train()
+    optimizer = torch.optim.AdamW([*module.parameters()], lr=0.01)
+    for progress in (0.0, 0.25, 0.5, 1.0):
+        gate.anneal(progress)
+        leaf = inputs.clone().requires_grad_()
+        output = _output(gate, leaf)
+        wanted = (SAMPLES, *site.shape)
+        assert tuple(output.shape) == wanted, f"the output is {tuple(output.shape)}, not {wanted}"
+        loss = gate.loss()
+        assert isinstance(loss, Tensor) and loss.shape == (), "loss() must be a scalar tensor"
+        assert bool(torch.isfinite(loss)), "loss() is not finite"
+        optimizer.zero_grad()
+        (loss + output.square().mean()).backward()
+        _check_gradients(module, leaf)
+        optimizer.step()
+
+
+@torch.no_grad()
+def _check_layer_evaluation(gate: LayerGate, module: nn.Module, inputs: Tensor) -> None:
+    module.eval()
+    hidden = inputs.clone()
+    hidden[0] *= 100  # whoever measures the batch is moved by this one
+    untouched, before = hidden.clone(), copy.deepcopy(module.state_dict())
+    together = _output(gate, hidden)
+    assert torch.equal(hidden, untouched), "the gate changes its input in place"
+    alone = torch.cat([_output(gate, sample) for sample in hidden.split(1)])
+    scale = float(together.abs().max())
+    assert torch.allclose(alone, together, atol=1e-5 * scale), "a sample's output depends on the rest of its batch"
+    same = all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+    assert same, "evaluation changes the state of the gate"
+
+
+@torch.no_grad()
+def _check_report(gate: LayerGate, module: nn.Module, inputs: Tensor) -> None:
+    def observed(*batches: Tensor) -> dict[str, float]:
+        module.eval()
+        for batch in batches:
+            gate(batch)
+        report = dict(gate.report())
+        for name, value in report.items():
+            number = isinstance(value, float) and math.isfinite(value)
+            assert number, f"report(): {name} is {value!r}, not a plain, finite float"
+        return report
+
+    gate.reset()
+    nothing = observed()
+    whole = observed(inputs)
+    gate.reset()
+    assert observed() == nothing, "reset() does not forget what was observed"
+    parts = observed(*inputs.split([1, 5, SAMPLES - 6]))
+    same = parts.keys() == whole.keys() and all(math.isclose(parts[name], whole[name], rel_tol=1e-5) for name in whole)
+    assert same, f"report() depends on how samples are batched: {parts}, not {whole}"
+    state = copy.deepcopy(module.state_dict())
+    module.train()
+    gate(2 * inputs)
+    module.load_state_dict(state)
+    assert observed() == parts, "report() counts what came by in training"
+
+
+def _check_work_left(
+    kind: LayerKind, site: LayerSite, placed: PlacedGate, module: nn.Module, report: Mapping[str, float]
+) -> None:
+    try:
+        kind.work_left(site, PlacedGate.of(kind.name, site.name, **{**dict(placed.params), "no_such_parameter": 1}))
+    except UserError:
+        pass
+    else:
+        raise AssertionError("work_left() accepts a parameter that does not exist")
+    least, seen = kind.work_left(site, placed), kind.work_left(site, placed, report)
+    assert kind.work_left(site, placed, {}) == least, "work_left() differs between no report and an empty one"
+    for work in (least, seen):
+        assert work.calls, "work_left(): there is no call, not even one of which nothing is left"
+        for call in work.calls:
+            assert min(call.bits) >= 1, f"work_left(): a call of {call.bits} bits"
+            assert all(0.0 <= share <= 1.0 for _, share in call.left), f"work_left(): {call.left} are no shares"
+        assert 0.0 < work.density <= 1.0, f"work_left(): density {work.density} is not in (0, 1]"
+        assert work.macs >= 0, "work_left(): macs is negative"
+        count = sum(p.numel() for p in module.parameters())
+        assert 0 <= work.params <= count, f"work_left(): params is {work.params}, the gate has {count} in all"
+    for name, figure in FIGURES.items():
+        lower, higher = figure(least), figure(seen)
+        assert lower <= higher + 1e-9, (
+            f"work_left(): without a report {name} must be the least possible, yet it is {lower:g}, with one {higher:g}"
+        )
+
+
+FIGURES: Mapping[str, Callable[[LayerWork], float]] = {
+    "the work of all calls": lambda work: sum(call.share * math.prod(call.bits) for call in work.calls),
+    "macs": lambda work: work.macs,
+    "density": lambda work: work.density,
+}
+
+
+@torch.no_grad()
+def _check_layer_state(module: nn.Module, again: nn.Module, inputs: Tensor) -> None:
+    module.eval()
+    wanted, file = _output(module, inputs), io.BytesIO()
+    torch.save(module.state_dict(), file)
+    file.seek(0)
+    again.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(_output(again.eval(), inputs), wanted), "state_dict() does not hold all of the gate's state"
+    with torch.enable_grad():
+        module.train()(inputs)
+    module.load_state_dict(again.state_dict())
+    try:
+        twin = copy.deepcopy(module)
+    except RuntimeError as error:
+        raise AssertionError(f"the gate cannot be copied after a forward in training: {error}") from error
+    assert torch.equal(_output(twin.eval(), inputs), wanted), "a deep copy of the gate does something else"
+
+
+def _output(gate: Callable[[Tensor], Tensor | tuple[Tensor, object]], inputs: Tensor) -> Tensor:
+    """Return the output without the state that an LSTM returns beside it."""
+    output = gate(inputs)
+    return output if isinstance(output, Tensor) else output[0]

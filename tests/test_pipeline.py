@@ -170,6 +170,9 @@ def test_summary(finished: Path) -> None:
     for name in ("accuracy", "precision", "recall", "early_stop_rate", "gate_recall", "activation_sparsity"):
         assert 0 <= summary["best"][name] <= 1
     assert summary["best"]["expected_energy_uj"] > 0 and summary["baseline"]["energy_uj"] > 0
+    saving = summary["baseline"]["macs"] / summary["best"]["expected_macs"]
+    assert summary["best"]["macs_saving"] == pytest.approx(saving)
+    assert summary["best"]["layer_gates"] == []
     plan = GatePlan.from_dict(summary["best"]["plan"])
     assert plan.digest == summary["best"]["digest"]
     assert plan == GatePlan.from_dict(json.loads((finished / "best" / "plan.json").read_text()))
@@ -377,6 +380,9 @@ def test_sites_and_measure_need_no_run(words: Path, capsys: pytest.CaptureFixtur
     assert cli.main(["sites", *settings]) == 0
     shown = capsys.readouterr().out
     assert "cut sites of ds_cnn" in shown and "blocks.0" in shown and "1x49x10" in shown
+    layers = shown[shown.index("layer sites of ds_cnn") :].splitlines()
+    assert layers[1].split()[:2] == ["layer", "operation"] and max(map(len, shown.splitlines())) <= 100
+    assert layers[2].split() == ["stem.0", "conv2d", "1x49x10", "8x25x5", "40,000", "320", "-", "-"]
     assert cli.main(["measure", *settings]) == 0
     shown = capsys.readouterr().out
     assert "simulated" in shown and "modelled" in shown and "measured" in shown and "input > output" in shown

@@ -66,3 +66,28 @@ def test_a_plan_reads_as_one_line():
     plan = GatePlan((PlacedGate.of("gc", "input", keep=0.5),), ("mcu", "npu"))
     assert str(plan) == "gc@input(keep=0.5) on mcu > npu"
     assert str(GatePlan()) == "no gates on ?"
+
+
+def test_neighbours_that_differ_in_their_site_alone_are_told_once():
+    def gates(kind, *sites, **params):
+        return tuple(PlacedGate.of(kind, site, **params) for site in sites)
+
+    params = {"bits": 8, "block": 1, "density": 0.9, "high_bits": 4, "mask": "m2-16", "target": 0.0}
+    seven = GatePlan(gates("fbs_pg", *(f"conv{i}.0" for i in range(1, 8)), **params), ("serial",))
+    assert str(seven) == (
+        "fbs_pg@conv1.0, conv2.0, conv3.0, conv4.0, conv5.0, conv6.0, conv7.0"
+        "(bits=8, block=1, density=0.9, high_bits=4, mask=m2-16, target=0.0) on serial"
+    )
+    mixed = (
+        *gates("pg", "a", bits=8),
+        *gates("pg", "b", bits=6),
+        *gates("fbs", "c", bits=6),
+        *gates("pg", "d", bits=8),
+    )
+    assert str(GatePlan(mixed)) == "pg@a(bits=8) | pg@b(bits=6) | fbs@c(bits=6) | pg@d(bits=8) on ?"
+
+
+@given(plans)
+def test_every_gate_is_told(plan):
+    told = str(plan)
+    assert all(gate.site in told and gate.kind in told for gate in plan.gates)

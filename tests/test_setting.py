@@ -150,3 +150,74 @@ def test_a_stream_that_speaks_of_other_kinds(plugged: Recipe) -> None:
         setting.load_data(plugged)
     stream = plugged.stream.model_copy(update={"shares": {"positive": 0.5, "hum": 0.5}})
     assert setting.load_data(plugged.model_copy(update={"stream": stream})).name == "other"
+
+
+def digits(*settings: str) -> Recipe:
+    return recipe.load("digits_hybrid.yaml", ["backbone_args.width=0.0625", *settings])
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Setting:
+    return Setting.of(digits("augment={pad: 1, flip: true, cutout: 2}"))
+
+
+def test_images_have_an_augmentation_of_their_own(pictures: Setting) -> None:
+    augment = pictures.augment
+    assert isinstance(augment, data.ImageAugment)
+    assert (augment.pad, augment.flip, augment.cutout) == (1, True, 2)
+    images = pictures.features.train.features[:40]
+    torch.manual_seed(0)
+    changed = augment.train()(images)
+    assert changed.shape == images.shape and not torch.equal(changed, images)
+    assert torch.equal(augment.eval()(images), images)
+    # What is changed is drawn anew for every batch; the bank holds the images as they are.
+    assert pictures.features.bank.shape == (1079, 1, 1, 8, 8)
+    assert torch.equal(pictures.features.bank[:, 0], pictures.features.train.features)
+
+
+def test_layers_are_searched_where_the_space_names_them(pictures: Setting) -> None:
+    assert [site.name for site in pictures.layers] == [*(f"conv{i}.0" for i in range(8)), "classifier"]
+    assert [site.name for site in pictures.space.layers.sites] == [f"conv{i}.0" for i in range(1, 8)]
+    assert pictures.space.layers.together and pictures.space.most == 0
+    assert pictures.device.name == "bit_serial" and all(pictures.features.positive)
+    # 3 x 3 x 2 settings of pg, 5 of fbs, 4 x 2 x 2 of both, and no gate at all.
+    assert len(pictures.space) == 18 + 5 + 16 + 1
+
+
+def test_images_without_augmentation() -> None:
+    assert Setting.of(digits("augment=null")).augment is None
+    plain = Setting.of(digits("augment.pad=0"))
+    assert isinstance(plain.augment, data.ImageAugment)
+    images = plain.features.train.features[:5]
+    assert torch.equal(plain.augment.train()(images), images)
+
+
+SOUND = ["shift_ms=50", "noise_probability=0.2", "snr_db=[0,9]", "speed=[0.8,1.0]", "gain_db=[0,1]", "renditions=3"]
+
+
+@pytest.mark.parametrize("written", [*SOUND, "time_masks=1", "freq_width=3"])
+def test_a_key_for_sound_is_no_key_for_images(written: str) -> None:
+    with pytest.raises(UserError) as error:
+        Setting.of(digits(f"augment.{written}"))
+    assert str(error.value) == f"augment.{written.split('=')[0]}: is for sound, and digits is not"
+
+
+@pytest.mark.parametrize("written", ["pad=2", "flip=true", "cutout=4"])
+def test_a_key_for_images_is_no_key_for_sound(written: str, load: Any) -> None:
+    with pytest.raises(UserError) as error:
+        Setting.of(load(f"augment.{written}"))
+    assert str(error.value) == f"augment.{written.split('=')[0]}: is for images, and tones is not"
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (("space.layers.sites=[conv1]",), "space.layers.sites: unknown site 'conv1'; nearest: 'conv1.0'"),
+        (("space.layers.sites=[classifier]", "space.kinds={fbs: {}}"), "no gate of fbs can go at 'classifier'"),
+        (("space.kinds={pg: {bits: [4], high_bits: [8]}}",), "high_bits: 8 is not a whole number from 1 to bits, 4"),
+    ],
+)
+def test_what_the_user_of_images_can_mend(settings: tuple[str, ...], line: str) -> None:
+    with pytest.raises(UserError) as error:
+        Setting.of(digits(*settings))
+    assert line in str(error.value) and "\n" not in str(error.value)

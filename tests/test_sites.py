@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from nets import NETS, BasicBlock, ResNet, build
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.backbones.ds_cnn import DSCNN
+from gatesearch.backbones.m_cifarnet import MCifarNet
+from gatesearch.backbones.resnet_cifar import resnet20
 from gatesearch.errors import UserError
 from gatesearch.gated import split
-from gatesearch.sites import INPUT, CutSite, cut_sites, find, trace, worthwhile
+from gatesearch.gates import layer_kind
+from gatesearch.plan import PlacedGate
+from gatesearch.sites import INPUT, CutSite, LayerSite, cut_sites, find, layer_sites, trace, worthwhile
 
 
 def one_line(error: pytest.ExceptionInfo[UserError]) -> str:
@@ -292,3 +298,170 @@ def test_worthwhile_keeps_the_input_and_wants_work_between_sites_and_after_the_l
 
 def test_a_block_without_downsample_is_traced_like_any_other():
     assert [site.name for site in cut_sites(BasicBlock(4, 4), torch.zeros(1, 4, 5, 5))] == [INPUT]
+
+
+def layers_of(model: nn.Module, *shape: int) -> dict[str, LayerSite]:
+    return {site.name: site for site in layer_sites(model, torch.zeros(1, *shape))}
+
+
+class Net(nn.Module):
+    """Layers by name, and a forward that a test writes."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Tensor], **layers: nn.Module) -> None:
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        self.run = forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self, x)
+
+
+def test_layer_sites_of_a_chain_know_norm_activation_and_the_layer_before():
+    sites = layers_of(MCifarNet(10, (3, 32, 32), width=0.0625), 3, 32, 32)
+    assert list(sites) == [*(f"conv{i}.0" for i in range(8)), "classifier"]
+    assert [site.norm for site in sites.values()] == [*(f"conv{i}.1" for i in range(8)), None]
+    assert [site.activation for site in sites.values()] == [*(f"conv{i}.2" for i in range(8)), None]
+    # Through dropout the channels stay what they are, through flattening they do not.
+    assert [site.source for site in sites.values()] == [None, *(f"conv{i}.0" for i in range(7)), None]
+    first, last = sites["conv0.0"], sites["classifier"]
+    assert (first.op, first.shape_in, first.shape, first.macs, first.params) == (
+        "conv2d", (3, 32, 32), (4, 30, 30), 3 * 9 * 4 * 900, 3 * 9 * 4,
+    )  # fmt: skip
+    assert (last.op, last.shape_in, last.shape, last.macs, last.params) == ("linear", (12,), (10,), 120, 130)
+    assert (first.channels, first.elements) == (4, 3600)
+
+
+def test_layer_sites_of_a_residual_network_have_no_source_beyond_a_sum():
+    sites = layers_of(resnet20(10, (3, 32, 32), width=4), 3, 32, 32)
+    assert len(sites) == 1 + 3 * 3 * 2 + 1
+    for stage in (1, 2, 3):
+        for block in (0, 1, 2):
+            first, second = (sites[f"stage{stage}.{block}.conv{k}"] for k in (1, 2))
+            assert (first.norm, second.norm) == tuple(f"stage{stage}.{block}.norm{k}" for k in (1, 2))
+            assert first.activation == f"stage{stage}.{block}.relu1" and second.activation is None  # a sum comes first
+            assert first.source is None and second.source == first.name
+    assert sites["stem.conv"].source is sites["classifier"].source is None
+    assert (
+        sum(site.macs for site in sites.values())
+        == cut_sites(resnet20(10, (3, 32, 32), width=4), torch.zeros(1, 3, 32, 32))[0].macs_after
+    )
+
+
+def test_layer_sites_of_a_sequence():
+    net = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.1),
+        nn.Conv2d(4, 6, 1), nn.AvgPool2d(2), nn.ReLU6(), nn.Conv2d(6, 6, 1), nn.Sigmoid(), nn.Conv2d(6, 5, 1),
+        nn.Flatten(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3),
+    )  # fmt: skip
+    sites = layers_of(net, 2, 6, 6)
+    assert {name: (site.norm, site.activation, site.source) for name, site in sites.items()} == {
+        "0": ("1", "2", None),
+        "5": (None, None, "0"),
+        "8": (None, None, "5"),  # ReLU6 keeps zero at zero
+        "10": (None, None, None),  # a sigmoid does not
+        "12": (None, "13", None),
+        "14": (None, None, "12"),
+    }
+
+
+def test_a_layer_that_is_called_twice_or_has_groups_is_no_site():
+    net = Net(
+        lambda self, x: self.last(self.wide(self.again(self.again(self.first(x))))),
+        first=nn.Conv2d(2, 4, 1), again=nn.Conv2d(4, 4, 1), wide=nn.Conv2d(4, 4, 1, groups=2), last=nn.Conv2d(4, 2, 1),
+    )  # fmt: skip
+    sites = layers_of(net, 2, 3, 3)
+    assert list(sites) == ["first", "last"]
+    assert sites["last"].source is None  # what lies between mixes channels
+    alias = Net(lambda self, x: self.b(self.a(x)), a=(layer := nn.Linear(4, 4)), b=layer)
+    assert layers_of(alias, 4) == {}
+
+
+def test_a_relu_as_a_function_is_one_all_the_same():
+    net = Net(
+        lambda self, x: self.c(torch.relu(self.b(F.relu(self.norm(self.a(x)))))),
+        a=nn.Conv2d(2, 4, 1), norm=nn.BatchNorm2d(4), b=nn.Conv2d(4, 4, 1), c=nn.Conv2d(4, 2, 1),
+    )  # fmt: skip
+    sites = layers_of(net, 2, 3, 3)
+    assert [(s.norm, s.activation, s.source) for s in sites.values()] == [
+        ("norm", "relu", None),
+        (None, "relu_1", "a"),
+        (None, None, "b"),
+    ]
+
+
+def test_what_two_read_is_nobodys_norm_activation_or_source():
+    def forward(self, x):
+        hidden = self.a(x)
+        side = self.relu(self.norm(hidden))
+        return self.d(self.b(side) + self.c(side) + hidden)
+
+    net = Net(
+        forward, a=nn.Conv2d(2, 4, 1), norm=nn.BatchNorm2d(4), relu=nn.ReLU(),
+        b=nn.Conv2d(4, 4, 1), c=nn.Conv2d(4, 4, 1), d=nn.Conv2d(4, 2, 1),
+    )  # fmt: skip
+    assert [(s.norm, s.activation, s.source) for s in layers_of(net, 2, 3, 3).values()] == [(None, None, None)] * 4
+
+
+def test_a_norm_that_two_layers_share_is_neithers():
+    net = Net(
+        lambda self, x: self.c(self.norm(self.b(self.norm(self.a(x))))),
+        a=nn.Conv2d(2, 4, 1), norm=nn.BatchNorm2d(4), b=nn.Conv2d(4, 4, 1), c=nn.Conv2d(4, 2, 1),
+    )  # fmt: skip
+    assert [(s.norm, s.source) for s in layers_of(net, 2, 3, 3).values()] == [(None, None)] * 3
+
+
+def test_behind_a_norm_of_another_place_a_suppressed_channel_is_a_constant_that_has_to_be_read():
+    net = nn.Sequential(nn.Conv2d(2, 4, 1), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    sites = layers_of(net, 2, 3, 3)
+    assert (sites["0"].norm, sites["0"].activation, sites["3"].source) == (None, "1", None)
+
+
+GATES = {
+    "pg": PlacedGate.of("pg", "conv1.0", bits=8, high_bits=4),
+    "fbs": PlacedGate.of("fbs", "conv1.0", density=0.5),
+    "fbs_pg": PlacedGate.of("fbs_pg", "conv1.0", density=0.5),
+}
+
+
+@pytest.mark.parametrize("kind", GATES)
+def test_a_gate_is_one_node_and_leaves_every_name_what_it_was(kind):
+    net, x = MCifarNet(3, (1, 8, 8), width=0.0625), torch.zeros(2, 1, 8, 8)
+    cuts, layers, names = cut_sites(net, x), layer_sites(net, x), [node.name for node in trace(net).graph.nodes]
+    site, layer = find(layers, "conv1.0"), net.get_submodule("conv1.0")
+    gate = layer_kind(kind).replace(site, GATES[kind], layer, net.get_submodule("conv1.1"))
+    net.set_submodule("conv1.0", gate)
+    assert [node.name for node in trace(net).graph.nodes] == names
+    assert [(s.name, s.node, s.shape) for s in cut_sites(net, x)] == [(s.name, s.node, s.shape) for s in cuts]
+    rest = {site.name: site for site in layer_sites(net, x)}
+    assert list(rest) == [site.name for site in layers if site.name != "conv1.0"]
+    assert rest["conv2.0"].source is None and rest["conv3.0"] == find(layers, "conv3.0")
+
+
+def test_a_module_that_wants_to_be_traced_whole_stays_one_node_whatever_it_does():
+    class Whole(nn.Module):
+        traced_whole = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Conv2d(4, 4, 1)
+
+        def forward(self, x):
+            return self.inner(x) if x.sum() > 0 else -self.inner(x)
+
+    net = nn.Sequential(nn.Conv2d(2, 4, 1), Whole(), nn.Conv2d(4, 2, 1))
+    calls = [node.target for node in trace(net).graph.nodes if node.op == "call_module"]
+    assert calls == ["0", "1", "2"]
+    assert list(layers_of(net, 2, 3, 3)) == ["0", "2"]
+    traced = trace(net)
+    for x in (torch.ones(1, 2, 3, 3), -torch.ones(1, 2, 3, 3)):
+        assert torch.equal(traced(x), net(x))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_looking_for_layers_leaves_the_model_as_it_was(training):
+    model = ResNet().train(training)
+    state = copy.deepcopy(model.state_dict())
+    assert layer_sites(model, torch.randn(4, 3, 16, 16)) == layer_sites(model, torch.randn(1, 3, 16, 16))
+    assert all(module.training is training for module in model.modules())
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())

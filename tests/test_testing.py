@@ -1,17 +1,32 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from nets import CLASSES, NETS
 from torch import nn
 
 from gatesearch import gates
+from gatesearch.gates.fbs import FBS
 from gatesearch.gates.gc import GC, ActivationGC, ChannelGC
+from gatesearch.gates.pg import PG, PGConv2d
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import CutSite
-from gatesearch.testing import check_backbone, check_cut_gate
+from gatesearch.sites import CutSite, LayerSite
+from gatesearch.testing import check_backbone, check_cut_gate, check_layer_gate
 
 PLANE = CutSite("here", (8, 5, 4), 1, 1, 1, 1, "here")
+CONV = LayerSite("here", "conv2d", (6, 5, 4), (20, 5, 4), 6 * 9 * 400, 6 * 9 * 20)
+LINEAR = LayerSite("here", "linear", (6,), (20,), 120, 140)
+LSTM = LayerSite("here", "lstm", (7, 6), (7, 5), 1, 1)
+LAYERS: dict[str, tuple[LayerSite, Callable[[], nn.Module]]] = {
+    "conv2d": (CONV, lambda: nn.Conv2d(6, 20, 3, padding=1, bias=False)),
+    "linear": (LINEAR, lambda: nn.Linear(6, 20)),
+    "lstm": (LSTM, lambda: nn.LSTM(6, 5, batch_first=True)),
+}
+LAYER_KINDS = [name for name, kind in gates.kinds().items() if isinstance(kind, gates.LayerKind)]
 
 
 @pytest.mark.parametrize("shape", [(16,), (8, 10), (8, 5, 4), (1, 12, 6)])
@@ -102,6 +117,245 @@ def test_work_that_does_not_fit_the_lowered_head_is_told():
 
     with pytest.raises(AssertionError, match=r"work\(\): macs is 0, the lowered head takes 8"):
         check_cut_gate(Cheap(), PLANE, PlacedGate.of("gc", "here", keep=0.5))
+
+
+@pytest.mark.parametrize("op", LAYERS)
+@pytest.mark.parametrize("name", LAYER_KINDS)
+def test_every_installed_layer_kind_conforms_at_every_layer(name, op):
+    (site, layer), kind = LAYERS[op], gates.layer_kind(name)
+    if kind.may_go(site):
+        check_layer_gate(kind, site, layer(), PlacedGate.of(name, "here"))
+
+
+def normed() -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(20)
+    norm(torch.randn(8, 20, 5, 4) * 2 + 1)
+    return norm
+
+
+@pytest.mark.parametrize(
+    ("name", "params"),
+    [
+        *(("pg", {"bits": 8, "high_bits": 2, "mask": mask, "target": 0.5}) for mask in ("3d", "m1", "m2-8", "m2-16")),
+        ("pg", {"bits": 4, "high_bits": 2}),
+        *(("fbs", {"density": d, "block": b}) for d in (0.3, 1.0) for b in (1, 16)),
+        *(("fbs_pg", {"density": 0.5, "block": 1, "bits": 8, "high_bits": 4, "mask": m}) for m in ("3d", "m2-16")),
+        ("fbs_pg", {"density": 0.7, "block": 16, "bits": 4, "high_bits": 2, "mask": "m1"}),
+    ],
+)
+def test_layer_kinds_conform_with_every_sort_of_parameter_and_a_norm(name, params):
+    kind, placed = gates.layer_kind(name), PlacedGate.of(name, "here", **params)
+    check_layer_gate(kind, CONV, LAYERS["conv2d"][1](), placed, normed())
+
+
+def test_the_check_of_layers_leaves_the_random_state_alone():
+    layer, state = nn.Conv2d(6, 20, 3, padding=1), torch.get_rng_state()
+    check_layer_gate(FBS(), CONV, layer, PlacedGate.of("fbs", "here", density=0.5))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+class LookedInto(PGConv2d):
+    traced_whole = False
+
+
+class Batched(PGConv2d):
+    def forward(self, x, winners=None):
+        return super().forward(x / x.abs().max(), winners)
+
+
+class WritesBack(PGConv2d):
+    def forward(self, x, winners=None):
+        with torch.no_grad():
+            x.clamp_(max=1.0)
+        return super().forward(x, winners)
+
+
+class Drifting(PGConv2d):
+    def forward(self, x, winners=None):
+        with torch.no_grad():
+            self.range.batches.add_(1)
+        return super().forward(x, winners)
+
+
+class Narrow(PGConv2d):
+    def forward(self, x, winners=None):
+        return super().forward(x, winners)[:, 1:]
+
+
+class Deaf(PGConv2d):
+    def forward(self, x, winners=None):
+        return super().forward(x.detach(), winners)
+
+
+class LossOfEach(PGConv2d):
+    def loss(self):
+        return self.threshold.square()
+
+
+class LossAtInfinity(PGConv2d):
+    def loss(self):
+        return super().loss() / 0
+
+
+class Foreign(PGConv2d):
+    def steering(self):
+        yield nn.Parameter(torch.zeros(1))
+
+
+class Twice(PGConv2d):
+    def steering(self):
+        yield from [self.threshold, self.threshold]
+
+
+class Tensors(PGConv2d):
+    def report(self):
+        return {name: torch.tensor(value) for name, value in super().report().items()}
+
+
+class Unforgetting(PGConv2d):
+    def reset(self):
+        pass
+
+
+class LastBatch(PGConv2d):
+    def _observe(self, margin, winners):
+        self.reset()
+        super()._observe(margin, winners)
+
+
+class Always(PGConv2d):
+    def gated(self, x, weights, winners=None):
+        output, training = super().gated(x, weights, winners), self.training
+        if training:
+            self.observed[:2] += output.numel()
+        return output
+
+
+class Bare(PGConv2d):
+    """Keeps its thresholds out of every checkpoint."""
+
+    def __init__(self, *args) -> None:
+        super().__init__(*args)
+        start = self.threshold.detach()
+        del self.threshold
+        self.threshold = start
+
+    def gated(self, x, weights, winners=None):
+        if self.training:
+            self.threshold = self.threshold + 0.3
+        return super().gated(x, weights, winners)
+
+    def steering(self):
+        return self.range.parameters()
+
+
+class Clinging(PGConv2d):
+    """Holds on to a graph, which cannot be copied."""
+
+    def forward(self, x, winners=None):
+        self.last = super().forward(x, winners)
+        return self.last
+
+
+class Stubborn(PGConv2d):
+    def anneal(self, progress):
+        raise ValueError(progress)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (LookedInto, "traced_whole must be True"),
+        (Batched, "a sample's output depends on the rest of its batch"),
+        (WritesBack, "in place"),
+        (Drifting, "evaluation changes the state"),
+        (Narrow, r"the output is \(32, 19, 5, 4\), not \(32, 20, 5, 4\)"),
+        (Deaf, "no gradient flows back"),
+        (LossOfEach, r"loss\(\) must be a scalar"),
+        (LossAtInfinity, r"loss\(\) is not finite"),
+        (Foreign, "what is no parameter"),
+        (Twice, "yields a parameter twice"),
+        (Tensors, r"report\(\): sparsity is tensor\(.*\), not a plain, finite float"),
+        (Unforgetting, r"reset\(\) does not forget"),
+        (LastBatch, r"report\(\) depends on how samples are batched"),
+        (Always, r"report\(\) counts what came by in training"),
+        (Bare, r"state_dict\(\) does not hold all"),
+        (Clinging, "cannot be copied after a forward in training"),
+        (Stubborn, "0.0"),
+    ],
+)
+def test_a_layer_gate_that_breaks_a_promise_is_told_which(module, message):
+    class Kind(PG):
+        def replace(self, site, placed, layer, norm=None):
+            return module(layer, super().replace(site, placed, layer, norm).settings)
+
+    with pytest.raises((AssertionError, ValueError), match=message):
+        check_layer_gate(Kind(), CONV, nn.Conv2d(6, 20, 3, padding=1), PlacedGate.of("pg", "here"))
+
+
+class Borrowing(PG):
+    def replace(self, site, placed, layer, norm=None):
+        gate = super().replace(site, placed, layer, norm)
+        gate.layer = layer
+        return gate
+
+
+class Everywhere(PG):
+    def may_go(self, site):
+        return True
+
+
+class Tolerant(PG):
+    def replace(self, site, placed, layer, norm=None):
+        known = {name: value for name, value in placed.params if name != "no_such_parameter"}
+        return super().replace(site, PlacedGate.of("pg", "here", **known), layer, norm)
+
+
+class TolerantOfWork(PG):
+    def work_left(self, site, placed, observed=None):
+        known = {name: value for name, value in placed.params if name != "no_such_parameter"}
+        return super().work_left(site, PlacedGate.of("pg", "here", **known), observed)
+
+
+class Pessimist(PG):
+    """Takes every output for open as long as there is no report, so that the search may rule out a good plan."""
+
+    def work_left(self, site, placed, observed=None):
+        return super().work_left(site, placed, observed or {"weighted_sparsity": 0.0})
+
+
+class Hopeful(PG):
+    def work_left(self, site, placed, observed=None):
+        work = super().work_left(site, placed, observed)
+        return replace(work, calls=tuple(call._replace(left=(("element", 1.5),)) for call in work.calls))
+
+
+class Unpaid(PG):
+    def work_left(self, site, placed, observed=None):
+        return replace(super().work_left(site, placed, observed), params=10**9)
+
+
+class Elsewhere(PG):
+    name = "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Borrowing, "changes the layer that it was made from"),
+        (Everywhere, r"may_go\(\) accepts a cut site"),
+        (Tolerant, r"replace\(\) accepts a parameter that does not exist"),
+        (TolerantOfWork, r"work_left\(\) accepts a parameter that does not exist"),
+        (Pessimist, r"without a report the work of all calls must be the least possible"),
+        (Hopeful, r"work_left\(\): .* are no shares"),
+        (Unpaid, r"work_left\(\): params is 1000000000"),
+        (Elsewhere, "the kind is called 'elsewhere'"),
+        (GC, "lacks a part of LayerKind"),
+    ],
+)
+def test_a_layer_kind_that_breaks_a_promise_is_told_which(kind: Any, message: str):
+    with pytest.raises(AssertionError, match=message):
+        check_layer_gate(kind(), CONV, nn.Conv2d(6, 20, 3, padding=1), PlacedGate.of("pg", "here"))
 
 
 @pytest.mark.parametrize("name", NETS)

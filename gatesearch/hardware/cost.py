@@ -151,7 +151,8 @@ class CostModel:
             for name, change in changes.items():
                 if self.table.layers[name].block == order[b]:
                     dense = self.table.layers[name].readings[core.name]
-                    rows[-1][core.name] += thin * dense * (change.cost(core.kernels) - 1)
+                    if math.isfinite(dense):  # else the block is not, either
+                        rows[-1][core.name] += thin * dense * (change.cost(core.kernels) - 1)
                     rows[-1]["macs"] += thin * change.saved_macs
                     rows[-1]["weight_bytes"] += change.params
         empty = self.table.overhead[core.name]

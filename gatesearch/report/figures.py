@@ -7,13 +7,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from gatesearch.report import figures_energy, figures_gates, figures_search
+from gatesearch.report import figures_energy, figures_gates, figures_layers, figures_search
 from gatesearch.report.style import inline_svg, kind_colours, settings
 from gatesearch.report.values import Record, at, kinds
 
 _FIGURES: dict[str, tuple[str, Callable[[Record], Figure | None]]] = {
     "front": ("Validation accuracy against expected energy", figures_search.front),
     "reach": ("Share of windows that reaches each stage", figures_gates.reach),
+    "layers": ("Multiply-accumulates left in gated layers", figures_layers.layers),
     "energy-term": ("Energy per window by term", figures_energy.by_term),
     "energy-core": ("Energy per window by core", figures_energy.by_core),
     "loss": (

@@ -17,7 +17,7 @@ from gatesearch.report.style import (
     figure,
     legend_below,
 )
-from gatesearch.report.values import Record, at, cores
+from gatesearch.report.values import Record, at, cores, micro
 
 _LIGHT = {"#b4bcc4", "#dfe3e7", "#e69f00", "#56b4e9", "#7fbfa9"}  # these carry dark text
 
@@ -87,13 +87,13 @@ def _stacked(
             label=part,
         )
         # A number only where it fits inside its segment.
-        texts = [f"{width:.3g}" if width > 0.09 * longest else "" for width in widths]
+        texts = [f"{float(f'{width:.3g}'):,g}" if width > 0.09 * longest else "" for width in widths]
         ink = INK if colour in _LIGHT else PAPER
         axes.bar_label(bars, texts, label_type="center", fontsize=7.5, color=ink)
         reached = {name: left + width for (name, left), width in zip(reached.items(), widths, strict=True)}
     for place, total in enumerate(reached.values()):
         axes.annotate(
-            f"{total:.3g} µJ",
+            micro(total, "J"),
             (total, place),
             (4, 0),
             textcoords="offset points",

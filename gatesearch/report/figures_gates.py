@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from gatesearch.report.style import GATED, INK, MUTED, UNGATED, figure, kind_colours, legend_below
 from gatesearch.report.values import Record, at, kind_label, kinds
 
-_CURVES = {"baseline": (UNGATED, ":"), "ungated retrained": (INK, "--"), "gated retrained": (GATED, "-")}
+_CURVES = {"baseline": (UNGATED, ":"), "ungated": (INK, "--"), "gated": (GATED, "-")}
 
 
 def reach(record: Record) -> Figure | None:
@@ -90,7 +90,7 @@ def learning(record: Record, quantity: str, label: str, share: bool) -> Figure |
         pairs = zip(at(curve, "epochs", default=()), at(curve, quantity, default=()), strict=False)
         known = [(epoch, value) for epoch, value in pairs if value is not None]
         if known:
-            colour, dash = _CURVES.get(at(curve, "name", default=""), (MUTED, "-."))
+            colour, dash = _CURVES.get(at(curve, "name", default="").partition(" ")[0], (MUTED, "-."))
             mark = "o" if len(known) == 1 else None  # one epoch is no line
             axes.plot(
                 *zip(*known, strict=True),

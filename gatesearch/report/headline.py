@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gatesearch.report.values import NOT_YET, Record, at, micro, percent, points, si, times
+from gatesearch.report.layer_view import share_left, totals
+from gatesearch.report.values import NOT_YET, Record, at, micro, percent, points, si, stops, times
 
 _ORDER = ("measured", "simulated", "modelled", "assumed")
 
@@ -27,9 +28,11 @@ def work_saved(record: Record) -> float | None:
 
 
 def tiles(record: Record) -> list[dict[str, Any]]:
-    """Return the five numbers that answer "what was gained": label, value, note, how it is known."""
+    """Return the few numbers that answer "what was gained": label, value, note, how it is known."""
     best, reference = at(record, "best"), at(record, "reference")
     known = provenance(record)
+    dense, left = totals(record)
+    counted = ", b bits of 8 counted b/8" if dense else ""
     found = [
         {
             "label": "accuracy",
@@ -47,22 +50,34 @@ def tiles(record: Record) -> list[dict[str, Any]]:
         {
             "label": "share of work saved",
             "value": percent(work_saved(record)),
-            "note": "backbone MACs not run, mean over the stream",
+            "note": f"backbone MACs not run, mean over the stream{counted}",
             "known": ["measured", "assumed"],
         },
-        {
-            "label": "early stop",
-            "value": percent(at(best, "early_stop_rate")),
-            "note": "negatives stopped before the last stage",
-            "known": ["measured"],
-        },
-        {
-            "label": "gate recall",
-            "value": percent(at(best, "gate_recall")),
-            "note": "positives that every gate lets pass",
-            "known": ["measured"],
-        },
     ]
+    if dense:
+        found.append(
+            {
+                "label": "left in gated layers",
+                "value": percent(share_left(record)),
+                "note": f"{si(left)} of {si(dense)} MACs a window",
+                "known": ["measured"],
+            }
+        )
+    if stops(record):
+        found += [
+            {
+                "label": "early stop",
+                "value": percent(at(best, "early_stop_rate")),
+                "note": "negatives stopped before the last stage",
+                "known": ["measured"],
+            },
+            {
+                "label": "gate recall",
+                "value": percent(at(best, "gate_recall")),
+                "note": "positives that every gate lets pass",
+                "known": ["measured"],
+            },
+        ]
     return [tile | {"known": []} if tile["value"] == NOT_YET else tile for tile in found]
 
 
@@ -81,12 +96,20 @@ def comparison(record: Record) -> list[dict[str, Any]]:
         text = si if not unit else micro
         return _row(label, text(gated, unit), text(ungated, unit), change, how)
 
+    if all(at(record, "data", "positive", default=[False])):  # then these four are one
+        quality = [share("accuracy", "accuracy")]
+    else:
+        quality = [
+            share("accuracy, negatives as one class", "accuracy"),
+            share("accuracy, all classes apart", "accuracy_all_classes"),
+            share("recall of positives", "recall"),
+            share("precision of positives", "precision"),
+        ]
+    dense, left = totals(record)
     return [
-        share("accuracy, negatives as one class", "accuracy"),
-        share("accuracy, all classes apart", "accuracy_all_classes"),
-        share("recall of positives", "recall"),
-        share("precision of positives", "precision"),
+        *quality,
         cost("MACs per window", at(best, "expected_macs"), at(reference, "macs"), "", ["measured", "assumed"]),
+        *([cost("MACs of gated layers", left, dense, "", ["measured"])] if dense else []),
         *(
             cost(
                 f"{label} per window",
@@ -97,6 +120,13 @@ def comparison(record: Record) -> list[dict[str, Any]]:
             )
             for label, key, unit in (("latency", "latency_us", "s"), ("energy", "energy_uj", "J"))
         ),
+        *(_stopping(record) if stops(record) else []),
+    ]
+
+
+def _stopping(record: Record) -> list[dict[str, Any]]:
+    best = at(record, "best")
+    return [
         _row("early stop of negatives", percent(at(best, "early_stop_rate")), "none stopped", "", ["measured"]),
         _row("gate recall of positives", percent(at(best, "gate_recall")), "all pass", "", ["measured"]),
         _row("activation sparsity of positives", *_sparsity(record), "", ["measured"]),
@@ -119,6 +149,8 @@ def _row(label: str, gated: str, ungated: str, change: str, how: list[str]) -> d
 def _less(gated: float | None, ungated: float | None) -> str:
     if not gated or not ungated:
         return NOT_YET
+    if abs(ungated / gated - 1) < 0.005:
+        return "about the same"
     return f"{times(ungated / gated)} less" if gated <= ungated else f"{times(gated / ungated)} more"
 
 

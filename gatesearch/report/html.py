@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from gatesearch.errors import UserError
-from gatesearch.report import figures, plan_view, values
+from gatesearch.report import figures, layer_view, plan_view, values
 from gatesearch.report.figures_search import trained, ungated_point
 from gatesearch.report.headline import comparison, provenance, tiles
 from gatesearch.report.values import Record, at
@@ -73,8 +73,18 @@ def render(record: Record) -> str:
         stages=plan_view.stages(record),
         frontend_colour=plan_view.colour(record, at(record, "frontend", "core")),
         front=_front(record),
+        layers=layer_view.table(record),
+        layer_columns=list(layer_view.observed(record).values()),
+        layer_totals=layer_view.totals(record),
+        layer_share=layer_view.share_left(record),
+        kernels_known=sorted({at(row, "kernels", "provenance", default="assumed") for row in _layers(record)}),
+        kernels={
+            at(row, "core"): at(row, "kernels", "source") for row in _layers(record) if at(row, "kernels", "source")
+        },
+        stops=values.stops(record),
         ungated_from=ungated and ungated[2],
         terms=_terms(record),
+        stream_share=_ratio(at(record, "streaming", "gated_us"), at(record, "streaming", "ungated_us")),
         classes=list(
             zip(
                 at(record, "data", "classes", default=()),
@@ -90,7 +100,15 @@ def render(record: Record) -> str:
 
 def _front(record: Record) -> list[Mapping[str, Any]]:
     chosen = [trial for trial in trained(record) if at(trial, "on_front", default=False)]
-    return sorted(chosen, key=lambda trial: float(trial["expected_energy_uj"]))[:_FRONT_ROWS]
+    kinds = at(record, "layer_kinds", default=())
+    return [
+        {**trial, "told": "; ".join(layer_view.told(at(trial, "plan", "gates", default=()), kinds))}
+        for trial in sorted(chosen, key=lambda trial: float(trial["expected_energy_uj"]))[:_FRONT_ROWS]
+    ]
+
+
+def _layers(record: Record) -> list[Mapping[str, Any]]:
+    return list(at(record, "layers", default=()))
 
 
 def _terms(record: Record) -> list[tuple[str, float, float | None, float | None]]:
@@ -101,6 +119,10 @@ def _terms(record: Record) -> list[tuple[str, float, float | None, float | None]
     rows = sorted(known.items(), key=lambda row: -row[1])
     ungated = at(record, "energy", "ungated_by_term", default={})
     return [(name, value, value / total if total else None, at(ungated, name)) for name, value in rows]
+
+
+def _ratio(one: float | None, other: float | None) -> float | None:
+    return None if one is None or not other else one / other
 
 
 def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gatesearch.report.layer_view import told
 from gatesearch.report.style import core_colours
-from gatesearch.report.values import TIMES, Record, at, cores, kind_label, micro, percent, plain, si
+from gatesearch.report.values import TIMES, Record, at, cores, in_layer, kind_label, micro, percent, plain, si
 
 _NO_CORE = "#9aa5af"
 
@@ -14,9 +15,11 @@ _NO_CORE = "#9aa5af"
 def stages(record: Record) -> list[dict[str, Any]]:
     """Return what the page draws for each stage, in order.
 
-    Each has ``title``, ``core``, ``colour``, ``sites`` (name, shape, the gates inside it), ``facts`` (label
-    and text), ``elsewhere`` (names to print where no site of the record is its own) and ``exit``: the gate
-    before the next stage with what it stops and sends on, or None after the last stage.
+    Each has ``title``, ``core``, ``colour``, ``sites``, ``layers`` (the gates in its layers, in words), ``facts``
+    (label and text), ``elsewhere`` (names to print where no site of the record is its own) and ``exit``: the gate
+    before the next stage with what it stops and sends on, or None after the last stage. A site has ``name``,
+    ``shape``, ``marks`` (the gates inside it) and, for a layer that has less to do, ``left``, the share; ``gated``
+    says whether by a gate of its own.
     Before a plan is picked this is one stage without a core: the bare backbone.
     """
     sites = list(at(record, "sites", default=()))
@@ -26,7 +29,8 @@ def stages(record: Record) -> list[dict[str, Any]]:
     for place, stage in enumerate(found):
         last = place == len(found) - 1
         end = len(sites) if last else max(start, _position(sites, at(stage, "last_site"), start - 1) + 1)
-        own = [site["name"] for site in sites[start:end]]
+        layers = [row for row in at(record, "layers", default=()) if at(row, "stage", default=place) == place]
+        boxes = _boxes(sites[start:end], layers) if sites else _all_layers(record, layers)
         leaving = None if last else next((g for g in gates if g["site"] == at(stage, "last_site")), None)
         inside = [gate for gate in gates if gate is not leaving]
         core = at(stage, "core")
@@ -35,10 +39,11 @@ def stages(record: Record) -> list[dict[str, Any]]:
                 "title": at(stage, "title") or f"stage {at(stage, 'index', default=place)}",
                 "core": core,
                 "colour": colour(record, core),
-                "sites": [_box(site, inside) for site in sites[start:end]],
+                "sites": [_box(site, inside) for site in boxes],
+                "layers": _told(record, layers),
                 "facts": _facts(stage),
                 "exit": None if last else _exit(stage, found[place + 1], leaving, sites),
-                "elsewhere": [] if own else [at(stage, "first_site"), at(stage, "last_site")],
+                "elsewhere": [] if boxes else [at(stage, "first_site"), at(stage, "last_site")],
             }
         )
         start = end
@@ -55,6 +60,8 @@ def _gates(record: Record) -> list[dict[str, Any]]:
     measured = list(at(record, "gates", default=()))
     merged = []
     for gate in at(record, "plan", "gates", default=()):
+        if in_layer(record, gate):
+            continue
         match = next((m for m in measured if at(m, "site") == gate["site"]), None)
         if match:
             measured.remove(match)
@@ -70,9 +77,35 @@ def _shape(site: Mapping[str, Any]) -> str:
     return TIMES.join(str(size) for size in at(site, "shape", default=()))
 
 
+def _boxes(sites: list[Mapping[str, Any]], layers: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Put the gated layers of a stage among its sites, each behind the site where its block begins."""
+    names = [site["name"] for site in sites]
+    boxes = [row for row in layers if at(row, "block") not in names]  # the block begins where the stage before ended
+    for site in sites:
+        boxes += [site, *(row for row in layers if at(row, "block") == site["name"])]
+    return boxes
+
+
+def _all_layers(record: Record, layers: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Where the search had no cut sites, the layers are what there is to draw the backbone by."""
+    gated = {at(row, "site"): row for row in layers}
+    drawn: list[Mapping[str, Any]] = [
+        gated.get(at(site, "name"), site) for site in at(record, "layer_sites", default=())
+    ]
+    return drawn or layers
+
+
 def _box(site: Mapping[str, Any], gates: list[dict[str, Any]]) -> dict[str, Any]:
-    marks = [f"{gate['kind']} {_params(gate)}".strip() for gate in gates if gate["site"] == site["name"]]
-    return {"name": site["name"], "shape": _shape(site), "marks": marks}
+    name = at(site, "name", default=at(site, "site", default="?"))
+    left = percent(at(site, "share"), 0) if "share" in site else None
+    marks = [f"{gate['kind']} {_params(gate)}".strip() for gate in gates if gate["site"] == name]
+    gated = bool(left and at(site, "kind"))
+    return {"name": name, "shape": _shape(site), "left": left, "gated": gated, "marks": [] if left else marks}
+
+
+def _told(record: Record, layers: list[Mapping[str, Any]]) -> list[str]:
+    gated = [row for row in layers if at(row, "kind")]
+    return told(gated, {row["kind"] for row in gated})
 
 
 def _params(gate: Mapping[str, Any]) -> str:

@@ -124,6 +124,23 @@ def kinds(record: Record) -> tuple[str, ...]:
     return ("positive", *(kind for kind in found if kind not in {"positive", "stream"}))
 
 
+def stops(record: Record) -> bool:
+    """Say whether a gate of the plan can stop a window, and is not only in a layer; until a plan is picked, yes.
+
+    >>> gate = {"site": "conv1", "kind": "pg"}
+    >>> stops({"plan": {"gates": [gate]}, "layers": [gate]}), stops({"plan": {"gates": [gate]}}), stops({})
+    (False, True, True)
+    """
+    gates = at(record, "plan", "gates")
+    return gates is None or any(not in_layer(record, gate) for gate in gates)
+
+
+def in_layer(record: Record, gate: Mapping[str, Any]) -> bool:
+    """Say whether a gate of the plan stands in the place of a layer."""
+    who = (at(gate, "site"), at(gate, "kind"))
+    return any((at(row, "site"), at(row, "kind")) == who for row in at(record, "layers", default=()))
+
+
 def kind_label(kind: str) -> str:
     """Return the words for a kind of input: ``_silence_`` is written for folders, not for readers.
 

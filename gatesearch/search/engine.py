@@ -105,6 +105,7 @@ def search(
     trials: int,
     proposals: int,
     seed: int,
+    first: Sequence[Mapping[str, Scalar]] = (),
     on_trial: Callable[[Trial], None] | None = None,
 ) -> SearchResult:
     """Search, or go on with the search that the journal holds.
@@ -118,6 +119,7 @@ def search(
         proposals: how many to propose at most.
         seed: of the proposals; each depends on the seed and on the trials before it alone, so that a search that was
             cut off proposes what it would have proposed.
+        first: what the first proposals choose; see :func:`gatesearch.search.start.first_proposals`.
         on_trial: called after every trial.
 
     Raises:
@@ -139,7 +141,9 @@ def search(
     complete = sum(trial.state == "complete" for trial in done)
     while complete < trials and len(tried) < len(space) and len(done) < proposals:
         study.sampler = _sampler(seed, len(done))
-        if done and done[-1].state == "duplicate":
+        if len(done) < len(first):
+            study.sampler = _fixed(first[len(done)], study.sampler)
+        elif done and done[-1].state == "duplicate":
             study.sampler = _elsewhere(study.sampler, space, tried, seed, len(done))
         trial = study.ask()
         plan = space.propose(trial)
@@ -207,9 +211,13 @@ def _elsewhere(sampler: BaseSampler, space: Space, tried: Set[GatePlan], seed: i
     for draw in range(DRAWS):
         dice = _Dice(random.Random(hash((seed, number, draw))))
         if space.propose(dice) not in tried:
-            with _experimental():
-                return PartialFixedSampler(dice.thrown, sampler)
+            return _fixed(dice.thrown, sampler)
     return sampler
+
+
+def _fixed(choices: Mapping[str, Scalar], sampler: BaseSampler) -> BaseSampler:
+    with _experimental():
+        return PartialFixedSampler(dict(choices), sampler)
 
 
 class _Dice:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -54,37 +55,44 @@ class LayerSpace:
         return cls(tuple(sites) if kinds else (), kinds, together)
 
     def choices(self, kind: str, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
-        """Return the choices of each parameter: the file's, else the kind's own for that site."""
-        return {name: tuple(self.kinds[kind].get(name, own)) for name, own in layer_kind(kind).space(site).items()}
+        """Return the choices of each parameter: the file's, else the kind's own for that site.
+
+        One that the site leaves no choice in is fixed.
+        """
+        own = layer_kind(kind).space(site)
+        return {
+            name: tuple(values if len(values) == 1 else self.kinds[kind].get(name, values))
+            for name, values in own.items()
+        }
 
     def propose(self, trial: Suggest) -> tuple[PlacedGate, ...]:
         """Let a trial choose."""
-        if not self.sites:
-            return ()
-        if self.together:
-            kind, params = self._chosen(trial, "layers", self.sites[-1])
-            able = [site for site in self.sites if kind != NONE and layer_kind(kind).may_go(site)]
-            return tuple(PlacedGate.of(kind, site.name, **params) for site in able)
-        chosen = [(site, *self._chosen(trial, site.name, site)) for site in self.sites]
-        return tuple(PlacedGate.of(kind, site.name, **params) for site, kind, params in chosen if kind != NONE)
+        placed = []
+        for label, offers in self._offers().items():
+            kind = str(trial.suggest_categorical(f"{label}:kind", [NONE, *offers]))
+            params: dict[str, Scalar] = {}
+            for name, values in self.choices(kind, offers[kind]).items() if kind != NONE else ():
+                one = len(values) == 1
+                params[name] = values[0] if one else trial.suggest_categorical(f"{label}:{kind}.{name}", list(values))
+            sites = [site for site in self.sites if self.together or site.name == label]
+            placed += [PlacedGate.of(kind, site.name, **params) for site in sites if kind in self._able(site)]
+        return tuple(placed)
 
-    def _chosen(self, trial: Suggest, label: str, site: LayerSite) -> tuple[str, dict[str, Scalar]]:
-        kind = str(trial.suggest_categorical(f"{label}:kind", [NONE, *self._able(site)]))
-        choices = {} if kind == NONE else self.choices(kind, site)
-        return kind, {
-            name: values[0] if len(values) == 1 else trial.suggest_categorical(f"{label}:{kind}.{name}", list(values))
-            for name, values in choices.items()
-        }
+    def _offers(self) -> dict[str, dict[str, LayerSite]]:
+        """Return what is chosen one by one: by label the kinds to choose from, and the site that says how."""
+        each = {site.name: dict.fromkeys(self._able(site), site) for site in self.sites}
+        if not self.together or not each:
+            return each
+        # The last site where a kind can go is as wide as any before it.
+        return {"layers": {kind: site for offers in each.values() for kind, site in offers.items()}}
 
     def _able(self, site: LayerSite) -> list[str]:
         return [kind for kind in self.kinds if layer_kind(kind).may_go(site)]
 
     def __len__(self) -> int:
-        """Number of different choices."""
-        if not self.sites:
-            return 1
-        each = [
-            1 + sum(math.prod(len(values) for values in self.choices(kind, site).values()) for kind in self._able(site))
-            for site in self.sites
-        ]
-        return each[-1] if self.together else math.prod(each)
+        """Number of different choices, or ``sys.maxsize`` where there are more."""
+        total = math.prod(
+            1 + sum(math.prod(map(len, self.choices(kind, site).values())) for kind, site in offers.items())
+            for offers in self._offers().values()
+        )
+        return min(total, sys.maxsize)

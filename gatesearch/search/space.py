@@ -159,24 +159,34 @@ def _able(kinds: Iterable[str], site: CutSite) -> list[str]:
 
 
 def _check_kinds(kinds: Choices, sites: Sequence[Site]) -> None:
-    """Refuse unknown kinds, parameters and values before anything is trained."""
+    """Refuse unknown kinds, parameters, values and combinations before anything is trained."""
     for name, params in kinds.items():
         kind = kind_of(name, "space.kinds")
         for site in [site for site in sites if kind.may_go(site)][:1]:
             own = kind.space(site)
-            for param, values in params.items():
+            for param in params:
                 if param not in own:
                     raise unknown(f"space.kinds.{name}", "parameter", param, own)
-                for value in values:
-                    _check_value(name, param, value, site)
+            choices = {param: params.get(param, values) for param, values in own.items()}
+            for values in product(*choices.values()):
+                _check_values(name, dict(zip(choices, values, strict=True)), site)
 
 
-def _check_value(kind: str, param: str, value: Scalar, site: Site) -> None:
-    placed = PlacedGate.of(kind, site.name, **{param: value})
+def _check_values(kind: str, values: Mapping[str, Scalar], site: Site) -> None:
+    refused = _refused(kind, values, site)
+    if refused is not None:
+        # Where a value is wrong whatever the others are, it is to blame by name.
+        alone = (name for name, value in values.items() if _refused(kind, {name: value}, site) is not None)
+        raise UserError(f"{'.'.join(['space.kinds', kind, *list(alone)[:1]])}: {refused}")
+
+
+def _refused(kind: str, values: Mapping[str, Scalar], site: Site) -> UserError | None:
+    placed = PlacedGate.of(kind, site.name, **values)
     try:
         if isinstance(site, CutSite):
             cut_kind(kind).work(site, placed)
         else:
             layer_kind(kind).work_left(site, placed)
     except UserError as error:
-        raise UserError(f"space.kinds.{kind}.{param}: {error}") from None
+        return error
+    return None

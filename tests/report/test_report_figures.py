@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.report import figures, figures_energy, figures_search, plan_view
+from gatesearch.report import figures, figures_energy, figures_gates, figures_layers, figures_search, plan_view
 from gatesearch.report.figures_search import staircase, ungated_point
 from gatesearch.report.values import kinds, micro, si
 
@@ -70,7 +70,8 @@ def test_energy_without_an_ungated_split_shows_its_total(record: dict[str, Any])
 
 def test_stages_share_out_the_sites_and_meet_at_their_gates(record: dict[str, Any]) -> None:
     stages = plan_view.stages(record)
-    assert [site["name"] for stage in stages for site in stage["sites"]] == [s["name"] for s in record["sites"]]
+    boxes = [site for stage in stages for site in stage["sites"] if site["left"] is None]
+    assert [site["name"] for site in boxes] == [s["name"] for s in record["sites"]]
     assert [stage["exit"] and stage["exit"]["site"] for stage in stages] == ["stem", "blocks.1", None]
     assert "sends 16 of" in stages[1]["exit"]["sends"]
     assert len({stage["colour"] for stage in stages}) == 3
@@ -81,6 +82,73 @@ def test_a_gate_inside_a_layer_is_marked_at_its_site(record: dict[str, Any]) -> 
     marked = {site["name"]: site["marks"] for stage in plan_view.stages(record) for site in stage["sites"]}
     assert marked.pop("blocks.0") == ["pg bits 8"]
     assert not any(marked.values())
+
+
+def test_gated_layers_are_drawn_in_their_stage_behind_the_site_where_their_block_begins(record: dict[str, Any]) -> None:
+    drawn = [[site["name"] for site in stage["sites"]] for stage in plan_view.stages(record)]
+    assert drawn == [
+        ["input", "stem"],
+        ["blocks.0.pointwise", "blocks.0", "blocks.1.pointwise", "blocks.1"],
+        ["blocks.2.pointwise", "blocks.2", "blocks.3.pointwise", "blocks.3", "pool"],
+    ]
+    stages = plan_view.stages(record)
+    left = {site["name"]: site["left"] for stage in stages for site in stage["sites"] if site["left"]}
+    assert [site["name"] for stage in stages for site in stage["sites"] if site["gated"]] == [
+        f"blocks.{i}.pointwise" for i in (0, 2, 3)
+    ]
+    assert list(left.values()) == ["77\u00a0%", "75\u00a0%", "66\u00a0%", "66\u00a0%"]
+    assert [stage["layers"] for stage in stages] == [
+        [],
+        ["fbs in blocks.0.pointwise: density 0.75"],
+        ["pg in blocks.2.pointwise, blocks.3.pointwise: bits 8, high_bits 4, mask m1"],
+    ]
+
+
+def test_a_gated_layer_with_the_name_of_a_site_is_not_taken_for_the_gate_that_stops_there(
+    record: dict[str, Any],
+) -> None:
+    exits = [stage["exit"] for stage in plan_view.stages(record)]
+    record["layers"][0]["site"] = record["plan"]["gates"][2]["site"] = "stem"
+    record["plan"]["gates"].insert(0, record["plan"]["gates"].pop(2))
+    assert [stage["exit"] for stage in plan_view.stages(record)] == exits
+
+
+def test_without_cut_sites_the_layers_draw_the_backbone(in_layers: dict[str, Any]) -> None:
+    [stage] = plan_view.stages(in_layers)
+    assert [site["name"] for site in stage["sites"]] == [f"blocks.{i}.pointwise" for i in range(4)]
+    in_layers["layers"] = in_layers["layers"][2:]
+    [stage] = plan_view.stages(in_layers)
+    assert [bool(site["left"]) for site in stage["sites"]] == [False, False, True, True]
+    assert stage["elsewhere"] == [] and stage["exit"] is None
+
+
+def test_the_bars_of_a_gated_layer_add_up_to_what_is_left_of_it(record: dict[str, Any]) -> None:
+    drawing = figures_layers.layers(record)
+    assert drawing is not None
+    axes = drawing.axes[0]
+    dense, *parts = axes.containers
+    assert [bar.get_width() for bar in dense] == [512_000] * 4
+    left = [sum(bars[i].get_width() for bars in parts) for i in range(4)]
+    assert left == pytest.approx([row["macs_left"] for row in record["layers"]][::-1])
+    assert axes.get_legend_handles_labels()[1] == ["dense int8", "call 1", "call 2, 4 × 8 bits", "the gates' own parts"]  # noqa: RUF001
+    assert [tick.get_text() for tick in axes.get_yticklabels()][2:] == [
+        "blocks.1.pointwise (no gate)",
+        "blocks.0.pointwise",
+    ]
+
+
+def test_no_figure_of_layers_where_none_is_gated(record: dict[str, Any]) -> None:
+    assert figures_layers.layers(record | {"layers": []}) is None
+    del record["layers"]
+    assert figures_layers.layers(record) is None
+
+
+def test_each_training_has_its_own_line(record: dict[str, Any]) -> None:
+    for names in (("baseline", "ungated", "gated"), ("baseline", "ungated retrained", "gated retrained")):
+        record["curves"] = [curve | {"name": name} for curve, name in zip(record["curves"], names, strict=True)]
+        drawing = figures_gates.learning(record, "train_loss", "loss", share=False)
+        assert drawing is not None
+        assert len({(line.get_color(), line.get_linestyle()) for line in drawing.axes[0].lines}) == 3
 
 
 def test_kinds_begin_with_positive(record: dict[str, Any], empty: dict[str, Any]) -> None:

@@ -116,6 +116,57 @@ def test_banner_only_for_synthetic_data(record: dict[str, Any], undrawn: None, s
     assert ('class="banner"' in render(record)) is synthetic
 
 
+def words(page: str) -> str:
+    return " ".join(html.unescape(re.sub("<[^>]+>", " ", page)).split())
+
+
+def test_gated_layers_have_their_section(record: dict[str, Any], undrawn: None) -> None:
+    text = words(render(record))
+    for row in (
+        "blocks.0.pointwise 75.0 % 512 k 394 k 77.0 % 77.0 %",
+        "blocks.3.pointwise 69.0 % 512 k 335 k 65.5 % 200.0 %",
+    ):
+        assert row in text
+    assert "mcu skips channel" in text and "npu skips nothing, cannot skip pixel" in text
+    assert "Kernels of mcu: what was written of mcu. Kernels of npu: what was written of npu." in text
+    assert "no gate, reads less" in text and "all 2.05 M 1.45 M 70.7 %" in text
+    assert "fbs in blocks.0.pointwise: density 0.75; pg in blocks.2.pointwise, blocks.3.pointwise: bits 8" in text
+
+
+def test_a_plan_without_gates_in_layers_has_no_such_section(record: dict[str, Any], undrawn: None) -> None:
+    for layers in ([], None):
+        best = {key: value for key, value in record["best"].items() if not key.startswith("layer_")}
+        page = render(record | {"layers": layers, "best": best})
+        assert not re.search("gated layers", Page(page).text, re.IGNORECASE) and 'id="layers"' not in page
+
+
+def test_a_plan_that_stops_nothing_does_not_speak_of_stopping(in_layers: dict[str, Any], undrawn: None) -> None:
+    page = render(in_layers)
+    text = words(page)
+    assert {"reach", "gates"}.isdisjoint(Page(page).ids) and "layers" in Page(page).ids
+    assert not re.search("early stop|gate recall|same gate decisions|calibrate thresholds|papers' formula", text)
+    assert "none stops a window" in text and "not yet" not in text
+
+
+def test_a_plan_without_any_gate_says_so(in_layers: dict[str, Any], undrawn: None) -> None:
+    in_layers["plan"]["gates"], in_layers["layers"] = [], []
+    assert "The plan has no gates" in words(render(in_layers))
+
+
+def test_where_every_class_is_positive_accuracy_is_told_once(in_layers: dict[str, Any], undrawn: None) -> None:
+    assert "precision of positives" in words(render(in_layers))
+    in_layers["data"]["positive"], in_layers["data"]["stream"] = [True] * 12, {"positive": 1.0}
+    text = words(render(in_layers))
+    assert "precision of positives" not in text and "Negatives none" in text
+    assert "is a mean over the stream" not in text
+
+
+def test_the_stream_is_told_as_it_was_timed(record: dict[str, Any], undrawn: None) -> None:
+    assert "takes 0.253\u00d7 the ungated time" in words(render(record))
+    record["streaming"] |= {"gated_us": 3260.0, "ratio": 0.5}
+    assert "takes 2\u00d7 the ungated time" in words(render(record))
+
+
 def test_a_run_that_has_only_begun_is_shown_as_not_yet(empty: dict[str, Any]) -> None:
     page = render(empty)
     assert "<figure" not in page

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_spaces import rising, site
+
+from gatesearch import recipe
+from gatesearch.backbones.m_cifarnet import MCifarNet
+from gatesearch.errors import UserError
+from gatesearch.gated import GatedModel
+from gatesearch.gates import LayerKind, kinds, layer_kind
+from gatesearch.plan import GatePlan, PlacedGate, Scalar
+from gatesearch.search import Space
+from gatesearch.search.layer_space import LayerSpace
+from gatesearch.sites import CutSite, LayerSite, cut_sites, layer_sites
+
+Kinds = Mapping[str, Mapping[str, Sequence[Scalar]]]
+
+PG: Kinds = {"pg": {"bits": [8, 4], "high_bits": [4, 2], "mask": ["3d"], "target": [0.0]}}
+FBS: Kinds = {"fbs": {"density": [0.9, 0.5], "block": [1]}}
+BOTH: Kinds = {**PG, **FBS}
+
+
+def conv(name: str, channels: int, inputs: int = 4) -> LayerSite:
+    return LayerSite(
+        name, "conv2d", (inputs, 6, 6), (channels, 6, 6), inputs * 9 * channels * 36, inputs * 9 * channels
+    )
+
+
+def linear(name: str, channels: int = 3) -> LayerSite:
+    return LayerSite(name, "linear", (8,), (channels,), 8 * channels, 9 * channels)
+
+
+THREE = (conv("a", 8), conv("b", 20), linear("c"))
+
+
+class Thrown:
+    """A trial whose choices are random, and which minds choices that change under one name, as Optuna does."""
+
+    def __init__(self, generator: random.Random) -> None:
+        self.generator, self.choices = generator, {}
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        assert self.choices.setdefault(name, list(choices)) == list(choices), f"{name}: dynamic choices"
+        assert len(choices) > 1 or ":" not in name, f"{name}: nothing to choose"
+        return self.generator.choice(list(choices))
+
+
+def gates_at(space: LayerSpace, where: LayerSite) -> list[PlacedGate]:
+    """Every gate of a space at one site, by brute force."""
+    found = []
+    for kind, given_choices in space.kinds.items():
+        if layer_kind(kind).may_go(where):
+            own = layer_kind(kind).space(where)
+            rows = [values if len(values) == 1 else given_choices.get(name, values) for name, values in own.items()]
+            found += [PlacedGate.of(kind, where.name, **dict(zip(own, row, strict=True))) for row in product(*rows)]
+    return found
+
+
+def brute_force(space: LayerSpace) -> set[tuple[PlacedGate, ...]]:
+    if not space.together:
+        per_site = [[None, *gates_at(space, where)] for where in space.sites]
+        return {tuple(gate for gate in row if gate is not None) for row in product(*per_site)}
+    # One kind with one set of parameters, those of the last site where it can go, at every such site.
+    found = {()}
+    for kind in space.kinds:
+        able = [where for where in space.sites if layer_kind(kind).may_go(where)]
+        for gate in gates_at(space, able[-1]) if able else ():
+            if gate.kind == kind:
+                found.add(tuple(PlacedGate(kind, where.name, gate.params) for where in able))
+    return found
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("some", "each"), [(PG, [5, 5, 5]), (FBS, [3, 3, 1]), (BOTH, [7, 7, 5])])
+def test_counts_by_hand(some: Kinds, each: list[int], together: bool) -> None:
+    space = LayerSpace.of(THREE, some, together=together)
+    assert len(space) == (max(each) if together else each[0] * each[1] * each[2])
+    every, trial = brute_force(space), Thrown(random.Random(0))
+    assert len(every) == len(space)
+    found = {space.propose(trial) for _ in range(300)}
+    assert found == every if together else found <= every
+    # Each site by itself meets all of its gates.
+    assert {gate for gates in found for gate in gates} == {gate for gates in every for gate in gates}
+
+
+def test_without_sites_or_kinds_there_is_one_choice() -> None:
+    for space in (
+        LayerSpace(),
+        LayerSpace.of((), BOTH),
+        LayerSpace.of(THREE, {}),
+        LayerSpace.of((), BOTH, together=True),
+    ):
+        assert len(space) == 1 and space.sites == ()
+        assert space.propose(Thrown(random.Random(0))) == ()
+
+
+def test_a_parameter_that_is_not_named_has_the_choices_of_its_site() -> None:
+    space = LayerSpace.of(THREE, {"fbs": {}, "pg": {}})
+    for where in space.sites:
+        for kind in space.kinds:
+            if layer_kind(kind).may_go(where):
+                assert space.choices(kind, where) == dict(layer_kind(kind).space(where))
+
+
+def test_where_a_site_leaves_no_choice_there_is_none() -> None:
+    space = LayerSpace.of(THREE, {"fbs": {"density": [0.5], "block": [1, 16]}})
+    assert space.choices("fbs", THREE[0])["block"] == (1,)  # 8 channels are no block of 16
+    assert space.choices("fbs", THREE[1])["block"] == (1, 16)
+    assert len(space) == 2 * 3
+
+
+def test_together_a_kind_that_cannot_go_at_the_last_site_is_offered_all_the_same() -> None:
+    space = LayerSpace.of(THREE, BOTH, together=True)
+    found = {space.propose(Thrown(random.Random(i))) for i in range(200)}
+    by_kind = {gates[0].kind: [gate.site for gate in gates] for gates in found if gates}
+    assert by_kind == {"pg": ["a", "b", "c"], "fbs": ["a", "b"]}
+
+
+def test_sites_stand_in_the_order_of_the_data_whatever_the_order_of_their_names() -> None:
+    assert [s.name for s in LayerSpace.of(THREE, BOTH, ["c", "a"]).sites] == ["a", "c"]
+    assert [s.name for s in LayerSpace.of(THREE, FBS).sites] == ["a", "b"]  # no kind can go at c
+
+
+choices_of = {
+    "pg": {
+        "bits": st.lists(st.sampled_from([8, 4]), min_size=1, max_size=2, unique=True),
+        "high_bits": st.lists(st.sampled_from([4, 2, 1]), min_size=1, max_size=2, unique=True),
+        "mask": st.just(["3d"]) | st.just(["3d", "m1"]),
+        "target": st.just([0.0]),
+    },
+    "fbs": {
+        "density": st.lists(st.sampled_from([0.9, 0.5, 0.3]), min_size=1, max_size=2, unique=True),
+        "block": st.just([1]) | st.just([1, 16]),
+    },
+    "fbs_pg": {
+        "density": st.just([0.5]),
+        "block": st.just([1]),
+        "bits": st.just([8]),
+        "high_bits": st.lists(st.sampled_from([4, 2]), min_size=1, max_size=2, unique=True),
+        "mask": st.just(["3d"]),
+        "target": st.just([0.0]),
+    },
+}
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> LayerSpace:
+    named = draw(st.lists(st.sampled_from(list(choices_of)), min_size=1, max_size=3, unique=True))
+    some = {kind: draw(st.fixed_dictionaries(choices_of[kind])) for kind in named}
+    widths = draw(st.lists(st.sampled_from([1, 4, 24]), max_size=2))
+    sites = [conv(f"conv{i}", width) for i, width in enumerate(widths)]
+    sites += [linear("classifier")] if draw(st.booleans()) else []
+    return LayerSpace.of(tuple(sites), some, together=draw(st.booleans()))
+
+
+@settings(max_examples=40)
+@given(spaces(), st.randoms(use_true_random=False))
+def test_the_length_is_the_number_of_choices_and_every_proposal_is_one_of_them(
+    space: LayerSpace, generator: random.Random
+) -> None:
+    every, trial = brute_force(space), Thrown(generator)
+    assert len(space) == len(every)
+    for _ in range(5):
+        assert space.propose(trial) in every
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_optuna_proposes_every_choice(together: bool) -> None:
+    space = LayerSpace.of(THREE, BOTH, together=together)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    found = {space.propose(study.ask()) for _ in range(60)}
+    assert found <= brute_force(space) and (not together or found == brute_force(space))
+
+
+def device_space(some: Kinds, layer_names: Sequence[str] | str = "all", **changes: Any) -> Space:
+    cuts = (site("input", 1, 6, 6, after=300), site("a", 8, 6, 6, before=100, after=200))
+    given = {"min_work": 0.0, "most": 1, "all_layers": THREE, "layer_names": layer_names}
+    return Space.of(cuts, ("mcu", "npu"), some, **{**given, **changes})
+
+
+CUT: Kinds = {"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.99]}}
+
+
+def test_plans_of_both_sorts_of_gates_are_counted_and_canonical() -> None:
+    space = device_space({**CUT, **FBS}, together=True)
+    # No cut on either core, or one gate at the input (which has one channel) or two at a, on two stages; each with no
+    # layer gated, or all at one of two densities.
+    assert len(space) == (rising(2, 1) + (1 + 2) * rising(2, 2)) * 3 == 33
+    assert list(space.kinds) == ["gc"] and list(space.layers.kinds) == ["fbs"]
+    trial, cut_kinds = Thrown(random.Random(0)), {"gc"}
+    plans = {space.propose(trial) for _ in range(1500)}
+    assert len(plans) == 33
+    for plan in plans:
+        cuts = [gate for gate in plan.gates if gate.kind in cut_kinds]
+        assert list(plan.gates[: len(cuts)]) == cuts and len(plan.cores) == len(cuts) + 1
+        assert [gate.site for gate in plan.gates[len(cuts) :]] in ([], ["a", "b"])
+        assert GatePlan.from_json(plan.to_json()) == plan
+
+
+def test_a_space_of_layer_gates_alone_has_one_stage() -> None:
+    space = device_space(BOTH, most=0)
+    assert space.sites == () and len(space) == 2 * 7 * 7 * 5
+    assert {len(space.propose(Thrown(random.Random(i))).cores) for i in range(50)} == {1}
+    assert space.variants() == []
+
+
+def test_a_vast_space_still_has_a_length() -> None:
+    many = tuple(conv(f"s{i}", 32) for i in range(40))
+    assert len(device_space({"fbs_pg": {}}, all_layers=many)) == sys.maxsize
+
+
+@pytest.mark.parametrize(
+    ("kinds_given", "names", "line"),
+    [
+        (BOTH, ["bb"], "space.layers.sites: unknown site 'bb'; nearest: 'b' (choices: a, b, c)"),
+        (FBS, ["a", "c"], "space.layers.sites: no gate of fbs can go at 'c'"),
+        (CUT, ["a"], "space.layers.sites: no gate of the space can go at 'a'"),
+        ({"pgg": {}}, "all", "space.kinds: unknown gate kind 'pgg'; nearest: 'pg'"),
+        ({"pg": {"bit": [8]}}, "all", "space.kinds.pg: unknown parameter 'bit'; nearest: 'bits'"),
+        ({"pg": {"bits": [8, 99]}}, "all", "space.kinds.pg.bits: pg gate at a: bits: 99 is not a whole number"),
+        ({"pg": {"mask": ["m3"]}}, "all", "space.kinds.pg.mask: pg gate at a: unknown mask 'm3'; nearest: 'm2"),
+        ({"fbs": {"density": [0.0]}}, "all", "space.kinds.fbs.density: fbs gate at a: density: 0.0 is not in (0, 1]"),
+        ({"fbs": {"block": [8]}}, "all", "space.kinds.fbs.block: fbs gate at a: block: 8 is not one of 1, 16"),
+        # Each value would do, but not with every value of the other parameter.
+        (
+            {"pg": {"bits": [8, 4], "high_bits": [6, 2]}},
+            "all",
+            "space.kinds.pg: pg gate at a: high_bits: 6 is not a whole number from 1 to bits, 4",
+        ),
+        (
+            {"fbs_pg": {"bits": [2]}},
+            "all",
+            "space.kinds.fbs_pg.bits: fbs_pg gate at a: high_bits: 4 is not a whole number from 1 to bits, 2",
+        ),
+    ],
+)
+def test_what_the_user_can_mend(kinds_given: Kinds, names: Any, line: str) -> None:
+    with pytest.raises(UserError) as error:
+        device_space(kinds_given, names)
+    assert str(error.value).startswith(line) and "\n" not in str(error.value)
+
+
+def test_a_value_that_does_with_every_other_is_taken_though_not_with_the_defaults() -> None:
+    assert len(device_space({"pg": {"bits": [3], "high_bits": [2], "mask": ["3d"], "target": [0]}}, most=0)) == 2 * 2**3
+
+
+@pytest.mark.parametrize("name", [name for name, kind in kinds().items() if isinstance(kind, LayerKind)])
+def test_the_default_choices_of_a_kind_are_a_space(name: str) -> None:
+    space = device_space({name: {}}, most=0)
+    assert len(space) > 2 and space.layers.sites
+
+
+@pytest.mark.parametrize("name", ["cifar_pg_fbs", "digits_pg_fbs"])
+def test_every_plan_of_a_shipped_space_can_be_built(name: str) -> None:
+    written = recipe.load_space(name)
+    net, x = MCifarNet(10, (1, 8, 8), width=0.25), torch.zeros(1, 1, 8, 8)
+    cuts, layers = cut_sites(net, x), layer_sites(net, x)
+    space = Space.of(
+        cuts, ("one",), written.kinds, site_names=written.sites, min_work=written.min_work, fewest=written.gates.min,
+        most=written.gates.max, all_layers=layers, layer_names=written.layers.sites, together=written.layers.together,
+    )  # fmt: skip
+    assert [s.name for s in space.layers.sites] == [f"conv{i}.0" for i in range(1, 8)] and space.most == 0
+    for seed in range(5):
+        plan = space.propose(Thrown(random.Random(seed)))
+        model = GatedModel(net, plan, cuts, 10, layers=layers)
+        assert list(model.layer_gates) == [gate.site for gate in plan.gates]
+
+
+def test_cut_sites_are_no_layer_sites() -> None:
+    here = CutSite("a", (8, 6, 6), 1, 1, 1, 1, "a")
+    assert not any(layer_kind(kind).may_go(here) for kind in ("pg", "fbs", "fbs_pg"))

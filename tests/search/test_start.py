@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from gatesearch.plan import GatePlan
+from gatesearch.search.engine import Evaluated, Objectives, search
+from gatesearch.search.start import first_proposals
+from tests.search.small_spaces import small
+
+
+def cost(plan: GatePlan) -> float:
+    return math.inf if plan.cores[0] == "npu" else len(plan.gates) + plan.cores.count("npu") / 10
+
+
+def test_no_gates_then_one_gentle_gate_at_each_site() -> None:
+    space = small()
+    found = first_proposals(space, cost)
+    assert [choice.get("site_0") for choice in found] == [None, "input", "stem", "block"]
+    assert found[0] == {"gates": 0, "core_0": "mcu"}
+    assert found[2] == {
+        "gates": 1, "site_0": "stem", "gc_mode_0": "channel", "gc_keep_0": 1.0, "core_0": "mcu", "core_1": "mcu",
+    }  # fmt: skip
+    assert [c.get("site_0") for c in first_proposals(small(fewest=1), cost)] == ["input", "stem", "block"]
+    assert [c["gates"] for c in first_proposals(small(most=0), cost)] == [0]
+
+
+def test_a_search_begins_with_them_and_a_resumed_one_does_not_begin_again(tmp_path: Path) -> None:
+    space = small()
+    first = first_proposals(space, cost)
+
+    def go(trials: int) -> list[GatePlan]:
+        result = search(
+            space, lambda plan: {}, lambda plan: Evaluated(Objectives(0.5, 1.0, cost(plan)), {}),
+            journal=tmp_path / "j", trials=trials, proposals=50, seed=0, first=first,
+        )  # fmt: skip
+        return [trial.plan for trial in result.trials]
+
+    assert [[g.site for g in plan.gates] for plan in go(2)] == [[], ["input"]]
+    plans = go(7)
+    assert [[g.site for g in plan.gates] for plan in plans[:4]] == [[], ["input"], ["stem"], ["block"]]
+    assert len(plans) >= 7

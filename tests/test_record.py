@@ -1,0 +1,92 @@
+"""The table that ends a run; what record.json and summary.json hold is tested on whole runs, in test_pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gatesearch import record
+from gatesearch.plan import GatePlan, PlacedGate
+
+CUT = PlacedGate.of("gc", "stem", keep=0.5)
+LAYERS = tuple(PlacedGate.of("pg", f"conv{i}", bits=8) for i in range(3))
+STOPS = {"positives through all gates", "noise stopped"}
+LEFT = "MACs left in gated layers"
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *gates: PlacedGate) -> str:
+    """What is printed of a plan with those gates, the figures being made up."""
+    monkeypatch.setattr(record, "bound", lambda _: 1.5)
+    inside = [{"site": gate.site, "kind": gate.kind} for gate in gates if gate.kind == "pg"]
+    best: dict[str, Any] = {
+        **{"accuracy": 0.98, "precision": 0.97, "recall": 0.96, "gate_recall": 0.99, "gain_end_to_end": 1.2},
+        **{"early_stop_by_kind": {"noise": 0.7}, "plan": {"cores": ["mcu", "npu"]}, "layer_gates": inside},
+        **{"expected_macs": 5e5, "expected_latency_us": 40.0, "expected_energy_uj": 7.0},
+        "layer_macs": {"dense": 737_280, "left": 420_604.5} if inside else {"dense": 0, "left": 0},
+    }
+    baseline = {"accuracy": 0.99, "macs": 1e6, "latency_us": 90.0, "energy_uj": 9.0, "core": "mcu"}
+    artifact = {"core": "mcu", "stage": 0, "path": "mcu/stage0.tflite"}
+    summary = {
+        **{"baseline": baseline, "best": best, "data": {"synthetic": False}},
+        "export": {"artifacts": [artifact]},
+    }
+    run: Any = SimpleNamespace(
+        recipe=SimpleNamespace(name="digits"),
+        cost=SimpleNamespace(device=SimpleNamespace(name="host")),
+        model=SimpleNamespace(plan=GatePlan(gates, ("mcu", "npu"))),
+        reference=None,
+        quality=lambda _: SimpleNamespace(precision=0.95, recall=0.94),
+        folder=Path("runs/digits-1"),
+    )
+    record.show(run, summary)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("gates", "there", "absent"),
+    [
+        ((CUT,), STOPS, {LEFT}),
+        (LAYERS, {LEFT, "737 k", "421 k, 57.0 %", "pg@conv0, conv1, conv2(bits=8) on"}, STOPS),
+        ((CUT, *LAYERS), STOPS | {LEFT}, set()),
+        ((), {"expected MACs"}, STOPS | {LEFT}),
+    ],
+)
+def test_rows_are_of_the_gates_that_the_plan_has(
+    gates: tuple[PlacedGate, ...],
+    there: set[str],
+    absent: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = shown(monkeypatch, capsys, *gates)
+    assert all(text in told for text in there)
+    assert not any(text in told for text in absent)
+    table = told[: told.index("plan: ")].splitlines()
+    assert max(map(len, table)) <= 100
+
+
+def test_the_engine_is_told_as_it_computes() -> None:
+    def engine(*arithmetic: str) -> str:
+        return record._engine({"stages": [{"arithmetic": one} for one in arithmetic]})
+
+    assert engine("int8", "int8") == "LiteRT int8"
+    assert engine("int8", "float32") == "LiteRT (gated float32 and int8, ungated int8)"
+
+
+def test_stages_cost_what_their_layers_were_seen_to_leave() -> None:
+    seen = {"conv0": {"density": 0.5}}
+
+    def stages(plan: GatePlan, densities: list[float], observed: Any) -> list[Any]:
+        cost = SimpleNamespace(core="mcu", latency_us=1.0)
+        macs = 1000 * observed["conv0"]["density"]
+        sites = {"first_site": "input", "last_site": "output"}
+        return [SimpleNamespace(cost=cost, macs=macs, flash_bytes=1, provenance="modelled", **sites)]
+
+    run: Any = SimpleNamespace(cost=SimpleNamespace(stages=stages), model=SimpleNamespace(plan=GatePlan((), ("mcu",))))
+    price: Any = SimpleNamespace(reach=(1.0,), energy=SimpleNamespace(by_stage=[{"compute": 2.0}]))
+    quality: Any = SimpleNamespace(layers=seen, passed={"positive": (1.0,)})
+    [row] = record._stages(run, price, quality, [])
+    assert row["macs"] == 500 and row["reach"] == {"stream": 1.0, "positive": 1.0}

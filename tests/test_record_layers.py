@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from gatesearch import record_layers
+from gatesearch.hardware import profile
+from gatesearch.hardware.cost import CostModel
+from gatesearch.hardware.table import LayerReading, Table
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.sites import cut_sites, layer_sites
+
+NET = nn.Sequential(
+    *(nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
+    *(nn.Conv2d(8, 20, 3, padding=1, bias=False), nn.BatchNorm2d(20), nn.ReLU()),
+    *(nn.Conv2d(20, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
+)
+EXAMPLE = torch.zeros(1, 1, 6, 6)
+MACS = {"0": 9 * 8 * 36, "3": 9 * 8 * 20 * 36, "6": 9 * 20 * 4 * 36}
+HYBRID = PlacedGate.of("fbs_pg", "3", bits=8, high_bits=2, mask="m1", density=0.5, block=1)
+SEEN = {"3": {"sparsity": 0.85, "sparsity_winners": 0.7, "weighted_sparsity": 0.85, "density": 0.5}}
+
+
+def cost(device: str) -> CostModel:
+    """What a search would price by, of which rows read only where layers lie."""
+    sites, layers = cut_sites(NET, EXAMPLE), layer_sites(NET, EXAMPLE)
+    assert [site.name for site in sites] == ["input", "2", "5"]
+    lie = {name: LayerReading(block, {}) for name, block in (("0", "input"), ("3", "2"), ("6", "5"))}
+    table = Table(tuple(site.name for site in sites), {}, {}, {}, 36, {}, lie)
+    return CostModel(profile.load(device), table, sites, 0, 1.0, {"positive": 1.0}, layers)
+
+
+def rows(device: str, plan: GatePlan, observed: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    found = record_layers.rows(plan, cost(device), observed)
+    assert json.loads(json.dumps(found)) == found
+    return {row["site"]: row for row in found}
+
+
+def test_a_gated_layer_and_the_one_behind_it_by_hand() -> None:
+    found = rows("bit_serial", GatePlan((HYBRID,), ("serial",)), SEEN)
+    assert list(found) == ["3", "6"]
+    gated, behind = found["3"], found["6"]
+    own = 8 * 20 + 20 * 36 * 0.5
+    high, low = MACS["3"] * 0.5 * 2 / 8, MACS["3"] * 0.5 * 0.3 * 6 / 8
+    assert [call["macs"] for call in gated["calls"]] == pytest.approx([high, low])
+    assert [call["bits"] for call in gated["calls"]] == [[2, 8], [6, 8]]
+    assert [call["share"] for call in gated["calls"]] == pytest.approx([0.5, 0.15])
+    assert (gated["read"], gated["density"], gated["gate_macs"]) == (1.0, 0.5, own)
+    assert gated["macs_left"] == pytest.approx(high + low + own)
+    assert gated["share"] == pytest.approx((high + low + own) / MACS["3"])
+    assert (gated["kind"], gated["params"]) == ("fbs_pg", dict(HYBRID.params))
+    assert (gated["report"], behind["report"]) == (SEEN["3"], {})
+    assert (behind["kind"], behind["params"], behind["read"], behind["density"]) == (None, {}, 0.5, 1.0)
+    assert behind["calls"] == [{"bits": [8, 8], "left": [], "share": 1.0, "macs": MACS["6"] / 2}]
+    assert behind["share"] == 0.5
+
+
+def test_a_core_computes_what_it_cannot_skip() -> None:
+    serial = rows("bit_serial", GatePlan((HYBRID,), ("serial",)), SEEN)
+    for row in serial.values():  # all is skipped, and bits count
+        assert row["kernels"]["share"] == pytest.approx(row["share"])
+        assert row["kernels"]["not_skipped"] == []
+    assert serial["3"]["kernels"]["skipped"] == ["channel", "pixel"]
+    byte_wise = rows("three_core", GatePlan((HYBRID,), ("mcu",)), SEEN)
+    assert byte_wise["3"]["kernels"]["not_skipped"] == ["channel", "pixel"]
+    own = byte_wise["3"]["gate_macs"] / MACS["3"]
+    assert byte_wise["3"]["kernels"]["share"] == pytest.approx(2 + own)  # two calls in full
+    assert byte_wise["6"]["kernels"] == {
+        **{"bits": "whole", "skipped": [], "not_skipped": ["channel"], "share": 1.0},
+        **{"provenance": "assumed", "source": "no gate kernels: a gated layer is computed in full, call by call"},
+    }
+    assert byte_wise["3"]["share"] == serial["3"]["share"]
+
+
+def test_a_layer_lies_in_the_stage_of_its_block() -> None:
+    cut = PlacedGate.of("gc", "5", mode="activation", keep=1.0, recall=0.9)
+    found = rows("three_core", GatePlan((cut, HYBRID), ("mcu", "npu")), SEEN)
+    assert {name: (row["stage"], row["core"], row["block"]) for name, row in found.items()} == {
+        "3": (0, "mcu", "2"),
+        "6": (1, "npu", "5"),
+    }
+
+
+def test_what_the_summary_says() -> None:
+    found = record_layers.rows(GatePlan((HYBRID,), ("serial",)), cost("bit_serial"), SEEN)
+    assert record_layers.gates(found) == [{"site": "3", "kind": "fbs_pg", "sparsity": 0.85, "density": 0.5}]
+    totals = record_layers.totals(found)
+    assert totals["dense"] == MACS["3"] + MACS["6"]
+    assert totals["left"] == pytest.approx(found[0]["macs_left"] + found[1]["macs_left"])
+
+
+def test_bits_alone_have_no_density_and_a_plan_without_layer_gates_no_rows() -> None:
+    pg = PlacedGate.of("pg", "3", bits=8, high_bits=4, mask="3d")
+    found = record_layers.rows(GatePlan((pg,), ("serial",)), cost("bit_serial"), {"3": {"sparsity": 0.5}})
+    assert record_layers.gates(found) == [{"site": "3", "kind": "pg", "sparsity": 0.5}]
+    assert [row["site"] for row in found] == ["3"]
+    cut = PlacedGate.of("gc", "5", mode="activation", keep=1.0, recall=0.9)
+    assert record_layers.rows(GatePlan((cut,), ("mcu", "npu")), cost("three_core"), {}) == []
+    assert record_layers.totals([]) == {"dense": 0, "left": 0}
