@@ -158,7 +158,14 @@ class LogMel(nn.Module):
 
     @torch.no_grad()
     def fit(self, inputs: Tensor) -> LogMel:
-        """Set mean and standard deviation of every feature from training data [N, samples]."""
+        """Set mean and standard deviation of every feature from training data [N, samples].
+
+        Raises:
+            UserError: the data is no sound.
+        """
+        if inputs.ndim != 2:
+            found = list(inputs.shape[1:])
+            raise UserError(f"frontend.name: {self.name} wants sound, [samples] each; the data has {found}")
         # Sums in double: the features of 40,000 clips are two million numbers of one sign.
         count, total, squares = 0, torch.zeros(self.features), torch.zeros(self.features)
         total, squares = total.double().to(self.mean.device), squares.double().to(self.mean.device)

@@ -18,7 +18,7 @@ from gatesearch.export.formats import compiled, exporter
 from gatesearch.export.lower import LoweredStage, lower
 from gatesearch.export.runtime import MANIFEST, requantise
 from gatesearch.gated import GatedModel
-from gatesearch.gates import at_cuts
+from gatesearch.gates import at_cuts, at_layers
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.tflite import Program, TensorSpec, channel_last
 from gatesearch.training import FeatureSplit
@@ -79,6 +79,8 @@ def write(
                 "core": core.name,
                 "engine": core.engine,
                 "arithmetic": "float32" if stage.in_float else "int8",
+                # What a core with kernels for them would skip; the program computes it and masks.
+                "gated_layers": [gate.to_dict() for gate in at_layers(model.plan) if gate.site in _modules(model, k)],
                 "program": artifacts[0],
                 "artifacts": artifacts,
                 "input": _spec(program.inputs[0]),
@@ -174,6 +176,10 @@ def _calibrate(
         ]
         labels = labels[go]
     return thresholds
+
+
+def _modules(model: GatedModel, k: int) -> set[str]:
+    return {name for name, _ in model.stages[k].named_modules()}
 
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:

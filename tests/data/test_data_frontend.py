@@ -70,6 +70,11 @@ def test_fit_normalises_every_feature(name: str) -> None:
     torch.testing.assert_close(std, torch.ones(features.shape[3]).double(), atol=1e-3, rtol=0)
 
 
+def test_images_are_no_sound() -> None:
+    with pytest.raises(UserError, match=r"frontend.name: mfcc wants sound, \[samples\] each; the data has \[3, 8, 8\]"):
+        MFCC().fit(torch.zeros(2, 3, 8, 8))
+
+
 def test_fit_on_silence_keeps_features_finite() -> None:
     frontend = MFCC().fit(torch.zeros(3, 16000, dtype=torch.int16))
     assert frontend(torch.zeros(1, 16000)).abs().max() < 1e-3

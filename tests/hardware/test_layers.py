@@ -164,6 +164,18 @@ def micros(model: CostModel, macs: float) -> float:
     return model.device.cores[0].timing.latency_us(macs)
 
 
+def test_the_table_reads_each_layer_by_itself_and_knows_its_block() -> None:
+    model = cost_model(BYTES)
+    table = model.table
+    assert list(table.layers) == [site.name for site in model.layers]
+    assert {name: row.readings for name, row in table.layers.items()} == {
+        site.name: {"serial": float(site.macs)} for site in model.layers
+    }
+    # A block begins behind the layer that ends the one before it.
+    assert [row.block for row in table.layers.values()] == ["input", *(f"conv{i}" for i in range(7)), "flatten"]
+    assert tables.Table.from_json(table.to_json()) == table
+
+
 SPLIT_AT_3 = PlacedGate.of("pg", "conv3.0", bits=8, high_bits=4, mask="3d")
 
 
