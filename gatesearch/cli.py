@@ -244,6 +244,9 @@ def _pop(written: list[str], key: str) -> str | None:
     return None
 
 
+FIRST = "kws.yaml"  # the recipe to begin with
+
+
 def _recipe(command: str, written: list[str]) -> Recipe:
     from gatesearch.recipe import available, load
 
@@ -251,7 +254,7 @@ def _recipe(command: str, written: list[str]) -> Recipe:
     name = _pop(overrides, "recipe")
     if name is None:
         known = available()
-        line = f"gatesearch {command} recipe={known[0] if known else 'FILE'}"
+        line = f"gatesearch {command} recipe={FIRST if FIRST in known else [*known, 'FILE'][0]}"
         raise UserError(f"no recipe= given; write: {line} (available: {', '.join(known)})")
     return load(name, overrides)
 

@@ -117,8 +117,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "line"),
     [
         ("reprt runs/kws-1", "unknown command 'reprt'; nearest: 'report'"),
-        ("run", "no recipe= given; write: gatesearch run recipe=kws.yaml (available: kws.yaml)"),
-        ("sites seed=1", "no recipe= given; write: gatesearch sites recipe=kws.yaml (available: kws.yaml)"),
+        ("run", "no recipe= given; write: gatesearch run recipe=kws.yaml (available: cifar10_hybrid.yaml, "),
+        ("sites seed=1", "no recipe= given; write: gatesearch sites recipe=kws.yaml (available: cifar10_hybrid.yaml, "),
         ("run recipe=", "recipe= names nothing"),
         ("run recipe=kwz", "unknown recipe 'kwz'; nearest: 'kws'"),
         ("run recipe=kws recipe=kws", "give recipe= once"),

@@ -129,7 +129,7 @@ def test_files_that_are_no_profiles(tmp_path):
     for name, words in [("list.yaml", "is a mapping, found list"), ("bad.yaml", r"bad\.yaml:2: not YAML")]:
         with pytest.raises(UserError, match=words):
             profile.load(tmp_path / name)
-    with pytest.raises(UserError, match=r"no file '.*none\.yaml'; shipped: host, three_core"):
+    with pytest.raises(UserError, match=r"no file '.*none\.yaml'; shipped: bit_serial, host, three_core"):
         profile.load(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="unknown device 'tree_core'; nearest: 'three_core'"):
         profile.load("tree_core")
@@ -151,5 +151,5 @@ def test_other_packages_can_add_profiles(monkeypatch, written, tmp_path):
             return file
 
     monkeypatch.setattr(metadata, "entry_points", lambda group: [Point()] if group == profile.ENTRY_POINTS else [])
-    assert profile.names() == ("host", "three_core", "theirs")
+    assert profile.names() == ("bit_serial", "host", "three_core", "theirs")
     assert profile.load("theirs").name == "theirs"
