@@ -90,6 +90,8 @@ class GatedModel(nn.Module):
         for layer, placed in zip(self.layer_sites, at, strict=True):
             _replace(backbone, layer, placed)
         self.stages = nn.ModuleList(split(backbone, [site.node for site in self.sites]))
+        names = [dict(stage.named_modules()) for stage in self.stages]
+        self.layer_stages = tuple(k for site in self.layer_sites for k, own in enumerate(names) if site.name in own)
         self.num_classes = num_classes
         # What a stopped sample is taken for: the class that its gate mostly stops, set with the thresholds.
         self.register_buffer("answers", torch.zeros(len(gates), dtype=torch.long))
@@ -101,11 +103,10 @@ class GatedModel(nn.Module):
     @property
     def layer_gates(self) -> dict[str, LayerGate]:
         """The gates in the place of layers, by site."""
-        found = {}
-        for site in self.layer_sites:
-            [stage] = [stage for stage in self.stages if site.name in dict(stage.named_modules())]
-            found[site.name] = cast(LayerGate, stage.get_submodule(site.name))
-        return found
+        return {
+            site.name: cast(LayerGate, self.stages[k].get_submodule(site.name))
+            for site, k in zip(self.layer_sites, self.layer_stages, strict=True)
+        }
 
     def forward(self, inputs: Tensor) -> GatedOutput:
         """Run every stage on every sample [N, *shape]."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gatesearch.gates import Call, at_cuts, at_layers
+from gatesearch.gates import Call, at_layers
 from gatesearch.hardware.layers import DENSE, LayerChange, layer_changes
 
 if TYPE_CHECKING:
@@ -29,11 +28,9 @@ def rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[str, fl
         observed: reports of the gates, by site.
     """
     placed = {gate.site: gate for gate in at_layers(plan)}
-    order = cost.table.sites
-    bounds = [order.index(gate.site) for gate in at_cuts(plan)]
     found = []
     for name, change in layer_changes(list(placed.values()), cost.layers, observed).items():
-        stage = sum(bound <= order.index(cost.table.layers[name].block) for bound in bounds)
+        stage = cost.stage_of(plan, name)
         core = cost.device.core(plan.cores[stage])
         where = {"block": cost.table.layers[name].block, "stage": stage, "core": core.name}
         found.append(_row(change, placed.get(name), core.kernels, observed.get(name, {})) | where)
@@ -60,7 +57,6 @@ def _row(
 ) -> dict[str, Any]:
     site, work = change.site, change.work or DENSE
     calls = work.calls or WHOLE
-    read = math.prod((share for _, share in change.read), start=1.0)
     names = dict.fromkeys(name for name, _ in [*change.read, *(part for call in calls for part in call.left)])
     left = site.macs + change.saved_macs
     return {
@@ -70,13 +66,13 @@ def _row(
         "kind": None if gate is None else gate.kind,
         "params": {} if gate is None else dict(gate.params),
         "report": dict(observed),
-        "read": read,
+        "read": change.read_share,
         "calls": [
             {
                 "bits": list(call.bits),
                 "left": [list(part) for part in call.left],
                 "share": call.share,
-                "macs": site.macs * read * call.share * call.bits[0] / 8,
+                "macs": site.macs * change.read_share * call.share * call.bits[0] / 8,
             }
             for call in calls
         ],

@@ -23,8 +23,25 @@ from gatesearch.errors import UserError, unknown
 INPUT = "input"
 
 
+class _Shaped:
+    """A place in a network by the tensor of one sample that comes out of it."""
+
+    __slots__ = ()
+    shape: tuple[int, ...]
+
+    @property
+    def channels(self) -> int:
+        """Size of the first axis, the one that channel gates thin out."""
+        return self.shape[0]
+
+    @property
+    def elements(self) -> int:
+        """Number of values in one sample's tensor."""
+        return math.prod(self.shape)
+
+
 @dataclass(frozen=True, slots=True)
-class CutSite:
+class CutSite(_Shaped):
     """A place where one tensor crosses.
 
     Args:
@@ -43,19 +60,9 @@ class CutSite:
     params_after: int
     node: str
 
-    @property
-    def channels(self) -> int:
-        """Size of the first axis, the one that channel gates thin out."""
-        return self.shape[0]
-
-    @property
-    def elements(self) -> int:
-        """Number of values in one sample's tensor."""
-        return math.prod(self.shape)
-
 
 @dataclass(frozen=True, slots=True)
-class LayerSite:
+class LayerSite(_Shaped):
     """A layer that a gate may replace.
 
     Args:
@@ -79,16 +86,6 @@ class LayerSite:
     norm: str | None = None
     activation: str | None = None
     source: str | None = None
-
-    @property
-    def channels(self) -> int:
-        """Size of the output's first axis."""
-        return self.shape[0]
-
-    @property
-    def elements(self) -> int:
-        """Number of values in one sample's output."""
-        return math.prod(self.shape)
 
 
 Site = CutSite | LayerSite

@@ -80,7 +80,11 @@ def write(
                 "engine": core.engine,
                 "arithmetic": "float32" if stage.in_float else "int8",
                 # What a core with kernels for them would skip; the program computes it and masks.
-                "gated_layers": [gate.to_dict() for gate in at_layers(model.plan) if gate.site in _modules(model, k)],
+                "gated_layers": [
+                    gate.to_dict()
+                    for gate, stage_of_it in zip(at_layers(model.plan), model.layer_stages, strict=True)
+                    if stage_of_it == k
+                ],
                 "program": artifacts[0],
                 "artifacts": artifacts,
                 "input": _spec(program.inputs[0]),
@@ -176,10 +180,6 @@ def _calibrate(
         ]
         labels = labels[go]
     return thresholds
-
-
-def _modules(model: GatedModel, k: int) -> set[str]:
-    return {name for name, _ in model.stages[k].named_modules()}
 
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:

@@ -246,6 +246,12 @@ class CostModel:
             over.update({f"{core.name}.{memory}": share - 1 for memory, share in used.items() if share > 1})
         return over
 
+    def stage_of(self, plan: GatePlan, layer: str) -> int:
+        """Return the index of the stage of a plan in which a layer lies."""
+        order = self.table.sites
+        block = order.index(self.table.layers[layer].block)
+        return sum(order.index(gate.site) <= block for gate in at_cuts(plan))
+
     def violations(self, plan: GatePlan) -> dict[str, float]:
         """Return what keeps the device from running a plan, each above 0; empty where it can.
 
@@ -257,12 +263,10 @@ class CostModel:
         for estimate in self.stages(plan):
             if math.isinf(estimate.cost.latency_us):
                 broken[f"{estimate.cost.core}.operators"] = 1.0
-        order = self.table.sites
-        bounds = [order.index(gate.site) for gate in at_cuts(plan)]
         for gate in at_layers(plan):
-            stage = sum(bound <= order.index(self.table.layers[gate.site].block) for bound in bounds)
-            if "onnx" not in self.device.core(plan.cores[stage]).formats:  # int8 programs know no gated layers
-                broken[f"{plan.cores[stage]}.gated layers"] = 1.0
+            core = plan.cores[self.stage_of(plan, gate.site)]
+            if "onnx" not in self.device.core(core).formats:  # int8 programs know no gated layers
+                broken[f"{core}.gated layers"] = 1.0
         for before, core in pairwise([self.sense_core.name, *plan.cores]):
             if before != core and self.device.link(before, core) is None:
                 broken[f"no link {before} to {core}"] = 1.0

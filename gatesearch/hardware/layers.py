@@ -7,6 +7,7 @@ On a core that computes in bytes, an 8-bit layer split in 4 and 4 bits is two la
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -40,15 +41,17 @@ class LayerChange:
         return calls + self.work.macs / self.site.macs
 
     @property
+    def read_share(self) -> float:
+        """Share of the input channels that is there."""
+        return math.prod((share for _, share in self.read), start=1.0)
+
+    @property
     def saved_macs(self) -> float:
         """Change in multiply-accumulates, as papers count them: all is skipped, and b bits of 8 count b / 8."""
-        read = 1.0
-        for _, share in self.read:
-            read *= share
         if self.work is None:
-            return self.site.macs * (read - 1)
+            return self.site.macs * (self.read_share - 1)
         left = sum(call.share * call.bits[0] / 8 for call in self.work.calls)
-        return self.site.macs * (read * left - 1) + self.work.macs
+        return self.site.macs * (self.read_share * left - 1) + self.work.macs
 
     @property
     def params(self) -> int:
