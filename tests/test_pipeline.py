@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
+import places
 import pytest
 import soundfile
 import tones
@@ -36,13 +37,8 @@ from gatesearch.search import Objectives, SearchResult, Trial
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder, and a cache of its own: the cost table is read once for all runs here."""
     folder = tmp_path_factory.mktemp("pipeline")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        patch.chdir(folder)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+    with places.working_in(folder):
         yield folder
-        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from places import working_in
 
 from gatesearch import cli, pipeline, recipe
 from gatesearch.data import restore
@@ -41,13 +41,8 @@ TINY = (
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder, and a cache of its own."""
     folder = tmp_path_factory.mktemp("images")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        patch.chdir(folder)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
+    with working_in(folder):
         yield folder
-        torch.set_num_threads(threads)
 
 
 def trainings(patch: pytest.MonkeyPatch, stop_at: int = 0) -> list[str]:
