@@ -168,7 +168,10 @@ class Kind(Protocol):
         """Say whether a gate of this kind can stand at the site."""
 
     def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
-        """Return each parameter with its default choices; a single choice where the site leaves none."""
+        """Return each parameter with its default choices; a single choice where the site leaves none.
+
+        Numbers go from strong to gentle: a search starts with the last.
+        """
 
 
 @runtime_checkable

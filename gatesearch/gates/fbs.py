@@ -52,8 +52,8 @@ class FBS:
         """Densities from .9 down to .3; blocks where there are several."""
         assert isinstance(site, LayerSite)
         return {
-            "density": (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3),
-            "block": tuple(block for block in SKIPS if site.channels > block),
+            "density": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+            "block": tuple(block for block in sorted(SKIPS, reverse=True) if site.channels > block),
         }
 
     def replace(

@@ -108,7 +108,7 @@ class PG:
         assert isinstance(site, LayerSite)
         width = min(LAYERS[site.op].widths(site))
         masks = [name for name, mask in MASKS.items() if mask.group is None or mask.group < width]
-        return {"bits": (8, 4), "high_bits": (4, 2), "mask": tuple(masks), "target": (0.0, 0.5, 1.0, 2.0)}
+        return {"bits": (4, 8), "high_bits": (2, 4), "mask": tuple(masks), "target": (2.0, 1.0, 0.5, 0.0)}
 
     def replace(
         self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None

@@ -78,6 +78,10 @@ class LayerSpace:
             placed += [PlacedGate.of(kind, site.name, **params) for site in sites if kind in self._able(site)]
         return tuple(placed)
 
+    def everywhere(self, kind: str) -> dict[str, Scalar]:
+        """Return what a trial chooses, by name, to have gates of one kind wherever they can go."""
+        return {f"{label}:kind": kind for label, offers in self._offers().items() if kind in offers}
+
     def _offers(self) -> dict[str, dict[str, LayerSite]]:
         """Return what is chosen one by one: by label the kinds to choose from, and the site that says how."""
         each = {site.name: dict.fromkeys(self._able(site), site) for site in self.sites}

@@ -1,9 +1,13 @@
-"""Where a search starts: no gates, then one gentle gate at each site, on the cores that cost alone likes best."""
+"""Where a search starts, on the cores that cost alone likes best.
+
+No gates; one gentle gate at each cut site; each layer kind, gentle, at every layer where it can go.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations_with_replacement
+from typing import cast
 
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search.layer_space import NONE
@@ -20,13 +24,16 @@ def first_proposals(space: Space, cost: Callable[[GatePlan], float]) -> list[dic
         space: which plans there are.
         cost: of a plan before training, to be minimised; infinite where it cannot be.
     """
+    starts: list[dict[str, Scalar]] = [{"gates": 0}]
+    starts += [{"gates": 1, "site_0": site.name} for site in space.sites]
+    starts += [{"gates": 0, **space.layers.everywhere(kind)} for kind in space.layers.kinds if space.layers.sites]
     found = []
-    for site in [None, *(site.name for site in space.sites)]:
-        gates = 0 if site is None else 1
+    for given in starts:
+        gates = cast(int, given["gates"])
         if not space.fewest <= gates <= space.most:
             continue
         answered = [
-            _Gentle.ask(space, {"gates": gates, "site_0": site, **{f"core_{k}": core for k, core in enumerate(cores)}})
+            _Gentle.ask(space, {**given, **{f"core_{k}": core for k, core in enumerate(cores)}})
             for cores in combinations_with_replacement(space.cores, gates + 1)
         ]
         chosen, _ = min(answered, key=lambda pair: cost(pair[1]))
@@ -37,7 +44,7 @@ def first_proposals(space: Space, cost: Callable[[GatePlan], float]) -> list[dic
 class _Gentle:
     """Stands in for a trial: what is not given is the last of numbers, which go from strong to gentle, or the first.
 
-    Layers have no gates.
+    Layers of which nothing is given have no gates.
     """
 
     def __init__(self, given: dict[str, Scalar]) -> None:

@@ -441,7 +441,7 @@ def test_where_it_may_go_and_what_is_searched():
     sites = layer_sites(net, torch.zeros(1, 4, 8, 8))
     assert [kind.may_go(site) for site in sites] == [True, False, False]  # with groups a layer is no site at all
     assert not kind.may_go(CutSite("here", (8, 4, 4), 1, 1, 1, 1, "here"))
-    assert kind.space(sites[0]) == {"density": (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3), "block": (1, 16)}
+    assert kind.space(sites[0]) == {"density": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "block": (16, 1)}
     assert kind.space(site_of(nn.Conv2d(4, 16, 3)))["block"] == (1,)
 
 

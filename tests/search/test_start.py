@@ -3,9 +3,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import pytest
+
 from gatesearch.plan import GatePlan
 from gatesearch.search.engine import Evaluated, Objectives, search
 from gatesearch.search.start import first_proposals
+from gatesearch.sites import LayerSite
 from tests.search.small_spaces import small
 
 
@@ -23,6 +26,18 @@ def test_no_gates_then_one_gentle_gate_at_each_site() -> None:
     }  # fmt: skip
     assert [c.get("site_0") for c in first_proposals(small(fewest=1), cost)] == ["input", "stem", "block"]
     assert [c["gates"] for c in first_proposals(small(most=0), cost)] == [0]
+
+
+@pytest.mark.parametrize(("together", "labels"), [(True, ["layers"]), (False, ["a", "b"])])
+def test_each_layer_kind_gentle_wherever_it_can_go(together: bool, labels: list[str]) -> None:
+    layers = (LayerSite("a", "conv2d", (3, 4, 4), (8, 4, 4), 100, 9), LayerSite("b", "linear", (8,), (8,), 64, 9))
+    kinds = {"pg": {"bits": [4, 8], "high_bits": [2]}, "fbs": {"density": [0.5, 0.9]}}
+    found = first_proposals(small(kinds=kinds, most=0, all_layers=layers, together=together), cost)
+    assert found[0] == {"gates": 0, "core_0": "mcu", **{f"{label}:kind": "none" for label in labels}}
+    assert [found[1][f"{label}:kind"] for label in labels] == ["pg"] * len(labels)
+    assert [found[1][f"{label}:pg.bits"] for label in labels] == [8] * len(labels)
+    assert found[2][f"{labels[0]}:kind"] == "fbs" and found[2][f"{labels[0]}:fbs.density"] == 0.9
+    assert len(found) == 3 and (together or found[2]["b:kind"] == "none")  # suppression is for convolutions
 
 
 def test_a_search_begins_with_them_and_a_resumed_one_does_not_begin_again(tmp_path: Path) -> None:
