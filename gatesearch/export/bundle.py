@@ -18,9 +18,11 @@ from gatesearch.export.formats import compiled, exporter
 from gatesearch.export.lower import LoweredStage, lower
 from gatesearch.export.runtime import MANIFEST, requantise
 from gatesearch.gated import GatedModel
-from gatesearch.gates import at_cuts, at_layers
+from gatesearch.gates import at_cuts, at_layers, layer_kind
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.tflite import Program, TensorSpec, channel_last
+from gatesearch.plan import PlacedGate
+from gatesearch.sites import LayerSite
 from gatesearch.training import FeatureSplit
 from gatesearch.training.evaluate import most_stopped
 
@@ -79,11 +81,12 @@ def write(
                 "core": core.name,
                 "engine": core.engine,
                 "arithmetic": "float32" if stage.in_float else "int8",
-                # What a core with kernels for them would skip; the program computes it and masks.
                 "gated_layers": [
-                    gate.to_dict()
-                    for gate, stage_of_it in zip(at_layers(model.plan), model.layer_stages, strict=True)
-                    if stage_of_it == k
+                    {**gate.to_dict(), "kernel": _kernel(site, gate)}
+                    for site, gate, its_stage in zip(
+                        model.layer_sites, at_layers(model.plan), model.layer_stages, strict=True
+                    )
+                    if its_stage == k
                 ],
                 "program": artifacts[0],
                 "artifacts": artifacts,
@@ -180,6 +183,19 @@ def _calibrate(
         ]
         labels = labels[go]
     return thresholds
+
+
+def _kernel(site: LayerSite, gate: PlacedGate) -> dict[str, Any]:
+    """Say which kernel a core needs to skip what the gate leaves out; the program computes all of it and masks.
+
+    One call for each part of the layer's work, with the magnitude bits of activations and weights and the names of what
+    is skipped, as in :class:`gatesearch.gates.Call`.
+    """
+    calls = layer_kind(gate.kind).work_left(site, gate).calls
+    return {
+        "op": site.op,
+        "calls": [{"bits": list(call.bits), "skips": [name for name, _ in call.left]} for call in calls],
+    }
 
 
 def _spec(spec: TensorSpec) -> dict[str, Any]:

@@ -157,6 +157,18 @@ def test_thresholds_are_in_the_arithmetic_of_their_stage(exported: Callable[[str
     assert float((exits[positive] > 0).double().mean()) > 0.9
 
 
+def test_the_manifest_says_which_kernel_each_gated_layer_needs(exported: Callable[[str], Exported]) -> None:
+    [stage] = exported("all in one stage").manifest["stages"]
+    kernels = {layer["site"]: layer["kernel"] for layer in stage["gated_layers"]}
+    skipped = {site: [call["skips"] for call in kernel["calls"]] for site, kernel in kernels.items()}
+    assert skipped == {"3": [["channel"]], "6": [["channel"], ["channel", "pixel-group-8"]], "11": [[], ["pixel"]]}
+    first, behind = exported("before a cut").manifest["stages"]
+    assert first["gated_layers"][0]["kernel"] == {
+        "op": "conv2d", "calls": [{"bits": [4, 8], "skips": []}, {"bits": [4, 8], "skips": ["pixel"]}],
+    }  # fmt: skip
+    assert behind["gated_layers"] == []
+
+
 def test_the_model_in_float_is_its_stage_of_tflite_and_onnx(exported: Callable[[str], Exported]) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     found = exported("all in one stage")
