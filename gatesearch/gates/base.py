@@ -261,9 +261,14 @@ def layer_kind(name: str, where: str = "plan") -> LayerKind:
 
 def at_cuts(plan: GatePlan) -> tuple[PlacedGate, ...]:
     """Return the gates of a plan that stand at cut sites: those that end a stage."""
-    return tuple(gate for gate in plan.gates if isinstance(kind_of(gate.kind), CutKind))
+    return tuple(gate for gate in plan.gates if _goes_at_cuts(gate.kind))
 
 
 def at_layers(plan: GatePlan) -> tuple[PlacedGate, ...]:
     """Return the gates of a plan that stand in the place of layers."""
-    return tuple(gate for gate in plan.gates if isinstance(kind_of(gate.kind), LayerKind))
+    return tuple(gate for gate in plan.gates if not _goes_at_cuts(gate.kind))
+
+
+@cache
+def _goes_at_cuts(kind: str) -> bool:
+    return isinstance(kind_of(kind), CutKind)

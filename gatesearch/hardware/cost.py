@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -80,6 +81,10 @@ class CostModel:
     period_s: float
     shares: Mapping[str, float]
     layers: tuple[LayerSite, ...] = ()
+    # A search prices thousands of plans, which share their stages.
+    _known: dict[tuple[str, PlacedGate | None, PlacedGate | None], _Used] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def sense_core(self) -> Core:
@@ -135,6 +140,17 @@ class CostModel:
         return tuple(estimates)
 
     def _used(
+        self, core: Core, entering: _Cut | None, leaving: _Cut | None, changes: Mapping[str, LayerChange]
+    ) -> _Used:
+        """Return what a stage takes on a core; without gated layers, as it was worked out before."""
+        if changes:
+            return self._added_up(core, entering, leaving, changes)
+        key = (core.name, entering and entering.placed, leaving and leaving.placed)
+        if key not in self._known:
+            self._known[key] = self._added_up(core, entering, leaving, changes)
+        return self._known[key]
+
+    def _added_up(
         self, core: Core, entering: _Cut | None, leaving: _Cut | None, changes: Mapping[str, LayerChange]
     ) -> _Used:
         """Add up the blocks from one cut to the next, what gated layers change, and the gate head that ends them."""
@@ -235,8 +251,10 @@ class CostModel:
 
     def overflows(self, plan: GatePlan) -> dict[str, float]:
         """Return by how much each memory is exceeded, as a share of it; empty where all fits."""
+        return self._overflows(self.stages(plan))
+
+    def _overflows(self, estimates: Sequence[StageEstimate]) -> dict[str, float]:
         over: dict[str, float] = {}
-        estimates = self.stages(plan)
         for core in self.device.cores:
             here = [e for e in estimates if e.cost.core == core.name]
             used = {
@@ -259,8 +277,9 @@ class CostModel:
         on a core that runs int8 programs only (``"mcu.gated layers"``), and links that the device does not have
         (``"no link mcu to app"``), the one from the front end's core counted.
         """
-        broken = dict(self.overflows(plan))
-        for estimate in self.stages(plan):
+        estimates = self.stages(plan)
+        broken = self._overflows(estimates)
+        for estimate in estimates:
             if math.isinf(estimate.cost.latency_us):
                 broken[f"{estimate.cost.core}.operators"] = 1.0
         for gate in at_layers(plan):
@@ -300,6 +319,7 @@ class _Cut(NamedTuple):
     work: Work
 
     @classmethod
+    @lru_cache(maxsize=10_000)  # a search prices thousands of plans of some dozens of gates
     def of(cls, placed: PlacedGate, site: CutSite) -> _Cut:
         return cls(placed, site, cut_kind(placed.kind).work(site, placed))
 
