@@ -18,7 +18,11 @@ BRED = 0.5  # share of the candidates
 
 
 def candidates(
-    space: Space, count: int, generator: np.random.Generator, parents: Sequence[Mapping[str, Scalar]]
+    space: Space,
+    count: int,
+    generator: np.random.Generator,
+    parents: Sequence[Mapping[str, Scalar]] = (),
+    evenly: bool = False,
 ) -> Iterator[tuple[Choices, GatePlan]]:
     """Yield plans, each with what a trial would choose to propose it.
 
@@ -26,10 +30,11 @@ def candidates(
         space: of plans.
         count: how many; equal ones may be among them.
         generator: of all that is random here.
-        parents: choices of the plans to breed from; may be empty.
+        parents: choices of the plans to breed from.
+        evenly: whether any choice is as likely as any other, few gates or many.
     """
     for _ in range(count):
-        draw = _Draw(generator)
+        draw = _Draw(generator, evenly=evenly)
         if parents and generator.random() < BRED:
             parent = parents[int(generator.integers(len(parents)))]
             renewed = generator.choice(list(parent), size=min(len(parent), 1 + generator.geometric(0.5)), replace=False)
@@ -69,14 +74,17 @@ class _Known:
 class _Draw:
     """Stands in for a trial: takes over what was given, and draws the rest."""
 
-    def __init__(self, generator: np.random.Generator, given: Mapping[str, Scalar] | None = None) -> None:
-        self._generator, self._given = generator, given or {}
+    def __init__(
+        self, generator: np.random.Generator, given: Mapping[str, Scalar] | None = None, evenly: bool = False
+    ) -> None:
+        self._generator, self._given, self._evenly = generator, given or {}, evenly
         self.chosen: Choices = {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
         value = self._given.get(name)
         if name not in self._given or value not in choices:
-            value = choices[_index(self._weights(name, choices), self._generator.random())]
+            weights = [1.0] * len(choices) if self._evenly else self._weights(name, choices)
+            value = choices[_index(weights, self._generator.random())]
         self.chosen[name] = value
         return value
 
@@ -99,6 +107,8 @@ def _index(weights: Sequence[float], dice: float) -> int:
     return len(weights) - 1
 
 
-def untried(proposed: Iterator[tuple[Choices, GatePlan]], tried: Callable[[GatePlan], bool]) -> dict[GatePlan, Choices]:
-    """Return each plan once that was not tried yet, with its choices."""
-    return {plan: choices for choices, plan in proposed if not tried(plan)}
+def offered_by(
+    proposed: Iterator[tuple[Choices, GatePlan]], barred: Callable[[GatePlan], bool]
+) -> dict[GatePlan, Choices]:
+    """Return each plan once that is not barred, with its choices."""
+    return {plan: choices for choices, plan in proposed if not barred(plan)}

@@ -21,7 +21,7 @@ from scipy.special import ndtr
 from gatesearch.plan import GatePlan
 from gatesearch.search import pareto
 from gatesearch.search.acquisition import LogNormal, expected_improvement
-from gatesearch.search.candidates import Choices, candidates, replay, untried
+from gatesearch.search.candidates import Choices, candidates, offered_by, replay
 from gatesearch.search.features import Features
 from gatesearch.search.pass_rates import Passed, PassRates
 from gatesearch.search.space import Space
@@ -32,6 +32,7 @@ Price = Callable[[GatePlan, Passed], Sequence[float]]
 PASSED = "passed"  # user attribute of a trial: for each kind the share of windows that reach stage k, the first being 1
 FEWEST = 4  # complete trials before anything is believed
 LEAST_ERROR = 1e-3
+ROUNDS = 50  # of drawing on, before a plan is proposed that was tried before
 
 
 class Seen(NamedTuple):
@@ -130,10 +131,15 @@ class GateSampler(BaseSampler):
         generator = np.random.default_rng([self._seed, len(seen) + len(running)])
         tried = {one.plan for one in seen} | set(running)
         parents = [one.choices for one in self._front(seen)]
-        offered = untried(
-            candidates(self._space, self._count, generator, parents),
-            lambda plan: plan in tried or not self._allowed(plan),
-        )
+
+        def barred(plan: GatePlan) -> bool:
+            return plan in tried or not self._allowed(plan)
+
+        offered = offered_by(candidates(self._space, self._count, generator, parents), barred)
+        for _ in range(ROUNDS):  # where little is left, it is where few gates and good parents do not lead
+            if offered:
+                break
+            offered = offered_by(candidates(self._space, self._count, generator, evenly=True), barred)
         if not offered:
             return {}
         complete = [one for one in seen if one.minimised is not None]

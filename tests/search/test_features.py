@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.search.features import Features
+from gatesearch.sites import LayerSite
+from tests.search.small_spaces import small
+
+
+def gate(site: str, keep: float = 0.5, mode: str = "channel") -> PlacedGate:
+    return PlacedGate.of("gc", site, mode=mode, keep=keep, recall=0.99)
+
+
+def test_a_gate_by_hand() -> None:
+    described = Features(small()).of_gate(gate("stem", keep=0.5))
+    depth, thinned, *turned = described
+    assert depth == 1 / 3 and thinned == -math.log(0.5)
+    # There; by mode the first; keep .5 is the strongest of two; recall has one choice.
+    assert sorted(turned) == [0, 0, 1, 1, 1]
+
+
+def test_cores_are_left_out_and_places_are_not() -> None:
+    features = Features(small())
+    here = features.of_plan(GatePlan((gate("stem"),), ("mcu", "npu")))
+    assert np.array_equal(here, features.of_plan(GatePlan((gate("stem"),), ("mcu", "mcu"))))
+    assert not np.array_equal(here, features.of_plan(GatePlan((gate("block"),), ("mcu", "mcu"))))
+    assert not np.array_equal(here, features.of_plan(GatePlan((gate("stem", 1.0),), ("mcu", "mcu"))))
+    assert len(features.of_plan(GatePlan((), ("mcu",)))) == len(here)
+
+
+def test_layers_count_by_their_work() -> None:
+    layers = (
+        LayerSite("a", "conv2d", (8, 8, 8), (8, 8, 8), 36864, 9),
+        LayerSite("b", "linear", (64,), (8,), 4 * 512, 9),
+    )
+    kinds = {"pg": {"bits": [8], "high_bits": [2, 4], "mask": ["3d"], "target": [0.0]}}
+    features = Features(small(kinds=kinds, most=0, all_layers=layers))
+
+    def plan(*names: str) -> GatePlan:
+        given = {"bits": 8, "high_bits": 4, "mask": "3d", "target": 0.0}
+        return GatePlan(tuple(PlacedGate.of("pg", name, **given) for name in names), ("mcu",))
+
+    none, large, small_one, both = (features.of_plan(plan(*names)) for names in ([], ["a"], ["b"], ["a", "b"]))
+    assert np.allclose(both.sum() - none.sum(), (large + small_one - 2 * none).sum(), atol=1.0)
+    assert np.abs(large - none).sum() > np.abs(small_one - none).sum() > 0

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import optuna
+import pytest
+from optuna.samplers import BaseSampler
+from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase
+from optuna.trial import TrialState
+
+from gatesearch.plan import GatePlan
+from gatesearch.search.sampler import GateSampler
+from gatesearch.sites import LayerSite
+from tests.search.small_spaces import small
+
+DEPTH = {"input": 0.0, "stem": 1 / 3, "block": 2 / 3}
+REFERENCE = (0.5, 1.2, 1.2)
+
+
+def passed(plan: GatePlan) -> dict[str, list[float]]:
+    """Deep gates stop more noise; none stops a positive."""
+    noise = [1.0]
+    for gate in plan.gates:
+        noise.append(noise[-1] * (0.9 - 0.6 * DEPTH[gate.site]))
+    return {"positive": [1.0] * len(noise), "noise": noise}
+
+
+def price(plan: GatePlan, shares: Mapping[str, Sequence[float]]) -> tuple[float, float]:
+    weights = {"mcu": 0.3, "npu": 1.0}
+    energy = sum(weights[core] * share / 3 for core, share in zip(plan.cores, shares["noise"], strict=False))
+    return sum(1 / 3 for _ in plan.cores), energy
+
+
+def accuracy(plan: GatePlan) -> float:
+    return 0.9 - sum(0.3 * (1 - gate["keep"]) * (1 - DEPTH[gate.site]) for gate in plan.gates)
+
+
+def sampler(seed: int = 0, **changes: object) -> GateSampler:
+    given = {"reference": REFERENCE, "kinds": {"positive": 1.0, "noise": 0.5}, "seed": seed, "count": 60, **changes}
+    return GateSampler(small(), price, **given)  # type: ignore[arg-type]
+
+
+def studied(own: GateSampler, trials: int, study: optuna.Study | None = None) -> optuna.Study:
+    study = study or optuna.create_study(directions=["maximize", "minimize", "minimize"])
+    study.sampler = own
+    space = small()
+
+    def objective(trial: optuna.Trial) -> tuple[float, float, float]:
+        plan = space.propose(trial)
+        shares = passed(plan)
+        trial.set_user_attr("passed", shares)
+        trial.set_user_attr("plan", plan.to_json())
+        trial.set_constraint("accuracy", 0.75 - accuracy(plan))
+        return accuracy(plan), *price(plan, shares)
+
+    study.optimize(objective, n_trials=trials)
+    return study
+
+
+def plans(study: optuna.Study) -> list[str]:
+    return [trial.user_attrs["plan"] for trial in study.trials]
+
+
+class TestOptunaBasics(BasicSamplerTestCase):
+    """Optuna's own conformance suite, of parameters that are not the space's."""
+
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return sampler
+
+
+class TestOptunaMultiObjective(MultiObjectiveSamplerTestCase):
+    """The same for several objectives."""
+
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return sampler
+
+
+def test_no_plan_is_proposed_twice_until_all_were():
+    own = sampler()
+    everything = len(small())
+    found = plans(studied(own, everything))
+    assert len(set(found)) == everything
+
+
+def test_the_same_seed_and_trials_propose_the_same_though_the_study_was_cut_off():
+    whole = plans(studied(sampler(3), 20))
+    study = studied(sampler(3), 9)
+    cut_off = study.ask()
+    study.tell(cut_off, state=TrialState.FAIL)
+    resumed = studied(sampler(3), 11, study)
+    assert [
+        p for t, p in zip(resumed.trials, [t.user_attrs.get("plan") for t in resumed.trials], strict=True) if p
+    ] == whole
+    assert plans(studied(sampler(4), 20)) != whole
+
+
+def test_it_finds_the_best_plans_sooner_than_chance():
+    def volume(study: optuna.Study) -> float:
+        from gatesearch.search import pareto
+
+        points = [(1 - t.values[0], t.values[1], t.values[2]) for t in study.trials if t.values and t.values[0] >= 0.75]
+        return pareto.hypervolume([points[i] for i in pareto.front(points)], REFERENCE)
+
+    best = volume(studied(sampler(), len(small())))
+    guided = [volume(studied(sampler(seed), 14)) for seed in range(5)]
+    chance = [volume(studied_at_random(seed, 14)) for seed in range(5)]
+    assert sum(guided) > sum(chance)
+    assert sorted(guided)[2] > 0.95 * best
+
+
+def studied_at_random(seed: int, trials: int) -> optuna.Study:
+    return studied(optuna.samplers.RandomSampler(seed), trials)  # type: ignore[arg-type]
+
+
+def test_workers_side_by_side_propose_different_plans():
+    study = studied(sampler(), 8)
+    space = small()
+    asked = []
+    for seed in range(6):  # each worker has a sampler of its own
+        study.sampler = sampler(seed)
+        asked.append(space.propose(study.ask()))
+    assert len(set(asked)) == 6
+
+
+def test_what_cost_alone_rules_out_is_not_proposed():
+    study = studied(sampler(allowed=lambda plan: "npu" not in plan.cores), 12)
+    assert not any("npu" in GatePlan.from_json(plan).cores for plan in plans(study))
+
+
+def test_trials_of_another_space_are_passed_over():
+    study = optuna.create_study(directions=["maximize", "minimize", "minimize"])
+    study.optimize(lambda t: (t.suggest_float("x", 0, 1), 1.0, 1.0), n_trials=6)
+    assert len(studied(sampler(), 5, study).trials) == 11
+
+
+def test_gates_inside_the_stages_are_believed_in_too():
+    layers = tuple(LayerSite(name, "conv2d", (8, 8, 8), (8, 8, 8), 36864, 9) for name in ("a", "b", "c"))
+    kinds = {"pg": {"bits": [8], "high_bits": [2, 4], "mask": ["3d"], "target": [0.0]}}
+    space = small(kinds=kinds, most=0, all_layers=layers, device_cores=("mcu",))
+
+    def error(plan: GatePlan) -> float:
+        return 0.1 + sum(0.1 * (gate["high_bits"] == 2) for gate in plan.gates if gate.site == "a")
+
+    def cost(plan: GatePlan, shares: object = None) -> tuple[float, float]:
+        left = 3 - sum(0.3 if gate["high_bits"] == 4 else 0.6 for gate in plan.gates)
+        return left, left
+
+    study = optuna.create_study(
+        directions=["maximize", "minimize", "minimize"], sampler=GateSampler(space, cost, reference=(0.5, 3.1, 3.1))
+    )
+
+    def objective(trial: optuna.Trial) -> tuple[float, float, float]:
+        plan = space.propose(trial)
+        return 1 - error(plan), *cost(plan)
+
+    study.optimize(objective, n_trials=16)  # of 27
+    assert min(t.values[1] for t in study.trials) == pytest.approx(1.2)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gatesearch.search.surrogate import Surrogate
+
+
+def test_it_learns_a_smooth_function_and_knows_where_it_does_not():
+    generator = np.random.default_rng(0)
+    known = generator.uniform(-1, 1, (40, 3))
+    surrogate = Surrogate(known, np.sin(2 * known[:, 0]) + known[:, 1] ** 2)
+    asked = generator.uniform(-1, 1, (100, 3))
+    mean, deviation = surrogate(asked)
+    error = mean - (np.sin(2 * asked[:, 0]) + asked[:, 1] ** 2)
+    assert np.abs(error).mean() < 0.15 * np.std(error - mean)
+    assert np.mean(np.abs(error) < 3 * deviation) > 0.9
+    assert surrogate(np.full((1, 3), 5.0))[1] > 3 * deviation.mean()
+
+
+def test_noise_is_told_from_signal():
+    generator = np.random.default_rng(1)
+    known = generator.uniform(-1, 1, (60, 2))
+    surrogate = Surrogate(known, known[:, 0] + generator.normal(0, 0.5, 60))
+    mean, _ = surrogate(np.array([[-0.8, 0.0], [0.8, 0.0]]))
+    assert 0.8 < mean[1] - mean[0] < 2.4
+
+
+def test_what_never_varied_changes_nothing():
+    known = np.array([[0.0, 1.0], [0.5, 1.0], [1.0, 1.0]])
+    surrogate = Surrogate(known, np.array([0.0, 0.5, 1.0]))
+    same, other = surrogate(np.array([[0.25, 1.0], [0.25, 7.0]]))[0]
+    assert same == other
+
+
+def test_equal_values_are_believed_of_any_plan():
+    mean, deviation = Surrogate(np.eye(3), np.full(3, 2.0))(np.ones((1, 3)))
+    assert mean[0] == 2.0 and deviation[0] < 1e-6
+
+
+def test_one_observation_of_nothing():
+    mean, _ = Surrogate(np.zeros((2, 0)), np.array([1.0, 3.0]))(np.zeros((1, 0)))
+    assert mean[0] == pytest.approx(2.0)
