@@ -223,7 +223,7 @@ def test_a_cut_before_a_gated_layer_thins_out_what_the_gate_saves() -> None:
 
 def test_a_core_of_int8_programs_alone_runs_no_gated_layer() -> None:
     base = cost_model(BYTES)
-    model = CostModel(**{**base.__dict__, "device": device({"source": "x"}, formats=["tflite"])})
+    model = replace(base, device=device({"source": "x"}, formats=["tflite"]))
     assert model.violations(GatePlan((), ("serial",))) == {}
     for kind in ("pg", "fbs", "fbs_pg"):
         plan = GatePlan((PlacedGate.of(kind, "conv3.0"),), ("serial",))
@@ -244,7 +244,7 @@ def test_the_core_that_counts_is_that_of_the_gated_layers_stage(cut: str, where:
         for name, row in table.layers.items()
     }
     table = replace(table, blocks=rows, heads=heads, layers=alone, overhead=dict.fromkeys(("mcu", "npu", "app"), 0.0))
-    model = CostModel(**{**cost_model(BYTES).__dict__, "device": phone, "table": table})
+    model = replace(cost_model(BYTES), device=phone, table=table)
     gates = (PlacedGate.of("gc", cut, keep=1.0, mode="channel", recall=0.99), SPLIT_AT_3)
     violations = model.violations(GatePlan(gates, ("mcu", "app")))
     assert violations == ({"mcu.gated layers": 1.0} if where == "mcu" else {})
@@ -260,7 +260,7 @@ def test_what_a_core_cannot_run_stays_infinite_with_gates() -> None:
         blocks={**table.blocks, block: {**table.blocks[block], "serial": never}},
         layers={**table.layers, "conv3.0": replace(table.layers["conv3.0"], readings={"serial": math.inf})},
     )
-    model = CostModel(**{**base.__dict__, "table": broken})
+    model = replace(base, table=broken)
     assert block in order
     for gates in ((), (SPLIT_AT_3,), (PlacedGate.of("fbs", "conv2.0", density=0.5),)):
         plan = GatePlan(gates, ("serial",))
