@@ -118,6 +118,22 @@ def measure(settings: Settings = None) -> None:
     pipeline.measure(recipe)
 
 
+@app.command(context_settings=_SETTINGS)
+def scaling(settings: Settings = None) -> None:
+    """Study how many steps the recipe's training takes at each batch size.
+
+    batches=8..4096, trials=, pilot=, seeds=, goal=, epochs=, cap=, ghost= and micro= say how; all else is the recipe's.
+    """
+    from gatesearch.scaling.settings import parted
+
+    written = list(settings or [])
+    chosen, overrides = parted(written)
+    recipe = _recipe("scaling", overrides)
+    from gatesearch.scaling import command
+
+    command.run(recipe, chosen, written)
+
+
 def _step(name: str, text: str) -> None:
     """Add a command that does one step of the pipeline on a run folder."""
 

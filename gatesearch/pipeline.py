@@ -37,6 +37,7 @@ from gatesearch.hardware.cost import CostModel
 from gatesearch.hardware.quiet import ToolError
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load, to_yaml
+from gatesearch.scaling import outcome
 from gatesearch.search import engine
 from gatesearch.search.engine import Evaluated, Objectives, SearchResult, Trial
 from gatesearch.search.start import first_proposals
@@ -56,7 +57,7 @@ class Run:
     """
 
     def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
-        self.recipe, self.folder = recipe, folder
+        self.recipe, self.folder = outcome.resolved(recipe), folder
 
     @cached_property
     def setting(self) -> Setting:
@@ -343,6 +344,7 @@ def run(recipe: Recipe, out: Path | None = None, resume: Path | None = None) -> 
     Raises:
         UserError: something the user can mend.
     """
+    recipe = outcome.resolved(recipe)
     folder = RunFolder(resume) if resume is not None else RunFolder.new(recipe.name or "run", out)
     with _names_folder(folder):
         if resume is None:

@@ -64,6 +64,12 @@ def _all_or_list(value: Any) -> Any:
     raise wrong(f"{value!r} is neither 'all' nor a list of names")
 
 
+def _number_or_auto(value: Any) -> Any:
+    if isinstance(value, str) and value != "auto":
+        raise wrong(f"{value!r} is neither a number nor 'auto'")
+    return value
+
+
 def _absolute(root: str) -> str:
     """Pin a folder now: a run may be resumed from elsewhere."""
     try:
@@ -316,10 +322,13 @@ class Pick(Group):
 
 
 class Retrain(Group):
-    """The training of the chosen plan: ``training`` with these keys; null: as in ``training``."""
+    """The training of the chosen plan: ``training`` with these keys; null: as in ``training``.
+
+    ``batch_size: auto`` takes what `gatesearch scaling` found for the recipe; the learning rate stays as it is.
+    """
 
     epochs: Count | None = None
-    batch_size: Count | None = None
+    batch_size: Annotated[Count | Literal["auto"] | None, BeforeValidator(_number_or_auto)] = None
     learning_rate: Positive | None = None
     weight_decay: NonNegative | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None

@@ -1,0 +1,77 @@
+"""A problem whose critical batch size can be worked out: the noisy quadratic model.
+
+After Zhang et al. 2019, "Which algorithmic choices matter at which batch sizes?" (arXiv 1907.04164): curvatures h_i,
+gradients with noise of variance proportional to h_i / batch. The expected loss obeys a linear recursion, so the fewest
+steps over any set of configs are known without training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gatesearch.scaling.space import Config
+
+SIZE, NOISE = 240, 0.1
+CURVATURE = np.geomspace(1.0, 1 / 400, SIZE)
+START = 1 / np.sqrt(SIZE * CURVATURE)  # a loss of 1/2, of which every direction has the same share
+
+
+class NoisyQuadratic:
+    """The problem; ``samples`` is the size of no real data set."""
+
+    def __init__(self, samples: int = 100_000) -> None:
+        self.samples = samples
+        self.steps = 0
+
+    def start(self, batch: int, seed: int) -> Descent:
+        return Descent(self, batch, seed)
+
+
+class Descent:
+    """One descent."""
+
+    def __init__(self, problem: NoisyQuadratic, batch: int, seed: int) -> None:
+        self.problem = problem
+        self.rng = np.random.default_rng(seed)
+        self.deviation = np.sqrt(NOISE * CURVATURE / batch)
+        self.theta, self.speed = START, np.zeros(SIZE)
+
+    def step(self, learning_rate: float, momentum: float) -> float:
+        self.problem.steps += 1
+        loss = self.error()
+        gradient = CURVATURE * self.theta + self.deviation * self.rng.standard_normal(SIZE)
+        self.speed = momentum * self.speed + gradient
+        self.theta = self.theta - learning_rate * (gradient + momentum * self.speed)
+        return loss
+
+    def error(self) -> float:
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(0.5 * np.sum(CURVATURE * self.theta**2))
+
+
+def expected_steps(configs: Sequence[Config], batch: int, goal: float, most: int) -> float:
+    """Return the fewest steps after which the expected loss of a config is at the goal; rates do not fall.
+
+    The state of each direction is (theta, speed): x' = A x + b noise, so E[x x'] follows from step to step.
+    """
+    rate = np.array([c.learning_rate(0, 1) for c in configs])[:, None]
+    m = np.array([c.momentum for c in configs])[:, None]
+    h = CURVATURE[None]
+    a11, a12 = 1 - rate * (1 + m) * h, -rate * m * m
+    a21, a22 = h + 0 * m, m + 0 * h
+    noise = NOISE * h / batch
+    b1, b2 = -rate * (1 + m), 1.0
+    zero = np.zeros((len(configs), SIZE))
+    tt, ts, ss = START**2 + zero, zero, zero
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in range(1, most + 1):
+            tt, ts, ss = (
+                a11**2 * tt + 2 * a11 * a12 * ts + a12**2 * ss + b1**2 * noise,
+                a11 * a21 * tt + (a11 * a22 + a12 * a21) * ts + a12 * a22 * ss + b1 * b2 * noise,
+                a21**2 * tt + 2 * a21 * a22 * ts + a22**2 * ss + b2**2 * noise,
+            )
+            if np.any(0.5 * np.sum(h * tt, 1) <= goal):
+                return step
+    return np.inf
