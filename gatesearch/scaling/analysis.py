@@ -61,7 +61,7 @@ def fit(batches: Sequence[float], steps: Sequence[float]) -> Fit | None:
 def slopes(batches: Sequence[float], steps: Sequence[float]) -> list[float]:
     """Return the local slope of log2 steps against log2 batch size at each of two points or more.
 
-    >>> slopes([8, 16, 32, 64], [400, 200, 100, 100])
+    >>> [round(slope, 3) for slope in slopes([8, 16, 32, 64], [400, 200, 100, 100])]
     [-1.0, -1.0, -0.5, 0.0]
     """
     return [float(slope) for slope in np.gradient(np.log2(steps), np.log2(batches))]

@@ -74,7 +74,7 @@ def _keep(folder: Path, recipe: Recipe, settings: Settings) -> None:
     # A further look at the outcome may cost no new trials: everything that a trial depends on is in here.
     budget = {"seed": recipe.seed, "training.epochs": recipe.training.epochs}
     wanted = json.loads(json.dumps({**settings.model_dump(), **studied(recipe), **budget}))
-    if not path.exists():
+    if not (folder / TRIALS).exists():
         _write(path, wanted)
         return
     kept = json.loads(path.read_text())

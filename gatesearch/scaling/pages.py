@@ -67,13 +67,12 @@ def summary(outcome: Outcome) -> list[str]:
     lines = [f"batch sizes that did not reach the goal: {', '.join(missed)}"] if missed else []
     if critical is None:
         return [*lines, "critical batch size: none, fewer than three batch sizes reached the goal"]
-    low, high = critical["interval"]
     sizes = [p["batch"] for p in outcome["points"]]
-    beyond = "" if sizes[0] <= critical["value"] <= sizes[-1] else ", outside the batch sizes studied"
+    value, low, high = (_within(size, sizes) for size in (critical["value"], *critical["interval"]))
     rule = exponent["value"]
     return [
         *lines,
-        f"critical batch size: {critical['value']:.0f} ({low:.0f} to {high:.0f}, 90 % of the draws){beyond}",
+        f"critical batch size: {value} ({low} to {high}, 90 % of the draws)",
         f"best effective learning rate ~ batch^{rule:.2f} ({exponent['interval'][0]:.2f} to "
         f"{exponent['interval'][1]:.2f}); the linear rule says 1, the square-root rule 0.5",
         f"batch size to train with: {outcome['batch_size']} (retrain.batch_size=auto)",
@@ -143,6 +142,13 @@ def _line(point: Mapping[str, Any]) -> list[str]:
         *counts,
         moved,
     ]
+
+
+def _within(size: float, studied: Sequence[int]) -> str:
+    """Return a critical batch size as text; of those beyond the ones studied no more is known than that."""
+    if size < studied[0]:
+        return f"below {studied[0]}"
+    return f"above {studied[-1]}" if size > studied[-1] else f"{size:.0f}"
 
 
 def _equal(point: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 from gatesearch.report import style
 from gatesearch.scaling.analysis import Fit
@@ -41,7 +41,7 @@ def draw(outcome: Mapping[str, Any], path: Path) -> None:
             axes.set_xlabel("batch size")
             axes.set_xticks([p["batch"] for p in points], [str(p["batch"]) for p in points], rotation=45)
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=1.8)
+            axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2, handlelength=1.8, columnspacing=1)
         figure.savefig(path, format="png", dpi=150)
 
 
@@ -52,15 +52,19 @@ def _steps(axes: Axes, points: Points, critical: Mapping[str, Any] | None) -> No
         first, last = came[0], points[-1]["batch"]
         ends = [first["batch"], last]
         axes.plot(
-            ends, [first["steps"], first["steps"] * first["batch"] / last], "--", color=style.MUTED, label="perfect"
+            ends,
+            [first["steps"], first["steps"] * first["batch"] / last],
+            "--",
+            color=style.MUTED,
+            label="steps x batch constant",
         )
     if critical is not None:
         between = np.geomspace(points[0]["batch"], points[-1]["batch"], 100)
         fitted = Fit(critical["steps"], critical["value"])
-        axes.plot(between, [fitted.at(batch) for batch in between], color=style.INK, lw=1, label="hyperbola fitted")
+        axes.plot(between, [fitted.at(batch) for batch in between], color=style.INK, lw=1, label="fit")
         low, high = (min(max(b, points[0]["batch"]), points[-1]["batch"]) for b in critical["interval"])
         if low < high:
-            axes.axvspan(low, high, color=style.GRID, zorder=0, label="critical batch, 90 %")
+            axes.axvspan(low, high, color=style.GRID, zorder=0, label="critical (90 %)")
     for name, colour in COLOURS.items():
         own = [p for p in came if p["regime"] == name]
         if own:
@@ -72,8 +76,8 @@ def _steps(axes: Axes, points: Points, critical: Mapping[str, Any] | None) -> No
     missed = [p for p in points if p["steps"] is None]
     if missed:
         xs, ys = [p["batch"] for p in missed], [p["budget"] for p in missed]
-        axes.plot(xs, ys, "^", mfc="none", color=style.INK, label="goal not reached (at budget)")
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.plot(xs, ys, "^", mfc="none", color=style.INK, label="goal not reached")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_ylabel("steps to the goal")
 
 
@@ -82,24 +86,26 @@ def _rates(axes: Axes, points: Points) -> None:
     axes.set_yscale("log")
     for k, p in enumerate(came):
         others = p["rates"]
-        label = "all trials that reached it" if k == 0 else None
+        label = "trials that reached it" if k == 0 else None
         axes.plot([p["batch"]] * len(others), others, ".", ms=4, color="#c3cad1", label=label)
     batches = np.array([p["batch"] for p in came], dtype=float)
     if came:
         rates = [p["best"]["rate"] for p in came]
-        axes.plot(batches, rates, "o", color=style.GATED, ms=5, label="best effective rate")
+        axes.plot(batches, rates, "o", color=style.GATED, ms=5, label="best")
         middle = int(np.argmin(np.abs(np.log(batches) - np.log(batches).mean())))
         growth = batches / batches[middle]
         axes.plot(batches, rates[middle] * growth, "--", color=style.MUTED, label="linear rule")
         axes.plot(batches, rates[middle] * np.sqrt(growth), ":", color=style.INK, label="square-root rule")
-    axes.yaxis.set_minor_locator(LogLocator(subs=()))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylabel("learning rate / (1 - momentum)")
 
 
 def _errors(axes: Axes, points: Points) -> None:
     for key, colour, mark in (("fixed_steps", style.GATED, "o-"), ("fixed_epochs", OTHER, "s--")):
         own = [(p["batch"], 100 * statistics.median(p[key])) for p in points if p[key] and None not in p[key]]
-        label = f"same {key.partition('_')[2]} for every batch size"
+        label = f"same {key.partition('_')[2]}"
         axes.plot(*(zip(*own, strict=True) if own else ((), ())), mark, color=colour, ms=4, label=label)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("least validation error (%)")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from gatesearch import config
 from gatesearch.config import wrong
@@ -14,7 +14,8 @@ from gatesearch.config import wrong
 WHERE = "scaling"
 
 
-def _batches(written: str) -> str:
+def _batches(value: Any) -> str:
+    written = str(value)
     found = re.fullmatch(r"(\d+)\.\.(\d+)", written)
     if found is None:
         raise wrong(f"{written!r} is no range such as 8..4096")
@@ -41,7 +42,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    batches: Annotated[str, AfterValidator(_batches)] = "8..4096"
+    batches: Annotated[str, BeforeValidator(_batches)] = "8..4096"
     trials: Annotated[int, Field(ge=4)] = 20
     pilot: Annotated[int, Field(ge=4)] = 12
     seeds: PositiveInt = 3

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import QMCSampler
 
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 EDGE = 0.1  # of a range: a best trial that is nearer to a bound might have been better beyond it
 GROWTH = 0.5  # of a range's width, added beyond such a bound
 OVERLAP = 0.2  # of the width, this side of the old bound, searched once more with what was added
@@ -151,7 +154,9 @@ class Space:
 
     def points(self, count: int, seed: int) -> list[Config]:
         """Return quasi-random points: a scrambled Sobol sequence by Optuna's sampler, the same for the same seed."""
-        study = optuna.create_study(sampler=QMCSampler(scramble=True, seed=seed))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study = optuna.create_study(sampler=QMCSampler(scramble=True, seed=seed))
         ranges = {each.name: getattr(self, each.name).distribution for each in fields(self)}
         # The sampler draws its first point at random, to learn from it which parameters there are.
         study.tell(study.ask(ranges), 0.0)

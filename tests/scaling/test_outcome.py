@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gatesearch import cli, pipeline
+from gatesearch.errors import UserError
+from gatesearch.folder import RunFolder
+from gatesearch.recipe import Recipe, load, to_yaml
+from gatesearch.scaling.outcome import resolved, studied
+
+AUTO = "retrain.batch_size=auto"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def keep(recipe: Recipe, **changed: Any) -> None:
+    path = Path("runs/digits_hybrid-scaling/outcome.json")
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"studied": studied(recipe), "batch_size": 256, **changed}))
+
+
+def test_auto_takes_what_the_study_found_and_the_run_keeps_the_number() -> None:
+    recipe = load("digits_hybrid.yaml", [AUTO])
+    keep(recipe)
+    found = resolved(recipe)
+    assert found.retrain.batch_size == 256 and found.retrain.epochs == recipe.retrain.epochs
+    assert resolved(found) == found
+    assert recipe.training.updated(found.retrain).batch_size == 256
+    assert pipeline.Run(recipe, RunFolder(Path("runs/one"))).recipe == found
+    Path("resumed.yaml").write_text(to_yaml(found))
+    assert load("resumed.yaml").retrain.batch_size == 256
+
+
+def test_a_number_needs_no_study() -> None:
+    recipe = load("digits_hybrid.yaml", ["retrain.batch_size=32"])
+    assert resolved(recipe) is recipe
+
+
+def test_without_a_study_the_command_that_makes_one_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "recipe=digits_hybrid.yaml", AUTO]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "run: gatesearch scaling recipe=digits_hybrid" in told
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    "change", ["backbone_args.width=0.5", "data.seed=3", "training.label_smoothing=0.0", "augment=null"]
+)
+def test_a_study_of_something_else_is_not_taken(change: str) -> None:
+    keep(load("digits_hybrid.yaml", [AUTO]))
+    with pytest.raises(
+        UserError, match=r"is of a recipe with another (augment|backbone_args|data|training.label_smoothing);"
+    ):
+        resolved(load("digits_hybrid.yaml", [AUTO, change]))
+
+
+def test_a_study_does_not_depend_on_what_it_does_not_use() -> None:
+    keep(load("digits_hybrid.yaml"))
+    other = load("digits_hybrid.yaml", [AUTO, "seed=4", "search.trials=3", "training.epochs=2", "device=host"])
+    assert resolved(other).retrain.batch_size == 256
+
+
+def test_a_study_without_an_answer_gives_none() -> None:
+    recipe = load("digits_hybrid.yaml", [AUTO])
+    keep(recipe, batch_size=None)
+    with pytest.raises(UserError, match="names no batch size: fewer than three sizes reached the goal; set a number"):
+        resolved(recipe)
+
+
+def test_neither_a_number_nor_auto() -> None:
+    with pytest.raises(UserError, match=r"override retrain.batch_size=best: 'best' is neither a number nor 'auto'"):
+        load("digits_hybrid.yaml", ["retrain.batch_size=best"])
+    with pytest.raises(UserError, match="must be at least 1"):
+        load("digits_hybrid.yaml", ["retrain.batch_size=0"])
