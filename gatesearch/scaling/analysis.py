@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.stats import norm
 
 from gatesearch.scaling.journal import Entry
 from gatesearch.scaling.study import BEST, BatchStudy, ranked, to_goal
@@ -85,8 +86,8 @@ class Bootstrap:
 
     Args:
         steps: low and high for each batch size; infinite where the draws did not reach the goal.
-        critical: low and high of the critical batch size; None where nothing could be fitted.
-        exponent: low and high of the exponent of the best effective rate; None likewise.
+        critical: low and high of the critical batch size, corrected for bias; None where nothing could be fitted.
+        exponent: the same of the exponent of the best effective rate.
     """
 
     steps: tuple[tuple[float, float], ...]
@@ -115,9 +116,13 @@ def bootstrap(studies: Sequence[BatchStudy], seed: int) -> Bootstrap:
             criticals.append(again.critical)
             exponents.append(exponent(batches, [rates[k] for k in here]))
     steps = tuple(_interval(draws[:, k]) for k in range(len(studies)))
-    if not criticals:
+    came = [found for found in studies if math.isfinite(steps_to_goal(found))]
+    batches = [found.batch for found in came]
+    seen = fit(batches, [steps_to_goal(found) for found in came])
+    if seen is None or not criticals:
         return Bootstrap(steps, None, None)
-    return Bootstrap(steps, _interval(np.array(criticals)), _interval(np.array(exponents)))
+    rule = exponent(batches, [found.best.rate for found in came if found.best is not None])
+    return Bootstrap(steps, _corrected(criticals, seen.critical), _corrected(exponents, rule))
 
 
 def exponent(batches: Sequence[float], rates: Sequence[float]) -> float:
@@ -156,6 +161,19 @@ def _drawn(found: BatchStudy, order: Sequence[Entry], rng: np.random.Generator) 
         steps = [repeats[k].ran.to_goal for k in rng.integers(len(repeats), size=len(repeats))]
         figures.append((statistics.median_high(steps), entry.config.rate))
     return min(figures, default=(math.inf, math.nan))
+
+
+def _corrected(values: Sequence[float], seen: float) -> tuple[float, float]:
+    """Return percentiles corrected for bias (Efron 1981): the best of drawn trials is worse than the best of all.
+
+    Args:
+        values: one a draw.
+        seen: the same of the trials as they are.
+    """
+    below = float(np.mean([0.5 * (value < seen) + 0.5 * (value <= seen) for value in values]))
+    shift = 2 * norm.ppf(min(max(below, 1 / len(values)), 1 - 1 / len(values)))
+    low, high = np.percentile(values, [100 * norm.cdf(shift + norm.ppf(p / 100)) for p in INTERVAL])
+    return float(low), float(high)
 
 
 def _interval(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -37,7 +37,7 @@ def run(recipe: Recipe, settings: Settings, written: Sequence[str]) -> Path:
     _keep(folder, recipe, settings)
     console.say(f"{WHERE}: {folder}; the same command goes on where it was stopped")
     setting = Setting.of(recipe)
-    problem = Network(setting, settings.group, settings.micro)
+    problem = Network(setting, settings.group, settings.at_once)
     epochs = settings.epochs or recipe.training.epochs
     study = Study(problem, settings, folder / TRIALS, epochs=epochs, seed=recipe.seed)
     if left_out := [str(size) for size in settings.sizes if size not in study.sizes]:

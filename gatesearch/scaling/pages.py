@@ -31,7 +31,8 @@ root of the batch size, and a bound that the best trial is within a tenth of is 
 trial ends at the goal, at its budget, at twice the steps of the third best so far (which changes no best), or
 diverged (NaN, or a smoothed loss three times the first). The three best configs are trained again; **steps** is the
 least of their medians, its interval the 5th to 95th percentile of the same procedure over trials and repeats drawn
-again (bootstrap)."""
+again (bootstrap). The interval of the critical batch size is corrected for bias, because the best of trials drawn
+again is worse than the best of all."""
 
 PUBLISHED = """\
 Published, on 35 workloads of other data, models and size (Shallue et al. 2018), so that nothing here has to match:

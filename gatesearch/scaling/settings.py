@@ -12,6 +12,7 @@ from gatesearch import config
 from gatesearch.config import wrong
 
 WHERE = "scaling"
+AT_ONCE = 512
 
 
 def _batches(value: Any) -> str:
@@ -37,7 +38,8 @@ class Settings(BaseModel):
         epochs: of the pilot, and of what is compared under equal budgets; null for the recipe's ``training.epochs``.
         cap: step budget of a trial, as a multiple of what it would take under perfect scaling.
         ghost: samples normalised together, where the backbone normalises over the batch; null for the smallest batch.
-        micro: samples computed at once; the gradients of a larger batch are added up.
+        micro: samples computed at once, the gradients of a larger batch being added up; null for 512, or the smallest
+            batch where that is larger.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,14 +52,14 @@ class Settings(BaseModel):
     epochs: PositiveInt | None = None
     cap: Annotated[float, Field(gt=1)] = 3.5
     ghost: PositiveInt | None = None
-    micro: PositiveInt = 512
+    micro: PositiveInt | None = None
 
     @model_validator(mode="after")
     def _groups_fill_batches(self) -> Settings:
         if self.group & (self.group - 1) or self.group > self.sizes[0]:
             raise wrong(f"{self.group} is no power of two up to the smallest batch size, {self.sizes[0]}", "ghost")
-        if self.micro % self.group:
-            raise wrong(f"{self.micro} is no multiple of the {self.group} samples normalised together", "micro")
+        if self.at_once % self.group:
+            raise wrong(f"{self.at_once} is no multiple of the {self.group} samples normalised together", "micro")
         return self
 
     @property
@@ -74,6 +76,11 @@ class Settings(BaseModel):
     def group(self) -> int:
         """Samples normalised together."""
         return self.ghost or self.sizes[0]
+
+    @property
+    def at_once(self) -> int:
+        """Samples computed at once."""
+        return self.micro or max(AT_ONCE, self.sizes[0])
 
 
 def parted(written: Sequence[str]) -> tuple[Settings, list[str]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,14 @@ from gatesearch.scaling import plot
 from gatesearch.scaling.network import Network
 
 TINY = [
-    *("recipe=digits_hybrid.yaml", "backbone_args.width=0.0625", "training.epochs=2"),
-    *("batches=64..256", "trials=4", "pilot=4", "seeds=1", "goal=0.8"),
+    *(
+        "recipe=digits_hybrid.yaml",
+        "backbone=small_cnn:net",
+        "backbone_args={}",
+        "space.layers.sites=all",
+        "training.epochs=2",
+    ),
+    *("batches=64..256", "trials=4", "pilot=4", "seeds=1", "goal=0.5"),
 ]
 
 
@@ -31,17 +38,18 @@ def failed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_a_study_writes_its_outcome_its_pages_and_is_taken_by_auto(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("gatesearch.scaling.study.ROUNDS", 0)
+    monkeypatch.setattr("gatesearch.scaling.analysis.DRAWS", 20)
     assert cli.main(["scaling", *TINY]) == 0
     outcome = json.loads(Path("runs/digits_hybrid-scaling/outcome.json").read_text())
     assert [point["batch"] for point in outcome["points"]] == [64, 128, 256]
     assert outcome["ghost"] == 64 and outcome["data"]["train"] == 1079 and outcome["seconds"] > 0
     page = Path("results/scaling.md").read_text()
-    assert f"gatesearch scaling {' '.join(TINY)}" in page and "scaling_digits_hybrid.png" in page
+    command = shlex.join(["gatesearch", "scaling", *TINY])
+    assert command in page and "scaling_digits_hybrid.png" in page
     assert str(Path.cwd()) not in page and "validation error" in page and "64 samples is normalised" in page
     rows = [Row(**row) for row in json.loads(Path("results/scaling.json").read_text())]
-    assert all(
-        row.command == f"gatesearch scaling {' '.join(TINY)}" and row.value >= 0 for row in rows if row.unit != "1"
-    )
+    assert all(row.command == command and row.value >= 0 for row in rows if row.unit != "1")
     assert Path("results/scaling_digits_hybrid.png").stat().st_size > 10_000
 
     monkeypatch.setattr(Network, "start", lambda *_: pytest.fail("trained again"))
@@ -50,7 +58,7 @@ def test_a_study_writes_its_outcome_its_pages_and_is_taken_by_auto(
     assert Path("results/scaling.md").read_text() == page
     capsys.readouterr()
     assert "holds a study with trials 4, not 5" in failed(capsys, *TINY, "trials=5")
-    assert "holds a study with backbone_args" in failed(capsys, *TINY, "backbone_args.width=0.125")
+    assert "holds a study with augment" in failed(capsys, *TINY, "augment.pad=2")
 
 
 @pytest.mark.parametrize(
