@@ -1,0 +1,177 @@
+"""Hybrid matrix decomposition: matrices of a few dense rows over rank-1 blocks. After Thakker et al. 2019.
+
+The papers (arXiv 1906.04886 and 2010.03193) could be read in their abstracts only; the factors are those of section 4.1
+of the specification, which agree with both. Of a recurrent layer the matrices of all gates, for input and state, have
+the same number of dense rows, so that the first r hidden units see all of their input ("rich") and the others only two
+sums of it a gate. All of it is dense arithmetic on fewer numbers: no core needs to skip anything to be faster.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gatesearch.errors import UserError, unknown
+from gatesearch.gates.base import Call, LayerWork
+from gatesearch.gates.factored import FactoredLinear, FactoredRNN, cell_weights
+from gatesearch.gates.matrices import Factors, HybridMatrix, hybrid_parameters, rank_one, rich_rows
+from gatesearch.plan import PlacedGate, Scalar
+from gatesearch.sites import LayerSite, Site
+
+GROUPS = {"lstm": 4, "gru": 3, "linear": 1}  # matrices on each other in a layer's weight, by operation
+FACTORS = (2, 3, 4)
+BLOCKS = 2
+STARTS = ("fitted", "random")
+BITS = (8, 8)
+
+
+class HMD:
+    """The kind: ``factor`` times fewer parameters in the matrices, ``blocks`` J side by side, ``init`` where to start.
+
+    ``fitted`` starts from the trained layer: the units that rank-1 blocks would miss most become the rich ones, the
+    rest its best rank-1 matrices. ``random`` starts the factors anew, as the papers do; biases stay.
+    """
+
+    name = "hmd"
+
+    def may_go(self, site: Site) -> bool:
+        """An LSTM, a GRU or a linear layer with room for a dense row at four times fewer parameters."""
+        return is_site(site) and all(cell.rich(max(FACTORS), BLOCKS) >= 1 for cell in cells(site))
+
+    def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
+        """Two to four times fewer parameters; two blocks; a fitted start."""
+        return {"factor": FACTORS, "blocks": (BLOCKS,), "init": STARTS[:1]}
+
+    def replace(
+        self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
+    ) -> FactoredRNN | FactoredLinear:
+        """Build the module; a batch normalisation behind it stays where it is."""
+        factor, blocks, init = _checked(site, placed)
+        # Matrices are asked for in the order of the cells, of a recurrent layer those for input and state in turn.
+        rich = iter([cell.rich(factor, blocks) for cell in cells(site) for _ in cell.columns])
+
+        def build(weight: Tensor, groups: int) -> Factors:
+            matrix = HybridMatrix(weight, groups, next(rich), min(blocks, weight.shape[1]))
+            if init == "random":
+                matrix.redraw(float(weight.std()))
+            return matrix
+
+        if isinstance(layer, nn.Linear):
+            return FactoredLinear(layer, build, _order([layer.weight], 1, blocks, init))
+        assert isinstance(layer, nn.RNNBase)
+        orders = [
+            _order(cell_weights(layer, k, d)[:2], GROUPS[site.op], blocks, init)
+            for k in range(site.depth)
+            for d in range(site.directions)
+        ]
+        return FactoredRNN(layer, build, orders)
+
+    def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
+        """Less of the same everywhere; nothing hangs on the data."""
+        factor, blocks, _ = _checked(site, placed)
+        kept = sum(cell.hybrid(cell.rich(factor, blocks), blocks) for cell in cells(site))
+        return smaller(site, kept)
+
+
+class Cell(NamedTuple):
+    """The matrices of one layer and direction: so many gates with ``rows`` each, by ``columns`` of input and state."""
+
+    groups: int
+    rows: int
+    columns: tuple[int, ...]
+
+    @property
+    def dense(self) -> int:
+        """Parameters of the matrices as they are."""
+        return self.groups * self.rows * sum(self.columns)
+
+    def rich(self, factor: float, blocks: int) -> int:
+        """Return the dense rows that every matrix has at a compression."""
+        return rich_rows(self.rows, sum(self.columns), sum(min(blocks, n) for n in self.columns), factor)
+
+    def hybrid(self, rich: int, blocks: int) -> int:
+        """Return the parameters with so many dense rows."""
+        return self.groups * sum(hybrid_parameters(self.rows, n, rich, min(blocks, n)) for n in self.columns)
+
+
+def is_site(site: Site) -> bool:
+    """Say whether a layer multiplies by matrices that can have less in them."""
+    return isinstance(site, LayerSite) and site.op in GROUPS
+
+
+def cells(site: Site) -> list[Cell]:
+    """Return the matrices of a layer site, layer by layer and direction by direction.
+
+    >>> cells(LayerSite("rnn", "lstm", (7, 10), (7, 16), 0, 0, depth=2, directions=2))[1:3]
+    [Cell(groups=4, rows=8, columns=(10, 8)), Cell(groups=4, rows=8, columns=(16, 8))]
+    """
+    assert isinstance(site, LayerSite)
+    groups, inputs, outputs = GROUPS[site.op], site.shape_in[-1], site.shape[-1]
+    if site.op == "linear":
+        return [Cell(groups, outputs, (inputs,))]
+    rows = outputs // site.directions
+    return [Cell(groups, rows, (n, rows)) for n in (inputs, *[outputs] * (site.depth - 1)) for _ in range(site.directions)]
+
+
+def smaller(site: LayerSite, kept: int) -> LayerWork:
+    """Return the work of a layer whose matrices keep so many of their parameters, each of them multiplied as before."""
+    dense = sum(cell.dense for cell in cells(site))
+    stored = 1 - (dense - kept) / site.params
+    return LayerWork((Call(BITS, size=kept / dense),), macs=0.0, params=0, density=1.0, stored=stored)
+
+
+def factor_of(placed: PlacedGate, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a gate's parameters, ``factor`` among them, with the defaults of those that are not given.
+
+    Raises:
+        UserError: a parameter is unknown, or the factor is no number above 1.
+    """
+    where = where_of(placed)
+    params: dict[str, Any] = {"factor": FACTORS[0], **defaults}
+    for key, value in placed.params:
+        if key not in params:
+            raise unknown(where, "parameter", key, params)
+        params[key] = value
+    factor = params["factor"]
+    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 < factor < math.inf:
+        raise UserError(f"{where}: factor: {factor!r} is no number above 1")
+    return params
+
+
+def where_of(placed: PlacedGate) -> str:
+    """Say which gate an error is about."""
+    return f"{placed.kind} gate at {placed.site}"
+
+
+def _checked(site: LayerSite, placed: PlacedGate) -> tuple[float, int, str]:
+    params = factor_of(placed, {"blocks": BLOCKS, "init": STARTS[0]})
+    factor, blocks, init = params["factor"], params["blocks"], params["init"]
+    where = where_of(placed)
+    if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 1:
+        raise UserError(f"{where}: blocks: {blocks!r} is no whole number from 1")
+    if init not in STARTS:
+        raise unknown(f"{where}: init", "start", str(init), STARTS)
+    if any(cell.rich(factor, blocks) < 1 for cell in cells(site)):
+        raise UserError(f"{where}: factor: {factor!r} leaves no dense row with {blocks} blocks in {list(site.shape)}")
+    return float(factor), blocks, init
+
+
+@torch.no_grad()
+def _order(weights: Sequence[Tensor], groups: int, blocks: int, init: str) -> Tensor:
+    """Return a layer's units [rows], those first of which rank-1 blocks over all rows would miss most."""
+    rows = len(weights[0]) // groups
+    missed = weights[0].new_zeros(rows)
+    if init == "random":
+        return torch.arange(rows)
+    for weight in weights:
+        stack = weight.detach().unflatten(0, (groups, rows))
+        edges = [round(j * stack.shape[2] / blocks) for j in range(blocks + 1)]
+        for part in (stack[:, :, a:b] for a, b in pairwise(edges) if b > a):
+            left, right = rank_one(part)
+            missed += (part - left.unsqueeze(2) * right.unsqueeze(1)).square().sum((0, 2))
+    return missed.argsort(descending=True, stable=True)
