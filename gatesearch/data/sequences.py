@@ -56,7 +56,9 @@ class Sequence(nn.Module):
             UserError: the data are no windows, or shorter than an average.
         """
         if inputs.ndim != 3 or not len(inputs):
-            raise UserError(f"frontend.name: sequence wants windows [steps, axes]; the data has {list(inputs.shape[1:])}")
+            raise UserError(
+                f"frontend.name: sequence wants windows [steps, axes]; the data has {list(inputs.shape[1:])}"
+            )
         if inputs.shape[1] < self.average:
             raise UserError(f"frontend.average: {self.average!r}; a window has {inputs.shape[1]} steps")
         averaged = self._averaged(inputs).double()

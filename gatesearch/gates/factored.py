@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatesearch.gates.matrices import Factors
+from gatesearch.gates.matrices import PRODUCTS, TORCH, Array, Factors, Ops
 
 # From a stack [groups * rows, columns] and its number of matrices to its factors.
 Build = Callable[[Tensor, int], Factors]
 State = Tensor | tuple[Tensor, Tensor]
 # From what the input and the state [N, groups * H] give to a step, and the state before it, to the state after it.
-Step = Callable[[Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
+Step = Callable[[Ops, Array, Array, Sequence[Array]], list[Array]]
 
 
 class _Layer(nn.Module):
@@ -60,26 +60,22 @@ class FactoredLinear(_Layer):
     Args:
         layer: the trained layer.
         build: makes the factors.
-        order: the layer's outputs [H] in the order in which the matrix has them.
     """
 
-    inverse: Tensor
-
-    def __init__(self, layer: nn.Linear, build: Build, order: Tensor) -> None:
+    def __init__(self, layer: nn.Linear, build: Build) -> None:
         super().__init__()
-        self.matrix = build(layer.weight.detach()[order], 1)
+        self.matrix = build(layer.weight.detach(), 1)
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
-        self.register_buffer("inverse", order.argsort())
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., F] to [..., H]."""
         if torch.compiler.is_compiling():
             return self.factored(x)
-        return F.linear(x, self.matrix.dense()[self.inverse], self.bias)
+        return F.linear(x, self.matrix.dense(), self.bias)
 
     def factored(self, x: Tensor) -> Tensor:
         """Do the same, factor by factor."""
-        y: Tensor = self.matrix(x).index_select(-1, self.inverse)
+        y: Tensor = self.matrix(x)
         return y if self.bias is None else y + self.bias
 
 
@@ -88,36 +84,27 @@ class FactoredRNN(_Layer):
 
     Args:
         layer: the trained layer; copied, not changed.
-        build: makes the factors of a stack of one matrix a gate.
-        orders: for each layer and direction, in PyTorch's order, its hidden units [H] in the order in which the
-            matrices have them.
+        build: makes the factors of a stack of one matrix a gate; asked for each layer and direction, in PyTorch's
+            order, first for the input's, then for the state's.
     """
 
-    orders: Tensor
-
-    def __init__(self, layer: nn.RNNBase, build: Build, orders: Sequence[Tensor]) -> None:
+    def __init__(self, layer: nn.RNNBase, build: Build) -> None:
         super().__init__()
         self.is_lstm, self.hidden, self.dropout = isinstance(layer, nn.LSTM), layer.hidden_size, layer.dropout
         self.depth, self.directions = layer.num_layers, 2 if layer.bidirectional else 1
-        self.groups = 4 if self.is_lstm else 3
-        self.register_buffer("orders", torch.stack(list(orders)))
+        self.cell, self.groups = ("lstm", 4) if self.is_lstm else ("gru", 3)
         self.cells = nn.ModuleList()
-        columns = torch.arange(layer.input_size)
-        for k in range(self.depth):
-            below = self.orders[k * self.directions : (k + 1) * self.directions]
-            for d, order in enumerate(below):
-                rows = torch.cat([order + g * self.hidden for g in range(self.groups)])
-                weights = cell_weights(layer, k, d)
-                self.cells.append(
-                    nn.ModuleDict(
-                        {
-                            "input": build(weights[0].detach()[rows][:, columns], self.groups),
-                            "state": build(weights[1].detach()[rows][:, order], self.groups),
-                            "biases": nn.ParameterList([b.detach()[rows].clone() for b in weights[2:]]),
-                        }
-                    )
+        for number in range(self.depth * self.directions):
+            of_input, of_state, *biases = cell_weights(layer, *divmod(number, self.directions))
+            self.cells.append(
+                nn.ModuleDict(
+                    {
+                        "input": build(of_input.detach(), self.groups),
+                        "state": build(of_state.detach(), self.groups),
+                        "biases": nn.ParameterList([bias.detach().clone() for bias in biases]),
+                    }
                 )
-            columns = torch.cat([order + d * self.hidden for d, order in enumerate(below)])
+            )
 
     def forward(self, x: Tensor, hx: State | None = None) -> tuple[Tensor, State]:
         """Map [N, T, F] to ([N, T, directions * H], state), as ``nn.LSTM`` and ``nn.GRU`` do.
@@ -126,120 +113,134 @@ class FactoredRNN(_Layer):
             x: the sequences.
             hx: the state to start from, [depth * directions, N, H], of an LSTM a pair; None is zero.
         """
-        state = self._inner(x, hx)
         if torch.compiler.is_compiling():
-            output, state = self._steps(x, state)
-        else:
-            weights = [w for cell in self.cells for w in _dense(cast(nn.ModuleDict, cell))]
-            # has biases, depth, dropout, training, both directions, batch first
-            shape = (bool(self._biases(0)), self.depth, self.dropout, self.training, self.directions == 2, True)
-            if self.is_lstm:
-                output, *state = torch._VF.lstm(x, state, weights, *shape)  # type: ignore[attr-defined]
-            else:
-                output, *state = torch._VF.gru(x, state[0], weights, *shape)  # type: ignore[attr-defined]
-        return self._outer_output(output), self._outer(state)
+            return self.factored(x, hx)
+        state = self._start(x, hx)
+        weights = [w for number in range(len(self.cells)) for w in self._dense(number)]
+        # has biases, depth, dropout, training, both directions, batch first
+        shape = (bool(self._cell(0)[2]), self.depth, self.dropout, self.training, self.directions == 2, True)
+        if self.is_lstm:
+            output, h, c = torch._VF.lstm(x, state, weights, *shape)  # type: ignore[attr-defined]
+            return output, (h, c)
+        output, h = torch._VF.gru(x, state[0], weights, *shape)  # type: ignore[attr-defined]
+        return output, h
 
-    def factored(self, x: Tensor, hx: State | None = None) -> tuple[Tensor, State]:
-        """Do the same as in evaluation, factor by factor and step by step."""
-        output, state = self._steps(x, self._inner(x, hx))
-        return self._outer_output(output), self._outer(state)
+    def factored(self, x: Tensor, hx: State | None = None, run: Run | None = None) -> tuple[Tensor, State]:
+        """Do the same as in evaluation, factor by factor and step by step.
 
-    def _steps(self, x: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        last: list[tuple[Tensor, ...]] = []
+        ``run`` takes the steps of one layer and direction; None for :func:`take_steps`.
+        """
+        state, last = self._start(x, hx), []
         for k in range(self.depth):
             outputs = []
             for d in range(self.directions):
                 number = k * self.directions + d
-                cell = cast(nn.ModuleDict, self.cells[number])
-                output, end = run_cell(
-                    STEPS[self.is_lstm],
-                    cell["input"],
-                    cell["state"],
-                    self._biases(number),
-                    x.flip(1) if d else x,
-                    tuple(s[number] for s in state),
+                of_input, of_state, biases = self._cell(number)
+                of_x = of_input(x.flip(1) if d else x)  # of all steps at once: it needs no state
+                output, end = (run or take_steps)(
+                    of_x + biases[0] if biases else of_x,
+                    of_state.parts(),
+                    biases[1:],
+                    [part[number] for part in state],
+                    of_state.form,
+                    self.cell,
                 )
                 outputs.append(output.flip(1) if d else output)
                 last.append(end)
             x = torch.cat(outputs, 2) if self.directions == 2 else outputs[0]
-        return x, [torch.stack(part) for part in zip(*last, strict=True)]
+        ends = [torch.stack(part) for part in zip(*last, strict=True)]
+        return x, (ends[0], ends[1]) if self.is_lstm else ends[0]
 
-    def _biases(self, number: int) -> list[Tensor]:
-        return list(cast(nn.ParameterList, cast(nn.ModuleDict, self.cells[number])["biases"]))
+    def _start(self, x: Tensor, hx: State | None) -> tuple[Tensor, ...]:
+        """Return the state to start from."""
+        if hx is not None:
+            return (hx,) if isinstance(hx, Tensor) else hx
+        zero = x.new_zeros(len(self.cells), len(x), self.hidden)
+        return (zero, zero) if self.is_lstm else (zero,)
 
-    def _inner(self, x: Tensor, hx: State | None) -> list[Tensor]:
-        """Return the state to start from, units in the order of the matrices."""
-        if hx is None:
-            zero = x.new_zeros(len(self.orders), len(x), self.hidden)
-            return [zero, zero] if self.is_lstm else [zero]
-        parts = [hx] if isinstance(hx, Tensor) else list(hx)
-        return [part.gather(2, self.orders.unsqueeze(1).expand_as(part)) for part in parts]
+    def _cell(self, number: int) -> tuple[Factors, Factors, list[Tensor]]:
+        cell = cast(nn.ModuleDict, self.cells[number])
+        return cast(Factors, cell["input"]), cast(Factors, cell["state"]), list(cast(nn.ParameterList, cell["biases"]))
 
-    def _outer(self, state: Sequence[Tensor]) -> State:
-        inverse = self.orders.argsort(1).unsqueeze(1)
-        parts = [part.gather(2, inverse.expand_as(part)) for part in state]
-        return (parts[0], parts[1]) if self.is_lstm else parts[0]
-
-    def _outer_output(self, output: Tensor) -> Tensor:
-        """Return the output with the units where the replaced layer had them."""
-        top = self.orders[-self.directions :].argsort(1)
-        return output.index_select(2, torch.cat([inverse + d * self.hidden for d, inverse in enumerate(top)]))
+    def _dense(self, number: int) -> list[Tensor]:
+        of_input, of_state, biases = self._cell(number)
+        return [of_input.dense(), of_state.dense(), *biases]
 
 
-def run_cell(
-    step: Step,
-    of_input: Factors,
-    of_state: Factors,
-    biases: Sequence[Tensor],
-    x: Tensor,
-    state: tuple[Tensor, ...],
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+def in_place_of(layer: nn.Module, build: Build) -> FactoredLinear | FactoredRNN:
+    """Return the module that takes the place of a linear or recurrent layer, over such factors."""
+    if isinstance(layer, nn.Linear):
+        return FactoredLinear(layer, build)
+    assert isinstance(layer, nn.RNNBase)
+    return FactoredRNN(layer, build)
+
+
+def take_steps(
+    of_x: Tensor, parts: Sequence[Tensor], bias: Sequence[Tensor], state: Sequence[Tensor], form: str, cell: str
+) -> tuple[Tensor, list[Tensor]]:
     """Run one layer in one direction.
 
     Args:
-        step: of an LSTM or a GRU.
-        of_input, of_state: the stacks of matrices.
-        biases: beside the input's and the state's products; none or two.
-        x: [N, T, F]; its products need no state and are taken of all steps at once.
-        state: [N, H] each.
+        of_x: what the input gives to each step, [N, T, groups * H].
+        parts: of the matrices that the state meets, by their ``form``.
+        bias: beside that product; one or none.
+        state: to start from, [N, H] each.
+        form: key of :data:`gatesearch.gates.matrices.PRODUCTS`.
+        cell: key of :data:`STEPS`.
 
     Returns:
         The hidden state of every step, [N, T, H], and the last state.
     """
-    of_x = of_input(x)
-    if biases:
-        of_x = of_x + biases[0]
-    outputs = []
-    for part in of_x.unbind(1):
-        product = of_state(state[0])
-        state = step(part, product + biases[1] if biases else product, state)
-        outputs.append(state[0])
-    return torch.stack(outputs, 1), state
+    return steps_in(TORCH, of_x, parts, bias, state, form, cell)
 
 
-def lstm_step(x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return the state (h, c) after a step, given the products [N, 4 H] of input and state."""
-    i, f, g, o = (x + h).chunk(4, 1)
-    c = torch.sigmoid(f) * state[1] + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
+Run = Callable[
+    [Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], str, str], tuple[Tensor, Sequence[Tensor]]
+]
 
 
-def gru_step(x: Tensor, h: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return the state (h,) after a step, given the products [N, 3 H] of input and state."""
-    (x_r, x_z, x_n), (h_r, h_z, h_n) = x.chunk(3, 1), h.chunk(3, 1)
-    r, z = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
-    n = torch.tanh(x_n + r * h_n)
-    return (n + z * (state[0] - n),)
+def steps_in(
+    ops: Ops,
+    of_x: Array,
+    parts: Sequence[Array],
+    bias: Sequence[Array],
+    state: Sequence[Array],
+    form: str,
+    cell: str,
+) -> tuple[Array, list[Array]]:
+    """Do what :func:`take_steps` does, in arrays of any kind."""
+    product, step, outputs, now = PRODUCTS[form], STEPS[cell], [], list(state)
+    for t in range(of_x.shape[1]):
+        of_h = product(ops, now[0], parts)
+        now = step(ops, of_x[:, t], of_h + bias[0] if bias else of_h, now)
+        outputs.append(now[0][:, None])
+    return ops.concat(outputs, 1), now
 
 
-STEPS: Mapping[bool, Step] = {True: lstm_step, False: gru_step}  # by whether it is an LSTM
+def lstm_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Array]:
+    """Return the state [h, c] after a step, given the products [N, 4 H] of input and state."""
+    i, f, g, o = _gates(x + h, 4)
+    c = ops.sigmoid(f) * state[1] + ops.sigmoid(i) * ops.tanh(g)
+    return [ops.sigmoid(o) * ops.tanh(c), c]
+
+
+def gru_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Array]:
+    """Return the state [h] after a step, given the products [N, 3 H] of input and state."""
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = _gates(x, 3), _gates(h, 3)
+    z = ops.sigmoid(x_z + h_z)
+    n = ops.tanh(x_n + ops.sigmoid(x_r + h_r) * h_n)
+    return [n + z * (state[0] - n)]
+
+
+def _gates(stacked: Array, count: int) -> list[Array]:
+    size = stacked.shape[1] // count
+    return [stacked[:, g * size : (g + 1) * size] for g in range(count)]
+
+
+STEPS: Mapping[str, Step] = {"lstm": lstm_step, "gru": gru_step}
 
 
 def cell_weights(layer: nn.RNNBase, depth: int, direction: int) -> list[Tensor]:
     """Return W_ih, W_hh and, where there are biases, b_ih and b_hh of one layer and direction."""
     names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if layer.bias else ()))
     return [getattr(layer, f"{name}_l{depth}{'_reverse' if direction else ''}") for name in names]
-
-
-def _dense(cell: nn.ModuleDict) -> list[Tensor]:
-    return [cast(Factors, cell["input"]).dense(), cast(Factors, cell["state"]).dense(), *cell["biases"]]  # type: ignore[misc]

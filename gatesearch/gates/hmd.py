@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import Call, LayerWork
-from gatesearch.gates.factored import FactoredLinear, FactoredRNN, cell_weights
-from gatesearch.gates.matrices import Factors, HybridMatrix, hybrid_parameters, rank_one, rich_rows
+from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
+from gatesearch.gates.matrices import Factors, HybridMatrix, hybrid_parameters, rich_rows
 from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.sites import LayerSite, Site
 
@@ -33,8 +31,8 @@ BITS = (8, 8)
 class HMD:
     """The kind: ``factor`` times fewer parameters in the matrices, ``blocks`` J side by side, ``init`` where to start.
 
-    ``fitted`` starts from the trained layer: the units that rank-1 blocks would miss most become the rich ones, the
-    rest its best rank-1 matrices. ``random`` starts the factors anew, as the papers do; biases stay.
+    ``fitted`` starts from the trained layer: its first rows, and the best rank-1 matrix for each block of the others.
+    ``random`` starts the factors anew, as the papers do; biases stay.
     """
 
     name = "hmd"
@@ -44,8 +42,8 @@ class HMD:
         return is_site(site) and all(cell.rich(max(FACTORS), BLOCKS) >= 1 for cell in cells(site))
 
     def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
-        """Two to four times fewer parameters; two blocks; a fitted start."""
-        return {"factor": FACTORS, "blocks": (BLOCKS,), "init": STARTS[:1]}
+        """Two to four times fewer parameters; the papers' two blocks, or another number; a fitted start or chance."""
+        return {"factor": FACTORS, "blocks": (BLOCKS, 1, 4), "init": STARTS}
 
     def replace(
         self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
@@ -61,15 +59,7 @@ class HMD:
                 matrix.redraw(float(weight.std()))
             return matrix
 
-        if isinstance(layer, nn.Linear):
-            return FactoredLinear(layer, build, _order([layer.weight], 1, blocks, init))
-        assert isinstance(layer, nn.RNNBase)
-        orders = [
-            _order(cell_weights(layer, k, d)[:2], GROUPS[site.op], blocks, init)
-            for k in range(site.depth)
-            for d in range(site.directions)
-        ]
-        return FactoredRNN(layer, build, orders)
+        return in_place_of(layer, build)
 
     def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
         """Less of the same everywhere; nothing hangs on the data."""
@@ -115,7 +105,9 @@ def cells(site: Site) -> list[Cell]:
     if site.op == "linear":
         return [Cell(groups, outputs, (inputs,))]
     rows = outputs // site.directions
-    return [Cell(groups, rows, (n, rows)) for n in (inputs, *[outputs] * (site.depth - 1)) for _ in range(site.directions)]
+    return [
+        Cell(groups, rows, (n, rows)) for n in (inputs, *[outputs] * (site.depth - 1)) for _ in range(site.directions)
+    ]
 
 
 def smaller(site: LayerSite, kept: int) -> LayerWork:
@@ -159,19 +151,3 @@ def _checked(site: LayerSite, placed: PlacedGate) -> tuple[float, int, str]:
     if any(cell.rich(factor, blocks) < 1 for cell in cells(site)):
         raise UserError(f"{where}: factor: {factor!r} leaves no dense row with {blocks} blocks in {list(site.shape)}")
     return float(factor), blocks, init
-
-
-@torch.no_grad()
-def _order(weights: Sequence[Tensor], groups: int, blocks: int, init: str) -> Tensor:
-    """Return a layer's units [rows], those first of which rank-1 blocks over all rows would miss most."""
-    rows = len(weights[0]) // groups
-    missed = weights[0].new_zeros(rows)
-    if init == "random":
-        return torch.arange(rows)
-    for weight in weights:
-        stack = weight.detach().unflatten(0, (groups, rows))
-        edges = [round(j * stack.shape[2] / blocks) for j in range(blocks + 1)]
-        for part in (stack[:, :, a:b] for a, b in pairwise(edges) if b > a):
-            left, right = rank_one(part)
-            missed += (part - left.unsqueeze(2) * right.unsqueeze(1)).square().sum((0, 2))
-    return missed.argsort(descending=True, stable=True)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import LayerWork
-from gatesearch.gates.factored import Build, FactoredLinear, FactoredRNN
+from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
 from gatesearch.gates.hmd import FACTORS, STARTS, cells, factor_of, is_site, smaller, where_of
 from gatesearch.gates.matrices import Factors, LowRankMatrix, low_rank
 from gatesearch.plan import PlacedGate, Scalar
@@ -30,8 +29,8 @@ class LMF:
         return is_site(site) and all(low_rank(c.rows, n, max(FACTORS)) >= 1 for c in cells(site) for n in c.columns)
 
     def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
-        """Two to four times fewer parameters; a fitted start."""
-        return {"factor": FACTORS, "init": STARTS[:1]}
+        """Two to four times fewer parameters; a fitted start or chance."""
+        return {"factor": FACTORS, "init": STARTS}
 
     def replace(
         self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
@@ -45,21 +44,13 @@ class LMF:
                 matrix.redraw(float(weight.std()))
             return matrix
 
-        return in_place_of(layer, site, build)
+        return in_place_of(layer, build)
 
     def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
         """Less of the same everywhere; nothing hangs on the data."""
         factor, _ = _checked(site, placed)
         kept = sum(c.groups * (c.rows + n) * low_rank(c.rows, n, factor) for c in cells(site) for n in c.columns)
         return smaller(site, kept)
-
-
-def in_place_of(layer: nn.Module, site: LayerSite, build: Build) -> FactoredRNN | FactoredLinear:
-    """Return the module over such factors, every unit where it was."""
-    if isinstance(layer, nn.Linear):
-        return FactoredLinear(layer, build, torch.arange(layer.out_features))
-    assert isinstance(layer, nn.RNNBase)
-    return FactoredRNN(layer, build, [torch.arange(layer.hidden_size)] * (site.depth * site.directions))
 
 
 def _checked(site: LayerSite, placed: PlacedGate) -> tuple[float, str]:

@@ -3,15 +3,32 @@
 A recurrent layer has a matrix for each of its gates, stored one on another; all of them get the same structure. Each
 class holds the factors of such a stack [groups * rows, columns], knows the stack that they stand for (:meth:`dense`)
 and multiplies by it without ever forming it (``forward``), which is what is exported and timed.
+
+A product is a function of plain arrays, so that PyTorch and a converter that thinks in other arrays run the same lines.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+Array = Any  # a tensor of PyTorch, or whatever else knows @, slices and reshape
+
+
+class Ops(NamedTuple):
+    """What has no operator of its own: ``concat(arrays, axis)`` and two functions of an array."""
+
+    concat: Callable[[Sequence[Array], int], Array]
+    sigmoid: Callable[[Array], Array]
+    tanh: Callable[[Array], Array]
+
+
+TORCH = Ops(torch.cat, torch.sigmoid, torch.tanh)
 
 
 class Factors(nn.Module):
@@ -22,6 +39,8 @@ class Factors(nn.Module):
         groups: matrices in the stack.
     """
 
+    form: ClassVar[str] = "dense"  # key of PRODUCTS
+
     def __init__(self, weight: Tensor, groups: int = 1) -> None:
         super().__init__()
         self.groups, self.rows, self.columns = groups, len(weight) // groups, weight.shape[1]
@@ -31,9 +50,14 @@ class Factors(nn.Module):
         """Return the stack [groups * rows, columns] that the factors stand for."""
         return self.weight
 
+    def parts(self) -> list[Tensor]:
+        """Return what the product of this form takes."""
+        return [self.dense()]
+
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., columns] to [..., groups * rows], factor by factor."""
-        return F.linear(x, self.dense())
+        y: Tensor = PRODUCTS[self.form](TORCH, x, self.parts())
+        return y
 
     def anneal(self, progress: float) -> None:
         """Take note of how far a training has come, from 0 to 1."""
@@ -59,13 +83,13 @@ class HybridMatrix(Factors):
     (6, torch.Size([3, 20]))
     """
 
+    form = "hybrid"
+
     def __init__(self, weight: Tensor, groups: int, rich: int, blocks: int) -> None:
         nn.Module.__init__(self)
-        rows, columns = len(weight) // groups, weight.shape[1]
-        self.groups, self.rows, self.columns = groups, rows, columns
-        # The first columns % blocks of them are one column wider.
-        self.widths = [columns // blocks + (j < columns % blocks) for j in range(blocks)]
-        stack = weight.detach().unflatten(0, (groups, rows))
+        self.groups, self.rows, self.columns = groups, len(weight) // groups, weight.shape[1]
+        self.widths = [end - begin for begin, end in block_edges(self.columns, blocks)]
+        stack = weight.detach().unflatten(0, (groups, self.rows))
         self.rich = nn.Parameter(stack[:, :rich].flatten(0, 1).clone())  # A, [groups * r, n]
         parts = [rank_one(part) for part in stack[:, rich:].split(self.widths, 2)]
         self.left = nn.Parameter(torch.stack([left for left, _ in parts]))  # b, [J, groups, m - r]
@@ -77,13 +101,9 @@ class HybridMatrix(Factors):
         bottom = torch.cat([b.unsqueeze(2) * c.unsqueeze(1) for b, c in zip(self.left, right, strict=True)], 2)
         return torch.cat([self.rich.unflatten(0, (self.groups, -1)), bottom], 1).flatten(0, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [..., columns] to [..., groups * rows]: one product with A, J with c, and J scaled additions of b."""
-        top = F.linear(x, self.rich).unflatten(-1, (self.groups, -1))
-        parts = zip(x.split(self.widths, -1), self.right.split(self.widths, 1), strict=True)
-        scales = [F.linear(part, right) for part, right in parts]  # t_j, [..., groups] each
-        bottom = torch.stack([t.unsqueeze(-1) * b for t, b in zip(scales, self.left, strict=True)]).sum(0)
-        return torch.cat([top, bottom], -1).flatten(-2)
+    def parts(self) -> list[Tensor]:
+        """Return A [groups * r, n], b [J, groups, m - r] and c [groups, n]."""
+        return [self.rich, self.left, self.right]
 
     @torch.no_grad()
     def redraw(self, std: float) -> None:
@@ -105,6 +125,8 @@ class LowRankMatrix(Factors):
     (96, 3)
     """
 
+    form = "low rank"
+
     def __init__(self, weight: Tensor, groups: int, rank: int) -> None:
         nn.Module.__init__(self)
         self.groups, self.rows, self.columns = groups, len(weight) // groups, weight.shape[1]
@@ -118,10 +140,9 @@ class LowRankMatrix(Factors):
         """Return the stack [groups * rows, columns] that the factors stand for."""
         return (self.left @ self.right.unflatten(0, (self.groups, -1))).flatten(0, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [..., columns] to [..., groups * rows]: two products, the second of which waits for the first."""
-        inner = F.linear(x, self.right).split(self.left.shape[2], -1)
-        return torch.cat([F.linear(part, left) for part, left in zip(inner, self.left, strict=True)], -1)
+    def parts(self) -> list[Tensor]:
+        """Return U [groups, m, d] and V [groups * d, n]."""
+        return [self.left, self.right]
 
     @torch.no_grad()
     def redraw(self, std: float) -> None:
@@ -173,6 +194,46 @@ class PrunedMatrix(Factors):
         if kept < 1:
             self.mask.copy_(self.largest(kept))
 
+
+def block_edges(columns: int, blocks: int) -> Iterator[tuple[int, int]]:
+    """Yield first and last column, excluded, of each block; the first columns % blocks of them are one wider.
+
+    >>> list(block_edges(7, 2))
+    [(0, 4), (4, 7)]
+    """
+    return pairwise(accumulate((columns // blocks + (j < columns % blocks) for j in range(blocks)), initial=0))
+
+
+def dense_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
+    """Map [..., n] to [..., groups * m]."""
+    return x @ parts[0].T
+
+
+def hybrid_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
+    """Map [..., n] to [..., groups * m]: one product with A, J small ones with c, and J scaled additions of b."""
+    rich, left, right = parts
+    groups, lead = right.shape[0], tuple(x.shape[:-1])
+    edges = block_edges(right.shape[1], left.shape[0])
+    scaled = [
+        (x[..., i:j] @ right[:, i:j].T).reshape((*lead, groups, 1)) * b for (i, j), b in zip(edges, left, strict=True)
+    ]
+    top = (x @ rich.T).reshape((*lead, groups, rich.shape[0] // groups))
+    return ops.concat([top, sum(scaled[1:], scaled[0])], -1).reshape((*lead, -1))
+
+
+def low_rank_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
+    """Map [..., n] to [..., groups * m]: two products, the second of which waits for the first."""
+    left, right = parts
+    rank = left.shape[2]
+    inner = x @ right.T
+    return ops.concat([inner[..., g * rank : (g + 1) * rank] @ u.T for g, u in enumerate(left)], -1)
+
+
+PRODUCTS: Mapping[str, Callable[[Ops, Array, Sequence[Array]], Array]] = {
+    "dense": dense_product,
+    "hybrid": hybrid_product,
+    "low rank": low_rank_product,
+}
 
 BEGIN, END = 0.1, 0.7  # of a training: pruning starts and ends there
 STEPS = 30  # in which the share of zeros rises in between

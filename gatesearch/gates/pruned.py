@@ -12,9 +12,8 @@ from dataclasses import replace
 from torch import nn
 
 from gatesearch.gates.base import Call, LayerWork
-from gatesearch.gates.factored import FactoredLinear, FactoredRNN
+from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
 from gatesearch.gates.hmd import BITS, FACTORS, cells, factor_of, is_site, smaller
-from gatesearch.gates.lmf import in_place_of
 from gatesearch.gates.matrices import PrunedMatrix
 from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.sites import LayerSite, Site
@@ -41,7 +40,7 @@ class Pruned:
     ) -> FactoredRNN | FactoredLinear:
         """Build the module, which starts as the layer that it replaces."""
         kept = 1 / float(factor_of(placed, {})["factor"])
-        return in_place_of(layer, site, lambda weight, groups: PrunedMatrix(weight, groups, kept))
+        return in_place_of(layer, lambda weight, groups: PrunedMatrix(weight, groups, kept))
 
     def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
         """As many multiplications as elements, for cores that can follow indices; the dense layer on others."""

@@ -257,9 +257,7 @@ def _alone(backbone: nn.Module, features: Tensor, layers: Sequence[str]) -> dict
     finally:
         for hook in hooks:
             hook.remove()
-    return {
-        (f"{ALONE}{name}", 1.0, 1.0): Piece(_Alone(backbone.get_submodule(name)), seen[name]) for name in layers
-    }
+    return {(f"{ALONE}{name}", 1.0, 1.0): Piece(_Alone(backbone.get_submodule(name)), seen[name]) for name in layers}
 
 
 class _Alone(nn.Module):
@@ -267,11 +265,11 @@ class _Alone(nn.Module):
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.with_state = layer, isinstance(layer, nn.RNNBase)
 
     def forward(self, x: Tensor) -> Tensor:
         output: Tensor = self.layer(x)
-        return output[0] if isinstance(self.layer, nn.RNNBase) else output
+        return output[0] if self.with_state else output
 
 
 def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> str:
@@ -308,14 +306,24 @@ def _read(
     for key, piece in pieces.items():
         readings[key] = static_costs(piece.module, piece.example[:1])
         if wanted & {"vela", "litert"}:
-            compiled[key] = quantise(convert(piece.module, piece.example[:1]), channel_last(piece.example.numpy()))
+            compiled[key] = convert(piece.module, piece.example[:1])
+            if not _remembers(piece.module):
+                compiled[key] = quantise(compiled[key], channel_last(piece.example.numpy()))
         if on_step is not None:
             on_step()
     for core in device.cores:
-        values = READERS[core.timing.model](core.timing, compiled, readings)
+        own = compiled
+        if core.timing.model == "vela":  # which takes nothing in float
+            own = {key: blob for key, blob in compiled.items() if not _remembers(pieces[key].module)}
+        values = READERS[core.timing.model](core.timing, own, readings)
         for key in pieces:
-            readings[key][core.name] = values[key]
+            readings[key][core.name] = values.get(key, math.inf)
     return readings
+
+
+def _remembers(module: nn.Module) -> bool:
+    """Say whether a piece has recurrent layers, which run in float."""
+    return any(isinstance(part, nn.RNNBase) for part in module.modules())
 
 
 def _read_macs(
@@ -359,7 +367,9 @@ def static_costs(module: nn.Module, example: Tensor) -> dict[str, float]:
     traced = module if isinstance(module, fx.GraphModule) else fx.symbolic_trace(module)
     ShapeProp(traced).propagate(example)
     sizes = {
-        node: shape.numel() for node in traced.graph.nodes if (shape := _shape(node.meta.get("tensor_meta"))) is not None
+        node: shape.numel()
+        for node in traced.graph.nodes
+        if (shape := _shape(node.meta.get("tensor_meta"))) is not None
     }
     alive = [
         sizes[node] + sum(sizes[n] for n in node.all_input_nodes if n in sizes)
