@@ -1,7 +1,7 @@
 """Recurrent backbones: an LSTM or a GRU over the frames of a window, and a linear layer on the last state.
 
-Sizes after the sister paper of hybrid matrices (Thakker et al. 2019, arXiv 1906.02876): keyword spotting with an LSTM of
-118 or a GRU of 154 units, activities with an LSTM that reads both ways. KWS-LSTM and KWS-GRU as kinds of network are
+Sizes after the sister paper of hybrid matrices (Thakker et al. 2019, arXiv 1906.02876): keyword spotting with an LSTM
+of 118 or a GRU of 154 units, activities with an LSTM that reads both ways. KWS-LSTM and KWS-GRU as kinds of network are
 those of Hello Edge (arXiv 1711.07128).
 """
 
