@@ -7,7 +7,7 @@ those of Hello Edge (arXiv 1711.07128).
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +107,7 @@ class RecurrentNet(nn.Module):
         return logits
 
 
-CELLS: OrderedDict[str, type[nn.RNNBase]] = OrderedDict(lstm=nn.LSTM, gru=nn.GRU)
+CELLS: Mapping[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
 def kws_lstm(

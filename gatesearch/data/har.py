@@ -87,7 +87,9 @@ def load(
         synthetic=root is None,
         classes=classes,
         positive=flags,
-        **splits,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
     )
 
 

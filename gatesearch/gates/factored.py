@@ -120,9 +120,9 @@ class FactoredRNN(_Layer):
         # has biases, depth, dropout, training, both directions, batch first
         shape = (bool(self._cell(0)[2]), self.depth, self.dropout, self.training, self.directions == 2, True)
         if self.is_lstm:
-            output, h, c = torch._VF.lstm(x, state, weights, *shape)  # type: ignore[attr-defined]
+            output, h, c = torch._VF.lstm(x, state, weights, *shape)
             return output, (h, c)
-        output, h = torch._VF.gru(x, state[0], weights, *shape)  # type: ignore[attr-defined]
+        output, h = torch._VF.gru(x, state[0], weights, *shape)
         return output, h
 
     def factored(self, x: Tensor, hx: State | None = None, run: Run | None = None) -> tuple[Tensor, State]:

@@ -28,7 +28,7 @@ class Ops(NamedTuple):
     tanh: Callable[[Array], Array]
 
 
-TORCH = Ops(torch.cat, torch.sigmoid, torch.tanh)
+TORCH = Ops(lambda arrays, axis: torch.cat(list(arrays), axis), torch.sigmoid, torch.tanh)
 
 
 class Factors(nn.Module):

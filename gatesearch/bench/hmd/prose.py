@@ -22,7 +22,7 @@ state, of all gates; biases, embeddings and classifiers stay as they are). All f
 test split, once, with the state that did best on validation; medians over seeds, ranges in brackets. All trainings
 share one split (seed {SPLIT_SEED}); a seed is of initial weights, order and dropout. *Fewer units* is a dense network
 of less width. *Low rank* has two factors a matrix. *Pruning* lets the smallest elements go along the cubic of Zhu and
-Gupta from {100 * BEGIN:.0f} % to {100 * END:.0f} % of a training; its parameters are the elements that are left, without their indices.
+Gupta from {BEGIN:.0%} to {END:.0%} of a training; its parameters are the elements that are left, without their indices.
 *Hybrid matrices* are dense rows over two rank-1 blocks.
 
 Latency is of the products of one step at batch 1: all matrices of all layers and directions, the methods side by side

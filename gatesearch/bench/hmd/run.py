@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -158,8 +159,6 @@ def _stored(matrix: Factors) -> int:
 
 
 def _bytes(module: nn.Module) -> bytes:
-    import io
-
     buffer = io.BytesIO()
     torch.save(module.state_dict(), buffer)
     return buffer.getvalue()

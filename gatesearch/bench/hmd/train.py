@@ -79,9 +79,8 @@ def score(model: GatedModel, task: Task, split: str) -> Score:
     inputs, labels = task.splits[split]
     if task.is_language:
         count = (len(inputs) - 1) // WINDOW
-        inputs, labels = (
-            part.unflatten(0, (count, WINDOW)) for part in (inputs[: count * WINDOW], labels[1 : count * WINDOW + 1])
-        )
+        end = count * WINDOW
+        inputs, labels = inputs[:end].view(count, WINDOW), labels[1 : end + 1].view(count, WINDOW)
     logits = torch.cat([model(chunk).logits for chunk in inputs.split(BATCH)])
     if task.is_language:
         bits = float(F.cross_entropy(logits.flatten(0, 1), labels.flatten())) / math.log(2)
