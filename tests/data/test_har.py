@@ -101,7 +101,9 @@ def test_the_front_end_averages_steps_and_normalises_axes():
     out = front(windows)
     assert out.shape == (20, 3, 3) and front.output_shape == (3, 3)
     averaged = windows[:, :9].reshape(20, 3, 3, 3).mean(2)
-    torch.testing.assert_close(out[..., 1] * averaged[..., 1].std(correction=0) + averaged[..., 1].mean(), averaged[..., 1])
+    torch.testing.assert_close(
+        out[..., 1] * averaged[..., 1].std(correction=0) + averaged[..., 1].mean(), averaged[..., 1]
+    )
     assert not out[..., 2].abs().max() > 1e-4  # a constant axis stays zero
     assert front.macs() == 9 * (3 + 1)
     assert torch.equal(restore(front.describe())(windows), out)

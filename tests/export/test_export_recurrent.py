@@ -22,7 +22,7 @@ from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import layer_sites
 from gatesearch.training import FeatureSplit
 
-SHAPE, STEPS = (9, 12), 9
+SHAPE = (4, 12)
 POSITIVE = torch.tensor([True, True, True])
 
 
@@ -36,8 +36,7 @@ def model_of(cell: str, kind: str | None, depth: int = 1, bidirectional: bool = 
 
 @pytest.mark.parametrize(
     ("cell", "kind", "depth", "bidirectional"),
-    [("lstm", None, 1, False), ("gru", None, 2, True), ("lstm", "hmd", 2, True), ("gru", "hmd", 1, False),
-     ("lstm", "lmf", 1, False), ("gru", "pruned", 1, True)],
+    [("gru", None, 1, False), ("lstm", "hmd", 2, True), ("gru", "hmd", 1, False), ("lstm", "lmf", 1, False)],
 )  # fmt: skip
 def test_a_program_does_what_the_network_does(cell, kind, depth, bidirectional):
     model = model_of(cell, kind, depth, bidirectional)
@@ -92,10 +91,11 @@ def test_onnx(kind):
     np.testing.assert_allclose(np.concatenate(found), wanted.numpy(), atol=1e-5)
 
 
-def test_micro_runs_a_recurrent_program_in_float():
-    model = model_of("lstm", "hmd")
-    x = torch.randn(1, *SHAPE)
-    blob = convert(model.stages[0], x)
+def test_micro_runs_more_steps_than_it_concatenates():
+    torch.manual_seed(0)
+    net = RecurrentNet("lstm", 3, (11, 12), hidden=4).eval()
+    x = torch.randn(1, 11, 12)
+    blob = convert(net, x)
     micro, host = Program(blob, "tflm"), Program(blob)
     np.testing.assert_allclose(micro(x.numpy())[0], host(x.numpy())[0], atol=1e-5)
 

@@ -23,7 +23,11 @@ from gatesearch.gates.matrices import (
 
 @settings(max_examples=40, deadline=None)
 @given(
-    groups=st.integers(1, 4), rows=st.integers(2, 9), columns=st.integers(1, 12), blocks=st.integers(1, 4), data=st.data()
+    groups=st.integers(1, 4),
+    rows=st.integers(2, 9),
+    columns=st.integers(1, 12),
+    blocks=st.integers(1, 4),
+    data=st.data(),
 )
 def test_a_hybrid_matrix_multiplies_as_the_matrix_that_it_stands_for(groups, rows, columns, blocks, data):
     blocks, rich = min(blocks, columns), data.draw(st.integers(1, rows))
