@@ -22,7 +22,7 @@ from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.sites import LayerSite, Site
 
 GROUPS = {"lstm": 4, "gru": 3, "linear": 1}  # matrices on each other in a layer's weight, by operation
-FACTORS = (2, 3, 4)
+FACTORS = (4, 3, 2)  # from strong to gentle
 BLOCKS = 2
 STARTS = ("fitted", "random")
 BITS = (8, 8)
@@ -43,7 +43,7 @@ class HMD:
 
     def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
         """Two to four times fewer parameters; the papers' two blocks, or another number; a fitted start or chance."""
-        return {"factor": FACTORS, "blocks": (BLOCKS, 1, 4), "init": STARTS}
+        return {"factor": FACTORS, "blocks": (4, 1, BLOCKS), "init": STARTS}
 
     def replace(
         self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
@@ -124,7 +124,7 @@ def factor_of(placed: PlacedGate, defaults: Mapping[str, Any]) -> dict[str, Any]
         UserError: a parameter is unknown, or the factor is no number above 1.
     """
     where = where_of(placed)
-    params: dict[str, Any] = {"factor": FACTORS[0], **defaults}
+    params: dict[str, Any] = {"factor": min(FACTORS), **defaults}
     for key, value in placed.params:
         if key not in params:
             raise unknown(where, "parameter", key, params)

@@ -191,7 +191,7 @@ class PrunedMatrix(Factors):
     def anneal(self, progress: float) -> None:
         """Let go of what the schedule asks for by now."""
         kept = 1 - zhu_gupta(progress, 1 - self.kept)
-        if kept < 1:
+        if round(kept * self.mask.numel()) < int(self.mask.sum()):
             self.mask.copy_(self.largest(kept))
 
 

@@ -58,7 +58,10 @@ def test_a_bundle_is_in_float_and_names_its_layers(tmp_path: Path):
     )
     [stage] = manifest["stages"]
     assert stage["arithmetic"] == "float32"
-    assert [(gate["kind"], gate["params"]["factor"]) for gate in stage["gated_layers"]] == [("hmd", 2)]
+    [gate] = stage["gated_layers"]
+    assert (gate["kind"], gate["params"]["factor"], gate["kernel"]["op"]) == ("hmd", 2, "lstm")
+    [call] = gate["kernel"]["calls"]
+    assert call["skips"] == [] and 0.4 < call["size"] <= 0.5
     parity = verify(Bundle(folder), model, torch.randn(30, *SHAPE))
     assert parity.prediction_agreement == 1.0 and parity.max_abs_error < 1e-5
 
