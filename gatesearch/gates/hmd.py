@@ -23,7 +23,8 @@ from gatesearch.sites import LayerSite, Site
 
 GROUPS = {"lstm": 4, "gru": 3, "linear": 1}  # matrices on each other in a layer's weight, by operation
 FACTORS = (4, 3, 2)  # from strong to gentle
-BLOCKS = 2
+BLOCKS = 2  # as in the papers
+BLOCK_CHOICES = (4, 1, BLOCKS)
 STARTS = ("fitted", "random")
 BITS = (8, 8)
 
@@ -38,12 +39,12 @@ class HMD:
     name = "hmd"
 
     def may_go(self, site: Site) -> bool:
-        """An LSTM, a GRU or a linear layer with room for a dense row at four times fewer parameters."""
-        return is_site(site) and all(cell.rich(max(FACTORS), BLOCKS) >= 1 for cell in cells(site))
+        """An LSTM, a GRU or a linear layer that keeps a dense row whatever the choices."""
+        return is_site(site) and all(cell.rich(max(FACTORS), max(BLOCK_CHOICES)) >= 1 for cell in cells(site))
 
     def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
         """Two to four times fewer parameters; the papers' two blocks, or another number; a fitted start or chance."""
-        return {"factor": FACTORS, "blocks": (4, 1, BLOCKS), "init": STARTS}
+        return {"factor": FACTORS, "blocks": BLOCK_CHOICES, "init": STARTS}
 
     def replace(
         self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
