@@ -16,7 +16,7 @@ from gatesearch.gates import at_layers
 from gatesearch.plan import GatePlan
 
 TINY = (
-    "backbone_args={hidden: 24, depth: 1}",
+    "backbone_args={hidden: 40, depth: 1}",
     "frontend.average=16",  # eight steps
     "data.windows_per_subject=20",
     "training.epochs=2",

@@ -276,6 +276,8 @@ def rich_rows(rows: int, columns: int, blocks: int, factor: float) -> int:
     >>> [rich_rows(200, 200, 2, factor) for factor in (2, 4)], rich_rows(650, 650, 2, 2)
     ([97, 47], 322)
     """
+    if blocks >= columns:
+        return -1  # a block for every column is no smaller than the matrix
     return math.floor((rows * columns / factor - blocks * rows - columns) / (columns - blocks) + 1e-9)
 
 

@@ -18,7 +18,7 @@ from gatesearch.plan import PlacedGate
 from gatesearch.sites import CutSite, LayerSite, layer_sites
 from gatesearch.testing import check_layer_gate
 
-T, F, H = 7, 12, 24
+T, F, H = 7, 12, 40
 LAYERS: dict[str, Callable[[], nn.RNNBase]] = {
     "lstm": lambda: nn.LSTM(F, H, batch_first=True),
     "gru": lambda: nn.GRU(F, H, batch_first=True),

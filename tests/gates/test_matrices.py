@@ -73,6 +73,10 @@ def test_ranks_at_equal_parameters_are_those_of_the_specification(size, factor, 
     assert 1.9 < rank / low_rank(size, size, factor) < 2.1
 
 
+def test_a_block_for_every_column_saves_nothing():
+    assert hybrid_parameters(6, 3, 0, 3) > 6 * 3 and rich_rows(6, 3, 3, 2) < 0
+
+
 def test_a_fitted_start_is_exact_where_the_matrix_has_that_form_already():
     torch.manual_seed(0)
     hybrid = HybridMatrix(torch.randn(24, 10), groups=2, rich=4, blocks=3).dense().detach()
