@@ -47,6 +47,9 @@ def draw(kept: Results, title: str, path: Path) -> None:
                 colour, marks = MARKS[method]
                 axes.plot(*zip(*points, strict=True) if points else ((), ()), marks, color=colour, label=label, ms=4)
             axes.set_title(name, fontsize=8, loc="left")
+            if not any(spec.name in kept for spec in SPECS.values() if spec.task == task):
+                axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", color="#6b7280")
+                axes.set(xticks=(), yticks=())
             axes.set_xlabel("thousand parameters in recurrent matrices")
             axes.set_ylabel(prose.QUALITY[task].replace("over ", "over\n", 1), fontsize=7)
         style.legend_below(figure, panels[0], 5)
