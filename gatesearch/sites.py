@@ -8,6 +8,7 @@ site is a layer that multiplies, which a gate may replace by one that multiplies
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -16,9 +17,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from gatesearch.errors import UserError, unknown
+from gatesearch.macs import RECURRENT, MacCounter
 
 INPUT = "input"
 
@@ -67,14 +68,15 @@ class LayerSite(_Shaped):
 
     Args:
         name: path of the layer in the backbone.
-        op: ``"conv2d"``, ``"linear"`` or ``"lstm"``.
-        shape_in, shape: of one sample's input and output, channels first.
+        op: ``"conv2d"``, ``"linear"``, ``"lstm"`` or ``"gru"``.
+        shape_in, shape: of one sample's input and output, channels first; [steps, features] of a recurrent layer.
         macs, params: of the layer.
         norm: path of the batch normalisation that alone reads the layer's output, and that reads nothing else; None
             where there is none.
         activation: path or name of the ReLU that alone reads what comes out of that; None where there is none.
         source: name of the layer site whose output channels, through channel-wise operations only that keep zero at
             zero, are this layer's input channels; None where there is none.
+        depth, directions: of a recurrent layer: how many lie on each other in it, and 2 where it reads both ways.
     """
 
     name: str
@@ -86,6 +88,8 @@ class LayerSite(_Shaped):
     norm: str | None = None
     activation: str | None = None
     source: str | None = None
+    depth: int = 1
+    directions: int = 1
 
 
 Site = CutSite | LayerSite
@@ -183,7 +187,7 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
     return tuple(sites)
 
 
-LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear"}
+LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear", **RECURRENT}
 # What leaves every channel where it was, so that a channel that is zero before is zero behind; a normalisation does so
 # for the layer that is alone before it, whose gate takes its place.
 CHANNEL_WISE = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d, nn.Identity, nn.AvgPool2d, nn.MaxPool2d)
@@ -191,9 +195,10 @@ RELUS = (torch.relu, F.relu)  # as functions
 
 
 def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
-    """Find every convolution without groups and linear layer of a model, in the order in which data meets them.
+    """Find every convolution without groups, linear and recurrent layer, in the order in which data meets them.
 
-    A layer that is called twice is no site: what a gate does there would have to be the same in both places.
+    A layer that is called twice is no site: what a gate does there would have to be the same in both places. Nor is an
+    LSTM or GRU that does not take the batch first, starts from a state that it is given or projects its output.
 
     Args:
         model: maps [N, *shape] to logits.
@@ -214,7 +219,8 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
             type(layer) not in LAYERS
             or getattr(layer, "groups", 1) > 1
             or targets.count(node.target) > 1
-            or node.name not in work.shapes
+            or node.name not in work.outputs
+            or (isinstance(layer, nn.RNNBase) and not _is_plain(layer, node))
         ):
             continue
         norm = _only_reader(traced, node, (nn.BatchNorm2d,))
@@ -226,14 +232,21 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
             name=name,
             op=LAYERS[type(layer)],
             shape_in=work.shapes.get(node.all_input_nodes[0].name, ()),
-            shape=work.shapes[node.name],
+            shape=work.outputs[node.name],
             macs=work.macs[node.name],
             params=sum(p.numel() for p in layer.parameters()),
             norm=None if norm is None else str(norm.target),
             activation=None if activation is None else _label(activation),
             source=None if source is None else source.name,
+            depth=getattr(layer, "num_layers", 1),
+            directions=2 if getattr(layer, "bidirectional", False) else 1,
         )
     return tuple(sites.values())
+
+
+def _is_plain(layer: nn.RNNBase, node: fx.Node) -> bool:
+    """Say whether a recurrent layer maps [N, T, F] to [N, T, H], from a state of zero."""
+    return layer.batch_first and not layer.proj_size and len(node.args) + len(node.kwargs) == 1
 
 
 def _source(traced: fx.GraphModule, node: fx.Node, sites: Mapping[str, LayerSite]) -> LayerSite | None:
@@ -307,6 +320,7 @@ class _Profile(fx.Interpreter):
         super().__init__(traced)
         self.macs: dict[str, int] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.outputs: dict[str, tuple[int, ...]] = {}  # the same, with the first of what returns several tensors
         self._batch = example.shape[0]
         modes = {module: module.training for module in traced.modules()}
         traced.eval()  # one sample must not move running statistics
@@ -323,14 +337,19 @@ class _Profile(fx.Interpreter):
                 module.training = mode
 
     def run_node(self, n: fx.Node) -> object:
-        with FlopCounterMode(display=False) as counter:
+        with MacCounter(self.module) as counter:
             result = super().run_node(n)
-        # The counter speaks of floating-point operations, two to a multiply-accumulate.
-        self.macs[n.name] = counter.get_total_flops() // 2 // self._batch
+        self.macs[n.name] = counter.macs // self._batch
         # A gate decides sample by sample, so the first axis has to be the batch, and a second one the channels.
-        if isinstance(result, Tensor) and result.ndim > 1 and len(result) == self._batch:
-            self.shapes[n.name] = tuple(result.shape[1:])
+        for shapes, value in ((self.shapes, result), (self.outputs, _first(result))):
+            if isinstance(value, Tensor) and value.ndim > 1 and len(value) == self._batch:
+                shapes[n.name] = tuple(value.shape[1:])
         return result
+
+
+def _first(result: object) -> object:
+    """Return the output without the state that a recurrent layer returns beside it."""
+    return result[0] if isinstance(result, tuple) and result else result
 
 
 class _Tracer(fx.Tracer):
@@ -343,7 +362,12 @@ class _Tracer(fx.Tracer):
 def _graph(model: nn.Module, training: bool) -> fx.Graph:
     for module in model.modules():
         module.training = training
-    return _Tracer().trace(model)
+    graph = _Tracer().trace(model)
+    for node in reversed(graph.nodes):
+        # The state in `output, _ = lstm(x)`: nobody reads it, and it would seem to cross wherever a cut goes.
+        if node.op == "call_function" and node.target is operator.getitem and not node.users:
+            graph.erase_node(node)
+    return graph
 
 
 def _params_until(traced: fx.GraphModule, nodes: list[fx.Node], last: int) -> int:
@@ -371,6 +395,10 @@ def _module_ending_at(node: fx.Node, nodes: list[fx.Node]) -> str:
 
 
 def _label(node: fx.Node) -> str:
+    if node.op == "call_function" and node.target is operator.getitem and node.args[1:] == (0,):
+        source = node.all_input_nodes[0]  # `output` in `output, _ = lstm(x)` is called after the layer
+        if source.op == "call_module":
+            return str(source.target)
     return str(node.target) if node.op == "call_module" else node.name
 
 

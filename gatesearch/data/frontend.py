@@ -1,4 +1,4 @@
-"""Front ends: from a waveform (or an image, see :mod:`gatesearch.data.images`) to the features a backbone reads.
+"""Front ends: from a waveform to the features a backbone reads; see :mod:`gatesearch.data.images` for images.
 
 The numbers are those of MLPerf Tiny's keyword spotting (Banbury et al. 2021, reference code
 ``get_dataset.py``), which in turn are those of ``tf.signal``. One difference: clips are *not* divided by
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from gatesearch import errors
 from gatesearch.data.images import Normalise
+from gatesearch.data.sequences import Sequence
 from gatesearch.data.types import to_float
 from gatesearch.errors import UserError
 
@@ -265,8 +266,10 @@ class MFCC(LogMel):
         return {**super().frame_macs(), "dct": self.dct.numel()}
 
 
-Frontend = Identity | LogMel | Normalise
-FRONTENDS: Mapping[str, type[Frontend]] = {frontend.name: frontend for frontend in (MFCC, LogMel, Normalise, Identity)}
+Frontend = Identity | LogMel | Normalise | Sequence
+FRONTENDS: Mapping[str, type[Frontend]] = {
+    frontend.name: frontend for frontend in (MFCC, LogMel, Normalise, Sequence, Identity)
+}
 
 
 def build(name: str, **args: Any) -> Frontend:
@@ -281,8 +284,9 @@ def build(name: str, **args: Any) -> Frontend:
     if name not in FRONTENDS:
         raise errors.unknown("frontend.name", "front end", name, FRONTENDS)
     made = FRONTENDS[name]
-    own = inspect.signature(made).parameters if issubclass(made, LogMel) else {}
-    known = [key for key in {**own, **(inspect.signature(LogMel).parameters if own else {})} if key != "mel"]
+    own = {} if made.__init__ is nn.Module.__init__ else inspect.signature(made).parameters
+    mel = inspect.signature(LogMel).parameters if issubclass(made, LogMel) else {}
+    known = [key for key in {**own, **mel} if key != "mel"]
     for key in args:
         if key not in known:
             raise errors.unknown("frontend", f"key of {name}", key, known)

@@ -188,13 +188,15 @@ def _calibrate(
 def _kernel(site: LayerSite, gate: PlacedGate) -> dict[str, Any]:
     """Say which kernel a core needs to skip what the gate leaves out; the program computes all of it and masks.
 
-    One call for each part of the layer's work, with the magnitude bits of activations and weights and the names of what
-    is skipped, as in :class:`gatesearch.gates.Call`.
+    One call for each part of the layer's work, with the magnitude bits of activations and weights, the names of what is
+    skipped and the share of the layer's multiplications that is there at all, as in :class:`gatesearch.gates.Call`.
     """
     calls = layer_kind(gate.kind).work_left(site, gate).calls
     return {
         "op": site.op,
-        "calls": [{"bits": list(call.bits), "skips": [name for name, _ in call.left]} for call in calls],
+        "calls": [
+            {"bits": list(call.bits), "skips": [name for name, _ in call.left], "size": call.size} for call in calls
+        ],
     }
 
 

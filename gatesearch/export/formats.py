@@ -28,8 +28,8 @@ class Exporter(NamedTuple):
 def compiled(stage: LoweredStage, input_range: tuple[float, float] | None = None) -> bytes:
     """Return a stage as a .tflite model with int8 weights, activations, input and outputs.
 
-    One with gated layers stays in float: it computes every layer in full and masks, as a reference of what a core with
-    kernels for those gates skips.
+    One with gated layers stays in float: what can be skipped it computes in full and masks, as a reference of what a
+    core with kernels for those gates skips. So does one with recurrent layers.
 
     Args:
         stage: lowered.

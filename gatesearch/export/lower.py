@@ -86,8 +86,11 @@ class LoweredStage:
 
     @property
     def in_float(self) -> bool:
-        """Whether layers of it have gates, which compute with bits of their own: no int8 form is theirs."""
-        return any(getattr(module, "traced_whole", False) for module in self.program.modules())
+        """Whether layers of it have no int8 form: gated ones, which compute with bits of their own, and recurrent ones.
+
+        What a cell remembers is added to at every step, and eight bits would wear it away.
+        """
+        return any(getattr(m, "traced_whole", False) or isinstance(m, nn.RNNBase) for m in self.program.modules())
 
     @property
     def window(self) -> dict[str, float]:

@@ -56,8 +56,9 @@ class Call(NamedTuple):
     """A part of a layer's dense work, as one kernel call.
 
     Multiplications are between so many magnitude ``bits`` of an activation and of a weight. ``left`` names what can be
-    skipped, each with the share that is left of it: ``"channel"``, ``"channel-block-16"``, ``"element"``, ``"pixel"``
-    or ``"pixel-group-16"``. A core that cannot skip the one may well skip the other.
+    skipped, each with the share that is left of it: ``"channel"``, ``"channel-block-16"``, ``"element"``, ``"pixel"``,
+    ``"pixel-group-16"`` or ``"weight"``. A core that cannot skip the one may well skip the other. ``size`` is the share
+    of the layer's multiplications that is there at all: a smaller matrix is smaller on every core.
 
     >>> Call((4, 8), (("channel", 0.5), ("element", 0.25))).share
     0.125
@@ -65,11 +66,12 @@ class Call(NamedTuple):
 
     bits: tuple[int, int]
     left: tuple[tuple[str, float], ...] = ()
+    size: float = 1.0
 
     @property
     def share(self) -> float:
         """What is left of the layer's multiply-accumulates where all is skipped that can be."""
-        return math.prod((share for _, share in self.left), start=1.0)
+        return math.prod((share for _, share in self.left), start=self.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +83,14 @@ class LayerWork:
         macs: of the gate's own parts, such as a predictor, per sample.
         params: of the gate's own parts.
         density: share of the output channels that the next layer has to read.
+        stored: share of the layer's own parameters that is kept in memory.
     """
 
     calls: tuple[Call, ...]
     macs: float
     params: int
     density: float
+    stored: float = 1.0
 
 
 class Lowered(NamedTuple):

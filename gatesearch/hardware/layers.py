@@ -37,7 +37,7 @@ class LayerChange:
         """Return the time on a core over that of the dense layer in int8, the gate's own parts counted at its rate."""
         if self.work is None:
             return kernels.cost((8, 8), self.read)
-        calls = sum(kernels.cost(call.bits, (*call.left, *self.read)) for call in self.work.calls)
+        calls = sum(call.size * kernels.cost(call.bits, (*call.left, *self.read)) for call in self.work.calls)
         return calls + self.work.macs / self.site.macs
 
     @property
@@ -54,9 +54,11 @@ class LayerChange:
         return self.site.macs * (self.read_share * left - 1) + self.work.macs
 
     @property
-    def params(self) -> int:
-        """Parameters that the gate adds."""
-        return self.work.params if self.work is not None else 0
+    def params(self) -> float:
+        """Parameters that the gate adds, less those of the layer that it does without."""
+        if self.work is None:
+            return 0
+        return self.work.params - self.site.params * (1 - self.work.stored)
 
 
 def layer_changes(

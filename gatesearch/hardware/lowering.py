@@ -7,6 +7,8 @@
 output,
   so that the mean over a large map, which is far smaller than the map's maximum, is left with a few int8 steps.
 - Adaptive maximum pooling to 1x1 becomes pooling with the full kernel: it does not convert otherwise.
+- An LSTM or GRU, dense or over factors, takes its steps inside one operator (:mod:`gatesearch.hardware.recurrence`):
+  traced one by one, they take minutes to convert.
 """
 
 from __future__ import annotations
@@ -20,6 +22,10 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from gatesearch.gates.factored import FactoredRNN, in_place_of
+from gatesearch.gates.matrices import Factors
+from gatesearch.hardware import recurrence
 
 
 def lower(module: nn.Module) -> nn.Module:
@@ -117,6 +123,24 @@ class _GlobalMaximum(nn.Module):
         return functional.max_pool2d(x, x.shape[-2:])
 
 
+class _Recurrent(nn.Module):
+    """A recurrent layer whose steps are one operator; from a state of zero."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        rnn = module if isinstance(module, FactoredRNN) else in_place_of(module, Factors)
+        assert isinstance(rnn, FactoredRNN)
+        self.rnn = rnn
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.rnn.factored(x, run=recurrence.run)
+
+
+def _recurrent(module: nn.Module) -> nn.Module:
+    first = getattr(module, "batch_first", True)
+    return _Recurrent(module) if first and not getattr(module, "proj_size", 0) else module
+
+
 def _average(module: nn.Module) -> nn.Module:
     assert isinstance(module, nn.AvgPool2d)
     partial = bool(module.padding) and module.padding != (0, 0) and not module.count_include_pad
@@ -138,4 +162,7 @@ _REPLACEMENTS: dict[type[nn.Module], Callable[[nn.Module], nn.Module]] = {
     nn.AvgPool2d: _average,
     nn.AdaptiveAvgPool2d: lambda module: _adaptive(module, lambda: _Average(None)),
     nn.AdaptiveMaxPool2d: lambda module: _adaptive(module, _GlobalMaximum),
+    nn.LSTM: _recurrent,
+    nn.GRU: _recurrent,
+    FactoredRNN: _recurrent,
 }

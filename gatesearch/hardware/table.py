@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
-from torch.utils.flop_counter import FlopCounterMode
 
 from gatesearch.gated import split
 from gatesearch.gates import cut_kind
 from gatesearch.hardware import timing, vela
 from gatesearch.hardware.profile import Device
 from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
+from gatesearch.macs import MacCounter
 from gatesearch.plan import PlacedGate
 from gatesearch.sites import INPUT, CutSite
 from gatesearch.surgery import cut_channels
@@ -257,9 +257,19 @@ def _alone(backbone: nn.Module, features: Tensor, layers: Sequence[str]) -> dict
     finally:
         for hook in hooks:
             hook.remove()
-    return {
-        (f"{ALONE}{name}", 1.0, 1.0): Piece(nn.Sequential(backbone.get_submodule(name)), seen[name]) for name in layers
-    }
+    return {(f"{ALONE}{name}", 1.0, 1.0): Piece(_Alone(backbone.get_submodule(name)), seen[name]) for name in layers}
+
+
+class _Alone(nn.Module):
+    """A layer, without the state that a recurrent one returns beside its output."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.with_state = layer, isinstance(layer, nn.RNNBase)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.layer(x)
+        return output[0] if self.with_state else output
 
 
 def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> str:
@@ -296,14 +306,24 @@ def _read(
     for key, piece in pieces.items():
         readings[key] = static_costs(piece.module, piece.example[:1])
         if wanted & {"vela", "litert"}:
-            compiled[key] = quantise(convert(piece.module, piece.example[:1]), channel_last(piece.example.numpy()))
+            compiled[key] = convert(piece.module, piece.example[:1])
+            if not _remembers(piece.module):
+                compiled[key] = quantise(compiled[key], channel_last(piece.example.numpy()))
         if on_step is not None:
             on_step()
     for core in device.cores:
-        values = READERS[core.timing.model](core.timing, compiled, readings)
+        own = compiled
+        if core.timing.model == "vela":  # which takes nothing in float
+            own = {key: blob for key, blob in compiled.items() if not _remembers(pieces[key].module)}
+        values = READERS[core.timing.model](core.timing, own, readings)
         for key in pieces:
-            readings[key][core.name] = values[key]
+            readings[key][core.name] = values.get(key, math.inf)
     return readings
+
+
+def _remembers(module: nn.Module) -> bool:
+    """Say whether a piece has recurrent layers, which run in float."""
+    return any(isinstance(part, nn.RNNBase) for part in module.modules())
 
 
 def _read_macs(
@@ -341,15 +361,15 @@ READERS: Mapping[str, Callable[..., dict[PieceKey, float]]] = {
 
 def static_costs(module: nn.Module, example: Tensor) -> dict[str, float]:
     """Return MACs, bytes of int8 weights and bytes of int8 activations alive at once, of one sample [1, ...]."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with MacCounter(module) as counter, torch.no_grad():
         module(example)
     weights = sum(p.numel() * (1 if p.ndim > 1 else 4) for p in module.parameters())  # biases are int32
     traced = module if isinstance(module, fx.GraphModule) else fx.symbolic_trace(module)
     ShapeProp(traced).propagate(example)
     sizes = {
-        node: node.meta["tensor_meta"].shape.numel()
+        node: shape.numel()
         for node in traced.graph.nodes
-        if hasattr(node.meta.get("tensor_meta"), "shape")
+        if (shape := _shape(node.meta.get("tensor_meta"))) is not None
     }
     alive = [
         sizes[node] + sum(sizes[n] for n in node.all_input_nodes if n in sizes)
@@ -357,10 +377,17 @@ def static_costs(module: nn.Module, example: Tensor) -> dict[str, float]:
         if node in sizes and node.op != "output"
     ]
     return {
-        "macs": counter.get_total_flops() / 2,
+        "macs": float(counter.macs),
         "weight_bytes": float(weights),
         "activation_bytes": float(max(alive)),
     }
+
+
+def _shape(meta: Any) -> torch.Size | None:
+    """Return the shape of what a node gives; of a recurrent layer that of the output, not of the state."""
+    while isinstance(meta, tuple) and not hasattr(meta, "shape"):
+        meta = meta[0] if meta else None
+    return getattr(meta, "shape", None)
 
 
 def _surfaces(

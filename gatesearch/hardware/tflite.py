@@ -61,8 +61,10 @@ def convert(module: torch.nn.Module, example: torch.Tensor) -> bytes:
     with quiet("conversion to .tflite"), _no_garbage_collection():
         import litert_torch
 
+        from gatesearch.hardware import recurrence
         from gatesearch.hardware.lowering import lower
 
+        recurrence.register()
         litert_torch.config.show_progress = False
         # The converter reads weights as they lie in memory, whatever their strides say.
         frozen = lower(copy.deepcopy(module).eval())

@@ -89,5 +89,7 @@ def _if_there(share: float | None) -> str:
 
 def _skips(row: Mapping[str, Any]) -> str:
     skipped, rest = at(row, "kernels", "skipped", default=()), at(row, "kernels", "not_skipped", default=())
+    if not skipped and not rest:
+        return f"{at(row, 'core', default='?')}, nothing to skip"
     cannot = f", cannot skip {', '.join(rest)}" if rest else ""
     return f"{at(row, 'core', default='?')} skips {', '.join(skipped) or 'nothing'}{cannot}"

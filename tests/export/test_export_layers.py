@@ -164,7 +164,9 @@ def test_the_manifest_says_which_kernel_each_gated_layer_needs(exported: Callabl
     assert skipped == {"3": [["channel"]], "6": [["channel"], ["channel", "pixel-group-8"]], "11": [[], ["pixel"]]}
     first, behind = exported("before a cut").manifest["stages"]
     assert first["gated_layers"][0]["kernel"] == {
-        "op": "conv2d", "calls": [{"bits": [4, 8], "skips": []}, {"bits": [4, 8], "skips": ["pixel"]}],
+        "op": "conv2d", "calls": [
+            {"bits": [4, 8], "skips": [], "size": 1.0}, {"bits": [4, 8], "skips": ["pixel"], "size": 1.0},
+        ],
     }  # fmt: skip
     assert behind["gated_layers"] == []
 

@@ -256,7 +256,8 @@ def test_a_value_that_does_with_every_other_is_taken_though_not_with_the_default
 
 @pytest.mark.parametrize("name", [name for name, kind in kinds().items() if isinstance(kind, LayerKind)])
 def test_the_default_choices_of_a_kind_are_a_space(name: str) -> None:
-    space = device_space({name: {}}, most=0)
+    recurrent = LayerSite("d", "lstm", (9, 40), (9, 64), 9 * 4 * 64 * 104, 4 * 64 * 106)
+    space = device_space({name: {}}, most=0, all_layers=(*THREE, recurrent))
     assert len(space) > 2 and space.layers.sites
 
 

@@ -1,0 +1,152 @@
+"""Recurrent backbones: an LSTM or a GRU over the frames of a window, and a linear layer on the last state.
+
+Sizes after the sister paper of hybrid matrices (Thakker et al. 2019, arXiv 1906.02876): keyword spotting with an LSTM
+of 118 or a GRU of 154 units, activities with an LSTM that reads both ways. KWS-LSTM and KWS-GRU as kinds of network are
+those of Hello Edge (arXiv 1711.07128).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class Sequences(nn.Module):
+    """A window as a sequence: the one channel of [N, 1, T, F] goes, [N, T, F] stays as it is."""
+
+    def __init__(self, channels: bool) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Return [N, T, F]."""
+        return window.flatten(1, 2) if self.channels else window
+
+
+class Last(nn.Module):
+    """What a recurrent layer knows in the end: its last step and, where it reads both ways, the first one backwards.
+
+    Args:
+        hidden: units in one direction.
+        directions: 1 or 2.
+    """
+
+    def __init__(self, hidden: int, directions: int = 1) -> None:
+        super().__init__()
+        self.hidden, self.directions = hidden, directions
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Map [N, T, directions * H] to [N, directions * H]."""
+        if self.directions == 1:
+            return states[:, -1]
+        return torch.cat([states[:, -1, : self.hidden], states[:, 0, self.hidden :]], 1)
+
+
+class RecurrentNet(nn.Module):
+    """Recurrent layers, each a module of its own, so that a gate may stand at each and a cut behind each.
+
+    Args:
+        cell: ``"lstm"`` or ``"gru"``.
+        num_classes: size of the output.
+        input_shape: (1, T, F) or (T, F).
+        hidden: units of a layer, in one direction.
+        depth: layers.
+        bidirectional: whether they read both ways.
+        dropout: in front of the linear layer.
+
+    Raises:
+        ValueError: no such cell, or an input that is no sequence.
+
+    >>> RecurrentNet("lstm", 5, (128, 6), hidden=8, depth=2, bidirectional=True)(torch.zeros(2, 128, 6)).shape
+    torch.Size([2, 5])
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        num_classes: int,
+        input_shape: tuple[int, ...],
+        hidden: int,
+        depth: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if cell not in CELLS:
+            raise ValueError(f"cell must be one of {', '.join(CELLS)}, not {cell!r}")
+        if len(input_shape) not in (2, 3) or (len(input_shape) == 3 and input_shape[0] != 1):
+            raise ValueError(f"input_shape must be (1, steps, features) or (steps, features), not {tuple(input_shape)}")
+        directions = 2 if bidirectional else 1
+        self.sequences = Sequences(len(input_shape) == 3)
+        sizes = [input_shape[-1], *[directions * hidden] * (depth - 1)]
+        self.rnn = nn.ModuleList(
+            CELLS[cell](size, hidden, batch_first=True, bidirectional=bidirectional) for size in sizes
+        )
+        self.last = Last(hidden, directions)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(directions * hidden, num_classes)
+        if cell == "lstm":
+            self._remember()
+
+    @torch.no_grad()
+    def _remember(self) -> None:
+        """Let forget gates start open (Jozefowicz et al. 2015): what a window began with is there at its end."""
+        for layer in self.rnn:
+            for name, bias in layer.named_parameters():
+                if name.startswith("bias_ih"):
+                    bias.view(4, -1)[1].fill_(1.0)
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Map windows [N, *input_shape] to logits [N, num_classes]."""
+        hidden = self.sequences(window)
+        for layer in self.rnn:
+            hidden, _ = layer(hidden)
+        logits: Tensor = self.classifier(self.dropout(self.last(hidden)))
+        return logits
+
+
+CELLS: Mapping[str, type[nn.LSTM] | type[nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+
+def kws_lstm(
+    num_classes: int = 12,
+    input_shape: tuple[int, ...] = (1, 49, 10),
+    hidden: int = 118,
+    depth: int = 1,
+    dropout: float = 0.1,
+) -> RecurrentNet:
+    """KWS-LSTM: 2.96 million multiply-accumulates and 63 thousand parameters at the defaults, classifier included.
+
+    See :class:`RecurrentNet` for the arguments.
+    """
+    return RecurrentNet("lstm", num_classes, input_shape, hidden, depth, dropout=dropout)
+
+
+def kws_gru(
+    num_classes: int = 12,
+    input_shape: tuple[int, ...] = (1, 49, 10),
+    hidden: int = 154,
+    depth: int = 1,
+    dropout: float = 0.1,
+) -> RecurrentNet:
+    """KWS-GRU: 3.72 million multiply-accumulates and 79 thousand parameters at the defaults, classifier included.
+
+    See :class:`RecurrentNet` for the arguments.
+    """
+    return RecurrentNet("gru", num_classes, input_shape, hidden, depth, dropout=dropout)
+
+
+def har_bilstm(
+    num_classes: int = 5,
+    input_shape: tuple[int, ...] = (128, 6),
+    hidden: int = 64,
+    depth: int = 1,
+    dropout: float = 0.1,
+) -> RecurrentNet:
+    """Activities of a window by an LSTM that reads both ways; the sister paper's has 179 units a direction.
+
+    See :class:`RecurrentNet` for the arguments.
+    """
+    return RecurrentNet("lstm", num_classes, input_shape, hidden, depth, bidirectional=True, dropout=dropout)

@@ -1,0 +1,62 @@
+"""What the page says around its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gatesearch.bench.hmd.protocol import Protocol
+from gatesearch.bench.hmd.tasks import AVERAGE, SPLIT_SEED
+from gatesearch.gates.matrices import BEGIN, END
+
+QUALITY: Mapping[str, str] = {
+    "kws_lstm": "accuracy over twelve classes, %",
+    "kws_gru": "accuracy over twelve classes, %",
+    "har_bilstm": "accuracy over five activities, %",
+    "lm": "bits a character, less is better",
+}
+UNITS: Mapping[str, str] = {"kws_lstm": "share", "kws_gru": "share", "har_bilstm": "share", "lm": "bits a character"}
+
+INTRODUCTION = f"""\
+Four networks, and four ways to two, three and four times fewer parameters in their recurrent matrices (for input and
+state, of all gates; biases, embeddings and classifiers stay as they are). All figures are **measured**: quality on the
+test split, once, with the state that did best on validation; medians over seeds, ranges in brackets. All trainings
+share one split (seed {SPLIT_SEED}); a seed is of initial weights, order and dropout. *Fewer units* is a dense network
+of less width. *Low rank* has two factors a matrix. *Pruning* lets the smallest elements go along the cubic of Zhu and
+Gupta from {BEGIN:.0%} to {END:.0%} of a training; its parameters are the elements that are left, without their indices.
+*Hybrid matrices* are dense rows over two rank-1 blocks.
+
+Latency is of the products of one step at batch 1: all matrices of all layers and directions, the methods side by side
+in turn, one thread. A dense or low-rank matrix is a product of BLAS for each factor, a hybrid one a stacked product and
+two scaled additions, a pruned one CSR in SciPy. Where a step takes a few microseconds, calls from Python are a large
+part of it, and a method that makes more of them looks slower than its kernels would be.
+
+Published, from the abstracts alone: hybrid matrices compress recurrent networks 2 to 4 times, run faster than pruned
+ones and are more accurate than factorised ones (Thakker et al., arXiv 1906.04886); on five language benchmarks HMF is
+more than 2.32 times faster than pruning and 16.77 % more accurate than low-rank factorisation (arXiv 2010.03193). Those
+are other networks, data, kernels and a mobile processor, trained far longer; the activities are a stand-in for
+Opportunity (windows averaged over {AVERAGE} steps), and the text is no benchmark's. So no row here is one of theirs."""
+
+
+def described(p: Protocol) -> str:
+    """Return a protocol in words."""
+    start = (
+        "Every row starts from chance, as in the papers."
+        if p.start == "scratch"
+        else "Compressed layers start from the dense row's weights, fitted, and train as long again; fewer units start "
+        "from chance."
+    )
+    return "\n".join(
+        (
+            f"Passes over the training split: keywords **{p.kws_epochs}**, activities **{p.har_epochs}**; steps of the "
+            f"language model: **{p.lm_steps}**. Batches of {p.batch_size}.",
+            start,
+            f"AdamW at a peak rate of {p.rate:g}, weight decay {p.weight_decay:g}, label smoothing "
+            f"{p.label_smoothing:g}, dropout {p.dropout:g}.",
+            f"Widths are {p.width:g} of the tasks' own." if p.width != 1 else "",
+        )
+    )
+
+
+def shown(task: str, quality: float) -> float:
+    """Return a quality as the tables have it: shares in per cent."""
+    return quality if UNITS[task] != "share" else 100 * quality

@@ -1,0 +1,73 @@
+"""The rows: a task, a way to have fewer parameters, and how many times fewer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from gatesearch.plan import GatePlan, PlacedGate, Scalar
+from gatesearch.sites import LayerSite
+
+FACTORS = (2, 3, 4)
+CORES = ("any",)
+TASKS: Mapping[str, str] = {
+    "kws_lstm": "Keywords, LSTM",
+    "kws_gru": "Keywords, GRU",
+    "har_bilstm": "Activities, LSTM both ways",
+    "lm": "Characters, LSTM language model",
+}
+METHODS: Mapping[str, str] = {
+    "dense": "dense",
+    "smaller": "fewer units, dense",
+    "lmf": "low rank (LMF)",
+    "pruned": "magnitude pruning",
+    "hmd": "hybrid matrices (HMD)",
+}
+RECURRENT = ("lstm", "gru")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A row.
+
+    Args:
+        task: key of :data:`TASKS`.
+        method: key of :data:`METHODS`.
+        factor: times fewer parameters in the recurrent matrices; 1 for the dense row.
+    """
+
+    task: str
+    method: str
+    factor: int = 1
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.task}-{self.method}" + (f"-{self.factor}" if self.factor > 1 else "")
+
+    @property
+    def is_layer_kind(self) -> bool:
+        """Whether compressed layers take the place of dense ones."""
+        return self.method not in ("dense", "smaller")
+
+    def plan(self, sites: tuple[LayerSite, ...], fitted: bool) -> GatePlan:
+        """Place the method at every recurrent layer; all other layers stay dense."""
+        if not self.is_layer_kind:
+            return GatePlan((), CORES)
+        params: dict[str, Scalar] = {"factor": self.factor}
+        if self.method != "pruned":  # which starts as the layer that it prunes
+            params["init"] = "fitted" if fitted else "random"
+        gates = [PlacedGate.of(self.method, site.name, **params) for site in sites if site.op in RECURRENT]
+        return GatePlan(tuple(gates), CORES)
+
+
+# Dense rows come first: the others may start from them.
+SPECS: Mapping[str, Spec] = {
+    spec.name: spec
+    for task in TASKS
+    for spec in (
+        Spec(task, "dense"),
+        *(Spec(task, method, factor) for method, factor in product(list(METHODS)[1:], FACTORS)),
+    )
+}

@@ -1,0 +1,125 @@
+"""Human activities from an accelerometer and a gyroscope: recorded windows, or synthetic ones where there are none."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gatesearch.data.activities import CLASSES, STEPS, SUBJECTS, TEST_SUBJECTS, make
+from gatesearch.data.labels import positive_flags
+from gatesearch.data.types import Dataset, Split
+from gatesearch.errors import UserError
+
+FILE = "har_windows.npz"
+KEYS = ("x", "y", "subject", "is_test", "classes")
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def load(
+    root: str | None = None,
+    seed: int = 0,
+    positives: Sequence[str] | str = "all",
+    validation_subjects: int = 4,
+    windows_per_subject: int = 130,
+) -> Dataset:
+    """Load windows of six axes, split so that no subject is in two splits.
+
+    Args:
+        root: an .npz, or a folder with ``har_windows.npz``, that holds ``x`` [N, steps, 6] (three axes of acceleration,
+            three of rotation), ``y`` [N] indices into ``classes``, ``subject`` [N] and ``is_test`` [N]; None makes a
+            synthetic set.
+        seed: of the choice of the subjects for validation, and of the synthetic set.
+        positives: ``"all"``, so that there are no negatives; or the classes to wake for.
+        validation_subjects: how many of those that are not for testing.
+        windows_per_subject: size of the synthetic set.
+
+    Returns:
+        float windows [N, steps, 6].
+
+    Raises:
+        UserError: no such file, a file of another form, a positive that is no class, or too few subjects or windows.
+
+    >>> data = load(windows_per_subject=10)
+    >>> data.train.inputs.shape[1:], data.synthetic, data.classes[:2]
+    (torch.Size([128, 6]), True, ('SEATED', 'SITTING_DOWN'))
+    """
+    if root is None:
+        if windows_per_subject < len(CLASSES):
+            raise UserError(f"data.windows_per_subject: {windows_per_subject!r}; wanted: {len(CLASSES)} or more")
+        x, y, subject = make(seed, windows_per_subject)
+        arrays: Arrays = {
+            "x": x, "y": y, "subject": subject, "is_test": subject >= SUBJECTS - TEST_SUBJECTS,
+            "classes": np.array(CLASSES),
+        }  # fmt: skip
+        name, source = "synthetic activities", (
+            f"synthetic: {SUBJECTS} made-up subjects with a gait and a way to wear the device of their own, "
+            f"{STEPS} steps of six axes; says nothing about real activities"
+        )  # fmt: skip
+    else:
+        path = Path(root).expanduser()
+        path = path / FILE if path.is_dir() else path
+        arrays = _read(path)
+        name, source = "activities", f"recorded windows of six axes ({path.name}), {len(arrays['y']):,} of them"
+    classes = tuple(str(c) for c in arrays["classes"])
+    flags = positive_flags(classes, positives)
+    others = np.unique(arrays["subject"][~arrays["is_test"]])
+    if not 0 < validation_subjects < len(others):
+        raise UserError(f"data.validation_subjects: {validation_subjects!r}; wanted: 1 to {len(others) - 1}")
+    held_out = np.sort(np.random.default_rng([seed, 2]).choice(others, validation_subjects, replace=False))
+    is_validation = np.isin(arrays["subject"], held_out)
+    chosen = {
+        "train": ~arrays["is_test"] & ~is_validation,
+        "validation": is_validation & ~arrays["is_test"],
+        "test": arrays["is_test"],
+    }
+    splits = {split: _split(arrays, np.flatnonzero(rows)) for split, rows in chosen.items()}
+    tests = ", ".join(map(str, np.unique(arrays["subject"][chosen["test"]])))
+    return Dataset(
+        name=name,
+        source=f"{source}; tested on subjects {tests}, validated on {', '.join(map(str, held_out))}",
+        synthetic=root is None,
+        classes=classes,
+        positive=flags,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+    )
+
+
+def _split(arrays: Arrays, rows: npt.NDArray[np.intp]) -> Split:
+    return Split(
+        torch.from_numpy(arrays["x"][rows].astype(np.float32)),
+        torch.from_numpy(arrays["y"][rows].astype(np.int64)),
+        tuple(f"subject{arrays['subject'][row]:02d}/{row:05d}" for row in rows),
+    )
+
+
+def _read(path: Path) -> Arrays:
+    where = f"data.root: {str(path)!r}"
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in KEYS if key in archive.files}
+    except FileNotFoundError:
+        raise UserError(f"{where}: no such file") from None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{where}: cannot be read: {str(error).splitlines()[0]}") from None
+    for key in KEYS:
+        if key not in arrays:
+            raise UserError(f"{where}: has no array {key!r}; wanted: {', '.join(KEYS)}")
+    x, y = arrays["x"], arrays["y"]
+    if x.ndim != 3 or not np.isfinite(x.astype(np.float32)).all():
+        raise UserError(f"{where}: x is {list(x.shape)}; wanted: finite windows [N, steps, axes]")
+    if not len(x) == len(y) == len(arrays["subject"]) == len(arrays["is_test"]):
+        raise UserError(f"{where}: x, y, subject and is_test differ in length")
+    if not arrays["is_test"].any() or arrays["is_test"].all():
+        raise UserError(f"{where}: is_test leaves one of the splits empty")
+    if np.isin(arrays["subject"][arrays["is_test"]], arrays["subject"][~arrays["is_test"]]).any():
+        raise UserError(f"{where}: a subject is both in test and in training; split by subject")
+    return arrays

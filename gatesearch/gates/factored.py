@@ -1,0 +1,246 @@
+"""Linear and recurrent layers over factored matrices: modules that take a trained layer's place.
+
+In training and for figures of quality they multiply by the matrices that the factors stand for, through the same
+kernels as the layers that they replace: on a batch nothing is faster. What is exported is the other form, factor by
+factor and step by step, which is where fewer parameters are less work. Tests hold the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gatesearch.gates.matrices import PRODUCTS, TORCH, Array, Factors, Ops
+
+# From a stack [groups * rows, columns] and its number of matrices to its factors.
+Build = Callable[[Tensor, int], Factors]
+State = Tensor | tuple[Tensor, Tensor]
+# From what the input and the state [N, groups * H] give to a step, and the state before it, to the state after it.
+Step = Callable[[Ops, Array, Array, Sequence[Array]], list[Array]]
+
+
+class _Layer(nn.Module):
+    """What linear and recurrent layers share of :class:`gatesearch.gates.LayerGate`."""
+
+    traced_whole = True
+    absorbs_norm = False
+
+    def loss(self) -> Tensor:
+        """Nothing to add."""
+        return next(self.parameters()).new_zeros(())
+
+    def steering(self) -> Iterator[nn.Parameter]:
+        """Nothing to steer: factors are weights."""
+        return iter(())
+
+    def anneal(self, progress: float) -> None:
+        """Tell the matrices how far a training has come, from 0 to 1."""
+        for matrix in self.matrices():
+            matrix.anneal(progress)
+
+    def matrices(self) -> Iterator[Factors]:
+        """Yield every matrix."""
+        return (module for module in self.modules() if isinstance(module, Factors))
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+    def report(self) -> Mapping[str, float]:
+        """Nothing hangs on the data, so nothing is observed."""
+        return {}
+
+
+class FactoredLinear(_Layer):
+    """A linear layer [..., F] -> [..., H].
+
+    Args:
+        layer: the trained layer.
+        build: makes the factors.
+    """
+
+    def __init__(self, layer: nn.Linear, build: Build) -> None:
+        super().__init__()
+        self.matrix = build(layer.weight.detach(), 1)
+        self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., F] to [..., H]."""
+        if torch.compiler.is_compiling():
+            return self.factored(x)
+        return F.linear(x, self.matrix.dense(), self.bias)
+
+    def factored(self, x: Tensor) -> Tensor:
+        """Do the same, factor by factor."""
+        y: Tensor = self.matrix(x)
+        return y if self.bias is None else y + self.bias
+
+
+class FactoredRNN(_Layer):
+    """An ``nn.LSTM`` or ``nn.GRU``, batch first, of any depth, in one direction or both.
+
+    Args:
+        layer: the trained layer; copied, not changed.
+        build: makes the factors of a stack of one matrix a gate; asked for each layer and direction, in PyTorch's
+            order, first for the input's, then for the state's.
+    """
+
+    def __init__(self, layer: nn.RNNBase, build: Build) -> None:
+        super().__init__()
+        self.is_lstm, self.hidden, self.dropout = isinstance(layer, nn.LSTM), layer.hidden_size, layer.dropout
+        self.depth, self.directions = layer.num_layers, 2 if layer.bidirectional else 1
+        self.cell, self.groups = ("lstm", 4) if self.is_lstm else ("gru", 3)
+        self.cells = nn.ModuleList()
+        for number in range(self.depth * self.directions):
+            of_input, of_state, *biases = cell_weights(layer, *divmod(number, self.directions))
+            self.cells.append(
+                nn.ModuleDict(
+                    {
+                        "input": build(of_input.detach(), self.groups),
+                        "state": build(of_state.detach(), self.groups),
+                        "biases": nn.ParameterList([bias.detach().clone() for bias in biases]),
+                    }
+                )
+            )
+
+    def forward(self, x: Tensor, hx: State | None = None) -> tuple[Tensor, State]:
+        """Map [N, T, F] to ([N, T, directions * H], state), as ``nn.LSTM`` and ``nn.GRU`` do.
+
+        Args:
+            x: the sequences.
+            hx: the state to start from, [depth * directions, N, H], of an LSTM a pair; None is zero.
+        """
+        if torch.compiler.is_compiling():
+            return self.factored(x, hx)
+        state = self._start(x, hx)
+        weights = [w for number in range(len(self.cells)) for w in self._dense(number)]
+        # has biases, depth, dropout, training, both directions, batch first
+        shape = (bool(self._cell(0)[2]), self.depth, self.dropout, self.training, self.directions == 2, True)
+        if self.is_lstm:
+            output, h, c = torch._VF.lstm(x, state, weights, *shape)
+            return output, (h, c)
+        output, h = torch._VF.gru(x, state[0], weights, *shape)
+        return output, h
+
+    def factored(self, x: Tensor, hx: State | None = None, run: Run | None = None) -> tuple[Tensor, State]:
+        """Do the same as in evaluation, factor by factor and step by step.
+
+        ``run`` takes the steps of one layer and direction; None for :func:`take_steps`.
+        """
+        state, last = self._start(x, hx), []
+        for k in range(self.depth):
+            outputs = []
+            for d in range(self.directions):
+                number = k * self.directions + d
+                of_input, of_state, biases = self._cell(number)
+                of_x = of_input(x.flip(1) if d else x)  # of all steps at once: it needs no state
+                output, end = (run or take_steps)(
+                    of_x + biases[0] if biases else of_x,
+                    of_state.parts(),
+                    biases[1:],
+                    [part[number] for part in state],
+                    of_state.form,
+                    self.cell,
+                )
+                outputs.append(output.flip(1) if d else output)
+                last.append(end)
+            x = torch.cat(outputs, 2) if self.directions == 2 else outputs[0]
+        ends = [torch.stack(part) for part in zip(*last, strict=True)]
+        return x, (ends[0], ends[1]) if self.is_lstm else ends[0]
+
+    def _start(self, x: Tensor, hx: State | None) -> tuple[Tensor, ...]:
+        """Return the state to start from."""
+        if hx is not None:
+            return (hx,) if isinstance(hx, Tensor) else hx
+        zero = x.new_zeros(len(self.cells), len(x), self.hidden)
+        return (zero, zero) if self.is_lstm else (zero,)
+
+    def _cell(self, number: int) -> tuple[Factors, Factors, list[Tensor]]:
+        cell = cast(nn.ModuleDict, self.cells[number])
+        return cast(Factors, cell["input"]), cast(Factors, cell["state"]), list(cast(nn.ParameterList, cell["biases"]))
+
+    def _dense(self, number: int) -> list[Tensor]:
+        of_input, of_state, biases = self._cell(number)
+        return [of_input.dense(), of_state.dense(), *biases]
+
+
+def in_place_of(layer: nn.Module, build: Build) -> FactoredLinear | FactoredRNN:
+    """Return the module that takes the place of a linear or recurrent layer, over such factors."""
+    if isinstance(layer, nn.Linear):
+        return FactoredLinear(layer, build)
+    assert isinstance(layer, nn.RNNBase)
+    return FactoredRNN(layer, build)
+
+
+def take_steps(
+    of_x: Tensor, parts: Sequence[Tensor], bias: Sequence[Tensor], state: Sequence[Tensor], form: str, cell: str
+) -> tuple[Tensor, list[Tensor]]:
+    """Run one layer in one direction.
+
+    Args:
+        of_x: what the input gives to each step, [N, T, groups * H].
+        parts: of the matrices that the state meets, by their ``form``.
+        bias: beside that product; one or none.
+        state: to start from, [N, H] each.
+        form: key of :data:`gatesearch.gates.matrices.PRODUCTS`.
+        cell: key of :data:`STEPS`.
+
+    Returns:
+        The hidden state of every step, [N, T, H], and the last state.
+    """
+    return steps_in(TORCH, of_x, parts, bias, state, form, cell)
+
+
+Run = Callable[
+    [Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], str, str], tuple[Tensor, Sequence[Tensor]]
+]
+
+
+def steps_in(
+    ops: Ops,
+    of_x: Array,
+    parts: Sequence[Array],
+    bias: Sequence[Array],
+    state: Sequence[Array],
+    form: str,
+    cell: str,
+) -> tuple[Array, list[Array]]:
+    """Do what :func:`take_steps` does, in arrays of any kind."""
+    product, step, outputs, now = PRODUCTS[form], STEPS[cell], [], list(state)
+    for t in range(of_x.shape[1]):
+        of_h = product(ops, now[0], parts)
+        now = step(ops, of_x[:, t], of_h + bias[0] if bias else of_h, now)
+        outputs.append(now[0][:, None])
+    return ops.concat(outputs, 1), now
+
+
+def lstm_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Array]:
+    """Return the state [h, c] after a step, given the products [N, 4 H] of input and state."""
+    i, f, g, o = _gates(x + h, 4)
+    c = ops.sigmoid(f) * state[1] + ops.sigmoid(i) * ops.tanh(g)
+    return [ops.sigmoid(o) * ops.tanh(c), c]
+
+
+def gru_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Array]:
+    """Return the state [h] after a step, given the products [N, 3 H] of input and state."""
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = _gates(x, 3), _gates(h, 3)
+    z = ops.sigmoid(x_z + h_z)
+    n = ops.tanh(x_n + ops.sigmoid(x_r + h_r) * h_n)
+    return [n + z * (state[0] - n)]
+
+
+def _gates(stacked: Array, count: int) -> list[Array]:
+    size = stacked.shape[1] // count
+    return [stacked[:, g * size : (g + 1) * size] for g in range(count)]
+
+
+STEPS: Mapping[str, Step] = {"lstm": lstm_step, "gru": gru_step}
+
+
+def cell_weights(layer: nn.RNNBase, depth: int, direction: int) -> list[Tensor]:
+    """Return W_ih, W_hh and, where there are biases, b_ih and b_hh of one layer and direction."""
+    names = ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if layer.bias else ()))
+    return [getattr(layer, f"{name}_l{depth}{'_reverse' if direction else ''}") for name in names]
