@@ -20,7 +20,7 @@ from gatesearch.sites import CutSite, LayerSite, find, trace
 
 
 class GatedOutput(NamedTuple):
-    """The soft forward, for training: ``logits`` [N, classes] and what every gate said of every sample."""
+    """The soft forward, for training: the output ``logits`` [N, *output] and what every gate said of every sample."""
 
     logits: Tensor
     gates: tuple[GateOutput, ...]
@@ -29,8 +29,9 @@ class GatedOutput(NamedTuple):
 class Cascade(NamedTuple):
     """The hard forward, as in use.
 
-    ``logits`` [N, classes] are NaN for stopped samples. ``exit`` [N] is the index of the gate that stopped the sample,
-    or the number of gates where none did. ``gate_logits`` [N, gates] are NaN where a sample did not come that far.
+    ``logits`` [N, *output] is what the last stage gave, or the exit of the gate at which a sample left; NaN where that
+    gate has no exit. ``exit`` [N] is the index of the gate at which the sample left, or the number of gates where it
+    left at none. ``gate_logits`` [N, gates] are NaN where a sample did not come that far.
     """
 
     logits: Tensor
@@ -44,10 +45,10 @@ class GatedModel(nn.Module):
     The empty plan gives the ungated backbone: one stage, bit for bit the same. The backbone is copied, never changed.
 
     Args:
-        backbone: maps [N, *shape] to logits [N, classes].
+        backbone: maps [N, *shape] to [N, *output], such as logits [N, classes].
         plan: gates in the order of their sites.
         sites: cut sites of this backbone, from :func:`gatesearch.sites.cut_sites`.
-        num_classes: size of the backbone's output.
+        outputs: shape of the backbone's output for one sample; a number stands for so many classes.
         saliency: importance of each channel [C] by site name, from :func:`gatesearch.training.saliency`.
         layers: layer sites of this backbone, from :func:`gatesearch.sites.layer_sites`.
 
@@ -63,7 +64,7 @@ class GatedModel(nn.Module):
         backbone: nn.Module,
         plan: GatePlan,
         sites: tuple[CutSite, ...],
-        num_classes: int,
+        outputs: int | Sequence[int],
         saliency: Mapping[str, Tensor] | None = None,
         layers: tuple[LayerSite, ...] = (),
     ) -> None:
@@ -92,13 +93,18 @@ class GatedModel(nn.Module):
         self.stages = nn.ModuleList(split(backbone, [site.node for site in self.sites]))
         names = [dict(stage.named_modules()) for stage in self.stages]
         self.layer_stages = tuple(k for site in self.layer_sites for k, own in enumerate(names) if site.name in own)
-        self.num_classes = num_classes
+        self.output_shape = (outputs,) if isinstance(outputs, int) else tuple(outputs)
         # What a stopped sample is taken for: the class that its gate mostly stops, set with the thresholds.
         self.register_buffer("answers", torch.zeros(len(gates), dtype=torch.long))
 
     def gate(self, k: int) -> CutGate:
         """Return gate ``k`` by its protocol."""
         return cast(CutGate, self.gates[k])
+
+    @property
+    def cut_gates(self) -> tuple[CutGate, ...]:
+        """The gates between stages, in order."""
+        return tuple(map(self.gate, range(len(self.gates))))
 
     @property
     def layer_gates(self) -> dict[str, LayerGate]:
@@ -109,35 +115,40 @@ class GatedModel(nn.Module):
         }
 
     def forward(self, inputs: Tensor) -> GatedOutput:
-        """Run every stage on every sample [N, *shape]."""
+        """Run every stage and every exit on every sample [N, *shape]."""
         hidden, outputs = inputs, []
         for k, stage in enumerate(self.stages):
             hidden = stage(hidden)
             if k < len(self.gates):
-                outputs.append(self.gate(k)(hidden))
-                hidden = outputs[-1].passed
+                gate = self.gate(k)
+                output = gate(hidden)
+                outputs.append(output if gate.exit is None else output._replace(exit=gate.exit(output.passed)))
+                hidden = output.passed
         return GatedOutput(hidden, tuple(outputs))
 
     @torch.no_grad()
     def cascade(self, inputs: Tensor) -> Cascade:
-        """Run stage by stage; a stopped sample never touches a later stage."""
+        """Run stage by stage; a sample that leaves never touches a later stage, one that goes on never the exit."""
         count, number = len(inputs), len(self.gates)
         exits = torch.full((count,), number)
         gate_logits = inputs.new_full((count, number), torch.nan)
+        logits = inputs.new_full((count, *self.output_shape), torch.nan)
         alive = torch.arange(count)
         hidden = inputs
         for k, stage in enumerate(self.stages):
             hidden = stage(hidden)
             if k == number:
                 break
-            output = self.gate(k)(hidden)
+            gate = self.gate(k)
+            output = gate(hidden)
             gate_logits[alive, k] = output.logit
-            go = output.logit > self.gate(k).theta
+            go = output.logit > gate.theta
             exits[alive[~go]] = k
+            if gate.exit is not None and not bool(go.all()):
+                logits[alive[~go]] = gate.exit(output.passed[~go])
             alive, hidden = alive[go], output.passed[go]
             if len(alive) == 0:
                 break
-        logits = inputs.new_full((count, self.num_classes), torch.nan)
         if len(alive):
             logits[alive] = hidden
         return Cascade(logits, exits, gate_logits)

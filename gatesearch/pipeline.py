@@ -42,7 +42,7 @@ from gatesearch.search import engine
 from gatesearch.search.engine import Evaluated, Objectives, SearchResult, Trial
 from gatesearch.search.start import first_proposals
 from gatesearch.setting import Setting
-from gatesearch.training import GateSettings, History, Quality, Schedule, assess, calibrate, fit, saliency
+from gatesearch.training import Figures, GateSettings, History, Schedule, calibrate, fit, saliency
 
 TABLE_SAMPLES = 16
 STREAM_WINDOWS = 300
@@ -68,7 +68,7 @@ class Run:
     def baseline(self) -> GatedModel:
         """The ungated backbone, trained: where every trial starts."""
         s = self.setting
-        model = GatedModel(s.backbone, GatePlan(), s.sites, len(s.data.classes))
+        model = GatedModel(s.backbone, GatePlan(), s.sites, s.outputs)
         self._trained("baseline", model, s.schedule())
         return model
 
@@ -81,7 +81,8 @@ class Run:
     def saliency(self) -> dict[str, Tensor]:
         """Importance of each channel at each site."""
         s = self.setting
-        return saliency(self.backbone, s.space.sites, s.features.train.features, s.features.train.labels)
+        split = s.features.train
+        return saliency(self.backbone, s.space.sites, split.features, split.labels, errors=s.goal.errors)
 
     @cached_property
     def cost(self) -> CostModel:
@@ -98,13 +99,14 @@ class Run:
 
         def evaluate(plan: GatePlan) -> Evaluated:
             model = self._built(plan)
-            fit(model, s.features, epochs, s.gates, seed=_seed(self.recipe.seed, plan), augment=s.augment)
+            seed = _seed(self.recipe.seed, plan)
+            fit(model, s.features, epochs, s.gates, seed=seed, goal=s.goal, augment=s.augment)
             calibrate(model, s.features.validation, s.features.positive)
             quality = self._quality(model, "validation")
             price = priced.price(plan, quality.passed, observed=quality.layers)
             return Evaluated(
-                Objectives(quality.accuracy, price.expected_latency_us, price.energy.total_uj),
-                self._quality_violations(quality, baseline.accuracy),
+                Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
+                self._quality_violations(quality, baseline.value),
             )
 
         journal = self.folder / "study.journal"
@@ -117,7 +119,7 @@ class Run:
             def seen(trial: Trial) -> None:
                 if trial.state == "complete" and trial.objectives is not None:
                     o = trial.objectives
-                    bar.advance(note=f"accuracy {o.accuracy:.3f}, {console.si(o.energy_uj * 1e-6, 'J')}")
+                    bar.advance(note=f"{s.goal.quality} {o.accuracy:.3f}, {console.si(o.energy_uj * 1e-6, 'J')}")
 
             result = engine.search(
                 s.space,
@@ -141,7 +143,7 @@ class Run:
         A short training can flatter a plan. So the retrained model has to keep on validation what the recipe asks for,
         against the ungated backbone retrained alike; else the next plan has its turn.
         """
-        standard = self._quality(self.reference, "validation").accuracy
+        standard = self._quality(self.reference, "validation").value
         tried: list[tuple[float, int, Trial, GatedModel]] = []
         for trial in ranked(self.result, self.recipe.pick.objective)[: self.recipe.pick.attempts]:
             model = self.retrain(f"gated-{trial.plan.digest}", trial.plan)
@@ -224,7 +226,7 @@ class Run:
             windows,
         )
 
-    def quality(self, model: GatedModel) -> Quality:
+    def quality(self, model: GatedModel) -> Figures:
         """Return the figures of a model on the test split."""
         return self._quality(model, "test")
 
@@ -256,7 +258,7 @@ class Run:
         """Put a plan's gates into the trained backbone; where they start depends on the seed and the plan alone."""
         s = self.setting
         torch.manual_seed(_seed(self.recipe.seed, plan))
-        return GatedModel(self.backbone, plan, s.sites, len(s.data.classes), self.saliency, s.layers)
+        return GatedModel(self.backbone, plan, s.sites, s.outputs, self.saliency, s.layers)
 
     def _trained(self, name: str, model: GatedModel, schedule: Schedule, gates: GateSettings | None = None) -> None:
         """Train a model, or load it where it was trained before."""
@@ -275,6 +277,7 @@ class Run:
                 schedule,
                 gates or s.gates,
                 seed=_seed(self.recipe.seed, model.plan),
+                goal=s.goal,
                 augment=s.augment,
                 log_dir=self.folder / "logs" / name,
                 on_epoch=bar.advance,
@@ -305,9 +308,9 @@ class Run:
             input_range=input_range,
         )
 
-    def _quality(self, model: GatedModel, split: str) -> Quality:
-        f = self.setting.features
-        return assess(model, getattr(f, split), f.positive, f.kind_names)
+    def _quality(self, model: GatedModel, split: str) -> Figures:
+        s = self.setting
+        return s.goal.assess(model, getattr(s.features, split))
 
     def _price_violations(self, plan: GatePlan) -> dict[str, float]:
         violations = dict(self.cost.violations(plan))
@@ -321,16 +324,13 @@ class Run:
             return math.inf
         return self.cost.bound(plan).energy.total_uj
 
-    def _quality_violations(self, quality: Quality, baseline_accuracy: float) -> dict[str, float]:
-        limits = self.recipe.constraints
-        violations = {}
-        if limits.max_accuracy_drop is not None:
-            violations["accuracy"] = baseline_accuracy - limits.max_accuracy_drop - quality.accuracy
-        if limits.min_recall is not None:
-            violations["recall"] = limits.min_recall - quality.recall
-        if limits.min_gate_recall is not None:
-            violations["gate recall"] = limits.min_gate_recall - quality.gate_recall
-        return violations
+    def _quality_violations(self, quality: Figures, standard: float) -> dict[str, float]:
+        broken = self.setting.goal.limits
+        return {
+            key.partition("_")[2].removesuffix("_drop").replace("_", " "): broken[key](quality, standard, limit)
+            for key, limit in self.recipe.constraints.quality.items()
+            if limit is not None
+        }
 
 
 def run(recipe: Recipe, out: Path | None = None, resume: Path | None = None) -> Run:

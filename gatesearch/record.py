@@ -16,7 +16,7 @@ from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_pa
 from gatesearch.hardware.profile import constants
 from gatesearch.search.engine import Objectives, SearchResult
 from gatesearch.training import gate_logits
-from gatesearch.training.task import channels_last
+from gatesearch.training.tensors import channels_last
 
 if TYPE_CHECKING:
     from gatesearch.folder import RunFolder

@@ -250,6 +250,7 @@ class Gates(Group):
     head_learning_rate_scale: Positive = 10.0
     alpha: NonNegative = 1.0
     beta: NonNegative = 0.01
+    distillation: NonNegative = 0.1
 
 
 class GateCount(Group):
@@ -310,8 +311,14 @@ class Constraints(Group):
 
     latency_ms: Positive | None = None
     max_accuracy_drop: Share | None = 0.01
+    max_fidelity_drop: Share | None = None
     min_recall: Annotated[float, Field(gt=0, le=1)] | None = None
     min_gate_recall: Annotated[float, Field(gt=0, le=1)] | None = 0.97
+
+    @property
+    def quality(self) -> dict[str, float | None]:
+        """The bounds on what a model is worth; each is one goal's."""
+        return self.model_dump(exclude={"latency_ms"})
 
 
 class Pick(Group):
@@ -364,6 +371,7 @@ class Recipe(Group):
     name: Text | None = None
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     title: str = ""
+    goal: Literal["classification", "reconstruction"] = "classification"
     data: Data
     frontend: Frontend = Frontend(name="identity")
     augment: Augment | None = None

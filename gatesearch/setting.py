@@ -18,7 +18,7 @@ from gatesearch.recipe import Recipe
 from gatesearch.schema import Augment, Group
 from gatesearch.search.space import Space
 from gatesearch.sites import CutSite, LayerSite, cut_sites, layer_sites
-from gatesearch.training import Features, GateSettings, Schedule, prepare
+from gatesearch.training import GOALS, Features, GateSettings, Goal, Schedule, prepare
 
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
 FEATURE_KEYS = ("time_masks", "time_width", "freq_masks", "freq_width")
@@ -34,6 +34,7 @@ class Setting:
         data: raw, in three splits.
         frontend: fitted on the training split.
         features: what the backbone sees.
+        goal: what the backbone is for.
         augment: training-time changes to features; None for none.
         backbone: initialised from the recipe's seed, untrained.
         sites: every cut site of the backbone.
@@ -46,6 +47,7 @@ class Setting:
     data: Dataset
     frontend: nn.Module
     features: Features
+    goal: Goal
     augment: nn.Module | None
     backbone: nn.Module
     sites: tuple[CutSite, ...]
@@ -84,7 +86,9 @@ class Setting:
         )
         sites = cut_sites(backbone, features.train.features[:1])
         layers = layer_sites(backbone, features.train.features[:1])
-        _check_output(backbone, features, dataset)
+        goal = GOALS[recipe.goal](features, dataset.classes)
+        goal.check(_output_shape(backbone, features))
+        _check_limits(recipe, goal)
         space = Space.of(
             sites,
             device.core_names,
@@ -98,7 +102,12 @@ class Setting:
             layer_names=recipe.space.layers.sites,
             together=recipe.space.layers.together,
         )
-        return cls(recipe, dataset, frontend, features, features_augment, backbone, sites, layers, device, space)
+        return cls(recipe, dataset, frontend, features, goal, features_augment, backbone, sites, layers, device, space)
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Shape of the backbone's output for one sample."""
+        return self.sites[0].output
 
     @property
     def gates(self) -> GateSettings:
@@ -131,7 +140,7 @@ def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, n
 def load_data(recipe: Recipe) -> Dataset:
     """Load the data set that a recipe names, and check that the stream speaks of its kinds."""
     arguments = dict(recipe.data.arguments)
-    if recipe.data.name == "speech" and arguments.get("root") is None:
+    if arguments.get("root") is None and data.shows_progress(recipe.data.name):
         with progress(None, "synthesising speech") as bar:
             seen = 0
 
@@ -140,7 +149,7 @@ def load_data(recipe: Recipe) -> Dataset:
                 bar.advance(done - seen)
                 seen = done
 
-            dataset = data.load_dataset("speech", **arguments, progress=advance)
+            dataset = data.load_dataset(recipe.data.name, **arguments, progress=advance)
     else:
         dataset = data.load_dataset(recipe.data.name, **arguments)
     for name in recipe.stream.shares:
@@ -150,12 +159,19 @@ def load_data(recipe: Recipe) -> Dataset:
     return dataset
 
 
-def _check_output(backbone: nn.Module, features: Features, dataset: Dataset) -> None:
+def _output_shape(backbone: nn.Module, features: Features) -> tuple[int, ...]:
     with torch.no_grad():
         backbone.eval()
         shape = tuple(backbone(features.train.features[:2]).shape)
         backbone.train()
-    if shape != (2, len(dataset.classes)):
-        raise UserError(
-            f"backbone: returns {list(shape)} for 2 samples; gates need logits [2, {len(dataset.classes)}], one a class"
-        )
+    return shape[1:] if shape[:1] == (2,) else shape
+
+
+def _check_limits(recipe: Recipe, goal: Goal) -> None:
+    """Refuse a bound on a quality that the goal knows nothing of."""
+    for key, limit in recipe.constraints.quality.items():
+        if limit is not None and key not in goal.limits:
+            raise UserError(
+                f"constraints.{key}: goal {goal.name} knows no such figure; set it to null (it knows: "
+                f"{', '.join(goal.limits)})"
+            )

@@ -51,6 +51,7 @@ class CutSite(_Shaped):
         macs_before, macs_after: multiply-accumulates a sample on either side.
         params_before, params_after: parameters on either side.
         node: name of the node of the traced graph whose output crosses.
+        output: shape of what the network gives for one sample; empty where nobody told.
     """
 
     name: str
@@ -60,6 +61,7 @@ class CutSite(_Shaped):
     params_before: int
     params_after: int
     node: str
+    output: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,7 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
                 params_before=params,
                 params_after=total_params - params,
                 node=node.name,
+                output=work.shapes.get(str(traced.graph.output_node().args[0]), ()),
             )
         )
     return tuple(sites)

@@ -11,7 +11,7 @@ import copy
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gatesearch.errors import UserError
 from gatesearch.gated import GatedModel
-from gatesearch.gates import CutGate, CutKind, GateKind, LayerGate, LayerKind, LayerWork
+from gatesearch.gates import CutGate, CutKind, GateContext, GateKind, GateOutput, LayerGate, LayerKind, LayerWork
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import INPUT, CutSite, LayerSite, Site, cut_sites, trace
 
@@ -58,10 +58,11 @@ def check_cut_gate(kind: CutKind, site: CutSite, placed: PlacedGate) -> None:
         assert float(gate.theta) == -math.inf, "theta must start at -inf: a gate not calibrated stops nothing"
         gate.initialise(torch.rand(site.channels))
         hidden, positive = _activations(site)
-        _check_training(gate, module, hidden, positive)
+        _check_training(gate, module, site, hidden, positive)
         module.eval()
         _check_forward(gate, module, hidden)
         _check_lowering(kind, site, placed, gate, hidden)
+        _check_exit(kind, site, placed, gate, hidden)
         _check_calibration(gate, placed)
         again = cast(nn.Module, kind.wrap(site, placed))
         again.load_state_dict(module.state_dict())
@@ -113,13 +114,13 @@ def check_layer_gate(
         _check_layer_state(module, cast(nn.Module, kind.replace(site, placed, layer, norm)), inputs)
 
 
-def check_backbone(factory: Callable[[], nn.Module], example: Tensor, num_classes: int) -> None:
+def check_backbone(factory: Callable[[], nn.Module], example: Tensor, outputs: int | Sequence[int]) -> None:
     """Check that a backbone can be cut at every site that is found in it.
 
     Args:
         factory: builds the model anew at each call.
         example: inputs [N, *shape], N at least 2.
-        num_classes: size of the model's output.
+        outputs: shape of the model's output for one sample; a number stands for so many classes.
 
     Raises:
         AssertionError: a promise is broken; the message says which.
@@ -142,14 +143,13 @@ def check_backbone(factory: Callable[[], nn.Module], example: Tensor, num_classe
         model.eval()
         with torch.no_grad():
             logits = model(example)
-            assert tuple(logits.shape) == (len(example), num_classes), (
-                f"logits have shape {tuple(logits.shape)}, not {(len(example), num_classes)}"
-            )
+            wanted = (len(example), *((outputs,) if isinstance(outputs, int) else outputs))
+            assert tuple(logits.shape) == wanted, f"logits have shape {tuple(logits.shape)}, not {wanted}"
             alone = torch.cat([model(sample) for sample in example.split(1)])
             assert torch.allclose(alone, logits, atol=1e-4), "a sample's logits depend on the rest of its batch"
             for site in sites:
                 plan = GatePlan((PlacedGate.of("gc", site.name, keep=1.0),))
-                gated = GatedModel(model, plan, sites, num_classes).eval()
+                gated = GatedModel(model, plan, sites, outputs).eval()
                 assert torch.equal(gated(example).logits, logits), f"cut at {site.name!r} the logits change"
                 assert torch.equal(gated.cascade(example).logits, logits), f"the cascade at {site.name!r} changes them"
 
@@ -190,21 +190,38 @@ def _check_steering(gate: CutGate | LayerGate, module: nn.Module) -> None:
     assert len({id(p) for p in steering}) == len(steering), "steering() yields a parameter twice"
 
 
-def _check_training(gate: CutGate, module: nn.Module, hidden: Tensor, positive: Tensor) -> None:
+def _check_training(gate: CutGate, module: nn.Module, site: CutSite, hidden: Tensor, positive: Tensor) -> None:
     _check_steering(gate, module)
     module.train()
     optimizer = torch.optim.AdamW([*module.parameters()], lr=0.01)
+    wanted = torch.randn(SAMPLES, *site.output)
+
+    def context(labels: Tensor, weight: Tensor | None) -> GateContext:
+        final = wanted + 0.1 * torch.randn_like(wanted)
+        return GateContext(labels, 1.0, 0.1, 0.1, weight, final, _distance(wanted))
+
     for labels in (positive, torch.zeros_like(positive), torch.ones_like(positive), positive):
         leaf = hidden.clone().requires_grad_()
-        output = gate(leaf)
-        plain, even = (gate.loss(output, labels, 1.0, 0.1, w) for w in (None, torch.ones(SAMPLES)))
+        output = _with_exit(gate, gate(leaf))
+        plain, even = (
+            copy.deepcopy(gate).loss(output, context(labels, w)) for w in (None, torch.ones(SAMPLES))
+        )
         assert torch.allclose(plain, even), "loss() without weights is not that with even weights"
-        loss = gate.loss(output, labels, 1.0, 0.1, torch.rand(SAMPLES))
+        loss = gate.loss(output, context(labels, torch.rand(SAMPLES)))
         assert loss.shape == () and bool(torch.isfinite(loss)), "loss() must be a finite scalar for any labels"
         optimizer.zero_grad()
         (loss + output.passed.square().mean()).backward()
         _check_gradients(module, leaf)
         optimizer.step()
+
+
+def _distance(wanted: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda given: (given - wanted).square().flatten(1).mean(1) if wanted.ndim > 1 else given.new_zeros(SAMPLES)
+
+
+def _with_exit(gate: CutGate, output: GateOutput) -> GateOutput:
+    assert output.exit is None, "the gate calls its own exit: those that go on would run it, too"
+    return output if gate.exit is None else output._replace(exit=gate.exit(output.passed))
 
 
 def _check_gradients(module: nn.Module, leaf: Tensor) -> None:
@@ -230,8 +247,8 @@ def _check_forward(gate: CutGate, module: nn.Module, hidden: Tensor) -> None:
 
 @torch.no_grad()
 def _check_lowering(kind: CutKind, site: CutSite, placed: PlacedGate, gate: CutGate, hidden: Tensor) -> None:
-    work, (channels, head) = kind.work(site, placed), gate.lower()
-    kept = list(range(site.channels)) if channels is None else list(channels)
+    work, (channels, head, _) = kind.work(site, placed), gate.lower()
+    kept = _kept(site, channels)
     assert kept and kept == sorted(set(kept)), "lower(): channels must rise, without repeats, and not be empty"
     assert kept[0] >= 0 and kept[-1] < site.channels, "lower(): a channel does not exist"
     output, (passed, logit) = gate(hidden), head.eval()(hidden[:, kept])
@@ -253,6 +270,34 @@ def _check_lowering(kind: CutKind, site: CutSite, placed: PlacedGate, gate: CutG
         assert work.macs >= macs, f"work(): macs is {work.macs}, the lowered head takes {macs}"
 
 
+@torch.no_grad()
+def _check_exit(kind: CutKind, site: CutSite, placed: PlacedGate, gate: CutGate, hidden: Tensor) -> None:
+    work, (channels, _, light) = kind.work(site, placed), gate.lower()
+    if gate.exit is None:
+        assert light is None, "lower() gives an exit, and the gate has none"
+        assert work.exit_macs == work.exit_params == 0, "work() prices an exit, and the gate has none"
+        return
+    passed = gate(hidden).passed
+    given = gate.exit(passed)
+    assert given.shape == (len(hidden), *site.output), f"the exit gives {tuple(given.shape[1:])}, not {site.output}"
+    alone = torch.cat([gate.exit(sample) for sample in passed.split(1)])
+    assert torch.allclose(alone, given, atol=1e-4), "what the exit gives a sample depends on the rest of its batch"
+    assert light is not None, "lower() leaves the exit out"
+    kept = passed[:, _kept(site, channels)]
+    assert torch.allclose(light.eval()(kept), given, atol=1e-4), "the lowered exit gives something else"
+    params = sum(p.numel() for p in light.parameters())
+    if kept.shape[1] == work.kept_channels:
+        assert work.exit_params == params, f"work(): exit_params is {work.exit_params}, the lowered exit has {params}"
+        with FlopCounterMode(display=False) as counter:
+            light(kept[:1])
+        macs = counter.get_total_flops() // 2
+        assert work.exit_macs == macs, f"work(): exit_macs is {work.exit_macs}, the lowered exit takes {macs}"
+
+
+def _kept(site: CutSite, channels: Sequence[int] | None) -> list[int]:
+    return list(range(site.channels)) if channels is None else list(channels)
+
+
 def _check_calibration(gate: CutGate, placed: PlacedGate) -> None:
     logit, positive = torch.randn(200), torch.rand(200) < 0.3
     gate.calibrate(logit, positive)
@@ -265,6 +310,10 @@ def _check_calibration(gate: CutGate, placed: PlacedGate) -> None:
     if isinstance(target, float):
         reached = float((logit > gate.theta)[positive].float().mean())
         assert reached >= target - 1e-6, f"calibrate() reaches a recall of {reached:.3f}, not {target}"
+    share = dict(placed.params).get("share")
+    if isinstance(share, float):
+        left = float((logit <= gate.theta).float().mean())
+        assert abs(left - share) <= 0.02, f"calibrate() lets {left:.3f} leave, not {share}"
     gate.calibrate(logit, torch.zeros(200, dtype=torch.bool))
     assert not bool(torch.isnan(gate.theta)), "calibrate() sets theta to NaN where there are no positives"
 

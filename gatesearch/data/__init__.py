@@ -8,7 +8,7 @@ from __future__ import annotations
 from gatesearch.data.augment import SpecAugment, WaveAugment
 from gatesearch.data.frontend import MFCC, Identity, LogMel, build, restore
 from gatesearch.data.images import ImageAugment, Normalise
-from gatesearch.data.registry import dataset_names, load_dataset
+from gatesearch.data.registry import dataset_names, load_dataset, shows_progress
 from gatesearch.data.types import Dataset, Split, to_float
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "dataset_names",
     "load_dataset",
     "restore",
+    "shows_progress",
     "to_float",
 ]

@@ -20,11 +20,9 @@ from gatesearch import errors
 from gatesearch.data.images import Normalise
 from gatesearch.data.sequences import Sequence
 from gatesearch.data.types import to_float
+from gatesearch.data.wave import HIGHEST, LOWEST, STEP, Wave
 from gatesearch.errors import UserError
 
-# Features leave the front end on the int8 grid on which a device hands them on, 16 steps to a standard deviation, so
-# that what a network is trained on, exported with and run on is the same to the last bit.
-STEP, LOWEST, HIGHEST = 1 / 16, -128, 127
 FIT_CHUNK = 512  # clips at a time, so that fitting on 40,000 clips does not need their spectra at once
 
 
@@ -266,9 +264,9 @@ class MFCC(LogMel):
         return {**super().frame_macs(), "dct": self.dct.numel()}
 
 
-Frontend = Identity | LogMel | Normalise | Sequence
+Frontend = Identity | LogMel | Normalise | Sequence | Wave
 FRONTENDS: Mapping[str, type[Frontend]] = {
-    frontend.name: frontend for frontend in (MFCC, LogMel, Normalise, Sequence, Identity)
+    frontend.name: frontend for frontend in (MFCC, LogMel, Normalise, Sequence, Wave, Identity)
 }
 
 

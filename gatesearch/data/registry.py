@@ -18,6 +18,12 @@ def dataset_names() -> tuple[str, ...]:
     return tuple(sorted(entry_points(group=GROUP).names))
 
 
+def shows_progress(name: str) -> bool:
+    """Return whether a data set takes a ``progress`` to call with (done, total)."""
+    found = entry_points(group=GROUP)
+    return name in found.names and "progress" in inspect.signature(found[name].load()).parameters
+
+
 def load_dataset(name: str, **kwargs: Any) -> Dataset:
     """Load a data set by name; a plug-in adds one as an entry point of the group ``gatesearch.data``.
 

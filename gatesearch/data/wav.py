@@ -32,6 +32,21 @@ def fit_length(wave: npt.NDArray[Sample], samples: int) -> npt.NDArray[Sample]:
     return np.pad(wave, (spare // 2, spare - spare // 2))
 
 
+def sample_rate(path: Path) -> int:
+    """Return the sample rate of a file.
+
+    Raises:
+        UserError: not a readable WAV.
+    """
+    import soundfile
+
+    try:
+        return int(soundfile.info(path).samplerate)
+    except (soundfile.SoundFileError, OSError) as error:
+        reason = str(error).rpartition(": ")[2].rstrip(".")
+        raise UserError(f"{path}: cannot be read as a WAV file ({reason})") from None
+
+
 def read(path: Path, sample_rate: int) -> Waves:
     """Read one file of any sample format as int16 [samples]; channels are averaged.
 

@@ -7,7 +7,7 @@ kernel). Kinds are found through the entry-point group ``gatesearch.gates``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -26,11 +26,37 @@ class GateOutput(NamedTuple):
     """What a cut gate makes of the activations at its site.
 
     ``passed`` [N, *site.shape] is what goes on, suppressed channels or values being zero. ``logit`` [N] grows with the
-    belief that the sample holds a signal of interest; the sample stops where ``logit <= theta``.
+    belief that the rest of the network is needed; the sample leaves where ``logit <= theta``. ``exit`` is the model's
+    output for the samples if they left here, [N, *output]; None from a gate whose leaving samples get a constant
+    answer, and wherever nobody asked for it.
     """
 
     passed: Tensor
     logit: Tensor
+    exit: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GateContext:
+    """What a cut gate is told of a training batch beside its own activations.
+
+    Args:
+        positive: whether each sample holds a signal of interest, [N]; all true where nothing is labelled.
+        alpha: weight of the gate's decision in the loss.
+        beta: weight of its compression.
+        distillation: pull of what an exit gives towards what the whole network gives.
+        weight: how often such a sample arrives at this gate in use, [N]; None: all alike.
+        final: what the network gives for samples that leave nowhere, [N, *output].
+        errors: the error of each sample, [N], if the network had given that.
+    """
+
+    positive: Tensor
+    alpha: float
+    beta: float
+    distillation: float
+    weight: Tensor | None
+    final: Tensor
+    errors: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +69,8 @@ class Work:
         kept_channels: channels of the site that exist on both sides of the cut.
         elements: values of one sample that can cross, after channels were cut away.
         density: share of those elements that is expected to be non-zero on what passes; 1.0 where all are sent.
+        exit_macs: of the gate's exit, per sample that leaves through it.
+        exit_params: of the gate's exit.
     """
 
     macs: int
@@ -50,6 +78,8 @@ class Work:
     kept_channels: int
     elements: int
     density: float
+    exit_macs: int = 0
+    exit_params: int = 0
 
 
 class Call(NamedTuple):
@@ -97,29 +127,31 @@ class Lowered(NamedTuple):
     """A gate made ready for export.
 
     ``channels`` are the indices of the kept channels (None: all), which export cuts out of the stages on both sides;
-    ``head`` maps the kept activations [N, kept, ...] to (passed [N, kept, ...], logit [N, 1]).
+    ``head`` maps the kept activations [N, kept, ...] to (passed [N, kept, ...], logit [N, 1]). ``exit`` maps what passes
+    [N, kept, ...] to the model's output; None where the gate has no exit.
     """
 
     channels: Sequence[int] | None
     head: nn.Module
+    exit: nn.Module | None = None
 
 
 @runtime_checkable
 class CutGate(Protocol):
-    """A gate at a cut site, as a module. Conformance: :func:`gatesearch.testing.check_cut_gate`."""
+    """A gate at a cut site, as a module. Conformance: :func:`gatesearch.testing.check_cut_gate`.
+
+    ``exit`` maps what passes [N, *site.shape] to the model's output [N, *site.output], for samples that leave; None
+    where they get a constant answer. The gate itself never calls it, so that in use only those run it that leave.
+    """
 
     theta: Tensor
+    exit: nn.Module | None
 
     def __call__(self, hidden: Tensor) -> GateOutput:
         """Gate activations [N, *site.shape]."""
 
-    def loss(
-        self, output: GateOutput, positive: Tensor, alpha: float, beta: float, weight: Tensor | None = None
-    ) -> Tensor:
-        """Return what the gate adds to the training loss, a scalar.
-
-        ``positive`` [N] is boolean; ``weight`` [N] says how often such a sample arrives at this gate in use.
-        """
+    def loss(self, output: GateOutput, context: GateContext) -> Tensor:
+        """Return what the gate adds to the training loss, a scalar; ``output.exit`` is there if the gate has an exit."""
 
     def steering(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that need their own, higher learning rate and no weight decay."""
@@ -180,7 +212,13 @@ class Kind(Protocol):
 
 @runtime_checkable
 class CutKind(Kind, Protocol):
-    """A technique for cut sites: where it may go, what of it is searched, how it wraps and what work it leaves."""
+    """A technique for cut sites: where it may go, what of it is searched, how it wraps and what work it leaves.
+
+    ``read_apart`` names the numeric parameters of which each value is another program, so that its time has to be read
+    apart; textual parameters always are.
+    """
+
+    read_apart: Sequence[str]
 
     def wrap(self, site: CutSite, placed: PlacedGate) -> CutGate:
         """Build the module.

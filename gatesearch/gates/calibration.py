@@ -1,4 +1,4 @@
-"""Thresholds: as high as the recall target allows."""
+"""Thresholds: as high as a recall target allows, or where a share of the samples lies below."""
 
 from __future__ import annotations
 
@@ -33,3 +33,39 @@ def largest_threshold(logit: Tensor, positive: Tensor, recall: float) -> float:
     berth = (last - below.max()) / 2 if len(below) else torch.ones_like(last)
     # Between neighbouring floats the middle rounds to one of them, and that must not be the positive itself.
     return float(torch.minimum(last - berth, torch.nextafter(last, torch.full_like(last, -math.inf))))
+
+
+def threshold_of_share(logit: Tensor, share: float) -> float:
+    """Return theta such that the share of samples with ``logit <= theta`` is as near the wanted one as can be.
+
+    It lies halfway between two logits that differ, so that equal ones stay together.
+
+    Args:
+        logit: [N] held-out logits.
+        share: in (0, 1).
+
+    >>> threshold_of_share(torch.tensor([4.0, 1.0, 2.0, 3.0]), 0.5)
+    2.5
+    >>> threshold_of_share(torch.tensor([1.0, 1.0, 1.0, 3.0]), 0.5)
+    2.0
+    """
+    if len(logit) == 0:
+        return -math.inf
+    values, counts = logit.double().unique(return_counts=True)
+    below = counts.cumsum(0) / len(logit)
+    if 0.5 * float(below[0]) > share:  # nearer to none than to the first
+        return float(values[0]) - 1
+    at = int((below - share).abs().argmin())
+    return float((values[at] + values[at + 1]) / 2) if at + 1 < len(values) else float(values[at]) + 1
+
+
+def weighted_quantile(values: Tensor, weight: Tensor, share: float) -> Tensor:
+    """Return the least value up to which a share of the weight lies, a scalar.
+
+    >>> weighted_quantile(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([1.0, 1.0, 2.0]), 0.7).item()
+    2.0
+    """
+    order = values.argsort()
+    reached = weight[order].cumsum(0)
+    at = int(torch.searchsorted(reached, share * reached[-1]))
+    return values[order[min(at, len(order) - 1)]]

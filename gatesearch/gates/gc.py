@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates.base import GateOutput, Lowered, Work
+from gatesearch.gates.base import GateContext, GateOutput, Lowered, Work
 from gatesearch.gates.calibration import largest_threshold
 from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.sites import CutSite, Site
@@ -44,6 +44,7 @@ class GC:
     """The kind: mode ``channel`` or ``activation``, keep ratio, recall target."""
 
     name = "gc"
+    read_apart = ()
 
     def may_go(self, site: Site) -> bool:
         """Any cut site of rank 1 (features), 2 (channels by time) or 3 (channels by height by width)."""
@@ -101,6 +102,7 @@ class GCGate(nn.Module):
         self.norm = nn.BatchNorm1d(features, affine=False)
         self.linear = nn.Linear(features, 1)
         self.register_buffer("theta", torch.tensor(-math.inf))
+        self.exit: nn.Module | None = None
 
     @staticmethod
     def kept(channels: int, keep: float | None) -> int:
@@ -125,20 +127,18 @@ class GCGate(nn.Module):
         passed = self.compress(hidden)
         return GateOutput(passed, self.linear(self.norm(self.pool(self.look(passed)))).squeeze(1))
 
-    def loss(
-        self, output: GateOutput, positive: Tensor, alpha: float, beta: float, weight: Tensor | None = None
-    ) -> Tensor:
-        """Section 0.2: alpha BCE + beta C; positives and negatives of a batch weigh the same, each side by ``weight``.
+    def loss(self, output: GateOutput, context: GateContext) -> Tensor:
+        """Section 0.2: alpha BCE + beta C; positives and negatives of a batch weigh the same, each side by weight.
 
         Without weights an early gate would spend itself on the negatives that it cannot tell (other words) and lose
         those that it can and that the stream is full of (silence).
         """
-        target = positive.to(output.logit.dtype)
-        weight = torch.ones_like(target) if weight is None else weight
+        positive, target = context.positive, context.positive.to(output.logit.dtype)
+        weight = torch.ones_like(target) if context.weight is None else context.weight
         sides = torch.stack([weight[~positive].sum(), weight[positive].sum()]).clamp(min=1e-6)
         balanced = 0.5 * len(target) * weight / sides[positive.long()]
         decision = F.binary_cross_entropy_with_logits(output.logit, target, balanced)
-        return alpha * decision + beta * self.penalty(output.passed, positive)
+        return context.alpha * decision + context.beta * self.penalty(output.passed, positive)
 
     def steering(self) -> Iterator[nn.Parameter]:
         """Masks and shrinkage thresholds; at the weights' rate they never move."""

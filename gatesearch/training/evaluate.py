@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gatesearch.gated import Cascade, GatedModel
 from gatesearch.training.features import FeatureSplit
-from gatesearch.training.task import channels_last
+from gatesearch.training.tensors import channels_last
 
 BATCH = 256
 
@@ -43,6 +44,16 @@ class Quality:
     gate_recalls: tuple[float, ...]
     passed: Mapping[str, tuple[float, ...]]
     layers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """The accuracy."""
+        return self.accuracy
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures by the names of summary.json."""
+        values = asdict(self)
+        return {key: values[key] for key in ("accuracy", "accuracy_all_classes", "precision", "recall")}
 
 
 @torch.no_grad()
@@ -126,9 +137,7 @@ def quality(
     reported = positive[predictions] & (exits == gates)
     right_class = predictions == labels
     correct = torch.where(wanted, reported & right_class, ~reported)
-    passed = {
-        name: tuple(_share(exits[kinds == i] >= k) for k in range(gates + 1)) for i, name in enumerate(kind_names)
-    }
+    passed = reach_by_kind(exits, kinds, kind_names, gates)
     reach = passed[kind_names[0]]
     return Quality(
         accuracy=_share(correct),
@@ -140,6 +149,15 @@ def quality(
         gate_recalls=tuple(b / a if a else 0.0 for a, b in pairwise(reach)),
         passed=passed,
     )
+
+
+def reach_by_kind(
+    exits: Tensor, kinds: Tensor, kind_names: Sequence[str], gates: int
+) -> dict[str, tuple[float, ...]]:
+    """Return for each kind the share of its samples that reaches stage k; see :func:`quality` for the arguments."""
+    return {
+        name: tuple(_share(exits[kinds == i] >= k) for k in range(gates + 1)) for i, name in enumerate(kind_names)
+    }
 
 
 def assess(model: GatedModel, split: FeatureSplit, positive: Tensor, kind_names: Sequence[str]) -> Quality:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gatesearch.gated import GatedModel
 from gatesearch.training.features import Batches, Features
+from gatesearch.training.goal import Classification, Goal
 from gatesearch.training.settings import GateSettings, Schedule
 from gatesearch.training.task import GatedTask
 
@@ -74,6 +75,7 @@ def fit(
     gates: GateSettings,
     *,
     seed: int,
+    goal: Goal | None = None,
     augment: nn.Module | None = None,
     log_dir: Path | None = None,
     on_epoch: Callable[[], None] | None = None,
@@ -85,6 +87,7 @@ def fit(
         features: the bank is fitted; the validation split gives the curve.
         schedule, gates: how.
         seed: of every random choice of this training.
+        goal: what the network is for; None: to tell the classes apart.
         augment: changes a batch of features at random, in training only; None for none.
         log_dir: where TensorBoard logs and a checkpoint every few epochs go; a training that was cut off goes on from
             there. None keeps nothing.
@@ -94,7 +97,8 @@ def fit(
         KeyboardInterrupt: the user stopped it.
     """
     pl.seed_everything(seed, verbose=False)
-    task = GatedTask(model, features.positive, class_weights(features, gates.shares), schedule, gates, augment)
+    goal = goal or Classification(features.positive, features.kind_names)
+    task = GatedTask(model, goal, features.positive, class_weights(features, gates.shares), schedule, gates, augment)
     history = History()
     callbacks: list[Callback] = [_Watch(history, on_epoch)]
     if schedule.averaging:

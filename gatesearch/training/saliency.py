@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,21 @@ from gatesearch.gated import split
 from gatesearch.sites import CutSite
 
 
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def cross_entropy(output: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross entropy of each sample, [N]."""
+    return F.cross_entropy(output, labels, reduction="none")
+
+
 def saliency(
-    backbone: nn.Module, sites: tuple[CutSite, ...], features: Tensor, labels: Tensor, batch_size: int = 256
+    backbone: nn.Module,
+    sites: tuple[CutSite, ...],
+    features: Tensor,
+    labels: Tensor,
+    batch_size: int = 256,
+    errors: Loss = cross_entropy,
 ) -> dict[str, Tensor]:
     """First-order Taylor importance |h dL/dh| of each channel, averaged over samples (Molchanov et al. 2017, eq. 8).
 
@@ -22,6 +36,8 @@ def saliency(
         sites: its cut sites, in order.
         features: [N, *shape] from the training split.
         labels: [N].
+        batch_size: samples at a time.
+        errors: of output, features and labels, the error of each sample [N] whose sum is L.
 
     Returns:
         importance [C] by site name.
@@ -37,7 +53,7 @@ def saliency(
                     hidden = hidden.detach().requires_grad_()
                 hidden.retain_grad()
                 crossings.append(hidden)
-        F.cross_entropy(hidden, y, reduction="sum").backward()
+        errors(hidden, x, y).sum().backward()
         for site, crossing in zip(sites, crossings, strict=True):
             assert crossing.grad is not None
             per_channel = (crossing * crossing.grad).detach().flatten(2) if crossing.ndim > 2 else None

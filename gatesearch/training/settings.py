@@ -38,6 +38,7 @@ class GateSettings:
         head_learning_rate_scale: the same for what decides: it starts from nothing behind a trained backbone.
         alpha: weight of the gate loss.
         beta: weight of the compression loss.
+        distillation: pull of what an exit gives towards what the whole network gives.
         shares: share of each kind in the stream in use, which is what gates are trained for; empty: as in the training
             split.
     """
@@ -46,4 +47,5 @@ class GateSettings:
     head_learning_rate_scale: float = 10.0
     alpha: float = 1.0
     beta: float = 0.01
+    distillation: float = 0.1
     shares: Mapping[str, float] = field(default_factory=dict)

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torchmetrics.classification import MulticlassAccuracy
 
 from gatesearch.gated import GatedModel
+from gatesearch.gates import GateContext
+from gatesearch.training.goal import Goal
 from gatesearch.training.settings import GateSettings, Schedule
+from gatesearch.training.tensors import channels_last
 
 Batch = tuple[Tensor, Tensor]
 LEAST_REACH = 0.02
 
 
+@runtime_checkable
+class HasExtraLoss(Protocol):
+    """A part of a network that adds to the training loss, such as a quantiser that pulls its codewords along."""
+
+    def extra_loss(self) -> Tensor:
+        """Return what the last forward in training adds, a scalar."""
+
+
 class GatedTask(pl.LightningModule):
-    """Trains a gated model end to end: L = CE + sum over gates of (alpha BCE + beta C), section 0.2.
+    """Trains a gated model end to end: L = the goal's loss + what gates and parts of the network add (section 0.2).
 
     Args:
         model: the gated model; the empty plan trains the ungated backbone.
+        goal: what the network is for.
         positive: whether each class is a positive, [classes].
         class_weight: how often a sample of each class arrives in use, relative to the training split, [classes].
         schedule: epochs, rates, batch size.
@@ -36,6 +48,7 @@ class GatedTask(pl.LightningModule):
     def __init__(
         self,
         model: GatedModel,
+        goal: Goal,
         positive: Tensor,
         class_weight: Tensor,
         schedule: Schedule,
@@ -45,11 +58,13 @@ class GatedTask(pl.LightningModule):
         super().__init__()
         # Depthwise convolutions run several times faster with the channels last in memory, on CPU as on GPU.
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.goal = goal
+        self.extra = [module for module in model.modules() if isinstance(module, HasExtraLoss)]
         self.augment = augment or nn.Identity()
         self.register_buffer("positive", positive.clone())
         self.register_buffer("class_weight", class_weight.clone())
         self.schedule, self.gates = schedule, gates
-        self.accuracy = MulticlassAccuracy(model.num_classes, average="micro")
+        self.scores: list[Tensor] = []
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Tell the gates in the place of layers how far the training has come."""
@@ -63,29 +78,41 @@ class GatedTask(pl.LightningModule):
         with torch.no_grad():
             features = channels_last(self.augment(features))
         output = self.model(features)
-        loss = F.cross_entropy(output.logits, labels, label_smoothing=self.schedule.label_smoothing)
+        loss = self.goal.loss(output.logits, features, labels, self.schedule)
+        errors = partial(self.goal.errors, features=features, labels=labels)
         positive, weight = self.positive[labels], self.class_weight[labels]
+        strengths = self.gates.alpha, self.gates.beta, self.gates.distillation
         for k, gate_output in enumerate(output.gates):
-            loss = loss + self.model.gate(k).loss(gate_output, positive, self.gates.alpha, self.gates.beta, weight)
+            context = GateContext(positive, *strengths, weight, output.logits, errors)
+            loss = loss + self.model.gate(k).loss(gate_output, context)
             # What this gate stops is no business of the next one.
             weight = weight * torch.sigmoid(gate_output.logit.detach()).clamp(min=LEAST_REACH)
         for layer_gate in self.model.layer_gates.values():
             loss = loss + layer_gate.loss()
+        for part in self.extra:
+            loss = loss + part.extra_loss()
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Accuracy without stopping, as a learning curve; claims come from the hard cascade."""
+        """Quality where nothing leaves, as a learning curve; claims come from the hard cascade."""
         features, labels = batch
-        self.accuracy(self.model(channels_last(features)).logits, labels)
-        self.log("validation_accuracy", self.accuracy, on_epoch=True, batch_size=len(labels))
+        output = self.model(channels_last(features)).logits
+        self.scores.append(torch.stack(self.goal.scores(output, features, labels)).sum(1))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the quality over the whole split."""
+        reached, possible = torch.stack(self.scores).sum(0)
+        self.scores.clear()
+        self.log("validation_accuracy", reached / possible)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW; gates have rates of their own, and what steers them no decay."""
-        every = [*map(self.model.gate, range(len(self.model.gates))), *self.model.layer_gates.values()]
+        every = [*self.model.cut_gates, *self.model.layer_gates.values()]
         steering = {id(p) for gate in every for p in gate.steering()}
-        # What is left of a layer behind its gate is a layer, and learns like one.
-        gates = {id(p) for p in self.model.gates.parameters()} | steering
+        # What is left of a layer behind its gate is a layer, and learns like one; an exit is made of nothing else.
+        exits = {id(p) for gate in self.model.cut_gates if gate.exit is not None for p in gate.exit.parameters()}
+        gates = {id(p) for p in self.model.gates.parameters()} - exits | steering
         groups: dict[str, list[nn.Parameter]] = {"decay": [], "plain": [], "heads": [], "steering": []}
         for parameter in self.model.parameters():
             backbone = "decay" if parameter.ndim > 1 else "plain"
@@ -118,8 +145,3 @@ class GatedTask(pl.LightningModule):
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-
-def channels_last(features: Tensor) -> Tensor:
-    """Return images [N, C, H, W] in channels-last memory order, anything else as it is."""
-    return features.contiguous(memory_format=torch.channels_last) if features.ndim == 4 else features

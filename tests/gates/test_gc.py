@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.errors import UserError
-from gatesearch.gates import GateOutput
+from gatesearch.gates import GateContext, GateOutput
 from gatesearch.gates.gc import GC, SLOPE, ActivationGC, ChannelGC, GCGate
 from gatesearch.plan import PlacedGate
 from gatesearch.sites import CutSite
@@ -106,7 +106,7 @@ def test_the_lowered_head_is_the_gate_in_evaluation_mode(shape, mode, keep):
     gate = trained(mode(shape, keep, 0.99))
     hidden = torch.randn(7, *shape)
     with torch.no_grad():
-        output, (channels, head) = gate(hidden), gate.lower()
+        output, (channels, head, _) = gate(hidden), gate.lower()
         kept = list(range(shape[0])) if channels is None else list(channels)
         passed, logit = head(hidden[:, kept])
     torch.testing.assert_close(passed, output.passed[:, kept])
@@ -175,7 +175,8 @@ def test_the_loss_is_alpha_bce_with_both_sides_weighing_the_same_plus_beta_c(pos
     logit, positive = torch.randn(12), torch.arange(12) < positives
     weight = torch.rand(12) + 0.1 if weighted else torch.ones(12)
     output = GateOutput(torch.randn(12, 4), logit)
-    loss = gate.loss(output, positive, alpha, beta, weight if weighted else None)
+    context = GateContext(positive, alpha, beta, 0.0, weight if weighted else None, output.logit, torch.zeros_like)
+    loss = gate.loss(output, context)
     own = F.binary_cross_entropy_with_logits(logit, positive.float(), reduction="none")
     sides = [(own[side] * weight[side]).sum() / weight[side].sum() for side in (positive, ~positive) if side.any()]
     balanced = 0.5 * torch.stack(sides).sum()

@@ -6,10 +6,12 @@ from nets import CLASSES, build
 from torch.nn import functional as F
 
 from gatesearch.gated import GatedModel
+from gatesearch.gates import GateContext
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import cut_sites
 from gatesearch.training import Features, GatedTask, GateSettings, Schedule
-from gatesearch.training.task import channels_last
+from gatesearch.training.goal import Classification
+from gatesearch.training.tensors import channels_last
 
 
 def task(schedule: Schedule, gates: GateSettings, **params) -> GatedTask:
@@ -17,7 +19,9 @@ def task(schedule: Schedule, gates: GateSettings, **params) -> GatedTask:
     sites = cut_sites(backbone, torch.zeros(1, *shape))
     placed = (PlacedGate.of("gc", "stem", **params), PlacedGate.of("gc", "blocks.0", **params))
     model = GatedModel(backbone, GatePlan(placed), sites, CLASSES)
-    return GatedTask(model, torch.tensor([True, False, False]), torch.ones(3), schedule, gates)
+    positive = torch.tensor([True, False, False])
+    goal = Classification(positive, ("positive", "unknown", "silence"))
+    return GatedTask(model, goal, positive, torch.ones(3), schedule, gates)
 
 
 class FakeTrainer:
@@ -62,7 +66,8 @@ def test_the_loss_is_cross_entropy_and_each_gates_own(features: Features, alpha,
     expected = F.cross_entropy(output.logits, y, label_smoothing=0.1)
     weight = torch.ones(30)
     for k, own in enumerate(output.gates):
-        expected = expected + made.model.gate(k).loss(own, y == 0, alpha, 0.5, weight)
+        context = GateContext(y == 0, alpha, 0.5, 0.1, weight, output.logits, lambda _: torch.zeros(30))
+        expected = expected + made.model.gate(k).loss(own, context)
         weight = weight * torch.sigmoid(own.logit).clamp(min=0.02).detach()
     torch.testing.assert_close(loss, expected)
     loss.backward()

@@ -24,7 +24,7 @@ from gatesearch.data import Dataset, ImageAugment, Normalise
 from gatesearch.folder import RunFolder
 from gatesearch.gated import GatedModel
 from gatesearch.gates.pg import PGLayer
-from gatesearch.training.task import channels_last
+from gatesearch.training.tensors import channels_last
 
 EVALUATED = 250  # images at a time
 LEGS = 10  # in a training at least, and one an epoch

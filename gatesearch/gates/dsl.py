@@ -1,0 +1,222 @@
+"""Dynamic Switch Layers (arXiv 2404.04405, 2024): a gate for data without labels, and a light path beside the heavy one.
+
+The abstract is what could be read of that paper, so the equations are this project's reading of it (techniques 0.5):
+
+    h' = m * h                 m as in Gated Compression
+    P(light) = sigmoid(-z)     z = w . norm(pool(h')) + b, so that a sample leaves where z <= theta, as at every gate
+    e_L, e_H                   error of each sample by the light decoder from h', by the rest of the network
+    t = 1[e_L - e_H <= q]      q: moving average of the batch's quantile at the wanted light share
+    loss                       e_L + alpha BCE(P(light), t) + beta C + kd |D_light(h') - D_heavy(h')|^2
+
+The heavy path's own error is the network's loss already. The labels t come from what the two paths make of a sample:
+a penalty on the mean use of the heavy path instead would be least for a switch that says the same of every sample.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gatesearch.errors import UserError, unknown
+from gatesearch.gates.base import GateContext, GateOutput, Lowered, Work
+from gatesearch.gates.calibration import threshold_of_share, weighted_quantile
+from gatesearch.gates.gc import GC, ChannelGC
+from gatesearch.plan import PlacedGate, Scalar
+from gatesearch.sites import CutSite, Site
+
+FIRST, LAST = 3, 7  # kernels of the light decoder's first and of its last convolution
+FEWEST = 4  # channels of it
+LONGEST = 8  # stride, if the rate has a divisor up to it
+MEMORY = 0.9  # of the quantile that labels are made with
+
+
+class DSL:
+    """The kind: light share, width of the light decoder, keep ratio of the mask."""
+
+    name = "dsl"
+    read_apart = ("width",)
+
+    def may_go(self, site: Site) -> bool:
+        """Any cut site of channels by time [C, T, 1] in a network that gives [C', S, 1], S a multiple of T."""
+        if not isinstance(site, CutSite) or len(site.shape) != 3 or len(site.output) != 3:
+            return False
+        return site.shape[2] == site.output[2] == 1 and site.output[1] % site.shape[1] == 0
+
+    def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
+        """Shares from half to four fifths, widths from an eighth of the site's channels."""
+        return {
+            "share": (0.8, 0.7, 0.5),
+            "width": (0.125, 0.25, 0.5),
+            "keep": (0.5, 1.0) if site.channels > 1 else (1.0,),
+        }
+
+    def wrap(self, site: CutSite, placed: PlacedGate) -> DSLGate:
+        """Build the gate; see :class:`DSLGate`."""
+        share, width, keep = _checked(placed)
+        return DSLGate(site.shape, site.output, share, width, keep)
+
+    def work(self, site: CutSite, placed: PlacedGate) -> Work:
+        """The switch and the mask cost what those of a GC gate do; the light decoder is the exit."""
+        _, width, keep = _checked(placed)
+        own = GC().work(site, PlacedGate.of("gc", site.name, mode="channel", keep=keep))
+        layers = light_layers(site.shape, site.output, width, own.kept_channels)
+        return Work(
+            own.macs,
+            own.params,
+            own.kept_channels,
+            own.elements,
+            own.density,
+            exit_macs=sum(layer.macs for layer in layers),
+            exit_params=sum(layer.params for layer in layers),
+        )
+
+
+class DSLGate(ChannelGC):
+    """Mask and switch on activations [N, *shape], and a light decoder for what leaves.
+
+    Args:
+        shape: of one sample at the site, [C, T, 1].
+        output: of one sample of the network's output, [C', S, 1].
+        share: of the samples that are to leave, in (0, 1).
+        width: channels of the light decoder over those of the site, in (0, 1].
+        keep: share of the channels that the mask keeps, in (0, 1].
+    """
+
+    q: Tensor
+
+    def __init__(
+        self, shape: Sequence[int], output: Sequence[int], share: float, width: float, keep: float
+    ) -> None:
+        super().__init__(shape, keep, recall=1.0)
+        self.share = share
+        self.exit = light_decoder(light_layers(shape, output, width, shape[0]))
+        self.register_buffer("q", torch.tensor(math.nan))
+
+    def loss(self, output: GateOutput, context: GateContext) -> Tensor:
+        """Section 0.5, all but the heavy path's error."""
+        assert output.exit is not None
+        light = context.errors(output.exit)
+        with torch.no_grad():
+            gap = light - context.errors(context.final)
+            weight = torch.ones_like(gap) if context.weight is None else context.weight
+            here = weighted_quantile(gap, weight, self.share)
+            self.q.copy_(here if bool(self.q.isnan()) else torch.lerp(here, self.q, MEMORY))
+            heavy = (gap > self.q).to(output.logit.dtype)
+        decision = F.binary_cross_entropy_with_logits(output.logit, heavy, weight / weight.mean().clamp(min=1e-6))
+        distilled = F.mse_loss(output.exit, context.final.detach())
+        compression = self.penalty(output.passed, context.positive)
+        return (
+            light.mean()
+            + context.alpha * decision
+            + context.beta * compression
+            + context.distillation * distilled
+        )
+
+    def steering(self) -> Iterator[nn.Parameter]:
+        """The mask; at the weights' rate it never moves."""
+        yield self.mask_logits
+
+    def calibrate(self, logit: Tensor, positive: Tensor) -> None:
+        """Set theta so that the wanted share leaves."""
+        self.theta.fill_(threshold_of_share(logit, self.share))
+
+    def lower(self) -> Lowered:
+        """Cut the suppressed channels out of the light decoder's first layer, too."""
+        channels, head, _ = super().lower()
+        light = copy.deepcopy(self.exit)
+        assert light is not None
+        if channels is not None:
+            first = light.get_submodule("first.conv")
+            assert isinstance(first, nn.Conv2d)
+            first.weight = nn.Parameter(first.weight.detach()[:, list(channels)])
+            first.in_channels = len(channels)
+        return Lowered(channels, head, light)
+
+
+class LightLayer(NamedTuple):
+    """A layer of the light decoder: a causal convolution, or one that makes ``up`` samples of each."""
+
+    inputs: int
+    outputs: int
+    kernel: int
+    up: int
+    frames: int  # that come out
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of a sample."""
+        return self.frames * self.inputs * self.outputs * self.kernel // self.up
+
+    @property
+    def params(self) -> int:
+        """Weights and biases."""
+        return self.inputs * self.outputs * self.kernel + self.outputs
+
+
+def light_layers(shape: Sequence[int], output: Sequence[int], width: float, kept: int) -> list[LightLayer]:
+    """Return the layers from a site [C, T, 1] to the output [C', S, 1]: as few as the strides allow, ever narrower.
+
+    >>> [layer[:4] for layer in light_layers((32, 64, 1), (1, 4096, 1), width=0.25, kept=32)]
+    [(32, 8, 3, 1), (8, 4, 8, 8), (4, 4, 8, 8), (4, 1, 7, 1)]
+    """
+    channels, frames = max(FEWEST, math.ceil(width * shape[0])), shape[1]
+    layers = [LightLayer(kept, channels, FIRST, 1, frames)]
+    for stride in strides(output[1] // frames):
+        narrower = max(FEWEST, channels // 2)
+        frames *= stride
+        layers.append(LightLayer(channels, narrower, stride, stride, frames))
+        channels = narrower
+    return [*layers, LightLayer(channels, output[0], LAST, 1, frames)]
+
+
+def strides(factor: int) -> list[int]:
+    """Return factors of a number, each as large as may be up to eight; what has no such divisor is one stride.
+
+    >>> strides(64), strides(80), strides(1), strides(11)
+    ([8, 8], [8, 5, 2], [], [11])
+    """
+    found = []
+    while factor > 1:
+        stride = max((d for d in range(2, LONGEST + 1) if factor % d == 0), default=factor)
+        found.append(stride)
+        factor //= stride
+    return found
+
+
+def light_decoder(layers: Sequence[LightLayer]) -> nn.Sequential:
+    """Build the layers, a ReLU behind each but the last."""
+    first, *ups, last = layers
+    parts: OrderedDict[str, nn.Module] = OrderedDict(first=nn.Sequential(OrderedDict(_causal(first), relu=nn.ReLU())))
+    for i, layer in enumerate(ups):
+        kernel = (layer.kernel, 1)
+        parts[f"up{i}"] = nn.Sequential(nn.ConvTranspose2d(layer.inputs, layer.outputs, kernel, kernel), nn.ReLU())
+    parts["last"] = nn.Sequential(OrderedDict(_causal(last)))
+    return nn.Sequential(parts)
+
+
+def _causal(layer: LightLayer) -> dict[str, nn.Module]:
+    return {
+        "past": nn.ZeroPad2d((0, 0, layer.kernel - 1, 0)),
+        "conv": nn.Conv2d(layer.inputs, layer.outputs, (layer.kernel, 1)),
+    }
+
+
+def _checked(placed: PlacedGate) -> tuple[float, float, float]:
+    where = f"dsl gate at {placed.site}"
+    params: dict[str, Any] = {"share": 0.7, "width": 0.25, "keep": 1.0}
+    for key, value in placed.params:
+        if key not in params:
+            raise unknown(where, "parameter", key, params)
+        params[key] = value
+    for key, value in params.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 < value <= 1 or (key == "share" and value == 1):
+            raise UserError(f"{where}: {key}: {value!r} is not in (0, 1{')' if key == 'share' else ']'}")
+    return params["share"], params["width"], params["keep"]
