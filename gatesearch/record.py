@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gatesearch import console, record_layers
+from gatesearch import console, record_exits, record_layers
+from gatesearch.export.bundle import artifacts as exported
 from gatesearch.gates import GateOutput, at_cuts, cut_kind
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
 from gatesearch.hardware.profile import constants
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from gatesearch.hardware.cost import Price
     from gatesearch.pipeline import Run
     from gatesearch.plan import GatePlan
-    from gatesearch.training import Quality
+    from gatesearch.training import Figures
 
 TRIAL_COLUMNS = (
     "number",
@@ -76,7 +77,6 @@ def write(run: Run) -> dict[str, Any]:
     parity, stream = run.parity, run.streaming
     seconds = run.seconds()
     mean_sparsity = sum(row["element"] for row in sparsity) / len(sparsity) if sparsity else 0.0
-    stream_stop = _stream_early_stop(cost.shares, gated.passed)
     layers = record_layers.rows(plan, cost, gated.layers)
     data = {
         "name": s.data.name,
@@ -87,11 +87,9 @@ def write(run: Run) -> dict[str, Any]:
         "test": len(s.data.test),
         "positive_share": float(s.features.positive[s.features.test.labels].float().mean()),
     }
+    gating = gated.gated_summary(cost.shares)
     reference = {
-        "accuracy": ungated.accuracy,
-        "accuracy_all_classes": ungated.accuracy_all_classes,
-        "precision": ungated.precision,
-        "recall": ungated.recall,
+        **ungated.summary(),
         "macs": s.sites[0].macs_after,
         "params": s.sites[0].params_after,
         "latency_us": rival.expected_latency_us,
@@ -101,17 +99,9 @@ def write(run: Run) -> dict[str, Any]:
     best = {
         "digest": plan.digest,
         "plan": plan.to_dict(),
-        "accuracy": gated.accuracy,
-        "accuracy_all_classes": gated.accuracy_all_classes,
-        "precision": gated.precision,
-        "recall": gated.recall,
-        "early_stop_rate": gated.early_stop_rate,
-        "early_stop_rate_stream": stream_stop,
-        "early_stop_by_kind": {kind: 1 - row[-1] for kind, row in gated.passed.items() if kind != "positive"},
-        "first_gate_stop_by_kind": {
-            kind: 1 - row[1] for kind, row in gated.passed.items() if kind != "positive" and len(row) > 1
-        },
-        "gate_recall": gated.gate_recall,
+        **gated.summary(),
+        **gating,
+        **record_exits.summary(plan, cost),
         "activation_sparsity": mean_sparsity,
         "expected_macs": price.expected_macs,
         "expected_macs_with_frontend": price.expected_macs + cost.frontend_macs,
@@ -121,9 +111,9 @@ def write(run: Run) -> dict[str, Any]:
         "expected_latency_us": price.expected_latency_us,
         "expected_energy_uj": price.energy.total_uj,
         "gain_end_to_end": gain_end_to_end(rival.energy.total_uj, price.energy.total_uj),
-        "gain_paper_style": _finite(gain_paper_style(stream_stop, mean_sparsity)),
+        "gain_paper_style": _paper_style(gating["early_stop_rate_stream"], mean_sparsity),
     }
-    artifacts = [artifact for stage in run.manifest["stages"] for artifact in stage["artifacts"]]
+    artifacts = exported(run.manifest)
     reference_point = Objectives(0.0, rival.expected_latency_us, rival.energy.total_uj)
     volumes = run.result.hypervolume(reference_point)
     summary: dict[str, Any] = {
@@ -131,7 +121,12 @@ def write(run: Run) -> dict[str, Any]:
         "seed": recipe.seed,
         "seconds": seconds.get("total", 0.0),
         "data": data,
-        "baseline": {key: reference[key] for key in ("accuracy", "macs", "params", "latency_us", "energy_uj", "core")},
+        "goal": s.goal.name,
+        "baseline": {
+            key: reference[key]
+            for key in ("accuracy", "quality", "macs", "params", "latency_us", "energy_uj", "core")
+            if key in reference
+        },
         "search": {
             "trials": len(run.result.trials),
             "unique_plans": len({trial.plan for trial in run.result.trials}),
@@ -150,6 +145,7 @@ def write(run: Run) -> dict[str, Any]:
                 "gate_agreement": parity.gate_agreement,
                 "prediction_agreement": parity.prediction_agreement,
                 "samples": parity.samples,
+                **({} if parity.output_snr_db is None else {"output_snr_db": parity.output_snr_db}),
             },
         },
         "streaming": asdict(stream) | {"ratio": stream.ratio},
@@ -160,6 +156,7 @@ def write(run: Run) -> dict[str, Any]:
         {
             "recipe": recipe.name,
             "title": recipe.title,
+            "goal": {"name": s.goal.name, "quality": s.goal.quality},
             "command": _command(run),
             "seed": recipe.seed,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -184,6 +181,7 @@ def write(run: Run) -> dict[str, Any]:
                 "core": cost.sense_core.name,
             },
             "gates": _gates(run, gated, sparsity),
+            "paths": record_exits.paths(run, gated),
             "layers": layers,
             "trials": [
                 row | {"plan": trial.plan.to_dict()}
@@ -213,6 +211,7 @@ def write(run: Run) -> dict[str, Any]:
                 "bars": {
                     "gate": recipe.verify.gate_agreement,
                     "prediction": recipe.verify.prediction_agreement,
+                    "output_snr_db": recipe.verify.output_snr_db,
                 },
                 "confusions": {},
             },
@@ -242,16 +241,13 @@ def activation_sparsity(model: GatedModel, positives: torch.Tensor) -> list[dict
 def show(run: Run, summary: dict[str, Any]) -> None:
     """Print the table that ends a run: the ungated backbone beside the best plan."""
     baseline, best, cost = summary["baseline"], summary["best"], run.cost
-    rival = run.quality(run.reference)
     uj, us, percent = (
         (lambda v: console.si(v * 1e-6, "J")),
         (lambda v: console.si(v * 1e-6, "s")),
         console.percent,
     )
     rows: list[tuple[str, str, str]] = [
-        ("accuracy (test, hard cascade)", percent(baseline["accuracy"]), percent(best["accuracy"])),
-        ("precision", percent(rival.precision), percent(best["precision"])),
-        ("recall", percent(rival.recall), percent(best["recall"])),
+        *run.setting.goal.shown(run.quality(run.reference).summary(), best),
         *_stopping(run.model.plan, best),
         *_inside_layers(best),
         ("expected MACs", console.si(baseline["macs"], ""), console.si(best["expected_macs"], "")),
@@ -271,7 +267,7 @@ def show(run: Run, summary: dict[str, Any]) -> None:
 
 
 def _stopping(plan: GatePlan, best: dict[str, Any]) -> list[tuple[str, str, str]]:
-    if not at_cuts(plan):
+    if not at_cuts(plan) or best["gate_recall"] is None:
         return []
     shares = {f"{kind} stopped": share for kind, share in best["early_stop_by_kind"].items()}
     return [
@@ -293,7 +289,7 @@ def bound(run: Run) -> float:
     return front_end_bound(run.cost.ungated()[1].energy.share("sense", "frontend", "idle"))
 
 
-def _stages(run: Run, price: Price, quality: Quality, densities: list[float]) -> list[dict[str, Any]]:
+def _stages(run: Run, price: Price, quality: Figures, densities: list[float]) -> list[dict[str, Any]]:
     rows = []
     for k, estimate in enumerate(run.cost.stages(run.model.plan, densities, quality.layers)):
         rows.append(
@@ -308,12 +304,13 @@ def _stages(run: Run, price: Price, quality: Quality, densities: list[float]) ->
                 "latency_us": estimate.cost.latency_us,
                 "latency_provenance": estimate.provenance,
                 "energy_uj": dict(price.energy.by_stage[k]),
+                "exit": record_exits.row(estimate, price, k),
             }
         )
     return rows
 
 
-def _gates(run: Run, quality: Quality, sparsity: list[dict[str, float]]) -> list[dict[str, Any]]:
+def _gates(run: Run, quality: Figures, sparsity: list[dict[str, float]]) -> list[dict[str, Any]]:
     s, model = run.setting, run.model
     split = s.features.test
     logits = gate_logits(model, split.features)
@@ -332,7 +329,7 @@ def _gates(run: Run, quality: Quality, sparsity: list[dict[str, float]]) -> list
                 "kept_channels": cut_kind(placed.kind).work(model.sites[k], placed).kept_channels,
                 "theta": float(model.gate(k).theta),
                 "recall_target": dict(placed.params).get("recall"),
-                "gate_recall": quality.gate_recalls[k],
+                "gate_recall": quality.gate_recalls[k] if quality.gate_recalls else None,
                 "early_stop": stops,
                 "activation_sparsity": sparsity[k],
                 "roc": roc(logits[:, k], split.kinds, s.features.kind_names),
@@ -365,10 +362,8 @@ def _engine(manifest: Mapping[str, Any]) -> str:
     return "LiteRT int8" if used == {"int8"} else f"LiteRT (gated {' and '.join(sorted(used))}, ungated int8)"
 
 
-def _stream_early_stop(shares: Any, passed: Any) -> float:
-    negatives = {kind: share for kind, share in shares.items() if kind != "positive"}
-    total = sum(negatives.values())
-    return sum(share * (1 - passed[kind][-1]) for kind, share in negatives.items()) / total if total else 0.0
+def _paper_style(early_stop: float | None, sparsity: float) -> float | None:
+    return None if early_stop is None else _finite(gain_paper_style(early_stop, sparsity))
 
 
 def _command(run: Run) -> str:

@@ -359,10 +359,14 @@ class Export(Group):
 
 
 class Verify(Group):
-    """The least agreement of an artifact with the model, as shares of the test windows."""
+    """The least agreement of an artifact with the model.
+
+    The first two are shares of the test windows; the last, for networks whose output is no class, is in decibels.
+    """
 
     gate_agreement: Share = 0.995
     prediction_agreement: Share = 0.99
+    output_snr_db: float | None = None
 
 
 class Recipe(Group):

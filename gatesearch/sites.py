@@ -135,7 +135,8 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
     """Find every cut site of a model, the input first.
 
     Between two operations that multiply, several nodes may qualify (after a convolution, its normalisation, its
-    activation); the last one is kept, because its tensor is what the next operation reads.
+    activation); the last one is kept, because its tensor is what the next operation reads, but for padding, which only
+    adds to what crosses.
 
     Args:
         model: maps [N, *shape] to logits.
@@ -160,7 +161,11 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
             live.add(node)
         live = {n for n in live if any(order[user] > i for user in n.users)}
         if live == {node} and node.name in work.shapes:
-            candidates.append((node, macs))
+            padded = bool(candidates) and candidates[-1][1] == macs and _elements(work, node) > _elements(
+                work, candidates[-1][0]
+            )
+            if not padded:
+                candidates.append((node, macs))
 
     sites: list[CutSite] = []
     taken: set[str] = set()
@@ -188,6 +193,10 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
             )
         )
     return tuple(sites)
+
+
+def _elements(work: _Profile, node: fx.Node) -> int:
+    return math.prod(work.shapes[node.name])
 
 
 LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear", **RECURRENT}

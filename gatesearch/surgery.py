@@ -26,6 +26,7 @@ ELEMENTWISE_MODULES = (
 ELEMENTWISE_FUNCTIONS = (torch.relu, F.relu, F.relu6, F.hardswish, F.silu, F.gelu, torch.sigmoid, torch.tanh)
 MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
 AVERAGE_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
+PADS = (nn.ZeroPad2d,)  # over height and width
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)  # with running statistics; see `_is_norm`
 
@@ -112,6 +113,8 @@ def _through(stage: fx.GraphModule, node: fx.Node, subset: _Subset) -> _Result |
             return _Result(None, replace(subset, fill=module(subset.fill[None, :, None, None]).flatten()))
         if isinstance(module, MAX_POOLS):
             return _Result(None, subset)
+        if isinstance(module, PADS):
+            return None if subset.fill[subset.dropped].any() else _Result(None, subset)
         if isinstance(module, AVERAGE_POOLS):
             same = _unpadded(module) and getattr(module, "divisor_override", None) is None
             return _Result(None, subset) if same or not subset.fill[subset.dropped].any() else None
@@ -166,7 +169,7 @@ def _cut_outputs(stage: fx.GraphModule, index: Tensor) -> None:
         elif _is_norm(module):
             replaced.append((node, _slice_norm(module, index)))
         elif not (
-            isinstance(module, ELEMENTWISE_MODULES + MAX_POOLS + AVERAGE_POOLS)
+            isinstance(module, ELEMENTWISE_MODULES + MAX_POOLS + AVERAGE_POOLS + PADS)
             or (node.op == "call_function" and node.target in ELEMENTWISE_FUNCTIONS)
         ):
             _insert(stage, user, node, _Select(index))

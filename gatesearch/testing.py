@@ -195,9 +195,9 @@ def _check_training(gate: CutGate, module: nn.Module, site: CutSite, hidden: Ten
     module.train()
     optimizer = torch.optim.AdamW([*module.parameters()], lr=0.01)
     wanted = torch.randn(SAMPLES, *site.output)
+    final = wanted + 0.1 * torch.randn_like(wanted)
 
     def context(labels: Tensor, weight: Tensor | None) -> GateContext:
-        final = wanted + 0.1 * torch.randn_like(wanted)
         return GateContext(labels, 1.0, 0.1, 0.1, weight, final, _distance(wanted))
 
     for labels in (positive, torch.zeros_like(positive), torch.ones_like(positive), positive):

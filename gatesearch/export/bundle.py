@@ -68,13 +68,17 @@ def write(
         # On the grid of the stage before, nothing is rounded between them.
         blobs.append(compiled(stage, programs[-1].outputs[0].range if programs else input_range))
         programs.append(Program(blobs[-1], device.core(name).engine))
+    ends = [
+        None if stage.exit is None else compiled(stage.exit, program.outputs[0].range)
+        for stage, program in zip(stages, programs, strict=True)
+    ]
     thresholds = _calibrate(model, stages, programs, validation, positive)
     entries = []
-    for k, (stage, blob, program) in enumerate(zip(stages, blobs, programs, strict=True)):
+    for k, (stage, blob, program, end) in enumerate(zip(stages, blobs, programs, ends, strict=True)):
         core = device.core(model.plan.cores[k])
-        artifacts = _write_stage(part, k, stage, blob, core, formats)
+        written = _write_stage(part, k, stage, blob, core, formats)
         gated = k < len(model.gates)
-        names = ("passed", "logit") if gated else ("logits",)
+        names = ("passed", "logit") if gated else ("logits" if len(model.output_shape) == 1 else "output",)
         entries.append(
             {
                 "index": k,
@@ -88,8 +92,8 @@ def write(
                     )
                     if its_stage == k
                 ],
-                "program": artifacts[0],
-                "artifacts": artifacts,
+                "program": written[0],
+                "artifacts": written,
                 "input": _spec(program.inputs[0]),
                 "outputs": {name: _spec(spec) for name, spec in zip(names, program.outputs, strict=True)},
                 "logit_offset": stage.logit_offset,
@@ -101,6 +105,9 @@ def write(
                     "answer": int(model.answers[k]),
                     # The exported logit e stands for the model's logit center + (e - 3) half_width / 3.
                     "logit": stage.window,
+                    "exit": None
+                    if stage.exit is None or end is None
+                    else _write_exit(part, k, stage.exit, end, core, formats),
                 }
                 if gated
                 else None,
@@ -122,22 +129,44 @@ def write(
     return manifest
 
 
-def _write_stage(
+def artifacts(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return every artifact that a manifest names: of each stage, then of the exit behind it."""
+    found = []
+    for stage in manifest["stages"]:
+        end = (stage["gate"] or {}).get("exit") or {"artifacts": []}
+        found += [*stage["artifacts"], *end["artifacts"]]
+    return found
+
+
+def _write_exit(
     part: Path, k: int, stage: LoweredStage, tflite: bytes, core: Core, formats: Sequence[str]
+) -> dict[str, Any]:
+    written = _write_stage(part, k, stage, tflite, core, formats, "_exit")
+    program = Program(tflite, core.engine)
+    return {
+        "program": written[0],
+        "artifacts": written,
+        "input": _spec(program.inputs[0]),
+        "outputs": {"output": _spec(program.outputs[0])},
+    }
+
+
+def _write_stage(
+    part: Path, k: int, stage: LoweredStage, tflite: bytes, core: Core, formats: Sequence[str], end: str = ""
 ) -> list[dict[str, Any]]:
     # The int8 .tflite comes first: it is what the NPU's file was compiled from and what verification runs.
     names = [
         "tflite",
         *(name for name in core.formats if name != "tflite" and (name in formats or len(core.formats) == 1)),
     ]
-    artifacts = []
+    written = []
     for name in names:
         form = exporter(name)
         blob = form.write(stage, tflite, core)
-        path = part / core.name / f"stage{k}{form.suffix}"
+        path = part / core.name / f"stage{k}{end}{form.suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(blob)
-        artifacts.append(
+        written.append(
             {
                 "core": core.name,
                 "stage": k,
@@ -147,7 +176,7 @@ def _write_stage(
                 "sha256": hashlib.sha256(blob).hexdigest(),
             }
         )
-    return artifacts
+    return written
 
 
 def _calibrate(

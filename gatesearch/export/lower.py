@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from gatesearch.export.equalise import equalise
 from gatesearch.gated import GatedModel
+from gatesearch.gates import LayerGate
 from gatesearch.hardware.lowering import fold_batch_norms
 from gatesearch.surgery import cut_channels
 
@@ -20,7 +21,7 @@ WINDOW = 0.5  # of a gate logit's standard deviation, to either side of the thre
 
 
 class StageProgram(nn.Module):
-    """What one core runs: activations [N, ...] to (passed, logit [N, 1]), or to class logits in the last stage."""
+    """What one core runs: activations [N, ...] to (passed, logit [N, 1]), or to the network's output in the end."""
 
     def __init__(self, body: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -78,11 +79,13 @@ class LoweredStage:
         program: the module.
         samples: inputs [n, ...] that it sees in use, for quantisation ranges.
         channels: indices of the site's channels that it passes on; None for all.
+        exit: what samples that leave here run, from what passes to the network's output; None where they run nothing.
     """
 
     program: StageProgram
     samples: Tensor
     channels: Sequence[int] | None
+    exit: LoweredStage | None = None
 
     @property
     def in_float(self) -> bool:
@@ -90,7 +93,7 @@ class LoweredStage:
 
         What a cell remembers is added to at every step, and eight bits would wear it away.
         """
-        return any(getattr(m, "traced_whole", False) or isinstance(m, nn.RNNBase) for m in self.program.modules())
+        return any(isinstance(module, LayerGate | nn.RNNBase) for module in self.program.modules())
 
     @property
     def window(self) -> dict[str, float]:
@@ -104,7 +107,7 @@ class LoweredStage:
 
     @property
     def logit_offset(self) -> float:
-        """What the exported class logits have to be raised by to be the model's; 0 for a gated stage."""
+        """What the exported class logits have to be raised by to be the model's; 0 for anything else."""
         return self.program.head.lowest if isinstance(self.program.head, _Answer) else 0.0
 
 
@@ -127,20 +130,33 @@ def lower(model: GatedModel, features: Tensor, fewest: int = 64) -> list[Lowered
         fold_batch_norms(body)
         equalise(body, hidden)
         if lowered is None:
-            program = StageProgram(body, _Answer(_lowest_that_matters(body(hidden))))
-            stages.append(LoweredStage(program.eval(), hidden, None))
+            outputs = body(hidden)
+            # What is no list of class logits is wanted as it is.
+            answer = _Answer(_lowest_that_matters(outputs)) if outputs.ndim == 2 else nn.Identity()
+            stages.append(LoweredStage(StageProgram(body, answer).eval(), hidden, None))
             break
         theta = float(model.gate(k).theta)
         passed, logit = lowered.head(body(hidden))
         center = theta if math.isfinite(theta) else float(logit.min())
         decision = _Decision(lowered.head, center, max(1e-3, WINDOW * float(logit.std())))
-        stages.append(LoweredStage(StageProgram(body, decision).eval(), hidden, leaving))
+        falling = logit[:, 0].argsort(descending=True)
+        light = None if lowered.exit is None else _exit(lowered.exit, passed[falling], int((logit <= theta).sum()), fewest)
+        stages.append(LoweredStage(StageProgram(body, decision).eval(), hidden, leaving, light))
         going = torch.nonzero(logit[:, 0] > theta).flatten()
         if len(going) < fewest:
-            going = logit[:, 0].argsort(descending=True)[:fewest]
+            going = falling[:fewest]
         hidden, entering = passed[going], leaving
         full = model.gate(k)(stage(full)).passed[going]
     return stages
+
+
+def _exit(light: nn.Module, passed: Tensor, leaving: int, fewest: int) -> LoweredStage:
+    """Lower an exit; of what passes, by falling logit, the last ``leaving`` are those that leave."""
+    samples = passed[-max(leaving, min(fewest, len(passed))) :]
+    body = fx.symbolic_trace(light.eval())
+    fold_batch_norms(body)
+    equalise(body, samples)
+    return LoweredStage(StageProgram(body, nn.Identity()).eval(), samples, None)
 
 
 def cut_stage(

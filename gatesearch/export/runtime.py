@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gatesearch.errors import UserError
-from gatesearch.hardware.tflite import Program, TensorSpec, channel_last
+from gatesearch.hardware.tflite import Program, TensorSpec, channel_first, channel_last
 
 Array = npt.NDArray[Any]
 MANIFEST = "manifest.json"
@@ -29,13 +29,14 @@ class Answer:
     """What a bundle says of one window.
 
     Args:
-        label: index of the class; for a stopped window the answer of its gate.
-        exit: index of the gate that stopped it, or the number of gates.
-        logits: class logits [classes], those far below the winner raised to a common floor; None for a stopped window.
+        label: index of the class; for a stopped window the answer of its gate; None where the output is no class.
+        exit: index of the gate at which it left, or the number of gates.
+        logits: what the last stage or the gate's exit gave, [*output], channels first; of class logits those far below
+            the winner are raised to a common floor. None where nothing was computed for a window that left.
         gate_logits: the logit of each gate that was reached, as the artifact gives it: an integer where it is int8.
     """
 
-    label: int
+    label: int | None
     exit: int
     logits: npt.NDArray[np.float32] | None
     gate_logits: tuple[float, ...]
@@ -61,6 +62,11 @@ class Bundle:
             Program(checked(folder, stage["program"]), (engines or {}).get(stage["core"], stage["engine"]))
             for stage in stages
         ]
+        ends = [(stage["core"], stage["engine"], (stage["gate"] or {}).get("exit")) for stage in stages[:-1]]
+        self.exits = [
+            None if end is None else Program(checked(folder, end["program"]), (engines or {}).get(core, engine))
+            for core, engine, end in ends
+        ]
         self.thresholds: list[float] = [stage["gate"]["theta_integer"] for stage in stages[:-1]]
         self.logit_offset: float = stages[-1]["logit_offset"]
         positive: list[bool] = self.manifest["positive"]
@@ -74,24 +80,40 @@ class Bundle:
         return first.quantise(channel_last(batch))
 
     def run(self, hidden: Array) -> Answer:
-        """Run one window from :meth:`quantise` until a gate stops it or the last stage answers."""
+        """Run one window from :meth:`quantise` until it leaves at a gate or the last stage answers."""
         seen: list[float] = []
         for k, threshold in enumerate(self.thresholds):
             passed, logit = self.programs[k](hidden)
             value = logit.flat[0].item()
             seen.append(value)
             if value <= threshold:
-                return Answer(self.answers[k], k, None, tuple(seen))
+                return self._leave(passed, k, tuple(seen))
             hidden = requantise(passed, self.programs[k].outputs[0], self.programs[k + 1].inputs[0])
-        last = self.programs[-1]
-        logits = last.outputs[0].dequantise(last(hidden)[0])[0] + np.float32(self.logit_offset)
+        output = _output(self.programs[-1], hidden) + np.float32(self.logit_offset)
+        return Answer(self._label(output), len(self.thresholds), output, tuple(seen))
+
+    def _leave(self, passed: Array, k: int, seen: tuple[float, ...]) -> Answer:
+        light = self.exits[k]
+        if light is None:
+            return Answer(self.answers[k], k, None, seen)
+        output = _output(light, requantise(passed, self.programs[k].outputs[0], light.inputs[0]))
+        return Answer(self._label(output), k, output, seen)
+
+    def _label(self, output: Array) -> int | None:
+        if output.ndim != 1:
+            return None
         # Where no class rises above the floor, nothing is reported: the same as a stopped window.
-        label = int(logits.argmax()) if logits.max() > self.logit_offset else self.unsure
-        return Answer(label, len(self.thresholds), logits, tuple(seen))
+        return int(output.argmax()) if output.max() > self.logit_offset else self.unsure
 
     def __call__(self, features: Array) -> Answer:
         """Run one window of float features [*shape], channels first."""
         return self.run(self.quantise(features))
+
+
+def _output(program: Program, hidden: Array) -> npt.NDArray[np.float32]:
+    """Run the last program of a window; its output in float without the batch, channels first."""
+    values: npt.NDArray[np.float32] = channel_first(program.outputs[0].dequantise(program(hidden)[0]))[0]
+    return values
 
 
 def requantise(values: Array, source: TensorSpec, target: TensorSpec) -> Array:
@@ -113,10 +135,16 @@ class _Program(_Part):
     sha256: str
 
 
+class _Exit(_Part):
+    program: _Program
+    artifacts: list[_Program]
+
+
 class _Gate(_Part):
     theta: float
     theta_integer: float
     answer: int
+    exit: _Exit | None = None
 
 
 class _Stage(_Part):

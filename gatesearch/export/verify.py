@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gatesearch.errors import UserError
-from gatesearch.export.runtime import Bundle
+from gatesearch.export.runtime import Answer, Bundle
 from gatesearch.gated import GatedModel
 from gatesearch.training import predictions, run_cascade
 
@@ -21,20 +22,23 @@ class Parity:
 
     Args:
         gate_agreement: share of samples that leave at the same gate, or at none, in both.
-        prediction_agreement: share of samples with the same answer.
-        max_abs_error: of class logits above the artifact's floor, over the samples that reach the end in both.
+        prediction_agreement: share of samples with the same answer; None where the output is no class.
+        max_abs_error: of outputs, class logits above the artifact's floor, over the samples that take one path in both.
         samples: number of them.
         per_stage: for each gate, the engine that ran it and its agreement over the samples that reach it in both.
-        exits, labels: what the bundle did, [N].
+        exits, labels: what the bundle did, [N]; no labels where the output is no class.
+        output_snr_db: energy of the model's outputs over that of the artifacts' error, over the same samples, in
+            decibels; None where the output is a class.
     """
 
     gate_agreement: float
-    prediction_agreement: float
+    prediction_agreement: float | None
     max_abs_error: float
     samples: int
     per_stage: tuple[dict[str, Any], ...]
     exits: Tensor
-    labels: Tensor
+    labels: Tensor | None
+    output_snr_db: float | None = None
 
 
 def verify(bundle: Bundle, model: GatedModel, features: Tensor, on_sample: Callable[[], None] | None = None) -> Parity:
@@ -47,18 +51,21 @@ def verify(bundle: Bundle, model: GatedModel, features: Tensor, on_sample: Calla
         on_sample: called after each sample.
     """
     cascade = run_cascade(model, features)
-    expected = predictions(cascade, model.answers)
-    exits, labels, worst = [], [], 0.0
+    answers: list[Answer] = []
+    worst = wanted = wrong = 0.0
     for i, window in enumerate(features.numpy()):
         answer = bundle(window)
-        exits.append(answer.exit)
-        labels.append(answer.label)
+        answers.append(answer)
         if answer.logits is not None and int(cascade.exit[i]) == answer.exit:
-            raised = cascade.logits[i].clamp(min=bundle.logit_offset)  # as the artifact does
-            worst = max(worst, float((torch.from_numpy(answer.logits) - raised).abs().max()))
+            expected = cascade.logits[i]
+            if answer.label is not None:
+                expected = expected.clamp(min=bundle.logit_offset)  # as the artifact does
+            error = torch.from_numpy(answer.logits) - expected
+            worst = max(worst, float(error.abs().max()))
+            wanted, wrong = wanted + float(expected.square().sum()), wrong + float(error.square().sum())
         if on_sample is not None:
             on_sample()
-    left, label = torch.tensor(exits), torch.tensor(labels)
+    left = torch.tensor([answer.exit for answer in answers])
     per_stage = []
     for k in range(len(model.gates)):
         both = (left >= k) & (cascade.exit >= k)
@@ -70,27 +77,42 @@ def verify(bundle: Bundle, model: GatedModel, features: Tensor, on_sample: Calla
                 "gate_agreement": float(same.double().mean()) if len(same) else 1.0,
             }
         )
+    classes = len(model.output_shape) == 1
+    labels = torch.tensor([answer.label for answer in answers]) if classes else None
+    agreed = None if labels is None else (labels == predictions(cascade, model.answers)).double().mean()
     return Parity(
         gate_agreement=float((left == cascade.exit).double().mean()),
-        prediction_agreement=float((label == expected).double().mean()),
+        prediction_agreement=None if agreed is None else float(agreed),
         max_abs_error=worst,
         samples=len(features),
         per_stage=tuple(per_stage),
         exits=left,
-        labels=label,
+        labels=labels,
+        output_snr_db=None if classes else 10 * math.log10(max(wanted, 1e-12) / max(wrong, 1e-12)),
     )
 
 
-def require(parity: Parity, gate_agreement: float, prediction_agreement: float) -> None:
+def require(
+    parity: Parity, gate_agreement: float, prediction_agreement: float, output_snr_db: float | None = None
+) -> None:
     """Fail where the bundle strays further from the model than the recipe allows.
+
+    Args:
+        parity: what was found; a figure that this network does not have is passed over.
+        gate_agreement, prediction_agreement, output_snr_db: the least of each.
 
     Raises:
         UserError: one line with the figure and the bar.
     """
     for name, bar in (("gate_agreement", gate_agreement), ("prediction_agreement", prediction_agreement)):
         found = getattr(parity, name)
-        if found < bar:
+        if found is not None and found < bar:
             raise UserError(
                 f"verify.{name}: artifacts and model agree on {found:.2%} of {parity.samples} test samples, "
                 f"less than the {bar:.2%} of the recipe"
             )
+    if parity.output_snr_db is not None and output_snr_db is not None and parity.output_snr_db < output_snr_db:
+        raise UserError(
+            f"verify.output_snr_db: over {parity.samples} test samples the model's output stands {parity.output_snr_db:.1f} "
+            f"dB above the artifacts' error, less than the {output_snr_db:g} dB of the recipe"
+        )

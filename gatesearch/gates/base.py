@@ -71,6 +71,7 @@ class Work:
         density: share of those elements that is expected to be non-zero on what passes; 1.0 where all are sent.
         exit_macs: of the gate's exit, per sample that leaves through it.
         exit_params: of the gate's exit.
+        leaving: share of all samples that is meant to leave through the exit.
     """
 
     macs: int
@@ -80,6 +81,7 @@ class Work:
     density: float
     exit_macs: int = 0
     exit_params: int = 0
+    leaving: float = 0.0
 
 
 class Call(NamedTuple):

@@ -64,7 +64,7 @@ class DSL:
 
     def work(self, site: CutSite, placed: PlacedGate) -> Work:
         """The switch and the mask cost what those of a GC gate do; the light decoder is the exit."""
-        _, width, keep = _checked(placed)
+        share, width, keep = _checked(placed)
         own = GC().work(site, PlacedGate.of("gc", site.name, mode="channel", keep=keep))
         layers = light_layers(site.shape, site.output, width, own.kept_channels)
         return Work(
@@ -75,6 +75,7 @@ class DSL:
             own.density,
             exit_macs=sum(layer.macs for layer in layers),
             exit_params=sum(layer.params for layer in layers),
+            leaving=share,
         )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from gatesearch.gates import Work, at_cuts, at_layers, cut_kind
@@ -21,7 +22,7 @@ from gatesearch.hardware.energy import (
 )
 from gatesearch.hardware.layers import LayerChange, layer_changes
 from gatesearch.hardware.profile import Core, Device
-from gatesearch.hardware.table import END, Table, variant_of
+from gatesearch.hardware.table import END, Table, exit_of, variant_of
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import CutSite, LayerSite, find
 
@@ -38,6 +39,8 @@ class StageEstimate:
         flash_bytes, sram_bytes: int8 weights; activations alive at once.
         cost: time and energy of one run.
         provenance: how the time is known.
+        exit: what a sample costs that leaves through the exit of the stage's gate, beside the stage; None where it has
+            none. Its bytes are in those of the stage: both wait in the same memory.
     """
 
     first_site: str
@@ -47,17 +50,32 @@ class StageEstimate:
     sram_bytes: float
     cost: StageCost
     provenance: str
+    exit: ExitEstimate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExitEstimate:
+    """An exit on the core of its stage: MACs a sample that leaves, parameters, time and energy of one run."""
+
+    macs: float
+    params: int
+    cost: StageCost
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a plan costs over the stream, per window."""
+    """What a plan costs over the stream, per window.
+
+    ``reach`` is the share of the windows that reaches each stage; ``exits`` is, for each exit by the index of its stage,
+    the energy by term, weighted by the share of the windows that leaves there.
+    """
 
     reach: tuple[float, ...]
     expected_macs: float
     expected_latency_us: float
     longest_latency_us: float
     energy: EnergyBreakdown
+    exits: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,12 @@ class CostModel:
         for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
             core = self.device.core(name)
             used = self._used(core, entering, leaving, changes)
+            light = None if leaving is None else self._exit(core, leaving)
+            if light is not None:
+                used = used._replace(
+                    weight_bytes=used.weight_bytes + light.weight_bytes,
+                    activation_bytes=max(used.activation_bytes, light.activation_bytes),
+                )
             estimates.append(
                 StageEstimate(
                     first_site=entering.site.name if entering else self.table.sites[0],
@@ -134,6 +158,9 @@ class CostModel:
                     sram_bytes=used.activation_bytes,
                     cost=self._cost(before, core, used, entered),
                     provenance=core.timing.provenance,
+                    exit=None
+                    if leaving is None or light is None
+                    else ExitEstimate(light.macs, leaving.work.exit_params, self._cost(core, core, light, 0.0)),
                 )
             )
             before = core
@@ -190,6 +217,18 @@ class CostModel:
             activation_bytes=used.activation_bytes if rows else float(leaving.site.elements),
         )
 
+    def _exit(self, core: Core, leaving: _Cut) -> _Used | None:
+        """Return what one run of the exit of a gate takes; None where it has none."""
+        row = self.table.heads.get(exit_of(leaving.placed, leaving.site.name))
+        if row is None:
+            return None
+        return _Used(
+            reading=row[core.name](1.0, 1.0),
+            macs=float(leaving.work.exit_macs),
+            weight_bytes=row["weight_bytes"](1.0, 1.0),
+            activation_bytes=row["activation_bytes"](1.0, 1.0),
+        )
+
     def _cost(self, before: Core, core: Core, used: _Used, bits: float) -> StageCost:
         """Price one run on a core, entered from another with so many bits, or from itself for nothing."""
         latency = core.timing.latency_us(used.reading)
@@ -224,30 +263,38 @@ class CostModel:
         costs = [estimate.cost for estimate in estimates]
         conditional = {kind: [b / a if a else 0.0 for a, b in pairwise(row)] for kind, row in passed.items()}
         reached = reach(self.shares, conditional)
+        exits = {k: estimate.exit for k, estimate in enumerate(estimates) if estimate.exit is not None}
+        leaving = [reached[k] - reached[k + 1] for k in exits]
+        runs = [*costs, *(exit.cost for exit in exits.values())]
         energy = expected_energy(
-            costs,
-            reached,
+            runs,
+            [*reached, *leaving],
             idle_mw={core.name: core.idle_mw.value for core in self.device.cores},
             period_s=self.period_s,
             sense_core=self.sense_core.name,
             sense_uj=self.device.sense.window_uj(self.period_s),
             frontend_uj=self.sense_core.compute_uj(self.frontend_us),
         )
+        macs = [*(e.macs for e in estimates), *(exit.macs for exit in exits.values())]
+        paths = [costs, *([*costs[: k + 1], exit.cost] for k, exit in exits.items())]
         return Price(
             reach=tuple(reached),
-            expected_macs=sum(r * e.macs for r, e in zip(reached, estimates, strict=True)),
-            expected_latency_us=expected_latency_us(costs, reached, self.frontend_us),
-            longest_latency_us=longest_latency_us(costs, self.frontend_us),
+            expected_macs=sum(r * m for r, m in zip([*reached, *leaving], macs, strict=True)),
+            expected_latency_us=expected_latency_us(runs, [*reached, *leaving], self.frontend_us),
+            longest_latency_us=max(longest_latency_us(path, self.frontend_us) for path in paths),
             energy=energy,
+            exits=dict(zip(exits, energy.by_stage[len(costs) :], strict=True)),
         )
 
     def bound(self, plan: GatePlan) -> Price:
-        """Price a plan whose gates stop every negative and no positive: while positives pass, none is cheaper."""
-        stages = len(plan.cores)
-        return self.price(
-            plan,
-            {kind: [1.0] * stages if kind == "positive" else [1.0] + [0.0] * (stages - 1) for kind in self.shares},
-        )
+        """Price a plan whose gates let as little go on as their parameters say: none is cheaper.
+
+        A gate stops every negative, and of the positives those that are meant to leave through its exit.
+        """
+        cuts = [_Cut.of(placed, find(self.sites, placed.site)) for placed in at_cuts(plan)]
+        going = [1.0, *accumulate((1.0 - cut.work.leaving for cut in cuts), operator.mul)]
+        stopped = [1.0] + [0.0] * len(cuts)
+        return self.price(plan, {kind: going if kind == "positive" else stopped for kind in self.shares})
 
     def overflows(self, plan: GatePlan) -> dict[str, float]:
         """Return by how much each memory is exceeded, as a share of it; empty where all fits."""

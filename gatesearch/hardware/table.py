@@ -35,6 +35,7 @@ from gatesearch.surgery import cut_channels
 
 END = "output"
 ALONE = "layer "
+EXIT = "exit "
 IDLE = ("", 0.0, 0.0)  # key of the empty program
 FORMAT = 3  # of the JSON; a table of another is read anew
 QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
@@ -94,7 +95,8 @@ class Table:
         sites: where a block begins, in order, the input first; the last block ends at ``"output"``.
         blocks: for each block, by first site: a surface by quantity; quantities are :data:`QUANTITIES` and a reading
             for every core of the device, by core name.
-        heads: the same for each gate variant at each site, keyed ``"variant@site"``; the kept share is the input's.
+        heads: the same for each gate variant at each site, keyed ``"variant@site"``, and for each of its exits, keyed
+            by :func:`exit_of`, with all channels of the site.
         layers: where layer gates may go, each layer by itself: the block that it lies in, and what it takes.
         overhead: reading of an empty program by core: what one more call costs, and what is counted once too often
             where two blocks run as one stage.
@@ -237,8 +239,10 @@ def _pieces(
             for placed in variants:
                 kind = cut_kind(placed.kind)
                 if kind.may_go(begin):
-                    gate = kind.wrap(begin, placed)
-                    heads[f"{variant_of(placed)}@{begin.name}", 1.0, 1.0] = Piece(gate.lower().head.eval(), hidden)
+                    lowered = kind.wrap(begin, placed).lower()
+                    heads[f"{variant_of(placed)}@{begin.name}", 1.0, 1.0] = Piece(lowered.head.eval(), hidden)
+                    if lowered.exit is not None:  # with all channels: what fewer would save is one layer's
+                        heads[exit_of(placed, begin.name), 1.0, 1.0] = Piece(lowered.exit.eval(), hidden)
         hidden = stage(hidden)
     return pieces, heads, _alone(backbone, features, layers)
 
@@ -295,6 +299,17 @@ def variant_of(placed: PlacedGate) -> str:
     'gc-channel'
     """
     return "-".join([placed.kind, *(value for _, value in placed.params if isinstance(value, str))])
+
+
+def exit_of(placed: PlacedGate, site: str) -> str:
+    """Return the name of a gate's exit: its variant, and the numbers that make another program of it.
+
+    >>> exit_of(PlacedGate.of("dsl", "any", width=0.5, share=0.7), "stem")
+    'exit dsl-width=0.5@stem'
+    """
+    apart = cut_kind(placed.kind).read_apart
+    numbers = [f"{name}={value:g}" for name, value in placed.params if name in apart and not isinstance(value, str)]
+    return f"{EXIT}{'-'.join([variant_of(placed), *numbers])}@{site}"
 
 
 def _read(

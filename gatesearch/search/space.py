@@ -120,14 +120,17 @@ class Space:
         return PlacedGate.of(kind, site.name, **params)
 
     def variants(self) -> list[PlacedGate]:
-        """Return one gate for every combination of a kind's textual parameters: what costs differently by code path."""
+        """Return one gate for every combination of a kind's textual parameters, and of those whose numbers are read apart:
+        what costs differently by code path.
+        """
         found = []
         for kind in self.kinds:
             widest: dict[str, tuple[Scalar, ...]] = {}
             for site in self.sites:
                 for name, values in self.choices(kind, site).items() if kind_of(kind).may_go(site) else ():
                     widest[name] = tuple(dict.fromkeys([*widest.get(name, ()), *values]))
-            textual = {name: [v for v in values if isinstance(v, str)] for name, values in widest.items()}
+            apart = cut_kind(kind).read_apart
+            textual = {name: [v for v in vs if isinstance(v, str) or name in apart] for name, vs in widest.items()}
             textual = {name: values for name, values in textual.items() if values}
             found += [
                 PlacedGate.of(kind, "any", **dict(zip(textual, combination, strict=True)))

@@ -15,6 +15,7 @@ from gatesearch.training.features import FeatureSplit
 from gatesearch.training.tensors import channels_last
 
 BATCH = 256
+LABELLED = ("accuracy", "accuracy_all_classes", "precision", "recall")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,18 @@ class Quality:
     def summary(self) -> dict[str, Any]:
         """Return the figures by the names of summary.json."""
         values = asdict(self)
-        return {key: values[key] for key in ("accuracy", "accuracy_all_classes", "precision", "recall")}
+        return {key: values[key] for key in LABELLED}
+
+    def gated_summary(self, shares: Mapping[str, float]) -> dict[str, Any]:
+        """Return what its gates do, by the names of summary.json; ``shares`` of each kind in the stream."""
+        negatives = {kind: row for kind, row in self.passed.items() if kind != "positive"}
+        return {
+            "early_stop_rate": self.early_stop_rate,
+            "early_stop_rate_stream": _stream_early_stop(shares, negatives),
+            "early_stop_by_kind": {kind: 1 - row[-1] for kind, row in negatives.items()},
+            "first_gate_stop_by_kind": {kind: 1 - row[1] for kind, row in negatives.items() if len(row) > 1},
+            "gate_recall": self.gate_recall,
+        }
 
 
 @torch.no_grad()
@@ -176,6 +188,11 @@ def predictions(cascade: Cascade, answers: Tensor) -> Tensor:
     stopped = cascade.exit < len(answers)
     result[stopped] = answers[cascade.exit[stopped]]
     return result
+
+
+def _stream_early_stop(shares: Mapping[str, float], negatives: Mapping[str, Sequence[float]]) -> float:
+    total = sum(shares[kind] for kind in negatives)
+    return sum(shares[kind] * (1 - row[-1]) for kind, row in negatives.items()) / total if total else 0.0
 
 
 def _share(flags: Tensor) -> float:

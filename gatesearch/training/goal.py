@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gatesearch.console import percent
 from gatesearch.errors import UserError
 from gatesearch.gated import GatedModel
 from gatesearch.training.evaluate import Quality, assess
@@ -26,7 +27,8 @@ class Figures(Protocol):
     """What a goal says of a model on one split.
 
     ``value`` is the one number that a search raises, at most 1. ``passed`` is, for each kind of sample, the share that
-    reaches stage k, the first entry being 1; ``layers`` what each gate in the place of a layer observed, by site.
+    reaches stage k, the first entry being 1; ``gate_recalls`` the share of positives that each gate passes on, empty
+    where nothing is labelled; ``layers`` what each gate in the place of a layer observed, by site.
     """
 
     @property
@@ -36,10 +38,16 @@ class Figures(Protocol):
     def passed(self) -> Mapping[str, tuple[float, ...]]: ...  # noqa: D102
 
     @property
+    def gate_recalls(self) -> tuple[float, ...]: ...  # noqa: D102
+
+    @property
     def layers(self) -> Mapping[str, Mapping[str, float]]: ...  # noqa: D102
 
     def summary(self) -> dict[str, Any]:
         """Return the figures by the names of summary.json."""
+
+    def gated_summary(self, shares: Mapping[str, float]) -> dict[str, Any]:
+        """Return what its gates do, by the names of summary.json; ``shares`` of each kind in the stream."""
 
 
 class Goal(Protocol):
@@ -71,6 +79,9 @@ class Goal(Protocol):
 
     def assess(self, model: GatedModel, split: FeatureSplit) -> Figures:
         """Return the figures of a model on the hard cascade."""
+
+    def shown(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """Return the rows of the table that ends a run: label, ungated, gated; both by the names of summary.json."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,11 @@ class Classification:
     def assess(self, model: GatedModel, split: FeatureSplit) -> Quality:
         """See :func:`gatesearch.training.evaluate.assess`."""
         return assess(model, split, self.positive, self.kind_names)
+
+    def shown(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """Accuracy, precision, recall."""
+        rows = {"accuracy (test, hard cascade)": "accuracy", "precision": "precision", "recall": "recall"}
+        return [(label, percent(ungated[key]), percent(gated[key])) for label, key in rows.items()]
 
 
 @dataclass(frozen=True)
@@ -164,6 +180,23 @@ class Reconstruction:
     def assess(self, model: GatedModel, split: FeatureSplit) -> Fidelity:
         """See :func:`gatesearch.training.reconstruction.assess_reconstruction`."""
         return assess_reconstruction(model, split, self.kind_names, self.classes)
+
+    def shown(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """Fidelity of the switch and of its rivals, the light share, the ratio of the paths."""
+        rows = [
+            ("fidelity (test, hard cascade)", percent(ungated["quality"]), percent(gated["quality"])),
+            ("signal to noise", f"{ungated['snr_db']:.1f} dB", f"{gated['snr_db']:.1f} dB"),
+        ]
+        if "light_macs" in gated:
+            heavy, light, lot = (gated[f"quality_{way}"] for way in ("all_heavy", "all_light", "random"))
+            rows += [
+                ("fidelity: all heavy, all light", "-", f"{percent(heavy)}, {percent(light)}"),
+                ("fidelity: as many drawn by lot", "-", percent(lot)),
+                ("windows on the light path", "-", percent(gated["light_share"])),
+                ("heavy over light: MACs", "-", f"{gated['heavy_over_light_macs']:.1f}"),
+                ("heavy over light: parameters", "-", f"{gated['heavy_over_light_params']:.1f}"),
+            ]
+        return rows
 
 
 # By what a recipe says under ``goal``: from the features, and the classes' names by label.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gatesearch.gated import GatedModel
-from gatesearch.training.evaluate import BATCH, reach_by_kind, run_cascade
+from gatesearch.training.evaluate import BATCH, LABELLED, reach_by_kind, run_cascade
 from gatesearch.training.features import FeatureSplit
 from gatesearch.training.spectra import waveform_errors
 from gatesearch.training.tensors import channels_last
@@ -31,6 +31,7 @@ class Fidelity:
         passed: for each kind, the share that reaches stage k; the first entry is 1.
         by_class: for each class, the share that leaves at any gate; no class was ever shown to the model.
         layers: what each gate in the place of a layer observed, by site.
+        gate_recalls: none, as there are no positives among negatives.
     """
 
     fidelity: float
@@ -42,6 +43,7 @@ class Fidelity:
     passed: Mapping[str, tuple[float, ...]]
     by_class: Mapping[str, float] = field(default_factory=dict)
     layers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    gate_recalls: tuple[float, ...] = ()
 
     @property
     def value(self) -> float:
@@ -55,11 +57,15 @@ class Fidelity:
 
     def summary(self) -> dict[str, Any]:
         """Return the figures by the names of summary.json; null what only labels could tell."""
-        labelled = ("accuracy", "accuracy_all_classes", "precision", "recall")
-        return dict.fromkeys(labelled) | {
-            "quality": self.fidelity,
-            "error": self.error,
-            "snr_db": self.snr_db,
+        own = {"quality": self.fidelity, "error": self.error, "snr_db": self.snr_db}
+        return dict.fromkeys(LABELLED) | own
+
+    def gated_summary(self, shares: Mapping[str, float]) -> dict[str, Any]:
+        """Return what its gates do, by the names of summary.json; there are no negatives that could be stopped."""
+        return {
+            **dict.fromkeys(("early_stop_rate", "early_stop_rate_stream", "gate_recall")),
+            "early_stop_by_kind": {},
+            "first_gate_stop_by_kind": {},
             "light_share": self.light_share,
             "light_share_by_class": dict(self.by_class),
             "quality_all_heavy": self.paths[-1],

@@ -159,6 +159,7 @@ class Picky:
     """A second kind, whose choices depend on the site, and which cannot stand at the input."""
 
     name = "picky"
+    read_apart = ()
 
     def may_go(self, where: Any) -> bool:
         return where.name != "input"
