@@ -389,10 +389,12 @@ def _export(this: Run) -> None:
 
 def _verify(this: Run) -> None:
     parity = this.parity
-    console.say(
-        f"verify: gates agree on {parity.gate_agreement:.2%}, answers on {parity.prediction_agreement:.2%} "
-        f"of {parity.samples} test samples"
+    outputs = (
+        f"outputs to {parity.output_snr_db:.1f} dB"
+        if parity.prediction_agreement is None
+        else f"answers on {parity.prediction_agreement:.2%}"
     )
+    console.say(f"verify: gates agree on {parity.gate_agreement:.2%}, {outputs} of {parity.samples} test samples")
 
 
 def _report(this: Run) -> None:

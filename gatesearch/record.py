@@ -241,11 +241,7 @@ def activation_sparsity(model: GatedModel, positives: torch.Tensor) -> list[dict
 def show(run: Run, summary: dict[str, Any]) -> None:
     """Print the table that ends a run: the ungated backbone beside the best plan."""
     baseline, best, cost = summary["baseline"], summary["best"], run.cost
-    uj, us, percent = (
-        (lambda v: console.si(v * 1e-6, "J")),
-        (lambda v: console.si(v * 1e-6, "s")),
-        console.percent,
-    )
+    uj, us = (lambda v: console.si(v * 1e-6, "J")), (lambda v: console.si(v * 1e-6, "s"))
     rows: list[tuple[str, str, str]] = [
         *run.setting.goal.shown(run.quality(run.reference).summary(), best),
         *_stopping(run.model.plan, best),

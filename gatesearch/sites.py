@@ -161,8 +161,10 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
             live.add(node)
         live = {n for n in live if any(order[user] > i for user in n.users)}
         if live == {node} and node.name in work.shapes:
-            padded = bool(candidates) and candidates[-1][1] == macs and _elements(work, node) > _elements(
-                work, candidates[-1][0]
+            padded = (
+                bool(candidates)
+                and candidates[-1][1] == macs
+                and _elements(work, node) > _elements(work, candidates[-1][0])
             )
             if not padded:
                 candidates.append((node, macs))

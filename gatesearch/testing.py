@@ -203,9 +203,7 @@ def _check_training(gate: CutGate, module: nn.Module, site: CutSite, hidden: Ten
     for labels in (positive, torch.zeros_like(positive), torch.ones_like(positive), positive):
         leaf = hidden.clone().requires_grad_()
         output = _with_exit(gate, gate(leaf))
-        plain, even = (
-            copy.deepcopy(gate).loss(output, context(labels, w)) for w in (None, torch.ones(SAMPLES))
-        )
+        plain, even = (copy.deepcopy(gate).loss(output, context(labels, w)) for w in (None, torch.ones(SAMPLES)))
         assert torch.allclose(plain, even), "loss() without weights is not that with even weights"
         loss = gate.loss(output, context(labels, torch.rand(SAMPLES)))
         assert loss.shape == () and bool(torch.isfinite(loss)), "loss() must be a finite scalar for any labels"

@@ -21,7 +21,9 @@ STEM, LAST = 3, 7  # kernels of the decoder's first and of its last convolution
 def causal(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """Return a convolution over time, [N, inputs, T, 1] to [N, outputs, T / stride, 1], that reads no later sample."""
     padding = nn.ZeroPad2d((0, 0, kernel - stride, 0))
-    return nn.Sequential(padding, nn.Conv2d(inputs, outputs, (kernel, 1), (stride, 1), bias=False), nn.BatchNorm2d(outputs))
+    return nn.Sequential(
+        padding, nn.Conv2d(inputs, outputs, (kernel, 1), (stride, 1), bias=False), nn.BatchNorm2d(outputs)
+    )
 
 
 class Unit(nn.Module):
@@ -29,7 +31,10 @@ class Unit(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.wide, self.point = causal(channels, channels, 3), nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
+        self.wide, self.point = (
+            causal(channels, channels, 3),
+            nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels)),
+        )
         self.relu, self.out = nn.ReLU(), nn.ReLU()
 
     def forward(self, hidden: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from gatesearch import console, pipeline
 from gatesearch.bench.results import Row, markdown_table, spread, write
 from gatesearch.errors import UserError
 from gatesearch.folder import RunFolder
+from gatesearch.gated import GatedModel
 from gatesearch.pipeline import Run
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe, load, to_yaml
@@ -112,10 +113,10 @@ def _outcome(name: str, recipe: Recipe) -> Outcome:
     deep = run.retrain("deep", plan, dataclasses.replace(s.gates, shares={}))
     split = s.features.test
     curves = roc(gate_logits(deep, split.features)[:, 0], split.kinds, s.features.kind_names)
-    picked, deep_quality = run.quality(run.model), run.quality(deep)
+    picked, deep_quality, ungated = (_quality(run, model) for model in (run.model, deep, run.reference))
     return Outcome(
         summary=folder.read_json("summary.json"),
-        ungated=run.quality(run.reference),
+        ungated=ungated,
         picked=picked,
         deep=deep_quality,
         deep_macs=cost.price(plan, deep_quality.passed).expected_macs,
@@ -124,6 +125,12 @@ def _outcome(name: str, recipe: Recipe) -> Outcome:
         trade=_trade(curves),
         first_trade=_trade(next((gate["roc"] for gate in folder.read_json("record.json")["gates"]), {})),
     )
+
+
+def _quality(run: Run, model: GatedModel) -> Quality:
+    found = run.quality(model)
+    assert isinstance(found, Quality)  # the recipe's goal is to classify
+    return found
 
 
 def _trade(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, dict[float, float]]:

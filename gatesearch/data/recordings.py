@@ -160,9 +160,7 @@ def synthesised(
             getattr(data, split).names, getattr(data, split).labels, getattr(data, split).inputs, strict=True
         )
     ]
-    return Recordings(
-        "synthetic sound", data.source, CLASSES, recordings, "splits", lambda recording: recording.group
-    )
+    return Recordings("synthetic sound", data.source, CLASSES, recordings, "splits", lambda recording: recording.group)
 
 
 def _lazily(path: Path) -> tuple[int, Callable[[], Waves]]:

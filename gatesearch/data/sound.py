@@ -58,7 +58,8 @@ def load(
         found = synthesised(sample_rate, seconds, windows, seed, cache_dir, progress)
     else:
         found = from_folder(Path(root)) if Path(root).is_dir() else from_archive(Path(root))
-    splits, quiet = {}, 0
+    splits: dict[str, Split] = {}
+    quiet = 0
     for number, (name, share) in enumerate(PARTS.items()):
         own = _of_split(found, name, seed)
         rng = np.random.default_rng([seed, number])
@@ -72,8 +73,10 @@ def load(
         synthetic=root is None,
         classes=tuple(found.classes),
         positive=(True,) * len(found.classes),
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
         sample_rate=sample_rate,
-        **splits,
     )
 
 
@@ -129,4 +132,3 @@ def resampled(wave: Waves, rate: int, wanted: int) -> Waves:
     shared = gcd(rate, wanted)
     values = signal.resample_poly(wave.astype(np.float64), wanted // shared, rate // shared)
     return np.clip(np.rint(values), -32768, 32767).astype(np.int16)
-

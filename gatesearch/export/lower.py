@@ -140,7 +140,9 @@ def lower(model: GatedModel, features: Tensor, fewest: int = 64) -> list[Lowered
         center = theta if math.isfinite(theta) else float(logit.min())
         decision = _Decision(lowered.head, center, max(1e-3, WINDOW * float(logit.std())))
         falling = logit[:, 0].argsort(descending=True)
-        light = None if lowered.exit is None else _exit(lowered.exit, passed[falling], int((logit <= theta).sum()), fewest)
+        light = (
+            None if lowered.exit is None else _exit(lowered.exit, passed[falling], int((logit <= theta).sum()), fewest)
+        )
         stages.append(LoweredStage(StageProgram(body, decision).eval(), hidden, leaving, light))
         going = torch.nonzero(logit[:, 0] > theta).flatten()
         if len(going) < fewest:

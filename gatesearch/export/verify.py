@@ -113,6 +113,6 @@ def require(
             )
     if parity.output_snr_db is not None and output_snr_db is not None and parity.output_snr_db < output_snr_db:
         raise UserError(
-            f"verify.output_snr_db: over {parity.samples} test samples the model's output stands {parity.output_snr_db:.1f} "
-            f"dB above the artifacts' error, less than the {output_snr_db:g} dB of the recipe"
+            f"verify.output_snr_db: over {parity.samples} test samples the model's output stands "
+            f"{parity.output_snr_db:.1f} dB above the artifacts' error, less than the recipe's {output_snr_db:g} dB"
         )

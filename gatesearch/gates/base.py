@@ -129,8 +129,8 @@ class Lowered(NamedTuple):
     """A gate made ready for export.
 
     ``channels`` are the indices of the kept channels (None: all), which export cuts out of the stages on both sides;
-    ``head`` maps the kept activations [N, kept, ...] to (passed [N, kept, ...], logit [N, 1]). ``exit`` maps what passes
-    [N, kept, ...] to the model's output; None where the gate has no exit.
+    ``head`` maps the kept activations [N, kept, ...] to (passed [N, kept, ...], logit [N, 1]). ``exit`` maps what
+    passes [N, kept, ...] to the model's output; None where the gate has no exit.
     """
 
     channels: Sequence[int] | None
@@ -153,7 +153,7 @@ class CutGate(Protocol):
         """Gate activations [N, *site.shape]."""
 
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
-        """Return what the gate adds to the training loss, a scalar; ``output.exit`` is there if the gate has an exit."""
+        """Return what the gate adds to the training loss, a scalar; ``output.exit`` is filled if the gate has an exit."""
 
     def steering(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that need their own, higher learning rate and no weight decay."""

@@ -51,7 +51,7 @@ def threshold_of_share(logit: Tensor, share: float) -> float:
     """
     if len(logit) == 0:
         return -math.inf
-    values, counts = logit.double().unique(return_counts=True)
+    values, counts = logit.detach().double().unique(return_counts=True)
     below = counts.cumsum(0) / len(logit)
     if 0.5 * float(below[0]) > share:  # nearer to none than to the first
         return float(values[0]) - 1

@@ -1,4 +1,4 @@
-"""Dynamic Switch Layers (arXiv 2404.04405, 2024): a gate for data without labels, and a light path beside the heavy one.
+"""Dynamic Switch Layers (arXiv 2404.04405): a gate for data without labels, and a light path beside the heavy one.
 
 The abstract is what could be read of that paper, so the equations are this project's reading of it (techniques 0.5):
 
@@ -92,9 +92,7 @@ class DSLGate(ChannelGC):
 
     q: Tensor
 
-    def __init__(
-        self, shape: Sequence[int], output: Sequence[int], share: float, width: float, keep: float
-    ) -> None:
+    def __init__(self, shape: Sequence[int], output: Sequence[int], share: float, width: float, keep: float) -> None:
         super().__init__(shape, keep, recall=1.0)
         self.share = share
         self.exit = light_decoder(light_layers(shape, output, width, shape[0]))
@@ -113,12 +111,7 @@ class DSLGate(ChannelGC):
         decision = F.binary_cross_entropy_with_logits(output.logit, heavy, weight / weight.mean().clamp(min=1e-6))
         distilled = F.mse_loss(output.exit, context.final.detach())
         compression = self.penalty(output.passed, context.positive)
-        return (
-            light.mean()
-            + context.alpha * decision
-            + context.beta * compression
-            + context.distillation * distilled
-        )
+        return light.mean() + context.alpha * decision + context.beta * compression + context.distillation * distilled
 
     def steering(self) -> Iterator[nn.Parameter]:
         """The mask; at the weights' rate it never moves."""
@@ -199,7 +192,11 @@ def light_decoder(layers: Sequence[LightLayer]) -> nn.Sequential:
         kernel = (layer.kernel, 1)
         parts[f"up{i}"] = nn.Sequential(nn.ConvTranspose2d(layer.inputs, layer.outputs, kernel, kernel), nn.ReLU())
     parts["last"] = nn.Sequential(OrderedDict(_causal(last)))
-    return nn.Sequential(parts)
+    light = nn.Sequential(parts)
+    for module in light.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
+            nn.init.zeros_(module.bias)  # with few channels, negative ones can leave none alive
+    return light
 
 
 def _causal(layer: LightLayer) -> dict[str, nn.Module]:

@@ -66,8 +66,8 @@ class ExitEstimate:
 class Price:
     """What a plan costs over the stream, per window.
 
-    ``reach`` is the share of the windows that reaches each stage; ``exits`` is, for each exit by the index of its stage,
-    the energy by term, weighted by the share of the windows that leaves there.
+    ``reach`` is the share of the windows that reaches each stage; ``exits`` is, for each exit by the index of its
+    stage, the energy by term, weighted by the share of the windows that leaves there.
     """
 
     reach: tuple[float, ...]

@@ -120,8 +120,8 @@ class Space:
         return PlacedGate.of(kind, site.name, **params)
 
     def variants(self) -> list[PlacedGate]:
-        """Return one gate for every combination of a kind's textual parameters, and of those whose numbers are read apart:
-        what costs differently by code path.
+        """Return one gate for every combination of what makes another program: a kind's textual parameters, and those
+        whose numbers are read apart.
         """
         found = []
         for kind in self.kinds:

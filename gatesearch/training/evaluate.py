@@ -163,13 +163,9 @@ def quality(
     )
 
 
-def reach_by_kind(
-    exits: Tensor, kinds: Tensor, kind_names: Sequence[str], gates: int
-) -> dict[str, tuple[float, ...]]:
+def reach_by_kind(exits: Tensor, kinds: Tensor, kind_names: Sequence[str], gates: int) -> dict[str, tuple[float, ...]]:
     """Return for each kind the share of its samples that reaches stage k; see :func:`quality` for the arguments."""
-    return {
-        name: tuple(_share(exits[kinds == i] >= k) for k in range(gates + 1)) for i, name in enumerate(kind_names)
-    }
+    return {name: tuple(_share(exits[kinds == i] >= k) for k in range(gates + 1)) for i, name in enumerate(kind_names)}
 
 
 def assess(model: GatedModel, split: FeatureSplit, positive: Tensor, kind_names: Sequence[str]) -> Quality:

@@ -97,8 +97,8 @@ def fit(
         KeyboardInterrupt: the user stopped it.
     """
     pl.seed_everything(seed, verbose=False)
-    goal = goal or Classification(features.positive, features.kind_names)
-    task = GatedTask(model, goal, features.positive, class_weights(features, gates.shares), schedule, gates, augment)
+    aim = goal or Classification(features.positive, features.kind_names)
+    task = GatedTask(model, aim, features.positive, class_weights(features, gates.shares), schedule, gates, augment)
     history = History()
     callbacks: list[Callback] = [_Watch(history, on_epoch)]
     if schedule.averaging:

@@ -22,6 +22,8 @@ from gatesearch.training.reconstruction import Fidelity, assess_reconstruction
 from gatesearch.training.settings import Schedule
 from gatesearch.training.spectra import shortest, waveform_errors
 
+Limits = Mapping[str, Callable[[Any, float, float], float]]
+
 
 class Figures(Protocol):
     """What a goal says of a model on one split.
@@ -57,9 +59,14 @@ class Goal(Protocol):
     from the figures of a model, the value of its rival and the limit, by how much the limit is broken.
     """
 
-    name: str
-    quality: str
-    limits: Mapping[str, Callable[[Any, float, float], float]]
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def quality(self) -> str: ...  # noqa: D102
+
+    @property
+    def limits(self) -> Limits: ...  # noqa: D102
 
     def check(self, output: tuple[int, ...]) -> None:
         """Refuse a backbone that gives one sample an output of that shape.
@@ -97,11 +104,15 @@ class Classification:
     kind_names: Sequence[str]
     name = "classification"
     quality = "accuracy"
-    limits = {
-        "max_accuracy_drop": lambda found, standard, limit: standard - limit - found.accuracy,
-        "min_recall": lambda found, _, limit: limit - found.recall,
-        "min_gate_recall": lambda found, _, limit: limit - found.gate_recall,
-    }
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds on accuracy, on recall end to end, and on recall through the gates."""
+        return {
+            "max_accuracy_drop": lambda found, standard, limit: standard - limit - found.accuracy,
+            "min_recall": lambda found, _, limit: limit - found.recall,
+            "min_gate_recall": lambda found, _, limit: limit - found.gate_recall,
+        }
 
     def check(self, output: tuple[int, ...]) -> None:
         """Accept one logit a class."""
@@ -149,7 +160,11 @@ class Reconstruction:
     classes: Sequence[str] = ()
     name = "reconstruction"
     quality = "fidelity"
-    limits = {"max_fidelity_drop": lambda found, standard, limit: standard - limit - found.fidelity}
+
+    @property
+    def limits(self) -> Limits:
+        """A bound on what fidelity may lose."""
+        return {"max_fidelity_drop": lambda found, standard, limit: standard - limit - found.fidelity}
 
     def check(self, output: tuple[int, ...]) -> None:
         """Accept an output of the input's shape."""

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from gatesearch.gated import split
 from gatesearch.sites import CutSite
 
-
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
