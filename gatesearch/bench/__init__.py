@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gatesearch.errors import unknown
 
-BENCHMARKS = {"dsg": "gatesearch.bench.dsg", "hmd": "gatesearch.bench.hmd", "kws": "gatesearch.bench.kws"}
+BENCHMARKS = {name: f"gatesearch.bench.{name}" for name in ("dsg", "dsl", "hmd", "kws")}
 
 
 def run(name: str, arguments: Sequence[str]) -> None:

@@ -153,7 +153,7 @@ class CutGate(Protocol):
         """Gate activations [N, *site.shape]."""
 
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
-        """Return what the gate adds to the training loss, a scalar; ``output.exit`` is filled if the gate has an exit."""
+        """Return what the gate adds to the training loss, a scalar; ``output.exit`` is there if it has an exit."""
 
     def steering(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that need their own, higher learning rate and no weight decay."""

@@ -31,7 +31,7 @@ from gatesearch.gates.gc import GC, ChannelGC
 from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.sites import CutSite, Site
 
-FIRST, LAST = 3, 7  # kernels of the light decoder's first and of its last convolution
+FIRST, LAST = 3, 7  # kernels of the light decoder's first layer, and of its last where nothing is upsampled
 FEWEST = 4  # channels of it
 LONGEST = 8  # stride, if the rate has a divisor up to it
 MEMORY = 0.9  # of the quantile that labels are made with
@@ -50,10 +50,10 @@ class DSL:
         return site.shape[2] == site.output[2] == 1 and site.output[1] % site.shape[1] == 0
 
     def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
-        """Shares from half to four fifths, widths from an eighth of the site's channels."""
+        """Shares from half to four fifths, widths from a quarter of the site's channels."""
         return {
             "share": (0.8, 0.7, 0.5),
-            "width": (0.125, 0.25, 0.5),
+            "width": (0.25, 0.5, 1.0),
             "keep": (0.5, 1.0) if site.channels > 1 else (1.0,),
         }
 
@@ -146,7 +146,7 @@ class LightLayer(NamedTuple):
     @property
     def macs(self) -> int:
         """Multiply-accumulates of a sample."""
-        return self.frames * self.inputs * self.outputs * self.kernel // self.up
+        return self.frames // self.up * self.inputs * self.outputs * self.kernel
 
     @property
     def params(self) -> int:
@@ -157,17 +157,21 @@ class LightLayer(NamedTuple):
 def light_layers(shape: Sequence[int], output: Sequence[int], width: float, kept: int) -> list[LightLayer]:
     """Return the layers from a site [C, T, 1] to the output [C', S, 1]: as few as the strides allow, ever narrower.
 
+    The last of them makes the output at once, each frame overlapping with the next: whatever has channels at the full
+    rate takes longer than its multiplications tell.
+
     >>> [layer[:4] for layer in light_layers((32, 64, 1), (1, 4096, 1), width=0.25, kept=32)]
-    [(32, 8, 3, 1), (8, 4, 8, 8), (4, 4, 8, 8), (4, 1, 7, 1)]
+    [(32, 8, 3, 1), (8, 4, 8, 8), (4, 1, 16, 8)]
     """
     channels, frames = max(FEWEST, math.ceil(width * shape[0])), shape[1]
     layers = [LightLayer(kept, channels, FIRST, 1, frames)]
-    for stride in strides(output[1] // frames):
+    *ups, last = strides(output[1] // frames) or [1]
+    for stride in ups:
         narrower = max(FEWEST, channels // 2)
         frames *= stride
         layers.append(LightLayer(channels, narrower, stride, stride, frames))
         channels = narrower
-    return [*layers, LightLayer(channels, output[0], LAST, 1, frames)]
+    return [*layers, LightLayer(channels, output[0], 2 * last if last > 1 else LAST, last, frames * last)]
 
 
 def strides(factor: int) -> list[int]:
@@ -186,20 +190,33 @@ def strides(factor: int) -> list[int]:
 
 def light_decoder(layers: Sequence[LightLayer]) -> nn.Sequential:
     """Build the layers, a ReLU behind each but the last."""
-    first, *ups, last = layers
-    parts: OrderedDict[str, nn.Module] = OrderedDict(first=nn.Sequential(OrderedDict(_causal(first), relu=nn.ReLU())))
-    for i, layer in enumerate(ups):
-        kernel = (layer.kernel, 1)
-        parts[f"up{i}"] = nn.Sequential(nn.ConvTranspose2d(layer.inputs, layer.outputs, kernel, kernel), nn.ReLU())
-    parts["last"] = nn.Sequential(OrderedDict(_causal(last)))
-    light = nn.Sequential(parts)
+    first, *ups, last = (nn.Sequential(OrderedDict(_causal(layer))) for layer in layers)
+    parts: OrderedDict[str, nn.Module] = OrderedDict(first=first, relu=nn.ReLU())
+    for i, up in enumerate(ups):
+        parts |= {f"up{i}": up, f"relu{i}": nn.ReLU()}
+    light = nn.Sequential(OrderedDict(parts, last=last))
     for module in light.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
             nn.init.zeros_(module.bias)  # with few channels, negative ones can leave none alive
     return light
 
 
+class Crop(nn.Module):
+    """The first so many frames of [N, C, T, 1]."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Crop."""
+        return hidden[:, :, : self.frames]
+
+
 def _causal(layer: LightLayer) -> dict[str, nn.Module]:
+    if layer.up > 1:
+        up = nn.ConvTranspose2d(layer.inputs, layer.outputs, (layer.kernel, 1), (layer.up, 1))
+        return {"conv": up} if layer.kernel == layer.up else {"conv": up, "crop": Crop(layer.frames)}
     return {
         "past": nn.ZeroPad2d((0, 0, layer.kernel - 1, 0)),
         "conv": nn.Conv2d(layer.inputs, layer.outputs, (layer.kernel, 1)),

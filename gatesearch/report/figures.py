@@ -7,12 +7,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from gatesearch.report import figures_energy, figures_gates, figures_layers, figures_search
+from gatesearch.report import figures_energy, figures_gates, figures_layers, figures_search, paths_view
 from gatesearch.report.style import inline_svg, kind_colours, settings
-from gatesearch.report.values import Record, at, kinds
+from gatesearch.report.values import Record, at, kinds, quality_word
 
 _FIGURES: dict[str, tuple[str, Callable[[Record], Figure | None]]] = {
-    "front": ("Validation accuracy against expected energy", figures_search.front),
+    "front": ("Validation quality against expected energy", figures_search.front),
+    "paths": ("Quality of each way to route windows", paths_view.qualities),
+    "light-by-class": ("Share of each class on the light path", paths_view.by_class),
     "reach": ("Share of windows that reaches each stage", figures_gates.reach),
     "layers": ("Multiply-accumulates left in gated layers", figures_layers.layers),
     "energy-term": ("Energy per window by term", figures_energy.by_term),
@@ -22,8 +24,8 @@ _FIGURES: dict[str, tuple[str, Callable[[Record], Figure | None]]] = {
         lambda r: figures_gates.learning(r, "train_loss", "training loss", share=False),
     ),
     "accuracy": (
-        "Validation accuracy",
-        lambda r: figures_gates.learning(r, "validation_accuracy", "validation accuracy (%)", share=True),
+        "Validation quality",
+        lambda r: figures_gates.learning(r, "validation_accuracy", f"validation {quality_word(r)} (%)", share=True),
     ),
     "streaming": ("Time per window in a stream", figures_energy.streaming),
     "states": ("Proposals by state", figures_search.states),

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from gatesearch.report.style import GATED, INK, MUTED, PICKED, figure, legend_below
-from gatesearch.report.values import Record, at
+from gatesearch.report.values import Record, at, quality_word
 
 STATES = ("complete", "priced_out", "duplicate", "failed")
 _STATE_COLOURS = {"complete": GATED, "priced_out": "#9fb3c3", "duplicate": "#cfd6dc", "failed": PICKED}
@@ -57,7 +57,7 @@ def staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]
 
 
 def front(record: Record, width: float = 5.4, height: float = 3.7) -> Figure | None:
-    """Draw validation accuracy against expected energy for every trained trial."""
+    """Draw validation quality against expected energy for every trained trial."""
     trials = trained(record)
     if not trials:
         return None
@@ -101,7 +101,7 @@ def front(record: Record, width: float = 5.4, height: float = 3.7) -> Figure | N
     _log_ticks(axes, energies)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
     axes.set_xlabel("expected energy per window (µJ), log scale")
-    axes.set_ylabel("validation accuracy (%)")
+    axes.set_ylabel(f"validation {quality_word(record)} (%)")
     legend_below(drawing, axes)
     return drawing
 

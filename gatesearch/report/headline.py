@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from gatesearch.report import paths_view
 from gatesearch.report.layer_view import share_left, totals
-from gatesearch.report.values import NOT_YET, Record, at, micro, percent, points, si, stops, times
+from gatesearch.report.values import (
+    NOT_YET,
+    Record,
+    at,
+    labelled,
+    micro,
+    percent,
+    points,
+    quality_word,
+    si,
+    stops,
+    times,
+)
 
 _ORDER = ("measured", "simulated", "modelled", "assumed")
 
@@ -35,9 +48,9 @@ def tiles(record: Record) -> list[dict[str, Any]]:
     counted = ", b bits of 8 counted b/8" if dense else ""
     found = [
         {
-            "label": "accuracy",
-            "value": percent(at(best, "accuracy")),
-            "note": f"ungated {percent(at(reference, 'accuracy'))}",
+            "label": quality_word(record),
+            "value": percent(at(best, _quality_key(record))),
+            "note": f"ungated {percent(at(reference, _quality_key(record)))}",
             "known": ["measured"],
         },
         {
@@ -63,6 +76,7 @@ def tiles(record: Record) -> list[dict[str, Any]]:
                 "known": ["measured"],
             }
         )
+    found += paths_view.tiles(record)
     if stops(record):
         found += [
             {
@@ -96,7 +110,12 @@ def comparison(record: Record) -> list[dict[str, Any]]:
         text = si if not unit else micro
         return _row(label, text(gated, unit), text(ungated, unit), change, how)
 
-    if all(at(record, "data", "positive", default=[False])):  # then these four are one
+    if not labelled(record):
+        quality = [
+            share("fidelity: 1 is perfect, 0 no better than silence", "quality"),
+            _row("signal to noise", *(_decibels(at(side, "snr_db")) for side in (best, reference)), "", ["measured"]),
+        ]
+    elif all(at(record, "data", "positive", default=[False])):  # then these four are one
         quality = [share("accuracy", "accuracy")]
     else:
         quality = [
@@ -122,6 +141,14 @@ def comparison(record: Record) -> list[dict[str, Any]]:
         ),
         *(_stopping(record) if stops(record) else []),
     ]
+
+
+def _quality_key(record: Record) -> str:
+    return "accuracy" if labelled(record) else "quality"
+
+
+def _decibels(value: float | None) -> str:
+    return NOT_YET if value is None else f"{value:.1f}\u00a0dB"
 
 
 def _stopping(record: Record) -> list[dict[str, Any]]:

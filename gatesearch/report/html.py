@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from gatesearch.errors import UserError
-from gatesearch.report import figures, layer_view, plan_view, values
+from gatesearch.report import figures, layer_view, paths_view, plan_view, values
 from gatesearch.report.figures_search import trained, ungated_point
 from gatesearch.report.headline import comparison, provenance, tiles
 from gatesearch.report.values import Record, at
@@ -82,6 +82,11 @@ def render(record: Record) -> str:
             at(row, "core"): at(row, "kernels", "source") for row in _layers(record) if at(row, "kernels", "source")
         },
         stops=values.stops(record),
+        labelled=values.labelled(record),
+        quality=values.quality_word(record),
+        ways=paths_view.table(record),
+        path_costs=paths_view.costs(record),
+        published=paths_view.PUBLISHED,
         ungated_from=ungated and ungated[2],
         terms=_terms(record),
         stream_share=_ratio(at(record, "streaming", "gated_us"), at(record, "streaming", "ungated_us")),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatesearch.report.layer_view import told
+from gatesearch.report.paths_view import leaving as taking_the_light_path
 from gatesearch.report.style import core_colours
 from gatesearch.report.values import TIMES, Record, at, cores, in_layer, kind_label, micro, percent, plain, si
 
@@ -164,6 +165,6 @@ def _exit(
         "gate": gate["kind"],
         "site": gate["site"],
         "how": "; ".join(part for part in how if part),
-        "stops": ", ".join(stops),
+        "stops": f"stops {', '.join(stops)}" if stops else taking_the_light_path(stage),
         "sends": f"{kept}; {way}",
     }

@@ -124,15 +124,32 @@ def kinds(record: Record) -> tuple[str, ...]:
     return ("positive", *(kind for kind in found if kind not in {"positive", "stream"}))
 
 
+def quality_word(record: Record) -> str:
+    """Return what the run's goal calls quality.
+
+    >>> quality_word({}), quality_word({"goal": {"quality": "fidelity"}})
+    ('accuracy', 'fidelity')
+    """
+    word: str = at(record, "goal", "quality", default="accuracy")
+    return word
+
+
+def labelled(record: Record) -> bool:
+    """Say whether there are positives and negatives to speak of."""
+    return bool(at(record, "goal", "name", default="classification") == "classification")
+
+
 def stops(record: Record) -> bool:
     """Say whether a gate of the plan can stop a window, and is not only in a layer; until a plan is picked, yes.
+
+    Where nothing is labelled, windows leave for another path, and none is stopped.
 
     >>> gate = {"site": "conv1", "kind": "pg"}
     >>> stops({"plan": {"gates": [gate]}, "layers": [gate]}), stops({"plan": {"gates": [gate]}}), stops({})
     (False, True, True)
     """
     gates = at(record, "plan", "gates")
-    return gates is None or any(not in_layer(record, gate) for gate in gates)
+    return labelled(record) and (gates is None or any(not in_layer(record, gate) for gate in gates))
 
 
 def in_layer(record: Record, gate: Mapping[str, Any]) -> bool:
