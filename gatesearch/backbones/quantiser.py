@@ -64,16 +64,16 @@ class ResidualQuantiser(nn.Module):
             if self.training:
                 self._note(level, chosen)
                 extra = extra + F.mse_loss(code, left.detach()) + COMMITMENT * F.mse_loss(left, code.detach())
-                code = left + (code - left).detach()
             total, left = total + code, left - code.detach()
         self._extra = extra if self.training else None
-        if self.training:
+        if vectors.requires_grad and not torch.compiler.is_exporting():
             total = vectors + (total - vectors).detach()
         return total.transpose(1, 2).unsqueeze(3)
 
     def extra_loss(self) -> Tensor:
-        """Return what the last forward in training adds to the loss, a scalar."""
-        return self.codebooks.new_zeros(()) if self._extra is None else self._extra
+        """Return what the last forward in training adds to the loss, a scalar; it is told once."""
+        extra, self._extra = self._extra, None  # a graph that was kept could not be copied
+        return self.codebooks.new_zeros(()) if extra is None else extra
 
     @torch.no_grad()
     def _note(self, level: int, chosen: Tensor) -> None:

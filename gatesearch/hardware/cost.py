@@ -143,24 +143,19 @@ class CostModel:
         for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
             core = self.device.core(name)
             used = self._used(core, entering, leaving, changes)
-            light = None if leaving is None else self._exit(core, leaving)
-            if light is not None:
-                used = used._replace(
-                    weight_bytes=used.weight_bytes + light.weight_bytes,
-                    activation_bytes=max(used.activation_bytes, light.activation_bytes),
-                )
+            light = self._exit(core, leaving) if leaving is not None and leaving.work.exit_macs else None
             estimates.append(
                 StageEstimate(
                     first_site=entering.site.name if entering else self.table.sites[0],
                     last_site=leaving.site.name if leaving else END,
                     macs=used.macs,
-                    flash_bytes=used.weight_bytes,
-                    sram_bytes=used.activation_bytes,
+                    flash_bytes=used.weight_bytes + (light.weight_bytes if light else 0.0),
+                    sram_bytes=max(used.activation_bytes, light.activation_bytes if light else 0.0),
                     cost=self._cost(before, core, used, entered),
                     provenance=core.timing.provenance,
-                    exit=None
-                    if leaving is None or light is None
-                    else ExitEstimate(light.macs, leaving.work.exit_params, self._cost(core, core, light, 0.0)),
+                    exit=ExitEstimate(light.macs, leaving.work.exit_params, self._cost(core, core, light, 0.0))
+                    if leaving is not None and light is not None
+                    else None,
                 )
             )
             before = core
@@ -217,11 +212,9 @@ class CostModel:
             activation_bytes=used.activation_bytes if rows else float(leaving.site.elements),
         )
 
-    def _exit(self, core: Core, leaving: _Cut) -> _Used | None:
-        """Return what one run of the exit of a gate takes; None where it has none."""
-        row = self.table.heads.get(exit_of(leaving.placed, leaving.site.name))
-        if row is None:
-            return None
+    def _exit(self, core: Core, leaving: _Cut) -> _Used:
+        """Return what one run of the exit of a gate takes."""
+        row = self.table.heads[exit_of(leaving.placed, leaving.site.name)]
         return _Used(
             reading=row[core.name](1.0, 1.0),
             macs=float(leaving.work.exit_macs),
@@ -327,7 +320,8 @@ class CostModel:
         estimates = self.stages(plan)
         broken = self._overflows(estimates)
         for estimate in estimates:
-            if math.isinf(estimate.cost.latency_us):
+            runs = [estimate.cost, *([estimate.exit.cost] if estimate.exit else [])]
+            if any(math.isinf(run.latency_us) for run in runs):
                 broken[f"{estimate.cost.core}.operators"] = 1.0
         for gate in at_layers(plan):
             core = plan.cores[self.stage_of(plan, gate.site)]

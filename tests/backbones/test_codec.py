@@ -69,11 +69,11 @@ def test_more_levels_leave_less_and_training_moves_the_codewords():
     errors = []
     for levels in (1, 2, 3):
         quantiser, vectors = fitted(levels)
-        errors.append(float((quantiser(vectors) - vectors).square().mean()))
+        errors.append((quantiser(vectors) - vectors).square().mean().item())
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.5 * errors[0]
     before, _ = fitted(levels=1, steps=1)
     after, vectors = fitted(levels=1)
-    assert float((after(vectors) - vectors).square().mean()) < float((before(vectors) - vectors).square().mean())
+    assert (after(vectors) - vectors).square().mean() < (before(vectors) - vectors).square().mean()
 
 
 def test_the_gradient_passes_straight_through_and_the_extra_loss_pulls_both_sides():

@@ -1,0 +1,211 @@
+"""Networks that give back their input: the error, the figures, and what section 0.6 asks of a switch."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gatesearch.backbones.codec import Codec
+from gatesearch.errors import UserError
+from gatesearch.gated import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.sites import cut_sites
+from gatesearch.training import (
+    Features,
+    FeatureSplit,
+    Fidelity,
+    GateSettings,
+    Reconstruction,
+    Schedule,
+    calibrate,
+    fit,
+    path_errors,
+    saliency,
+)
+from gatesearch.training.reconstruction import assess_reconstruction
+from gatesearch.training.spectra import waveform_errors
+
+SHAPE = (1, 576, 1)
+
+
+def sounds(count: int, seed: int) -> FeatureSplit:
+    """Steady tones, which a light decoder can give back, and noise with a beat, which it cannot; one level."""
+    generator = torch.Generator().manual_seed(seed)
+    time = torch.arange(SHAPE[1]) / 8000
+    labels = torch.arange(count) % 2
+    hertz = 300 + 100 * torch.rand(count, 1, generator=generator)
+    tones = torch.sin(2 * math.pi * hertz * time)
+    noise = torch.randn(count, SHAPE[1], generator=generator)
+    waves = torch.where(labels[:, None] == 0, tones, noise)
+    waves = waves / waves.square().mean(1, keepdim=True).sqrt()
+    return FeatureSplit(waves[:, None, :, None], labels, torch.zeros_like(labels))
+
+
+@pytest.fixture(scope="module")
+def features() -> Features:
+    train = sounds(128, 0)
+    return Features(
+        bank=train.features[:, None],
+        labels=train.labels,
+        train=train,
+        validation=sounds(100, 1),
+        test=sounds(100, 2),
+        positive=torch.tensor([True, True]),
+        kind_names=("positive",),
+    )
+
+
+def test_the_error_is_none_for_the_same_and_grows_with_what_is_wrong():
+    x = sounds(6, 0).features
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    errors = torch.stack([waveform_errors(x + size * noise, x) for size in (0.0, 0.1, 0.3, 1.0)])
+    assert not errors[0].any() and bool((errors[1:] > errors[:-1]).all())
+    assert torch.allclose(waveform_errors(x, x + noise), errors[3], atol=1e-5)
+    alone = torch.cat([waveform_errors(a, b) for a, b in zip((x + noise).split(1), x.split(1), strict=True)])
+    torch.testing.assert_close(alone, errors[3])
+
+
+def test_the_error_of_silence_has_a_gradient():
+    found = torch.zeros(2, 600, requires_grad=True)
+    waveform_errors(found, torch.randn(2, 600)).sum().backward()
+    assert bool(torch.isfinite(found.grad).all())
+
+
+class Halves(nn.Module):
+    """A network of two stages that gives back its input; the gate between is replaced by the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 1, 1, bias=False), nn.Conv2d(1, 1, 1, bias=False)
+        with torch.no_grad():
+            self.first.weight.fill_(1.0)
+            self.second.weight.fill_(1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.first(x))
+
+
+class Muffle(nn.Module):
+    def forward(self, hidden: Tensor) -> Tensor:
+        return 0.5 * hidden
+
+
+def test_figures_against_a_table_by_hand():
+    split = sounds(4, 0)
+    model = GatedModel(
+        Halves(),
+        GatePlan((PlacedGate.of("dsl", "first", share=0.5),)),
+        cut_sites(Halves(), split.features),
+        SHAPE,
+    ).eval()
+    gate = model.gate(0)
+    gate.exit = Muffle()  # the light path halves, the heavy one is perfect
+    logits = iter([torch.tensor([-1.0, 1.0, 2.0, -2.0])] * 2)
+    gate.linear.register_forward_hook(lambda *_: next(logits)[:, None])
+    gate.theta.fill_(0.0)  # the first and the last leave
+    found = assess_reconstruction(model, split, ("positive",), ("tone", "noise"))
+    silence = waveform_errors(torch.zeros_like(split.features), split.features)
+    half = waveform_errors(0.5 * split.features, split.features)
+    assert found.shares == (0.5, 0.5) and found.light_share == 0.5
+    assert found.passed == {"positive": (1.0, 0.5)} and found.by_class == {"tone": 0.5, "noise": 0.5}
+    assert found.error == pytest.approx(float(half[[0, 3]].sum() / 4), rel=1e-5)
+    assert found.fidelity == pytest.approx(float(1 - half[[0, 3]].sum() / silence.sum()), rel=1e-5)
+    light = float(1 - half.sum() / silence.sum())
+    assert found.paths == pytest.approx((light, 1.0), rel=1e-5)
+    assert found.random == pytest.approx(0.5 * light + 0.5, rel=1e-5)
+    assert found.snr_db == pytest.approx(10 * math.log10(8), rel=1e-4)  # half the windows lose a quarter of the energy
+    summary = found.summary() | found.gated_summary({"positive": 1.0})
+    assert summary["accuracy"] is None and summary["gate_recall"] is None and summary["light_share"] == 0.5
+
+
+def test_a_gate_without_an_exit_leaves_silence():
+    split = sounds(4, 0)
+    plan = GatePlan((PlacedGate.of("gc", "first"),))
+    model = GatedModel(Halves(), plan, cut_sites(Halves(), split.features), SHAPE).eval()
+    model.gate(0).theta.fill_(math.inf)
+    found = assess_reconstruction(model, split, ("positive",))
+    assert found.fidelity == pytest.approx(0.0, abs=1e-6) and found.light_share == 1.0
+    assert found.paths == pytest.approx((0.0, 1.0), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "output", "message"),
+    [
+        ((1, 4096, 1), (1, 4095, 1), "a reconstruction has the input's shape"),
+        ((1, 49, 10), (1, 49, 10), "reconstruction is of waveforms"),
+        ((1, 100, 1), (1, 100, 1), "of 513 samples or more"),
+    ],
+)
+def test_a_network_that_cannot_reconstruct_is_refused(shape, output, message):
+    with pytest.raises(UserError, match=message):
+        Reconstruction(shape, ("positive",)).check(output)
+
+
+def test_the_bound_on_fidelity_is_that_of_a_drop():
+    found = Fidelity(0.5, 1.0, 0.0, (0.5, 0.5), (0.4, 0.6), 0.45, {})
+    [(name, broken)] = Reconstruction(SHAPE, ("positive",)).limits.items()
+    assert name == "max_fidelity_drop"
+    assert broken(found, 0.6, 0.05) == pytest.approx(0.05) and broken(found, 0.6, 0.2) < 0
+
+
+def test_scores_are_those_of_fidelity():
+    split, goal = sounds(6, 0), Reconstruction(SHAPE, ("positive",))
+    reached, possible = goal.scores(0.5 * split.features, split.features, split.labels)
+    half = waveform_errors(0.5 * split.features, split.features)
+    silence = waveform_errors(torch.zeros_like(split.features), split.features)
+    assert float(reached.sum() / possible.sum()) == pytest.approx(float(1 - half.sum() / silence.sum()))
+
+
+SHARE = 0.5
+
+
+@pytest.fixture(scope="module")
+def trained(features: Features) -> GatedModel:
+    torch.manual_seed(0)
+    goal = Reconstruction(SHAPE, features.kind_names)
+    backbone = Codec(SHAPE, width=8, strides=(4, 4), dimension=16, levels=6, codes=32)
+    sites = cut_sites(backbone, features.train.features[:1])
+    whole = GatedModel(backbone, GatePlan(), sites, SHAPE)
+    schedule = Schedule(epochs=9, batch_size=8, learning_rate=5e-3, averaging=0.9)
+    fit(whole, features, schedule, GateSettings(), seed=0, goal=goal)
+    split = features.train
+    importance = saliency(whole.stages[0], sites, split.features, split.labels, errors=goal.errors)
+    plan = GatePlan((PlacedGate.of("dsl", "quantiser", share=SHARE, width=0.25, keep=1.0),), ("host", "host"))
+    model = GatedModel(whole.stages[0], plan, sites, SHAPE, importance)
+    gates = GateSettings(head_learning_rate_scale=2.0)
+    fit(model, features, schedule, gates, seed=0, goal=goal)
+    calibrate(model, features.validation, features.positive)
+    return model
+
+
+def test_the_light_share_is_within_two_points_of_the_wanted_one_on_validation(trained, features):
+    found = assess_reconstruction(trained, features.validation, features.kind_names)
+    assert abs(found.light_share - SHARE) <= 0.02
+
+
+def test_the_routed_error_lies_strictly_between_all_heavy_and_routing_by_lot(trained, features):
+    for split in (features.validation, features.test):
+        found = assess_reconstruction(trained, split, features.kind_names)
+        light, heavy = found.paths
+        assert light < found.random < found.fidelity < heavy
+    errors = path_errors(trained, features.test.features)
+    assert found.error > float(errors[:, 1].mean())
+
+
+def test_a_switch_that_is_taught_nothing_routes_no_better_than_by_lot(trained, features):
+    """What the acceptance above would let through if it could not fail."""
+    gate = trained.gate(0)
+    kept = gate.linear.weight.detach().clone()
+    with torch.no_grad():
+        gate.linear.weight.neg_()
+    try:
+        calibrate(trained, features.validation, features.positive)
+        found = assess_reconstruction(trained, features.test, features.kind_names)
+        assert found.fidelity < found.random
+    finally:
+        with torch.no_grad():
+            gate.linear.weight.copy_(kept)
+        calibrate(trained, features.validation, features.positive)
