@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from gatesearch import record
 from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.training import Classification
 
 CUT = PlacedGate.of("gc", "stem", keep=0.5)
 LAYERS = tuple(PlacedGate.of("pg", f"conv{i}", bits=8) for i in range(3))
@@ -38,7 +40,8 @@ def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
         cost=SimpleNamespace(device=SimpleNamespace(name="host")),
         model=SimpleNamespace(plan=GatePlan(gates, ("mcu", "npu"))),
         reference=None,
-        quality=lambda _: SimpleNamespace(precision=0.95, recall=0.94),
+        setting=SimpleNamespace(goal=Classification(torch.tensor([True, False]), ("positive", "noise"))),
+        quality=lambda _: SimpleNamespace(summary=lambda: {"accuracy": 0.99, "precision": 0.95, "recall": 0.94}),
         folder=Path("runs/digits-1"),
     )
     record.show(run, summary)
@@ -83,7 +86,7 @@ def test_stages_cost_what_their_layers_were_seen_to_leave() -> None:
         cost = SimpleNamespace(core="mcu", latency_us=1.0)
         macs = 1000 * observed["conv0"]["density"]
         sites = {"first_site": "input", "last_site": "output"}
-        return [SimpleNamespace(cost=cost, macs=macs, flash_bytes=1, provenance="modelled", **sites)]
+        return [SimpleNamespace(cost=cost, macs=macs, flash_bytes=1, exit=None, provenance="modelled", **sites)]
 
     run: Any = SimpleNamespace(cost=SimpleNamespace(stages=stages), model=SimpleNamespace(plan=GatePlan((), ("mcu",))))
     price: Any = SimpleNamespace(reach=(1.0,), energy=SimpleNamespace(by_stage=[{"compute": 2.0}]))

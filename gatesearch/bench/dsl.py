@@ -63,7 +63,9 @@ def main(arguments: list[str]) -> None:
 
 
 def _parted(arguments: Sequence[str]) -> tuple[dict[str, str], tuple[int, ...], list[str]]:
-    roots, overrides, seeds = {}, [], (0,)
+    roots: dict[str, str] = {}
+    overrides: list[str] = []
+    seeds: tuple[int, ...] = (0,)
     for text in arguments:
         key, _, value = text.partition("=")
         if key in SETS:
@@ -97,6 +99,7 @@ def _outcome(name: str, recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
     assert run.manifest  # the thresholds of the artifacts are those that count
     summary, record = folder.read_json("summary.json"), folder.read_json("record.json")
     energy = record["energy"]
+    validation = run.setting.goal.assess(run.model, run.setting.features.validation)
     return {
         "data": summary["data"],
         "plan": summary["best"]["plan"],
@@ -107,9 +110,7 @@ def _outcome(name: str, recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
         "seconds": summary["seconds"],
         "compute_uj": energy["by_term"]["compute"],
         "ungated_compute_uj": energy["ungated_by_term"]["compute"],
-        "validation_share": run.setting.goal.assess(run.model, run.setting.features.validation).light_share
-        if at_cuts(run.model.plan)
-        else 0.0,
+        "validation_share": validation.gated_summary(run.cost.shares)["light_share"],
         "curve": _curve(run),
     }
 

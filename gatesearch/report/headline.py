@@ -113,7 +113,7 @@ def comparison(record: Record) -> list[dict[str, Any]]:
     if not labelled(record):
         quality = [
             share("fidelity: 1 is perfect, 0 no better than silence", "quality"),
-            _row("signal to noise", *(_decibels(at(side, "snr_db")) for side in (best, reference)), "", ["measured"]),
+            _row("signal to noise", _decibels(best), _decibels(reference), "", ["measured"]),
         ]
     elif all(at(record, "data", "positive", default=[False])):  # then these four are one
         quality = [share("accuracy", "accuracy")]
@@ -147,7 +147,8 @@ def _quality_key(record: Record) -> str:
     return "accuracy" if labelled(record) else "quality"
 
 
-def _decibels(value: float | None) -> str:
+def _decibels(side: Record) -> str:
+    value = at(side, "snr_db")
     return NOT_YET if value is None else f"{value:.1f}\u00a0dB"
 
 

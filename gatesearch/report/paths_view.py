@@ -54,7 +54,7 @@ def tiles(record: Record) -> list[dict[str, Any]]:
 def costs(record: Record) -> list[tuple[str, str, str, str]]:
     """Return label, light, heavy and shared part of what the paths cost, as text; shared is what lies before both."""
     best = at(record, "best")
-    first = next(iter(at(record, "stages", default=())), {})
+    first: Record = next(iter(at(record, "stages", default=())), {})
     return [
         (
             "MACs a window",
