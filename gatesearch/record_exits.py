@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gatesearch.gates import at_cuts
+from gatesearch.gates import at_cuts, cut_kind
+from gatesearch.sites import find
 
 if TYPE_CHECKING:
     from gatesearch.hardware.cost import CostModel, Price, StageEstimate
@@ -22,10 +23,10 @@ def summary(plan: GatePlan, cost: CostModel) -> dict[str, Any]:
     estimates = cost.stages(plan)
     if not estimates or estimates[0].exit is None:
         return {}
-    light, site = estimates[0].exit, next(site for site in cost.sites if site.name == at_cuts(plan)[0].site)
+    works = [cut_kind(gate.kind).work(find(cost.sites, gate.site), gate) for gate in at_cuts(plan)]
+    light, site = estimates[0].exit, find(cost.sites, at_cuts(plan)[0].site)
     heavy_macs = sum(estimate.macs for estimate in estimates[1:])
     heavy_us = sum(estimate.cost.latency_us for estimate in estimates[1:])
-    exits = sum(estimate.exit.params for estimate in estimates if estimate.exit is not None)
     return {
         "light_macs": light.macs,
         "heavy_macs": heavy_macs,
@@ -36,7 +37,9 @@ def summary(plan: GatePlan, cost: CostModel) -> dict[str, Any]:
         "heavy_over_light_params": site.params_after / light.params,
         "light_latency_us": light.cost.latency_us,
         "heavy_latency_us": heavy_us,
-        "resident_params": site.params_before + site.params_after + exits,
+        "resident_params": site.params_before
+        + site.params_after
+        + sum(work.params + work.exit_params for work in works),
     }
 
 

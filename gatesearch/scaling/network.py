@@ -18,7 +18,7 @@ from gatesearch.training import GatedTask
 from gatesearch.training.evaluate import BATCH
 from gatesearch.training.features import Batches
 from gatesearch.training.fit import class_weights
-from gatesearch.training.task import channels_last
+from gatesearch.training.tensors import channels_last
 
 SETTLED_ON = 256  # training samples that evaluation takes its normalisation from
 
@@ -62,10 +62,10 @@ class NetworkLearner:
             input_shape=s.features.shape,
             args=s.recipe.backbone_args,
         )
-        self.model = GatedModel(backbone, GatePlan(), s.sites, len(s.data.classes))
+        self.model = GatedModel(backbone, GatePlan(), s.sites, s.outputs)
         ghost.convert(self.model, problem.ghost)
         weights = class_weights(s.features, s.gates.shares)
-        self.task = GatedTask(self.model, s.features.positive, weights, s.schedule(), s.gates, s.augment)
+        self.task = GatedTask(self.model, s.goal, s.features.positive, weights, s.schedule(), s.gates, s.augment)
         self.task.log = _nowhere  # type: ignore[method-assign]
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.0, momentum=0.9, nesterov=True)
         self.batches = _endless(Batches(s.features, batch))
@@ -87,12 +87,16 @@ class NetworkLearner:
 
     @torch.no_grad()
     def error(self) -> float:
-        """Return the share of validation samples that are given a wrong class."""
-        split = self.problem.setting.features.validation
+        """Return what the validation split lacks of full quality; of classes, the share that is given a wrong one."""
+        s = self.problem.setting
+        split = s.features.validation
         ghost.settle(self.model, self.problem.settled_on)
         pairs = zip(split.features.split(BATCH), split.labels.split(BATCH), strict=True)
-        wrong = sum(int((self.model(channels_last(x)).logits.argmax(1) != y).sum()) for x, y in pairs)
-        return wrong / len(split.labels)
+        scores = [
+            torch.stack(s.goal.scores(self.model(channels_last(x)).logits, x, y)).double().sum(1) for x, y in pairs
+        ]
+        reached, possible = torch.stack(scores).sum(0).tolist()
+        return (possible - reached) / possible
 
 
 def _endless(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
