@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gatesearch import console, record_layers
+from gatesearch import console, prevalence, record_layers
 from gatesearch.gates import GateOutput, at_cuts, cut_kind
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
 from gatesearch.hardware.profile import constants
@@ -76,7 +76,10 @@ def write(run: Run) -> dict[str, Any]:
     parity, stream = run.parity, run.streaming
     seconds = run.seconds()
     mean_sparsity = sum(row["element"] for row in sparsity) / len(sparsity) if sparsity else 0.0
-    stream_stop = _stream_early_stop(cost.shares, gated.passed)
+    mixed = any(share > 0 for kind, share in cost.shares.items() if kind != "positive")
+    counts = {name: int((s.features.test.kinds == i).sum()) for i, name in enumerate(s.data.kind_names)}
+    stream_stop = prevalence.early_stop(cost.shares, gated.passed) if mixed else 0.0
+    stop_at_least = prevalence.early_stop_at_least(cost.shares, gated.passed, counts) if mixed else 0.0
     layers = record_layers.rows(plan, cost, gated.layers)
     data = {
         "name": s.data.name,
@@ -86,6 +89,7 @@ def write(run: Run) -> dict[str, Any]:
         "validation": len(s.data.validation),
         "test": len(s.data.test),
         "positive_share": float(s.features.positive[s.features.test.labels].float().mean()),
+        "test_by_kind": counts,
     }
     reference = {
         "accuracy": ungated.accuracy,
@@ -107,6 +111,7 @@ def write(run: Run) -> dict[str, Any]:
         "recall": gated.recall,
         "early_stop_rate": gated.early_stop_rate,
         "early_stop_rate_stream": stream_stop,
+        "early_stop_rate_stream_at_least": stop_at_least,
         "early_stop_by_kind": {kind: 1 - row[-1] for kind, row in gated.passed.items() if kind != "positive"},
         "first_gate_stop_by_kind": {
             kind: 1 - row[1] for kind, row in gated.passed.items() if kind != "positive" and len(row) > 1
@@ -122,6 +127,10 @@ def write(run: Run) -> dict[str, Any]:
         "expected_energy_uj": price.energy.total_uj,
         "gain_end_to_end": gain_end_to_end(rival.energy.total_uj, price.energy.total_uj),
         "gain_paper_style": _finite(gain_paper_style(stream_stop, mean_sparsity)),
+        "gain_paper_style_at_least": _finite(gain_paper_style(stop_at_least, mean_sparsity)),
+        "prevalence": prevalence.sweep(
+            cost, plan, gated, densities, mean_sparsity, recipe.stream.prevalences if mixed else ()
+        ),
     }
     artifacts = [artifact for stage in run.manifest["stages"] for artifact in stage["artifacts"]]
     reference_point = Objectives(0.0, rival.expected_latency_us, rival.energy.total_uj)
@@ -201,7 +210,7 @@ def write(run: Run) -> dict[str, Any]:
                 "ungated_by_core": dict(rival.energy.by_core),
                 "gain_end_to_end": best["gain_end_to_end"],
                 "gain_paper_style": best["gain_paper_style"],
-                "bound": _finite(front_end_bound(rival.energy.share("sense", "frontend", "idle"))),
+                "bound": _finite(front_end_bound(rival.energy.share(*prevalence.FIXED))),
             },
             "curves": [
                 {"name": name, "epochs": list(range(1, len(h.train_loss) + 1)), **asdict(h)}
@@ -290,7 +299,7 @@ def _inside_layers(best: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def bound(run: Run) -> float:
     """Return the gain that no gate can exceed, because sensor, front end and idle power stay."""
-    return front_end_bound(run.cost.ungated()[1].energy.share("sense", "frontend", "idle"))
+    return front_end_bound(run.cost.ungated()[1].energy.share(*prevalence.FIXED))
 
 
 def _stages(run: Run, price: Price, quality: Quality, densities: list[float]) -> list[dict[str, Any]]:
@@ -361,14 +370,9 @@ def roc(logit: torch.Tensor, kinds: torch.Tensor, kind_names: Any) -> dict[str, 
 
 
 def _engine(manifest: Mapping[str, Any]) -> str:
-    used = {stage.get("arithmetic", "int8") for stage in manifest["stages"]}
-    return "LiteRT int8" if used == {"int8"} else f"LiteRT (gated {' and '.join(sorted(used))}, ungated int8)"
-
-
-def _stream_early_stop(shares: Any, passed: Any) -> float:
-    negatives = {kind: share for kind, share in shares.items() if kind != "positive"}
-    total = sum(negatives.values())
-    return sum(share * (1 - passed[kind][-1]) for kind, share in negatives.items()) / total if total else 0.0
+    used = sorted({stage["arithmetic"] for stage in manifest["stages"]})
+    ungated = manifest.get("ungated", {}).get("arithmetic", "int8")  # which a bundle from before does not say
+    return f"LiteRT {ungated}" if used == [ungated] else f"LiteRT (gated {' and '.join(used)}, ungated {ungated})"
 
 
 def _command(run: Run) -> str:

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 
 from gatesearch.errors import unknown
 
-BENCHMARKS = {"dsg": "gatesearch.bench.dsg", "hmd": "gatesearch.bench.hmd", "kws": "gatesearch.bench.kws"}
+BENCHMARKS = {
+    "dsg": "gatesearch.bench.dsg",
+    "hmd": "gatesearch.bench.hmd",
+    "kws": "gatesearch.bench.kws",
+    "vit_gc": "gatesearch.bench.vit_gc",
+}
 
 
 def run(name: str, arguments: Sequence[str]) -> None:

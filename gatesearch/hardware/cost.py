@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
 from gatesearch.gates import Work, at_cuts, at_layers, cut_kind
+from gatesearch.hardware.arithmetic import BYTES, PLAIN, arithmetic, neediest
 from gatesearch.hardware.energy import (
     EnergyBreakdown,
     StageCost,
+    at_prevalence,
     expected_energy,
     expected_latency_us,
     link_bits,
@@ -25,7 +27,7 @@ from gatesearch.hardware.table import END, Table, variant_of
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import CutSite, LayerSite, find
 
-PRECISION = 8  # bits of an activation that crosses
+PRECISION = 8  # bits of an activation that crosses from a stage in int8
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class StageEstimate:
     Args:
         first_site, last_site: where it begins and ends; the last stage ends at ``"output"``.
         macs: per sample, gate head included.
-        flash_bytes, sram_bytes: int8 weights; activations alive at once.
+        flash_bytes, sram_bytes: weights; activations alive at once.
         cost: time and energy of one run.
         provenance: how the time is known.
     """
@@ -121,10 +123,11 @@ class CostModel:
         changes = layer_changes(at_layers(plan), self.layers, observed or {})
         bits = [float(self.table.input_elements * PRECISION), *_crossing_bits(cuts, densities)]
         estimates = []
-        before = self.sense_core
+        before, width = self.sense_core, 1
         for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
             core = self.device.core(name)
             used = self._used(core, entering, leaving, changes)
+            entering_bits, width = entered * width, used.width
             estimates.append(
                 StageEstimate(
                     first_site=entering.site.name if entering else self.table.sites[0],
@@ -132,7 +135,7 @@ class CostModel:
                     macs=used.macs,
                     flash_bytes=used.weight_bytes,
                     sram_bytes=used.activation_bytes,
-                    cost=self._cost(before, core, used, entered),
+                    cost=self._cost(before, core, used, entering_bits),
                     provenance=core.timing.provenance,
                 )
             )
@@ -158,6 +161,8 @@ class CostModel:
         first = order.index(entering.site.name) if entering else 0
         last = order.index(leaving.site.name) if leaving else len(order)
         rows = []
+        need = neediest(self.table.needs.get(name, PLAIN) for name in order[first:last])
+        width = BYTES[arithmetic(need, core)]
         for b in range(first, last):
             kept_in = entering.share if entering and b == first else 1.0
             kept_out = leaving.share if leaving and b + 1 == last else 1.0
@@ -175,8 +180,9 @@ class CostModel:
         used = _Used(
             reading=sum(row[core.name] for row in rows) - max(0, len(rows) - 1) * empty,
             macs=sum(row["macs"] for row in rows),
-            weight_bytes=sum(row["weight_bytes"] for row in rows),
-            activation_bytes=max((row["activation_bytes"] for row in rows), default=0.0),
+            weight_bytes=sum(row["weight_bytes"] for row in rows) * width,
+            activation_bytes=max((row["activation_bytes"] for row in rows), default=0.0) * width,
+            width=width,
         )
         if leaving is None:
             return used
@@ -186,8 +192,9 @@ class CostModel:
             + max(0.0, head[core.name](1.0, 1.0) - empty) * leaving.share
             + (0.0 if rows else empty),
             macs=used.macs + leaving.work.macs,
-            weight_bytes=used.weight_bytes + leaving.work.params + 3,  # the bias is one int32
+            weight_bytes=used.weight_bytes + width * leaving.work.params + (4 - width),  # the bias is one int32
             activation_bytes=used.activation_bytes if rows else float(leaving.site.elements),
+            width=width,
         )
 
     def _cost(self, before: Core, core: Core, used: _Used, bits: float) -> StageCost:
@@ -241,6 +248,10 @@ class CostModel:
             energy=energy,
         )
 
+    def at_prevalence(self, prevalence: float) -> CostModel:
+        """Return the same model for a stream with another share of positives, the negatives mixed as before."""
+        return replace(self, shares=at_prevalence(self.shares, prevalence))
+
     def bound(self, plan: GatePlan) -> Price:
         """Price a plan whose gates stop every negative and no positive: while positives pass, none is cheaper."""
         stages = len(plan.cores)
@@ -284,7 +295,7 @@ class CostModel:
                 broken[f"{estimate.cost.core}.operators"] = 1.0
         for gate in at_layers(plan):
             core = plan.cores[self.stage_of(plan, gate.site)]
-            if "onnx" not in self.device.core(core).formats:  # int8 programs know no gated layers
+            if not self.device.core(core).runs_float:  # int8 programs know no gated layers
                 broken[f"{core}.gated layers"] = 1.0
         for before, core in pairwise([self.sense_core.name, *plan.cores]):
             if before != core and self.device.link(before, core) is None:
@@ -303,12 +314,13 @@ class CostModel:
 
 
 class _Used(NamedTuple):
-    """What one run of a stage takes: a reading of the core's kind, MACs, bytes."""
+    """What one run of a stage takes: a reading of the core's kind, MACs, bytes; ``width`` is that of a value."""
 
     reading: float
     macs: float
     weight_bytes: float
     activation_bytes: float
+    width: int
 
 
 class _Cut(NamedTuple):
