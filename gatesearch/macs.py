@@ -1,12 +1,18 @@
-"""Multiply-accumulates of a forward: PyTorch's counter, and a formula for the recurrent layers that it leaves out."""
+"""Multiply-accumulates of a forward: PyTorch's counter, and formulas for the layers that it leaves out."""
 
 from __future__ import annotations
 
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry, register_flop_formula, sdpa_flop
+
+# PyTorch counts fused attention on accelerators only; without this a transformer's products would be free on a CPU.
+FUSED_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+if FUSED_ATTENTION not in flop_registry:
+    register_flop_formula(FUSED_ATTENTION, get_raw=True)(sdpa_flop)
 
 RECURRENT: dict[type[nn.Module], str] = {nn.LSTM: "lstm", nn.GRU: "gru"}
 

@@ -292,7 +292,8 @@ class Run:
         samples = s.features.train.features[order]
         [whole] = lower(self.reference, samples)
         input_range = getattr(s.frontend, "output_range", None)
-        self.folder.write("best/ungated.tflite", compiled(whole, input_range))
+        rival = s.device.core(self.cost.ungated()[0].cores[0])
+        self.folder.write("best/ungated.tflite", compiled(whole, rival, input_range))
         self.folder.write_json("best/plan.json", self.picked.plan.to_dict())
         frontend: dict[str, Any] = getattr(s.frontend, "describe", dict)()
         bundle.write(
@@ -304,7 +305,12 @@ class Run:
             s.features.positive,
             formats=chosen.formats,
             classes=s.data.classes,
-            about={"recipe": self.recipe.name, "synthetic_data": s.data.synthetic, "frontend": frontend},
+            about={
+                "recipe": self.recipe.name,
+                "synthetic_data": s.data.synthetic,
+                "frontend": frontend,
+                "ungated": {"core": rival.name, "arithmetic": whole.arithmetic(rival)},
+            },
             input_range=input_range,
         )
 

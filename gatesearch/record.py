@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gatesearch import console, record_exits, record_layers
+from gatesearch import console, prevalence, record_exits, record_layers
 from gatesearch.export.bundle import artifacts as exported
 from gatesearch.gates import GateOutput, at_cuts, cut_kind
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
@@ -77,6 +77,12 @@ def write(run: Run) -> dict[str, Any]:
     parity, stream = run.parity, run.streaming
     seconds = run.seconds()
     mean_sparsity = sum(row["element"] for row in sparsity) / len(sparsity) if sparsity else 0.0
+    mixed = any(share > 0 for kind, share in cost.shares.items() if kind != "positive")
+    counts = {name: int((s.features.test.kinds == i).sum()) for i, name in enumerate(s.data.kind_names)}
+    gating = gated.gated_summary()
+    none = None if gating["early_stop_rate"] is None else 0.0  # null where nothing is labelled
+    stream_stop = prevalence.early_stop(cost.shares, gated.passed) if mixed else none
+    stop_at_least = prevalence.early_stop_at_least(cost.shares, gated.passed, counts) if mixed else stream_stop
     layers = record_layers.rows(plan, cost, gated.layers)
     data = {
         "name": s.data.name,
@@ -86,8 +92,8 @@ def write(run: Run) -> dict[str, Any]:
         "validation": len(s.data.validation),
         "test": len(s.data.test),
         "positive_share": float(s.features.positive[s.features.test.labels].float().mean()),
+        "test_by_kind": counts,
     }
-    gating = gated.gated_summary(cost.shares)
     reference = {
         **ungated.summary(),
         "macs": s.sites[0].macs_after,
@@ -102,6 +108,8 @@ def write(run: Run) -> dict[str, Any]:
         **gated.summary(),
         **gating,
         **record_exits.summary(plan, cost),
+        "early_stop_rate_stream": stream_stop,
+        "early_stop_rate_stream_at_least": stop_at_least,
         "activation_sparsity": mean_sparsity,
         "expected_macs": price.expected_macs,
         "expected_macs_with_frontend": price.expected_macs + cost.frontend_macs,
@@ -111,7 +119,11 @@ def write(run: Run) -> dict[str, Any]:
         "expected_latency_us": price.expected_latency_us,
         "expected_energy_uj": price.energy.total_uj,
         "gain_end_to_end": gain_end_to_end(rival.energy.total_uj, price.energy.total_uj),
-        "gain_paper_style": _paper_style(gating["early_stop_rate_stream"], mean_sparsity),
+        "gain_paper_style": _paper_style(stream_stop, mean_sparsity),
+        "gain_paper_style_at_least": _paper_style(stop_at_least, mean_sparsity),
+        "prevalence": prevalence.sweep(
+            cost, plan, gated, densities, mean_sparsity, recipe.stream.prevalences if mixed else ()
+        ),
     }
     artifacts = exported(run.manifest)
     reference_point = Objectives(0.0, rival.expected_latency_us, rival.energy.total_uj)
@@ -199,7 +211,7 @@ def write(run: Run) -> dict[str, Any]:
                 "ungated_by_core": dict(rival.energy.by_core),
                 "gain_end_to_end": best["gain_end_to_end"],
                 "gain_paper_style": best["gain_paper_style"],
-                "bound": _finite(front_end_bound(rival.energy.share("sense", "frontend", "idle"))),
+                "bound": _finite(front_end_bound(rival.energy.share(*prevalence.FIXED))),
             },
             "curves": [
                 {"name": name, "epochs": list(range(1, len(h.train_loss) + 1)), **asdict(h)}
@@ -282,7 +294,7 @@ def _inside_layers(best: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def bound(run: Run) -> float:
     """Return the gain that no gate can exceed, because sensor, front end and idle power stay."""
-    return front_end_bound(run.cost.ungated()[1].energy.share("sense", "frontend", "idle"))
+    return front_end_bound(run.cost.ungated()[1].energy.share(*prevalence.FIXED))
 
 
 def _stages(run: Run, price: Price, quality: Figures, densities: list[float]) -> list[dict[str, Any]]:
@@ -354,8 +366,9 @@ def roc(logit: torch.Tensor, kinds: torch.Tensor, kind_names: Any) -> dict[str, 
 
 
 def _engine(manifest: Mapping[str, Any]) -> str:
-    used = {stage.get("arithmetic", "int8") for stage in manifest["stages"]}
-    return "LiteRT int8" if used == {"int8"} else f"LiteRT (gated {' and '.join(sorted(used))}, ungated int8)"
+    used = sorted({stage["arithmetic"] for stage in manifest["stages"]})
+    ungated = manifest.get("ungated", {}).get("arithmetic", "int8")  # which a bundle from before does not say
+    return f"LiteRT {ungated}" if used == [ungated] else f"LiteRT (gated {' and '.join(used)}, ungated {ungated})"
 
 
 def _paper_style(early_stop: float | None, sparsity: float) -> float | None:

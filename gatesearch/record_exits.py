@@ -62,7 +62,7 @@ def paths(run: Run, gated: Figures) -> list[dict[str, Any]]:
     Ways that nobody would take in use are there to compare with: all through the light path, all through the heavy one
     (of this model, and of the codec trained without gates), and as many as the switch sends, drawn by lot.
     """
-    found = gated.gated_summary(run.cost.shares)
+    found = gated.gated_summary()
     if "light_share" not in found or not at_cuts(run.model.plan):
         return []
     share = found["light_share"]

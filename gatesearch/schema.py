@@ -108,6 +108,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
 Names = Annotated[tuple[Text, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
 Range = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_rising)]
+Prevalences = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(strict=False), AfterValidator(_distinct)]
 AllOrNames = Annotated[Names | Literal["all"], Field(union_mode="left_to_right"), BeforeValidator(_all_or_list)]
 Plain = Annotated[Any, AfterValidator(_plain)]
 
@@ -220,6 +221,7 @@ class Stream(Group):
 
     period_s: Positive = 1.0
     shares: Annotated[dict[Text, Share], Field(min_length=1)]
+    prevalences: Prevalences = (0.1, 0.01, 0.001, 0.0001)
 
 
 class Training(Group):

@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from gatesearch.errors import UserError, unknown
+from gatesearch.layout import layouts
 from gatesearch.macs import RECURRENT, MacCounter
 
 INPUT = "input"
@@ -29,11 +30,12 @@ class _Shaped:
 
     __slots__ = ()
     shape: tuple[int, ...]
+    channel_axis: int
 
     @property
     def channels(self) -> int:
-        """Size of the first axis, the one that channel gates thin out."""
-        return self.shape[0]
+        """Size of the axis that channel gates thin out."""
+        return self.shape[self.channel_axis]
 
     @property
     def elements(self) -> int:
@@ -47,10 +49,12 @@ class CutSite(_Shaped):
 
     Args:
         name: the outermost module that ends here, or the name of the operation; ``"input"`` for the input.
-        shape: of one sample's tensor, batch excluded; channels first.
+        shape: of one sample's tensor, batch excluded.
         macs_before, macs_after: multiply-accumulates a sample on either side.
         params_before, params_after: parameters on either side.
         node: name of the node of the traced graph whose output crosses.
+        channel_axis: which axis of ``shape`` has the channels: the first one of a feature map, the last one of tokens.
+        class_token: whether the first of the tokens is a learned one that gathers what the others hold.
         output: shape of what the network gives for one sample; empty where nobody told.
     """
 
@@ -61,6 +65,8 @@ class CutSite(_Shaped):
     params_before: int
     params_after: int
     node: str
+    channel_axis: int = 0
+    class_token: bool = False
     output: tuple[int, ...] = ()
 
 
@@ -71,7 +77,7 @@ class LayerSite(_Shaped):
     Args:
         name: path of the layer in the backbone.
         op: ``"conv2d"``, ``"linear"``, ``"lstm"`` or ``"gru"``.
-        shape_in, shape: of one sample's input and output, channels first; [steps, features] of a recurrent layer.
+        shape_in, shape: of one sample's input and output; [steps, features] of a recurrent layer.
         macs, params: of the layer.
         norm: path of the batch normalisation that alone reads the layer's output, and that reads nothing else; None
             where there is none.
@@ -92,6 +98,11 @@ class LayerSite(_Shaped):
     source: str | None = None
     depth: int = 1
     directions: int = 1
+
+    @property
+    def channel_axis(self) -> int:  # type: ignore[override]
+        """Which axis of ``shape`` has the channels: all but convolutions work on the last one."""
+        return 0 if self.op == "conv2d" else len(self.shape) - 1
 
 
 Site = CutSite | LayerSite
@@ -151,6 +162,7 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
     nodes = [node for node in traced.graph.nodes if node.op != "output"]
     order = {node: i for i, node in enumerate(traced.graph.nodes)}
     total_macs, total_params = sum(work.macs.values()), sum(p.numel() for p in model.parameters())
+    layout = layouts(traced, work.shapes)
 
     candidates: list[tuple[fx.Node, int]] = []  # the node and the MACs up to and including it
     live: set[fx.Node] = set()
@@ -191,6 +203,8 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
                 params_before=params,
                 params_after=total_params - params,
                 node=node.name,
+                channel_axis=layout[node.name].axis - 1,
+                class_token=layout[node.name].class_token,
                 output=work.shapes.get(str(traced.graph.output_node().args[0]), ()),
             )
         )
@@ -354,7 +368,7 @@ class _Profile(fx.Interpreter):
         with MacCounter(self.module) as counter:
             result = super().run_node(n)
         self.macs[n.name] = counter.macs // self._batch
-        # A gate decides sample by sample, so the first axis has to be the batch, and a second one the channels.
+        # A gate decides sample by sample, so the first axis has to be the batch, and another one the channels.
         for shapes, value in ((self.shapes, result), (self.outputs, _first(result))):
             if isinstance(value, Tensor) and value.ndim > 1 and len(value) == self._batch:
                 shapes[n.name] = tuple(value.shape[1:])

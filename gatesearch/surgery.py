@@ -19,6 +19,8 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 
+from gatesearch.layout import along
+
 ELEMENTWISE_MODULES = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish, nn.Hardsigmoid, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Tanh, nn.ELU,
     nn.Dropout, nn.Dropout2d, nn.Identity,
@@ -36,14 +38,17 @@ def cut_channels(
     example: Tensor,
     inputs: Sequence[int] | None = None,
     outputs: Sequence[int] | None = None,
+    axes: tuple[int, int] = (0, 0),
 ) -> fx.GraphModule:
     """Return a copy of a stage without the channels that are not kept.
 
     Args:
         stage: a traced module with one input, in evaluation mode.
-        example: an input [N, C, ...] with *all* channels; only its shape matters.
+        example: an input [N, ...] with *all* channels; only its shape matters.
         inputs: indices of the kept input channels, the others being zero; None keeps all.
         outputs: indices of the kept output channels; None keeps all.
+        axes: which axis of a sample has the channels, at the input and at the output; see
+            :attr:`gatesearch.sites.CutSite.channel_axis`.
 
     >>> net = fx.symbolic_trace(nn.Sequential(nn.Conv2d(4, 6, 1), nn.ReLU(), nn.Conv2d(6, 8, 1)).eval())
     >>> x = torch.randn(1, 4, 5, 5); x[:, [0, 3]] = 0
@@ -53,10 +58,11 @@ def cut_channels(
     """
     stage = copy.deepcopy(stage).eval()
     ShapeProp(stage).propagate(example)
-    if inputs is not None and len(inputs) < example.shape[1]:
-        _cut_inputs(stage, torch.as_tensor(inputs), example.shape[1])
+    entering, leaving = (axis + 1 for axis in axes)  # behind the batch
+    if inputs is not None and len(inputs) < example.shape[entering]:
+        _cut_inputs(stage, _Subset(torch.as_tensor(inputs), torch.zeros(example.shape[entering]), entering))
     if outputs is not None:
-        _cut_outputs(stage, torch.as_tensor(outputs))
+        _cut_outputs(stage, torch.as_tensor(outputs), leaving)
     stage.delete_all_unused_submodules()
     stage.graph.lint()
     stage.recompile()
@@ -65,10 +71,12 @@ def cut_channels(
 
 @dataclass(frozen=True)
 class _Subset:
-    """A tensor of which only the channels ``index`` are left; ``fill`` [C] is the constant of every dropped one."""
+    """A tensor of which only the channels ``index`` of an axis are left; ``fill`` [C] is the constant of every dropped
+    one."""
 
     index: Tensor
     fill: Tensor
+    axis: int = 1
 
     @property
     def dropped(self) -> Tensor:
@@ -82,11 +90,12 @@ class _Result(NamedTuple):
     subset: _Subset | None  # what is left of the output's channels; None: all are there
 
 
-def _cut_inputs(stage: fx.GraphModule, index: Tensor, channels: int) -> None:
+def _cut_inputs(stage: fx.GraphModule, entering: _Subset) -> None:
     subsets: dict[fx.Node, _Subset] = {}
+    whole: dict[fx.Node, fx.Node] = {}  # what was put back already, for all that read it later
     for node in list(stage.graph.nodes):
         if node.op == "placeholder":
-            subsets[node] = _Subset(index, torch.zeros(channels))
+            subsets[node] = entering
             continue
         partial = [n for n in node.all_input_nodes if n in subsets]
         if not partial:
@@ -94,7 +103,9 @@ def _cut_inputs(stage: fx.GraphModule, index: Tensor, channels: int) -> None:
         result = _through(stage, node, subsets[partial[0]]) if len(node.all_input_nodes) == 1 else None
         if result is None:
             for source in partial:
-                _put_back(stage, node, source, subsets[source])
+                if source not in whole:
+                    whole[source] = _insert(stage, node, source, _PutBack(subsets[source]))
+                node.replace_input_with(source, whole[source])
             continue
         if result.module is not None:
             _replace(stage, node, result.module)
@@ -106,11 +117,17 @@ def _cut_inputs(stage: fx.GraphModule, index: Tensor, channels: int) -> None:
 def _through(stage: fx.GraphModule, node: fx.Node, subset: _Subset) -> _Result | None:
     """Carry a subset through one node; None where that cannot be done exactly."""
     source = node.all_input_nodes[0]
+    first = subset.axis == 1
     if node.op == "call_module":
         module = stage.get_submodule(str(node.target))
-        if isinstance(module, ELEMENTWISE_MODULES):
+        if isinstance(module, ELEMENTWISE_MODULES) and (first or not isinstance(module, nn.Dropout2d)):
             # As an image of one pixel, which dropout by channel takes, too.
             return _Result(None, replace(subset, fill=module(subset.fill[None, :, None, None]).flatten()))
+        if isinstance(module, nn.Linear) and subset.axis == len(_shape(source)) - 1:
+            bias = module.weight[:, subset.dropped] @ subset.fill[subset.dropped]
+            return _Result(_with_weight(module, module.weight[:, subset.index], _plus(module.bias, bias)), None)
+        if not first:
+            return None
         if isinstance(module, MAX_POOLS):
             return _Result(None, subset)
         if isinstance(module, PADS):
@@ -122,9 +139,6 @@ def _through(stage: fx.GraphModule, node: fx.Node, subset: _Subset) -> _Result |
             return _Result(_slice_norm(module, subset.index), replace(subset, fill=_normalised(module, subset.fill)))
         if isinstance(module, CONVOLUTIONS):
             return _through_convolution(module, subset)
-        if isinstance(module, nn.Linear) and len(_shape(source)) == 2:
-            bias = module.weight[:, subset.dropped] @ subset.fill[subset.dropped]
-            return _Result(_with_weight(module, module.weight[:, subset.index], _plus(module.bias, bias)), None)
         if isinstance(module, nn.Flatten) and module.start_dim == 1 and len(_shape(node)) == 2:
             return _Result(None, _flattened(subset, _shape(source)))
     if node.op == "call_function":
@@ -132,7 +146,7 @@ def _through(stage: fx.GraphModule, node: fx.Node, subset: _Subset) -> _Result |
             function: Callable[..., Any] = node.target
             args, kwargs = fx.map_arg((node.args, node.kwargs), lambda _: subset.fill.clone())
             return _Result(None, replace(subset, fill=function(*args, **kwargs)))
-        if node.target is torch.flatten and node.args[1:2] == (1,) and len(_shape(node)) == 2:
+        if first and node.target is torch.flatten and node.args[1:2] == (1,) and len(_shape(node)) == 2:
             return _Result(None, _flattened(subset, _shape(source)))
     return None
 
@@ -152,31 +166,36 @@ def _through_convolution(module: nn.Conv1d | nn.Conv2d, subset: _Subset) -> _Res
     return None
 
 
-def _cut_outputs(stage: fx.GraphModule, index: Tensor) -> None:
+def _cut_outputs(stage: fx.GraphModule, index: Tensor, axis: int) -> None:
     output = next(n for n in stage.graph.nodes if n.op == "output")
     node, user = output.args[0], output
     replaced: list[tuple[fx.Node, nn.Module]] = []
     while isinstance(node, fx.Node) and len(node.users) == 1:
         module = stage.get_submodule(str(node.target)) if node.op == "call_module" else None
-        is_linear = isinstance(module, nn.Linear) and len(_shape(node)) == 2
-        if is_linear or (isinstance(module, CONVOLUTIONS) and module.groups == 1):
+        is_linear = isinstance(module, nn.Linear) and len(_shape(node)) == axis + 1
+        if is_linear or (axis == 1 and isinstance(module, CONVOLUTIONS) and module.groups == 1):
             assert isinstance(module, (nn.Linear, *CONVOLUTIONS))
             bias = None if module.bias is None else module.bias[index]
             replaced.append((node, _with_weight(module, module.weight[index], bias)))
             break
-        if isinstance(module, CONVOLUTIONS) and module.groups == module.in_channels == module.out_channels:
+        pools = MAX_POOLS + AVERAGE_POOLS + PADS if axis == 1 else ()
+        if (
+            axis == 1
+            and isinstance(module, CONVOLUTIONS)
+            and module.groups == module.in_channels == module.out_channels
+        ):
             replaced.append((node, _slice_depthwise(module, index)))
-        elif _is_norm(module):
+        elif axis == 1 and _is_norm(module):
             replaced.append((node, _slice_norm(module, index)))
         elif not (
-            isinstance(module, ELEMENTWISE_MODULES + MAX_POOLS + AVERAGE_POOLS + PADS)
+            isinstance(module, ELEMENTWISE_MODULES + pools)
             or (node.op == "call_function" and node.target in ELEMENTWISE_FUNCTIONS)
         ):
-            _insert(stage, user, node, _Select(index))
+            user.replace_input_with(node, _insert(stage, user, node, _Select(index, axis)))
             break
         node, user = node.all_input_nodes[0], node
     else:
-        _insert(stage, user, node, _Select(index))
+        user.replace_input_with(node, _insert(stage, user, node, _Select(index, axis)))
     for cut, module in replaced:
         _replace(stage, cut, module)
 
@@ -184,16 +203,17 @@ def _cut_outputs(stage: fx.GraphModule, index: Tensor) -> None:
 class _Select(nn.Module):
     index: Tensor
 
-    def __init__(self, index: Tensor) -> None:
+    def __init__(self, index: Tensor, axis: int) -> None:
         super().__init__()
+        self.axis = axis
         self.register_buffer("index", index)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return hidden.index_select(1, self.index)
+        return hidden.index_select(self.axis, self.index)
 
 
 class _PutBack(nn.Module):
-    """Kept channels [N, k, ...] to all channels [N, C, ...], the dropped ones constant."""
+    """Kept channels, k along the axis, to all C of them, the dropped ones constant."""
 
     constant: Tensor
     order: Tensor
@@ -201,24 +221,22 @@ class _PutBack(nn.Module):
     def __init__(self, subset: _Subset) -> None:
         super().__init__()
         dropped = torch.nonzero(subset.dropped).flatten()
+        self.axis = subset.axis
         self.register_buffer("constant", subset.fill[subset.dropped])
         self.register_buffer("order", torch.argsort(torch.cat([subset.index, dropped])))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        shape = [1, -1] + [1] * (hidden.ndim - 2)
-        rest = self.constant.view(shape).expand(hidden.shape[0], -1, *hidden.shape[2:])
-        return torch.cat([hidden, rest], 1).index_select(1, self.order)
+        sizes = list(hidden.shape)
+        sizes[self.axis] = -1
+        rest = along(self.constant, hidden.ndim, self.axis).expand(sizes)
+        return torch.cat([hidden, rest], self.axis).index_select(self.axis, self.order)
 
 
-def _put_back(stage: fx.GraphModule, user: fx.Node, source: fx.Node, subset: _Subset) -> None:
-    _insert(stage, user, source, _PutBack(subset))
-
-
-def _insert(stage: fx.GraphModule, user: fx.Node, source: fx.Node, module: nn.Module) -> None:
-    with stage.graph.inserting_before(user):
+def _insert(stage: fx.GraphModule, before: fx.Node, source: fx.Node, module: nn.Module) -> fx.Node:
+    with stage.graph.inserting_before(before):
         added = stage.graph.call_module(_add(stage, module), (source,))
     added.meta = dict(source.meta)
-    user.replace_input_with(source, added)
+    return added
 
 
 def _replace(stage: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:

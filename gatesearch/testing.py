@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gatesearch.errors import UserError
 from gatesearch.gated import GatedModel
 from gatesearch.gates import CutGate, CutKind, GateContext, GateKind, GateOutput, LayerGate, LayerKind, LayerWork
+from gatesearch.layout import select
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import INPUT, CutSite, LayerSite, Site, cut_sites, trace
 
@@ -246,15 +247,18 @@ def _check_forward(gate: CutGate, module: nn.Module, hidden: Tensor) -> None:
 @torch.no_grad()
 def _check_lowering(kind: CutKind, site: CutSite, placed: PlacedGate, gate: CutGate, hidden: Tensor) -> None:
     work, (channels, head, _) = kind.work(site, placed), gate.lower()
+    axis = site.channel_axis + 1
     kept = _kept(site, channels)
     assert kept and kept == sorted(set(kept)), "lower(): channels must rise, without repeats, and not be empty"
     assert kept[0] >= 0 and kept[-1] < site.channels, "lower(): a channel does not exist"
-    output, (passed, logit) = gate(hidden), head.eval()(hidden[:, kept])
+    output, (passed, logit) = gate(hidden), head.eval()(select(hidden, kept, axis))
     assert logit.shape == (len(hidden), 1), f"the lowered head's logit is {tuple(logit.shape)}, not [N, 1]"
-    assert torch.allclose(passed, output.passed[:, kept], atol=1e-5), "the lowered head passes something else"
+    assert torch.allclose(passed, select(output.passed, kept, axis), atol=1e-5), (
+        "the lowered head passes something else"
+    )
     assert torch.allclose(logit[:, 0], output.logit, atol=1e-4), "the lowered head's logit is another"
     rest = [c for c in range(site.channels) if c not in kept]
-    assert not output.passed[:, rest].any(), "a channel that lower() drops is not zero"
+    assert not select(output.passed, rest, axis).any(), "a channel that lower() drops is not zero"
 
     assert len(kept) <= work.kept_channels <= site.channels, "work(): kept_channels is less than lower() keeps"
     assert 0 < work.elements <= site.elements, "work(): elements is out of range"
@@ -263,7 +267,7 @@ def _check_lowering(kind: CutKind, site: CutSite, placed: PlacedGate, gate: CutG
         params = sum(p.numel() for p in head.parameters())
         assert work.params == params, f"work(): params is {work.params}, the lowered head has {params}"
         with FlopCounterMode(display=False) as counter:
-            head(hidden[:1, kept])
+            head(select(hidden[:1], kept, axis))
         macs = counter.get_total_flops() // 2
         assert work.macs >= macs, f"work(): macs is {work.macs}, the lowered head takes {macs}"
 
@@ -281,10 +285,11 @@ def _check_exit(kind: CutKind, site: CutSite, placed: PlacedGate, gate: CutGate,
     alone = torch.cat([gate.exit(sample) for sample in passed.split(1)])
     assert torch.allclose(alone, given, atol=1e-4), "what the exit gives a sample depends on the rest of its batch"
     assert light is not None, "lower() leaves the exit out"
-    kept = passed[:, _kept(site, channels)]
+    axis = site.channel_axis + 1
+    kept = select(passed, _kept(site, channels), axis)
     assert torch.allclose(light.eval()(kept), given, atol=1e-4), "the lowered exit gives something else"
     params = sum(p.numel() for p in light.parameters())
-    if kept.shape[1] == work.kept_channels:
+    if kept.shape[axis] == work.kept_channels:
         assert work.exit_params == params, f"work(): exit_params is {work.exit_params}, the lowered exit has {params}"
         with FlopCounterMode(display=False) as counter:
             light(kept[:1])

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gatesearch.backbones.ds_cnn import DSCNN
+from gatesearch.backbones.kwt import KWT
 
 CLASSES = 3
 
@@ -68,10 +70,60 @@ def sequential() -> nn.Module:
     )  # fmt: skip
 
 
+class Attention(nn.Module):
+    """As in timm.models.vision_transformer."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, c = x.shape
+        qkv = self.qkv(x).reshape(b, n, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
+        x = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(x.transpose(1, 2).reshape(b, n, c))
+
+
+class EncoderBlock(nn.Module):
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm1, self.attn, self.norm2 = nn.LayerNorm(dim), Attention(dim, heads), nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class VisionTransformer(nn.Module):
+    """As in timm: [N, 3, 16, 16] by a convolution to 16 patches behind a class token, three blocks, 3 logits."""
+
+    def __init__(self, dim: int = 8, heads: int = 2, depth: int = 3) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, dim, 4, 4)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
+        self.pos_embed = nn.Parameter(torch.randn(1, 17, dim))
+        self.blocks = nn.Sequential(*(EncoderBlock(dim, heads) for _ in range(depth)))
+        self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x).flatten(2).transpose(1, 2)
+        x = torch.cat((self.cls_token.expand(x.shape[0], -1, -1), x), dim=1) + self.pos_embed
+        return self.head(self.norm(self.blocks(x))[:, 0])
+
+
+def kwt() -> nn.Module:
+    return KWT(CLASSES, (1, 12, 6), width=8, blocks=2, heads=2, norm="post", class_token=False)
+
+
 NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "ds_cnn": (ds_cnn, (1, 12, 6)),
     "resnet": (ResNet, (3, 16, 16)),
     "sequential": (sequential, (4, 20)),
+    "vit": (VisionTransformer, (3, 16, 16)),
+    "kwt": (kwt, (1, 12, 6)),
 }
 
 

@@ -72,11 +72,15 @@ def test_rows_are_of_the_gates_that_the_plan_has(
 
 
 def test_the_engine_is_told_as_it_computes() -> None:
-    def engine(*arithmetic: str) -> str:
-        return record._engine({"stages": [{"arithmetic": one} for one in arithmetic]})
+    def engine(*arithmetic: str, ungated: str = "int8") -> str:
+        return record._engine(
+            {"stages": [{"arithmetic": one} for one in arithmetic], "ungated": {"arithmetic": ungated}}
+        )
 
     assert engine("int8", "int8") == "LiteRT int8"
     assert engine("int8", "float32") == "LiteRT (gated float32 and int8, ungated int8)"
+    assert engine("float32", ungated="float32") == "LiteRT float32"
+    assert engine("int8", ungated="float32") == "LiteRT (gated int8, ungated float32)"
 
 
 def test_stages_cost_what_their_layers_were_seen_to_leave() -> None:

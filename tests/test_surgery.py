@@ -149,7 +149,8 @@ def physically_cut(model: GatedModel, x: Tensor) -> tuple[Tensor, list[fx.GraphM
         assert isinstance(stage, fx.GraphModule)
         lowered = model.gate(k).lower() if k < len(model.gates) else None
         leaving = lowered.channels if lowered is not None else None
-        stages.append(cut_channels(stage, full[:1], entering, leaving))
+        axes = [model.sites[i].channel_axis if 0 <= i < len(model.sites) else 0 for i in (k - 1, k)]
+        stages.append(cut_channels(stage, full[:1], entering, leaving, (axes[0], axes[1])))
         hidden, full = stages[-1](hidden), stage(full)
         if lowered is not None:
             hidden, logit = lowered.head.eval()(hidden)
@@ -229,6 +230,27 @@ def test_a_padded_convolution_right_behind_the_mask_is_cut():
 def test_a_linear_layer_over_the_last_axis_is_not_taken_for_one_over_channels():
     torch.manual_seed(0)
     check(nn.Sequential(nn.Linear(7, 7), nn.ReLU()), torch.randn(2, C, 7), [1, 2], [0, 3])
+
+
+def test_channels_of_tokens_are_put_back_once_before_a_block_that_needs_all_of_them():
+    torch.manual_seed(0)
+    stage = fx.symbolic_trace(Residual(nn.Sequential(nn.LayerNorm(C), nn.Linear(C, C), nn.GELU())).eval())
+    x, kept = torch.randn(2, 5, C), [1, 4]
+    hidden = torch.zeros_like(x)
+    hidden[..., kept] = x[..., kept]
+    cut = cut_channels(stage, x[:1], kept, [0, 5], (1, 1))
+    assert torch.equal(cut(x[..., kept]), stage(hidden)[..., [0, 5]])  # exactly the masked output
+    assert sum(hasattr(module, "order") for module in cut.modules()) == 1
+
+
+def test_a_linear_layer_over_tokens_loses_what_is_cut_on_both_sides():
+    torch.manual_seed(0)
+    stage = fx.symbolic_trace(nn.Sequential(nn.ReLU(), nn.Linear(C, 7), nn.GELU()).eval())
+    x = torch.randn(2, 5, C)
+    x[..., [0, 3]] = 0
+    cut = cut_channels(stage, x[:1], [1, 2, 4, 5], [6, 2], (1, 1))
+    torch.testing.assert_close(cut(x[..., [1, 2, 4, 5]]), stage(x)[..., [6, 2]])
+    assert [(m.in_features, m.out_features) for m in cut.modules() if isinstance(m, nn.Linear)] == [(4, 2)]
 
 
 def test_a_flatten_of_some_axes_only_keeps_its_meaning():

@@ -110,7 +110,7 @@ def _outcome(name: str, recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
         "seconds": summary["seconds"],
         "compute_uj": energy["by_term"]["compute"],
         "ungated_compute_uj": energy["ungated_by_term"]["compute"],
-        "validation_share": validation.gated_summary(run.cost.shares)["light_share"],
+        "validation_share": validation.gated_summary()["light_share"],
         "curve": _curve(run),
     }
 

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatesearch import console, pipeline
+from gatesearch import console
+from gatesearch.bench import runs
 from gatesearch.bench.results import Row, markdown_table, spread, write
-from gatesearch.errors import UserError
+from gatesearch.bench.runs import SPEECH_PROTOCOL, first_stop, percent, stopped, versions
 from gatesearch.folder import RunFolder
 from gatesearch.gated import GatedModel
 from gatesearch.pipeline import Run
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.recipe import Recipe, load, to_yaml
+from gatesearch.recipe import Recipe, load
 from gatesearch.record import roc
 from gatesearch.report.figures import front_png
 from gatesearch.training import Quality, gate_logits
@@ -63,18 +64,9 @@ def main(arguments: list[str]) -> None:
     Raises:
         UserError: an argument is wrong.
     """
-    seeds: tuple[int, ...] = SEEDS
-    overrides = []
-    for text in arguments:
-        if text.startswith("seeds="):
-            try:
-                seeds = tuple(int(part) for part in text.removeprefix("seeds=").split(","))
-            except ValueError:
-                raise UserError(f"bench kws: {text}: seeds are whole numbers with commas between") from None
-        else:
-            overrides.append(text)
+    seeds, overrides = runs.arguments("kws", arguments, SEEDS)
     real = any(text.startswith("data.root=") for text in overrides)
-    command = shlex.join(["gatesearch", "bench", "kws", *(_public(text) for text in arguments)])
+    command = shlex.join(["gatesearch", "bench", "kws", *(runs.public(text) for text in arguments)])
     measured = {
         seed: _outcome(f"real-{seed}", load(RECIPE, [*REAL, *overrides, f"seed={seed}"])) for seed in seeds if real
     }
@@ -91,22 +83,9 @@ def main(arguments: list[str]) -> None:
 
 
 def _outcome(name: str, recipe: Recipe) -> Outcome:
-    folder = RunFolder(RUNS / name)
-    kept = folder / "recipe.yaml"
-    if kept.exists() and kept.read_text() != to_yaml(recipe):
-        raise UserError(f"{folder.path}: holds a run of another recipe; move it away or delete it")
-    folder.write("recipe.yaml", to_yaml(recipe))
-    console.say(f"--- {name}")
-    if folder.read_json("summary.json") is None:
-        try:
-            pipeline.run(recipe, resume=folder.path)
-        except UserError as error:
-            if folder.read_json("summary.json") is None:
-                raise
-            console.say(f"{name}: {error}")  # the agreement goes into the table as it is
-    run = Run(recipe, folder)
+    run = runs.finished(RUNS / name, recipe)
     assert run.manifest  # the thresholds of the artifacts are those that count
-    cost, s = run.cost, run.setting
+    folder, cost, s = run.folder, run.cost, run.setting
     core = run.model.plan.cores[-1]
     plan = GatePlan((DEEP_GATE,), (core, core))
     # Trained for silence and unknown words alike, not for a stream that is mostly silence.
@@ -145,8 +124,7 @@ def _at(curve: Mapping[str, Sequence[float]], recall: float) -> float:
 
 def _rows(outcomes: Mapping[int, Outcome], command: str) -> list[Row]:
     synthetic = next(iter(outcomes.values())).summary["data"]["synthetic"]
-    data = "synthetic speech" if synthetic else "Speech Commands v0.02 12-class test set, speaker-disjoint split"
-    protocol = f"{data}; test split, hard cascade, thresholds of the exported int8 artifacts"
+    protocol = f"{SPEECH_PROTOCOL[synthetic]}; test split, hard cascade, thresholds of the exported int8 artifacts"
 
     def row(name: str, get: Any, unit: str = "share", target: str | None = None, provenance: str = "measured") -> Row:
         values = {seed: float(get(outcome)) for seed, outcome in outcomes.items()}
@@ -157,12 +135,12 @@ def _rows(outcomes: Mapping[int, Outcome], command: str) -> list[Row]:
         row("accuracy, picked plan", lambda o: o.picked.accuracy),
         row("accuracy, picked minus ungated", lambda o: o.picked.accuracy - o.ungated.accuracy, target=">= -0.005"),
         row("gate recall, picked plan", lambda o: o.picked.gate_recall, target=">= 0.97"),
-        row("silence stopped at the first gate", lambda o: _first(o.picked, "_silence_"), target=">= 0.98"),
+        row("silence stopped at the first gate", lambda o: first_stop(o.picked, "_silence_"), target=">= 0.98"),
         row("silence stopped by the first gate at recall .97 (curve)", _first_silence, target=">= 0.98"),
-        row("silence stopped", lambda o: _stopped(o.picked, "_silence_")),
-        row("unknown words stopped", lambda o: _stopped(o.picked, "_unknown_")),
+        row("silence stopped", lambda o: stopped(o.picked, "_silence_")),
+        row("unknown words stopped", lambda o: stopped(o.picked, "_unknown_")),
         row("one deep gate: gate recall", lambda o: o.deep.gate_recall, target=">= 0.97"),
-        row("one deep gate: unknown words stopped", lambda o: _stopped(o.deep, "_unknown_"), target="> 0.53 (probe)"),
+        row("one deep gate: unknown words stopped", lambda o: stopped(o.deep, "_unknown_"), target="> 0.53 (probe)"),
         row("one deep gate: all negatives stopped", lambda o: o.deep.early_stop_rate, target="> 0.76 (probe)"),
         row("expected MACs saved", lambda o: 1 - o.picked_macs / o.macs, target=">= 0.60"),
         row("gate agreement of the bundle", lambda o: _parity(o)["gate_agreement"], target=">= 0.995"),
@@ -172,31 +150,13 @@ def _rows(outcomes: Mapping[int, Outcome], command: str) -> list[Row]:
     ]
 
 
-def _first(quality: Quality, kind: str) -> float:
-    row = quality.passed.get(kind, (1.0,))
-    return 1 - row[1] if len(row) > 1 else 0.0
-
-
 def _first_silence(outcome: Outcome) -> float:
     return outcome.first_trade.get("_silence_", {}).get(0.97, 0.0)
-
-
-def _stopped(quality: Quality, kind: str) -> float:
-    return 1 - quality.passed.get(kind, (1.0,))[-1]
 
 
 def _parity(outcome: Outcome) -> Mapping[str, float]:
     parity: Mapping[str, float] = outcome.summary["export"]["parity"]
     return parity
-
-
-def _public(text: str) -> str:
-    """Leave the user's own paths out of what is published."""
-    return "data.root=SPEECH_COMMANDS" if text.startswith("data.root=") else text
-
-
-def _percent(outcomes: Sequence[Outcome], get: Any) -> str:
-    return spread([100 * get(o) for o in outcomes]) if outcomes else "not run"
 
 
 def _markdown(measured: Mapping[int, Outcome], synthetic: Outcome, command: str) -> str:
@@ -208,7 +168,7 @@ def _markdown(measured: Mapping[int, Outcome], synthetic: Outcome, command: str)
     lines: list[list[str]] = []
 
     def line(name: str, get: Any, published: str = "") -> None:
-        lines.append([name, _percent(real, get), _percent(made, get), published])
+        lines.append([name, percent(real, get), percent(made, get), published])
 
     line("accuracy, ungated backbone, %", lambda o: o.ungated.accuracy)
     line("accuracy, picked plan, %", lambda o: o.picked.accuracy, "kept or improved")
@@ -216,17 +176,17 @@ def _markdown(measured: Mapping[int, Outcome], synthetic: Outcome, command: str)
     line("12-class accuracy, ungated, %", lambda o: o.ungated.accuracy_all_classes)
     line("12-class accuracy, picked, %", lambda o: o.picked.accuracy_all_classes)
     line("gate recall, picked plan, %", lambda o: o.picked.gate_recall)
-    line("silence stopped at the first gate, %", lambda o: _first(o.picked, "_silence_"))
+    line("silence stopped at the first gate, %", lambda o: first_stop(o.picked, "_silence_"))
     line("silence stopped by the first gate at recall .97 (curve), %", _first_silence)
-    line("silence stopped by any gate, %", lambda o: _stopped(o.picked, "_silence_"))
-    line("unknown words stopped by any gate, %", lambda o: _stopped(o.picked, "_unknown_"))
+    line("silence stopped by any gate, %", lambda o: stopped(o.picked, "_silence_"))
+    line("unknown words stopped by any gate, %", lambda o: stopped(o.picked, "_unknown_"))
     line("negatives of the stream stopped, %", lambda o: o.summary["best"]["early_stop_rate_stream"], "up to 96")
     line("zeros in what passes (positives), %", lambda o: o.summary["best"]["activation_sparsity"], "97")
     line("expected MACs saved, %", lambda o: 1 - o.picked_macs / o.macs, "59.67")
     line("one gate after blocks.2: gate recall, %", lambda o: o.deep.gate_recall)
     line(
         "one gate after blocks.2: unknown words stopped, %",
-        lambda o: _stopped(o.deep, "_unknown_"),
+        lambda o: stopped(o.deep, "_unknown_"),
         "53 (probe, at 97.4)",
     )
     line("one gate after blocks.2: all negatives stopped, %", lambda o: o.deep.early_stop_rate, "76 (probe, at 97.4)")
@@ -288,7 +248,7 @@ end excluded, minimum over 15 interleaved repeats of {synthetic.summary["streami
 recipe's stream. Energy gain is **modelled** on the device profile, whose powers are **assumed**; sensor, front end and
 idle power are in it on both sides.
 
-Machine: {stamp.get("cpu", platform.processor())}, {stamp.get("cores", "?")} cores. Versions: {_versions(stamp)}.
+Machine: {stamp.get("cpu", platform.processor())}, {stamp.get("cores", "?")} cores. Versions: {versions(stamp)}.
 """
 
 
@@ -300,8 +260,3 @@ def _trade_table(real: Sequence[Outcome], made: Sequence[Outcome], get: Any) -> 
             if found:
                 rows.append([kind, name, *(spread([100 * get(o)[kind][r] for o in found]) for r in RECALLS)])
     return markdown_table(["stopped, %", "speech", *(f"recall {r:g}" for r in RECALLS)], rows)
-
-
-def _versions(stamp: Mapping[str, Any]) -> str:
-    versions = {"python": stamp.get("python"), **(stamp.get("versions") or {})}
-    return ", ".join(f"{name} {version}" for name, version in versions.items() if version)

@@ -66,11 +66,12 @@ def write(
     blobs, programs = [], list[Program]()
     for stage, name in zip(stages, model.plan.cores, strict=True):
         # On the grid of the stage before, nothing is rounded between them.
-        blobs.append(compiled(stage, programs[-1].outputs[0].range if programs else input_range))
-        programs.append(Program(blobs[-1], device.core(name).engine))
+        core = device.core(name)
+        blobs.append(compiled(stage, core, programs[-1].outputs[0].range if programs else input_range))
+        programs.append(Program(blobs[-1], core.engine))
     ends = [
-        None if stage.exit is None else compiled(stage.exit, program.outputs[0].range)
-        for stage, program in zip(stages, programs, strict=True)
+        None if stage.exit is None else compiled(stage.exit, device.core(name), program.outputs[0].range)
+        for stage, program, name in zip(stages, programs, model.plan.cores, strict=True)
     ]
     thresholds = _calibrate(model, stages, programs, validation, positive)
     entries = []
@@ -84,7 +85,7 @@ def write(
                 "index": k,
                 "core": core.name,
                 "engine": core.engine,
-                "arithmetic": "float32" if stage.in_float else "int8",
+                "arithmetic": stage.arithmetic(core),
                 "gated_layers": [
                     {**gate.to_dict(), "kernel": _kernel(site, gate)}
                     for site, gate, its_stage in zip(
@@ -199,7 +200,7 @@ def _calibrate(
         gate.calibrate(values.float(), positive[labels])
         # It is -inf where nothing is to be stopped, and that is no number of an artifact.
         threshold, between = max(INT8_MIN - 1, float(gate.theta)), 0.0
-        if not stages[k].in_float:
+        if spec.scale:
             # "Above theta" over integers: the whole part of theta, rounded down.
             threshold, between = math.floor(threshold), 0.5
         thresholds.append(threshold)

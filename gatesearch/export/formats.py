@@ -25,18 +25,21 @@ class Exporter(NamedTuple):
     write: Callable[[LoweredStage, bytes, Core], bytes]
 
 
-def compiled(stage: LoweredStage, input_range: tuple[float, float] | None = None) -> bytes:
-    """Return a stage as a .tflite model with int8 weights, activations, input and outputs.
+def compiled(stage: LoweredStage, core: Core, input_range: tuple[float, float] | None = None) -> bytes:
+    """Return a stage as a .tflite model with int8 weights, activations, input and outputs, or in float.
 
     One with gated layers stays in float: what can be skipped it computes in full and masks, as a reference of what a
-    core with kernels for those gates skips. So does one with recurrent layers.
+    core with kernels for those gates skips. So does one with recurrent layers, and one that int8 serves badly on a core
+    that runs float programs.
 
     Args:
         stage: lowered.
+        core: where it is to run.
         input_range: of what the stage is given, where that is on an int8 grid already.
     """
     model = convert(stage.program, stage.samples[:1])
-    return model if stage.in_float else quantise(model, channel_last(stage.samples.numpy()), input_range)
+    in_float = stage.arithmetic(core) == "float32"
+    return model if in_float else quantise(model, channel_last(stage.samples.numpy()), input_range)
 
 
 def _tflite(_: LoweredStage, int8: bytes, __: Core) -> bytes:

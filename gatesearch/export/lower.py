@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from gatesearch.export.equalise import equalise
 from gatesearch.gated import GatedModel
-from gatesearch.gates import LayerGate
+from gatesearch.hardware.arithmetic import arithmetic, needs
 from gatesearch.hardware.lowering import fold_batch_norms
+from gatesearch.hardware.profile import Core
 from gatesearch.surgery import cut_channels
 
 WINDOW = 0.5  # of a gate logit's standard deviation, to either side of the threshold
@@ -87,13 +88,9 @@ class LoweredStage:
     channels: Sequence[int] | None
     exit: LoweredStage | None = None
 
-    @property
-    def in_float(self) -> bool:
-        """Whether layers of it have no int8 form: gated ones, which compute with bits of their own, and recurrent ones.
-
-        What a cell remembers is added to at every step, and eight bits would wear it away.
-        """
-        return any(isinstance(module, LayerGate | nn.RNNBase) for module in self.program.modules())
+    def arithmetic(self, core: Core) -> str:
+        """Return what it computes in on a core, ``"int8"`` or ``"float32"``."""
+        return arithmetic(needs(self.program), core)
 
     @property
     def window(self) -> dict[str, float]:
@@ -123,10 +120,12 @@ def lower(model: GatedModel, features: Tensor, fewest: int = 64) -> list[Lowered
     """
     model.eval()
     stages, hidden, full, entering = [], features, features, None
-    for k, stage in enumerate(model.stages):
+    sites = [None, *model.sites, None]
+    for k, (stage, before, after) in enumerate(zip(model.stages, sites, sites[1:], strict=False)):
         lowered = model.gate(k).lower() if k < len(model.gates) else None
         leaving = None if lowered is None else lowered.channels
-        body = cut_stage(cast(fx.GraphModule, stage), full, entering, leaving)
+        axes = tuple(site.channel_axis if site else 0 for site in (before, after))
+        body = cut_stage(cast(fx.GraphModule, stage), full, entering, leaving, (axes[0], axes[1]))
         fold_batch_norms(body)
         equalise(body, hidden)
         if lowered is None:
@@ -162,9 +161,13 @@ def _exit(light: nn.Module, passed: Tensor, leaving: int, fewest: int) -> Lowere
 
 
 def cut_stage(
-    stage: fx.GraphModule, example: Tensor, entering: Sequence[int] | None, leaving: Sequence[int] | None
+    stage: fx.GraphModule,
+    example: Tensor,
+    entering: Sequence[int] | None,
+    leaving: Sequence[int] | None,
+    axes: tuple[int, int] = (0, 0),
 ) -> nn.Module:
     """Return the stage without the channels that are not kept; an empty stage becomes the identity."""
-    body = cut_channels(stage, example[:1], entering, leaving)
+    body = cut_channels(stage, example[:1], entering, leaving, axes)
     operations = [node for node in body.graph.nodes if node.op not in ("placeholder", "output")]
     return body if operations else nn.Identity()

@@ -10,7 +10,8 @@ The abstract is what could be read of that paper, so the equations are this proj
 Three choices are ours. The head reads h', not h: a channel that is suppressed is then needed nowhere and disappears
 from the layer that made it too. ``norm`` is a batch normalisation without affine part: it folds into the linear
 layer, so that the exported head is pooling and one fully connected operator, where a layer normalisation would need a
-reciprocal square root that int8 cores do not have, and would remove the loudness by which silence is told. And tau is
+reciprocal square root that int8 cores do not have, and would remove the loudness by which silence is told. Among
+tokens, which are pooled like the pixels of a map, a class token is one more feature a channel. And tau is
 the logit of the first suppressed channel, so that exactly the searched share of channels is kept and a plan's cost is
 known before it is trained; ``keep=None`` is the learned form, tau = 0 with C = mean(sigmoid(c l)).
 """
@@ -29,6 +30,7 @@ from torch.nn import functional as F
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import GateContext, GateOutput, Lowered, Work
 from gatesearch.gates.calibration import largest_threshold
+from gatesearch.layout import along
 from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.sites import CutSite, Site
 
@@ -47,7 +49,7 @@ class GC:
     read_apart = ()
 
     def may_go(self, site: Site) -> bool:
-        """Any cut site of rank 1 (features), 2 (channels by time) or 3 (channels by height by width)."""
+        """Any cut site of rank 1 (features), 2 (channels by time, tokens) or 3 (channels by height by width)."""
         return isinstance(site, CutSite) and 1 <= len(site.shape) <= 3
 
     def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
@@ -62,15 +64,15 @@ class GC:
     def wrap(self, site: CutSite, placed: PlacedGate) -> GCGate:
         """Build the gate; see :class:`GCGate`."""
         mode, keep, recall = _checked(placed)
-        return mode(site.shape, keep, recall)
+        return mode(site.shape, keep, recall, site.channel_axis, site.class_token)
 
     def work(self, site: CutSite, placed: PlacedGate) -> Work:
         """The head's linear layer, and the channels or values that are left."""
         mode, keep, _ = _checked(placed)
         channels = mode.kept(site.channels, keep)
-        look = Look(site.shape)
-        linear = _pooled_size(look.shape) // look.shape[0] * (channels if look.is_identity else look.shape[0])
+        look = Look(_as_map(site.shape, site.channel_axis))
         kept = channels if look.is_identity else look.shape[0]
+        linear = (_pooled_size(look.shape) // look.shape[0] + site.class_token) * kept
         # A mean over a map is exported as a depthwise convolution, which has weights of its own.
         mean = kept * math.prod(look.shape[1:]) if len(look.shape) == 3 else 0
         return Work(
@@ -86,19 +88,25 @@ class GCGate(nn.Module):
     """A gate on activations [N, *shape]: a head that decides, and one of two ways to compress.
 
     Args:
-        shape: of one sample at the site, channels first.
+        shape: of one sample at the site.
         keep: share of channels or values that goes on, in (0, 1]; None to learn it (channel mode).
         recall: share of positives that calibration must let pass, in (0, 1].
+        axis: which axis of ``shape`` has the channels.
+        class_token: whether the first token is one that gathers what the others hold.
     """
 
     theta: Tensor
 
-    def __init__(self, shape: Sequence[int], keep: float | None, recall: float) -> None:
+    def __init__(
+        self, shape: Sequence[int], keep: float | None, recall: float, axis: int = 0, class_token: bool = False
+    ) -> None:
         super().__init__()
         self.shape, self.keep, self.recall = tuple(shape), keep, recall
-        self.look = Look(self.shape)
-        self.pool = Pool(self.look.shape)
-        features = _pooled_size(self.look.shape)
+        self.axis, self.channels = axis + 1, self.shape[axis]
+        self.view = _View(self.shape, axis)
+        self.look = Look(self.view.shape)
+        self.pool = Pool(self.look.shape, class_token)
+        features = _pooled_size(self.look.shape) + class_token * self.look.shape[0]
         self.norm = nn.BatchNorm1d(features, affine=False)
         self.linear = nn.Linear(features, 1)
         self.register_buffer("theta", torch.tensor(-math.inf))
@@ -125,7 +133,7 @@ class GCGate(nn.Module):
     def forward(self, hidden: Tensor) -> GateOutput:
         """Gate activations [N, *shape]."""
         passed = self.compress(hidden)
-        return GateOutput(passed, self.linear(self.norm(self.pool(self.look(passed)))).squeeze(1))
+        return GateOutput(passed, self.linear(self.norm(self.pool(self.look(self.view(passed))))).squeeze(1))
 
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
         """Section 0.2: alpha BCE + beta C; positives and negatives of a batch weigh the same, each side by weight.
@@ -155,7 +163,7 @@ class GCGate(nn.Module):
     @torch.no_grad()
     def report(self, output: GateOutput, hidden: Tensor) -> Mapping[str, float]:
         """Zeros of what passes, by element and by whole channel, beside those that were there without a gate."""
-        by_channel = output.passed.flatten(2) if output.passed.ndim > 2 else output.passed.unsqueeze(2)
+        by_channel = output.passed.unsqueeze(-1).movedim(self.axis, 1).flatten(2)
         return {
             "element": float((output.passed == 0).float().mean()),
             "channel": float((by_channel == 0).all(2).float().mean()),
@@ -183,7 +191,7 @@ class GCGate(nn.Module):
         """Return the head for the given channels in the form that loses least in int8."""
         linear = self.folded(channels)
         if len(self.pool.shape) != 3:
-            return _Head(self.look, self.pool, linear, shrink)
+            return _Head(self.view, self.look, self.pool, linear, shrink)
         mean, var = self.norm.running_mean, self.norm.running_var
         assert mean is not None and var is not None
         # Where nearly all values lie: features that share one int8 scale should fill it, and it is the rare large value
@@ -191,24 +199,26 @@ class GCGate(nn.Module):
         size = mean + 3 * torch.sqrt(var + self.norm.eps)
         if channels is not None:
             size = size[self.pool.features_of(channels)]
-        half = len(size) // 2
+        size = size.view(self.pool.parts, -1)  # means, maxima, class token
         # The filters' outputs share one int8 scale as well; through their ReLU a factor passes unchanged.
-        even = torch.ones(half) if self.look.is_identity else size[half:].max() / size[half:]
+        even = torch.ones(size.shape[1]) if self.look.is_identity else size[1].max() / size[1]
         even = even.clamp(1.0, LARGEST_GAIN) ** EVENNESS
-        size = size * even.repeat(2)
-        gain = (size[half:].max() / size[:half]).clamp(1.0, LARGEST_GAIN) ** EVENNESS
-        linear.weight /= even.repeat(2)
-        linear.weight[:, :half] /= gain
-        return _Head(self.look.scaled(even), _EvenPool(self.pool, gain), linear, shrink)
+        size = size * even
+        gain = (size[1].max() / size[0]).clamp(1.0, LARGEST_GAIN) ** EVENNESS
+        linear.weight /= even.repeat(len(size))
+        linear.weight[:, : len(gain)] /= gain
+        return _Head(self.view, self.look.scaled(even), _EvenPool(self.pool, gain), linear, shrink)
 
 
 class ChannelGC(GCGate):
     """Channel mode: a static mask, so that the suppressed channels can be cut away."""
 
-    def __init__(self, shape: Sequence[int], keep: float | None, recall: float) -> None:
-        super().__init__(shape, keep, recall)
+    def __init__(
+        self, shape: Sequence[int], keep: float | None, recall: float, axis: int = 0, class_token: bool = False
+    ) -> None:
+        super().__init__(shape, keep, recall, axis, class_token)
         # The spread lets the first k differ; `initialise` replaces it by what the backbone tells.
-        self.mask_logits = nn.Parameter(torch.linspace(1.0, 0.1, self.shape[0]))
+        self.mask_logits = nn.Parameter(torch.linspace(1.0, 0.1, self.channels))
 
     @staticmethod
     def kept(channels: int, keep: float | None) -> int:
@@ -222,7 +232,7 @@ class ChannelGC(GCGate):
 
     def mask(self) -> Tensor:
         """Return the mask [C], exact zeros and ones, with the gradient of the sigmoid."""
-        count = self.kept(self.shape[0], self.keep)
+        count = self.kept(self.channels, self.keep)
         logits = self.mask_logits
         if self.keep is None:
             tau = torch.zeros(())
@@ -243,7 +253,7 @@ class ChannelGC(GCGate):
         """Multiply every channel by its mask."""
         if self.keep == 1.0:
             return hidden
-        return hidden * self.mask().view(-1, *[1] * (hidden.ndim - 2))
+        return hidden * along(self.mask(), hidden.ndim, self.axis)
 
     def penalty(self, passed: Tensor, positive: Tensor) -> Tensor:
         """mean(sigmoid(c l)) where the share is learned; a searched share needs no pull."""
@@ -260,17 +270,19 @@ class ChannelGC(GCGate):
     def lower(self) -> Lowered:
         """Keep the unmasked channels; nothing is left to do to the activations themselves."""
         kept = torch.nonzero(self.mask().detach() > 0.5).flatten().tolist()
-        channels = None if len(kept) == self.shape[0] else kept
+        channels = None if len(kept) == self.channels else kept
         return Lowered(channels, self.exported_head(channels, None))
 
 
 class ActivationGC(GCGate):
     """Activation mode: a learned shrinkage per channel makes what passes sparse, sample by sample."""
 
-    def __init__(self, shape: Sequence[int], keep: float | None, recall: float) -> None:
-        super().__init__(shape, keep, recall)
+    def __init__(
+        self, shape: Sequence[int], keep: float | None, recall: float, axis: int = 0, class_token: bool = False
+    ) -> None:
+        super().__init__(shape, keep, recall, axis, class_token)
         # softplus(-3) = .05: nearly nothing is shrunk at first.
-        self.shrinkage = nn.Parameter(torch.full((self.shape[0],), -3.0))
+        self.shrinkage = nn.Parameter(torch.full((self.channels,), -3.0))
 
     @staticmethod
     def kept(channels: int, keep: float | None) -> int:
@@ -284,7 +296,7 @@ class ActivationGC(GCGate):
 
     def compress(self, hidden: Tensor) -> Tensor:
         """relu(h - softplus(t)), t per channel."""
-        return F.relu(hidden - F.softplus(self.shrinkage).view(-1, *[1] * (hidden.ndim - 2)))
+        return F.relu(hidden - along(F.softplus(self.shrinkage), hidden.ndim, self.axis))
 
     def penalty(self, passed: Tensor, positive: Tensor) -> Tensor:
         """E over positives of mean |h'|, for as long as more than the searched share is non-zero."""
@@ -297,11 +309,28 @@ class ActivationGC(GCGate):
 
     def lower(self) -> Lowered:
         """Keep every channel; shrink in the artifact."""
-        shrink = _Shrink(F.softplus(self.shrinkage.detach()).view(-1, *[1] * (len(self.shape) - 1)))
+        amount = along(F.softplus(self.shrinkage.detach()), len(self.shape) + 1, self.axis)
+        shrink = _Shrink(amount.squeeze(0))
         return Lowered(None, self.exported_head(None, shrink))
 
 
 MODES: Mapping[str, type[GCGate]] = {"channel": ChannelGC, "activation": ActivationGC}
+
+
+class _View(nn.Module):
+    """Activations [N, *shape] as the head sees them: channels first, tokens [T, C] as a map of T pixels."""
+
+    def __init__(self, shape: Sequence[int], axis: int) -> None:
+        super().__init__()
+        self.moves, self.shape = axis > 0, _as_map(shape, axis)
+        self.axis = axis + 1
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        if not self.moves:
+            return hidden
+        last = hidden.movedim(self.axis, -1)
+        # With the channels last, as a device has its maps, the new axis goes between: only names change.
+        return last.flatten(1, -2).unsqueeze(2).permute(0, 3, 1, 2)
 
 
 class Look(nn.Module):
@@ -362,12 +391,14 @@ class Pool(nn.Module):
 
     A feature map [C, H, W] is pooled over its plane, channels by time [C, T] are pooled over time. Features [F] are
     taken as they are. Kernels are fixed, so that the exported operators are plain pooling on any core; they do not
-    depend on how many of the channels are left.
+    depend on how many of the channels are left. A class token, which is the first pixel of its map, comes behind mean
+    and maximum.
     """
 
-    def __init__(self, shape: Sequence[int]) -> None:
+    def __init__(self, shape: Sequence[int], class_token: bool = False) -> None:
         super().__init__()
-        self.shape = tuple(shape)
+        self.shape, self.class_token = tuple(shape), class_token
+        self.parts = (1 if len(self.shape) == 1 else 2) + class_token
         kernel = _kernel(self.shape)
         self.mean: nn.Module | None = None
         self.maximum: nn.Module | None = None
@@ -380,7 +411,8 @@ class Pool(nn.Module):
         """[N, *shape] to [N, features]."""
         if self.mean is None or self.maximum is None:
             return hidden
-        return torch.cat([self.mean(hidden).flatten(1), self.maximum(hidden).flatten(1)], 1)
+        pooled = [self.mean(hidden).flatten(1), self.maximum(hidden).flatten(1)]
+        return torch.cat([*pooled, hidden[:, :, 0, 0]] if self.class_token else pooled, 1)
 
     def features_of(self, channels: Sequence[int]) -> Tensor:
         """Return the indices of the features that the given channels make."""
@@ -388,8 +420,8 @@ class Pool(nn.Module):
         if self.mean is None:
             return index
         per_channel = _pooled_size(self.shape) // 2 // self.shape[0]
-        half = (index[:, None] * per_channel + torch.arange(per_channel)).flatten()
-        return torch.cat([half, half + self.shape[0] * per_channel])
+        part = (index[:, None] * per_channel + torch.arange(per_channel)).flatten()
+        return torch.cat([part + i * self.shape[0] * per_channel for i in range(self.parts)])
 
 
 class _Shrink(nn.Module):
@@ -406,13 +438,15 @@ class _Shrink(nn.Module):
 class _Head(nn.Module):
     """What is exported: kept activations [N, kept, ...] to (passed, logit [N, 1])."""
 
-    def __init__(self, look: nn.Module, pool: nn.Module, linear: nn.Linear, shrink: nn.Module | None) -> None:
+    def __init__(
+        self, view: nn.Module, look: nn.Module, pool: nn.Module, linear: nn.Linear, shrink: nn.Module | None
+    ) -> None:
         super().__init__()
-        self.look, self.pool, self.linear, self.shrink = look, pool, linear, shrink
+        self.view, self.look, self.pool, self.linear, self.shrink = view, look, pool, linear, shrink
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         passed = hidden if self.shrink is None else self.shrink(hidden)
-        return passed, self.linear(self.pool(self.look(passed)))
+        return passed, self.linear(self.pool(self.look(self.view(passed))))
 
 
 class _EvenPool(nn.Module):
@@ -423,14 +457,20 @@ class _EvenPool(nn.Module):
 
     def __init__(self, pool: Pool, gain: Tensor) -> None:
         super().__init__()
-        channels, kernel = len(gain), _kernel(pool.shape)
+        channels, kernel, self.class_token = len(gain), _kernel(pool.shape), pool.class_token
         self.mean = nn.Conv2d(channels, channels, kernel, groups=channels, bias=False)
         self.maximum = nn.MaxPool2d(kernel)
         with torch.no_grad():
             self.mean.weight.copy_((gain / math.prod(kernel)).view(-1, 1, 1, 1).expand_as(self.mean.weight))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return torch.cat([self.mean(hidden), self.maximum(hidden)], 1).flatten(1)
+        pooled = [self.mean(hidden), self.maximum(hidden)]
+        return torch.cat([*pooled, hidden[:, :, :1, :1]] if self.class_token else pooled, 1).flatten(1)
+
+
+def _as_map(shape: Sequence[int], axis: int) -> tuple[int, ...]:
+    """Return the shape in which a head pools: that of a map where the channels do not come first."""
+    return tuple(shape) if axis == 0 else (shape[axis], math.prod(shape) // shape[axis], 1)
 
 
 def _kernel(shape: Sequence[int]) -> Any:

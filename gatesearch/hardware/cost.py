@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from gatesearch.gates import Work, at_cuts, at_layers, cut_kind
+from gatesearch.hardware.arithmetic import BYTES, PLAIN, arithmetic, neediest
 from gatesearch.hardware.energy import (
     EnergyBreakdown,
     StageCost,
+    at_prevalence,
     expected_energy,
     expected_latency_us,
     link_bits,
@@ -26,7 +28,7 @@ from gatesearch.hardware.table import END, Table, exit_of, variant_of
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import CutSite, LayerSite, find
 
-PRECISION = 8  # bits of an activation that crosses
+PRECISION = 8  # bits of an activation that crosses from a stage in int8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class StageEstimate:
     Args:
         first_site, last_site: where it begins and ends; the last stage ends at ``"output"``.
         macs: per sample, gate head included.
-        flash_bytes, sram_bytes: int8 weights; activations alive at once.
+        flash_bytes, sram_bytes: weights; activations alive at once.
         cost: time and energy of one run.
         provenance: how the time is known.
         exit: what a sample costs that leaves through the exit of the stage's gate, beside the stage; None where it has
@@ -139,11 +141,12 @@ class CostModel:
         changes = layer_changes(at_layers(plan), self.layers, observed or {})
         bits = [float(self.table.input_elements * PRECISION), *_crossing_bits(cuts, densities)]
         estimates = []
-        before = self.sense_core
+        before, width = self.sense_core, 1
         for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
             core = self.device.core(name)
             used = self._used(core, entering, leaving, changes)
             light = self._exit(core, leaving) if leaving is not None and leaving.work.exit_macs else None
+            entering_bits, width = entered * width, used.width
             estimates.append(
                 StageEstimate(
                     first_site=entering.site.name if entering else self.table.sites[0],
@@ -151,7 +154,7 @@ class CostModel:
                     macs=used.macs,
                     flash_bytes=used.weight_bytes + (light.weight_bytes if light else 0.0),
                     sram_bytes=max(used.activation_bytes, light.activation_bytes if light else 0.0),
-                    cost=self._cost(before, core, used, entered),
+                    cost=self._cost(before, core, used, entering_bits),
                     provenance=core.timing.provenance,
                     exit=ExitEstimate(light.macs, leaving.work.exit_params, self._cost(core, core, light, 0.0))
                     if leaving is not None and light is not None
@@ -180,6 +183,8 @@ class CostModel:
         first = order.index(entering.site.name) if entering else 0
         last = order.index(leaving.site.name) if leaving else len(order)
         rows = []
+        need = neediest(self.table.needs.get(name, PLAIN) for name in order[first:last])
+        width = BYTES[arithmetic(need, core)]
         for b in range(first, last):
             kept_in = entering.share if entering and b == first else 1.0
             kept_out = leaving.share if leaving and b + 1 == last else 1.0
@@ -197,8 +202,9 @@ class CostModel:
         used = _Used(
             reading=sum(row[core.name] for row in rows) - max(0, len(rows) - 1) * empty,
             macs=sum(row["macs"] for row in rows),
-            weight_bytes=sum(row["weight_bytes"] for row in rows),
-            activation_bytes=max((row["activation_bytes"] for row in rows), default=0.0),
+            weight_bytes=sum(row["weight_bytes"] for row in rows) * width,
+            activation_bytes=max((row["activation_bytes"] for row in rows), default=0.0) * width,
+            width=width,
         )
         if leaving is None:
             return used
@@ -208,18 +214,21 @@ class CostModel:
             + max(0.0, head[core.name](1.0, 1.0) - empty) * leaving.share
             + (0.0 if rows else empty),
             macs=used.macs + leaving.work.macs,
-            weight_bytes=used.weight_bytes + leaving.work.params + 3,  # the bias is one int32
+            weight_bytes=used.weight_bytes + width * leaving.work.params + (4 - width),  # the bias is one int32
             activation_bytes=used.activation_bytes if rows else float(leaving.site.elements),
+            width=width,
         )
 
     def _exit(self, core: Core, leaving: _Cut) -> _Used:
         """Return what one run of the exit of a gate takes."""
-        row = self.table.heads[exit_of(leaving.placed, leaving.site.name)]
+        name = exit_of(leaving.placed, leaving.site.name)
+        row, width = self.table.heads[name], BYTES[arithmetic(self.table.needs.get(name, PLAIN), core)]
         return _Used(
             reading=row[core.name](1.0, 1.0),
             macs=float(leaving.work.exit_macs),
-            weight_bytes=row["weight_bytes"](1.0, 1.0),
-            activation_bytes=row["activation_bytes"](1.0, 1.0),
+            weight_bytes=row["weight_bytes"](1.0, 1.0) * width,
+            activation_bytes=row["activation_bytes"](1.0, 1.0) * width,
+            width=width,
         )
 
     def _cost(self, before: Core, core: Core, used: _Used, bits: float) -> StageCost:
@@ -279,6 +288,10 @@ class CostModel:
             exits=dict(zip(exits, energy.by_stage[len(costs) :], strict=True)),
         )
 
+    def at_prevalence(self, prevalence: float) -> CostModel:
+        """Return the same model for a stream with another share of positives, the negatives mixed as before."""
+        return replace(self, shares=at_prevalence(self.shares, prevalence))
+
     def bound(self, plan: GatePlan) -> Price:
         """Price a plan whose gates let as little go on as their parameters say: none is cheaper.
 
@@ -325,7 +338,7 @@ class CostModel:
                 broken[f"{estimate.cost.core}.operators"] = 1.0
         for gate in at_layers(plan):
             core = plan.cores[self.stage_of(plan, gate.site)]
-            if "onnx" not in self.device.core(core).formats:  # int8 programs know no gated layers
+            if not self.device.core(core).runs_float:  # int8 programs know no gated layers
                 broken[f"{core}.gated layers"] = 1.0
         for before, core in pairwise([self.sense_core.name, *plan.cores]):
             if before != core and self.device.link(before, core) is None:
@@ -344,12 +357,13 @@ class CostModel:
 
 
 class _Used(NamedTuple):
-    """What one run of a stage takes: a reading of the core's kind, MACs, bytes."""
+    """What one run of a stage takes: a reading of the core's kind, MACs, bytes; ``width`` is that of a value."""
 
     reading: float
     macs: float
     weight_bytes: float
     activation_bytes: float
+    width: int
 
 
 class _Cut(NamedTuple):

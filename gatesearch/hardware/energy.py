@@ -84,6 +84,30 @@ class EnergyBreakdown:
         return math.fsum(self.by_term[term] for term in terms) / self.total_uj
 
 
+def at_prevalence(shares: Mapping[str, float], prevalence: float) -> dict[str, float]:
+    """Return a stream's shares with another prevalence of positives, the negatives mixed as before.
+
+    Args:
+        shares: of every kind in the stream, ``"positive"`` among them; they add up to 1.
+        prevalence: the wanted share of positives, in [0, 1].
+
+    Raises:
+        ValueError: a prevalence out of range, or under 1 where the stream has no negatives.
+
+    >>> at_prevalence({"positive": 0.5, "silence": 0.25, "unknown": 0.25}, 0.25)
+    {'positive': 0.25, 'silence': 0.375, 'unknown': 0.375}
+    """
+    if not 0 <= prevalence <= 1:
+        raise ValueError(f"prevalence lies between 0 and 1, found {prevalence}")
+    negatives = math.fsum(share for kind, share in shares.items() if kind != "positive")
+    if prevalence < 1 and negatives <= 0:
+        raise ValueError(f"the stream {dict(shares)} has no negatives to mix")
+    return {
+        kind: prevalence if kind == "positive" else (1 - prevalence) * share / negatives if negatives else 0.0
+        for kind, share in shares.items()
+    }
+
+
 def reach(shares: Mapping[str, float], passed: Mapping[str, Sequence[float]]) -> list[float]:
     """Return the share of the stream's windows that reach each stage (techniques 0.4).
 

@@ -236,6 +236,11 @@ class Core(_Strict):
     formats: Annotated[tuple[str, ...], Field(min_length=1)]
     engine: Literal["litert", "reference", "tflm"] = "litert"
 
+    @property
+    def runs_float(self) -> bool:
+        """Whether the core runs float programs as well, and not int8 alone: those that take ONNX do."""
+        return "onnx" in self.formats
+
     def compute_uj(self, latency_us: float) -> float:
         """Return microjoules for being active during ``latency_us``: time x active power."""
         return latency_us * self.active_mw.value * 1e-3

@@ -26,8 +26,11 @@ from torch.fx.passes.shape_prop import ShapeProp
 from gatesearch.gated import split
 from gatesearch.gates import cut_kind
 from gatesearch.hardware import timing, vela
-from gatesearch.hardware.profile import Device
+from gatesearch.hardware.arithmetic import FLOAT, PLAIN, arithmetic, needs
+from gatesearch.hardware.profile import Core, Device
+from gatesearch.hardware.quiet import ToolError
 from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
+from gatesearch.layout import select
 from gatesearch.macs import MacCounter
 from gatesearch.plan import PlacedGate
 from gatesearch.sites import INPUT, CutSite
@@ -37,7 +40,7 @@ END = "output"
 ALONE = "layer "
 EXIT = "exit "
 IDLE = ("", 0.0, 0.0)  # key of the empty program
-FORMAT = 3  # of the JSON; a table of another is read anew
+FORMAT = 4  # of the JSON; a table of another is read anew
 QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
 
 
@@ -102,6 +105,8 @@ class Table:
             where two blocks run as one stage.
         input_elements: values of one input sample.
         fingerprint: machine and versions.
+        needs: of each block, by first site, and of each exit: whether int8 serves it; see
+            :mod:`gatesearch.hardware.arithmetic`. Readings are of the form that a core is given.
     """
 
     sites: tuple[str, ...]
@@ -111,6 +116,7 @@ class Table:
     input_elements: int
     fingerprint: Mapping[str, Any]
     layers: Mapping[str, LayerReading] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the table as JSON."""
@@ -135,14 +141,16 @@ class Table:
             raw["input_elements"],
             raw["fingerprint"],
             {name: LayerReading(row["block"], row["readings"]) for name, row in raw["layers"].items()},
+            raw.get("needs", {}),  # a run folder from before has none, and read all in int8
         )
 
 
 class Piece(NamedTuple):
-    """A module to be read: it takes ``example`` [n, ...], channels first."""
+    """A module to be read: it takes ``example`` [n, ...]; ``need`` says whether int8 serves it."""
 
     module: nn.Module
     example: Tensor
+    need: str = PLAIN
 
 
 def build(
@@ -191,6 +199,7 @@ def build(
             for key in alone
             for _, name in [key[0].split(ALONE)]
         },
+        {key[0]: piece.need for key, piece in (pieces | heads).items() if key in pieces or key[0].startswith(EXIT)},
     )
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
@@ -228,22 +237,25 @@ def _pieces(
         stages, bounds = stages[1:], bounds[1:]  # what lies before the input is nothing
     pieces: dict[PieceKey, Piece] = {}
     heads: dict[PieceKey, Piece] = {}
-    hidden = features
+    hidden, before = features, PLAIN
     for stage, (begin, end) in zip(stages, pairwise(bounds), strict=True):
         for i, inputs in _thinnings(begin).items():
             for o, outputs in _thinnings(end).items():
-                cut = cut_channels(stage, hidden, inputs, outputs)
+                axes = _axis(begin), _axis(end)
+                cut = cut_channels(stage, hidden, inputs, outputs, axes)
                 name = begin.name if begin is not None else INPUT
-                pieces[name, i, o] = Piece(cut, hidden if inputs is None else hidden[:, inputs])
+                pieces[name, i, o] = Piece(cut, select(hidden, inputs, axes[0] + 1), needs(stage))
         if begin is not None:
             for placed in variants:
                 kind = cut_kind(placed.kind)
                 if kind.may_go(begin):
                     lowered = kind.wrap(begin, placed).lower()
-                    heads[f"{variant_of(placed)}@{begin.name}", 1.0, 1.0] = Piece(lowered.head.eval(), hidden)
+                    # It ends the stage before, in whose arithmetic it runs.
+                    heads[f"{variant_of(placed)}@{begin.name}", 1.0, 1.0] = Piece(lowered.head.eval(), hidden, before)
                     if lowered.exit is not None:  # with all channels: what fewer would save is one layer's
-                        heads[exit_of(placed, begin.name), 1.0, 1.0] = Piece(lowered.exit.eval(), hidden)
-        hidden = stage(hidden)
+                        light = lowered.exit.eval()
+                        heads[exit_of(placed, begin.name), 1.0, 1.0] = Piece(light, hidden, needs(light))
+        hidden, before = stage(hidden), needs(stage)
     return pieces, heads, _alone(backbone, features, layers)
 
 
@@ -284,6 +296,10 @@ def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> str:
     return block
 
 
+def _axis(site: CutSite | None) -> int:
+    return 0 if site is None else site.channel_axis
+
+
 def _thinnings(site: CutSite | None) -> dict[float, list[int] | None]:
     """Return which channels to keep, by their share: all of them and, where a gate may thin them out, half."""
     if site is None or site.channels == 1:
@@ -315,30 +331,40 @@ def exit_of(placed: PlacedGate, site: str) -> str:
 def _read(
     pieces: Mapping[PieceKey, Piece], device: Device, on_step: Callable[[], None] | None
 ) -> dict[PieceKey, dict[str, float]]:
-    wanted = {core.timing.model for core in device.cores}
+    compiles = any(core.timing.model in ("vela", "litert") for core in device.cores)
+    micro = any(core.engine == "tflm" for core in device.cores)
     readings: dict[PieceKey, dict[str, float]] = {}
-    compiled: dict[PieceKey, bytes] = {}
+    int8: dict[PieceKey, bytes] = {}
+    in_float: dict[PieceKey, bytes] = {}
     for key, piece in pieces.items():
         readings[key] = static_costs(piece.module, piece.example[:1])
-        if wanted & {"vela", "litert"}:
-            compiled[key] = convert(piece.module, piece.example[:1])
-            if not _remembers(piece.module):
-                compiled[key] = quantise(compiled[key], channel_last(piece.example.numpy()))
+        if compiles or (micro and piece.need != PLAIN):
+            in_float[key] = convert(piece.module, piece.example[:1])
+            if piece.need != FLOAT:
+                int8[key] = quantise(in_float[key], channel_last(piece.example.numpy()))
         if on_step is not None:
             on_step()
     for core in device.cores:
-        own = compiled
-        if core.timing.model == "vela":  # which takes nothing in float
-            own = {key: blob for key, blob in compiled.items() if not _remembers(pieces[key].module)}
-        values = READERS[core.timing.model](core.timing, own, readings)
+        of = {"int8": int8, "float32": in_float}
+        compiled = {key: of[arithmetic(pieces[key].need, core)][key] for key in in_float}
+        able = {key for key, blob in compiled.items() if _runs(blob, arithmetic(pieces[key].need, core), core)}
+        values = READERS[core.timing.model](core.timing, {key: compiled[key] for key in able}, readings)
         for key in pieces:
-            readings[key][core.name] = values.get(key, math.inf)
+            readings[key][core.name] = values[key] if key in able or key not in compiled else math.inf
     return readings
 
 
-def _remembers(module: nn.Module) -> bool:
-    """Say whether a piece has recurrent layers, which run in float."""
-    return any(isinstance(part, nn.RNNBase) for part in module.modules())
+def _runs(blob: bytes, form: str, core: Core) -> bool:
+    """Whether a core takes a program: TensorFlow Lite Micro lacks operators, and Vela takes nothing in float."""
+    if core.timing.model == "vela":
+        return form == "int8"
+    if core.engine != "tflm":
+        return True
+    try:
+        Program(blob, core.engine)
+    except ToolError:
+        return False
+    return True
 
 
 def _read_macs(
@@ -419,10 +445,11 @@ def _surfaces(
 
 
 def _key(pieces: Mapping[PieceKey, Piece], device: Device, stamp: Mapping[str, Any]) -> str:
-    cores = [(core.name, core.timing.model_dump_json()) for core in device.cores]
+    cores = [(core.name, core.timing.model_dump_json(), core.engine, core.runs_float) for core in device.cores]
     shapes = [
         (
             key,
+            piece.need,
             str(piece.module),
             tuple(piece.example.shape[1:]),
             [tuple(p.shape) for p in piece.module.parameters()],

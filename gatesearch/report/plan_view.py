@@ -150,7 +150,8 @@ def _exit(
             "sends": way,
         }
     site = next((s for s in sites if s["name"] == gate["site"]), {})
-    keep, channels = at(gate, "kept_channels"), next(iter(at(site, "shape", default=())), None)
+    shape = at(site, "shape", default=())
+    keep, channels = at(gate, "kept_channels"), shape[at(site, "channel_axis", default=0)] if shape else None
     kept = "sends what it passes" if keep is None or channels is None else f"sends {keep} of {channels} channels"
     zeros = at(gate, "activation_sparsity", "element")
     if zeros is not None:

@@ -56,12 +56,11 @@ class Quality:
         values = asdict(self)
         return {key: values[key] for key in LABELLED}
 
-    def gated_summary(self, shares: Mapping[str, float]) -> dict[str, Any]:
-        """Return what its gates do, by the names of summary.json; ``shares`` of each kind in the stream."""
+    def gated_summary(self) -> dict[str, Any]:
+        """Return what its gates do, by the names of summary.json."""
         negatives = {kind: row for kind, row in self.passed.items() if kind != "positive"}
         return {
             "early_stop_rate": self.early_stop_rate,
-            "early_stop_rate_stream": _stream_early_stop(shares, negatives),
             "early_stop_by_kind": {kind: 1 - row[-1] for kind, row in negatives.items()},
             "first_gate_stop_by_kind": {kind: 1 - row[1] for kind, row in negatives.items() if len(row) > 1},
             "gate_recall": self.gate_recall,
@@ -184,11 +183,6 @@ def predictions(cascade: Cascade, answers: Tensor) -> Tensor:
     stopped = cascade.exit < len(answers)
     result[stopped] = answers[cascade.exit[stopped]]
     return result
-
-
-def _stream_early_stop(shares: Mapping[str, float], negatives: Mapping[str, Sequence[float]]) -> float:
-    total = sum(shares[kind] for kind in negatives)
-    return sum(shares[kind] * (1 - row[-1]) for kind, row in negatives.items()) / total if total else 0.0
 
 
 def _share(flags: Tensor) -> float:

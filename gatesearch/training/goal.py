@@ -48,8 +48,8 @@ class Figures(Protocol):
     def summary(self) -> dict[str, Any]:
         """Return the figures by the names of summary.json."""
 
-    def gated_summary(self, shares: Mapping[str, float]) -> dict[str, Any]:
-        """Return what its gates do, by the names of summary.json; ``shares`` of each kind in the stream."""
+    def gated_summary(self) -> dict[str, Any]:
+        """Return what its gates do, by the names of summary.json."""
 
 
 class Goal(Protocol):

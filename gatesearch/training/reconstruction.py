@@ -60,10 +60,10 @@ class Fidelity:
         own = {"quality": self.fidelity, "error": self.error, "snr_db": self.snr_db}
         return dict.fromkeys(LABELLED) | own
 
-    def gated_summary(self, shares: Mapping[str, float]) -> dict[str, Any]:
+    def gated_summary(self) -> dict[str, Any]:
         """Return what its gates do, by the names of summary.json; there are no negatives that could be stopped."""
         return {
-            **dict.fromkeys(("early_stop_rate", "early_stop_rate_stream", "gate_recall")),
+            **dict.fromkeys(("early_stop_rate", "gate_recall")),
             "early_stop_by_kind": {},
             "first_gate_stop_by_kind": {},
             "light_share": self.light_share,

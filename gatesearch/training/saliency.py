@@ -55,7 +55,6 @@ def saliency(
         errors(hidden, x, y).sum().backward()
         for site, crossing in zip(sites, crossings, strict=True):
             assert crossing.grad is not None
-            per_channel = (crossing * crossing.grad).detach().flatten(2) if crossing.ndim > 2 else None
-            value = (crossing * crossing.grad).detach() if per_channel is None else per_channel.mean(2)
-            total[site.name] += value.abs().sum(0)
+            value = (crossing * crossing.grad).detach().movedim(site.channel_axis + 1, 1)
+            total[site.name] += (value.flatten(2).mean(2) if value.ndim > 2 else value).abs().sum(0)
     return {name: value / len(features) for name, value in total.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gatesearch import bench
-from gatesearch.bench import kws, results
+from gatesearch.bench import kws, results, runs
 from gatesearch.errors import UserError
 from gatesearch.training import Quality
 
@@ -81,4 +81,4 @@ def test_bad_arguments_are_one_line() -> None:
 
 
 def test_the_users_paths_are_not_published() -> None:
-    assert kws._public("data.root=/home/me/speech") == "data.root=SPEECH_COMMANDS"
+    assert runs.public("data.root=/home/me/speech") == "data.root=SPEECH_COMMANDS"

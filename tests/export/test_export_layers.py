@@ -192,7 +192,8 @@ def test_the_model_in_float_is_its_stage_of_tflite_and_onnx(exported: Callable[[
 
 def test_lowering_says_which_stage_is_in_float() -> None:
     model, calibration = trained(PLANS["before a cut"]), images(60, seed=3).features
-    assert [stage.in_float for stage in lower(model, calibration)] == [True, False]
+    mcu = profile.load("three_core").core("mcu")
+    assert [stage.arithmetic(mcu) for stage in lower(model, calibration)] == ["float32", "int8"]
 
 
 @pytest.mark.parametrize("kind", [None, "pg"])

@@ -85,7 +85,7 @@ def test_onnx(kind):
     model = model_of("lstm", kind)
     x = torch.randn(6, *SHAPE)
     [stage] = lower(model, x)
-    assert stage.in_float
+    assert stage.arithmetic(profile.load("three_core").core("npu")) == "float32"
     blob = exporter("onnx").write(stage, b"", profile.load("host").core("host"))
     session = onnxruntime.InferenceSession(blob, providers=["CPUExecutionProvider"])
     with torch.no_grad():

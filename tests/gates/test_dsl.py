@@ -20,7 +20,7 @@ OUTPUT = (1, 1024, 1)
 
 
 def site(shape: tuple[int, ...], output: tuple[int, ...] = OUTPUT) -> CutSite:
-    return CutSite("here", shape, 1, 1, 1, 1, "here", output)
+    return CutSite("here", shape, 1, 1, 1, 1, "here", output=output)
 
 
 @pytest.mark.parametrize("shape", [(16, 64, 1), (6, 128, 1), (1, 1024, 1)])

@@ -14,12 +14,13 @@ from gatesearch.gates import GateContext, GateOutput
 from gatesearch.gates.gc import GC, SLOPE, ActivationGC, ChannelGC, GCGate
 from gatesearch.plan import PlacedGate
 from gatesearch.sites import CutSite
+from gatesearch.testing import check_cut_gate
 
 SHAPES = [(16,), (8, 10), (8, 5, 4), (1, 12, 6), (1, 9)]
 
 
-def site(shape: tuple[int, ...]) -> CutSite:
-    return CutSite("here", shape, 1, 1, 1, 1, "here")
+def site(shape: tuple[int, ...], axis: int = 0, class_token: bool = False) -> CutSite:
+    return CutSite("here", shape, 1, 1, 1, 1, "here", axis, class_token)
 
 
 def trained(gate: GCGate, steps: int = 4) -> GCGate:
@@ -134,6 +135,45 @@ def test_work_against_hand_counts_and_the_lowered_head(shape, keep, macs, params
     assert sum(p.numel() for p in gate.lower().head.parameters()) == params
     assert work.elements == math.prod(shape) // shape[0] * work.kept_channels
     assert work.density == 1.0
+
+
+TOKENS = [((10, 8), 1, False), ((10, 8), 1, True), ((3, 5, 8), 2, False)]
+
+
+@pytest.mark.parametrize(("shape", "axis", "class_token"), TOKENS)
+@pytest.mark.parametrize("mode", [ChannelGC, ActivationGC])
+@pytest.mark.parametrize("keep", [0.25, 1.0])
+def test_among_tokens_the_channels_are_the_last_axis_for_mask_head_and_report(shape, axis, class_token, mode, keep):
+    torch.manual_seed(0)
+    gate = trained(mode(shape, keep, 0.99, axis, class_token))
+    hidden = torch.randn(7, *shape)
+    with torch.no_grad():
+        output, (channels, head, _) = gate(hidden), gate.lower()
+        kept = list(range(8)) if channels is None else list(channels)
+        passed, logit = head(hidden[..., kept])
+    torch.testing.assert_close(passed, output.passed[..., kept])
+    torch.testing.assert_close(logit[:, 0], output.logit, atol=1e-5, rtol=1e-4)
+    assert not output.passed[..., [c for c in range(8) if c not in kept]].any()
+    assert gate.report(output, hidden)["channel"] == pytest.approx(1 - len(kept) / 8)
+    work = GC().work(site(shape, axis, class_token), PlacedGate.of("gc", "here", mode="channel", keep=keep))
+    if mode is ChannelGC:
+        assert sum(p.numel() for p in head.parameters()) == work.params
+        assert work.elements == math.prod(shape) // 8 * len(kept)
+
+
+def test_tokens_are_pooled_by_mean_and_maximum_and_a_class_token_stands_beside_them():
+    tokens = torch.randn(2, 10, 8)
+    for class_token in (False, True):
+        gate = ChannelGC((10, 8), 1.0, 0.99, 1, class_token)
+        wanted = [tokens.mean(1), tokens.amax(1), tokens[:, 0]][: 2 + class_token]
+        torch.testing.assert_close(gate.pool(gate.look(gate.view(tokens))), torch.cat(wanted, 1))
+
+
+@pytest.mark.parametrize("keep", [0.5, 1.0])
+@pytest.mark.parametrize("mode", ["channel", "activation"])
+@pytest.mark.parametrize(("shape", "axis", "class_token"), TOKENS)
+def test_a_gate_among_tokens_keeps_every_promise(shape, axis, class_token, mode, keep):
+    check_cut_gate(GC(), site(shape, axis, class_token), PlacedGate.of("gc", "here", mode=mode, keep=keep))
 
 
 def test_work_of_the_activation_mode_says_how_much_is_left():

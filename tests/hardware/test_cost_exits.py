@@ -14,8 +14,8 @@ from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import CutSite
 
 SITES = (
-    CutSite("input", (1, 64, 1), 0, 3000, 0, 400, "x", (1, 64, 1)),
-    CutSite("stem", (4, 8, 1), 1000, 2000, 100, 300, "stem", (1, 64, 1)),
+    CutSite("input", (1, 64, 1), 0, 3000, 0, 400, "x", output=(1, 64, 1)),
+    CutSite("stem", (4, 8, 1), 1000, 2000, 100, 300, "stem", output=(1, 64, 1)),
 )
 GATE = PlacedGate.of("dsl", "stem", share=0.75, width=0.5, keep=1.0)
 PLAN = GatePlan((GATE,), ("mcu", "mcu"))

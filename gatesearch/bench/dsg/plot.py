@@ -41,7 +41,8 @@ def draw(kept: Results, title: str, path: Path) -> None:
         ):
             for (name, (specs, marks)), colour in zip(groups.items(), COLOURS, strict=True):
                 points = sorted(_point(kept[spec.name], key) for spec in specs if spec.name in kept)
-                axes.plot(*zip(*points, strict=True) if points else ((), ()), marks, color=colour, label=name, ms=4)
+                if points:
+                    axes.plot(*zip(*points, strict=True), marks, color=colour, label=name, ms=4)
             axes.set_xlabel(f"{label}, x")
             axes.set_ylabel("test accuracy (%)")
         _paper(left)

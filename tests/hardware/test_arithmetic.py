@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import fx, nn
+
+from gatesearch.backbones.ds_cnn import DSCNN
+from gatesearch.backbones.kwt import KWT
+from gatesearch.gated import split
+from gatesearch.hardware import profile, table
+from gatesearch.hardware.arithmetic import DELICATE, FLOAT, PLAIN, arithmetic, needs
+from gatesearch.hardware.cost import CostModel
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.sites import cut_sites
+
+DEVICE = profile.load("three_core")
+
+
+def test_what_normalises_exponentiates_or_bends_is_delicate():
+    class Attends(nn.Module):
+        def forward(self, x):
+            return (x @ x.transpose(1, 2)).softmax(2)
+
+    assert needs(nn.LayerNorm(3)) == needs(nn.Sequential(nn.Linear(2, 2), nn.GELU())) == DELICATE
+    assert needs(fx.symbolic_trace(Attends())) == DELICATE
+    assert needs(fx.symbolic_trace(DSCNN(3))) == PLAIN
+    assert needs(nn.Sequential(nn.GELU(), nn.GRU(2, 3))) == FLOAT
+
+
+@pytest.mark.parametrize(("core", "wanted"), [("mcu", "int8"), ("npu", "int8"), ("app", "float32")])
+def test_a_delicate_stage_is_in_float_where_the_core_can(core, wanted):
+    assert arithmetic(DELICATE, DEVICE.core(core)) == wanted
+    assert arithmetic(PLAIN, DEVICE.core(core)) == "int8"
+    assert arithmetic(FLOAT, DEVICE.core(core)) == "float32"
+
+
+@pytest.fixture(scope="module")
+def priced() -> CostModel:
+    torch.manual_seed(0)
+    model = KWT(3, (1, 12, 6), width=8, blocks=1, heads=2, class_token=False).eval()
+    samples = torch.randn(4, 1, 12, 6)
+    found = cut_sites(model, samples)[:1]  # each piece takes seconds to convert
+    with torch.no_grad():
+        read = table.build(model, found, samples, DEVICE, [PlacedGate.of("gc", "any", mode="channel")])
+    shares = {"positive": 0.1, "noise": 0.9}
+    return CostModel(DEVICE, table.Table.from_json(read.to_json()), found, 1000, 1.0, shares)
+
+
+def test_blocks_of_a_transformer_are_delicate_and_a_microcontroller_without_gelu_cannot_run_them(priced):
+    assert priced.table.needs == {"input": DELICATE}
+    for core, able in (("mcu", False), ("npu", True), ("app", True)):
+        readings = [priced.table.blocks[name][core](1.0, 1.0) for name in priced.table.sites]
+        assert all(math.isfinite(reading) == able for reading in readings)
+        assert ("mcu.operators" in priced.violations(GatePlan((), (core,)))) == (not able)
+
+
+def test_a_gate_on_the_input_needs_nothing_that_a_microcontroller_lacks(priced):
+    first = GatePlan((PlacedGate.of("gc", "input", mode="channel"),), ("mcu", "app"))
+    assert not priced.violations(first)
+    on_input, rest = priced.stages(first)
+    whole = priced.stages(GatePlan((), ("npu",)))[0]
+    # Weights in float take four bytes, and what the gate in int8 hands over one.
+    assert rest.flash_bytes == 4 * whole.flash_bytes
+    assert rest.cost.link_uj == pytest.approx(DEVICE.link("mcu", "app").transfer_uj(12 * 6))
+    assert on_input.sram_bytes == 12 * 6
+
+
+def test_stages_of_a_split_transformer_are_delicate_behind_its_tokens():
+    model = KWT(3, (1, 12, 6), width=8, blocks=2, heads=2).eval()
+    found = {site.name: site for site in cut_sites(model, torch.zeros(1, 1, 12, 6))}
+    embed, block, rest = split(model, [found[name].node for name in ("tokens", "blocks.0")])
+    assert [needs(stage) for stage in (embed, block, rest)] == [PLAIN, DELICATE, DELICATE]

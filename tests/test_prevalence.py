@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatesearch.hardware.energy import at_prevalence
+from gatesearch.prevalence import early_stop, early_stop_at_least
+
+SHARES = {"positive": 0.2, "silence": 0.6, "unknown": 0.2}
+
+
+@given(prevalence=st.floats(0, 1))
+def test_a_stream_at_another_prevalence_adds_up_and_mixes_negatives_as_before(prevalence):
+    there = at_prevalence(SHARES, prevalence)
+    assert math.fsum(there.values()) == pytest.approx(1.0)
+    assert there["positive"] == prevalence
+    assert there["silence"] == pytest.approx(3 * there["unknown"])
+
+
+@pytest.mark.parametrize(("shares", "prevalence"), [(SHARES, 1.5), (SHARES, -0.1), ({"positive": 1.0}, 0.5)])
+def test_what_cannot_be_mixed_is_refused(shares, prevalence):
+    with pytest.raises(ValueError, match=r"prevalence lies|no negatives"):
+        at_prevalence(shares, prevalence)
+
+
+def test_early_stop_weighs_kinds_by_the_stream():
+    passed = {"positive": (1.0, 0.99), "silence": (1.0, 0.1, 0.02), "unknown": (1.0, 0.9, 0.6)}
+    assert early_stop(SHARES, passed) == pytest.approx(1 - (0.75 * 0.02 + 0.25 * 0.6))
+
+
+def test_the_lower_limit_is_where_the_seen_would_be_a_rare_accident():
+    passed = {"positive": (1.0, 1.0), "silence": (1.0, 0.05)}  # 2 of 40 pass
+    stop = early_stop_at_least({"positive": 0.5, "silence": 0.5}, passed, {"silence": 40, "positive": 9})
+    rate = 1 - stop
+    seen_or_less = sum(math.comb(40, k) * rate**k * (1 - rate) ** (40 - k) for k in range(3))
+    assert seen_or_less == pytest.approx(0.05)
+    assert stop < 0.95
+
+
+def test_a_kind_that_always_passes_is_not_stopped_at_all():
+    assert early_stop_at_least({"positive": 0.5, "silence": 0.5}, {"silence": (1.0, 1.0)}, {"silence": 10}) == 0.0
