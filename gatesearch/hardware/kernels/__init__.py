@@ -1,0 +1,14 @@
+"""Kernels that skip what gates leave out: C sources, compiled on first use, each with its reference in torch or numpy.
+
+Activations are height x width x channels; channels come in blocks of 16, which is what gates skip. Without a C compiler
+the references run in the kernels' place, and :func:`status` says so.
+"""
+
+from __future__ import annotations
+
+from gatesearch.hardware.kernels.conv import Conv, ConvU8
+from gatesearch.hardware.kernels.fbs import Boost, FBSConv
+from gatesearch.hardware.kernels.geometry import Geometry
+from gatesearch.hardware.kernels.native import Library, load, status
+
+__all__ = ["Boost", "Conv", "ConvU8", "FBSConv", "Geometry", "Library", "load", "status"]

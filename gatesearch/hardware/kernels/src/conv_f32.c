@@ -1,0 +1,82 @@
+/* Dense and channel-gated convolution in float: y = act(scale * conv(x) + shift), for the blocks that are live. */
+#include "image.h"
+#include "kernels.h"
+#include "tile.h"
+
+GS_PAD(f32, float)
+
+size_t GS(conv_f32_size)(const gs_conv *c) { return gs_packed(c) * GS_BLOCKS(c->c_out); }
+
+/* Weights [c_out][c_in][kh][kw] to [blocks_out][kh kw][blocks_in][16 in][16 out], zero where there is no channel. */
+void GS(conv_f32_pack)(const gs_conv *c, const float *weights, float *packed) {
+  const int taps = c->kh * c->kw, blocks_in = GS_BLOCKS(c->c_in);
+  memset(packed, 0, GS(conv_f32_size)(c) * sizeof(float));
+  for (int o = 0; o < c->c_out; o++) {
+    for (int i = 0; i < c->c_in; i++) {
+      for (int tap = 0; tap < taps; tap++) {
+        const size_t block = ((size_t)(o / GS_BLOCK) * taps + tap) * blocks_in + i / GS_BLOCK;
+        packed[(block * GS_BLOCK + i % GS_BLOCK) * GS_BLOCK + o % GS_BLOCK] = weights[((size_t)o * c->c_in + i) * taps + tap];
+      }
+    }
+  }
+}
+
+size_t GS(conv_f32_scratch)(const gs_conv *c) {
+  const gs_geometry g = gs_geometry_of(c);
+  return g.size * sizeof(float) + g.pixels * sizeof(int32_t) + c->kh * c->kw * g.blocks_in * sizeof(gs_step) + 256;
+}
+
+GS_INLINE void finish_f32(const gs_conv *c, const float *tile, int columns, int column, int pixel, int block,
+                   const float *scale, const float *shift, int relu, int row, float *y) {
+  const float *from = tile + (row * columns + column) * GS_BLOCK;
+  const int first = block * GS_BLOCK, there = c->c_out - first;
+  float *to = y + (size_t)pixel * c->c_out + first;
+  float value[GS_BLOCK];
+  const float floor = relu ? 0.0f : -__builtin_inff();
+  GS_LOOP for (int k = 0; k < GS_BLOCK; k++) {
+    const float v = from[k] * scale[first + k] + shift[first + k];
+    value[k] = v > floor ? v : floor;
+  }
+  if (there >= GS_BLOCK) {
+    memcpy(to, value, sizeof(value));
+  } else {
+    memcpy(to, value, there * sizeof(float));
+  }
+}
+
+/* x [h][w][c_in] to y [h'][w'][c_out]; only channels of the live blocks are read and written (NULL: all).
+   scale and shift hold a value for each of 16 * blocks_out channels. */
+void GS(conv_f32)(const gs_conv *c, const float *x, const int32_t *in, int n_in, const float *packed,
+                  const int32_t *out, int n_out, const float *scale, const float *shift, int relu, float *y,
+                  void *scratch) {
+  const gs_geometry g = gs_geometry_of(c);
+  char *at = scratch;
+  float *padded = gs_take(&at, g.size * sizeof(float));
+  int32_t *offsets = gs_take(&at, g.pixels * sizeof(int32_t));
+  gs_step *steps = gs_take(&at, c->kh * c->kw * g.blocks_in * sizeof(gs_step));
+  if (!in) n_in = g.blocks_in;
+  if (!out) n_out = g.blocks_out;
+  if (g.copied) {
+    gs_pad_f32(c, &g, x, in, n_in, 0.0f, padded);
+    x = padded;
+  }
+  const int n_steps = gs_list_steps(c, &g, in, n_in, steps);
+  gs_list_pixels(c, &g, offsets);
+  for (int o = 0, columns; o < n_out; o += columns) {
+    columns = gs_columns(n_out - o);
+    const float *w[GS_MOST_COLUMNS];
+    for (int k = 0; k < columns; k++) w[k] = packed + gs_packed(c) * (out ? out[o + k] : o + k);
+    for (int p = 0, rows; p < g.pixels; p += rows) {
+      rows = gs_rows(g.pixels - p);
+      const float *patch[GS_ROWS];
+      float tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
+      for (int r = 0; r < rows; r++) patch[r] = x + offsets[GS_MIN(p + r, g.pixels - 1)];
+      gs_sized_f32(rows, columns, patch, w, steps, n_steps, tile);
+      for (int r = 0; r < GS_MIN(rows, g.pixels - p); r++) {
+        for (int k = 0; k < columns; k++) {
+          finish_f32(c, tile, columns, k, p + r, out ? out[o + k] : o + k, scale, shift, relu, r, y);
+        }
+      }
+    }
+  }
+}

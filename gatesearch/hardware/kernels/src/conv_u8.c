@@ -1,0 +1,122 @@
+/* Dense and channel-gated convolution of uint8 activations with int8 weights, summed in int32, for live blocks. */
+#include "image.h"
+#include "kernels.h"
+#include "tile.h"
+
+GS_PAD(u8, uint8_t)
+
+size_t GS(conv_u8_size)(const gs_conv *c) { return gs_packed(c) * GS_BLOCKS(c->c_out); }
+
+/* Weights [c_out][c_in][kh][kw] to [blocks_out][kh kw][blocks_in][16 in / 4][16 out][4 in], zero where there is no
+   channel; and their sums over the kernel and 16 input channels, [blocks_out][blocks_in][16 out]. */
+void GS(conv_u8_pack)(const gs_conv *c, const int8_t *weights, int8_t *packed, int32_t *sums) {
+  const int taps = c->kh * c->kw, blocks_in = GS_BLOCKS(c->c_in);
+  memset(packed, 0, GS(conv_u8_size)(c));
+  memset(sums, 0, (size_t)GS_BLOCKS(c->c_out) * blocks_in * GS_BLOCK * sizeof(int32_t));
+  for (int o = 0; o < c->c_out; o++) {
+    for (int i = 0; i < c->c_in; i++) {
+      for (int tap = 0; tap < taps; tap++) {
+        const int8_t weight = weights[((size_t)o * c->c_in + i) * taps + tap];
+        const size_t block = ((size_t)(o / GS_BLOCK) * taps + tap) * blocks_in + i / GS_BLOCK;
+        packed[block * GS_BLOCK * GS_BLOCK + (i % GS_BLOCK / 4 * GS_BLOCK + o % GS_BLOCK) * 4 + i % 4] = weight;
+        sums[((size_t)(o / GS_BLOCK) * blocks_in + i / GS_BLOCK) * GS_BLOCK + o % GS_BLOCK] += weight;
+      }
+    }
+  }
+}
+
+size_t GS(conv_u8_scratch)(const gs_conv *c) {
+  const gs_geometry g = gs_geometry_of(c);
+  return g.size + g.pixels * sizeof(int32_t) + c->kh * c->kw * g.blocks_in * sizeof(gs_step) +
+         g.blocks_out * GS_BLOCK * sizeof(int32_t) + 320;
+}
+
+/* Round half to even, as the processor does it; |x| < 2^22. */
+GS_INLINE float gs_round(float x) {
+  const float shift = 12582912.0f;
+  return (x + shift) - shift;
+}
+
+GS_INLINE void finish_u8(const gs_conv *c, const int32_t *sums, int pixel, int block, const int32_t *start,
+                      const float *scale, const float *shift, int kind, int zero_out, void *y) {
+  const int first = block * GS_BLOCK, there = c->c_out - first;
+  const size_t at = (size_t)pixel * c->c_out + first;
+  if (kind == GS_SUMS) {
+    int32_t value[GS_BLOCK], *to = (int32_t *)y + at;
+    GS_LOOP for (int k = 0; k < GS_BLOCK; k++) value[k] = sums[k] + start[first + k];
+    if (there >= GS_BLOCK) memcpy(to, value, sizeof(value));
+    else memcpy(to, value, there * sizeof(int32_t));
+  } else if (kind == GS_BYTES) {
+    /* A loop for each width of value: mixed, they become narrow vectors. */
+    float real[GS_BLOCK];
+    int32_t whole[GS_BLOCK];
+    uint8_t value[GS_BLOCK], *to = (uint8_t *)y + at;
+    const float low = -(float)zero_out, high = 255.0f + low;
+    GS_LOOP for (int k = 0; k < GS_BLOCK; k++) {
+      float v = (float)(sums[k] + start[first + k]) * scale[first + k] + shift[first + k];
+      v = v < low ? low : v;
+      real[k] = gs_round(v > high ? high : v);
+    }
+    GS_LOOP for (int k = 0; k < GS_BLOCK; k++) whole[k] = (int32_t)real[k] + zero_out;
+    GS_LOOP for (int k = 0; k < GS_BLOCK; k++) value[k] = (uint8_t)whole[k];
+    if (there >= GS_BLOCK) memcpy(to, value, sizeof(value));
+    else memcpy(to, value, there);
+  } else {
+    float value[GS_BLOCK], *to = (float *)y + at;
+    GS_LOOP for (int k = 0; k < GS_BLOCK; k++) {
+      value[k] = (float)(sums[k] + start[first + k]) * scale[first + k] + shift[first + k];
+    }
+    if (there >= GS_BLOCK) memcpy(to, value, sizeof(value));
+    else memcpy(to, value, there * sizeof(float));
+  }
+}
+
+/* x [h][w][c_in], of which zero stands for 0, to y [h'][w'][c_out]; only live blocks are read and written (NULL: all).
+   bias, scale and shift hold a value for each of 16 * blocks_out channels. y holds, by kind:
+     GS_SUMS    int32   s = conv(x - zero) + bias
+     GS_BYTES   uint8   round(scale s + shift) + zero_out, clipped to 0 .. 255
+     GS_FLOATS  float   scale s + shift */
+void GS(conv_u8)(const gs_conv *c, const uint8_t *x, int zero, const int32_t *in, int n_in, const int8_t *packed,
+                 const int32_t *sums, const int32_t *out, int n_out, const int32_t *bias, const float *scale,
+                 const float *shift, int kind, int zero_out, void *y, void *scratch) {
+  const gs_geometry g = gs_geometry_of(c);
+  char *at = scratch;
+  uint8_t *padded = gs_take(&at, g.size);
+  int32_t *offsets = gs_take(&at, g.pixels * sizeof(int32_t));
+  gs_step *steps = gs_take(&at, c->kh * c->kw * g.blocks_in * sizeof(gs_step));
+  int32_t *start = gs_take(&at, g.blocks_out * GS_BLOCK * sizeof(int32_t));
+  if (!in) n_in = g.blocks_in;
+  if (!out) n_out = g.blocks_out;
+  if (g.copied) {
+    gs_pad_u8(c, &g, x, in, n_in, (uint8_t)zero, padded);
+    x = padded;
+  }
+  const int n_steps = gs_list_steps(c, &g, in, n_in, steps);
+  gs_list_pixels(c, &g, offsets);
+  memcpy(start, bias, g.blocks_out * GS_BLOCK * sizeof(int32_t));
+  for (int o = 0; o < n_out && zero != GS_OFFSET; o++) {
+    const int block = out ? out[o] : o;
+    for (int i = 0; i < n_in; i++) {
+      const int32_t *sum = sums + ((size_t)block * g.blocks_in + (in ? in[i] : i)) * GS_BLOCK;
+      GS_LOOP for (int k = 0; k < GS_BLOCK; k++) start[block * GS_BLOCK + k] += (GS_OFFSET - zero) * sum[k];
+    }
+  }
+  for (int o = 0, columns; o < n_out; o += columns) {
+    columns = gs_columns(n_out - o);
+    const int8_t *w[GS_MOST_COLUMNS];
+    for (int k = 0; k < columns; k++) w[k] = packed + gs_packed(c) * (out ? out[o + k] : o + k);
+    for (int p = 0, rows; p < g.pixels; p += rows) {
+      rows = gs_rows(g.pixels - p);
+      const uint8_t *patch[GS_ROWS];
+      int32_t tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
+      for (int r = 0; r < rows; r++) patch[r] = x + offsets[GS_MIN(p + r, g.pixels - 1)];
+      gs_sized_u8(rows, columns, patch, w, steps, n_steps, tile);
+      for (int r = 0; r < GS_MIN(rows, g.pixels - p); r++) {
+        for (int k = 0; k < columns; k++) {
+          finish_u8(c, tile + (r * columns + k) * GS_BLOCK, p + r, out ? out[o + k] : o + k, start, scale, shift, kind,
+                 zero_out, y);
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,100 @@
+/* From an image to rows and steps: padding, patches, and which of them are read. */
+#ifndef GS_IMAGE_H
+#define GS_IMAGE_H
+
+#include "gs.h"
+
+typedef struct {
+  int32_t pixels;      /* outputs of a channel */
+  int32_t blocks_in;   /* of 16 input channels */
+  int32_t blocks_out;  /* of 16 output channels */
+  int32_t width;       /* of the padded image */
+  int32_t size;        /* of the padded image, all channels */
+  int copied;          /* whether the image has to be padded at all */
+} gs_geometry;
+
+GS_INLINE gs_geometry gs_geometry_of(const gs_conv *c) {
+  gs_geometry g;
+  g.pixels = gs_height(c) * gs_width(c);
+  g.blocks_in = GS_BLOCKS(c->c_in);
+  g.blocks_out = GS_BLOCKS(c->c_out);
+  g.width = c->w + 2 * c->pad_w;
+  g.size = (c->h + 2 * c->pad_h) * g.width * g.blocks_in * GS_BLOCK;
+  g.copied = c->pad_h || c->pad_w || c->c_in % GS_BLOCK;
+  return g;
+}
+
+/* List the steps of every tap and live input block (all, where live is NULL); returns how many. */
+GS_INLINE int gs_list_steps(const gs_conv *c, const gs_geometry *g, const int32_t *live, int n_live, gs_step *steps) {
+  const int channels = g->blocks_in * GS_BLOCK;
+  int n = 0;
+  for (int ky = 0; ky < c->kh; ky++) {
+    for (int kx = 0; kx < c->kw; kx++) {
+      const int x = (ky * c->dilation_h * g->width + kx * c->dilation_w) * channels;
+      const int w = (ky * c->kw + kx) * g->blocks_in;
+      for (int i = 0; i < n_live; i++) {
+        const int block = live ? live[i] : i;
+        steps[n++] = (gs_step){x + block * GS_BLOCK, (w + block) * GS_BLOCK * GS_BLOCK};
+      }
+    }
+  }
+  return n;
+}
+
+/* List where the patch of each output begins. */
+GS_INLINE void gs_list_pixels(const gs_conv *c, const gs_geometry *g, int32_t *offsets) {
+  const int channels = g->blocks_in * GS_BLOCK, height = gs_height(c), width = gs_width(c);
+  for (int y = 0; y < height; y++) {
+    for (int x = 0; x < width; x++) {
+      *offsets++ = (y * c->stride_h * g->width + x * c->stride_w) * channels;
+    }
+  }
+}
+
+/* Size of the packed weights of one block of 16 output channels. */
+GS_INLINE size_t gs_packed(const gs_conv *c) {
+  return (size_t)c->kh * c->kw * GS_BLOCKS(c->c_in) * GS_BLOCK * GS_BLOCK;
+}
+
+/* Copy the live channels of an image into a padded one; all that is added holds fill. */
+#define GS_PAD(type, value_t)                                                                                       \
+  static void gs_fill_##type(const gs_geometry *g, const int32_t *live, int n_live, value_t fill, int columns,      \
+                             value_t *out) {                                                                        \
+    for (int column = 0; column < columns; column++, out += g->blocks_in * GS_BLOCK) {                              \
+      for (int i = 0; i < n_live; i++) {                                                                            \
+        value_t *to = out + (live ? live[i] : i) * GS_BLOCK;                                                        \
+        GS_LOOP for (int k = 0; k < GS_BLOCK; k++) to[k] = fill;                                                    \
+      }                                                                                                             \
+    }                                                                                                               \
+  }                                                                                                                 \
+  static void gs_pad_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, const int32_t *live,          \
+                            int n_live, value_t fill, value_t *out) {                                               \
+    const int channels = g->blocks_in * GS_BLOCK;                                                                   \
+    for (int y = -c->pad_h; y < c->h + c->pad_h; y++, out += g->width * channels) {                                 \
+      if (y < 0 || y >= c->h) {                                                                                     \
+        gs_fill_##type(g, live, n_live, fill, g->width, out);                                                       \
+        continue;                                                                                                   \
+      }                                                                                                             \
+      const value_t *from = x + (ptrdiff_t)y * c->w * c->c_in;                                                      \
+      value_t *to = out + c->pad_w * channels;                                                                      \
+      gs_fill_##type(g, live, n_live, fill, c->pad_w, out);                                                         \
+      gs_fill_##type(g, live, n_live, fill, c->pad_w, to + c->w * channels);                                        \
+      if (!live && channels == c->c_in) {                                                                           \
+        memcpy(to, from, (size_t)c->w * channels * sizeof(value_t));                                                \
+        continue;                                                                                                   \
+      }                                                                                                             \
+      for (int column = 0; column < c->w; column++, from += c->c_in, to += channels) {                              \
+        for (int i = 0; i < n_live; i++) {                                                                          \
+          const int first = (live ? live[i] : i) * GS_BLOCK, there = c->c_in - first;                               \
+          if (there >= GS_BLOCK) {                                                                                  \
+            memcpy(to + first, from + first, GS_BLOCK * sizeof(value_t));                                           \
+          } else {                                                                                                  \
+            memcpy(to + first, from + first, there * sizeof(value_t));                                              \
+            for (int k = there; k < GS_BLOCK; k++) to[first + k] = fill;                                            \
+          }                                                                                                         \
+        }                                                                                                           \
+      }                                                                                                             \
+    }                                                                                                               \
+  }
+
+#endif
