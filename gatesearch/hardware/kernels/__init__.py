@@ -10,5 +10,6 @@ from gatesearch.hardware.kernels.conv import Conv, ConvU8
 from gatesearch.hardware.kernels.fbs import Boost, FBSConv
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.native import Library, load, status
+from gatesearch.hardware.kernels.pg import PGConv
 
-__all__ = ["Boost", "Conv", "ConvU8", "FBSConv", "Geometry", "Library", "load", "status"]
+__all__ = ["Boost", "Conv", "ConvU8", "FBSConv", "Geometry", "Library", "PGConv", "load", "status"]

@@ -39,12 +39,12 @@ class Boost(NamedTuple):
         """
         if layer.block != BLOCK:
             raise ValueError(f"kernels skip blocks of {BLOCK} channels, the layer blocks of {layer.block}")
-        slope, offset = torch.ones(layer.channels), torch.zeros(layer.channels)
+        norm_slope, norm_offset = torch.ones(layer.channels), torch.zeros(layer.channels)
         if isinstance(layer.norm, nn.BatchNorm2d):
             assert layer.norm.running_mean is not None and layer.norm.running_var is not None
-            slope = (layer.norm.running_var + layer.norm.eps).rsqrt()
-            offset = -layer.norm.running_mean * slope
-        parts = (layer.predictor.weight, layer.predictor.bias, slope, offset, layer.beta)
+            norm_slope = (layer.norm.running_var + layer.norm.eps).rsqrt()
+            norm_offset = -layer.norm.running_mean * norm_slope
+        parts = (layer.predictor.weight, layer.predictor.bias, norm_slope, norm_offset, layer.beta)
         phi, rho, slope, offset, beta = (part.detach().float().contiguous().numpy() for part in parts)
         return cls(phi, rho, slope, offset, beta, winning_groups(layer.density, len(layer.sizes)))
 

@@ -34,6 +34,16 @@ class Fbs(ctypes.Structure):
     )
 
 
+class Pg(ctypes.Structure):
+    """``gs_pg`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("packed", "sums", "rows", "limit", "single", "bias")),
+        ("level", c_float),
+        *((name, c_int32) for name in ("bytes", "low_bits", "group")),
+    )
+
+
 _S, _P, _I, _F, _N = POINTER(Shape), c_void_p, c_int, c_float, c_size_t
 # What each function of kernels.h returns, and takes.
 SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
@@ -48,6 +58,11 @@ SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
     "fbs_scratch": (_N, (_S,)),
     "fbs_f32": (None, (_S, POINTER(Fbs), _P, _P, _I, _P, _I, _P, _P, _P)),
     "fbs_u8": (None, (_S, POINTER(Fbs), _P, _F, _P, _I, _P, _P, _F, _P, _F, _P, _P, _P)),
+    "pg_rows_size": (_N, (_S,)),
+    "pg_rows": (None, (_S, _P, _P)),
+    "pg_scratch": (_N, (_S,)),
+    "pg": (_I, (_S, POINTER(Pg), _P, _P, _P, _P, _P)),
+    "pg_dense": (None, (_S, POINTER(Pg), _P, _P, _P)),
     "pool_f32": (None, (_P, _I, _I, _P, _I, _P, _P)),
     "pool_u8": (None, (_P, _I, _I, _P, _I, _P, _P)),
     "gate_f32": (_F, (_P, _I, _I, _P, _P, _F, _P)),

@@ -4,3 +4,4 @@
 #include "conv_u8.c"
 #include "fbs.c"
 #include "head.c"
+#include "pg.c"

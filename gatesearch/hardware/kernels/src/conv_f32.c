@@ -26,22 +26,17 @@ size_t GS(conv_f32_scratch)(const gs_conv *c) {
   return g.size * sizeof(float) + g.pixels * sizeof(int32_t) + c->kh * c->kw * g.blocks_in * sizeof(gs_step) + 256;
 }
 
-GS_INLINE void finish_f32(const gs_conv *c, const float *tile, int columns, int column, int pixel, int block,
-                   const float *scale, const float *shift, int relu, int row, float *y) {
-  const float *from = tile + (row * columns + column) * GS_BLOCK;
+GS_INLINE void finish_f32(const gs_conv *c, const float *sums, int pixel, int block, const float *scale,
+                          const float *shift, int relu, float *y) {
   const int first = block * GS_BLOCK, there = c->c_out - first;
-  float *to = y + (size_t)pixel * c->c_out + first;
-  float value[GS_BLOCK];
-  const float floor = relu ? 0.0f : -__builtin_inff();
-  GS_LOOP for (int k = 0; k < GS_BLOCK; k++) {
-    const float v = from[k] * scale[first + k] + shift[first + k];
-    value[k] = v > floor ? v : floor;
+  float *to = y + (size_t)pixel * c->c_out + first, value[GS_BLOCK];
+  float *out = there >= GS_BLOCK ? to : value;
+  const gs_vf least = gs_set_f(relu ? 0.0f : -__builtin_inff());
+  GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
+    gs_vf v = gs_load_f(sums + k) * gs_load_f(scale + first + k) + gs_load_f(shift + first + k);
+    gs_store_f(out + k, gs_max(v, least));
   }
-  if (there >= GS_BLOCK) {
-    memcpy(to, value, sizeof(value));
-  } else {
-    memcpy(to, value, there * sizeof(float));
-  }
+  if (there < GS_BLOCK) memcpy(to, value, there * sizeof(float));
 }
 
 /* x [h][w][c_in] to y [h'][w'][c_out]; only channels of the live blocks are read and written (NULL: all).
@@ -70,11 +65,11 @@ void GS(conv_f32)(const gs_conv *c, const float *x, const int32_t *in, int n_in,
       rows = gs_rows(g.pixels - p);
       const float *patch[GS_ROWS];
       float tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
-      for (int r = 0; r < rows; r++) patch[r] = x + offsets[GS_MIN(p + r, g.pixels - 1)];
+      gs_patches(x, offsets + p, rows, g.pixels - p, patch);
       gs_sized_f32(rows, columns, patch, w, steps, n_steps, tile);
       for (int r = 0; r < GS_MIN(rows, g.pixels - p); r++) {
         for (int k = 0; k < columns; k++) {
-          finish_f32(c, tile, columns, k, p + r, out ? out[o + k] : o + k, scale, shift, relu, r, y);
+          finish_f32(c, tile + (r * columns + k) * GS_BLOCK, p + r, out ? out[o + k] : o + k, scale, shift, relu, y);
         }
       }
     }

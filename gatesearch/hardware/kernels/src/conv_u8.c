@@ -31,43 +31,36 @@ size_t GS(conv_u8_scratch)(const gs_conv *c) {
          g.blocks_out * GS_BLOCK * sizeof(int32_t) + 320;
 }
 
-/* Round half to even, as the processor does it; |x| < 2^22. */
-GS_INLINE float gs_round(float x) {
-  const float shift = 12582912.0f;
-  return (x + shift) - shift;
-}
-
 GS_INLINE void finish_u8(const gs_conv *c, const int32_t *sums, int pixel, int block, const int32_t *start,
                       const float *scale, const float *shift, int kind, int zero_out, void *y) {
   const int first = block * GS_BLOCK, there = c->c_out - first;
   const size_t at = (size_t)pixel * c->c_out + first;
+  int32_t begun[GS_BLOCK];
+  GS_LOOP for (int k = 0; k < GS_BLOCK; k++) begun[k] = sums[k] + start[first + k];
   if (kind == GS_SUMS) {
-    int32_t value[GS_BLOCK], *to = (int32_t *)y + at;
-    GS_LOOP for (int k = 0; k < GS_BLOCK; k++) value[k] = sums[k] + start[first + k];
-    if (there >= GS_BLOCK) memcpy(to, value, sizeof(value));
-    else memcpy(to, value, there * sizeof(int32_t));
+    memcpy((int32_t *)y + at, begun, GS_MIN(GS_BLOCK, there) * sizeof(int32_t));
   } else if (kind == GS_BYTES) {
     /* A loop for each width of value: mixed, they become narrow vectors. */
     float real[GS_BLOCK];
     int32_t whole[GS_BLOCK];
     uint8_t value[GS_BLOCK], *to = (uint8_t *)y + at;
-    const float low = -(float)zero_out, high = 255.0f + low;
-    GS_LOOP for (int k = 0; k < GS_BLOCK; k++) {
-      float v = (float)(sums[k] + start[first + k]) * scale[first + k] + shift[first + k];
-      v = v < low ? low : v;
-      real[k] = gs_round(v > high ? high : v);
+    const gs_vf low = gs_set_f(-(float)zero_out), high = gs_set_f(255.0f - (float)zero_out);
+    const gs_vf round = gs_set_f(12582912.0f); /* half to even, of what is below 2^22 */
+    GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
+      gs_vf v = gs_real(begun + k) * gs_load_f(scale + first + k) + gs_load_f(shift + first + k);
+      v = gs_min(gs_max(v, low), high);
+      gs_store_f(real + k, (v + round) - round);
     }
     GS_LOOP for (int k = 0; k < GS_BLOCK; k++) whole[k] = (int32_t)real[k] + zero_out;
     GS_LOOP for (int k = 0; k < GS_BLOCK; k++) value[k] = (uint8_t)whole[k];
     if (there >= GS_BLOCK) memcpy(to, value, sizeof(value));
     else memcpy(to, value, there);
   } else {
-    float value[GS_BLOCK], *to = (float *)y + at;
-    GS_LOOP for (int k = 0; k < GS_BLOCK; k++) {
-      value[k] = (float)(sums[k] + start[first + k]) * scale[first + k] + shift[first + k];
+    float value[GS_BLOCK], *to = (float *)y + at, *out = there >= GS_BLOCK ? to : value;
+    GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
+      gs_store_f(out + k, gs_real(begun + k) * gs_load_f(scale + first + k) + gs_load_f(shift + first + k));
     }
-    if (there >= GS_BLOCK) memcpy(to, value, sizeof(value));
-    else memcpy(to, value, there * sizeof(float));
+    if (there < GS_BLOCK) memcpy(to, value, there * sizeof(float));
   }
 }
 
@@ -109,7 +102,7 @@ void GS(conv_u8)(const gs_conv *c, const uint8_t *x, int zero, const int32_t *in
       rows = gs_rows(g.pixels - p);
       const uint8_t *patch[GS_ROWS];
       int32_t tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
-      for (int r = 0; r < rows; r++) patch[r] = x + offsets[GS_MIN(p + r, g.pixels - 1)];
+      gs_patches(x, offsets + p, rows, g.pixels - p, patch);
       gs_sized_u8(rows, columns, patch, w, steps, n_steps, tile);
       for (int r = 0; r < GS_MIN(rows, g.pixels - p); r++) {
         for (int k = 0; k < columns; k++) {

@@ -51,6 +51,16 @@ GS_INLINE void gs_list_pixels(const gs_conv *c, const gs_geometry *g, int32_t *o
   }
 }
 
+/* Addresses of the patches of a tile; where fewer are left than it has rows, the last one again. */
+#define gs_patches(x, offsets, rows, left, patch)                                                   \
+  do {                                                                                              \
+    if ((rows) <= (left)) {                                                                         \
+      for (int r_ = 0; r_ < (rows); r_++) (patch)[r_] = (x) + (offsets)[r_];                        \
+    } else {                                                                                        \
+      for (int r_ = 0; r_ < (rows); r_++) (patch)[r_] = (x) + (offsets)[GS_MIN(r_, (left)-1)];      \
+    }                                                                                               \
+  } while (0)
+
 /* Size of the packed weights of one block of 16 output channels. */
 GS_INLINE size_t gs_packed(const gs_conv *c) {
   return (size_t)c->kh * c->kw * GS_BLOCKS(c->c_in) * GS_BLOCK * GS_BLOCK;

@@ -28,6 +28,26 @@ typedef struct {
   int32_t winners; /* blocks */
 } gs_fbs;
 
+/* A convolution in two phases: of every output the high bits of x, of open ones the low bits as well. */
+typedef struct {
+  const int8_t *packed;  /* by conv_u8_pack, with their sums */
+  const int32_t *sums;
+  const int8_t *rows;    /* by pg_rows: open outputs are computed one by one; NULL: blocks that hold one are */
+  const int64_t *limit;  /* by group: open where the sum of the high products is greater */
+  const int32_t *single; /* the same where groups are of 1; of 16 * blocks_out channels, INT32_MAX for those not there */
+  const float *bias;     /* of 16 * blocks_out channels */
+  float level;           /* worth of a step of the product */
+  int32_t bytes;         /* of a value of x, 1 or 2 */
+  int32_t low_bits;      /* 8 at most, and as many high ones at most */
+  int32_t group;         /* channels that share a decision: 1, 8, a multiple of 16, or all */
+} gs_pg;
+
+size_t GS(pg_rows_size)(const gs_conv *c);
+void GS(pg_rows)(const gs_conv *c, const int8_t *weights, int8_t *rows);
+size_t GS(pg_scratch)(const gs_conv *c);
+int32_t GS(pg)(const gs_conv *c, const gs_pg *p, const void *x, float *y, int32_t *high, int32_t *low, void *scratch);
+void GS(pg_dense)(const gs_conv *c, const gs_pg *p, const void *x, float *y, void *scratch);
+
 size_t GS(fbs_scratch)(const gs_conv *c);
 void GS(fbs_f32)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_t *in, int n_in, const float *packed,
                  int relu, float *y, int32_t *out, void *scratch);

@@ -21,6 +21,9 @@ GS_INLINE void gs_store_f(float *p, gs_vf v) { _mm512_storeu_ps(p, v); }
 GS_INLINE gs_vf gs_zero_f(void) { return _mm512_setzero_ps(); }
 GS_INLINE gs_vf gs_set_f(float x) { return _mm512_set1_ps(x); }
 GS_INLINE gs_vf gs_fma(gs_vf acc, gs_vf a, gs_vf b) { return _mm512_fmadd_ps(a, b, acc); }
+GS_INLINE gs_vf gs_max(gs_vf a, gs_vf b) { return _mm512_max_ps(a, b); }
+GS_INLINE gs_vf gs_min(gs_vf a, gs_vf b) { return _mm512_min_ps(a, b); }
+GS_INLINE gs_vf gs_real(const int32_t *p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
 GS_INLINE void gs_store_i(int32_t *p, gs_vi v) { _mm512_storeu_si512(p, v); }
 GS_INLINE gs_vi gs_zero_i(void) { return _mm512_setzero_si512(); }
 GS_INLINE gs_quad gs_load_quad(const uint8_t *p) {
@@ -30,6 +33,44 @@ GS_INLINE gs_quad gs_load_quad(const uint8_t *p) {
 }
 GS_INLINE gs_weights gs_load_weights(const int8_t *p) { return _mm512_loadu_si512(p); }
 GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) { return _mm512_dpbusd_epi32(acc, a, w); }
+
+/* Dot products of a run of bytes, a multiple of 16, with each of n <= 4 runs of weights, added to acc. */
+#define GS_HAS_RUNS
+typedef struct {
+  __m512i lanes[4];
+} gs_runs;
+GS_INLINE void gs_run(const int n, gs_runs *acc, const uint8_t *a, const int8_t *const *w, ptrdiff_t at, int length) {
+  for (int k = 0; k < length; k += 64) {
+    const __mmask64 there = length - k >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (length - k)) - 1;
+    const __m512i value = _mm512_maskz_loadu_epi8(there, a + k);
+    GS_UNROLL for (int i = 0; i < n; i++) {
+      acc->lanes[i] = _mm512_dpbusd_epi32(acc->lanes[i], value, _mm512_maskz_loadu_epi8(there, w[i] + at + k));
+    }
+  }
+}
+/* Sums over the lanes of four vectors at once. */
+GS_INLINE __m128i gs_four_sums(__m512i a, __m512i b, __m512i c, __m512i d) {
+  __m512i low = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+  __m512i high = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+  __m512i four = _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high));
+  __m256i two = _mm256_add_epi32(_mm512_castsi512_si256(four), _mm512_extracti64x4_epi64(four, 1));
+  return _mm_add_epi32(_mm256_castsi256_si128(two), _mm256_extracti128_si256(two, 1));
+}
+GS_INLINE void gs_run_sums(const gs_runs *acc, int32_t *out) {
+  const __m512i *v = acc->lanes;
+  _mm_storeu_si128((__m128i *)out, gs_four_sums(v[0], v[1], v[2], v[3]));
+}
+GS_INLINE void gs_block_sums(const int32_t *blocks, int stride, int n, int32_t *out) {
+  for (; n >= 4; n -= 4, blocks += 4 * stride, out += 4) {
+    const __m512i a = _mm512_loadu_si512(blocks), b = _mm512_loadu_si512(blocks + stride);
+    const __m512i c = _mm512_loadu_si512(blocks + 2 * stride), d = _mm512_loadu_si512(blocks + 3 * stride);
+    _mm_storeu_si128((__m128i *)out, gs_four_sums(a, b, c, d));
+  }
+  for (int i = 0; i < n; i++) out[i] = _mm512_reduce_add_epi32(_mm512_loadu_si512(blocks + i * stride));
+}
+GS_INLINE unsigned gs_greater(const int32_t *a, const int32_t *b) {
+  return _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(a), _mm512_loadu_si512(b));
+}
 
 #elif defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
@@ -50,6 +91,9 @@ GS_INLINE void gs_store_f(float *p, gs_vf v) { _mm256_storeu_ps(p, v); }
 GS_INLINE gs_vf gs_zero_f(void) { return _mm256_setzero_ps(); }
 GS_INLINE gs_vf gs_set_f(float x) { return _mm256_set1_ps(x); }
 GS_INLINE gs_vf gs_fma(gs_vf acc, gs_vf a, gs_vf b) { return _mm256_fmadd_ps(a, b, acc); }
+GS_INLINE gs_vf gs_max(gs_vf a, gs_vf b) { return _mm256_max_ps(a, b); }
+GS_INLINE gs_vf gs_min(gs_vf a, gs_vf b) { return _mm256_min_ps(a, b); }
+GS_INLINE gs_vf gs_real(const int32_t *p) { return _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)p)); }
 GS_INLINE void gs_store_i(int32_t *p, gs_vi v) { _mm256_storeu_si256((__m256i *)p, v); }
 GS_INLINE gs_vi gs_zero_i(void) { return _mm256_setzero_si256(); }
 GS_INLINE gs_quad gs_load_quad(const uint8_t *p) {
@@ -81,6 +125,9 @@ GS_INLINE void gs_store_f(float *p, gs_vf v) { vst1q_f32(p, v); }
 GS_INLINE gs_vf gs_zero_f(void) { return vdupq_n_f32(0); }
 GS_INLINE gs_vf gs_set_f(float x) { return vdupq_n_f32(x); }
 GS_INLINE gs_vf gs_fma(gs_vf acc, gs_vf a, gs_vf b) { return vfmaq_f32(acc, a, b); }
+GS_INLINE gs_vf gs_max(gs_vf a, gs_vf b) { return vmaxnmq_f32(a, b); }
+GS_INLINE gs_vf gs_min(gs_vf a, gs_vf b) { return vminnmq_f32(a, b); }
+GS_INLINE gs_vf gs_real(const int32_t *p) { return vcvtq_f32_s32(vld1q_s32(p)); }
 GS_INLINE void gs_store_i(int32_t *p, gs_vi v) { vst1q_s32(p, v); }
 GS_INLINE gs_vi gs_zero_i(void) { return vdupq_n_s32(0); }
 GS_INLINE gs_quad gs_load_quad(const uint8_t *p) {
@@ -116,6 +163,15 @@ GS_INLINE void gs_store_f(float *p, gs_vf v) { memcpy(p, &v, sizeof(v)); }
 GS_INLINE gs_vf gs_zero_f(void) { return (gs_vf){0, 0, 0, 0}; }
 GS_INLINE gs_vf gs_set_f(float x) { return (gs_vf){x, x, x, x}; }
 GS_INLINE gs_vf gs_fma(gs_vf acc, gs_vf a, gs_vf b) { return acc + a * b; }
+GS_INLINE gs_vf gs_max(gs_vf a, gs_vf b) {
+  for (int i = 0; i < GS_LANES; i++) a[i] = a[i] > b[i] ? a[i] : b[i];
+  return a;
+}
+GS_INLINE gs_vf gs_min(gs_vf a, gs_vf b) {
+  for (int i = 0; i < GS_LANES; i++) a[i] = a[i] < b[i] ? a[i] : b[i];
+  return a;
+}
+GS_INLINE gs_vf gs_real(const int32_t *p) { return (gs_vf){(float)p[0], (float)p[1], (float)p[2], (float)p[3]}; }
 GS_INLINE void gs_store_i(int32_t *p, gs_vi v) { *p = v; }
 GS_INLINE gs_vi gs_zero_i(void) { return 0; }
 #if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
@@ -147,6 +203,33 @@ GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) {
   return acc + a[0] * w[0] + a[1] * w[1] + a[2] * w[2] + a[3] * w[3];
 }
 #endif
+#endif
+
+#ifndef GS_HAS_RUNS
+typedef struct {
+  int32_t lanes[4];
+} gs_runs;
+GS_INLINE void gs_run(const int n, gs_runs *acc, const uint8_t *a, const int8_t *const *w, ptrdiff_t at, int length) {
+  for (int i = 0; i < n; i++) {
+    int32_t sum = 0;
+    for (int k = 0; k < length; k++) sum += a[k] * w[i][at + k];
+    acc->lanes[i] += sum;
+  }
+}
+GS_INLINE void gs_run_sums(const gs_runs *acc, int32_t *out) { memcpy(out, acc->lanes, sizeof(acc->lanes)); }
+/* Sums of each of n blocks of 16, which lie a stride apart. */
+GS_INLINE void gs_block_sums(const int32_t *blocks, int stride, int n, int32_t *out) {
+  for (int i = 0; i < n; i++) {
+    out[i] = 0;
+    for (int k = 0; k < GS_BLOCK; k++) out[i] += blocks[i * stride + k];
+  }
+}
+/* A bit for each of 16 values that is greater. */
+GS_INLINE unsigned gs_greater(const int32_t *a, const int32_t *b) {
+  unsigned bits = 0;
+  for (int k = 0; k < GS_BLOCK; k++) bits |= (unsigned)(a[k] > b[k]) << k;
+  return bits;
+}
 #endif
 
 #ifndef GS_LANES_I
