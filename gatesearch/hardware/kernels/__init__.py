@@ -11,5 +11,21 @@ from gatesearch.hardware.kernels.fbs import Boost, FBSConv
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.native import Library, load, status
 from gatesearch.hardware.kernels.pg import PGConv
+from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LSTMStep, Pruned
 
-__all__ = ["Boost", "Conv", "ConvU8", "FBSConv", "Geometry", "Library", "PGConv", "load", "status"]
+__all__ = [
+    "HMD",
+    "Boost",
+    "Conv",
+    "ConvU8",
+    "Dense",
+    "FBSConv",
+    "GRUStep",
+    "Geometry",
+    "LSTMStep",
+    "Library",
+    "PGConv",
+    "Pruned",
+    "load",
+    "status",
+]

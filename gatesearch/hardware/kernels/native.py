@@ -44,6 +44,15 @@ class Pg(ctypes.Structure):
     )
 
 
+class Matrix(ctypes.Structure):
+    """``gs_matrix`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("kind", "gates", "height", "columns", "rich", "parts")),
+        *((name, c_void_p) for name in ("packed", "down", "values", "indices", "starts")),
+    )
+
+
 _S, _P, _I, _F, _N = POINTER(Shape), c_void_p, c_int, c_float, c_size_t
 # What each function of kernels.h returns, and takes.
 SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
@@ -63,6 +72,9 @@ SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
     "pg_scratch": (_N, (_S,)),
     "pg": (_I, (_S, POINTER(Pg), _P, _P, _P, _P, _P)),
     "pg_dense": (None, (_S, POINTER(Pg), _P, _P, _P)),
+    "step_scratch": (_N, (POINTER(Matrix), POINTER(Matrix))),
+    "lstm_step": (None, (POINTER(Matrix), POINTER(Matrix), _P, _P, _P, _P, _P)),
+    "gru_step": (None, (POINTER(Matrix), POINTER(Matrix), _P, _P, _P, _P, _P)),
     "pool_f32": (None, (_P, _I, _I, _P, _I, _P, _P)),
     "pool_u8": (None, (_P, _I, _I, _P, _I, _P, _P)),
     "gate_f32": (_F, (_P, _I, _I, _P, _P, _F, _P)),

@@ -5,3 +5,4 @@
 #include "fbs.c"
 #include "head.c"
 #include "pg.c"
+#include "recurrent.c"

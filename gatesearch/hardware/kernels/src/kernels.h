@@ -55,6 +55,26 @@ void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level
                 const int8_t *packed, const int32_t *sums, float level_weight, const int32_t *no_bias,
                 float level_out, uint8_t *y, int32_t *out, void *scratch);
 
+/* The weights of a recurrent layer's gates, [gates * height][columns], in one of three forms. */
+enum { GS_DENSE, GS_HMD, GS_CSR };
+typedef struct {
+  int32_t kind, gates, height, columns;
+  int32_t rich;            /* HMD: rows of each gate that are unconstrained */
+  int32_t parts;           /* HMD: rank-1 blocks, side by side */
+  const float *packed;     /* dense: all rows. HMD: the rich rows of all gates, then one row for each gate's part.
+                              Packed as a convolution of 1 x 1 */
+  const float *down;       /* HMD: [gates][parts][height - rich] */
+  const float *values;     /* CSR */
+  const uint16_t *indices; /* CSR */
+  const int32_t *starts;   /* CSR: [gates * height + 1] */
+} gs_matrix;
+
+size_t GS(step_scratch)(const gs_matrix *of_x, const gs_matrix *of_h);
+void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias, const float *x, float *h, float *c,
+                   void *scratch);
+void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
+                  const float *x, float *h, void *scratch);
+
 void GS(pool_f32)(const float *x, int pixels, int channels, const int32_t *live, int n_live, float *mean,
                   float *largest);
 void GS(pool_u8)(const uint8_t *x, int pixels, int channels, const int32_t *live, int n_live, int32_t *total,
