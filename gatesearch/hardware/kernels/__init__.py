@@ -7,11 +7,12 @@ the references run in the kernels' place, and :func:`status` says so.
 from __future__ import annotations
 
 from gatesearch.hardware.kernels.conv import Conv, ConvU8
-from gatesearch.hardware.kernels.fbs import Boost, FBSConv
+from gatesearch.hardware.kernels.fbs import Boost, FBSConv, FBSConvU8
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.native import Library, load, status
 from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LSTMStep, Pruned
+from gatesearch.hardware.kernels.small import GateHead, keep_channels, keep_nonzero, pool_u8, spread_nonzero
 
 __all__ = [
     "HMD",
@@ -20,12 +21,18 @@ __all__ = [
     "ConvU8",
     "Dense",
     "FBSConv",
+    "FBSConvU8",
     "GRUStep",
+    "GateHead",
     "Geometry",
     "LSTMStep",
     "Library",
     "PGConv",
     "Pruned",
+    "keep_channels",
+    "keep_nonzero",
     "load",
+    "pool_u8",
+    "spread_nonzero",
     "status",
 ]

@@ -13,7 +13,7 @@ from torch import nn
 from gatesearch.gates.fbs import FBSConv2d, PlainConv2d, winning_groups
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.kernels.arrays import BLOCK, Array, address, aligned, blocks, channel_mask, checked, padded
-from gatesearch.hardware.kernels.conv import Conv, _call, _count
+from gatesearch.hardware.kernels.conv import BYTES, Conv, ConvU8, _call, _count, finished, whole_sums
 from gatesearch.hardware.kernels.geometry import Geometry, Pair
 
 
@@ -134,6 +134,82 @@ class FBSConv:
         y = factor * (boost.slope * z + boost.offset) + boost.beta
         y = np.where(channel_mask(winners, g.c_out), np.maximum(y, 0) if self.relu else y, 0)
         return y.astype(np.float32), winners
+
+    def _by_reference(self, x: Array, y: Array, winners: Array, inputs: Array | None) -> None:
+        made, winners[:] = self.reference(x, inputs)
+        np.copyto(y, made, where=channel_mask(winners, self.geometry.c_out))
+
+
+class FBSConvU8:
+    """An FBS layer and the ReLU behind it in int8: x uint8 [h, w, c_in] to y uint8 [h', w', c_out], zero being 0.
+
+    Which blocks win, and g, are computed in float32 from the mean of x; the convolution sums in int32.
+
+    Args:
+        geometry: of the convolution.
+        weight: int8 levels [c_out, c_in, kh, kw].
+        boost: what decides, and the norm, in units of the convolution's output.
+        level_in: what a step of x is worth.
+        level_weight: what a step of a weight is worth.
+        level_out: what a step of y is worth.
+        library: None is the best for this CPU.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        weight: Any,
+        boost: Boost,
+        level_in: float,
+        level_weight: float,
+        level_out: float,
+        library: native.Library | None = None,
+    ) -> None:
+        self.geometry, self.boost = geometry, boost
+        self.levels = tuple(np.float32(level) for level in (level_in, level_weight, level_out))
+        self.conv = ConvU8(geometry, weight, "bytes", library=library)
+        # Its float form holds phi and the vectors as C wants them.
+        self._float = FBSConv(geometry, np.zeros(geometry.weights, np.float32), boost, library=library)
+        self.library = self.conv.library
+
+    def __call__(self, x: Any, inputs: Any = None) -> tuple[Array, Array]:
+        """Return y [h', w', c_out], losers being 0, and the winning blocks; see :meth:`FBSConv.__call__`."""
+        image = checked(x, "x", np.uint8, (*self.geometry.image, self.geometry.c_in))
+        y = np.zeros((*self.geometry.output, self.geometry.c_out), np.uint8)
+        winners = np.zeros(self.boost.winners, np.int32)
+        self.bind(image, y, winners, inputs)()
+        return y, winners
+
+    def bind(self, x: Array, y: Array, winners: Array, inputs: Any = None) -> Callable[[], None]:
+        """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
+        g = self.geometry
+        checked(x, "x", np.uint8, (*g.image, g.c_in)), checked(y, "y", np.uint8, (*g.output, g.c_out))
+        checked(winners, "winners", np.int32, (self.boost.winners,))
+        read = blocks(inputs, "inputs", g.c_in)
+        if not self.library:
+            return lambda: self._by_reference(x, y, winners, read)
+        level_in, level_weight, level_out = (float(level) for level in self.levels)
+        conv, gate = self.conv, self._float
+        arguments = (
+            *(byref(conv._shape), byref(gate._boost), address(x), level_in, address(read), _count(read)),
+            *(address(conv._packed), address(conv._sums), level_weight, address(conv.bias), level_out),
+            *(address(y), address(winners), address(gate._scratch)),
+        )
+        return _call(self.library.function("fbs_u8"), arguments, x, y, winners, read, self)
+
+    def reference(self, x: Array, inputs: Array | None = None) -> tuple[Array, Array]:
+        """Compute the same with torch and numpy: everything, and then only what wins."""
+        g, boost = self.geometry, self.boost
+        level_in, level_weight, level_out = self.levels
+        there = np.where(channel_mask(inputs, g.c_in), x, 0)
+        total = there.sum((0, 1), dtype=np.int64).astype(np.float32)
+        mean = total * (level_in / np.float32(g.image[0] * g.image[1]))
+        factor = np.maximum(boost.phi @ mean + boost.rho, 0)
+        winners = best_blocks(factor, boost.winners)
+        scale = factor * boost.slope * (level_in * level_weight / level_out)
+        shift = (factor * boost.offset + boost.beta) / level_out
+        y = finished(whole_sums(g, there, self.conv.weight), scale, shift, BYTES, 0)
+        return np.where(channel_mask(winners, g.c_out), y, 0).astype(np.uint8), winners
 
     def _by_reference(self, x: Array, y: Array, winners: Array, inputs: Array | None) -> None:
         made, winners[:] = self.reference(x, inputs)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gatesearch.gates.fbs import FBS, FBSConv2d
-from gatesearch.hardware.kernels import FBSConv, Library
+from gatesearch.hardware.kernels import Boost, FBSConv, FBSConvU8, Geometry, Library
 from gatesearch.plan import PlacedGate
 from gatesearch.sites import LayerSite
 
@@ -73,6 +73,28 @@ def test_the_reference_is_the_kernel(library: Library) -> None:
     (y, winners), (expected, best) = kernel(x), kernel.reference(x)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
     assert winners.tolist() == best.tolist()
+
+
+@settings(max_examples=15)
+@given(
+    channels=st.sampled_from([(16, 64), (40, 33)]), count=st.integers(1, 3), some=st.booleans(), seed=st.integers(0, 99)
+)
+def test_int8_form_is_exact(library: Library, channels: tuple[int, int], count: int, some: bool, seed: int) -> None:
+    c_in, c_out = channels
+    rng = np.random.default_rng(seed)
+    real = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
+    # Whole numbers and powers of two: g is exact in any order of its sums, so the bytes have to be equal.
+    phi, rho = (rng.integers(-2, 3, shape).astype(np.float32) for shape in ((c_out, c_in), (c_out,)))
+    boost = Boost(phi, rho + 4, real(c_out), real(c_out), real(c_out), count)
+    geometry = Geometry((8, 4), c_in, c_out, (3, 3), padding=(1, 1))
+    weight = rng.integers(-127, 128, geometry.weights).astype(np.int8)
+    kernel = FBSConvU8(geometry, weight, boost, 2.0**-4, 2.0**-7, 2.0**2, library)
+    x = rng.integers(0, 256, (8, 4, c_in)).astype(np.uint8)
+    inputs = np.array([0], np.int32) if some else None
+    (y, winners), (expected, best) = kernel(x, inputs), kernel.reference(x, inputs)
+    assert winners.tolist() == best.tolist()
+    np.testing.assert_array_equal(y, expected)
+    assert len(np.unique(y)) > 2 or count < 3
 
 
 def test_single_channels_cannot_be_skipped(compiled: Library) -> None:
