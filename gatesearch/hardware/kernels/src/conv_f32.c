@@ -7,15 +7,16 @@ GS_PAD(f32, float)
 
 size_t GS(conv_f32_size)(const gs_conv *c) { return gs_packed(c) * GS_BLOCKS(c->c_out); }
 
-/* Weights [c_out][c_in][kh][kw] to [blocks_out][kh kw][blocks_in][16 in][16 out], zero where there is no channel. */
+/* Weights [c_out][c_in][kh][kw] to [blocks_out][steps][16 in][16 out], zero where there is no channel. */
 void GS(conv_f32_pack)(const gs_conv *c, const float *weights, float *packed) {
-  const int taps = c->kh * c->kw, blocks_in = GS_BLOCKS(c->c_in);
+  const gs_geometry g = gs_geometry_of(c);
+  const int taps = c->kh * c->kw;
   memset(packed, 0, GS(conv_f32_size)(c) * sizeof(float));
   for (int o = 0; o < c->c_out; o++) {
     for (int i = 0; i < c->c_in; i++) {
       for (int tap = 0; tap < taps; tap++) {
-        const size_t block = ((size_t)(o / GS_BLOCK) * taps + tap) * blocks_in + i / GS_BLOCK;
-        packed[(block * GS_BLOCK + i % GS_BLOCK) * GS_BLOCK + o % GS_BLOCK] = weights[((size_t)o * c->c_in + i) * taps + tap];
+        const size_t row = (size_t)(o / GS_BLOCK) * g.steps * GS_BLOCK + gs_place(&g, c, tap, i);
+        packed[row * GS_BLOCK + o % GS_BLOCK] = weights[((size_t)o * c->c_in + i) * taps + tap];
       }
     }
   }
@@ -23,7 +24,7 @@ void GS(conv_f32_pack)(const gs_conv *c, const float *weights, float *packed) {
 
 size_t GS(conv_f32_scratch)(const gs_conv *c) {
   const gs_geometry g = gs_geometry_of(c);
-  return g.size * sizeof(float) + g.pixels * sizeof(int32_t) + c->kh * c->kw * g.blocks_in * sizeof(gs_step) + 256;
+  return g.size * sizeof(float) + g.pixels * sizeof(int32_t) + g.steps * sizeof(gs_step) + 256;
 }
 
 GS_INLINE void finish_f32(const gs_conv *c, const float *sums, int pixel, int block, const float *scale,
@@ -48,7 +49,7 @@ void GS(conv_f32)(const gs_conv *c, const float *x, const int32_t *in, int n_in,
   char *at = scratch;
   float *padded = gs_take(&at, g.size * sizeof(float));
   int32_t *offsets = gs_take(&at, g.pixels * sizeof(int32_t));
-  gs_step *steps = gs_take(&at, c->kh * c->kw * g.blocks_in * sizeof(gs_step));
+  gs_step *steps = gs_take(&at, g.steps * sizeof(gs_step));
   if (!in) n_in = g.blocks_in;
   if (!out) n_out = g.blocks_out;
   if (g.copied) {

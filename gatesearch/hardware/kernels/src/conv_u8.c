@@ -7,18 +7,19 @@ GS_PAD(u8, uint8_t)
 
 size_t GS(conv_u8_size)(const gs_conv *c) { return gs_packed(c) * GS_BLOCKS(c->c_out); }
 
-/* Weights [c_out][c_in][kh][kw] to [blocks_out][kh kw][blocks_in][16 in / 4][16 out][4 in], zero where there is no
+/* Weights [c_out][c_in][kh][kw] to [blocks_out][steps][16 in / 4][16 out][4 in], zero where there is no
    channel; and their sums over the kernel and 16 input channels, [blocks_out][blocks_in][16 out]. */
 void GS(conv_u8_pack)(const gs_conv *c, const int8_t *weights, int8_t *packed, int32_t *sums) {
-  const int taps = c->kh * c->kw, blocks_in = GS_BLOCKS(c->c_in);
+  const gs_geometry g = gs_geometry_of(c);
+  const int taps = c->kh * c->kw, blocks_in = g.blocks_in;
   memset(packed, 0, GS(conv_u8_size)(c));
   memset(sums, 0, (size_t)GS_BLOCKS(c->c_out) * blocks_in * GS_BLOCK * sizeof(int32_t));
   for (int o = 0; o < c->c_out; o++) {
     for (int i = 0; i < c->c_in; i++) {
       for (int tap = 0; tap < taps; tap++) {
         const int8_t weight = weights[((size_t)o * c->c_in + i) * taps + tap];
-        const size_t block = ((size_t)(o / GS_BLOCK) * taps + tap) * blocks_in + i / GS_BLOCK;
-        packed[block * GS_BLOCK * GS_BLOCK + (i % GS_BLOCK / 4 * GS_BLOCK + o % GS_BLOCK) * 4 + i % 4] = weight;
+        const size_t place = (size_t)(o / GS_BLOCK) * g.steps * GS_BLOCK + gs_place(&g, c, tap, i);
+        packed[(place / 4 * GS_BLOCK + o % GS_BLOCK) * 4 + place % 4] = weight;
         sums[((size_t)(o / GS_BLOCK) * blocks_in + i / GS_BLOCK) * GS_BLOCK + o % GS_BLOCK] += weight;
       }
     }
@@ -27,7 +28,7 @@ void GS(conv_u8_pack)(const gs_conv *c, const int8_t *weights, int8_t *packed, i
 
 size_t GS(conv_u8_scratch)(const gs_conv *c) {
   const gs_geometry g = gs_geometry_of(c);
-  return g.size + g.pixels * sizeof(int32_t) + c->kh * c->kw * g.blocks_in * sizeof(gs_step) +
+  return g.size + g.pixels * sizeof(int32_t) + g.steps * sizeof(gs_step) +
          g.blocks_out * GS_BLOCK * sizeof(int32_t) + 320;
 }
 
@@ -76,7 +77,7 @@ void GS(conv_u8)(const gs_conv *c, const uint8_t *x, int zero, const int32_t *in
   char *at = scratch;
   uint8_t *padded = gs_take(&at, g.size);
   int32_t *offsets = gs_take(&at, g.pixels * sizeof(int32_t));
-  gs_step *steps = gs_take(&at, c->kh * c->kw * g.blocks_in * sizeof(gs_step));
+  gs_step *steps = gs_take(&at, g.steps * sizeof(gs_step));
   int32_t *start = gs_take(&at, g.blocks_out * GS_BLOCK * sizeof(int32_t));
   if (!in) n_in = g.blocks_in;
   if (!out) n_out = g.blocks_out;

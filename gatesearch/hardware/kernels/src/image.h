@@ -9,8 +9,10 @@ typedef struct {
   int32_t blocks_in;   /* of 16 input channels */
   int32_t blocks_out;  /* of 16 output channels */
   int32_t width;       /* of the padded image */
-  int32_t size;        /* of the padded image, all channels */
-  int copied;          /* whether the image has to be padded at all */
+  int32_t size;        /* of the padded image, all channels; or of all patches */
+  int32_t patch;       /* where 16 channels would be mostly padding: size of a patch that is copied whole; else 0 */
+  int32_t steps;       /* of all taps and input blocks */
+  int copied;          /* whether the image cannot be read as it is */
 } gs_geometry;
 
 GS_INLINE gs_geometry gs_geometry_of(const gs_conv *c) {
@@ -20,7 +22,14 @@ GS_INLINE gs_geometry gs_geometry_of(const gs_conv *c) {
   g.blocks_out = GS_BLOCKS(c->c_out);
   g.width = c->w + 2 * c->pad_w;
   g.size = (c->h + 2 * c->pad_h) * g.width * g.blocks_in * GS_BLOCK;
-  g.copied = c->pad_h || c->pad_w || c->c_in % GS_BLOCK;
+  g.steps = c->kh * c->kw * g.blocks_in;
+  g.patch = 0;
+  if (c->c_in < GS_BLOCK && c->kh * c->kw > 1) {
+    g.steps = GS_BLOCKS(c->kh * c->kw * c->c_in);
+    g.patch = g.steps * GS_BLOCK;
+    g.size = g.pixels * g.patch;
+  }
+  g.copied = g.patch || c->pad_h || c->pad_w || c->c_in % GS_BLOCK;
   return g;
 }
 
@@ -28,6 +37,10 @@ GS_INLINE gs_geometry gs_geometry_of(const gs_conv *c) {
 GS_INLINE int gs_list_steps(const gs_conv *c, const gs_geometry *g, const int32_t *live, int n_live, gs_step *steps) {
   const int channels = g->blocks_in * GS_BLOCK;
   int n = 0;
+  if (g->patch) {
+    for (; n_live && n < g->steps; n++) steps[n] = (gs_step){n * GS_BLOCK, n * GS_BLOCK * GS_BLOCK};
+    return n;
+  }
   for (int ky = 0; ky < c->kh; ky++) {
     for (int kx = 0; kx < c->kw; kx++) {
       const int x = (ky * c->dilation_h * g->width + kx * c->dilation_w) * channels;
@@ -44,6 +57,8 @@ GS_INLINE int gs_list_steps(const gs_conv *c, const gs_geometry *g, const int32_
 /* List where the patch of each output begins. */
 GS_INLINE void gs_list_pixels(const gs_conv *c, const gs_geometry *g, int32_t *offsets) {
   const int channels = g->blocks_in * GS_BLOCK, height = gs_height(c), width = gs_width(c);
+  for (int p = 0; g->patch && p < g->pixels; p++) offsets[p] = p * g->patch;
+  if (g->patch) return;
   for (int y = 0; y < height; y++) {
     for (int x = 0; x < width; x++) {
       *offsets++ = (y * c->stride_h * g->width + x * c->stride_w) * channels;
@@ -63,11 +78,41 @@ GS_INLINE void gs_list_pixels(const gs_conv *c, const gs_geometry *g, int32_t *o
 
 /* Size of the packed weights of one block of 16 output channels. */
 GS_INLINE size_t gs_packed(const gs_conv *c) {
-  return (size_t)c->kh * c->kw * GS_BLOCKS(c->c_in) * GS_BLOCK * GS_BLOCK;
+  return (size_t)gs_geometry_of(c).steps * GS_BLOCK * GS_BLOCK;
 }
 
-/* Copy the live channels of an image into a padded one; all that is added holds fill. */
+/* Where the weight of a tap and an input channel stands among those of one output channel. */
+GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int channel) {
+  return g->patch ? tap * c->c_in + channel : tap * g->blocks_in * GS_BLOCK + channel;
+}
+
+/* Copy the live channels of an image into a padded one, or into patches; all that is added holds fill. */
 #define GS_PAD(type, value_t)                                                                                       \
+  static void gs_unfold_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, value_t fill,              \
+                               value_t *out) {                                                                      \
+    const int height = gs_height(c), width = gs_width(c), joined = c->dilation_w == 1;                              \
+    for (int y = 0; y < height; y++) {                                                                              \
+      for (int column = 0; column < width; column++, out += g->patch) {                                             \
+        value_t *to = out;                                                                                          \
+        for (int ky = 0; ky < c->kh; ky++) {                                                                        \
+          const int row = y * c->stride_h + ky * c->dilation_h - c->pad_h, left = column * c->stride_w - c->pad_w;  \
+          const int inside = row >= 0 && row < c->h;                                                                \
+          const value_t *from = x + ((ptrdiff_t)row * c->w + left) * c->c_in;                                       \
+          if (joined && inside && left >= 0 && left + c->kw <= c->w) {                                              \
+            for (int k = 0; k < c->kw * c->c_in; k++) to[k] = from[k];                                              \
+            to += c->kw * c->c_in;                                                                                  \
+            continue;                                                                                               \
+          }                                                                                                         \
+          for (int kx = 0; kx < c->kw; kx++) {                                                                      \
+            const int at = left + kx * c->dilation_w, there = inside && at >= 0 && at < c->w;                       \
+            for (int k = 0; k < c->c_in; k++) *to++ = there ? x[((ptrdiff_t)row * c->w + at) * c->c_in + k] : fill; \
+          }                                                                                                         \
+        }                                                                                                           \
+        while (to < out + g->patch) *to++ = fill;                                                                   \
+      }                                                                                                             \
+    }                                                                                                               \
+  }                                                                                                                 \
+                                                                                       \
   static void gs_fill_##type(const gs_geometry *g, const int32_t *live, int n_live, value_t fill, int columns,      \
                              value_t *out) {                                                                        \
     for (int column = 0; column < columns; column++, out += g->blocks_in * GS_BLOCK) {                              \
@@ -80,6 +125,10 @@ GS_INLINE size_t gs_packed(const gs_conv *c) {
   static void gs_pad_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, const int32_t *live,          \
                             int n_live, value_t fill, value_t *out) {                                               \
     const int channels = g->blocks_in * GS_BLOCK;                                                                   \
+    if (g->patch) {                                                                                                 \
+      if (n_live) gs_unfold_##type(c, g, x, fill, out);                                                             \
+      return;                                                                                                       \
+    }                                                                                                               \
     for (int y = -c->pad_h; y < c->h + c->pad_h; y++, out += g->width * channels) {                                 \
       if (y < 0 || y >= c->h) {                                                                                     \
         gs_fill_##type(g, live, n_live, fill, g->width, out);                                                       \

@@ -8,18 +8,17 @@
 #include "kernels.h"
 #include "tile.h"
 
-/* Weights as dot products read them: [c_out][kh][kw][c_in, up to whole blocks]. */
-size_t GS(pg_rows_size)(const gs_conv *c) {
-  return (size_t)c->c_out * c->kh * c->kw * GS_BLOCKS(c->c_in) * GS_BLOCK;
-}
+/* Weights as dot products read them: [c_out][steps][16 in]. */
+size_t GS(pg_rows_size)(const gs_conv *c) { return (size_t)c->c_out * gs_geometry_of(c).steps * GS_BLOCK; }
 
 void GS(pg_rows)(const gs_conv *c, const int8_t *weights, int8_t *rows) {
-  const int taps = c->kh * c->kw, channels = GS_BLOCKS(c->c_in) * GS_BLOCK;
+  const gs_geometry g = gs_geometry_of(c);
+  const int taps = c->kh * c->kw;
   memset(rows, 0, GS(pg_rows_size)(c));
   for (int o = 0; o < c->c_out; o++) {
     for (int i = 0; i < c->c_in; i++) {
       for (int tap = 0; tap < taps; tap++) {
-        rows[((size_t)o * taps + tap) * channels + i] = weights[((size_t)o * c->c_in + i) * taps + tap];
+        rows[(size_t)o * g.steps * GS_BLOCK + gs_place(&g, c, tap, i)] = weights[((size_t)o * c->c_in + i) * taps + tap];
       }
     }
   }
@@ -40,7 +39,7 @@ typedef struct {
 size_t GS(pg_scratch)(const gs_conv *c) {
   const gs_geometry g = gs_geometry_of(c);
   const size_t pixels = g.pixels, blocks = g.blocks_out;
-  return 2 * (size_t)g.size + pixels * sizeof(int32_t) + c->kh * c->kw * g.blocks_in * sizeof(gs_step) +
+  return 2 * (size_t)g.size + (g.patch ? 2 * (size_t)c->h * c->w * c->c_in : 0) + pixels * sizeof(int32_t) + g.steps * sizeof(gs_step) +
          blocks * GS_BLOCK * sizeof(int32_t) +
          blocks * (pixels * (2 * sizeof(int32_t) + sizeof(uint16_t)) + sizeof(int32_t)) + 1024;
 }
@@ -84,14 +83,24 @@ static gs_pg_work prepared(const gs_conv *c, const gs_geometry *g, const gs_pg *
   w.high = gs_take(&at, g->size);
   w.low = gs_take(&at, g->size);
   w.offsets = gs_take(&at, pixels * sizeof(int32_t));
-  w.steps = gs_take(&at, c->kh * c->kw * g->blocks_in * sizeof(gs_step));
+  w.steps = gs_take(&at, g->steps * sizeof(gs_step));
   w.start = gs_take(&at, blocks * GS_BLOCK * sizeof(int32_t));
   w.sums = gs_take(&at, blocks * pixels * sizeof(int32_t));
   w.masks = gs_take(&at, blocks * pixels * sizeof(uint16_t));
   w.list = gs_take(&at, blocks * pixels * sizeof(int32_t));
   w.count = gs_take(&at, blocks * sizeof(int32_t));
-  if (p->bytes == 1) split_1(c, g, x, p->low_bits, w.high, w.low);
-  else split_2(c, g, x, p->low_bits, w.high, w.low);
+  if (g->patch) {
+    const int size = c->h * c->w * c->c_in;
+    uint8_t *high = gs_take(&at, size), *low = gs_take(&at, size);
+    if (p->bytes == 1) split_1_run(x, size, p->low_bits, high, low);
+    else split_2_run(x, size, p->low_bits, high, low);
+    gs_unfold_u8(c, g, high, 0, w.high);
+    gs_unfold_u8(c, g, low, 0, w.low);
+  } else if (p->bytes == 1) {
+    split_1(c, g, x, p->low_bits, w.high, w.low);
+  } else {
+    split_2(c, g, x, p->low_bits, w.high, w.low);
+  }
   gs_list_pixels(c, g, w.offsets);
   w.n_steps = gs_list_steps(c, g, NULL, g->blocks_in, w.steps);
   memset(w.start, 0, blocks * GS_BLOCK * sizeof(int32_t));
@@ -258,9 +267,10 @@ GS_ELEMENTS(4)
 
 static void single_outputs(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, float *y,
                            int32_t *low) {
-  const int channels = g->blocks_in * GS_BLOCK, size = c->kh * c->kw * channels;
-  /* Taps of one row of the kernel are neighbours, unless it is dilated. */
-  const int joined = c->dilation_w == 1, length = joined ? c->kw * channels : channels;
+  const int channels = g->blocks_in * GS_BLOCK, size = g->steps * GS_BLOCK;
+  /* Taps of one row of the kernel are neighbours, unless it is dilated; a copied patch is one run. */
+  const int joined = g->patch || c->dilation_w == 1;
+  const int runs = g->patch ? 1 : c->kh, length = g->patch ? g->patch : c->kw * channels;
   for (int block = 0; block < g->blocks_out; block++) {
     for (int i = 0; i < w->count[block]; i++) {
       const int pixel = w->list[(size_t)block * g->pixels + i];
@@ -276,10 +286,10 @@ static void single_outputs(const gs_conv *c, const gs_geometry *g, const gs_pg *
         }
         if (joined) {
           const int stride = c->dilation_h * g->width * channels;
-          if (n == 4) elements_4(patch, rows, c->kh, length, stride, sums);
-          else if (n == 3) elements_3(patch, rows, c->kh, length, stride, sums);
-          else if (n == 2) elements_2(patch, rows, c->kh, length, stride, sums);
-          else elements_1(patch, rows, c->kh, length, stride, sums);
+          if (n == 4) elements_4(patch, rows, runs, length, stride, sums);
+          else if (n == 3) elements_3(patch, rows, runs, length, stride, sums);
+          else if (n == 2) elements_2(patch, rows, runs, length, stride, sums);
+          else elements_1(patch, rows, runs, length, stride, sums);
         } else {
           for (int k = 0; k < n; k++) {
             sums[k] = 0;
