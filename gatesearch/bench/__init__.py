@@ -10,6 +10,7 @@ from gatesearch.errors import unknown
 BENCHMARKS = {
     "dsg": "gatesearch.bench.dsg",
     "hmd": "gatesearch.bench.hmd",
+    "kernels": "gatesearch.bench.kernels",
     "kws": "gatesearch.bench.kws",
     "vit_gc": "gatesearch.bench.vit_gc",
 }

@@ -3,7 +3,7 @@
 #include "kernels.h"
 #include "tile.h"
 
-GS_PAD(f32, float)
+GS_PAD(f32, float, 1)
 
 size_t GS(conv_f32_size)(const gs_conv *c) { return gs_packed(c) * GS_BLOCKS(c->c_out); }
 

@@ -3,7 +3,7 @@
 #include "kernels.h"
 #include "tile.h"
 
-GS_PAD(u8, uint8_t)
+GS_PAD(u8, uint8_t, 0)
 
 size_t GS(conv_u8_size)(const gs_conv *c) { return gs_packed(c) * GS_BLOCKS(c->c_out); }
 
@@ -32,14 +32,14 @@ size_t GS(conv_u8_scratch)(const gs_conv *c) {
          g.blocks_out * GS_BLOCK * sizeof(int32_t) + 320;
 }
 
-GS_INLINE void finish_u8(const gs_conv *c, const int32_t *sums, int pixel, int block, const int32_t *start,
-                      const float *scale, const float *shift, int kind, int zero_out, void *y) {
-  const int first = block * GS_BLOCK, there = c->c_out - first;
-  const size_t at = (size_t)pixel * c->c_out + first;
+/* What becomes of the sums of one block of a pixel; there is the number of its channels. */
+GS_INLINE void finish_u8(const int kind, const int32_t *sums, int there, const int32_t *start, const float *scale,
+                         const float *shift, int zero_out, void *y, size_t at) {
   int32_t begun[GS_BLOCK];
-  GS_LOOP for (int k = 0; k < GS_BLOCK; k++) begun[k] = sums[k] + start[first + k];
+  GS_LOOP for (int k = 0; k < GS_BLOCK; k++) begun[k] = sums[k] + start[k];
   if (kind == GS_SUMS) {
-    memcpy((int32_t *)y + at, begun, GS_MIN(GS_BLOCK, there) * sizeof(int32_t));
+    if (there >= GS_BLOCK) memcpy((int32_t *)y + at, begun, sizeof(begun));
+    else memcpy((int32_t *)y + at, begun, there * sizeof(int32_t));
   } else if (kind == GS_BYTES) {
     /* A loop for each width of value: mixed, they become narrow vectors. */
     float real[GS_BLOCK];
@@ -48,7 +48,7 @@ GS_INLINE void finish_u8(const gs_conv *c, const int32_t *sums, int pixel, int b
     const gs_vf low = gs_set_f(-(float)zero_out), high = gs_set_f(255.0f - (float)zero_out);
     const gs_vf round = gs_set_f(12582912.0f); /* half to even, of what is below 2^22 */
     GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
-      gs_vf v = gs_real(begun + k) * gs_load_f(scale + first + k) + gs_load_f(shift + first + k);
+      gs_vf v = gs_real(begun + k) * gs_load_f(scale + k) + gs_load_f(shift + k);
       v = gs_min(gs_max(v, low), high);
       gs_store_f(real + k, (v + round) - round);
     }
@@ -59,11 +59,20 @@ GS_INLINE void finish_u8(const gs_conv *c, const int32_t *sums, int pixel, int b
   } else {
     float value[GS_BLOCK], *to = (float *)y + at, *out = there >= GS_BLOCK ? to : value;
     GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
-      gs_store_f(out + k, gs_real(begun + k) * gs_load_f(scale + first + k) + gs_load_f(shift + first + k));
+      gs_store_f(out + k, gs_real(begun + k) * gs_load_f(scale + k) + gs_load_f(shift + k));
     }
     if (there < GS_BLOCK) memcpy(to, value, there * sizeof(float));
   }
 }
+
+/* A loop for each kind, over the rows of a tile. */
+#define GS_FINISH(kind)                                                                                             \
+  case kind:                                                                                                        \
+    for (int r = 0; r < rows; r++) {                                                                                \
+      finish_u8(kind, from + r * columns * GS_BLOCK, there, start + first, scale + first, shift + first, zero_out, y, \
+                at + (size_t)r * c->c_out);                                                                         \
+    }                                                                                                               \
+    break;
 
 /* x [h][w][c_in], of which zero stands for 0, to y [h'][w'][c_out]; only live blocks are read and written (NULL: all).
    bias, scale and shift hold a value for each of 16 * blocks_out channels. y holds, by kind:
@@ -105,10 +114,15 @@ void GS(conv_u8)(const gs_conv *c, const uint8_t *x, int zero, const int32_t *in
       int32_t tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
       gs_patches(x, offsets + p, rows, g.pixels - p, patch);
       gs_sized_u8(rows, columns, patch, w, steps, n_steps, tile);
-      for (int r = 0; r < GS_MIN(rows, g.pixels - p); r++) {
-        for (int k = 0; k < columns; k++) {
-          finish_u8(c, tile + (r * columns + k) * GS_BLOCK, p + r, out ? out[o + k] : o + k, start, scale, shift, kind,
-                 zero_out, y);
+      rows = GS_MIN(rows, g.pixels - p);
+      for (int k = 0; k < columns; k++) {
+        const int first = (out ? out[o + k] : o + k) * GS_BLOCK, there = c->c_out - first;
+        const int32_t *from = tile + k * GS_BLOCK;
+        const size_t at = (size_t)p * c->c_out + first;
+        switch (kind) {
+          GS_FINISH(GS_SUMS)
+          GS_FINISH(GS_BYTES)
+          GS_FINISH(GS_FLOATS)
         }
       }
     }

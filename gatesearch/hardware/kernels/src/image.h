@@ -27,7 +27,7 @@ GS_INLINE gs_geometry gs_geometry_of(const gs_conv *c) {
   if (c->c_in < GS_BLOCK && c->kh * c->kw > 1) {
     g.steps = GS_BLOCKS(c->kh * c->kw * c->c_in);
     g.patch = g.steps * GS_BLOCK;
-    g.size = g.pixels * g.patch;
+    g.size = g.pixels * g.patch + GS_BLOCK; /* which copies may write beyond */
   }
   g.copied = g.patch || c->pad_h || c->pad_w || c->c_in % GS_BLOCK;
   return g;
@@ -86,21 +86,32 @@ GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int chan
   return g->patch ? tap * c->c_in + channel : tap * g->blocks_in * GS_BLOCK + channel;
 }
 
-/* Copy the live channels of an image into a padded one, or into patches; all that is added holds fill. */
-#define GS_PAD(type, value_t)                                                                                       \
+/* Copy n values in blocks of 16, as long as they lie before end; up to 15 more than asked for may be written. */
+#define GS_COPY(type, value_t)                                                                                      \
+  GS_INLINE void gs_copy_##type(value_t *to, const value_t *from, int n, const value_t *end) {                      \
+    for (; n > 0 && end - from >= GS_BLOCK; n -= GS_BLOCK, to += GS_BLOCK, from += GS_BLOCK) {                      \
+      memcpy(to, from, GS_BLOCK * sizeof(value_t));                                                                 \
+    }                                                                                                               \
+    for (int k = 0; k < n; k++) to[k] = from[k];                                                                    \
+  }
+
+/* Copy the live channels of an image into a padded one, or into patches. What is added around it holds fill; what is
+   added to a pixel or a patch meets weights of zero, and is cleared only where that matters: 0 times NaN is NaN. */
+#define GS_PAD(type, value_t, clear)                                                                                       \
+  GS_COPY(type, value_t)                                                                                            \
   static void gs_unfold_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, value_t fill,              \
                                value_t *out) {                                                                      \
-    const int height = gs_height(c), width = gs_width(c), joined = c->dilation_w == 1;                              \
+    const int height = gs_height(c), width = gs_width(c), joined = c->dilation_w == 1, run = c->kw * c->c_in;       \
+    const value_t *end = x + (ptrdiff_t)c->h * c->w * c->c_in;                                                      \
     for (int y = 0; y < height; y++) {                                                                              \
       for (int column = 0; column < width; column++, out += g->patch) {                                             \
         value_t *to = out;                                                                                          \
         for (int ky = 0; ky < c->kh; ky++) {                                                                        \
           const int row = y * c->stride_h + ky * c->dilation_h - c->pad_h, left = column * c->stride_w - c->pad_w;  \
           const int inside = row >= 0 && row < c->h;                                                                \
-          const value_t *from = x + ((ptrdiff_t)row * c->w + left) * c->c_in;                                       \
           if (joined && inside && left >= 0 && left + c->kw <= c->w) {                                              \
-            for (int k = 0; k < c->kw * c->c_in; k++) to[k] = from[k];                                              \
-            to += c->kw * c->c_in;                                                                                  \
+            gs_copy_##type(to, x + ((ptrdiff_t)row * c->w + left) * c->c_in, run, end);                             \
+            to += run;                                                                                              \
             continue;                                                                                               \
           }                                                                                                         \
           for (int kx = 0; kx < c->kw; kx++) {                                                                      \
@@ -108,11 +119,10 @@ GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int chan
             for (int k = 0; k < c->c_in; k++) *to++ = there ? x[((ptrdiff_t)row * c->w + at) * c->c_in + k] : fill; \
           }                                                                                                         \
         }                                                                                                           \
-        while (to < out + g->patch) *to++ = fill;                                                                   \
+        while (clear && to < out + g->patch) *to++ = fill;                                                          \
       }                                                                                                             \
     }                                                                                                               \
   }                                                                                                                 \
-                                                                                       \
   static void gs_fill_##type(const gs_geometry *g, const int32_t *live, int n_live, value_t fill, int columns,      \
                              value_t *out) {                                                                        \
     for (int column = 0; column < columns; column++, out += g->blocks_in * GS_BLOCK) {                              \
@@ -142,9 +152,13 @@ GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int chan
         memcpy(to, from, (size_t)c->w * channels * sizeof(value_t));                                                \
         continue;                                                                                                   \
       }                                                                                                             \
-      for (int column = 0; column < c->w; column++, from += c->c_in, to += channels) {                              \
+      for (int column = 0; !live && column < c->w; column++, from += c->c_in, to += channels) {                     \
+        gs_copy_##type(to, from, c->c_in, x + (ptrdiff_t)c->h * c->w * c->c_in);                                    \
+        for (int k = c->c_in; clear && k < channels; k++) to[k] = fill;                                             \
+      }                                                                                                             \
+      for (int column = 0; live && column < c->w; column++, from += c->c_in, to += channels) {                      \
         for (int i = 0; i < n_live; i++) {                                                                          \
-          const int first = (live ? live[i] : i) * GS_BLOCK, there = c->c_in - first;                               \
+          const int first = live[i] * GS_BLOCK, there = c->c_in - first;                                            \
           if (there >= GS_BLOCK) {                                                                                  \
             memcpy(to + first, from + first, GS_BLOCK * sizeof(value_t));                                           \
           } else {                                                                                                  \

@@ -41,7 +41,7 @@ size_t GS(pg_scratch)(const gs_conv *c) {
   const size_t pixels = g.pixels, blocks = g.blocks_out;
   return 2 * (size_t)g.size + (g.patch ? 2 * (size_t)c->h * c->w * c->c_in : 0) + pixels * sizeof(int32_t) + g.steps * sizeof(gs_step) +
          blocks * GS_BLOCK * sizeof(int32_t) +
-         blocks * (pixels * (2 * sizeof(int32_t) + sizeof(uint16_t)) + sizeof(int32_t)) + 1024;
+         blocks * (pixels * (2 * sizeof(int32_t) + sizeof(uint16_t)) + sizeof(int32_t)) + GS_BLOCK * sizeof(int32_t) + 1024;
 }
 
 /* Split x into planes of its high and its low bits, with a border of zeros. */
@@ -87,7 +87,7 @@ static gs_pg_work prepared(const gs_conv *c, const gs_geometry *g, const gs_pg *
   w.start = gs_take(&at, blocks * GS_BLOCK * sizeof(int32_t));
   w.sums = gs_take(&at, blocks * pixels * sizeof(int32_t));
   w.masks = gs_take(&at, blocks * pixels * sizeof(uint16_t));
-  w.list = gs_take(&at, blocks * pixels * sizeof(int32_t));
+  w.list = gs_take(&at, (blocks * pixels + GS_BLOCK) * sizeof(int32_t));
   w.count = gs_take(&at, blocks * sizeof(int32_t));
   if (g->patch) {
     const int size = c->h * c->w * c->c_in;
@@ -127,20 +127,25 @@ GS_INLINE unsigned open_bits(const gs_conv *c, const gs_pg *p, const int32_t *su
   return c->c_out - first < GS_BLOCK ? bits & ((1u << (c->c_out - first)) - 1) : bits;
 }
 
-/* Write y = scale sums + bias, or add without a bias, for a block of one pixel. */
-GS_INLINE void write_block(const gs_conv *c, const int32_t *sums, float scale, const float *bias, int pixel, int block,
-                           float *y) {
-  const int first = block * GS_BLOCK, there = c->c_out - first;
-  float *to = y + (size_t)pixel * c->c_out + first, value[GS_BLOCK], *out = to;
-  if (there < GS_BLOCK) {
-    out = value;
-    if (!bias) memcpy(value, to, there * sizeof(float));
+/* For rows of sums a stride apart write scale sums + bias to y, or add scale sums where bias is NULL; there of a row's
+   16 channels exist. at says where rows go, in rows of y; NULL, one behind the other. */
+GS_INLINE void write_rows(const int32_t *sums, int stride, int rows, float scale, const float *bias, int there,
+                          int c_out, const int32_t *at, float *y) {
+  const gs_vf factor = gs_set_f(scale);
+  gs_vf begin[GS_VECTORS];
+  GS_UNROLL for (int v = 0; v < GS_VECTORS; v++) begin[v] = bias ? gs_load_f(bias + v * GS_LANES) : gs_zero_f();
+  for (int r = 0; r < rows; r++, sums += stride) {
+    float *to = y + (size_t)(at ? at[r] : r) * c_out, value[GS_BLOCK], *out = to;
+    if (there < GS_BLOCK) {
+      out = value;
+      memcpy(value, to, there * sizeof(float));
+    }
+    GS_UNROLL for (int v = 0; v < GS_VECTORS; v++) {
+      if (!bias) begin[v] = gs_load_f(out + v * GS_LANES);
+      gs_store_f(out + v * GS_LANES, gs_real(sums + v * GS_LANES) * factor + begin[v]);
+    }
+    if (there < GS_BLOCK) memcpy(to, value, there * sizeof(float));
   }
-  GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
-    const gs_vf before = bias ? gs_load_f(bias + first + k) : gs_load_f(out + k);
-    gs_store_f(out + k, gs_real(sums + k) * gs_set_f(scale) + before);
-  }
-  if (there < GS_BLOCK) memcpy(to, value, there * sizeof(float));
 }
 
 GS_INLINE void write_sums(const gs_conv *c, const int32_t *sums, int pixel, int block, int32_t *to) {
@@ -173,9 +178,11 @@ static void first_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p, 
       rows = GS_MIN(rows, g->pixels - pixel);
       for (int k = 0; k < columns; k++) {
         const int32_t *sums = tile + k * GS_BLOCK;
-        for (int r = 0; r < rows; r++) {
-          write_block(c, sums + r * columns * GS_BLOCK, scale, p->bias, pixel + r, block + k, y);
-          if (high) write_sums(c, sums + r * columns * GS_BLOCK, pixel + r, block + k, high);
+        const int first = (block + k) * GS_BLOCK;
+        write_rows(sums, columns * GS_BLOCK, rows, scale, p->bias + first, c->c_out - first, c->c_out, NULL,
+                   y + (size_t)pixel * c->c_out + first);
+        for (int r = 0; high && r < rows; r++) {
+          write_sums(c, sums + r * columns * GS_BLOCK, pixel + r, block + k, high);
         }
         if (small_groups(c, p)) {
           uint16_t *masks = w->masks + (size_t)(block + k) * g->pixels + pixel;
@@ -205,6 +212,10 @@ static int32_t listed(const gs_conv *c, const gs_geometry *g, const gs_pg *p, co
         n += bits != 0;
         open += __builtin_popcount(bits);
       }
+    } else if (span == 1) {
+      const int64_t limit = GS_MAX(INT32_MIN, GS_MIN(INT32_MAX, p->limit[i]));
+      n = gs_list_greater(w->sums + (size_t)i * g->pixels, g->pixels, (int32_t)limit, list);
+      open += n * GS_MIN(GS_BLOCK, c->c_out - i * GS_BLOCK);
     } else {
       const int32_t *sums = w->sums + (size_t)i * span * g->pixels;
       const int blocks = GS_MIN(span, g->blocks_out - i * span);
@@ -235,15 +246,17 @@ static void second_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p,
       int32_t tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
       for (int r = 0; r < rows; r++) patch[r] = w->low + w->offsets[list[GS_MIN(i + r, n - 1)]];
       products(c, p, w, patch, rows, block, columns, tile);
-      for (int r = 0; r < GS_MIN(rows, n - i); r++) {
-        for (int k = 0; k < columns; k++) {
-          int32_t *sums = tile + (r * columns + k) * GS_BLOCK;
-          if (small_groups(c, p)) {
-            const unsigned bits = w->masks[(size_t)group * g->pixels + i + r];
-            GS_LOOP for (int b = 0; b < GS_BLOCK; b++) sums[b] = bits >> b & 1 ? sums[b] : 0;
-          }
-          write_block(c, sums, p->level, NULL, list[i + r], block + k, y);
-          if (low) write_sums(c, sums, list[i + r], block + k, low);
+      rows = GS_MIN(rows, n - i);
+      for (int k = 0; k < columns; k++) {
+        int32_t *sums = tile + k * GS_BLOCK;
+        const int first = (block + k) * GS_BLOCK;
+        for (int r = 0; small_groups(c, p) && r < rows; r++) {
+          const unsigned bits = w->masks[(size_t)group * g->pixels + i + r];
+          GS_LOOP for (int b = 0; b < GS_BLOCK; b++) sums[r * GS_BLOCK + b] = bits >> b & 1 ? sums[r * GS_BLOCK + b] : 0;
+        }
+        write_rows(sums, columns * GS_BLOCK, rows, p->level, NULL, c->c_out - first, c->c_out, list + i, y + first);
+        for (int r = 0; low && r < rows; r++) {
+          write_sums(c, sums + r * columns * GS_BLOCK, list[i + r], block + k, low);
         }
       }
     }
@@ -340,11 +353,12 @@ void GS(pg_dense)(const gs_conv *c, const gs_pg *p, const void *x, float *y, voi
       products(c, p, &w, patch, rows, block, columns, high);
       gs_patches(w.low, w.offsets + pixel, rows, g.pixels - pixel, patch);
       products(c, p, &w, patch, rows, block, columns, low);
-      for (int r = 0; r < GS_MIN(rows, g.pixels - pixel); r++) {
-        for (int k = 0; k < columns; k++) {
-          write_block(c, high + (r * columns + k) * GS_BLOCK, scale, p->bias, pixel + r, block + k, y);
-          write_block(c, low + (r * columns + k) * GS_BLOCK, p->level, NULL, pixel + r, block + k, y);
-        }
+      rows = GS_MIN(rows, g.pixels - pixel);
+      for (int k = 0; k < columns; k++) {
+        const int first = (block + k) * GS_BLOCK, there = c->c_out - first, stride = columns * GS_BLOCK;
+        float *to = y + (size_t)pixel * c->c_out + first;
+        write_rows(high + k * GS_BLOCK, stride, rows, scale, p->bias + first, there, c->c_out, NULL, to);
+        write_rows(low + k * GS_BLOCK, stride, rows, p->level, NULL, there, c->c_out, NULL, to);
       }
     }
   }

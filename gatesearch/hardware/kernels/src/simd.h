@@ -71,6 +71,18 @@ GS_INLINE void gs_block_sums(const int32_t *blocks, int stride, int n, int32_t *
 GS_INLINE unsigned gs_greater(const int32_t *a, const int32_t *b) {
   return _mm512_cmpgt_epi32_mask(_mm512_loadu_si512(a), _mm512_loadu_si512(b));
 }
+GS_INLINE int gs_list_greater(const int32_t *values, int n, int32_t limit, int32_t *list) {
+  __m512i at = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  int count = 0;
+  for (int i = 0; i < n; i += 16, at = _mm512_add_epi32(at, _mm512_set1_epi32(16))) {
+    const __mmask16 there = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+    const __m512i value = _mm512_maskz_loadu_epi32(there, values + i);
+    const __mmask16 greater = _mm512_mask_cmpgt_epi32_mask(there, value, _mm512_set1_epi32(limit));
+    _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32(greater, at));
+    count += __builtin_popcount(greater);
+  }
+  return count;
+}
 
 #elif defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
@@ -229,6 +241,15 @@ GS_INLINE unsigned gs_greater(const int32_t *a, const int32_t *b) {
   unsigned bits = 0;
   for (int k = 0; k < GS_BLOCK; k++) bits |= (unsigned)(a[k] > b[k]) << k;
   return bits;
+}
+/* List the places of the values that are greater than a limit; list has room for n and 16 more. */
+GS_INLINE int gs_list_greater(const int32_t *values, int n, int32_t limit, int32_t *list) {
+  int count = 0;
+  for (int i = 0; i < n; i++) {
+    list[count] = i; /* always written and counted where it matters: no branch to mispredict */
+    count += values[i] > limit;
+  }
+  return count;
 }
 #endif
 
