@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ctypes import byref
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,13 @@ from gatesearch.hardware.kernels.conv import _call
 from gatesearch.hardware.kernels.geometry import Geometry
 
 DENSE, HYBRID, SPARSE = range(3)  # as in kernels.h
+
+
+class Native(NamedTuple):
+    """Weights as C wants them, and the arrays that they point to, which must live as long."""
+
+    matrix: native.Matrix
+    kept: tuple[Array, ...]
 
 
 class Weights(Protocol):
@@ -32,8 +39,8 @@ class Weights(Protocol):
     def full(self) -> Array:
         """Return them as one dense array [gates, height, columns]."""
 
-    def native(self, library: native.Library) -> native.Matrix:
-        """Return them as C wants them; what it points to lives as long as this object."""
+    def native(self, library: native.Library) -> Native:
+        """Return them as C wants them."""
 
 
 class Dense:
@@ -52,11 +59,11 @@ class Dense:
         """Return what it is."""
         return self.weight
 
-    def native(self, library: native.Library) -> native.Matrix:
+    def native(self, library: native.Library) -> Native:
         """Pack the rows of all gates below each other."""
-        self._packed = packed_rows(library, self.weight.reshape(-1, self.columns))
+        packed = packed_rows(library, self.weight.reshape(-1, self.columns))
         shape = (self.gates, self.height, self.columns)
-        return native.Matrix(DENSE, *shape, 0, 0, address(self._packed), None, None, None, None)
+        return Native(native.Matrix(DENSE, *shape, 0, 0, address(packed), None, None, None, None), (packed,))
 
 
 class HMD:
@@ -86,12 +93,13 @@ class HMD:
         poor = np.einsum("gji,gjn->gin", self.down, self._split())
         return np.concatenate([self.rich, poor.astype(np.float32)], 1)
 
-    def native(self, library: native.Library) -> native.Matrix:
+    def native(self, library: native.Library) -> Native:
         """Pack the rich rows of all gates and, below them, each gate's c_j, zero beside their part."""
         rows = [self.rich.reshape(-1, self.columns), self._split().reshape(-1, self.columns)]
-        self._packed = packed_rows(library, np.concatenate(rows))
+        packed = packed_rows(library, np.concatenate(rows))
         shape = (self.gates, self.height, self.columns, self.rich.shape[1], self.parts)
-        return native.Matrix(HYBRID, *shape, address(self._packed), address(self.down), None, None, None)
+        matrix = native.Matrix(HYBRID, *shape, address(packed), address(self.down), None, None, None)
+        return Native(matrix, (packed, self.down))
 
     def _split(self) -> Array:
         """Return c_j in their places, [gates, J, columns]."""
@@ -122,10 +130,11 @@ class Pruned:
         """Return all, zeros included."""
         return self.weight
 
-    def native(self, library: native.Library) -> native.Matrix:
+    def native(self, library: native.Library) -> Native:
         """Point to values, columns and starts of rows."""
         arrays = (self._values, self._indices, self._starts)
-        return native.Matrix(SPARSE, self.gates, self.height, self.columns, 0, 0, None, None, *map(address, arrays))
+        shape = (self.gates, self.height, self.columns)
+        return Native(native.Matrix(SPARSE, *shape, 0, 0, None, None, *map(address, arrays)), arrays)
 
 
 class _Step:
@@ -147,7 +156,8 @@ class _Step:
         self.bias = self.bias_x + self.bias_h
         self.library = library or native.load()
         if self.library:
-            self._x, self._h = of_x.native(self.library), of_h.native(self.library)
+            made = of_x.native(self.library), of_h.native(self.library)
+            (self._x, self._h), self._kept = (m.matrix for m in made), [m.kept for m in made]
             scratch = self.library.function("step_scratch")(byref(self._x), byref(self._h))
             self._scratch = aligned(scratch, np.uint8)
 
