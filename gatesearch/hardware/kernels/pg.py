@@ -145,13 +145,14 @@ class PGConv:
         arguments = (byref(self._shape), byref(self._pg), address(x), address(y), *extra, address(self._scratch))
         return _call(self.library.function(name), arguments, x, y, self)
 
-    def reference(self, x: Array) -> IntegerPhases:
+    def reference(self, x: Array, dense: bool = False) -> IntegerPhases:
         """Compute the same with :func:`~gatesearch.gates.phases.pg_reference`, int64 [h', w', c_out]."""
         g = self.geometry
         image = torch.from_numpy(x.astype(np.float64)).movedim(-1, 0)[None]
         patches = torch.nn.functional.unfold(image, g.kernel, g.dilation, g.padding, g.stride)[0].T
         flat = torch.from_numpy(self.weight.reshape(g.c_out, -1)).int()
-        phases = pg_reference(patches.int(), flat, self.low_bits, self.limit, self.group)
+        limit = torch.full_like(self.limit, torch.iinfo(torch.int64).min) if dense else self.limit
+        phases = pg_reference(patches.int(), flat, self.low_bits, limit, self.group)
         return IntegerPhases(*(part.reshape(*g.output, g.c_out) for part in phases))
 
     def _prepare(self, library: native.Library, singly: bool) -> None:
@@ -173,13 +174,8 @@ class PGConv:
         )
 
     def _by_reference(self, x: Array, y: Array, dense: bool) -> None:
-        phases = self.reference(x)
-        output = phases.output
-        if dense:
-            closed = torch.full_like(self.limit, torch.iinfo(torch.int64).min)
-            kept, self.limit = self.limit, closed
-            output, self.limit = self.reference(x).output, kept
-        y[...] = output.numpy() * np.float64(self.level) + self.bias[: self.geometry.c_out]
+        output = self.reference(x, dense).output.numpy()
+        y[...] = output * np.float64(self.level) + self.bias[: self.geometry.c_out]
 
 
 def _mask(high: torch.Tensor, limit: torch.Tensor, group: int) -> torch.Tensor:
