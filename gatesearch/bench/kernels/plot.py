@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from gatesearch.bench.kernels.cases import HIDDEN, LAYERS, SPARSITIES
+from gatesearch.bench.kernels.cases import LAYERS, SPARSITIES
 from gatesearch.bench.kernels.figures import Times, densities
 from gatesearch.report import style
 
@@ -87,7 +87,7 @@ def _precision(axes: Axes, found: Found) -> None:
 
 
 def _recurrent(axes: Axes, found: Found) -> None:
-    sizes = [size for size in HIDDEN if ("rnn", f"{size} units") in found]
+    sizes = sorted(int(name.split()[0]) for group, name in found if group == "rnn")
     cases = [found["rnn", f"{size} units"] for size in sizes]
     fastest = [t.best(["LSTM dense", "LSTM torch"])[1] for t in cases]
     forms = {"HMD at 4x": ["LSTM HMD"], "pruned (CSR), as many weights": ["LSTM pruned"]}
