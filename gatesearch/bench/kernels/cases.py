@@ -12,6 +12,7 @@ from torch import nn
 
 from gatesearch.bench.kernels import rivals
 from gatesearch.bench.kernels.rivals import Array, Calls
+from gatesearch.gates.matrices import rich_rows
 from gatesearch.gates.phases import MASKS
 from gatesearch.hardware.kernels import (
     HMD,
@@ -27,7 +28,7 @@ from gatesearch.hardware.kernels import (
     PGConv,
     Pruned,
 )
-from gatesearch.hardware.kernels.recurrent import Weights, rich_rows
+from gatesearch.hardware.kernels.recurrent import Weights
 
 # The shapes of M-CifarNet's layers that differ, with the layers that have them.
 LAYERS: Mapping[str, Geometry] = {
@@ -169,7 +170,7 @@ def recurrent(size: int) -> Calls:
     rng = np.random.default_rng(0)
     calls: Calls = {}
     for cell, gates in ((LSTMStep, 4), (GRUStep, 3)):
-        rich = rich_rows(size, size, COMPRESSION)
+        rich = rich_rows(size, size, 2, COMPRESSION)
         full = [Dense(_real(rng, gates, size, size) / size**0.5) for _ in range(2)]
         hybrid = [
             HMD(

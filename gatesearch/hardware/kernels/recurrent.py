@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from gatesearch.gates.matrices import HybridMatrix, block_edges
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.kernels.arrays import Array, address, aligned, checked
 from gatesearch.hardware.kernels.conv import _call
@@ -72,7 +73,7 @@ class HMD:
     Args:
         rich: A, float32 [gates, r, columns].
         down: b, float32 [gates, J, height - r].
-        across: c, float32 [gates, columns]; its J equal parts, the last one maybe shorter, are the c_j.
+        across: c, float32 [gates, columns]; its J parts, dealt out as evenly as can be, are the c_j.
     """
 
     def __init__(self, rich: Any, down: Any, across: Any) -> None:
@@ -82,6 +83,13 @@ class HMD:
         self.across = checked(across, "across", np.float32, (self.gates, self.columns))
         self.parts = self.down.shape[1]
         self.height = rows + self.down.shape[2]
+
+    @classmethod
+    def of(cls, matrix: HybridMatrix) -> HMD:
+        """Take over trained factors."""
+        rich, down, across = (part.detach().float() for part in matrix.parts())
+        rich = rich.unflatten(0, (matrix.groups, -1)) if len(rich) else rich.reshape(matrix.groups, 0, matrix.columns)
+        return cls(rich.contiguous(), down.movedim(0, 1).contiguous(), across.contiguous())
 
     @property
     def parameters(self) -> int:
@@ -103,9 +111,10 @@ class HMD:
 
     def _split(self) -> Array:
         """Return c_j in their places, [gates, J, columns]."""
-        part = -(-self.columns // self.parts)
-        here = np.arange(self.columns) // part == np.arange(self.parts)[:, None]
-        return (self.across[:, None] * here).astype(np.float32)
+        split = np.zeros((self.gates, self.parts, self.columns), np.float32)
+        for part, (begin, end) in enumerate(block_edges(self.columns, self.parts)):
+            split[:, part, begin:end] = self.across[:, begin:end]
+        return split
 
 
 class Pruned:
@@ -250,12 +259,3 @@ def packed_rows(library: native.Library, rows: Array) -> Array:
     contiguous = np.ascontiguousarray(rows)
     library.function("conv_f32_pack")(byref(shape), address(contiguous), address(packed))
     return packed
-
-
-def rich_rows(height: int, columns: int, compression: float, parts: int = 2) -> int:
-    """Return r, so that HMD has 1 / compression of the parameters of [height, columns]; at least 1.
-
-    >>> rich_rows(256, 256, 4.0)
-    61
-    """
-    return max(1, int((height * columns / compression - parts * height - columns) / (columns - parts)))

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from gatesearch.gates.factored import FactoredRNN
+from gatesearch.gates.matrices import HybridMatrix, rich_rows
 from gatesearch.hardware.kernels import HMD, Dense, GRUStep, Library, LSTMStep, Pruned
-from gatesearch.hardware.kernels.recurrent import Weights, rich_rows
+from gatesearch.hardware.kernels.recurrent import Weights
 
 Array = np.ndarray[Any, Any]
 
@@ -85,6 +87,25 @@ def test_dense_steps_are_those_of_torch(library: Library) -> None:
             torch.testing.assert_close(ours, theirs[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_hybrid_steps_are_those_of_the_training_module(library: Library, kind: Any) -> None:
+    torch.manual_seed(0)
+    layer = FactoredRNN(
+        kind(11, 20, batch_first=True), lambda weight, groups: HybridMatrix(weight, groups, rich=5, blocks=2)
+    ).eval()
+    x = torch.randn(1, 4, 11)
+    with torch.no_grad():
+        expected = layer(x)[0][0]
+    cell = layer.cells[0]
+    bias_x, bias_h = (bias.detach() for bias in cell["biases"])
+    cells = {nn.LSTM: LSTMStep, nn.GRU: GRUStep}
+    step = cells[kind](HMD.of(cell["input"]), HMD.of(cell["state"]), bias_x, bias_h, library)
+    states = [np.zeros(20, np.float32) for _ in range(2 if kind is nn.LSTM else 1)]
+    for time in range(4):
+        step(x[0, time].numpy(), *states)
+        torch.testing.assert_close(torch.from_numpy(states[0]), expected[time], rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("value", [-1e4, -88.0, -20.0, 0.0, 1e-4, 20.0, 1e4])
 def test_gates_saturate_as_they_should(library: Library, value: float) -> None:
     zero = Dense(np.zeros((4, 1, 1), np.float32))
@@ -97,7 +118,7 @@ def test_gates_saturate_as_they_should(library: Library, value: float) -> None:
 
 def test_hybrid_form_holds_a_quarter_and_is_what_it_says() -> None:
     rng = np.random.default_rng(0)
-    rich = rich_rows(128, 96, 4.0)
+    rich = rich_rows(128, 96, 2, 4.0)
     form = HMD(real(rng, 4, rich, 96), real(rng, 4, 2, 128 - rich), real(rng, 4, 96))
     assert 0.24 * 4 * 128 * 96 < form.parameters <= 0.25 * 4 * 128 * 96
     full = form.full()
