@@ -1,0 +1,89 @@
+"""`gatesearch bench kernels`: what gated kernels gain, beside dense ones of our own and of the usual libraries.
+
+Every ratio is between calls that took turns in one run, on one thread. A case that is done is not measured again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from typing import Any
+
+import torch
+
+from gatesearch import console
+from gatesearch.bench.kernels import cases, pages
+from gatesearch.bench.kernels.pages import RUNS
+from gatesearch.bench.kernels.turns import in_turn
+from gatesearch.errors import UserError, unknown
+from gatesearch.folder import RunFolder
+from gatesearch.hardware import kernels
+from gatesearch.hardware.timing import fingerprint
+
+ROUNDS = 100
+GROUPS = ("dense", "fbs", "pg", "rnn")
+KEYS = ("groups", "rounds")
+
+
+def main(arguments: list[str]) -> None:
+    """Measure every case that is asked for and not done yet; write results/kernels.md, .json and .png.
+
+    Args:
+        arguments: ``groups=dense,fbs,pg,rnn``, a choice of them; ``rounds=100``, turns of each call.
+
+    Raises:
+        UserError: an argument is wrong, or kernels cannot be compiled.
+    """
+    given = dict(_parted(text) for text in arguments)
+    groups = given.get("groups", ",".join(GROUPS)).split(",")
+    for group in groups:
+        if group not in GROUPS:
+            raise unknown("bench kernels: groups", "group", group, GROUPS)
+    rounds = _rounds(given.get("rounds", str(ROUNDS)))
+    library = kernels.load()
+    if library is None:
+        raise UserError(f"bench kernels: {kernels.status()}: there is nothing to measure")
+    settings = {"rounds": rounds, "instructions": library.instructions, "kernels": library.path.parent.name}
+    folder, wanted = RunFolder(RUNS), [case for case in cases.all_cases() if case.group in groups]
+    with console.progress(len(wanted), "kernels") as steps:
+        for case in wanted:
+            kept = folder.read_json(file_of(case))
+            if kept is None or kept["settings"] != settings:
+                folder.write_json(file_of(case), _measured(case, rounds, settings))
+            steps.advance(note=f"{case.group}, {case.name}")
+    found = {case: folder.read_json(file_of(case)) for case in cases.all_cases()}
+    command = shlex.join(["gatesearch", "bench", "kernels", *arguments])
+    rows, path = pages.write(found, command)
+    shown = [(row.name, f"{row.value:.3g} {row.unit}", row.target or "") for row in rows if row.target]
+    console.table("kernels", ("figure", "value", "target"), shown)
+    console.say(f"wrote {path}")
+
+
+def file_of(case: cases.Case) -> str:
+    """Return the name of the file that holds the timings of a case."""
+    return f"{case.group}-{'-'.join(case.name.replace(',', '').split())}.json"
+
+
+def _measured(case: cases.Case, rounds: int, settings: dict[str, Any]) -> dict[str, Any]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            timings = in_turn(case.calls(), rounds)
+    finally:
+        torch.set_num_threads(threads)
+    times = {name: dataclasses.asdict(timing) for name, timing in timings.items()}
+    return {"settings": settings, "machine": fingerprint(), "times": times}
+
+
+def _parted(text: str) -> tuple[str, str]:
+    key, _, value = text.partition("=")
+    if key not in KEYS:
+        raise unknown("bench kernels", "key", key, KEYS)
+    return key, value
+
+
+def _rounds(written: str) -> int:
+    if not written.isdigit() or not int(written):
+        raise UserError(f"bench kernels: rounds={written}: not a whole number from 1")
+    return int(written)

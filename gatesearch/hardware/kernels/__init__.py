@@ -1,0 +1,38 @@
+"""Kernels that skip what gates leave out: C sources, compiled on first use, each with its reference in torch or numpy.
+
+Activations are height x width x channels; channels come in blocks of 16, which is what gates skip. Without a C compiler
+the references run in the kernels' place, and :func:`status` says so.
+"""
+
+from __future__ import annotations
+
+from gatesearch.hardware.kernels.conv import Conv, ConvU8
+from gatesearch.hardware.kernels.fbs import Boost, FBSConv, FBSConvU8
+from gatesearch.hardware.kernels.geometry import Geometry
+from gatesearch.hardware.kernels.native import Library, load, status
+from gatesearch.hardware.kernels.pg import PGConv
+from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LSTMStep, Pruned
+from gatesearch.hardware.kernels.small import GateHead, keep_channels, keep_nonzero, pool_u8, spread_nonzero
+
+__all__ = [
+    "HMD",
+    "Boost",
+    "Conv",
+    "ConvU8",
+    "Dense",
+    "FBSConv",
+    "FBSConvU8",
+    "GRUStep",
+    "GateHead",
+    "Geometry",
+    "LSTMStep",
+    "Library",
+    "PGConv",
+    "Pruned",
+    "keep_channels",
+    "keep_nonzero",
+    "load",
+    "pool_u8",
+    "spread_nonzero",
+    "status",
+]

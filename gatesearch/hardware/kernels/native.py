@@ -1,0 +1,141 @@
+"""The compiled kernels as Python sees them: found once, chosen by what the CPU has, called through ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_size_t, c_void_p
+from pathlib import Path
+from typing import Any
+
+from gatesearch import console
+from gatesearch.hardware.kernels import build
+
+
+class Shape(ctypes.Structure):
+    """``gs_conv`` of gs.h."""
+
+    _fields_ = tuple(
+        (name, c_int32)
+        for name in (
+            *("h", "w", "c_in", "c_out", "kh", "kw"),
+            *("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dilation_w"),
+        )
+    )
+
+
+class Fbs(ctypes.Structure):
+    """``gs_fbs`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("phi", "rho", "slope", "offset", "beta")),
+        ("winners", c_int32),
+    )
+
+
+class Pg(ctypes.Structure):
+    """``gs_pg`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("packed", "sums", "rows", "limit", "single", "bias")),
+        ("level", c_float),
+        *((name, c_int32) for name in ("bytes", "low_bits", "group")),
+    )
+
+
+class Matrix(ctypes.Structure):
+    """``gs_matrix`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("kind", "gates", "height", "columns", "rich", "parts")),
+        *((name, c_void_p) for name in ("packed", "down", "values", "indices", "starts")),
+    )
+
+
+_S, _P, _I, _F, _N = POINTER(Shape), c_void_p, c_int, c_float, c_size_t
+# What each function of kernels.h returns, and takes.
+SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
+    "conv_f32_size": (_N, (_S,)),
+    "conv_f32_pack": (None, (_S, _P, _P)),
+    "conv_f32_scratch": (_N, (_S,)),
+    "conv_f32": (None, (_S, _P, _P, _I, _P, _P, _I, _P, _P, _I, _P, _P)),
+    "conv_u8_size": (_N, (_S,)),
+    "conv_u8_pack": (None, (_S, _P, _P, _P)),
+    "conv_u8_scratch": (_N, (_S,)),
+    "conv_u8": (None, (_S, _P, _I, _P, _I, _P, _P, _P, _I, _P, _P, _P, _I, _I, _P, _P)),
+    "fbs_scratch": (_N, (_S,)),
+    "fbs_f32": (None, (_S, POINTER(Fbs), _P, _P, _I, _P, _I, _P, _P, _P)),
+    "fbs_u8": (None, (_S, POINTER(Fbs), _P, _F, _P, _I, _P, _P, _F, _P, _F, _P, _P, _P)),
+    "pg_rows_size": (_N, (_S,)),
+    "pg_rows": (None, (_S, _P, _P)),
+    "pg_scratch": (_N, (_S,)),
+    "pg": (_I, (_S, POINTER(Pg), _P, _P, _P, _P, _P)),
+    "pg_dense": (None, (_S, POINTER(Pg), _P, _P, _P)),
+    "step_scratch": (_N, (POINTER(Matrix), POINTER(Matrix))),
+    "lstm_step": (None, (POINTER(Matrix), POINTER(Matrix), _P, _P, _P, _P, _P)),
+    "gru_step": (None, (POINTER(Matrix), POINTER(Matrix), _P, _P, _P, _P, _P)),
+    "pool_f32": (None, (_P, _I, _I, _P, _I, _P, _P)),
+    "pool_u8": (None, (_P, _I, _I, _P, _I, _P, _P)),
+    "gate_f32": (_F, (_P, _I, _I, _P, _P, _F, _P)),
+    "winners": (None, (_P, _I, _I, _P)),
+    "keep_channels": (None, (_P, _I, _I, _P, _I, _I, _P)),
+    "keep_nonzero": (_I, (_P, _I, _P, _P)),
+    "spread_nonzero": (None, (_P, _P, _I, _P)),
+}
+
+
+class Library:
+    """The kernels for one instruction set.
+
+    Args:
+        path: of the shared library.
+        instructions: the set; None is the best that this CPU has.
+
+    Raises:
+        ValueError: the set was not compiled, or the CPU does not have it.
+    """
+
+    def __init__(self, path: Path, instructions: str | None = None) -> None:
+        self.path = path
+        self._library = ctypes.CDLL(str(path))
+        self._library.gs_sets.restype = c_char_p
+        compiled = self._library.gs_sets().decode().split(",")
+        self.available = tuple(name for name in compiled if self._library.gs_supports(name.encode()))
+        if instructions is not None and instructions not in self.available:
+            raise ValueError(f"instruction set {instructions!r}: this CPU has {', '.join(self.available)}")
+        self.instructions = instructions or self.available[0]
+
+    @functools.cache  # noqa: B019 - libraries live as long as the process
+    def function(self, name: str) -> Callable[..., Any]:
+        """Return a function of kernels.h by its name without prefix and suffix."""
+        found = getattr(self._library, f"gs_{name}_{self.instructions}")
+        found.restype, found.argtypes = SIGNATURES[name]
+        return found
+
+
+@functools.cache
+def load(instructions: str | None = None) -> Library | None:
+    """Return the kernels, compiled where need be; None where they cannot be, which is said once on standard error.
+
+    Raises:
+        ValueError: the CPU does not have the instruction set.
+    """
+    try:
+        return Library(build.library(), instructions)
+    except build.BuildError as error:
+        console.console(stderr=True).print(_without(error), soft_wrap=True)
+        return None
+
+
+def status() -> str:
+    """Return in one line what kernels run on."""
+    try:
+        compiler = build.Compiler.find()
+        return f"kernels: {Library(build.library(compiler)).instructions}, compiled by {compiler.version}"
+    except build.BuildError as error:
+        return _without(error)
+
+
+def _without(error: build.BuildError) -> str:
+    return f"kernels: {error}; the torch reference runs in their place, slower"

@@ -1,0 +1,192 @@
+"""Precision gating in whole numbers: the high bits of every output, the low bits of those that are open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ctypes import byref
+from typing import Any
+
+import numpy as np
+import torch
+
+from gatesearch.gates.pg import PGConv2d
+from gatesearch.gates.phases import IntegerPhases, integer_limit, pg_reference
+from gatesearch.hardware.kernels import native
+from gatesearch.hardware.kernels.arrays import BLOCK, Array, address, aligned, checked, like, padded
+from gatesearch.hardware.kernels.conv import _call, pack_u8
+from gatesearch.hardware.kernels.geometry import Geometry, Pair
+
+BYTE = 8
+INT32 = np.iinfo(np.int32)
+
+
+class PGConv:
+    """A convolution in two phases, x [h, w, c_in] in levels to y [h', w', c_out] in units of the output.
+
+    Inputs are levels from 0 to 2^bits - 1, as a ReLU leaves them: uint8 to 8 bits, uint16 above.
+
+    Args:
+        geometry: of the layer.
+        weight: int8 levels [c_out, c_in, kh, kw]: of at most 7 magnitude bits.
+        bits: B, of the input, 2 to 16.
+        low_bits: those of the second phase, 1 to 8, and as many are left for the first at most.
+        group: channels that share a decision: 1, 8, a multiple of 16, or all of them.
+        threshold: Delta [groups], float32, in units of the output.
+        level: worth of one step of the product.
+        bias: float32 [c_out]; None is 0.
+        singly: whether with groups of 1 each open output is a dot product of its own; else blocks of 16 with one in
+            them are computed, and what is closed thrown away.
+        library: None is the best for this CPU.
+
+    Raises:
+        ValueError: a number is out of range, or sums could leave 32 bits.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        weight: Any,
+        bits: int,
+        low_bits: int,
+        group: int,
+        threshold: Any,
+        level: float = 1.0,
+        bias: Any = None,
+        singly: bool = True,
+        library: native.Library | None = None,
+    ) -> None:
+        high_bits = bits - low_bits
+        if not (1 <= low_bits <= BYTE and 1 <= high_bits <= BYTE):
+            raise ValueError(f"{bits} bits, {low_bits} of them low: either part must have from 1 to {BYTE}")
+        group = min(group, geometry.c_out)
+        if group not in (1, BLOCK // 2, geometry.c_out) and group % BLOCK:
+            raise ValueError(f"no kernel for groups of {group} among {geometry.c_out} channels")
+        self.geometry, self.bits, self.low_bits, self.group, self.level = geometry, bits, low_bits, group, level
+        self.dtype = np.uint8 if bits <= BYTE else np.uint16
+        self.weight = checked(weight, "weight", np.int8, geometry.weights)
+        _check_sums(self.weight, 2 ** max(high_bits, low_bits) - 1)
+        delta = torch.from_numpy(checked(threshold, "threshold", np.float32, (-(-geometry.c_out // group),)).copy())
+        self.limit = integer_limit(delta, torch.tensor(level), group, geometry.c_out)
+        self.bias = padded(bias, "bias", np.float32, geometry.c_out, 0)
+        self.library = library or native.load()
+        if self.library:
+            self._prepare(self.library, singly)
+
+    @classmethod
+    def of(cls, layer: PGConv2d, image: Pair, singly: bool = True, library: native.Library | None = None) -> PGConv:
+        """Take over a trained layer for images of the given height and width; see :meth:`levels` for its input.
+
+        Raises:
+            ValueError: its bits are not those of any kernel; weights must have 7 at most.
+        """
+        settings = layer.settings
+        if settings.weight_bits >= BYTE:
+            raise ValueError(f"weights of {settings.weight_bits} magnitude bits do not fit int8: weight_bits: 7 does")
+        with torch.no_grad():
+            weight, weight_level = layer.weights()
+            _, scale = layer.range(torch.zeros(1))
+        level = float(scale.clamp(min=1e-7) / (2**settings.bits - 1) * weight_level)
+        made = cls(
+            Geometry.of(layer.layer, image),
+            weight.detach().to(torch.int8).contiguous(),
+            *(settings.bits, settings.low_bits, layer.group),
+            layer.threshold.detach().float().contiguous(),
+            level,
+            None if layer.layer.bias is None else layer.layer.bias.detach().float(),
+            *(singly, library),
+        )
+        made.scale = float(scale)
+        return made
+
+    scale: float = 1.0  # largest input that a level stands for
+
+    def levels(self, x: Any) -> Any:
+        """Return the levels of inputs that are not negative, of any shape."""
+        real = x.detach().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+        step = np.float32(max(self.scale, 1e-7)) / np.float32(2**self.bits - 1)
+        return like(x, np.rint((real / step).clip(0, 2**self.bits - 1)).astype(self.dtype))
+
+    def __call__(self, x: Any) -> Any:
+        """Convolve levels [h, w, c_in]; returns float32."""
+        image = checked(x, "x", self.dtype, (*self.geometry.image, self.geometry.c_in))
+        y = np.empty((*self.geometry.output, self.geometry.c_out), np.float32)
+        self.bind(image, y)()
+        return like(x, y)
+
+    def phases(self, x: Any) -> tuple[IntegerPhases, int]:
+        """Return O_hb, the mask and O in whole numbers, [h', w', c_out], and how many outputs were open."""
+        g = self.geometry
+        image = checked(x, "x", self.dtype, (*g.image, g.c_in))
+        if not self.library:
+            phases = self.reference(image)
+            return phases, int(phases.mask.sum())
+        y, high, low = (np.empty((*g.output, g.c_out), kind) for kind in (np.float32, np.int32, np.int32))
+        count = self.library.function("pg")(
+            *(byref(self._shape), byref(self._pg), address(image), address(y), address(high), address(low)),
+            address(self._scratch),
+        )
+        wide = torch.from_numpy(high).long() << self.low_bits
+        mask = _mask(wide, self.limit, self.group)
+        return IntegerPhases(wide, mask, wide + torch.from_numpy(low)), int(count)
+
+    def bind(self, x: Array, y: Array, dense: bool = False) -> Callable[[], None]:
+        """Return the call for arrays that stay where they are.
+
+        Args:
+            x: levels [h, w, c_in].
+            y: float32 [h', w', c_out].
+            dense: opens every output and decides nothing, to compare with.
+        """
+        g = self.geometry
+        checked(x, "x", self.dtype, (*g.image, g.c_in)), checked(y, "y", np.float32, (*g.output, g.c_out))
+        if not self.library:
+            return lambda: self._by_reference(x, y, dense)
+        name, extra = ("pg_dense", ()) if dense else ("pg", (None, None))
+        arguments = (byref(self._shape), byref(self._pg), address(x), address(y), *extra, address(self._scratch))
+        return _call(self.library.function(name), arguments, x, y, self)
+
+    def reference(self, x: Array, dense: bool = False) -> IntegerPhases:
+        """Compute the same with :func:`~gatesearch.gates.phases.pg_reference`, int64 [h', w', c_out]."""
+        g = self.geometry
+        image = torch.from_numpy(x.astype(np.float64)).movedim(-1, 0)[None]
+        patches = torch.nn.functional.unfold(image, g.kernel, g.dilation, g.padding, g.stride)[0].T
+        flat = torch.from_numpy(self.weight.reshape(g.c_out, -1)).int()
+        limit = torch.full_like(self.limit, torch.iinfo(torch.int64).min) if dense else self.limit
+        phases = pg_reference(patches.int(), flat, self.low_bits, limit, self.group)
+        return IntegerPhases(*(part.reshape(*g.output, g.c_out) for part in phases))
+
+    def _prepare(self, library: native.Library, singly: bool) -> None:
+        g = self.geometry
+        self._shape = g.c
+        self._packed, self._sums = pack_u8(library, g, self.weight)
+        self._rows = aligned(library.function("pg_rows_size")(byref(self._shape)), np.int8)
+        library.function("pg_rows")(byref(self._shape), address(self.weight), address(self._rows))
+        # O_hb are sums of high parts times 2^low_bits: sum 2^low_bits > limit where sum > floor(limit / 2^low_bits).
+        self._limit = (self.limit >> self.low_bits).numpy()
+        single = self._limit.clip(INT32.min, INT32.max).astype(np.int32) if self.group == 1 else None
+        self._single = padded(single, "limit", np.int32, g.c_out, INT32.max)
+        self._single[g.c_out :] = INT32.max
+        self._scratch = aligned(library.function("pg_scratch")(byref(self._shape)), np.uint8)
+        self._pg = native.Pg(
+            *(address(self._packed), address(self._sums), address(self._rows) if singly else None),
+            *(address(self._limit), address(self._single), address(self.bias), self.level),
+            *(np.dtype(self.dtype).itemsize, self.low_bits, self.group),
+        )
+
+    def _by_reference(self, x: Array, y: Array, dense: bool) -> None:
+        output = self.reference(x, dense).output.numpy()
+        y[...] = output * np.float64(self.level) + self.bias[: self.geometry.c_out]
+
+
+def _mask(high: torch.Tensor, limit: torch.Tensor, group: int) -> torch.Tensor:
+    channels = high.shape[-1]
+    sums = torch.nn.functional.pad(high, (0, -channels % group)).unflatten(-1, (-1, group)).sum(-1)
+    return (sums > limit).repeat_interleave(group, -1)[..., :channels]
+
+
+def _check_sums(weight: Array, largest: int) -> None:
+    """Raise where the products of a block of channels could leave 32 bits."""
+    by_channel = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(1)
+    by_block = np.add.reduceat(by_channel, range(0, len(weight), BLOCK))
+    if by_block.max() * largest > INT32.max:
+        raise ValueError(f"sums of weights of {int(by_block.max())} times {largest} do not fit 32 bits")

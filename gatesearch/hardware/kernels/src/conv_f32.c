@@ -1,0 +1,78 @@
+/* Dense and channel-gated convolution in float: y = act(scale * conv(x) + shift), for the blocks that are live. */
+#include "image.h"
+#include "kernels.h"
+#include "tile.h"
+
+GS_PAD(f32, float, 1)
+
+size_t GS(conv_f32_size)(const gs_conv *c) { return gs_packed(c) * GS_BLOCKS(c->c_out); }
+
+/* Weights [c_out][c_in][kh][kw] to [blocks_out][steps][16 in][16 out], zero where there is no channel. */
+void GS(conv_f32_pack)(const gs_conv *c, const float *weights, float *packed) {
+  const gs_geometry g = gs_geometry_of(c);
+  const int taps = c->kh * c->kw;
+  memset(packed, 0, GS(conv_f32_size)(c) * sizeof(float));
+  for (int o = 0; o < c->c_out; o++) {
+    for (int i = 0; i < c->c_in; i++) {
+      for (int tap = 0; tap < taps; tap++) {
+        const size_t row = (size_t)(o / GS_BLOCK) * g.steps * GS_BLOCK + gs_place(&g, c, tap, i);
+        packed[row * GS_BLOCK + o % GS_BLOCK] = weights[((size_t)o * c->c_in + i) * taps + tap];
+      }
+    }
+  }
+}
+
+size_t GS(conv_f32_scratch)(const gs_conv *c) {
+  const gs_geometry g = gs_geometry_of(c);
+  return g.size * sizeof(float) + g.pixels * sizeof(int32_t) + g.steps * sizeof(gs_step) + 256;
+}
+
+GS_INLINE void finish_f32(const gs_conv *c, const float *sums, int pixel, int block, const float *scale,
+                          const float *shift, int relu, float *y) {
+  const int first = block * GS_BLOCK, there = c->c_out - first;
+  float *to = y + (size_t)pixel * c->c_out + first, value[GS_BLOCK];
+  float *out = there >= GS_BLOCK ? to : value;
+  const gs_vf least = gs_set_f(relu ? 0.0f : -__builtin_inff());
+  GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
+    gs_vf v = gs_load_f(sums + k) * gs_load_f(scale + first + k) + gs_load_f(shift + first + k);
+    gs_store_f(out + k, gs_max(v, least));
+  }
+  if (there < GS_BLOCK) memcpy(to, value, there * sizeof(float));
+}
+
+/* x [h][w][c_in] to y [h'][w'][c_out]; only channels of the live blocks are read and written (NULL: all).
+   scale and shift hold a value for each of 16 * blocks_out channels. */
+void GS(conv_f32)(const gs_conv *c, const float *x, const int32_t *in, int n_in, const float *packed,
+                  const int32_t *out, int n_out, const float *scale, const float *shift, int relu, float *y,
+                  void *scratch) {
+  const gs_geometry g = gs_geometry_of(c);
+  char *at = scratch;
+  float *padded = gs_take(&at, g.size * sizeof(float));
+  int32_t *offsets = gs_take(&at, g.pixels * sizeof(int32_t));
+  gs_step *steps = gs_take(&at, g.steps * sizeof(gs_step));
+  if (!in) n_in = g.blocks_in;
+  if (!out) n_out = g.blocks_out;
+  if (g.copied) {
+    gs_pad_f32(c, &g, x, in, n_in, 0.0f, padded);
+    x = padded;
+  }
+  const int n_steps = gs_list_steps(c, &g, in, n_in, steps);
+  gs_list_pixels(c, &g, offsets);
+  for (int o = 0, columns; o < n_out; o += columns) {
+    columns = gs_columns(n_out - o);
+    const float *w[GS_MOST_COLUMNS];
+    for (int k = 0; k < columns; k++) w[k] = packed + gs_packed(c) * (out ? out[o + k] : o + k);
+    for (int p = 0, rows; p < g.pixels; p += rows) {
+      rows = gs_rows(g.pixels - p);
+      const float *patch[GS_ROWS];
+      float tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
+      gs_patches(x, offsets + p, rows, g.pixels - p, patch);
+      gs_sized_f32(rows, columns, patch, w, steps, n_steps, tile);
+      for (int r = 0; r < GS_MIN(rows, g.pixels - p); r++) {
+        for (int k = 0; k < columns; k++) {
+          finish_f32(c, tile + (r * columns + k) * GS_BLOCK, p + r, out ? out[o + k] : o + k, scale, shift, relu, y);
+        }
+      }
+    }
+  }
+}

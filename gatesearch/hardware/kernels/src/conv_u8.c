@@ -1,0 +1,130 @@
+/* Dense and channel-gated convolution of uint8 activations with int8 weights, summed in int32, for live blocks. */
+#include "image.h"
+#include "kernels.h"
+#include "tile.h"
+
+GS_PAD(u8, uint8_t, 0)
+
+size_t GS(conv_u8_size)(const gs_conv *c) { return gs_packed(c) * GS_BLOCKS(c->c_out); }
+
+/* Weights [c_out][c_in][kh][kw] to [blocks_out][steps][16 in / 4][16 out][4 in], zero where there is no
+   channel; and their sums over the kernel and 16 input channels, [blocks_out][blocks_in][16 out]. */
+void GS(conv_u8_pack)(const gs_conv *c, const int8_t *weights, int8_t *packed, int32_t *sums) {
+  const gs_geometry g = gs_geometry_of(c);
+  const int taps = c->kh * c->kw, blocks_in = g.blocks_in;
+  memset(packed, 0, GS(conv_u8_size)(c));
+  memset(sums, 0, (size_t)GS_BLOCKS(c->c_out) * blocks_in * GS_BLOCK * sizeof(int32_t));
+  for (int o = 0; o < c->c_out; o++) {
+    for (int i = 0; i < c->c_in; i++) {
+      for (int tap = 0; tap < taps; tap++) {
+        const int8_t weight = weights[((size_t)o * c->c_in + i) * taps + tap];
+        const size_t place = (size_t)(o / GS_BLOCK) * g.steps * GS_BLOCK + gs_place(&g, c, tap, i);
+        packed[(place / 4 * GS_BLOCK + o % GS_BLOCK) * 4 + place % 4] = weight;
+        sums[((size_t)(o / GS_BLOCK) * blocks_in + i / GS_BLOCK) * GS_BLOCK + o % GS_BLOCK] += weight;
+      }
+    }
+  }
+}
+
+size_t GS(conv_u8_scratch)(const gs_conv *c) {
+  const gs_geometry g = gs_geometry_of(c);
+  return g.size + g.pixels * sizeof(int32_t) + g.steps * sizeof(gs_step) +
+         g.blocks_out * GS_BLOCK * sizeof(int32_t) + 320;
+}
+
+/* What becomes of the sums of one block of a pixel; there is the number of its channels. */
+GS_INLINE void finish_u8(const int kind, const int32_t *sums, int there, const int32_t *start, const float *scale,
+                         const float *shift, int zero_out, void *y, size_t at) {
+  int32_t begun[GS_BLOCK];
+  GS_LOOP for (int k = 0; k < GS_BLOCK; k++) begun[k] = sums[k] + start[k];
+  if (kind == GS_SUMS) {
+    if (there >= GS_BLOCK) memcpy((int32_t *)y + at, begun, sizeof(begun));
+    else memcpy((int32_t *)y + at, begun, there * sizeof(int32_t));
+  } else if (kind == GS_BYTES) {
+    /* A loop for each width of value: mixed, they become narrow vectors. */
+    float real[GS_BLOCK];
+    int32_t whole[GS_BLOCK];
+    uint8_t value[GS_BLOCK], *to = (uint8_t *)y + at;
+    const gs_vf low = gs_set_f(-(float)zero_out), high = gs_set_f(255.0f - (float)zero_out);
+    const gs_vf round = gs_set_f(12582912.0f); /* half to even, of what is below 2^22 */
+    GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
+      gs_vf v = gs_real(begun + k) * gs_load_f(scale + k) + gs_load_f(shift + k);
+      v = gs_min(gs_max(v, low), high);
+      gs_store_f(real + k, (v + round) - round);
+    }
+    GS_LOOP for (int k = 0; k < GS_BLOCK; k++) whole[k] = (int32_t)real[k] + zero_out;
+    GS_LOOP for (int k = 0; k < GS_BLOCK; k++) value[k] = (uint8_t)whole[k];
+    if (there >= GS_BLOCK) memcpy(to, value, sizeof(value));
+    else memcpy(to, value, there);
+  } else {
+    float value[GS_BLOCK], *to = (float *)y + at, *out = there >= GS_BLOCK ? to : value;
+    GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
+      gs_store_f(out + k, gs_real(begun + k) * gs_load_f(scale + k) + gs_load_f(shift + k));
+    }
+    if (there < GS_BLOCK) memcpy(to, value, there * sizeof(float));
+  }
+}
+
+/* A loop for each kind, over the rows of a tile. */
+#define GS_FINISH(kind)                                                                                             \
+  case kind:                                                                                                        \
+    for (int r = 0; r < rows; r++) {                                                                                \
+      finish_u8(kind, from + r * columns * GS_BLOCK, there, start + first, scale + first, shift + first, zero_out, y, \
+                at + (size_t)r * c->c_out);                                                                         \
+    }                                                                                                               \
+    break;
+
+/* x [h][w][c_in], of which zero stands for 0, to y [h'][w'][c_out]; only live blocks are read and written (NULL: all).
+   bias, scale and shift hold a value for each of 16 * blocks_out channels. y holds, by kind:
+     GS_SUMS    int32   s = conv(x - zero) + bias
+     GS_BYTES   uint8   round(scale s + shift) + zero_out, clipped to 0 .. 255
+     GS_FLOATS  float   scale s + shift */
+void GS(conv_u8)(const gs_conv *c, const uint8_t *x, int zero, const int32_t *in, int n_in, const int8_t *packed,
+                 const int32_t *sums, const int32_t *out, int n_out, const int32_t *bias, const float *scale,
+                 const float *shift, int kind, int zero_out, void *y, void *scratch) {
+  const gs_geometry g = gs_geometry_of(c);
+  char *at = scratch;
+  uint8_t *padded = gs_take(&at, g.size);
+  int32_t *offsets = gs_take(&at, g.pixels * sizeof(int32_t));
+  gs_step *steps = gs_take(&at, g.steps * sizeof(gs_step));
+  int32_t *start = gs_take(&at, g.blocks_out * GS_BLOCK * sizeof(int32_t));
+  if (!in) n_in = g.blocks_in;
+  if (!out) n_out = g.blocks_out;
+  if (g.copied) {
+    gs_pad_u8(c, &g, x, in, n_in, (uint8_t)zero, padded);
+    x = padded;
+  }
+  const int n_steps = gs_list_steps(c, &g, in, n_in, steps);
+  gs_list_pixels(c, &g, offsets);
+  memcpy(start, bias, g.blocks_out * GS_BLOCK * sizeof(int32_t));
+  for (int o = 0; o < n_out && zero != GS_OFFSET; o++) {
+    const int block = out ? out[o] : o;
+    for (int i = 0; i < n_in; i++) {
+      const int32_t *sum = sums + ((size_t)block * g.blocks_in + (in ? in[i] : i)) * GS_BLOCK;
+      GS_LOOP for (int k = 0; k < GS_BLOCK; k++) start[block * GS_BLOCK + k] += (GS_OFFSET - zero) * sum[k];
+    }
+  }
+  for (int o = 0, columns; o < n_out; o += columns) {
+    columns = gs_columns(n_out - o);
+    const int8_t *w[GS_MOST_COLUMNS];
+    for (int k = 0; k < columns; k++) w[k] = packed + gs_packed(c) * (out ? out[o + k] : o + k);
+    for (int p = 0, rows; p < g.pixels; p += rows) {
+      rows = gs_rows(g.pixels - p);
+      const uint8_t *patch[GS_ROWS];
+      int32_t tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
+      gs_patches(x, offsets + p, rows, g.pixels - p, patch);
+      gs_sized_u8(rows, columns, patch, w, steps, n_steps, tile);
+      rows = GS_MIN(rows, g.pixels - p);
+      for (int k = 0; k < columns; k++) {
+        const int first = (out ? out[o + k] : o + k) * GS_BLOCK, there = c->c_out - first;
+        const int32_t *from = tile + k * GS_BLOCK;
+        const size_t at = (size_t)p * c->c_out + first;
+        switch (kind) {
+          GS_FINISH(GS_SUMS)
+          GS_FINISH(GS_BYTES)
+          GS_FINISH(GS_FLOATS)
+        }
+      }
+    }
+  }
+}

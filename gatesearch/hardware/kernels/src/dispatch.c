@@ -1,0 +1,25 @@
+/* Which of the instruction sets that were compiled this processor has; GS_SETS names them, the best first. */
+#include <string.h>
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+const char *gs_sets(void) { return GS_SETS; }
+
+int gs_supports(const char *set) {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_cpu_init();
+  if (!strcmp(set, "avx512vnni")) {
+    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  }
+  if (!strcmp(set, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#elif defined(__aarch64__) && defined(__linux__)
+  if (!strcmp(set, "dotprod")) return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+  if (!strcmp(set, "neon")) return 1;
+#elif defined(__aarch64__)
+  if (!strcmp(set, "dotprod") || !strcmp(set, "neon")) return 1; /* every processor of Apple's has them */
+#endif
+  return !strcmp(set, "portable");
+}

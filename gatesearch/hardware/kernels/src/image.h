@@ -1,0 +1,173 @@
+/* From an image to rows and steps: padding, patches, and which of them are read. */
+#ifndef GS_IMAGE_H
+#define GS_IMAGE_H
+
+#include "gs.h"
+
+typedef struct {
+  int32_t pixels;      /* outputs of a channel */
+  int32_t blocks_in;   /* of 16 input channels */
+  int32_t blocks_out;  /* of 16 output channels */
+  int32_t width;       /* of the padded image */
+  int32_t size;        /* of the padded image, all channels; or of all patches */
+  int32_t patch;       /* where 16 channels would be mostly padding: size of a patch that is copied whole; else 0 */
+  int32_t steps;       /* of all taps and input blocks */
+  int copied;          /* whether the image cannot be read as it is */
+} gs_geometry;
+
+GS_INLINE gs_geometry gs_geometry_of(const gs_conv *c) {
+  gs_geometry g;
+  g.pixels = gs_height(c) * gs_width(c);
+  g.blocks_in = GS_BLOCKS(c->c_in);
+  g.blocks_out = GS_BLOCKS(c->c_out);
+  g.width = c->w + 2 * c->pad_w;
+  g.size = (c->h + 2 * c->pad_h) * g.width * g.blocks_in * GS_BLOCK;
+  g.steps = c->kh * c->kw * g.blocks_in;
+  g.patch = 0;
+  if (c->c_in < GS_BLOCK && c->kh * c->kw > 1) {
+    g.steps = GS_BLOCKS(c->kh * c->kw * c->c_in);
+    g.patch = g.steps * GS_BLOCK;
+    g.size = g.pixels * g.patch + GS_BLOCK; /* which copies may write beyond */
+  }
+  g.copied = g.patch || c->pad_h || c->pad_w || c->c_in % GS_BLOCK;
+  return g;
+}
+
+/* List the steps of every tap and live input block (all, where live is NULL); returns how many. */
+GS_INLINE int gs_list_steps(const gs_conv *c, const gs_geometry *g, const int32_t *live, int n_live, gs_step *steps) {
+  const int channels = g->blocks_in * GS_BLOCK;
+  int n = 0;
+  if (g->patch) {
+    for (; n_live && n < g->steps; n++) steps[n] = (gs_step){n * GS_BLOCK, n * GS_BLOCK * GS_BLOCK};
+    return n;
+  }
+  for (int ky = 0; ky < c->kh; ky++) {
+    for (int kx = 0; kx < c->kw; kx++) {
+      const int x = (ky * c->dilation_h * g->width + kx * c->dilation_w) * channels;
+      const int w = (ky * c->kw + kx) * g->blocks_in;
+      for (int i = 0; i < n_live; i++) {
+        const int block = live ? live[i] : i;
+        steps[n++] = (gs_step){x + block * GS_BLOCK, (w + block) * GS_BLOCK * GS_BLOCK};
+      }
+    }
+  }
+  return n;
+}
+
+/* List where the patch of each output begins. */
+GS_INLINE void gs_list_pixels(const gs_conv *c, const gs_geometry *g, int32_t *offsets) {
+  const int channels = g->blocks_in * GS_BLOCK, height = gs_height(c), width = gs_width(c);
+  for (int p = 0; g->patch && p < g->pixels; p++) offsets[p] = p * g->patch;
+  if (g->patch) return;
+  for (int y = 0; y < height; y++) {
+    for (int x = 0; x < width; x++) {
+      *offsets++ = (y * c->stride_h * g->width + x * c->stride_w) * channels;
+    }
+  }
+}
+
+/* Addresses of the patches of a tile; where fewer are left than it has rows, the last one again. */
+#define gs_patches(x, offsets, rows, left, patch)                                                   \
+  do {                                                                                              \
+    if ((rows) <= (left)) {                                                                         \
+      for (int r_ = 0; r_ < (rows); r_++) (patch)[r_] = (x) + (offsets)[r_];                        \
+    } else {                                                                                        \
+      for (int r_ = 0; r_ < (rows); r_++) (patch)[r_] = (x) + (offsets)[GS_MIN(r_, (left)-1)];      \
+    }                                                                                               \
+  } while (0)
+
+/* Size of the packed weights of one block of 16 output channels. */
+GS_INLINE size_t gs_packed(const gs_conv *c) {
+  return (size_t)gs_geometry_of(c).steps * GS_BLOCK * GS_BLOCK;
+}
+
+/* Where the weight of a tap and an input channel stands among those of one output channel. */
+GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int channel) {
+  return g->patch ? tap * c->c_in + channel : tap * g->blocks_in * GS_BLOCK + channel;
+}
+
+/* Copy n values in blocks of 16, as long as they lie before end; up to 15 more than asked for may be written. */
+#define GS_COPY(type, value_t)                                                                                      \
+  GS_INLINE void gs_copy_##type(value_t *to, const value_t *from, int n, const value_t *end) {                      \
+    for (; n > 0 && end - from >= GS_BLOCK; n -= GS_BLOCK, to += GS_BLOCK, from += GS_BLOCK) {                      \
+      memcpy(to, from, GS_BLOCK * sizeof(value_t));                                                                 \
+    }                                                                                                               \
+    for (int k = 0; k < n; k++) to[k] = from[k];                                                                    \
+  }
+
+/* Copy the live channels of an image into a padded one, or into patches. What is added around it holds fill; what is
+   added to a pixel or a patch meets weights of zero, and is cleared only where that matters: 0 times NaN is NaN. */
+#define GS_PAD(type, value_t, clear)                                                                                       \
+  GS_COPY(type, value_t)                                                                                            \
+  static void gs_unfold_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, value_t fill,              \
+                               value_t *out) {                                                                      \
+    const int height = gs_height(c), width = gs_width(c), joined = c->dilation_w == 1, run = c->kw * c->c_in;       \
+    const value_t *end = x + (ptrdiff_t)c->h * c->w * c->c_in;                                                      \
+    for (int y = 0; y < height; y++) {                                                                              \
+      for (int column = 0; column < width; column++, out += g->patch) {                                             \
+        value_t *to = out;                                                                                          \
+        for (int ky = 0; ky < c->kh; ky++) {                                                                        \
+          const int row = y * c->stride_h + ky * c->dilation_h - c->pad_h, left = column * c->stride_w - c->pad_w;  \
+          const int inside = row >= 0 && row < c->h;                                                                \
+          if (joined && inside && left >= 0 && left + c->kw <= c->w) {                                              \
+            gs_copy_##type(to, x + ((ptrdiff_t)row * c->w + left) * c->c_in, run, end);                             \
+            to += run;                                                                                              \
+            continue;                                                                                               \
+          }                                                                                                         \
+          for (int kx = 0; kx < c->kw; kx++) {                                                                      \
+            const int at = left + kx * c->dilation_w, there = inside && at >= 0 && at < c->w;                       \
+            for (int k = 0; k < c->c_in; k++) *to++ = there ? x[((ptrdiff_t)row * c->w + at) * c->c_in + k] : fill; \
+          }                                                                                                         \
+        }                                                                                                           \
+        while (clear && to < out + g->patch) *to++ = fill;                                                          \
+      }                                                                                                             \
+    }                                                                                                               \
+  }                                                                                                                 \
+  static void gs_fill_##type(const gs_geometry *g, const int32_t *live, int n_live, value_t fill, int columns,      \
+                             value_t *out) {                                                                        \
+    for (int column = 0; column < columns; column++, out += g->blocks_in * GS_BLOCK) {                              \
+      for (int i = 0; i < n_live; i++) {                                                                            \
+        value_t *to = out + (live ? live[i] : i) * GS_BLOCK;                                                        \
+        GS_LOOP for (int k = 0; k < GS_BLOCK; k++) to[k] = fill;                                                    \
+      }                                                                                                             \
+    }                                                                                                               \
+  }                                                                                                                 \
+  static void gs_pad_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, const int32_t *live,          \
+                            int n_live, value_t fill, value_t *out) {                                               \
+    const int channels = g->blocks_in * GS_BLOCK;                                                                   \
+    if (g->patch) {                                                                                                 \
+      if (n_live) gs_unfold_##type(c, g, x, fill, out);                                                             \
+      return;                                                                                                       \
+    }                                                                                                               \
+    for (int y = -c->pad_h; y < c->h + c->pad_h; y++, out += g->width * channels) {                                 \
+      if (y < 0 || y >= c->h) {                                                                                     \
+        gs_fill_##type(g, live, n_live, fill, g->width, out);                                                       \
+        continue;                                                                                                   \
+      }                                                                                                             \
+      const value_t *from = x + (ptrdiff_t)y * c->w * c->c_in;                                                      \
+      value_t *to = out + c->pad_w * channels;                                                                      \
+      gs_fill_##type(g, live, n_live, fill, c->pad_w, out);                                                         \
+      gs_fill_##type(g, live, n_live, fill, c->pad_w, to + c->w * channels);                                        \
+      if (!live && channels == c->c_in) {                                                                           \
+        memcpy(to, from, (size_t)c->w * channels * sizeof(value_t));                                                \
+        continue;                                                                                                   \
+      }                                                                                                             \
+      for (int column = 0; !live && column < c->w; column++, from += c->c_in, to += channels) {                     \
+        gs_copy_##type(to, from, c->c_in, x + (ptrdiff_t)c->h * c->w * c->c_in);                                    \
+        for (int k = c->c_in; clear && k < channels; k++) to[k] = fill;                                             \
+      }                                                                                                             \
+      for (int column = 0; live && column < c->w; column++, from += c->c_in, to += channels) {                      \
+        for (int i = 0; i < n_live; i++) {                                                                          \
+          const int first = live[i] * GS_BLOCK, there = c->c_in - first;                                            \
+          if (there >= GS_BLOCK) {                                                                                  \
+            memcpy(to + first, from + first, GS_BLOCK * sizeof(value_t));                                           \
+          } else {                                                                                                  \
+            memcpy(to + first, from + first, there * sizeof(value_t));                                              \
+            for (int k = there; k < GS_BLOCK; k++) to[first + k] = fill;                                            \
+          }                                                                                                         \
+        }                                                                                                           \
+      }                                                                                                             \
+    }                                                                                                               \
+  }
+
+#endif

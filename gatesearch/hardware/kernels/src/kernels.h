@@ -1,0 +1,90 @@
+/* Every kernel, of one instruction set. */
+#ifndef GS_KERNELS_H
+#define GS_KERNELS_H
+
+#include "gs.h"
+
+size_t GS(conv_f32_size)(const gs_conv *c);
+void GS(conv_f32_pack)(const gs_conv *c, const float *weights, float *packed);
+size_t GS(conv_f32_scratch)(const gs_conv *c);
+void GS(conv_f32)(const gs_conv *c, const float *x, const int32_t *in, int n_in, const float *packed,
+                  const int32_t *out, int n_out, const float *scale, const float *shift, int relu, float *y,
+                  void *scratch);
+
+/* What becomes of whole-number sums. */
+enum { GS_SUMS, GS_BYTES, GS_FLOATS };
+
+size_t GS(conv_u8_size)(const gs_conv *c);
+void GS(conv_u8_pack)(const gs_conv *c, const int8_t *weights, int8_t *packed, int32_t *sums);
+size_t GS(conv_u8_scratch)(const gs_conv *c);
+void GS(conv_u8)(const gs_conv *c, const uint8_t *x, int zero, const int32_t *in, int n_in, const int8_t *packed,
+                 const int32_t *sums, const int32_t *out, int n_out, const int32_t *bias, const float *scale,
+                 const float *shift, int kind, int zero_out, void *y, void *scratch);
+
+/* What FBS adds to a convolution. rho, slope, offset and beta hold a value for each of 16 * blocks_out channels. */
+typedef struct {
+  const float *phi; /* packed as a convolution of 1 x 1 */
+  const float *rho, *slope, *offset, *beta;
+  int32_t winners; /* blocks */
+} gs_fbs;
+
+/* A convolution in two phases: of every output the high bits of x, of open ones the low bits as well. */
+typedef struct {
+  const int8_t *packed;  /* by conv_u8_pack, with their sums */
+  const int32_t *sums;
+  const int8_t *rows;    /* by pg_rows: open outputs are computed one by one; NULL: blocks that hold one are */
+  const int64_t *limit;  /* by group: open where the sum of the high products is greater */
+  const int32_t *single; /* the same where groups are of 1; of 16 * blocks_out channels, INT32_MAX for those not there */
+  const float *bias;     /* of 16 * blocks_out channels */
+  float level;           /* worth of a step of the product */
+  int32_t bytes;         /* of a value of x, 1 or 2 */
+  int32_t low_bits;      /* 8 at most, and as many high ones at most */
+  int32_t group;         /* channels that share a decision: 1, 8, a multiple of 16, or all */
+} gs_pg;
+
+size_t GS(pg_rows_size)(const gs_conv *c);
+void GS(pg_rows)(const gs_conv *c, const int8_t *weights, int8_t *rows);
+size_t GS(pg_scratch)(const gs_conv *c);
+int32_t GS(pg)(const gs_conv *c, const gs_pg *p, const void *x, float *y, int32_t *high, int32_t *low, void *scratch);
+void GS(pg_dense)(const gs_conv *c, const gs_pg *p, const void *x, float *y, void *scratch);
+
+size_t GS(fbs_scratch)(const gs_conv *c);
+void GS(fbs_f32)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_t *in, int n_in, const float *packed,
+                 int relu, float *y, int32_t *out, void *scratch);
+void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level_in, const int32_t *in, int n_in,
+                const int8_t *packed, const int32_t *sums, float level_weight, const int32_t *no_bias,
+                float level_out, uint8_t *y, int32_t *out, void *scratch);
+
+/* The weights of a recurrent layer's gates, [gates * height][columns], in one of three forms. */
+enum { GS_DENSE, GS_HMD, GS_CSR };
+typedef struct {
+  int32_t kind, gates, height, columns;
+  int32_t rich;            /* HMD: rows of each gate that are unconstrained */
+  int32_t parts;           /* HMD: rank-1 blocks, side by side */
+  const float *packed;     /* dense: all rows. HMD: the rich rows of all gates, then one row for each gate's part.
+                              Packed as a convolution of 1 x 1 */
+  const float *down;       /* HMD: [gates][parts][height - rich] */
+  const float *values;     /* CSR */
+  const uint16_t *indices; /* CSR */
+  const int32_t *starts;   /* CSR: [gates * height + 1] */
+} gs_matrix;
+
+size_t GS(step_scratch)(const gs_matrix *of_x, const gs_matrix *of_h);
+void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias, const float *x, float *h, float *c,
+                   void *scratch);
+void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
+                  const float *x, float *h, void *scratch);
+
+void GS(pool_f32)(const float *x, int pixels, int channels, const int32_t *live, int n_live, float *mean,
+                  float *largest);
+void GS(pool_u8)(const uint8_t *x, int pixels, int channels, const int32_t *live, int n_live, int32_t *total,
+                 uint8_t *largest);
+float GS(gate_f32)(const float *x, int pixels, int channels, const float *w_mean, const float *w_most, float b,
+                   float *pooled);
+void GS(winners)(const float *g, int channels, int count, int32_t *out);
+
+void GS(keep_channels)(const char *x, int pixels, int stride, const int32_t *kept, int n, int bytes, char *out);
+int GS(keep_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values);
+void GS(spread_nonzero)(const uint8_t *bitmap, const uint8_t *values, int n, uint8_t *x);
+
+#endif

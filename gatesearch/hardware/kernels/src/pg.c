@@ -1,0 +1,365 @@
+/* Precision gating (Zhang et al. 2020): the high bits of every output, the low bits of those that are open.
+
+     x = high << low_bits | low     y = level ((high * w) << low_bits + open (low * w)) + bias
+   A mask decides for each output (3-D), for a group of channels of a pixel (M2) or for all of them (M1). Groups of 16
+   or more leave whole rows of tiles to compute, gathered from wherever their pixels are; 3-D masks leave single outputs,
+   each a dot product of its own, or blocks of which most is thrown away. */
+#include "image.h"
+#include "kernels.h"
+#include "tile.h"
+
+/* Weights as dot products read them: [c_out][steps][16 in]. */
+size_t GS(pg_rows_size)(const gs_conv *c) { return (size_t)c->c_out * gs_geometry_of(c).steps * GS_BLOCK; }
+
+void GS(pg_rows)(const gs_conv *c, const int8_t *weights, int8_t *rows) {
+  const gs_geometry g = gs_geometry_of(c);
+  const int taps = c->kh * c->kw;
+  memset(rows, 0, GS(pg_rows_size)(c));
+  for (int o = 0; o < c->c_out; o++) {
+    for (int i = 0; i < c->c_in; i++) {
+      for (int tap = 0; tap < taps; tap++) {
+        rows[(size_t)o * g.steps * GS_BLOCK + gs_place(&g, c, tap, i)] = weights[((size_t)o * c->c_in + i) * taps + tap];
+      }
+    }
+  }
+}
+
+/* What lives in scratch memory during a call. */
+typedef struct {
+  uint8_t *high, *low; /* padded planes of x */
+  int32_t *offsets;    /* of each pixel's patch */
+  gs_step *steps;
+  int32_t *start;      /* by channel, what every sum begins with */
+  int32_t *sums;       /* of 16 high products, by block and pixel */
+  uint16_t *masks;     /* by block and pixel, where groups are smaller than blocks; then those of the list */
+  int32_t *list, *count; /* open pixels of each group of blocks */
+  int n_steps;
+} gs_pg_work;
+
+size_t GS(pg_scratch)(const gs_conv *c) {
+  const gs_geometry g = gs_geometry_of(c);
+  const size_t pixels = g.pixels, blocks = g.blocks_out;
+  return 2 * (size_t)g.size + (g.patch ? 2 * (size_t)c->h * c->w * c->c_in : 0) + pixels * sizeof(int32_t) + g.steps * sizeof(gs_step) +
+         blocks * GS_BLOCK * sizeof(int32_t) +
+         blocks * (pixels * (2 * sizeof(int32_t) + sizeof(uint16_t)) + sizeof(int32_t)) + GS_BLOCK * sizeof(int32_t) + 1024;
+}
+
+/* Split x into planes of its high and its low bits, with a border of zeros. */
+#define GS_SPLIT(name, value_t)                                                                                  \
+  static void name##_run(const value_t *restrict from, int n, int low_bits, uint8_t *restrict high,              \
+                         uint8_t *restrict low) {                                                                \
+    const value_t mask = (value_t)((1 << low_bits) - 1);                                                         \
+    for (int k = 0; k < n; k++) high[k] = (uint8_t)(from[k] >> low_bits);                                        \
+    for (int k = 0; k < n; k++) low[k] = (uint8_t)(from[k] & mask);                                              \
+  }                                                                                                              \
+  static void name(const gs_conv *c, const gs_geometry *g, const value_t *x, int low_bits, uint8_t *high,        \
+                   uint8_t *low) {                                                                               \
+    const int channels = g->blocks_in * GS_BLOCK, row = g->width * channels, side = c->pad_w * channels;         \
+    const int whole = channels == c->c_in;                                                                       \
+    for (int y = -c->pad_h; y < c->h + c->pad_h; y++, high += row, low += row) {                                 \
+      const int inside = y >= 0 && y < c->h, filled = inside && whole ? side : row;                              \
+      memset(high, 0, filled);                                                                                   \
+      memset(low, 0, filled);                                                                                    \
+      if (!inside) continue;                                                                                     \
+      if (whole) {                                                                                               \
+        memset(high + row - side, 0, side);                                                                      \
+        memset(low + row - side, 0, side);                                                                       \
+        name##_run(x, c->w * channels, low_bits, high + side, low + side);                                       \
+      } else {                                                                                                   \
+        for (int k = 0; k < c->w; k++) {                                                                         \
+          name##_run(x + k * c->c_in, c->c_in, low_bits, high + side + k * channels, low + side + k * channels); \
+        }                                                                                                        \
+      }                                                                                                          \
+      x += c->w * c->c_in;                                                                                       \
+    }                                                                                                            \
+  }
+GS_SPLIT(split_1, uint8_t)
+GS_SPLIT(split_2, uint16_t)
+
+static gs_pg_work prepared(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const void *x, void *scratch) {
+  char *at = scratch;
+  const size_t pixels = g->pixels, blocks = g->blocks_out;
+  gs_pg_work w;
+  w.high = gs_take(&at, g->size);
+  w.low = gs_take(&at, g->size);
+  w.offsets = gs_take(&at, pixels * sizeof(int32_t));
+  w.steps = gs_take(&at, g->steps * sizeof(gs_step));
+  w.start = gs_take(&at, blocks * GS_BLOCK * sizeof(int32_t));
+  w.sums = gs_take(&at, blocks * pixels * sizeof(int32_t));
+  w.masks = gs_take(&at, blocks * pixels * sizeof(uint16_t));
+  w.list = gs_take(&at, (blocks * pixels + GS_BLOCK) * sizeof(int32_t));
+  w.count = gs_take(&at, blocks * sizeof(int32_t));
+  if (g->patch) {
+    const int size = c->h * c->w * c->c_in;
+    uint8_t *high = gs_take(&at, size), *low = gs_take(&at, size);
+    if (p->bytes == 1) split_1_run(x, size, p->low_bits, high, low);
+    else split_2_run(x, size, p->low_bits, high, low);
+    gs_unfold_u8(c, g, high, 0, w.high);
+    gs_unfold_u8(c, g, low, 0, w.low);
+  } else if (p->bytes == 1) {
+    split_1(c, g, x, p->low_bits, w.high, w.low);
+  } else {
+    split_2(c, g, x, p->low_bits, w.high, w.low);
+  }
+  gs_list_pixels(c, g, w.offsets);
+  w.n_steps = gs_list_steps(c, g, NULL, g->blocks_in, w.steps);
+  memset(w.start, 0, blocks * GS_BLOCK * sizeof(int32_t));
+  for (size_t i = 0; GS_OFFSET && i < blocks * g->blocks_in; i++) {
+    for (int k = 0; k < GS_BLOCK; k++) {
+      w.start[i / g->blocks_in * GS_BLOCK + k] += GS_OFFSET * p->sums[i * GS_BLOCK + k];
+    }
+  }
+  return w;
+}
+
+/* Whether decisions are taken inside a block. */
+GS_INLINE int small_groups(const gs_conv *c, const gs_pg *p) { return p->group < GS_BLOCK && p->group < c->c_out; }
+
+/* Bits of the open ones among 16 high products, in groups of 1 or 8. */
+GS_INLINE unsigned open_bits(const gs_conv *c, const gs_pg *p, const int32_t *sums, int first) {
+  if (p->group == 1) return gs_greater(sums, p->single + first);
+  unsigned bits = 0;
+  for (int k = 0; k < GS_BLOCK; k += 8) {
+    int64_t sum = 0;
+    for (int i = k; i < k + 8; i++) sum += sums[i];
+    if (first + k < c->c_out && sum > p->limit[(first + k) / 8]) bits |= 0xffu << k;
+  }
+  return c->c_out - first < GS_BLOCK ? bits & ((1u << (c->c_out - first)) - 1) : bits;
+}
+
+/* For rows of sums a stride apart write scale sums + bias to y, or add scale sums where bias is NULL; there of a row's
+   16 channels exist. at says where rows go, in rows of y; NULL, one behind the other. */
+GS_INLINE void write_rows(const int32_t *sums, int stride, int rows, float scale, const float *bias, int there,
+                          int c_out, const int32_t *at, float *y) {
+  const gs_vf factor = gs_set_f(scale);
+  gs_vf begin[GS_VECTORS];
+  GS_UNROLL for (int v = 0; v < GS_VECTORS; v++) begin[v] = bias ? gs_load_f(bias + v * GS_LANES) : gs_zero_f();
+  for (int r = 0; r < rows; r++, sums += stride) {
+    float *to = y + (size_t)(at ? at[r] : r) * c_out, value[GS_BLOCK], *out = to;
+    if (there < GS_BLOCK) {
+      out = value;
+      memcpy(value, to, there * sizeof(float));
+    }
+    GS_UNROLL for (int v = 0; v < GS_VECTORS; v++) {
+      if (!bias) begin[v] = gs_load_f(out + v * GS_LANES);
+      gs_store_f(out + v * GS_LANES, gs_real(sums + v * GS_LANES) * factor + begin[v]);
+    }
+    if (there < GS_BLOCK) memcpy(to, value, there * sizeof(float));
+  }
+}
+
+GS_INLINE void write_sums(const gs_conv *c, const int32_t *sums, int pixel, int block, int32_t *to) {
+  const int first = block * GS_BLOCK;
+  memcpy(to + (size_t)pixel * c->c_out + first, sums, GS_MIN(GS_BLOCK, c->c_out - first) * sizeof(int32_t));
+}
+
+/* Multiply a tile of one plane; each row's sums then begin with what the instruction set asks for. */
+GS_INLINE void products(const gs_conv *c, const gs_pg *p, const gs_pg_work *w, const uint8_t *const *patch, int rows,
+                        int block, int columns, int32_t *tile) {
+  const int8_t *weights[GS_MOST_COLUMNS];
+  for (int k = 0; k < columns; k++) weights[k] = p->packed + gs_packed(c) * (block + k);
+  gs_sized_u8(rows, columns, patch, weights, w->steps, w->n_steps, tile);
+  for (int r = 0; GS_OFFSET && r < rows; r++) {
+    for (int k = 0; k < columns * GS_BLOCK; k++) tile[r * columns * GS_BLOCK + k] += w->start[block * GS_BLOCK + k];
+  }
+}
+
+static void first_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, float *y,
+                        int32_t *high) {
+  const float scale = p->level * (float)(1 << p->low_bits);
+  for (int block = 0, columns; block < g->blocks_out; block += columns) {
+    columns = gs_columns(g->blocks_out - block);
+    for (int pixel = 0, rows; pixel < g->pixels; pixel += rows) {
+      rows = gs_rows(g->pixels - pixel);
+      const uint8_t *patch[GS_ROWS];
+      int32_t tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
+      gs_patches(w->high, w->offsets + pixel, rows, g->pixels - pixel, patch);
+      products(c, p, w, patch, rows, block, columns, tile);
+      rows = GS_MIN(rows, g->pixels - pixel);
+      for (int k = 0; k < columns; k++) {
+        const int32_t *sums = tile + k * GS_BLOCK;
+        const int first = (block + k) * GS_BLOCK;
+        write_rows(sums, columns * GS_BLOCK, rows, scale, p->bias + first, c->c_out - first, c->c_out, NULL,
+                   y + (size_t)pixel * c->c_out + first);
+        for (int r = 0; high && r < rows; r++) {
+          write_sums(c, sums + r * columns * GS_BLOCK, pixel + r, block + k, high);
+        }
+        if (small_groups(c, p)) {
+          uint16_t *masks = w->masks + (size_t)(block + k) * g->pixels + pixel;
+          for (int r = 0; r < rows; r++) {
+            masks[r] = (uint16_t)open_bits(c, p, sums + r * columns * GS_BLOCK, (block + k) * GS_BLOCK);
+          }
+        } else {
+          gs_block_sums(sums, columns * GS_BLOCK, rows, w->sums + (size_t)(block + k) * g->pixels + pixel);
+        }
+      }
+    }
+  }
+}
+
+/* List the pixels of each group of blocks of which something is open; returns how many outputs are. */
+static int32_t listed(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, int span) {
+  int32_t open = 0;
+  for (int i = 0; i * span < g->blocks_out; i++) {
+    int32_t *list = w->list + (size_t)i * g->pixels;
+    int n = 0;
+    if (small_groups(c, p)) {
+      uint16_t *masks = w->masks + (size_t)i * g->pixels;
+      for (int pixel = 0; pixel < g->pixels; pixel++) {
+        const unsigned bits = masks[pixel];
+        list[n] = pixel;
+        masks[n] = (uint16_t)bits;
+        n += bits != 0;
+        open += __builtin_popcount(bits);
+      }
+    } else if (span == 1) {
+      const int64_t limit = GS_MAX(INT32_MIN, GS_MIN(INT32_MAX, p->limit[i]));
+      n = gs_list_greater(w->sums + (size_t)i * g->pixels, g->pixels, (int32_t)limit, list);
+      open += n * GS_MIN(GS_BLOCK, c->c_out - i * GS_BLOCK);
+    } else {
+      const int32_t *sums = w->sums + (size_t)i * span * g->pixels;
+      const int blocks = GS_MIN(span, g->blocks_out - i * span);
+      const int64_t limit = p->limit[i];
+      for (int pixel = 0; pixel < g->pixels; pixel++) {
+        int64_t sum = sums[pixel];
+        for (int b = 1; b < blocks; b++) sum += sums[(size_t)b * g->pixels + pixel];
+        list[n] = pixel;
+        n += sum > limit;
+      }
+      open += n * GS_MIN(span * GS_BLOCK, c->c_out - i * span * GS_BLOCK);
+    }
+    w->count[i] = n;
+  }
+  return open;
+}
+
+/* Low products of whole blocks, gathered. */
+static void second_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, int span,
+                         float *y, int32_t *low) {
+  for (int block = 0, columns; block < g->blocks_out; block += columns) {
+    const int group = block / span, n = w->count[group];
+    const int32_t *list = w->list + (size_t)group * g->pixels;
+    columns = gs_columns(GS_MIN((group + 1) * span, g->blocks_out) - block);
+    for (int i = 0, rows; i < n; i += rows) {
+      rows = gs_rows(n - i);
+      const uint8_t *patch[GS_ROWS];
+      int32_t tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
+      for (int r = 0; r < rows; r++) patch[r] = w->low + w->offsets[list[GS_MIN(i + r, n - 1)]];
+      products(c, p, w, patch, rows, block, columns, tile);
+      rows = GS_MIN(rows, n - i);
+      for (int k = 0; k < columns; k++) {
+        int32_t *sums = tile + k * GS_BLOCK;
+        const int first = (block + k) * GS_BLOCK;
+        for (int r = 0; small_groups(c, p) && r < rows; r++) {
+          const unsigned bits = w->masks[(size_t)group * g->pixels + i + r];
+          GS_LOOP for (int b = 0; b < GS_BLOCK; b++) sums[r * GS_BLOCK + b] = bits >> b & 1 ? sums[r * GS_BLOCK + b] : 0;
+        }
+        write_rows(sums, columns * GS_BLOCK, rows, p->level, NULL, c->c_out - first, c->c_out, list + i, y + first);
+        for (int r = 0; low && r < rows; r++) {
+          write_sums(c, sums + r * columns * GS_BLOCK, list[i + r], block + k, low);
+        }
+      }
+    }
+  }
+}
+
+/* Low products of single outputs of one pixel, four at a time. */
+#define GS_ELEMENTS(n)                                                                            \
+  static __attribute__((noinline)) void elements_##n(const uint8_t *patch, const int8_t *const *w, \
+                                                     int runs, int length, int stride, int32_t *out) { \
+    gs_runs acc = {0};                                                                            \
+    for (int run = 0; run < runs; run++, patch += stride) {                                       \
+      gs_run(n, &acc, patch, w, (ptrdiff_t)run * length, length);                                 \
+    }                                                                                             \
+    gs_run_sums(&acc, out);                                                                       \
+  }
+GS_ELEMENTS(1)
+GS_ELEMENTS(2)
+GS_ELEMENTS(3)
+GS_ELEMENTS(4)
+
+static void single_outputs(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, float *y,
+                           int32_t *low) {
+  const int channels = g->blocks_in * GS_BLOCK, size = g->steps * GS_BLOCK;
+  /* Taps of one row of the kernel are neighbours, unless it is dilated; a copied patch is one run. */
+  const int joined = g->patch || c->dilation_w == 1;
+  const int runs = g->patch ? 1 : c->kh, length = g->patch ? g->patch : c->kw * channels;
+  for (int block = 0; block < g->blocks_out; block++) {
+    for (int i = 0; i < w->count[block]; i++) {
+      const int pixel = w->list[(size_t)block * g->pixels + i];
+      const uint8_t *patch = w->low + w->offsets[pixel];
+      unsigned bits = w->masks[(size_t)block * g->pixels + i];
+      while (bits) {
+        const int8_t *rows[4];
+        int channel[4], n = 0;
+        int32_t sums[4];
+        for (; bits && n < 4; bits &= bits - 1, n++) {
+          channel[n] = block * GS_BLOCK + __builtin_ctz(bits);
+          rows[n] = p->rows + (size_t)channel[n] * size;
+        }
+        if (joined) {
+          const int stride = c->dilation_h * g->width * channels;
+          if (n == 4) elements_4(patch, rows, runs, length, stride, sums);
+          else if (n == 3) elements_3(patch, rows, runs, length, stride, sums);
+          else if (n == 2) elements_2(patch, rows, runs, length, stride, sums);
+          else elements_1(patch, rows, runs, length, stride, sums);
+        } else {
+          for (int k = 0; k < n; k++) {
+            sums[k] = 0;
+            for (int run = 0; run < c->kh * c->kw; run++) {
+              int32_t sum[4];
+              const int8_t *row = rows[k] + (ptrdiff_t)run * channels;
+              elements_1(patch + w->steps[run * g->blocks_in].x, &row, 1, channels, 0, sum);
+              sums[k] += sum[0];
+            }
+          }
+        }
+        for (int k = 0; k < n; k++) {
+          const size_t at = (size_t)pixel * c->c_out + channel[k];
+          y[at] += (float)sums[k] * p->level;
+          if (low) low[at] = sums[k];
+        }
+      }
+    }
+  }
+}
+
+/* x [h][w][c_in] of p->bytes to y [h'][w'][c_out]; returns how many outputs were open. high and low, unless NULL, take
+   the whole-number products of either phase, [h'][w'][c_out], low being 0 where closed. */
+int32_t GS(pg)(const gs_conv *c, const gs_pg *p, const void *x, float *y, int32_t *high, int32_t *low, void *scratch) {
+  const gs_geometry g = gs_geometry_of(c);
+  const gs_pg_work w = prepared(c, &g, p, x, scratch);
+  const int span = p->group >= c->c_out ? g.blocks_out : GS_MAX(p->group / GS_BLOCK, 1);
+  if (low) memset(low, 0, (size_t)g.pixels * c->c_out * sizeof(int32_t));
+  first_phase(c, &g, p, &w, y, high);
+  const int32_t open = listed(c, &g, p, &w, span);
+  if (p->rows && p->group == 1 && small_groups(c, p)) single_outputs(c, &g, p, &w, y, low);
+  else second_phase(c, &g, p, &w, span, y, low);
+  return open;
+}
+
+/* The same with every output open and no decision: what gating is held against. */
+void GS(pg_dense)(const gs_conv *c, const gs_pg *p, const void *x, float *y, void *scratch) {
+  const gs_geometry g = gs_geometry_of(c);
+  const gs_pg_work w = prepared(c, &g, p, x, scratch);
+  const float scale = p->level * (float)(1 << p->low_bits);
+  for (int block = 0, columns; block < g.blocks_out; block += columns) {
+    columns = gs_columns(g.blocks_out - block);
+    for (int pixel = 0, rows; pixel < g.pixels; pixel += rows) {
+      rows = gs_rows(g.pixels - pixel);
+      const uint8_t *patch[GS_ROWS];
+      int32_t high[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK], low[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
+      gs_patches(w.high, w.offsets + pixel, rows, g.pixels - pixel, patch);
+      products(c, p, &w, patch, rows, block, columns, high);
+      gs_patches(w.low, w.offsets + pixel, rows, g.pixels - pixel, patch);
+      products(c, p, &w, patch, rows, block, columns, low);
+      rows = GS_MIN(rows, g.pixels - pixel);
+      for (int k = 0; k < columns; k++) {
+        const int first = (block + k) * GS_BLOCK, there = c->c_out - first, stride = columns * GS_BLOCK;
+        float *to = y + (size_t)pixel * c->c_out + first;
+        write_rows(high + k * GS_BLOCK, stride, rows, scale, p->bias + first, there, c->c_out, NULL, to);
+        write_rows(low + k * GS_BLOCK, stride, rows, p->level, NULL, there, c->c_out, NULL, to);
+      }
+    }
+  }
+}

@@ -1,0 +1,153 @@
+/* One step of an LSTM or GRU at batch 1, its weights dense, pruned (CSR) or in hybrid form (HMD, Thakker et al. 2019).
+
+     HMD: W = [A; b_1 c_1 | ... | b_J c_J], a gate     y = [A x; sum_j (c_j . x_j) b_j]
+   The rich rows A and the rows c of all gates are one dense product with x; what is left are J sums of contiguous
+   vectors a gate. A step reads each weight once, so it takes as long as reading them. */
+#include "kernels.h"
+#include "tile.h"
+
+GS_INLINE int product_rows(const gs_matrix *m) {
+  return m->kind == GS_HMD ? m->gates * (m->rich + m->parts) : m->gates * m->height;
+}
+
+size_t GS(step_scratch)(const gs_matrix *of_x, const gs_matrix *of_h) {
+  const size_t wide = GS_MAX(GS_BLOCKS(of_x->columns), GS_BLOCKS(of_h->columns));
+  const size_t tall = GS_BLOCKS(of_h->gates * of_h->height);
+  const size_t product = GS_MAX(GS_BLOCKS(product_rows(of_x)), GS_BLOCKS(product_rows(of_h)));
+  return wide * (GS_BLOCK * sizeof(float) + sizeof(gs_step)) + (2 * tall + product) * GS_BLOCK * sizeof(float) + 512;
+}
+
+/* y = W x, or y += W x, for packed rows; x and y hold whole blocks. */
+static void packed_product(const float *packed, int blocks_out, int blocks_in, const float *x, const gs_step *steps,
+                           int add, float *y) {
+  const size_t size = (size_t)blocks_in * GS_BLOCK * GS_BLOCK;
+  for (int block = 0, columns; block < blocks_out; block += columns) {
+    columns = GS_MIN(blocks_out - block, GS_MOST_COLUMNS);
+    const float *w[GS_MOST_COLUMNS];
+    float tile[GS_MOST_COLUMNS * GS_BLOCK], *to = y + block * GS_BLOCK;
+    for (int k = 0; k < columns; k++) w[k] = packed + size * (block + k);
+    gs_sized_f32(1, columns, &x, w, steps, blocks_in, tile);
+    if (add) {
+      for (int k = 0; k < columns * GS_BLOCK; k++) to[k] += tile[k];
+    } else {
+      memcpy(to, tile, columns * GS_BLOCK * sizeof(float));
+    }
+  }
+}
+
+/* The sum of values times those of x that columns name. Loads one by one are faster than gathering instructions on
+   the processors that this was measured on. */
+GS_INLINE float sparse_dot(const float *values, const uint16_t *columns, int n, const float *x) {
+  float acc[4] = {0, 0, 0, 0}; /* so that additions need not wait for each other */
+  int k = 0;
+  for (; k + 4 <= n; k += 4) {
+    for (int i = 0; i < 4; i++) acc[i] += values[k + i] * x[columns[k + i]];
+  }
+  for (; k < n; k++) acc[0] += values[k] * x[columns[k]];
+  return (acc[0] + acc[1]) + (acc[2] + acc[3]);
+}
+
+/* y [gates * height, up to whole blocks] += W x. */
+static void add_product(const gs_matrix *m, const float *x, float *y, char *at) {
+  if (m->kind == GS_CSR) {
+    for (int row = 0; row < m->gates * m->height; row++) {
+      const int32_t first = m->starts[row];
+      y[row] += sparse_dot(m->values + first, m->indices + first, m->starts[row + 1] - first, x);
+    }
+    return;
+  }
+  const int blocks_in = GS_BLOCKS(m->columns), blocks_out = GS_BLOCKS(product_rows(m));
+  if (m->columns % GS_BLOCK) {
+    float *whole = gs_take(&at, blocks_in * GS_BLOCK * sizeof(float));
+    memcpy(whole, x, m->columns * sizeof(float));
+    memset(whole + m->columns, 0, (blocks_in * GS_BLOCK - m->columns) * sizeof(float));
+    x = whole;
+  }
+  gs_step *steps = gs_take(&at, blocks_in * sizeof(gs_step));
+  for (int i = 0; i < blocks_in; i++) steps[i] = (gs_step){i * GS_BLOCK, i * GS_BLOCK * GS_BLOCK};
+  if (m->kind == GS_DENSE) {
+    packed_product(m->packed, blocks_out, blocks_in, x, steps, 1, y);
+    return;
+  }
+  float *product = gs_take(&at, blocks_out * GS_BLOCK * sizeof(float));
+  packed_product(m->packed, blocks_out, blocks_in, x, steps, 0, product);
+  const float *parts = product + m->gates * m->rich, *down = m->down;
+  const int poor = m->height - m->rich;
+  for (int gate = 0; gate < m->gates; gate++, y += m->height) {
+    for (int i = 0; i < m->rich; i++) y[i] += product[gate * m->rich + i];
+    for (int part = 0; part < m->parts; part++, down += poor) {
+      const float factor = parts[gate * m->parts + part];
+      float *restrict to = y + m->rich;
+      for (int i = 0; i < poor; i++) to[i] += factor * down[i];
+    }
+  }
+}
+
+/* To about 1e-7 of the value, for any x; after the Cephes library. */
+GS_INLINE float gs_exp(float x) {
+  x = x < -87.0f ? -87.0f : x;
+  x = x > 88.0f ? 88.0f : x;
+  const float round = 12582912.0f, n = (x * 1.44269504f + round) - round;
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const int32_t bits = ((int32_t)n + 127) << 23;
+  float power;
+  memcpy(&power, &bits, sizeof(power));
+  return p * power;
+}
+
+GS_INLINE float gs_sigmoid(float x) { return 1.0f / (1.0f + gs_exp(-x)); }
+
+GS_INLINE float gs_tanh(float x) {
+  const float square = x * x;
+  float p = -5.70498872745e-3f;
+  p = p * square + 2.06390887954e-2f;
+  p = p * square - 5.37397155531e-2f;
+  p = p * square + 1.33314422036e-1f;
+  p = p * square - 3.33332819422e-1f;
+  const float small = p * square * x + x;
+  const float large = 1.0f - 2.0f / (gs_exp(2.0f * x) + 1.0f);
+  return square < 0.390625f ? small : large; /* near 0 the difference would lose its digits */
+}
+
+/* h and c [height] to the next; rows of the gates are in torch's order, i f g o. bias is the sum of both. */
+void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias, const float *x, float *restrict h,
+                   float *restrict c, void *scratch) {
+  const int n = of_h->height;
+  char *at = scratch;
+  float *restrict z = gs_take(&at, (size_t)GS_BLOCKS(4 * n) * GS_BLOCK * sizeof(float));
+  memcpy(z, bias, 4 * n * sizeof(float));
+  memset(z + 4 * n, 0, (GS_BLOCKS(4 * n) * GS_BLOCK - 4 * n) * sizeof(float));
+  add_product(of_x, x, z, at);
+  add_product(of_h, h, z, at);
+  for (int k = 0; k < n; k++) {
+    const float next = gs_sigmoid(z[n + k]) * c[k] + gs_sigmoid(z[k]) * gs_tanh(z[2 * n + k]);
+    c[k] = next;
+    h[k] = gs_sigmoid(z[3 * n + k]) * gs_tanh(next);
+  }
+}
+
+/* h [height] to the next; rows in torch's order, r z n. */
+void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
+                  const float *x, float *restrict h, void *scratch) {
+  const int n = of_h->height, whole = GS_BLOCKS(3 * n) * GS_BLOCK;
+  char *at = scratch;
+  float *restrict zx = gs_take(&at, whole * sizeof(float)), *restrict zh = gs_take(&at, whole * sizeof(float));
+  memcpy(zx, bias_x, 3 * n * sizeof(float));
+  memcpy(zh, bias_h, 3 * n * sizeof(float));
+  memset(zx + 3 * n, 0, (whole - 3 * n) * sizeof(float));
+  memset(zh + 3 * n, 0, (whole - 3 * n) * sizeof(float));
+  add_product(of_x, x, zx, at);
+  add_product(of_h, h, zh, at);
+  for (int k = 0; k < n; k++) {
+    const float reset = gs_sigmoid(zx[k] + zh[k]), update = gs_sigmoid(zx[n + k] + zh[n + k]);
+    const float fresh = gs_tanh(zx[2 * n + k] + reset * zh[2 * n + k]);
+    h[k] = (1.0f - update) * fresh + update * h[k];
+  }
+}

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gatesearch import bench
+from gatesearch.bench import kernels as benchmark
+from gatesearch.bench.kernels import cases
+from gatesearch.bench.kernels.figures import Times, densities, promises
+from gatesearch.errors import UserError
+from gatesearch.hardware import kernels
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kernels.load() is None:
+        pytest.skip(kernels.status())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cases, "HIDDEN", (16,))
+    monkeypatch.setattr(cases, "PRECISION", {"small": kernels.Geometry((4, 4), 16, 32, (3, 3))})
+
+
+def test_a_case_is_measured_once_and_the_others_are_shown_as_not_run(
+    tiny: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run("kernels", ["groups=rnn,pg", "rounds=1"])
+    rows = json.loads(Path("results/kernels.json").read_text())
+    names = [row["name"] for row in rows]
+    assert "rnn, 16 units: LSTM HMD" in names and "pg, small: 16/8 m2-16 0.7" in names
+    assert all(row["value"] > 0 and row["provenance"] == "measured" for row in rows)
+    page = Path("results/kernels.md").read_text()
+    assert "gatesearch bench kernels groups=rnn,pg rounds=1" in page and "not run" in page
+    assert Path("results/kernels.png").stat().st_size > 10_000
+
+    monkeypatch.setattr(benchmark, "in_turn", lambda *_: pytest.fail("measured again"))
+    bench.run("kernels", ["groups=rnn,pg", "rounds=1"])
+    with pytest.raises(pytest.fail.Exception):
+        bench.run("kernels", ["groups=rnn", "rounds=2"])
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("group=rnn", "unknown key 'group'; nearest: 'groups'"),
+        ("groups=rnm", "unknown group 'rnm'; nearest: 'rnn'"),
+        ("rounds=none", "rounds=none: not a whole number from 1"),
+        ("rounds=0", "rounds=0: not a whole number from 1"),
+    ],
+)
+def test_wrong_arguments_are_quoted(argument: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        bench.run("kernels", [argument])
+
+
+def test_promises_are_ratios_of_the_right_calls() -> None:
+    times = Times(
+        {
+            **{"16/8 dense": 300.0, "16/8 m2-16 0.7": 200.0, "16/8 m2-16 1": 160.0},
+            **{"16/8 3d 0.7": 280.0, "16/8 3d blocks 0.7": 260.0, "16/8 3d 1": 160.0},
+            **{"product: own": 12.0, "product: torch._int_mm": 20.0, "product: torch._int_mm, transposed": 10.0},
+            **{"fp32: own": 90.0, "fp32: torch": 100.0, "int8: own": 40.0},
+            **{f"fbs, both sides, {d:g}": 90 * d * d for d in cases.DENSITIES},
+            **{f"fbs, output, {d:g}": 90 * d for d in cases.DENSITIES},
+            **{f"fbs int8, both sides, {d:g}": 40 * d * d for d in cases.DENSITIES},
+            **{"LSTM dense": 40.0, "LSTM torch": 50.0, "LSTM HMD": 10.0, "LSTM pruned": 30.0},
+        }
+    )
+    found = {promise.name.split(",")[0]: promise.ratio(times) for promise in promises()}
+    assert found == {
+        "own int8 product over torch._int_mm": 1.2,
+        "fastest dense fp32 over FBS": 4.0,
+        "own dense 16x8 over PG 16/8": 1.5,
+        "second phase of 3-D masks over that of M2 of 16": 2.5,
+        "fastest dense LSTM step over HMD at 4x": 4.0,
+        "fastest pruned LSTM step over HMD at 4x": 3.0,
+    }
+    assert all(promise.reached(promise.ratio(times)) for promise in promises())
+    assert densities(times)[1] == (0.5, 4.0, 2.0, 4.0)

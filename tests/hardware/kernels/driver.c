@@ -1,0 +1,85 @@
+/* Runs kernels on made-up numbers and prints what comes out, so that one instruction set can be held against another:
+   lines of whole numbers have to be equal, lines of floats close. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels.h"
+
+static uint32_t state = 1;
+static uint32_t next(void) { return (state = state * 1664525u + 1013904223u) >> 8; }
+static float real(void) { return (float)(next() % 2001) / 1000.0f - 1.0f; }
+static void *room(size_t bytes) { return calloc(bytes + 64, 1); }
+
+static void whole(const char *name, const void *values, int n, int bytes) {
+  uint32_t sum = 2166136261u;
+  for (int i = 0; i < n * bytes; i++) sum = (sum ^ ((const uint8_t *)values)[i]) * 16777619u;
+  printf("whole %s %u\n", name, (unsigned)sum);
+}
+
+static void floats(const char *name, const float *values, int n) {
+  float sum = 0, alternating = 0;
+  for (int i = 0; i < n; i++) {
+    sum += values[i];
+    alternating += i % 2 ? -values[i] : values[i];
+  }
+  printf("floats %s %d %d %d\n", name, (int)(1000 * sum), (int)(1000 * alternating), (int)(100000 * values[n / 2]));
+}
+
+static void convolutions(gs_conv c) {
+  const int outputs = gs_height(&c) * gs_width(&c) * c.c_out, wide = GS_BLOCKS(c.c_out) * GS_BLOCK;
+  const int values = c.h * c.w * c.c_in, count = c.c_out * c.c_in * c.kh * c.kw;
+  int8_t *weights = room(count), *packed = room(GS(conv_u8_size)(&c)), *rows = room(GS(pg_rows_size)(&c));
+  int32_t *sums = room(wide * GS_BLOCKS(c.c_in) * GS_BLOCK * 4), *y = room(outputs * 4), *bias = room(wide * 4);
+  uint8_t *x = room(values), *bytes = room(outputs);
+  uint16_t *words = room(values * 2);
+  float *scale = room(wide * 4), *shift = room(wide * 4), *fy = room(outputs * 4);
+  float *fx = room(values * 4), *fw = room(count * 4), *fpacked = room(GS(conv_f32_size)(&c) * 4);
+  for (int i = 0; i < count; i++) weights[i] = (int8_t)((int)(next() % 255) - 127), fw[i] = real();
+  for (int i = 0; i < values; i++) x[i] = (uint8_t)next(), words[i] = (uint16_t)next(), fx[i] = real();
+  for (int i = 0; i < c.c_out; i++) bias[i] = (int)(next() % 999), scale[i] = 0.001f, shift[i] = 0.25f;
+  GS(conv_u8_pack)(&c, weights, packed, sums);
+  GS(pg_rows)(&c, weights, rows);
+  void *scratch = room(GS(conv_u8_scratch)(&c));
+  GS(conv_u8)(&c, x, 3, NULL, 0, packed, sums, NULL, 0, bias, scale, shift, GS_SUMS, 0, y, scratch);
+  whole("sums", y, outputs, 4);
+  GS(conv_u8)(&c, x, 3, NULL, 0, packed, sums, NULL, 0, bias, scale, shift, GS_BYTES, 5, bytes, scratch);
+  whole("bytes", bytes, outputs, 1);
+  GS(conv_f32_pack)(&c, fw, fpacked);
+  GS(conv_f32)(&c, fx, NULL, 0, fpacked, NULL, 0, scale, shift, 1, fy, room(GS(conv_f32_scratch)(&c)));
+  floats("conv", fy, outputs);
+  int64_t *limit = room(c.c_out * 8);
+  int32_t *single = room(wide * 4), *low = room(outputs * 4);
+  for (int i = 0; i < wide; i++) single[i] = i < c.c_out ? 0 : INT32_MAX;
+  for (int group = 1; group <= 32; group = group == 1 ? 8 : group * 2) {
+    gs_pg pg = {packed, sums, rows, limit, single, shift, 0.00001f, 2, 8, GS_MIN(group, c.c_out)};
+    const int open = GS(pg)(&c, &pg, words, fy, y, low, room(GS(pg_scratch)(&c)));
+    printf("whole open %d\n", open);
+    whole("high", y, outputs, 4);
+    whole("low", low, outputs, 4);
+    floats("pg", fy, outputs);
+  }
+}
+
+static void steps(int size, int columns) {
+  gs_matrix m[2];
+  for (int i = 0; i < 2; i++) {
+    const gs_conv shape = {1, 1, i ? size : columns, 4 * size, 1, 1, 1, 1, 0, 0, 1, 1};
+    float *w = room(4 * size * shape.c_in * 4), *packed = room(GS(conv_f32_size)(&shape) * 4);
+    for (int k = 0; k < 4 * size * shape.c_in; k++) w[k] = real() / 8;
+    GS(conv_f32_pack)(&shape, w, packed);
+    m[i] = (gs_matrix){GS_DENSE, 4, size, shape.c_in, 0, 0, packed, NULL, NULL, NULL, NULL};
+  }
+  float *bias = room(4 * size * 4), *x = room(columns * 4), *h = room(size * 4), *c = room(size * 4);
+  for (int k = 0; k < columns; k++) x[k] = real();
+  for (int k = 0; k < 4 * size; k++) bias[k] = real();
+  for (int k = 0; k < 3; k++) GS(lstm_step)(&m[0], &m[1], bias, x, h, c, room(GS(step_scratch)(&m[0], &m[1])));
+  floats("lstm", h, size);
+}
+
+int main(void) {
+  convolutions((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1});
+  convolutions((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1});
+  convolutions((gs_conv){3, 3, 33, 16, 1, 1, 1, 1, 0, 0, 1, 1});
+  steps(20, 7);
+  return 0;
+}

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gatesearch.hardware import kernels as k
+from gatesearch.hardware.kernels import build, native
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    native.load.cache_clear()
+    yield
+    native.load.cache_clear()
+
+
+def test_without_a_compiler_the_references_run_and_it_is_said_once(
+    no_compiler: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    real = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
+    g = k.Geometry((5, 4), 20, 40, (3, 3), padding=(1, 1))
+    weight, x = rng.integers(-127, 128, g.weights).astype(np.int8), rng.integers(0, 256, (5, 4, 20)).astype(np.uint8)
+    conv, small = k.Conv(g, real(*g.weights)), k.ConvU8(g, weight)
+    image = real(5, 4, 20)
+    np.testing.assert_array_equal(conv(image, [1], [0, 2]), conv.reference(image, np.array([1]), np.array([0, 2])))
+    np.testing.assert_array_equal(small(x), small.reference(x))
+    boost = k.Boost(real(40, 20), real(40), real(40), real(40), real(40), 2)
+    for layer, value in ((k.FBSConv(g, real(*g.weights), boost), image), (k.FBSConvU8(g, weight, boost, 1, 1, 9), x)):
+        for ours, reference in zip(layer(value), layer.reference(value), strict=True):  # type: ignore[operator, attr-defined]
+            np.testing.assert_array_equal(ours, reference)
+    pg = k.PGConv(g, weight, 8, 4, 16, np.zeros(3, np.float32))
+    phases, count = pg.phases(x)
+    assert count == phases.mask.sum() and (pg(x) == phases.output.numpy()).all()
+    dense = np.empty((5, 4, 40), np.float32)
+    pg.bind(x, dense, dense=True)()
+    assert (dense == small.reference(x)).all()
+    h = real(6)
+    step = k.GRUStep(k.Dense(real(3, 6, 4)), k.Dense(real(3, 6, 6)), real(18), real(18))
+    inputs = real(4)
+    expected = step.reference(inputs, h)
+    step(inputs, h)
+    np.testing.assert_array_equal(h, expected)
+    bitmap, values = k.keep_nonzero(x)
+    assert (k.spread_nonzero(bitmap, values, x.shape) == x).all()
+    assert (k.keep_channels(x, [3, 1]) == x[..., [3, 1]]).all() and (k.pool_u8(x)[0] == x.sum((0, 1))).all()
+    head = k.GateHead(real(20), None, 1.0)
+    assert head(image) == head.reference(image)
+    said = capsys.readouterr().err
+    assert said == "kernels: CC=no-such-compiler is not there; the torch reference runs in their place, slower\n"
+    assert k.status() == said.strip()
+
+
+def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo broken 1 && exit\necho "x.c:1: error: nothing" >&2; exit 1\n'
+    )
+    broken.chmod(0o755)
+    monkeypatch.setenv("CC", str(broken))
+    with pytest.raises(build.BuildError, match=r"broken failed: x\.c:1: error: nothing"):
+        build.library(folder=tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*/*"))
+
+
+def test_what_is_there_is_not_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler, calls = build.Compiler("cc", "cc 1", "x86_64"), []
+
+    def compiled(_: build.Compiler, flags: object, work: Path) -> Path:
+        calls.append(flags)
+        (work / "made").write_bytes(b"library")
+        return work / "made"
+
+    monkeypatch.setattr(build, "_compile", compiled)
+    first = build.library(compiler, folder=tmp_path)
+    assert build.library(compiler, folder=tmp_path) == first and first.read_bytes() == b"library"
+    assert len(calls) == 1
+    assert build.library(compiler, sanitise=True, folder=tmp_path) != first
+    assert [path.name for path in first.parent.iterdir()] == [first.name]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [build.Compiler("cc", "cc 2", "x86_64"), build.Compiler("cc", "cc 1", "aarch64")],
+    ids=["version", "target"],
+)
+def test_another_compiler_has_a_library_of_its_own(other: build.Compiler) -> None:
+    compiler = build.Compiler("cc", "cc 1", "x86_64")
+    assert build.key(compiler, build.FLAGS) == build.key(compiler, build.FLAGS) != build.key(other, build.FLAGS)
+
+
+def test_an_instruction_set_that_is_not_there_is_refused(compiled: k.Library) -> None:
+    with pytest.raises(ValueError, match=r"this CPU has .*portable"):
+        k.Library(compiled.path, "mmx")

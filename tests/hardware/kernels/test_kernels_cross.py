@@ -1,0 +1,71 @@
+"""The same sources for Arm, run in emulators where those are installed, against what this machine prints."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from gatesearch.hardware.kernels import build
+
+pytestmark = pytest.mark.slow
+DRIVER = Path(__file__).with_name("driver.c")
+SYSTEM = (
+    *("--specs=rdimon.specs", "-mthumb", "-mfloat-abi=hard", "-Wl,--section-start=.vectors=0"),
+    str(DRIVER.with_name("startup.c")),
+)
+MICRO = ("qemu-system-arm", "-nographic", "-semihosting", "-M")
+
+
+def printed(folder: Path, compiler: str, name: str, flags: Sequence[str], runner: Sequence[str] = ()) -> list[str]:
+    """Compile the driver with all kernels and return the lines that it prints."""
+    for tool in (compiler, *runner[:1]):
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool}")
+    program = folder / name
+    sources = [str(DRIVER), str(build.SOURCES / "all.c"), f"-I{build.SOURCES}", f"-DGS_SUFFIX={name}"]
+    command = [compiler, *build.FLAGS, "-Werror", *flags, *sources, "-o", str(program)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run([*runner, str(program)], check=True, capture_output=True, text=True, timeout=120)
+    return done.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    try:
+        compiler = build.Compiler.find()
+    except build.BuildError as error:
+        pytest.skip(str(error))
+    name = list(compiler.sets)[-1]
+    return printed(tmp_path_factory.mktemp("native"), compiler.command, name, compiler.sets[name])
+
+
+def agree(ours: list[str], expected: list[str]) -> None:
+    assert len(ours) == len(expected) > 30
+    for mine, other in zip(ours, expected, strict=True):
+        if other.startswith("whole"):
+            assert mine == other
+        else:
+            assert mine.split()[:2] == other.split()[:2]
+            numbers = [list(map(int, line.split()[2:])) for line in (mine, other)]
+            assert numbers[0] == pytest.approx(numbers[1], rel=1e-3, abs=2), (mine, other)
+
+
+@pytest.mark.parametrize("name", build.SETS["aarch64"])
+def test_cortex_a(tmp_path: Path, expected: list[str], name: str) -> None:
+    flags = ("-static", *build.SETS["aarch64"][name])
+    agree(printed(tmp_path, "aarch64-linux-gnu-gcc", name, flags, ["qemu-aarch64", "-cpu", "max"]), expected)
+
+
+@pytest.mark.parametrize(
+    ("core", "machine", "flags"),
+    [
+        ("m4", "mps2-an386", ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-DSTACK=0x20400000")),
+        ("m55", "mps3-an547", ("-mcpu=cortex-m55", "-DSTACK=0x20080000")),
+    ],
+)
+def test_cortex_m(tmp_path: Path, expected: list[str], core: str, machine: str, flags: Sequence[str]) -> None:
+    agree(printed(tmp_path, "arm-none-eabi-gcc", core, (*flags, *SYSTEM), [*MICRO, machine, "-kernel"]), expected)
