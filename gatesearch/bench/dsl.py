@@ -14,15 +14,16 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from gatesearch import console, pipeline
+from gatesearch import console
+from gatesearch.bench import command_line, runs
 from gatesearch.bench.results import Row, markdown_table, spread, write
-from gatesearch.errors import UserError, unknown
+from gatesearch.errors import unknown
 from gatesearch.folder import RunFolder
 from gatesearch.gates import at_cuts
 from gatesearch.hardware.timing import fingerprint
 from gatesearch.pipeline import Run
 from gatesearch.plan import GatePlan
-from gatesearch.recipe import Recipe, load, to_yaml
+from gatesearch.recipe import Recipe, load
 from gatesearch.report.style import GATED, INK, MUTED, figure, legend_below, settings
 from gatesearch.training import gate_logits, path_errors
 
@@ -31,7 +32,7 @@ RUNS = Path("runs/bench-dsl")
 SETS = {"esc10": "ESC10.npz", "fsdd": "FSDD.npz", "speech": "SPEECH_COMMANDS"}  # what stands for the user's own path
 SYNTHETIC = "synthetic"
 # What real recordings want and the ten-minute default leaves out: about 13 minutes of one core for each set and seed.
-REAL = ("data.windows=1600", "training.epochs=16", "search.trials=8", "retrain.epochs=8")
+REAL = ("data.windows=1600", "training.epochs=16", "retrain.epochs=8")
 SHARES = torch.linspace(0, 1, 41)
 
 Outcome = Mapping[str, Any]
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> None:
         UserError: an argument is wrong, or a folder holds a run of another recipe.
     """
     roots, seeds, overrides = _parted(arguments)
-    command = shlex.join(["gatesearch", "bench", "dsl", *(_public(text) for text in arguments)])
+    command = shlex.join(["gatesearch", "bench", "dsl", *(command_line.public(text, SETS) for text in arguments)])
     wanted = [
         (name, seed, load(RECIPE, [*REAL, f"data.root={root}", *overrides, f"seed={seed}"]))
         for name, root in roots.items()
@@ -57,7 +58,7 @@ def main(arguments: list[str]) -> None:
     for name, seed, recipe in wanted:
         kept = RunFolder(RUNS / f"{name}-{seed}")
         if kept.read_json("outcome.json") is None:
-            kept.write_json("outcome.json", _outcome(f"{name}-{seed}", recipe, kept))
+            kept.write_json("outcome.json", _outcome(recipe, kept))
         path = _write(command)
     console.say(f"wrote {path}")
 
@@ -71,10 +72,7 @@ def _parted(arguments: Sequence[str]) -> tuple[dict[str, str], tuple[int, ...], 
         if key in SETS:
             roots[key] = str(Path(value).expanduser().absolute())
         elif key == "seeds":
-            try:
-                seeds = tuple(int(part) for part in value.split(","))
-            except ValueError:
-                raise UserError(f"bench dsl: {text}: seeds are whole numbers with commas between") from None
+            seeds = command_line.seeds("bench dsl", value)
         elif "." in key:
             overrides.append(text)
         else:
@@ -82,20 +80,9 @@ def _parted(arguments: Sequence[str]) -> tuple[dict[str, str], tuple[int, ...], 
     return roots, seeds, overrides
 
 
-def _outcome(name: str, recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
+def _outcome(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
     """Do one run and return its figures."""
-    kept = folder / "recipe.yaml"
-    if kept.exists() and kept.read_text() != to_yaml(recipe):
-        raise UserError(f"{folder.path}: holds a run of another recipe; move it away or delete it")
-    folder.write("recipe.yaml", to_yaml(recipe))
-    console.say(f"--- {name}")
-    try:
-        pipeline.run(recipe, resume=folder.path)
-    except UserError as error:
-        if folder.read_json("summary.json") is None:
-            raise
-        console.say(f"{name}: {error}")  # the agreement goes into the table as it is
-    run = Run(recipe, folder)
+    run = runs.finished(folder.path, recipe)
     assert run.manifest  # the thresholds of the artifacts are those that count
     summary, record = folder.read_json("summary.json"), folder.read_json("record.json")
     energy = record["energy"]
@@ -305,9 +292,3 @@ def _draw(found: Mapping[str, Mapping[int, Outcome]]) -> Figure:
     panels[0].set_ylabel("fidelity")
     legend_below(drawing, panels[0], columns=4)
     return drawing
-
-
-def _public(text: str) -> str:
-    """Leave the user's own paths out of what is published."""
-    key = text.partition("=")[0]
-    return f"{key}={SETS[key]}" if key in SETS else text

@@ -51,6 +51,15 @@ class Row:
         )
 
 
+def by_row(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
+    """Return what a folder of trainings holds, ``*/result.json``, by row, in the order of seeds."""
+    found = [json.loads(path.read_text()) for path in folder.glob("*/result.json")]
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for result in sorted(found, key=lambda result: result["seed"]):
+        rows.setdefault(result["row"], []).append(result)
+    return rows
+
+
 def write(name: str, rows: Sequence[Row], markdown: str, folder: Path = FOLDER) -> Path:
     """Write results/NAME.json and results/NAME.md; returns the latter's path."""
     folder.mkdir(exist_ok=True)

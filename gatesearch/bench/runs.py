@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch import console, pipeline
+from gatesearch.bench import command_line
 from gatesearch.bench.results import spread
 from gatesearch.errors import UserError
 from gatesearch.folder import RunFolder
@@ -39,10 +40,7 @@ def arguments(bench: str, written: Sequence[str], seeds: tuple[int, ...]) -> tup
         if not text.startswith("seeds="):
             overrides.append(text)
             continue
-        try:
-            seeds = tuple(int(part) for part in text.removeprefix("seeds=").split(","))
-        except ValueError:
-            raise UserError(f"bench {bench}: {text}: seeds are whole numbers with commas between") from None
+        seeds = command_line.seeds(f"bench {bench}", text.removeprefix("seeds="))
     return seeds, overrides
 
 

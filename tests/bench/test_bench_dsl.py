@@ -43,9 +43,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_is_done_is_not_done_again_and_the_page_is_written_after_each(place: Path, monkeypatch):
     done = []
 
-    def fake(name: str, recipe: Any, folder: Any) -> dict[str, Any]:
-        done.append((name, recipe.seed, recipe.data.root))
-        if name == "fsdd-1":
+    def fake(recipe: Any, folder: Any) -> dict[str, Any]:
+        done.append(folder.path.name)
+        if recipe.seed == 1:
             raise KeyboardInterrupt
         return outcome(0.5 + 0.01 * recipe.seed)
 
@@ -55,9 +55,9 @@ def test_what_is_done_is_not_done_again_and_the_page_is_written_after_each(place
         bench.run("dsl", arguments)
     page = (place / "results/dsl.md").read_text()
     assert "fsdd, 1 seed |" in page and "esc10" in page and "not run" in page
-    monkeypatch.setattr(dsl, "_outcome", lambda name, recipe, folder: done.append(name) or outcome(0.6))
+    monkeypatch.setattr(dsl, "_outcome", lambda recipe, folder: done.append(folder.path.name) or outcome(0.6))
     bench.run("dsl", arguments)
-    assert [name if isinstance(name, str) else name[0] for name in done] == ["fsdd-0", "fsdd-1", "fsdd-1"]
+    assert done == ["fsdd-0", "fsdd-1", "fsdd-1"]
     page = (place / "results/dsl.md").read_text()
     assert "fsdd, 2 seeds" in page and "0.550 (0.500 to 0.600)" in page
     assert "gatesearch bench dsl fsdd=FSDD.npz seeds=0,1 training.epochs=2" in page and "/some" not in page

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatesearch.bench import hmd, run
+from gatesearch.bench import command_line, hmd, run
 from gatesearch.bench.hmd import latency, prose, tasks
 from gatesearch.bench.hmd.protocol import SHORT
 from gatesearch.bench.hmd.rows import FACTORS, METHODS, SPECS, TASKS, Spec
@@ -151,4 +151,4 @@ def test_a_wrong_argument_is_one_line(argument, said, tmp_path, monkeypatch):
 
 
 def test_paths_are_not_published():
-    assert hmd._public("speech=/home/me/sc") == "speech=SPEECH_COMMANDS"
+    assert command_line.public("speech=/home/me/sc", hmd.ROOTS) == "speech=SPEECH_COMMANDS"

@@ -7,19 +7,20 @@ row. A row that is done is not run again, and one that was cut off goes on from 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
-from gatesearch import config, console
+from gatesearch import console
+from gatesearch.bench import command_line
 from gatesearch.bench.dsg.pages import write
 from gatesearch.bench.dsg.protocol import PROTOCOLS, Protocol
 from gatesearch.bench.dsg.rows import SPECS, TABLES, Spec
 from gatesearch.bench.dsg.run import RUNS, Bench
-from gatesearch.errors import UserError, unknown
+from gatesearch.errors import unknown
 from gatesearch.folder import RunFolder
 
 WHERE = "bench dsg"
+PUBLIC = {"data.root": "CIFAR10.npz"}
 KEYS = ("data.root", "protocol", "seeds", "rows", "device")
 
 
@@ -33,15 +34,17 @@ def main(arguments: list[str]) -> None:
     Raises:
         UserError: an argument is wrong, or there are results by other settings.
     """
-    given, overrides = _parted(arguments)
-    device = _one_of("device", given.get("device", "cuda" if torch.cuda.is_available() else "cpu"), ("cpu", "cuda"))
-    name = _one_of("protocol", given.get("protocol", "paper" if device == "cuda" else "short"), PROTOCOLS)
-    protocol = _protocol(PROTOCOLS[name], overrides)
-    seeds, specs = _seeds(given.get("seeds", "0")), _specs(given.get("rows", ",".join(TABLES)))
+    given, overrides = command_line.parted(WHERE, arguments, KEYS, Protocol)
+    given = {"device": "cuda" if torch.cuda.is_available() else "cpu", **given}
+    device = command_line.one_of(WHERE, "device", given["device"], ("cpu", "cuda"))
+    given = {"protocol": "paper" if device == "cuda" else "short", **given}
+    name = command_line.one_of(WHERE, "protocol", given["protocol"], PROTOCOLS)
+    protocol = command_line.changed(WHERE, PROTOCOLS[name], overrides)
+    seeds, specs = command_line.seeds(WHERE, given.get("seeds", "0")), _specs(given.get("rows", ",".join(TABLES)))
     torch.backends.cudnn.benchmark = True  # all batches of a training have one shape
     folder = RunFolder(RUNS / name)
-    _keep(folder, protocol)
-    command = shlex.join(["gatesearch", "bench", "dsg", *(_public(text) for text in arguments)])
+    command_line.keep(folder, protocol.model_dump())
+    command = shlex.join(["gatesearch", "bench", "dsg", *(command_line.public(text, PUBLIC) for text in arguments)])
     bench = Bench(folder, protocol, torch.device(device), given.get("data.root"))
     for seed in seeds:
         for spec in specs:
@@ -49,40 +52,6 @@ def main(arguments: list[str]) -> None:
                 bench.run(spec, seed)
                 write(RUNS, name, command)
     console.say(f"wrote {write(RUNS, name, command)}")
-
-
-def _parted(arguments: Sequence[str]) -> tuple[Mapping[str, str], list[config.Override]]:
-    """Part what is for the benchmark from what is for the protocol."""
-    given, overrides = {}, []
-    for text in arguments:
-        key, _, value = text.partition("=")
-        if key in KEYS and value:
-            given[key] = value
-        elif key in Protocol.model_fields or not value:
-            overrides.append(config.Override.parse(text))
-        else:
-            raise unknown(WHERE, "key", key, [*KEYS, *Protocol.model_fields])
-    return given, overrides
-
-
-def _one_of(key: str, written: str, choices: Iterable[str]) -> str:
-    if written not in choices:
-        raise unknown(f"{WHERE}: {key}", key, written, choices)
-    return written
-
-
-def _protocol(default: Protocol, overrides: Sequence[config.Override]) -> Protocol:
-    tree = default.model_dump()
-    for override in overrides:
-        tree = override.apply(tree)
-    return config.check(Protocol, tree, WHERE, overrides)
-
-
-def _seeds(written: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in written.split(","))
-    except ValueError:
-        raise UserError(f"{WHERE}: seeds={written}: seeds are whole numbers with commas between") from None
 
 
 def _specs(written: str) -> list[Spec]:
@@ -93,20 +62,3 @@ def _specs(written: str) -> list[Spec]:
             raise unknown(f"{WHERE}: rows", "table or row", name, [*TABLES, *SPECS])
         found |= {spec.name: spec for spec in TABLES.get(name) or [SPECS[name]]}
     return list(found.values())
-
-
-def _keep(folder: RunFolder, protocol: Protocol) -> None:
-    """Note the settings of a folder's results, and let no others in."""
-    wanted, kept = protocol.model_dump(), folder.read_json("settings.json")
-    if kept is None:
-        folder.write_json("settings.json", wanted)
-    elif changed := sorted(key for key in wanted | kept if wanted.get(key) != kept.get(key)):
-        key = changed[0]
-        raise UserError(
-            f"{folder.path}: holds results with {key} {kept.get(key)}, not {wanted.get(key)}; move it away or delete it"
-        )
-
-
-def _public(text: str) -> str:
-    """Leave the user's own paths out of what is published."""
-    return "data.root=CIFAR10.npz" if text.startswith("data.root=") else text

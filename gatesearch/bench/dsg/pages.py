@@ -12,8 +12,8 @@ from gatesearch.bench import results as written
 from gatesearch.bench.dsg import plot, prose
 from gatesearch.bench.dsg.protocol import PROTOCOLS, Protocol
 from gatesearch.bench.dsg.rows import SPECS, TABLES, Published, Spec
-from gatesearch.bench.dsg.run import BASE, results
-from gatesearch.bench.results import Row, markdown_table, spread
+from gatesearch.bench.dsg.run import BASE
+from gatesearch.bench.results import Row, by_row, markdown_table, spread
 from gatesearch.console import duration
 from gatesearch.folder import RunFolder
 
@@ -53,7 +53,7 @@ def write(runs: Path, name: str, command: str, folder: Path = written.FOLDER) ->
         command: that was run.
         folder: where pages go.
     """
-    found = {protocol: results(runs / protocol) for protocol in PROTOCOLS if (runs / protocol).exists()}
+    found = {protocol: by_row(runs / protocol) for protocol in PROTOCOLS if (runs / protocol).exists()}
     shown = {protocol: kept for protocol, kept in found.items() if kept or protocol == name}
     rows = [row for protocol, kept in shown.items() for row in _rows(protocol, kept, command)]
     parts = ["# Precision gating, channel gating and their hybrid on CIFAR-10", f"    {command}", prose.INTRODUCTION]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -134,15 +132,6 @@ class Bench:
             "machine": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor,
             "versions": {"python": stamp["python"], **{key: stamp["versions"].get(key) for key in LIBRARIES}},
         }
-
-
-def results(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the results in a protocol's folder by row, in the order of their seeds; the shared start is ``BASE``."""
-    found = [json.loads(path.read_text()) for path in folder.glob("*/result.json")]
-    rows: dict[str, list[Mapping[str, Any]]] = {}
-    for result in sorted(found, key=lambda r: r["seed"]):
-        rows.setdefault(result["row"], []).append(result)
-    return rows
 
 
 def _name(spec: Spec, seed: int) -> str:

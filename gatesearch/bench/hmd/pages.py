@@ -11,8 +11,8 @@ from gatesearch.bench import results as written
 from gatesearch.bench.hmd import plot, prose
 from gatesearch.bench.hmd.protocol import PROTOCOLS, Protocol
 from gatesearch.bench.hmd.rows import METHODS, SPECS, TASKS, Spec
-from gatesearch.bench.hmd.run import LATENCIES, results, spent
-from gatesearch.bench.results import Row, markdown_table, spread
+from gatesearch.bench.hmd.run import LATENCIES, spent
+from gatesearch.bench.results import Row, by_row, markdown_table, spread
 from gatesearch.console import duration
 from gatesearch.folder import RunFolder
 
@@ -39,7 +39,7 @@ def write(runs: Path, name: str, command: str, folder: Path = written.FOLDER) ->
         command: that was run.
         folder: where pages go.
     """
-    shown = {protocol: results(runs / protocol) for protocol in PROTOCOLS if (runs / protocol).exists()}
+    shown = {protocol: by_row(runs / protocol) for protocol in PROTOCOLS if (runs / protocol).exists()}
     shown = {protocol: kept for protocol, kept in shown.items() if kept or protocol == name}
     rows: list[Row] = []
     parts = ["# Recurrent networks with less in their matrices", f"    {command}", prose.INTRODUCTION]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -126,15 +125,6 @@ class Bench:
             net.load_state_dict(torch.load(kept, weights_only=True))
             torch.manual_seed(seed)
         return GatedModel(net, spec.plan(sites, fitted), (), 1, layers=sites)
-
-
-def results(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the results in a protocol's folder by row, in the order of their seeds."""
-    found = [json.loads(path.read_text()) for path in folder.glob("*/result.json")]
-    rows: dict[str, list[Mapping[str, Any]]] = {}
-    for result in sorted(found, key=lambda r: r["seed"]):
-        rows.setdefault(result["row"], []).append(result)
-    return rows
 
 
 def _units(task: Task, most_units: int, params: float) -> int:
