@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -172,14 +173,8 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
         if node.op != "get_attr":
             live.add(node)
         live = {n for n in live if any(order[user] > i for user in n.users)}
-        if live == {node} and node.name in work.shapes:
-            padded = (
-                bool(candidates)
-                and candidates[-1][1] == macs
-                and _elements(work, node) > _elements(work, candidates[-1][0])
-            )
-            if not padded:
-                candidates.append((node, macs))
+        if live == {node} and node.name in work.shapes and not _calls(traced, node, PADS, (F.pad,)):
+            candidates.append((node, macs))
 
     sites: list[CutSite] = []
     taken: set[str] = set()
@@ -211,15 +206,12 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
     return tuple(sites)
 
 
-def _elements(work: _Profile, node: fx.Node) -> int:
-    return math.prod(work.shapes[node.name])
-
-
 LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear", **RECURRENT}
 # What leaves every channel where it was, so that a channel that is zero before is zero behind; a normalisation does so
 # for the layer that is alone before it, whose gate takes its place.
 CHANNEL_WISE = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d, nn.Identity, nn.AvgPool2d, nn.MaxPool2d)
 RELUS = (torch.relu, F.relu)  # as functions
+PADS = tuple(value for name, value in vars(nn.modules.padding).items() if re.fullmatch(r"\w+Pad[123]d", name))
 
 
 def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:

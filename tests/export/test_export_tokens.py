@@ -14,6 +14,7 @@ from gatesearch.backbones.kwt import KWT
 from gatesearch.export import bundle, verify
 from gatesearch.export.lower import lower
 from gatesearch.gated import GatedModel
+from gatesearch.gates import GateContext
 from gatesearch.hardware import profile
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import cut_sites
@@ -38,7 +39,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         output = model.train()(train.features)
         loss = torch.nn.functional.cross_entropy(output.logits, train.labels)
         for k, gate in enumerate(output.gates):
-            loss = loss + model.gate(k).loss(gate, POSITIVE[train.labels], 1.0, 0.0)
+            context = GateContext(POSITIVE[train.labels], 1.0, 0.0, 0.0, None, output.logits, torch.zeros_like)
+            loss = loss + model.gate(k).loss(gate, context)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
