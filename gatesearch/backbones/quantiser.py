@@ -34,6 +34,7 @@ class ResidualQuantiser(nn.Module):
     """
 
     traced_whole = True  # what it does in training depends on data
+    delicate_in_int8 = True  # between two near codewords a rounding decides
 
     usage: Tensor
 

@@ -5,6 +5,9 @@ operators with a rounding between any two. For a keyword transformer on one x86 
 int8 as in float, and 1.5 % of the answers were other ones. So a core that runs both is given such stages in float. One
 that knows int8 only runs them in int8, and verification says what that costs.
 
+A module of one's own says so by an attribute, ``delicate_in_int8 = True``: a vector quantiser that picks another word
+for a rounding makes another sound.
+
 Gated layers, which compute with bits of their own, and recurrent ones have no int8 form: what a cell remembers is added
 to at every step, and eight bits would wear it away.
 """
@@ -52,7 +55,7 @@ def _each(module: nn.Module) -> Iterator[str]:
     for part in module.modules():
         if isinstance(part, LayerGate | nn.RNNBase):
             yield FLOAT
-        elif isinstance(part, DELICATE_MODULES):
+        elif isinstance(part, DELICATE_MODULES) or getattr(part, "delicate_in_int8", False):
             yield DELICATE
         elif isinstance(part, fx.GraphModule):
             for node in part.graph.nodes:

@@ -8,6 +8,7 @@ from torch import fx, nn
 
 from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.kwt import KWT
+from gatesearch.backbones.quantiser import ResidualQuantiser
 from gatesearch.gated import split
 from gatesearch.hardware import profile, table
 from gatesearch.hardware.arithmetic import DELICATE, FLOAT, PLAIN, arithmetic, needs
@@ -25,6 +26,7 @@ def test_what_normalises_exponentiates_or_bends_is_delicate():
 
     assert needs(nn.LayerNorm(3)) == needs(nn.Sequential(nn.Linear(2, 2), nn.GELU())) == DELICATE
     assert needs(fx.symbolic_trace(Attends())) == DELICATE
+    assert needs(nn.Sequential(ResidualQuantiser(4, levels=2, codes=8))) == DELICATE
     assert needs(fx.symbolic_trace(DSCNN(3))) == PLAIN
     assert needs(nn.Sequential(nn.GELU(), nn.GRU(2, 3))) == FLOAT
 
