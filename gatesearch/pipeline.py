@@ -188,6 +188,14 @@ class Run:
         return model
 
     @cached_property
+    def calibration(self) -> Tensor:
+        """Training features [n, *shape], drawn by the seed, that set the ranges of what is exported."""
+        train = self.setting.features.train
+        generator = torch.Generator().manual_seed(self.recipe.seed)
+        order = torch.randperm(len(train.labels), generator=generator)[: self.recipe.export.calibration_samples]
+        return train.features[order]
+
+    @cached_property
     def manifest(self) -> dict[str, Any]:
         """The bundle, written."""
         path = self.folder / "best" / "bundle"
@@ -286,10 +294,7 @@ class Run:
         self.folder.write(str(path.relative_to(self.folder.path)), _state_bytes(model))
 
     def _export(self, path: Path) -> None:
-        s, chosen = self.setting, self.recipe.export
-        generator = torch.Generator().manual_seed(self.recipe.seed)
-        order = torch.randperm(len(s.features.train.labels), generator=generator)[: chosen.calibration_samples]
-        samples = s.features.train.features[order]
+        s, samples = self.setting, self.calibration
         [whole] = lower(self.reference, samples)
         input_range = getattr(s.frontend, "output_range", None)
         rival = s.device.core(self.cost.ungated()[0].cores[0])
@@ -303,7 +308,7 @@ class Run:
             samples,
             s.features.validation,
             s.features.positive,
-            formats=chosen.formats,
+            formats=self.recipe.export.formats,
             classes=s.data.classes,
             about={
                 "recipe": self.recipe.name,

@@ -16,7 +16,7 @@ from typing import Any
 
 from gatesearch import console
 from gatesearch.bench import runs
-from gatesearch.bench.results import Row, markdown_table, spread, write
+from gatesearch.bench.results import Row, markdown_table, show, spread, write
 from gatesearch.bench.runs import SPEECH_PROTOCOL, first_stop, percent, stopped, versions
 from gatesearch.folder import RunFolder
 from gatesearch.gated import GatedModel
@@ -76,9 +76,7 @@ def main(arguments: list[str]) -> None:
     shown_run = f"real-{seeds[0]}" if measured else "synthetic"
     record = RunFolder(RUNS / shown_run).read_json("record.json")
     front_png(record, path.with_name("kws_front.png"))
-    console.table(
-        "kws", ("figure", "median", "target"), [(r.name, f"{r.value:.4g} {r.unit}", r.target or "") for r in rows]
-    )
+    show("kws", rows)
     console.say(f"wrote {path}")
 
 

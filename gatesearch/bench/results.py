@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from gatesearch import console
 
 FOLDER = Path("results")
 
@@ -58,6 +60,18 @@ def by_row(folder: Path) -> dict[str, list[Mapping[str, Any]]]:
     for result in sorted(found, key=lambda result: result["seed"]):
         rows.setdefault(result["row"], []).append(result)
     return rows
+
+
+def by_protocol(runs: Path, protocols: Iterable[str], name: str) -> dict[str, dict[str, list[Mapping[str, Any]]]]:
+    """Return what each protocol's folder holds; one without a result only where it has the given name."""
+    found = {protocol: by_row(runs / protocol) for protocol in protocols if (runs / protocol).exists()}
+    return {protocol: kept for protocol, kept in found.items() if kept or protocol == name}
+
+
+def show(name: str, rows: Sequence[Row]) -> None:
+    """Print the figures of a benchmark beside what they were to reach."""
+    shown = [(row.name, f"{row.value:.4g} {row.unit}", row.target or "") for row in rows]
+    console.table(name, ("figure", "median", "target"), shown)
 
 
 def write(name: str, rows: Sequence[Row], markdown: str, folder: Path = FOLDER) -> Path:

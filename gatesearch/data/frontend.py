@@ -20,7 +20,7 @@ from gatesearch import errors
 from gatesearch.data.images import Normalise
 from gatesearch.data.sequences import Sequence
 from gatesearch.data.types import to_float
-from gatesearch.data.wave import HIGHEST, LOWEST, STEP, Wave
+from gatesearch.data.wave import RANGE, Wave, on_grid, require_sound
 from gatesearch.errors import UserError
 
 FIT_CHUNK = 512  # clips at a time, so that fitting on 40,000 clips does not need their spectra at once
@@ -147,13 +147,12 @@ class LogMel(nn.Module):
 
     def forward(self, waves: Tensor) -> Tensor:
         """Return normalised features, [N, samples] -> [N, 1, frames, features]."""
-        steps = torch.round((self.spectrum(waves) - self.mean) / self.std / STEP).clamp(LOWEST, HIGHEST)
-        return (steps * STEP).unsqueeze(1)
+        return on_grid((self.spectrum(waves) - self.mean) / self.std).unsqueeze(1)
 
     @property
     def output_range(self) -> tuple[float, float]:
         """Smallest and largest feature."""
-        return (LOWEST * STEP, HIGHEST * STEP)
+        return RANGE
 
     @torch.no_grad()
     def fit(self, inputs: Tensor) -> LogMel:
@@ -162,9 +161,7 @@ class LogMel(nn.Module):
         Raises:
             UserError: the data is no sound.
         """
-        if inputs.ndim != 2:
-            found = list(inputs.shape[1:])
-            raise UserError(f"frontend.name: {self.name} wants sound, [samples] each; the data has {found}")
+        require_sound(self.name, inputs)
         # Sums in double: the features of 40,000 clips are two million numbers of one sign.
         count, total, squares = 0, torch.zeros(self.features), torch.zeros(self.features)
         total, squares = total.double().to(self.mean.device), squares.double().to(self.mean.device)

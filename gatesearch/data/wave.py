@@ -17,6 +17,25 @@ FLOOR = 1e-3  # root mean square; what is quieter (-60 dB of full scale) stays q
 STEP, LOWEST, HIGHEST = 1 / 16, -128, 127
 
 
+RANGE = (LOWEST * STEP, HIGHEST * STEP)
+
+
+def on_grid(values: Tensor) -> Tensor:
+    """Return values rounded to the grid, and held within its ends."""
+    return torch.round(values / STEP).clamp(LOWEST, HIGHEST) * STEP
+
+
+def require_sound(name: str, inputs: Tensor) -> None:
+    """Check that a front end is given clips [N, samples].
+
+    Raises:
+        UserError: the data is no sound.
+    """
+    if inputs.ndim != 2:
+        found = list(inputs.shape[1:])
+        raise UserError(f"frontend.name: {name} wants sound, [samples] each; the data has {found}")
+
+
 class Wave(nn.Module):
     """Waveforms [N, samples] at root mean square 1, as [N, 1, samples, 1].
 
@@ -36,14 +55,13 @@ class Wave(nn.Module):
     @property
     def output_range(self) -> tuple[float, float]:
         """Smallest and largest value that comes out."""
-        return LOWEST * STEP, HIGHEST * STEP
+        return RANGE
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return inputs [N, samples] at one level, [N, 1, samples, 1]."""
         waves = to_float(inputs)
         level = waves.square().mean(1, keepdim=True).sqrt().clamp(min=FLOOR)
-        steps = torch.round(waves / level / STEP).clamp(LOWEST, HIGHEST)
-        return (steps * STEP)[:, None, :, None]
+        return on_grid(waves / level)[:, None, :, None]
 
     def fit(self, inputs: Tensor) -> Wave:
         """Take note of how many samples there are.
@@ -51,9 +69,7 @@ class Wave(nn.Module):
         Raises:
             UserError: the data is no sound.
         """
-        if inputs.ndim != 2:
-            found = list(inputs.shape[1:])
-            raise UserError(f"frontend.name: {self.name} wants sound, [samples] each; the data has {found}")
+        require_sound(self.name, inputs)
         self.samples = inputs.shape[1]
         return self
 

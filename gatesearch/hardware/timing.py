@@ -45,7 +45,7 @@ class Timing:
 
 
 def interleaved(
-    calls: Mapping[str, Callable[[], object]], rounds: int = 15, min_seconds: float = 2e-4
+    calls: Mapping[str, Callable[[], object]], rounds: int = 15, min_seconds: float = 2e-4, samples: int = 1
 ) -> dict[str, Timing]:
     """Time several calls in turn, A B C A B C ..., so that drift in the machine's speed meets them all alike.
 
@@ -54,6 +54,8 @@ def interleaved(
         rounds: how often each name has its turn.
         min_seconds: a turn repeats its call until it lasts at least this long, so that the clock's own cost
             vanishes.
+        samples: of a turn. With more than one, a turn first runs its call untimed, since the others have emptied the
+            caches; a busy machine takes the processor away for milliseconds, and leaves some of the samples whole.
 
     Returns:
         A timing for every name. Compare only figures of the same call of this function.
@@ -73,7 +75,9 @@ def interleaved(
     try:
         for _ in range(rounds):
             for name, call in calls.items():
-                seen[name].append(_elapsed_ns(call, repeats[name]) / repeats[name] / 1e3)
+                if samples > 1:
+                    _elapsed_ns(call, repeats[name])
+                seen[name] += [_elapsed_ns(call, repeats[name]) / repeats[name] / 1e3 for _ in range(samples)]
     finally:
         if collecting:
             gc.enable()

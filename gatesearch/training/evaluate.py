@@ -75,6 +75,14 @@ def run_cascade(model: GatedModel, features: Tensor) -> Cascade:
     return Cascade(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
+def observed_cascade(model: GatedModel, features: Tensor) -> tuple[Cascade, dict[str, dict[str, float]]]:
+    """Run the hard cascade; return what each gate in the place of a layer observed in it, by site, as well."""
+    for layer_gate in model.layer_gates.values():
+        layer_gate.reset()
+    cascade = run_cascade(model, features)
+    return cascade, {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
+
+
 @torch.no_grad()
 def gate_logits(model: GatedModel, features: Tensor) -> Tensor:
     """Return what every gate says of every sample, [N, gates], nothing being stopped."""
@@ -169,12 +177,10 @@ def reach_by_kind(exits: Tensor, kinds: Tensor, kind_names: Sequence[str], gates
 
 def assess(model: GatedModel, split: FeatureSplit, positive: Tensor, kind_names: Sequence[str]) -> Quality:
     """Return the figures of a model on the hard cascade; see :func:`quality` for the arguments."""
-    for layer_gate in model.layer_gates.values():
-        layer_gate.reset()
-    cascade = run_cascade(model, split.features)
+    cascade, layers = observed_cascade(model, split.features)
     answers = predictions(cascade, model.answers)
     found = quality(cascade.exit, answers, split.labels, positive, split.kinds, kind_names, len(model.gates))
-    return replace(found, layers={site: dict(gate.report()) for site, gate in model.layer_gates.items()})
+    return replace(found, layers=layers)
 
 
 def predictions(cascade: Cascade, answers: Tensor) -> Tensor:

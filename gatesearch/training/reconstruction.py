@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gatesearch.gated import GatedModel
-from gatesearch.training.evaluate import BATCH, LABELLED, reach_by_kind, run_cascade
+from gatesearch.training.evaluate import BATCH, LABELLED, observed_cascade, reach_by_kind
 from gatesearch.training.features import FeatureSplit
 from gatesearch.training.spectra import waveform_errors
 from gatesearch.training.tensors import channels_last
@@ -79,10 +79,7 @@ def assess_reconstruction(
     model: GatedModel, split: FeatureSplit, kind_names: Sequence[str], classes: Sequence[str] = ()
 ) -> Fidelity:
     """Return the figures of a model; see :class:`Fidelity`."""
-    for layer_gate in model.layer_gates.values():
-        layer_gate.reset()
-    cascade = run_cascade(model, split.features)
-    layers = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
+    cascade, layers = observed_cascade(model, split.features)
     wanted = split.features
     silence = _errors(torch.zeros_like(wanted), wanted)
     # A gate without an exit leaves silence.

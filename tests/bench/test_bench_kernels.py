@@ -34,7 +34,7 @@ def test_a_case_is_measured_once_and_the_others_are_shown_as_not_run(
     assert "gatesearch bench kernels groups=rnn,pg rounds=1" in page and "not run" in page
     assert Path("results/kernels.png").stat().st_size > 10_000
 
-    monkeypatch.setattr(benchmark, "in_turn", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(benchmark, "interleaved", lambda *_, **__: pytest.fail("measured again"))
     bench.run("kernels", ["groups=rnn,pg", "rounds=1"])
     with pytest.raises(pytest.fail.Exception):
         bench.run("kernels", ["groups=rnn", "rounds=2"])

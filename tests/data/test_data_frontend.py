@@ -10,7 +10,7 @@ from scipy import fft as scipy_fft
 from scipy import signal
 
 from gatesearch.data import MFCC, Identity, LogMel, build, restore
-from gatesearch.data.frontend import HIGHEST, LOWEST, STEP
+from gatesearch.data.wave import HIGHEST, LOWEST, STEP
 from gatesearch.errors import UserError
 
 

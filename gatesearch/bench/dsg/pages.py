@@ -13,7 +13,7 @@ from gatesearch.bench.dsg import plot, prose
 from gatesearch.bench.dsg.protocol import PROTOCOLS, Protocol
 from gatesearch.bench.dsg.rows import SPECS, TABLES, Published, Spec
 from gatesearch.bench.dsg.run import BASE
-from gatesearch.bench.results import Row, by_row, markdown_table, spread
+from gatesearch.bench.results import Row, by_protocol, markdown_table, spread
 from gatesearch.console import duration
 from gatesearch.folder import RunFolder
 
@@ -53,8 +53,7 @@ def write(runs: Path, name: str, command: str, folder: Path = written.FOLDER) ->
         command: that was run.
         folder: where pages go.
     """
-    found = {protocol: by_row(runs / protocol) for protocol in PROTOCOLS if (runs / protocol).exists()}
-    shown = {protocol: kept for protocol, kept in found.items() if kept or protocol == name}
+    shown = by_protocol(runs, PROTOCOLS, name)
     rows = [row for protocol, kept in shown.items() for row in _rows(protocol, kept, command)]
     parts = ["# Precision gating, channel gating and their hybrid on CIFAR-10", f"    {command}", prose.INTRODUCTION]
     for protocol, kept in shown.items():

@@ -12,7 +12,7 @@ from gatesearch.bench.hmd import plot, prose
 from gatesearch.bench.hmd.protocol import PROTOCOLS, Protocol
 from gatesearch.bench.hmd.rows import METHODS, SPECS, TASKS, Spec
 from gatesearch.bench.hmd.run import LATENCIES, spent
-from gatesearch.bench.results import Row, by_row, markdown_table, spread
+from gatesearch.bench.results import Row, by_protocol, markdown_table, spread
 from gatesearch.console import duration
 from gatesearch.folder import RunFolder
 
@@ -39,8 +39,7 @@ def write(runs: Path, name: str, command: str, folder: Path = written.FOLDER) ->
         command: that was run.
         folder: where pages go.
     """
-    shown = {protocol: by_row(runs / protocol) for protocol in PROTOCOLS if (runs / protocol).exists()}
-    shown = {protocol: kept for protocol, kept in shown.items() if kept or protocol == name}
+    shown = by_protocol(runs, PROTOCOLS, name)
     rows: list[Row] = []
     parts = ["# Recurrent networks with less in their matrices", f"    {command}", prose.INTRODUCTION]
     for protocol, kept in shown.items():

@@ -14,13 +14,13 @@ import torch
 from gatesearch import console
 from gatesearch.bench.kernels import cases, pages
 from gatesearch.bench.kernels.pages import RUNS
-from gatesearch.bench.kernels.turns import in_turn
 from gatesearch.errors import UserError, unknown
 from gatesearch.folder import RunFolder
 from gatesearch.hardware import kernels
-from gatesearch.hardware.timing import fingerprint
+from gatesearch.hardware.timing import fingerprint, interleaved
 
 ROUNDS = 100
+SAMPLES = 5  # of a turn
 GROUPS = ("dense", "fbs", "pg", "rnn")
 KEYS = ("groups", "rounds")
 
@@ -69,7 +69,7 @@ def _measured(case: cases.Case, rounds: int, settings: dict[str, Any]) -> dict[s
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
-            timings = in_turn(case.calls(), rounds)
+            timings = interleaved(case.calls(), rounds, samples=SAMPLES)
     finally:
         torch.set_num_threads(threads)
     times = {name: dataclasses.asdict(timing) for name, timing in timings.items()}

@@ -18,7 +18,7 @@ import torch
 
 from gatesearch import console
 from gatesearch.bench import runs
-from gatesearch.bench.results import FOLDER, Row, write
+from gatesearch.bench.results import FOLDER, Row, show, write
 from gatesearch.bench.vit_gc import page, plot
 from gatesearch.export.lower import lower
 from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
@@ -74,9 +74,7 @@ def main(arguments: list[str]) -> None:
     found = rows(outcomes, command)
     path = write("vit_gc", found, page.text(outcomes, command, settings), FOLDER)
     plot.draw(outcomes, path.with_name("vit_gc.png"))
-    console.table(
-        "vit_gc", ("figure", "median", "target"), [(r.name, f"{r.value:.4g} {r.unit}", r.target or "") for r in found]
-    )
+    show("vit_gc", found)
     console.say(f"wrote {path}")
 
 
@@ -102,9 +100,7 @@ def whole_in_int8(run: Run) -> dict[str, float]:
     ``agreement`` is the share of windows with the answer that the model gives, ``accuracy`` that of all classes.
     """
     s = run.setting
-    generator = torch.Generator().manual_seed(run.recipe.seed)
-    order = torch.randperm(len(s.features.labels), generator=generator)[: run.recipe.export.calibration_samples]
-    [stage] = lower(run.reference, s.features.train.features[order])
+    [stage] = lower(run.reference, run.calibration)
     model = convert(stage.program, stage.samples[:1])
     program = Program(quantise(model, channel_last(stage.samples.numpy()), getattr(s.frontend, "output_range", None)))
     test = s.features.test

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from ctypes import byref
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -49,7 +50,47 @@ class Boost(NamedTuple):
         return cls(phi, rho, slope, offset, beta, winning_groups(layer.density, len(layer.sizes)))
 
 
-class FBSConv:
+class _Boosted(ABC):
+    """What both arithmetics share: calls, checks, and the way without a compiler."""
+
+    dtype: ClassVar[type[np.generic]]
+    geometry: Geometry
+    boost: Boost
+
+    def __call__(self, x: Any, inputs: Any = None) -> tuple[Array, Array]:
+        """Return y [h', w', c_out], losers being 0, and the winning blocks, ascending.
+
+        Args:
+            x: of :attr:`dtype`, [h, w, c_in].
+            inputs: blocks of x that are live, ascending; None is all.
+        """
+        image = checked(x, "x", self.dtype, (*self.geometry.image, self.geometry.c_in))
+        y = np.zeros((*self.geometry.output, self.geometry.c_out), self.dtype)
+        winners = np.zeros(self.boost.winners, np.int32)
+        self.bind(image, y, winners, inputs)()
+        return y, winners
+
+    @abstractmethod
+    def bind(self, x: Array, y: Array, winners: Array, inputs: Any = None) -> Callable[[], None]:
+        """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
+
+    @abstractmethod
+    def reference(self, x: Array, inputs: Array | None = None) -> tuple[Array, Array]:
+        """Compute the same with torch and numpy: everything, and then only what wins."""
+
+    def _read(self, x: Array, y: Array, winners: Array, inputs: Any) -> Array | None:
+        """Check what a call is bound to; return the blocks of x that it reads."""
+        g = self.geometry
+        checked(x, "x", self.dtype, (*g.image, g.c_in)), checked(y, "y", self.dtype, (*g.output, g.c_out))
+        checked(winners, "winners", np.int32, (self.boost.winners,))
+        return blocks(inputs, "inputs", g.c_in)
+
+    def _by_reference(self, x: Array, y: Array, winners: Array, inputs: Array | None) -> None:
+        made, winners[:] = self.reference(x, inputs)
+        np.copyto(y, made, where=channel_mask(winners, self.geometry.c_out))
+
+
+class FBSConv(_Boosted):
     """An FBS layer in float32 and, unless ``relu`` is False, the ReLU behind it.
 
     Args:
@@ -59,6 +100,8 @@ class FBSConv:
         relu: whether what is negative becomes 0.
         library: None is the best for this CPU.
     """
+
+    dtype = np.float32
 
     def __init__(
         self,
@@ -97,25 +140,9 @@ class FBSConv:
         weight = inner.weight.detach().float().contiguous()
         return cls(Geometry.of(inner, image), weight, Boost.of(layer), relu, library)
 
-    def __call__(self, x: Any, inputs: Any = None) -> tuple[Array, Array]:
-        """Return y [h', w', c_out], losers being 0, and the winning blocks, ascending.
-
-        Args:
-            x: float32 [h, w, c_in].
-            inputs: blocks of x that are live, ascending; None is all.
-        """
-        image = checked(x, "x", np.float32, (*self.geometry.image, self.geometry.c_in))
-        y = np.zeros((*self.geometry.output, self.geometry.c_out), np.float32)
-        winners = np.zeros(self.boost.winners, np.int32)
-        self.bind(image, y, winners, inputs)()
-        return y, winners
-
     def bind(self, x: Array, y: Array, winners: Array, inputs: Any = None) -> Callable[[], None]:
         """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
-        g = self.geometry
-        checked(x, "x", np.float32, (*g.image, g.c_in)), checked(y, "y", np.float32, (*g.output, g.c_out))
-        checked(winners, "winners", np.int32, (self.boost.winners,))
-        read = blocks(inputs, "inputs", g.c_in)
+        read = self._read(x, y, winners, inputs)
         if not self.library:
             return lambda: self._by_reference(x, y, winners, read)
         arguments = (
@@ -135,12 +162,8 @@ class FBSConv:
         y = np.where(channel_mask(winners, g.c_out), np.maximum(y, 0) if self.relu else y, 0)
         return y.astype(np.float32), winners
 
-    def _by_reference(self, x: Array, y: Array, winners: Array, inputs: Array | None) -> None:
-        made, winners[:] = self.reference(x, inputs)
-        np.copyto(y, made, where=channel_mask(winners, self.geometry.c_out))
 
-
-class FBSConvU8:
+class FBSConvU8(_Boosted):
     """An FBS layer and the ReLU behind it in int8: x uint8 [h, w, c_in] to y uint8 [h', w', c_out], zero being 0.
 
     Which blocks win, and g, are computed in float32 from the mean of x; the convolution sums in int32.
@@ -154,6 +177,8 @@ class FBSConvU8:
         level_out: what a step of y is worth.
         library: None is the best for this CPU.
     """
+
+    dtype = np.uint8
 
     def __init__(
         self,
@@ -172,20 +197,9 @@ class FBSConvU8:
         self._float = FBSConv(geometry, np.zeros(geometry.weights, np.float32), boost, library=library)
         self.library = self.conv.library
 
-    def __call__(self, x: Any, inputs: Any = None) -> tuple[Array, Array]:
-        """Return y [h', w', c_out], losers being 0, and the winning blocks; see :meth:`FBSConv.__call__`."""
-        image = checked(x, "x", np.uint8, (*self.geometry.image, self.geometry.c_in))
-        y = np.zeros((*self.geometry.output, self.geometry.c_out), np.uint8)
-        winners = np.zeros(self.boost.winners, np.int32)
-        self.bind(image, y, winners, inputs)()
-        return y, winners
-
     def bind(self, x: Array, y: Array, winners: Array, inputs: Any = None) -> Callable[[], None]:
         """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
-        g = self.geometry
-        checked(x, "x", np.uint8, (*g.image, g.c_in)), checked(y, "y", np.uint8, (*g.output, g.c_out))
-        checked(winners, "winners", np.int32, (self.boost.winners,))
-        read = blocks(inputs, "inputs", g.c_in)
+        read = self._read(x, y, winners, inputs)
         if not self.library:
             return lambda: self._by_reference(x, y, winners, read)
         level_in, level_weight, level_out = (float(level) for level in self.levels)
@@ -210,10 +224,6 @@ class FBSConvU8:
         shift = (factor * boost.offset + boost.beta) / level_out
         y = finished(whole_sums(g, there, self.conv.weight), scale, shift, BYTES, 0)
         return np.where(channel_mask(winners, g.c_out), y, 0).astype(np.uint8), winners
-
-    def _by_reference(self, x: Array, y: Array, winners: Array, inputs: Array | None) -> None:
-        made, winners[:] = self.reference(x, inputs)
-        np.copyto(y, made, where=channel_mask(winners, self.geometry.c_out))
 
 
 def best_blocks(g: Array, count: int) -> Array:
