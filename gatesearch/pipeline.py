@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -107,6 +107,10 @@ class Run:
             return Evaluated(
                 Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
                 self._quality_violations(quality, baseline.value),
+                {
+                    "passed": {kind: list(row) for kind, row in quality.passed.items()},
+                    "layers": {site: dict(row) for site, row in quality.layers.items()},
+                },
             )
 
         journal = self.folder / "study.journal"
@@ -157,6 +161,26 @@ class Run:
         _, _, trial, model = min(tried, key=lambda one: one[:2])
         self.folder.write("best/model.ckpt", _state_bytes(model))
         return trial, model
+
+    def picked_by(self, cost: CostModel) -> GatePlan | None:
+        """Return the plan that the recipe's rule would pick at other prices, by the short trainings of the search.
+
+        Plans that were retrained and turned down stay so. None where no plan keeps the latency, and in a run folder
+        whose trials have not kept how many windows pass.
+        """
+        turned_down = {path.stem for path in self.folder.path.glob("logs/gated-*.ckpt")}
+        turned_down -= {f"gated-{self.picked.plan.digest}"}
+        trials = []
+        for trial in self.result.complete:
+            if not trial.seen or not trial.objectives or f"gated-{trial.plan.digest}" in turned_down:
+                continue
+            if self._too_late(cost, trial.plan) > 0:
+                continue
+            price = cost.price(trial.plan, trial.seen["passed"], observed=trial.seen["layers"])
+            anew = Objectives(trial.objectives.accuracy, price.expected_latency_us, price.energy.total_uj)
+            trials.append(replace(trial, objectives=anew))
+        found = SearchResult(tuple(trials))
+        return ranked(found, self.recipe.pick.objective)[0].plan if found.front else None
 
     @property
     def picked(self) -> Trial:
@@ -325,10 +349,14 @@ class Run:
 
     def _price_violations(self, plan: GatePlan) -> dict[str, float]:
         violations = dict(self.cost.violations(plan))
-        limit = self.recipe.constraints.latency_ms
-        if limit is not None:
-            violations["latency_ms"] = self.cost.bound(plan).longest_latency_us / 1e3 - limit
+        if self.recipe.constraints.latency_ms is not None:
+            violations["latency_ms"] = self._too_late(self.cost, plan)
         return violations
+
+    def _too_late(self, cost: CostModel, plan: GatePlan) -> float:
+        """Return by how many milliseconds a plan's longest path exceeds the limit; below zero where it does not."""
+        limit = self.recipe.constraints.latency_ms
+        return -math.inf if limit is None else cost.bound(plan).longest_latency_us / 1e3 - limit
 
     def _cost_before_training(self, plan: GatePlan) -> float:
         if any(value > 0 for value in self._price_violations(plan).values()):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gatesearch import console, prevalence, record_exits, record_layers
+from gatesearch import console, prevalence, record_exits, record_layers, record_sensitivity
 from gatesearch.export.bundle import artifacts as exported
 from gatesearch.gates import GateOutput, at_cuts, cut_kind
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
@@ -126,6 +126,7 @@ def write(run: Run) -> dict[str, Any]:
         ),
     }
     artifacts = exported(run.manifest)
+    moved = record_sensitivity.summary(run, gated, densities)
     reference_point = Objectives(0.0, rival.expected_latency_us, rival.energy.total_uj)
     volumes = run.result.hypervolume(reference_point)
     summary: dict[str, Any] = {
@@ -161,6 +162,7 @@ def write(run: Run) -> dict[str, Any]:
             },
         },
         "streaming": asdict(stream) | {"ratio": stream.ratio},
+        "sensitivity": moved,
     }
     run.folder.write_json("summary.json", summary)
     run.folder.write_json(
@@ -230,6 +232,7 @@ def write(run: Run) -> dict[str, Any]:
             "streaming": asdict(stream)
             | {"ratio": stream.ratio, "provenance": "measured", "engine": _engine(run.manifest)},
             "constants": [{"path": path, **constant.model_dump()} for path, constant in constants(s.device)],
+            "sensitivity": moved,
             "artifacts": artifacts,
             "hypervolume": volumes,
         },
@@ -270,6 +273,7 @@ def show(run: Run, summary: dict[str, Any]) -> None:
         f"energy gain {best['gain_end_to_end']:.2f}x end to end (sensor, front end and idle power bound it at "
         f"{bound(run):.2f}x; device constants: `gatesearch devices {cost.device.name}`)"
     )
+    console.say(record_sensitivity.told(summary["sensitivity"]))
     rows = [(a["core"], str(a["stage"]), a["path"]) for a in summary["export"]["artifacts"]]
     console.table("exported to " + str(run.folder / "best" / "bundle"), ("core", "stage", "artifact"), rows)
 

@@ -394,10 +394,10 @@ def _walk(path: str, node: object) -> Iterator[tuple[str, Constant]]:
             yield from _walk(f"{path}.{name}".lstrip("."), getattr(node, name))
     elif isinstance(node, tuple):
         for index, item in enumerate(node):
-            yield from _walk(f"{path}.{_label(item, index)}", item)
+            yield from _walk(f"{path}.{label(item, index)}", item)
 
 
-def _label(item: object, index: int) -> str:
+def label(item: object, index: int) -> str:
     """Name a list's item as a reader would: a core by its name, a link by its ends."""
     get: Callable[[str], Any] = item.get if isinstance(item, Mapping) else lambda key: getattr(item, key, None)
     if get("name"):
@@ -427,7 +427,7 @@ def _one_line(error: ErrorDetails, written: Any) -> str:
         if isinstance(node, Mapping) and part not in node and part == node.get("model"):
             continue
         node = node[part] if _has(node, part) else None
-        parts.append(_label(node, part) if isinstance(part, int) else str(part))
+        parts.append(label(node, part) if isinstance(part, int) else str(part))
     where = ".".join(parts)
     context = error.get("ctx", {})
     if error["type"] == "gatesearch":

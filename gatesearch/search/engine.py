@@ -6,9 +6,9 @@ import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -43,10 +43,14 @@ class Objectives(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A plan tried: its objectives, and by how much it breaks each constraint (zero or less: kept)."""
+    """A plan tried: its objectives, and by how much it breaks each constraint (zero or less: kept).
+
+    ``seen`` is what else is known of it, as JSON has it: kept with the trial, and nothing to the search.
+    """
 
     objectives: Objectives
     violations: Mapping[str, float]
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class Trial:
 
     ``number`` counts proposals from 0; one that was cut off is not counted, so that a search that was resumed has the
     numbers of one that was not. ``state`` is ``complete`` (trained), ``priced_out`` (ruled out by cost alone, never
-    trained) or ``duplicate`` (a plan that was proposed before, not tried again).
+    trained) or ``duplicate`` (a plan that was proposed before, not tried again). ``seen`` is what the evaluation kept.
     """
 
     number: int
@@ -63,6 +67,7 @@ class Trial:
     state: str
     objectives: Objectives | None
     feasible: bool
+    seen: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,7 @@ def search(
             found = evaluate(plan)
             for name, value in found.violations.items():
                 trial.set_constraint(name, value)
+            trial.set_user_attr("seen", dict(found.seen))
             trial.set_user_attr("state", "complete")
             study.tell(trial, list(found.objectives))
             complete += 1
@@ -258,4 +264,5 @@ def _read(number: int, trial: FrozenTrial) -> Trial:
         state=trial.user_attrs["state"],
         objectives=Objectives(*trial.values) if trial.values else None,
         feasible=all(value <= 0 for value in trial.constraints.values()),
+        seen=trial.user_attrs.get("seen", {}),
     )
