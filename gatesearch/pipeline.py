@@ -32,6 +32,7 @@ from gatesearch.export.runtime import Bundle, load_manifest
 from gatesearch.folder import RunFolder
 from gatesearch.gated import GatedModel
 from gatesearch.gates import kind_of
+from gatesearch.hardware import boards
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
 from gatesearch.hardware.quiet import ToolError
@@ -538,7 +539,8 @@ def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> Cos
     macs = getattr(s.frontend, "macs", lambda: 0)()
     stream = s.recipe.stream
     shares = {name: stream.shares.get(name, 0.0) for name in s.data.kind_names}
-    return CostModel(s.device, table, s.space.sites, macs, stream.period_s, shares, s.layers)
+    kernels = boards.kernels_of(s.device)
+    return CostModel(s.device, table, s.space.sites, macs, stream.period_s, shares, s.layers, kernels)
 
 
 def ranked(result: SearchResult, objective: str) -> list[Trial]:
