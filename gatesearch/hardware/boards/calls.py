@@ -153,8 +153,9 @@ class CallCounter(TorchDispatchMode):
         sizes = (*x.shape[2:], 1)[:2]  # a sequence is an image of one column
         geometry = (*map(int, sizes), x.shape[1], weight.shape[0], *(size for pair in spread for size in pair))
         if transposed or (groups != 1 and groups != x.shape[1]):
-            height, width = outputs(geometry)
-            self.other_macs += x.shape[0] * height * width * weight[..., 0].numel() * weight.shape[-1]
+            # Transposed, each value of the input meets all weights of its channel.
+            height, width = sizes if transposed else outputs(geometry)
+            self.other_macs += int(x.shape[0] * height * width * weight.numel())
             return
         self.calls += [_conv(geometry) if groups == 1 else KernelCall("depthwise", geometry)] * x.shape[0]
 

@@ -67,7 +67,7 @@ def test_less_work_never_takes_longer(shipped: BoardTable) -> None:
 
 BACKBONES = [
     ("ds_cnn", (1, 49, 10)), ("m_cifarnet", (3, 32, 32)), ("kws_lstm", (49, 10)), ("kws_gru", (49, 10)),
-    ("har_bilstm", (128, 9)), ("kwt", (1, 98, 40)), ("resnet20", (3, 32, 32)), ("codec", (1, 256)),
+    ("har_bilstm", (128, 9)), ("kwt", (1, 98, 40)), ("resnet20", (3, 32, 32)), ("codec", (1, 256, 1)),
 ]  # fmt: skip
 
 
