@@ -216,7 +216,7 @@ def devices(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="A device to show.", show_default=False)] = "",
 ) -> None:
     """List the devices, or the constants of one."""
-    from gatesearch.console import table
+    from gatesearch.console import say, table
     from gatesearch.hardware import profile
 
     rows: list[tuple[object, ...]]
@@ -225,9 +225,14 @@ def devices(
         rows = [(each.name, ", ".join(core.name for core in each.cores), each.description) for each in found]
         table("devices", ("name", "cores", "description"), rows)
         return
-    constants = profile.constants(profile.load(name))
-    rows = [(path, one.value, one.unit, one.provenance, one.source) for path, one in constants]
+    device = profile.load(name)
+    rows = [(path, one.value, one.unit, one.provenance, one.source) for path, one in profile.constants(device)]
     table(name, ("constant", "value", "unit", "provenance", "source"), rows)
+    from gatesearch.hardware import boards
+
+    for core in device.cores:
+        if known := boards.table_of(core):
+            say(f"core {core.name}: {known.told}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ import torch
 from gatesearch import console, prevalence, record_exits, record_layers, record_sensitivity
 from gatesearch.export.bundle import artifacts as exported
 from gatesearch.gates import GateOutput, at_cuts, cut_kind
+from gatesearch.hardware import boards
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
 from gatesearch.hardware.profile import constants
 from gatesearch.revision import revision
@@ -233,6 +234,11 @@ def write(run: Run) -> dict[str, Any]:
             },
             "streaming": asdict(stream)
             | {"ratio": stream.ratio, "provenance": "measured", "engine": _engine(run.manifest)},
+            "tables": [
+                {"core": core.name, "told": found.told}
+                for core in s.device.cores
+                if (found := boards.table_of(core)) is not None
+            ],
             "constants": [{"path": path, **constant.model_dump()} for path, constant in constants(s.device)],
             "sensitivity": moved,
             "artifacts": artifacts,

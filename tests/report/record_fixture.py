@@ -161,6 +161,7 @@ def build_record(seed: int = 0) -> dict[str, Any]:
             "engine": "litert, 1 thread",
         },
         "sensitivity": _sensitivity(total, whole, plan["digest"]),
+        "tables": [{"core": "mcu", "told": "table cortex_m4, 302 readings, simulated: no cycle model"}],
         "constants": _constants(),
         "artifacts": _artifacts(plan["cores"]),
         "hypervolume": np.maximum.accumulate(

@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gatesearch.gates import KernelCall
+from gatesearch.hardware.kernels.build import SOURCES
 from gatesearch.macs import RECURRENT
 
 NOTHING = KernelCall("nothing", (0,))
@@ -56,22 +57,28 @@ _GATED = (
 _GATED_OTHER = ((12, 12, 48, 96, 3, 3, 1), (7, 11, 64, 112, 1, 1, 1))
 _CELLS = ((10, 64), (10, 118), (40, 128), (9, 32), (64, 256))
 _CELLS_OTHER = ((20, 96), (6, 180))
+_DEPTHWISE = (
+    *((25, 5, 64, 64, 3, 3, 1), (25, 5, 32, 32, 3, 3, 1), (25, 5, 16, 16, 3, 3, 1), (25, 5, 276, 276, 3, 3, 1)),
+    *((25, 5, 24, 24, 3, 3, 1), (13, 3, 64, 64, 3, 3, 1), (16, 16, 32, 32, 5, 5, 1), (16, 16, 64, 64, 3, 3, 2)),
+)
+_DEPTHWISE_OTHER = ((20, 8, 48, 48, 3, 3, 1), (9, 9, 40, 40, 5, 5, 1), (24, 10, 128, 128, 3, 3, 2))
 
 
 def listed() -> tuple[KernelCall, ...]:
     """Return the calls that every table is made of, the empty one first."""
-    return (NOTHING, *_spanning(_CONVS, _GATED, _CELLS))
+    return (NOTHING, *_spanning(_CONVS, _GATED, _CELLS, _DEPTHWISE))
 
 
 def held_out() -> tuple[KernelCall, ...]:
     """Return further calls, of other shapes and shares, that what a table says is held against."""
-    return tuple(_spanning(_OTHER_CONVS, _GATED_OTHER, _CELLS_OTHER, shares=(0.75,), thinned=((0.75, 0.75),)))
+    return tuple(_spanning(_OTHER_CONVS, _GATED_OTHER, _CELLS_OTHER, _DEPTHWISE_OTHER, (0.75,), ((0.75, 0.75),)))
 
 
 def _spanning(
     convs: Sequence[tuple[int, ...]],
     gated: Sequence[tuple[int, ...]],
     recurrent: Sequence[tuple[int, int]],
+    depthwise: Sequence[tuple[int, ...]],
     shares: Sequence[float] = (0.25, 0.5, 1.0),
     thinned: Sequence[tuple[float, float]] = _THINNED,
 ) -> Iterator[KernelCall]:
@@ -85,6 +92,8 @@ def _spanning(
         for size, group, left in product((1, 2), (1, 8, 16, shape[3]), (0.0, *shares)):
             yield KernelCall("pg", whole(*shape), (("bytes", size), ("group", group)), (("open", left),))
         yield KernelCall("gate", (*shape[:2], shape[2]))
+    for shape in depthwise if (SOURCES / "depthwise.c").exists() else ():
+        yield KernelCall("depthwise", whole(*shape))
     for columns, height in recurrent:
         for kernel, parts, rich in product(("lstm", "gru"), (1, 2), (*shares[:2], 1.0)):
             yield KernelCall(kernel, (1, columns, height), (("parts", parts),), (("rich", rich),))

@@ -66,6 +66,7 @@ def rows_h(kit: str, calls: Sequence[KernelCall]) -> str:
         "/* What is to be timed; manifest.json says the same in words. */",
         f'#define GS_KIT "{kit}"',
         f"#define GS_KIT_FORMAT {FORMAT}",
+        *(["#define GS_HAS_DEPTHWISE"] if any(call.kernel == "depthwise" for call in calls) else []),
         "static const gs_row rows[] = {",
         *(f"    {_row(call)}," for call in calls),
         "};",

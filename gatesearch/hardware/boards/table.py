@@ -86,6 +86,14 @@ class BoardTable(_Strict):
     others: tuple[Reading, ...] = ()
     held_out: dict[str, Error] = {}
 
+    @property
+    def told(self) -> str:
+        """The table in a line: readings, how they are known, how far off it is at other shapes."""
+        found = self.held_out.items()
+        off = ", ".join(f"{kernel} {each.median:.1%} (at most {each.largest:.1%})" for kernel, each in found)
+        kept = f"; median error at shapes held out: {off}" if off else ""
+        return f"table {self.name}, {len(self.readings)} readings, {self.provenance}: {self.source}{kept}"
+
     @cached_property
     def costs(self) -> BoardCosts:
         """What calls take, from all readings."""

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-void gs_start_clock(void);
+void gs_start_clock(void); /* from nothing; before every turn */
 uint64_t gs_now(void); /* ticks of GS_UNIT: "ns", "cycles" or "instructions" */
 
 #endif

@@ -7,15 +7,18 @@
 #define DWT_CTRL (*(volatile uint32_t *)0xE0001000)
 #define DWT_CYCCNT (*(volatile uint32_t *)0xE0001004)
 
+static uint32_t before;
+static uint64_t whole;
+
 void gs_start_clock(void) {
   DEMCR |= 1u << 24;
   DWT_CYCCNT = 0;
   DWT_CTRL |= 1;
+  before = 0;
+  whole = 0;
 }
 
 uint64_t gs_now(void) {
-  static uint32_t before;
-  static uint64_t whole;
   const uint32_t now = DWT_CYCCNT;
   whole += now - before; /* modulo 2^32 */
   before = now;
@@ -33,8 +36,10 @@ static volatile uint32_t rounds;
 void SysTick_Handler(void) { rounds++; }
 
 void gs_start_clock(void) {
+  SYST_CSR = 0;
   SYST_RVR = RELOAD;
   SYST_CVR = 0;
+  rounds = 0;
   SYST_CSR = 7; /* the core's clock, its interrupt, on */
 }
 
