@@ -45,10 +45,12 @@ def write(runs: Path, name: str, command: str, folder: Path = written.FOLDER) ->
     for protocol, kept in shown.items():
         kept_settings = RunFolder(runs / protocol).read_json("settings.json") or {}
         settings = Protocol(**{key: kept_settings[key] for key in Protocol.model_fields})
-        timings = RunFolder(runs / protocol).read_json(LATENCIES) or {}
+        kept_timings = RunFolder(runs / protocol).read_json(LATENCIES) or {}
+        timings = {task: timed for task, timed in kept_timings.items() if timed["runtime"] in prose.STEPS}
         parts += [
             f"## Protocol {protocol}",
             prose.described(settings),
+            *sorted({prose.runtime(timed["runtime"], timed["kernels"]) for timed in timings.values()}),
             f"![Quality against parameters](hmd_{protocol}.png)",
         ]
         for task in TASKS:
@@ -68,7 +70,10 @@ def _section(task: str, kept: Results, timings: Mapping[str, Any]) -> list[str]:
     about = f"Data: {'; '.join(sorted(sources))}." if sources else "Not run."
     told = f" Quality is {prose.QUALITY[task]}."
     if timings:
-        told += f" Latency: **measured** with {timings['runtime']} on {timings['machine']}, {timings['rounds']} rounds."
+        told += (
+            f" Latency: **measured** with {timings['runtime']}, on {timings['machine']}, {timings['rounds']} rounds, "
+            f"{timings['date']}."
+        )
     lines = [_line(spec, kept, timings.get("rows", {})) for spec in specs]
     return [f"### {TASKS[task]}", about + told, markdown_table(COLUMNS, lines)]
 
@@ -120,7 +125,7 @@ def _rows(protocol: str, kept: Results, timings: Mapping[str, Any], command: str
         if timing:
             rows.append(
                 Row.over(
-                    f"{title}: products of a step",
+                    f"{title}: a step",
                     {0: timing["minimum_us"]},
                     "us",
                     target=None,
