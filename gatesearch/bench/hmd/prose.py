@@ -39,8 +39,8 @@ Opportunity (windows averaged over {AVERAGE} steps), and the text is no benchmar
 # What a step is by each runtime.
 STEPS: Mapping[str, str] = {
     KERNELS: "a step as the layer takes it, activations and all, each form of a matrix by its own float32 kernel: "
-    "dense rows in one product; hybrid ones in a product and two scaled additions a gate; low rank in a product and as many "
-    "scaled additions a gate as the rank; pruned ones as CSR with 16-bit columns",
+    "dense rows in one product; hybrid ones in a product and two scaled additions a gate; low rank in a product and as "
+    "many scaled additions a gate as the rank; pruned ones as CSR with 16-bit columns",
     PRODUCTS: "no C compiler was found. The products by the matrices alone, of BLAS for each factor and of SciPy for "
     "CSR; a method that makes more calls from Python looks slower than kernels would be",
 }
