@@ -32,7 +32,7 @@ RUNS = Path("runs/bench-dsl")
 SETS = {"esc10": "ESC10.npz", "fsdd": "FSDD.npz", "speech": "SPEECH_COMMANDS"}  # what stands for the user's own path
 SYNTHETIC = "synthetic"
 # What real recordings want and the ten-minute default leaves out: about 13 minutes of one core for each set and seed.
-REAL = ("data.windows=1600", "training.epochs=16", "retrain.epochs=8")
+REAL = ("data.windows=1200", "training.epochs=14", "retrain.epochs=6")
 SHARES = torch.linspace(0, 1, 41)
 
 Outcome = Mapping[str, Any]
