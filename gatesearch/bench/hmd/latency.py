@@ -22,7 +22,7 @@ from gatesearch.hardware.timing import Timing, interleaved
 Array = npt.NDArray[np.float32]
 Call = Callable[[], object]
 Runtime = Callable[[FactoredRNN], Sequence[Call]]
-ROUNDS = 31
+ROUNDS, SAMPLES = 31, 5  # turns of each network, and samples of a turn
 KERNELS, PRODUCTS = "C kernels, whole steps", "NumPy and SciPy, products alone"
 
 
@@ -135,7 +135,7 @@ def measure(networks: Mapping[str, nn.Module], runtime: str, rounds: int = ROUND
         runtime: key of :data:`RUNTIMES`.
         rounds: how often each has its turn.
     """
-    return interleaved({name: _step(net, RUNTIMES[runtime]) for name, net in networks.items()}, rounds)
+    return interleaved({name: _step(net, RUNTIMES[runtime]) for name, net in networks.items()}, rounds, samples=SAMPLES)
 
 
 def _step(network: nn.Module, runtime: Runtime) -> Call:
