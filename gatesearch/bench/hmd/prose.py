@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
 from gatesearch.bench.hmd.latency import KERNELS, PRODUCTS
@@ -27,8 +28,8 @@ Gupta from {BEGIN:.0%} to {END:.0%} of a training; its parameters are the elemen
 *Hybrid matrices* are dense rows over two rank-1 blocks.
 
 Latency is of one step at batch 1, of all layers and directions one after another, the methods side by side in turn, one
-thread, weights and state in the cache; shapes decide it, not what was learnt. It is measured apart from the trainings,
-and may be of a later day than they are.
+thread, weights and state in the cache; shapes decide it, not what was learnt. A call from Python for each layer and
+direction is part of it. It is measured apart from the trainings, and may be of a later day than they are.
 
 Published, from the abstracts alone: hybrid matrices compress recurrent networks 2 to 4 times, run faster than pruned
 ones and are more accurate than factorised ones (Thakker et al., arXiv 1906.04886); on five language benchmarks HMF is
@@ -48,7 +49,7 @@ STEPS: Mapping[str, str] = {
 
 def runtime(name: str, status: str) -> str:
     """Return what a latency by a runtime is of, and on what the C kernels run."""
-    return f"Latency with {name}: {STEPS[name]} ({status})."
+    return textwrap.fill(f"Latency with {name}: {STEPS[name]} ({status}).", 120, break_long_words=False)
 
 
 def described(p: Protocol) -> str:
@@ -74,3 +75,8 @@ def described(p: Protocol) -> str:
 def shown(task: str, quality: float) -> float:
     """Return a quality as the tables have it: shares in per cent."""
     return quality if UNITS[task] != "share" else 100 * quality
+
+
+def sign(task: str) -> int:
+    """Return whether more of a task's quality is better, 1, or less, -1."""
+    return -1 if UNITS[task] == "bits a character" else 1
