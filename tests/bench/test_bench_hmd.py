@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gatesearch.bench import command_line, hmd, run
-from gatesearch.bench.hmd import latency, prose, tasks
+from gatesearch.bench.hmd import latency, pages, prose, tasks
 from gatesearch.bench.hmd.protocol import SHORT
 from gatesearch.bench.hmd.rows import FACTORS, METHODS, SPECS, TASKS, Spec
 from gatesearch.bench.hmd.run import Bench, _matrix_params, _stored
@@ -150,12 +150,25 @@ def test_rows_are_run_once_and_pages_say_what_was_not(tmp_path, monkeypatch, cap
     assert json.loads((tmp_path / "runs/bench-hmd/short/lm-hmd-2-0/result.json").read_text()) == first
     page = (tmp_path / "results/hmd.md").read_text()
     assert "not run" in page and "2.32" in page and latency.runtime() in page
+    assert "| fewer units, dense | 0 of 0" not in page and "hybrid matrices against" not in page  # a rival is not run
     assert "gatesearch bench hmd rows=lm-dense,lm-hmd-2 width=0.3" in page
     rows = json.loads((tmp_path / "results/hmd.json").read_text())
     assert {row["unit"] for row in rows} == {"bits a character", "parameters", "us"}
     assert (tmp_path / "results/hmd_short.png").exists()
     with pytest.raises(UserError, match="holds results with width"):
         run("hmd", ["rows=lm-dense", "width=0.4", *settings[1:]])
+
+
+def test_the_page_compares_at_equal_factors():
+    kept = {
+        name: [{"quality": quality}]
+        for name, quality in {"lm-hmd-2": 2.5, "lm-lmf-2": 2.4, "lm-pruned-2": 2.6, "kws_gru-hmd-3": 0.8}.items()
+    }
+    times = {"lm-hmd-2": 2.0, "lm-hmd-3": 2.0, "lm-hmd-4": 2.0, "lm-lmf-2": 3.0, "lm-pruned-2": 1.0}
+    rows = {name: {"minimum_us": times.get(name, 2.0)} for name in SPECS if name.startswith("lm-")}
+    told = pages._against(kept, {"lm": {"rows": rows}})
+    assert "| low rank (LMF) | 0 of 1 | 1 of 3 | 1.00x to 1.50x, 1.00x |" in told  # fewer bits are better
+    assert "| magnitude pruning | 1 of 1 | 0 of 3 | 0.50x to 1.00x, 1.00x |" in told and "fewer units" not in told
 
 
 def test_a_trained_start_goes_on_from_the_dense_row(tmp_path):
