@@ -6,6 +6,7 @@ was cut off goes on from where it was; the page is written after each. Without d
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -253,7 +254,7 @@ def _markdown(found: Mapping[str, Mapping[int, Outcome]]) -> str:
     lines = []
     for figure_name, unit, provenance, published, get in FIGURES:
         cells = [_cell(found.get(name, {}), get, unit) for name in sets]
-        lines.append([figure_name, provenance, *cells, published.replace("0.", ".") if published else ""])
+        lines.append([figure_name, provenance, *cells, re.sub(r"\b0\.", ".", published)])
     heads = [
         f"{name}, {len(found[name])} seed{'s' * (len(found[name]) > 1)}" if name in found else name for name in sets
     ]
@@ -293,10 +294,10 @@ Median over seeds, range in brackets. Fidelity is 1 - e / e(silence) for the err
 silence. Test split, hard cascade: a window runs the light decoder or the heavy one, never both. Drawn by lot is the
 expectation over as many windows as the switch sends. The light path is the light decoder, the heavy path all that lies
 behind the switch; what lies before it, encoder and quantiser at least, runs for every window and is counted in
-neither, and all parameters are resident. Time is **measured**:
-LiteRT int8 on one thread, host loop included, front end excluded, the ungated codec in turn with it. Energy is
-**modelled** on the device profile `host`, whose powers are **assumed**; on it nearly all of a window's energy is idle
-power, so that of computation stands apart.
+neither, and all parameters are resident. The switch's threshold is set for the wanted share on validation; on other
+speakers and sounds another share may come of it. Time is **measured**: LiteRT int8 on one thread, host loop included,
+front end excluded, the ungated codec in turn with it. Energy is **modelled** on the device profile `host`, whose powers
+are **assumed**; on it nearly all of a window's energy is idle power, so that of computation stands apart.
 
 What differs from the published column: the paper (arXiv 2404.04405, of which the abstract could be read) has
 SoundStream at its own size, other data, and a microcontroller's power; whether its ratios are of decoders alone, as
@@ -340,5 +341,5 @@ def _draw(found: Mapping[str, Mapping[int, Outcome]]) -> Figure:
         axes.set_title(name)
         axes.set_xlabel("light share")
     panels[0].set_ylabel("fidelity")
-    legend_below(drawing, panels[0], columns=4)
+    legend_below(drawing, panels[0], columns=4 if len(found) > 1 else 2)
     return drawing

@@ -64,6 +64,7 @@ def test_what_is_done_is_not_done_again_and_the_page_is_written_after_each(place
     bench.run("dsl", arguments)
     assert done == ["fsdd-0", "fsdd-1", "fsdd-1"]
     page = (place / "results/dsl.md").read_text()
+    assert "| 20.9 |" in page and "| up to .80 |" in page
     assert "fsdd, 2 seeds" in page and "0.550 (0.500 to 0.600)" in page
     assert "gatesearch bench dsl fsdd=FSDD.npz seeds=0,1 training.epochs=2" in page and "/some" not in page
     rows = {row["name"]: row for row in json.loads((place / "results/dsl.json").read_text())}
