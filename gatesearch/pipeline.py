@@ -412,9 +412,11 @@ def _search(this: Run) -> None:
     console.say(f"space: {len(this.setting.space):,} plans over {len(this.setting.space.sites)} sites")
     result = this.result
     states = [trial.state for trial in result.trials]
+    known = states.count("complete") + states.count("priced_out")
     console.say(
         f"search: {states.count('complete')} plans tried, {states.count('priced_out')} ruled out by price, "
         f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front"
+        + ("; the space holds no other plan" if known == len(this.setting.space) else "")
     )
 
 
