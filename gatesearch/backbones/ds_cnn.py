@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 KERNEL, PADDING = (10, 4), (5, 1)
+
+
+def _pair(written: Sequence[int]) -> tuple[int, int]:
+    first, second = written  # a list, where a recipe has it
+    return first, second
 
 
 def _length(size: int, kernel: int, stride: int, padding: int) -> int:
@@ -52,12 +58,12 @@ class DSCNN(nn.Module):
         width: int = 64,
         blocks: int = 4,
         dropout: float = 0.2,
-        stem_stride: tuple[int, int] = (2, 2),
-        first_stride: tuple[int, int] = (1, 1),
+        stem_stride: Sequence[int] = (2, 2),
+        first_stride: Sequence[int] = (1, 1),
     ) -> None:
         super().__init__()
         channels, *size = input_shape
-        self.stem = _conv(channels, width, KERNEL, stride=tuple(stem_stride), padding=PADDING)
+        self.stem = _conv(channels, width, KERNEL, stride=_pair(stem_stride), padding=PADDING)
         self.blocks = nn.Sequential(
             *(
                 nn.Sequential(
@@ -66,7 +72,7 @@ class DSCNN(nn.Module):
                         pointwise=_conv(width, width, (1, 1)),
                     )
                 )
-                for stride in (tuple(first_stride), *[(1, 1)] * (blocks - 1))
+                for stride in (_pair(first_stride), *[(1, 1)] * (blocks - 1))
             )
         )
         after_stem = map(_length, size, KERNEL, stem_stride, PADDING)

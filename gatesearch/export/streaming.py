@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gatesearch.export.listen import Listener
 from gatesearch.export.runtime import Bundle
 from gatesearch.hardware.tflite import Program, channel_last
 from gatesearch.hardware.timing import interleaved
@@ -16,16 +17,42 @@ from gatesearch.training import FeatureSplit
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """Microseconds a window, host loop and requantisation included, front end excluded; minimum over rounds."""
+    """Microseconds a window, one by one, host loop included, front end excluded; minimum over rounds.
+
+    Args:
+        gated_us, ungated_us: mean over the stream.
+        windows: of the stream.
+        invoke_us: the ungated program without copies in and out.
+        always_us: what runs for every window, on its own: the first gate's kernels, or its program.
+        later_us: the program of each later stage, without copies in and out.
+        reach: share of the windows that reach each later stage.
+        kernels: whether the first stage ran by kernels.
+    """
 
     gated_us: float
     ungated_us: float
     windows: int
+    invoke_us: float
+    always_us: float
+    later_us: tuple[float, ...]
+    reach: tuple[float, ...]
+    kernels: bool
 
     @property
     def ratio(self) -> float:
         """How many times faster the gated bundle is."""
         return self.ungated_us / self.gated_us
+
+    @property
+    def gain(self) -> float:
+        """The same against the ungated program alone: copies and host loop count on the gated side only."""
+        return self.invoke_us / self.gated_us
+
+    @property
+    def bound(self) -> float:
+        """1 / (share of what always runs + reach times the share of the rest): what no host loop can make faster."""
+        later = sum(us * share for us, share in zip(self.later_us, self.reach, strict=True))
+        return self.invoke_us / (self.always_us + later)
 
 
 def stream(
@@ -48,27 +75,45 @@ def stream(
 
 
 def measure(gated: Bundle, ungated: bytes, features: torch.Tensor, rounds: int = 15) -> Streaming:
-    """Run the stream through both in turn, one thread, all stages with LiteRT.
+    """Run the stream through both in turn, one thread, window by window.
 
     Args:
-        gated: loaded with engine ``litert`` for every core.
+        gated: loaded with engine ``litert`` for every core; kernels run its first stage where they can.
         ungated: the int8 .tflite of the ungated backbone.
         features: [windows, *shape].
         rounds: repeats of the whole stream.
     """
-    whole = Program(ungated)
+    whole, listener = Program(ungated), Listener(gated)
     arrays = channel_last(features.numpy())
-    into_gated = [gated.quantise(window) for window in features.numpy()]
+    into_gated = np.stack([gated.quantise(window) for window in features.numpy()])
     into_whole = [whole.inputs[0].quantise(arrays[i : i + 1]) for i in range(len(arrays))]
+    exits = np.array([0 if answer is None else answer.exit for answer in map(listener, into_gated)])
 
     def run_gated() -> None:
         for window in into_gated:
-            gated.run(window)
+            listener(window)
 
     def run_whole() -> None:
         for window in into_whole:
             whole(window)
 
-    taken = interleaved({"gated": run_gated, "ungated": run_whole}, rounds=rounds)
+    def run_first() -> None:
+        for window in into_gated:
+            gated.programs[0](window)
+
+    later = {str(k): program.invoke for k, program in enumerate(gated.programs) if k}
+    calls = {"gated": run_gated, "ungated": run_whole, "invoke": whole.invoke, **later}
+    always = run_first if listener.without else listener.bind(into_gated)
+    taken = interleaved({**calls, "always": always}, rounds=rounds)
+    least = {name: timing.minimum_us for name, timing in taken.items()}
     count = len(features)
-    return Streaming(taken["gated"].minimum_us / count, taken["ungated"].minimum_us / count, count)
+    return Streaming(
+        gated_us=least["gated"] / count,
+        ungated_us=least["ungated"] / count,
+        windows=count,
+        invoke_us=least["invoke"],
+        always_us=least["always"] / count,
+        later_us=tuple(least[name] for name in later),
+        reach=tuple(float((exits >= int(name)).mean()) for name in later),
+        kernels=listener.without is None,
+    )

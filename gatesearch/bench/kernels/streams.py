@@ -1,4 +1,4 @@
-"""The keyword spotters that listen to a stream in `bench kernels`: two backbones, each searched for that very stream."""
+"""The keyword spotters that listen to a stream in `bench kernels`: two backbones, each searched for that stream."""
 
 from __future__ import annotations
 

@@ -7,12 +7,14 @@ the references run in the kernels' place, and :func:`status` says so.
 from __future__ import annotations
 
 from gatesearch.hardware.kernels.conv import Conv, ConvU8
+from gatesearch.hardware.kernels.depthwise import DepthwiseU8
 from gatesearch.hardware.kernels.fbs import Boost, FBSConv, FBSConvU8
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.native import Library, load, status
 from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LSTMStep, Pruned
 from gatesearch.hardware.kernels.small import GateHead, keep_channels, keep_nonzero, pool_u8, spread_nonzero
+from gatesearch.hardware.kernels.stage import Stage, Unsupported
 
 __all__ = [
     "HMD",
@@ -20,6 +22,7 @@ __all__ = [
     "Conv",
     "ConvU8",
     "Dense",
+    "DepthwiseU8",
     "FBSConv",
     "FBSConvU8",
     "GRUStep",
@@ -29,6 +32,8 @@ __all__ = [
     "Library",
     "PGConv",
     "Pruned",
+    "Stage",
+    "Unsupported",
     "keep_channels",
     "keep_nonzero",
     "load",

@@ -25,6 +25,26 @@ class Shape(ctypes.Structure):
     )
 
 
+class Op(ctypes.Structure):
+    """``gs_op`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("kind", "zero", "zero_out", "outputs", "count")),
+        ("shape", Shape),
+        *((name, c_void_p) for name in ("x", "y", "weights", "sums", "bias", "index", "scale", "shift", "scratch")),
+    )
+
+
+class Stream(ctypes.Structure):
+    """``gs_stream`` of kernels.h."""
+
+    _fields_ = (
+        ("ops", c_void_p),
+        *((name, c_int32) for name in ("n_ops", "size", "n", "threshold")),
+        *((name, c_void_p) for name in ("windows", "room", "logit", "passed")),
+    )
+
+
 class Fbs(ctypes.Structure):
     """``gs_fbs`` of kernels.h."""
 
@@ -64,6 +84,8 @@ SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
     "conv_u8_pack": (None, (_S, _P, _P, _P)),
     "conv_u8_scratch": (_N, (_S,)),
     "conv_u8": (None, (_S, _P, _I, _P, _I, _P, _P, _P, _I, _P, _P, _P, _I, _I, _P, _P)),
+    "depthwise_u8": (None, (_S, _P, _I, _P, _P, _P, _I, _P)),
+    "stream": (_I, (_P,)),
     "fbs_scratch": (_N, (_S,)),
     "fbs_f32": (None, (_S, POINTER(Fbs), _P, _P, _I, _P, _I, _P, _P, _P)),
     "fbs_u8": (None, (_S, POINTER(Fbs), _P, _F, _P, _I, _P, _P, _F, _P, _F, _P, _P, _P)),

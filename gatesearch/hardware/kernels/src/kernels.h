@@ -21,6 +21,35 @@ void GS(conv_u8)(const gs_conv *c, const uint8_t *x, int zero, const int32_t *in
                  const int32_t *sums, const int32_t *out, int n_out, const int32_t *bias, const float *scale,
                  const float *shift, int kind, int zero_out, void *y, void *scratch);
 
+void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t *weights, const int32_t *bias,
+                      const float *scale, int zero_out, uint8_t *y);
+
+/* An operator of a stage, with all that its kernel is told. */
+enum { GS_CONV, GS_DEPTHWISE, GS_LARGEST };
+typedef struct {
+  int32_t kind, zero, zero_out;
+  int32_t outputs, count; /* GS_LARGEST: each is the largest of count values of x, of which index tells the places */
+  gs_conv shape;
+  const uint8_t *x;
+  uint8_t *y;
+  const int8_t *weights;
+  const int32_t *sums, *bias, *index;
+  const float *scale, *shift;
+  void *scratch;
+} gs_op;
+
+/* A stage and windows that meet it: all that a call is told, since a call of many arguments costs as much as a gate. */
+typedef struct {
+  const gs_op *ops;
+  int32_t n_ops, size, n, threshold;
+  const int8_t *windows; /* [n][size] */
+  uint8_t *room;         /* where the first operator reads */
+  const uint8_t *logit;  /* what the last one writes */
+  int32_t *passed;       /* [n], takes the windows whose logit is above the threshold */
+} gs_stream;
+
+int GS(stream)(const gs_stream *s);
+
 /* What FBS adds to a convolution. rho, slope, offset and beta hold a value for each of 16 * blocks_out channels. */
 typedef struct {
   const float *phi; /* packed as a convolution of 1 x 1 */
