@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from gatesearch import console
-from gatesearch.bench.kernels import cases, pages
+from gatesearch.bench import runs
+from gatesearch.bench.kernels import cases, pages, streams
 from gatesearch.bench.kernels.pages import RUNS
 from gatesearch.errors import UserError, unknown
 from gatesearch.folder import RunFolder
@@ -21,15 +23,16 @@ from gatesearch.hardware.timing import fingerprint, interleaved
 
 ROUNDS = 100
 SAMPLES = 5  # of a turn
-GROUPS = ("dense", "fbs", "pg", "rnn")
-KEYS = ("groups", "rounds")
+GROUPS = ("dense", "fbs", "pg", "rnn", "stream")
+KEYS = ("groups", "rounds", "data.root")
 
 
 def main(arguments: list[str]) -> None:
     """Measure every case that is asked for and not done yet; write results/kernels.md, .json and .png.
 
     Args:
-        arguments: ``groups=dense,fbs,pg,rnn``, a choice of them; ``rounds=100``, turns of each call.
+        arguments: ``groups=dense,fbs,pg,rnn,stream``, a choice of them; ``rounds=100``, turns of each call;
+            ``data.root=DIR``, real speech for the streams, synthetic where it is not given.
 
     Raises:
         UserError: an argument is wrong, or kernels cannot be compiled.
@@ -43,7 +46,8 @@ def main(arguments: list[str]) -> None:
     library = kernels.load()
     if library is None:
         raise UserError(f"bench kernels: {kernels.status()}: there is nothing to measure")
-    settings = {"rounds": rounds, "instructions": library.instructions, "kernels": library.path.parent.name}
+    built = {"instructions": library.instructions, "kernels": library.path.parent.name}
+    settings = {"rounds": rounds, **built}
     folder, wanted = RunFolder(RUNS), [case for case in cases.all_cases() if case.group in groups]
     with console.progress(len(wanted), "kernels") as steps:
         for case in wanted:
@@ -51,12 +55,29 @@ def main(arguments: list[str]) -> None:
             if kept is None or kept["settings"] != settings:
                 folder.write_json(file_of(case), _measured(case, rounds, settings))
             steps.advance(note=f"{case.group}, {case.name}")
+    data = [f"data.root={given['data.root']}"] if "data.root" in given else []
+    if "stream" in groups:
+        for backbone in streams.BACKBONES:
+            _listened(folder, backbone, data, built)
     found = {case: folder.read_json(file_of(case)) for case in cases.all_cases()}
-    command = shlex.join(["gatesearch", "bench", "kernels", *arguments])
-    rows, path = pages.write(found, command)
+    command = shlex.join(["gatesearch", "bench", "kernels", *map(runs.public, arguments)])
+    listened = {name: folder.read_json(_file_of_stream(name, data)) for name in streams.BACKBONES}
+    kept_streams = {name: kept for name, kept in listened.items() if kept is not None}
+    rows, path = pages.write(found, kept_streams, not data, command)
     shown = [(row.name, f"{row.value:.3g} {row.unit}", row.target or "") for row in rows if row.target]
     console.table("kernels", ("figure", "value", "target"), shown)
     console.say(f"wrote {path}")
+
+
+def _listened(folder: RunFolder, backbone: str, data: list[str], settings: dict[str, Any]) -> None:
+    kept = folder.read_json(_file_of_stream(backbone, data))
+    if kept is None or kept["settings"] != settings:
+        found = streams.measured(streams.finished(folder.path, backbone, data))
+        folder.write_json(_file_of_stream(backbone, data), {"settings": settings, **found})
+
+
+def _file_of_stream(backbone: str, data: list[str]) -> str:
+    return f"{streams.folder(Path(), backbone, not data)}.json"
 
 
 def file_of(case: cases.Case) -> str:
