@@ -60,6 +60,36 @@ static void convolutions(gs_conv c) {
   }
 }
 
+static void listening(int channels) {
+  const gs_conv c = {6, 5, channels, channels, 3, 2, 2, 1, 1, 0, 1, 1};
+  const int outputs = gs_height(&c) * gs_width(&c) * channels;
+  uint8_t *x = room(30 * channels), *y = room(outputs);
+  int8_t *weights = room(6 * channels), *windows = room(4 * 30 * channels);
+  int32_t *bias = room(channels * 4), *total = room(channels * 4), *index = room(outputs * 4), passed[4] = {0};
+  float *scale = room(channels * 4), *fx = room(30 * channels * 4), *mean = room(channels * 4), *most = room(channels * 4);
+  float *pooled = room(2 * channels * 4), logit;
+  for (int i = 0; i < 30 * channels; i++) x[i] = (uint8_t)next(), fx[i] = real();
+  for (int i = 0; i < 6 * channels; i++) weights[i] = (int8_t)((int)(next() % 255) - 127);
+  for (int i = 0; i < 4 * 30 * channels; i++) windows[i] = (int8_t)next();
+  for (int i = 0; i < channels; i++) bias[i] = (int)(next() % 999), scale[i] = 0.002f, mean[i] = real(), most[i] = real();
+  for (int i = 0; i < outputs; i++) index[i] = i;
+  GS(depthwise_u8)(&c, x, 130, weights, bias, scale, 20, y);
+  whole("depthwise", y, outputs, 1);
+  GS(pool_u8)(x, 30, channels, NULL, 0, total, y);
+  whole("total", total, channels, 4);
+  whole("largest", y, channels, 1);
+  logit = GS(gate_f32)(fx, 30, channels, mean, most, 0.5f, pooled);
+  floats("gate", &logit, 1);
+  uint8_t *inside = room(30 * channels), last = 0;
+  const gs_op ops[2] = {
+      {.kind = GS_DEPTHWISE, .zero = 130, .zero_out = 20, .shape = c, .x = inside, .y = y, .weights = weights,
+       .bias = bias, .scale = scale},
+      {.kind = GS_LARGEST, .outputs = 1, .count = 9, .x = y, .y = &last, .index = index}};
+  const gs_stream stream = {ops, 2, 30 * channels, 4, 30, windows, inside, &last, passed};
+  printf("whole passed %d\n", GS(stream)(&stream));
+  whole("listed", passed, 4, 4);
+}
+
 static void steps(int size, int columns) {
   gs_matrix m[2];
   for (int i = 0; i < 2; i++) {
@@ -80,6 +110,8 @@ int main(void) {
   convolutions((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1});
   convolutions((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1});
   convolutions((gs_conv){3, 3, 33, 16, 1, 1, 1, 1, 0, 0, 1, 1});
+  listening(20);
+  listening(3);
   steps(20, 7);
   return 0;
 }
