@@ -7,7 +7,7 @@ import pytest
 
 from gatesearch import bench
 from gatesearch.bench import kernels as benchmark
-from gatesearch.bench.kernels import cases, pages, stream_page, streams
+from gatesearch.bench.kernels import cases, pages, roofline, stream_page, streams
 from gatesearch.bench.kernels.figures import Times, densities, promises
 from gatesearch.errors import UserError
 from gatesearch.hardware import kernels
@@ -25,17 +25,19 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_case_is_measured_once_and_the_others_are_shown_as_not_run(
     tiny: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.run("kernels", ["groups=rnn,pg", "rounds=1"])
+    bench.run("kernels", ["groups=rnn,pg,roofline", "rounds=1"])
     rows = json.loads(Path("results/kernels.json").read_text())
     names = [row["name"] for row in rows]
     assert "rnn, 16 units: LSTM HMD" in names and "pg, small: 16/8 m2-16 0.7" in names
     assert all(row["value"] > 0 and row["provenance"] == "measured" for row in rows)
     page = Path("results/kernels.md").read_text()
-    assert "gatesearch bench kernels groups=rnn,pg rounds=1" in page and "not run" in page
-    assert Path("results/kernels.png").stat().st_size > 10_000
+    assert "gatesearch bench kernels groups=rnn,pg,roofline rounds=1" in page and "not run" in page
+    assert "GMAC/s in int8" in page and "GB/s from memory" in page
+    for name in ("kernels.png", "kernels_roofline.png"):
+        assert Path("results", name).stat().st_size > 10_000
 
     monkeypatch.setattr(benchmark, "interleaved", lambda *_, **__: pytest.fail("measured again"))
-    bench.run("kernels", ["groups=rnn,pg", "rounds=1"])
+    bench.run("kernels", ["groups=rnn,pg,roofline", "rounds=1"])
     with pytest.raises(pytest.fail.Exception):
         bench.run("kernels", ["groups=rnn", "rounds=2"])
 
@@ -119,3 +121,12 @@ def test_slow_streams_are_shown_as_not_reached() -> None:
     assert [reached for *_, reached, _ in stream_page.promised({"DS-CNN": slow})] == [False, False, False, False]
     fast = {"streams": {stream_page.MAIN: {"gain": 6.0, "bound": 7.0}}}
     assert [reached for *_, reached, _ in stream_page.promised({"DS-CNN": fast})] == [True, True, False, False]
+
+
+def test_roof_is_the_lower_of_both_limits() -> None:
+    roof = roofline.Roof(int8=100.0, fp32=50.0, read={"L2": 10.0, "memory": 1.0})
+    dense = roofline.Point("dense", "int8", macs=1e6, bytes=1e4, us=20.0)
+    assert dense.intensity == 100 and dense.speed == 50 and dense.share(roof) == 0.5
+    assert dense.share(roof, "memory") == 0.5
+    thin = roofline.Point("step", "fp32", macs=1e6, bytes=4e6, us=1000.0)
+    assert thin.share(roof) == pytest.approx(1 / 2.5) and thin.share(roof, "memory") == 4

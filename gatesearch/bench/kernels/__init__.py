@@ -14,7 +14,7 @@ import torch
 
 from gatesearch import console
 from gatesearch.bench import runs
-from gatesearch.bench.kernels import cases, pages, streams
+from gatesearch.bench.kernels import cases, pages, roofline, streams
 from gatesearch.bench.kernels.pages import RUNS
 from gatesearch.errors import UserError, unknown
 from gatesearch.folder import RunFolder
@@ -23,7 +23,7 @@ from gatesearch.hardware.timing import fingerprint, interleaved
 
 ROUNDS = 100
 SAMPLES = 5  # of a turn
-GROUPS = ("dense", "fbs", "pg", "rnn", "stream")
+GROUPS = ("dense", "fbs", "pg", "rnn", "stream", roofline.GROUP)
 KEYS = ("groups", "rounds", "data.root")
 
 
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
     """Measure every case that is asked for and not done yet; write results/kernels.md, .json and .png.
 
     Args:
-        arguments: ``groups=dense,fbs,pg,rnn,stream``, a choice of them; ``rounds=100``, turns of each call;
+        arguments: ``groups=dense,fbs,pg,rnn,stream,roofline``, a choice of them; ``rounds=100``, turns of each call;
             ``data.root=DIR``, real speech for the streams, synthetic where it is not given.
 
     Raises:
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"bench kernels: {kernels.status()}: there is nothing to measure")
     built = {"instructions": library.instructions, "kernels": library.path.parent.name}
     settings = {"rounds": rounds, **built}
-    folder, wanted = RunFolder(RUNS), [case for case in cases.all_cases() if case.group in groups]
+    folder, wanted = RunFolder(RUNS), [case for case in _cases() if case.group in groups]
     with console.progress(len(wanted), "kernels") as steps:
         for case in wanted:
             kept = folder.read_json(file_of(case))
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
     if "stream" in groups:
         for backbone in streams.BACKBONES:
             _listened(folder, backbone, data, built)
-    found = {case: folder.read_json(file_of(case)) for case in cases.all_cases()}
+    found = {case: folder.read_json(file_of(case)) for case in _cases()}
     command = shlex.join(["gatesearch", "bench", "kernels", *map(runs.public, arguments)])
     listened = {name: folder.read_json(_file_of_stream(name, data)) for name in streams.BACKBONES}
     kept_streams = {name: kept for name, kept in listened.items() if kept is not None}
@@ -67,6 +67,10 @@ def main(arguments: list[str]) -> None:
     shown = [(row.name, f"{row.value:.3g} {row.unit}", row.target or "") for row in rows if row.target]
     console.table("kernels", ("figure", "value", "target"), shown)
     console.say(f"wrote {path}")
+
+
+def _cases() -> list[cases.Case]:
+    return [*cases.all_cases(), cases.Case(roofline.NAME, roofline.GROUP, roofline.calls)]
 
 
 def _listened(folder: RunFolder, backbone: str, data: list[str], settings: dict[str, Any]) -> None:

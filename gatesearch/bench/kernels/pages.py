@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch.bench import results as written
-from gatesearch.bench.kernels import plot, stream_page
+from gatesearch.bench.kernels import plot, roofline, stream_page
 from gatesearch.bench.kernels.cases import HIDDEN, LAYERS, PRECISION, SPARSITIES, Case
 from gatesearch.bench.kernels.figures import FIGURES, Times, densities, promises
 from gatesearch.bench.results import Row, markdown_table
@@ -58,10 +58,13 @@ def write(
         _recurrent(least),
         "## A stream of windows",
         stream_page.section(streams, synthetic),
+        "## Roofline",
+        roofline.section(least),
         _machines([*kept.values(), *streams.values()]),
     ]
     path = written.write("kernels", rows, "\n\n".join(parts), folder)
     plot.draw(least, folder / "kernels.png")
+    roofline.draw(least, folder / "kernels_roofline.png")
     return rows, path
 
 

@@ -13,6 +13,7 @@ from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.native import Library, load, status
 from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LSTMStep, Pruned
+from gatesearch.hardware.kernels.recurrent_u8 import GRUStepU8, LSTMStepU8, WeightsU8
 from gatesearch.hardware.kernels.small import GateHead, keep_channels, keep_nonzero, pool_u8, spread_nonzero
 from gatesearch.hardware.kernels.stage import Stage, Unsupported
 
@@ -26,14 +27,17 @@ __all__ = [
     "FBSConv",
     "FBSConvU8",
     "GRUStep",
+    "GRUStepU8",
     "GateHead",
     "Geometry",
     "LSTMStep",
+    "LSTMStepU8",
     "Library",
     "PGConv",
     "Pruned",
     "Stage",
     "Unsupported",
+    "WeightsU8",
     "keep_channels",
     "keep_nonzero",
     "load",

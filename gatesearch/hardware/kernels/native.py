@@ -73,6 +73,21 @@ class Matrix(ctypes.Structure):
     )
 
 
+class MatrixU8(ctypes.Structure):
+    """``gs_matrix_u8`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("kind", "gates", "height", "columns", "rich", "parts", "zero")),
+        *((name, c_void_p) for name in ("packed", "sums", "scale", "middle", "down")),
+    )
+
+
+class Tables(ctypes.Structure):
+    """``gs_tables`` of kernels.h."""
+
+    _fields_ = (("sigmoid", c_void_p), ("tanh", c_void_p))
+
+
 _S, _P, _I, _F, _N = POINTER(Shape), c_void_p, c_int, c_float, c_size_t
 # What each function of kernels.h returns, and takes.
 SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
@@ -97,9 +112,16 @@ SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
     "step_scratch": (_N, (POINTER(Matrix), POINTER(Matrix))),
     "lstm_step": (None, (POINTER(Matrix), POINTER(Matrix), _P, _P, _P, _P, _P)),
     "gru_step": (None, (POINTER(Matrix), POINTER(Matrix), _P, _P, _P, _P, _P)),
+    "step_u8_scratch": (_N, (POINTER(MatrixU8), POINTER(MatrixU8))),
+    "lstm_step_u8": (None, (POINTER(MatrixU8), POINTER(MatrixU8), POINTER(Tables), _P, _P, _P, _P, _P)),
+    "gru_step_u8": (None, (POINTER(MatrixU8), POINTER(MatrixU8), POINTER(Tables), _P, _P, _P, _P, _P)),
     "pool_f32": (None, (_P, _I, _I, _P, _I, _P, _P)),
     "pool_u8": (None, (_P, _I, _I, _P, _I, _P, _P)),
     "gate_f32": (_F, (_P, _I, _I, _P, _P, _F, _P)),
+    "peak_u8": (c_int32, (_I, _P, _P)),
+    "peak_f32": (_F, (_I, _P, _P)),
+    "peak_size": (None, (_P,)),
+    "peak_read": (_F, (_P, _I)),
     "winners": (None, (_P, _I, _I, _P)),
     "keep_channels": (None, (_P, _I, _I, _P, _I, _I, _P)),
     "keep_nonzero": (_I, (_P, _I, _P, _P)),

@@ -106,6 +106,42 @@ static void steps(int size, int columns) {
   floats("lstm", h, size);
 }
 
+static void steps_u8(int size, int columns, int hybrid) {
+  gs_matrix_u8 m[2];
+  const int rich = hybrid ? size / 3 : size, parts = hybrid ? 2 : 0;
+  for (int i = 0; i < 2; i++) {
+    const int wide = i ? size : columns, rows = 4 * (rich + parts);
+    const gs_conv shape = {1, 1, wide, rows, 1, 1, 1, 1, 0, 0, 1, 1};
+    int8_t *w = room(rows * wide), *packed = room(GS(conv_u8_size)(&shape)), *down = room(4 * parts * size);
+    int32_t *sums = room(GS_BLOCKS(rows) * GS_BLOCK * GS_BLOCKS(wide) * 4), *by_row = room(rows * 4);
+    float *scale = room(4 * size * 4), *middle = room(4 * parts * 4 + 4);
+    for (int k = 0; k < rows * wide; k++) w[k] = (int8_t)((int)(next() % 255) - 127), by_row[k / wide] += w[k];
+    for (int k = 0; k < 4 * parts * (size - rich); k++) down[k] = (int8_t)((int)(next() % 255) - 127);
+    for (int k = 0; k < 4 * size; k++) scale[k] = k % size < rich ? 0.05f + real() / 100 : 0.002f;
+    for (int k = 0; k < 4 * parts; k++) middle[k] = 0.3f + real() / 10;
+    GS(conv_u8_pack)(&shape, w, packed, sums);
+    m[i] = (gs_matrix_u8){hybrid ? GS_HMD : GS_DENSE, 4, size, wide, rich, parts, i ? 128 : 100, packed, by_row,
+                          scale, middle, down};
+  }
+  static int16_t sigmoid[2049], tangent[2049];
+  for (int k = 0; k < 2049; k++) sigmoid[k] = (int16_t)(k * 15), tangent[k] = (int16_t)(k * 31 - 32000);
+  const gs_tables tables = {sigmoid, tangent};
+  float *bias = room(4 * size * 4);
+  uint8_t *x = room(columns), *h = room(size);
+  int16_t *c = room(size * 2);
+  void *scratch = room(GS(step_u8_scratch)(&m[0], &m[1]));
+  for (int k = 0; k < columns; k++) x[k] = (uint8_t)next();
+  for (int k = 0; k < 4 * size; k++) bias[k] = 4096 * real();
+  for (int k = 0; k < 3; k++) GS(lstm_step_u8)(&m[0], &m[1], &tables, bias, x, h, c, scratch);
+  whole("cells", c, size, 2);
+  whole("states", h, size, 1);
+  m[0].gates = m[1].gates = 3;
+  if (!hybrid) {
+    for (int k = 0; k < 3; k++) GS(gru_step_u8)(&m[0], &m[1], &tables, bias, bias + size, x, h, scratch);
+    whole("gru", h, size, 1);
+  }
+}
+
 int main(void) {
   convolutions((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1});
   convolutions((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1});
@@ -113,5 +149,7 @@ int main(void) {
   listening(20);
   listening(3);
   steps(20, 7);
+  steps_u8(20, 7, 0);
+  steps_u8(37, 16, 1);
   return 0;
 }

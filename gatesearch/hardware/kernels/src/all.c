@@ -5,6 +5,8 @@
 #include "depthwise.c"
 #include "fbs.c"
 #include "head.c"
+#include "peak.c"
 #include "pg.c"
 #include "recurrent.c"
+#include "recurrent_u8.c"
 #include "stage.c"

@@ -104,6 +104,28 @@ void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bi
 void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
                   const float *x, float *h, void *scratch);
 
+/* The same weights in int8. sums holds the sum of each packed row; scale takes a row of W (x - zero) to steps of
+   2^-12. */
+typedef struct {
+  int32_t kind, gates, height, columns, rich, parts, zero; /* kind is GS_DENSE or GS_HMD; zero is the x that means 0 */
+  const int8_t *packed; /* as those of gs_matrix */
+  const int32_t *sums;
+  const float *scale;   /* [gates * height] */
+  const float *middle;  /* HMD: [gates][parts], takes c_j x_j to an int16 */
+  const int8_t *down;   /* HMD: [gates][parts][height - rich] */
+} gs_matrix_u8;
+
+/* 2049 values each, by the upper bits of an int16 to the nearest, in steps of 2^-12; in steps of 2^-15. */
+typedef struct {
+  const int16_t *sigmoid, *tanh;
+} gs_tables;
+
+size_t GS(step_u8_scratch)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h);
+void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias,
+                      const uint8_t *x, uint8_t *h, int16_t *c, void *scratch);
+void GS(gru_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias_x,
+                     const float *bias_h, const uint8_t *x, uint8_t *h, void *scratch);
+
 void GS(pool_f32)(const float *x, int pixels, int channels, const int32_t *live, int n_live, float *mean,
                   float *largest);
 void GS(pool_u8)(const uint8_t *x, int pixels, int channels, const int32_t *live, int n_live, int32_t *total,
@@ -115,5 +137,10 @@ void GS(winners)(const float *g, int channels, int count, int32_t *out);
 void GS(keep_channels)(const char *x, int pixels, int stride, const int32_t *kept, int n, int bytes, char *out);
 int GS(keep_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values);
 void GS(spread_nonzero)(const uint8_t *bitmap, const uint8_t *values, int n, uint8_t *x);
+
+int32_t GS(peak_u8)(int rounds, const uint8_t *x, const int8_t *w);
+float GS(peak_f32)(int rounds, const float *x, const float *w);
+void GS(peak_size)(int32_t *sizes);
+float GS(peak_read)(const float *x, int n);
 
 #endif
