@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
@@ -173,17 +173,21 @@ class Run:
         """The ungated backbone, retrained the same way: the rival of every claim."""
         return self.retrain("ungated", self.cost.ungated()[0])
 
-    def retrain(self, name: str, plan: GatePlan, gates: GateSettings | None = None) -> GatedModel:
+    def retrain(
+        self, name: str, plan: GatePlan, gates: GateSettings | None = None, epochs: int | None = None
+    ) -> GatedModel:
         """Train a plan from the baseline's weights by the recipe's ``retrain`` and set its thresholds.
 
         Args:
             name: of its checkpoint and curves under logs/.
             plan: what to build.
             gates: how its gates are trained; None as the recipe says.
+            epochs: None as the recipe says.
         """
-        s = self.setting
+        s, chosen = self.setting, self.recipe.retrain
         model = self._built(plan)
-        self._trained(name, model, s.schedule(self.recipe.retrain), gates)
+        schedule = s.schedule(chosen if epochs is None else chosen.model_copy(update={"epochs": epochs}))
+        self._trained(name, model, schedule, gates)
         calibrate(model, s.features.validation, s.features.positive)
         return model
 
@@ -294,18 +298,22 @@ class Run:
         self.folder.write(str(path.relative_to(self.folder.path)), _state_bytes(model))
 
     def _export(self, path: Path) -> None:
-        s, samples = self.setting, self.calibration
-        [whole] = lower(self.reference, samples)
-        input_range = getattr(s.frontend, "output_range", None)
+        s = self.setting
+        [whole] = lower(self.reference, self.calibration)
         rival = s.device.core(self.cost.ungated()[0].cores[0])
-        self.folder.write("best/ungated.tflite", compiled(whole, rival, input_range))
+        self.folder.write("best/ungated.tflite", compiled(whole, rival, getattr(s.frontend, "output_range", None)))
         self.folder.write_json("best/plan.json", self.picked.plan.to_dict())
+        self.write_bundle(path, self.model, {"ungated": {"core": rival.name, "arithmetic": whole.arithmetic(rival)}})
+
+    def write_bundle(self, path: Path, model: GatedModel, about: Mapping[str, Any]) -> None:
+        """Export a trained model, whose thresholds become those of its artifacts; about goes into the manifest."""
+        s = self.setting
         frontend: dict[str, Any] = getattr(s.frontend, "describe", dict)()
         bundle.write(
             path,
-            self.model,
+            model,
             s.device,
-            samples,
+            self.calibration,
             s.features.validation,
             s.features.positive,
             formats=self.recipe.export.formats,
@@ -314,9 +322,9 @@ class Run:
                 "recipe": self.recipe.name,
                 "synthetic_data": s.data.synthetic,
                 "frontend": frontend,
-                "ungated": {"core": rival.name, "arithmetic": whole.arithmetic(rival)},
+                **about,
             },
-            input_range=input_range,
+            input_range=getattr(s.frontend, "output_range", None),
         )
 
     def _quality(self, model: GatedModel, split: str) -> Figures:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from gatesearch.hardware.timing import fingerprint, interleaved
 ROUNDS = 100
 SAMPLES = 5  # of a turn
 GROUPS = ("dense", "fbs", "pg", "rnn", "stream", roofline.GROUP)
-KEYS = ("groups", "rounds", "data.root")
+KEYS = ("groups", "rounds", "spotters", "data.root")
 
 
 def main(arguments: list[str]) -> None:
@@ -32,7 +31,8 @@ def main(arguments: list[str]) -> None:
 
     Args:
         arguments: ``groups=dense,fbs,pg,rnn,stream,roofline``, a choice of them; ``rounds=100``, turns of each call;
-            ``data.root=DIR``, real speech for the streams, synthetic where it is not given.
+            ``spotters=DS-CNN,KWT,DS-CNN-L``, those that listen; ``data.root=DIR``, real speech for them, synthetic
+            where it is not given.
 
     Raises:
         UserError: an argument is wrong, or kernels cannot be compiled.
@@ -42,6 +42,10 @@ def main(arguments: list[str]) -> None:
     for group in groups:
         if group not in GROUPS:
             raise unknown("bench kernels: groups", "group", group, GROUPS)
+    spotters = given.get("spotters", ",".join(streams.SPOTTERS)).split(",")
+    for name in spotters:
+        if name not in streams.SPOTTERS:
+            raise unknown("bench kernels: spotters", "spotter", name, streams.SPOTTERS)
     rounds = _rounds(given.get("rounds", str(ROUNDS)))
     library = kernels.load()
     if library is None:
@@ -57,11 +61,11 @@ def main(arguments: list[str]) -> None:
             steps.advance(note=f"{case.group}, {case.name}")
     data = [f"data.root={given['data.root']}"] if "data.root" in given else []
     if "stream" in groups:
-        for backbone in streams.BACKBONES:
-            _listened(folder, backbone, data, built)
+        for name in spotters:
+            _listened(folder, name, data, built)
     found = {case: folder.read_json(file_of(case)) for case in _cases()}
     command = shlex.join(["gatesearch", "bench", "kernels", *map(runs.public, arguments)])
-    listened = {name: folder.read_json(_file_of_stream(name, data)) for name in streams.BACKBONES}
+    listened = {name: folder.read_json(_file_of_stream(name, data)) for name in streams.SPOTTERS}
     kept_streams = {name: kept for name, kept in listened.items() if kept is not None}
     rows, path = pages.write(found, kept_streams, not data, command)
     shown = [(row.name, f"{row.value:.3g} {row.unit}", row.target or "") for row in rows if row.target]
@@ -73,15 +77,15 @@ def _cases() -> list[cases.Case]:
     return [*cases.all_cases(), cases.Case(roofline.NAME, roofline.GROUP, roofline.calls)]
 
 
-def _listened(folder: RunFolder, backbone: str, data: list[str], settings: dict[str, Any]) -> None:
-    kept = folder.read_json(_file_of_stream(backbone, data))
+def _listened(folder: RunFolder, spotter: str, data: list[str], settings: dict[str, Any]) -> None:
+    kept = folder.read_json(_file_of_stream(spotter, data))
     if kept is None or kept["settings"] != settings:
-        found = streams.measured(streams.finished(folder.path, backbone, data))
-        folder.write_json(_file_of_stream(backbone, data), {"settings": settings, **found})
+        found = streams.measured(spotter, streams.finished(spotter, data))
+        folder.write_json(_file_of_stream(spotter, data), {"settings": settings, **found})
 
 
-def _file_of_stream(backbone: str, data: list[str]) -> str:
-    return f"{streams.folder(Path(), backbone, not data)}.json"
+def _file_of_stream(spotter: str, data: list[str]) -> str:
+    return f"stream-{spotter.lower()}-{'real' if data else 'synthetic'}.json"
 
 
 def file_of(case: cases.Case) -> str:

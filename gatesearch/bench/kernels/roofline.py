@@ -149,7 +149,8 @@ def _missing(found: Found, roof: Roof) -> list[str]:
         lines.append(
             f"PG at {name}: dense runs at {100 * 2e-3 * g.macs / dense / roof.int8:.0f} % of the peak, gated at "
             f"{100 * 1.3e-3 * g.macs / gated / roof.int8:.0f} %. At the dense layer's speed the products that are left "
-            f"would take {product:.0f} us of {gated:.0f} us; the other {gated - product:.0f} us decide, list and gather."
+            f"would take {product:.0f} us of {gated:.0f} us; in the other {gated - product:.0f} us it decides, lists "
+            "and gathers."
         )
     return lines
 

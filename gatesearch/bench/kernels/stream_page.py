@@ -10,7 +10,6 @@ from gatesearch.bench.results import Row, markdown_table
 from gatesearch.bench.runs import SPEECH_PROTOCOL
 
 Found = Mapping[str, Mapping[str, Any]]  # by backbone
-LEAST = {"DS-CNN": 6.0, "DS-CNN-L": 15.0}
 SLACK = 1.3
 MAIN = f"{streams.OTHER:g}"
 
@@ -18,7 +17,7 @@ MAIN = f"{streams.OTHER:g}"
 def promised(found: Found) -> list[tuple[str, str, float | None, bool, float | None]]:
     """Return name, target, figure, whether it is reached, and bound of all that was to be reached."""
     lines = []
-    for backbone, least in LEAST.items():
+    for backbone, least in ((name, spotter.least) for name, spotter in streams.SPOTTERS.items()):
         at = found[backbone]["streams"][MAIN] if backbone in found else None
         gain, bound = (at["gain"], at["bound"]) if at else (None, None)
         slack = bound / gain if gain and bound else None
@@ -95,21 +94,21 @@ def _about(item: tuple[str, Mapping[str, Any]]) -> str:
     stopped = ", ".join(f"{100 * share:.0f} % of {kind}" for kind, share in kept["stopped"].items())
     native = f"in its interpreter ({kept['without']})" if kept["without"] else "by kernels"
     return (
-        f"**{backbone}**, {kept['macs'] / 1e6:.1f} M MACs: `{kept['plan']}`, its first stage {native}. On "
-        f"{kept['test']} test clips accuracy is {accuracy[0]} % without gates and {accuracy[1]} % with; the gates let "
-        f"{100 * kept['gate_recall']:.1f} % of positives through and stop {stopped}. The answer for a window that the "
-        f"first gate stops takes {latency['stopped, median']:.1f} us (99 %: {latency['stopped, 99 %']:.1f}), for one "
-        f"that passes {latency['passed, median']:.0f} us (99 %: {latency['passed, 99 %']:.0f}); the front end takes "
-        f"{kept['frontend_us']:.0f} us a window."
+        f"**{backbone}**, {kept['macs'] / 1e6:.1f} M MACs: {streams.SPOTTERS[backbone].about}. Its plan is "
+        f"`{kept['plan']}`, the first stage {native}. On {kept['test']} test clips accuracy is {accuracy[0]} % without "
+        f"gates and {accuracy[1]} % with; the gates let {100 * kept['gate_recall']:.1f} % of positives through and stop "
+        f"{stopped}. The answer for a window that the first gate stops takes {latency['stopped, median']:.1f} us (99 %: "
+        f"{latency['stopped, 99 %']:.1f}), for one that passes {latency['passed, median']:.0f} us (99 %: "
+        f"{latency['passed, 99 %']:.0f}); the front end takes {kept['frontend_us']:.0f} us a window."
     )
 
 
 TEXT = f"""A gated keyword spotter on a stream of windows, {100 * streams.POSITIVE:.0f} % of them keywords, a share of
 them other words and the rest background, {streams.WINDOWS} windows drawn from test clips; microseconds a window, one
 thread, one window after the other. The first gate reads the front end's int8 features and runs by our kernels,
-one call a window; what passes runs in LiteRT. Plans were searched, trained and calibrated by recipes/kws.yaml
-for the stream with {100 * streams.OTHER:.0f} % other words, which is the one that counts; the others show what
-the mix does to the same bundle."""
+one call a window; what passes runs in LiteRT. The stream with
+{100 * streams.OTHER:.0f} % other words is the one that counts; the others show what the mix does to the same
+bundle."""
 AFTER = """*ungated*: the int8 .tflite of the backbone without gates, its `invoke` alone, without copies in and out.
 *always*: the first gate's kernels alone, in a loop in C. *rest*: `invoke` alone of each later stage. *reach*:
 windows that arrive there. *gated*: all of it, window by window from Python, copies, host loop and
