@@ -173,21 +173,17 @@ class Run:
         """The ungated backbone, retrained the same way: the rival of every claim."""
         return self.retrain("ungated", self.cost.ungated()[0])
 
-    def retrain(
-        self, name: str, plan: GatePlan, gates: GateSettings | None = None, epochs: int | None = None
-    ) -> GatedModel:
+    def retrain(self, name: str, plan: GatePlan, gates: GateSettings | None = None) -> GatedModel:
         """Train a plan from the baseline's weights by the recipe's ``retrain`` and set its thresholds.
 
         Args:
             name: of its checkpoint and curves under logs/.
             plan: what to build.
             gates: how its gates are trained; None as the recipe says.
-            epochs: None as the recipe says.
         """
-        s, chosen = self.setting, self.recipe.retrain
+        s = self.setting
         model = self._built(plan)
-        schedule = s.schedule(chosen if epochs is None else chosen.model_copy(update={"epochs": epochs}))
-        self._trained(name, model, schedule, gates)
+        self._trained(name, model, s.schedule(self.recipe.retrain), gates)
         calibrate(model, s.features.validation, s.features.positive)
         return model
 

@@ -80,7 +80,7 @@ def _cases() -> list[cases.Case]:
 def _listened(folder: RunFolder, spotter: str, data: list[str], settings: dict[str, Any]) -> None:
     kept = folder.read_json(_file_of_stream(spotter, data))
     if kept is None or kept["settings"] != settings:
-        found = streams.measured(spotter, streams.finished(spotter, data))
+        found = streams.measured(spotter, data)
         folder.write_json(_file_of_stream(spotter, data), {"settings": settings, **found})
 
 

@@ -96,9 +96,9 @@ def _about(item: tuple[str, Mapping[str, Any]]) -> str:
     return (
         f"**{backbone}**, {kept['macs'] / 1e6:.1f} M MACs: {streams.SPOTTERS[backbone].about}. Its plan is "
         f"`{kept['plan']}`, the first stage {native}. On {kept['test']} test clips accuracy is {accuracy[0]} % without "
-        f"gates and {accuracy[1]} % with; the gates let {100 * kept['gate_recall']:.1f} % of positives through and stop "
-        f"{stopped}. The answer for a window that the first gate stops takes {latency['stopped, median']:.1f} us (99 %: "
-        f"{latency['stopped, 99 %']:.1f}), for one that passes {latency['passed, median']:.0f} us (99 %: "
+        f"gates and {accuracy[1]} % with; the gates let {100 * kept['gate_recall']:.1f} % of positives through and "
+        f"stop {stopped}. The answer for a window that the first gate stops takes {latency['stopped, median']:.1f} us "
+        f"(99 %: {latency['stopped, 99 %']:.1f}), for one that passes {latency['passed, median']:.0f} us (99 %: "
         f"{latency['passed, 99 %']:.0f}); the front end takes {kept['frontend_us']:.0f} us a window."
     )
 
