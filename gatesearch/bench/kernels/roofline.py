@@ -57,8 +57,8 @@ class Roof:
         sizes = np.zeros(2, np.int32)
         library.function("peak_size")(sizes.ctypes.data)
         kinds = zip(sizes.tolist(), ("int8", "fp32"), strict=True)
-        peaks = [n * PEAK_ROUNDS / times[f"peak {kind}"] / 1e3 for n, kind in kinds]
-        return cls(*peaks, {name: size / times[f"read {name}"] / 1e3 for name, size in READS.items()})
+        int8, fp32 = (n * PEAK_ROUNDS / times[f"peak {kind}"] / 1e3 for n, kind in kinds)
+        return cls(int8, fp32, {name: size / times[f"read {name}"] / 1e3 for name, size in READS.items()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,9 @@ SPOTTERS: Mapping[str, Spotter] = {
     ),
     "KWT": Spotter(
         *(vit_gc.RECIPE, vit_gc.RUNS, "synthetic-0", vit_gc.REAL, 15.0),
-        "the ungated transformer of results/vit_gc.md. The search there put the gate behind the first block, which is too "
-        "much to run for every window of this stream; here the DS-CNN's gate, which sees nothing of what follows it, "
-        "stands at the input, set there by hand and calibrated anew",
+        "the ungated transformer of results/vit_gc.md. The search there put the gate behind the first block, which is "
+        "too much to run for every window of this stream; here the DS-CNN's gate, which sees nothing of what follows "
+        "it, stands at the input, set there by hand and calibrated anew",
         gate_of="DS-CNN",
     ),
     "DS-CNN-L": Spotter(
@@ -142,7 +142,8 @@ def _joined(run: Run, donor: Run) -> tuple[Path, dict[str, Any]]:
         plan = GatePlan.from_dict(donor.folder.read_json("summary.json")["best"]["plan"])
         if [gate.site for gate in plan.gates] != ["input"]:
             raise UserError(f"bench kernels: {donor.folder.path}: picked {plan}, not one gate at the input")
-        run.__dict__["setting"] = s = Setting.of(run.recipe, with_features=False)  # nothing is trained here
+        run = Run(run.recipe.model_copy(update={"augment": None}), run.folder)  # nothing is trained here
+        s = run.setting
         whole = GatedModel(s.backbone, GatePlan(), s.sites, s.outputs)
         whole.load_state_dict(torch.load(run.folder / "logs/ungated.ckpt", weights_only=True))
         model = GatedModel(whole.stages[0], plan, s.sites, s.outputs)
