@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,16 +14,17 @@ import torch
 from gatesearch.export.listen import Listener
 from gatesearch.export.runtime import Bundle
 from gatesearch.hardware.tflite import Program, channel_last
-from gatesearch.hardware.timing import interleaved
 from gatesearch.training import FeatureSplit
+
+REPEATS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """Microseconds a window, one by one, host loop included, front end excluded; minimum over rounds.
+    """Microseconds a window, one by one, host loop included, front end excluded.
 
     Args:
-        gated_us, ungated_us: mean over the stream.
+        gated_us, ungated_us: mean over the windows of each one's least time.
         windows: of the stream.
         invoke_us: the ungated program without copies in and out.
         always_us: what runs for every window, on its own: the first gate's kernels, or its program.
@@ -89,31 +93,59 @@ def measure(gated: Bundle, ungated: bytes, features: torch.Tensor, rounds: int =
     into_whole = [whole.inputs[0].quantise(arrays[i : i + 1]) for i in range(len(arrays))]
     exits = np.array([0 if answer is None else answer.exit for answer in map(listener, into_gated)])
 
-    def run_gated() -> None:
-        for window in into_gated:
-            listener(window)
-
-    def run_whole() -> None:
-        for window in into_whole:
-            whole(window)
-
     def run_first() -> None:
         for window in into_gated:
             gated.programs[0](window)
 
-    later = {str(k): program.invoke for k, program in enumerate(gated.programs) if k}
-    calls = {"gated": run_gated, "ungated": run_whole, "invoke": whole.invoke, **later}
-    always = run_first if listener.without else listener.bind(into_gated)
-    taken = interleaved({**calls, "always": always}, rounds=rounds)
-    least = {name: timing.minimum_us for name, timing in taken.items()}
     count = len(features)
+    always = run_first if listener.without else listener.bind(into_gated)
+    later = list(range(1, len(gated.programs)))
+    invokes = [_Repeated(program.invoke) for program in (whole, *gated.programs[1:])]
+    streams: list[tuple[Callable[[Any], object], Sequence[Any]]] = [
+        *((listener, list(into_gated)), (whole, into_whole), (lambda call: call(), [always])),
+        *((lambda call: call(), [invoke]) for invoke in invokes),
+    ]
+    gated_us, ungated_us, always_us, *invoke_us = _least(streams, rounds)
     return Streaming(
-        gated_us=least["gated"] / count,
-        ungated_us=least["ungated"] / count,
+        gated_us=gated_us,
+        ungated_us=ungated_us,
         windows=count,
-        invoke_us=least["invoke"],
-        always_us=least["always"] / count,
-        later_us=tuple(least[name] for name in later),
-        reach=tuple(float((exits >= int(name)).mean()) for name in later),
+        invoke_us=invoke_us[0] / REPEATS,
+        always_us=always_us / count,
+        later_us=tuple(us / REPEATS for us in invoke_us[1:]),
+        reach=tuple(float((exits >= k).mean()) for k in later),
         kernels=listener.without is None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Repeated:
+    """A call many times over, so that what others left in the caches does not count."""
+
+    call: Callable[[], object]
+
+    def __call__(self) -> None:
+        for _ in range(REPEATS):
+            self.call()
+
+
+def _least(streams: Sequence[tuple[Callable[[Any], object], Sequence[Any]]], rounds: int) -> list[float]:
+    """Run each call on all its windows, in turn; return each one's mean over windows of the least time of a window, us.
+
+    What else the machine does hits some windows of every round, but hardly one window in all rounds.
+    """
+    least = [np.full(len(windows), np.inf) for _, windows in streams]
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for best, (call, windows) in zip(least, streams, strict=True):
+                clock = [time.perf_counter_ns()]
+                for window in windows:
+                    call(window)
+                    clock.append(time.perf_counter_ns())
+                np.minimum(best, np.diff(clock), out=best)
+    finally:
+        if collecting:
+            gc.enable()
+    return [float(best.mean()) / 1e3 for best in least]

@@ -105,7 +105,7 @@ LISTENED = {
 
 
 def test_streams_are_held_against_what_was_promised(tmp_path: Path) -> None:
-    rows, path = pages.write({}, {"DS-CNN": LISTENED}, False, "a command", tmp_path)
+    rows, path = pages.write({}, {"DS-CNN": {0: LISTENED}}, False, "a command", tmp_path)
     by_name = {row.name: row for row in rows}
     assert by_name["ungated .tflite over gated stream, DS-CNN"].value == 12
     assert by_name["bound over gain, DS-CNN"].value == pytest.approx(60 / 4.2 / 12)
@@ -118,9 +118,9 @@ def test_streams_are_held_against_what_was_promised(tmp_path: Path) -> None:
 
 def test_slow_streams_are_shown_as_not_reached() -> None:
     slow = {"streams": {stream_page.MAIN: {"gain": 5.9, "bound": 8.0}}}
-    assert [reached for *_, reached, _ in stream_page.promised({"DS-CNN": slow})] == [False] * 6
+    assert [reached for *_, reached, _ in stream_page.promised({"DS-CNN": {0: slow}})] == [False] * 6
     fast = {"streams": {stream_page.MAIN: {"gain": 6.0, "bound": 7.0}}}
-    assert [reached for *_, reached, _ in stream_page.promised({"DS-CNN": fast})] == [True, True, *[False] * 4]
+    assert [reached for *_, reached, _ in stream_page.promised({"DS-CNN": {0: fast}})] == [True, True, *[False] * 4]
 
 
 def test_roof_is_the_lower_of_both_limits() -> None:

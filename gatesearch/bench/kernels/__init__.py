@@ -62,12 +62,16 @@ def main(arguments: list[str]) -> None:
     data = [f"data.root={given['data.root']}"] if "data.root" in given else []
     if "stream" in groups:
         for name in spotters:
-            _listened(folder, name, data, built)
+            for seed in streams.SPOTTERS[name].seeds if data else (0,):
+                _listened(folder, name, seed, data, built)
     found = {case: folder.read_json(file_of(case)) for case in _cases()}
     command = shlex.join(["gatesearch", "bench", "kernels", *map(runs.public, arguments)])
-    listened = {name: folder.read_json(_file_of_stream(name, data)) for name in streams.SPOTTERS}
-    kept_streams = {name: kept for name, kept in listened.items() if kept is not None}
-    rows, path = pages.write(found, kept_streams, not data, command)
+    listened: dict[str, dict[int, Any]] = {}
+    for name, spotter in streams.SPOTTERS.items():
+        for seed in spotter.seeds:
+            if (kept := folder.read_json(_file_of_stream(name, seed, data))) is not None:
+                listened.setdefault(name, {})[seed] = kept
+    rows, path = pages.write(found, listened, not data, command)
     shown = [(row.name, f"{row.value:.3g} {row.unit}", row.target or "") for row in rows if row.target]
     console.table("kernels", ("figure", "value", "target"), shown)
     console.say(f"wrote {path}")
@@ -77,15 +81,15 @@ def _cases() -> list[cases.Case]:
     return [*cases.all_cases(), cases.Case(roofline.NAME, roofline.GROUP, roofline.calls)]
 
 
-def _listened(folder: RunFolder, spotter: str, data: list[str], settings: dict[str, Any]) -> None:
-    kept = folder.read_json(_file_of_stream(spotter, data))
+def _listened(folder: RunFolder, spotter: str, seed: int, data: list[str], settings: dict[str, Any]) -> None:
+    kept = folder.read_json(_file_of_stream(spotter, seed, data))
     if kept is None or kept["settings"] != settings:
-        found = streams.measured(spotter, data)
-        folder.write_json(_file_of_stream(spotter, data), {"settings": settings, **found})
+        found = streams.measured(spotter, data, seed)
+        folder.write_json(_file_of_stream(spotter, seed, data), {"settings": settings, **found})
 
 
-def _file_of_stream(spotter: str, data: list[str]) -> str:
-    return f"stream-{spotter.lower()}-{'real' if data else 'synthetic'}.json"
+def _file_of_stream(spotter: str, seed: int, data: list[str]) -> str:
+    return f"stream-{spotter.lower()}-{'real' if data else 'synthetic'}-{seed}.json"
 
 
 def file_of(case: cases.Case) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def write(
         stream_page.section(streams, synthetic),
         "## Roofline",
         roofline.section(least),
-        _machines([*kept.values(), *streams.values()]),
+        _machines([*kept.values(), *(value for by_seed in streams.values() for value in by_seed.values())]),
     ]
     path = written.write("kernels", rows, "\n\n".join(parts), folder)
     plot.draw(least, folder / "kernels.png")
@@ -79,8 +80,10 @@ def _promises(least: Mapping[Key, Times], middle: Mapping[Key, Times], streams: 
         else:
             cells += [NOT_RUN, NOT_RUN, ""]
         lines.append([*cells, "" if promise.bound is None else f"{promise.bound:.2f}"])
-    for name, target, figure, reached, bound in stream_page.promised(streams):
-        shown = [NOT_RUN, NOT_RUN, ""] if figure is None else [f"{figure:.2f}", "", _verdict(reached)]
+    for name, target, by_seed, reached, bound in stream_page.promised(streams):
+        shown = (
+            [f"{statistics.median(by_seed.values()):.2f}", "", _verdict(reached)] if by_seed else [NOT_RUN, NOT_RUN, ""]
+        )
         lines.append([name, target, *shown, "" if bound is None else f"{bound:.2f}"])
     return markdown_table(["ratio", "target", "of minima", "of medians", "", "by the work left"], lines)
 
