@@ -14,6 +14,7 @@ from gatesearch.hardware.kernels.conv import pack_u8
 from gatesearch.hardware.kernels.geometry import Geometry
 
 CONV, DEPTHWISE, LARGEST = range(3)  # as in kernels.h
+PAGE = 4096
 SIGNED = 128  # bytes inside are what int8 is, and this
 RELU, RELU6 = 1, 3  # ActivationFunctionType of the .tflite schema
 
@@ -28,6 +29,33 @@ class Tensor(NamedTuple):
     places: Array
     scale: np.float32
     zero: int  # as a byte
+
+
+class _Memory:
+    """One piece of memory for all that a stage reads and writes.
+
+    How its parts lie to each other decides which of them meet in the caches. Taken one by one from the system, some
+    stages, built alike, took three times as long as others.
+    """
+
+    def __init__(self, size: int = 2**16) -> None:
+        raw = np.zeros(size + PAGE, np.uint8)
+        first = -raw.ctypes.data % PAGE
+        self._free = raw[first : first + size]
+
+    def take(self, shape: int | Sequence[int], dtype: Any) -> Array:
+        """Return zeros on a cache line; from elsewhere, where the piece is used up."""
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if size > len(self._free):
+            return aligned(shape, dtype)
+        taken, self._free = self._free[:size], self._free[-(-size // LINE) * LINE :]
+        return taken.view(dtype).reshape(shape)
+
+    def copy(self, array: Array) -> Array:
+        """Return a copy of an array."""
+        made = self.take(array.shape, array.dtype)
+        made[...] = array
+        return made
 
 
 class Stage:
@@ -53,12 +81,14 @@ class Stage:
         self._codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in read.operatorCodes]
         self._library, self._ops, self._kept = library, list[native.Op](), list[Any]()
         self._tensors: dict[int, Tensor] = {}
-        sizes = [int(np.prod(tensor.shape)) for tensor in self._graph.tensors]
+        self._memory = _Memory()
+        moving = [t for t in self._graph.tensors if self._buffers[t.buffer].data is None]
         # Each tensor once, and once more where its values have to be moved into order; on cache lines of their own.
-        self._room, self._used = aligned(sum(2 * (size + LINE) for size in sizes), np.uint8), 0
+        self._room = self._memory.take(sum(2 * (int(np.prod(t.shape)) + LINE) for t in moving), np.uint8)
+        self._used = 0
         source = int(self._graph.inputs[0])
         self._tensors[source] = self._new(source)
-        self.size = sizes[source]
+        self.size = self._tensors[source].places.size
         for operator in self._graph.operators:
             self._add(operator)
         if self._used > self._room.size:
@@ -150,7 +180,7 @@ class Stage:
 
     def _gathered(self, index: Array) -> Array:
         """Take the largest of each row of places [n, count]; return where they come to lie, [n]."""
-        index, first = np.ascontiguousarray(index, np.int32), self._used
+        index, first = self._memory.copy(index.astype(np.int32)), self._used
         self._used += -(-len(index) // LINE) * LINE
         room = self._room.ctypes.data
         shape = native.Shape()
@@ -191,8 +221,10 @@ class Stage:
         arrays += [padded(None, "shift", np.float32, geometry.c_out, 0)]
         weight, sums, scratch = np.ascontiguousarray(weight), None, None
         if kind == CONV:
-            weight, sums = pack_u8(self._library, geometry, weight)
-            scratch = aligned(self._library.function("conv_u8_scratch")(byref(geometry.c)), np.uint8)
+            weight, packed_sums = pack_u8(self._library, geometry, weight)
+            sums = self._memory.copy(packed_sums)
+            scratch = self._memory.take(self._library.function("conv_u8_scratch")(byref(geometry.c)), np.uint8)
+        weight, arrays = self._memory.copy(weight), [self._memory.copy(array) for array in arrays]
         room = self._room.ctypes.data
         x, y = (room + int(places.flat[0]) for places in (self._contiguous(source), target.places))
         addresses = (x, y, *map(address, (weight, sums, arrays[0], None, *arrays[1:], scratch)))
