@@ -17,7 +17,8 @@ from gatesearch.hardware import kernels
 class Listener:
     """Calls on windows of :meth:`Bundle.quantise <gatesearch.export.runtime.Bundle.quantise>`, one by one.
 
-    The answer is None for a window that the first gate stops, which stands for ``bundle.answers[0]``.
+    The answer is None for a window that the first gate stops, which stands for ``bundle.answers[0]``, unless that gate
+    has an exit.
 
     Args:
         bundle: loaded; the programs of its stages run what passes the first gate.
@@ -31,6 +32,8 @@ class Listener:
         self.bundle = bundle
         self.without: str | None = None
         self._library = library or kernels.load()
+        # Whether a window that stops at the first gate has no answer of its own.
+        self._silent = bool(bundle.thresholds) and bundle.exits[0] is None
         spec = bundle.programs[0].inputs[0]
         self._window, self._count = np.zeros(spec.shape, spec.dtype), np.zeros(1, np.int32)
         self._above: Callable[[], int] | None = None
@@ -57,7 +60,7 @@ class Listener:
         """Run one window, [1, *shape] in the first stage's own type."""
         if self._above is None or self._stage is None:
             answer = self.bundle.run(window)
-            return answer if answer.exit or not self.bundle.thresholds else None
+            return None if answer.exit == 0 and self._silent else answer
         self._window[...] = window
         if not self._above():
             return None
