@@ -121,7 +121,7 @@ SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
     "peak_u8": (c_int32, (_I, _P, _P)),
     "peak_f32": (_F, (_I, _P, _P)),
     "peak_size": (None, (_P,)),
-    "peak_read": (_F, (_P, _I)),
+    "peak_read": (_F, (_P, _I, _I)),
     "winners": (None, (_P, _I, _I, _P)),
     "keep_channels": (None, (_P, _I, _I, _P, _I, _I, _P)),
     "keep_nonzero": (_I, (_P, _I, _P, _P)),

@@ -141,6 +141,6 @@ void GS(spread_nonzero)(const uint8_t *bitmap, const uint8_t *values, int n, uin
 int32_t GS(peak_u8)(int rounds, const uint8_t *x, const int8_t *w);
 float GS(peak_f32)(int rounds, const float *x, const float *w);
 void GS(peak_size)(int32_t *sizes);
-float GS(peak_read)(const float *x, int n);
+float GS(peak_read)(const float *x, int n, int rounds);
 
 #endif
