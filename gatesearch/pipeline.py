@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -319,18 +319,22 @@ class Run:
         self.folder.write(str(path.relative_to(self.folder.path)), _state_bytes(model))
 
     def _export(self, path: Path) -> None:
-        s, samples = self.setting, self.calibration
-        [whole] = lower(self.reference, samples)
-        input_range = getattr(s.frontend, "output_range", None)
+        s = self.setting
+        [whole] = lower(self.reference, self.calibration)
         rival = s.device.core(self.cost.ungated()[0].cores[0])
-        self.folder.write("best/ungated.tflite", compiled(whole, rival, input_range))
+        self.folder.write("best/ungated.tflite", compiled(whole, rival, getattr(s.frontend, "output_range", None)))
         self.folder.write_json("best/plan.json", self.picked.plan.to_dict())
+        self.write_bundle(path, self.model, {"ungated": {"core": rival.name, "arithmetic": whole.arithmetic(rival)}})
+
+    def write_bundle(self, path: Path, model: GatedModel, about: Mapping[str, Any]) -> None:
+        """Export a trained model, whose thresholds become those of its artifacts; about goes into the manifest."""
+        s = self.setting
         frontend: dict[str, Any] = getattr(s.frontend, "describe", dict)()
         bundle.write(
             path,
-            self.model,
+            model,
             s.device,
-            samples,
+            self.calibration,
             s.features.validation,
             s.features.positive,
             formats=self.recipe.export.formats,
@@ -339,9 +343,9 @@ class Run:
                 "recipe": self.recipe.name,
                 "synthetic_data": s.data.synthetic,
                 "frontend": frontend,
-                "ungated": {"core": rival.name, "arithmetic": whole.arithmetic(rival)},
+                **about,
             },
-            input_range=input_range,
+            input_range=getattr(s.frontend, "output_range", None),
         )
 
     def _quality(self, model: GatedModel, split: str) -> Figures:

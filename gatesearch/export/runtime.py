@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -79,10 +80,16 @@ class Bundle:
         batch = features[None] if features.ndim < len(first.shape) else features
         return first.quantise(channel_last(batch))
 
-    def run(self, hidden: Array) -> Answer:
-        """Run one window from :meth:`quantise` until it leaves at a gate or the last stage answers."""
-        seen: list[float] = []
-        for k, threshold in enumerate(self.thresholds):
+    def run(self, hidden: Array, first: int = 0, before: Sequence[float] = ()) -> Answer:
+        """Run one window from :meth:`quantise` until it leaves at a gate or the last stage answers.
+
+        Args:
+            hidden: input of stage ``first``.
+            first: the stage to begin with.
+            before: logits of the gates before it.
+        """
+        seen = list(before)
+        for k, threshold in list(enumerate(self.thresholds))[first:]:
             passed, logit = self.programs[k](hidden)
             value = logit.flat[0].item()
             seen.append(value)
