@@ -36,7 +36,7 @@ class _Commands(TyperGroup):
 
 # An unknown option is read as a key=value, whose error says what to write instead.
 _SETTINGS = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = {errno.ENOSPC: "disk full", errno.EDQUOT: "disk quota used up", errno.EFBIG: "file size limit reached"}
 
 app = typer.Typer(
     cls=_Commands,
@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in _FULL:
             raise
         what = error.filename or "the run folder"
-        return _end(f"disk full while writing {what}; free space{_go_on(error)}", 2)
+        return _end(f"{_FULL[error.errno]} while writing {what}; free space{_go_on(error)}", 2)
     except (KeyboardInterrupt, SystemExit) as error:
         # Lightning turns an interrupted fit into SystemExit(1).
         cause = error if isinstance(error, KeyboardInterrupt) else error.__context__

@@ -39,7 +39,8 @@ from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.scaling import outcome
 from gatesearch.search import engine
-from gatesearch.search.engine import Evaluated, Objectives, SearchResult, Trial
+from gatesearch.search.engine import SearchResult, Trial
+from gatesearch.search.outcome import Evaluated, Objectives
 from gatesearch.search.start import first_proposals
 from gatesearch.setting import Setting
 from gatesearch.training import Figures, GateSettings, History, Schedule, calibrate, fit, saliency

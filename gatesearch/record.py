@@ -16,7 +16,8 @@ from gatesearch.gates import GateOutput, at_cuts, cut_kind
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
 from gatesearch.hardware.profile import constants
 from gatesearch.revision import revision
-from gatesearch.search.engine import Objectives, SearchResult
+from gatesearch.search.engine import SearchResult
+from gatesearch.search.outcome import Objectives
 from gatesearch.training import gate_logits
 from gatesearch.training.tensors import channels_last
 
