@@ -153,6 +153,24 @@ _step("verify", "Compare every artifact with the model.")
 _step("report", "Write report.html and summary.json.")
 
 
+@app.command(context_settings=_SETTINGS)
+def dashboard(
+    folder: RunFolder = "",
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[port=N]", help="Where to listen.")] = None,
+) -> None:
+    """Show a search in the browser, also while it goes on."""
+    written = list(settings or [])
+    port = _pop(written, "port") or "0"
+    if written:
+        raise unknown("dashboard", "argument", written[0], ["port=N"])
+    if not port.isdigit() or int(port) > 65535:
+        raise UserError(f"dashboard: port={port}: not a port, which is a number up to 65535")
+    found = _run_folder("dashboard ", folder)
+    from gatesearch import dashboard as served
+
+    served.serve(found, int(port))
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which benchmark.", show_default=False)] = "",

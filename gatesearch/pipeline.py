@@ -21,7 +21,7 @@ import platformdirs
 import torch
 from torch import Tensor, nn
 
-from gatesearch import console, record
+from gatesearch import console, record, record_search
 from gatesearch import report as reports
 from gatesearch.errors import UserError
 from gatesearch.export import bundle, streaming
@@ -40,9 +40,11 @@ from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.scaling import outcome
 from gatesearch.search import engine
 from gatesearch.search.engine import SearchResult, Trial
-from gatesearch.search.outcome import Evaluated, Objectives
+from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
 from gatesearch.search.start import first_proposals
+from gatesearch.search.watch import Watch
 from gatesearch.setting import Setting
+from gatesearch.study import Study
 from gatesearch.training import Figures, GateSettings, History, Schedule, calibrate, fit, saliency
 
 TABLE_SAMPLES = 16
@@ -94,39 +96,30 @@ class Run:
     def result(self) -> SearchResult:
         """The search, ended."""
         s, chosen = self.setting, self.recipe.search
-        baseline = self._quality(self.baseline, "validation")
-        priced = self.cost
-        epochs = s.schedule(chosen)
-
-        def evaluate(plan: GatePlan) -> Evaluated:
-            model = self._built(plan)
-            seed = _seed(self.recipe.seed, plan)
-            fit(model, s.features, epochs, s.gates, seed=seed, goal=s.goal, augment=s.augment)
-            calibrate(model, s.features.validation, s.features.positive)
-            quality = self._quality(model, "validation")
-            price = priced.price(plan, quality.passed, observed=quality.layers)
-            return Evaluated(
-                Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
-                self._quality_violations(quality, baseline.value),
-            )
-
-        journal = self.folder / "study.journal"
-        already = len(engine.read(journal).complete) if journal.exists() else 0
-        limit = min(chosen.trials, len(s.space))
-        started = time.monotonic()
-        with console.progress(limit, "search") as bar:
-            bar.advance(already)
+        study = Study.of(self.recipe, self.folder)
+        past = study.read()
+        assert self.cost
+        self.folder.write_json(record_search.BEGUN, record_search.begun(self))
+        watch = Watch(
+            past.trials,
+            reference=record_search.reference_point(self),
+            objective=self.recipe.pick.objective,
+            quality=s.goal.quality,
+            logs=self.folder / "logs" / "search",
+        )
+        started, limit = time.monotonic(), min(chosen.trials, len(s.space))
+        with watch, console.progress(limit, "search", done=len(past.complete)) as bar:
 
             def seen(trial: Trial) -> None:
-                if trial.state == "complete" and trial.objectives is not None:
-                    o = trial.objectives
-                    bar.advance(note=f"{s.goal.quality} {o.accuracy:.3f}, {console.si(o.energy_uj * 1e-6, 'J')}")
+                watch(trial)
+                bar.advance(int(trial.state == "complete"), note=watch.note)
 
             result = engine.search(
                 s.space,
                 self._price_violations,
-                evaluate,
-                journal=journal,
+                self.evaluate,
+                journal=study.where,
+                study=study.name,
                 trials=chosen.trials,
                 proposals=chosen.proposals,
                 seed=self.recipe.seed,
@@ -134,8 +127,26 @@ class Run:
                 on_trial=seen,
             )
         self._add_seconds("search", time.monotonic() - started)
-        record.write_trials(self.folder, result)
+        record_search.write_trials(self.folder, result)
         return result
+
+    @cached_property
+    def standard(self) -> float:
+        """Quality of the baseline on validation, by which trials are measured."""
+        return self._quality(self.baseline, "validation").value
+
+    def evaluate(self, plan: GatePlan) -> Evaluated:
+        """Try a plan: train it briefly from the baseline, set its thresholds, price what its gates let through."""
+        s, model = self.setting, self._built(plan)
+        seed = _seed(self.recipe.seed, plan)
+        fit(model, s.features, s.schedule(self.recipe.search), s.gates, seed=seed, goal=s.goal, augment=s.augment)
+        calibrate(model, s.features.validation, s.features.positive)
+        quality = self._quality(model, "validation")
+        price = self.cost.price(plan, quality.passed, observed=quality.layers)
+        return Evaluated(
+            Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
+            self._quality_violations(quality, self.standard),
+        )
 
     @cached_property
     def chosen(self) -> tuple[Trial, GatedModel]:
@@ -438,9 +449,12 @@ def verify(folder: Path) -> None:
 
 
 def report(folder: Path) -> None:
-    """Write the report of what the run has so far."""
-    path = reports.write(folder)
-    console.say(f"report: {path}")
+    """Write the report of what the run has so far, also while it goes on."""
+    run_folder = RunFolder(folder)
+    unfinished = record_search.so_far(load(folder / "recipe.yaml"), run_folder)
+    path = reports.write(folder, unfinished)
+    told = "" if unfinished is None else f" (unfinished: {len(unfinished['trials'])} trials so far)"
+    console.say(f"report: {path}{told}")
 
 
 def sites(recipe: Recipe) -> None:
@@ -526,12 +540,8 @@ def ranked(result: SearchResult, objective: str) -> list[Trial]:
             f"search: none of {len(result.complete)} tried plans keeps the constraints on quality; the most accurate "
             f"reaches {best.accuracy:.3f}; relax constraints.max_accuracy_drop or raise search.trials or search.epochs"
         )
-    keys = {
-        "energy": lambda o: (o.energy_uj, -o.accuracy),
-        "latency": lambda o: (o.latency_us, -o.accuracy),
-        "accuracy": lambda o: (-o.accuracy, o.energy_uj),
-    }
-    return sorted(result.front, key=lambda t: keys[objective](t.objectives))
+    preference = PREFERENCES[objective]
+    return sorted(result.front, key=lambda t: preference(t.objectives) if t.objectives is not None else ())
 
 
 def _upto(folder: Path, *steps: Any) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,3 +26,11 @@ class Evaluated:
 
     objectives: Objectives
     violations: Mapping[str, float]
+
+
+# What to minimise where one objective is preferred.
+PREFERENCES: Mapping[str, Callable[[Objectives], tuple[float, ...]]] = {
+    "energy": lambda o: (o.energy_uj, -o.accuracy),
+    "latency": lambda o: (o.latency_us, -o.accuracy),
+    "accuracy": lambda o: (-o.accuracy, o.energy_uj),
+}
