@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -38,7 +38,7 @@ from gatesearch.hardware.quiet import ToolError
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.scaling import outcome
-from gatesearch.search import engine
+from gatesearch.search import engine, executors
 from gatesearch.search.engine import SearchResult, Trial
 from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
 from gatesearch.search.start import first_proposals
@@ -62,6 +62,22 @@ class Run:
     def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
         self.recipe, self.folder = outcome.resolved(recipe), folder
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what :meth:`evaluate` needs, for a worker that has neither the data nor the run folder."""
+        kept = ("recipe", "folder", "saliency", "cost", "standard")
+        return {
+            **{name: getattr(self, name) for name in kept},
+            "setting": replace(self.setting, data=None),  # type: ignore[arg-type] # features are what is trained on
+            "baseline": self.baseline.state_dict(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        weights = state.pop("baseline")
+        self.__dict__.update(state)
+        model = self._untrained()
+        model.load_state_dict(weights)
+        self.__dict__["baseline"] = model.eval()
+
     @cached_property
     def setting(self) -> Setting:
         """Data, backbone, sites, device, space."""
@@ -70,9 +86,8 @@ class Run:
     @cached_property
     def baseline(self) -> GatedModel:
         """The ungated backbone, trained: where every trial starts."""
-        s = self.setting
-        model = GatedModel(s.backbone, GatePlan(), s.sites, s.outputs)
-        self._trained("baseline", model, s.schedule())
+        model = self._untrained()
+        self._trained("baseline", model, self.setting.schedule())
         return model
 
     @cached_property
@@ -125,6 +140,7 @@ class Run:
                 seed=self.recipe.seed,
                 first=first_proposals(s.space, self._cost_before_training),
                 on_trial=seen,
+                executor=executors.build(chosen.executor, self.evaluate, self.folder / "logs" / "ray"),
             )
         self._add_seconds("search", time.monotonic() - started)
         record_search.write_trials(self.folder, result)
@@ -280,10 +296,14 @@ class Run:
         torch.manual_seed(_seed(self.recipe.seed, plan))
         return GatedModel(self.backbone, plan, s.sites, s.outputs, self.saliency, s.layers)
 
+    def _untrained(self) -> GatedModel:
+        s = self.setting
+        return _channels_last(GatedModel(s.backbone, GatePlan(), s.sites, s.outputs))
+
     def _trained(self, name: str, model: GatedModel, schedule: Schedule, gates: GateSettings | None = None) -> None:
         """Train a model, or load it where it was trained before."""
         # As training leaves it, so that a resumed run computes bit for bit what an unbroken one does.
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _channels_last(model)
         path = self.folder / ("baseline.ckpt" if name == "baseline" else f"logs/{name}.ckpt")
         if path.exists():
             model.load_state_dict(torch.load(path, weights_only=True))
@@ -575,6 +595,11 @@ def _tools_in_one_line() -> Iterator[None]:
 
 def _seed(seed: int, plan: GatePlan) -> int:
     return (seed * 1_000_003 + int(plan.digest[:7], 16)) % 2**31
+
+
+def _channels_last(model: GatedModel) -> GatedModel:
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def _state_bytes(model: nn.Module) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import optuna
@@ -30,8 +31,8 @@ class Trial:
     """One proposal and what became of it.
 
     ``number`` counts proposals from 0; one that was cut off is not counted, so that a search that was resumed has the
-    numbers of one that was not. ``state`` is ``complete`` (trained), ``priced_out`` (ruled out by cost alone, never
-    trained) or ``duplicate`` (a plan that was proposed before, not tried again).
+    numbers of one that was not. ``state`` is ``complete`` (trained), ``pruned`` (given up half-way), ``priced_out``
+    (ruled out by cost alone, never trained) or ``duplicate`` (a plan that was proposed before, not tried again).
     """
 
     number: int
@@ -99,14 +100,43 @@ def search(
             cut off proposes what it would have proposed.
         first: what the first proposals choose; see :func:`gatesearch.search.start.first_proposals`.
         on_trial: called after every trial, which is on disk by then.
-        executor: where plans are tried; None for one after the other, here. It brings its own ``evaluate``.
+        executor: where plans are tried, by the ``evaluate`` that it was made with; None for one after the other, here.
         study: name of the study.
 
     Raises:
         UserError: no proposal was feasible by its price, or another process drives this study.
     """
+    with opened(
+        space,
+        price_violations,
+        journal=journal,
+        trials=trials,
+        proposals=proposals,
+        seed=seed,
+        first=first,
+        on_trial=on_trial,
+        study=study,
+    ) as session:
+        (executor or Here(evaluate)).drive(session)
+    return session.result()
+
+
+@contextmanager
+def opened(
+    space: Space,
+    price_violations: Callable[[GatePlan], Mapping[str, float]],
+    *,
+    journal: Where,
+    trials: int,
+    proposals: int,
+    seed: int,
+    first: Sequence[Mapping[str, Scalar]] = (),
+    on_trial: Callable[[Trial], None] | None = None,
+    study: str = STUDY,
+) -> Iterator[Session]:
+    """Open a search to ask and tell, by its only driver; the arguments are those of :func:`search`."""
     with store.driven(journal, DIRECTIONS, Objectives._fields, study) as kept:
-        session = Session(
+        yield Session(
             space,
             price_violations,
             lambda trial: store.add(kept, trial, journal),
@@ -117,20 +147,6 @@ def search(
             first=first,
             on_trial=on_trial,
         )
-        drive(session, executor or Here(evaluate))
-    return session.result()
-
-
-def drive(session: Session, executor: Executor) -> None:
-    """Keep every worker of an executor at work until the session is over."""
-    with executor:
-        while True:
-            while len(session.running) < executor.workers and (asked := session.ask()) is not None:
-                executor.submit(asked)
-            if not session.running:
-                return
-            number, found = executor.wait()
-            session.tell(number, found)
 
 
 class Session:
@@ -168,9 +184,9 @@ class Session:
         self._begun = {trial.user_attrs[FIRST] for trial in finished if FIRST in trial.user_attrs}
 
     @property
-    def over(self) -> bool:
-        """Whether there is nothing left to ask for, now or later."""
-        return not self.running and not self._wants()
+    def busy(self) -> int:
+        """How many plans are being tried."""
+        return len(self.running)
 
     def ask(self) -> Asked | None:
         """Return a plan to try, not tried before; None where none is wanted, at least until another has ended."""
@@ -200,6 +216,10 @@ class Session:
         self._study.tell(trial, list(found.objectives))
         self._complete += 1
         return self._ended(trial)
+
+    def prune(self, number: int) -> Trial:
+        """Keep that a plan was given up half-way."""
+        return self._leave(self.running.pop(number), "pruned")
 
     def result(self) -> SearchResult:
         """Return all that ended.
@@ -241,11 +261,11 @@ class Session:
         trial.set_user_attr("plan", plan.to_json())
         return trial, plan
 
-    def _leave(self, trial: optuna.Trial, state: str) -> None:
+    def _leave(self, trial: optuna.Trial, state: str) -> Trial:
         # PRUNED without values keeps the sampler away from here, where FAIL would let it come back.
         trial.set_user_attr("state", state)
         self._study.tell(trial, state=TrialState.PRUNED)
-        self._ended(trial)
+        return self._ended(trial)
 
     def _ended(self, trial: optuna.Trial) -> Trial:
         frozen = self._study.get_trials(deepcopy=False)[trial.number]

@@ -34,12 +34,15 @@ def note(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class Quick:
-    """Tries a plan in ``seconds``; what ended is a line of ``ended``."""
+    """Tries a plan in ``seconds``; what ended is a line of ``ended``, and what began, with the node, of ``began``."""
 
     ended: Path
     seconds: float = 0.003
+    began: Path | None = None
 
     def __call__(self, plan: GatePlan) -> Evaluated:
+        if self.began is not None:
+            note(self.began, f"{plan.digest} {os.environ.get('RAY_NODE_ID') or os.getppid()}")
         time.sleep(self.seconds)
         note(self.ended, plan.digest)
         return found(plan)

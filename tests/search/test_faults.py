@@ -163,7 +163,8 @@ def test_a_plan_that_kills_its_workers_ends_the_search_and_loses_nothing(tmp_pat
             executor=Local(_deadly, workers=1),
         )
     assert engine.read(tmp_path / "study.journal").complete == ()
-    assert len(unbroken(tmp_path / "whole", 0).complete) == TRIALS
+    assert ended(forked(lambda: searched(tmp_path, 0)), 120) == 0
+    assert len(engine.read(tmp_path / "study.journal").complete) == TRIALS
 
 
 def _deadly(plan: GatePlan) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
@@ -24,45 +23,37 @@ class TrialFailed(UserError):
     """A plan could not be tried: its worker died again and again."""
 
 
+class Asking(Protocol):
+    """What an executor needs of a search under way; see :class:`gatesearch.search.engine.Session`."""
+
+    @property
+    def busy(self) -> int:
+        """How many plans are being tried."""
+
+    def ask(self) -> Asked | None:
+        """Return a plan to try; None where none is wanted, at least until another has ended."""
+
+    def tell(self, number: int, found: Evaluated) -> object:
+        """Keep what came of a plan."""
+
+    def prune(self, number: int) -> object:
+        """Keep that a plan was given up half-way."""
+
+
 class Executor(Protocol):
-    """Tries up to ``workers`` plans at a time. A context: at its end nothing is left running."""
+    """Tries the plans of a search, several at a time where it can."""
 
-    workers: int
-
-    def submit(self, asked: Asked) -> None:
-        """Begin to try a plan; never called with ``workers`` of them under way."""
-
-    def wait(self) -> tuple[int, Evaluated]:
-        """Return the number of a plan that ended and what came of it; whatever ``evaluate`` raised is raised here."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    def drive(self, session: Asking) -> None:
+        """Ask, try and tell until the search wants nothing more; whatever ``evaluate`` raises is raised here."""
 
 
 class Here:
     """Tries one plan after the other, in this process."""
 
-    workers = 1
-
     def __init__(self, evaluate: Evaluate) -> None:
         self._evaluate = evaluate
-        self._asked: Asked | None = None
 
-    def submit(self, asked: Asked) -> None:
-        """Note the plan; it is tried by :meth:`wait`."""
-        self._asked = asked
-
-    def wait(self) -> tuple[int, Evaluated]:
-        """Try the plan."""
-        assert self._asked is not None
-        (number, plan), self._asked = self._asked, None
-        return number, self._evaluate(plan)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    def drive(self, session: Asking) -> None:
+        """Try every plan that the search asks for."""
+        while (asked := session.ask()) is not None:
+            session.tell(asked.number, self._evaluate(asked.plan))

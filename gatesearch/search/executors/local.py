@@ -12,11 +12,12 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, Self
+from typing import Any
 
-from gatesearch.search.executors.base import Asked, Evaluate, TrialFailed
+from gatesearch.search.executors.base import Asked, Asking, Evaluate, TrialFailed
 from gatesearch.search.outcome import Evaluated
 
 FAILURES = 3  # workers that may die of one plan before the search gives up
@@ -25,7 +26,7 @@ _processes = multiprocessing.get_context("spawn")  # torch's threads do not surv
 
 
 class Local:
-    """Worker processes; used as a context.
+    """Worker processes, there while a search is driven.
 
     Args:
         evaluate: tries a plan; pickled once for each worker.
@@ -39,43 +40,44 @@ class Local:
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, tuple[_Worker, Asked, int]] = {}
 
-    def submit(self, asked: Asked) -> None:
-        """Hand a plan to an idle worker, or to a new one."""
-        self._hand(asked, 0)
-
-    def wait(self) -> tuple[int, Evaluated]:
-        """Return what the first worker that ends has found.
+    def drive(self, session: Asking) -> None:
+        """Keep every worker busy until the search wants nothing more.
 
         Raises:
-            TrialFailed: workers die of this plan.
+            TrialFailed: workers die of a plan.
         """
-        while True:
-            for end in wait(list(self._busy)):
-                assert isinstance(end, Connection)
-                worker, asked, failures = self._busy.pop(end)
-                try:
-                    found = end.recv()
-                except (EOFError, ConnectionError):
-                    worker.end()
-                    if failures + 1 >= FAILURES:
-                        raise TrialFailed(
-                            f"plan {asked.plan.digest}: {FAILURES} workers died of it, the last with exit status "
-                            f"{worker.process.exitcode}"
-                        ) from None
-                    self._hand(asked, failures + 1)
-                    continue
-                self._idle.append(worker)
-                if isinstance(found, BaseException):
-                    raise found
-                return asked.number, found
+        try:
+            while True:
+                while len(self._busy) < self.workers and (asked := session.ask()) is not None:
+                    self._hand(asked, 0)
+                if not self._busy:
+                    return
+                for number, found in self._ended():
+                    session.tell(number, found)
+        finally:
+            for worker in [*self._idle, *(busy for busy, *_ in self._busy.values())]:
+                worker.end()
+            self._idle, self._busy = [], {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for worker in [*self._idle, *(busy for busy, *_ in self._busy.values())]:
-            worker.end()
-        self._idle, self._busy = [], {}
+    def _ended(self) -> Iterator[tuple[int, Evaluated]]:
+        for end in wait(list(self._busy)):
+            assert isinstance(end, Connection)
+            worker, asked, failures = self._busy.pop(end)
+            try:
+                found = end.recv()
+            except (EOFError, ConnectionError):
+                worker.end()
+                if failures + 1 >= FAILURES:
+                    raise TrialFailed(
+                        f"plan {asked.plan.digest}: {FAILURES} workers died of it, the last with exit status "
+                        f"{worker.process.exitcode}"
+                    ) from None
+                self._hand(asked, failures + 1)
+                continue
+            self._idle.append(worker)
+            if isinstance(found, BaseException):
+                raise found
+            yield asked.number, found
 
     def _hand(self, asked: Asked, failures: int) -> None:
         while self._idle:
