@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ from gatesearch.search.watch import Watch
 from gatesearch.setting import Setting
 from gatesearch.study import Study
 from gatesearch.training import Figures, GateSettings, History, Schedule, calibrate, fit, saliency
+from gatesearch.training.fit import CHECKPOINT_EVERY
 
 TABLE_SAMPLES = 16
 STREAM_WINDOWS = 300
@@ -64,9 +66,10 @@ class Run:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what :meth:`evaluate` needs, for a worker that has neither the data nor the run folder."""
-        kept = ("recipe", "folder", "saliency", "cost", "standard")
+        kept = ("recipe", "saliency", "cost", "standard")
         return {
             **{name: getattr(self, name) for name in kept},
+            "folder": RunFolder(self.folder.path.absolute()),  # a worker is elsewhere
             "setting": replace(self.setting, data=None),  # type: ignore[arg-type] # features are what is trained on
             "baseline": self.baseline.state_dict(),
         }
@@ -154,8 +157,13 @@ class Run:
     def evaluate(self, plan: GatePlan) -> Evaluated:
         """Try a plan: train it briefly from the baseline, set its thresholds, price what its gates let through."""
         s, model = self.setting, self._built(plan)
-        seed = _seed(self.recipe.seed, plan)
-        fit(model, s.features, s.schedule(self.recipe.search), s.gates, seed=seed, goal=s.goal, augment=s.augment)
+        epochs, seed = s.schedule(self.recipe.search), _seed(self.recipe.seed, plan)
+        # A training long enough for checkpoints goes on from the last, in whichever process or node that shares the
+        # run folder.
+        kept = self.folder / "logs" / "trials" / plan.digest if epochs.epochs > CHECKPOINT_EVERY else None
+        fit(model, s.features, epochs, s.gates, seed=seed, goal=s.goal, augment=s.augment, log_dir=kept)
+        if kept is not None:
+            shutil.rmtree(kept)
         calibrate(model, s.features.validation, s.features.positive)
         quality = self._quality(model, "validation")
         price = self.cost.price(plan, quality.passed, observed=quality.layers)
