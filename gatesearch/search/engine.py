@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import optuna
-from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
+from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -247,12 +247,15 @@ class Session:
 
     def _propose(self) -> tuple[optuna.Trial, GatePlan]:
         number = len(self.done) + len(self.running)
-        self._study.sampler = _sampler(self._seed, number)
         start = next((k for k in range(len(self._first)) if k not in self._begun), None)
         if start is not None:
-            self._study.sampler = _fixed(self._first[start], self._study.sampler)
+            # What is left open is drawn: no sampler has to be asked for a plan that is given.
+            self._study.sampler = _fixed(self._first[start], RandomSampler(hash((self._seed, number)) % 2**32))
         elif self.done and self.done[-1].state == "duplicate":
-            self._study.sampler = _elsewhere(self._study.sampler, self._space, self._tried, self._seed, number)
+            sampler = _sampler(self._seed, number)
+            self._study.sampler = _elsewhere(sampler, self._space, self._tried, self._seed, number)
+        else:
+            self._study.sampler = _sampler(self._seed, number)
         trial = self._study.ask()
         if start is not None:
             self._begun.add(start)
