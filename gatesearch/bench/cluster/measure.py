@@ -27,7 +27,7 @@ from gatesearch.sites import CutSite
 STORAGES = ("journal", "sqlite")
 TRIALS = 200  # of the engine alone
 PAUSE_S = 0.02  # between asking and telling, as a very short trial would take
-SECONDS = 10.0  # mean length of a trial
+SECONDS = 5.0  # mean length of a trial
 EACH = {"local": 4, "ray": 8}  # trials a worker; Ray's take longer to start, and all are to be at work for a while
 SEED = 0
 

@@ -20,7 +20,7 @@ from typing import Any
 from gatesearch.search.executors.base import Asked, Asking, Evaluate, TrialFailed
 from gatesearch.search.outcome import Evaluated
 
-FAILURES = 3  # workers that may die of one plan before the search gives up
+FAILURES = 3  # workers that may die of one plan; at the next the search gives up
 LOOK_EVERY_S = 0.5  # at whether the driver is alive
 _processes = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
 
@@ -67,9 +67,9 @@ class Local:
                 found = end.recv()
             except (EOFError, ConnectionError):
                 worker.end()
-                if failures + 1 >= FAILURES:
+                if failures >= FAILURES:
                     raise TrialFailed(
-                        f"plan {asked.plan.digest}: {FAILURES} workers died of it, the last with exit status "
+                        f"plan {asked.plan.digest}: {failures + 1} workers died of it, the last with exit status "
                         f"{worker.process.exitcode}"
                     ) from None
                 self._hand(asked, failures + 1)
