@@ -36,7 +36,7 @@ class _Commands(TyperGroup):
 
 # An unknown option is read as a key=value, whose error says what to write instead.
 _SETTINGS = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = {errno.ENOSPC: "disk full", errno.EDQUOT: "disk quota used up", errno.EFBIG: "file size limit reached"}
 
 app = typer.Typer(
     cls=_Commands,
@@ -200,6 +200,24 @@ _step("verify", "Compare every artifact with the model.")
 _step("report", "Write report.html and summary.json.")
 
 
+@app.command(context_settings=_SETTINGS)
+def dashboard(
+    folder: RunFolder = "",
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[port=N]", help="Where to listen.")] = None,
+) -> None:
+    """Show a search in the browser, also while it goes on."""
+    written = list(settings or [])
+    port = _pop(written, "port") or "0"
+    if written:
+        raise unknown("dashboard", "argument", written[0], ["port=N"])
+    if not port.isdigit() or int(port) > 65535:
+        raise UserError(f"dashboard: port={port}: not a port, which is a number up to 65535")
+    found = _run_folder("dashboard ", folder)
+    from gatesearch import dashboard as served
+
+    served.serve(found, int(port))
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which benchmark.", show_default=False)] = "",
@@ -249,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in _FULL:
             raise
         what = error.filename or "the run folder"
-        return _end(f"disk full while writing {what}; free space{_go_on(error)}", 2)
+        return _end(f"{_FULL[error.errno]} while writing {what}; free space{_go_on(error)}", 2)
     except (KeyboardInterrupt, SystemExit) as error:
         # Lightning turns an interrupted fit into SystemExit(1).
         cause = error if isinstance(error, KeyboardInterrupt) else error.__context__

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ import platformdirs
 import torch
 from torch import Tensor, nn
 
-from gatesearch import console, record
+from gatesearch import console, record, record_search
 from gatesearch import report as reports
 from gatesearch.errors import UserError
 from gatesearch.export import bundle, streaming
@@ -39,11 +40,15 @@ from gatesearch.hardware.quiet import ToolError
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.scaling import outcome
-from gatesearch.search import engine
-from gatesearch.search.engine import Evaluated, Objectives, SearchResult, Trial
+from gatesearch.search import engine, executors
+from gatesearch.search.engine import SearchResult, Trial
+from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
 from gatesearch.search.start import first_proposals
+from gatesearch.search.watch import Watch
 from gatesearch.setting import Setting
+from gatesearch.study import Study
 from gatesearch.training import Figures, GateSettings, History, Schedule, calibrate, fit, saliency
+from gatesearch.training.fit import CHECKPOINT_EVERY
 
 TABLE_SAMPLES = 16
 STREAM_WINDOWS = 300
@@ -60,6 +65,23 @@ class Run:
     def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
         self.recipe, self.folder = outcome.resolved(recipe), folder
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what :meth:`evaluate` needs, for a worker that has neither the data nor the run folder."""
+        kept = ("recipe", "saliency", "cost", "standard")
+        return {
+            **{name: getattr(self, name) for name in kept},
+            "folder": RunFolder(self.folder.path.absolute()),  # a worker is elsewhere
+            "setting": replace(self.setting, data=None),  # type: ignore[arg-type] # features are what is trained on
+            "baseline": self.baseline.state_dict(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        weights = state.pop("baseline")
+        self.__dict__.update(state)
+        model = self._untrained()
+        model.load_state_dict(weights)
+        self.__dict__["baseline"] = model.eval()
+
     @cached_property
     def setting(self) -> Setting:
         """Data, backbone, sites, device, space."""
@@ -68,9 +90,8 @@ class Run:
     @cached_property
     def baseline(self) -> GatedModel:
         """The ungated backbone, trained: where every trial starts."""
-        s = self.setting
-        model = GatedModel(s.backbone, GatePlan(), s.sites, s.outputs)
-        self._trained("baseline", model, s.schedule())
+        model = self._untrained()
+        self._trained("baseline", model, self.setting.schedule())
         return model
 
     @cached_property
@@ -94,52 +115,67 @@ class Run:
     def result(self) -> SearchResult:
         """The search, ended."""
         s, chosen = self.setting, self.recipe.search
-        baseline = self._quality(self.baseline, "validation")
-        priced = self.cost
-        epochs = s.schedule(chosen)
-
-        def evaluate(plan: GatePlan) -> Evaluated:
-            model = self._built(plan)
-            seed = _seed(self.recipe.seed, plan)
-            fit(model, s.features, epochs, s.gates, seed=seed, goal=s.goal, augment=s.augment)
-            calibrate(model, s.features.validation, s.features.positive)
-            quality = self._quality(model, "validation")
-            price = priced.price(plan, quality.passed, observed=quality.layers)
-            return Evaluated(
-                Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
-                self._quality_violations(quality, baseline.value),
-                {
-                    "passed": {kind: list(row) for kind, row in quality.passed.items()},
-                    "layers": {site: dict(row) for site, row in quality.layers.items()},
-                },
-            )
-
-        journal = self.folder / "study.journal"
-        already = len(engine.read(journal).complete) if journal.exists() else 0
-        limit = min(chosen.trials, len(s.space))
-        started = time.monotonic()
-        with console.progress(limit, "search") as bar:
-            bar.advance(already)
+        study = Study.of(self.recipe, self.folder)
+        past = study.read()
+        assert self.cost
+        self.folder.write_json(record_search.BEGUN, record_search.begun(self))
+        watch = Watch(
+            past.trials,
+            reference=record_search.reference_point(self),
+            objective=self.recipe.pick.objective,
+            quality=s.goal.quality,
+            logs=self.folder / "logs" / "search",
+        )
+        started, limit = time.monotonic(), min(chosen.trials, len(s.space))
+        with watch, console.progress(limit, "search", done=len(past.complete)) as bar:
 
             def seen(trial: Trial) -> None:
-                if trial.state == "complete" and trial.objectives is not None:
-                    o = trial.objectives
-                    bar.advance(note=f"{s.goal.quality} {o.accuracy:.3f}, {console.si(o.energy_uj * 1e-6, 'J')}")
+                watch(trial)
+                bar.advance(int(trial.state == "complete"), note=watch.note)
 
             result = engine.search(
                 s.space,
                 self._price_violations,
-                evaluate,
-                journal=journal,
+                self.evaluate,
+                journal=study.where,
+                study=study.name,
                 trials=chosen.trials,
                 proposals=chosen.proposals,
                 seed=self.recipe.seed,
                 first=first_proposals(s.space, self._cost_before_training),
                 on_trial=seen,
+                executor=executors.build(chosen.executor, self.evaluate, self.folder / "logs" / "ray"),
             )
         self._add_seconds("search", time.monotonic() - started)
-        record.write_trials(self.folder, result)
+        record_search.write_trials(self.folder, result)
         return result
+
+    @cached_property
+    def standard(self) -> float:
+        """Quality of the baseline on validation, by which trials are measured."""
+        return self._quality(self.baseline, "validation").value
+
+    def evaluate(self, plan: GatePlan) -> Evaluated:
+        """Try a plan: train it briefly from the baseline, set its thresholds, price what its gates let through."""
+        s, model = self.setting, self._built(plan)
+        epochs, seed = s.schedule(self.recipe.search), _seed(self.recipe.seed, plan)
+        # A training long enough for checkpoints goes on from the last, in whichever process or node that shares the
+        # run folder.
+        kept = self.folder / "logs" / "trials" / plan.digest if epochs.epochs > CHECKPOINT_EVERY else None
+        fit(model, s.features, epochs, s.gates, seed=seed, goal=s.goal, augment=s.augment, log_dir=kept)
+        if kept is not None:
+            shutil.rmtree(kept)
+        calibrate(model, s.features.validation, s.features.positive)
+        quality = self._quality(model, "validation")
+        price = self.cost.price(plan, quality.passed, observed=quality.layers)
+        return Evaluated(
+            Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
+            self._quality_violations(quality, self.standard),
+            {
+                "passed": {kind: list(row) for kind, row in quality.passed.items()},
+                "layers": {site: dict(row) for site, row in quality.layers.items()},
+            },
+        )
 
     @cached_property
     def chosen(self) -> tuple[Trial, GatedModel]:
@@ -293,10 +329,14 @@ class Run:
         torch.manual_seed(_seed(self.recipe.seed, plan))
         return GatedModel(self.backbone, plan, s.sites, s.outputs, self.saliency, s.layers)
 
+    def _untrained(self) -> GatedModel:
+        s = self.setting
+        return _channels_last(GatedModel(s.backbone, GatePlan(), s.sites, s.outputs))
+
     def _trained(self, name: str, model: GatedModel, schedule: Schedule, gates: GateSettings | None = None) -> None:
         """Train a model, or load it where it was trained before."""
         # As training leaves it, so that a resumed run computes bit for bit what an unbroken one does.
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _channels_last(model)
         path = self.folder / ("baseline.ckpt" if name == "baseline" else f"logs/{name}.ckpt")
         if path.exists():
             model.load_state_dict(torch.load(path, weights_only=True))
@@ -472,9 +512,12 @@ def verify(folder: Path) -> None:
 
 
 def report(folder: Path) -> None:
-    """Write the report of what the run has so far."""
-    path = reports.write(folder)
-    console.say(f"report: {path}")
+    """Write the report of what the run has so far, also while it goes on."""
+    run_folder = RunFolder(folder)
+    unfinished = record_search.so_far(load(folder / "recipe.yaml"), run_folder)
+    path = reports.write(folder, unfinished)
+    told = "" if unfinished is None else f" (unfinished: {len(unfinished['trials'])} trials so far)"
+    console.say(f"report: {path}{told}")
 
 
 def sites(recipe: Recipe) -> None:
@@ -561,12 +604,8 @@ def ranked(result: SearchResult, objective: str) -> list[Trial]:
             f"search: none of {len(result.complete)} tried plans keeps the constraints on quality; the most accurate "
             f"reaches {best.accuracy:.3f}; relax constraints.max_accuracy_drop or raise search.trials or search.epochs"
         )
-    keys = {
-        "energy": lambda o: (o.energy_uj, -o.accuracy),
-        "latency": lambda o: (o.latency_us, -o.accuracy),
-        "accuracy": lambda o: (-o.accuracy, o.energy_uj),
-    }
-    return sorted(result.front, key=lambda t: keys[objective](t.objectives))
+    preference = PREFERENCES[objective]
+    return sorted(result.front, key=lambda t: preference(t.objectives) if t.objectives is not None else ())
 
 
 def _upto(folder: Path, *steps: Any) -> Run:
@@ -600,6 +639,11 @@ def _tools_in_one_line() -> Iterator[None]:
 
 def _seed(seed: int, plan: GatePlan) -> int:
     return (seed * 1_000_003 + int(plan.digest[:7], 16)) % 2**31
+
+
+def _channels_last(model: GatedModel) -> GatedModel:
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def _state_bytes(model: nn.Module) -> bytes:
