@@ -98,8 +98,8 @@ class Run:
         epochs = s.schedule(chosen)
 
         def evaluate(plan: GatePlan) -> Evaluated:
-            model = self._built(plan)
-            seed = _seed(self.recipe.seed, plan)
+            model = self.built(plan)
+            seed = seed_of(self.recipe.seed, plan)
             fit(model, s.features, epochs, s.gates, seed=seed, goal=s.goal, augment=s.augment)
             calibrate(model, s.features.validation, s.features.positive)
             quality = self._quality(model, "validation")
@@ -182,7 +182,7 @@ class Run:
             gates: how its gates are trained; None as the recipe says.
         """
         s = self.setting
-        model = self._built(plan)
+        model = self.built(plan)
         self._trained(name, model, s.schedule(self.recipe.retrain), gates)
         calibrate(model, s.features.validation, s.features.positive)
         return model
@@ -262,10 +262,10 @@ class Run:
         account[name] = account.get(name, 0.0) + seconds
         self.folder.write_json("logs/seconds.json", account)
 
-    def _built(self, plan: GatePlan) -> GatedModel:
+    def built(self, plan: GatePlan) -> GatedModel:
         """Put a plan's gates into the trained backbone; where they start depends on the seed and the plan alone."""
         s = self.setting
-        torch.manual_seed(_seed(self.recipe.seed, plan))
+        torch.manual_seed(seed_of(self.recipe.seed, plan))
         return GatedModel(self.backbone, plan, s.sites, s.outputs, self.saliency, s.layers)
 
     def _trained(self, name: str, model: GatedModel, schedule: Schedule, gates: GateSettings | None = None) -> None:
@@ -284,7 +284,7 @@ class Run:
                 s.features,
                 schedule,
                 gates or s.gates,
-                seed=_seed(self.recipe.seed, model.plan),
+                seed=seed_of(self.recipe.seed, model.plan),
                 goal=s.goal,
                 augment=s.augment,
                 log_dir=self.folder / "logs" / name,
@@ -562,7 +562,8 @@ def _tools_in_one_line() -> Iterator[None]:
         raise UserError(f"backbone: {str(error).splitlines()[0]}") from error
 
 
-def _seed(seed: int, plan: GatePlan) -> int:
+def seed_of(seed: int, plan: GatePlan) -> int:
+    """Return the seed of a plan's trainings in a run of a seed."""
     return (seed * 1_000_003 + int(plan.digest[:7], 16)) % 2**31
 
 
