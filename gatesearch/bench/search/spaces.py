@@ -43,6 +43,7 @@ RECORDED = {
         "kws.yaml",
         (
             "data.clips_per_class=800",
+            "training.epochs=25",
             "training.averaging=0",
             "search.learning_rate=0.002",
             "space.gates.max=2",
