@@ -6,6 +6,7 @@ A training is written down the moment it ends; a recording that was cut off goes
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +19,16 @@ import torch
 from torch import Tensor
 
 from gatesearch import console
+from gatesearch.bench.search import table
 from gatesearch.bench.search.spaces import Recorded, every_plan, trained
 from gatesearch.folder import RunFolder
 from gatesearch.gated import GatedModel
 from gatesearch.gates import at_cuts
+from gatesearch.hardware.timing import fingerprint
 from gatesearch.pipeline import Run, seed_of
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import to_yaml
+from gatesearch.search.candidates import cores_of
 from gatesearch.search.space import Space
 from gatesearch.training import Features, fit, quality
 from gatesearch.training.evaluate import BATCH, set_thresholds
@@ -182,3 +186,45 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _rounded(inner) for name, inner in value.items()}
     return [_rounded(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def pack(spec: Recorded, run: Run, path: Path, command: str) -> None:
+    """Write a finished recording as a table: beside what was measured, what every choice of cores costs."""
+    s, cost = run.setting, run.cost
+    kept = {row["trained"]: row for row in rows(run.folder.path)}
+    found = []
+    for gates in trainings(s.space, spec):
+        row = dict(kept[key(gates)])
+        del row["trained"]
+        whole = tuple(_complete(s.space, gate) for gate in gates)
+        row["cores"] = {}
+        for cores in cores_of(s.space, whole):
+            plan = GatePlan(whole, cores)
+            priced = {"runs": _short(cost.runs(plan)), "broken": sorted(cost.violations(plan))}
+            observed = [epoch[0]["layers"] for epoch in row["epochs"]]
+            if any(observed):
+                priced["observed"] = [_short(cost.runs(plan, layers)) for layers in observed]
+            row["cores"][",".join(cores)] = priced
+        row["epochs"] = [[{k: v for k, v in r.items() if k != "layers"} for r in epoch] for epoch in row["epochs"]]
+        found.append(row)
+    stamp = fingerprint()
+    about = {
+        "recipe": spec.recipe,
+        "changes": list(spec.changes),
+        "data": spec.data,
+        "seed": run.recipe.seed,
+        "epochs": spec.epochs,
+        "clips": spec.clips or len(s.features.labels),
+        "validation": len(s.features.validation.labels),
+        "after": {kind: list(names) for kind, names in spec.after.items()},
+        "command": command,
+        "machine": f"{stamp['cpu']}, 1 of {stamp['cores']} cores",
+        "versions": {"python": stamp["python"], **{key: stamp["versions"].get(key) for key in ("torch", "numpy")}},
+        "seconds": round(sum(row["seconds"][-1] for row in found)),
+    }
+    table.write(path, s.space, cost.shares, found, about)
+
+
+def _short(runs: Sequence[Sequence[float]]) -> list[list[float | None]]:
+    """Round to what a table needs; what cannot be is null, since JSON knows no infinity."""
+    return [[float(f"{value:.7g}") if math.isfinite(value) else None for value in pair] for pair in runs]
