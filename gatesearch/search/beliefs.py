@@ -36,7 +36,8 @@ class Tried(NamedTuple):
 class Memory:
     """What was worked out before and stays so."""
 
-    described: dict[Gates, Array] = field(default_factory=dict)
+    plans: dict[Gates, Array] = field(default_factory=dict)
+    gates: dict[Gates, Array] = field(default_factory=dict)
     quality: Hyperparameters = field(default_factory=dict)
     passed: Hyperparameters = field(default_factory=dict)
 
@@ -68,7 +69,7 @@ class Belief:
         self._kinds = list(shares)
         apart = list(self._known.values())
         seen = [(one.gates, one.passed) for one in apart if one.passed]
-        self._passed = PassRates(features, seen, shares, unknown, memory.passed)
+        self._passed = PassRates(features, seen, shares, unknown, memory.passed, memory.gates)
         self._constraints = sorted({name for one in apart for name in one.violations})
         self._surrogate: Surrogate | None = None
         if apart:
@@ -106,6 +107,6 @@ class Belief:
 
     def _described(self, offered: Sequence[Gates]) -> Array:
         for gates in offered:
-            if gates not in self._memory.described:
-                self._memory.described[gates] = self._features.of_plan(GatePlan(gates))
-        return np.array([self._memory.described[gates] for gates in offered])
+            if gates not in self._memory.plans:
+                self._memory.plans[gates] = self._features.of_plan(GatePlan(gates))
+        return np.array([self._memory.plans[gates] for gates in offered])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations_with_replacement
+from random import Random
 from typing import Any
-
-import numpy as np
 
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.search.space import Space
@@ -16,6 +15,8 @@ FEWER = 0.6  # how likely one more gate is, relative to one less
 NO_GATES = 0.3
 UNGATED_LAYERS = 0.7  # share of the layers that a drawn plan leaves alone
 BRED = 0.6  # share of the candidates
+AGAIN = 0.5  # how likely a change is followed by one more
+NEAR = 0.7  # how likely a gate that is turned otherwise is so in one parameter alone
 
 
 class Candidates:
@@ -31,8 +32,9 @@ class Candidates:
         self._at = [space.gates_at(site) for site in space.sites]
         self._layers = space.layers.offered()
         self._place = {name: k for k, name in enumerate(self._names)}
+        self._turned: dict[PlacedGate, list[PlacedGate]] = {}
 
-    def __call__(self, count: int, generator: np.random.Generator, parents: Sequence[Gates] = ()) -> Iterator[Gates]:
+    def __call__(self, count: int, generator: Random, parents: Sequence[Gates] = ()) -> Iterator[Gates]:
         """Yield gates; equal ones may be among them.
 
         Args:
@@ -42,18 +44,18 @@ class Candidates:
         """
         for _ in range(count):
             if parents and generator.random() < BRED:
-                yield self.bred(parents[int(generator.integers(len(parents)))], generator)
+                yield self.bred(generator.choice(parents), generator)
             else:
                 yield self.drawn(generator)
 
-    def evenly(self, count: int, generator: np.random.Generator) -> Iterator[Gates]:
+    def evenly(self, count: int, generator: Random) -> Iterator[Gates]:
         """Yield gates of which any number, place and kind is as likely as any other."""
         for _ in range(count):
             yield self.drawn(generator, fewer=1.0, no_gates=1.0, ungated=None)
 
     def drawn(
         self,
-        generator: np.random.Generator,
+        generator: Random,
         fewer: float = FEWER,
         no_gates: float = NO_GATES,
         ungated: float | None = UNGATED_LAYERS,
@@ -69,46 +71,56 @@ class Candidates:
         space = self._space
         weights = [fewer ** max(0, n - 1) * (no_gates if n == 0 else 1) for n in range(space.fewest, space.most + 1)]
         count = space.fewest + _index(weights, generator)
-        places = sorted(generator.permutation(len(self._names))[:count])
-        cuts = [_one(self._at[place], generator) for place in places]
+        cuts = [generator.choice(self._at[place]) for place in sorted(generator.sample(range(len(self._names)), count))]
         inside: list[PlacedGate] = []
         for offered in self._layers:
             alone = 1 / len(offered) if ungated is None else ungated
             if generator.random() >= alone:
-                inside += _one(offered[1:], generator)
+                inside += generator.choice(offered[1:])
         return (*cuts, *inside)
 
-    def bred(self, parent: Gates, generator: np.random.Generator) -> Gates:
+    def bred(self, parent: Gates, generator: Random) -> Gates:
         """Change a choice or two of gates: one more, one less, elsewhere, turned otherwise."""
         cuts = {self._place[gate.site]: gate for gate in parent if gate.kind in self._space.kinds}
         inside = [tuple(gate for gate in parent[len(cuts) :] if _holds(offered, gate)) for offered in self._layers]
-        for _ in range(int(generator.geometric(0.5))):
+        again = True
+        while again:
             if self._layers and (not self._names or generator.random() < 0.5):
-                at = int(generator.integers(len(self._layers)))
-                inside[at] = _one(self._layers[at], generator)
+                at = generator.randrange(len(self._layers))
+                inside[at] = generator.choice(self._layers[at])
             elif self._names:
                 self._change(cuts, generator)
+            again = generator.random() < AGAIN
         return (*(cuts[place] for place in sorted(cuts)), *(gate for gates in inside for gate in gates))
 
-    def _change(self, cuts: dict[int, PlacedGate], generator: np.random.Generator) -> None:
+    def _change(self, cuts: dict[int, PlacedGate], generator: Random) -> None:
         free = [place for place in range(len(self._names)) if place not in cuts]
         can = ["add"] if free and len(cuts) < self._space.most else []
         can += ["drop"] if len(cuts) > self._space.fewest else []
         can += ["turn", "turn", *(["move"] if free else [])] if cuts else []
         if not can:
             return
-        what = _one(can, generator)
-        gone = cuts.pop(_one(sorted(cuts), generator)) if what != "add" else None
+        what = generator.choice(can)
+        gone = cuts.pop(generator.choice(sorted(cuts))) if what != "add" else None
         if what == "drop":
             return
-        place = self._place[gone.site] if gone is not None and what == "turn" else _one(free, generator)
-        offered = self._at[place]
-        if gone is not None and what == "move":  # as it was turned, where that can be
-            offered = [gate for gate in offered if (gate.kind, gate.params) == (gone.kind, gone.params)] or offered
-        if gone is not None and what == "turn":
-            near = [gate for gate in offered if gate.kind == gone.kind and _differing(gate, gone) == 1]
-            offered = near if near and generator.random() < 0.7 else offered
-        cuts[place] = _one(offered, generator)
+        if what == "turn" and gone is not None:
+            place = self._place[gone.site]
+            near = self._near(gone)
+            cuts[place] = generator.choice(near if near and generator.random() < NEAR else self._at[place])
+            return
+        place = generator.choice(free)
+        cuts[place] = generator.choice(self._at[place])
+        if gone is not None:  # as it was turned, where that can be
+            moved = PlacedGate(gone.kind, self._names[place], gone.params)
+            cuts[place] = moved if moved in self._at[place] else cuts[place]
+
+    def _near(self, gate: PlacedGate) -> list[PlacedGate]:
+        """Return the gates of its kind, at its site, that differ in one parameter."""
+        if gate not in self._turned:
+            same = [other for other in self._at[self._place[gate.site]] if other.kind == gate.kind]
+            self._turned[gate] = [other for other in same if _differing(gate, other) == 1]
+        return self._turned[gate]
 
 
 def cores_of(space: Space, gates: Gates) -> list[tuple[str, ...]]:
@@ -150,11 +162,7 @@ def _differing(one: PlacedGate, other: PlacedGate) -> int:
     return sum(a != b for a, b in zip(one.params, other.params, strict=True))
 
 
-def _one(choices: Sequence[Any], generator: np.random.Generator) -> Any:
-    return choices[int(generator.integers(len(choices)))]
-
-
-def _index(weights: Sequence[float], generator: np.random.Generator) -> int:
+def _index(weights: Sequence[float], generator: Random) -> int:
     left = generator.random() * sum(weights)
     for index, weight in enumerate(weights):
         left -= weight

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -30,6 +30,7 @@ class PassRates:
         shares: of each kind in the stream.
         unknown: for each kind, the pass rate of a gate before there is anything to go by.
         known: see :class:`gatesearch.search.surrogate.Surrogate`.
+        described: what describes the gates of plans, from earlier beliefs of the same space; added to.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class PassRates:
         shares: Mapping[str, float],
         unknown: Mapping[str, float],
         known: Hyperparameters | None = None,
+        described: dict[Gates, Array] | None = None,
     ) -> None:
+        self._rows = {} if described is None else described
         self._features, self._shares = features, np.array(list(shares.values()))
         self._unknown = np.array([unknown.get(kind, 1.0) for kind in shares])
         self._believed: Surrogate | None = None
@@ -55,25 +58,28 @@ class PassRates:
 
     def reach(self, plans: Sequence[Gates], stages: int) -> Array:
         """Return the share of the stream that is believed to reach each stage, [m, stages]; 0 behind the last."""
-        rows = [list(self._described(gates)) for gates in plans]
-        counts = np.array([len(row) for row in rows])
-        every = np.array([row for plan in rows for row in plan])
+        rows = [self._described(gates) for gates in plans]
+        every = np.concatenate(rows)
         if self._believed is None or not len(every):
             rates = np.tile(self._unknown, (len(every), 1))
         else:
             rates = expit(self._believed(every)[0])
         passing = np.zeros((len(plans), stages, len(self._shares)))
         passing[:, 0] = 1.0
-        places = [(i, k + 1) for i, count in enumerate(counts) for k in range(count)]
-        if places:
-            passing[tuple(np.array(places).T)] = rates
+        counts = np.array([len(row) for row in rows])
+        plan = np.repeat(np.arange(len(plans)), counts)
+        gate = np.arange(len(every)) - np.repeat(np.cumsum(counts) - counts, counts)
+        passing[plan, gate + 1] = rates
         reached: Array = np.cumprod(passing, 1) @ self._shares
         return reached
 
-    def _described(self, gates: Gates) -> Iterator[Array]:
-        """Yield what describes each gate of a plan: itself, and what came before it."""
-        thinned = 0.0
-        for k, gate in enumerate(at_cuts(GatePlan(gates))):
-            own = self._features.of_gate(gate)
-            yield np.array([*own, k, thinned])
-            thinned += own[1]
+    def _described(self, gates: Gates) -> Array:
+        """Return what describes each gate of a plan, [gates, features]: itself, and what came before it."""
+        if gates not in self._rows:
+            own = [self._features.of_gate(gate) for gate in at_cuts(GatePlan(gates))]
+            before = np.cumsum([0.0, *(row[1] for row in own)])
+            rows = [[*row, k, thinned] for k, (row, thinned) in enumerate(zip(own, before, strict=False))]
+            self._rows[gates] = (
+                np.array(rows).reshape(len(rows), -1) if rows else np.zeros((0, self._features.gate + 2))
+            )
+        return self._rows[gates]

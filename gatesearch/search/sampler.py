@@ -8,6 +8,7 @@ proposes the plan that is expected to raise the hypervolume most, under the cons
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from random import Random
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,9 @@ Runs = Callable[[GatePlan], Sequence[Sequence[float]]]
 PASSED = "passed"  # user attribute of a trial: for each kind the share of windows that reach stage k, the first being 1
 FEWEST = 4  # combinations of gates that were tried, before anything is believed
 ROUNDS = 50  # of drawing on, where all that was drawn was tried before
-MARGIN = 0.1  # of the front's range: how far beyond its ends volume counts where no reference is given
+MARGIN = 0.1  # of the believed front's range: how far beyond its ends volume counts where no reference is given
+LEAST_RANGE = 0.01  # of a value
+NOTHING = 1e-12  # of volume
 
 
 class Seen(NamedTuple):
@@ -66,7 +69,8 @@ class GateSampler(BaseSampler):
             k adds, [1 + stages, 2]; infinite where that cannot be. :meth:`gatesearch.hardware.cost.CostModel.runs`.
         shares: of each kind of window in the stream.
         unknown: for each kind, the share that a gate is taken to let through of which nothing is known.
-        reference: error (1 - accuracy) and costs up to which volume counts; None: a little beyond the front so far.
+        reference: error (1 - accuracy) and costs up to which volume counts; None: a little beyond the
+            front that is believed in.
         allowed: whether a plan may be proposed at all; ask what cost alone rules out.
         first: gates to begin with, on the cores that cost least.
         seed: of every random choice.
@@ -84,7 +88,7 @@ class GateSampler(BaseSampler):
         allowed: Callable[[GatePlan], bool] = lambda plan: True,
         first: Sequence[Gates] = (),
         seed: int = 0,
-        count: int = 200,
+        count: int = 100,
     ) -> None:
         self._space, self._runs, self._allowed = space, runs, allowed
         self._reference, self._seed, self._count = reference, seed, count
@@ -93,7 +97,8 @@ class GateSampler(BaseSampler):
         self._first = tuple(first)
         self._features, self._candidates, self._memory = Features(space), Candidates(space), Memory()
         self._rest = RandomSampler(seed)
-        self._priced: dict[GatePlan, Array] = {}
+        self._priced: dict[Gates, Array] = {}
+        self._cores: dict[int, list[tuple[str, ...]]] = {}
         self._seen: dict[int, Seen] = {}
         self._chosen: dict[int, dict[str, Scalar]] = {}
 
@@ -135,7 +140,7 @@ class GateSampler(BaseSampler):
             number: of the trial that asks.
         """
         seen, running = self._read(study, number)
-        generator = np.random.default_rng([self._seed, len(seen) + len(running)])
+        generator = Random(self._seed * 1_000_003 + len(seen) + len(running))
         barred = {one.plan for one in seen} | set(running)
         complete = [one for one in seen if one.minimised is not None]
         tried = [
@@ -150,59 +155,66 @@ class GateSampler(BaseSampler):
             # What was tried is known on all cores.
             offered = list(dict.fromkeys([*drawn, *(one.gates for one in tried)]))
         for _ in range(ROUNDS):
-            plans, worth = self._worth(offered, belief, complete, running)
-            best = (plans[i] for i in np.argsort(-worth, kind="stable"))
-            if (found := next((p for p in best if p not in barred and self._allowed(p)), None)) is not None:
-                return found
+            index, cores, worth = self._worth(offered, belief, complete, running)
+            for i in np.argsort(-worth, kind="stable"):
+                plan = GatePlan(offered[index[i]], cores[i])
+                if plan not in barred and self._allowed(plan):
+                    return plan
             # Where little is left, it is where few gates and good parents do not lead.
             offered = list(dict.fromkeys(self._candidates.evenly(self._count, generator)))
         return None
 
     def _worth(
         self, offered: Sequence[Gates], belief: Belief, complete: Sequence[Seen], running: Sequence[GatePlan]
-    ) -> tuple[list[GatePlan], Array]:
-        """Return the plans that gates make on all cores, and what each is worth, [m]."""
-        plans = [
-            (i, GatePlan(gates, cores)) for i, gates in enumerate(offered) for cores in cores_of(self._space, gates)
-        ]
-        index, every = np.array([i for i, _ in plans], dtype=int), [plan for _, plan in plans]
-        costs = self._costs(every, belief.reach(offered)[index])
+    ) -> tuple[npt.NDArray[np.intp], list[tuple[str, ...]], Array]:
+        """Return the plans that gates make on all cores, by index and cores, and what each is worth, [m]."""
+        runs = [self._runs_of(gates) for gates in offered]
+        index = np.repeat(np.arange(len(offered)), [len(row) for row in runs])
+        cores = [cores for gates in offered for cores in self._cores_of(gates)]
+        costs = _expected(np.concatenate(runs), belief.reach(offered)[index])
         if belief.combinations < FEWEST or len(offered) == 1:  # as they were drawn, on the cores that cost least
             with np.errstate(invalid="ignore"):
                 cheap = np.nan_to_num((costs / costs.min(0)).sum(1), nan=np.inf)
-            return every, -index - cheap / (1 + cheap)
+            return index, cores, -index - cheap / (1 + cheap)
         quality, kept = belief.quality(offered)
         front = [one.minimised for one in _front(complete) if one.minimised]
         for plan in running:
             error = float(np.exp(belief.quality([plan.gates])[0].mean[0]))
-            front.append((error, *self._costs([plan], belief.reach([plan.gates]))[0]))
-        scale = self._corner(front, complete)
+            made = self._runs_of(plan.gates)[self._cores_of(plan.gates).index(plan.cores)]
+            front.append((error, *_expected(made[None], belief.reach([plan.gates]))[0]))
+        can = np.isfinite(costs).all(1)
+        likely = can & (kept[index] > 0.5)
+        points = np.column_stack([np.exp(quality.mean[index]), costs])[likely if likely.any() else can]
+        scale = self._corner(np.vstack([points, *front]))
         believed = LogNormal(quality.mean[index] - np.log(scale[0]), quality.deviation[index])
         scaled = [tuple(np.array(point) / scale) for point in front]
         worth = expected_improvement(believed, costs / scale[1:], scaled, (1.0, 1.0, 1.0)) * kept[index]
-        # Where no improvement is to be hoped for, what is likeliest to be good.
-        return every, worth - 1e-12 * np.exp(believed.mean)
+        # Where no improvement is to be hoped for, what comes nearest to one.
+        hoped = np.column_stack([np.exp(believed.mean - believed.deviation), costs / scale[1:]])
+        return index, cores, worth - NOTHING * hoped.max(1)
 
-    def _corner(self, front: Sequence[Sequence[float]], complete: Sequence[Seen]) -> Array:
-        """Return up to where volume counts."""
+    def _corner(self, points: Array) -> Array:
+        """Return up to where volume counts, given what was observed and what is believed."""
         if self._reference is not None:
             return np.array(self._reference)
-        points = np.array(front if len(front) > 1 else [one.minimised for one in complete if one.minimised])
-        worst = points.max(0)
-        corner: Array = worst + MARGIN * np.maximum(worst - points.min(0), MARGIN * np.abs(worst))
+        front = pareto.unbeaten(points)
+        worst = front.max(0)
+        corner: Array = worst + MARGIN * np.maximum(worst - front.min(0), LEAST_RANGE * np.abs(worst))
         return corner
 
-    def _costs(self, plans: Sequence[GatePlan], reach: Array) -> Array:
-        """Return the expected costs of plans, [m, 2], of which these shares of the stream reach each stage."""
-        made = np.zeros((len(plans), 1 + reach.shape[1], 2))
-        for i, plan in enumerate(plans):
-            row = self._priced.get(plan)
-            if row is None:
-                row = self._priced[plan] = np.array(self._runs(plan))
-            made[i, : len(row)] = row
-        with np.errstate(invalid="ignore"):  # nobody reaches what cannot be: infinite all the same
-            costs: Array = made[:, 0] + np.nan_to_num(reach[:, :, None] * made[:, 1:], nan=np.inf).sum(1)
-        return costs
+    def _cores_of(self, gates: Gates) -> list[tuple[str, ...]]:
+        stages = sum(gate.kind in self._space.kinds for gate in gates) + 1
+        if stages not in self._cores:
+            self._cores[stages] = cores_of(self._space, gates)
+        return self._cores[stages]
+
+    def _runs_of(self, gates: Gates) -> Array:
+        """Return what the costs of the plans of these gates are made of, [cores, 1 + most stages, 2]."""
+        if gates not in self._priced:
+            every = [np.array(self._runs(GatePlan(gates, cores))) for cores in self._cores_of(gates)]
+            found = self._priced[gates] = np.zeros((len(every), self._space.most + 2, 2))
+            found[:, : len(every[0])] = every
+        return self._priced[gates]
 
     def _read(self, study: Study, number: int) -> tuple[list[Seen], list[GatePlan]]:
         """Return the finished trials, and the plans of those that are running."""
@@ -220,6 +232,13 @@ class GateSampler(BaseSampler):
                 minimised = (1.0 - trial.values[0], *trial.values[1:]) if trial.values else None
                 self._seen[trial.number] = Seen(plan, minimised, trial.constraints, trial.user_attrs.get(PASSED))
         return [self._seen[key] for key in sorted(self._seen)], running
+
+
+def _expected(runs: Array, reach: Array) -> Array:
+    """Return the expected costs [m, 2] of runs [m, 1 + stages, 2] of which these shares of the stream reach a stage."""
+    with np.errstate(invalid="ignore"):  # nobody reaches what cannot be: infinite all the same
+        costs: Array = runs[:, 0] + np.nan_to_num(reach[:, :, None] * runs[:, 1:], nan=np.inf).sum(1)
+    return costs
 
 
 def _front(seen: Sequence[Seen]) -> list[Seen]:

@@ -16,11 +16,11 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 Array = npt.NDArray[np.float64]
 Hyperparameters = dict[int, tuple[float, float, float]]  # length, linear variance, noise, by number of observations
 
-LENGTHS = (0.5, 1.0, 2.0, 4.0)  # in standard deviations of a feature, times the square root of their number
+LENGTHS = (0.5, 1.0, 2.0)  # in standard deviations of a feature, times the square root of their number
 LINEAR = (0.1, 1.0)  # variance of the linear part, that of the Matern part being 1
-NOISE = (0.001, 0.01, 0.1, 0.5)  # variance of an observation, on the same scale
+NOISE = (0.001, 0.03, 0.3)  # variance of an observation, on the same scale
 LEAST_SPREAD = 1e-9
-EVERY = 1.25  # hyperparameters are looked for anew when there are so many times more observations
+EVERY = 1.5  # hyperparameters are looked for anew when there are so many times more observations
 
 
 class Surrogate:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from random import Random
 
-import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
@@ -37,14 +37,14 @@ def gate(replay: Replay, seed: int) -> None:
 
 def sparse_random(replay: Replay, seed: int) -> None:
     """Plans drawn with few gates in mind, on any cores; none twice."""
-    generator = np.random.default_rng(seed)
+    generator = Random(seed)
     draws, seen, space = Candidates(replay.table.space), set(), replay.table.space
 
     def draw() -> GatePlan:
         while True:
             gates = draws.drawn(generator)
             every = cores_of(space, gates)
-            plan = GatePlan(gates, every[int(generator.integers(len(every)))])
+            plan = GatePlan(gates, generator.choice(every))
             if plan not in seen:
                 seen.add(plan)
                 return plan
