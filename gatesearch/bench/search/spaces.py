@@ -41,26 +41,28 @@ RECORDED = {
     "kws": Recorded(
         "kws.yaml",
         (
-            "data.clips_per_class=800",
-            "training.epochs=25",
+            "data.clips_per_class=600",
+            "augment.renditions=2",
+            "training.epochs=12",
             "training.averaging=0",
             "search.learning_rate=0.002",
             "space.gates.max=2",
-            "space.kinds={gc: {mode: [channel], keep: [0.25, 0.5, 0.75, 1.0], recall: [0.99, 0.995]}}",
+            "space.kinds={gc: {mode: [channel], keep: [0.25, 0.5, 1.0], recall: [0.99, 0.995]}}",
         ),
         epochs=4,
-        clips=1200,
+        clips=1000,
         data="synthetic speech (eSpeak NG)",
         after={GC.name: ("recall",)},
     ),
     "image": Recorded(
         "digits_hybrid.yaml",
         (
+            "training.epochs=15",
             "training.averaging=0",
             "search.learning_rate=0.002",
             "space.layers={sites: [conv1.0, conv3.0, conv6.0], together: false}",
             "space.kinds={pg: {bits: [8], high_bits: [2, 4], mask: [3d], target: [0.0]}, "
-            "fbs: {density: [0.5, 0.7, 0.9], block: [1]}}",
+            "fbs: {density: [0.5, 0.8], block: [1]}}",
         ),
         epochs=4,
         clips=None,
