@@ -174,7 +174,7 @@ class GateSampler(BaseSampler):
         costs = _expected(np.concatenate(runs), belief.reach(offered)[index])
         if belief.combinations < FEWEST or len(offered) == 1:  # as they were drawn, on the cores that cost least
             with np.errstate(invalid="ignore"):
-                cheap = np.nan_to_num((costs / costs.min(0)).sum(1), nan=np.inf)
+                cheap = np.nan_to_num((costs / costs.min(0)).sum(1), nan=np.inf, posinf=np.inf)
             return index, cores, -index - cheap / (1 + cheap)
         quality, kept = belief.quality(offered)
         front = [one.minimised for one in _front(complete) if one.minimised]
@@ -237,7 +237,7 @@ class GateSampler(BaseSampler):
 def _expected(runs: Array, reach: Array) -> Array:
     """Return the expected costs [m, 2] of runs [m, 1 + stages, 2] of which these shares of the stream reach a stage."""
     with np.errstate(invalid="ignore"):  # nobody reaches what cannot be: infinite all the same
-        costs: Array = runs[:, 0] + np.nan_to_num(reach[:, :, None] * runs[:, 1:], nan=np.inf).sum(1)
+        costs: Array = runs[:, 0] + np.nan_to_num(reach[:, :, None] * runs[:, 1:], nan=np.inf, posinf=np.inf).sum(1)
     return costs
 
 

@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from gatesearch.bench.search.replay import Budget, Replay
+from gatesearch.bench.search.rivals import asked, pymoo_nsga2, syne_tune_moasha
 from gatesearch.plan import GatePlan
 from gatesearch.search.candidates import Candidates, cores_of
 from gatesearch.search.sampler import PASSED, GateSampler
@@ -56,24 +57,38 @@ def sparse_random(replay: Replay, seed: int) -> None:
         return
 
 
-def _with(make: Callable[[int], BaseSampler]) -> Engine:
+def _with(make: Callable[[int], BaseSampler], whole: bool = False) -> Engine:
     def engine(replay: Replay, seed: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             sampler = make(seed)
-        _study(replay, sampler)
+        _study(replay, sampler, whole)
 
     return engine
 
 
-def _study(replay: Replay, sampler: BaseSampler) -> None:
-    """Let an Optuna sampler propose, as the space asks it to."""
-    table = replay.table
+def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
+    """Let an Optuna sampler propose, as the space asks it to.
+
+    Args:
+        replay: that answers.
+        sampler: that proposes.
+        whole: whether a trial is asked for all names at once, also for those that its plan does not need: for samplers
+            that know no conditional parameters.
+    """
+    table, names = replay.table, asked(replay.table.space) if whole else {}
+
+    def suggest() -> tuple[optuna.Trial, GatePlan]:
+        trial = study.ask()
+        for name, choices in names.items():
+            trial.suggest_categorical(name, list(choices))
+        return trial, table.space.propose(trial)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
         while True:
-            trial, plan = replay.timed(lambda: _asked(study, replay))
+            trial, plan = replay.timed(suggest)
             try:
                 number = replay.ask(plan)
             except Budget:
@@ -87,17 +102,16 @@ def _study(replay: Replay, sampler: BaseSampler) -> None:
             study.tell(trial, (1 - error, latency, energy))
 
 
-def _asked(study: optuna.Study, replay: Replay) -> tuple[optuna.Trial, GatePlan]:
-    trial = study.ask()
-    return trial, replay.table.space.propose(trial)
-
-
 ENGINES: Mapping[str, Engine] = {
-    "gate": gate,
+    "GateSampler": gate,
     "random": _with(lambda seed: optuna.samplers.RandomSampler(seed)),
     "sparse random": sparse_random,
-    "tpe": _with(lambda seed: optuna.samplers.TPESampler(seed=seed)),
-    "tpe multivariate": _with(lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)),
-    "nsga2": _with(lambda seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=20)),
-    "gp": _with(lambda seed: optuna.samplers.GPSampler(seed=seed)),
+    "Optuna TPE": _with(lambda seed: optuna.samplers.TPESampler(seed=seed)),
+    "Optuna TPE, multivariate": _with(
+        lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+    ),
+    "Optuna NSGA-II": _with(lambda seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=20)),
+    "Optuna GPSampler": _with(lambda seed: optuna.samplers.GPSampler(seed=seed), whole=True),
+    "pymoo NSGA-II": pymoo_nsga2,
+    "Syne Tune MO-ASHA": syne_tune_moasha,
 }
