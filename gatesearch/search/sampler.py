@@ -173,9 +173,9 @@ class GateSampler(BaseSampler):
         cores = [cores for gates in offered for cores in self._cores_of(gates)]
         costs = _expected(np.concatenate(runs), belief.reach(offered)[index])
         if belief.combinations < FEWEST or len(offered) == 1:  # as they were drawn, on the cores that cost least
-            with np.errstate(invalid="ignore"):
-                cheap = np.nan_to_num((costs / costs.min(0)).sum(1), nan=np.inf, posinf=np.inf)
-            return index, cores, -index - cheap / (1 + cheap)
+            able: npt.NDArray[np.bool_] = np.isfinite(costs).all(axis=1)
+            cheap = (costs / np.maximum(costs.min(0, where=able[:, None], initial=np.inf), NOTHING)).sum(1)
+            return index, cores, -index - np.divide(cheap, 1 + cheap, out=np.full(len(cheap), np.inf), where=able)
         quality, kept = belief.quality(offered)
         front = [one.minimised for one in _front(complete) if one.minimised]
         for plan in running:
