@@ -173,7 +173,7 @@ class GateSampler(BaseSampler):
         cores = [cores for gates in offered for cores in self._cores_of(gates)]
         costs = _expected(np.concatenate(runs), belief.reach(offered)[index])
         if belief.combinations < FEWEST or len(offered) == 1:  # as they were drawn, on the cores that cost least
-            able: npt.NDArray[np.bool_] = np.isfinite(costs).all(axis=1)
+            able = np.isfinite(costs.sum(1))
             cheap = (costs / np.maximum(costs.min(0, where=able[:, None], initial=np.inf), NOTHING)).sum(1)
             return index, cores, -index - np.divide(cheap, 1 + cheap, out=np.full(len(cheap), np.inf), where=able)
         quality, kept = belief.quality(offered)

@@ -21,7 +21,7 @@ WHERE = "bench search"
 RUNS = Path("runs/bench-search")
 TABLES = FOLDER / "gatebench"
 KEYS = ("record", "tables", "engines", "seeds", "evaluations")
-SLOW = {"Optuna GPSampler": 60}  # evaluations at most: a third of a second each
+SLOW = {"Optuna GPSampler": 40}  # evaluations at most: a third of a second each
 
 
 def main(arguments: list[str]) -> None:
@@ -67,14 +67,14 @@ def _replay(given: dict[str, str], command: str) -> None:
     for engine in engines:
         command_line.one_of(WHERE, "engines", engine, ENGINES)
     seeds, evaluations = (
-        _count(key, given.get(key, default)) for key, default in (("seeds", "20"), ("evaluations", "150"))
+        _count(key, given.get(key, default)) for key, default in (("seeds", "20"), ("evaluations", "80"))
     )
     tables = [_table(name) for name in names]
     budget = {engine: min(evaluations, SLOW.get(engine, evaluations)) for engine in engines}
     folder = RunFolder(RUNS / "replays")
     command_line.keep(folder, {"evaluations": evaluations})
-    outcomes = replay_all(folder, tables, engines, range(seeds), budget)
-    console.say(f"wrote {write(tables, outcomes, command)}")
+    replay_all(folder, tables, engines, range(seeds), budget, lambda found: write(tables, found, command))
+    console.say(f"wrote {FOLDER / 'search.md'}")
 
 
 def _table(name: str) -> table.Table:

@@ -28,7 +28,6 @@ def write(tables: Sequence[Table], outcomes: Sequence[Outcome], command: str) ->
     parts = [_table(table, [o for o in outcomes if o.table == table.name]) for table in tables]
     path = results.write("search", rows, "\n\n".join([_head(outcomes, command), *parts, _foot(tables)]))
     draw(outcomes, path.with_suffix(".png"))
-    results.show("search", [row for row in rows if row.target])
     return path
 
 

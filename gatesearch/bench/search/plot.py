@@ -10,7 +10,7 @@ import numpy as np
 from gatesearch.bench.search.run import ENOUGH, Outcome
 from gatesearch.report import style
 
-SHOWN = 100  # evaluations
+SHOWN = 80  # evaluations
 COLOURS = {
     "GateSampler": "#d55e00",
     "random": "#b4bcc4",

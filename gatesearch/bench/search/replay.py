@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gatesearch.bench.search.table import Table
 from gatesearch.plan import GatePlan
 
-PROPOSALS = 6  # times the evaluations, at most: an engine that repeats itself comes to an end
+PROPOSALS = 3  # times the evaluations, at most: an engine that repeats itself comes to an end
 
 
 class Step(NamedTuple):

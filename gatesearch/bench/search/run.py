@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -17,7 +17,7 @@ from gatesearch.bench.search.table import Table
 from gatesearch.folder import RunFolder
 
 ENOUGH = 0.95  # of the true hypervolume
-AT = (10, 20, 50, 100)  # evaluations at which figures are told
+AT = (10, 20, 30, 50, 80)  # evaluations at which figures are told
 
 
 @dataclass(frozen=True)
@@ -56,38 +56,43 @@ class Outcome:
 
 
 def replay_all(
-    folder: RunFolder, tables: Sequence[Table], engines: Sequence[str], seeds: Sequence[int], budget: Mapping[str, int]
-) -> list[Outcome]:
-    """Replay what is not written down yet; return everything of these tables, engines and seeds."""
+    folder: RunFolder,
+    tables: Sequence[Table],
+    engines: Sequence[str],
+    seeds: Sequence[int],
+    budget: Mapping[str, int],
+    on_engine: Callable[[list[Outcome]], object],
+) -> None:
+    """Replay what is not written down yet.
+
+    Args:
+        folder: of the replays.
+        tables, engines, seeds: each with each.
+        budget: evaluations by engine.
+        on_engine: called with everything that is written down, after each engine.
+    """
     able = [engine for engine in engines if not missing(engine)]
-    every = [(table, engine, seed) for table in tables for engine in able for seed in seeds]
-    left = [one for one in every if folder.read_json(_name(*one)) is None]
-    with console.progress(len(left), "replays") as bar:
-        for table, engine, seed in left:
-            folder.write_json(_name(table, engine, seed), _replayed(table, engine, seed, budget[engine]))
-            bar.advance(note=f"{engine} on {table.name}")
-    found = []
-    for table in tables:
-        for engine in able:
-            kept = {seed: folder.read_json(_name(table, engine, seed)) for seed in seeds}
+    left = {
+        engine: [(t, s) for t in tables for s in seeds if folder.read_json(_name(t, engine, s)) is None]
+        for engine in able
+    }
+    with console.progress(sum(map(len, left.values())), "replays") as bar:
+        for engine, pairs in left.items():
+            for table, seed in pairs:
+                folder.write_json(_name(table, engine, seed), _replayed(table, engine, seed, budget[engine]))
+                bar.advance(note=f"{engine} on {table.name}")
+            found = [_outcome(folder, table, one, seeds, budget[one]) for table in tables for one in able]
+            on_engine([outcome for outcome in found if outcome.curves])
 
-            def by_seed(key: str, kept: Mapping[int, Any] = kept) -> dict[int, Any]:
-                return {seed: row[key] for seed, row in kept.items()}
 
-            to_enough = {s: float("inf") if x is None else x for s, x in by_seed("seconds_to_enough").items()}
-            found.append(
-                Outcome(
-                    table.name,
-                    engine,
-                    budget[engine],
-                    by_seed("curve"),
-                    by_seed("repeats"),
-                    by_seed("milliseconds"),
-                    to_enough,
-                    by_seed("trainings"),
-                )
-            )
-    return found
+def _outcome(folder: RunFolder, table: Table, engine: str, seeds: Sequence[int], evaluations: int) -> Outcome:
+    every = {seed: folder.read_json(_name(table, engine, seed)) for seed in seeds}
+    kept = {seed: row for seed, row in every.items() if row is not None}
+    by_key = {key: {seed: row[key] for seed, row in kept.items()} for key in next(iter(kept.values()), ())}
+    seconds = by_key.pop("to_enough", {})
+    to_enough = {seed: float("inf") if value is None else value for seed, value in seconds.items()}
+    empty: dict[str, dict[int, Any]] = {"curves": {}, "repeats": {}, "milliseconds": {}, "trainings": {}}
+    return Outcome(table.name, engine, evaluations, to_enough=to_enough, **{**empty, **by_key})
 
 
 def _replayed(table: Table, engine: str, seed: int, evaluations: int) -> dict[str, Any]:
@@ -96,10 +101,10 @@ def _replayed(table: Table, engine: str, seed: int, evaluations: int) -> dict[st
     trace = replay.trace
     found = volumes(table, trace.steps)
     return {
-        "curve": [round(volume, 6) for volume in _per_training(table, trace.steps, found)],
+        "curves": [round(volume, 6) for volume in _per_training(table, trace.steps, found)],
         "repeats": trace.repeats / max(1, len(trace.plans)),
         "milliseconds": statistics.median(trace.seconds) * 1e3,
-        "seconds_to_enough": _seconds_to_enough(table, trace.steps, found, statistics.fmean(trace.seconds)),
+        "to_enough": _seconds_to_enough(table, trace.steps, found, statistics.fmean(trace.seconds)),
         "trainings": len({int(table.training[plan]) for plan in trace.plans[:50]}),
     }
 
