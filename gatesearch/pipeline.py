@@ -35,11 +35,12 @@ from gatesearch.gates import kind_of
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
 from gatesearch.hardware.quiet import ToolError
-from gatesearch.plan import GatePlan
+from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.scaling import outcome
-from gatesearch.search import engine
+from gatesearch.search import engine, samplers
 from gatesearch.search.engine import Evaluated, Objectives, SearchResult, Trial
+from gatesearch.search.sampler import GateSampler
 from gatesearch.search.start import first_proposals
 from gatesearch.setting import Setting
 from gatesearch.training import Figures, GateSettings, History, Schedule, calibrate, fit, saliency
@@ -97,16 +98,21 @@ class Run:
         priced = self.cost
         epochs = s.schedule(chosen)
 
+        tried: dict[tuple[PlacedGate, ...], Figures] = {}
+
         def evaluate(plan: GatePlan) -> Evaluated:
-            model = self.built(plan)
-            seed = seed_of(self.recipe.seed, plan)
-            fit(model, s.features, epochs, s.gates, seed=seed, goal=s.goal, augment=s.augment)
-            calibrate(model, s.features.validation, s.features.positive)
-            quality = self._quality(model, "validation")
+            if plan.gates not in tried:  # cores cost, and change nothing else
+                model = self.built(plan)
+                seed = seed_of(self.recipe.seed, plan)
+                fit(model, s.features, epochs, s.gates, seed=seed, goal=s.goal, augment=s.augment)
+                calibrate(model, s.features.validation, s.features.positive)
+                tried[plan.gates] = self._quality(model, "validation")
+            quality = tried[plan.gates]
             price = priced.price(plan, quality.passed, observed=quality.layers)
             return Evaluated(
                 Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
                 self._quality_violations(quality, baseline.value),
+                quality.passed,
             )
 
         journal = self.folder / "study.journal"
@@ -131,6 +137,7 @@ class Run:
                 seed=self.recipe.seed,
                 first=first_proposals(s.space, self._cost_before_training),
                 on_trial=seen,
+                sampler=self._sampler(),
             )
         self._add_seconds("search", time.monotonic() - started)
         record.write_trials(self.folder, result)
@@ -329,6 +336,20 @@ class Run:
         if limit is not None:
             violations["latency_ms"] = self.cost.bound(plan).longest_latency_us / 1e3 - limit
         return violations
+
+    def _sampler(self) -> samplers.Chosen:
+        """The sampler of the recipe, by the number of the proposal."""
+        name, seed = self.recipe.search.sampler, self.recipe.seed
+        if name != "gate":
+            return samplers.build(name, seed)
+        ours = GateSampler(
+            self.setting.space,
+            self.cost.runs,
+            shares=self.cost.shares,
+            allowed=lambda plan: all(over <= 0 for over in self._price_violations(plan).values()),
+            seed=seed,
+        )
+        return lambda number: ours
 
     def _cost_before_training(self, plan: GatePlan) -> float:
         if any(value > 0 for value in self._price_violations(plan).values()):
@@ -563,8 +584,8 @@ def _tools_in_one_line() -> Iterator[None]:
 
 
 def seed_of(seed: int, plan: GatePlan) -> int:
-    """Return the seed of a plan's trainings in a run of a seed."""
-    return (seed * 1_000_003 + int(plan.digest[:7], 16)) % 2**31
+    """Return the seed of the trainings of a plan's gates, whatever its cores, in a run of a seed."""
+    return (seed * 1_000_003 + int(GatePlan(plan.gates).digest[:7], 16)) % 2**31
 
 
 def _state_bytes(model: nn.Module) -> bytes:

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import random
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, TrialState
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search import pareto
+from gatesearch.search import pareto, samplers
+from gatesearch.search.sampler import PASSED
 from gatesearch.search.space import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 STUDY = "gatesearch"
-DRAWS = 10_000
 LOCK_SECONDS = 5  # a lock that is older was left by a process that is gone: entries take milliseconds
 
 
@@ -43,10 +38,14 @@ class Objectives(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A plan tried: its objectives, and by how much it breaks each constraint (zero or less: kept)."""
+    """A plan tried: its objectives, and by how much it breaks each constraint (zero or less: kept).
+
+    ``passed`` is for each kind of window the share that reaches stage k, the first being 1.
+    """
 
     objectives: Objectives
     violations: Mapping[str, float]
+    passed: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +106,7 @@ def search(
     seed: int,
     first: Sequence[Mapping[str, Scalar]] = (),
     on_trial: Callable[[Trial], None] | None = None,
+    sampler: samplers.Chosen | None = None,
 ) -> SearchResult:
     """Search, or go on with the search that the journal holds.
 
@@ -121,10 +121,12 @@ def search(
             cut off proposes what it would have proposed.
         first: what the first proposals choose; see :func:`gatesearch.search.start.first_proposals`.
         on_trial: called after every trial.
+        sampler: which sampler makes the proposal of a number; None for Optuna's TPE.
 
     Raises:
         UserError: no proposal was feasible by its price.
     """
+    sampler = sampler or samplers.build("tpe", seed)
     _mend(journal)
     study = optuna.create_study(
         study_name=STUDY,
@@ -132,7 +134,7 @@ def search(
         directions=["maximize", "minimize", "minimize"],
         load_if_exists=True,
     )
-    with _experimental():
+    with samplers.experimental():
         study.set_metric_names(list(Objectives._fields))
     for cut_off in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         study.tell(cut_off.number, state=TrialState.FAIL)
@@ -140,11 +142,11 @@ def search(
     tried = {trial.plan for trial in done}
     complete = sum(trial.state == "complete" for trial in done)
     while complete < trials and len(tried) < len(space) and len(done) < proposals:
-        study.sampler = _sampler(seed, len(done))
+        study.sampler = sampler(len(done))
         if len(done) < len(first):
-            study.sampler = _fixed(first[len(done)], study.sampler)
+            study.sampler = samplers.fixed(first[len(done)], study.sampler)
         elif done and done[-1].state == "duplicate":
-            study.sampler = _elsewhere(study.sampler, space, tried, seed, len(done))
+            study.sampler = samplers.elsewhere(study.sampler, space, tried, seed, len(done))
         trial = study.ask()
         plan = space.propose(trial)
         trial.set_user_attr("plan", plan.to_json())
@@ -161,6 +163,7 @@ def search(
             for name, value in found.violations.items():
                 trial.set_constraint(name, value)
             trial.set_user_attr("state", "complete")
+            trial.set_user_attr(PASSED, {kind: list(row) for kind, row in found.passed.items()})
             study.tell(trial, list(found.objectives))
             complete += 1
         tried.add(plan)
@@ -198,46 +201,6 @@ def _mend(journal: Path) -> None:
     if journal.exists():
         with journal.open("rb+") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
-
-
-def _sampler(seed: int, number: int) -> BaseSampler:
-    # Seeded anew for each proposal: the state of a random generator is not in the journal.
-    with _experimental():
-        return TPESampler(seed=hash((seed, number)) % 2**32, multivariate=True, group=True, n_startup_trials=12)
-
-
-def _elsewhere(sampler: BaseSampler, space: Space, tried: Set[GatePlan], seed: int, number: int) -> BaseSampler:
-    """Return a sampler that proposes a plan not tried yet: a small space holds few, which are seldom met by chance."""
-    for draw in range(DRAWS):
-        dice = _Dice(random.Random(hash((seed, number, draw))))
-        if space.propose(dice) not in tried:
-            return _fixed(dice.thrown, sampler)
-    return sampler
-
-
-def _fixed(choices: Mapping[str, Scalar], sampler: BaseSampler) -> BaseSampler:
-    with _experimental():
-        return PartialFixedSampler(dict(choices), sampler)
-
-
-class _Dice:
-    """Stands in for a trial: any choice is as likely as any other, and nothing is written down."""
-
-    def __init__(self, generator: random.Random) -> None:
-        self.generator = generator
-        self.thrown: dict[str, Scalar] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        self.thrown[name] = self.generator.choice(choices)
-        return self.thrown[name]
-
-
-@contextmanager
-def _experimental() -> Iterator[None]:
-    """Keep Optuna from telling the user of gatesearch which of Optuna's parts are new."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        yield
 
 
 def _leave(study: optuna.Study, trial: optuna.Trial, state: str) -> None:
