@@ -37,12 +37,13 @@ from gatesearch.hardware import boards
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
 from gatesearch.hardware.quiet import ToolError
-from gatesearch.plan import GatePlan
+from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.scaling import outcome
-from gatesearch.search import engine, executors
+from gatesearch.search import engine, executors, samplers
 from gatesearch.search.engine import SearchResult, Trial
 from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
+from gatesearch.search.sampler import PASSED, GateSampler
 from gatesearch.search.start import first_proposals
 from gatesearch.search.watch import Watch
 from gatesearch.setting import Setting
@@ -64,6 +65,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
         self.recipe, self.folder = outcome.resolved(recipe), folder
+        self._figures: dict[tuple[PlacedGate, ...], Figures] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what :meth:`evaluate` needs, for a worker that has neither the data nor the run folder."""
@@ -145,6 +147,7 @@ class Run:
                 first=first_proposals(s.space, self._cost_before_training),
                 on_trial=seen,
                 executor=executors.build(chosen.executor, self.evaluate, self.folder / "logs" / "ray"),
+                sampler=self._sampler(),
             )
         self._add_seconds("search", time.monotonic() - started)
         record_search.write_trials(self.folder, result)
@@ -157,8 +160,23 @@ class Run:
 
     def evaluate(self, plan: GatePlan) -> Evaluated:
         """Try a plan: train it briefly from the baseline, set its thresholds, price what its gates let through."""
-        s, model = self.setting, self._built(plan)
-        epochs, seed = s.schedule(self.recipe.search), _seed(self.recipe.seed, plan)
+        if plan.gates not in self._figures:  # cores cost, and change nothing else
+            self._figures[plan.gates] = self._trial(plan)
+        quality = self._figures[plan.gates]
+        price = self.cost.price(plan, quality.passed, observed=quality.layers)
+        return Evaluated(
+            Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
+            self._quality_violations(quality, self.standard),
+            {
+                PASSED: {kind: list(row) for kind, row in quality.passed.items()},
+                "layers": {site: dict(row) for site, row in quality.layers.items()},
+            },
+        )
+
+    def _trial(self, plan: GatePlan) -> Figures:
+        """Train a plan for as long as a trial lasts; what it is worth on validation."""
+        s, model = self.setting, self.built(plan)
+        epochs, seed = s.schedule(self.recipe.search), seed_of(self.recipe.seed, plan)
         # A training long enough for checkpoints goes on from the last, in whichever process or node that shares the
         # run folder.
         kept = self.folder / "logs" / "trials" / plan.digest if epochs.epochs > CHECKPOINT_EVERY else None
@@ -166,16 +184,7 @@ class Run:
         if kept is not None:
             shutil.rmtree(kept)
         calibrate(model, s.features.validation, s.features.positive)
-        quality = self._quality(model, "validation")
-        price = self.cost.price(plan, quality.passed, observed=quality.layers)
-        return Evaluated(
-            Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
-            self._quality_violations(quality, self.standard),
-            {
-                "passed": {kind: list(row) for kind, row in quality.passed.items()},
-                "layers": {site: dict(row) for site, row in quality.layers.items()},
-            },
-        )
+        return self._quality(model, "validation")
 
     @cached_property
     def chosen(self) -> tuple[Trial, GatedModel]:
@@ -243,7 +252,7 @@ class Run:
             gates: how its gates are trained; None as the recipe says.
         """
         s = self.setting
-        model = self._built(plan)
+        model = self.built(plan)
         self._trained(name, model, s.schedule(self.recipe.retrain), gates)
         calibrate(model, s.features.validation, s.features.positive)
         return model
@@ -323,10 +332,10 @@ class Run:
         account[name] = account.get(name, 0.0) + seconds
         self.folder.write_json("logs/seconds.json", account)
 
-    def _built(self, plan: GatePlan) -> GatedModel:
+    def built(self, plan: GatePlan) -> GatedModel:
         """Put a plan's gates into the trained backbone; where they start depends on the seed and the plan alone."""
         s = self.setting
-        torch.manual_seed(_seed(self.recipe.seed, plan))
+        torch.manual_seed(seed_of(self.recipe.seed, plan))
         return GatedModel(self.backbone, plan, s.sites, s.outputs, self.saliency, s.layers)
 
     def _untrained(self) -> GatedModel:
@@ -349,7 +358,7 @@ class Run:
                 s.features,
                 schedule,
                 gates or s.gates,
-                seed=_seed(self.recipe.seed, model.plan),
+                seed=seed_of(self.recipe.seed, model.plan),
                 goal=s.goal,
                 augment=s.augment,
                 log_dir=self.folder / "logs" / name,
@@ -402,6 +411,20 @@ class Run:
         """Return by how many milliseconds a plan's longest path exceeds the limit; below zero where it does not."""
         limit = self.recipe.constraints.latency_ms
         return -math.inf if limit is None else cost.bound(plan).longest_latency_us / 1e3 - limit
+
+    def _sampler(self) -> samplers.Chosen:
+        """The sampler of the recipe, by the number of the proposal."""
+        name, seed = self.recipe.search.sampler, self.recipe.seed
+        if name != "gate":
+            return samplers.build(name, seed)
+        ours = GateSampler(
+            self.setting.space,
+            self.cost.runs,
+            shares=self.cost.shares,
+            allowed=lambda plan: all(over <= 0 for over in self._price_violations(plan).values()),
+            seed=seed,
+        )
+        return lambda number: ours
 
     def _cost_before_training(self, plan: GatePlan) -> float:
         if any(value > 0 for value in self._price_violations(plan).values()):
@@ -637,8 +660,9 @@ def _tools_in_one_line() -> Iterator[None]:
         raise UserError(f"backbone: {str(error).splitlines()[0]}") from error
 
 
-def _seed(seed: int, plan: GatePlan) -> int:
-    return (seed * 1_000_003 + int(plan.digest[:7], 16)) % 2**31
+def seed_of(seed: int, plan: GatePlan) -> int:
+    """Return the seed of the trainings of a plan's gates, whatever its cores, in a run of a seed."""
+    return (seed * 1_000_003 + int(GatePlan(plan.gates).digest[:7], 16)) % 2**31
 
 
 def _channels_last(model: GatedModel) -> GatedModel:

@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -108,6 +108,9 @@ class CostModel:
     _known: dict[tuple[str, PlacedGate | None, PlacedGate | None], _Used] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _priced: dict[tuple[str, str, tuple[PlacedGate, ...], int, bool], tuple[float, float]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def sense_core(self) -> Core:
@@ -166,6 +169,49 @@ class CostModel:
             )
             before = core
         return tuple(estimates)
+
+    def runs(
+        self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None = None
+    ) -> tuple[tuple[float, float], ...]:
+        """Return what a plan's expected costs are made of, microseconds and microjoules: see :meth:`price`.
+
+        They are linear in who comes how far: the first pair is what every window costs, pair ``k + 1`` what one that
+        reaches stage ``k`` adds. Infinite where a core cannot run a stage.
+        """
+        if at_layers(plan) or any(_Cut.of(p, find(self.sites, p.site)).work.exit_macs for p in at_cuts(plan)):
+            return self._linear(plan, observed)
+        found, before = [self._every_window], self.sense_core.name
+        for k, core in enumerate(plan.cores):
+            # A stage costs the same in any plan with these neighbours; from the gate before them on, its input's width.
+            first = max(0, k - 2)
+            around = plan.gates[first : k + 1]
+            key = (before, core, around, k - first, k < len(plan.gates))
+            if key not in self._priced:
+                leaving = (core,) if k < len(plan.gates) else ()
+                cores = (before,) * (k - first) + (core, *leaving)
+                self._priced[key] = self._linear(GatePlan(around, cores), observed)[k - first + 1]
+            found.append(self._priced[key])
+            before = core
+        return tuple(found)
+
+    @cached_property
+    def _every_window(self) -> tuple[float, float]:
+        """What a window costs that reaches no stage."""
+        return self._linear(GatePlan((), (self.device.core_names[0],)), None)[0]
+
+    def _linear(
+        self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None
+    ) -> tuple[tuple[float, float], ...]:
+        estimates = self.stages(plan, observed=observed)
+        spent = [(e.cost.total_us, math.fsum(e.cost.terms.values())) for e in estimates]
+        for k, estimate in enumerate(estimates):
+            if estimate.exit is not None:  # whoever leaves reached this stage and not the next
+                left = (estimate.exit.cost.total_us, math.fsum(estimate.exit.cost.terms.values()))
+                spent[k] = (spent[k][0] + left[0], spent[k][1] + left[1])
+                spent[k + 1] = (spent[k + 1][0] - left[0], spent[k + 1][1] - left[1])
+        idle = math.fsum(core.idle_mw.value for core in self.device.cores) * self.period_s * 1e3
+        always = self.device.sense.window_uj(self.period_s) + self.sense_core.compute_uj(self.frontend_us) + idle
+        return ((self.frontend_us, always), *spent)
 
     def _used(
         self, core: Core, entering: _Cut | None, leaving: _Cut | None, changes: Mapping[str, LayerChange]
