@@ -136,7 +136,7 @@ class PG:
             calls.append(Call((settings.low_bits, settings.weight_bits), ((mask.skips, 1 - sparsity),)))
         thresholds = sum(mask.groups(width) for width in kind.widths(site))
         kernels: tuple[KernelCall, ...] = ()
-        if site.geometry and settings.for_kernel:
+        if site.geometry and site.positive and settings.for_kernel:
             variant = (("bytes", 1 if settings.bits <= BYTE else 2), ("group", mask.size(site.channels)))
             kernels = (KernelCall("pg", site.geometry, variant, (("open", 1 - sparsity),)),)
         return LayerWork(tuple(calls), 0.0, thresholds + 1, 1.0, kernels=kernels)

@@ -6,3 +6,4 @@
 #include "head.c"
 #include "pg.c"
 #include "recurrent.c"
+#include "part.c"

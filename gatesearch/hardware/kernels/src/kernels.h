@@ -75,6 +75,14 @@ void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bi
 void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
                   const float *x, float *h, void *scratch);
 
+void GS(recurrence)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
+                    const float *x, int steps, int backwards, float *h, float *c, float *y, int stride,
+                    void *scratch);
+void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, void *out);
+void GS(affine_f32)(float *restrict y, int pixels, int channels, const float *restrict scale,
+                    const float *restrict shift, int relu);
+void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *live, int n_live);
+
 void GS(pool_f32)(const float *x, int pixels, int channels, const int32_t *live, int n_live, float *mean,
                   float *largest);
 void GS(pool_u8)(const uint8_t *x, int pixels, int channels, const int32_t *live, int n_live, int32_t *total,
