@@ -15,6 +15,7 @@ from gatesearch.export.bundle import artifacts as exported
 from gatesearch.gates import GateOutput, at_cuts, cut_kind
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
 from gatesearch.hardware.profile import constants
+from gatesearch.revision import revision
 from gatesearch.search.engine import Objectives, SearchResult
 from gatesearch.training import gate_logits
 from gatesearch.training.tensors import channels_last
@@ -173,6 +174,7 @@ def write(run: Run) -> dict[str, Any]:
             "seed": recipe.seed,
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "machine": dict(cost.table.fingerprint),
+            "revision": revision(),
             "data": data
             | {
                 "classes": list(s.data.classes),

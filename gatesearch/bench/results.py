@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch import console
+from gatesearch.revision import revision
 
 FOLDER = Path("results")
 
@@ -75,11 +76,12 @@ def show(name: str, rows: Sequence[Row]) -> None:
 
 
 def write(name: str, rows: Sequence[Row], markdown: str, folder: Path = FOLDER) -> Path:
-    """Write results/NAME.json and results/NAME.md; returns the latter's path."""
+    """Write results/NAME.json and results/NAME.md, each with the state of the code; returns the latter's path."""
     folder.mkdir(exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    written = [asdict(row) | {"revision": revision()} for row in rows]
+    (folder / f"{name}.json").write_text(json.dumps(written, indent=1) + "\n")
     path = folder / f"{name}.md"
-    path.write_text(markdown.rstrip() + "\n")
+    path.write_text(f"{markdown.rstrip()}\n\nWritten by {revision()}.\n")
     return path
 
 

@@ -9,6 +9,7 @@ import pytest
 from gatesearch import bench
 from gatesearch.bench import kws, results, runs
 from gatesearch.errors import UserError
+from gatesearch.revision import revision
 from gatesearch.training import Quality
 
 
@@ -69,8 +70,9 @@ def test_the_page_names_what_was_not_run_and_how_to_run_it(measured: dict[int, k
 def test_results_are_written_for_people_and_programs(tmp_path: Path) -> None:
     rows = kws._rows({0: outcome()}, "command")
     path = results.write("kws", rows, "# page", tmp_path)
-    assert path.read_text() == "# page\n"
-    assert json.loads((tmp_path / "kws.json").read_text())[0]["command"] == "command"
+    assert path.read_text() == f"# page\n\nWritten by {revision()}.\n"
+    [first, *_] = json.loads((tmp_path / "kws.json").read_text())
+    assert first["command"] == "command" and first["revision"] == revision()
 
 
 def test_bad_arguments_are_one_line() -> None:

@@ -50,6 +50,7 @@ def build_record(seed: int = 0) -> dict[str, Any]:
         "command": "gatesearch run recipe=kws.yaml search.trials=40 out=runs/kws-1",
         "seed": seed,
         "created": "2026-03-14T09:26:53+00:00",
+        "revision": "gatesearch 0.1.0, commit 0a1b2c3",
         "machine": {
             "cpu": "Example CPU 3.1 GHz",
             "cores": 2,
@@ -171,7 +172,7 @@ def empty_record() -> dict[str, Any]:
     """The record of a run that has only begun: every key is there, nothing is in it."""
     full = build_record()
     lists = {key for key, value in full.items() if isinstance(value, list)}
-    known = {key: full[key] for key in ("recipe", "title", "command", "seed", "created", "machine")}
+    known = {key: full[key] for key in ("recipe", "title", "command", "seed", "created", "machine", "revision")}
     return {key: [] if key in lists else None for key in full} | known
 
 
