@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from gatesearch import console, record
 from gatesearch import report as reports
 from gatesearch.errors import UserError
-from gatesearch.export import bundle, streaming
+from gatesearch.export import bundle, dispatch, streaming
 from gatesearch.export import verify as verification
 from gatesearch.export.formats import compiled
 from gatesearch.export.lower import lower
@@ -500,11 +500,16 @@ def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> Cos
         samples = s.features.train.features[:TABLE_SAMPLES]
         variants = s.space.variants()
         arguments = (backbone, s.space.sites, samples)
-        layers = [site.name for site in s.layers] if s.space.layers.sites else []
+        layers = s.layers if s.space.layers.sites else ()
         count = tables.pieces_count(*arguments, variants, layers)
         with console.progress(count, "read blocks on each core") as bar, _tools_in_one_line():
             cache = Path(platformdirs.user_cache_dir("gatesearch")) / "tables"
-            table = tables.build(*arguments, s.device, variants, layers, on_step=bar.advance, cache=cache)
+            table = tables.build(
+                *(*arguments, s.device, variants, layers, s.space.layers.gates()),
+                loop=dispatch.measure,
+                on_step=bar.advance,
+                cache=cache,
+            )
         if folder is not None:
             folder.write("table.json", table.to_json())
     macs = getattr(s.frontend, "macs", lambda: 0)()

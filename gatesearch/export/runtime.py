@@ -45,53 +45,32 @@ class Answer:
     gate_logits: tuple[float, ...]
 
 
-class Bundle:
-    """A bundle on disk, checked and loaded.
+class Cascade:
+    """Stages with gates between, run one after the other until a window leaves.
 
     Args:
-        folder: holds ``manifest.json`` and what it names.
-        engines: interpreter for each core by name; where a core is not named, the one that the manifest gives it.
-
-    Raises:
-        UserError: no bundle, a file missing, or one whose sha256 is not the manifest's.
+        programs: a stage each.
+        exits: for each gate what a window runs that leaves there; None where its answer is constant.
+        thresholds: of the gates, as the programs give their logits.
+        answers: of the gates, classes.
+        unsure: class of a window in which no class rises above the floor.
+        logit_offset: the floor of the last program's class logits.
     """
 
-    def __init__(self, folder: Path, engines: dict[str, str] | None = None) -> None:
-        self.folder = folder
-        self.manifest = load_manifest(folder)
-        self.classes: tuple[str, ...] = tuple(self.manifest["classes"])
-        stages = self.manifest["stages"]
-        self.programs = [self._stage(stage, (engines or {}).get(stage["core"], stage["engine"])) for stage in stages]
-        ends = [(stage["core"], stage["engine"], (stage["gate"] or {}).get("exit")) for stage in stages[:-1]]
-        self.exits = [
-            None if end is None else Program(checked(folder, end["program"]), (engines or {}).get(core, engine))
-            for core, engine, end in ends
-        ]
-        self.thresholds: list[float] = [stage["gate"]["theta_integer"] for stage in stages[:-1]]
-        self.logit_offset: float = stages[-1]["logit_offset"]
-        positive: list[bool] = self.manifest["positive"]
-        self.unsure: int = positive.index(False) if False in positive else 0
-        self.answers: list[int] = [stage["gate"]["answer"] for stage in stages[:-1]]
-
-    def _stage(self, stage: dict[str, Any], engine: str) -> Program | PartsProgram:
-        reference = checked(self.folder, stage["program"])
-        if not stage.get("parts") or engine != "litert":
-            return Program(reference, engine)
-        from gatesearch.hardware.kernels import native  # brings PyTorch, which bundles of programs alone need not have
-
-        library = native.load()  # says on standard error where there is no compiler
-        if library is None:
-            return Program(reference, engine)
-        return PartsProgram(stage["parts"], [checked(self.folder, part["program"]) for part in stage["parts"]], library)
-
-    def quantise(self, features: Array) -> Array:
-        """Turn float features [*shape] or [1, *shape], channels first, into the first stage's input."""
-        first = self.programs[0].inputs[0]
-        batch = features[None] if features.ndim < len(first.shape) else features
-        return first.quantise(channel_last(batch))
+    def __init__(
+        self,
+        programs: Sequence[Program | PartsProgram],
+        exits: Sequence[Program | None] = (),
+        thresholds: Sequence[float] = (),
+        answers: Sequence[int] = (),
+        unsure: int = 0,
+        logit_offset: float = 0.0,
+    ) -> None:
+        self.programs, self.exits, self.thresholds = list(programs), list(exits), list(thresholds)
+        self.answers, self.unsure, self.logit_offset = list(answers), unsure, logit_offset
 
     def run(self, hidden: Array) -> Answer:
-        """Run one window from :meth:`quantise` until it leaves at a gate or the last stage answers."""
+        """Run one window, in the type and shape of the first program's input, until it leaves or the last answers."""
         seen: list[float] = []
         for k, threshold in enumerate(self.thresholds):
             passed, logit = self.programs[k](hidden)
@@ -115,6 +94,54 @@ class Bundle:
             return None
         # Where no class rises above the floor, nothing is reported: the same as a stopped window.
         return int(output.argmax()) if output.max() > self.logit_offset else self.unsure
+
+
+class Bundle(Cascade):
+    """A bundle on disk, checked and loaded.
+
+    Args:
+        folder: holds ``manifest.json`` and what it names.
+        engines: interpreter for each core by name; where a core is not named, the one that the manifest gives it.
+
+    Raises:
+        UserError: no bundle, a file missing, or one whose sha256 is not the manifest's.
+    """
+
+    def __init__(self, folder: Path, engines: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self.manifest = load_manifest(folder)
+        self.classes: tuple[str, ...] = tuple(self.manifest["classes"])
+        stages = self.manifest["stages"]
+        ends = [(stage["core"], stage["engine"], (stage["gate"] or {}).get("exit")) for stage in stages[:-1]]
+        positive: list[bool] = self.manifest["positive"]
+        super().__init__(
+            [self._stage(stage, (engines or {}).get(stage["core"], stage["engine"])) for stage in stages],
+            [
+                None if end is None else Program(checked(folder, end["program"]), (engines or {}).get(core, engine))
+                for core, engine, end in ends
+            ],
+            [stage["gate"]["theta_integer"] for stage in stages[:-1]],
+            [stage["gate"]["answer"] for stage in stages[:-1]],
+            positive.index(False) if False in positive else 0,
+            stages[-1]["logit_offset"],
+        )
+
+    def _stage(self, stage: dict[str, Any], engine: str) -> Program | PartsProgram:
+        reference = checked(self.folder, stage["program"])
+        if not stage.get("parts") or engine != "litert":
+            return Program(reference, engine)
+        from gatesearch.hardware.kernels import native  # brings PyTorch, which bundles of programs alone need not have
+
+        library = native.load()  # says on standard error where there is no compiler
+        if library is None:
+            return Program(reference, engine)
+        return PartsProgram(stage["parts"], [checked(self.folder, part["program"]) for part in stage["parts"]], library)
+
+    def quantise(self, features: Array) -> Array:
+        """Turn float features [*shape] or [1, *shape], channels first, into the first stage's input."""
+        first = self.programs[0].inputs[0]
+        batch = features[None] if features.ndim < len(first.shape) else features
+        return first.quantise(channel_last(batch))
 
     def __call__(self, features: Array) -> Answer:
         """Run one window of float features [*shape], channels first."""

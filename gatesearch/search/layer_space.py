@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from gatesearch.errors import UserError
 from gatesearch.gates import layer_kind
@@ -77,6 +78,16 @@ class LayerSpace:
             sites = [site for site in self.sites if self.together or site.name == label]
             placed += [PlacedGate.of(kind, site.name, **params) for site in sites if kind in self._able(site)]
         return tuple(placed)
+
+    def gates(self) -> list[PlacedGate]:
+        """Return every gate that may be placed."""
+        return [
+            PlacedGate.of(kind, site.name, **dict(zip(choices, values, strict=True)))
+            for site in self.sites
+            for kind in self._able(site)
+            for choices in [self.choices(kind, site)]
+            for values in product(*choices.values())
+        ]
 
     def everywhere(self, kind: str) -> dict[str, Scalar]:
         """Return what a trial chooses, by name, to have gates of one kind wherever they can go."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import byref
-from typing import Any, ClassVar, Protocol, Self, cast
+from typing import ClassVar, Protocol, Self, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from gatesearch.gates.matrices import HybridMatrix
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.kernels.arrays import Array, address, aligned
+from gatesearch.hardware.kernels.conv import _call
 from gatesearch.hardware.kernels.fbs import Boost, FBSConv
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.pg import PGConv
@@ -98,10 +99,9 @@ class FBSPart:
         assert self.live is not None and self.conv.library is not None
         calls: Calls = [self.conv.bind(x, y, self.live, live)]
         if whole and self.conv.boost.winners < -(-self.shape[-1] // 16):
-            clear = self.conv.library.function("clear_f32")
             pixels, channels = self.shape[0] * self.shape[1], self.shape[2]
-            winners, where = len(self.live), (address(y), address(self.live))
-            calls.append(lambda: clear(where[0], pixels, channels, where[1], winners))
+            arguments = (address(y), pixels, channels, address(self.live), len(self.live))
+            calls.append(_call(self.conv.library.function("clear_f32"), arguments, y, self))
         return calls
 
 
@@ -171,7 +171,8 @@ class PGPart:
         before = (address(x), x.size, self.step, top, size, address(image))
         pixels = g.output[0] * g.output[1]
         behind = (address(y), pixels, g.c_out, address(self.scale), address(self.shift), int(self.relu))
-        return [lambda: levels(*before), conv.bind(image, y), lambda: affine(*behind)]
+        # Closures hold what the addresses point to.
+        return [_call(levels, before, x, image), conv.bind(image, y), _call(affine, behind, y, self)]
 
 
 class RecurrentPart:
@@ -244,12 +245,7 @@ class RecurrentPart:
             *(address(x), self.steps, direction, address(h), address(c) if lstm else None),
             *(y.ctypes.data + 4 * direction * cell.size, stride, address(cell._scratch)),
         )
-        run, kept = cell.library.function("recurrence"), (x, y, h, c, cell)
-
-        def call(_kept: tuple[Any, ...] = kept) -> None:
-            run(*arguments)
-
-        return call
+        return _call(cell.library.function("recurrence"), arguments, x, y, h, c, cell)
 
 
 # By the kernels that gate kinds name; see gatesearch.gates.KernelCall.
@@ -267,6 +263,15 @@ def _shape(geometry: Geometry) -> dict[str, Array]:
 
 
 def _geometry(arrays: Mapping[str, Array]) -> Geometry:
-    h, w, c_in, c_out, *pairs = (int(size) for size in arrays["geometry"])
+    return geometry_of([int(size) for size in arrays["geometry"]])
+
+
+def geometry_of(shape: Sequence[int]) -> Geometry:
+    """Return the geometry that ``LayerSite.geometry`` lists.
+
+    >>> geometry_of((30, 20, 16, 32, 3, 3, 2, 1, 1, 1, 1, 1)).output
+    (15, 20)
+    """
+    h, w, c_in, c_out, *pairs = shape
     kernel, stride, padding, dilation = zip(pairs[::2], pairs[1::2], strict=True)
     return Geometry((h, w), c_in, c_out, kernel, stride, padding, dilation)
