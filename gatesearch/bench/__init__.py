@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gatesearch.errors import unknown
 
-BENCHMARKS = {name: f"gatesearch.bench.{name}" for name in ("dsg", "dsl", "hmd", "kernels", "kws", "vit_gc")}
+BENCHMARKS = {name: f"gatesearch.bench.{name}" for name in ("dsg", "dsl", "hmd", "kernels", "kws", "latency", "vit_gc")}
 
 
 def run(name: str, arguments: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -74,8 +74,11 @@ def in_kernels(site: LayerSite, gate: PlacedGate) -> str | None:
     return calls[0].kernel if calls else None
 
 
+Convert = Callable[[nn.Module, Sequence[Tensor]], bytes]
+
+
 @torch.no_grad()
-def parts(stage: LoweredStage, model: GatedModel, k: int, core: Core) -> list[StagePart]:
+def parts(stage: LoweredStage, model: GatedModel, k: int, core: Core, converter: Convert = convert) -> list[StagePart]:
     """Return the parts of a stage; none where the core runs no kernels or the stage has no layer for one.
 
     Args:
@@ -83,6 +86,7 @@ def parts(stage: LoweredStage, model: GatedModel, k: int, core: Core) -> list[St
         model: that it is stage ``k`` of.
         k: see there.
         core: that it is to run on.
+        converter: makes a .tflite program of a module and an example of each input.
     """
     layers = zip(model.layer_sites, at_layers(model.plan), model.layer_stages, strict=True)
     wanted = {site: kernel for site, gate, at in layers if at == k and (kernel := in_kernels(site, gate)) is not None}
@@ -95,16 +99,22 @@ def parts(stage: LoweredStage, model: GatedModel, k: int, core: Core) -> list[St
     found = {
         native.nodes[0]: native for site, kernel in wanted.items() if (native := _native(body, site, kernel, values))
     }
-    return _Cut(body, found, values, stage.program.head, k < len(model.gates)).parts() if found else []
+    return _Cut(body, found, values, stage.program.head, k < len(model.gates), converter).parts() if found else []
 
 
 class _Cut:
     """A graph on its way into parts."""
 
     def __init__(
-        self, body: fx.GraphModule, natives: Mapping[fx.Node, _Native], values: _Values, head: nn.Module, gated: bool
+        self,
+        body: fx.GraphModule,
+        natives: Mapping[fx.Node, _Native],
+        values: _Values,
+        head: nn.Module,
+        gated: bool,
+        converter: Convert,
     ) -> None:
-        self.gated = gated
+        self.gated, self.converter = gated, converter
         self.body, self.natives, self.seen, self.head = body, natives, values.seen, head
         self.inside = {node: native for native in natives.values() for node in native.nodes}
         [self.end] = [cast(fx.Node, node.args[0]) for node in body.graph.nodes if node.op == "output"]
@@ -168,7 +178,7 @@ class _Cut:
         module: nn.Module = fx.GraphModule(self.body, graph)
         if head is not None:
             module = _Ending(module, head)
-        blob = convert(module.eval(), tuple(self.seen[node] for node in read))
+        blob = self.converter(module.eval(), tuple(self.seen[node] for node in read))
         names = {False: ("output",), True: ("passed", "logit")}[self.gated]
         outputs = names if head is not None else tuple(self._name(node) for node in last)
         return StagePart(tuple(self._name(node) for node in read), outputs, blob)

@@ -216,6 +216,7 @@ def build(
     gates: Sequence[PlacedGate] = (),
     *,
     loop: Callable[[], Loop] = Loop,
+    converter: Callable[[nn.Module, Tensor], bytes] = convert,
     on_step: Callable[[], None] | None = None,
     cache: Path | None = None,
 ) -> Table:
@@ -230,6 +231,7 @@ def build(
         layers: that gates may replace.
         gates: those that may do so; the kernels that they name are timed.
         loop: times the loop that runs bundles on this host; asked where a core runs kernels.
+        converter: makes a .tflite program of a module and an example of its input.
         on_step: called after each piece; there are :func:`pieces_count` of them.
         cache: a folder; a table of the same pieces, cores and machine is taken from there, and kept there.
     """
@@ -240,7 +242,7 @@ def build(
         return Table.from_json((cache / f"{key}.json").read_text())
     empty = Piece(nn.Sequential(nn.ReLU()).eval(), torch.ones(2, 4, 1, 1))
     runs = _runs_of(layers, gates)
-    readings, clocked = _read({**pieces, **heads, **alone, IDLE: empty}, device, bool(layers), runs, on_step)
+    readings, clocked = _read({**pieces, **heads, **alone, IDLE: empty}, device, bool(layers), runs, converter, on_step)
     around = loop() if clocked is not None and any(core.runs_kernels for core in device.cores) else Loop()
     overhead = {core.name: readings[IDLE][core.name] for core in device.cores}
     table = Table(
@@ -432,6 +434,7 @@ def _read(
     device: Device,
     layers: bool,
     runs: Sequence[Run],
+    converter: Callable[[nn.Module, Tensor], bytes],
     on_step: Callable[[], None] | None,
 ) -> tuple[dict[PieceKey, dict[str, float]], Clocked | None]:
     compiles = any(core.timing.model in ("vela", "litert") for core in device.cores)
@@ -442,7 +445,7 @@ def _read(
     for key, piece in pieces.items():
         readings[key] = static_costs(piece.module, piece.example[:1])
         if compiles or (micro and piece.need != PLAIN):
-            in_float[key] = convert(piece.module, piece.example[:1])
+            in_float[key] = converter(piece.module, piece.example[:1])
             if piece.need != FLOAT:
                 int8[key] = quantise(in_float[key], channel_last(piece.example.numpy()))
         if on_step is not None:
