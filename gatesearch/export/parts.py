@@ -141,20 +141,21 @@ class _Cut:
         return INPUT if node.op == "placeholder" else node.name
 
     def _kernel(self, native: _Native) -> StagePart:
-        source = self.index.get(native.site.source or "")
-        if (
-            source is not None
-            and next(n for n in self.natives.values() if n.site.name == native.site.source).part.live is None
-        ):
-            source = None
+        before = next((n for n in self.natives.values() if n.site.name == native.site.source), None)
+        source = None if before is None or before.part.live is None else self.index[before.site.name]
         last = native.nodes[-1]
         readers = [self.natives.get(user) for user in last.users]
         whole = any(reader is None or reader.site.source != native.site.name for reader in readers)
         packed = io.BytesIO()
         np.savez(packed, **cast(Any, native.part.arrays()))
         return StagePart(
-            *((self._name(native.given),), (self._name(last),), packed.getvalue()),
-            *(native.kernel, native.site.name, source, whole),
+            inputs=(self._name(native.given),),
+            outputs=(self._name(last),),
+            blob=packed.getvalue(),
+            kernel=native.kernel,
+            site=native.site.name,
+            source=source,
+            whole=whole,
             reads=channel_last(self.seen[native.given][:1].numpy()).shape,
         )
 

@@ -195,7 +195,7 @@ class PartsProgram:
         last = made[-1]
         self.inputs = (TensorSpec("input", values["input"].shape, np.dtype(np.float32), 0.0, 0),)
         self.outputs = last.outputs
-        self._outputs = memory[-1][1]
+        self._outputs = last.memory()[1]
         self._input = values["input"]
 
     def __call__(self, x: Array) -> tuple[Array, ...]:

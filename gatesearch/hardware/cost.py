@@ -144,7 +144,7 @@ class CostModel:
         cuts = [_Cut.of(placed, find(self.sites, placed.site)) for placed in at_cuts(plan)]
         changes = layer_changes(at_layers(plan), self.layers, observed or {})
         bits = [float(self.table.input_elements * PRECISION), *_crossing_bits(cuts, densities)]
-        estimates = []
+        estimates: list[StageEstimate] = []
         before, width = self.sense_core, 1
         for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
             core = self.device.core(name)

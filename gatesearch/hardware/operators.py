@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 IDENTIFIER = b"TFL3"
+Name = TypeVar("Name", bound=Hashable)
 MOST = 24  # operators of a program that is taken apart
 
 
@@ -75,7 +76,7 @@ def _whole_numbers(whole: Any, tensor: Any) -> bytes:
 
 
 def _alone(schema: Any, whole: Any, graph: Any, operator: Any, code: Any) -> bytes:
-    import flatbuffers
+    import flatbuffers  # type: ignore[import-untyped]
 
     made, own, only = schema.ModelT(), schema.SubGraphT(), copy.copy(operator)
     made.version, made.operatorCodes, made.subgraphs = whole.version, [code], [own]
@@ -103,13 +104,13 @@ def _alone(schema: Any, whole: Any, graph: Any, operator: Any, code: Any) -> byt
     return bytes(builder.Output())
 
 
-def pieces(models: Mapping[str, bytes]) -> tuple[dict[str, list[str]], dict[str, bytes]]:
+def pieces(models: Mapping[Name, bytes]) -> tuple[dict[Name, list[str]], dict[str, bytes]]:
     """Return, for each model, what its time is the sum of, and the program of each of these.
 
     A model of many small operators, such as the unrolled steps of a recurrent layer, is one piece: what each of them
     takes by itself would be mostly the call.
     """
-    sums: dict[str, list[str]] = {}
+    sums: dict[Name, list[str]] = {}
     programs: dict[str, bytes] = {}
     for name, model in models.items():
         own = list(taken_apart(model))

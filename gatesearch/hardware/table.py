@@ -28,7 +28,7 @@ from gatesearch.gates import cut_kind, layer_kind
 from gatesearch.hardware import clock, timing, vela
 from gatesearch.hardware.arithmetic import FLOAT, PLAIN, arithmetic, needs
 from gatesearch.hardware.clock import Clocked, Run
-from gatesearch.hardware.kernel_costs import Recorded, key_of
+from gatesearch.hardware.kernel_costs import Key, Recorded, key_of
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.quiet import ToolError
 from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
@@ -360,7 +360,7 @@ def _with_fused(backbone: nn.Module, site: LayerSite) -> nn.Module:
 
 def _runs_of(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[Run]:
     """Return every kernel that one of the gates would run."""
-    calls = {}
+    calls: dict[Key, Run] = {}
     for gate in gates:
         site = find(layers, gate.site)
         for call in layer_kind(gate.kind).work_left(site, gate).kernels:

@@ -150,8 +150,8 @@ def _draw(rows: Found, path: Path) -> None:
         for name, colour in zip(models.BACKBONES, COLOURS, strict=True):
             own = [row for row in rows if row["backbone"] == name]
             if own:
-                pairs = [(row["measured_us"], row["predicted_us"]) for row in own]
-                axes.scatter(*zip(*pairs, strict=True), s=18, color=colour, label=name, zorder=2)
+                measured, predicted = ([row[key] for row in own] for key in ("measured_us", "predicted_us"))
+                axes.scatter(measured, predicted, s=18, color=colour, label=name, zorder=2)
         axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
         axes.set_xlabel("measured, microseconds")
         axes.set_ylabel("predicted, microseconds")

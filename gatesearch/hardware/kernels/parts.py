@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import byref
-from typing import ClassVar, Protocol, Self, cast
+from typing import Any, ClassVar, Protocol, Self, cast
 
 import numpy as np
 import torch
@@ -33,8 +33,8 @@ class Part(Protocol):
     """One gated layer."""
 
     absorbs_norm: ClassVar[bool]  # whether a batch normalisation and a ReLU behind it can be part of it
-    shape: tuple[int, ...]  # of its output
-    live: Array | None  # blocks of 16 channels that it computed last, int32; None where it computes all
+    shape: Any  # of its output, a tuple of sizes
+    live: Any  # blocks of 16 channels that it computed last, int32; None where it computes all
 
     @classmethod
     def of(cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool) -> Self:
@@ -65,12 +65,12 @@ class Part(Protocol):
 class FBSPart:
     """Feature boosting and suppression: the batch normalisation is in its own arrays."""
 
-    absorbs_norm = False
+    absorbs_norm: ClassVar[bool] = False
 
     def __init__(self, conv: FBSConv) -> None:
         self.conv = conv
         self.shape = (*conv.geometry.output, conv.geometry.c_out)
-        self.live: Array | None = np.arange(conv.boost.winners, dtype=np.int32)
+        self.live: Any = np.arange(conv.boost.winners, dtype=np.int32)
 
     @classmethod
     def of(cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool) -> Self:
@@ -90,8 +90,9 @@ class FBSPart:
     @classmethod
     def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
         """See :class:`Part`."""
-        values = [arrays[name] for name in Boost._fields[:-1]]
-        boost = Boost(*values, int(arrays["winners"]))
+        boost = Boost(
+            **{name: arrays[name] for name in Boost._fields if name != "winners"}, winners=int(arrays["winners"])
+        )
         return cls(FBSConv(_geometry(arrays), arrays["weight"], boost, bool(arrays["relu"]), library))
 
     def bind(self, x: Array, y: Array, live: Array | None = None, whole: bool = True) -> Calls:
@@ -116,8 +117,8 @@ class PGPart:
         relu: whether what is negative becomes 0.
     """
 
-    absorbs_norm = True
-    live = None
+    absorbs_norm: ClassVar[bool] = True
+    live: Any = None
 
     def __init__(self, conv: PGConv, step: float, scale: Array, shift: Array, relu: bool, threshold: Array) -> None:
         self.conv, self.step, self.scale, self.shift, self.relu = conv, step, scale, shift, relu
@@ -151,9 +152,14 @@ class PGPart:
     @classmethod
     def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
         """See :class:`Part`."""
-        numbers = [int(arrays[name]) for name in ("bits", "low_bits", "group")]
         conv = PGConv(
-            *(_geometry(arrays), arrays["weight"], *numbers, arrays["threshold"], float(arrays["level"])),
+            _geometry(arrays),
+            arrays["weight"],
+            int(arrays["bits"]),
+            int(arrays["low_bits"]),
+            int(arrays["group"]),
+            arrays["threshold"],
+            float(arrays["level"]),
             np.ascontiguousarray(arrays["bias"]),
             library=library,
         )
@@ -178,8 +184,8 @@ class PGPart:
 class RecurrentPart:
     """An LSTM or GRU over hybrid matrices, of any depth, in one direction or both."""
 
-    absorbs_norm = False
-    live = None
+    absorbs_norm: ClassVar[bool] = False
+    live: Any = None
 
     def __init__(self, cells: Sequence[LSTMStep | GRUStep], directions: int, steps: int) -> None:
         self.cells, self.directions, self.steps = list(cells), directions, steps
@@ -197,7 +203,7 @@ class RecurrentPart:
                 raise ValueError(f"no kernel for matrices of form {of_input.form}")
             zero = torch.zeros(rnn.groups * rnn.hidden)
             given = [bias.detach().float().contiguous().numpy() for bias in biases] or [zero.numpy(), zero.numpy()]
-            cells.append(kind(HMD.of(of_input), HMD.of(of_state), *given))
+            cells.append(kind(HMD.of(of_input), HMD.of(of_state), given[0], given[1]))
         return cls(cells, rnn.directions, example.shape[1])
 
     def arrays(self) -> dict[str, Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import numpy as np
 import torch
@@ -54,9 +55,9 @@ def _shares(channels: int, *parts: int) -> tuple[float, ...]:
 def _fbs(call: KernelCall, library: native.Library, generator: np.random.Generator) -> tuple[Part, Array, Array | None]:
     g, left = _geometry(call), dict(call.left)
     blocks = -(-g.c_out // BLOCK)
-    vectors = [_normal(generator, g.c_out) for _ in range(4)]
+    rho, slope, offset, beta = (_normal(generator, g.c_out) for _ in range(4))
     winners = max(1, min(blocks, round(left.get("outputs", 1.0) * g.c_out / BLOCK)))
-    boost = Boost(_normal(generator, g.c_out, g.c_in), *vectors, winners)
+    boost = Boost(_normal(generator, g.c_out, g.c_in), rho, slope, offset, beta, winners)
     conv = FBSConv(g, _normal(generator, *g.weights), boost, library=library)
     blocks_in = -(-g.c_in // BLOCK)
     there = max(1, min(blocks_in, round(left.get("inputs", 1.0) * g.c_in / BLOCK)))
@@ -106,8 +107,9 @@ def _cell(
         for n in (inputs, hidden)
     ]
     biases = [_normal(generator, cell.gates * hidden) for _ in range(2)]
+    step = cast(LSTMStep | GRUStep, cell(made[0], made[1], biases[0], biases[1], library))
     assert len(list(block_edges(inputs, parts))) == parts
-    return RecurrentPart([cell(*made, *biases, library)], 1, steps), _normal(generator, steps, inputs), None
+    return RecurrentPart([step], 1, steps), _normal(generator, steps, inputs), None
 
 
 def exact(call: KernelCall) -> KernelCall:
