@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from gatesearch import console, record
 from gatesearch import report as reports
 from gatesearch.errors import UserError
-from gatesearch.export import bundle, dispatch, streaming
+from gatesearch.export import assembled, bundle, dispatch, streaming
 from gatesearch.export import verify as verification
 from gatesearch.export.formats import compiled
 from gatesearch.export.lower import lower
@@ -46,6 +46,7 @@ from gatesearch.training import Figures, GateSettings, History, Schedule, calibr
 
 TABLE_SAMPLES = 16
 STREAM_WINDOWS = 300
+FRONT_SECONDS = 45.0  # for measuring plans on the front, conversions included
 
 
 class Run:
@@ -135,6 +136,45 @@ class Run:
         self._add_seconds("search", time.monotonic() - started)
         record.write_trials(self.folder, result)
         return result
+
+    @cached_property
+    def front_times(self) -> dict[str, dict[str, float]]:
+        """Of plans on the front that run on this host alone, by digest: microseconds measured and predicted.
+
+        Of one window that passes every gate, front end excluded. Plans have their turn by the recipe's rule, until
+        :data:`FRONT_SECONDS` are up; the gates are as the search places them, before training.
+        """
+        kept: dict[str, dict[str, float]] | None = self.folder.read_json("front_times.json")
+        if kept is not None:
+            return kept
+        s, found, started = self.setting, dict[str, dict[str, float]](), time.monotonic()
+        here = {core.name for core in s.device.cores if core.timing.model == "litert" and core.engine == "litert"}
+        trials = [
+            trial for trial in ranked(self.result, self.recipe.pick.objective) if here.issuperset(trial.plan.cores)
+        ]
+        with console.progress(len(trials), "measure the front") as bar, _tools_in_one_line():
+            for trial in trials:
+                if time.monotonic() - started < FRONT_SECONDS:
+                    found[trial.plan.digest] = self._front_time(trial.plan)
+                bar.advance(note=trial.plan.digest)
+        self.folder.write_json("front_times.json", found)
+        record.write_trials(self.folder, self.result, found)
+        return found
+
+    def _front_time(self, plan: GatePlan) -> dict[str, float]:
+        s, model = self.setting, self._built(plan)
+        with torch.no_grad():
+            model.train()(self.calibration)  # ranges of quantisers, statistics of gates
+            model.eval()
+            for gate in model.layer_gates.values():
+                gate.reset()
+            model(self.calibration[:1])
+        observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
+        taken = assembled.timed(assembled.assemble(model, self.calibration, s.device), self.calibration[:1])
+        costs = [estimate.cost for estimate in self.cost.stages(plan, observed=observed)]
+        slowdown = {core.name: core.timing.latency_us(1.0) for core in s.device.cores if core.timing.model == "litert"}
+        predicted = sum(cost.latency_us / slowdown[cost.core] for cost in costs)
+        return {"measured_us": taken.minimum_us["run"], "predicted_us": predicted}
 
     @cached_property
     def chosen(self) -> tuple[Trial, GatedModel]:
@@ -387,6 +427,12 @@ def _search(this: Run) -> None:
         f"search: {states.count('complete')} plans tried, {states.count('priced_out')} ruled out by price, "
         f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front"
     )
+    if this.front_times:
+        errors = sorted(abs(row["predicted_us"] / row["measured_us"] - 1) for row in this.front_times.values())
+        console.say(
+            f"measured {len(errors)} of {len(result.front)} plans of the front on this host: "
+            f"predicted to {errors[len(errors) // 2]:.0%} (median)"
+        )
 
 
 def _retrain(this: Run) -> None:

@@ -37,13 +37,23 @@ TRIAL_COLUMNS = (
     "expected_energy_uj",
     "feasible",
     "on_front",
+    "predicted_path_us",
+    "measured_path_us",
     "plan",
 )
 ROC_POINTS = 101
 
 
-def write_trials(folder: RunFolder, result: SearchResult) -> list[dict[str, Any]]:
-    """Write trials.csv and pareto.csv; returns the rows."""
+def write_trials(
+    folder: RunFolder, result: SearchResult, times: Mapping[str, Mapping[str, float]] | None = None
+) -> list[dict[str, Any]]:
+    """Write trials.csv and pareto.csv; returns the rows.
+
+    Args:
+        folder: where to.
+        result: of the search.
+        times: of plans that were measured, by digest, the time of a window that passes every gate.
+    """
     front = {trial.number for trial in result.front}
     rows = []
     for trial in result.trials:
@@ -58,6 +68,8 @@ def write_trials(folder: RunFolder, result: SearchResult) -> list[dict[str, Any]
                 "expected_energy_uj": None if o is None else o.energy_uj,
                 "feasible": trial.feasible,
                 "on_front": trial.number in front,
+                "predicted_path_us": (times or {}).get(trial.plan.digest, {}).get("predicted_us"),
+                "measured_path_us": (times or {}).get(trial.plan.digest, {}).get("measured_us"),
                 "plan": str(trial.plan),
             }
         )
@@ -199,7 +211,9 @@ def write(run: Run) -> dict[str, Any]:
             "layers": layers,
             "trials": [
                 row | {"plan": trial.plan.to_dict()}
-                for row, trial in zip(write_trials(run.folder, run.result), run.result.trials, strict=True)
+                for row, trial in zip(
+                    write_trials(run.folder, run.result, run.front_times), run.result.trials, strict=True
+                )
             ],
             "reference": reference
             | {"expected_latency_us": reference["latency_us"], "expected_energy_uj": reference["energy_uj"]},

@@ -16,12 +16,11 @@ import torch
 from gatesearch import console
 from gatesearch.bench.latency import models, pages
 from gatesearch.errors import UserError, unknown
-from gatesearch.export import dispatch
+from gatesearch.export import assembled, dispatch
 from gatesearch.folder import RunFolder
 from gatesearch.hardware import kernels, profile, timing
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
-from gatesearch.hardware.tflite import channel_last
 from gatesearch.plan import GatePlan
 
 RUNS = Path("runs/bench-latency")
@@ -137,9 +136,7 @@ def _time(count: int, until: float) -> None:
 
 def _timed(path: Path, name: str) -> dict[str, Any]:
     """Time one bundle end to end; every gate lets the window pass."""
-    loaded = models.load(path, kernels.load())
-    window = loaded.programs[0].inputs[0].quantise(channel_last(models.subject(name).features[:1].numpy()))
-    taken = timing.settled({"run": lambda: loaded.run(window)}, seconds=1.5, rounds=ROUNDS)
+    taken = assembled.timed(models.load(path), models.subject(name).features[:1], rounds=ROUNDS)
     return {"measured_us": taken.minimum_us["run"], "noisy": bool(taken.noisy), "machine": timing.fingerprint()}
 
 

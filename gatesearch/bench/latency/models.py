@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,14 @@ from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.recurrent import kws_gru, kws_lstm
 from gatesearch.backbones.resnet_cifar import resnet20
-from gatesearch.export.lower import lower
-from gatesearch.export.parts import parts
-from gatesearch.export.runtime import Cascade, PartsProgram
+from gatesearch.export.assembled import Assembled, assemble
 from gatesearch.gated import GatedModel
 from gatesearch.gates import layer_kind
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.gates.phases import margins
 from gatesearch.gates.quantise import split
 from gatesearch.hardware.profile import Device
-from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
+from gatesearch.hardware.tflite import convert
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import CutSite, LayerSite, cut_sites, layer_sites, worthwhile
 
@@ -172,40 +169,22 @@ def write(
         gate.reset()
     model(chosen.features[:1])
     observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
-    _write_stages(folder, model, chosen.features, device, converter)
+    folder.mkdir(parents=True, exist_ok=True)
+    stages = assemble(model, chosen.features, device, converter)
+    for k, stage in enumerate(stages):
+        for i, blob in enumerate(stage.blobs):
+            (folder / (f"stage{k}_part{i}" if stage.parts else f"stage{k}.tflite")).write_bytes(blob)
+    (folder / "stages.json").write_text(json.dumps([stage.parts for stage in stages]))
     return observed
 
 
-def _write_stages(folder: Path, model: GatedModel, features: Tensor, device: Device, converter: Programs) -> None:
-    """Write what a bundle has of its stages, without the references that take the place of kernels."""
-    folder.mkdir(parents=True, exist_ok=True)
-    stages: list[Any] = []
-    for k, stage in enumerate(lower(model, features)):
-        core = device.core(model.plan.cores[k])
-        pieces = parts(stage, model, k, core, converter)
-        if not pieces:
-            program = converter(stage.program, stage.samples[:1])
-            in_float = stage.arithmetic(core) == "float32"
-            blob = program if in_float else quantise(program, channel_last(stage.samples.numpy()))
-            (folder / f"stage{k}.tflite").write_bytes(blob)
-        for i, piece in enumerate(pieces):
-            (folder / f"stage{k}_part{i}").write_bytes(piece.blob)
-        kept = [{f.name: getattr(piece, f.name) for f in fields(piece) if f.name != "blob"} for piece in pieces]
-        stages.append(kept)
-    (folder / "stages.json").write_text(json.dumps(stages))
-
-
-def load(folder: Path, library: Any) -> Cascade:
-    """Return a model as a bundle runs it; every gate lets every window pass."""
-    programs: list[Program | PartsProgram] = []
+def load(folder: Path) -> list[Assembled]:
+    """Return the stages that :func:`write` left."""
+    found = []
     for k, pieces in enumerate(json.loads((folder / "stages.json").read_text())):
-        if pieces:
-            blobs = [(folder / f"stage{k}_part{i}").read_bytes() for i in range(len(pieces))]
-            programs.append(PartsProgram(pieces, blobs, library))
-        else:
-            programs.append(Program((folder / f"stage{k}.tflite").read_bytes()))
-    gates = len(programs) - 1
-    return Cascade(programs, [None] * gates, [-math.inf] * gates, [0] * gates)
+        names = [f"stage{k}_part{i}" for i in range(len(pieces))] or [f"stage{k}.tflite"]
+        found.append(Assembled(pieces, [(folder / name).read_bytes() for name in names]))
+    return found
 
 
 class Programs:
