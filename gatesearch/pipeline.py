@@ -149,9 +149,8 @@ class Run:
             return kept
         s, found, started = self.setting, dict[str, dict[str, float]](), time.monotonic()
         here = {core.name for core in s.device.cores if core.timing.model == "litert" and core.engine == "litert"}
-        trials = [
-            trial for trial in ranked(self.result, self.recipe.pick.objective) if here.issuperset(trial.plan.cores)
-        ]
+        front = ranked(self.result, self.recipe.pick.objective) if self.result.front else []
+        trials = [trial for trial in front if here.issuperset(trial.plan.cores)]
         with console.progress(len(trials), "measure the front") as bar, _tools_in_one_line():
             for trial in trials:
                 if time.monotonic() - started < FRONT_SECONDS:
