@@ -205,7 +205,6 @@ class CostModel:
             rows.append({name: surface(kept_in, kept_out) for name, surface in block.items()})
             rows[-1][core.name] = rows[-1][timed]
             thin = rows[-1]["macs"] / max(1.0, block["macs"](1.0, 1.0))
-            turns.block()
             for name, change in changes.items():
                 if self.table.layers[name].block == order[b]:
                     dense = self.table.layers[name].readings[timed]
@@ -215,7 +214,7 @@ class CostModel:
                         # A kernel has all channels of its layer, also where a cut thins out what is around it.
                         rows[-1][core.name] += taken - thin * dense if by_kernel else thin * (taken - dense)
                         if by_kernel:
-                            turns.kernel(first=self.table.layers[name].first)
+                            turns.kernel(name, self.table.layers[name].behind)
                     rows[-1]["macs"] += thin * change.saved_macs
                     rows[-1]["weight_bytes"] += change.params
             if rows[-1][core.name] > self.table.overhead[core.name] + LITTLE_US:
@@ -410,16 +409,13 @@ class _Turns:
 
     def __init__(self) -> None:
         self._seen: list[bool] = []  # True for a stretch
-        self._within = False  # whether the last one was a kernel of the same block
+        self._kernels: set[str] = set()
 
-    def block(self) -> None:
-        self._within = False
-
-    def kernel(self, first: bool) -> None:
-        if not first and not self._within:
+    def kernel(self, layer: str, behind: str | None) -> None:
+        if behind is not None and behind not in self._kernels:
             self._seen.append(True)
         self._seen.append(False)
-        self._within = True
+        self._kernels.add(layer)
 
     def stretch(self) -> None:
         self._seen.append(True)

@@ -87,12 +87,12 @@ class LayerReading:
     Args:
         block: first site of the block that it lies in.
         readings: for every core of the device, less the overhead of a call.
-        first: whether no other layer of its block comes before it.
+        behind: the layer of its block that comes right before it; None where it is the first.
     """
 
     block: str
     readings: Mapping[str, float]
-    first: bool = True
+    behind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +260,11 @@ def build(
                     for quantity in readings[key]
                     if quantity not in QUANTITIES
                 },
-                is_first,
+                behind,
             )
             for key in alone
             for _, name in [key[0].split(ALONE)]
-            for block, is_first in [_block_of(str(name), backbone, sites)]
+            for block, behind in [_block_of(str(name), backbone, sites)]
         },
         {key[0]: piece.need for key, piece in (pieces | heads).items() if key in pieces or key[0].startswith(EXIT)},
         {
@@ -382,15 +382,16 @@ class _Alone(nn.Module):
         return output
 
 
-def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tuple[str, bool]:
-    """Return the first site of the block that a layer lies in, and whether it is the first layer there."""
+def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tuple[str, str | None]:
+    """Return the first site of the block that a layer lies in, and the layer right before it there, if any."""
     stages = split(backbone, [site.node for site in sites])
     names = [INPUT, *(site.name for site in sites)]
     [(block, stage)] = [
         (name, stage) for name, stage in zip(names, stages, strict=True) if layer in dict(stage.named_modules())
     ]
     layers = [str(n.target) for n in stage.graph.nodes if n.op == "call_module" and _multiplies(stage, n)]
-    return block, layers[:1] == [layer]
+    place = layers.index(layer)
+    return block, layers[place - 1] if place else None
 
 
 def _multiplies(stage: fx.GraphModule, node: fx.Node) -> bool:
