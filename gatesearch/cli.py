@@ -111,11 +111,13 @@ def sites(settings: Settings = None) -> None:
 
 @app.command(context_settings=_SETTINGS)
 def measure(settings: Settings = None) -> None:
-    """Measure the kernel timings of the recipe's device."""
-    recipe = _recipe("measure", list(settings or []))
+    """Fill the latency tables of the recipe's device and print them; core=NAME for one core alone."""
+    written = list(settings or [])
+    core = next((text.removeprefix("core=") for text in written if text.startswith("core=")), None)
+    recipe = _recipe("measure", [text for text in written if not text.startswith("core=")])
     from gatesearch import pipeline
 
-    pipeline.measure(recipe)
+    pipeline.measure(recipe, core)
 
 
 @app.command(context_settings=_SETTINGS)

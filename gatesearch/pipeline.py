@@ -524,16 +524,45 @@ def sites(recipe: Recipe) -> None:
     console.table(f"layer sites of {recipe.backbone}", heads, layers)
 
 
-def measure(recipe: Recipe) -> None:
-    """Read what each block of the recipe's backbone costs on each core, and print it."""
+def measure(recipe: Recipe, core_name: str | None = None) -> None:
+    """Read what each block of the recipe's backbone costs on each core, and print it.
+
+    Args:
+        recipe: which backbone, gates and device.
+        core_name: prints that core alone, and what its kernels take.
+
+    Raises:
+        UserError: the device has no such core.
+    """
     s = Setting.of(recipe, with_features=False)
+    cores = s.device.cores if core_name is None else (s.device.core(core_name),)
     model = cost_model(s, s.backbone.eval(), None)
     rows = []
     for first, following in pairwise([*model.table.sites, tables.END]):
-        times = [core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in s.device.cores]
+        times = [core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in cores]
         rows.append((f"{first} > {following}", *(f"{t:.1f}" for t in times)))
-    heads = [f"{core.name} us ({core.timing.provenance})" for core in s.device.cores]
+    heads = [f"{core.name} us ({core.timing.provenance})" for core in cores]
     console.table(f"blocks of {recipe.backbone} on {s.device.name}, all channels", ("block", *heads), rows)
+    for core in cores:
+        if core.name in model.table.native:
+            _show_native(core.name, model.table.native[core.name])
+
+
+def _show_native(core: str, native: tables.Native) -> None:
+    """Print what the kernels of gated layers take on a core of this host, and how well that is known."""
+    rows = [
+        (
+            *(kernel, "x".join(map(str, shape)), ", ".join(f"{k}={v}" for k, v in variant) or "-"),
+            ", ".join(f"{name} {share:.2f}" for name, share in zip(curve.names, point, strict=True)),
+            f"{taken:.1f}",
+        )
+        for (kernel, shape, variant), curve in native.kernels.curves.items()
+        for point, taken in zip(curve.points, curve.readings, strict=True)
+    ]
+    if rows:
+        console.table(f"kernels of gated layers on {core}", ("kernel", "shape", "variant", "left", "us"), rows)
+    noisy = f"{native.noisy} of them still disturbed by other load: measure again" if native.noisy else "all settled"
+    console.say(f"{core}: {native.timings} timings in {native.seconds:.1f} s, {noisy}")
 
 
 def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> CostModel:
