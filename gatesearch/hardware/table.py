@@ -490,8 +490,15 @@ def _clock(
         return None
     wanted = {(key, arithmetic(piece.need, core)) for core in cores for key, piece in pieces.items()}
     wanted |= {(key, "float32") for key in pieces if native}
-    order = [(key, form) for form in of for key in pieces if (key, form) in wanted]
-    return clock.read({(key, form): of[form][key] for key, form in order}, of["float32"][IDLE], runs if native else ())
+    corners = [key for key in pieces if 1.0 in key[1:] or key == IDLE]  # thin on one side at most
+    order = [(key, form) for form in of for key in corners if (key, form) in wanted]
+    found = clock.read({(key, form): of[form][key] for key, form in order}, of["float32"][IDLE], runs if native else ())
+    us = dict(found.programs)
+    for key, form in wanted - us.keys():
+        name, i, o = key
+        alone = [us[(name, *corner), form] for corner in ((1.0, 1.0), (i, 1.0), (1.0, o))]
+        us[key, form] = alone[1] * alone[2] / alone[0]  # a product's work is one in its channels
+    return replace(found, programs=us)
 
 
 def _runs(blob: bytes, form: str, core: Core) -> bool:

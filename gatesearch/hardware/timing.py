@@ -31,7 +31,7 @@ LIBRARIES = (
 )
 
 
-AGREE = 1.03
+AGREE = 1.05
 TICK_US = 0.2
 
 

@@ -20,7 +20,7 @@ from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.recurrent import HMD, GRUStep, LSTMStep
 
 Axes = dict[str, tuple[float, ...]]
-OPEN = {True: (0.0, 1.0), False: (0.0, 0.1, 1.0)}  # by whether groups are of whole blocks; else blocks fill up first
+OPEN = {True: (0.0, 1.0), False: (0.1, 1.0)}  # by whether groups are of whole blocks; else blocks fill up first
 BITS = {1: (8, 4), 2: (16, 8)}  # bits and low bits, by bytes of a level
 
 
@@ -43,7 +43,7 @@ def calls(call: KernelCall, library: native.Library, seed: int = 0) -> Calls:
 
 def _fbs_axes(call: KernelCall, reads_blocks: bool) -> Axes:
     c_in, c_out = call.shape[2:4]
-    return {"inputs": _shares(c_in, 2) if reads_blocks else (1.0,), "outputs": _shares(c_out, 4, 2)}
+    return {"inputs": _shares(c_in, 2) if reads_blocks else (1.0,), "outputs": _shares(c_out, 2)}
 
 
 def _shares(channels: int, *parts: int) -> tuple[float, ...]:

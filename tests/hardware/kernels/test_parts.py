@@ -113,7 +113,7 @@ def test_a_sample_of_a_kernel_has_the_share_that_was_asked_for(share: float, gro
 def test_samples_of_channels_have_whole_blocks_and_run() -> None:
     assert LIBRARY is not None
     call = KernelCall("fbs", GEOMETRY)
-    assert samples.axes(call) == {"inputs": (0.5, 1.0), "outputs": (0.25, 0.5, 1.0)}
+    assert samples.axes(call) == {"inputs": (0.5, 1.0), "outputs": (0.5, 1.0)}
     assert samples.axes(call, reads_blocks=False)["inputs"] == (1.0,)
     part, _, live = samples._fbs(
         call._replace(left=(("inputs", 0.5), ("outputs", 0.25))), LIBRARY, np.random.default_rng(0)
