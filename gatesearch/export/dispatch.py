@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from gatesearch.hardware.tflite import Program, convert, quantise
 from gatesearch.hardware.timing import settled
 
 SMALL, LARGE, CLASSES = 64, 16_384, 8
-SECONDS = 5.0
+SECONDS = 2.0
 
 
 class _Gated(nn.Module):
@@ -30,8 +32,9 @@ class _Last(nn.Module):
         return x[:, :CLASSES].relu()
 
 
+@cache
 def measure() -> Loop:
-    """Time the loop: with one stage and with two, with small and with large values between, in int8 and in float."""
+    """Time the loop, once a process: one stage and two, small and large values between, in int8 and in float."""
     gated, last = (convert(module, torch.ones(1, SMALL)) for module in (_Gated(), _Last()))
     first, second = Program(gated), Program(last)
     one, two = Cascade([second]), Cascade([first, second], [None], [-1e9], [0])

@@ -16,7 +16,7 @@ from gatesearch.hardware import operators, timing
 from gatesearch.hardware.kernel_costs import Curve, Key, Recorded, key_of
 from gatesearch.hardware.tflite import Program
 
-SECONDS = 12.0  # for all timings; those that are noisy are taken again until then
+SECONDS = 8.0  # for all timings; those that are noisy are taken again until then
 Name = TypeVar("Name", bound=Hashable)
 
 

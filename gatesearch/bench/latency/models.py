@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ BACKBONES: Mapping[str, _Backbone] = {
 }
 
 
+@cache
 def subject(name: str) -> Subject:
     """Return a backbone by its name in :data:`BACKBONES`."""
     chosen = BACKBONES[name]
