@@ -7,6 +7,7 @@ Equal operators are timed once, so that a backbone needs some dozens of timings.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -16,7 +17,7 @@ from gatesearch.hardware import operators, timing
 from gatesearch.hardware.kernel_costs import Curve, Key, Recorded, key_of
 from gatesearch.hardware.tflite import Program
 
-SECONDS = 8.0  # for all timings; those that are noisy are taken again until then
+SECONDS = 20.0  # for all timings; those that are noisy are taken again until then
 Name = TypeVar("Name", bound=Hashable)
 
 
@@ -48,23 +49,45 @@ class Clocked:
     seconds: float
 
 
-def read(programs: Mapping[Name, bytes], empty: bytes, runs: Sequence[Run] = (), seconds: float = SECONDS) -> Clocked:
-    """Time programs and kernels, one thread, each once in turn, until they settle.
+def read(
+    programs: Mapping[Name, bytes],
+    empty: bytes,
+    runs: Sequence[Run] = (),
+    seconds: float = SECONDS,
+    network: Callable[[Name], object] = lambda name: "network",
+) -> Clocked:
+    """Time programs and kernels, one thread, until they settle.
+
+    Operators take turns with those of their network alone, so that they find in the caches what they would find there:
+    turns with all else that is timed made them up to a third slower. Programs of many operators and kernels, whose
+    arrays a network meets once a window, are each timed by itself.
 
     Args:
-        programs: .tflite models, by name.
+        programs: .tflite models, by name; those of one ``network`` belong together.
         empty: a model of one operator on a handful of values.
         runs: of kernels; none are timed where there is no compiler.
-        seconds: after which no further rounds begin.
+        seconds: for all of it; after that no further rounds begin.
+        network: names to what is run together.
     """
     sums, unique = operators.pieces(programs)
-    calls: dict[object, Callable[[], object]] = {EMPTY: Program(empty).invoke}
-    calls |= {key: Program(model).invoke for key, model in unique.items()}
+    groups: dict[object, dict[object, Callable[[], object]]] = {EMPTY: {EMPTY: Program(empty).invoke}}
+    known: set[str] = set()
+    for name, keys in sums.items():
+        for key in keys:
+            if key not in known:
+                known.add(key)
+                whole = unique[key] is programs[name]
+                groups.setdefault(key if whole else network(name), {})[key] = Program(unique[key]).invoke
     points = _points(runs)
-    calls |= {(key, point): call for key, grid in points.items() for point, call in grid.calls.items()}
-    named = {str(index): key for index, key in enumerate(calls)}
-    taken = timing.settled({name: calls[key] for name, key in named.items()}, seconds)
-    us = {key: taken.minimum_us[name] for name, key in named.items()}
+    for kernel, grid in points.items():
+        groups |= {(kernel, point): {(kernel, point): call} for point, call in grid.calls.items()}
+    us, noisy, started = dict[object, float](), 0, time.monotonic()
+    count = sum(map(len, groups.values()))
+    for calls in groups.values():
+        named = {str(index): key for index, key in enumerate(calls)}
+        taken = timing.settled({name: calls[key] for name, key in named.items()}, seconds * len(calls) / count)
+        us |= {key: taken.minimum_us[name] for name, key in named.items()}
+        noisy += len(taken.noisy)
     empty_us = us[EMPTY]
     curves = {
         key: Curve(grid.names, tuple(grid.calls), tuple(us[key, point] for point in grid.calls))
@@ -73,7 +96,7 @@ def read(programs: Mapping[Name, bytes], empty: bytes, runs: Sequence[Run] = (),
     return Clocked(
         {name: empty_us + sum(max(0.0, us[key] - empty_us) for key in keys) for name, keys in sums.items()},
         Recorded("measured", curves),
-        *(empty_us, len(calls), len(taken.noisy), taken.seconds),
+        *(empty_us, count, noisy, time.monotonic() - started),
     )
 
 

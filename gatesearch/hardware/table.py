@@ -473,6 +473,12 @@ def _read(
     return readings, clocked
 
 
+def _network(name: tuple[PieceKey, str]) -> object:
+    """Return what a piece runs together with: the others of its arithmetic, as thin as it is."""
+    (_, i, o), form = name
+    return form, i < 1.0, o < 1.0
+
+
 def in_float_on(core: str) -> str:
     """Return the name of the reading of the program in float on a core that runs kernels."""
     return f"{core}{FLOATING}"
@@ -492,7 +498,12 @@ def _clock(
     wanted |= {(key, "float32") for key in pieces if native}
     corners = [key for key in pieces if 1.0 in key[1:] or key == IDLE]  # thin on one side at most
     order = [(key, form) for form in of for key in corners if (key, form) in wanted]
-    found = clock.read({(key, form): of[form][key] for key, form in order}, of["float32"][IDLE], runs if native else ())
+    found = clock.read(
+        {(key, form): of[form][key] for key, form in order},
+        of["float32"][IDLE],
+        runs if native else (),
+        network=_network,
+    )
     us = dict(found.programs)
     for key, form in wanted - us.keys():
         name, i, o = key
