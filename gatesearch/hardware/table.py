@@ -9,6 +9,7 @@ infinite where the core cannot run the block.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -41,6 +42,7 @@ from gatesearch.surgery import cut_channels
 END = "output"
 ALONE = "layer "
 EXIT = "exit "
+RECURRENT = ("lstm", "gru")
 FLOATING = " float32"  # behind the name of a core
 IDLE = ("", 0.0, 0.0)  # key of the empty program
 FORMAT = 5  # of the JSON; a table of another is read anew
@@ -256,7 +258,13 @@ def build(
             str(name): LayerReading(
                 block,
                 {
-                    quantity: max(0.0, readings[key][quantity] - overhead[quantity.removesuffix(FLOATING)])
+                    quantity: max(
+                        0.0,
+                        # Of a recurrent layer it is the rest of the block that was read.
+                        readings[block, 1.0, 1.0][quantity] - readings[key][quantity]
+                        if find(layers, str(name)).op in RECURRENT
+                        else readings[key][quantity] - overhead[quantity.removesuffix(FLOATING)],
+                    )
                     for quantity in readings[key]
                     if quantity not in QUANTITIES
                 },
@@ -328,7 +336,7 @@ def _pieces(
                         light = lowered.exit.eval()
                         heads[exit_of(placed, begin.name), 1.0, 1.0] = Piece(light, hidden, needs(light))
         hidden, before = stage(hidden), needs(stage)
-    return pieces, heads, _alone(backbone, features, layers)
+    return pieces, heads, _alone(backbone, features, layers) | _rests(backbone, features, sites, layers)
 
 
 def _alone(backbone: nn.Module, features: Tensor, layers: Sequence[LayerSite]) -> dict[PieceKey, Piece]:
@@ -345,13 +353,48 @@ def _alone(backbone: nn.Module, features: Tensor, layers: Sequence[LayerSite]) -
     finally:
         for hook in hooks:
             hook.remove()
-    return {(f"{ALONE}{site.name}", 1.0, 1.0): Piece(_with_fused(backbone, site), seen[site.name]) for site in layers}
+    return {
+        (f"{ALONE}{site.name}", 1.0, 1.0): Piece(_with_fused(backbone, site), seen[site.name])
+        for site in layers
+        if site.op not in RECURRENT
+    }
+
+
+class _Stub(nn.Module):
+    """In the place of a recurrent layer, to see what else there is around it."""
+
+    traced_whole = True
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        shown = x[..., : self.width]
+        return nn.functional.pad(shown, (0, self.width - shown.shape[-1])), None
+
+
+def _rests(
+    backbone: nn.Module, features: Tensor, sites: Sequence[CutSite], layers: Sequence[LayerSite]
+) -> dict[PieceKey, Piece]:
+    """Return, for each recurrent layer, its block without it.
+
+    Such a layer is a program of hundreds of operators: what is left of its block is no difference of two such times.
+    """
+    pieces = {}
+    for site in (site for site in layers if site.op in RECURRENT):
+        without = copy.deepcopy(backbone)
+        without.set_submodule(site.name, _Stub(site.channels))
+        hidden = features
+        for stage in split(without, [cut.node for cut in sites]):
+            if site.name in dict(stage.named_modules()):
+                pieces[f"{ALONE}{site.name}", 1.0, 1.0] = Piece(stage, hidden, FLOAT)
+            hidden = stage(hidden)
+    return pieces
 
 
 def _with_fused(backbone: nn.Module, site: LayerSite) -> nn.Module:
     layer = backbone.get_submodule(site.name)
-    if isinstance(layer, nn.RNNBase):
-        return _Alone(layer)
     behind = [] if site.norm is None else [backbone.get_submodule(site.norm)]
     if site.activation is not None and site.op == "conv2d":
         behind.append(nn.ReLU())
@@ -368,18 +411,6 @@ def _runs_of(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[R
             known = calls.setdefault(key_of(call), run)
             calls[key_of(call)] = run if run.reads_blocks else known
     return list(calls.values())
-
-
-class _Alone(nn.Module):
-    """A recurrent layer, without the state that it returns beside its output."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.layer(x)[0]
-        return output
 
 
 def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tuple[str, str | None]:
