@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from gatesearch import console, record, record_search
 from gatesearch import report as reports
 from gatesearch.errors import UserError
-from gatesearch.export import bundle, streaming
+from gatesearch.export import assembled, bundle, dispatch, streaming
 from gatesearch.export import verify as verification
 from gatesearch.export.formats import compiled
 from gatesearch.export.lower import lower
@@ -53,6 +53,7 @@ from gatesearch.training.fit import CHECKPOINT_EVERY
 
 TABLE_SAMPLES = 16
 STREAM_WINDOWS = 300
+FRONT_SECONDS = 45.0  # for measuring plans on the front, conversions included
 
 
 class Run:
@@ -185,6 +186,44 @@ class Run:
             shutil.rmtree(kept)
         calibrate(model, s.features.validation, s.features.positive)
         return self._quality(model, "validation")
+
+    @cached_property
+    def front_times(self) -> dict[str, dict[str, float]]:
+        """Of plans on the front that run on this host alone, by digest: microseconds measured and predicted.
+
+        Of one window that passes every gate, front end excluded. Plans have their turn by the recipe's rule, until
+        :data:`FRONT_SECONDS` are up; the gates are as the search places them, before training.
+        """
+        kept: dict[str, dict[str, float]] | None = self.folder.read_json("front_times.json")
+        if kept is not None:
+            return kept
+        s, found, started = self.setting, dict[str, dict[str, float]](), time.monotonic()
+        here = {core.name for core in s.device.cores if core.timing.model == "litert" and core.engine == "litert"}
+        front = ranked(self.result, self.recipe.pick.objective) if self.result.front else []
+        trials = [trial for trial in front if here.issuperset(trial.plan.cores)]
+        with console.progress(len(trials), "measure the front") as bar, _tools_in_one_line():
+            for trial in trials:
+                if time.monotonic() - started < FRONT_SECONDS:
+                    found[trial.plan.digest] = self._front_time(trial.plan)
+                bar.advance(note=trial.plan.digest)
+        self.folder.write_json("front_times.json", found)
+        record_search.write_trials(self.folder, self.result, found)
+        return found
+
+    def _front_time(self, plan: GatePlan) -> dict[str, float]:
+        s, model = self.setting, self.built(plan)
+        with torch.no_grad():
+            model.train()(self.calibration)  # ranges of quantisers, statistics of gates
+            model.eval()
+            for gate in model.layer_gates.values():
+                gate.reset()
+            model(self.calibration[:1])
+        observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
+        taken = assembled.timed(assembled.assemble(model, self.calibration, s.device), self.calibration[:1])
+        costs = [estimate.cost for estimate in self.cost.stages(plan, observed=observed)]
+        slowdown = {core.name: core.timing.latency_us(1.0) for core in s.device.cores if core.timing.model == "litert"}
+        predicted = sum(cost.latency_us / slowdown[cost.core] for cost in costs)
+        return {"measured_us": taken.minimum_us["run"], "predicted_us": predicted}
 
     @cached_property
     def chosen(self) -> tuple[Trial, GatedModel]:
@@ -485,6 +524,12 @@ def _search(this: Run) -> None:
         f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front"
         + ("; the space holds no other plan" if known == len(this.setting.space) else "")
     )
+    if this.front_times:
+        errors = sorted(abs(row["predicted_us"] / row["measured_us"] - 1) for row in this.front_times.values())
+        console.say(
+            f"measured {len(errors)} of {len(result.front)} plans of the front on this host: "
+            f"predicted to {errors[len(errors) // 2]:.0%} (median)"
+        )
 
 
 def _retrain(this: Run) -> None:
@@ -580,16 +625,45 @@ def sites(recipe: Recipe) -> None:
     console.table(f"layer sites of {recipe.backbone}", heads, layers)
 
 
-def measure(recipe: Recipe) -> None:
-    """Read what each block of the recipe's backbone costs on each core, and print it."""
+def measure(recipe: Recipe, core_name: str | None = None) -> None:
+    """Read what each block of the recipe's backbone costs on each core, and print it.
+
+    Args:
+        recipe: which backbone, gates and device.
+        core_name: prints that core alone, and what its kernels take.
+
+    Raises:
+        UserError: the device has no such core.
+    """
     s = Setting.of(recipe, with_features=False)
+    cores = s.device.cores if core_name is None else (s.device.core(core_name),)
     model = cost_model(s, s.backbone.eval(), None)
     rows = []
     for first, following in pairwise([*model.table.sites, tables.END]):
-        times = [core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in s.device.cores]
+        times = [core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in cores]
         rows.append((f"{first} > {following}", *(f"{t:.1f}" for t in times)))
-    heads = [f"{core.name} us ({core.timing.provenance})" for core in s.device.cores]
+    heads = [f"{core.name} us ({core.timing.provenance})" for core in cores]
     console.table(f"blocks of {recipe.backbone} on {s.device.name}, all channels", ("block", *heads), rows)
+    for core in cores:
+        if core.name in model.table.native:
+            _show_native(core.name, model.table.native[core.name])
+
+
+def _show_native(core: str, native: tables.Native) -> None:
+    """Print what the kernels of gated layers take on a core of this host, and how well that is known."""
+    rows = [
+        (
+            *(kernel, "x".join(map(str, shape)), ", ".join(f"{k}={v}" for k, v in variant) or "-"),
+            ", ".join(f"{name} {share:.2f}" for name, share in zip(curve.names, point, strict=True)),
+            f"{taken:.1f}",
+        )
+        for (kernel, shape, variant), curve in native.kernels.curves.items()
+        for point, taken in zip(curve.points, curve.readings, strict=True)
+    ]
+    if rows:
+        console.table(f"kernels of gated layers on {core}", ("kernel", "shape", "variant", "left", "us"), rows)
+    noisy = f"{native.noisy} of them still disturbed by other load: measure again" if native.noisy else "all settled"
+    console.say(f"{core}: {native.timings} timings in {native.seconds:.1f} s, {noisy}")
 
 
 def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> CostModel:
@@ -601,11 +675,16 @@ def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> Cos
         samples = s.features.train.features[:TABLE_SAMPLES]
         variants = s.space.variants()
         arguments = (backbone, s.space.sites, samples)
-        layers = [site.name for site in s.layers] if s.space.layers.sites else []
+        layers = s.layers if s.space.layers.sites else ()
         count = tables.pieces_count(*arguments, variants, layers)
         with console.progress(count, "read blocks on each core") as bar, _tools_in_one_line():
             cache = Path(platformdirs.user_cache_dir("gatesearch")) / "tables"
-            table = tables.build(*arguments, s.device, variants, layers, on_step=bar.advance, cache=cache)
+            table = tables.build(
+                *(*arguments, s.device, variants, layers, s.space.layers.gates()),
+                loop=dispatch.measure,
+                on_step=bar.advance,
+                cache=cache,
+            )
         if folder is not None:
             folder.write("table.json", table.to_json())
     macs = getattr(s.frontend, "macs", lambda: 0)()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gatesearch.errors import unknown
 
-NAMES = ("cluster", "dsg", "dsl", "hmd", "hmd_runs", "kernels", "kws", "search", "vit_gc")
+NAMES = ("cluster", "dsg", "dsl", "hmd", "hmd_runs", "kernels", "kws", "latency", "search", "vit_gc")
 BENCHMARKS = {name: f"gatesearch.bench.{name}" for name in NAMES}
 
 

@@ -107,6 +107,16 @@ class LayerSpace:
             found.append(here)
         return found
 
+    def gates(self) -> list[PlacedGate]:
+        """Return every gate that may be placed."""
+        return [
+            PlacedGate.of(kind, site.name, **dict(zip(choices, values, strict=True)))
+            for site in self.sites
+            for kind in self._able(site)
+            for choices in [self.choices(kind, site)]
+            for values in product(*choices.values())
+        ]
+
     def everywhere(self, kind: str) -> dict[str, Scalar]:
         """Return what a trial chooses, by name, to have gates of one kind wherever they can go."""
         return {f"{label}:kind": kind for label, offers in self._offers().items() if kind in offers}

@@ -10,3 +10,4 @@
 #include "recurrent.c"
 #include "recurrent_u8.c"
 #include "stage.c"
+#include "part.c"

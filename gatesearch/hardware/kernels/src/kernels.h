@@ -125,6 +125,13 @@ void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const 
                       const uint8_t *x, uint8_t *h, int16_t *c, void *scratch);
 void GS(gru_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias_x,
                      const float *bias_h, const uint8_t *x, uint8_t *h, void *scratch);
+void GS(recurrence)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
+                    const float *x, int steps, int backwards, float *h, float *c, float *y, int stride,
+                    void *scratch);
+void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, void *out);
+void GS(affine_f32)(float *restrict y, int pixels, int channels, const float *restrict scale,
+                    const float *restrict shift, int relu);
+void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *live, int n_live);
 
 void GS(pool_f32)(const float *x, int pixels, int channels, const int32_t *live, int n_live, float *mean,
                   float *largest);
