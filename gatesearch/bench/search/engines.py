@@ -107,7 +107,7 @@ ENGINES: Mapping[str, Engine] = {
     "random": _with(lambda seed: optuna.samplers.RandomSampler(seed)),
     "sparse random": sparse_random,
     "Optuna TPE": _with(lambda seed: optuna.samplers.TPESampler(seed=seed)),
-    "Optuna TPE, multivariate": _with(
+    "Optuna TPE (multivariate)": _with(
         lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
     ),
     "Optuna NSGA-II": _with(lambda seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=20)),

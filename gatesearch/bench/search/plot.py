@@ -16,7 +16,7 @@ COLOURS = {
     "random": "#b4bcc4",
     "sparse random": "#6b7280",
     "Optuna TPE": "#56b4e9",
-    "Optuna TPE, multivariate": "#0072b2",
+    "Optuna TPE (multivariate)": "#0072b2",
     "Optuna NSGA-II": "#009e73",
     "Optuna GPSampler": "#cc79a7",
     "pymoo NSGA-II": "#e69f00",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -132,4 +133,4 @@ def _seconds_to_enough(table: Table, steps: Sequence[Step], found: Sequence[floa
 
 
 def _name(table: Table, engine: str, seed: int) -> str:
-    return f"{table.name}/{engine.replace(' ', '-').replace(',', '')}-{seed}.json"
+    return f"{table.name}/{re.sub(r'[^A-Za-z0-9-]', '', engine.replace(' ', '-'))}-{seed}.json"
