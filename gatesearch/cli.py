@@ -111,11 +111,58 @@ def sites(settings: Settings = None) -> None:
 
 @app.command(context_settings=_SETTINGS)
 def measure(settings: Settings = None) -> None:
-    """Measure the kernel timings of the recipe's device."""
-    recipe = _recipe("measure", list(settings or []))
+    """Measure the kernel timings of the recipe's device.
+
+    Or of cores that are not this machine: kit=DIR writes a folder to take to a board (recipe= adds its layers),
+    import=FILE takes in what was printed there (name=, kit=, clock_mhz=, device= and core= say how), board=NAME counts
+    the instructions of an emulated one.
+    """
+    written = list(settings or [])
+    taken = {key: _pop(written, key) for key in ("import", "kit", "board")}
+    if any(taken.values()):
+        _measure_board(written, taken)
+        return
+    recipe = _recipe("measure", written)
     from gatesearch import pipeline
 
     pipeline.measure(recipe)
+
+
+def _measure_board(written: list[str], taken: dict[str, str | None]) -> None:
+    source, kit, board = taken["import"], taken["kit"], taken["board"]
+    from gatesearch.hardware.boards import command
+
+    if source is not None:
+        keys = ("name", "device", "core", "clock_mhz")
+        name, device, core, clock = (_pop(written, key) for key in keys)
+        _nothing_else(written, [*keys, "kit"])
+        folder = Path(kit) if kit else None
+        command.take_in(
+            Path(source), name or "my_core", folder, device or "host", core, None if clock is None else _positive(clock)
+        )
+    elif kit is not None:
+        recipe = _recipe("measure", written) if any(word.startswith("recipe=") for word in written) else None
+        if recipe is None:
+            _nothing_else(written, ["recipe"])
+        command.write_kit(Path(kit), recipe)
+    elif board is not None:
+        _nothing_else(written, [])
+        command.count_board(board)
+
+
+def _nothing_else(written: Sequence[str], keys: Sequence[str]) -> None:
+    for word in written:
+        raise unknown("measure", "key", word.partition("=")[0], keys)
+
+
+def _positive(written: str) -> float:
+    try:
+        value = float(written)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UserError(f"clock_mhz={written}: a number above 0")
+    return value
 
 
 @app.command(context_settings=_SETTINGS)
@@ -187,7 +234,7 @@ def devices(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="A device to show.", show_default=False)] = "",
 ) -> None:
     """List the devices, or the constants of one."""
-    from gatesearch.console import table
+    from gatesearch.console import say, table
     from gatesearch.hardware import profile
 
     rows: list[tuple[object, ...]]
@@ -196,9 +243,14 @@ def devices(
         rows = [(each.name, ", ".join(core.name for core in each.cores), each.description) for each in found]
         table("devices", ("name", "cores", "description"), rows)
         return
-    constants = profile.constants(profile.load(name))
-    rows = [(path, one.value, one.unit, one.provenance, one.source) for path, one in constants]
+    device = profile.load(name)
+    rows = [(path, one.value, one.unit, one.provenance, one.source) for path, one in profile.constants(device)]
     table(name, ("constant", "value", "unit", "provenance", "source"), rows)
+    from gatesearch.hardware import boards
+
+    for core in device.cores:
+        if known := boards.table_of(core):
+            say(f"core {core.name}: {known.told}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

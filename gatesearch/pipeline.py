@@ -33,6 +33,7 @@ from gatesearch.export.runtime import Bundle, load_manifest
 from gatesearch.folder import RunFolder
 from gatesearch.gated import GatedModel
 from gatesearch.gates import kind_of
+from gatesearch.hardware import boards
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
 from gatesearch.hardware.quiet import ToolError
@@ -170,6 +171,10 @@ class Run:
         return Evaluated(
             Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
             self._quality_violations(quality, self.standard),
+            {
+                "passed": {kind: list(row) for kind, row in quality.passed.items()},
+                "layers": {site: dict(row) for site, row in quality.layers.items()},
+            },
         )
 
     @cached_property
@@ -193,6 +198,26 @@ class Run:
         _, _, trial, model = min(tried, key=lambda one: one[:2])
         self.folder.write("best/model.ckpt", _state_bytes(model))
         return trial, model
+
+    def picked_by(self, cost: CostModel) -> GatePlan | None:
+        """Return the plan that the recipe's rule would pick at other prices, by the short trainings of the search.
+
+        Plans that were retrained and turned down stay so. None where no plan keeps the latency, and in a run folder
+        whose trials have not kept how many windows pass.
+        """
+        turned_down = {path.stem for path in self.folder.path.glob("logs/gated-*.ckpt")}
+        turned_down -= {f"gated-{self.picked.plan.digest}"}
+        trials = []
+        for trial in self.result.complete:
+            if not trial.seen or not trial.objectives or f"gated-{trial.plan.digest}" in turned_down:
+                continue
+            if self._too_late(cost, trial.plan) > 0:
+                continue
+            price = cost.price(trial.plan, trial.seen["passed"], observed=trial.seen["layers"])
+            anew = Objectives(trial.objectives.accuracy, price.expected_latency_us, price.energy.total_uj)
+            trials.append(replace(trial, objectives=anew))
+        found = SearchResult(tuple(trials))
+        return ranked(found, self.recipe.pick.objective)[0].plan if found.front else None
 
     @property
     def picked(self) -> Trial:
@@ -365,10 +390,14 @@ class Run:
 
     def _price_violations(self, plan: GatePlan) -> dict[str, float]:
         violations = dict(self.cost.violations(plan))
-        limit = self.recipe.constraints.latency_ms
-        if limit is not None:
-            violations["latency_ms"] = self.cost.bound(plan).longest_latency_us / 1e3 - limit
+        if self.recipe.constraints.latency_ms is not None:
+            violations["latency_ms"] = self._too_late(self.cost, plan)
         return violations
+
+    def _too_late(self, cost: CostModel, plan: GatePlan) -> float:
+        """Return by how many milliseconds a plan's longest path exceeds the limit; below zero where it does not."""
+        limit = self.recipe.constraints.latency_ms
+        return -math.inf if limit is None else cost.bound(plan).longest_latency_us / 1e3 - limit
 
     def _cost_before_training(self, plan: GatePlan) -> float:
         if any(value > 0 for value in self._price_violations(plan).values()):
@@ -423,9 +452,11 @@ def _search(this: Run) -> None:
     console.say(f"space: {len(this.setting.space):,} plans over {len(this.setting.space.sites)} sites")
     result = this.result
     states = [trial.state for trial in result.trials]
+    known = states.count("complete") + states.count("priced_out")
     console.say(
         f"search: {states.count('complete')} plans tried, {states.count('priced_out')} ruled out by price, "
         f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front"
+        + ("; the space holds no other plan" if known == len(this.setting.space) else "")
     )
 
 
@@ -553,7 +584,8 @@ def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> Cos
     macs = getattr(s.frontend, "macs", lambda: 0)()
     stream = s.recipe.stream
     shares = {name: stream.shares.get(name, 0.0) for name in s.data.kind_names}
-    return CostModel(s.device, table, s.space.sites, macs, stream.period_s, shares, s.layers)
+    kernels = boards.kernels_of(s.device)
+    return CostModel(s.device, table, s.space.sites, macs, stream.period_s, shares, s.layers, kernels)
 
 
 def ranked(result: SearchResult, objective: str) -> list[Trial]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gatesearch import console, prevalence, record_exits, record_layers
+from gatesearch import console, prevalence, record_exits, record_layers, record_sensitivity
 from gatesearch.export.bundle import artifacts as exported
 from gatesearch.gates import GateOutput, at_cuts, cut_kind
+from gatesearch.hardware import boards
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
 from gatesearch.record_search import begun, counts_by_kind, curves, reference_point, with_plans, write_trials
 from gatesearch.training import gate_logits
@@ -79,6 +80,7 @@ def write(run: Run) -> dict[str, Any]:
         ),
     }
     artifacts = exported(run.manifest)
+    moved = record_sensitivity.summary(run, gated, densities)
     volumes = run.result.hypervolume(reference_point(run))
     summary: dict[str, Any] = {
         "recipe": recipe.name,
@@ -113,6 +115,7 @@ def write(run: Run) -> dict[str, Any]:
             },
         },
         "streaming": asdict(stream) | {"ratio": stream.ratio},
+        "sensitivity": moved,
     }
     run.folder.write_json("summary.json", summary)
     run.folder.write_json(
@@ -158,6 +161,12 @@ def write(run: Run) -> dict[str, Any]:
             },
             "streaming": asdict(stream)
             | {"ratio": stream.ratio, "provenance": "measured", "engine": _engine(run.manifest)},
+            "tables": [
+                {"core": core.name, "told": found.told}
+                for core in s.device.cores
+                if (found := boards.table_of(core)) is not None
+            ],
+            "sensitivity": moved,
             "artifacts": artifacts,
             "hypervolume": volumes,
         },
@@ -198,6 +207,7 @@ def show(run: Run, summary: dict[str, Any]) -> None:
         f"energy gain {best['gain_end_to_end']:.2f}x end to end (sensor, front end and idle power bound it at "
         f"{bound(run):.2f}x; device constants: `gatesearch devices {cost.device.name}`)"
     )
+    console.say(record_sensitivity.told(summary["sensitivity"]))
     rows = [(a["core"], str(a["stage"]), a["path"]) for a in summary["export"]["artifacts"]]
     console.table("exported to " + str(run.folder / "best" / "bundle"), ("core", "stage", "artifact"), rows)
 

@@ -86,6 +86,8 @@ class LayerSite(_Shaped):
         source: name of the layer site whose output channels, through channel-wise operations only that keep zero at
             zero, are this layer's input channels; None where there is none.
         depth, directions: of a recurrent layer: how many lie on each other in it, and 2 where it reads both ways.
+        geometry: of a convolution: height, width and channels of its input, its output channels, then kernel, stride,
+            padding and dilation, each vertical and horizontal; empty where it pads by name or with anything but zeros.
     """
 
     name: str
@@ -99,6 +101,7 @@ class LayerSite(_Shaped):
     source: str | None = None
     depth: int = 1
     directions: int = 1
+    geometry: tuple[int, ...] = ()
 
     @property
     def channel_axis(self) -> int:  # type: ignore[override]
@@ -260,8 +263,16 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
             source=None if source is None else source.name,
             depth=getattr(layer, "num_layers", 1),
             directions=2 if getattr(layer, "bidirectional", False) else 1,
+            geometry=_geometry(layer, work.shapes.get(node.all_input_nodes[0].name, ())),
         )
     return tuple(sites.values())
+
+
+def _geometry(layer: nn.Module, image: tuple[int, ...]) -> tuple[int, ...]:
+    if not isinstance(layer, nn.Conv2d) or isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+        return ()
+    pairs = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return *image[1:], layer.in_channels, layer.out_channels, *(int(size) for pair in pairs for size in pair)
 
 
 def _is_plain(layer: nn.RNNBase, node: fx.Node) -> bool:

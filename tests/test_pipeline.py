@@ -118,6 +118,17 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_the_summary_says_how_far_the_answer_moves_with_what_is_assumed(finished: Path) -> None:
+    summary = summary_of(finished)
+    found = summary["sensitivity"]
+    assert found["nominal"]["gain"] == pytest.approx(summary["best"]["gain_end_to_end"])
+    assert found["nominal"]["energy_uj"] == pytest.approx(summary["best"]["expected_energy_uj"])
+    assert found["nominal"]["picked"] == summary["best"]["digest"]
+    assert found["gain_low"] <= found["nominal"]["gain"] <= found["gain_high"]
+    assert {"cores.mcu.active_mw", "sense.sensor_mw"} <= {row["name"] for row in found["constants"]}
+    assert all(row["other_plan"] in (True, False) for row in found["constants"])
+
+
 def test_every_file_of_the_run_folder(finished: Path) -> None:
     plan = json.loads((finished / "best" / "plan.json").read_text())
     files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}

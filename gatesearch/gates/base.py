@@ -106,6 +106,22 @@ class Call(NamedTuple):
         return math.prod((share for _, share in self.left), start=self.size)
 
 
+class KernelCall(NamedTuple):
+    """One run of a gated layer by a kernel of :mod:`gatesearch.hardware.kernels`, as a table of costs knows it.
+
+    Args:
+        kernel: its name.
+        shape: of the layer: a convolution's ``LayerSite.geometry``, a recurrent layer's steps, inputs and units.
+        variant: what else makes another program of it, by name, sorted.
+        left: shares of the work that are there, by name: continuous, and known only where data has been seen.
+    """
+
+    kernel: str
+    shape: tuple[int, ...]
+    variant: tuple[tuple[str, int | str], ...] = ()
+    left: tuple[tuple[str, float], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class LayerWork:
     """What a gated layer costs.
@@ -116,6 +132,7 @@ class LayerWork:
         params: of the gate's own parts.
         density: share of the output channels that the next layer has to read.
         stored: share of the layer's own parameters that is kept in memory.
+        kernels: the runs of kernels that do all of this; none where there is no kernel, and a reference computes it.
     """
 
     calls: tuple[Call, ...]
@@ -123,6 +140,7 @@ class LayerWork:
     params: int
     density: float
     stored: float = 1.0
+    kernels: tuple[KernelCall, ...] = ()
 
 
 class Lowered(NamedTuple):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, cast
 
 import torch
@@ -23,13 +24,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates.base import Call, LayerWork
+from gatesearch.gates.base import Call, KernelCall, LayerWork
 from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.sites import LayerSite, Site
 
 LASSO = 1e-8  # lambda, as in the ports of the released code
 DENSITY_STEP = 0.1
 SKIPS: Mapping[int, str] = {1: "channel", 16: "channel-block-16"}  # by block
+KERNEL_BLOCKS = (16,)
 BITS = (8, 8)
 # The released code draws phi with .05 because its gates start from nothing. Here |gamma| is where they start, and the
 # gradient of phi does not depend on its size: all that it has to do at first is break ties.
@@ -67,7 +69,11 @@ class FBS:
     def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
         """The winners' filters, the predictor, and a multiplication by g for each of their values."""
         density, block = checked(placed)
-        return work_of((Call(BITS),), site, density, block, observed)
+        work = work_of((Call(BITS),), site, density, block, observed)
+        if block not in KERNEL_BLOCKS or not site.geometry:
+            return work
+        # The kernel of a layer in which all win has the predictor to run all the same.
+        return replace(work, kernels=(KernelCall("fbs", site.geometry, (), (("outputs", work.density),)),))
 
 
 class Inner(Protocol):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates.base import Call, LayerWork
+from gatesearch.gates.base import Call, KernelCall, LayerWork
 from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
 from gatesearch.gates.matrices import Factors, HybridMatrix, hybrid_parameters, rich_rows
 from gatesearch.plan import PlacedGate, Scalar
@@ -66,7 +67,7 @@ class HMD:
         """Less of the same everywhere; nothing hangs on the data."""
         factor, blocks, _ = _checked(site, placed)
         kept = sum(cell.hybrid(cell.rich(factor, blocks), blocks) for cell in cells(site))
-        return smaller(site, kept)
+        return replace(smaller(site, kept), kernels=_kernels(site, factor, blocks))
 
 
 class Cell(NamedTuple):
@@ -134,6 +135,21 @@ def factor_of(placed: PlacedGate, defaults: Mapping[str, Any]) -> dict[str, Any]
     if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 < factor < math.inf:
         raise UserError(f"{where}: factor: {factor!r} is no number above 1")
     return params
+
+
+def _kernels(site: LayerSite, factor: float, blocks: int) -> tuple[KernelCall, ...]:
+    """Return the runs of a recurrent layer's cells; none for a linear layer, which is dense products anywhere."""
+    if site.op == "linear":
+        return ()
+    return tuple(
+        KernelCall(
+            site.op,
+            (site.shape_in[0], cell.columns[0], cell.rows),
+            (("parts", min(blocks, *cell.columns)),),
+            (("rich", cell.rich(factor, blocks) / cell.rows),),
+        )
+        for cell in cells(site)
+    )
 
 
 def where_of(placed: PlacedGate) -> str:

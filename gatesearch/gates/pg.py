@@ -26,13 +26,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates.base import Call, LayerGate, LayerWork
+from gatesearch.gates.base import Call, KernelCall, LayerGate, LayerWork
 from gatesearch.gates.phases import MASKS, finished, gathered_margins, margins, opened
 from gatesearch.gates.quantise import BITS, UNQUANTISED, CalibratedRange, FixedRange, split, weight_levels
 from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.sites import LayerSite, Site
 
 SIGMA = 1e-3  # weight of the threshold loss
+BYTE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ class Settings:
     def low_bits(self) -> int:
         """B_lb, the bits of the second phase."""
         return self.bits - self.high_bits
+
+    @property
+    def for_kernel(self) -> bool:
+        """Whether the kernels have this arithmetic: weights with their sign in a byte, either phase in a byte."""
+        return self.weight_bits < BYTE and 1 <= self.low_bits <= BYTE and self.high_bits <= BYTE
 
     @classmethod
     def checked(cls, where: str, written: Mapping[str, Scalar]) -> Settings:
@@ -125,11 +131,15 @@ class PG:
         settings = Settings.checked(_where(placed), dict(placed.params))
         kind, mask = LAYERS[site.op], MASKS[settings.mask]
         calls = [Call((settings.high_bits, settings.weight_bits))]
+        sparsity = (observed or {}).get("weighted_sparsity", 1.0)
         if settings.low_bits:
-            sparsity = (observed or {}).get("weighted_sparsity", 1.0)
             calls.append(Call((settings.low_bits, settings.weight_bits), ((mask.skips, 1 - sparsity),)))
         thresholds = sum(mask.groups(width) for width in kind.widths(site))
-        return LayerWork(calls=tuple(calls), macs=0.0, params=thresholds + 1, density=1.0)
+        kernels: tuple[KernelCall, ...] = ()
+        if site.geometry and settings.for_kernel:
+            variant = (("bytes", 1 if settings.bits <= BYTE else 2), ("group", mask.size(site.channels)))
+            kernels = (KernelCall("pg", site.geometry, variant, (("open", 1 - sparsity),)),)
+        return LayerWork(tuple(calls), 0.0, thresholds + 1, 1.0, kernels=kernels)
 
 
 class PGLayer(nn.Module):

@@ -22,6 +22,7 @@ from gatesearch.hardware.energy import (
     longest_latency_us,
     reach,
 )
+from gatesearch.hardware.kernel_costs import KernelCosts
 from gatesearch.hardware.layers import LayerChange, layer_changes
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.table import END, Table, exit_of, variant_of
@@ -92,6 +93,7 @@ class CostModel:
         period_s: seconds from window to window.
         shares: share of each kind in the stream.
         layers: where gates may stand in the place of layers.
+        kernels: what the kernels of gated layers cost, by the core that was read for it.
     """
 
     device: Device
@@ -101,6 +103,7 @@ class CostModel:
     period_s: float
     shares: Mapping[str, float]
     layers: tuple[LayerSite, ...] = ()
+    kernels: Mapping[str, KernelCosts] = field(default_factory=dict)
     # A search prices thousands of plans, which share their stages.
     _known: dict[tuple[str, PlacedGate | None, PlacedGate | None], _Used] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -195,7 +198,8 @@ class CostModel:
                 if self.table.layers[name].block == order[b]:
                     dense = self.table.layers[name].readings[core.name]
                     if math.isfinite(dense):  # else the block is not, either
-                        rows[-1][core.name] += thin * dense * (change.cost(core.kernels) - 1)
+                        taken = change.reading(dense, core, self.kernels.get(core.name))
+                        rows[-1][core.name] += thin * (taken - dense)
                     rows[-1]["macs"] += thin * change.saved_macs
                     rows[-1]["weight_bytes"] += change.params
         empty = self.table.overhead[core.name]

@@ -11,11 +11,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gatesearch.gates import LayerWork, layer_kind
-from gatesearch.hardware.profile import Kernels
+from gatesearch.gates import KernelCall, LayerWork, layer_kind
+from gatesearch.hardware.kernel_costs import KernelCosts
+from gatesearch.hardware.profile import Core, Kernels
 from gatesearch.plan import PlacedGate
 from gatesearch.sites import LayerSite, find
 
+READ_BY_KERNELS = "channel-block-16"  # what of its input a kernel can leave out
 DENSE = LayerWork(calls=(), macs=0.0, params=0, density=1.0)
 
 
@@ -32,6 +34,26 @@ class LayerChange:
     site: LayerSite
     work: LayerWork | None
     read: tuple[tuple[str, float], ...]
+
+    @property
+    def kernels(self) -> tuple[KernelCall, ...]:
+        """The runs of kernels that do the layer's work, each told how much of its input is there."""
+        if self.work is None:
+            return ()
+        read = dict(self.read).get(READ_BY_KERNELS, 1.0)
+        return tuple(call._replace(left=(*call.left, ("inputs", read))) for call in self.work.kernels)
+
+    def reading(self, dense: float, core: Core, costs: KernelCosts | None) -> float:
+        """Return what the layer takes on a core.
+
+        Args:
+            dense: what it takes in int8 without a gate.
+            core: where.
+            costs: of the core's kernels, as far as they were read; the rest is worked out by :meth:`cost`.
+        """
+        found = [None if costs is None else costs.reading(call) for call in self.kernels]
+        known = [reading for reading in found if reading is not None]
+        return sum(known) if found and len(known) == len(found) else dense * self.cost(core.kernels)
 
     def cost(self, kernels: Kernels) -> float:
         """Return the time on a core over that of the dense layer in int8, the gate's own parts counted at its rate."""

@@ -25,7 +25,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from gatesearch.gated import split
 from gatesearch.gates import cut_kind
-from gatesearch.hardware import timing, vela
+from gatesearch.hardware import boards, timing, vela
 from gatesearch.hardware.arithmetic import FLOAT, PLAIN, arithmetic, needs
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.quiet import ToolError
@@ -348,7 +348,10 @@ def _read(
         of = {"int8": int8, "float32": in_float}
         compiled = {key: of[arithmetic(pieces[key].need, core)][key] for key in in_float}
         able = {key for key, blob in compiled.items() if _runs(blob, arithmetic(pieces[key].need, core), core)}
-        values = READERS[core.timing.model](core.timing, {key: compiled[key] for key in able}, readings)
+        if getattr(core.timing, "table", None):
+            values = _read_calls(core, pieces)
+        else:
+            values = READERS[core.timing.model](core.timing, {key: compiled[key] for key in able}, readings)
         for key in pieces:
             readings[key][core.name] = values[key] if key in able or key not in compiled else math.inf
     return readings
@@ -371,6 +374,13 @@ def _read_macs(
     _: Any, __: Mapping[PieceKey, bytes], static: Mapping[PieceKey, Mapping[str, float]]
 ) -> dict[PieceKey, float]:
     return {key: row["macs"] for key, row in static.items()}
+
+
+def _read_calls(core: Core, pieces: Mapping[PieceKey, Piece]) -> dict[PieceKey, float]:
+    """Price each piece by the calls of kernels that it comes to; what the core's table lacks, by its profile."""
+    costs = boards.of(core)
+    assert costs is not None
+    return {key: boards.taken(core, costs, piece.module, piece.example[:1]) for key, piece in pieces.items()}
 
 
 def _read_vela(
@@ -445,7 +455,10 @@ def _surfaces(
 
 
 def _key(pieces: Mapping[PieceKey, Piece], device: Device, stamp: Mapping[str, Any]) -> str:
-    cores = [(core.name, core.timing.model_dump_json(), core.engine, core.runs_float) for core in device.cores]
+    cores = [
+        (core.name, core.timing.model_dump_json(), core.engine, core.runs_float, boards.fingerprint(core))
+        for core in device.cores
+    ]
     shapes = [
         (
             key,

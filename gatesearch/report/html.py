@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from gatesearch.errors import UserError
-from gatesearch.report import figures, layer_view, paths_view, plan_view, values
+from gatesearch.report import figures, layer_view, paths_view, plan_view, sensitivity_view, values
 from gatesearch.report.figures_search import trained, ungated_point
 from gatesearch.report.headline import comparison, provenance, tiles
 from gatesearch.report.values import Record, at
@@ -105,6 +105,8 @@ def render(record: Record) -> str:
         ),
         confusions=list(_flat(at(record, "parity", "confusions", default={}))),
         plan_json=json.dumps(at(record, "plan"), ensure_ascii=False) if at(record, "plan") else None,
+        moved=sensitivity_view.table(record),
+        moved_told=sensitivity_view.sentences(record),
         versions=at(record, "machine", "versions", default={}),
     )
 

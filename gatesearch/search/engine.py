@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
@@ -33,6 +34,7 @@ class Trial:
     ``number`` counts proposals from 0; one that was cut off is not counted, so that a search that was resumed has the
     numbers of one that was not. ``state`` is ``complete`` (trained), ``pruned`` (given up half-way), ``priced_out``
     (ruled out by cost alone, never trained) or ``duplicate`` (a plan that was proposed before, not tried again).
+    ``seen`` is what the evaluation kept.
     """
 
     number: int
@@ -40,6 +42,7 @@ class Trial:
     state: str
     objectives: Objectives | None
     feasible: bool
+    seen: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +215,7 @@ class Session:
         trial = self.running.pop(number)
         for name, value in found.violations.items():
             trial.set_constraint(name, value)
+        trial.set_user_attr("seen", dict(found.seen))
         trial.set_user_attr("state", "complete")
         self._study.tell(trial, list(found.objectives))
         self._complete += 1
@@ -332,4 +336,5 @@ def _read(number: int, trial: FrozenTrial) -> Trial:
         state=trial.user_attrs["state"],
         objectives=Objectives(*trial.values) if trial.values else None,
         feasible=all(value <= 0 for value in trial.constraints.values()),
+        seen=trial.user_attrs.get("seen", {}),
     )

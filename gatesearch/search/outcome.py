@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 
 class Objectives(NamedTuple):
@@ -22,10 +22,14 @@ class Objectives(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A plan tried: its objectives, and by how much it breaks each constraint (zero or less: kept)."""
+    """A plan tried: its objectives, and by how much it breaks each constraint (zero or less: kept).
+
+    ``seen`` is what else is known of it, as JSON has it: kept with the trial, and nothing to the search.
+    """
 
     objectives: Objectives
     violations: Mapping[str, float]
+    seen: Mapping[str, Any] = field(default_factory=dict)
 
 
 # What to minimise where one objective is preferred.

@@ -29,7 +29,7 @@ try:
 except ImportError as missing:
     raise UserError("search.executor: Ray Tune is not installed; pip install 'gatesearch[ray]'") from missing
 
-VIOLATIONS = "violations/"
+VIOLATIONS, SEEN = "violations/", "seen"
 
 
 class GateSearcher(Searcher):
@@ -82,9 +82,10 @@ class GateSearcher(Searcher):
         raise UserError("Tuner.restore: a search of gates goes on with a new Tuner and the journal that it had")
 
 
-def reported(found: Evaluated) -> dict[str, float]:
+def reported(found: Evaluated) -> dict[str, Any]:
     """Return what a trainable reports."""
-    return {**found.objectives._asdict(), **{f"{VIOLATIONS}{name}": over for name, over in found.violations.items()}}
+    over = {f"{VIOLATIONS}{name}": value for name, value in found.violations.items()}
+    return {**found.objectives._asdict(), **over, SEEN: json.dumps(dict(found.seen))}  # Tune would flatten a mapping
 
 
 def evaluated(result: dict[str, Any]) -> Evaluated:
@@ -100,4 +101,5 @@ def evaluated(result: dict[str, Any]) -> Evaluated:
         if name not in result:
             raise UserError(f"trainable: reports no {name!r}; a search wants {', '.join(Objectives._fields)}")
     over = {k.removeprefix(VIOLATIONS): float(v) for k, v in result.items() if k.startswith(VIOLATIONS)}
-    return Evaluated(Objectives(*(float(result[name]) for name in Objectives._fields)), over)
+    seen = json.loads(result.get(SEEN, "{}"))
+    return Evaluated(Objectives(*(float(result[name]) for name in Objectives._fields)), over, seen)

@@ -11,7 +11,7 @@ from gatesearch.hardware.kernels.fbs import Boost, FBSConv, FBSConvU8
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.native import Library, load, status
 from gatesearch.hardware.kernels.pg import PGConv
-from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LSTMStep, Pruned
+from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LowRank, LSTMStep, Pruned, weights_of
 from gatesearch.hardware.kernels.small import GateHead, keep_channels, keep_nonzero, pool_u8, spread_nonzero
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Geometry",
     "LSTMStep",
     "Library",
+    "LowRank",
     "PGConv",
     "Pruned",
     "keep_channels",
@@ -35,4 +36,5 @@ __all__ = [
     "pool_u8",
     "spread_nonzero",
     "status",
+    "weights_of",
 ]

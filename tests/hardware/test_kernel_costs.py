@@ -1,0 +1,70 @@
+"""Costs of kernels by shape and share left, and plans that are priced by them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from gatesearch.gates import KernelCall, layer_kind
+from gatesearch.hardware import profile
+from gatesearch.hardware.kernel_costs import Curve, KernelCosts, Recorded, key_of
+from gatesearch.hardware.layers import layer_changes
+from gatesearch.plan import PlacedGate
+from gatesearch.sites import LayerSite
+
+GEOMETRY = (8, 8, 32, 64, 3, 3, 1, 1, 1, 1, 1, 1)
+FIRST = LayerSite("a", "conv2d", (16, 8, 8), (32, 8, 8), 294_912, 4608, geometry=(8, 8, 16, 32, *GEOMETRY[4:]))
+SECOND = LayerSite("b", "conv2d", (32, 8, 8), (64, 8, 8), 1_179_648, 18_432, source="a", geometry=GEOMETRY)
+GRID = Curve(("inputs", "outputs"), ((0.5, 0.5), (0.5, 1.0), (1.0, 0.5), (1.0, 1.0)), (2.0, 4.0, 4.0, 8.0))
+
+
+def test_between_readings_the_cost_is_linear_in_each_share() -> None:
+    assert GRID({"inputs": 0.75, "outputs": 0.75}) == pytest.approx(4.5)
+    assert GRID({"outputs": 0.5}) == 4.0
+    assert GRID({"inputs": 0.25, "outputs": 1.0}) == pytest.approx(2.0)  # goes on as a straight line
+    assert GRID({"inputs": 0.0, "outputs": 0.0}) == 0.0
+
+
+def test_readings_must_be_a_grid() -> None:
+    with pytest.raises(ValueError, match="no grid"):
+        Curve(("a", "b"), ((0.0, 0.0), (1.0, 1.0)), (1.0, 2.0))
+
+
+def test_costs_survive_json() -> None:
+    costs = Recorded("measured", {("pg", GEOMETRY, (("bytes", 1), ("group", 16))): Curve(("open",), ((1.0,),), (3.0,))})
+    again = Recorded.from_dict(json.loads(json.dumps(costs.to_dict())))
+    assert again == costs and isinstance(again, KernelCosts)
+
+
+def test_a_layer_costs_what_its_kernel_was_read_to_cost() -> None:
+    gates = [PlacedGate.of("fbs", site, density=0.5, block=16) for site in ("a", "b")]
+    changes = layer_changes(gates, (FIRST, SECOND), {})
+    [call] = changes["b"].kernels
+    assert call == KernelCall("fbs", GEOMETRY, (), (("outputs", 0.5), ("inputs", 0.5)))
+    core = profile.load("host").core("host")
+    costs = Recorded("measured", {key_of(call): GRID})
+    assert changes["b"].reading(100.0, core, costs) == 2.0
+    # Of what was not read the profile speaks.
+    assert changes["a"].reading(100.0, core, costs) == pytest.approx(100.0 * changes["a"].cost(core.kernels))
+    assert changes["b"].reading(100.0, core, None) == pytest.approx(100.0 * changes["b"].cost(core.kernels))
+
+
+@pytest.mark.parametrize(
+    ("gate", "count"),
+    [
+        (PlacedGate.of("fbs", "b", density=0.5, block=1), 0),  # no kernel skips single channels
+        (PlacedGate.of("pg", "b", bits=8, high_bits=4, mask="m2-16", weight_bits=7), 1),
+        (PlacedGate.of("pg", "b", bits=8, high_bits=4, mask="m2-16"), 0),  # eight bits and a sign are no byte
+        (PlacedGate.of("pg", "b", bits=4, high_bits=4), 0),  # one phase
+    ],
+)
+def test_a_gate_says_whether_a_kernel_does_its_work(gate: PlacedGate, count: int) -> None:
+    assert len(layer_kind(gate.kind).work_left(SECOND, gate).kernels) == count
+
+
+def test_a_recurrent_layer_is_one_run_for_each_of_its_cells() -> None:
+    site = LayerSite("rnn", "lstm", (49, 10), (49, 64), 0, 20_000, depth=2, directions=1)
+    calls = layer_kind("hmd").work_left(site, PlacedGate.of("hmd", "rnn", factor=2, blocks=2)).kernels
+    assert [call.shape for call in calls] == [(49, 10, 64), (49, 64, 64)]
+    assert all(0 < dict(call.left)["rich"] < 1 and call.kernel == "lstm" for call in calls)
