@@ -85,8 +85,8 @@ class GateSearcher(Searcher):
 
 def reported(found: Evaluated) -> dict[str, Any]:
     """Return what a trainable reports."""
-    over = {f"{VIOLATIONS}{name}": over for name, over in found.violations.items()}
-    return {**found.objectives._asdict(), **over, SEEN: json.dumps(found.seen)}
+    over = {f"{VIOLATIONS}{name}": value for name, value in found.violations.items()}
+    return {**found.objectives._asdict(), **over, SEEN: json.dumps(dict(found.seen))}  # Tune would flatten a mapping
 
 
 def evaluated(result: dict[str, Any]) -> Evaluated:
@@ -102,6 +102,5 @@ def evaluated(result: dict[str, Any]) -> Evaluated:
         if name not in result:
             raise UserError(f"trainable: reports no {name!r}; a search wants {', '.join(Objectives._fields)}")
     over = {k.removeprefix(VIOLATIONS): float(v) for k, v in result.items() if k.startswith(VIOLATIONS)}
-    return Evaluated(
-        Objectives(*(float(result[name]) for name in Objectives._fields)), over, json.loads(result.get(SEEN, "{}"))
-    )
+    seen = json.loads(result.get(SEEN, "{}"))
+    return Evaluated(Objectives(*(float(result[name]) for name in Objectives._fields)), over, seen)
