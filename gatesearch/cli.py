@@ -36,7 +36,7 @@ class _Commands(TyperGroup):
 
 # An unknown option is read as a key=value, whose error says what to write instead.
 _SETTINGS = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = {errno.ENOSPC: "disk full", errno.EDQUOT: "disk quota used up", errno.EFBIG: "file size limit reached"}
 
 app = typer.Typer(
     cls=_Commands,
@@ -111,13 +111,59 @@ def sites(settings: Settings = None) -> None:
 
 @app.command(context_settings=_SETTINGS)
 def measure(settings: Settings = None) -> None:
-    """Fill the latency tables of the recipe's device and print them; core=NAME for one core alone."""
+    """Fill the latency tables of the recipe's device and print them; core=NAME for one core alone.
+
+    Or of cores that are not this machine: kit=DIR writes a folder to take to a board (recipe= adds its layers),
+    import=FILE takes in what was printed there (name=, kit=, clock_mhz=, device= and core= say how), board=NAME counts
+    the instructions of an emulated one.
+    """
     written = list(settings or [])
-    core = next((text.removeprefix("core=") for text in written if text.startswith("core=")), None)
-    recipe = _recipe("measure", [text for text in written if not text.startswith("core=")])
+    taken = {key: _pop(written, key) for key in ("import", "kit", "board")}
+    if any(taken.values()):
+        _measure_board(written, taken)
+        return
+    core = _pop(written, "core")
+    recipe = _recipe("measure", written)
     from gatesearch import pipeline
 
     pipeline.measure(recipe, core)
+
+
+def _measure_board(written: list[str], taken: dict[str, str | None]) -> None:
+    source, kit, board = taken["import"], taken["kit"], taken["board"]
+    from gatesearch.hardware.boards import command
+
+    if source is not None:
+        keys = ("name", "device", "core", "clock_mhz")
+        name, device, core, clock = (_pop(written, key) for key in keys)
+        _nothing_else(written, [*keys, "kit"])
+        folder = Path(kit) if kit else None
+        command.take_in(
+            Path(source), name or "my_core", folder, device or "host", core, None if clock is None else _positive(clock)
+        )
+    elif kit is not None:
+        recipe = _recipe("measure", written) if any(word.startswith("recipe=") for word in written) else None
+        if recipe is None:
+            _nothing_else(written, ["recipe"])
+        command.write_kit(Path(kit), recipe)
+    elif board is not None:
+        _nothing_else(written, [])
+        command.count_board(board)
+
+
+def _nothing_else(written: Sequence[str], keys: Sequence[str]) -> None:
+    for word in written:
+        raise unknown("measure", "key", word.partition("=")[0], keys)
+
+
+def _positive(written: str) -> float:
+    try:
+        value = float(written)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UserError(f"clock_mhz={written}: a number above 0")
+    return value
 
 
 @app.command(context_settings=_SETTINGS)
@@ -155,6 +201,24 @@ _step("verify", "Compare every artifact with the model.")
 _step("report", "Write report.html and summary.json.")
 
 
+@app.command(context_settings=_SETTINGS)
+def dashboard(
+    folder: RunFolder = "",
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[port=N]", help="Where to listen.")] = None,
+) -> None:
+    """Show a search in the browser, also while it goes on."""
+    written = list(settings or [])
+    port = _pop(written, "port") or "0"
+    if written:
+        raise unknown("dashboard", "argument", written[0], ["port=N"])
+    if not port.isdigit() or int(port) > 65535:
+        raise UserError(f"dashboard: port={port}: not a port, which is a number up to 65535")
+    found = _run_folder("dashboard ", folder)
+    from gatesearch import dashboard as served
+
+    served.serve(found, int(port))
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which benchmark.", show_default=False)] = "",
@@ -171,7 +235,7 @@ def devices(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="A device to show.", show_default=False)] = "",
 ) -> None:
     """List the devices, or the constants of one."""
-    from gatesearch.console import table
+    from gatesearch.console import say, table
     from gatesearch.hardware import profile
 
     rows: list[tuple[object, ...]]
@@ -180,9 +244,14 @@ def devices(
         rows = [(each.name, ", ".join(core.name for core in each.cores), each.description) for each in found]
         table("devices", ("name", "cores", "description"), rows)
         return
-    constants = profile.constants(profile.load(name))
-    rows = [(path, one.value, one.unit, one.provenance, one.source) for path, one in constants]
+    device = profile.load(name)
+    rows = [(path, one.value, one.unit, one.provenance, one.source) for path, one in profile.constants(device)]
     table(name, ("constant", "value", "unit", "provenance", "source"), rows)
+    from gatesearch.hardware import boards
+
+    for core in device.cores:
+        if known := boards.table_of(core):
+            say(f"core {core.name}: {known.told}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -199,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in _FULL:
             raise
         what = error.filename or "the run folder"
-        return _end(f"disk full while writing {what}; free space{_go_on(error)}", 2)
+        return _end(f"{_FULL[error.errno]} while writing {what}; free space{_go_on(error)}", 2)
     except (KeyboardInterrupt, SystemExit) as error:
         # Lightning turns an interrupted fit into SystemExit(1).
         cause = error if isinstance(error, KeyboardInterrupt) else error.__context__

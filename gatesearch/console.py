@@ -68,7 +68,12 @@ class Steps(Protocol):
 
 @contextmanager
 def progress(
-    total: int | None, label: str, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic
+    total: int | None,
+    label: str,
+    every_s: float = 10.0,
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    done: int = 0,
 ) -> Iterator[Steps]:
     """Show how far a loop is, the time it took and the time it will take.
 
@@ -79,18 +84,20 @@ def progress(
         label: what is being done, in a word or two.
         every_s: seconds between plain lines.
         clock: seconds, for tests.
+        done: steps that an earlier session took; how long the rest takes is told by this session alone.
 
     >>> with progress(2, "training") as steps:
     ...     for epoch in range(2):
     ...         steps.advance(note=f"loss {1 / (epoch + 1):.2f}")
     """
     out = console(stderr=True)
-    with _bar(out, total, label) if out.is_terminal else _lines(out, total, label, every_s, clock) as steps:
+    shown = _bar(out, total, label, done) if out.is_terminal else _lines(out, total, label, every_s, clock, done)
+    with shown as steps:
         yield steps
 
 
 @contextmanager
-def _bar(out: Console, total: int | None, label: str) -> Iterator[Steps]:
+def _bar(out: Console, total: int | None, label: str, done: int) -> Iterator[Steps]:
     from rich import progress as bars
 
     columns = (
@@ -102,7 +109,7 @@ def _bar(out: Console, total: int | None, label: str) -> Iterator[Steps]:
         bars.TextColumn("{task.fields[note]}", markup=False),
     )
     with bars.Progress(*columns, console=out) as shown:
-        task = shown.add_task(label, total=total, note="")
+        task = shown.add_task(label, total=total, completed=done, note="")
 
         class Bar:
             def advance(self, n: int = 1, note: str = "") -> None:
@@ -114,9 +121,11 @@ def _bar(out: Console, total: int | None, label: str) -> Iterator[Steps]:
 
 
 @contextmanager
-def _lines(out: Console, total: int | None, label: str, every_s: float, clock: Callable[[], float]) -> Iterator[Steps]:
+def _lines(
+    out: Console, total: int | None, label: str, every_s: float, clock: Callable[[], float], done: int
+) -> Iterator[Steps]:
     start = told = clock()
-    done, news = 0, ""
+    before, news = done, ""
 
     def tell(state: str) -> None:
         of = f"{done}/{total}" if total is not None else str(done)
@@ -128,7 +137,9 @@ def _lines(out: Console, total: int | None, label: str, every_s: float, clock: C
             done, news, now = done + n, note or news, clock()
             if now - told >= every_s and done != total:
                 told, elapsed = now, now - start
-                left = f", {duration(elapsed * (total - done) / done)} left" if total and done else ""
+                left = (
+                    f", {duration(elapsed * (total - done) / (done - before))} left" if total and done > before else ""
+                )
                 tell(f", {duration(elapsed)} elapsed{left}")
 
     tell("")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +22,7 @@ import platformdirs
 import torch
 from torch import Tensor, nn
 
-from gatesearch import console, record
+from gatesearch import console, record, record_search
 from gatesearch import report as reports
 from gatesearch.errors import UserError
 from gatesearch.export import assembled, bundle, dispatch, streaming
@@ -32,17 +33,22 @@ from gatesearch.export.runtime import Bundle, load_manifest
 from gatesearch.folder import RunFolder
 from gatesearch.gated import GatedModel
 from gatesearch.gates import kind_of
+from gatesearch.hardware import boards
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
 from gatesearch.hardware.quiet import ToolError
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.scaling import outcome
-from gatesearch.search import engine
-from gatesearch.search.engine import Evaluated, Objectives, SearchResult, Trial
+from gatesearch.search import engine, executors
+from gatesearch.search.engine import SearchResult, Trial
+from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
 from gatesearch.search.start import first_proposals
+from gatesearch.search.watch import Watch
 from gatesearch.setting import Setting
+from gatesearch.study import Study
 from gatesearch.training import Figures, GateSettings, History, Schedule, calibrate, fit, saliency
+from gatesearch.training.fit import CHECKPOINT_EVERY
 
 TABLE_SAMPLES = 16
 STREAM_WINDOWS = 300
@@ -60,6 +66,23 @@ class Run:
     def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
         self.recipe, self.folder = outcome.resolved(recipe), folder
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what :meth:`evaluate` needs, for a worker that has neither the data nor the run folder."""
+        kept = ("recipe", "saliency", "cost", "standard")
+        return {
+            **{name: getattr(self, name) for name in kept},
+            "folder": RunFolder(self.folder.path.absolute()),  # a worker is elsewhere
+            "setting": replace(self.setting, data=None),  # type: ignore[arg-type] # features are what is trained on
+            "baseline": self.baseline.state_dict(),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        weights = state.pop("baseline")
+        self.__dict__.update(state)
+        model = self._untrained()
+        model.load_state_dict(weights)
+        self.__dict__["baseline"] = model.eval()
+
     @cached_property
     def setting(self) -> Setting:
         """Data, backbone, sites, device, space."""
@@ -68,9 +91,8 @@ class Run:
     @cached_property
     def baseline(self) -> GatedModel:
         """The ungated backbone, trained: where every trial starts."""
-        s = self.setting
-        model = GatedModel(s.backbone, GatePlan(), s.sites, s.outputs)
-        self._trained("baseline", model, s.schedule())
+        model = self._untrained()
+        self._trained("baseline", model, self.setting.schedule())
         return model
 
     @cached_property
@@ -94,47 +116,39 @@ class Run:
     def result(self) -> SearchResult:
         """The search, ended."""
         s, chosen = self.setting, self.recipe.search
-        baseline = self._quality(self.baseline, "validation")
-        priced = self.cost
-        epochs = s.schedule(chosen)
-
-        def evaluate(plan: GatePlan) -> Evaluated:
-            model = self._built(plan)
-            seed = _seed(self.recipe.seed, plan)
-            fit(model, s.features, epochs, s.gates, seed=seed, goal=s.goal, augment=s.augment)
-            calibrate(model, s.features.validation, s.features.positive)
-            quality = self._quality(model, "validation")
-            price = priced.price(plan, quality.passed, observed=quality.layers)
-            return Evaluated(
-                Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
-                self._quality_violations(quality, baseline.value),
-            )
-
-        journal = self.folder / "study.journal"
-        already = len(engine.read(journal).complete) if journal.exists() else 0
-        limit = min(chosen.trials, len(s.space))
-        started = time.monotonic()
-        with console.progress(limit, "search") as bar:
-            bar.advance(already)
+        study = Study.of(self.recipe, self.folder)
+        past = study.read()
+        assert self.cost
+        self.folder.write_json(record_search.BEGUN, record_search.begun(self))
+        watch = Watch(
+            past.trials,
+            reference=record_search.reference_point(self),
+            objective=self.recipe.pick.objective,
+            quality=s.goal.quality,
+            logs=self.folder / "logs" / "search",
+        )
+        started, limit = time.monotonic(), min(chosen.trials, len(s.space))
+        with watch, console.progress(limit, "search", done=len(past.complete)) as bar:
 
             def seen(trial: Trial) -> None:
-                if trial.state == "complete" and trial.objectives is not None:
-                    o = trial.objectives
-                    bar.advance(note=f"{s.goal.quality} {o.accuracy:.3f}, {console.si(o.energy_uj * 1e-6, 'J')}")
+                watch(trial)
+                bar.advance(int(trial.state == "complete"), note=watch.note)
 
             result = engine.search(
                 s.space,
                 self._price_violations,
-                evaluate,
-                journal=journal,
+                self.evaluate,
+                journal=study.where,
+                study=study.name,
                 trials=chosen.trials,
                 proposals=chosen.proposals,
                 seed=self.recipe.seed,
                 first=first_proposals(s.space, self._cost_before_training),
                 on_trial=seen,
+                executor=executors.build(chosen.executor, self.evaluate, self.folder / "logs" / "ray"),
             )
         self._add_seconds("search", time.monotonic() - started)
-        record.write_trials(self.folder, result)
+        record_search.write_trials(self.folder, result)
         return result
 
     @cached_property
@@ -157,7 +171,7 @@ class Run:
                     found[trial.plan.digest] = self._front_time(trial.plan)
                 bar.advance(note=trial.plan.digest)
         self.folder.write_json("front_times.json", found)
-        record.write_trials(self.folder, self.result, found)
+        record_search.write_trials(self.folder, self.result, found)
         return found
 
     def _front_time(self, plan: GatePlan) -> dict[str, float]:
@@ -174,6 +188,33 @@ class Run:
         slowdown = {core.name: core.timing.latency_us(1.0) for core in s.device.cores if core.timing.model == "litert"}
         predicted = sum(cost.latency_us / slowdown[cost.core] for cost in costs)
         return {"measured_us": taken.minimum_us["run"], "predicted_us": predicted}
+
+    @cached_property
+    def standard(self) -> float:
+        """Quality of the baseline on validation, by which trials are measured."""
+        return self._quality(self.baseline, "validation").value
+
+    def evaluate(self, plan: GatePlan) -> Evaluated:
+        """Try a plan: train it briefly from the baseline, set its thresholds, price what its gates let through."""
+        s, model = self.setting, self._built(plan)
+        epochs, seed = s.schedule(self.recipe.search), _seed(self.recipe.seed, plan)
+        # A training long enough for checkpoints goes on from the last, in whichever process or node that shares the
+        # run folder.
+        kept = self.folder / "logs" / "trials" / plan.digest if epochs.epochs > CHECKPOINT_EVERY else None
+        fit(model, s.features, epochs, s.gates, seed=seed, goal=s.goal, augment=s.augment, log_dir=kept)
+        if kept is not None:
+            shutil.rmtree(kept)
+        calibrate(model, s.features.validation, s.features.positive)
+        quality = self._quality(model, "validation")
+        price = self.cost.price(plan, quality.passed, observed=quality.layers)
+        return Evaluated(
+            Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
+            self._quality_violations(quality, self.standard),
+            {
+                "passed": {kind: list(row) for kind, row in quality.passed.items()},
+                "layers": {site: dict(row) for site, row in quality.layers.items()},
+            },
+        )
 
     @cached_property
     def chosen(self) -> tuple[Trial, GatedModel]:
@@ -196,6 +237,26 @@ class Run:
         _, _, trial, model = min(tried, key=lambda one: one[:2])
         self.folder.write("best/model.ckpt", _state_bytes(model))
         return trial, model
+
+    def picked_by(self, cost: CostModel) -> GatePlan | None:
+        """Return the plan that the recipe's rule would pick at other prices, by the short trainings of the search.
+
+        Plans that were retrained and turned down stay so. None where no plan keeps the latency, and in a run folder
+        whose trials have not kept how many windows pass.
+        """
+        turned_down = {path.stem for path in self.folder.path.glob("logs/gated-*.ckpt")}
+        turned_down -= {f"gated-{self.picked.plan.digest}"}
+        trials = []
+        for trial in self.result.complete:
+            if not trial.seen or not trial.objectives or f"gated-{trial.plan.digest}" in turned_down:
+                continue
+            if self._too_late(cost, trial.plan) > 0:
+                continue
+            price = cost.price(trial.plan, trial.seen["passed"], observed=trial.seen["layers"])
+            anew = Objectives(trial.objectives.accuracy, price.expected_latency_us, price.energy.total_uj)
+            trials.append(replace(trial, objectives=anew))
+        found = SearchResult(tuple(trials))
+        return ranked(found, self.recipe.pick.objective)[0].plan if found.front else None
 
     @property
     def picked(self) -> Trial:
@@ -307,10 +368,14 @@ class Run:
         torch.manual_seed(_seed(self.recipe.seed, plan))
         return GatedModel(self.backbone, plan, s.sites, s.outputs, self.saliency, s.layers)
 
+    def _untrained(self) -> GatedModel:
+        s = self.setting
+        return _channels_last(GatedModel(s.backbone, GatePlan(), s.sites, s.outputs))
+
     def _trained(self, name: str, model: GatedModel, schedule: Schedule, gates: GateSettings | None = None) -> None:
         """Train a model, or load it where it was trained before."""
         # As training leaves it, so that a resumed run computes bit for bit what an unbroken one does.
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        _channels_last(model)
         path = self.folder / ("baseline.ckpt" if name == "baseline" else f"logs/{name}.ckpt")
         if path.exists():
             model.load_state_dict(torch.load(path, weights_only=True))
@@ -333,18 +398,22 @@ class Run:
         self.folder.write(str(path.relative_to(self.folder.path)), _state_bytes(model))
 
     def _export(self, path: Path) -> None:
-        s, samples = self.setting, self.calibration
-        [whole] = lower(self.reference, samples)
-        input_range = getattr(s.frontend, "output_range", None)
+        s = self.setting
+        [whole] = lower(self.reference, self.calibration)
         rival = s.device.core(self.cost.ungated()[0].cores[0])
-        self.folder.write("best/ungated.tflite", compiled(whole, rival, input_range))
+        self.folder.write("best/ungated.tflite", compiled(whole, rival, getattr(s.frontend, "output_range", None)))
         self.folder.write_json("best/plan.json", self.picked.plan.to_dict())
+        self.write_bundle(path, self.model, {"ungated": {"core": rival.name, "arithmetic": whole.arithmetic(rival)}})
+
+    def write_bundle(self, path: Path, model: GatedModel, about: Mapping[str, Any]) -> None:
+        """Export a trained model, whose thresholds become those of its artifacts; about goes into the manifest."""
+        s = self.setting
         frontend: dict[str, Any] = getattr(s.frontend, "describe", dict)()
         bundle.write(
             path,
-            self.model,
+            model,
             s.device,
-            samples,
+            self.calibration,
             s.features.validation,
             s.features.positive,
             formats=self.recipe.export.formats,
@@ -353,9 +422,9 @@ class Run:
                 "recipe": self.recipe.name,
                 "synthetic_data": s.data.synthetic,
                 "frontend": frontend,
-                "ungated": {"core": rival.name, "arithmetic": whole.arithmetic(rival)},
+                **about,
             },
-            input_range=input_range,
+            input_range=getattr(s.frontend, "output_range", None),
         )
 
     def _quality(self, model: GatedModel, split: str) -> Figures:
@@ -364,10 +433,14 @@ class Run:
 
     def _price_violations(self, plan: GatePlan) -> dict[str, float]:
         violations = dict(self.cost.violations(plan))
-        limit = self.recipe.constraints.latency_ms
-        if limit is not None:
-            violations["latency_ms"] = self.cost.bound(plan).longest_latency_us / 1e3 - limit
+        if self.recipe.constraints.latency_ms is not None:
+            violations["latency_ms"] = self._too_late(self.cost, plan)
         return violations
+
+    def _too_late(self, cost: CostModel, plan: GatePlan) -> float:
+        """Return by how many milliseconds a plan's longest path exceeds the limit; below zero where it does not."""
+        limit = self.recipe.constraints.latency_ms
+        return -math.inf if limit is None else cost.bound(plan).longest_latency_us / 1e3 - limit
 
     def _cost_before_training(self, plan: GatePlan) -> float:
         if any(value > 0 for value in self._price_violations(plan).values()):
@@ -422,9 +495,11 @@ def _search(this: Run) -> None:
     console.say(f"space: {len(this.setting.space):,} plans over {len(this.setting.space.sites)} sites")
     result = this.result
     states = [trial.state for trial in result.trials]
+    known = states.count("complete") + states.count("priced_out")
     console.say(
         f"search: {states.count('complete')} plans tried, {states.count('priced_out')} ruled out by price, "
         f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front"
+        + ("; the space holds no other plan" if known == len(this.setting.space) else "")
     )
     if this.front_times:
         errors = sorted(abs(row["predicted_us"] / row["measured_us"] - 1) for row in this.front_times.values())
@@ -482,9 +557,12 @@ def verify(folder: Path) -> None:
 
 
 def report(folder: Path) -> None:
-    """Write the report of what the run has so far."""
-    path = reports.write(folder)
-    console.say(f"report: {path}")
+    """Write the report of what the run has so far, also while it goes on."""
+    run_folder = RunFolder(folder)
+    unfinished = record_search.so_far(load(folder / "recipe.yaml"), run_folder)
+    path = reports.write(folder, unfinished)
+    told = "" if unfinished is None else f" (unfinished: {len(unfinished['trials'])} trials so far)"
+    console.say(f"report: {path}{told}")
 
 
 def sites(recipe: Recipe) -> None:
@@ -589,7 +667,8 @@ def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> Cos
     macs = getattr(s.frontend, "macs", lambda: 0)()
     stream = s.recipe.stream
     shares = {name: stream.shares.get(name, 0.0) for name in s.data.kind_names}
-    return CostModel(s.device, table, s.space.sites, macs, stream.period_s, shares, s.layers)
+    kernels = boards.kernels_of(s.device)
+    return CostModel(s.device, table, s.space.sites, macs, stream.period_s, shares, s.layers, kernels)
 
 
 def ranked(result: SearchResult, objective: str) -> list[Trial]:
@@ -604,12 +683,8 @@ def ranked(result: SearchResult, objective: str) -> list[Trial]:
             f"search: none of {len(result.complete)} tried plans keeps the constraints on quality; the most accurate "
             f"reaches {best.accuracy:.3f}; relax constraints.max_accuracy_drop or raise search.trials or search.epochs"
         )
-    keys = {
-        "energy": lambda o: (o.energy_uj, -o.accuracy),
-        "latency": lambda o: (o.latency_us, -o.accuracy),
-        "accuracy": lambda o: (-o.accuracy, o.energy_uj),
-    }
-    return sorted(result.front, key=lambda t: keys[objective](t.objectives))
+    preference = PREFERENCES[objective]
+    return sorted(result.front, key=lambda t: preference(t.objectives) if t.objectives is not None else ())
 
 
 def _upto(folder: Path, *steps: Any) -> Run:
@@ -643,6 +718,11 @@ def _tools_in_one_line() -> Iterator[None]:
 
 def _seed(seed: int, plan: GatePlan) -> int:
     return (seed * 1_000_003 + int(plan.digest[:7], 16)) % 2**31
+
+
+def _channels_last(model: GatedModel) -> GatedModel:
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def _state_bytes(model: nn.Module) -> bytes:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ __all__ = ["Recipe", "SearchSpace", "Training", "available", "find", "load", "lo
 
 # Mappings whose keys the user invents: one that is given takes the place of the recipe's, where groups merge.
 OPEN = (("data", "negatives"), ("stream", "shares"), ("backbone_args",), ("space", "kinds"))
+
+NAMED = (("search", "executor"),)  # groups for which a word stands for their name
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -36,7 +39,7 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     tree = config.read(path)
     files: dict[config.Key, str] = {}
     where = config.shown_path(path)
-    parsed = [Override.parse(text) for text in overrides]
+    parsed = [_whole_or_named(Override.parse(text)) for text in overrides]
     if any(override.key == ("backbone",) for override in parsed):
         tree["backbone_args"] = {}  # those of the recipe are another network's
     for override in parsed:
@@ -102,6 +105,13 @@ def _places(folder: str) -> Iterator[Path]:
     packaged = package / f"_{folder}"
     yield Path(folder)
     yield packaged if packaged.is_dir() else package.parent / folder
+
+
+def _whole_or_named(override: Override) -> Override:
+    """Read ``search.executor=ray`` as ``search.executor.name=ray``."""
+    if override.key in NAMED and isinstance(override.value, str):
+        return replace(override, key=(*override.key, "name"))
+    return override
 
 
 def _empty(tree: dict[str, Any], key: config.Key) -> None:

@@ -2,80 +2,31 @@
 
 from __future__ import annotations
 
-import datetime
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gatesearch import console, prevalence, record_exits, record_layers
+from gatesearch import console, prevalence, record_exits, record_layers, record_sensitivity
 from gatesearch.export.bundle import artifacts as exported
 from gatesearch.gates import GateOutput, at_cuts, cut_kind
+from gatesearch.hardware import boards
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
-from gatesearch.hardware.profile import constants
-from gatesearch.revision import revision
-from gatesearch.search.engine import Objectives, SearchResult
+from gatesearch.record_search import begun, counts_by_kind, curves, reference_point, with_plans, write_trials
 from gatesearch.training import gate_logits
 from gatesearch.training.tensors import channels_last
 
 if TYPE_CHECKING:
-    from gatesearch.folder import RunFolder
     from gatesearch.gated import GatedModel
     from gatesearch.hardware.cost import Price
     from gatesearch.pipeline import Run
     from gatesearch.plan import GatePlan
     from gatesearch.training import Figures
 
-TRIAL_COLUMNS = (
-    "number",
-    "state",
-    "digest",
-    "accuracy",
-    "expected_latency_us",
-    "expected_energy_uj",
-    "feasible",
-    "on_front",
-    "predicted_path_us",
-    "measured_path_us",
-    "plan",
-)
 ROC_POINTS = 101
-
-
-def write_trials(
-    folder: RunFolder, result: SearchResult, times: Mapping[str, Mapping[str, float]] | None = None
-) -> list[dict[str, Any]]:
-    """Write trials.csv and pareto.csv; returns the rows.
-
-    Args:
-        folder: where to.
-        result: of the search.
-        times: of plans that were measured, by digest, the time of a window that passes every gate.
-    """
-    front = {trial.number for trial in result.front}
-    rows = []
-    for trial in result.trials:
-        o = trial.objectives
-        rows.append(
-            {
-                "number": trial.number,
-                "state": trial.state,
-                "digest": trial.plan.digest,
-                "accuracy": None if o is None else o.accuracy,
-                "expected_latency_us": None if o is None else o.latency_us,
-                "expected_energy_uj": None if o is None else o.energy_uj,
-                "feasible": trial.feasible,
-                "on_front": trial.number in front,
-                "predicted_path_us": (times or {}).get(trial.plan.digest, {}).get("predicted_us"),
-                "measured_path_us": (times or {}).get(trial.plan.digest, {}).get("measured_us"),
-                "plan": str(trial.plan),
-            }
-        )
-    folder.write_csv("trials.csv", TRIAL_COLUMNS, rows)
-    folder.write_csv("pareto.csv", TRIAL_COLUMNS, [row for row in rows if row["on_front"]])
-    return rows
+# What summary.json says of the data.
+SUMMARISED = ("name", "source", "synthetic", "train", "validation", "test", "positive_share", "test_by_kind")
 
 
 def write(run: Run) -> dict[str, Any]:
@@ -86,34 +37,24 @@ def write(run: Run) -> dict[str, Any]:
     densities = [1.0 - row["element"] for row in sparsity]
     plan = run.model.plan
     price = cost.price(plan, gated.passed, densities, gated.layers)
-    rival_plan, rival = cost.ungated()
+    rival = cost.ungated()[1]
     parity, stream = run.parity, run.streaming
     seconds = run.seconds()
     mean_sparsity = sum(row["element"] for row in sparsity) / len(sparsity) if sparsity else 0.0
     mixed = any(share > 0 for kind, share in cost.shares.items() if kind != "positive")
-    counts = {name: int((s.features.test.kinds == i).sum()) for i, name in enumerate(s.data.kind_names)}
+    counts = counts_by_kind(run)
     gating = gated.gated_summary()
     none = None if gating["early_stop_rate"] is None else 0.0  # null where nothing is labelled
     stream_stop = prevalence.early_stop(cost.shares, gated.passed) if mixed else none
     stop_at_least = prevalence.early_stop_at_least(cost.shares, gated.passed, counts) if mixed else stream_stop
     layers = record_layers.rows(plan, cost, gated.layers)
-    data = {
-        "name": s.data.name,
-        "source": s.data.source,
-        "synthetic": s.data.synthetic,
-        "train": len(s.data.train),
-        "validation": len(s.data.validation),
-        "test": len(s.data.test),
-        "positive_share": float(s.features.positive[s.features.test.labels].float().mean()),
-        "test_by_kind": counts,
-    }
+    opening = begun(run)
+    data = {key: opening["data"][key] for key in SUMMARISED}
     reference = {
         **ungated.summary(),
-        "macs": s.sites[0].macs_after,
-        "params": s.sites[0].params_after,
+        **opening["reference"],
         "latency_us": rival.expected_latency_us,
         "energy_uj": rival.energy.total_uj,
-        "core": rival_plan.cores[0],
     }
     best = {
         "digest": plan.digest,
@@ -139,8 +80,8 @@ def write(run: Run) -> dict[str, Any]:
         ),
     }
     artifacts = exported(run.manifest)
-    reference_point = Objectives(0.0, rival.expected_latency_us, rival.energy.total_uj)
-    volumes = run.result.hypervolume(reference_point)
+    moved = record_sensitivity.summary(run, gated, densities)
+    volumes = run.result.hypervolume(reference_point(run))
     summary: dict[str, Any] = {
         "recipe": recipe.name,
         "seed": recipe.seed,
@@ -174,29 +115,13 @@ def write(run: Run) -> dict[str, Any]:
             },
         },
         "streaming": asdict(stream) | {"ratio": stream.ratio},
+        "sensitivity": moved,
     }
     run.folder.write_json("summary.json", summary)
     run.folder.write_json(
         "record.json",
-        {
-            "recipe": recipe.name,
-            "title": recipe.title,
-            "goal": {"name": s.goal.name, "quality": s.goal.quality},
-            "command": _command(run),
-            "seed": recipe.seed,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "machine": dict(cost.table.fingerprint),
-            "revision": revision(),
-            "data": data
-            | {
-                "classes": list(s.data.classes),
-                "positive": list(s.data.positive),
-                "stream": dict(cost.shares),
-                "period_s": cost.period_s,
-            },
-            "sites": [{key: value for key, value in asdict(site).items() if key != "node"} for site in s.space.sites],
-            "layer_sites": [asdict(site) for site in s.layers],
-            "layer_kinds": list(s.space.layers.kinds),
+        opening
+        | {
             "plan": plan.to_dict() | {"digest": plan.digest},
             "stages": _stages(run, price, gated, densities),
             "frontend": {
@@ -209,14 +134,8 @@ def write(run: Run) -> dict[str, Any]:
             "gates": _gates(run, gated, sparsity),
             "paths": record_exits.paths(run, gated),
             "layers": layers,
-            "trials": [
-                row | {"plan": trial.plan.to_dict()}
-                for row, trial in zip(
-                    write_trials(run.folder, run.result, run.front_times), run.result.trials, strict=True
-                )
-            ],
-            "reference": reference
-            | {"expected_latency_us": reference["latency_us"], "expected_energy_uj": reference["energy_uj"]},
+            "trials": with_plans(write_trials(run.folder, run.result, run.front_times), run.result),
+            "reference": opening["reference"] | reference,
             "best": best,
             "energy": {
                 "total_uj": price.energy.total_uj,
@@ -229,10 +148,7 @@ def write(run: Run) -> dict[str, Any]:
                 "gain_paper_style": best["gain_paper_style"],
                 "bound": _finite(front_end_bound(rival.energy.share(*prevalence.FIXED))),
             },
-            "curves": [
-                {"name": name, "epochs": list(range(1, len(h.train_loss) + 1)), **asdict(h)}
-                for name, h in run.histories().items()
-            ],
+            "curves": curves(run.histories()),
             "parity": summary["export"]["parity"]
             | {
                 "per_stage": list(parity.per_stage),
@@ -245,7 +161,12 @@ def write(run: Run) -> dict[str, Any]:
             },
             "streaming": asdict(stream)
             | {"ratio": stream.ratio, "provenance": "measured", "engine": _engine(run.manifest)},
-            "constants": [{"path": path, **constant.model_dump()} for path, constant in constants(s.device)],
+            "tables": [
+                {"core": core.name, "told": found.told}
+                for core in s.device.cores
+                if (found := boards.table_of(core)) is not None
+            ],
+            "sensitivity": moved,
             "artifacts": artifacts,
             "hypervolume": volumes,
         },
@@ -286,6 +207,7 @@ def show(run: Run, summary: dict[str, Any]) -> None:
         f"energy gain {best['gain_end_to_end']:.2f}x end to end (sensor, front end and idle power bound it at "
         f"{bound(run):.2f}x; device constants: `gatesearch devices {cost.device.name}`)"
     )
+    console.say(record_sensitivity.told(summary["sensitivity"]))
     rows = [(a["core"], str(a["stage"]), a["path"]) for a in summary["export"]["artifacts"]]
     console.table("exported to " + str(run.folder / "best" / "bundle"), ("core", "stage", "artifact"), rows)
 
@@ -389,10 +311,6 @@ def _engine(manifest: Mapping[str, Any]) -> str:
 
 def _paper_style(early_stop: float | None, sparsity: float) -> float | None:
     return None if early_stop is None else _finite(gain_paper_style(early_stop, sparsity))
-
-
-def _command(run: Run) -> str:
-    return shlex.join(["gatesearch", "run", f"recipe={run.folder / 'recipe.yaml'}"])
 
 
 def _finite(value: float) -> float | None:

@@ -297,6 +297,36 @@ class SearchSpace(Group):
         return self
 
 
+class Executor(Group):
+    """Where plans are tried: ``workers`` at a time, each with so many CPUs and GPUs."""
+
+    name: Literal["local", "ray"] = "local"
+    workers: Count = 1
+    cpus: Annotated[int, Field(ge=1)] = 1
+    gpus: NonNegative = 0.0
+    address: Text | None = None
+
+    @model_validator(mode="after")
+    def _is_of_this_kind(self) -> Executor:
+        if self.name != "ray":
+            for key in ("address", "gpus"):
+                if getattr(self, key):
+                    raise wrong(f"is for name: ray, and name is {self.name}", key, "name")
+        return self
+
+
+def _journal_or_url(storage: str) -> str:
+    """Accept ``journal``, a file of SQLite's or a PostgreSQL server, without a password in it."""
+    if storage == "journal":
+        return storage
+    kind, _, rest = storage.partition("://")
+    if kind.split("+")[0] not in ("sqlite", "postgresql") or not rest.strip("/"):
+        raise wrong(f"{storage!r} is none of: journal, sqlite:///FILE, postgresql://USER@HOST/DATABASE")
+    if ":" in rest.partition("@")[0] and "@" in rest:
+        raise wrong("has a password in it, which run folders would show; set PGPASSWORD or write ~/.pgpass")
+    return storage
+
+
 class Search(Group):
     """How plans are proposed and how well they are tried."""
 
@@ -304,7 +334,8 @@ class Search(Group):
     trials: Count = 40
     proposals: Count = 1000
     epochs: Count = 2
-    storage: Literal["journal"] = "journal"
+    executor: Executor = Executor()
+    storage: Annotated[Text, AfterValidator(_journal_or_url)] = "journal"
     learning_rate: Positive | None = None
 
 

@@ -39,6 +39,19 @@ def test_plain_progress_speaks_at_start_rarely_and_at_end(capsys: pytest.Capture
     ]
 
 
+def test_time_left_is_told_by_this_session(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    with console.progress(40, "search", clock=clock, done=30) as steps:
+        for _ in range(10):
+            clock.now += 6
+            steps.advance()
+    assert capsys.readouterr().err.splitlines()[:3] == [
+        "search: 30/40",
+        "search: 32/40, 12 s elapsed, 48 s left",
+        "search: 34/40, 24 s elapsed, 36 s left",
+    ]
+
+
 def test_plain_progress_of_unknown_length_and_stopped(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with pytest.raises(KeyboardInterrupt), console.progress(None, "data", clock=clock) as steps:

@@ -50,11 +50,12 @@ Run = Callable[..., int]
 
 
 class Broken(NamedTuple):
-    """A run of several sessions: how each ended (status, line) and how many trainings it began."""
+    """A run of several sessions: how each ended (status, line), how many trainings it began, its report then."""
 
     folder: Path
     told: list[tuple[int, str]]
     trained: list[int]
+    pages: list[str]
 
 
 PROGRESS = re.compile(r"(front end|train \w+|read blocks on each core|search|verify): \d+/\d+")
@@ -115,6 +116,17 @@ def summary_of(folder: Path) -> dict[str, Any]:
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_the_summary_says_how_far_the_answer_moves_with_what_is_assumed(finished: Path) -> None:
+    summary = summary_of(finished)
+    found = summary["sensitivity"]
+    assert found["nominal"]["gain"] == pytest.approx(summary["best"]["gain_end_to_end"])
+    assert found["nominal"]["energy_uj"] == pytest.approx(summary["best"]["expected_energy_uj"])
+    assert found["nominal"]["picked"] == summary["best"]["digest"]
+    assert found["gain_low"] <= found["nominal"]["gain"] <= found["gain_high"]
+    assert {"cores.mcu.active_mw", "sense.sensor_mw"} <= {row["name"] for row in found["constants"]}
+    assert all(row["other_plan"] in (True, False) for row in found["constants"])
 
 
 def test_every_file_of_the_run_folder(finished: Path) -> None:
@@ -213,7 +225,7 @@ def test_steps_on_a_finished_run_train_nothing(
 @pytest.fixture(scope="module")
 def broken(gatesearch: Run, place: Path, finished: Path) -> Broken:
     """A run that was interrupted in the search and met a full disk after the retraining."""
-    told, trained = [], []
+    told, trained, pages = [], [], []
     for arguments, at, file in (("out=broken", 3, "-"), ("resume=broken", 0, "model.ckpt"), ("resume=broken", 0, "-")):
         with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as err:
             fits = Fits(patch, at)  # the third training is the second trial, the baseline being the first
@@ -223,7 +235,9 @@ def broken(gatesearch: Run, place: Path, finished: Path) -> Broken:
         trained.append(fits.count)
         if file != "-":
             assert not (place / "broken" / "best" / file).exists()
-    return Broken(place / "broken", told, trained)
+        assert cli.main(["report", "broken"]) == 0
+        pages.append((place / "broken" / "report.html").read_text())
+    return Broken(place / "broken", told, trained, pages)
 
 
 def test_a_run_that_is_cut_off_says_how_to_go_on(broken: Broken) -> None:
@@ -232,6 +246,17 @@ def test_a_run_that_is_cut_off_says_how_to_go_on(broken: Broken) -> None:
     status, line = broken.told[1]
     assert status == 2 and line.startswith("gatesearch: disk full while writing ") and line.endswith(f"; {go_on}")
     assert broken.told[2][0] == 0
+
+
+def test_a_report_in_mid_run_says_that_it_is_one(broken: Broken) -> None:
+    for page, trials in zip(broken.pages, (1, 3), strict=False):
+        assert f"<b>Unfinished</b>What there was when this page was written, after {trials} of 3 trials" in page
+        assert "Calibrated gates: not yet" in page and "Hypervolume: not yet" not in page
+    assert "Unfinished" not in broken.pages[2]
+
+
+def test_a_search_leaves_curves(finished: Path) -> None:
+    assert list((finished / "logs" / "search").glob("events.out.tfevents.*"))
 
 
 def test_what_was_trained_is_not_trained_again(broken: Broken) -> None:

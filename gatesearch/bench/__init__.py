@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from gatesearch.errors import unknown
 
-BENCHMARKS = {name: f"gatesearch.bench.{name}" for name in ("dsg", "dsl", "hmd", "kernels", "kws", "latency", "vit_gc")}
+NAMES = ("cluster", "dsg", "dsl", "hmd", "hmd_runs", "kernels", "kws", "latency", "vit_gc")
+BENCHMARKS = {name: f"gatesearch.bench.{name}" for name in NAMES}
 
 
 def run(name: str, arguments: Sequence[str]) -> None:

@@ -69,10 +69,16 @@ class Cascade:
         self.programs, self.exits, self.thresholds = list(programs), list(exits), list(thresholds)
         self.answers, self.unsure, self.logit_offset = list(answers), unsure, logit_offset
 
-    def run(self, hidden: Array) -> Answer:
-        """Run one window, in the type and shape of the first program's input, until it leaves or the last answers."""
-        seen: list[float] = []
-        for k, threshold in enumerate(self.thresholds):
+    def run(self, hidden: Array, first: int = 0, before: Sequence[float] = ()) -> Answer:
+        """Run one window until it leaves at a gate or the last stage answers.
+
+        Args:
+            hidden: input of stage ``first``, in the type and shape of its program.
+            first: the stage to begin with.
+            before: logits of the gates before it.
+        """
+        seen = list(before)
+        for k, threshold in list(enumerate(self.thresholds))[first:]:
             passed, logit = self.programs[k](hidden)
             value = logit.flat[0].item()
             seen.append(value)

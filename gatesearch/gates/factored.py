@@ -118,7 +118,7 @@ class FactoredRNN(_Layer):
         state = self._start(x, hx)
         weights = [w for number in range(len(self.cells)) for w in self._dense(number)]
         # has biases, depth, dropout, training, both directions, batch first
-        shape = (bool(self._cell(0)[2]), self.depth, self.dropout, self.training, self.directions == 2, True)
+        shape = (bool(self.cell_of(0)[2]), self.depth, self.dropout, self.training, self.directions == 2, True)
         if self.is_lstm:
             output, h, c = torch._VF.lstm(x, state, weights, *shape)
             return output, (h, c)
@@ -135,7 +135,7 @@ class FactoredRNN(_Layer):
             outputs = []
             for d in range(self.directions):
                 number = k * self.directions + d
-                of_input, of_state, biases = self._cell(number)
+                of_input, of_state, biases = self.cell_of(number)
                 of_x = of_input(x.flip(1) if d else x)  # of all steps at once: it needs no state
                 output, end = (run or take_steps)(
                     of_x + biases[0] if biases else of_x,
@@ -158,12 +158,13 @@ class FactoredRNN(_Layer):
         zero = x.new_zeros(len(self.cells), len(x), self.hidden)
         return (zero, zero) if self.is_lstm else (zero,)
 
-    def _cell(self, number: int) -> tuple[Factors, Factors, list[Tensor]]:
+    def cell_of(self, number: int) -> tuple[Factors, Factors, list[Tensor]]:
+        """Return the matrices of input and state and the biases of one layer and direction, in PyTorch's order."""
         cell = cast(nn.ModuleDict, self.cells[number])
         return cast(Factors, cell["input"]), cast(Factors, cell["state"]), list(cast(nn.ParameterList, cell["biases"]))
 
     def _dense(self, number: int) -> list[Tensor]:
-        of_input, of_state, biases = self._cell(number)
+        of_input, of_state, biases = self.cell_of(number)
         return [of_input.dense(), of_state.dense(), *biases]
 
 

@@ -91,20 +91,33 @@ class Instructions(_Strict):
     """Latency from counted instructions: what a simulator without a cycle model can tell.
 
     The result is no better than ``instructions_per_cycle``, which a profile has to assume.
+
+    Args:
+        table: of the core's kernels, shipped (:mod:`gatesearch.hardware.boards`) or a JSON file beside the profile:
+            calls are then priced by shape and by the shares left. None: one multiply-accumulate is like another.
+        instructions_per_mac: for all without a table, and for layers whose kernel the table does not have.
+        frontend_instructions_per_mac: of the front end's float arithmetic.
+        clock_mhz, instructions_per_cycle: from instructions to time.
     """
 
     # Instruction counts are simulated; turning them into time rests on the assumed instructions per cycle.
     provenance: ClassVar[Provenance] = "simulated"
 
     model: Literal["instructions"]
+    table: str | None = None
     instructions_per_mac: Annotated[Constant, _in("instructions/MAC", positive=True)]
     frontend_instructions_per_mac: Annotated[Constant, _in("instructions/MAC", positive=True)]
     clock_mhz: Annotated[Constant, _in("MHz", positive=True)]
     instructions_per_cycle: Annotated[Constant, _in("instructions/cycle", positive=True)]
 
-    def latency_us(self, macs: float) -> float:
-        """Return microseconds for int8 multiply-accumulates."""
-        return macs * self.instructions_per_mac.value / self._instructions_per_us
+    def latency_us(self, reading: float) -> float:
+        """Return microseconds for int8 multiply-accumulates; with a table, for instructions."""
+        each = 1.0 if self.table else self.instructions_per_mac.value
+        return reading * each / self._instructions_per_us
+
+    def unlisted(self, macs: float) -> float:
+        """Return what multiply-accumulates take in the table's unit where the table has no kernel for them."""
+        return macs * self.instructions_per_mac.value
 
     def frontend_us(self, macs: float) -> float:
         """Return microseconds for the front end's float multiply-accumulates."""
@@ -169,7 +182,38 @@ class Throughput(_Strict):
         return macs / self.macs_per_us.value
 
 
-Timing = Annotated[Instructions | Vela | LiteRT | Throughput, Field(discriminator="model")]
+class Measured(_Strict):
+    """Latency by a table of kernels that were timed on the core itself, with a kit: see ``gatesearch measure kit=DIR``.
+
+    Args:
+        table: a JSON file beside the profile, as ``gatesearch measure import=FILE`` writes it.
+        ticks_per_us: of the table's unit.
+        macs_per_us: for layers whose kernel the table does not have.
+        frontend_macs_per_us: of the front end's float arithmetic.
+    """
+
+    provenance: ClassVar[Provenance] = "measured"
+
+    model: Literal["measured"]
+    table: str
+    ticks_per_us: Annotated[Constant, _in("ticks/us", positive=True)]
+    macs_per_us: Annotated[Constant, _in("MAC/us", positive=True)]
+    frontend_macs_per_us: Annotated[Constant, _in("MAC/us", positive=True)]
+
+    def latency_us(self, ticks: float) -> float:
+        """Return microseconds for ticks of the board's clock."""
+        return ticks / self.ticks_per_us.value
+
+    def unlisted(self, macs: float) -> float:
+        """Return the ticks of multiply-accumulates for which the table has no kernel."""
+        return macs / self.macs_per_us.value * self.ticks_per_us.value
+
+    def frontend_us(self, macs: float) -> float:
+        """Return microseconds for the front end's float multiply-accumulates."""
+        return macs / self.frontend_macs_per_us.value
+
+
+Timing = Annotated[Instructions | Vela | LiteRT | Throughput | Measured, Field(discriminator="model")]
 
 
 class Memory(_Strict):
@@ -380,9 +424,23 @@ def load(name_or_path: str | Path) -> Device:
     if not isinstance(written, dict):
         raise UserError(f"{path}: a device profile is a mapping, found {type(written).__name__}")
     try:
-        return Device.model_validate(written)
+        device = Device.model_validate(_beside(path.parent, written))
     except ValidationError as error:
         raise UserError(f"{path}: {_one_line(error.errors()[0], written)}") from error
+    return device
+
+
+def _beside(folder: Path, written: Mapping[str, Any]) -> dict[str, Any]:
+    """Let paths of tables start from the profile's folder, wherever the profile is used."""
+    cores = written.get("cores")
+    found: list[Any] = []
+    for core in cores if isinstance(cores, list) else []:
+        timing = core.get("timing") if isinstance(core, Mapping) else None
+        table = timing.get("table") if isinstance(timing, Mapping) else None
+        if isinstance(table, str) and table.endswith(".json"):
+            core = {**core, "timing": {**timing, "table": str(folder.resolve() / table)}}  # type: ignore[dict-item]
+        found.append(core)
+    return {**written, **({"cores": found} if found else {})}
 
 
 def constants(device: Device) -> list[tuple[str, Constant]]:
@@ -402,10 +460,10 @@ def _walk(path: str, node: object) -> Iterator[tuple[str, Constant]]:
             yield from _walk(f"{path}.{name}".lstrip("."), getattr(node, name))
     elif isinstance(node, tuple):
         for index, item in enumerate(node):
-            yield from _walk(f"{path}.{_label(item, index)}", item)
+            yield from _walk(f"{path}.{label(item, index)}", item)
 
 
-def _label(item: object, index: int) -> str:
+def label(item: object, index: int) -> str:
     """Name a list's item as a reader would: a core by its name, a link by its ends."""
     get: Callable[[str], Any] = item.get if isinstance(item, Mapping) else lambda key: getattr(item, key, None)
     if get("name"):
@@ -435,7 +493,7 @@ def _one_line(error: ErrorDetails, written: Any) -> str:
         if isinstance(node, Mapping) and part not in node and part == node.get("model"):
             continue
         node = node[part] if _has(node, part) else None
-        parts.append(_label(node, part) if isinstance(part, int) else str(part))
+        parts.append(label(node, part) if isinstance(part, int) else str(part))
     where = ".".join(parts)
     context = error.get("ctx", {})
     if error["type"] == "gatesearch":

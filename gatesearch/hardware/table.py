@@ -26,7 +26,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from gatesearch.gated import split
 from gatesearch.gates import cut_kind, layer_kind
-from gatesearch.hardware import clock, timing, vela
+from gatesearch.hardware import boards, clock, timing, vela
 from gatesearch.hardware.arithmetic import FLOAT, PLAIN, arithmetic, needs
 from gatesearch.hardware.clock import Clocked, Run
 from gatesearch.hardware.kernel_costs import Key, Recorded, key_of
@@ -496,7 +496,10 @@ def _read(
             if clocked is None
             else {key: clocked.programs.get((key, arithmetic(pieces[key].need, core))) for key in able}
         )
-        values = READERS[core.timing.model](core.timing, {key: programs[key] for key in able}, readings, us)
+        if getattr(core.timing, "table", None):
+            values = _read_calls(core, pieces)
+        else:
+            values = READERS[core.timing.model](core.timing, {key: programs[key] for key in able}, readings, us)
         for key in pieces:
             readings[key][core.name] = values[key] if key in able or key not in programs else math.inf
             if core in native and clocked is not None:
@@ -560,6 +563,13 @@ def _read_macs(
     _: Any, __: Mapping[PieceKey, bytes], static: Mapping[PieceKey, Mapping[str, float]], *___: Any
 ) -> dict[PieceKey, float]:
     return {key: row["macs"] for key, row in static.items()}
+
+
+def _read_calls(core: Core, pieces: Mapping[PieceKey, Piece]) -> dict[PieceKey, float]:
+    """Price each piece by the calls of kernels that it comes to; what the core's table lacks, by its profile."""
+    costs = boards.of(core)
+    assert costs is not None
+    return {key: boards.taken(core, costs, piece.module, piece.example[:1]) for key, piece in pieces.items()}
 
 
 def _read_vela(model: Any, compiled: Mapping[PieceKey, bytes], *_: Any) -> dict[PieceKey, float]:
@@ -636,7 +646,14 @@ def _key(
     pieces: Mapping[PieceKey, Piece], device: Device, stamp: Mapping[str, Any], gates: Sequence[PlacedGate]
 ) -> str:
     cores = [
-        (core.name, core.timing.model_dump_json(), core.engine, core.runs_float, core.runs_kernels)
+        (
+            core.name,
+            core.timing.model_dump_json(),
+            core.engine,
+            core.runs_float,
+            core.runs_kernels,
+            boards.fingerprint(core),
+        )
         for core in device.cores
     ]
     kernels = [gate.to_dict() for gate in gates] if any(core.runs_kernels for core in device.cores) else []

@@ -1,5 +1,7 @@
 """Compiling int8 stages for Arm Ethos-U with Vela, in process: milliseconds, so that a search can afford it.
 
+What was compiled once is kept in the user's cache folder, by a digest of the model, the arguments and Vela's version.
+
 Every figure here is *modelled*: Vela's cycles are the compiler's own estimate and its manual asks to check
 them on a fixed virtual platform or an FPGA. It estimates no energy.
 """
@@ -7,10 +9,17 @@ them on a fixed virtual platform or an FPGA. It estimates no energy.
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
+import os
 import re
 import tempfile
-from dataclasses import dataclass
+import zipfile
+from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
+
+import platformdirs
 
 from gatesearch.hardware.quiet import ToolError, quiet
 from gatesearch.hardware.tflite import operators
@@ -57,6 +66,44 @@ def compile(
     Raises:
         ToolError: Vela refuses the model or the configuration.
     """
+    kept = _cache() / f"{_key(model, accelerator, system_config, memory_mode)}.zip"
+    found = _kept(kept)
+    if found is None:
+        found = _compiled(model, accelerator, system_config, memory_mode)
+        _keep(kept, found)
+    return found
+
+
+def _cache() -> Path:
+    return Path(platformdirs.user_cache_dir("gatesearch")) / "vela"
+
+
+def _key(model: bytes, *arguments: str) -> str:
+    told = json.dumps([metadata.version("ethos-u-vela"), CONFIG, *arguments]).encode()
+    return hashlib.sha256(told + b"\0" + model).hexdigest()[:32]
+
+
+def _kept(path: Path) -> VelaResult | None:
+    """Return what was kept; None where there is nothing that can be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            told = json.loads(archive.read("result.json"))
+            return VelaResult(**{**told, "cpu_operators": tuple(told["cpu_operators"])}, model=archive.read("model"))
+    except (FileNotFoundError, zipfile.BadZipFile, KeyError, json.JSONDecodeError):
+        return None
+
+
+def _keep(path: Path, result: VelaResult) -> None:
+    told = {name: value for name, value in asdict(result).items() if name != "model"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("result.json", json.dumps(told))
+        archive.writestr("model", result.model)
+    part.replace(path)
+
+
+def _compiled(model: bytes, accelerator: str, system_config: str, memory_mode: str) -> VelaResult:
     with tempfile.TemporaryDirectory(prefix="gatesearch-vela-") as folder, quiet("Vela") as written:
         from ethosu.vela import vela
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from gatesearch.report import figures_energy, figures_gates, figures_layers, figures_search, paths_view
+from gatesearch.report import (
+    figures_energy,
+    figures_gates,
+    figures_layers,
+    figures_search,
+    figures_sensitivity,
+    paths_view,
+)
 from gatesearch.report.style import inline_svg, kind_colours, settings
 from gatesearch.report.values import Record, at, kinds, quality_word
 
@@ -27,6 +34,7 @@ _FIGURES: dict[str, tuple[str, Callable[[Record], Figure | None]]] = {
         "Validation quality",
         lambda r: figures_gates.learning(r, "validation_accuracy", f"validation {quality_word(r)} (%)", share=True),
     ),
+    "sensitivity": ("Gain as assumed constants move", figures_sensitivity.tornado),
     "streaming": ("Time per window in a stream", figures_energy.streaming),
     "states": ("Proposals by state", figures_search.states),
     "hypervolume": ("Hypervolume over trained trials", figures_search.hypervolume),

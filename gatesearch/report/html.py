@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from gatesearch.errors import UserError
-from gatesearch.report import figures, layer_view, paths_view, plan_view, values
+from gatesearch.report import figures, layer_view, paths_view, plan_view, sensitivity_view, values
 from gatesearch.report.figures_search import trained, ungated_point
 from gatesearch.report.headline import comparison, provenance, tiles
 from gatesearch.report.values import Record, at
@@ -21,16 +21,22 @@ from gatesearch.report.values import Record, at
 _FRONT_ROWS = 12
 
 
-def write(run_dir: str | Path) -> Path:
+def write(run_dir: str | Path, record: Record | None = None) -> Path:
     """Write ``report.html`` into a run folder, from its ``record.json`` and nothing else.
 
     Works at any point of a run: what the record does not hold yet is shown as "not yet". The file replaces an
     older one in one step, so that a reader never meets half a page.
 
+    Args:
+        run_dir: the run folder.
+        record: what to show in place of ``record.json``, of a run that has not got so far.
+
     Raises:
         UserError: the folder holds no readable ``record.json``.
     """
     source = Path(run_dir) / "record.json"
+    if record is not None:
+        return _replace(source.with_name("report.html"), render(record))
     try:
         # NaN and Infinity are not JSON and not results: both read as "not yet".
         record = json.loads(source.read_text(encoding="utf-8"), parse_constant=lambda _: None)
@@ -99,6 +105,8 @@ def render(record: Record) -> str:
         ),
         confusions=list(_flat(at(record, "parity", "confusions", default={}))),
         plan_json=json.dumps(at(record, "plan"), ensure_ascii=False) if at(record, "plan") else None,
+        moved=sensitivity_view.table(record),
+        moved_told=sensitivity_view.sentences(record),
         versions=at(record, "machine", "versions", default={}),
     )
 

@@ -3,50 +3,28 @@
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, PartialFixedSampler, TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search import pareto
+from gatesearch.search import pareto, store
+from gatesearch.search.executors import Asked, Executor, Here
+from gatesearch.search.outcome import Evaluated, Objectives
 from gatesearch.search.space import Space
+from gatesearch.search.store import STUDY, Where
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-STUDY = "gatesearch"
+DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
+FIRST = "first"  # user attribute of a trial: which of the first proposals it is
 DRAWS = 10_000
-LOCK_SECONDS = 5  # a lock that is older was left by a process that is gone: entries take milliseconds
-
-
-class Objectives(NamedTuple):
-    """What a plan is judged by: accuracy (more is better), expected microseconds and microjoules a window."""
-
-    accuracy: float
-    latency_us: float
-    energy_uj: float
-
-    @property
-    def minimised(self) -> tuple[float, float, float]:
-        """The same, all to be minimised."""
-        return (1.0 - self.accuracy, self.latency_us, self.energy_uj)
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """A plan tried: its objectives, and by how much it breaks each constraint (zero or less: kept)."""
-
-    objectives: Objectives
-    violations: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +32,9 @@ class Trial:
     """One proposal and what became of it.
 
     ``number`` counts proposals from 0; one that was cut off is not counted, so that a search that was resumed has the
-    numbers of one that was not. ``state`` is ``complete`` (trained), ``priced_out`` (ruled out by cost alone, never
-    trained) or ``duplicate`` (a plan that was proposed before, not tried again).
+    numbers of one that was not. ``state`` is ``complete`` (trained), ``pruned`` (given up half-way), ``priced_out``
+    (ruled out by cost alone, never trained) or ``duplicate`` (a plan that was proposed before, not tried again).
+    ``seen`` is what the evaluation kept.
     """
 
     number: int
@@ -63,6 +42,7 @@ class Trial:
     state: str
     objectives: Objectives | None
     feasible: bool
+    seen: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +81,14 @@ def search(
     price_violations: Callable[[GatePlan], Mapping[str, float]],
     evaluate: Callable[[GatePlan], Evaluated],
     *,
-    journal: Path,
+    journal: Where,
     trials: int,
     proposals: int,
     seed: int,
     first: Sequence[Mapping[str, Scalar]] = (),
     on_trial: Callable[[Trial], None] | None = None,
+    executor: Executor | None = None,
+    study: str = STUDY,
 ) -> SearchResult:
     """Search, or go on with the search that the journal holds.
 
@@ -114,95 +96,206 @@ def search(
         space: which plans there are.
         price_violations: for each constraint that cost alone can break, by how much (positive: broken).
         evaluate: tries a plan; expensive.
-        journal: Optuna journal file; optuna-dashboard opens it.
+        journal: Optuna journal file, or URL of a database; optuna-dashboard opens either.
         trials: how many plans to try, those in the journal counted.
         proposals: how many to propose at most.
         seed: of the proposals; each depends on the seed and on the trials before it alone, so that a search that was
             cut off proposes what it would have proposed.
         first: what the first proposals choose; see :func:`gatesearch.search.start.first_proposals`.
-        on_trial: called after every trial.
+        on_trial: called after every trial, which is on disk by then.
+        executor: where plans are tried, by the ``evaluate`` that it was made with; None for one after the other, here.
+        study: name of the study.
 
     Raises:
-        UserError: no proposal was feasible by its price.
+        UserError: no proposal was feasible by its price, or another process drives this study.
     """
-    _mend(journal)
-    study = optuna.create_study(
-        study_name=STUDY,
-        storage=_storage(journal),
-        directions=["maximize", "minimize", "minimize"],
-        load_if_exists=True,
-    )
-    with _experimental():
-        study.set_metric_names(list(Objectives._fields))
-    for cut_off in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        study.tell(cut_off.number, state=TrialState.FAIL)
-    done = _read_all(study)
-    tried = {trial.plan for trial in done}
-    complete = sum(trial.state == "complete" for trial in done)
-    while complete < trials and len(tried) < len(space) and len(done) < proposals:
-        study.sampler = _sampler(seed, len(done))
-        if len(done) < len(first):
-            study.sampler = _fixed(first[len(done)], study.sampler)
-        elif done and done[-1].state == "duplicate":
-            study.sampler = _elsewhere(study.sampler, space, tried, seed, len(done))
-        trial = study.ask()
-        plan = space.propose(trial)
-        trial.set_user_attr("plan", plan.to_json())
-        over = price_violations(plan)
-        if plan in tried:
-            _leave(study, trial, "duplicate")
-        elif any(value > 0 for value in over.values()):
-            for name, value in over.items():
-                trial.set_constraint(name, value)
-            trial.set_user_attr("broken", [name for name, value in over.items() if value > 0])
-            _leave(study, trial, "priced_out")
-        else:
-            found = evaluate(plan)
-            for name, value in found.violations.items():
-                trial.set_constraint(name, value)
-            trial.set_user_attr("state", "complete")
-            study.tell(trial, list(found.objectives))
-            complete += 1
-        tried.add(plan)
-        finished = _read(len(done), study.trials[trial.number])
-        done.append(finished)
-        if on_trial is not None:
-            on_trial(finished)
-    if not any(trial.state == "complete" for trial in done):
-        broken = sorted({name for t in study.trials for name in t.user_attrs.get("broken", ())})
-        raise UserError(
-            f"search: none of {len(tried)} proposed plans keeps the constraints that cost alone decides"
-            + (f" ({', '.join(broken)})" if broken else "")
-            + "; relax constraints or take a larger device"
+    with opened(
+        space,
+        price_violations,
+        journal=journal,
+        trials=trials,
+        proposals=proposals,
+        seed=seed,
+        first=first,
+        on_trial=on_trial,
+        study=study,
+    ) as session:
+        (executor or Here(evaluate)).drive(session)
+    return session.result()
+
+
+@contextmanager
+def opened(
+    space: Space,
+    price_violations: Callable[[GatePlan], Mapping[str, float]],
+    *,
+    journal: Where,
+    trials: int,
+    proposals: int,
+    seed: int,
+    first: Sequence[Mapping[str, Scalar]] = (),
+    on_trial: Callable[[Trial], None] | None = None,
+    study: str = STUDY,
+) -> Iterator[Session]:
+    """Open a search to ask and tell, by its only driver; the arguments are those of :func:`search`."""
+    with store.driven(journal, DIRECTIONS, Objectives._fields, study) as kept:
+        yield Session(
+            space,
+            price_violations,
+            lambda trial: store.add(kept, trial, journal),
+            store.finished(kept),
+            trials=trials,
+            proposals=proposals,
+            seed=seed,
+            first=first,
+            on_trial=on_trial,
         )
-    return SearchResult(tuple(done))
 
 
-def read(journal: Path) -> SearchResult:
-    """Read the trials of a journal without going on; none where the search had no time to begin."""
+class Session:
+    """A search under way: asks the sampler, prices what it proposes, and keeps what ends.
+
+    Args:
+        space, price_violations, trials, proposals, seed, first, on_trial: as in :func:`search`.
+        keep: puts a finished trial on disk.
+        finished: what is on disk already, in order.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        price_violations: Callable[[GatePlan], Mapping[str, float]],
+        keep: Callable[[FrozenTrial], None],
+        finished: Sequence[FrozenTrial],
+        *,
+        trials: int,
+        proposals: int,
+        seed: int,
+        first: Sequence[Mapping[str, Scalar]] = (),
+        on_trial: Callable[[Trial], None] | None = None,
+    ) -> None:
+        self._space, self._price_violations, self._keep = space, price_violations, keep
+        self._trials, self._proposals, self._seed = trials, proposals, seed
+        self._first, self._on_trial = first, on_trial
+        # In memory: a plan costs dozens of entries on its way, and one that was cut off is proposed again.
+        self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
+        self._study.add_trials(finished)
+        self.done = _read_all(self._study)
+        self.running: dict[int, optuna.Trial] = {}
+        self._tried = {trial.plan for trial in self.done}
+        self._complete = sum(trial.state == "complete" for trial in self.done)
+        self._begun = {trial.user_attrs[FIRST] for trial in finished if FIRST in trial.user_attrs}
+
+    @property
+    def busy(self) -> int:
+        """How many plans are being tried."""
+        return len(self.running)
+
+    def ask(self) -> Asked | None:
+        """Return a plan to try, not tried before; None where none is wanted, at least until another has ended."""
+        while self._wants():
+            trial, plan = self._propose()
+            over = self._price_violations(plan)
+            if plan in self._tried:
+                self._leave(trial, "duplicate")
+            elif any(value > 0 for value in over.values()):
+                for name, value in over.items():
+                    trial.set_constraint(name, value)
+                trial.set_user_attr("broken", [name for name, value in over.items() if value > 0])
+                self._tried.add(plan)
+                self._leave(trial, "priced_out")
+            else:
+                self._tried.add(plan)
+                self.running[trial.number] = trial
+                return Asked(trial.number, plan)
+        return None
+
+    def tell(self, number: int, found: Evaluated) -> Trial:
+        """Keep what came of a plan."""
+        trial = self.running.pop(number)
+        for name, value in found.violations.items():
+            trial.set_constraint(name, value)
+        trial.set_user_attr("seen", dict(found.seen))
+        trial.set_user_attr("state", "complete")
+        self._study.tell(trial, list(found.objectives))
+        self._complete += 1
+        return self._ended(trial)
+
+    def prune(self, number: int) -> Trial:
+        """Keep that a plan was given up half-way."""
+        return self._leave(self.running.pop(number), "pruned")
+
+    def result(self) -> SearchResult:
+        """Return all that ended.
+
+        Raises:
+            UserError: nothing could be tried.
+        """
+        if not any(trial.state == "complete" for trial in self.done):
+            frozen = self._study.get_trials(deepcopy=False)
+            broken = sorted({name for t in frozen for name in t.user_attrs.get("broken", ())})
+            raise UserError(
+                f"search: none of {len(self._tried)} proposed plans keeps the constraints that cost alone decides"
+                + (f" ({', '.join(broken)})" if broken else "")
+                + "; relax constraints or take a larger device"
+            )
+        return SearchResult(tuple(self.done))
+
+    def _wants(self) -> bool:
+        under_way = len(self.running)
+        return (
+            self._complete + under_way < self._trials
+            and len(self._tried) < len(self._space)
+            and len(self.done) + under_way < self._proposals
+        )
+
+    def _propose(self) -> tuple[optuna.Trial, GatePlan]:
+        number = len(self.done) + len(self.running)
+        start = next((k for k in range(len(self._first)) if k not in self._begun), None)
+        if start is not None:
+            # What is left open is drawn: no sampler has to be asked for a plan that is given.
+            self._study.sampler = _fixed(self._first[start], RandomSampler(hash((self._seed, number)) % 2**32))
+        elif self.done and self.done[-1].state == "duplicate":
+            sampler = _sampler(self._seed, number)
+            self._study.sampler = _elsewhere(sampler, self._space, self._tried, self._seed, number)
+        else:
+            self._study.sampler = _sampler(self._seed, number)
+        trial = self._study.ask()
+        if start is not None:
+            self._begun.add(start)
+            trial.set_user_attr(FIRST, start)
+        plan = self._space.propose(trial)
+        trial.set_user_attr("plan", plan.to_json())
+        return trial, plan
+
+    def _leave(self, trial: optuna.Trial, state: str) -> Trial:
+        # PRUNED without values keeps the sampler away from here, where FAIL would let it come back.
+        trial.set_user_attr("state", state)
+        self._study.tell(trial, state=TrialState.PRUNED)
+        return self._ended(trial)
+
+    def _ended(self, trial: optuna.Trial) -> Trial:
+        frozen = self._study.get_trials(deepcopy=False)[trial.number]
+        self._keep(frozen)
+        ended = _read(len(self.done), frozen)
+        self.done.append(ended)
+        if self._on_trial is not None:
+            self._on_trial(ended)
+        return ended
+
+
+def read(journal: Where, study: str = STUDY) -> SearchResult:
+    """Read the trials so far, also while a search goes on; none where it had no time to begin."""
     try:
-        study = optuna.load_study(study_name=STUDY, storage=_storage(journal))
+        kept = optuna.load_study(study_name=study, storage=store.opened(journal))
     except KeyError:
         return SearchResult(())
-    return SearchResult(tuple(_read_all(study)))
-
-
-def _storage(journal: Path) -> JournalStorage:
-    # Absolute, because the lock is a symbolic link to it, and one that leads nowhere is waited for without end.
-    path = str(journal.absolute())
-    return JournalStorage(JournalFileBackend(path, JournalFileSymlinkLock(path, grace_period=LOCK_SECONDS)))
-
-
-def _mend(journal: Path) -> None:
-    """Drop half an entry that a full disk or a killed process left: the next must not be glued to it."""
-    if journal.exists():
-        with journal.open("rb+") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
+    return SearchResult(tuple(_read_all(kept)))
 
 
 def _sampler(seed: int, number: int) -> BaseSampler:
     # Seeded anew for each proposal: the state of a random generator is not in the journal.
-    with _experimental():
+    with store.experimental():
         return TPESampler(seed=hash((seed, number)) % 2**32, multivariate=True, group=True, n_startup_trials=12)
 
 
@@ -216,7 +309,7 @@ def _elsewhere(sampler: BaseSampler, space: Space, tried: Set[GatePlan], seed: i
 
 
 def _fixed(choices: Mapping[str, Scalar], sampler: BaseSampler) -> BaseSampler:
-    with _experimental():
+    with store.experimental():
         return PartialFixedSampler(dict(choices), sampler)
 
 
@@ -232,23 +325,8 @@ class _Dice:
         return self.thrown[name]
 
 
-@contextmanager
-def _experimental() -> Iterator[None]:
-    """Keep Optuna from telling the user of gatesearch which of Optuna's parts are new."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        yield
-
-
-def _leave(study: optuna.Study, trial: optuna.Trial, state: str) -> None:
-    # PRUNED without values keeps the sampler away from here, where FAIL would let it come back.
-    trial.set_user_attr("state", state)
-    study.tell(trial, state=TrialState.PRUNED)
-
-
 def _read_all(study: optuna.Study) -> list[Trial]:
-    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    return [_read(number, trial) for number, trial in enumerate(finished)]
+    return [_read(number, trial) for number, trial in enumerate(store.finished(study))]
 
 
 def _read(number: int, trial: FrozenTrial) -> Trial:
@@ -258,4 +336,5 @@ def _read(number: int, trial: FrozenTrial) -> Trial:
         state=trial.user_attrs["state"],
         objectives=Objectives(*trial.values) if trial.values else None,
         feasible=all(value <= 0 for value in trial.constraints.values()),
+        seen=trial.user_attrs.get("seen", {}),
     )

@@ -133,6 +133,7 @@ def fit(
     held_out = features.validation
     validation = DataLoader(TensorDataset(held_out.features, held_out.labels), batch_size=256)
     handler = signal.getsignal(signal.SIGINT)
+    task.train()  # Lightning leaves modes as they are, and parts that were evaluated before would stay frozen
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")

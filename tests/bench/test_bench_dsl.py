@@ -10,16 +10,21 @@ from gatesearch import bench
 from gatesearch.bench import dsl
 from gatesearch.errors import UserError
 
+GATE = {"kind": "dsl", "site": "quantiser", "params": {"share": 0.7, "width": 0.25, "keep": 1.0}}
+
 
 def outcome(fidelity: float = 0.5, gated: bool = True) -> dict[str, Any]:
     best = {
         "quality": fidelity, "quality_all_heavy": 0.53, "quality_all_light": 0.4, "quality_random": 0.44,
         "snr_db": 4.0, "light_share": 0.7, "expected_macs": 8e6, "expected_energy_uj": 257_000.0,
     }  # fmt: skip
-    light = {"heavy_over_light_macs": 20.0, "heavy_over_light_params": 10.0, "resident_params": 110_000}
+    light = {
+        "heavy_over_light_macs": 20.0, "heavy_over_light_params": 10.0, "resident_params": 110_000,
+        "shared_macs": 6e6, "heavy_macs": 4e6, "light_macs": 2e5,
+    }  # fmt: skip
     return {
         "data": {"source": "made up", "train": 8, "validation": 2, "test": 2},
-        "plan": {"gates": [], "cores": ["host"]},
+        "plan": {"gates": [GATE] if gated else [], "cores": ["host"] * (1 + gated)},
         "baseline": {"quality": 0.54, "params": 100_000, "macs": 1e7, "energy_uj": 258_000.0},
         "best": best | (light if gated else {}),
         "parity": {"gate_agreement": 0.97, "output_snr_db": 15.0},
@@ -59,6 +64,7 @@ def test_what_is_done_is_not_done_again_and_the_page_is_written_after_each(place
     bench.run("dsl", arguments)
     assert done == ["fsdd-0", "fsdd-1", "fsdd-1"]
     page = (place / "results/dsl.md").read_text()
+    assert "| 20.9 |" in page and "| up to .80 |" in page
     assert "fsdd, 2 seeds" in page and "0.550 (0.500 to 0.600)" in page
     assert "gatesearch bench dsl fsdd=FSDD.npz seeds=0,1 training.epochs=2" in page and "/some" not in page
     rows = {row["name"]: row for row in json.loads((place / "results/dsl.json").read_text())}
@@ -69,11 +75,23 @@ def test_what_is_done_is_not_done_again_and_the_page_is_written_after_each(place
     assert (place / "results/dsl.png").stat().st_size > 10_000
 
 
+def test_bars_that_are_missed_are_said(place: Path, monkeypatch):
+    monkeypatch.setattr(dsl, "_outcome", lambda recipe, _: outcome((0.5, 0.6)[recipe.seed]))
+    bench.run("dsl", ["seeds=0,1"])
+    page = (place / "results/dsl.md").read_text()
+    assert "| routed better than as many by lot, test | yes, +0.0600 | yes, +0.1600 |" in page
+    assert "| routed no better than all heavy, test | yes, +0.0300 | **no**, -0.0700 |" in page
+    rows = {row["name"]: row for row in json.loads((place / "results/dsl.json").read_text())}
+    whole = rows["synthetic: the same with what runs for every window, MACs"]
+    assert whole["value"] == pytest.approx((6e6 + 4e6) / (6e6 + 2e5))
+
+
 def test_a_plan_without_a_light_path_has_no_ratio(place: Path, monkeypatch):
     monkeypatch.setattr(dsl, "_outcome", lambda *_: outcome(gated=False))
     bench.run("dsl", [])
     page = (place / "results/dsl.md").read_text()
     assert "synthetic, 1 seed" in page and "no light path" in page
+    assert "a plan with a light path was picked | **no** |" in page and "saved on this host | - |" in page
     names = {row["name"] for row in json.loads((place / "results/dsl.json").read_text())}
     assert "synthetic: light share, test" in names and "synthetic: heavy over light, MACs" not in names
 

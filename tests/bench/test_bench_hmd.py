@@ -8,16 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from gatesearch.bench import command_line, hmd, run
-from gatesearch.bench.hmd import latency, prose, tasks
+from gatesearch.bench.hmd import latency, pages, prose, tasks
 from gatesearch.bench.hmd.protocol import SHORT
 from gatesearch.bench.hmd.rows import FACTORS, METHODS, SPECS, TASKS, Spec
-from gatesearch.bench.hmd.run import Bench, _matrix_params
+from gatesearch.bench.hmd.run import Bench, _matrix_params, _stored
 from gatesearch.bench.hmd.tasks import Task, load
 from gatesearch.bench.hmd.train import score, train
 from gatesearch.errors import UserError
 from gatesearch.folder import RunFolder
+from gatesearch.gates.factored import FactoredRNN
 from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix
 
 PROTOCOL = SHORT.model_copy(update={"width": 0.3, "lm_steps": 8, "characters": 4000, "batch_size": 4})
@@ -103,8 +105,40 @@ def test_what_is_timed_is_the_product(matrix):
 def test_a_step_is_all_matrices_of_a_network(bench):
     net = bench.model(SPECS["lm-hmd-2"], 0)
     assert len([matrix for layer in latency.recurrent(net) for matrix in layer.matrices()]) == 2
-    timings = latency.measure({"a": net, "b": bench.model(SPECS["lm-dense"], 0)}, "NumPy and SciPy", rounds=2)
-    assert timings["a"].rounds == 2 and timings["b"].minimum_us > 0
+    for runtime in latency.RUNTIMES:
+        timings = latency.measure({"a": net, "b": bench.model(SPECS["lm-dense"], 0)}, runtime, rounds=2)
+        assert timings["a"].rounds == 2 and timings["b"].minimum_us > 0
+
+
+FORMS = {
+    "dense": Factors,
+    "hybrid": lambda weight, groups: HybridMatrix(weight, groups, 2, 2),
+    "low rank": lambda weight, groups: LowRankMatrix(weight, groups, 5),
+    "pruned": lambda weight, groups: PrunedMatrix(weight, groups, 0.4),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("layer", [nn.GRU, nn.LSTM])
+def test_steps_that_are_timed_are_those_of_the_layer(layer, form):
+    torch.manual_seed(0)
+    rnn = FactoredRNN(layer(6, 9, batch_first=True, bidirectional=True), FORMS[form]).eval()
+    x, state = torch.randn(6), [torch.randn(9) for _ in range(2 if rnn.is_lstm else 1)]
+    start = [part.expand(2, 1, 9).contiguous() for part in state]
+    with torch.no_grad():
+        output, _ = rnn(x.expand(1, 1, 6), tuple(start) if rnn.is_lstm else start[0])
+    found = latency.steps(rnn)
+    for step, wanted in zip(found, output[0, 0].split(9), strict=True):
+        after = [part.numpy().copy() for part in state]
+        step(x.numpy(), *after)
+        np.testing.assert_allclose(after[0], wanted.numpy(), atol=1e-5)
+    assert sum(step.parameters for step in found) == sum(map(_stored, rnn.matrices()))
+
+
+def test_without_a_compiler_products_are_timed_and_the_page_says_so(bench, monkeypatch):
+    monkeypatch.setattr(latency.kernels, "load", lambda: None)
+    assert latency.runtime() == latency.PRODUCTS and not bench.timed("lm")
+    assert "no C compiler" in prose.runtime(latency.runtime(), "kernels: none")
 
 
 def test_rows_are_run_once_and_pages_say_what_was_not(tmp_path, monkeypatch, capsys):
@@ -115,13 +149,26 @@ def test_rows_are_run_once_and_pages_say_what_was_not(tmp_path, monkeypatch, cap
     run("hmd", ["rows=lm-dense,lm-hmd-2", *settings])
     assert json.loads((tmp_path / "runs/bench-hmd/short/lm-hmd-2-0/result.json").read_text()) == first
     page = (tmp_path / "results/hmd.md").read_text()
-    assert "not run" in page and "2.32" in page and "NumPy and SciPy" in page
+    assert "not run" in page and "2.32" in page and latency.runtime() in page
+    assert "| fewer units, dense | 0 of 0" not in page and "hybrid matrices against" not in page  # a rival is not run
     assert "gatesearch bench hmd rows=lm-dense,lm-hmd-2 width=0.3" in page
     rows = json.loads((tmp_path / "results/hmd.json").read_text())
     assert {row["unit"] for row in rows} == {"bits a character", "parameters", "us"}
     assert (tmp_path / "results/hmd_short.png").exists()
     with pytest.raises(UserError, match="holds results with width"):
         run("hmd", ["rows=lm-dense", "width=0.4", *settings[1:]])
+
+
+def test_the_page_compares_at_equal_factors():
+    kept = {
+        name: [{"quality": quality}]
+        for name, quality in {"lm-hmd-2": 2.5, "lm-lmf-2": 2.4, "lm-pruned-2": 2.6, "kws_gru-hmd-3": 0.8}.items()
+    }
+    times = {"lm-hmd-2": 2.0, "lm-hmd-3": 2.0, "lm-hmd-4": 2.0, "lm-lmf-2": 3.0, "lm-pruned-2": 1.0}
+    rows = {name: {"minimum_us": times.get(name, 2.0)} for name in SPECS if name.startswith("lm-")}
+    told = pages._against(kept, {"lm": {"rows": rows}})
+    assert "| low rank (LMF) | 0 of 1 | 1 of 3 | 1.00x to 1.50x, 1.00x |" in told  # fewer bits are better
+    assert "| magnitude pruning | 1 of 1 | 0 of 3 | 0.50x to 1.00x, 1.00x |" in told and "fewer units" not in told
 
 
 def test_a_trained_start_goes_on_from_the_dense_row(tmp_path):

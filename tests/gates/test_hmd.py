@@ -102,7 +102,7 @@ def test_it_goes_on_from_a_state(name):
 def test_every_matrix_has_the_same_rich_rows_and_the_parameters_that_the_work_says(name, factor):
     layer, site, gate = placed(name, "hmd", factor=factor)
     for number, cell in enumerate(cells(site)):
-        of_input, of_state, _ = gate._cell(number)
+        of_input, of_state, _ = gate.cell_of(number)
         assert len(of_input.rich) == len(of_state.rich) == cell.groups * cell.rich(factor, 2)
     work = layer_kind("hmd").work_left(site, PlacedGate.of("hmd", "rnn", factor=factor))
     held = sum(p.numel() for p in gate.parameters())

@@ -40,7 +40,7 @@ def broken(written, tmp_path):
     return change
 
 
-@pytest.mark.parametrize("name", ["three_core", "host"])
+@pytest.mark.parametrize("name", ["three_core", "host", "bit_serial", "m55_u55", "cortex_a"])
 def test_shipped_profiles_load_and_say_where_every_number_comes_from(name):
     device = profile.load(name)
     assert device.name == name
@@ -55,7 +55,8 @@ def test_three_core_is_what_it_says():
     device = profile.load("three_core")
     assert device.core_names == ("mcu", "npu", "app")
     mcu, npu, app = device.cores
-    assert mcu.timing.latency_us(120e6) == pytest.approx(2.32e6)
+    assert mcu.timing.table == "cortex_m4" and mcu.timing.latency_us(120e6) == pytest.approx(1e6)
+    assert mcu.timing.latency_us(mcu.timing.unlisted(120e6)) == pytest.approx(2.32e6)
     assert npu.timing.latency_us(250.0) == pytest.approx(1.0)
     assert app.timing.latency_us(25.0) == pytest.approx(25.0)
     assert (mcu.timing.provenance, npu.timing.provenance, app.timing.provenance) == (
@@ -129,7 +130,9 @@ def test_files_that_are_no_profiles(tmp_path):
     for name, words in [("list.yaml", "is a mapping, found list"), ("bad.yaml", r"bad\.yaml:2: not YAML")]:
         with pytest.raises(UserError, match=words):
             profile.load(tmp_path / name)
-    with pytest.raises(UserError, match=r"no file '.*none\.yaml'; shipped: bit_serial, host, three_core"):
+    with pytest.raises(
+        UserError, match=r"no file '.*none\.yaml'; shipped: bit_serial, cortex_a, host, m55_u55, three_core"
+    ):
         profile.load(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="unknown device 'tree_core'; nearest: 'three_core'"):
         profile.load("tree_core")
@@ -151,5 +154,6 @@ def test_other_packages_can_add_profiles(monkeypatch, written, tmp_path):
             return file
 
     monkeypatch.setattr(metadata, "entry_points", lambda group: [Point()] if group == profile.ENTRY_POINTS else [])
-    assert profile.names() == ("bit_serial", "host", "three_core", "theirs")
+    shipped = ("bit_serial", "cortex_a", "host", "m55_u55", "three_core")
+    assert profile.names() == (*shipped, "theirs")
     assert profile.load("theirs").name == "theirs"

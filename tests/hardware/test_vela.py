@@ -1,9 +1,33 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from gatesearch.hardware import tflite, vela
 from gatesearch.hardware.quiet import ToolError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache of its own for every test: nothing is taken from an earlier one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    yield tmp_path / "gatesearch" / "vela"
+
+
+def test_what_was_compiled_is_kept_by_content_and_arguments(vector, cache: Path, monkeypatch):
+    first = vela.compile(vector.int8_model)
+    [kept] = cache.iterdir()
+    compiled = []
+    monkeypatch.setattr(vela, "_compiled", lambda *arguments: compiled.append(arguments) or first)
+    assert vela.compile(vector.int8_model) == first and not compiled
+    vela.compile(vector.int8_model, "ethos-u55-32")
+    vela.compile(vector.float_model)
+    assert len(compiled) == 2 and len(list(cache.iterdir())) == 3
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert vela.compile(vector.int8_model) == first and len(compiled) == 3
+    assert vela.compile(vector.int8_model) == first and len(compiled) == 3
 
 
 @pytest.mark.parametrize("case", ["stage", "input_gate", "tail", "vector"])

@@ -160,6 +160,8 @@ def build_record(seed: int = 0) -> dict[str, Any]:
             "provenance": "measured",
             "engine": "litert, 1 thread",
         },
+        "sensitivity": _sensitivity(total, whole, plan["digest"]),
+        "tables": [{"core": "mcu", "told": "table cortex_m4, 302 readings, simulated: no cycle model"}],
         "constants": _constants(),
         "artifacts": _artifacts(plan["cores"]),
         "hypervolume": np.maximum.accumulate(
@@ -174,6 +176,35 @@ def empty_record() -> dict[str, Any]:
     lists = {key for key, value in full.items() if isinstance(value, list)}
     known = {key: full[key] for key in ("recipe", "title", "command", "seed", "created", "machine", "revision")}
     return {key: [] if key in lists else None for key in full} | known
+
+
+def _sensitivity(total: float, whole: float, digest: str) -> dict[str, Any]:
+    """Constants whose energy is a share of either total; the second makes another plan the pick."""
+
+    def answer(part: float, of_whole: float, factor: float, picked: str = digest) -> dict[str, Any]:
+        energy, ungated = total + (factor - 1) * part, whole + (factor - 1) * of_whole
+        return {"energy_uj": energy, "ungated_uj": ungated, "gain": ungated / energy, "picked": picked}
+
+    def row(name: str, part: float, of_whole: float, value: float | None = None, other: bool = False) -> dict[str, Any]:
+        picks = {0.5: digest, 1.5: "0123456789ab" if other else digest}
+        answers = [{"factor": factor} | answer(part, of_whole, factor, pick) for factor, pick in picks.items()]
+        gains = [one["gain"] for one in answers]
+        told = {"name": name, "constants": [name], "value": value, "unit": None if value is None else "mW"}
+        return told | {"swing": max(gains) / min(gains), "other_plan": other, "answers": answers}
+
+    constants = [row(f"cores.c{i}.active_mw", 30.0 / (i + 1), 300.0 / (i + 3), 8.0, i == 1) for i in range(12)]
+    groups = [row("all powers", 60.0, 350.0), row("all wake-ups", 3.2, 0.0)]
+    gains = [one["gain"] for each in (*constants, *groups) for one in each["answers"]]
+    return {
+        "factors": [0.5, 1.5],
+        "nominal": answer(0.0, 0.0, 1.0),
+        "gain_low": min(gains),
+        "gain_high": max(gains),
+        "together": [answer(60.0, 20.0, 1.5), answer(20.0, 300.0, 1.5)],
+        "constants": sorted(constants, key=lambda each: -each["swing"]),
+        "groups": groups,
+        "zero": ["cores.mcu.wake_us"],
+    }
 
 
 def _sites() -> list[dict[str, Any]]:

@@ -238,3 +238,17 @@ def test_values_survive_the_journal(tmp_path: Path) -> None:
     result = run(tmp_path / "study.journal", Evaluate(), trials=3)
     for mine, again in zip(result.trials, engine.read(tmp_path / "study.journal").trials, strict=True):
         assert astuple(mine) == astuple(again) and isinstance(again, Trial)
+
+
+def test_what_an_evaluation_saw_is_kept_with_its_trial(tmp_path: Path) -> None:
+    def evaluate(plan: GatePlan) -> Evaluated:
+        return Evaluated(Objectives(0.5, 1.0, 2.0), {}, {"passed": {"positive": [1.0, 1 / (1 + number(plan, 77))]}})
+
+    found = run(tmp_path / "study.journal", evaluate, trials=4)
+    again = engine.read(tmp_path / "study.journal")
+    for trial, other in zip(found.trials, again.trials, strict=True):
+        assert trial.seen == other.seen
+        if trial.state == "complete":
+            assert trial.seen == {"passed": {"positive": [1.0, 1 / (1 + number(trial.plan, 77))]}}
+        else:
+            assert not trial.seen

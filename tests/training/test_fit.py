@@ -133,6 +133,17 @@ def test_a_trained_model_is_left_in_evaluation_mode_and_better_than_chance(featu
     assert float((logits.argmax(1) == features.test.labels).float().mean()) > 0.6
 
 
+@pytest.mark.parametrize("logged", [False, True])
+def test_what_was_evaluated_before_is_trained_in_training_mode(features: Features, tmp_path: Path, logged):
+    trained, modes = half().eval(), []
+    for module in trained.modules():
+        module.register_forward_pre_hook(lambda module, _: modes.append((torch.is_grad_enabled(), module.training)))
+    folder = tmp_path if logged else None
+    fit(trained, features, Schedule(epochs=2, batch_size=16), GateSettings(), seed=0, log_dir=folder)
+    assert {training for learning, training in modes if learning} == {True}
+    assert not any(training for learning, training in modes if not learning)
+
+
 def test_what_is_kept_is_the_moving_average_of_the_weights(features: Features):
     decay, seen = 0.8, []
     trained = half()

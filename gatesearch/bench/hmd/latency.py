@@ -1,13 +1,14 @@
-"""Products of one step of a recurrent layer, batch 1, measured side by side on this host.
+"""One step of every recurrent layer, batch 1, measured side by side on this host.
 
-What is timed is what the methods differ in: all matrices of one step, for input and state, of every layer and
-direction. Sigmoids and additions are the same for all and left out. A *runtime* turns factors into a call; kernels of
-one's own are another entry of :data:`RUNTIMES`.
+A *runtime* turns a layer into calls, one or more for each depth and direction. The C kernels take whole steps. Where no
+C compiler is found NumPy and SciPy multiply by the matrices, which is what the methods differ in, and sigmoids and
+additions are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,44 @@ from torch import nn
 
 from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix, block_edges
+from gatesearch.hardware import kernels
 from gatesearch.hardware.timing import Timing, interleaved
 
 Array = npt.NDArray[np.float32]
 Call = Callable[[], object]
-Runtime = Callable[[Factors], Call]
-ROUNDS = 31
+Runtime = Callable[[FactoredRNN], Sequence[Call]]
+ROUNDS, SAMPLES = 31, 5  # turns of each network, and samples of a turn
+KERNELS, PRODUCTS = "C kernels, whole steps", "NumPy and SciPy, products alone"
+
+
+def runtime() -> str:
+    """Return the key of :data:`RUNTIMES` that this host has."""
+    return KERNELS if kernels.load() else PRODUCTS
+
+
+def kernel_steps(layer: FactoredRNN) -> list[Call]:
+    """Return a step of each depth and direction, from some state on."""
+    rng, calls = np.random.default_rng(0), []
+    for step in steps(layer):
+        sizes = (step.of_x.columns, *[step.size] * (2 if layer.is_lstm else 1))
+        calls.append(step.bind(*(rng.standard_normal(size).astype(np.float32) for size in sizes)))
+    return calls
+
+
+def steps(layer: FactoredRNN) -> list[Any]:
+    """Return what takes a step of each depth and direction, in PyTorch's order."""
+    kind = kernels.LSTMStep if layer.is_lstm else kernels.GRUStep
+    found = []
+    for number in range(len(layer.cells)):
+        of_x, of_h, biases = layer.cell_of(number)
+        given = [bias.detach() for bias in biases] or np.zeros((2, layer.groups * layer.hidden), np.float32)
+        found.append(kind(kernels.weights_of(of_x), kernels.weights_of(of_h), *given))
+    return found
+
+
+def numpy_products(layer: FactoredRNN) -> list[Call]:
+    """Return the products by each matrix; see :func:`numpy_call`."""
+    return [numpy_call(matrix) for matrix in layer.matrices()]
 
 
 def numpy_call(matrix: Factors) -> Call:
@@ -91,7 +124,7 @@ _CALLS: Mapping[type[Factors], Callable[[Factors, Array], Call]] = {
     LowRankMatrix: _low_rank,
     PrunedMatrix: _pruned,
 }
-RUNTIMES: Mapping[str, Runtime] = {"NumPy and SciPy": numpy_call}
+RUNTIMES: Mapping[str, Runtime] = {KERNELS: kernel_steps, PRODUCTS: numpy_products}
 
 
 def measure(networks: Mapping[str, nn.Module], runtime: str, rounds: int = ROUNDS) -> dict[str, Timing]:
@@ -102,11 +135,11 @@ def measure(networks: Mapping[str, nn.Module], runtime: str, rounds: int = ROUND
         runtime: key of :data:`RUNTIMES`.
         rounds: how often each has its turn.
     """
-    return interleaved({name: _step(net, RUNTIMES[runtime]) for name, net in networks.items()}, rounds)
+    return interleaved({name: _step(net, RUNTIMES[runtime]) for name, net in networks.items()}, rounds, samples=SAMPLES)
 
 
 def _step(network: nn.Module, runtime: Runtime) -> Call:
-    calls = [runtime(matrix) for layer in recurrent(network) for matrix in layer.matrices()]
+    calls = [call for layer in recurrent(network) for call in runtime(layer)]
 
     def step() -> None:
         for call in calls:

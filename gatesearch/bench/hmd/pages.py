@@ -45,12 +45,15 @@ def write(runs: Path, name: str, command: str, folder: Path = written.FOLDER) ->
     for protocol, kept in shown.items():
         kept_settings = RunFolder(runs / protocol).read_json("settings.json") or {}
         settings = Protocol(**{key: kept_settings[key] for key in Protocol.model_fields})
-        timings = RunFolder(runs / protocol).read_json(LATENCIES) or {}
+        kept_timings = RunFolder(runs / protocol).read_json(LATENCIES) or {}
+        timings = {task: timed for task, timed in kept_timings.items() if timed["runtime"] in prose.STEPS}
         parts += [
             f"## Protocol {protocol}",
             prose.described(settings),
+            *sorted({prose.runtime(timed["runtime"], timed["kernels"]) for timed in timings.values()}),
             f"![Quality against parameters](hmd_{protocol}.png)",
         ]
+        parts.append(_against(kept, timings))
         for task in TASKS:
             parts += _section(task, kept, timings.get(task, {}))
         parts.append(_circumstances(kept))
@@ -61,6 +64,40 @@ def write(runs: Path, name: str, command: str, folder: Path = written.FOLDER) ->
     return path
 
 
+def _against(kept: Results, timings: Mapping[str, Any]) -> str:
+    """Return hybrid matrices beside each rival at the same factor, over all tasks that have both; empty if none has."""
+    lines = []
+    for method in METHODS:
+        pairs = [
+            (spec, Spec(spec.task, "hmd", spec.factor))
+            for spec in SPECS.values()
+            if spec.method == method and spec.factor > 1 and method != "hmd"
+        ]
+        better = [
+            prose.sign(ours.task) * (kept[ours.name][0]["quality"] - kept[theirs.name][0]["quality"])
+            for theirs, ours in pairs
+            if kept.get(ours.name) and kept.get(theirs.name)
+        ]
+        found = {task: timed["rows"] for task, timed in timings.items()}
+        faster = [
+            found[ours.task][theirs.name]["minimum_us"] / found[ours.task][ours.name]["minimum_us"]
+            for theirs, ours in pairs
+            if ours.task in found
+        ]
+        if better:
+            won = f"{sum(gain > 0 for gain in better)} of {len(better)}"
+            times = f"{min(faster):.2f}x to {max(faster):.2f}x, {statistics.median(faster):.2f}x" if faster else ""
+            quick = f"{sum(gain > 1 for gain in faster)} of {len(faster)}" if faster else "not measured"
+            lines.append([METHODS[method], won, quick, times])
+    heads = (
+        "hybrid matrices against, at equal parameters",
+        "better in quality",
+        "faster",
+        "rival's time / theirs, middle",
+    )
+    return markdown_table(heads, lines) if lines else ""
+
+
 def _section(task: str, kept: Results, timings: Mapping[str, Any]) -> list[str]:
     specs = [spec for spec in SPECS.values() if spec.task == task]
     every = [result for spec in specs for result in kept.get(spec.name, ())]
@@ -68,7 +105,10 @@ def _section(task: str, kept: Results, timings: Mapping[str, Any]) -> list[str]:
     about = f"Data: {'; '.join(sorted(sources))}." if sources else "Not run."
     told = f" Quality is {prose.QUALITY[task]}."
     if timings:
-        told += f" Latency: **measured** with {timings['runtime']} on {timings['machine']}, {timings['rounds']} rounds."
+        told += (
+            f" Latency: **measured** with {timings['runtime']}, on {timings['machine']}, {timings['rounds']} rounds, "
+            f"{timings['date']}."
+        )
     lines = [_line(spec, kept, timings.get("rows", {})) for spec in specs]
     return [f"### {TASKS[task]}", about + told, markdown_table(COLUMNS, lines)]
 
@@ -120,7 +160,7 @@ def _rows(protocol: str, kept: Results, timings: Mapping[str, Any], command: str
         if timing:
             rows.append(
                 Row.over(
-                    f"{title}: products of a step",
+                    f"{title}: a step",
                     {0: timing["minimum_us"]},
                     "us",
                     target=None,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 
+from gatesearch.bench.hmd.latency import KERNELS, PRODUCTS
 from gatesearch.bench.hmd.protocol import Protocol
 from gatesearch.bench.hmd.tasks import AVERAGE, SPLIT_SEED
 from gatesearch.gates.matrices import BEGIN, END
@@ -25,16 +27,29 @@ of less width. *Low rank* has two factors a matrix. *Pruning* lets the smallest 
 Gupta from {BEGIN:.0%} to {END:.0%} of a training; its parameters are the elements that are left, without their indices.
 *Hybrid matrices* are dense rows over two rank-1 blocks.
 
-Latency is of the products of one step at batch 1: all matrices of all layers and directions, the methods side by side
-in turn, one thread. A dense or low-rank matrix is a product of BLAS for each factor, a hybrid one a stacked product and
-two scaled additions, a pruned one CSR in SciPy. Where a step takes a few microseconds, calls from Python are a large
-part of it, and a method that makes more of them looks slower than its kernels would be.
+Latency is of one step at batch 1, of all layers and directions one after another, the methods side by side in turn, one
+thread, weights and state in the cache; shapes decide it, not what was learnt. A call from Python for each layer and
+direction is part of it. It is measured apart from the trainings, and may be of a later day than they are.
 
 Published, from the abstracts alone: hybrid matrices compress recurrent networks 2 to 4 times, run faster than pruned
 ones and are more accurate than factorised ones (Thakker et al., arXiv 1906.04886); on five language benchmarks HMF is
 more than 2.32 times faster than pruning and 16.77 % more accurate than low-rank factorisation (arXiv 2010.03193). Those
 are other networks, data, kernels and a mobile processor, trained far longer; the activities are a stand-in for
 Opportunity (windows averaged over {AVERAGE} steps), and the text is no benchmark's. So no row here is one of theirs."""
+
+# What a step is by each runtime.
+STEPS: Mapping[str, str] = {
+    KERNELS: "a step as the layer takes it, activations and all, each form of a matrix by its own float32 kernel: "
+    "dense rows in one product; hybrid ones in a product and two scaled additions a gate; low rank in a product and as "
+    "many scaled additions a gate as the rank; pruned ones as CSR with 16-bit columns",
+    PRODUCTS: "no C compiler was found. The products by the matrices alone, of BLAS for each factor and of SciPy for "
+    "CSR; a method that makes more calls from Python looks slower than kernels would be",
+}
+
+
+def runtime(name: str, status: str) -> str:
+    """Return what a latency by a runtime is of, and on what the C kernels run."""
+    return textwrap.fill(f"Latency with {name}: {STEPS[name]} ({status}).", 120, break_long_words=False)
 
 
 def described(p: Protocol) -> str:
@@ -60,3 +75,8 @@ def described(p: Protocol) -> str:
 def shown(task: str, quality: float) -> float:
     """Return a quality as the tables have it: shares in per cent."""
     return quality if UNITS[task] != "share" else 100 * quality
+
+
+def sign(task: str) -> int:
+    """Return whether more of a task's quality is better, 1, or less, -1."""
+    return -1 if UNITS[task] == "bits a character" else 1

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,13 @@ from gatesearch.bench.hmd.train import score, train
 from gatesearch.folder import RunFolder
 from gatesearch.gated import GatedModel
 from gatesearch.gates.matrices import Factors, PrunedMatrix
+from gatesearch.hardware.kernels import status
 from gatesearch.hardware.timing import fingerprint
 from gatesearch.sites import layer_sites
 
 RUNS = Path("runs/bench-hmd")
 LIBRARIES = ("torch", "numpy")
 LATENCIES = "latency.json"
-RUNTIME = next(iter(latency.RUNTIMES))
 
 
 @dataclass
@@ -75,6 +76,7 @@ class Bench:
                 "source": task.source,
                 "synthetic": task.synthetic,
                 "seconds": time.monotonic() - started,
+                "date": f"{datetime.now(UTC):%Y-%m-%d}",
                 "machine": f"{stamp['cpu']}, {torch.get_num_threads()} of {stamp['cores']} cores",
                 "versions": {"python": stamp["python"], **{key: stamp["versions"].get(key) for key in LIBRARIES}},
             },
@@ -84,11 +86,14 @@ class Bench:
     def time(self, task: str) -> None:
         """Measure one step of every row of a task, side by side, and write it down; shapes alone matter."""
         networks = {spec.name: self.model(spec, 0, trained=False) for spec in SPECS.values() if spec.task == task}
-        timings = latency.measure(networks, RUNTIME)
+        runtime = latency.runtime()
+        timings = latency.measure(networks, runtime)
         stamp = fingerprint()
         kept = self.folder.read_json(LATENCIES) or {}
         kept[task] = {
-            "runtime": RUNTIME,
+            "runtime": runtime,
+            "kernels": status(),
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "machine": stamp["cpu"],
             "versions": {key: stamp["versions"].get(key) for key in ("numpy",)},
             "rounds": latency.ROUNDS,
@@ -97,8 +102,9 @@ class Bench:
         self.folder.write_json(LATENCIES, kept)
 
     def timed(self, task: str) -> bool:
-        """Say whether a task has its latencies."""
-        return task in (self.folder.read_json(LATENCIES) or {})
+        """Say whether a task has its latencies, by the runtime that this host has."""
+        kept = (self.folder.read_json(LATENCIES) or {}).get(task, {})
+        return bool(kept.get("runtime") == latency.runtime())
 
     def task(self, name: str) -> Task:
         """Return a task, loaded once."""

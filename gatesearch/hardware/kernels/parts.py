@@ -198,7 +198,7 @@ class RecurrentPart:
         kind = LSTMStep if rnn.is_lstm else GRUStep
         cells = []
         for number in range(len(rnn.cells)):
-            of_input, of_state, biases = rnn._cell(number)
+            of_input, of_state, biases = rnn.cell_of(number)
             if not isinstance(of_input, HybridMatrix) or not isinstance(of_state, HybridMatrix):
                 raise ValueError(f"no kernel for matrices of form {of_input.form}")
             zero = torch.zeros(rnn.groups * rnn.hidden)

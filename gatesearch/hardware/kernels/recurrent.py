@@ -1,8 +1,8 @@
-"""Steps of an LSTM or GRU at batch 1, with weights that are dense, in hybrid form (HMD) or pruned."""
+"""Steps of an LSTM or GRU at batch 1, with weights that are dense, in hybrid form (HMD), of low rank or pruned."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ctypes import byref
 from typing import Any, NamedTuple, Protocol
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from gatesearch.gates.matrices import HybridMatrix, block_edges
+from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix, block_edges
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.kernels.arrays import Array, address, aligned, checked
 from gatesearch.hardware.kernels.conv import _call
@@ -50,6 +50,11 @@ class Dense:
     def __init__(self, weight: Any) -> None:
         self.weight = checked(weight, "weight", np.float32, (None, None, None))
         self.gates, self.height, self.columns = self.weight.shape
+
+    @classmethod
+    def of(cls, matrix: Factors) -> Dense:
+        """Take over the matrices that factors of any kind stand for."""
+        return cls(_stack(matrix.dense(), matrix.groups))
 
     @property
     def parameters(self) -> int:
@@ -117,6 +122,45 @@ class HMD:
         return split
 
 
+class LowRank:
+    """Two factors U V a gate (LMF): to C, hybrid matrices without rich rows whose parts lie over each other.
+
+    Args:
+        left: U, float32 [gates, height, d].
+        right: V, float32 [gates, d, columns].
+    """
+
+    def __init__(self, left: Any, right: Any) -> None:
+        self.left = checked(left, "left", np.float32, (None, None, None))
+        self.gates, self.height, self.rank = self.left.shape
+        self.right = checked(right, "right", np.float32, (self.gates, self.rank, None))
+        self.columns = self.right.shape[2]
+
+    @classmethod
+    def of(cls, matrix: LowRankMatrix) -> LowRank:
+        """Take over trained factors."""
+        left, right = (part.detach().float() for part in matrix.parts())
+        return cls(left.contiguous(), right.unflatten(0, (matrix.groups, -1)).contiguous())
+
+    @property
+    def parameters(self) -> int:
+        """d (m + n), a gate."""
+        return self.left.size + self.right.size
+
+    def full(self) -> Array:
+        """Return the matrices that the factors stand for."""
+        return self.left @ self.right
+
+    def native(self, library: native.Library) -> Native:
+        """Pack V of all gates; U lies column by column."""
+        packed = packed_rows(library, self.right.reshape(-1, self.columns))
+        columns = np.ascontiguousarray(self.left.transpose(0, 2, 1))
+        shape = (self.gates, self.height, self.columns, 0, self.rank)
+        return Native(
+            native.Matrix(HYBRID, *shape, address(packed), address(columns), None, None, None), (packed, columns)
+        )
+
+
 class Pruned:
     """Weights of which only those that are not zero are kept, by rows (CSR) with 16-bit columns."""
 
@@ -129,6 +173,12 @@ class Pruned:
         rows, columns = flat.nonzero()
         self._values, self._indices = flat[rows, columns], columns.astype(np.uint16)
         self._starts = np.searchsorted(rows, np.arange(len(flat) + 1)).astype(np.int32)
+
+    @classmethod
+    def of(cls, matrix: PrunedMatrix) -> Pruned:
+        """Take over the elements that are left of a trained matrix."""
+        kept = matrix.weight * matrix.largest(matrix.kept)
+        return cls(_stack(kept, matrix.groups))
 
     @property
     def parameters(self) -> int:
@@ -250,6 +300,22 @@ class GRUStep(_Step):
         (rx, zx, nx), (rh, zh, nh) = (part.chunk(3) for part in self._products(x, h))
         update, fresh = (zx + zh).sigmoid(), (nx + (rx + rh).sigmoid() * nh).tanh()
         return ((1 - update) * fresh + update * torch.from_numpy(h)).numpy()
+
+
+FORMS: Mapping[type[Factors], Callable[[Any], Weights]] = {
+    HybridMatrix: HMD.of,
+    LowRankMatrix: LowRank.of,
+    PrunedMatrix: Pruned.of,
+}
+
+
+def weights_of(matrix: Factors) -> Weights:
+    """Return trained factors in the form that multiplies by them with the least work."""
+    return FORMS.get(type(matrix), Dense.of)(matrix)
+
+
+def _stack(weight: torch.Tensor, gates: int) -> torch.Tensor:
+    return weight.detach().float().unflatten(0, (gates, -1)).contiguous()
 
 
 def packed_rows(library: native.Library, rows: Array) -> Array:

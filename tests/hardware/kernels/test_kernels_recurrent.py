@@ -11,7 +11,7 @@ from torch import nn
 
 from gatesearch.gates.factored import FactoredRNN
 from gatesearch.gates.matrices import HybridMatrix, rich_rows
-from gatesearch.hardware.kernels import HMD, Dense, GRUStep, Library, LSTMStep, Pruned
+from gatesearch.hardware.kernels import HMD, Dense, GRUStep, Library, LowRank, LSTMStep, Pruned
 from gatesearch.hardware.kernels.recurrent import Weights
 
 Array = np.ndarray[Any, Any]
@@ -27,9 +27,14 @@ def dense(rng: np.random.Generator, gates: int, height: int, columns: int) -> We
 
 def hybrid(rng: np.random.Generator, gates: int, height: int, columns: int) -> Weights:
     rich = int(rng.integers(1, height + 1))
-    parts = int(rng.integers(1, min(columns, 3) + 1))
+    parts = int(rng.integers(1, min(columns, 6) + 1))
     across = real(rng, gates, columns)
     return HMD(real(rng, gates, rich, columns), real(rng, gates, parts, height - rich), across)
+
+
+def low_rank(rng: np.random.Generator, gates: int, height: int, columns: int) -> Weights:
+    rank = int(rng.integers(1, min(height, columns) + 1))
+    return LowRank(real(rng, gates, height, rank), real(rng, gates, rank, columns))
 
 
 def pruned(rng: np.random.Generator, gates: int, height: int, columns: int) -> Weights:
@@ -37,7 +42,7 @@ def pruned(rng: np.random.Generator, gates: int, height: int, columns: int) -> W
     return Pruned(np.where(rng.random(weight.shape) < 0.3, weight, 0).astype(np.float32))
 
 
-forms = st.sampled_from([dense, hybrid, pruned])
+forms = st.sampled_from([dense, hybrid, low_rank, pruned])
 sizes = st.sampled_from([1, 5, 16, 33, 70])
 
 

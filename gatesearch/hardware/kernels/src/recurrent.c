@@ -75,10 +75,17 @@ static void add_product(const gs_matrix *m, const float *x, float *y, char *at) 
   const int poor = m->height - m->rich;
   for (int gate = 0; gate < m->gates; gate++, y += m->height) {
     for (int i = 0; i < m->rich; i++) y[i] += product[gate * m->rich + i];
-    for (int part = 0; part < m->parts; part++, down += poor) {
-      const float factor = parts[gate * m->parts + part];
-      float *restrict to = y + m->rich;
-      for (int i = 0; i < poor; i++) to[i] += factor * down[i];
+    const float *factors = parts + gate * m->parts;
+    float *restrict to = y + m->rich;
+    int part = 0;
+    for (; part + 4 <= m->parts; part += 4, down += 4 * poor) { /* so that y is read and written less often */
+      const float *f = factors + part;
+      for (int i = 0; i < poor; i++) {
+        to[i] += (f[0] * down[i] + f[1] * down[poor + i]) + (f[2] * down[2 * poor + i] + f[3] * down[3 * poor + i]);
+      }
+    }
+    for (; part < m->parts; part++, down += poor) {
+      for (int i = 0; i < poor; i++) to[i] += factors[part] * down[i];
     }
   }
 }

@@ -1,0 +1,40 @@
+"""What came of a plan that was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Objectives(NamedTuple):
+    """What a plan is judged by: accuracy (more is better), expected microseconds and microjoules a window."""
+
+    accuracy: float
+    latency_us: float
+    energy_uj: float
+
+    @property
+    def minimised(self) -> tuple[float, float, float]:
+        """The same, all to be minimised."""
+        return (1.0 - self.accuracy, self.latency_us, self.energy_uj)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A plan tried: its objectives, and by how much it breaks each constraint (zero or less: kept).
+
+    ``seen`` is what else is known of it, as JSON has it: kept with the trial, and nothing to the search.
+    """
+
+    objectives: Objectives
+    violations: Mapping[str, float]
+    seen: Mapping[str, Any] = field(default_factory=dict)
+
+
+# What to minimise where one objective is preferred.
+PREFERENCES: Mapping[str, Callable[[Objectives], tuple[float, ...]]] = {
+    "energy": lambda o: (o.energy_uj, -o.accuracy),
+    "latency": lambda o: (o.latency_us, -o.accuracy),
+    "accuracy": lambda o: (-o.accuracy, o.energy_uj),
+}

@@ -1,0 +1,65 @@
+"""A search over two Ray nodes of one machine with token authentication, one of which dies in mid-run.
+
+Run by tests/search/test_cluster.py in a process of its own: FOLDER TRIALS KILL_AFTER. Prints what came of it as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+
+from quick import Quick, price
+from ray.cluster_utils import Cluster
+from small_spaces import small
+
+from gatesearch.search import Trial, engine
+from gatesearch.search.executors.tune import Tune
+
+
+def main(folder: Path, trials: int, kill_after: int) -> None:
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    second = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    told: list[int] = []
+    threads = []
+
+    def seen(trial: Trial) -> None:
+        told.append(trial.number)
+        if sum(1 for _ in told) == kill_after:
+            # Half a second in, the trials that follow are under way on both nodes.
+            threads.append(threading.Timer(0.5, cluster.remove_node, (second,), {"allow_graceful": False}))
+            threads[-1].start()
+
+    evaluate = Quick(folder / "ended", 1.5, folder / "began")
+    started = time.monotonic()
+    result = engine.search(
+        small(),
+        price,
+        evaluate,
+        journal=folder / "study.journal",
+        trials=trials,
+        proposals=400,
+        seed=1,
+        on_trial=seen,
+        executor=Tune(evaluate, folder / "ray", workers=2, address=cluster.address),
+    )
+    for thread in threads:
+        thread.join()
+    print(
+        json.dumps(
+            {
+                "seconds": time.monotonic() - started,
+                "complete": [trial.plan.digest for trial in result.complete],
+                "states": [trial.state for trial in result.trials],
+                "killed": len(threads),
+            }
+        )
+    )
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,48 @@
+"""A quick objective for searches that are killed: milliseconds a plan, the same answer always, noted in a file."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatesearch.plan import GatePlan
+from gatesearch.search.outcome import Evaluated, Objectives
+
+
+def number(plan: GatePlan, modulus: int) -> int:
+    return int(plan.digest, 16) % modulus
+
+
+def price(plan: GatePlan) -> dict[str, float]:
+    """A quarter of all plans does not fit."""
+    return {"npu.sram": number(plan, 4) - 2.5}
+
+
+def found(plan: GatePlan) -> Evaluated:
+    accuracy = 0.5 + number(plan, 50) / 100
+    return Evaluated(Objectives(accuracy, 1.0 + len(plan.gates), 2.0 + number(plan, 31)), {"accuracy": 0.6 - accuracy})
+
+
+def note(path: Path, text: str) -> None:
+    """Append a line in one system call."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.write(file, f"{text}\n".encode())
+    os.close(file)
+
+
+@dataclass(frozen=True)
+class Quick:
+    """Tries a plan in ``seconds``; what ended is a line of ``ended``, and what began, with the node, of ``began``."""
+
+    ended: Path
+    seconds: float = 0.003
+    began: Path | None = None
+
+    def __call__(self, plan: GatePlan) -> Evaluated:
+        if self.began is not None:
+            note(self.began, f"{plan.digest} {os.environ.get('RAY_NODE_ID') or os.getppid()}")
+        time.sleep(self.seconds)
+        note(self.ended, plan.digest)
+        return found(plan)

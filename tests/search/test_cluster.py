@@ -1,0 +1,68 @@
+"""Searches on Ray Tune: a cluster of two nodes that loses one, and our searcher under a scheduler of Tune's."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from quick import found
+
+from gatesearch.errors import UserError
+from gatesearch.schema import Executor
+from gatesearch.search import engine
+from gatesearch.search.executors import build
+
+HERE = Path(__file__).parent
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray")
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_node_that_dies_in_mid_run(tmp_path: Path) -> None:
+    trials = 12
+    token = tmp_path / "token"
+    token.write_text(secrets.token_hex(32))
+    token.chmod(0o600)
+    authentication = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}  # read when Ray is imported
+    environment = os.environ | {"PYTHONPATH": str(HERE)} | authentication
+    ran = subprocess.run(
+        [sys.executable, str(HERE / "on_cluster.py"), str(tmp_path), str(trials), "5"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=environment,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    told = json.loads(ran.stdout.splitlines()[-1])
+    assert told["killed"] == 1
+    # Every trial ended, none twice: neither in the study nor on the workers.
+    kept = engine.read(tmp_path / "study.journal")
+    assert [trial.plan.digest for trial in kept.complete] == told["complete"]
+    ended = Counter((tmp_path / "ended").read_text().split())
+    assert len(set(told["complete"])) == trials and ended == Counter(told["complete"])
+    began = [line.split() for line in (tmp_path / "began").read_text().splitlines()]
+    assert len({node for _, node in began}) >= 2, "both nodes had work"
+    assert set(digest for digest, _ in began) == set(ended) and trials < len(began) <= trials + 2
+    assert "pruned" not in told["states"]
+
+
+def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in sys.modules if name == "ray" or name.startswith("ray.")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in ("gatesearch.search.ray", "gatesearch.search.executors.tune"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(
+        UserError, match=r"^search.executor: Ray Tune is not installed; pip install 'gatesearch\[ray\]'$"
+    ):
+        build(Executor(name="ray"), found, tmp_path)
+    build(Executor(workers=3), found, tmp_path)
+    assert not any(name.startswith("ray.") for name in sys.modules)

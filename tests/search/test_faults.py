@@ -1,0 +1,175 @@
+"""Searches whose driver or worker is killed at random moments: nothing that ended is lost, and the end is the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from quick import Quick, note, price
+from small_spaces import small
+
+from gatesearch.plan import GatePlan
+from gatesearch.search import SearchResult, Trial, engine
+from gatesearch.search.executors import TrialFailed, local
+from gatesearch.search.executors.local import Local
+
+TRIALS = 60
+SHORT, FULL = 4, 100
+
+
+def searched(folder: Path, seed: int, in_worker: bool = False) -> SearchResult:
+    """Search, or go on; each trial that the search has told of is a line of ``told``."""
+
+    def tell(trial: Trial) -> None:
+        note(folder / "told", f"{trial.number} {trial.plan.digest}")
+
+    evaluate = Quick(folder / "ended", 0.02 if in_worker else 0.003)
+    local.FAILURES = 10**6  # a plan may be hit again and again here, and is not to blame
+    return engine.search(
+        small(),
+        price,
+        evaluate,
+        journal=folder / "study.journal",
+        trials=TRIALS,
+        proposals=400,
+        seed=seed,
+        on_trial=tell,
+        executor=Local(evaluate, workers=1) if in_worker else None,
+    )
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Do some work in a process of its own; returns its id."""
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return pid
+
+
+def ended(pid: int, within: float) -> int | None:
+    """Return the status of a process once it ended; None where it goes on after so many seconds."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return status
+        time.sleep(0.001)
+    return None
+
+
+def workers(pid: int) -> list[int]:
+    """Return the worker processes of a driver; it has helpers, too."""
+    found = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            if b"spawn_main" in Path(f"/proc/{word}/cmdline").read_bytes():
+                found.append(int(word))
+    return found
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def unbroken(folder: Path, seed: int) -> SearchResult:
+    folder.mkdir()
+    pid = forked(lambda: searched(folder, seed))
+    assert ended(pid, 120) == 0
+    return engine.read(folder / "study.journal")
+
+
+def kill_drivers(kills: int, tmp_path: Path) -> None:
+    dice, done, seed = random.Random(kills), 0, 0
+    while done < kills:
+        whole, folder = unbroken(tmp_path / f"whole-{seed}", seed), tmp_path / f"broken-{seed}"
+        folder.mkdir()
+        here, kept, status = 0, SearchResult(()), None
+        while status is None:
+            pid = forked(lambda folder=folder, seed=seed: searched(folder, seed))  # type: ignore[misc]
+            status = ended(pid, dice.uniform(0.0, 0.6))
+            if status is None and done < kills:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                here, done = here + 1, done + 1
+            elif status is None:
+                status = ended(pid, 120)
+                assert status is not None
+            journal = folder / "study.journal"
+            now = engine.read(journal) if journal.exists() else kept
+            # What was there is there, what was told is there, and it is what the unbroken search found.
+            assert now.trials[: len(kept.trials)] == kept.trials == whole.trials[: len(kept.trials)]
+            assert set(lines(folder / "told")) <= {f"{trial.number} {trial.plan.digest}" for trial in now.trials}
+            kept = now
+        assert status == 0 and kept == whole and kept.front == whole.front
+        assert len(lines(folder / "ended")) <= len(kept.complete) + here
+        seed += 1
+
+
+def kill_workers(kills: int, tmp_path: Path) -> None:
+    dice, done, seed = random.Random(kills), 0, 0
+    while done < kills:
+        whole, folder = unbroken(tmp_path / f"whole-{seed}", seed), tmp_path / f"broken-{seed}"
+        folder.mkdir()
+        pid = forked(lambda folder=folder, seed=seed: searched(folder, seed, in_worker=True))  # type: ignore[misc]
+        here, status = 0, None
+        tried = lines(folder / "ended")
+        while status is None:
+            # A new worker takes seconds to start: it is given the time to try something.
+            until = time.monotonic() + 60
+            while status is None and len(lines(folder / "ended")) == len(tried) and time.monotonic() < until:
+                status = ended(pid, 0.01)
+            if status is None:
+                status = ended(pid, dice.uniform(0.0, 0.3))
+            tried = lines(folder / "ended")
+            for worker in workers(pid) if status is None and done < kills else ():
+                os.kill(worker, signal.SIGKILL)
+                here, done = here + 1, done + 1
+        kept = engine.read(folder / "study.journal")
+        assert status == 0 and kept == whole and kept.front == whole.front
+        assert len(lines(folder / "ended")) <= len(kept.complete) + here
+        seed += 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [kill_drivers, kill_workers])
+def test_a_few_kills(kill: Callable[[int, Path], None], tmp_path: Path) -> None:
+    kill(SHORT, tmp_path)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("kill", [kill_drivers, kill_workers])
+def test_a_hundred_kills(kill: Callable[[int, Path], None], tmp_path: Path) -> None:
+    kill(FULL, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_plan_that_kills_its_workers_ends_the_search_and_loses_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TrialFailed, match=r"^plan \w{12}: 4 workers died of it, .*-9$"):
+        engine.search(
+            small(),
+            price,
+            Quick(tmp_path / "ended"),
+            journal=tmp_path / "study.journal",
+            trials=3,
+            proposals=20,
+            seed=0,
+            executor=Local(_deadly, workers=1),
+        )
+    assert engine.read(tmp_path / "study.journal").complete == ()
+    assert ended(forked(lambda: searched(tmp_path, 0)), 120) == 0
+    assert len(engine.read(tmp_path / "study.journal").complete) == TRIALS
+
+
+def _deadly(plan: GatePlan) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,85 @@
+"""Our searcher as Ray Tune calls it, without a cluster."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from quick import found, price
+from small_spaces import small
+
+from gatesearch.errors import UserError
+from gatesearch.plan import GatePlan
+from gatesearch.search import engine
+
+pytest.importorskip("ray.tune", reason="the extra ray")
+from gatesearch.search.ray import GateSearcher, evaluated, reported  # wants Ray
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[engine.Session]:
+    given = {"journal": tmp_path / "study.journal", "trials": 6, "proposals": 100, "seed": 2}
+    with engine.opened(small(), price, **given) as opened:  # type: ignore[arg-type]
+        yield opened
+
+
+def plan_of(config: Any) -> GatePlan:
+    return GatePlan.from_json(config["plan"])
+
+
+def done(plan: GatePlan) -> dict[str, Any]:
+    return {**reported(found(plan)), "done": True}
+
+
+def test_running_trials_are_never_proposed_again(session: engine.Session, tmp_path: Path) -> None:
+    searcher = GateSearcher(session)
+    configs = {name: searcher.suggest(name) for name in "abcdef"}
+    plans = {name: plan_of(config) for name, config in configs.items()}
+    assert len(set(plans.values())) == 6
+    assert searcher.suggest("g") is None  # as many as are wanted are under way
+    for name in "fbdace":  # they end in an order of their own
+        searcher.on_trial_complete(name, done(plans[name]))
+        searcher.on_trial_complete(name, done(plans[name]))  # told again, as of a trial that was tried twice
+    assert searcher.suggest("g") == GateSearcher.FINISHED
+    kept = engine.read(tmp_path / "study.journal").complete
+    assert [trial.plan for trial in kept] == [plans[name] for name in "fbdace"]
+    assert [trial.objectives for trial in kept] == [found(plans[name]).objectives for name in "fbdace"]
+
+
+def test_a_trial_that_a_scheduler_stopped_is_pruned(session: engine.Session, tmp_path: Path) -> None:
+    searcher = GateSearcher(session)
+    plan = plan_of(searcher.suggest("a"))
+    searcher.on_trial_complete("a", reported(found(plan)) | {"done": False})
+    study = optuna.load_study(study_name="gatesearch", storage=engine.store.opened(tmp_path / "study.journal"))
+    pruned = [trial for trial in study.trials if trial.user_attrs["state"] == "pruned"]
+    assert [trial.state.name for trial in pruned] == ["PRUNED"] and pruned[0].values is None
+    config: Any = searcher.suggest("b")
+    assert plan_of(config) != plan
+
+
+def test_a_trial_that_failed_ends_the_search_and_is_left_for_the_next(session: engine.Session, tmp_path: Path) -> None:
+    searcher = GateSearcher(session)
+    first, second = plan_of(searcher.suggest("a")), plan_of(searcher.suggest("b"))
+    searcher.on_trial_complete("a", None, error=True)
+    assert searcher.suggest("c") is None  # b is still under way
+    searcher.on_trial_complete("b", done(second))
+    assert searcher.suggest("c") == GateSearcher.FINISHED and searcher.failed == ["a"]
+    kept = [trial.plan for trial in engine.read(tmp_path / "study.journal").trials]
+    assert second in kept and first not in kept
+
+
+def test_tune_may_pickle_it_and_not_restore_it(session: engine.Session, tmp_path: Path) -> None:
+    searcher = GateSearcher(session)
+    assert isinstance(pickle.loads(pickle.dumps(searcher)), GateSearcher)
+    searcher.save(str(tmp_path / "state"))
+    with pytest.raises(UserError, match="new Tuner"):
+        searcher.restore(str(tmp_path / "state"))
+
+
+def test_what_is_not_reported(session: engine.Session) -> None:
+    with pytest.raises(UserError, match="reports no 'energy_uj'"):
+        evaluated({"accuracy": 1.0, "latency_us": 2.0})

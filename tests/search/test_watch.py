@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gatesearch.plan import GatePlan
+from gatesearch.search import Objectives, SearchResult, Trial
+from gatesearch.search.watch import Watch
+
+REFERENCE = Objectives(0.0, 100.0, 200.0)
+
+
+def trial(number: int, state: str = "complete", found: Objectives | None = None, feasible: bool = True) -> Trial:
+    return Trial(number, GatePlan(cores=(f"core{number}",)), state, found, feasible)
+
+
+TRIALS = (
+    trial(0, found=Objectives(0.9, 50.0, 100.0)),
+    trial(1, "priced_out"),
+    trial(2, found=Objectives(0.95, 60.0, 50.0), feasible=False),
+    trial(3, found=Objectives(0.8, 20.0, 80.0)),
+    trial(4, "duplicate"),
+    trial(5, "pruned"),
+)
+
+
+def test_the_line_tells_what_there_is() -> None:
+    watch = Watch(reference=REFERENCE)
+    notes = []
+    for one in TRIALS:
+        watch(one)
+        notes.append(watch.note)
+    assert notes[0] == "hypervolume 0.225, best accuracy 0.900 at 100 uJ, 50 us"
+    assert notes[-1] == ("1 pruned, 1 ruled out, 1 repeats, hypervolume 0.409, best accuracy 0.800 at 80 uJ, 20 us")
+    assert watch.hypervolume == pytest.approx(SearchResult(TRIALS).hypervolume(REFERENCE)[-1])
+
+
+def test_the_best_is_by_the_rule_of_the_recipe_and_earlier_sessions_count() -> None:
+    assert Watch(TRIALS, reference=REFERENCE, objective="accuracy").best == TRIALS[0].objectives
+    assert Watch(TRIALS, reference=REFERENCE, objective="latency").best == TRIALS[3].objectives
+    assert Watch(TRIALS[1:3], reference=REFERENCE).note == "1 ruled out, no plan keeps the constraints yet"
+
+
+def test_curves_are_whole_after_every_session(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with Watch(reference=REFERENCE, logs=tmp_path) as watch:
+        for one in TRIALS[:3]:
+            watch(one)
+    with Watch(TRIALS[:3], reference=REFERENCE, logs=tmp_path) as watch:
+        for one in TRIALS[3:]:
+            watch(one)
+    (file,) = tmp_path.glob("events.out.tfevents.*")
+    events = EventAccumulator(str(file))
+    events.Reload()
+    assert [event.step for event in events.Scalars("search/hypervolume")] == [0, 1, 2, 3, 4, 5]
+    accuracy = [(event.step, event.value) for event in events.Scalars("search/accuracy")]
+    assert [step for step, _ in accuracy] == [0, 2, 3]
+    assert [value for _, value in accuracy] == pytest.approx([0.9, 0.95, 0.8])

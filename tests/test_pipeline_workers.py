@@ -1,0 +1,93 @@
+"""Plans tried in worker processes, and studies in a database, through the command line on a folder of tones."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import places
+import pytest
+import tones
+
+from gatesearch import cli, pipeline, recipe
+from gatesearch.errors import UserError
+from gatesearch.folder import RunFolder
+from gatesearch.plan import GatePlan
+from gatesearch.search import engine
+
+
+@pytest.fixture(scope="module", autouse=True)
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("workers")
+    with places.working_in(folder):
+        yield folder
+
+
+def trained(path: Path) -> dict[str, list[str]]:
+    with (path / "trials.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["state"] == "complete"]
+    return {row["digest"]: [row[key] for key in ("accuracy", "expected_latency_us", "feasible")] for row in rows}
+
+
+@pytest.mark.slow
+def test_workers_find_what_one_process_finds(place: Path) -> None:
+    root = tones.write(place / "tones")
+    settings = ["recipe=kws.yaml", f"data.root={root}", *tones.TINY, "search.trials=6", "search.epochs=6"]
+    parallel = [*settings, "search.executor.workers=2", f"search.storage=sqlite:///{place}/studies.db"]
+    for name, given in (("alone", settings), ("two", parallel)):
+        chosen = recipe.load("kws.yaml", given[1:])
+        RunFolder(place / name).write("recipe.yaml", recipe.to_yaml(chosen))
+        assert cli.main(["search", name]) == 0
+    one, two = trained(place / "alone"), trained(place / "two")
+    assert len(one) == len(two) == 6
+    shared = set(one) & set(two)
+    assert len(shared) >= 3 and {digest: one[digest] for digest in shared} == {digest: two[digest] for digest in shared}
+    assert not (place / "two" / "study.journal").exists() and not list((place / "two" / "logs" / "trials").glob("*"))
+    name = json.loads((place / "two" / "study.json").read_text())["study"]
+    assert name.startswith("two-") and len(engine.read(f"sqlite:///{place}/studies.db", name).complete) == 6
+    # What a worker gets has neither the data nor the run folder, and comes to the same.
+    alone = pipeline.Run(recipe.load(place / "alone" / "recipe.yaml"), RunFolder(place / "alone"))
+    plan = GatePlan.from_json(next(t.plan for t in alone.result.complete).to_json())
+    import pickle
+
+    assert pickle.loads(pickle.dumps(alone)).evaluate(plan) == alone.evaluate(plan)
+
+
+def test_recipes_name_executors() -> None:
+    found = recipe.load("kws", ["search.executor=ray", "search.executor.address=auto", "search.executor.workers=8"])
+    assert found.search.executor.model_dump() == {
+        "name": "ray",
+        "workers": 8,
+        "cpus": 1,
+        "gpus": 0.0,
+        "address": "auto",
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (["search.executor=slurm"], "override search.executor=slurm: unknown name 'slurm'; choices: local, ray"),
+        (
+            ["search.executor.address=auto"],
+            "override search.executor.address=auto: is for name: ray, and name is local",
+        ),
+        (
+            ["search.storage=mysql://host/db"],
+            "override search.storage=mysql://host/db: 'mysql://host/db' is none of: journal, sqlite:///FILE, "
+            "postgresql://USER@HOST/DATABASE",
+        ),
+        (
+            ["search.storage=postgresql://me:secret@host/db"],
+            "override search.storage=postgresql://me:secret@host/db: has a password in it, which run folders would "
+            "show; set PGPASSWORD or write ~/.pgpass",
+        ),
+        (["search.executor.workers=0"], "override search.executor.workers=0: 0 is out of range; it must be at least 1"),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_line(written: list[str], told: str) -> None:
+    with pytest.raises(UserError) as error:
+        recipe.load("kws", written)
+    assert str(error.value) == told
