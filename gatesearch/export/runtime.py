@@ -70,10 +70,10 @@ class Cascade:
         self.answers, self.unsure, self.logit_offset = list(answers), unsure, logit_offset
 
     def run(self, hidden: Array, first: int = 0, before: Sequence[float] = ()) -> Answer:
-        """Run one window from :meth:`quantise` until it leaves at a gate or the last stage answers.
+        """Run one window until it leaves at a gate or the last stage answers.
 
         Args:
-            hidden: input of stage ``first``.
+            hidden: input of stage ``first``, in the type and shape of its program.
             first: the stage to begin with.
             before: logits of the gates before it.
         """
