@@ -111,9 +111,9 @@ def sites(settings: Settings = None) -> None:
 
 @app.command(context_settings=_SETTINGS)
 def measure(settings: Settings = None) -> None:
-    """Measure the kernel timings of the recipe's device.
+    """Fill the latency tables of the recipe's device and print them; core=NAME for one core alone.
 
-    Or of cores that are not this machine: kit=DIR writes a folder to take to a board (recipe= adds its layers),
+    Or those of cores that are not this machine: kit=DIR writes a folder to take to a board (recipe= adds its layers),
     import=FILE takes in what was printed there (name=, kit=, clock_mhz=, device= and core= say how), board=NAME counts
     the instructions of an emulated one.
     """
@@ -122,10 +122,11 @@ def measure(settings: Settings = None) -> None:
     if any(taken.values()):
         _measure_board(written, taken)
         return
+    core = _pop(written, "core")
     recipe = _recipe("measure", written)
     from gatesearch import pipeline
 
-    pipeline.measure(recipe)
+    pipeline.measure(recipe, core)
 
 
 def _measure_board(written: list[str], taken: dict[str, str | None]) -> None:

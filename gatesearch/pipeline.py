@@ -10,7 +10,7 @@ import io
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from gatesearch import console, record, record_search
 from gatesearch import report as reports
 from gatesearch.errors import UserError
-from gatesearch.export import bundle, streaming
+from gatesearch.export import assembled, bundle, dispatch, streaming
 from gatesearch.export import verify as verification
 from gatesearch.export.formats import compiled
 from gatesearch.export.lower import lower
@@ -37,12 +37,13 @@ from gatesearch.hardware import boards
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
 from gatesearch.hardware.quiet import ToolError
-from gatesearch.plan import GatePlan
+from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.scaling import outcome
-from gatesearch.search import engine, executors
+from gatesearch.search import engine, executors, samplers
 from gatesearch.search.engine import SearchResult, Trial
 from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
+from gatesearch.search.sampler import PASSED, GateSampler
 from gatesearch.search.start import first_proposals
 from gatesearch.search.watch import Watch
 from gatesearch.setting import Setting
@@ -52,6 +53,7 @@ from gatesearch.training.fit import CHECKPOINT_EVERY
 
 TABLE_SAMPLES = 16
 STREAM_WINDOWS = 300
+FRONT_SECONDS = 45.0  # for measuring plans on the front, conversions included
 
 
 class Run:
@@ -64,6 +66,7 @@ class Run:
 
     def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
         self.recipe, self.folder = outcome.resolved(recipe), folder
+        self._figures: dict[tuple[PlacedGate, ...], Figures] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what :meth:`evaluate` needs, for a worker that has neither the data nor the run folder."""
@@ -145,6 +148,7 @@ class Run:
                 first=first_proposals(s.space, self._cost_before_training),
                 on_trial=seen,
                 executor=executors.build(chosen.executor, self.evaluate, self.folder / "logs" / "ray"),
+                sampler=self._sampler(),
             )
         self._add_seconds("search", time.monotonic() - started)
         record_search.write_trials(self.folder, result)
@@ -157,8 +161,23 @@ class Run:
 
     def evaluate(self, plan: GatePlan) -> Evaluated:
         """Try a plan: train it briefly from the baseline, set its thresholds, price what its gates let through."""
-        s, model = self.setting, self._built(plan)
-        epochs, seed = s.schedule(self.recipe.search), _seed(self.recipe.seed, plan)
+        if plan.gates not in self._figures:  # cores cost, and change nothing else
+            self._figures[plan.gates] = self._trial(plan)
+        quality = self._figures[plan.gates]
+        price = self.cost.price(plan, quality.passed, observed=quality.layers)
+        return Evaluated(
+            Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
+            self._quality_violations(quality, self.standard),
+            {
+                PASSED: {kind: list(row) for kind, row in quality.passed.items()},
+                "layers": {site: dict(row) for site, row in quality.layers.items()},
+            },
+        )
+
+    def _trial(self, plan: GatePlan) -> Figures:
+        """Train a plan for as long as a trial lasts; what it is worth on validation."""
+        s, model = self.setting, self.built(plan)
+        epochs, seed = s.schedule(self.recipe.search), seed_of(self.recipe.seed, plan)
         # A training long enough for checkpoints goes on from the last, in whichever process or node that shares the
         # run folder.
         kept = self.folder / "logs" / "trials" / plan.digest if epochs.epochs > CHECKPOINT_EVERY else None
@@ -166,16 +185,45 @@ class Run:
         if kept is not None:
             shutil.rmtree(kept)
         calibrate(model, s.features.validation, s.features.positive)
-        quality = self._quality(model, "validation")
-        price = self.cost.price(plan, quality.passed, observed=quality.layers)
-        return Evaluated(
-            Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
-            self._quality_violations(quality, self.standard),
-            {
-                "passed": {kind: list(row) for kind, row in quality.passed.items()},
-                "layers": {site: dict(row) for site, row in quality.layers.items()},
-            },
-        )
+        return self._quality(model, "validation")
+
+    @cached_property
+    def front_times(self) -> dict[str, dict[str, float]]:
+        """Of plans on the front that run on this host alone, by digest: microseconds measured and predicted.
+
+        Of one window that passes every gate, front end excluded. Plans have their turn by the recipe's rule, until
+        :data:`FRONT_SECONDS` are up; the gates are as the search places them, before training.
+        """
+        kept: dict[str, dict[str, float]] | None = self.folder.read_json("front_times.json")
+        if kept is not None:
+            return kept
+        s, found, started = self.setting, dict[str, dict[str, float]](), time.monotonic()
+        here = {core.name for core in s.device.cores if core.timing.model == "litert" and core.engine == "litert"}
+        front = ranked(self.result, self.recipe.pick.objective) if self.result.front else []
+        trials = [trial for trial in front if here.issuperset(trial.plan.cores)]
+        with console.progress(len(trials), "measure the front") as bar, _tools_in_one_line():
+            for trial in trials:
+                if time.monotonic() - started < FRONT_SECONDS:
+                    found[trial.plan.digest] = self._front_time(trial.plan)
+                bar.advance(note=trial.plan.digest)
+        self.folder.write_json("front_times.json", found)
+        record_search.write_trials(self.folder, self.result, found)
+        return found
+
+    def _front_time(self, plan: GatePlan) -> dict[str, float]:
+        s, model = self.setting, self.built(plan)
+        with torch.no_grad():
+            model.train()(self.calibration)  # ranges of quantisers, statistics of gates
+            model.eval()
+            for gate in model.layer_gates.values():
+                gate.reset()
+            model(self.calibration[:1])
+        observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
+        taken = assembled.timed(assembled.assemble(model, self.calibration, s.device), self.calibration[:1])
+        costs = [estimate.cost for estimate in self.cost.stages(plan, observed=observed)]
+        slowdown = {core.name: core.timing.latency_us(1.0) for core in s.device.cores if core.timing.model == "litert"}
+        predicted = sum(cost.latency_us / slowdown[cost.core] for cost in costs)
+        return {"measured_us": taken.minimum_us["run"], "predicted_us": predicted}
 
     @cached_property
     def chosen(self) -> tuple[Trial, GatedModel]:
@@ -243,7 +291,7 @@ class Run:
             gates: how its gates are trained; None as the recipe says.
         """
         s = self.setting
-        model = self._built(plan)
+        model = self.built(plan)
         self._trained(name, model, s.schedule(self.recipe.retrain), gates)
         calibrate(model, s.features.validation, s.features.positive)
         return model
@@ -323,10 +371,10 @@ class Run:
         account[name] = account.get(name, 0.0) + seconds
         self.folder.write_json("logs/seconds.json", account)
 
-    def _built(self, plan: GatePlan) -> GatedModel:
+    def built(self, plan: GatePlan) -> GatedModel:
         """Put a plan's gates into the trained backbone; where they start depends on the seed and the plan alone."""
         s = self.setting
-        torch.manual_seed(_seed(self.recipe.seed, plan))
+        torch.manual_seed(seed_of(self.recipe.seed, plan))
         return GatedModel(self.backbone, plan, s.sites, s.outputs, self.saliency, s.layers)
 
     def _untrained(self) -> GatedModel:
@@ -349,7 +397,7 @@ class Run:
                 s.features,
                 schedule,
                 gates or s.gates,
-                seed=_seed(self.recipe.seed, model.plan),
+                seed=seed_of(self.recipe.seed, model.plan),
                 goal=s.goal,
                 augment=s.augment,
                 log_dir=self.folder / "logs" / name,
@@ -359,18 +407,22 @@ class Run:
         self.folder.write(str(path.relative_to(self.folder.path)), _state_bytes(model))
 
     def _export(self, path: Path) -> None:
-        s, samples = self.setting, self.calibration
-        [whole] = lower(self.reference, samples)
-        input_range = getattr(s.frontend, "output_range", None)
+        s = self.setting
+        [whole] = lower(self.reference, self.calibration)
         rival = s.device.core(self.cost.ungated()[0].cores[0])
-        self.folder.write("best/ungated.tflite", compiled(whole, rival, input_range))
+        self.folder.write("best/ungated.tflite", compiled(whole, rival, getattr(s.frontend, "output_range", None)))
         self.folder.write_json("best/plan.json", self.picked.plan.to_dict())
+        self.write_bundle(path, self.model, {"ungated": {"core": rival.name, "arithmetic": whole.arithmetic(rival)}})
+
+    def write_bundle(self, path: Path, model: GatedModel, about: Mapping[str, Any]) -> None:
+        """Export a trained model, whose thresholds become those of its artifacts; about goes into the manifest."""
+        s = self.setting
         frontend: dict[str, Any] = getattr(s.frontend, "describe", dict)()
         bundle.write(
             path,
-            self.model,
+            model,
             s.device,
-            samples,
+            self.calibration,
             s.features.validation,
             s.features.positive,
             formats=self.recipe.export.formats,
@@ -379,9 +431,9 @@ class Run:
                 "recipe": self.recipe.name,
                 "synthetic_data": s.data.synthetic,
                 "frontend": frontend,
-                "ungated": {"core": rival.name, "arithmetic": whole.arithmetic(rival)},
+                **about,
             },
-            input_range=input_range,
+            input_range=getattr(s.frontend, "output_range", None),
         )
 
     def _quality(self, model: GatedModel, split: str) -> Figures:
@@ -398,6 +450,20 @@ class Run:
         """Return by how many milliseconds a plan's longest path exceeds the limit; below zero where it does not."""
         limit = self.recipe.constraints.latency_ms
         return -math.inf if limit is None else cost.bound(plan).longest_latency_us / 1e3 - limit
+
+    def _sampler(self) -> samplers.Chosen:
+        """The sampler of the recipe, by the number of the proposal."""
+        name, seed = self.recipe.search.sampler, self.recipe.seed
+        if name != "gate":
+            return samplers.build(name, seed)
+        ours = GateSampler(
+            self.setting.space,
+            self.cost.runs,
+            shares=self.cost.shares,
+            allowed=lambda plan: all(over <= 0 for over in self._price_violations(plan).values()),
+            seed=seed,
+        )
+        return lambda number: ours
 
     def _cost_before_training(self, plan: GatePlan) -> float:
         if any(value > 0 for value in self._price_violations(plan).values()):
@@ -458,6 +524,12 @@ def _search(this: Run) -> None:
         f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front"
         + ("; the space holds no other plan" if known == len(this.setting.space) else "")
     )
+    if this.front_times:
+        errors = sorted(abs(row["predicted_us"] / row["measured_us"] - 1) for row in this.front_times.values())
+        console.say(
+            f"measured {len(errors)} of {len(result.front)} plans of the front on this host: "
+            f"predicted to {errors[len(errors) // 2]:.0%} (median)"
+        )
 
 
 def _retrain(this: Run) -> None:
@@ -553,16 +625,45 @@ def sites(recipe: Recipe) -> None:
     console.table(f"layer sites of {recipe.backbone}", heads, layers)
 
 
-def measure(recipe: Recipe) -> None:
-    """Read what each block of the recipe's backbone costs on each core, and print it."""
+def measure(recipe: Recipe, core_name: str | None = None) -> None:
+    """Read what each block of the recipe's backbone costs on each core, and print it.
+
+    Args:
+        recipe: which backbone, gates and device.
+        core_name: prints that core alone, and what its kernels take.
+
+    Raises:
+        UserError: the device has no such core.
+    """
     s = Setting.of(recipe, with_features=False)
+    cores = s.device.cores if core_name is None else (s.device.core(core_name),)
     model = cost_model(s, s.backbone.eval(), None)
     rows = []
     for first, following in pairwise([*model.table.sites, tables.END]):
-        times = [core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in s.device.cores]
+        times = [core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in cores]
         rows.append((f"{first} > {following}", *(f"{t:.1f}" for t in times)))
-    heads = [f"{core.name} us ({core.timing.provenance})" for core in s.device.cores]
+    heads = [f"{core.name} us ({core.timing.provenance})" for core in cores]
     console.table(f"blocks of {recipe.backbone} on {s.device.name}, all channels", ("block", *heads), rows)
+    for core in cores:
+        if core.name in model.table.native:
+            _show_native(core.name, model.table.native[core.name])
+
+
+def _show_native(core: str, native: tables.Native) -> None:
+    """Print what the kernels of gated layers take on a core of this host, and how well that is known."""
+    rows = [
+        (
+            *(kernel, "x".join(map(str, shape)), ", ".join(f"{k}={v}" for k, v in variant) or "-"),
+            ", ".join(f"{name} {share:.2f}" for name, share in zip(curve.names, point, strict=True)),
+            f"{taken:.1f}",
+        )
+        for (kernel, shape, variant), curve in native.kernels.curves.items()
+        for point, taken in zip(curve.points, curve.readings, strict=True)
+    ]
+    if rows:
+        console.table(f"kernels of gated layers on {core}", ("kernel", "shape", "variant", "left", "us"), rows)
+    noisy = f"{native.noisy} of them still disturbed by other load: measure again" if native.noisy else "all settled"
+    console.say(f"{core}: {native.timings} timings in {native.seconds:.1f} s, {noisy}")
 
 
 def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> CostModel:
@@ -574,11 +675,16 @@ def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> Cos
         samples = s.features.train.features[:TABLE_SAMPLES]
         variants = s.space.variants()
         arguments = (backbone, s.space.sites, samples)
-        layers = [site.name for site in s.layers] if s.space.layers.sites else []
+        layers = s.layers if s.space.layers.sites else ()
         count = tables.pieces_count(*arguments, variants, layers)
         with console.progress(count, "read blocks on each core") as bar, _tools_in_one_line():
             cache = Path(platformdirs.user_cache_dir("gatesearch")) / "tables"
-            table = tables.build(*arguments, s.device, variants, layers, on_step=bar.advance, cache=cache)
+            table = tables.build(
+                *(*arguments, s.device, variants, layers, s.space.layers.gates()),
+                loop=dispatch.measure,
+                on_step=bar.advance,
+                cache=cache,
+            )
         if folder is not None:
             folder.write("table.json", table.to_json())
     macs = getattr(s.frontend, "macs", lambda: 0)()
@@ -633,8 +739,9 @@ def _tools_in_one_line() -> Iterator[None]:
         raise UserError(f"backbone: {str(error).splitlines()[0]}") from error
 
 
-def _seed(seed: int, plan: GatePlan) -> int:
-    return (seed * 1_000_003 + int(plan.digest[:7], 16)) % 2**31
+def seed_of(seed: int, plan: GatePlan) -> int:
+    """Return the seed of the trainings of a plan's gates, whatever its cores, in a run of a seed."""
+    return (seed * 1_000_003 + int(GatePlan(plan.gates).digest[:7], 16)) % 2**31
 
 
 def _channels_last(model: GatedModel) -> GatedModel:

@@ -134,7 +134,7 @@ def write(run: Run) -> dict[str, Any]:
             "gates": _gates(run, gated, sparsity),
             "paths": record_exits.paths(run, gated),
             "layers": layers,
-            "trials": with_plans(write_trials(run.folder, run.result), run.result),
+            "trials": with_plans(write_trials(run.folder, run.result, run.front_times), run.result),
             "reference": opening["reference"] | reference,
             "best": best,
             "energy": {

@@ -29,25 +29,35 @@ TRIAL_COLUMNS = (
     "expected_energy_uj",
     "feasible",
     "on_front",
+    "predicted_path_us",
+    "measured_path_us",
     "plan",
 )
 BEGUN = "logs/begun.json"
 
 
-def write_trials(folder: RunFolder, result: SearchResult) -> list[dict[str, Any]]:
-    """Write trials.csv and pareto.csv; returns the rows."""
-    rows = trial_rows(result)
+def write_trials(
+    folder: RunFolder, result: SearchResult, times: Mapping[str, Mapping[str, float]] | None = None
+) -> list[dict[str, Any]]:
+    """Write trials.csv and pareto.csv; returns the rows.
+
+    Args:
+        folder: where to.
+        result: of the search.
+        times: of plans that were measured, by digest, the time of a window that passes every gate.
+    """
+    rows = trial_rows(result, times or {})
     folder.write_csv("trials.csv", TRIAL_COLUMNS, rows)
     folder.write_csv("pareto.csv", TRIAL_COLUMNS, [row for row in rows if row["on_front"]])
     return rows
 
 
-def trial_rows(result: SearchResult) -> list[dict[str, Any]]:
+def trial_rows(result: SearchResult, times: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
     """Return a row for each trial, in the columns of trials.csv."""
     front = {trial.number for trial in result.front}
     rows = []
     for trial in result.trials:
-        o = trial.objectives
+        o, timed = trial.objectives, times.get(trial.plan.digest, {})
         rows.append(
             {
                 "number": trial.number,
@@ -58,6 +68,8 @@ def trial_rows(result: SearchResult) -> list[dict[str, Any]]:
                 "expected_energy_uj": None if o is None else o.energy_uj,
                 "feasible": trial.feasible,
                 "on_front": trial.number in front,
+                "predicted_path_us": timed.get("predicted_us"),
+                "measured_path_us": timed.get("measured_us"),
                 "plan": str(trial.plan),
             }
         )
@@ -123,7 +135,7 @@ def so_far(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None:
     return opening | {
         "created": _now(),
         "unfinished": {"complete": len(result.complete), "wanted": recipe.search.trials},
-        "trials": with_plans(trial_rows(result), result),
+        "trials": with_plans(trial_rows(result, {}), result),
         "hypervolume": result.hypervolume(reference) if reference else [],
         "curves": curves({name: History(**curve) for name, curve in trained.items() if curve is not None}),
     }

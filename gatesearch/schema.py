@@ -331,6 +331,7 @@ class Search(Group):
     """How plans are proposed and how well they are tried."""
 
     engine: Literal["trials"] = "trials"
+    sampler: Literal["gate", "tpe", "nsga2", "random"] = "gate"
     trials: Count = 40
     proposals: Count = 1000
     epochs: Count = 2

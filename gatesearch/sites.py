@@ -88,6 +88,7 @@ class LayerSite(_Shaped):
         depth, directions: of a recurrent layer: how many lie on each other in it, and 2 where it reads both ways.
         geometry: of a convolution: height, width and channels of its input, its output channels, then kernel, stride,
             padding and dilation, each vertical and horizontal; empty where it pads by name or with anything but zeros.
+        positive: whether what it reads comes from a ReLU, through nothing that could make it negative.
     """
 
     name: str
@@ -102,6 +103,7 @@ class LayerSite(_Shaped):
     depth: int = 1
     directions: int = 1
     geometry: tuple[int, ...] = ()
+    positive: bool = False
 
     @property
     def channel_axis(self) -> int:  # type: ignore[override]
@@ -213,6 +215,7 @@ LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear", 
 # What leaves every channel where it was, so that a channel that is zero before is zero behind; a normalisation does so
 # for the layer that is alone before it, whose gate takes its place.
 CHANNEL_WISE = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d, nn.Identity, nn.AvgPool2d, nn.MaxPool2d)
+KEEP_SIGN = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.AvgPool2d, nn.MaxPool2d, nn.ZeroPad2d)
 RELUS = (torch.relu, F.relu)  # as functions
 PADS = tuple(value for name, value in vars(nn.modules.padding).items() if re.fullmatch(r"\w+Pad[123]d", name))
 
@@ -264,8 +267,15 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
             depth=getattr(layer, "num_layers", 1),
             directions=2 if getattr(layer, "bidirectional", False) else 1,
             geometry=_geometry(layer, work.shapes.get(node.all_input_nodes[0].name, ())),
+            positive=_is_positive(traced, node.all_input_nodes[0]),
         )
     return tuple(sites.values())
+
+
+def _is_positive(traced: fx.GraphModule, node: fx.Node) -> bool:
+    while _calls(traced, node, KEEP_SIGN):
+        node = node.all_input_nodes[0]
+    return _calls(traced, node, (nn.ReLU, nn.ReLU6), RELUS)
 
 
 def _geometry(layer: nn.Module, image: tuple[int, ...]) -> tuple[int, ...]:

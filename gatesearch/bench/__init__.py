@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from gatesearch.errors import unknown
 
-_NAMES = ("cluster", "dsg", "dsl", "hmd", "hmd_runs", "kernels", "kws", "vit_gc")
-BENCHMARKS = {name: f"gatesearch.bench.{name}" for name in _NAMES}
+NAMES = ("cluster", "dsg", "dsl", "hmd", "hmd_runs", "kernels", "kws", "latency", "search", "vit_gc")
+BENCHMARKS = {name: f"gatesearch.bench.{name}" for name in NAMES}
 
 
 def run(name: str, arguments: Sequence[str]) -> None:

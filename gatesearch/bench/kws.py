@@ -241,10 +241,11 @@ Test split, PyTorch model, threshold moved over the test positives: curves, not 
 
 {plan_table}
 
-Streaming time is **measured**: microseconds a window on this host, LiteRT int8, one thread, host loop included, front
-end excluded, minimum over 15 interleaved repeats of {synthetic.summary["streaming"]["windows"]} windows drawn by the
-recipe's stream. Energy gain is **modelled** on the device profile, whose powers are **assumed**; sensor, front end and
-idle power are in it on both sides.
+Streaming time is **measured**: microseconds a window on this host, LiteRT int8 but for the first gate, which kernels
+run where they know its operators, one thread, host loop included, front end excluded, minimum over 15 interleaved
+repeats of {synthetic.summary["streaming"]["windows"]} windows drawn by the recipe's stream. Energy
+gain is **modelled** on the device profile, whose powers are **assumed**; sensor, front end and idle power are in it on
+both sides.
 
 Machine: {stamp.get("cpu", platform.processor())}, {stamp.get("cores", "?")} cores. Versions: {versions(stamp)}.
 """

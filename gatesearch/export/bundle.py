@@ -16,6 +16,7 @@ from torch import Tensor
 
 from gatesearch.export.formats import compiled, exporter
 from gatesearch.export.lower import LoweredStage, lower
+from gatesearch.export.parts import parts
 from gatesearch.export.runtime import MANIFEST, requantise
 from gatesearch.gated import GatedModel
 from gatesearch.gates import at_cuts, at_layers, layer_kind
@@ -80,6 +81,8 @@ def write(
         written = _write_stage(part, k, stage, blob, core, formats)
         gated = k < len(model.gates)
         names = ("passed", "logit") if gated else ("logits" if len(model.output_shape) == 1 else "output",)
+        pieces = _write_parts(part, k, stage, model, core)
+        run_by = {piece["site"]: piece["kernel"] for piece in pieces}
         entries.append(
             {
                 "index": k,
@@ -87,14 +90,15 @@ def write(
                 "engine": core.engine,
                 "arithmetic": stage.arithmetic(core),
                 "gated_layers": [
-                    {**gate.to_dict(), "kernel": _kernel(site, gate)}
+                    {**gate.to_dict(), "kernel": _kernel(site, gate), "runs": run_by.get(gate.site) or "reference"}
                     for site, gate, its_stage in zip(
                         model.layer_sites, at_layers(model.plan), model.layer_stages, strict=True
                     )
                     if its_stage == k
                 ],
                 "program": written[0],
-                "artifacts": written,
+                "parts": pieces,
+                "artifacts": written + [piece["program"] for piece in pieces],
                 "input": _spec(program.inputs[0]),
                 "outputs": {name: _spec(spec) for name, spec in zip(names, program.outputs, strict=True)},
                 "logit_offset": stage.logit_offset,
@@ -152,6 +156,40 @@ def _write_exit(
     }
 
 
+def _write_parts(part: Path, k: int, stage: LoweredStage, model: GatedModel, core: Core) -> list[dict[str, Any]]:
+    """Write a stage a second time, in parts, where its core has kernels for its gated layers."""
+    written = []
+    for i, piece in enumerate(parts(stage, model, k, core)):
+        form, suffix = ("tflite", ".tflite") if piece.kernel is None else ("kernel", ".npz")
+        written.append(
+            {
+                "kernel": piece.kernel,
+                "site": piece.site,
+                "inputs": list(piece.inputs),
+                "outputs": list(piece.outputs),
+                "source": piece.source,
+                "whole": piece.whole,
+                "reads": list(piece.reads),
+                "program": _write(part, f"stage{k}_part{i}{suffix}", piece.blob, core, k, form),
+            }
+        )
+    return written
+
+
+def _write(part: Path, name: str, blob: bytes, core: Core, k: int, form: str) -> dict[str, Any]:
+    path = part / core.name / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(blob)
+    return {
+        "core": core.name,
+        "stage": k,
+        "format": form,
+        "path": str(path.relative_to(part)),
+        "bytes": len(blob),
+        "sha256": hashlib.sha256(blob).hexdigest(),
+    }
+
+
 def _write_stage(
     part: Path, k: int, stage: LoweredStage, tflite: bytes, core: Core, formats: Sequence[str], end: str = ""
 ) -> list[dict[str, Any]]:
@@ -164,19 +202,7 @@ def _write_stage(
     for name in names:
         form = exporter(name)
         blob = form.write(stage, tflite, core)
-        path = part / core.name / f"stage{k}{end}{form.suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(blob)
-        written.append(
-            {
-                "core": core.name,
-                "stage": k,
-                "format": name,
-                "path": str(path.relative_to(part)),
-                "bytes": len(blob),
-                "sha256": hashlib.sha256(blob).hexdigest(),
-            }
-        )
+        written.append(_write(part, f"stage{k}{end}{form.suffix}", blob, core, k, name))
     return written
 
 

@@ -34,6 +34,7 @@ from gatesearch.sites import LayerSite, Site
 
 SIGMA = 1e-3  # weight of the threshold loss
 BYTE = 8
+BLOCK = 16  # channels that kernels compute together
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +137,10 @@ class PG:
             calls.append(Call((settings.low_bits, settings.weight_bits), ((mask.skips, 1 - sparsity),)))
         thresholds = sum(mask.groups(width) for width in kind.widths(site))
         kernels: tuple[KernelCall, ...] = ()
-        if site.geometry and settings.for_kernel:
-            variant = (("bytes", 1 if settings.bits <= BYTE else 2), ("group", mask.size(site.channels)))
+        if site.geometry and site.positive and settings.for_kernel:
+            group = mask.size(site.channels)
+            # Groups of whole blocks are all one to the kernel.
+            variant = (("bytes", 1 if settings.bits <= BYTE else 2), ("group", group if group % BLOCK else BLOCK))
             kernels = (KernelCall("pg", site.geometry, variant, (("open", 1 - sparsity),)),)
         return LayerWork(tuple(calls), 0.0, thresholds + 1, 1.0, kernels=kernels)
 

@@ -6,12 +6,12 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from itertools import accumulate, pairwise
+from functools import cached_property, lru_cache
+from itertools import accumulate, groupby, pairwise
 from typing import NamedTuple
 
 from gatesearch.gates import Work, at_cuts, at_layers, cut_kind
-from gatesearch.hardware.arithmetic import BYTES, PLAIN, arithmetic, neediest
+from gatesearch.hardware.arithmetic import BYTES, FLOAT, PLAIN, arithmetic, neediest
 from gatesearch.hardware.energy import (
     EnergyBreakdown,
     StageCost,
@@ -25,10 +25,11 @@ from gatesearch.hardware.energy import (
 from gatesearch.hardware.kernel_costs import KernelCosts
 from gatesearch.hardware.layers import LayerChange, layer_changes
 from gatesearch.hardware.profile import Core, Device
-from gatesearch.hardware.table import END, Table, exit_of, variant_of
+from gatesearch.hardware.table import END, Table, exit_of, in_float_on, variant_of
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import CutSite, LayerSite, find
 
+LITTLE_US = 0.3  # what is left of a block that was one gated layer
 PRECISION = 8  # bits of an activation that crosses from a stage in int8
 
 
@@ -93,7 +94,7 @@ class CostModel:
         period_s: seconds from window to window.
         shares: share of each kind in the stream.
         layers: where gates may stand in the place of layers.
-        kernels: what the kernels of gated layers cost, by the core that was read for it.
+        kernels: what the kernels of gated layers cost, by name, on cores that the table does not time itself.
     """
 
     device: Device
@@ -106,6 +107,9 @@ class CostModel:
     kernels: Mapping[str, KernelCosts] = field(default_factory=dict)
     # A search prices thousands of plans, which share their stages.
     _known: dict[tuple[str, PlacedGate | None, PlacedGate | None], _Used] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _priced: dict[tuple[str, str, tuple[PlacedGate, ...], int, bool], tuple[float, float]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -143,11 +147,13 @@ class CostModel:
         cuts = [_Cut.of(placed, find(self.sites, placed.site)) for placed in at_cuts(plan)]
         changes = layer_changes(at_layers(plan), self.layers, observed or {})
         bits = [float(self.table.input_elements * PRECISION), *_crossing_bits(cuts, densities)]
-        estimates = []
+        estimates: list[StageEstimate] = []
         before, width = self.sense_core, 1
         for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
             core = self.device.core(name)
             used = self._used(core, entering, leaving, changes)
+            around = self._around(core, before if estimates else None, entering, leaving, (width, used.width))
+            used = used._replace(reading=used.reading + around)
             light = self._exit(core, leaving) if leaving is not None and leaving.work.exit_macs else None
             entering_bits, width = entered * width, used.width
             estimates.append(
@@ -166,6 +172,49 @@ class CostModel:
             )
             before = core
         return tuple(estimates)
+
+    def runs(
+        self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None = None
+    ) -> tuple[tuple[float, float], ...]:
+        """Return what a plan's expected costs are made of, microseconds and microjoules: see :meth:`price`.
+
+        They are linear in who comes how far: the first pair is what every window costs, pair ``k + 1`` what one that
+        reaches stage ``k`` adds. Infinite where a core cannot run a stage.
+        """
+        if at_layers(plan) or any(_Cut.of(p, find(self.sites, p.site)).work.exit_macs for p in at_cuts(plan)):
+            return self._linear(plan, observed)
+        found, before = [self._every_window], self.sense_core.name
+        for k, core in enumerate(plan.cores):
+            # A stage costs the same in any plan with these neighbours; from the gate before them on, its input's width.
+            first = max(0, k - 2)
+            around = plan.gates[first : k + 1]
+            key = (before, core, around, k - first, k < len(plan.gates))
+            if key not in self._priced:
+                leaving = (core,) if k < len(plan.gates) else ()
+                cores = (before,) * (k - first) + (core, *leaving)
+                self._priced[key] = self._linear(GatePlan(around, cores), observed)[k - first + 1]
+            found.append(self._priced[key])
+            before = core
+        return tuple(found)
+
+    @cached_property
+    def _every_window(self) -> tuple[float, float]:
+        """What a window costs that reaches no stage."""
+        return self._linear(GatePlan((), (self.device.core_names[0],)), None)[0]
+
+    def _linear(
+        self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None
+    ) -> tuple[tuple[float, float], ...]:
+        estimates = self.stages(plan, observed=observed)
+        spent = [(e.cost.total_us, math.fsum(e.cost.terms.values())) for e in estimates]
+        for k, estimate in enumerate(estimates):
+            if estimate.exit is not None:  # whoever leaves reached this stage and not the next
+                left = (estimate.exit.cost.total_us, math.fsum(estimate.exit.cost.terms.values()))
+                spent[k] = (spent[k][0] + left[0], spent[k][1] + left[1])
+                spent[k + 1] = (spent[k + 1][0] - left[0], spent[k + 1][1] - left[1])
+        idle = math.fsum(core.idle_mw.value for core in self.device.cores) * self.period_s * 1e3
+        always = self.device.sense.window_uj(self.period_s) + self.sense_core.compute_uj(self.frontend_us) + idle
+        return ((self.frontend_us, always), *spent)
 
     def _used(
         self, core: Core, entering: _Cut | None, leaving: _Cut | None, changes: Mapping[str, LayerChange]
@@ -187,24 +236,38 @@ class CostModel:
         last = order.index(leaving.site.name) if leaving else len(order)
         rows = []
         need = neediest(self.table.needs.get(name, PLAIN) for name in order[first:last])
+        native = self.table.native.get(core.name)
+        here = {name for name in changes if first <= order.index(self.table.layers[name].block) < last}
+        if native is not None and any(changes[name].work is not None for name in here):
+            need = FLOAT  # a stage with gated layers is in float as a whole
         width = BYTES[arithmetic(need, core)]
+        timed = self._reading_name(core, need)
+        costs = self.kernels.get(core.name) if native is None else native.kernels
+        turns = _Turns()
         for b in range(first, last):
             kept_in = entering.share if entering and b == first else 1.0
             kept_out = leaving.share if leaving and b + 1 == last else 1.0
             block = self.table.blocks[order[b]]
             rows.append({name: surface(kept_in, kept_out) for name, surface in block.items()})
+            rows[-1][core.name] = rows[-1][timed]
             thin = rows[-1]["macs"] / max(1.0, block["macs"](1.0, 1.0))
             for name, change in changes.items():
                 if self.table.layers[name].block == order[b]:
-                    dense = self.table.layers[name].readings[core.name]
+                    dense = self.table.layers[name].readings[timed]
                     if math.isfinite(dense):  # else the block is not, either
-                        taken = change.reading(dense, core, self.kernels.get(core.name))
-                        rows[-1][core.name] += thin * (taken - dense)
+                        by_kernel = bool(change.kernels) and native is not None
+                        taken = change.reading(dense, core, costs)
+                        # A kernel has all channels of its layer, also where a cut thins out what is around it.
+                        rows[-1][core.name] += taken - thin * dense if by_kernel else thin * (taken - dense)
+                        if by_kernel:
+                            turns.kernel(name, self.table.layers[name].behind)
                     rows[-1]["macs"] += thin * change.saved_macs
                     rows[-1]["weight_bytes"] += change.params
+            if rows[-1][core.name] > self.table.overhead[core.name] + LITTLE_US:
+                turns.stretch()
         empty = self.table.overhead[core.name]
         used = _Used(
-            reading=sum(row[core.name] for row in rows) - max(0, len(rows) - 1) * empty,
+            reading=sum(row[core.name] for row in rows) + (turns.programs - max(1, len(rows))) * empty,
             macs=sum(row["macs"] for row in rows),
             weight_bytes=sum(row["weight_bytes"] for row in rows) * width,
             activation_bytes=max((row["activation_bytes"] for row in rows), default=0.0) * width,
@@ -214,14 +277,41 @@ class CostModel:
             return used
         head = self.table.heads[f"{variant_of(leaving.placed)}@{leaving.site.name}"]
         return _Used(
-            reading=used.reading
-            + max(0.0, head[core.name](1.0, 1.0) - empty) * leaving.share
-            + (0.0 if rows else empty),
+            reading=used.reading + max(0.0, head[timed](1.0, 1.0) - empty) * leaving.share + (0.0 if rows else empty),
             macs=used.macs + leaving.work.macs,
             weight_bytes=used.weight_bytes + width * leaving.work.params + (4 - width),  # the bias is one int32
             activation_bytes=used.activation_bytes if rows else float(leaving.site.elements),
             width=width,
         )
+
+    def _reading_name(self, core: Core, need: str) -> str:
+        """Return which reading of its blocks a stage of some need has on a core."""
+        in_float = core.name in self.table.native and arithmetic(need, core) == "float32"
+        name = in_float_on(core.name)
+        return name if in_float and name in self.table.blocks[self.table.sites[0]] else core.name
+
+    def _around(
+        self,
+        core: Core,
+        before: Core | None,
+        entering: _Cut | None,
+        leaving: _Cut | None,
+        widths: tuple[int, int],
+    ) -> float:
+        """Return what the host's loop takes around a stage, entered from another stage or, with None, from outside."""
+        native = self.table.native.get(core.name)
+        if native is None:
+            return 0.0
+        elements = [float(self.table.input_elements) if entering is None else float(entering.work.elements)]
+        elements += [] if leaving is None else [float(leaving.work.elements)]
+        taken = native.loop.byte * sum(elements) * widths[1]
+        if before is None or before.name != core.name:
+            return taken + native.loop.run
+        if widths[0] != widths[1]:
+            names = {width: form for form, width in BYTES.items()}
+            crossing = f"{names[widths[0]]} {names[widths[1]]}"
+            taken += native.loop.crossing + elements[0] * native.loop.crossings.get(crossing, 0.0)
+        return taken + native.loop.stage
 
     def _exit(self, core: Core, leaving: _Cut) -> _Used:
         """Return what one run of the exit of a gate takes."""
@@ -358,6 +448,28 @@ class CostModel:
         fitting = [plan for plan in plans if not self.violations(plan)] or plans
         priced = [(plan, self.price(plan, {kind: [1.0] for kind in self.shares})) for plan in fitting]
         return min(priced, key=lambda pair: pair[1].energy.total_uj)
+
+
+class _Turns:
+    """Plain stretches and kernels as they take turns in a stage."""
+
+    def __init__(self) -> None:
+        self._seen: list[bool] = []  # True for a stretch
+        self._kernels: set[str] = set()
+
+    def kernel(self, layer: str, behind: str | None) -> None:
+        if behind is not None and behind not in self._kernels:
+            self._seen.append(True)
+        self._seen.append(False)
+        self._kernels.add(layer)
+
+    def stretch(self) -> None:
+        self._seen.append(True)
+
+    @property
+    def programs(self) -> int:
+        """How many programs there are: the last one, which has the gate's head or the answer, in any case."""
+        return sum(stretch for stretch, _ in groupby([*self._seen, True]))
 
 
 class _Used(NamedTuple):

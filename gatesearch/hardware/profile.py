@@ -231,8 +231,11 @@ class Kernels(_Strict):
             ``"serial"`` where it takes time in proportion to the bits of both factors.
         skips: what need not be computed, by the names that :class:`gatesearch.gates.Call` uses, such as
             ``"channel-block-16"``. Anything else is computed in full.
+        native: whether the core runs the kernels of :mod:`gatesearch.hardware.kernels` in stages in float, so that they
+            can be measured on this host and put into bundles for it; ``skips`` then speaks of what has none.
     """
 
+    native: bool = False
     bits: Literal["whole", "serial"] = "whole"
     skips: tuple[str, ...] = ()
     provenance: Provenance = "assumed"
@@ -279,6 +282,11 @@ class Core(_Strict):
     kernels: Kernels = Kernels()
     formats: Annotated[tuple[str, ...], Field(min_length=1)]
     engine: Literal["litert", "reference", "tflm"] = "litert"
+
+    @property
+    def runs_kernels(self) -> bool:
+        """Whether gated layers run by native kernels here, between stretches that LiteRT runs."""
+        return self.kernels.native and self.engine == "litert" and self.timing.model == "litert"
 
     @property
     def runs_float(self) -> bool:

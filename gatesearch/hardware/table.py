@@ -9,12 +9,13 @@ infinite where the core cannot run the block.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,23 +25,27 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from gatesearch.gated import split
-from gatesearch.gates import cut_kind
-from gatesearch.hardware import boards, timing, vela
+from gatesearch.gates import cut_kind, layer_kind
+from gatesearch.hardware import boards, clock, timing, vela
 from gatesearch.hardware.arithmetic import FLOAT, PLAIN, arithmetic, needs
+from gatesearch.hardware.clock import Clocked, Run
+from gatesearch.hardware.kernel_costs import Key, Recorded, key_of
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.quiet import ToolError
 from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
 from gatesearch.layout import select
 from gatesearch.macs import MacCounter
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import INPUT, CutSite
+from gatesearch.sites import INPUT, CutSite, LayerSite, find
 from gatesearch.surgery import cut_channels
 
 END = "output"
 ALONE = "layer "
 EXIT = "exit "
+RECURRENT = ("lstm", "gru")
+FLOATING = " float32"  # behind the name of a core
 IDLE = ("", 0.0, 0.0)  # key of the empty program
-FORMAT = 4  # of the JSON; a table of another is read anew
+FORMAT = 5  # of the JSON; a table of another is read anew
 QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
 
 
@@ -79,15 +84,60 @@ class Surface:
 
 @dataclass(frozen=True, slots=True)
 class LayerReading:
-    """A layer by itself, all channels, int8.
+    """A layer with the normalisation and the ReLU behind it, by itself, all channels, int8.
 
     Args:
         block: first site of the block that it lies in.
         readings: for every core of the device, less the overhead of a call.
+        behind: the layer of its block that comes right before it; None where it is the first.
     """
 
     block: str
     readings: Mapping[str, float]
+    behind: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A core of this host that runs kernels of gated layers between LiteRT programs.
+
+    Args:
+        kernels: what these take, in microseconds here.
+        loop: what the host's loop around them takes; see :class:`Loop`.
+        timings, noisy, seconds: how many things were timed for the table, how many of them were still disturbed when
+            time was up, and how long the timings took.
+    """
+
+    kernels: Recorded
+    loop: Loop
+    timings: int
+    noisy: int
+    seconds: float
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Native:
+        """Rebuild from what :meth:`Table.to_json` wrote."""
+        return cls(**{**raw, "kernels": Recorded.from_dict(raw["kernels"]), "loop": Loop(**raw["loop"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """Microseconds of the loop that runs a bundle, beside the programs.
+
+    Args:
+        run: once a window.
+        stage: for each stage behind the first.
+        byte: for each byte that enters or leaves a stage.
+        crossings: for each value that crosses from a stage into one of other arithmetic, ``"int8 float32"`` and
+            ``"float32 int8"``.
+        crossing: for each such crossing.
+    """
+
+    run: float = 0.0
+    stage: float = 0.0
+    byte: float = 0.0
+    crossings: Mapping[str, float] = field(default_factory=dict)
+    crossing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +157,8 @@ class Table:
         fingerprint: machine and versions.
         needs: of each block, by first site, and of each exit: whether int8 serves it; see
             :mod:`gatesearch.hardware.arithmetic`. Readings are of the form that a core is given.
+        native: by name, the cores that run kernels. Where layer gates were searched for, blocks, heads and layers have
+            a second reading for them, of the program in float: see :func:`in_float_on`.
     """
 
     sites: tuple[str, ...]
@@ -117,10 +169,12 @@ class Table:
     fingerprint: Mapping[str, Any]
     layers: Mapping[str, LayerReading] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
+    native: Mapping[str, Native] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the table as JSON."""
-        return json.dumps(asdict(self))
+        native = {name: {**asdict(one), "kernels": one.kernels.to_dict()} for name, one in self.native.items()}
+        return json.dumps({**asdict(replace(self, native={})), "native": native})
 
     @classmethod
     def from_json(cls, text: str) -> Table:
@@ -140,8 +194,9 @@ class Table:
             raw["overhead"],
             raw["input_elements"],
             raw["fingerprint"],
-            {name: LayerReading(row["block"], row["readings"]) for name, row in raw["layers"].items()},
+            {name: LayerReading(**row) for name, row in raw["layers"].items()},
             raw.get("needs", {}),  # a run folder from before has none, and read all in int8
+            {name: Native.from_dict(one) for name, one in raw.get("native", {}).items()},
         )
 
 
@@ -159,8 +214,11 @@ def build(
     features: Tensor,
     device: Device,
     variants: Sequence[PlacedGate],
-    layers: Sequence[str] = (),
+    layers: Sequence[LayerSite] = (),
+    gates: Sequence[PlacedGate] = (),
     *,
+    loop: Callable[[], Loop] = Loop,
+    converter: Callable[[nn.Module, Tensor], bytes] = convert,
     on_step: Callable[[], None] | None = None,
     cache: Path | None = None,
 ) -> Table:
@@ -172,17 +230,22 @@ def build(
         features: a few samples [n, *shape] to quantise with.
         device: whose cores are read.
         variants: one placed gate of each variant, sites ignored.
-        layers: paths of the layers that gates may replace.
+        layers: that gates may replace.
+        gates: those that may do so; the kernels that they name are timed.
+        loop: times the loop that runs bundles on this host; asked where a core runs kernels.
+        converter: makes a .tflite program of a module and an example of its input.
         on_step: called after each piece; there are :func:`pieces_count` of them.
         cache: a folder; a table of the same pieces, cores and machine is taken from there, and kept there.
     """
     pieces, heads, alone = _pieces(backbone, sites, features, variants, layers)
     stamp = timing.fingerprint()
-    key = _key(pieces | heads | alone, device, stamp)
+    key = _key(pieces | heads | alone, device, stamp, gates)
     if cache is not None and (cache / f"{key}.json").exists():
         return Table.from_json((cache / f"{key}.json").read_text())
     empty = Piece(nn.Sequential(nn.ReLU()).eval(), torch.ones(2, 4, 1, 1))
-    readings = _read({**pieces, **heads, **alone, IDLE: empty}, device, on_step)
+    runs = _runs_of(layers, gates)
+    readings, clocked = _read({**pieces, **heads, **alone, IDLE: empty}, device, bool(layers), runs, converter, on_step)
+    around = loop() if clocked is not None and any(core.runs_kernels for core in device.cores) else Loop()
     overhead = {core.name: readings[IDLE][core.name] for core in device.cores}
     table = Table(
         tuple(dict.fromkeys(key[0] for key in pieces)),
@@ -193,13 +256,30 @@ def build(
         stamp,
         {
             str(name): LayerReading(
-                _block_of(str(name), backbone, sites),
-                {core: max(0.0, readings[key][core] - empty) for core, empty in overhead.items()},
+                block,
+                {
+                    quantity: max(
+                        0.0,
+                        # Of a recurrent layer it is the rest of the block that was read.
+                        readings[block, 1.0, 1.0][quantity] - readings[key][quantity]
+                        if find(layers, str(name)).op in RECURRENT
+                        else readings[key][quantity] - overhead[quantity.removesuffix(FLOATING)],
+                    )
+                    for quantity in readings[key]
+                    if quantity not in QUANTITIES
+                },
+                behind,
             )
             for key in alone
             for _, name in [key[0].split(ALONE)]
+            for block, behind in [_block_of(str(name), backbone, sites)]
         },
         {key[0]: piece.need for key, piece in (pieces | heads).items() if key in pieces or key[0].startswith(EXIT)},
+        {
+            core.name: Native(clocked.kernels, around, clocked.timings, clocked.noisy, clocked.seconds)
+            for core in device.cores
+            if clocked is not None and core.runs_kernels
+        },
     )
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
@@ -214,7 +294,7 @@ def pieces_count(
     sites: Sequence[CutSite],
     features: Tensor,
     variants: Sequence[PlacedGate],
-    layers: Sequence[str] = (),
+    layers: Sequence[LayerSite] = (),
 ) -> int:
     """Return how many pieces :func:`build` reads."""
     return sum(map(len, _pieces(backbone, sites, features, variants, layers))) + 1
@@ -229,7 +309,7 @@ def _pieces(
     sites: Sequence[CutSite],
     features: Tensor,
     variants: Sequence[PlacedGate],
-    layers: Sequence[str],
+    layers: Sequence[LayerSite],
 ) -> tuple[dict[PieceKey, Piece], dict[PieceKey, Piece], dict[PieceKey, Piece]]:
     stages = split(backbone, [site.node for site in sites])
     bounds: list[CutSite | None] = [None, *sites, None]
@@ -256,44 +336,97 @@ def _pieces(
                         light = lowered.exit.eval()
                         heads[exit_of(placed, begin.name), 1.0, 1.0] = Piece(light, hidden, needs(light))
         hidden, before = stage(hidden), needs(stage)
-    return pieces, heads, _alone(backbone, features, layers)
+    return pieces, heads, _alone(backbone, features, layers) | _rests(backbone, features, sites, layers)
 
 
-def _alone(backbone: nn.Module, features: Tensor, layers: Sequence[str]) -> dict[PieceKey, Piece]:
-    """Return each layer by itself, with what it is given."""
+def _alone(backbone: nn.Module, features: Tensor, layers: Sequence[LayerSite]) -> dict[PieceKey, Piece]:
+    """Return each layer by itself, with what it is given and what is fused into it."""
     seen: dict[str, Tensor] = {}
     hooks = [
-        backbone.get_submodule(name).register_forward_pre_hook(
-            lambda _, inputs, name=name: seen.__setitem__(name, inputs[0])
+        backbone.get_submodule(site.name).register_forward_pre_hook(
+            lambda _, inputs, name=site.name: seen.__setitem__(name, inputs[0])
         )
-        for name in layers
+        for site in layers
     ]
     try:
         backbone(features)
     finally:
         for hook in hooks:
             hook.remove()
-    return {(f"{ALONE}{name}", 1.0, 1.0): Piece(_Alone(backbone.get_submodule(name)), seen[name]) for name in layers}
+    return {
+        (f"{ALONE}{site.name}", 1.0, 1.0): Piece(_with_fused(backbone, site), seen[site.name])
+        for site in layers
+        if site.op not in RECURRENT
+    }
 
 
-class _Alone(nn.Module):
-    """A layer, without the state that a recurrent one returns beside its output."""
+class _Stub(nn.Module):
+    """In the place of a recurrent layer, to see what else there is around it."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    traced_whole = True
+
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.layer, self.with_state = layer, isinstance(layer, nn.RNNBase)
+        self.width = width
 
-    def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = self.layer(x)
-        return output[0] if self.with_state else output
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        shown = x[..., : self.width]
+        return nn.functional.pad(shown, (0, self.width - shown.shape[-1])), None
 
 
-def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> str:
-    """Return the first site of the block that a layer lies in."""
+def _rests(
+    backbone: nn.Module, features: Tensor, sites: Sequence[CutSite], layers: Sequence[LayerSite]
+) -> dict[PieceKey, Piece]:
+    """Return, for each recurrent layer, its block without it.
+
+    Such a layer is a program of hundreds of operators: what is left of its block is no difference of two such times.
+    """
+    pieces = {}
+    for site in (site for site in layers if site.op in RECURRENT):
+        without = copy.deepcopy(backbone)
+        without.set_submodule(site.name, _Stub(site.channels))
+        hidden = features
+        for stage in split(without, [cut.node for cut in sites]):
+            if site.name in dict(stage.named_modules()):
+                pieces[f"{ALONE}{site.name}", 1.0, 1.0] = Piece(stage, hidden, FLOAT)
+            hidden = stage(hidden)
+    return pieces
+
+
+def _with_fused(backbone: nn.Module, site: LayerSite) -> nn.Module:
+    layer = backbone.get_submodule(site.name)
+    behind = [] if site.norm is None else [backbone.get_submodule(site.norm)]
+    if site.activation is not None and site.op == "conv2d":
+        behind.append(nn.ReLU())
+    return nn.Sequential(layer, *behind)
+
+
+def _runs_of(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[Run]:
+    """Return every kernel that one of the gates would run."""
+    calls: dict[Key, Run] = {}
+    for gate in gates:
+        site = find(layers, gate.site)
+        for call in layer_kind(gate.kind).work_left(site, gate).kernels:
+            run = Run(call, site.source is not None)
+            known = calls.setdefault(key_of(call), run)
+            calls[key_of(call)] = run if run.reads_blocks else known
+    return list(calls.values())
+
+
+def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tuple[str, str | None]:
+    """Return the first site of the block that a layer lies in, and the layer right before it there, if any."""
     stages = split(backbone, [site.node for site in sites])
     names = [INPUT, *(site.name for site in sites)]
-    [block] = [name for name, stage in zip(names, stages, strict=True) if layer in dict(stage.named_modules())]
-    return block
+    [(block, stage)] = [
+        (name, stage) for name, stage in zip(names, stages, strict=True) if layer in dict(stage.named_modules())
+    ]
+    layers = [str(n.target) for n in stage.graph.nodes if n.op == "call_module" and _multiplies(stage, n)]
+    place = layers.index(layer)
+    return block, layers[place - 1] if place else None
+
+
+def _multiplies(stage: fx.GraphModule, node: fx.Node) -> bool:
+    return isinstance(stage.get_submodule(str(node.target)), nn.Conv1d | nn.Conv2d | nn.Linear | nn.RNNBase)
 
 
 def _axis(site: CutSite | None) -> int:
@@ -329,8 +462,13 @@ def exit_of(placed: PlacedGate, site: str) -> str:
 
 
 def _read(
-    pieces: Mapping[PieceKey, Piece], device: Device, on_step: Callable[[], None] | None
-) -> dict[PieceKey, dict[str, float]]:
+    pieces: Mapping[PieceKey, Piece],
+    device: Device,
+    layers: bool,
+    runs: Sequence[Run],
+    converter: Callable[[nn.Module, Tensor], bytes],
+    on_step: Callable[[], None] | None,
+) -> tuple[dict[PieceKey, dict[str, float]], Clocked | None]:
     compiles = any(core.timing.model in ("vela", "litert") for core in device.cores)
     micro = any(core.engine == "tflm" for core in device.cores)
     readings: dict[PieceKey, dict[str, float]] = {}
@@ -339,22 +477,73 @@ def _read(
     for key, piece in pieces.items():
         readings[key] = static_costs(piece.module, piece.example[:1])
         if compiles or (micro and piece.need != PLAIN):
-            in_float[key] = convert(piece.module, piece.example[:1])
+            in_float[key] = converter(piece.module, piece.example[:1])
             if piece.need != FLOAT:
                 int8[key] = quantise(in_float[key], channel_last(piece.example.numpy()))
         if on_step is not None:
             on_step()
+    of = {"int8": int8, "float32": in_float}
+    compiled = {
+        core.name: {key: of[arithmetic(pieces[key].need, core)][key] for key in in_float} for core in device.cores
+    }
+    native = [core for core in device.cores if core.runs_kernels and layers]
+    clocked = _clock([core for core in device.cores if core.timing.model == "litert"], native, pieces, of, runs)
     for core in device.cores:
-        of = {"int8": int8, "float32": in_float}
-        compiled = {key: of[arithmetic(pieces[key].need, core)][key] for key in in_float}
-        able = {key for key, blob in compiled.items() if _runs(blob, arithmetic(pieces[key].need, core), core)}
+        programs = compiled[core.name]
+        able = {key for key, blob in programs.items() if _runs(blob, arithmetic(pieces[key].need, core), core)}
+        us = (
+            {}
+            if clocked is None
+            else {key: clocked.programs.get((key, arithmetic(pieces[key].need, core))) for key in able}
+        )
         if getattr(core.timing, "table", None):
             values = _read_calls(core, pieces)
         else:
-            values = READERS[core.timing.model](core.timing, {key: compiled[key] for key in able}, readings)
+            values = READERS[core.timing.model](core.timing, {key: programs[key] for key in able}, readings, us)
         for key in pieces:
-            readings[key][core.name] = values[key] if key in able or key not in compiled else math.inf
-    return readings
+            readings[key][core.name] = values[key] if key in able or key not in programs else math.inf
+            if core in native and clocked is not None:
+                readings[key][in_float_on(core.name)] = clocked.programs[key, "float32"]
+    return readings, clocked
+
+
+def _network(name: tuple[PieceKey, str]) -> object:
+    """Return what a piece runs together with: the others of its arithmetic, as thin as it is."""
+    (_, i, o), form = name
+    return form, i < 1.0, o < 1.0
+
+
+def in_float_on(core: str) -> str:
+    """Return the name of the reading of the program in float on a core that runs kernels."""
+    return f"{core}{FLOATING}"
+
+
+def _clock(
+    cores: Sequence[Core],
+    native: Sequence[Core],
+    pieces: Mapping[PieceKey, Piece],
+    of: Mapping[str, Mapping[PieceKey, bytes]],
+    runs: Sequence[Run],
+) -> Clocked | None:
+    """Time what any of the cores that this host stands in for needs."""
+    if not cores:
+        return None
+    wanted = {(key, arithmetic(piece.need, core)) for core in cores for key, piece in pieces.items()}
+    wanted |= {(key, "float32") for key in pieces if native}
+    corners = [key for key in pieces if 1.0 in key[1:] or key == IDLE]  # thin on one side at most
+    order = [(key, form) for form in of for key in corners if (key, form) in wanted]
+    found = clock.read(
+        {(key, form): of[form][key] for key, form in order},
+        of["float32"][IDLE],
+        runs if native else (),
+        network=_network,
+    )
+    us = dict(found.programs)
+    for key, form in wanted - us.keys():
+        name, i, o = key
+        alone = [us[(name, *corner), form] for corner in ((1.0, 1.0), (i, 1.0), (1.0, o))]
+        us[key, form] = alone[1] * alone[2] / alone[0]  # a product's work is one in its channels
+    return replace(found, programs=us)
 
 
 def _runs(blob: bytes, form: str, core: Core) -> bool:
@@ -371,7 +560,7 @@ def _runs(blob: bytes, form: str, core: Core) -> bool:
 
 
 def _read_macs(
-    _: Any, __: Mapping[PieceKey, bytes], static: Mapping[PieceKey, Mapping[str, float]]
+    _: Any, __: Mapping[PieceKey, bytes], static: Mapping[PieceKey, Mapping[str, float]], *___: Any
 ) -> dict[PieceKey, float]:
     return {key: row["macs"] for key, row in static.items()}
 
@@ -383,9 +572,7 @@ def _read_calls(core: Core, pieces: Mapping[PieceKey, Piece]) -> dict[PieceKey, 
     return {key: boards.taken(core, costs, piece.module, piece.example[:1]) for key, piece in pieces.items()}
 
 
-def _read_vela(
-    model: Any, compiled: Mapping[PieceKey, bytes], _: Mapping[PieceKey, Mapping[str, float]]
-) -> dict[PieceKey, float]:
+def _read_vela(model: Any, compiled: Mapping[PieceKey, bytes], *_: Any) -> dict[PieceKey, float]:
     cycles = {}
     for key, blob in compiled.items():
         found = vela.compile(blob, model.accelerator, model.system_config, model.memory_mode)
@@ -395,11 +582,12 @@ def _read_vela(
 
 
 def _read_litert(
-    _: Any, compiled: Mapping[PieceKey, bytes], __: Mapping[PieceKey, Mapping[str, float]]
+    _: Any,
+    compiled: Mapping[PieceKey, bytes],
+    __: Mapping[PieceKey, Mapping[str, float]],
+    us: Mapping[PieceKey, float],
 ) -> dict[PieceKey, float]:
-    programs = {"|".join(map(str, key)): Program(blob) for key, blob in compiled.items()}
-    measured = timing.interleaved({name: program.invoke for name, program in programs.items()})
-    return {key: measured["|".join(map(str, key))].minimum_us for key in compiled}
+    return {key: us[key] for key in compiled}
 
 
 READERS: Mapping[str, Callable[..., dict[PieceKey, float]]] = {
@@ -454,11 +642,21 @@ def _surfaces(
     }
 
 
-def _key(pieces: Mapping[PieceKey, Piece], device: Device, stamp: Mapping[str, Any]) -> str:
+def _key(
+    pieces: Mapping[PieceKey, Piece], device: Device, stamp: Mapping[str, Any], gates: Sequence[PlacedGate]
+) -> str:
     cores = [
-        (core.name, core.timing.model_dump_json(), core.engine, core.runs_float, boards.fingerprint(core))
+        (
+            core.name,
+            core.timing.model_dump_json(),
+            core.engine,
+            core.runs_float,
+            core.runs_kernels,
+            boards.fingerprint(core),
+        )
         for core in device.cores
     ]
+    kernels = [gate.to_dict() for gate in gates] if any(core.runs_kernels for core in device.cores) else []
     shapes = [
         (
             key,
@@ -469,4 +667,4 @@ def _key(pieces: Mapping[PieceKey, Piece], device: Device, stamp: Mapping[str, A
         )
         for key, piece in pieces.items()
     ]
-    return hashlib.sha256(json.dumps([FORMAT, cores, shapes, stamp], default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([FORMAT, cores, shapes, stamp, kernels], default=str).encode()).hexdigest()[:16]

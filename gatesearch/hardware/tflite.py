@@ -13,6 +13,7 @@ pooled maps along the channels *before* flattening where they are 1x1, *after* f
 from __future__ import annotations
 
 import copy
+import ctypes
 import gc
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,13 +42,13 @@ def channel_first(array: Array) -> Array:
     return np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if array.ndim == 4 else array
 
 
-def convert(module: torch.nn.Module, example: torch.Tensor) -> bytes:
-    """Convert a module of one input to a float .tflite whose tensors of rank 4 are channel-last.
+def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tensor]) -> bytes:
+    """Convert a module to a float .tflite whose tensors of rank 4 are channel-last.
 
     Args:
         module: takes [1, ...] and returns a tensor or a tuple of tensors; converted in evaluation mode. It is
             copied, not changed.
-        example: [1, C, H, W] or another shape with a batch of 1.
+        example: [1, C, H, W] or another shape with a batch of 1; one for each input of the module.
 
     Returns:
         The model. Its outputs, as :class:`Program` gives them, are in the order in which the module returns
@@ -69,16 +70,17 @@ def convert(module: torch.nn.Module, example: torch.Tensor) -> bytes:
         # The converter reads weights as they lie in memory, whatever their strides say.
         frozen = lower(copy.deepcopy(module).eval())
         frozen.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        given = [example] if isinstance(example, torch.Tensor) else list(example)
         with torch.no_grad():
-            returned = frozen(example)
+            returned = frozen(*given)
         outputs = [returned] if isinstance(returned, torch.Tensor) else list(returned)
         wrapped = litert_torch.to_channel_last_io(
             frozen,
-            args=[0] if example.ndim == 4 else [],
+            args=[index for index, shown in enumerate(given) if shown.ndim == 4],
             outputs=[index for index, output in enumerate(outputs) if output.ndim == 4],
         )
-        shown = example.permute(0, 2, 3, 1).contiguous() if example.ndim == 4 else example
-        return bytes(litert_torch.convert(wrapped.eval(), (shown,)).model_content())
+        shown = tuple(x.permute(0, 2, 3, 1).contiguous() if x.ndim == 4 else x for x in given)
+        return bytes(litert_torch.convert(wrapped.eval(), shown).model_content())
 
 
 def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | None = None) -> bytes:
@@ -189,11 +191,13 @@ class Program:
         self.engine = engine
         with quiet(f"loading a model into {engine}"):
             details = _interpreter(model, "litert" if engine == "litert" else "reference", threads)
-            self.inputs = tuple(map(_spec, details.get_input_details()))
-            outputs = details.get_output_details()
-            order = _returned_order(details, outputs)
+            given, outputs = details.get_input_details(), details.get_output_details()
+            taken = _signature_order(details, given, "get_input_details")
+            order = _signature_order(details, outputs, "get_output_details")
+            self.inputs = tuple(_spec(given[position]) for position in taken)
             self.outputs = tuple(_spec(outputs[position]) for position in order)
             self._runner: _Runner = _ENGINES[engine](model, details, order)
+            self._taken = taken
 
     def __call__(self, x: Array) -> tuple[Array, ...]:
         """Run one window.
@@ -217,6 +221,13 @@ class Program:
     def invoke(self) -> None:
         """Run the kernels alone on the last input: what is timed."""
         self._runner.invoke()
+
+    def memory(self) -> tuple[list[Array], list[Array]]:
+        """Return arrays over the memory of inputs and outputs themselves, for engine ``litert``.
+
+        What is written there is what :meth:`invoke` reads. They live as long as the program.
+        """
+        return self._runner.memory(self._taken)
 
     @property
     def arena_bytes(self) -> int | None:
@@ -261,6 +272,17 @@ class _Runner:
 
     def outputs(self) -> tuple[Array, ...]:
         return tuple(self._interpreter.get_tensor(index) for index in self._outputs)
+
+    def memory(self, taken: Sequence[int]) -> tuple[list[Array], list[Array]]:
+        details = self._interpreter.get_input_details()
+        given = [details[position]["index"] for position in taken]
+        return [self._view(index) for index in given], [self._view(index) for index in self._outputs]
+
+    def _view(self, index: int) -> Array:
+        # LiteRT refuses to run while an array of its own making is there, so only the address is taken from that.
+        array = self._interpreter.tensor(index)()
+        held = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
+        return np.frombuffer(held, array.dtype).reshape(array.shape)
 
     def arena_bytes(self) -> int | None:
         return None
@@ -311,18 +333,18 @@ def _spec(detail: Mapping[str, Any]) -> TensorSpec:
     return TensorSpec(detail["name"], shape, np.dtype(detail["dtype"]), float(scale), int(zero_point))
 
 
-def _returned_order(interpreter: Any, outputs: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Return, for each value that the module returned, its position among the graph's outputs.
+def _signature_order(interpreter: Any, tensors: Sequence[Mapping[str, Any]], details: str) -> list[int]:
+    """Return, for each value that the module takes or returns, its position among the graph's inputs or outputs.
 
-    The converter names them output_0, output_1 ... in the model's signature; the graph's own order is not
+    The converter names them args_0, output_0, output_1 ... in the model's signature; the graph's own order is not
     promised.
     """
     signatures = interpreter.get_signature_list()
     if not signatures:
-        return list(range(len(outputs)))
+        return list(range(len(tensors)))
     runner = interpreter.get_signature_runner(next(iter(signatures)))
-    by_number = sorted(runner.get_output_details().items(), key=lambda item: int(re.sub(r"\D", "", item[0]) or 0))
-    position = {detail["index"]: place for place, detail in enumerate(outputs)}
+    by_number = sorted(getattr(runner, details)().items(), key=lambda item: int(re.sub(r"\D", "", item[0]) or 0))
+    position = {detail["index"]: place for place, detail in enumerate(tensors)}
     return [position[detail["index"]] for _, detail in by_number]
 
 

@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -29,6 +29,10 @@ LIBRARIES = (
     "onnxruntime",
     "numpy",
 )
+
+
+AGREE = 1.05
+TICK_US = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,66 @@ def interleaved(
         if collecting:
             gc.enable()
     return {name: Timing(min(times), statistics.median(times), rounds) for name, times in seen.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Timings that were repeated until they settled, or until time was up.
+
+    Args:
+        minimum_us: by name.
+        noisy: names whose fastest calls still differ: on a quiet machine a few of them agree.
+        seconds: taken.
+    """
+
+    minimum_us: Mapping[str, float]
+    noisy: tuple[str, ...]
+    seconds: float
+
+
+def settled(calls: Mapping[str, Callable[[], object]], seconds: float = 40.0, rounds: int = 40) -> Settled:
+    """Time calls one by one in turn, as they follow each other in a network, and again those that were disturbed.
+
+    Every call is timed by itself and not repeated in a turn, so that it finds the caches as the calls before it left
+    them. A call has settled when its fastest tenth lies within :data:`AGREE` of its minimum.
+
+    Args:
+        calls: by name.
+        seconds: after which no further rounds begin.
+        rounds: of a repetition.
+
+    >>> settled({"sum": lambda: sum(range(1000))}, seconds=0.01).minimum_us["sum"] > 0
+    True
+    """
+    seen: dict[str, list[float]] = {name: [] for name in calls}
+    start, waiting = time.monotonic(), dict(calls)
+    while waiting:
+        for name, times in _single(waiting, rounds).items():
+            seen[name] += times
+        left = [name for name in waiting if not _agrees(seen[name])]
+        if time.monotonic() - start > seconds:
+            return Settled({n: min(times) for n, times in seen.items()}, tuple(left), time.monotonic() - start)
+        waiting = {name: calls[name] for name in left}
+    return Settled({name: min(times) for name, times in seen.items()}, (), time.monotonic() - start)
+
+
+def _agrees(times: Sequence[float]) -> bool:
+    fastest = sorted(times)[: max(3, len(times) // 10)]
+    return fastest[-1] <= AGREE * fastest[0] or fastest[-1] - fastest[0] <= TICK_US
+
+
+def _single(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    seen: dict[str, list[float]] = {name: [] for name in calls}
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for name, call in calls.items():
+                seen[name].append(_elapsed_ns(call, 1) / 1e3)
+    finally:
+        if collecting:
+            gc.enable()
+    return seen
 
 
 def _repeats(call: Callable[[], object], min_seconds: float) -> int:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.samplers import RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search import pareto, store
+from gatesearch.search import pareto, samplers, store
 from gatesearch.search.executors import Asked, Executor, Here
 from gatesearch.search.outcome import Evaluated, Objectives
 from gatesearch.search.space import Space
@@ -23,8 +22,8 @@ from gatesearch.search.store import STUDY, Where
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
+SEEN = "seen"  # user attribute of a trial: the names of those that its evaluation kept
 FIRST = "first"  # user attribute of a trial: which of the first proposals it is
-DRAWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +88,7 @@ def search(
     on_trial: Callable[[Trial], None] | None = None,
     executor: Executor | None = None,
     study: str = STUDY,
+    sampler: samplers.Chosen | None = None,
 ) -> SearchResult:
     """Search, or go on with the search that the journal holds.
 
@@ -105,6 +105,7 @@ def search(
         on_trial: called after every trial, which is on disk by then.
         executor: where plans are tried, by the ``evaluate`` that it was made with; None for one after the other, here.
         study: name of the study.
+        sampler: which sampler makes the proposal of a number; None for Optuna's TPE.
 
     Raises:
         UserError: no proposal was feasible by its price, or another process drives this study.
@@ -119,6 +120,7 @@ def search(
         first=first,
         on_trial=on_trial,
         study=study,
+        sampler=sampler,
     ) as session:
         (executor or Here(evaluate)).drive(session)
     return session.result()
@@ -136,6 +138,7 @@ def opened(
     first: Sequence[Mapping[str, Scalar]] = (),
     on_trial: Callable[[Trial], None] | None = None,
     study: str = STUDY,
+    sampler: samplers.Chosen | None = None,
 ) -> Iterator[Session]:
     """Open a search to ask and tell, by its only driver; the arguments are those of :func:`search`."""
     with store.driven(journal, DIRECTIONS, Objectives._fields, study) as kept:
@@ -149,6 +152,7 @@ def opened(
             seed=seed,
             first=first,
             on_trial=on_trial,
+            sampler=sampler,
         )
 
 
@@ -156,7 +160,7 @@ class Session:
     """A search under way: asks the sampler, prices what it proposes, and keeps what ends.
 
     Args:
-        space, price_violations, trials, proposals, seed, first, on_trial: as in :func:`search`.
+        space, price_violations, trials, proposals, seed, first, on_trial, sampler: as in :func:`search`.
         keep: puts a finished trial on disk.
         finished: what is on disk already, in order.
     """
@@ -173,10 +177,12 @@ class Session:
         seed: int,
         first: Sequence[Mapping[str, Scalar]] = (),
         on_trial: Callable[[Trial], None] | None = None,
+        sampler: samplers.Chosen | None = None,
     ) -> None:
         self._space, self._price_violations, self._keep = space, price_violations, keep
         self._trials, self._proposals, self._seed = trials, proposals, seed
         self._first, self._on_trial = first, on_trial
+        self._sampler = sampler or samplers.build("tpe", seed)
         # In memory: a plan costs dozens of entries on its way, and one that was cut off is proposed again.
         self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
         self._study.add_trials(finished)
@@ -215,7 +221,9 @@ class Session:
         trial = self.running.pop(number)
         for name, value in found.violations.items():
             trial.set_constraint(name, value)
-        trial.set_user_attr("seen", dict(found.seen))
+        for name, value in found.seen.items():
+            trial.set_user_attr(name, value)
+        trial.set_user_attr(SEEN, list(found.seen))
         trial.set_user_attr("state", "complete")
         self._study.tell(trial, list(found.objectives))
         self._complete += 1
@@ -254,12 +262,13 @@ class Session:
         start = next((k for k in range(len(self._first)) if k not in self._begun), None)
         if start is not None:
             # What is left open is drawn: no sampler has to be asked for a plan that is given.
-            self._study.sampler = _fixed(self._first[start], RandomSampler(hash((self._seed, number)) % 2**32))
+            dice = RandomSampler(hash((self._seed, number)) % 2**32)
+            self._study.sampler = samplers.fixed(self._first[start], dice)
         elif self.done and self.done[-1].state == "duplicate":
-            sampler = _sampler(self._seed, number)
-            self._study.sampler = _elsewhere(sampler, self._space, self._tried, self._seed, number)
+            sampler = self._sampler(number)
+            self._study.sampler = samplers.elsewhere(sampler, self._space, self._tried, self._seed, number)
         else:
-            self._study.sampler = _sampler(self._seed, number)
+            self._study.sampler = self._sampler(number)
         trial = self._study.ask()
         if start is not None:
             self._begun.add(start)
@@ -293,38 +302,6 @@ def read(journal: Where, study: str = STUDY) -> SearchResult:
     return SearchResult(tuple(_read_all(kept)))
 
 
-def _sampler(seed: int, number: int) -> BaseSampler:
-    # Seeded anew for each proposal: the state of a random generator is not in the journal.
-    with store.experimental():
-        return TPESampler(seed=hash((seed, number)) % 2**32, multivariate=True, group=True, n_startup_trials=12)
-
-
-def _elsewhere(sampler: BaseSampler, space: Space, tried: Set[GatePlan], seed: int, number: int) -> BaseSampler:
-    """Return a sampler that proposes a plan not tried yet: a small space holds few, which are seldom met by chance."""
-    for draw in range(DRAWS):
-        dice = _Dice(random.Random(hash((seed, number, draw))))
-        if space.propose(dice) not in tried:
-            return _fixed(dice.thrown, sampler)
-    return sampler
-
-
-def _fixed(choices: Mapping[str, Scalar], sampler: BaseSampler) -> BaseSampler:
-    with store.experimental():
-        return PartialFixedSampler(dict(choices), sampler)
-
-
-class _Dice:
-    """Stands in for a trial: any choice is as likely as any other, and nothing is written down."""
-
-    def __init__(self, generator: random.Random) -> None:
-        self.generator = generator
-        self.thrown: dict[str, Scalar] = {}
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        self.thrown[name] = self.generator.choice(choices)
-        return self.thrown[name]
-
-
 def _read_all(study: optuna.Study) -> list[Trial]:
     return [_read(number, trial) for number, trial in enumerate(store.finished(study))]
 
@@ -336,5 +313,5 @@ def _read(number: int, trial: FrozenTrial) -> Trial:
         state=trial.user_attrs["state"],
         objectives=Objectives(*trial.values) if trial.values else None,
         feasible=all(value <= 0 for value in trial.constraints.values()),
-        seen=trial.user_attrs.get("seen", {}),
+        seen={name: trial.user_attrs[name] for name in trial.user_attrs.get(SEEN, ())},
     )

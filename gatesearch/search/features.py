@@ -37,12 +37,17 @@ class Features:
         self._knobs = list(_knobs(space))
         self._gates: dict[PlacedGate, Array] = {}
 
+    @property
+    def gate(self) -> int:
+        """How many numbers describe a gate."""
+        return 2 + len(self._knobs)
+
     def of_plan(self, plan: GatePlan) -> Array:
         """Return what describes a whole plan, [features]."""
-        cuts = np.array([self.of_gate(gate) for gate in at_cuts(plan)]).reshape(-1, 2 + len(self._knobs))
+        cuts = np.array([self.of_gate(gate) for gate in at_cuts(plan)]).reshape(-1, self.gate)
         depth, thinned = cuts[:, 0], cuts[:, 1]
         apart = [after - before for before, after in pairwise([*depth, 1.0])]
-        layers = np.array([self._of_layer(gate) for gate in at_layers(plan)]).reshape(-1, 2 + len(self._knobs))
+        layers = np.array([self._of_layer(gate) for gate in at_layers(plan)]).reshape(-1, self.gate)
         weight, left_out = layers[:, 0], layers[:, 1]
         return np.array(
             [

@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from gatesearch.errors import UserError
 from gatesearch.gates import layer_kind
@@ -77,6 +78,44 @@ class LayerSpace:
             sites = [site for site in self.sites if self.together or site.name == label]
             placed += [PlacedGate.of(kind, site.name, **params) for site in sites if kind in self._able(site)]
         return tuple(placed)
+
+    def named(self, gates: Sequence[PlacedGate]) -> dict[str, Scalar]:
+        """Return what a trial chooses, by name, to propose these gates: the reverse of :meth:`propose`."""
+        chosen: dict[str, Scalar] = {}
+        for label, offers in self._offers().items():
+            placed = next((gate for gate in gates if self.together or gate.site == label), None)
+            chosen[f"{label}:kind"] = NONE if placed is None else placed.kind
+            if placed is None:
+                continue
+            for name, values in self.choices(placed.kind, offers[placed.kind]).items():
+                if len(values) > 1:
+                    chosen[f"{label}:{placed.kind}.{name}"] = placed[name]
+        return chosen
+
+    def offered(self) -> list[list[tuple[PlacedGate, ...]]]:
+        """Return what may be chosen, one choice of each list; an empty one is no gate there."""
+        found = []
+        for label, offers in self._offers().items():
+            sites = [site for site in self.sites if self.together or site.name == label]
+            here: list[tuple[PlacedGate, ...]] = [()]
+            for kind, widest in offers.items():
+                choices = self.choices(kind, widest)
+                for values in product(*choices.values()):
+                    params = dict(zip(choices, values, strict=True))
+                    able = [site for site in sites if kind in self._able(site)]
+                    here.append(tuple(PlacedGate.of(kind, site.name, **params) for site in able))
+            found.append(here)
+        return found
+
+    def gates(self) -> list[PlacedGate]:
+        """Return every gate that may be placed."""
+        return [
+            PlacedGate.of(kind, site.name, **dict(zip(choices, values, strict=True)))
+            for site in self.sites
+            for kind in self._able(site)
+            for choices in [self.choices(kind, site)]
+            for values in product(*choices.values())
+        ]
 
     def everywhere(self, kind: str) -> dict[str, Scalar]:
         """Return what a trial chooses, by name, to have gates of one kind wherever they can go."""

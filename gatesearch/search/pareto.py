@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 Point = Sequence[float]
 
 
@@ -22,7 +25,21 @@ def front(points: Sequence[Point]) -> list[int]:
     >>> front([(1, 4), (2, 2), (3, 3), (4, 1)])
     [0, 1, 3]
     """
-    return [i for i, p in enumerate(points) if not any(dominates(q, p) for q in points)]
+    values = np.array([tuple(point) for point in points])
+    return [i for i, p in enumerate(values) if not ((values <= p).all(1) & (values < p).any(1)).any()]
+
+
+def unbeaten(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the points [m, objectives] that no other dominates, each once; for thousands of them.
+
+    >>> unbeaten(np.array([[1.0, 4.0], [2.0, 2.0], [3.0, 3.0], [4.0, 1.0], [2.0, 2.0]])).tolist()
+    [[1.0, 4.0], [2.0, 2.0], [4.0, 1.0]]
+    """
+    left, kept = np.unique(points, axis=0), []
+    while len(left):  # the first in lexical order is beaten by none, and with it goes all that it beats
+        kept.append(left[0])
+        left = left[(left < left[0]).any(1)]
+    return np.array(kept).reshape(-1, points.shape[1])
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:

@@ -29,7 +29,8 @@ try:
 except ImportError as missing:
     raise UserError("search.executor: Ray Tune is not installed; pip install 'gatesearch[ray]'") from missing
 
-VIOLATIONS, SEEN = "violations/", "seen"
+VIOLATIONS = "violations/"
+SEEN = "seen"  # as JSON, which Tune leaves as it is
 
 
 class GateSearcher(Searcher):

@@ -8,6 +8,7 @@ proposes the plan that is expected to raise the hypervolume most, under the cons
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from random import Random
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,30 +17,30 @@ from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
-from scipy.special import ndtr
 
-from gatesearch.plan import GatePlan
+from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search import pareto
 from gatesearch.search.acquisition import LogNormal, expected_improvement
-from gatesearch.search.candidates import Choices, candidates, offered_by, replay
+from gatesearch.search.beliefs import Belief, Memory, Tried
+from gatesearch.search.candidates import Candidates, Gates, cores_of, replay
 from gatesearch.search.features import Features
-from gatesearch.search.pass_rates import Passed, PassRates
+from gatesearch.search.pass_rates import Passed
 from gatesearch.search.space import Space
-from gatesearch.search.surrogate import Surrogate
 
 Array = npt.NDArray[np.float64]
-Price = Callable[[GatePlan, Passed], Sequence[float]]
+Runs = Callable[[GatePlan], Sequence[Sequence[float]]]
 PASSED = "passed"  # user attribute of a trial: for each kind the share of windows that reach stage k, the first being 1
-FEWEST = 4  # complete trials before anything is believed
-LEAST_ERROR = 1e-3
-ROUNDS = 50  # of drawing on, before a plan is proposed that was tried before
+FEWEST = 4  # combinations of gates that were tried, before anything is believed
+ROUNDS = 50  # of drawing on, where all that was drawn was tried before
+MARGIN = 0.1  # of the believed front's range: how far beyond its ends volume counts where no reference is given
+LEAST_RANGE = 0.01  # of a value
+NOTHING = 1e-12  # of volume
 
 
 class Seen(NamedTuple):
     """A finished trial."""
 
     plan: GatePlan
-    choices: Choices
     minimised: tuple[float, ...] | None  # error and costs; None where it was not tried
     violations: Mapping[str, float]
     passed: Passed | None
@@ -50,7 +51,7 @@ class GateSampler(BaseSampler):
 
     The objective function has to let the space choose, and may tell what the gates let through::
 
-        sampler = GateSampler(space, lambda plan, passed: cost(plan, passed), reference=(0.2, 5e3, 400.0))
+        sampler = GateSampler(space, cost.runs, shares={"positive": 0.1, "silence": 0.9})
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
 
         def objective(trial):
@@ -64,32 +65,42 @@ class GateSampler(BaseSampler):
 
     Args:
         space: of plans.
-        price: of a plan whose gates let through these shares: the two costs, exactly.
-        reference: error (1 - accuracy) and costs up to which the hypervolume counts.
+        runs: what the two costs of a plan are made of: first what every window costs, then what one that reaches stage
+            k adds, [1 + stages, 2]; infinite where that cannot be. :meth:`gatesearch.hardware.cost.CostModel.runs`.
+        shares: of each kind of window in the stream.
+        unknown: for each kind, the share that a gate is taken to let through of which nothing is known.
+        reference: error (1 - accuracy) and costs up to which volume counts; None: a little beyond the
+            front that is believed in.
         allowed: whether a plan may be proposed at all; ask what cost alone rules out.
-        kinds: of windows, and the share of each that an unknown gate is taken to let through.
+        first: gates to begin with, on the cores that cost least.
         seed: of every random choice.
-        count: candidates to choose among, each time.
+        count: combinations of gates to choose among, each time; each is looked at on all cores.
     """
 
     def __init__(
         self,
         space: Space,
-        price: Price,
+        runs: Runs,
         *,
-        reference: Sequence[float],
+        shares: Mapping[str, float] | None = None,
+        unknown: Mapping[str, float] | None = None,
+        reference: Sequence[float] | None = None,
         allowed: Callable[[GatePlan], bool] = lambda plan: True,
-        kinds: Mapping[str, float] | None = None,
+        first: Sequence[Gates] = (),
         seed: int = 0,
-        count: int = 200,
+        count: int = 100,
     ) -> None:
-        self._space, self._price, self._allowed = space, price, allowed
-        self._reference, self._seed, self._count = tuple(reference), seed, count
-        self._kinds = dict(kinds or {"positive": 1.0})
-        self._features = Features(space)
+        self._space, self._runs, self._allowed = space, runs, allowed
+        self._reference, self._seed, self._count = reference, seed, count
+        self._shares = dict(shares or {"positive": 1.0})
+        self._unknown = {kind: 1.0 if kind == "positive" else 0.5 for kind in self._shares} | dict(unknown or {})
+        self._first = tuple(first)
+        self._features, self._candidates, self._memory = Features(space), Candidates(space), Memory()
         self._rest = RandomSampler(seed)
+        self._priced: dict[Gates, Array] = {}
+        self._cores: dict[int, list[tuple[str, ...]]] = {}
         self._seen: dict[int, Seen] = {}
-        self._chosen: dict[int, Choices] = {}
+        self._chosen: dict[int, dict[str, Scalar]] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return nothing: which parameters there are depends on the plan, which is chosen before."""
@@ -103,8 +114,9 @@ class GateSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Choose the plan."""
-        if len(study.directions) == len(self._reference):
-            self._chosen = {trial.number: self.propose(study, trial.number)}
+        if len(study.directions) == 3:
+            plan = self.propose(study, trial.number)
+            self._chosen = {} if plan is None else {trial.number: self._space.named(plan)}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -120,68 +132,89 @@ class GateSampler(BaseSampler):
         """Part ways with copies of this sampler in other threads, as far as foreign parameters go."""
         self._rest.reseed_rng()
 
-    def propose(self, study: Study, number: int) -> Choices:
-        """Return what the trial of that number should choose, by name.
+    def propose(self, study: Study, number: int) -> GatePlan | None:
+        """Return the plan that the trial of that number should try; None where all were.
 
         Args:
             study: with the trials so far; running ones are taken to come out as believed.
             number: of the trial that asks.
         """
         seen, running = self._read(study, number)
-        generator = np.random.default_rng([self._seed, len(seen) + len(running)])
-        tried = {one.plan for one in seen} | set(running)
-        parents = [one.choices for one in self._front(seen)]
-
-        def barred(plan: GatePlan) -> bool:
-            return plan in tried or not self._allowed(plan)
-
-        offered = offered_by(candidates(self._space, self._count, generator, parents), barred)
-        for _ in range(ROUNDS):  # where little is left, it is where few gates and good parents do not lead
-            if offered:
-                break
-            offered = offered_by(candidates(self._space, self._count, generator, evenly=True), barred)
-        if not offered:
-            return {}
+        generator = Random(self._seed * 1_000_003 + len(seen) + len(running))
+        barred = {one.plan for one in seen} | set(running)
         complete = [one for one in seen if one.minimised is not None]
-        plans = list(offered)
-        if len(complete) < FEWEST:
-            return offered[plans[0]]
-        return offered[plans[int(np.argmax(self._worth(plans, complete, running)))]]
+        tried = [
+            Tried(one.plan.gates, one.minimised[0], one.violations, one.passed) for one in complete if one.minimised
+        ]
+        belief = Belief(self._features, self._space, tried, self._shares, self._unknown, self._memory)
+        gone = {plan.gates for plan in barred}
+        offered = [gates for gates in self._first if gates not in gone][:1]
+        if not offered:
+            front = [one.plan.gates for one in _front(complete)]
+            drawn = self._candidates(self._count, generator, front)
+            # What was tried is known on all cores.
+            offered = list(dict.fromkeys([*drawn, *(one.gates for one in tried)]))
+        for _ in range(ROUNDS):
+            index, cores, worth = self._worth(offered, belief, complete, running)
+            for i in np.argsort(-worth, kind="stable"):
+                plan = GatePlan(offered[index[i]], cores[i])
+                if plan not in barred and self._allowed(plan):
+                    return plan
+            # Where little is left, it is where few gates and good parents do not lead.
+            offered = list(dict.fromkeys(self._candidates.evenly(self._count, generator)))
+        return None
 
-    def _worth(self, plans: Sequence[GatePlan], complete: Sequence[Seen], running: Sequence[GatePlan]) -> Array:
-        """Return the expected improvement of each plan, weighed by how likely it keeps the constraints, [m]."""
-        known = self._described([one.plan for one in complete])
-        errors = np.log([max(LEAST_ERROR, one.minimised[0]) for one in complete if one.minimised is not None])
-        quality = Surrogate(known, errors)
-        passed = PassRates(self._features, [(one.plan, one.passed) for one in complete if one.passed], self._kinds)
-        asked = self._described(plans)
-        costs = np.array([self._price(plan, shares) for plan, shares in zip(plans, passed(plans), strict=True)])
-        front = [one.minimised for one in self._front(complete) if one.minimised is not None]
-        for plan, shares in zip(running, passed(running), strict=True):
-            error = float(np.exp(quality(self._described([plan]))[0][0]))
-            front.append((error, *self._price(plan, shares)))
-        scale = np.array(self._reference)
-        worth = expected_improvement(
-            LogNormal(*_shifted(quality(asked), -np.log(scale[0]))),
-            costs / scale[1:],
-            [tuple(np.array(point) / scale) for point in front],
-            (1.0,) * len(scale),
-        )
-        for name in {name for one in complete for name in one.violations}:
-            over = np.array([one.violations.get(name, 0.0) for one in complete])
-            if (over > 0).any():
-                mean, deviation = Surrogate(known, over)(asked)
-                worth = worth * ndtr(-mean / np.maximum(deviation, 1e-9))
-        return worth
+    def _worth(
+        self, offered: Sequence[Gates], belief: Belief, complete: Sequence[Seen], running: Sequence[GatePlan]
+    ) -> tuple[npt.NDArray[np.intp], list[tuple[str, ...]], Array]:
+        """Return the plans that gates make on all cores, by index and cores, and what each is worth, [m]."""
+        runs = [self._runs_of(gates) for gates in offered]
+        index = np.repeat(np.arange(len(offered)), [len(row) for row in runs])
+        cores = [cores for gates in offered for cores in self._cores_of(gates)]
+        costs = _expected(np.concatenate(runs), belief.reach(offered)[index])
+        if belief.combinations < FEWEST or len(offered) == 1:  # as they were drawn, on the cores that cost least
+            able = np.isfinite(costs.sum(1))
+            cheap = (costs / np.maximum(costs.min(0, where=able[:, None], initial=np.inf), NOTHING)).sum(1)
+            return index, cores, -index - np.divide(cheap, 1 + cheap, out=np.full(len(cheap), np.inf), where=able)
+        quality, kept = belief.quality(offered)
+        front = [one.minimised for one in _front(complete) if one.minimised]
+        for plan in running:
+            error = float(np.exp(belief.quality([plan.gates])[0].mean[0]))
+            made = self._runs_of(plan.gates)[self._cores_of(plan.gates).index(plan.cores)]
+            front.append((error, *_expected(made[None], belief.reach([plan.gates]))[0]))
+        can = np.isfinite(costs).all(1)
+        likely = can & (kept[index] > 0.5)
+        points = np.column_stack([np.exp(quality.mean[index]), costs])[likely if likely.any() else can]
+        scale = self._corner(np.vstack([points, *front]))
+        believed = LogNormal(quality.mean[index] - np.log(scale[0]), quality.deviation[index])
+        scaled = [tuple(np.array(point) / scale) for point in front]
+        worth = expected_improvement(believed, costs / scale[1:], scaled, (1.0, 1.0, 1.0)) * kept[index]
+        # Where no improvement is to be hoped for, what comes nearest to one.
+        hoped = np.column_stack([np.exp(believed.mean - believed.deviation), costs / scale[1:]])
+        return index, cores, worth - NOTHING * hoped.max(1)
 
-    def _described(self, plans: Sequence[GatePlan]) -> Array:
-        return np.array([self._features.of_plan(plan) for plan in plans])
+    def _corner(self, points: Array) -> Array:
+        """Return up to where volume counts, given what was observed and what is believed."""
+        if self._reference is not None:
+            return np.array(self._reference)
+        front = pareto.unbeaten(points)
+        worst = front.max(0)
+        corner: Array = worst + MARGIN * np.maximum(worst - front.min(0), LEAST_RANGE * np.abs(worst))
+        return corner
 
-    @staticmethod
-    def _front(seen: Sequence[Seen]) -> list[Seen]:
-        feasible = [one for one in seen if one.minimised and all(over <= 0 for over in one.violations.values())]
-        kept = pareto.front([one.minimised for one in feasible if one.minimised])
-        return [feasible[i] for i in kept]
+    def _cores_of(self, gates: Gates) -> list[tuple[str, ...]]:
+        stages = sum(gate.kind in self._space.kinds for gate in gates) + 1
+        if stages not in self._cores:
+            self._cores[stages] = cores_of(self._space, gates)
+        return self._cores[stages]
+
+    def _runs_of(self, gates: Gates) -> Array:
+        """Return what the costs of the plans of these gates are made of, [cores, 1 + most stages, 2]."""
+        if gates not in self._priced:
+            every = [np.array(self._runs(GatePlan(gates, cores))) for cores in self._cores_of(gates)]
+            found = self._priced[gates] = np.zeros((len(every), self._space.most + 2, 2))
+            found[:, : len(every[0])] = every
+        return self._priced[gates]
 
     def _read(self, study: Study, number: int) -> tuple[list[Seen], list[GatePlan]]:
         """Return the finished trials, and the plans of those that are running."""
@@ -189,24 +222,26 @@ class GateSampler(BaseSampler):
         for trial in study.get_trials(deepcopy=False):
             if trial.number in self._seen or trial.number == number:
                 continue
-            found = replay(
-                self._space, trial.params
-            )  # None where the trial is not of this space, or has not chosen yet
-            if found is None:
+            # None where the trial is not of this space, or has not chosen yet.
+            plan = replay(self._space, trial.params)
+            if plan is None:
                 continue
             if trial.state == TrialState.RUNNING:
-                running.append(found[1])
+                running.append(plan)
             elif trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                error, *costs = (1.0 - trial.values[0], *trial.values[1:]) if trial.values else (None,)
-                self._seen[trial.number] = Seen(
-                    found[1],
-                    found[0],
-                    None if error is None else (error, *costs),
-                    trial.constraints,
-                    trial.user_attrs.get(PASSED),
-                )
+                minimised = (1.0 - trial.values[0], *trial.values[1:]) if trial.values else None
+                self._seen[trial.number] = Seen(plan, minimised, trial.constraints, trial.user_attrs.get(PASSED))
         return [self._seen[key] for key in sorted(self._seen)], running
 
 
-def _shifted(belief: tuple[Array, Array], by: float) -> tuple[Array, Array]:
-    return belief[0] + by, belief[1]
+def _expected(runs: Array, reach: Array) -> Array:
+    """Return the expected costs [m, 2] of runs [m, 1 + stages, 2] of which these shares of the stream reach a stage."""
+    with np.errstate(invalid="ignore"):  # nobody reaches what cannot be: infinite all the same
+        costs: Array = runs[:, 0] + np.nan_to_num(reach[:, :, None] * runs[:, 1:], nan=np.inf, posinf=np.inf).sum(1)
+    return costs
+
+
+def _front(seen: Sequence[Seen]) -> list[Seen]:
+    feasible = [one for one in seen if one.minimised and all(over <= 0 for over in one.violations.values())]
+    kept = pareto.front([one.minimised for one in feasible if one.minimised])
+    return [feasible[i] for i in kept]

@@ -106,17 +106,46 @@ class Space:
         chosen = [str(trial.suggest_categorical(f"core_{k}", list(self.cores))) for k in range(len(placed) + 1)]
         return GatePlan((*placed, *self.layers.propose(trial)), tuple(sorted(chosen, key=self.cores.index)))
 
+    def named(self, plan: GatePlan) -> dict[str, Scalar]:
+        """Return what a trial chooses, by name, to propose a plan: the reverse of :meth:`propose`."""
+        cuts = [gate for gate in plan.gates if gate.kind in self.kinds]
+        chosen: dict[str, Scalar] = {"gates": len(cuts)}
+        for slot, placed in enumerate(cuts):
+            site = find(self.sites, placed.site)
+            chosen[f"site_{slot}"] = site.name
+            kinds = _able(self.kinds, site)
+            if len(kinds) > 1:
+                chosen[self._kind_name(slot, site, kinds)] = placed.kind
+            for name, values in self.choices(placed.kind, site).items():
+                if len(values) > 1:
+                    chosen[self._param_name(placed.kind, name, slot, site)] = placed[name]
+        chosen |= {f"core_{k}": core for k, core in enumerate(plan.cores)}
+        return chosen | self.layers.named(plan.gates[len(cuts) :])
+
+    def gates_at(self, site: CutSite) -> list[PlacedGate]:
+        """Return every gate that may stand at a site."""
+        return [
+            PlacedGate.of(kind, site.name, **dict(zip(choices, values, strict=True)))
+            for kind in _able(self.kinds, site)
+            for choices in [self.choices(kind, site)]
+            for values in product(*choices.values())
+        ]
+
+    def _kind_name(self, slot: int, site: CutSite, kinds: Sequence[str]) -> str:
+        # Optuna wants the choices of one name to stay the same: where they depend on the site, the name does too.
+        return f"kind_{slot}" + ("" if len(kinds) == len(self.kinds) else f"@{site.name}")
+
+    def _param_name(self, kind: str, name: str, slot: int, site: CutSite) -> str:
+        return f"{kind}_{name}_{slot}" + ("" if name in self.kinds[kind] else f"@{site.name}")
+
     def _gate(self, trial: Suggest, slot: int, site: CutSite) -> PlacedGate:
         kinds = _able(self.kinds, site)
-        # Optuna wants the choices of one name to stay the same: where they depend on the site, the name does too.
-        at = "" if len(kinds) == len(self.kinds) else f"@{site.name}"
-        kind = str(trial.suggest_categorical(f"kind_{slot}{at}", kinds)) if len(kinds) > 1 else kinds[0]
-        params = {}
+        label = self._kind_name(slot, site, kinds)
+        kind = str(trial.suggest_categorical(label, kinds)) if len(kinds) > 1 else kinds[0]
+        params: dict[str, Scalar] = {}
         for name, values in self.choices(kind, site).items():
-            at = "" if name in self.kinds[kind] else f"@{site.name}"
-            params[name] = (
-                values[0] if len(values) == 1 else trial.suggest_categorical(f"{kind}_{name}_{slot}{at}", list(values))
-            )
+            label = self._param_name(kind, name, slot, site)
+            params[name] = values[0] if len(values) == 1 else trial.suggest_categorical(label, list(values))
         return PlacedGate.of(kind, site.name, **params)
 
     def variants(self) -> list[PlacedGate]:

@@ -106,15 +106,19 @@ def calibrate(model: GatedModel, split: FeatureSplit, positive: Tensor) -> None:
         split: the validation split.
         positive: whether each class is a positive, [classes].
     """
-    logits, labels = gate_logits(model, split.features), split.labels
-    reached = torch.ones(len(labels), dtype=torch.bool)
+    set_thresholds(model, gate_logits(model, split.features), split.labels, positive)
+
+
+def set_thresholds(model: GatedModel, logits: Tensor, labels: Tensor, positive: Tensor) -> Tensor:
+    """Do what :func:`calibrate` does from what the gates say, [N, gates]; return the gate at which each leaves, [N]."""
+    exits = torch.full((len(labels),), len(model.gates))
     is_positive = positive[labels]
     for k in range(len(model.gates)):
-        gate = model.gate(k)
+        gate, reached = model.gate(k), exits > k
         gate.calibrate(logits[reached, k], is_positive[reached])
-        stopped = reached & (logits[:, k] <= gate.theta)
-        model.answers[k] = most_stopped(labels[stopped], labels[reached], positive)
-        reached &= ~stopped
+        exits[reached & (logits[:, k] <= gate.theta)] = k
+        model.answers[k] = most_stopped(labels[exits == k], labels[reached], positive)
+    return exits
 
 
 def most_stopped(stopped: Tensor, reached: Tensor, positive: Tensor) -> int:

@@ -84,6 +84,21 @@ def test_ds_cnn_pools_to_one_position_whatever_the_front_end(shape):
     assert net(torch.zeros(2, *shape)).shape == (2, 4)
 
 
+def test_ds_cnn_l_of_hello_edge_has_the_multiplications_of_its_paper() -> None:
+    large = DSCNN(12, width=276, blocks=5, stem_stride=(2, 1), first_stride=(2, 2)).eval()
+    macs = []
+
+    def count(layer: nn.Module, _: object, output: torch.Tensor) -> None:
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
+        macs.append(layer.weight[0].numel() * output.numel())
+
+    for layer in large.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    assert large(torch.zeros(1, 1, 49, 10)).shape == (1, 12)
+    assert 2 * sum(macs) == pytest.approx(56.9e6, rel=0.02)  # table 5 of the paper
+
+
 def test_ds_cnn_has_the_size_of_mlperf_tiny():
     own = sum(p.numel() for p in DSCNN(12).parameters())
     block = 9 * 64 + 2 * 64 + 64 * 64 + 2 * 64

@@ -7,7 +7,7 @@ import pytest
 
 from gatesearch import bench
 from gatesearch.bench import kernels as benchmark
-from gatesearch.bench.kernels import cases
+from gatesearch.bench.kernels import cases, pages, roofline, stream_page, streams
 from gatesearch.bench.kernels.figures import Times, densities, promises
 from gatesearch.errors import UserError
 from gatesearch.hardware import kernels
@@ -25,17 +25,19 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_case_is_measured_once_and_the_others_are_shown_as_not_run(
     tiny: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.run("kernels", ["groups=rnn,pg", "rounds=1"])
+    bench.run("kernels", ["groups=rnn,pg,roofline", "rounds=1"])
     rows = json.loads(Path("results/kernels.json").read_text())
     names = [row["name"] for row in rows]
     assert "rnn, 16 units: LSTM HMD" in names and "pg, small: 16/8 m2-16 0.7" in names
     assert all(row["value"] > 0 and row["provenance"] == "measured" for row in rows)
     page = Path("results/kernels.md").read_text()
-    assert "gatesearch bench kernels groups=rnn,pg rounds=1" in page and "not run" in page
-    assert Path("results/kernels.png").stat().st_size > 10_000
+    assert "gatesearch bench kernels groups=rnn,pg,roofline rounds=1" in page and "not run" in page
+    assert "GMAC/s in int8" in page and "GB/s from memory" in page
+    for name in ("kernels.png", "kernels_roofline.png"):
+        assert Path("results", name).stat().st_size > 10_000
 
     monkeypatch.setattr(benchmark, "interleaved", lambda *_, **__: pytest.fail("measured again"))
-    bench.run("kernels", ["groups=rnn,pg", "rounds=1"])
+    bench.run("kernels", ["groups=rnn,pg,roofline", "rounds=1"])
     with pytest.raises(pytest.fail.Exception):
         bench.run("kernels", ["groups=rnn", "rounds=2"])
 
@@ -78,3 +80,53 @@ def test_promises_are_ratios_of_the_right_calls() -> None:
     }
     assert all(promise.reached(promise.ratio(times)) for promise in promises())
     assert densities(times)[1] == (0.5, 4.0, 2.0, 4.0)
+
+
+LISTENED = {
+    "machine": {"cpu": "a cpu", "cores": 2, "flags": [], "versions": {}},
+    "settings": {"instructions": "portable"},
+    "plan": "gc@input(keep=1) on mcu > npu",
+    "macs": 2_656_768,
+    "test": 775,
+    "accuracy": [0.88, 0.89],
+    "gate_recall": 0.985,
+    "stopped": {"_silence_": 0.99, "_unknown_": 0.3},
+    "without": None,
+    "frontend_us": 100.0,
+    "streams": {
+        f"{other:g}": {
+            **{"gated_us": 5.0, "ungated_us": 65.0, "windows": 1000, "invoke_us": 60.0, "always_us": 1.5},
+            **{"later_us": [60.0], "reach": [0.045], "kernels": True, "gain": 12.0, "bound": 60 / 4.2, "ratio": 13.0},
+            "latency_us": dict.fromkeys(("stopped, median", "stopped, 99 %", "passed, median", "passed, 99 %"), 2.0),
+        }
+        for other in streams.OTHERS
+    },
+}
+
+
+def test_streams_are_held_against_what_was_promised(tmp_path: Path) -> None:
+    rows, path = pages.write({}, {"DS-CNN": {0: LISTENED}}, False, "a command", tmp_path)
+    by_name = {row.name: row for row in rows}
+    assert by_name["ungated .tflite over gated stream, DS-CNN"].value == 12
+    assert by_name["bound over gain, DS-CNN"].value == pytest.approx(60 / 4.2 / 12)
+    assert "speaker-disjoint" in by_name["stream, DS-CNN: front end"].protocol
+    page = path.read_text()
+    assert "| ungated .tflite over gated stream, KWT | at least 15 | not run | not run |" in page
+    assert "**12.0** | 14.3 | 1.19 | 1.52 |" in page  # (60 + 100) / (5 + 100)
+    assert "Machine: a cpu, 2 cores" in page
+
+
+def test_slow_streams_are_shown_as_not_reached() -> None:
+    slow = {"streams": {stream_page.MAIN: {"gain": 5.9, "bound": 8.0}}}
+    assert [reached for *_, reached, _ in stream_page.promised({"DS-CNN": {0: slow}})] == [False] * 6
+    fast = {"streams": {stream_page.MAIN: {"gain": 6.0, "bound": 7.0}}}
+    assert [reached for *_, reached, _ in stream_page.promised({"DS-CNN": {0: fast}})] == [True, True, *[False] * 4]
+
+
+def test_roof_is_the_lower_of_both_limits() -> None:
+    roof = roofline.Roof(int8=100.0, fp32=50.0, read={"L2": 10.0, "memory": 1.0})
+    dense = roofline.Point("dense", "int8", macs=1e6, bytes=1e4, us=20.0)
+    assert dense.intensity == 100 and dense.speed == 50 and dense.share(roof) == 0.5
+    assert dense.share(roof, "memory") == 0.5
+    thin = roofline.Point("step", "fp32", macs=1e6, bytes=4e6, us=1000.0)
+    assert thin.share(roof) == pytest.approx(1 / 2.5) and thin.share(roof, "memory") == 4

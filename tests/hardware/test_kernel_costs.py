@@ -15,7 +15,9 @@ from gatesearch.sites import LayerSite
 
 GEOMETRY = (8, 8, 32, 64, 3, 3, 1, 1, 1, 1, 1, 1)
 FIRST = LayerSite("a", "conv2d", (16, 8, 8), (32, 8, 8), 294_912, 4608, geometry=(8, 8, 16, 32, *GEOMETRY[4:]))
-SECOND = LayerSite("b", "conv2d", (32, 8, 8), (64, 8, 8), 1_179_648, 18_432, source="a", geometry=GEOMETRY)
+SECOND = LayerSite(
+    "b", "conv2d", (32, 8, 8), (64, 8, 8), 1_179_648, 18_432, source="a", geometry=GEOMETRY, positive=True
+)
 GRID = Curve(("inputs", "outputs"), ((0.5, 0.5), (0.5, 1.0), (1.0, 0.5), (1.0, 1.0)), (2.0, 4.0, 4.0, 8.0))
 
 

@@ -150,7 +150,7 @@ def cost_model(chosen: Device) -> CostModel:
     x = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
     cuts, layers = cut_sites(net(), x), layer_sites(net(), x)
     gates = [PlacedGate.of("gc", "any", mode="channel")]
-    table = tables.build(net(), cuts, x, chosen, gates, [site.name for site in layers])
+    table = tables.build(net(), cuts, x, chosen, gates, layers)
     return CostModel(chosen, table, cuts, 64, 0.001, {"positive": 1.0}, layers)
 
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import optuna
 import pytest
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase
 from optuna.trial import TrialState
 
-from gatesearch.plan import GatePlan
+from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.sampler import GateSampler
 from gatesearch.sites import LayerSite
 from tests.search.small_spaces import small
@@ -25,10 +26,18 @@ def passed(plan: GatePlan) -> dict[str, list[float]]:
     return {"positive": [1.0] * len(noise), "noise": noise}
 
 
-def price(plan: GatePlan, shares: Mapping[str, Sequence[float]]) -> tuple[float, float]:
+SHARES = {"positive": 0.0, "noise": 1.0}
+
+
+def runs(plan: GatePlan) -> list[tuple[float, float]]:
+    """A third of a microsecond a stage that is reached or not, and energy for who reaches it."""
     weights = {"mcu": 0.3, "npu": 1.0}
-    energy = sum(weights[core] * share / 3 for core, share in zip(plan.cores, shares["noise"], strict=False))
-    return sum(1 / 3 for _ in plan.cores), energy
+    return [(len(plan.cores) / 3, 0.0), *((0.0, weights[core] / 3) for core in plan.cores)]
+
+
+def price(plan: GatePlan, shares: Mapping[str, Sequence[float]]) -> tuple[float, float]:
+    every, *stages = runs(plan)
+    return every[0], sum(stage[1] * share for stage, share in zip(stages, shares["noise"], strict=True))
 
 
 def accuracy(plan: GatePlan) -> float:
@@ -36,8 +45,8 @@ def accuracy(plan: GatePlan) -> float:
 
 
 def sampler(seed: int = 0, **changes: object) -> GateSampler:
-    given = {"reference": REFERENCE, "kinds": {"positive": 1.0, "noise": 0.5}, "seed": seed, "count": 60, **changes}
-    return GateSampler(small(), price, **given)  # type: ignore[arg-type]
+    given = {"shares": SHARES, "seed": seed, "count": 60, **changes}
+    return GateSampler(small(), runs, **given)  # type: ignore[arg-type]
 
 
 def studied(own: GateSampler, trials: int, study: optuna.Study | None = None) -> optuna.Study:
@@ -135,6 +144,42 @@ def test_trials_of_another_space_are_passed_over():
     assert len(studied(sampler(), 5, study).trials) == 11
 
 
+def test_the_first_gates_come_first_on_the_cores_that_cost_least():
+    first = [(), (PlacedGate.of("gc", "block", mode="channel", keep=1.0, recall=0.99),)]
+    found = [GatePlan.from_json(plan) for plan in plans(studied(sampler(first=first), 3))]
+    assert found[0] == GatePlan((), ("mcu",)) and found[1].gates == first[1]
+    assert found[2].gates not in first
+
+
+def test_where_cores_trade_one_cost_for_the_other_gates_are_tried_on_several():
+    def traded(plan: GatePlan) -> list[tuple[float, float]]:
+        return [(0.0, 0.0), *((1 / 3, 0.1) if core == "mcu" else (1 / 9, 1 / 3) for core in plan.cores)]
+
+    own, space = GateSampler(small(), traded, shares=SHARES), small()
+    study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=own)
+
+    def objective(trial: optuna.Trial) -> tuple[float, float, float]:
+        plan = space.propose(trial)
+        shares = passed(plan)
+        trial.set_user_attr("passed", shares)
+        reach = [1.0, *shares["noise"]]
+        costs = [sum(r * run[c] for r, run in zip(reach, traded(plan), strict=True)) for c in (0, 1)]
+        return accuracy(plan), costs[0], costs[1]
+
+    study.optimize(objective, n_trials=20)
+    best = [space.propose(optuna.trial.FixedTrial(trial.params)) for trial in study.best_trials]
+    assert len({plan.gates for plan in best}) < len(best)
+
+
+def test_a_plan_that_cannot_be_priced_is_never_worth_anything():
+    def dear(plan: GatePlan) -> list[tuple[float, float]]:
+        return [(np.inf, np.inf)] * (len(plan.cores) + 1) if "npu" in plan.cores else runs(plan)
+
+    own = GateSampler(small(), dear, shares=SHARES)
+    found = [GatePlan.from_json(plan) for plan in plans(studied(own, 15))]
+    assert not any("npu" in plan.cores for plan in found)
+
+
 def test_gates_inside_the_stages_are_believed_in_too():
     layers = tuple(LayerSite(name, "conv2d", (8, 8, 8), (8, 8, 8), 36864, 9) for name in ("a", "b", "c"))
     kinds = {"pg": {"bits": [8], "high_bits": [2, 4], "mask": ["3d"], "target": [0.0]}}
@@ -143,12 +188,13 @@ def test_gates_inside_the_stages_are_believed_in_too():
     def error(plan: GatePlan) -> float:
         return 0.1 + sum(0.1 * (gate["high_bits"] == 2) for gate in plan.gates if gate.site == "a")
 
-    def cost(plan: GatePlan, shares: object = None) -> tuple[float, float]:
+    def cost(plan: GatePlan) -> tuple[float, float]:
         left = 3 - sum(0.3 if gate["high_bits"] == 4 else 0.6 for gate in plan.gates)
         return left, left
 
     study = optuna.create_study(
-        directions=["maximize", "minimize", "minimize"], sampler=GateSampler(space, cost, reference=(0.5, 3.1, 3.1))
+        directions=["maximize", "minimize", "minimize"],
+        sampler=GateSampler(space, lambda plan: [cost(plan), (0.0, 0.0)], reference=(0.5, 3.1, 3.1)),
     )
 
     def objective(trial: optuna.Trial) -> tuple[float, float, float]:

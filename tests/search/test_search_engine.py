@@ -85,7 +85,7 @@ def test_hypervolume_of_a_search_never_falls(tmp_path: Path) -> None:
 
 
 def test_the_journal_opens_with_optuna(tmp_path: Path) -> None:
-    result = run(tmp_path / "study.journal", Evaluate())
+    result = run(tmp_path / "study.journal", Evaluate(), trials=30, proposals=200)
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
     study = optuna.load_study(study_name=engine.STUDY, storage=storage)
     assert study.metric_names == ["accuracy", "latency_us", "energy_uj"]

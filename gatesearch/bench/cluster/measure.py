@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import Any
-
-import numpy as np
 
 from gatesearch.bench.cluster.sleep import Sleep, found
 from gatesearch.hardware.timing import fingerprint
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search import engine
-from gatesearch.search.candidates import candidates
+from gatesearch.search.candidates import Candidates, cores_of
 from gatesearch.search.executors.base import Executor
 from gatesearch.search.executors.local import Local
 from gatesearch.search.space import Space
@@ -59,8 +58,10 @@ def engine_of(storage: str) -> Callable[[Path], Found]:
         made_up = space()
         asked, told = [], []
         plans: dict[GatePlan, Mapping[str, Scalar]] = {}
-        for chosen, plan in candidates(made_up, 4 * TRIALS, np.random.default_rng(SEED), evenly=True):
-            plans.setdefault(plan, chosen)
+        generator = Random(SEED)
+        for gates in Candidates(made_up).evenly(4 * TRIALS, generator):
+            plan = GatePlan(gates, generator.choice(cores_of(made_up, gates)))
+            plans.setdefault(plan, made_up.named(plan))
         first: list[Mapping[str, Scalar]] = list(islice(plans.values(), TRIALS))
         with engine.opened(
             made_up, price, journal=where, trials=TRIALS, proposals=10 * TRIALS, seed=SEED, first=first

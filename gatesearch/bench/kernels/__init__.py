@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from gatesearch import console
-from gatesearch.bench.kernels import cases, pages
+from gatesearch.bench import runs
+from gatesearch.bench.kernels import cases, pages, roofline, streams
 from gatesearch.bench.kernels.pages import RUNS
 from gatesearch.errors import UserError, unknown
 from gatesearch.folder import RunFolder
@@ -21,15 +22,17 @@ from gatesearch.hardware.timing import fingerprint, interleaved
 
 ROUNDS = 100
 SAMPLES = 5  # of a turn
-GROUPS = ("dense", "fbs", "pg", "rnn")
-KEYS = ("groups", "rounds")
+GROUPS = ("dense", "fbs", "pg", "rnn", "stream", roofline.GROUP)
+KEYS = ("groups", "rounds", "spotters", "data.root")
 
 
 def main(arguments: list[str]) -> None:
     """Measure every case that is asked for and not done yet; write results/kernels.md, .json and .png.
 
     Args:
-        arguments: ``groups=dense,fbs,pg,rnn``, a choice of them; ``rounds=100``, turns of each call.
+        arguments: ``groups=dense,fbs,pg,rnn,stream,roofline``, a choice of them; ``rounds=100``, turns of each call;
+            ``spotters=DS-CNN,KWT,DS-CNN-L``, those that listen; ``data.root=DIR``, real speech for them, synthetic
+            where it is not given.
 
     Raises:
         UserError: an argument is wrong, or kernels cannot be compiled.
@@ -39,24 +42,54 @@ def main(arguments: list[str]) -> None:
     for group in groups:
         if group not in GROUPS:
             raise unknown("bench kernels: groups", "group", group, GROUPS)
+    spotters = given.get("spotters", ",".join(streams.SPOTTERS)).split(",")
+    for name in spotters:
+        if name not in streams.SPOTTERS:
+            raise unknown("bench kernels: spotters", "spotter", name, streams.SPOTTERS)
     rounds = _rounds(given.get("rounds", str(ROUNDS)))
     library = kernels.load()
     if library is None:
         raise UserError(f"bench kernels: {kernels.status()}: there is nothing to measure")
-    settings = {"rounds": rounds, "instructions": library.instructions, "kernels": library.path.parent.name}
-    folder, wanted = RunFolder(RUNS), [case for case in cases.all_cases() if case.group in groups]
+    built = {"instructions": library.instructions, "kernels": library.path.parent.name}
+    settings = {"rounds": rounds, **built}
+    folder, wanted = RunFolder(RUNS), [case for case in _cases() if case.group in groups]
     with console.progress(len(wanted), "kernels") as steps:
         for case in wanted:
             kept = folder.read_json(file_of(case))
             if kept is None or kept["settings"] != settings:
                 folder.write_json(file_of(case), _measured(case, rounds, settings))
             steps.advance(note=f"{case.group}, {case.name}")
-    found = {case: folder.read_json(file_of(case)) for case in cases.all_cases()}
-    command = shlex.join(["gatesearch", "bench", "kernels", *arguments])
-    rows, path = pages.write(found, command)
+    data = [f"data.root={given['data.root']}"] if "data.root" in given else []
+    if "stream" in groups:
+        for name in spotters:
+            for seed in streams.SPOTTERS[name].seeds if data else (0,):
+                _listened(folder, name, seed, data, built)
+    found = {case: folder.read_json(file_of(case)) for case in _cases()}
+    command = shlex.join(["gatesearch", "bench", "kernels", *map(runs.public, arguments)])
+    listened: dict[str, dict[int, Any]] = {}
+    for name, spotter in streams.SPOTTERS.items():
+        for seed in spotter.seeds:
+            if (kept := folder.read_json(_file_of_stream(name, seed, data))) is not None:
+                listened.setdefault(name, {})[seed] = kept
+    rows, path = pages.write(found, listened, not data, command)
     shown = [(row.name, f"{row.value:.3g} {row.unit}", row.target or "") for row in rows if row.target]
     console.table("kernels", ("figure", "value", "target"), shown)
     console.say(f"wrote {path}")
+
+
+def _cases() -> list[cases.Case]:
+    return [*cases.all_cases(), cases.Case(roofline.NAME, roofline.GROUP, roofline.calls)]
+
+
+def _listened(folder: RunFolder, spotter: str, seed: int, data: list[str], settings: dict[str, Any]) -> None:
+    kept = folder.read_json(_file_of_stream(spotter, seed, data))
+    if kept is None or kept["settings"] != settings:
+        found = streams.measured(spotter, data, seed)
+        folder.write_json(_file_of_stream(spotter, seed, data), {"settings": settings, **found})
+
+
+def _file_of_stream(spotter: str, seed: int, data: list[str]) -> str:
+    return f"stream-{spotter.lower()}-{'real' if data else 'synthetic'}-{seed}.json"
 
 
 def file_of(case: cases.Case) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gatesearch.bench import results as written
-from gatesearch.bench.kernels import plot
+from gatesearch.bench.kernels import plot, roofline, stream_page
 from gatesearch.bench.kernels.cases import HIDDEN, LAYERS, PRECISION, SPARSITIES, Case
 from gatesearch.bench.kernels.figures import FIGURES, Times, densities, promises
 from gatesearch.bench.results import Row, markdown_table
@@ -22,24 +23,28 @@ Found = Mapping[Case, Mapping[str, Any] | None]
 Key = tuple[str, str]
 
 
-def write(found: Found, command: str, folder: Path = written.FOLDER) -> tuple[list[Row], Path]:
+def write(
+    found: Found, streams: stream_page.Found, synthetic: bool, command: str, folder: Path = written.FOLDER
+) -> tuple[list[Row], Path]:
     """Write all pages from what was measured; returns the rows and the path of the Markdown.
 
     Args:
         found: what each case left behind; None where it was not measured.
+        streams: what each backbone that listened left behind.
+        synthetic: whether it listened to synthetic speech.
         command: that was run.
         folder: where pages go.
     """
     kept = {(case.group, case.name): value for case, value in found.items() if value is not None}
     least, middle = ({key: Times.read(value, figure) for key, value in kept.items()} for figure in FIGURES)
-    rows = _rows(kept, least, command)
+    rows = [*_rows(kept, least, command), *stream_page.rows(streams, synthetic, command)]
     parts = [
         "# Kernels of gated layers",
         f"    {command}",
         INTRODUCTION,
         "![What each kind of kernel gains](kernels.png)",
         "## What was to be reached",
-        _promises(least, middle),
+        _promises(least, middle, streams),
         "## Dense layers",
         DENSE,
         _dense(least),
@@ -52,25 +57,39 @@ def write(found: Found, command: str, folder: Path = written.FOLDER) -> tuple[li
         "## Recurrent layers: HMD",
         RNN,
         _recurrent(least),
-        _machines(kept),
+        "## A stream of windows",
+        stream_page.section(streams, synthetic),
+        "## Roofline",
+        roofline.section(least),
+        _machines([*kept.values(), *(value for by_seed in streams.values() for value in by_seed.values())]),
     ]
     path = written.write("kernels", rows, "\n\n".join(parts), folder)
     plot.draw(least, folder / "kernels.png")
+    roofline.draw(least, folder / "kernels_roofline.png")
     return rows, path
 
 
-def _promises(least: Mapping[Key, Times], middle: Mapping[Key, Times]) -> str:
+def _promises(least: Mapping[Key, Times], middle: Mapping[Key, Times], streams: stream_page.Found) -> str:
     lines = []
     for promise in promises():
         cells = [promise.name, promise.target]
         if promise.case in least:
             ratio = promise.ratio(least[promise.case])
-            verdict = "reached" if promise.reached(ratio) else "**not reached**"
+            verdict = _verdict(promise.reached(ratio))
             cells += [f"{ratio:.2f}", f"{promise.ratio(middle[promise.case]):.2f}", verdict]
         else:
             cells += [NOT_RUN, NOT_RUN, ""]
         lines.append([*cells, "" if promise.bound is None else f"{promise.bound:.2f}"])
+    for name, target, by_seed, reached, bound in stream_page.promised(streams):
+        shown = (
+            [f"{statistics.median(by_seed.values()):.2f}", "", _verdict(reached)] if by_seed else [NOT_RUN, NOT_RUN, ""]
+        )
+        lines.append([name, target, *shown, "" if bound is None else f"{bound:.2f}"])
     return markdown_table(["ratio", "target", "of minima", "of medians", "", "by the work left"], lines)
+
+
+def _verdict(reached: bool) -> str:
+    return "reached" if reached else "**not reached**"
 
 
 def _rows(kept: Mapping[Key, Mapping[str, Any]], least: Mapping[Key, Times], command: str) -> list[Row]:
@@ -156,13 +175,13 @@ def _recurrent(least: Mapping[Key, Times]) -> str:
     return markdown_table(columns, lines)
 
 
-def _machines(kept: Mapping[Key, Mapping[str, Any]]) -> str:
+def _machines(kept: Sequence[Mapping[str, Any]]) -> str:
     def listed(found: Sequence[str]) -> str:
         return "; ".join(sorted(set(found))) or "none"
 
-    machines = [value["machine"] for value in kept.values()]
+    machines = [value["machine"] for value in kept]
     cpus = listed([f"{m['cpu']}, {m['cores']} cores, {', '.join(m['flags'])}" for m in machines])
-    sets = listed([value["settings"]["instructions"] for value in kept.values()])
+    sets = listed([value["settings"]["instructions"] for value in kept])
     versions = listed([", ".join(f"{k} {v}" for k, v in m["versions"].items()) for m in machines])
     return f"Machine: {cpus}. Kernels: {sets}. Versions: {versions}."
 

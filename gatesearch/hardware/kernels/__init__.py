@@ -7,12 +7,15 @@ the references run in the kernels' place, and :func:`status` says so.
 from __future__ import annotations
 
 from gatesearch.hardware.kernels.conv import Conv, ConvU8
+from gatesearch.hardware.kernels.depthwise import DepthwiseU8
 from gatesearch.hardware.kernels.fbs import Boost, FBSConv, FBSConvU8
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.native import Library, load, status
 from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LowRank, LSTMStep, Pruned, weights_of
+from gatesearch.hardware.kernels.recurrent_u8 import GRUStepU8, LSTMStepU8, WeightsU8
 from gatesearch.hardware.kernels.small import GateHead, keep_channels, keep_nonzero, pool_u8, spread_nonzero
+from gatesearch.hardware.kernels.stage import Stage, Unsupported
 
 __all__ = [
     "HMD",
@@ -20,16 +23,22 @@ __all__ = [
     "Conv",
     "ConvU8",
     "Dense",
+    "DepthwiseU8",
     "FBSConv",
     "FBSConvU8",
     "GRUStep",
+    "GRUStepU8",
     "GateHead",
     "Geometry",
     "LSTMStep",
+    "LSTMStepU8",
     "Library",
     "LowRank",
     "PGConv",
     "Pruned",
+    "Stage",
+    "Unsupported",
+    "WeightsU8",
     "keep_channels",
     "keep_nonzero",
     "load",

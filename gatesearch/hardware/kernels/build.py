@@ -36,6 +36,13 @@ SETS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "portable": ("-DGS_PORTABLE",),
     },
 }
+# Cores without an operating system, whose instruction set is settled when the sources are compiled for them: SMLAD on
+# the M4, vectors (MVE) on the M55. With -DGS_PORTABLE the same core runs plain C.
+MICRO: Mapping[str, Sequence[str]] = {
+    "cortex-m4": ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard", "-mthumb"),
+    # Scheduled early, loads would drive the sums out of eight vector registers.
+    "cortex-m55": ("-mcpu=cortex-m55", "-mfloat-abi=hard", "-mthumb", "-fno-schedule-insns"),
+}
 COMPILERS = ("cc", "gcc", "clang")
 NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 

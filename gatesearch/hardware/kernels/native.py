@@ -25,6 +25,26 @@ class Shape(ctypes.Structure):
     )
 
 
+class Op(ctypes.Structure):
+    """``gs_op`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("kind", "zero", "zero_out", "outputs", "count")),
+        ("shape", Shape),
+        *((name, c_void_p) for name in ("x", "y", "weights", "sums", "bias", "index", "scale", "shift", "scratch")),
+    )
+
+
+class Stream(ctypes.Structure):
+    """``gs_stream`` of kernels.h."""
+
+    _fields_ = (
+        ("ops", c_void_p),
+        *((name, c_int32) for name in ("n_ops", "size", "n", "threshold")),
+        *((name, c_void_p) for name in ("windows", "room", "logit", "passed")),
+    )
+
+
 class Fbs(ctypes.Structure):
     """``gs_fbs`` of kernels.h."""
 
@@ -53,6 +73,21 @@ class Matrix(ctypes.Structure):
     )
 
 
+class MatrixU8(ctypes.Structure):
+    """``gs_matrix_u8`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("kind", "gates", "height", "columns", "rich", "parts", "zero")),
+        *((name, c_void_p) for name in ("packed", "sums", "scale", "middle", "down")),
+    )
+
+
+class Tables(ctypes.Structure):
+    """``gs_tables`` of kernels.h."""
+
+    _fields_ = (("sigmoid", c_void_p), ("tanh", c_void_p))
+
+
 _S, _P, _I, _F, _N = POINTER(Shape), c_void_p, c_int, c_float, c_size_t
 # What each function of kernels.h returns, and takes.
 SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
@@ -64,6 +99,8 @@ SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
     "conv_u8_pack": (None, (_S, _P, _P, _P)),
     "conv_u8_scratch": (_N, (_S,)),
     "conv_u8": (None, (_S, _P, _I, _P, _I, _P, _P, _P, _I, _P, _P, _P, _I, _I, _P, _P)),
+    "depthwise_u8": (None, (_S, _P, _I, _P, _P, _P, _I, _P)),
+    "stream": (_I, (_P,)),
     "fbs_scratch": (_N, (_S,)),
     "fbs_f32": (None, (_S, POINTER(Fbs), _P, _P, _I, _P, _I, _P, _P, _P)),
     "fbs_u8": (None, (_S, POINTER(Fbs), _P, _F, _P, _I, _P, _P, _F, _P, _F, _P, _P, _P)),
@@ -75,9 +112,20 @@ SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
     "step_scratch": (_N, (POINTER(Matrix), POINTER(Matrix))),
     "lstm_step": (None, (POINTER(Matrix), POINTER(Matrix), _P, _P, _P, _P, _P)),
     "gru_step": (None, (POINTER(Matrix), POINTER(Matrix), _P, _P, _P, _P, _P)),
+    "step_u8_scratch": (_N, (POINTER(MatrixU8), POINTER(MatrixU8))),
+    "lstm_step_u8": (None, (POINTER(MatrixU8), POINTER(MatrixU8), POINTER(Tables), _P, _P, _P, _P, _P)),
+    "gru_step_u8": (None, (POINTER(MatrixU8), POINTER(MatrixU8), POINTER(Tables), _P, _P, _P, _P, _P)),
+    "recurrence": (None, (POINTER(Matrix), POINTER(Matrix), _P, _P, _P, _I, _I, _P, _P, _P, _I, _P)),
+    "levels_f32": (None, (_P, _I, _F, _F, _I, _P)),
+    "affine_f32": (None, (_P, _I, _I, _P, _P, _I)),
+    "clear_f32": (None, (_P, _I, _I, _P, _I)),
     "pool_f32": (None, (_P, _I, _I, _P, _I, _P, _P)),
     "pool_u8": (None, (_P, _I, _I, _P, _I, _P, _P)),
     "gate_f32": (_F, (_P, _I, _I, _P, _P, _F, _P)),
+    "peak_u8": (c_int32, (_I, _P, _P)),
+    "peak_f32": (_F, (_I, _P, _P)),
+    "peak_size": (None, (_P,)),
+    "peak_read": (_F, (_P, _I, _I)),
     "winners": (None, (_P, _I, _I, _P)),
     "keep_channels": (None, (_P, _I, _I, _P, _I, _I, _P)),
     "keep_nonzero": (_I, (_P, _I, _P, _P)),

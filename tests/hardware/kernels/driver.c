@@ -60,6 +60,36 @@ static void convolutions(gs_conv c) {
   }
 }
 
+static void listening(int channels) {
+  const gs_conv c = {6, 5, channels, channels, 3, 2, 2, 1, 1, 0, 1, 1};
+  const int outputs = gs_height(&c) * gs_width(&c) * channels;
+  uint8_t *x = room(30 * channels), *y = room(outputs);
+  int8_t *weights = room(6 * channels), *windows = room(4 * 30 * channels);
+  int32_t *bias = room(channels * 4), *total = room(channels * 4), *index = room(outputs * 4), passed[4] = {0};
+  float *scale = room(channels * 4), *fx = room(30 * channels * 4), *mean = room(channels * 4), *most = room(channels * 4);
+  float *pooled = room(2 * channels * 4), logit;
+  for (int i = 0; i < 30 * channels; i++) x[i] = (uint8_t)next(), fx[i] = real();
+  for (int i = 0; i < 6 * channels; i++) weights[i] = (int8_t)((int)(next() % 255) - 127);
+  for (int i = 0; i < 4 * 30 * channels; i++) windows[i] = (int8_t)next();
+  for (int i = 0; i < channels; i++) bias[i] = (int)(next() % 999), scale[i] = 0.002f, mean[i] = real(), most[i] = real();
+  for (int i = 0; i < outputs; i++) index[i] = i;
+  GS(depthwise_u8)(&c, x, 130, weights, bias, scale, 20, y);
+  whole("depthwise", y, outputs, 1);
+  GS(pool_u8)(x, 30, channels, NULL, 0, total, y);
+  whole("total", total, channels, 4);
+  whole("largest", y, channels, 1);
+  logit = GS(gate_f32)(fx, 30, channels, mean, most, 0.5f, pooled);
+  floats("gate", &logit, 1);
+  uint8_t *inside = room(30 * channels), last = 0;
+  const gs_op ops[2] = {
+      {.kind = GS_DEPTHWISE, .zero = 130, .zero_out = 20, .shape = c, .x = inside, .y = y, .weights = weights,
+       .bias = bias, .scale = scale},
+      {.kind = GS_LARGEST, .outputs = 1, .count = 2, .x = y, .y = &last, .index = index}};
+  const gs_stream stream = {ops, 2, 30 * channels, 4, -90, windows, inside, &last, passed};
+  printf("whole passed %d\n", GS(stream)(&stream));
+  whole("listed", passed, 4, 4);
+}
+
 static void steps(int size, int columns) {
   gs_matrix m[2];
   for (int i = 0; i < 2; i++) {
@@ -76,10 +106,50 @@ static void steps(int size, int columns) {
   floats("lstm", h, size);
 }
 
+static void steps_u8(int size, int columns, int hybrid) {
+  gs_matrix_u8 m[2];
+  const int rich = hybrid ? size / 3 : size, parts = hybrid ? 2 : 0;
+  for (int i = 0; i < 2; i++) {
+    const int wide = i ? size : columns, rows = 4 * (rich + parts);
+    const gs_conv shape = {1, 1, wide, rows, 1, 1, 1, 1, 0, 0, 1, 1};
+    int8_t *w = room(rows * wide), *packed = room(GS(conv_u8_size)(&shape)), *down = room(4 * parts * size);
+    int32_t *sums = room(GS_BLOCKS(rows) * GS_BLOCK * GS_BLOCKS(wide) * 4), *by_row = room(rows * 4);
+    float *scale = room(4 * size * 4), *middle = room(4 * parts * 4 + 4);
+    for (int k = 0; k < rows * wide; k++) w[k] = (int8_t)((int)(next() % 255) - 127), by_row[k / wide] += w[k];
+    for (int k = 0; k < 4 * parts * (size - rich); k++) down[k] = (int8_t)((int)(next() % 255) - 127);
+    for (int k = 0; k < 4 * size; k++) scale[k] = k % size < rich ? 0.05f + real() / 100 : 0.002f;
+    for (int k = 0; k < 4 * parts; k++) middle[k] = 0.3f + real() / 10;
+    GS(conv_u8_pack)(&shape, w, packed, sums);
+    m[i] = (gs_matrix_u8){hybrid ? GS_HMD : GS_DENSE, 4, size, wide, rich, parts, i ? 128 : 100, packed, by_row,
+                          scale, middle, down};
+  }
+  static int16_t sigmoid[2049], tangent[2049];
+  for (int k = 0; k < 2049; k++) sigmoid[k] = (int16_t)(k * 15), tangent[k] = (int16_t)(k * 31 - 32000);
+  const gs_tables tables = {sigmoid, tangent};
+  float *bias = room(4 * size * 4);
+  uint8_t *x = room(columns), *h = room(size);
+  int16_t *c = room(size * 2);
+  void *scratch = room(GS(step_u8_scratch)(&m[0], &m[1]));
+  for (int k = 0; k < columns; k++) x[k] = (uint8_t)next();
+  for (int k = 0; k < 4 * size; k++) bias[k] = 4096 * real();
+  for (int k = 0; k < 3; k++) GS(lstm_step_u8)(&m[0], &m[1], &tables, bias, x, h, c, scratch);
+  whole("cells", c, size, 2);
+  whole("states", h, size, 1);
+  m[0].gates = m[1].gates = 3;
+  if (!hybrid) {
+    for (int k = 0; k < 3; k++) GS(gru_step_u8)(&m[0], &m[1], &tables, bias, bias + size, x, h, scratch);
+    whole("gru", h, size, 1);
+  }
+}
+
 int main(void) {
   convolutions((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1});
   convolutions((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1});
   convolutions((gs_conv){3, 3, 33, 16, 1, 1, 1, 1, 0, 0, 1, 1});
+  listening(20);
+  listening(3);
   steps(20, 7);
+  steps_u8(20, 7, 0);
+  steps_u8(37, 16, 1);
   return 0;
 }

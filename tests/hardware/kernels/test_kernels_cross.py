@@ -13,10 +13,7 @@ from gatesearch.hardware.kernels import build
 
 pytestmark = pytest.mark.slow
 DRIVER = Path(__file__).with_name("driver.c")
-SYSTEM = (
-    *("--specs=rdimon.specs", "-mthumb", "-mfloat-abi=hard", "-Wl,--section-start=.vectors=0"),
-    str(DRIVER.with_name("startup.c")),
-)
+SYSTEM = ("--specs=rdimon.specs", "-Wl,--section-start=.vectors=0", str(DRIVER.with_name("startup.c")))
 MICRO = ("qemu-system-arm", "-nographic", "-semihosting", "-M")
 
 
@@ -60,12 +57,18 @@ def test_cortex_a(tmp_path: Path, expected: list[str], name: str) -> None:
     agree(printed(tmp_path, "aarch64-linux-gnu-gcc", name, flags, ["qemu-aarch64", "-cpu", "max"]), expected)
 
 
+@pytest.mark.parametrize("portable", [False, True], ids=["own", "portable"])
 @pytest.mark.parametrize(
-    ("core", "machine", "flags"),
-    [
-        ("m4", "mps2-an386", ("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-DSTACK=0x20400000")),
-        ("m55", "mps3-an547", ("-mcpu=cortex-m55", "-DSTACK=0x20080000")),
-    ],
+    ("core", "machine", "stack", "instruction"),
+    [("cortex-m4", "mps2-an386", "0x20400000", "smlad"), ("cortex-m55", "mps3-an547", "0x20080000", "vmullb.s8")],
 )
-def test_cortex_m(tmp_path: Path, expected: list[str], core: str, machine: str, flags: Sequence[str]) -> None:
-    agree(printed(tmp_path, "arm-none-eabi-gcc", core, (*flags, *SYSTEM), [*MICRO, machine, "-kernel"]), expected)
+def test_cortex_m(
+    tmp_path: Path, expected: list[str], core: str, machine: str, stack: str, instruction: str, portable: bool
+) -> None:
+    flags = (*build.MICRO[core], f"-DSTACK={stack}", *["-DGS_PORTABLE"] * portable, *SYSTEM)
+    lines = printed(tmp_path, "arm-none-eabi-gcc", core.replace("-", "_"), flags, [*MICRO, machine, "-kernel"])
+    agree(lines, expected)
+    base = ["arm-none-eabi-gcc", *build.FLAGS, *flags[: -len(SYSTEM)]]
+    command = [*base, "-S", str(build.SOURCES / "all.c"), "-o", str(tmp_path / "all.s")]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    assert (instruction in (tmp_path / "all.s").read_text()) != portable

@@ -21,6 +21,35 @@ void GS(conv_u8)(const gs_conv *c, const uint8_t *x, int zero, const int32_t *in
                  const int32_t *sums, const int32_t *out, int n_out, const int32_t *bias, const float *scale,
                  const float *shift, int kind, int zero_out, void *y, void *scratch);
 
+void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t *weights, const int32_t *bias,
+                      const float *scale, int zero_out, uint8_t *y);
+
+/* An operator of a stage, with all that its kernel is told. */
+enum { GS_CONV, GS_DEPTHWISE, GS_LARGEST };
+typedef struct {
+  int32_t kind, zero, zero_out;
+  int32_t outputs, count; /* GS_LARGEST: each is the largest of count values of x, of which index tells the places */
+  gs_conv shape;
+  const uint8_t *x;
+  uint8_t *y;
+  const int8_t *weights;
+  const int32_t *sums, *bias, *index;
+  const float *scale, *shift;
+  void *scratch;
+} gs_op;
+
+/* A stage and windows that meet it: all that a call is told, since a call of many arguments costs as much as a gate. */
+typedef struct {
+  const gs_op *ops;
+  int32_t n_ops, size, n, threshold;
+  const int8_t *windows; /* [n][size] */
+  uint8_t *room;         /* where the first operator reads */
+  const uint8_t *logit;  /* what the last one writes */
+  int32_t *passed;       /* [n], takes the windows whose logit is above the threshold */
+} gs_stream;
+
+int GS(stream)(const gs_stream *s);
+
 /* What FBS adds to a convolution. rho, slope, offset and beta hold a value for each of 16 * blocks_out channels. */
 typedef struct {
   const float *phi; /* packed as a convolution of 1 x 1 */
@@ -75,6 +104,35 @@ void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bi
 void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
                   const float *x, float *h, void *scratch);
 
+/* The same weights in int8. sums holds the sum of each packed row; scale takes a row of W (x - zero) to steps of
+   2^-12. */
+typedef struct {
+  int32_t kind, gates, height, columns, rich, parts, zero; /* kind is GS_DENSE or GS_HMD; zero is the x that means 0 */
+  const int8_t *packed; /* as those of gs_matrix */
+  const int32_t *sums;
+  const float *scale;   /* [gates * height] */
+  const float *middle;  /* HMD: [gates][parts], takes c_j x_j to an int16 */
+  const int8_t *down;   /* HMD: [gates][parts][height - rich] */
+} gs_matrix_u8;
+
+/* 2049 values each, by the upper bits of an int16 to the nearest, in steps of 2^-12; in steps of 2^-15. */
+typedef struct {
+  const int16_t *sigmoid, *tanh;
+} gs_tables;
+
+size_t GS(step_u8_scratch)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h);
+void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias,
+                      const uint8_t *x, uint8_t *h, int16_t *c, void *scratch);
+void GS(gru_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias_x,
+                     const float *bias_h, const uint8_t *x, uint8_t *h, void *scratch);
+void GS(recurrence)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
+                    const float *x, int steps, int backwards, float *h, float *c, float *y, int stride,
+                    void *scratch);
+void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, void *out);
+void GS(affine_f32)(float *restrict y, int pixels, int channels, const float *restrict scale,
+                    const float *restrict shift, int relu);
+void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *live, int n_live);
+
 void GS(pool_f32)(const float *x, int pixels, int channels, const int32_t *live, int n_live, float *mean,
                   float *largest);
 void GS(pool_u8)(const uint8_t *x, int pixels, int channels, const int32_t *live, int n_live, int32_t *total,
@@ -86,5 +144,10 @@ void GS(winners)(const float *g, int channels, int count, int32_t *out);
 void GS(keep_channels)(const char *x, int pixels, int stride, const int32_t *kept, int n, int bytes, char *out);
 int GS(keep_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values);
 void GS(spread_nonzero)(const uint8_t *bitmap, const uint8_t *values, int n, uint8_t *x);
+
+int32_t GS(peak_u8)(int rounds, const uint8_t *x, const int8_t *w);
+float GS(peak_f32)(int rounds, const float *x, const float *w);
+void GS(peak_size)(int32_t *sizes);
+float GS(peak_read)(const float *x, int n, int rounds);
 
 #endif

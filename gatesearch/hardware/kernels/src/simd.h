@@ -158,6 +158,39 @@ GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) {
 }
 #endif
 
+#elif defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2) && !defined(GS_PORTABLE) /* Cortex-M55 */
+#include <arm_mve.h>
+#define GS_LANES 4
+#define GS_OFFSET 128
+#define GS_ROWS 1 /* of eight registers, four hold the sums of one row */
+#define GS_COLUMNS 1
+typedef float32x4_t gs_vf;
+typedef int32x4_t gs_vi;
+typedef int8x16_t gs_quad, gs_weights;
+GS_INLINE gs_vf gs_load_f(const float *p) { return vldrwq_f32(p); }
+GS_INLINE void gs_store_f(float *p, gs_vf v) { vstrwq_f32(p, v); }
+GS_INLINE gs_vf gs_zero_f(void) { return vdupq_n_f32(0); }
+GS_INLINE gs_vf gs_set_f(float x) { return vdupq_n_f32(x); }
+GS_INLINE gs_vf gs_fma(gs_vf acc, gs_vf a, gs_vf b) { return vfmaq_f32(acc, a, b); }
+GS_INLINE gs_vf gs_max(gs_vf a, gs_vf b) { return vmaxnmq_f32(a, b); }
+GS_INLINE gs_vf gs_min(gs_vf a, gs_vf b) { return vminnmq_f32(a, b); }
+GS_INLINE gs_vf gs_real(const int32_t *p) { return vcvtq_f32_s32(vldrwq_s32(p)); }
+GS_INLINE void gs_store_i(int32_t *p, gs_vi v) { vstrwq_s32(p, v); }
+GS_INLINE gs_vi gs_zero_i(void) { return vdupq_n_s32(0); }
+GS_INLINE gs_quad gs_load_quad(const uint8_t *p) {
+  uint32_t four;
+  memcpy(&four, p, 4);
+  return vreinterpretq_s8_u32(vdupq_n_u32(four ^ 0x80808080u));
+}
+GS_INLINE gs_weights gs_load_weights(const int8_t *p) { return vldrbq_s8(p); }
+/* Products of bytes as int16, of which two fit: 2 x 128 x 127; then neighbours are summed in int32. */
+GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) {
+  const int16x8_t two = vaddq_s16(vmullbq_int_s8(a, w), vmulltq_int_s8(a, w));
+  acc = vaddq_s32(acc, vaddq_s32(vmovlbq_s16(two), vmovltq_s16(two)));
+  __asm__("" : "+w"(acc)); /* added up now: put off, as the compiler would, sums do not stay in eight registers */
+  return acc;
+}
+
 #else /* any core: four floats, as the compiler will have them, and one int32 at a time */
 #define GS_LANES 4
 #define GS_LANES_I 1
@@ -186,7 +219,7 @@ GS_INLINE gs_vf gs_min(gs_vf a, gs_vf b) {
 GS_INLINE gs_vf gs_real(const int32_t *p) { return (gs_vf){(float)p[0], (float)p[1], (float)p[2], (float)p[3]}; }
 GS_INLINE void gs_store_i(int32_t *p, gs_vi v) { *p = v; }
 GS_INLINE gs_vi gs_zero_i(void) { return 0; }
-#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32) && !defined(GS_PORTABLE) /* Cortex-M4: SMLAD */
 #include <arm_acle.h>
 typedef struct {
   int16x2_t even, odd;

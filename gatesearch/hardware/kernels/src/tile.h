@@ -101,8 +101,11 @@ GS_INLINE void gs_tile_u8(const int rows, const int columns, const uint8_t *cons
 #define GS_SIZES(S, ...) S(__VA_ARGS__, 4, 1) S(__VA_ARGS__, 2, 1) S(__VA_ARGS__, 1, 1) S(__VA_ARGS__, 1, 2) \
     S(__VA_ARGS__, 1, 3) S(__VA_ARGS__, 1, 4)
 #define GS_SMALLER 2
-#else
+#elif GS_ROWS == 2
 #define GS_SIZES(S, ...) S(__VA_ARGS__, 2, 1) S(__VA_ARGS__, 1, 1)
+#define GS_SMALLER 1
+#else
+#define GS_SIZES(S, ...) S(__VA_ARGS__, 1, 1)
 #define GS_SMALLER 1
 #endif
 #define GS_CASE(type, x_t, w_t, o_t, r, c) \

@@ -1,0 +1,91 @@
+"""`gatesearch bench search`: search engines replayed on tables in which every plan is evaluated.
+
+`record=kws|image` makes a table anew; without it the engines are replayed on the tables of results/gatebench, some
+thousand times faster than they would train, and results/search.md, .json and .png are written.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from gatesearch import console
+from gatesearch.bench import command_line
+from gatesearch.bench.results import FOLDER
+from gatesearch.bench.search import table
+from gatesearch.bench.search.spaces import RECORDED
+from gatesearch.errors import UserError, unknown
+from gatesearch.folder import RunFolder
+
+WHERE = "bench search"
+RUNS = Path("runs/bench-search")
+TABLES = FOLDER / "gatebench"
+KEYS = ("record", "tables", "engines", "seeds", "evaluations")
+SLOW = {"Optuna GPSampler": 40}  # evaluations at most: a third of a second each
+
+
+def main(arguments: list[str]) -> None:
+    """Record a table, or replay what is not replayed yet and write results/search.md, .json and .png.
+
+    Args:
+        arguments: ``record=kws|image``; or ``tables=kws,image``, ``engines=``, ``seeds=`` a number of them,
+            ``evaluations=``.
+
+    Raises:
+        UserError: an argument is wrong, or there is no table.
+    """
+    given = {}
+    for text in arguments:
+        name, _, value = text.partition("=")
+        if name not in KEYS or not value:
+            raise unknown(WHERE, "key", name, KEYS)
+        given[name] = value
+    command = shlex.join(["gatesearch", "bench", "search", *arguments])
+    if "record" in given:
+        _record(command_line.one_of(WHERE, "record", given["record"], RECORDED), command)
+    else:
+        _replay(given, command)
+
+
+def _record(name: str, command: str) -> None:
+    from gatesearch.bench.search.record import pack, record
+
+    spec = RECORDED[name]
+    run = record(spec, RunFolder(RUNS / name))
+    path = TABLES / f"{name}.json.gz"
+    pack(spec, run, path, command)
+    console.say(f"wrote {path}")
+
+
+def _replay(given: dict[str, str], command: str) -> None:
+    from gatesearch.bench.search.engines import ENGINES
+    from gatesearch.bench.search.pages import write
+    from gatesearch.bench.search.run import replay_all
+
+    names = given.get("tables", ",".join(RECORDED)).split(",")
+    engines = given["engines"].split(",") if "engines" in given else list(ENGINES)
+    for engine in engines:
+        command_line.one_of(WHERE, "engines", engine, ENGINES)
+    seeds, evaluations = (
+        _count(key, given.get(key, default)) for key, default in (("seeds", "20"), ("evaluations", "80"))
+    )
+    tables = [_table(name) for name in names]
+    budget = {engine: min(evaluations, SLOW.get(engine, evaluations)) for engine in engines}
+    folder = RunFolder(RUNS / "replays")
+    command_line.keep(folder, {"evaluations": evaluations})
+    replay_all(folder, tables, engines, range(seeds), budget, lambda found: write(tables, found, command))
+    console.say(f"wrote {FOLDER / 'search.md'}")
+
+
+def _table(name: str) -> table.Table:
+    command_line.one_of(WHERE, "tables", name, RECORDED)
+    path = TABLES / f"{name}.json.gz"
+    if not path.exists():
+        raise UserError(f"{WHERE}: no table {path}; make it: gatesearch bench search record={name}")
+    return table.read(path, name)
+
+
+def _count(key: str, written: str) -> int:
+    if not written.isdigit() or int(written) < 1:
+        raise UserError(f"{WHERE}: {key}={written}: wanted: a whole number from 1")
+    return int(written)

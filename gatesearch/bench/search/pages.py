@@ -1,0 +1,159 @@
+"""results/search.md, .json and .png."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gatesearch.bench import results
+from gatesearch.bench.results import Row, markdown_table
+from gatesearch.bench.runs import versions
+from gatesearch.bench.search.engines import ENGINES
+from gatesearch.bench.search.plot import draw
+from gatesearch.bench.search.rivals import NEEDS, missing
+from gatesearch.bench.search.run import AT, Outcome
+from gatesearch.bench.search.table import DROP, Table
+from gatesearch.hardware.timing import fingerprint
+
+OURS = "GateSampler"
+TARGETS = {"hypervolume after 50": ">= 0.98", "evaluations, best rival over ours": ">= 4", "repeats": "0"}
+
+
+def write(tables: Sequence[Table], outcomes: Sequence[Outcome], command: str) -> Path:
+    """Write the page, the rows and the plot; returns the page's path."""
+    rows = [row for outcome in outcomes for row in _rows(outcome, command)]
+    rows += [row for table in tables for row in _ratio(table, outcomes, command)]
+    parts = [_table(table, [o for o in outcomes if o.table == table.name]) for table in tables]
+    path = results.write("search", rows, "\n\n".join([_head(outcomes, command), *parts, _foot(tables)]))
+    draw(outcomes, path.with_suffix(".png"))
+    return path
+
+
+def _rows(outcome: Outcome, command: str) -> list[Row]:
+    protocol = f"replayed on table {outcome.table}, {outcome.evaluations} evaluations"
+    ours = outcome.engine == OURS
+
+    def row(what: str, values: Mapping[int, float], unit: str, provenance: str = "simulated") -> Row:
+        name = f"{outcome.table}: {outcome.engine}: {what}"
+        target = TARGETS.get(what) if ours else None
+        kept = {seed: value for seed, value in values.items() if math.isfinite(value)}
+        return Row.over(name, kept, unit, target=target, provenance=provenance, protocol=protocol, command=command)
+
+    found = [row(f"hypervolume after {n}", outcome.at(n), "share") for n in AT if n <= outcome.evaluations]
+    found.append(row("evaluations to 95 %", outcome.enough(), "plans"))
+    found.append(row("repeats", outcome.repeats, "an evaluation"))
+    found.append(row("suggestion", outcome.milliseconds, "ms", "measured"))
+    if any(map(math.isfinite, outcome.to_enough.values())):
+        found.append(row("seconds to 95 %, where reached", outcome.to_enough, "s"))
+    return found
+
+
+def _ratio(table: Table, outcomes: Sequence[Outcome], command: str) -> list[Row]:
+    here = {o.engine: o for o in outcomes if o.table == table.name}
+    rivals = {name: statistics.median(o.enough().values()) for name, o in here.items() if name != OURS}
+    if OURS not in here or not rivals:
+        return []
+    best = min(rivals, key=lambda name: rivals[name])
+    ours = here[OURS].enough()
+    return [
+        Row.over(
+            f"{table.name}: evaluations to 95 %, median of the best rival ({best}) over ours",
+            {seed: rivals[best] / count for seed, count in ours.items()},
+            "x",
+            target=TARGETS["evaluations, best rival over ours"],
+            provenance="simulated",
+            protocol=f"replayed on table {table.name}; an engine that never got there counts as one evaluation more",
+            command=command,
+        )
+    ]
+
+
+def _table(table: Table, outcomes: Sequence[Outcome]) -> str:
+    about = table.about
+    lines = []
+    for name in ENGINES:
+        outcome = next((o for o in outcomes if o.engine == name), None)
+        if outcome is None:
+            why = f"not run: {NEEDS[name]} is not installed" if missing(name) else "not run"
+            lines.append([name, why, *[""] * 7])
+            continue
+        enough = statistics.median(outcome.enough().values())
+        never = enough > outcome.evaluations
+        seconds = statistics.median(outcome.to_enough.values())
+        lines.append(
+            [
+                name,
+                *(_quartiles(outcome.at(n)) if n <= outcome.evaluations else "" for n in AT),
+                f"> {outcome.evaluations}" if never else _quartiles(outcome.enough(), "{:.0f}", outcome.evaluations),
+                "" if not math.isfinite(seconds) else f"{seconds:.0f}",
+                f"{statistics.median(outcome.repeats.values()):.2f}",
+                f"{statistics.median(outcome.milliseconds.values()):.1f}",
+            ]
+        )
+    head = ["engine", *(f"hypervolume after {n}" for n in AT), "evaluations to 95 %", "simulated s to 95 %"]
+    kept = int((table.allowed & (table.errors[:, -1] <= table.limit)).sum())
+    return f"""## Table {table.name}: {len(table.plans):,} plans
+
+{markdown_table([*head, "repeats an evaluation", "ms a suggestion"], lines)}
+
+{about["data"]}; {about["recipe"]} with `{" ".join(about["changes"])}`; {len(table.seconds)} trainings of
+{about["epochs"]} epochs on {about["clips"]} samples, read on {about["validation"]} of the validation split after each
+epoch; seed {about["seed"]}; {about["seconds"]} CPU seconds. {kept:,} plans keep the constraint, {len(table.front)} of
+them are on the true front. Made by `{about["command"]}` on {about["machine"]}, {versions(about)}."""
+
+
+def _quartiles(values: Mapping[int, float], form: str = "{:.3f}", most: float = math.inf) -> str:
+    """Return the median, and the quartiles in brackets."""
+    found = list(values.values())
+    low, middle, high = statistics.quantiles(found, n=4, method="inclusive") if len(found) > 1 else found * 3
+    shown = [f"> {most:g}" if value > most else form.format(value) for value in (middle, low, high)]
+    return f"{shown[0]} ({shown[1]} to {shown[2]})"
+
+
+def _head(outcomes: Sequence[Outcome], command: str) -> str:
+    seeds = len(outcomes[0].curves) if outcomes else 0
+    return f"""# Search engines on recorded tables
+
+    {command}
+
+In a table every plan of a small space is evaluated: the gates of each were trained for a few epochs, from the same
+baseline, by what the engine trains its trials with; the cost model prices each on all cores. An engine that proposes a
+plan is told what the table says. So engines are compared without training, and without luck in it.
+
+![share of the true hypervolume against evaluations](search.png)
+
+Median of {seeds} seeds, quartiles in brackets and as bands. Objectives: error, expected latency, expected energy.
+Constraint: quality falls at most {DROP:g} short of that of no gates trained alike; engines that know constraints are
+told, and what breaks it counts nowhere. Hypervolume is of the objectives scaled by the range of the true front, up to a
+tenth of that range beyond its worst ends, as a share of that of all plans; no engine is told the scale or the end. An
+evaluation is a plan trained whole and told; proposing it again is answered again and costs nothing, but is counted as a
+repeat. Qualities, pass rates and seconds of training are **measured**, costs **modelled**, the replays **simulated**
+from them; suggestion times are **measured** while other processes were at work."""
+
+
+def _foot(tables: Sequence[Table]) -> str:
+    stamp = fingerprint()
+    return f"""## What is behind it
+
+GateSampler was developed on made-up tables (`gatesearch/bench/search/synthetic.py`: the space, device and costs of the
+keyword spotter, qualities by formula); nothing of it was chosen by what a recorded table says of qualities. Optuna's
+samplers choose as the space asks them to, name by name, `multivariate` with groups; GPSampler, which knows no
+conditional names, is asked for all names at once; pymoo has a whole number for each name. Optuna's and pymoo's NSGA-II
+have a population of 20. MO-ASHA draws at random, halves after one and two epochs, and is charged for the epochs that it
+trains, in whole trainings; it knows no constraints. No rival was tuned further.
+
+Machine of the replays: {stamp["cpu"]}, {stamp["cores"]} cores. Versions: {versions(stamp)}{_rivals()}."""
+
+
+def _rivals() -> str:
+    from importlib import metadata
+
+    found = []
+    for name in ("optuna", "pymoo", "syne-tune"):
+        try:
+            found.append(f", {name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            found.append(f", {name} not installed")
+    return "".join(found)

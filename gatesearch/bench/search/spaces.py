@@ -1,0 +1,101 @@
+"""The recorded spaces: small enough that every plan of them can be evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain, combinations, combinations_with_replacement, product
+
+from gatesearch.gates.gc import GC
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.recipe import Recipe, load
+from gatesearch.search.space import Space
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One recorded space.
+
+    Args:
+        recipe: of the data, the backbone and the device.
+        changes: of the recipe's keys.
+        epochs: of a trial's training; each is recorded.
+        clips: of the training split, drawn by the recipe's seed, that trials are trained on; None for all.
+        data: what the page calls the data.
+        after: parameters of gates that are set after training, by kind: one training serves all their values.
+    """
+
+    recipe: str
+    changes: tuple[str, ...]
+    epochs: int
+    clips: int | None
+    data: str
+    after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def load(self) -> Recipe:
+        """Return the recipe with its changes."""
+        return load(self.recipe, self.changes)
+
+
+RECORDED = {
+    "kws": Recorded(
+        "kws.yaml",
+        (
+            "data.clips_per_class=600",
+            "augment.renditions=2",
+            "training.epochs=12",
+            "training.averaging=0",
+            "search.learning_rate=0.002",
+            "space.gates.max=2",
+            "space.kinds={gc: {mode: [channel], keep: [0.25, 0.5, 1.0], recall: [0.99, 0.995]}}",
+        ),
+        epochs=4,
+        clips=1000,
+        data="synthetic speech (eSpeak NG)",
+        after={GC.name: ("recall",)},
+    ),
+    "image": Recorded(
+        "digits_hybrid.yaml",
+        (
+            "training.epochs=15",
+            "training.averaging=0",
+            "search.learning_rate=0.002",
+            "space.layers={sites: [conv1.0, conv3.0, conv6.0], together: false}",
+            "space.kinds={pg: {bits: [8], high_bits: [2, 4], mask: [3d], target: [0.0]}, "
+            "fbs: {density: [0.5, 0.8], block: [1]}}",
+        ),
+        epochs=4,
+        clips=None,
+        data="scikit-learn's digits",
+    ),
+}
+
+
+def every_plan(space: Space) -> Iterator[GatePlan]:
+    """Yield each plan of a space once.
+
+    >>> from gatesearch.search.space import Space
+    >>> [str(plan) for plan in every_plan(Space((), {}, ("mcu", "npu"), 0, 0))]
+    ['no gates on mcu', 'no gates on npu']
+    """
+    for count in range(space.fewest, space.most + 1):
+        for sites in combinations(space.sites, count):
+            for gates in product(*map(space.gates_at, sites)):
+                for cores in combinations_with_replacement(space.cores, count + 1):
+                    for layers in product(*space.layers.offered()):
+                        yield GatePlan((*gates, *chain.from_iterable(layers)), cores)
+
+
+def trained(plan: GatePlan, after: Mapping[str, tuple[str, ...]]) -> tuple[PlacedGate, ...]:
+    """Return what of a plan a training depends on: neither cores nor what is set after it.
+
+    >>> plan = GatePlan((PlacedGate.of("gc", "stem", keep=0.5, recall=0.99),), ("mcu", "npu"))
+    >>> [gate.params for gate in trained(plan, {"gc": ("recall",)})]
+    [(('keep', 0.5),)]
+    """
+    return tuple(
+        replace(
+            gate, params=tuple((name, value) for name, value in gate.params if name not in after.get(gate.kind, ()))
+        )
+        for gate in plan.gates
+    )

@@ -1,0 +1,65 @@
+"""A made-up table: the space, device and costs of a recorded one, qualities by formula. Samplers are developed on it.
+
+Errors rise with what gates thin out, more so early in the network; deeper gates stop more of what they should; every
+seed has other coefficients, and noise as trainings have it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from gatesearch.bench.search.table import Table
+from gatesearch.gates import at_cuts
+from gatesearch.plan import GatePlan
+from gatesearch.search.features import Features
+
+NOISE = 0.006
+
+
+def synthetic(real: Table, seed: int) -> Table:
+    """Return a table of the same plans and costs in which qualities and pass rates are made up.
+
+    Args:
+        real: whose space, prices and seconds are taken over; nothing of its qualities is.
+        seed: of the coefficients.
+    """
+    generator = np.random.default_rng(seed)
+    features = Features(real.space)
+    base, early, bend = generator.uniform(0.1, 0.3), generator.uniform(0.02, 0.2), generator.uniform(0.7, 2.0)
+    by_site = {site.name: generator.uniform(0.4, 1.6) for site in real.space.sites}
+    by_mode = {"channel": 1.0, "activation": generator.uniform(0.4, 1.2)}
+    stops = {kind: generator.uniform(0.1, 0.6) for kind in real.shares if kind != "positive"}
+    deeper = {kind: generator.uniform(0.2, 0.6) for kind in stops}
+    noise: dict[tuple[object, ...], float] = {}
+    errors, passed = np.zeros_like(real.errors), []
+    for i, plan in enumerate(real.plans):
+        loss, rows = 0.0, {kind: [1.0] for kind in real.shares}
+        for gate in at_cuts(plan):
+            depth, thinned = features.of_gate(gate)[:2]
+            loss += early * by_site[gate.site] * by_mode[gate["mode"]] * (1.2 - depth) * thinned**bend + 0.004
+            for kind, row in rows.items():
+                if kind == "positive":
+                    row.append(row[-1] * gate["recall"])
+                else:
+                    strict = 1.0 if gate["recall"] < 0.993 else 0.8
+                    stopped = strict * min(0.98, stops[kind] + deeper[kind] * depth) * np.exp(-0.15 * thinned)
+                    row.append(row[-1] * (1 - stopped))
+            loss += 0.8 * (1 - gate["recall"])
+        key = _trained(plan)
+        noise.setdefault(key, generator.normal(0, NOISE))
+        errors[i] = base + loss * (1 + 0.3 * len(plan.gates)) + noise[key]
+        passed.append([rows] * real.epochs)
+    costs = np.array([[_costs(real, i, rows[0])] * real.epochs for i, rows in enumerate(passed)])
+    return replace(real, name=f"synthetic-{seed}", errors=errors, costs=costs, passed=passed)
+
+
+def _trained(plan: GatePlan) -> tuple[object, ...]:
+    return tuple((gate.kind, gate.site, gate["keep"], gate["mode"]) for gate in plan.gates)
+
+
+def _costs(real: Table, i: int, passed: dict[str, list[float]]) -> list[float]:
+    runs = real.runs[i]
+    reach = [sum(real.shares[kind] * row[k] for kind, row in passed.items()) for k in range(len(runs) - 1)]
+    return [runs[0][c] + sum(r * run[c] for r, run in zip(reach, runs[1:], strict=True)) for c in (0, 1)]

@@ -1,0 +1,81 @@
+"""A model's stages as a bundle would run them on this host, without a bundle: to be timed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gatesearch.export.lower import lower
+from gatesearch.export.parts import Convert, StagePart, parts
+from gatesearch.export.runtime import Cascade, PartsProgram
+from gatesearch.gated import GatedModel
+from gatesearch.hardware.kernels import native
+from gatesearch.hardware.profile import Device
+from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
+from gatesearch.hardware.timing import Settled, settled
+
+
+class Assembled(NamedTuple):
+    """One stage: a program alone, or parts as a manifest describes them; ``blobs`` are their files."""
+
+    parts: list[dict[str, Any]]
+    blobs: list[bytes]
+
+
+def assemble(model: GatedModel, features: Tensor, device: Device, converter: Convert = convert) -> list[Assembled]:
+    """Lower every stage of a model for its core, with kernels where the core runs them.
+
+    Args:
+        model: in evaluation mode.
+        features: [n, *shape], for the ranges of int8.
+        device: with the cores that the plan names; all of them stood in for by this host.
+        converter: makes a .tflite program of a module and an example of each input.
+    """
+    stages = []
+    for k, stage in enumerate(lower(model, features)):
+        core = device.core(model.plan.cores[k])
+        pieces = parts(stage, model, k, core, converter)
+        if pieces:
+            stages.append(Assembled([_described(piece) for piece in pieces], [piece.blob for piece in pieces]))
+            continue
+        program = converter(stage.program, (stage.samples[:1],))
+        in_float = stage.arithmetic(core) == "float32"
+        stages.append(Assembled([], [program if in_float else quantise(program, channel_last(stage.samples.numpy()))]))
+    return stages
+
+
+def cascade(stages: Sequence[Assembled]) -> Cascade:
+    """Return the stages ready to run; every gate lets every window pass.
+
+    Raises:
+        ValueError: kernels are wanted and cannot be compiled.
+    """
+    library = native.load()
+    if library is None and any(stage.parts for stage in stages):
+        raise ValueError("no compiler for kernels")
+    programs = [
+        PartsProgram(stage.parts, stage.blobs, library) if stage.parts else Program(stage.blobs[0]) for stage in stages
+    ]
+    gates = len(programs) - 1
+    return Cascade(programs, [None] * gates, [-math.inf] * gates, [0] * gates)
+
+
+def timed(stages: Sequence[Assembled], window: Tensor, seconds: float = 1.5, rounds: int = 100) -> Settled:
+    """Time one window [1, *shape] through all stages, one thread; under the name ``"run"``."""
+    loaded = cascade(stages)
+    given = loaded.programs[0].inputs[0].quantise(channel_last(window.numpy()))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return settled({"run": lambda: loaded.run(given)}, seconds, rounds)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _described(piece: StagePart) -> dict[str, Any]:
+    return {f.name: getattr(piece, f.name) for f in fields(piece) if f.name != "blob"}

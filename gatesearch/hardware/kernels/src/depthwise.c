@@ -1,0 +1,39 @@
+/* Depthwise convolution of uint8 activations: every channel with a filter of its own, requantised to bytes. */
+#include "kernels.h"
+
+/* x [h][w][c], of which zero stands for 0, to y [h'][w'][c], c being c_in and c_out. weights [kh][kw][c]; bias and scale
+   [c]. y = round(scale (sum (x - zero) w + bias)) + zero_out, half to even, clipped to 0 .. 255. */
+void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t *weights, const int32_t *bias,
+                      const float *scale, int zero_out, uint8_t *y) {
+  const int height = gs_height(c), width = gs_width(c), channels = c->c_out;
+  const float low = -(float)zero_out, high = 255.0f - (float)zero_out;
+  for (int row = 0; row < height; row++) {
+    for (int column = 0; column < width; column++, y += channels) {
+      for (int first = 0; first < channels; first += GS_BLOCK) {
+        const int there = GS_MIN(GS_BLOCK, channels - first);
+        int32_t sum[GS_BLOCK];
+        memcpy(sum, bias + first, there * sizeof(int32_t));
+        for (int ky = 0; ky < c->kh; ky++) {
+          const int at_y = row * c->stride_h + ky * c->dilation_h - c->pad_h;
+          if (at_y < 0 || at_y >= c->h) continue;
+          for (int kx = 0; kx < c->kw; kx++) {
+            const int at_x = column * c->stride_w + kx * c->dilation_w - c->pad_w;
+            if (at_x < 0 || at_x >= c->w) continue;
+            const uint8_t *value = x + ((ptrdiff_t)at_y * c->w + at_x) * channels + first;
+            const int8_t *weight = weights + ((ptrdiff_t)ky * c->kw + kx) * channels + first;
+            if (there == GS_BLOCK) {
+              GS_LOOP for (int k = 0; k < GS_BLOCK; k++) sum[k] += (value[k] - zero) * weight[k];
+            } else {
+              for (int k = 0; k < there; k++) sum[k] += (value[k] - zero) * weight[k];
+            }
+          }
+        }
+        for (int k = 0; k < there; k++) {
+          float real = (float)sum[k] * scale[first + k];
+          real = real < low ? low : real > high ? high : real;
+          y[first + k] = (uint8_t)((int32_t)((real + 12582912.0f) - 12582912.0f) + zero_out);
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,110 @@
+/* One step of an LSTM or GRU in whole numbers: int8 weights, dense or in hybrid form (HMD), bytes in and out.
+
+   Sums of products are int32; scaled to a gate's input they are int16 in steps of 2^-12, as cells of an LSTM are. Sigmoid
+   and tanh are tables of int16 in steps of 2^-15, so that every processor finds the same bytes. h is a byte that stands
+   for (h - 128) / 128. */
+#include "kernels.h"
+#include "tile.h"
+
+GS_INLINE int product_rows_u8(const gs_matrix_u8 *m) {
+  return m->kind == GS_HMD ? m->gates * (m->rich + m->parts) : m->gates * m->height;
+}
+
+size_t GS(step_u8_scratch)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h) {
+  const size_t wide = GS_MAX(GS_BLOCKS(of_x->columns), GS_BLOCKS(of_h->columns));
+  const size_t product = GS_MAX(GS_BLOCKS(product_rows_u8(of_x)), GS_BLOCKS(product_rows_u8(of_h)));
+  return wide * (GS_BLOCK + sizeof(gs_step)) + product * GS_BLOCK * sizeof(int32_t) +
+         2 * (size_t)of_h->gates * of_h->height * sizeof(float) + of_h->height * sizeof(int32_t) + 512;
+}
+
+GS_INLINE int32_t nearest(float x) { /* of an int16, half to even */
+  x = x < -32768.0f ? -32768.0f : x > 32767.0f ? 32767.0f : x;
+  return (int32_t)((x + 12582912.0f) - 12582912.0f);
+}
+
+/* z [gates * height] += scale W (x - zero). */
+static void add_product_u8(const gs_matrix_u8 *m, const uint8_t *x, float *restrict z, char *at) {
+  const int blocks_in = GS_BLOCKS(m->columns), rows = product_rows_u8(m), blocks_out = GS_BLOCKS(rows);
+  const size_t size = (size_t)blocks_in * GS_BLOCK * GS_BLOCK;
+  uint8_t *whole = gs_take(&at, blocks_in * GS_BLOCK);
+  gs_step *steps = gs_take(&at, blocks_in * sizeof(gs_step));
+  int32_t *sums = gs_take(&at, blocks_out * GS_BLOCK * sizeof(int32_t));
+  memcpy(whole, x, m->columns);
+  memset(whole + m->columns, 0, blocks_in * GS_BLOCK - m->columns);
+  for (int i = 0; i < blocks_in; i++) steps[i] = (gs_step){i * GS_BLOCK, i * GS_BLOCK * GS_BLOCK};
+  for (int block = 0, columns; block < blocks_out; block += columns) {
+    columns = GS_MIN(blocks_out - block, GS_MOST_COLUMNS);
+    const int8_t *w[GS_MOST_COLUMNS];
+    const uint8_t *row = whole;
+    for (int k = 0; k < columns; k++) w[k] = m->packed + size * (block + k);
+    gs_sized_u8(1, columns, &row, w, steps, blocks_in, sums + block * GS_BLOCK);
+  }
+  for (int i = 0; i < rows; i++) sums[i] += (GS_OFFSET - m->zero) * m->sums[i];
+  if (m->kind == GS_DENSE) {
+    for (int i = 0; i < rows; i++) z[i] += m->scale[i] * (float)sums[i];
+    return;
+  }
+  const int32_t *parts = sums + m->gates * m->rich;
+  const int8_t *down = m->down;
+  const int poor = m->height - m->rich;
+  for (int gate = 0; gate < m->gates; gate++) {
+    const float *scale = m->scale + gate * m->height;
+    float *to = z + gate * m->height;
+    for (int i = 0; i < m->rich; i++) to[i] += scale[i] * (float)sums[gate * m->rich + i];
+    for (int i = 0; i < poor; i++) {
+      int32_t sum = 0;
+      for (int part = 0; part < m->parts; part++) {
+        const int place = gate * m->parts + part;
+        sum += nearest(m->middle[place] * (float)parts[place]) * down[part * poor + i];
+      }
+      to[m->rich + i] += scale[m->rich + i] * (float)sum;
+    }
+    down += m->parts * poor;
+  }
+}
+
+GS_INLINE int32_t looked_up(const int16_t *table, int32_t value) { return table[(value + 32768 + 16) >> 5]; }
+
+GS_INLINE uint8_t as_byte(int32_t product) { /* in steps of 2^-30 */
+  const int32_t value = ((product + (1 << 22)) >> 23) + 128;
+  return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+}
+
+/* h [height] and c [height] to the next; rows of the gates in torch's order, i f g o. bias is the sum of both. */
+void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias,
+                      const uint8_t *x, uint8_t *restrict h, int16_t *restrict c, void *scratch) {
+  const int n = of_h->height;
+  char *at = scratch;
+  float *restrict z = gs_take(&at, (size_t)4 * n * sizeof(float));
+  memcpy(z, bias, (size_t)4 * n * sizeof(float));
+  add_product_u8(of_x, x, z, at);
+  add_product_u8(of_h, h, z, at);
+  for (int k = 0; k < n; k++) {
+    const int32_t i = looked_up(tables->sigmoid, nearest(z[k])), f = looked_up(tables->sigmoid, nearest(z[n + k]));
+    const int32_t g = looked_up(tables->tanh, nearest(z[2 * n + k]));
+    const int32_t o = looked_up(tables->sigmoid, nearest(z[3 * n + k]));
+    const int32_t next = (f * c[k] + ((i * g + 4) >> 3) + (1 << 14)) >> 15;
+    c[k] = (int16_t)(next < -32768 ? -32768 : next > 32767 ? 32767 : next);
+    h[k] = as_byte(o * looked_up(tables->tanh, c[k]));
+  }
+}
+
+/* h [height] to the next; rows in torch's order, r z n. */
+void GS(gru_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias_x,
+                     const float *bias_h, const uint8_t *x, uint8_t *restrict h, void *scratch) {
+  const int n = of_h->height;
+  char *at = scratch;
+  float *restrict zx = gs_take(&at, (size_t)3 * n * sizeof(float));
+  float *restrict zh = gs_take(&at, (size_t)3 * n * sizeof(float));
+  memcpy(zx, bias_x, (size_t)3 * n * sizeof(float));
+  memcpy(zh, bias_h, (size_t)3 * n * sizeof(float));
+  add_product_u8(of_x, x, zx, at);
+  add_product_u8(of_h, h, zh, at);
+  for (int k = 0; k < n; k++) {
+    const int32_t reset = looked_up(tables->sigmoid, nearest(zx[k] + zh[k]));
+    const int32_t update = looked_up(tables->sigmoid, nearest(zx[n + k] + zh[n + k]));
+    const int32_t inner = nearest(zx[2 * n + k]) + ((reset * nearest(zh[2 * n + k]) + (1 << 14)) >> 15);
+    const int32_t fresh = looked_up(tables->tanh, inner < -32768 ? -32768 : inner > 32767 ? 32767 : inner);
+    h[k] = as_byte((32768 - update) * fresh + update * ((h[k] - 128) * 256));
+  }
+}

@@ -1,0 +1,35 @@
+/* A small stage whose operators follow each other, and the loop over a stream in which it always runs: windows come as
+   int8, as front ends give them, and those whose logit is above the threshold are listed. */
+#include "kernels.h"
+
+static void run_op(const gs_op *op) {
+  switch (op->kind) {
+    case GS_CONV:
+      GS(conv_u8)(&op->shape, op->x, op->zero, NULL, 0, op->weights, op->sums, NULL, 0, op->bias, op->scale, op->shift,
+                  GS_BYTES, op->zero_out, op->y, op->scratch);
+      break;
+    case GS_DEPTHWISE:
+      GS(depthwise_u8)(&op->shape, op->x, op->zero, op->weights, op->bias, op->scale, op->zero_out, op->y);
+      break;
+    case GS_LARGEST: /* of each count values; of one, a copy in another order */
+      for (int i = 0; i < op->outputs; i++) {
+        const int32_t *index = op->index + (ptrdiff_t)i * op->count;
+        uint8_t most = op->x[index[0]];
+        for (int k = 1; k < op->count; k++) most = GS_MAX(most, op->x[index[k]]);
+        op->y[i] = most;
+      }
+      break;
+  }
+}
+
+/* Returns how many windows passed. */
+int GS(stream)(const gs_stream *s) {
+  const int8_t *window = s->windows;
+  int count = 0;
+  for (int i = 0; i < s->n; i++, window += s->size) {
+    for (int k = 0; k < s->size; k++) s->room[k] = (uint8_t)window[k] ^ 0x80;
+    for (const gs_op *op = s->ops; op < s->ops + s->n_ops; op++) run_op(op);
+    if (*s->logit - 128 > s->threshold) s->passed[count++] = i;
+  }
+  return count;
+}

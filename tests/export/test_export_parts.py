@@ -1,0 +1,250 @@
+"""Stages whose gated layers run by kernels: as the model has them, and where there is no compiler by the reference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gatesearch.errors import UserError
+from gatesearch.export import bundle
+from gatesearch.export.runtime import Bundle, PartsProgram
+from gatesearch.gated import GatedModel
+from gatesearch.hardware import kernels, profile
+from gatesearch.hardware.kernels import native
+from gatesearch.hardware.tflite import Program, channel_last
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.sites import cut_sites, layer_sites
+from gatesearch.training import FeatureSplit
+
+pytestmark = pytest.mark.skipif(native.load() is None, reason="no C compiler")
+CLASSES = ("a", "b", "none")
+POSITIVE = torch.tensor([True, True, False])
+
+
+class Residual(nn.Module):
+    """A stem, a block with a shortcut around two convolutions, pooling, a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm = nn.Conv2d(3, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32)
+        self.first, self.between = nn.Conv2d(32, 48, 3, 2, padding=1, bias=False), nn.BatchNorm2d(48)
+        self.second, self.behind = nn.Conv2d(48, 48, 3, padding=1, bias=False), nn.BatchNorm2d(48)
+        self.shortcut = nn.Conv2d(32, 48, 1, 2)
+        self.relu0, self.relu1, self.relu2 = nn.ReLU(), nn.ReLU(), nn.ReLU()
+        self.pool, self.flatten, self.last = nn.AvgPool2d(4), nn.Flatten(), nn.Linear(48, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images [N, 3, 8, 8] to logits [N, 3]."""
+        x = self.relu0(self.norm(self.stem(x)))
+        y = self.relu1(self.between(self.first(x)))
+        y = self.relu2(self.behind(self.second(y)) + self.shortcut(x))
+        return self.last(self.flatten(self.pool(y)))
+
+
+class Sequence(nn.Module):
+    """Two recurrent layers and a linear one on the last step."""
+
+    def __init__(self, cell: type[nn.RNNBase], both: bool) -> None:
+        super().__init__()
+        self.rnn = cell(6, 24, num_layers=2, batch_first=True, bidirectional=both)
+        self.last = nn.Linear(48 if both else 24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, 11, 6] to logits [N, 3]."""
+        states, _ = self.rnn(x)
+        return self.last(states[:, -1])
+
+
+class Case(NamedTuple):
+    net: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    gates: tuple[PlacedGate, ...]
+    kernels: tuple[str | None, ...]  # of the parts, in order
+
+
+PG = {"bits": 8, "high_bits": 4, "weight_bits": 7}
+HMD = PlacedGate.of("hmd", "rnn", factor=2)
+CUT = PlacedGate.of("gc", "relu0", mode="channel", keep=0.5, recall=0.9)
+CASES = {
+    "one after the other": Case(
+        Residual, (3, 8, 8),
+        tuple(PlacedGate.of("fbs", site, density=0.5, block=16) for site in ("first", "second")),
+        (None, "fbs", "fbs", None),
+    ),
+    "a shortcut around": Case(
+        Residual, (3, 8, 8), (PlacedGate.of("fbs", "second", density=0.6, block=16),), (None, "fbs", None)
+    ),
+    "in front of all": Case(Residual, (3, 8, 8), (PlacedGate.of("fbs", "stem", density=0.5, block=16),), ("fbs", None)),
+    "in levels": Case(
+        Residual, (3, 8, 8),
+        (PlacedGate.of("pg", "first", mask="m2-16", **PG), PlacedGate.of("pg", "second", mask="3d", **PG)),
+        (None, "pg", "pg", None),
+    ),
+    "mixed, one without a kernel": Case(
+        Residual, (3, 8, 8),
+        (PlacedGate.of("fbs", "first", density=0.4, block=16), PlacedGate.of("fbs", "second", density=0.5, block=1)),
+        (None, "fbs", None),
+    ),
+    "behind a cut": Case(
+        Residual, (3, 8, 8),
+        (CUT, PlacedGate.of("fbs", "first", density=0.5, block=1), PlacedGate.of("pg", "second", mask="m1", **PG)),
+        (None, "pg", None),
+    ),
+    "lstm": Case(lambda: Sequence(nn.LSTM, False), (11, 6), (HMD,), ("lstm", None)),
+    "gru, both ways": Case(lambda: Sequence(nn.GRU, True), (11, 6), (HMD,), ("gru", None)),
+}  # fmt: skip
+
+
+def inputs(shape: tuple[int, ...], count: int, seed: int) -> Tensor:
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+SHORT = ("one after the other", "behind a cut", "gru, both ways")  # the others are slow: conversions take seconds
+
+
+class Exported(NamedTuple):
+    model: GatedModel
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def stage(self) -> dict[str, Any]:
+        return self.manifest["stages"][-1]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
+    """Bundles by the name of their case, each written once: a conversion takes a second."""
+    found: dict[str, Exported] = {}
+
+    def of(name: str) -> Exported:
+        if name not in found:
+            case = CASES[name]
+            torch.manual_seed(1)
+            backbone, x = case.net(), inputs(case.shape, 48, 1)
+            cuts = sum(gate.kind == "gc" for gate in case.gates)
+            plan = GatePlan(case.gates, ("host",) * (cuts + 1))
+            model = GatedModel(backbone, plan, cut_sites(backbone, x[:1]), 3, layers=layer_sites(backbone, x[:1]))
+            for _ in range(2):  # statistics of norms and ranges
+                model.train()(x)
+            split = FeatureSplit(x, torch.arange(48) % 3, (torch.arange(48) % 3 == 2).long())
+            folder = tmp_path_factory.mktemp("parts") / "bundle"
+            manifest = bundle.write(
+                folder, model.eval(), profile.load("host"), x[:16], split, POSITIVE,
+                formats=["tflite"], classes=CLASSES, about={},
+            )  # fmt: skip
+            found[name] = Exported(model, folder, manifest)
+        return found[name]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "name", [*SHORT, *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(set(CASES) - set(SHORT)))]
+)
+def test_parts_do_what_the_model_does(exported: Callable[[str], Exported], name: str) -> None:
+    found, case = exported(name), CASES[name]
+    assert tuple(part["kernel"] for part in found.stage["parts"]) == case.kernels
+    loaded, floor = Bundle(found.folder), found.stage["logit_offset"]
+    last = loaded.programs[-1]
+    assert isinstance(last, PartsProgram)
+    x = inputs(case.shape, 20, 2)
+    body = found.model.stages[-1]
+    if len(found.model.gates):  # what the cut lets through, in float: the stage before is in int8
+        with torch.no_grad():
+            full = found.model.gate(0)(found.model.stages[0](x)).passed
+        given = full[:, found.manifest["stages"][0]["channels"]]
+    else:
+        full = given = x
+    with torch.no_grad():
+        wanted = body(full).clamp(min=floor).numpy()
+    outputs = np.array([last(channel_last(one[None].numpy()))[0][0] + floor for one in given])
+    assert np.ptp(wanted, axis=0).max() > 0.01
+    same = np.isclose(outputs, wanted, rtol=1e-4, atol=2e-4).all(1)
+    assert same.mean() >= 0.95  # of blocks that tie, rounding decides which one wins
+
+
+def test_a_stage_runs_again_and_again_with_the_same_answer(exported: Callable[[str], Exported]) -> None:
+    """Buffers are shared between parts: nothing of a window may be left for the next one."""
+    found = exported("one after the other")
+    loaded, windows = Bundle(found.folder), inputs((3, 8, 8), 6, 3).numpy()
+    first = [loaded(window).logits for window in windows]
+    assert np.ptp(np.array(first), axis=0).max() > 1e-3
+    for window, before in zip(windows[::-1], first[::-1], strict=True):
+        np.testing.assert_array_equal(loaded(window).logits, before)
+
+
+def test_a_layer_without_a_kernel_is_named_as_one_that_the_reference_runs(exported: Callable[[str], Exported]) -> None:
+    stage = exported("behind a cut").stage
+    assert {layer["site"]: layer["runs"] for layer in stage["gated_layers"]} == {"first": "reference", "second": "pg"}
+
+
+def test_a_kernel_reads_only_the_blocks_that_the_one_before_computed(exported: Callable[[str], Exported]) -> None:
+    [_, first, second, _] = exported("one after the other").stage["parts"]
+    assert (first["source"], second["source"]) == (None, 1)
+    assert (first["whole"], second["whole"]) == (False, True)
+
+
+def test_without_a_compiler_the_reference_runs(
+    exported: Callable[[str], Exported], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = exported("one after the other")
+    with_kernels = Bundle(found.folder)
+    monkeypatch.setattr(native, "load", lambda: None)
+    without = Bundle(found.folder)
+    assert isinstance(without.programs[0], Program)
+    for window in inputs((3, 8, 8), 5, 4).numpy():
+        np.testing.assert_allclose(without(window).logits, with_kernels(window).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_other_engines_run_the_reference(exported: Callable[[str], Exported]) -> None:
+    loaded = Bundle(exported("one after the other").folder, {"host": "reference"})
+    assert isinstance(loaded.programs[0], Program)
+
+
+def test_a_part_that_was_changed_is_refused(exported: Callable[[str], Exported], tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(exported("gru, both ways").folder, tmp_path / "copy")
+    [changed] = (tmp_path / "copy" / "host").glob("*.npz")
+    changed.write_bytes(changed.read_bytes() + b"x")
+    with pytest.raises(UserError, match="sha256"):
+        Bundle(tmp_path / "copy")
+
+
+def test_the_input_of_a_stage_in_parts_is_checked(exported: Callable[[str], Exported]) -> None:
+    loaded = Bundle(exported("gru, both ways").folder)
+    with pytest.raises(ValueError, match="input must be float32"):
+        loaded.run(np.zeros((1, 3), np.float32))
+
+
+def test_every_artifact_is_in_the_manifest(exported: Callable[[str], Exported]) -> None:
+    found = exported("behind a cut")
+    manifest = json.loads((found.folder / "manifest.json").read_text())
+    named = {artifact["path"] for artifact in bundle.artifacts(manifest)}
+    on_disk = {str(p.relative_to(found.folder)) for p in found.folder.rglob("*") if p.is_file()} - {"manifest.json"}
+    assert named == on_disk
+
+
+def test_values_of_a_program_are_where_it_reads_and_writes_them() -> None:
+    from gatesearch.hardware.tflite import convert
+
+    class Two(nn.Module):
+        def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+            return a + 2 * b, a - b
+
+    a, b = torch.rand(1, 2, 3, 3), torch.rand(1, 2, 3, 3)
+    program = Program(convert(Two(), (a, b)))
+    (into_a, into_b), (total, difference) = program.memory()
+    into_a[...], into_b[...] = channel_last(a.numpy()), channel_last(b.numpy())
+    program.invoke()
+    np.testing.assert_allclose(total, channel_last((a + 2 * b).numpy()), rtol=1e-6)
+    np.testing.assert_allclose(difference, channel_last((a - b).numpy()), rtol=1e-5, atol=1e-6)
+    assert kernels.status()

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from ctypes import addressof
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatesearch.hardware.kernels import ConvU8, DepthwiseU8, Geometry, Library, native
+from gatesearch.hardware.kernels.stage import CONV, LARGEST
+
+shapes = st.builds(
+    lambda size, c, kernel, stride, pad, dilation: Geometry(size, c, c, kernel, stride, pad, dilation),
+    st.tuples(st.integers(5, 9), st.integers(5, 7)),
+    st.sampled_from([1, 7, 16, 33]),
+    st.sampled_from([(1, 1), (3, 3), (5, 2)]),
+    st.sampled_from([(1, 1), (2, 1)]),
+    st.sampled_from([(0, 0), (1, 2)]),
+    st.sampled_from([(1, 1), (1, 2)]),
+)
+
+
+@settings(max_examples=40)
+@given(geometry=shapes, seed=st.integers(0, 99))
+def test_depthwise_equals_its_reference(library: Library, geometry: Geometry, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    weight = rng.integers(-127, 128, (geometry.c_in, *geometry.kernel)).astype(np.int8)
+    bias = rng.integers(-999, 999, geometry.c_in).astype(np.int32)
+    scale = rng.uniform(1e-3, 2e-2, geometry.c_in).astype(np.float32)
+    layer = DepthwiseU8(geometry, weight, 130, 7, bias, scale, library)
+    x = rng.integers(0, 256, (*geometry.image, geometry.c_in)).astype(np.uint8)
+    assert (layer(x) == layer.reference(x)).all()
+
+
+def test_depthwise_of_other_channels_is_refused(compiled: Library) -> None:
+    with pytest.raises(ValueError, match="3 channels in, 4 out"):
+        DepthwiseU8(Geometry((2, 2), 3, 4), np.ones((4, 1, 1), np.int8), library=compiled)
+
+
+def test_stream_lists_the_windows_above_the_threshold(library: Library) -> None:
+    rng = np.random.default_rng(0)
+    windows = rng.integers(-128, 128, (50, 4, 3)).astype(np.int8)
+    # The largest value of each row, then a weighted sum of these.
+    weight = rng.integers(-50, 50, (1, 4, 1, 1)).astype(np.int8)
+    layer = ConvU8(
+        Geometry((1, 1), 4, 1), weight, "bytes", zero=128, scale=np.float32([0.02]), zero_out=120, library=library
+    )
+    room, passed = np.zeros(12 + 4 + 1, np.uint8), np.zeros(50, np.int32)
+    base, index = room.ctypes.data, np.arange(12, dtype=np.int32)
+    pointers = (layer._packed, layer._sums, layer.bias)
+    first = (base, base + 12, None, None, None, index.ctypes.data, None, None, None)
+    second = (base + 12, base + 16, *(a.ctypes.data for a in pointers), None, layer.scale.ctypes.data)
+    ops = (native.Op * 2)(
+        native.Op(LARGEST, 0, 0, 4, 3, native.Shape(), *first),
+        native.Op(CONV, 128, 120, 0, 0, layer.geometry.c, *second, layer.shift.ctypes.data, layer._scratch.ctypes.data),
+    )
+    told = native.Stream(addressof(ops), 2, 12, 50, 3, windows.ctypes.data, base, base + 16, passed.ctypes.data)
+    count = library.function("stream")(addressof(told))
+    rows = (windows.max(2).astype(np.int16) + 128).astype(np.uint8)
+    logits = np.array([layer.reference(row[None, None])[0, 0, 0] for row in rows]).astype(int) - 128
+    assert 0 < count < 50 and passed[:count].tolist() == np.flatnonzero(logits > 3).tolist()

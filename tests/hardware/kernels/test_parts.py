@@ -1,0 +1,125 @@
+"""What stands around kernels: levels, the normalisation behind, blocks that are cleared, whole sequences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from gatesearch.gates import KernelCall, layer_kind
+from gatesearch.gates.factored import FactoredRNN
+from gatesearch.hardware.kernels import native, samples
+from gatesearch.hardware.kernels.arrays import address
+from gatesearch.hardware.kernels.parts import FBSPart, PGPart, RecurrentPart
+from gatesearch.plan import PlacedGate
+from gatesearch.sites import layer_sites
+
+LIBRARY = native.load()
+pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no C compiler")
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 70), st.floats(0.01, 3.0), st.sampled_from([(1, 255.0), (2, 65535.0)]), st.integers(0, 99))
+def test_levels_are_those_of_numpy(count: int, step: float, form: tuple[int, float], seed: int) -> None:
+    assert LIBRARY is not None
+    size, top = form
+    x = (np.random.default_rng(seed).standard_normal(count) * 300).astype(np.float32)
+    x[: count // 2] = np.rint(x[: count // 2]) * np.float32(step) / 2  # ties
+    found = np.empty(count, {1: np.uint8, 2: np.uint16}[size])
+    LIBRARY.function("levels_f32")(address(x), count, step, top, size, address(found))
+    np.testing.assert_array_equal(found, np.rint((x / np.float32(step)).clip(0, top)))
+
+
+def test_blocks_that_lose_are_cleared_and_no_other() -> None:
+    assert LIBRARY is not None
+    y = np.ones((3, 40), np.float32)
+    live = np.array([1], np.int32)
+    LIBRARY.function("clear_f32")(address(y), 3, 40, address(live), 1)
+    assert y[:, 16:32].all() and not y[:, :16].any() and not y[:, 32:].any()
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_the_normalisation_behind_precision_gating_is_in_its_part(relu: bool) -> None:
+    assert LIBRARY is not None
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.ReLU(), nn.Conv2d(5, 20, 3, padding=1), nn.BatchNorm2d(20), nn.ReLU())
+    x = torch.rand(8, 5, 7, 6)
+    [site] = layer_sites(net, x[:1])
+    gate = PlacedGate.of("pg", site.name, bits=8, high_bits=4, weight_bits=7, mask="m2-8")
+    net[1] = layer_kind("pg").replace(site, gate, net[1])
+    net.train()(x)
+    net.eval()
+    part = PGPart.of(net[1], x[:1], net[2], relu)
+    again = PGPart.load(part.arrays(), LIBRARY)
+    image = np.ascontiguousarray(x[0].permute(1, 2, 0).numpy())
+    y = np.zeros(again.shape, np.float32)
+    for call in again.bind(image, y):
+        call()
+    with torch.no_grad():
+        wanted = net[2](net[1](x[:1]))
+        wanted = (net[3](wanted) if relu else wanted)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-4)
+    assert (wanted < 0).any() != relu
+
+
+@pytest.mark.parametrize(("cell", "both"), [(nn.LSTM, False), (nn.GRU, False), (nn.LSTM, True), (nn.GRU, True)])
+def test_a_recurrent_part_takes_all_steps(cell: type[nn.RNNBase], both: bool) -> None:
+    assert LIBRARY is not None
+    torch.manual_seed(0)
+    layer = cell(6, 18, num_layers=2, batch_first=True, bidirectional=both)
+    [site] = layer_sites(Wrapped(layer), torch.zeros(1, 9, 6))
+    gate = layer_kind("hmd").replace(site, PlacedGate.of("hmd", site.name, factor=2.0), layer)
+    assert isinstance(gate, FactoredRNN)
+    part = RecurrentPart.load(RecurrentPart.of(gate, torch.zeros(1, 9, 6), None, False).arrays(), LIBRARY)
+    x = torch.randn(1, 9, 6)
+    y = np.zeros(part.shape, np.float32)
+    calls = part.bind(x[0].numpy(), y)
+    for _ in range(2):  # from a state of zero each time
+        for call in calls:
+            call()
+    with torch.no_grad():
+        np.testing.assert_allclose(y, gate.eval()(x)[0][0].numpy(), rtol=1e-4, atol=1e-5)
+
+
+class Wrapped(nn.Module):
+    """A recurrent layer in a network that can be traced."""
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)[0]
+
+
+GEOMETRY = (6, 6, 32, 64, 3, 3, 1, 1, 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("group", [1, 16])
+def test_a_sample_of_a_kernel_has_the_share_that_was_asked_for(share: float, group: int) -> None:
+    assert LIBRARY is not None
+    call = KernelCall("pg", GEOMETRY, (("bytes", 1), ("group", group)), (("open", share),))
+    part, x, _ = samples._pg(call, LIBRARY, np.random.default_rng(0))
+    assert isinstance(part, PGPart)
+    levels = np.rint((x / np.float32(part.step)).clip(0, 255)).astype(np.uint8)
+    phases, _ = part.conv.phases(levels)
+    assert float(phases.mask.double().mean()) == pytest.approx(share, abs=0.05)
+
+
+def test_samples_of_channels_have_whole_blocks_and_run() -> None:
+    assert LIBRARY is not None
+    call = KernelCall("fbs", GEOMETRY)
+    assert samples.axes(call) == {"inputs": (0.5, 1.0), "outputs": (0.5, 1.0)}
+    assert samples.axes(call, reads_blocks=False)["inputs"] == (1.0,)
+    part, _, live = samples._fbs(
+        call._replace(left=(("inputs", 0.5), ("outputs", 0.25))), LIBRARY, np.random.default_rng(0)
+    )
+    assert isinstance(part, FBSPart)
+    assert len(part.live) == 1 and live is not None and len(live) == 1
+    for kernel in ("lstm", "gru"):
+        for run in samples.calls(KernelCall(kernel, (5, 6, 20), (("parts", 2),), (("rich", 0.3),)), LIBRARY):
+            run()

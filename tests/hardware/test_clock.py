@@ -1,0 +1,99 @@
+"""Programs taken apart, and timings that settle."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gatesearch.gates import KernelCall
+from gatesearch.hardware import clock, operators, timing
+from gatesearch.hardware.clock import Run
+from gatesearch.hardware.kernel_costs import key_of
+from gatesearch.hardware.kernels import native
+from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
+
+SHAPE = (1, 16, 9, 8)
+
+
+@pytest.fixture(scope="module")
+def programs() -> dict[str, bytes]:
+    """Two equal convolutions and a pool, in float and in int8."""
+    torch.manual_seed(0)
+    convolutions = [nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU()]
+    in_float = convert(nn.Sequential(*convolutions, nn.MaxPool2d(2)).eval(), torch.rand(SHAPE))
+    samples = channel_last(torch.rand(4, *SHAPE[1:]).numpy())
+    return {"float32": in_float, "int8": quantise(in_float, samples)}
+
+
+@pytest.mark.parametrize("form", ["float32", "int8"])
+def test_operators_one_after_the_other_do_what_the_program_does(programs: dict[str, bytes], form: str) -> None:
+    whole, apart = Program(programs[form]), list(operators.taken_apart(programs[form]))
+    assert [operator.name for operator in apart] == ["CONV_2D", "CONV_2D", "MAX_POOL_2D"]
+    x = whole.inputs[0].quantise(channel_last(torch.rand(SHAPE).numpy()))
+    values = x
+    for operator in apart:
+        [values] = Program(operator.model)(values)
+    np.testing.assert_array_equal(values, whole(x)[0])
+
+
+def test_equal_operators_are_timed_once_whatever_their_weights(programs: dict[str, bytes]) -> None:
+    sums, unique = operators.pieces(programs)
+    assert {name: len(keys) for name, keys in sums.items()} == {"float32": 3, "int8": 3}
+    first, second, _ = sums["float32"]
+    assert first == second and len(unique) == 4 + (sums["int8"][0] != sums["int8"][1])
+    assert not set(sums["float32"]) & set(sums["int8"])
+
+
+def test_a_program_of_many_operators_is_one_piece(programs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operators, "MOST", 2)
+    sums, unique = operators.pieces({"it": programs["float32"]})
+    assert [unique[key] for key in sums["it"]] == [programs["float32"]]
+
+
+def test_what_is_disturbed_is_timed_again_and_what_is_not_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a made-up clock: the noisy call takes something else each time, until the fifth repetition."""
+    counts = {"quiet": 0, "noisy": 0}
+
+    def count(name: str) -> None:
+        counts[name] += 1
+
+    now = {
+        "quiet": lambda: 10_000,
+        "noisy": lambda: 20_000 if counts["noisy"] > 40 else 20_000 + 9_000 * counts["noisy"],
+    }
+
+    def elapsed(call: object, repeats: int) -> int:
+        call()  # type: ignore[operator]
+        return now[call.__name__]()  # type: ignore[attr-defined]
+
+    def quiet() -> None:
+        count("quiet")
+
+    def noisy() -> None:
+        count("noisy")
+
+    monkeypatch.setattr(timing, "_elapsed_ns", elapsed)
+    taken = timing.settled({"quiet": quiet, "noisy": noisy}, seconds=60, rounds=10)
+    assert taken.noisy == () and taken.minimum_us == {"quiet": 10.0, "noisy": 20.0}
+    assert counts["quiet"] == 10 and counts["noisy"] > 40
+
+
+def test_time_is_up_some_time_and_what_is_noisy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(1_000, 10_000_000, 1_000))
+    monkeypatch.setattr(timing, "_elapsed_ns", lambda call, repeats: next(ticks))
+    taken = timing.settled({"a": lambda: None}, seconds=0.0, rounds=5)
+    assert taken.noisy == ("a",) and taken.minimum_us["a"] == 1.0
+
+
+@pytest.mark.skipif(native.load() is None, reason="no C compiler")
+def test_a_table_has_a_reading_for_each_program_and_each_point_of_each_kernel(programs: dict[str, bytes]) -> None:
+    call = KernelCall("fbs", (6, 6, 32, 32, 3, 3, 1, 1, 1, 1, 1, 1))
+    empty = convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1))
+    found = clock.read(programs, empty, [Run(call, False), Run(call, True)], seconds=0.1)
+    assert set(found.programs) == {"float32", "int8"}
+    assert all(taken > found.empty_us > 0 for taken in found.programs.values())
+    [(key, curve)] = found.kernels.curves.items()
+    assert key == key_of(call) and curve.names == ("inputs", "outputs") and len(curve.points) == 4
+    assert found.timings == 1 + 4 + (len(operators.pieces(programs)[1]) - 4) + 4

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_spaces import small
+
+from gatesearch.plan import GatePlan
+from gatesearch.search import Evaluated, Objectives, SearchResult, samplers, search
+from gatesearch.search.sampler import PASSED, GateSampler
+
+SHARES = {"positive": 0.2, "noise": 0.8}
+
+
+def runs(plan: GatePlan) -> list[tuple[float, float]]:
+    return [(1.0, 1.0), *((0.5, 0.1) if core == "npu" else (1.0, 0.05) for core in plan.cores)]
+
+
+def evaluate(plan: GatePlan) -> Evaluated:
+    passed = {"positive": [1.0], "noise": [1.0]}
+    for gate in plan.gates:
+        passed["positive"].append(passed["positive"][-1] * 0.99)
+        passed["noise"].append(passed["noise"][-1] * (0.7 if gate.site == "input" else 0.4))
+    reach = [sum(share * passed[kind][k] for kind, share in SHARES.items()) for k in range(len(plan.cores))]
+    costs = [sum(r * run[c] for r, run in zip([1.0, *reach], runs(plan), strict=True)) for c in (0, 1)]
+    accuracy = 0.9 - sum(0.1 * (1 - gate["keep"]) for gate in plan.gates) - 0.01 * len(plan.gates)
+    return Evaluated(Objectives(accuracy, costs[0], costs[1]), {"accuracy": 0.82 - accuracy}, passed)
+
+
+def chosen(name: str, seed: int) -> samplers.Chosen:
+    if name != "gate":
+        return samplers.build(name, seed)
+    ours = GateSampler(small(), runs, shares=SHARES, seed=seed)
+    return lambda number: ours
+
+
+def run(journal: Path, name: str, trials: int, seed: int = 1) -> SearchResult:
+    return search(
+        small(), lambda plan: {}, evaluate,
+        journal=journal, trials=trials, proposals=200, seed=seed, sampler=chosen(name, seed),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["gate", *samplers.OPTUNA])
+def test_a_search_goes_on_as_if_it_had_not_stopped_whatever_its_sampler(name: str, tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", name, 16)
+    run(tmp_path / "cut", name, 7)
+    assert run(tmp_path / "cut", name, 16) == whole
+    assert run(tmp_path / "other", name, 16, seed=2) != whole
+
+
+def test_ours_repeats_nothing_and_soon_has_what_all_plans_have(tmp_path: Path) -> None:
+    ours, every = run(tmp_path / "ours", "gate", 16), run(tmp_path / "every", "gate", 10**6)
+    assert {trial.state for trial in every.trials} == {"complete"} and len(every.trials) == len(small())
+    corner = Objectives(0.6, 4.0, 4.0)
+    assert ours.hypervolume(corner)[-1] > 0.98 * every.hypervolume(corner)[-1]
+
+
+def test_what_gates_let_through_is_kept_with_the_trial(tmp_path: Path) -> None:
+    run(tmp_path / "study", "gate", 5)
+    text = (tmp_path / "study").read_text()
+    assert text.count(f'"{PASSED}"') == 5
+
+
+def test_plans_not_tried_are_found_where_hardly_any_is_left(tmp_path: Path) -> None:
+    result = run(tmp_path / "study", "random", 10**6)
+    assert len({trial.plan for trial in result.complete}) > 0.9 * len(small())
