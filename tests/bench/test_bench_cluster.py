@@ -21,7 +21,10 @@ MACHINE = {"cpu": "a core", "cores": 2, "python": "3.11", "versions": {}}
     ("argument", "told"),
     [
         ("executors=slurm", "bench cluster: executors: unknown executor 'slurm'; choices: local, ray"),
-        ("workers=3", "bench cluster: workers: unknown number of workers '3'; choices: 1, 2, 4, 8, 16, 32, 64"),
+        (
+            "workers=3",
+            "bench cluster: workers: unknown number of workers '3'; nearest: '32' (choices: 1, 2, 4, 8, 16, 32, 64)",
+        ),
         ("trials=3", "bench cluster: unknown key 'trials'; choices: executors, workers"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from matplotlib.ticker import NullLocator, PercentFormatter, ScalarFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
 
 from gatesearch.report import style
 
@@ -23,7 +23,7 @@ def draw(efficiency: Mapping[tuple[str, int], float], path: Path) -> None:
                 axes.plot(*zip(*points, strict=True), marks, color=colour, label=f"executor {name}", ms=5)
         axes.axhline(TARGET, color=style.UNGATED, linestyle=":", label="target")
         axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.set_ylim(0, 1.05)
