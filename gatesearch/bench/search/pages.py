@@ -144,7 +144,9 @@ keyword spotter, qualities by formula); nothing of it was chosen by what a recor
 samplers choose as the space asks them to, name by name, `multivariate` with groups; GPSampler, which knows no
 conditional names, is asked for all names at once; pymoo has a whole number for each name. Optuna's and pymoo's NSGA-II
 have a population of 20. MO-ASHA draws at random, halves after one and two epochs, and is charged for the epochs that it
-trains, in whole trainings; it knows no constraints. No rival was tuned further.
+trains, in whole trainings; it knows no constraints. No rival was tuned further. A replay ends after three times as many
+proposals as evaluations, repeats counted: TPE, which repeats itself most, was often cut off by that before its last
+evaluation, and its later columns show where it stood then.
 
 Machine of the replays: {stamp["cpu"]}, {stamp["cores"]} cores. Versions: {versions(stamp)}{_rivals()}."""
 
