@@ -24,7 +24,7 @@ def evaluate(plan: GatePlan) -> Evaluated:
     reach = [sum(share * passed[kind][k] for kind, share in SHARES.items()) for k in range(len(plan.cores))]
     costs = [sum(r * run[c] for r, run in zip([1.0, *reach], runs(plan), strict=True)) for c in (0, 1)]
     accuracy = 0.9 - sum(0.1 * (1 - gate["keep"]) for gate in plan.gates) - 0.01 * len(plan.gates)
-    return Evaluated(Objectives(accuracy, costs[0], costs[1]), {"accuracy": 0.82 - accuracy}, passed)
+    return Evaluated(Objectives(accuracy, costs[0], costs[1]), {"accuracy": 0.82 - accuracy}, {PASSED: passed})
 
 
 def chosen(name: str, seed: int) -> samplers.Chosen:

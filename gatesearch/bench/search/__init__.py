@@ -13,6 +13,7 @@ from gatesearch import console
 from gatesearch.bench import command_line
 from gatesearch.bench.results import FOLDER
 from gatesearch.bench.search import table
+from gatesearch.bench.search.compared import FILE, note
 from gatesearch.bench.search.spaces import RECORDED
 from gatesearch.errors import UserError, unknown
 from gatesearch.folder import RunFolder
@@ -20,7 +21,7 @@ from gatesearch.folder import RunFolder
 WHERE = "bench search"
 RUNS = Path("runs/bench-search")
 TABLES = FOLDER / "gatebench"
-KEYS = ("record", "tables", "engines", "seeds", "evaluations")
+KEYS = ("record", "runs", "tables", "engines", "seeds", "evaluations")
 SLOW = {"Optuna GPSampler": 40}  # evaluations at most: a third of a second each
 
 
@@ -28,7 +29,8 @@ def main(arguments: list[str]) -> None:
     """Record a table, or replay what is not replayed yet and write results/search.md, .json and .png.
 
     Args:
-        arguments: ``record=kws|image``; or ``tables=kws,image``, ``engines=``, ``seeds=`` a number of them,
+        arguments: ``record=kws|image``; ``runs=LABEL:FOLDER,LABEL:FOLDER``, run folders to be compared;
+            or ``tables=kws,image``, ``engines=``, ``seeds=`` a number of them,
             ``evaluations=``.
 
     Raises:
@@ -41,7 +43,11 @@ def main(arguments: list[str]) -> None:
             raise unknown(WHERE, "key", name, KEYS)
         given[name] = value
     command = shlex.join(["gatesearch", "bench", "search", *arguments])
-    if "record" in given:
+    if "runs" in given:
+        pairs = [one.partition(":")[::2] for one in given["runs"].split(",")]
+        note({label: Path(folder) for label, folder in pairs}, TABLES / FILE)
+        console.say(f"wrote {TABLES / FILE}")
+    elif "record" in given:
         _record(command_line.one_of(WHERE, "record", given["record"], RECORDED), command)
     else:
         _replay(given, command)

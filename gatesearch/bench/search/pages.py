@@ -10,6 +10,7 @@ from pathlib import Path
 from gatesearch.bench import results
 from gatesearch.bench.results import Row, markdown_table
 from gatesearch.bench.runs import versions
+from gatesearch.bench.search.compared import FILE, section
 from gatesearch.bench.search.engines import ENGINES
 from gatesearch.bench.search.plot import draw
 from gatesearch.bench.search.rivals import NEEDS, missing
@@ -26,7 +27,8 @@ def write(tables: Sequence[Table], outcomes: Sequence[Outcome], command: str) ->
     rows = [row for outcome in outcomes for row in _rows(outcome, command)]
     rows += [row for table in tables for row in _ratio(table, outcomes, command)]
     parts = [_table(table, [o for o in outcomes if o.table == table.name]) for table in tables]
-    path = results.write("search", rows, "\n\n".join([_head(outcomes, command), *parts, _foot(tables)]))
+    every = [_head(outcomes, command), *parts, section(results.FOLDER / "gatebench" / FILE), _foot(tables)]
+    path = results.write("search", rows, "\n\n".join(filter(None, every)))
     draw(outcomes, path.with_suffix(".png"))
     return path
 
@@ -142,7 +144,9 @@ keyword spotter, qualities by formula); nothing of it was chosen by what a recor
 samplers choose as the space asks them to, name by name, `multivariate` with groups; GPSampler, which knows no
 conditional names, is asked for all names at once; pymoo has a whole number for each name. Optuna's and pymoo's NSGA-II
 have a population of 20. MO-ASHA draws at random, halves after one and two epochs, and is charged for the epochs that it
-trains, in whole trainings; it knows no constraints. No rival was tuned further.
+trains, in whole trainings; it knows no constraints. No rival was tuned further. A replay ends after three times as many
+proposals as evaluations, repeats counted: TPE, which repeats itself most, was often cut off by that before its last
+evaluation, and its later columns show where it stood then.
 
 Machine of the replays: {stamp["cpu"]}, {stamp["cores"]} cores. Versions: {versions(stamp)}{_rivals()}."""
 
