@@ -59,7 +59,7 @@ def test_ours_repeats_nothing_and_soon_has_what_all_plans_have(tmp_path: Path) -
 def test_what_gates_let_through_is_kept_with_the_trial(tmp_path: Path) -> None:
     run(tmp_path / "study", "gate", 5)
     text = (tmp_path / "study").read_text()
-    assert text.count(f'"{PASSED}"') == 5
+    assert text.count(f'"{PASSED}":') == 5
 
 
 def test_plans_not_tried_are_found_where_hardly_any_is_left(tmp_path: Path) -> None:
