@@ -201,6 +201,8 @@ class Run:
         here = {core.name for core in s.device.cores if core.timing.model == "litert" and core.engine == "litert"}
         front = ranked(self.result, self.recipe.pick.objective) if self.result.front else []
         trials = [trial for trial in front if here.issuperset(trial.plan.cores)]
+        if not trials:
+            return found
         with console.progress(len(trials), "measure the front") as bar, _tools_in_one_line():
             for trial in trials:
                 if time.monotonic() - started < FRONT_SECONDS:

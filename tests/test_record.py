@@ -34,6 +34,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *
     summary = {
         **{"baseline": baseline, "best": best, "data": {"synthetic": False}},
         "export": {"artifacts": [artifact]},
+        "sensitivity": {"constants": [], "groups": []},
     }
     run: Any = SimpleNamespace(
         recipe=SimpleNamespace(name="digits"),

@@ -32,9 +32,11 @@ def shipped(request: pytest.FixtureRequest) -> BoardTable:
 def test_a_shipped_table_is_as_far_off_at_other_shapes_as_it_says(shipped: BoardTable) -> None:
     assert shipped.unit == "instructions" and shipped.provenance == "simulated" and "no cycle model" in shipped.source
     assert shipped.held_out == errors(shipped.costs, shipped.others)
-    assert set(shipped.held_out) >= {"conv", "fbs", "pg", "lstm", "gru", "gate"}
+    assert set(shipped.held_out) >= {"conv", "fbs", "pg", "lstm", "gru", "gate", "depthwise"}
     for kernel, off in shipped.held_out.items():
-        assert off.median <= 0.02 and off.largest <= 0.10, (kernel, off)
+        # Channels that fill no whole vector cost a depthwise product more than its work says.
+        median, largest = (0.10, 0.30) if kernel == "depthwise" else (0.02, 0.10)
+        assert off.median <= median and off.largest <= largest, (kernel, off)
     assert not {r.call for r in shipped.readings} & {r.call for r in shipped.others}
 
 
@@ -62,7 +64,7 @@ def test_less_work_never_takes_longer(shipped: BoardTable) -> None:
         dense, many = one._replace(left=(("rich", 1.0),)), one._replace(shape=(7, 10, 64))
         readings = [costs.reading(call) for call in (one, dense, many)]
         assert readings[0] < readings[1] and readings[2] == pytest.approx(7 * readings[0])  # type: ignore[operator]
-    assert costs.reading(CONV._replace(kernel="depthwise")) is None
+    assert costs.reading(CONV._replace(kernel="unheard of")) is None
 
 
 BACKBONES = [
@@ -87,11 +89,14 @@ def test_a_module_costs_its_calls_and_the_profiles_figure_for_the_rest() -> None
     core = profile.load("three_core").core("mcu")
     costs = boards.of(core)
     assert costs is not None and isinstance(core.timing, profile.Instructions)
-    block = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.Conv2d(16, 32, 1)).eval()
+    block = nn.Sequential(
+        nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.Conv2d(16, 32, 1), nn.ConvTranspose2d(32, 8, 1)
+    ).eval()
     pointwise = KernelCall("conv", whole(5, 5, 16, 32, 1, 1, 1), (), (("inputs", 1.0), ("outputs", 1.0)))
-    priced = costs.reading(pointwise)
-    assert priced is not None
-    by_hand = priced + 25 * 16 * 9 * core.timing.instructions_per_mac.value
+    depthwise = KernelCall("depthwise", whole(5, 5, 16, 16, 3, 3, 1))
+    priced = [costs.reading(call) for call in (depthwise, pointwise)]
+    assert None not in priced
+    by_hand = sum(filter(None, priced)) + 25 * 32 * 8 * core.timing.instructions_per_mac.value
     taken = boards.taken(core, costs, block, torch.zeros(1, 16, 5, 5))
     assert taken == pytest.approx(by_hand)
     assert core.timing.latency_us(taken) == pytest.approx(by_hand / core.timing.clock_mhz.value)

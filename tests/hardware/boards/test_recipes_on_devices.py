@@ -65,7 +65,7 @@ def model(name: str, device: str) -> tuple[CostModel, Space]:
         min_work=chosen.space.min_work, fewest=chosen.space.gates.min, most=chosen.space.gates.max,
         all_layers=layers, layer_names=chosen.space.layers.sites, together=chosen.space.layers.together,
     )  # fmt: skip
-    searched = [site.name for site in layers] if space.layers.sites else []
+    searched = layers if space.layers.sites else ()
     table = tables.build(backbone, space.sites, samples, on, space.variants(), searched)
     shares = {kind: share for kind, share in chosen.stream.shares.items() if share} or {"positive": 1.0}
     costs = boards.kernels_of(on)
