@@ -119,7 +119,7 @@ def test_a_database_that_is_not_there(tmp_path: Path) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """A PostgreSQL server of its own, on a socket."""
-    pytest.importorskip("psycopg2", reason="the driver of the extra postgresql")
+    pytest.importorskip("psycopg", reason="the driver of the extra postgresql")
     tools = {name: shutil.which(name) or _installed(name) for name in ("initdb", "pg_ctl")}
     if not all(tools.values()):
         pytest.skip("no PostgreSQL server is installed")
