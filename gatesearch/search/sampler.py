@@ -25,6 +25,7 @@ from gatesearch.search.beliefs import Belief, Memory, Tried
 from gatesearch.search.candidates import Candidates, Gates, cores_of, replay
 from gatesearch.search.features import Features
 from gatesearch.search.pass_rates import Passed
+from gatesearch.search.pruner import RUNGS, Course, Standing, forecast, read
 from gatesearch.search.space import Space
 
 Array = npt.NDArray[np.float64]
@@ -35,15 +36,17 @@ ROUNDS = 50  # of drawing on, where all that was drawn was tried before
 MARGIN = 0.1  # of the believed front's range: how far beyond its ends volume counts where no reference is given
 LEAST_RANGE = 0.01  # of a value
 NOTHING = 1e-12  # of volume
+WHOLE = -1  # in place of the epoch to which a trial was trained that was not given up
 
 
 class Seen(NamedTuple):
-    """A finished trial."""
+    """A finished trial; ``course`` is what it had come to at the rungs of a pruner, by epoch."""
 
     plan: GatePlan
     minimised: tuple[float, ...] | None  # error and costs; None where it was not tried
     violations: Mapping[str, float]
     passed: Passed | None
+    course: Course
 
 
 class GateSampler(BaseSampler):
@@ -59,6 +62,9 @@ class GateSampler(BaseSampler):
             ...
             trial.set_user_attr("passed", {"positive": [1.0, 0.99], "silence": [1.0, 0.02]})
             return accuracy, latency_us, energy_uj
+
+    A trial that a pruner gave up is learned from as well, where it tells its rungs
+    (:data:`gatesearch.search.pruner.RUNGS`): it is taken to have gone on as those did that were trained to the end.
 
     Parameters that are not the space's are drawn at random. Proposals depend on the seed and on the trials so far
     alone, so that a study that was cut off goes on as if it had not been.
@@ -143,9 +149,7 @@ class GateSampler(BaseSampler):
         generator = Random(self._seed * 1_000_003 + len(seen) + len(running))
         barred = {one.plan for one in seen} | set(running)
         complete = [one for one in seen if one.minimised is not None]
-        tried = [
-            Tried(one.plan.gates, one.minimised[0], one.violations, one.passed) for one in complete if one.minimised
-        ]
+        tried = _tried(seen)
         belief = Belief(self._features, self._space, tried, self._shares, self._unknown, self._memory)
         gone = {plan.gates for plan in barred}
         offered = [gates for gates in self._first if gates not in gone][:1]
@@ -230,7 +234,9 @@ class GateSampler(BaseSampler):
                 running.append(plan)
             elif trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
                 minimised = (1.0 - trial.values[0], *trial.values[1:]) if trial.values else None
-                self._seen[trial.number] = Seen(plan, minimised, trial.constraints, trial.user_attrs.get(PASSED))
+                course = read(trial.user_attrs.get(RUNGS, {}))
+                passed = trial.user_attrs.get(PASSED)
+                self._seen[trial.number] = Seen(plan, minimised, trial.constraints, passed, course)
         return [self._seen[key] for key in sorted(self._seen)], running
 
 
@@ -245,3 +251,21 @@ def _front(seen: Sequence[Seen]) -> list[Seen]:
     feasible = [one for one in seen if one.minimised and all(over <= 0 for over in one.violations.values())]
     kept = pareto.front([one.minimised for one in feasible if one.minimised])
     return [feasible[i] for i in kept]
+
+
+def _tried(seen: Sequence[Seen]) -> list[Tried]:
+    """Return what finished trials say, those that were given up by a forecast from the trials before them alone.
+
+    So what a trial says stays the same, whatever comes after it.
+    """
+    found, before = [], list[Course]()
+    for one in seen:
+        at = max(one.course, default=0)
+        said = Standing(one.minimised, one.violations) if one.minimised else None
+        if said is None and at:
+            said = forecast(at, WHOLE, one.course[at], before)
+        elif said is not None:
+            before.append({**one.course, WHOLE: said})
+        if said is not None:
+            found.append(Tried(one.plan.gates, said.minimised[0], said.violations, one.passed))
+    return found

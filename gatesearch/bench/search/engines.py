@@ -13,19 +13,32 @@ from optuna.trial import TrialState
 
 from gatesearch.bench.search.replay import Budget, Replay
 from gatesearch.bench.search.rivals import asked, pymoo_nsga2, syne_tune_moasha
+from gatesearch.bench.search.table import Table
 from gatesearch.plan import GatePlan
 from gatesearch.search.candidates import Candidates, cores_of
+from gatesearch.search.pruner import RUNGS, Course, Halving, Standing, written
 from gatesearch.search.sampler import PASSED, GateSampler
 from gatesearch.search.start import starts
 
 Engine = Callable[[Replay, int], None]
 
 
+HALVING = 3  # one training in so many goes on, from the first epoch on
+
+
 def gate(replay: Replay, seed: int) -> None:
     """Our sampler, as the engine uses it."""
-    table = replay.table
+    _study(replay, _gate_sampler(replay.table, seed))
+
+
+def gate_with_halving(replay: Replay, seed: int) -> None:
+    """Our sampler, and trainings that are given up after an epoch where others look better."""
+    _study(replay, _gate_sampler(replay.table, seed), rule=Halving(1, HALVING, replay.table.epochs))
+
+
+def _gate_sampler(table: Table, seed: int) -> GateSampler:
     prices = dict(zip(table.plans, table.runs, strict=True))
-    sampler = GateSampler(
+    return GateSampler(
         table.space,
         prices.__getitem__,
         shares=table.shares,
@@ -33,7 +46,6 @@ def gate(replay: Replay, seed: int) -> None:
         first=starts(table.space),
         seed=seed,
     )
-    _study(replay, sampler)
 
 
 def sparse_random(replay: Replay, seed: int) -> None:
@@ -67,7 +79,7 @@ def _with(make: Callable[[int], BaseSampler], whole: bool = False) -> Engine:
     return engine
 
 
-def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
+def _study(replay: Replay, sampler: BaseSampler, whole: bool = False, rule: Halving | None = None) -> None:
     """Let an Optuna sampler propose, as the space asks it to.
 
     Args:
@@ -75,7 +87,10 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
         sampler: that proposes.
         whole: whether a trial is asked for all names at once, also for those that its plan does not need: for samplers
             that know no conditional parameters.
+        rule: which trainings go on; None for all.
     """
+    courses: list[Course] = []
+    rungs = rule.rungs if rule else ()
     table, names = replay.table, asked(replay.table.space) if whole else {}
 
     def suggest() -> tuple[optuna.Trial, GatePlan]:
@@ -89,21 +104,32 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
         while True:
             trial, plan = replay.timed(suggest)
+            course: dict[int, Standing] = {}
             try:
-                number = replay.ask(plan)
+                for epoch in (*rungs, table.epochs):
+                    number = replay.ask(plan, epoch)
+                    if number is None:
+                        break
+                    course[epoch] = Standing(table.point(number, epoch - 1), {"drop": replay.over(number, epoch - 1)})
+                    trial.set_user_attr(PASSED, table.passed[number][epoch - 1])
+                    if rule and not rule.keeps(epoch, course[epoch], courses):
+                        break
             except Budget:
                 return
-            if number is None:
+            courses.append(course)
+            trial.set_user_attr(RUNGS, {str(epoch): written(course[epoch]) for epoch in rungs if epoch in course})
+            end = course.get(table.epochs)
+            if end is None:
                 study.tell(trial, state=TrialState.PRUNED)
                 continue
-            error, latency, energy = table.point(number)
-            trial.set_constraint("drop", replay.over(number))
-            trial.set_user_attr(PASSED, table.passed[number][-1])
+            error, latency, energy = end.minimised
+            trial.set_constraint("drop", end.violations["drop"])
             study.tell(trial, (1 - error, latency, energy))
 
 
 ENGINES: Mapping[str, Engine] = {
     "GateSampler": gate,
+    "GateSampler with halving": gate_with_halving,
     "random": _with(lambda seed: optuna.samplers.RandomSampler(seed)),
     "sparse random": sparse_random,
     "Optuna TPE": _with(lambda seed: optuna.samplers.TPESampler(seed=seed)),
