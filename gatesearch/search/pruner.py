@@ -1,10 +1,13 @@
 """Successive halving for several objectives: which trainings are worth their next epochs.
 
-A training stops at rungs, after ``first`` epochs, ``reduction`` times as many, and so on. It goes on where it is among
-the best of those that came so far, one in ``reduction``: plans that keep the constraints come first, then those whom
-fewer beat (non-dominated sorting), then those that stand further from their neighbours (Schmucker et al. 2021,
+A training is judged at rungs, after ``first`` epochs, ``reduction`` times as many, and so on. It goes on where it is
+among the best of those that came so far, one in ``reduction``: plans that keep the constraints come first, then those
+whom fewer beat (non-dominated sorting), then those that stand further from their neighbours (Schmucker et al. 2021,
 "Multi-objective Asynchronous Successive Halving", section 4, with NSGA-II's crowding distance for their epsilon-net).
-The first few to reach a rung go on: there is nothing to compare them with.
+
+Three things are ours, for proposals that are good already. The first few to reach a rung go on: there is nothing to
+compare them with. Whom nobody beats at its rung goes on, however many those are. And a training is judged as if from
+here on it gained as much as any before it did: what is given up is not proposed again.
 
 Everything here is a function of rungs: who keeps the rungs decides the same again.
 """
@@ -78,9 +81,12 @@ class Halving:
             return True
         # A constraint is for whole trainings: what is broken now may be kept at the end, as it was by others.
         gained = _gains(epoch, self.epochs, others)
-        over = [_excess(one.violations, gained) for one in [*here, own]]
-        order = ranked([one.minimised for one in [*here, own]], over)
-        return order.index(len(here)) < math.ceil(len(order) / self.reduction)
+        every = [*here, _at_best(epoch, self.epochs, own, others)]
+        points, over = [one.minimised for one in every], [_excess(one.violations, gained) for one in every]
+        place = ranked(points, over).index(len(here))
+        kept = [points[i] for i in range(len(here)) if over[i] <= 0]
+        unbeaten = over[-1] <= 0 and not any(pareto.dominates(point, points[-1]) for point in kept)
+        return unbeaten or place < math.ceil(len(every) / self.reduction)
 
 
 def written(one: Standing) -> dict[str, Any]:
@@ -142,13 +148,28 @@ def forecast(epoch: int, epochs: int, now: Standing, others: Sequence[Course]) -
     The error by the median of the others' ratios, excesses by the median of their differences, costs as they are.
     None where no other both came by that epoch and was trained to the end.
     """
-    whole = [(course[epoch], course[epochs]) for course in others if epoch in course and epochs in course]
-    if not whole:
+    ratios = _ratios(epoch, epochs, others)
+    if not ratios:
         return None
-    ratio = statistics.median(_error(end) / _error(then) for then, end in whole)
+    ratio = statistics.median(ratios)
     gained = _gains(epoch, epochs, others)
     over = {name: value + gained.get(name, 0.0) for name, value in now.violations.items()}
     return Standing((ratio * _error(now), *now.minimised[1:]), over)
+
+
+def _at_best(epoch: int, epochs: int, now: Standing, others: Sequence[Course]) -> Standing:
+    """Return a standing by which a training would end, if all else went on as usual and it as the best did."""
+    ratios = _ratios(epoch, epochs, others)
+    if not ratios:
+        return now
+    less = _error(now) * (1 - min(ratios) / statistics.median(ratios))
+    over = {name: value - less for name, value in now.violations.items()}
+    return Standing((_error(now) - less, *now.minimised[1:]), over)
+
+
+def _ratios(epoch: int, epochs: int, courses: Sequence[Course]) -> list[float]:
+    """Return by what factor errors changed from an epoch to the end, in whole trainings."""
+    return [_error(c[epochs]) / _error(c[epoch]) for c in courses if epoch in c and epochs in c]
 
 
 def _error(one: Standing) -> float:

@@ -39,15 +39,15 @@ def test_a_reduction_of_one_prunes_nothing(others: list[Course], own: Standing, 
 
 
 @pytest.mark.parametrize("reduction", [2, 3, 4])
-def test_about_one_in_so_many_goes_on(reduction: int) -> None:
+def test_of_those_that_are_beaten_about_one_in_so_many_goes_on(reduction: int) -> None:
     generator, rule = np.random.default_rng(0), Halving(1, reduction, 4)
     past: list[Course] = []
     kept = 0
     for _ in range(400):
-        own = standing(*generator.uniform(size=3).tolist())
+        own = standing(*[generator.uniform()] * 3)
         kept += rule.keeps(1, own, past)
         past.append({1: own})
-    assert 0.9 / reduction < kept / 400 < 1.5 / reduction
+    assert 0.8 / reduction < kept / 400 < 1.2 / reduction
 
 
 def test_those_who_come_first_go_on_and_a_beaten_one_after_them_does_not() -> None:
@@ -63,7 +63,9 @@ def test_those_who_come_first_go_on_and_a_beaten_one_after_them_does_not() -> No
 def test_a_constraint_is_for_whole_trainings() -> None:
     """After an epoch everybody breaks it; whoever was trained on lost .3 of the excess."""
     rule = Halving(1, 2, 4)
-    whole: list[Course] = [{1: standing(e, 5.0, 5.0, over=e), 4: standing(e - 0.3, 5, 5, over=e - 0.3)} for e in (0.1, 0.2)]
+    whole: list[Course] = [
+        {1: standing(e, 5.0, 5.0, over=e), 4: standing(e - 0.3, 5, 5, over=e - 0.3)} for e in (0.1, 0.2)
+    ]
     assert rule.keeps(1, standing(0.25, 1.0, 1.0, over=0.25), whole)
     assert not rule.keeps(1, standing(0.9, 1.0, 1.0, over=0.9), whole)
 
@@ -82,6 +84,21 @@ def test_ranks(given_points: list[tuple[tuple[float, float, float], float]]) -> 
                 assert place[i] < place[j]
 
 
+@given(others=courses, rule=rules)
+def test_whom_nobody_beats_goes_on(others: list[Course], rule: Halving) -> None:
+    fine: list[Course] = [{1: standing(*c[1].minimised)} for c in others]
+    for k in pareto.front([c[1].minimised for c in fine]) if fine else ():
+        assert rule.keeps(1, fine[k][1], fine[:k] + fine[k + 1 :])
+
+
+def test_a_training_is_judged_as_if_it_gained_what_the_best_did() -> None:
+    """Errors of .5 that came down to .4 mostly and to .1 once: who is at .55 and dearer may still get there."""
+    usual: list[Course] = [{1: standing(0.5, k, k), 4: standing(0.4, k, k)} for k in (1.0, 1.1, 1.2, 1.3)]
+    own, once = standing(0.55, 2.0, 2.0), {1: standing(0.5, 1.5, 1.5), 4: standing(0.1, 1.5, 1.5)}
+    assert not Halving(1, 3, 4).keeps(1, own, usual)
+    assert Halving(1, 3, 4).keeps(1, own, [*usual, once])
+
+
 def test_rungs_end_before_the_training_does() -> None:
     assert Halving(1, 3, 3).rungs == (1,)
     assert Halving(2, 2, 9).rungs == (2, 4, 8)
@@ -89,7 +106,10 @@ def test_rungs_end_before_the_training_does() -> None:
 
 
 def test_a_forecast_goes_on_as_others_did() -> None:
-    others: list[Course] = [{1: standing(0.4, 5, 5, over=0.3), 4: standing(0.2, 4, 4, over=0.1)}, {1: standing(0.1, 1, 1)}]
+    others: list[Course] = [
+        {1: standing(0.4, 5, 5, over=0.3), 4: standing(0.2, 4, 4, over=0.1)},
+        {1: standing(0.1, 1, 1)},
+    ]
     found = forecast(1, 4, standing(0.2, 7.0, 8.0, over=0.25), others)
     assert found is not None and found.minimised == pytest.approx((0.1, 7.0, 8.0))
     assert math.isclose(found.violations["accuracy"], 0.05)

@@ -10,6 +10,7 @@ from pathlib import Path
 from gatesearch.bench import results
 from gatesearch.bench.results import Row, markdown_table
 from gatesearch.bench.runs import versions
+from gatesearch.bench.search import halving
 from gatesearch.bench.search.compared import FILE, section
 from gatesearch.bench.search.engines import ENGINES
 from gatesearch.bench.search.plot import draw
@@ -18,7 +19,7 @@ from gatesearch.bench.search.run import AT, Outcome
 from gatesearch.bench.search.table import DROP, Table
 from gatesearch.hardware.timing import fingerprint
 
-OURS = "GateSampler"
+OURS = halving.WHOLE
 TARGETS = {"hypervolume after 50": ">= 0.98", "evaluations, best rival over ours": ">= 4", "repeats": "0"}
 
 
@@ -26,7 +27,9 @@ def write(tables: Sequence[Table], outcomes: Sequence[Outcome], command: str) ->
     """Write the page, the rows and the plot; returns the page's path."""
     rows = [row for outcome in outcomes for row in _rows(outcome, command)]
     rows += [row for table in tables for row in _ratio(table, outcomes, command)]
+    rows += [row for table in tables for row in halving.rows(table, outcomes, command)]
     parts = [_table(table, [o for o in outcomes if o.table == table.name]) for table in tables]
+    parts.append(halving.section(tables, outcomes))
     every = [_head(outcomes, command), *parts, section(results.FOLDER / "gatebench" / FILE), _foot(tables)]
     path = results.write("search", rows, "\n\n".join(filter(None, every)))
     draw(outcomes, path.with_suffix(".png"))
@@ -54,7 +57,9 @@ def _rows(outcome: Outcome, command: str) -> list[Row]:
 
 def _ratio(table: Table, outcomes: Sequence[Outcome], command: str) -> list[Row]:
     here = {o.engine: o for o in outcomes if o.table == table.name}
-    rivals = {name: statistics.median(o.enough().values()) for name, o in here.items() if name != OURS}
+    rivals = {
+        name: statistics.median(o.enough().values()) for name, o in here.items() if name not in (OURS, halving.HALVED)
+    }
     if OURS not in here or not rivals:
         return []
     best = min(rivals, key=lambda name: rivals[name])

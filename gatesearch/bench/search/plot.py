@@ -13,6 +13,7 @@ from gatesearch.report import style
 SHOWN = 80  # evaluations
 COLOURS = {
     "GateSampler": "#d55e00",
+    "GateSampler with halving": "#f0a58f",
     "random": "#b4bcc4",
     "sparse random": "#6b7280",
     "Optuna TPE": "#56b4e9",

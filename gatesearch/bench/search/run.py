@@ -50,10 +50,15 @@ class Outcome:
 
     def enough(self) -> dict[int, float]:
         """Return the evaluations to 95 %, by seed; one more than there were where it was not reached."""
-        return {
-            seed: float(next((i + 1 for i, volume in enumerate(curve) if volume >= ENOUGH), self.evaluations + 1))
-            for seed, curve in self.curves.items()
-        }
+        return reached(self, ENOUGH)
+
+
+def reached(outcome: Outcome, level: float) -> dict[int, float]:
+    """Return the evaluations to a share of the hypervolume, by seed; one more than there were where it was not."""
+    return {
+        seed: float(next((i + 1 for i, volume in enumerate(curve) if volume >= level), outcome.evaluations + 1))
+        for seed, curve in outcome.curves.items()
+    }
 
 
 def replay_all(

@@ -1,7 +1,7 @@
 """A made-up table: the space, device and costs of a recorded one, qualities by formula. Samplers are developed on it.
 
 Errors rise with what gates thin out, more so early in the network; deeper gates stop more of what they should; every
-seed has other coefficients, and noise as trainings have it.
+seed has other coefficients, and noise as trainings have it. Errors fall from epoch to epoch, those of some plans faster.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from gatesearch.bench.search.table import Table
 from gatesearch.gates import at_cuts
@@ -16,6 +17,7 @@ from gatesearch.plan import GatePlan
 from gatesearch.search.features import Features
 
 NOISE = 0.006
+GAP = 0.4  # by which errors are larger after the first epoch than at the end, as a share; about
 
 
 def synthetic(real: Table, seed: int) -> Table:
@@ -33,6 +35,8 @@ def synthetic(real: Table, seed: int) -> Table:
     stops = {kind: generator.uniform(0.1, 0.6) for kind in real.shares if kind != "positive"}
     deeper = {kind: generator.uniform(0.2, 0.6) for kind in stops}
     noise: dict[tuple[object, ...], float] = {}
+    curves: dict[tuple[object, ...], npt.NDArray[np.float64]] = {}
+    by_epoch = np.random.default_rng((seed, 1))
     errors, passed = np.zeros_like(real.errors), []
     for i, plan in enumerate(real.plans):
         loss, rows = 0.0, {kind: [1.0] for kind in real.shares}
@@ -49,7 +53,9 @@ def synthetic(real: Table, seed: int) -> Table:
             loss += 0.8 * (1 - gate["recall"])
         key = _trained(plan)
         noise.setdefault(key, generator.normal(0, NOISE))
-        errors[i] = base + loss * (1 + 0.3 * len(plan.gates)) + noise[key]
+        whole = base + loss * (1 + 0.3 * len(plan.gates)) + noise[key]
+        curves.setdefault(key, _lacking(by_epoch, real.epochs))
+        errors[i] = whole * (1 + curves[key])
         passed.append([rows] * real.epochs)
     costs = np.array([[_costs(real, i, rows[0])] * real.epochs for i, rows in enumerate(passed)])
     return replace(real, name=f"synthetic-{seed}", errors=errors, costs=costs, passed=passed)
@@ -57,6 +63,13 @@ def synthetic(real: Table, seed: int) -> Table:
 
 def _trained(plan: GatePlan) -> tuple[object, ...]:
     return tuple((gate.kind, gate.site, gate["keep"], gate["mode"]) for gate in plan.gates)
+
+
+def _lacking(generator: np.random.Generator, epochs: int) -> npt.NDArray[np.float64]:
+    """Return by what share an error is larger than at the end, [epochs]: falling, unevenly, to 0."""
+    left = np.arange(epochs)[::-1] / max(1, epochs - 1)
+    lacking: npt.NDArray[np.float64] = GAP * left**2 * generator.uniform(0.5, 1.5) + generator.normal(0, 0.05, epochs)
+    return lacking * (left > 0)
 
 
 def _costs(real: Table, i: int, passed: dict[str, list[float]]) -> list[float]:
