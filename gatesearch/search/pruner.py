@@ -113,13 +113,15 @@ def ranked(points: Sequence[Sequence[float]], excess: Sequence[float]) -> list[i
     >>> ranked([(1, 4), (2, 2), (3, 3), (4, 1), (0, 0)], [0, 0, 0, 0, 0.5])
     [0, 3, 1, 2, 4]
     """
-    left = [i for i, over in enumerate(excess) if over <= 0]
+    values = np.array([tuple(point) for point in points], dtype=float)
+    beats = (values[:, None] <= values[None]).all(2) & (values[:, None] < values[None]).any(2)
+    left = np.flatnonzero(np.array(excess) <= 0)
     order: list[int] = []
-    while left:
-        best = [left[k] for k in pareto.front([points[i] for i in left])]
-        apart = crowding(np.array([tuple(points[i]) for i in best], dtype=float))
-        order += [best[k] for k in np.argsort(-apart, kind="stable")]
-        left = [i for i in left if i not in set(best)]
+    while len(left):
+        beaten = beats[np.ix_(left, left)].any(0)
+        best = left[~beaten]
+        order += best[np.argsort(-crowding(values[best]), kind="stable")].tolist()
+        left = left[beaten]
     broken = [i for i, over in enumerate(excess) if over > 0]
     return order + sorted(broken, key=lambda i: excess[i])
 

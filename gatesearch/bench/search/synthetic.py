@@ -1,7 +1,8 @@
 """A made-up table: the space, device and costs of a recorded one, qualities by formula. Samplers are developed on it.
 
 Errors rise with what gates thin out, more so early in the network; deeper gates stop more of what they should; every
-seed has other coefficients, and noise as trainings have it. Errors fall from epoch to epoch, those of some plans faster.
+seed has other coefficients, and noise as trainings have it. Errors fall from epoch to epoch, of some
+plans faster.
 """
 
 from __future__ import annotations
