@@ -9,6 +9,7 @@ import pytest
 from gatesearch.bench import run as bench
 from gatesearch.bench.search import table
 from gatesearch.bench.search.engines import ENGINES, gate, sparse_random
+from gatesearch.bench.search.halving import fewest
 from gatesearch.bench.search.record import ROWS, rows
 from gatesearch.bench.search.replay import Budget, Replay, Step, volumes
 from gatesearch.bench.search.run import _per_training
@@ -115,8 +116,21 @@ def test_engines_spend_what_they_are_given_and_the_same_seed_does_the_same(name:
     for _ in range(2):
         replay = Replay(small_table, 6)
         ENGINES[name](replay, 3)
-        traces.append(replay.trace.plans)
-    assert traces[0] == traces[1] and 0 < len(traces[0]) <= 6
+        traces.append(replay.trace.steps)
+    assert traces[0] == traces[1]
+    assert 0 < sum(step.trained for step in traces[0]) <= 6 * small_table.epochs
+
+
+def test_halving_begins_more_plans_than_it_trains_whole(small_table: table.Table) -> None:
+    replay = Replay(small_table, 12)
+    ENGINES["GateSampler with halving"](replay, 0)
+    epochs = {plan: max(s.epoch for s in replay.trace.steps if s.plan == plan) for plan in replay.trace.plans}
+    whole = sum(epoch == small_table.epochs for epoch in epochs.values())
+    assert 3 <= whole < len(epochs) and len(epochs) > 12
+
+
+def test_the_fewest_plans_are_those_of_the_front(small_table: table.Table) -> None:
+    assert 1 <= fewest(small_table, 0.8) <= fewest(small_table, 1 - 1e-9) <= len(small_table.front)
 
 
 @pytest.mark.parametrize("library", ["pymoo", "syne_tune"])
