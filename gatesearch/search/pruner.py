@@ -114,7 +114,7 @@ def ranked(points: Sequence[Sequence[float]], excess: Sequence[float]) -> list[i
     [0, 3, 1, 2, 4]
     """
     values = np.array([tuple(point) for point in points], dtype=float)
-    beats: npt.NDArray[np.bool_] = (values[:, None] <= values[None]).all(2) & (values[:, None] < values[None]).any(2)
+    beats = np.all(values[:, None] <= values[None], axis=2) & np.any(values[:, None] < values[None], axis=2)
     left = np.flatnonzero(np.array(excess) <= 0)
     order: list[int] = []
     while len(left):
