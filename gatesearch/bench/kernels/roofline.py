@@ -200,4 +200,4 @@ def _moved(g: Geometry, x: int, w: int, y: int) -> float:
 TEXT = """A kernel can be no faster than products can be made, nor than its bytes can be read: weights and activations,
 each once. Both limits are **measured** here, on one thread: products whose factors stay in registers, and reading of
 buffers that fit a level of memory. Share of the roof is against reading from L2, where warm weights of these sizes
-lie."""
+lie. Peak and kernels are timed in turns of their own: above 100 % the processor's clock was higher in the kernel's."""

@@ -10,7 +10,7 @@ from typing import Any
 from gatesearch.bench.results import markdown_table
 from gatesearch.errors import UserError
 from gatesearch.search import engine
-from gatesearch.search.engine import Objectives
+from gatesearch.search.outcome import Objectives
 
 AT = (5, 10, 20, 30, 40)  # trained or priced-anew trials
 FILE = "runs.json"
