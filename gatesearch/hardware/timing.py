@@ -153,7 +153,8 @@ def spread(
     """
     best: dict[str, list[float]] = {name: [] for calls in groups for name in calls}
     disturbed: set[str] = set()
-    start, waiting = time.monotonic(), list(groups)
+    waiting: Sequence[Mapping[str, Callable[[], object]]] = groups
+    start = time.monotonic()
     while waiting:
         for calls in waiting:
             for name, times in _single(calls, rounds, between if len(calls) == 1 else None).items():
