@@ -76,8 +76,8 @@ def _page(rows: Found, tables: Mapping[str, Mapping[str, Any]], count: int, comm
     parts += [
         f"{len(rows)} random plans over {len({row['backbone'] for row in rows})} backbones, with cuts (channel and "
         "activation masks at any keep ratio), FBS, PG and HMD layers and mixes, each run end to end through the "
-        "runtime of bundles: LiteRT programs, kernels, gate heads and the host's loop. Weights are untrained; gates are set to "
-        "random shares of the work. Predictions are made by the tables that the search prices plans with "
+        "runtime of bundles: LiteRT programs, kernels, gate heads and the host's loop. Weights are untrained; gates "
+        "are set to random shares of the work. Predictions are made by the tables that the search prices plans with "
         "(`gatesearch measure`), which were filled without any of these models. All times are **measured**, in "
         "microseconds at batch 1 on one thread, the minimum over calls.",
         "How the models were made: assembled as an export does it and run through the runtime of bundles, without the "
@@ -85,8 +85,8 @@ def _page(rows: Found, tables: Mapping[str, Mapping[str, Any]], count: int, comm
         "1000 further for each backbone. Missing terms were looked for on another set of 56, of seeds from 0 on "
         "(`set=development`), on which nothing here is reported; nothing was fitted to the models of this page. What "
         "the model of latency lacked there: padding is fused into the convolution behind it (seen by timing parts), "
-        "and kernels find the caches as the network around them leaves them (assumed; not timed apart). Tables are of at most 100 timings, the host's loop (12) "
-        "included: operators of equal shape are timed once; of the others of a family that are too many, time is "
+        "and kernels find the caches as the network around them leaves them (assumed; not timed apart). "
+        "Tables are of at most 100 timings, the host's loop (12) included: operators of equal shape are timed once; of the others of a family that are too many, time is "
         "interpolated over work, of kernels over shares and shapes.",
         markdown_table(
             ["", "reached", "target", ""],
