@@ -221,7 +221,7 @@ class Run:
                 gate.reset()
             model(self.calibration[:1])
         observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
-        taken = assembled.timed(assembled.assemble(model, self.calibration, s.device), self.calibration[:1])
+        taken = assembled.timed({"run": assembled.assemble(model, self.calibration, s.device)}, self.calibration[:1])
         costs = [estimate.cost for estimate in self.cost.stages(plan, observed=observed)]
         slowdown = {core.name: core.timing.latency_us(1.0) for core in s.device.cores if core.timing.model == "litert"}
         predicted = sum(cost.latency_us / slowdown[cost.core] for cost in costs)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from gatesearch.gated import GatedModel
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.profile import Device
 from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
-from gatesearch.hardware.timing import Settled, settled
+from gatesearch.hardware.timing import Settled, spread
 
 
 class Assembled(NamedTuple):
@@ -65,14 +66,24 @@ def cascade(stages: Sequence[Assembled]) -> Cascade:
     return Cascade(programs, [None] * gates, [-math.inf] * gates, [0] * gates)
 
 
-def timed(stages: Sequence[Assembled], window: Tensor, seconds: float = 1.5, rounds: int = 100) -> Settled:
-    """Time one window [1, *shape] through all stages, one thread; under the name ``"run"``."""
-    loaded = cascade(stages)
-    given = loaded.programs[0].inputs[0].quantise(channel_last(window.numpy()))
+def timed(
+    models: Mapping[str, Sequence[Assembled]], window: Tensor, seconds: float = 1.5, least: float = 0.5
+) -> Settled:
+    """Time one window [1, *shape] through all stages of models, one thread; see :func:`timing.spread`.
+
+    Args:
+        models: by name, their stages.
+        window: that every gate lets pass.
+        seconds, least: of all of them together.
+    """
+    calls = {}
+    for name, stages in models.items():
+        loaded = cascade(stages)
+        calls[name] = partial(loaded.run, loaded.programs[0].inputs[0].quantise(channel_last(window.numpy())))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return settled({"run": lambda: loaded.run(given)}, seconds, rounds)
+        return spread([{name: call} for name, call in calls.items()], seconds, least)
     finally:
         torch.set_num_threads(threads)
 

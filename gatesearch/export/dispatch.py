@@ -74,4 +74,5 @@ def measure() -> Loop:
             "float32 int8": max(0.0, (taken["to int8"] - taken["few to int8"]) / more),
         },
         crossing=min(taken["few to float"], taken["few to int8"]),
+        timings=len(taken),
     )

@@ -7,17 +7,23 @@ Equal operators are timed once, so that a backbone needs some dozens of timings.
 from __future__ import annotations
 
 import itertools
-import time
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeVar
 
+import numpy as np
+
+from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
 from gatesearch.hardware import operators, timing
 from gatesearch.hardware.kernel_costs import Curve, Key, Recorded, key_of
 from gatesearch.hardware.tflite import Program
 
 SECONDS = 20.0  # for all timings; those that are noisy are taken again until then
+LEAST = 4.0  # seconds that they are spread over
+MOST = 88  # programs and kernels timed for a table; the host's loop comes on top
 Name = TypeVar("Name", bound=Hashable)
 
 
@@ -55,6 +61,7 @@ def read(
     runs: Sequence[Run] = (),
     seconds: float = SECONDS,
     network: Callable[[Name], object] = lambda name: "network",
+    around: int = 0,
 ) -> Clocked:
     """Time programs and kernels, one thread, until they settle.
 
@@ -68,26 +75,42 @@ def read(
         runs: of kernels; none are timed where there is no compiler.
         seconds: for all of it; after that no further rounds begin.
         network: names to what is run together.
+        around: bytes that the network around a kernel reads from one of its runs to the next; so many are read before
+            each.
+
+    Raises:
+        UserError: more than :data:`MOST` things would have to be timed.
     """
     sums, unique = operators.pieces(programs)
+    points = _points(runs)
+    worked_out = _worked_out(points)
+    timed = {(key, point): call for key, grid in points.items() for point, call in grid.calls.items()}
+    timed = {name: call for name, call in timed.items() if name not in worked_out}
+    spared = operators.stand_ins(unique, MOST - 1 - len(timed))
     groups: dict[object, dict[object, Callable[[], object]]] = {EMPTY: {EMPTY: Program(empty).invoke}}
-    known: set[str] = set()
+    known = set(spared)
     for name, keys in sums.items():
         for key in keys:
             if key not in known:
                 known.add(key)
-                whole = unique[key] is programs[name]
-                groups.setdefault(key if whole else network(name), {})[key] = Program(unique[key]).invoke
-    points = _points(runs)
-    for kernel, grid in points.items():
-        groups |= {(kernel, point): {(kernel, point): call} for point, call in grid.calls.items()}
-    us, noisy, started = dict[object, float](), 0, time.monotonic()
+                groups.setdefault(key if unique[key].name == "whole" else network(name), {})[key] = Program(
+                    unique[key].model
+                ).invoke
+    groups |= {name: {name: call} for name, call in timed.items()}
     count = sum(map(len, groups.values()))
-    for calls in groups.values():
-        named = {str(index): key for index, key in enumerate(calls)}
-        taken = timing.settled({name: calls[key] for name, key in named.items()}, seconds * len(calls) / count)
-        us |= {key: taken.minimum_us[name] for name, key in named.items()}
-        noisy += len(taken.noisy)
+    if count > MOST:
+        raise UserError(f"measure: {count} timings for one table, at most {MOST}: offer fewer gates or sites")
+    names = {key: str(index) for index, key in enumerate(key for calls in groups.values() for key in calls)}
+    filler = np.ones(max(1, around // 4), np.float32)
+    taken = timing.spread(
+        [{names[key]: call for key, call in calls.items()} for calls in groups.values()],
+        seconds,
+        min(LEAST, seconds / 4),
+        between=filler.sum,
+    )
+    us = {key: taken.minimum_us[name] for key, name in names.items()}
+    us |= {key: sum(weight * us[other] for weight, other in two) for key, two in spared.items()}
+    us |= {name: work(us) for name, work in worked_out.items()}
     empty_us = us[EMPTY]
     curves = {
         key: Curve(grid.names, tuple(grid.calls), tuple(us[key, point] for point in grid.calls))
@@ -96,7 +119,7 @@ def read(
     return Clocked(
         {name: empty_us + sum(max(0.0, us[key] - empty_us) for key in keys) for name, keys in sums.items()},
         Recorded("measured", curves),
-        *(empty_us, count, noisy, time.monotonic() - started),
+        *(empty_us, count, len(taken.noisy), taken.seconds),
     )
 
 
@@ -106,6 +129,46 @@ EMPTY = "empty"
 class _Grid(NamedTuple):
     names: tuple[str, ...]
     calls: Mapping[tuple[float, ...], Callable[[], object]]
+
+
+def _worked_out(points: Mapping[Key, _Grid]) -> dict[object, Callable[[Mapping[object, float]], float]]:
+    """Return the points of kernels that others tell: where both shares are small, and variants between two shapes.
+
+    A product's work is one in the shares of its inputs and outputs. How much more a variant takes than the one of the
+    same kernel with the largest numbers is timed on the smallest and on the largest shape.
+    """
+    found: dict[object, Callable[[Mapping[object, float]], float]] = {}
+    for key, grid in points.items():
+        axes = [sorted({point[i] for point in grid.calls}) for i in range(len(grid.names))]
+        if [len(axis) for axis in axes] == [2, 2]:
+            (i, one), (o, all_of) = axes
+            found[key, (i, o)] = partial(_product, ((key, (i, all_of)), (key, (one, o)), (key, (one, all_of))))
+    for kernel in {key[0] for key in points}:
+        shapes = sorted({key[1] for key in points if key[0] == kernel}, key=lambda shape: math.prod(shape[:6]))
+        variants = sorted({key[2] for key in points if key[0] == kernel})
+        if any((kernel, shape, variant) not in points for shape in shapes for variant in variants):
+            continue
+        for variant in variants[:-1]:
+            for shape in shapes[1:-1]:
+                for index, point in enumerate(points[kernel, shape, variant].calls):
+                    pairs = [
+                        tuple(
+                            ((kernel, at, v), list(points[kernel, at, v].calls)[index]) for v in (variant, variants[-1])
+                        )
+                        for at in (shapes[0], shapes[-1])
+                    ]
+                    like = (kernel, shape, variants[-1]), list(points[kernel, shape, variants[-1]].calls)[index]
+                    found[(kernel, shape, variant), point] = partial(_alike, like, pairs)
+    return found
+
+
+def _product(corners: Sequence[object], us: Mapping[object, float]) -> float:
+    left, right, whole = (us[corner] for corner in corners)
+    return left * right / whole
+
+
+def _alike(like: object, pairs: Sequence[Sequence[object]], us: Mapping[object, float]) -> float:
+    return us[like] * math.sqrt(math.prod(us[one] / us[other] for one, other in pairs))
 
 
 def _points(runs: Sequence[Run]) -> dict[Key, _Grid]:

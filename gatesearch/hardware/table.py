@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
+from gatesearch.errors import UserError
 from gatesearch.gated import split
 from gatesearch.gates import cut_kind, layer_kind
 from gatesearch.hardware import boards, clock, timing, vela
@@ -45,7 +46,8 @@ EXIT = "exit "
 RECURRENT = ("lstm", "gru")
 FLOATING = " float32"  # behind the name of a core
 IDLE = ("", 0.0, 0.0)  # key of the empty program
-FORMAT = 5  # of the JSON; a table of another is read anew
+MOST_TIMINGS = 100
+FORMAT = 6  # of the JSON; a table of another is read anew
 QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
 
 
@@ -131,6 +133,7 @@ class Loop:
         crossings: for each value that crosses from a stage into one of other arithmetic, ``"int8 float32"`` and
             ``"float32 int8"``.
         crossing: for each such crossing.
+        timings: how many things were timed for it.
     """
 
     run: float = 0.0
@@ -138,6 +141,7 @@ class Loop:
     byte: float = 0.0
     crossings: Mapping[str, float] = field(default_factory=dict)
     crossing: float = 0.0
+    timings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +250,8 @@ def build(
     runs = _runs_of(layers, gates)
     readings, clocked = _read({**pieces, **heads, **alone, IDLE: empty}, device, bool(layers), runs, converter, on_step)
     around = loop() if clocked is not None and any(core.runs_kernels for core in device.cores) else Loop()
+    if clocked is not None and clocked.timings + around.timings > MOST_TIMINGS:
+        raise UserError(f"measure: {clocked.timings + around.timings} timings for one table, at most {MOST_TIMINGS}")
     overhead = {core.name: readings[IDLE][core.name] for core in device.cores}
     table = Table(
         tuple(dict.fromkeys(key[0] for key in pieces)),
@@ -276,7 +282,7 @@ def build(
         },
         {key[0]: piece.need for key, piece in (pieces | heads).items() if key in pieces or key[0].startswith(EXIT)},
         {
-            core.name: Native(clocked.kernels, around, clocked.timings, clocked.noisy, clocked.seconds)
+            core.name: Native(clocked.kernels, around, clocked.timings + around.timings, clocked.noisy, clocked.seconds)
             for core in device.cores
             if clocked is not None and core.runs_kernels
         },
@@ -513,6 +519,11 @@ def _network(name: tuple[PieceKey, str]) -> object:
     return form, i < 1.0, o < 1.0
 
 
+def _dense_block(key: PieceKey) -> bool:
+    name, *shares = key
+    return bool(name) and not name.startswith((ALONE, EXIT)) and "@" not in name and shares == [1.0, 1.0]
+
+
 def in_float_on(core: str) -> str:
     """Return the name of the reading of the program in float on a core that runs kernels."""
     return f"{core}{FLOATING}"
@@ -537,6 +548,7 @@ def _clock(
         of["float32"][IDLE],
         runs if native else (),
         network=_network,
+        around=sum(len(of["float32"][key]) for key in pieces if native and _dense_block(key)),
     )
     us = dict(found.programs)
     for key, form in wanted - us.keys():

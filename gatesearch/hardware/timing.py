@@ -129,18 +129,65 @@ def settled(calls: Mapping[str, Callable[[], object]], seconds: float = 40.0, ro
     return Settled({name: min(times) for name, times in seen.items()}, (), time.monotonic() - start)
 
 
+def spread(
+    groups: Sequence[Mapping[str, Callable[[], object]]],
+    seconds: float,
+    least: float,
+    rounds: int = 40,
+    between: Callable[[], object] | None = None,
+) -> Settled:
+    """Time groups of calls in several passes, so that a slow stretch of the machine falls on none of them alone.
+
+    Within a pass the calls of a group take turns. Passes go on until ``least`` seconds are over and the two fastest
+    passes of every call agree to :data:`AGREE`; then only through groups with calls that do not, until time is up.
+
+    Args:
+        groups: calls by name; names differ over all of them.
+        seconds: after which no further pass begins.
+        least: seconds over which passes are spread.
+        rounds: of a group in a pass.
+        between: run untimed before each call of a group of one, for what its surroundings leave of the caches.
+
+    >>> spread([{"sum": lambda: sum(range(1000))}], 0.02, 0.01).minimum_us["sum"] > 0
+    True
+    """
+    best: dict[str, list[float]] = {name: [] for calls in groups for name in calls}
+    disturbed: set[str] = set()
+    waiting: Sequence[Mapping[str, Callable[[], object]]] = groups
+    start = time.monotonic()
+    while waiting:
+        for calls in waiting:
+            for name, times in _single(calls, rounds, between if len(calls) == 1 else None).items():
+                best[name].append(min(times))
+        gone = time.monotonic() - start
+        disturbed = {name for name, times in best.items() if not _two_agree(times)}
+        if gone > seconds:
+            break
+        waiting = groups if gone < least else [calls for calls in groups if disturbed & calls.keys()]
+    return Settled({name: min(times) for name, times in best.items()}, tuple(disturbed), time.monotonic() - start)
+
+
+def _two_agree(times: Sequence[float]) -> bool:
+    first, *rest = sorted(times)
+    return bool(rest) and (rest[0] <= AGREE * first or rest[0] - first <= TICK_US)
+
+
 def _agrees(times: Sequence[float]) -> bool:
     fastest = sorted(times)[: max(3, len(times) // 10)]
     return fastest[-1] <= AGREE * fastest[0] or fastest[-1] - fastest[0] <= TICK_US
 
 
-def _single(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def _single(
+    calls: Mapping[str, Callable[[], object]], rounds: int, between: Callable[[], object] | None = None
+) -> dict[str, list[float]]:
     seen: dict[str, list[float]] = {name: [] for name in calls}
     collecting = gc.isenabled()
     gc.disable()
     try:
         for _ in range(rounds):
             for name, call in calls.items():
+                if between is not None:
+                    between()
                 seen[name].append(_elapsed_ns(call, 1) / 1e3)
     finally:
         if collecting:

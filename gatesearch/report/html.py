@@ -79,6 +79,7 @@ def render(record: Record) -> str:
         stages=plan_view.stages(record),
         frontend_colour=plan_view.colour(record, at(record, "frontend", "core")),
         front=_front(record),
+        front_timed=any(at(trial, "measured_path_us") is not None for trial in _front(record)),
         layers=layer_view.table(record),
         layer_columns=list(layer_view.observed(record).values()),
         layer_totals=layer_view.totals(record),

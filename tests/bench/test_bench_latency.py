@@ -73,7 +73,7 @@ def test_nothing_is_claimed_where_nothing_was_run(tmp_path: Path, monkeypatch: p
     assert "Not run." in pages.write([], {}, 8, "gatesearch bench latency").read_text()
 
 
-@pytest.mark.parametrize("argument", ["steps=dream", "models=0", "rounds=3"])
+@pytest.mark.parametrize("argument", ["steps=dream", "models=0", "rounds=3", "set=all", "steps=page set=development"])
 def test_wrong_arguments_are_named(argument: str) -> None:
     with pytest.raises(UserError, match="bench latency"):
-        latency.main([argument])
+        latency.main(argument.split())

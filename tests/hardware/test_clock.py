@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
 from gatesearch.hardware import clock, operators, timing
 from gatesearch.hardware.clock import Run
@@ -49,7 +50,7 @@ def test_equal_operators_are_timed_once_whatever_their_weights(programs: dict[st
 def test_a_program_of_many_operators_is_one_piece(programs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operators, "MOST", 2)
     sums, unique = operators.pieces({"it": programs["float32"]})
-    assert [unique[key] for key in sums["it"]] == [programs["float32"]]
+    assert [unique[key].model for key in sums["it"]] == [programs["float32"]]
 
 
 def test_what_is_disturbed_is_timed_again_and_what_is_not_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,4 +97,49 @@ def test_a_table_has_a_reading_for_each_program_and_each_point_of_each_kernel(pr
     assert all(taken > found.empty_us > 0 for taken in found.programs.values())
     [(key, curve)] = found.kernels.curves.items()
     assert key == key_of(call) and curve.names == ("inputs", "outputs") and len(curve.points) == 4
-    assert found.timings == 1 + 4 + (len(operators.pieces(programs)[1]) - 4) + 4
+    assert found.timings == 1 + 4 + (len(operators.pieces(programs)[1]) - 4) + 3
+
+
+def test_padding_stays_with_the_convolution_that_it_is_fused_into() -> None:
+    padded = nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.Conv2d(8, 8, 3), nn.MaxPool2d(2)).eval()
+    model = convert(padded, torch.rand(1, 8, 9, 9))
+    apart = list(operators.taken_apart(model))
+    assert [operator.name.replace("PADV2", "PAD") for operator in apart] == ["PAD+CONV_2D", "MAX_POOL_2D"]
+    whole = Program(model)
+    x = values = whole.inputs[0].quantise(channel_last(torch.rand(1, 8, 9, 9).numpy()))
+    for operator in apart:
+        [values] = Program(operator.model)(values)
+    np.testing.assert_array_equal(values, whole(x)[0])
+
+
+def operator(key: str, family: str, work: float, name: str = "ADD") -> operators.Operator:
+    return operators.Operator(key, name, b"", (family,), work)
+
+
+def test_too_many_operators_are_worked_out_of_their_family() -> None:
+    given = {o.key: o for o in [operator(f"a{i}", "a", i) for i in range(5)] + [operator("b", "b", 1)]}
+    assert operators.stand_ins(given, 6) == {}
+    assert operators.stand_ins(given, 5) == {"a1": [(0.5, "a0"), (0.5, "a2")]}
+    least = operators.stand_ins(given, 0)
+    assert least["a1"] == [(0.75, "a0"), (0.25, "a4")] and set(least) == {"a1", "a2", "a3"}
+
+
+def test_operators_that_multiply_are_spared_last() -> None:
+    given = {o.key: o for o in [operator(f"a{i}", "a", i, "CONV_2D") for i in range(3)]}
+    given |= {o.key: o for o in [operator(f"b{i}", "b", 10 + i) for i in range(3)]}
+    assert set(operators.stand_ins(given, 5)) == {"b1"}
+
+
+def test_no_table_has_more_timings_than_are_allowed(
+    programs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "MOST", 3)
+    with pytest.raises(UserError, match="timings for one table, at most 3"):
+        clock.read(programs, convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1)), seconds=0.1)
+
+
+def test_passes_go_on_until_two_of_each_call_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = {"quiet": iter([10_000] * 50), "slow": iter([30_000, 20_000, 19_900] + [50_000] * 40)}
+    monkeypatch.setattr(timing, "_elapsed_ns", lambda call, repeats: next(taken[call()]))
+    found = timing.spread([{"quiet": lambda: "quiet"}, {"slow": lambda: "slow"}], 60.0, 0.0, rounds=1)
+    assert found.noisy == () and found.minimum_us == {"quiet": 10.0, "slow": 19.9}

@@ -265,3 +265,12 @@ def test_a_failed_write_leaves_the_old_report(run: Path, monkeypatch: pytest.Mon
         gatesearch.report.write(run)
     assert (run / "report.html").read_text() == "old"
     assert sorted(os.listdir(run)) == ["record.json", "report.html"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_measured_times_of_the_front_stand_beside_the_predicted_ones(record: dict[str, Any]) -> None:
+    assert "Whole path" not in Page(render(record)).text
+    trial = next(trial for trial in record["trials"] if trial["on_front"])
+    trial |= {"measured_path_us": 1530.0, "predicted_path_us": 1470.0}
+    text = Page(render(record)).text
+    assert "1.53\xa0ms" in text and "1.47\xa0ms" in text and "Whole path, predicted" in text

@@ -24,11 +24,14 @@ from gatesearch.hardware.cost import CostModel
 from gatesearch.plan import GatePlan
 
 RUNS = Path("runs/bench-latency")
-PROGRAMS = models.Programs(RUNS / "programs")
+# First seed of each set of models. What the model of latency lacks is looked for on the development set; the page is
+# made of the held-out set alone.
+HELD_OUT = "held-out"
+SETS = {HELD_OUT: 100_000, "development": 0}
 MODELS = 8  # a backbone
 STEPS = ("bundles", "tables", "times", "page")
-KEYS = ("models", "steps", "seconds")
-ROUNDS = 100
+KEYS = ("models", "steps", "seconds", "set")
+TIMES = (3.0, 6.0)  # seconds over which the models of a backbone are timed, at least and at most
 
 
 def main(arguments: list[str]) -> None:
@@ -36,7 +39,7 @@ def main(arguments: list[str]) -> None:
 
     Args:
         arguments: ``models=8`` held-out models a backbone; ``steps=bundles,tables,times,page``, a choice of them;
-            ``seconds=inf`` after which no further bundle or table is begun.
+            ``seconds=inf`` after which no further bundle or table is begun; ``set=held-out`` or ``development``.
 
     Raises:
         UserError: an argument is wrong, or kernels cannot be compiled.
@@ -47,24 +50,31 @@ def main(arguments: list[str]) -> None:
     for step in steps:
         if step not in STEPS:
             raise unknown("bench latency: steps", "step", step, STEPS)
+    which = given.get("set", HELD_OUT)
+    if which not in SETS:
+        raise unknown("bench latency: set", "set", which, tuple(SETS))
+    if "page" in steps and which != HELD_OUT and "steps" in given:
+        raise UserError(f"bench latency: steps=page set={which}: the page is made of the {HELD_OUT} set alone")
     if kernels.load() is None:
         raise UserError(f"bench latency: {kernels.status()}: there is nothing to measure")
     until = time.monotonic() + seconds
     torch.set_num_threads(1)
     if "bundles" in steps:
-        _write_bundles(count, until)
+        _write_bundles(which, count, until)
     if "tables" in steps:
         _fill_tables(until)
     if "times" in steps:
-        _time(count)
-    if "page" in steps:
+        _time(which, count)
+    if "page" in steps and which == HELD_OUT:
         command = [text for text in arguments if text.startswith("models=")]
-        path = pages.write(rows(count), told(), count, shlex.join(["gatesearch", "bench", "latency", *command]))
+        path = pages.write(
+            rows(HELD_OUT, count), told(), count, shlex.join(["gatesearch", "bench", "latency", *command])
+        )
         console.say(f"wrote {path}")
 
 
-def rows(count: int) -> list[dict[str, Any]]:
-    """Return every held-out model that is timed and whose table is filled, with its prediction in microseconds."""
+def rows(which: str, count: int) -> list[dict[str, Any]]:
+    """Return every model of a set that is timed and whose table is filled, with its prediction in microseconds."""
     found = []
     for name in models.BACKBONES:
         table = _table(name)
@@ -73,11 +83,16 @@ def rows(count: int) -> list[dict[str, Any]]:
         chosen = models.subject(name)
         cost = CostModel(profile.load("host"), table, chosen.sites, 0, 1.0, {}, chosen.layers)
         for seed in range(count):
-            kept = _folder(name).read_json(f"{seed}.json")
-            if kept is not None and "measured_us" in kept:
+            kept, taken = (
+                _folder(name, which).read_json(f"{seed}.json"),
+                _folder(name, which).read_json(f"{seed}.us.json"),
+            )
+            if kept is not None and taken is not None:
                 plan = GatePlan.from_dict(kept["plan"])
                 stages = cost.stages(plan, observed=kept["observed"])
-                found.append({"backbone": name, **kept, "predicted_us": sum(s.cost.latency_us for s in stages)})
+                found.append(
+                    {"backbone": name, **kept, **taken, "predicted_us": sum(s.cost.latency_us for s in stages)}
+                )
     return found
 
 
@@ -92,16 +107,17 @@ def told() -> dict[str, dict[str, Any]]:
     return found
 
 
-def _write_bundles(count: int, until: float) -> None:
+def _write_bundles(which: str, count: int, until: float) -> None:
+    converter = models.Programs(RUNS / "programs")
     device = profile.load("host")
     with console.progress(count * len(models.BACKBONES), "bundles") as bar:
         for seed in range(count):
             for name in models.BACKBONES:
-                folder = _folder(name)
+                folder, drawn = _folder(name, which), _seed(name, which, seed)
                 if folder.read_json(f"{seed}.json") is None and time.monotonic() < until:
                     chosen = models.subject(name)
-                    plan = models.random_plan(chosen, _seed(name, seed))
-                    observed = models.write(folder.path / f"{seed}", chosen, plan, _seed(name, seed), device, PROGRAMS)
+                    plan = models.random_plan(chosen, drawn)
+                    observed = models.write(folder.path / f"{seed}", chosen, plan, drawn, device, converter)
                     folder.write_json(f"{seed}.json", {"plan": plan.to_dict(), "observed": observed})
                 bar.advance(note=name)
 
@@ -117,27 +133,26 @@ def _fill_tables(until: float) -> None:
                 table = tables.build(
                     *(*given, profile.load("host"), models.GC_VARIANTS, chosen.layers, chosen.gates()),
                     loop=dispatch.measure,
-                    converter=PROGRAMS,
+                    converter=models.Programs(RUNS / "programs"),
                     on_step=bar.advance,
                 )
             folder.write("table.json", table.to_json())
 
 
-def _time(count: int) -> None:
+def _time(which: str, count: int) -> None:
     with console.progress(count * len(models.BACKBONES), "times") as bar:
         for name in models.BACKBONES:
-            folder = _folder(name)
-            for seed in range(count):
-                kept = folder.read_json(f"{seed}.json")
-                if kept is not None and "measured_us" not in kept:
-                    folder.write_json(f"{seed}.json", kept | _timed(folder.path / f"{seed}", name))
+            folder = _folder(name, which)
+            left = [seed for seed in range(count) if folder.read_json(f"{seed}.us.json") is None]
+            left = [seed for seed in left if folder.read_json(f"{seed}.json") is not None]
+            bundles = {str(seed): models.load(folder.path / f"{seed}") for seed in left}
+            if bundles:
+                taken = assembled.timed(bundles, models.subject(name).features[:1], TIMES[1], TIMES[0])
+                for seed, us in taken.minimum_us.items():
+                    stamp = {"noisy": seed in taken.noisy, "machine": timing.fingerprint()}
+                    folder.write_json(f"{seed}.us.json", {"measured_us": us, **stamp})
+            for _ in range(count):
                 bar.advance(note=name)
-
-
-def _timed(path: Path, name: str) -> dict[str, Any]:
-    """Time one bundle end to end; every gate lets the window pass."""
-    taken = assembled.timed(models.load(path), models.subject(name).features[:1], seconds=1.0, rounds=ROUNDS)
-    return {"measured_us": taken.minimum_us["run"], "noisy": bool(taken.noisy), "machine": timing.fingerprint()}
 
 
 def _table(name: str) -> tables.Table | None:
@@ -145,12 +160,12 @@ def _table(name: str) -> tables.Table | None:
     return tables.Table.from_json(path.read_text()) if path.exists() else None
 
 
-def _folder(name: str) -> RunFolder:
-    return RunFolder(RUNS / name.lower().replace(",", "").replace(" ", "-"))
+def _folder(name: str, which: str = "tables") -> RunFolder:
+    return RunFolder(RUNS / which / name.lower().replace(",", "").replace(" ", "-"))
 
 
-def _seed(name: str, seed: int) -> int:
-    return 1000 * list(models.BACKBONES).index(name) + seed
+def _seed(name: str, which: str, seed: int) -> int:
+    return SETS[which] + 1000 * list(models.BACKBONES).index(name) + seed
 
 
 def _parted(text: str) -> tuple[str, str]:
