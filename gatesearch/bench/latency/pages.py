@@ -86,7 +86,8 @@ def _page(rows: Found, tables: Mapping[str, Mapping[str, Any]], count: int, comm
         "(`set=development`), on which nothing here is reported; nothing was fitted to the models of this page. What "
         "the model of latency lacked there: padding is fused into the convolution behind it (seen by timing parts), "
         "and kernels find the caches as the network around them leaves them (assumed; not timed apart). "
-        "Tables are of at most 100 timings, the host's loop (12) included: operators of equal shape are timed once; of the others of a family that are too many, time is "
+        "Tables are of at most 100 timings, the host's loop (12) included: operators of equal shape are timed once; "
+        "of the others of a family that are too many, time is "
         "interpolated over work, of kernels over shares and shapes.",
         markdown_table(
             ["", "reached", "target", ""],
