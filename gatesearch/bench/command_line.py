@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -38,6 +39,42 @@ def parted(
         else:
             raise unknown(where, "key", key, [*keys, *protocol.model_fields])
     return given, overrides
+
+
+def of_sets(
+    where: str, arguments: Sequence[str], sets: Iterable[str]
+) -> tuple[dict[str, str], tuple[int, ...], list[str]]:
+    """Part the paths of data sets and the seeds from what is to be changed in a recipe.
+
+    Args:
+        where: the benchmark, for errors.
+        arguments: ``key=value`` each; a key of a recipe has a dot in it.
+        sets: the names of data sets.
+
+    Returns:
+        Absolute paths by set, seeds (0 where none are written), changes.
+
+    Raises:
+        UserError: a key is none of these, or seeds are no whole numbers.
+
+    >>> of_sets("bench dsl", ["seeds=1,2", "search.trials=8"], ["esc10"])
+    ({}, (1, 2), ['search.trials=8'])
+    """
+    roots: dict[str, str] = {}
+    overrides: list[str] = []
+    chosen: tuple[int, ...] = (0,)
+    known = tuple(sets)
+    for text in arguments:
+        key, _, value = text.partition("=")
+        if key in known:
+            roots[key] = str(Path(value).expanduser().absolute())
+        elif key == "seeds":
+            chosen = seeds(where, value)
+        elif "." in key:
+            overrides.append(text)
+        else:
+            raise unknown(where, "key", key, [*known, "seeds", "training.epochs"])
+    return roots, chosen, overrides
 
 
 def one_of(where: str, key: str, written: str, choices: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from gatesearch import console
 from gatesearch.bench import command_line, runs
 from gatesearch.bench.results import Row, markdown_table, spread, write
-from gatesearch.errors import unknown
 from gatesearch.folder import RunFolder
 from gatesearch.gates import at_cuts
 from gatesearch.hardware.timing import fingerprint
@@ -47,7 +46,7 @@ def main(arguments: list[str]) -> None:
     Raises:
         UserError: an argument is wrong, or a folder holds a run of another recipe.
     """
-    roots, seeds, overrides = _parted(arguments)
+    roots, seeds, overrides = command_line.of_sets("bench dsl", arguments, SETS)
     command = shlex.join(["gatesearch", "bench", "dsl", *(command_line.public(text, SETS) for text in arguments)])
     wanted = [
         (name, seed, load(RECIPE, [f"data.root={root}", *overrides, f"seed={seed}"]))
@@ -60,23 +59,6 @@ def main(arguments: list[str]) -> None:
             kept.write_json("outcome.json", {**_outcome(recipe, kept), "command": command})
         path = _write()
     console.say(f"wrote {path}")
-
-
-def _parted(arguments: Sequence[str]) -> tuple[dict[str, str], tuple[int, ...], list[str]]:
-    roots: dict[str, str] = {}
-    overrides: list[str] = []
-    seeds: tuple[int, ...] = (0,)
-    for text in arguments:
-        key, _, value = text.partition("=")
-        if key in SETS:
-            roots[key] = str(Path(value).expanduser().absolute())
-        elif key == "seeds":
-            seeds = command_line.seeds("bench dsl", value)
-        elif "." in key:
-            overrides.append(text)
-        else:
-            raise unknown("bench dsl", "key", key, [*SETS, "seeds", "training.epochs"])
-    return roots, seeds, overrides
 
 
 def _outcome(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:

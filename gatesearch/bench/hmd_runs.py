@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,6 @@ from gatesearch.bench import command_line, runs
 from gatesearch.bench.hmd import ROOTS, latency
 from gatesearch.bench.hmd.prose import runtime as described
 from gatesearch.bench.results import Row, markdown_table, write
-from gatesearch.errors import unknown
 from gatesearch.folder import RunFolder
 from gatesearch.hardware.kernels import status
 from gatesearch.hardware.timing import fingerprint
@@ -84,7 +83,7 @@ def main(arguments: list[str]) -> None:
     Raises:
         UserError: an argument is wrong, or a folder holds a run of another recipe.
     """
-    roots, seeds, overrides = _parted(arguments)
+    roots, seeds, overrides = command_line.of_sets("bench hmd_runs", arguments, RECIPES)
     command = shlex.join(["gatesearch", "bench", "hmd_runs", *(command_line.public(text, ROOTS) for text in arguments)])
     for key, recipe in RECIPES.items():
         root = [f"data.root={roots[key]}"] if key in roots else []
@@ -95,23 +94,6 @@ def main(arguments: list[str]) -> None:
                 kept.write_json("outcome.json", {**made, "recipe": recipe, "command": command})
             path = _write()
     console.say(f"wrote {path}")
-
-
-def _parted(arguments: Sequence[str]) -> tuple[dict[str, str], tuple[int, ...], list[str]]:
-    roots: dict[str, str] = {}
-    overrides: list[str] = []
-    seeds: tuple[int, ...] = (0,)
-    for text in arguments:
-        key, _, value = text.partition("=")
-        if key in RECIPES:
-            roots[key] = str(Path(value).expanduser().absolute())
-        elif key == "seeds":
-            seeds = command_line.seeds("bench hmd_runs", value)
-        elif "." in key:
-            overrides.append(text)
-        else:
-            raise unknown("bench hmd_runs", "key", key, [*RECIPES, "seeds", "training.epochs"])
-    return roots, seeds, overrides
 
 
 def _outcome(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -74,17 +75,12 @@ def interleaved(
         raise ValueError(f"rounds must be at least 1, found {rounds}")
     repeats = {name: _repeats(call, min_seconds) for name, call in calls.items()}
     seen: dict[str, list[float]] = {name: [] for name in calls}
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with _not_collecting():
         for _ in range(rounds):
             for name, call in calls.items():
                 if samples > 1:
                     _elapsed_ns(call, repeats[name])
                 seen[name] += [_elapsed_ns(call, repeats[name]) / repeats[name] / 1e3 for _ in range(samples)]
-    finally:
-        if collecting:
-            gc.enable()
     return {name: Timing(min(times), statistics.median(times), rounds) for name, times in seen.items()}
 
 
@@ -181,18 +177,25 @@ def _single(
     calls: Mapping[str, Callable[[], object]], rounds: int, between: Callable[[], object] | None = None
 ) -> dict[str, list[float]]:
     seen: dict[str, list[float]] = {name: [] for name in calls}
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with _not_collecting():
         for _ in range(rounds):
             for name, call in calls.items():
                 if between is not None:
                     between()
                 seen[name].append(_elapsed_ns(call, 1) / 1e3)
+    return seen
+
+
+@contextmanager
+def _not_collecting() -> Iterator[None]:
+    """Keep Python from collecting garbage in the middle of a timing."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collecting:
             gc.enable()
-    return seen
 
 
 def _repeats(call: Callable[[], object], min_seconds: float) -> int:

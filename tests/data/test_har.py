@@ -14,7 +14,7 @@ from gatesearch.data.activities import CLASSES, STEPS
 from gatesearch.data.frontend import restore
 from gatesearch.errors import UserError
 
-REAL = Path(os.environ.get("GATESEARCH_HAR", "/work/shared/data/har_windows.npz"))
+REAL = Path(os.environ.get("GATESEARCH_HAR") or "har_windows.npz")
 
 
 def subjects(split) -> set[str]:
