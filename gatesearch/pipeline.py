@@ -448,6 +448,9 @@ class Run:
             violations["latency_ms"] = self._too_late(self.cost, plan)
         return violations
 
+    def _affordable(self, plan: GatePlan) -> bool:
+        return all(over <= 0 for over in self._price_violations(plan).values())
+
     def _too_late(self, cost: CostModel, plan: GatePlan) -> float:
         """Return by how many milliseconds a plan's longest path exceeds the limit; below zero where it does not."""
         limit = self.recipe.constraints.latency_ms
@@ -462,15 +465,13 @@ class Run:
             self.setting.space,
             self.cost.runs,
             shares=self.cost.shares,
-            allowed=lambda plan: all(over <= 0 for over in self._price_violations(plan).values()),
+            allowed=self._affordable,
             seed=seed,
         )
         return lambda number: ours
 
     def _cost_before_training(self, plan: GatePlan) -> float:
-        if any(value > 0 for value in self._price_violations(plan).values()):
-            return math.inf
-        return self.cost.bound(plan).energy.total_uj
+        return self.cost.bound(plan).energy.total_uj if self._affordable(plan) else math.inf
 
     def _quality_violations(self, quality: Figures, standard: float) -> dict[str, float]:
         broken = self.setting.goal.limits

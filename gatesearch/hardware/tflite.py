@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import copy
 import ctypes
-import gc
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatesearch.hardware.quiet import quiet
+from gatesearch.hardware.timing import not_collecting
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +58,7 @@ def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tens
     """
     import torch
 
-    with quiet("conversion to .tflite"), _no_garbage_collection():
+    with quiet("conversion to .tflite"), not_collecting():
         import litert_torch
 
         from gatesearch.hardware import recurrence
@@ -346,15 +345,3 @@ def _signature_order(interpreter: Any, tensors: Sequence[Mapping[str, Any]], det
     by_number = sorted(getattr(runner, details)().items(), key=lambda item: int(re.sub(r"\D", "", item[0]) or 0))
     position = {detail["index"]: place for place, detail in enumerate(tensors)}
     return [position[detail["index"]] for _, detail in by_number]
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """A conversion makes millions of short-lived objects: collecting during it costs a tenth of its time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Set
 from random import Random
 
-from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, PartialFixedSampler, RandomSampler, TPESampler
 
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search.candidates import Candidates, cores_of
 from gatesearch.search.space import Space
+from gatesearch.search.store import experimental
 
 Chosen = Callable[[int], BaseSampler]  # by the number of the proposal
 DRAWS = 10_000
@@ -48,11 +46,3 @@ def elsewhere(sampler: BaseSampler, space: Space, tried: Set[GatePlan], seed: in
         if plan not in tried:
             return fixed(space.named(plan), sampler)
     return sampler
-
-
-@contextmanager
-def experimental() -> Iterator[None]:
-    """Keep Optuna from telling the user of gatesearch which of Optuna's parts are new."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        yield
