@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from gatesearch import console, record, record_search
 from gatesearch import report as reports
+from gatesearch.data import Dataset
 from gatesearch.errors import UserError
 from gatesearch.export import assembled, bundle, dispatch, streaming
 from gatesearch.export import verify as verification
@@ -62,10 +63,12 @@ class Run:
     Args:
         recipe: resolved.
         folder: where results go.
+        given: the network and the data, where they are not those that the recipe names.
     """
 
-    def __init__(self, recipe: Recipe, folder: RunFolder) -> None:
+    def __init__(self, recipe: Recipe, folder: RunFolder, given: tuple[nn.Module, Dataset] | None = None) -> None:
         self.recipe, self.folder = outcome.resolved(recipe), folder
+        self._given = given
         self._figures: dict[tuple[PlacedGate, ...], Figures] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -88,7 +91,8 @@ class Run:
     @cached_property
     def setting(self) -> Setting:
         """Data, backbone, sites, device, space."""
-        return Setting.of(self.recipe)
+        network, data = self._given or (None, None)
+        return Setting.of(self.recipe, backbone=network, dataset=data)
 
     @cached_property
     def baseline(self) -> GatedModel:
@@ -482,13 +486,19 @@ class Run:
         }
 
 
-def run(recipe: Recipe, out: Path | None = None, resume: Path | None = None) -> Run:
+def run(
+    recipe: Recipe,
+    out: Path | None = None,
+    resume: Path | None = None,
+    given: tuple[nn.Module, Dataset] | None = None,
+) -> Run:
     """Do everything, from data to report.
 
     Args:
         recipe: resolved.
         out: run folder; None for runs/RECIPE-N.
         resume: run folder of a run to go on with.
+        given: the network and the data, where they are not those that the recipe names.
 
     Raises:
         UserError: something the user can mend.
@@ -499,7 +509,7 @@ def run(recipe: Recipe, out: Path | None = None, resume: Path | None = None) -> 
         if resume is None:
             folder.write("recipe.yaml", to_yaml(recipe))
         console.say(f"run folder: {folder.path}")
-        this = Run(recipe, folder)
+        this = Run(recipe, folder, given)
         for step in (_train, _search, _retrain, _export, _verify, _report):
             with this.timed("total"):
                 step(this)

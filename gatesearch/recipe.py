@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from gatesearch.config import Override
 from gatesearch.errors import unknown
 from gatesearch.schema import Recipe, SearchSpace, Training
 
-__all__ = ["Recipe", "SearchSpace", "Training", "available", "find", "load", "load_space", "to_yaml"]
+__all__ = ["Recipe", "SearchSpace", "Training", "available", "find", "load", "load_space", "made", "to_yaml"]
 
 
 # Mappings whose keys the user invents: one that is given takes the place of the recipe's, where groups merge.
@@ -54,6 +54,22 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         tree["name"] = path.stem
     recipe = config.check(Recipe, tree, where, parsed, files)
     return recipe.model_copy(update={"device": _device(recipe.device, path, where, parsed)})
+
+
+def made(tree: Mapping[str, Any], where: str) -> Recipe:
+    """Return the recipe that a program has put together; its search space may be a name or a path.
+
+    Args:
+        tree: groups as in a recipe's YAML.
+        where: what an error begins with.
+
+    Raises:
+        UserError: as :func:`load`.
+    """
+    files: dict[config.Key, str] = {}
+    whole = config.resolved(_with_space(dict(tree), Path(), f"{where}: space", files), where)
+    recipe = config.check(Recipe, whole, where, (), files)
+    return recipe.model_copy(update={"device": _device(recipe.device, Path(), where, ())})
 
 
 def load_space(name_or_path: str | Path, beside: Path | None = None) -> SearchSpace:

@@ -56,18 +56,27 @@ class Setting:
     space: Space
 
     @classmethod
-    def of(cls, recipe: Recipe, with_features: bool = True) -> Setting:
+    def of(
+        cls,
+        recipe: Recipe,
+        with_features: bool = True,
+        *,
+        backbone: nn.Module | None = None,
+        dataset: Dataset | None = None,
+    ) -> Setting:
         """Build everything that a recipe names.
 
         Args:
             recipe: what to build.
             with_features: whether the training split is augmented; plans can be priced without.
+            backbone: takes the place of the one that the recipe names; trained as it is, in place.
+            dataset: takes the place of the one that the recipe names.
 
         Raises:
             UserError: something that the recipe names does not exist or does not fit.
         """
         device = profile.load(recipe.device)
-        dataset = load_data(recipe)
+        dataset = load_data(recipe) if dataset is None else _streamed(recipe, dataset)
         frontend = data.build(recipe.frontend.name, **recipe.frontend.arguments)
         frontend.fit(dataset.train.inputs)
         chosen = recipe.augment if with_features else None
@@ -78,12 +87,13 @@ class Setting:
                 dataset, frontend, augment=wave, renditions=renditions, seed=recipe.seed, on_step=bar.advance
             )
         pl.seed_everything(recipe.seed, verbose=False)
-        backbone = backbones.build(
-            recipe.backbone,
-            num_classes=len(dataset.classes),
-            input_shape=features.shape,
-            args=recipe.backbone_args,
-        )
+        if backbone is None:
+            backbone = backbones.build(
+                recipe.backbone,
+                num_classes=len(dataset.classes),
+                input_shape=features.shape,
+                args=recipe.backbone_args,
+            )
         sites = cut_sites(backbone, features.train.features[:1])
         layers = layer_sites(backbone, features.train.features[:1])
         goal = GOALS[recipe.goal](features, dataset.classes)
@@ -140,18 +150,21 @@ def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, n
 def load_data(recipe: Recipe) -> Dataset:
     """Load the data set that a recipe names, and check that the stream speaks of its kinds."""
     arguments = dict(recipe.data.arguments)
-    if arguments.get("root") is None and data.shows_progress(recipe.data.name):
-        with progress(None, "synthesising speech") as bar:
-            seen = 0
+    if arguments.get("root") is not None or not data.shows_progress(recipe.data.name):
+        return _streamed(recipe, data.load_dataset(recipe.data.name, **arguments))
+    with progress(None, "synthesising speech") as bar:
+        seen = 0
 
-            def advance(done: int, total: int) -> None:
-                nonlocal seen
-                bar.advance(done - seen)
-                seen = done
+        def advance(done: int, total: int) -> None:
+            nonlocal seen
+            bar.advance(done - seen)
+            seen = done
 
-            dataset = data.load_dataset(recipe.data.name, **arguments, progress=advance)
-    else:
-        dataset = data.load_dataset(recipe.data.name, **arguments)
+        return _streamed(recipe, data.load_dataset(recipe.data.name, **arguments, progress=advance))
+
+
+def _streamed(recipe: Recipe, dataset: Dataset) -> Dataset:
+    """Refuse a stream of kinds that the data does not have."""
     for name in recipe.stream.shares:
         if name not in dataset.kind_names:
             close = nearest(name, dataset.kind_names)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from gatesearch.errors import UserError, nearest, unknown
+from gatesearch.importing import imported
 
 GROUP = "gatesearch.backbones"
 
@@ -29,7 +27,7 @@ def build(name: str, *, num_classes: int, input_shape: tuple[int, ...], args: Ma
     Raises:
         UserError: the name, the module, the attribute or an argument does not exist, or what came back is no module.
     """
-    factory = _import_path(name) if ":" in name else _entry_point(name)
+    factory = imported("backbone", name) if ":" in name else _entry_point(name)
     if not callable(factory):
         raise UserError(f"backbone: {name} is a {type(factory).__name__}, not a class or a function")
     parameters = inspect.signature(factory).parameters
@@ -58,19 +56,3 @@ def _entry_point(name: str) -> Callable[..., Any]:
         raise unknown("backbone", "backbone", name, [*sorted(found), "package.module:Class"])
     loaded: Callable[..., Any] = found[name].load()
     return loaded
-
-
-def _import_path(path: str) -> Callable[..., Any]:
-    module_name, _, attribute = path.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a console script does not look where the user stands
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError, TypeError) as error:  # the latter two: an empty or a relative name
-        raise UserError(f"backbone: cannot import {module_name!r} of {path!r}: {error}") from error
-    try:
-        factory: Callable[..., Any] = getattr(module, attribute)
-    except AttributeError:
-        public = [n for n in vars(module) if not n.startswith("_")]
-        raise unknown(f"backbone: {module_name}", "name", attribute, public) from None
-    return factory

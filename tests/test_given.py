@@ -1,0 +1,115 @@
+"""``gatesearch.run`` on a network and data that the program holds."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import places
+import pytest
+import torch
+from torch import nn
+
+import gatesearch
+from gatesearch import cli
+from gatesearch.data import Dataset, Split
+from gatesearch.errors import UserError
+
+SPACE = {
+    "gates": {"min": 1, "max": 1},
+    "sites": ["0"],
+    "kinds": {"gc": {"mode": ["channel"], "keep": [0.5], "recall": [0.9]}},
+}
+LITTLE: dict[str, Any] = {
+    "space": SPACE,
+    "stream": {"period_s": 1.0, "shares": {"positive": 0.1, "other": 0.9}},
+    "training": {"epochs": 3, "batch_size": 20},
+    "search": {"trials": 2, "epochs": 1},
+    "retrain": {"epochs": 1},
+    "constraints": {"max_accuracy_drop": 1.0, "min_gate_recall": None},
+    "verify": {"gate_agreement": 0.0, "prediction_agreement": 0.0},
+}
+
+
+def network(width: int = 8) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU()),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(width, 3),
+    )
+
+
+def squares(seed: int = 0) -> Dataset:
+    """Bright at the top, bright at the bottom, or neither."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def split(count: int) -> Split:
+        labels = torch.arange(count) % 3
+        images = 0.3 * torch.randn(count, 1, 8, 8, generator=generator)
+        images[labels == 0, :, :4] += 1
+        images[labels == 1, :, 4:] += 2
+        return Split(images, labels, tuple(map(str, range(count))))
+
+    classes, positive = ("top", "bottom", "other"), (True, True, False)
+    return Dataset("squares", "drawn by the test", True, classes, positive, split(90), split(60), split(60))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("given")
+    with places.working_in(folder):
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def ended(place: Path) -> Any:
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    run = gatesearch.run(model, squares(), out=place / "run", **LITTLE)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())  # ours is a copy
+    return run
+
+
+def test_a_program_gets_what_the_command_line_gets(ended: Any) -> None:
+    summary = json.loads((ended.folder / "summary.json").read_text())
+    assert summary["data"]["name"] == "squares" and summary["data"]["synthetic"]
+    assert [gate.site for gate in ended.picked.plan.gates] == ["0"]
+    assert (ended.folder / "report.html").exists() and (ended.folder / "best/bundle/manifest.json").exists()
+
+
+def test_it_goes_on_with_the_same_network_and_data_alone(ended: Any) -> None:
+    where = ended.folder.path
+    torch.manual_seed(7)  # a program that draws its weights anew
+    again = gatesearch.run(network(), squares(), resume=where, **{key: LITTLE[key] for key in ("space", "stream")})
+    assert again.picked.plan == ended.picked.plan
+    same = zip(again.model.state_dict().values(), ended.model.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in same)
+    with pytest.raises(UserError, match="a network of other layers"):
+        gatesearch.run(network(4), squares(), resume=where, **{key: LITTLE[key] for key in ("space", "stream")})
+    with pytest.raises(UserError, match="the run had other data"):
+        gatesearch.run(network(), squares(1), resume=where, **{key: LITTLE[key] for key in ("space", "stream")})
+
+
+def test_the_command_line_says_that_it_has_neither(ended: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verify", str(ended.folder.path)]) == 2
+    assert "was given by a Python program" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"serch": {"trials": 2}}, "gatesearch.run: serch: unknown key 'serch'; nearest: 'search'"),
+        ({"search": {"trials": "many"}}, "gatesearch.run: search.trials: 'many' is not an integer"),
+        ({"device": "tree_core"}, "unknown device 'tree_core'; nearest: 'three_core'"),
+        ({"stream": {"shares": {"positive": 0.5, "others": 0.5}}}, "nearest: 'other'"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line(wrong: dict[str, Any], told: str, place: Path) -> None:
+    with pytest.raises(UserError, match=told) as error:
+        gatesearch.run(network(), squares(), **(LITTLE | wrong))
+    assert "\n" not in str(error.value)
