@@ -22,7 +22,7 @@ import platformdirs
 import torch
 from torch import Tensor, nn
 
-from gatesearch import console, record, record_search
+from gatesearch import console, record
 from gatesearch import report as reports
 from gatesearch.data import Dataset
 from gatesearch.errors import UserError
@@ -125,10 +125,10 @@ class Run:
         study = Study.of(self.recipe, self.folder)
         past = study.read()
         assert self.cost
-        self.folder.write_json(record_search.BEGUN, record_search.begun(self))
+        self.folder.write_json(record.BEGUN, record.begun(self))
         watch = Watch(
             past.trials,
-            reference=record_search.reference_point(self),
+            reference=record.reference_point(self),
             objective=self.recipe.pick.objective,
             quality=s.goal.quality,
             logs=self.folder / "logs" / "search",
@@ -155,7 +155,7 @@ class Run:
                 sampler=self._sampler(),
             )
         self._add_seconds("search", time.monotonic() - started)
-        record_search.write_trials(self.folder, result)
+        record.write_trials(self.folder, result)
         return result
 
     @cached_property
@@ -213,7 +213,7 @@ class Run:
                     found[trial.plan.digest] = self._front_time(trial.plan)
                 bar.advance(note=trial.plan.digest)
         self.folder.write_json("front_times.json", found)
-        record_search.write_trials(self.folder, self.result, found)
+        record.write_trials(self.folder, self.result, found)
         return found
 
     def _front_time(self, plan: GatePlan) -> dict[str, float]:
@@ -595,7 +595,7 @@ def verify(folder: Path) -> None:
 def report(folder: Path) -> None:
     """Write the report of what the run has so far, also while it goes on."""
     run_folder = RunFolder(folder)
-    unfinished = record_search.so_far(load(folder / "recipe.yaml"), run_folder)
+    unfinished = record.so_far(load(folder / "recipe.yaml"), run_folder)
     path = reports.write(folder, unfinished)
     told = "" if unfinished is None else f" (unfinished: {len(unfinished['trials'])} trials so far)"
     console.say(f"report: {path}{told}")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatesearch.hardware.energy import at_prevalence
-from gatesearch.prevalence import early_stop, early_stop_at_least
+from gatesearch.record.prevalence import early_stop, early_stop_at_least
 
 SHARES = {"positive": 0.2, "silence": 0.6, "unknown": 0.2}
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from gatesearch import record
 from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.record import summary as record
 from gatesearch.training import Classification
 
 CUT = PlacedGate.of("gc", "stem", keep=0.5)

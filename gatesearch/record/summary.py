@@ -1,4 +1,4 @@
-"""What a run leaves for people and programs: summary.json, record.json (all that the report draws), the tables."""
+"""Of a finished run: summary.json, record.json, and what is printed at its end."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gatesearch import console, prevalence, record_exits, record_layers, record_sensitivity
+from gatesearch import console
 from gatesearch.export.bundle import artifacts as exported
 from gatesearch.gates import GateOutput, at_cuts, cut_kind
 from gatesearch.hardware import boards
 from gatesearch.hardware.energy import front_end_bound, gain_end_to_end, gain_paper_style
-from gatesearch.record_search import begun, counts_by_kind, curves, reference_point, with_plans, write_trials
+from gatesearch.record import exits, prevalence, sensitivity
+from gatesearch.record import layers as of_layers
+from gatesearch.record.search import begun, counts_by_kind, curves, reference_point, with_plans, write_trials
 from gatesearch.training import gate_logits
 from gatesearch.training.tensors import channels_last
 
@@ -47,7 +49,7 @@ def write(run: Run) -> dict[str, Any]:
     none = None if gating["early_stop_rate"] is None else 0.0  # null where nothing is labelled
     stream_stop = prevalence.early_stop(cost.shares, gated.passed) if mixed else none
     stop_at_least = prevalence.early_stop_at_least(cost.shares, gated.passed, counts) if mixed else stream_stop
-    layers = record_layers.rows(plan, cost, gated.layers)
+    layers = of_layers.rows(plan, cost, gated.layers)
     opening = begun(run)
     data = {key: opening["data"][key] for key in SUMMARISED}
     reference = {
@@ -61,15 +63,15 @@ def write(run: Run) -> dict[str, Any]:
         "plan": plan.to_dict(),
         **gated.summary(),
         **gating,
-        **record_exits.summary(plan, cost),
+        **exits.summary(plan, cost),
         "early_stop_rate_stream": stream_stop,
         "early_stop_rate_stream_at_least": stop_at_least,
         "activation_sparsity": mean_sparsity,
         "expected_macs": price.expected_macs,
         "expected_macs_with_frontend": price.expected_macs + cost.frontend_macs,
         "macs_saving": s.sites[0].macs_after / price.expected_macs if price.expected_macs else None,
-        "layer_gates": record_layers.gates(layers),
-        "layer_macs": record_layers.totals(layers),
+        "layer_gates": of_layers.gates(layers),
+        "layer_macs": of_layers.totals(layers),
         "expected_latency_us": price.expected_latency_us,
         "expected_energy_uj": price.energy.total_uj,
         "gain_end_to_end": gain_end_to_end(rival.energy.total_uj, price.energy.total_uj),
@@ -80,7 +82,7 @@ def write(run: Run) -> dict[str, Any]:
         ),
     }
     artifacts = exported(run.manifest)
-    moved = record_sensitivity.summary(run, gated, densities)
+    moved = sensitivity.summary(run, gated, densities)
     volumes = run.result.hypervolume(reference_point(run))
     summary: dict[str, Any] = {
         "recipe": recipe.name,
@@ -132,7 +134,7 @@ def write(run: Run) -> dict[str, Any]:
                 "core": cost.sense_core.name,
             },
             "gates": _gates(run, gated, sparsity),
-            "paths": record_exits.paths(run, gated),
+            "paths": exits.paths(run, gated),
             "layers": layers,
             "trials": with_plans(write_trials(run.folder, run.result, run.front_times), run.result),
             "reference": opening["reference"] | reference,
@@ -207,7 +209,7 @@ def show(run: Run, summary: dict[str, Any]) -> None:
         f"energy gain {best['gain_end_to_end']:.2f}x end to end (sensor, front end and idle power bound it at "
         f"{bound(run):.2f}x; device constants: `gatesearch devices {cost.device.name}`)"
     )
-    console.say(record_sensitivity.told(summary["sensitivity"]))
+    console.say(sensitivity.told(summary["sensitivity"]))
     rows = [(a["core"], str(a["stage"]), a["path"]) for a in summary["export"]["artifacts"]]
     console.table("exported to " + str(run.folder / "best" / "bundle"), ("core", "stage", "artifact"), rows)
 
@@ -250,7 +252,7 @@ def _stages(run: Run, price: Price, quality: Figures, densities: list[float]) ->
                 "latency_us": estimate.cost.latency_us,
                 "latency_provenance": estimate.provenance,
                 "energy_uj": dict(price.energy.by_stage[k]),
-                "exit": record_exits.row(estimate, price, k),
+                "exit": exits.row(estimate, price, k),
             }
         )
     return rows
