@@ -10,10 +10,10 @@ import io
 import math
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import platformdirs
 import torch
 from torch import Tensor, nn
 
-from gatesearch import console, record
+from gatesearch import console, record, searching
 from gatesearch import report as reports
 from gatesearch.data import Dataset
 from gatesearch.errors import UserError
@@ -38,19 +38,21 @@ from gatesearch.hardware import boards
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
 from gatesearch.hardware.quiet import ToolError
-from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.scaling import outcome
 from gatesearch.search import engine, executors, samplers
 from gatesearch.search.engine import SearchResult, Trial
 from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
 from gatesearch.search.sampler import PASSED, GateSampler
-from gatesearch.search.start import first_proposals
+from gatesearch.search.supernet.network import Supernet
+from gatesearch.search.supernet.train import SupernetTask
 from gatesearch.search.watch import Watch
 from gatesearch.setting import Setting
 from gatesearch.study import Study
 from gatesearch.training import Figures, GateSettings, History, Schedule, calibrate, fit, saliency
 from gatesearch.training.fit import CHECKPOINT_EVERY
+from gatesearch.training.task import GatedTask
 
 TABLE_SAMPLES = 16
 STREAM_WINDOWS = 300
@@ -119,13 +121,44 @@ class Run:
         return cost_model(self.setting, self.backbone, self.folder)
 
     @cached_property
+    def supernet(self) -> Supernet:
+        """A network with a gate at every site, trained for all plans at once."""
+        s, chosen = self.setting, self.recipe.search
+        torch.manual_seed(self.recipe.seed)
+        net = Supernet(self.backbone, s.space, s.outputs, self.saliency)
+        schedule = s.schedule(self.recipe.training.updated(chosen).updated(chosen.supernet))
+        steps = partial(SupernetTask, space=s.space, plans=chosen.supernet.plans, seed=self.recipe.seed)
+        self._trained("supernet", net, schedule, task=steps)
+        return net
+
+    @cached_property
     def result(self) -> SearchResult:
         """The search, ended."""
+        started = time.monotonic()
+        assert self.cost
+        self.folder.write_json(record.BEGUN, record.begun(self))
+        result = searching.search(self)
+        self._add_seconds("search", time.monotonic() - started)
+        record.write_trials(self.folder, result)
+        return result
+
+    @property
+    def engine(self) -> dict[str, Any]:
+        """Which engine searched, and why."""
+        assert self.result
+        found: dict[str, Any] = self.folder.read_json(searching.NOTE)
+        return found
+
+    def tried(self, first: Sequence[Mapping[str, Scalar]], trials: int) -> SearchResult:
+        """Try plans, each by a training of its own, until so many are in the run's study.
+
+        Args:
+            first: what the first proposals choose; those of the sampler follow.
+            trials: how many, those of earlier calls and sessions counted.
+        """
         s, chosen = self.setting, self.recipe.search
         study = Study.of(self.recipe, self.folder)
         past = study.read()
-        assert self.cost
-        self.folder.write_json(record.BEGUN, record.begun(self))
         watch = Watch(
             past.trials,
             reference=record.reference_point(self),
@@ -133,30 +166,27 @@ class Run:
             quality=s.goal.quality,
             logs=self.folder / "logs" / "search",
         )
-        started, limit = time.monotonic(), min(chosen.trials, len(s.space))
+        limit = min(trials, len(s.space))
         with watch, console.progress(limit, "search", done=len(past.complete)) as bar:
 
             def seen(trial: Trial) -> None:
                 watch(trial)
                 bar.advance(int(trial.state == "complete"), note=watch.note)
 
-            result = engine.search(
+            return engine.search(
                 s.space,
-                self._price_violations,
+                self.price_violations,
                 self.evaluate,
                 journal=study.where,
                 study=study.name,
-                trials=chosen.trials,
+                trials=trials,
                 proposals=chosen.proposals,
                 seed=self.recipe.seed,
-                first=first_proposals(s.space, self._cost_before_training),
+                first=first,
                 on_trial=seen,
                 executor=executors.build(chosen.executor, self.evaluate, self.folder / "logs" / "ray"),
-                sampler=self._sampler(),
+                sampler=self.sampler(),
             )
-        self._add_seconds("search", time.monotonic() - started)
-        record.write_trials(self.folder, result)
-        return result
 
     @cached_property
     def standard(self) -> float:
@@ -167,7 +197,10 @@ class Run:
         """Try a plan: train it briefly from the baseline, set its thresholds, price what its gates let through."""
         if plan.gates not in self._figures:  # cores cost, and change nothing else
             self._figures[plan.gates] = self._trial(plan)
-        quality = self._figures[plan.gates]
+        return self.judged(plan, self._figures[plan.gates])
+
+    def judged(self, plan: GatePlan, quality: Figures) -> Evaluated:
+        """Price a plan of which the quality is known, and say what it breaks."""
         price = self.cost.price(plan, quality.passed, observed=quality.layers)
         return Evaluated(
             Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
@@ -387,7 +420,14 @@ class Run:
         s = self.setting
         return _channels_last(GatedModel(s.backbone, GatePlan(), s.sites, s.outputs))
 
-    def _trained(self, name: str, model: GatedModel, schedule: Schedule, gates: GateSettings | None = None) -> None:
+    def _trained(
+        self,
+        name: str,
+        model: GatedModel,
+        schedule: Schedule,
+        gates: GateSettings | None = None,
+        task: Callable[..., GatedTask] = GatedTask,
+    ) -> None:
         """Train a model, or load it where it was trained before."""
         # As training leaves it, so that a resumed run computes bit for bit what an unbroken one does.
         _channels_last(model)
@@ -408,6 +448,7 @@ class Run:
                 augment=s.augment,
                 log_dir=self.folder / "logs" / name,
                 on_epoch=bar.advance,
+                task=task,
             )
         self.folder.write_json(f"logs/{name}.json", asdict(history))
         self.folder.write(str(path.relative_to(self.folder.path)), _state_bytes(model))
@@ -446,22 +487,23 @@ class Run:
         s = self.setting
         return s.goal.assess(model, getattr(s.features, split))
 
-    def _price_violations(self, plan: GatePlan) -> dict[str, float]:
+    def price_violations(self, plan: GatePlan) -> dict[str, float]:
+        """Return by how much a plan breaks each constraint that cost alone decides."""
         violations = dict(self.cost.violations(plan))
         if self.recipe.constraints.latency_ms is not None:
             violations["latency_ms"] = self._too_late(self.cost, plan)
         return violations
 
     def _affordable(self, plan: GatePlan) -> bool:
-        return all(over <= 0 for over in self._price_violations(plan).values())
+        return all(over <= 0 for over in self.price_violations(plan).values())
 
     def _too_late(self, cost: CostModel, plan: GatePlan) -> float:
         """Return by how many milliseconds a plan's longest path exceeds the limit; below zero where it does not."""
         limit = self.recipe.constraints.latency_ms
         return -math.inf if limit is None else cost.bound(plan).longest_latency_us / 1e3 - limit
 
-    def _sampler(self) -> samplers.Chosen:
-        """The sampler of the recipe, by the number of the proposal."""
+    def sampler(self) -> samplers.Chosen:
+        """Return the sampler of the recipe, by the number of the proposal."""
         name, seed = self.recipe.search.sampler, self.recipe.seed
         if name != "gate":
             return samplers.build(name, seed)
@@ -474,7 +516,8 @@ class Run:
         )
         return lambda number: ours
 
-    def _cost_before_training(self, plan: GatePlan) -> float:
+    def cost_before_training(self, plan: GatePlan) -> float:
+        """Return the energy of a plan all of whose windows pass; infinite where its price rules it out."""
         return self.cost.bound(plan).energy.total_uj if self._affordable(plan) else math.inf
 
     def _quality_violations(self, quality: Figures, standard: float) -> dict[str, float]:

@@ -327,10 +327,22 @@ def _journal_or_url(storage: str) -> str:
     return storage
 
 
+class Supernet(Group):
+    """The network with a gate at every site that ``engine: supernet`` trains first; see ``gatesearch.searching``."""
+
+    epochs: Count = 4
+    learning_rate: Positive | None = None
+    plans: Count = 1
+    evaluations: Count = 200
+    sample: Annotated[int, Field(ge=4)] = 12
+    tau: Share = 0.6
+    front: Count = 12
+
+
 class Search(Group):
     """How plans are proposed and how well they are tried."""
 
-    engine: Literal["trials"] = "trials"
+    engine: Literal["trials", "supernet", "auto"] = "trials"
     sampler: Literal["gate", "tpe", "nsga2", "random"] = "gate"
     trials: Count = 40
     proposals: Count = 1000
@@ -338,6 +350,17 @@ class Search(Group):
     executor: Executor = Executor()
     storage: Annotated[Text, AfterValidator(_journal_or_url)] = "journal"
     learning_rate: Positive | None = None
+    supernet: Supernet = Supernet()
+
+    @model_validator(mode="after")
+    def _sample_leaves_trials(self) -> Search:
+        if self.engine != "trials" and self.supernet.sample >= self.trials:
+            raise wrong(
+                f"{self.supernet.sample} of {self.trials} trials are for the sample, and none are left",
+                "supernet.sample",
+                "trials",
+            )
+        return self
 
 
 class Constraints(Group):

@@ -102,7 +102,10 @@ def write(run: Run) -> dict[str, Any]:
             "pruned": sum(trial.state == "priced_out" for trial in run.result.trials),
             "seconds": seconds.get("search", 0.0),
             "hypervolume": volumes[-1] if volumes else 0.0,
-            "engine": recipe.search.engine,
+            "engine": run.engine["used"],
+            "engine_asked": recipe.search.engine,
+            "engine_why": run.engine["why"],
+            "tau": run.engine.get("tau"),
         },
         "best": best,
         "export": {

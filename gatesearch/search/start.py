@@ -45,5 +45,9 @@ def first_proposals(space: Space, cost: Callable[[GatePlan], float]) -> list[dic
         space: which plans there are.
         cost: of a plan before training, to be minimised; infinite where it cannot be.
     """
-    every = ([GatePlan(gates, cores) for cores in cores_of(space, gates)] for gates in starts(space))
-    return [space.named(min(plans, key=cost)) for plans in every]
+    return [space.named(cheapest(space, gates, cost)) for gates in starts(space)]
+
+
+def cheapest(space: Space, gates: Gates, cost: Callable[[GatePlan], float]) -> GatePlan:
+    """Return the plan of these gates whose cores cost least."""
+    return min((GatePlan(gates, cores) for cores in cores_of(space, gates)), key=cost)

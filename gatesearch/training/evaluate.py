@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from gatesearch.gated import Cascade, GatedModel
+from gatesearch.gates import CutGate
 from gatesearch.training.features import FeatureSplit
 from gatesearch.training.tensors import channels_last
 
@@ -109,16 +110,45 @@ def calibrate(model: GatedModel, split: FeatureSplit, positive: Tensor) -> None:
     set_thresholds(model, gate_logits(model, split.features), split.labels, positive)
 
 
-def set_thresholds(model: GatedModel, logits: Tensor, labels: Tensor, positive: Tensor) -> Tensor:
+class Stopping(Protocol):
+    """What decides about samples: the gates in order, and the class that each gives what it stops, [gates]."""
+
+    @property
+    def cut_gates(self) -> Sequence[CutGate]: ...  # noqa: D102
+
+    @property
+    def answers(self) -> Tensor: ...  # noqa: D102
+
+
+def set_thresholds(model: Stopping, logits: Tensor, labels: Tensor, positive: Tensor) -> Tensor:
     """Do what :func:`calibrate` does from what the gates say, [N, gates]; return the gate at which each leaves, [N]."""
-    exits = torch.full((len(labels),), len(model.gates))
+    exits = torch.full((len(labels),), len(model.cut_gates))
     is_positive = positive[labels]
-    for k in range(len(model.gates)):
-        gate, reached = model.gate(k), exits > k
+    for k, gate in enumerate(model.cut_gates):
+        reached = exits > k
         gate.calibrate(logits[reached, k], is_positive[reached])
         exits[reached & (logits[:, k] <= gate.theta)] = k
         model.answers[k] = most_stopped(labels[exits == k], labels[reached], positive)
     return exits
+
+
+def heard(
+    model: Stopping, logits: Tensor, said: Tensor, split: FeatureSplit, positive: Tensor, kind_names: Sequence[str]
+) -> Quality:
+    """Set thresholds and return the figures that follow, from what was computed of every sample, nothing stopped.
+
+    Args:
+        model: its thresholds and answers are set.
+        logits: what every gate says, [N, gates].
+        said: the class that the last stage gives, [N].
+        split: whose samples these are.
+        positive: whether each class is a positive, [classes].
+        kind_names: names of the kinds.
+    """
+    exits = set_thresholds(model, logits, split.labels, positive)
+    stopped, answers = exits < logits.shape[1], said.clone()
+    answers[stopped] = model.answers[exits[stopped]]
+    return quality(exits, answers, split.labels, positive, split.kinds, kind_names, logits.shape[1])
 
 
 def most_stopped(stopped: Tensor, reached: Tensor, positive: Tensor) -> int:

@@ -79,6 +79,7 @@ def fit(
     augment: nn.Module | None = None,
     log_dir: Path | None = None,
     on_epoch: Callable[[], None] | None = None,
+    task: Callable[..., GatedTask] = GatedTask,
 ) -> History:
     """Train a model in place.
 
@@ -92,13 +93,14 @@ def fit(
         log_dir: where TensorBoard logs and a checkpoint every few epochs go; a training that was cut off goes on from
             there. None keeps nothing.
         on_epoch: called after each epoch.
+        task: what a step of training is; called as :class:`GatedTask` is.
 
     Raises:
         KeyboardInterrupt: the user stopped it.
     """
     pl.seed_everything(seed, verbose=False)
     aim = goal or Classification(features.positive, features.kind_names)
-    task = GatedTask(model, aim, features.positive, class_weights(features, gates.shares), schedule, gates, augment)
+    steps = task(model, aim, features.positive, class_weights(features, gates.shares), schedule, gates, augment)
     history = History()
     callbacks: list[Callback] = [_Watch(history, on_epoch)]
     if schedule.averaging:
@@ -133,12 +135,12 @@ def fit(
     held_out = features.validation
     validation = DataLoader(TensorDataset(held_out.features, held_out.labels), batch_size=256)
     handler = signal.getsignal(signal.SIGINT)
-    task.train()  # Lightning leaves modes as they are, and parts that were evaluated before would stay frozen
+    steps.train()  # Lightning leaves modes as they are, and parts that were evaluated before would stay frozen
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")
             resume = {"ckpt_path": str(last), "weights_only": True} if last is not None and last.exists() else {}
-            trainer.fit(task, train, validation, **resume)  # type: ignore[arg-type]
+            trainer.fit(steps, train, validation, **resume)  # type: ignore[arg-type]
     except SystemExit:
         # Lightning turns Ctrl-C into an exit and ignores further signals; the caller decides what Ctrl-C means.
         signal.signal(signal.SIGINT, handler)
@@ -148,7 +150,7 @@ def fit(
     for callback in callbacks:
         if isinstance(callback, EMAWeightAveraging):
             # Lightning ends no training that had nothing left to do, and would hand back the last weights.
-            callback.on_train_end(trainer, task)
+            callback.on_train_end(trainer, steps)
     model.cpu().eval()
     return history
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -11,8 +12,8 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from gatesearch.gated import GatedModel
-from gatesearch.gates import GateContext
+from gatesearch.gated import GatedModel, GatedOutput
+from gatesearch.gates import CutGate, GateContext
 from gatesearch.training.goal import Goal
 from gatesearch.training.settings import GateSettings, Schedule
 from gatesearch.training.tensors import channels_last
@@ -79,19 +80,27 @@ class GatedTask(pl.LightningModule):
             features = channels_last(self.augment(features))
         output = self.model(features)
         loss = self.goal.loss(output.logits, features, labels, self.schedule)
-        errors = partial(self.goal.errors, features=features, labels=labels)
-        positive, weight = self.positive[labels], self.class_weight[labels]
-        strengths = self.gates.alpha, self.gates.beta, self.gates.distillation
-        for k, gate_output in enumerate(output.gates):
-            context = GateContext(positive, *strengths, weight, output.logits, errors)
-            loss = loss + self.model.gate(k).loss(gate_output, context)
-            # What this gate stops is no business of the next one.
-            weight = weight * torch.sigmoid(gate_output.logit.detach()).clamp(min=LEAST_REACH)
+        loss = loss + self.gate_losses(self.model.cut_gates, output, features, labels)
         for layer_gate in self.model.layer_gates.values():
             loss = loss + layer_gate.loss()
         for part in self.extra:
             loss = loss + part.extra_loss()
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(labels))
+        return loss
+
+    def gate_losses(
+        self, gates: Sequence[CutGate], output: GatedOutput, features: Tensor, labels: Tensor
+    ) -> Tensor | float:
+        """Return what cut gates add to the loss, given what they made of features [N, *shape]."""
+        errors = partial(self.goal.errors, features=features, labels=labels)
+        positive, weight = self.positive[labels], self.class_weight[labels]
+        strengths = self.gates.alpha, self.gates.beta, self.gates.distillation
+        loss: Tensor | float = 0.0
+        for gate, gate_output in zip(gates, output.gates, strict=True):
+            context = GateContext(positive, *strengths, weight, output.logits, errors)
+            loss = loss + gate.loss(gate_output, context)
+            # What this gate stops is no business of the next one.
+            weight = weight * torch.sigmoid(gate_output.logit.detach()).clamp(min=LEAST_REACH)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

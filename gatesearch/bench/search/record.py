@@ -30,8 +30,8 @@ from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import to_yaml
 from gatesearch.search.candidates import cores_of
 from gatesearch.search.space import Space
-from gatesearch.training import Features, fit, quality
-from gatesearch.training.evaluate import BATCH, set_thresholds
+from gatesearch.training import Features, fit
+from gatesearch.training.evaluate import BATCH, heard
 from gatesearch.training.tensors import channels_last
 
 ROWS = "rows.jsonl"
@@ -130,17 +130,13 @@ def _readings(run: Run, model: GatedModel, spec: Recorded) -> Iterator[Reading]:
         found = s.goal.assess(model, split)
         yield _rounded({"quality": found.value, "passed": found.passed, "layers": found.layers})
         return
-    heard, said = _outputs(model, split.features)
+    logits, said = _outputs(model, split.features)
     positive, names = s.features.positive, s.features.kind_names
     for chosen in product(*(product(*choices.values()) for choices in offered)):
         for k, (values, choices) in enumerate(zip(chosen, offered, strict=True)):
             for name, value in zip(choices, values, strict=True):
                 setattr(model.gate(k), name, value)
-        exits = set_thresholds(model, heard, split.labels, positive)
-        stopped = exits < len(model.gates)
-        answers = said.clone()
-        answers[stopped] = model.answers[exits[stopped]]
-        found = quality(exits, answers, split.labels, positive, split.kinds, names, len(model.gates))
+        found = heard(model, logits, said, split, positive, names)
         yield _rounded(
             {"after": [list(values) for values in chosen], "quality": found.value, "passed": found.passed, "layers": {}}
         )
@@ -150,12 +146,12 @@ def _readings(run: Run, model: GatedModel, spec: Recorded) -> Iterator[Reading]:
 def _outputs(model: GatedModel, features: Tensor) -> tuple[Tensor, Tensor]:
     """Return what every gate says of every sample, [N, gates], and the class that the last stage gives it, [N]."""
     model.eval()
-    heard, said = [], []
+    logits, said = [], []
     for batch in features.split(BATCH):
         output = model(channels_last(batch))
-        heard.append(torch.stack([gate.logit for gate in output.gates], 1))
+        logits.append(torch.stack([gate.logit for gate in output.gates], 1))
         said.append(output.logits.argmax(1))
-    return torch.cat(heard), torch.cat(said)
+    return torch.cat(logits), torch.cat(said)
 
 
 def _later(space: Space, gate: PlacedGate, after: Mapping[str, Sequence[str]]) -> dict[str, Sequence[Any]]:

@@ -1,0 +1,149 @@
+"""How a run searches: each plan by a training of its own, or over a supernet, which has few of them trained.
+
+Either way what is in the study, and what is picked from, are trained plans.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from gatesearch import console
+from gatesearch.errors import UserError
+from gatesearch.plan import GatePlan
+from gatesearch.search import engine
+from gatesearch.search.outcome import Evaluated
+from gatesearch.search.start import first_proposals
+from gatesearch.search.supernet import cannot_express
+from gatesearch.search.supernet.agreement import Agreement
+from gatesearch.search.supernet.reader import Reader
+from gatesearch.search.supernet.shortlist import sample, shortlist
+from gatesearch.study import Study
+
+if TYPE_CHECKING:
+    from gatesearch.pipeline import Run
+    from gatesearch.search.engine import SearchResult, Trial
+
+NOTE = "logs/engine.json"
+JOURNAL = "supernet.journal"
+
+
+def search(run: Run) -> SearchResult:
+    """Search as the recipe says; :data:`NOTE` tells which engine it was in the end, and why.
+
+    Raises:
+        UserError: the recipe asks for a supernet, and a supernet cannot hold the space.
+    """
+    return ENGINES[run.recipe.search.engine](run)
+
+
+def _by_trials(run: Run, why: str = "search.engine=trials") -> SearchResult:
+    run.folder.write_json(NOTE, {"used": "trials", "why": why})
+    return run.tried(first_proposals(run.setting.space, run.cost_before_training), run.recipe.search.trials)
+
+
+def _by_either(run: Run) -> SearchResult:
+    why = cannot_express(run.setting.space, run.recipe.goal)
+    if why is None:
+        return _by_supernet(run)
+    console.say(f"engine: trials; a supernet cannot hold this space: {why}")
+    return _by_trials(run, f"a supernet cannot hold this space: {why}")
+
+
+def _by_supernet(run: Run) -> SearchResult:
+    if (why := cannot_express(run.setting.space, run.recipe.goal)) is not None:
+        raise UserError(f"search.engine: supernet: it cannot hold this space: {why}; take trials or auto")
+    if run.folder.read_json(NOTE) is not None:  # the search has ended
+        return Study.of(run.recipe, run.folder).read()
+    return _Supernet(run).search()
+
+
+ENGINES = {"trials": _by_trials, "supernet": _by_supernet, "auto": _by_either}
+
+
+class _Supernet:
+    """A search over a supernet: train it, compare it with a sample of trained plans, search, train its front."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.space, self.chosen = run, run.setting.space, run.recipe.search.supernet
+        s = run.setting
+        f = s.features
+        self.reader = Reader(run.supernet, f.validation, f.positive, f.kind_names, run.calibration)
+        self.sample = sample(self.space, run.cost_before_training, self.chosen.sample, run.recipe.seed)
+
+    def search(self) -> SearchResult:
+        """Return the trained plans: sample and front, or what the trials' engine makes of the sample."""
+        run, bar = self.run, self.chosen.tau
+        begun = [self.space.named(plan) for plan in self.sample]
+        trials = {trial.plan: trial for trial in run.tried(begun, len(begun)).complete}
+        pairs = [(trials[plan], self.reader(plan.gates).value) for plan in self.sample if plan in trials]
+        agreement = Agreement.of([estimate for _, estimate in pairs], [_quality(trial) for trial, _ in pairs])
+        measured = f"Kendall's tau {agreement.tau:.2f} against {agreement.plans} trained plans"
+        note = asdict(agreement) | {
+            "bar": bar,
+            "sample": [
+                {"digest": trial.plan.digest, "estimated": estimate, "trained": _quality(trial)}
+                for trial, estimate in pairs
+            ],
+        }
+        if agreement.tau < bar:
+            return self._fall_back(f"{measured} is below search.supernet.tau={bar:g}", note)
+        console.say(f"supernet: {measured}, at least {bar:g}: the search goes over it")
+        started = time.monotonic()
+        found = self._over(agreement)
+        note |= {"evaluations": len(found.complete), "seconds": time.monotonic() - started}
+        if not found.front:
+            return self._fall_back("by the supernet no plan keeps the constraints", note)
+        listed = [plan for plan in shortlist(found.front, self.chosen.front) if plan not in trials]
+        listed = listed[: run.recipe.search.trials - len(begun)]
+        console.say(
+            f"supernet: {len(found.complete)} plans read, {len(found.front)} on its front; "
+            f"{len(listed)} of them are trained now"
+        )
+        result = run.tried([*begun, *map(self.space.named, listed)], len(begun) + len(listed))
+        why = f"{measured}, at least {bar:g}"
+        run.folder.write_json(NOTE, {"used": "supernet", "why": why, **note, "front": len(found.front)})
+        return result
+
+    def _over(self, agreement: Agreement) -> SearchResult:
+        """Search with what the supernet says in place of trainings."""
+        run = self.run
+
+        def estimated(plan: GatePlan) -> Evaluated:
+            figures = self.reader(plan.gates)
+            return run.judged(plan, replace(figures, accuracy=agreement.on_scale(figures.accuracy)))
+
+        limit = min(self.chosen.evaluations, len(self.space))
+        with console.progress(limit, "search the supernet") as bar:
+
+            def seen(trial: Trial) -> None:
+                bar.advance(int(trial.state == "complete"))
+
+            return engine.search(
+                self.space,
+                run.price_violations,
+                estimated,
+                journal=run.folder / JOURNAL,
+                trials=self.chosen.evaluations,
+                proposals=max(self.chosen.evaluations, run.recipe.search.proposals),
+                seed=run.recipe.seed,
+                first=first_proposals(self.space, run.cost_before_training),
+                on_trial=seen,
+                sampler=run.sampler(),
+            )
+
+    def _fall_back(self, why: str, note: Mapping[str, Any]) -> SearchResult:
+        console.say(f"supernet: {why}: falls back to trained trials")
+        run = self.run
+        begun = [self.space.named(plan) for plan in self.sample]
+        more = [first for first in first_proposals(self.space, run.cost_before_training) if first not in begun]
+        result = run.tried([*begun, *more], run.recipe.search.trials)
+        run.folder.write_json(NOTE, {"used": "trials", "why": why, **note})
+        return result
+
+
+def _quality(trial: Trial) -> float:
+    assert trial.objectives is not None
+    return trial.objectives.accuracy
