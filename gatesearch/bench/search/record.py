@@ -52,13 +52,13 @@ def record(spec: Recorded, folder: RunFolder) -> Run:
     recipe = spec.load()
     folder.write("recipe.yaml", to_yaml(recipe))
     run = Run(recipe, folder)
-    features = _drawn(run.setting.features, spec.clips, recipe.seed)
+    features = drawn(run.setting.features, spec.clips, recipe.seed)
     done = {row["trained"] for row in rows(folder.path)}
     left = [gates for gates in trainings(run.setting.space, spec) if key(gates) not in done]
     assert run.baseline
     with console.progress(len(left), "trainings") as bar, (folder / ROWS).open("a") as file:
         for gates in left:
-            row = {"trained": key(gates), **_row(run, spec, features, gates)}
+            row = {"trained": key(gates), **trained_row(run, spec, features, gates)}
             file.write(json.dumps(row, separators=(",", ":")) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -87,7 +87,7 @@ def key(gates: Sequence[PlacedGate]) -> str:
     return GatePlan(tuple(gates)).digest
 
 
-def _row(run: Run, spec: Recorded, features: Features, gates: Sequence[PlacedGate]) -> dict[str, Any]:
+def trained_row(run: Run, spec: Recorded, features: Features, gates: Sequence[PlacedGate]) -> dict[str, Any]:
     """Train one combination of gates; read it after every epoch."""
     s = run.setting
     plan = GatePlan(tuple(_complete(s.space, gate) for gate in gates))
@@ -168,7 +168,7 @@ def _complete(space: Space, gate: PlacedGate) -> PlacedGate:
     return PlacedGate.of(gate.kind, gate.site, **{**missing, **dict(gate.params)})
 
 
-def _drawn(features: Features, clips: int | None, seed: int) -> Features:
+def drawn(features: Features, clips: int | None, seed: int) -> Features:
     """Return features with so many of the training split's samples."""
     if clips is None:
         return features

@@ -157,7 +157,7 @@ def read(path: Path, name: str) -> Table:
         passed.append([reading["passed"] for reading in readings])
         observed = [_finite(epoch) for epoch in priced.get("observed") or [priced["runs"]] * len(readings)]
         costs.append(
-            [_expected(r, reading["passed"], tree["shares"]) for r, reading in zip(observed, readings, strict=True)]
+            [expected(r, reading["passed"], tree["shares"]) for r, reading in zip(observed, readings, strict=True)]
         )
     return Table(
         name,
@@ -179,7 +179,8 @@ def _finite(runs: Sequence[Sequence[float | None]]) -> list[list[float]]:
     return [[math.inf if value is None else value for value in pair] for pair in runs]
 
 
-def _expected(runs: Sequence[Sequence[float]], passed: Passed, shares: Mapping[str, float]) -> list[float]:
+def expected(runs: Sequence[Sequence[float]], passed: Passed, shares: Mapping[str, float]) -> list[float]:
+    """Return the two costs of a plan, given the share of each kind of window that reaches its stages."""
     reach = [sum(share * passed[kind][k] for kind, share in shares.items()) for k in range(len(runs) - 1)]
     return [runs[0][c] + sum(r * run[c] for r, run in zip(reach, runs[1:], strict=True)) for c in (0, 1)]
 
