@@ -1,7 +1,8 @@
 """`gatesearch bench search`: search engines replayed on tables in which every plan is evaluated.
 
-`record=kws|image` makes a table anew; without it the engines are replayed on the tables of results/gatebench, some
-thousand times faster than they would train, and results/search.md, .json and .png are written.
+`record=kws|image` makes a table anew, `record=supernet` says what a supernet makes of the first. Without it the engines
+are replayed on the tables of results/gatebench, some thousand times faster than they would train, and
+results/search.md, .json and .png are written.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ WHERE = "bench search"
 RUNS = Path("runs/bench-search")
 TABLES = FOLDER / "gatebench"
 KEYS = ("record", "runs", "tables", "engines", "seeds", "evaluations")
+SUPERNET = "supernet"
 SLOW = {"Optuna GPSampler": 40}  # evaluations at most: a third of a second each
 
 
@@ -29,7 +31,7 @@ def main(arguments: list[str]) -> None:
     """Record a table, or replay what is not replayed yet and write results/search.md, .json and .png.
 
     Args:
-        arguments: ``record=kws|image``; ``runs=LABEL:FOLDER,LABEL:FOLDER``, run folders to be compared;
+        arguments: ``record=kws|image|supernet``; ``runs=LABEL:FOLDER,LABEL:FOLDER``, run folders to be compared;
             or ``tables=kws,image``, ``engines=``, ``seeds=`` a number of them,
             ``evaluations=``.
 
@@ -48,12 +50,19 @@ def main(arguments: list[str]) -> None:
         note({label: Path(folder) for label, folder in pairs}, TABLES / FILE)
         console.say(f"wrote {TABLES / FILE}")
     elif "record" in given:
-        _record(command_line.one_of(WHERE, "record", given["record"], RECORDED), command)
+        _record(command_line.one_of(WHERE, "record", given["record"], [*RECORDED, SUPERNET]), command)
     else:
         _replay(given, command)
 
 
 def _record(name: str, command: str) -> None:
+    if name == SUPERNET:
+        from gatesearch.bench.search import supernet, supernet_page
+
+        path = TABLES / supernet_page.FILE
+        supernet.record(_table(supernet.TABLE), RunFolder(RUNS / supernet.TABLE), path, command)
+        console.say(f"wrote {path}")
+        return
     from gatesearch.bench.search.record import pack, record
 
     spec = RECORDED[name]

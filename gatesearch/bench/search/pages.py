@@ -10,7 +10,7 @@ from pathlib import Path
 from gatesearch.bench import results
 from gatesearch.bench.results import Row, markdown_table
 from gatesearch.bench.runs import versions
-from gatesearch.bench.search import halving
+from gatesearch.bench.search import halving, supernet_page
 from gatesearch.bench.search.compared import FILE, section
 from gatesearch.bench.search.engines import ENGINES
 from gatesearch.bench.search.plot import draw
@@ -28,8 +28,10 @@ def write(tables: Sequence[Table], outcomes: Sequence[Outcome], command: str) ->
     rows = [row for outcome in outcomes for row in _rows(outcome, command)]
     rows += [row for table in tables for row in _ratio(table, outcomes, command)]
     rows += [row for table in tables for row in halving.rows(table, outcomes, command)]
+    shared = supernet_page.read(tables, results.FOLDER / "gatebench" / supernet_page.FILE)
+    rows += supernet_page.rows(shared, command)
     parts = [_table(table, [o for o in outcomes if o.table == table.name]) for table in tables]
-    parts.append(halving.section(tables, outcomes))
+    parts += [halving.section(tables, outcomes), supernet_page.section(shared)]
     every = [_head(outcomes, command), *parts, section(results.FOLDER / "gatebench" / FILE), _foot(tables)]
     path = results.write("search", rows, "\n\n".join(filter(None, every)))
     draw(outcomes, path.with_suffix(".png"))
