@@ -146,7 +146,7 @@ class Run:
     def engine(self) -> dict[str, Any]:
         """Which engine searched, and why."""
         assert self.result
-        found: dict[str, Any] = self.folder.read_json(searching.NOTE)
+        found: dict[str, Any] = self.folder.read_json(record.ENGINE)
         return found
 
     def tried(self, first: Sequence[Mapping[str, Scalar]], trials: int) -> SearchResult:

@@ -332,7 +332,7 @@ class Supernet(Group):
 
     epochs: Count = 4
     learning_rate: Positive | None = None
-    plans: Count = 1
+    plans: Count = 2
     evaluations: Count = 200
     sample: Annotated[int, Field(ge=4)] = 12
     tau: Share = 0.6

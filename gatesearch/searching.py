@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gatesearch import console
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
+from gatesearch.record import ENGINE
 from gatesearch.search import engine
 from gatesearch.search.outcome import Evaluated
 from gatesearch.search.start import first_proposals
@@ -26,12 +27,11 @@ if TYPE_CHECKING:
     from gatesearch.pipeline import Run
     from gatesearch.search.engine import SearchResult, Trial
 
-NOTE = "logs/engine.json"
 JOURNAL = "supernet.journal"
 
 
 def search(run: Run) -> SearchResult:
-    """Search as the recipe says; :data:`NOTE` tells which engine it was in the end, and why.
+    """Search as the recipe says; :data:`gatesearch.record.ENGINE` tells which engine it was in the end, and why.
 
     Raises:
         UserError: the recipe asks for a supernet, and a supernet cannot hold the space.
@@ -39,8 +39,8 @@ def search(run: Run) -> SearchResult:
     return ENGINES[run.recipe.search.engine](run)
 
 
-def _by_trials(run: Run, why: str = "search.engine=trials") -> SearchResult:
-    run.folder.write_json(NOTE, {"used": "trials", "why": why})
+def _by_trials(run: Run, why: str = "the recipe says search.engine=trials") -> SearchResult:
+    run.folder.write_json(ENGINE, {"used": "trials", "why": why})
     return run.tried(first_proposals(run.setting.space, run.cost_before_training), run.recipe.search.trials)
 
 
@@ -55,7 +55,7 @@ def _by_either(run: Run) -> SearchResult:
 def _by_supernet(run: Run) -> SearchResult:
     if (why := cannot_express(run.setting.space, run.recipe.goal)) is not None:
         raise UserError(f"search.engine: supernet: it cannot hold this space: {why}; take trials or auto")
-    if run.folder.read_json(NOTE) is not None:  # the search has ended
+    if run.folder.read_json(ENGINE) is not None:  # the search has ended
         return Study.of(run.recipe, run.folder).read()
     return _Supernet(run).search()
 
@@ -104,7 +104,7 @@ class _Supernet:
         )
         result = run.tried([*begun, *map(self.space.named, listed)], len(begun) + len(listed))
         why = f"{measured}, at least {bar:g}"
-        run.folder.write_json(NOTE, {"used": "supernet", "why": why, **note, "front": len(found.front)})
+        run.folder.write_json(ENGINE, {"used": "supernet", "why": why, **note, "front": len(found.front)})
         return result
 
     def _over(self, agreement: Agreement) -> SearchResult:
@@ -140,7 +140,7 @@ class _Supernet:
         begun = [self.space.named(plan) for plan in self.sample]
         more = [first for first in first_proposals(self.space, run.cost_before_training) if first not in begun]
         result = run.tried([*begun, *more], run.recipe.search.trials)
-        run.folder.write_json(NOTE, {"used": "trials", "why": why, **note})
+        run.folder.write_json(ENGINE, {"used": "trials", "why": why, **note})
         return result
 
 

@@ -34,6 +34,7 @@ TRIAL_COLUMNS = (
     "plan",
 )
 BEGUN = "logs/begun.json"
+ENGINE = "logs/engine.json"  # which engine searched, and why
 
 
 def write_trials(
@@ -137,6 +138,7 @@ def so_far(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None:
         "unfinished": {"complete": len(result.complete), "wanted": recipe.search.trials},
         "trials": with_plans(trial_rows(result, {}), result),
         "hypervolume": result.hypervolume(reference) if reference else [],
+        "engine": folder.read_json(ENGINE),
         "curves": curves({name: History(**curve) for name, curve in trained.items() if curve is not None}),
     }
 

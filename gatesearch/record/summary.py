@@ -174,6 +174,7 @@ def write(run: Run) -> dict[str, Any]:
             "sensitivity": moved,
             "artifacts": artifacts,
             "hypervolume": volumes,
+            "engine": run.engine,
         },
     )
     return summary

@@ -248,7 +248,7 @@ def section(found: Found | None) -> str:
 {markdown_table(["CPU seconds, **measured**; the last two **simulated** from them", "s", "x the supernet's"], costs)}
 
 One network with a gate at every site, trained for {about["epochs"]} epochs on the samples that trials are trained on
-({about["plans"]} random plan a step beside no gates and all gates), then read for every combination: quality and pass
+({about["plans"]} random plans a step beside no gates and all gates), then read for every combination: quality and pass
 rates on the validation split, as the table's. Two trainings of the same gates from other random numbers do not agree
 fully either: that bounds what any estimate of one training can reach, and the mean of two is the fairer measure. A plan
 with nothing kept of others is read in {max(kept["alone_seconds"]):.2f} s at most.
@@ -258,7 +258,7 @@ to {about["front"]} combinations of the front of the estimates; {middle("trainin
 it has {middle("volume"):.3f} of the true hypervolume. In {below} of {len(runs)} its tau was below the bar of
 {about["bar"]:g}, where a run falls back to trials. Seconds of trainings are those of the table times
 {found.faster:.2f}: so fast were {len(kept["again"])} of them when they were made again after the supernet was
-recorded. Epochs and random plans a step were tried on a table of the same space with shorter trainings. Made by
+recorded. Epochs and random plans a step were chosen by tau on this table and on one with shorter trainings. Made by
 `{about["command"]}` on {about["machine"]}, {versions(about)}."""
 
 
