@@ -47,7 +47,7 @@ RECURRENT = ("lstm", "gru")
 FLOATING = " float32"  # behind the name of a core
 IDLE = ("", 0.0, 0.0)  # key of the empty program
 MOST_TIMINGS = 100
-FORMAT = 6  # of the JSON; a table of another is read anew
+FORMAT = 7  # of the JSON; a table of another is read anew
 QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
 
 
@@ -221,7 +221,7 @@ def build(
     layers: Sequence[LayerSite] = (),
     gates: Sequence[PlacedGate] = (),
     *,
-    loop: Callable[[], Loop] = Loop,
+    loop: Callable[[Sequence[bytes]], Loop] = lambda around: Loop(),
     converter: Callable[[nn.Module, Tensor], bytes] = convert,
     on_step: Callable[[], None] | None = None,
     cache: Path | None = None,
@@ -236,7 +236,8 @@ def build(
         variants: one placed gate of each variant, sites ignored.
         layers: that gates may replace.
         gates: those that may do so; the kernels that they name are timed.
-        loop: times the loop that runs bundles on this host; asked where a core runs kernels.
+        loop: times the loop that runs bundles on this host, among programs of the backbone; asked where a core runs
+            kernels.
         converter: makes a .tflite program of a module and an example of its input.
         on_step: called after each piece; there are :func:`pieces_count` of them.
         cache: a folder; a table of the same pieces, cores and machine is taken from there, and kept there.
@@ -248,8 +249,10 @@ def build(
         return Table.from_json((cache / f"{key}.json").read_text())
     empty = Piece(nn.Sequential(nn.ReLU()).eval(), torch.ones(2, 4, 1, 1))
     runs = _runs_of(layers, gates)
-    readings, clocked = _read({**pieces, **heads, **alone, IDLE: empty}, device, bool(layers), runs, converter, on_step)
-    around = loop() if clocked is not None and any(core.runs_kernels for core in device.cores) else Loop()
+    readings, clocked, dense = _read(
+        {**pieces, **heads, **alone, IDLE: empty}, device, bool(layers), runs, converter, on_step
+    )
+    around = loop(dense) if clocked is not None and any(core.runs_kernels for core in device.cores) else Loop()
     if clocked is not None and clocked.timings + around.timings > MOST_TIMINGS:
         raise UserError(f"measure: {clocked.timings + around.timings} timings for one table, at most {MOST_TIMINGS}")
     overhead = {core.name: readings[IDLE][core.name] for core in device.cores}
@@ -474,7 +477,8 @@ def _read(
     runs: Sequence[Run],
     converter: Callable[[nn.Module, Tensor], bytes],
     on_step: Callable[[], None] | None,
-) -> tuple[dict[PieceKey, dict[str, float]], Clocked | None]:
+) -> tuple[dict[PieceKey, dict[str, float]], Clocked | None, list[bytes]]:
+    """Return readings of every piece, what was clocked for them, and the blocks' programs in float, all channels."""
     compiles = any(core.timing.model in ("vela", "litert") for core in device.cores)
     micro = any(core.engine == "tflm" for core in device.cores)
     readings: dict[PieceKey, dict[str, float]] = {}
@@ -510,7 +514,7 @@ def _read(
             readings[key][core.name] = values[key] if key in able or key not in programs else math.inf
             if core in native and clocked is not None:
                 readings[key][in_float_on(core.name)] = clocked.programs[key, "float32"]
-    return readings, clocked
+    return readings, clocked, [in_float[key] for key in in_float if _dense_block(key)]
 
 
 def _network(name: tuple[PieceKey, str]) -> object:
