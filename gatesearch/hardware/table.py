@@ -92,11 +92,22 @@ class LayerReading:
         block: first site of the block that it lies in.
         readings: for every core of the device, less the overhead of a call.
         behind: the layer of its block that comes right before it; None where it is the first.
+        last: whether no layer of its block comes behind it.
     """
 
     block: str
     readings: Mapping[str, float]
     behind: str | None = None
+    last: bool = True
+
+    def left(self, inputs: float, outputs: float) -> float:
+        """Return what is left of the layer where cuts leave such shares of the channels at both ends of its block.
+
+        >>> first, last = LayerReading("stem", {}, last=False), LayerReading("stem", {}, behind="conv1")
+        >>> first.left(0.5, 0.25), last.left(0.5, 0.25)
+        (0.5, 0.25)
+        """
+        return (inputs if self.behind is None else 1.0) * (outputs if self.last else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,10 +289,11 @@ def build(
                     if quantity not in QUANTITIES
                 },
                 behind,
+                last,
             )
             for key in alone
             for _, name in [key[0].split(ALONE)]
-            for block, behind in [_block_of(str(name), backbone, sites)]
+            for block, behind, last in [_block_of(str(name), backbone, sites)]
         },
         {key[0]: piece.need for key, piece in (pieces | heads).items() if key in pieces or key[0].startswith(EXIT)},
         {
@@ -422,8 +434,8 @@ def _runs_of(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[R
     return list(calls.values())
 
 
-def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tuple[str, str | None]:
-    """Return the first site of the block that a layer lies in, and the layer right before it there, if any."""
+def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tuple[str, str | None, bool]:
+    """Return the first site of a layer's block, the layer right before it there, if any, and whether it is the last."""
     stages = split(backbone, [site.node for site in sites])
     names = [INPUT, *(site.name for site in sites)]
     [(block, stage)] = [
@@ -431,7 +443,7 @@ def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tupl
     ]
     layers = [str(n.target) for n in stage.graph.nodes if n.op == "call_module" and _multiplies(stage, n)]
     place = layers.index(layer)
-    return block, layers[place - 1] if place else None
+    return block, layers[place - 1] if place else None, place + 1 == len(layers)
 
 
 def _multiplies(stage: fx.GraphModule, node: fx.Node) -> bool:
@@ -514,7 +526,7 @@ def _read(
             readings[key][core.name] = values[key] if key in able or key not in programs else math.inf
             if core in native and clocked is not None:
                 readings[key][in_float_on(core.name)] = clocked.programs[key, "float32"]
-    return readings, clocked, [in_float[key] for key in in_float if _dense_block(key)]
+    return readings, clocked, [in_float[key] for key in in_float if _around(key, pieces[key])]
 
 
 def _network(name: tuple[PieceKey, str]) -> object:
@@ -523,8 +535,11 @@ def _network(name: tuple[PieceKey, str]) -> object:
     return form, i < 1.0, o < 1.0
 
 
-def _dense_block(key: PieceKey) -> bool:
+def _around(key: PieceKey, piece: Piece) -> bool:
+    """Whether a piece is a block that runs beside kernels; a recurrent one does not: a kernel has its place."""
     name, *shares = key
+    if any(isinstance(part, nn.RNNBase) for part in piece.module.modules()):
+        return False
     return bool(name) and not name.startswith((ALONE, EXIT)) and "@" not in name and shares == [1.0, 1.0]
 
 
@@ -552,7 +567,7 @@ def _clock(
         of["float32"][IDLE],
         runs if native else (),
         network=_network,
-        around=sum(len(of["float32"][key]) for key in pieces if native and _dense_block(key)),
+        around=sum(len(of["float32"][key]) for key in pieces if native and _around(key, pieces[key])),
     )
     us = dict(found.programs)
     for key, form in wanted - us.keys():
