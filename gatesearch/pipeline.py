@@ -262,7 +262,7 @@ class Run:
         costs = [estimate.cost for estimate in self.cost.stages(plan, observed=observed)]
         slowdown = {core.name: core.timing.latency_us(1.0) for core in s.device.cores if core.timing.model == "litert"}
         predicted = sum(cost.latency_us / slowdown[cost.core] for cost in costs)
-        return {"measured_us": taken.minimum_us["run"], "predicted_us": predicted}
+        return {"measured_us": taken.us["run"], "predicted_us": predicted}
 
     @cached_property
     def chosen(self) -> tuple[Trial, GatedModel]:

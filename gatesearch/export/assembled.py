@@ -17,8 +17,8 @@ from gatesearch.export.runtime import Cascade, PartsProgram
 from gatesearch.gated import GatedModel
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.profile import Device
+from gatesearch.hardware.steady import Settled, spread
 from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
-from gatesearch.hardware.timing import Settled, spread
 
 
 class Assembled(NamedTuple):
@@ -69,7 +69,7 @@ def cascade(stages: Sequence[Assembled]) -> Cascade:
 def timed(
     models: Mapping[str, Sequence[Assembled]], window: Tensor, seconds: float = 1.5, least: float = 0.5
 ) -> Settled:
-    """Time one window [1, *shape] through all stages of models, one thread; see :func:`timing.spread`.
+    """Time one window [1, *shape] through all stages of models, one thread; see :func:`steady.spread`.
 
     Args:
         models: by name, their stages.

@@ -17,13 +17,13 @@ import numpy as np
 
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
-from gatesearch.hardware import operators, timing
+from gatesearch.hardware import operators, steady
 from gatesearch.hardware.kernel_costs import Curve, Key, Recorded, key_of
 from gatesearch.hardware.tflite import Program
 
 SECONDS = 20.0  # for all timings; those that are noisy are taken again until then
 LEAST = 4.0  # seconds that they are spread over
-MOST = 88  # programs and kernels timed for a table; the host's loop comes on top
+MOST = 92  # programs and kernels timed for a table; the host's loop comes on top
 Name = TypeVar("Name", bound=Hashable)
 
 
@@ -87,7 +87,7 @@ def read(
     timed = {(key, point): call for key, grid in points.items() for point, call in grid.calls.items()}
     timed = {name: call for name, call in timed.items() if name not in worked_out}
     spared = operators.stand_ins(unique, MOST - 1 - len(timed))
-    groups: dict[object, dict[object, Callable[[], object]]] = {EMPTY: {EMPTY: Program(empty).invoke}}
+    groups: dict[object, dict[object, steady.Call]] = {}
     known = set(spared)
     for name, keys in sums.items():
         for key in keys:
@@ -96,19 +96,21 @@ def read(
                 groups.setdefault(key if unique[key].name == "whole" else network(name), {})[key] = Program(
                     unique[key].model
                 ).invoke
+    # In turn with operators, whose call it takes out of them again.
+    max(groups.values(), key=len, default=groups.setdefault(EMPTY, {}))[EMPTY] = Program(empty).invoke
     groups |= {name: {name: call} for name, call in timed.items()}
     count = sum(map(len, groups.values()))
     if count > MOST:
         raise UserError(f"measure: {count} timings for one table, at most {MOST}: offer fewer gates or sites")
     names = {key: str(index) for index, key in enumerate(key for calls in groups.values() for key in calls)}
     filler = np.ones(max(1, around // 4), np.float32)
-    taken = timing.spread(
+    taken = steady.spread(
         [{names[key]: call for key, call in calls.items()} for calls in groups.values()],
         seconds,
         min(LEAST, seconds / 4),
         between=filler.sum,
     )
-    us = {key: taken.minimum_us[name] for key, name in names.items()}
+    us = {key: taken.us[name] for key, name in names.items()}
     us |= {key: sum(weight * us[other] for weight, other in two) for key, two in spared.items()}
     us |= {name: work(us) for name, work in worked_out.items()}
     empty_us = us[EMPTY]

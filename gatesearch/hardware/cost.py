@@ -250,17 +250,17 @@ class CostModel:
             block = self.table.blocks[order[b]]
             rows.append({name: surface(kept_in, kept_out) for name, surface in block.items()})
             rows[-1][core.name] = rows[-1][timed]
-            thin = rows[-1]["macs"] / max(1.0, block["macs"](1.0, 1.0))
             for name, change in changes.items():
                 if self.table.layers[name].block == order[b]:
-                    dense = self.table.layers[name].readings[timed]
+                    layer = self.table.layers[name]
+                    dense, thin = layer.readings[timed], layer.left(kept_in, kept_out)
                     if math.isfinite(dense):  # else the block is not, either
                         by_kernel = bool(change.kernels) and native is not None
                         taken = change.reading(dense, core, costs)
                         # A kernel has all channels of its layer, also where a cut thins out what is around it.
                         rows[-1][core.name] += taken - thin * dense if by_kernel else thin * (taken - dense)
                         if by_kernel:
-                            turns.kernel(name, self.table.layers[name].behind)
+                            turns.kernel(name, layer.behind)
                     rows[-1]["macs"] += thin * change.saved_macs
                     rows[-1]["weight_bytes"] += change.params
             if rows[-1][core.name] > self.table.overhead[core.name] + LITTLE_US:

@@ -17,6 +17,7 @@ from gatesearch.gates import KernelCall
 from gatesearch.hardware.profile import Provenance
 
 Point = tuple[float, ...]
+BLOCK = 16  # channels that kernels compute together
 
 
 @runtime_checkable
@@ -103,7 +104,7 @@ class Recorded:
     def reading(self, call: KernelCall) -> float | None:
         """See :class:`KernelCosts`."""
         curve = self.curves.get(key_of(call))
-        return None if curve is None else curve(dict(call.left))
+        return None if curve is None else curve(in_blocks(call))
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
@@ -128,6 +129,22 @@ class Recorded:
                 for row in raw["curves"]
             },
         )
+
+
+def in_blocks(call: KernelCall) -> dict[str, float]:
+    """Return the shares of a call that are left as a kernel sees them that works in blocks of channels.
+
+    A block has its second phase where any of its groups is open; groups are taken to be open independently of each
+    other. Groups of one output are computed one by one.
+
+    >>> in_blocks(KernelCall("pg", (8, 8, 32, 32), (("group", 8),), (("open", 0.5),)))
+    {'open': 0.75}
+    """
+    left = dict(call.left)
+    group = int(dict(call.variant).get("group", BLOCK))
+    if "open" in left and 1 < group < BLOCK:
+        left["open"] = 1.0 - (1.0 - left["open"]) ** (BLOCK / group)
+    return left
 
 
 def key_of(call: KernelCall) -> Key:

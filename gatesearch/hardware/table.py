@@ -47,7 +47,7 @@ RECURRENT = ("lstm", "gru")
 FLOATING = " float32"  # behind the name of a core
 IDLE = ("", 0.0, 0.0)  # key of the empty program
 MOST_TIMINGS = 100
-FORMAT = 6  # of the JSON; a table of another is read anew
+FORMAT = 7  # of the JSON; a table of another is read anew
 QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
 
 
@@ -92,11 +92,22 @@ class LayerReading:
         block: first site of the block that it lies in.
         readings: for every core of the device, less the overhead of a call.
         behind: the layer of its block that comes right before it; None where it is the first.
+        last: whether no layer of its block comes behind it.
     """
 
     block: str
     readings: Mapping[str, float]
     behind: str | None = None
+    last: bool = True
+
+    def left(self, inputs: float, outputs: float) -> float:
+        """Return what is left of the layer where cuts leave such shares of the channels at both ends of its block.
+
+        >>> first, last = LayerReading("stem", {}, last=False), LayerReading("stem", {}, behind="conv1")
+        >>> first.left(0.5, 0.25), last.left(0.5, 0.25)
+        (0.5, 0.25)
+        """
+        return (inputs if self.behind is None else 1.0) * (outputs if self.last else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +232,7 @@ def build(
     layers: Sequence[LayerSite] = (),
     gates: Sequence[PlacedGate] = (),
     *,
-    loop: Callable[[], Loop] = Loop,
+    loop: Callable[[Sequence[bytes]], Loop] = lambda around: Loop(),
     converter: Callable[[nn.Module, Tensor], bytes] = convert,
     on_step: Callable[[], None] | None = None,
     cache: Path | None = None,
@@ -236,7 +247,8 @@ def build(
         variants: one placed gate of each variant, sites ignored.
         layers: that gates may replace.
         gates: those that may do so; the kernels that they name are timed.
-        loop: times the loop that runs bundles on this host; asked where a core runs kernels.
+        loop: times the loop that runs bundles on this host, among programs of the backbone; asked where a core runs
+            kernels.
         converter: makes a .tflite program of a module and an example of its input.
         on_step: called after each piece; there are :func:`pieces_count` of them.
         cache: a folder; a table of the same pieces, cores and machine is taken from there, and kept there.
@@ -248,8 +260,10 @@ def build(
         return Table.from_json((cache / f"{key}.json").read_text())
     empty = Piece(nn.Sequential(nn.ReLU()).eval(), torch.ones(2, 4, 1, 1))
     runs = _runs_of(layers, gates)
-    readings, clocked = _read({**pieces, **heads, **alone, IDLE: empty}, device, bool(layers), runs, converter, on_step)
-    around = loop() if clocked is not None and any(core.runs_kernels for core in device.cores) else Loop()
+    readings, clocked, dense = _read(
+        {**pieces, **heads, **alone, IDLE: empty}, device, bool(layers), runs, converter, on_step
+    )
+    around = loop(dense) if clocked is not None and any(core.runs_kernels for core in device.cores) else Loop()
     if clocked is not None and clocked.timings + around.timings > MOST_TIMINGS:
         raise UserError(f"measure: {clocked.timings + around.timings} timings for one table, at most {MOST_TIMINGS}")
     overhead = {core.name: readings[IDLE][core.name] for core in device.cores}
@@ -275,10 +289,11 @@ def build(
                     if quantity not in QUANTITIES
                 },
                 behind,
+                last,
             )
             for key in alone
             for _, name in [key[0].split(ALONE)]
-            for block, behind in [_block_of(str(name), backbone, sites)]
+            for block, behind, last in [_block_of(str(name), backbone, sites)]
         },
         {key[0]: piece.need for key, piece in (pieces | heads).items() if key in pieces or key[0].startswith(EXIT)},
         {
@@ -419,8 +434,8 @@ def _runs_of(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[R
     return list(calls.values())
 
 
-def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tuple[str, str | None]:
-    """Return the first site of the block that a layer lies in, and the layer right before it there, if any."""
+def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tuple[str, str | None, bool]:
+    """Return the first site of a layer's block, the layer right before it there, if any, and whether it is the last."""
     stages = split(backbone, [site.node for site in sites])
     names = [INPUT, *(site.name for site in sites)]
     [(block, stage)] = [
@@ -428,7 +443,7 @@ def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tupl
     ]
     layers = [str(n.target) for n in stage.graph.nodes if n.op == "call_module" and _multiplies(stage, n)]
     place = layers.index(layer)
-    return block, layers[place - 1] if place else None
+    return block, layers[place - 1] if place else None, place + 1 == len(layers)
 
 
 def _multiplies(stage: fx.GraphModule, node: fx.Node) -> bool:
@@ -474,7 +489,8 @@ def _read(
     runs: Sequence[Run],
     converter: Callable[[nn.Module, Tensor], bytes],
     on_step: Callable[[], None] | None,
-) -> tuple[dict[PieceKey, dict[str, float]], Clocked | None]:
+) -> tuple[dict[PieceKey, dict[str, float]], Clocked | None, list[bytes]]:
+    """Return readings of every piece, what was clocked for them, and the blocks' programs in float, all channels."""
     compiles = any(core.timing.model in ("vela", "litert") for core in device.cores)
     micro = any(core.engine == "tflm" for core in device.cores)
     readings: dict[PieceKey, dict[str, float]] = {}
@@ -510,7 +526,7 @@ def _read(
             readings[key][core.name] = values[key] if key in able or key not in programs else math.inf
             if core in native and clocked is not None:
                 readings[key][in_float_on(core.name)] = clocked.programs[key, "float32"]
-    return readings, clocked
+    return readings, clocked, [in_float[key] for key in in_float if _around(key, pieces[key])]
 
 
 def _network(name: tuple[PieceKey, str]) -> object:
@@ -519,8 +535,11 @@ def _network(name: tuple[PieceKey, str]) -> object:
     return form, i < 1.0, o < 1.0
 
 
-def _dense_block(key: PieceKey) -> bool:
+def _around(key: PieceKey, piece: Piece) -> bool:
+    """Whether a piece is a block that runs beside kernels; a recurrent one does not: a kernel has its place."""
     name, *shares = key
+    if any(isinstance(part, nn.RNNBase) for part in piece.module.modules()):
+        return False
     return bool(name) and not name.startswith((ALONE, EXIT)) and "@" not in name and shares == [1.0, 1.0]
 
 
@@ -548,7 +567,7 @@ def _clock(
         of["float32"][IDLE],
         runs if native else (),
         network=_network,
-        around=sum(len(of["float32"][key]) for key in pieces if native and _dense_block(key)),
+        around=sum(len(of["float32"][key]) for key in pieces if native and _around(key, pieces[key])),
     )
     us = dict(found.programs)
     for key, form in wanted - us.keys():

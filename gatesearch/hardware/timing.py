@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -30,10 +30,6 @@ LIBRARIES = (
     "onnxruntime",
     "numpy",
 )
-
-
-AGREE = 1.05
-TICK_US = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,111 +75,9 @@ def interleaved(
         for _ in range(rounds):
             for name, call in calls.items():
                 if samples > 1:
-                    _elapsed_ns(call, repeats[name])
-                seen[name] += [_elapsed_ns(call, repeats[name]) / repeats[name] / 1e3 for _ in range(samples)]
+                    elapsed_ns(call, repeats[name])
+                seen[name] += [elapsed_ns(call, repeats[name]) / repeats[name] / 1e3 for _ in range(samples)]
     return {name: Timing(min(times), statistics.median(times), rounds) for name, times in seen.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """Timings that were repeated until they settled, or until time was up.
-
-    Args:
-        minimum_us: by name.
-        noisy: names whose fastest calls still differ: on a quiet machine a few of them agree.
-        seconds: taken.
-    """
-
-    minimum_us: Mapping[str, float]
-    noisy: tuple[str, ...]
-    seconds: float
-
-
-def settled(calls: Mapping[str, Callable[[], object]], seconds: float = 40.0, rounds: int = 40) -> Settled:
-    """Time calls one by one in turn, as they follow each other in a network, and again those that were disturbed.
-
-    Every call is timed by itself and not repeated in a turn, so that it finds the caches as the calls before it left
-    them. A call has settled when its fastest tenth lies within :data:`AGREE` of its minimum.
-
-    Args:
-        calls: by name.
-        seconds: after which no further rounds begin.
-        rounds: of a repetition.
-
-    >>> settled({"sum": lambda: sum(range(1000))}, seconds=0.01).minimum_us["sum"] > 0
-    True
-    """
-    seen: dict[str, list[float]] = {name: [] for name in calls}
-    start, waiting = time.monotonic(), dict(calls)
-    while waiting:
-        for name, times in _single(waiting, rounds).items():
-            seen[name] += times
-        left = [name for name in waiting if not _agrees(seen[name])]
-        if time.monotonic() - start > seconds:
-            return Settled({n: min(times) for n, times in seen.items()}, tuple(left), time.monotonic() - start)
-        waiting = {name: calls[name] for name in left}
-    return Settled({name: min(times) for name, times in seen.items()}, (), time.monotonic() - start)
-
-
-def spread(
-    groups: Sequence[Mapping[str, Callable[[], object]]],
-    seconds: float,
-    least: float,
-    rounds: int = 40,
-    between: Callable[[], object] | None = None,
-) -> Settled:
-    """Time groups of calls in several passes, so that a slow stretch of the machine falls on none of them alone.
-
-    Within a pass the calls of a group take turns. Passes go on until ``least`` seconds are over and the two fastest
-    passes of every call agree to :data:`AGREE`; then only through groups with calls that do not, until time is up.
-
-    Args:
-        groups: calls by name; names differ over all of them.
-        seconds: after which no further pass begins.
-        least: seconds over which passes are spread.
-        rounds: of a group in a pass.
-        between: run untimed before each call of a group of one, for what its surroundings leave of the caches.
-
-    >>> spread([{"sum": lambda: sum(range(1000))}], 0.02, 0.01).minimum_us["sum"] > 0
-    True
-    """
-    best: dict[str, list[float]] = {name: [] for calls in groups for name in calls}
-    disturbed: set[str] = set()
-    waiting: Sequence[Mapping[str, Callable[[], object]]] = groups
-    start = time.monotonic()
-    while waiting:
-        for calls in waiting:
-            for name, times in _single(calls, rounds, between if len(calls) == 1 else None).items():
-                best[name].append(min(times))
-        gone = time.monotonic() - start
-        disturbed = {name for name, times in best.items() if not _two_agree(times)}
-        if gone > seconds:
-            break
-        waiting = groups if gone < least else [calls for calls in groups if disturbed & calls.keys()]
-    return Settled({name: min(times) for name, times in best.items()}, tuple(disturbed), time.monotonic() - start)
-
-
-def _two_agree(times: Sequence[float]) -> bool:
-    first, *rest = sorted(times)
-    return bool(rest) and (rest[0] <= AGREE * first or rest[0] - first <= TICK_US)
-
-
-def _agrees(times: Sequence[float]) -> bool:
-    fastest = sorted(times)[: max(3, len(times) // 10)]
-    return fastest[-1] <= AGREE * fastest[0] or fastest[-1] - fastest[0] <= TICK_US
-
-
-def _single(
-    calls: Mapping[str, Callable[[], object]], rounds: int, between: Callable[[], object] | None = None
-) -> dict[str, list[float]]:
-    seen: dict[str, list[float]] = {name: [] for name in calls}
-    with not_collecting():
-        for _ in range(rounds):
-            for name, call in calls.items():
-                if between is not None:
-                    between()
-                seen[name].append(_elapsed_ns(call, 1) / 1e3)
-    return seen
 
 
 @contextmanager
@@ -201,12 +95,13 @@ def not_collecting() -> Iterator[None]:
 def _repeats(call: Callable[[], object], min_seconds: float) -> int:
     """Double the number of calls until a turn is long enough; this warms caches up, too."""
     count = 1
-    while _elapsed_ns(call, count) < min_seconds * 1e9:
+    while elapsed_ns(call, count) < min_seconds * 1e9:
         count *= 2
     return count
 
 
-def _elapsed_ns(call: Callable[[], object], count: int) -> int:
+def elapsed_ns(call: Callable[[], object], count: int) -> int:
+    """Return the nanoseconds of so many calls."""
     start = time.perf_counter_ns()
     for _ in range(count):
         call()

@@ -1,4 +1,4 @@
-"""Programs taken apart, and timings that settle."""
+"""Programs taken apart, and what a table has timed of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
-from gatesearch.hardware import clock, operators, timing
+from gatesearch.hardware import clock, operators
 from gatesearch.hardware.clock import Run
 from gatesearch.hardware.kernel_costs import key_of
 from gatesearch.hardware.kernels import native
@@ -51,41 +51,6 @@ def test_a_program_of_many_operators_is_one_piece(programs: dict[str, bytes], mo
     monkeypatch.setattr(operators, "MOST", 2)
     sums, unique = operators.pieces({"it": programs["float32"]})
     assert [unique[key].model for key in sums["it"]] == [programs["float32"]]
-
-
-def test_what_is_disturbed_is_timed_again_and_what_is_not_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a made-up clock: the noisy call takes something else each time, until the fifth repetition."""
-    counts = {"quiet": 0, "noisy": 0}
-
-    def count(name: str) -> None:
-        counts[name] += 1
-
-    now = {
-        "quiet": lambda: 10_000,
-        "noisy": lambda: 20_000 if counts["noisy"] > 40 else 20_000 + 9_000 * counts["noisy"],
-    }
-
-    def elapsed(call: object, repeats: int) -> int:
-        call()  # type: ignore[operator]
-        return now[call.__name__]()  # type: ignore[attr-defined]
-
-    def quiet() -> None:
-        count("quiet")
-
-    def noisy() -> None:
-        count("noisy")
-
-    monkeypatch.setattr(timing, "_elapsed_ns", elapsed)
-    taken = timing.settled({"quiet": quiet, "noisy": noisy}, seconds=60, rounds=10)
-    assert taken.noisy == () and taken.minimum_us == {"quiet": 10.0, "noisy": 20.0}
-    assert counts["quiet"] == 10 and counts["noisy"] > 40
-
-
-def test_time_is_up_some_time_and_what_is_noisy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = iter(range(1_000, 10_000_000, 1_000))
-    monkeypatch.setattr(timing, "_elapsed_ns", lambda call, repeats: next(ticks))
-    taken = timing.settled({"a": lambda: None}, seconds=0.0, rounds=5)
-    assert taken.noisy == ("a",) and taken.minimum_us["a"] == 1.0
 
 
 @pytest.mark.skipif(native.load() is None, reason="no C compiler")
@@ -136,10 +101,3 @@ def test_no_table_has_more_timings_than_are_allowed(
     monkeypatch.setattr(clock, "MOST", 3)
     with pytest.raises(UserError, match="timings for one table, at most 3"):
         clock.read(programs, convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1)), seconds=0.1)
-
-
-def test_passes_go_on_until_two_of_each_call_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = {"quiet": iter([10_000] * 50), "slow": iter([30_000, 20_000, 19_900] + [50_000] * 40)}
-    monkeypatch.setattr(timing, "_elapsed_ns", lambda call, repeats: next(taken[call()]))
-    found = timing.spread([{"quiet": lambda: "quiet"}, {"slow": lambda: "slow"}], 60.0, 0.0, rounds=1)
-    assert found.noisy == () and found.minimum_us == {"quiet": 10.0, "slow": 19.9}

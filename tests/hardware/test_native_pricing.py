@@ -72,7 +72,7 @@ def model() -> CostModel:
         patch.setattr(tables.clock, "read", clocked)
         patch.setattr(tables, "quantise", lambda model, samples: model)
         given = (net, cuts, torch.randn(2, *SHAPE), profile.load("host"), [PlacedGate.of("gc", "any", mode="channel")])
-        table = tables.build(*given, searched, gates, loop=lambda: LOOP, converter=counted)
+        table = tables.build(*given, searched, gates, loop=lambda around: LOOP, converter=counted)
     return CostModel(profile.load("host"), table, cuts, 0, 1.0, {"positive": 1.0}, searched)
 
 

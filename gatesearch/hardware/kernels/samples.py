@@ -20,7 +20,6 @@ from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.recurrent import HMD, GRUStep, LSTMStep
 
 Axes = dict[str, tuple[float, ...]]
-OPEN = {True: (0.0, 1.0), False: (0.1, 1.0)}  # by whether groups are of whole blocks; else blocks fill up first
 BITS = {1: (8, 4), 2: (16, 8)}  # bits and low bits, by bytes of a level
 
 
@@ -38,7 +37,7 @@ def calls(call: KernelCall, library: native.Library, seed: int = 0) -> Calls:
     """Return the native calls of a part of that shape with the shares of ``call.left``."""
     part, x, live = _MAKERS[call.kernel](call, library, np.random.default_rng(seed))
     y = aligned(part.shape, np.float32)
-    return part.bind(x, y, live, whole=False)
+    return part.bind(x, y, live)
 
 
 def _fbs_axes(call: KernelCall, reads_blocks: bool) -> Axes:
@@ -66,7 +65,7 @@ def _fbs(call: KernelCall, library: native.Library, generator: np.random.Generat
 
 
 def _pg_axes(call: KernelCall, reads_blocks: bool) -> Axes:
-    return {"open": OPEN[int(dict(call.variant)["group"]) % BLOCK == 0]}
+    return {"open": (0.0, 1.0)}
 
 
 def _pg(call: KernelCall, library: native.Library, generator: np.random.Generator) -> tuple[Part, Array, Array | None]:
@@ -93,7 +92,7 @@ def _pg(call: KernelCall, library: native.Library, generator: np.random.Generato
 
 
 def _cell_axes(call: KernelCall, reads_blocks: bool) -> Axes:
-    return {"rich": (0.1, 0.5)}
+    return {"rich": (0.1, 0.2, 0.35, 0.5)}
 
 
 def _cell(

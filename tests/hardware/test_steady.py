@@ -1,0 +1,106 @@
+"""Timings that settle, by made-up clocks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import cycle
+
+import pytest
+
+from gatesearch.hardware import steady
+from gatesearch.hardware.steady import Beat, Beside, spread
+
+
+class MadeUp(Beat):
+    """Beats and calls take what a list says; a call is a name, and moves the clock on."""
+
+    def __init__(self, beats: Iterator[float]) -> None:
+        super().__init__()
+        self.beats = beats
+
+    def __call__(self) -> float:
+        taken = next(self.beats)
+        self.fastest_us = min(self.fastest_us, taken)
+        return taken
+
+
+class Clock:
+    """A clock that calls move on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ns = 0
+        monkeypatch.setattr(time, "perf_counter_ns", lambda: self.ns)
+
+    def taking(self, times_us: Iterator[float]) -> Callable[[], None]:
+        def call() -> None:
+            self.ns += round(1e3 * next(times_us))
+
+        return call
+
+
+def always(value: float) -> Iterator[float]:
+    while True:
+        yield value
+
+
+def test_passes_go_on_until_two_of_each_call_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    calls = {"quiet": always(10.0), "slow": iter([30.0, 20.0, 19.9] + [50.0] * 40)}
+    groups = [{name: clock.taking(times)} for name, times in calls.items()]
+    found = spread(groups, 60.0, 0.0, rounds=1, beat=MadeUp(always(2.0)))
+    assert found.noisy == () and found.us == {"quiet": 10.0, "slow": pytest.approx(19.95)}
+    assert next(calls["slow"]) == 50.0  # nothing was timed beyond
+
+
+def test_what_lies_beside_a_slow_beat_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In half of the rounds a neighbour on the core makes beats 1.7 times and the call 1.3 times as long."""
+    clock = Clock(monkeypatch)
+    beats, times = cycle([2.0] * 6 + [3.4] * 5), cycle([10.0] * 5 + [13.0] * 5)  # one more beat than calls
+    found = spread([{"it": clock.taking(times)}], 60.0, 0.0, rounds=10, beat=MadeUp(beats))
+    assert found.us == {"it": 10.0} and found.noisy == () and found.beat_us == 2.0
+
+
+def test_a_stretch_that_is_disturbed_from_end_to_end_is_known_by_what_was_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, beat = Clock(monkeypatch), MadeUp(iter([2.0] + [3.0] * 100))
+    beat()
+    found = spread([{"it": clock.taking(always(13.0))}], 0.0, 0.0, rounds=5, beat=beat)
+    assert found.us == {"it": 13.0} and found.noisy == ("it",)
+
+
+def test_the_median_counts_so_that_parts_add_up_to_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    first, second = [9.0, 11.0, 11.0, 11.0, 12.0], [21.0, 21.0, 20.0, 22.0, 21.0]
+    whole = [a + b for a, b in zip(first, second, strict=True)]
+    groups = [{name: clock.taking(iter(t * 9)) for name, t in (("a", first), ("b", second), ("whole", whole))}]
+    us = spread(groups, 60.0, 0.0, rounds=5, beat=MadeUp(always(2.0))).us
+    assert us["a"] + us["b"] == us["whole"] == 32.0 and min(first) + min(second) < min(whole)
+
+
+def test_time_is_up_some_time_and_what_is_noisy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    growing = (1.0 + step for step in range(1000))
+    found = spread([{"a": clock.taking(growing)}], 0.0, 0.0, rounds=5, beat=MadeUp(always(2.0)))
+    assert found.noisy == ("a",) and found.us == {"a": 3.0}
+
+
+def test_of_a_loop_among_programs_only_the_loop_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    loop = clock.taking(always(105.0))
+
+    def call() -> int:
+        loop()
+        return 100_000
+
+    found = spread([{"loop": Beside(call)}], 60.0, 0.0, rounds=5, beat=MadeUp(always(2.0)))
+    assert found.us == {"loop": 5.0}
+
+
+def test_caches_are_filled_before_each_call_that_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, order = Clock(monkeypatch), list[str]()
+    calls: dict[str, steady.Call] = {name: lambda name=name: order.append(name) for name in "ab"}  # type: ignore[misc]
+    groups: list[dict[str, steady.Call]] = [{"c": lambda: order.append("c")}, calls]
+    spread(groups, 60.0, 0.0, 2, lambda: order.append("-"), MadeUp(always(2.0)))
+    assert "".join(order) == "-c-cabab" * 2 and clock.ns == 0
