@@ -98,8 +98,9 @@ class Cascade:
     def _label(self, output: Array) -> int | None:
         if output.ndim != 1:
             return None
+        largest = int(output.argmax())
         # Where no class rises above the floor, nothing is reported: the same as a stopped window.
-        return int(output.argmax()) if output.max() > self.logit_offset else self.unsure
+        return largest if output[largest] > self.logit_offset else self.unsure
 
 
 class Bundle(Cascade):

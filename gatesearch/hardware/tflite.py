@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -162,7 +163,19 @@ class TensorSpec:
         """Return float32 values of what the tensor holds."""
         if not self.scale:
             return array.astype(np.float32)
-        return (array.astype(np.float32) - self.zero_point) * np.float32(self.scale)
+        if array.dtype == np.int8:
+            return _values(self.scale, self.zero_point)[array]  # negative ones count from the end
+        return _real(array, self.scale, self.zero_point)
+
+
+def _real(array: Array, scale: float, zero_point: int) -> npt.NDArray[np.float32]:
+    return (array.astype(np.float32) - zero_point) * np.float32(scale)
+
+
+@functools.lru_cache(256)
+def _values(scale: float, zero_point: int) -> npt.NDArray[np.float32]:
+    """Return what 0 .. 127, -128 .. -1 stand for: looked up, a few values take a third of the time."""
+    return _real(np.arange(256).astype(np.int8), scale, zero_point)
 
 
 class Program:

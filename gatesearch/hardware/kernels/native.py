@@ -32,6 +32,7 @@ class Op(ctypes.Structure):
         *((name, c_int32) for name in ("kind", "zero", "zero_out", "outputs", "count")),
         ("shape", Shape),
         *((name, c_void_p) for name in ("x", "y", "weights", "sums", "bias", "index", "scale", "shift", "scratch")),
+        ("table", c_void_p),
     )
 
 
