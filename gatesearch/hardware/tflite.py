@@ -272,23 +272,21 @@ class _Runner:
     def __init__(self, model: bytes, interpreter: Any, order: Sequence[int]) -> None:
         self._interpreter = interpreter
         interpreter.allocate_tensors()
-        self._input: int = interpreter.get_input_details()[0]["index"]
+        self._given = [self._view(detail["index"]) for detail in interpreter.get_input_details()]
         outputs = interpreter.get_output_details()
-        self._outputs = [outputs[position]["index"] for position in order]
+        self._made = [self._view(outputs[position]["index"]) for position in order]
 
     def set_input(self, x: Array) -> None:
-        self._interpreter.set_tensor(self._input, x)
+        self._given[0][...] = x
 
     def invoke(self) -> None:
         self._interpreter.invoke()
 
     def outputs(self) -> tuple[Array, ...]:
-        return tuple(self._interpreter.get_tensor(index) for index in self._outputs)
+        return tuple(view.copy() for view in self._made)
 
     def memory(self, taken: Sequence[int]) -> tuple[list[Array], list[Array]]:
-        details = self._interpreter.get_input_details()
-        given = [details[position]["index"] for position in taken]
-        return [self._view(index) for index in given], [self._view(index) for index in self._outputs]
+        return [self._given[position] for position in taken], self._made
 
     def _view(self, index: int) -> Array:
         # LiteRT refuses to run while an array of its own making is there, so only the address is taken from that.

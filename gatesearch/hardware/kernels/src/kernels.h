@@ -44,12 +44,13 @@ typedef struct {
 typedef struct {
   const gs_op *ops;
   int32_t n_ops, size, n, threshold;
-  const int8_t *windows; /* [n][size] */
+  const int8_t *windows; /* [n][size]; not those of hear */
   uint8_t *room;         /* where the first operator reads */
   const uint8_t *logit;  /* what the last one writes */
   int32_t *passed;       /* [n], takes the windows whose logit is above the threshold */
 } gs_stream;
 
+int GS(hear)(const gs_stream *s, const int8_t *window);
 int GS(stream)(const gs_stream *s);
 
 /* What FBS adds to a convolution. rho, slope, offset and beta hold a value for each of 16 * blocks_out channels. */
