@@ -34,13 +34,11 @@ class Listener:
         self._library = library or kernels.load()
         # Whether a window that stops at the first gate has no answer of its own.
         self._silent = bool(bundle.thresholds) and bundle.exits[0] is None
-        spec = bundle.programs[0].inputs[0]
-        self._window, self._count = np.zeros(spec.shape, spec.dtype), np.zeros(1, np.int32)
-        self._above: Callable[[], int] | None = None
+        self._above: Callable[[bytes], int] | None = None
         self._stage: kernels.Stage | None = None
         try:
             self._stage = self._compiled()
-            self._above = self._stage.bind(self._window, int(bundle.thresholds[0]), self._count)
+            self._above = self._stage.hear(int(bundle.thresholds[0]))
         except kernels.Unsupported as error:
             self.without = str(error)
 
@@ -57,12 +55,15 @@ class Listener:
         return kernels.Stage(checked(self.bundle.folder, first["program"]), logit, passed, self._library)
 
     def __call__(self, window: Array) -> Answer | None:
-        """Run one window, [1, *shape] in the first stage's own type."""
+        """Run one window, [1, *shape] in the first stage's own type.
+
+        Raises:
+            ValueError: another size.
+        """
         if self._above is None or self._stage is None:
             answer = self.bundle.run(window)
             return None if answer.exit == 0 and self._silent else answer
-        self._window[...] = window
-        if not self._above():
+        if not self._above(window.tobytes()):
             return None
         passed = window if self._stage.whole else self._stage.passed()
         source, target = self.bundle.programs[0].outputs[0], self.bundle.programs[1].inputs[0]

@@ -85,7 +85,9 @@ class Cascade:
             if value <= threshold:
                 return self._leave(passed, k, tuple(seen))
             hidden = requantise(passed, self.programs[k].outputs[0], self.programs[k + 1].inputs[0])
-        output = _output(self.programs[-1], hidden) + np.float32(self.logit_offset)
+        output = _output(self.programs[-1], hidden)
+        if self.logit_offset:
+            output += np.float32(self.logit_offset)
         return Answer(self._label(output), len(self.thresholds), output, tuple(seen))
 
     def _leave(self, passed: Array, k: int, seen: tuple[float, ...]) -> Answer:
@@ -98,8 +100,9 @@ class Cascade:
     def _label(self, output: Array) -> int | None:
         if output.ndim != 1:
             return None
+        largest = int(output.argmax())
         # Where no class rises above the floor, nothing is reported: the same as a stopped window.
-        return int(output.argmax()) if output.max() > self.logit_offset else self.unsure
+        return largest if output[largest] > self.logit_offset else self.unsure
 
 
 class Bundle(Cascade):

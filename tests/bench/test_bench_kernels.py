@@ -124,9 +124,15 @@ def test_slow_streams_are_shown_as_not_reached() -> None:
 
 
 def test_roof_is_the_lower_of_both_limits() -> None:
-    roof = roofline.Roof(int8=100.0, fp32=50.0, read={"L2": 10.0, "memory": 1.0})
-    dense = roofline.Point("dense", "int8", macs=1e6, bytes=1e4, us=20.0)
-    assert dense.intensity == 100 and dense.speed == 50 and dense.share(roof) == 0.5
-    assert dense.share(roof, "memory") == 0.5
-    thin = roofline.Point("step", "fp32", macs=1e6, bytes=4e6, us=1000.0)
-    assert thin.share(roof) == pytest.approx(1 / 2.5) and thin.share(roof, "memory") == 4
+    roof = roofline.Roof(int8=100.0, fp32=50.0, read={"L2": 10.0})
+    dense = roofline.Point("dense", "int8", macs=1e6, bytes=1e4, us=20.0, roof=roof)
+    assert dense.intensity == 100 and dense.speed == 50 and dense.share == 0.5
+    thin = roofline.Point("step", "fp32", macs=1e6, bytes=4e6, us=1000.0, roof=roof)
+    assert thin.share == pytest.approx(1 / 2.5)
+
+
+def test_every_case_is_timed_in_turn_with_the_limits_of_the_processor(tiny: None) -> None:
+    bench.run("kernels", ["groups=rnn", "rounds=1"])
+    kept = json.loads(Path("runs/bench-kernels/rnn-16-units.json").read_text())
+    roof = roofline.Roof.of(Times.read(kept, "minimum_us"))
+    assert roof.int8 > roof.fp32 > 0 and set(roof.read) == {"L2"}

@@ -102,7 +102,10 @@ def _measured(case: cases.Case, rounds: int, settings: dict[str, Any]) -> dict[s
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
-            timings = interleaved(case.calls(), rounds, samples=SAMPLES)
+            calls = (
+                {**case.calls(), **roofline.calls(roofline.BESIDE)} if case.group != roofline.GROUP else case.calls()
+            )
+            timings = interleaved(calls, rounds, samples=SAMPLES)
     finally:
         torch.set_num_threads(threads)
     times = {name: dataclasses.asdict(timing) for name, timing in timings.items()}

@@ -101,7 +101,8 @@ def section(found: Found, synthetic: bool) -> str:
 def _about(item: tuple[str, Mapping[int, Mapping[str, Any]]]) -> str:
     name, by_seed = item
     first = next(iter(by_seed.values()))
-    native = f"in its interpreter ({first['without']})" if first["without"] else "by kernels"
+    ways = {seed: f"in its interpreter ({kept['without']})" for seed, kept in by_seed.items() if kept["without"]}
+    native = ", ".join(f"{way} of seed {seed}" for seed, way in ways.items()) or "by kernels"
 
     def shown(read: Callable[[Mapping[str, Any]], float], digits: int = 1) -> str:
         return spread([read(kept) for kept in by_seed.values()], f"{{:.{digits}f}}")

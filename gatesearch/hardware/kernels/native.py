@@ -32,6 +32,7 @@ class Op(ctypes.Structure):
         *((name, c_int32) for name in ("kind", "zero", "zero_out", "outputs", "count")),
         ("shape", Shape),
         *((name, c_void_p) for name in ("x", "y", "weights", "sums", "bias", "index", "scale", "shift", "scratch")),
+        ("table", c_void_p),
     )
 
 
@@ -100,6 +101,7 @@ SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
     "conv_u8_scratch": (_N, (_S,)),
     "conv_u8": (None, (_S, _P, _I, _P, _I, _P, _P, _P, _I, _P, _P, _P, _I, _I, _P, _P)),
     "depthwise_u8": (None, (_S, _P, _I, _P, _P, _P, _I, _P)),
+    "hear": (_I, (_P, c_char_p)),
     "stream": (_I, (_P,)),
     "fbs_scratch": (_N, (_S,)),
     "fbs_f32": (None, (_S, POINTER(Fbs), _P, _P, _I, _P, _I, _P, _P, _P)),

@@ -13,7 +13,7 @@ from gatesearch.hardware.kernels.arrays import LINE, Array, address, aligned, pa
 from gatesearch.hardware.kernels.conv import pack_u8
 from gatesearch.hardware.kernels.geometry import Geometry
 
-CONV, DEPTHWISE, LARGEST = range(3)  # as in kernels.h
+CONV, DEPTHWISE, LARGEST, TABLE = range(4)  # as in kernels.h
 PAGE = 4096
 SIGNED = 128  # bytes inside are what int8 is, and this
 RELU, RELU6 = 1, 3  # ActivationFunctionType of the .tflite schema
@@ -34,8 +34,8 @@ class Tensor(NamedTuple):
 class _Memory:
     """One piece of memory for all that a stage reads and writes.
 
-    How its parts lie to each other decides which of them meet in the caches. Taken one by one from the system, some
-    stages, built alike, took three times as long as others.
+    How its parts lie to each other decides which of them meet in the caches. Of stages built alike with parts taken one
+    by one from the system, one in sixty took a quarter longer than the others.
     """
 
     def __init__(self, size: int = 2**16) -> None:
@@ -103,6 +103,23 @@ class Stage:
         """Whether what goes on is the window itself."""
         self._program = (native.Op * len(self._ops))(*self._ops)
 
+    def hear(self, threshold: int) -> Callable[[bytes], int]:
+        """Return the call that runs a window's bytes, int8 in the input's order, and tells whether it is above.
+
+        Args:
+            threshold: of the logit as the program gives it.
+        """
+        # Bytes reach C as they are; to ask an array where it lies takes as long as half a gate.
+        told = self._told(0, threshold, None, None)
+        function, at, size = self._library.function("hear"), addressof(told), self.size
+
+        def call(window: bytes, _kept: tuple[Any, ...] = (told, self)) -> int:
+            if len(window) != size:
+                raise ValueError(f"a window has {size} bytes, found {len(window)}")
+            return function(at, window)
+
+        return call
+
     def bind(self, windows: Array, threshold: int, passed: Array) -> Callable[[], int]:
         """Return the call that runs windows one by one and returns how many are above the threshold.
 
@@ -116,17 +133,19 @@ class Stage:
             raise ValueError(f"windows must be int8 of {self.size} values each, found {windows.dtype} {windows.shape}")
         if passed.dtype != np.int32 or passed.shape != (n,):
             raise ValueError(f"passed must be int32 [{n}], found {passed.dtype} {list(passed.shape)}")
-        room = self._room.ctypes.data
-        sizes = (len(self._ops), self.size, n, threshold)
-        told = native.Stream(
-            addressof(self._program), *sizes, address(windows), room, room + self._logit, address(passed)
-        )
+        told = self._told(n, threshold, windows, passed)
         at = addressof(told)
 
         def call(_kept: tuple[Any, ...] = (told, windows, passed, self)) -> int:
             return function(at)
 
         return call
+
+    def _told(self, n: int, threshold: int, windows: Array | None, passed: Array | None) -> native.Stream:
+        sizes, room = (len(self._ops), self.size, n, threshold), self._room.ctypes.data
+        return native.Stream(
+            addressof(self._program), *sizes, address(windows), room, room + self._logit, address(passed)
+        )
 
     def logit(self) -> int:
         """Return the logit of the last window."""
@@ -178,15 +197,22 @@ class Stage:
             return tensor.places
         return self._gathered(flat[:, None]).reshape(tensor.places.shape)
 
-    def _gathered(self, index: Array) -> Array:
-        """Take the largest of each row of places [n, count]; return where they come to lie, [n]."""
+    def _gathered(self, index: Array, table: Array | None = None) -> Array:
+        """Take the largest of each row of places [n, count], or what a table has for it; return where they lie, [n].
+
+        Args:
+            index: of one place a row where there is a table.
+            table: uint8 [256].
+        """
         index, first = self._memory.copy(index.astype(np.int32)), self._used
         self._used += -(-len(index) // LINE) * LINE
         room = self._room.ctypes.data
         shape = native.Shape()
-        addresses = (room, room + first, None, None, None, address(index), None, None, None)
-        self._ops.append(native.Op(LARGEST, 0, 0, len(index), index.shape[1], shape, *addresses))
-        self._kept.append(index)
+        table = None if table is None else self._memory.copy(table)
+        addresses = (room, room + first, None, None, None, address(index), None, None, None, address(table))
+        kind = LARGEST if table is None else TABLE
+        self._ops.append(native.Op(kind, 0, 0, len(index), index.shape[1], shape, *addresses))
+        self._kept += [index, table]
         return np.arange(first, first + len(index), dtype=np.int32)
 
     def _geometry(self, options: Any, image: Sequence[int], weights: Sequence[int]) -> Geometry:
@@ -271,6 +297,18 @@ class Stage:
         source = self._tensor(inputs[0])
         self._tensors[output] = source._replace(places=source.places.reshape(self._graph.tensors[output].shape))
 
+    def _requantised(self, options: Any, inputs: Sequence[int], output: int) -> None:
+        """Add what takes values to another scale, as XNNPACK does: by 8 bits behind the point."""
+        source, described = self._tensor(inputs[0]), self._graph.tensors[output]
+        scale, zero = self._grid(output)
+        ratio = source.scale / scale[0]
+        if described.type != self._schema.TensorType.INT8 or not 2**-8 <= ratio <= 2**7:
+            raise Unsupported(f"{described.name.decode()} on a scale too far from what it is made of")
+        steps = (np.arange(256) - source.zero) * int(np.rint(np.float32(256) * ratio))
+        table = np.clip(((steps + 128) >> 8) + zero, 0, 255).astype(np.uint8)
+        places = self._gathered(source.places.reshape(-1, 1), table).reshape(source.places.shape)
+        self._tensors[output] = Tensor(places, scale[0], zero)
+
     def _joined(self, options: Any, inputs: Sequence[int], output: int) -> None:
         sources = [self._tensor(i) for i in inputs]
         scale, zero = self._grid(output)
@@ -286,4 +324,5 @@ _OPERATORS: dict[str, Callable[[Stage, Any, Sequence[int], int], None]] = {
     "TRANSPOSE": Stage._transposed,
     "RESHAPE": Stage._reshaped,
     "CONCATENATION": Stage._joined,
+    "QUANTIZE": Stage._requantised,
 }

@@ -4,11 +4,14 @@ from ctypes import addressof
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from gatesearch.hardware.kernels import ConvU8, DepthwiseU8, Geometry, Library, native
-from gatesearch.hardware.kernels.stage import CONV, LARGEST
+from gatesearch.hardware.kernels.stage import CONV, LARGEST, Stage
+from gatesearch.hardware.tflite import Program, channel_first, convert, operators, quantise
 
 shapes = st.builds(
     lambda size, c, kernel, stride, pad, dilation: Geometry(size, c, c, kernel, stride, pad, dilation),
@@ -60,3 +63,33 @@ def test_stream_lists_the_windows_above_the_threshold(library: Library) -> None:
     rows = (windows.max(2).astype(np.int16) + 128).astype(np.uint8)
     logits = np.array([layer.reference(row[None, None])[0, 0, 0] for row in rows]).astype(int) - 128
     assert 0 < count < 50 and passed[:count].tolist() == np.flatnonzero(logits > 3).tolist()
+
+
+class Joined(nn.Module):
+    """A pooled layer, on its own scale, beside one of larger values: LiteRT changes the scale of what was pooled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.small, self.large, self.head = nn.Conv2d(2, 3, 1), nn.Conv2d(2, 4, (4, 3)), nn.Conv2d(7, 1, 1)
+        self.pool = nn.MaxPool2d((4, 3))
+        self.large.weight.data *= 3
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, self.head(torch.cat([self.pool(torch.relu(self.small(x))), torch.relu(self.large(x))], 1))
+
+
+def test_values_change_scale_as_litert_does(library: Library) -> None:
+    rng = np.random.default_rng(0)
+    samples = rng.standard_normal((64, 4, 3, 2)).astype(np.float32)
+    model = quantise(convert(Joined(), torch.from_numpy(channel_first(samples[:1]))), samples)
+    assert "QUANTIZE" in operators(model)
+    program = Program(model)
+    passed, logit = (spec.name for spec in program.outputs)
+    stage = Stage(model, logit, passed, library)
+    windows = rng.integers(-128, 128, (200, 1, 4, 3, 2)).astype(np.int8)
+    found = []
+    for window in windows:
+        stage.bind(window, 0, np.zeros(1, np.int32))()
+        found.append(stage.logit())
+    assert found == [int(program(window)[1].flat[0]) for window in windows] and len(set(found)) > 20

@@ -79,10 +79,12 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int there, const i
      GS_SUMS    int32   s = conv(x - zero) + bias
      GS_BYTES   uint8   round(scale s + shift) + zero_out, clipped to 0 .. 255
      GS_FLOATS  float   scale s + shift */
-void GS(conv_u8)(const gs_conv *c, const uint8_t *x, int zero, const int32_t *in, int n_in, const int8_t *packed,
+void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t *in, int n_in, const int8_t *packed,
                  const int32_t *sums, const int32_t *out, int n_out, const int32_t *bias, const float *scale,
                  const float *shift, int kind, int zero_out, void *y, void *scratch) {
+  const gs_conv copied = *shape, *c = &copied; /* nothing that is written can change it */
   const gs_geometry g = gs_geometry_of(c);
+  const size_t size = gs_packed(c);
   char *at = scratch;
   uint8_t *padded = gs_take(&at, g.size);
   int32_t *offsets = gs_take(&at, g.pixels * sizeof(int32_t));
@@ -107,7 +109,7 @@ void GS(conv_u8)(const gs_conv *c, const uint8_t *x, int zero, const int32_t *in
   for (int o = 0, columns; o < n_out; o += columns) {
     columns = gs_columns(n_out - o);
     const int8_t *w[GS_MOST_COLUMNS];
-    for (int k = 0; k < columns; k++) w[k] = packed + gs_packed(c) * (out ? out[o + k] : o + k);
+    for (int k = 0; k < columns; k++) w[k] = packed + size * (out ? out[o + k] : o + k);
     for (int p = 0, rows; p < g.pixels; p += rows) {
       rows = gs_rows(g.pixels - p);
       const uint8_t *patch[GS_ROWS];

@@ -25,10 +25,11 @@ void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t
                       const float *scale, int zero_out, uint8_t *y);
 
 /* An operator of a stage, with all that its kernel is told. */
-enum { GS_CONV, GS_DEPTHWISE, GS_LARGEST };
+enum { GS_CONV, GS_DEPTHWISE, GS_LARGEST, GS_TABLE };
 typedef struct {
   int32_t kind, zero, zero_out;
-  int32_t outputs, count; /* GS_LARGEST: each is the largest of count values of x, of which index tells the places */
+  int32_t outputs, count; /* GS_LARGEST: each is the largest of count values of x, of which index tells the places;
+                             GS_TABLE: the value that table has for one of them */
   gs_conv shape;
   const uint8_t *x;
   uint8_t *y;
@@ -36,18 +37,20 @@ typedef struct {
   const int32_t *sums, *bias, *index;
   const float *scale, *shift;
   void *scratch;
+  const uint8_t *table; /* [256] */
 } gs_op;
 
 /* A stage and windows that meet it: all that a call is told, since a call of many arguments costs as much as a gate. */
 typedef struct {
   const gs_op *ops;
   int32_t n_ops, size, n, threshold;
-  const int8_t *windows; /* [n][size] */
+  const int8_t *windows; /* [n][size]; not those of hear */
   uint8_t *room;         /* where the first operator reads */
   const uint8_t *logit;  /* what the last one writes */
   int32_t *passed;       /* [n], takes the windows whose logit is above the threshold */
 } gs_stream;
 
+int GS(hear)(const gs_stream *s, const int8_t *window);
 int GS(stream)(const gs_stream *s);
 
 /* What FBS adds to a convolution. rho, slope, offset and beta hold a value for each of 16 * blocks_out channels. */

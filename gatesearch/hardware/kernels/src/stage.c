@@ -19,17 +19,29 @@ static void run_op(const gs_op *op) {
         op->y[i] = most;
       }
       break;
+    case GS_TABLE:
+      for (int i = 0; i < op->outputs; i++) op->y[i] = op->table[op->x[op->index[i]]];
+      break;
   }
+}
+
+/* A function of its own, so that the room is known not to hold the stage's own description. */
+static void take_window(const int8_t *restrict window, int size, uint8_t *restrict room) {
+  for (int k = 0; k < size; k++) room[k] = (uint8_t)window[k] ^ 0x80;
+}
+
+/* Whether a window's logit is above the threshold. */
+int GS(hear)(const gs_stream *s, const int8_t *window) {
+  take_window(window, s->size, s->room);
+  for (const gs_op *op = s->ops; op < s->ops + s->n_ops; op++) run_op(op);
+  return *s->logit - 128 > s->threshold;
 }
 
 /* Returns how many windows passed. */
 int GS(stream)(const gs_stream *s) {
-  const int8_t *window = s->windows;
   int count = 0;
-  for (int i = 0; i < s->n; i++, window += s->size) {
-    for (int k = 0; k < s->size; k++) s->room[k] = (uint8_t)window[k] ^ 0x80;
-    for (const gs_op *op = s->ops; op < s->ops + s->n_ops; op++) run_op(op);
-    if (*s->logit - 128 > s->threshold) s->passed[count++] = i;
+  for (int i = 0; i < s->n; i++) {
+    if (GS(hear)(s, s->windows + (ptrdiff_t)i * s->size)) s->passed[count++] = i;
   }
   return count;
 }
