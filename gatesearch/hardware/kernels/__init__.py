@@ -10,6 +10,7 @@ from gatesearch.hardware.kernels.conv import Conv, ConvU8
 from gatesearch.hardware.kernels.depthwise import DepthwiseU8
 from gatesearch.hardware.kernels.fbs import Boost, FBSConv, FBSConvU8
 from gatesearch.hardware.kernels.geometry import Geometry
+from gatesearch.hardware.kernels.mel import Mel, MelStream
 from gatesearch.hardware.kernels.native import Library, load, status
 from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LowRank, LSTMStep, Pruned, weights_of
@@ -34,6 +35,8 @@ __all__ = [
     "LSTMStepU8",
     "Library",
     "LowRank",
+    "Mel",
+    "MelStream",
     "PGConv",
     "Pruned",
     "Stage",

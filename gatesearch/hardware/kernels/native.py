@@ -46,6 +46,17 @@ class Stream(ctypes.Structure):
     )
 
 
+class Mel(ctypes.Structure):
+    """``gs_mel`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("fft", "frame", "stride", "bins", "mels", "features")),
+        ("steps", c_float),
+        *((name, c_void_p) for name in ("window", "turn", "split", "first", "starts")),
+        *((name, c_void_p) for name in ("weights", "dct", "mean", "std")),
+    )
+
+
 class Fbs(ctypes.Structure):
     """``gs_fbs`` of kernels.h."""
 
@@ -124,6 +135,9 @@ SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
     "pool_f32": (None, (_P, _I, _I, _P, _I, _P, _P)),
     "pool_u8": (None, (_P, _I, _I, _P, _I, _P, _P)),
     "gate_f32": (_F, (_P, _I, _I, _P, _P, _F, _P)),
+    "mel_scratch": (_N, (_P,)),
+    "mel": (None, (_P, _P, _I, _P, _P)),
+    "mel_stream": (None, (_P, c_char_p, _I, _P, _I, _P, _P)),
     "peak_u8": (c_int32, (_I, _P, _P)),
     "peak_f32": (_F, (_I, _P, _P)),
     "peak_size": (None, (_P,)),

@@ -5,6 +5,7 @@
 #include "depthwise.c"
 #include "fbs.c"
 #include "head.c"
+#include "mel.c"
 #include "peak.c"
 #include "pg.c"
 #include "recurrent.c"

@@ -148,6 +148,23 @@ void GS(keep_channels)(const char *x, int pixels, int stride, const int32_t *kep
 int GS(keep_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values);
 void GS(spread_nonzero)(const uint8_t *bitmap, const uint8_t *values, int n, uint8_t *x);
 
+/* A front end of frames. A mel weighs the bins from first on; its weights are those from starts[i] to starts[i + 1]. */
+typedef struct {
+  int32_t fft, frame, stride, bins, mels, features;
+  float steps;          /* of the grid, to a standard deviation */
+  const float *window;  /* [frame] */
+  const float *turn;    /* [2][fft / 4]: cosines and sines of -4 pi k / fft */
+  const float *split;   /* [2][bins]: of -2 pi k / fft */
+  const int32_t *first, *starts; /* [mels], [mels + 1] */
+  const float *weights;
+  const float *dct;     /* [mels][features]; NULL: mels are features */
+  const float *mean, *std; /* [features] */
+} gs_mel;
+
+size_t GS(mel_scratch)(const gs_mel *m);
+void GS(mel)(const gs_mel *m, const float *samples, int n, int8_t *out, void *scratch);
+void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *heard, int frames, int8_t *window, void *scratch);
+
 int32_t GS(peak_u8)(int rounds, const uint8_t *x, const int8_t *w);
 float GS(peak_f32)(int rounds, const float *x, const float *w);
 void GS(peak_size)(int32_t *sizes);

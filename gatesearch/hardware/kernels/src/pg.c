@@ -46,11 +46,19 @@ size_t GS(pg_scratch)(const gs_conv *c) {
 
 /* Split x into planes of its high and its low bits, with a border of zeros. */
 #define GS_SPLIT(name, value_t)                                                                                  \
-  static void name##_run(const value_t *restrict from, int n, int low_bits, uint8_t *restrict high,              \
-                         uint8_t *restrict low) {                                                                \
+  GS_INLINE void name##_by(const value_t *restrict from, int n, const int low_bits, uint8_t *restrict high,      \
+                           uint8_t *restrict low) {                                                              \
     const value_t mask = (value_t)((1 << low_bits) - 1);                                                         \
-    for (int k = 0; k < n; k++) high[k] = (uint8_t)(from[k] >> low_bits);                                        \
-    for (int k = 0; k < n; k++) low[k] = (uint8_t)(from[k] & mask);                                              \
+    for (int k = 0; k < n; k++) {                                                                                \
+      high[k] = (uint8_t)(from[k] >> low_bits);                                                                  \
+      low[k] = (uint8_t)(from[k] & mask);                                                                        \
+    }                                                                                                            \
+  }                                                                                                              \
+  /* By a number that the compiler knows, narrow values stay narrow. */                                          \
+  static void name##_run(const value_t *from, int n, int low_bits, uint8_t *high, uint8_t *low) {                \
+    if (low_bits == 8) name##_by(from, n, 8, high, low);                                                         \
+    else if (low_bits == 4) name##_by(from, n, 4, high, low);                                                    \
+    else name##_by(from, n, low_bits, high, low);                                                                \
   }                                                                                                              \
   static void name(const gs_conv *c, const gs_geometry *g, const value_t *x, int low_bits, uint8_t *high,        \
                    uint8_t *low) {                                                                               \

@@ -1,0 +1,108 @@
+/* The front end of a listener, frame by frame: logarithmic mel spectrum or its cosine transform, on the int8 grid. */
+#include "kernels.h"
+
+size_t GS(mel_scratch)(const gs_mel *m) { return (size_t)(3 * m->fft + m->bins + m->mels + m->features) * sizeof(float) + 512; }
+
+/* The complex transform of n values in place of re and im, by Stockham's way; the others are of the same size. turn is
+   [2][n / 2], cosines and sines of -2 pi k / n. Returns where the real parts lie, the imaginary ones n behind. */
+static float *transformed(int n, const float *turn, float *from, float *to) {
+  for (int half = n / 2, stride = 1; half; half /= 2, stride *= 2) {
+    for (int p = 0; p < half; p++) {
+      const float c = turn[p * stride], s = turn[n / 2 + p * stride];
+      const float *restrict re = from + p * stride, *restrict im = re + n;
+      float *restrict out_re = to + 2 * p * stride, *restrict out_im = out_re + n;
+      const int far = half * stride;
+      for (int q = 0; q < stride; q++) {
+        const float dr = re[q] - re[q + far], di = im[q] - im[q + far];
+        out_re[q] = re[q] + re[q + far];
+        out_im[q] = im[q] + im[q + far];
+        out_re[q + stride] = dr * c - di * s;
+        out_im[q + stride] = dr * s + di * c;
+      }
+    }
+    float *swapped = from;
+    from = to;
+    to = swapped;
+  }
+  return from;
+}
+
+/* The natural logarithm of x > 0, to 2^-22: the exponent, and Cephes' polynomial of what is left in sqrt(1/2) .. sqrt(2). */
+GS_INLINE float logarithm(float x) {
+  int32_t bits;
+  memcpy(&bits, &x, 4);
+  const int32_t exponent = (bits - 0x3f3504f3) >> 23;
+  bits -= exponent << 23;
+  memcpy(&x, &bits, 4);
+  const float f = x - 1.0f, e = (float)exponent, z = f * f;
+  float y = 7.0376836292e-2f;
+  y = y * f - 1.1514610310e-1f;
+  y = y * f + 1.1676998740e-1f;
+  y = y * f - 1.2420140846e-1f;
+  y = y * f + 1.4249322787e-1f;
+  y = y * f - 1.6668057665e-1f;
+  y = y * f + 2.0000714765e-1f;
+  y = y * f - 2.4999993993e-1f;
+  y = y * f + 3.3333331174e-1f;
+  y = y * f * z + e * -2.12194440e-4f - 0.5f * z;
+  return f + y + e * 0.693359375f;
+}
+
+/* Features of one frame of m->frame samples to out [features]. */
+static void framed(const gs_mel *m, const float *samples, int8_t *out, void *scratch) {
+  const int n = m->fft / 2, bins = m->bins;
+  char *at = scratch;
+  float *a = gs_take(&at, m->fft * sizeof(float)), *b = gs_take(&at, m->fft * sizeof(float));
+  float *size = gs_take(&at, bins * sizeof(float)), *mel = gs_take(&at, m->mels * sizeof(float));
+  float *feature = gs_take(&at, m->features * sizeof(float));
+  /* Two samples are one complex value. */
+  for (int k = 0; k < m->frame / 2; k++) {
+    a[k] = samples[2 * k] * m->window[2 * k];
+    a[n + k] = samples[2 * k + 1] * m->window[2 * k + 1];
+  }
+  for (int k = m->frame / 2; k < n; k++) a[k] = a[n + k] = 0;
+  if (m->frame % 2) a[m->frame / 2] = samples[m->frame - 1] * m->window[m->frame - 1];
+  const float *re = transformed(n, m->turn, a, b), *im = re + n;
+  /* Even and odd samples apart: (Z_k + Z*_-k) / 2 and (Z_k - Z*_-k) / 2i, the latter turned by -2 pi k / fft. */
+  for (int k = 0; k < bins; k++) {
+    const int here = k < n ? k : 0, there = k && k < n ? n - k : 0;
+    const float even_re = re[here] + re[there], even_im = im[here] - im[there];
+    const float odd_re = im[here] + im[there], odd_im = re[there] - re[here];
+    const float c = m->split[k], s = m->split[bins + k];
+    const float real = even_re + odd_re * c - odd_im * s, imaginary = even_im + odd_re * s + odd_im * c;
+    size[k] = 0.5f * __builtin_sqrtf(real * real + imaginary * imaginary);
+  }
+  for (int i = 0; i < m->mels; i++) {
+    float sum = 0;
+    for (int k = m->starts[i]; k < m->starts[i + 1]; k++) sum += m->weights[k] * size[m->first[i] + k - m->starts[i]];
+    mel[i] = sum;
+  }
+  for (int i = 0; i < m->mels; i++) mel[i] = logarithm(mel[i] + 1e-6f);
+  if (m->dct) {
+    for (int k = 0; k < m->features; k++) feature[k] = 0;
+    for (int i = 0; i < m->mels; i++) {
+      for (int k = 0; k < m->features; k++) feature[k] += mel[i] * m->dct[i * m->features + k];
+    }
+    mel = feature;
+  }
+  for (int k = 0; k < m->features; k++) {
+    float step = (mel[k] - m->mean[k]) / m->std[k] * m->steps;
+    step = step > 127.0f ? 127.0f : step < -128.0f ? -128.0f : step;
+    out[k] = (int8_t)(int32_t)((step + 12582912.0f) - 12582912.0f); /* half to even */
+  }
+}
+
+/* The n frames of samples, m->stride apart, to out [n][features]. */
+void GS(mel)(const gs_mel *m, const float *samples, int n, int8_t *out, void *scratch) {
+  for (int i = 0; i < n; i++, samples += m->stride, out += m->features) framed(m, samples, out, scratch);
+}
+
+/* What is new of a stream, m->stride samples for each of n frames, moves the last m->frame - m->stride samples on in
+   heard, which has room for those and the new ones, and the frames of window [frames][features]. */
+void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *heard, int frames, int8_t *window, void *scratch) {
+  const int old = m->frame - m->stride, added = n * m->stride, kept = GS_MAX(frames - n, 0);
+  memcpy(heard + old, samples, added * sizeof(float));
+  memmove(window, window + (size_t)(frames - kept) * m->features, (size_t)kept * m->features);
+  GS(mel)(m, heard + (size_t)(n - (frames - kept)) * m->stride, frames - kept, window + (size_t)kept * m->features, scratch);
+  memmove(heard, heard + added, old * sizeof(float));
+}

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gatesearch.data.frontend import MFCC, LogMel
+from gatesearch.hardware import kernels
+from gatesearch.hardware.kernels import Library, Mel, MelStream
+
+FRONTS = {
+    "mfcc": lambda: MFCC(),
+    "40 ms, 13 coefficients": lambda: MFCC(13, window_ms=40.0, stride_ms=40.0, fft=1024, mel_bins=30),
+    "log mel to the last bin": lambda: LogMel(high_hz=8000.0),
+    "odd frames": lambda: LogMel(window_ms=7.5625, stride_ms=5.0, fft=128, seconds=0.2, mel_bins=9, high_hz=7000.0),
+}
+
+
+def sound(seconds: float, seed: int = 0) -> np.ndarray:
+    """Noise whose level and pitch wander, with pauses: int16."""
+    rng = np.random.default_rng(seed)
+    n = int(16000 * seconds)
+    level = np.repeat(10 ** rng.uniform(-5, -0.5, n // 400 + 1), 400)[:n] * (np.arange(n) % 5000 > 700)
+    tone = np.sin(np.cumsum(np.repeat(rng.uniform(0.01, 1.5, n // 800 + 1), 800)[:n]))
+    return np.clip((tone + 0.3 * rng.standard_normal(n)) * level * 32768, -32768, 32767).astype(np.int16)
+
+
+def fitted(name: str) -> LogMel:
+    front = FRONTS[name]()
+    front.fit(torch.from_numpy(np.stack([sound(1.0, seed)[: front.samples] for seed in range(8)])))
+    return front
+
+
+@pytest.mark.parametrize("name", FRONTS)
+def test_features_are_those_of_the_front_end(library: Library, name: str) -> None:
+    front = fitted(name)
+    mel, apart, count = Mel(front, library), 0, 0
+    for seed in range(20):
+        wave = sound(1.0, 100 + seed)[: front.samples].astype(np.float32) / 32768
+        found, expected = mel(wave).astype(int), mel.reference(wave).astype(int)
+        assert found.shape == front.output_shape[1:] and np.abs(found - expected).max() <= 1
+        apart, count = apart + int((found != expected).sum()), count + found.size
+    assert apart <= 1e-3 * count
+    assert len(np.unique(found)) > 20
+
+
+@pytest.mark.parametrize("name", FRONTS)
+@pytest.mark.parametrize("frames", [1, 3, 70])
+def test_a_stream_equals_the_clip_that_ends_with_it(library: Library, name: str, frames: int) -> None:
+    front = fitted(name)
+    mel = Mel(front, library)
+    stream, wave = MelStream(mel, frames), sound(3.0, 7)
+    padded = np.concatenate([np.zeros(front.samples, np.int16), wave, np.zeros(front.samples, np.int16)])
+    span = front.frame + (front.output_shape[1] - 1) * front.stride
+    for step in range(1, min(len(wave) // stream.samples, 60) + 1):
+        end = step * stream.samples
+        window = stream(wave[end - stream.samples : end])
+        first = front.samples + end - span
+        expected = mel(padded[first : first + front.samples])
+        assert (window == expected).all()
+
+
+def test_without_a_compiler_the_front_end_itself_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels.native, "load", lambda: None)
+    front = fitted("mfcc")
+    mel = Mel(front)
+    stream, wave = MelStream(mel, 5), sound(2.0)
+    for step in range(20):
+        window = stream(wave[step * 1600 : (step + 1) * 1600])
+    features = front(torch.from_numpy(wave[None, 32000 - 15840 :]).float().div(32768))
+    assert (window == (features[0, 0] * 16).round().numpy()).mean() > 0.999
+
+
+def test_another_number_of_samples_is_refused() -> None:
+    mel = Mel(MFCC())
+    with pytest.raises(ValueError, match="a step is 320 samples, found \\[319\\]"):
+        MelStream(mel)(np.zeros(319, np.float32))
+    with pytest.raises(ValueError, match="wave has shape"):
+        mel(np.zeros(319, np.float32))
+    with pytest.raises(ValueError, match="do not follow each other"):
+        MelStream(Mel(MFCC(stride_ms=40.0)))
