@@ -88,23 +88,26 @@ def key(gates: Sequence[PlacedGate]) -> str:
 
 
 def trained_row(run: Run, spec: Recorded, features: Features, gates: Sequence[PlacedGate]) -> dict[str, Any]:
-    """Train one combination of gates; read it after every epoch."""
+    """Train one combination of gates, and read it now and then."""
     s = run.setting
     plan = GatePlan(tuple(_complete(s.space, gate) for gate in gates))
     plan = replace(plan, cores=(s.device.core_names[0],) * (len(at_cuts(plan)) + 1))
     model = run.built(plan)
     epochs: list[list[Reading]] = []
-    spent = [0.0]
+    spent, ended = [0.0], 0
     started = time.process_time()
 
     def read() -> None:
-        nonlocal started
+        nonlocal started, ended
+        ended += 1
+        if ended not in spec.at:
+            return
         spent.append(spent[-1] + time.process_time() - started)
         epochs.append(list(_readings(run, model, spec)))
         model.train()
         started = time.process_time()
 
-    schedule = replace(s.schedule(run.recipe.search), epochs=spec.epochs)
+    schedule = replace(s.schedule(run.recipe.search), epochs=spec.at[-1])
     fit(
         model,
         features,
@@ -209,7 +212,7 @@ def pack(spec: Recorded, run: Run, path: Path, command: str) -> None:
         "changes": list(spec.changes),
         "data": spec.data,
         "seed": run.recipe.seed,
-        "epochs": spec.epochs,
+        "at": list(spec.at),
         "clips": spec.clips or len(s.features.labels),
         "validation": len(s.features.validation.labels),
         "after": {kind: list(names) for kind, names in spec.after.items()},

@@ -19,7 +19,7 @@ class Recorded:
     Args:
         recipe: of the data, the backbone and the device.
         changes: of the recipe's keys.
-        epochs: of a trial's training; each is recorded.
+        at: epochs after which a trial's training is read, the last being its end.
         clips: of the training split, drawn by the recipe's seed, that trials are trained on; None for all.
         data: what the page calls the data.
         after: parameters of gates that are set after training, by kind: one training serves all their values.
@@ -27,7 +27,7 @@ class Recorded:
 
     recipe: str
     changes: tuple[str, ...]
-    epochs: int
+    at: tuple[int, ...]
     clips: int | None
     data: str
     after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -36,6 +36,8 @@ class Recorded:
         """Return the recipe with its changes."""
         return load(self.recipe, self.changes)
 
+
+AT = (1, 2, 3, 4, 8, 9, 16)  # where halving by 2, 3 or 4 has its rungs
 
 RECORDED = {
     "kws": Recorded(
@@ -49,8 +51,8 @@ RECORDED = {
             "space.gates.max=2",
             "space.kinds={gc: {mode: [channel], keep: [0.25, 0.5, 1.0], recall: [0.99, 0.995]}}",
         ),
-        epochs=4,
-        clips=1000,
+        at=AT,
+        clips=600,
         data="synthetic speech (eSpeak NG)",
         after={GC.name: ("recall",)},
     ),
@@ -64,8 +66,8 @@ RECORDED = {
             "space.kinds={pg: {bits: [8], high_bits: [2, 4], mask: [3d], target: [0.0]}, "
             "fbs: {density: [0.5, 0.8], block: [1]}}",
         ),
-        epochs=4,
-        clips=None,
+        at=AT,
+        clips=500,
         data="scikit-learn's digits",
     ),
 }
