@@ -110,8 +110,8 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False, rule: Halv
                     number = replay.ask(plan, epoch)
                     if number is None:
                         break
-                    course[epoch] = Standing(table.point(number, epoch - 1), {"drop": replay.over(number, epoch - 1)})
-                    trial.set_user_attr(PASSED, table.passed[number][epoch - 1])
+                    course[epoch] = Standing(table.point(number, epoch), {"drop": replay.over(number, epoch)})
+                    trial.set_user_attr(PASSED, table.passed[number][table.level(epoch)])
                     if rule and not rule.keeps(epoch, course[epoch], courses):
                         break
             except Budget:

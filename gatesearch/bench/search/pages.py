@@ -108,8 +108,8 @@ def _table(table: Table, outcomes: Sequence[Outcome]) -> str:
 {markdown_table([*head, "repeats an evaluation", "ms a suggestion"], lines)}
 
 {about["data"]}; {about["recipe"]} with `{" ".join(about["changes"])}`; {len(table.seconds)} trainings of
-{about["epochs"]} epochs on {about["clips"]} samples, read on {about["validation"]} of the validation split after each
-epoch; seed {about["seed"]}; {about["seconds"]} CPU seconds. {kept:,} plans keep the constraint, {len(table.front)} of
+{table.epochs} epochs on {about["clips"]} samples, read on {about["validation"]} of the validation split after epochs
+{", ".join(map(str, table.at))}; seed {about["seed"]}; {about["seconds"]} CPU seconds. {kept:,} plans keep the constraint, {len(table.front)} of
 them are on the true front. Made by `{about["command"]}` on {about["machine"]}, {versions(about)}."""
 
 

@@ -96,9 +96,9 @@ class Replay:
         self.trace.seconds.append(time.perf_counter() - started)
         return found
 
-    def over(self, number: int, epoch: int = -1) -> float:
-        """Return by how much a plan breaks the constraint."""
-        return float(self.table.errors[number, epoch]) - self.table.limit
+    def over(self, number: int, epoch: int | None = None) -> float:
+        """Return by how much a plan breaks the constraint after an epoch; None: in the end."""
+        return self.table.point(number, epoch)[0] - self.table.limit
 
 
 def volumes(table: Table, steps: Sequence[Step]) -> list[float]:

@@ -81,11 +81,11 @@ def syne_tune_moasha(replay: Replay, seed: int) -> None:
             trial, number = Trial(number, config, datetime(2026, 1, 1)), number + 1
             plan = _plan(table.space, names, [config[name] for name in names])
             scheduler.on_trial_add(trial)
-            for epoch in range(1, table.epochs + 1):
+            for epoch in table.at:
                 at = replay.ask(plan, epoch)
                 if at is None:
                     break
-                told = dict(zip(metrics, table.point(at, epoch - 1), strict=True)) | {"epoch": epoch}
+                told = dict(zip(metrics, table.point(at, epoch), strict=True)) | {"epoch": epoch}
                 if epoch == table.epochs:
                     scheduler.on_trial_complete(trial, told)
                 elif scheduler.on_trial_result(trial, told) == SchedulerDecision.STOP:

@@ -130,8 +130,8 @@ def _seconds_to_enough(table: Table, steps: Sequence[Step], found: Sequence[floa
     spent = 0.0
     for step, volume in zip(steps, found, strict=True):
         seconds = table.seconds[table.training[step.plan]]
-        before = seconds[step.epoch - step.trained - 1] if step.epoch > step.trained else 0.0
-        spent += float(seconds[step.epoch - 1] - before) + suggestion
+        before = seconds[table.level(step.epoch - step.trained)] if step.epoch > step.trained else 0.0
+        spent += float(seconds[table.level(step.epoch)] - before) + suggestion
         if volume >= ENOUGH:
             return spent
     return None

@@ -7,6 +7,7 @@ plans faster.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,13 +22,15 @@ NOISE = 0.006
 GAP = 0.4  # by which errors are larger after the first epoch than at the end, as a share; about
 
 
-def synthetic(real: Table, seed: int) -> Table:
+def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
     """Return a table of the same plans and costs in which qualities and pass rates are made up.
 
     Args:
         real: whose space, prices and seconds are taken over; nothing of its qualities is.
         seed: of the coefficients.
+        at: epochs after which trainings are read; empty: those of the recorded table.
     """
+    at = tuple(at) or real.at
     generator = np.random.default_rng(seed)
     features = Features(real.space)
     base, early, bend = generator.uniform(0.1, 0.3), generator.uniform(0.02, 0.2), generator.uniform(0.7, 2.0)
@@ -38,7 +41,7 @@ def synthetic(real: Table, seed: int) -> Table:
     noise: dict[tuple[object, ...], float] = {}
     curves: dict[tuple[object, ...], npt.NDArray[np.float64]] = {}
     by_epoch = np.random.default_rng((seed, 1))
-    errors, passed = np.zeros_like(real.errors), []
+    errors, passed = np.zeros((len(real.plans), len(at))), []
     for i, plan in enumerate(real.plans):
         loss, rows = 0.0, {kind: [1.0] for kind in real.shares}
         for gate in at_cuts(plan):
@@ -55,21 +58,23 @@ def synthetic(real: Table, seed: int) -> Table:
         key = _trained(plan)
         noise.setdefault(key, generator.normal(0, NOISE))
         whole = base + loss * (1 + 0.3 * len(plan.gates)) + noise[key]
-        curves.setdefault(key, _lacking(by_epoch, real.epochs))
+        curves.setdefault(key, _lacking(by_epoch, at))
         errors[i] = whole * (1 + curves[key])
-        passed.append([rows] * real.epochs)
-    costs = np.array([[_costs(real, i, rows[0])] * real.epochs for i, rows in enumerate(passed)])
-    return replace(real, name=f"synthetic-{seed}", errors=errors, costs=costs, passed=passed)
+        passed.append([rows] * len(at))
+    costs = np.array([[_costs(real, i, rows[0])] * len(at) for i, rows in enumerate(passed)])
+    seconds = real.seconds[:, -1:] * np.array(at) / at[-1]
+    name = f"synthetic-{seed}"
+    return replace(real, name=name, at=at, seconds=seconds, errors=errors, costs=costs, passed=passed)
 
 
 def _trained(plan: GatePlan) -> tuple[object, ...]:
     return tuple((gate.kind, gate.site, gate["keep"], gate["mode"]) for gate in plan.gates)
 
 
-def _lacking(generator: np.random.Generator, epochs: int) -> npt.NDArray[np.float64]:
-    """Return by what share an error is larger than at the end, [epochs]: falling, unevenly, to 0."""
-    left = np.arange(epochs)[::-1] / max(1, epochs - 1)
-    lacking: npt.NDArray[np.float64] = GAP * left**2 * generator.uniform(0.5, 1.5) + generator.normal(0, 0.05, epochs)
+def _lacking(generator: np.random.Generator, at: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return by what share an error is larger than at the end, [read]: falling, unevenly, to 0."""
+    left = (at[-1] - np.array(at)) / max(1, at[-1] - 1)
+    lacking: npt.NDArray[np.float64] = GAP * left**2 * generator.uniform(0.5, 1.5) + generator.normal(0, 0.05, len(at))
     return lacking * (left > 0)
 
 

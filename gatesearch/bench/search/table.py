@@ -38,10 +38,11 @@ class Table:
         shares: of each kind of window in the stream.
         plans: all.
         training: of each plan, the index of the training that it shares with plans of the same gates, [plans].
-        seconds: what a training took up to the end of each epoch, [trainings, epochs].
-        errors: 1 - quality after each epoch, [plans, epochs].
-        costs: expected microseconds and microjoules, [plans, epochs, 2].
-        passed: of each plan and epoch, for each kind the share that reaches stage k.
+        at: epochs after which trainings were read, the last being their end.
+        seconds: what a training took up to there, [trainings, read].
+        errors: 1 - quality, [plans, read].
+        costs: expected microseconds and microjoules, [plans, read, 2].
+        passed: of each plan and reading, for each kind the share that reaches stage k.
         runs: of each plan, what its costs are made of before anything is known of its training; see
             :class:`gatesearch.search.sampler.GateSampler`.
         allowed: whether a device can run a plan at all, [plans].
@@ -53,6 +54,7 @@ class Table:
     shares: Mapping[str, float]
     plans: tuple[GatePlan, ...]
     training: npt.NDArray[np.intp]
+    at: tuple[int, ...]
     seconds: Array
     errors: Array
     costs: Array
@@ -69,7 +71,11 @@ class Table:
     @property
     def epochs(self) -> int:
         """Of a whole training."""
-        return self.errors.shape[1]
+        return self.at[-1]
+
+    def level(self, epoch: int) -> int:
+        """Return which reading is that after an epoch; the last is that of a whole training."""
+        return self.at.index(epoch)
 
     @cached_property
     def limit(self) -> float:
@@ -77,9 +83,10 @@ class Table:
         ungated = next(i for i, plan in enumerate(self.plans) if not plan.gates)
         return float(self.errors[ungated, -1]) + DROP
 
-    def point(self, i: int, epoch: int = -1) -> tuple[float, float, float]:
-        """Return error and costs of a plan after an epoch."""
-        return (float(self.errors[i, epoch]), *map(float, self.costs[i, epoch]))  # type: ignore[return-value]
+    def point(self, i: int, epoch: int | None = None) -> tuple[float, float, float]:
+        """Return error and costs of a plan after an epoch; None: in the end."""
+        k = -1 if epoch is None else self.level(epoch)
+        return (float(self.errors[i, k]), *map(float, self.costs[i, k]))  # type: ignore[return-value]
 
     @cached_property
     def front(self) -> tuple[int, ...]:
@@ -165,6 +172,7 @@ def read(path: Path, name: str) -> Table:
         tree["shares"],
         plans,
         np.array(training),
+        tuple(tree["about"].get("at", range(1, len(errors[0]) + 1))),
         np.array([row["seconds"] for row in tree["rows"]]),
         np.array(errors),
         np.array(costs),
