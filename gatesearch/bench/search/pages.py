@@ -150,7 +150,7 @@ GateSampler was developed on made-up tables (`gatesearch/bench/search/synthetic.
 keyword spotter, qualities by formula); nothing of it was chosen by what a recorded table says of qualities. Optuna's
 samplers choose as the space asks them to, name by name, `multivariate` with groups; GPSampler, which knows no
 conditional names, is asked for all names at once; pymoo has a whole number for each name. Optuna's and pymoo's NSGA-II
-have a population of 20. MO-ASHA draws at random, halves after one and two epochs, and is charged for the epochs that it
+have a population of 20. MO-ASHA draws at random, goes on after 1, 3 and 9 epochs by its rule of one in 3, and is charged for the epochs that it
 trains, in whole trainings; it knows no constraints. No rival was tuned further. A replay ends after three times as many
 proposals as evaluations, repeats counted: TPE, which repeats itself most, was often cut off by that before its last
 evaluation, and its later columns show where it stood then.

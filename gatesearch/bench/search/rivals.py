@@ -72,7 +72,7 @@ def syne_tune_moasha(replay: Replay, seed: int) -> None:
     space = {name: choice(list(range(len(choices)))) for name, choices in names.items()}
     metrics = ["error", "latency", "energy"]
     scheduler = MOASHA(
-        space, metrics, time_attr="epoch", max_t=table.epochs, grace_period=1, reduction_factor=2, random_seed=seed
+        space, metrics, time_attr="epoch", max_t=table.epochs, grace_period=1, reduction_factor=3, random_seed=seed
     )
     number = 0
     try:
