@@ -27,6 +27,7 @@ from gatesearch.search import pareto
 
 Array = npt.NDArray[np.float64]
 LEAST_ERROR = 1e-3
+USUAL_SPREAD = 0.2  # of the logarithm of an error, by which trainings go on differently; counts as one observation
 RUNGS = "rungs"  # user attribute of a trial: what it had come to, by epoch
 
 
@@ -144,7 +145,17 @@ def crowding(points: Array) -> Array:
     return found
 
 
-def forecast(epoch: int, epochs: int, now: Standing, others: Sequence[Course]) -> Standing | None:
+class Forecast(NamedTuple):
+    """What a training that ended early would have come to, and how sure that is.
+
+    ``deviation`` is that of the logarithm of its error.
+    """
+
+    standing: Standing
+    deviation: float
+
+
+def forecast(epoch: int, epochs: int, now: Standing, others: Sequence[Course]) -> Forecast | None:
     """Return what a training that ended early would have come to, if it had gone on as others did.
 
     The error by the median of the others' ratios, excesses by the median of their differences, costs as they are.
@@ -156,7 +167,8 @@ def forecast(epoch: int, epochs: int, now: Standing, others: Sequence[Course]) -
     ratio = statistics.median(ratios)
     gained = _gains(epoch, epochs, others)
     over = {name: value + gained.get(name, 0.0) for name, value in now.violations.items()}
-    return Standing((ratio * _error(now), *now.minimised[1:]), over)
+    apart = [USUAL_SPREAD**2] + [math.log(one / ratio) ** 2 for one in ratios]
+    return Forecast(Standing((ratio * _error(now), *now.minimised[1:]), over), math.sqrt(statistics.fmean(apart)))
 
 
 def _at_best(epoch: int, epochs: int, now: Standing, others: Sequence[Course]) -> Standing:

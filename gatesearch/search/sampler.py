@@ -147,11 +147,12 @@ class GateSampler(BaseSampler):
         """
         seen, running = self._read(study, number)
         generator = Random(self._seed * 1_000_003 + len(seen) + len(running))
-        barred = {one.plan for one in seen} | set(running)
+        # What was given up can be trained on.
+        barred = {one.plan for one in seen if one.minimised or not one.course} | set(running)
         complete = [one for one in seen if one.minimised is not None]
         tried = _tried(seen)
         belief = Belief(self._features, self._space, tried, self._shares, self._unknown, self._memory)
-        gone = {plan.gates for plan in barred}
+        gone = {one.plan.gates for one in seen} | {plan.gates for plan in running}
         offered = [gates for gates in self._first if gates not in gone][:1]
         if not offered:
             front = [one.plan.gates for one in _front(complete)]
@@ -261,11 +262,10 @@ def _tried(seen: Sequence[Seen]) -> list[Tried]:
     found, before = [], list[Course]()
     for one in seen:
         at = max(one.course, default=0)
-        said = Standing(one.minimised, one.violations) if one.minimised else None
-        if said is None and at:
-            said = forecast(at, WHOLE, one.course[at], before)
-        elif said is not None:
-            before.append({**one.course, WHOLE: said})
-        if said is not None:
-            found.append(Tried(one.plan.gates, said.minimised[0], said.violations, one.passed))
+        if one.minimised is not None:
+            before.append({**one.course, WHOLE: Standing(one.minimised, one.violations)})
+            found.append(Tried(one.plan.gates, one.minimised[0], one.violations, one.passed))
+        elif at and (said := forecast(at, WHOLE, one.course[at], before)) is not None:
+            error, over = said.standing.minimised[0], said.standing.violations
+            found.append(Tried(one.plan.gates, error, over, one.passed, said.deviation))
     return found

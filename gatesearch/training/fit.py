@@ -78,6 +78,8 @@ def fit(
     goal: Goal | None = None,
     augment: nn.Module | None = None,
     log_dir: Path | None = None,
+    pieces: Path | None = None,
+    until: int | None = None,
     on_epoch: Callable[[], None] | None = None,
     task: Callable[..., GatedTask] = GatedTask,
 ) -> History:
@@ -92,6 +94,9 @@ def fit(
         augment: changes a batch of features at random, in training only; None for none.
         log_dir: where TensorBoard logs and a checkpoint every few epochs go; a training that was cut off goes on from
             there. None keeps nothing.
+        pieces: folder for a training that is done piece by piece: a checkpoint of each piece goes there, and the next
+            one, or one that was cut off, goes on from there. Curves are not kept.
+        until: epoch after which this piece ends; None to the end of the schedule.
         on_epoch: called after each epoch.
         task: what a step of training is; called as :class:`GatedTask` is.
 
@@ -105,26 +110,21 @@ def fit(
     callbacks: list[Callback] = [_Watch(history, on_epoch)]
     if schedule.averaging:
         callbacks.append(EMAWeightAveraging(decay=schedule.averaging))
-    last = None
+    last, end = None, until or schedule.epochs
     if log_dir is not None:
-        # Not `save_last`: without a best model it saves nothing before the end.
-        callbacks.append(
-            ModelCheckpoint(
-                log_dir,
-                filename="last",
-                every_n_epochs=CHECKPOINT_EVERY,
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            )
-        )
+        callbacks.append(_checkpoints(log_dir, "last", CHECKPOINT_EVERY))
         last = log_dir / "last.ckpt"
+    elif pieces is not None:
+        callbacks.append(_checkpoints(pieces, str(end), 1))
+        before = [int(path.stem) for path in pieces.glob("*.ckpt") if int(path.stem) <= end]
+        last = pieces / f"{max(before, default=end)}.ckpt"
     trainer = pl.Trainer(
-        max_epochs=schedule.epochs,
+        max_epochs=end,
         accelerator="auto",
         devices=1,
         logger=TensorBoardLogger(log_dir, name="", version="") if log_dir is not None else False,
         callbacks=callbacks,
-        enable_checkpointing=log_dir is not None,
+        enable_checkpointing=last is not None,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -153,6 +153,13 @@ def fit(
             callback.on_train_end(trainer, steps)
     model.cpu().eval()
     return history
+
+
+def _checkpoints(folder: Path, name: str, every: int) -> ModelCheckpoint:
+    # Not `save_last`: without a best model it saves nothing before the end.
+    return ModelCheckpoint(
+        folder, filename=name, every_n_epochs=every, save_on_train_epoch_end=True, enable_version_counter=False
+    )
 
 
 def class_weights(features: Features, shares: Mapping[str, float]) -> Tensor:

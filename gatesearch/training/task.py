@@ -69,7 +69,7 @@ class GatedTask(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Tell the gates in the place of layers how far the training has come."""
-        progress = self.trainer.global_step / max(1, int(self.trainer.estimated_stepping_batches) - 1)
+        progress = self.trainer.global_step / max(1, self._steps() - 1)
         for layer_gate in self.model.layer_gates.values():
             layer_gate.anneal(progress)
 
@@ -102,6 +102,11 @@ class GatedTask(pl.LightningModule):
             # What this gate stops is no business of the next one.
             weight = weight * torch.sigmoid(gate_output.logit.detach()).clamp(min=LEAST_REACH)
         return loss
+
+    def _steps(self) -> int:
+        """Return the steps of a whole training, of which this may be the beginning."""
+        epochs = self.trainer.max_epochs or self.schedule.epochs
+        return int(self.trainer.estimated_stepping_batches) * self.schedule.epochs // epochs
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Quality where nothing leaves, as a learning curve; claims come from the hard cascade."""
@@ -144,7 +149,7 @@ class GatedTask(pl.LightningModule):
                 },
             ]
         )
-        total = int(self.trainer.estimated_stepping_batches)
+        total = self._steps()
         warmup = max(1, round(schedule.warmup * total))
 
         def factor(step: int) -> float:

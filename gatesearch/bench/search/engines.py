@@ -89,7 +89,7 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False, rule: Halv
             that know no conditional parameters.
         rule: which trainings go on; None for all.
     """
-    courses: list[Course] = []
+    courses: dict[GatePlan, dict[int, Standing]] = {}
     rungs = rule.rungs if rule else ()
     table, names = replay.table, asked(replay.table.space) if whole else {}
 
@@ -104,19 +104,20 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False, rule: Halv
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
         while True:
             trial, plan = replay.timed(suggest)
-            course: dict[int, Standing] = {}
+            course = courses.pop(plan, {})
+            trained = max(course, default=0)
             try:
-                for epoch in (*rungs, table.epochs):
+                for epoch in (e for e in (*rungs, table.epochs) if e > trained):
                     number = replay.ask(plan, epoch)
                     if number is None:
                         break
                     course[epoch] = Standing(table.point(number, epoch), {"drop": replay.over(number, epoch)})
                     trial.set_user_attr(PASSED, table.passed[number][table.level(epoch)])
-                    if rule and not rule.keeps(epoch, course[epoch], courses):
+                    if rule and not rule.keeps(epoch, course[epoch], list(courses.values())):
                         break
             except Budget:
                 return
-            courses.append(course)
+            courses[plan] = course
             trial.set_user_attr(RUNGS, {str(epoch): written(course[epoch]) for epoch in rungs if epoch in course})
             end = course.get(table.epochs)
             if end is None:
