@@ -44,6 +44,7 @@ from gatesearch.scaling import outcome
 from gatesearch.search import engine, executors, samplers
 from gatesearch.search.engine import SearchResult, Trial
 from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
+from gatesearch.search.pruner import Halving
 from gatesearch.search.sampler import PASSED, GateSampler
 from gatesearch.search.supernet.network import Supernet
 from gatesearch.search.supernet.train import SupernetTask
@@ -56,6 +57,7 @@ from gatesearch.training.task import GatedTask
 
 TABLE_SAMPLES = 16
 STREAM_WINDOWS = 300
+TRIALS = "logs/trials"
 FRONT_SECONDS = 45.0  # for measuring plans on the front, conversions included
 
 
@@ -71,7 +73,7 @@ class Run:
     def __init__(self, recipe: Recipe, folder: RunFolder, given: tuple[nn.Module, Dataset] | None = None) -> None:
         self.recipe, self.folder = outcome.resolved(recipe), folder
         self._given = given
-        self._figures: dict[tuple[PlacedGate, ...], Figures] = {}
+        self._figures: dict[tuple[tuple[PlacedGate, ...], int | None], Figures] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what :meth:`evaluate` needs, for a worker that has neither the data nor the run folder."""
@@ -138,6 +140,7 @@ class Run:
         assert self.cost
         self.folder.write_json(record.BEGUN, record.begun(self))
         result = searching.search(self)
+        shutil.rmtree(self.folder / TRIALS, ignore_errors=True)  # of trainings that were given up
         self._add_seconds("search", time.monotonic() - started)
         record.write_trials(self.folder, result)
         return result
@@ -167,11 +170,11 @@ class Run:
             logs=self.folder / "logs" / "search",
         )
         limit = min(trials, len(s.space))
-        with watch, console.progress(limit, "search", done=len(past.complete)) as bar:
+        with watch, console.progress(limit, "search", done=len(past.tried)) as bar:
 
             def seen(trial: Trial) -> None:
                 watch(trial)
-                bar.advance(int(trial.state == "complete"), note=watch.note)
+                bar.advance(int(trial.state in engine.TRIED), note=watch.note)
 
             return engine.search(
                 s.space,
@@ -186,6 +189,7 @@ class Run:
                 on_trial=seen,
                 executor=executors.build(chosen.executor, self.evaluate, self.folder / "logs" / "ray"),
                 sampler=self.sampler(),
+                halving=self.halving,
             )
 
     @cached_property
@@ -193,11 +197,23 @@ class Run:
         """Quality of the baseline on validation, by which trials are measured."""
         return self._quality(self.baseline, "validation").value
 
-    def evaluate(self, plan: GatePlan) -> Evaluated:
-        """Try a plan: train it briefly from the baseline, set its thresholds, price what its gates let through."""
-        if plan.gates not in self._figures:  # cores cost, and change nothing else
-            self._figures[plan.gates] = self._trial(plan)
-        return self.judged(plan, self._figures[plan.gates])
+    @cached_property
+    def halving(self) -> Halving | None:
+        """Which trials go on after which epochs; None where all do."""
+        chosen = self.recipe.search.halving
+        return None if chosen is None else Halving(chosen.first, chosen.reduction, self.recipe.search.epochs)
+
+    def evaluate(self, plan: GatePlan, until: int | None = None) -> Evaluated:
+        """Try a plan: train it briefly from the baseline, set its thresholds, price what its gates let through.
+
+        Args:
+            plan: to try.
+            until: epoch after which to stop for now; None to the end.
+        """
+        key = plan.gates, until  # cores cost, and change nothing else
+        if key not in self._figures:
+            self._figures[key] = self._trial(plan, until)
+        return self.judged(plan, self._figures[key])
 
     def judged(self, plan: GatePlan, quality: Figures) -> Evaluated:
         """Price a plan of which the quality is known, and say what it breaks."""
@@ -211,16 +227,27 @@ class Run:
             },
         )
 
-    def _trial(self, plan: GatePlan) -> Figures:
-        """Train a plan for as long as a trial lasts; what it is worth on validation."""
+    def _trial(self, plan: GatePlan, until: int | None) -> Figures:
+        """Train a plan for as long as a trial lasts, or up to an epoch; what it is worth on validation."""
         s, model = self.setting, self.built(plan)
         epochs, seed = s.schedule(self.recipe.search), seed_of(self.recipe.seed, plan)
-        # A training long enough for checkpoints goes on from the last, in whichever process or node that shares the
-        # run folder.
-        kept = self.folder / "logs" / "trials" / plan.digest if epochs.epochs > CHECKPOINT_EVERY else None
-        fit(model, s.features, epochs, s.gates, seed=seed, goal=s.goal, augment=s.augment, log_dir=kept)
-        if kept is not None:
-            shutil.rmtree(kept)
+        # A training long enough for checkpoints, or judged on its way, goes on from the last, in whichever process or
+        # node that shares the run folder.
+        long = self.halving is not None or epochs.epochs > CHECKPOINT_EVERY
+        kept = self.folder / TRIALS / GatePlan(plan.gates).digest if long else None
+        fit(
+            model,
+            s.features,
+            epochs,
+            s.gates,
+            seed=seed,
+            goal=s.goal,
+            augment=s.augment,
+            pieces=kept,
+            until=until,
+        )
+        if kept is not None and until is None:
+            shutil.rmtree(kept, ignore_errors=True)  # another worker may have trained these gates for other cores
         calibrate(model, s.features.validation, s.features.positive)
         return self._quality(model, "validation")
 
@@ -576,7 +603,9 @@ def _search(this: Run) -> None:
     states = [trial.state for trial in result.trials]
     known = states.count("complete") + states.count("priced_out")
     console.say(
-        f"search: {states.count('complete')} plans tried, {states.count('priced_out')} ruled out by price, "
+        f"search: {states.count('complete')} plans tried, "
+        + (f"{states.count('pruned')} given up early, " if this.halving else "")
+        + f"{states.count('priced_out')} ruled out by price, "
         f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front"
         + ("; the space holds no other plan" if known == len(this.setting.space) else "")
     )

@@ -327,6 +327,13 @@ def _journal_or_url(storage: str) -> str:
     return storage
 
 
+class Halving(Group):
+    """Trials are judged after ``first`` epochs, ``reduction`` times as many and so on; about one in so many goes on."""
+
+    first: Count = 1
+    reduction: Annotated[int, Field(ge=2)] = 3
+
+
 class Supernet(Group):
     """The network with a gate at every site that ``engine: supernet`` trains first; see ``gatesearch.searching``."""
 
@@ -347,6 +354,7 @@ class Search(Group):
     trials: Count = 40
     proposals: Count = 1000
     epochs: Count = 2
+    halving: Halving | None = None
     executor: Executor = Executor()
     storage: Annotated[Text, AfterValidator(_journal_or_url)] = "journal"
     learning_rate: Positive | None = None
@@ -360,6 +368,14 @@ class Search(Group):
                 "supernet.sample",
                 "trials",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_rung(self) -> Search:
+        if self.halving is not None and self.engine != "trials":
+            raise wrong(f"is for engine: trials, and engine is {self.engine}", "halving", "engine")
+        if self.halving is not None and self.halving.first >= self.epochs:
+            raise wrong(f"is {self.halving.first}, and a trial ends after epochs: {self.epochs}", "halving", "first")
         return self
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TRIAL_COLUMNS = (
     "number",
     "state",
+    "given_up_after",
     "digest",
     "accuracy",
     "expected_latency_us",
@@ -63,6 +64,7 @@ def trial_rows(result: SearchResult, times: Mapping[str, Mapping[str, float]]) -
             {
                 "number": trial.number,
                 "state": trial.state,
+                "given_up_after": trial.given_up,
                 "digest": trial.plan.digest,
                 "accuracy": None if o is None else o.accuracy,
                 "expected_latency_us": None if o is None else o.latency_us,
@@ -135,7 +137,7 @@ def so_far(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None:
     trained = {name: folder.read_json(f"logs/{name}.json") for name in ("baseline", "ungated")}
     return opening | {
         "created": _now(),
-        "unfinished": {"complete": len(result.complete), "wanted": recipe.search.trials},
+        "unfinished": {"complete": len(result.tried), "wanted": recipe.search.trials},
         "trials": with_plans(trial_rows(result, {}), result),
         "hypervolume": result.hypervolume(reference) if reference else [],
         "engine": folder.read_json(ENGINE),

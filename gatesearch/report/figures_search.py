@@ -13,8 +13,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from gatesearch.report.style import GATED, INK, MUTED, PICKED, figure, legend_below
 from gatesearch.report.values import Record, at, quality_word
 
-STATES = ("complete", "priced_out", "duplicate", "failed")
-_STATE_COLOURS = {"complete": GATED, "priced_out": "#9fb3c3", "duplicate": "#cfd6dc", "failed": PICKED}
+STATES = ("complete", "pruned", "priced_out", "duplicate", "failed")
+TOLD = {"pruned": "given up early"}
+_STATE_COLOURS = {
+    "complete": GATED,
+    "pruned": "#7fb8a8",
+    "priced_out": "#9fb3c3",
+    "duplicate": "#cfd6dc",
+    "failed": PICKED,
+}
 
 
 def trained(record: Record) -> list[Mapping[str, Any]]:
@@ -115,7 +122,9 @@ def states(record: Record) -> Figure | None:
     drawing = figure(height=2.3)
     axes = drawing.subplots()
     colours = [_STATE_COLOURS.get(name, MUTED) for name in names]
-    bars = axes.barh([name.replace("_", " ") for name in names], [counts[name] for name in names], 0.6, color=colours)
+    bars = axes.barh(
+        [TOLD.get(name, name.replace("_", " ")) for name in names], [counts[name] for name in names], 0.6, color=colours
+    )
     axes.bar_label(bars, padding=4, fontsize=8, color=INK)
     axes.margins(x=0.12)
     axes.grid(axis="y", visible=False)

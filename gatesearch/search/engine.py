@@ -1,7 +1,12 @@
-"""The engine: ask for a plan, price it, try it if its price allows, tell. Every finished trial is on disk at once."""
+"""The engine: ask for a plan, price it, try it if its price allows, tell. Every finished trial is on disk at once.
+
+Where trainings are halved, a plan is tried piece by piece, from rung to rung, and what came of each piece is on disk
+before the next begins.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,15 +19,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search import pareto, samplers, store
-from gatesearch.search.executors import Asked, Executor, Here
+from gatesearch.search import pareto, pruner, samplers, store
+from gatesearch.search.executors import Asked, Evaluate, Executor, Here
 from gatesearch.search.outcome import Evaluated, Objectives
+from gatesearch.search.rungs import Proposal, Rungs
 from gatesearch.search.space import Space
 from gatesearch.search.store import STUDY, Where
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
 SEEN = "seen"  # user attribute of a trial: the names of those that its evaluation kept
+TRIED = ("complete", "pruned")
 FIRST = "first"  # user attribute of a trial: which of the first proposals it is
 
 
@@ -33,7 +40,8 @@ class Trial:
     ``number`` counts proposals from 0; one that was cut off is not counted, so that a search that was resumed has the
     numbers of one that was not. ``state`` is ``complete`` (trained), ``pruned`` (given up half-way), ``priced_out``
     (ruled out by cost alone, never trained) or ``duplicate`` (a plan that was proposed before, not tried again).
-    ``seen`` is what the evaluation kept.
+    ``seen`` is what the evaluation kept. ``given_up`` is the epoch after which a rung gave it up; a later trial of the
+    same plan went on from there.
     """
 
     number: int
@@ -42,6 +50,7 @@ class Trial:
     objectives: Objectives | None
     feasible: bool
     seen: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    given_up: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,19 @@ class SearchResult:
     def complete(self) -> tuple[Trial, ...]:
         """The trials that were trained."""
         return tuple(t for t in self.trials if t.state == "complete")
+
+    @property
+    def tried(self) -> tuple[Trial, ...]:
+        """The trials that were trained, or begun and given up."""
+        return tuple(t for t in self.trials if t.state in TRIED)
+
+    def epochs(self, whole: int) -> int:
+        """Return the epochs of training that all trials took, where a whole training has so many."""
+        last: dict[GatePlan, int] = {}
+        for trial in self.tried:
+            reached = whole if trial.state == "complete" else trial.given_up or 0
+            last[trial.plan] = max(last.get(trial.plan, 0), reached)
+        return sum(last.values())
 
     @property
     def front(self) -> tuple[Trial, ...]:
@@ -78,7 +100,7 @@ class SearchResult:
 def search(
     space: Space,
     price_violations: Callable[[GatePlan], Mapping[str, float]],
-    evaluate: Callable[[GatePlan], Evaluated],
+    evaluate: Evaluate,
     *,
     journal: Where,
     trials: int,
@@ -89,15 +111,17 @@ def search(
     executor: Executor | None = None,
     study: str = STUDY,
     sampler: samplers.Chosen | None = None,
+    halving: pruner.Halving | None = None,
 ) -> SearchResult:
     """Search, or go on with the search that the journal holds.
 
     Args:
         space: which plans there are.
         price_violations: for each constraint that cost alone can break, by how much (positive: broken).
-        evaluate: tries a plan; expensive.
+        evaluate: tries a plan; expensive. Where trainings are halved it is also given the epoch after which to stop,
+            and goes on from where an earlier call for the same plan stopped.
         journal: Optuna journal file, or URL of a database; optuna-dashboard opens either.
-        trials: how many plans to try, those in the journal counted.
+        trials: how many plans to try, those in the journal counted, and those that are given up half-way.
         proposals: how many to propose at most.
         seed: of the proposals; each depends on the seed and on the trials before it alone, so that a search that was
             cut off proposes what it would have proposed.
@@ -106,6 +130,7 @@ def search(
         executor: where plans are tried, by the ``evaluate`` that it was made with; None for one after the other, here.
         study: name of the study.
         sampler: which sampler makes the proposal of a number; None for Optuna's TPE.
+        halving: which trainings go on at which epochs; None: all do.
 
     Raises:
         UserError: no proposal was feasible by its price, or another process drives this study.
@@ -121,6 +146,7 @@ def search(
         on_trial=on_trial,
         study=study,
         sampler=sampler,
+        halving=halving,
     ) as session:
         (executor or Here(evaluate)).drive(session)
     return session.result()
@@ -139,6 +165,7 @@ def opened(
     on_trial: Callable[[Trial], None] | None = None,
     study: str = STUDY,
     sampler: samplers.Chosen | None = None,
+    halving: pruner.Halving | None = None,
 ) -> Iterator[Session]:
     """Open a search to ask and tell, by its only driver; the arguments are those of :func:`search`."""
     with store.driven(journal, DIRECTIONS, Objectives._fields, study) as kept:
@@ -147,6 +174,12 @@ def opened(
             price_violations,
             lambda trial: store.add(kept, trial, journal),
             store.finished(kept),
+            Rungs(
+                halving,
+                store.finished(kept),
+                kept.user_attrs,
+                lambda name, value: store.note(kept, name, value, journal),
+            ),
             trials=trials,
             proposals=proposals,
             seed=seed,
@@ -163,6 +196,7 @@ class Session:
         space, price_violations, trials, proposals, seed, first, on_trial, sampler: as in :func:`search`.
         keep: puts a finished trial on disk.
         finished: what is on disk already, in order.
+        rungs: what trainings had come to where they were judged.
     """
 
     def __init__(
@@ -171,6 +205,7 @@ class Session:
         price_violations: Callable[[GatePlan], Mapping[str, float]],
         keep: Callable[[FrozenTrial], None],
         finished: Sequence[FrozenTrial],
+        rungs: Rungs,
         *,
         trials: int,
         proposals: int,
@@ -179,7 +214,7 @@ class Session:
         on_trial: Callable[[Trial], None] | None = None,
         sampler: samplers.Chosen | None = None,
     ) -> None:
-        self._space, self._price_violations, self._keep = space, price_violations, keep
+        self._space, self._price_violations, self._keep, self._rungs = space, price_violations, keep, rungs
         self._trials, self._proposals, self._seed = trials, proposals, seed
         self._first, self._on_trial = first, on_trial
         self._sampler = sampler or samplers.build("tpe", seed)
@@ -188,8 +223,13 @@ class Session:
         self._study.add_trials(finished)
         self.done = _read_all(self._study)
         self.running: dict[int, optuna.Trial] = {}
-        self._tried = {trial.plan for trial in self.done}
-        self._complete = sum(trial.state == "complete" for trial in self.done)
+        self._unfinished = deque(rungs.unfinished)
+        self._going_on: deque[Asked] = deque()
+        self._under_way: dict[int, Asked] = {}
+        self._tried: set[GatePlan] = set()
+        for ended in self.done:
+            self._note_tried(ended)
+        self._ended_trainings = sum(trial.state in TRIED for trial in self.done)
         self._begun = {trial.user_attrs[FIRST] for trial in finished if FIRST in trial.user_attrs}
 
     @property
@@ -198,7 +238,12 @@ class Session:
         return len(self.running)
 
     def ask(self) -> Asked | None:
-        """Return a plan to try, not tried before; None where none is wanted, at least until another has ended."""
+        """Return a plan to try, not tried before; None where none is wanted, at least until another has ended.
+
+        A training that was found worth its next epochs comes first.
+        """
+        if self._going_on:
+            return self._asked(self._going_on.popleft())
         while self._wants():
             trial, plan = self._propose()
             over = self._price_violations(plan)
@@ -213,25 +258,46 @@ class Session:
             else:
                 self._tried.add(plan)
                 self.running[trial.number] = trial
-                return Asked(trial.number, plan)
+                return self._asked(Asked(trial.number, plan, self._rungs.next(plan)))
         return None
 
-    def tell(self, number: int, found: Evaluated) -> Trial:
-        """Keep what came of a plan."""
-        trial = self.running.pop(number)
-        for name, value in found.violations.items():
-            trial.set_constraint(name, value)
+    def tell(self, number: int, found: Evaluated) -> Trial | None:
+        """Keep what came of a plan; None where it was judged at a rung and goes on."""
+        asked = self._under_way.pop(number)
+        trial = self.running[number]
+        if asked.until is not None and self._rungs.judge(
+            asked.plan, asked.until, found, Proposal(trial.params, trial.user_attrs.get(FIRST))
+        ):
+            self._going_on.append(Asked(number, asked.plan, self._rungs.next(asked.plan)))
+            return None
         for name, value in found.seen.items():
             trial.set_user_attr(name, value)
         trial.set_user_attr(SEEN, list(found.seen))
+        if asked.until is not None:
+            return self.prune(number)
+        for name, value in found.violations.items():
+            trial.set_constraint(name, value)
         trial.set_user_attr("state", "complete")
-        self._study.tell(trial, list(found.objectives))
-        self._complete += 1
+        self._rungs.end(trial, asked.plan, found)
+        self._study.tell(self.running.pop(number), list(found.objectives))
         return self._ended(trial)
 
     def prune(self, number: int) -> Trial:
         """Keep that a plan was given up half-way."""
-        return self._leave(self.running.pop(number), "pruned")
+        trial = self.running.pop(number)
+        self._under_way.pop(number, None)
+        self._rungs.end(trial, GatePlan.from_json(trial.user_attrs["plan"]))
+        return self._leave(trial, "pruned")
+
+    def _asked(self, asked: Asked) -> Asked:
+        self._under_way[asked.number] = asked
+        return asked
+
+    def _note_tried(self, ended: Trial) -> None:
+        if ended.given_up is None:
+            self._tried.add(ended.plan)
+        else:  # it may be proposed again, to be trained on
+            self._tried.discard(ended.plan)
 
     def result(self) -> SearchResult:
         """Return all that ended.
@@ -252,7 +318,7 @@ class Session:
     def _wants(self) -> bool:
         under_way = len(self.running)
         return (
-            self._complete + under_way < self._trials
+            self._ended_trainings + under_way < self._trials
             and len(self._tried) < len(self._space)
             and len(self.done) + under_way < self._proposals
         )
@@ -260,7 +326,10 @@ class Session:
     def _propose(self) -> tuple[optuna.Trial, GatePlan]:
         number = len(self.done) + len(self.running)
         start = next((k for k in range(len(self._first)) if k not in self._begun), None)
-        if start is not None:
+        if self._unfinished:
+            params, start = self._unfinished.popleft()
+            self._study.sampler = samplers.fixed(params, RandomSampler(0))
+        elif start is not None:
             # What is left open is drawn: no sampler has to be asked for a plan that is given.
             dice = RandomSampler(hash((self._seed, number)) % 2**32)
             self._study.sampler = samplers.fixed(self._first[start], dice)
@@ -288,6 +357,8 @@ class Session:
         self._keep(frozen)
         ended = _read(len(self.done), frozen)
         self.done.append(ended)
+        self._note_tried(ended)
+        self._ended_trainings += ended.state in TRIED
         if self._on_trial is not None:
             self._on_trial(ended)
         return ended
@@ -307,11 +378,14 @@ def _read_all(study: optuna.Study) -> list[Trial]:
 
 
 def _read(number: int, trial: FrozenTrial) -> Trial:
+    state = trial.user_attrs["state"]
+    given_up = max(map(int, trial.user_attrs.get(pruner.RUNGS, ())), default=None) if state == "pruned" else None
     return Trial(
         number=number,
         plan=GatePlan.from_json(trial.user_attrs["plan"]),
-        state=trial.user_attrs["state"],
+        state=state,
         objectives=Objectives(*trial.values) if trial.values else None,
         feasible=all(value <= 0 for value in trial.constraints.values()),
         seen={name: trial.user_attrs[name] for name in trial.user_attrs.get(SEEN, ())},
+        given_up=given_up,
     )

@@ -6,8 +6,8 @@ whom fewer beat (non-dominated sorting), then those that stand further from thei
 "Multi-objective Asynchronous Successive Halving", section 4, with NSGA-II's crowding distance for their epsilon-net).
 
 Three things are ours, for proposals that are good already. The first few to reach a rung go on: there is nothing to
-compare them with. Whom nobody beats at its rung goes on, however many those are. And a training is judged as if from
-here on it gained as much as any before it did: what is given up is not proposed again.
+compare them with. Whom nobody beats at its rung goes on, however many those are. And what is given up can be proposed
+again, to be trained on: a sampler that reads rungs learns from them by :func:`forecast`, and may think better of one.
 
 Everything here is a function of rungs: who keeps the rungs decides the same again.
 """
@@ -75,14 +75,14 @@ class Halving:
         Args:
             epoch: after which it is judged.
             own: what it has come to.
-            others: trainings that began before it, whatever became of them.
+            others: all other trainings so far, whatever became of them.
         """
         here = [course[epoch] for course in others if epoch in course]
         if epoch not in self.rungs or len(here) < self.reduction:
             return True
         # A constraint is for whole trainings: what is broken now may be kept at the end, as it was by others.
         gained = _gains(epoch, self.epochs, others)
-        every = [*here, _at_best(epoch, self.epochs, own, others)]
+        every = [*here, own]
         points, over = [one.minimised for one in every], [_excess(one.violations, gained) for one in every]
         place = ranked(points, over).index(len(here))
         kept = [points[i] for i in range(len(here)) if over[i] <= 0]
@@ -169,16 +169,6 @@ def forecast(epoch: int, epochs: int, now: Standing, others: Sequence[Course]) -
     over = {name: value + gained.get(name, 0.0) for name, value in now.violations.items()}
     apart = [USUAL_SPREAD**2] + [math.log(one / ratio) ** 2 for one in ratios]
     return Forecast(Standing((ratio * _error(now), *now.minimised[1:]), over), math.sqrt(statistics.fmean(apart)))
-
-
-def _at_best(epoch: int, epochs: int, now: Standing, others: Sequence[Course]) -> Standing:
-    """Return a standing by which a training would end, if all else went on as usual and it as the best did."""
-    ratios = _ratios(epoch, epochs, others)
-    if not ratios:
-        return now
-    less = _error(now) * (1 - min(ratios) / statistics.median(ratios))
-    over = {name: value - less for name, value in now.violations.items()}
-    return Standing((_error(now) - less, *now.minimised[1:]), over)
 
 
 def _ratios(epoch: int, epochs: int, courses: Sequence[Course]) -> list[float]:

@@ -12,6 +12,9 @@ finished trial in a study of Optuna's as it ends: a run that was cut off goes on
 The trainable finds the plan in its config, ``GatePlan.from_json(config["plan"])``, and reports ``accuracy``,
 ``latency_us`` and ``energy_uj``, and each constraint's excess as ``violations/NAME`` where there are constraints. A
 trial that a scheduler stops is kept as pruned, not as complete.
+
+In a session with ``halving`` a trial of Tune's is a training up to the epoch ``config["until"]``, to the end where that
+is not given. The session decides which trainings go on, and the same plan comes again, to be trained on.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ except ImportError as missing:
     raise UserError("search.executor: Ray Tune is not installed; pip install 'gatesearch[ray]'") from missing
 
 VIOLATIONS = "violations/"
+UNTIL = "until"
 SEEN = "seen"  # as JSON, which Tune leaves as it is
 
 
@@ -55,7 +59,7 @@ class GateSearcher(Searcher):
         asked = None if self.failed else self._session.ask()
         if asked is not None:
             self._numbers[trial_id] = asked.number
-            return {"plan": asked.plan.to_json()}
+            return {"plan": asked.plan.to_json()} | ({} if asked.until is None else {UNTIL: asked.until})
         return None if self._numbers else str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

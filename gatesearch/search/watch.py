@@ -84,7 +84,7 @@ class Watch(AbstractContextManager["Watch"]):
             self._curves.close()
 
 
-_TOLD = {"pruned": "pruned", "priced_out": "ruled out", "duplicate": "repeats"}
+_TOLD = {"pruned": "given up early", "priced_out": "ruled out", "duplicate": "repeats"}
 
 
 def _writer(logs: Path) -> SummaryWriter:

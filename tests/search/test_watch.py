@@ -32,7 +32,9 @@ def test_the_line_tells_what_there_is() -> None:
         watch(one)
         notes.append(watch.note)
     assert notes[0] == "hypervolume 0.225, best accuracy 0.900 at 100 uJ, 50 us"
-    assert notes[-1] == ("1 pruned, 1 ruled out, 1 repeats, hypervolume 0.409, best accuracy 0.800 at 80 uJ, 20 us")
+    assert notes[-1] == (
+        "1 given up early, 1 ruled out, 1 repeats, hypervolume 0.409, best accuracy 0.800 at 80 uJ, 20 us"
+    )
     assert watch.hypervolume == pytest.approx(SearchResult(TRIALS).hypervolume(REFERENCE)[-1])
 
 

@@ -106,7 +106,7 @@ class _Worker:
 
     def takes(self, asked: Asked) -> bool:
         try:
-            self.end_here.send(asked.plan)
+            self.end_here.send(asked)
         except OSError:
             return False
         return True
@@ -127,14 +127,14 @@ def _serve(end: Connection, work: bytes, threads: int | None, driver: int) -> No
     evaluate: Evaluate = pickle.loads(work)
     while True:
         try:
-            plan = end.recv()
+            asked: Asked = end.recv()
         except EOFError:
             return
         found: Evaluated | BaseException
         try:
-            found = evaluate(plan)
+            found = asked.by(evaluate)
         except Exception as error:
-            error.add_note(f"in a worker process, plan {plan.digest}:\n{traceback.format_exc()}")
+            error.add_note(f"in a worker process, plan {asked.plan.digest}:\n{traceback.format_exc()}")
             found = error
         end.send(found)
 
