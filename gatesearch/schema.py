@@ -375,7 +375,9 @@ class Search(Group):
         if self.halving is not None and self.engine != "trials":
             raise wrong(f"is for engine: trials, and engine is {self.engine}", "halving", "engine")
         if self.halving is not None and self.halving.first >= self.epochs:
-            raise wrong(f"is {self.halving.first}, and a trial ends after epochs: {self.epochs}", "halving", "first")
+            raise wrong(
+                f"first rung after {self.halving.first} epochs, and a trial has {self.epochs}", "halving", "first"
+            )
         return self
 
 

@@ -106,6 +106,8 @@ class GateSampler(BaseSampler):
         self._priced: dict[Gates, Array] = {}
         self._cores: dict[int, list[tuple[str, ...]]] = {}
         self._seen: dict[int, Seen] = {}
+        self._heard: list[tuple[Seen, Tried | None]] = []
+        self._courses: list[Course] = []
         self._chosen: dict[int, dict[str, Scalar]] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -150,7 +152,7 @@ class GateSampler(BaseSampler):
         # What was given up can be trained on.
         barred = {one.plan for one in seen if one.minimised or not one.course} | set(running)
         complete = [one for one in seen if one.minimised is not None]
-        tried = _tried(seen)
+        tried = self._said(seen)
         belief = Belief(self._features, self._space, tried, self._shares, self._unknown, self._memory)
         gone = {one.plan.gates for one in seen} | {plan.gates for plan in running}
         offered = [gates for gates in self._first if gates not in gone][:1]
@@ -197,6 +199,19 @@ class GateSampler(BaseSampler):
         # Where no improvement is to be hoped for, what comes nearest to one.
         hoped = np.column_stack([np.exp(believed.mean - believed.deviation), costs / scale[1:]])
         return index, cores, worth - NOTHING * hoped.max(1)
+
+    def _said(self, seen: Sequence[Seen]) -> list[Tried]:
+        """Return what finished trials say, those that were given up by a forecast from the trials before them alone.
+
+        So what a trial says stays the same, whatever comes after it.
+        """
+        if any(one is not heard for one, (heard, _) in zip(seen, self._heard, strict=False)):
+            self._heard, self._courses = [], []  # one that began earlier has ended since
+        for one in seen[len(self._heard) :]:
+            self._heard.append((one, _tried(one, self._courses)))
+            if one.minimised is not None:
+                self._courses.append({**one.course, WHOLE: Standing(one.minimised, one.violations)})
+        return [tried for _, tried in self._heard if tried is not None]
 
     def _corner(self, points: Array) -> Array:
         """Return up to where volume counts, given what was observed and what is believed."""
@@ -254,18 +269,12 @@ def _front(seen: Sequence[Seen]) -> list[Seen]:
     return [feasible[i] for i in kept]
 
 
-def _tried(seen: Sequence[Seen]) -> list[Tried]:
-    """Return what finished trials say, those that were given up by a forecast from the trials before them alone.
-
-    So what a trial says stays the same, whatever comes after it.
-    """
-    found, before = [], list[Course]()
-    for one in seen:
-        at = max(one.course, default=0)
-        if one.minimised is not None:
-            before.append({**one.course, WHOLE: Standing(one.minimised, one.violations)})
-            found.append(Tried(one.plan.gates, one.minimised[0], one.violations, one.passed))
-        elif at and (said := forecast(at, WHOLE, one.course[at], before)) is not None:
-            error, over = said.standing.minimised[0], said.standing.violations
-            found.append(Tried(one.plan.gates, error, over, one.passed, said.deviation))
-    return found
+def _tried(one: Seen, before: Sequence[Course]) -> Tried | None:
+    """Return what a finished trial says, given whole trainings before it; None where nothing can be said of its end."""
+    if one.minimised is not None:
+        return Tried(one.plan.gates, one.minimised[0], one.violations, one.passed)
+    at = max(one.course, default=0)
+    found = forecast(at, WHOLE, one.course[at], before) if at else None
+    if found is None:
+        return None
+    return Tried(one.plan.gates, found.standing.minimised[0], found.standing.violations, one.passed, found.deviation)

@@ -16,8 +16,9 @@ from gatesearch.bench.search.rivals import asked, pymoo_nsga2, syne_tune_moasha
 from gatesearch.bench.search.table import Table
 from gatesearch.plan import GatePlan
 from gatesearch.search.candidates import Candidates, cores_of
-from gatesearch.search.pruner import RUNGS, Course, Halving, Standing, written
+from gatesearch.search.pruner import RUNGS, Halving, Standing, written
 from gatesearch.search.sampler import PASSED, GateSampler
+from gatesearch.search.space import Space
 from gatesearch.search.start import starts
 
 Engine = Callable[[Replay, int], None]
@@ -36,6 +37,25 @@ def gate_with_halving(replay: Replay, seed: int) -> None:
     _study(replay, _gate_sampler(replay.table, seed), rule=Halving(1, HALVING, replay.table.epochs))
 
 
+def sparse_random_with_halving(replay: Replay, seed: int) -> None:
+    """Plans drawn with few gates in mind, given up after an epoch where others look better, and not taken up again."""
+    rule = Halving(1, HALVING, replay.table.epochs)
+    draw, courses = _sparse(replay.table.space, seed), list[dict[int, Standing]]()
+    try:
+        while True:
+            plan, course = replay.timed(draw), dict[int, Standing]()
+            courses.append(course)
+            for epoch in (*rule.rungs, replay.table.epochs):
+                number = replay.ask(plan, epoch)
+                if number is None:
+                    break
+                course[epoch] = Standing(replay.table.point(number, epoch), {"drop": replay.over(number, epoch)})
+                if not rule.keeps(epoch, course[epoch], courses[:-1]):
+                    break
+    except Budget:
+        return
+
+
 def _gate_sampler(table: Table, seed: int) -> GateSampler:
     prices = dict(zip(table.plans, table.runs, strict=True))
     return GateSampler(
@@ -50,10 +70,20 @@ def _gate_sampler(table: Table, seed: int) -> GateSampler:
 
 def sparse_random(replay: Replay, seed: int) -> None:
     """Plans drawn with few gates in mind, on any cores; none twice."""
-    generator = Random(seed)
-    draws, seen, space = Candidates(replay.table.space), set(), replay.table.space
+    draw = _sparse(replay.table.space, seed)
+    try:
+        while True:
+            replay.ask(replay.timed(draw))
+    except Budget:
+        return
+
+
+def _sparse(space: Space, seed: int) -> Callable[[], GatePlan]:
+    generator, draws, seen = Random(seed), Candidates(space), set[GatePlan]()
 
     def draw() -> GatePlan:
+        if len(seen) == len(space):
+            raise Budget
         while True:
             gates = draws.drawn(generator)
             every = cores_of(space, gates)
@@ -62,11 +92,7 @@ def sparse_random(replay: Replay, seed: int) -> None:
                 seen.add(plan)
                 return plan
 
-    try:
-        while True:
-            replay.ask(replay.timed(draw))
-    except Budget:
-        return
+    return draw
 
 
 def _with(make: Callable[[int], BaseSampler], whole: bool = False) -> Engine:
@@ -133,6 +159,7 @@ ENGINES: Mapping[str, Engine] = {
     "GateSampler with halving": gate_with_halving,
     "random": _with(lambda seed: optuna.samplers.RandomSampler(seed)),
     "sparse random": sparse_random,
+    "sparse random with halving": sparse_random_with_halving,
     "Optuna TPE": _with(lambda seed: optuna.samplers.TPESampler(seed=seed)),
     "Optuna TPE (multivariate)": _with(
         lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)

@@ -60,7 +60,9 @@ def _rows(outcome: Outcome, command: str) -> list[Row]:
 def _ratio(table: Table, outcomes: Sequence[Outcome], command: str) -> list[Row]:
     here = {o.engine: o for o in outcomes if o.table == table.name}
     rivals = {
-        name: statistics.median(o.enough().values()) for name, o in here.items() if name not in (OURS, halving.HALVED)
+        name: statistics.median(o.enough().values())
+        for name, o in here.items()
+        if name != OURS and name not in halving.PAIRS.values()
     }
     if OURS not in here or not rivals:
         return []
@@ -109,8 +111,9 @@ def _table(table: Table, outcomes: Sequence[Outcome]) -> str:
 
 {about["data"]}; {about["recipe"]} with `{" ".join(about["changes"])}`; {len(table.seconds)} trainings of
 {table.epochs} epochs on {about["clips"]} samples, read on {about["validation"]} of the validation split after epochs
-{", ".join(map(str, table.at))}; seed {about["seed"]}; {about["seconds"]} CPU seconds. {kept:,} plans keep the constraint, {len(table.front)} of
-them are on the true front. Made by `{about["command"]}` on {about["machine"]}, {versions(about)}."""
+{", ".join(map(str, table.at))}; seed {about["seed"]}; {about["seconds"]} CPU seconds. {kept:,} plans keep the
+constraint, {len(table.front)} of them are on the true front. Made by `{about["command"]}` on {about["machine"]},
+{versions(about)}."""
 
 
 def _quartiles(values: Mapping[int, float], form: str = "{:.3f}", most: float = math.inf) -> str:
@@ -150,10 +153,11 @@ GateSampler was developed on made-up tables (`gatesearch/bench/search/synthetic.
 keyword spotter, qualities by formula); nothing of it was chosen by what a recorded table says of qualities. Optuna's
 samplers choose as the space asks them to, name by name, `multivariate` with groups; GPSampler, which knows no
 conditional names, is asked for all names at once; pymoo has a whole number for each name. Optuna's and pymoo's NSGA-II
-have a population of 20. MO-ASHA draws at random, goes on after 1, 3 and 9 epochs by its rule of one in 3, and is charged for the epochs that it
-trains, in whole trainings; it knows no constraints. No rival was tuned further. A replay ends after three times as many
-proposals as evaluations, repeats counted: TPE, which repeats itself most, was often cut off by that before its last
-evaluation, and its later columns show where it stood then.
+have a population of 20. MO-ASHA draws at random, judges after 1, 3 and 9 epochs by its rule of one in 3, and is charged
+for the epochs that it trains, in whole trainings; it knows no constraints. Sparse random plans, with halving and
+without, had five times the evaluations of the others; what is told of them after so many is as for the others. No rival
+was tuned further. A replay ends after three times as many proposals as evaluations, repeats counted: TPE, which repeats
+itself most, was often cut off by that before its last evaluation, and its later columns show where it stood then.
 
 Machine of the replays: {stamp["cpu"]}, {stamp["cores"]} cores. Versions: {versions(stamp)}{_rivals()}."""
 

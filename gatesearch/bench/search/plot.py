@@ -16,6 +16,7 @@ COLOURS = {
     "GateSampler with halving": "#f0a58f",
     "random": "#b4bcc4",
     "sparse random": "#6b7280",
+    "sparse random with halving": "#9aa3ad",
     "Optuna TPE": "#56b4e9",
     "Optuna TPE (multivariate)": "#0072b2",
     "Optuna NSGA-II": "#009e73",

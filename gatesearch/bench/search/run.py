@@ -19,6 +19,8 @@ from gatesearch.folder import RunFolder
 
 ENOUGH = 0.95  # of the true hypervolume
 AT = (10, 20, 30, 50, 80)  # evaluations at which figures are told
+LEVELS = (0.8, 0.9, 0.95, 0.98)  # of the true hypervolume, up to which epochs of training are counted
+TRIED = (40, 80)  # plans begun, after which epochs of training and hypervolume are noted
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class Outcome:
         milliseconds: median time of a suggestion, by seed.
         to_enough: simulated seconds, trainings and suggestions, to 95 %; infinite where it was not reached, by seed.
         trainings: different combinations of gates among the first 50 evaluations, by seed.
+        epochs_to: epochs of training to each of :data:`LEVELS`, None where it was not reached, by seed.
+        begun: epochs of training and hypervolume when each of :data:`TRIED` plans were tried, whole or in part, and
+            nothing more; None where there were not as many; by seed.
     """
 
     table: str
@@ -43,6 +48,8 @@ class Outcome:
     milliseconds: Mapping[int, float]
     to_enough: Mapping[int, float]
     trainings: Mapping[int, float]
+    epochs_to: Mapping[int, Sequence[float | None]]
+    begun: Mapping[int, Sequence[tuple[int, float] | None]]
 
     def at(self, evaluations: int) -> dict[int, float]:
         """Return the share of the hypervolume after so many evaluations, by seed."""
@@ -97,7 +104,8 @@ def _outcome(folder: RunFolder, table: Table, engine: str, seeds: Sequence[int],
     by_key = {key: {seed: row[key] for seed, row in kept.items()} for key in next(iter(kept.values()), ())}
     seconds = by_key.pop("to_enough", {})
     to_enough = {seed: float("inf") if value is None else value for seed, value in seconds.items()}
-    empty: dict[str, dict[int, Any]] = {"curves": {}, "repeats": {}, "milliseconds": {}, "trainings": {}}
+    names = ("curves", "repeats", "milliseconds", "trainings", "epochs_to", "begun")
+    empty: dict[str, dict[int, Any]] = {name: {} for name in names}
     return Outcome(table.name, engine, evaluations, to_enough=to_enough, **{**empty, **by_key})
 
 
@@ -112,7 +120,26 @@ def _replayed(table: Table, engine: str, seed: int, evaluations: int) -> dict[st
         "milliseconds": statistics.median(trace.seconds) * 1e3,
         "to_enough": _seconds_to_enough(table, trace.steps, found, statistics.fmean(trace.seconds)),
         "trainings": len({int(table.training[plan]) for plan in trace.plans[:50]}),
+        "epochs_to": [_epochs_to(trace.steps, found, level) for level in LEVELS],
+        "begun": [_begun(trace.steps, found, count) for count in TRIED],
     }
+
+
+def _epochs_to(steps: Sequence[Step], found: Sequence[float], level: float) -> int | None:
+    spent = accumulate(step.trained for step in steps)
+    return next((epochs for epochs, volume in zip(spent, found, strict=True) if volume >= level), None)
+
+
+def _begun(steps: Sequence[Step], found: Sequence[float], count: int) -> tuple[int, float] | None:
+    """Return epochs and hypervolume just before one more plan than so many is begun, or at the end."""
+    plans: set[int] = set()
+    spent, volume = 0, 0.0
+    for step, after in zip(steps, found, strict=True):
+        if step.plan not in plans and len(plans) == count:
+            return spent, volume
+        plans.add(step.plan)
+        spent, volume = spent + step.trained, after
+    return (spent, volume) if len(plans) == count else None
 
 
 def _per_training(table: Table, steps: Sequence[Step], found: Sequence[float]) -> list[float]:
