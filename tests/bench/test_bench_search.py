@@ -163,7 +163,7 @@ def test_the_tables_of_the_repository_are_whole() -> None:
         ("record=kvs", "bench search: record: unknown record 'kvs'"),
         ("engines=tpe", "bench search: engines: unknown engines 'tpe'"),
         ("seeds=some", "bench search: seeds=some: wanted: a whole number from 1"),
-        ("runs=before:nowhere", "bench search: runs=before:nowhere: holds no search"),
+        ("compare=0", "bench search: compare=0: wanted: a whole number from 1"),
     ],
 )
 def test_wrong_arguments(argument: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

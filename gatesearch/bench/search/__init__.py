@@ -1,8 +1,8 @@
 """`gatesearch bench search`: search engines replayed on tables in which every plan is evaluated.
 
-`record=kws|image` makes a table anew, `record=supernet` says what a supernet makes of the first. Without it the engines
-are replayed on the tables of results/gatebench, some thousand times faster than they would train, and
-results/search.md, .json and .png are written.
+`record=kws|image` makes a table anew, `record=supernet` says what a supernet makes of the first, `compare=3` runs
+kws.yaml as it was and as it is. Without them the engines are replayed on the tables of results/gatebench, some thousand
+times faster than they would train, and results/search.md, .json and .png are written.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from gatesearch import console
 from gatesearch.bench import command_line
 from gatesearch.bench.results import FOLDER
 from gatesearch.bench.search import table
-from gatesearch.bench.search.compared import FILE, note
 from gatesearch.bench.search.spaces import RECORDED
 from gatesearch.errors import UserError, unknown
 from gatesearch.folder import RunFolder
@@ -22,7 +21,7 @@ from gatesearch.folder import RunFolder
 WHERE = "bench search"
 RUNS = Path("runs/bench-search")
 TABLES = FOLDER / "gatebench"
-KEYS = ("record", "runs", "tables", "engines", "seeds", "evaluations")
+KEYS = ("record", "compare", "tables", "engines", "seeds", "evaluations")
 SUPERNET = "supernet"
 SLOW = {"Optuna GPSampler": 40}  # evaluations at most: a third of a second each
 QUICK = dict.fromkeys(("sparse random", "sparse random with halving"), 5)  # times the evaluations of the others
@@ -32,7 +31,8 @@ def main(arguments: list[str]) -> None:
     """Record a table, or replay what is not replayed yet and write results/search.md, .json and .png.
 
     Args:
-        arguments: ``record=kws|image|supernet``; ``runs=LABEL:FOLDER,LABEL:FOLDER``, run folders to be compared;
+        arguments: ``record=kws|image|supernet``; ``compare=N``, real searches with so many seeds, as they were and as
+            they are;
             or ``tables=kws,image``, ``engines=``, ``seeds=`` a number of them,
             ``evaluations=``.
 
@@ -46,10 +46,11 @@ def main(arguments: list[str]) -> None:
             raise unknown(WHERE, "key", name, KEYS)
         given[name] = value
     command = shlex.join(["gatesearch", "bench", "search", *arguments])
-    if "runs" in given:
-        pairs = [one.partition(":")[::2] for one in given["runs"].split(",")]
-        note({label: Path(folder) for label, folder in pairs}, TABLES / FILE)
-        console.say(f"wrote {TABLES / FILE}")
+    if "compare" in given:
+        from gatesearch.bench.search import before
+
+        before.record(RUNS / "compare", range(_count("compare", given["compare"])), TABLES / before.FILE, command)
+        console.say(f"wrote {TABLES / before.FILE}")
     elif "record" in given:
         _record(command_line.one_of(WHERE, "record", given["record"], [*RECORDED, SUPERNET]), command)
     else:

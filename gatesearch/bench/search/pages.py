@@ -11,7 +11,7 @@ from gatesearch.bench import results
 from gatesearch.bench.results import Row, markdown_table
 from gatesearch.bench.runs import versions
 from gatesearch.bench.search import halving, supernet_page
-from gatesearch.bench.search.compared import FILE, section
+from gatesearch.bench.search.before import FILE, section
 from gatesearch.bench.search.engines import ENGINES
 from gatesearch.bench.search.plot import draw
 from gatesearch.bench.search.rivals import NEEDS, missing
