@@ -46,6 +46,7 @@ from gatesearch.search.engine import SearchResult, Trial
 from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
 from gatesearch.search.pruner import Halving
 from gatesearch.search.sampler import PASSED, GateSampler
+from gatesearch.search.start import first_proposals, opening, starts
 from gatesearch.search.supernet.network import Supernet
 from gatesearch.search.supernet.train import SupernetTask
 from gatesearch.search.watch import Watch
@@ -542,6 +543,12 @@ class Run:
             seed=seed,
         )
         return lambda number: ours
+
+    def first(self) -> list[dict[str, Scalar]]:
+        """Return what the first proposals choose."""
+        space = self.setting.space
+        begin = opening(space) if self.recipe.search.sampler == "gate" else starts(space)
+        return first_proposals(space, self.cost_before_training, begin)
 
     def cost_before_training(self, plan: GatePlan) -> float:
         """Return the energy of a plan all of whose windows pass; infinite where its price rules it out."""

@@ -16,7 +16,6 @@ from gatesearch.plan import GatePlan
 from gatesearch.record import ENGINE
 from gatesearch.search import engine
 from gatesearch.search.outcome import Evaluated
-from gatesearch.search.start import first_proposals
 from gatesearch.search.supernet import cannot_express
 from gatesearch.search.supernet.agreement import Agreement
 from gatesearch.search.supernet.reader import Reader
@@ -41,7 +40,7 @@ def search(run: Run) -> SearchResult:
 
 def _by_trials(run: Run, why: str = "the recipe says search.engine=trials") -> SearchResult:
     run.folder.write_json(ENGINE, {"used": "trials", "why": why})
-    return run.tried(first_proposals(run.setting.space, run.cost_before_training), run.recipe.search.trials)
+    return run.tried(run.first(), run.recipe.search.trials)
 
 
 def _by_either(run: Run) -> SearchResult:
@@ -129,7 +128,7 @@ class _Supernet:
                 trials=self.chosen.evaluations,
                 proposals=max(self.chosen.evaluations, run.recipe.search.proposals),
                 seed=run.recipe.seed,
-                first=first_proposals(self.space, run.cost_before_training),
+                first=run.first(),
                 on_trial=seen,
                 sampler=run.sampler(),
             )
@@ -138,7 +137,7 @@ class _Supernet:
         console.say(f"supernet: {why}: falls back to trained trials")
         run = self.run
         begun = [self.space.named(plan) for plan in self.sample]
-        more = [first for first in first_proposals(self.space, run.cost_before_training) if first not in begun]
+        more = [first for first in run.first() if first not in begun]
         result = run.tried([*begun, *more], run.recipe.search.trials)
         run.folder.write_json(ENGINE, {"used": "trials", "why": why, **note})
         return result

@@ -31,7 +31,7 @@ from gatesearch.search.space import Space
 Array = npt.NDArray[np.float64]
 Runs = Callable[[GatePlan], Sequence[Sequence[float]]]
 PASSED = "passed"  # user attribute of a trial: for each kind the share of windows that reach stage k, the first being 1
-FEWEST = 4  # combinations of gates that were tried, before anything is believed
+FEWEST = 2  # combinations of gates that were tried, before anything is believed
 ROUNDS = 50  # of drawing on, where all that was drawn was tried before
 MARGIN = 0.1  # of the believed front's range: how far beyond its ends volume counts where no reference is given
 LEAST_RANGE = 0.01  # of a value

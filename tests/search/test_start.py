@@ -7,7 +7,7 @@ import pytest
 
 from gatesearch.plan import GatePlan
 from gatesearch.search.engine import Evaluated, Objectives, search
-from gatesearch.search.start import first_proposals
+from gatesearch.search.start import first_proposals, opening
 from gatesearch.sites import LayerSite
 from tests.search.small_spaces import small
 
@@ -26,6 +26,17 @@ def test_no_gates_then_one_gentle_gate_at_each_site() -> None:
     }  # fmt: skip
     assert [c.get("site_0") for c in first_proposals(small(fewest=1), cost)] == ["input", "stem", "block"]
     assert [c["gates"] for c in first_proposals(small(most=0), cost)] == [0]
+
+
+def test_an_opening_leaves_gates_at_cuts_to_the_sampler() -> None:
+    assert opening(small()) == [()]
+    assert [[gate.site for gate in gates] for gates in opening(small(fewest=1))] == [["input"]]
+    layers = (LayerSite("a", "conv2d", (3, 4, 4), (8, 4, 4), 100, 9),)
+    both = {"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.99]}, "fbs": {"density": [0.5, 0.9]}}
+    kinds = [[gate.kind for gate in gates] for gates in opening(small(kinds=both, all_layers=layers))]
+    assert kinds == [[], ["fbs"]]
+    [first] = first_proposals(small(), cost, opening(small()))
+    assert first == {"gates": 0, "core_0": "mcu"}
 
 
 @pytest.mark.parametrize(("together", "labels"), [(True, ["layers"]), (False, ["a", "b"])])

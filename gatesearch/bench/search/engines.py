@@ -19,7 +19,7 @@ from gatesearch.search.candidates import Candidates, cores_of
 from gatesearch.search.pruner import RUNGS, Halving, Standing, written
 from gatesearch.search.sampler import PASSED, GateSampler
 from gatesearch.search.space import Space
-from gatesearch.search.start import starts
+from gatesearch.search.start import opening
 
 Engine = Callable[[Replay, int], None]
 
@@ -63,7 +63,7 @@ def _gate_sampler(table: Table, seed: int) -> GateSampler:
         prices.__getitem__,
         shares=table.shares,
         allowed=lambda plan: bool(table.allowed[table.index[plan]]),
-        first=starts(table.space),
+        first=opening(table.space),
         seed=seed,
     )
 
