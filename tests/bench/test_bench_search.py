@@ -13,7 +13,7 @@ from gatesearch.bench.search.halving import fewest
 from gatesearch.bench.search.record import ROWS, rows
 from gatesearch.bench.search.replay import Budget, Replay, Step, volumes
 from gatesearch.bench.search.run import _per_training
-from gatesearch.bench.search.spaces import every_plan, trained
+from gatesearch.bench.search.spaces import RECORDED, every_plan, trained
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import pareto
@@ -149,7 +149,7 @@ def test_half_a_line_of_a_recording_is_dropped(tmp_path: Path) -> None:
 
 
 def test_the_tables_of_the_repository_are_whole() -> None:
-    for name in ("kws", "image"):
+    for name in RECORDED:
         path = Path(__file__).parents[2] / "results" / "gatebench" / f"{name}.json.gz"
         read = table.read(path, name)
         assert len(read.plans) == len(read.space) and path.stat().st_size < 2e6

@@ -1,4 +1,4 @@
-"""`gatesearch bench search record=kws|image`: train every plan of a small space and write down what each is worth.
+"""`gatesearch bench search record=kws16|image16`: train every plan of a small space and write down what each is worth.
 
 A training is written down the moment it ends; a recording that was cut off goes on behind the last whole line.
 """
