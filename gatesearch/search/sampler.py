@@ -205,7 +205,7 @@ class GateSampler(BaseSampler):
 
         So what a trial says stays the same, whatever comes after it.
         """
-        if any(one is not heard for one, (heard, _) in zip(seen, self._heard, strict=False)):
+        if [id(one) for one in seen[: len(self._heard)]] != [id(heard) for heard, _ in self._heard]:
             self._heard, self._courses = [], []  # one that began earlier has ended since
         for one in seen[len(self._heard) :]:
             self._heard.append((one, _tried(one, self._courses)))

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.pruner import Standing
-from gatesearch.search.sampler import GateSampler, Seen, _tried
+from gatesearch.search.sampler import GateSampler, Seen
 from gatesearch.sites import LayerSite
 from tests.search.small_spaces import small
 
@@ -213,8 +213,15 @@ def test_what_was_given_up_is_learned_from_and_stays_what_it_said() -> None:
     first = Seen(gates[0], (0.2, 1.0, 1.0), {"accuracy": 0.0}, None, {1: Standing((0.4, 1, 1), {"accuracy": 0.2})})
     given_up = Seen(gates[1], None, {}, None, {1: Standing((0.6, 1.0, 1.0), {"accuracy": 0.5})})
     later = Seen(gates[2], (0.4, 1.0, 1.0), {"accuracy": 0.0}, None, {1: Standing((0.4, 1, 1), {"accuracy": 0.0})})
-    found = _tried([first, given_up, later])
+
+    def fresh() -> GateSampler:
+        return GateSampler(small(), lambda plan: [[1.0, 1.0]] * (1 + len(plan.cores)))
+
+    sampler = fresh()
+    found = sampler._said([first, given_up, later])
     assert [one.error for one in found] == pytest.approx([0.2, 0.3, 0.4])
     assert found[1].violations["accuracy"] == pytest.approx(0.3)
-    assert _tried([first, given_up]) == found[:2]
-    assert _tried([given_up, first]) == found[:1]  # nothing to go by, then
+    assert found[1].deviation > 0 == found[0].deviation
+    assert fresh()._said([first, given_up]) == found[:2] == sampler._said([first, given_up])
+    assert sampler._said([given_up, first]) == found[:1]  # nothing to go by, then
+    assert sampler._said([first, given_up, later]) == found  # one that began earlier has ended since

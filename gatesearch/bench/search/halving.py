@@ -94,7 +94,7 @@ hypervolume on one of three of them, where it had given up plans of the front.""
 def _levels(
     table: Table, outcomes: Sequence[Outcome]
 ) -> list[tuple[str, float, Mapping[int, float], Mapping[int, float]]]:
-    found = []
+    found: list[tuple[str, float, Mapping[int, float], Mapping[int, float]]] = []
     for whole, halved in PAIRS.items():
         one, other = (_of(table, outcomes, name) for name in (whole, halved))
         if one is not None and other is not None:
