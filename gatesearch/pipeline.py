@@ -202,7 +202,9 @@ class Run:
     def halving(self) -> Halving | None:
         """Which trials go on after which epochs; None where all do."""
         chosen = self.recipe.search.halving
-        return None if chosen is None else Halving(chosen.first, chosen.reduction, self.recipe.search.epochs)
+        return (
+            None if chosen is None else Halving(chosen.first, chosen.reduction, self.recipe.search.epochs, chosen.tau)
+        )
 
     def evaluate(self, plan: GatePlan, until: int | None = None) -> Evaluated:
         """Try a plan: train it briefly from the baseline, set its thresholds, price what its gates let through.

@@ -328,10 +328,14 @@ def _journal_or_url(storage: str) -> str:
 
 
 class Halving(Group):
-    """Trials are judged after ``first`` epochs, ``reduction`` times as many and so on; about one in so many goes on."""
+    """Trials are judged after ``first`` epochs, ``reduction`` times as many and so on; about one in so many goes on.
+
+    As long as whole trainings do not end in the order in which they were there, by Kendall's ``tau``, all go on.
+    """
 
     first: Count = 1
     reduction: Annotated[int, Field(ge=2)] = 3
+    tau: Share = 0.6
 
 
 class Supernet(Group):

@@ -34,7 +34,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_a_run_that_was_cut_off_between_rungs_ends_as_if_it_had_not(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    halving = ["search.trials=9", "search.epochs=4", "search.halving={first: 1, reduction: 2}"]
+    halving = ["search.trials=9", "search.epochs=4", "search.halving={first: 1, reduction: 2, tau: 0}"]
     given = [f"data.root={tones.write(place / 'tones')}", *tones.TINY, *halving]
     fit, epochs = pipeline.fit, Counter[str]()
 
@@ -76,4 +76,4 @@ def test_a_rung_that_no_trial_comes_by() -> None:
         "override search.halving={first: 2, reduction: 3}: first rung after 2 epochs, and a trial has 2"
     )
     found = recipe.load("kws.yaml", ["search.halving={}", "search.epochs=9"]).search.halving
-    assert found is not None and found.model_dump() == {"first": 1, "reduction": 3}
+    assert found is not None and found.model_dump() == {"first": 1, "reduction": 3, "tau": 0.6}

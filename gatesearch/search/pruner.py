@@ -5,9 +5,11 @@ among the best of those that came so far, one in ``reduction``: plans that keep 
 whom fewer beat (non-dominated sorting), then those that stand further from their neighbours (Schmucker et al. 2021,
 "Multi-objective Asynchronous Successive Halving", section 4, with NSGA-II's crowding distance for their epsilon-net).
 
-Three things are ours, for proposals that are good already. The first few to reach a rung go on: there is nothing to
-compare them with. Whom nobody beats at its rung goes on, however many those are. And what is given up can be proposed
-again, to be trained on: a sampler that reads rungs learns from them by :func:`forecast`, and may think better of one.
+Four things are ours. A rung decides only once it was seen to tell: while the errors of whole trainings there are not in
+the order in which they were in the end (Kendall's tau), all go on. The others are for proposals that are good already.
+The first few to reach a rung go on: there is nothing to compare them with. Whom nobody beats at its rung goes on,
+however many those are. And what is given up can be proposed again, to be trained on: a sampler that reads rungs learns
+from them by :func:`forecast`, and may think better of one.
 
 Everything here is a function of rungs: who keeps the rungs decides the same again.
 """
@@ -27,6 +29,7 @@ from gatesearch.search import pareto
 
 Array = npt.NDArray[np.float64]
 LEAST_ERROR = 1e-3
+SEEN = 5  # whole trainings, before it is known whether a rung tells
 USUAL_SPREAD = 0.2  # of the logarithm of an error, by which trainings go on differently; counts as one observation
 RUNGS = "rungs"  # user attribute of a trial: what it had come to, by epoch
 
@@ -49,6 +52,7 @@ class Halving:
         first: epochs to the first rung.
         reduction: one in so many goes on; at 1 all do.
         epochs: of a whole training.
+        tau: least agreement of a rung with the end, over at least :data:`SEEN` whole trainings; 0: never doubted.
 
     >>> Halving(first=1, reduction=3, epochs=10).rungs
     (1, 3, 9)
@@ -59,6 +63,7 @@ class Halving:
     first: int
     reduction: int
     epochs: int
+    tau: float = 0.6
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -78,7 +83,7 @@ class Halving:
             others: all other trainings so far, whatever became of them.
         """
         here = [course[epoch] for course in others if epoch in course]
-        if epoch not in self.rungs or len(here) < self.reduction:
+        if epoch not in self.rungs or len(here) < self.reduction or not self._tells(epoch, others):
             return True
         # A constraint is for whole trainings: what is broken now may be kept at the end, as it was by others.
         gained = _gains(epoch, self.epochs, others)
@@ -88,6 +93,27 @@ class Halving:
         kept = [points[i] for i in range(len(here)) if over[i] <= 0]
         unbeaten = over[-1] <= 0 and not any(pareto.dominates(point, points[-1]) for point in kept)
         return unbeaten or place < math.ceil(len(every) / self.reduction)
+
+    def _tells(self, epoch: int, others: Sequence[Course]) -> bool:
+        """Say whether who looks good at a rung was good in the end so far."""
+        if not self.tau:
+            return True
+        whole = [
+            (c[epoch].minimised[0], c[self.epochs].minimised[0]) for c in others if epoch in c and self.epochs in c
+        ]
+        return len(whole) >= SEEN and agreement(*zip(*whole, strict=True)) >= self.tau
+
+
+def agreement(early: Sequence[float], late: Sequence[float]) -> float:
+    """Return Kendall's tau-b of the same trainings' errors at two times; -1 where all are alike, which tells nothing.
+
+    >>> round(agreement([0.5, 0.4, 0.3, 0.2], [0.2, 0.3, 0.1, 0.05]), 2)
+    0.67
+    """
+    from scipy.stats import kendalltau
+
+    found = float(kendalltau(early, late).statistic)
+    return found if math.isfinite(found) else -1.0
 
 
 def written(one: Standing) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def searched(folder: Path, seed: int, in_worker: bool = False) -> SearchResult:
         seed=seed,
         on_trial=tell,
         executor=Local(evaluate, workers=1) if in_worker else None,
-        halving=Halving(first=1, reduction=3, epochs=9) if seed % 2 else None,
+        halving=Halving(first=1, reduction=3, epochs=9, tau=0) if seed % 2 else None,
     )
 
 

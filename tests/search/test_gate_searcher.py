@@ -75,7 +75,7 @@ def test_a_trial_that_failed_ends_the_search_and_is_left_for_the_next(session: e
 
 def test_a_halved_training_comes_again_until_it_ends_or_is_given_up(tmp_path: Path) -> None:
     given = {"journal": tmp_path / "study.journal", "trials": 9, "proposals": 100, "seed": 2}
-    with engine.opened(small(), price, **given, halving=Halving(1, 2, 4)) as halved:  # type: ignore[arg-type]
+    with engine.opened(small(), price, **given, halving=Halving(1, 2, 4, tau=0)) as halved:  # type: ignore[arg-type]
         searcher, pieces, name = GateSearcher(halved), dict[str, list[int | None]](), 0
         while isinstance(config := searcher.suggest(str(name)), dict):
             pieces.setdefault(config["plan"], []).append(config.get("until"))

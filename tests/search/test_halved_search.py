@@ -17,7 +17,7 @@ from gatesearch.search.executors.local import Local
 from gatesearch.search.pruner import RUNGS, Halving
 from gatesearch.search.sampler import GateSampler
 
-RULE = Halving(first=1, reduction=3, epochs=9)
+RULE = Halving(first=1, reduction=3, epochs=9, tau=0)
 
 
 def number(plan: GatePlan, modulus: int) -> int:

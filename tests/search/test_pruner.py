@@ -14,7 +14,7 @@ values = st.floats(0.01, 10.0, allow_nan=False)
 points = st.tuples(values, values, values)
 standings = st.builds(Standing, points, st.fixed_dictionaries({"accuracy": st.floats(-1.0, 1.0)}))
 courses = st.lists(st.fixed_dictionaries({1: standings}), max_size=12)
-rules = st.builds(Halving, first=st.just(1), reduction=st.integers(2, 5), epochs=st.just(8))
+rules = st.builds(Halving, first=st.just(1), reduction=st.integers(2, 5), epochs=st.just(8), tau=st.just(0.0))
 
 
 def standing(*point: float, over: float = -1.0) -> Standing:
@@ -40,7 +40,7 @@ def test_a_reduction_of_one_prunes_nothing(others: list[Course], own: Standing, 
 
 @pytest.mark.parametrize("reduction", [2, 3, 4])
 def test_of_those_that_are_beaten_about_one_in_so_many_goes_on(reduction: int) -> None:
-    generator, rule = np.random.default_rng(0), Halving(1, reduction, 4)
+    generator, rule = np.random.default_rng(0), Halving(1, reduction, 4, tau=0)
     past: list[Course] = []
     kept = 0
     for _ in range(90):
@@ -51,7 +51,7 @@ def test_of_those_that_are_beaten_about_one_in_so_many_goes_on(reduction: int) -
 
 
 def test_those_who_come_first_go_on_and_a_beaten_one_after_them_does_not() -> None:
-    rule = Halving(1, 3, 4)
+    rule = Halving(1, 3, 4, tau=0)
     past: list[Course] = [{1: standing(k, k, k)} for k in (1.0, 2.0, 3.0)]
     assert rule.keeps(1, standing(9.0, 9.0, 9.0), past[:2])
     assert not rule.keeps(1, standing(9.0, 9.0, 9.0), past)
@@ -62,7 +62,7 @@ def test_those_who_come_first_go_on_and_a_beaten_one_after_them_does_not() -> No
 
 def test_a_constraint_is_for_whole_trainings() -> None:
     """After an epoch everybody breaks it; whoever was trained on lost .3 of the excess."""
-    rule = Halving(1, 2, 4)
+    rule = Halving(1, 2, 4, tau=0)
     whole: list[Course] = [
         {1: standing(e, 5.0, 5.0, over=e), 4: standing(e - 0.3, 5, 5, over=e - 0.3)} for e in (0.1, 0.2)
     ]
@@ -89,6 +89,15 @@ def test_whom_nobody_beats_goes_on(others: list[Course], rule: Halving) -> None:
     fine: list[Course] = [{1: standing(*c[1].minimised)} for c in others]
     for k in pareto.front([c[1].minimised for c in fine]) if fine else ():
         assert rule.keeps(1, fine[k][1], fine[:k] + fine[k + 1 :])
+
+
+@pytest.mark.parametrize(("ends", "goes_on"), [((0.1, 0.2, 0.3, 0.4, 0.5), False), ((0.3, 0.1, 0.5, 0.2, 0.4), True)])
+def test_a_rung_that_does_not_tell_gives_nobody_up(ends: tuple[float, ...], goes_on: bool) -> None:
+    rule, bad = Halving(1, 3, 4), standing(0.9, 9.0, 9.0)
+    whole: list[Course] = [{1: standing(0.5 + e / 10, 1, 1), 4: standing(end, 1, 1)} for e, end in enumerate(ends)]
+    assert rule.keeps(1, bad, whole[:4])  # too few to know
+    assert rule.keeps(1, bad, whole) == goes_on
+    assert rule.keeps(1, bad, [{1: c[1], 4: standing(0.1, 1, 1)} for c in whole])  # all alike in the end
 
 
 def test_rungs_end_before_the_training_does() -> None:
