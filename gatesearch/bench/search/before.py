@@ -20,7 +20,14 @@ from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.search.outcome import Objectives
 
 RECIPE = "kws.yaml"
-REDUCED = ("data.clips_per_class=100", "augment.renditions=2", "training.epochs=15", "search.trials=20")
+REDUCED = (
+    "data.clips_per_class=100",
+    "augment.renditions=2",
+    "training.epochs=15",
+    "training.averaging=0",
+    "search.learning_rate=0.002",
+    "search.trials=20",
+)
 WAYS: Mapping[str, tuple[str, ...]] = {
     "before: TPE": ("search.sampler=tpe",),
     "after: GateSampler": (),
