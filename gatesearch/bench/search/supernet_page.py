@@ -131,19 +131,13 @@ class Found:
             [known[table.plans[i].gates] for i in picked], [1 - float(table.errors[i, -1]) for i in picked]
         )
         passed = {GatePlan.from_dict({**row, "cores": []}).gates: row["passed"] for row in self.kept["estimates"]}
-        believed, points = [], []
+        believed = []
         for i, plan in enumerate(table.plans):
             quality = agreement.on_scale(known[plan.gates])
             if table.allowed[i] and 1 - quality <= table.limit:
                 found = Objectives(quality, *expected(table.runs[i], passed[plan.gates], table.shares))
                 believed.append(Trial(i, plan, "complete", found, True))
-                points.append(found.minimised)
-        rows = np.array(points)
-        kept: list[int] = []
-        for k in np.lexsort(rows.T[::-1]):  # whoever dominates comes first
-            if not kept or not (rows[kept] <= rows[k]).all(1).any():
-                kept.append(int(k))
-        listed = [table.index[plan] for plan in shortlist([believed[k] for k in kept], about["front"])]
+        listed = [table.index[plan] for plan in shortlist(believed, about["front"])]
         spent = self.seconds([*picked, *listed])
         volume = table.volume([*picked, *listed])
         replay = Replay(table, EVALUATIONS)
@@ -253,10 +247,10 @@ rates on the validation split, as the table's. Two trainings of the same gates f
 fully either: that bounds what any estimate of one training can reach, and the mean of two is the fairer measure. A plan
 with nothing kept of others is read in {max(kept["alone_seconds"]):.2f} s at most.
 
-A search ({len(runs)} seeds of the sample, medians) trains {about["sample"]} plans drawn evenly to measure tau, and up
-to {about["front"]} combinations of the front of the estimates; {middle("trainings"):.0f} trainings in all, after which
-it has {middle("volume"):.3f} of the true hypervolume. In {below} of {len(runs)} its tau was below the bar of
-{about["bar"]:g}, where a run falls back to trials. Seconds of trainings are those of the table times
+A search ({len(runs)} seeds of the sample, medians) trains {about["sample"]} plans drawn evenly to measure tau, and
+{about["front"]} combinations on the front of the estimates or close behind; {middle("trainings"):.0f} trainings in all,
+after which it has {middle("volume"):.3f} of the true hypervolume. In {below} of {len(runs)} its tau was below the bar
+of {about["bar"]:g}, where a run falls back to trials. Seconds of trainings are those of the table times
 {found.faster:.2f}: so fast were {len(kept["again"])} of them when they were made again after the supernet was
 recorded. Epochs and random plans a step were chosen by tau on this table and on one with shorter trainings. Made by
 `{about["command"]}` on {about["machine"]}, {versions(about)}."""
