@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kendalltau
 
+from gatesearch import console
 from gatesearch.bench.results import Row, markdown_table
 from gatesearch.bench.runs import versions
 from gatesearch.bench.search.engines import gate
@@ -31,6 +32,7 @@ from gatesearch.search.supernet.shortlist import sample, shortlist
 FILE = "supernet.json"
 SEEDS = range(20)
 EVALUATIONS = 80  # of GateSampler, at most
+TRAININGS = ("recipe", "changes", "seed", "epochs", "at", "clips")
 TARGETS = {"tau": ">= 0.8", "cheaper": ">= 20"}
 
 
@@ -160,12 +162,21 @@ class Found:
         return float(sum(run[1] for run in self.table.runs[i])) if self.table.allowed[i] else math.inf
 
 
+def beside(table: Table) -> dict[str, Any]:
+    """Return what tells the trainings of a table from those of another of its name."""
+    return {name: table.about[name] for name in TRAININGS if name in table.about}
+
+
 def read(tables: Sequence[Table], path: Path) -> Found | None:
     """Return what was recorded, beside its table; None where either is not there."""
     if not path.exists():
         return None
     kept = json.loads(path.read_text())
-    return next((Found(table, kept) for table in tables if table.name == kept["table"]), None)
+    table = next((table for table in tables if table.name == kept["table"]), None)
+    if table is not None and beside(table) != kept["beside"]:
+        console.say(f"{path} is beside another table {table.name}: make it again: {kept['about']['command']}")
+        return None
+    return table and Found(table, kept)
 
 
 def rows(found: Found | None, command: str) -> list[Row]:
