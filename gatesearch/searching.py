@@ -95,11 +95,12 @@ class _Supernet:
         note |= {"evaluations": len(found.complete), "seconds": time.monotonic() - started}
         if not found.front:
             return self._fall_back("by the supernet no plan keeps the constraints", note)
-        listed = [plan for plan in shortlist(found.front, self.chosen.front) if plan not in trials]
+        kept = [trial for trial in found.complete if trial.feasible]
+        listed = [plan for plan in shortlist(kept, self.chosen.front) if plan not in trials]
         listed = listed[: run.recipe.search.trials - len(begun)]
         console.say(
             f"supernet: {len(found.complete)} plans read, {len(found.front)} on its front; "
-            f"{len(listed)} of them are trained now"
+            f"{len(listed)} there or close behind are trained now"
         )
         result = run.tried([*begun, *map(self.space.named, listed)], len(begun) + len(listed))
         why = f"{measured}, at least {bar:g}"

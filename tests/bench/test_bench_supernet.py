@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,13 @@ def recording(table: tables.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def made(noise: float = 0.0, again: float = 0.0) -> page.Found:
         generator = np.random.default_rng(0)
         first = {plan.gates: i for i, plan in reversed(list(enumerate(table.plans)))}
-        kept: dict[str, Any] = {"table": "kws", "about": ABOUT, "train_seconds": 2.0, "read_seconds": 3.0}
+        kept: dict[str, Any] = {
+            "table": "kws",
+            "beside": page.beside(table),
+            "about": ABOUT,
+            "train_seconds": 2.0,
+            "read_seconds": 3.0,
+        }
         kept |= {"alone_seconds": [0.2, 0.4], "estimates": [], "again": {}}
         for gates, i in first.items():
             quality = 1 - float(table.errors[i, -1])
@@ -92,6 +99,15 @@ def test_noise_of_either_side_lowers_tau(recording: Recording) -> None:
 def test_nothing_is_said_where_nothing_was_recorded(tmp_path: Path, table: tables.Table) -> None:
     assert page.read([table], tmp_path / page.FILE) is None
     assert page.section(None) == "" and page.rows(None, "x") == []
+
+
+def test_a_supernet_beside_trainings_of_another_length_is_not_shown(
+    recording: Recording, table: tables.Table, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording()
+    longer = replace(table, about={**table.about, "clips": 1})
+    assert page.read([longer], tmp_path / page.FILE) is None
+    assert "is beside another table kws: make it again: x" in capsys.readouterr().out
 
 
 def test_a_supernet_is_recorded_beside_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ import torch
 from gatesearch import console
 from gatesearch.bench.search.record import drawn, key, trained_row, trainings
 from gatesearch.bench.search.spaces import RECORDED, Recorded
+from gatesearch.bench.search.supernet_page import beside
 from gatesearch.bench.search.table import Table
 from gatesearch.folder import RunFolder
 from gatesearch.hardware.timing import fingerprint
@@ -70,7 +71,10 @@ def record(table: Table, folder: RunFolder, path: Path, command: str) -> None:
         "versions": {"python": stamp["python"], **{k: stamp["versions"].get(k) for k in ("torch", "numpy")}},
     }
     again = _again(run, spec, table, folder)
-    path.write_text(json.dumps({"table": table.name, "about": about, **read, "again": again}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({"table": table.name, "beside": beside(table), "about": about, **read, "again": again}, indent=1)
+        + "\n"
+    )
 
 
 def _read(run: Run, spec: Recorded, table: Table, calibration: torch.Tensor) -> dict[str, Any]:

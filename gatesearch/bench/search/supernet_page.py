@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kendalltau
 
+from gatesearch import console
 from gatesearch.bench.results import Row, markdown_table
 from gatesearch.bench.runs import versions
 from gatesearch.bench.search.engines import gate
@@ -31,6 +32,7 @@ from gatesearch.search.supernet.shortlist import sample, shortlist
 FILE = "supernet.json"
 SEEDS = range(20)
 EVALUATIONS = 80  # of GateSampler, at most
+TRAININGS = ("recipe", "changes", "seed", "epochs", "at", "clips")
 TARGETS = {"tau": ">= 0.8", "cheaper": ">= 20"}
 
 
@@ -131,19 +133,13 @@ class Found:
             [known[table.plans[i].gates] for i in picked], [1 - float(table.errors[i, -1]) for i in picked]
         )
         passed = {GatePlan.from_dict({**row, "cores": []}).gates: row["passed"] for row in self.kept["estimates"]}
-        believed, points = [], []
+        believed = []
         for i, plan in enumerate(table.plans):
             quality = agreement.on_scale(known[plan.gates])
             if table.allowed[i] and 1 - quality <= table.limit:
                 found = Objectives(quality, *expected(table.runs[i], passed[plan.gates], table.shares))
                 believed.append(Trial(i, plan, "complete", found, True))
-                points.append(found.minimised)
-        rows = np.array(points)
-        kept: list[int] = []
-        for k in np.lexsort(rows.T[::-1]):  # whoever dominates comes first
-            if not kept or not (rows[kept] <= rows[k]).all(1).any():
-                kept.append(int(k))
-        listed = [table.index[plan] for plan in shortlist([believed[k] for k in kept], about["front"])]
+        listed = [table.index[plan] for plan in shortlist(believed, about["front"])]
         spent = self.seconds([*picked, *listed])
         volume = table.volume([*picked, *listed])
         replay = Replay(table, EVALUATIONS)
@@ -166,12 +162,21 @@ class Found:
         return float(sum(run[1] for run in self.table.runs[i])) if self.table.allowed[i] else math.inf
 
 
+def beside(table: Table) -> dict[str, Any]:
+    """Return what tells the trainings of a table from those of another of its name."""
+    return {name: table.about[name] for name in TRAININGS if name in table.about}
+
+
 def read(tables: Sequence[Table], path: Path) -> Found | None:
     """Return what was recorded, beside its table; None where either is not there."""
     if not path.exists():
         return None
     kept = json.loads(path.read_text())
-    return next((Found(table, kept) for table in tables if table.name == kept["table"]), None)
+    table = next((table for table in tables if table.name == kept["table"]), None)
+    if table is not None and beside(table) != kept["beside"]:
+        console.say(f"{path} is beside another table {table.name}: make it again: {kept['about']['command']}")
+        return None
+    return table and Found(table, kept)
 
 
 def rows(found: Found | None, command: str) -> list[Row]:
@@ -253,10 +258,10 @@ rates on the validation split, as the table's. Two trainings of the same gates f
 fully either: that bounds what any estimate of one training can reach, and the mean of two is the fairer measure. A plan
 with nothing kept of others is read in {max(kept["alone_seconds"]):.2f} s at most.
 
-A search ({len(runs)} seeds of the sample, medians) trains {about["sample"]} plans drawn evenly to measure tau, and up
-to {about["front"]} combinations of the front of the estimates; {middle("trainings"):.0f} trainings in all, after which
-it has {middle("volume"):.3f} of the true hypervolume. In {below} of {len(runs)} its tau was below the bar of
-{about["bar"]:g}, where a run falls back to trials. Seconds of trainings are those of the table times
+A search ({len(runs)} seeds of the sample, medians) trains {about["sample"]} plans drawn evenly to measure tau, and
+{about["front"]} combinations on the front of the estimates or close behind; {middle("trainings"):.0f} trainings in all,
+after which it has {middle("volume"):.3f} of the true hypervolume. In {below} of {len(runs)} its tau was below the bar
+of {about["bar"]:g}, where a run falls back to trials. Seconds of trainings are those of the table times
 {found.faster:.2f}: so fast were {len(kept["again"])} of them when they were made again after the supernet was
 recorded. Epochs and random plans a step were chosen by tau on this table and on one with shorter trainings. Made by
 `{about["command"]}` on {about["machine"]}, {versions(about)}."""

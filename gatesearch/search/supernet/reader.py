@@ -24,16 +24,19 @@ FITTED = 128  # samples at most that normalisations take their statistics from
 
 
 class Activations(NamedTuple):
-    """Hidden values of the samples that normalisations are fitted to, and of those that are judged; what gates said."""
+    """Hidden values of the samples that normalisations are fitted to, and of those that are judged, in batches.
+
+    ``logits`` is what each gate said of the latter, [N].
+    """
 
     calibration: Tensor
-    judged: Tensor
+    judged: tuple[Tensor, ...]
     logits: tuple[Tensor, ...] = ()
 
     @property
     def bytes(self) -> int:
         """Size in memory, of the hidden values."""
-        return sum(values.numel() * values.element_size() for values in self[:2])
+        return sum(values.numel() * values.element_size() for values in (self.calibration, *self.judged))
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ class Reader:
         memory: int = MEMORY,
     ) -> None:
         self._net, self._split, self._positive, self._names = net.eval(), split, positive, kind_names
-        self._inputs = Activations(channels_last(calibration[:FITTED]), channels_last(split.features))
+        self._inputs = Activations(
+            channels_last(calibration[:FITTED]), tuple(map(channels_last, split.features.split(BATCH)))
+        )
         self._memory, self._kept = memory, OrderedDict[tuple[Gates, int], Activations]()
         self._said: dict[Gates, tuple[Tensor, Tensor]] = {}
 
@@ -73,8 +78,9 @@ class Reader:
         program = tuple(map(_uncalibrated, gates))
         if program not in self._said:
             ended = self._behind(program, len(self._net.stages) - 1)
-            logits = torch.stack(ended.logits, 1) if gates else ended.judged.new_zeros(len(ended.judged), 0)
-            self._said[program] = logits, ended.judged.argmax(1)
+            said = torch.cat(ended.judged).argmax(1)
+            logits = torch.stack(ended.logits, 1) if gates else torch.zeros(len(said), 0)
+            self._said[program] = logits, said
         model = _Turned([self._net.turned(placed) for placed in gates], torch.zeros(len(gates), dtype=torch.long))
         return heard(model, *self._said[program], self._split, self._positive, self._names)
 
@@ -94,13 +100,11 @@ class Reader:
     @torch.no_grad()
     def _through(self, part: nn.Module, entering: Activations) -> Activations:
         calibration = fitted(part, entering.calibration)
-        judged = [part(batch) for batch in entering.judged.split(BATCH)]
+        judged = tuple(part(batch) for batch in entering.judged)
         if isinstance(calibration, Tensor):
-            return Activations(calibration, torch.cat(judged), entering.logits)
+            return Activations(calibration, judged, entering.logits)
         said = torch.cat([output.logit for output in judged])
-        return Activations(
-            calibration.passed, torch.cat([output.passed for output in judged]), (*entering.logits, said)
-        )
+        return Activations(calibration.passed, tuple(output.passed for output in judged), (*entering.logits, said))
 
 
 def _uncalibrated(placed: PlacedGate) -> PlacedGate:

@@ -38,35 +38,46 @@ def sample(space: Space, cost: Callable[[GatePlan], float], count: int, seed: in
     return list(found.values())
 
 
-def shortlist(front: Sequence[Trial], count: int) -> list[GatePlan]:
-    """Return the plans of a front that have the most hypervolume together, each chosen beside those before it.
+def shortlist(trials: Sequence[Trial], count: int) -> list[GatePlan]:
+    """Return the plans to train: the front, and while there is room the front of those that are left.
+
+    Estimates are not exact, and who stands just behind the front may well be on it. Of a front for which there is not
+    room enough those come first that have the most hypervolume beside those before them.
 
     Args:
-        front: trials that no other beats.
+        trials: that keep the constraints.
         count: of different gates; the plans of the same gates on other cores come with them, since they take no
             training of their own.
     """
-    if not front:
-        return []
+    left, chosen, gates = list(trials), list[GatePlan](), set[Gates]()
+    while left and len(gates) < count:
+        points = [trial.objectives.minimised for trial in left if trial.objectives is not None]
+        unbeaten = set(map(tuple, pareto.unbeaten(np.array(points)).tolist()))
+        front = [trial for trial, point in zip(left, points, strict=True) if point in unbeaten]
+        chosen += _spread(front, count - len(gates))
+        gates = {plan.gates for plan in chosen}
+        left = [trial for trial in left if trial.plan.gates not in gates]
+    return chosen
+
+
+def _spread(front: Sequence[Trial], count: int) -> list[GatePlan]:
+    """Return the plans of a front, of so many different gates at most, those that cover it best first."""
     points = np.array([trial.objectives.minimised for trial in front if trial.objectives is not None])
     low, worst = points.min(0), points.max(0)
     # A tenth of the range beyond the worst ends, so that these count as well.
     scaled = (points - low) / np.maximum((1 + MARGIN) * (worst - low), 1e-12)
     rows = [tuple(row) for row in scaled.tolist()]
     chosen: list[int] = []
-    left = list(range(len(rows)))
-    gates: dict[Gates, None] = {}
+    gates: set[Gates] = set()
 
     def volume(one: int) -> float:
         taken = [rows[i] for i in (*chosen, one)]
         return pareto.hypervolume([taken[i] for i in pareto.front(taken)], (1.0, 1.0, 1.0))
 
-    while left:
-        able = [i for i in left if len(gates) < count or front[i].plan.gates in gates]
-        if not able:
-            break
+    left = list(range(len(rows)))
+    while able := [i for i in left if len(gates) < count or front[i].plan.gates in gates]:
         best = max(able, key=volume)
         chosen.append(best)
         left.remove(best)
-        gates.setdefault(front[best].plan.gates)
+        gates.add(front[best].plan.gates)
     return [front[i].plan for i in chosen]

@@ -44,5 +44,8 @@ def test_the_shortlist_covers_the_front_and_gates_on_other_cores_come_with_it():
     assert sorted(set(found)) in (["a", "c", "d"], ["b", "c", "d"])
     assert found.count("c") == 2
     assert len(shortlist(front, 10)) == 5
+    beaten = [trial(5, 0.69, 5.1, 6.1, "e"), trial(6, 0.68, 5.2, 6.2, "f"), trial(7, 0.6, 6.0, 6.0, "c")]
+    assert [plan.gates[0].site for plan in shortlist([*front, *beaten], 5)][5:] == ["e"]  # the next front
+    assert len({plan.gates for plan in shortlist([*front, *beaten], 10)}) == 6
     assert shortlist(front[:1], 3) == [front[0].plan]
     assert shortlist([], 3) == []
