@@ -9,6 +9,7 @@
 #include "head.c"
 #include "peak.c"
 #include "pg.c"
+#include "pool.c"
 #include "recurrent.c"
 #include "recurrent_u8.c"
 #include "stage.c"
