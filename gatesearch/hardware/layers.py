@@ -17,7 +17,12 @@ from gatesearch.hardware.profile import Core, Kernels
 from gatesearch.plan import PlacedGate
 from gatesearch.sites import LayerSite, find
 
-READ_BY_KERNELS = "channel-block-16"  # what of its input a kernel can leave out
+# What of its input a kernel can leave out, by kernel; of any other, all is read.
+READ_BY_KERNELS: Mapping[str, tuple[str, ...]] = {
+    "fbs": ("channel-block-16",),
+    "fbs_single": ("channel", "channel-block-16"),
+    "fbs_pg": ("channel", "channel-block-16"),
+}
 DENSE = LayerWork(calls=(), macs=0.0, params=0, density=1.0)
 
 
@@ -40,8 +45,7 @@ class LayerChange:
         """The runs of kernels that do the layer's work, each told how much of its input is there."""
         if self.work is None:
             return ()
-        read = dict(self.read).get(READ_BY_KERNELS, 1.0)
-        return tuple(call._replace(left=(*call.left, ("inputs", read))) for call in self.work.kernels)
+        return tuple(call._replace(left=(*call.left, ("inputs", self._read_by(call)))) for call in self.work.kernels)
 
     def reading(self, dense: float, core: Core, costs: KernelCosts | None) -> float:
         """Return what the layer takes on a core.
@@ -51,9 +55,14 @@ class LayerChange:
             core: where.
             costs: of the core's kernels, as far as they were read; the rest is worked out by :meth:`cost`.
         """
+        found = self.by_kernels(costs)
+        return dense * self.cost(core.kernels) if found is None else found
+
+    def by_kernels(self, costs: KernelCosts | None) -> float | None:
+        """Return what its kernels take by a core's costs; None where one of them was not read, or there is none."""
         found = [None if costs is None else costs.reading(call) for call in self.kernels]
         known = [reading for reading in found if reading is not None]
-        return sum(known) if found and len(known) == len(found) else dense * self.cost(core.kernels)
+        return sum(known) if found and len(known) == len(found) else None
 
     def cost(self, kernels: Kernels) -> float:
         """Return the time on a core over that of the dense layer in int8, the gate's own parts counted at its rate."""
@@ -61,6 +70,10 @@ class LayerChange:
             return kernels.cost((8, 8), self.read)
         calls = sum(call.size * kernels.cost(call.bits, (*call.left, *self.read)) for call in self.work.calls)
         return calls + self.work.macs / self.site.macs
+
+    def _read_by(self, call: KernelCall) -> float:
+        able = READ_BY_KERNELS.get(call.kernel, ())
+        return math.prod((share for name, share in self.read if name in able), start=1.0)
 
     @property
     def read_share(self) -> float:

@@ -11,9 +11,9 @@ from torch import nn
 
 from gatesearch.gates import KernelCall, layer_kind
 from gatesearch.gates.factored import FactoredRNN
-from gatesearch.hardware.kernels import native, samples
+from gatesearch.hardware.kernels import FBSPG, Live, native, samples
 from gatesearch.hardware.kernels.arrays import address
-from gatesearch.hardware.kernels.parts import FBSPart, PGPart, RecurrentPart
+from gatesearch.hardware.kernels.parts import FBSPart, HybridPart, PGPart, RecurrentPart
 from gatesearch.plan import PlacedGate
 from gatesearch.sites import layer_sites
 
@@ -65,13 +65,14 @@ def test_the_normalisation_behind_precision_gating_is_in_its_part(relu: bool) ->
     assert (wanted < 0).any() != relu
 
 
+@pytest.mark.parametrize("kind", ["hmd", "lmf"])
 @pytest.mark.parametrize(("cell", "both"), [(nn.LSTM, False), (nn.GRU, False), (nn.LSTM, True), (nn.GRU, True)])
-def test_a_recurrent_part_takes_all_steps(cell: type[nn.RNNBase], both: bool) -> None:
+def test_a_recurrent_part_takes_all_steps(cell: type[nn.RNNBase], both: bool, kind: str) -> None:
     assert LIBRARY is not None
     torch.manual_seed(0)
     layer = cell(6, 18, num_layers=2, batch_first=True, bidirectional=both)
     [site] = layer_sites(Wrapped(layer), torch.zeros(1, 9, 6))
-    gate = layer_kind("hmd").replace(site, PlacedGate.of("hmd", site.name, factor=2.0), layer)
+    gate = layer_kind(kind).replace(site, PlacedGate.of(kind, site.name, factor=2.0), layer)
     assert isinstance(gate, FactoredRNN)
     part = RecurrentPart.load(RecurrentPart.of(gate, torch.zeros(1, 9, 6), None, False).arrays(), LIBRARY)
     x = torch.randn(1, 9, 6)
@@ -110,6 +111,21 @@ def test_a_sample_of_a_kernel_has_the_share_that_was_asked_for(share: float, gro
     assert float(phases.mask.double().mean()) == pytest.approx(share, abs=0.05)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(("block", "group", "pieces"), [(1, 1, 1), (1, 16, 2), (16, 16, 4)])
+def test_a_sample_of_a_hybrid_has_them_too(share: float, block: int, group: int, pieces: int) -> None:
+    assert LIBRARY is not None
+    variant = (("block", block), ("group", group), ("pieces", pieces))
+    call = KernelCall("fbs_pg", GEOMETRY, variant, (("inputs", 1.0), ("outputs", 0.5), ("open", share)))
+    part, x, live = samples._hybrid(call, LIBRARY, np.random.default_rng(0))
+    assert isinstance(part, HybridPart) and isinstance(part.conv, FBSPG) and live is None
+    assert part.conv.precision.pieces.number == pieces
+    _, winners = part.conv(x)
+    won = Live(winners, block).channels(64)
+    mask = part.conv.phases(x, won).mask[..., won]
+    assert len(won) == 32 and float(mask.double().mean()) == pytest.approx(share, abs=0.15)
+
+
 def test_samples_of_channels_have_whole_blocks_and_run() -> None:
     assert LIBRARY is not None
     call = KernelCall("fbs", GEOMETRY)
@@ -119,7 +135,12 @@ def test_samples_of_channels_have_whole_blocks_and_run() -> None:
         call._replace(left=(("inputs", 0.5), ("outputs", 0.25))), LIBRARY, np.random.default_rng(0)
     )
     assert isinstance(part, FBSPart)
-    assert len(part.live) == 1 and live is not None and len(live) == 1
+    assert part.live is not None and len(part.live.groups) == 1 and live is not None and len(live.groups) == 1
+    single = KernelCall("fbs_single", GEOMETRY, (), (("inputs", 0.5), ("outputs", 0.25)))
+    part, _, live = samples._single(single, LIBRARY, np.random.default_rng(0))
+    assert part.live is not None and len(part.live.groups) == 16 and live is not None and len(live.groups) == 16
     for kernel in ("lstm", "gru"):
-        for run in samples.calls(KernelCall(kernel, (5, 6, 20), (("parts", 2),), (("rich", 0.3),)), LIBRARY):
+        hybrid = KernelCall(kernel, (5, 6, 20), (("parts", 2),), (("rich", 0.3),))
+        low = KernelCall(f"{kernel}_lmf", (5, 6, 20), (), (("kept", 0.5),))
+        for run in (*samples.calls(hybrid, LIBRARY), *samples.calls(low, LIBRARY)):
             run()
