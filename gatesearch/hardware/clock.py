@@ -21,7 +21,7 @@ from gatesearch.hardware import operators, steady
 from gatesearch.hardware.kernel_costs import Curve, Key, Recorded, key_of
 from gatesearch.hardware.tflite import Program
 
-SECONDS = 20.0  # for all timings; those that are noisy are taken again until then
+SECONDS = 40.0  # for all timings; those that are noisy are taken again until then
 LEAST = 4.0  # seconds that they are spread over
 MOST = 92  # programs and kernels timed for a table; the host's loop comes on top
 Name = TypeVar("Name", bound=Hashable)

@@ -92,22 +92,24 @@ class LayerReading:
         block: first site of the block that it lies in.
         readings: for every core of the device, less the overhead of a call.
         behind: the layer of its block that comes right before it; None where it is the first.
-        last: whether no layer of its block comes behind it.
+        first, last: whether no layer that mixes channels comes before it or behind it in its block: what a cut leaves
+            of the channels goes through depthwise layers.
     """
 
     block: str
     readings: Mapping[str, float]
     behind: str | None = None
+    first: bool = True
     last: bool = True
 
     def left(self, inputs: float, outputs: float) -> float:
         """Return what is left of the layer where cuts leave such shares of the channels at both ends of its block.
 
-        >>> first, last = LayerReading("stem", {}, last=False), LayerReading("stem", {}, behind="conv1")
+        >>> first, last = LayerReading("stem", {}, last=False), LayerReading("stem", {}, "conv1", first=False)
         >>> first.left(0.5, 0.25), last.left(0.5, 0.25)
         (0.5, 0.25)
         """
-        return (inputs if self.behind is None else 1.0) * (outputs if self.last else 1.0)
+        return (inputs if self.first else 1.0) * (outputs if self.last else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,11 +291,12 @@ def build(
                     if quantity not in QUANTITIES
                 },
                 behind,
+                first,
                 last,
             )
             for key in alone
             for _, name in [key[0].split(ALONE)]
-            for block, behind, last in [_block_of(str(name), backbone, sites)]
+            for block, behind, first, last in [_block_of(str(name), backbone, sites)]
         },
         {key[0]: piece.need for key, piece in (pieces | heads).items() if key in pieces or key[0].startswith(EXIT)},
         {
@@ -434,8 +437,8 @@ def _runs_of(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[R
     return list(calls.values())
 
 
-def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tuple[str, str | None, bool]:
-    """Return the first site of a layer's block, the layer right before it there, if any, and whether it is the last."""
+def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tuple[str, str | None, bool, bool]:
+    """Return the first site of a layer's block, and of :class:`LayerReading` what it says of its place there."""
     stages = split(backbone, [site.node for site in sites])
     names = [INPUT, *(site.name for site in sites)]
     [(block, stage)] = [
@@ -443,7 +446,12 @@ def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tupl
     ]
     layers = [str(n.target) for n in stage.graph.nodes if n.op == "call_module" and _multiplies(stage, n)]
     place = layers.index(layer)
-    return block, layers[place - 1] if place else None, place + 1 == len(layers)
+    mixing = [not _is_depthwise(stage.get_submodule(name)) for name in layers]
+    return block, layers[place - 1] if place else None, not any(mixing[:place]), not any(mixing[place + 1 :])
+
+
+def _is_depthwise(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv1d | nn.Conv2d) and layer.groups == layer.in_channels > 1
 
 
 def _multiplies(stage: fx.GraphModule, node: fx.Node) -> bool:
@@ -530,9 +538,12 @@ def _read(
 
 
 def _network(name: tuple[PieceKey, str]) -> object:
-    """Return what a piece runs together with: the others of its arithmetic, as thin as it is."""
-    (_, i, o), form = name
-    return form, i < 1.0, o < 1.0
+    """Return what a piece runs together with: the others of its arithmetic, as thin as it is.
+
+    Of layers by themselves, what is no operator of the network is kept apart: the network has room in the caches.
+    """
+    (piece, i, o), form = name
+    return form, piece.startswith(ALONE), i < 1.0, o < 1.0
 
 
 def _around(key: PieceKey, piece: Piece) -> bool:
