@@ -12,12 +12,14 @@ import torch
 from torch import nn
 
 from gatesearch.backbones.m_cifarnet import MCifarNet
+from gatesearch.backbones.recurrent import kws_gru
 from gatesearch.gates import KernelCall, layer_kind
 from gatesearch.hardware import profile
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.clock import Clocked
 from gatesearch.hardware.cost import CostModel
 from gatesearch.hardware.kernel_costs import Curve, Recorded, key_of
+from gatesearch.hardware.layers import layer_changes
 from gatesearch.hardware.table import Loop, Table
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.pareto import front
@@ -180,3 +182,15 @@ def test_a_curve_is_asked_for_the_input_that_is_there(model: CostModel) -> None:
     saved = micros(changed, fbs("conv4.0", 1.0)) - micros(changed, fbs("conv3.0", 0.5), fbs("conv4.0", 1.0))
     alone = micros(changed, fbs("conv4.0", 1.0)) - micros(changed)
     assert saved > 0 and alone > 0
+
+
+def test_a_recurrent_layer_without_a_kernel_is_no_cheaper_than_dense_where_litert_takes_its_steps() -> None:
+    net, x = kws_gru(3, hidden=8).eval(), torch.randn(1, 1, 12, 10)
+    [site] = [site for site in layer_sites(net, x) if site.op == "gru"]
+    gate = PlacedGate.of("lmf", site.name, factor=3.0)
+    change = layer_changes([gate], [site], {})[site.name]
+    host = profile.load("host").core("host")
+    assert not change.kernels and change.cost(host.kernels) < 0.9
+    assert change.reading(100.0, host, None) == 100.0
+    alone = host.model_copy(update={"kernels": host.kernels.model_copy(update={"native": False})})
+    assert change.reading(100.0, alone, None) == pytest.approx(100.0 * change.cost(alone.kernels))

@@ -5,7 +5,19 @@ import os
 import numpy as np
 import pytest
 
-from gatesearch.hardware.kernels import Library, arrays, build, chosen, conv, fbs, mel, pg, recurrent, recurrent_u8, stage
+from gatesearch.hardware.kernels import (
+    Library,
+    arrays,
+    build,
+    chosen,
+    conv,
+    fbs,
+    mel,
+    pg,
+    recurrent,
+    recurrent_u8,
+    stage,
+)
 
 SANITISE = "GATESEARCH_SANITISE"  # set where test_kernels_sanitised.py runs these tests once more
 
