@@ -176,7 +176,7 @@ def read(tables: Sequence[Table], path: Path) -> Found | None:
     if table is not None and beside(table) != kept["beside"]:
         console.say(f"{path} is beside another table {table.name}: make it again: {kept['about']['command']}")
         return None
-    return table and Found(table, kept)
+    return None if table is None else Found(table, kept)
 
 
 def rows(found: Found | None, command: str) -> list[Row]:
