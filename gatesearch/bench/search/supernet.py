@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from gatesearch import console
-from gatesearch.bench.search.record import drawn, key, trained_row, trainings
+from gatesearch.bench.search.record import DIGITS, drawn, key, trained_row, trainings
 from gatesearch.bench.search.spaces import RECORDED, Recorded
 from gatesearch.bench.search.supernet_page import beside
 from gatesearch.bench.search.table import Table
@@ -71,10 +71,8 @@ def record(table: Table, folder: RunFolder, path: Path, command: str) -> None:
         "versions": {"python": stamp["python"], **{k: stamp["versions"].get(k) for k in ("torch", "numpy")}},
     }
     again = _again(run, spec, table, folder)
-    path.write_text(
-        json.dumps({"table": table.name, "beside": beside(table), "about": about, **read, "again": again}, indent=1)
-        + "\n"
-    )
+    kept = {"table": table.name, "beside": beside(table), "about": about, **read, "again": again}
+    path.write_text(json.dumps(kept, separators=(",", ":")) + "\n")
 
 
 def _read(run: Run, spec: Recorded, table: Table, calibration: torch.Tensor) -> dict[str, Any]:
@@ -105,7 +103,9 @@ def _read(run: Run, spec: Recorded, table: Table, calibration: torch.Tensor) -> 
     with console.progress(len(every), "read plans") as bar:
         for gates in every:
             figures = reader(gates)
-            found.append({"gates": [g.to_dict() for g in gates], "quality": figures.value, "passed": figures.passed})
+            passed = {kind: [round(share, DIGITS) for share in row] for kind, row in figures.passed.items()}
+            quality = round(figures.value, DIGITS)
+            found.append({"gates": [g.to_dict() for g in gates], "quality": quality, "passed": passed})
             bar.advance()
     reading = time.process_time() - started
     alone = []
