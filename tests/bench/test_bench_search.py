@@ -123,6 +123,12 @@ def test_engines_spend_what_they_are_given_and_the_same_seed_does_the_same(name:
     assert 0 < sum(step.trained for step in traces[0]) <= 6 * small_table.epochs
 
 
+def test_what_optuna_repeats_is_counted(small_table: table.Table) -> None:
+    replay = Replay(small_table, 20)
+    ENGINES["random"](replay, 0)
+    assert replay.trace.repeats > 0
+
+
 def test_halving_gives_plans_up_once_rungs_were_seen_to_tell(small_table: table.Table) -> None:
     replay = Replay(small_table, 12)
     ENGINES["GateSampler with halving"](replay, 0)
