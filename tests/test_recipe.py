@@ -64,9 +64,10 @@ def test_shipped_recipe_makes_every_key_visible() -> None:
             return set()
         return {(k, *rest) for k, v in tree.items() for rest in [(), *given_keys(v)]}
 
-    # The name comes from the file; what retrain leaves out comes from training.
+    # The name comes from the file; what retrain leaves out comes from training; halving is off.
     hidden = {key for key in set(config.keys_of(Recipe)) - given_keys(written) if key[0] != "retrain"}
-    assert hidden == {("name",)}
+    assert hidden == {("name",)} | {("search", "halving", key) for key in ("first", "reduction", "tau")}
+    assert "{first: 1, reduction: 3, tau: 0.6}" in TEXT
 
 
 def test_resolved_recipe_reads_back_equal_and_alone() -> None:

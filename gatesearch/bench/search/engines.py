@@ -133,7 +133,8 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False, rule: Halv
             course = courses.pop(plan, {})
             trained = max(course, default=0)
             try:
-                for epoch in (e for e in (*rungs, table.epochs) if e > trained):
+                left = [epoch for epoch in (*rungs, table.epochs) if epoch > trained]
+                for epoch in left or [table.epochs]:  # a repeat is asked for, and counted
                     number = replay.ask(plan, epoch)
                     if number is None:
                         break

@@ -77,7 +77,7 @@ def section(tables: Sequence[Table], outcomes: Sequence[Outcome]) -> str:
     epochs = ", ".join(f"{table.epochs} on {table.name}" for table in tables)
     return f"""## Trainings that are given up early
 
-Epochs of training up to a share of the true hypervolume, **simulated** ({epochs} epochs a whole training); medians,
+Epochs of training up to a share of the true hypervolume, **simulated** (whole trainings: {epochs}); medians,
 quartiles in brackets. With halving (`gatesearch/search/pruner.py`: rungs after 1, 3 and 9 epochs; one in 3 goes on, and
 whoever nobody beats) a training counts for the hypervolume only once it was trained to its end. To reach: {TARGET} x.
 
