@@ -184,13 +184,13 @@ def test_a_curve_is_asked_for_the_input_that_is_there(model: CostModel) -> None:
     assert saved > 0 and alone > 0
 
 
-def test_a_recurrent_layer_without_a_kernel_is_no_cheaper_than_dense_where_litert_takes_its_steps() -> None:
+def test_a_recurrent_layer_whose_kernel_was_not_read_is_no_cheaper_than_dense_where_litert_takes_its_steps() -> None:
     net, x = kws_gru(3, hidden=8).eval(), torch.randn(1, 1, 12, 10)
     [site] = [site for site in layer_sites(net, x) if site.op == "gru"]
     gate = PlacedGate.of("lmf", site.name, factor=3.0)
     change = layer_changes([gate], [site], {})[site.name]
     host = profile.load("host").core("host")
-    assert not change.kernels and change.cost(host.kernels) < 0.9
+    assert change.cost(host.kernels) < 0.9
     assert change.reading(100.0, host, None) == 100.0
     alone = host.model_copy(update={"kernels": host.kernels.model_copy(update={"native": False})})
     assert change.reading(100.0, alone, None) == pytest.approx(100.0 * change.cost(alone.kernels))

@@ -25,7 +25,7 @@ def task(schedule: Schedule, gates: GateSettings, **params) -> GatedTask:
 
 
 class FakeTrainer:
-    estimated_stepping_batches = 40
+    estimated_stepping_batches, max_epochs = 40, Schedule().epochs
 
 
 def test_masks_and_heads_have_rates_of_their_own_and_masks_no_decay():
