@@ -224,7 +224,7 @@ def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which benchmark.", show_default=False)] = "",
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="What it takes.")] = None,
 ) -> None:
-    """Run a benchmark; writes results/NAME.md and .json."""
+    """Run a benchmark; writes results/NAME.md and .json. NAME --help says what it takes."""
     from gatesearch import bench as benchmarks
 
     benchmarks.run(name, list(arguments or []))

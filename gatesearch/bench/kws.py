@@ -61,6 +61,10 @@ class Outcome:
 def main(arguments: list[str]) -> None:
     """Run every seed that is not done yet, then write results/kws.md and .json.
 
+    Args:
+        arguments: ``data.root=DIR``, real speech, synthetic where it is not given; ``seeds=0,1,2``; any key of the
+            recipe.
+
     Raises:
         UserError: an argument is wrong.
     """

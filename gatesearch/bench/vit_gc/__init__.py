@@ -61,6 +61,10 @@ class Outcome:
 def main(arguments: list[str]) -> None:
     """Run every seed that is not done yet, then write results/vit_gc.md, .json and .png.
 
+    Args:
+        arguments: ``data.root=DIR``, real speech, synthetic where it is not given; ``seeds=0``; any key of the
+            recipe.
+
     Raises:
         UserError: an argument is wrong.
     """
