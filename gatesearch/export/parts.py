@@ -68,6 +68,12 @@ class _Native:
         return self.nodes[0].all_input_nodes[0]
 
 
+def _skips(reader: _Native, source: _Native) -> bool:
+    """Whether a kernel can leave out what another did not compute."""
+    live = source.part.live
+    return reader.site.source == source.site.name and live is not None and live.size in reader.part.reads
+
+
 def in_kernels(site: LayerSite, gate: PlacedGate) -> str | None:
     """Return which kernel runs a gated layer; None where a reference does."""
     calls = layer_kind(gate.kind).work_left(site, gate).kernels
@@ -142,10 +148,10 @@ class _Cut:
 
     def _kernel(self, native: _Native) -> StagePart:
         before = next((n for n in self.natives.values() if n.site.name == native.site.source), None)
-        source = None if before is None or before.part.live is None else self.index[before.site.name]
+        source = self.index[before.site.name] if before is not None and _skips(native, before) else None
         last = native.nodes[-1]
         readers = [self.natives.get(user) for user in last.users]
-        whole = any(reader is None or reader.site.source != native.site.name for reader in readers)
+        whole = any(reader is None or not _skips(reader, native) for reader in readers)
         packed = io.BytesIO()
         np.savez(packed, **cast(Any, native.part.arrays()))
         return StagePart(
@@ -222,7 +228,7 @@ def _native(body: fx.GraphModule, site: LayerSite, kernel: str, values: _Values)
         if first_of_pair and isinstance(values.seen[nodes[-1]], tuple):
             nodes = [*nodes, reader]
             continue
-        if relu or site.op != "conv2d":
+        if relu or site.op not in ("conv2d", "linear"):
             break
         if isinstance(module, nn.ReLU) or (reader.op == "call_function" and reader.target in RELUS):
             relu = True
@@ -235,7 +241,7 @@ def _native(body: fx.GraphModule, site: LayerSite, kernel: str, values: _Values)
         return None  # somebody reads the state
     given = values.seen[nodes[0].all_input_nodes[0]]
     layer = body.get_submodule(site.name)
-    return _Native(site, kernel, kind.of(layer, given, norm, relu), tuple(nodes))
+    return _Native(site, kernel, kind.of(layer, given, norm, relu, site.positive), tuple(nodes))
 
 
 def _drop_nothing(body: fx.GraphModule) -> None:

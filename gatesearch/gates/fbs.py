@@ -9,7 +9,7 @@ The paper is arXiv 1810.05331; what could be read of it is its abstract and the 
 So g takes the place of the batch norm's gamma, and a loser is zero for the ReLU behind and need not be computed at all.
 Where no batch norm follows, z is the convolution without its bias, and the bias is beta. The mask ``a`` has no
 gradient, so losers learn nothing from a sample. Block 16 lets runs of 16 channels win or lose together, by the mean of
-their g: the only form that dense kernels can turn into time.
+their g: dense kernels turn that into time as it is; of channels that win one by one the filters have to be gathered.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gatesearch.sites import LayerSite, Site
 LASSO = 1e-8  # lambda, as in the ports of the released code
 DENSITY_STEP = 0.1
 SKIPS: Mapping[int, str] = {1: "channel", 16: "channel-block-16"}  # by block
-KERNEL_BLOCKS = (16,)
+KERNELS: Mapping[int, str] = {1: "fbs_single", 16: "fbs"}  # by block
 BITS = (8, 8)
 # The released code draws phi with .05 because its gates start from nothing. Here |gamma| is where they start, and the
 # gradient of phi does not depend on its size: all that it has to do at first is break ties.
@@ -70,10 +70,10 @@ class FBS:
         """The winners' filters, the predictor, and a multiplication by g for each of their values."""
         density, block = checked(placed)
         work = work_of((Call(BITS),), site, density, block, observed)
-        if block not in KERNEL_BLOCKS or not site.geometry:
+        if not site.geometry:
             return work
         # The kernel of a layer in which all win has the predictor to run all the same.
-        return replace(work, kernels=(KernelCall("fbs", site.geometry, (), (("outputs", work.density),)),))
+        return replace(work, kernels=(KernelCall(KERNELS[block], site.geometry, (), (("outputs", work.density),)),))
 
 
 class Inner(Protocol):

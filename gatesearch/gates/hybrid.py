@@ -19,13 +19,15 @@ from typing import NamedTuple
 
 from torch import nn
 
-from gatesearch.gates.base import LayerWork
+from gatesearch.gates.base import KernelCall, LayerWork
 from gatesearch.gates.fbs import FBS, FBSConv2d, checked, unfold, work_of
 from gatesearch.gates.pg import PG, PGConv2d, Settings, saving
+from gatesearch.gates.phases import MASKS
 from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.sites import LayerSite, Site
 
 OF_PG = tuple(Settings.__dataclass_fields__)
+GROUPED = 16  # channels: stands for all groups of several
 
 
 class Hybrid:
@@ -56,7 +58,15 @@ class Hybrid:
         among = {"weighted_sparsity": observed["sparsity_winners"]} if "sparsity_winners" in observed else None
         inner = PG().work_left(site, PlacedGate.of(placed.kind, placed.site, **of_pg), among)
         work = work_of(inner.calls, site, params.density, params.block, observed)
-        return replace(work, macs=work.macs + inner.macs, params=work.params + inner.params)
+        work = replace(work, macs=work.macs + inner.macs, params=work.params + inner.params)
+        if not site.geometry or not params.pg.for_kernel:
+            return work
+        group, pieces = MASKS[params.pg.mask].size(site.channels), params.pg.pieces(site.positive)
+        # What one group decides is all one to the kernel, as long as several channels are in it.
+        variant = (("block", params.block), ("group", 1 if group == 1 else GROUPED), ("pieces", pieces))
+        share = 1 - (among or {}).get("weighted_sparsity", 1.0) if params.pg.low_bits else 0.0
+        left = (("outputs", work.density), ("open", share))
+        return replace(work, kernels=(KernelCall("fbs_pg", site.geometry, variant, left),))
 
 
 class _Params(NamedTuple):

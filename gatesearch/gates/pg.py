@@ -62,8 +62,16 @@ class Settings:
 
     @property
     def for_kernel(self) -> bool:
-        """Whether the kernels have this arithmetic: weights with their sign in a byte, either phase in a byte."""
-        return self.weight_bits < BYTE and 1 <= self.low_bits <= BYTE and self.high_bits <= BYTE
+        """Whether the kernels have this arithmetic: weights of up to eight bits and a sign, either phase in a byte.
+
+        Weights of eight bits are taken in two parts, one of which meets doubled inputs: so these have a bit less.
+        """
+        most = BYTE - (self.weight_bits == BYTE)
+        return self.weight_bits <= BYTE and self.low_bits <= most and self.high_bits <= most
+
+    def pieces(self, positive: bool) -> int:
+        """Return in how many pieces kernels read a channel: by parts of the weights, and by sign."""
+        return (1 + (self.weight_bits == BYTE)) * (1 + (not positive))
 
     @classmethod
     def checked(cls, where: str, written: Mapping[str, Scalar]) -> Settings:
@@ -136,12 +144,7 @@ class PG:
         if settings.low_bits:
             calls.append(Call((settings.low_bits, settings.weight_bits), ((mask.skips, 1 - sparsity),)))
         thresholds = sum(mask.groups(width) for width in kind.widths(site))
-        kernels: tuple[KernelCall, ...] = ()
-        if site.geometry and site.positive and settings.for_kernel:
-            group = mask.size(site.channels)
-            # Groups of whole blocks are all one to the kernel.
-            variant = (("bytes", 1 if settings.bits <= BYTE else 2), ("group", group if group % BLOCK else BLOCK))
-            kernels = (KernelCall("pg", site.geometry, variant, (("open", 1 - sparsity),)),)
+        kernels = _kernels(site, settings, 1 - sparsity if settings.low_bits else 0.0)
         return LayerWork(tuple(calls), 0.0, thresholds + 1, 1.0, kernels=kernels)
 
 
@@ -409,6 +412,21 @@ class PGLSTM(nn.Module):
 
 
 LAYERS: Mapping[str, Any] = {"conv2d": PGConv2d, "linear": PGLinear, "lstm": PGLSTM}
+
+
+def _kernels(site: LayerSite, settings: Settings, share: float) -> tuple[KernelCall, ...]:
+    """Return the run of a kernel with a share of the outputs open; none where no kernel has the layer or its bits."""
+    shape = site.geometry
+    if site.op == "linear":  # a convolution of 1 x 1 over its positions
+        shape = (math.prod(site.shape_in[:-1]), 1, site.shape_in[-1], site.shape[-1], *[1] * 4, 0, 0, 1, 1)
+    if not shape or not settings.for_kernel:
+        return ()
+    pieces, group = settings.pieces(site.positive), MASKS[settings.mask].size(shape[3])
+    bits = settings.bits + 2 * (settings.weight_bits == BYTE)
+    # Groups of whole blocks are all one to the kernel.
+    variant = (("bytes", 1 if bits <= BYTE else 2), ("group", group if group % BLOCK else BLOCK))
+    many = (("pieces", pieces),) if pieces > 1 else ()
+    return (KernelCall("pg", (*shape[:2], shape[2] * pieces, *shape[3:]), (*variant, *many), (("open", share),)),)
 
 
 def average_bits(bits: int, high_bits: int, sparsity: float) -> float:

@@ -17,7 +17,12 @@ from gatesearch.hardware.profile import Core, Kernels
 from gatesearch.plan import PlacedGate
 from gatesearch.sites import LayerSite, find
 
-READ_BY_KERNELS = "channel-block-16"  # what of its input a kernel can leave out
+# What of its input a kernel can leave out, by kernel; of any other, all is read.
+READ_BY_KERNELS: Mapping[str, tuple[str, ...]] = {
+    "fbs": ("channel-block-16",),
+    "fbs_single": ("channel", "channel-block-16"),
+    "fbs_pg": ("channel", "channel-block-16"),
+}
 DENSE = LayerWork(calls=(), macs=0.0, params=0, density=1.0)
 
 
@@ -40,8 +45,7 @@ class LayerChange:
         """The runs of kernels that do the layer's work, each told how much of its input is there."""
         if self.work is None:
             return ()
-        read = dict(self.read).get(READ_BY_KERNELS, 1.0)
-        return tuple(call._replace(left=(*call.left, ("inputs", read))) for call in self.work.kernels)
+        return tuple(call._replace(left=(*call.left, ("inputs", self._read_by(call)))) for call in self.work.kernels)
 
     def reading(self, dense: float, core: Core, costs: KernelCosts | None) -> float:
         """Return what the layer takes on a core.
@@ -61,6 +65,10 @@ class LayerChange:
             return kernels.cost((8, 8), self.read)
         calls = sum(call.size * kernels.cost(call.bits, (*call.left, *self.read)) for call in self.work.calls)
         return calls + self.work.macs / self.site.macs
+
+    def _read_by(self, call: KernelCall) -> float:
+        able = READ_BY_KERNELS.get(call.kernel, ())
+        return math.prod((share for name, share in self.read if name in able), start=1.0)
 
     @property
     def read_share(self) -> float:

@@ -70,6 +70,7 @@ class Case(NamedTuple):
 
 
 PG = {"bits": 8, "high_bits": 4, "weight_bits": 7}
+WIDE = {"bits": 8, "high_bits": 4}  # weights of as many
 HMD = PlacedGate.of("hmd", "rnn", factor=2)
 CUT = PlacedGate.of("gc", "relu0", mode="channel", keep=0.5, recall=0.9)
 CASES = {
@@ -89,12 +90,41 @@ CASES = {
     ),
     "mixed, one without a kernel": Case(
         Residual, (3, 8, 8),
-        (PlacedGate.of("fbs", "first", density=0.4, block=16), PlacedGate.of("fbs", "second", density=0.5, block=1)),
+        (PlacedGate.of("fbs", "first", density=0.4, block=16), PlacedGate.of("pg", "second", mask="3d", bits=16)),
         (None, "fbs", None),
+    ),
+    "single channels": Case(
+        Residual, (3, 8, 8),
+        tuple(PlacedGate.of("fbs", site, density=0.5, block=1) for site in ("stem", "first", "second")),
+        ("fbs_single", "fbs_single", "fbs_single", None),
+    ),
+    "single channels behind blocks": Case(
+        Residual, (3, 8, 8),
+        (PlacedGate.of("fbs", "first", density=0.6, block=16), PlacedGate.of("fbs", "second", density=0.5, block=1)),
+        (None, "fbs", "fbs_single", None),
+    ),
+    "blocks behind single channels": Case(
+        Residual, (3, 8, 8),
+        (PlacedGate.of("fbs", "first", density=0.6, block=1), PlacedGate.of("fbs", "second", density=0.5, block=16)),
+        (None, "fbs_single", "fbs", None),
+    ),
+    "both in one": Case(
+        Residual, (3, 8, 8),
+        (
+            PlacedGate.of("fbs_pg", "stem", density=0.5, block=16, mask="m2-16", **WIDE),
+            PlacedGate.of("fbs_pg", "first", density=0.5, block=1, mask="m2-16", **WIDE),
+            PlacedGate.of("fbs_pg", "second", density=0.6, block=1, mask="3d", **WIDE),
+        ),
+        ("fbs_pg", "fbs_pg", "fbs_pg", None),
+    ),
+    "in levels of any sign": Case(
+        Residual, (3, 8, 8),
+        (PlacedGate.of("pg", "stem", mask="m1", **WIDE), PlacedGate.of("pg", "last", mask="3d", **WIDE)),
+        ("pg", None, "pg", None),
     ),
     "behind a cut": Case(
         Residual, (3, 8, 8),
-        (CUT, PlacedGate.of("fbs", "first", density=0.5, block=1), PlacedGate.of("pg", "second", mask="m1", **PG)),
+        (CUT, PlacedGate.of("pg", "first", mask="3d", bits=16), PlacedGate.of("pg", "second", mask="m1", **PG)),
         (None, "pg", None),
     ),
     "lstm": Case(lambda: Sequence(nn.LSTM, False), (11, 6), (HMD,), ("lstm", None)),
@@ -106,7 +136,12 @@ def inputs(shape: tuple[int, ...], count: int, seed: int) -> Tensor:
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
 
 
-SHORT = ("one after the other", "behind a cut", "gru, both ways")  # the others are slow: conversions take seconds
+SHORT = (
+    "one after the other",
+    "both in one",
+    "behind a cut",
+    "gru, both ways",
+)  # the others are slow: conversions take seconds
 
 
 class Exported(NamedTuple):
@@ -190,6 +225,13 @@ def test_a_kernel_reads_only_the_blocks_that_the_one_before_computed(exported: C
     [_, first, second, _] = exported("one after the other").stage["parts"]
     assert (first["source"], second["source"]) == (None, 1)
     assert (first["whole"], second["whole"]) == (False, True)
+
+
+def test_channels_that_win_singly_are_read_singly(exported: Callable[[str], Exported]) -> None:
+    first, second, third, _ = exported("both in one").stage["parts"]
+    # A shortcut reads what the first one leaves; blocks are read by what reads channels.
+    assert (first["source"], second["source"], third["source"]) == (None, None, 1)
+    assert (first["whole"], second["whole"], third["whole"]) == (True, False, True)
 
 
 def test_without_a_compiler_the_reference_runs(

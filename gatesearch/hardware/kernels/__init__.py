@@ -6,6 +6,7 @@ the references run in the kernels' place, and :func:`status` says so.
 
 from __future__ import annotations
 
+from gatesearch.hardware.kernels.chosen import FBSPG, FBSSingle, Live, Precision
 from gatesearch.hardware.kernels.conv import Conv, ConvU8
 from gatesearch.hardware.kernels.depthwise import DepthwiseU8
 from gatesearch.hardware.kernels.fbs import Boost, FBSConv, FBSConvU8
@@ -13,12 +14,14 @@ from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.mel import Mel, MelStream
 from gatesearch.hardware.kernels.native import Library, load, status
 from gatesearch.hardware.kernels.pg import PGConv
+from gatesearch.hardware.kernels.pieces import Pieces
 from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LowRank, LSTMStep, Pruned, weights_of
 from gatesearch.hardware.kernels.recurrent_u8 import GRUStepU8, LSTMStepU8, WeightsU8
 from gatesearch.hardware.kernels.small import GateHead, keep_channels, keep_nonzero, pool_u8, spread_nonzero
 from gatesearch.hardware.kernels.stage import Stage, Unsupported
 
 __all__ = [
+    "FBSPG",
     "HMD",
     "Boost",
     "Conv",
@@ -27,6 +30,7 @@ __all__ = [
     "DepthwiseU8",
     "FBSConv",
     "FBSConvU8",
+    "FBSSingle",
     "GRUStep",
     "GRUStepU8",
     "GateHead",
@@ -34,10 +38,13 @@ __all__ = [
     "LSTMStep",
     "LSTMStepU8",
     "Library",
+    "Live",
     "LowRank",
     "Mel",
     "MelStream",
     "PGConv",
+    "Pieces",
+    "Precision",
     "Pruned",
     "Stage",
     "Unsupported",

@@ -21,7 +21,8 @@ from gatesearch.hardware.kernels.geometry import Geometry, Pair
 class Boost(NamedTuple):
     """What FBS adds to a convolution, float32: g = relu(phi mean(x) + rho), y = g (slope z + offset) + beta.
 
-    ``phi`` is [c_out, c_in], the others [c_out]; ``winners`` is the number of blocks that are computed.
+    ``phi`` is [c_out, c_in], the others [c_out]; ``winners`` is the number of blocks that are computed, of ``block``
+    channels each.
     """
 
     phi: Array
@@ -30,16 +31,11 @@ class Boost(NamedTuple):
     offset: Array
     beta: Array
     winners: int
+    block: int = BLOCK
 
     @classmethod
     def of(cls, layer: FBSConv2d) -> Boost:
-        """Take a trained layer's parts.
-
-        Raises:
-            ValueError: its channels do not win in blocks of 16.
-        """
-        if layer.block != BLOCK:
-            raise ValueError(f"kernels skip blocks of {BLOCK} channels, the layer blocks of {layer.block}")
+        """Take a trained layer's parts."""
         norm_slope, norm_offset = torch.ones(layer.channels), torch.zeros(layer.channels)
         if isinstance(layer.norm, nn.BatchNorm2d):
             assert layer.norm.running_mean is not None and layer.norm.running_var is not None
@@ -47,7 +43,7 @@ class Boost(NamedTuple):
             norm_offset = -layer.norm.running_mean * norm_slope
         parts = (layer.predictor.weight, layer.predictor.bias, norm_slope, norm_offset, layer.beta)
         phi, rho, slope, offset, beta = (part.detach().float().contiguous().numpy() for part in parts)
-        return cls(phi, rho, slope, offset, beta, winning_groups(layer.density, len(layer.sizes)))
+        return cls(phi, rho, slope, offset, beta, winning_groups(layer.density, len(layer.sizes)), layer.block)
 
 
 class _Boosted(ABC):
@@ -115,6 +111,8 @@ class FBSConv(_Boosted):
         self.conv = Conv(geometry, weight, library=library)
         self.library = self.conv.library
         phi = checked(boost.phi, "phi", np.float32, (geometry.c_out, geometry.c_in))
+        if boost.block != BLOCK:
+            raise ValueError(f"this kernel skips blocks of {BLOCK} channels, the layer blocks of {boost.block}")
         if not 1 <= boost.winners <= -(-geometry.c_out // BLOCK):
             raise ValueError(f"{boost.winners} blocks cannot win among {geometry.c_out} channels")
         self._predictor = Conv(Geometry((1, 1), geometry.c_in, geometry.c_out), phi[:, :, None, None], library=library)
@@ -125,7 +123,7 @@ class FBSConv(_Boosted):
             size = self.library.function("fbs_scratch")(byref(geometry.c))
             self._scratch = aligned(size, np.uint8)
             packed = address(self._predictor._packed)
-            self._boost = native.Fbs(packed, *map(address, self._vectors), boost.winners)
+            self._boost = native.Fbs(packed, *map(address, self._vectors), boost.winners, BLOCK)
 
     @classmethod
     def of(cls, layer: FBSConv2d, image: Pair, relu: bool = True, library: native.Library | None = None) -> FBSConv:

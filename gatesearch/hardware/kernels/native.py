@@ -62,7 +62,17 @@ class Fbs(ctypes.Structure):
 
     _fields_ = (
         *((name, c_void_p) for name in ("phi", "rho", "slope", "offset", "beta")),
-        ("winners", c_int32),
+        *((name, c_int32) for name in ("winners", "block")),
+    )
+
+
+class Split(ctypes.Structure):
+    """``gs_split`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("taps", "sums", "threshold")),
+        *((name, c_float) for name in ("step", "top", "level")),
+        *((name, c_int32) for name in ("low_bits", "group", "wide", "sign")),
     )
 
 
@@ -72,7 +82,7 @@ class Pg(ctypes.Structure):
     _fields_ = (
         *((name, c_void_p) for name in ("packed", "sums", "rows", "limit", "single", "bias")),
         ("level", c_float),
-        *((name, c_int32) for name in ("bytes", "low_bits", "group")),
+        *((name, c_int32) for name in ("bytes", "low_bits", "group", "split")),
     )
 
 
@@ -117,6 +127,10 @@ SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
     "fbs_scratch": (_N, (_S,)),
     "fbs_f32": (None, (_S, POINTER(Fbs), _P, _P, _I, _P, _I, _P, _P, _P)),
     "fbs_u8": (None, (_S, POINTER(Fbs), _P, _F, _P, _I, _P, _P, _F, _P, _F, _P, _P, _P)),
+    "fbs_single_scratch": (_N, (_S,)),
+    "fbs_single": (None, (_S, POINTER(Fbs), _P, _P, _I, _I, _P, _I, _I, _P, _P, _P)),
+    "fbs_pg_scratch": (_N, (_S, _I)),
+    "fbs_pg": (_I, (_S, POINTER(Fbs), POINTER(Split), _P, _P, _I, _I, _I, _I, _P, _P, _P)),
     "pg_rows_size": (_N, (_S,)),
     "pg_rows": (None, (_S, _P, _P)),
     "pg_scratch": (_N, (_S,)),
@@ -130,6 +144,7 @@ SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
     "gru_step_u8": (None, (POINTER(MatrixU8), POINTER(MatrixU8), POINTER(Tables), _P, _P, _P, _P, _P)),
     "recurrence": (None, (POINTER(Matrix), POINTER(Matrix), _P, _P, _P, _I, _I, _P, _P, _P, _I, _P)),
     "levels_f32": (None, (_P, _I, _F, _F, _I, _P)),
+    "spread_f32": (None, (_P, _I, _I, _F, _F, _I, _I, _I, _I, _P)),
     "affine_f32": (None, (_P, _I, _I, _P, _P, _I)),
     "clear_f32": (None, (_P, _I, _I, _P, _I)),
     "pool_f32": (None, (_P, _I, _I, _P, _I, _P, _P)),

@@ -6,6 +6,7 @@ apart into arrays for a bundle, and put together again from them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import byref
 from typing import Any, ClassVar, Protocol, Self, cast
@@ -17,13 +18,15 @@ from torch import Tensor, nn
 from gatesearch.gates.factored import FactoredRNN
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.gates.matrices import HybridMatrix
-from gatesearch.gates.pg import PGConv2d
+from gatesearch.gates.pg import PGConv2d, PGLinear
 from gatesearch.hardware.kernels import native
-from gatesearch.hardware.kernels.arrays import Array, address, aligned
+from gatesearch.hardware.kernels.arrays import BLOCK, Array, address, aligned
+from gatesearch.hardware.kernels.chosen import FBSPG, FBSSingle, Live, Precision
 from gatesearch.hardware.kernels.conv import _call
 from gatesearch.hardware.kernels.fbs import Boost, FBSConv
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.pg import PGConv
+from gatesearch.hardware.kernels.pieces import Pieces
 from gatesearch.hardware.kernels.recurrent import HMD, GRUStep, LSTMStep
 
 Calls = list[Callable[[], object]]
@@ -33,12 +36,15 @@ class Part(Protocol):
     """One gated layer."""
 
     absorbs_norm: ClassVar[bool]  # whether a batch normalisation and a ReLU behind it can be part of it
+    reads: ClassVar[tuple[int, ...]]  # sizes of groups of its input channels that it can leave out
     shape: Any  # of its output, a tuple of sizes
-    live: Any  # blocks of 16 channels that it computed last, int32; None where it computes all
+    live: Live | None  # channels that it computed last; None where it computes all
 
     @classmethod
-    def of(cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool) -> Self:
+    def of(cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool) -> Self:
         """Take over a trained layer that reads ``example`` [1, ...], and what stands behind it.
+
+        ``positive`` says that no input is ever negative.
 
         Raises:
             ValueError: there is no kernel for it.
@@ -51,14 +57,14 @@ class Part(Protocol):
     def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
         """Put it together again."""
 
-    def bind(self, x: Array, y: Array, live: Array | None = None, whole: bool = True) -> Calls:
+    def bind(self, x: Array, y: Array, live: Live | None = None, whole: bool = True) -> Calls:
         """Return the native calls, in order, for arrays that stay where they are.
 
         Args:
             x: what it reads.
             y: what it writes.
-            live: blocks of x that are there; None for all.
-            whole: whether blocks of y that were not computed have to be cleared.
+            live: channels of x that are there, in groups of a size of :attr:`reads`; None for all.
+            whole: whether channels of y that were not computed have to be cleared.
         """
 
 
@@ -66,48 +72,44 @@ class FBSPart:
     """Feature boosting and suppression: the batch normalisation is in its own arrays."""
 
     absorbs_norm: ClassVar[bool] = False
+    reads: ClassVar[tuple[int, ...]] = (BLOCK,)
 
     def __init__(self, conv: FBSConv) -> None:
         self.conv = conv
         self.shape = (*conv.geometry.output, conv.geometry.c_out)
-        self.live: Any = np.arange(conv.boost.winners, dtype=np.int32)
+        self.live: Live | None = Live(np.arange(conv.boost.winners, dtype=np.int32), BLOCK)
 
     @classmethod
-    def of(cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool) -> Self:
+    def of(
+        cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
+    ) -> Self:
         """See :class:`Part`."""
         return cls(FBSConv.of(cast(FBSConv2d, layer), _image(example), relu))
 
     def arrays(self) -> dict[str, Array]:
         """See :class:`Part`."""
-        named = dict(zip(Boost._fields, (np.asarray(value) for value in self.conv.boost), strict=True))
-        return {
-            **_shape(self.conv.geometry),
-            "weight": self.conv.conv.weight,
-            "relu": np.array(self.conv.relu),
-            **named,
-        }
+        rest = {"weight": self.conv.conv.weight, "relu": np.array(self.conv.relu)}
+        return {**shape_of(self.conv.geometry), **rest, **boost_arrays(self.conv.boost)}
 
     @classmethod
     def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
         """See :class:`Part`."""
-        boost = Boost(
-            **{name: arrays[name] for name in Boost._fields if name != "winners"}, winners=int(arrays["winners"])
-        )
-        return cls(FBSConv(_geometry(arrays), arrays["weight"], boost, bool(arrays["relu"]), library))
+        return cls(FBSConv(geometry_in(arrays), arrays["weight"], boost_in(arrays), bool(arrays["relu"]), library))
 
-    def bind(self, x: Array, y: Array, live: Array | None = None, whole: bool = True) -> Calls:
+    def bind(self, x: Array, y: Array, live: Live | None = None, whole: bool = True) -> Calls:
         """See :class:`Part`."""
         assert self.live is not None and self.conv.library is not None
-        calls: Calls = [self.conv.bind(x, y, self.live, live)]
-        if whole and self.conv.boost.winners < -(-self.shape[-1] // 16):
+        groups = self.live.groups
+        calls: Calls = [self.conv.bind(x, y, groups, None if live is None else live.groups)]
+        if whole and self.conv.boost.winners < -(-self.shape[-1] // BLOCK):
             pixels, channels = self.shape[0] * self.shape[1], self.shape[2]
-            arguments = (address(y), pixels, channels, address(self.live), len(self.live))
+            arguments = (address(y), pixels, channels, address(groups), len(groups))
             calls.append(_call(self.conv.library.function("clear_f32"), arguments, y, self))
         return calls
 
 
 class PGPart:
-    """Precision gating of inputs that are not negative: to levels, in two phases, and the batch normalisation behind.
+    """Precision gating: to levels, in two phases, and the batch normalisation behind.
 
     Args:
         conv: the kernel.
@@ -115,22 +117,36 @@ class PGPart:
         scale: of the normalisation, float32 [c_out].
         shift: the same.
         relu: whether what is negative becomes 0.
+        threshold: of the kernel.
+        shape: of the output; None is that of a convolution.
     """
 
     absorbs_norm: ClassVar[bool] = True
-    live: Any = None
+    reads: ClassVar[tuple[int, ...]] = ()
+    live: Live | None = None
 
-    def __init__(self, conv: PGConv, step: float, scale: Array, shift: Array, relu: bool, threshold: Array) -> None:
+    def __init__(
+        self,
+        conv: PGConv,
+        step: float,
+        scale: Array,
+        shift: Array,
+        relu: bool,
+        threshold: Array,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
         self.conv, self.step, self.scale, self.shift, self.relu = conv, step, scale, shift, relu
         self.threshold = threshold
-        self.shape = (*conv.geometry.output, conv.geometry.c_out)
+        self.shape = shape or (*conv.geometry.output, conv.geometry.c_out)
 
     @classmethod
-    def of(cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool) -> Self:
+    def of(
+        cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
+    ) -> Self:
         """See :class:`Part`."""
-        gate = cast(PGConv2d, layer)
-        conv = PGConv.of(gate, _image(example))
-        step = float(np.float32(max(conv.scale, 1e-7)) / np.float32(2**conv.bits - 1))  # as the module computes it
+        gate = cast(PGConv2d | PGLinear, layer)
+        linear = isinstance(gate, PGLinear)
+        conv = PGConv.of(gate, _positions(example) if linear else _image(example), positive=positive)
         channels = conv.geometry.c_out
         scale, shift = torch.ones(channels), torch.zeros(channels)
         if norm is not None:
@@ -138,22 +154,24 @@ class PGPart:
             scale = (norm.running_var + norm.eps).rsqrt() * (1.0 if norm.weight is None else norm.weight.detach())
             shift = (0.0 if norm.bias is None else norm.bias.detach()) - norm.running_mean * scale
         arrays = [part.detach().float().contiguous().numpy() for part in (scale, shift, gate.threshold)]
-        return cls(conv, step, arrays[0], arrays[1], relu, arrays[2])
+        shape = (*example.shape[1:-1], channels) if linear else None
+        return cls(conv, conv.step, arrays[0], arrays[1], relu, arrays[2], shape)
 
     def arrays(self) -> dict[str, Array]:
         """See :class:`Part`."""
         c = self.conv
-        numbers = {"bits": c.bits, "low_bits": c.low_bits, "group": c.group, "relu": self.relu}
+        numbers = {"bits": c.bits, "low_bits": c.low_bits, "group": c.group, "relu": self.relu, **c.pieces._asdict()}
         reals = {"level": np.float64(c.level), "step": np.float64(self.step)}
         own = {"weight": c.weight, "threshold": self.threshold, "bias": c.bias[: c.geometry.c_out]}
-        scaled = {"scale": self.scale, "shift": self.shift}
-        return {**_shape(c.geometry), **own, **scaled, **{k: np.asarray(v) for k, v in (numbers | reals).items()}}
+        scaled = {"scale": self.scale, "shift": self.shift, "shape": np.array(self.shape)}
+        return {**shape_of(c.geometry), **own, **scaled, **{k: np.asarray(v) for k, v in (numbers | reals).items()}}
 
     @classmethod
     def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
         """See :class:`Part`."""
+        pieces = Pieces(bool(arrays["sign"]), bool(arrays["wide"]))
         conv = PGConv(
-            _geometry(arrays),
+            geometry_in(arrays),
             arrays["weight"],
             int(arrays["bits"]),
             int(arrays["low_bits"]),
@@ -162,37 +180,46 @@ class PGPart:
             float(arrays["level"]),
             np.ascontiguousarray(arrays["bias"]),
             library=library,
+            doubled=pieces.wide,
         )
+        conv.pieces = pieces
         rest = (arrays["scale"], arrays["shift"], bool(arrays["relu"]), arrays["threshold"])
-        return cls(conv, float(arrays["step"]), *rest)
+        return cls(conv, float(arrays["step"]), *rest, tuple(int(size) for size in arrays["shape"]))
 
-    def bind(self, x: Array, y: Array, live: Array | None = None, whole: bool = True) -> Calls:
+    def bind(self, x: Array, y: Array, live: Live | None = None, whole: bool = True) -> Calls:
         """See :class:`Part`."""
         conv, library = self.conv, self.conv.library
         assert library is not None
-        g = conv.geometry
+        g, pieces = conv.geometry, conv.pieces
         image = aligned((*g.image, g.c_in), conv.dtype)
-        levels, affine = library.function("levels_f32"), library.function("affine_f32")
         top, size = float(2**conv.bits - 1), image.dtype.itemsize
-        before = (address(x), x.size, self.step, top, size, address(image))
-        pixels = g.output[0] * g.output[1]
-        behind = (address(y), pixels, g.c_out, address(self.scale), address(self.shift), int(self.relu))
+        pixels, channels = g.image[0] * g.image[1], g.c_in // pieces.number
+        split = (conv.low_bits, int(pieces.wide), int(pieces.sign))
+        alone = (address(x), x.size, self.step, top, size, address(image))
+        parts = (address(x), pixels, channels, self.step, top, *split, size, address(image))
+        name, before = ("levels_f32", alone) if pieces.number == 1 else ("spread_f32", parts)
+        spread = _call(library.function(name), cast(tuple[Any, ...], before), x, image)
+        out = y.reshape(*g.output, g.c_out)
+        behind = (address(y), y.size // g.c_out, g.c_out, address(self.scale), address(self.shift), int(self.relu))
         # Closures hold what the addresses point to.
-        return [_call(levels, before, x, image), conv.bind(image, y), _call(affine, behind, y, self)]
+        return [spread, conv.bind(image, out), _call(library.function("affine_f32"), behind, y, self)]
 
 
 class RecurrentPart:
     """An LSTM or GRU over hybrid matrices, of any depth, in one direction or both."""
 
     absorbs_norm: ClassVar[bool] = False
-    live: Any = None
+    reads: ClassVar[tuple[int, ...]] = ()
+    live: Live | None = None
 
     def __init__(self, cells: Sequence[LSTMStep | GRUStep], directions: int, steps: int) -> None:
         self.cells, self.directions, self.steps = list(cells), directions, steps
         self.shape = (steps, directions * cells[0].size)
 
     @classmethod
-    def of(cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool) -> Self:
+    def of(
+        cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
+    ) -> Self:
         """See :class:`Part`."""
         rnn = cast(FactoredRNN, layer)
         kind = LSTMStep if rnn.is_lstm else GRUStep
@@ -230,7 +257,7 @@ class RecurrentPart:
             cells.append(kind(of_x, of_h, arrays[f"{k}.bias_x"], arrays[f"{k}.bias_h"], library))
         return cls(cells, int(arrays["directions"]), int(arrays["steps"]))
 
-    def bind(self, x: Array, y: Array, live: Array | None = None, whole: bool = True) -> Calls:
+    def bind(self, x: Array, y: Array, live: Live | None = None, whole: bool = True) -> Calls:
         """See :class:`Part`."""
         calls: Calls = []
         depth = len(self.cells) // self.directions
@@ -254,22 +281,107 @@ class RecurrentPart:
         return _call(cell.library.function("recurrence"), arguments, x, y, h, c, cell)
 
 
+class SinglePart:
+    """Feature boosting and suppression of single channels: the batch normalisation is in its own arrays."""
+
+    absorbs_norm: ClassVar[bool] = False
+    reads: ClassVar[tuple[int, ...]] = (1, BLOCK)
+
+    def __init__(self, conv: FBSSingle | FBSPG) -> None:
+        self.conv, boost = conv, conv.boost
+        self.shape = (*conv.geometry.output, conv.geometry.c_out)
+        self.live: Live | None = Live(np.arange(boost.winners, dtype=np.int32), boost.block)
+
+    @classmethod
+    def of(
+        cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
+    ) -> Self:
+        """See :class:`Part`."""
+        return cls(FBSSingle.of(cast(FBSConv2d, layer), _image(example), relu))
+
+    def arrays(self) -> dict[str, Array]:
+        """See :class:`Part`."""
+        rest = {"weight": self.conv.weight, "relu": np.array(self.conv.relu)}
+        return {**shape_of(self.conv.geometry), **rest, **boost_arrays(self.conv.boost)}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
+        """See :class:`Part`."""
+        return cls(FBSSingle(geometry_in(arrays), arrays["weight"], boost_in(arrays), bool(arrays["relu"]), library))
+
+    def bind(self, x: Array, y: Array, live: Live | None = None, whole: bool = True) -> Calls:
+        """See :class:`Part`."""
+        assert self.live is not None and self.conv.library is not None
+        return [self.conv.bind(x, y, self.live.groups, live, whole)]
+
+
+class HybridPart(SinglePart):
+    """FBS and precision gating in one: the batch normalisation is in its own arrays."""
+
+    @classmethod
+    def of(
+        cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
+    ) -> Self:
+        """See :class:`Part`."""
+        return cls(FBSPG.of(cast(FBSConv2d, layer), _image(example), relu, positive=positive))
+
+    def arrays(self) -> dict[str, Array]:
+        """See :class:`Part`."""
+        precision = cast(FBSPG, self.conv).precision
+        told = {**precision._asdict(), **precision.pieces._asdict()}
+        return {**super().arrays(), **{name: np.asarray(value) for name, value in told.items() if name != "pieces"}}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
+        """See :class:`Part`."""
+        pieces = Pieces(bool(arrays["sign"]), bool(arrays["wide"]))
+        bits, low_bits, group = (int(arrays[name]) for name in ("bits", "low_bits", "group"))
+        step, level = (float(arrays[name]) for name in ("step", "level"))
+        precision = Precision(bits, low_bits, group, arrays["threshold"], step, level, pieces)
+        given = (geometry_in(arrays), arrays["weight"], precision, boost_in(arrays), bool(arrays["relu"]))
+        return cls(FBSPG(*given, library))
+
+
 # By the kernels that gate kinds name; see gatesearch.gates.KernelCall.
-PARTS: Mapping[str, type[Part]] = {"fbs": FBSPart, "pg": PGPart, "lstm": RecurrentPart, "gru": RecurrentPart}
+PARTS: Mapping[str, type[Part]] = {
+    "fbs": FBSPart,
+    "fbs_single": SinglePart,
+    "fbs_pg": HybridPart,
+    "pg": PGPart,
+    "lstm": RecurrentPart,
+    "gru": RecurrentPart,
+}
 
 
 def _image(example: Tensor) -> tuple[int, int]:
     return int(example.shape[-2]), int(example.shape[-1])
 
 
-def _shape(geometry: Geometry) -> dict[str, Array]:
+def _positions(example: Tensor) -> tuple[int, int]:
+    return math.prod(example.shape[1:-1]), 1
+
+
+def shape_of(geometry: Geometry) -> dict[str, Array]:
+    """Return a geometry as an array; :func:`geometry_in` reads it."""
     g = geometry
     pairs = (*g.kernel, *g.stride, *g.padding, *g.dilation)
     return {"geometry": np.array([*g.image, g.c_in, g.c_out, *pairs], np.int32)}
 
 
-def _geometry(arrays: Mapping[str, Array]) -> Geometry:
+def geometry_in(arrays: Mapping[str, Array]) -> Geometry:
+    """Return the geometry that :func:`shape_of` wrote."""
     return geometry_of([int(size) for size in arrays["geometry"]])
+
+
+def boost_arrays(boost: Boost) -> dict[str, Array]:
+    """Return a boost as arrays; :func:`boost_in` reads them."""
+    return dict(zip(Boost._fields, (np.asarray(value) for value in boost), strict=True))
+
+
+def boost_in(arrays: Mapping[str, Array]) -> Boost:
+    """Return the boost that :func:`boost_arrays` wrote."""
+    phi, rho, slope, offset, beta = (arrays[name] for name in Boost._fields[:5])
+    return Boost(phi, rho, slope, offset, beta, int(arrays["winners"]), int(arrays["block"]))
 
 
 def geometry_of(shape: Sequence[int]) -> Geometry:

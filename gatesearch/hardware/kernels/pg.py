@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ctypes import byref
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from gatesearch.gates.pg import PGConv2d
-from gatesearch.gates.phases import IntegerPhases, integer_limit, pg_reference
+from gatesearch.gates.pg import PGConv2d, PGLinear
+from gatesearch.gates.phases import IntegerPhases, integer_limit
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.kernels.arrays import BLOCK, Array, address, aligned, checked, like, padded
 from gatesearch.hardware.kernels.conv import _call, pack_u8
 from gatesearch.hardware.kernels.geometry import Geometry, Pair
+from gatesearch.hardware.kernels.pieces import Pieces
 
 BYTE = 8
 INT32 = np.iinfo(np.int32)
+INT64_MAX = np.iinfo(np.int64).max
 
 
 class PGConv:
@@ -29,7 +33,8 @@ class PGConv:
         geometry: of the layer.
         weight: int8 levels [c_out, c_in, kh, kw]: of at most 7 magnitude bits.
         bits: B, of the input, 2 to 16.
-        low_bits: those of the second phase, 1 to 8, and as many are left for the first at most.
+        low_bits: those of the second phase, up to 8, and from 1 to 8 are left for the first; without low bits no output
+            has a second phase.
         group: channels that share a decision: 1, 8, a multiple of 16, or all of them.
         threshold: Delta [groups], float32, in units of the output.
         level: worth of one step of the product.
@@ -37,6 +42,8 @@ class PGConv:
         singly: whether with groups of 1 each open output is a dot product of its own; else blocks of 16 with one in
             them are computed, and what is closed thrown away.
         library: None is the best for this CPU.
+        doubled: whether some inputs are doubled levels, whose low part has a bit more; see
+            :class:`~gatesearch.hardware.kernels.pieces.Pieces`. Inputs then have two bits more than ``bits``.
 
     Raises:
         ValueError: a number is out of range, or sums could leave 32 bits.
@@ -54,57 +61,84 @@ class PGConv:
         bias: Any = None,
         singly: bool = True,
         library: native.Library | None = None,
+        doubled: bool = False,
     ) -> None:
-        high_bits = bits - low_bits
-        if not (1 <= low_bits <= BYTE and 1 <= high_bits <= BYTE):
-            raise ValueError(f"{bits} bits, {low_bits} of them low: either part must have from 1 to {BYTE}")
+        high_bits, most = bits - low_bits, BYTE - doubled
+        if not (0 <= low_bits <= most and 1 <= high_bits <= most):
+            raise ValueError(f"{bits} bits, {low_bits} of them low: either part must have from 1 to {most}")
         group = min(group, geometry.c_out)
         if group not in (1, BLOCK // 2, geometry.c_out) and group % BLOCK:
             raise ValueError(f"no kernel for groups of {group} among {geometry.c_out} channels")
         self.geometry, self.bits, self.low_bits, self.group, self.level = geometry, bits, low_bits, group, level
-        self.dtype = np.uint8 if bits <= BYTE else np.uint16
+        self.dtype = np.uint8 if bits + 2 * doubled <= BYTE else np.uint16
+        self.split = low_bits + doubled
         self.weight = checked(weight, "weight", np.int8, geometry.weights)
-        _check_sums(self.weight, 2 ** max(high_bits, low_bits) - 1)
+        check_sums(self.weight, (2 ** max(high_bits, low_bits) - 1) * (1 + doubled))
         delta = torch.from_numpy(checked(threshold, "threshold", np.float32, (-(-geometry.c_out // group),)).copy())
         self.limit = integer_limit(delta, torch.tensor(level), group, geometry.c_out)
+        if not low_bits:
+            self.limit = torch.full_like(self.limit, INT64_MAX)
         self.bias = padded(bias, "bias", np.float32, geometry.c_out, 0)
         self.library = library or native.load()
         if self.library:
             self._prepare(self.library, singly)
 
     @classmethod
-    def of(cls, layer: PGConv2d, image: Pair, singly: bool = True, library: native.Library | None = None) -> PGConv:
-        """Take over a trained layer for images of the given height and width; see :meth:`levels` for its input.
+    def of(
+        cls,
+        layer: PGConv2d | PGLinear,
+        image: Pair,
+        singly: bool = True,
+        library: native.Library | None = None,
+        positive: bool = True,
+    ) -> PGConv:
+        """Take over a trained layer; see :meth:`levels` for its input.
+
+        Args:
+            layer: a convolution, or a linear layer, which is one of 1 x 1.
+            image: height and width of what a convolution reads; of a linear layer its positions, and 1.
+            singly: see :class:`PGConv`.
+            library: see there.
+            positive: whether no input is negative.
 
         Raises:
-            ValueError: its bits are not those of any kernel; weights must have 7 at most.
+            ValueError: its bits are not those of any kernel; weights must have 8 at most.
         """
         settings = layer.settings
-        if settings.weight_bits >= BYTE:
-            raise ValueError(f"weights of {settings.weight_bits} magnitude bits do not fit int8: weight_bits: 7 does")
+        if settings.weight_bits > BYTE:
+            raise ValueError(f"weights of {settings.weight_bits} magnitude bits have no kernel: weight_bits: 8 has")
         with torch.no_grad():
             weight, weight_level = layer.weights()
             _, scale = layer.range(torch.zeros(1))
+        pieces, inner = Pieces.of(settings, positive), layer.layer
         level = float(scale.clamp(min=1e-7) / (2**settings.bits - 1) * weight_level)
+        geometry = (
+            Geometry.of(inner, image) if isinstance(inner, nn.Conv2d) else Geometry(image, *inner.weight.shape[::-1])
+        )
         made = cls(
-            Geometry.of(layer.layer, image),
-            weight.detach().to(torch.int8).contiguous(),
+            replace(geometry, c_in=pieces.number * geometry.c_in),
+            pieces.weights(weight.detach().reshape(geometry.weights).numpy()),
             *(settings.bits, settings.low_bits, layer.group),
             layer.threshold.detach().float().contiguous(),
             level,
-            None if layer.layer.bias is None else layer.layer.bias.detach().float(),
-            *(singly, library),
+            None if inner.bias is None else inner.bias.detach().float(),
+            *(singly, library, pieces.wide),
         )
-        made.scale = float(scale)
+        made.scale, made.pieces = float(scale), pieces
         return made
 
     scale: float = 1.0  # largest input that a level stands for
+    pieces: Pieces = Pieces()
+
+    @property
+    def step(self) -> float:
+        """Worth of a level of the input, as the module computes it."""
+        return float(np.float32(max(self.scale, 1e-7)) / np.float32(2**self.bits - 1))
 
     def levels(self, x: Any) -> Any:
-        """Return the levels of inputs that are not negative, of any shape."""
+        """Return the levels of inputs [h, w, c_in]; where channels have pieces, of all of them."""
         real = x.detach().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
-        step = np.float32(max(self.scale, 1e-7)) / np.float32(2**self.bits - 1)
-        return like(x, np.rint((real / step).clip(0, 2**self.bits - 1)).astype(self.dtype))
+        return like(x, self.pieces.levels(real, self.step, self.bits, self.low_bits))
 
     def __call__(self, x: Any) -> Any:
         """Convolve levels [h, w, c_in]; returns float32."""
@@ -146,14 +180,11 @@ class PGConv:
         return _call(self.library.function(name), arguments, x, y, self)
 
     def reference(self, x: Array, dense: bool = False) -> IntegerPhases:
-        """Compute the same with :func:`~gatesearch.gates.phases.pg_reference`, int64 [h', w', c_out]."""
-        g = self.geometry
-        image = torch.from_numpy(x.astype(np.float64)).movedim(-1, 0)[None]
-        patches = torch.nn.functional.unfold(image, g.kernel, g.dilation, g.padding, g.stride)[0].T
-        flat = torch.from_numpy(self.weight.reshape(g.c_out, -1)).int()
-        limit = torch.full_like(self.limit, torch.iinfo(torch.int64).min) if dense else self.limit
-        phases = pg_reference(patches.int(), flat, self.low_bits, limit, self.group)
-        return IntegerPhases(*(part.reshape(*g.output, g.c_out) for part in phases))
+        """Compute the same with whole numbers of torch, int64 [h', w', c_out]."""
+        high = whole_products(self.geometry, x >> self.split, self.weight) << self.low_bits
+        low = whole_products(self.geometry, x & ((1 << self.split) - 1), self.weight)
+        mask = torch.ones_like(high, dtype=torch.bool) if dense else _mask(high, self.limit, self.group)
+        return IntegerPhases(high, mask, high + mask * low)
 
     def _prepare(self, library: native.Library, singly: bool) -> None:
         g = self.geometry
@@ -170,7 +201,7 @@ class PGConv:
         self._pg = native.Pg(
             *(address(self._packed), address(self._sums), address(self._rows) if singly else None),
             *(address(self._limit), address(self._single), address(self.bias), self.level),
-            *(np.dtype(self.dtype).itemsize, self.low_bits, self.group),
+            *(np.dtype(self.dtype).itemsize, self.low_bits, self.group, self.split),
         )
 
     def _by_reference(self, x: Array, y: Array, dense: bool) -> None:
@@ -184,7 +215,16 @@ def _mask(high: torch.Tensor, limit: torch.Tensor, group: int) -> torch.Tensor:
     return (sums > limit).repeat_interleave(group, -1)[..., :channels]
 
 
-def _check_sums(weight: Array, largest: int) -> None:
+def whole_products(geometry: Geometry, x: Array, weight: Array) -> torch.Tensor:
+    """Return the products of whole x [h, w, c_in] and weights, int64 [h', w', c_out]."""
+    g = geometry
+    image = torch.from_numpy(x.astype(np.float64)).movedim(-1, 0)[None]
+    patches = torch.nn.functional.unfold(image, g.kernel, g.dilation, g.padding, g.stride)[0].T
+    flat = torch.from_numpy(weight.astype(np.int64).reshape(g.c_out, -1))
+    return (patches.long() @ flat.T).reshape(*g.output, g.c_out)
+
+
+def check_sums(weight: Array, largest: int) -> None:
     """Raise where the products of a block of channels could leave 32 bits."""
     by_channel = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(1)
     by_block = np.add.reduceat(by_channel, range(0, len(weight), BLOCK))

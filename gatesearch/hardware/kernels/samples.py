@@ -13,10 +13,21 @@ from gatesearch.gates import KernelCall
 from gatesearch.gates.matrices import block_edges
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.kernels.arrays import BLOCK, Array, aligned
+from gatesearch.hardware.kernels.chosen import FBSPG, FBSSingle, Live, Precision
 from gatesearch.hardware.kernels.fbs import Boost, FBSConv
 from gatesearch.hardware.kernels.geometry import Geometry
-from gatesearch.hardware.kernels.parts import Calls, FBSPart, Part, PGPart, RecurrentPart, geometry_of
+from gatesearch.hardware.kernels.parts import (
+    Calls,
+    FBSPart,
+    HybridPart,
+    Part,
+    PGPart,
+    RecurrentPart,
+    SinglePart,
+    geometry_of,
+)
 from gatesearch.hardware.kernels.pg import PGConv
+from gatesearch.hardware.kernels.pieces import Pieces
 from gatesearch.hardware.kernels.recurrent import HMD, GRUStep, LSTMStep
 
 Axes = dict[str, tuple[float, ...]]
@@ -51,53 +62,112 @@ def _shares(channels: int, *parts: int) -> tuple[float, ...]:
     return tuple(dict.fromkeys([*(BLOCK * (blocks // part) / channels for part in parts if blocks >= part), 1.0]))
 
 
-def _fbs(call: KernelCall, library: native.Library, generator: np.random.Generator) -> tuple[Part, Array, Array | None]:
-    g, left = _geometry(call), dict(call.left)
-    blocks = -(-g.c_out // BLOCK)
-    rho, slope, offset, beta = (_normal(generator, g.c_out) for _ in range(4))
-    winners = max(1, min(blocks, round(left.get("outputs", 1.0) * g.c_out / BLOCK)))
-    boost = Boost(_normal(generator, g.c_out, g.c_in), rho, slope, offset, beta, winners)
+Sample = tuple[Part, Array, Live | None]
+
+
+def _fbs(call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+    g = _geometry(call)
+    boost, live = _chosen(call, g, BLOCK, generator)
     conv = FBSConv(g, _normal(generator, *g.weights), boost, library=library)
-    blocks_in = -(-g.c_in // BLOCK)
-    there = max(1, min(blocks_in, round(left.get("inputs", 1.0) * g.c_in / BLOCK)))
-    live = None if there == blocks_in else np.sort(generator.permutation(blocks_in)[:there]).astype(np.int32)
     return FBSPart(conv), np.abs(_normal(generator, *g.image, g.c_in)), live
+
+
+def _chosen(call: KernelCall, g: Geometry, block: int, generator: np.random.Generator) -> tuple[Boost, Live | None]:
+    """Return what decides so that the share of the outputs wins, and which share of the inputs is there."""
+    left, groups = dict(call.left), -(-g.c_out // block)
+    rho, slope, offset, beta = (_normal(generator, g.c_out) for _ in range(4))
+    winners = max(1, min(groups, round(left.get("outputs", 1.0) * g.c_out / block)))
+    groups_in = -(-g.c_in // block)
+    there = max(1, min(groups_in, round(left.get("inputs", 1.0) * g.c_in / block)))
+    picked = np.sort(generator.permutation(groups_in)[:there]).astype(np.int32)
+    boost = Boost(_normal(generator, g.c_out, g.c_in), rho, slope, offset, beta, winners, block)
+    return boost, None if there == groups_in else Live(picked, block)
+
+
+def _single_axes(call: KernelCall, reads_blocks: bool) -> Axes:
+    return {"inputs": (0.5, 1.0) if reads_blocks else (1.0,), "outputs": (0.5, 1.0)}
+
+
+def _single(call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+    g = _geometry(call)
+    boost, live = _chosen(call, g, 1, generator)
+    conv = FBSSingle(g, _normal(generator, *g.weights), boost, library=library)
+    return SinglePart(conv), np.abs(_normal(generator, *g.image, g.c_in)), live
+
+
+def _hybrid_axes(call: KernelCall, reads_blocks: bool) -> Axes:
+    chosen = (_fbs_axes if dict(call.variant)["block"] == BLOCK else _single_axes)(call, reads_blocks)
+    return {**chosen, "open": OPEN[dict(call.variant)["group"] != 1]}
+
+
+def _hybrid(call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+    g, variant = _geometry(call), {name: int(value) for name, value in call.variant}
+    boost, live = _chosen(call, g, variant["block"], generator)
+    pieces = _pieces(variant["pieces"], 2)
+    bits, low = BITS[1]
+    x = _normal(generator, *g.image, g.c_in)
+    x = x if pieces.sign else np.abs(x)
+    step = float(np.float32(x.max() / (2**bits - 1)))
+    weight = generator.integers(-127, 128, g.weights, dtype=np.int16)
+    there = np.zeros_like(x)
+    kept = np.arange(g.c_in) if live is None else live.channels(g.c_in)
+    there[..., kept] = x[..., kept]
+    threshold = _thresholds(g, there, weight, step, bits, low, variant["group"], dict(call.left).get("open", 1.0))
+    precision = Precision(bits, low, variant["group"], threshold, step, 1.0, pieces)
+    return HybridPart(FBSPG(g, weight, precision, boost, library=library)), x, live
 
 
 def _pg_axes(call: KernelCall, reads_blocks: bool) -> Axes:
     return {"open": (0.0, 1.0)}
 
 
-def _pg(call: KernelCall, library: native.Library, generator: np.random.Generator) -> tuple[Part, Array, Array | None]:
+def _pg(call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
     g, variant = _geometry(call), dict(call.variant)
-    bits, low = BITS[int(variant["bytes"])]
+    pieces = _pieces(int(variant.get("pieces", 1)), int(variant["bytes"]))
+    # Doubled levels have two bits more, and their low part one.
+    bits, low = BITS[1 if pieces.wide else int(variant["bytes"])]
     group = int(variant["group"])
-    weight = generator.integers(-127, 128, g.weights, dtype=np.int8)
-    x = np.maximum(_normal(generator, *g.image, g.c_in), 0)
+    weight = generator.integers(-63, 64, g.weights, dtype=np.int8)
+    x = _normal(generator, *g.image, g.c_in // pieces.number)
+    x = x if pieces.sign else np.maximum(x, 0)
     step = float(np.float32(x.max() / (2**bits - 1)))
-    levels = np.rint(x / np.float32(step)).clip(0, 2**bits - 1)
-    high = g.convolve(
-        torch.from_numpy(np.floor(levels / 2**low).astype(np.float64) * 2**low),
-        torch.from_numpy(weight.astype(np.float64)),
-    ).numpy()
-    groups = [high[..., i : i + group].mean(-1) for i in range(0, g.c_out, group)]
-    share = dict(call.left).get("open", 1.0)
-    # Strictly above the threshold is open: below the smallest, all are.
-    threshold = np.array(
-        [np.quantile(s, 1 - share) if 0 < share < 1 else (s.max() + 1 if share == 0 else s.min() - 1) for s in groups]
-    )
+    levels = pieces.levels(x, step, bits, low)
+    high = (levels >> (low + pieces.wide)).astype(np.float64) * 2**low
+    threshold = _quantiles(g, high, weight, group, dict(call.left).get("open", 1.0))
     ones, zeros = np.ones(g.c_out, np.float32), np.zeros(g.c_out, np.float32)
-    conv = PGConv(g, weight, bits, low, group, threshold.astype(np.float32), library=library)
-    return PGPart(conv, step, ones, zeros, True, threshold.astype(np.float32)), x.astype(np.float32), None
+    conv = PGConv(g, weight, bits, low, group, threshold, library=library, doubled=pieces.wide)
+    conv.pieces = pieces
+    return PGPart(conv, step, ones, zeros, True, threshold), x.astype(np.float32), None
+
+
+def _pieces(number: int, size: int) -> Pieces:
+    """Return pieces of so many; two of two bytes each are taken for those of wide weights, which is the same work."""
+    return Pieces(sign=number == 4 or (number == 2 and size == 1), wide=number == 4 or (number == 2 and size == 2))
+
+
+def _thresholds(
+    g: Geometry, x: Array, weight: Array, step: float, bits: int, low: int, group: int, share: float
+) -> Array:
+    levels = np.rint(x / np.float32(step)).clip(1 - 2**bits, 2**bits - 1)
+    return _quantiles(g, np.trunc(levels / 2**low) * 2**low, weight, group, share)
+
+
+def _quantiles(g: Geometry, high: Array, weight: Array, group: int, share: float) -> Array:
+    """Return thresholds that so many of each group's outputs exceed."""
+    sums = g.convolve(torch.from_numpy(high.astype(np.float64)), torch.from_numpy(weight.astype(np.float64))).numpy()
+    groups = [sums[..., i : i + group].mean(-1) for i in range(0, g.c_out, group)]
+    # Strictly above the threshold is open: below the smallest, all are.
+    most = 8 * float(np.abs(sums).max()) + 1  # of any of the winners' means
+    return np.array(
+        [np.quantile(s, 1 - share) if 0 < share < 1 else (most if share == 0 else -most) for s in groups], np.float32
+    )
 
 
 def _cell_axes(call: KernelCall, reads_blocks: bool) -> Axes:
     return {"rich": (0.1, 0.2, 0.35, 0.5)}
 
 
-def _cell(
-    call: KernelCall, library: native.Library, generator: np.random.Generator
-) -> tuple[Part, Array, Array | None]:
+def _cell(call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
     steps, inputs, hidden = call.shape
     parts, cell = int(dict(call.variant)["parts"]), {"lstm": LSTMStep, "gru": GRUStep}[call.kernel]
     rich = max(1, round(dict(call.left)["rich"] * hidden))
@@ -125,12 +195,16 @@ def exact(call: KernelCall) -> KernelCall:
 
 _AXES: Mapping[str, Callable[[KernelCall, bool], Axes]] = {
     "fbs": _fbs_axes,
+    "fbs_single": _single_axes,
+    "fbs_pg": _hybrid_axes,
     "pg": _pg_axes,
     "lstm": _cell_axes,
     "gru": _cell_axes,
 }
-_MAKERS: Mapping[str, Callable[..., tuple[Part, Array, Array | None]]] = {
+_MAKERS: Mapping[str, Callable[..., Sample]] = {
     "fbs": _fbs,
+    "fbs_single": _single,
+    "fbs_pg": _hybrid,
     "pg": _pg,
     "lstm": _cell,
     "gru": _cell,

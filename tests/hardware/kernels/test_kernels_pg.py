@@ -114,7 +114,7 @@ def test_equals_the_training_module(library: Library, mask: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bits": 8, "low_bits": 0}, "either part must have from 1 to 8"),
+        ({"bits": 9, "low_bits": 0}, "either part must have from 1 to 8"),
         ({"bits": 16, "low_bits": 4}, "either part must have from 1 to 8"),
         ({"group": 5}, "no kernel for groups of 5 among 16 channels"),
     ],
@@ -126,9 +126,9 @@ def test_what_no_kernel_does_is_refused(compiled: Library, change: dict[str, int
         PGConv(geometry, np.zeros(geometry.weights, np.int8), threshold=np.zeros(1, np.float32), **arguments)
 
 
-def test_weights_of_eight_magnitude_bits_are_refused(compiled: Library) -> None:
-    with pytest.raises(ValueError, match="weight_bits: 7 does"):
-        PGConv.of(PGConv2d(nn.Conv2d(4, 16, 1), Settings()), (4, 4))
+def test_weights_of_nine_magnitude_bits_are_refused(compiled: Library) -> None:
+    with pytest.raises(ValueError, match="weight_bits: 8 has"):
+        PGConv.of(PGConv2d(nn.Conv2d(4, 16, 1), Settings(weight_bits=9)), (4, 4))
 
 
 def test_sums_that_could_overflow_are_refused(compiled: Library) -> None:

@@ -11,9 +11,9 @@ from torch import nn
 
 from gatesearch.gates import KernelCall, layer_kind
 from gatesearch.gates.factored import FactoredRNN
-from gatesearch.hardware.kernels import native, samples
+from gatesearch.hardware.kernels import FBSPG, Live, native, samples
 from gatesearch.hardware.kernels.arrays import address
-from gatesearch.hardware.kernels.parts import FBSPart, PGPart, RecurrentPart
+from gatesearch.hardware.kernels.parts import FBSPart, HybridPart, PGPart, RecurrentPart
 from gatesearch.plan import PlacedGate
 from gatesearch.sites import layer_sites
 
@@ -110,6 +110,21 @@ def test_a_sample_of_a_kernel_has_the_share_that_was_asked_for(share: float, gro
     assert float(phases.mask.double().mean()) == pytest.approx(share, abs=0.05)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(("block", "group", "pieces"), [(1, 1, 1), (1, 16, 2), (16, 16, 4)])
+def test_a_sample_of_a_hybrid_has_them_too(share: float, block: int, group: int, pieces: int) -> None:
+    assert LIBRARY is not None
+    variant = (("block", block), ("group", group), ("pieces", pieces))
+    call = KernelCall("fbs_pg", GEOMETRY, variant, (("inputs", 1.0), ("outputs", 0.5), ("open", share)))
+    part, x, live = samples._hybrid(call, LIBRARY, np.random.default_rng(0))
+    assert isinstance(part, HybridPart) and isinstance(part.conv, FBSPG) and live is None
+    assert part.conv.precision.pieces.number == pieces
+    _, winners = part.conv(x)
+    won = Live(winners, block).channels(64)
+    mask = part.conv.phases(x, won).mask[..., won]
+    assert len(won) == 32 and float(mask.double().mean()) == pytest.approx(share, abs=0.15)
+
+
 def test_samples_of_channels_have_whole_blocks_and_run() -> None:
     assert LIBRARY is not None
     call = KernelCall("fbs", GEOMETRY)
@@ -119,7 +134,10 @@ def test_samples_of_channels_have_whole_blocks_and_run() -> None:
         call._replace(left=(("inputs", 0.5), ("outputs", 0.25))), LIBRARY, np.random.default_rng(0)
     )
     assert isinstance(part, FBSPart)
-    assert len(part.live) == 1 and live is not None and len(live) == 1
+    assert part.live is not None and len(part.live.groups) == 1 and live is not None and len(live.groups) == 1
+    single = KernelCall("fbs_single", GEOMETRY, (), (("inputs", 0.5), ("outputs", 0.25)))
+    part, _, live = samples._single(single, LIBRARY, np.random.default_rng(0))
+    assert part.live is not None and len(part.live.groups) == 16 and live is not None and len(live.groups) == 16
     for kernel in ("lstm", "gru"):
         for run in samples.calls(KernelCall(kernel, (5, 6, 20), (("parts", 2),), (("rich", 0.3),)), LIBRARY):
             run()

@@ -4,6 +4,8 @@
 #include "conv_u8.c"
 #include "depthwise.c"
 #include "fbs.c"
+#include "fbs_pg.c"
+#include "fbs_single.c"
 #include "head.c"
 #include "mel.c"
 #include "peak.c"

@@ -57,8 +57,21 @@ int GS(stream)(const gs_stream *s);
 typedef struct {
   const float *phi; /* packed as a convolution of 1 x 1 */
   const float *rho, *slope, *offset, *beta;
-  int32_t winners; /* blocks */
+  int32_t winners; /* groups of block channels */
+  int32_t block;   /* 16; in fbs_single and fbs_pg also 1 */
 } gs_fbs;
+
+/* How a layer of FBS and precision gating splits its input, and its filters. */
+typedef struct {
+  const int8_t *taps;     /* [kh kw][pieces c_in][16 * blocks_out], a piece for each part of the weights and each sign */
+  const int32_t *sums;    /* of a filter's taps, [pieces c_in][16 * blocks_out] */
+  const float *threshold; /* by group, in units of the output */
+  float step, top, level; /* worth of a level of x; the largest level; worth of a step of the product */
+  int32_t low_bits;       /* 0: all bits are high ones */
+  int32_t group;          /* channels that share a decision */
+  int32_t wide;           /* whether weights are of 9 bits, in two parts: w >> 1 and w & 1 */
+  int32_t sign;           /* whether x may be negative */
+} gs_split;
 
 /* A convolution in two phases: of every output the high bits of x, of open ones the low bits as well. */
 typedef struct {
@@ -72,6 +85,7 @@ typedef struct {
   int32_t bytes;         /* of a value of x, 1 or 2 */
   int32_t low_bits;      /* 8 at most, and as many high ones at most */
   int32_t group;         /* channels that share a decision: 1, 8, a multiple of 16, or all */
+  int32_t split;         /* bits of x that are in its low part: low_bits, or one more where x holds doubled levels */
 } gs_pg;
 
 size_t GS(pg_rows_size)(const gs_conv *c);
@@ -86,6 +100,13 @@ void GS(fbs_f32)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_
 void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level_in, const int32_t *in, int n_in,
                 const int8_t *packed, const int32_t *sums, float level_weight, const int32_t *no_bias,
                 float level_out, uint8_t *y, int32_t *out, void *scratch);
+
+size_t GS(fbs_single_scratch)(const gs_conv *c);
+void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_t *in, int n_in, int in_size,
+                    const float *taps, int relu, int whole, float *y, int32_t *out, void *scratch);
+size_t GS(fbs_pg_scratch)(const gs_conv *c, int pieces);
+int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const float *x, const int32_t *in, int n_in,
+                   int in_size, int relu, int whole, float *y, int32_t *out, void *scratch);
 
 /* The weights of a recurrent layer's gates, [gates * height][columns], in one of three forms. */
 enum { GS_DENSE, GS_HMD, GS_CSR };
@@ -132,6 +153,8 @@ void GS(recurrence)(const gs_matrix *of_x, const gs_matrix *of_h, const float *b
                     const float *x, int steps, int backwards, float *h, float *c, float *y, int stride,
                     void *scratch);
 void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, void *out);
+void GS(spread_f32)(const float *x, int pixels, int channels, float step, float top, int low_bits, int wide, int sign,
+                    int bytes, void *out);
 void GS(affine_f32)(float *restrict y, int pixels, int channels, const float *restrict scale,
                     const float *restrict shift, int relu);
 void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *live, int n_live);

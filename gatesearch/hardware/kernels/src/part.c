@@ -19,6 +19,30 @@ void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, voi
   }
 }
 
+/* The same of each pixel of x [pixels][channels], in pieces: of what is positive and, with sign, of what is negative.
+   Where weights are of 9 bits, a piece is there twice, doubled and as it is, for w = 2 (w >> 1) + (w & 1); its low bits
+   then have one bit more. */
+void GS(spread_f32)(const float *x, int pixels, int channels, float step, float top, int low_bits, int wide, int sign,
+                    int bytes, void *out) {
+  uint8_t *narrow = out;
+  uint16_t *two = out;
+  for (int p = 0; p < pixels; p++, x += channels) {
+    for (int side = 0; side <= sign; side++) {
+      for (int times = 1 + wide; times; times--) {
+        for (int i = 0; i < channels; i++) {
+          float level = (side ? -x[i] : x[i]) / step;
+          level = level > top ? top : level;
+          level = level > 0 ? level : 0;
+          unsigned whole = (unsigned)(int32_t)((level + 12582912.0f) - 12582912.0f);
+          if (wide) whole = (((whole >> low_bits) << (low_bits + 1)) | (whole & ((1u << low_bits) - 1))) * times;
+          if (bytes == 1) *narrow++ = (uint8_t)whole;
+          else *two++ = (uint16_t)whole;
+        }
+      }
+    }
+  }
+}
+
 /* y [pixels][channels] = act(y scale + shift), in place. */
 void GS(affine_f32)(float *restrict y, int pixels, int channels, const float *restrict scale,
                     const float *restrict shift, int relu) {

@@ -100,14 +100,14 @@ static gs_pg_work prepared(const gs_conv *c, const gs_geometry *g, const gs_pg *
   if (g->patch) {
     const int size = c->h * c->w * c->c_in;
     uint8_t *high = gs_take(&at, size), *low = gs_take(&at, size);
-    if (p->bytes == 1) split_1_run(x, size, p->low_bits, high, low);
-    else split_2_run(x, size, p->low_bits, high, low);
+    if (p->bytes == 1) split_1_run(x, size, p->split, high, low);
+    else split_2_run(x, size, p->split, high, low);
     gs_unfold_u8(c, g, high, 0, w.high);
     gs_unfold_u8(c, g, low, 0, w.low);
   } else if (p->bytes == 1) {
-    split_1(c, g, x, p->low_bits, w.high, w.low);
+    split_1(c, g, x, p->split, w.high, w.low);
   } else {
-    split_2(c, g, x, p->low_bits, w.high, w.low);
+    split_2(c, g, x, p->split, w.high, w.low);
   }
   gs_list_pixels(c, g, w.offsets);
   w.n_steps = gs_list_steps(c, g, NULL, g->blocks_in, w.steps);

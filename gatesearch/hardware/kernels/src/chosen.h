@@ -1,0 +1,177 @@
+/* Layers that compute the channels that win, one by one or in blocks: who wins, and the filters of those gathered.
+
+   A block of 16 channels holds its filters where a tile reads them; channels that win one by one lie 16 apart. So the
+   filters of the winners are copied together for each sample, of the inputs that are there alone, and what follows is a
+   dense layer of fewer channels. That takes a load and a store a weight, against a multiplication a weight and pixel. */
+#ifndef GS_CHOSEN_H
+#define GS_CHOSEN_H
+
+#include "image.h"
+#include "kernels.h"
+#include "simd.h"
+
+/* The channels of a sample. */
+typedef struct {
+  const int32_t *channels; /* ascending */
+  int32_t n;
+  const uint16_t *masks; /* a bit for each channel of each block of 16 */
+} gs_kept;
+
+/* List the channels of groups of size channels, size being 1 or 16; NULL is all. */
+GS_INLINE gs_kept gs_kept_of(const int32_t *groups, int n_groups, int size, int channels, char **at) {
+  const int blocks = GS_BLOCKS(channels);
+  int32_t *list = gs_take(at, (size_t)blocks * GS_BLOCK * sizeof(int32_t));
+  uint16_t *masks = gs_take(at, blocks * sizeof(uint16_t));
+  int n = 0;
+  memset(masks, 0, blocks * sizeof(uint16_t));
+  if (!groups) n_groups = (channels + size - 1) / size;
+  for (int i = 0; i < n_groups; i++) {
+    const int first = (groups ? groups[i] : i) * size;
+    for (int k = first; k < GS_MIN(first + size, channels); k++) {
+      list[n++] = k;
+      masks[k / GS_BLOCK] |= (uint16_t)(1u << k % GS_BLOCK);
+    }
+  }
+  return (gs_kept){list, n, masks};
+}
+
+GS_INLINE size_t gs_kept_size(int channels) {
+  return GS_BLOCKS(channels) * (GS_BLOCK * sizeof(int32_t) + sizeof(uint16_t)) + 192;
+}
+
+/* Copy the words that are kept of each row of whole blocks together; to has room for n and 16 more. */
+GS_INLINE void gs_keep_words(const uint32_t *from, const gs_kept *k, int blocks, uint32_t *to) {
+#if defined(__AVX512F__)
+  for (int b = 0; b < blocks; b++) {
+    _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(k->masks[b], _mm512_loadu_si512(from + b * GS_BLOCK)));
+    to += __builtin_popcount(k->masks[b]);
+  }
+#else
+  (void)blocks;
+  for (int i = 0; i < k->n; i++) to[i] = from[k->channels[i]];
+#endif
+}
+
+/* The same of four rows of bytes, into words of four. */
+GS_INLINE void gs_keep_quads(const int8_t *const *rows, const gs_kept *k, int blocks, uint32_t *to) {
+#if defined(__AVX512F__)
+  for (int b = 0; b < blocks; b++) {
+    if (!k->masks[b]) continue;
+    __m128i row[4];
+    GS_UNROLL for (int i = 0; i < 4; i++) row[i] = _mm_loadu_si128((const __m128i *)(rows[i] + b * GS_BLOCK));
+    const __m128i low = _mm_unpacklo_epi8(row[0], row[1]), high = _mm_unpackhi_epi8(row[0], row[1]);
+    const __m128i low2 = _mm_unpacklo_epi8(row[2], row[3]), high2 = _mm_unpackhi_epi8(row[2], row[3]);
+    __m512i words = _mm512_castsi128_si512(_mm_unpacklo_epi16(low, low2));
+    words = _mm512_inserti32x4(words, _mm_unpackhi_epi16(low, low2), 1);
+    words = _mm512_inserti32x4(words, _mm_unpacklo_epi16(high, high2), 2);
+    words = _mm512_inserti32x4(words, _mm_unpackhi_epi16(high, high2), 3);
+    _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(k->masks[b], words));
+    to += __builtin_popcount(k->masks[b]);
+  }
+#else
+  (void)blocks;
+  uint8_t *byte = (uint8_t *)to;
+  for (int i = 0; i < k->n; i++) {
+    const int32_t at = k->channels[i];
+    GS_UNROLL for (int r = 0; r < 4; r++) *byte++ = (uint8_t)rows[r][at];
+  }
+#endif
+}
+
+/* List the count largest of g [n], which is not negative, ascending; of equals the first win. */
+static void gs_largest(const float *g, int n, int count, int32_t *out) {
+  uint32_t least = 0;
+  /* Of what is not negative, the bits are in the order of the values. */
+  for (uint32_t bit = 1u << 30; bit; bit >>= 1) {
+    int above = 0;
+    for (int i = 0; i < n; i++) {
+      uint32_t bits;
+      memcpy(&bits, g + i, sizeof(bits));
+      above += (int32_t)bits >= (int32_t)(least | bit);
+    }
+    if (above >= count) least |= bit;
+  }
+  int equal = count, found = 0;
+  for (int i = 0; i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, g + i, sizeof(bits));
+    equal -= (int32_t)bits > (int32_t)least;
+  }
+  for (int i = 0; i < n; i++) {
+    uint32_t bits;
+    memcpy(&bits, g + i, sizeof(bits));
+    const int32_t value = GS_MAX((int32_t)bits, 0); /* -0 is 0 */
+    if (value > (int32_t)least) {
+      out[found++] = i;
+    } else if (value == (int32_t)least && equal > 0) {
+      out[found++] = i;
+      equal--;
+    }
+  }
+}
+
+/* From the input [pixels][n] of the channels that are there, or of all, to the winners, and to what the sums of each of
+   their channels are multiplied by and shifted. */
+GS_INLINE gs_kept gs_choose(const gs_conv *c, const gs_fbs *f, const float *x, const gs_kept *in, int32_t *out,
+                            float **scale, float **shift, char **at) {
+  const int wide = GS_BLOCKS(c->c_out) * GS_BLOCK;
+  const gs_conv linear = {1, 1, c->c_in, c->c_out, 1, 1, 1, 1, 0, 0, 1, 1};
+  float *u = gs_take(at, c->c_in * sizeof(float)), *mean = gs_take(at, c->c_in * sizeof(float));
+  float *g = gs_take(at, wide * sizeof(float)), *one = gs_take(at, wide * sizeof(float));
+  *scale = gs_take(at, wide * sizeof(float)), *shift = gs_take(at, wide * sizeof(float));
+  GS(pool_f32)(x, c->h * c->w, in->n, NULL, 0, mean, NULL);
+  memset(u, 0, c->c_in * sizeof(float));
+  for (int i = 0; i < in->n; i++) u[in->channels[i]] = mean[i];
+  for (int k = 0; k < wide; k++) one[k] = 1;
+  GS(conv_f32)(&linear, u, NULL, 0, f->phi, NULL, 0, one, f->rho, 1, g, *at);
+  if (f->block == 1) gs_largest(g, c->c_out, f->winners, out);
+  else GS(winners)(g, c->c_out, f->winners, out);
+  const gs_kept kept = gs_kept_of(out, f->winners, f->block, c->c_out, at);
+  for (int i = 0; i < kept.n; i++) {
+    const int k = kept.channels[i];
+    (*scale)[i] = g[k] * f->slope[k];
+    (*shift)[i] = g[k] * f->offset[k] + f->beta[k];
+  }
+  for (int i = kept.n; i < wide; i++) (*scale)[i] = (*shift)[i] = 0;
+  return kept;
+}
+
+GS_INLINE size_t gs_choose_scratch(const gs_conv *c) {
+  const gs_conv linear = {1, 1, c->c_in, c->c_out, 1, 1, 1, 1, 0, 0, 1, 1};
+  const size_t in = GS_BLOCKS(c->c_in) * GS_BLOCK, out = GS_BLOCKS(c->c_out) * GS_BLOCK;
+  return GS(conv_f32_scratch)(&linear) + (2 * in + 4 * out) * sizeof(float) + gs_kept_size(c->c_in) +
+         gs_kept_size(c->c_out) + 1024;
+}
+
+/* x [pixels][channels] as [pixels][n], of the channels that are there; x itself where all are. */
+GS_INLINE const float *gs_kept_pixels(const float *x, int pixels, int channels, const gs_kept *k, char **at) {
+  if (k->n == channels) return x;
+  float *made = gs_take(at, (size_t)pixels * k->n * sizeof(float));
+  GS(keep_channels)((const char *)x, pixels, channels, k->channels, k->n, sizeof(float), (char *)made);
+  return made;
+}
+
+/* Write rows [pixels][stride] of the winners to where they are in y [pixels][channels]. */
+GS_INLINE void gs_spread_rows(const float *rows, int stride, int pixels, int channels, const gs_kept *k, int block,
+                              int whole, float *y) {
+  if (whole && k->n < channels) memset(y, 0, (size_t)pixels * channels * sizeof(float));
+  for (int p = 0; p < pixels; p++, rows += stride, y += channels) {
+    if (block == GS_BLOCK) {
+      for (int i = 0; i < k->n; i += GS_BLOCK) {
+        memcpy(y + k->channels[i], rows + i, GS_MIN(GS_BLOCK, k->n - i) * sizeof(float));
+      }
+    } else {
+      for (int i = 0; i < k->n; i++) y[k->channels[i]] = rows[i];
+    }
+  }
+}
+
+/* The same convolution of fewer channels. */
+GS_INLINE gs_conv gs_fewer(const gs_conv *c, int c_in, int c_out) {
+  gs_conv made = *c;
+  made.c_in = c_in;
+  made.c_out = c_out;
+  return made;
+}
+
+#endif

@@ -1,0 +1,253 @@
+/* FBS and precision gating in one layer (Huang et al. 2020): the high bits of the channels that win, the low bits of
+   those of their outputs that are open. Groups of a mask decide by the mean of their winners. */
+#include "chosen.h"
+#include "tile.h"
+
+/* What lives in scratch memory during a call; c is the layer of the channels that are there. */
+typedef struct {
+  gs_conv c;
+  gs_geometry g;
+  const uint8_t *high, *low;
+  const int8_t *packed;
+  int32_t *offsets, *start; /* what sums begin with, by channel */
+  gs_step *steps;
+  int32_t n_steps;
+  float *rows;     /* [pixels][16 * blocks_out] */
+  int64_t *limit;  /* by group: open where the high products of its winners sum to more */
+  int32_t *single; /* by channel, where groups are of 1 */
+  int64_t *sums;   /* [groups][pixels] */
+  int32_t *group;  /* of each channel, counted through those that have winners */
+  int32_t groups;
+  uint16_t *masks; /* [blocks_out][pixels], what is open */
+  int32_t *list;   /* of pixels of one block */
+} gs_hybrid;
+
+size_t GS(fbs_pg_scratch)(const gs_conv *c, int pieces) {
+  const gs_conv wide = gs_fewer(c, c->c_in * pieces, c->c_out);
+  const gs_conv narrow = gs_fewer(c, GS_MIN(wide.c_in, GS_BLOCK - 1), c->c_out);
+  const gs_geometry a = gs_geometry_of(&wide), b = gs_geometry_of(&narrow);
+  const size_t size = GS_MAX(a.size, b.size), steps = GS_MAX(a.steps, b.steps), pixels = a.pixels;
+  const size_t inputs = (size_t)c->h * c->w * c->c_in, outs = (size_t)a.blocks_out * GS_BLOCK;
+  return gs_choose_scratch(c) + inputs * (sizeof(float) + 2 * pieces) + 2 * size + steps * sizeof(gs_step) +
+         steps * GS_BLOCK * (sizeof(void *) + outs) + (outs + GS_BLOCK) * (1 + sizeof(uint32_t)) +
+         pixels * (2 * sizeof(int32_t) + outs * (sizeof(float) + sizeof(int64_t)) + a.blocks_out * sizeof(uint16_t)) +
+         outs * (3 * sizeof(int32_t) + sizeof(int64_t)) + GS_BLOCK * sizeof(int32_t) + 2048;
+}
+
+/* x [pixels][n] to its high and its low bits, [pixels][pieces n]: of what is positive and, with sign, of what is
+   negative; each twice and once where weights are of 9 bits, as w = 2 (w >> 1) + (w & 1). */
+static void planes(const float *x, int pixels, int n, const gs_split *s, uint8_t *high, uint8_t *low) {
+  const int wide = s->wide, pieces = (1 + wide) * (1 + s->sign), mask = (1 << s->low_bits) - 1;
+  for (int p = 0; p < pixels; p++, x += n, high += pieces * n, low += pieces * n) {
+    for (int side = 0; side <= s->sign; side++) {
+      uint8_t *to_high = high + side * (1 + wide) * n, *to_low = low + side * (1 + wide) * n;
+      for (int i = 0; i < n; i++) {
+        float level = (side ? -x[i] : x[i]) / s->step;
+        level = level > s->top ? s->top : level;
+        level = level > 0 ? level : 0;
+        const int whole = (int)((level + 12582912.0f) - 12582912.0f); /* to even */
+        to_high[i] = (uint8_t)(whole >> s->low_bits);
+        to_low[i] = (uint8_t)(whole & mask);
+      }
+      for (int i = 0; wide && i < n; i++) {
+        to_high[n + i] = to_high[i];
+        to_low[n + i] = to_low[i];
+        to_high[i] = (uint8_t)(2 * to_high[i]);
+        to_low[i] = (uint8_t)(2 * to_low[i]);
+      }
+    }
+  }
+}
+
+/* The packed filters of the winners out of taps [kh kw][pieces c_in][16 * blocks_out]. */
+static void gathered_u8(const gs_conv *c, int pieces, const int8_t *taps, const gs_kept *in, const gs_kept *out,
+                        const gs_geometry *g, char *at, int8_t *packed) {
+  const int blocks = GS_BLOCKS(c->c_out), wide = blocks * GS_BLOCK, places = g->steps * GS_BLOCK, all = c->kh * c->kw;
+  const int there = pieces * in->n, each = g->patch ? there : g->blocks_in * GS_BLOCK;
+  int8_t *nothing = gs_take(&at, wide + GS_BLOCK);
+  uint32_t *row = gs_take(&at, (wide + GS_BLOCK) * sizeof(uint32_t));
+  memset(nothing, 0, wide + GS_BLOCK);
+  memset(row, 0, (wide + GS_BLOCK) * sizeof(uint32_t));
+  for (int place = 0; place < places; place += 4) {
+    const int8_t *rows[4];
+    for (int r = 0; r < 4; r++) {
+      const int tap = (place + r) / each, i = (place + r) % each;
+      rows[r] = tap < all && i < there
+                    ? taps + ((size_t)tap * pieces * c->c_in + (size_t)(i / in->n) * c->c_in + in->channels[i % in->n]) * wide
+                    : nothing;
+    }
+    gs_keep_quads(rows, out, blocks, row);
+    for (int b = 0; b < g->blocks_out; b++) {
+      memcpy(packed + (((size_t)b * places + place) / 4 * GS_BLOCK) * 4, row + b * GS_BLOCK, GS_BLOCK * sizeof(uint32_t));
+    }
+  }
+}
+
+static gs_hybrid hybrid_of(const gs_conv *c, const gs_split *s, const float *x, const gs_kept *in, const gs_kept *out,
+                           char *at) {
+  const int pieces = (1 + s->wide) * (1 + s->sign), size = c->h * c->w * pieces * in->n;
+  gs_hybrid h = {.c = gs_fewer(c, pieces * in->n, out->n)};
+  const gs_geometry g = h.g = gs_geometry_of(&h.c);
+  const int outs = g.blocks_out * GS_BLOCK;
+  uint8_t *high = gs_take(&at, size), *low = gs_take(&at, size);
+  planes(x, c->h * c->w, in->n, s, high, low);
+  h.high = high, h.low = low;
+  if (g.copied) {
+    uint8_t *high_padded = gs_take(&at, g.size), *low_padded = gs_take(&at, g.size);
+    gs_pad_u8(&h.c, &g, high, NULL, g.blocks_in, 0, high_padded);
+    if (s->low_bits) gs_pad_u8(&h.c, &g, low, NULL, g.blocks_in, 0, low_padded);
+    h.high = high_padded, h.low = low_padded;
+  }
+  h.offsets = gs_take(&at, g.pixels * sizeof(int32_t));
+  h.steps = gs_take(&at, g.steps * sizeof(gs_step));
+  h.start = gs_take(&at, outs * sizeof(int32_t));
+  h.rows = gs_take(&at, (size_t)g.pixels * outs * sizeof(float));
+  h.limit = gs_take(&at, outs * sizeof(int64_t));
+  h.single = gs_take(&at, outs * sizeof(int32_t));
+  h.sums = gs_take(&at, (size_t)outs * g.pixels * sizeof(int64_t));
+  h.group = gs_take(&at, outs * sizeof(int32_t));
+  h.masks = gs_take(&at, (size_t)g.blocks_out * g.pixels * sizeof(uint16_t));
+  h.list = gs_take(&at, (g.pixels + GS_BLOCK) * sizeof(int32_t));
+  int8_t *packed = gs_take(&at, gs_packed(&h.c) * g.blocks_out);
+  gathered_u8(c, pieces, s->taps, in, out, &g, at, packed);
+  h.packed = packed;
+  gs_list_pixels(&h.c, &g, h.offsets);
+  h.n_steps = gs_list_steps(&h.c, &g, NULL, g.blocks_in, h.steps);
+  memset(h.start, 0, outs * sizeof(int32_t));
+  for (int i = 0; GS_OFFSET && i < pieces * in->n; i++) {
+    const int32_t *sum = s->sums + ((size_t)(i / in->n) * c->c_in + in->channels[i % in->n]) * GS_BLOCKS(c->c_out) * GS_BLOCK;
+    for (int k = 0; k < out->n; k++) h.start[k] += GS_OFFSET * sum[out->channels[k]];
+  }
+  return h;
+}
+
+/* The limit of each group that has winners, by how many it has: floor(threshold n / level), in steps of 2^low_bits. */
+static void limits(gs_hybrid *h, const gs_split *s, const gs_kept *out) {
+  const int outs = h->g.blocks_out * GS_BLOCK;
+  for (int k = 0, next; k < out->n; k = next, h->groups++) {
+    const int group = out->channels[k] / s->group;
+    for (next = k; next < out->n && out->channels[next] / s->group == group; next++) h->group[next] = h->groups;
+    const double real = (double)s->threshold[group] * (next - k) / (double)s->level;
+    int64_t whole = real > 4e18 ? (int64_t)1 << 62 : real < -4e18 ? -((int64_t)1 << 62) : (int64_t)real;
+    whole -= (double)whole > real; /* conversion goes towards 0 */
+    h->limit[h->groups] = whole >> s->low_bits;
+  }
+  for (int k = 0; s->group == 1 && k < outs; k++) {
+    h->single[k] = k < out->n ? (int32_t)GS_MAX(INT32_MIN, GS_MIN(INT32_MAX, h->limit[k])) : INT32_MAX;
+  }
+  for (int k = out->n; k < outs; k++) h->group[k] = -1;
+}
+
+GS_INLINE void hybrid_tile(const gs_hybrid *h, const uint8_t *const *patch, int rows, int block, int columns,
+                           int32_t *tile) {
+  const int8_t *w[GS_MOST_COLUMNS];
+  for (int k = 0; k < columns; k++) w[k] = h->packed + gs_packed(&h->c) * (block + k);
+  gs_sized_u8(rows, columns, patch, w, h->steps, h->n_steps, tile);
+  for (int r = 0; GS_OFFSET && r < rows; r++) {
+    for (int k = 0; k < columns * GS_BLOCK; k++) tile[r * columns * GS_BLOCK + k] += h->start[block * GS_BLOCK + k];
+  }
+}
+
+/* Add up the high products of a block of a pixel by group. */
+GS_INLINE void add_groups(const gs_hybrid *h, const int32_t *sums, int block, int pixel) {
+  const int32_t *group = h->group + block * GS_BLOCK;
+  for (int k = 0, next; k < GS_BLOCK && group[k] >= 0; k = next) {
+    int32_t sum = 0;
+    for (next = k; next < GS_BLOCK && group[next] == group[k]; next++) sum += sums[next];
+    h->sums[(size_t)group[k] * h->g.pixels + pixel] += sum;
+  }
+}
+
+static void high_products(const gs_hybrid *h, const gs_split *s) {
+  const int outs = h->g.blocks_out * GS_BLOCK, pixels = h->g.pixels;
+  const float scale = s->level * (float)(1 << s->low_bits);
+  if (s->group > 1) memset(h->sums, 0, (size_t)h->groups * pixels * sizeof(int64_t));
+  for (int block = 0, columns; block < h->g.blocks_out; block += columns) {
+    columns = gs_columns(h->g.blocks_out - block);
+    for (int pixel = 0, rows; pixel < pixels; pixel += rows) {
+      rows = gs_rows(pixels - pixel);
+      const uint8_t *patch[GS_ROWS];
+      int32_t tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
+      gs_patches(h->high, h->offsets + pixel, rows, pixels - pixel, patch);
+      hybrid_tile(h, patch, rows, block, columns, tile);
+      rows = GS_MIN(rows, pixels - pixel);
+      for (int r = 0; r < rows; r++) {
+        for (int k = 0; k < columns; k++) {
+          const int32_t *sums = tile + (r * columns + k) * GS_BLOCK;
+          float *to = h->rows + (size_t)(pixel + r) * outs + (block + k) * GS_BLOCK;
+          GS_UNROLL for (int v = 0; v < GS_BLOCK; v += GS_LANES) gs_store_f(to + v, gs_real(sums + v) * gs_set_f(scale));
+          if (!s->low_bits) continue;
+          if (s->group > 1) add_groups(h, sums, block + k, pixel + r);
+          else h->masks[(size_t)(block + k) * pixels + pixel + r] = (uint16_t)gs_greater(sums, h->single + (block + k) * GS_BLOCK);
+        }
+      }
+    }
+  }
+}
+
+/* What is open of a block, where groups decide. */
+static void decide_block(const gs_hybrid *h, int block) {
+  const int32_t *group = h->group + block * GS_BLOCK;
+  uint16_t *masks = h->masks + (size_t)block * h->g.pixels;
+  memset(masks, 0, h->g.pixels * sizeof(uint16_t));
+  for (int k = 0, next; k < GS_BLOCK && group[k] >= 0; k = next) {
+    unsigned bits = 0;
+    for (next = k; next < GS_BLOCK && group[next] == group[k]; next++) bits |= 1u << next;
+    const int64_t *sums = h->sums + (size_t)group[k] * h->g.pixels, limit = h->limit[group[k]];
+    for (int p = 0; p < h->g.pixels; p++) masks[p] |= (uint16_t)(sums[p] > limit ? bits : 0);
+  }
+}
+
+/* Add the low products of what is open; returns how many outputs are. */
+static int32_t low_products(const gs_hybrid *h, const gs_split *s) {
+  const int outs = h->g.blocks_out * GS_BLOCK, pixels = h->g.pixels;
+  int32_t open = 0;
+  for (int block = 0; block < h->g.blocks_out; block++) {
+    if (s->group > 1) decide_block(h, block);
+    const uint16_t *masks = h->masks + (size_t)block * pixels;
+    int n = 0;
+    for (int p = 0; p < pixels; p++) {
+      h->list[n] = p; /* always written and counted where it matters: no branch to mispredict */
+      n += masks[p] != 0;
+      open += __builtin_popcount(masks[p]);
+    }
+    for (int i = 0, rows; i < n; i += rows) {
+      rows = gs_rows(n - i);
+      const uint8_t *patch[GS_ROWS];
+      int32_t tile[GS_ROWS * GS_MOST_COLUMNS * GS_BLOCK];
+      for (int r = 0; r < rows; r++) patch[r] = h->low + h->offsets[h->list[GS_MIN(i + r, n - 1)]];
+      hybrid_tile(h, patch, rows, block, 1, tile);
+      rows = GS_MIN(rows, n - i);
+      for (int r = 0; r < rows; r++) {
+        int32_t *sums = tile + r * GS_BLOCK;
+        const unsigned bits = masks[h->list[i + r]];
+        float *to = h->rows + (size_t)h->list[i + r] * outs + block * GS_BLOCK;
+        if (bits != 0xffff) {
+          GS_LOOP for (int b = 0; b < GS_BLOCK; b++) sums[b] = bits >> b & 1 ? sums[b] : 0;
+        }
+        GS_UNROLL for (int v = 0; v < GS_BLOCK; v += GS_LANES) {
+          gs_store_f(to + v, gs_load_f(to + v) + gs_real(sums + v) * gs_set_f(s->level));
+        }
+      }
+    }
+  }
+  return open;
+}
+
+/* x [h][w][c_in] to y [h'][w'][c_out], in and out as fbs_single has them; returns how many outputs were open. */
+int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const float *x, const int32_t *in, int n_in,
+                   int in_size, int relu, int whole, float *y, int32_t *out, void *scratch) {
+  char *at = scratch;
+  const gs_kept read = gs_kept_of(in, n_in, in_size, c->c_in, &at);
+  x = gs_kept_pixels(x, c->h * c->w, c->c_in, &read, &at);
+  float *scale, *shift;
+  const gs_kept won = gs_choose(c, f, x, &read, out, &scale, &shift, &at);
+  gs_hybrid h = hybrid_of(c, s, x, &read, &won, at);
+  const int outs = h.g.blocks_out * GS_BLOCK;
+  limits(&h, s, &won);
+  high_products(&h, s);
+  const int32_t open = s->low_bits ? low_products(&h, s) : 0;
+  GS(affine_f32)(h.rows, h.g.pixels, outs, scale, shift, relu);
+  gs_spread_rows(h.rows, outs, h.g.pixels, c->c_out, &won, f->block, whole, y);
+  return open;
+}

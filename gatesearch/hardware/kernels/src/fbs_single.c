@@ -1,0 +1,51 @@
+/* Feature boosting and suppression of single channels: as fbs.c, where what wins are no blocks. */
+#include "chosen.h"
+
+/* The packed filters of the winners, [blocks of n][steps][16 in][16 out], out of taps [kh kw][c_in][16 * blocks_out]. */
+static void gathered_f32(const gs_conv *c, const float *taps, const gs_kept *in, const gs_kept *out, float *row,
+                         float *packed) {
+  const gs_conv few = gs_fewer(c, in->n, out->n);
+  const gs_geometry g = gs_geometry_of(&few);
+  const int blocks = GS_BLOCKS(c->c_out), places = g.steps * GS_BLOCK, all = c->kh * c->kw;
+  const int each = g.patch ? in->n : g.blocks_in * GS_BLOCK;
+  for (int place = 0; place < places; place++) {
+    const int tap = place / each, i = place % each, there = tap < all && i < in->n;
+    if (there) {
+      gs_keep_words((const uint32_t *)taps + ((size_t)tap * c->c_in + in->channels[i]) * blocks * GS_BLOCK, out, blocks,
+                    (uint32_t *)row);
+    }
+    for (int b = 0; b < g.blocks_out; b++) {
+      float *to = packed + ((size_t)b * places + place) * GS_BLOCK;
+      if (there) memcpy(to, row + b * GS_BLOCK, GS_BLOCK * sizeof(float));
+      else memset(to, 0, GS_BLOCK * sizeof(float));
+    }
+  }
+}
+
+size_t GS(fbs_single_scratch)(const gs_conv *c) {
+  const gs_conv narrow = gs_fewer(c, GS_MIN(c->c_in, GS_BLOCK - 1), c->c_out);
+  const size_t conv = GS_MAX(GS(conv_f32_scratch)(c), GS(conv_f32_scratch)(&narrow));
+  const size_t outputs = (size_t)gs_height(c) * gs_width(c) * c->c_out, inputs = (size_t)c->h * c->w * c->c_in;
+  return gs_choose_scratch(c) + conv + 1024 +
+         (inputs + outputs + GS(conv_f32_size)(c) + (GS_BLOCKS(c->c_out) + 1) * GS_BLOCK) * sizeof(float);
+}
+
+/* x [h][w][c_in] to y [h'][w'][c_out]. in lists the groups of in_size channels of x that are there, NULL is all; out
+   takes the winners. Losers are cleared where somebody reads the whole of y. */
+void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_t *in, int n_in, int in_size,
+                    const float *taps, int relu, int whole, float *y, int32_t *out, void *scratch) {
+  char *at = scratch;
+  const int pixels = gs_height(c) * gs_width(c);
+  const gs_kept read = gs_kept_of(in, n_in, in_size, c->c_in, &at);
+  x = gs_kept_pixels(x, c->h * c->w, c->c_in, &read, &at);
+  float *scale, *shift;
+  const gs_kept won = gs_choose(c, f, x, &read, out, &scale, &shift, &at);
+  const gs_conv few = gs_fewer(c, read.n, won.n);
+  float *row = gs_take(&at, (GS_BLOCKS(c->c_out) + 1) * GS_BLOCK * sizeof(float));
+  float *packed = gs_take(&at, GS(conv_f32_size)(&few) * sizeof(float));
+  float *made = gs_take(&at, (size_t)pixels * won.n * sizeof(float));
+  memset(row, 0, (GS_BLOCKS(c->c_out) + 1) * GS_BLOCK * sizeof(float));
+  gathered_f32(c, taps, &read, &won, row, packed);
+  GS(conv_f32)(&few, x, NULL, 0, packed, NULL, 0, scale, shift, relu, made, at);
+  gs_spread_rows(made, won.n, pixels, c->c_out, &won, f->block, whole, y);
+}
