@@ -7,17 +7,15 @@ Equal operators are timed once, so that a backbone needs some dozens of timings.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
-from gatesearch.hardware import operators, steady
+from gatesearch.hardware import alike, operators, steady
 from gatesearch.hardware.kernel_costs import Curve, Key, Recorded, key_of
 from gatesearch.hardware.tflite import Program
 
@@ -83,8 +81,10 @@ def read(
     """
     sums, unique = operators.pieces(programs)
     points = _points(runs)
-    worked_out = _worked_out(points)
     timed = {(key, point): call for key, grid in points.items() for point, call in grid.calls.items()}
+    least = len(unique) - len(operators.stand_ins(unique, 0))
+    grids = {key: alike.Grid(grid.names, tuple(grid.calls)) for key, grid in points.items()}
+    worked_out = alike.worked_out(grids, MOST - 1 - least)
     timed = {name: call for name, call in timed.items() if name not in worked_out}
     spared = operators.stand_ins(unique, MOST - 1 - len(timed))
     groups: dict[object, dict[object, steady.Call]] = {}
@@ -112,7 +112,7 @@ def read(
     )
     us = {key: taken.us[name] for key, name in names.items()}
     us |= {key: sum(weight * us[other] for weight, other in two) for key, two in spared.items()}
-    us |= {name: work(us) for name, work in worked_out.items()}
+    us = alike.resolved(us, worked_out)
     empty_us = us[EMPTY]
     curves = {
         key: Curve(grid.names, tuple(grid.calls), tuple(us[key, point] for point in grid.calls))
@@ -131,46 +131,6 @@ EMPTY = "empty"
 class _Grid(NamedTuple):
     names: tuple[str, ...]
     calls: Mapping[tuple[float, ...], Callable[[], object]]
-
-
-def _worked_out(points: Mapping[Key, _Grid]) -> dict[object, Callable[[Mapping[object, float]], float]]:
-    """Return the points of kernels that others tell: where both shares are small, and variants between two shapes.
-
-    A product's work is one in the shares of its inputs and outputs. How much more a variant takes than the one of the
-    same kernel with the largest numbers is timed on the smallest and on the largest shape.
-    """
-    found: dict[object, Callable[[Mapping[object, float]], float]] = {}
-    for key, grid in points.items():
-        axes = [sorted({point[i] for point in grid.calls}) for i in range(len(grid.names))]
-        if [len(axis) for axis in axes] == [2, 2]:
-            (i, one), (o, all_of) = axes
-            found[key, (i, o)] = partial(_product, ((key, (i, all_of)), (key, (one, o)), (key, (one, all_of))))
-    for kernel in {key[0] for key in points}:
-        shapes = sorted({key[1] for key in points if key[0] == kernel}, key=lambda shape: math.prod(shape[:6]))
-        variants = sorted({key[2] for key in points if key[0] == kernel})
-        if any((kernel, shape, variant) not in points for shape in shapes for variant in variants):
-            continue
-        for variant in variants[:-1]:
-            for shape in shapes[1:-1]:
-                for index, point in enumerate(points[kernel, shape, variant].calls):
-                    pairs = [
-                        tuple(
-                            ((kernel, at, v), list(points[kernel, at, v].calls)[index]) for v in (variant, variants[-1])
-                        )
-                        for at in (shapes[0], shapes[-1])
-                    ]
-                    like = (kernel, shape, variants[-1]), list(points[kernel, shape, variants[-1]].calls)[index]
-                    found[(kernel, shape, variant), point] = partial(_alike, like, pairs)
-    return found
-
-
-def _product(corners: Sequence[object], us: Mapping[object, float]) -> float:
-    left, right, whole = (us[corner] for corner in corners)
-    return left * right / whole
-
-
-def _alike(like: object, pairs: Sequence[Sequence[object]], us: Mapping[object, float]) -> float:
-    return us[like] * math.sqrt(math.prod(us[one] / us[other] for one, other in pairs))
 
 
 def _points(runs: Sequence[Run]) -> dict[Key, _Grid]:

@@ -55,10 +55,13 @@ def test_a_layer_costs_what_its_kernel_was_read_to_cost() -> None:
 @pytest.mark.parametrize(
     ("gate", "count"),
     [
-        (PlacedGate.of("fbs", "b", density=0.5, block=1), 0),  # no kernel skips single channels
+        (PlacedGate.of("fbs", "b", density=0.5, block=1), 1),
+        (PlacedGate.of("fbs_pg", "b", density=0.5, block=1, bits=8, high_bits=4), 1),
         (PlacedGate.of("pg", "b", bits=8, high_bits=4, mask="m2-16", weight_bits=7), 1),
-        (PlacedGate.of("pg", "b", bits=8, high_bits=4, mask="m2-16"), 0),  # eight bits and a sign are no byte
-        (PlacedGate.of("pg", "b", bits=4, high_bits=4), 0),  # one phase
+        (PlacedGate.of("pg", "b", bits=8, high_bits=4, mask="m2-16"), 1),  # eight bits and a sign: two bytes
+        (PlacedGate.of("pg", "b", bits=4, high_bits=4), 1),  # one phase
+        (PlacedGate.of("pg", "b", bits=16, high_bits=8), 0),  # weights of sixteen bits
+        (PlacedGate.of("fbs_pg", "b", density=0.5, bits=8, high_bits=8), 0),  # doubled levels of eight bits are no byte
     ],
 )
 def test_a_gate_says_whether_a_kernel_does_its_work(gate: PlacedGate, count: int) -> None:

@@ -107,12 +107,12 @@ def test_kernels_one_after_the_other_need_no_program_between(model: CostModel) -
 
 
 def test_a_gate_without_a_kernel_is_priced_as_the_reference_that_runs(model: CostModel) -> None:
-    by_kernel, by_reference = fbs("conv3.0", 0.3), PlacedGate.of("fbs", "conv3.0", density=0.3, block=1)
-    reference = layer_kind("fbs").work_left(find(model.layers, "conv3.0"), by_reference)
+    by_kernel, by_reference = fbs("conv3.0", 0.3), PlacedGate.of("pg", "conv3.0", mask="m1", bits=8, weight_bits=16)
+    reference = layer_kind("pg").work_left(find(model.layers, "conv3.0"), by_reference)
     assert reference.kernels == ()
     all_in_float = LOOP.run + LOOP.byte * 64 * 4 + EMPTY + 9 * DENSE_FLOAT
-    more = DENSE_FLOAT * reference.macs / find(model.layers, "conv3.0").macs
-    assert micros(model, by_reference) == pytest.approx(all_in_float + more) and more > 0
+    # Two phases, with weights of two bytes.
+    assert micros(model, by_reference) == pytest.approx(all_in_float + 3 * DENSE_FLOAT)
     assert micros(model, by_kernel) < all_in_float - DENSE_FLOAT / 2
 
 
