@@ -7,11 +7,12 @@ At equal parameters its rank is half of a hybrid matrix's, and its two products 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates.base import LayerWork
+from gatesearch.gates.base import KernelCall, LayerWork
 from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
 from gatesearch.gates.hmd import FACTORS, STARTS, cells, factor_of, is_site, smaller, where_of
 from gatesearch.gates.matrices import Factors, LowRankMatrix, low_rank
@@ -50,7 +51,13 @@ class LMF:
         """Less of the same everywhere; nothing hangs on the data."""
         factor, _ = _checked(site, placed)
         kept = sum(c.groups * (c.rows + n) * low_rank(c.rows, n, factor) for c in cells(site) for n in c.columns)
-        return smaller(site, kept)
+        # A linear layer is dense products anywhere.
+        kernels = tuple(
+            KernelCall(f"{site.op}_lmf", (site.shape_in[0], c.columns[0], c.rows), (), (("kept", 1 / factor),))
+            for c in cells(site)
+            if site.op != "linear"
+        )
+        return replace(smaller(site, kept), kernels=kernels)
 
 
 def _checked(site: LayerSite, placed: PlacedGate) -> tuple[float, str]:

@@ -72,6 +72,7 @@ class Case(NamedTuple):
 PG = {"bits": 8, "high_bits": 4, "weight_bits": 7}
 WIDE = {"bits": 8, "high_bits": 4}  # weights of as many
 HMD = PlacedGate.of("hmd", "rnn", factor=2)
+LMF = PlacedGate.of("lmf", "rnn", factor=2)
 CUT = PlacedGate.of("gc", "relu0", mode="channel", keep=0.5, recall=0.9)
 CASES = {
     "one after the other": Case(
@@ -128,6 +129,7 @@ CASES = {
         (None, "pg", None),
     ),
     "lstm": Case(lambda: Sequence(nn.LSTM, False), (11, 6), (HMD,), ("lstm", None)),
+    "lstm, low rank": Case(lambda: Sequence(nn.LSTM, False), (11, 6), (LMF,), ("lstm_lmf", None)),
     "gru, both ways": Case(lambda: Sequence(nn.GRU, True), (11, 6), (HMD,), ("gru", None)),
 }  # fmt: skip
 

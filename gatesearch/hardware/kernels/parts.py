@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gatesearch.gates.factored import FactoredRNN
 from gatesearch.gates.fbs import FBSConv2d
-from gatesearch.gates.matrices import HybridMatrix
+from gatesearch.gates.matrices import Factors
 from gatesearch.gates.pg import PGConv2d, PGLinear
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.kernels.arrays import BLOCK, Array, address, aligned
@@ -27,7 +27,7 @@ from gatesearch.hardware.kernels.fbs import Boost, FBSConv
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.pieces import Pieces
-from gatesearch.hardware.kernels.recurrent import HMD, GRUStep, LSTMStep
+from gatesearch.hardware.kernels.recurrent import HMD, GRUStep, LowRank, LSTMStep, weights_of
 
 Calls = list[Callable[[], object]]
 
@@ -205,8 +205,19 @@ class PGPart:
         return [spread, conv.bind(image, out), _call(library.function("affine_f32"), behind, y, self)]
 
 
+# The arrays that matrices of each form are made of.
+FACTORS: Mapping[type[HMD | LowRank], tuple[str, ...]] = {HMD: ("rich", "down", "across"), LowRank: ("left", "right")}
+
+
+def _factors(matrix: Factors) -> HMD | LowRank:
+    found = weights_of(matrix)
+    if not isinstance(found, HMD | LowRank):
+        raise ValueError(f"no kernel for matrices of form {matrix.form}")
+    return found
+
+
 class RecurrentPart:
-    """An LSTM or GRU over hybrid matrices, of any depth, in one direction or both."""
+    """An LSTM or GRU over hybrid or low-rank matrices, of any depth, in one direction or both."""
 
     absorbs_norm: ClassVar[bool] = False
     reads: ClassVar[tuple[int, ...]] = ()
@@ -226,11 +237,9 @@ class RecurrentPart:
         cells = []
         for number in range(len(rnn.cells)):
             of_input, of_state, biases = rnn.cell_of(number)
-            if not isinstance(of_input, HybridMatrix) or not isinstance(of_state, HybridMatrix):
-                raise ValueError(f"no kernel for matrices of form {of_input.form}")
             zero = torch.zeros(rnn.groups * rnn.hidden)
             given = [bias.detach().float().contiguous().numpy() for bias in biases] or [zero.numpy(), zero.numpy()]
-            cells.append(kind(HMD.of(of_input), HMD.of(of_state), given[0], given[1]))
+            cells.append(kind(_factors(of_input), _factors(of_state), given[0], given[1]))
         return cls(cells, rnn.directions, example.shape[1])
 
     def arrays(self) -> dict[str, Array]:
@@ -238,9 +247,8 @@ class RecurrentPart:
         made = {"directions": np.array(self.directions), "steps": np.array(self.steps)}
         for k, cell in enumerate(self.cells):
             for name, matrix in (("x", cell.of_x), ("h", cell.of_h)):
-                hybrid = cast(HMD, matrix)
-                parts = {"rich": hybrid.rich, "down": hybrid.down, "across": hybrid.across}
-                made |= {f"{k}.{name}.{part}": array for part, array in parts.items()}
+                parts = FACTORS[type(cast(HMD | LowRank, matrix))]
+                made |= {f"{k}.{name}.{part}": getattr(matrix, part) for part in parts}
             made |= {f"{k}.bias_x": cell.bias_x, f"{k}.bias_h": cell.bias_h}
         return made
 
@@ -250,8 +258,10 @@ class RecurrentPart:
         cells = []
         for k in range(sum(name.endswith(".bias_x") for name in arrays)):
             of_x, of_h = (
-                HMD(*(np.ascontiguousarray(arrays[f"{k}.{name}.{part}"]) for part in ("rich", "down", "across")))
+                form(*(np.ascontiguousarray(arrays[f"{k}.{name}.{part}"]) for part in parts))
                 for name in ("x", "h")
+                for form, parts in FACTORS.items()
+                if f"{k}.{name}.{parts[0]}" in arrays
             )
             kind = LSTMStep if of_x.gates == LSTMStep.gates else GRUStep
             cells.append(kind(of_x, of_h, arrays[f"{k}.bias_x"], arrays[f"{k}.bias_h"], library))
@@ -350,6 +360,8 @@ PARTS: Mapping[str, type[Part]] = {
     "pg": PGPart,
     "lstm": RecurrentPart,
     "gru": RecurrentPart,
+    "lstm_lmf": RecurrentPart,
+    "gru_lmf": RecurrentPart,
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from gatesearch.gates import KernelCall
-from gatesearch.gates.matrices import block_edges
+from gatesearch.gates.matrices import block_edges, low_rank
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.kernels.arrays import BLOCK, Array, aligned
 from gatesearch.hardware.kernels.chosen import FBSPG, FBSSingle, Live, Precision
@@ -28,7 +28,7 @@ from gatesearch.hardware.kernels.parts import (
 )
 from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.pieces import Pieces
-from gatesearch.hardware.kernels.recurrent import HMD, GRUStep, LSTMStep
+from gatesearch.hardware.kernels.recurrent import HMD, GRUStep, LowRank, LSTMStep
 
 Axes = dict[str, tuple[float, ...]]
 BITS = {1: (8, 4), 2: (16, 8)}  # bits and low bits, by bytes of a level
@@ -181,6 +181,23 @@ def _cell(call: KernelCall, library: native.Library, generator: np.random.Genera
     return RecurrentPart([step], 1, steps), _normal(generator, steps, inputs), None
 
 
+def _low_axes(call: KernelCall, reads_blocks: bool) -> Axes:
+    return {"kept": (0.25, 0.5)}
+
+
+def _low(call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+    steps, inputs, hidden = call.shape
+    cell, kept = {"lstm_lmf": LSTMStep, "gru_lmf": GRUStep}[call.kernel], dict(call.left)["kept"]
+    made = []
+    for columns in (inputs, hidden):
+        rank = max(1, low_rank(hidden, columns, 1 / kept))
+        shapes = ((hidden, rank), (rank, columns))
+        made.append(LowRank(*(_normal(generator, cell.gates, *shape) for shape in shapes)))
+    biases = [_normal(generator, cell.gates * hidden) for _ in range(2)]
+    step = cast(LSTMStep | GRUStep, cell(made[0], made[1], biases[0], biases[1], library))
+    return RecurrentPart([step], 1, steps), _normal(generator, steps, inputs), None
+
+
 def exact(call: KernelCall) -> KernelCall:
     """Return a call with the share that a kernel of whole rows has where a share was asked for.
 
@@ -200,6 +217,8 @@ _AXES: Mapping[str, Callable[[KernelCall, bool], Axes]] = {
     "pg": _pg_axes,
     "lstm": _cell_axes,
     "gru": _cell_axes,
+    "lstm_lmf": _low_axes,
+    "gru_lmf": _low_axes,
 }
 _MAKERS: Mapping[str, Callable[..., Sample]] = {
     "fbs": _fbs,
@@ -208,6 +227,8 @@ _MAKERS: Mapping[str, Callable[..., Sample]] = {
     "pg": _pg,
     "lstm": _cell,
     "gru": _cell,
+    "lstm_lmf": _low,
+    "gru_lmf": _low,
 }
 
 

@@ -65,13 +65,14 @@ def test_the_normalisation_behind_precision_gating_is_in_its_part(relu: bool) ->
     assert (wanted < 0).any() != relu
 
 
+@pytest.mark.parametrize("kind", ["hmd", "lmf"])
 @pytest.mark.parametrize(("cell", "both"), [(nn.LSTM, False), (nn.GRU, False), (nn.LSTM, True), (nn.GRU, True)])
-def test_a_recurrent_part_takes_all_steps(cell: type[nn.RNNBase], both: bool) -> None:
+def test_a_recurrent_part_takes_all_steps(cell: type[nn.RNNBase], both: bool, kind: str) -> None:
     assert LIBRARY is not None
     torch.manual_seed(0)
     layer = cell(6, 18, num_layers=2, batch_first=True, bidirectional=both)
     [site] = layer_sites(Wrapped(layer), torch.zeros(1, 9, 6))
-    gate = layer_kind("hmd").replace(site, PlacedGate.of("hmd", site.name, factor=2.0), layer)
+    gate = layer_kind(kind).replace(site, PlacedGate.of(kind, site.name, factor=2.0), layer)
     assert isinstance(gate, FactoredRNN)
     part = RecurrentPart.load(RecurrentPart.of(gate, torch.zeros(1, 9, 6), None, False).arrays(), LIBRARY)
     x = torch.randn(1, 9, 6)
@@ -139,5 +140,7 @@ def test_samples_of_channels_have_whole_blocks_and_run() -> None:
     part, _, live = samples._single(single, LIBRARY, np.random.default_rng(0))
     assert part.live is not None and len(part.live.groups) == 16 and live is not None and len(live.groups) == 16
     for kernel in ("lstm", "gru"):
-        for run in samples.calls(KernelCall(kernel, (5, 6, 20), (("parts", 2),), (("rich", 0.3),)), LIBRARY):
+        hybrid = KernelCall(kernel, (5, 6, 20), (("parts", 2),), (("rich", 0.3),))
+        low = KernelCall(f"{kernel}_lmf", (5, 6, 20), (), (("kept", 0.5),))
+        for run in (*samples.calls(hybrid, LIBRARY), *samples.calls(low, LIBRARY)):
             run()
