@@ -54,8 +54,9 @@ def fingerprint(core: Core) -> str | None:
 def taken(core: Core, costs: BoardCosts, module: nn.Module, example: Tensor) -> float:
     """Return what one run of a module takes in the unit of the core's table.
 
-    Convolutions, products and cells are priced by the table; what it has no kernel for by the profile's figure for a
-    multiply-accumulate. What is no product (pooling, sums, norms that are not folded) is not counted, as MACs are not.
+    Convolutions, products, cells, poolings and sums are priced by the table; products that it has no kernel for by the
+    profile's figure for a multiply-accumulate. What else is no product (softmax, norms that are not folded, copies) is
+    not counted, as MACs are not.
 
     Args:
         core: with a table.

@@ -22,15 +22,30 @@ from gatesearch.hardware.kernels.build import SOURCES
 from gatesearch.macs import RECURRENT
 
 NOTHING = KernelCall("nothing", (0,))
-KERNELS = ("nothing", "conv", "fbs", "pg", "lstm", "gru", "gate", "depthwise")  # in the order of runner/main.c
+BLOCK = 16
+KERNELS = (  # in the order of runner/main.c
+    *("nothing", "conv", "fbs", "pg", "lstm", "gru", "gate", "depthwise"),
+    *("fbs_single", "fbs_pg", "lstm_lmf", "gru_lmf", "average", "largest", "sum"),
+)
+PLAIN = ("average", "largest", "sum")  # which multiply nothing
+GATED_BITS = ("pg", "fbs_pg")  # whose share of open outputs comes about, a little off what is asked for
 SHARES: Mapping[str, tuple[str, ...]] = {  # by kernel, in the order of the runner's shares
     "conv": ("inputs", "outputs"),
     "fbs": ("inputs", "outputs"),
     "pg": ("open",),
     "lstm": ("rich",),
     "gru": ("rich",),
+    "fbs_single": ("inputs", "outputs"),
+    "fbs_pg": ("inputs", "outputs", "open"),
+    "lstm_lmf": ("kept",),
+    "gru_lmf": ("kept",),
 }
-VARIANTS: Mapping[str, tuple[str, ...]] = {"pg": ("bytes", "group"), "lstm": ("parts",), "gru": ("parts",)}
+VARIANTS: Mapping[str, tuple[str, ...]] = {
+    "pg": ("bytes", "group"),
+    "fbs_pg": ("block", "group", "pieces"),
+    "lstm": ("parts",),
+    "gru": ("parts",),
+}
 
 # Shapes of the shipped backbones, whole and thinned out by gates: height, width, channels in and out, kernel, stride.
 _CONVS = (
@@ -60,18 +75,28 @@ _CELLS_OTHER = ((20, 96), (6, 180))
 _DEPTHWISE = (
     *((25, 5, 64, 64, 3, 3, 1), (25, 5, 32, 32, 3, 3, 1), (25, 5, 16, 16, 3, 3, 1), (25, 5, 276, 276, 3, 3, 1)),
     *((25, 5, 24, 24, 3, 3, 1), (13, 3, 64, 64, 3, 3, 1), (16, 16, 32, 32, 5, 5, 1), (16, 16, 64, 64, 3, 3, 2)),
+    *((12, 12, 56, 56, 5, 5, 1), (20, 20, 8, 8, 3, 3, 1), (7, 7, 90, 90, 3, 3, 1), (14, 10, 20, 20, 5, 5, 2)),
+    *((6, 6, 160, 160, 3, 3, 1), (30, 10, 40, 40, 3, 3, 2), (10, 10, 13, 13, 5, 5, 1), (18, 18, 72, 72, 3, 3, 1)),
 )
+_POOLS = (
+    *((25, 5, 64, 64, 25, 5, 1), (8, 8, 64, 64, 2, 2, 2), (16, 16, 24, 24, 2, 2, 2), (8, 8, 192, 192, 8, 8, 1)),
+    *((12, 12, 32, 32, 3, 3, 1), (30, 30, 16, 16, 2, 2, 2), (4, 4, 48, 48, 4, 4, 1), (25, 5, 20, 20, 25, 5, 1)),
+    *((12, 12, 56, 56, 3, 3, 1), (9, 9, 7, 7, 3, 3, 1), (10, 6, 90, 90, 10, 6, 1), (6, 6, 13, 13, 2, 2, 2)),
+)
+_POOLS_OTHER = ((13, 9, 40, 40, 13, 9, 1), (14, 14, 48, 48, 2, 2, 2), (10, 10, 64, 64, 3, 3, 1))
+_SUMS, _SUMS_OTHER = (64, 500, 8000, 16384), (1250, 6272)
 _DEPTHWISE_OTHER = ((20, 8, 48, 48, 3, 3, 1), (9, 9, 40, 40, 5, 5, 1), (24, 10, 128, 128, 3, 3, 2))
 
 
 def listed() -> tuple[KernelCall, ...]:
     """Return the calls that every table is made of, the empty one first."""
-    return (NOTHING, *_spanning(_CONVS, _GATED, _CELLS, _DEPTHWISE))
+    return (NOTHING, *_spanning(_CONVS, _GATED, _CELLS, _DEPTHWISE), *_further(_GATED, _CELLS, _POOLS, _SUMS))
 
 
 def held_out() -> tuple[KernelCall, ...]:
     """Return further calls, of other shapes and shares, that what a table says is held against."""
-    return tuple(_spanning(_OTHER_CONVS, _GATED_OTHER, _CELLS_OTHER, _DEPTHWISE_OTHER, (0.75,), ((0.75, 0.75),)))
+    others = _spanning(_OTHER_CONVS, _GATED_OTHER, _CELLS_OTHER, _DEPTHWISE_OTHER, (0.75,), ((0.75, 0.75),))
+    return (*others, *_further(_GATED_OTHER, _CELLS_OTHER, _POOLS_OTHER, _SUMS_OTHER, (0.75,), (1 / 3,)))
 
 
 def _spanning(
@@ -97,6 +122,36 @@ def _spanning(
     for columns, height in recurrent:
         for kernel, parts, rich in product(("lstm", "gru"), (1, 2), (*shares[:2], 1.0)):
             yield KernelCall(kernel, (1, columns, height), (("parts", parts),), (("rich", rich),))
+
+
+def _further(
+    gated: Sequence[tuple[int, ...]],
+    recurrent: Sequence[tuple[int, int]],
+    pools: Sequence[tuple[int, ...]],
+    sums: Sequence[int],
+    shares: Sequence[float] = (0.25, 0.5, 1.0),
+    kept: Sequence[float] = (0.25, 0.5),
+) -> Iterator[KernelCall]:
+    """Yield calls of what gathers the filters of winners, of low-rank cells, pooling and sums."""
+    for shape in gated:
+        for inputs, outputs in product(sorted({1.0, shares[len(shares) // 2]}), shares):
+            left = (("inputs", inputs), ("outputs", outputs))
+            yield KernelCall("fbs_single", whole(*shape), (), left)
+            for block, group in product((1, BLOCK), (1, BLOCK)):
+                # Which is open of how much: not every combination of all shares.
+                share = {0: 0.0, 1: 0.3, 2: 1.0}[(round(8 * (inputs + outputs)) // 2 + (group > 1)) % 3]
+                pieces = 1 if (inputs, block) == (1.0, BLOCK) else 2
+                variant = (("block", block), ("group", group), ("pieces", pieces))
+                yield KernelCall("fbs_pg", whole(*shape), variant, (*left, ("open", share)))
+    for columns, height in recurrent:
+        for cell, share in product(("lstm_lmf", "gru_lmf"), kept):
+            yield KernelCall(cell, (1, columns, height), (), (("kept", share),))
+    for shape in pools:
+        same = (*whole(*shape)[:8], *((1, 1) if shape[-1] == 1 and shape[4] < shape[0] else (0, 0)), 1, 1)
+        yield KernelCall("average", same)
+        yield KernelCall("largest", same)
+    for n in sums:
+        yield KernelCall("sum", (n,))
 
 
 def whole(h: int, w: int, c_in: int, c_out: int, kh: int, kw: int, stride: int) -> tuple[int, ...]:
@@ -180,6 +235,30 @@ class CallCounter(TorchDispatchMode):
             self.product(query[0, 0], key[0, 0].T)
             self.product(key.new_empty(query.shape[2], key.shape[2]), value[0, 0])
 
+    def pool(self, kernel: str, x: Any, size: Any, stride: Any, padding: Any) -> None:
+        """List a pooling over windows of an image."""
+        pairs = [_pair(size, 1), _pair(stride or size, 1), _pair(padding, 0)]
+        geometry = (*map(int, x.shape[2:]), x.shape[1], x.shape[1], *(n for pair in pairs for n in pair), 1, 1)
+        self.calls += [KernelCall(kernel, geometry)] * x.shape[0]
+
+    def mean(self, kernel: str, x: Any, axes: Any) -> None:
+        """List a mean or largest value over an image, or over the steps of a sequence."""
+        over = {axis % x.ndim for axis in axes}
+        if over != {4: {2, 3}, 3: {1}}.get(x.ndim):
+            return
+        self.pool(
+            kernel,
+            x if x.ndim == 4 else x.movedim(-1, 1)[..., None],
+            x.shape[2:] if x.ndim == 4 else (x.shape[1], 1),
+            1,
+            0,
+        )
+
+    def sum(self, a: Any, b: Any) -> None:
+        """List a sum of two maps of one size; a bias belongs to its product."""
+        if isinstance(b, torch.Tensor) and a.shape == b.shape and a.ndim > 2:
+            self.calls += [KernelCall("sum", (a[0].numel(),))] * a.shape[0]
+
     def _entered(self, *_: Any) -> None:
         self._inside += 1
 
@@ -216,6 +295,8 @@ def macs_of(call: KernelCall) -> float:
     >>> macs_of(KernelCall("conv", (8, 8, 16, 32, 3, 3, 1, 1, 1, 1, 1, 1)))
     294912.0
     """
+    if call.kernel in PLAIN:
+        return 0.0
     if call.kernel in RECURRENT.values():
         steps, columns, height = call.shape
         return float(steps * (4 if call.kernel == "lstm" else 3) * height * (columns + height))
@@ -230,6 +311,15 @@ _aten = torch.ops.aten
 _LISTED: Mapping[Any, Any] = {
     _aten.convolution.default: CallCounter.convolution,
     _aten.mm.default: CallCounter.product,
+    _aten.avg_pool2d.default: lambda self, x, size, stride=(), padding=0, *more: self.pool(
+        "average", x, size, stride, padding
+    ),
+    _aten.max_pool2d_with_indices.default: lambda self, x, size, stride=(), padding=0, *more: self.pool(
+        "largest", x, size, stride, padding
+    ),
+    _aten.mean.dim: lambda self, x, axes, *more: self.mean("average", x, axes),
+    _aten.amax.default: lambda self, x, axes, *more: self.mean("largest", x, axes),
+    _aten.add.Tensor: lambda self, a, b, *more: self.sum(a, b),
     _aten.bmm.default: CallCounter.product,
     _aten.addmm.default: lambda self, _, a, b, *more: self.product(a, b),
     _aten.linear.default: lambda self, x, weight, *more: self.product(x.reshape(-1, x.shape[-1]), weight.T),

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
-from gatesearch.hardware.boards.calls import KERNELS, SHARES, VARIANTS
+from gatesearch.hardware.boards.calls import GATED_BITS, KERNELS, SHARES, VARIANTS
 from gatesearch.hardware.boards.table import UNITS, Reading, shares_of
 from gatesearch.hardware.kernels.build import SOURCES
 
@@ -167,7 +167,7 @@ def readings(manifest: Mapping[str, Any], ran: Ran) -> tuple[tuple[Reading, ...]
     for index, call in enumerate(manifest["calls"]):
         if index in ran.rows and call["kernel"] != "nothing":
             least, middle, share = ran.rows[index]
-            left = {**call["left"], "open": share} if call["kernel"] == "pg" else call["left"]
+            left = {**call["left"], "open": share} if call["kernel"] in GATED_BITS else call["left"]
             taken = [round(max(0.0, value - empty), 3) for value in (least, middle)]
             rest = {"middle": taken[1]} if taken[1] != taken[0] else {}
             found.append((index, Reading(**{**call, "left": left, "taken": taken[0], **rest})))

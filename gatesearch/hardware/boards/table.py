@@ -167,6 +167,9 @@ def errors(costs: BoardCosts, others: Sequence[Reading]) -> dict[str, Error]:
 
 def family(call: KernelCall) -> str:
     """Return the calls that share a line: a kernel, and with precision gates where decisions are taken."""
+    if call.kernel == "fbs_pg":
+        variant = dict(call.variant)
+        return f"fbs_pg of {'channels' if variant['block'] == 1 else 'blocks'}"
     if call.kernel != "pg":
         return call.kernel
     group = min(dict(call.variant)["group"], call.shape[3])
@@ -271,11 +274,106 @@ def _gate(call: KernelCall, tile: int) -> tuple[float, ...]:
     return (1.0, h * w * _blocks(channels), _blocks(channels), float(h * w * (channels % BLOCK)))
 
 
+def _inside(call: KernelCall) -> tuple[float, float]:
+    """Return the taps over all places of a window that lie inside the image, and the rows of a window that do."""
+    h, w, _, _, kh, kw, *rest = call.shape
+    counts = []
+    for size, kernel, stride, pad, dilation, out in zip(
+        (h, w), (kh, kw), rest[:2], rest[2:4], rest[4:6], outputs(call.shape), strict=True
+    ):
+        taps = [sum(0 <= i * stride + k * dilation - pad < size for k in range(kernel)) for i in range(out)]
+        counts.append(float(sum(taps)))
+    return counts[0] * counts[1], counts[0] * outputs(call.shape)[1]
+
+
 def _depthwise(call: KernelCall, tile: int) -> tuple[float, ...]:
+    """Work by pixel, block and tap that lies inside; channels that fill no block are worked on one by one."""
     _, _, _, channels, kh, kw, *_ = call.shape
     out_h, out_w = outputs(call.shape)
-    blocks = _blocks(channels) * out_h * out_w
-    return (1.0, out_h * out_w, blocks, blocks * kh * kw, float(out_h * out_w * (channels % BLOCK) * kh * kw))
+    pixels, rest = float(out_h * out_w), channels % BLOCK
+    inside, rows = _inside(call)
+    full, partly = channels // BLOCK, 1.0 if rest else 0.0
+    return (
+        *(1.0, pixels, pixels * full, inside * full, rows * (full + partly)),
+        *(pixels * kh * (full + partly), rows * kw * (full + partly)),
+        *(pixels * partly, inside * partly, pixels * rest, inside * rest, inside * (rest // 4), inside * (rest % 4)),
+    )
+
+
+def _pool(call: KernelCall, tile: int) -> tuple[float, ...]:
+    _, _, channels, *_ = call.shape
+    out_h, out_w = outputs(call.shape)
+    pixels, rest, full = float(out_h * out_w), channels % BLOCK, channels // BLOCK
+    inside, rows = _inside(call)
+    partly = 1.0 if rest else 0.0
+    each = (1.0, pixels, pixels * full, inside * full, rows * (full + partly))
+    return (*each, pixels * partly, inside * partly, pixels * rest, inside * (rest // 4), inside * (rest % 4))
+
+
+def _sum(call: KernelCall, tile: int) -> tuple[float, ...]:
+    return (1.0, float(call.shape[0]))
+
+
+def _low_rank(call: KernelCall, tile: int) -> tuple[float, ...]:
+    """Steps of a cell over two factors a matrix: as those of hybrid ones without dense rows, of many parts."""
+    steps, columns, height = call.shape
+    gates, kept = (4 if call.kernel.startswith("lstm") else 3), dict(call.left).get("kept", 1.0)
+    ranks = [max(1.0, math.floor(height * n * kept / (height + n))) for n in (columns, height)]
+    products = sum(_blocks(gates * r) * _blocks(n) for r, n in zip(ranks, (columns, height), strict=True))
+    fours, ones = (sum(whole(r) for r in ranks) for whole in (lambda r: r // 4, lambda r: r % 4))
+    odd = (columns if columns % BLOCK else 0) + (height if height % BLOCK else 0)
+    poor = (gates * height * fours, gates * height * ones, gates * (fours + ones))
+    each = (1.0, products, sum(_blocks(gates * r) for r in ranks), *poor, float(height), odd)
+    return tuple(steps * one for one in each)
+
+
+def _channels(call: KernelCall) -> tuple[int, float, float]:
+    """Return the channels of a group that wins together, and how many channels are read and won."""
+    _, _, c_in, c_out, *_ = call.shape
+    left, block = dict(call.left), int(dict(call.variant).get("block", 1))
+    shares = ((c_in, left.get("inputs", 1.0)), (c_out, left.get("outputs", 1.0)))
+    read, won = (min(c, max(1, math.floor(-(-c // block) * share + 0.5)) * block) for c, share in shares)
+    return block, read, won
+
+
+def _single(call: KernelCall, tile: int) -> tuple[float, ...]:
+    """A dense convolution of the channels that are there, and what choosing and gathering them takes."""
+    h, w, c_in, c_out, kh, kw, *rest = call.shape
+    _, read, won = _channels(call)
+    dense = _conv(KernelCall("conv", (h, w, int(read), int(won), kh, kw, *rest)), tile)
+    out_h, out_w = outputs(call.shape)
+    taps, pixels = kh * kw, float(out_h * out_w)
+    return (
+        *dense,
+        *(taps * read * won, taps * read * _blocks(int(won)), taps * read),
+        *(h * w * read if read < c_in else 0.0, h * w * _blocks(int(read)), pixels * won, pixels * c_out),
+        *(_blocks(c_in) * _blocks(c_out), float(c_out), 31.0 * c_out),
+    )
+
+
+def _hybrid(call: KernelCall, tile: int) -> tuple[float, ...]:
+    """The same in bytes, in pieces, with the low bits of what is open."""
+    h, w, c_in, c_out, kh, kw, *rest = call.shape
+    block, read, won = _channels(call)
+    variant, open_share = dict(call.variant), dict(call.left).get("open", 1.0)
+    pieces, group = int(variant["pieces"]), int(variant["group"])
+    inner = KernelCall("conv", (h, w, int(read) * pieces, int(won), kh, kw, *rest))
+    dense = _conv(inner, tile)
+    out_h, out_w = outputs(call.shape)
+    pixels, b_out, steps = float(out_h * out_w), _blocks(int(won)), dense[7]
+    # Decisions in a block of winners, which come from that many groups, and one more where a group goes on in the next.
+    share = won / c_out
+    deciding = min(BLOCK, won) if group == 1 else 1.0 if block == BLOCK or share == 1 else 1 / share + 0.8
+    rows = pixels * (1 - (1 - open_share) ** deciding)
+    places = steps * BLOCK
+    return (
+        *dense,
+        *(places * won, places * b_out, places * _blocks(c_out)),
+        *(h * w * read if read < c_in else 0.0, h * w * read * pieces, h * w * read, h * w * _blocks(int(read))),
+        *(pixels * won, pixels * c_out, pixels * b_out, pixels * b_out if group > 1 else 0.0),
+        *(rows * b_out, rows * b_out * steps, b_out * steps if rows else 0.0),
+        *(_blocks(c_in) * _blocks(c_out), float(c_out), 31.0 * c_out if block == 1 else 0.0),
+    )
 
 
 WORK: Mapping[str, Callable[[KernelCall, int], tuple[float, ...]]] = {
@@ -286,6 +384,13 @@ WORK: Mapping[str, Callable[[KernelCall, int], tuple[float, ...]]] = {
     "gru": _step,
     "gate": _gate,
     "depthwise": _depthwise,
+    "fbs_single": _single,
+    "fbs_pg": _hybrid,
+    "lstm_lmf": _low_rank,
+    "gru_lmf": _low_rank,
+    "average": _pool,
+    "largest": _pool,
+    "sum": _sum,
 }
 
 

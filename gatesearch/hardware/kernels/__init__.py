@@ -17,7 +17,15 @@ from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.pieces import Pieces
 from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LowRank, LSTMStep, Pruned, weights_of
 from gatesearch.hardware.kernels.recurrent_u8 import GRUStepU8, LSTMStepU8, WeightsU8
-from gatesearch.hardware.kernels.small import GateHead, keep_channels, keep_nonzero, pool_u8, spread_nonzero
+from gatesearch.hardware.kernels.small import (
+    GateHead,
+    add_u8,
+    keep_channels,
+    keep_nonzero,
+    pool_u8,
+    pool_windows,
+    spread_nonzero,
+)
 from gatesearch.hardware.kernels.stage import Stage, Unsupported
 
 __all__ = [
@@ -49,10 +57,12 @@ __all__ = [
     "Stage",
     "Unsupported",
     "WeightsU8",
+    "add_u8",
     "keep_channels",
     "keep_nonzero",
     "load",
     "pool_u8",
+    "pool_windows",
     "spread_nonzero",
     "status",
     "weights_of",

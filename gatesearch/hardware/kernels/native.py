@@ -123,6 +123,8 @@ SIGNATURES: Mapping[str, tuple[Any, Sequence[Any]]] = {
     "conv_u8": (None, (_S, _P, _I, _P, _I, _P, _P, _P, _I, _P, _P, _P, _I, _I, _P, _P)),
     "depthwise_u8": (None, (_S, _P, _I, _P, _P, _P, _I, _P)),
     "hear": (_I, (_P, c_char_p)),
+    "pool_window_u8": (None, (_S, _P, _I, _P)),
+    "sum_u8": (None, (_P, _P, _I, _F, _F, _F, _P)),
     "stream": (_I, (_P,)),
     "fbs_scratch": (_N, (_S,)),
     "fbs_f32": (None, (_S, POINTER(Fbs), _P, _P, _I, _P, _I, _P, _P, _P)),

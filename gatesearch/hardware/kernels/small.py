@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ctypes import byref
 from typing import Any
 
 import numpy as np
 
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.kernels.arrays import Array, address, checked, like
+from gatesearch.hardware.kernels.geometry import Geometry
 
 
 class GateHead:
@@ -66,6 +68,46 @@ def pool_u8(x: Any, library: native.Library | None = None) -> tuple[Array, Array
     total, most = np.empty(channels, np.int32), np.empty(channels, np.uint8)
     library.function("pool_u8")(address(image), pixels, channels, None, 0, address(total), address(most))
     return total, most
+
+
+def pool_windows(x: Any, geometry: Geometry, largest: bool = False, library: native.Library | None = None) -> Array:
+    """Return the mean, rounded half up, or the largest value of each channel's windows of x [h, w, channels], uint8.
+
+    Windows that stand over the border are what of them lies inside. The output channels of ``geometry`` do not count.
+
+    Raises:
+        ValueError: a window lies outside.
+    """
+    image = checked(x, "x", np.uint8, (*geometry.image, geometry.c_in))
+    if any(pad >= size for pad, size in zip(geometry.padding, geometry.kernel, strict=True)):
+        raise ValueError(f"padding {geometry.padding} leaves windows of {geometry.kernel} outside")
+    library = library or native.load()
+    y = np.empty((*geometry.output, geometry.c_in), np.uint8)
+    if library:
+        library.function("pool_window_u8")(byref(geometry.c), address(image), int(largest), address(y))
+        return y
+    (sh, sw), (kh, kw), (ph, pw) = geometry.stride, geometry.kernel, geometry.padding
+    for row, column in np.ndindex(*geometry.output):
+        top, left = row * sh - ph, column * sw - pw
+        window = image[max(top, 0) : top + kh, max(left, 0) : left + kw].astype(np.int64)
+        count = window.shape[0] * window.shape[1]
+        y[row, column] = window.max((0, 1)) if largest else (window.sum((0, 1)) + count // 2) // count
+    return y
+
+
+def add_u8(
+    x: Any, z: Any, scales: tuple[float, float], shift: float = 0.0, library: native.Library | None = None
+) -> Array:
+    """Return round(scales[0] x + scales[1] z + shift), half to even and clipped, of uint8 arrays of one shape."""
+    first = checked(x, "x", np.uint8, np.shape(x))
+    second, y = checked(z, "z", np.uint8, first.shape), np.empty(first.shape, np.uint8)
+    library = library or native.load()
+    if library:
+        library.function("sum_u8")(address(first), address(second), first.size, *scales, shift, address(y))
+        return y
+    a, b, c = (np.float32(value) for value in (*scales, shift))
+    y[...] = np.rint((first.astype(np.float32) * a + second.astype(np.float32) * b + c).clip(0, 255))
+    return y
 
 
 def keep_channels(x: Any, kept: Any, library: native.Library | None = None) -> Any:

@@ -2,10 +2,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
-from gatesearch.hardware.kernels import GateHead, Library, keep_channels, keep_nonzero, pool_u8, spread_nonzero
+from gatesearch.hardware.kernels import (
+    GateHead,
+    Geometry,
+    Library,
+    add_u8,
+    keep_channels,
+    keep_nonzero,
+    pool_u8,
+    pool_windows,
+    spread_nonzero,
+)
 
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 7, 16, 31, 48]))
 
@@ -63,3 +75,40 @@ def test_bitmap_and_values_come_back_whole(library: Library, size: int, share: f
 def test_values_that_do_not_fit_the_bitmap_are_refused(compiled: Library) -> None:
     with pytest.raises(ValueError, match=r"values has shape \[1\], not \[2\]"):
         spread_nonzero(np.array([3], np.uint8), np.array([1], np.uint8), (8,))
+
+
+@settings(max_examples=30)
+@given(
+    image=st.tuples(st.integers(3, 9), st.integers(3, 9)),
+    channels=st.sampled_from([1, 7, 16, 31, 48]),
+    window=st.sampled_from([(2, 2, 0), (3, 1, 1), (3, 2, 1), (3, 3, 0), (1, 1, 0)]),
+    largest=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_pooling_is_that_of_torch(
+    library: Library, image: tuple[int, int], channels: int, window: tuple[int, int, int], largest: bool, seed: int
+) -> None:
+    size, stride, padding = window
+    geometry = Geometry(image, channels, channels, (size, size), (stride, stride), (padding, padding))
+    x = np.random.default_rng(seed).integers(0, 256, (*image, channels), dtype=np.uint8)
+    map_ = torch.from_numpy(x).movedim(-1, 0)[None].double()
+    if largest:
+        expected = F.max_pool2d(map_, size, stride, padding)
+    else:
+        expected = (F.avg_pool2d(map_, size, stride, padding, count_include_pad=False) + 0.5 + 1e-9).floor()
+    found = pool_windows(x, geometry, largest, library)
+    np.testing.assert_array_equal(found, expected[0].movedim(0, -1).numpy())
+
+
+def test_a_pool_beyond_the_border_is_refused(compiled: Library) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        pool_windows(np.zeros((4, 4, 1), np.uint8), Geometry((4, 4), 1, 1, (2, 2), padding=(2, 2)))
+
+
+@settings(max_examples=30)
+@given(n=st.integers(1, 70), scale=st.floats(0.01, 2.0), shift=st.floats(-100, 100), seed=st.integers(0, 99))
+def test_sums_are_those_of_numpy(library: Library, n: int, scale: float, shift: float, seed: int) -> None:
+    x, z = np.random.default_rng(seed).integers(0, 256, (2, n), dtype=np.uint8)
+    a, b, c = np.float32(scale), np.float32(1.5 * scale), np.float32(shift)
+    expected = np.rint((x.astype(np.float32) * a + z.astype(np.float32) * b + c).clip(0, 255))
+    np.testing.assert_array_equal(add_u8(x, z, (float(a), float(b)), float(c), library), expected)

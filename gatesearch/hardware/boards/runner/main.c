@@ -8,9 +8,11 @@
 #include "kernels.h"
 #include "simd.h"
 
-enum { NOTHING, CONV, FBS, PG, LSTM, GRU, GATE, DEPTHWISE };
+enum {
+  NOTHING, CONV, FBS, PG, LSTM, GRU, GATE, DEPTHWISE, FBS_SINGLE, FBS_PG, LSTM_LMF, GRU_LMF, AVERAGE, LARGEST, SUM
+};
 typedef struct {
-  int32_t kernel, shape[12], variant[2], share[2]; /* shares in thousandths */
+  int32_t kernel, shape[12], variant[3], share[3]; /* shares in thousandths */
 } gs_row;
 #include "rows.h"
 
@@ -79,9 +81,10 @@ typedef struct {
   gs_conv c;
   gs_fbs fbs;
   gs_pg pg;
+  gs_split split;
   gs_matrix of_x, of_h;
   const int32_t *in, *out;
-  int n_in, n_out;
+  int n_in, n_out, live_size;
   const void *x;
   const float *bias, *w;
   const int8_t *packed;
@@ -100,7 +103,19 @@ static void make(gs_call *k) {
       GS(fbs_f32)(&k->c, &k->fbs, k->x, k->in, k->n_in, (const float *)k->packed, 1, k->y, k->winners, k->scratch);
       break;
     case PG: k->open = GS(pg)(&k->c, &k->pg, k->x, k->y, NULL, NULL, k->scratch); break;
+    case FBS_SINGLE:
+      GS(fbs_single)(&k->c, &k->fbs, k->x, k->in, k->n_in, k->live_size, (const float *)k->packed, 1, 0, k->y,
+                     k->winners, k->scratch);
+      break;
+    case FBS_PG:
+      k->open = GS(fbs_pg)(&k->c, &k->fbs, &k->split, k->x, k->in, k->n_in, k->live_size, 1, 0, k->y, k->winners,
+                           k->scratch);
+      break;
+    case AVERAGE: case LARGEST: GS(pool_window_u8)(&k->c, k->x, k->row->kernel == LARGEST, k->y); break;
+    case SUM: GS(sum_u8)(k->x, k->h, k->row->shape[0], 0.4f, 0.6f, 3.0f, k->y); break;
+    case LSTM_LMF:
     case LSTM: GS(lstm_step)(&k->of_x, &k->of_h, k->bias, k->x, k->h, k->state, k->scratch); break;
+    case GRU_LMF:
     case GRU: GS(gru_step)(&k->of_x, &k->of_h, k->bias, k->bias, k->x, k->h, k->scratch); break;
     case GATE:
       k->open = GS(gate_f32)(k->x, k->c.h * k->c.w, k->c.c_in, k->w, k->bias, 0, k->y) > 0;
@@ -176,6 +191,62 @@ static void prepare_fbs(gs_call *k) {
   k->scratch = room(GS(fbs_scratch)(&k->c));
 }
 
+/* Filters as gathering kernels read them: [kh kw c_in pieces][16 * blocks_out]. */
+static int taps_of(const gs_call *k, int pieces) {
+  return k->c.kh * k->c.kw * k->c.c_in * pieces * GS_BLOCKS(k->c.c_out) * GS_BLOCK;
+}
+
+/* Every other channel or block, as far as they go: what wins lies apart. */
+static int32_t *apart(int n, int all) {
+  int32_t *made = room((size_t)n * sizeof(int32_t));
+  for (int i = 0; made && i < n; i++) made[i] = (int32_t)((int64_t)i * all / n);
+  return made;
+}
+
+static int left_of(int all, int share) { return GS_MIN(all, GS_MAX(1, (all * share + 500) / 1000)); }
+
+static void prepare_chosen(gs_call *k, int block) {
+  const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
+  const int groups_in = (k->c.c_in + block - 1) / block, groups = (k->c.c_out + block - 1) / block;
+  const gs_conv phi = {1, 1, k->c.c_in, k->c.c_out, 1, 1, 1, 1, 0, 0, 1, 1};
+  k->live_size = block;
+  k->n_in = left_of(groups_in, k->row->share[0]);
+  k->n_out = left_of(groups, k->row->share[1]);
+  if (k->n_in < groups_in) k->in = apart(k->n_in, groups_in);
+  k->fbs = (gs_fbs){pack_real(&phi), reals(wide), reals(wide), reals(wide), reals(wide), k->n_out, block};
+  k->x = reals(k->c.h * k->c.w * k->c.c_in);
+  k->winners = room(groups * sizeof(int32_t));
+  k->y = room((size_t)outputs_of(&k->c) * sizeof(float));
+}
+
+static void prepare_single(gs_call *k) {
+  prepare_chosen(k, 1);
+  k->packed = (const int8_t *)reals(taps_of(k, 1));
+  k->scratch = room(GS(fbs_single_scratch)(&k->c));
+}
+
+/* The threshold that leaves the wanted share of the outputs open is looked for by halving. */
+static void prepare_hybrid(gs_call *k) {
+  const int32_t *v = k->row->variant;
+  const int pieces = v[2], group = v[1] == 1 ? 1 : GS_MIN(v[1], k->c.c_out), wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
+  prepare_chosen(k, v[0]);
+  float *threshold = room((size_t)k->c.c_out * sizeof(float));
+  k->split = (gs_split){bytes(taps_of(k, pieces)), room((size_t)pieces * k->c.c_in * wide * sizeof(int32_t)), threshold,
+                        1.0f / 255, 255, 1, 4, group, pieces > 1, pieces > 2};
+  k->scratch = room(GS(fbs_pg_scratch)(&k->c, pieces));
+  if (too_little) return;
+  const int outputs = gs_height(&k->c) * gs_width(&k->c) * GS_MIN(k->n_out * v[0], k->c.c_out);
+  float low = -4e7f, high = 4e7f;
+  for (int round = 0; round < 26; round++) {
+    const float middle = round == 0 && k->row->share[2] == 0 ? high : round == 0 && k->row->share[2] == 1000 ? low : (low + high) / 2;
+    for (int i = 0; i < k->c.c_out; i++) threshold[i] = middle;
+    if (round == 0 && k->row->share[2] % 1000 == 0) return;
+    make(k);
+    if ((int64_t)k->open * 1000 > (int64_t)outputs * k->row->share[2]) low = middle;
+    else high = middle;
+  }
+}
+
 static int by_size(const void *a, const void *b) {
   const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
   return (x > y) - (x < y);
@@ -191,7 +262,8 @@ static void prepare_pg(gs_call *k) {
   int64_t *limit = room(groups * sizeof(int64_t)), *sums = room((size_t)pixels * groups * sizeof(int64_t));
   int32_t *single = room(wide * sizeof(int32_t)), *high = room((size_t)outputs * sizeof(int32_t));
   const int8_t *rows = k->pg.rows;
-  k->pg = (gs_pg){k->packed, k->sums, rows, limit, single, reals(wide), 0.001f, count, count == 2 ? 8 : 4, group};
+  k->pg = (gs_pg){k->packed, k->sums, rows, limit, single, reals(wide), 0.001f, count, count == 2 ? 8 : 4, group,
+                  count == 2 ? 8 : 4};
   k->y = room((size_t)outputs * sizeof(float));
   k->scratch = room(GS(pg_scratch)(&k->c));
   if (too_little) return;
@@ -208,6 +280,13 @@ static void prepare_pg(gs_call *k) {
   for (int i = 0; i < k->c.c_out; i++) single[i] = (int32_t)GS_MAX(INT32_MIN, at);
 }
 
+/* Two factors of a matrix, as LMF has them: parts that lie over each other. */
+static gs_matrix factors(int gates, int height, int columns, int kept) {
+  const int rank = GS_MAX(1, (int)((int64_t)height * columns * kept / (1000 * (height + columns))));
+  const gs_conv shape = {1, 1, columns, gates * rank, 1, 1, 1, 1, 0, 0, 1, 1};
+  return (gs_matrix){GS_HMD, gates, height, columns, 0, rank, pack_real(&shape), reals(gates * rank * height), NULL, NULL, NULL};
+}
+
 static gs_matrix matrix(int gates, int height, int columns, int rich, int parts) {
   const int dense = rich >= height, rows = dense ? gates * height : gates * (rich + parts);
   const gs_conv shape = {1, 1, columns, rows, 1, 1, 1, 1, 0, 0, 1, 1};
@@ -218,8 +297,9 @@ static gs_matrix matrix(int gates, int height, int columns, int rich, int parts)
 static void prepare_step(gs_call *k, int gates) {
   const int columns = k->row->shape[1], height = k->row->shape[2];
   const int rich = (height * k->row->share[0] + 500) / 1000, parts = k->row->variant[0];
-  k->of_x = matrix(gates, height, columns, rich, parts);
-  k->of_h = matrix(gates, height, height, rich, parts);
+  const int low = k->row->kernel == LSTM_LMF || k->row->kernel == GRU_LMF;
+  k->of_x = low ? factors(gates, height, columns, k->row->share[0]) : matrix(gates, height, columns, rich, parts);
+  k->of_h = low ? factors(gates, height, height, k->row->share[0]) : matrix(gates, height, height, rich, parts);
   k->bias = reals(gates * height);
   k->x = reals(columns);
   k->h = reals(height);
@@ -229,17 +309,27 @@ static void prepare_step(gs_call *k, int gates) {
 
 static void prepare(gs_call *k) {
   const int32_t kernel = k->row->kernel;
-  if (kernel == LSTM || kernel == GRU) {
-    prepare_step(k, kernel == LSTM ? 4 : 3);
+  if (kernel == LSTM || kernel == GRU || kernel == LSTM_LMF || kernel == GRU_LMF) {
+    prepare_step(k, kernel == LSTM || kernel == LSTM_LMF ? 4 : 3);
+    return;
+  }
+  if (kernel == SUM) {
+    const int n = k->row->shape[0];
+    k->x = bytes(n), k->h = bytes(n), k->y = room(n);
     return;
   }
   k->c = conv_of(k->row->shape);
   if (kernel == CONV) prepare_conv(k);
   else if (kernel == FBS) prepare_fbs(k);
   else if (kernel == PG) prepare_pg(k);
+  else if (kernel == FBS_SINGLE) prepare_single(k);
+  else if (kernel == FBS_PG) prepare_hybrid(k);
   else if (kernel == GATE) {
     k->x = reals(k->c.h * k->c.w * k->c.c_in);
     k->w = reals(k->c.c_in), k->bias = reals(k->c.c_in), k->y = room(2 * k->c.c_in * sizeof(float));
+  } else if (kernel == AVERAGE || kernel == LARGEST) {
+    k->x = bytes(k->c.h * k->c.w * k->c.c_in);
+    k->y = room(outputs_of(&k->c));
   } else if (kernel == DEPTHWISE) {
     k->x = bytes(k->c.h * k->c.w * k->c.c_in);
     k->packed = bytes(k->c.kh * k->c.kw * k->c.c_out);
@@ -285,7 +375,8 @@ int main(void) {
     printf("row,%d", i);
     print(turns[0], calls);
     print(turns[GS_REPEATS / 2], calls);
-    const int64_t all = rows[i].kernel == PG ? outputs_of(&k.c) : 1;
+    const int64_t won = rows[i].kernel == FBS_PG ? GS_MIN(k.n_out * rows[i].variant[0], k.c.c_out) : k.c.c_out;
+    const int64_t all = rows[i].kernel == PG || rows[i].kernel == FBS_PG ? gs_height(&k.c) * gs_width(&k.c) * won : 1;
     printf(",%d\n", (int)((1000 * (int64_t)k.open + all / 2) / all));
     fflush(stdout);
     give_back();

@@ -10,6 +10,7 @@
 #include "mel.c"
 #include "peak.c"
 #include "pg.c"
+#include "pool.c"
 #include "recurrent.c"
 #include "recurrent_u8.c"
 #include "stage.c"

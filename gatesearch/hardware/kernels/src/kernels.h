@@ -24,6 +24,10 @@ void GS(conv_u8)(const gs_conv *c, const uint8_t *x, int zero, const int32_t *in
 void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t *weights, const int32_t *bias,
                       const float *scale, int zero_out, uint8_t *y);
 
+void GS(pool_window_u8)(const gs_conv *c, const uint8_t *x, int largest, uint8_t *y);
+void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float scale_z, float shift,
+                uint8_t *restrict y);
+
 /* An operator of a stage, with all that its kernel is told. */
 enum { GS_CONV, GS_DEPTHWISE, GS_LARGEST, GS_TABLE };
 typedef struct {

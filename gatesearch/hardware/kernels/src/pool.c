@@ -1,0 +1,49 @@
+/* What stands between convolutions, in bytes: pooling over windows, and the sum of two maps. */
+#include "kernels.h"
+#include "simd.h"
+
+/* x [h][w][c_in] to y [h'][w'][c_in]: of each channel's window the largest value, or the mean rounded half up, of what
+   lies inside the map. */
+void GS(pool_window_u8)(const gs_conv *c, const uint8_t *x, int largest, uint8_t *y) {
+  const int height = gs_height(c), width = gs_width(c), channels = c->c_in;
+  for (int row = 0; row < height; row++) {
+    const int top = row * c->stride_h - c->pad_h, first_y = GS_MAX(top, 0), last_y = GS_MIN(top + c->kh, c->h);
+    for (int column = 0; column < width; column++, y += channels) {
+      const int left = column * c->stride_w - c->pad_w, first_x = GS_MAX(left, 0), last_x = GS_MIN(left + c->kw, c->w);
+      const int count = (last_y - first_y) * (last_x - first_x);
+      for (int first = 0; first < channels; first += GS_BLOCK) {
+        const int there = GS_MIN(GS_BLOCK, channels - first);
+        int32_t sum[GS_BLOCK];
+        uint8_t most[GS_BLOCK] = {0};
+        for (int k = 0; k < there; k++) sum[k] = count / 2;
+        for (int at_y = first_y; at_y < last_y; at_y++) {
+          for (int at_x = first_x; at_x < last_x; at_x++) {
+            const uint8_t *value = x + ((ptrdiff_t)at_y * c->w + at_x) * channels + first;
+            if (there < GS_BLOCK) {
+              for (int k = 0; k < there; k++) sum[k] += value[k], most[k] = GS_MAX(most[k], value[k]);
+            } else if (largest) {
+              GS_LOOP for (int k = 0; k < GS_BLOCK; k++) most[k] = GS_MAX(most[k], value[k]);
+            } else {
+              GS_LOOP for (int k = 0; k < GS_BLOCK; k++) sum[k] += value[k];
+            }
+          }
+        }
+        if (largest) {
+          memcpy(y + first, most, there);
+        } else {
+          for (int k = 0; k < there; k++) y[first + k] = (uint8_t)(sum[k] / count);
+        }
+      }
+    }
+  }
+}
+
+/* y [n] = round(scale_x x + scale_z z + shift), half to even, clipped to 0 .. 255. */
+void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float scale_z, float shift,
+                uint8_t *restrict y) {
+  for (int i = 0; i < n; i++) {
+    float value = (float)x[i] * scale_x + (float)z[i] * scale_z + shift;
+    value = value < 0.0f ? 0.0f : value > 255.0f ? 255.0f : value;
+    y[i] = (uint8_t)(int32_t)((value + 12582912.0f) - 12582912.0f);
+  }
+}
