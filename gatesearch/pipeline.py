@@ -34,7 +34,7 @@ from gatesearch.export.runtime import Bundle, load_manifest
 from gatesearch.folder import RunFolder
 from gatesearch.gated import GatedModel
 from gatesearch.gates import kind_of
-from gatesearch.hardware import boards
+from gatesearch.hardware import boards, coverage
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
 from gatesearch.hardware.quiet import ToolError
@@ -703,6 +703,24 @@ def measure(recipe: Recipe, core_name: str | None = None) -> None:
     for core in cores:
         if core.name in model.table.native:
             _show_native(core.name, model.table.native[core.name])
+    _show_basis(s, model, [core.name for core in cores])
+
+
+def _show_basis(s: Setting, model: CostModel, cores: Sequence[str]) -> None:
+    """Print what the price of each kind of gate rests on, on each core."""
+    kernels = {**model.kernels, **{name: native.kernels for name, native in model.table.native.items()}}
+    every = [
+        *coverage.of_cuts(s.device, s.space.variants(), s.space.sites),
+        *coverage.of_space(s.device, s.layers, s.space.layers.gates(), kernels),
+    ]
+    rows = [
+        (core, kind, count, basis.what, basis.provenance, coverage.REASONS.get(basis.reason, ""))
+        for core, kind, basis, count in every
+        if core in cores
+    ]
+    if rows:
+        heads = ("core", "gate", "places", "priced by", "known", "where not by kernels, why")
+        console.table(f"what prices rest on, on {s.device.name}", heads, rows)
 
 
 def _show_native(core: str, native: tables.Native) -> None:

@@ -55,9 +55,14 @@ class LayerChange:
             core: where.
             costs: of the core's kernels, as far as they were read; the rest is worked out by :meth:`cost`.
         """
+        found = self.by_kernels(costs)
+        return dense * self.cost(core.kernels) if found is None else found
+
+    def by_kernels(self, costs: KernelCosts | None) -> float | None:
+        """Return what its kernels take by a core's costs; None where one of them was not read, or there is none."""
         found = [None if costs is None else costs.reading(call) for call in self.kernels]
         known = [reading for reading in found if reading is not None]
-        return sum(known) if found and len(known) == len(found) else dense * self.cost(core.kernels)
+        return sum(known) if found and len(known) == len(found) else None
 
     def cost(self, kernels: Kernels) -> float:
         """Return the time on a core over that of the dense layer in int8, the gate's own parts counted at its rate."""

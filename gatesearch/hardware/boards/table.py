@@ -361,9 +361,8 @@ def _hybrid(call: KernelCall, tile: int) -> tuple[float, ...]:
     dense = _conv(inner, tile)
     out_h, out_w = outputs(call.shape)
     pixels, b_out, steps = float(out_h * out_w), _blocks(int(won)), dense[7]
-    # Decisions in a block of winners, which come from that many groups, and one more where a group goes on in the next.
-    share = won / c_out
-    deciding = min(BLOCK, won) if group == 1 else 1.0 if block == BLOCK or share == 1 else 1 / share + 0.8
+    # Decisions in a block of winners: of a few, more groups of the layer have a part in it.
+    deciding = min(BLOCK, won) if group == 1 else 1.0 if block == BLOCK else c_out / won
     rows = pixels * (1 - (1 - open_share) ** deciding)
     places = steps * BLOCK
     return (
