@@ -244,15 +244,9 @@ class CallCounter(TorchDispatchMode):
     def mean(self, kernel: str, x: Any, axes: Any) -> None:
         """List a mean or largest value over an image, or over the steps of a sequence."""
         over = {axis % x.ndim for axis in axes}
-        if over != {4: {2, 3}, 3: {1}}.get(x.ndim):
-            return
-        self.pool(
-            kernel,
-            x if x.ndim == 4 else x.movedim(-1, 1)[..., None],
-            x.shape[2:] if x.ndim == 4 else (x.shape[1], 1),
-            1,
-            0,
-        )
+        if over == {4: {2, 3}, 3: {1}}.get(x.ndim):
+            image = x if x.ndim == 4 else x.movedim(-1, 1)[..., None]
+            self.pool(kernel, image, image.shape[2:], (1, 1), (0, 0))
 
     def sum(self, a: Any, b: Any) -> None:
         """List a sum of two maps of one size; a bias belongs to its product."""
@@ -311,10 +305,10 @@ _aten = torch.ops.aten
 _LISTED: Mapping[Any, Any] = {
     _aten.convolution.default: CallCounter.convolution,
     _aten.mm.default: CallCounter.product,
-    _aten.avg_pool2d.default: lambda self, x, size, stride=(), padding=0, *more: self.pool(
+    _aten.avg_pool2d.default: lambda self, x, size, stride=(), padding=(0, 0), *more: self.pool(
         "average", x, size, stride, padding
     ),
-    _aten.max_pool2d_with_indices.default: lambda self, x, size, stride=(), padding=0, *more: self.pool(
+    _aten.max_pool2d_with_indices.default: lambda self, x, size, stride=(), padding=(0, 0), *more: self.pool(
         "largest", x, size, stride, padding
     ),
     _aten.mean.dim: lambda self, x, axes, *more: self.mean("average", x, axes),

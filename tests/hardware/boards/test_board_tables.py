@@ -16,7 +16,7 @@ from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
 from gatesearch.hardware import boards, profile
 from gatesearch.hardware.boards import table as tables
-from gatesearch.hardware.boards.calls import CallCounter, held_out, listed, macs_of, whole
+from gatesearch.hardware.boards.calls import GATED_BITS, KERNELS, CallCounter, held_out, listed, macs_of, whole
 from gatesearch.hardware.boards.table import BoardTable, errors
 from gatesearch.hardware.kernel_costs import KernelCosts
 from gatesearch.macs import MacCounter
@@ -32,18 +32,16 @@ def shipped(request: pytest.FixtureRequest) -> BoardTable:
 def test_a_shipped_table_is_as_far_off_at_other_shapes_as_it_says(shipped: BoardTable) -> None:
     assert shipped.unit == "instructions" and shipped.provenance == "simulated" and "no cycle model" in shipped.source
     assert shipped.held_out == errors(shipped.costs, shipped.others)
-    assert set(shipped.held_out) >= {"conv", "fbs", "pg", "lstm", "gru", "gate", "depthwise"}
+    assert set(shipped.held_out) == set(KERNELS) - {"nothing"}
     for kernel, off in shipped.held_out.items():
-        # Channels that fill no whole vector cost a depthwise product more than its work says.
-        median, largest = (0.10, 0.30) if kernel == "depthwise" else (0.02, 0.10)
-        assert off.median <= median and off.largest <= largest, (kernel, off)
+        assert off.median <= 0.03 and off.largest <= 0.12, (kernel, off)
     assert not {r.call for r in shipped.readings} & {r.call for r in shipped.others}
 
 
 def test_a_shipped_table_has_every_call_that_is_listed(shipped: BoardTable) -> None:
     def told(call: KernelCall) -> tuple[Any, ...]:
         # What a precision gate had open is what came about, a little off what was asked for.
-        return call.kernel, call.shape, tuple(sorted(call.variant)), call.left if call.kernel != "pg" else ()
+        return call.kernel, call.shape, tuple(sorted(call.variant)), call.left if call.kernel not in GATED_BITS else ()
 
     assert [told(r.call) for r in shipped.readings] == [told(c) for c in dict.fromkeys(listed())][1:]
     assert [told(r.call) for r in shipped.others] == [told(c) for c in dict.fromkeys(held_out())]
@@ -55,6 +53,9 @@ def test_less_work_never_takes_longer(shipped: BoardTable) -> None:
     for kernel, name, variant in (
         ("conv", "inputs", ()), ("conv", "outputs", ()), ("fbs", "outputs", ()),
         ("pg", "open", (("bytes", 1), ("group", 1))), ("pg", "open", (("bytes", 2), ("group", 16))),
+        ("fbs_single", "inputs", ()), ("fbs_single", "outputs", ()),
+        ("fbs_pg", "outputs", (("block", 1), ("group", 16), ("pieces", 2))),
+        ("fbs_pg", "open", (("block", 16), ("group", 1), ("pieces", 1))),
     ):  # fmt: skip
         call = KernelCall(kernel, CONV.shape, variant)
         taken = [costs.reading(call._replace(left=((name, share),))) for share in (0.25, 0.5, 0.75, 1.0)]
@@ -83,6 +84,33 @@ def test_the_calls_of_a_backbone_are_all_of_its_work(name: str, shape: tuple[int
         backbone(example)
     assert seen.calls
     assert sum(macs_of(call) for call in seen.calls) + seen.other_macs == counted.macs
+
+
+def test_poolings_and_sums_are_listed_by_their_size() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool, self.most = nn.AvgPool2d(2), nn.MaxPool2d(3, 2, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.pool(x)
+            y = self.most(y + 2 * y)
+            return y.mean((2, 3)) + y.amax((2, 3))
+
+    net = Net().eval()
+    with torch.no_grad(), CallCounter(net) as seen:
+        net(torch.zeros(1, 24, 12, 8))
+    same = (1, 1)
+    assert [(call.kernel, call.shape) for call in seen.calls] == [
+        ("average", (12, 8, 24, 24, 2, 2, 2, 2, 0, 0, *same)),
+        ("sum", (24 * 6 * 4,)),
+        ("largest", (6, 4, 24, 24, 3, 3, 2, 2, 1, 1, *same)),
+        ("average", (3, 2, 24, 24, 3, 2, 1, 1, 0, 0, *same)),
+        ("largest", (3, 2, 24, 24, 3, 2, 1, 1, 0, 0, *same)),
+    ]
+    core = profile.load("three_core").core("mcu")
+    costs = boards.of(core)
+    assert costs is not None and boards.taken(core, costs, net, torch.zeros(1, 24, 12, 8)) > 24 * 12 * 8
 
 
 def test_a_module_costs_its_calls_and_the_profiles_figure_for_the_rest() -> None:

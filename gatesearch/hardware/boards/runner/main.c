@@ -236,13 +236,14 @@ static void prepare_hybrid(gs_call *k) {
   k->scratch = room(GS(fbs_pg_scratch)(&k->c, pieces));
   if (too_little) return;
   const int outputs = gs_height(&k->c) * gs_width(&k->c) * GS_MIN(k->n_out * v[0], k->c.c_out);
-  float low = -4e7f, high = 4e7f;
-  for (int round = 0; round < 26; round++) {
-    const float middle = round == 0 && k->row->share[2] == 0 ? high : round == 0 && k->row->share[2] == 1000 ? low : (low + high) / 2;
+  const int share = k->row->share[2], sought = share > 0 && share < 1000;
+  float low = -4e6f, high = 4e6f; /* sums are far below */
+  for (int round = 0; round < (sought ? 15 : 1); round++) {
+    const float middle = sought ? (low + high) / 2 : share ? low : high;
     for (int i = 0; i < k->c.c_out; i++) threshold[i] = middle;
-    if (round == 0 && k->row->share[2] % 1000 == 0) return;
+    if (!sought) return;
     make(k);
-    if ((int64_t)k->open * 1000 > (int64_t)outputs * k->row->share[2]) low = middle;
+    if ((int64_t)k->open * 1000 > (int64_t)outputs * share) low = middle;
     else high = middle;
   }
 }
