@@ -51,13 +51,55 @@ static void convolutions(gs_conv c) {
   int32_t *single = room(wide * 4), *low = room(outputs * 4);
   for (int i = 0; i < wide; i++) single[i] = i < c.c_out ? 0 : INT32_MAX;
   for (int group = 1; group <= 32; group = group == 1 ? 8 : group * 2) {
-    gs_pg pg = {packed, sums, rows, limit, single, shift, 0.00001f, 2, 8, GS_MIN(group, c.c_out)};
+    gs_pg pg = {packed, sums, rows, limit, single, shift, 0.00001f, 2, 8, GS_MIN(group, c.c_out), 8};
     const int open = GS(pg)(&c, &pg, words, fy, y, low, room(GS(pg_scratch)(&c)));
     printf("whole open %d\n", open);
     whole("high", y, outputs, 4);
     whole("low", low, outputs, 4);
     floats("pg", fy, outputs);
   }
+}
+
+static void chosen(gs_conv c, int block) {
+  const int outputs = gs_height(&c) * gs_width(&c) * c.c_out, wide = GS_BLOCKS(c.c_out) * GS_BLOCK;
+  const int values = c.h * c.w * c.c_in, pieces = 4, taps = c.kh * c.kw * c.c_in * wide;
+  const gs_conv linear = {1, 1, c.c_in, c.c_out, 1, 1, 1, 1, 0, 0, 1, 1};
+  const int groups = (c.c_out + block - 1) / block;
+  float *phi = room(c.c_out * c.c_in * 4), *packed = room(GS(conv_f32_size)(&linear) * 4), *vectors = room(4 * wide * 4);
+  float *x = room(values * 4), *w = room(taps * 4), *y = room(outputs * 4), *threshold = room(c.c_out * 4);
+  int8_t *bytes = room(taps * pieces);
+  int32_t *sums = room(pieces * c.c_in * wide * 4), *out = room(groups * 4);
+  const int32_t in[2] = {0, 2};
+  for (int i = 0; i < c.c_out * c.c_in; i++) phi[i] = real();
+  for (int i = 0; i < 4 * wide; i++) vectors[i] = real();
+  for (int i = 0; i < values; i++) x[i] = real();
+  for (int i = 0; i < taps; i++) w[i] = real();
+  for (int i = 0; i < taps * pieces; i++) {
+    bytes[i] = (int8_t)((int)(next() % 255) - 127);
+    sums[i % (pieces * c.c_in * wide)] += bytes[i];
+  }
+  GS(conv_f32_pack)(&linear, phi, packed);
+  const gs_fbs fbs = {packed, vectors, vectors + wide, vectors + 2 * wide, vectors + 3 * wide, (groups + 1) / 2, block};
+  for (int some = 0; some < 2; some++) {
+    const int32_t *read = some ? in : NULL;
+    GS(fbs_single)(&c, &fbs, x, read, 2, 1, w, 1, 1, y, out, room(GS(fbs_single_scratch)(&c)));
+    whole("winners", out, fbs.winners, 4);
+    floats("single", y, outputs);
+    for (int group = 1; group <= 32; group = group == 1 ? 8 : group * 2) {
+      const gs_split split = {bytes, sums, threshold, 1.0f / 255, 255, 0.00001f, 4, GS_MIN(group, c.c_out), 1, 1};
+      printf("whole open %d\n", GS(fbs_pg)(&c, &fbs, &split, x, read, 2, 1, 1, 1, y, out, room(GS(fbs_pg_scratch)(&c, pieces))));
+      floats("hybrid", y, outputs);
+    }
+  }
+  uint8_t *pixels = room(values), *pooled = room(outputs), *added = room(values);
+  for (int i = 0; i < values; i++) pixels[i] = (uint8_t)next();
+  const gs_conv pool = {c.h, c.w, c.c_in, c.c_in, 2, 2, 2, 2, 0, 0, 1, 1};
+  for (int largest = 0; largest < 2; largest++) {
+    GS(pool_window_u8)(&pool, pixels, largest, pooled);
+    whole("pooled", pooled, (c.h / 2) * (c.w / 2) * c.c_in, 1);
+  }
+  GS(sum_u8)(pixels, pixels, values, 0.25f, 0.5f, 3.0f, added);
+  whole("added", added, values, 1);
 }
 
 static void listening(int channels) {
@@ -146,6 +188,9 @@ int main(void) {
   convolutions((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1});
   convolutions((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1});
   convolutions((gs_conv){3, 3, 33, 16, 1, 1, 1, 1, 0, 0, 1, 1});
+  chosen((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}, 1);
+  chosen((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}, 16);
+  chosen((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1}, 1);
   listening(20);
   listening(3);
   steps(20, 7);

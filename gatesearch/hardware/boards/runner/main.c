@@ -184,7 +184,7 @@ static void prepare_fbs(gs_call *k) {
   const gs_conv phi = {1, 1, k->c.c_in, k->c.c_out, 1, 1, 1, 1, 0, 0, 1, 1};
   live(k);
   k->packed = (const int8_t *)pack_real(&k->c);
-  k->fbs = (gs_fbs){pack_real(&phi), reals(wide), reals(wide), reals(wide), reals(wide), k->n_out};
+  k->fbs = (gs_fbs){pack_real(&phi), reals(wide), reals(wide), reals(wide), reals(wide), k->n_out, GS_BLOCK};
   k->x = reals(k->c.h * k->c.w * k->c.c_in);
   k->winners = room(GS_BLOCKS(k->c.c_out) * sizeof(int32_t));
   k->y = room((size_t)outputs_of(&k->c) * sizeof(float));
