@@ -29,6 +29,7 @@ SHAPE = (1, 8, 8)
 NAMES = ("conv2.0", "conv3.0", "conv4.0")
 DENSE_INT8, DENSE_FLOAT, EMPTY = 20.0, 60.0, 1.0  # microseconds of every layer, and of an empty program
 SPLIT, BLOCKS = 1.3, 0.25  # of dense int8: an 8/4 split, measured; FBS in float at its lowest density
+HYBRID = 1.05  # of dense int8: both gates in one layer at its lowest density
 LOOP = Loop(run=5.0, stage=3.0, byte=0.01, crossings={"int8 float32": 0.02, "float32 int8": 0.03}, crossing=2.0)
 PG: dict[str, Any] = {"bits": 8, "high_bits": 4, "weight_bits": 7}
 
@@ -54,6 +55,9 @@ def clocked(programs: Any, empty: bytes, runs: Any = (), **_: Any) -> Clocked:
         if run.call.kernel == "pg":
             closed = SPLIT * DENSE_INT8
             curves[key_of(run.call)] = Curve(("open",), ((0.0,), (1.0,)), (closed, 2 * closed))
+        elif run.call.kernel == "fbs_pg":
+            low = HYBRID * DENSE_INT8
+            curves[key_of(run.call)] = Curve(("outputs",), ((0.25,), (1.0,)), (low, 4 * low))
         else:
             cheap = BLOCKS * DENSE_INT8
             curves[key_of(run.call)] = Curve(("outputs",), ((0.25,), (1.0,)), (cheap, 4 * cheap))
@@ -66,7 +70,11 @@ def model() -> CostModel:
     gates = [
         gate
         for name in NAMES
-        for gate in (PlacedGate.of("pg", name, mask="m1", **PG), PlacedGate.of("fbs", name, density=0.5, block=16))
+        for gate in (
+            *(PlacedGate.of("pg", name, mask="m1", **{**PG, "weight_bits": bits}) for bits in (7, 8)),
+            PlacedGate.of("fbs_pg", name, mask="m1", **PG, density=0.5, block=16),
+            PlacedGate.of("fbs", name, density=0.5, block=16),
+        )
     ]
     searched = tuple(site for site in layers if site.name in NAMES)
     cuts = tuple(site for site in sites if site.name in ("input", "conv1", "conv5"))
@@ -136,7 +144,13 @@ def test_crossing_into_a_stage_of_other_arithmetic_costs_by_the_value(model: Cos
 
 # An 8/4 split was measured to take 1.3 times as long as the dense layer in int8 (results/kernels.md).
 
-CHOICES = (None, ("pg", {"mask": "m1", **PG}), ("fbs", {"density": 0.25, "block": 16}))
+CHOICES = (
+    None,
+    ("pg", {"mask": "m1", **PG}),
+    ("pg", {"mask": "m1", **PG, "weight_bits": 8}),
+    ("fbs_pg", {"mask": "m1", **PG, "density": 0.25, "block": 16}),
+    ("fbs", {"density": 0.25, "block": 16}),
+)
 
 
 def test_where_a_split_was_measured_to_be_slower_no_plan_on_the_front_has_one(model: CostModel) -> None:
@@ -149,9 +163,9 @@ def test_where_a_split_was_measured_to_be_slower_no_plan_on_the_front_has_one(mo
     prices = [model.price(plan, {"positive": [1.0]}, observed=seen) for plan in plans]
     points = [(0.1, price.expected_latency_us, price.energy.total_uj) for price in prices]
     kept = [plans[i] for i in front(points)]
-    assert kept and all(gate.kind != "pg" for plan in kept for gate in plan.gates)
+    assert kept and all(gate.kind == "fbs" for plan in kept for gate in plan.gates)
     for plan, price in zip(plans, prices, strict=True):
-        if plan.gates and all(gate.kind == "pg" for gate in plan.gates):
+        if plan.gates and all(gate.kind != "fbs" for gate in plan.gates):
             assert price.expected_latency_us > prices[plans.index(GatePlan((), ("host",)))].expected_latency_us
 
 

@@ -318,7 +318,7 @@ def _low_rank(call: KernelCall, tile: int) -> tuple[float, ...]:
     """Steps of a cell over two factors a matrix: as those of hybrid ones without dense rows, of many parts."""
     steps, columns, height = call.shape
     gates, kept = (4 if call.kernel.startswith("lstm") else 3), dict(call.left).get("kept", 1.0)
-    ranks = [max(1.0, math.floor(height * n * kept / (height + n))) for n in (columns, height)]
+    ranks = [max(1, math.floor(height * n * kept / (height + n))) for n in (columns, height)]
     products = sum(_blocks(gates * r) * _blocks(n) for r, n in zip(ranks, (columns, height), strict=True))
     fours, ones = (sum(whole(r) for r in ranks) for whole in (lambda r: r // 4, lambda r: r % 4))
     odd = (columns if columns % BLOCK else 0) + (height if height % BLOCK else 0)
