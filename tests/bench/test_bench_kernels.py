@@ -92,7 +92,7 @@ LISTENED = {
     "gate_recall": 0.985,
     "stopped": {"_silence_": 0.99, "_unknown_": 0.3},
     "without": None,
-    "frontend_us": 100.0,
+    "frontend_us": {"torch": 100.0, "kernels": 80.0, "5": 20.0, "1": 5.0},
     "streams": {
         f"{other:g}": {
             **{"gated_us": 5.0, "ungated_us": 65.0, "windows": 1000, "invoke_us": 60.0, "always_us": 1.5},
@@ -109,10 +109,10 @@ def test_streams_are_held_against_what_was_promised(tmp_path: Path) -> None:
     by_name = {row.name: row for row in rows}
     assert by_name["ungated .tflite over gated stream, DS-CNN"].value == 12
     assert by_name["bound over gain, DS-CNN"].value == pytest.approx(60 / 4.2 / 12)
-    assert "speaker-disjoint" in by_name["stream, DS-CNN: front end"].protocol
+    assert "speaker-disjoint" in by_name["stream, DS-CNN: front end, MFCC in torch"].protocol
     page = path.read_text()
     assert "| ungated .tflite over gated stream, KWT | at least 15 | not run | not run |" in page
-    assert "**12.0** | 14.3 | 1.19 | 1.52 |" in page  # (60 + 100) / (5 + 100)
+    assert "**12.0** | 14.3 | 1.19 | 1.5 | 1.6 | 3.2 | 6.5 |" in page  # (60 + 100) / (5 + 100) ...
     assert "Machine: a cpu, 2 cores" in page
 
 

@@ -14,6 +14,11 @@ from gatesearch.export import streaming
 Found = Mapping[str, Mapping[int, Mapping[str, Any]]]  # by spotter and seed
 SLACK = 1.3
 MAIN = f"{streams.OTHER:g}"
+FRONTS = {
+    "torch": "MFCC in torch",
+    "kernels": "MFCC by kernels",
+    **{f"{n}": f"{n} new frame{'s' if n > 1 else ''}" for n in streams.FRAMES},
+}
 KEYS = {"gated_us": "us", "ungated_us": "us", "invoke_us": "us", "always_us": "us", "gain": "x", "bound": "x"}
 
 
@@ -46,8 +51,9 @@ def rows(found: Found, synthetic: bool, command: str) -> list[Row]:
         Row.over(name, by_seed, "x", target=target, **rest) for name, target, by_seed, *_ in promised(found) if by_seed
     ]
     for name, by_seed in found.items():
-        front = {seed: kept["frontend_us"] for seed, kept in by_seed.items()}
-        made.append(Row.over(f"stream, {name}: front end", front, "us", target=None, **rest))
+        for key, label in FRONTS.items():
+            front = {seed: kept["frontend_us"][key] for seed, kept in by_seed.items()}
+            made.append(Row.over(f"stream, {name}: front end, {label}", front, "us", target=None, **rest))
         for other, at in _mixes(by_seed).items():
             title = f"stream, {name}, {float(other):.0%} other words"
             for key, unit in KEYS.items():
@@ -78,7 +84,7 @@ def section(found: Found, synthetic: bool) -> str:
     for name, by_seed in found.items():
         for other, at in _mixes(by_seed).items():
             for seed, figures in at.items():
-                front = by_seed[seed]["frontend_us"]
+                fronts = [by_seed[seed]["frontend_us"][key] for key in FRONTS]
                 gain = f"{figures['gain']:.1f}"
                 lines.append(
                     [
@@ -90,11 +96,11 @@ def section(found: Found, synthetic: bool) -> str:
                         f"**{gain}**" if other == MAIN else gain,
                         f"{figures['bound']:.1f}",
                         f"{figures['bound'] / figures['gain']:.2f}",
-                        f"{(figures['invoke_us'] + front) / (figures['gated_us'] + front):.2f}",
+                        *(f"{(figures['invoke_us'] + us) / (figures['gated_us'] + us):.1f}" for us in fronts),
                     ]
                 )
     columns = ["spotter", "seed", "other words, %", "ungated", "always", "rest", "reach, %", "gated", "gain", "bound"]
-    table = markdown_table([*columns, "bound / gain", "gain with front end"], lines)
+    table = markdown_table([*columns, "bound / gain", *(f"with {label}" for label in FRONTS.values())], lines)
     return "\n\n".join([TEXT, SPEECH_PROTOCOL[synthetic] + ".", table, AFTER, *map(_about, found.items())])
 
 
@@ -114,6 +120,10 @@ def _about(item: tuple[str, Mapping[int, Mapping[str, Any]]]) -> str:
         return f"{shown(lambda kept: 100 * kept['stopped'][kind], 0)} % of {kind}"
 
     stopped = ", ".join(map(stop, first["stopped"]))
+    fronts = ", ".join(
+        f"{shown(lambda k, key=key: k['frontend_us'][key], 1)} us ({label})"  # type: ignore[misc]
+        for key, label in FRONTS.items()
+    )
     plans = "; ".join(f"`{kept['plan']}`" for kept in by_seed.values())
     return (
         f"**{name}**, {first['macs'] / 1e6:.1f} M MACs: {streams.SPOTTERS[name].about}. Plans: {plans}; the first "
@@ -122,8 +132,8 @@ def _about(item: tuple[str, Mapping[int, Mapping[str, Any]]]) -> str:
         f"{shown(lambda k: 100 * k['gate_recall'])} % of positives through and stop {stopped}. The answer for a window "
         f"that the first gate stops takes {latency('stopped, median', 1)} us (99 % of them: at most "
         f"{latency('stopped, 99 %', 1)}), for one that passes {latency('passed, median', 0)} us (99 %: "
-        f"{latency('passed, 99 %', 0)}), each heard once; the front end takes {shown(lambda k: k['frontend_us'], 0)} "
-        "us a window. Median over seeds, range in brackets."
+        f"{latency('passed, 99 %', 0)}), each heard once; the front end takes {fronts}. "
+        "Median over seeds, range in brackets."
     )
 
 
@@ -138,7 +148,9 @@ of each later stage, {streaming.REPEATS} in a row. *reach*: windows that arrive 
 window by window from Python, copies, host loop and requantisation included. Each is the mean over windows
 of a window's least time in {streams.ROUNDS} rounds. gain = ungated / gated. bound = ungated / (always + sum
 of reach x rest), which is 1 / (share of what always runs + reach x share of the rest): what a host loop
-that cost nothing would gain. The last column adds the front end (MFCC in torch) to both sides: it is what
-bounds spotters as small as these on a host. Windows follow each other at once, so that the gate stays in
+that cost nothing would gain. The last columns add the front end to both sides, as a sum of figures
+measured apart: MFCC of the whole window in torch, and by our kernels; and by kernels where windows overlap, so
+that {" or ".join(map(str, streams.FRAMES))} of its 49 frames, 20 ms each, are new and the others are kept, equal bit
+for bit. There the mix of windows is taken to be the same. Windows follow each other at once, so that the gate stays in
 the caches, as it would not on a stream with a window a second; what passes comes rarely and finds them
 colder than *rest* does."""

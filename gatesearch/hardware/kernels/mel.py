@@ -71,8 +71,8 @@ class Mel:
 class MelStream:
     """The features of what a stream of sound brought last, of which each step computes only what is new.
 
-    They equal :class:`Mel`'s bit for bit: of the clip whose last frame ends with the newest sample. A stream begins with
-    silence.
+    They equal :class:`Mel`'s bit for bit: of the clip whose last frame ends with the newest sample. A stream begins
+    with silence.
 
     Args:
         mel: the front end.

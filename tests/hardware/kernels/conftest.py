@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from gatesearch.hardware.kernels import Library, arrays, build, conv, fbs, pg, recurrent, recurrent_u8, stage
+from gatesearch.hardware.kernels import Library, arrays, build, conv, fbs, mel, pg, recurrent, recurrent_u8, stage
 
 SANITISE = "GATESEARCH_SANITISE"  # set where test_kernels_sanitised.py runs these tests once more
 
@@ -16,7 +16,7 @@ def compiled() -> Library:
     sanitise = SANITISE in os.environ
     if sanitise:
         # Arrays without room around them, so that a step beyond is seen; they are not aligned either.
-        for module in (arrays, conv, fbs, pg, recurrent, recurrent_u8, stage):
+        for module in (arrays, conv, fbs, mel, pg, recurrent, recurrent_u8, stage):
             module.aligned = np.zeros  # type: ignore[attr-defined]
     try:
         return Library(build.library(sanitise=sanitise))

@@ -90,6 +90,27 @@ static void listening(int channels) {
   whole("listed", passed, 4, 4);
 }
 
+static void front_end(int frame) {
+  enum { FFT = 64, BINS = 33, MELS = 5, FEATURES = 3 };
+  float *samples = room(4 * frame * 4), *window = room(frame * 4), *turn = room(FFT / 2 * 4), *split = room(2 * BINS * 4);
+  float *weights = room(2 * MELS * 4), *dct = room(MELS * FEATURES * 4), mean[FEATURES] = {0}, std[FEATURES] = {1, 2, 3};
+  int32_t first[MELS], starts[MELS + 1] = {0};
+  for (int k = 0; k < 4 * frame; k++) samples[k] = real();
+  for (int k = 0; k < frame; k++) window[k] = real();
+  for (int k = 0; k < FFT / 2; k++) turn[k] = real();
+  for (int k = 0; k < 2 * BINS; k++) split[k] = real();
+  for (int k = 0; k < 2 * MELS; k++) weights[k] = 0.5f;
+  for (int k = 0; k < MELS * FEATURES; k++) dct[k] = real();
+  for (int k = 0; k < MELS; k++) first[k] = 6 * k, starts[k + 1] = 2 * k + 2;
+  const gs_mel m = {FFT, frame, frame / 2, BINS, MELS, FEATURES, 16, window, turn, split, first, starts, weights, dct, mean, std};
+  int8_t *out = room(6 * FEATURES);
+  void *scratch = room(GS(mel_scratch)(&m));
+  GS(mel)(&m, samples, 6, out, scratch);
+  whole("mel", out, 6 * FEATURES, 1);
+  GS(mel_stream)(&m, samples, 2, room((frame - frame / 2 + 2 * m.stride) * 4), 6, out, scratch);
+  whole("heard", out, 6 * FEATURES, 1);
+}
+
 static void steps(int size, int columns) {
   gs_matrix m[2];
   for (int i = 0; i < 2; i++) {
@@ -148,6 +169,8 @@ int main(void) {
   convolutions((gs_conv){3, 3, 33, 16, 1, 1, 1, 1, 0, 0, 1, 1});
   listening(20);
   listening(3);
+  front_end(40);
+  front_end(41);
   steps(20, 7);
   steps_u8(20, 7, 0);
   steps_u8(37, 16, 1);
