@@ -63,7 +63,10 @@ class Listener:
         if self._above is None or self._stage is None:
             answer = self.bundle.run(window)
             return None if answer.exit == 0 and self._silent else answer
-        if not self._above(window.tobytes()):
+        raw = window.tobytes()
+        if len(raw) != self._stage.size:
+            raise ValueError(f"a window has {self._stage.size} bytes, found {len(raw)}")
+        if not self._above(raw):
             return None
         passed = window if self._stage.whole else self._stage.passed()
         source, target = self.bundle.programs[0].outputs[0], self.bundle.programs[1].inputs[0]

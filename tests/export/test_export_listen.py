@@ -44,6 +44,8 @@ def test_kernels_answer_what_the_interpreter_answers(listening: Bundle) -> None:
             assert (found.exit, found.label, found.gate_logits) == (expected.exit, expected.label, expected.gate_logits)
     assert 0 < stopped < 120
     assert len(listener.bind(raw)()) == 120 - stopped
+    with pytest.raises(ValueError, match="a window has"):
+        listener(raw[0, :, :-1])
 
 
 def test_without_a_compiler_the_interpreter_answers_and_says_so(

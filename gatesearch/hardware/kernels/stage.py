@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ctypes import addressof, byref
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,21 +105,17 @@ class Stage:
         self._program = (native.Op * len(self._ops))(*self._ops)
 
     def hear(self, threshold: int) -> Callable[[bytes], int]:
-        """Return the call that runs a window's bytes, int8 in the input's order, and tells whether it is above.
+        """Return the call that runs a window and tells whether it is above.
+
+        It takes the window's bytes, int8 in the input's order, and believes that there are :attr:`size` of them. Bytes
+        reach C as they are; to ask an array where it lies takes as long as half a gate.
 
         Args:
             threshold: of the logit as the program gives it.
         """
-        # Bytes reach C as they are; to ask an array where it lies takes as long as half a gate.
         told = self._told(0, threshold, None, None)
-        function, at, size = self._library.function("hear"), addressof(told), self.size
-
-        def call(window: bytes, _kept: tuple[Any, ...] = (told, self)) -> int:
-            if len(window) != size:
-                raise ValueError(f"a window has {size} bytes, found {len(window)}")
-            return function(at, window)
-
-        return call
+        self._kept.append(told)
+        return partial(self._library.function("hear"), addressof(told))
 
     def bind(self, windows: Array, threshold: int, passed: Array) -> Callable[[], int]:
         """Return the call that runs windows one by one and returns how many are above the threshold.
