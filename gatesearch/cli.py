@@ -104,9 +104,9 @@ def show(settings: Settings = None) -> None:
 def sites(settings: Settings = None) -> None:
     """Print where gates can go in the recipe's backbone."""
     recipe = _recipe("sites", list(settings or []))
-    from gatesearch import pipeline
+    from gatesearch import listing
 
-    pipeline.sites(recipe)
+    listing.sites(recipe)
 
 
 @app.command(context_settings=_SETTINGS)
@@ -124,9 +124,9 @@ def measure(settings: Settings = None) -> None:
         return
     core = _pop(written, "core")
     recipe = _recipe("measure", written)
-    from gatesearch import pipeline
+    from gatesearch import listing
 
-    pipeline.measure(recipe, core)
+    listing.measure(recipe, core)
 
 
 def _measure_board(written: list[str], taken: dict[str, str | None]) -> None:

@@ -14,36 +14,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property, partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import torch
 from torch import Tensor, nn
 
-from gatesearch import console, record, searching
+from gatesearch import console, front, prices, record, searching
 from gatesearch import report as reports
 from gatesearch.data import Dataset
-from gatesearch.errors import UserError
-from gatesearch.export import assembled, bundle, dispatch, streaming
+from gatesearch.export import bundle, streaming
 from gatesearch.export import verify as verification
 from gatesearch.export.formats import compiled
 from gatesearch.export.lower import lower
 from gatesearch.export.runtime import Bundle, load_manifest
 from gatesearch.folder import RunFolder
 from gatesearch.gated import GatedModel
-from gatesearch.gates import kind_of
-from gatesearch.hardware import boards, coverage
-from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
-from gatesearch.hardware.quiet import ToolError
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.scaling import outcome
 from gatesearch.search import engine, executors, samplers
 from gatesearch.search.engine import SearchResult, Trial
-from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
+from gatesearch.search.outcome import Evaluated, Objectives
 from gatesearch.search.pruner import Halving
 from gatesearch.search.sampler import PASSED, GateSampler
 from gatesearch.search.start import first_proposals, opening, starts
@@ -56,10 +49,8 @@ from gatesearch.training import Figures, GateSettings, History, Schedule, calibr
 from gatesearch.training.fit import CHECKPOINT_EVERY
 from gatesearch.training.task import GatedTask
 
-TABLE_SAMPLES = 16
 STREAM_WINDOWS = 300
 TRIALS = "logs/trials"
-FRONT_SECONDS = 45.0  # for measuring plans on the front, conversions included
 
 
 class Run:
@@ -121,7 +112,7 @@ class Run:
     @cached_property
     def cost(self) -> CostModel:
         """What plans cost on the recipe's device."""
-        return cost_model(self.setting, self.backbone, self.folder)
+        return prices.cost_model(self.setting, self.backbone, self.folder)
 
     @cached_property
     def supernet(self) -> Supernet:
@@ -256,43 +247,14 @@ class Run:
 
     @cached_property
     def front_times(self) -> dict[str, dict[str, float]]:
-        """Of plans on the front that run on this host alone, by digest: microseconds measured and predicted.
-
-        Of one window that passes every gate, front end excluded. Plans have their turn by the recipe's rule, until
-        :data:`FRONT_SECONDS` are up; the gates are as the search places them, before training.
-        """
-        kept: dict[str, dict[str, float]] | None = self.folder.read_json("front_times.json")
-        if kept is not None:
-            return kept
-        s, found, started = self.setting, dict[str, dict[str, float]](), time.monotonic()
-        here = {core.name for core in s.device.cores if core.timing.model == "litert" and core.engine == "litert"}
-        front = ranked(self.result, self.recipe.pick.objective) if self.result.front else []
-        trials = [trial for trial in front if here.issuperset(trial.plan.cores)]
-        if not trials:
-            return found
-        with console.progress(len(trials), "measure the front") as bar, _tools_in_one_line():
-            for trial in trials:
-                if time.monotonic() - started < FRONT_SECONDS:
-                    found[trial.plan.digest] = self._front_time(trial.plan)
-                bar.advance(note=trial.plan.digest)
-        self.folder.write_json("front_times.json", found)
-        record.write_trials(self.folder, self.result, found)
-        return found
-
-    def _front_time(self, plan: GatePlan) -> dict[str, float]:
-        s, model = self.setting, self.built(plan)
-        with torch.no_grad():
-            model.train()(self.calibration)  # ranges of quantisers, statistics of gates
-            model.eval()
-            for gate in model.layer_gates.values():
-                gate.reset()
-            model(self.calibration[:1])
-        observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
-        taken = assembled.timed({"run": assembled.assemble(model, self.calibration, s.device)}, self.calibration[:1])
-        costs = [estimate.cost for estimate in self.cost.stages(plan, observed=observed)]
-        slowdown = {core.name: core.timing.latency_us(1.0) for core in s.device.cores if core.timing.model == "litert"}
-        predicted = sum(cost.latency_us / slowdown[cost.core] for cost in costs)
-        return {"measured_us": taken.us["run"], "predicted_us": predicted}
+        """Of plans on the front that run on this host alone, by digest: microseconds measured and predicted."""
+        kept: dict[str, dict[str, float]] | None = self.folder.read_json(front.TIMES)
+        if kept is None:
+            kept = front.times(self)
+            if kept:
+                self.folder.write_json(front.TIMES, kept)
+                record.write_trials(self.folder, self.result, kept)
+        return kept
 
     @cached_property
     def chosen(self) -> tuple[Trial, GatedModel]:
@@ -303,7 +265,7 @@ class Run:
         """
         standard = self._quality(self.reference, "validation").value
         tried: list[tuple[float, int, Trial, GatedModel]] = []
-        for trial in ranked(self.result, self.recipe.pick.objective)[: self.recipe.pick.attempts]:
+        for trial in self.result.ranked(self.recipe.pick.objective)[: self.recipe.pick.attempts]:
             model = self.retrain(f"gated-{trial.plan.digest}", trial.plan)
             violations = self._quality_violations(self._quality(model, "validation"), standard)
             broken = {name: value for name, value in violations.items() if value > 0}
@@ -334,7 +296,7 @@ class Run:
             anew = Objectives(trial.objectives.accuracy, price.expected_latency_us, price.energy.total_uj)
             trials.append(replace(trial, objectives=anew))
         found = SearchResult(tuple(trials))
-        return ranked(found, self.recipe.pick.objective)[0].plan if found.front else None
+        return found.ranked(self.recipe.pick.objective)[0].plan if found.front else None
 
     @property
     def picked(self) -> Trial:
@@ -379,7 +341,7 @@ class Run:
         path = self.folder / "best" / "bundle"
         if not (path / "manifest.json").exists():
             console.say("export: lowering, quantising, compiling for each core")
-            with _tools_in_one_line():
+            with prices.tools_in_one_line():
                 self._export(path)
         manifest = load_manifest(path)
         for k, stage in enumerate(manifest["stages"][:-1]):
@@ -682,146 +644,6 @@ def report(folder: Path) -> None:
     console.say(f"report: {path}{told}")
 
 
-def sites(recipe: Recipe) -> None:
-    """Print every cut site and every layer site of the recipe's backbone."""
-    s = Setting.of(recipe, with_features=False)
-    searched = {site.name for site in s.space.sites}
-    rows = [
-        (
-            site.name,
-            "x".join(map(str, site.shape)),
-            f"{site.macs_before:,}",
-            f"{site.macs_after:,}",
-            f"{site.params_before:,}",
-            f"{site.params_after:,}",
-            ", ".join(k for k in s.space.kinds if kind_of(k).may_go(site)) if site.name in searched else "-",
-        )
-        for site in s.sites
-    ]
-    columns = ("site", "shape", "MACs before", "after", "params before", "after", "searched for")
-    console.table(f"cut sites of {recipe.backbone}", columns, rows)
-    searched = {site.name for site in s.space.layers.sites}
-    layers = [
-        (
-            site.name,
-            site.op,
-            "x".join(map(str, site.shape_in)),
-            "x".join(map(str, site.shape)),
-            f"{site.macs:,}",
-            f"{site.params:,}",
-            site.source or "-",
-            ", ".join(k for k in s.space.layers.kinds if kind_of(k).may_go(site)) if site.name in searched else "-",
-        )
-        for site in s.layers
-    ]
-    heads = ("layer", "operation", "shape in", "shape", "MACs", "params", "source", "searched for")
-    console.say()
-    console.table(f"layer sites of {recipe.backbone}", heads, layers)
-
-
-def measure(recipe: Recipe, core_name: str | None = None) -> None:
-    """Read what each block of the recipe's backbone costs on each core, and print it.
-
-    Args:
-        recipe: which backbone, gates and device.
-        core_name: prints that core alone, and what its kernels take.
-
-    Raises:
-        UserError: the device has no such core.
-    """
-    s = Setting.of(recipe, with_features=False)
-    cores = s.device.cores if core_name is None else (s.device.core(core_name),)
-    model = cost_model(s, s.backbone.eval(), None)
-    rows = []
-    for first, following in pairwise([*model.table.sites, tables.END]):
-        times = [core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in cores]
-        rows.append((f"{first} > {following}", *(f"{t:.1f}" for t in times)))
-    heads = [f"{core.name} us ({core.timing.provenance})" for core in cores]
-    console.table(f"blocks of {recipe.backbone} on {s.device.name}, all channels", ("block", *heads), rows)
-    for core in cores:
-        if core.name in model.table.native:
-            _show_native(core.name, model.table.native[core.name])
-    _show_basis(s, model, [core.name for core in cores])
-
-
-def _show_basis(s: Setting, model: CostModel, cores: Sequence[str]) -> None:
-    """Print what the price of each kind of gate rests on, on each core."""
-    kernels = {**model.kernels, **{name: native.kernels for name, native in model.table.native.items()}}
-    every = [
-        *coverage.of_cuts(s.device, s.space.variants(), s.space.sites),
-        *coverage.of_space(s.device, s.layers, s.space.layers.gates(), kernels),
-    ]
-    rows = [
-        (core, kind, count, basis.what, basis.provenance, coverage.REASONS.get(basis.reason, ""))
-        for core, kind, basis, count in every
-        if core in cores
-    ]
-    if rows:
-        heads = ("core", "gate", "places", "priced by", "known", "where not by kernels, why")
-        console.table(f"what prices rest on, on {s.device.name}", heads, rows)
-
-
-def _show_native(core: str, native: tables.Native) -> None:
-    """Print what the kernels of gated layers take on a core of this host, and how well that is known."""
-    rows = [
-        (
-            *(kernel, "x".join(map(str, shape)), ", ".join(f"{k}={v}" for k, v in variant) or "-"),
-            ", ".join(f"{name} {share:.2f}" for name, share in zip(curve.names, point, strict=True)),
-            f"{taken:.1f}",
-        )
-        for (kernel, shape, variant), curve in native.kernels.curves.items()
-        for point, taken in zip(curve.points, curve.readings, strict=True)
-    ]
-    if rows:
-        console.table(f"kernels of gated layers on {core}", ("kernel", "shape", "variant", "left", "us"), rows)
-    noisy = f"{native.noisy} of them still disturbed by other load: measure again" if native.noisy else "all settled"
-    console.say(f"{core}: {native.timings} timings in {native.seconds:.1f} s, {noisy}")
-
-
-def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> CostModel:
-    """Read the table of the backbone's blocks, from the run folder, from the user's cache, or anew."""
-    kept = folder / "table.json" if folder is not None else None
-    if kept is not None and kept.exists():
-        table = tables.Table.from_json(kept.read_text())
-    else:
-        samples = s.features.train.features[:TABLE_SAMPLES]
-        variants = s.space.variants()
-        arguments = (backbone, s.space.sites, samples)
-        layers = s.layers if s.space.layers.sites else ()
-        count = tables.pieces_count(*arguments, variants, layers)
-        with console.progress(count, "read blocks on each core") as bar, _tools_in_one_line():
-            cache = Path(platformdirs.user_cache_dir("gatesearch")) / "tables"
-            table = tables.build(
-                *(*arguments, s.device, variants, layers, s.space.layers.gates()),
-                loop=dispatch.measure,
-                on_step=bar.advance,
-                cache=cache,
-            )
-        if folder is not None:
-            folder.write("table.json", table.to_json())
-    macs = getattr(s.frontend, "macs", lambda: 0)()
-    stream = s.recipe.stream
-    shares = {name: stream.shares.get(name, 0.0) for name in s.data.kind_names}
-    kernels = boards.kernels_of(s.device)
-    return CostModel(s.device, table, s.space.sites, macs, stream.period_s, shares, s.layers, kernels)
-
-
-def ranked(result: SearchResult, objective: str) -> list[Trial]:
-    """Return the feasible plans of the front, the best in one objective first.
-
-    Raises:
-        UserError: no plan keeps the constraints.
-    """
-    if not result.front:
-        best = max((t.objectives for t in result.complete if t.objectives), key=lambda o: o.accuracy)
-        raise UserError(
-            f"search: none of {len(result.complete)} tried plans keeps the constraints on quality; the most accurate "
-            f"reaches {best.accuracy:.3f}; relax constraints.max_accuracy_drop or raise search.trials or search.epochs"
-        )
-    preference = PREFERENCES[objective]
-    return sorted(result.front, key=lambda t: preference(t.objectives) if t.objectives is not None else ())
-
-
 def _upto(folder: Path, *steps: Any) -> Run:
     run_folder = RunFolder(folder)
     with _names_folder(run_folder):
@@ -840,15 +662,6 @@ def _names_folder(folder: RunFolder) -> Iterator[None]:
     except BaseException as error:
         error.run_dir = folder.path  # type: ignore[attr-defined]
         raise
-
-
-@contextmanager
-def _tools_in_one_line() -> Iterator[None]:
-    """Tell what a converter or compiler cannot do with the user's network as an error of one line."""
-    try:
-        yield
-    except ToolError as error:
-        raise UserError(f"backbone: {str(error).splitlines()[0]}") from error
 
 
 def seed_of(seed: int, plan: GatePlan) -> int:

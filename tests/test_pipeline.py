@@ -417,12 +417,11 @@ def trial(number: int, accuracy: float, latency: float, energy: float, feasible:
 def test_pick() -> None:
     trials = (trial(0, 0.9, 5, 9), trial(1, 0.8, 3, 8), trial(2, 0.7, 4, 7), trial(3, 0.95, 1, 1, feasible=False))
     found = {
-        objective: pipeline.ranked(SearchResult(trials), objective)[0].number
-        for objective in ("energy", "latency", "accuracy")
+        objective: SearchResult(trials).ranked(objective)[0].number for objective in ("energy", "latency", "accuracy")
     }
     assert found == {"energy": 2, "latency": 1, "accuracy": 0}
     with pytest.raises(UserError, match=r"none of 1 tried plans keeps .* reaches 0\.950"):
-        pipeline.ranked(SearchResult(trials[3:]), "energy")
+        SearchResult(trials[3:]).ranked("energy")
 
 
 def test_a_run_without_a_name_finds_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search import pareto, pruner, samplers, store
 from gatesearch.search.executors import Asked, Evaluate, Executor, Here
-from gatesearch.search.outcome import Evaluated, Objectives
+from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
 from gatesearch.search.rungs import Proposal, Rungs
 from gatesearch.search.space import Space
 from gatesearch.search.store import STUDY, Where
@@ -83,6 +83,22 @@ class SearchResult:
         feasible = [t for t in self.complete if t.feasible and t.objectives is not None]
         kept = pareto.front([t.objectives.minimised for t in feasible if t.objectives is not None])
         return tuple(feasible[i] for i in kept)
+
+    def ranked(self, objective: str) -> list[Trial]:
+        """Return the feasible trials of the front, the best in one objective first.
+
+        Raises:
+            UserError: no plan keeps the constraints.
+        """
+        if not self.front:
+            best = max((t.objectives for t in self.complete if t.objectives), key=lambda o: o.accuracy)
+            raise UserError(
+                f"search: none of {len(self.complete)} tried plans keeps the constraints on quality; the most accurate "
+                f"reaches {best.accuracy:.3f}; relax constraints.max_accuracy_drop or raise search.trials or "
+                "search.epochs"
+            )
+        preference = PREFERENCES[objective]
+        return sorted(self.front, key=lambda t: preference(t.objectives) if t.objectives is not None else ())
 
     def hypervolume(self, reference: Objectives) -> list[float]:
         """Return the hypervolume after each complete trial, each objective as a share of the reference's."""

@@ -1,6 +1,6 @@
 """`gatesearch bench search`: search engines replayed on tables in which every plan is evaluated.
 
-`record=kws|kws16|image16` makes a table anew, `record=supernet` says what a supernet makes of the first, `compare=3`
+`record=kws16|image16` makes a table anew, `record=supernet` says what a supernet makes of the first, `compare=3`
 runs kws.yaml as it was and as it is. Without them the engines are replayed on the tables of results/gatebench, some
 thousand times faster than they would train, and results/search.md, .json and .png are written.
 """
@@ -24,7 +24,6 @@ TABLES = FOLDER / "gatebench"
 KEYS = ("record", "compare", "tables", "engines", "seeds", "evaluations")
 SUPERNET = "supernet"
 REPLAYED = ("kws16", "image16")
-SHARED = "kws"  # what the supernet is held beside
 SLOW = {"Optuna GPSampler": 40}  # evaluations at most: a third of a second each
 QUICK = dict.fromkeys(("sparse random", "sparse random with halving"), 5)  # times the evaluations of the others
 
@@ -33,7 +32,7 @@ def main(arguments: list[str]) -> None:
     """Record a table, or replay what is not replayed yet and write results/search.md, .json and .png.
 
     Args:
-        arguments: ``record=kws|kws16|image16|supernet``; ``compare=N``, real searches with so many seeds, as they
+        arguments: ``record=kws16|image16|supernet``; ``compare=N``, real searches with so many seeds, as they
             were and as they are;
             or ``tables=kws16,image16``, ``engines=``, ``seeds=`` a number of them,
             ``evaluations=``.
@@ -88,11 +87,11 @@ def _replay(given: dict[str, str], command: str) -> None:
     seeds, evaluations = (
         _count(key, given.get(key, default)) for key, default in (("seeds", "20"), ("evaluations", "80"))
     )
-    tables, beside = [_table(name) for name in names], [_table(SHARED)]
+    tables = [_table(name) for name in names]
     budget = {engine: min(evaluations * QUICK.get(engine, 1), SLOW.get(engine, 10**6)) for engine in engines}
     folder = RunFolder(RUNS / "replays")
     command_line.keep(folder, {"evaluations": evaluations})
-    replay_all(folder, tables, engines, range(seeds), budget, lambda found: write(tables, found, command, beside))
+    replay_all(folder, tables, engines, range(seeds), budget, lambda found: write(tables, found, command))
     console.say(f"wrote {FOLDER / 'search.md'}")
 
 

@@ -23,12 +23,12 @@ OURS = halving.WHOLE
 TARGETS = {"hypervolume after 50": ">= 0.98", "evaluations, best rival over ours": ">= 4", "repeats": "0"}
 
 
-def write(tables: Sequence[Table], outcomes: Sequence[Outcome], command: str, beside: Sequence[Table] = ()) -> Path:
-    """Write the page, the rows and the plot; returns the page's path. ``beside`` are tables that are not replayed."""
+def write(tables: Sequence[Table], outcomes: Sequence[Outcome], command: str) -> Path:
+    """Write the page, the rows and the plot; returns the page's path."""
     rows = [row for outcome in outcomes for row in _rows(outcome, command)]
     rows += [row for table in tables for row in _ratio(table, outcomes, command)]
     rows += [row for table in tables for row in halving.rows(table, outcomes, command)]
-    shared = supernet_page.read([*tables, *beside], results.FOLDER / "gatebench" / supernet_page.FILE)
+    shared = supernet_page.read(tables, results.FOLDER / "gatebench" / supernet_page.FILE)
     rows += supernet_page.rows(shared, command)
     parts = [_table(table, [o for o in outcomes if o.table == table.name]) for table in tables]
     parts += [halving.section(tables, outcomes), supernet_page.section(shared)]

@@ -38,20 +38,24 @@ class Recorded:
 
 
 AT = (1, 3, 9, 16)  # where halving by 3 has its rungs, and the end
-KWS = (
-    "data.clips_per_class=600",
-    "augment.renditions=2",
-    "training.epochs=12",
-    "training.averaging=0",
-    "search.learning_rate=0.002",
-    "space.gates.max=2",
-    "space.kinds={gc: {mode: [channel], keep: [0.25, 0.5, 1.0], recall: [0.99, 0.995]}}",
-)
-SPEECH = "synthetic speech (eSpeak NG)"
 
 RECORDED = {
-    "kws": Recorded("kws.yaml", KWS, at=(1, 2, 3, 4), clips=1000, data=SPEECH, after={GC.name: ("recall",)}),
-    "kws16": Recorded("kws.yaml", KWS, at=AT, clips=500, data=SPEECH, after={GC.name: ("recall",)}),
+    "kws16": Recorded(
+        "kws.yaml",
+        (
+            "data.clips_per_class=600",
+            "augment.renditions=2",
+            "training.epochs=12",
+            "training.averaging=0",
+            "search.learning_rate=0.002",
+            "space.gates.max=2",
+            "space.kinds={gc: {mode: [channel], keep: [0.25, 0.5, 1.0], recall: [0.99, 0.995]}}",
+        ),
+        at=AT,
+        clips=500,
+        data="synthetic speech (eSpeak NG)",
+        after={GC.name: ("recall",)},
+    ),
     "image16": Recorded(
         "digits_hybrid.yaml",
         (

@@ -32,7 +32,7 @@ from gatesearch.search.supernet.train import SupernetTask
 from gatesearch.training import fit
 
 SETTINGS = {"epochs": 8}  # an epoch of these few samples is a dozen steps
-TABLE = "kws"  # the recorded table whose gates share weights
+TABLE = "kws16"  # the recorded table whose gates share weights
 AGAIN = 30  # trainings that are made again
 OTHER_SEED = 1
 ALONE = 5  # plans that are read with nothing kept

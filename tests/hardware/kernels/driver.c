@@ -8,7 +8,20 @@
 static uint32_t state = 1;
 static uint32_t next(void) { return (state = state * 1664525u + 1013904223u) >> 8; }
 static float real(void) { return (float)(next() % 2001) / 1000.0f - 1.0f; }
-static void *room(size_t bytes) { return calloc(bytes + 64, 1); }
+
+static void *rooms[1024];
+static int taken;
+
+static void *room(size_t bytes) {
+  rooms[taken] = calloc(bytes + 64, 1);
+  if (!rooms[taken]) puts("no memory left"), exit(1);
+  return rooms[taken++];
+}
+
+/* Between two calls: a microcontroller has no memory for all of them. */
+static void leave(void) {
+  while (taken) free(rooms[--taken]);
+}
 
 static void whole(const char *name, const void *values, int n, int bytes) {
   uint32_t sum = 2166136261u;
@@ -50,9 +63,10 @@ static void convolutions(gs_conv c) {
   int64_t *limit = room(c.c_out * 8);
   int32_t *single = room(wide * 4), *low = room(outputs * 4);
   for (int i = 0; i < wide; i++) single[i] = i < c.c_out ? 0 : INT32_MAX;
+  void *split = room(GS(pg_scratch)(&c));
   for (int group = 1; group <= 32; group = group == 1 ? 8 : group * 2) {
     gs_pg pg = {packed, sums, rows, limit, single, shift, 0.00001f, 2, 8, GS_MIN(group, c.c_out), 8};
-    const int open = GS(pg)(&c, &pg, words, fy, y, low, room(GS(pg_scratch)(&c)));
+    const int open = GS(pg)(&c, &pg, words, fy, y, low, split);
     printf("whole open %d\n", open);
     whole("high", y, outputs, 4);
     whole("low", low, outputs, 4);
@@ -80,14 +94,16 @@ static void chosen(gs_conv c, int block) {
   }
   GS(conv_f32_pack)(&linear, phi, packed);
   const gs_fbs fbs = {packed, vectors, vectors + wide, vectors + 2 * wide, vectors + 3 * wide, (groups + 1) / 2, block};
+  void *alone = room(GS(fbs_single_scratch)(&c)), *both = room(GS(fbs_pg_scratch)(&c, pieces));
   for (int some = 0; some < 2; some++) {
     const int32_t *read = some ? in : NULL;
-    GS(fbs_single)(&c, &fbs, x, read, 2, 1, w, 1, 1, y, out, room(GS(fbs_single_scratch)(&c)));
+    GS(fbs_single)(&c, &fbs, x, read, 2, 1, w, 1, 1, y, out, alone);
     whole("winners", out, fbs.winners, 4);
     floats("single", y, outputs);
     for (int group = 1; group <= 32; group = group == 1 ? 8 : group * 2) {
       const gs_split split = {bytes, sums, threshold, 1.0f / 255, 255, 0.00001f, 4, GS_MIN(group, c.c_out), 1, 1};
-      printf("whole open %d\n", GS(fbs_pg)(&c, &fbs, &split, x, read, 2, 1, 1, 1, y, out, room(GS(fbs_pg_scratch)(&c, pieces))));
+      const int32_t open = GS(fbs_pg)(&c, &fbs, &split, x, read, 2, 1, 1, 1, y, out, both);
+      whole("open", &open, 1, 4);
       floats("hybrid", y, outputs);
     }
   }
@@ -206,18 +222,20 @@ static void steps_u8(int size, int columns, int hybrid) {
 }
 
 int main(void) {
-  convolutions((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1});
-  convolutions((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1});
-  convolutions((gs_conv){3, 3, 33, 16, 1, 1, 1, 1, 0, 0, 1, 1});
-  chosen((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}, 1);
-  chosen((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}, 16);
-  chosen((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1}, 1);
-  listening(20);
-  listening(3);
-  front_end(40);
-  front_end(41);
-  steps(20, 7);
-  steps_u8(20, 7, 0);
-  steps_u8(37, 16, 1);
+  static char printing[BUFSIZ]; /* not from the heap, which it would part in two */
+  setvbuf(stdout, printing, _IOLBF, sizeof printing);
+  convolutions((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}), leave();
+  convolutions((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1}), leave();
+  convolutions((gs_conv){3, 3, 33, 16, 1, 1, 1, 1, 0, 0, 1, 1}), leave();
+  chosen((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}, 1), leave();
+  chosen((gs_conv){5, 6, 20, 40, 3, 3, 1, 1, 1, 1, 1, 1}, 16), leave();
+  chosen((gs_conv){6, 5, 3, 17, 3, 2, 2, 1, 1, 0, 1, 1}, 1), leave();
+  listening(20), leave();
+  listening(3), leave();
+  front_end(40), leave();
+  front_end(41), leave();
+  steps(20, 7), leave();
+  steps_u8(20, 7, 0), leave();
+  steps_u8(37, 16, 1), leave();
   return 0;
 }
