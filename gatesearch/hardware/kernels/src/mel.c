@@ -32,7 +32,7 @@ GS_INLINE float logarithm(float x) {
   int32_t bits;
   memcpy(&bits, &x, 4);
   const int32_t exponent = (bits - 0x3f3504f3) >> 23;
-  bits -= exponent << 23;
+  bits -= exponent * (1 << 23);
   memcpy(&x, &bits, 4);
   const float f = x - 1.0f, e = (float)exponent, z = f * f;
   float y = 7.0376836292e-2f;
