@@ -36,7 +36,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     noted = Calls()
     for module, names in {
-        "pipeline": ["run", "sites", "measure", "search", "retrain", "export", "verify", "report"],
+        "pipeline": ["run", "search", "retrain", "export", "verify", "report"],
+        "listing": ["sites", "measure"],
         "bench": ["run"],
     }.items():
         double = ModuleType(f"gatesearch.{module}")
@@ -83,7 +84,7 @@ def test_steps_take_a_run_folder(step: str, calls: Calls, run_dir: Path) -> None
 @pytest.mark.parametrize("step", ["sites", "measure"])
 def test_steps_that_take_a_recipe(step: str, calls: Calls) -> None:
     assert cli.main([step, "recipe=kws.yaml", "seed=2"]) == 0
-    assert [(name, made.seed) for name, made, *_ in calls] == [(f"pipeline.{step}", 2)]
+    assert [(name, made.seed) for name, made, *_ in calls] == [(f"listing.{step}", 2)]
 
 
 def test_bench_passes_its_arguments_on(calls: Calls) -> None:
