@@ -202,9 +202,6 @@ class Program:
             raise ValueError(f"unknown engine {engine!r}; choices: {', '.join(_ENGINES)}")
         self.engine = engine
         with quiet(f"loading a model into {engine}"):
-            if engine == "litert":
-                # A bias beyond 32 bits, which the reference kernels refuse, makes XNNPACK abort the whole process.
-                _interpreter(model, "reference").allocate_tensors()
             details = _interpreter(model, "litert" if engine == "litert" else "reference", threads)
             given, outputs = details.get_input_details(), details.get_output_details()
             taken = _signature_order(details, given, "get_input_details")
