@@ -16,14 +16,14 @@ from gatesearch.bench.search.spaces import trained
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 
-TABLE = Path(__file__).parents[2] / "results" / "gatebench" / "kws.json.gz"
+TABLE = Path(__file__).parents[2] / "results" / "gatebench" / "kws16.json.gz"
 ABOUT = {"epochs": 8, "plans": 2, "front": 4, "sample": 8, "bar": 0.6, "command": "x", "machine": "m", "versions": {}}
 Recording = Callable[..., page.Found]
 
 
 @pytest.fixture(scope="module")
 def table() -> tables.Table:
-    return tables.read(TABLE, "kws")
+    return tables.read(TABLE, "kws16")
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def recording(table: tables.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         generator = np.random.default_rng(0)
         first = {plan.gates: i for i, plan in reversed(list(enumerate(table.plans)))}
         kept: dict[str, Any] = {
-            "table": "kws",
+            "table": "kws16",
             "beside": page.beside(table),
             "about": ABOUT,
             "train_seconds": 2.0,
@@ -79,7 +79,7 @@ def test_a_supernet_that_orders_plans_as_trainings_do(recording: Recording, tabl
     assert found.faster == pytest.approx(0.5) and found.shared == 5.0
     assert found.seconds([0, 0]) == pytest.approx(0.5 * table.seconds[table.training[0], -1])
     values = {row.name: row for row in page.rows(found, "x")}
-    every = values["kws: training every combination over training and reading the supernet"]
+    every = values["kws16: training every combination over training and reading the supernet"]
     assert every.value == pytest.approx(0.5 * table.seconds[:, -1].sum() / 5.0) and every.target == ">= 20"
     # Its scale is half of the trainings', which the sample puts right: what it finds is the table's front.
     [outcome] = found.runs.values()
@@ -107,12 +107,12 @@ def test_a_supernet_beside_trainings_of_another_length_is_not_shown(
     recording()
     longer = replace(table, about={**table.about, "clips": 1})
     assert page.read([longer], tmp_path / page.FILE) is None
-    assert "is beside another table kws: make it again: x" in capsys.readouterr().out
+    assert "is beside another table kws16: make it again: x" in capsys.readouterr().out
 
 
 def test_a_supernet_is_recorded_beside_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"no table .*kws\.json\.gz; make it: gatesearch bench search record=kws"):
+    with pytest.raises(UserError, match=r"no table .*kws16\.json\.gz; make it: gatesearch bench search record=kws16"):
         bench("search", ["record=supernet"])
     with pytest.raises(UserError, match="nearest: 'supernet'"):
         bench("search", ["record=supernets"])
