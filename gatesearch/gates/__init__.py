@@ -1,6 +1,7 @@
 """Gate kinds: a file a technique. Torch only, no input or output."""
 
 from gatesearch.gates.base import (
+    BLOCK,
     Call,
     CutGate,
     CutKind,
@@ -23,6 +24,7 @@ from gatesearch.gates.base import (
 )
 
 __all__ = [
+    "BLOCK",
     "Call",
     "CutGate",
     "CutKind",

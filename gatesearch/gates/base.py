@@ -106,6 +106,9 @@ class Call(NamedTuple):
         return math.prod((share for _, share in self.left), start=self.size)
 
 
+BLOCK = 16  # channels that kernels compute together
+
+
 class KernelCall(NamedTuple):
     """One run of a gated layer by a kernel of :mod:`gatesearch.hardware.kernels`, as a table of costs knows it.
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates.base import Call, KernelCall, LayerGate, LayerWork
+from gatesearch.gates.base import BLOCK, Call, KernelCall, LayerGate, LayerWork
 from gatesearch.gates.phases import MASKS, finished, gathered_margins, margins, opened
 from gatesearch.gates.quantise import BITS, UNQUANTISED, CalibratedRange, FixedRange, split, weight_levels
 from gatesearch.plan import PlacedGate, Scalar
@@ -34,7 +34,6 @@ from gatesearch.sites import LayerSite, Site
 
 SIGMA = 1e-3  # weight of the threshold loss
 BYTE = 8
-BLOCK = 16  # channels that kernels compute together
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from gatesearch.gates import KernelCall
+from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.hardware.profile import Provenance
 
 Point = tuple[float, ...]
-BLOCK = 16  # channels that kernels compute together
 
 
 @runtime_checkable

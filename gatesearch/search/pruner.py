@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatesearch.search import pareto
+from gatesearch.search.tau import kendall
 
 Array = npt.NDArray[np.float64]
 LEAST_ERROR = 1e-3
@@ -101,30 +102,21 @@ class Halving:
         whole = [
             (c[epoch].minimised[0], c[self.epochs].minimised[0]) for c in others if epoch in c and self.epochs in c
         ]
-        return len(whole) >= SEEN and agreement(*zip(*whole, strict=True)) >= self.tau
+        return len(whole) >= SEEN and kendall(*zip(*whole, strict=True)) >= self.tau
 
 
-def agreement(early: Sequence[float], late: Sequence[float]) -> float:
-    """Return Kendall's tau-b of the same trainings' errors at two times; -1 where all are alike, which tells nothing.
-
-    >>> round(agreement([0.5, 0.4, 0.3, 0.2], [0.2, 0.3, 0.1, 0.05]), 2)
-    0.67
-    """
-    from scipy.stats import kendalltau
-
-    found = float(kendalltau(early, late).statistic)
-    return found if math.isfinite(found) else -1.0
-
-
-def written(one: Standing) -> dict[str, Any]:
-    """Return what is kept of a rung, as JSON has it."""
-    return {"minimised": list(one.minimised), "violations": dict(one.violations)}
+def written(course: Course) -> dict[str, Any]:
+    """Return what is kept of a training, as JSON has it."""
+    return {
+        str(epoch): {"minimised": list(one.minimised), "violations": dict(one.violations)}
+        for epoch, one in course.items()
+    }
 
 
 def read(rungs: Mapping[str, Mapping[str, Any]]) -> dict[int, Standing]:
     """Return the course that a trial's :data:`RUNGS` tell.
 
-    >>> read({"1": written(Standing((0.1, 2.0, 3.0), {"accuracy": 0.0}))})
+    >>> read(written({1: Standing((0.1, 2.0, 3.0), {"accuracy": 0.0})}))
     {1: Standing(minimised=(0.1, 2.0, 3.0), violations={'accuracy': 0.0})}
     """
     return {int(epoch): Standing(tuple(r["minimised"]), r["violations"]) for epoch, r in rungs.items()}

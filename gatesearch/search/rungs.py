@@ -77,7 +77,7 @@ class Rungs:
         goes_on = self._rule.keeps(epoch, own, list(self._courses.values()))
         self._courses[plan.digest] = course
         if goes_on:
-            self._keep(UNDER_WAY + plan.digest, {**proposal._asdict(), "rungs": _told(course)})
+            self._keep(UNDER_WAY + plan.digest, {**proposal._asdict(), "rungs": written(course)})
         return goes_on
 
     def end(self, trial: optuna.Trial, plan: GatePlan, found: Evaluated | None = None) -> None:
@@ -88,8 +88,4 @@ class Rungs:
         if found is not None:
             course[self._rule.epochs] = Standing(found.objectives.minimised, dict(found.violations))
         if course:
-            trial.set_user_attr(RUNGS, _told(course))
-
-
-def _told(course: Mapping[int, Standing]) -> dict[str, Any]:
-    return {str(epoch): written(one) for epoch, one in course.items()}
+            trial.set_user_attr(RUNGS, written(course))

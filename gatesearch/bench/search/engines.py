@@ -145,7 +145,7 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False, rule: Halv
             except Budget:
                 return
             courses[plan] = course
-            trial.set_user_attr(RUNGS, {str(epoch): written(course[epoch]) for epoch in rungs if epoch in course})
+            trial.set_user_attr(RUNGS, written({epoch: course[epoch] for epoch in rungs if epoch in course}))
             end = course.get(table.epochs)
             if end is None:
                 study.tell(trial, state=TrialState.PRUNED)

@@ -11,7 +11,8 @@ import numpy as np
 from gatesearch.bench.results import Row, markdown_table
 from gatesearch.bench.search.run import LEVELS, TRIED, Outcome
 from gatesearch.bench.search.table import Table
-from gatesearch.search.pruner import SEEN, Halving, agreement
+from gatesearch.search.pruner import SEEN, Halving
+from gatesearch.search.tau import kendall
 
 WHOLE, HALVED = "GateSampler", "GateSampler with halving"
 PAIRS = {WHOLE: HALVED, "sparse random": "sparse random with halving"}
@@ -108,7 +109,7 @@ tuned. This was added after the recorded tables had been looked at; what is show
 
 def _tau(table: Table, k: int) -> float:
     _, first = np.unique(table.training, return_index=True)
-    return agreement(table.errors[first, k].tolist(), table.errors[first, -1].tolist())
+    return kendall(table.errors[first, k].tolist(), table.errors[first, -1].tolist())
 
 
 def _levels(

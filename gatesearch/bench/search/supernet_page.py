@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import kendalltau
 
 from gatesearch import console
 from gatesearch.bench.results import Row, markdown_table
@@ -28,6 +27,7 @@ from gatesearch.search.engine import Trial
 from gatesearch.search.outcome import Objectives
 from gatesearch.search.supernet.agreement import Agreement
 from gatesearch.search.supernet.shortlist import sample, shortlist
+from gatesearch.search.tau import kendall
 
 FILE = "supernet.json"
 SEEDS = range(20)
@@ -95,10 +95,7 @@ class Found:
             "supernet, where again": (self.estimated, self.trained, twice),
             "supernet against both": (self.estimated, (self.trained + other) / 2, twice),
         }
-        return {
-            name: (float(kendalltau(one[which], two[which]).statistic), int(which.sum()))
-            for name, (one, two, which) in pairs.items()
-        }
+        return {name: (kendall(one[which], two[which]), int(which.sum())) for name, (one, two, which) in pairs.items()}
 
     @cached_property
     def faster(self) -> float:

@@ -17,12 +17,11 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from gatesearch.gates import KernelCall
+from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.hardware.kernels.build import SOURCES
 from gatesearch.macs import RECURRENT
 
 NOTHING = KernelCall("nothing", (0,))
-BLOCK = 16
 KERNELS = (  # in the order of runner/main.c
     *("nothing", "conv", "fbs", "pg", "lstm", "gru", "gate", "depthwise"),
     *("fbs_single", "fbs_pg", "lstm_lmf", "gru_lmf", "average", "largest", "sum"),

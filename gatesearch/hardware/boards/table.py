@@ -22,12 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.optimize import nnls
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates import KernelCall
+from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.hardware.boards.calls import outputs
 
 SCHEMA_VERSION = 1
 UNITS = ("instructions", "cycles", "ns")
-BLOCK = 16
 
 
 class _Strict(BaseModel):

@@ -6,10 +6,11 @@ the references run in the kernels' place, and :func:`status` says so.
 
 from __future__ import annotations
 
+from gatesearch.hardware.kernels.boost import Boost
 from gatesearch.hardware.kernels.chosen import FBSPG, FBSSingle, Live, Precision
 from gatesearch.hardware.kernels.conv import Conv, ConvU8
 from gatesearch.hardware.kernels.depthwise import DepthwiseU8
-from gatesearch.hardware.kernels.fbs import Boost, FBSConv, FBSConvU8
+from gatesearch.hardware.kernels.fbs import FBSConv, FBSConvU8
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.mel import Mel, MelStream
 from gatesearch.hardware.kernels.native import Library, load, status

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gatesearch.gates import BLOCK
+
 Array = npt.NDArray[Any]
-BLOCK = 16
 LINE = 64  # bytes
 
 

@@ -10,15 +10,16 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
-from gatesearch.gates.fbs import FBSConv2d, PlainConv2d
-from gatesearch.gates.pg import BYTE, PGConv2d
+from gatesearch.gates import BLOCK
+from gatesearch.gates.fbs import FBSConv2d
+from gatesearch.gates.pg import PGConv2d
 from gatesearch.gates.phases import IntegerPhases
 from gatesearch.hardware.kernels import native
-from gatesearch.hardware.kernels.arrays import BLOCK, Array, address, aligned, checked, padded
-from gatesearch.hardware.kernels.conv import Conv, _call
-from gatesearch.hardware.kernels.fbs import Boost
+from gatesearch.hardware.kernels.arrays import Array, address, aligned, checked
+from gatesearch.hardware.kernels.boost import Boost, Decision, filters, plain
+from gatesearch.hardware.kernels.conv import _call
 from gatesearch.hardware.kernels.geometry import Geometry, Pair
-from gatesearch.hardware.kernels.pg import check_sums, whole_products
+from gatesearch.hardware.kernels.pg import check_bits, check_sums, whole_products
 from gatesearch.hardware.kernels.pieces import Pieces
 
 
@@ -52,20 +53,11 @@ class Chosen(ABC):
     """
 
     def __init__(self, geometry: Geometry, boost: Boost, relu: bool, library: native.Library | None) -> None:
-        if boost.block not in (1, BLOCK):
-            raise ValueError(f"no kernel for channels that win in blocks of {boost.block}")
-        if not 1 <= boost.winners <= -(-geometry.c_out // boost.block):
-            raise ValueError(f"{boost.winners} blocks cannot win among {geometry.c_out} channels")
         self.geometry, self.boost, self.relu = geometry, boost, relu
-        phi = checked(boost.phi, "phi", np.float32, (geometry.c_out, geometry.c_in))
-        self._predictor = Conv(Geometry((1, 1), geometry.c_in, geometry.c_out), phi[:, :, None, None], library=library)
-        self.library = self._predictor.library
-        named = zip(("rho", "slope", "offset", "beta"), boost[1:5], strict=True)
-        self._vectors = [padded(value, name, np.float32, geometry.c_out, 0) for name, value in named]
+        self._decision = Decision(geometry, boost, (1, BLOCK), library)
+        self.library = self._decision.library
         if self.library:
             self._shape = geometry.c
-            packed = address(self._predictor._packed)
-            self._boost = native.Fbs(packed, *map(address, self._vectors), boost.winners, boost.block)
 
     def __call__(self, x: Any, live: Live | None = None) -> tuple[Array, Array]:
         """Return y, losers being 0, and the groups that won, ascending.
@@ -100,7 +92,7 @@ class Chosen(ABC):
         name, own, scratch = self._native()
         read = (address(x), address(groups), 0 if groups is None else len(groups), size)
         rest = (int(whole), address(y), address(winners), address(scratch))
-        arguments = (byref(self._shape), byref(self._boost), *own[0], *read, *own[1], int(self.relu), *rest)
+        arguments = (byref(self._shape), byref(self._decision.c), *own[0], *read, *own[1], int(self.relu), *rest)
         return _call(self.library.function(name), arguments, x, y, winners, groups, self)
 
     def reference(self, x: Array, live: Live | None = None) -> tuple[Array, Array]:
@@ -109,9 +101,7 @@ class Chosen(ABC):
         there = np.zeros_like(x)
         channels = np.arange(g.c_in) if live is None else live.channels(g.c_in)
         there[..., channels] = x[..., channels]
-        factor = np.maximum(boost.phi @ there.mean((0, 1), dtype=np.float32) + boost.rho, 0)
-        scores = [part.mean() for part in np.split(factor, range(boost.block, g.c_out, boost.block))]
-        winners = np.sort(np.argsort(-np.array(scores), kind="stable")[: boost.winners]).astype(np.int32)
+        factor, winners = self._decision.reference(there.mean((0, 1), dtype=np.float32))
         won = Live(winners, boost.block).channels(g.c_out)
         y = factor * (boost.slope * self._products(there, won) + boost.offset) + boost.beta
         y = np.maximum(y, 0) if self.relu else y
@@ -158,11 +148,8 @@ class FBSSingle(Chosen):
         Raises:
             ValueError: its convolution gates on its own, or has no kernel.
         """
-        inner = cast(torch.nn.Module, layer.inner)
-        if not isinstance(inner, PlainConv2d):
-            raise ValueError(f"no kernel for FBS around {type(inner).__name__}")
-        weight = inner.weight.detach().float().contiguous().numpy()
-        return cls(Geometry.of(inner, image), weight, Boost.of(layer), relu, library)
+        inner = plain(layer)
+        return cls(Geometry.of(inner, image), filters(inner), Boost.of(layer), relu, library)
 
     def _native(self) -> tuple[str, tuple[tuple[Any, ...], tuple[Any, ...]], Array]:
         return "fbs_single", ((), (address(self._taps),)), self._scratch
@@ -219,9 +206,7 @@ class FBSPG(Chosen):
     ) -> None:
         super().__init__(geometry, boost, relu, library)
         p, g = precision, geometry
-        high_bits, most = p.bits - p.low_bits, BYTE - p.pieces.wide
-        if not (0 <= p.low_bits <= most and 1 <= high_bits <= most):
-            raise ValueError(f"{p.bits} bits, {p.low_bits} of them low: either part must have from 1 to {most}")
+        high_bits = check_bits(p.bits, p.low_bits, p.pieces.wide)
         self.precision, self.weight = p, checked(weight, "weight", np.int16, g.weights)
         self.threshold = checked(p.threshold, "threshold", np.float32, (-(-g.c_out // p.group),))
         bytes_ = p.pieces.weights(self.weight)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gatesearch.gates import BLOCK
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.kernels.arrays import Array, address, aligned, blocks, channel_mask, checked, like, padded
 from gatesearch.hardware.kernels.geometry import Geometry
@@ -170,7 +171,7 @@ def pack_u8(library: native.Library, geometry: Geometry, weight: Array) -> tuple
     """Return int8 weights as the kernels want them, and their sums by block."""
     shape = geometry.c
     packed = aligned(library.function("conv_u8_size")(byref(shape)), np.int8)
-    sums = aligned((-(-geometry.c_out // 16), -(-geometry.c_in // 16), 16), np.int32)
+    sums = aligned((-(-geometry.c_out // BLOCK), -(-geometry.c_in // BLOCK), BLOCK), np.int32)
     library.function("conv_u8_pack")(byref(shape), address(weight), address(packed), address(sums))
     return packed, sums
 

@@ -5,53 +5,31 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from ctypes import byref
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import nn
 
-from gatesearch.gates.fbs import FBSConv2d, PlainConv2d, winning_groups
+from gatesearch.gates import BLOCK
+from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.hardware.kernels import native
-from gatesearch.hardware.kernels.arrays import BLOCK, Array, address, aligned, blocks, channel_mask, checked, padded
+from gatesearch.hardware.kernels.arrays import Array, address, aligned, blocks, channel_mask, checked
+from gatesearch.hardware.kernels.boost import Boost, Decision, filters, plain
 from gatesearch.hardware.kernels.conv import BYTES, Conv, ConvU8, _call, _count, finished, whole_sums
 from gatesearch.hardware.kernels.geometry import Geometry, Pair
-
-
-class Boost(NamedTuple):
-    """What FBS adds to a convolution, float32: g = relu(phi mean(x) + rho), y = g (slope z + offset) + beta.
-
-    ``phi`` is [c_out, c_in], the others [c_out]; ``winners`` is the number of blocks that are computed, of ``block``
-    channels each.
-    """
-
-    phi: Array
-    rho: Array
-    slope: Array
-    offset: Array
-    beta: Array
-    winners: int
-    block: int = BLOCK
-
-    @classmethod
-    def of(cls, layer: FBSConv2d) -> Boost:
-        """Take a trained layer's parts."""
-        norm_slope, norm_offset = torch.ones(layer.channels), torch.zeros(layer.channels)
-        if isinstance(layer.norm, nn.BatchNorm2d):
-            assert layer.norm.running_mean is not None and layer.norm.running_var is not None
-            norm_slope = (layer.norm.running_var + layer.norm.eps).rsqrt()
-            norm_offset = -layer.norm.running_mean * norm_slope
-        parts = (layer.predictor.weight, layer.predictor.bias, norm_slope, norm_offset, layer.beta)
-        phi, rho, slope, offset, beta = (part.detach().float().contiguous().numpy() for part in parts)
-        return cls(phi, rho, slope, offset, beta, winning_groups(layer.density, len(layer.sizes)), layer.block)
 
 
 class _Boosted(ABC):
     """What both arithmetics share: calls, checks, and the way without a compiler."""
 
     dtype: ClassVar[type[np.generic]]
-    geometry: Geometry
-    boost: Boost
+
+    def __init__(self, geometry: Geometry, boost: Boost, library: native.Library | None) -> None:
+        self.geometry, self.boost = geometry, boost
+        self._decision = Decision(geometry, boost, (BLOCK,), library)
+        self.library = self._decision.library
+        if self.library:
+            self._scratch = aligned(self.library.function("fbs_scratch")(byref(geometry.c)), np.uint8)
 
     def __call__(self, x: Any, inputs: Any = None) -> tuple[Array, Array]:
         """Return y [h', w', c_out], losers being 0, and the winning blocks, ascending.
@@ -107,23 +85,9 @@ class FBSConv(_Boosted):
         relu: bool = True,
         library: native.Library | None = None,
     ) -> None:
-        self.geometry, self.boost, self.relu = geometry, boost, relu
-        self.conv = Conv(geometry, weight, library=library)
-        self.library = self.conv.library
-        phi = checked(boost.phi, "phi", np.float32, (geometry.c_out, geometry.c_in))
-        if boost.block != BLOCK:
-            raise ValueError(f"this kernel skips blocks of {BLOCK} channels, the layer blocks of {boost.block}")
-        if not 1 <= boost.winners <= -(-geometry.c_out // BLOCK):
-            raise ValueError(f"{boost.winners} blocks cannot win among {geometry.c_out} channels")
-        self._predictor = Conv(Geometry((1, 1), geometry.c_in, geometry.c_out), phi[:, :, None, None], library=library)
-        named = zip(("rho", "slope", "offset", "beta"), boost[1:5], strict=True)
-        self._vectors = [padded(value, name, np.float32, geometry.c_out, 0) for name, value in named]
-        if self.library:
-            # FBS shares the scratch of its convolution and adds its own vectors.
-            size = self.library.function("fbs_scratch")(byref(geometry.c))
-            self._scratch = aligned(size, np.uint8)
-            packed = address(self._predictor._packed)
-            self._boost = native.Fbs(packed, *map(address, self._vectors), boost.winners, BLOCK)
+        super().__init__(geometry, boost, library)
+        self.relu, self.conv = relu, Conv(geometry, weight, library=library)
+        self.weight = self.conv.weight
 
     @classmethod
     def of(cls, layer: FBSConv2d, image: Pair, relu: bool = True, library: native.Library | None = None) -> FBSConv:
@@ -132,11 +96,8 @@ class FBSConv(_Boosted):
         Raises:
             ValueError: its channels do not win in blocks of 16, or its convolution gates on its own.
         """
-        inner = cast(nn.Module, layer.inner)
-        if not isinstance(inner, PlainConv2d):
-            raise ValueError(f"no kernel for FBS around {type(inner).__name__}")
-        weight = inner.weight.detach().float().contiguous()
-        return cls(Geometry.of(inner, image), weight, Boost.of(layer), relu, library)
+        inner = plain(layer)
+        return cls(Geometry.of(inner, image), filters(inner), Boost.of(layer), relu, library)
 
     def bind(self, x: Array, y: Array, winners: Array, inputs: Any = None) -> Callable[[], None]:
         """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
@@ -144,7 +105,7 @@ class FBSConv(_Boosted):
         if not self.library:
             return lambda: self._by_reference(x, y, winners, read)
         arguments = (
-            *(byref(self.conv._shape), byref(self._boost), address(x), address(read), _count(read)),
+            *(byref(self.conv._shape), byref(self._decision.c), address(x), address(read), _count(read)),
             *(address(self.conv._packed), int(self.relu), address(y), address(winners), address(self._scratch)),
         )
         return _call(self.library.function("fbs_f32"), arguments, x, y, winners, read, self)
@@ -153,9 +114,8 @@ class FBSConv(_Boosted):
         """Compute the same with torch: everything, and then only what wins."""
         g, boost = self.geometry, self.boost
         there = np.where(channel_mask(inputs, g.c_in), x, 0)
-        factor = np.maximum(boost.phi @ there.mean((0, 1), dtype=np.float32) + boost.rho, 0)
-        winners = best_blocks(factor, boost.winners)
-        z = g.convolve(torch.from_numpy(there), torch.from_numpy(self.conv.weight)).numpy()
+        factor, winners = self._decision.reference(there.mean((0, 1), dtype=np.float32))
+        z = g.convolve(torch.from_numpy(there), torch.from_numpy(self.weight)).numpy()
         y = factor * (boost.slope * z + boost.offset) + boost.beta
         y = np.where(channel_mask(winners, g.c_out), np.maximum(y, 0) if self.relu else y, 0)
         return y.astype(np.float32), winners
@@ -188,12 +148,9 @@ class FBSConvU8(_Boosted):
         level_out: float,
         library: native.Library | None = None,
     ) -> None:
-        self.geometry, self.boost = geometry, boost
+        super().__init__(geometry, boost, library)
         self.levels = tuple(np.float32(level) for level in (level_in, level_weight, level_out))
         self.conv = ConvU8(geometry, weight, "bytes", library=library)
-        # Its float form holds phi and the vectors as C wants them.
-        self._float = FBSConv(geometry, np.zeros(geometry.weights, np.float32), boost, library=library)
-        self.library = self.conv.library
 
     def bind(self, x: Array, y: Array, winners: Array, inputs: Any = None) -> Callable[[], None]:
         """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
@@ -201,11 +158,11 @@ class FBSConvU8(_Boosted):
         if not self.library:
             return lambda: self._by_reference(x, y, winners, read)
         level_in, level_weight, level_out = (float(level) for level in self.levels)
-        conv, gate = self.conv, self._float
+        conv = self.conv
         arguments = (
-            *(byref(conv._shape), byref(gate._boost), address(x), level_in, address(read), _count(read)),
+            *(byref(conv._shape), byref(self._decision.c), address(x), level_in, address(read), _count(read)),
             *(address(conv._packed), address(conv._sums), level_weight, address(conv.bias), level_out),
-            *(address(y), address(winners), address(gate._scratch)),
+            *(address(y), address(winners), address(self._scratch)),
         )
         return _call(self.library.function("fbs_u8"), arguments, x, y, winners, read, self)
 
@@ -216,19 +173,8 @@ class FBSConvU8(_Boosted):
         there = np.where(channel_mask(inputs, g.c_in), x, 0)
         total = there.sum((0, 1), dtype=np.int64).astype(np.float32)
         mean = total * (level_in / np.float32(g.image[0] * g.image[1]))
-        factor = np.maximum(boost.phi @ mean + boost.rho, 0)
-        winners = best_blocks(factor, boost.winners)
+        factor, winners = self._decision.reference(mean)
         scale = factor * boost.slope * (level_in * level_weight / level_out)
         shift = (factor * boost.offset + boost.beta) / level_out
         y = finished(whole_sums(g, there, self.conv.weight), scale, shift, BYTES, 0)
         return np.where(channel_mask(winners, g.c_out), y, 0).astype(np.uint8), winners
-
-
-def best_blocks(g: Array, count: int) -> Array:
-    """Return the blocks of the largest mean of g [c_out], ascending; of equals the first win.
-
-    >>> best_blocks(np.repeat([1.0, 3.0, 2.0, 3.0], 16), 2).tolist()
-    [1, 3]
-    """
-    score = np.array([part.mean() for part in np.split(g, range(BLOCK, len(g), BLOCK))])
-    return np.sort(np.argsort(-score, kind="stable")[:count]).astype(np.int32)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gatesearch.hardware.kernels.arrays import BLOCK
+from gatesearch.gates import BLOCK
 from gatesearch.hardware.kernels.native import Shape
 
 Pair = tuple[int, int]

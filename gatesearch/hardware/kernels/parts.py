@@ -15,15 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gatesearch.gates import BLOCK
 from gatesearch.gates.factored import FactoredRNN
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.gates.matrices import Factors
 from gatesearch.gates.pg import PGConv2d, PGLinear
 from gatesearch.hardware.kernels import native
-from gatesearch.hardware.kernels.arrays import BLOCK, Array, address, aligned
-from gatesearch.hardware.kernels.chosen import FBSPG, FBSSingle, Live, Precision
+from gatesearch.hardware.kernels.arrays import Array, address, aligned
+from gatesearch.hardware.kernels.boost import Boost
+from gatesearch.hardware.kernels.chosen import FBSPG, Chosen, FBSSingle, Live, Precision
 from gatesearch.hardware.kernels.conv import _call
-from gatesearch.hardware.kernels.fbs import Boost, FBSConv
+from gatesearch.hardware.kernels.fbs import FBSConv
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.pieces import Pieces
@@ -68,37 +70,50 @@ class Part(Protocol):
         """
 
 
-class FBSPart:
-    """Feature boosting and suppression: the batch normalisation is in its own arrays."""
+class _Boosted:
+    """Channels that win: the batch normalisation is in the layer's own arrays."""
 
     absorbs_norm: ClassVar[bool] = False
-    reads: ClassVar[tuple[int, ...]] = (BLOCK,)
+    reads: ClassVar[tuple[int, ...]] = (1, BLOCK)
+    kernel: ClassVar[type[FBSConv | FBSSingle]]
 
-    def __init__(self, conv: FBSConv) -> None:
-        self.conv = conv
+    def __init__(self, conv: FBSConv | FBSSingle | FBSPG) -> None:
+        self.conv, boost = conv, conv.boost
         self.shape = (*conv.geometry.output, conv.geometry.c_out)
-        self.live: Live | None = Live(np.arange(conv.boost.winners, dtype=np.int32), BLOCK)
+        self.live: Live | None = Live(np.arange(boost.winners, dtype=np.int32), boost.block)
 
     @classmethod
     def of(
         cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
     ) -> Self:
         """See :class:`Part`."""
-        return cls(FBSConv.of(cast(FBSConv2d, layer), _image(example), relu))
+        return cls(cls.kernel.of(cast(FBSConv2d, layer), _image(example), relu))
 
     def arrays(self) -> dict[str, Array]:
         """See :class:`Part`."""
-        rest = {"weight": self.conv.conv.weight, "relu": np.array(self.conv.relu)}
+        rest = {"weight": self.conv.weight, "relu": np.array(self.conv.relu)}
         return {**shape_of(self.conv.geometry), **rest, **boost_arrays(self.conv.boost)}
 
     @classmethod
     def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
         """See :class:`Part`."""
-        return cls(FBSConv(geometry_in(arrays), arrays["weight"], boost_in(arrays), bool(arrays["relu"]), library))
+        return cls(cls.kernel(geometry_in(arrays), arrays["weight"], boost_in(arrays), bool(arrays["relu"]), library))
 
     def bind(self, x: Array, y: Array, live: Live | None = None, whole: bool = True) -> Calls:
         """See :class:`Part`."""
-        assert self.live is not None and self.conv.library is not None
+        assert self.live is not None and isinstance(self.conv, Chosen)
+        return [self.conv.bind(x, y, self.live.groups, live, whole)]
+
+
+class FBSPart(_Boosted):
+    """Feature boosting and suppression of blocks of 16 channels."""
+
+    reads: ClassVar[tuple[int, ...]] = (BLOCK,)
+    kernel = FBSConv
+
+    def bind(self, x: Array, y: Array, live: Live | None = None, whole: bool = True) -> Calls:
+        """See :class:`Part`."""
+        assert self.live is not None and isinstance(self.conv, FBSConv) and self.conv.library is not None
         groups = self.live.groups
         calls: Calls = [self.conv.bind(x, y, groups, None if live is None else live.groups)]
         if whole and self.conv.boost.winners < -(-self.shape[-1] // BLOCK):
@@ -106,6 +121,39 @@ class FBSPart:
             arguments = (address(y), pixels, channels, address(groups), len(groups))
             calls.append(_call(self.conv.library.function("clear_f32"), arguments, y, self))
         return calls
+
+
+class SinglePart(_Boosted):
+    """Feature boosting and suppression of single channels."""
+
+    kernel = FBSSingle
+
+
+class HybridPart(_Boosted):
+    """FBS and precision gating in one."""
+
+    @classmethod
+    def of(
+        cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
+    ) -> Self:
+        """See :class:`Part`."""
+        return cls(FBSPG.of(cast(FBSConv2d, layer), _image(example), relu, positive=positive))
+
+    def arrays(self) -> dict[str, Array]:
+        """See :class:`Part`."""
+        precision = cast(FBSPG, self.conv).precision
+        told = {**precision._asdict(), **precision.pieces._asdict()}
+        return {**super().arrays(), **{name: np.asarray(value) for name, value in told.items() if name != "pieces"}}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
+        """See :class:`Part`."""
+        pieces = Pieces(bool(arrays["sign"]), bool(arrays["wide"]))
+        bits, low_bits, group = (int(arrays[name]) for name in ("bits", "low_bits", "group"))
+        step, level = (float(arrays[name]) for name in ("step", "level"))
+        precision = Precision(bits, low_bits, group, arrays["threshold"], step, level, pieces)
+        given = (geometry_in(arrays), arrays["weight"], precision, boost_in(arrays), bool(arrays["relu"]))
+        return cls(FBSPG(*given, library))
 
 
 class PGPart:
@@ -289,67 +337,6 @@ class RecurrentPart:
             *(y.ctypes.data + 4 * direction * cell.size, stride, address(cell._scratch)),
         )
         return _call(cell.library.function("recurrence"), arguments, x, y, h, c, cell)
-
-
-class SinglePart:
-    """Feature boosting and suppression of single channels: the batch normalisation is in its own arrays."""
-
-    absorbs_norm: ClassVar[bool] = False
-    reads: ClassVar[tuple[int, ...]] = (1, BLOCK)
-
-    def __init__(self, conv: FBSSingle | FBSPG) -> None:
-        self.conv, boost = conv, conv.boost
-        self.shape = (*conv.geometry.output, conv.geometry.c_out)
-        self.live: Live | None = Live(np.arange(boost.winners, dtype=np.int32), boost.block)
-
-    @classmethod
-    def of(
-        cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
-    ) -> Self:
-        """See :class:`Part`."""
-        return cls(FBSSingle.of(cast(FBSConv2d, layer), _image(example), relu))
-
-    def arrays(self) -> dict[str, Array]:
-        """See :class:`Part`."""
-        rest = {"weight": self.conv.weight, "relu": np.array(self.conv.relu)}
-        return {**shape_of(self.conv.geometry), **rest, **boost_arrays(self.conv.boost)}
-
-    @classmethod
-    def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
-        """See :class:`Part`."""
-        return cls(FBSSingle(geometry_in(arrays), arrays["weight"], boost_in(arrays), bool(arrays["relu"]), library))
-
-    def bind(self, x: Array, y: Array, live: Live | None = None, whole: bool = True) -> Calls:
-        """See :class:`Part`."""
-        assert self.live is not None and self.conv.library is not None
-        return [self.conv.bind(x, y, self.live.groups, live, whole)]
-
-
-class HybridPart(SinglePart):
-    """FBS and precision gating in one: the batch normalisation is in its own arrays."""
-
-    @classmethod
-    def of(
-        cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
-    ) -> Self:
-        """See :class:`Part`."""
-        return cls(FBSPG.of(cast(FBSConv2d, layer), _image(example), relu, positive=positive))
-
-    def arrays(self) -> dict[str, Array]:
-        """See :class:`Part`."""
-        precision = cast(FBSPG, self.conv).precision
-        told = {**precision._asdict(), **precision.pieces._asdict()}
-        return {**super().arrays(), **{name: np.asarray(value) for name, value in told.items() if name != "pieces"}}
-
-    @classmethod
-    def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
-        """See :class:`Part`."""
-        pieces = Pieces(bool(arrays["sign"]), bool(arrays["wide"]))
-        bits, low_bits, group = (int(arrays[name]) for name in ("bits", "low_bits", "group"))
-        step, level = (float(arrays[name]) for name in ("step", "level"))
-        precision = Precision(bits, low_bits, group, arrays["threshold"], step, level, pieces)
-        given = (geometry_in(arrays), arrays["weight"], precision, boost_in(arrays), bool(arrays["relu"]))
-        return cls(FBSPG(*given, library))
 
 
 # By the kernels that gate kinds name; see gatesearch.gates.KernelCall.

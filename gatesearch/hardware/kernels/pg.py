@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from gatesearch.gates.pg import PGConv2d, PGLinear
+from gatesearch.gates import BLOCK
+from gatesearch.gates.pg import BYTE, PGConv2d, PGLinear
 from gatesearch.gates.phases import IntegerPhases, integer_limit
 from gatesearch.hardware.kernels import native
-from gatesearch.hardware.kernels.arrays import BLOCK, Array, address, aligned, checked, like, padded
+from gatesearch.hardware.kernels.arrays import Array, address, aligned, checked, like, padded
 from gatesearch.hardware.kernels.conv import _call, pack_u8
 from gatesearch.hardware.kernels.geometry import Geometry, Pair
 from gatesearch.hardware.kernels.pieces import Pieces
 
-BYTE = 8
 INT32 = np.iinfo(np.int32)
 INT64_MAX = np.iinfo(np.int64).max
 
@@ -63,9 +63,7 @@ class PGConv:
         library: native.Library | None = None,
         doubled: bool = False,
     ) -> None:
-        high_bits, most = bits - low_bits, BYTE - doubled
-        if not (0 <= low_bits <= most and 1 <= high_bits <= most):
-            raise ValueError(f"{bits} bits, {low_bits} of them low: either part must have from 1 to {most}")
+        high_bits = check_bits(bits, low_bits, doubled)
         group = min(group, geometry.c_out)
         if group not in (1, BLOCK // 2, geometry.c_out) and group % BLOCK:
             raise ValueError(f"no kernel for groups of {group} among {geometry.c_out} channels")
@@ -222,6 +220,14 @@ def whole_products(geometry: Geometry, x: Array, weight: Array) -> torch.Tensor:
     patches = torch.nn.functional.unfold(image, g.kernel, g.dilation, g.padding, g.stride)[0].T
     flat = torch.from_numpy(weight.astype(np.int64).reshape(g.c_out, -1))
     return (patches.long() @ flat.T).reshape(*g.output, g.c_out)
+
+
+def check_bits(bits: int, low_bits: int, doubled: bool) -> int:
+    """Return the high bits; raise where either part does not fit a byte, the sign of doubled levels included."""
+    high_bits, most = bits - low_bits, BYTE - doubled
+    if not (0 <= low_bits <= most and 1 <= high_bits <= most):
+        raise ValueError(f"{bits} bits, {low_bits} of them low: either part must have from 1 to {most}")
+    return high_bits
 
 
 def check_sums(weight: Array, largest: int) -> None:

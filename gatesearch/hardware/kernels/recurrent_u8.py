@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from gatesearch.gates import BLOCK
 from gatesearch.gates.matrices import block_edges
 from gatesearch.hardware.kernels import native
-from gatesearch.hardware.kernels.arrays import BLOCK, Array, address, aligned, checked
+from gatesearch.hardware.kernels.arrays import Array, address, aligned, checked
 from gatesearch.hardware.kernels.conv import _call, pack_u8
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.recurrent import DENSE, HMD, HYBRID, Dense

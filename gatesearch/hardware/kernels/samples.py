@@ -9,12 +9,13 @@ from typing import cast
 import numpy as np
 import torch
 
-from gatesearch.gates import KernelCall
+from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.matrices import block_edges, low_rank
 from gatesearch.hardware.kernels import native
-from gatesearch.hardware.kernels.arrays import BLOCK, Array, aligned
+from gatesearch.hardware.kernels.arrays import Array, aligned
+from gatesearch.hardware.kernels.boost import Boost
 from gatesearch.hardware.kernels.chosen import FBSPG, FBSSingle, Live, Precision
-from gatesearch.hardware.kernels.fbs import Boost, FBSConv
+from gatesearch.hardware.kernels.fbs import FBSConv
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.parts import (
     Calls,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import kendalltau, theilslopes
+from scipy.stats import theilslopes
+
+from gatesearch.search.tau import kendall
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Agreement:
     @classmethod
     def of(cls, estimated: Sequence[float], trained: Sequence[float]) -> Agreement:
         """Compare the quality of the same plans, at least two."""
-        tau = float(kendalltau(estimated, trained).statistic)
-        if not math.isfinite(tau):
-            return cls(-1.0, len(trained), 1.0, 0.0)
+        tau = kendall(estimated, trained)
+        if len(set(estimated)) == 1 or len(set(trained)) == 1:
+            return cls(tau, len(trained), 1.0, 0.0)
         line = theilslopes(trained, estimated, method="joint")
         return cls(tau, len(trained), float(line.slope), float(line.intercept))
 

@@ -221,7 +221,7 @@ def test_a_linear_layer_is_a_convolution_of_one_pixel(library: Library, signed: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"block": 8}, "no kernel for channels that win in blocks of 8"),
+        ({"block": 8}, "skips blocks of 1 or 16 channels, the layer blocks of 8"),
         ({"winners": 17}, "17 blocks cannot win among 16 channels"),
     ],
 )
