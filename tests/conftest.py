@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +21,16 @@ settings.register_profile(
     derandomize="CI" in os.environ,  # there a failure has to be the fault of what was changed
 )
 settings.load_profile("patient")
+
+
+@pytest.fixture(scope="module")
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A working folder for a whole file of tests, and a cache of its own: cost tables are read once for all of them."""
+    from places import working_in  # which imports torch
+
+    folder = tmp_path_factory.mktemp(request.module.__name__.removeprefix("test_"))
+    with working_in(folder):
+        yield folder
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import places
 import pytest
 import torch
 from torch import nn
@@ -57,13 +56,6 @@ def squares(seed: int = 0) -> Dataset:
 
     classes, positive = ("top", "bottom", "other"), (True, True, False)
     return Dataset("squares", "drawn by the test", True, classes, positive, split(90), split(60), split(60))
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("given")
-    with places.working_in(folder):
-        yield folder
 
 
 @pytest.fixture(scope="module")

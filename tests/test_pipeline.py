@@ -10,13 +10,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
-import places
 import pytest
 import soundfile
 import tones
@@ -24,6 +23,7 @@ import torch
 import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from trainings import Trainings
 
 from gatesearch import cli, pipeline, recipe
 from gatesearch.errors import UserError
@@ -32,13 +32,7 @@ from gatesearch.folder import RunFolder
 from gatesearch.plan import GatePlan
 from gatesearch.search import Objectives, SearchResult, Trial
 
-
-@pytest.fixture(scope="module", autouse=True)
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A working folder, and a cache of its own: the cost table is read once for all runs here."""
-    folder = tmp_path_factory.mktemp("pipeline")
-    with places.working_in(folder):
-        yield folder
+pytestmark = pytest.mark.usefixtures("place")
 
 
 @pytest.fixture(scope="module")
@@ -84,21 +78,6 @@ def last_line(err: str) -> str:
     assert lines == [line for line in lines[-1:] if line.startswith("gatesearch: ")], err
     assert not lines or lines == err.splitlines()[-1:]
     return "".join(lines)
-
-
-class Fits:
-    """Counts trainings, and may raise at one of them."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, at: int = 0, trouble: BaseException | None = None) -> None:
-        self.count, fit = 0, pipeline.fit
-
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            self.count += 1
-            if self.count == at:
-                raise trouble or KeyboardInterrupt
-            return fit(*args, **kwargs)
-
-        patch.setattr(pipeline, "fit", counted)
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +193,7 @@ def test_the_bundle_runs_and_the_report_opens_offline(finished: Path) -> None:
 def test_steps_on_a_finished_run_train_nothing(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fits, before = Fits(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
+    fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
     monkeypatch.setattr(pipeline, "compiled", None)
     for step in ("search", "retrain", "export", "verify", "report"):
         assert cli.main([step, str(finished)]) == 0, capsys.readouterr().err
@@ -228,7 +207,7 @@ def broken(gatesearch: Run, place: Path, finished: Path) -> Broken:
     told, trained, pages = [], [], []
     for arguments, at, file in (("out=broken", 3, "-"), ("resume=broken", 0, "model.ckpt"), ("resume=broken", 0, "-")):
         with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as err:
-            fits = Fits(patch, at)  # the third training is the second trial, the baseline being the first
+            fits = Trainings(patch, at)  # the third training is the second trial, the baseline being the first
             full(patch, file)
             status = gatesearch(arguments) if "out=" in arguments else cli.main(["run", arguments])
         told.append((status, last_line(err.getvalue())))

@@ -5,24 +5,17 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import places
 import pytest
 import tones
+from trainings import Trainings
 
-from gatesearch import cli, pipeline, recipe
+from gatesearch import cli, recipe
 from gatesearch.errors import UserError
 from gatesearch.folder import RunFolder
 
-
-@pytest.fixture(scope="module", autouse=True)
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("halving")
-    with places.working_in(folder):
-        yield folder
+pytestmark = pytest.mark.usefixtures("place")
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -32,25 +25,17 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 @pytest.mark.slow
 def test_a_run_that_was_cut_off_between_rungs_ends_as_if_it_had_not(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     halving = ["search.trials=9", "search.epochs=4", "search.halving={first: 1, reduction: 2, tau: 0}"]
     given = [f"data.root={tones.write(place / 'tones')}", *tones.TINY, *halving]
-    fit, epochs = pipeline.fit, Counter[str]()
-
-    def counted(*args: Any, until: int | None = None, **kwargs: Any) -> Any:
-        epochs[str(until)] += 1
-        if sum(epochs.values()) == stop:
-            raise KeyboardInterrupt
-        return fit(*args, until=until, **kwargs)
-
-    monkeypatch.setattr(pipeline, "fit", counted)
     for name, stop in (("whole", 0), ("cut", 13)):
         RunFolder(place / name).write("recipe.yaml", recipe.to_yaml(recipe.load("kws.yaml", given)))
-        epochs.clear()
-        while cli.main(["search", name]):
-            assert sum(epochs.values()) == stop, "cut off once, at the training that was told"
-            assert list((place / "cut" / "logs" / "trials").glob("*/*.ckpt"))
+        with pytest.MonkeyPatch.context() as patch:
+            fits = Trainings(patch, stop)
+            while cli.main(["search", name]):
+                assert fits.count == stop, "cut off once, at the training that was told"
+                assert list((place / "cut" / "logs" / "trials").glob("*/*.ckpt"))
     whole, cut = rows(place / "whole"), rows(place / "cut")
     assert cut == whole and {"complete", "pruned"} <= {row["state"] for row in whole}
     for row in whole:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from places import working_in
+from trainings import Trainings
 
 from gatesearch import cli, pipeline, recipe
 from gatesearch.data import restore
@@ -37,40 +36,20 @@ TINY = (
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A working folder, and a cache of its own."""
-    folder = tmp_path_factory.mktemp("images")
-    with working_in(folder):
-        yield folder
-
-
-def trainings(patch: pytest.MonkeyPatch, stop_at: int = 0) -> list[str]:
-    """Note what is trained from now on, and interrupt the training of a number."""
-    seen: list[str] = []
-    fit = pipeline.fit
-
-    def counted(model: Any, *args: Any, **kwargs: Any) -> Any:
-        seen.append(str(model.plan))
-        if len(seen) == stop_at:
-            raise KeyboardInterrupt
-        return fit(model, *args, **kwargs)
-
-    patch.setattr(pipeline, "fit", counted)
-    return seen
+pytestmark = pytest.mark.usefixtures("place")
 
 
 @pytest.fixture(scope="module")
 def finished(place: Path) -> Path:
     """A run that is cut off at its second trial and goes on: what was trained before is not trained again."""
     with pytest.MonkeyPatch.context() as patch:
-        seen = trainings(patch, stop_at=3)
+        fits = Trainings(patch, at=3)
         assert cli.main(["run", "recipe=digits_hybrid.yaml", *TINY, "out=finished"]) == 130
-        assert len(seen) == 3
+        assert fits.count == 3
     with pytest.MonkeyPatch.context() as patch:
-        seen = trainings(patch)
+        fits = Trainings(patch)
         assert cli.main(["run", "resume=finished"]) == 0
-        assert len(seen) == 2 + 1 + 1  # two trials, the ungated rival, the pick
+        assert fits.count == 2 + 1 + 1  # two trials, the ungated rival, the pick
     return place / "finished"
 
 
@@ -134,11 +113,11 @@ def test_the_report_is_there(finished: Path) -> None:
 
 
 def test_a_finished_run_trains_and_exports_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, before = trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
+    fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
     monkeypatch.setattr(pipeline, "compiled", None)
     kept = summary_of(finished)
     assert cli.main(["run", "resume=finished"]) == 0
-    assert seen == []
+    assert fits.count == 0
     assert (finished / "best" / "bundle" / "manifest.json").read_bytes() == before
     again = summary_of(finished)
     for group in ("data", "baseline", "best", "export"):

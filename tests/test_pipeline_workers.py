@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
-import places
 import pytest
 import tones
 
@@ -17,12 +15,7 @@ from gatesearch.folder import RunFolder
 from gatesearch.plan import GatePlan
 from gatesearch.search import engine
 
-
-@pytest.fixture(scope="module", autouse=True)
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("workers")
-    with places.working_in(folder):
-        yield folder
+pytestmark = pytest.mark.usefixtures("place")
 
 
 def trained(path: Path) -> dict[str, list[str]]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import places
 import pytest
 import tones
+from trainings import Trainings
 
-from gatesearch import pipeline, recipe, searching
+from gatesearch import recipe, searching
 from gatesearch.errors import UserError
 from gatesearch.folder import RunFolder
 from gatesearch.gates.gc import GC
@@ -18,14 +18,8 @@ from gatesearch.pipeline import Run
 from gatesearch.search.supernet.agreement import Agreement
 from gatesearch.search.supernet.reader import Reader
 
+pytestmark = pytest.mark.usefixtures("place")
 GOOD = Agreement(0.9, 4, 1.0, 0.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("searching")
-    with places.working_in(folder):
-        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -55,21 +49,6 @@ def agreeing(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[float], list[fl
     return seen
 
 
-class Fits:
-    """Counts trainings, and may interrupt one."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, at: int = 0) -> None:
-        self.count, fit = 0, pipeline.fit
-
-        def counted(*args: Any, **settings: Any) -> Any:
-            self.count += 1
-            if self.count == at:
-                raise KeyboardInterrupt
-            return fit(*args, **settings)
-
-        patch.setattr(pipeline, "fit", counted)
-
-
 def outcome(made: Run) -> tuple[Any, ...]:
     """Return all that a search leaves, but times."""
     trials = tuple((t.number, t.plan, t.state, t.objectives, t.feasible) for t in made.result.trials)
@@ -79,7 +58,7 @@ def outcome(made: Run) -> tuple[Any, ...]:
 def test_few_plans_are_trained_a_sample_and_the_supernets_front(
     run: Callable[..., Run], agreeing: list[tuple[list[float], list[float]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fits, made = Fits(monkeypatch), run("over")
+    fits, made = Trainings(monkeypatch), run("over")
     complete, note = made.result.complete, made.engine
     assert note["used"] == "supernet" and "0.90 against 4 trained plans, at least 0.6" in note["why"]
     assert note["evaluations"] == 12 and (made.folder / searching.JOURNAL).exists()
@@ -93,7 +72,7 @@ def test_few_plans_are_trained_a_sample_and_the_supernets_front(
     accuracy = {trial.plan.digest: trial.objectives.accuracy for trial in complete if trial.objectives}
     assert [accuracy[row["digest"]] for row in note["sample"]] == trained
     assert len(set(estimated)) > 1
-    again = Fits(monkeypatch)
+    again = Trainings(monkeypatch)
     assert outcome(run("over")) == outcome(made)
     assert again.count == 0
 
@@ -103,7 +82,7 @@ def test_a_search_that_was_cut_off_in_a_training_ends_as_one_that_was_not(
     at: int, run: Callable[..., Run], agreeing: object
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        Fits(patch, at)
+        Trainings(patch, at)
         with pytest.raises(KeyboardInterrupt):
             assert run(f"cut{at}").result
     assert outcome(run(f"cut{at}")) == outcome(run("over"))

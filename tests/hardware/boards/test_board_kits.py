@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import places
 import pytest
 import torch
 from torch import nn
@@ -40,11 +38,7 @@ CALLS = [
 OTHERS = [KernelCall("conv", whole(5, 5, 32, 16, 3, 3, 1), (), ALL)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("kits")
-    with places.working_in(folder):
-        yield folder
+pytestmark = pytest.mark.usefixtures("place")
 
 
 @pytest.fixture(scope="module")
