@@ -11,8 +11,8 @@ from gatesearch import console, prices
 from gatesearch.export import assembled
 
 if TYPE_CHECKING:
-    from gatesearch.pipeline import Run
     from gatesearch.plan import GatePlan
+    from gatesearch.steps import Run
 
 TIMES = "front_times.json"
 SECONDS = 45.0  # for all plans, conversions included

@@ -15,7 +15,7 @@ from gatesearch.data import Dataset
 from gatesearch.errors import UserError
 
 if TYPE_CHECKING:
-    from gatesearch.pipeline import Run
+    from gatesearch.steps import Run
 
 WHERE = "gatesearch.run"
 

@@ -5,26 +5,31 @@ Either way what is in the study, and what is picked from, are trained plans.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gatesearch import console
 from gatesearch.errors import UserError
-from gatesearch.plan import GatePlan
-from gatesearch.record import ENGINE
-from gatesearch.search import engine
+from gatesearch.plan import GatePlan, Scalar
+from gatesearch.record import ENGINE, reference_point
+from gatesearch.search import engine, executors, samplers
 from gatesearch.search.outcome import Evaluated
+from gatesearch.search.sampler import GateSampler
+from gatesearch.search.start import first_proposals, opening, starts
 from gatesearch.search.supernet import cannot_express
 from gatesearch.search.supernet.agreement import Agreement
 from gatesearch.search.supernet.reader import Reader
 from gatesearch.search.supernet.shortlist import sample, shortlist
+from gatesearch.search.watch import Watch
 from gatesearch.study import Study
 
 if TYPE_CHECKING:
-    from gatesearch.pipeline import Run
     from gatesearch.search.engine import SearchResult, Trial
+    from gatesearch.steps import Run
 
 JOURNAL = "supernet.journal"
 
@@ -40,7 +45,7 @@ def search(run: Run) -> SearchResult:
 
 def _by_trials(run: Run, why: str = "the recipe says search.engine=trials") -> SearchResult:
     run.folder.write_json(ENGINE, {"used": "trials", "why": why})
-    return run.tried(run.first(), run.recipe.search.trials)
+    return _tried(run, _first(run), run.recipe.search.trials)
 
 
 def _by_either(run: Run) -> SearchResult:
@@ -62,6 +67,69 @@ def _by_supernet(run: Run) -> SearchResult:
 ENGINES = {"trials": _by_trials, "supernet": _by_supernet, "auto": _by_either}
 
 
+def _tried(run: Run, first: Sequence[Mapping[str, Scalar]], trials: int) -> SearchResult:
+    """Try plans, each by a training of its own, until so many are in the run's study.
+
+    Args:
+        run: that searches.
+        first: what the first proposals choose; those of the sampler follow.
+        trials: how many, those of earlier calls and sessions counted.
+    """
+    s, chosen = run.setting, run.recipe.search
+    study = Study.of(run.recipe, run.folder)
+    past = study.read()
+    watch = Watch(
+        past.trials,
+        reference=reference_point(run),
+        objective=run.recipe.pick.objective,
+        quality=s.goal.quality,
+        logs=run.folder / "logs" / "search",
+    )
+    limit = min(trials, len(s.space))
+    with watch, console.progress(limit, "search", done=len(past.tried)) as bar:
+
+        def seen(trial: Trial) -> None:
+            watch(trial)
+            bar.advance(int(trial.state in engine.TRIED), note=watch.note)
+
+        return engine.search(
+            s.space,
+            run.price_violations,
+            run.evaluate,
+            journal=study.where,
+            study=study.name,
+            trials=trials,
+            proposals=chosen.proposals,
+            seed=run.recipe.seed,
+            first=first,
+            on_trial=seen,
+            executor=executors.build(chosen.executor, run.evaluate, run.folder / "logs" / "ray"),
+            sampler=_sampler(run),
+            halving=run.halving,
+        )
+
+
+def _sampler(run: Run) -> samplers.Chosen:
+    """Return the sampler of the recipe, by the number of the proposal."""
+    name, seed, cost = run.recipe.search.sampler, run.recipe.seed, run.cost
+    if name != "gate":
+        return samplers.build(name, seed)
+    ours = GateSampler(run.setting.space, cost.runs, shares=cost.shares, allowed=run.affordable, seed=seed)
+    return lambda number: ours
+
+
+def _first(run: Run) -> list[dict[str, Scalar]]:
+    """Return what the first proposals choose."""
+    space = run.setting.space
+    begin = opening(space) if run.recipe.search.sampler == "gate" else starts(space)
+    return first_proposals(space, partial(_before_training, run), begin)
+
+
+def _before_training(run: Run, plan: GatePlan) -> float:
+    """Return the energy of a plan all of whose windows pass; infinite where its price rules it out."""
+    return run.cost.bound(plan).energy.total_uj if run.affordable(plan) else math.inf
+
+
 class _Supernet:
     """A search over a supernet: train it, compare it with a sample of trained plans, search, train its front."""
 
@@ -70,13 +138,13 @@ class _Supernet:
         s = run.setting
         f = s.features
         self.reader = Reader(run.supernet, f.validation, f.positive, f.kind_names, run.calibration)
-        self.sample = sample(self.space, run.cost_before_training, self.chosen.sample, run.recipe.seed)
+        self.sample = sample(self.space, partial(_before_training, run), self.chosen.sample, run.recipe.seed)
 
     def search(self) -> SearchResult:
         """Return the trained plans: sample and front, or what the trials' engine makes of the sample."""
         run, bar = self.run, self.chosen.tau
         begun = [self.space.named(plan) for plan in self.sample]
-        trials = {trial.plan: trial for trial in run.tried(begun, len(begun)).complete}
+        trials = {trial.plan: trial for trial in _tried(run, begun, len(begun)).complete}
         pairs = [(trials[plan], self.reader(plan.gates).value) for plan in self.sample if plan in trials]
         agreement = Agreement.of([estimate for _, estimate in pairs], [_quality(trial) for trial, _ in pairs])
         measured = f"Kendall's tau {agreement.tau:.2f} against {agreement.plans} trained plans"
@@ -102,7 +170,7 @@ class _Supernet:
             f"supernet: {len(found.complete)} plans read, {len(found.front)} on its front; "
             f"{len(listed)} there or close behind are trained now"
         )
-        result = run.tried([*begun, *map(self.space.named, listed)], len(begun) + len(listed))
+        result = _tried(run, [*begun, *map(self.space.named, listed)], len(begun) + len(listed))
         why = f"{measured}, at least {bar:g}"
         run.folder.write_json(ENGINE, {"used": "supernet", "why": why, **note, "front": len(found.front)})
         return result
@@ -129,17 +197,17 @@ class _Supernet:
                 trials=self.chosen.evaluations,
                 proposals=max(self.chosen.evaluations, run.recipe.search.proposals),
                 seed=run.recipe.seed,
-                first=run.first(),
+                first=_first(run),
                 on_trial=seen,
-                sampler=run.sampler(),
+                sampler=_sampler(run),
             )
 
     def _fall_back(self, why: str, note: Mapping[str, Any]) -> SearchResult:
         console.say(f"supernet: {why}: falls back to trained trials")
         run = self.run
         begun = [self.space.named(plan) for plan in self.sample]
-        more = [first for first in run.first() if first not in begun]
-        result = run.tried([*begun, *more], run.recipe.search.trials)
+        more = [first for first in _first(run) if first not in begun]
+        result = _tried(run, [*begun, *more], run.recipe.search.trials)
         run.folder.write_json(ENGINE, {"used": "trials", "why": why, **note})
         return result
 

@@ -25,7 +25,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from trainings import Trainings
 
-from gatesearch import cli, pipeline, recipe
+from gatesearch import artifacts, cli, pipeline, recipe
 from gatesearch.errors import UserError
 from gatesearch.export.runtime import Bundle
 from gatesearch.folder import RunFolder
@@ -194,7 +194,7 @@ def test_steps_on_a_finished_run_train_nothing(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
-    monkeypatch.setattr(pipeline, "compiled", None)
+    monkeypatch.setattr(artifacts, "compiled", None)
     for step in ("search", "retrain", "export", "verify", "report"):
         assert cli.main([step, str(finished)]) == 0, capsys.readouterr().err
     assert fits.count == 0

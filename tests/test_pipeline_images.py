@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from trainings import Trainings
 
-from gatesearch import cli, pipeline, recipe
+from gatesearch import artifacts, cli, recipe
 from gatesearch.data import restore
 from gatesearch.export.runtime import Bundle
 from gatesearch.gates import at_layers
 from gatesearch.plan import GatePlan
+from gatesearch.setting import Setting
 
 TINY = (
     "backbone_args={width: 0.125, dropout: 0.0}",
@@ -99,7 +100,7 @@ def test_the_bundle_runs_in_float_on_raw_images(finished: Path) -> None:
     [stage] = loaded.manifest["stages"]
     assert stage["arithmetic"] == "float32" and stage["gate"] is None
     assert [artifact["format"] for artifact in stage["artifacts"]] == ["tflite"]
-    setting = pipeline.Setting.of(recipe.load(finished / "recipe.yaml"))
+    setting = Setting.of(recipe.load(finished / "recipe.yaml"))
     frontend, test = restore(loaded.manifest["frontend"]), setting.data.test
     answers = [loaded(frontend(image[None]).numpy()[0]).label for image in test.inputs[:60]]
     right = sum(answer == label for answer, label in zip(answers, test.labels.tolist(), strict=False)) / 60
@@ -114,7 +115,7 @@ def test_the_report_is_there(finished: Path) -> None:
 
 def test_a_finished_run_trains_and_exports_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
-    monkeypatch.setattr(pipeline, "compiled", None)
+    monkeypatch.setattr(artifacts, "compiled", None)
     kept = summary_of(finished)
     assert cli.main(["run", "resume=finished"]) == 0
     assert fits.count == 0

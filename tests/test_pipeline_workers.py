@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tones
 
-from gatesearch import cli, pipeline, recipe
+from gatesearch import cli, recipe, steps
 from gatesearch.errors import UserError
 from gatesearch.folder import RunFolder
 from gatesearch.plan import GatePlan
@@ -41,7 +41,7 @@ def test_workers_find_what_one_process_finds(place: Path) -> None:
     name = json.loads((place / "two" / "study.json").read_text())["study"]
     assert name.startswith("two-") and len(engine.read(f"sqlite:///{place}/studies.db", name).complete) == 6
     # What a worker gets has neither the data nor the run folder, and comes to the same.
-    alone = pipeline.Run(recipe.load(place / "alone" / "recipe.yaml"), RunFolder(place / "alone"))
+    alone = steps.Run(recipe.load(place / "alone" / "recipe.yaml"), RunFolder(place / "alone"))
     plan = GatePlan.from_json(next(t.plan for t in alone.result.complete).to_json())
     import pickle
 

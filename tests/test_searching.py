@@ -14,9 +14,9 @@ from gatesearch import recipe, searching
 from gatesearch.errors import UserError
 from gatesearch.folder import RunFolder
 from gatesearch.gates.gc import GC
-from gatesearch.pipeline import Run
 from gatesearch.search.supernet.agreement import Agreement
 from gatesearch.search.supernet.reader import Reader
+from gatesearch.steps import Run
 
 pytestmark = pytest.mark.usefixtures("place")
 GOOD = Agreement(0.9, 4, 1.0, 0.0)

@@ -21,10 +21,10 @@ from gatesearch.bench.results import Row, markdown_table, spread, write
 from gatesearch.folder import RunFolder
 from gatesearch.gates import at_cuts
 from gatesearch.hardware.timing import fingerprint
-from gatesearch.pipeline import Run
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load
 from gatesearch.report.style import GATED, INK, MUTED, figure, legend_below, settings
+from gatesearch.steps import Run
 from gatesearch.training import gate_logits, path_errors
 
 RECIPE = "codec_dsl.yaml"

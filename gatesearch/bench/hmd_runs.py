@@ -20,9 +20,9 @@ from gatesearch.bench.results import Row, markdown_table, write
 from gatesearch.folder import RunFolder
 from gatesearch.hardware.kernels import status
 from gatesearch.hardware.timing import fingerprint
-from gatesearch.pipeline import Run
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load
+from gatesearch.steps import Run
 
 RUNS = Path("runs/bench-hmd_runs")
 RECIPES: Mapping[str, str] = {"speech": "kws_lstm_hmd.yaml", "har": "har_hmd.yaml"}

@@ -20,11 +20,11 @@ from gatesearch.bench.results import Row, markdown_table, show, spread, write
 from gatesearch.bench.runs import SPEECH_PROTOCOL, first_stop, percent, stopped, versions
 from gatesearch.folder import RunFolder
 from gatesearch.gated import GatedModel
-from gatesearch.pipeline import Run
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe, load
 from gatesearch.record import roc
 from gatesearch.report.figures import front_png
+from gatesearch.steps import Run
 from gatesearch.training import Quality, gate_logits
 
 RECIPE = "kws.yaml"

@@ -11,8 +11,8 @@ from gatesearch.bench import command_line
 from gatesearch.bench.results import spread
 from gatesearch.errors import UserError
 from gatesearch.folder import RunFolder
-from gatesearch.pipeline import Run
 from gatesearch.recipe import Recipe, to_yaml
+from gatesearch.steps import Run
 from gatesearch.training import Quality
 
 SPEECH_PROTOCOL = {

@@ -9,8 +9,8 @@ from gatesearch.sites import find
 
 if TYPE_CHECKING:
     from gatesearch.hardware.cost import CostModel, Price, StageEstimate
-    from gatesearch.pipeline import Run
     from gatesearch.plan import GatePlan
+    from gatesearch.steps import Run
     from gatesearch.training import Figures
 
 

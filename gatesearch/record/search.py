@@ -17,8 +17,8 @@ from gatesearch.training import History
 
 if TYPE_CHECKING:
     from gatesearch.folder import RunFolder
-    from gatesearch.pipeline import Run
     from gatesearch.recipe import Recipe
+    from gatesearch.steps import Run
 
 TRIAL_COLUMNS = (
     "number",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gatesearch.hardware.profile import Constant
-    from gatesearch.pipeline import Run
+    from gatesearch.steps import Run
     from gatesearch.training import Figures
 
 

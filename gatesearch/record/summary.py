@@ -22,8 +22,8 @@ from gatesearch.training.tensors import channels_last
 if TYPE_CHECKING:
     from gatesearch.gated import GatedModel
     from gatesearch.hardware.cost import Price
-    from gatesearch.pipeline import Run
     from gatesearch.plan import GatePlan
+    from gatesearch.steps import Run
     from gatesearch.training import Figures
 
 ROC_POINTS = 101

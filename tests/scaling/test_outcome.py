@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gatesearch import cli, pipeline
+from gatesearch import cli, steps
 from gatesearch.errors import UserError
 from gatesearch.folder import RunFolder
 from gatesearch.recipe import Recipe, load, to_yaml
@@ -33,7 +33,7 @@ def test_auto_takes_what_the_study_found_and_the_run_keeps_the_number() -> None:
     assert found.retrain.batch_size == 256 and found.retrain.epochs == recipe.retrain.epochs
     assert resolved(found) == found
     assert recipe.training.updated(found.retrain).batch_size == 256
-    assert pipeline.Run(recipe, RunFolder(Path("runs/one"))).recipe == found
+    assert steps.Run(recipe, RunFolder(Path("runs/one"))).recipe == found
     Path("resumed.yaml").write_text(to_yaml(found))
     assert load("resumed.yaml").retrain.batch_size == 256
 

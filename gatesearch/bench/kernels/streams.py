@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gatesearch import artifacts
 from gatesearch.bench import kws, runs, vit_gc
 from gatesearch.data.frontend import LogMel
 from gatesearch.data.types import to_float
@@ -22,10 +23,10 @@ from gatesearch.export.runtime import Bundle
 from gatesearch.gated import GatedModel
 from gatesearch.hardware.kernels import Mel, MelStream
 from gatesearch.hardware.timing import fingerprint, interleaved
-from gatesearch.pipeline import Run
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import load
 from gatesearch.setting import Setting
+from gatesearch.steps import Run
 from gatesearch.training import Quality
 
 POSITIVE, OTHER = 0.01, 0.04
@@ -162,7 +163,7 @@ def _joined(run: Run, donor: Run, name: str) -> tuple[Path, dict[str, Any]]:
         start = "gates.0."
         gate = {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
         model.gates[0].load_state_dict(gate)
-        run.write_bundle(path, model.eval(), {})
+        artifacts.write_bundle(run, path, model.eval(), {})
         quality = run.quality(model)
         assert isinstance(quality, Quality)  # the recipe's goal is to classify
         kept = {

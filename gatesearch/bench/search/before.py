@@ -15,9 +15,9 @@ from gatesearch import console
 from gatesearch.bench.results import markdown_table
 from gatesearch.folder import RunFolder
 from gatesearch.hardware.timing import fingerprint
-from gatesearch.pipeline import Run
 from gatesearch.recipe import Recipe, load, to_yaml
 from gatesearch.search.outcome import Objectives
+from gatesearch.steps import Run
 
 RECIPE = "kws.yaml"
 REDUCED = (

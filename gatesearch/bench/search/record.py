@@ -25,11 +25,11 @@ from gatesearch.folder import RunFolder
 from gatesearch.gated import GatedModel
 from gatesearch.gates import at_cuts
 from gatesearch.hardware.timing import fingerprint
-from gatesearch.pipeline import Run, seed_of
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import to_yaml
 from gatesearch.search.candidates import cores_of
 from gatesearch.search.space import Space
+from gatesearch.steps import Run, seed_of
 from gatesearch.training import Features, fit
 from gatesearch.training.evaluate import BATCH, heard
 from gatesearch.training.tensors import channels_last

@@ -22,8 +22,8 @@ from gatesearch.bench.results import FOLDER, Row, show, write
 from gatesearch.bench.vit_gc import page, plot
 from gatesearch.export.lower import lower
 from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
-from gatesearch.pipeline import Run
 from gatesearch.recipe import Recipe, load
+from gatesearch.steps import Run
 
 RECIPE = "kws_vit_gc.yaml"
 RUNS = Path("runs/bench-vit_gc")
