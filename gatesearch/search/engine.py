@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 import optuna
 from optuna.samplers import RandomSampler
@@ -30,6 +30,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
 SEEN = "seen"  # user attribute of a trial: the names of those that its evaluation kept
 TRIED = ("complete", "pruned")
+Prices = Callable[[GatePlan], Mapping[str, float]]
 FIRST = "first"  # user attribute of a trial: which of the first proposals it is
 
 
@@ -113,21 +114,37 @@ class SearchResult:
         return volumes
 
 
+class Wanted(TypedDict, total=False):
+    """How long a search goes on, and who proposes.
+
+    Args:
+        trials: how many plans to try, those in the journal counted, and those that are given up half-way.
+        proposals: how many to propose at most.
+        seed: of the proposals; each depends on the seed and on the trials before it alone, so that a search that was
+            cut off proposes what it would have proposed.
+        first: what the first proposals choose; see :func:`gatesearch.search.start.first_proposals`.
+        on_trial: called after every trial, which is on disk by then.
+        sampler: which sampler makes the proposal of a number; None for Optuna's TPE.
+    """
+
+    trials: Required[int]
+    proposals: Required[int]
+    seed: Required[int]
+    first: Sequence[Mapping[str, Scalar]]
+    on_trial: Callable[[Trial], None] | None
+    sampler: samplers.Chosen | None
+
+
 def search(
     space: Space,
-    price_violations: Callable[[GatePlan], Mapping[str, float]],
+    price_violations: Prices,
     evaluate: Evaluate,
     *,
     journal: Where,
-    trials: int,
-    proposals: int,
-    seed: int,
-    first: Sequence[Mapping[str, Scalar]] = (),
-    on_trial: Callable[[Trial], None] | None = None,
-    executor: Executor | None = None,
     study: str = STUDY,
-    sampler: samplers.Chosen | None = None,
+    executor: Executor | None = None,
     halving: pruner.Halving | None = None,
+    **wanted: Unpack[Wanted],
 ) -> SearchResult:
     """Search, or go on with the search that the journal holds.
 
@@ -137,33 +154,15 @@ def search(
         evaluate: tries a plan; expensive. Where trainings are halved it is also given the epoch after which to stop,
             and goes on from where an earlier call for the same plan stopped.
         journal: Optuna journal file, or URL of a database; optuna-dashboard opens either.
-        trials: how many plans to try, those in the journal counted, and those that are given up half-way.
-        proposals: how many to propose at most.
-        seed: of the proposals; each depends on the seed and on the trials before it alone, so that a search that was
-            cut off proposes what it would have proposed.
-        first: what the first proposals choose; see :func:`gatesearch.search.start.first_proposals`.
-        on_trial: called after every trial, which is on disk by then.
-        executor: where plans are tried, by the ``evaluate`` that it was made with; None for one after the other, here.
         study: name of the study.
-        sampler: which sampler makes the proposal of a number; None for Optuna's TPE.
+        executor: where plans are tried, by the ``evaluate`` that it was made with; None for one after the other, here.
         halving: which trainings go on at which epochs; None: all do.
+        **wanted: see :class:`Wanted`.
 
     Raises:
         UserError: no proposal was feasible by its price, or another process drives this study.
     """
-    with opened(
-        space,
-        price_violations,
-        journal=journal,
-        trials=trials,
-        proposals=proposals,
-        seed=seed,
-        first=first,
-        on_trial=on_trial,
-        study=study,
-        sampler=sampler,
-        halving=halving,
-    ) as session:
+    with opened(space, price_violations, journal=journal, study=study, halving=halving, **wanted) as session:
         (executor or Here(evaluate)).drive(session)
     return session.result()
 
@@ -171,69 +170,44 @@ def search(
 @contextmanager
 def opened(
     space: Space,
-    price_violations: Callable[[GatePlan], Mapping[str, float]],
+    price_violations: Prices,
     *,
     journal: Where,
-    trials: int,
-    proposals: int,
-    seed: int,
-    first: Sequence[Mapping[str, Scalar]] = (),
-    on_trial: Callable[[Trial], None] | None = None,
     study: str = STUDY,
-    sampler: samplers.Chosen | None = None,
     halving: pruner.Halving | None = None,
+    **wanted: Unpack[Wanted],
 ) -> Iterator[Session]:
     """Open a search to ask and tell, by its only driver; the arguments are those of :func:`search`."""
     with store.driven(journal, DIRECTIONS, Objectives._fields, study) as kept:
-        yield Session(
-            space,
-            price_violations,
-            lambda trial: store.add(kept, trial, journal),
-            store.finished(kept),
-            Rungs(
-                halving,
-                store.finished(kept),
-                kept.user_attrs,
-                lambda name, value: store.note(kept, name, value, journal),
-            ),
-            trials=trials,
-            proposals=proposals,
-            seed=seed,
-            first=first,
-            on_trial=on_trial,
-            sampler=sampler,
-        )
+        finished = store.finished(kept)
+        rungs = Rungs(halving, finished, kept.user_attrs, lambda name, value: store.note(kept, name, value, journal))
+        yield Session(space, price_violations, lambda trial: store.add(kept, trial, journal), finished, rungs, **wanted)
 
 
 class Session:
     """A search under way: asks the sampler, prices what it proposes, and keeps what ends.
 
     Args:
-        space, price_violations, trials, proposals, seed, first, on_trial, sampler: as in :func:`search`.
+        space, price_violations: as in :func:`search`.
         keep: puts a finished trial on disk.
         finished: what is on disk already, in order.
         rungs: what trainings had come to where they were judged.
+        **wanted: see :class:`Wanted`.
     """
 
     def __init__(
         self,
         space: Space,
-        price_violations: Callable[[GatePlan], Mapping[str, float]],
+        price_violations: Prices,
         keep: Callable[[FrozenTrial], None],
         finished: Sequence[FrozenTrial],
         rungs: Rungs,
-        *,
-        trials: int,
-        proposals: int,
-        seed: int,
-        first: Sequence[Mapping[str, Scalar]] = (),
-        on_trial: Callable[[Trial], None] | None = None,
-        sampler: samplers.Chosen | None = None,
+        **wanted: Unpack[Wanted],
     ) -> None:
         self._space, self._price_violations, self._keep, self._rungs = space, price_violations, keep, rungs
-        self._trials, self._proposals, self._seed = trials, proposals, seed
-        self._first, self._on_trial = first, on_trial
-        self._sampler = sampler or samplers.build("tpe", seed)
+        self._trials, self._proposals, self._seed = wanted["trials"], wanted["proposals"], wanted["seed"]
+        self._first, self._on_trial = wanted.get("first", ()), wanted.get("on_trial")
+        self._sampler = wanted.get("sampler") or samplers.build("tpe", self._seed)
         # In memory: a plan costs dozens of entries on its way, and one that was cut off is proposed again.
         self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
         self._study.add_trials(finished)
