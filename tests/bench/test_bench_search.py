@@ -11,9 +11,11 @@ from gatesearch.bench import run as bench
 from gatesearch.bench.search import table
 from gatesearch.bench.search.engines import ENGINES, gate, sparse_random
 from gatesearch.bench.search.halving import fewest
+from gatesearch.bench.search.pages import _ratio
 from gatesearch.bench.search.record import ROWS, rows
-from gatesearch.bench.search.replay import Budget, Replay, Step, volumes
-from gatesearch.bench.search.run import _per_training
+from gatesearch.bench.search.replay import PROPOSALS, Budget, Replay, Step, volumes
+from gatesearch.bench.search.rivals import ranks
+from gatesearch.bench.search.run import Outcome, _per_training
 from gatesearch.bench.search.spaces import RECORDED, every_plan, trained
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
@@ -88,6 +90,12 @@ def test_an_engine_that_repeats_itself_comes_to_an_end(small_table: table.Table)
     with pytest.raises(Budget):
         for _ in range(100):
             replay.ask(small_table.plans[0])
+    assert replay.trace.repeats == 3 * PROPOSALS - 1 and replay.trace.cut
+    spent = Replay(small_table, 1)
+    with pytest.raises(Budget):
+        for number in np.flatnonzero(small_table.allowed)[:2]:
+            spent.ask(small_table.plans[number])
+    assert not spent.trace.cut
 
 
 def test_only_what_was_trained_to_the_end_counts(small_table: table.Table) -> None:
@@ -150,6 +158,32 @@ def test_rivals_of_other_libraries_replay(library: str, small_table: table.Table
     replay = Replay(small_table, 25)
     ENGINES["pymoo NSGA-II" if library == "pymoo" else "Syne Tune MO-ASHA"](replay, 0)
     assert len(replay.trace.plans) > 5
+
+
+def test_a_training_goes_on_by_its_own_rank() -> None:
+    pytest.importorskip("syne_tune", reason="extra bench is not installed")
+    from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import NonDominatedPriority
+
+    points = np.array([[3.0, 3.0], [4.0, 4.0], [1.0, 1.0], [2.0, 2.0], [1.0, 1.0]])
+    assert ranks(points).tolist() == [3, 4, 0, 2, 0]
+    # What Syne Tune takes for ranks by itself is the order: once it is not, ours can go.
+    assert NonDominatedPriority()(points[:4]).tolist() == [2, 3, 0, 1]
+
+
+def told(engine: str, first: int, evaluations: int = 4) -> Outcome:
+    """What an engine did that had 95 % with so many evaluations."""
+    curve = [0.96 if n >= first else 0.5 for n in range(1, evaluations + 1)]
+    none: dict[int, float] = {0: 0.0}
+    return Outcome("small", engine, evaluations, {0: curve}, none, none, {0: False}, {0: "x"}, none, none, {}, {})
+
+
+def test_a_rival_that_never_got_there_is_not_called_the_best(small_table: table.Table) -> None:
+    ours = told("GateSampler", 2)
+    [there] = _ratio(small_table, [ours, told("random", 9), told("Optuna TPE", 4)], "none")
+    assert "best rival (Optuna TPE) over" in there.name and there.value == 4 / 2
+    [never] = _ratio(small_table, [ours, told("random", 9), told("sparse random", 20, evaluations=20)], "none")
+    assert "at least median of the best rival (none within 4) over" in never.name and never.value == 5 / 2
+    assert _ratio(small_table, [ours], "none") == []
 
 
 def test_half_a_line_of_a_recording_is_dropped(tmp_path: Path) -> None:

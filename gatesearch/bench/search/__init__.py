@@ -78,6 +78,7 @@ def _record(name: str, command: str) -> None:
 def _replay(given: dict[str, str], command: str) -> None:
     from gatesearch.bench.search.engines import ENGINES
     from gatesearch.bench.search.pages import write
+    from gatesearch.bench.search.replay import PROPOSALS
     from gatesearch.bench.search.run import replay_all
 
     names = given.get("tables", ",".join(REPLAYED)).split(",")
@@ -90,7 +91,7 @@ def _replay(given: dict[str, str], command: str) -> None:
     tables = [_table(name) for name in names]
     budget = {engine: min(evaluations * QUICK.get(engine, 1), SLOW.get(engine, 10**6)) for engine in engines}
     folder = RunFolder(RUNS / "replays")
-    command_line.keep(folder, {"evaluations": evaluations})
+    command_line.keep(folder, {"evaluations": evaluations, "proposals": PROPOSALS * evaluations})
     replay_all(folder, tables, engines, range(seeds), budget, lambda found: write(tables, found, command))
     console.say(f"wrote {FOLDER / 'search.md'}")
 

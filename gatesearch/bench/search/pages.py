@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from gatesearch.bench import results
 from gatesearch.bench.results import Row, markdown_table
@@ -14,6 +15,7 @@ from gatesearch.bench.search import halving, supernet_page
 from gatesearch.bench.search.before import FILE, section
 from gatesearch.bench.search.engines import ENGINES
 from gatesearch.bench.search.plot import draw
+from gatesearch.bench.search.replay import PROPOSALS
 from gatesearch.bench.search.rivals import NEEDS, missing
 from gatesearch.bench.search.run import AT, Outcome
 from gatesearch.bench.search.table import DROP, Table
@@ -32,7 +34,7 @@ def write(tables: Sequence[Table], outcomes: Sequence[Outcome], command: str) ->
     rows += supernet_page.rows(shared, command)
     parts = [_table(table, [o for o in outcomes if o.table == table.name]) for table in tables]
     parts += [halving.section(tables, outcomes), supernet_page.section(shared)]
-    every = [_head(outcomes, command), *parts, section(results.FOLDER / "gatebench" / FILE), _foot(tables)]
+    every = [_head(outcomes, command), *parts, section(results.FOLDER / "gatebench" / FILE), _foot(outcomes)]
     path = results.write("search", rows, "\n\n".join(filter(None, every)))
     draw(outcomes, path.with_suffix(".png"))
     return path
@@ -57,21 +59,43 @@ def _rows(outcome: Outcome, command: str) -> list[Row]:
     return found
 
 
-def _ratio(table: Table, outcomes: Sequence[Outcome], command: str) -> list[Row]:
+class _Rival(NamedTuple):
+    """Who got to 95 % first of those that are not ours."""
+
+    who: str  # nobody where each stopped short of it
+    evaluations: float  # median, or the fewest that somebody had who did not get there, and one more
+    ours: Mapping[int, float]
+
+    @property
+    def found(self) -> str:
+        return self.who or f"none within {self.evaluations - 1:.0f}"
+
+    @property
+    def least(self) -> str:
+        return "" if self.who else "at least "
+
+    @property
+    def ratios(self) -> dict[int, float]:
+        return {seed: self.evaluations / count for seed, count in self.ours.items()}
+
+
+def _rival(table: Table, outcomes: Sequence[Outcome]) -> _Rival | None:
     here = {o.engine: o for o in outcomes if o.table == table.name}
-    rivals = {
-        name: statistics.median(o.enough().values())
-        for name, o in here.items()
-        if name != OURS and name not in halving.PAIRS.values()
-    }
-    if OURS not in here or not rivals:
+    others = [o for name, o in here.items() if name not in (OURS, halving.HALVED)]
+    if OURS not in here or not others:
+        return None
+    median, best = min(((statistics.median(o.enough().values()), o) for o in others), key=lambda pair: pair[0])
+    return _Rival(best.engine if median <= best.evaluations else "", median, here[OURS].enough())
+
+
+def _ratio(table: Table, outcomes: Sequence[Outcome], command: str) -> list[Row]:
+    rival = _rival(table, outcomes)
+    if rival is None:
         return []
-    best = min(rivals, key=lambda name: rivals[name])
-    ours = here[OURS].enough()
     return [
         Row.over(
-            f"{table.name}: evaluations to 95 %, median of the best rival ({best}) over ours",
-            {seed: rivals[best] / count for seed, count in ours.items()},
+            f"{table.name}: evaluations to 95 %, {rival.least}median of the best rival ({rival.found}) over ours",
+            rival.ratios,
             "x",
             target=TARGETS["evaluations, best rival over ours"],
             provenance="simulated",
@@ -99,7 +123,7 @@ def _table(table: Table, outcomes: Sequence[Outcome]) -> str:
                 *(_quartiles(outcome.at(n)) if n <= outcome.evaluations else "" for n in AT),
                 f"> {outcome.evaluations}" if never else _quartiles(outcome.enough(), "{:.0f}", outcome.evaluations),
                 "" if not math.isfinite(seconds) else f"{seconds:.0f}",
-                f"{statistics.median(outcome.repeats.values()):.2f}",
+                f"{statistics.median(outcome.repeats.values()):.2f}" + _cut(outcome),
                 f"{statistics.median(outcome.milliseconds.values()):.1f}",
             ]
         )
@@ -108,12 +132,29 @@ def _table(table: Table, outcomes: Sequence[Outcome]) -> str:
     return f"""## Table {table.name}: {len(table.plans):,} plans
 
 {markdown_table([*head, "repeats an evaluation", "ms a suggestion"], lines)}
-
+{_best(table, outcomes)}
 {about["data"]}; {about["recipe"]} with `{" ".join(about["changes"])}`; {len(table.seconds)} trainings of
 {table.epochs} epochs on {about["clips"]} samples, read on {about["validation"]} of the validation split after epochs
 {", ".join(map(str, table.at))}; seed {about["seed"]}; {about["seconds"]} CPU seconds. {kept:,} plans keep the
 constraint, {len(table.front)} of them are on the true front. Made by `{about["command"]}` on {about["machine"]},
 {versions(about)}."""
+
+
+def _cut(outcome: Outcome) -> str:
+    count = sum(outcome.cut.values())
+    return f"; {count} of {len(outcome.cut)} cut off" if count else ""
+
+
+def _best(table: Table, outcomes: Sequence[Outcome]) -> str:
+    rival = _rival(table, outcomes)
+    if rival is None:
+        return ""
+    when = f", after {rival.evaluations:g}" if rival.who else ""
+    ratio = statistics.median(rival.ratios.values())
+    return f"""
+The best rival to 95 %: {rival.found}{when}; {rival.least}{ratio:.1f} times the evaluations of GateSampler
+(to reach: {TARGETS["evaluations, best rival over ours"]}).
+"""
 
 
 def _quartiles(values: Mapping[int, float], form: str = "{:.3f}", most: float = math.inf) -> str:
@@ -145,7 +186,17 @@ repeat. Qualities, pass rates and seconds of training are **measured**, costs **
 from them; suggestion times are **measured** while other processes were at work."""
 
 
-def _foot(tables: Sequence[Table]) -> str:
+def _revisions(outcomes: Sequence[Outcome]) -> str:
+    """Say which state of the code replayed what."""
+    made: dict[str, dict[str, None]] = {}
+    for outcome in outcomes:
+        for by in outcome.revision.values():
+            made.setdefault(by, {})[outcome.engine] = None
+    told = [f"{', '.join(engines)} by {by}" for by, engines in made.items()]
+    return "Replayed by " + (next(iter(made), "nobody") if len(made) < 2 else "; ".join(told)) + "."
+
+
+def _foot(outcomes: Sequence[Outcome]) -> str:
     stamp = fingerprint()
     return f"""## What is behind it
 
@@ -154,11 +205,14 @@ keyword spotter, qualities by formula); nothing of it was chosen by what a recor
 samplers choose as the space asks them to, name by name, `multivariate` with groups; GPSampler, which knows no
 conditional names, is asked for all names at once; pymoo has a whole number for each name. Optuna's and pymoo's NSGA-II
 have a population of 20. MO-ASHA draws at random, judges after 1, 3 and 9 epochs by its rule of one in 3, and is charged
-for the epochs that it trains, in whole trainings; it knows no constraints. Sparse random plans, with halving and
-without, had five times the evaluations of the others; what is told of them after so many is as for the others. No rival
-was tuned further. A replay ends after three times as many proposals as evaluations, repeats counted: TPE, which repeats
-itself most, was often cut off by that before its last evaluation, and its later columns show where it stood then.
+for the epochs that it trains, in whole trainings; it knows no constraints. Its rule is given the ranks of its own
+non-dominated sort: as shipped (0.16) that hands over the order in their place, and a training goes on or not by when
+the worst of all was begun. Sparse random plans, with halving and without, had five times the evaluations of the others;
+what is told of them after so many is as for the others. No rival was tuned further. A replay ends after {PROPOSALS}
+times as many proposals as evaluations, repeats counted; where one was *cut off* by that before its last evaluation, its
+later columns show where it stood then.
 
+{_revisions(outcomes)}
 Machine of the replays: {stamp["cpu"]}, {stamp["cores"]} cores. Versions: {versions(stamp)}{_rivals()}."""
 
 

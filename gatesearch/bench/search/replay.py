@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gatesearch.bench.search.table import Table
 from gatesearch.plan import GatePlan
 
-PROPOSALS = 3  # times the evaluations, at most: an engine that repeats itself comes to an end
+PROPOSALS = 10  # times the evaluations, at most: an engine that repeats itself comes to an end
 
 
 class Step(NamedTuple):
@@ -30,12 +30,14 @@ class Trace:
         repeats: proposals of plans that were evaluated before; answered again, and not counted.
         priced_out: proposals that no training was needed to rule out.
         seconds: that suggestions took.
+        cut: whether there were too many repeats to go on.
     """
 
     steps: list[Step] = field(default_factory=list)
     repeats: int = 0
     priced_out: int = 0
     seconds: list[float] = field(default_factory=list)
+    cut: bool = False
 
     @property
     def plans(self) -> list[int]:
@@ -76,7 +78,10 @@ class Replay:
         number = self.table.index[plan]
         trained = epoch - self._known.get(number, 0)
         self._proposals -= epoch
-        if trained > self._left or self._proposals < 0 or not self._left:
+        if trained > self._left or not self._left:
+            raise Budget
+        if self._proposals < 0:
+            self.trace.cut = True
             raise Budget
         if not self.table.allowed[number]:
             self.trace.priced_out += 1

@@ -6,14 +6,17 @@ import importlib.util
 import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gatesearch.bench.search.replay import Budget, Replay
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search.space import Space
 
+Array = npt.NDArray[Any]
 NEEDS: Mapping[str, str] = {"pymoo NSGA-II": "pymoo", "Syne Tune MO-ASHA": "syne_tune"}
 DRAWS = 2000  # proposals by which the names are found under which a space asks
 POPULATION = 20
@@ -65,6 +68,11 @@ def syne_tune_moasha(replay: Replay, seed: int) -> None:
     from syne_tune.config_space import choice
     from syne_tune.optimizer.scheduler import SchedulerDecision
     from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
+    from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import MOPriority
+
+    class Ranks(MOPriority):
+        def priority_unsafe(self, objectives: Array) -> Array:
+            return ranks(objectives)
 
     random.seed(seed)
     np.random.seed(seed)  # its rungs draw from here
@@ -72,7 +80,14 @@ def syne_tune_moasha(replay: Replay, seed: int) -> None:
     space = {name: choice(list(range(len(choices)))) for name, choices in names.items()}
     metrics = ["error", "latency", "energy"]
     scheduler = MOASHA(
-        space, metrics, time_attr="epoch", max_t=table.epochs, grace_period=1, reduction_factor=3, random_seed=seed
+        space,
+        metrics,
+        time_attr="epoch",
+        multiobjective_priority=Ranks(),
+        max_t=table.epochs,
+        grace_period=1,
+        reduction_factor=3,
+        random_seed=seed,
     )
     number = 0
     try:
@@ -92,6 +107,27 @@ def syne_tune_moasha(replay: Replay, seed: int) -> None:
                     break
     except Budget:
         return
+
+
+def ranks(objectives: Array) -> Array:
+    """Return the rank of each point in Syne Tune's non-dominated sort, [n] of [n, objectives]; equal ones share it.
+
+    Its own ``NonDominatedPriority`` (0.16) returns the order in place of ranks: a training would go on or not by when
+    the worst of all was begun.
+    """
+    apart, where, counts = np.unique(objectives, axis=0, return_inverse=True, return_counts=True)
+    order = _order(apart.tobytes(), apart.shape[1])
+    before = np.zeros(len(order), dtype=np.intp)
+    before[order] = np.cumsum(counts[order]) - counts[order]
+    found: Array = before[where]
+    return found
+
+
+@lru_cache(maxsize=16)  # most that is proposed was proposed before, and each of a few rungs has points of its own
+def _order(points: bytes, objectives: int) -> Array:
+    from syne_tune.optimizer.schedulers.multiobjective.non_dominated_priority import nondominated_sort
+
+    return np.array(nondominated_sort(np.frombuffer(points).reshape(-1, objectives), dim=0))
 
 
 def asked(space: Space) -> dict[str, Sequence[Scalar]]:

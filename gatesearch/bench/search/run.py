@@ -16,6 +16,7 @@ from gatesearch.bench.search.replay import Replay, Step, volumes
 from gatesearch.bench.search.rivals import missing
 from gatesearch.bench.search.table import Table
 from gatesearch.folder import RunFolder
+from gatesearch.revision import revision
 
 ENOUGH = 0.95  # of the true hypervolume
 AT = (10, 20, 30, 50, 80)  # evaluations at which figures are told
@@ -33,6 +34,8 @@ class Outcome:
         curves: hypervolume after each evaluation, as a share of the true one; counted in whole trainings, by seed.
         repeats: proposals of plans that were evaluated before, for each evaluation, by seed.
         milliseconds: median time of a suggestion, by seed.
+        cut: whether it repeated itself too often to go on, by seed.
+        revision: of the code that replayed, by seed.
         to_enough: simulated seconds, trainings and suggestions, to 95 %; infinite where it was not reached, by seed.
         trainings: different combinations of gates among the first 50 evaluations, by seed.
         epochs_to: epochs of training to each of :data:`LEVELS`, None where it was not reached, by seed.
@@ -46,6 +49,8 @@ class Outcome:
     curves: Mapping[int, Sequence[float]]
     repeats: Mapping[int, float]
     milliseconds: Mapping[int, float]
+    cut: Mapping[int, bool]
+    revision: Mapping[int, str]
     to_enough: Mapping[int, float]
     trainings: Mapping[int, float]
     epochs_to: Mapping[int, Sequence[float | None]]
@@ -104,7 +109,7 @@ def _outcome(folder: RunFolder, table: Table, engine: str, seeds: Sequence[int],
     by_key = {key: {seed: row[key] for seed, row in kept.items()} for key in next(iter(kept.values()), ())}
     seconds = by_key.pop("to_enough", {})
     to_enough = {seed: float("inf") if value is None else value for seed, value in seconds.items()}
-    names = ("curves", "repeats", "milliseconds", "trainings", "epochs_to", "begun")
+    names = ("curves", "repeats", "milliseconds", "cut", "revision", "trainings", "epochs_to", "begun")
     empty: dict[str, dict[int, Any]] = {name: {} for name in names}
     return Outcome(table.name, engine, evaluations, to_enough=to_enough, **{**empty, **by_key})
 
@@ -118,6 +123,8 @@ def _replayed(table: Table, engine: str, seed: int, evaluations: int) -> dict[st
         "curves": [round(volume, 6) for volume in _per_training(table, trace.steps, found)],
         "repeats": trace.repeats / max(1, len(trace.plans)),
         "milliseconds": statistics.median(trace.seconds) * 1e3,
+        "cut": trace.cut,
+        "revision": revision(),
         "to_enough": _seconds_to_enough(table, trace.steps, found, statistics.fmean(trace.seconds)),
         "trainings": len({int(table.training[plan]) for plan in trace.plans[:50]}),
         "epochs_to": [_epochs_to(trace.steps, found, level) for level in LEVELS],
