@@ -16,6 +16,7 @@ from gatesearch.folder import RunFolder
 from gatesearch.hardware import boards
 from gatesearch.hardware import table as tables
 from gatesearch.hardware.cost import CostModel
+from gatesearch.hardware.layers import STEPWISE
 from gatesearch.hardware.quiet import ToolError
 from gatesearch.setting import Setting
 
@@ -31,7 +32,8 @@ def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> Cos
         samples = s.features.train.features[:TABLE_SAMPLES]
         variants = s.space.variants()
         arguments = (backbone, s.space.sites, samples)
-        layers = s.layers if s.space.layers.sites else ()
+        # Without gates in the places of layers, those alone that kernels run all the same.
+        layers = s.layers if s.space.layers.sites else tuple(site for site in s.layers if site.op in STEPWISE)
         count = tables.pieces_count(*arguments, variants, layers)
         with console.progress(count, "read blocks on each core") as bar, tools_in_one_line():
             cache = Path(platformdirs.user_cache_dir("gatesearch")) / "tables"

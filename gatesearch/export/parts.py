@@ -1,4 +1,4 @@
-"""A stage with gated layers as parts: plain stretches that LiteRT runs, and gated layers that kernels run.
+"""A stage as parts: plain stretches that LiteRT runs, and gated or recurrent layers that kernels run.
 
 Values between parts are named; a part reads some and writes some. Maps are [h, w, c] there, as both sides have them.
 """
@@ -20,10 +20,11 @@ from gatesearch.export.lower import LoweredStage
 from gatesearch.gated import GatedModel
 from gatesearch.gates import at_layers, layer_kind
 from gatesearch.hardware.kernels.parts import PARTS, Part
+from gatesearch.hardware.layers import STEPWISE
 from gatesearch.hardware.profile import Core
 from gatesearch.hardware.tflite import channel_last, convert
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import LayerSite
+from gatesearch.sites import LayerSite, layer_sites
 
 INPUT = "input"
 NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)
@@ -87,6 +88,9 @@ Convert = Callable[[nn.Module, Sequence[Tensor]], bytes]
 def parts(stage: LoweredStage, model: GatedModel, k: int, core: Core, converter: Convert = convert) -> list[StagePart]:
     """Return the parts of a stage; none where the core runs no kernels or the stage has no layer for one.
 
+    Recurrent layers are run by kernels whether or not there is a gate: an interpreter takes their steps one operator
+    at a time.
+
     Args:
         stage: lowered.
         model: that it is stage ``k`` of.
@@ -96,7 +100,12 @@ def parts(stage: LoweredStage, model: GatedModel, k: int, core: Core, converter:
     """
     layers = zip(model.layer_sites, at_layers(model.plan), model.layer_stages, strict=True)
     wanted = {site: kernel for site, gate, at in layers if at == k and (kernel := in_kernels(site, gate)) is not None}
-    if not wanted or not core.runs_kernels or not isinstance(stage.program.body, fx.GraphModule):
+    if not core.runs_kernels or not isinstance(stage.program.body, fx.GraphModule):
+        return []
+    if any(isinstance(module, nn.RNNBase) for module in stage.program.body.modules()):
+        sites = layer_sites(stage.program.body, stage.samples[:1])
+        wanted.update({site: site.op for site in sites if site.op in STEPWISE})
+    if not wanted:
         return []
     body = copy.deepcopy(stage.program.body)
     _drop_nothing(body)

@@ -23,9 +23,9 @@ from gatesearch.hardware.energy import (
     reach,
 )
 from gatesearch.hardware.kernel_costs import KernelCosts
-from gatesearch.hardware.layers import LayerChange, layer_changes
+from gatesearch.hardware.layers import STEPWISE, LayerChange, dense_by_kernel, layer_changes
 from gatesearch.hardware.profile import Core, Device
-from gatesearch.hardware.table import END, Table, exit_of, in_float_on, variant_of
+from gatesearch.hardware.table import END, Native, Table, exit_of, in_float_on, variant_of
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.sites import CutSite, LayerSite, find
 
@@ -237,6 +237,7 @@ class CostModel:
         rows = []
         need = neediest(self.table.needs.get(name, PLAIN) for name in order[first:last])
         native = self.table.native.get(core.name)
+        changes = {**self._dense_by_kernel(native), **changes}
         here = {name for name in changes if first <= order.index(self.table.layers[name].block) < last}
         if native is not None and any(changes[name].work is not None for name in here):
             need = FLOAT  # a stage with gated layers is in float as a whole
@@ -283,6 +284,12 @@ class CostModel:
             activation_bytes=used.activation_bytes if rows else float(leaving.site.elements),
             width=width,
         )
+
+    def _dense_by_kernel(self, native: Native | None) -> dict[str, LayerChange]:
+        """Return the recurrent layers that a core's kernels run where no gate stands in their place."""
+        sites = (site for site in self.layers if site.op in STEPWISE and site.name in self.table.layers)
+        changes = {} if native is None else {site.name: dense_by_kernel(site) for site in sites}
+        return {name: c for name, c in changes.items() if native and c.by_kernels(native.kernels) is not None}
 
     def _reading_name(self, core: Core, need: str) -> str:
         """Return which reading of its blocks a stage of some need has on a core."""

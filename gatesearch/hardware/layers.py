@@ -11,7 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gatesearch.gates import KernelCall, LayerWork, layer_kind
+from gatesearch.gates import Call, KernelCall, LayerWork, layer_kind
+from gatesearch.gates.hmd import BITS, cells
 from gatesearch.hardware.kernel_costs import KernelCosts
 from gatesearch.hardware.profile import Core, Kernels
 from gatesearch.plan import PlacedGate
@@ -123,6 +124,18 @@ def layer_changes(
         if site.name in work or read:
             changes[site.name] = LayerChange(site, work.get(site.name), read)
     return changes
+
+
+def dense_by_kernel(site: LayerSite) -> LayerChange:
+    """Return a recurrent layer without a gate as a core has it that runs kernels: those of gated ones, all rows dense.
+
+    A gate does not make the difference between an interpreter's hundreds of operators and a loop in C.
+    """
+    calls = (
+        KernelCall(site.op, (site.shape_in[0], cell.columns[0], cell.rows), (("parts", 0),), (("rich", 1.0),))
+        for cell in cells(site)
+    )
+    return LayerChange(site, LayerWork((Call(BITS),), macs=0.0, params=0, density=1.0, kernels=tuple(calls)), ())
 
 
 def _channel_skips(work: LayerWork) -> list[str]:

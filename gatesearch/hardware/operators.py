@@ -11,12 +11,12 @@ import copy
 import hashlib
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
+from gatesearch.hardware import flat
 
-IDENTIFIER = b"TFL3"
 Name = TypeVar("Name", bound=Hashable)
 MOST = 24  # operators of a program that is taken apart
 FEW = 512  # values: an operator that touches no more takes what the call takes
@@ -51,27 +51,14 @@ class Operator(NamedTuple):
 
 def taken_apart(model: bytes) -> Iterator[Operator]:
     """Yield the operators of a model's main graph, in order."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    whole = schema.ModelT.InitFromPackedBuf(model, 0)
-    for buffer in whole.buffers:  # large ones lie behind the tables
-        if buffer.size:
-            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
-            buffer.offset = buffer.size = 0
-    graph = whole.subgraphs[0]
-
-    def named(operator: Any) -> str:
-        code = whole.operatorCodes[operator.opcodeIndex]
-        number = max(code.builtinCode, code.deprecatedBuiltinCode)
-        return str(names.get(number, number))
-
+    whole = flat.read(model)
+    graph, named = whole.subgraphs[0], partial(flat.name_of, whole)
     for own in _together(graph.operators, named):
         described = [_described(whole, graph, operator, named(operator)) for operator in own]
         key = hashlib.sha256(repr(described).encode()).hexdigest()[:16]
         name = "+".join(map(named, own))
         family, work = _family(graph, own[-1], name, described[-1])
-        yield Operator(key, name, _alone(schema, whole, graph, own), family, work)
+        yield Operator(key, name, _alone(whole, graph, own), family, work)
 
 
 def _together(operators: Sequence[Any], named: Callable[[Any], str]) -> Iterator[tuple[Any, ...]]:
@@ -132,8 +119,8 @@ def _whole_numbers(whole: Any, tensor: Any) -> bytes:
     return bytes(data) if _is_constant(whole, tensor) and len(data) <= 64 and tensor.type in (2, 4) else b""
 
 
-def _alone(schema: Any, whole: Any, graph: Any, chosen: Sequence[Any]) -> bytes:
-    import flatbuffers  # type: ignore[import-untyped]
+def _alone(whole: Any, graph: Any, chosen: Sequence[Any]) -> bytes:
+    from ai_edge_litert import schema_py_generated as schema
 
     made, own = schema.ModelT(), schema.SubGraphT()
     made.version, made.subgraphs = whole.version, [own]
@@ -159,9 +146,7 @@ def _alone(schema: Any, whole: Any, graph: Any, chosen: Sequence[Any]) -> bytes:
     read = (i for operator in chosen for i in operator.inputs if i >= 0 and i not in inside)
     own.inputs = [places[index] for index in dict.fromkeys(read) if not _is_constant(whole, graph.tensors[index])]
     own.outputs = list(own.operators[-1].outputs)
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(made.Pack(builder), file_identifier=IDENTIFIER)
-    return bytes(builder.Output())
+    return flat.written(made)
 
 
 def pieces(models: Mapping[Name, bytes]) -> tuple[dict[Name, list[str]], dict[str, Operator]]:

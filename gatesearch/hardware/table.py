@@ -31,6 +31,7 @@ from gatesearch.hardware import boards, clock, timing, vela
 from gatesearch.hardware.arithmetic import FLOAT, PLAIN, arithmetic, needs
 from gatesearch.hardware.clock import Clocked, Run
 from gatesearch.hardware.kernel_costs import Key, Recorded, key_of
+from gatesearch.hardware.layers import STEPWISE, dense_by_kernel
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.quiet import ToolError
 from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
@@ -43,11 +44,10 @@ from gatesearch.surgery import cut_channels
 END = "output"
 ALONE = "layer "
 EXIT = "exit "
-RECURRENT = ("lstm", "gru")
 FLOATING = " float32"  # behind the name of a core
 IDLE = ("", 0.0, 0.0)  # key of the empty program
 MOST_TIMINGS = 100
-FORMAT = 7  # of the JSON; a table of another is read anew
+FORMAT = 8  # of the JSON; a table of another is read anew
 QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
 
 
@@ -284,7 +284,7 @@ def build(
                         0.0,
                         # Of a recurrent layer it is the rest of the block that was read.
                         readings[block, 1.0, 1.0][quantity] - readings[key][quantity]
-                        if find(layers, str(name)).op in RECURRENT
+                        if find(layers, str(name)).op in STEPWISE
                         else readings[key][quantity] - overhead[quantity.removesuffix(FLOATING)],
                     )
                     for quantity in readings[key]
@@ -380,7 +380,7 @@ def _alone(backbone: nn.Module, features: Tensor, layers: Sequence[LayerSite]) -
     return {
         (f"{ALONE}{site.name}", 1.0, 1.0): Piece(_with_fused(backbone, site), seen[site.name])
         for site in layers
-        if site.op not in RECURRENT
+        if site.op not in STEPWISE
     }
 
 
@@ -406,7 +406,7 @@ def _rests(
     Such a layer is a program of hundreds of operators: what is left of its block is no difference of two such times.
     """
     pieces = {}
-    for site in (site for site in layers if site.op in RECURRENT):
+    for site in (site for site in layers if site.op in STEPWISE):
         without = copy.deepcopy(backbone)
         without.set_submodule(site.name, _Stub(site.channels))
         hidden = features
@@ -426,8 +426,9 @@ def _with_fused(backbone: nn.Module, site: LayerSite) -> nn.Module:
 
 
 def _runs_of(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[Run]:
-    """Return every kernel that one of the gates would run."""
-    calls: dict[Key, Run] = {}
+    """Return every kernel that one of the gates would run, and those of recurrent layers without one."""
+    dense = (call for site in layers if site.op in STEPWISE for call in dense_by_kernel(site).kernels)
+    calls: dict[Key, Run] = {key_of(call): Run(call, False) for call in dense}
     for gate in gates:
         site = find(layers, gate.site)
         for call in layer_kind(gate.kind).work_left(site, gate).kernels:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gatesearch.hardware import ranges
 from gatesearch.hardware.quiet import quiet
 from gatesearch.hardware.timing import not_collecting
 
@@ -111,16 +112,20 @@ def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | No
         manager = recipe_manager.RecipeManager()
         manager.load_quantization_recipe(int8)
         signature, names = next(iter(_interpreter(model, "reference").get_signature_list().items()))
-        ranges = calibrator.Calibrator(model, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
+        calibration = calibrator.Calibrator(model, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
         feed = [{names["inputs"][0]: sample[None]} for sample in samples.astype(np.float32)]
-        ranges.calibrate({signature: feed}, manager)
-        found = ranges.get_model_qsvs()
+        calibration.calibrate({signature: feed}, manager)
+        found = calibration.get_model_qsvs()
         if input_range is not None:
             shape = (1,) * len(wanted)
             known = {key: np.full(shape, end, np.float32) for key, end in zip(("min", "max"), input_range, strict=True)}
             found[_interpreter(model, "reference").get_input_details()[0]["name"]] = known
-        result = quantizer.Quantizer(model, int8).quantize(found, enable_progress_report=False)
-        return bytes(result.quantized_model)
+        ranges.open_up(found)
+        while True:  # a range that was widened makes the steps of the sum behind it wider, too
+            result = quantizer.Quantizer(model, int8).quantize(found, enable_progress_report=False)
+            made = bytes(result.quantized_model)
+            if not ranges.widen(found, made):
+                return ranges.fit_biases(made, model)
 
 
 @dataclass(frozen=True, slots=True)

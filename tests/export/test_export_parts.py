@@ -130,6 +130,8 @@ CASES = {
     ),
     "lstm": Case(lambda: Sequence(nn.LSTM, False), (11, 6), (HMD,), ("lstm", None)),
     "lstm, low rank": Case(lambda: Sequence(nn.LSTM, False), (11, 6), (LMF,), ("lstm_lmf", None)),
+    "lstm without a gate": Case(lambda: Sequence(nn.LSTM, False), (11, 6), (), ("lstm", None)),
+    "gru without a gate, both ways": Case(lambda: Sequence(nn.GRU, True), (11, 6), (), ("gru", None)),
     "gru, both ways": Case(lambda: Sequence(nn.GRU, True), (11, 6), (HMD,), ("gru", None)),
 }  # fmt: skip
 
@@ -143,6 +145,7 @@ SHORT = (
     "both in one",
     "behind a cut",
     "gru, both ways",
+    "lstm without a gate",
 )  # the others are slow: conversions take seconds
 
 

@@ -198,6 +198,38 @@ def test_a_curve_is_asked_for_the_input_that_is_there(model: CostModel) -> None:
     assert saved > 0 and alone > 0
 
 
+def recurrent(kernels: bool) -> CostModel:
+    net, x = kws_gru(3, hidden=8).eval(), torch.randn(2, 1, 12, 10)
+    layers = tuple(site for site in layer_sites(net, x) if site.op == "gru")
+
+    def found(*given: Any, **more: Any) -> Clocked:
+        return clocked(*given, **more) if kernels else replace(clocked(*given, **more), kernels=Recorded("measured"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables.clock, "read", found)
+        patch.setattr(tables, "quantise", lambda model, samples: model)
+        sites = cut_sites(net, x)
+        given = (net, sites, x, profile.load("host"), [])
+        table = tables.build(*given, layers, loop=lambda around: LOOP, converter=whole)
+    return CostModel(profile.load("host"), table, sites, 0, 1.0, {"positive": 1.0}, layers)
+
+
+def whole(module: nn.Module, example: torch.Tensor) -> bytes:
+    """Stand in for a conversion: a recurrent layer is a hundred operators, a linear one is one."""
+    return str(sum({nn.GRU: 100, nn.Linear: 1}.get(type(part), 0) for part in module.modules())).encode()
+
+
+def test_a_recurrent_layer_without_a_gate_costs_what_its_kernel_does() -> None:
+    by_kernel, by_litert = recurrent(kernels=True), recurrent(kernels=False)
+    around = LOOP.run + LOOP.byte * 120 * 4
+    assert micros(by_litert) == pytest.approx(101 * DENSE_FLOAT + EMPTY + around)
+    # A program before the layer and one behind it.
+    kernel = 4 * BLOCKS * DENSE_INT8
+    assert micros(by_kernel) == pytest.approx(DENSE_FLOAT + kernel + EMPTY + around)
+    gate = PlacedGate.of("lmf", by_kernel.layers[0].name, factor=3.0)
+    assert micros(by_kernel, gate) >= micros(by_litert)  # of which no kernel was read
+
+
 def test_a_recurrent_layer_whose_kernel_was_not_read_is_no_cheaper_than_dense_where_litert_takes_its_steps() -> None:
     net, x = kws_gru(3, hidden=8).eval(), torch.randn(1, 1, 12, 10)
     [site] = [site for site in layer_sites(net, x) if site.op == "gru"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.gates import BLOCK
-from gatesearch.gates.factored import FactoredRNN
+from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.gates.matrices import Factors
 from gatesearch.gates.pg import PGConv2d, PGLinear
@@ -29,7 +29,7 @@ from gatesearch.hardware.kernels.fbs import FBSConv
 from gatesearch.hardware.kernels.geometry import Geometry
 from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.pieces import Pieces
-from gatesearch.hardware.kernels.recurrent import HMD, GRUStep, LowRank, LSTMStep, weights_of
+from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LowRank, LSTMStep, weights_of
 
 Calls = list[Callable[[], object]]
 
@@ -254,18 +254,22 @@ class PGPart:
 
 
 # The arrays that matrices of each form are made of.
-FACTORS: Mapping[type[HMD | LowRank], tuple[str, ...]] = {HMD: ("rich", "down", "across"), LowRank: ("left", "right")}
+FACTORS: Mapping[type[Dense | HMD | LowRank], tuple[str, ...]] = {
+    Dense: ("weight",),
+    HMD: ("rich", "down", "across"),
+    LowRank: ("left", "right"),
+}
 
 
-def _factors(matrix: Factors) -> HMD | LowRank:
+def _factors(matrix: Factors) -> Dense | HMD | LowRank:
     found = weights_of(matrix)
-    if not isinstance(found, HMD | LowRank):
+    if not isinstance(found, Dense | HMD | LowRank):
         raise ValueError(f"no kernel for matrices of form {matrix.form}")
     return found
 
 
 class RecurrentPart:
-    """An LSTM or GRU over hybrid or low-rank matrices, of any depth, in one direction or both."""
+    """An LSTM or GRU over dense, hybrid or low-rank matrices, of any depth, in one direction or both."""
 
     absorbs_norm: ClassVar[bool] = False
     reads: ClassVar[tuple[int, ...]] = ()
@@ -280,7 +284,7 @@ class RecurrentPart:
         cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
     ) -> Self:
         """See :class:`Part`."""
-        rnn = cast(FactoredRNN, layer)
+        rnn = layer if isinstance(layer, FactoredRNN) else cast(FactoredRNN, in_place_of(layer, Factors))
         kind = LSTMStep if rnn.is_lstm else GRUStep
         cells = []
         for number in range(len(rnn.cells)):
@@ -295,7 +299,7 @@ class RecurrentPart:
         made = {"directions": np.array(self.directions), "steps": np.array(self.steps)}
         for k, cell in enumerate(self.cells):
             for name, matrix in (("x", cell.of_x), ("h", cell.of_h)):
-                parts = FACTORS[type(cast(HMD | LowRank, matrix))]
+                parts = FACTORS[type(cast(Dense | HMD | LowRank, matrix))]
                 made |= {f"{k}.{name}.{part}": getattr(matrix, part) for part in parts}
             made |= {f"{k}.bias_x": cell.bias_x, f"{k}.bias_h": cell.bias_h}
         return made

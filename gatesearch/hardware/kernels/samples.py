@@ -29,7 +29,7 @@ from gatesearch.hardware.kernels.parts import (
 )
 from gatesearch.hardware.kernels.pg import PGConv
 from gatesearch.hardware.kernels.pieces import Pieces
-from gatesearch.hardware.kernels.recurrent import HMD, GRUStep, LowRank, LSTMStep
+from gatesearch.hardware.kernels.recurrent import HMD, Dense, GRUStep, LowRank, LSTMStep, Weights
 
 Axes = dict[str, tuple[float, ...]]
 BITS = {1: (8, 4), 2: (16, 8)}  # bits and low bits, by bytes of a level
@@ -166,20 +166,24 @@ def _quantiles(g: Geometry, high: Array, weight: Array, group: int, share: float
 
 
 def _cell_axes(call: KernelCall, reads_blocks: bool) -> Axes:
-    return {"rich": (0.1, 0.2, 0.35, 0.5)}
+    return {"rich": (0.1, 0.2, 0.35, 0.5) if dict(call.variant)["parts"] else (1.0,)}
 
 
 def _cell(call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
     steps, inputs, hidden = call.shape
     parts, cell = int(dict(call.variant)["parts"]), {"lstm": LSTMStep, "gru": GRUStep}[call.kernel]
     rich = max(1, round(dict(call.left)["rich"] * hidden))
-    made = [
-        HMD(*(_normal(generator, cell.gates, *rest) for rest in ((rich, n), (parts, hidden - rich), (n,))))
-        for n in (inputs, hidden)
-    ]
+
+    def weights(columns: int) -> Weights:
+        if not parts:
+            return Dense(_normal(generator, cell.gates, hidden, columns))
+        shapes = ((rich, columns), (parts, hidden - rich), (columns,))
+        return HMD(*(_normal(generator, cell.gates, *rest) for rest in shapes))
+
+    made = [weights(columns) for columns in (inputs, hidden)]
     biases = [_normal(generator, cell.gates * hidden) for _ in range(2)]
     step = cast(LSTMStep | GRUStep, cell(made[0], made[1], biases[0], biases[1], library))
-    assert len(list(block_edges(inputs, parts))) == parts
+    assert not parts or len(list(block_edges(inputs, parts))) == parts
     return RecurrentPart([step], 1, steps), _normal(generator, steps, inputs), None
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gatesearch.hardware.kernels import ConvU8, DepthwiseU8, Geometry, Library, native
-from gatesearch.hardware.kernels.stage import CONV, LARGEST, Stage
+from gatesearch.hardware.kernels.stage import CONV, LARGEST, TABLE, Stage
 from gatesearch.hardware.tflite import Program, channel_first, convert, operators, quantise
 
 shapes = st.builds(
@@ -64,6 +64,22 @@ def test_stream_lists_the_windows_above_the_threshold(library: Library) -> None:
     rows = (windows.max(2).astype(np.int16) + 128).astype(np.uint8)
     logits = np.array([layer.reference(row[None, None])[0, 0, 0] for row in rows]).astype(int) - 128
     assert 0 < count < 50 and passed[:count].tolist() == np.flatnonzero(logits > 3).tolist()
+
+
+def test_a_table_gives_each_value_what_it_has_for_it(library: Library) -> None:
+    """Every array is as large as it has to be: the sanitisers see a step beyond one of them."""
+    rng = np.random.default_rng(0)
+    windows, table = np.arange(256).astype(np.uint8).view(np.int8).reshape(4, 64), rng.permutation(256).astype(np.uint8)
+    room, moved, passed = np.zeros(64, np.uint8), np.zeros(65, np.uint8), np.zeros(4, np.int32)
+    index = np.append(rng.permutation(64), 63).astype(np.int32)
+    at = (room.ctypes.data, moved.ctypes.data, None, None, None, index.ctypes.data, None, None, None)
+    ops = (native.Op * 1)(native.Op(TABLE, 0, 0, 65, 1, native.Shape(), *at, table.ctypes.data))
+    given = (windows.ctypes.data, room.ctypes.data, moved.ctypes.data + 64, passed.ctypes.data)
+    told = native.Stream(addressof(ops), 1, 64, 4, 0, *given)
+    count = library.function("stream")(addressof(told))
+    values = table[windows.view(np.uint8) ^ 0x80]
+    assert moved.tolist() == values[3][index].tolist()
+    assert 0 < count < 4 and passed[:count].tolist() == np.flatnonzero(values[:, 63].astype(int) - 128 > 0).tolist()
 
 
 class Joined(nn.Module):

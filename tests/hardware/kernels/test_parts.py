@@ -65,15 +65,17 @@ def test_the_normalisation_behind_precision_gating_is_in_its_part(relu: bool) ->
     assert (wanted < 0).any() != relu
 
 
-@pytest.mark.parametrize("kind", ["hmd", "lmf"])
+@pytest.mark.parametrize("kind", ["hmd", "lmf", None])
 @pytest.mark.parametrize(("cell", "both"), [(nn.LSTM, False), (nn.GRU, False), (nn.LSTM, True), (nn.GRU, True)])
-def test_a_recurrent_part_takes_all_steps(cell: type[nn.RNNBase], both: bool, kind: str) -> None:
+def test_a_recurrent_part_takes_all_steps(cell: type[nn.RNNBase], both: bool, kind: str | None) -> None:
     assert LIBRARY is not None
     torch.manual_seed(0)
     layer = cell(6, 18, num_layers=2, batch_first=True, bidirectional=both)
     [site] = layer_sites(Wrapped(layer), torch.zeros(1, 9, 6))
-    gate = layer_kind(kind).replace(site, PlacedGate.of(kind, site.name, factor=2.0), layer)
-    assert isinstance(gate, FactoredRNN)
+    gate: nn.Module = layer
+    if kind is not None:
+        gate = layer_kind(kind).replace(site, PlacedGate.of(kind, site.name, factor=2.0), layer)
+        assert isinstance(gate, FactoredRNN)
     part = RecurrentPart.load(RecurrentPart.of(gate, torch.zeros(1, 9, 6), None, False).arrays(), LIBRARY)
     x = torch.randn(1, 9, 6)
     y = np.zeros(part.shape, np.float32)
@@ -142,5 +144,7 @@ def test_samples_of_channels_have_whole_blocks_and_run() -> None:
     for kernel in ("lstm", "gru"):
         hybrid = KernelCall(kernel, (5, 6, 20), (("parts", 2),), (("rich", 0.3),))
         low = KernelCall(f"{kernel}_lmf", (5, 6, 20), (), (("kept", 0.5),))
-        for run in (*samples.calls(hybrid, LIBRARY), *samples.calls(low, LIBRARY)):
+        dense = KernelCall(kernel, (5, 6, 20), (("parts", 0),), (("rich", 1.0),))
+        assert samples.axes(dense) == {"rich": (1.0,)}
+        for run in (run for call in (hybrid, low, dense) for run in samples.calls(call, LIBRARY)):
             run()

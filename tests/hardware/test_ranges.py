@@ -1,0 +1,67 @@
+"""Programs in int8 whose activations or biases leave the quantiser without sensible steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
+
+
+class Dead(nn.Module):
+    """A convolution whose ReLU6 opens by a hair, or not at all, and one behind it."""
+
+    def __init__(self, top: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Conv2d(4, 4, 1), nn.Conv2d(4, 3, 1)
+        with torch.no_grad():
+            self.first.bias.sub_(self.first(samples()).amax((0, 2, 3)) - top)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(nn.functional.relu6(self.first(x)))
+
+
+class Bare(nn.Module):
+    """A convolution with channels that have no weights, or next to none, and a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(4, 3, 1)
+        with torch.no_grad():
+            self.conv.weight[0] = 0.0
+            self.conv.weight[1] = 1e-9
+            self.conv.bias.copy_(torch.tensor([1.5, -2.0, 0.1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+def samples() -> Tensor:
+    return torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+
+
+def outputs(net: nn.Module) -> tuple[np.ndarray, np.ndarray, float]:
+    x = samples()
+    images = channel_last(x.numpy())
+    program = Program(quantise(convert(net.eval(), x[:1]), images))
+    found = [program(program.inputs[0].quantise(image[None]))[0] for image in images]
+    with torch.no_grad():
+        wanted = channel_last(net(x).numpy())
+    return program.outputs[0].dequantise(np.concatenate(found)), wanted, program.outputs[0].scale
+
+
+@pytest.mark.parametrize("top", [-1.0, 0.0, 1e-9, 1e-6, 1e-5, 1e-2])
+def test_an_activation_that_was_never_or_hardly_seen_has_steps_that_engines_know(top: float) -> None:
+    """LiteRT refuses steps of 4e-12, or ends the process."""
+    found, wanted, step = outputs(Dead(top))
+    np.testing.assert_allclose(found, wanted, atol=2 * step)
+
+
+def test_a_bias_beside_no_weights_is_what_it_was() -> None:
+    found, wanted, step = outputs(Bare())
+    np.testing.assert_allclose(found, wanted, atol=2 * step)
+    assert found[..., 0].min() > 1.4 and found[..., 1].max() < -1.9
