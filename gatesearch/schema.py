@@ -140,6 +140,8 @@ class Speech(Group):
     root: Annotated[Text, AfterValidator(_absolute)] | None = None
     positives: Names
     negatives: Annotated[dict[Text, Names], Field(min_length=1)]
+    sample_rate: Count = 16000
+    seconds: Positive = 1.0
     clips_per_class: Count = 400
     seed: Annotated[int, Field(ge=0)] = 0
     skip_bad_files: bool = False

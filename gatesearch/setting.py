@@ -77,7 +77,7 @@ class Setting:
         """
         device = profile.load(recipe.device)
         dataset = load_data(recipe) if dataset is None else _streamed(recipe, dataset)
-        frontend = data.build(recipe.frontend.name, **recipe.frontend.arguments)
+        frontend = data.frontend_for(dataset, recipe.frontend.name, **recipe.frontend.arguments)
         frontend.fit(dataset.train.inputs)
         chosen = recipe.augment if with_features else None
         wave, features_augment = (None, None) if chosen is None else augmentation(chosen, dataset)

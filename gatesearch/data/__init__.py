@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from gatesearch.data.augment import SpecAugment, WaveAugment
-from gatesearch.data.frontend import MFCC, Identity, LogMel, build, restore
+from gatesearch.data.frontend import MFCC, Identity, LogMel, build, frontend_for, restore
 from gatesearch.data.images import ImageAugment, Normalise
 from gatesearch.data.registry import dataset_names, load_dataset, shows_progress
 from gatesearch.data.types import Dataset, Split, to_float
@@ -23,6 +23,7 @@ __all__ = [
     "WaveAugment",
     "build",
     "dataset_names",
+    "frontend_for",
     "load_dataset",
     "restore",
     "shows_progress",

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from gatesearch import errors
 from gatesearch.data.images import Normalise
 from gatesearch.data.sequences import Sequence
-from gatesearch.data.types import to_float
+from gatesearch.data.types import Dataset, to_float
 from gatesearch.data.wave import RANGE, Wave, on_grid, require_sound
 from gatesearch.errors import UserError
 
@@ -276,16 +276,33 @@ def build(name: str, **args: Any) -> Frontend:
     >>> build("mfcc", coefficients=13).output_shape
     (1, 49, 13)
     """
+    known = _keys(name)
+    for key in args:
+        if key not in known:
+            raise errors.unknown("frontend", f"key of {name}", key, known)
+    return FRONTENDS[name](**args)
+
+
+def frontend_for(dataset: Dataset, name: str, **args: Any) -> Frontend:
+    """Build a front end for the clips of a data set: their rate and length are its own where no others are given.
+
+    Raises:
+        UserError: as :func:`build`.
+    """
+    rate, known = dataset.sample_rate, _keys(name)
+    if rate is not None:
+        clips = {"sample_rate": rate, "seconds": dataset.train.inputs.shape[-1] / rate}
+        args = {key: value for key, value in clips.items() if key in known} | args
+    return build(name, **args)
+
+
+def _keys(name: str) -> list[str]:
     if name not in FRONTENDS:
         raise errors.unknown("frontend.name", "front end", name, FRONTENDS)
     made = FRONTENDS[name]
     own = {} if made.__init__ is nn.Module.__init__ else inspect.signature(made).parameters
     mel = inspect.signature(LogMel).parameters if issubclass(made, LogMel) else {}
-    known = [key for key in {**own, **mel} if key != "mel"]
-    for key in args:
-        if key not in known:
-            raise errors.unknown("frontend", f"key of {name}", key, known)
-    return made(**args)
+    return [key for key in {**own, **mel} if key != "mel"]
 
 
 def restore(description: Mapping[str, Any]) -> Frontend:

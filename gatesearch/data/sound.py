@@ -6,7 +6,6 @@ What folder or class a recording came from is kept for reports; nothing is train
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import gcd
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 
 from gatesearch.data.recordings import Recording, Recordings, from_archive, from_folder, synthesised
 from gatesearch.data.types import Dataset, Split
-from gatesearch.data.wav import Progress, Waves, fit_length
+from gatesearch.data.wav import Progress, Waves, fit_length, resampled
 from gatesearch.errors import UserError
 
 PARTS = {"train": 1.0, "validation": 0.25, "test": 0.25}  # of data.windows
@@ -117,18 +116,3 @@ def _windows(
             break
     stacked = np.stack(inputs[:most]) if inputs else np.empty((0, samples), np.int16)
     return Split(torch.from_numpy(stacked), torch.tensor(labels[:most], dtype=torch.int64), tuple(names[:most])), quiet
-
-
-def resampled(wave: Waves, rate: int, wanted: int) -> Waves:
-    """Return a wave at another sample rate.
-
-    >>> len(resampled(np.zeros(1600, np.int16), 16000, 8000))
-    800
-    """
-    if rate == wanted:
-        return wave
-    from scipy import signal  # takes its time
-
-    shared = gcd(rate, wanted)
-    values = signal.resample_poly(wave.astype(np.float64), wanted // shared, rate // shared)
-    return np.clip(np.rint(values), -32768, 32767).astype(np.int16)

@@ -46,7 +46,7 @@ def load(
             it is thinned out to twice the mean positive class in each split.
         seed: of every random choice.
         clips_per_class: size of the synthetic classes, all splits together.
-        sample_rate: samples per second that files must have.
+        sample_rate: samples per second of the clips; files that were sampled faster are resampled.
         seconds: length of a clip; files are cropped or padded at both ends.
         skip_bad_files: leave files out that cannot be used, and say so in ``source``, instead of raising.
         cache_dir: where the synthetic set is kept; None is the user's cache folder.

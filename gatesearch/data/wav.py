@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import gcd
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,11 +48,29 @@ def sample_rate(path: Path) -> int:
         raise UserError(f"{path}: cannot be read as a WAV file ({reason})") from None
 
 
+def resampled(wave: Waves, rate: int, wanted: int) -> Waves:
+    """Return a wave at another sample rate.
+
+    >>> len(resampled(np.zeros(1600, np.int16), 16000, 8000))
+    800
+    """
+    if rate == wanted:
+        return wave
+    from scipy import signal  # takes its time
+
+    shared = gcd(rate, wanted)
+    values = signal.resample_poly(wave.astype(np.float64), wanted // shared, rate // shared)
+    return np.clip(np.rint(values), -32768, 32767).astype(np.int16)
+
+
 def read(path: Path, sample_rate: int) -> Waves:
     """Read one file of any sample format as int16 [samples]; channels are averaged.
 
+    Files that were sampled faster are resampled. Those that were sampled slower are not: nothing is in their upper
+    band, and a class of such files would be told by that.
+
     Raises:
-        UserError: not a readable WAV, empty, or of another sample rate.
+        UserError: not a readable WAV, empty, or of a lower sample rate.
     """
     import soundfile
 
@@ -60,11 +79,12 @@ def read(path: Path, sample_rate: int) -> Waves:
     except (soundfile.SoundFileError, OSError) as error:
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise UserError(f"{path}: cannot be read as a WAV file ({reason})") from None
-    if rate != sample_rate:
-        raise UserError(f"{path}: is sampled at {rate} Hz; data.sample_rate: {sample_rate} Hz")
+    if rate < sample_rate:
+        raise UserError(f"{path}: is sampled at {rate} Hz, below data.sample_rate={sample_rate}; data.sample_rate={rate} reads it")
     if not len(values):
         raise UserError(f"{path}: holds no samples")
-    return np.clip(np.rint(values.mean(axis=1) * 32768), -32768, 32767).astype(np.int16)
+    wave = np.clip(np.rint(values.mean(axis=1) * 32768), -32768, 32767).astype(np.int16)
+    return resampled(wave, rate, sample_rate)
 
 
 def read_clips(
@@ -78,7 +98,7 @@ def read_clips(
 
     Args:
         paths: files, in the order wanted.
-        sample_rate: the one they must have.
+        sample_rate: of the clips; see :func:`read`.
         samples: length of a clip; see :func:`fit_length`.
         skip_bad: leave unusable files out instead of raising.
         progress: called with (done, total) now and then.

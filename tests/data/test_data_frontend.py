@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from scipy import fft as scipy_fft
 from scipy import signal
 
-from gatesearch.data import MFCC, Identity, LogMel, build, restore
+from gatesearch.data import MFCC, Dataset, Identity, LogMel, Split, build, frontend_for, restore
 from gatesearch.data.wave import HIGHEST, LOWEST, STEP
 from gatesearch.errors import UserError
 
@@ -128,3 +129,14 @@ def test_unknown_front_end_gets_the_nearest() -> None:
         build("mfc")
     with pytest.raises(UserError, match="unknown key of identity 'fft'"):
         build("identity", fft=3)
+
+
+def test_a_front_end_takes_rate_and_length_from_the_clips() -> None:
+    split = Split(torch.zeros(3, 4000, dtype=torch.int16), torch.tensor([0, 1, 1]), ("a", "b", "c"))
+    clips = Dataset("toy", "made here", True, ("yes", "no"), (True, False), split, split, split, sample_rate=8000)
+    found = frontend_for(clips, "log_mel")
+    assert (found.args["sample_rate"], found.args["seconds"]) == (8000, 0.5)
+    assert found(split.inputs).shape == (3, *found.output_shape)
+    assert frontend_for(clips, "log_mel", seconds=0.25).args["seconds"] == 0.25
+    images = dataclasses.replace(clips, sample_rate=None)
+    assert isinstance(frontend_for(images, "identity"), Identity)

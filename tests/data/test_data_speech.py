@@ -156,7 +156,7 @@ def empty(path: Path) -> None:
     ("damage", "message"),
     [
         (break_file, "cannot be read as a WAV file"),
-        (halve_rate, "sampled at 8000 Hz; data.sample_rate: 16000"),
+        (halve_rate, "sampled at 8000 Hz, below data.sample_rate=16000; data.sample_rate=8000 reads it"),
         (empty, "no samples"),
     ],
 )
@@ -170,6 +170,15 @@ def test_an_unusable_file_is_named_or_counted(tree: Path, damage: Callable[[Path
     data = load_tree(tree, skip_bad_files=True)
     assert len(data.train) == 7
     assert "1 unusable file left out" in data.source and str(path) in data.source
+
+
+def test_files_that_were_sampled_faster_are_resampled(tmp_path: Path) -> None:
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)
+    soundfile.write(tmp_path / "tone.wav", tone, 44100, subtype="PCM_16")
+    wave = wav.read(tmp_path / "tone.wav", 16000)
+    assert len(wave) == 16000
+    expected = 0.5 * 32768 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    np.testing.assert_allclose(wave[200:-200], expected[200:-200], atol=0.005 * 32768)  # ends ring
 
 
 def test_an_unusable_background_recording_is_named_or_counted(tree: Path) -> None:
