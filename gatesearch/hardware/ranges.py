@@ -9,6 +9,7 @@ comes out with the wrong sign.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -68,15 +69,18 @@ def fit_biases(model: bytes, in_float: bytes) -> bytes:
         if product.bias is None:
             continue
         weight, bias = graph.tensors[product.weights], graph.tensors[product.bias]
-        wanted = np.frombuffer(bytes(real[bias.name]), np.float32).astype(float)
+        held = np.frombuffer(bytes(read.buffers[bias.buffer].data), np.int32)
+        if np.abs(held.astype(float)).max() <= LARGEST:
+            continue
+        # Constants that several operators read have been copied.
+        name = re.sub(rb"_duplicated_\d+$", b"", bias.name)
+        wanted = np.frombuffer(bytes(real[name]), np.float32).astype(float)
         least = np.abs(wanted) / product.x / LARGEST
         step = np.maximum(product.weight, least if product.weight.size > 1 else least.max())
-        if np.array_equal(step, product.weight):
-            continue
         shape = np.ones(len(weight.shape), int)
         shape[weight.quantization.quantizedDimension] = -1
-        held = np.frombuffer(bytes(read.buffers[weight.buffer].data), np.int8).reshape(weight.shape)
-        coarser = np.rint(held * (product.weight / step).reshape(shape if step.size > 1 else -1)).astype(np.int8)
+        finer = np.frombuffer(bytes(read.buffers[weight.buffer].data), np.int8).reshape(weight.shape)
+        coarser = np.rint(finer * (product.weight / step).reshape(shape if step.size > 1 else -1)).astype(np.int8)
         read.buffers[weight.buffer].data = coarser.reshape(-1).view(np.uint8)
         weight.quantization.scale = step.astype(np.float32)
         bias.quantization.scale = (product.x * step).astype(np.float32)
