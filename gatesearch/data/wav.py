@@ -80,7 +80,8 @@ def read(path: Path, sample_rate: int) -> Waves:
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise UserError(f"{path}: cannot be read as a WAV file ({reason})") from None
     if rate < sample_rate:
-        raise UserError(f"{path}: is sampled at {rate} Hz, below data.sample_rate={sample_rate}; data.sample_rate={rate} reads it")
+        told = f"is sampled at {rate} Hz, below data.sample_rate={sample_rate}; data.sample_rate={rate} reads it"
+        raise UserError(f"{path}: {told}")
     if not len(values):
         raise UserError(f"{path}: holds no samples")
     wave = np.clip(np.rint(values.mean(axis=1) * 32768), -32768, 32767).astype(np.int16)
