@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.pruner import Standing
 from gatesearch.search.sampler import GateSampler, Seen
+from gatesearch.search.start import starts
 from gatesearch.sites import LayerSite
 from tests.search.small_spaces import small
 
@@ -50,7 +51,7 @@ def sampler(seed: int = 0, **changes: object) -> GateSampler:
     return GateSampler(small(), runs, **given)  # type: ignore[arg-type]
 
 
-def studied(own: GateSampler, trials: int, study: optuna.Study | None = None) -> optuna.Study:
+def studied(own: GateSampler, trials: int, study: optuna.Study | None = None, least: float = 0.75) -> optuna.Study:
     study = study or optuna.create_study(directions=["maximize", "minimize", "minimize"])
     study.sampler = own
     space = small()
@@ -60,7 +61,7 @@ def studied(own: GateSampler, trials: int, study: optuna.Study | None = None) ->
         shares = passed(plan)
         trial.set_user_attr("passed", shares)
         trial.set_user_attr("plan", plan.to_json())
-        trial.set_constraint("accuracy", 0.75 - accuracy(plan))
+        trial.set_constraint("accuracy", least - accuracy(plan))
         return accuracy(plan), *price(plan, shares)
 
     study.optimize(objective, n_trials=trials)
@@ -150,6 +151,18 @@ def test_the_first_gates_come_first_on_the_cores_that_cost_least():
     found = [GatePlan.from_json(plan) for plan in plans(studied(sampler(first=first), 3))]
     assert found[0] == GatePlan((), ("mcu",)) and found[1].gates == first[1]
     assert found[2].gates not in first
+
+
+def test_gentle_gates_are_tried_before_anything_is_believed_and_while_nothing_keeps_the_constraints():
+    gentle = starts(small())
+    second = GatePlan.from_json(plans(studied(sampler(first=[()]), 2))[1])
+    assert second.gates in gentle[1:]
+    found = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle), least=1.0))]
+    assert set(found) == set(gentle)
+    kept = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle)))]
+    assert set(kept) != set(gentle)  # once something does, it is believed instead
+    mcu = sampler(first=[()], allowed=lambda plan: "block" not in {gate.site for gate in plan.gates})
+    assert "block" not in str(plans(studied(mcu, 8, least=1.0)))
 
 
 def test_where_cores_trade_one_cost_for_the_other_gates_are_tried_on_several():

@@ -24,7 +24,7 @@ TABLES = FOLDER / "gatebench"
 KEYS = ("record", "compare", "tables", "engines", "seeds", "evaluations")
 SUPERNET = "supernet"
 REPLAYED = ("kws16", "image16")
-SLOW = {"Optuna GPSampler": 40}  # evaluations at most: a third of a second each
+SLOW = {"Optuna GPSampler": (30, 5)}  # evaluations and seeds at most: a second a proposal, up to ten an evaluation
 QUICK = dict.fromkeys(("sparse random", "sparse random with halving"), 5)  # times the evaluations of the others
 
 
@@ -89,10 +89,13 @@ def _replay(given: dict[str, str], command: str) -> None:
         _count(key, given.get(key, default)) for key, default in (("seeds", "20"), ("evaluations", "80"))
     )
     tables = [_table(name) for name in names]
-    budget = {engine: min(evaluations * QUICK.get(engine, 1), SLOW.get(engine, 10**6)) for engine in engines}
+    most = {engine: SLOW.get(engine, (evaluations * QUICK.get(engine, 1), seeds)) for engine in engines}
+    budget = {
+        engine: (min(evaluations * QUICK.get(engine, 1), n), range(min(seeds, s))) for engine, (n, s) in most.items()
+    }
     folder = RunFolder(RUNS / "replays")
     command_line.keep(folder, {"evaluations": evaluations, "proposals": PROPOSALS * evaluations})
-    replay_all(folder, tables, engines, range(seeds), budget, lambda found: write(tables, found, command))
+    replay_all(folder, tables, budget, lambda found: write(tables, found, command))
     console.say(f"wrote {FOLDER / 'search.md'}")
 
 

@@ -119,7 +119,7 @@ def _table(table: Table, outcomes: Sequence[Outcome]) -> str:
         seconds = statistics.median(outcome.to_enough.values())
         lines.append(
             [
-                name,
+                name + _seeds(outcome, outcomes),
                 *(_quartiles(outcome.at(n)) if n <= outcome.evaluations else "" for n in AT),
                 f"> {outcome.evaluations}" if never else _quartiles(outcome.enough(), "{:.0f}", outcome.evaluations),
                 "" if not math.isfinite(seconds) else f"{seconds:.0f}",
@@ -138,6 +138,11 @@ def _table(table: Table, outcomes: Sequence[Outcome]) -> str:
 {", ".join(map(str, table.at))}; seed {about["seed"]}; {about["seconds"]} CPU seconds. {kept:,} plans keep the
 constraint, {len(table.front)} of them are on the true front. Made by `{about["command"]}` on {about["machine"]},
 {versions(about)}."""
+
+
+def _seeds(outcome: Outcome, outcomes: Sequence[Outcome]) -> str:
+    fewer = len(outcome.curves) < max(len(other.curves) for other in outcomes)
+    return f" ({len(outcome.curves)} seeds)" if fewer else ""
 
 
 def _cut(outcome: Outcome) -> str:
@@ -166,7 +171,7 @@ def _quartiles(values: Mapping[int, float], form: str = "{:.3f}", most: float = 
 
 
 def _head(outcomes: Sequence[Outcome], command: str) -> str:
-    seeds = len(outcomes[0].curves) if outcomes else 0
+    seeds = max((len(outcome.curves) for outcome in outcomes), default=0)
     return f"""# Search engines on recorded tables
 
     {command}
@@ -177,7 +182,8 @@ plan is told what the table says. So engines are compared without training, and 
 
 ![share of the true hypervolume against evaluations](search.png)
 
-Median of {seeds} seeds, quartiles in brackets and as bands. Objectives: error, expected latency, expected energy.
+Median of {seeds} seeds, of fewer where it says so, quartiles in brackets and as bands. Objectives: error, expected
+latency, expected energy.
 Constraint: quality falls at most {DROP:g} short of that of no gates trained alike; engines that know constraints are
 told, and what breaks it counts nowhere. Hypervolume is of the objectives scaled by the range of the true front, up to a
 tenth of that range beyond its worst ends, as a share of that of all plans; no engine is told the scale or the end. An
@@ -208,7 +214,8 @@ have a population of 20. MO-ASHA draws at random, judges after 1, 3 and 9 epochs
 for the epochs that it trains, in whole trainings; it knows no constraints. Its rule is given the ranks of its own
 non-dominated sort: as shipped (0.16) that hands over the order in their place, and a training goes on or not by when
 the worst of all was begun. Sparse random plans, with halving and without, had five times the evaluations of the others;
-what is told of them after so many is as for the others. No rival was tuned further. A replay ends after {PROPOSALS}
+what is told of them after so many is as for the others. GPSampler had fewer evaluations and seeds: a proposal takes it
+seconds. No rival was tuned further. A replay ends after {PROPOSALS}
 times as many proposals as evaluations, repeats counted; where one was *cut off* by that before its last evaluation, its
 later columns show where it stood then.
 

@@ -76,30 +76,30 @@ def reached(outcome: Outcome, level: float) -> dict[int, float]:
 def replay_all(
     folder: RunFolder,
     tables: Sequence[Table],
-    engines: Sequence[str],
-    seeds: Sequence[int],
-    budget: Mapping[str, int],
+    budget: Mapping[str, tuple[int, Sequence[int]]],
     on_engine: Callable[[list[Outcome]], object],
 ) -> None:
     """Replay what is not written down yet.
 
     Args:
         folder: of the replays.
-        tables, engines, seeds: each with each.
-        budget: evaluations by engine.
+        tables: each with each engine.
+        budget: evaluations and seeds by engine.
         on_engine: called with everything that is written down, after each engine.
     """
-    able = [engine for engine in engines if not missing(engine)]
+    able = {engine: given for engine, given in budget.items() if not missing(engine)}
     left = {
         engine: [(t, s) for t in tables for s in seeds if folder.read_json(_name(t, engine, s)) is None]
-        for engine in able
+        for engine, (_, seeds) in able.items()
     }
     with console.progress(sum(map(len, left.values())), "replays") as bar:
         for engine, pairs in left.items():
             for table, seed in pairs:
-                folder.write_json(_name(table, engine, seed), _replayed(table, engine, seed, budget[engine]))
+                folder.write_json(_name(table, engine, seed), _replayed(table, engine, seed, able[engine][0]))
                 bar.advance(note=f"{engine} on {table.name}")
-            found = [_outcome(folder, table, one, seeds, budget[one]) for table in tables for one in able]
+            found = [
+                _outcome(folder, table, one, seeds, most) for table in tables for one, (most, seeds) in able.items()
+            ]
             on_engine([outcome for outcome in found if outcome.curves])
 
 
