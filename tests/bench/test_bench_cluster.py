@@ -84,7 +84,7 @@ def test_pages_tell_what_is_simulated_and_what_was_not_run(tmp_path: Path) -> No
     ]
     page = path.read_text()
     assert "| 64 | 95.0 % | 256 | 1.0 s | 9.0 s | simulated |" in page and "| 32 | not run |" in page
-    assert "Made by commit 1: engine, journal, local, 1 workers; by commit 2: local, 64 workers." in page
+    assert "Made by commit 1: engine with journal, local with 1; by commit 2: local with 64." in page
     assert (to / "cluster.png").stat().st_size > 0
     assert len(json.loads((to / "cluster.json").read_text())) == 3
     assert set(cluster.WORKERS) >= {1, 64}

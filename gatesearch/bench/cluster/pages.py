@@ -60,8 +60,8 @@ def write(folder: RunFolder, command: str, to: Path = written.FOLDER) -> tuple[l
         SCALING,
         *(f"### {name}\n\n{_scaling(name, scaling)}" for name in EXECUTORS),
         written.made_by(
-            [(f"engine, {name}", found["revision"]) for name, found in engine.items()]
-            + [(f"{name}, {count} workers", found["revision"]) for (name, count), found in scaling.items()]
+            [(f"engine with {name}", found["revision"]) for name, found in engine.items()]
+            + [(f"{name} with {count}", found["revision"]) for (name, count), found in scaling.items()]
         ),
         _machines([*engine.values(), *scaling.values()]),
     ]
