@@ -97,6 +97,21 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
+def made_by(made: Iterable[tuple[str, str]]) -> str:
+    """Say which state of the code made what, of (what, state); nothing where there was one state alone.
+
+    >>> made_by([("a", "commit 1"), ("b", "commit 2"), ("c", "commit 1")])
+    'Made by commit 1: a, c; by commit 2: b.'
+    >>> made_by([("a", "commit 1"), ("b", "commit 1")])
+    ''
+    """
+    states: dict[str, dict[str, None]] = {}
+    for what, state in made:
+        states.setdefault(state, {})[what] = None
+    told = [f"by {state}: {', '.join(every)}" for state, every in states.items()]
+    return f"Made {'; '.join(told)}." if len(told) > 1 else ""
+
+
 def spread(values: Sequence[float], form: str = "{:.1f}") -> str:
     """Return the median and the range over seeds.
 

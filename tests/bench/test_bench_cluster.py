@@ -61,11 +61,18 @@ def test_one_worker_is_busy_nearly_all_the_time(tmp_path: Path) -> None:
 def test_pages_tell_what_is_simulated_and_what_was_not_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "runs")
     times = {f"{key}_ms": 1.5 for key in ("ask", "tell", "median", "mean", "p95")}
-    folder.write_json("engine-journal.json", times | {"machine": MACHINE})
+    folder.write_json("engine-journal.json", times | {"machine": MACHINE, "revision": "commit 1"})
     for count, efficiency in ((1, 0.99), (64, 0.95)):
         folder.write_json(
             f"local-{count}.json",
-            {"efficiency": efficiency, "trials": 4 * count, "startup_s": 1.0, "makespan_s": 9.0, "machine": MACHINE},
+            {
+                "efficiency": efficiency,
+                "trials": 4 * count,
+                "startup_s": 1.0,
+                "makespan_s": 9.0,
+                "machine": MACHINE,
+                "revision": f"commit {1 + (count > 1)}",
+            },
         )
     to = tmp_path / "results"
     to.mkdir()
@@ -77,6 +84,7 @@ def test_pages_tell_what_is_simulated_and_what_was_not_run(tmp_path: Path) -> No
     ]
     page = path.read_text()
     assert "| 64 | 95.0 % | 256 | 1.0 s | 9.0 s | simulated |" in page and "| 32 | not run |" in page
+    assert "Made by commit 1: engine with journal, local with 1; by commit 2: local with 64." in page
     assert (to / "cluster.png").stat().st_size > 0
     assert len(json.loads((to / "cluster.json").read_text())) == 3
     assert set(cluster.WORKERS) >= {1, 64}

@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> None:
     from gatesearch.bench.results import show
     from gatesearch.errors import unknown
     from gatesearch.folder import RunFolder
+    from gatesearch.revision import revision
 
     given = {key: value for key, _, value in (text.partition("=") for text in arguments)}
     for key in given:
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> None:
     with console.progress(len(wanted), "cluster") as steps:
         for name, measured in wanted.items():
             if folder.read_json(f"{name}.json") is None:
-                folder.write_json(f"{name}.json", measured(folder.path))
+                folder.write_json(f"{name}.json", {**measured(folder.path), "revision": revision()})
             steps.advance(note=name)
     rows, path = pages.write(folder, shlex.join(["gatesearch", "bench", "cluster", *arguments]))
     show("cluster", rows)

@@ -59,9 +59,13 @@ def write(folder: RunFolder, command: str, to: Path = written.FOLDER) -> tuple[l
         "## Workers",
         SCALING,
         *(f"### {name}\n\n{_scaling(name, scaling)}" for name in EXECUTORS),
+        written.made_by(
+            [(f"engine with {name}", found["revision"]) for name, found in engine.items()]
+            + [(f"{name} with {count}", found["revision"]) for (name, count), found in scaling.items()]
+        ),
         _machines([*engine.values(), *scaling.values()]),
     ]
-    path = written.write("cluster", rows, "\n\n".join(parts), to)
+    path = written.write("cluster", rows, "\n\n".join(filter(None, parts)), to)
     plot.draw({key: found["efficiency"] for key, found in scaling.items()}, to / "cluster.png")
     return rows, path
 

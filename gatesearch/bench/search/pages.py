@@ -192,16 +192,6 @@ repeat. Qualities, pass rates and seconds of training are **measured**, costs **
 from them; suggestion times are **measured** while other processes were at work."""
 
 
-def _revisions(outcomes: Sequence[Outcome]) -> str:
-    """Say which state of the code replayed what."""
-    made: dict[str, dict[str, None]] = {}
-    for outcome in outcomes:
-        for by in outcome.revision.values():
-            made.setdefault(by, {})[outcome.engine] = None
-    told = [f"{', '.join(engines)} by {by}" for by, engines in made.items()]
-    return "Replayed by " + (next(iter(made), "nobody") if len(made) < 2 else "; ".join(told)) + "."
-
-
 def _foot(outcomes: Sequence[Outcome]) -> str:
     stamp = fingerprint()
     return f"""## What is behind it
@@ -219,7 +209,7 @@ seconds. No rival was tuned further. A replay ends after {PROPOSALS}
 times as many proposals as evaluations, repeats counted; where one was *cut off* by that before its last evaluation, its
 later columns show where it stood then.
 
-{_revisions(outcomes)}
+{results.made_by((o.engine, by) for o in outcomes for by in o.revision.values())}
 Machine of the replays: {stamp["cpu"]}, {stamp["cores"]} cores. Versions: {versions(stamp)}{_rivals()}."""
 
 
