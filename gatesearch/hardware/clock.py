@@ -44,7 +44,7 @@ class Clocked:
         timings: how many things were timed.
         noisy: how many of them were still disturbed when time was up.
         seconds: that the timings took.
-        tiles: output channels that a convolution computes together, by arithmetic.
+        tiles: output channels that are computed together, by what was probed.
     """
 
     programs: Mapping[Hashable, float]
@@ -53,7 +53,7 @@ class Clocked:
     timings: int
     noisy: int
     seconds: float
-    tiles: Mapping[str, int] = field(default_factory=dict)
+    tiles: Mapping[Hashable, int] = field(default_factory=dict)
 
 
 def read(
@@ -63,7 +63,7 @@ def read(
     seconds: float = SECONDS,
     network: Callable[[Name], object] = lambda name: "network",
     around: int = 0,
-    probes: Mapping[tuple[str, int], bytes] | None = None,
+    probes: Mapping[tuple[Hashable, int], bytes] | None = None,
 ) -> Clocked:
     """Time programs and kernels, one thread, until they settle.
 
@@ -79,7 +79,7 @@ def read(
         network: names to what is run together.
         around: bytes that the network around a kernel reads from one of its runs to the next; so many are read before
             each.
-        probes: convolutions that differ in their output channels alone, by arithmetic and these (:data:`PROBED`).
+        probes: by a name and output channels (:data:`PROBED`), convolutions that differ in these alone.
 
     Raises:
         UserError: more than :data:`MOST` things would have to be timed.
@@ -129,7 +129,7 @@ def read(
         {name: empty_us + sum(max(0.0, us[key] - empty_us) for key in keys) for name, keys in sums.items()},
         Recorded("measured", curves),
         *(empty_us, count, len(taken.noisy), taken.seconds),
-        {form: _tile(*(us[form, channels] - empty_us for channels in PROBED)) for form, _ in probes or {}},
+        {name: _tile(*(us[name, channels] - empty_us for channels in PROBED)) for name, _ in probes or {}},
     )
 
 

@@ -14,9 +14,9 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -550,7 +550,7 @@ def _read(
     }
     native = [core for core in device.cores if core.runs_kernels and layers]
     on_host = [core for core in device.cores if core.timing.model == "litert"]
-    clocked = _clock(on_host, native, pieces, of, runs, _probes(converter) if on_host else {})
+    clocked = _clock(on_host, native, pieces, of, runs, _probes(pieces, converter) if on_host else {})
     for core in device.cores:
         programs = compiled[core.name]
         able = {key for key, blob in programs.items() if _runs(blob, arithmetic(pieces[key].need, core), core)}
@@ -570,14 +570,24 @@ def _read(
     return readings, clocked, [in_float[key] for key in in_float if _around(key, pieces[key])]
 
 
-def _probes(converter: Callable[[nn.Module, Tensor], bytes]) -> dict[tuple[str, int], bytes]:
-    """Return convolutions of a few widths, in both arithmetics."""
-    found = {}
-    x = torch.linspace(-1, 1, 64 * 32 * 32).view(1, 64, 32, 32)
-    for channels in clock.PROBED:
-        found["float32", channels] = converter(nn.Conv2d(64, channels, 1).eval(), x)
-        found["int8", channels] = quantise(found["float32", channels], channel_last(x.numpy()))
+def _probes(
+    pieces: Mapping[PieceKey, Piece], converter: Callable[[nn.Module, Tensor], bytes]
+) -> dict[tuple[Hashable, int], bytes]:
+    """Return convolutions of a few widths in both arithmetics, of either form that thins out where a block ends."""
+    found: dict[tuple[Hashable, int], bytes] = {}
+    x = torch.linspace(-1, 1, 64 * 20 * 20).view(1, 64, 20, 20)
+    forms = {_is_pointwise(piece.module) for (_, _, o), piece in pieces.items() if o < 1.0}
+    for pointwise, channels in product(sorted(forms), clock.PROBED):
+        net = nn.Conv2d(64, channels, 1) if pointwise else nn.Conv2d(64, channels, 3, padding=1)
+        in_float = found[("float32", pointwise), channels] = converter(net.eval(), x)
+        found[("int8", pointwise), channels] = quantise(in_float, channel_last(x.numpy()))
     return found
+
+
+def _is_pointwise(block: nn.Module) -> bool:
+    """Whether the largest layer of a block that mixes channels reads one pixel at a time."""
+    mixing = [m for m in block.modules() if isinstance(m, nn.Conv2d) and m.groups == 1]
+    return not mixing or math.prod(max(mixing, key=lambda m: m.weight.numel()).kernel_size) == 1
 
 
 def _tiles(
@@ -590,9 +600,10 @@ def _tiles(
     tiles = {} if clocked is None else clocked.tiles
     for core in (core for core in device.cores if core.timing.model == "litert"):
         for name, site in ends.items():
-            form = arithmetic(pieces[name, 1.0, 1.0].need, core)
-            found[name, core.name] = site.channels, tiles.get(form, 1)
-            found[name, in_float_on(core.name)] = site.channels, tiles.get("float32", 1)
+            block = pieces[name, 1.0, 1.0]
+            form, pointwise = arithmetic(block.need, core), _is_pointwise(block.module)
+            found[name, core.name] = site.channels, tiles.get((form, pointwise), 1)
+            found[name, in_float_on(core.name)] = site.channels, tiles.get(("float32", pointwise), 1)
     return found
 
 
@@ -624,7 +635,7 @@ def _clock(
     pieces: Mapping[PieceKey, Piece],
     of: Mapping[str, Mapping[PieceKey, bytes]],
     runs: Sequence[Run],
-    probes: Mapping[tuple[str, int], bytes],
+    probes: Mapping[tuple[Hashable, int], bytes],
 ) -> Clocked | None:
     """Time what any of the cores that this host stands in for needs."""
     if not cores:
