@@ -7,8 +7,9 @@ Equal operators are timed once, so that a backbone needs some dozens of timings.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -43,6 +44,7 @@ class Clocked:
         timings: how many things were timed.
         noisy: how many of them were still disturbed when time was up.
         seconds: that the timings took.
+        tiles: output channels that are computed together, by what was probed.
     """
 
     programs: Mapping[Hashable, float]
@@ -51,6 +53,7 @@ class Clocked:
     timings: int
     noisy: int
     seconds: float
+    tiles: Mapping[Hashable, int] = field(default_factory=dict)
 
 
 def read(
@@ -60,6 +63,7 @@ def read(
     seconds: float = SECONDS,
     network: Callable[[Name], object] = lambda name: "network",
     around: int = 0,
+    probes: Mapping[tuple[Hashable, int], bytes] | None = None,
 ) -> Clocked:
     """Time programs and kernels, one thread, until they settle.
 
@@ -75,6 +79,7 @@ def read(
         network: names to what is run together.
         around: bytes that the network around a kernel reads from one of its runs to the next; so many are read before
             each.
+        probes: by a name and output channels (:data:`PROBED`), convolutions that differ in these alone.
 
     Raises:
         UserError: more than :data:`MOST` things would have to be timed.
@@ -82,11 +87,12 @@ def read(
     sums, unique = operators.pieces(programs)
     points = _points(runs)
     timed = {(key, point): call for key, grid in points.items() for point, call in grid.calls.items()}
+    most = MOST - 1 - len(probes or {})  # the empty program, and what tells how channels are computed together
     least = len(unique) - len(operators.stand_ins(unique, 0))
     grids = {key: alike.Grid(grid.names, tuple(grid.calls)) for key, grid in points.items()}
-    worked_out = alike.worked_out(grids, MOST - 1 - least)
+    worked_out = alike.worked_out(grids, most - least)
     timed = {name: call for name, call in timed.items() if name not in worked_out}
-    spared = operators.stand_ins(unique, MOST - 1 - len(timed))
+    spared = operators.stand_ins(unique, most - len(timed))
     groups: dict[object, dict[object, steady.Call]] = {}
     known = set(spared)
     for name, keys in sums.items():
@@ -99,6 +105,7 @@ def read(
     # In turn with operators, whose call it takes out of them again.
     max(groups.values(), key=len, default=groups.setdefault(EMPTY, {}))[EMPTY] = Program(empty).invoke
     groups |= {name: {name: call} for name, call in timed.items()}
+    groups |= {probe: {probe: Program(model).invoke} for probe, model in (probes or {}).items()}
     count = sum(map(len, groups.values()))
     if count > MOST:
         raise UserError(f"measure: {count} timings for one table, at most {MOST}: offer fewer gates or sites")
@@ -122,7 +129,22 @@ def read(
         {name: empty_us + sum(max(0.0, us[key] - empty_us) for key in keys) for name, keys in sums.items()},
         Recorded("measured", curves),
         *(empty_us, count, len(taken.noisy), taken.seconds),
+        {name: _tile(*(us[name, channels] - empty_us for channels in PROBED)) for name, _ in probes or {}},
     )
+
+
+PROBED = (40, 64)
+TILES = (8, 16, 32)
+
+
+def _tile(fewer: float, all_us: float) -> int:
+    """Return how many output channels are computed together, by what fewer of them take.
+
+    >>> [_tile(taken, 64.0) for taken in (40.5, 47.0, 66.0)]
+    [8, 16, 32]
+    """
+    few, many = PROBED
+    return min(TILES, key=lambda tile: abs(fewer / all_us - math.ceil(few / tile) / math.ceil(many / tile)))
 
 
 EMPTY = "empty"

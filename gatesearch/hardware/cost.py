@@ -255,11 +255,12 @@ class CostModel:
                 if self.table.layers[name].block == order[b]:
                     layer = self.table.layers[name]
                     dense, thin = layer.readings[timed], layer.left(kept_in, kept_out)
+                    there = layer.left(kept_in, block[timed].filled(kept_out))  # of its time in the block
                     if math.isfinite(dense):  # else the block is not, either
                         by_kernel = bool(change.kernels) and native is not None
                         taken = change.reading(dense, core, costs)
                         # A kernel has all channels of its layer, also where a cut thins out what is around it.
-                        rows[-1][core.name] += taken - thin * dense if by_kernel else thin * (taken - dense)
+                        rows[-1][core.name] += taken - there * dense if by_kernel else there * (taken - dense)
                         if by_kernel:
                             turns.kernel(name, layer.behind)
                     rows[-1]["macs"] += thin * change.saved_macs

@@ -14,9 +14,9 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,22 +53,36 @@ QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """value = a + b i + c o + d i o over the shares i, o of channels kept at the input and at the output."""
+    """value = a + b i + c o + d i o over the shares i, o of channels kept at the input and at the output.
+
+    Args:
+        coefficients: a, b, c, d.
+        channels: at the output.
+        tile: how many of them are computed together, so that o counts them as far as tiles are begun.
+    """
 
     coefficients: tuple[float, float, float, float]
+    channels: int = 1
+    tile: int = 1
 
     @classmethod
-    def through(cls, corners: Mapping[tuple[float, float], float]) -> Surface:
+    def through(cls, corners: Mapping[tuple[float, float], float], channels: int = 1, tile: int = 1) -> Surface:
         """Fit exactly through readings at (i, o): at (1, 1) and, where it was read, at one smaller share on each side.
 
-        Without a smaller share on a side the surface is flat there; it is infinite where a reading is.
+        Without a smaller share on a side the surface is flat there, and where it begins as many tiles; it is infinite
+        where a reading is.
 
         >>> surface = Surface.through({(1.0, 1.0): 10.0, (0.5, 1.0): 6.0, (1.0, 0.5): 5.0, (0.5, 0.5): 3.0})
         >>> surface(0.5, 1.0), surface(0.75, 1.0)
         (6.0, 8.0)
+        >>> in_tiles = Surface.through({(1.0, 1.0): 10.0, (1.0, 0.5): 6.0}, channels=64, tile=32)
+        >>> in_tiles(1.0, 0.4), in_tiles(1.0, 0.6)
+        (6.0, 10.0)
         """
         if math.inf in corners.values():
             return cls((math.inf, 0.0, 0.0, 0.0))
+        # What is dense comes last: it stands for what begins as many tiles.
+        corners = {(i, in_tiles(o, channels, tile)): corners[i, o] for i, o in sorted(corners)}
         i, o = (min((corner[side] for corner in corners if corner[side] < 1.0), default=0.5) for side in (0, 1))
         dense = corners[1.0, 1.0]
         thin_in, thin_out = corners.get((i, 1.0), dense), corners.get((1.0, o), dense)
@@ -76,12 +90,26 @@ class Surface:
         d = (dense - thin_in - thin_out + thin) / ((1 - i) * (1 - o))
         b = (dense - thin_in) / (1 - i) - d
         c = (dense - thin_out) / (1 - o) - d
-        return cls((dense - b - c - d, b, c, d))
+        return cls((dense - b - c - d, b, c, d), channels, tile)
 
     def __call__(self, inputs: float, outputs: float) -> float:
         """Return the value at shares i, o; never below zero."""
         a, b, c, d = self.coefficients
+        outputs = self.filled(outputs)
         return max(0.0, a + b * inputs + c * outputs + d * inputs * outputs)
+
+    def filled(self, outputs: float) -> float:
+        """Return the share of the tiles that such a share of the channels begins."""
+        return in_tiles(outputs, self.channels, self.tile) if self.tile > 1 else outputs
+
+
+def in_tiles(share: float, channels: int, tile: int) -> float:
+    """Return the share of the tiles that are begun where so much of the channels is kept.
+
+    >>> in_tiles(0.51, 128, 32), in_tiles(0.51, 176, 1), in_tiles(0.5, 176, 32)
+    (0.75, 0.51, 0.5)
+    """
+    return share if tile == 1 else math.ceil(round(share * channels, 6) / tile) / math.ceil(channels / tile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +228,10 @@ class Table:
 
         def surfaces(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Surface]]:
             return {
-                key: {name: Surface(tuple(s["coefficients"])) for name, s in row.items()}
+                key: {
+                    name: Surface(tuple(s["coefficients"]), s.get("channels", 1), s.get("tile", 1))
+                    for name, s in row.items()
+                }
                 for key, row in entries.items()
             }
 
@@ -271,7 +302,7 @@ def build(
     overhead = {core.name: readings[IDLE][core.name] for core in device.cores}
     table = Table(
         tuple(dict.fromkeys(key[0] for key in pieces)),
-        _surfaces(readings, pieces),
+        _surfaces(readings, pieces, _tiles(device, pieces, sites, clocked)),
         _surfaces(readings, heads),
         overhead,
         features[0].numel(),
@@ -518,7 +549,8 @@ def _read(
         core.name: {key: of[arithmetic(pieces[key].need, core)][key] for key in in_float} for core in device.cores
     }
     native = [core for core in device.cores if core.runs_kernels and layers]
-    clocked = _clock([core for core in device.cores if core.timing.model == "litert"], native, pieces, of, runs)
+    on_host = [core for core in device.cores if core.timing.model == "litert"]
+    clocked = _clock(on_host, native, pieces, of, runs, _probes(pieces, converter) if on_host else {})
     for core in device.cores:
         programs = compiled[core.name]
         able = {key for key, blob in programs.items() if _runs(blob, arithmetic(pieces[key].need, core), core)}
@@ -536,6 +568,43 @@ def _read(
             if core in native and clocked is not None:
                 readings[key][in_float_on(core.name)] = clocked.programs[key, "float32"]
     return readings, clocked, [in_float[key] for key in in_float if _around(key, pieces[key])]
+
+
+def _probes(
+    pieces: Mapping[PieceKey, Piece], converter: Callable[[nn.Module, Tensor], bytes]
+) -> dict[tuple[Hashable, int], bytes]:
+    """Return convolutions of a few widths in both arithmetics, of either form that thins out where a block ends."""
+    found: dict[tuple[Hashable, int], bytes] = {}
+    x = torch.linspace(-1, 1, 64 * 20 * 20).view(1, 64, 20, 20)
+    forms = {_is_pointwise(piece.module) for (_, _, o), piece in pieces.items() if o < 1.0}
+    for pointwise, channels in product(sorted(forms), clock.PROBED):
+        net = nn.Conv2d(64, channels, 1) if pointwise else nn.Conv2d(64, channels, 3, padding=1)
+        in_float = found[("float32", pointwise), channels] = converter(net.eval(), x)
+        found[("int8", pointwise), channels] = quantise(in_float, channel_last(x.numpy()))
+    return found
+
+
+def _is_pointwise(block: nn.Module) -> bool:
+    """Whether the largest layer of a block that mixes channels reads one pixel at a time."""
+    mixing = [m for m in block.modules() if isinstance(m, nn.Conv2d) and m.groups == 1]
+    return not mixing or math.prod(max(mixing, key=lambda m: m.weight.numel()).kernel_size) == 1
+
+
+def _tiles(
+    device: Device, pieces: Mapping[PieceKey, Piece], sites: Sequence[CutSite], clocked: Clocked | None
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return channels at the output and how many a convolution computes together, by block and reading of a core."""
+    names = list(dict.fromkeys(name for name, *_ in pieces))
+    ends = dict(zip(names[:-1], sites[-(len(names) - 1) :], strict=True)) if len(names) > 1 else {}
+    found: dict[tuple[str, str], tuple[int, int]] = {}
+    tiles = {} if clocked is None else clocked.tiles
+    for core in (core for core in device.cores if core.timing.model == "litert"):
+        for name, site in ends.items():
+            block = pieces[name, 1.0, 1.0]
+            form, pointwise = arithmetic(block.need, core), _is_pointwise(block.module)
+            found[name, core.name] = site.channels, tiles.get((form, pointwise), 1)
+            found[name, in_float_on(core.name)] = site.channels, tiles.get(("float32", pointwise), 1)
+    return found
 
 
 def _network(name: tuple[PieceKey, str]) -> object:
@@ -566,6 +635,7 @@ def _clock(
     pieces: Mapping[PieceKey, Piece],
     of: Mapping[str, Mapping[PieceKey, bytes]],
     runs: Sequence[Run],
+    probes: Mapping[tuple[Hashable, int], bytes],
 ) -> Clocked | None:
     """Time what any of the cores that this host stands in for needs."""
     if not cores:
@@ -580,6 +650,7 @@ def _clock(
         runs if native else (),
         network=_network,
         around=sum(len(of["float32"][key]) for key in pieces if native and _around(key, pieces[key])),
+        probes=probes,
     )
     us = dict(found.programs)
     for key, form in wanted - us.keys():
@@ -673,12 +744,17 @@ def _shape(meta: Any) -> torch.Size | None:
 
 
 def _surfaces(
-    readings: Mapping[PieceKey, Mapping[str, float]], keys: Mapping[PieceKey, Piece]
+    readings: Mapping[PieceKey, Mapping[str, float]],
+    keys: Mapping[PieceKey, Piece],
+    tiles: Mapping[tuple[str, str], tuple[int, int]] | None = None,
 ) -> dict[str, dict[str, Surface]]:
     names = dict.fromkeys(key[0] for key in keys)
     return {
         name: {
-            quantity: Surface.through({key[1:]: readings[key][quantity] for key in keys if key[0] == name})
+            quantity: Surface.through(
+                {key[1:]: readings[key][quantity] for key in keys if key[0] == name},
+                *(tiles or {}).get((name, quantity), (1, 1)),
+            )
             for quantity in readings[name, 1.0, 1.0]
         }
         for name in names
