@@ -403,9 +403,10 @@ class Constraints(Group):
 
 
 class Pick(Group):
-    """Which feasible plan of the front is built."""
+    """Which feasible plan is built."""
 
     objective: Literal["energy", "latency", "accuracy"] = "energy"
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.0
     attempts: Count = 3
 
 

@@ -210,14 +210,14 @@ class Run:
 
     @cached_property
     def chosen(self) -> tuple[Trial, GatedModel]:
-        """The plan of the front that the recipe's rule prefers and that keeps the constraints once it is retrained.
+        """The plan that the recipe's rule prefers and that keeps the constraints once it is retrained.
 
         A short training can flatter a plan. So the retrained model has to keep on validation what the recipe asks for,
         against the ungated backbone retrained alike; else the next plan has its turn.
         """
         standard = self._quality(self.reference, "validation").value
         tried: list[tuple[float, int, Trial, GatedModel]] = []
-        for trial in self.result.ranked(self.recipe.pick.objective)[: self.recipe.pick.attempts]:
+        for trial in self._by_preference(self.result)[: self.recipe.pick.attempts]:
             model = self.retrain(f"gated-{trial.plan.digest}", trial.plan)
             violations = self._quality_violations(self._quality(model, "validation"), standard)
             broken = {name: value for name, value in violations.items() if value > 0}
@@ -248,7 +248,10 @@ class Run:
             anew = Objectives(trial.objectives.accuracy, price.expected_latency_us, price.energy.total_uj)
             trials.append(replace(trial, objectives=anew))
         found = SearchResult(tuple(trials))
-        return found.ranked(self.recipe.pick.objective)[0].plan if found.front else None
+        return self._by_preference(found)[0].plan if found.front else None
+
+    def _by_preference(self, result: SearchResult) -> list[Trial]:
+        return result.ranked(self.recipe.pick.objective, self.recipe.pick.tolerance)
 
     @property
     def picked(self) -> Trial:

@@ -29,7 +29,7 @@ from gatesearch import artifacts, cli, pipeline, recipe
 from gatesearch.errors import UserError
 from gatesearch.export.runtime import Bundle
 from gatesearch.folder import RunFolder
-from gatesearch.plan import GatePlan
+from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Objectives, SearchResult, Trial
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -401,8 +401,26 @@ def test_pick() -> None:
         objective: SearchResult(trials).ranked(objective)[0].number for objective in ("energy", "latency", "accuracy")
     }
     assert found == {"energy": 2, "latency": 1, "accuracy": 0}
+    assert [t.number for t in SearchResult(trials).ranked("energy", tolerance=0.5)] == [2, 1, 0]  # without gates
     with pytest.raises(UserError, match=r"none of 1 tried plans keeps .* reaches 0\.950"):
         SearchResult(trials[3:]).ranked("energy")
+
+
+def test_of_plans_alike_the_simplest_is_picked() -> None:
+    def gated(number: int, gates: int, accuracy: float, energy: float, feasible: bool = True) -> Trial:
+        plan = GatePlan(tuple(PlacedGate.of("gc", str(k)) for k in range(gates)), ("core",) * (gates + 1))
+        return Trial(number, plan, "complete", Objectives(accuracy, 1, energy), feasible)
+
+    trials = (
+        *(gated(0, 3, 0.9, 100.0), gated(1, 1, 0.8, 101.5), gated(2, 1, 0.85, 101.9), gated(3, 2, 0.9, 101.0)),
+        *(gated(4, 0, 0.95, 101.0), gated(5, 1, 0.99, 103.0), gated(6, 1, 0.9, 100.5, feasible=False)),
+    )
+    result = SearchResult(trials)
+    assert [t.number for t in result.ranked("energy")] == [0, 4, 5]
+    assert [t.number for t in result.ranked("energy", tolerance=0.02)] == [1, 2, 3, 0, 4, 5]
+    assert [t.number for t in result.ranked("energy", tolerance=0.001)] == [0, 4, 5]
+    without = SearchResult((*trials, gated(7, 0, 0.8, 99.0)))
+    assert [t.number for t in without.ranked("energy", tolerance=0.02)] == [7, 0, 4, 5]
 
 
 def test_a_run_without_a_name_finds_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

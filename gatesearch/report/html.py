@@ -113,7 +113,8 @@ def render(record: Record) -> str:
 
 
 def _front(record: Record) -> list[Mapping[str, Any]]:
-    chosen = [trial for trial in trained(record) if at(trial, "on_front", default=False)]
+    best = at(record, "best", "digest")
+    chosen = [t for t in trained(record) if at(t, "on_front", default=False) or (best and at(t, "digest") == best)]
     kinds = at(record, "layer_kinds", default=())
     return [
         {**trial, "told": "; ".join(layer_view.told(at(trial, "plan", "gates", default=()), kinds))}

@@ -85,8 +85,17 @@ class SearchResult:
         kept = pareto.front([t.objectives.minimised for t in feasible if t.objectives is not None])
         return tuple(feasible[i] for i in kept)
 
-    def ranked(self, objective: str) -> list[Trial]:
-        """Return the feasible trials of the front, the best in one objective first.
+    def ranked(self, objective: str, tolerance: float = 0.0) -> list[Trial]:
+        """Return the plans to build, the best in one objective first: the feasible ones of the front.
+
+        Of many plans that were trained briefly the best looks better than it is. So before them come those whose
+        objective is so near to the best one's that their trainings do not tell them apart, the fewest gates first
+        (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, for the simplest tree within one
+        standard error). A plan without gates is the best, or no rival.
+
+        Args:
+            objective: that is preferred.
+            tolerance: share of the best value within which others are alike; at 0 none are.
 
         Raises:
             UserError: no plan keeps the constraints.
@@ -98,8 +107,14 @@ class SearchResult:
                 f"reaches {best.accuracy:.3f}; relax constraints.max_accuracy_drop or raise search.trials or "
                 "search.epochs"
             )
-        preference = PREFERENCES[objective]
-        return sorted(self.front, key=lambda t: preference(t.objectives) if t.objectives is not None else ())
+        values = {t.number: PREFERENCES[objective](t.objectives) for t in self.complete if t.feasible and t.objectives}
+        ordered = sorted(self.front, key=lambda t: values[t.number])
+        least = values[ordered[0].number][0]
+        most = least + tolerance * abs(least)
+        near = [t for t in self.complete if t.number in values and t.plan.gates and values[t.number][0] <= most]
+        near = sorted(near, key=lambda t: (len(t.plan.gates), values[t.number])) if tolerance else []
+        near = near if ordered[0].plan.gates else []
+        return near + [t for t in ordered if t not in near]
 
     def hypervolume(self, reference: Objectives) -> list[float]:
         """Return the hypervolume after each complete trial, each objective as a share of the reference's."""
