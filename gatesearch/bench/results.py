@@ -86,15 +86,15 @@ def write(name: str, rows: Sequence[Row], markdown: str, folder: Path = FOLDER) 
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown.
+    """Return a table in Markdown; a bar within a cell, as between the gates of a plan, is one of the cell.
 
-    >>> print(markdown_table(["a", "b"], [["1", "2"]]))
+    >>> print(markdown_table(["a", "b"], [["1", "2 | 3"]]))
     | a | b |
     |---|---|
-    | 1 | 2 |
+    | 1 | 2 \\| 3 |
     """
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+    return "\n".join(lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows])
 
 
 def made_by(made: Iterable[tuple[str, str]]) -> str:
