@@ -189,7 +189,7 @@ def _section(name: str, o: Outcome) -> str:
     )
     front = markdown_table(
         ["on the front of the search", "accuracy, validation", "us a window, priced"],
-        [[one["plan"].replace("|", "\\|"), f"{one['accuracy']:.3f}", f"{one['us']:.0f}"] for one in o["front"]],
+        [[one["plan"], f"{one['accuracy']:.3f}", f"{one['us']:.0f}"] for one in o["front"]],
     )
     about = (
         f"{'Synthetic data' if o['data']['synthetic'] else 'Data'}: {o['data']['source']} ({o['data']['train']} train, "
