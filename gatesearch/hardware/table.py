@@ -576,7 +576,7 @@ def _probes(
     """Return convolutions of a few widths in both arithmetics, of either form that thins out where a block ends."""
     found: dict[tuple[Hashable, int], bytes] = {}
     x = torch.linspace(-1, 1, 64 * 20 * 20).view(1, 64, 20, 20)
-    forms = {_is_pointwise(piece.module) for (_, _, o), piece in pieces.items() if o < 1.0}
+    forms = {_is_pointwise(piece.module) for (name, _, o), piece in pieces.items() if name and o < 1.0}
     for pointwise, channels in product(sorted(forms), clock.PROBED):
         net = nn.Conv2d(64, channels, 1) if pointwise else nn.Conv2d(64, channels, 3, padding=1)
         in_float = found[("float32", pointwise), channels] = converter(net.eval(), x)
