@@ -30,7 +30,7 @@ from gatesearch.gates import cut_kind, layer_kind
 from gatesearch.hardware import boards, clock, timing, vela
 from gatesearch.hardware.arithmetic import FLOAT, PLAIN, arithmetic, needs
 from gatesearch.hardware.clock import Clocked, Run
-from gatesearch.hardware.kernel_costs import Key, Recorded, key_of
+from gatesearch.hardware.kernel_costs import BLOCK, Key, Recorded, key_of
 from gatesearch.hardware.layers import STEPWISE, dense_by_kernel
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.quiet import ToolError
@@ -106,10 +106,14 @@ class Surface:
 def in_tiles(share: float, channels: int, tile: int) -> float:
     """Return the share of the tiles that are begun where so much of the channels is kept.
 
-    >>> in_tiles(0.51, 128, 32), in_tiles(0.51, 176, 1), in_tiles(0.5, 176, 32)
-    (0.75, 0.51, 0.5)
+    >>> in_tiles(0.51, 128, 32), in_tiles(0.51, 176, 1), in_tiles(0.5, 176, 32), in_tiles(0.25, 64, 32)
+    (0.75, 0.51, 0.5, 0.25)
     """
-    return share if tile == 1 else math.ceil(round(share * channels, 6) / tile) / math.ceil(channels / tile)
+    if tile == 1:
+        return share
+    kept, tiles = round(share * channels, 6), math.ceil(channels / tile)
+    # For one block alone XNNPACK takes a product of that width.
+    return 0.5 / tiles if kept <= BLOCK == tile // 2 else math.ceil(kept / tile) / tiles
 
 
 @dataclass(frozen=True, slots=True)
