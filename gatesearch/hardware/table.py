@@ -108,12 +108,15 @@ def in_tiles(share: float, channels: int, tile: int) -> float:
 
     >>> in_tiles(0.51, 128, 32), in_tiles(0.51, 176, 1), in_tiles(0.5, 176, 32), in_tiles(0.25, 64, 32)
     (0.75, 0.51, 0.5, 0.25)
+    >>> in_tiles(1.0, 16, 32), in_tiles(0.5, 16, 32)
+    (1.0, 1.0)
     """
-    if tile == 1:
-        return share
-    kept, tiles = round(share * channels, 6), math.ceil(channels / tile)
-    # For one block alone XNNPACK takes a product of that width.
-    return 0.5 / tiles if kept <= BLOCK == tile // 2 else math.ceil(kept / tile) / tiles
+    return share if tile == 1 else _begun(round(share * channels, 6), tile) / _begun(channels, tile)
+
+
+def _begun(channels: float, tile: int) -> float:
+    """Return how many tiles so many channels begin; for one block alone XNNPACK takes a product of that width."""
+    return 0.5 if channels <= BLOCK == tile // 2 else math.ceil(channels / tile)
 
 
 @dataclass(frozen=True, slots=True)
