@@ -37,7 +37,7 @@ def assemble(model: GatedModel, features: Tensor, device: Device, converter: Con
         device: with the cores that the plan names; all of them stood in for by this host.
         converter: makes a .tflite program of a module and an example of each input.
     """
-    stages = []
+    stages: list[Assembled] = []
     for k, stage in enumerate(lower(model, features)):
         core = device.core(model.plan.cores[k])
         pieces = parts(stage, model, k, core, converter)
@@ -45,8 +45,11 @@ def assemble(model: GatedModel, features: Tensor, device: Device, converter: Con
             stages.append(Assembled([_described(piece) for piece in pieces], [piece.blob for piece in pieces]))
             continue
         program = converter(stage.program, (stage.samples[:1],))
-        in_float = stage.arithmetic(core) == "float32"
-        stages.append(Assembled([], [program if in_float else quantise(program, channel_last(stage.samples.numpy()))]))
+        if stage.arithmetic(core) != "float32":
+            # On the grid of the stage before, as in a bundle: nothing is rounded between them.
+            before = Program(stages[-1].blobs[-1]).outputs[0].range if stages else None
+            program = quantise(program, channel_last(stage.samples.numpy()), before)
+        stages.append(Assembled([], [program]))
     return stages
 
 

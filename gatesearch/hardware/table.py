@@ -30,7 +30,7 @@ from gatesearch.gates import cut_kind, layer_kind
 from gatesearch.hardware import boards, clock, timing, vela
 from gatesearch.hardware.arithmetic import FLOAT, PLAIN, arithmetic, needs
 from gatesearch.hardware.clock import Clocked, Run
-from gatesearch.hardware.kernel_costs import Key, Recorded, key_of
+from gatesearch.hardware.kernel_costs import BLOCK, Key, Recorded, key_of
 from gatesearch.hardware.layers import STEPWISE, dense_by_kernel
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.quiet import ToolError
@@ -106,10 +106,17 @@ class Surface:
 def in_tiles(share: float, channels: int, tile: int) -> float:
     """Return the share of the tiles that are begun where so much of the channels is kept.
 
-    >>> in_tiles(0.51, 128, 32), in_tiles(0.51, 176, 1), in_tiles(0.5, 176, 32)
-    (0.75, 0.51, 0.5)
+    >>> in_tiles(0.51, 128, 32), in_tiles(0.51, 176, 1), in_tiles(0.5, 176, 32), in_tiles(0.25, 64, 32)
+    (0.75, 0.51, 0.5, 0.25)
+    >>> in_tiles(1.0, 16, 32), in_tiles(0.5, 16, 32)
+    (1.0, 1.0)
     """
-    return share if tile == 1 else math.ceil(round(share * channels, 6) / tile) / math.ceil(channels / tile)
+    return share if tile == 1 else _begun(round(share * channels, 6), tile) / _begun(channels, tile)
+
+
+def _begun(channels: float, tile: int) -> float:
+    """Return how many tiles so many channels begin; for one block alone XNNPACK takes a product of that width."""
+    return 0.5 if channels <= BLOCK == tile // 2 else math.ceil(channels / tile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -576,7 +583,7 @@ def _probes(
     """Return convolutions of a few widths in both arithmetics, of either form that thins out where a block ends."""
     found: dict[tuple[Hashable, int], bytes] = {}
     x = torch.linspace(-1, 1, 64 * 20 * 20).view(1, 64, 20, 20)
-    forms = {_is_pointwise(piece.module) for (_, _, o), piece in pieces.items() if o < 1.0}
+    forms = {_is_pointwise(piece.module) for (name, _, o), piece in pieces.items() if name and o < 1.0}
     for pointwise, channels in product(sorted(forms), clock.PROBED):
         net = nn.Conv2d(64, channels, 1) if pointwise else nn.Conv2d(64, channels, 3, padding=1)
         in_float = found[("float32", pointwise), channels] = converter(net.eval(), x)

@@ -27,7 +27,7 @@ RUNS = Path("runs/bench-latency")
 # First seed of each set of models. What the model of latency lacks is looked for on the development set; the page is
 # made of the held-out set alone.
 HELD_OUT = "held-out"
-SETS = {HELD_OUT: 200_000, "development": 0}
+SETS = {HELD_OUT: 300_000, "development": 0}
 MODELS = 8  # a backbone
 STEPS = ("bundles", "tables", "times", "page")
 KEYS = ("models", "steps", "seconds", "set")
