@@ -214,7 +214,7 @@ shipped (0.16) that hands over the order in their place, and a training goes on 
 begun. Sparse random plans, with halving and without, had five times the evaluations of the others; what is told of
 them after so many is as for the others. GPSampler had fewer evaluations and seeds: a proposal takes it seconds. No
 rival was tuned further. A replay ends after {PROPOSALS} times as many proposals as evaluations, repeats counted; where
-one was *cut off* by that before its last evaluation, its later columns show where it stood then.
+one was *cut off* by that before its last evaluation, its later columns and its curve show where it stood.
 
 {results.made_by((o.engine, by) for o in outcomes for by in o.revision.values())}
 Machine of the replays: {stamp["cpu"]}, {stamp["cores"]} cores. Versions: {versions(stamp)}{_rivals()}."""
