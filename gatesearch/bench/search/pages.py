@@ -62,17 +62,18 @@ def _rows(outcome: Outcome, command: str) -> list[Row]:
 class _Rival(NamedTuple):
     """Who got to 95 % first of those that are not ours."""
 
-    who: str  # nobody where each stopped short of it
-    evaluations: float  # median, or the fewest that somebody had who did not get there, and one more
+    who: str
+    there: bool  # or it had no more evaluations, and fewer than it took the others
+    evaluations: float  # median; one more than it had where it did not get there
     ours: Mapping[int, float]
 
     @property
     def found(self) -> str:
-        return self.who or f"none within {self.evaluations - 1:.0f}"
+        return self.who if self.there else f"none within {self.evaluations - 1:.0f}"
 
     @property
     def least(self) -> str:
-        return "" if self.who else "at least "
+        return "" if self.there else "at least "
 
     @property
     def ratios(self) -> dict[int, float]:
@@ -85,7 +86,7 @@ def _rival(table: Table, outcomes: Sequence[Outcome]) -> _Rival | None:
     if OURS not in here or not others:
         return None
     median, best = min(((statistics.median(o.enough().values()), o) for o in others), key=lambda pair: pair[0])
-    return _Rival(best.engine if median <= best.evaluations else "", median, here[OURS].enough())
+    return _Rival(best.engine, median <= best.evaluations, median, here[OURS].enough())
 
 
 def _ratio(table: Table, outcomes: Sequence[Outcome], command: str) -> list[Row]:
@@ -142,7 +143,7 @@ constraint, {len(table.front)} of them are on the true front. Made by `{about["c
 
 def _seeds(outcome: Outcome, outcomes: Sequence[Outcome]) -> str:
     fewer = len(outcome.curves) < max(len(other.curves) for other in outcomes)
-    return f" ({len(outcome.curves)} seeds)" if fewer else ""
+    return f" (seeds: {len(outcome.curves)})" if fewer else ""
 
 
 def _cut(outcome: Outcome) -> str:
@@ -154,12 +155,16 @@ def _best(table: Table, outcomes: Sequence[Outcome]) -> str:
     rival = _rival(table, outcomes)
     if rival is None:
         return ""
-    when = f", after {rival.evaluations:g}" if rival.who else ""
-    ratio = statistics.median(rival.ratios.values())
-    return f"""
-The best rival to 95 %: {rival.found}{when}; {rival.least}{ratio:.1f} times the evaluations of GateSampler
-(to reach: {TARGETS["evaluations, best rival over ours"]}).
-"""
+    told = [f"The best rival to 95 %: {_compared(rival)} (to reach: {TARGETS['evaluations, best rival over ours']})."]
+    others = _rival(table, [o for o in outcomes if o.engine != rival.who])
+    if others and not rival.there and others.evaluations > rival.evaluations:
+        told.append(f"{rival.who} had no more; of the others: {_compared(others)}.")
+    return "\n" + "\n".join(told) + "\n"
+
+
+def _compared(rival: _Rival) -> str:
+    when = f" after {rival.evaluations:g}" if rival.there else ""
+    return f"{rival.found}{when}, {rival.least}{statistics.median(rival.ratios.values()):.1f} times GateSampler's"
 
 
 def _quartiles(values: Mapping[int, float], form: str = "{:.3f}", most: float = math.inf) -> str:
@@ -209,7 +214,7 @@ shipped (0.16) that hands over the order in their place, and a training goes on 
 begun. Sparse random plans, with halving and without, had five times the evaluations of the others; what is told of
 them after so many is as for the others. GPSampler had fewer evaluations and seeds: a proposal takes it seconds. No
 rival was tuned further. A replay ends after {PROPOSALS} times as many proposals as evaluations, repeats counted; where
-one was *cut off* by that before its last evaluation, its later columns show where it stood then.
+one was *cut off* by that before its last evaluation, its later columns and its curve show where it stood.
 
 {results.made_by((o.engine, by) for o in outcomes for by in o.revision.values())}
 Machine of the replays: {stamp["cpu"]}, {stamp["cores"]} cores. Versions: {versions(stamp)}{_rivals()}."""

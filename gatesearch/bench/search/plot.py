@@ -34,8 +34,9 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
         panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
         for axes, table in zip(panels, tables, strict=True):
             for outcome in (o for o in outcomes if o.table == table):
-                length = min(SHOWN, *map(len, outcome.curves.values()))
-                curves = np.array([curve[:length] for curve in outcome.curves.values()])
+                length = min(SHOWN, outcome.evaluations)
+                # One that was cut off stays where it was.
+                curves = np.array([[*curve, *[curve[-1]] * length][:length] for curve in outcome.curves.values()])
                 low, middle, high = np.quantile(curves, (0.25, 0.5, 0.75), axis=0)
                 at, colour = np.arange(1, length + 1), COLOURS[outcome.engine]
                 width = 2.4 if outcome.engine == "GateSampler" else 1.2
