@@ -86,7 +86,8 @@ def _page(rows: Found, tables: Mapping[str, Mapping[str, Any]], count: int, comm
         "more than 1.2 times its fastest does not count, and is taken again.",
         "How the models were made: assembled as an export does it and run through the runtime of bundles, without the "
         "files that a bundle has beside its programs (manifest, checksums). Plans are drawn by seeds from 300000 on, "
-        "1000 further for each backbone (a page before this one was of seeds from 200000 on). Missing terms were looked for on another set of 56, of seeds from 0 on "
+        "1000 further for each backbone (a page before this one was of seeds from 200000 on). Missing terms were "
+        "looked for on another set of 56, of seeds from 0 on "
         "(`set=development`), on which nothing here is reported; nothing was fitted to the models of this page. What "
         "the model of latency lacked there, seen by timing models and their parts in one turn: minima of parts add up "
         "to less than a whole; the other thread of the core slows products by a tenth and the loop by two thirds; the "
