@@ -26,11 +26,11 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from gatesearch.errors import UserError
 from gatesearch.gated import split
-from gatesearch.gates import cut_kind, layer_kind
+from gatesearch.gates import BLOCK, cut_kind, layer_kind
 from gatesearch.hardware import boards, clock, timing, vela
 from gatesearch.hardware.arithmetic import FLOAT, PLAIN, arithmetic, needs
 from gatesearch.hardware.clock import Clocked, Run
-from gatesearch.hardware.kernel_costs import BLOCK, Key, Recorded, key_of
+from gatesearch.hardware.kernel_costs import Key, Recorded, key_of
 from gatesearch.hardware.layers import STEPWISE, dense_by_kernel
 from gatesearch.hardware.profile import Core, Device
 from gatesearch.hardware.quiet import ToolError
