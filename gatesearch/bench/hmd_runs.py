@@ -65,7 +65,7 @@ FIGURES = (
         lambda o: o["step"]["plan"]["median_us"],
     ),
     Figure(
-        "a window by LiteRT, float",
+        "a window, ungated by LiteRT in float, the plan by its bundle",
         "us",
         "measured",
         lambda o: o["streaming"]["ungated_us"],
@@ -167,9 +167,9 @@ def _markdown(found: Mapping[str, Outcome]) -> str:
 {commands}
 
 What the search picks where hybrid matrices (`hmd`) and low rank (`lmf`) stand side by side, and what that is worth
-beside the network as it was, retrained alike. All figures are **measured**. The search goes by the latency of the
-exported float .tflite on this host; LiteRT runs a recurrent layer step by step in operations of its own, where fewer
-multiplications are not always less time. So the steps of the same layers by this project's kernels stand beside it.
+beside the network as it was, retrained alike. All figures are **measured**. The search goes by the latency of
+bundles on this host, in which kernels run recurrent layers, gated or not. LiteRT, which runs the ungated network of the
+last line, takes their steps in operations of its own; so a step of the same layers by the kernels stands beside it.
 
 {told}
 

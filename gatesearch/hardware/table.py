@@ -47,7 +47,7 @@ EXIT = "exit "
 FLOATING = " float32"  # behind the name of a core
 IDLE = ("", 0.0, 0.0)  # key of the empty program
 MOST_TIMINGS = 100
-FORMAT = 8  # of the JSON; a table of another is read anew
+FORMAT = 9  # of the JSON; a table of another is read anew
 QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
 
 
@@ -116,7 +116,7 @@ def in_tiles(share: float, channels: int, tile: int) -> float:
 
 def _begun(channels: float, tile: int) -> float:
     """Return how many tiles so many channels begin; for one block alone XNNPACK takes a product of that width."""
-    return 0.5 if channels <= BLOCK == tile // 2 else math.ceil(channels / tile)
+    return 0.5 if channels <= 16 == tile // 2 else math.ceil(channels / tile)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,8 +321,8 @@ def build(
                     quantity: max(
                         0.0,
                         # Of a recurrent layer it is the rest of the block that was read.
-                        readings[block, 1.0, 1.0][quantity] - readings[key][quantity]
-                        if find(layers, str(name)).op in STEPWISE
+                        (readings[block, 1.0, 1.0][quantity] - readings[key][quantity]) * _part(site, layers, within)
+                        if site.op in STEPWISE
                         else readings[key][quantity] - overhead[quantity.removesuffix(FLOATING)],
                     )
                     for quantity in readings[key]
@@ -334,7 +334,8 @@ def build(
             )
             for key in alone
             for _, name in [key[0].split(ALONE)]
-            for block, behind, first, last in [_block_of(str(name), backbone, sites)]
+            for site in [find(layers, str(name))]
+            for block, behind, first, last, within in [_block_of(str(name), backbone, sites)]
         },
         {key[0]: piece.need for key, piece in (pieces | heads).items() if key in pieces or key[0].startswith(EXIT)},
         {
@@ -439,14 +440,16 @@ class _Stub(nn.Module):
 def _rests(
     backbone: nn.Module, features: Tensor, sites: Sequence[CutSite], layers: Sequence[LayerSite]
 ) -> dict[PieceKey, Piece]:
-    """Return, for each recurrent layer, its block without it.
+    """Return, for each recurrent layer, its block without it and its like.
 
     Such a layer is a program of hundreds of operators: what is left of its block is no difference of two such times.
     """
     pieces = {}
-    for site in (site for site in layers if site.op in STEPWISE):
-        without = copy.deepcopy(backbone)
+    recurrent = [site for site in layers if site.op in STEPWISE]
+    without = copy.deepcopy(backbone)
+    for site in recurrent:
         without.set_submodule(site.name, _Stub(site.channels))
+    for site in recurrent:
         hidden = features
         for stage in split(without, [cut.node for cut in sites]):
             if site.name in dict(stage.named_modules()):
@@ -476,8 +479,15 @@ def _runs_of(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[R
     return list(calls.values())
 
 
-def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tuple[str, str | None, bool, bool]:
-    """Return the first site of a layer's block, and of :class:`LayerReading` what it says of its place there."""
+def _part(site: LayerSite, layers: Sequence[LayerSite], within: Sequence[str]) -> float:
+    """Return what a recurrent layer has of the work of all recurrent ones of its block."""
+    return site.macs / sum(other.macs for other in layers if other.op in STEPWISE and other.name in within)
+
+
+def _block_of(
+    layer: str, backbone: nn.Module, sites: Sequence[CutSite]
+) -> tuple[str, str | None, bool, bool, list[str]]:
+    """Return the first site of a layer's block, of :class:`LayerReading` what it says of its place, and all layers."""
     stages = split(backbone, [site.node for site in sites])
     names = [INPUT, *(site.name for site in sites)]
     [(block, stage)] = [
@@ -486,7 +496,7 @@ def _block_of(layer: str, backbone: nn.Module, sites: Sequence[CutSite]) -> tupl
     layers = [str(n.target) for n in stage.graph.nodes if n.op == "call_module" and _multiplies(stage, n)]
     place = layers.index(layer)
     mixing = [not _is_depthwise(stage.get_submodule(name)) for name in layers]
-    return block, layers[place - 1] if place else None, not any(mixing[:place]), not any(mixing[place + 1 :])
+    return block, layers[place - 1] if place else None, not any(mixing[:place]), not any(mixing[place + 1 :]), layers
 
 
 def _is_depthwise(layer: nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -159,5 +160,15 @@ def _log_ticks(axes: Axes, values: Sequence[float]) -> None:
     # Under a decade or so, powers of ten leave an axis with one tick or none.
     narrow = max(values) / min(values) < 4
     axes.xaxis.set_major_locator(MaxNLocator(6) if narrow else LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, (max(values) - min(values)) / 10)))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def tick(value: float, apart: float) -> str:
+    """Print a place on an axis with as many digits as tell it from others so far apart, never as a power of ten.
+
+    >>> tick(640650.0, 17.0), tick(1.25, 0.05), tick(100000.0, 0.0), tick(0.5, 20.0)
+    ('640,650', '1.25', '100,000', '0.5')
+    """
+    decimals = max(0, math.ceil(-math.log10(apart))) if apart > 0 else 0
+    return f"{value:,.{decimals}f}" if value >= 1 or decimals else f"{value:.4g}"
