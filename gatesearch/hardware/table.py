@@ -26,7 +26,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from gatesearch.errors import UserError
 from gatesearch.gated import split
-from gatesearch.gates import BLOCK, cut_kind, layer_kind
+from gatesearch.gates import cut_kind, layer_kind
 from gatesearch.hardware import boards, clock, timing, vela
 from gatesearch.hardware.arithmetic import FLOAT, PLAIN, arithmetic, needs
 from gatesearch.hardware.clock import Clocked, Run
