@@ -276,6 +276,15 @@ def test_measured_times_of_the_front_stand_beside_the_predicted_ones(record: dic
     assert "1.53\xa0ms" in text and "1.47\xa0ms" in text and "Whole path, predicted" in text
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_picked_plan_near_the_front_is_listed_with_it(record: dict[str, Any]) -> None:
+    assert "near the front" not in Page(render(record)).text
+    trial = next(trial for trial in record["trials"] if trial["digest"] == record["best"]["digest"])
+    trial["on_front"] = False
+    text = Page(render(record)).text
+    assert "picked, near the front" in text and "pick.tolerance" in text
+
+
 def test_which_engine_searched_and_why_is_said(record: dict[str, Any]) -> None:
     assert "Engine:" not in Page(render(record)).text  # a run of before there were two
     fallen = {"used": "trials", "why": "Kendall's tau 0.31 against 12 trained plans is below search.supernet.tau=0.6"}
