@@ -72,6 +72,7 @@ class Run:
     def __setstate__(self, state: dict[str, Any]) -> None:
         weights = state.pop("baseline")
         self.__dict__.update(state)
+        self._given, self._figures = None, {}
         model = self._untrained()
         model.load_state_dict(weights)
         self.__dict__["baseline"] = model.eval()

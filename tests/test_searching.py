@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,13 @@ def test_few_plans_are_trained_a_sample_and_the_supernets_front(
     again = Trainings(monkeypatch)
     assert outcome(run("over")) == outcome(made)
     assert again.count == 0
+
+
+def test_what_a_worker_gets_comes_to_the_same(run: Callable[..., Run], agreeing: object) -> None:
+    made = run("over")
+    plan = made.result.complete[0].plan
+    copy = pickle.loads(pickle.dumps(made))
+    assert copy.evaluate(plan) == made.evaluate(plan)
 
 
 @pytest.mark.parametrize("at", [2, 4, 7])  # the supernet, the sample, its front
