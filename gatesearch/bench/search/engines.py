@@ -49,7 +49,7 @@ def sparse_random_with_halving(replay: Replay, seed: int) -> None:
                 number = replay.ask(plan, epoch)
                 if number is None:
                     break
-                course[epoch] = Standing(replay.table.point(number, epoch), {"drop": replay.over(number, epoch)})
+                course[epoch] = replay.standing(number, epoch)
                 if not rule.keeps(epoch, course[epoch], courses[:-1]):
                     break
     except Budget:
@@ -138,7 +138,7 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False, rule: Halv
                     number = replay.ask(plan, epoch)
                     if number is None:
                         break
-                    course[epoch] = Standing(table.point(number, epoch), {"drop": replay.over(number, epoch)})
+                    course[epoch] = replay.standing(number, epoch)
                     trial.set_user_attr(PASSED, table.passed[number][table.level(epoch)])
                     if rule and not rule.keeps(epoch, course[epoch], list(courses.values())):
                         break

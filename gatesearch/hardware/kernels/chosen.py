@@ -19,7 +19,7 @@ from gatesearch.hardware.kernels.arrays import Array, address, aligned, checked
 from gatesearch.hardware.kernels.boost import Boost, Decision, filters, plain
 from gatesearch.hardware.kernels.conv import _call
 from gatesearch.hardware.kernels.geometry import Geometry, Pair
-from gatesearch.hardware.kernels.pg import check_bits, check_sums, whole_products
+from gatesearch.hardware.kernels.pg import check_bits, check_sums, sizes, whole_products
 from gatesearch.hardware.kernels.pieces import Pieces
 
 
@@ -240,17 +240,13 @@ class FBSPG(Chosen):
             raise ValueError(f"no precision gate in FBS around {type(gate).__name__}")
         if not gate.settings.for_kernel:
             raise ValueError(f"no kernel for {gate.settings}")
-        bits = gate.settings.bits
-        with torch.no_grad():
-            weight, weight_level = gate.weights()
-            _, scale = gate.range(torch.zeros(1))
-            step = scale.clamp(min=1e-7) / (2**bits - 1)
+        weight, step, level = sizes(gate)
         precision = Precision(
-            *(bits, gate.settings.low_bits, gate.group),
+            *(gate.settings.bits, gate.settings.low_bits, gate.group),
             gate.threshold.detach().float().contiguous().numpy(),
-            *(float(step), float(step * weight_level), Pieces.of(gate.settings, positive)),
+            *(step, level, Pieces.of(gate.settings, positive)),
         )
-        levels = weight.detach().to(torch.int16).contiguous().numpy()
+        levels = weight.to(torch.int16).contiguous().numpy()
         return cls(Geometry.of(gate.layer, image), levels, precision, Boost.of(layer), relu, library)
 
     def phases(self, x: Array, won: Array) -> IntegerPhases:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gatesearch.gates import BLOCK
+from gatesearch.gates import BLOCK, quantise
 from gatesearch.gates.pg import BYTE, PGConv2d, PGLinear
 from gatesearch.gates.phases import IntegerPhases, integer_limit
 from gatesearch.hardware.kernels import native
@@ -68,6 +68,7 @@ class PGConv:
         if group not in (1, BLOCK // 2, geometry.c_out) and group % BLOCK:
             raise ValueError(f"no kernel for groups of {group} among {geometry.c_out} channels")
         self.geometry, self.bits, self.low_bits, self.group, self.level = geometry, bits, low_bits, group, level
+        self.step = float(quantise.level(torch.tensor(1.0), bits))
         self.dtype = np.uint8 if bits + 2 * doubled <= BYTE else np.uint16
         self.split = low_bits + doubled
         self.weight = checked(weight, "weight", np.int8, geometry.weights)
@@ -105,33 +106,25 @@ class PGConv:
         settings = layer.settings
         if settings.weight_bits > BYTE:
             raise ValueError(f"weights of {settings.weight_bits} magnitude bits have no kernel: weight_bits: 8 has")
-        with torch.no_grad():
-            weight, weight_level = layer.weights()
-            _, scale = layer.range(torch.zeros(1))
+        weight, step, worth = sizes(layer)
         pieces, inner = Pieces.of(settings, positive), layer.layer
-        level = float(scale.clamp(min=1e-7) / (2**settings.bits - 1) * weight_level)
         geometry = (
             Geometry.of(inner, image) if isinstance(inner, nn.Conv2d) else Geometry(image, *inner.weight.shape[::-1])
         )
         made = cls(
             replace(geometry, c_in=pieces.number * geometry.c_in),
-            pieces.weights(weight.detach().reshape(geometry.weights).numpy()),
+            pieces.weights(weight.reshape(geometry.weights).numpy()),
             *(settings.bits, settings.low_bits, layer.group),
             layer.threshold.detach().float().contiguous(),
-            level,
+            worth,
             None if inner.bias is None else inner.bias.detach().float(),
             *(singly, library, pieces.wide),
         )
-        made.scale, made.pieces = float(scale), pieces
+        made.step, made.pieces = step, pieces
         return made
 
-    scale: float = 1.0  # largest input that a level stands for
+    step: float  # worth of a level of the input; without a trained layer that of a range of 1
     pieces: Pieces = Pieces()
-
-    @property
-    def step(self) -> float:
-        """Worth of a level of the input, as the module computes it."""
-        return float(np.float32(max(self.scale, 1e-7)) / np.float32(2**self.bits - 1))
 
     def levels(self, x: Any) -> Any:
         """Return the levels of inputs [h, w, c_in]; where channels have pieces, of all of them."""
@@ -220,6 +213,18 @@ def whole_products(geometry: Geometry, x: Array, weight: Array) -> torch.Tensor:
     patches = torch.nn.functional.unfold(image, g.kernel, g.dilation, g.padding, g.stride)[0].T
     flat = torch.from_numpy(weight.astype(np.int64).reshape(g.c_out, -1))
     return (patches.long() @ flat.T).reshape(*g.output, g.c_out)
+
+
+@torch.no_grad()
+def sizes(gate: PGConv2d | PGLinear) -> tuple[torch.Tensor, float, float]:
+    """Return the levels of a trained gate's weights, and what a level of its input and a step of the product are worth.
+
+    As the module computes them, in float32.
+    """
+    weight, of_weight = gate.weights()
+    _, scale = gate.range(torch.zeros(1))
+    step = quantise.level(scale, gate.settings.bits)
+    return weight.detach(), float(step), float(step * of_weight)
 
 
 def check_bits(bits: int, low_bits: int, doubled: bool) -> int:

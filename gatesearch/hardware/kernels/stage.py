@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gatesearch.hardware import flat
 from gatesearch.hardware.kernels import native
 from gatesearch.hardware.kernels.arrays import LINE, Array, address, aligned, padded
 from gatesearch.hardware.kernels.conv import pack_u8
@@ -77,9 +78,8 @@ class Stage:
     def __init__(self, model: bytes, logit: str, passed: str, library: native.Library) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
-        read = schema.ModelT.InitFromPackedBuf(model, 0)
+        self._read = read = flat.read(model)
         self._graph, self._buffers, self._schema = read.subgraphs[0], read.buffers, schema
-        self._codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in read.operatorCodes]
         self._library, self._ops, self._kept = library, list[native.Op](), list[Any]()
         self._tensors: dict[int, Tensor] = {}
         self._memory = _Memory()
@@ -153,8 +153,7 @@ class Stage:
         return (self._room[self._passed] ^ SIGNED).view(np.int8)
 
     def _add(self, operator: Any) -> None:
-        code = self._codes[operator.opcodeIndex]
-        name = next(k for k, v in vars(self._schema.BuiltinOperator).items() if v == code)
+        name = flat.name_of(self._read, operator)
         made = _OPERATORS.get(name)
         if made is None:
             raise Unsupported(f"no kernel for {name}")
