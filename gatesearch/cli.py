@@ -85,9 +85,9 @@ def run(settings: Settings = None) -> None:
         raise UserError(f"resume={resume} goes on with the run as it is: leave out {' '.join(written) or f'out={out}'}")
     folder = _run_folder("run resume=", resume)
     from gatesearch import pipeline
-    from gatesearch.recipe import load
+    from gatesearch.recipe import load_run
 
-    pipeline.run(load(folder / "recipe.yaml"), None, folder)
+    pipeline.run(load_run(folder), None, folder)
 
 
 @app.command(context_settings=_SETTINGS)

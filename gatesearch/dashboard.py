@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from gatesearch import console
 from gatesearch.errors import UserError
 from gatesearch.folder import RunFolder
-from gatesearch.recipe import load
+from gatesearch.recipe import load_run
 from gatesearch.search import store
 from gatesearch.study import Study
 
@@ -37,7 +37,7 @@ def serve(folder: Path, port: int = 0, ready: Callable[[WSGIServer], None] | Non
         from optuna_dashboard import wsgi
     except ImportError:
         raise UserError("dashboard: optuna-dashboard is not installed; pip install 'gatesearch[dashboard]'") from None
-    study = Study.of(load(folder / "recipe.yaml"), RunFolder(folder))
+    study = Study.of(load_run(folder), RunFolder(folder))
     if not study.read().trials:
         raise UserError(f"{folder}: its search has no trial yet")
     logging.getLogger("optuna").setLevel(logging.ERROR)

@@ -71,7 +71,7 @@ def run(
         folder = Path(resume)
         if not (folder / "recipe.yaml").is_file():
             raise UserError(f"{WHERE}: resume={resume}: holds no run")
-        made = recipe.load(folder / "recipe.yaml")
+        made = recipe.load_run(folder)
         if made.data.model_dump(exclude={"root"}) != known["data"]:
             raise UserError(f"{WHERE}: resume={resume}: the run had other data")
         if made.backbone_args != known["backbone_args"]:

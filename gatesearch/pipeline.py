@@ -17,7 +17,7 @@ from gatesearch import report as reports
 from gatesearch.data import Dataset
 from gatesearch.export import verify as verification
 from gatesearch.folder import RunFolder
-from gatesearch.recipe import Recipe, load, to_yaml
+from gatesearch.recipe import Recipe, load_run, to_yaml
 from gatesearch.scaling import outcome
 from gatesearch.steps import Run
 
@@ -70,8 +70,7 @@ def _search(this: Run) -> None:
     known = states.count("complete") + states.count("priced_out")
     console.say(
         f"search: {states.count('complete')} plans tried, "
-        + (f"{states.count('pruned')} given up early, " if this.halving else "")
-        + f"{states.count('priced_out')} ruled out by price, "
+        f"{states.count('priced_out')} ruled out by price, "
         f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front"
         + ("; the space holds no other plan" if known == len(this.setting.space) else "")
     )
@@ -133,7 +132,7 @@ def verify(folder: Path) -> None:
 def report(folder: Path) -> None:
     """Write the report of what the run has so far, also while it goes on."""
     run_folder = RunFolder(folder)
-    unfinished = record.so_far(load(folder / "recipe.yaml"), run_folder)
+    unfinished = record.so_far(load_run(folder), run_folder)
     path = reports.write(folder, unfinished)
     told = "" if unfinished is None else f" (unfinished: {len(unfinished['trials'])} trials so far)"
     console.say(f"report: {path}{told}")
@@ -142,7 +141,7 @@ def report(folder: Path) -> None:
 def _upto(folder: Path, *steps: Any) -> Run:
     run_folder = RunFolder(folder)
     with _names_folder(run_folder):
-        this = Run(load(folder / "recipe.yaml"), run_folder)
+        this = Run(load_run(folder), run_folder)
         for step in steps:
             with this.timed("total"):
                 step(this)

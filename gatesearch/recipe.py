@@ -11,12 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatesearch import config
+from gatesearch import config, console
 from gatesearch.config import Override
 from gatesearch.errors import unknown
-from gatesearch.schema import Recipe, SearchSpace, Training
+from gatesearch.schema import REMOVED_SEARCH_KEYS, Recipe, SearchSpace, Training, switched_on
 
-__all__ = ["Recipe", "SearchSpace", "Training", "available", "find", "load", "load_space", "made", "to_yaml"]
+__all__ = [
+    "Recipe",
+    "SearchSpace",
+    "Training",
+    "available",
+    "find",
+    "load",
+    "load_run",
+    "load_space",
+    "made",
+    "to_yaml",
+]
 
 
 # Mappings whose keys the user invents: one that is given takes the place of the recipe's, where groups merge.
@@ -36,7 +47,30 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         UserError: one line that names the file or override, the key, and what would do.
     """
     path = find(name_or_path, "recipes", "recipe")
+    return _load(path, config.read(path), overrides)
+
+
+def load_run(folder: Path) -> Recipe:
+    """Return the recipe of a run folder; one line says which of its keys were removed since and have no effect.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        UserError: as :func:`load`.
+    """
+    path = folder / "recipe.yaml"
     tree = config.read(path)
+    search = tree.get("search")
+    gone = switched_on(search) if isinstance(search, Mapping) else []
+    if gone:
+        names = ", ".join(f"search.{key}" for key in gone)
+        console.say(f"{config.shown_path(path)}: {names}: removed since this run began, and without effect now")
+        tree["search"] = {key: value for key, value in tree["search"].items() if key not in REMOVED_SEARCH_KEYS}
+    return _load(path, tree)
+
+
+def _load(path: Path, tree: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     files: dict[config.Key, str] = {}
     where = config.shown_path(path)
     parsed = [_whole_or_named(Override.parse(text)) for text in overrides]

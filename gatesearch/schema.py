@@ -329,62 +329,50 @@ def _journal_or_url(storage: str) -> str:
     return storage
 
 
-class Halving(Group):
-    """Trials are judged after ``first`` epochs, ``reduction`` times as many and so on; about one in so many goes on.
+# Keys of `search` that were removed, and why. Recipes of before the removal name them all, switched off.
+REMOVED_SEARCH_KEYS: Mapping[str, str] = {
+    "engine": "every plan that is kept is trained",
+    "halving": "every trial is trained to its end",
+    "supernet": "every plan that is kept is trained",
+}
 
-    As long as whole trainings do not end in the order in which they were there, by Kendall's ``tau``, all go on.
+
+def switched_on(search: Mapping[str, Any]) -> list[str]:
+    """Return the removed keys of a ``search`` group that ask for something that there is no more.
+
+    >>> switched_on({"engine": "trials", "halving": None, "supernet": {"plans": 2}})
+    []
+    >>> switched_on({"engine": "auto", "halving": {"first": 1}})
+    ['engine', 'halving']
     """
-
-    first: Count = 1
-    reduction: Annotated[int, Field(ge=2)] = 3
-    tau: Share = 0.6
-
-
-class Supernet(Group):
-    """The network with a gate at every site that ``engine: supernet`` trains first; see ``gatesearch.searching``."""
-
-    epochs: Count = 4
-    learning_rate: Positive | None = None
-    plans: Count = 2
-    evaluations: Count = 200
-    sample: Annotated[int, Field(ge=4)] = 12
-    tau: Share = 0.6
-    front: Count = 12
+    asks = {
+        "engine": search.get("engine", "trials") != "trials",
+        "halving": search.get("halving") is not None,
+        # What was under `supernet` counted with another engine alone.
+        "supernet": "supernet" in search and "engine" not in search,
+    }
+    return [key for key in REMOVED_SEARCH_KEYS if asks[key]]
 
 
 class Search(Group):
     """How plans are proposed and how well they are tried."""
 
-    engine: Literal["trials", "supernet", "auto"] = "trials"
     sampler: Literal["gate", "tpe", "nsga2", "random"] = "gate"
     trials: Count = 40
     proposals: Count = 1000
     epochs: Count = 2
-    halving: Halving | None = None
     executor: Executor = Executor()
     storage: Annotated[Text, AfterValidator(_journal_or_url)] = "journal"
     learning_rate: Positive | None = None
-    supernet: Supernet = Supernet()
 
-    @model_validator(mode="after")
-    def _sample_leaves_trials(self) -> Search:
-        if self.engine != "trials" and self.supernet.sample >= self.trials:
-            raise wrong(
-                f"{self.supernet.sample} of {self.trials} trials are for the sample, and none are left",
-                "supernet.sample",
-                "trials",
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _has_a_rung(self) -> Search:
-        if self.halving is not None and self.engine != "trials":
-            raise wrong(f"is for engine: trials, and engine is {self.engine}", "halving", "engine")
-        if self.halving is not None and self.halving.first >= self.epochs:
-            raise wrong(
-                f"first rung after {self.halving.first} epochs, and a trial has {self.epochs}", "halving", "first"
-            )
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _without_removed_keys(cls, written: Any) -> Any:
+        if not isinstance(written, Mapping):
+            return written
+        for key in switched_on(written):
+            raise wrong(f"this key was removed: {REMOVED_SEARCH_KEYS[key]}; delete it", key)
+        return {key: value for key, value in written.items() if key not in REMOVED_SEARCH_KEYS}
 
 
 class Constraints(Group):

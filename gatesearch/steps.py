@@ -10,10 +10,10 @@ import io
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,14 +32,10 @@ from gatesearch.recipe import Recipe
 from gatesearch.scaling import outcome
 from gatesearch.search.engine import SearchResult, Trial
 from gatesearch.search.outcome import Evaluated, Objectives
-from gatesearch.search.pruner import Halving
 from gatesearch.search.sampler import PASSED
-from gatesearch.search.supernet.network import Supernet
-from gatesearch.search.supernet.train import SupernetTask
 from gatesearch.setting import Setting
 from gatesearch.training import Figures, GateSettings, History, Schedule, calibrate, fit, saliency
 from gatesearch.training.fit import CHECKPOINT_EVERY
-from gatesearch.training.task import GatedTask
 
 STREAM_WINDOWS = 300
 TRIALS = "logs/trials"
@@ -57,7 +53,7 @@ class Run:
     def __init__(self, recipe: Recipe, folder: RunFolder, given: tuple[nn.Module, Dataset] | None = None) -> None:
         self.recipe, self.folder = outcome.resolved(recipe), folder
         self._given = given
-        self._figures: dict[tuple[tuple[PlacedGate, ...], int | None], Figures] = {}
+        self._figures: dict[tuple[PlacedGate, ...], Figures] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what :meth:`evaluate` needs, for a worker that has neither the data nor the run folder."""
@@ -108,62 +104,27 @@ class Run:
         return prices.cost_model(self.setting, self.backbone, self.folder)
 
     @cached_property
-    def supernet(self) -> Supernet:
-        """A network with a gate at every site, trained for all plans at once."""
-        s, chosen = self.setting, self.recipe.search
-        torch.manual_seed(self.recipe.seed)
-        net = Supernet(self.backbone, s.space, s.outputs, self.saliency)
-        schedule = s.schedule(self.recipe.training.updated(chosen).updated(chosen.supernet))
-        steps = partial(SupernetTask, space=s.space, plans=chosen.supernet.plans, seed=self.recipe.seed)
-        self._trained("supernet", net, schedule, task=steps)
-        return net
-
-    @cached_property
     def result(self) -> SearchResult:
         """The search, ended."""
         started = time.monotonic()
         assert self.cost
         self.folder.write_json(record.BEGUN, record.begun(self))
         result = searching.search(self)
-        shutil.rmtree(self.folder / TRIALS, ignore_errors=True)  # of trainings that were given up
+        shutil.rmtree(self.folder / TRIALS, ignore_errors=True)  # of trainings that were cut off
         self._add_seconds("search", time.monotonic() - started)
         record.write_trials(self.folder, result)
         return result
-
-    @property
-    def engine(self) -> dict[str, Any]:
-        """Which engine searched, and why."""
-        assert self.result
-        found: dict[str, Any] = self.folder.read_json(record.ENGINE)
-        return found
 
     @cached_property
     def standard(self) -> float:
         """Quality of the baseline on validation, by which trials are measured."""
         return self._quality(self.baseline, "validation").value
 
-    @cached_property
-    def halving(self) -> Halving | None:
-        """Which trials go on after which epochs; None where all do."""
-        chosen = self.recipe.search.halving
-        return (
-            None if chosen is None else Halving(chosen.first, chosen.reduction, self.recipe.search.epochs, chosen.tau)
-        )
-
-    def evaluate(self, plan: GatePlan, until: int | None = None) -> Evaluated:
-        """Try a plan: train it briefly from the baseline, set its thresholds, price what its gates let through.
-
-        Args:
-            plan: to try.
-            until: epoch after which to stop for now; None to the end.
-        """
-        key = plan.gates, until  # cores cost, and change nothing else
-        if key not in self._figures:
-            self._figures[key] = self._trial(plan, until)
-        return self.judged(plan, self._figures[key])
-
-    def judged(self, plan: GatePlan, quality: Figures) -> Evaluated:
-        """Price a plan of which the quality is known, and say what it breaks."""
+    def evaluate(self, plan: GatePlan) -> Evaluated:
+        """Try a plan: train it briefly from the baseline, set its thresholds, price what its gates let through."""
+        if plan.gates not in self._figures:  # cores cost, and change nothing else
+            self._figures[plan.gates] = self._trial(plan)
+        quality = self._figures[plan.gates]
         price = self.cost.price(plan, quality.passed, observed=quality.layers)
         return Evaluated(
             Objectives(quality.value, price.expected_latency_us, price.energy.total_uj),
@@ -174,27 +135,17 @@ class Run:
             },
         )
 
-    def _trial(self, plan: GatePlan, until: int | None) -> Figures:
-        """Train a plan for as long as a trial lasts, or up to an epoch; what it is worth on validation."""
+    def _trial(self, plan: GatePlan) -> Figures:
+        """Train a plan for as long as a trial lasts; what it is worth on validation."""
         s, model = self.setting, self.built(plan)
-        epochs, seed = s.schedule(self.recipe.search), seed_of(self.recipe.seed, plan)
-        # A training long enough for checkpoints, or judged on its way, goes on from the last, in whichever process or
-        # node that shares the run folder.
-        long = self.halving is not None or epochs.epochs > CHECKPOINT_EVERY
-        kept = self.folder / TRIALS / GatePlan(plan.gates).digest if long else None
-        fit(
-            model,
-            s.features,
-            epochs,
-            s.gates,
-            seed=seed,
-            goal=s.goal,
-            augment=s.augment,
-            pieces=kept,
-            until=until,
-        )
-        if kept is not None and until is None:
-            shutil.rmtree(kept, ignore_errors=True)  # another worker may have trained these gates for other cores
+        schedule, seed = s.schedule(self.recipe.search), seed_of(self.recipe.seed, plan)
+        # A training long enough for checkpoints goes on from the last, in whichever process or node that shares the
+        # run folder.
+        long = schedule.epochs > CHECKPOINT_EVERY
+        checkpoints = self.folder / TRIALS / GatePlan(plan.gates).digest if long else None
+        fit(model, s.features, schedule, s.gates, seed=seed, goal=s.goal, augment=s.augment, checkpoints=checkpoints)
+        if checkpoints is not None:
+            shutil.rmtree(checkpoints, ignore_errors=True)  # another worker may have trained these gates, too
         calibrate(model, s.features.validation, s.features.positive)
         return self._quality(model, "validation")
 
@@ -368,14 +319,7 @@ class Run:
         s = self.setting
         return _channels_last(GatedModel(s.backbone, GatePlan(), s.sites, s.outputs))
 
-    def _trained(
-        self,
-        name: str,
-        model: GatedModel,
-        schedule: Schedule,
-        gates: GateSettings | None = None,
-        task: Callable[..., GatedTask] = GatedTask,
-    ) -> None:
+    def _trained(self, name: str, model: GatedModel, schedule: Schedule, gates: GateSettings | None = None) -> None:
         """Train a model, or load it where it was trained before."""
         # As training leaves it, so that a resumed run computes bit for bit what an unbroken one does.
         _channels_last(model)
@@ -396,7 +340,6 @@ class Run:
                 augment=s.augment,
                 log_dir=self.folder / "logs" / name,
                 on_epoch=bar.advance,
-                task=task,
             )
         self.folder.write_json(f"logs/{name}.json", asdict(history))
         self.folder.write(str(path.relative_to(self.folder.path)), _state_bytes(model))

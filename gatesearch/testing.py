@@ -23,7 +23,6 @@ from gatesearch.gated import GatedModel
 from gatesearch.gates import (
     CutGate,
     CutKind,
-    ElasticKind,
     GateContext,
     GateKind,
     GateOutput,
@@ -75,8 +74,6 @@ def check_cut_gate(kind: CutKind, site: CutSite, placed: PlacedGate) -> None:
         _check_lowering(kind, site, placed, gate, hidden)
         _check_exit(kind, site, placed, gate, hidden)
         _check_calibration(gate, placed)
-        if isinstance(kind, ElasticKind):
-            _check_elastic(kind, site, placed, module, hidden)
         again = cast(nn.Module, kind.wrap(site, placed))
         again.load_state_dict(module.state_dict())
         same = torch.equal(cast(CutGate, again.eval())(hidden).logit, gate(hidden).logit)
@@ -165,25 +162,6 @@ def check_backbone(factory: Callable[[], nn.Module], example: Tensor, outputs: i
                 gated = GatedModel(model, plan, sites, outputs).eval()
                 assert torch.equal(gated(example).logits, logits), f"cut at {site.name!r} the logits change"
                 assert torch.equal(gated.cascade(example).logits, logits), f"the cascade at {site.name!r} changes them"
-
-
-def _check_elastic(kind: ElasticKind, site: CutSite, placed: PlacedGate, module: nn.Module, hidden: Tensor) -> None:
-    """A module that was turned is the module that would have been built."""
-    elastic, space, params = kind.elastic(placed), kind.space(site), dict(placed.params)
-    assert set(kind.calibrated) <= set(elastic), "what calibration alone reads has to be elastic"
-    for name in elastic:
-        for value in space[name]:
-            other = PlacedGate.of(placed.kind, placed.site, **{**params, name: value})
-            kind.turn(cast(CutGate, module), other)
-            built = cast(nn.Module, kind.wrap(site, other))
-            built.load_state_dict(module.state_dict())
-            one, two = cast(CutGate, module)(hidden), cast(CutGate, built.eval())(hidden)
-            same = torch.equal(one.passed, two.passed) and torch.equal(one.logit, two.logit)
-            assert same, f"turn() to {name}={value!r} does not make the gate that wrap() builds"
-            if name in kind.calibrated:
-                kind.turn(cast(CutGate, module), placed)
-                assert torch.equal(cast(CutGate, module)(hidden).logit, one.logit), f"{name} is read in use"
-    kind.turn(cast(CutGate, module), placed)
 
 
 def _activations(site: CutSite) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,50 @@ def test_shipped_recipe_makes_every_key_visible() -> None:
             return set()
         return {(k, *rest) for k, v in tree.items() for rest in [(), *given_keys(v)]}
 
-    # The name comes from the file; what retrain leaves out comes from training; halving is off.
+    # The name comes from the file; what retrain leaves out comes from training.
     hidden = {key for key in set(config.keys_of(Recipe)) - given_keys(written) if key[0] != "retrain"}
-    assert hidden == {("name",)} | {("search", "halving", key) for key in ("first", "reduction", "tau")}
-    assert "{first: 1, reduction: 3, tau: 0.6}" in TEXT
+    assert hidden == {("name",)}
+
+
+OFF = "search:\n  engine: trials\n  halving: null\n  supernet: {epochs: 4, sample: 12}\n"
+ON = "search:\n  engine: auto\n  halving: {first: 1, reduction: 3, tau: 0.6}\n  supernet: {epochs: 4}\n"
+
+
+@pytest.fixture
+def kept() -> Callable[[str], Path]:
+    """Write the recipe of a run folder as it was before keys of the search were removed."""
+
+    def write(search: str) -> Path:
+        text = recipe.to_yaml(recipe.load("kws.yaml"))
+        Path("old").mkdir(exist_ok=True)
+        Path("old/recipe.yaml").write_text(text.replace("search:\n", search))
+        return Path("old")
+
+    return write
+
+
+def test_removed_keys_that_were_off_are_read_over(
+    kept: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = kept(OFF)
+    assert recipe.load(folder / "recipe.yaml") == recipe.load_run(folder) == recipe.load("kws.yaml")
+    assert capsys.readouterr().out == ""
+
+
+def test_removed_keys_that_were_on_are_refused_but_in_a_run_folder(
+    kept: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = kept(ON)
+    with pytest.raises(UserError) as error:
+        recipe.load(folder / "recipe.yaml")
+    assert str(error.value) == (
+        "old/recipe.yaml: search.engine: this key was removed: every plan that is kept is trained; delete it"
+    )
+    assert recipe.load_run(folder) == recipe.load("kws.yaml")
+    line = " ".join(capsys.readouterr().out.split())
+    assert line == (
+        "old/recipe.yaml: search.engine, search.halving: removed since this run began, and without effect now"
+    )
 
 
 def test_resolved_recipe_reads_back_equal_and_alone() -> None:
@@ -172,7 +213,25 @@ def test_overrides_merge_and_the_last_wins() -> None:
         ("augment.speed=[1]", "too few values"),
         ("augment.speed=[1,2,3]", "3 values, where 2 are expected"),
         ("backbone=dscnn", "unknown backbone 'dscnn'; nearest: 'ds_cnn'"),
-        ("search.engine=trial", "override search.engine=trial: unknown engine 'trial'; nearest: 'trials'"),
+        ("search.sampler=gates", "override search.sampler=gates: unknown sampler 'gates'; nearest: 'gate'"),
+        (
+            "search.engine=auto",
+            "override search.engine=auto: this key was removed: every plan that is kept is trained; delete it",
+        ),
+        (
+            "search.halving={first: 2}",
+            "override search.halving={first: 2}: this key was removed: every trial is trained to its end; delete it",
+        ),
+        (
+            "search.halving.first=2",
+            "override search.halving.first=2: search.halving: this key was removed: every trial is trained to its end; "
+            "delete it",
+        ),
+        (
+            "search.supernet.tau=0.5",
+            "override search.supernet.tau=0.5: search.supernet: this key was removed: every plan that is kept is "
+            "trained; delete it",
+        ),
         ("constraints.latency_ms=0", "must be above 0"),
         ("export.formats=[tflit]", "unknown format 'tflit'; nearest: 'tflite'"),
         ("device=tree_core", "override device=tree_core: unknown device 'tree_core'; nearest: 'three_core'"),

@@ -51,13 +51,3 @@ def write(root: Path) -> Path:
             wave = tone * (hertz > 0) + 0.01 * generator.standard_normal(RATE)
             soundfile.write(root / word / f"{who}_nohash_0.wav", wave, RATE, subtype="PCM_16")
     return root
-
-
-# Sixteen gates to order, and few trainings.
-SUPERNET = (
-    "space.gates={min: 0, max: 1}",
-    "search.engine=supernet",
-    "search.trials=8",
-    "search.supernet={epochs: 1, sample: 4, evaluations: 12, front: 2}",
-    "constraints.min_gate_recall=0.1",
-)

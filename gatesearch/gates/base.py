@@ -280,23 +280,6 @@ class LayerKind(Kind, Protocol):
         """
 
 
-@runtime_checkable
-class ElasticKind(CutKind, Protocol):
-    """A technique for cut sites of which one module serves many parameters, so that a supernet trains them at once.
-
-    ``calibrated`` names those parameters that only :meth:`CutGate.calibrate` reads. Conformance:
-    :func:`gatesearch.testing.check_cut_gate`.
-    """
-
-    calibrated: Sequence[str]
-
-    def elastic(self, placed: PlacedGate) -> Sequence[str]:
-        """Name the parameters that the module of a gate can take on otherwise, ``calibrated`` ones among them."""
-
-    def turn(self, gate: CutGate, placed: PlacedGate) -> None:
-        """Let a module take on the parameters of another gate at its site, which differs in elastic ones alone."""
-
-
 GateKind = CutKind | LayerKind
 
 

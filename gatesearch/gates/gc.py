@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates.base import CutGate, GateContext, GateOutput, Lowered, Work
+from gatesearch.gates.base import GateContext, GateOutput, Lowered, Work
 from gatesearch.gates.calibration import largest_threshold
 from gatesearch.layout import along
 from gatesearch.plan import PlacedGate, Scalar
@@ -47,7 +47,6 @@ class GC:
 
     name = "gc"
     read_apart = ()
-    calibrated = ("recall",)
 
     def may_go(self, site: Site) -> bool:
         """Any cut site of rank 1 (features), 2 (channels by time, tokens) or 3 (channels by height by width)."""
@@ -66,16 +65,6 @@ class GC:
         """Build the gate; see :class:`GCGate`."""
         mode, keep, recall = _checked(placed)
         return mode(site.shape, keep, recall, site.channel_axis, site.class_token)
-
-    def elastic(self, placed: PlacedGate) -> Sequence[str]:
-        """Masks are ordered, those of two keep ratios nested: one module has them all. Shrinkage has one aim alone."""
-        mode, keep, _ = _checked(placed)
-        return ("keep", "recall") if mode is ChannelGC and keep is not None else ("recall",)
-
-    def turn(self, gate: CutGate, placed: PlacedGate) -> None:
-        """Set keep ratio and recall target."""
-        assert isinstance(gate, GCGate)
-        _, gate.keep, gate.recall = _checked(placed)
 
     def work(self, site: CutSite, placed: PlacedGate) -> Work:
         """The head's linear layer, and the channels or values that are left."""

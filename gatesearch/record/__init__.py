@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatesearch.record.search import BEGUN, ENGINE, begun, reference_point, so_far, write_trials
+from gatesearch.record.search import BEGUN, begun, reference_point, so_far, write_trials
 from gatesearch.record.summary import bound, roc, show, write
 
-__all__ = ["BEGUN", "ENGINE", "begun", "bound", "reference_point", "roc", "show", "so_far", "write", "write_trials"]
+__all__ = ["BEGUN", "begun", "bound", "reference_point", "roc", "show", "so_far", "write", "write_trials"]

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 TRIAL_COLUMNS = (
     "number",
     "state",
-    "given_up_after",
     "digest",
     "accuracy",
     "expected_latency_us",
@@ -35,7 +34,6 @@ TRIAL_COLUMNS = (
     "plan",
 )
 BEGUN = "logs/begun.json"
-ENGINE = "logs/engine.json"  # which engine searched, and why
 
 
 def write_trials(
@@ -64,7 +62,6 @@ def trial_rows(result: SearchResult, times: Mapping[str, Mapping[str, float]]) -
             {
                 "number": trial.number,
                 "state": trial.state,
-                "given_up_after": trial.given_up,
                 "digest": trial.plan.digest,
                 "accuracy": None if o is None else o.accuracy,
                 "expected_latency_us": None if o is None else o.latency_us,
@@ -140,7 +137,6 @@ def so_far(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None:
         "unfinished": {"complete": len(result.tried), "wanted": recipe.search.trials},
         "trials": with_plans(trial_rows(result, {}), result),
         "hypervolume": result.hypervolume(reference) if reference else [],
-        "engine": folder.read_json(ENGINE),
         "curves": curves({name: History(**curve) for name, curve in trained.items() if curve is not None}),
     }
 

@@ -104,10 +104,7 @@ def write(run: Run) -> dict[str, Any]:
             "epochs": run.result.epochs(recipe.search.epochs),
             "seconds": seconds.get("search", 0.0),
             "hypervolume": volumes[-1] if volumes else 0.0,
-            "engine": run.engine["used"],
-            "engine_asked": recipe.search.engine,
-            "engine_why": run.engine["why"],
-            "tau": run.engine.get("tau"),
+            "engine": "trials",
         },
         "best": best,
         "export": {
@@ -176,7 +173,6 @@ def write(run: Run) -> dict[str, Any]:
             "sensitivity": moved,
             "artifacts": artifacts,
             "hypervolume": volumes,
-            "engine": run.engine,
         },
     )
     return summary

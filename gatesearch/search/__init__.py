@@ -9,16 +9,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gatesearch.search.engine import SearchResult, Trial, search
+    from gatesearch.search.engine import SearchResult, SearchSettings, Trial, search
     from gatesearch.search.outcome import Evaluated, Objectives
     from gatesearch.search.space import Space
 
-__all__ = ["Evaluated", "Objectives", "SearchResult", "Space", "Trial", "search"]
+__all__ = ["Evaluated", "Objectives", "SearchResult", "SearchSettings", "Space", "Trial", "search"]
 
 _PLACES = {
     "Evaluated": "outcome",
     "Objectives": "outcome",
     "SearchResult": "engine",
+    "SearchSettings": "engine",
     "Space": "space",
     "Trial": "engine",
     "search": "engine",

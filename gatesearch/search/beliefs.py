@@ -24,16 +24,12 @@ KNOWN = 1e-6  # deviation of the logarithm of an error that was observed, with o
 
 
 class Tried(NamedTuple):
-    """Gates that were tried: the error, by how much each constraint is broken, who reached which stage.
-
-    ``deviation`` is that of the logarithm of an error that is forecast.
-    """
+    """Gates that were tried: the error, by how much each constraint is broken, who reached which stage."""
 
     gates: Gates
     error: float
     violations: Mapping[str, float]
     passed: Passed | None
-    deviation: float = 0.0
 
 
 @dataclass
@@ -96,8 +92,7 @@ class Belief:
                 one = self._known[gates]
                 over = [one.violations.get(name, 0.0) for name in self._constraints]
                 mean[i] = [np.log(max(LEAST_ERROR, one.error)), *over]
-                # Constraints are on the error mostly, and as sure.
-                deviation[i] = [max(KNOWN, one.deviation), *[max(KNOWN, one.deviation * one.error)] * len(over)]
+                deviation[i] = KNOWN
         kept = ndtr(-mean[:, 1:] / np.maximum(deviation[:, 1:], KNOWN)).prod(1)
         return LogNormal(mean[:, 0], deviation[:, 0]), kept
 

@@ -1,16 +1,11 @@
-"""The engine: ask for a plan, price it, try it if its price allows, tell. Every finished trial is on disk at once.
-
-Where trainings are halved, a plan is tried piece by piece, from rung to rung, and what came of each piece is on disk
-before the next begins.
-"""
+"""The engine: ask for a plan, price it, try it if its price allows, tell. Every finished trial is on disk at once."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Required, TypedDict, Unpack
+from typing import Any
 
 import optuna
 from optuna.samplers import RandomSampler
@@ -19,10 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search import pareto, pruner, samplers, store
+from gatesearch.search import pareto, samplers, store
 from gatesearch.search.executors import Asked, Evaluate, Executor, Here
 from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
-from gatesearch.search.rungs import Proposal, Rungs
 from gatesearch.search.space import Space
 from gatesearch.search.store import STUDY, Where
 
@@ -39,10 +33,9 @@ class Trial:
     """One proposal and what became of it.
 
     ``number`` counts proposals from 0; one that was cut off is not counted, so that a search that was resumed has the
-    numbers of one that was not. ``state`` is ``complete`` (trained), ``pruned`` (given up half-way), ``priced_out``
-    (ruled out by cost alone, never trained) or ``duplicate`` (a plan that was proposed before, not tried again).
-    ``seen`` is what the evaluation kept. ``given_up`` is the epoch after which a rung gave it up; a later trial of the
-    same plan went on from there.
+    numbers of one that was not. ``state`` is ``complete`` (trained), ``pruned`` (a scheduler of Ray Tune's stopped it
+    half-way), ``priced_out`` (ruled out by cost alone, never trained) or ``duplicate`` (a plan that was proposed
+    before, not tried again). ``seen`` is what the evaluation kept.
     """
 
     number: int
@@ -51,7 +44,6 @@ class Trial:
     objectives: Objectives | None
     feasible: bool
     seen: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    given_up: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +59,12 @@ class SearchResult:
 
     @property
     def tried(self) -> tuple[Trial, ...]:
-        """The trials that were trained, or begun and given up."""
+        """The trials that were trained, or begun and stopped."""
         return tuple(t for t in self.trials if t.state in TRIED)
 
     def epochs(self, whole: int) -> int:
-        """Return the epochs of training that all trials took, where a whole training has so many."""
-        last: dict[GatePlan, int] = {}
-        for trial in self.tried:
-            reached = whole if trial.state == "complete" else trial.given_up or 0
-            last[trial.plan] = max(last.get(trial.plan, 0), reached)
-        return sum(last.values())
+        """Return the epochs of training that all trials took, where a training has ``whole`` epochs."""
+        return whole * len({trial.plan for trial in self.complete})
 
     @property
     def front(self) -> tuple[Trial, ...]:
@@ -129,111 +117,96 @@ class SearchResult:
         return volumes
 
 
-class Wanted(TypedDict, total=False):
-    """How long a search goes on, and who proposes.
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """Where a search keeps its trials, how long it goes on, and who proposes.
 
     Args:
-        trials: how many plans to try, those in the journal counted, and those that are given up half-way.
+        journal: Optuna journal file, or URL of a database; optuna-dashboard opens either.
+        study: name of the study.
+        trials: how many plans to try; those in the journal count.
         proposals: how many to propose at most.
-        seed: of the proposals; each depends on the seed and on the trials before it alone, so that a search that was
+        seed: of the proposals. Each depends on the seed and on the trials before it alone, so that a search that was
             cut off proposes what it would have proposed.
         first: what the first proposals choose; see :func:`gatesearch.search.start.first_proposals`.
         on_trial: called after every trial, which is on disk by then.
-        sampler: which sampler makes the proposal of a number; None for Optuna's TPE.
+        sampler: returns the sampler for the proposal of a number; None for Optuna's TPE.
     """
 
-    trials: Required[int]
-    proposals: Required[int]
-    seed: Required[int]
-    first: Sequence[Mapping[str, Scalar]]
-    on_trial: Callable[[Trial], None] | None
-    sampler: samplers.Chosen | None
+    journal: Where
+    study: str = STUDY
+    trials: int
+    proposals: int
+    seed: int
+    first: Sequence[Mapping[str, Scalar]] = ()
+    on_trial: Callable[[Trial], None] | None = None
+    sampler: samplers.Chosen | None = None
 
 
 def search(
     space: Space,
     price_violations: Prices,
     evaluate: Evaluate,
-    *,
-    journal: Where,
-    study: str = STUDY,
+    settings: SearchSettings,
     executor: Executor | None = None,
-    halving: pruner.Halving | None = None,
-    **wanted: Unpack[Wanted],
 ) -> SearchResult:
     """Search, or go on with the search that the journal holds.
 
     Args:
         space: which plans there are.
         price_violations: for each constraint that cost alone can break, by how much (positive: broken).
-        evaluate: tries a plan; expensive. Where trainings are halved it is also given the epoch after which to stop,
-            and goes on from where an earlier call for the same plan stopped.
-        journal: Optuna journal file, or URL of a database; optuna-dashboard opens either.
-        study: name of the study.
+        evaluate: tries a plan; expensive.
+        settings: where trials are kept, how many, who proposes.
         executor: where plans are tried, by the ``evaluate`` that it was made with; None for one after the other, here.
-        halving: which trainings go on at which epochs; None: all do.
-        **wanted: see :class:`Wanted`.
 
     Raises:
         UserError: no proposal was feasible by its price, or another process drives this study.
     """
-    with opened(space, price_violations, journal=journal, study=study, halving=halving, **wanted) as session:
+    with opened(space, price_violations, settings) as session:
         (executor or Here(evaluate)).drive(session)
     return session.result()
 
 
 @contextmanager
-def opened(
-    space: Space,
-    price_violations: Prices,
-    *,
-    journal: Where,
-    study: str = STUDY,
-    halving: pruner.Halving | None = None,
-    **wanted: Unpack[Wanted],
-) -> Iterator[Session]:
+def opened(space: Space, price_violations: Prices, settings: SearchSettings) -> Iterator[Session]:
     """Open a search to ask and tell, by its only driver; the arguments are those of :func:`search`."""
-    with store.driven(journal, DIRECTIONS, Objectives._fields, study) as kept:
-        finished = store.finished(kept)
-        rungs = Rungs(halving, finished, kept.user_attrs, lambda name, value: store.note(kept, name, value, journal))
-        yield Session(space, price_violations, lambda trial: store.add(kept, trial, journal), finished, rungs, **wanted)
+    journal = settings.journal
+    with store.driven(journal, DIRECTIONS, Objectives._fields, settings.study) as study:
+        yield Session(
+            space,
+            price_violations,
+            settings,
+            keep=lambda trial: store.add(study, trial, journal),
+            finished=store.finished(study),
+        )
 
 
 class Session:
     """A search under way: asks the sampler, prices what it proposes, and keeps what ends.
 
     Args:
-        space, price_violations: as in :func:`search`.
+        space, price_violations, settings: as in :func:`search`.
         keep: puts a finished trial on disk.
         finished: what is on disk already, in order.
-        rungs: what trainings had come to where they were judged.
-        **wanted: see :class:`Wanted`.
     """
 
     def __init__(
         self,
         space: Space,
         price_violations: Prices,
+        settings: SearchSettings,
+        *,
         keep: Callable[[FrozenTrial], None],
         finished: Sequence[FrozenTrial],
-        rungs: Rungs,
-        **wanted: Unpack[Wanted],
     ) -> None:
-        self._space, self._price_violations, self._keep, self._rungs = space, price_violations, keep, rungs
-        self._trials, self._proposals, self._seed = wanted["trials"], wanted["proposals"], wanted["seed"]
-        self._first, self._on_trial = wanted.get("first", ()), wanted.get("on_trial")
-        self._sampler = wanted.get("sampler") or samplers.build("tpe", self._seed)
+        self._space, self._price_violations, self._settings, self._keep = space, price_violations, settings, keep
+        self._sampler = settings.sampler or samplers.build("tpe", settings.seed)
         # In memory: a plan costs dozens of entries on its way, and one that was cut off is proposed again.
         self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
         self._study.add_trials(finished)
         self.done = _read_all(self._study)
         self.running: dict[int, optuna.Trial] = {}
-        self._unfinished = deque(rungs.unfinished)
-        self._going_on: deque[Asked] = deque()
-        self._under_way: dict[int, Asked] = {}
-        self._tried: set[GatePlan] = set()
-        for ended in self.done:
-            self._note_tried(ended)
+        self._tried = {ended.plan for ended in self.done}
         self._ended_trainings = sum(trial.state in TRIED for trial in self.done)
         self._begun = {trial.user_attrs[FIRST] for trial in finished if FIRST in trial.user_attrs}
 
@@ -243,12 +216,7 @@ class Session:
         return len(self.running)
 
     def ask(self) -> Asked | None:
-        """Return a plan to try, not tried before; None where none is wanted, at least until another has ended.
-
-        A training that was found worth its next epochs comes first.
-        """
-        if self._going_on:
-            return self._asked(self._going_on.popleft())
+        """Return a plan to try, not tried before; None where none is wanted, at least until another has ended."""
         while self._wants():
             trial, plan = self._propose()
             over = self._price_violations(plan)
@@ -263,46 +231,24 @@ class Session:
             else:
                 self._tried.add(plan)
                 self.running[trial.number] = trial
-                return self._asked(Asked(trial.number, plan, self._rungs.next(plan)))
+                return Asked(trial.number, plan)
         return None
 
-    def tell(self, number: int, found: Evaluated) -> Trial | None:
-        """Keep what came of a plan; None where it was judged at a rung and goes on."""
-        asked = self._under_way.pop(number)
-        trial = self.running[number]
-        if asked.until is not None and self._rungs.judge(
-            asked.plan, asked.until, found, Proposal(trial.params, trial.user_attrs.get(FIRST))
-        ):
-            self._going_on.append(Asked(number, asked.plan, self._rungs.next(asked.plan)))
-            return None
+    def tell(self, number: int, found: Evaluated) -> Trial:
+        """Keep what came of a plan."""
+        trial = self.running.pop(number)
         for name, value in found.seen.items():
             trial.set_user_attr(name, value)
         trial.set_user_attr(SEEN, list(found.seen))
-        if asked.until is not None:
-            return self.prune(number)
         for name, value in found.violations.items():
             trial.set_constraint(name, value)
         trial.set_user_attr("state", "complete")
-        self._rungs.end(trial, asked.plan, found)
-        self._study.tell(self.running.pop(number), list(found.objectives))
+        self._study.tell(trial, list(found.objectives))
         return self._ended(trial)
 
     def prune(self, number: int) -> Trial:
         """Keep that a plan was given up half-way."""
-        trial = self.running.pop(number)
-        self._under_way.pop(number, None)
-        self._rungs.end(trial, GatePlan.from_json(trial.user_attrs["plan"]))
-        return self._leave(trial, "pruned")
-
-    def _asked(self, asked: Asked) -> Asked:
-        self._under_way[asked.number] = asked
-        return asked
-
-    def _note_tried(self, ended: Trial) -> None:
-        if ended.given_up is None:
-            self._tried.add(ended.plan)
-        else:  # it may be proposed again, to be trained on
-            self._tried.discard(ended.plan)
+        return self._leave(self.running.pop(number), "pruned")
 
     def result(self) -> SearchResult:
         """Return all that ended.
@@ -323,24 +269,22 @@ class Session:
     def _wants(self) -> bool:
         under_way = len(self.running)
         return (
-            self._ended_trainings + under_way < self._trials
+            self._ended_trainings + under_way < self._settings.trials
             and len(self._tried) < len(self._space)
-            and len(self.done) + under_way < self._proposals
+            and len(self.done) + under_way < self._settings.proposals
         )
 
     def _propose(self) -> tuple[optuna.Trial, GatePlan]:
         number = len(self.done) + len(self.running)
-        start = next((k for k in range(len(self._first)) if k not in self._begun), None)
-        if self._unfinished:
-            params, start = self._unfinished.popleft()
-            self._study.sampler = samplers.fixed(params, RandomSampler(0))
-        elif start is not None:
+        first, seed = self._settings.first, self._settings.seed
+        start = next((k for k in range(len(first)) if k not in self._begun), None)
+        if start is not None:
             # What is left open is drawn: no sampler has to be asked for a plan that is given.
-            dice = RandomSampler(hash((self._seed, number)) % 2**32)
-            self._study.sampler = samplers.fixed(self._first[start], dice)
+            dice = RandomSampler(hash((seed, number)) % 2**32)
+            self._study.sampler = samplers.fixed(first[start], dice)
         elif self.done and self.done[-1].state == "duplicate":
             sampler = self._sampler(number)
-            self._study.sampler = samplers.elsewhere(sampler, self._space, self._tried, self._seed, number)
+            self._study.sampler = samplers.elsewhere(sampler, self._space, self._tried, seed, number)
         else:
             self._study.sampler = self._sampler(number)
         trial = self._study.ask()
@@ -362,10 +306,10 @@ class Session:
         self._keep(frozen)
         ended = _read(len(self.done), frozen)
         self.done.append(ended)
-        self._note_tried(ended)
+        self._tried.add(ended.plan)
         self._ended_trainings += ended.state in TRIED
-        if self._on_trial is not None:
-            self._on_trial(ended)
+        if self._settings.on_trial is not None:
+            self._settings.on_trial(ended)
         return ended
 
 
@@ -383,14 +327,11 @@ def _read_all(study: optuna.Study) -> list[Trial]:
 
 
 def _read(number: int, trial: FrozenTrial) -> Trial:
-    state = trial.user_attrs["state"]
-    given_up = max(map(int, trial.user_attrs.get(pruner.RUNGS, ())), default=None) if state == "pruned" else None
     return Trial(
         number=number,
         plan=GatePlan.from_json(trial.user_attrs["plan"]),
-        state=state,
+        state=trial.user_attrs["state"],
         objectives=Objectives(*trial.values) if trial.values else None,
         feasible=all(value <= 0 for value in trial.constraints.values()),
         seen={name: trial.user_attrs[name] for name in trial.user_attrs.get(SEEN, ())},
-        given_up=given_up,
     )

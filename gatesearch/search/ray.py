@@ -3,7 +3,8 @@
 It proposes whole plans, prices them before anything runs, proposes none twice whatever is running, and keeps every
 finished trial in a study of Optuna's as it ends: a run that was cut off goes on from there, with a new ``Tuner``::
 
-    with engine.opened(space, price, journal=Path("study.journal"), trials=200, proposals=10_000, seed=0) as session:
+    settings = SearchSettings(journal=Path("study.journal"), trials=200, proposals=10_000, seed=0)
+    with engine.opened(space, price, settings) as session:
         searcher = GateSearcher(session)
         tuning = tune.TuneConfig(search_alg=searcher, num_samples=-1, max_concurrent_trials=8, reuse_actors=True)
         tune.Tuner(trainable, tune_config=tuning).fit()
@@ -12,9 +13,6 @@ finished trial in a study of Optuna's as it ends: a run that was cut off goes on
 The trainable finds the plan in its config, ``GatePlan.from_json(config["plan"])``, and reports ``accuracy``,
 ``latency_us`` and ``energy_uj``, and each constraint's excess as ``violations/NAME`` where there are constraints. A
 trial that a scheduler stops is kept as pruned, not as complete.
-
-In a session with ``halving`` a trial of Tune's is a training up to the epoch ``config["until"]``, to the end where that
-is not given. The session decides which trainings go on, and the same plan comes again, to be trained on.
 """
 
 from __future__ import annotations
@@ -33,7 +31,6 @@ except ImportError as missing:
     raise UserError("search.executor: Ray Tune is not installed; pip install 'gatesearch[ray]'") from missing
 
 VIOLATIONS = "violations/"
-UNTIL = "until"
 SEEN = "seen"  # as JSON, which Tune leaves as it is
 
 
@@ -59,7 +56,7 @@ class GateSearcher(Searcher):
         asked = None if self.failed else self._session.ask()
         if asked is not None:
             self._numbers[trial_id] = asked.number
-            return {"plan": asked.plan.to_json()} | ({} if asked.until is None else {UNTIL: asked.until})
+            return {"plan": asked.plan.to_json()}
         return None if self._numbers else str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -25,7 +25,6 @@ from gatesearch.search.beliefs import Belief, Memory, Tried
 from gatesearch.search.candidates import Candidates, Gates, cores_of, replay
 from gatesearch.search.features import Features
 from gatesearch.search.pass_rates import Passed
-from gatesearch.search.pruner import RUNGS, Course, Standing, forecast, read
 from gatesearch.search.space import Space
 from gatesearch.search.start import starts
 
@@ -37,17 +36,15 @@ ROUNDS = 50  # of drawing on, where all that was drawn was tried before
 MARGIN = 0.1  # of the believed front's range: how far beyond its ends volume counts where no reference is given
 LEAST_RANGE = 0.01  # of a value
 NOTHING = 1e-12  # of volume
-WHOLE = -1  # in place of the epoch to which a trial was trained that was not given up
 
 
 class Seen(NamedTuple):
-    """A finished trial; ``course`` is what it had come to at the rungs of a pruner, by epoch."""
+    """A finished trial."""
 
     plan: GatePlan
     minimised: tuple[float, ...] | None  # error and costs; None where it was not tried
     violations: Mapping[str, float]
     passed: Passed | None
-    course: Course
 
 
 class GateSampler(BaseSampler):
@@ -63,9 +60,6 @@ class GateSampler(BaseSampler):
             ...
             trial.set_user_attr("passed", {"positive": [1.0, 0.99], "silence": [1.0, 0.02]})
             return accuracy, latency_us, energy_uj
-
-    A trial that a pruner gave up is learned from as well, where it tells its rungs
-    (:data:`gatesearch.search.pruner.RUNGS`): it is taken to have gone on as those did that were trained to the end.
 
     After what it is given to begin with it tries a gentle gate, where that costs least, and more of
     :func:`gatesearch.search.start.starts` while nothing keeps the constraints: few plans do where training is short and
@@ -112,8 +106,6 @@ class GateSampler(BaseSampler):
         self._priced: dict[Gates, Array] = {}
         self._cores: dict[int, list[tuple[str, ...]]] = {}
         self._seen: dict[int, Seen] = {}
-        self._heard: list[tuple[Seen, Tried | None]] = []
-        self._courses: list[Course] = []
         self._chosen: dict[int, dict[str, Scalar]] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -155,10 +147,9 @@ class GateSampler(BaseSampler):
         """
         seen, running = self._read(study, number)
         generator = Random(self._seed * 1_000_003 + len(seen) + len(running))
-        # What was given up can be trained on.
-        barred = {one.plan for one in seen if one.minimised or not one.course} | set(running)
+        barred = {one.plan for one in seen} | set(running)
         complete = [one for one in seen if one.minimised is not None]
-        tried = self._said(seen)
+        tried = [Tried(one.plan.gates, one.minimised[0], one.violations, one.passed) for one in seen if one.minimised]
         belief = Belief(self._features, self._space, tried, self._shares, self._unknown, self._memory)
         gone = {one.plan.gates for one in seen} | {plan.gates for plan in running}
         front = [one.plan.gates for one in _front(complete)]
@@ -221,19 +212,6 @@ class GateSampler(BaseSampler):
         hoped = np.column_stack([np.exp(believed.mean - believed.deviation), costs / scale[1:]])
         return index, cores, worth - NOTHING * hoped.max(1)
 
-    def _said(self, seen: Sequence[Seen]) -> list[Tried]:
-        """Return what finished trials say, those that were given up by a forecast from the trials before them alone.
-
-        So what a trial says stays the same, whatever comes after it.
-        """
-        if [id(one) for one in seen[: len(self._heard)]] != [id(heard) for heard, _ in self._heard]:
-            self._heard, self._courses = [], []  # one that began earlier has ended since
-        for one in seen[len(self._heard) :]:
-            self._heard.append((one, _tried(one, self._courses)))
-            if one.minimised is not None:
-                self._courses.append({**one.course, WHOLE: Standing(one.minimised, one.violations)})
-        return [tried for _, tried in self._heard if tried is not None]
-
     def _corner(self, points: Array) -> Array:
         """Return up to where volume counts, given what was observed and what is believed."""
         if self._reference is not None:
@@ -271,9 +249,8 @@ class GateSampler(BaseSampler):
                 running.append(plan)
             elif trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
                 minimised = (1.0 - trial.values[0], *trial.values[1:]) if trial.values else None
-                course = read(trial.user_attrs.get(RUNGS, {}))
                 passed = trial.user_attrs.get(PASSED)
-                self._seen[trial.number] = Seen(plan, minimised, trial.constraints, passed, course)
+                self._seen[trial.number] = Seen(plan, minimised, trial.constraints, passed)
         return [self._seen[key] for key in sorted(self._seen)], running
 
 
@@ -288,14 +265,3 @@ def _front(seen: Sequence[Seen]) -> list[Seen]:
     feasible = [one for one in seen if one.minimised and all(over <= 0 for over in one.violations.values())]
     kept = pareto.front([one.minimised for one in feasible if one.minimised])
     return [feasible[i] for i in kept]
-
-
-def _tried(one: Seen, before: Sequence[Course]) -> Tried | None:
-    """Return what a finished trial says, given whole trainings before it; None where nothing can be said of its end."""
-    if one.minimised is not None:
-        return Tried(one.plan.gates, one.minimised[0], one.violations, one.passed)
-    at = max(one.course, default=0)
-    found = forecast(at, WHOLE, one.course[at], before) if at else None
-    if found is None:
-        return None
-    return Tried(one.plan.gates, found.standing.minimised[0], found.standing.violations, one.passed, found.deviation)

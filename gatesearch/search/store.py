@@ -160,12 +160,6 @@ def add(study: optuna.Study, trial: FrozenTrial, where: Where) -> None:
         study.add_trial(trial)
 
 
-def note(study: optuna.Study, name: str, value: object, where: Where) -> None:
-    """Keep a value of the study's, in place of an earlier one; once this returns, it is on disk."""
-    with reaching(where):
-        study.set_user_attr(name, value)
-
-
 @contextmanager
 def experimental() -> Iterator[None]:
     """Keep Optuna from telling the user of gatesearch which of Optuna's parts are new."""

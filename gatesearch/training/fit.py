@@ -78,10 +78,8 @@ def fit(
     goal: Goal | None = None,
     augment: nn.Module | None = None,
     log_dir: Path | None = None,
-    pieces: Path | None = None,
-    until: int | None = None,
+    checkpoints: Path | None = None,
     on_epoch: Callable[[], None] | None = None,
-    task: Callable[..., GatedTask] = GatedTask,
 ) -> History:
     """Train a model in place.
 
@@ -94,32 +92,29 @@ def fit(
         augment: changes a batch of features at random, in training only; None for none.
         log_dir: where TensorBoard logs and a checkpoint every few epochs go; a training that was cut off goes on from
             there. None keeps nothing.
-        pieces: folder for a training that is done piece by piece: a checkpoint of each piece goes there, and the next
-            one, or one that was cut off, goes on from there. Curves are not kept.
-        until: epoch after which this piece ends; None to the end of the schedule.
+        checkpoints: folder for a checkpoint of every epoch and nothing else, where ``log_dir`` is None; a training that
+            was cut off goes on from there.
         on_epoch: called after each epoch.
-        task: what a step of training is; called as :class:`GatedTask` is.
 
     Raises:
         KeyboardInterrupt: the user stopped it.
     """
     pl.seed_everything(seed, verbose=False)
     aim = goal or Classification(features.positive, features.kind_names)
-    steps = task(model, aim, features.positive, class_weights(features, gates.shares), schedule, gates, augment)
+    steps = GatedTask(model, aim, features.positive, class_weights(features, gates.shares), schedule, gates, augment)
     history = History()
     callbacks: list[Callback] = [_Watch(history, on_epoch)]
     if schedule.averaging:
         callbacks.append(EMAWeightAveraging(decay=schedule.averaging))
-    last, end = None, until or schedule.epochs
+    last = None
     if log_dir is not None:
         callbacks.append(_checkpoints(log_dir, "last", CHECKPOINT_EVERY))
         last = log_dir / "last.ckpt"
-    elif pieces is not None:
-        callbacks.append(_checkpoints(pieces, str(end), 1))
-        before = [int(path.stem) for path in pieces.glob("*.ckpt") if int(path.stem) <= end]
-        last = pieces / f"{max(before, default=end)}.ckpt"
+    elif checkpoints is not None:
+        callbacks.append(_checkpoints(checkpoints, "last", 1))
+        last = checkpoints / "last.ckpt"
     trainer = pl.Trainer(
-        max_epochs=end,
+        max_epochs=schedule.epochs,
         accelerator="auto",
         devices=1,
         logger=TensorBoardLogger(log_dir, name="", version="") if log_dir is not None else False,

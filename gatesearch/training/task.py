@@ -104,9 +104,8 @@ class GatedTask(pl.LightningModule):
         return loss
 
     def _steps(self) -> int:
-        """Return the steps of a whole training, of which this may be the beginning."""
-        epochs = self.trainer.max_epochs or self.schedule.epochs
-        return int(self.trainer.estimated_stepping_batches) * self.schedule.epochs // epochs
+        """Return the steps of the whole training."""
+        return int(self.trainer.estimated_stepping_batches)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Quality where nothing leaves, as a learning curve; claims come from the hard cascade."""

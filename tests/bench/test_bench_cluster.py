@@ -47,8 +47,8 @@ def test_the_engine_is_measured_on_a_study_that_it_leaves(tmp_path: Path, monkey
 def test_one_worker_is_busy_nearly_all_the_time(tmp_path: Path) -> None:
     evaluate = Sleep(0.05, tmp_path / "notes")
     made_up = measure.space()
-    arguments = {"journal": tmp_path / "j", "trials": 4, "proposals": 40, "seed": 0}
-    engine.search(made_up, measure.price, evaluate, executor=Here(evaluate), **arguments)  # type: ignore[arg-type]
+    chosen = engine.SearchSettings(journal=tmp_path / "j", trials=4, proposals=40, seed=0)
+    engine.search(made_up, measure.price, evaluate, chosen, Here(evaluate))
     notes = [line.split() for line in (tmp_path / "notes").read_text().splitlines()]
     found = measure.utilisation(notes, 1, float(notes[0][1]))
     assert found["processes"] == 1 and found["startup_s"] == 0 and 0 < found["efficiency"] <= 1

@@ -283,12 +283,3 @@ def test_a_picked_plan_near_the_front_is_listed_with_it(record: dict[str, Any]) 
     trial["on_front"] = False
     text = Page(render(record)).text
     assert "picked, near the front" in text and "pick.tolerance" in text
-
-
-def test_which_engine_searched_and_why_is_said(record: dict[str, Any]) -> None:
-    assert "Engine:" not in Page(render(record)).text  # a run of before there were two
-    fallen = {"used": "trials", "why": "Kendall's tau 0.31 against 12 trained plans is below search.supernet.tau=0.6"}
-    assert f"Engine: trials, because {fallen['why']}." in html.unescape(Page(render(record | {"engine": fallen})).text)
-    over = {"used": "supernet", "why": "tau was 0.81", "evaluations": 200, "front": 9}
-    page = Page(render(record | {"engine": over})).text
-    assert "Engine: supernet, because tau was 0.81." in page and "200 plans were read from it, 9 of them" in page

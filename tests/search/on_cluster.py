@@ -35,17 +35,11 @@ def main(folder: Path, trials: int, kill_after: int) -> None:
 
     evaluate = Quick(folder / "ended", 1.5, folder / "began")
     started = time.monotonic()
-    result = engine.search(
-        small(),
-        price,
-        evaluate,
-        journal=folder / "study.journal",
-        trials=trials,
-        proposals=400,
-        seed=1,
-        on_trial=seen,
-        executor=Tune(evaluate, folder / "ray", workers=2, address=cluster.address),
+    settings = engine.SearchSettings(
+        journal=folder / "study.journal", trials=trials, proposals=400, seed=1, on_trial=seen
     )
+    executor = Tune(evaluate, folder / "ray", workers=2, address=cluster.address)
+    result = engine.search(small(), price, evaluate, settings, executor)
     for thread in threads:
         thread.join()
     print(

@@ -40,9 +40,9 @@ class Quick:
     seconds: float = 0.003
     began: Path | None = None
 
-    def __call__(self, plan: GatePlan, until: int | None = None) -> Evaluated:
+    def __call__(self, plan: GatePlan) -> Evaluated:
         if self.began is not None:
             note(self.began, f"{plan.digest} {os.environ.get('RAY_NODE_ID') or os.getppid()}")
         time.sleep(self.seconds)
-        note(self.ended, plan.digest if until is None else f"{plan.digest}-{until}")
+        note(self.ended, plan.digest)
         return found(plan)

@@ -15,7 +15,6 @@ from small_spaces import small
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import engine
-from gatesearch.search.pruner import Halving
 
 pytest.importorskip("ray.tune", reason="the extra ray")
 from gatesearch.search.ray import GateSearcher, evaluated, reported  # wants Ray
@@ -23,8 +22,8 @@ from gatesearch.search.ray import GateSearcher, evaluated, reported  # wants Ray
 
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[engine.Session]:
-    given = {"journal": tmp_path / "study.journal", "trials": 6, "proposals": 100, "seed": 2}
-    with engine.opened(small(), price, **given) as opened:  # type: ignore[arg-type]
+    settings = engine.SearchSettings(journal=tmp_path / "study.journal", trials=6, proposals=100, seed=2)
+    with engine.opened(small(), price, settings) as opened:
         yield opened
 
 
@@ -71,21 +70,6 @@ def test_a_trial_that_failed_ends_the_search_and_is_left_for_the_next(session: e
     assert searcher.suggest("c") == GateSearcher.FINISHED and searcher.failed == ["a"]
     kept = [trial.plan for trial in engine.read(tmp_path / "study.journal").trials]
     assert second in kept and first not in kept
-
-
-def test_a_halved_training_comes_again_until_it_ends_or_is_given_up(tmp_path: Path) -> None:
-    given = {"journal": tmp_path / "study.journal", "trials": 9, "proposals": 100, "seed": 2}
-    with engine.opened(small(), price, **given, halving=Halving(1, 2, 4, tau=0)) as halved:  # type: ignore[arg-type]
-        searcher, pieces, name = GateSearcher(halved), dict[str, list[int | None]](), 0
-        while isinstance(config := searcher.suggest(str(name)), dict):
-            pieces.setdefault(config["plan"], []).append(config.get("until"))
-            searcher.on_trial_complete(str(name), done(plan_of(config)))
-            name += 1
-        result = halved.result()
-    assert config == GateSearcher.FINISHED and len(result.tried) == 9
-    assert [1, 2, None] in pieces.values() and [1] in pieces.values()
-    told = {trial.plan.to_json(): trial.given_up for trial in result.tried}
-    assert {plan: untils[-1] for plan, untils in pieces.items()} == told
 
 
 def test_tune_may_pickle_it_and_not_restore_it(session: engine.Session, tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveS
 from optuna.trial import TrialState
 
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.search.pruner import Standing
-from gatesearch.search.sampler import GateSampler, Seen
+from gatesearch.search.sampler import GateSampler
 from gatesearch.search.start import starts
 from gatesearch.sites import LayerSite
 from tests.search.small_spaces import small
@@ -217,24 +216,3 @@ def test_gates_inside_the_stages_are_believed_in_too():
 
     study.optimize(objective, n_trials=16)  # of 27
     assert min(t.values[1] for t in study.trials) == pytest.approx(1.2)
-
-
-def test_what_was_given_up_is_learned_from_and_stays_what_it_said() -> None:
-    """The forecast is from trials before it alone: a sampler that was resumed believes what one that was not does."""
-    every = list(small().gates_at(small().sites[1]))
-    gates = [GatePlan((gate,), ("mcu", "mcu")) for gate in every]
-    first = Seen(gates[0], (0.2, 1.0, 1.0), {"accuracy": 0.0}, None, {1: Standing((0.4, 1, 1), {"accuracy": 0.2})})
-    given_up = Seen(gates[1], None, {}, None, {1: Standing((0.6, 1.0, 1.0), {"accuracy": 0.5})})
-    later = Seen(gates[2], (0.4, 1.0, 1.0), {"accuracy": 0.0}, None, {1: Standing((0.4, 1, 1), {"accuracy": 0.0})})
-
-    def fresh() -> GateSampler:
-        return GateSampler(small(), lambda plan: [[1.0, 1.0]] * (1 + len(plan.cores)))
-
-    sampler = fresh()
-    found = sampler._said([first, given_up, later])
-    assert [one.error for one in found] == pytest.approx([0.2, 0.3, 0.4])
-    assert found[1].violations["accuracy"] == pytest.approx(0.3)
-    assert found[1].deviation > 0 == found[0].deviation
-    assert fresh()._said([first, given_up]) == found[:2] == sampler._said([first, given_up])
-    assert sampler._said([given_up, first]) == found[:1]  # nothing to go by, then
-    assert sampler._said([first, given_up, later]) == found  # one that began earlier has ended since

@@ -17,7 +17,7 @@ from small_spaces import small
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
-from gatesearch.search import Evaluated, Objectives, SearchResult, Space, Trial, engine, search
+from gatesearch.search import Evaluated, Objectives, SearchResult, SearchSettings, Space, Trial, engine, search
 
 
 def number(plan: GatePlan, modulus: int) -> int:
@@ -47,7 +47,7 @@ class Evaluate:
 
 def run(journal: Path, evaluate: Callable[[GatePlan], Evaluated], space: Space | None = None, **given: Any) -> Any:
     known: dict[str, Any] = {"trials": 15, "proposals": 60, "seed": 3}
-    return search(space or small(), price, evaluate, journal=journal, **{**known, **given})
+    return search(space or small(), price, evaluate, SearchSettings(journal=journal, **{**known, **given}))
 
 
 def test_no_plan_is_evaluated_twice_and_none_that_its_price_rules_out(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_nothing_fits(tmp_path: Path) -> None:
         return {"mcu.sram": 0.2, "latency_ms": -1.0, "npu.flash": 0.1}
 
     with pytest.raises(UserError) as error:
-        search(small(), never, Evaluate(1), journal=tmp_path / "j", trials=3, proposals=9, seed=0)
+        search(small(), never, Evaluate(1), SearchSettings(journal=tmp_path / "j", trials=3, proposals=9, seed=0))
     proposed = len({trial.plan for trial in engine.read(tmp_path / "j").trials})
     assert str(error.value) == (
         f"search: none of {proposed} proposed plans keeps the constraints that cost alone decides "

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gatesearch.plan import GatePlan
-from gatesearch.search.engine import Evaluated, Objectives, search
+from gatesearch.search.engine import Evaluated, Objectives, SearchSettings, search
 from gatesearch.search.start import first_proposals, opening
 from gatesearch.sites import LayerSite
 from tests.search.small_spaces import small
@@ -58,7 +58,7 @@ def test_a_search_begins_with_them_and_a_resumed_one_does_not_begin_again(tmp_pa
     def go(trials: int) -> list[GatePlan]:
         result = search(
             space, lambda plan: {}, lambda plan: Evaluated(Objectives(0.5, 1.0, cost(plan)), {}),
-            journal=tmp_path / "j", trials=trials, proposals=50, seed=0, first=first,
+            SearchSettings(journal=tmp_path / "j", trials=trials, proposals=50, seed=0, first=first),
         )  # fmt: skip
         return [trial.plan for trial in result.trials]
 

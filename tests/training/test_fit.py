@@ -204,32 +204,21 @@ def test_the_backbones_own_weights_are_trained_without_gates_as_well(features: F
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
-def test_a_training_in_pieces_ends_with_the_weights_of_one_that_was_not_interrupted(
+def test_a_training_with_checkpoints_alone_goes_on_from_its_last_epoch(
     features: Features, tmp_path: Path, averaging: float
 ) -> None:
-    schedule = Schedule(epochs=5, batch_size=16, averaging=averaging)
-    whole, seen = half(), half()
-    at: list[GatedModel] = []
+    schedule = Schedule(epochs=6, batch_size=16, averaging=averaging)
+    whole, rest, again = half(), KillAt(), KillAt()
     fit(whole, features, schedule, GateSettings(), seed=3, augment=Noise())
-    for until in (1, 3, 1, None):  # the third asks for what was there before
-        piece = half()
-        fit(piece, features, schedule, GateSettings(), seed=3, augment=Noise(), pieces=tmp_path, until=until)
-        at.append(piece)
-    assert equal(at[-1], whole) and equal(at[0], at[2])
-    assert not equal(at[0], at[1]) and not equal(at[1], whole)
-    rest = KillAt()
-    fit(seen, features, schedule, GateSettings(), seed=3, augment=Noise(), pieces=tmp_path, on_epoch=rest)
-    assert rest.run == 0 and equal(seen, whole)  # all of it is there
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.ckpt", "3.ckpt", "5.ckpt"]
-
-
-def test_a_piece_that_was_cut_off_goes_on_from_its_last_epoch(features: Features, tmp_path: Path) -> None:
-    schedule = Schedule(epochs=6, batch_size=16)
-    whole, rest = half(), KillAt()
-    fit(whole, features, schedule, GateSettings(), seed=3)
-    fit(half(), features, schedule, GateSettings(), seed=3, pieces=tmp_path, until=2)
     with pytest.raises(KeyboardInterrupt):
-        fit(half(), features, schedule, GateSettings(), seed=3, pieces=tmp_path, on_epoch=KillAt(3))
+        fit(
+            half(), features, schedule, GateSettings(), seed=3, augment=Noise(), checkpoints=tmp_path,
+            on_epoch=KillAt(5),
+        )  # fmt: skip
     end = half()
-    fit(end, features, schedule, GateSettings(), seed=3, pieces=tmp_path, on_epoch=rest)
+    fit(end, features, schedule, GateSettings(), seed=3, augment=Noise(), checkpoints=tmp_path, on_epoch=rest)
     assert rest.run == 2 and equal(end, whole)  # killed in the callback of the fifth epoch, which is trained again
+    seen = half()
+    fit(seen, features, schedule, GateSettings(), seed=3, augment=Noise(), checkpoints=tmp_path, on_epoch=again)
+    assert again.run == 0 and equal(seen, whole)  # all of it is there
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]

@@ -63,9 +63,8 @@ def engine_of(storage: str) -> Callable[[Path], Found]:
             plan = GatePlan(gates, generator.choice(cores_of(made_up, gates)))
             plans.setdefault(plan, made_up.named(plan))
         first: list[Mapping[str, Scalar]] = list(islice(plans.values(), TRIALS))
-        with engine.opened(
-            made_up, price, journal=where, trials=TRIALS, proposals=10 * TRIALS, seed=SEED, first=first
-        ) as session:
+        settings = engine.SearchSettings(journal=where, trials=TRIALS, proposals=10 * TRIALS, seed=SEED, first=first)
+        with engine.opened(made_up, price, settings) as session:
             for _ in range(TRIALS):
                 started = time.perf_counter()
                 one = session.ask()
@@ -98,16 +97,13 @@ def scaling_of(name: str, workers: int) -> Callable[[Path], Found]:
         evaluate = Sleep(SECONDS, notes.absolute())
         started = time.time()
         with _EXECUTORS[name](evaluate, workers, folder) as executor:
-            result = engine.search(
-                space(),
-                price,
-                evaluate,
+            settings = engine.SearchSettings(
                 journal=journal,
                 trials=EACH[name] * workers,
                 proposals=100 * EACH[name] * workers,
                 seed=SEED,
-                executor=executor,
             )
+            result = engine.search(space(), price, evaluate, settings, executor)
         return {
             **utilisation([line.split() for line in notes.read_text().splitlines()], workers, started),
             "trials": len(result.complete),

@@ -9,23 +9,14 @@ from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search.outcome import Evaluated
 
-Evaluate = Callable[..., Evaluated]  # of a plan, and of the epoch after which to stop where the search halves
+Evaluate = Callable[[GatePlan], Evaluated]
 
 
 class Asked(NamedTuple):
-    """A plan to try, and the number under which to tell what came of it.
-
-    Where ``until`` is given, what is told is how the plan stands after that epoch; the same number may then be asked
-    for again, to be trained on.
-    """
+    """A plan to try, and the number under which to tell what came of it."""
 
     number: int
     plan: GatePlan
-    until: int | None = None
-
-    def by(self, evaluate: Evaluate) -> Evaluated:
-        """Return what came of it."""
-        return evaluate(self.plan) if self.until is None else evaluate(self.plan, self.until)
 
 
 class TrialFailed(UserError):
@@ -65,4 +56,4 @@ class Here:
     def drive(self, session: Asking) -> None:
         """Try every plan that the search asks for."""
         while (asked := session.ask()) is not None:
-            session.tell(asked.number, asked.by(self._evaluate))
+            session.tell(asked.number, self._evaluate(asked.plan))

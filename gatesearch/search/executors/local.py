@@ -132,7 +132,7 @@ def _serve(end: Connection, work: bytes, threads: int | None, driver: int) -> No
             return
         found: Evaluated | BaseException
         try:
-            found = asked.by(evaluate)
+            found = evaluate(asked.plan)
         except Exception as error:
             error.add_note(f"in a worker process, plan {asked.plan.digest}:\n{traceback.format_exc()}")
             found = error

@@ -10,8 +10,8 @@ from typing import Any
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
-from gatesearch.search.executors.base import Asked, Asking, Evaluate, TrialFailed
-from gatesearch.search.ray import UNTIL, GateSearcher, reported
+from gatesearch.search.executors.base import Asking, Evaluate, TrialFailed
+from gatesearch.search.ray import GateSearcher, reported
 
 FAILURES = 3  # nodes or workers that a trial may lose
 QUIET = {
@@ -139,7 +139,7 @@ def _trainable() -> type:
             return True
 
         def step(self) -> dict[str, Any]:
-            asked = Asked(0, GatePlan.from_json(self.config["plan"]), self.config.get(UNTIL))
-            return {**reported(asked.by(self.evaluate)), "done": True}
+            plan = GatePlan.from_json(self.config["plan"])
+            return {**reported(self.evaluate(plan)), "done": True}
 
     return PlanTrial
