@@ -13,7 +13,7 @@ import pytest
 from gatesearch import dashboard, recipe
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
-from gatesearch.search import Evaluated, Objectives, Space, search
+from gatesearch.search import Evaluated, Objectives, SearchSettings, Space, search
 from gatesearch.sites import CutSite
 
 
@@ -26,7 +26,12 @@ def run_dir(tmp_path: Path) -> Path:
     def evaluate(plan: GatePlan) -> Evaluated:
         return Evaluated(Objectives(0.9 - len(plan.gates) / 10, 10.0, 20.0), {})
 
-    search(space, lambda _: {}, evaluate, journal=tmp_path / "study.journal", trials=3, proposals=20, seed=0)
+    search(
+        space,
+        lambda _: {},
+        evaluate,
+        SearchSettings(journal=tmp_path / "study.journal", trials=3, proposals=20, seed=0),
+    )
     return tmp_path
 
 

@@ -17,7 +17,7 @@ from gatesearch.hardware.energy import TERMS
 from gatesearch.hardware.profile import Device
 from gatesearch.hardware.table import Surface, Table
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.search import Evaluated, Space, search
+from gatesearch.search import Evaluated, SearchSettings, Space, search
 from gatesearch.sites import CutSite
 
 SHARES = {"positive": 0.2, "noise": 0.8}
@@ -293,7 +293,7 @@ def test_a_core_too_small_for_every_plan(tmp_path: Path) -> None:
         raise AssertionError(f"{plan} was trained")
 
     with pytest.raises(UserError, match=r"none of 3 proposed plans keeps .*\(mcu.sram\); relax constraints"):
-        search(space, small.violations, never, journal=tmp_path / "j", trials=5, proposals=100, seed=0)
+        search(space, small.violations, never, SearchSettings(journal=tmp_path / "j", trials=5, proposals=100, seed=0))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from small_spaces import small
 
 from gatesearch.plan import GatePlan
-from gatesearch.search import Evaluated, Objectives, SearchResult, samplers, search
+from gatesearch.search import Evaluated, Objectives, SearchResult, SearchSettings, samplers, search
 from gatesearch.search.sampler import PASSED, GateSampler
 
 SHARES = {"positive": 0.2, "noise": 0.8}
@@ -37,7 +37,7 @@ def chosen(name: str, seed: int) -> samplers.Chosen:
 def run(journal: Path, name: str, trials: int, seed: int = 1) -> SearchResult:
     return search(
         small(), lambda plan: {}, evaluate,
-        journal=journal, trials=trials, proposals=200, seed=seed, sampler=chosen(name, seed),
+        SearchSettings(journal=journal, trials=trials, proposals=200, seed=seed, sampler=chosen(name, seed)),
     )  # fmt: skip
 
 

@@ -20,12 +20,12 @@ from small_spaces import small
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
-from gatesearch.search import SearchResult, engine, search, store
+from gatesearch.search import SearchResult, SearchSettings, engine, search, store
 
 
 def run(where: Path | str, evaluate: Any = found, **given: Any) -> SearchResult:
     known: dict[str, Any] = {"trials": 15, "proposals": 60, "seed": 3}
-    return search(small(), price, evaluate, journal=where, **{**known, **given})
+    return search(small(), price, evaluate, SearchSettings(journal=where, **{**known, **given}))
 
 
 @pytest.fixture(scope="module")
