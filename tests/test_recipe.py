@@ -9,11 +9,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatesearch import config, recipe
-from gatesearch.config import Override
+from gatesearch import recipe
 from gatesearch.errors import UserError
-from gatesearch.recipe import Recipe
-from gatesearch.schema import Augment, Speech, Training
+from gatesearch.recipe import Recipe, config
+from gatesearch.recipe.config import Override
+from gatesearch.recipe.schema import Augment, Speech, Training
 
 SHIPPED = recipe.find("kws.yaml", "recipes", "recipe").absolute()
 TEXT = SHIPPED.read_text()

@@ -12,8 +12,8 @@ import tones
 from trainings import Trainings
 
 from gatesearch import recipe
-from gatesearch.folder import RunFolder
-from gatesearch.steps import Run
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.steps import Run
 
 pytestmark = pytest.mark.usefixtures("place")
 SETTINGS = ("space.gates={min: 0, max: 1}", "search.trials=5", "constraints.min_gate_recall=0.1")

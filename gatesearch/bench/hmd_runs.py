@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gatesearch import console
+from gatesearch._lib import console
+from gatesearch._lib.timing import fingerprint
 from gatesearch.bench import command_line, runs
 from gatesearch.bench.hmd import ROOTS, latency
 from gatesearch.bench.hmd.prose import runtime as described
 from gatesearch.bench.results import Row, markdown_table, write
-from gatesearch.folder import RunFolder
-from gatesearch.hardware.kernels import status
-from gatesearch.hardware.timing import fingerprint
+from gatesearch.kernels import status
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.steps import Run
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load
-from gatesearch.steps import Run
 
 RUNS = Path("runs/bench-hmd_runs")
 RECIPES: Mapping[str, str] = {"speech": "kws_lstm_hmd.yaml", "har": "har_hmd.yaml"}

@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatesearch import console
+from gatesearch._lib import console
 from gatesearch.bench import runs
 from gatesearch.bench.results import Row, markdown_table, show, spread, write
 from gatesearch.bench.runs import SPEECH_PROTOCOL, first_stop, percent, stopped, versions
-from gatesearch.folder import RunFolder
-from gatesearch.gated import GatedModel
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.steps import Run
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe, load
-from gatesearch.record import roc
 from gatesearch.report.figures import front_png
-from gatesearch.steps import Run
+from gatesearch.report.record import roc
 from gatesearch.training import Quality, gate_logits
 
 RECIPE = "kws.yaml"
@@ -164,7 +164,7 @@ def _parity(outcome: Outcome) -> Mapping[str, float]:
 def _markdown(measured: Mapping[int, Outcome], synthetic: Outcome, command: str) -> str:
     import platform
 
-    from gatesearch.hardware.timing import fingerprint
+    from gatesearch._lib.timing import fingerprint
 
     real, made = list(measured.values()), [synthetic]
     lines: list[list[str]] = []

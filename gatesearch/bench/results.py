@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gatesearch import console
-from gatesearch.revision import revision
+from gatesearch._lib import console
+from gatesearch._lib.revision import revision
 
 FOLDER = Path("results")
 

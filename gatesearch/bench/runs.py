@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatesearch import console, pipeline
+from gatesearch._lib import console
 from gatesearch.bench import command_line
 from gatesearch.bench.results import spread
 from gatesearch.errors import UserError
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline import run
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.steps import Run
 from gatesearch.recipe import Recipe, to_yaml
-from gatesearch.steps import Run
 from gatesearch.training import Quality
 
 SPEECH_PROTOCOL = {
@@ -58,7 +59,7 @@ def finished(path: Path, recipe: Recipe) -> Run:
     console.say(f"--- {path.name}")
     if folder.read_json("summary.json") is None:
         try:
-            pipeline.run(recipe, resume=folder.path)
+            run.run(recipe, resume=folder.path)
         except UserError as error:
             if folder.read_json("summary.json") is None:
                 raise

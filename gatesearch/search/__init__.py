@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gatesearch.search.engine import SearchResult, SearchSettings, Trial, search
-    from gatesearch.search.outcome import Evaluated, Objectives
+    from gatesearch.search.evaluation import Evaluated, Objectives
     from gatesearch.search.space import Space
 
 __all__ = ["Evaluated", "Objectives", "SearchResult", "SearchSettings", "Space", "Trial", "search"]
 
 _PLACES = {
-    "Evaluated": "outcome",
-    "Objectives": "outcome",
+    "Evaluated": "evaluation",
+    "Objectives": "evaluation",
     "SearchResult": "engine",
     "SearchSettings": "engine",
     "Space": "space",

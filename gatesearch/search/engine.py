@@ -14,11 +14,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search import pareto, samplers, store
+from gatesearch.search import pareto, storage
+from gatesearch.search.evaluation import PREFERENCES, Evaluated, Objectives
 from gatesearch.search.executors import Asked, Evaluate, Executor, Here
-from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
+from gatesearch.search.sampler import choice
 from gatesearch.search.space import Space
-from gatesearch.search.store import STUDY, Where
+from gatesearch.search.storage import STUDY, Where
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
@@ -128,7 +129,7 @@ class SearchSettings:
         proposals: how many to propose at most.
         seed: of the proposals. Each depends on the seed and on the trials before it alone, so that a search that was
             cut off proposes what it would have proposed.
-        first: what the first proposals choose; see :func:`gatesearch.search.start.first_proposals`.
+        first: what the first proposals choose; see :func:`gatesearch.search.sampler.initial.first_proposals`.
         on_trial: called after every trial, which is on disk by then.
         sampler: returns the sampler for the proposal of a number; None for Optuna's TPE.
     """
@@ -140,7 +141,7 @@ class SearchSettings:
     seed: int
     first: Sequence[Mapping[str, Scalar]] = ()
     on_trial: Callable[[Trial], None] | None = None
-    sampler: samplers.Chosen | None = None
+    sampler: choice.Chosen | None = None
 
 
 def search(
@@ -171,13 +172,13 @@ def search(
 def opened(space: Space, price_violations: Prices, settings: SearchSettings) -> Iterator[Session]:
     """Open a search to ask and tell, by its only driver; the arguments are those of :func:`search`."""
     journal = settings.journal
-    with store.driven(journal, DIRECTIONS, Objectives._fields, settings.study) as study:
+    with storage.driven(journal, DIRECTIONS, Objectives._fields, settings.study) as study:
         yield Session(
             space,
             price_violations,
             settings,
-            keep=lambda trial: store.add(study, trial, journal),
-            finished=store.finished(study),
+            keep=lambda trial: storage.add(study, trial, journal),
+            finished=storage.finished(study),
         )
 
 
@@ -200,7 +201,7 @@ class Session:
         finished: Sequence[FrozenTrial],
     ) -> None:
         self._space, self._price_violations, self._settings, self._keep = space, price_violations, settings, keep
-        self._sampler = settings.sampler or samplers.build("tpe", settings.seed)
+        self._sampler = settings.sampler or choice.build("tpe", settings.seed)
         # In memory: a plan costs dozens of entries on its way, and one that was cut off is proposed again.
         self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
         self._study.add_trials(finished)
@@ -281,10 +282,10 @@ class Session:
         if start is not None:
             # What is left open is drawn: no sampler has to be asked for a plan that is given.
             dice = RandomSampler(hash((seed, number)) % 2**32)
-            self._study.sampler = samplers.fixed(first[start], dice)
+            self._study.sampler = choice.fixed(first[start], dice)
         elif self.done and self.done[-1].state == "duplicate":
             sampler = self._sampler(number)
-            self._study.sampler = samplers.elsewhere(sampler, self._space, self._tried, seed, number)
+            self._study.sampler = choice.elsewhere(sampler, self._space, self._tried, seed, number)
         else:
             self._study.sampler = self._sampler(number)
         trial = self._study.ask()
@@ -316,14 +317,14 @@ class Session:
 def read(journal: Where, study: str = STUDY) -> SearchResult:
     """Read the trials so far, also while a search goes on; none where it had no time to begin."""
     try:
-        kept = optuna.load_study(study_name=study, storage=store.opened(journal))
+        kept = optuna.load_study(study_name=study, storage=storage.opened(journal))
     except KeyError:
         return SearchResult(())
     return SearchResult(tuple(_read_all(kept)))
 
 
 def _read_all(study: optuna.Study) -> list[Trial]:
-    return [_read(number, trial) for number, trial in enumerate(store.finished(study))]
+    return [_read(number, trial) for number, trial in enumerate(storage.finished(study))]
 
 
 def _read(number: int, trial: FrozenTrial) -> Trial:

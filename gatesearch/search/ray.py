@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch.errors import UserError
+from gatesearch.search.evaluation import Evaluated, Objectives
 from gatesearch.search.executors.base import Asking
-from gatesearch.search.outcome import Evaluated, Objectives
 
 try:
     from ray.tune.search import Searcher

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from gatesearch import bench
+from gatesearch import bench, kernels
 from gatesearch.bench import kernels as benchmark
 from gatesearch.bench.kernels import cases, pages, roofline, stream_page, streams
 from gatesearch.bench.kernels.figures import Times, densities, promises
 from gatesearch.errors import UserError
-from gatesearch.hardware import kernels
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gatesearch import bench
+from gatesearch._lib.revision import revision
 from gatesearch.bench import kws, results, runs
 from gatesearch.errors import UserError
-from gatesearch.revision import revision
 from gatesearch.training import Quality
 
 

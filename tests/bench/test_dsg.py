@@ -19,8 +19,8 @@ from gatesearch.bench.dsg.rows import CURVES, MASKED, PAIR, SPECS, TABLES
 from gatesearch.bench.dsg.run import Bench
 from gatesearch.bench.dsg.train import Training
 from gatesearch.errors import UserError
-from gatesearch.gated import GatedModel
-from gatesearch.sites import layer_sites
+from gatesearch.graph.sites import layer_sites
+from gatesearch.model import GatedModel
 
 TINY = ["device=cpu", "protocol=short", "width=0.0625", "validation=20", "epochs=1", "base_epochs=1", "batch_size=16"]
 ROWS = "rows=unquantised,equal-m1"

@@ -13,9 +13,9 @@ from gatesearch.bench.dsg.rows import SPECS, Spec
 from gatesearch.bench.dsg.settle import TOLERANCE, settle
 from gatesearch.bench.dsg.train import Images, Training, quantised, start_clips, train
 from gatesearch.data import Normalise
-from gatesearch.folder import RunFolder
-from gatesearch.gated import GatedModel
-from gatesearch.sites import LayerSite, layer_sites
+from gatesearch.graph.sites import LayerSite, layer_sites
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.run_dir import RunFolder
 
 PROTOCOL = SHORT.model_copy(update={"width": 0.0625, "batch_size": 8, "epochs": 2, "dropout": 0.5})
 

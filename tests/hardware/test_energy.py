@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.hardware.energy import (
+from gatesearch.cost.energy import (
     TERMS,
     StageCost,
     expected_energy,

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from gatesearch.batch_study.network import Network, NetworkLearner
+from gatesearch.pipeline.problem import Setting
 from gatesearch.recipe import load
-from gatesearch.scaling.network import Network, NetworkLearner
-from gatesearch.setting import Setting
 
 
 @pytest.fixture(scope="module")

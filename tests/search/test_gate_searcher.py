@@ -54,7 +54,7 @@ def test_a_trial_that_a_scheduler_stopped_is_pruned(session: engine.Session, tmp
     searcher = GateSearcher(session)
     plan = plan_of(searcher.suggest("a"))
     searcher.on_trial_complete("a", reported(found(plan)) | {"done": False})
-    study = optuna.load_study(study_name="gatesearch", storage=engine.store.opened(tmp_path / "study.journal"))
+    study = optuna.load_study(study_name="gatesearch", storage=engine.storage.opened(tmp_path / "study.journal"))
     pruned = [trial for trial in study.trials if trial.user_attrs["state"] == "pruned"]
     assert [trial.state.name for trial in pruned] == ["PRUNED"] and pruned[0].values is None
     config: Any = searcher.suggest("b")

@@ -9,10 +9,10 @@ from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase
 from optuna.trial import TrialState
 
+from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.search.sampler import GateSampler
-from gatesearch.search.start import starts
-from gatesearch.sites import LayerSite
+from gatesearch.search.sampler.gate_sampler import GateSampler
+from gatesearch.search.sampler.initial import starts
 from tests.search.small_spaces import small
 
 DEPTH = {"input": 0.0, "stem": 1 / 3, "block": 2 / 3}

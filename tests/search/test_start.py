@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import GatePlan
 from gatesearch.search.engine import Evaluated, Objectives, SearchSettings, search
-from gatesearch.search.start import first_proposals, opening
-from gatesearch.sites import LayerSite
+from gatesearch.search.sampler.initial import first_proposals, opening
 from tests.search.small_spaces import small
 
 

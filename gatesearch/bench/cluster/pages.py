@@ -11,7 +11,7 @@ from gatesearch.bench.cluster import EXECUTORS, WORKERS, plot
 from gatesearch.bench.cluster.measure import PAUSE_S, SECONDS, SEED, STORAGES, TRIALS
 from gatesearch.bench.results import Row, markdown_table
 from gatesearch.bench.runs import versions
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 
 RUNS = Path("runs/bench-cluster")
 OVERHEAD, EFFICIENCY = "engine, a trial, journal on disk", "efficiency, {} workers, {}"

@@ -10,14 +10,14 @@ import shlex
 
 import torch
 
-from gatesearch import console
+from gatesearch._lib import console
 from gatesearch.bench import command_line
 from gatesearch.bench.dsg.pages import write
 from gatesearch.bench.dsg.protocol import PROTOCOLS, Protocol
 from gatesearch.bench.dsg.rows import SPECS, TABLES, Spec
 from gatesearch.bench.dsg.run import RUNS, Bench
 from gatesearch.errors import unknown
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 
 WHERE = "bench dsg"
 PUBLIC = {"data.root": "CIFAR10.npz"}

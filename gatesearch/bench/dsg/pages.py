@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gatesearch._lib.console import duration
 from gatesearch.bench import results as written
 from gatesearch.bench.dsg import plot, prose
 from gatesearch.bench.dsg.protocol import PROTOCOLS, Protocol
 from gatesearch.bench.dsg.rows import SPECS, TABLES, Published, Spec
 from gatesearch.bench.dsg.run import BASE
 from gatesearch.bench.results import Row, by_protocol, markdown_table, spread
-from gatesearch.console import duration
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 

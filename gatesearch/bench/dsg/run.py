@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from gatesearch import console
+from gatesearch._lib import console
+from gatesearch._lib.timing import fingerprint
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.bench.dsg import measure
 from gatesearch.bench.dsg.protocol import Protocol
@@ -18,11 +19,10 @@ from gatesearch.bench.dsg.rows import CORES, Spec
 from gatesearch.bench.dsg.settle import settle
 from gatesearch.bench.dsg.train import Data, Training, quantised, save, start_clips, train
 from gatesearch.data import cifar10
-from gatesearch.folder import RunFolder
-from gatesearch.gated import GatedModel
-from gatesearch.hardware.timing import fingerprint
+from gatesearch.graph.sites import layer_sites
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan
-from gatesearch.sites import layer_sites
 
 RUNS = Path("runs/bench-dsg")
 LIBRARIES = ("torch", "numpy")

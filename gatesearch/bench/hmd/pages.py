@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gatesearch._lib.console import duration
 from gatesearch.bench import results as written
 from gatesearch.bench.hmd import plot, prose
 from gatesearch.bench.hmd.protocol import PROTOCOLS, Protocol
 from gatesearch.bench.hmd.rows import METHODS, SPECS, TASKS, Spec
 from gatesearch.bench.hmd.run import LATENCIES, spent
 from gatesearch.bench.results import Row, by_protocol, markdown_table, spread
-from gatesearch.console import duration
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 COLUMNS = (

@@ -14,18 +14,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from gatesearch import console
+from gatesearch._lib import console
+from gatesearch._lib.timing import fingerprint
 from gatesearch.bench.hmd import latency
 from gatesearch.bench.hmd.protocol import Protocol
 from gatesearch.bench.hmd.rows import SPECS, Spec
 from gatesearch.bench.hmd.tasks import Task, load
 from gatesearch.bench.hmd.train import score, train
-from gatesearch.folder import RunFolder
-from gatesearch.gated import GatedModel
 from gatesearch.gates.matrices import Factors, PrunedMatrix
-from gatesearch.hardware.kernels import status
-from gatesearch.hardware.timing import fingerprint
-from gatesearch.sites import layer_sites
+from gatesearch.graph.sites import layer_sites
+from gatesearch.kernels import status
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.run_dir import RunFolder
 
 RUNS = Path("runs/bench-hmd")
 LIBRARIES = ("torch", "numpy")

@@ -14,8 +14,8 @@ from torchmetrics.functional.classification import multiclass_f1_score
 
 from gatesearch.bench.hmd.protocol import Protocol
 from gatesearch.bench.hmd.tasks import WINDOW, Task
-from gatesearch.gated import GatedModel
 from gatesearch.gates.matrices import END, PrunedMatrix
+from gatesearch.model import GatedModel
 
 CHECKS = 8  # of the language model on validation, in a training
 CLIP = 1.0  # norm of the gradient

@@ -14,7 +14,7 @@ from gatesearch.bench.kernels import rivals
 from gatesearch.bench.kernels.rivals import Array, Calls
 from gatesearch.gates.matrices import rich_rows
 from gatesearch.gates.phases import MASKS
-from gatesearch.hardware.kernels import (
+from gatesearch.kernels import (
     HMD,
     Boost,
     Conv,
@@ -28,7 +28,7 @@ from gatesearch.hardware.kernels import (
     PGConv,
     Pruned,
 )
-from gatesearch.hardware.kernels.recurrent import Weights
+from gatesearch.kernels.recurrent import Weights
 
 # The shapes of M-CifarNet's layers that differ, with the layers that have them.
 LAYERS: Mapping[str, Geometry] = {

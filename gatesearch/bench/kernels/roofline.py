@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from gatesearch import kernels
 from gatesearch.bench.kernels.cases import GATED, HIDDEN, LAYERS, PRECISION
 from gatesearch.bench.kernels.figures import Times
 from gatesearch.bench.kernels.rivals import Calls
 from gatesearch.bench.results import markdown_table
-from gatesearch.hardware import kernels
-from gatesearch.hardware.kernels import Geometry
+from gatesearch.kernels import Geometry
 from gatesearch.report import style
 
 GROUP, NAME = "roofline", "this processor"

@@ -9,7 +9,7 @@ from typing import Any
 from gatesearch.bench.kernels import streams
 from gatesearch.bench.results import Row, markdown_table, spread
 from gatesearch.bench.runs import SPEECH_PROTOCOL
-from gatesearch.export import streaming
+from gatesearch.runtime import streaming
 
 Found = Mapping[str, Mapping[int, Mapping[str, Any]]]  # by spotter and seed
 SLACK = 1.3

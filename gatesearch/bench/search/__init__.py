@@ -10,13 +10,13 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from gatesearch import console
+from gatesearch._lib import console
 from gatesearch.bench import command_line
 from gatesearch.bench.results import FOLDER
 from gatesearch.bench.search import table
 from gatesearch.bench.search.spaces import RECORDED
 from gatesearch.errors import UserError, unknown
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 
 WHERE = "bench search"
 RUNS = Path("runs/bench-search")

@@ -12,7 +12,7 @@ from gatesearch.bench.results import Row, markdown_table
 from gatesearch.bench.search.run import LEVELS, TRIED, Outcome
 from gatesearch.bench.search.table import Table
 from gatesearch.search.pruner import SEEN, Halving
-from gatesearch.search.tau import kendall
+from gatesearch.search.rank_correlation import kendall
 
 WHOLE, HALVED = "GateSampler", "GateSampler with halving"
 PAIRS = {WHOLE: HALVED, "sparse random": "sparse random with halving"}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gatesearch._lib.timing import fingerprint
 from gatesearch.bench import results
 from gatesearch.bench.results import Row, markdown_table
 from gatesearch.bench.runs import versions
@@ -19,7 +20,6 @@ from gatesearch.bench.search.replay import PROPOSALS
 from gatesearch.bench.search.rivals import NEEDS, missing
 from gatesearch.bench.search.run import AT, Outcome
 from gatesearch.bench.search.table import DROP, Table
-from gatesearch.hardware.timing import fingerprint
 
 OURS = halving.WHOLE
 TARGETS = {"hypervolume after 50": ">= 0.98", "evaluations, best rival over ours": ">= 4", "repeats": "0"}

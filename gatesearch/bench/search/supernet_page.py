@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gatesearch import console
+from gatesearch._lib import console
 from gatesearch.bench.results import Row, markdown_table
 from gatesearch.bench.runs import versions
 from gatesearch.bench.search.engines import gate
@@ -22,12 +22,12 @@ from gatesearch.bench.search.replay import Replay, volumes
 from gatesearch.bench.search.spaces import trained
 from gatesearch.bench.search.table import Table, expected
 from gatesearch.plan import GatePlan
-from gatesearch.search.candidates import Gates
 from gatesearch.search.engine import Trial
-from gatesearch.search.outcome import Objectives
+from gatesearch.search.evaluation import Objectives
+from gatesearch.search.rank_correlation import kendall
+from gatesearch.search.sampler.neighbours import Gates
 from gatesearch.search.supernet.agreement import Agreement
 from gatesearch.search.supernet.shortlist import sample, shortlist
-from gatesearch.search.tau import kendall
 
 FILE = "supernet.json"
 SEEDS = range(20)

@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 
-from gatesearch import console
+from gatesearch._lib import console
 from gatesearch.bench import runs
 from gatesearch.bench.results import FOLDER, Row, show, write
 from gatesearch.bench.vit_gc import page, plot
-from gatesearch.export.lower import lower
-from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
+from gatesearch.compile.lower import lower
+from gatesearch.compile.tflite import Program, channel_last, convert, quantise
+from gatesearch.pipeline.steps import Run
 from gatesearch.recipe import Recipe, load
-from gatesearch.steps import Run
 
 RECIPE = "kws_vit_gc.yaml"
 RUNS = Path("runs/bench-vit_gc")

@@ -6,9 +6,9 @@ import platform
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gatesearch._lib.timing import fingerprint
 from gatesearch.bench.results import markdown_table
 from gatesearch.bench.runs import SPEECH_PROTOCOL, percent, versions
-from gatesearch.hardware.timing import fingerprint
 from gatesearch.plan import GatePlan
 
 if TYPE_CHECKING:

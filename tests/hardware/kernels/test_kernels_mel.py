@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from gatesearch import kernels
 from gatesearch.data.frontend import MFCC, LogMel
-from gatesearch.hardware import kernels
-from gatesearch.hardware.kernels import Library, Mel, MelStream
+from gatesearch.kernels import Library, Mel, MelStream
 
 FRONTS = {
     "mfcc": lambda: MFCC(),
