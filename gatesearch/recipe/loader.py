@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatesearch._lib import console
 from gatesearch.errors import unknown
 from gatesearch.recipe import config
 from gatesearch.recipe.config import Override
@@ -65,6 +64,8 @@ def load_run(folder: Path) -> Recipe:
     search = tree.get("search")
     gone = switched_on(search) if isinstance(search, Mapping) else []
     if gone:
+        from gatesearch._lib import console  # with rich, which --help does without
+
         names = ", ".join(f"search.{key}" for key in gone)
         console.say(f"{config.shown_path(path)}: {names}: removed since this run began, and without effect now")
         tree["search"] = {key: value for key, value in tree["search"].items() if key not in REMOVED_SEARCH_KEYS}
