@@ -15,7 +15,7 @@ from gatesearch.data import Dataset
 from gatesearch.errors import UserError
 
 if TYPE_CHECKING:
-    from gatesearch.pipeline.steps import Run
+    from gatesearch.pipeline.result import RunResult
 
 WHERE = "gatesearch.run"
 
@@ -31,7 +31,7 @@ def run(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     **groups: Any,
-) -> Run:
+) -> RunResult:
     """Find the gates of a network: the search, the retrained plan, the bundle and the report, as ``gatesearch run``.
 
     Args:
@@ -59,14 +59,16 @@ def run(
     ...
     gatesearch.errors.UserError: gatesearch.run: space: unknown search space 'kws_gv'; nearest: 'kws_gc' ...
     """
-    from gatesearch.pipeline import run
+    from gatesearch.batch_study import outcome
+    from gatesearch.pipeline import run as pipeline
+    from gatesearch.pipeline.problem import Inputs
 
     known = {
         "data": {"name": f"{__name__}:data", "digest": _digest_of_data(data)},
         "backbone": f"{__name__}:backbone",
         "backbone_args": {"digest": _digest_of_network(model)},
     }
-    given = (copy.deepcopy(model), data)
+    inputs = Inputs(copy.deepcopy(model), data)
     if resume is not None:
         folder = Path(resume)
         if not (folder / "recipe.yaml").is_file():
@@ -76,7 +78,7 @@ def run(
             raise UserError(f"{WHERE}: resume={resume}: the run had other data")
         if made.backbone_args != known["backbone_args"]:
             raise UserError(f"{WHERE}: resume={resume}: the run had a network of other layers")
-        return run.run(made, None, folder, given)
+        return pipeline.resume(folder, inputs=inputs)
     tree = {
         "name": name or data.name,
         "title": f"{type(model).__name__} on {data.name}",
@@ -86,7 +88,8 @@ def run(
         "device": str(device),
         **groups,
     }
-    return run.run(recipe.made(tree, WHERE), Path(out) if out is not None else None, None, given)
+    checked = outcome.resolved(recipe.made(tree, WHERE))
+    return pipeline.start(checked, Path(out) if out is not None else None, inputs)
 
 
 def data(**_: Any) -> NoReturn:

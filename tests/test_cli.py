@@ -37,14 +37,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     noted = Calls()
     for module, names in {
-        "pipeline.run": ["run", "search", "retrain", "export", "verify", "report"],
+        "pipeline.run": ["start", "resume", "report"],
         "cli.tables": ["sites", "measure"],
         "bench": ["run"],
     }.items():
         double = ModuleType(f"gatesearch.{module}")
         room = module.partition(".")[0]
         for name in names:
-            setattr(double, name, lambda *arguments, _name=f"{room}.{name}": noted(_name, *arguments))
+            setattr(
+                double,
+                name,
+                lambda *arguments, _name=f"{room}.{name}", **named: noted(_name, *arguments, *named.values()),
+            )
         monkeypatch.setitem(sys.modules, f"gatesearch.{module}", double)
         monkeypatch.setattr(f"gatesearch.{module}", double, raising=False)
     return noted
@@ -67,20 +71,24 @@ def line_of(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2
 
 def test_run(calls: Calls) -> None:
     assert app.main(["run", "seed=3", "recipe=kws", "out=here", "training.epochs=2"]) == 0
-    ((name, made, out, resume),) = calls
-    assert (name, made.seed, made.training.epochs, out, resume) == ("pipeline.run", 3, 2, Path("here"), None)
+    ((name, made, out),) = calls
+    assert (name, made.seed, made.training.epochs, out) == ("pipeline.start", 3, 2, Path("here"))
 
 
-def test_run_resumes_with_the_runs_own_recipe(calls: Calls, run_dir: Path) -> None:
+def test_run_resumes_a_run_folder(calls: Calls, run_dir: Path) -> None:
     assert app.main(["run", f"resume={run_dir}"]) == 0
-    ((_, made, out, resume),) = calls
-    assert (made.seed, made.name, out, resume) == (5, "kws", None, run_dir)
+    assert calls == [("pipeline.resume", run_dir)]
 
 
-@pytest.mark.parametrize("step", ["search", "retrain", "export", "verify", "report"])
+@pytest.mark.parametrize("step", ["search", "retrain", "export", "verify"])
 def test_steps_take_a_run_folder(step: str, calls: Calls, run_dir: Path) -> None:
     assert app.main([step, str(run_dir)]) == 0
-    assert calls == [(f"pipeline.{step}", run_dir)]
+    assert calls == [("pipeline.resume", run_dir, step)]
+
+
+def test_report_takes_a_run_folder(calls: Calls, run_dir: Path) -> None:
+    assert app.main(["report", str(run_dir)]) == 0
+    assert calls == [("pipeline.report", run_dir)]
 
 
 @pytest.mark.parametrize("step", ["sites", "measure"])
@@ -180,7 +188,7 @@ def test_interrupt_that_lightning_turned_into_an_exit(calls: Calls, capsys: pyte
 
 def test_sigterm_is_an_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("gatesearch.pipeline.run.run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("gatesearch.pipeline.run.start", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert line_of(capsys, "run", "recipe=kws", status=130) == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -28,8 +28,7 @@ from trainings import Trainings
 from gatesearch import recipe
 from gatesearch.cli import app
 from gatesearch.errors import UserError
-from gatesearch.pipeline import export_step
-from gatesearch.pipeline import run as pipeline
+from gatesearch.pipeline import export
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.runtime.bundle import Bundle
@@ -197,7 +196,7 @@ def test_steps_on_a_finished_run_train_nothing(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
-    monkeypatch.setattr(export_step, "compiled", None)
+    monkeypatch.setattr(export, "compiled", None)
     for step in ("search", "retrain", "export", "verify", "report"):
         assert app.main([step, str(finished)]) == 0, capsys.readouterr().err
     assert fits.count == 0
@@ -338,7 +337,7 @@ def test_artifacts_that_stray_from_the_model(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = (finished / "recipe.yaml").read_text()
-    monkeypatch.setattr(pipeline.verification, "predictions", lambda cascade, _: torch.full_like(cascade.exit, -1))
+    monkeypatch.setattr("gatesearch.export.verify.predictions", lambda cascade, _: torch.full_like(cascade.exit, -1))
     try:
         (finished / "recipe.yaml").write_text(kept.replace("prediction_agreement: 0.0", "prediction_agreement: 0.5"))
         told = line_of(capsys, app.main(["verify", str(finished)]))

@@ -14,8 +14,8 @@ from gatesearch import recipe
 from gatesearch.cli import app
 from gatesearch.data import restore
 from gatesearch.gates import at_layers
-from gatesearch.pipeline import export_step
-from gatesearch.pipeline.problem import Setting
+from gatesearch.pipeline import export
+from gatesearch.pipeline.problem import load_problem
 from gatesearch.plan import GatePlan
 from gatesearch.runtime.bundle import Bundle
 
@@ -102,7 +102,7 @@ def test_the_bundle_runs_in_float_on_raw_images(finished: Path) -> None:
     [stage] = loaded.manifest["stages"]
     assert stage["arithmetic"] == "float32" and stage["gate"] is None
     assert [artifact["format"] for artifact in stage["artifacts"]] == ["tflite"]
-    setting = Setting.of(recipe.load(finished / "recipe.yaml"))
+    setting = load_problem(recipe.load(finished / "recipe.yaml"))
     frontend, test = restore(loaded.manifest["frontend"]), setting.data.test
     answers = [loaded(frontend(image[None]).numpy()[0]).label for image in test.inputs[:60]]
     right = sum(answer == label for answer, label in zip(answers, test.labels.tolist(), strict=False)) / 60
@@ -117,7 +117,7 @@ def test_the_report_is_there(finished: Path) -> None:
 
 def test_a_finished_run_trains_and_exports_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
-    monkeypatch.setattr(export_step, "compiled", None)
+    monkeypatch.setattr(export, "compiled", None)
     kept = summary_of(finished)
     assert app.main(["run", "resume=finished"]) == 0
     assert fits.count == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import tones
 from gatesearch import recipe
 from gatesearch.cli import app
 from gatesearch.errors import UserError
-from gatesearch.pipeline import steps
+from gatesearch.pipeline import run as pipeline
+from gatesearch.pipeline.evaluate import Evaluator
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan
 from gatesearch.search import engine
@@ -42,12 +44,11 @@ def test_workers_find_what_one_process_finds(place: Path) -> None:
     assert not (place / "two" / "study.journal").exists() and not list((place / "two" / "logs" / "trials").glob("*"))
     name = json.loads((place / "two" / "study.json").read_text())["study"]
     assert name.startswith("two-") and len(engine.read(f"sqlite:///{place}/studies.db", name).complete) == 6
-    # What a worker gets has neither the data nor the run folder, and comes to the same.
-    alone = steps.Run(recipe.load(place / "alone" / "recipe.yaml"), RunFolder(place / "alone"))
-    plan = GatePlan.from_json(next(t.plan for t in alone.result.complete).to_json())
-    import pickle
-
-    assert pickle.loads(pickle.dumps(alone)).evaluate(plan) == alone.evaluate(plan)
+    # The evaluator that a worker gets has neither the data nor the traced graph, and comes to the same.
+    alone = pipeline.resume(place / "alone", until="search")
+    plan = GatePlan.from_json(alone.trials.complete[0].plan.to_json())
+    evaluate = Evaluator(alone.problem, alone.baseline, alone.cost, place / "alone" / "logs" / "trials")
+    assert pickle.loads(pickle.dumps(evaluate))(plan) == evaluate(plan)
 
 
 def test_recipes_name_executors() -> None:

@@ -13,7 +13,7 @@ from gatesearch import data, recipe
 from gatesearch.data import Dataset, Split
 from gatesearch.errors import UserError
 from gatesearch.pipeline import problem
-from gatesearch.pipeline.problem import Setting
+from gatesearch.pipeline.problem import Problem, load_problem
 from gatesearch.recipe import Recipe
 from gatesearch.recipe.schema import PluginData
 
@@ -29,11 +29,11 @@ def load(words: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def found(load: Any) -> Setting:
-    return Setting.of(load("augment.renditions=3"))
+def found(load: Any) -> Problem:
+    return load_problem(load("augment.renditions=3"))
 
 
-def test_what_a_recipe_names(found: Setting) -> None:
+def test_what_a_recipe_names(found: Problem) -> None:
     assert found.data.classes == ("up", "down", "_silence_", "_unknown_")
     assert found.features.shape == (1, 49, 10)
     assert found.features.bank.shape == (70, 3, 1, 49, 10)
@@ -47,15 +47,15 @@ def test_what_a_recipe_names(found: Setting) -> None:
         assert found.backbone.eval()(found.features.test.features).shape == (25, 4)
 
 
-def test_the_front_end_is_fitted_on_the_training_split(found: Setting) -> None:
+def test_the_front_end_is_fitted_on_the_training_split(found: Problem) -> None:
     train = found.features.train.features
     assert train.mean((0, 1, 2)).tolist() == pytest.approx([0.0] * 10, abs=1e-3)
     assert train.std((0, 1, 2)).tolist() == pytest.approx([1.0] * 10, abs=1e-2)
 
 
-def test_the_seed_decides(found: Setting, load: Any) -> None:
+def test_the_seed_decides(found: Problem, load: Any) -> None:
     torch.rand(7)  # whatever was drawn before
-    again, other = Setting.of(load("augment.renditions=3")), Setting.of(load("augment.renditions=3", "seed=1"))
+    again, other = load_problem(load("augment.renditions=3")), load_problem(load("augment.renditions=3", "seed=1"))
     assert torch.equal(again.features.bank, found.features.bank)
     assert not torch.equal(other.features.bank, found.features.bank)
     assert torch.equal(other.features.train.features, found.features.train.features)
@@ -69,12 +69,12 @@ def parameters(module: nn.Module) -> torch.Tensor:
 
 @pytest.mark.parametrize("settings", [("augment=null",), ()])
 def test_one_plain_rendition_without_augmentation(settings: tuple[str, ...], load: Any) -> None:
-    plain = Setting.of(load(*settings), with_features=bool(settings))
+    plain = load_problem(load(*settings), with_features=bool(settings))
     assert plain.augment is None and plain.features.bank.shape[1] == 1
     assert torch.equal(plain.features.bank[:, 0], plain.features.train.features)
 
 
-def test_schedules(found: Setting) -> None:
+def test_schedules(found: Problem) -> None:
     assert (found.schedule().epochs, found.schedule().learning_rate) == (2, 0.01)
     searched = found.schedule(found.recipe.search)
     assert (searched.epochs, searched.learning_rate, searched.batch_size) == (1, 0.001, 50)
@@ -132,7 +132,7 @@ def test_what_the_user_can_mend(settings: tuple[str, ...], line: str, load: Any)
     if made.backbone != "ds_cnn":
         made = made.model_copy(update={"backbone_args": {}})
     with pytest.raises(UserError) as error:
-        Setting.of(made)
+        load_problem(made)
     assert line in str(error.value) and "\n" not in str(error.value)
 
 
@@ -158,11 +158,11 @@ def digits(*settings: str) -> Recipe:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> Setting:
-    return Setting.of(digits("augment={pad: 1, flip: true, cutout: 2}"))
+def pictures() -> Problem:
+    return load_problem(digits("augment={pad: 1, flip: true, cutout: 2}"))
 
 
-def test_images_have_an_augmentation_of_their_own(pictures: Setting) -> None:
+def test_images_have_an_augmentation_of_their_own(pictures: Problem) -> None:
     augment = pictures.augment
     assert isinstance(augment, data.ImageAugment)
     assert (augment.pad, augment.flip, augment.cutout) == (1, True, 2)
@@ -176,7 +176,7 @@ def test_images_have_an_augmentation_of_their_own(pictures: Setting) -> None:
     assert torch.equal(pictures.features.bank[:, 0], pictures.features.train.features)
 
 
-def test_layers_are_searched_where_the_space_names_them(pictures: Setting) -> None:
+def test_layers_are_searched_where_the_space_names_them(pictures: Problem) -> None:
     assert [site.name for site in pictures.layers] == [*(f"conv{i}.0" for i in range(8)), "classifier"]
     assert [site.name for site in pictures.space.layers.sites] == [f"conv{i}.0" for i in range(1, 8)]
     assert pictures.space.layers.together and pictures.space.most == 0
@@ -186,8 +186,8 @@ def test_layers_are_searched_where_the_space_names_them(pictures: Setting) -> No
 
 
 def test_images_without_augmentation() -> None:
-    assert Setting.of(digits("augment=null")).augment is None
-    plain = Setting.of(digits("augment.pad=0"))
+    assert load_problem(digits("augment=null")).augment is None
+    plain = load_problem(digits("augment.pad=0"))
     assert isinstance(plain.augment, data.ImageAugment)
     images = plain.features.train.features[:5]
     assert torch.equal(plain.augment.train()(images), images)
@@ -199,14 +199,14 @@ SOUND = ["shift_ms=50", "noise_probability=0.2", "snr_db=[0,9]", "speed=[0.8,1.0
 @pytest.mark.parametrize("written", [*SOUND, "time_masks=1", "freq_width=3"])
 def test_a_key_for_sound_is_no_key_for_images(written: str) -> None:
     with pytest.raises(UserError) as error:
-        Setting.of(digits(f"augment.{written}"))
+        load_problem(digits(f"augment.{written}"))
     assert str(error.value) == f"augment.{written.split('=')[0]}: is for sound, and digits is not"
 
 
 @pytest.mark.parametrize("written", ["pad=2", "flip=true", "cutout=4"])
 def test_a_key_for_images_is_no_key_for_sound(written: str, load: Any) -> None:
     with pytest.raises(UserError) as error:
-        Setting.of(load(f"augment.{written}"))
+        load_problem(load(f"augment.{written}"))
     assert str(error.value) == f"augment.{written.split('=')[0]}: is for images, and tones is not"
 
 
@@ -220,5 +220,5 @@ def test_a_key_for_images_is_no_key_for_sound(written: str, load: Any) -> None:
 )
 def test_what_the_user_of_images_can_mend(settings: tuple[str, ...], line: str) -> None:
     with pytest.raises(UserError) as error:
-        Setting.of(digits(*settings))
+        load_problem(digits(*settings))
     assert line in str(error.value) and "\n" not in str(error.value)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gatesearch.pipeline import steps
+from gatesearch.pipeline import training
 
 
 class Trainings:
@@ -19,7 +19,7 @@ class Trainings:
     """
 
     def __init__(self, patch: pytest.MonkeyPatch, at: int = 0, trouble: BaseException | None = None) -> None:
-        self.count, fit = 0, steps.fit
+        self.count, fit = 0, training.fit
 
         def counted(*args: Any, **settings: Any) -> Any:
             self.count += 1
@@ -27,4 +27,4 @@ class Trainings:
                 raise trouble or KeyboardInterrupt
             return fit(*args, **settings)
 
-        patch.setattr(steps, "fit", counted)
+        patch.setattr(training, "fit", counted)

@@ -15,7 +15,7 @@ from gatesearch.batch_study.outcome import OUTCOME, difference, folder_of, studi
 from gatesearch.batch_study.settings import WHERE, Settings
 from gatesearch.batch_study.study import Study
 from gatesearch.errors import UserError
-from gatesearch.pipeline.problem import Setting
+from gatesearch.pipeline.problem import load_problem
 from gatesearch.recipe import Recipe
 
 TRIALS = "trials.jsonl"
@@ -36,7 +36,7 @@ def run(recipe: Recipe, settings: Settings, written: Sequence[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     _keep(folder, recipe, settings)
     console.say(f"{WHERE}: {folder}; the same command goes on where it was stopped")
-    setting = Setting.of(recipe)
+    setting = load_problem(recipe)
     problem = Network(setting, settings.group, settings.at_once)
     epochs = settings.epochs or recipe.training.epochs
     study = Study(problem, settings, folder / TRIALS, epochs=epochs, seed=recipe.seed)

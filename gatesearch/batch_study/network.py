@@ -12,7 +12,7 @@ from torch import Tensor
 from gatesearch import backbones
 from gatesearch.batch_study import ghost
 from gatesearch.model import GatedModel
-from gatesearch.pipeline.problem import Setting
+from gatesearch.pipeline.problem import Problem as RecipeProblem
 from gatesearch.plan import GatePlan
 from gatesearch.training import GatedTask
 from gatesearch.training.evaluate import BATCH
@@ -32,7 +32,7 @@ class Network:
         micro: samples that are computed at once; gradients of a larger batch are added up.
     """
 
-    def __init__(self, setting: Setting, ghost: int, micro: int) -> None:
+    def __init__(self, setting: RecipeProblem, ghost: int, micro: int) -> None:
         self.setting, self.ghost, self.micro = setting, ghost, micro
         self.samples = len(setting.features.labels)
         features = setting.features.train.features

@@ -77,17 +77,17 @@ def run(settings: Settings = None) -> None:
     resume, out = _pop(written, "resume"), _pop(written, "out")
     if resume is None:
         recipe = _recipe("run", written)
+        from gatesearch.batch_study import outcome
         from gatesearch.pipeline import run as pipeline
 
-        pipeline.run(recipe, Path(out) if out else None, None)
+        pipeline.start(outcome.resolved(recipe), Path(out) if out else None)
         return
     if written or out:
         raise UserError(f"resume={resume} goes on with the run as it is: leave out {' '.join(written) or f'out={out}'}")
     folder = _run_folder("run resume=", resume)
     from gatesearch.pipeline import run as pipeline
-    from gatesearch.recipe import load_run
 
-    pipeline.run(load_run(folder), None, folder)
+    pipeline.resume(folder)
 
 
 @app.command(context_settings=_SETTINGS)
@@ -183,13 +183,13 @@ def scaling(settings: Settings = None) -> None:
 
 
 def _step(name: str, text: str) -> None:
-    """Add a command that does one step of the pipeline on a run folder."""
+    """Add a command that does the steps of a run up to one of them."""
 
     def step(folder: RunFolder = "") -> None:
-        found = _run_folder(f"{name} ", folder)
+        path = _run_folder(f"{name} ", folder)
         from gatesearch.pipeline import run as pipeline
 
-        getattr(pipeline, name)(found)
+        pipeline.resume(path, until=name)
 
     app.command(name, help=text, context_settings=_SETTINGS)(step)
 
@@ -198,7 +198,15 @@ _step("search", "Search for plans; goes on with a search begun.")
 _step("retrain", "Train the picked plan, calibrate its thresholds.")
 _step("export", "Cut the model into stages, an artifact for each core.")
 _step("verify", "Compare every artifact with the model.")
-_step("report", "Write report.html and summary.json.")
+
+
+@app.command(context_settings=_SETTINGS)
+def report(folder: RunFolder = "") -> None:
+    """Write report.html of what a run has so far, also while it goes on."""
+    path = _run_folder("report ", folder)
+    from gatesearch.pipeline import run as pipeline
+
+    pipeline.report(path)
 
 
 @app.command(context_settings=_SETTINGS)

@@ -37,9 +37,9 @@ def write_kit(folder: Path, recipe: Recipe | None = None) -> None:
 def _of(recipe: Recipe) -> list[KernelCall]:
     import torch
 
-    from gatesearch.pipeline.problem import Setting
+    from gatesearch.pipeline.problem import load_problem
 
-    s = Setting.of(recipe, with_features=False)
+    s = load_problem(recipe, with_features=False)
     with torch.no_grad(), calls.CallCounter(s.backbone.eval()) as seen:
         s.backbone(s.features.train.features[:1])
     # One step is timed of a cell, however many it takes.

@@ -10,14 +10,14 @@ from gatesearch.cost import blocks as tables
 from gatesearch.cost import provenance
 from gatesearch.cost.model import CostModel
 from gatesearch.gates import kind_of
-from gatesearch.pipeline.pricing import cost_model
-from gatesearch.pipeline.problem import Setting
+from gatesearch.pipeline.pricing import build_cost_model
+from gatesearch.pipeline.problem import Problem, load_problem
 from gatesearch.recipe import Recipe
 
 
 def sites(recipe: Recipe) -> None:
     """Print every cut site and every layer site of the recipe's backbone."""
-    s = Setting.of(recipe, with_features=False)
+    s = load_problem(recipe, with_features=False)
     searched = {site.name for site in s.space.sites}
     rows = [
         (
@@ -62,9 +62,9 @@ def measure(recipe: Recipe, core_name: str | None = None) -> None:
     Raises:
         UserError: the device has no such core.
     """
-    s = Setting.of(recipe, with_features=False)
+    s = load_problem(recipe, with_features=False)
     cores = s.device.cores if core_name is None else (s.device.core(core_name),)
-    model = cost_model(s, s.backbone.eval(), None)
+    model = build_cost_model(s, s.backbone.eval())
     rows = []
     for first, following in pairwise([*model.table.sites, tables.END]):
         times = [core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in cores]
@@ -77,7 +77,7 @@ def measure(recipe: Recipe, core_name: str | None = None) -> None:
     _show_basis(s, model, [core.name for core in cores])
 
 
-def _show_basis(s: Setting, model: CostModel, cores: Sequence[str]) -> None:
+def _show_basis(s: Problem, model: CostModel, cores: Sequence[str]) -> None:
     """Print what the price of each kind of gate rests on, on each core."""
     kernels = {**model.kernels, **{name: native.kernels for name, native in model.table.native.items()}}
     every = [

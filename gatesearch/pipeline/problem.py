@@ -1,8 +1,9 @@
-"""What a recipe names, brought to life: data, front end, features, backbone, sites, device, space."""
+"""The problem that a recipe states: data, front end, features, backbone, sites, device and search space, loaded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -26,8 +27,8 @@ IMAGE_KEYS = ("pad", "flip", "cutout")
 
 
 @dataclass(frozen=True)
-class Setting:
-    """All that stays the same during a run.
+class Problem:
+    """What a recipe names, loaded: all that stays the same during a run.
 
     Args:
         recipe: resolved.
@@ -55,65 +56,6 @@ class Setting:
     device: Device
     space: Space
 
-    @classmethod
-    def of(
-        cls,
-        recipe: Recipe,
-        with_features: bool = True,
-        *,
-        backbone: nn.Module | None = None,
-        dataset: Dataset | None = None,
-    ) -> Setting:
-        """Build everything that a recipe names.
-
-        Args:
-            recipe: what to build.
-            with_features: whether the training split is augmented; plans can be priced without.
-            backbone: takes the place of the one that the recipe names; trained as it is, in place.
-            dataset: takes the place of the one that the recipe names.
-
-        Raises:
-            UserError: something that the recipe names does not exist or does not fit.
-        """
-        device = profile.load(recipe.device)
-        dataset = load_data(recipe) if dataset is None else _streamed(recipe, dataset)
-        frontend = data.frontend_for(dataset, recipe.frontend.name, **recipe.frontend.arguments)
-        frontend.fit(dataset.train.inputs)
-        chosen = recipe.augment if with_features else None
-        wave, features_augment = (None, None) if chosen is None else augmentation(chosen, dataset)
-        renditions = chosen.renditions if chosen is not None else 1
-        with progress(3 + renditions if wave is not None else 3, "front end") as bar:
-            features = prepare(
-                dataset, frontend, augment=wave, renditions=renditions, seed=recipe.seed, on_step=bar.advance
-            )
-        pl.seed_everything(recipe.seed, verbose=False)
-        if backbone is None:
-            backbone = backbones.build(
-                recipe.backbone,
-                num_classes=len(dataset.classes),
-                input_shape=features.shape,
-                args=recipe.backbone_args,
-            )
-        sites = cut_sites(backbone, features.train.features[:1])
-        layers = layer_sites(backbone, features.train.features[:1])
-        goal = GOALS[recipe.goal](features, dataset.classes)
-        goal.check(_output_shape(backbone, features))
-        _check_limits(recipe, goal)
-        space = Space.of(
-            sites,
-            device.core_names,
-            recipe.space.kinds,
-            site_names=recipe.space.sites,
-            core_names=recipe.space.cores,
-            min_work=recipe.space.min_work,
-            fewest=recipe.space.gates.min,
-            most=recipe.space.gates.max,
-            all_layers=layers,
-            layer_names=recipe.space.layers.sites,
-            together=recipe.space.layers.together,
-        )
-        return cls(recipe, dataset, frontend, features, goal, features_augment, backbone, sites, layers, device, space)
-
     @property
     def outputs(self) -> tuple[int, ...]:
         """Shape of the backbone's output for one sample."""
@@ -128,6 +70,86 @@ class Setting:
         """Return the recipe's training, with the keys that a step such as ``recipe.retrain`` sets."""
         training = self.recipe.training
         return Schedule(**(training if step is None else training.updated(step)).model_dump())
+
+
+class Inputs(NamedTuple):
+    """The network and the data that a program holds itself; they replace those that a recipe names."""
+
+    backbone: nn.Module
+    dataset: Dataset
+
+
+def load_problem(recipe: Recipe, inputs: Inputs | None = None, *, with_features: bool = True) -> Problem:
+    """Load everything that a recipe names.
+
+    Args:
+        recipe: a checked recipe.
+        inputs: replace the network and the data that the recipe names.
+        with_features: whether the training split is augmented; plans can be priced without.
+
+    Raises:
+        UserError: something that the recipe names does not exist or does not fit.
+    """
+    device = profile.load(recipe.device)
+    dataset = load_data(recipe) if inputs is None else _check_stream(recipe, inputs.dataset)
+    frontend = data.frontend_for(dataset, recipe.frontend.name, **recipe.frontend.arguments)
+    frontend.fit(dataset.train.inputs)
+    augment = recipe.augment if with_features else None
+    wave, feature_augment = (None, None) if augment is None else augmentation(augment, dataset)
+    renditions = 1 if augment is None else augment.renditions
+    with progress(3 + renditions if wave is not None else 3, "front end") as bar:
+        features = prepare(
+            dataset, frontend, augment=wave, renditions=renditions, seed=recipe.seed, on_step=bar.advance
+        )
+    pl.seed_everything(recipe.seed, verbose=False)
+    if inputs is None:
+        backbone = backbones.build(
+            recipe.backbone,
+            num_classes=len(dataset.classes),
+            input_shape=features.shape,
+            args=recipe.backbone_args,
+        )
+    else:
+        backbone = inputs.backbone
+    example = features.train.features[:1]
+    sites, layers = cut_sites(backbone, example), layer_sites(backbone, example)
+    goal = GOALS[recipe.goal](features, dataset.classes)
+    goal.check(_output_shape(backbone, features))
+    _check_limits(recipe, goal)
+    space = Space.of(
+        sites,
+        device.core_names,
+        recipe.space.kinds,
+        site_names=recipe.space.sites,
+        core_names=recipe.space.cores,
+        min_work=recipe.space.min_work,
+        fewest=recipe.space.gates.min,
+        most=recipe.space.gates.max,
+        all_layers=layers,
+        layer_names=recipe.space.layers.sites,
+        together=recipe.space.layers.together,
+    )
+    return Problem(
+        recipe=recipe,
+        data=dataset,
+        frontend=frontend,
+        features=features,
+        goal=goal,
+        augment=feature_augment,
+        backbone=backbone,
+        sites=sites,
+        layers=layers,
+        device=device,
+        space=space,
+    )
+
+
+def describe_data(problem: Problem) -> str:
+    """Return the line that says where the data come from and how many samples each split has."""
+    dataset = problem.data
+    label = "synthetic data" if dataset.synthetic else "data"
+    sizes = f"{len(dataset.train)} train, {len(dataset.validation)} validation, {len(dataset.test)} test"
+    return f"{label}: {dataset.source} ({sizes})"
 
 
 def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, nn.Module]:
@@ -151,20 +173,20 @@ def load_data(recipe: Recipe) -> Dataset:
     """Load the data set that a recipe names, and check that the stream speaks of its kinds."""
     arguments = dict(recipe.data.arguments)
     if arguments.get("root") is not None or not data.shows_progress(recipe.data.name):
-        return _streamed(recipe, data.load_dataset(recipe.data.name, **arguments))
+        return _check_stream(recipe, data.load_dataset(recipe.data.name, **arguments))
     with progress(None, "synthesising speech") as bar:
-        seen = 0
+        reported = 0
 
         def advance(done: int, total: int) -> None:
-            nonlocal seen
-            bar.advance(done - seen)
-            seen = done
+            nonlocal reported
+            bar.advance(done - reported)
+            reported = done
 
-        return _streamed(recipe, data.load_dataset(recipe.data.name, **arguments, progress=advance))
+        return _check_stream(recipe, data.load_dataset(recipe.data.name, **arguments, progress=advance))
 
 
-def _streamed(recipe: Recipe, dataset: Dataset) -> Dataset:
-    """Refuse a stream of kinds that the data does not have."""
+def _check_stream(recipe: Recipe, dataset: Dataset) -> Dataset:
+    """Return the data set; refuse a stream of kinds that it does not have."""
     for name in recipe.stream.shares:
         if name not in dataset.kind_names:
             close = nearest(name, dataset.kind_names)
@@ -181,10 +203,10 @@ def _output_shape(backbone: nn.Module, features: Features) -> tuple[int, ...]:
 
 
 def _check_limits(recipe: Recipe, goal: Goal) -> None:
-    """Refuse a bound on a quality that the goal knows nothing of."""
+    """Refuse a bound on a figure that the goal does not have."""
     for key, limit in recipe.constraints.quality.items():
         if limit is not None and key not in goal.limits:
             raise UserError(
-                f"constraints.{key}: goal {goal.name} knows no such figure; set it to null (it knows: "
+                f"constraints.{key}: goal {goal.name} has no such figure; set it to null (it has: "
                 f"{', '.join(goal.limits)})"
             )

@@ -1,160 +1,125 @@
-"""The way from a recipe to a report, in the order in which a reader meets it.
+"""The way from a recipe to a report. This page alone says in which order the steps of a run follow each other.
 
-Each step is a result of :class:`gatesearch.pipeline.steps.Run`; here is their order, and what
-is said.
+Each step is a function from values to values. It keeps its result in the run folder, whole or not at all, and takes it
+from there where it is: a run that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from torch import nn
-
-from gatesearch import report as reports
 from gatesearch._lib import console
-from gatesearch.batch_study import outcome
-from gatesearch.data import Dataset
-from gatesearch.export import verify as verification
+from gatesearch.errors import UserError
+from gatesearch.export.verify import require
+from gatesearch.pipeline.export import describe_parity, export, verify
+from gatesearch.pipeline.measurements import describe_front, measure_front, measure_stream
+from gatesearch.pipeline.pick import retrain_best
+from gatesearch.pipeline.pricing import build_cost_model
+from gatesearch.pipeline.problem import Inputs, describe_data, load_problem
+from gatesearch.pipeline.record import unfinished_record
+from gatesearch.pipeline.result import RunResult
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.pipeline.steps import Run
+from gatesearch.pipeline.search import describe_search, search
+from gatesearch.pipeline.summary import Evidence, build_record, write_record
+from gatesearch.pipeline.training import train_baseline
 from gatesearch.recipe import Recipe, load_run, to_yaml
-from gatesearch.report import record
+from gatesearch.report import write as write_page
+
+STEPS = ("search", "retrain", "export", "verify", "report")
 
 
-def run(
-    recipe: Recipe,
-    out: Path | None = None,
-    resume: Path | None = None,
-    given: tuple[nn.Module, Dataset] | None = None,
-) -> Run:
-    """Do everything, from data to report.
+def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None) -> RunResult:
+    """Make a run folder, and do everything from data to report.
 
     Args:
-        recipe: resolved.
+        recipe: a checked recipe.
         out: run folder; None for runs/RECIPE-N.
-        resume: run folder of a run to go on with.
-        given: the network and the data, where they are not those that the recipe names.
+        inputs: the network and the data, where a program passes them in place of those that the recipe names.
 
     Raises:
-        UserError: something the user can mend.
+        UserError: something that the user can mend.
     """
-    recipe = outcome.resolved(recipe)
-    folder = RunFolder(resume) if resume is not None else RunFolder.new(recipe.name or "run", out)
-    with _names_folder(folder):
-        if resume is None:
-            folder.write("recipe.yaml", to_yaml(recipe))
+    folder = RunFolder.new(recipe.name or "run", out)
+    with folder.named_in_errors():
+        folder.write("recipe.yaml", to_yaml(recipe))
+    return run(recipe, folder, inputs)
+
+
+def resume(path: Path, until: str = "report", inputs: Inputs | None = None) -> RunResult:
+    """Go on with the run in a folder, up to a step; what is done is not repeated.
+
+    Args:
+        path: run folder.
+        until: one of :data:`STEPS`.
+        inputs: as in :func:`start`.
+
+    Raises:
+        UserError: something that the user can mend.
+    """
+    return run(load_run(path), RunFolder(path), inputs, until)
+
+
+def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: str = "report") -> RunResult:
+    """Do the steps of a run, in order, up to one of :data:`STEPS`."""
+    if recipe.retrain.batch_size == "auto":
+        raise UserError("retrain.batch_size: auto: take the batch size from its study before the run, or set a number")
+    timed = folder.timed
+    with folder.named_in_errors():
         console.say(f"run folder: {folder.path}")
-        this = Run(recipe, folder, given)
-        for step in (_train, _search, _retrain, _export, _verify, _report):
-            with this.timed("total"):
-                step(this)
-        # Last, so that the report of a run that fails here shows where model and artifacts part.
-        verification.require(this.parity, **recipe.verify.model_dump())
-    return this
-
-
-def _train(this: Run) -> None:
-    s = this.setting
-    label = "synthetic data" if s.data.synthetic else "data"
-    sizes = f"{len(s.data.train)} train, {len(s.data.validation)} validation, {len(s.data.test)} test"
-    console.say(f"{label}: {s.data.source} ({sizes})")
-    assert this.baseline
-
-
-def _search(this: Run) -> None:
-    assert this.cost
-    console.say(f"space: {len(this.setting.space):,} plans over {len(this.setting.space.sites)} sites")
-    result = this.result
-    states = [trial.state for trial in result.trials]
-    known = states.count("complete") + states.count("priced_out")
-    console.say(
-        f"search: {states.count('complete')} plans tried, "
-        f"{states.count('priced_out')} ruled out by price, "
-        f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front"
-        + ("; the space holds no other plan" if known == len(this.setting.space) else "")
-    )
-    if this.front_times:
-        errors = sorted(abs(row["predicted_us"] / row["measured_us"] - 1) for row in this.front_times.values())
-        console.say(
-            f"measured {len(errors)} of {len(result.front)} plans of the front on this host: "
-            f"predicted to {errors[len(errors) // 2]:.0%} (median)"
+        problem = timed(load_problem, recipe, inputs)
+        console.say(describe_data(problem))
+        baseline = timed(train_baseline, problem, folder)
+        cost = timed(build_cost_model, problem, baseline.backbone, folder)
+        console.say(f"space: {len(problem.space):,} plans over {len(problem.space.sites)} sites")
+        trials = timed(search, problem, baseline, cost, folder)
+        console.say(describe_search(problem, trials))
+        path_times = timed(measure_front, problem, baseline, cost, trials, folder)
+        if path_times:
+            console.say(describe_front(path_times, trials))
+        result = RunResult(
+            folder=folder, problem=problem, baseline=baseline, cost=cost, trials=trials, path_times=path_times
         )
+        if until == "search":
+            return result
+
+        chosen = timed(retrain_best, problem, baseline, cost, trials, folder)
+        console.say(f"picked: {chosen.trial.plan}")
+        result = replace(result, chosen=chosen)
+        if until == "retrain":
+            return result
+
+        exported = timed(export, problem, cost, chosen, folder)
+        result = replace(result, exported=exported)
+        if until == "export":
+            return result
+
+        parity = timed(verify, problem, exported)
+        console.say(describe_parity(parity))
+        result = replace(result, parity=parity)
+        if until == "report":
+            stream = timed(measure_stream, problem, exported, folder)
+            evidence = Evidence(
+                problem=problem,
+                cost=cost,
+                trials=trials,
+                path_times=path_times,
+                chosen=chosen,
+                exported=exported,
+                parity=parity,
+                stream=stream,
+            )
+            record = timed(build_record, evidence, folder)
+            write_record(record, problem, exported, folder)
+            result = replace(result, record=record)
+        # Last, so that the report of a run that fails here shows where model and artifacts part.
+        require(parity, **recipe.verify.model_dump())
+    return result
 
 
-def _retrain(this: Run) -> None:
-    assert this.reference
-    console.say(f"picked: {this.picked.plan}")
-
-
-def _export(this: Run) -> None:
-    assert this.manifest
-
-
-def _verify(this: Run) -> None:
-    parity = this.parity
-    outputs = (
-        f"outputs to {parity.output_snr_db:.1f} dB"
-        if parity.prediction_agreement is None
-        else f"answers on {parity.prediction_agreement:.2%}"
-    )
-    console.say(f"verify: gates agree on {parity.gate_agreement:.2%}, {outputs} of {parity.samples} test samples")
-
-
-def _report(this: Run) -> None:
-    summary = record.write(this)
-    path = reports.write(this.folder.path)
-    record.show(this, summary)
-    console.say(f"report: {path}")
-
-
-def search(folder: Path) -> None:
-    """Run, or go on, up to the end of the search."""
-    _upto(folder, _train, _search)
-
-
-def retrain(folder: Path) -> None:
-    """Run, or go on, up to the retrained plan."""
-    _upto(folder, _train, _search, _retrain)
-
-
-def export(folder: Path) -> None:
-    """Run, or go on, up to the bundle."""
-    _upto(folder, _train, _search, _retrain, _export)
-
-
-def verify(folder: Path) -> None:
-    """Compare the bundle with the model again."""
-    verified = _upto(folder, _train, _search, _retrain, _export, _verify)
-    verification.require(verified.parity, **verified.recipe.verify.model_dump())
-
-
-def report(folder: Path) -> None:
-    """Write the report of what the run has so far, also while it goes on."""
-    run_folder = RunFolder(folder)
-    unfinished = record.so_far(load_run(folder), run_folder)
-    path = reports.write(folder, unfinished)
-    told = "" if unfinished is None else f" (unfinished: {len(unfinished['trials'])} trials so far)"
-    console.say(f"report: {path}{told}")
-
-
-def _upto(folder: Path, *steps: Any) -> Run:
-    run_folder = RunFolder(folder)
-    with _names_folder(run_folder):
-        this = Run(load_run(folder), run_folder)
-        for step in steps:
-            with this.timed("total"):
-                step(this)
-    return this
-
-
-@contextmanager
-def _names_folder(folder: RunFolder) -> Iterator[None]:
-    """Let whoever catches an interruption say how to go on."""
-    try:
-        yield
-    except BaseException as error:
-        error.run_dir = folder.path  # type: ignore[attr-defined]
-        raise
+def report(path: Path) -> None:
+    """Write the report of what a run has so far, also while it goes on."""
+    unfinished = unfinished_record(load_run(path), RunFolder(path))
+    page = write_page(path, unfinished)
+    note = "" if unfinished is None else f" (unfinished: {len(unfinished['trials'])} trials so far)"
+    console.say(f"report: {page}{note}")

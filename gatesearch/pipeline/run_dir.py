@@ -5,11 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from gatesearch.errors import UserError
+
+SECONDS_FILE = "logs/seconds.json"
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class RunFolder:
@@ -82,3 +88,27 @@ class RunFolder:
             writer.writerows(rows)
         part.replace(path)
         return path
+
+    def seconds(self) -> dict[str, float]:
+        """Return the seconds of each step and of all (``total``), summed over the sessions of the run."""
+        return dict(self.read_json(SECONDS_FILE) or {})
+
+    def timed(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Do a step, and add its seconds to the run's account, also where it is interrupted."""
+        started = time.monotonic()
+        try:
+            return step(*args, **kwargs)
+        finally:
+            account, seconds = self.seconds(), time.monotonic() - started
+            for name in (step.__name__, "total"):
+                account[name] = account.get(name, 0.0) + seconds
+            self.write_json(SECONDS_FILE, account)
+
+    @contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Attach the folder to any error, so that the command line can say how to go on."""
+        try:
+            yield
+        except BaseException as error:
+            error.run_dir = self.path  # type: ignore[attr-defined]
+            raise

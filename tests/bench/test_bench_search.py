@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gatesearch.search.pruner import SEEN
 
 from gatesearch.bench import run as bench
 from gatesearch.bench.search import table
@@ -20,7 +21,6 @@ from gatesearch.bench.search.spaces import RECORDED, every_plan, trained
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import pareto
-from gatesearch.search.pruner import SEEN
 from tests.search.small_spaces import small
 
 AFTER = {"gc": ["recall"]}

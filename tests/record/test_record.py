@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from gatesearch.pipeline.summary import describe_engine
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.report.record import summary as record
+from gatesearch.report.record import RunRecord
+from gatesearch.report.record.gates import stage_rows
+from gatesearch.report.terminal import print_summary
 from gatesearch.training import Classification
 
 CUT = PlacedGate.of("gc", "stem", keep=0.5)
@@ -19,33 +21,27 @@ STOPS = {"positives through all gates", "noise stopped"}
 LEFT = "MACs left in gated layers"
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *gates: PlacedGate) -> str:
-    """What is printed of a plan with those gates, the figures being made up."""
-    monkeypatch.setattr(record, "bound", lambda _: 1.5)
+def printed(capsys: pytest.CaptureFixture[str], *gates: PlacedGate) -> str:
+    """Return what is printed of a plan with those gates, the figures being made up."""
     inside = [{"site": gate.site, "kind": gate.kind} for gate in gates if gate.kind == "pg"]
+    plan = GatePlan(gates, ("mcu", "npu"))
     best: dict[str, Any] = {
         **{"accuracy": 0.98, "precision": 0.97, "recall": 0.96, "gate_recall": 0.99, "gain_end_to_end": 1.2},
-        **{"early_stop_by_kind": {"noise": 0.7}, "plan": {"cores": ["mcu", "npu"]}, "layer_gates": inside},
+        **{"early_stop_by_kind": {"noise": 0.7}, "plan": plan.to_dict(), "layer_gates": inside},
         **{"expected_macs": 5e5, "expected_latency_us": 40.0, "expected_energy_uj": 7.0},
         "layer_macs": {"dense": 737_280, "left": 420_604.5} if inside else {"dense": 0, "left": 0},
     }
     baseline = {"accuracy": 0.99, "macs": 1e6, "latency_us": 90.0, "energy_uj": 9.0, "core": "mcu"}
     artifact = {"core": "mcu", "stage": 0, "path": "mcu/stage0.tflite"}
     summary = {
-        **{"baseline": baseline, "best": best, "data": {"synthetic": False}},
+        **{"recipe": "digits", "baseline": baseline, "best": best, "data": {"synthetic": False}},
         "export": {"artifacts": [artifact]},
         "sensitivity": {"constants": [], "groups": []},
     }
-    run: Any = SimpleNamespace(
-        recipe=SimpleNamespace(name="digits"),
-        cost=SimpleNamespace(device=SimpleNamespace(name="host")),
-        model=SimpleNamespace(plan=GatePlan(gates, ("mcu", "npu"))),
-        reference=None,
-        setting=SimpleNamespace(goal=Classification(torch.tensor([True, False]), ("positive", "noise"))),
-        quality=lambda _: SimpleNamespace(summary=lambda: {"accuracy": 0.99, "precision": 0.95, "recall": 0.94}),
-        folder=Path("runs/digits-1"),
-    )
-    record.show(run, summary)
+    goal = Classification(torch.tensor([True, False]), ("positive", "noise"))
+    quality_rows = goal.shown({"accuracy": 0.99, "precision": 0.95, "recall": 0.94}, best)
+    record = RunRecord(summary, {"energy": {"bound": 1.5}})
+    print_summary(record, quality_rows, "host", "runs/digits-1/best/bundle")
     return capsys.readouterr().out
 
 
@@ -62,10 +58,9 @@ def test_rows_are_of_the_gates_that_the_plan_has(
     gates: tuple[PlacedGate, ...],
     there: set[str],
     absent: set[str],
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = shown(monkeypatch, capsys, *gates)
+    told = printed(capsys, *gates)
     assert all(text in told for text in there)
     assert not any(text in told for text in absent)
     table = told[: told.index("plan: ")].splitlines()
@@ -74,7 +69,7 @@ def test_rows_are_of_the_gates_that_the_plan_has(
 
 def test_the_engine_is_told_as_it_computes() -> None:
     def engine(*arithmetic: str, ungated: str = "int8") -> str:
-        return record._engine(
+        return describe_engine(
             {"stages": [{"arithmetic": one} for one in arithmetic], "ungated": {"arithmetic": ungated}}
         )
 
@@ -93,8 +88,8 @@ def test_stages_cost_what_their_layers_were_seen_to_leave() -> None:
         sites = {"first_site": "input", "last_site": "output"}
         return [SimpleNamespace(cost=cost, macs=macs, flash_bytes=1, exit=None, provenance="modelled", **sites)]
 
-    run: Any = SimpleNamespace(cost=SimpleNamespace(stages=stages), model=SimpleNamespace(plan=GatePlan((), ("mcu",))))
+    cost: Any = SimpleNamespace(stages=stages)
     price: Any = SimpleNamespace(reach=(1.0,), energy=SimpleNamespace(by_stage=[{"compute": 2.0}]))
     quality: Any = SimpleNamespace(layers=seen, passed={"positive": (1.0,)})
-    [row] = record._stages(run, price, quality, [])
+    [row] = stage_rows(cost, GatePlan((), ("mcu",)), price, quality, [])
     assert row["macs"] == 500 and row["reach"] == {"stream": 1.0, "positive": 1.0}

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from gatesearch.batch_study.network import Network, NetworkLearner
-from gatesearch.pipeline.problem import Setting
+from gatesearch.pipeline.problem import Problem, load_problem
 from gatesearch.recipe import load
 
 
 @pytest.fixture(scope="module")
-def setting() -> Setting:
-    return Setting.of(
+def setting() -> Problem:
+    return load_problem(
         load("digits_hybrid.yaml", ["backbone_args.width=0.0625", "backbone_args.dropout=0.0", "augment=null"])
     )
 
@@ -26,7 +26,7 @@ def stepped(problem: Network, batch: int, seed: int, steps: int = 2) -> NetworkL
     return learner
 
 
-def test_a_training_depends_on_its_seed_alone(setting: Setting) -> None:
+def test_a_training_depends_on_its_seed_alone(setting: Problem) -> None:
     problem = Network(setting, ghost=8, micro=64)
     first = stepped(problem, 32, 1)
     torch.rand(3)
@@ -35,12 +35,12 @@ def test_a_training_depends_on_its_seed_alone(setting: Setting) -> None:
     assert not torch.equal(weights(first), weights(other))
 
 
-def test_gradients_added_up_are_those_of_the_whole_batch(setting: Setting) -> None:
+def test_gradients_added_up_are_those_of_the_whole_batch(setting: Problem) -> None:
     whole, parts = (stepped(Network(setting, ghost=8, micro=micro), 64, 1) for micro in (64, 16))
     torch.testing.assert_close(weights(whole), weights(parts), rtol=1e-4, atol=1e-5)
 
 
-def test_a_step_is_that_of_nesterov(setting: Setting) -> None:
+def test_a_step_is_that_of_nesterov(setting: Problem) -> None:
     learner = Network(setting, ghost=8, micro=64).start(16, 0)
     start = weights(learner)
     learner.step(0.1, 0.75)
@@ -49,7 +49,7 @@ def test_a_step_is_that_of_nesterov(setting: Setting) -> None:
     learner.step(0.1, 0.0)  # no momentum, which PyTorch's Nesterov refuses
 
 
-def test_the_error_is_the_share_of_wrong_validation_answers_and_training_lowers_it(setting: Setting) -> None:
+def test_the_error_is_the_share_of_wrong_validation_answers_and_training_lowers_it(setting: Problem) -> None:
     problem = Network(setting, ghost=8, micro=64)
     assert problem.normalises and problem.samples == 1079
     learner = problem.start(32, 0)

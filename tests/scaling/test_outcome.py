@@ -9,7 +9,7 @@ import pytest
 from gatesearch.batch_study.outcome import resolved, studied
 from gatesearch.cli import app
 from gatesearch.errors import UserError
-from gatesearch.pipeline import steps
+from gatesearch.pipeline.run import run
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.recipe import Recipe, load, to_yaml
 
@@ -34,7 +34,8 @@ def test_auto_takes_what_the_study_found_and_the_run_keeps_the_number() -> None:
     assert found.retrain.batch_size == 256 and found.retrain.epochs == recipe.retrain.epochs
     assert resolved(found) == found
     assert recipe.training.updated(found.retrain).batch_size == 256
-    assert steps.Run(recipe, RunFolder(Path("runs/one"))).recipe == found
+    with pytest.raises(UserError, match=r"retrain\.batch_size: auto"):
+        run(recipe, RunFolder(Path("runs/one")))
     Path("resumed.yaml").write_text(to_yaml(found))
     assert load("resumed.yaml").retrain.batch_size == 256
 

@@ -1,8 +1,19 @@
-"""What a run leaves for people and programs: summary.json, record.json (all that the report draws), its trials."""
+"""What a run leaves for people and programs: summary.json, and record.json, all that the report draws."""
 
 from __future__ import annotations
 
-from gatesearch.report.record.summary import bound, roc, show, write
-from gatesearch.report.record.trials import BEGUN, begun, reference_point, so_far, write_trials
+from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["BEGUN", "begun", "bound", "reference_point", "roc", "show", "so_far", "write", "write_trials"]
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The record of a finished run, as JSON has it.
+
+    Args:
+        summary: content of summary.json.
+        details: content of record.json.
+    """
+
+    summary: dict[str, Any]
+    details: dict[str, Any]

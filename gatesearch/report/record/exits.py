@@ -9,7 +9,6 @@ from gatesearch.graph.sites import find
 
 if TYPE_CHECKING:
     from gatesearch.cost.model import CostModel, Price, StageEstimate
-    from gatesearch.pipeline.steps import Run
     from gatesearch.plan import GatePlan
     from gatesearch.training import Figures
 
@@ -56,21 +55,25 @@ def row(estimate: StageEstimate, price: Price, k: int) -> dict[str, Any] | None:
     }
 
 
-def paths(run: Run, gated: Figures) -> list[dict[str, Any]]:
+def paths(plan: GatePlan, gated: Figures, ungated: Figures) -> list[dict[str, Any]]:
     """Return how samples could be routed, and what quality each way has; empty for a plan without exits.
 
     Ways that nobody would take in use are there to compare with: all through the light path, all through the heavy one
-    (of this model, and of the codec trained without gates), and as many as the switch sends, drawn by lot.
+    (of this model, and of the codec trained without gates), and as many as the switch sends, drawn at random.
+
+    Args:
+        plan: the chosen one.
+        gated: figures of its model on the test split.
+        ungated: figures of the backbone trained without gates.
     """
-    found = gated.gated_summary()
-    if "light_share" not in found or not at_cuts(run.model.plan):
+    figures = gated.gated_summary()
+    if "light_share" not in figures or not at_cuts(plan):
         return []
-    share = found["light_share"]
-    ungated = run.quality(run.reference)
+    share = figures["light_share"]
     return [
         {"name": "routed by the switch", "light_share": share, "quality": gated.value},
-        {"name": "all heavy", "light_share": 0.0, "quality": found["quality_all_heavy"]},
-        {"name": "all light", "light_share": 1.0, "quality": found["quality_all_light"]},
-        {"name": "drawn by lot", "light_share": share, "quality": found["quality_random"]},
+        {"name": "all heavy", "light_share": 0.0, "quality": figures["quality_all_heavy"]},
+        {"name": "all light", "light_share": 1.0, "quality": figures["quality_all_light"]},
+        {"name": "drawn by lot", "light_share": share, "quality": figures["quality_random"]},
         {"name": "trained without gates", "light_share": None, "quality": ungated.value},
     ]

@@ -55,8 +55,8 @@ def sweep(
                 "expected_macs": price.expected_macs,
                 "expected_energy_uj": price.energy.total_uj,
                 "gain_end_to_end": gain_end_to_end(rival.energy.total_uj, price.energy.total_uj),
-                "bound": _finite(front_end_bound(rival.energy.share(*FIXED))),
-                "gain_idealised": _finite(gain_paper_style(1 - price.reach[-1], sparsity)),
+                "bound": finite(front_end_bound(rival.energy.share(*FIXED))),
+                "gain_idealised": finite(gain_paper_style(1 - price.reach[-1], sparsity)),
             }
         )
     return rows
@@ -96,5 +96,6 @@ def _most(share: float, count: int) -> float:
     return 1.0 if hits >= count else float(beta.ppf(CONFIDENCE, hits + 1, count - hits))
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Return the value, or None for infinity, which JSON does not have."""
     return value if math.isfinite(value) else None

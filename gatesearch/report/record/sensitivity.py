@@ -5,26 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gatesearch.cost.sensitivity import FACTORS, Answer, Known, Moved, Sensitivity, sensitivity
-from gatesearch.devices.profile import constants
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from gatesearch.cost.model import CostModel
     from gatesearch.devices.profile import Constant
-    from gatesearch.pipeline.steps import Run
+    from gatesearch.plan import GatePlan
     from gatesearch.training import Figures
 
 
-def summary(run: Run, gated: Figures, densities: Sequence[float]) -> dict[str, Any]:
-    """Return the sensitivity of a run's answer, as JSON has it.
+def summary(
+    cost: CostModel,
+    plan: GatePlan,
+    gated: Figures,
+    densities: Sequence[float],
+    repick: Callable[[CostModel], GatePlan | None],
+    profile: Mapping[str, Constant],
+) -> dict[str, Any]:
+    """Return how far a run's answer depends on assumed constants, as JSON has it.
 
     Args:
-        run: with a picked plan.
-        gated: figures of the picked plan on the test split.
+        cost: prices at the profile's constants.
+        plan: the chosen one.
+        gated: its figures on the test split.
         densities: share of non-zero values behind each gate.
+        repick: the plan that the recipe's rule picks at other prices.
+        profile: every constant of the device, by its path.
     """
-    known = Known(run.model.plan, gated.passed, densities, gated.layers)
-    return as_json(sensitivity(run.cost, known, run.picked_by), dict(constants(run.setting.device)))
+    known = Known(plan, gated.passed, densities, gated.layers)
+    return as_json(sensitivity(cost, known, repick), profile)
 
 
 def as_json(found: Sensitivity, profile: Mapping[str, Constant]) -> dict[str, Any]:
@@ -55,10 +65,10 @@ def as_json(found: Sensitivity, profile: Mapping[str, Constant]) -> dict[str, An
     }
 
 
-def told(found: Mapping[str, Any]) -> str:
+def describe(found: Mapping[str, Any]) -> str:
     """Return the line that ends a run.
 
-    >>> told({"constants": [], "groups": []})
+    >>> describe({"constants": [], "groups": []})
     'no constant of the device is assumed'
     """
     rows = [*found["groups"], *found["constants"]]

@@ -1,0 +1,46 @@
+"""The constraints of a recipe: which plans a price rules out, and by how much a model's quality falls short."""
+
+from __future__ import annotations
+
+import math
+
+from gatesearch.cost.model import CostModel
+from gatesearch.pipeline.problem import Problem
+from gatesearch.plan import GatePlan
+from gatesearch.recipe import Recipe
+from gatesearch.training import Figures
+
+
+def price_violations(recipe: Recipe, cost: CostModel, plan: GatePlan) -> dict[str, float]:
+    """Return by how much a plan breaks each constraint that its price alone decides; at most 0 where it keeps it."""
+    violations = dict(cost.violations(plan))
+    if recipe.constraints.latency_ms is not None:
+        violations["latency_ms"] = excess_latency_ms(recipe, cost, plan)
+    return violations
+
+
+def is_affordable(recipe: Recipe, cost: CostModel, plan: GatePlan) -> bool:
+    """Say whether a plan keeps each constraint that its price alone decides."""
+    return all(excess <= 0 for excess in price_violations(recipe, cost, plan).values())
+
+
+def excess_latency_ms(recipe: Recipe, cost: CostModel, plan: GatePlan) -> float:
+    """Return by how many milliseconds a plan's longest path exceeds the recipe's limit; negative where it does not."""
+    limit = recipe.constraints.latency_ms
+    return -math.inf if limit is None else cost.bound(plan).longest_latency_us / 1e3 - limit
+
+
+def quality_violations(problem: Problem, figures: Figures, reference: float) -> dict[str, float]:
+    """Return by how much a model breaks each constraint on quality, by name; positive where it breaks it.
+
+    Args:
+        problem: whose recipe sets the limits.
+        figures: of the model.
+        reference: quality of the ungated backbone trained alike.
+    """
+    excess = problem.goal.limits
+    return {
+        key.partition("_")[2].removesuffix("_drop").replace("_", " "): excess[key](figures, reference, limit)
+        for key, limit in problem.recipe.constraints.quality.items()
+        if limit is not None
+    }

@@ -1,0 +1,61 @@
+"""How a trial is judged: a plan is trained briefly, and what its gates let through is priced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gatesearch.cost.model import CostModel
+from gatesearch.pipeline.constraints import quality_violations
+from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.training import Baseline, train_trial, untrained_model
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.search.evaluation import Evaluated, Objectives
+from gatesearch.search.sampler.gate_sampler import PASSED
+from gatesearch.training import Figures
+
+
+class Evaluator:
+    """Tries plans; a copy of it travels to worker processes.
+
+    Args:
+        problem, baseline, cost: of the run.
+        folder: for checkpoints of long trials.
+    """
+
+    def __init__(self, problem: Problem, baseline: Baseline, cost: CostModel, folder: Path) -> None:
+        self.problem, self.baseline, self.cost, self.folder = problem, baseline, cost, folder
+        self._figures: dict[tuple[PlacedGate, ...], Figures] = {}
+
+    def __call__(self, plan: GatePlan) -> Evaluated:
+        """Return what a plan is worth on the validation split and what it costs."""
+        if plan.gates not in self._figures:  # cores change the cost alone
+            self._figures[plan.gates] = train_trial(plan, self.problem, self.baseline, self.folder)
+        figures = self._figures[plan.gates]
+        price = self.cost.price(plan, figures.passed, observed=figures.layers)
+        return Evaluated(
+            Objectives(figures.value, price.expected_latency_us, price.energy.total_uj),
+            quality_violations(self.problem, figures, self.baseline.quality),
+            {
+                PASSED: {kind: list(row) for kind, row in figures.passed.items()},
+                "layers": {site: dict(row) for site, row in figures.layers.items()},
+            },
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker needs: features and weights, neither the raw data nor a traced graph."""
+        return {
+            "problem": replace(self.problem, data=None),  # type: ignore[arg-type]
+            "weights": self.baseline.model.state_dict(),
+            "saliency": self.baseline.saliency,
+            "quality": self.baseline.quality,
+            "cost": self.cost,
+            "folder": self.folder.absolute(),  # a worker may have another working folder
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        model = untrained_model(state["problem"])
+        model.load_state_dict(state["weights"])
+        baseline = Baseline(model.eval(), state["saliency"], state["quality"])
+        Evaluator.__init__(self, state["problem"], baseline, state["cost"], state["folder"])

@@ -1,0 +1,114 @@
+"""The export of a run: the bundle of the chosen plan beside the ungated backbone as one program."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatesearch._lib import console
+from gatesearch.compile.lower import lower
+from gatesearch.cost.model import CostModel
+from gatesearch.export import bundle
+from gatesearch.export import verify as verification
+from gatesearch.export.formats import compiled
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.pick import Chosen
+from gatesearch.pipeline.pricing import tools_in_one_line
+from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.runtime.bundle import Bundle, load_manifest
+
+BUNDLE = "best/bundle"
+UNGATED = "best/ungated.tflite"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The bundle in the run folder, and the model that it is held against.
+
+    Args:
+        path: of the bundle.
+        manifest: of the bundle.
+        model: the chosen model with the thresholds and answers of the artifacts, which round differently.
+    """
+
+    path: Path
+    manifest: Mapping[str, Any]
+    model: GatedModel
+
+
+def export(problem: Problem, cost: CostModel, chosen: Chosen, folder: RunFolder) -> Exported:
+    """Write the bundle, or read it where the run folder holds it; the chosen model stays as it is."""
+    path = folder / BUNDLE
+    model = copy.deepcopy(chosen.model)
+    if not (path / "manifest.json").exists():
+        console.say("export: lowering, quantising, compiling for each core")
+        with tools_in_one_line():
+            ungated = _write_ungated(problem, cost, chosen, folder)
+            folder.write_json("best/plan.json", chosen.trial.plan.to_dict())
+            write_bundle(problem, path, model, {"ungated": ungated})
+    manifest = load_manifest(path)
+    for k, stage in enumerate(manifest["stages"][:-1]):
+        model.gate(k).theta.fill_(stage["gate"]["theta"])
+        model.answers[k] = stage["gate"]["answer"]
+    return Exported(path, manifest, model)
+
+
+def verify(problem: Problem, exported: Exported) -> verification.Parity:
+    """Compare the bundle with the model on every sample of the test split."""
+    features = problem.features.test.features
+    with console.progress(len(features), "verify") as bar:
+        return verification.verify(Bundle(exported.path), exported.model, features, bar.advance)
+
+
+def describe_parity(parity: verification.Parity) -> str:
+    """Return the line that says how far the artifacts agree with the model."""
+    if parity.prediction_agreement is None:
+        outputs = f"outputs to {parity.output_snr_db:.1f} dB"
+    else:
+        outputs = f"answers on {parity.prediction_agreement:.2%}"
+    return f"verify: gates agree on {parity.gate_agreement:.2%}, {outputs} of {parity.samples} test samples"
+
+
+def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping[str, Any]) -> None:
+    """Export a trained model; its thresholds become those of the artifacts, and ``about`` goes into the manifest."""
+    frontend: dict[str, Any] = getattr(problem.frontend, "describe", dict)()
+    bundle.write(
+        path,
+        model,
+        problem.device,
+        calibration_features(problem),
+        problem.features.validation,
+        problem.features.positive,
+        formats=problem.recipe.export.formats,
+        classes=problem.data.classes,
+        about={
+            "recipe": problem.recipe.name,
+            "synthetic_data": problem.data.synthetic,
+            "frontend": frontend,
+            **about,
+        },
+        input_range=getattr(problem.frontend, "output_range", None),
+    )
+
+
+def calibration_features(problem: Problem) -> Tensor:
+    """Return the training features [n, *shape], drawn by the seed, that set the ranges of quantised tensors."""
+    train = problem.features.train
+    generator = torch.Generator().manual_seed(problem.recipe.seed)
+    order = torch.randperm(len(train.labels), generator=generator)
+    return train.features[order[: problem.recipe.export.calibration_samples]]
+
+
+def _write_ungated(problem: Problem, cost: CostModel, chosen: Chosen, folder: RunFolder) -> dict[str, Any]:
+    """Write the ungated backbone as one program; return what the manifest says of it."""
+    whole = lower(chosen.ungated, calibration_features(problem))[0]
+    core = problem.device.core(cost.ungated()[0].cores[0])
+    folder.write(UNGATED, compiled(whole, core, getattr(problem.frontend, "output_range", None)))
+    return {"core": core.name, "arithmetic": whole.arithmetic(core)}

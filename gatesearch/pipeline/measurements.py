@@ -1,0 +1,92 @@
+"""Times measured on this host after the search: plans of the front, and the chosen bundle on a stream."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import torch
+
+from gatesearch._lib import console
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.sources.host import executable
+from gatesearch.pipeline.export import UNGATED, Exported, calibration_features
+from gatesearch.pipeline.pricing import tools_in_one_line
+from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.search import write_trials
+from gatesearch.pipeline.training import Baseline, build_model
+from gatesearch.plan import GatePlan
+from gatesearch.runtime import streaming
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.search.engine import SearchResult
+
+STREAM_WINDOWS = 300
+FRONT_TIMES_FILE = "front_times.json"
+FRONT_TIMEOUT_S = 45.0  # for all plans, conversions included
+PathTimes = Mapping[str, Mapping[str, float]]
+
+
+def measure_front(
+    problem: Problem, baseline: Baseline, cost: CostModel, trials: SearchResult, folder: RunFolder
+) -> PathTimes:
+    """Return measured and predicted microseconds of plans that run on this host alone, by the plan's digest.
+
+    Each is the time of one window that passes every gate, front end excluded. Plans are measured in the order of the
+    recipe's rule until :data:`FRONT_TIMEOUT_S` is up; their gates are as the search places them, before training.
+    """
+    stored: PathTimes | None = folder.read_json(FRONT_TIMES_FILE)
+    if stored is not None:
+        return stored
+    host = {core.name for core in problem.device.cores if core.timing.model == "litert" and core.engine == "litert"}
+    front = trials.ranked(problem.recipe.pick.objective) if trials.front else []
+    plans = [trial.plan for trial in front if host.issuperset(trial.plan.cores)]
+    if not plans:
+        return {}
+    times, started = dict[str, dict[str, float]](), time.monotonic()
+    with console.progress(len(plans), "measure the front") as bar, tools_in_one_line():
+        for plan in plans:
+            if time.monotonic() - started < FRONT_TIMEOUT_S:
+                times[plan.digest] = _measure_plan(plan, problem, baseline, cost)
+            bar.advance(note=plan.digest)
+    folder.write_json(FRONT_TIMES_FILE, times)
+    write_trials(trials, folder, times)
+    return times
+
+
+def describe_front(times: PathTimes, trials: SearchResult) -> str:
+    """Return the line that says how far predictions are from the measured plans of the front."""
+    errors = sorted(abs(row["predicted_us"] / row["measured_us"] - 1) for row in times.values())
+    median = errors[len(errors) // 2]
+    count = f"{len(errors)} of {len(trials.front)} plans of the front"
+    return f"measured {count} on this host: predicted to {median:.0%} (median)"
+
+
+def measure_stream(problem: Problem, exported: Exported, folder: RunFolder) -> streaming.Streaming:
+    """Time the bundle beside the ungated .tflite on one stream of windows, on this host."""
+    windows = streaming.stream(
+        problem.features.test,
+        problem.data.kind_names,
+        problem.recipe.stream.shares,
+        STREAM_WINDOWS,
+        problem.recipe.seed,
+    )
+    engines = {core.name: "litert" for core in problem.device.cores}
+    return streaming.measure(Bundle(exported.path, engines), (folder / UNGATED).read_bytes(), windows)
+
+
+def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: CostModel) -> dict[str, float]:
+    model, calibration = build_model(plan, problem, baseline), calibration_features(problem)
+    with torch.no_grad():
+        model.train()(calibration)  # sets ranges of quantisers and statistics of gates
+        model.eval()
+        for gate in model.layer_gates.values():
+            gate.reset()
+        model(calibration[:1])
+    observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
+    timed = executable.timed({"run": executable.assemble(model, calibration, problem.device)}, calibration[:1])
+    costs = [estimate.cost for estimate in cost.stages(plan, observed=observed)]
+    # A core of the host may stand for one that is slower by a factor; measured times are the host's own.
+    slowdown = {c.name: c.timing.latency_us(1.0) for c in problem.device.cores if c.timing.model == "litert"}
+    predicted = sum(part.latency_us / slowdown[part.core] for part in costs)
+    return {"measured_us": timed.us["run"], "predicted_us": predicted}

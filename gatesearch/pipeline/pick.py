@@ -1,0 +1,92 @@
+"""The choice of a plan: the recipe's rule ranks the front, and retraining confirms or rejects each candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from gatesearch._lib import console
+from gatesearch.cost.model import CostModel
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.constraints import excess_latency_ms, quality_violations
+from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.training import Baseline, retrain, state_bytes
+from gatesearch.plan import GatePlan
+from gatesearch.recipe import Recipe
+from gatesearch.search.engine import SearchResult, Trial
+from gatesearch.search.evaluation import Objectives
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The plan that a run builds, beside the ungated backbone trained alike.
+
+    Args:
+        trial: of the plan.
+        model: the plan, retrained and calibrated.
+        ungated: the ungated backbone, retrained the same way.
+        rejected: digests of plans that were retrained and broke a constraint.
+    """
+
+    trial: Trial
+    model: GatedModel
+    ungated: GatedModel
+    rejected: frozenset[str]
+
+
+def retrain_best(
+    problem: Problem, baseline: Baseline, cost: CostModel, trials: SearchResult, folder: RunFolder
+) -> Chosen:
+    """Return the plan that the recipe's rule prefers and that keeps the constraints once it is retrained.
+
+    A short training can flatter a plan. The retrained model must therefore keep the constraints on validation, against
+    the ungated backbone retrained alike; otherwise the next plan of the ranking is retrained. Where none keeps them,
+    the plan with the smallest violation is chosen, and the console says what it misses.
+    """
+    ungated = retrain("ungated", cost.ungated()[0], problem, baseline, folder)
+    validation = problem.features.validation
+    reference = problem.goal.assess(ungated, validation).value
+    attempts: list[tuple[float, Trial, GatedModel]] = []
+    for trial in rank(problem.recipe, trials)[: problem.recipe.pick.attempts]:
+        model = retrain(f"gated-{trial.plan.digest}", trial.plan, problem, baseline, folder)
+        violations = quality_violations(problem, problem.goal.assess(model, validation), reference)
+        broken = {name: excess for name, excess in violations.items() if excess > 0}
+        attempts.append((max(broken.values(), default=0.0), trial, model))
+        if not broken:
+            break
+        misses = ", ".join(f"{name} by {excess:.3f}" for name, excess in broken.items())
+        console.say(f"retrained, {trial.plan.digest} misses {misses} on validation")
+    _, trial, model = min(attempts, key=lambda attempt: attempt[0])
+    folder.write("best/model.ckpt", state_bytes(model))
+    rejected = frozenset(other.plan.digest for _, other, _ in attempts) - {trial.plan.digest}
+    return Chosen(trial, model, ungated, rejected)
+
+
+def repick(recipe: Recipe, trials: SearchResult, rejected: frozenset[str], cost: CostModel) -> GatePlan | None:
+    """Return the plan that the recipe's rule picks at other prices, by the short trainings of the search.
+
+    Args:
+        recipe: whose rule it is.
+        trials: of the search.
+        rejected: digests of plans that retraining turned down; they stay so.
+        cost: the other prices.
+
+    Returns:
+        The plan; None where no plan keeps the latency, and where the trials do not say how many windows passed.
+    """
+    repriced = []
+    for trial in trials.complete:
+        if not trial.seen or not trial.objectives or trial.plan.digest in rejected:
+            continue
+        if excess_latency_ms(recipe, cost, trial.plan) > 0:
+            continue
+        price = cost.price(trial.plan, trial.seen["passed"], observed=trial.seen["layers"])
+        objectives = Objectives(trial.objectives.accuracy, price.expected_latency_us, price.energy.total_uj)
+        repriced.append(replace(trial, objectives=objectives))
+    result = SearchResult(tuple(repriced))
+    return rank(recipe, result)[0].plan if result.front else None
+
+
+def rank(recipe: Recipe, trials: SearchResult) -> list[Trial]:
+    """Return the trials of the front in the order of the recipe's rule."""
+    return trials.ranked(recipe.pick.objective, recipe.pick.tolerance)

@@ -1,0 +1,101 @@
+"""What a run knows of itself while it goes on: the opening of its record, and the record of an unfinished run."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+from dataclasses import asdict
+from typing import Any
+
+from gatesearch._lib.revision import revision
+from gatesearch.cost.model import CostModel
+from gatesearch.devices.profile import constants
+from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.study import Study
+from gatesearch.recipe import Recipe
+from gatesearch.report.record.trials import learning_curves, trial_rows, with_plans
+from gatesearch.search.evaluation import Objectives
+from gatesearch.training import History
+
+OPENING_FILE = "logs/begun.json"
+
+
+def opening_record(problem: Problem, cost: CostModel, folder: RunFolder) -> dict[str, Any]:
+    """Return what is known of a run when its search begins."""
+    recipe, data = problem.recipe, problem.data
+    plan, ungated = cost.ungated()
+    return {
+        "recipe": recipe.name,
+        "title": recipe.title,
+        "goal": {"name": problem.goal.name, "quality": problem.goal.quality},
+        "command": shlex.join(["gatesearch", "run", f"recipe={folder / 'recipe.yaml'}"]),
+        "seed": recipe.seed,
+        "created": _now(),
+        "machine": dict(cost.table.fingerprint),
+        "revision": revision(),
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "synthetic": data.synthetic,
+            "train": len(data.train),
+            "validation": len(data.validation),
+            "test": len(data.test),
+            "positive_share": float(problem.features.positive[problem.features.test.labels].float().mean()),
+            "test_by_kind": count_test_windows(problem),
+            "classes": list(data.classes),
+            "positive": list(data.positive),
+            "stream": dict(cost.shares),
+            "period_s": cost.period_s,
+        },
+        "sites": [{key: value for key, value in asdict(site).items() if key != "node"} for site in problem.space.sites],
+        "layer_sites": [asdict(site) for site in problem.layers],
+        "layer_kinds": list(problem.space.layers.kinds),
+        "reference": {
+            "macs": problem.sites[0].macs_after,
+            "params": problem.sites[0].params_after,
+            "core": plan.cores[0],
+            "expected_latency_us": ungated.expected_latency_us,
+            "expected_energy_uj": ungated.energy.total_uj,
+        },
+        "constants": [{"path": path, **constant.model_dump()} for path, constant in constants(problem.device)],
+    }
+
+
+def unfinished_record(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None:
+    """Return the record of a run that has not ended, from its folder alone; None where record.json is complete."""
+    trials, finished = Study.of(recipe, folder).read(), folder.read_json("record.json")
+    if finished is not None and len(finished["trials"]) == len(trials.trials):
+        return None
+    opening = folder.read_json(OPENING_FILE) or {"recipe": recipe.name, "title": recipe.title, "seed": recipe.seed}
+    costs = opening.get("reference")
+    reference = costs and Objectives(0.0, costs["expected_latency_us"], costs["expected_energy_uj"])
+    return opening | {
+        "created": _now(),
+        "unfinished": {"complete": len(trials.tried), "wanted": recipe.search.trials},
+        "trials": with_plans(trial_rows(trials, {}), trials),
+        "hypervolume": trials.hypervolume(reference) if reference else [],
+        "curves": learning_curves(read_histories(folder, {"baseline": "baseline", "ungated": "ungated"})),
+    }
+
+
+def reference_point(cost: CostModel) -> Objectives:
+    """Return the corner of hypervolumes: no accuracy at all, at the cost of the ungated backbone."""
+    ungated = cost.ungated()[1]
+    return Objectives(0.0, ungated.expected_latency_us, ungated.energy.total_uj)
+
+
+def count_test_windows(problem: Problem) -> dict[str, int]:
+    """Return the number of test windows of each kind."""
+    kinds = problem.features.test.kinds
+    return {name: int((kinds == index).sum()) for index, name in enumerate(problem.data.kind_names)}
+
+
+def read_histories(folder: RunFolder, files: dict[str, str]) -> dict[str, History]:
+    """Return the learning curves that the folder holds, by name; ``files`` names each curve's file under logs/."""
+    curves = {name: folder.read_json(f"logs/{file}.json") for name, file in files.items()}
+    return {name: History(**curve) for name, curve in curves.items() if curve is not None}
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,116 @@
+"""The search of a run: each plan that its price allows is trained briefly and judged."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from functools import partial
+
+from gatesearch._lib import console
+from gatesearch.cost.model import CostModel
+from gatesearch.pipeline.constraints import is_affordable, price_violations
+from gatesearch.pipeline.evaluate import Evaluator
+from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.record import OPENING_FILE, opening_record, reference_point
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.study import Study
+from gatesearch.pipeline.training import Baseline
+from gatesearch.plan import GatePlan, Scalar
+from gatesearch.report.record import trials as trial_tables
+from gatesearch.search import engine, executors
+from gatesearch.search.engine import SearchResult, Trial
+from gatesearch.search.progress import Watch
+from gatesearch.search.sampler import choice
+from gatesearch.search.sampler.gate_sampler import GateSampler
+from gatesearch.search.sampler.initial import first_proposals, opening, starts
+
+CHECKPOINTS = "logs/trials"
+
+
+def search(problem: Problem, baseline: Baseline, cost: CostModel, folder: RunFolder) -> SearchResult:
+    """Try plans until the study holds as many as the recipe asks for; trials of earlier sessions count."""
+    folder.write_json(OPENING_FILE, opening_record(problem, cost, folder))
+    evaluate = Evaluator(problem, baseline, cost, folder / CHECKPOINTS)
+    result = _drive(problem, cost, folder, evaluate)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # of trials that were interrupted
+    write_trials(result, folder)
+    return result
+
+
+def write_trials(
+    result: SearchResult, folder: RunFolder, path_times: Mapping[str, Mapping[str, float]] | None = None
+) -> None:
+    """Write trials.csv and pareto.csv, with the measured times of plans where there are any."""
+    rows = trial_tables.trial_rows(result, path_times or {})
+    folder.write_csv("trials.csv", trial_tables.TRIAL_COLUMNS, rows)
+    folder.write_csv("pareto.csv", trial_tables.TRIAL_COLUMNS, [row for row in rows if row["on_front"]])
+
+
+def describe_search(problem: Problem, result: SearchResult) -> str:
+    """Return the line that says how many plans were tried and how many of them are on the front."""
+    states = [trial.state for trial in result.trials]
+    known = states.count("complete") + states.count("priced_out")
+    end = "; the space holds no other plan" if known == len(problem.space) else ""
+    return (
+        f"search: {states.count('complete')} plans tried, {states.count('priced_out')} ruled out by price, "
+        f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front{end}"
+    )
+
+
+def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evaluator) -> SearchResult:
+    recipe = problem.recipe
+    study = Study.of(recipe, folder)
+    past = study.read()
+    watch = Watch(
+        past.trials,
+        reference=reference_point(cost),
+        objective=recipe.pick.objective,
+        quality=problem.goal.quality,
+        logs=folder / "logs" / "search",
+    )
+    limit = min(recipe.search.trials, len(problem.space))
+    with watch, console.progress(limit, "search", done=len(past.tried)) as bar:
+
+        def on_trial(trial: Trial) -> None:
+            watch(trial)
+            bar.advance(int(trial.state in engine.TRIED), note=watch.note)
+
+        settings = engine.SearchSettings(
+            journal=study.where,
+            study=study.name,
+            trials=recipe.search.trials,
+            proposals=recipe.search.proposals,
+            seed=recipe.seed,
+            first=_first_choices(problem, cost),
+            on_trial=on_trial,
+            sampler=_sampler(problem, cost),
+        )
+        executor = executors.build(recipe.search.executor, evaluate, folder / "logs" / "ray")
+        return engine.search(problem.space, partial(price_violations, recipe, cost), evaluate, settings, executor)
+
+
+def _sampler(problem: Problem, cost: CostModel) -> choice.Chosen:
+    """Return the function from a proposal's number to the sampler that makes it."""
+    recipe = problem.recipe
+    if recipe.search.sampler != "gate":
+        return choice.build(recipe.search.sampler, recipe.seed)
+    sampler = GateSampler(
+        problem.space,
+        cost.runs,
+        shares=cost.shares,
+        allowed=partial(is_affordable, recipe, cost),
+        seed=recipe.seed,
+    )
+    return lambda number: sampler
+
+
+def _first_choices(problem: Problem, cost: CostModel) -> list[dict[str, Scalar]]:
+    """Return what the first proposals choose, by parameter name."""
+    begin = opening if problem.recipe.search.sampler == "gate" else starts
+    return first_proposals(problem.space, partial(_energy_bound, problem, cost), begin(problem.space))
+
+
+def _energy_bound(problem: Problem, cost: CostModel, plan: GatePlan) -> float:
+    """Return the energy of a plan, uJ, if every window passes its gates; infinite where its price rules it out."""
+    return cost.bound(plan).energy.total_uj if is_affordable(problem.recipe, cost, plan) else math.inf

@@ -1,0 +1,175 @@
+"""Trainings of a run: the baseline, a plan tried briefly, a plan retrained; each is kept in the run folder."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gatesearch._lib import console
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.plan import GatePlan
+from gatesearch.training import Figures, GateSettings, Schedule, calibrate, fit, saliency
+from gatesearch.training.fit import CHECKPOINT_EVERY
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The trained ungated backbone: where every trial starts, and what it is measured against.
+
+    Args:
+        model: the ungated backbone as a gated model without gates.
+        saliency: importance of each channel [C], by cut site.
+        quality: its quality on the validation split.
+    """
+
+    model: GatedModel
+    saliency: Mapping[str, Tensor]
+    quality: float
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The trained backbone alone."""
+        return self.model.stages[0]
+
+
+def train_baseline(problem: Problem, folder: RunFolder) -> Baseline:
+    """Train the ungated backbone, or load it where the run folder holds it."""
+    model = untrained_model(problem)
+    train_or_load("baseline", model, problem, folder, problem.schedule())
+    split = problem.features.train
+    importance = saliency(
+        model.stages[0], problem.space.sites, split.features, split.labels, errors=problem.goal.errors
+    )
+    quality = problem.goal.assess(model, problem.features.validation).value
+    return Baseline(model, importance, quality)
+
+
+def retrain(
+    name: str,
+    plan: GatePlan,
+    problem: Problem,
+    baseline: Baseline,
+    folder: RunFolder,
+    gates: GateSettings | None = None,
+) -> GatedModel:
+    """Train a plan from the baseline's weights by the recipe's ``retrain``, and set its thresholds.
+
+    Args:
+        name: of its checkpoint and curves under logs/.
+        plan: what to build.
+        problem, baseline, folder: of the run.
+        gates: how its gates are trained; None as the recipe says.
+    """
+    model = build_model(plan, problem, baseline)
+    train_or_load(name, model, problem, folder, problem.schedule(problem.recipe.retrain), gates)
+    calibrate(model, problem.features.validation, problem.features.positive)
+    return model
+
+
+def train_trial(plan: GatePlan, problem: Problem, baseline: Baseline, folder: Path) -> Figures:
+    """Train a plan for as long as a trial lasts; return its figures on the validation split.
+
+    A training that is long enough for checkpoints goes on from its last one, in any process or node that shares the
+    folder.
+
+    Args:
+        plan: what to build.
+        problem, baseline: of the run.
+        folder: for checkpoints of trials.
+    """
+    model = build_model(plan, problem, baseline)
+    schedule = problem.schedule(problem.recipe.search)
+    checkpoints = folder / GatePlan(plan.gates).digest if schedule.epochs > CHECKPOINT_EVERY else None
+    fit(
+        model,
+        problem.features,
+        schedule,
+        problem.gates,
+        seed=training_seed(problem.recipe.seed, plan),
+        goal=problem.goal,
+        augment=problem.augment,
+        checkpoints=checkpoints,
+    )
+    if checkpoints is not None:
+        shutil.rmtree(checkpoints, ignore_errors=True)  # another worker may have trained the same gates
+    calibrate(model, problem.features.validation, problem.features.positive)
+    return problem.goal.assess(model, problem.features.validation)
+
+
+def build_model(plan: GatePlan, problem: Problem, baseline: Baseline) -> GatedModel:
+    """Put a plan's gates into the trained backbone; their initial weights depend on the seed and the gates alone."""
+    torch.manual_seed(training_seed(problem.recipe.seed, plan))
+    return GatedModel(
+        baseline.backbone,
+        plan,
+        problem.sites,
+        problem.outputs,
+        saliency=baseline.saliency,
+        layers=problem.layers,
+    )
+
+
+def untrained_model(problem: Problem) -> GatedModel:
+    """Return the ungated backbone as the seed initialises it."""
+    return _channels_last(GatedModel(problem.backbone, GatePlan(), problem.sites, problem.outputs))
+
+
+def train_or_load(
+    name: str,
+    model: GatedModel,
+    problem: Problem,
+    folder: RunFolder,
+    schedule: Schedule,
+    gates: GateSettings | None = None,
+) -> None:
+    """Train a model in place and keep its weights and curves, or load the weights where the run folder holds them."""
+    # The memory format that training leaves, so that a resumed run computes bit for bit what an unbroken one does.
+    _channels_last(model)
+    path = "baseline.ckpt" if name == "baseline" else f"logs/{name}.ckpt"
+    if (folder / path).exists():
+        model.load_state_dict(torch.load(folder / path, weights_only=True))
+        model.eval()
+        return
+    with console.progress(schedule.epochs, f"train {name.partition('-')[0]}") as bar:
+        history = fit(
+            model,
+            problem.features,
+            schedule,
+            gates or problem.gates,
+            seed=training_seed(problem.recipe.seed, model.plan),
+            goal=problem.goal,
+            augment=problem.augment,
+            log_dir=folder / "logs" / name,
+            on_epoch=bar.advance,
+        )
+    folder.write_json(f"logs/{name}.json", asdict(history))
+    folder.write(path, state_bytes(model))
+
+
+def training_seed(seed: int, plan: GatePlan) -> int:
+    """Return the seed of a plan's trainings; plans that differ in their cores alone share it.
+
+    >>> training_seed(0, GatePlan((), ("mcu",))) == training_seed(0, GatePlan((), ("npu",)))
+    True
+    """
+    return (seed * 1_000_003 + int(GatePlan(plan.gates).digest[:7], 16)) % 2**31
+
+
+def state_bytes(model: nn.Module) -> bytes:
+    """Return the weights of a model as the bytes of a checkpoint."""
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    return buffer.getvalue()
+
+
+def _channels_last(model: GatedModel) -> GatedModel:
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model

@@ -1,0 +1,122 @@
+"""Rows of record.json about the stages of the chosen plan and the gates between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatesearch.cost.model import CostModel, Price
+from gatesearch.gates import GateOutput, at_cuts, cut_kind
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan
+from gatesearch.report.record import exits
+from gatesearch.training import FeatureSplit, Figures, gate_logits
+from gatesearch.training.tensors import channels_last
+
+ROC_POINTS = 101
+
+
+def stage_rows(
+    cost: CostModel, plan: GatePlan, price: Price, figures: Figures, densities: Sequence[float]
+) -> list[dict[str, Any]]:
+    """Return a row for each stage: its core, its work, who reaches it, what it takes.
+
+    Args:
+        cost: of the plan's device.
+        plan: the chosen one.
+        price: of the plan.
+        figures: of the plan on the test split.
+        densities: share of non-zero values behind each gate.
+    """
+    return [
+        {
+            "index": k,
+            "core": estimate.cost.core,
+            "first_site": estimate.first_site,
+            "last_site": estimate.last_site,
+            "macs": estimate.macs,
+            "weight_bytes": estimate.flash_bytes,
+            "reach": {"stream": price.reach[k], **{kind: row[k] for kind, row in figures.passed.items()}},
+            "latency_us": estimate.cost.latency_us,
+            "latency_provenance": estimate.provenance,
+            "energy_uj": dict(price.energy.by_stage[k]),
+            "exit": exits.row(estimate, price, k),
+        }
+        for k, estimate in enumerate(cost.stages(plan, densities, figures.layers))
+    ]
+
+
+def gate_rows(
+    model: GatedModel,
+    figures: Figures,
+    sparsity: Sequence[dict[str, float]],
+    test: FeatureSplit,
+    kind_names: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Return a row for each gate between stages: its threshold, what it stops of each kind, its ROC curve.
+
+    Args:
+        model: the chosen plan, calibrated.
+        figures: of the model on the test split.
+        sparsity: what each gate reports of positives, from :func:`activation_sparsity`.
+        test: the test split.
+        kind_names: of its samples' kinds, "positive" first.
+    """
+    logits = gate_logits(model, test.features)
+    rows = []
+    for k, placed in enumerate(at_cuts(model.plan)):
+        stops = {
+            kind: 1 - (row[k + 1] / row[k] if row[k] else 0.0)
+            for kind, row in figures.passed.items()
+            if kind != "positive"
+        }
+        rows.append(
+            {
+                "index": k,
+                "site": placed.site,
+                "kind": placed.kind,
+                "kept_channels": cut_kind(placed.kind).work(model.sites[k], placed).kept_channels,
+                "theta": float(model.gate(k).theta),
+                "recall_target": dict(placed.params).get("recall"),
+                "gate_recall": figures.gate_recalls[k] if figures.gate_recalls else None,
+                "early_stop": stops,
+                "activation_sparsity": sparsity[k],
+                "roc": roc(logits[:, k], test.kinds, kind_names),
+            }
+        )
+    return rows
+
+
+@torch.no_grad()
+def activation_sparsity(model: GatedModel, positives: Tensor) -> list[dict[str, float]]:
+    """Return what each gate reports of the positives [N, *shape]: the share of zeros behind it, gated and ungated."""
+    hidden, rows = channels_last(positives), []
+    for k, stage in enumerate(model.stages):
+        hidden = stage(hidden)
+        if k < len(model.gates):
+            output: GateOutput = model.gate(k)(hidden)
+            rows.append(dict(model.gate(k).report(output, hidden)))
+            hidden = output.passed
+    return rows
+
+
+def roc(logit: Tensor, kinds: Tensor, kind_names: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+    """Return, for each kind of negative, the share that a threshold stops against the share of positives it passes.
+
+    Args:
+        logit: of the gate [N].
+        kinds: index into ``kind_names``, 0 being positive, [N].
+        kind_names: names.
+    """
+    recalls = torch.linspace(0.0, 1.0, ROC_POINTS, dtype=torch.float64) ** 0.5  # denser where recall is high
+    positives = logit[kinds == 0].double()
+    thresholds = torch.quantile(positives, 1 - recalls)
+    curves = {}
+    for index, name in enumerate(kind_names):
+        if index and bool((kinds == index).any()):
+            stopped = (logit[kinds == index].double()[None] < thresholds[:, None]).double().mean(1)
+            curves[name] = {"recall": recalls.tolist(), "stopped": stopped.tolist()}
+    return curves

@@ -1,0 +1,69 @@
+"""The table that ends a run: the ungated backbone beside the chosen plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gatesearch._lib import console
+from gatesearch.gates import at_cuts
+from gatesearch.plan import GatePlan
+from gatesearch.report.record import RunRecord, sensitivity
+
+
+def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]], device: str, bundle: str) -> None:
+    """Print the figures of a finished run.
+
+    Args:
+        record: of the run.
+        quality_rows: label, ungated and gated figure of quality; see :meth:`gatesearch.training.Goal.shown`.
+        device: name of the device.
+        bundle: where the artifacts lie.
+    """
+    summary = record.summary
+    baseline, best = summary["baseline"], summary["best"]
+    plan = GatePlan.from_dict(best["plan"])
+    rows: list[tuple[str, str, str]] = [
+        *quality_rows,
+        *_stop_rows(plan, best),
+        *_layer_rows(best),
+        ("expected MACs", console.si(baseline["macs"], ""), console.si(best["expected_macs"], "")),
+        ("expected latency", _us(baseline["latency_us"]), _us(best["expected_latency_us"])),
+        ("expected energy a window", _uj(baseline["energy_uj"]), _uj(best["expected_energy_uj"])),
+        ("cores", baseline["core"], " > ".join(plan.cores)),
+    ]
+    note = " (synthetic data)" if summary["data"]["synthetic"] else ""
+    console.table(f"{summary['recipe']}{note}", ("", "ungated", "gated"), rows)
+    console.say(f"plan: {plan}")
+    bound = record.details["energy"]["bound"]
+    console.say(
+        f"energy gain {best['gain_end_to_end']:.2f}x end to end (sensor, front end and idle power bound it at "
+        f"{'infinity' if bound is None else f'{bound:.2f}x'}; device constants: `gatesearch devices {device}`)"
+    )
+    console.say(sensitivity.describe(summary["sensitivity"]))
+    artifacts = [(each["core"], str(each["stage"]), each["path"]) for each in summary["export"]["artifacts"]]
+    console.table(f"exported to {bundle}", ("core", "stage", "artifact"), artifacts)
+
+
+def _stop_rows(plan: GatePlan, best: dict[str, Any]) -> list[tuple[str, str, str]]:
+    if not at_cuts(plan) or best["gate_recall"] is None:
+        return []
+    shares = {"positives through all gates": best["gate_recall"]}
+    shares |= {f"{kind} stopped": share for kind, share in best["early_stop_by_kind"].items()}
+    return [(label, "-", console.percent(share)) for label, share in shares.items()]
+
+
+def _layer_rows(best: dict[str, Any]) -> list[tuple[str, str, str]]:
+    if not best["layer_gates"]:
+        return []
+    dense, left = best["layer_macs"]["dense"], best["layer_macs"]["left"]
+    share = console.percent(left / dense)
+    return [("MACs left in gated layers", console.si(dense, ""), f"{console.si(left, '')}, {share}")]
+
+
+def _uj(value: float) -> str:
+    return console.si(value * 1e-6, "J")
+
+
+def _us(value: float) -> str:
+    return console.si(value * 1e-6, "s")
