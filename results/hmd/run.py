@@ -1,0 +1,169 @@
+"""One row: built, trained, scored on the test split and written down; and the latencies of a task's rows."""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gatesearch import console
+from results.hmd import latency
+from results.hmd.protocol import Protocol
+from results.hmd.rows import SPECS, Spec
+from results.hmd.tasks import Task, load
+from results.hmd.train import score, train
+from gatesearch.folder import RunFolder
+from gatesearch.gated import GatedModel
+from gatesearch.gates.matrices import Factors, PrunedMatrix
+from gatesearch.hardware.kernels import status
+from gatesearch.hardware.timing import fingerprint
+from gatesearch.sites import layer_sites
+
+RUNS = Path("runs/bench-hmd")
+LIBRARIES = ("torch", "numpy")
+LATENCIES = "latency.json"
+
+
+@dataclass
+class Bench:
+    """Everything that the rows of one protocol share.
+
+    Args:
+        folder: of the protocol; each row and seed has a folder in it.
+        protocol: how rows are trained.
+        roots: of the recordings, by kind of data; see :func:`results.hmd.tasks.load`.
+    """
+
+    folder: RunFolder
+    protocol: Protocol
+    roots: Mapping[str, str | None]
+    _tasks: dict[str, Task] = field(default_factory=dict)
+
+    def done(self, spec: Spec, seed: int) -> bool:
+        """Say whether a row has its result."""
+        return (self.folder / f"{_name(spec, seed)}/result.json").exists()
+
+    def run(self, spec: Spec, seed: int) -> None:
+        """Train a row and write its result."""
+        task, started = self.task(spec.task), time.monotonic()
+        model = self.model(spec, seed)
+        best = train(model, task, self.protocol, seed)
+        found = score(model, task, "test")
+        if spec.method == "dense":
+            self.folder.write(f"{_name(spec, seed)}/model.pt", _bytes(model.stages[0]))
+        matrices = [matrix for layer in latency.recurrent(model) for matrix in layer.matrices()]
+        kept = sum(map(_stored, matrices))
+        stamp = fingerprint()
+        self.folder.write_json(
+            f"{_name(spec, seed)}/result.json",
+            {
+                "row": spec.name,
+                "seed": seed,
+                "quality": found.quality,
+                "f1": found.f1,
+                "validation": score(model, task, "validation").quality,
+                "best_check": best,
+                "matrix_params": kept,
+                "params": sum(p.numel() for p in model.parameters()) - sum(map(_held, matrices)) + kept,
+                "source": task.source,
+                "synthetic": task.synthetic,
+                "seconds": time.monotonic() - started,
+                "date": f"{datetime.now(UTC):%Y-%m-%d}",
+                "machine": f"{stamp['cpu']}, {torch.get_num_threads()} of {stamp['cores']} cores",
+                "versions": {"python": stamp["python"], **{key: stamp["versions"].get(key) for key in LIBRARIES}},
+            },
+        )
+        console.say(f"{_name(spec, seed)}: {found.quality:.4f}, {time.monotonic() - started:.0f} s")
+
+    def time(self, task: str) -> None:
+        """Measure one step of every row of a task, side by side, and write it down; shapes alone matter."""
+        networks = {spec.name: self.model(spec, 0, trained=False) for spec in SPECS.values() if spec.task == task}
+        runtime = latency.runtime()
+        timings = latency.measure(networks, runtime)
+        stamp = fingerprint()
+        kept = self.folder.read_json(LATENCIES) or {}
+        kept[task] = {
+            "runtime": runtime,
+            "kernels": status(),
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "machine": stamp["cpu"],
+            "versions": {key: stamp["versions"].get(key) for key in ("numpy",)},
+            "rounds": latency.ROUNDS,
+            "rows": {name: {"minimum_us": t.minimum_us, "median_us": t.median_us} for name, t in timings.items()},
+        }
+        self.folder.write_json(LATENCIES, kept)
+
+    def timed(self, task: str) -> bool:
+        """Say whether a task has its latencies, by the runtime that this host has."""
+        kept = (self.folder.read_json(LATENCIES) or {}).get(task, {})
+        return bool(kept.get("runtime") == latency.runtime())
+
+    def task(self, name: str) -> Task:
+        """Return a task, loaded once."""
+        if name not in self._tasks:
+            self._tasks[name] = load(name, self.protocol, self.roots)
+        return self._tasks[name]
+
+    def model(self, spec: Spec, seed: int, trained: bool = True) -> GatedModel:
+        """Build a row's network; ``trained``: from the dense row's weights, where the protocol says so."""
+        task = self.task(spec.task)
+        torch.manual_seed(seed)
+        units = max(4, round(self.protocol.width * task.hidden))
+        net = task.build(units, self.protocol.dropout)
+        if spec.method == "smaller":
+            most = _matrix_params(net) / spec.factor
+            net = task.build(_units(task, units, most), self.protocol.dropout)
+        sites = layer_sites(net, task.example)
+        fitted = trained and self.protocol.start == "trained" and spec.is_layer_kind
+        if fitted:
+            dense = Spec(spec.task, "dense")
+            if not self.done(dense, seed):
+                self.run(dense, seed)
+            kept = self.folder / f"{_name(dense, seed)}/model.pt"
+            net.load_state_dict(torch.load(kept, weights_only=True))
+            torch.manual_seed(seed)
+        return GatedModel(net, spec.plan(sites, fitted), (), 1, layers=sites)
+
+
+def _units(task: Task, most_units: int, params: float) -> int:
+    """Return the most units with which a task's network has no more parameters in its recurrent matrices."""
+    fitting = [units for units in range(1, most_units) if _matrix_params(task.build(units, 0.0)) <= params]
+    return max(fitting, default=1)
+
+
+def _matrix_params(net: nn.Module) -> int:
+    return sum(_held(matrix) for layer in latency.recurrent(net) for matrix in layer.matrices())
+
+
+def _held(matrix: Factors) -> int:
+    return sum(p.numel() for p in matrix.parameters())
+
+
+def _stored(matrix: Factors) -> int:
+    """Return the parameters that are left of a matrix: of a pruned one those that are not zero."""
+    if isinstance(matrix, PrunedMatrix):
+        return int(matrix.eval().dense().count_nonzero())
+    return _held(matrix)
+
+
+def _bytes(module: nn.Module) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(module.state_dict(), buffer)
+    return buffer.getvalue()
+
+
+def _name(spec: Spec, seed: int) -> str:
+    return f"{spec.name}-{seed}"
+
+
+def spent(kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> float:
+    """Return the seconds of all trainings."""
+    return math.fsum(result["seconds"] for row in kept.values() for result in row)

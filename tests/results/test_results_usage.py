@@ -1,0 +1,31 @@
+"""What commands and benchmarks take is printed where it is asked for, and nothing is run."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import results
+from gatesearch import cli
+
+COMMANDS = [c.name or str(c.callback.__name__) for c in cli.app.registered_commands if c.callback]
+
+
+@pytest.mark.parametrize("flag", bench.HELP)
+@pytest.mark.parametrize("name", bench.NAMES)
+def test_a_benchmark_says_what_it_takes(name: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = set(sys.modules)
+    assert cli.main(["bench", name, "seeds=1", flag]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"Usage: gatesearch bench {name} [key=value]...\n")
+    _, _, taken = said.partition("\nArguments:\n")
+    assert "=" in taken and "`" not in taken
+    assert not {module for module in set(sys.modules) - before if module.startswith(f"results.{name}")}
+
+
+@pytest.mark.parametrize("flag", bench.HELP)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_says_what_it_takes(command: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([command, flag]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: gatesearch {command} ")
