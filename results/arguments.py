@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from gatesearch import config
+from gatesearch.recipe import config
 from gatesearch.errors import UserError, unknown
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 
 Protocol = TypeVar("Protocol", bound=BaseModel)
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatesearch import console, pipeline
+from gatesearch._lib import console
+from gatesearch.pipeline import run
 from gatesearch.errors import UserError
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.recipe import Recipe, to_yaml
 from gatesearch.report.rows import median_and_range
-from gatesearch.steps import Run
+from gatesearch.pipeline.steps import Run
 from gatesearch.training import Quality
 from results.benchmark import NOT_RUN
 
@@ -36,7 +37,7 @@ def finish_run(path: Path, recipe: Recipe) -> Run:
     console.say(f"--- {path.name}")
     if folder.read_json("summary.json") is None:
         try:
-            pipeline.run(recipe, resume=folder.path)
+            run.run(recipe, resume=folder.path)
         except UserError as error:
             if folder.read_json("summary.json") is None:
                 raise

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from gatesearch import __version__, cli, recipe
+from gatesearch import __version__, recipe
+from gatesearch.cli import app
 
 
 class Calls(list[tuple[Any, ...]]):
@@ -57,60 +58,60 @@ def run_dir(folder: Path) -> Path:
 
 
 def line_of(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
-    assert cli.main(arguments) == status
+    assert app.main(arguments) == status
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("gatesearch: ") and len(err.splitlines()) == 1
     return err.removeprefix("gatesearch: ").rstrip("\n")
 
 
 def test_run(calls: Calls) -> None:
-    assert cli.main(["run", "seed=3", "recipe=kws", "out=here", "training.epochs=2"]) == 0
+    assert app.main(["run", "seed=3", "recipe=kws", "out=here", "training.epochs=2"]) == 0
     ((name, made, out, resume),) = calls
     assert (name, made.seed, made.training.epochs, out, resume) == ("pipeline.run", 3, 2, Path("here"), None)
 
 
 def test_run_resumes_with_the_runs_own_recipe(calls: Calls, run_dir: Path) -> None:
-    assert cli.main(["run", f"resume={run_dir}"]) == 0
+    assert app.main(["run", f"resume={run_dir}"]) == 0
     ((_, made, out, resume),) = calls
     assert (made.seed, made.name, out, resume) == (5, "kws", None, run_dir)
 
 
 @pytest.mark.parametrize("step", ["search", "retrain", "export", "verify", "report"])
 def test_steps_take_a_run_folder(step: str, calls: Calls, run_dir: Path) -> None:
-    assert cli.main([step, str(run_dir)]) == 0
+    assert app.main([step, str(run_dir)]) == 0
     assert calls == [(f"pipeline.{step}", run_dir)]
 
 
 @pytest.mark.parametrize("step", ["sites", "measure"])
 def test_steps_that_take_a_recipe(step: str, calls: Calls) -> None:
-    assert cli.main([step, "recipe=kws.yaml", "seed=2"]) == 0
+    assert app.main([step, "recipe=kws.yaml", "seed=2"]) == 0
     assert [(name, made.seed) for name, made, *_ in calls] == [(f"listing.{step}", 2)]
 
 
 def test_bench_passes_its_arguments_on(calls: Calls) -> None:
-    assert cli.main(["bench", "parity", "seeds=3", "--fast", "-x"]) == 0
+    assert app.main(["bench", "parity", "seeds=3", "--fast", "-x"]) == 0
     assert calls == [("bench.run", "parity", ["seeds=3", "--fast", "-x"])]
 
 
 def test_show_prints_a_recipe_that_loads(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["show", "recipe=kws", "seed=9", "title=two\nlines"]) == 0
+    assert app.main(["show", "recipe=kws", "seed=9", "title=two\nlines"]) == 0
     Path("shown.yaml").write_text(capsys.readouterr().out)
     assert recipe.load("shown.yaml").seed == 9
 
 
 def test_devices(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["devices"]) == 0
+    assert app.main(["devices"]) == 0
     assert "three_core" in capsys.readouterr().out
-    assert cli.main(["devices", "three_core"]) == 0
+    assert app.main(["devices", "three_core"]) == 0
     assert "assumed" in capsys.readouterr().out
     assert "unknown device 'tree_core'; nearest: 'three_core'" in line_of(capsys, "devices", "tree_core")
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["--version"]) == 0
+    assert app.main(["--version"]) == 0
     assert capsys.readouterr().out == f"gatesearch {__version__}\n"
     for arguments in ([], ["--help"], ["run", "--help"], ["bench", "--help"]):
-        assert cli.main(arguments) == 0
+        assert app.main(arguments) == 0
         assert "Usage: gatesearch" in capsys.readouterr().out
 
 
@@ -187,7 +188,7 @@ def test_sigterm_is_an_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 def test_bugs_keep_their_traceback(bug: BaseException, calls: Calls) -> None:
     calls.trouble = bug
     with pytest.raises(type(bug)):
-        cli.main(["run", "recipe=kws"])
+        app.main(["run", "recipe=kws"])
 
 
 def test_nothing_heavy_is_imported_for_help_or_a_recipe() -> None:
@@ -210,6 +211,6 @@ def test_nothing_heavy_is_imported_for_help_or_a_recipe() -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_error() -> None:
-    line = f"{sys.executable} -m gatesearch.cli show recipe=kws | true; exit ${{PIPESTATUS[0]}}"
+    line = f"{sys.executable} -m gatesearch.cli.app show recipe=kws | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

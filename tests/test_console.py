@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch import console
+from gatesearch._lib import console
 
 
 @pytest.fixture

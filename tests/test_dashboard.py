@@ -10,11 +10,12 @@ from wsgiref.simple_server import WSGIServer
 
 import pytest
 
-from gatesearch import dashboard, recipe
+from gatesearch import recipe
+from gatesearch.cli import dashboard
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import Evaluated, Objectives, Space, search
-from gatesearch.sites import CutSite
+from gatesearch.graph.sites import CutSite
 
 
 @pytest.fixture

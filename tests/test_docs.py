@@ -14,11 +14,11 @@ import pytest
 from test_given import LITTLE, network, squares
 
 import gatesearch
-from gatesearch import schema
+from gatesearch.recipe import schema
 from gatesearch.gates import base
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import CutSite
-from gatesearch.testing import check_cut_gate
+from gatesearch.graph.sites import CutSite
+from gatesearch.testing.conformance import check_cut_gate
 
 PAGE = Path(__file__).parent.parent / "docs" / "gates.md"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gatesearch.errors import UserError
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import gatesearch
-from gatesearch import cli
+from gatesearch.cli import app
 from gatesearch.data import Dataset, Split
 from gatesearch.errors import UserError
 
@@ -88,7 +88,7 @@ def test_it_goes_on_with_the_same_network_and_data_alone(ended: Any) -> None:
 
 
 def test_the_command_line_says_that_it_has_neither(ended: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["verify", str(ended.folder.path)]) == 2
+    assert app.main(["verify", str(ended.folder.path)]) == 2
     assert "was given by a Python program" in capsys.readouterr().err
 
 

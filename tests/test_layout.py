@@ -6,8 +6,8 @@ from nets import VisionTransformer
 from torch import Tensor, nn
 
 from gatesearch.backbones.kwt import KWT
-from gatesearch.layout import along, select
-from gatesearch.sites import cut_sites
+from gatesearch.graph.channel_axes import along, select
+from gatesearch.graph.sites import cut_sites
 
 
 class Applied(nn.Module):

@@ -25,10 +25,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from trainings import Trainings
 
-from gatesearch import artifacts, cli, pipeline, recipe
+from gatesearch import recipe
+from gatesearch.cli import app
+from gatesearch.pipeline import export_step, run
 from gatesearch.errors import UserError
-from gatesearch.export.runtime import Bundle
-from gatesearch.folder import RunFolder
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Objectives, SearchResult, Trial
 
@@ -60,7 +62,7 @@ def gatesearch(words: Path) -> Run:
     """``gatesearch run`` on the tones, with all that is given last overriding the tiny recipe."""
 
     def run(*settings: str) -> int:
-        return cli.main(["run", "recipe=kws.yaml", f"data.root={words}", *tones.TINY, *settings])
+        return app.main(["run", "recipe=kws.yaml", f"data.root={words}", *tones.TINY, *settings])
 
     return run
 
@@ -194,9 +196,9 @@ def test_steps_on_a_finished_run_train_nothing(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
-    monkeypatch.setattr(artifacts, "compiled", None)
+    monkeypatch.setattr(export_step, "compiled", None)
     for step in ("search", "retrain", "export", "verify", "report"):
-        assert cli.main([step, str(finished)]) == 0, capsys.readouterr().err
+        assert app.main([step, str(finished)]) == 0, capsys.readouterr().err
     assert fits.count == 0
     assert (finished / "best" / "bundle" / "manifest.json").read_bytes() == before
 
@@ -209,12 +211,12 @@ def broken(gatesearch: Run, place: Path, finished: Path) -> Broken:
         with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as err:
             fits = Trainings(patch, at)  # the third training is the second trial, the baseline being the first
             full(patch, file)
-            status = gatesearch(arguments) if "out=" in arguments else cli.main(["run", arguments])
+            status = gatesearch(arguments) if "out=" in arguments else app.main(["run", arguments])
         told.append((status, last_line(err.getvalue())))
         trained.append(fits.count)
         if file != "-":
             assert not (place / "broken" / "best" / file).exists()
-        assert cli.main(["report", "broken"]) == 0
+        assert app.main(["report", "broken"]) == 0
         pages.append((place / "broken" / "report.html").read_text())
     return Broken(place / "broken", told, trained, pages)
 
@@ -278,7 +280,7 @@ def test_a_disk_that_is_full(
 
 
 def bad_device(change: Callable[[dict[str, Any]], object]) -> str:
-    from gatesearch.hardware import profile
+    from gatesearch.devices import profile
 
     written = yaml.safe_load(profile._find("three_core").read_text())
     change(written)
@@ -335,10 +337,10 @@ def test_artifacts_that_stray_from_the_model(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = (finished / "recipe.yaml").read_text()
-    monkeypatch.setattr(pipeline.verification, "predictions", lambda cascade, _: torch.full_like(cascade.exit, -1))
+    monkeypatch.setattr(run.verification, "predictions", lambda cascade, _: torch.full_like(cascade.exit, -1))
     try:
         (finished / "recipe.yaml").write_text(kept.replace("prediction_agreement: 0.0", "prediction_agreement: 0.5"))
-        told = line_of(capsys, cli.main(["verify", str(finished)]))
+        told = line_of(capsys, app.main(["verify", str(finished)]))
     finally:
         (finished / "recipe.yaml").write_text(kept)
     assert told.startswith("verify.prediction_agreement: artifacts and model agree on 0.00% of 25 test samples")
@@ -379,13 +381,13 @@ def test_a_folder_that_holds_a_run_already(gatesearch: Run, finished: Path, caps
 
 def test_sites_and_measure_need_no_run(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["recipe=kws.yaml", f"data.root={words}", *tones.TINY, "space.sites=[input]"]
-    assert cli.main(["sites", *settings]) == 0
+    assert app.main(["sites", *settings]) == 0
     shown = capsys.readouterr().out
     assert "cut sites of ds_cnn" in shown and "blocks.0" in shown and "1x49x10" in shown
     layers = shown[shown.index("layer sites of ds_cnn") :].splitlines()
     assert layers[1].split()[:2] == ["layer", "operation"] and max(map(len, shown.splitlines())) <= 100
     assert layers[2].split() == ["stem.0", "conv2d", "1x49x10", "8x25x5", "40,000", "320", "-", "-"]
-    assert cli.main(["measure", *settings]) == 0
+    assert app.main(["measure", *settings]) == 0
     shown = capsys.readouterr().out
     assert "simulated" in shown and "modelled" in shown and "measured" in shown and "input > output" in shown
 

@@ -11,9 +11,10 @@ import pytest
 import tones
 from trainings import Trainings
 
-from gatesearch import cli, recipe
+from gatesearch import recipe
+from gatesearch.cli import app
 from gatesearch.errors import UserError
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 
 pytestmark = pytest.mark.usefixtures("place")
 
@@ -33,7 +34,7 @@ def test_a_run_that_was_cut_off_between_rungs_ends_as_if_it_had_not(
         RunFolder(place / name).write("recipe.yaml", recipe.to_yaml(recipe.load("kws.yaml", given)))
         with pytest.MonkeyPatch.context() as patch:
             fits = Trainings(patch, stop)
-            while cli.main(["search", name]):
+            while app.main(["search", name]):
                 assert fits.count == stop, "cut off once, at the training that was told"
                 assert list((place / "cut" / "logs" / "trials").glob("*/*.ckpt"))
     whole, cut = rows(place / "whole"), rows(place / "cut")
@@ -48,7 +49,7 @@ def test_a_run_that_was_cut_off_between_rungs_ends_as_if_it_had_not(
     told = capsys.readouterr()
     assert f"{tried['complete']} plans tried, {tried['pruned']} given up early" in told.out
     assert f"{tried['pruned']} given up early" in told.err  # the line of progress
-    assert cli.main(["report", "whole"]) == 0
+    assert app.main(["report", "whole"]) == 0
     assert "given up early" in (place / "whole" / "report.html").read_text()
     study = json.dumps((place / "whole" / "study.journal").read_text())
     assert "rungs" in study

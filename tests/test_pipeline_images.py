@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from trainings import Trainings
 
-from gatesearch import artifacts, cli, recipe
+from gatesearch import recipe
+from gatesearch.cli import app
+from gatesearch.pipeline import export_step
 from gatesearch.data import restore
-from gatesearch.export.runtime import Bundle
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.gates import at_layers
 from gatesearch.plan import GatePlan
-from gatesearch.setting import Setting
+from gatesearch.pipeline.problem import Setting
 
 TINY = (
     "backbone_args={width: 0.125, dropout: 0.0}",
@@ -45,11 +47,11 @@ def finished(place: Path) -> Path:
     """A run that is cut off at its second trial and goes on: what was trained before is not trained again."""
     with pytest.MonkeyPatch.context() as patch:
         fits = Trainings(patch, at=3)
-        assert cli.main(["run", "recipe=digits_hybrid.yaml", *TINY, "out=finished"]) == 130
+        assert app.main(["run", "recipe=digits_hybrid.yaml", *TINY, "out=finished"]) == 130
         assert fits.count == 3
     with pytest.MonkeyPatch.context() as patch:
         fits = Trainings(patch)
-        assert cli.main(["run", "resume=finished"]) == 0
+        assert app.main(["run", "resume=finished"]) == 0
         assert fits.count == 2 + 1 + 1  # two trials, the ungated rival, the pick
     return place / "finished"
 
@@ -115,9 +117,9 @@ def test_the_report_is_there(finished: Path) -> None:
 
 def test_a_finished_run_trains_and_exports_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
-    monkeypatch.setattr(artifacts, "compiled", None)
+    monkeypatch.setattr(export_step, "compiled", None)
     kept = summary_of(finished)
-    assert cli.main(["run", "resume=finished"]) == 0
+    assert app.main(["run", "resume=finished"]) == 0
     assert fits.count == 0
     assert (finished / "best" / "bundle" / "manifest.json").read_bytes() == before
     again = summary_of(finished)

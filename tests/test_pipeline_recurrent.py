@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from places import working_in
 
-from gatesearch import cli
-from gatesearch.export.runtime import Bundle
+from gatesearch.cli import app
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.gates import at_layers
 from gatesearch.plan import GatePlan
 
@@ -35,7 +35,7 @@ TINY = (
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("recurrent")
     with working_in(folder):
-        assert cli.main(["run", "recipe=har_hmd.yaml", *TINY, "out=finished"]) == 0
+        assert app.main(["run", "recipe=har_hmd.yaml", *TINY, "out=finished"]) == 0
         yield folder / "finished"
 
 

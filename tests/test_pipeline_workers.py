@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import tones
 
-from gatesearch import cli, recipe, steps
+from gatesearch import recipe
+from gatesearch.cli import app
+from gatesearch.pipeline import steps
 from gatesearch.errors import UserError
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan
 from gatesearch.search import engine
 
@@ -32,7 +34,7 @@ def test_workers_find_what_one_process_finds(place: Path) -> None:
     for name, given in (("alone", settings), ("two", parallel)):
         chosen = recipe.load("kws.yaml", given[1:])
         RunFolder(place / name).write("recipe.yaml", recipe.to_yaml(chosen))
-        assert cli.main(["search", name]) == 0
+        assert app.main(["search", name]) == 0
     one, two = trained(place / "alone"), trained(place / "two")
     assert len(one) == len(two) == 6
     shared = set(one) & set(two)

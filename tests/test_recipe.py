@@ -8,11 +8,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatesearch import config, recipe
-from gatesearch.config import Override
+from gatesearch import recipe
+from gatesearch.recipe import config
+from gatesearch.recipe.config import Override
 from gatesearch.errors import UserError
 from gatesearch.recipe import Recipe
-from gatesearch.schema import Augment, Speech, Training
+from gatesearch.recipe.schema import Augment, Speech, Training
 
 SHIPPED = recipe.find("kws.yaml", "recipes", "recipe").absolute()
 TEXT = SHIPPED.read_text()

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gatesearch.gated import GatedModel, split
-from gatesearch.hardware.table import static_costs
-from gatesearch.macs import MacCounter, recurrent_macs
+from gatesearch.model import GatedModel, split
+from gatesearch.cost.blocks import static_costs
+from gatesearch.graph.macs import MacCounter, recurrent_macs
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import cut_sites, layer_sites
+from gatesearch.graph.sites import cut_sites, layer_sites
 
 
 class Net(nn.Module):

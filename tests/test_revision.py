@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from gatesearch import __version__
-from gatesearch.revision import describe
+from gatesearch._lib.revision import describe
 
 
 def _git(folder: Path, *arguments: str) -> None:

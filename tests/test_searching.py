@@ -11,13 +11,14 @@ import pytest
 import tones
 from trainings import Trainings
 
-from gatesearch import recipe, searching
+from gatesearch import recipe
+from gatesearch.pipeline import strategies
 from gatesearch.errors import UserError
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.gates.gc import GC
 from gatesearch.search.supernet.agreement import Agreement
 from gatesearch.search.supernet.reader import Reader
-from gatesearch.steps import Run
+from gatesearch.pipeline.steps import Run
 
 pytestmark = pytest.mark.usefixtures("place")
 GOOD = Agreement(0.9, 4, 1.0, 0.0)
@@ -62,7 +63,7 @@ def test_few_plans_are_trained_a_sample_and_the_supernets_front(
     fits, made = Trainings(monkeypatch), run("over")
     complete, note = made.result.complete, made.engine
     assert note["used"] == "supernet" and "0.90 against 4 trained plans, at least 0.6" in note["why"]
-    assert note["evaluations"] == 12 and (made.folder / searching.JOURNAL).exists()
+    assert note["evaluations"] == 12 and (made.folder / strategies.JOURNAL).exists()
     sampled = {row["digest"] for row in note["sample"]}
     assert len(sampled) == 4 and sampled <= {trial.plan.digest for trial in complete}
     assert len({trial.plan.gates for trial in complete} - {t.plan.gates for t in complete[:4]}) <= 2
@@ -124,7 +125,7 @@ def test_below_the_bar_it_says_so_and_goes_on_by_trials(
     tau = f"Kendall's tau {made.engine['tau']:.2f} against 4 trained plans"
     assert made.engine["why"] == f"{tau} is below search.supernet.tau=1"
     assert f"supernet: {made.engine['why']}: falls back to trained trials" in capsys.readouterr().out
-    assert not (made.folder / searching.JOURNAL).exists()
+    assert not (made.folder / strategies.JOURNAL).exists()
     sampled = [row["digest"] for row in made.engine["sample"]]
     assert [trial.plan.digest for trial in made.result.complete[:4]] == sampled  # they count
     assert outcome(run("fallen", "search.supernet.tau=1.0")) == outcome(made)

@@ -9,12 +9,13 @@ import tones
 import torch
 from torch import nn
 
-from gatesearch import data, recipe, setting
+from gatesearch import data, recipe
+from gatesearch.pipeline import problem
 from gatesearch.data import Dataset, Split
 from gatesearch.errors import UserError
 from gatesearch.recipe import Recipe
-from gatesearch.schema import PluginData
-from gatesearch.setting import Setting
+from gatesearch.recipe.schema import PluginData
+from gatesearch.pipeline.problem import Setting
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +148,9 @@ def plugged(load: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]:
 
 def test_a_stream_that_speaks_of_other_kinds(plugged: Recipe) -> None:
     with pytest.raises(UserError, match=r"stream\.shares\._(silence|unknown)_: the data has no kind"):
-        setting.load_data(plugged)
+        problem.load_data(plugged)
     stream = plugged.stream.model_copy(update={"shares": {"positive": 0.5, "hum": 0.5}})
-    assert setting.load_data(plugged.model_copy(update={"stream": stream})).name == "other"
+    assert problem.load_data(plugged.model_copy(update={"stream": stream})).name == "other"
 
 
 def digits(*settings: str) -> Recipe:

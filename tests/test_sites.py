@@ -14,10 +14,10 @@ from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.resnet_cifar import resnet20
 from gatesearch.errors import UserError
-from gatesearch.gated import split
+from gatesearch.model import split
 from gatesearch.gates import layer_kind
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import INPUT, CutSite, LayerSite, cut_sites, find, layer_sites, trace, worthwhile
+from gatesearch.graph.sites import CutSite, INPUT, LayerSite, cut_sites, find, layer_sites, trace, worthwhile
 
 
 def one_line(error: pytest.ExceptionInfo[UserError]) -> str:

@@ -14,8 +14,8 @@ from gatesearch.gates.fbs import FBS
 from gatesearch.gates.gc import GC, ActivationGC, ChannelGC
 from gatesearch.gates.pg import PG, PGConv2d
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import CutSite, LayerSite
-from gatesearch.testing import check_backbone, check_cut_gate, check_layer_gate
+from gatesearch.graph.sites import CutSite, LayerSite
+from gatesearch.testing.conformance import check_backbone, check_cut_gate, check_layer_gate
 
 PLANE = CutSite("here", (8, 5, 4), 1, 1, 1, 1, "here")
 CONV = LayerSite("here", "conv2d", (6, 5, 4), (20, 5, 4), 6 * 9 * 400, 6 * 9 * 20)

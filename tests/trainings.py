@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gatesearch import steps
+from gatesearch.pipeline import steps
 
 
 class Trainings:

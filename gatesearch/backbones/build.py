@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from gatesearch.errors import UserError, nearest, unknown
-from gatesearch.importing import imported
+from gatesearch._lib.plugins import imported
 
 GROUP = "gatesearch.backbones"
 

@@ -10,7 +10,7 @@ from typing import Any
 from gatesearch import errors
 from gatesearch.data.types import Dataset
 from gatesearch.errors import UserError
-from gatesearch.importing import imported
+from gatesearch._lib.plugins import imported
 
 GROUP = "gatesearch.data"
 

@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from gatesearch.export.formats import compiled, exporter
-from gatesearch.export.lower import LoweredStage, lower
-from gatesearch.export.parts import parts
-from gatesearch.export.runtime import MANIFEST, requantise
-from gatesearch.gated import GatedModel
+from gatesearch.compile.lower import LoweredStage, lower
+from gatesearch.compile.partition import parts
+from gatesearch.runtime.bundle import MANIFEST, requantise
+from gatesearch.model import GatedModel
 from gatesearch.gates import at_cuts, at_layers, layer_kind
-from gatesearch.hardware.profile import Core, Device
-from gatesearch.hardware.tflite import Program, TensorSpec, channel_last
+from gatesearch.devices.profile import Core, Device
+from gatesearch.compile.tflite import Program, TensorSpec, channel_last
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import LayerSite
+from gatesearch.graph.sites import LayerSite
 from gatesearch.training import FeatureSplit
 from gatesearch.training.evaluate import most_stopped
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gatesearch.errors import unknown
-from gatesearch.export.lower import LoweredStage
-from gatesearch.hardware import vela
-from gatesearch.hardware.profile import Core
-from gatesearch.hardware.quiet import quiet
-from gatesearch.hardware.tflite import channel_last, convert, quantise
+from gatesearch.compile.lower import LoweredStage
+from gatesearch.compile import vela
+from gatesearch.devices.profile import Core
+from gatesearch._lib.tool_output import quiet
+from gatesearch.compile.tflite import channel_last, convert, quantise
 
 GROUP = "gatesearch.exporters"
 

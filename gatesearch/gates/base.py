@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gatesearch.errors import UserError, unknown
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
-from gatesearch.sites import CutSite, LayerSite, Site
+from gatesearch.graph.sites import CutSite, LayerSite, Site
 
 GROUP = "gatesearch.gates"
 
@@ -110,7 +110,7 @@ BLOCK = 16  # channels that kernels compute together
 
 
 class KernelCall(NamedTuple):
-    """One run of a gated layer by a kernel of :mod:`gatesearch.hardware.kernels`, as a table of costs knows it.
+    """One run of a gated layer by a kernel of :mod:`gatesearch.kernels`, as a table of costs knows it.
 
     Args:
         kernel: its name.
@@ -161,7 +161,7 @@ class Lowered(NamedTuple):
 
 @runtime_checkable
 class CutGate(Protocol):
-    """A gate at a cut site, as a module. Conformance: :func:`gatesearch.testing.check_cut_gate`.
+    """A gate at a cut site, as a module. Conformance: :func:`gatesearch.testing.conformance.check_cut_gate`.
 
     ``exit`` maps what passes [N, *site.shape] to the model's output [N, *site.output], for samples that leave; None
     where they get a constant answer. The gate itself never calls it, so that in use only those run it that leave.
@@ -194,7 +194,7 @@ class CutGate(Protocol):
 
 @runtime_checkable
 class LayerGate(Protocol):
-    """A gate in the place of a layer, as a module. Conformance: :func:`gatesearch.testing.check_layer_gate`."""
+    """A gate in the place of a layer, as a module. Conformance: :func:`gatesearch.testing.conformance.check_layer_gate`."""
 
     traced_whole: bool  # True: torch.fx keeps it as one node
     absorbs_norm: bool  # whether it takes the place of the batch normalisation behind the layer as well
@@ -285,7 +285,7 @@ class ElasticKind(CutKind, Protocol):
     """A technique for cut sites of which one module serves many parameters, so that a supernet trains them at once.
 
     ``calibrated`` names those parameters that only :meth:`CutGate.calibrate` reads. Conformance:
-    :func:`gatesearch.testing.check_cut_gate`.
+    :func:`gatesearch.testing.conformance.check_cut_gate`.
     """
 
     calibrated: Sequence[str]

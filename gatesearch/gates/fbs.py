@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import Call, KernelCall, LayerWork
 from gatesearch.plan import PlacedGate, Scalar
-from gatesearch.sites import LayerSite, Site
+from gatesearch.graph.sites import LayerSite, Site
 
 LASSO = 1e-8  # lambda, as in the ports of the released code
 DENSITY_STEP = 0.1

@@ -30,9 +30,9 @@ from torch.nn import functional as F
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import CutGate, GateContext, GateOutput, Lowered, Work
 from gatesearch.gates.calibration import largest_threshold
-from gatesearch.layout import along
+from gatesearch.graph.channel_axes import along
 from gatesearch.plan import PlacedGate, Scalar
-from gatesearch.sites import CutSite, Site
+from gatesearch.graph.sites import CutSite, Site
 
 SLOPE = 5.0  # c of the surrogate
 LARGEST_GAIN = 64.0

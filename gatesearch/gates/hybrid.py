@@ -24,7 +24,7 @@ from gatesearch.gates.fbs import FBS, FBSConv2d, checked, unfold, work_of
 from gatesearch.gates.pg import PG, PGConv2d, Settings, saving
 from gatesearch.gates.phases import MASKS
 from gatesearch.plan import PlacedGate, Scalar
-from gatesearch.sites import LayerSite, Site
+from gatesearch.graph.sites import LayerSite, Site
 
 OF_PG = tuple(Settings.__dataclass_fields__)
 GROUPED = 16  # channels: stands for all groups of several

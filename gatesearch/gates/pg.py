@@ -30,7 +30,7 @@ from gatesearch.gates.base import BLOCK, Call, KernelCall, LayerGate, LayerWork
 from gatesearch.gates.phases import MASKS, finished, gathered_margins, margins, opened
 from gatesearch.gates.quantise import BITS, UNQUANTISED, CalibratedRange, FixedRange, split, weight_levels
 from gatesearch.plan import PlacedGate, Scalar
-from gatesearch.sites import LayerSite, Site
+from gatesearch.graph.sites import LayerSite, Site
 
 SIGMA = 1e-3  # weight of the threshold loss
 BYTE = 8

@@ -1,12 +1,12 @@
 """Device profiles, cost of stages on their cores, and running stages on the host.
 
-Conversion (:mod:`gatesearch.hardware.tflite`), the NPU compiler (:mod:`gatesearch.hardware.vela`) and timing
+Conversion (:mod:`gatesearch.compile.tflite`), the NPU compiler (:mod:`gatesearch.compile.vela`) and timing
 are modules of their own: they load heavy libraries when they are used.
 """
 
 from __future__ import annotations
 
-from gatesearch.hardware.energy import (
+from gatesearch.cost.energy import (
     EnergyBreakdown,
     StageCost,
     expected_energy,
@@ -18,7 +18,7 @@ from gatesearch.hardware.energy import (
     longest_latency_us,
     reach,
 )
-from gatesearch.hardware.profile import Constant, Core, Device, Link, Memory, Sense, constants, load, names
+from gatesearch.devices.profile import Constant, Core, Device, Link, Memory, Sense, constants, load, names
 
 __all__ = [
     "Constant",

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gatesearch import console
-from gatesearch.revision import revision as package_revision
+from gatesearch._lib import console
+from gatesearch._lib.revision import revision as package_revision
 
 RESULTS = Path("results")
 PAGE, ROWS = "README.md", "rows.json"
@@ -73,7 +73,7 @@ def write_results(folder: Path, rows: Sequence[Row], page: str, revision: str | 
         folder: where both go; it is made where it is missing.
         rows: every figure.
         page: Markdown.
-        revision: of the code, as :func:`gatesearch.revision.revision` says it; None for this package's.
+        revision: of the code, as :func:`gatesearch._lib.revision.revision` says it; None for this package's.
     """
     revision = revision or package_revision()
     commit = revision.rpartition("commit ")[2]

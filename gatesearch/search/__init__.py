@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gatesearch.search.engine import SearchResult, Trial, search
-    from gatesearch.search.outcome import Evaluated, Objectives
+    from gatesearch.search.evaluation import Evaluated, Objectives
     from gatesearch.search.space import Space
 
 __all__ = ["Evaluated", "Objectives", "SearchResult", "Space", "Trial", "search"]

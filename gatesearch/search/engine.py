@@ -19,12 +19,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search import pareto, pruner, samplers, store
+from gatesearch.search import pareto, pruner, storage
+from gatesearch.search.sampler import choice
 from gatesearch.search.executors import Asked, Evaluate, Executor, Here
-from gatesearch.search.outcome import PREFERENCES, Evaluated, Objectives
+from gatesearch.search.evaluation import Evaluated, Objectives, PREFERENCES
 from gatesearch.search.rungs import Proposal, Rungs
 from gatesearch.search.space import Space
-from gatesearch.search.store import STUDY, Where
+from gatesearch.search.storage import STUDY, Where
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
@@ -137,7 +138,7 @@ class Wanted(TypedDict, total=False):
         proposals: how many to propose at most.
         seed: of the proposals; each depends on the seed and on the trials before it alone, so that a search that was
             cut off proposes what it would have proposed.
-        first: what the first proposals choose; see :func:`gatesearch.search.start.first_proposals`.
+        first: what the first proposals choose; see :func:`gatesearch.search.sampler.initial.first_proposals`.
         on_trial: called after every trial, which is on disk by then.
         sampler: which sampler makes the proposal of a number; None for Optuna's TPE.
     """
@@ -147,7 +148,7 @@ class Wanted(TypedDict, total=False):
     seed: Required[int]
     first: Sequence[Mapping[str, Scalar]]
     on_trial: Callable[[Trial], None] | None
-    sampler: samplers.Chosen | None
+    sampler: choice.Chosen | None
 
 
 def search(
@@ -193,10 +194,10 @@ def opened(
     **wanted: Unpack[Wanted],
 ) -> Iterator[Session]:
     """Open a search to ask and tell, by its only driver; the arguments are those of :func:`search`."""
-    with store.driven(journal, DIRECTIONS, Objectives._fields, study) as kept:
-        finished = store.finished(kept)
-        rungs = Rungs(halving, finished, kept.user_attrs, lambda name, value: store.note(kept, name, value, journal))
-        yield Session(space, price_violations, lambda trial: store.add(kept, trial, journal), finished, rungs, **wanted)
+    with storage.driven(journal, DIRECTIONS, Objectives._fields, study) as kept:
+        finished = storage.finished(kept)
+        rungs = Rungs(halving, finished, kept.user_attrs, lambda name, value: storage.note(kept, name, value, journal))
+        yield Session(space, price_violations, lambda trial: storage.add(kept, trial, journal), finished, rungs, **wanted)
 
 
 class Session:
@@ -222,7 +223,7 @@ class Session:
         self._space, self._price_violations, self._keep, self._rungs = space, price_violations, keep, rungs
         self._trials, self._proposals, self._seed = wanted["trials"], wanted["proposals"], wanted["seed"]
         self._first, self._on_trial = wanted.get("first", ()), wanted.get("on_trial")
-        self._sampler = wanted.get("sampler") or samplers.build("tpe", self._seed)
+        self._sampler = wanted.get("sampler") or choice.build("tpe", self._seed)
         # In memory: a plan costs dozens of entries on its way, and one that was cut off is proposed again.
         self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
         self._study.add_trials(finished)
@@ -333,14 +334,14 @@ class Session:
         start = next((k for k in range(len(self._first)) if k not in self._begun), None)
         if self._unfinished:
             params, start = self._unfinished.popleft()
-            self._study.sampler = samplers.fixed(params, RandomSampler(0))
+            self._study.sampler = choice.fixed(params, RandomSampler(0))
         elif start is not None:
             # What is left open is drawn: no sampler has to be asked for a plan that is given.
             dice = RandomSampler(hash((self._seed, number)) % 2**32)
-            self._study.sampler = samplers.fixed(self._first[start], dice)
+            self._study.sampler = choice.fixed(self._first[start], dice)
         elif self.done and self.done[-1].state == "duplicate":
             sampler = self._sampler(number)
-            self._study.sampler = samplers.elsewhere(sampler, self._space, self._tried, self._seed, number)
+            self._study.sampler = choice.elsewhere(sampler, self._space, self._tried, self._seed, number)
         else:
             self._study.sampler = self._sampler(number)
         trial = self._study.ask()
@@ -372,14 +373,14 @@ class Session:
 def read(journal: Where, study: str = STUDY) -> SearchResult:
     """Read the trials so far, also while a search goes on; none where it had no time to begin."""
     try:
-        kept = optuna.load_study(study_name=study, storage=store.opened(journal))
+        kept = optuna.load_study(study_name=study, storage=storage.opened(journal))
     except KeyError:
         return SearchResult(())
     return SearchResult(tuple(_read_all(kept)))
 
 
 def _read_all(study: optuna.Study) -> list[Trial]:
-    return [_read(number, trial) for number, trial in enumerate(store.finished(study))]
+    return [_read(number, trial) for number, trial in enumerate(storage.finished(study))]
 
 
 def _read(number: int, trial: FrozenTrial) -> Trial:

@@ -11,8 +11,8 @@ from itertools import product
 from gatesearch.errors import UserError
 from gatesearch.gates import layer_kind
 from gatesearch.plan import PlacedGate, Scalar
-from gatesearch.search.suggest import Suggest
-from gatesearch.sites import LayerSite, find
+from gatesearch.search.trial_protocol import Suggest
+from gatesearch.graph.sites import LayerSite, find
 
 NONE = "none"
 

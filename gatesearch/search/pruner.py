@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatesearch.search import pareto
-from gatesearch.search.tau import kendall
+from gatesearch.search.rank_correlation import kendall
 
 Array = npt.NDArray[np.float64]
 LEAST_ERROR = 1e-3

@@ -25,7 +25,7 @@ from typing import Any
 
 from gatesearch.errors import UserError
 from gatesearch.search.executors.base import Asking
-from gatesearch.search.outcome import Evaluated, Objectives
+from gatesearch.search.evaluation import Evaluated, Objectives
 
 try:
     from ray.tune.search import Searcher

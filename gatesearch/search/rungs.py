@@ -13,7 +13,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from gatesearch.plan import GatePlan
-from gatesearch.search.outcome import Evaluated
+from gatesearch.search.evaluation import Evaluated
 from gatesearch.search.pruner import RUNGS, Halving, Standing, read, written
 
 UNDER_WAY = "rungs "  # attribute of the study, with the plan's digest

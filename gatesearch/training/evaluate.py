@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from gatesearch.gated import Cascade, GatedModel
+from gatesearch.model import Cascade, GatedModel
 from gatesearch.gates import CutGate
 from gatesearch.training.features import FeatureSplit
 from gatesearch.training.tensors import channels_last

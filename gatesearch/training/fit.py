@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from gatesearch.gated import GatedModel
+from gatesearch.model import GatedModel
 from gatesearch.training.features import Batches, Features
 from gatesearch.training.goal import Classification, Goal
 from gatesearch.training.settings import GateSettings, Schedule

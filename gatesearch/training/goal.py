@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gatesearch.console import percent
+from gatesearch._lib.console import percent
 from gatesearch.errors import UserError
-from gatesearch.gated import GatedModel
+from gatesearch.model import GatedModel
 from gatesearch.training.evaluate import Quality, assess
 from gatesearch.training.features import Features, FeatureSplit
 from gatesearch.training.reconstruction import Fidelity, assess_reconstruction

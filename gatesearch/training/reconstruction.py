@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatesearch.gated import GatedModel
+from gatesearch.model import GatedModel
 from gatesearch.training.evaluate import BATCH, LABELLED, observed_cascade, reach_by_kind
 from gatesearch.training.features import FeatureSplit
 from gatesearch.training.spectra import waveform_errors

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from gatesearch.gated import GatedModel, GatedOutput
+from gatesearch.model import GatedModel, GatedOutput
 from gatesearch.gates import CutGate, GateContext
 from gatesearch.training.goal import Goal
 from gatesearch.training.settings import GateSettings, Schedule

@@ -22,12 +22,12 @@ def main(arguments: list[str]) -> None:
     """
     import shlex
 
-    from gatesearch import console
+    from gatesearch._lib import console
     from results.cluster import measure, pages
     from gatesearch.report.rows import show
     from gatesearch.errors import unknown
-    from gatesearch.folder import RunFolder
-    from gatesearch.revision import revision
+    from gatesearch.pipeline.run_dir import RunFolder
+    from gatesearch._lib.revision import revision
 
     given = {key: value for key, _, value in (text.partition("=") for text in arguments)}
     for key in given:

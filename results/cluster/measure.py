@@ -13,15 +13,15 @@ from random import Random
 from typing import Any
 
 from results.cluster.sleep import Sleep, found
-from gatesearch.hardware.timing import fingerprint
+from gatesearch._lib.timing import fingerprint
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search import engine
-from gatesearch.search.candidates import Candidates, cores_of
+from gatesearch.search.sampler.neighbours import Candidates, cores_of
 from gatesearch.search.executors.base import Executor
 from gatesearch.search.executors.local import Local
 from gatesearch.search.space import Space
-from gatesearch.search.store import Where
-from gatesearch.sites import CutSite
+from gatesearch.search.storage import Where
+from gatesearch.graph.sites import CutSite
 
 STORAGES = ("journal", "sqlite")
 TRIALS = 200  # of the engine alone

@@ -11,7 +11,7 @@ from results.cluster import EXECUTORS, WORKERS, plot
 from results.cluster.measure import PAUSE_S, SECONDS, SEED, STORAGES, TRIALS
 from gatesearch.report.rows import Row, markdown_table
 from results.runs import versions
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 
 RUNS = Path("runs/bench-cluster")
 OVERHEAD, EFFICIENCY = "engine, a trial, journal on disk", "efficiency, {} workers, {}"

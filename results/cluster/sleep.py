@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatesearch.plan import GatePlan
-from gatesearch.search.outcome import Evaluated, Objectives
+from gatesearch.search.evaluation import Evaluated, Objectives
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ import shlex
 
 import torch
 
-from gatesearch import console
+from gatesearch._lib import console
 from results import arguments
 from results.dsg.pages import write
 from results.dsg.protocol import PROTOCOLS, Protocol
 from results.dsg.rows import SPECS, TABLES, Spec
 from results.dsg.run import RUNS, Bench
 from gatesearch.errors import unknown
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 
 WHERE = "bench dsg"
 PUBLIC = {"data.root": "CIFAR10.npz"}

@@ -9,13 +9,13 @@ import torch
 
 from results.dsg.rows import Spec
 from results.dsg.train import Images
-from gatesearch.gated import GatedModel
+from gatesearch.model import GatedModel
 from gatesearch.gates import layer_kind
 from gatesearch.gates.base import LayerWork
 from gatesearch.gates.hybrid import Gated, saving_eq3, saving_exact
 from gatesearch.gates.pg import average_bits
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import LayerSite, find
+from gatesearch.graph.sites import LayerSite, find
 
 Reports = Mapping[str, Mapping[str, float]]
 

@@ -14,8 +14,8 @@ from results.dsg.protocol import PROTOCOLS, Protocol
 from results.dsg.rows import SPECS, TABLES, Published, Spec
 from results.dsg.run import BASE
 from gatesearch.report.rows import Row, by_protocol, markdown_table, median_and_range
-from gatesearch.console import duration
-from gatesearch.folder import RunFolder
+from gatesearch._lib.console import duration
+from gatesearch.pipeline.run_dir import RunFolder
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from gatesearch.gates.phases import MASKS
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
-from gatesearch.sites import LayerSite
+from gatesearch.graph.sites import LayerSite
 
 CORES = ("any",)
 

@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import brentq
 
 from results.dsg.train import quantised
-from gatesearch.gated import GatedModel
+from gatesearch.model import GatedModel
 
 TOLERANCE = 0.01  # bits
 FIRST_SHIFT, LARGEST_SHIFT = 0.1, 1000.0  # of thresholds, in units of a layer's output

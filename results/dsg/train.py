@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gatesearch import console
+from gatesearch._lib import console
 from results.dsg.protocol import DECAYS, Protocol
 from gatesearch.data import Dataset, ImageAugment, Normalise
-from gatesearch.folder import RunFolder
-from gatesearch.gated import GatedModel
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.model import GatedModel
 from gatesearch.gates.pg import PGLayer
 from gatesearch.training.tensors import channels_last
 

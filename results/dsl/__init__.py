@@ -15,16 +15,16 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from gatesearch import console
+from gatesearch._lib import console
 from results import arguments, runs
 from gatesearch.report.rows import Row, markdown_table, median_and_range, write
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.gates import at_cuts
-from gatesearch.hardware.timing import fingerprint
+from gatesearch._lib.timing import fingerprint
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load
 from gatesearch.report.style import GATED, INK, MUTED, figure, legend_below, settings
-from gatesearch.steps import Run
+from gatesearch.pipeline.steps import Run
 from gatesearch.training import gate_logits, path_errors
 
 RECIPE = "codec_dsl.yaml"

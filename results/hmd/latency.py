@@ -16,8 +16,8 @@ from torch import nn
 
 from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix, block_edges
-from gatesearch.hardware import kernels
-from gatesearch.hardware.timing import Timing, interleaved
+from gatesearch import kernels
+from gatesearch._lib.timing import Timing, interleaved
 
 Array = npt.NDArray[np.float32]
 Call = Callable[[], object]

@@ -13,8 +13,8 @@ from results.hmd.protocol import PROTOCOLS, Protocol
 from results.hmd.rows import METHODS, SPECS, TASKS, Spec
 from results.hmd.run import LATENCIES, spent
 from gatesearch.report.rows import Row, by_protocol, markdown_table, median_and_range
-from gatesearch.console import duration
-from gatesearch.folder import RunFolder
+from gatesearch._lib.console import duration
+from gatesearch.pipeline.run_dir import RunFolder
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 COLUMNS = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
-from gatesearch.sites import LayerSite
+from gatesearch.graph.sites import LayerSite
 
 FACTORS = (2, 3, 4)
 CORES = ("any",)

@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import multiclass_f1_score
 
 from results.hmd.protocol import Protocol
 from results.hmd.tasks import WINDOW, Task
-from gatesearch.gated import GatedModel
+from gatesearch.model import GatedModel
 from gatesearch.gates.matrices import END, PrunedMatrix
 
 CHECKS = 8  # of the language model on validation, in a training

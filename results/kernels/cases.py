@@ -14,21 +14,21 @@ from results.kernels import rivals
 from results.kernels.rivals import Array, Calls
 from gatesearch.gates.matrices import rich_rows
 from gatesearch.gates.phases import MASKS
-from gatesearch.hardware.kernels import (
-    HMD,
+from gatesearch.kernels import (
     Boost,
     Conv,
     ConvU8,
     Dense,
     FBSConv,
     FBSConvU8,
-    Geometry,
     GRUStep,
+    Geometry,
+    HMD,
     LSTMStep,
     PGConv,
     Pruned,
 )
-from gatesearch.hardware.kernels.recurrent import Weights
+from gatesearch.kernels.recurrent import Weights
 
 # The shapes of M-CifarNet's layers that differ, with the layers that have them.
 LAYERS: Mapping[str, Geometry] = {

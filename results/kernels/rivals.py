@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.utils import mkldnn
 
-from gatesearch.hardware import tflite
-from gatesearch.hardware.kernels import Geometry
+from gatesearch.compile import tflite
+from gatesearch.kernels import Geometry
 
 Calls = dict[str, Callable[[], object]]
 Array = np.ndarray[Any, Any]

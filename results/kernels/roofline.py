@@ -13,8 +13,8 @@ from results.kernels.cases import GATED, HIDDEN, LAYERS, PRECISION
 from results.kernels.figures import Times
 from results.kernels.rivals import Calls
 from gatesearch.report.rows import markdown_table
-from gatesearch.hardware import kernels
-from gatesearch.hardware.kernels import Geometry
+from gatesearch import kernels
+from gatesearch.kernels import Geometry
 from gatesearch.report import style
 
 GROUP, NAME = "roofline", "this processor"

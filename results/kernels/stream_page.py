@@ -9,7 +9,7 @@ from typing import Any
 from results.kernels import streams
 from gatesearch.report.rows import Row, markdown_table, median_and_range
 from results.runs import SPEECH_PROTOCOL
-from gatesearch.export import streaming
+from gatesearch.runtime import streaming
 
 Found = Mapping[str, Mapping[int, Mapping[str, Any]]]  # by spotter and seed
 SLACK = 1.3

@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatesearch import artifacts
+from gatesearch.pipeline import export_step
 from results import kws, runs, vit_gc
 from gatesearch.data.frontend import LogMel
 from gatesearch.data.types import to_float
 from gatesearch.errors import UserError
-from gatesearch.export import streaming
-from gatesearch.export.listen import Listener
-from gatesearch.export.runtime import Bundle
-from gatesearch.gated import GatedModel
-from gatesearch.hardware.kernels import Mel, MelStream
-from gatesearch.hardware.timing import fingerprint, interleaved
+from gatesearch.runtime import streaming
+from gatesearch.runtime.listen import Listener
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.model import GatedModel
+from gatesearch.kernels import Mel, MelStream
+from gatesearch._lib.timing import fingerprint, interleaved
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import load
-from gatesearch.setting import Setting
-from gatesearch.steps import Run
+from gatesearch.pipeline.problem import Setting
+from gatesearch.pipeline.steps import Run
 from gatesearch.training import Quality
 
 POSITIVE, OTHER = 0.01, 0.04
@@ -177,7 +177,7 @@ def _joined(run: Run, donor: Run, name: str) -> tuple[Path, dict[str, Any]]:
         start = "gates.0."
         gate = {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
         model.gates[0].load_state_dict(gate)
-        artifacts.write_bundle(run, path, model.eval(), {})
+        export_step.write_bundle(run, path, model.eval(), {})
         quality = run.quality(model)
         assert isinstance(quality, Quality)  # the recipe's goal is to classify
         kept = {

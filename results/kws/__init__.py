@@ -7,7 +7,7 @@ it, because that is what an earlier probe had measured.
 
 from __future__ import annotations
 
-from gatesearch import console
+from gatesearch._lib import console
 from gatesearch.recipe import load
 from gatesearch.report.rows import print_rows
 from results.arguments import split_seeds

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatesearch.gated import GatedModel
+from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe
-from gatesearch.record import roc
-from gatesearch.steps import Run
+from gatesearch.report.record import roc
+from gatesearch.pipeline.steps import Run
 from gatesearch.training import Quality, gate_logits
 from results.whole_runs import finish_run
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from gatesearch.folder import RunFolder
-from gatesearch.hardware.timing import fingerprint
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch._lib.timing import fingerprint
 from gatesearch.plan import GatePlan
 from gatesearch.report.figures import front_png
 from gatesearch.report.rows import RESULTS, Row, markdown_table, median_and_range

@@ -13,14 +13,16 @@ from typing import Any
 
 import torch
 
-from gatesearch import console
+from gatesearch._lib import console
 from results.latency import models, pages
 from gatesearch.errors import UserError, unknown
-from gatesearch.export import assembled, dispatch
-from gatesearch.folder import RunFolder
-from gatesearch.hardware import kernels, profile, timing
-from gatesearch.hardware import table as tables
-from gatesearch.hardware.cost import CostModel
+from gatesearch.cost.sources.host import dispatch, executable
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch import kernels
+from gatesearch._lib import timing
+from gatesearch.devices import profile
+from gatesearch.cost import blocks as tables
+from gatesearch.cost.model import CostModel
 from gatesearch.plan import GatePlan
 
 RUNS = Path("runs/bench-latency")
@@ -148,7 +150,7 @@ def _time(which: str, count: int) -> None:
             left = [seed for seed in left if folder.read_json(f"{seed}.json") is not None]
             bundles = {str(seed): models.load(folder.path / f"{seed}") for seed in left}
             if bundles:
-                taken = assembled.timed(bundles, models.subject(name).features[:1], TIMES[1], TIMES[0])
+                taken = executable.timed(bundles, models.subject(name).features[:1], TIMES[1], TIMES[0])
                 for seed, us in taken.us.items():
                     stamp = {"noisy": seed in taken.noisy, "beat_us": taken.beat_us, "machine": timing.fingerprint()}
                     folder.write_json(f"{seed}.us.json", {"measured_us": us, **stamp})

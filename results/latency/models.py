@@ -18,16 +18,16 @@ from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.recurrent import kws_gru, kws_lstm
 from gatesearch.backbones.resnet_cifar import resnet20
-from gatesearch.export.assembled import Assembled, assemble
-from gatesearch.gated import GatedModel
+from gatesearch.cost.sources.host.executable import Assembled, assemble
+from gatesearch.model import GatedModel
 from gatesearch.gates import layer_kind
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.gates.phases import margins
 from gatesearch.gates.quantise import split
-from gatesearch.hardware.profile import Device
-from gatesearch.hardware.tflite import convert
+from gatesearch.devices.profile import Device
+from gatesearch.compile.tflite import convert
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import CutSite, LayerSite, cut_sites, layer_sites, worthwhile
+from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites, worthwhile
 
 SAMPLES = 16
 CLASSES = 12
@@ -200,7 +200,7 @@ class Programs:
         self.folder = folder
 
     def __call__(self, module: nn.Module, example: Tensor | Sequence[Tensor]) -> bytes:
-        """Convert; see :func:`gatesearch.hardware.tflite.convert`."""
+        """Convert; see :func:`gatesearch.compile.tflite.convert`."""
         given = [example] if isinstance(example, Tensor) else list(example)
         key = hashlib.sha256(repr([structure(module), [tuple(x.shape) for x in given]]).encode()).hexdigest()[:20]
         path = self.folder / f"{key}.tflite"

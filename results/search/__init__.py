@@ -10,13 +10,13 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from gatesearch import console
+from gatesearch._lib import console
 from results import arguments
 from gatesearch.report.rows import FOLDER
 from results.search import table
 from results.search.spaces import RECORDED
 from gatesearch.errors import UserError, unknown
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 
 WHERE = "bench search"
 RUNS = Path("runs/bench-search")

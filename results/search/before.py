@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatesearch import console
+from gatesearch._lib import console
 from gatesearch.report.rows import markdown_table
-from gatesearch.folder import RunFolder
-from gatesearch.hardware.timing import fingerprint
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch._lib.timing import fingerprint
 from gatesearch.recipe import Recipe, load, to_yaml
-from gatesearch.search.outcome import Objectives
-from gatesearch.steps import Run
+from gatesearch.search.evaluation import Objectives
+from gatesearch.pipeline.steps import Run
 
 RECIPE = "kws.yaml"
 REDUCED = (

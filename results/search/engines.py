@@ -15,11 +15,11 @@ from results.search.replay import Budget, Replay
 from results.search.rivals import asked, pymoo_nsga2, syne_tune_moasha
 from results.search.table import Table
 from gatesearch.plan import GatePlan
-from gatesearch.search.candidates import Candidates, cores_of
+from gatesearch.search.sampler.neighbours import Candidates, cores_of
 from gatesearch.search.pruner import RUNGS, Halving, Standing, written
-from gatesearch.search.sampler import PASSED, GateSampler
+from gatesearch.search.sampler.gate_sampler import GateSampler, PASSED
 from gatesearch.search.space import Space
-from gatesearch.search.start import opening
+from gatesearch.search.sampler.initial import opening
 
 Engine = Callable[[Replay, int], None]
 

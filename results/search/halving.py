@@ -12,7 +12,7 @@ from gatesearch.report.rows import Row, markdown_table
 from results.search.run import LEVELS, TRIED, Outcome
 from results.search.table import Table
 from gatesearch.search.pruner import SEEN, Halving
-from gatesearch.search.tau import kendall
+from gatesearch.search.rank_correlation import kendall
 
 WHOLE, HALVED = "GateSampler", "GateSampler with halving"
 PAIRS = {WHOLE: HALVED, "sparse random": "sparse random with halving"}

@@ -19,7 +19,7 @@ from results.search.replay import PROPOSALS
 from results.search.rivals import NEEDS, missing
 from results.search.run import AT, Outcome
 from results.search.table import DROP, Table
-from gatesearch.hardware.timing import fingerprint
+from gatesearch._lib.timing import fingerprint
 
 OURS = halving.WHOLE
 TARGETS = {"hypervolume after 50": ">= 0.98", "evaluations, best rival over ours": ">= 4", "repeats": "0"}

@@ -18,18 +18,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatesearch import console
+from gatesearch._lib import console
 from results.search import table
 from results.search.spaces import Recorded, every_plan, trained
-from gatesearch.folder import RunFolder
-from gatesearch.gated import GatedModel
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.model import GatedModel
 from gatesearch.gates import at_cuts
-from gatesearch.hardware.timing import fingerprint
+from gatesearch._lib.timing import fingerprint
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import to_yaml
-from gatesearch.search.candidates import cores_of
+from gatesearch.search.sampler.neighbours import cores_of
 from gatesearch.search.space import Space
-from gatesearch.steps import Run, seed_of
+from gatesearch.pipeline.steps import Run, seed_of
 from gatesearch.training import Features, fit
 from gatesearch.training.evaluate import BATCH, heard
 from gatesearch.training.tensors import channels_last

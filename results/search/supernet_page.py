@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gatesearch import console
+from gatesearch._lib import console
 from gatesearch.report.rows import Row, markdown_table
 from results.runs import versions
 from results.search.engines import gate
@@ -22,12 +22,12 @@ from results.search.replay import Replay, volumes
 from results.search.spaces import trained
 from results.search.table import Table, expected
 from gatesearch.plan import GatePlan
-from gatesearch.search.candidates import Gates
+from gatesearch.search.sampler.neighbours import Gates
 from gatesearch.search.engine import Trial
-from gatesearch.search.outcome import Objectives
+from gatesearch.search.evaluation import Objectives
 from gatesearch.search.supernet.agreement import Agreement
 from gatesearch.search.supernet.shortlist import sample, shortlist
-from gatesearch.search.tau import kendall
+from gatesearch.search.rank_correlation import kendall
 
 FILE = "supernet.json"
 SEEDS = range(20)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from results.search.table import Table
 from gatesearch.gates import at_cuts
 from gatesearch.plan import GatePlan
-from gatesearch.search.features import Features
+from gatesearch.search.sampler.encoding import Features
 
 NOISE = 0.006
 GAP = 0.4  # by which errors are larger after the first epoch than at the end, as a share; about

@@ -20,7 +20,7 @@ from gatesearch.plan import GatePlan
 from gatesearch.search import pareto
 from gatesearch.search.layer_space import LayerSpace
 from gatesearch.search.space import Space
-from gatesearch.sites import CutSite, LayerSite
+from gatesearch.graph.sites import CutSite, LayerSite
 
 Array = npt.NDArray[np.float64]
 Passed = Mapping[str, Sequence[float]]
@@ -44,7 +44,7 @@ class Table:
         costs: expected microseconds and microjoules, [plans, read, 2].
         passed: of each plan and reading, for each kind the share that reaches stage k.
         runs: of each plan, what its costs are made of before anything is known of its training; see
-            :class:`gatesearch.search.sampler.GateSampler`.
+            :class:`gatesearch.search.sampler.gate_sampler.GateSampler`.
         allowed: whether a device can run a plan at all, [plans].
         about: how it was made.
     """

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from gatesearch.export.lower import lower
-from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
+from gatesearch.compile.lower import lower
+from gatesearch.compile.tflite import Program, channel_last, convert, quantise
 from gatesearch.recipe import Recipe
-from gatesearch.steps import Run
+from gatesearch.pipeline.steps import Run
 from results.benchmark import resume
 from results.whole_runs import finish_run
 

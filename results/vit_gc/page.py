@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from gatesearch.hardware.timing import fingerprint
+from gatesearch._lib.timing import fingerprint
 from gatesearch.plan import GatePlan
 from gatesearch.report.rows import RESULTS, Row, markdown_table
 from results.benchmark import Benchmark, Draw, describe_machine

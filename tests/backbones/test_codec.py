@@ -5,8 +5,8 @@ import torch
 
 from gatesearch.backbones.codec import Codec
 from gatesearch.backbones.quantiser import ResidualQuantiser
-from gatesearch.sites import cut_sites
-from gatesearch.testing import check_backbone
+from gatesearch.graph.sites import cut_sites
+from gatesearch.testing.conformance import check_backbone
 
 SHAPE = (1, 256, 1)
 

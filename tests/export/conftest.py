@@ -4,9 +4,9 @@ import pytest
 from small_model import CLASSES, PLAN, POSITIVE, Exported, gated, windows
 
 from gatesearch.export import bundle
-from gatesearch.export.lower import lower
-from gatesearch.export.runtime import Bundle
-from gatesearch.hardware import profile
+from gatesearch.compile.lower import lower
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.devices import profile
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from gatesearch.backbones.ds_cnn import DSCNN
-from gatesearch.export.lower import LoweredStage
-from gatesearch.export.runtime import Bundle
-from gatesearch.gated import GatedModel
+from gatesearch.compile.lower import LoweredStage
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import cut_sites
+from gatesearch.graph.sites import cut_sites
 from gatesearch.training import FeatureSplit
 
 CLASSES = ("yes", "no", "_unknown_", "_silence_")

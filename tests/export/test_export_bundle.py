@@ -13,14 +13,14 @@ from small_model import CLASSES, PLAN, POSITIVE, Exported, gated, windows
 
 from gatesearch.errors import UserError
 from gatesearch.export import bundle, formats
-from gatesearch.export.lower import lower
-from gatesearch.export.runtime import Bundle
+from gatesearch.compile.lower import lower
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.export.verify import verify
-from gatesearch.gated import GatedModel
-from gatesearch.hardware import profile
-from gatesearch.hardware.tflite import Program, TensorSpec, channel_last, operators
+from gatesearch.model import GatedModel
+from gatesearch.devices import profile
+from gatesearch.compile.tflite import Program, TensorSpec, channel_last, operators
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import cut_sites
+from gatesearch.graph.sites import cut_sites
 from gatesearch.training import gate_logits, run_cascade
 
 

@@ -13,12 +13,12 @@ import torch
 from gatesearch.backbones.codec import Codec
 from gatesearch.errors import UserError
 from gatesearch.export import bundle
-from gatesearch.export.runtime import Bundle
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.export.verify import require, verify
-from gatesearch.gated import GatedModel
-from gatesearch.hardware import profile
+from gatesearch.model import GatedModel
+from gatesearch.devices import profile
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import cut_sites
+from gatesearch.graph.sites import cut_sites
 from gatesearch.training import FeatureSplit, calibrate, run_cascade
 
 SHAPE = (1, 256, 1)

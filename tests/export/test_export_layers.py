@@ -12,15 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.export import bundle
-from gatesearch.export.lower import lower
-from gatesearch.export.runtime import Bundle
+from gatesearch.compile.lower import lower
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.export.verify import Parity, verify
-from gatesearch.gated import GatedModel
+from gatesearch.model import GatedModel
 from gatesearch.gates import layer_kind
-from gatesearch.hardware import profile
-from gatesearch.hardware.tflite import Program, channel_last, convert
+from gatesearch.devices import profile
+from gatesearch.compile.tflite import Program, channel_last, convert
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import LayerSite, cut_sites, layer_sites
+from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
 from gatesearch.training import FeatureSplit, calibrate, run_cascade
 
 SHAPE, CLASSES = (1, 8, 8), ("a", "b", "none")

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from small_model import CLASSES, POSITIVE, Exported, gated, windows
 
-from gatesearch.export import bundle, listen, streaming
-from gatesearch.export.listen import Listener
-from gatesearch.export.runtime import Bundle
-from gatesearch.hardware import kernels, profile
+from gatesearch.export import bundle
+from gatesearch.runtime import listen, streaming
+from gatesearch.runtime.listen import Listener
+from gatesearch.runtime.bundle import Bundle
+from gatesearch import kernels
+from gatesearch.devices import profile
 from gatesearch.plan import GatePlan, PlacedGate
 
 PLAN = GatePlan((PlacedGate.of("gc", "input", mode="channel", keep=1.0, recall=0.97),), ("mcu", "npu"))

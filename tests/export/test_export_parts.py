@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from gatesearch.errors import UserError
 from gatesearch.export import bundle
-from gatesearch.export.runtime import Bundle, PartsProgram
-from gatesearch.gated import GatedModel
-from gatesearch.hardware import kernels, profile
-from gatesearch.hardware.kernels import native
-from gatesearch.hardware.tflite import Program, channel_last
+from gatesearch.runtime.bundle import Bundle, PartsProgram
+from gatesearch.model import GatedModel
+from gatesearch import kernels
+from gatesearch.devices import profile
+from gatesearch.kernels import native
+from gatesearch.compile.tflite import Program, channel_last
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import cut_sites, layer_sites
+from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.training import FeatureSplit
 
 pytestmark = pytest.mark.skipif(native.load() is None, reason="no C compiler")
@@ -281,7 +282,7 @@ def test_every_artifact_is_in_the_manifest(exported: Callable[[str], Exported]) 
 
 
 def test_values_of_a_program_are_where_it_reads_and_writes_them() -> None:
-    from gatesearch.hardware.tflite import convert
+    from gatesearch.compile.tflite import convert
 
     class Two(nn.Module):
         def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,14 +12,14 @@ from torch import nn
 from gatesearch.backbones.recurrent import RecurrentNet
 from gatesearch.export import bundle
 from gatesearch.export.formats import exporter
-from gatesearch.export.lower import lower
-from gatesearch.export.runtime import Bundle
+from gatesearch.compile.lower import lower
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.export.verify import verify
-from gatesearch.gated import GatedModel
-from gatesearch.hardware import profile
-from gatesearch.hardware.tflite import Program, convert
+from gatesearch.model import GatedModel
+from gatesearch.devices import profile
+from gatesearch.compile.tflite import Program, convert
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import layer_sites
+from gatesearch.graph.sites import layer_sites
 from gatesearch.training import FeatureSplit
 
 SHAPE = (4, 12)
@@ -104,7 +104,7 @@ def test_micro_runs_more_steps_than_it_concatenates():
 
 
 def test_a_projecting_lstm_is_left_to_the_converter():
-    from gatesearch.hardware.lowering import lower as rewritten
+    from gatesearch.compile.rewrites import lower as rewritten
 
     layer = nn.LSTM(4, 6, proj_size=3, batch_first=True).eval()
     assert rewritten(layer) is layer

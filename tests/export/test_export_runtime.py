@@ -15,10 +15,10 @@ import torch
 from small_model import CLASSES, Exported, windows
 
 from gatesearch.errors import UserError
-from gatesearch.export import streaming
-from gatesearch.export.runtime import Bundle, requantise
+from gatesearch.runtime import streaming
+from gatesearch.runtime.bundle import Bundle, requantise
 from gatesearch.export.verify import Parity, require, verify
-from gatesearch.hardware.tflite import Program, TensorSpec
+from gatesearch.compile.tflite import Program, TensorSpec
 from gatesearch.training import predictions, run_cascade
 
 
@@ -78,7 +78,7 @@ def test_engines_can_be_chosen_for_each_core(exported: Exported) -> None:
 
 def test_the_runtime_needs_no_torch(exported: Exported) -> None:
     code = (
-        "import sys; from pathlib import Path; from gatesearch.export.runtime import Bundle; import numpy as np;"
+        "import sys; from pathlib import Path; from gatesearch.runtime.bundle import Bundle; import numpy as np;"
         f"b = Bundle(Path({str(exported.folder)!r})); b(np.zeros((1, 49, 10), np.float32));"
         "print('torch' in sys.modules)"
     )

@@ -12,12 +12,12 @@ from small_model import CLASSES, POSITIVE, Exported, windows
 
 from gatesearch.backbones.kwt import KWT
 from gatesearch.export import bundle, verify
-from gatesearch.export.lower import lower
-from gatesearch.gated import GatedModel
+from gatesearch.compile.lower import lower
+from gatesearch.model import GatedModel
 from gatesearch.gates import GateContext
-from gatesearch.hardware import profile
+from gatesearch.devices import profile
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import cut_sites
+from gatesearch.graph.sites import cut_sites
 
 PLAN = GatePlan(
     (

@@ -15,7 +15,7 @@ from gatesearch.errors import UserError
 from gatesearch.gates.base import Call, LayerGate, LayerKind
 from gatesearch.gates.fbs import FBS, LASSO, FBSConv2d, annealed, skip_through, unfold
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import CutSite, LayerSite, layer_sites
+from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
 
 
 def norm_of(channels: int, negative: bool = True) -> nn.BatchNorm2d:

@@ -13,10 +13,10 @@ from gatesearch.gates import kinds, layer_kind
 from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.hmd import cells
 from gatesearch.gates.matrices import Factors
-from gatesearch.macs import recurrent_macs
+from gatesearch.graph.macs import recurrent_macs
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import CutSite, LayerSite, layer_sites
-from gatesearch.testing import check_layer_gate
+from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
+from gatesearch.testing.conformance import check_layer_gate
 
 T, F, H = 7, 12, 40
 LAYERS: dict[str, Callable[[], nn.RNNBase]] = {
@@ -116,8 +116,8 @@ def test_every_matrix_has_the_same_rich_rows_and_the_parameters_that_the_work_sa
 
 @pytest.mark.parametrize("kind", ["hmd", "lmf"])
 def test_a_smaller_matrix_is_less_work_on_a_core_that_skips_nothing(kind):
-    from gatesearch.hardware.layers import layer_changes
-    from gatesearch.hardware.profile import Kernels
+    from gatesearch.cost.layers import layer_changes
+    from gatesearch.devices.profile import Kernels
 
     _, site, _ = placed("lstm", kind)
     [change] = layer_changes([PlacedGate.of(kind, "rnn", factor=4)], [site], {}).values()
@@ -127,8 +127,8 @@ def test_a_smaller_matrix_is_less_work_on_a_core_that_skips_nothing(kind):
 
 
 def test_pruning_is_less_work_only_where_weights_can_be_skipped():
-    from gatesearch.hardware.layers import layer_changes
-    from gatesearch.hardware.profile import Kernels
+    from gatesearch.cost.layers import layer_changes
+    from gatesearch.devices.profile import Kernels
 
     _, site, _ = placed("lstm", "pruned")
     [change] = layer_changes([PlacedGate.of("pruned", "rnn", factor=4)], [site], {}).values()

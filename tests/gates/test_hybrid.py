@@ -17,7 +17,7 @@ from gatesearch.gates.hybrid import Gated, Hybrid, saving_eq3, saving_exact
 from gatesearch.gates.pg import PG, SIGMA, average_bits
 from gatesearch.gates.quantise import quantise, truncate
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import LayerSite, layer_sites
+from gatesearch.graph.sites import LayerSite, layer_sites
 
 
 def site_of(conv: nn.Conv2d, size: int = 9) -> LayerSite:

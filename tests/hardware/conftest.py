@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gatesearch.hardware import tflite
+from gatesearch.compile import tflite
 
 
 def pooled(hidden: Tensor, kernel: tuple[int, int]) -> Tensor:

@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from gatesearch.hardware.alike import Grid, resolved, worked_out
-from gatesearch.hardware.kernel_costs import Key, Point
+from gatesearch.cost.interpolant import Grid, resolved, worked_out
+from gatesearch.cost.kernel_costs import Key, Point
 
 SIZES = (16, 32, 48, 64, 96)
 VARIANTS = ((("block", 1), ("group", 1)), (("block", 1), ("group", 16)), (("block", 16), ("group", 16)))

@@ -9,12 +9,13 @@ from torch import fx, nn
 from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.kwt import KWT
 from gatesearch.backbones.quantiser import ResidualQuantiser
-from gatesearch.gated import split
-from gatesearch.hardware import profile, table
-from gatesearch.hardware.arithmetic import DELICATE, FLOAT, PLAIN, arithmetic, needs
-from gatesearch.hardware.cost import CostModel
+from gatesearch.model import split
+from gatesearch.cost import blocks
+from gatesearch.devices import profile
+from gatesearch.compile.number_format import DELICATE, FLOAT, PLAIN, arithmetic, needs
+from gatesearch.cost.model import CostModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import cut_sites
+from gatesearch.graph.sites import cut_sites
 
 DEVICE = profile.load("three_core")
 
@@ -45,9 +46,9 @@ def priced() -> CostModel:
     samples = torch.randn(4, 1, 12, 6)
     found = cut_sites(model, samples)[:1]  # each piece takes seconds to convert
     with torch.no_grad():
-        read = table.build(model, found, samples, DEVICE, [PlacedGate.of("gc", "any", mode="channel")])
+        read = blocks.build(model, found, samples, DEVICE, [PlacedGate.of("gc", "any", mode="channel")])
     shares = {"positive": 0.1, "noise": 0.9}
-    return CostModel(DEVICE, table.Table.from_json(read.to_json()), found, 1000, 1.0, shares)
+    return CostModel(DEVICE, blocks.Table.from_json(read.to_json()), found, 1000, 1.0, shares)
 
 
 def test_blocks_of_a_transformer_are_delicate_and_a_microcontroller_without_gelu_cannot_run_them(priced):

@@ -9,11 +9,11 @@ from torch import nn
 
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
-from gatesearch.hardware import clock, operators
-from gatesearch.hardware.clock import Run
-from gatesearch.hardware.kernel_costs import key_of
-from gatesearch.hardware.kernels import native
-from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
+from gatesearch.cost.sources.host import operators, profiler
+from gatesearch.cost.sources.host.profiler import Run
+from gatesearch.cost.kernel_costs import key_of
+from gatesearch.kernels import native
+from gatesearch.compile.tflite import Program, channel_last, convert, quantise
 
 SHAPE = (1, 16, 9, 8)
 
@@ -57,7 +57,7 @@ def test_a_program_of_many_operators_is_one_piece(programs: dict[str, bytes], mo
 def test_a_table_has_a_reading_for_each_program_and_each_point_of_each_kernel(programs: dict[str, bytes]) -> None:
     call = KernelCall("fbs", (6, 6, 32, 32, 3, 3, 1, 1, 1, 1, 1, 1))
     empty = convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1))
-    found = clock.read(programs, empty, [Run(call, False), Run(call, True)], seconds=0.1)
+    found = profiler.read(programs, empty, [Run(call, False), Run(call, True)], seconds=0.1)
     assert set(found.programs) == {"float32", "int8"}
     assert all(taken > found.empty_us > 0 for taken in found.programs.values())
     [(key, curve)] = found.kernels.curves.items()
@@ -98,6 +98,6 @@ def test_operators_that_multiply_are_spared_last() -> None:
 def test_no_table_has_more_timings_than_are_allowed(
     programs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clock, "MOST", 3)
+    monkeypatch.setattr(profiler, "MOST", 3)
     with pytest.raises(UserError, match="timings for one table, at most 3"):
-        clock.read(programs, convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1)), seconds=0.1)
+        profiler.read(programs, convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1)), seconds=0.1)

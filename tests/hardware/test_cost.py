@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from gatesearch.errors import UserError
 from gatesearch.gates import kind_of
-from gatesearch.hardware.cost import CostModel
-from gatesearch.hardware.energy import TERMS
-from gatesearch.hardware.profile import Device
-from gatesearch.hardware.table import Surface, Table
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.energy import TERMS
+from gatesearch.devices.profile import Device
+from gatesearch.cost.blocks import Surface, Table
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Evaluated, Space, search
-from gatesearch.sites import CutSite
+from gatesearch.graph.sites import CutSite
 
 SHARES = {"positive": 0.2, "noise": 0.8}
 SITES = (

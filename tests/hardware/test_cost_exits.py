@@ -9,9 +9,9 @@ import test_cost
 from test_cost import SHARES, model, table, through
 
 from gatesearch.gates import cut_kind
-from gatesearch.hardware.table import exit_of
+from gatesearch.cost.blocks import exit_of
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import CutSite
+from gatesearch.graph.sites import CutSite
 
 SITES = (
     CutSite("input", (1, 64, 1), 0, 3000, 0, 400, "x", output=(1, 64, 1)),

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.hardware.energy import (
-    TERMS,
+from gatesearch.cost.energy import (
     StageCost,
+    TERMS,
     expected_energy,
     expected_latency_us,
     front_end_bound,

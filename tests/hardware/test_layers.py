@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.gates import Call, LayerWork, layer_kind
-from gatesearch.hardware import profile
-from gatesearch.hardware import table as tables
-from gatesearch.hardware.cost import CostModel
-from gatesearch.hardware.layers import LayerChange, layer_changes
-from gatesearch.hardware.profile import Device, Kernels
+from gatesearch.devices import profile
+from gatesearch.cost import blocks as tables
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.layers import LayerChange, layer_changes
+from gatesearch.devices.profile import Device, Kernels
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Evaluated, Objectives, Space, search
 from gatesearch.search.pareto import front
-from gatesearch.sites import LayerSite, cut_sites, find, layer_sites
+from gatesearch.graph.sites import LayerSite, cut_sites, find, layer_sites
 
 SERIAL = Kernels(bits="serial", skips=("channel", "channel-block-16", "element", "pixel", "pixel-group-16"), source="x")
 WHOLE = Kernels(source="x")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import fx, nn
 
-from gatesearch.hardware.lowering import lower
+from gatesearch.compile.rewrites import lower
 
 
 class Flat(nn.Module):

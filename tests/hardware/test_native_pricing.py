@@ -14,16 +14,16 @@ from torch import nn
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.recurrent import kws_gru
 from gatesearch.gates import KernelCall, layer_kind
-from gatesearch.hardware import profile
-from gatesearch.hardware import table as tables
-from gatesearch.hardware.clock import Clocked
-from gatesearch.hardware.cost import CostModel
-from gatesearch.hardware.kernel_costs import Curve, Recorded, key_of
-from gatesearch.hardware.layers import layer_changes
-from gatesearch.hardware.table import Loop, Table
+from gatesearch.devices import profile
+from gatesearch.cost import blocks as tables
+from gatesearch.cost.sources.host.profiler import Clocked
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.kernel_costs import Curve, Recorded, key_of
+from gatesearch.cost.layers import layer_changes
+from gatesearch.cost.blocks import Loop, Table
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.pareto import front
-from gatesearch.sites import cut_sites, find, layer_sites
+from gatesearch.graph.sites import cut_sites, find, layer_sites
 
 SHAPE = (1, 8, 8)
 NAMES = ("conv2.0", "conv3.0", "conv4.0")

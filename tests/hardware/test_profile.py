@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from gatesearch.errors import UserError
-from gatesearch.hardware import profile
+from gatesearch.devices import profile
 
 
 @pytest.fixture(scope="module")

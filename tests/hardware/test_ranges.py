@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gatesearch.hardware.tflite import Program, channel_last, convert, quantise
+from gatesearch.compile.tflite import Program, channel_last, convert, quantise
 
 
 class Dead(nn.Module):

@@ -8,8 +8,8 @@ from itertools import cycle
 
 import pytest
 
-from gatesearch.hardware import steady
-from gatesearch.hardware.steady import Beat, Beside, spread
+from gatesearch.cost.sources.host import steady_timing
+from gatesearch.cost.sources.host.steady_timing import Beat, Beside, spread
 
 
 class MadeUp(Beat):
@@ -100,7 +100,7 @@ def test_of_a_loop_among_programs_only_the_loop_counts(monkeypatch: pytest.Monke
 
 def test_caches_are_filled_before_each_call_that_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, order = Clock(monkeypatch), list[str]()
-    calls: dict[str, steady.Call] = {name: lambda name=name: order.append(name) for name in "ab"}  # type: ignore[misc]
-    groups: list[dict[str, steady.Call]] = [{"c": lambda: order.append("c")}, calls]
+    calls: dict[str, steady_timing.Call] = {name: lambda name=name: order.append(name) for name in "ab"}  # type: ignore[misc]
+    groups: list[dict[str, steady_timing.Call]] = [{"c": lambda: order.append("c")}, calls]
     spread(groups, 60.0, 0.0, 2, lambda: order.append("-"), MadeUp(always(2.0)))
     assert "".join(order) == "-c-cabab" * 2 and clock.ns == 0

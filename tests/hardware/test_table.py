@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from gatesearch.hardware import profile
-from gatesearch.hardware import table as tables
-from gatesearch.hardware.profile import Device
-from gatesearch.hardware.table import Surface, Table
-from gatesearch.hardware.vela import VelaResult
+from gatesearch.devices import profile
+from gatesearch.cost import blocks as tables
+from gatesearch.devices.profile import Device
+from gatesearch.cost.blocks import Surface, Table
+from gatesearch.compile.vela import VelaResult
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import CutSite, cut_sites
+from gatesearch.graph.sites import CutSite, cut_sites
 
 readings = st.floats(0, 1e7, allow_subnormal=False)
 shares = st.sampled_from([0.25, 0.5, 2 / 3, 0.9])

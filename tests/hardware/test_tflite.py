@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from gatesearch.hardware import tflite
-from gatesearch.hardware.quiet import ToolError
-from gatesearch.hardware.tflite import Program, TensorSpec
+from gatesearch.compile import tflite
+from gatesearch._lib.tool_output import ToolError
+from gatesearch.compile.tflite import Program, TensorSpec
 
 CASES = ["stage", "input_gate", "tail", "vector"]
 

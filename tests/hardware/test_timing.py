@@ -5,7 +5,7 @@ import platform
 
 import pytest
 
-from gatesearch.hardware import timing
+from gatesearch._lib import timing
 
 
 def test_calls_take_turns():

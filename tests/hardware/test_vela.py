@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gatesearch.hardware import tflite, vela
-from gatesearch.hardware.quiet import ToolError
+from gatesearch.compile import tflite, vela
+from gatesearch._lib.tool_output import ToolError
 
 
 @pytest.fixture(autouse=True)

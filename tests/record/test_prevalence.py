@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.hardware.energy import at_prevalence
-from gatesearch.record.prevalence import early_stop, early_stop_at_least
+from gatesearch.cost.energy import at_prevalence
+from gatesearch.report.record.prevalence import early_stop, early_stop_at_least
 
 SHARES = {"positive": 0.2, "silence": 0.6, "unknown": 0.2}
 

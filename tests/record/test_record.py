@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.record import summary as record
+from gatesearch.report.record import summary as record
 from gatesearch.training import Classification
 
 CUT = PlacedGate.of("gc", "stem", keep=0.5)

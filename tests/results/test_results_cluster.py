@@ -10,7 +10,7 @@ from results import cluster
 from results.cluster import measure, pages
 from results.cluster.sleep import Sleep
 from gatesearch.errors import UserError
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.search import engine
 from gatesearch.search.executors.base import Here
 

@@ -19,8 +19,8 @@ from results.dsg.rows import CURVES, MASKED, PAIR, SPECS, TABLES
 from results.dsg.run import Bench
 from results.dsg.train import Training
 from gatesearch.errors import UserError
-from gatesearch.gated import GatedModel
-from gatesearch.sites import layer_sites
+from gatesearch.model import GatedModel
+from gatesearch.graph.sites import layer_sites
 
 TINY = ["device=cpu", "protocol=short", "width=0.0625", "validation=20", "epochs=1", "base_epochs=1", "batch_size=16"]
 ROWS = "rows=unquantised,equal-m1"

@@ -13,9 +13,9 @@ from results.dsg.rows import SPECS, Spec
 from results.dsg.settle import TOLERANCE, settle
 from results.dsg.train import Images, Training, quantised, start_clips, train
 from gatesearch.data import Normalise
-from gatesearch.folder import RunFolder
-from gatesearch.gated import GatedModel
-from gatesearch.sites import LayerSite, layer_sites
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.model import GatedModel
+from gatesearch.graph.sites import LayerSite, layer_sites
 
 PROTOCOL = SHORT.model_copy(update={"width": 0.0625, "batch_size": 8, "epochs": 2, "dropout": 0.5})
 

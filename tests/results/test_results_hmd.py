@@ -18,7 +18,7 @@ from results.hmd.run import Bench, _matrix_params, _stored
 from results.hmd.tasks import Task, load
 from results.hmd.train import score, train
 from gatesearch.errors import UserError
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.gates.factored import FactoredRNN
 from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix
 
@@ -56,7 +56,7 @@ def test_bits_a_character_of_a_network_that_knows_nothing():
     with torch.no_grad():
         net.classifier.weight.zero_()
         net.classifier.bias.zero_()
-    from gatesearch.gated import GatedModel
+    from gatesearch.model import GatedModel
     from gatesearch.plan import GatePlan
 
     found = score(GatedModel(net, GatePlan(), (), 1), task, "test")

@@ -10,7 +10,7 @@ from results import kernels as benchmark
 from results.kernels import cases, pages, roofline, stream_page, streams
 from results.kernels.figures import Times, densities, promises
 from gatesearch.errors import UserError
-from gatesearch.hardware import kernels
+from gatesearch import kernels
 
 
 @pytest.fixture

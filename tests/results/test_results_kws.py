@@ -14,7 +14,7 @@ from results.benchmark import public_argument
 from results.whole_runs import SPEECH
 from results.kws.page import KeywordSpotting
 from gatesearch.errors import UserError
-from gatesearch.revision import revision
+from gatesearch._lib.revision import revision
 from gatesearch.training import Quality
 
 

@@ -7,16 +7,16 @@ import sys
 import pytest
 
 import results
-from gatesearch import cli
+from gatesearch.cli import app
 
-COMMANDS = [c.name or str(c.callback.__name__) for c in cli.app.registered_commands if c.callback]
+COMMANDS = [c.name or str(c.callback.__name__) for c in app.app.registered_commands if c.callback]
 
 
 @pytest.mark.parametrize("flag", bench.HELP)
 @pytest.mark.parametrize("name", bench.NAMES)
 def test_a_benchmark_says_what_it_takes(name: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = set(sys.modules)
-    assert cli.main(["bench", name, "seeds=1", flag]) == 0
+    assert app.main(["bench", name, "seeds=1", flag]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"Usage: gatesearch bench {name} [key=value]...\n")
     _, _, taken = said.partition("\nArguments:\n")
@@ -27,5 +27,5 @@ def test_a_benchmark_says_what_it_takes(name: str, flag: str, capsys: pytest.Cap
 @pytest.mark.parametrize("flag", bench.HELP)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_says_what_it_takes(command: str, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main([command, flag]) == 0
+    assert app.main([command, flag]) == 0
     assert capsys.readouterr().out.startswith(f"Usage: gatesearch {command} ")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.scaling.analysis import Fit, batch_to_train_with, bootstrap, fit, regime, slopes, steps_to_goal
-from gatesearch.scaling.journal import Entry, Key
-from gatesearch.scaling.space import Config
-from gatesearch.scaling.study import BatchStudy
-from gatesearch.scaling.trial import Ran
+from gatesearch.batch_study.analysis import Fit, batch_to_train_with, bootstrap, fit, regime, slopes, steps_to_goal
+from gatesearch.batch_study.journal import Entry, Key
+from gatesearch.batch_study.space import Config
+from gatesearch.batch_study.study import BatchStudy
+from gatesearch.batch_study.trial import Ran
 
 BATCHES = [2**k for k in range(3, 12)]
 
@@ -71,7 +71,7 @@ def test_steps_are_the_least_median_of_the_repeats() -> None:
 
 
 def test_the_bootstrap_spans_what_the_trials_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatesearch.scaling.analysis.DRAWS", 300)
+    monkeypatch.setattr("gatesearch.batch_study.analysis.DRAWS", 300)
     true = Fit(50.0, 100.0)
     rng = np.random.default_rng(0)
     studies = []

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gatesearch import cli
+from gatesearch.cli import app
 from gatesearch.report.rows import Row
-from gatesearch.scaling import plot
-from gatesearch.scaling.network import Network
+from gatesearch.batch_study import plot
+from gatesearch.batch_study.network import Network
 
 TINY = [
     *(
@@ -29,7 +29,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert cli.main(["scaling", *words]) == 2
+    assert app.main(["scaling", *words]) == 2
     _, err = capsys.readouterr()
     assert len(err.splitlines()) == 1
     return err
@@ -38,9 +38,9 @@ def failed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_a_study_writes_its_outcome_its_pages_and_is_taken_by_auto(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("gatesearch.scaling.study.ROUNDS", 0)
-    monkeypatch.setattr("gatesearch.scaling.analysis.DRAWS", 20)
-    assert cli.main(["scaling", *TINY]) == 0
+    monkeypatch.setattr("gatesearch.batch_study.study.ROUNDS", 0)
+    monkeypatch.setattr("gatesearch.batch_study.analysis.DRAWS", 20)
+    assert app.main(["scaling", *TINY]) == 0
     outcome = json.loads(Path("runs/digits_hybrid-scaling/outcome.json").read_text())
     assert [point["batch"] for point in outcome["points"]] == [64, 128, 256]
     assert outcome["ghost"] == 64 and outcome["data"]["train"] == 1079 and outcome["seconds"] > 0
@@ -55,7 +55,7 @@ def test_a_study_writes_its_outcome_its_pages_and_is_taken_by_auto(
 
     monkeypatch.setattr(Network, "start", lambda *_: pytest.fail("trained again"))
     monkeypatch.setattr(plot, "draw", lambda *_: None)
-    assert cli.main(["scaling", *TINY]) == 0
+    assert app.main(["scaling", *TINY]) == 0
     assert Path("results/batch_study/README.md").read_text() == page
     capsys.readouterr()
     assert "holds a study with trials 4, not 5" in failed(capsys, *TINY, "trials=5")
@@ -78,7 +78,7 @@ def test_a_study_writes_its_outcome_its_pages_and_is_taken_by_auto(
 )
 def test_what_is_wrong_is_told_in_one_line(word: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     if word == "batches=2048..8192":
-        assert cli.main(["scaling", "recipe=digits_hybrid.yaml", word]) == 2
+        assert app.main(["scaling", "recipe=digits_hybrid.yaml", word]) == 2
         assert message in capsys.readouterr().err
     else:
         assert message in failed(capsys, "recipe=digits_hybrid.yaml", word)

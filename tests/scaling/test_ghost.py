@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from gatesearch.scaling import ghost
+from gatesearch.batch_study import ghost
 
 
 def model() -> nn.Sequential:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from gatesearch.recipe import load
-from gatesearch.scaling.network import Network, NetworkLearner
-from gatesearch.setting import Setting
+from gatesearch.batch_study.network import Network, NetworkLearner
+from gatesearch.pipeline.problem import Setting
 
 
 @pytest.fixture(scope="module")

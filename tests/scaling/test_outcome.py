@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from gatesearch import cli, steps
+from gatesearch.cli import app
+from gatesearch.pipeline import steps
 from gatesearch.errors import UserError
-from gatesearch.folder import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.recipe import Recipe, load, to_yaml
-from gatesearch.scaling.outcome import resolved, studied
+from gatesearch.batch_study.outcome import resolved, studied
 
 AUTO = "retrain.batch_size=auto"
 
@@ -44,7 +45,7 @@ def test_a_number_needs_no_study() -> None:
 
 
 def test_without_a_study_the_command_that_makes_one_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["run", "recipe=digits_hybrid.yaml", AUTO]) == 2
+    assert app.main(["run", "recipe=digits_hybrid.yaml", AUTO]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "run: gatesearch scaling recipe=digits_hybrid" in told
     assert not Path("runs").exists()

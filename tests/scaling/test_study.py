@@ -10,11 +10,11 @@ import pytest
 from quadratic import Descent, NoisyQuadratic, expected_steps
 
 from gatesearch.errors import UserError
-from gatesearch.scaling import record
-from gatesearch.scaling.analysis import bootstrap, fit, regime, slopes, steps_to_goal
-from gatesearch.scaling.settings import Settings
-from gatesearch.scaling.space import Config, Edge, Range, Space
-from gatesearch.scaling.study import BatchStudy, Pilot, Study, ranked
+from gatesearch.batch_study import record
+from gatesearch.batch_study.analysis import bootstrap, fit, regime, slopes, steps_to_goal
+from gatesearch.batch_study.settings import Settings
+from gatesearch.batch_study.space import Config, Edge, Range, Space
+from gatesearch.batch_study.study import BatchStudy, Pilot, Study, ranked
 
 ONE = Range(1.0, 1.0, 1.0, 1.0)
 # The recursion knows no decay.
@@ -40,7 +40,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_noisy_quadratic_shows_three_regimes_and_its_critical_batch_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gatesearch.scaling.analysis.DRAWS", 300)
+    monkeypatch.setattr("gatesearch.batch_study.analysis.DRAWS", 300)
     settings = Settings(batches="16..2048", trials=64, goal=0.1)
     grid = [Config(r, s, 1.0, 1.0) for r in np.geomspace(0.1, 300.0, 25) for s in np.geomspace(0.05, 1.0, 8)]
     least = [expected_steps(grid, batch, 0.1, 400) for batch in settings.sizes]
@@ -63,7 +63,7 @@ def test_a_noisy_quadratic_shows_three_regimes_and_its_critical_batch_size(
 
 @pytest.mark.usefixtures("short")
 def test_a_study_that_was_killed_ends_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatesearch.scaling.analysis.DRAWS", 50)
+    monkeypatch.setattr("gatesearch.batch_study.analysis.DRAWS", 50)
     whole, again = tmp_path / "whole.jsonl", tmp_path / "again.jsonl"
     (pilot, studies), steps = run(whole)
     unbroken = record.describe(pilot, studies, 0)
@@ -101,7 +101,7 @@ def test_every_training_is_on_disk_when_it_has_ended(tmp_path: Path, monkeypatch
 @pytest.mark.usefixtures("short")
 def test_a_bound_that_the_best_is_near_is_moved_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Too small, and hardly a range: the best is at the high bound.
-    monkeypatch.setattr("gatesearch.scaling.study.WIDTH", 2.0)
+    monkeypatch.setattr("gatesearch.batch_study.study.WIDTH", 2.0)
     space = replace(STEADY, rate=replace(STEADY.rate, low=0.4, high=0.6))
     (pilot, studies), _ = run(tmp_path / "trials.jsonl", space=space)
     for found in studies:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gatesearch.scaling.space import Config
-from gatesearch.scaling.trial import Ran, evaluations, train
+from gatesearch.batch_study.space import Config
+from gatesearch.batch_study.trial import Ran, evaluations, train
 
 STEADY = Config(rate=1.0, slack=0.5, decay=1.0, end=1.0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gatesearch.search import Space
-from gatesearch.sites import CutSite
+from gatesearch.graph.sites import CutSite
 
 
 def site(name: str, *shape: int, before: int = 0, after: int = 0) -> CutSite:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatesearch.search import pareto
-from gatesearch.search.acquisition import LogNormal, expected_improvement
+from gatesearch.search.sampler.ehvi import LogNormal, expected_improvement
 
 REFERENCE = (1.0, 1.0, 1.0)
 share = st.floats(0.01, 1.2)

@@ -15,7 +15,7 @@ import pytest
 from quick import found
 
 from gatesearch.errors import UserError
-from gatesearch.schema import Executor
+from gatesearch.recipe.schema import Executor
 from gatesearch.search import engine
 from gatesearch.search.executors import build
 

@@ -15,7 +15,7 @@ from gatesearch.plan import GatePlan
 from gatesearch.search import Evaluated, Objectives, SearchResult, engine, search
 from gatesearch.search.executors.local import Local
 from gatesearch.search.pruner import RUNGS, Halving
-from gatesearch.search.sampler import GateSampler
+from gatesearch.search.sampler.gate_sampler import GateSampler
 
 RULE = Halving(first=1, reduction=3, epochs=9, tau=0)
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.search.features import Features
-from gatesearch.sites import LayerSite
+from gatesearch.search.sampler.encoding import Features
+from gatesearch.graph.sites import LayerSite
 from tests.search.small_spaces import small
 
 

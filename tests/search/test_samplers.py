@@ -6,8 +6,9 @@ import pytest
 from small_spaces import small
 
 from gatesearch.plan import GatePlan
-from gatesearch.search import Evaluated, Objectives, SearchResult, samplers, search
-from gatesearch.search.sampler import PASSED, GateSampler
+from gatesearch.search import Evaluated, Objectives, SearchResult, search
+from gatesearch.search.sampler import choice
+from gatesearch.search.sampler.gate_sampler import GateSampler, PASSED
 
 SHARES = {"positive": 0.2, "noise": 0.8}
 
@@ -27,9 +28,9 @@ def evaluate(plan: GatePlan) -> Evaluated:
     return Evaluated(Objectives(accuracy, costs[0], costs[1]), {"accuracy": 0.82 - accuracy}, {PASSED: passed})
 
 
-def chosen(name: str, seed: int) -> samplers.Chosen:
+def chosen(name: str, seed: int) -> choice.Chosen:
     if name != "gate":
-        return samplers.build(name, seed)
+        return choice.build(name, seed)
     ours = GateSampler(small(), runs, shares=SHARES, seed=seed)
     return lambda number: ours
 
@@ -41,7 +42,7 @@ def run(journal: Path, name: str, trials: int, seed: int = 1) -> SearchResult:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["gate", *samplers.OPTUNA])
+@pytest.mark.parametrize("name", ["gate", *choice.OPTUNA])
 def test_a_search_goes_on_as_if_it_had_not_stopped_whatever_its_sampler(name: str, tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", name, 16)
     run(tmp_path / "cut", name, 7)

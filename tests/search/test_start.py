@@ -7,8 +7,8 @@ import pytest
 
 from gatesearch.plan import GatePlan
 from gatesearch.search.engine import Evaluated, Objectives, search
-from gatesearch.search.start import first_proposals, opening
-from gatesearch.sites import LayerSite
+from gatesearch.search.sampler.initial import first_proposals, opening
+from gatesearch.graph.sites import LayerSite
 from tests.search.small_spaces import small
 
 

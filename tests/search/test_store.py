@@ -20,7 +20,7 @@ from small_spaces import small
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
-from gatesearch.search import SearchResult, engine, search, store
+from gatesearch.search import SearchResult, engine, search, storage
 
 
 def run(where: Path | str, evaluate: Any = found, **given: Any) -> SearchResult:
@@ -104,7 +104,7 @@ def test_sqlite(tmp_path: Path, unbroken: SearchResult) -> None:
     study = optuna.load_study(study_name="a", storage=url)
     assert study.metric_names == ["accuracy", "latency_us", "energy_uj"] and len(study.trials) == len(unbroken.trials)
     with (
-        store.driven(url, engine.DIRECTIONS, ("x", "y", "z"), "a"),
+        storage.driven(url, engine.DIRECTIONS, ("x", "y", "z"), "a"),
         pytest.raises(UserError, match="study a: another process is searching here"),
     ):
         run(url, study="a")
@@ -147,7 +147,7 @@ def test_postgresql(server: str, unbroken: SearchResult) -> None:
     run(server, trials=4)
     assert run(server) == engine.read(server) == unbroken
     with (
-        store.driven(server, engine.DIRECTIONS, ("x", "y", "z")),
+        storage.driven(server, engine.DIRECTIONS, ("x", "y", "z")),
         pytest.raises(UserError, match="study gatesearch: another process is searching here"),
     ):
         run(server)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatesearch.search.surrogate import Surrogate
+from gatesearch.search.sampler.gp import Surrogate
 
 
 def test_it_learns_a_smooth_function_and_knows_where_it_does_not():

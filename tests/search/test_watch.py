@@ -6,7 +6,7 @@ import pytest
 
 from gatesearch.plan import GatePlan
 from gatesearch.search import Objectives, SearchResult, Trial
-from gatesearch.search.watch import Watch
+from gatesearch.search.progress import Watch
 
 REFERENCE = Objectives(0.0, 100.0, 200.0)
 

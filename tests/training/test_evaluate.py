@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from nets import CLASSES, build
 from torch import Tensor, nn
 
-from gatesearch.gated import Cascade, GatedModel
+from gatesearch.model import Cascade, GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import cut_sites
+from gatesearch.graph.sites import cut_sites
 from gatesearch.training import (
     Features,
     FeatureSplit,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gatesearch.search.executors.base import Asked, Asking, Evaluate, Executor, Here, TrialFailed
 
 if TYPE_CHECKING:
-    from gatesearch.schema import Executor as Chosen
+    from gatesearch.recipe.schema import Executor as Chosen
 
 __all__ = ["Asked", "Asking", "Evaluate", "Executor", "Here", "TrialFailed", "build"]
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
-from gatesearch.search.outcome import Evaluated
+from gatesearch.search.evaluation import Evaluated
 
 Evaluate = Callable[..., Evaluated]  # of a plan, and of the epoch after which to stop where the search halves
 

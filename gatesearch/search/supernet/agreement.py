@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scipy.stats import theilslopes
 
-from gatesearch.search.tau import kendall
+from gatesearch.search.rank_correlation import kendall
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from gatesearch.gated import GatedModel, GatedOutput
+from gatesearch.model import GatedModel, GatedOutput
 from gatesearch.gates import CutGate, ElasticKind, kind_of
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.search.candidates import Gates
+from gatesearch.search.sampler.neighbours import Gates
 from gatesearch.search.space import Space
-from gatesearch.sites import CutSite
+from gatesearch.graph.sites import CutSite
 
 
 class Supernet(GatedModel):
@@ -26,8 +26,8 @@ class Supernet(GatedModel):
     Args:
         backbone: maps [N, *shape] to [N, *output]; copied.
         space: of the plans; each kind in it has to be elastic.
-        outputs: as of :class:`gatesearch.gated.GatedModel`.
-        saliency: as of :class:`gatesearch.gated.GatedModel`.
+        outputs: as of :class:`gatesearch.model.GatedModel`.
+        saliency: as of :class:`gatesearch.model.GatedModel`.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gatesearch.gates import CutGate, kind_of
 from gatesearch.plan import PlacedGate
-from gatesearch.search.candidates import Gates
+from gatesearch.search.sampler.neighbours import Gates
 from gatesearch.search.supernet.network import Supernet, fitted
 from gatesearch.training import FeatureSplit, Quality
 from gatesearch.training.evaluate import heard

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gatesearch.search.candidates import Candidates, Gates
+from gatesearch.search.sampler.neighbours import Candidates, Gates
 from gatesearch.search.space import Space
 from gatesearch.search.supernet.network import Supernet, strongest
 from gatesearch.training.task import Batch, GatedTask

@@ -9,11 +9,12 @@ from pathlib import Path
 import places
 import pytest
 
-from gatesearch import cli
+from gatesearch.cli import app
 from gatesearch.errors import UserError
-from gatesearch.hardware import boards, profile
-from gatesearch.hardware.boards import calls, count, kit
-from gatesearch.hardware.boards import table as tables
+from gatesearch.cost.sources import board
+from gatesearch.devices import profile
+from gatesearch.cost.sources.board import calls, count, kit
+from gatesearch.cost.sources.board import table as tables
 
 SAMPLE = 60  # convolutions whole and thinned out, FBS, precision gates and a gate's head
 
@@ -56,9 +57,9 @@ def test_the_kit_for_a_cortex_m_runs_in_qemu_and_is_taken_in_as_simulated(tmp_pa
         subprocess.run(["make", "-s", "run_qemu"], cwd=tmp_path / "kit", check=True, stdout=file, timeout=300)
     with places.working_in(tmp_path):
         words = ["import=kit/r.csv", "name=emulated", "clock_mhz=120", "device=three_core", "core=mcu"]
-        assert cli.main(["measure", *words]) == 0
+        assert app.main(["measure", *words]) == 0
         core = profile.load("emulated.yaml").core("mcu")
-        found = boards.table_of(core)
+        found = board.table_of(core)
     assert found is not None and found.provenance == core.timing.provenance == "simulated"
     shipped = {r.call: r.taken for r in tables.load("test", "cortex_m4").readings}
     for reading in found.readings:  # another link, another phase of the timer

@@ -11,14 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from gatesearch import cli
+from gatesearch.cli import app
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
-from gatesearch.hardware import boards, profile
-from gatesearch.hardware.boards import kit
-from gatesearch.hardware.boards.calls import NOTHING, macs_of, whole
-from gatesearch.hardware.boards.table import shares_of
-from gatesearch.hardware.kernels import build
+from gatesearch.cost.sources import board
+from gatesearch.devices import profile
+from gatesearch.cost.sources.board import kit
+from gatesearch.cost.sources.board.calls import NOTHING, macs_of, whole
+from gatesearch.cost.sources.board.table import shares_of
+from gatesearch.kernels import build
 
 ALL = (("inputs", 1.0), ("outputs", 1.0))
 SIZES = [(i, o, k) for i in (16, 32, 20) for o in (16, 48) for k in (1, 3)]
@@ -94,18 +95,18 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_run_here_taken_in_and_a_stage_priced_with_it(folder: Path, printed: str, manifest: dict, place: Path) -> None:
     (folder / "results.csv").write_text(printed)
-    assert cli.main(["measure", f"import={folder / 'results.csv'}", "name=here"]) == 0
+    assert app.main(["measure", f"import={folder / 'results.csv'}", "name=here"]) == 0
     device = profile.load("here.yaml")
     core = device.cores[0]
-    table = boards.table_of(core)
+    table = board.table_of(core)
     assert table is not None and core.timing.provenance == table.provenance == "measured" and table.unit == "ns"
     assert {r.kernel for r in table.readings} == {"conv", "fbs", "pg", "lstm", "gru", "gate"}
     opened = [r.left["open"] for r in table.readings if r.kernel == "pg"]
     assert all(abs(share - 0.5) < 0.1 for share in opened)
-    costs = boards.of(core)
+    costs = board.of(core)
     assert costs is not None
     small, large = (nn.Sequential(nn.Conv2d(32, 48, size, padding=size // 2)).eval() for size in (1, 3))
-    taken = [core.timing.latency_us(boards.taken(core, costs, m, torch.zeros(1, 32, 4, 4))) for m in (small, large)]
+    taken = [core.timing.latency_us(board.taken(core, costs, m, torch.zeros(1, 32, 4, 4))) for m in (small, large)]
     assert 0 < taken[0] < taken[1]
     timed = next(r for r in table.readings if r.shape == whole(4, 4, 32, 48, 3, 3, 1))
     assert taken[1] == pytest.approx(timed.taken / 1000, rel=1.0)
@@ -116,11 +117,11 @@ def test_cycles_need_a_clock_and_take_the_core_that_is_named(
 ) -> None:
     (folder / "m.csv").write_text("\n".join(lines(manifest)))
     words = ["measure", f"import={folder / 'm.csv'}", "name=board"]
-    assert cli.main(words) == 2
+    assert app.main(words) == 2
     assert "the runner counted cycles" in capsys.readouterr().err
-    assert cli.main([*words, "clock_mhz=100", "device=three_core"]) == 2
+    assert app.main([*words, "clock_mhz=100", "device=three_core"]) == 2
     assert "write core= (mcu, npu, app)" in capsys.readouterr().err
-    assert cli.main([*words, "clock_mhz=100", "device=three_core", "core=mcu"]) == 0
+    assert app.main([*words, "clock_mhz=100", "device=three_core", "core=mcu"]) == 0
     device = profile.load("board.yaml")
     timing = device.core("mcu").timing
     assert timing.provenance == "measured" and device.core("npu") == profile.load("three_core").core("npu")
@@ -132,7 +133,7 @@ def test_cycles_need_a_clock_and_take_the_core_that_is_named(
 def test_counts_of_an_emulator_are_taken_in_as_simulated(folder: Path, manifest: dict) -> None:
     (folder / "q.csv").write_text("\n".join(["QEMU says hello", *lines(manifest, "instructions")]))
     words = ["measure", f"import={folder / 'q.csv'}", "name=counted", "clock_mhz=50", "device=three_core", "core=mcu"]
-    assert cli.main(words) == 0
+    assert app.main(words) == 0
     timing = profile.load("counted.yaml").core("mcu").timing
     assert isinstance(timing, profile.Instructions) and timing.provenance == "simulated"
     assert timing.instructions_per_mac.value == pytest.approx(1.0, rel=1e-3) and timing.clock_mhz.value == 50
@@ -165,11 +166,11 @@ def test_results_of_another_kit_or_of_a_changed_manifest_are_refused(
 ) -> None:
     source = tmp_path / "r.csv"
     source.write_text("\n".join(lines(manifest)).replace(manifest["kit"], "0" * 16))
-    assert cli.main(["measure", f"import={source}", f"kit={folder}"]) == 2
+    assert app.main(["measure", f"import={source}", f"kit={folder}"]) == 2
     assert f"kit '{'0' * 16}', but the manifest" in capsys.readouterr().err
-    assert cli.main(["measure", f"import={source}"]) == 2
+    assert app.main(["measure", f"import={source}"]) == 2
     assert "name the kit's folder: kit=DIR" in capsys.readouterr().err
     changed = dict(manifest, calls=[*manifest["calls"][:-1], shares_of(CONVS[0])])
     (tmp_path / kit.MANIFEST).write_text(json.dumps(changed))
-    assert cli.main(["measure", f"import={source}"]) == 2
+    assert app.main(["measure", f"import={source}"]) == 2
     assert "has been changed" in capsys.readouterr().err

@@ -14,12 +14,13 @@ from torch import nn
 from gatesearch.backbones import build
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
-from gatesearch.hardware import boards, profile
-from gatesearch.hardware.boards import table as tables
-from gatesearch.hardware.boards.calls import GATED_BITS, KERNELS, CallCounter, held_out, listed, macs_of, whole
-from gatesearch.hardware.boards.table import BoardTable, errors
-from gatesearch.hardware.kernel_costs import KernelCosts
-from gatesearch.macs import MacCounter
+from gatesearch.cost.sources import board
+from gatesearch.devices import profile
+from gatesearch.cost.sources.board import table as tables
+from gatesearch.cost.sources.board.calls import CallCounter, GATED_BITS, KERNELS, held_out, listed, macs_of, whole
+from gatesearch.cost.sources.board.table import BoardTable, errors
+from gatesearch.cost.kernel_costs import KernelCosts
+from gatesearch.graph.macs import MacCounter
 
 CONV = KernelCall("conv", whole(8, 8, 64, 64, 3, 3, 1), (), (("inputs", 1.0), ("outputs", 1.0)))
 
@@ -109,13 +110,13 @@ def test_poolings_and_sums_are_listed_by_their_size() -> None:
         ("largest", (3, 2, 24, 24, 3, 2, 1, 1, 0, 0, *same)),
     ]
     core = profile.load("three_core").core("mcu")
-    costs = boards.of(core)
-    assert costs is not None and boards.taken(core, costs, net, torch.zeros(1, 24, 12, 8)) > 24 * 12 * 8
+    costs = board.of(core)
+    assert costs is not None and board.taken(core, costs, net, torch.zeros(1, 24, 12, 8)) > 24 * 12 * 8
 
 
 def test_a_module_costs_its_calls_and_the_profiles_figure_for_the_rest() -> None:
     core = profile.load("three_core").core("mcu")
-    costs = boards.of(core)
+    costs = board.of(core)
     assert costs is not None and isinstance(core.timing, profile.Instructions)
     block = nn.Sequential(
         nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.Conv2d(16, 32, 1), nn.ConvTranspose2d(32, 8, 1)
@@ -125,7 +126,7 @@ def test_a_module_costs_its_calls_and_the_profiles_figure_for_the_rest() -> None
     priced = [costs.reading(call) for call in (depthwise, pointwise)]
     assert None not in priced
     by_hand = sum(filter(None, priced)) + 25 * 32 * 8 * core.timing.instructions_per_mac.value
-    taken = boards.taken(core, costs, block, torch.zeros(1, 16, 5, 5))
+    taken = board.taken(core, costs, block, torch.zeros(1, 16, 5, 5))
     assert taken == pytest.approx(by_hand)
     assert core.timing.latency_us(taken) == pytest.approx(by_hand / core.timing.clock_mhz.value)
 
@@ -148,8 +149,8 @@ def mine(folder: Path, table: str) -> Path:
 def test_a_table_beside_a_profile_is_found_from_anywhere(tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text(tables.load("test", "cortex_m4").to_json())
     device = profile.load(mine(tmp_path, "own.json"))
-    assert boards.table_of(device.cores[0]) == tables.load("test", "cortex_m4")
-    assert set(boards.kernels_of(device)) == {"a64"}
+    assert board.table_of(device.cores[0]) == tables.load("test", "cortex_m4")
+    assert set(board.kernels_of(device)) == {"a64"}
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_a_table_beside_a_profile_is_found_from_anywhere(tmp_path: Path) -> None
 def test_a_table_that_is_not_there_is_one_line(tmp_path: Path, name: str, says: str) -> None:
     device = profile.load(mine(tmp_path, name))
     with pytest.raises(UserError) as error:
-        boards.of(device.cores[0])
+        board.of(device.cores[0])
     assert says in str(error.value) and "\n" not in str(error.value)
 
 

@@ -11,15 +11,17 @@ from test_recipes_on_devices import SHAPES
 
 from gatesearch import backbones, recipe
 from gatesearch.gates import KernelCall, layer_kind
-from gatesearch.hardware import boards, coverage, profile
-from gatesearch.hardware import table as tables
-from gatesearch.hardware.coverage import REASONS, Basis
-from gatesearch.hardware.kernel_costs import KernelCosts, key_of
-from gatesearch.hardware.kernels import parts, samples
-from gatesearch.hardware.profile import Core, Provenance
+from gatesearch.cost import provenance
+from gatesearch.cost.sources import board
+from gatesearch.devices import profile
+from gatesearch.cost import blocks as tables
+from gatesearch.cost.provenance import Basis, REASONS
+from gatesearch.cost.kernel_costs import KernelCosts, key_of
+from gatesearch.kernels import native_parts, sample_inputs
+from gatesearch.devices.profile import Core, Provenance
 from gatesearch.plan import PlacedGate
 from gatesearch.search.space import Space
-from gatesearch.sites import LayerSite, cut_sites, layer_sites
+from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
 
 FLOAT_CORES = ("host", "app", "a64")  # of the shipped devices: those that run programs in float, and kernels
 
@@ -33,7 +35,7 @@ class Read:
         self.keys = {key_of(run.call) for run in tables._runs_of(layers, gates)}
 
     def reading(self, call: KernelCall) -> float | None:
-        able = call.kernel in samples._MAKERS and call.kernel in parts.PARTS
+        able = call.kernel in sample_inputs._MAKERS and call.kernel in native_parts.PARTS
         return 1.0 if able and key_of(call) in self.keys else None
 
 
@@ -56,7 +58,7 @@ def space_of(name: str, device: str) -> tuple[Space, tuple[LayerSite, ...]]:
 
 
 def costs_of(core: Core, layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> KernelCosts | None:
-    return Read(layers, gates) if core.runs_kernels else boards.of(core)
+    return Read(layers, gates) if core.runs_kernels else board.of(core)
 
 
 def bases(name: str, device: str) -> list[tuple[str, str, Basis, int]]:
@@ -64,8 +66,8 @@ def bases(name: str, device: str) -> list[tuple[str, str, Basis, int]]:
     on, gates = profile.load(device), space.layers.gates()
     costs = {core.name: found for core in on.cores if (found := costs_of(core, layers, gates)) is not None}
     return [
-        *coverage.of_cuts(on, space.variants(), space.sites),
-        *coverage.of_space(on, layers, gates, costs),
+        *provenance.of_cuts(on, space.variants(), space.sites),
+        *provenance.of_space(on, layers, gates, costs),
     ]
 
 
@@ -102,9 +104,9 @@ def test_what_has_no_kernel_says_so() -> None:
     narrow = PlacedGate.of("pg", site.name, bits=8, high_bits=4)
     wide = PlacedGate.of("pg", site.name, bits=16, high_bits=8)
     read = Read(layers, [narrow])
-    assert coverage.of_layer(host, site, narrow, read) == Basis("kernels", "measured")
-    assert coverage.of_layer(host, site, wide, read) == Basis("reference", "modelled", "wide")
-    assert coverage.of_layer(host, site, narrow, Read(layers, [])) == Basis("reference", "modelled", "no compiler")
-    assert coverage.of_layer(serial, site, narrow, None) == Basis("rate", "assumed", "imagined")
+    assert provenance.of_layer(host, site, narrow, read) == Basis("kernels", "measured")
+    assert provenance.of_layer(host, site, wide, read) == Basis("reference", "modelled", "wide")
+    assert provenance.of_layer(host, site, narrow, Read(layers, [])) == Basis("reference", "modelled", "no compiler")
+    assert provenance.of_layer(serial, site, narrow, None) == Basis("rate", "assumed", "imagined")
     assert not layer_kind("pg").work_left(site, wide).kernels
     assert space.layers.gates()

@@ -13,16 +13,18 @@ import pytest
 import tones
 import torch
 
-from gatesearch import backbones, cli, recipe
+from gatesearch import backbones, recipe
+from gatesearch.cli import app
 from gatesearch.gates import at_cuts, at_layers, layer_kind
-from gatesearch.hardware import boards, profile
-from gatesearch.hardware import table as tables
-from gatesearch.hardware.cost import CostModel
-from gatesearch.hardware.layers import layer_changes
-from gatesearch.hardware.quiet import ToolError
+from gatesearch.cost.sources import board
+from gatesearch.devices import profile
+from gatesearch.cost import blocks as tables
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.layers import layer_changes
+from gatesearch._lib.tool_output import ToolError
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.space import Space
-from gatesearch.sites import cut_sites, layer_sites
+from gatesearch.graph.sites import cut_sites, layer_sites
 
 # What the front end of each recipe gives, and classes; data would take minutes to make, and decides no price.
 SHAPES = {
@@ -71,7 +73,7 @@ def model(name: str, device: str) -> tuple[CostModel, Space]:
     searched = layers if space.layers.sites else ()
     table = tables.build(backbone, space.sites, samples, on, space.variants(), searched)
     shares = {kind: share for kind, share in chosen.stream.shares.items() if share} or {"positive": 1.0}
-    costs = boards.kernels_of(on)
+    costs = board.kernels_of(on)
     return CostModel(on, table, space.sites, 100_000, chosen.stream.period_s, shares, layers, costs), space
 
 
@@ -147,5 +149,5 @@ def test_gated_layers_are_priced_by_the_table_of_a_core_that_has_one() -> None:
 @pytest.mark.parametrize("device", profile.names())
 def test_a_search_ends_on_each_device(device: str, place: Path) -> None:
     words = tones.write(place / "tones")
-    assert cli.main(["run", "recipe=kws.yaml", f"data.root={words}", *tones.TINY, f"device={device}", "out=run"]) == 0
+    assert app.main(["run", "recipe=kws.yaml", f"data.root={words}", *tones.TINY, f"device={device}", "out=run"]) == 0
     assert (place / "run" / "report.html").is_file()

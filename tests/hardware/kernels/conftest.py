@@ -5,11 +5,11 @@ import os
 import numpy as np
 import pytest
 
-from gatesearch.hardware.kernels import (
+from gatesearch.kernels import (
     Library,
     arrays,
     build,
-    chosen,
+    channel_skipping,
     conv,
     fbs,
     mel,
@@ -28,7 +28,7 @@ def compiled() -> Library:
     sanitise = SANITISE in os.environ
     if sanitise:
         # Arrays without room around them, so that a step beyond is seen; they are not aligned either.
-        for module in (arrays, chosen, conv, fbs, mel, pg, recurrent, recurrent_u8, stage):
+        for module in (arrays, channel_skipping, conv, fbs, mel, pg, recurrent, recurrent_u8, stage):
             module.aligned = np.zeros  # type: ignore[attr-defined]
     try:
         return Library(build.library(sanitise=sanitise))

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatesearch.hardware import kernels as k
-from gatesearch.hardware.kernels import build, native
+from gatesearch import kernels as k
+from gatesearch.kernels import build, native
 
 
 @pytest.fixture

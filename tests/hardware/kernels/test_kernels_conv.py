@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gatesearch.hardware.kernels import Conv, ConvU8, Geometry, Library
+from gatesearch.kernels import Conv, ConvU8, Geometry, Library
 
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gatesearch.hardware.kernels import build
+from gatesearch.kernels import build
 
 pytestmark = pytest.mark.slow
 DRIVER = Path(__file__).with_name("driver.c")

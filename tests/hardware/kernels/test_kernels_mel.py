@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from gatesearch.data.frontend import MFCC, LogMel
-from gatesearch.hardware import kernels
-from gatesearch.hardware.kernels import Library, Mel, MelStream
+from gatesearch import kernels
+from gatesearch.kernels import Library, Mel, MelStream
 
 FRONTS = {
     "mfcc": lambda: MFCC(),

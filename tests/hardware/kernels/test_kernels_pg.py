@@ -9,7 +9,7 @@ from torch import nn
 
 from gatesearch.gates.pg import PGConv2d, Settings
 from gatesearch.gates.phases import MASKS
-from gatesearch.hardware.kernels import Geometry, Library, PGConv
+from gatesearch.kernels import Geometry, Library, PGConv
 
 SPLITS = [(16, 8), (8, 4), (8, 2), (6, 3), (12, 5)]
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from gatesearch.gates.factored import FactoredRNN
 from gatesearch.gates.matrices import HybridMatrix, rich_rows
-from gatesearch.hardware.kernels import HMD, Dense, GRUStep, Library, LowRank, LSTMStep, Pruned
-from gatesearch.hardware.kernels.recurrent import Weights
+from gatesearch.kernels import Dense, GRUStep, HMD, LSTMStep, Library, LowRank, Pruned
+from gatesearch.kernels.recurrent import Weights
 
 Array = np.ndarray[Any, Any]
 

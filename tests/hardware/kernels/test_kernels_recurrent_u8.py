@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatesearch.hardware.kernels import HMD, Dense, GRUStep, GRUStepU8, Library, LSTMStep, LSTMStepU8, WeightsU8
+from gatesearch.kernels import Dense, GRUStep, GRUStepU8, HMD, LSTMStep, LSTMStepU8, Library, WeightsU8
 
 SCALE = 0.02
 CELLS = {4: (LSTMStep, LSTMStepU8), 3: (GRUStep, GRUStepU8)}
@@ -73,7 +73,7 @@ def test_weights_that_do_not_fit_are_refused(compiled: Library) -> None:
 
 
 def test_without_kernels_the_reference_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gatesearch.hardware.kernels import native
+    from gatesearch.kernels import native
 
     monkeypatch.setattr(native, "load", lambda: None)
     rng = np.random.default_rng(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gatesearch.hardware.kernels import build
+from gatesearch.kernels import build
 
 HERE = Path(__file__).parent
 
@@ -46,7 +46,7 @@ def test_every_kernel_under_address_and_undefined_behaviour_sanitizers() -> None
 @pytest.mark.slow
 def test_a_step_beyond_an_array_would_be_seen() -> None:
     script = (
-        "import numpy as np; from gatesearch.hardware.kernels import Library, build;"
+        "import numpy as np; from gatesearch.kernels import Library, build;"
         "library = Library(build.library(sanitise=True)); x = np.zeros(4096, np.uint8); out = np.zeros(4096, np.int32);"
         "library.function('pool_u8')(x.ctypes.data, 4097, 1, None, 0, out.ctypes.data, None)"
     )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from gatesearch.hardware.kernels import (
+from gatesearch.kernels import (
     GateHead,
     Geometry,
     Library,

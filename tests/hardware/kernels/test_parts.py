@@ -11,11 +11,11 @@ from torch import nn
 
 from gatesearch.gates import KernelCall, layer_kind
 from gatesearch.gates.factored import FactoredRNN
-from gatesearch.hardware.kernels import FBSPG, Live, native, samples
-from gatesearch.hardware.kernels.arrays import address
-from gatesearch.hardware.kernels.parts import FBSPart, HybridPart, PGPart, RecurrentPart
+from gatesearch.kernels import FBSPG, Live, native, sample_inputs
+from gatesearch.kernels.arrays import address
+from gatesearch.kernels.native_parts import FBSPart, HybridPart, PGPart, RecurrentPart
 from gatesearch.plan import PlacedGate
-from gatesearch.sites import layer_sites
+from gatesearch.graph.sites import layer_sites
 
 LIBRARY = native.load()
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no C compiler")
@@ -106,7 +106,7 @@ GEOMETRY = (6, 6, 32, 64, 3, 3, 1, 1, 1, 1, 1, 1)
 def test_a_sample_of_a_kernel_has_the_share_that_was_asked_for(share: float, group: int) -> None:
     assert LIBRARY is not None
     call = KernelCall("pg", GEOMETRY, (("bytes", 1), ("group", group)), (("open", share),))
-    part, x, _ = samples._pg(call, LIBRARY, np.random.default_rng(0))
+    part, x, _ = sample_inputs._pg(call, LIBRARY, np.random.default_rng(0))
     assert isinstance(part, PGPart)
     levels = np.rint((x / np.float32(part.step)).clip(0, 255)).astype(np.uint8)
     phases, _ = part.conv.phases(levels)
@@ -119,7 +119,7 @@ def test_a_sample_of_a_hybrid_has_them_too(share: float, block: int, group: int,
     assert LIBRARY is not None
     variant = (("block", block), ("group", group), ("pieces", pieces))
     call = KernelCall("fbs_pg", GEOMETRY, variant, (("inputs", 1.0), ("outputs", 0.5), ("open", share)))
-    part, x, live = samples._hybrid(call, LIBRARY, np.random.default_rng(0))
+    part, x, live = sample_inputs._hybrid(call, LIBRARY, np.random.default_rng(0))
     assert isinstance(part, HybridPart) and isinstance(part.conv, FBSPG) and live is None
     assert part.conv.precision.pieces.number == pieces
     _, winners = part.conv(x)
@@ -131,20 +131,20 @@ def test_a_sample_of_a_hybrid_has_them_too(share: float, block: int, group: int,
 def test_samples_of_channels_have_whole_blocks_and_run() -> None:
     assert LIBRARY is not None
     call = KernelCall("fbs", GEOMETRY)
-    assert samples.axes(call) == {"inputs": (0.5, 1.0), "outputs": (0.5, 1.0)}
-    assert samples.axes(call, reads_blocks=False)["inputs"] == (1.0,)
-    part, _, live = samples._fbs(
+    assert sample_inputs.axes(call) == {"inputs": (0.5, 1.0), "outputs": (0.5, 1.0)}
+    assert sample_inputs.axes(call, reads_blocks=False)["inputs"] == (1.0,)
+    part, _, live = sample_inputs._fbs(
         call._replace(left=(("inputs", 0.5), ("outputs", 0.25))), LIBRARY, np.random.default_rng(0)
     )
     assert isinstance(part, FBSPart)
     assert part.live is not None and len(part.live.groups) == 1 and live is not None and len(live.groups) == 1
     single = KernelCall("fbs_single", GEOMETRY, (), (("inputs", 0.5), ("outputs", 0.25)))
-    part, _, live = samples._single(single, LIBRARY, np.random.default_rng(0))
+    part, _, live = sample_inputs._single(single, LIBRARY, np.random.default_rng(0))
     assert part.live is not None and len(part.live.groups) == 16 and live is not None and len(live.groups) == 16
     for kernel in ("lstm", "gru"):
         hybrid = KernelCall(kernel, (5, 6, 20), (("parts", 2),), (("rich", 0.3),))
         low = KernelCall(f"{kernel}_lmf", (5, 6, 20), (), (("kept", 0.5),))
         dense = KernelCall(kernel, (5, 6, 20), (("parts", 0),), (("rich", 1.0),))
-        assert samples.axes(dense) == {"rich": (1.0,)}
-        for run in (run for call in (hybrid, low, dense) for run in samples.calls(call, LIBRARY)):
+        assert sample_inputs.axes(dense) == {"rich": (1.0,)}
+        for run in (run for call in (hybrid, low, dense) for run in sample_inputs.calls(call, LIBRARY)):
             run()

@@ -7,7 +7,7 @@ from nets import CLASSES, build
 
 from gatesearch.search import Space
 from gatesearch.search.supernet.network import Supernet
-from gatesearch.sites import cut_sites
+from gatesearch.graph.sites import cut_sites
 
 SITES = {"ds_cnn": ["input", "stem", "blocks.0"], "kwt": ["input", "blocks.0"]}
 KINDS = {"gc": {"mode": ["channel", "activation"], "keep": [0.25, 0.5, 1.0], "recall": [0.9, 0.99]}}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from supernets import supernet
 
-from gatesearch.gated import GatedModel
+from gatesearch.model import GatedModel
 from gatesearch.gates.gc import ChannelGC
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Space

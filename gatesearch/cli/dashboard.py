@@ -1,0 +1,78 @@
+"""optuna-dashboard on the search of a run folder: on this machine alone, and only to look."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from gatesearch._lib import console
+from gatesearch.errors import UserError
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.recipe import load
+from gatesearch.search import storage
+from gatesearch.pipeline.study import Study
+
+HOST = "127.0.0.1"
+LOOKING = ("GET", "HEAD")
+
+App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def serve(folder: Path, port: int = 0, ready: Callable[[WSGIServer], None] | None = None) -> None:
+    """Show a search, also while it goes on, until Ctrl-C.
+
+    Args:
+        folder: the run folder.
+        port: to listen on; 0 for one that is free.
+        ready: called with the server before it begins to serve.
+
+    Raises:
+        UserError: optuna-dashboard is not installed, the port is taken, or no search has begun.
+    """
+    try:
+        from optuna_dashboard import wsgi
+    except ImportError:
+        raise UserError("dashboard: optuna-dashboard is not installed; pip install 'gatesearch[dashboard]'") from None
+    study = Study.of(load(folder / "recipe.yaml"), RunFolder(folder))
+    if not study.read().trials:
+        raise UserError(f"{folder}: its search has no trial yet")
+    logging.getLogger("optuna").setLevel(logging.ERROR)
+    app = looking(wsgi(storage.opened(study.where)))
+    try:
+        server = make_server(HOST, port, app, server_class=_Threads, handler_class=_Silent)
+    except OSError as error:
+        raise UserError(f"dashboard: port={port}: {(error.strerror or str(error)).lower()}") from None
+    with server:
+        console.say(f"dashboard of {study.name} in {storage.shown(study.where)}: http://{HOST}:{server.server_port}/")
+        console.say("Ctrl-C ends it")
+        if ready is not None:
+            ready(server)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            console.say()
+
+
+def looking(app: App) -> App:
+    """Let nothing be changed: trials are the driver's to write."""
+
+    def asked(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in LOOKING:
+            return app(environ, start_response)
+        start_response("405 Method Not Allowed", [("Content-Type", "application/json"), ("Allow", ", ".join(LOOKING))])
+        return [b'{"reason": "gatesearch dashboard only shows; to change a study: optuna-dashboard STORAGE"}']
+
+    return asked
+
+
+class _Threads(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass

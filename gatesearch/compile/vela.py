@@ -1,0 +1,141 @@
+"""Compiling int8 stages for Arm Ethos-U with Vela, in process: milliseconds, so that a search can afford it.
+
+What was compiled once is kept in the user's cache folder, by a digest of the model, the arguments and Vela's version.
+
+Every figure here is *modelled*: Vela's cycles are the compiler's own estimate and its manual asks to check
+them on a fixed virtual platform or an FPGA. It estimates no energy.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+import platformdirs
+
+from gatesearch._lib.tool_output import ToolError, quiet
+from gatesearch.compile.tflite import operators
+
+CONFIG = "Arm/vela.ini"
+NPU_OPERATOR = "ethos-u"
+
+
+@dataclass(frozen=True, slots=True)
+class VelaResult:
+    """A compiled stage and what the compiler expects of it.
+
+    Args:
+        cycles: NPU cycles of one inference, modelled; operators on the CPU are not in them.
+        sram_bytes: peak SRAM, as the compiler planned it.
+        flash_bytes: constants in flash (compressed weights, biases, commands), as the compiler laid them out.
+        model: .tflite in which one custom operator stands for what the NPU runs.
+        cpu_operators: operators that fell back to the CPU, which the cycles leave out.
+    """
+
+    cycles: int
+    sram_bytes: int
+    flash_bytes: int
+    model: bytes
+    cpu_operators: tuple[str, ...]
+
+
+def compile(
+    model: bytes,
+    accelerator: str = "ethos-u55-128",
+    system_config: str = "Ethos_U55_High_End_Embedded",
+    memory_mode: str = "Shared_Sram",
+) -> VelaResult:
+    """Compile an int8 .tflite for an Ethos-U; the cycles returned are modelled.
+
+    Args:
+        model: int8 model, as :func:`gatesearch.compile.tflite.quantise` makes it. Float operators stay on
+            the CPU.
+        accelerator: such as ``ethos-u55-128`` (128 multiply-accumulates a cycle).
+        system_config: bandwidths and latencies of the memories *relative to the NPU's clock*, a section of
+            Vela's own configuration file.
+        memory_mode: which memory holds weights and which activations, a section of the same file.
+
+    Raises:
+        ToolError: Vela refuses the model or the configuration.
+    """
+    kept = _cache() / f"{_key(model, accelerator, system_config, memory_mode)}.zip"
+    found = _kept(kept)
+    if found is None:
+        found = _compiled(model, accelerator, system_config, memory_mode)
+        _keep(kept, found)
+    return found
+
+
+def _cache() -> Path:
+    return Path(platformdirs.user_cache_dir("gatesearch")) / "vela"
+
+
+def _key(model: bytes, *arguments: str) -> str:
+    told = json.dumps([metadata.version("ethos-u-vela"), CONFIG, *arguments]).encode()
+    return hashlib.sha256(told + b"\0" + model).hexdigest()[:32]
+
+
+def _kept(path: Path) -> VelaResult | None:
+    """Return what was kept; None where there is nothing that can be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            told = json.loads(archive.read("result.json"))
+            return VelaResult(**{**told, "cpu_operators": tuple(told["cpu_operators"])}, model=archive.read("model"))
+    except (FileNotFoundError, zipfile.BadZipFile, KeyError, json.JSONDecodeError):
+        return None
+
+
+def _keep(path: Path, result: VelaResult) -> None:
+    told = {name: value for name, value in asdict(result).items() if name != "model"}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("result.json", json.dumps(told))
+        archive.writestr("model", result.model)
+    part.replace(path)
+
+
+def _compiled(model: bytes, accelerator: str, system_config: str, memory_mode: str) -> VelaResult:
+    with tempfile.TemporaryDirectory(prefix="gatesearch-vela-") as folder, quiet("Vela") as written:
+        from ethosu.vela import vela
+
+        source = Path(folder, "stage.tflite")
+        source.write_bytes(model)
+        status = vela.main(
+            [
+                str(source),
+                f"--output-dir={folder}",
+                f"--accelerator-config={accelerator}",
+                f"--config={CONFIG}",
+                f"--system-config={system_config}",
+                f"--memory-mode={memory_mode}",
+                "--verbose-cycle-estimate",
+            ]
+        )
+        if status:
+            raise ToolError(f"exit status {status}")
+        compiled = Path(folder, "stage_vela.tflite").read_bytes()
+        with open(next(Path(folder).glob("*_summary_*.csv")), newline="") as file:
+            summary = next(csv.DictReader(file))
+        # The summary names its first columns only; the cycles stand in what the compiler prints.
+        total = re.search(r"^Total cycles\s+(\d+) cycles/batch", written(), re.MULTILINE)
+    left = operators(compiled)
+    return VelaResult(
+        cycles=int(total.group(1)) if total and NPU_OPERATOR in left else 0,
+        sram_bytes=_bytes(summary["sram_memory_used"]),
+        flash_bytes=_bytes(summary["off_chip_flash_memory_used"]) + _bytes(summary["on_chip_flash_memory_used"]),
+        model=compiled,
+        cpu_operators=tuple(name for name in left if name != NPU_OPERATOR),
+    )
+
+
+def _bytes(kib: str) -> int:
+    return round(float(kib) * 1024)

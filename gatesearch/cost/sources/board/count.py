@@ -1,0 +1,198 @@
+"""Tables of cores that nobody here has: a kit built for them, run by QEMU, its *instructions* counted.
+
+QEMU knows what each instruction does and not how long it takes: there is no pipeline, no cache and no wait state in it.
+So these are simulated instruction counts, exactly repeatable with the same compiler and sources, and no cycles.
+
+    python -m gatesearch.cost.sources.board.count cortex_m4     # writes tables/cortex_m4.json beside this file
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatesearch._lib import console
+from gatesearch.errors import UserError, unknown
+from gatesearch.gates import KernelCall
+from gatesearch.cost.sources.board import calls, kit
+from gatesearch.cost.sources.board.table import BoardTable
+
+TABLES = Path(__file__).parent / "tables"
+FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno")
+PLUGIN = "plugin.so"
+SECONDS = 550
+_COUNTED = ('-DGS_UNIT="instructions"', "-DGS_REPEATS=1")
+_MICRO = ("--specs=rdimon.specs", "-mthumb", "-mfloat-abi=hard", "-Wl,--section-start=.vectors=0")
+_MICRO_FILES = ("main.c", "clock_cortex_m.c", "startup_cortex_m.c", "kernels/all.c")
+
+
+@dataclass(frozen=True, slots=True)
+class Emulated:
+    """A core that QEMU stands in for.
+
+    Args:
+        core: in words.
+        suffix: name of its instruction set.
+        compiler: command.
+        flags: of the compiler, for this core.
+        files: of the kit.
+        emulator: command, up to the program.
+        needs_plugin: whether a plugin of QEMU counts, and not the emulated board's own timer.
+    """
+
+    core: str
+    suffix: str
+    compiler: str
+    flags: tuple[str, ...]
+    files: tuple[str, ...]
+    emulator: tuple[str, ...]
+    needs_plugin: bool = False
+
+
+# One instruction takes 64 ns of the emulated time; SysTick counts 25 or 32 million ticks of it a second.
+_TIMED = ("-icount", "shift=6", "-kernel")
+BOARDS = {
+    "cortex_m4": Emulated(
+        "Cortex-M4 with FPU (armv7e-m, SMLAD), QEMU mps2-an386",
+        "m4",
+        "arm-none-eabi-gcc",
+        (
+            *("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-DSTACK=0x20400000", "-DGS_ARENA=0x21000000"),
+            *("-DGS_ROOM=(16u<<20)", "-DGS_NUMERATOR=40", "-DGS_DENOMINATOR=64", *_MICRO),
+        ),
+        _MICRO_FILES,
+        ("qemu-system-arm", "-nographic", "-semihosting", "-M", "mps2-an386", *_TIMED),
+    ),
+    "cortex_m55": Emulated(
+        "Cortex-M55 (armv8.1-m.main with MVE), QEMU mps3-an547",
+        "m55",
+        "arm-none-eabi-gcc",
+        (
+            *("-mcpu=cortex-m55", "-DSTACK=0x20080000", "-DGS_ARENA=0x60000000", "-DGS_ROOM=(64u<<20)"),
+            *("-DGS_NUMERATOR=125", "-DGS_DENOMINATOR=256", *_MICRO),
+        ),
+        _MICRO_FILES,
+        ("qemu-system-arm", "-nographic", "-semihosting", "-M", "mps3-an547", *_TIMED),
+    ),
+    "cortex_a": Emulated(
+        "64-bit Cortex-A with dot products (armv8.2-a, such as Cortex-A55 or A76), QEMU user mode",
+        "dotprod",
+        "aarch64-linux-gnu-gcc",
+        ("-static", "-march=armv8.2-a+dotprod", "-fno-schedule-insns"),
+        ("main.c", "clock_counted.c", "kernels/all.c"),
+        ("qemu-aarch64", "-cpu", "max", "-plugin", f"./{PLUGIN}"),
+        needs_plugin=True,
+    ),
+}
+
+
+def missing(board: str) -> str | None:
+    """Return what this machine lacks to count on a board; None where it has all."""
+    emulated = BOARDS[board]
+    tools = [emulated.compiler, emulated.emulator[0], *(["gcc"] if emulated.needs_plugin else [])]
+    lacking = [tool for tool in tools if shutil.which(tool) is None]
+    if lacking:
+        return f"no {lacking[0]} (Debian: gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm, or " + (
+            "gcc-aarch64-linux-gnu qemu-user)"
+        )
+    if emulated.needs_plugin and platform.machine() not in ("x86_64", "aarch64"):
+        return f"counting in QEMU's user mode needs a 64-bit host, this is {platform.machine()}"
+    return None
+
+
+def tools(board: str) -> dict[str, str]:
+    """Return what decides the counts: versions, flags and a digest of the sources."""
+    emulated = BOARDS[board]
+    return {
+        "compiler": _first_line([emulated.compiler, "--version"]),
+        "emulator": _first_line([emulated.emulator[0], "--version"]),
+        "flags": " ".join((*FLAGS, *emulated.flags)),
+        "sources": kit.sources(),
+    }
+
+
+def count(board: str, listed: Sequence[KernelCall], others: Sequence[KernelCall] = ()) -> BoardTable:
+    """Count what calls take on a board.
+
+    Args:
+        board: a name of :data:`BOARDS`.
+        listed: calls that the table is made of, the empty one first.
+        others: calls to hold it against.
+
+    Raises:
+        UserError: no such board, a tool is missing or fails.
+    """
+    if board not in BOARDS:
+        raise unknown("board", "board", board, BOARDS)
+    lacking = missing(board)
+    if lacking:
+        raise UserError(f"board={board}: {lacking}")
+    emulated = BOARDS[board]
+    with tempfile.TemporaryDirectory(prefix="gatesearch-count-") as name:
+        folder = Path(name)
+        manifest = kit.write(folder / "kit", listed, others)
+        printed = run(emulated, folder / "kit")
+    ran = kit.read(board, printed, len(manifest["calls"]))
+    if ran.skipped:
+        raise UserError(f"board={board}: {len(ran.skipped)} calls do not fit its memory")
+    readings, held = kit.readings(manifest, ran)
+    return BoardTable(
+        schema_version=1,
+        name=board,
+        core=emulated.core,
+        unit="instructions",
+        provenance="simulated",
+        source="instructions that QEMU executed for gatesearch's kernels, exactly repeatable; no cycle model",
+        tools=tools(board),
+        tile=ran.tile,
+        readings=readings,
+        others=held,
+    ).checked()
+
+
+def run(emulated: Emulated, folder: Path) -> str:
+    """Build a kit for a core and run it; returns what it prints."""
+    if emulated.needs_plugin:
+        _run(["gcc", "-shared", "-fPIC", "-O2", "plugin.c", "-o", PLUGIN], folder)
+    flags = [*FLAGS, *emulated.flags, *_COUNTED, f"-DGS_SUFFIX={emulated.suffix}", "-I.", "-Ikernels"]
+    _run([emulated.compiler, *flags, *emulated.files, "-o", "program"], folder)
+    return _run([*emulated.emulator, "./program"], folder)
+
+
+def _run(command: Sequence[str], folder: Path) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
+    if done.returncode:
+        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        reason = next((line for line in said if "error" in line), said[-1] if said else "no message")
+        raise UserError(f"{command[0]} failed: {reason}")
+    return done.stdout
+
+
+def _first_line(command: Sequence[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+
+def show(table: BoardTable) -> None:
+    """Print how far a table is off at shapes that it is not made of."""
+    rows = [(k, e.calls, console.percent(e.median), console.percent(e.largest)) for k, e in table.held_out.items()]
+    title = f"{table.name}: {len(table.readings)} readings ({table.provenance}, {table.unit}); at other shapes"
+    console.table(title, ("kernel", "calls", "median error", "largest"), rows)
+
+
+def main(boards: Sequence[str]) -> None:
+    """Count each board's table anew and write it beside this file."""
+    for board in boards:
+        made = count(board, calls.listed(), calls.held_out())
+        TABLES.mkdir(exist_ok=True)
+        (TABLES / f"{board}.json").write_text(made.to_json(), encoding="utf-8")
+        show(made)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(BOARDS))

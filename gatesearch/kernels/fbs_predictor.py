@@ -1,0 +1,110 @@
+"""What feature boosting and suppression decides by: the arrays of a layer, as C wants them, and the same in numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from gatesearch.gates import BLOCK
+from gatesearch.gates.fbs import FBSConv2d, PlainConv2d, winning_groups
+from gatesearch.kernels import native
+from gatesearch.kernels.arrays import Array, address, checked, padded
+from gatesearch.kernels.conv import Conv
+from gatesearch.kernels.geometry import Geometry
+
+
+class Boost(NamedTuple):
+    """What FBS adds to a convolution, float32: g = relu(phi mean(x) + rho), y = g (slope z + offset) + beta.
+
+    ``phi`` is [c_out, c_in], the others [c_out]; ``winners`` is the number of blocks that are computed, of ``block``
+    channels each.
+    """
+
+    phi: Array
+    rho: Array
+    slope: Array
+    offset: Array
+    beta: Array
+    winners: int
+    block: int = BLOCK
+
+    @classmethod
+    def of(cls, layer: FBSConv2d) -> Boost:
+        """Take a trained layer's parts."""
+        norm_slope, norm_offset = torch.ones(layer.channels), torch.zeros(layer.channels)
+        if isinstance(layer.norm, nn.BatchNorm2d):
+            assert layer.norm.running_mean is not None and layer.norm.running_var is not None
+            norm_slope = (layer.norm.running_var + layer.norm.eps).rsqrt()
+            norm_offset = -layer.norm.running_mean * norm_slope
+        parts = (layer.predictor.weight, layer.predictor.bias, norm_slope, norm_offset, layer.beta)
+        phi, rho, slope, offset, beta = (part.detach().float().contiguous().numpy() for part in parts)
+        return cls(phi, rho, slope, offset, beta, winning_groups(layer.density, len(layer.sizes)), layer.block)
+
+
+class Decision:
+    """Which groups of channels win, and by what each channel is multiplied.
+
+    Args:
+        geometry: of the convolution.
+        boost: what decides, and the norm.
+        sizes: of groups that the kernel can leave out.
+        library: None is the best for this CPU.
+
+    Raises:
+        ValueError: groups are of another size, or more would win than there are.
+    """
+
+    def __init__(
+        self, geometry: Geometry, boost: Boost, sizes: Sequence[int], library: native.Library | None = None
+    ) -> None:
+        if boost.block not in sizes:
+            known = " or ".join(map(str, sizes))
+            raise ValueError(f"this kernel skips blocks of {known} channels, the layer blocks of {boost.block}")
+        if not 1 <= boost.winners <= -(-geometry.c_out // boost.block):
+            raise ValueError(f"{boost.winners} blocks cannot win among {geometry.c_out} channels")
+        phi = checked(boost.phi, "phi", np.float32, (geometry.c_out, geometry.c_in))
+        self.boost = boost
+        self._predictor = Conv(Geometry((1, 1), geometry.c_in, geometry.c_out), phi[:, :, None, None], library=library)
+        self.library = self._predictor.library
+        named = zip(("rho", "slope", "offset", "beta"), boost[1:5], strict=True)
+        self._vectors = [padded(value, name, np.float32, geometry.c_out, 0) for name, value in named]
+        if self.library:
+            packed = address(self._predictor._packed)
+            self.c = native.Fbs(packed, *map(address, self._vectors), boost.winners, boost.block)
+
+    def reference(self, mean: Array) -> tuple[Array, Array]:
+        """Return g [c_out] and the groups that win, ascending, for the mean of the input, float32 [c_in]."""
+        factor = np.maximum(self.boost.phi @ mean + self.boost.rho, 0)
+        return factor, best(factor, self.boost.winners, self.boost.block)
+
+
+def best(g: Array, count: int, size: int) -> Array:
+    """Return the groups of ``size`` channels of the largest mean of g [c_out], ascending; of equals the first win.
+
+    >>> best(np.repeat([1.0, 3.0, 2.0, 3.0], 16), 2, 16).tolist()
+    [1, 3]
+    """
+    score = np.array([part.mean() for part in np.split(g, range(size, len(g), size))])
+    return np.sort(np.argsort(-score, kind="stable")[:count]).astype(np.int32)
+
+
+def plain(layer: FBSConv2d) -> PlainConv2d:
+    """Return the convolution of a layer.
+
+    Raises:
+        ValueError: it gates on its own.
+    """
+    inner = cast(nn.Module, layer.inner)
+    if not isinstance(inner, PlainConv2d):
+        raise ValueError(f"no kernel for FBS around {type(inner).__name__}")
+    return inner
+
+
+def filters(layer: PlainConv2d) -> Array:
+    """Return a convolution's weights, float32 [c_out, c_in, kh, kw]."""
+    found: Array = layer.weight.detach().float().contiguous().numpy()
+    return found

@@ -1,0 +1,98 @@
+"""The shape of a convolution, as C, torch and numpy each want it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gatesearch.gates import BLOCK
+from gatesearch.kernels.native import Shape
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A convolution without groups of one image [h, w, c_in]; a matrix product is one of 1 x 1.
+
+    Args:
+        image: height and width.
+        c_in: channels of the image.
+        c_out: channels of the output.
+        kernel: height and width.
+        stride: vertical and horizontal.
+        padding: above and below, left and right.
+        dilation: vertical and horizontal.
+
+    Raises:
+        ValueError: a size is not positive, or nothing comes out.
+    """
+
+    image: Pair
+    c_in: int
+    c_out: int
+    kernel: Pair = (1, 1)
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+
+    def __post_init__(self) -> None:
+        if min(*self.image, self.c_in, self.c_out, *self.kernel, *self.stride, *self.dilation) < 1:
+            raise ValueError(f"sizes must be positive: {self}")
+        if min(self.padding) < 0 or min(self.output) < 1:
+            raise ValueError(f"nothing comes out: {self}")
+        if max(self.c_in, self.c_out) > 1024 * BLOCK:
+            raise ValueError(f"more than {1024 * BLOCK} channels: {self}")
+
+    @classmethod
+    def of(cls, layer: torch.nn.Conv2d, image: Pair) -> Geometry:
+        """Return the geometry of a layer on an image of the given height and width.
+
+        Raises:
+            ValueError: it has groups, or pads with anything but zeros, or by name.
+        """
+        if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+            raise ValueError(f"no kernel for {layer}")
+        pairs = [(int(a), int(b)) for a, b in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)]
+        return cls(image, layer.in_channels, layer.out_channels, *pairs)
+
+    @property
+    def output(self) -> Pair:
+        """Height and width of what comes out.
+
+        >>> Geometry((30, 30), 64, 128, (3, 3), (2, 2), (1, 1)).output
+        (15, 15)
+        """
+        sizes = zip(self.image, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        height, width = ((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
+        return height, width
+
+    @property
+    def weights(self) -> tuple[int, int, int, int]:
+        """Shape of the weights, as torch has it."""
+        return self.c_out, self.c_in, *self.kernel
+
+    @property
+    def inner(self) -> int:
+        """Multiply-accumulates of one output."""
+        return self.c_in * self.kernel[0] * self.kernel[1]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, dense."""
+        return self.output[0] * self.output[1] * self.c_out * self.inner
+
+    @property
+    def c(self) -> Shape:
+        """The same for C."""
+        pairs = (self.kernel, self.stride, self.padding, self.dilation)
+        return Shape(*self.image, self.c_in, self.c_out, *(size for pair in pairs for size in pair))
+
+    def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Convolve with torch: [h, w, c_in] to [h', w', c_out]."""
+        image = x.movedim(-1, 0).unsqueeze(0)
+        y = F.conv2d(image, weight, None, self.stride, self.padding, self.dilation)
+        return y[0].movedim(0, -1)

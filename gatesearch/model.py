@@ -1,0 +1,205 @@
+"""Backbone and plan to a gated model: a list of stages with a gate between each and the next.
+
+Gates at layer sites take the place of their layers first; what is cut is the backbone that results.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, fx, nn
+
+from gatesearch.errors import UserError
+from gatesearch.gates import CutGate, GateOutput, LayerGate, at_cuts, at_layers, cut_kind, layer_kind
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.graph.sites import CutSite, LayerSite, find, trace
+
+
+class GatedOutput(NamedTuple):
+    """The soft forward, for training: the output ``logits`` [N, *output] and what every gate said of every sample."""
+
+    logits: Tensor
+    gates: tuple[GateOutput, ...]
+
+
+class Cascade(NamedTuple):
+    """The hard forward, as in use.
+
+    ``logits`` [N, *output] is what the last stage gave, or the exit of the gate at which a sample left; NaN where that
+    gate has no exit. ``exit`` [N] is the index of the gate at which the sample left, or the number of gates where it
+    left at none. ``gate_logits`` [N, gates] are NaN where a sample did not come that far.
+    """
+
+    logits: Tensor
+    exit: Tensor
+    gate_logits: Tensor
+
+
+class GatedModel(nn.Module):
+    """A backbone with the gates of a plan.
+
+    The empty plan gives the ungated backbone: one stage, bit for bit the same. The backbone is copied, never changed.
+
+    Args:
+        backbone: maps [N, *shape] to [N, *output], such as logits [N, classes].
+        plan: gates in the order of their sites.
+        sites: cut sites of this backbone, from :func:`gatesearch.graph.sites.cut_sites`.
+        outputs: shape of the backbone's output for one sample; a number stands for so many classes.
+        saliency: importance of each channel [C] by site name, from :func:`gatesearch.training.saliency`.
+        layers: layer sites of this backbone, from :func:`gatesearch.graph.sites.layer_sites`.
+
+    Raises:
+        UserError: a site or gate kind of the plan does not exist, a parameter is out of range, two gates stand at one
+            layer, or the gates are not in the order of their sites, those at cut sites first.
+    """
+
+    answers: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        plan: GatePlan,
+        sites: tuple[CutSite, ...],
+        outputs: int | Sequence[int],
+        saliency: Mapping[str, Tensor] | None = None,
+        layers: tuple[LayerSite, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.plan = plan
+        cuts, at = at_cuts(plan), at_layers(plan)
+        if plan.gates != cuts + at:
+            raise UserError("plan: gates at cut sites come first, gates at layer sites behind them")
+        self.sites = tuple(find(sites, gate.site) for gate in cuts)
+        self.layer_sites = tuple(find(layers, gate.site) for gate in at)
+        _check_order(plan, 0, [sites.index(site) for site in self.sites])
+        _check_order(plan, len(cuts), [layers.index(site) for site in self.layer_sites])
+        for first, second in pairwise(at):
+            if first.site == second.site:
+                raise UserError(f"plan: two gates, {first.kind} and {second.kind}, in the place of {first.site!r}")
+        gates = []
+        for site, placed in zip(self.sites, cuts, strict=True):
+            gate = cut_kind(placed.kind).wrap(site, placed)
+            if saliency is not None and site.name in saliency:
+                gate.initialise(saliency[site.name])
+            gates.append(gate)
+        self.gates = nn.ModuleList(cast(list[nn.Module], gates))
+        backbone = copy.deepcopy(backbone)
+        for layer, placed in zip(self.layer_sites, at, strict=True):
+            _replace(backbone, layer, placed)
+        self.stages = nn.ModuleList(split(backbone, [site.node for site in self.sites]))
+        names = [dict(stage.named_modules()) for stage in self.stages]
+        self.layer_stages = tuple(k for site in self.layer_sites for k, own in enumerate(names) if site.name in own)
+        self.output_shape = (outputs,) if isinstance(outputs, int) else tuple(outputs)
+        # What a stopped sample is taken for: the class that its gate mostly stops, set with the thresholds.
+        self.register_buffer("answers", torch.zeros(len(gates), dtype=torch.long))
+
+    def gate(self, k: int) -> CutGate:
+        """Return gate ``k`` by its protocol."""
+        return cast(CutGate, self.gates[k])
+
+    @property
+    def cut_gates(self) -> tuple[CutGate, ...]:
+        """The gates between stages, in order."""
+        return tuple(map(self.gate, range(len(self.gates))))
+
+    @property
+    def layer_gates(self) -> dict[str, LayerGate]:
+        """The gates in the place of layers, by site."""
+        return {
+            site.name: cast(LayerGate, self.stages[k].get_submodule(site.name))
+            for site, k in zip(self.layer_sites, self.layer_stages, strict=True)
+        }
+
+    def forward(self, inputs: Tensor) -> GatedOutput:
+        """Run every stage and every exit on every sample [N, *shape]."""
+        hidden, outputs = inputs, []
+        for k, stage in enumerate(self.stages):
+            hidden = stage(hidden)
+            if k < len(self.gates):
+                gate = self.gate(k)
+                output = gate(hidden)
+                outputs.append(output if gate.exit is None else output._replace(exit=gate.exit(output.passed)))
+                hidden = output.passed
+        return GatedOutput(hidden, tuple(outputs))
+
+    @torch.no_grad()
+    def cascade(self, inputs: Tensor) -> Cascade:
+        """Run stage by stage; a sample that leaves never touches a later stage, one that goes on never the exit."""
+        count, number = len(inputs), len(self.gates)
+        exits = torch.full((count,), number)
+        gate_logits = inputs.new_full((count, number), torch.nan)
+        logits = inputs.new_full((count, *self.output_shape), torch.nan)
+        alive = torch.arange(count)
+        hidden = inputs
+        for k, stage in enumerate(self.stages):
+            hidden = stage(hidden)
+            if k == number:
+                break
+            gate = self.gate(k)
+            output = gate(hidden)
+            gate_logits[alive, k] = output.logit
+            go = output.logit > gate.theta
+            exits[alive[~go]] = k
+            if gate.exit is not None and not bool(go.all()):
+                logits[alive[~go]] = gate.exit(output.passed[~go])
+            alive, hidden = alive[go], output.passed[go]
+            if len(alive) == 0:
+                break
+        if len(alive):
+            logits[alive] = hidden
+        return Cascade(logits, exits, gate_logits)
+
+
+def _check_order(plan: GatePlan, first: int, order: Sequence[int]) -> None:
+    """Check the gates of a plan from ``first`` on, given the places of their sites."""
+    for k, (place_before, place) in enumerate(pairwise(order), first + 1):
+        if place < place_before:
+            early, late = plan.gates[k].site, plan.gates[k - 1].site
+            raise UserError(f"plan: gate {k + 1} at {early!r} comes after {late!r}, which data meets later")
+
+
+def _replace(backbone: nn.Module, site: LayerSite, placed: PlacedGate) -> None:
+    """Put a layer gate in its place."""
+    layer = backbone.get_submodule(site.name)
+    norm = None if site.norm is None else cast(nn.BatchNorm2d, backbone.get_submodule(site.norm))
+    gate = layer_kind(placed.kind).replace(site, placed, layer, norm)
+    backbone.set_submodule(site.name, cast(nn.Module, gate))
+    if site.norm is not None and gate.absorbs_norm:
+        backbone.set_submodule(site.norm, nn.Identity())
+
+
+def split(backbone: nn.Module, nodes: list[str]) -> list[fx.GraphModule]:
+    """Cut a model behind the named nodes of its traced graph, in order.
+
+    Modules are shared with ``backbone``, not copied, so that training mode and parameters stay what they are. A node
+    may be named twice; the stage between is then the identity.
+    """
+    traced = trace(backbone)
+    stages: list[fx.GraphModule] = []
+    graph, env = fx.Graph(), dict[fx.Node, fx.Node]()
+    pending = list(nodes)
+
+    def close(value: fx.Node) -> None:
+        graph.output(env[value])
+        stages.append(fx.GraphModule(traced, graph))
+
+    def value_of(node: fx.Node) -> fx.Node:
+        if node not in env and node.op == "get_attr":  # a parameter that both sides of a cut read
+            env[node] = graph.node_copy(node)
+        return env[node]
+
+    for node in traced.graph.nodes:
+        if node.op == "output":
+            close(node.args[0])
+            break
+        env[node] = graph.node_copy(node, value_of)
+        while pending and pending[0] == node.name:
+            close(node)
+            graph = fx.Graph()
+            env = {node: graph.placeholder("hidden")}
+            pending.pop(0)
+    return stages

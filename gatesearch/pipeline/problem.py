@@ -1,0 +1,190 @@
+"""What a recipe names, brought to life: data, front end, features, backbone, sites, device, space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from gatesearch import backbones, data
+from gatesearch._lib.console import progress
+from gatesearch.data import Dataset
+from gatesearch.errors import UserError, nearest
+from gatesearch.devices import profile
+from gatesearch.devices.profile import Device
+from gatesearch.recipe import Recipe
+from gatesearch.recipe.schema import Augment, Group
+from gatesearch.search.space import Space
+from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
+from gatesearch.training import GOALS, Features, GateSettings, Goal, Schedule, prepare
+
+WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
+FEATURE_KEYS = ("time_masks", "time_width", "freq_masks", "freq_width")
+IMAGE_KEYS = ("pad", "flip", "cutout")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that stays the same during a run.
+
+    Args:
+        recipe: resolved.
+        data: raw, in three splits.
+        frontend: fitted on the training split.
+        features: what the backbone sees.
+        goal: what the backbone is for.
+        augment: training-time changes to features; None for none.
+        backbone: initialised from the recipe's seed, untrained.
+        sites: every cut site of the backbone.
+        layers: every layer site of the backbone.
+        device: cores, links, constants.
+        space: the plans that are searched.
+    """
+
+    recipe: Recipe
+    data: Dataset
+    frontend: nn.Module
+    features: Features
+    goal: Goal
+    augment: nn.Module | None
+    backbone: nn.Module
+    sites: tuple[CutSite, ...]
+    layers: tuple[LayerSite, ...]
+    device: Device
+    space: Space
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        with_features: bool = True,
+        *,
+        backbone: nn.Module | None = None,
+        dataset: Dataset | None = None,
+    ) -> Setting:
+        """Build everything that a recipe names.
+
+        Args:
+            recipe: what to build.
+            with_features: whether the training split is augmented; plans can be priced without.
+            backbone: takes the place of the one that the recipe names; trained as it is, in place.
+            dataset: takes the place of the one that the recipe names.
+
+        Raises:
+            UserError: something that the recipe names does not exist or does not fit.
+        """
+        device = profile.load(recipe.device)
+        dataset = load_data(recipe) if dataset is None else _streamed(recipe, dataset)
+        frontend = data.frontend_for(dataset, recipe.frontend.name, **recipe.frontend.arguments)
+        frontend.fit(dataset.train.inputs)
+        chosen = recipe.augment if with_features else None
+        wave, features_augment = (None, None) if chosen is None else augmentation(chosen, dataset)
+        renditions = chosen.renditions if chosen is not None else 1
+        with progress(3 + renditions if wave is not None else 3, "front end") as bar:
+            features = prepare(
+                dataset, frontend, augment=wave, renditions=renditions, seed=recipe.seed, on_step=bar.advance
+            )
+        pl.seed_everything(recipe.seed, verbose=False)
+        if backbone is None:
+            backbone = backbones.build(
+                recipe.backbone,
+                num_classes=len(dataset.classes),
+                input_shape=features.shape,
+                args=recipe.backbone_args,
+            )
+        sites = cut_sites(backbone, features.train.features[:1])
+        layers = layer_sites(backbone, features.train.features[:1])
+        goal = GOALS[recipe.goal](features, dataset.classes)
+        goal.check(_output_shape(backbone, features))
+        _check_limits(recipe, goal)
+        space = Space.of(
+            sites,
+            device.core_names,
+            recipe.space.kinds,
+            site_names=recipe.space.sites,
+            core_names=recipe.space.cores,
+            min_work=recipe.space.min_work,
+            fewest=recipe.space.gates.min,
+            most=recipe.space.gates.max,
+            all_layers=layers,
+            layer_names=recipe.space.layers.sites,
+            together=recipe.space.layers.together,
+        )
+        return cls(recipe, dataset, frontend, features, goal, features_augment, backbone, sites, layers, device, space)
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Shape of the backbone's output for one sample."""
+        return self.sites[0].output
+
+    @property
+    def gates(self) -> GateSettings:
+        """How gates are trained."""
+        return GateSettings(**self.recipe.gates.model_dump(), shares=self.recipe.stream.shares)
+
+    def schedule(self, step: Group | None = None) -> Schedule:
+        """Return the recipe's training, with the keys that a step such as ``recipe.retrain`` sets."""
+        training = self.recipe.training
+        return Schedule(**(training if step is None else training.updated(step)).model_dump())
+
+
+def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, nn.Module]:
+    """Return what changes inputs and what changes features, for sound or for images.
+
+    Raises:
+        UserError: a key is set that is for the other.
+    """
+    sound = dataset.sample_rate is not None
+    for key in IMAGE_KEYS if sound else ("renditions", *WAVE_KEYS, *FEATURE_KEYS):
+        if getattr(chosen, key) != type(chosen).model_fields[key].default:
+            raise UserError(f"augment.{key}: is for {'images' if sound else 'sound'}, and {dataset.name} is not")
+    if not sound:
+        return None, data.ImageAugment(**{key: getattr(chosen, key) for key in IMAGE_KEYS})
+    settings = {key: getattr(chosen, key) for key in WAVE_KEYS}
+    wave = data.WaveAugment(dataset.noise, sample_rate=dataset.sample_rate or 0, **settings)
+    return wave, data.SpecAugment(**{key: getattr(chosen, key) for key in FEATURE_KEYS})
+
+
+def load_data(recipe: Recipe) -> Dataset:
+    """Load the data set that a recipe names, and check that the stream speaks of its kinds."""
+    arguments = dict(recipe.data.arguments)
+    if arguments.get("root") is not None or not data.shows_progress(recipe.data.name):
+        return _streamed(recipe, data.load_dataset(recipe.data.name, **arguments))
+    with progress(None, "synthesising speech") as bar:
+        seen = 0
+
+        def advance(done: int, total: int) -> None:
+            nonlocal seen
+            bar.advance(done - seen)
+            seen = done
+
+        return _streamed(recipe, data.load_dataset(recipe.data.name, **arguments, progress=advance))
+
+
+def _streamed(recipe: Recipe, dataset: Dataset) -> Dataset:
+    """Refuse a stream of kinds that the data does not have."""
+    for name in recipe.stream.shares:
+        if name not in dataset.kind_names:
+            close = nearest(name, dataset.kind_names)
+            raise UserError(f"stream.shares.{name}: the data has no kind {name!r}; nearest: {close!r}")
+    return dataset
+
+
+def _output_shape(backbone: nn.Module, features: Features) -> tuple[int, ...]:
+    with torch.no_grad():
+        backbone.eval()
+        shape = tuple(backbone(features.train.features[:2]).shape)
+        backbone.train()
+    return shape[1:] if shape[:1] == (2,) else shape
+
+
+def _check_limits(recipe: Recipe, goal: Goal) -> None:
+    """Refuse a bound on a quality that the goal knows nothing of."""
+    for key, limit in recipe.constraints.quality.items():
+        if limit is not None and key not in goal.limits:
+            raise UserError(
+                f"constraints.{key}: goal {goal.name} knows no such figure; set it to null (it knows: "
+                f"{', '.join(goal.limits)})"
+            )

@@ -1,8 +1,0 @@
-"""What a run leaves for people and programs: summary.json, record.json (all that the report draws), its trials."""
-
-from __future__ import annotations
-
-from gatesearch.record.search import BEGUN, ENGINE, begun, reference_point, so_far, write_trials
-from gatesearch.record.summary import bound, roc, show, write
-
-__all__ = ["BEGUN", "ENGINE", "begun", "bound", "reference_point", "roc", "show", "so_far", "write", "write_trials"]

@@ -1,0 +1,76 @@
+"""What a run leaves about samples that leave through an exit: the light path beside the heavy one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gatesearch.gates import at_cuts, cut_kind
+from gatesearch.graph.sites import find
+
+if TYPE_CHECKING:
+    from gatesearch.cost.model import CostModel, Price, StageEstimate
+    from gatesearch.plan import GatePlan
+    from gatesearch.pipeline.steps import Run
+    from gatesearch.training import Figures
+
+
+def summary(plan: GatePlan, cost: CostModel) -> dict[str, Any]:
+    """Return work and parameters of the light path beside those of the heavy one; empty for a plan without exits.
+
+    Light is the first gate's exit, heavy is all that lies behind that gate. Resident is everything that waits in
+    memory, whichever path a sample takes: what lies before the gate, both paths, and the gates.
+    """
+    estimates = cost.stages(plan)
+    if not estimates or estimates[0].exit is None:
+        return {}
+    works = [cut_kind(gate.kind).work(find(cost.sites, gate.site), gate) for gate in at_cuts(plan)]
+    light, site = estimates[0].exit, find(cost.sites, at_cuts(plan)[0].site)
+    heavy_macs = sum(estimate.macs for estimate in estimates[1:])
+    heavy_us = sum(estimate.cost.latency_us for estimate in estimates[1:])
+    return {
+        "light_macs": light.macs,
+        "heavy_macs": heavy_macs,
+        "shared_macs": estimates[0].macs,
+        "heavy_over_light_macs": heavy_macs / light.macs,
+        "light_params": light.params,
+        "heavy_params": site.params_after,
+        "heavy_over_light_params": site.params_after / light.params,
+        "light_latency_us": light.cost.latency_us,
+        "heavy_latency_us": heavy_us,
+        "resident_params": site.params_before
+        + site.params_after
+        + sum(work.params + work.exit_params for work in works),
+    }
+
+
+def row(estimate: StageEstimate, price: Price, k: int) -> dict[str, Any] | None:
+    """Return a stage's exit as a part of its row in record.json; None where it has none."""
+    if estimate.exit is None:
+        return None
+    return {
+        "reach": price.reach[k] - price.reach[k + 1],
+        "macs": estimate.exit.macs,
+        "params": estimate.exit.params,
+        "latency_us": estimate.exit.cost.latency_us,
+        "energy_uj": dict(price.exits[k]),
+    }
+
+
+def paths(run: Run, gated: Figures) -> list[dict[str, Any]]:
+    """Return how samples could be routed, and what quality each way has; empty for a plan without exits.
+
+    Ways that nobody would take in use are there to compare with: all through the light path, all through the heavy one
+    (of this model, and of the codec trained without gates), and as many as the switch sends, drawn by lot.
+    """
+    found = gated.gated_summary()
+    if "light_share" not in found or not at_cuts(run.model.plan):
+        return []
+    share = found["light_share"]
+    ungated = run.quality(run.reference)
+    return [
+        {"name": "routed by the switch", "light_share": share, "quality": gated.value},
+        {"name": "all heavy", "light_share": 0.0, "quality": found["quality_all_heavy"]},
+        {"name": "all light", "light_share": 1.0, "quality": found["quality_all_light"]},
+        {"name": "drawn by lot", "light_share": share, "quality": found["quality_random"]},
+        {"name": "trained without gates", "light_share": None, "quality": ungated.value},
+    ]

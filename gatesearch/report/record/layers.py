@@ -1,0 +1,93 @@
+"""What a run leaves about gates in the place of layers: rows of record.json, and what summary.json says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gatesearch.gates import Call, at_layers
+from gatesearch.cost.layers import DENSE, LayerChange, layer_changes
+
+if TYPE_CHECKING:
+    from gatesearch.cost.model import CostModel
+    from gatesearch.devices.profile import Kernels
+    from gatesearch.plan import GatePlan, PlacedGate
+
+WHOLE = (Call((8, 8)),)  # the only call of a layer without a gate
+
+
+def rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Return a row for each layer that does not cost what it does alone: gated, or behind one that suppresses channels.
+
+    MACs are of a sample that comes to the layer, b bits of 8 counting b / 8. ``kernels.share`` is the time on the core
+    of the layer's stage over that of the dense layer in int8: only what the core can skip is left out of it.
+
+    Args:
+        plan: with a core for every stage.
+        cost: of the plan's device.
+        observed: reports of the gates, by site.
+    """
+    placed = {gate.site: gate for gate in at_layers(plan)}
+    found = []
+    for name, change in layer_changes(list(placed.values()), cost.layers, observed).items():
+        stage = cost.stage_of(plan, name)
+        core = cost.device.core(plan.cores[stage])
+        where = {"block": cost.table.layers[name].block, "stage": stage, "core": core.name}
+        found.append(_row(change, placed.get(name), core.kernels, observed.get(name, {})) | where)
+    return found
+
+
+def gates(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return site and kind of each gated layer, and its sparsity and density where its gate reports them."""
+    shown = ("sparsity", "density")
+    return [
+        {"site": row["site"], "kind": row["kind"], **{key: row["report"][key] for key in shown if key in row["report"]}}
+        for row in found
+        if row["kind"] is not None
+    ]
+
+
+def totals(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return MACs of all rows, dense and left."""
+    return {"dense": sum(row["macs"] for row in found), "left": sum(row["macs_left"] for row in found)}
+
+
+def _row(
+    change: LayerChange, gate: PlacedGate | None, kernels: Kernels, observed: Mapping[str, float]
+) -> dict[str, Any]:
+    site, work = change.site, change.work or DENSE
+    calls = work.calls or WHOLE
+    names = dict.fromkeys(name for name, _ in [*change.read, *(part for call in calls for part in call.left)])
+    left = site.macs + change.saved_macs
+    return {
+        "site": site.name,
+        "op": site.op,
+        "shape": list(site.shape),
+        "kind": None if gate is None else gate.kind,
+        "params": {} if gate is None else dict(gate.params),
+        "report": dict(observed),
+        "read": change.read_share,
+        "calls": [
+            {
+                "bits": list(call.bits),
+                "left": [list(part) for part in call.left],
+                "share": call.share,
+                "macs": site.macs * change.read_share * call.share * call.bits[0] / 8,
+            }
+            for call in calls
+        ],
+        "density": work.density,
+        "gate_macs": work.macs,
+        "gate_params": work.params,
+        "macs": site.macs,
+        "macs_left": left,
+        "share": left / site.macs,
+        "kernels": {
+            "bits": kernels.bits,
+            "skipped": [name for name in names if name in kernels.skips],
+            "not_skipped": [name for name in names if name not in kernels.skips],
+            "share": change.cost(kernels),
+            "provenance": kernels.provenance,
+            "source": kernels.source,
+        },
+    }
