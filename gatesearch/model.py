@@ -15,8 +15,8 @@ from torch import Tensor, fx, nn
 
 from gatesearch.errors import UserError
 from gatesearch.gates import CutGate, GateOutput, LayerGate, at_cuts, at_layers, cut_kind, layer_kind
-from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.graph.sites import CutSite, LayerSite, find, trace
+from gatesearch.plan import GatePlan, PlacedGate
 
 
 class GatedOutput(NamedTuple):

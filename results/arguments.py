@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from gatesearch.recipe import config
 from gatesearch.errors import UserError, unknown
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.recipe import config
 
 Protocol = TypeVar("Protocol", bound=BaseModel)
 

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 import jinja2
 
+from gatesearch._lib.revision import revision as package_revision
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report.rows import RESULTS, Row, write_results
-from gatesearch._lib.revision import revision as package_revision
 
 RUNS = Path("runs")
 TEMPLATE = "page.md.j2"

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch._lib import console
-from gatesearch.pipeline import run
 from gatesearch.errors import UserError
+from gatesearch.pipeline import run
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.steps import Run
 from gatesearch.recipe import Recipe, to_yaml
 from gatesearch.report.rows import median_and_range
-from gatesearch.pipeline.steps import Run
 from gatesearch.training import Quality
 from results.benchmark import NOT_RUN
 

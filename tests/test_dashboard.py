@@ -13,9 +13,9 @@ import pytest
 from gatesearch import recipe
 from gatesearch.cli import dashboard
 from gatesearch.errors import UserError
+from gatesearch.graph.sites import CutSite
 from gatesearch.plan import GatePlan
 from gatesearch.search import Evaluated, Objectives, Space, search
-from gatesearch.graph.sites import CutSite
 
 
 @pytest.fixture

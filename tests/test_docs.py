@@ -14,10 +14,10 @@ import pytest
 from test_given import LITTLE, network, squares
 
 import gatesearch
-from gatesearch.recipe import schema
 from gatesearch.gates import base
-from gatesearch.plan import PlacedGate
 from gatesearch.graph.sites import CutSite
+from gatesearch.plan import PlacedGate
+from gatesearch.recipe import schema
 from gatesearch.testing.conformance import check_cut_gate
 
 PAGE = Path(__file__).parent.parent / "docs" / "gates.md"

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.errors import UserError
-from gatesearch.model import GatedModel, split
 from gatesearch.gates import LayerGate, cut_kind, layer_kind
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.gates.gc import ChannelGC
 from gatesearch.gates.pg import PGConv2d
-from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.graph.sites import cut_sites, layer_sites
+from gatesearch.model import GatedModel, split
+from gatesearch.plan import GatePlan, PlacedGate
 
 
 def gated(model: nn.Module, shape: tuple[int, ...], names: Sequence[str] | None = None, **params) -> GatedModel:

@@ -27,11 +27,12 @@ from trainings import Trainings
 
 from gatesearch import recipe
 from gatesearch.cli import app
-from gatesearch.pipeline import export_step, run
 from gatesearch.errors import UserError
-from gatesearch.runtime.bundle import Bundle
+from gatesearch.pipeline import export_step
+from gatesearch.pipeline import run as pipeline
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.search import Objectives, SearchResult, Trial
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -337,7 +338,7 @@ def test_artifacts_that_stray_from_the_model(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = (finished / "recipe.yaml").read_text()
-    monkeypatch.setattr(run.verification, "predictions", lambda cascade, _: torch.full_like(cascade.exit, -1))
+    monkeypatch.setattr(pipeline.verification, "predictions", lambda cascade, _: torch.full_like(cascade.exit, -1))
     try:
         (finished / "recipe.yaml").write_text(kept.replace("prediction_agreement: 0.0", "prediction_agreement: 0.5"))
         told = line_of(capsys, app.main(["verify", str(finished)]))

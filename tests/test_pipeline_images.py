@@ -12,12 +12,12 @@ from trainings import Trainings
 
 from gatesearch import recipe
 from gatesearch.cli import app
-from gatesearch.pipeline import export_step
 from gatesearch.data import restore
-from gatesearch.runtime.bundle import Bundle
 from gatesearch.gates import at_layers
-from gatesearch.plan import GatePlan
+from gatesearch.pipeline import export_step
 from gatesearch.pipeline.problem import Setting
+from gatesearch.plan import GatePlan
+from gatesearch.runtime.bundle import Bundle
 
 TINY = (
     "backbone_args={width: 0.125, dropout: 0.0}",

@@ -11,9 +11,9 @@ import pytest
 from places import working_in
 
 from gatesearch.cli import app
-from gatesearch.runtime.bundle import Bundle
 from gatesearch.gates import at_layers
 from gatesearch.plan import GatePlan
+from gatesearch.runtime.bundle import Bundle
 
 TINY = (
     "backbone_args={hidden: 40, depth: 1}",

@@ -11,8 +11,8 @@ import tones
 
 from gatesearch import recipe
 from gatesearch.cli import app
-from gatesearch.pipeline import steps
 from gatesearch.errors import UserError
+from gatesearch.pipeline import steps
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan
 from gatesearch.search import engine

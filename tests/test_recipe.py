@@ -9,10 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatesearch import recipe
-from gatesearch.recipe import config
-from gatesearch.recipe.config import Override
 from gatesearch.errors import UserError
-from gatesearch.recipe import Recipe
+from gatesearch.recipe import Recipe, config
+from gatesearch.recipe.config import Override
 from gatesearch.recipe.schema import Augment, Speech, Training
 
 SHIPPED = recipe.find("kws.yaml", "recipes", "recipe").absolute()

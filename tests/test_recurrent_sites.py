@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gatesearch.model import GatedModel, split
 from gatesearch.cost.blocks import static_costs
 from gatesearch.graph.macs import MacCounter, recurrent_macs
-from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.graph.sites import cut_sites, layer_sites
+from gatesearch.model import GatedModel, split
+from gatesearch.plan import GatePlan, PlacedGate
 
 
 class Net(nn.Module):

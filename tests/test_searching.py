@@ -12,13 +12,13 @@ import tones
 from trainings import Trainings
 
 from gatesearch import recipe
-from gatesearch.pipeline import strategies
 from gatesearch.errors import UserError
-from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.gates.gc import GC
+from gatesearch.pipeline import strategies
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.steps import Run
 from gatesearch.search.supernet.agreement import Agreement
 from gatesearch.search.supernet.reader import Reader
-from gatesearch.pipeline.steps import Run
 
 pytestmark = pytest.mark.usefixtures("place")
 GOOD = Agreement(0.9, 4, 1.0, 0.0)

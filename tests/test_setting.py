@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from gatesearch import data, recipe
-from gatesearch.pipeline import problem
 from gatesearch.data import Dataset, Split
 from gatesearch.errors import UserError
+from gatesearch.pipeline import problem
+from gatesearch.pipeline.problem import Setting
 from gatesearch.recipe import Recipe
 from gatesearch.recipe.schema import PluginData
-from gatesearch.pipeline.problem import Setting
 
 
 @pytest.fixture(scope="module")

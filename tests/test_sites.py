@@ -14,10 +14,10 @@ from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.resnet_cifar import resnet20
 from gatesearch.errors import UserError
-from gatesearch.model import split
 from gatesearch.gates import layer_kind
+from gatesearch.graph.sites import INPUT, CutSite, LayerSite, cut_sites, find, layer_sites, trace, worthwhile
+from gatesearch.model import split
 from gatesearch.plan import PlacedGate
-from gatesearch.graph.sites import CutSite, INPUT, LayerSite, cut_sites, find, layer_sites, trace, worthwhile
 
 
 def one_line(error: pytest.ExceptionInfo[UserError]) -> str:

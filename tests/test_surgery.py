@@ -10,10 +10,10 @@ from nets import CLASSES, NETS, build, settled
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from gatesearch.compile.prune import cut_channels
+from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.graph.sites import cut_sites
-from gatesearch.compile.prune import cut_channels
 
 C = 6  # channels throughout the drawn stages
 

@@ -13,8 +13,8 @@ from gatesearch import gates
 from gatesearch.gates.fbs import FBS
 from gatesearch.gates.gc import GC, ActivationGC, ChannelGC
 from gatesearch.gates.pg import PG, PGConv2d
-from gatesearch.plan import PlacedGate
 from gatesearch.graph.sites import CutSite, LayerSite
+from gatesearch.plan import PlacedGate
 from gatesearch.testing.conformance import check_backbone, check_cut_gate, check_layer_gate
 
 PLANE = CutSite("here", (8, 5, 4), 1, 1, 1, 1, "here")

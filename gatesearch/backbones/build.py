@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from gatesearch.errors import UserError, nearest, unknown
 from gatesearch._lib.plugins import imported
+from gatesearch.errors import UserError, nearest, unknown
 
 GROUP = "gatesearch.backbones"
 

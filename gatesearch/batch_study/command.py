@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gatesearch._lib import console
-from gatesearch.errors import UserError
 from gatesearch._lib.timing import fingerprint
-from gatesearch.recipe import Recipe
 from gatesearch.batch_study import pages, record
 from gatesearch.batch_study.network import Network
 from gatesearch.batch_study.outcome import OUTCOME, difference, folder_of, studied
-from gatesearch.batch_study.settings import Settings, WHERE
+from gatesearch.batch_study.settings import WHERE, Settings
 from gatesearch.batch_study.study import Study
+from gatesearch.errors import UserError
 from gatesearch.pipeline.problem import Setting
+from gatesearch.recipe import Recipe
 
 TRIALS = "trials.jsonl"
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from gatesearch import backbones
-from gatesearch.model import GatedModel
-from gatesearch.plan import GatePlan
 from gatesearch.batch_study import ghost
+from gatesearch.model import GatedModel
 from gatesearch.pipeline.problem import Setting
+from gatesearch.plan import GatePlan
 from gatesearch.training import GatedTask
 from gatesearch.training.evaluate import BATCH
 from gatesearch.training.features import Batches

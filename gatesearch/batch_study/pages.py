@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch._lib.console import duration
-from gatesearch.report.rows import RESULTS, Row, markdown_table, median_and_range, write_results
 from gatesearch.batch_study import plot
 from gatesearch.batch_study.outcome import OUTCOME, RUNS
+from gatesearch.report.rows import RESULTS, Row, markdown_table, median_and_range, write_results
 
 Outcome = Mapping[str, Any]
 

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullLocator
 
-from gatesearch.report import style
 from gatesearch.batch_study.analysis import Fit
+from gatesearch.report import style
 
 COLOURS = {"perfect scaling": "#0072b2", "diminishing returns": "#e69f00", "maximal parallelism": "#d55e00"}
 OTHER = "#009e73"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from gatesearch._lib import console
 from gatesearch._lib.console import Steps
-from gatesearch.errors import UserError
 from gatesearch.batch_study.journal import Entry, Journal, Key
 from gatesearch.batch_study.settings import Settings
 from gatesearch.batch_study.space import Config, Edge, Space
 from gatesearch.batch_study.trial import Problem, train
+from gatesearch.errors import UserError
 
 GOAL_AT = 0.6  # of the pilot's steps
 WIDTH = 10.0  # effective rates reach this factor below and above the centre

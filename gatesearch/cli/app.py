@@ -77,17 +77,17 @@ def run(settings: Settings = None) -> None:
     resume, out = _pop(written, "resume"), _pop(written, "out")
     if resume is None:
         recipe = _recipe("run", written)
-        from gatesearch.pipeline import run
+        from gatesearch.pipeline import run as pipeline
 
-        run.run(recipe, Path(out) if out else None, None)
+        pipeline.run(recipe, Path(out) if out else None, None)
         return
     if written or out:
         raise UserError(f"resume={resume} goes on with the run as it is: leave out {' '.join(written) or f'out={out}'}")
     folder = _run_folder("run resume=", resume)
-    from gatesearch.pipeline import run
+    from gatesearch.pipeline import run as pipeline
     from gatesearch.recipe import load
 
-    run.run(load(folder / "recipe.yaml"), None, folder)
+    pipeline.run(load(folder / "recipe.yaml"), None, folder)
 
 
 @app.command(context_settings=_SETTINGS)
@@ -179,7 +179,7 @@ def scaling(settings: Settings = None) -> None:
     recipe = _recipe("scaling", overrides)
     from gatesearch.batch_study import command
 
-    measure.run(recipe, chosen, written)
+    command.run(recipe, chosen, written)
 
 
 def _step(name: str, text: str) -> None:
@@ -187,9 +187,9 @@ def _step(name: str, text: str) -> None:
 
     def step(folder: RunFolder = "") -> None:
         found = _run_folder(f"{name} ", folder)
-        from gatesearch.pipeline import run
+        from gatesearch.pipeline import run as pipeline
 
-        getattr(run, name)(found)
+        getattr(pipeline, name)(found)
 
     app.command(name, help=text, context_settings=_SETTINGS)(step)
 
@@ -225,7 +225,7 @@ def bench(
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="What it takes.")] = None,
 ) -> None:
     """Run a benchmark of a checkout; writes results/NAME/README.md and rows.json. NAME --help lists its keys."""
-    from gatesearch import checkout
+    from gatesearch.cli import checkout
 
     checkout.run_benchmark(name, list(arguments or []))
 
@@ -279,10 +279,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _invoke(arguments: list[str]) -> int:
     # Not typer's own main(): it turns an interrupt into an exit status and loses what it carries.
-    measure = typer.main.get_command(app)
+    command = typer.main.get_command(app)
     try:
-        with measure.make_context("gatesearch", arguments) as context:
-            measure.invoke(context)
+        with command.make_context("gatesearch", arguments) as context:
+            command.invoke(context)
     except typer.Exit as done:
         return done.exit_code
     except TyperException as error:

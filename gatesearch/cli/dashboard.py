@@ -12,9 +12,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from gatesearch._lib import console
 from gatesearch.errors import UserError
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.study import Study
 from gatesearch.recipe import load
 from gatesearch.search import storage
-from gatesearch.pipeline.study import Study
 
 HOST = "127.0.0.1"
 LOOKING = ("GET", "HEAD")

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gatesearch._lib import console
-from gatesearch.errors import UserError
-from gatesearch.gates import KernelCall
-from gatesearch.devices import profile
 from gatesearch.cost.sources.board import calls, count, kit
 from gatesearch.cost.sources.board.table import BoardTable
+from gatesearch.devices import profile
+from gatesearch.errors import UserError
+from gatesearch.gates import KernelCall
 
 if TYPE_CHECKING:
     from gatesearch.recipe import Recipe

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from gatesearch._lib import console
-from gatesearch.gates import kind_of
-from gatesearch.cost import provenance
 from gatesearch.cost import blocks as tables
+from gatesearch.cost import provenance
 from gatesearch.cost.model import CostModel
+from gatesearch.gates import kind_of
 from gatesearch.pipeline.pricing import cost_model
-from gatesearch.recipe import Recipe
 from gatesearch.pipeline.problem import Setting
+from gatesearch.recipe import Recipe
 
 
 def sites(recipe: Recipe) -> None:

@@ -12,11 +12,11 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from gatesearch.compile.equalise import equalise
-from gatesearch.model import GatedModel
 from gatesearch.compile.number_format import arithmetic, needs
+from gatesearch.compile.prune import cut_channels
 from gatesearch.compile.rewrites import fold_batch_norms
 from gatesearch.devices.profile import Core
-from gatesearch.compile.prune import cut_channels
+from gatesearch.model import GatedModel
 
 WINDOW = 0.5  # of a gate logit's standard deviation, to either side of the threshold
 

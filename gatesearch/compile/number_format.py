@@ -20,8 +20,8 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from gatesearch.gates import LayerGate
 from gatesearch.devices.profile import Core
+from gatesearch.gates import LayerGate
 
 PLAIN, DELICATE, FLOAT = "plain", "delicate", "float"  # in rising need
 DELICATE_MODULES: tuple[type[nn.Module], ...] = (

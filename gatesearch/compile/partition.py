@@ -17,14 +17,14 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from gatesearch.compile.lower import LoweredStage
-from gatesearch.model import GatedModel
-from gatesearch.gates import at_layers, layer_kind
-from gatesearch.kernels.native_parts import PARTS, Part
+from gatesearch.compile.tflite import channel_last, convert
 from gatesearch.cost.layers import STEPWISE
 from gatesearch.devices.profile import Core
-from gatesearch.compile.tflite import channel_last, convert
-from gatesearch.plan import PlacedGate
+from gatesearch.gates import at_layers, layer_kind
 from gatesearch.graph.sites import LayerSite, layer_sites
+from gatesearch.kernels.native_parts import PARTS, Part
+from gatesearch.model import GatedModel
+from gatesearch.plan import PlacedGate
 
 INPUT = "input"
 NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)

@@ -23,9 +23,9 @@ from torch import fx, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from gatesearch.compile import recurrence
 from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.matrices import Factors
-from gatesearch.compile import recurrence
 
 
 def lower(module: nn.Module) -> nn.Module:

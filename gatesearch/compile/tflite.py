@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gatesearch.compile import ranges
-from gatesearch._lib.tool_output import quiet
 from gatesearch._lib.timing import not_collecting
+from gatesearch._lib.tool_output import quiet
+from gatesearch.compile import ranges
 
 if TYPE_CHECKING:
     import torch

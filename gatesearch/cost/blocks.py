@@ -24,25 +24,25 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from gatesearch.errors import UserError
-from gatesearch.model import split
-from gatesearch.gates import cut_kind, layer_kind
 from gatesearch._lib import timing
+from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile import vela
-from gatesearch.cost.sources import board
-from gatesearch.cost.sources.host import profiler
 from gatesearch.compile.number_format import FLOAT, PLAIN, arithmetic, needs
-from gatesearch.cost.sources.host.profiler import Clocked, Run
+from gatesearch.compile.prune import cut_channels
+from gatesearch.compile.tflite import Program, channel_last, convert, quantise
 from gatesearch.cost.kernel_costs import Key, Recorded, key_of
 from gatesearch.cost.layers import STEPWISE, dense_by_kernel
+from gatesearch.cost.sources import board
+from gatesearch.cost.sources.host import profiler
+from gatesearch.cost.sources.host.profiler import Clocked, Run
 from gatesearch.devices.profile import Core, Device
-from gatesearch._lib.tool_output import ToolError
-from gatesearch.compile.tflite import Program, channel_last, convert, quantise
+from gatesearch.errors import UserError
+from gatesearch.gates import cut_kind, layer_kind
 from gatesearch.graph.channel_axes import select
 from gatesearch.graph.macs import MacCounter
+from gatesearch.graph.sites import INPUT, CutSite, LayerSite, find
+from gatesearch.model import split
 from gatesearch.plan import PlacedGate
-from gatesearch.graph.sites import CutSite, INPUT, LayerSite, find
-from gatesearch.compile.prune import cut_channels
 
 END = "output"
 ALONE = "layer "

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.devices.profile import Provenance
+from gatesearch.gates import BLOCK, KernelCall
 
 Point = tuple[float, ...]
 

@@ -11,12 +11,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gatesearch.gates import Call, KernelCall, LayerWork, layer_kind
-from gatesearch.gates.hmd import BITS, cells
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.devices.profile import Core, Kernels
-from gatesearch.plan import PlacedGate
+from gatesearch.gates import Call, KernelCall, LayerWork, layer_kind
+from gatesearch.gates.hmd import BITS, cells
 from gatesearch.graph.sites import LayerSite, find
+from gatesearch.plan import PlacedGate
 
 # What of its input a kernel can leave out, by kernel; of any other, all is read.
 READ_BY_KERNELS: Mapping[str, tuple[str, ...]] = {

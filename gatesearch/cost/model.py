@@ -10,8 +10,8 @@ from functools import cached_property, lru_cache
 from itertools import accumulate, groupby, pairwise
 from typing import NamedTuple
 
-from gatesearch.gates import Work, at_cuts, at_layers, cut_kind
 from gatesearch.compile.number_format import BYTES, FLOAT, PLAIN, arithmetic, neediest
+from gatesearch.cost.blocks import END, Native, Table, exit_of, in_float_on, variant_of
 from gatesearch.cost.energy import (
     EnergyBreakdown,
     StageCost,
@@ -23,11 +23,11 @@ from gatesearch.cost.energy import (
     reach,
 )
 from gatesearch.cost.kernel_costs import KernelCosts
-from gatesearch.cost.layers import LayerChange, STEPWISE, dense_by_kernel, layer_changes
+from gatesearch.cost.layers import STEPWISE, LayerChange, dense_by_kernel, layer_changes
 from gatesearch.devices.profile import Core, Device
-from gatesearch.cost.blocks import END, Native, Table, exit_of, in_float_on, variant_of
-from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.gates import Work, at_cuts, at_layers, cut_kind
 from gatesearch.graph.sites import CutSite, LayerSite, find
+from gatesearch.plan import GatePlan, PlacedGate
 
 LITTLE_US = 0.3  # what is left of a block that was one gated layer
 PRECISION = 8  # bits of an activation that crosses from a stage in int8

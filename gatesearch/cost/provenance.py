@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gatesearch.gates import layer_kind
-from gatesearch.cost.sources import board
 from gatesearch.compile.number_format import FLOAT, arithmetic
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.layers import LayerChange
+from gatesearch.cost.sources import board
 from gatesearch.devices.profile import Core, Device
-from gatesearch.plan import PlacedGate
+from gatesearch.gates import layer_kind
 from gatesearch.graph.sites import CutSite, LayerSite, find
+from gatesearch.plan import PlacedGate
 
 # Why a gate has no kernel's price on a core, by a short name.
 REASONS: Mapping[str, str] = {

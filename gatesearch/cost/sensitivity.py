@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from gatesearch.cost.model import CostModel
 from gatesearch.cost.energy import gain_end_to_end
+from gatesearch.cost.model import CostModel
 from gatesearch.devices.profile import Constant, Device, constants, label
 from gatesearch.plan import GatePlan
 

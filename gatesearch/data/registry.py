@@ -8,9 +8,9 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from gatesearch import errors
+from gatesearch._lib.plugins import imported
 from gatesearch.data.types import Dataset
 from gatesearch.errors import UserError
-from gatesearch._lib.plugins import imported
 
 GROUP = "gatesearch.data"
 

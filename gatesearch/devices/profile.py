@@ -386,7 +386,7 @@ def _plugged() -> dict[str, metadata.EntryPoint]:
 
 
 def _shipped() -> dict[str, Path]:
-    folder = Path(str(resources.files("gatesearch.hardware") / "devices"))
+    folder = Path(str(resources.files("gatesearch.devices") / "profiles"))
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 

@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatesearch.export.formats import compiled, exporter
 from gatesearch.compile.lower import LoweredStage, lower
 from gatesearch.compile.partition import parts
-from gatesearch.runtime.bundle import MANIFEST, requantise
-from gatesearch.model import GatedModel
-from gatesearch.gates import at_cuts, at_layers, layer_kind
-from gatesearch.devices.profile import Core, Device
 from gatesearch.compile.tflite import Program, TensorSpec, channel_last
-from gatesearch.plan import PlacedGate
+from gatesearch.devices.profile import Core, Device
+from gatesearch.export.formats import compiled, exporter
+from gatesearch.gates import at_cuts, at_layers, layer_kind
 from gatesearch.graph.sites import LayerSite
+from gatesearch.model import GatedModel
+from gatesearch.plan import PlacedGate
+from gatesearch.runtime.bundle import MANIFEST, requantise
 from gatesearch.training import FeatureSplit
 from gatesearch.training.evaluate import most_stopped
 

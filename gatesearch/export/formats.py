@@ -8,12 +8,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple
 
-from gatesearch.errors import unknown
-from gatesearch.compile.lower import LoweredStage
-from gatesearch.compile import vela
-from gatesearch.devices.profile import Core
 from gatesearch._lib.tool_output import quiet
+from gatesearch.compile import vela
+from gatesearch.compile.lower import LoweredStage
 from gatesearch.compile.tflite import channel_last, convert, quantise
+from gatesearch.devices.profile import Core
+from gatesearch.errors import unknown
 
 GROUP = "gatesearch.exporters"
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from gatesearch.errors import UserError
-from gatesearch.runtime.bundle import Answer, Bundle
 from gatesearch.model import GatedModel
+from gatesearch.runtime.bundle import Answer, Bundle
 from gatesearch.training import predictions, run_cascade
 
 

@@ -16,8 +16,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from torch import Tensor, nn
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.graph.sites import CutSite, LayerSite, Site
+from gatesearch.plan import GatePlan, PlacedGate, Scalar
 
 GROUP = "gatesearch.gates"
 
@@ -194,7 +194,10 @@ class CutGate(Protocol):
 
 @runtime_checkable
 class LayerGate(Protocol):
-    """A gate in the place of a layer, as a module. Conformance: :func:`gatesearch.testing.conformance.check_layer_gate`."""
+    """A gate in the place of a layer, as a module.
+
+    Conformance: :func:`gatesearch.testing.conformance.check_layer_gate`.
+    """
 
     traced_whole: bool  # True: torch.fx keeps it as one node
     absorbs_norm: bool  # whether it takes the place of the batch normalisation behind the layer as well

@@ -28,8 +28,8 @@ from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import GateContext, GateOutput, Lowered, Work
 from gatesearch.gates.calibration import threshold_of_share, weighted_quantile
 from gatesearch.gates.gc import GC, ChannelGC
-from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.graph.sites import CutSite, Site
+from gatesearch.plan import PlacedGate, Scalar
 
 FIRST, LAST = 3, 7  # kernels of the light decoder's first layer, and of its last where nothing is upsampled
 FEWEST = 4  # channels of it

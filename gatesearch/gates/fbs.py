@@ -25,8 +25,8 @@ from torch.nn import functional as F
 
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import Call, KernelCall, LayerWork
-from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.graph.sites import LayerSite, Site
+from gatesearch.plan import PlacedGate, Scalar
 
 LASSO = 1e-8  # lambda, as in the ports of the released code
 DENSITY_STEP = 0.1

@@ -31,8 +31,8 @@ from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import CutGate, GateContext, GateOutput, Lowered, Work
 from gatesearch.gates.calibration import largest_threshold
 from gatesearch.graph.channel_axes import along
-from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.graph.sites import CutSite, Site
+from gatesearch.plan import PlacedGate, Scalar
 
 SLOPE = 5.0  # c of the surrogate
 LARGEST_GAIN = 64.0

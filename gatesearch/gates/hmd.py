@@ -19,8 +19,8 @@ from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import Call, KernelCall, LayerWork
 from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
 from gatesearch.gates.matrices import Factors, HybridMatrix, hybrid_parameters, rich_rows
-from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.graph.sites import LayerSite, Site
+from gatesearch.plan import PlacedGate, Scalar
 
 GROUPS = {"lstm": 4, "gru": 3, "linear": 1}  # matrices on each other in a layer's weight, by operation
 FACTORS = (4, 3, 2)  # from strong to gentle

@@ -23,8 +23,8 @@ from gatesearch.gates.base import KernelCall, LayerWork
 from gatesearch.gates.fbs import FBS, FBSConv2d, checked, unfold, work_of
 from gatesearch.gates.pg import PG, PGConv2d, Settings, saving
 from gatesearch.gates.phases import MASKS
-from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.graph.sites import LayerSite, Site
+from gatesearch.plan import PlacedGate, Scalar
 
 OF_PG = tuple(Settings.__dataclass_fields__)
 GROUPED = 16  # channels: stands for all groups of several

@@ -16,8 +16,8 @@ from gatesearch.gates.base import KernelCall, LayerWork
 from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
 from gatesearch.gates.hmd import FACTORS, STARTS, cells, factor_of, is_site, smaller, where_of
 from gatesearch.gates.matrices import Factors, LowRankMatrix, low_rank
-from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.graph.sites import LayerSite, Site
+from gatesearch.plan import PlacedGate, Scalar
 
 
 class LMF:

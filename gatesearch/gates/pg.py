@@ -29,8 +29,8 @@ from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import BLOCK, Call, KernelCall, LayerGate, LayerWork
 from gatesearch.gates.phases import MASKS, finished, gathered_margins, margins, opened
 from gatesearch.gates.quantise import BITS, UNQUANTISED, CalibratedRange, FixedRange, split, weight_levels
-from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.graph.sites import LayerSite, Site
+from gatesearch.plan import PlacedGate, Scalar
 
 SIGMA = 1e-3  # weight of the threshold loss
 BYTE = 8

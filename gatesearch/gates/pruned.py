@@ -15,8 +15,8 @@ from gatesearch.gates.base import Call, LayerWork
 from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
 from gatesearch.gates.hmd import BITS, FACTORS, cells, factor_of, is_site, smaller
 from gatesearch.gates.matrices import PrunedMatrix
-from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.graph.sites import LayerSite, Site
+from gatesearch.plan import PlacedGate, Scalar
 
 SKIP = "weight"
 BYTES = 3  # of an element that is left: its int8 value, and its column in 16 bits

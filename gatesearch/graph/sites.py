@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from gatesearch.errors import UserError, unknown
 from gatesearch.graph.channel_axes import layouts
-from gatesearch.graph.macs import MacCounter, RECURRENT
+from gatesearch.graph.macs import RECURRENT, MacCounter
 
 INPUT = "input"
 

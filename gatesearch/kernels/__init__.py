@@ -6,18 +6,9 @@ the references run in the kernels' place, and :func:`status` says so.
 
 from __future__ import annotations
 
-from gatesearch.kernels.fbs_predictor import Boost
 from gatesearch.kernels.channel_skipping import FBSPG, FBSSingle, Live, Precision
 from gatesearch.kernels.conv import Conv, ConvU8
 from gatesearch.kernels.depthwise import DepthwiseU8
-from gatesearch.kernels.fbs import FBSConv, FBSConvU8
-from gatesearch.kernels.geometry import Geometry
-from gatesearch.kernels.mel import Mel, MelStream
-from gatesearch.kernels.native import Library, load, status
-from gatesearch.kernels.pg import PGConv
-from gatesearch.kernels.operand_split import Pieces
-from gatesearch.kernels.recurrent import Dense, GRUStep, HMD, LSTMStep, LowRank, Pruned, weights_of
-from gatesearch.kernels.recurrent_u8 import GRUStepU8, LSTMStepU8, WeightsU8
 from gatesearch.kernels.elementwise import (
     GateHead,
     add_u8,
@@ -27,6 +18,15 @@ from gatesearch.kernels.elementwise import (
     pool_windows,
     spread_nonzero,
 )
+from gatesearch.kernels.fbs import FBSConv, FBSConvU8
+from gatesearch.kernels.fbs_predictor import Boost
+from gatesearch.kernels.geometry import Geometry
+from gatesearch.kernels.mel import Mel, MelStream
+from gatesearch.kernels.native import Library, load, status
+from gatesearch.kernels.operand_split import Pieces
+from gatesearch.kernels.pg import PGConv
+from gatesearch.kernels.recurrent import HMD, Dense, GRUStep, LowRank, LSTMStep, Pruned, weights_of
+from gatesearch.kernels.recurrent_u8 import GRUStepU8, LSTMStepU8, WeightsU8
 from gatesearch.kernels.stage import Stage, Unsupported
 
 __all__ = [

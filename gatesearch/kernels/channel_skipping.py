@@ -16,11 +16,11 @@ from gatesearch.gates.pg import PGConv2d
 from gatesearch.gates.phases import IntegerPhases
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned, checked
-from gatesearch.kernels.fbs_predictor import Boost, Decision, filters, plain
 from gatesearch.kernels.conv import _call
+from gatesearch.kernels.fbs_predictor import Boost, Decision, filters, plain
 from gatesearch.kernels.geometry import Geometry, Pair
-from gatesearch.kernels.pg import check_bits, check_sums, sizes, whole_products
 from gatesearch.kernels.operand_split import Pieces
+from gatesearch.kernels.pg import check_bits, check_sums, sizes, whole_products
 
 
 class Live(NamedTuple):

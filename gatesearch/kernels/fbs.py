@@ -14,8 +14,8 @@ from gatesearch.gates import BLOCK
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned, blocks, channel_mask, checked
-from gatesearch.kernels.fbs_predictor import Boost, Decision, filters, plain
 from gatesearch.kernels.conv import BYTES, Conv, ConvU8, _call, _count, finished, whole_sums
+from gatesearch.kernels.fbs_predictor import Boost, Decision, filters, plain
 from gatesearch.kernels.geometry import Geometry, Pair
 
 

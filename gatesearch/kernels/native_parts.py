@@ -22,14 +22,14 @@ from gatesearch.gates.matrices import Factors
 from gatesearch.gates.pg import PGConv2d, PGLinear
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned
-from gatesearch.kernels.fbs_predictor import Boost
-from gatesearch.kernels.channel_skipping import Chosen, FBSPG, FBSSingle, Live, Precision
+from gatesearch.kernels.channel_skipping import FBSPG, Chosen, FBSSingle, Live, Precision
 from gatesearch.kernels.conv import _call
 from gatesearch.kernels.fbs import FBSConv
+from gatesearch.kernels.fbs_predictor import Boost
 from gatesearch.kernels.geometry import Geometry
-from gatesearch.kernels.pg import PGConv
 from gatesearch.kernels.operand_split import Pieces
-from gatesearch.kernels.recurrent import Dense, GRUStep, HMD, LSTMStep, LowRank, weights_of
+from gatesearch.kernels.pg import PGConv
+from gatesearch.kernels.recurrent import HMD, Dense, GRUStep, LowRank, LSTMStep, weights_of
 
 Calls = list[Callable[[], object]]
 

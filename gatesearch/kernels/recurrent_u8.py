@@ -18,7 +18,7 @@ from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned, checked
 from gatesearch.kernels.conv import _call, pack_u8
 from gatesearch.kernels.geometry import Geometry
-from gatesearch.kernels.recurrent import DENSE, Dense, HMD, HYBRID
+from gatesearch.kernels.recurrent import DENSE, HMD, HYBRID, Dense
 
 STEP, STATE = 2.0**-12, 2.0**-7  # of a gate's input and a cell, of a state
 INPUTS = (np.arange(2049) * 32 - 32768) * STEP

@@ -13,23 +13,23 @@ from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.matrices import block_edges, low_rank
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, aligned
-from gatesearch.kernels.fbs_predictor import Boost
 from gatesearch.kernels.channel_skipping import FBSPG, FBSSingle, Live, Precision
 from gatesearch.kernels.fbs import FBSConv
+from gatesearch.kernels.fbs_predictor import Boost
 from gatesearch.kernels.geometry import Geometry
 from gatesearch.kernels.native_parts import (
     Calls,
     FBSPart,
     HybridPart,
-    PGPart,
     Part,
+    PGPart,
     RecurrentPart,
     SinglePart,
     geometry_of,
 )
-from gatesearch.kernels.pg import PGConv
 from gatesearch.kernels.operand_split import Pieces
-from gatesearch.kernels.recurrent import Dense, GRUStep, HMD, LSTMStep, LowRank, Weights
+from gatesearch.kernels.pg import PGConv
+from gatesearch.kernels.recurrent import HMD, Dense, GRUStep, LowRank, LSTMStep, Weights
 
 Axes = dict[str, tuple[float, ...]]
 BITS = {1: (8, 4), 2: (16, 8)}  # bits and low bits, by bytes of a level

@@ -11,7 +11,7 @@ import numpy as np
 
 from gatesearch.compile import flatbuffer
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, LINE, address, aligned, padded
+from gatesearch.kernels.arrays import LINE, Array, address, aligned, padded
 from gatesearch.kernels.conv import pack_u8
 from gatesearch.kernels.geometry import Geometry
 
@@ -188,10 +188,10 @@ class Stage:
 
     def _contiguous(self, tensor: Tensor) -> Array:
         """Return the places of a tensor, its values moved into order where they are in another."""
-        flatbuffer = tensor.places.ravel()
-        if np.array_equal(flatbuffer, np.arange(flatbuffer[0], flatbuffer[0] + len(flatbuffer))):
+        flat = tensor.places.ravel()
+        if np.array_equal(flat, np.arange(flat[0], flat[0] + len(flat))):
             return tensor.places
-        return self._gathered(flatbuffer[:, None]).reshape(tensor.places.shape)
+        return self._gathered(flat[:, None]).reshape(tensor.places.shape)
 
     def _gathered(self, index: Array, table: Array | None = None) -> Array:
         """Take the largest of each row of places [n, count], or what a table has for it; return where they lie, [n].

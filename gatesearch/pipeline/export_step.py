@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gatesearch.compile.lower import lower
 from gatesearch.export import bundle
 from gatesearch.export.formats import compiled
-from gatesearch.compile.lower import lower
 from gatesearch.model import GatedModel
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from gatesearch._lib import console
-from gatesearch.pipeline import pricing
 from gatesearch.cost.sources.host import executable
+from gatesearch.pipeline import pricing
 
 if TYPE_CHECKING:
-    from gatesearch.plan import GatePlan
     from gatesearch.pipeline.steps import Run
+    from gatesearch.plan import GatePlan
 
 TIMES = "front_times.json"
 SECONDS = 45.0  # for all plans, conversions included

@@ -10,15 +10,15 @@ import platformdirs
 from torch import nn
 
 from gatesearch._lib import console
-from gatesearch.errors import UserError
-from gatesearch.cost.sources.host import dispatch
-from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.cost.sources import board
-from gatesearch.cost import blocks as tables
-from gatesearch.cost.model import CostModel
-from gatesearch.cost.layers import STEPWISE
 from gatesearch._lib.tool_output import ToolError
+from gatesearch.cost import blocks as tables
+from gatesearch.cost.layers import STEPWISE
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.sources import board
+from gatesearch.cost.sources.host import dispatch
+from gatesearch.errors import UserError
 from gatesearch.pipeline.problem import Setting
+from gatesearch.pipeline.run_dir import RunFolder
 
 TABLE_SAMPLES = 16
 

@@ -11,13 +11,13 @@ from torch import nn
 from gatesearch import backbones, data
 from gatesearch._lib.console import progress
 from gatesearch.data import Dataset
-from gatesearch.errors import UserError, nearest
 from gatesearch.devices import profile
 from gatesearch.devices.profile import Device
+from gatesearch.errors import UserError, nearest
+from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
 from gatesearch.recipe import Recipe
 from gatesearch.recipe.schema import Augment, Group
 from gatesearch.search.space import Space
-from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
 from gatesearch.training import GOALS, Features, GateSettings, Goal, Schedule, prepare
 
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")

@@ -1,6 +1,7 @@
 """The way from a recipe to a report, in the order in which a reader meets it.
 
-Each step is a result of :class:`gatesearch.pipeline.steps.Run`; here is in which order they are asked for, and what is said.
+Each step is a result of :class:`gatesearch.pipeline.steps.Run`; here is their order, and what
+is said.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from typing import Any
 
 from torch import nn
 
-from gatesearch._lib import console
-from gatesearch.report import record
 from gatesearch import report as reports
+from gatesearch._lib import console
+from gatesearch.batch_study import outcome
 from gatesearch.data import Dataset
 from gatesearch.export import verify as verification
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.recipe import Recipe, load, to_yaml
-from gatesearch.batch_study import outcome
 from gatesearch.pipeline.steps import Run
+from gatesearch.recipe import Recipe, load, to_yaml
+from gatesearch.report import record
 
 
 def run(

@@ -20,25 +20,25 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch._lib import console
-from gatesearch.pipeline import export_step, front_times, pricing, strategies
-from gatesearch.report import record
-from gatesearch.data import Dataset
-from gatesearch.runtime import streaming
-from gatesearch.export import verify as verification
-from gatesearch.runtime.bundle import Bundle, load_manifest
-from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.model import GatedModel
+from gatesearch.batch_study import outcome
 from gatesearch.cost.model import CostModel
+from gatesearch.data import Dataset
+from gatesearch.export import verify as verification
+from gatesearch.model import GatedModel
+from gatesearch.pipeline import export_step, front_times, pricing, strategies
+from gatesearch.pipeline.problem import Setting
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe
-from gatesearch.batch_study import outcome
+from gatesearch.report import record
+from gatesearch.runtime import streaming
+from gatesearch.runtime.bundle import Bundle, load_manifest
 from gatesearch.search.engine import SearchResult, Trial
 from gatesearch.search.evaluation import Evaluated, Objectives
 from gatesearch.search.pruner import Halving
 from gatesearch.search.sampler.gate_sampler import PASSED
 from gatesearch.search.supernet.network import Supernet
 from gatesearch.search.supernet.train import SupernetTask
-from gatesearch.pipeline.problem import Setting
 from gatesearch.training import Figures, GateSettings, History, Schedule, calibrate, fit, saliency
 from gatesearch.training.fit import CHECKPOINT_EVERY
 from gatesearch.training.task import GatedTask

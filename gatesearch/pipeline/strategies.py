@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from gatesearch._lib import console
 from gatesearch.errors import UserError
+from gatesearch.pipeline.study import Study
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.report.record import ENGINE, reference_point
 from gatesearch.search import engine, executors
-from gatesearch.search.sampler import choice
 from gatesearch.search.evaluation import Evaluated
+from gatesearch.search.progress import Watch
+from gatesearch.search.sampler import choice
 from gatesearch.search.sampler.gate_sampler import GateSampler
 from gatesearch.search.sampler.initial import first_proposals, opening, starts
 from gatesearch.search.supernet import cannot_express
 from gatesearch.search.supernet.agreement import Agreement
 from gatesearch.search.supernet.reader import Reader
 from gatesearch.search.supernet.shortlist import sample, shortlist
-from gatesearch.search.progress import Watch
-from gatesearch.pipeline.study import Study
 
 if TYPE_CHECKING:
-    from gatesearch.search.engine import SearchResult, Trial
     from gatesearch.pipeline.steps import Run
+    from gatesearch.search.engine import SearchResult, Trial
 
 JOURNAL = "supernet.journal"
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gatesearch.errors import unknown
 from gatesearch.recipe import config
 from gatesearch.recipe.config import Override
-from gatesearch.errors import unknown
 from gatesearch.recipe.schema import Recipe, SearchSpace, Training
 
 __all__ = ["Recipe", "SearchSpace", "Training", "available", "find", "load", "load_space", "made", "to_yaml"]
@@ -117,7 +117,7 @@ def find(name_or_path: str | Path, folder: str, what: str, where: str = "", besi
 
 def _places(folder: str) -> Iterator[Path]:
     """Yield ./FOLDER and the shipped folder: in a wheel beside this file, in a checkout one up."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     packaged = package / f"_{folder}"
     yield Path(folder)
     yield packaged if packaged.is_dir() else package.parent / folder

@@ -23,8 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from gatesearch.recipe.config import wrong
 from gatesearch.errors import unknown
+from gatesearch.recipe.config import wrong
 
 Scalar = bool | int | float | str | None
 
@@ -341,7 +341,7 @@ class Halving(Group):
 
 
 class Supernet(Group):
-    """The network with a gate at every site that ``engine: supernet`` trains first; see ``gatesearch.pipeline.strategies``."""
+    """The network with a gate at every site that ``engine: supernet`` trains first."""
 
     epochs: Count = 4
     learning_rate: Positive | None = None

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gatesearch.runtime.bundle import Answer, Array, Bundle, checked, requantise
 from gatesearch import kernels
+from gatesearch.runtime.bundle import Answer, Array, Bundle, checked, requantise
 
 
 class Listener:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["Evaluated", "Objectives", "SearchResult", "Space", "Trial", "search"]
 
 _PLACES = {
-    "Evaluated": "outcome",
-    "Objectives": "outcome",
+    "Evaluated": "evaluation",
+    "Objectives": "evaluation",
     "SearchResult": "engine",
     "Space": "space",
     "Trial": "engine",

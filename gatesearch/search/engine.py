@@ -20,10 +20,10 @@ from optuna.trial import FrozenTrial, TrialState
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search import pareto, pruner, storage
-from gatesearch.search.sampler import choice
+from gatesearch.search.evaluation import PREFERENCES, Evaluated, Objectives
 from gatesearch.search.executors import Asked, Evaluate, Executor, Here
-from gatesearch.search.evaluation import Evaluated, Objectives, PREFERENCES
 from gatesearch.search.rungs import Proposal, Rungs
+from gatesearch.search.sampler import choice
 from gatesearch.search.space import Space
 from gatesearch.search.storage import STUDY, Where
 
@@ -197,7 +197,9 @@ def opened(
     with storage.driven(journal, DIRECTIONS, Objectives._fields, study) as kept:
         finished = storage.finished(kept)
         rungs = Rungs(halving, finished, kept.user_attrs, lambda name, value: storage.note(kept, name, value, journal))
-        yield Session(space, price_violations, lambda trial: storage.add(kept, trial, journal), finished, rungs, **wanted)
+        yield Session(
+            space, price_violations, lambda trial: storage.add(kept, trial, journal), finished, rungs, **wanted
+        )
 
 
 class Session:

@@ -10,9 +10,9 @@ from itertools import product
 
 from gatesearch.errors import UserError
 from gatesearch.gates import layer_kind
+from gatesearch.graph.sites import LayerSite, find
 from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.search.trial_protocol import Suggest
-from gatesearch.graph.sites import LayerSite, find
 
 NONE = "none"
 

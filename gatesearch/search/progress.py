@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 from gatesearch._lib import console
 from gatesearch.search import pareto
 from gatesearch.search.engine import Trial
-from gatesearch.search.evaluation import Objectives, PREFERENCES
+from gatesearch.search.evaluation import PREFERENCES, Objectives
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch.errors import UserError
-from gatesearch.search.executors.base import Asking
 from gatesearch.search.evaluation import Evaluated, Objectives
+from gatesearch.search.executors.base import Asking
 
 try:
     from ray.tune.search import Searcher

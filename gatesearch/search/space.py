@@ -10,10 +10,10 @@ from itertools import pairwise, product
 
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates import CutKind, LayerKind, cut_kind, kind_of, layer_kind
+from gatesearch.graph.sites import CutSite, LayerSite, Site, find, worthwhile
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.search.layer_space import LayerSpace
 from gatesearch.search.trial_protocol import Suggest
-from gatesearch.graph.sites import CutSite, LayerSite, Site, find, worthwhile
 
 Choices = Mapping[str, Mapping[str, Sequence[Scalar]]]
 

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gatesearch.errors import UserError
-from gatesearch.model import GatedModel
 from gatesearch.gates import (
     CutGate,
     CutKind,
@@ -32,8 +31,9 @@ from gatesearch.gates import (
     LayerWork,
 )
 from gatesearch.graph.channel_axes import select
+from gatesearch.graph.sites import INPUT, CutSite, LayerSite, Site, cut_sites, trace
+from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.graph.sites import CutSite, INPUT, LayerSite, Site, cut_sites, trace
 
 __all__ = ["check_backbone", "check_cut_gate", "check_layer_gate"]
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from gatesearch.model import Cascade, GatedModel
 from gatesearch.gates import CutGate
+from gatesearch.model import Cascade, GatedModel
 from gatesearch.training.features import FeatureSplit
 from gatesearch.training.tensors import channels_last
 

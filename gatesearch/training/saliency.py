@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatesearch.model import split
 from gatesearch.graph.sites import CutSite
+from gatesearch.model import split
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 

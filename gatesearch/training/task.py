@@ -12,8 +12,8 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
-from gatesearch.model import GatedModel, GatedOutput
 from gatesearch.gates import CutGate, GateContext
+from gatesearch.model import GatedModel, GatedOutput
 from gatesearch.training.goal import Goal
 from gatesearch.training.settings import GateSettings, Schedule
 from gatesearch.training.tensors import channels_last

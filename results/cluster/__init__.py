@@ -23,11 +23,11 @@ def main(arguments: list[str]) -> None:
     import shlex
 
     from gatesearch._lib import console
-    from results.cluster import measure, pages
-    from gatesearch.report.rows import show
+    from gatesearch._lib.revision import revision
     from gatesearch.errors import unknown
     from gatesearch.pipeline.run_dir import RunFolder
-    from gatesearch._lib.revision import revision
+    from gatesearch.report.rows import show
+    from results.cluster import measure, pages
 
     given = {key: value for key, _, value in (text.partition("=") for text in arguments)}
     for key in given:

@@ -12,16 +12,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from results.cluster.sleep import Sleep, found
 from gatesearch._lib.timing import fingerprint
+from gatesearch.graph.sites import CutSite
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search import engine
-from gatesearch.search.sampler.neighbours import Candidates, cores_of
 from gatesearch.search.executors.base import Executor
 from gatesearch.search.executors.local import Local
+from gatesearch.search.sampler.neighbours import Candidates, cores_of
 from gatesearch.search.space import Space
 from gatesearch.search.storage import Where
-from gatesearch.graph.sites import CutSite
+from results.cluster.sleep import Sleep, found
 
 STORAGES = ("journal", "sqlite")
 TRIALS = 200  # of the engine alone

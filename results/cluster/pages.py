@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report import rows as written
+from gatesearch.report.rows import Row, markdown_table
 from results.cluster import EXECUTORS, WORKERS, plot
 from results.cluster.measure import PAUSE_S, SECONDS, SEED, STORAGES, TRIALS
-from gatesearch.report.rows import Row, markdown_table
 from results.runs import versions
-from gatesearch.pipeline.run_dir import RunFolder
 
 RUNS = Path("runs/bench-cluster")
 OVERHEAD, EFFICIENCY = "engine, a trial, journal on disk", "efficiency, {} workers, {}"

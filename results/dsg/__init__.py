@@ -11,13 +11,13 @@ import shlex
 import torch
 
 from gatesearch._lib import console
+from gatesearch.errors import unknown
+from gatesearch.pipeline.run_dir import RunFolder
 from results import arguments
 from results.dsg.pages import write
 from results.dsg.protocol import PROTOCOLS, Protocol
 from results.dsg.rows import SPECS, TABLES, Spec
 from results.dsg.run import RUNS, Bench
-from gatesearch.errors import unknown
-from gatesearch.pipeline.run_dir import RunFolder
 
 WHERE = "bench dsg"
 PUBLIC = {"data.root": "CIFAR10.npz"}

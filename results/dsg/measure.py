@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from results.dsg.rows import Spec
-from results.dsg.train import Images
-from gatesearch.model import GatedModel
 from gatesearch.gates import layer_kind
 from gatesearch.gates.base import LayerWork
 from gatesearch.gates.hybrid import Gated, saving_eq3, saving_exact
 from gatesearch.gates.pg import average_bits
-from gatesearch.plan import PlacedGate
 from gatesearch.graph.sites import LayerSite, find
+from gatesearch.model import GatedModel
+from gatesearch.plan import PlacedGate
+from results.dsg.rows import Spec
+from results.dsg.train import Images
 
 Reports = Mapping[str, Mapping[str, float]]
 

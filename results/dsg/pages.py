@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gatesearch._lib.console import duration
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report import rows as written
+from gatesearch.report.rows import Row, by_protocol, markdown_table, median_and_range
 from results.dsg import plot, prose
 from results.dsg.protocol import PROTOCOLS, Protocol
 from results.dsg.rows import SPECS, TABLES, Published, Spec
 from results.dsg.run import BASE
-from gatesearch.report.rows import Row, by_protocol, markdown_table, median_and_range
-from gatesearch._lib.console import duration
-from gatesearch.pipeline.run_dir import RunFolder
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 

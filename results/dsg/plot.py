@@ -9,9 +9,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from results.dsg.rows import BASELINES, CURVES, EQUAL, MASKED, PAIR, Spec
 from gatesearch.gates.pg import saving
 from gatesearch.report import style
+from results.dsg.rows import BASELINES, CURVES, EQUAL, MASKED, PAIR, Spec
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 COLOURS = ("#009e73", "#0072b2", "#d55e00", "#cc79a7", "#6b7280")

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gatesearch.gates.phases import MASKS
-from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.graph.sites import LayerSite
+from gatesearch.plan import GatePlan, PlacedGate, Scalar
 
 CORES = ("any",)
 

@@ -11,18 +11,18 @@ import torch
 from torch import nn
 
 from gatesearch._lib import console
+from gatesearch._lib.timing import fingerprint
 from gatesearch.backbones.m_cifarnet import MCifarNet
+from gatesearch.data import cifar10
+from gatesearch.graph.sites import layer_sites
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.plan import GatePlan
 from results.dsg import measure
 from results.dsg.protocol import Protocol
 from results.dsg.rows import CORES, Spec
 from results.dsg.settle import settle
 from results.dsg.train import Data, Training, quantised, save, start_clips, train
-from gatesearch.data import cifar10
-from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.model import GatedModel
-from gatesearch._lib.timing import fingerprint
-from gatesearch.plan import GatePlan
-from gatesearch.graph.sites import layer_sites
 
 RUNS = Path("runs/bench-dsg")
 LIBRARIES = ("torch", "numpy")

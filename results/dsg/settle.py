@@ -9,8 +9,8 @@ from functools import cache
 import torch
 from scipy.optimize import brentq
 
-from results.dsg.train import quantised
 from gatesearch.model import GatedModel
+from results.dsg.train import quantised
 
 TOLERANCE = 0.01  # bits
 FIRST_SHIFT, LARGEST_SHIFT = 0.1, 1000.0  # of thresholds, in units of a layer's output

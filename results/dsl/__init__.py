@@ -16,16 +16,16 @@ import torch
 from matplotlib.figure import Figure
 
 from gatesearch._lib import console
-from results import arguments, runs
-from gatesearch.report.rows import Row, markdown_table, median_and_range, write
-from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.gates import at_cuts
 from gatesearch._lib.timing import fingerprint
+from gatesearch.gates import at_cuts
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.steps import Run
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe, load
+from gatesearch.report.rows import Row, markdown_table, median_and_range, write
 from gatesearch.report.style import GATED, INK, MUTED, figure, legend_below, settings
-from gatesearch.pipeline.steps import Run
 from gatesearch.training import gate_logits, path_errors
+from results import arguments, runs
 
 RECIPE = "codec_dsl.yaml"
 RUNS = Path("runs/bench-dsl")

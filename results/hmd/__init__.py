@@ -9,13 +9,13 @@ import shlex
 from collections.abc import Mapping
 
 from gatesearch._lib import console
+from gatesearch.errors import unknown
+from gatesearch.pipeline.run_dir import RunFolder
 from results import arguments
 from results.hmd.pages import write
 from results.hmd.protocol import PROTOCOLS, Protocol
 from results.hmd.rows import METHODS, SPECS, TASKS, Spec
 from results.hmd.run import RUNS, Bench
-from gatesearch.errors import unknown
-from gatesearch.pipeline.run_dir import RunFolder
 
 WHERE = "bench hmd"
 ROOTS: Mapping[str, str] = {"speech": "SPEECH_COMMANDS", "har": "har_windows.npz"}  # and what is published of them

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from gatesearch.gates.factored import FactoredRNN, in_place_of
-from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix, block_edges
 from gatesearch import kernels
 from gatesearch._lib.timing import Timing, interleaved
+from gatesearch.gates.factored import FactoredRNN, in_place_of
+from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix, block_edges
 
 Array = npt.NDArray[np.float32]
 Call = Callable[[], object]

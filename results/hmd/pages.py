@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gatesearch._lib.console import duration
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report import rows as written
+from gatesearch.report.rows import Row, by_protocol, markdown_table, median_and_range
 from results.hmd import plot, prose
 from results.hmd.protocol import PROTOCOLS, Protocol
 from results.hmd.rows import METHODS, SPECS, TASKS, Spec
 from results.hmd.run import LATENCIES, spent
-from gatesearch.report.rows import Row, by_protocol, markdown_table, median_and_range
-from gatesearch._lib.console import duration
-from gatesearch.pipeline.run_dir import RunFolder
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 COLUMNS = (
@@ -117,7 +117,9 @@ def _line(spec: Spec, kept: Results, timings: Mapping[str, Mapping[str, float]])
     found = kept.get(spec.name, ())
     dense = kept.get(f"{spec.task}-dense", ())
     cells = [METHODS[spec.method], "" if spec.method == "dense" else f"{spec.factor}x"]
-    cells.append(median_and_range([prose.shown(spec.task, r["quality"]) for r in found], "{:.2f}") if found else "not run")
+    cells.append(
+        median_and_range([prose.shown(spec.task, r["quality"]) for r in found], "{:.2f}") if found else "not run"
+    )
     cells.append(f"{found[0]['matrix_params']:,}" if found else "")
     cells.append(f"{dense[0]['matrix_params'] / found[0]['matrix_params']:.2f}x" if found and dense else "")
     timing = timings.get(spec.name)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gatesearch.report import style
 from results.hmd import prose
 from results.hmd.rows import METHODS, SPECS, TASKS
-from gatesearch.report import style
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 MARKS: Mapping[str, tuple[str, str]] = {

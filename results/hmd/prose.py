@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 
+from gatesearch.gates.matrices import BEGIN, END
 from results.hmd.latency import KERNELS, PRODUCTS
 from results.hmd.protocol import Protocol
 from results.hmd.tasks import AVERAGE, SPLIT_SEED
-from gatesearch.gates.matrices import BEGIN, END
 
 QUALITY: Mapping[str, str] = {
     "kws_lstm": "accuracy over twelve classes, %",

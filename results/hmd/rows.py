@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 
-from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.graph.sites import LayerSite
+from gatesearch.plan import GatePlan, PlacedGate, Scalar
 
 FACTORS = (2, 3, 4)
 CORES = ("any",)

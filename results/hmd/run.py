@@ -15,17 +15,17 @@ import torch
 from torch import nn
 
 from gatesearch._lib import console
+from gatesearch._lib.timing import fingerprint
+from gatesearch.gates.matrices import Factors, PrunedMatrix
+from gatesearch.graph.sites import layer_sites
+from gatesearch.kernels import status
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.run_dir import RunFolder
 from results.hmd import latency
 from results.hmd.protocol import Protocol
 from results.hmd.rows import SPECS, Spec
 from results.hmd.tasks import Task, load
 from results.hmd.train import score, train
-from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.model import GatedModel
-from gatesearch.gates.matrices import Factors, PrunedMatrix
-from gatesearch.kernels import status
-from gatesearch._lib.timing import fingerprint
-from gatesearch.graph.sites import layer_sites
 
 RUNS = Path("runs/bench-hmd")
 LIBRARIES = ("torch", "numpy")

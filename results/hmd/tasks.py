@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.backbones.recurrent import CELLS, RecurrentNet
-from results.hmd.protocol import Protocol
 from gatesearch.data import Dataset, build, load_dataset
+from results.hmd.protocol import Protocol
 
 SPLITS = ("train", "validation", "test")
 SPLIT_SEED = 0  # one split for all seeds, which are of what is random in a training

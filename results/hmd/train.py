@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_f1_score
 
+from gatesearch.gates.matrices import END, PrunedMatrix
+from gatesearch.model import GatedModel
 from results.hmd.protocol import Protocol
 from results.hmd.tasks import WINDOW, Task
-from gatesearch.model import GatedModel
-from gatesearch.gates.matrices import END, PrunedMatrix
 
 CHECKS = 8  # of the language model on validation, in a training
 CLIP = 1.0  # norm of the gradient

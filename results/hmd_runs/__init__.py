@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gatesearch._lib import console
+from gatesearch._lib.timing import fingerprint
+from gatesearch.kernels import status
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.steps import Run
+from gatesearch.plan import GatePlan
+from gatesearch.recipe import Recipe, load
+from gatesearch.report.rows import Row, markdown_table, write
 from results import arguments, runs
 from results.hmd import ROOTS, latency
 from results.hmd.prose import runtime as described
-from gatesearch.report.rows import Row, markdown_table, write
-from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.kernels import status
-from gatesearch._lib.timing import fingerprint
-from gatesearch.plan import GatePlan
-from gatesearch.recipe import Recipe, load
-from gatesearch.pipeline.steps import Run
 
 RUNS = Path("runs/bench-hmd_runs")
 RECIPES: Mapping[str, str] = {"speech": "kws_lstm_hmd.yaml", "har": "har_hmd.yaml"}

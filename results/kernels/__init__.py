@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
+from gatesearch import kernels
 from gatesearch._lib import console
+from gatesearch._lib.timing import fingerprint, interleaved
+from gatesearch.errors import UserError, unknown
+from gatesearch.pipeline.run_dir import RunFolder
 from results import runs
 from results.kernels import cases, pages, roofline, streams
 from results.kernels.pages import RUNS
-from gatesearch.errors import UserError, unknown
-from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch import kernels
-from gatesearch._lib.timing import fingerprint, interleaved
 
 ROUNDS = 100
 SAMPLES = 5  # of a turn

@@ -10,25 +10,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from results.kernels import rivals
-from results.kernels.rivals import Array, Calls
 from gatesearch.gates.matrices import rich_rows
 from gatesearch.gates.phases import MASKS
 from gatesearch.kernels import (
+    HMD,
     Boost,
     Conv,
     ConvU8,
     Dense,
     FBSConv,
     FBSConvU8,
-    GRUStep,
     Geometry,
-    HMD,
+    GRUStep,
     LSTMStep,
     PGConv,
     Pruned,
 )
 from gatesearch.kernels.recurrent import Weights
+from results.kernels import rivals
+from results.kernels.rivals import Array, Calls
 
 # The shapes of M-CifarNet's layers that differ, with the layers that have them.
 LAYERS: Mapping[str, Geometry] = {

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch.report import rows as written
+from gatesearch.report.rows import Row, markdown_table
 from results.kernels import plot, roofline, stream_page
 from results.kernels.cases import HIDDEN, LAYERS, PRECISION, SPARSITIES, Case
 from results.kernels.figures import FIGURES, Times, densities, promises
-from gatesearch.report.rows import Row, markdown_table
 
 RUNS = Path("runs/bench-kernels")
 NOT_RUN = "not run"

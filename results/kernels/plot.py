@@ -8,9 +8,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from gatesearch.report import style
 from results.kernels.cases import LAYERS, SPARSITIES
 from results.kernels.figures import Times, densities
-from gatesearch.report import style
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#6b7280")
 BOUND: Any = {"color": "#a3abb3", "linestyle": "--", "linewidth": 1.0, "zorder": 1}

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from results.kernels.cases import GATED, HIDDEN, LAYERS, PRECISION
-from results.kernels.figures import Times
-from results.kernels.rivals import Calls
-from gatesearch.report.rows import markdown_table
 from gatesearch import kernels
 from gatesearch.kernels import Geometry
 from gatesearch.report import style
+from gatesearch.report.rows import markdown_table
+from results.kernels.cases import GATED, HIDDEN, LAYERS, PRECISION
+from results.kernels.figures import Times
+from results.kernels.rivals import Calls
 
 GROUP, NAME = "roofline", "this processor"
 PEAK_ROUNDS = 65536  # so that the call does not count

@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from results.kernels import streams
 from gatesearch.report.rows import Row, markdown_table, median_and_range
-from results.runs import SPEECH_PROTOCOL
 from gatesearch.runtime import streaming
+from results.kernels import streams
+from results.runs import SPEECH_PROTOCOL
 
 Found = Mapping[str, Mapping[int, Mapping[str, Any]]]  # by spotter and seed
 SLACK = 1.3
@@ -48,7 +48,9 @@ def rows(found: Found, synthetic: bool, command: str) -> list[Row]:
     )
     rest = {"provenance": "measured", "protocol": protocol, "command": command}
     made = [
-        Row.summarise(name, by_seed, "x", target=target, **rest) for name, target, by_seed, *_ in promised(found) if by_seed
+        Row.summarise(name, by_seed, "x", target=target, **rest)
+        for name, target, by_seed, *_ in promised(found)
+        if by_seed
     ]
     for name, by_seed in found.items():
         for key, label in FRONTS.items():

@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatesearch.pipeline import export_step
-from results import kws, runs, vit_gc
+from gatesearch._lib.timing import fingerprint, interleaved
 from gatesearch.data.frontend import LogMel
 from gatesearch.data.types import to_float
 from gatesearch.errors import UserError
-from gatesearch.runtime import streaming
-from gatesearch.runtime.listen import Listener
-from gatesearch.runtime.bundle import Bundle
-from gatesearch.model import GatedModel
 from gatesearch.kernels import Mel, MelStream
-from gatesearch._lib.timing import fingerprint, interleaved
-from gatesearch.plan import GatePlan
-from gatesearch.recipe import load
+from gatesearch.model import GatedModel
+from gatesearch.pipeline import export_step
 from gatesearch.pipeline.problem import Setting
 from gatesearch.pipeline.steps import Run
+from gatesearch.plan import GatePlan
+from gatesearch.recipe import load
+from gatesearch.runtime import streaming
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.listen import Listener
 from gatesearch.training import Quality
+from results import kws, runs, vit_gc
 
 POSITIVE, OTHER = 0.01, 0.04
 OTHERS = (0.0, OTHER, 0.11, 0.3)  # shares of other words in the streams; .11 mixes negatives as the recipes do

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch.model import GatedModel
+from gatesearch.pipeline.steps import Run
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe
 from gatesearch.report.record import roc
-from gatesearch.pipeline.steps import Run
 from gatesearch.training import Quality, gate_logits
 from results.whole_runs import finish_run
 

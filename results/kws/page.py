@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch._lib.timing import fingerprint
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan
 from gatesearch.report.figures import front_png
 from gatesearch.report.rows import RESULTS, Row, markdown_table, median_and_range
@@ -55,9 +55,7 @@ class KeywordSpotting(Benchmark):
 
     name = "kws"
 
-    def __init__(
-        self, command: str, real: Mapping[int, Outcome], synthetic: Outcome, results: Path = RESULTS
-    ) -> None:
+    def __init__(self, command: str, real: Mapping[int, Outcome], synthetic: Outcome, results: Path = RESULTS) -> None:
         super().__init__(command, results)
         self.real, self.synthetic = real, synthetic
 

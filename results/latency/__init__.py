@@ -13,17 +13,16 @@ from typing import Any
 
 import torch
 
-from gatesearch._lib import console
-from results.latency import models, pages
-from gatesearch.errors import UserError, unknown
-from gatesearch.cost.sources.host import dispatch, executable
-from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch import kernels
-from gatesearch._lib import timing
-from gatesearch.devices import profile
+from gatesearch._lib import console, timing
 from gatesearch.cost import blocks as tables
 from gatesearch.cost.model import CostModel
+from gatesearch.cost.sources.host import dispatch, executable
+from gatesearch.devices import profile
+from gatesearch.errors import UserError, unknown
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan
+from results.latency import models, pages
 
 RUNS = Path("runs/bench-latency")
 # First seed of each set of models. What the model of latency lacks is looked for on the development set; the page is

@@ -18,16 +18,16 @@ from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.recurrent import kws_gru, kws_lstm
 from gatesearch.backbones.resnet_cifar import resnet20
+from gatesearch.compile.tflite import convert
 from gatesearch.cost.sources.host.executable import Assembled, assemble
-from gatesearch.model import GatedModel
+from gatesearch.devices.profile import Device
 from gatesearch.gates import layer_kind
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.gates.phases import margins
 from gatesearch.gates.quantise import split
-from gatesearch.devices.profile import Device
-from gatesearch.compile.tflite import convert
-from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites, worthwhile
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
 
 SAMPLES = 16
 CLASSES = 12

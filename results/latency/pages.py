@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatesearch.report import rows as written
-from results.latency import models
-from gatesearch.report.rows import Row, markdown_table
-from results.runs import versions
 from gatesearch.plan import GatePlan
+from gatesearch.report import rows as written
 from gatesearch.report import style
+from gatesearch.report.rows import Row, markdown_table
+from results.latency import models
+from results.runs import versions
 
 NEAR = 0.10
 TARGETS = {"near": "at least 0.95", "median": "at most 0.03"}

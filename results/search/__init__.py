@@ -11,12 +11,12 @@ import shlex
 from pathlib import Path
 
 from gatesearch._lib import console
-from results import arguments
-from gatesearch.report.rows import FOLDER
-from results.search import table
-from results.search.spaces import RECORDED
 from gatesearch.errors import UserError, unknown
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.report.rows import FOLDER
+from results import arguments
+from results.search import table
+from results.search.spaces import RECORDED
 
 WHERE = "bench search"
 RUNS = Path("runs/bench-search")

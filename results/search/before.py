@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch._lib import console
-from gatesearch.report.rows import markdown_table
-from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch._lib.timing import fingerprint
-from gatesearch.recipe import Recipe, load, to_yaml
-from gatesearch.search.evaluation import Objectives
+from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.steps import Run
+from gatesearch.recipe import Recipe, load, to_yaml
+from gatesearch.report.rows import markdown_table
+from gatesearch.search.evaluation import Objectives
 
 RECIPE = "kws.yaml"
 REDUCED = (

@@ -11,15 +11,15 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
+from gatesearch.plan import GatePlan
+from gatesearch.search.pruner import RUNGS, Halving, Standing, written
+from gatesearch.search.sampler.gate_sampler import PASSED, GateSampler
+from gatesearch.search.sampler.initial import opening
+from gatesearch.search.sampler.neighbours import Candidates, cores_of
+from gatesearch.search.space import Space
 from results.search.replay import Budget, Replay
 from results.search.rivals import asked, pymoo_nsga2, syne_tune_moasha
 from results.search.table import Table
-from gatesearch.plan import GatePlan
-from gatesearch.search.sampler.neighbours import Candidates, cores_of
-from gatesearch.search.pruner import RUNGS, Halving, Standing, written
-from gatesearch.search.sampler.gate_sampler import GateSampler, PASSED
-from gatesearch.search.space import Space
-from gatesearch.search.sampler.initial import opening
 
 Engine = Callable[[Replay, int], None]
 

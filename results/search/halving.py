@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gatesearch.report.rows import Row, markdown_table
-from results.search.run import LEVELS, TRIED, Outcome
-from results.search.table import Table
 from gatesearch.search.pruner import SEEN, Halving
 from gatesearch.search.rank_correlation import kendall
+from results.search.run import LEVELS, TRIED, Outcome
+from results.search.table import Table
 
 WHOLE, HALVED = "GateSampler", "GateSampler with halving"
 PAIRS = {WHOLE: HALVED, "sparse random": "sparse random with halving"}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from gatesearch._lib.timing import fingerprint
 from gatesearch.report import rows as written
 from gatesearch.report.rows import Row, markdown_table
 from results.runs import versions
@@ -19,7 +20,6 @@ from results.search.replay import PROPOSALS
 from results.search.rivals import NEEDS, missing
 from results.search.run import AT, Outcome
 from results.search.table import DROP, Table
-from gatesearch._lib.timing import fingerprint
 
 OURS = halving.WHOLE
 TARGETS = {"hypervolume after 50": ">= 0.98", "evaluations, best rival over ours": ">= 4", "repeats": "0"}

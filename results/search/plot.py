@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from results.search.run import ENOUGH, Outcome
 from gatesearch.report import style
+from results.search.run import ENOUGH, Outcome
 
 SHOWN = 80  # evaluations
 COLOURS = {

@@ -19,20 +19,20 @@ import torch
 from torch import Tensor
 
 from gatesearch._lib import console
-from results.search import table
-from results.search.spaces import Recorded, every_plan, trained
-from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.model import GatedModel
-from gatesearch.gates import at_cuts
 from gatesearch._lib.timing import fingerprint
+from gatesearch.gates import at_cuts
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.steps import Run, seed_of
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import to_yaml
 from gatesearch.search.sampler.neighbours import cores_of
 from gatesearch.search.space import Space
-from gatesearch.pipeline.steps import Run, seed_of
 from gatesearch.training import Features, fit
 from gatesearch.training.evaluate import BATCH, heard
 from gatesearch.training.tensors import channels_last
+from results.search import table
+from results.search.spaces import Recorded, every_plan, trained
 
 ROWS = "rows.jsonl"
 DIGITS = 6

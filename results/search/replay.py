@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from results.search.table import Table
 from gatesearch.plan import GatePlan
 from gatesearch.search.pruner import Standing
+from results.search.table import Table
 
 PROPOSALS = 10  # times the evaluations, at most: an engine that repeats itself comes to an end
 

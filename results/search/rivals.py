@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from results.search.replay import Budget, Replay
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search.space import Space
+from results.search.replay import Budget, Replay
 
 Array = npt.NDArray[Any]
 NEEDS: Mapping[str, str] = {"pymoo NSGA-II": "pymoo", "Syne Tune MO-ASHA": "syne_tune"}

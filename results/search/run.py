@@ -11,12 +11,12 @@ from itertools import accumulate
 from typing import Any
 
 from gatesearch._lib import console
+from gatesearch._lib.revision import revision
+from gatesearch.pipeline.run_dir import RunFolder
 from results.search.engines import ENGINES
 from results.search.replay import Replay, Step, volumes
 from results.search.rivals import missing
 from results.search.table import Table
-from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch._lib.revision import revision
 
 ENOUGH = 0.95  # of the true hypervolume
 AT = (10, 20, 30, 50, 80)  # evaluations at which figures are told

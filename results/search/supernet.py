@@ -18,18 +18,18 @@ from typing import Any
 import torch
 
 from gatesearch._lib import console
-from results.search.record import DIGITS, drawn, key, trained_row, trainings
-from results.search.spaces import RECORDED, Recorded
-from results.search.supernet_page import beside
-from results.search.table import Table
-from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch._lib.timing import fingerprint
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.steps import Run
 from gatesearch.recipe import load
 from gatesearch.search.supernet.network import Supernet
 from gatesearch.search.supernet.reader import Reader
 from gatesearch.search.supernet.train import SupernetTask
-from gatesearch.pipeline.steps import Run
 from gatesearch.training import fit
+from results.search.record import DIGITS, drawn, key, trained_row, trainings
+from results.search.spaces import RECORDED, Recorded
+from results.search.supernet_page import beside
+from results.search.table import Table
 
 SETTINGS = {"epochs": 8}  # an epoch of these few samples is a dozen steps
 TABLE = "kws16"  # the recorded table whose gates share weights

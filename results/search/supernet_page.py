@@ -15,19 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from gatesearch._lib import console
+from gatesearch.plan import GatePlan
 from gatesearch.report.rows import Row, markdown_table
+from gatesearch.search.engine import Trial
+from gatesearch.search.evaluation import Objectives
+from gatesearch.search.rank_correlation import kendall
+from gatesearch.search.sampler.neighbours import Gates
+from gatesearch.search.supernet.agreement import Agreement
+from gatesearch.search.supernet.shortlist import sample, shortlist
 from results.runs import versions
 from results.search.engines import gate
 from results.search.replay import Replay, volumes
 from results.search.spaces import trained
 from results.search.table import Table, expected
-from gatesearch.plan import GatePlan
-from gatesearch.search.sampler.neighbours import Gates
-from gatesearch.search.engine import Trial
-from gatesearch.search.evaluation import Objectives
-from gatesearch.search.supernet.agreement import Agreement
-from gatesearch.search.supernet.shortlist import sample, shortlist
-from gatesearch.search.rank_correlation import kendall
 
 FILE = "supernet.json"
 SEEDS = range(20)

@@ -13,10 +13,10 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from results.search.table import Table
 from gatesearch.gates import at_cuts
 from gatesearch.plan import GatePlan
 from gatesearch.search.sampler.encoding import Features
+from results.search.table import Table
 
 NOISE = 0.006
 GAP = 0.4  # by which errors are larger after the first epoch than at the end, as a share; about

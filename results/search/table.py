@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from results.search.spaces import every_plan, trained
 from gatesearch.gates import at_cuts
+from gatesearch.graph.sites import CutSite, LayerSite
 from gatesearch.plan import GatePlan
 from gatesearch.search import pareto
 from gatesearch.search.layer_space import LayerSpace
 from gatesearch.search.space import Space
-from gatesearch.graph.sites import CutSite, LayerSite
+from results.search.spaces import every_plan, trained
 
 Array = npt.NDArray[np.float64]
 Passed = Mapping[str, Sequence[float]]

@@ -11,8 +11,8 @@ import torch
 
 from gatesearch.compile.lower import lower
 from gatesearch.compile.tflite import Program, channel_last, convert, quantise
-from gatesearch.recipe import Recipe
 from gatesearch.pipeline.steps import Run
+from gatesearch.recipe import Recipe
 from results.benchmark import resume
 from results.whole_runs import finish_run
 

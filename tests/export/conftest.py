@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from small_model import CLASSES, PLAN, POSITIVE, Exported, gated, windows
 
-from gatesearch.export import bundle
 from gatesearch.compile.lower import lower
-from gatesearch.runtime.bundle import Bundle
 from gatesearch.devices import profile
+from gatesearch.export import bundle
+from gatesearch.runtime.bundle import Bundle
 
 
 @pytest.fixture(scope="session")

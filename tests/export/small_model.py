@@ -10,10 +10,10 @@ import torch
 
 from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.compile.lower import LoweredStage
-from gatesearch.runtime.bundle import Bundle
+from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.graph.sites import cut_sites
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.training import FeatureSplit
 
 CLASSES = ("yes", "no", "_unknown_", "_silence_")

@@ -11,16 +11,16 @@ import pytest
 import torch
 from small_model import CLASSES, PLAN, POSITIVE, Exported, gated, windows
 
+from gatesearch.compile.lower import lower
+from gatesearch.compile.tflite import Program, TensorSpec, channel_last, operators
+from gatesearch.devices import profile
 from gatesearch.errors import UserError
 from gatesearch.export import bundle, formats
-from gatesearch.compile.lower import lower
-from gatesearch.runtime.bundle import Bundle
 from gatesearch.export.verify import verify
-from gatesearch.model import GatedModel
-from gatesearch.devices import profile
-from gatesearch.compile.tflite import Program, TensorSpec, channel_last, operators
-from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.graph.sites import cut_sites
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.training import gate_logits, run_cascade
 
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from gatesearch.backbones.codec import Codec
+from gatesearch.devices import profile
 from gatesearch.errors import UserError
 from gatesearch.export import bundle
-from gatesearch.runtime.bundle import Bundle
 from gatesearch.export.verify import require, verify
-from gatesearch.model import GatedModel
-from gatesearch.devices import profile
-from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.graph.sites import cut_sites
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.training import FeatureSplit, calibrate, run_cascade
 
 SHAPE = (1, 256, 1)

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gatesearch.export import bundle
 from gatesearch.compile.lower import lower
-from gatesearch.runtime.bundle import Bundle
-from gatesearch.export.verify import Parity, verify
-from gatesearch.model import GatedModel
-from gatesearch.gates import layer_kind
-from gatesearch.devices import profile
 from gatesearch.compile.tflite import Program, channel_last, convert
-from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.devices import profile
+from gatesearch.export import bundle
+from gatesearch.export.verify import Parity, verify
+from gatesearch.gates import layer_kind
 from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.training import FeatureSplit, calibrate, run_cascade
 
 SHAPE, CLASSES = (1, 8, 8), ("a", "b", "none")

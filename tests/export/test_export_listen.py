@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from small_model import CLASSES, POSITIVE, Exported, gated, windows
 
-from gatesearch.export import bundle
-from gatesearch.runtime import listen, streaming
-from gatesearch.runtime.listen import Listener
-from gatesearch.runtime.bundle import Bundle
 from gatesearch import kernels
 from gatesearch.devices import profile
+from gatesearch.export import bundle
 from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.runtime import listen, streaming
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.listen import Listener
 
 PLAN = GatePlan((PlacedGate.of("gc", "input", mode="channel", keep=1.0, recall=0.97),), ("mcu", "npu"))
 ENGINES = {"mcu": "litert", "npu": "litert"}

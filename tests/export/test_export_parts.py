@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gatesearch import kernels
+from gatesearch.compile.tflite import Program, channel_last
+from gatesearch.devices import profile
 from gatesearch.errors import UserError
 from gatesearch.export import bundle
-from gatesearch.runtime.bundle import Bundle, PartsProgram
-from gatesearch.model import GatedModel
-from gatesearch import kernels
-from gatesearch.devices import profile
-from gatesearch.kernels import native
-from gatesearch.compile.tflite import Program, channel_last
-from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.graph.sites import cut_sites, layer_sites
+from gatesearch.kernels import native
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.runtime.bundle import Bundle, PartsProgram
 from gatesearch.training import FeatureSplit
 
 pytestmark = pytest.mark.skipif(native.load() is None, reason="no C compiler")

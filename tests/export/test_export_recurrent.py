@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from gatesearch.backbones.recurrent import RecurrentNet
+from gatesearch.compile.lower import lower
+from gatesearch.compile.tflite import Program, convert
+from gatesearch.devices import profile
 from gatesearch.export import bundle
 from gatesearch.export.formats import exporter
-from gatesearch.compile.lower import lower
-from gatesearch.runtime.bundle import Bundle
 from gatesearch.export.verify import verify
-from gatesearch.model import GatedModel
-from gatesearch.devices import profile
-from gatesearch.compile.tflite import Program, convert
-from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.graph.sites import layer_sites
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.runtime.bundle import Bundle
 from gatesearch.training import FeatureSplit
 
 SHAPE = (4, 12)

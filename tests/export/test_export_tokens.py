@@ -11,13 +11,13 @@ import torch
 from small_model import CLASSES, POSITIVE, Exported, windows
 
 from gatesearch.backbones.kwt import KWT
-from gatesearch.export import bundle, verify
 from gatesearch.compile.lower import lower
-from gatesearch.model import GatedModel
-from gatesearch.gates import GateContext
 from gatesearch.devices import profile
-from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.export import bundle, verify
+from gatesearch.gates import GateContext
 from gatesearch.graph.sites import cut_sites
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
 
 PLAN = GatePlan(
     (

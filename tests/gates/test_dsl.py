@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from gatesearch.backbones.codec import Codec
 from gatesearch.errors import UserError
-from gatesearch.model import GatedModel
 from gatesearch.gates import GateContext, GateOutput, cut_kind
 from gatesearch.gates.dsl import DSL, DSLGate, light_layers
-from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.graph.sites import CutSite, cut_sites
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.testing.conformance import check_cut_gate
 
 OUTPUT = (1, 1024, 1)

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from gatesearch.errors import UserError
 from gatesearch.gates.base import Call, LayerGate, LayerKind
 from gatesearch.gates.fbs import FBS, LASSO, FBSConv2d, annealed, skip_through, unfold
-from gatesearch.plan import PlacedGate
 from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
+from gatesearch.plan import PlacedGate
 
 
 def norm_of(channels: int, negative: bool = True) -> nn.BatchNorm2d:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from gatesearch.errors import UserError
 from gatesearch.gates import GateContext, GateOutput
 from gatesearch.gates.gc import GC, SLOPE, ActivationGC, ChannelGC, GCGate
-from gatesearch.plan import PlacedGate
 from gatesearch.graph.sites import CutSite
+from gatesearch.plan import PlacedGate
 from gatesearch.testing.conformance import check_cut_gate
 
 SHAPES = [(16,), (8, 10), (8, 5, 4), (1, 12, 6), (1, 9)]

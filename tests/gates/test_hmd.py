@@ -14,8 +14,8 @@ from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.hmd import cells
 from gatesearch.gates.matrices import Factors
 from gatesearch.graph.macs import recurrent_macs
-from gatesearch.plan import PlacedGate
 from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
+from gatesearch.plan import PlacedGate
 from gatesearch.testing.conformance import check_layer_gate
 
 T, F, H = 7, 12, 40

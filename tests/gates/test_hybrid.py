@@ -16,8 +16,8 @@ from gatesearch.gates.fbs import FBS, LASSO, FBSConv2d, skip_through
 from gatesearch.gates.hybrid import Gated, Hybrid, saving_eq3, saving_exact
 from gatesearch.gates.pg import PG, SIGMA, average_bits
 from gatesearch.gates.quantise import quantise, truncate
-from gatesearch.plan import PlacedGate
 from gatesearch.graph.sites import LayerSite, layer_sites
+from gatesearch.plan import PlacedGate
 
 
 def site_of(conv: nn.Conv2d, size: int = 9) -> LayerSite:

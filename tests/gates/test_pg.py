@@ -15,8 +15,8 @@ from gatesearch.gates.base import Call, LayerGate, LayerKind
 from gatesearch.gates.pg import PG, PGLSTM, SIGMA, PGConv2d, PGLayer, PGLinear, Settings, average_bits, saving
 from gatesearch.gates.phases import MASKS, SLOPE, integer_limit, margins, pg_reference
 from gatesearch.gates.quantise import level, levels, quantise, split, truncate, weight_levels
-from gatesearch.plan import PlacedGate
 from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
+from gatesearch.plan import PlacedGate
 
 CONV = LayerSite("here", "conv2d", (6, 9, 9), (20, 9, 9), 20 * 81 * 54, 20 * 54)
 LINEAR = LayerSite("here", "linear", (6,), (20,), 120, 140)

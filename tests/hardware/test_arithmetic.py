@@ -9,13 +9,13 @@ from torch import fx, nn
 from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.kwt import KWT
 from gatesearch.backbones.quantiser import ResidualQuantiser
-from gatesearch.model import split
-from gatesearch.cost import blocks
-from gatesearch.devices import profile
 from gatesearch.compile.number_format import DELICATE, FLOAT, PLAIN, arithmetic, needs
+from gatesearch.cost import blocks
 from gatesearch.cost.model import CostModel
-from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.devices import profile
 from gatesearch.graph.sites import cut_sites
+from gatesearch.model import split
+from gatesearch.plan import GatePlan, PlacedGate
 
 DEVICE = profile.load("three_core")
 

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatesearch.cost.blocks import Surface, Table
+from gatesearch.cost.energy import TERMS
+from gatesearch.cost.model import CostModel
+from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError
 from gatesearch.gates import kind_of
-from gatesearch.cost.model import CostModel
-from gatesearch.cost.energy import TERMS
-from gatesearch.devices.profile import Device
-from gatesearch.cost.blocks import Surface, Table
+from gatesearch.graph.sites import CutSite
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Evaluated, Space, search
-from gatesearch.graph.sites import CutSite
 
 SHARES = {"positive": 0.2, "noise": 0.8}
 SITES = (

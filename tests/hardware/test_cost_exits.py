@@ -8,10 +8,10 @@ import pytest
 import test_cost
 from test_cost import SHARES, model, table, through
 
-from gatesearch.gates import cut_kind
 from gatesearch.cost.blocks import exit_of
-from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.gates import cut_kind
 from gatesearch.graph.sites import CutSite
+from gatesearch.plan import GatePlan, PlacedGate
 
 SITES = (
     CutSite("input", (1, 64, 1), 0, 3000, 0, 400, "x", output=(1, 64, 1)),

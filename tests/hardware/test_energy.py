@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatesearch.cost.energy import (
-    StageCost,
     TERMS,
+    StageCost,
     expected_energy,
     expected_latency_us,
     front_end_bound,

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from gatesearch.gates import KernelCall, layer_kind
-from gatesearch.devices import profile
 from gatesearch.cost.kernel_costs import Curve, KernelCosts, Recorded, key_of
 from gatesearch.cost.layers import layer_changes
-from gatesearch.plan import PlacedGate
+from gatesearch.devices import profile
+from gatesearch.gates import KernelCall, layer_kind
 from gatesearch.graph.sites import LayerSite
+from gatesearch.plan import PlacedGate
 
 GEOMETRY = (8, 8, 32, 64, 3, 3, 1, 1, 1, 1, 1, 1)
 FIRST = LayerSite("a", "conv2d", (16, 8, 8), (32, 8, 8), 294_912, 4608, geometry=(8, 8, 16, 32, *GEOMETRY[4:]))

@@ -16,16 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatesearch.backbones.m_cifarnet import MCifarNet
-from gatesearch.gates import Call, LayerWork, layer_kind
-from gatesearch.devices import profile
 from gatesearch.cost import blocks as tables
-from gatesearch.cost.model import CostModel
 from gatesearch.cost.layers import LayerChange, layer_changes
+from gatesearch.cost.model import CostModel
+from gatesearch.devices import profile
 from gatesearch.devices.profile import Device, Kernels
+from gatesearch.gates import Call, LayerWork, layer_kind
+from gatesearch.graph.sites import LayerSite, cut_sites, find, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Evaluated, Objectives, Space, search
 from gatesearch.search.pareto import front
-from gatesearch.graph.sites import LayerSite, cut_sites, find, layer_sites
 
 SERIAL = Kernels(bits="serial", skips=("channel", "channel-block-16", "element", "pixel", "pixel-group-16"), source="x")
 WHOLE = Kernels(source="x")

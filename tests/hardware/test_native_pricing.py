@@ -13,17 +13,17 @@ from torch import nn
 
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.recurrent import kws_gru
-from gatesearch.gates import KernelCall, layer_kind
-from gatesearch.devices import profile
 from gatesearch.cost import blocks as tables
-from gatesearch.cost.sources.host.profiler import Clocked
-from gatesearch.cost.model import CostModel
+from gatesearch.cost.blocks import Loop, Table
 from gatesearch.cost.kernel_costs import Curve, Recorded, key_of
 from gatesearch.cost.layers import layer_changes
-from gatesearch.cost.blocks import Loop, Table
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.sources.host.profiler import Clocked
+from gatesearch.devices import profile
+from gatesearch.gates import KernelCall, layer_kind
+from gatesearch.graph.sites import cut_sites, find, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.pareto import front
-from gatesearch.graph.sites import cut_sites, find, layer_sites
 
 SHAPE = (1, 8, 8)
 NAMES = ("conv2.0", "conv3.0", "conv4.0")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gatesearch.errors import UserError
 from gatesearch.devices import profile
+from gatesearch.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from test_cost import SPLIT, device, model
 
 from gatesearch.cost.model import CostModel
-from gatesearch.devices.profile import Device, constants, load
 from gatesearch.cost.sensitivity import Known, Sensitivity, scaled, sensitivity
+from gatesearch.devices.profile import Device, constants, load
 from gatesearch.plan import GatePlan
 
 PASSED = {"positive": [1.0, 0.9], "noise": [1.0, 0.1]}

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from gatesearch.devices import profile
-from gatesearch.cost import blocks as tables
-from gatesearch.devices.profile import Device
-from gatesearch.cost.blocks import Surface, Table
 from gatesearch.compile.vela import VelaResult
-from gatesearch.plan import PlacedGate
+from gatesearch.cost import blocks as tables
+from gatesearch.cost.blocks import Surface, Table
+from gatesearch.devices import profile
+from gatesearch.devices.profile import Device
 from gatesearch.graph.sites import CutSite, cut_sites
+from gatesearch.plan import PlacedGate
 
 readings = st.floats(0, 1e7, allow_subnormal=False)
 shares = st.sampled_from([0.25, 0.5, 2 / 3, 0.9])

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from gatesearch.compile import tflite
 from gatesearch._lib.tool_output import ToolError
+from gatesearch.compile import tflite
 from gatesearch.compile.tflite import Program, TensorSpec
 
 CASES = ["stage", "input_gate", "tail", "vector"]

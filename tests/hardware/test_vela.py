@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gatesearch.compile import tflite, vela
 from gatesearch._lib.tool_output import ToolError
+from gatesearch.compile import tflite, vela
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from gatesearch.devices import profile
-from gatesearch.cost.model import CostModel
 from gatesearch.cost.blocks import LayerReading, Table
+from gatesearch.cost.model import CostModel
+from gatesearch.devices import profile
+from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.report.record import layers
-from gatesearch.graph.sites import cut_sites, layer_sites
 
 NET = nn.Sequential(
     *(nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),

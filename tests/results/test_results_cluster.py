@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 import results
-from results import cluster
-from results.cluster import measure, pages
-from results.cluster.sleep import Sleep
 from gatesearch.errors import UserError
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.search import engine
 from gatesearch.search.executors.base import Here
+from results import cluster
+from results.cluster import measure, pages
+from results.cluster.sleep import Sleep
 
 MACHINE = {"cpu": "a core", "cores": 2, "python": "3.11", "versions": {}}
 
@@ -30,7 +30,7 @@ MACHINE = {"cpu": "a core", "cores": 2, "python": "3.11", "versions": {}}
 )
 def test_arguments(argument: str, told: str) -> None:
     with pytest.raises(UserError) as error:
-        bench.run("cluster", [argument])
+        results.run("cluster", [argument])
     assert str(error.value) == told
 
 

@@ -12,15 +12,15 @@ import torch
 
 import results
 from gatesearch.backbones.m_cifarnet import MCifarNet
+from gatesearch.errors import UserError
+from gatesearch.graph.sites import layer_sites
+from gatesearch.model import GatedModel
 from results import dsg
 from results.dsg import measure, plot, run
 from results.dsg.protocol import DECAYS
 from results.dsg.rows import CURVES, MASKED, PAIR, SPECS, TABLES
 from results.dsg.run import Bench
 from results.dsg.train import Training
-from gatesearch.errors import UserError
-from gatesearch.model import GatedModel
-from gatesearch.graph.sites import layer_sites
 
 TINY = ["device=cpu", "protocol=short", "width=0.0625", "validation=20", "epochs=1", "base_epochs=1", "batch_size=16"]
 ROWS = "rows=unquantised,equal-m1"
@@ -40,7 +40,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., li
     monkeypatch.setattr(run, "SETTLED_ON", 10)
 
     def call(*arguments: str) -> list[dict[str, str]]:
-        bench.run("dsg", [f"data.root={tmp_path / 'tiny.npz'}", *TINY, *arguments])
+        results.run("dsg", [f"data.root={tmp_path / 'tiny.npz'}", *TINY, *arguments])
         with Path("results/dsg.csv").open() as file:
             return list(csv.DictReader(file))
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from gatesearch.backbones.m_cifarnet import MCifarNet
+from gatesearch.data import Normalise
+from gatesearch.graph.sites import LayerSite, layer_sites
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.run_dir import RunFolder
 from results.dsg import measure
 from results.dsg.protocol import SHORT
 from results.dsg.rows import SPECS, Spec
 from results.dsg.settle import TOLERANCE, settle
 from results.dsg.train import Images, Training, quantised, start_clips, train
-from gatesearch.data import Normalise
-from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.model import GatedModel
-from gatesearch.graph.sites import LayerSite, layer_sites
 
 PROTOCOL = SHORT.model_copy(update={"width": 0.0625, "batch_size": 8, "epochs": 2, "dropout": 0.5})
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import results
-from results import dsl
 from gatesearch.errors import UserError
+from results import dsl
 
 GATE = {"kind": "dsl", "site": "quantiser", "params": {"share": 0.7, "width": 0.25, "keep": 1.0}}
 
@@ -57,11 +57,11 @@ def test_what_is_done_is_not_done_again_and_the_page_is_written_after_each(place
     monkeypatch.setattr(dsl, "_outcome", fake)
     arguments = ["fsdd=/some/where/digits.npz", "seeds=0,1", "training.epochs=2"]
     with pytest.raises(KeyboardInterrupt):
-        bench.run("dsl", arguments)
+        results.run("dsl", arguments)
     page = (place / "results/dsl.md").read_text()
     assert "fsdd, 1 seed |" in page and "esc10" in page and "not run" in page
     monkeypatch.setattr(dsl, "_outcome", lambda recipe, folder: done.append(folder.path.name) or outcome(0.6))
-    bench.run("dsl", arguments)
+    results.run("dsl", arguments)
     assert done == ["fsdd-0", "fsdd-1", "fsdd-1"]
     page = (place / "results/dsl.md").read_text()
     assert "| 20.9 |" in page and "| up to .80 |" in page
@@ -77,7 +77,7 @@ def test_what_is_done_is_not_done_again_and_the_page_is_written_after_each(place
 
 def test_bars_that_are_missed_are_said(place: Path, monkeypatch):
     monkeypatch.setattr(dsl, "_outcome", lambda recipe, _: outcome((0.5, 0.6)[recipe.seed]))
-    bench.run("dsl", ["seeds=0,1"])
+    results.run("dsl", ["seeds=0,1"])
     page = (place / "results/dsl.md").read_text()
     assert "| routed better than as many by lot, test | yes, +0.0600 | yes, +0.1600 |" in page
     assert "| routed no better than all heavy, test | yes, +0.0300 | **no**, -0.0700 |" in page
@@ -88,7 +88,7 @@ def test_bars_that_are_missed_are_said(place: Path, monkeypatch):
 
 def test_a_plan_without_a_light_path_has_no_ratio(place: Path, monkeypatch):
     monkeypatch.setattr(dsl, "_outcome", lambda *_: outcome(gated=False))
-    bench.run("dsl", [])
+    results.run("dsl", [])
     page = (place / "results/dsl.md").read_text()
     assert "synthetic, 1 seed" in page and "no light path" in page
     assert "a plan with a light path was picked | **no** |" in page and "saved on this host | - |" in page
@@ -106,5 +106,5 @@ def test_a_plan_without_a_light_path_has_no_ratio(place: Path, monkeypatch):
 )
 def test_wrong_arguments_are_told(argument: str, message: str):
     with pytest.raises(UserError) as caught:
-        bench.run("dsl", [argument])
+        results.run("dsl", [argument])
     assert message in str(caught.value)

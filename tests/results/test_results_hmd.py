@@ -10,6 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from gatesearch.errors import UserError
+from gatesearch.gates.factored import FactoredRNN
+from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix
+from gatesearch.pipeline.run_dir import RunFolder
 from results import arguments, hmd, run
 from results.hmd import latency, pages, prose, tasks
 from results.hmd.protocol import SHORT
@@ -17,10 +21,6 @@ from results.hmd.rows import FACTORS, METHODS, SPECS, TASKS, Spec
 from results.hmd.run import Bench, _matrix_params, _stored
 from results.hmd.tasks import Task, load
 from results.hmd.train import score, train
-from gatesearch.errors import UserError
-from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.gates.factored import FactoredRNN
-from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix
 
 PROTOCOL = SHORT.model_copy(update={"width": 0.3, "lm_steps": 8, "characters": 4000, "batch_size": 4})
 

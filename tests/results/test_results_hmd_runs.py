@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import results
-from results import hmd_runs
 from gatesearch.errors import UserError
+from results import hmd_runs
 
 
 def outcome(drop: float = 0.01) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def test_recipes_are_run_once_on_their_data_and_the_page_tells_the_bar(place: Pa
 
     monkeypatch.setattr(hmd_runs, "_outcome", fake)
     for _ in range(2):
-        bench.run("hmd_runs", ["har=/some/where/windows.npz"])
+        results.run("hmd_runs", ["har=/some/where/windows.npz"])
     assert asked == [("speech-synthetic-0", None), ("har-0", "/some/where/windows.npz")]
     page = (place / "results/hmd_runs.md").read_text()
     assert "gatesearch bench hmd_runs har=har_windows.npz" in page and "/some" not in page
@@ -60,4 +60,4 @@ def test_recipes_are_run_once_on_their_data_and_the_page_tells_the_bar(place: Pa
 
 def test_wrong_arguments_are_told():
     with pytest.raises(UserError, match="unknown key 'hra'; nearest: 'har'"):
-        bench.run("hmd_runs", ["hra=a.npz"])
+        results.run("hmd_runs", ["hra=a.npz"])

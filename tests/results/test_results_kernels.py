@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 import results
+from gatesearch import kernels
+from gatesearch.errors import UserError
 from results import kernels as benchmark
 from results.kernels import cases, pages, roofline, stream_page, streams
 from results.kernels.figures import Times, densities, promises
-from gatesearch.errors import UserError
-from gatesearch import kernels
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_case_is_measured_once_and_the_others_are_shown_as_not_run(
     tiny: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.run("kernels", ["groups=rnn,pg,roofline", "rounds=1"])
+    results.run("kernels", ["groups=rnn,pg,roofline", "rounds=1"])
     rows = json.loads(Path("results/kernels.json").read_text())
     names = [row["name"] for row in rows]
     assert "rnn, 16 units: LSTM HMD" in names and "pg, small: 16/8 m2-16 0.7" in names
@@ -37,9 +37,9 @@ def test_a_case_is_measured_once_and_the_others_are_shown_as_not_run(
         assert Path("results", name).stat().st_size > 10_000
 
     monkeypatch.setattr(benchmark, "interleaved", lambda *_, **__: pytest.fail("measured again"))
-    bench.run("kernels", ["groups=rnn,pg,roofline", "rounds=1"])
+    results.run("kernels", ["groups=rnn,pg,roofline", "rounds=1"])
     with pytest.raises(pytest.fail.Exception):
-        bench.run("kernels", ["groups=rnn", "rounds=2"])
+        results.run("kernels", ["groups=rnn", "rounds=2"])
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_case_is_measured_once_and_the_others_are_shown_as_not_run(
 )
 def test_wrong_arguments_are_quoted(argument: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        bench.run("kernels", [argument])
+        results.run("kernels", [argument])
 
 
 def test_promises_are_ratios_of_the_right_calls() -> None:
@@ -132,7 +132,7 @@ def test_roof_is_the_lower_of_both_limits() -> None:
 
 
 def test_every_case_is_timed_in_turn_with_the_limits_of_the_processor(tiny: None) -> None:
-    bench.run("kernels", ["groups=rnn", "rounds=1"])
+    results.run("kernels", ["groups=rnn", "rounds=1"])
     kept = json.loads(Path("runs/bench-kernels/rnn-16-units.json").read_text())
     roof = roofline.Roof.of(Times.read(kept, "minimum_us"))
     assert roof.int8 > roof.fp32 > 0 and set(roof.read) == {"L2"}

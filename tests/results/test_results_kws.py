@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 import results
-from gatesearch.report.rows import write_results
-from results import kws
-from results.kws.measure import KINDS, RECALLS, Outcome
-from results.benchmark import public_argument
-from results.whole_runs import SPEECH
-from results.kws.page import KeywordSpotting
-from gatesearch.errors import UserError
 from gatesearch._lib.revision import revision
+from gatesearch.errors import UserError
+from gatesearch.report.rows import write_results
 from gatesearch.training import Quality
+from results import kws
+from results.benchmark import public_argument
+from results.kws.measure import KINDS, RECALLS, Outcome
+from results.kws.page import KeywordSpotting
+from results.whole_runs import SPEECH
 
 
 def outcome(accuracy: float = 0.88, synthetic: bool = False) -> Outcome:

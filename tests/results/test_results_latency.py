@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from results import latency
-from results.latency import models, pages
 from gatesearch.errors import UserError
 from gatesearch.gates import at_cuts
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.plan import GatePlan, PlacedGate
+from results import latency
+from results.latency import models, pages
 
 
 def row(backbone: str, measured: float, predicted: float) -> dict[str, Any]:

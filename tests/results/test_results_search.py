@@ -7,6 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gatesearch.errors import UserError
+from gatesearch.plan import GatePlan
+from gatesearch.search import pareto
+from gatesearch.search.pruner import SEEN
 from results import run as bench
 from results.search import table
 from results.search.engines import ENGINES, gate, sparse_random
@@ -17,10 +21,6 @@ from results.search.replay import PROPOSALS, Budget, Replay, Step, volumes
 from results.search.rivals import ranks
 from results.search.run import Outcome, _per_training
 from results.search.spaces import RECORDED, every_plan, trained
-from gatesearch.errors import UserError
-from gatesearch.plan import GatePlan
-from gatesearch.search import pareto
-from gatesearch.search.pruner import SEEN
 from tests.search.small_spaces import small
 
 AFTER = {"gc": ["recall"]}

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 import results
+from gatesearch.errors import UserError
 from results import vit_gc
 from results.vit_gc import plot
 from results.vit_gc.measure import Outcome
 from results.vit_gc.page import KeywordTransformer
-from gatesearch.errors import UserError
 
 SWEEP = [
     {

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gatesearch.cli import app
-from gatesearch.report.rows import Row
 from gatesearch.batch_study import plot
 from gatesearch.batch_study.network import Network
+from gatesearch.cli import app
+from gatesearch.report.rows import Row
 
 TINY = [
     *(

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gatesearch.recipe import load
 from gatesearch.batch_study.network import Network, NetworkLearner
 from gatesearch.pipeline.problem import Setting
+from gatesearch.recipe import load
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from gatesearch.batch_study.outcome import resolved, studied
 from gatesearch.cli import app
-from gatesearch.pipeline import steps
 from gatesearch.errors import UserError
+from gatesearch.pipeline import steps
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.recipe import Recipe, load, to_yaml
-from gatesearch.batch_study.outcome import resolved, studied
 
 AUTO = "retrain.batch_size=auto"
 

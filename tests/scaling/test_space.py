@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.batch_study.space import Config, Edge, GROWTH, OVERLAP, Range, Space
+from gatesearch.batch_study.space import GROWTH, OVERLAP, Config, Edge, Range, Space
 
 NAMES = [each.name for each in fields(Space)]
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from quadratic import Descent, NoisyQuadratic, expected_steps
 
-from gatesearch.errors import UserError
 from gatesearch.batch_study import record
 from gatesearch.batch_study.analysis import bootstrap, fit, regime, slopes, steps_to_goal
 from gatesearch.batch_study.settings import Settings
 from gatesearch.batch_study.space import Config, Edge, Range, Space
 from gatesearch.batch_study.study import BatchStudy, Pilot, Study, ranked
+from gatesearch.errors import UserError
 
 ONE = Range(1.0, 1.0, 1.0, 1.0)
 # The recursion knows no decay.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from gatesearch.search import Space
 from gatesearch.graph.sites import CutSite
+from gatesearch.search import Space
 
 
 def site(name: str, *shape: int, before: int = 0, after: int = 0) -> CutSite:

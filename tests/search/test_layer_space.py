@@ -16,12 +16,12 @@ from small_spaces import rising, site
 from gatesearch import recipe
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.errors import UserError
-from gatesearch.model import GatedModel
 from gatesearch.gates import LayerKind, kinds, layer_kind
+from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
+from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.search import Space
 from gatesearch.search.layer_space import LayerSpace
-from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
 
 Kinds = Mapping[str, Mapping[str, Sequence[Scalar]]]
 

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
+from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.sampler.encoding import Features
-from gatesearch.graph.sites import LayerSite
 from tests.search.small_spaces import small
 
 

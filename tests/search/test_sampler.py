@@ -9,11 +9,11 @@ from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase
 from optuna.trial import TrialState
 
+from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.pruner import Standing
 from gatesearch.search.sampler.gate_sampler import GateSampler, Seen
 from gatesearch.search.sampler.initial import starts
-from gatesearch.graph.sites import LayerSite
 from tests.search.small_spaces import small
 
 DEPTH = {"input": 0.0, "stem": 1 / 3, "block": 2 / 3}

@@ -8,7 +8,7 @@ from small_spaces import small
 from gatesearch.plan import GatePlan
 from gatesearch.search import Evaluated, Objectives, SearchResult, search
 from gatesearch.search.sampler import choice
-from gatesearch.search.sampler.gate_sampler import GateSampler, PASSED
+from gatesearch.search.sampler.gate_sampler import PASSED, GateSampler
 
 SHARES = {"positive": 0.2, "noise": 0.8}
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import GatePlan
 from gatesearch.search.engine import Evaluated, Objectives, search
 from gatesearch.search.sampler.initial import first_proposals, opening
-from gatesearch.graph.sites import LayerSite
 from tests.search.small_spaces import small
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from nets import CLASSES, build
 from torch import Tensor, nn
 
+from gatesearch.graph.sites import cut_sites
 from gatesearch.model import Cascade, GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.graph.sites import cut_sites
 from gatesearch.training import (
     Features,
     FeatureSplit,

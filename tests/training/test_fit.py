@@ -11,9 +11,9 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gatesearch.backbones.ds_cnn import DSCNN
+from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.graph.sites import cut_sites
 from gatesearch.training import Features, GateSettings, Schedule, fit
 from gatesearch.training.fit import CHECKPOINT_EVERY, class_weights
 

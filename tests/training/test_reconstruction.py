@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from gatesearch.backbones.codec import Codec
 from gatesearch.errors import UserError
+from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.graph.sites import cut_sites
 from gatesearch.training import (
     Features,
     FeatureSplit,

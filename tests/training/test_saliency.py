@@ -6,8 +6,8 @@ import torch
 from nets import NETS, build
 from torch import nn
 
-from gatesearch.model import split
 from gatesearch.graph.sites import cut_sites
+from gatesearch.model import split
 from gatesearch.training import saliency
 
 

@@ -5,10 +5,10 @@ import torch
 from nets import CLASSES, build
 from torch.nn import functional as F
 
-from gatesearch.model import GatedModel
 from gatesearch.gates import GateContext
-from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.graph.sites import cut_sites
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.training import Features, GatedTask, GateSettings, Schedule
 from gatesearch.training.goal import Classification
 from gatesearch.training.tensors import channels_last

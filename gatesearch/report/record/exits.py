@@ -9,8 +9,8 @@ from gatesearch.graph.sites import find
 
 if TYPE_CHECKING:
     from gatesearch.cost.model import CostModel, Price, StageEstimate
-    from gatesearch.plan import GatePlan
     from gatesearch.pipeline.steps import Run
+    from gatesearch.plan import GatePlan
     from gatesearch.training import Figures
 
 

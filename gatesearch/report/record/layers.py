@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gatesearch.gates import Call, at_layers
 from gatesearch.cost.layers import DENSE, LayerChange, layer_changes
+from gatesearch.gates import Call, at_layers
 
 if TYPE_CHECKING:
     from gatesearch.cost.model import CostModel

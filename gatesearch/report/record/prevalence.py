@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from scipy.stats import beta
 
-from gatesearch.cost.model import CostModel
 from gatesearch.cost.energy import at_prevalence, front_end_bound, gain_end_to_end, gain_paper_style
+from gatesearch.cost.model import CostModel
 from gatesearch.plan import GatePlan
 from gatesearch.training import Figures
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gatesearch.cost.sensitivity import FACTORS, Answer, Known, Moved, Sensitivity, sensitivity
 from gatesearch.devices.profile import constants
-from gatesearch.cost.sensitivity import Answer, FACTORS, Known, Moved, Sensitivity, sensitivity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

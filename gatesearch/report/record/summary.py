@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gatesearch._lib import console
+from gatesearch.cost.energy import front_end_bound, gain_end_to_end, gain_paper_style
+from gatesearch.cost.sources import board
 from gatesearch.export.bundle import artifacts as exported
 from gatesearch.gates import GateOutput, at_cuts, cut_kind
-from gatesearch.cost.sources import board
-from gatesearch.cost.energy import front_end_bound, gain_end_to_end, gain_paper_style
 from gatesearch.report.record import exits, prevalence, sensitivity
 from gatesearch.report.record import layers as of_layers
 from gatesearch.report.record.trials import begun, counts_by_kind, curves, reference_point, with_plans, write_trials
@@ -20,10 +20,10 @@ from gatesearch.training import gate_logits
 from gatesearch.training.tensors import channels_last
 
 if TYPE_CHECKING:
-    from gatesearch.model import GatedModel
     from gatesearch.cost.model import Price
-    from gatesearch.plan import GatePlan
+    from gatesearch.model import GatedModel
     from gatesearch.pipeline.steps import Run
+    from gatesearch.plan import GatePlan
     from gatesearch.training import Figures
 
 ROC_POINTS = 101

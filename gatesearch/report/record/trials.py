@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gatesearch.devices.profile import constants
 from gatesearch._lib.revision import revision
+from gatesearch.devices.profile import constants
+from gatesearch.pipeline.study import Study
 from gatesearch.search.engine import SearchResult
 from gatesearch.search.evaluation import Objectives
-from gatesearch.pipeline.study import Study
 from gatesearch.training import History
 
 if TYPE_CHECKING:
     from gatesearch.pipeline.run_dir import RunFolder
-    from gatesearch.recipe import Recipe
     from gatesearch.pipeline.steps import Run
+    from gatesearch.recipe import Recipe
 
 TRIAL_COLUMNS = (
     "number",

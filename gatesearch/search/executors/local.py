@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from gatesearch.search.executors.base import Asked, Asking, Evaluate, TrialFailed
 from gatesearch.search.evaluation import Evaluated
+from gatesearch.search.executors.base import Asked, Asking, Evaluate, TrialFailed
 
 FAILURES = 3  # workers that may die of one plan; at the next the search gives up
 LOOK_EVERY_S = 0.5  # at whether the driver is alive

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gatesearch.gates import at_cuts, at_layers, cut_kind, kind_of, layer_kind
+from gatesearch.graph.sites import CutSite, LayerSite, Site, find
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.search.space import Space
-from gatesearch.graph.sites import CutSite, LayerSite, Site, find
 
 Array = npt.NDArray[np.float64]
 LEAST_SHARE = 0.01

@@ -20,14 +20,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search import pareto
-from gatesearch.search.sampler.ehvi import LogNormal, expected_improvement
-from gatesearch.search.sampler.posterior import Belief, Memory, Tried
-from gatesearch.search.sampler.neighbours import Candidates, Gates, cores_of, replay
-from gatesearch.search.sampler.encoding import Features
-from gatesearch.search.sampler.pass_rates import Passed
 from gatesearch.search.pruner import RUNGS, Course, Standing, forecast, read
-from gatesearch.search.space import Space
+from gatesearch.search.sampler.ehvi import LogNormal, expected_improvement
+from gatesearch.search.sampler.encoding import Features
 from gatesearch.search.sampler.initial import starts
+from gatesearch.search.sampler.neighbours import Candidates, Gates, cores_of, replay
+from gatesearch.search.sampler.pass_rates import Passed
+from gatesearch.search.sampler.posterior import Belief, Memory, Tried
+from gatesearch.search.space import Space
 
 Array = npt.NDArray[np.float64]
 Runs = Callable[[GatePlan], Sequence[Sequence[float]]]
@@ -68,9 +68,9 @@ class GateSampler(BaseSampler):
     (:data:`gatesearch.search.pruner.RUNGS`): it is taken to have gone on as those did that were trained to the end.
 
     After what it is given to begin with it tries a gentle gate, where that costs least, and more of
-    :func:`gatesearch.search.sampler.initial.starts` while nothing keeps the constraints: few plans do where training is short and
-    the constraint tight, and those are the likeliest. On made-up tables in which no gates at all break it, it so has
-    .55 to .72 of the hypervolume after 10 evaluations (means), and .39 to .49 by drawing the second plan.
+    :func:`gatesearch.search.sampler.initial.starts` while nothing keeps the constraints: few plans do where training
+    is short and the constraint tight, and those are the likeliest. On made-up tables in which no gates at all break
+    it, it so has .55 to .72 of the hypervolume after 10 evaluations (means), and .39 to .49 by drawing the second plan.
 
     Parameters that are not the space's are drawn at random. Proposals depend on the seed and on the trials so far
     alone, so that a study that was cut off goes on as if it had not been.

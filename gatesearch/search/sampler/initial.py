@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search.sampler.neighbours import Gates, cores_of
 from gatesearch.search.layer_space import NONE
+from gatesearch.search.sampler.neighbours import Gates, cores_of
 from gatesearch.search.space import Space
 
 

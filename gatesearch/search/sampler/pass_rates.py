@@ -11,9 +11,9 @@ from scipy.special import expit, logit
 
 from gatesearch.gates import at_cuts
 from gatesearch.plan import GatePlan
-from gatesearch.search.sampler.neighbours import Gates
 from gatesearch.search.sampler.encoding import Features
 from gatesearch.search.sampler.gp import Hyperparameters, Surrogate
+from gatesearch.search.sampler.neighbours import Gates
 
 Array = npt.NDArray[np.float64]
 Passed = Mapping[str, Sequence[float]]

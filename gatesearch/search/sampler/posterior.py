@@ -12,11 +12,11 @@ from scipy.special import ndtr
 
 from gatesearch.plan import GatePlan
 from gatesearch.search.sampler.ehvi import LogNormal
-from gatesearch.search.sampler.neighbours import Gates
 from gatesearch.search.sampler.encoding import Features
-from gatesearch.search.sampler.pass_rates import PassRates, Passed
-from gatesearch.search.space import Space
 from gatesearch.search.sampler.gp import Hyperparameters, Surrogate
+from gatesearch.search.sampler.neighbours import Gates
+from gatesearch.search.sampler.pass_rates import Passed, PassRates
+from gatesearch.search.space import Space
 
 Array = npt.NDArray[np.float64]
 LEAST_ERROR = 1e-3

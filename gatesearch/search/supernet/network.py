@@ -10,12 +10,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from gatesearch.model import GatedModel, GatedOutput
 from gatesearch.gates import CutGate, ElasticKind, kind_of
+from gatesearch.graph.sites import CutSite
+from gatesearch.model import GatedModel, GatedOutput
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.sampler.neighbours import Gates
 from gatesearch.search.space import Space
-from gatesearch.graph.sites import CutSite
 
 
 class Supernet(GatedModel):

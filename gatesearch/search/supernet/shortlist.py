@@ -10,10 +10,10 @@ import numpy as np
 
 from gatesearch.plan import GatePlan
 from gatesearch.search import pareto
-from gatesearch.search.sampler.neighbours import Candidates, Gates
 from gatesearch.search.engine import Trial
-from gatesearch.search.space import Space
 from gatesearch.search.sampler.initial import cheapest, starts
+from gatesearch.search.sampler.neighbours import Candidates, Gates
+from gatesearch.search.space import Space
 
 ROUNDS = 50  # draws for each plan of a sample, before the space counts as too small for it
 MARGIN = 0.1  # of the front's range: how far beyond its worst ends volume counts

@@ -10,11 +10,11 @@ import places
 import pytest
 
 from gatesearch.cli import app
-from gatesearch.errors import UserError
 from gatesearch.cost.sources import board
-from gatesearch.devices import profile
 from gatesearch.cost.sources.board import calls, count, kit
 from gatesearch.cost.sources.board import table as tables
+from gatesearch.devices import profile
+from gatesearch.errors import UserError
 
 SAMPLE = 60  # convolutions whole and thinned out, FBS, precision gates and a gate's head
 

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from gatesearch.cli import app
-from gatesearch.errors import UserError
-from gatesearch.gates import KernelCall
 from gatesearch.cost.sources import board
-from gatesearch.devices import profile
 from gatesearch.cost.sources.board import kit
 from gatesearch.cost.sources.board.calls import NOTHING, macs_of, whole
 from gatesearch.cost.sources.board.table import shares_of
+from gatesearch.devices import profile
+from gatesearch.errors import UserError
+from gatesearch.gates import KernelCall
 from gatesearch.kernels import build
 
 ALL = (("inputs", 1.0), ("outputs", 1.0))

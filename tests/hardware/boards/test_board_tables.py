@@ -12,14 +12,14 @@ import yaml
 from torch import nn
 
 from gatesearch.backbones import build
+from gatesearch.cost.kernel_costs import KernelCosts
+from gatesearch.cost.sources import board
+from gatesearch.cost.sources.board import table as tables
+from gatesearch.cost.sources.board.calls import GATED_BITS, KERNELS, CallCounter, held_out, listed, macs_of, whole
+from gatesearch.cost.sources.board.table import BoardTable, errors
+from gatesearch.devices import profile
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
-from gatesearch.cost.sources import board
-from gatesearch.devices import profile
-from gatesearch.cost.sources.board import table as tables
-from gatesearch.cost.sources.board.calls import CallCounter, GATED_BITS, KERNELS, held_out, listed, macs_of, whole
-from gatesearch.cost.sources.board.table import BoardTable, errors
-from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.graph.macs import MacCounter
 
 CONV = KernelCall("conv", whole(8, 8, 64, 64, 3, 3, 1), (), (("inputs", 1.0), ("outputs", 1.0)))

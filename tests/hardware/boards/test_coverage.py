@@ -10,18 +10,18 @@ import torch
 from test_recipes_on_devices import SHAPES
 
 from gatesearch import backbones, recipe
-from gatesearch.gates import KernelCall, layer_kind
+from gatesearch.cost import blocks as tables
 from gatesearch.cost import provenance
+from gatesearch.cost.kernel_costs import KernelCosts, key_of
+from gatesearch.cost.provenance import REASONS, Basis
 from gatesearch.cost.sources import board
 from gatesearch.devices import profile
-from gatesearch.cost import blocks as tables
-from gatesearch.cost.provenance import Basis, REASONS
-from gatesearch.cost.kernel_costs import KernelCosts, key_of
-from gatesearch.kernels import native_parts, sample_inputs
 from gatesearch.devices.profile import Core, Provenance
+from gatesearch.gates import KernelCall, layer_kind
+from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
+from gatesearch.kernels import native_parts, sample_inputs
 from gatesearch.plan import PlacedGate
 from gatesearch.search.space import Space
-from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
 
 FLOAT_CORES = ("host", "app", "a64")  # of the shipped devices: those that run programs in float, and kernels
 

@@ -14,17 +14,17 @@ import tones
 import torch
 
 from gatesearch import backbones, recipe
+from gatesearch._lib.tool_output import ToolError
 from gatesearch.cli import app
-from gatesearch.gates import at_cuts, at_layers, layer_kind
+from gatesearch.cost import blocks as tables
+from gatesearch.cost.layers import layer_changes
+from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources import board
 from gatesearch.devices import profile
-from gatesearch.cost import blocks as tables
-from gatesearch.cost.model import CostModel
-from gatesearch.cost.layers import layer_changes
-from gatesearch._lib.tool_output import ToolError
+from gatesearch.gates import at_cuts, at_layers, layer_kind
+from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.space import Space
-from gatesearch.graph.sites import cut_sites, layer_sites
 
 # What the front end of each recipe gives, and classes; data would take minutes to make, and decides no price.
 SHAPES = {

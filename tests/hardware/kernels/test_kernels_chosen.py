@@ -14,9 +14,9 @@ from torch import nn
 from gatesearch.gates import layer_kind
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.gates.pg import PGConv2d, PGLinear, Settings
-from gatesearch.kernels import Boost, FBSPG, FBSSingle, Geometry, Library, Live, PGConv, Pieces, Precision
-from gatesearch.plan import PlacedGate
 from gatesearch.graph.sites import layer_sites
+from gatesearch.kernels import FBSPG, Boost, FBSSingle, Geometry, Library, Live, PGConv, Pieces, Precision
+from gatesearch.plan import PlacedGate
 
 WINDOWS = [(1, 1, 0, 1), (3, 1, 1, 1), (3, 2, 1, 1), (2, 1, 0, 2), (3, 1, 2, 2)]
 channels = st.tuples(st.sampled_from([1, 5, 16, 33]), st.sampled_from([1, 7, 16, 17, 40, 64]))

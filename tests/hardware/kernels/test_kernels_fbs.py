@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gatesearch.gates.fbs import FBS, FBSConv2d
+from gatesearch.graph.sites import LayerSite
 from gatesearch.kernels import Boost, FBSConv, FBSConvU8, Geometry, Library
 from gatesearch.plan import PlacedGate
-from gatesearch.graph.sites import LayerSite
 
 
 def trained(c_in: int, c_out: int, density: float, seed: int, block: int = 16, norm: bool = True) -> FBSConv2d:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gatesearch.data.frontend import MFCC, LogMel
 from gatesearch import kernels
+from gatesearch.data.frontend import MFCC, LogMel
 from gatesearch.kernels import Library, Mel, MelStream
 
 FRONTS = {

@@ -11,7 +11,7 @@ from torch import nn
 
 from gatesearch.gates.factored import FactoredRNN
 from gatesearch.gates.matrices import HybridMatrix, rich_rows
-from gatesearch.kernels import Dense, GRUStep, HMD, LSTMStep, Library, LowRank, Pruned
+from gatesearch.kernels import HMD, Dense, GRUStep, Library, LowRank, LSTMStep, Pruned
 from gatesearch.kernels.recurrent import Weights
 
 Array = np.ndarray[Any, Any]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gatesearch.kernels import Dense, GRUStep, GRUStepU8, HMD, LSTMStep, LSTMStepU8, Library, WeightsU8
+from gatesearch.kernels import HMD, Dense, GRUStep, GRUStepU8, Library, LSTMStep, LSTMStepU8, WeightsU8
 
 SCALE = 0.02
 CELLS = {4: (LSTMStep, LSTMStepU8), 3: (GRUStep, GRUStepU8)}

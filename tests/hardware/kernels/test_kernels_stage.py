@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gatesearch.kernels import ConvU8, DepthwiseU8, Geometry, Library, native
-from gatesearch.kernels.stage import CONV, LARGEST, Stage, TABLE
 from gatesearch.compile.tflite import Program, channel_first, convert, operators, quantise
+from gatesearch.kernels import ConvU8, DepthwiseU8, Geometry, Library, native
+from gatesearch.kernels.stage import CONV, LARGEST, TABLE, Stage
 
 shapes = st.builds(
     lambda size, c, kernel, stride, pad, dilation: Geometry(size, c, c, kernel, stride, pad, dilation),

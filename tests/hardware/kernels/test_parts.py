@@ -11,11 +11,11 @@ from torch import nn
 
 from gatesearch.gates import KernelCall, layer_kind
 from gatesearch.gates.factored import FactoredRNN
+from gatesearch.graph.sites import layer_sites
 from gatesearch.kernels import FBSPG, Live, native, sample_inputs
 from gatesearch.kernels.arrays import address
 from gatesearch.kernels.native_parts import FBSPart, HybridPart, PGPart, RecurrentPart
 from gatesearch.plan import PlacedGate
-from gatesearch.graph.sites import layer_sites
 
 LIBRARY = native.load()
 pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no C compiler")

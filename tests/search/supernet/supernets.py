@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from nets import CLASSES, build
 
+from gatesearch.graph.sites import cut_sites
 from gatesearch.search import Space
 from gatesearch.search.supernet.network import Supernet
-from gatesearch.graph.sites import cut_sites
 
 SITES = {"ds_cnn": ["input", "stem", "blocks.0"], "kwt": ["input", "blocks.0"]}
 KINDS = {"gc": {"mode": ["channel", "activation"], "keep": [0.25, 0.5, 1.0], "recall": [0.9, 0.99]}}

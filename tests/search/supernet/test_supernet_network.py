@@ -6,8 +6,8 @@ import pytest
 import torch
 from supernets import supernet
 
-from gatesearch.model import GatedModel
 from gatesearch.gates.gc import ChannelGC
+from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Space
 from gatesearch.search.supernet import cannot_express

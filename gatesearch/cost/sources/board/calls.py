@@ -18,8 +18,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gatesearch.gates import BLOCK, KernelCall
-from gatesearch.kernels.build import SOURCES
 from gatesearch.graph.macs import RECURRENT
+from gatesearch.kernels.build import SOURCES
 
 NOTHING = KernelCall("nothing", (0,))
 KERNELS = (  # in the order of runner/main.c

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatesearch._lib import console
-from gatesearch.errors import UserError, unknown
-from gatesearch.gates import KernelCall
 from gatesearch.cost.sources.board import calls, kit
 from gatesearch.cost.sources.board.table import BoardTable
+from gatesearch.errors import UserError, unknown
+from gatesearch.gates import KernelCall
 
 TABLES = Path(__file__).parent / "tables"
 FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno")

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
+from gatesearch.cost.sources.board.calls import GATED_BITS, KERNELS, SHARES, VARIANTS
+from gatesearch.cost.sources.board.table import UNITS, Reading, shares_of
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
-from gatesearch.cost.sources.board.calls import GATED_BITS, KERNELS, SHARES, VARIANTS
-from gatesearch.cost.sources.board.table import Reading, UNITS, shares_of
 from gatesearch.kernels.build import SOURCES
 
 FORMAT = 1  # of the runner's lines

@@ -21,9 +21,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.optimize import nnls
 
+from gatesearch.cost.sources.board.calls import outputs
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates import BLOCK, KernelCall
-from gatesearch.cost.sources.board.calls import outputs
 
 SCHEMA_VERSION = 1
 UNITS = ("instructions", "cycles", "ns")

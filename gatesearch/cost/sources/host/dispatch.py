@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gatesearch.runtime.bundle import Array, Cascade, requantise
-from gatesearch.cost.sources.host.steady_timing import Beside, spread
-from gatesearch.cost.blocks import Loop
 from gatesearch.compile.tflite import Program, convert, quantise
+from gatesearch.cost.blocks import Loop
+from gatesearch.cost.sources.host.steady_timing import Beside, spread
+from gatesearch.runtime.bundle import Array, Cascade, requantise
 
 SMALL, LARGE, CLASSES = 64, 16_384, 8
 STAGES = 3

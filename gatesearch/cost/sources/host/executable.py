@@ -13,12 +13,12 @@ from torch import Tensor
 
 from gatesearch.compile.lower import lower
 from gatesearch.compile.partition import Convert, StagePart, parts
-from gatesearch.runtime.bundle import Cascade, PartsProgram
-from gatesearch.model import GatedModel
-from gatesearch.kernels import native
-from gatesearch.devices.profile import Device
-from gatesearch.cost.sources.host.steady_timing import Settled, spread
 from gatesearch.compile.tflite import Program, channel_last, convert, quantise
+from gatesearch.cost.sources.host.steady_timing import Settled, spread
+from gatesearch.devices.profile import Device
+from gatesearch.kernels import native
+from gatesearch.model import GatedModel
+from gatesearch.runtime.bundle import Cascade, PartsProgram
 
 
 class Assembled(NamedTuple):

@@ -18,7 +18,7 @@ def run_benchmark(name: str, arguments: Sequence[str]) -> None:
     Raises:
         UserError: neither is a checkout, there is no such benchmark, or an argument is wrong.
     """
-    root = find_checkout((Path(__file__).resolve().parents[1], Path.cwd()))
+    root = find_checkout((Path(__file__).resolve().parents[2], Path.cwd()))
     if root is None:
         raise UserError(
             f"bench {name}: benchmarks need a checkout of gatesearch: run this in one, or install it with "

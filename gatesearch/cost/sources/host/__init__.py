@@ -1,0 +1,1 @@
+"""Prices measured on this host."""

@@ -1,0 +1,1 @@
+"""Device profiles: cores, links and constants, each with its provenance."""

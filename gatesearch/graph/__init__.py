@@ -1,0 +1,1 @@
+"""The traced network: sites, multiply-accumulates, channel axes."""

@@ -1,0 +1,1 @@
+"""From a recipe to a report: the steps of a run and their order."""

@@ -1,0 +1,1 @@
+"""GateSampler: which plan to try next."""
