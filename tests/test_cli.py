@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from gatesearch import __version__, recipe
-from gatesearch.cli import app, checkout
+from gatesearch.cli import app
+from gatesearch.cli.app import checkout
 
 
 class Calls(list[tuple[Any, ...]]):

@@ -225,7 +225,7 @@ def bench(
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="What it takes.")] = None,
 ) -> None:
     """Run a benchmark of a checkout; writes results/NAME/README.md and rows.json. NAME --help lists its keys."""
-    from gatesearch.cli import checkout
+    from gatesearch.cli.app import checkout
 
     checkout.run_benchmark(name, list(arguments or []))
 

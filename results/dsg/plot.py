@@ -5,24 +5,23 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 
 from gatesearch.gates.pg import saving
 from gatesearch.report import style
 from results.dsg.rows import BASELINES, CURVES, EQUAL, MASKED, PAIR, Spec
+from results.trainings import Result, Results
 
-Results = Mapping[str, Sequence[Mapping[str, Any]]]
 COLOURS = ("#009e73", "#0072b2", "#d55e00", "#cc79a7", "#6b7280")
 GREY = "#a3abb3"
 
 
-def draw(kept: Results, title: str, path: Path) -> None:
+def draw(results: Results, title: str, path: Path) -> None:
     """Write a PNG: accuracy against saving, as the paper counts it and over the whole network.
 
     Args:
-        kept: results by row.
+        results: by row.
         title: over the figure.
         path: of the PNG.
     """
@@ -40,7 +39,7 @@ def draw(kept: Results, title: str, path: Path) -> None:
             (right, "saving_network", "saving of the whole network"),
         ):
             for (name, (specs, marks)), colour in zip(groups.items(), COLOURS, strict=True):
-                points = sorted(_point(kept[spec.name], key) for spec in specs if spec.name in kept)
+                points = sorted(_point(results[spec.name], key) for spec in specs if spec.name in results)
                 if points:
                     axes.plot(*zip(*points, strict=True), marks, color=colour, label=name, ms=4)
             axes.set_xlabel(f"{label}, x")
@@ -50,7 +49,7 @@ def draw(kept: Results, title: str, path: Path) -> None:
         figure.savefig(path, format="png", dpi=150)
 
 
-def _point(results: Sequence[Mapping[str, Any]], key: str) -> tuple[float, float]:
+def _point(results: Sequence[Result], key: str) -> tuple[float, float]:
     return (
         statistics.median(result[key] for result in results),
         100 * statistics.median(result["accuracy"] for result in results),

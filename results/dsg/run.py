@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from gatesearch._lib import console
-from gatesearch._lib.timing import fingerprint
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.data import cifar10
 from gatesearch.graph.sites import layer_sites
@@ -23,9 +21,8 @@ from results.dsg.protocol import Protocol
 from results.dsg.rows import CORES, Spec
 from results.dsg.settle import settle
 from results.dsg.train import Data, Training, quantised, save, start_clips, train
+from results.trainings import circumstances, is_done, training_name, write_result
 
-RUNS = Path("runs/bench-dsg")
-LIBRARIES = ("torch", "numpy")
 BASE = "base"  # what rows go on from
 SETTLED_ON = 256  # validation images
 SPLIT_SEED = 0  # one split for all seeds, which are of what is random in a training
@@ -49,11 +46,11 @@ class Bench:
 
     def done(self, spec: Spec, seed: int) -> bool:
         """Say whether a row has its result."""
-        return (self.folder / f"{_name(spec, seed)}/result.json").exists()
+        return is_done(self.folder, spec.name, seed)
 
     def run(self, spec: Spec, seed: int) -> None:
         """Train a row, from its checkpoint if there is one, and write its result."""
-        backbone, name = self._backbone(seed), _name(spec, seed)
+        backbone, name = self._backbone(seed), training_name(spec.name, seed)
         sites = layer_sites(backbone, torch.zeros(1, *self.data.shape))
         model = GatedModel(backbone, spec.plan(sites), (), self.data.classes, layers=sites).to(self.device)
         if self.protocol.clip_start is not None:
@@ -76,11 +73,11 @@ class Bench:
         average = measure.bits_of(spec, found)
         if spec.high_bits == spec.bits:
             found = None  # there are no low bits to go without
-        self.folder.write_json(
-            f"{name}/result.json",
+        write_result(
+            self.folder,
+            spec.name,
+            seed,
             {
-                "row": spec.name,
-                "seed": seed,
                 "accuracy": accuracy,
                 "sparsity": found.winners if found else None,
                 "sparsity_everywhere": found.everywhere if found else None,
@@ -109,30 +106,20 @@ class Bench:
         net = MCifarNet(classes, shape, self.protocol.width, self.protocol.dropout)
         if not self.protocol.base_epochs:
             return net
-        kept = self.folder / f"{BASE}-{seed}/model.pt"
+        kept = self.folder / f"{training_name(BASE, seed)}/model.pt"
         if not kept.exists():
             model = GatedModel(net, GatePlan((), CORES), (), classes).to(self.device)
             training = Training(model, self.data.train, self.protocol, "base_", seed)
-            train(training, self.folder, f"{BASE}-{seed}")
+            train(training, self.folder, training_name(BASE, seed))
             accuracy, _ = measure.observe(model, self.data.validation)
-            result = {"row": BASE, "seed": seed, "validation_accuracy": accuracy, **self._circumstances(training)}
-            self.folder.write_json(f"{BASE}-{seed}/result.json", result)
-            save(self.folder, f"{BASE}-{seed}/model.pt", model.stages[0].state_dict())
-            (self.folder / f"{BASE}-{seed}/last.pt").unlink()
+            result = {"validation_accuracy": accuracy, **self._circumstances(training)}
+            write_result(self.folder, BASE, seed, result)
+            save(self.folder, f"{training_name(BASE, seed)}/model.pt", model.stages[0].state_dict())
+            (self.folder / f"{training_name(BASE, seed)}/last.pt").unlink()
         net.load_state_dict(torch.load(kept, map_location="cpu", weights_only=True))
         torch.manual_seed(seed)  # what gates draw does not hang on whether the baseline was there
         return net
 
     def _circumstances(self, training: Training) -> dict[str, Any]:
-        stamp = fingerprint()
-        processor = f"{stamp['cpu']}, {torch.get_num_threads()} of {stamp['cores']} cores"
-        return {
-            "seconds": training.seconds,
-            "steps": training.step,
-            "machine": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor,
-            "versions": {"python": stamp["python"], **{key: stamp["versions"].get(key) for key in LIBRARIES}},
-        }
-
-
-def _name(spec: Spec, seed: int) -> str:
-    return f"{spec.name}-{seed}"
+        accelerator = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
+        return {"seconds": training.seconds, "steps": training.step, **circumstances(accelerator)}

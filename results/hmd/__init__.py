@@ -5,25 +5,22 @@ A row that is done is not run again. Without recordings, speech and activities a
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping
-
 from gatesearch._lib import console
 from gatesearch.errors import unknown
 from gatesearch.pipeline.run_dir import RunFolder
-from results import arguments
-from results.hmd.pages import write
-from results.hmd.protocol import PROTOCOLS, Protocol
+from results.arguments import change_protocol, check_choice, lock_settings, read_seeds, split_protocol
+from results.benchmark import public_command
+from results.hmd.page import HybridMatrices
+from results.hmd.protocol import DATA_SETS, PROTOCOLS, Protocol
 from results.hmd.rows import METHODS, SPECS, TASKS, Spec
-from results.hmd.run import RUNS, Bench
+from results.hmd.run import Bench
 
 WHERE = "bench hmd"
-ROOTS: Mapping[str, str] = {"speech": "SPEECH_COMMANDS", "har": "har_windows.npz"}  # and what is published of them
-KEYS = (*ROOTS, "protocol", "seeds", "rows")
+KEYS = (*DATA_SETS, "protocol", "seeds", "rows")
 
 
 def main(arguments: list[str]) -> None:
-    """Run every row that is asked for and not done yet; write results/hmd.md, .json and plots after each task.
+    """Run every row that is asked for and not done yet; write results/hmd after each.
 
     Args:
         arguments: ``speech=`` and ``har=``, where recordings lie; ``protocol=short|full``; ``seeds=0,1,2``; ``rows=``
@@ -32,34 +29,33 @@ def main(arguments: list[str]) -> None:
     Raises:
         UserError: an argument is wrong, or there are results by other settings.
     """
-    given, overrides = arguments.parted(WHERE, arguments, KEYS, Protocol)
-    name = arguments.one_of(WHERE, "protocol", given.get("protocol", "short"), PROTOCOLS)
-    protocol = arguments.changed(WHERE, PROTOCOLS[name], overrides)
-    seeds, specs = arguments.seeds(WHERE, given.get("seeds", "0")), _specs(given.get("rows", ",".join(TASKS)))
-    folder = RunFolder(RUNS / name)
-    roots = {key: given.get(key) for key in ROOTS}
+    values, overrides = split_protocol(WHERE, arguments, KEYS, Protocol)
+    name = check_choice(WHERE, "protocol", values.get("protocol", "short"), PROTOCOLS)
+    protocol = change_protocol(WHERE, PROTOCOLS[name], overrides)
+    seeds, specs = read_seeds(WHERE, values.get("seeds", "0")), _specs(values.get("rows", ",".join(TASKS)))
+    folder = RunFolder(HybridMatrices.runs() / name)
+    roots = {key: values.get(key) for key in DATA_SETS}
     sources = {key: "given" if root else "synthetic" for key, root in roots.items()}
-    arguments.keep(folder, {**protocol.model_dump(), **sources})
-    command = shlex.join(["gatesearch", "bench", "hmd", *(arguments.public(text, ROOTS) for text in arguments)])
-    bench = Bench(folder, protocol, roots)
-    left = [(spec, seed) for seed in seeds for spec in specs if not bench.done(spec, seed)]
-    with console.progress(len(left), "trainings") as bar:
-        for spec, seed in left:
+    lock_settings(folder, {**protocol.model_dump(), **sources})
+    bench, benchmark = Bench(folder, protocol, roots), HybridMatrices(public_command("hmd", arguments, DATA_SETS), name)
+    missing = [(spec, seed) for seed in seeds for spec in specs if not bench.done(spec, seed)]
+    with console.progress(len(missing), "trainings") as bar:
+        for spec, seed in missing:
             bench.run(spec, seed)
             bar.advance()
-            write(RUNS, name, command)
+            benchmark.publish()
     for task in dict.fromkeys(spec.task for spec in specs):
         if not bench.timed(task):
             bench.time(task)
-    console.say(f"wrote {write(RUNS, name, command)}")
+    console.say(f"wrote {benchmark.publish()}")
 
 
 def _specs(written: str) -> list[Spec]:
-    """Return the rows of tasks or methods, or single rows, each once."""
-    found: dict[str, Spec] = {}
+    """Return the rows of tasks or methods, or single rows, each once, in the order of :data:`SPECS`."""
+    chosen: set[str] = set()
     for name in written.split(","):
-        chosen = {key: spec for key, spec in SPECS.items() if name in (key, spec.task, spec.method)}
-        if not chosen:
+        matching = [key for key, spec in SPECS.items() if name in (key, spec.task, spec.method)]
+        if not matching:
             raise unknown(f"{WHERE}: rows", "task, method or row", name, [*TASKS, *METHODS, *SPECS])
-        found |= chosen
-    return [spec for spec in SPECS.values() if spec.name in found]
+        chosen.update(matching)
+    return [spec for spec in SPECS.values() if spec.name in chosen]

@@ -7,6 +7,7 @@ additions are left out.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,22 @@ Call = Callable[[], object]
 Runtime = Callable[[FactoredRNN], Sequence[Call]]
 ROUNDS, SAMPLES = 31, 5  # turns of each network, and samples of a turn
 KERNELS, PRODUCTS = "C kernels, whole steps", "NumPy and SciPy, products alone"
+
+
+LATENCIES = "latency.json"
+# What a step is by each runtime.
+STEPS: Mapping[str, str] = {
+    KERNELS: "a step as the layer takes it, activations and all, each form of a matrix by its own float32 kernel: "
+    "dense rows in one product; hybrid ones in a product and two scaled additions a gate; low rank in a product and as "
+    "many scaled additions a gate as the rank; pruned ones as CSR with 16-bit columns",
+    PRODUCTS: "no C compiler was found. The products by the matrices alone, of BLAS for each factor and of SciPy for "
+    "CSR; a method that makes more calls from Python looks slower than kernels would be",
+}
+
+
+def describe_runtime(name: str, status: str) -> str:
+    """Return what a latency by a runtime measures, and on what the C kernels run."""
+    return textwrap.fill(f"Latency with {name}: {STEPS[name]} ({status}).", 120, break_long_words=False)
 
 
 def runtime() -> str:

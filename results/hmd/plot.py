@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from gatesearch.report import style
-from results.hmd import prose
+from results.hmd.quality import QUALITY, displayed
 from results.hmd.rows import METHODS, SPECS, TASKS
+from results.trainings import Results
 
-Results = Mapping[str, Sequence[Mapping[str, Any]]]
 MARKS: Mapping[str, tuple[str, str]] = {
     "dense": ("#6b7280", "D"),
     "smaller": ("#009e73", "s-"),
@@ -21,11 +20,11 @@ MARKS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def draw(kept: Results, title: str, path: Path) -> None:
+def draw(results: Results, title: str, path: Path) -> None:
     """Write a PNG.
 
     Args:
-        kept: results by row.
+        results: by row.
         title: over the figure.
         path: of the PNG.
     """
@@ -38,19 +37,19 @@ def draw(kept: Results, title: str, path: Path) -> None:
                 specs = [spec for spec in SPECS.values() if (spec.task, spec.method) == (task, method)]
                 points = sorted(
                     (
-                        kept[spec.name][0]["matrix_params"] / 1e3,
-                        prose.shown(task, statistics.median(r["quality"] for r in kept[spec.name])),
+                        results[spec.name][0]["matrix_params"] / 1e3,
+                        displayed(task, statistics.median(r["quality"] for r in results[spec.name])),
                     )
                     for spec in specs
-                    if spec.name in kept
+                    if spec.name in results
                 )
                 colour, marks = MARKS[method]
                 axes.plot(*zip(*points, strict=True) if points else ((), ()), marks, color=colour, label=label, ms=4)
             axes.set_title(name, fontsize=8, loc="left")
-            if not any(spec.name in kept for spec in SPECS.values() if spec.task == task):
+            if not any(spec.name in results for spec in SPECS.values() if spec.task == task):
                 axes.text(0.5, 0.5, "not run", transform=axes.transAxes, ha="center", color="#6b7280")
                 axes.set(xticks=(), yticks=())
             axes.set_xlabel("thousand parameters in recurrent matrices")
-            axes.set_ylabel(prose.QUALITY[task].replace("over ", "over\n", 1), fontsize=7)
+            axes.set_ylabel(QUALITY[task].replace("over ", "over\n", 1), fontsize=7)
         style.legend_below(figure, panels[0], 5)
         figure.savefig(path, format="png", dpi=150)

@@ -57,4 +57,6 @@ SHORT = Protocol(
     windows_per_subject=130,
 )
 FULL = SHORT.model_copy(update={"kws_epochs": 80, "har_epochs": 40, "lm_steps": 4000})
+# Recordings, and what stands for the user's own paths to them.
+DATA_SETS: Mapping[str, str] = {"speech": "SPEECH_COMMANDS", "har": "har_windows.npz"}
 PROTOCOLS: Mapping[str, Protocol] = {"short": SHORT, "full": FULL}

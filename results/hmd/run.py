@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import io
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -26,10 +23,7 @@ from results.hmd.protocol import Protocol
 from results.hmd.rows import SPECS, Spec
 from results.hmd.tasks import Task, load
 from results.hmd.train import score, train
-
-RUNS = Path("runs/bench-hmd")
-LIBRARIES = ("torch", "numpy")
-LATENCIES = "latency.json"
+from results.trainings import circumstances, is_done, training_name, write_result
 
 
 @dataclass
@@ -49,39 +43,37 @@ class Bench:
 
     def done(self, spec: Spec, seed: int) -> bool:
         """Say whether a row has its result."""
-        return (self.folder / f"{_name(spec, seed)}/result.json").exists()
+        return is_done(self.folder, spec.name, seed)
 
     def run(self, spec: Spec, seed: int) -> None:
         """Train a row and write its result."""
         task, started = self.task(spec.task), time.monotonic()
         model = self.model(spec, seed)
         best = train(model, task, self.protocol, seed)
-        found = score(model, task, "test")
+        test = score(model, task, "test")
         if spec.method == "dense":
-            self.folder.write(f"{_name(spec, seed)}/model.pt", _bytes(model.stages[0]))
+            self.folder.write(f"{training_name(spec.name, seed)}/model.pt", _bytes(model.stages[0]))
         matrices = [matrix for layer in latency.recurrent(model) for matrix in layer.matrices()]
-        kept = sum(map(_stored, matrices))
-        stamp = fingerprint()
-        self.folder.write_json(
-            f"{_name(spec, seed)}/result.json",
+        stored = sum(map(_stored, matrices))
+        write_result(
+            self.folder,
+            spec.name,
+            seed,
             {
-                "row": spec.name,
-                "seed": seed,
-                "quality": found.quality,
-                "f1": found.f1,
+                "quality": test.quality,
+                "f1": test.f1,
                 "validation": score(model, task, "validation").quality,
                 "best_check": best,
-                "matrix_params": kept,
-                "params": sum(p.numel() for p in model.parameters()) - sum(map(_held, matrices)) + kept,
+                "matrix_params": stored,
+                "params": sum(p.numel() for p in model.parameters()) - sum(map(_held, matrices)) + stored,
                 "source": task.source,
                 "synthetic": task.synthetic,
                 "seconds": time.monotonic() - started,
                 "date": f"{datetime.now(UTC):%Y-%m-%d}",
-                "machine": f"{stamp['cpu']}, {torch.get_num_threads()} of {stamp['cores']} cores",
-                "versions": {"python": stamp["python"], **{key: stamp["versions"].get(key) for key in LIBRARIES}},
+                **circumstances(),
             },
         )
-        console.say(f"{_name(spec, seed)}: {found.quality:.4f}, {time.monotonic() - started:.0f} s")
+        console.say(f"{training_name(spec.name, seed)}: {test.quality:.4f}, {time.monotonic() - started:.0f} s")
 
     def time(self, task: str) -> None:
         """Measure one step of every row of a task, side by side, and write it down; shapes alone matter."""
@@ -89,8 +81,8 @@ class Bench:
         runtime = latency.runtime()
         timings = latency.measure(networks, runtime)
         stamp = fingerprint()
-        kept = self.folder.read_json(LATENCIES) or {}
-        kept[task] = {
+        latencies = self.folder.read_json(latency.LATENCIES) or {}
+        latencies[task] = {
             "runtime": runtime,
             "kernels": status(),
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -99,12 +91,12 @@ class Bench:
             "rounds": latency.ROUNDS,
             "rows": {name: {"minimum_us": t.minimum_us, "median_us": t.median_us} for name, t in timings.items()},
         }
-        self.folder.write_json(LATENCIES, kept)
+        self.folder.write_json(latency.LATENCIES, latencies)
 
     def timed(self, task: str) -> bool:
         """Say whether a task has its latencies, by the runtime that this host has."""
-        kept = (self.folder.read_json(LATENCIES) or {}).get(task, {})
-        return bool(kept.get("runtime") == latency.runtime())
+        timing = (self.folder.read_json(latency.LATENCIES) or {}).get(task, {})
+        return bool(timing.get("runtime") == latency.runtime())
 
     def task(self, name: str) -> Task:
         """Return a task, loaded once."""
@@ -127,7 +119,7 @@ class Bench:
             dense = Spec(spec.task, "dense")
             if not self.done(dense, seed):
                 self.run(dense, seed)
-            kept = self.folder / f"{_name(dense, seed)}/model.pt"
+            kept = self.folder / f"{training_name(dense.name, seed)}/model.pt"
             net.load_state_dict(torch.load(kept, weights_only=True))
             torch.manual_seed(seed)
         return GatedModel(net, spec.plan(sites, fitted), (), 1, layers=sites)
@@ -158,12 +150,3 @@ def _bytes(module: nn.Module) -> bytes:
     buffer = io.BytesIO()
     torch.save(module.state_dict(), buffer)
     return buffer.getvalue()
-
-
-def _name(spec: Spec, seed: int) -> str:
-    return f"{spec.name}-{seed}"
-
-
-def spent(kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> float:
-    """Return the seconds of all trainings."""
-    return math.fsum(result["seconds"] for row in kept.values() for result in row)

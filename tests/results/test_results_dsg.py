@@ -41,7 +41,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., li
 
     def call(*arguments: str) -> list[dict[str, str]]:
         results.run("dsg", [f"data.root={tmp_path / 'tiny.npz'}", *TINY, *arguments])
-        with Path("results/dsg.csv").open() as file:
+        with Path("results/dsg/rows.csv").open() as file:
             return list(csv.DictReader(file))
 
     return call
@@ -63,19 +63,19 @@ def test_rows_are_run_once_and_the_others_shown_as_not_run(
     lines = command(ROWS)
     status = {line["row"]: line["status"] for line in lines}
     assert set(status) == set(SPECS) and [r for r, s in status.items() if s == "run"] == ["unquantised", "equal-m1"]
-    page = Path("results/dsg.md").read_text()
+    page = Path("results/dsg/README.md").read_text()
     assert "not run" in page and "data.root=CIFAR10.npz" in page and str(Path.cwd()) not in page
     assert "| PG 8/2, mask m1 | 91.55 | not run | 12.23 | not run | 7.27 | not run |" in page
-    names = {row["name"] for row in json.loads(Path("results/dsg.json").read_text())}
+    names = {row["name"] for row in json.loads(Path("results/dsg/rows.json").read_text())}
     assert "no gates, not quantised: accuracy" in names and "no gates, not quantised: sparsity" not in names
-    assert Path("results/dsg_short.png").stat().st_size > 10_000
+    assert Path("results/dsg/short.png").stat().st_size > 10_000
     assert not list(Path("runs").rglob("last.pt"))
 
     monkeypatch.setattr(Training, "go", lambda self: pytest.fail("trained again"))
     monkeypatch.setattr(run.cifar10, "load", lambda *_: pytest.fail("read the data again"))
-    Path("results/dsg.md").unlink()
+    Path("results/dsg/README.md").unlink()
     assert command(ROWS) == lines
-    assert Path("results/dsg.md").read_text() == page
+    assert Path("results/dsg/README.md").read_text() == page
 
 
 @pytest.mark.usefixtures("no_plot")

@@ -54,45 +54,45 @@ def test_what_is_done_is_not_done_again_and_the_page_is_written_after_each(place
             raise KeyboardInterrupt
         return outcome(0.5 + 0.01 * recipe.seed)
 
-    monkeypatch.setattr(dsl, "_outcome", fake)
+    monkeypatch.setattr(dsl.measure, "measure", fake)
     arguments = ["fsdd=/some/where/digits.npz", "seeds=0,1", "training.epochs=2"]
     with pytest.raises(KeyboardInterrupt):
         results.run("dsl", arguments)
-    page = (place / "results/dsl.md").read_text()
+    page = (place / "results/dsl/README.md").read_text()
     assert "fsdd, 1 seed |" in page and "esc10" in page and "not run" in page
-    monkeypatch.setattr(dsl, "_outcome", lambda recipe, folder: done.append(folder.path.name) or outcome(0.6))
+    monkeypatch.setattr(dsl.measure, "measure", lambda recipe, folder: done.append(folder.path.name) or outcome(0.6))
     results.run("dsl", arguments)
     assert done == ["fsdd-0", "fsdd-1", "fsdd-1"]
-    page = (place / "results/dsl.md").read_text()
+    page = (place / "results/dsl/README.md").read_text()
     assert "| 20.9 |" in page and "| up to .80 |" in page
     assert "fsdd, 2 seeds" in page and "0.550 (0.500 to 0.600)" in page
     assert "gatesearch bench dsl fsdd=FSDD.npz seeds=0,1 training.epochs=2" in page and "/some" not in page
-    rows = {row["name"]: row for row in json.loads((place / "results/dsl.json").read_text())}
+    rows = {row["name"]: row for row in json.loads((place / "results/dsl/rows.json").read_text())}
     assert rows["fsdd: fidelity, routed by the switch"]["values"] == [0.5, 0.6]
     assert rows["fsdd: time a window on this host, less"]["value"] == pytest.approx(0.25)
     assert rows["fsdd: time a window on this host, less"]["target"] == "0.265"
     assert rows["fsdd: energy of computation a window, less"]["provenance"] == "modelled"
-    assert (place / "results/dsl.png").stat().st_size > 10_000
+    assert (place / "results/dsl/dsl.png").stat().st_size > 10_000
 
 
 def test_bars_that_are_missed_are_said(place: Path, monkeypatch):
-    monkeypatch.setattr(dsl, "_outcome", lambda recipe, _: outcome((0.5, 0.6)[recipe.seed]))
+    monkeypatch.setattr(dsl.measure, "measure", lambda recipe, _: outcome((0.5, 0.6)[recipe.seed]))
     results.run("dsl", ["seeds=0,1"])
-    page = (place / "results/dsl.md").read_text()
+    page = (place / "results/dsl/README.md").read_text()
     assert "| routed better than as many by lot, test | yes, +0.0600 | yes, +0.1600 |" in page
     assert "| routed no better than all heavy, test | yes, +0.0300 | **no**, -0.0700 |" in page
-    rows = {row["name"]: row for row in json.loads((place / "results/dsl.json").read_text())}
+    rows = {row["name"]: row for row in json.loads((place / "results/dsl/rows.json").read_text())}
     whole = rows["synthetic: the same with what runs for every window, MACs"]
     assert whole["value"] == pytest.approx((6e6 + 4e6) / (6e6 + 2e5))
 
 
 def test_a_plan_without_a_light_path_has_no_ratio(place: Path, monkeypatch):
-    monkeypatch.setattr(dsl, "_outcome", lambda *_: outcome(gated=False))
+    monkeypatch.setattr(dsl.measure, "measure", lambda *_: outcome(gated=False))
     results.run("dsl", [])
-    page = (place / "results/dsl.md").read_text()
+    page = (place / "results/dsl/README.md").read_text()
     assert "synthetic, 1 seed" in page and "no light path" in page
     assert "a plan with a light path was picked | **no** |" in page and "saved on this host | - |" in page
-    names = {row["name"] for row in json.loads((place / "results/dsl.json").read_text())}
+    names = {row["name"] for row in json.loads((place / "results/dsl/rows.json").read_text())}
     assert "synthetic: light share, test" in names and "synthetic: heavy over light, MACs" not in names
 
 

@@ -14,9 +14,12 @@ from gatesearch.errors import UserError
 from gatesearch.gates.factored import FactoredRNN
 from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix
 from gatesearch.pipeline.run_dir import RunFolder
-from results import arguments, hmd, run
-from results.hmd import latency, pages, prose, tasks
-from results.hmd.protocol import SHORT
+from results import run
+from results.benchmark import public_argument
+from results.hmd import latency, tasks
+from results.hmd.page import compare_with_rivals
+from results.hmd.protocol import DATA_SETS, SHORT
+from results.hmd.quality import QUALITY
 from results.hmd.rows import FACTORS, METHODS, SPECS, TASKS, Spec
 from results.hmd.run import Bench, _matrix_params, _stored
 from results.hmd.tasks import Task, load
@@ -32,7 +35,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def test_every_method_at_every_factor_for_every_task():
     assert len(SPECS) == len(TASKS) * (1 + (len(METHODS) - 1) * len(FACTORS)) == 52
-    assert set(tasks.LOADERS) == set(TASKS) == set(prose.QUALITY)
+    assert set(tasks.LOADERS) == set(TASKS) == set(QUALITY)
 
 
 @pytest.mark.parametrize("factor", FACTORS)
@@ -138,7 +141,7 @@ def test_steps_that_are_timed_are_those_of_the_layer(layer, form):
 def test_without_a_compiler_products_are_timed_and_the_page_says_so(bench, monkeypatch):
     monkeypatch.setattr(latency.kernels, "load", lambda: None)
     assert latency.runtime() == latency.PRODUCTS and not bench.timed("lm")
-    assert "no C compiler" in prose.runtime(latency.runtime(), "kernels: none")
+    assert "no C compiler" in latency.describe_runtime(latency.runtime(), "kernels: none")
 
 
 def test_rows_are_run_once_and_pages_say_what_was_not(tmp_path, monkeypatch, capsys):
@@ -148,13 +151,13 @@ def test_rows_are_run_once_and_pages_say_what_was_not(tmp_path, monkeypatch, cap
     first = json.loads((tmp_path / "runs/bench-hmd/short/lm-hmd-2-0/result.json").read_text())
     run("hmd", ["rows=lm-dense,lm-hmd-2", *settings])
     assert json.loads((tmp_path / "runs/bench-hmd/short/lm-hmd-2-0/result.json").read_text()) == first
-    page = (tmp_path / "results/hmd.md").read_text()
+    page = (tmp_path / "results/hmd/README.md").read_text()
     assert "not run" in page and "2.32" in page and latency.runtime() in page
     assert "| fewer units, dense | 0 of 0" not in page and "hybrid matrices against" not in page  # a rival is not run
     assert "gatesearch bench hmd rows=lm-dense,lm-hmd-2 width=0.3" in page
-    rows = json.loads((tmp_path / "results/hmd.json").read_text())
+    rows = json.loads((tmp_path / "results/hmd/rows.json").read_text())
     assert {row["unit"] for row in rows} == {"bits a character", "parameters", "us"}
-    assert (tmp_path / "results/hmd_short.png").exists()
+    assert (tmp_path / "results/hmd/short.png").exists()
     with pytest.raises(UserError, match="holds results with width"):
         run("hmd", ["rows=lm-dense", "width=0.4", *settings[1:]])
 
@@ -166,7 +169,7 @@ def test_the_page_compares_at_equal_factors():
     }
     times = {"lm-hmd-2": 2.0, "lm-hmd-3": 2.0, "lm-hmd-4": 2.0, "lm-lmf-2": 3.0, "lm-pruned-2": 1.0}
     rows = {name: {"minimum_us": times.get(name, 2.0)} for name in SPECS if name.startswith("lm-")}
-    told = pages._against(kept, {"lm": {"rows": rows}})
+    told = compare_with_rivals(kept, {"lm": {"rows": rows}})
     assert "| low rank (LMF) | 0 of 1 | 1 of 3 | 1.00x to 1.50x, 1.00x |" in told  # fewer bits are better
     assert "| magnitude pruning | 1 of 1 | 0 of 3 | 0.50x to 1.00x, 1.00x |" in told and "fewer units" not in told
 
@@ -198,4 +201,4 @@ def test_a_wrong_argument_is_one_line(argument, said, tmp_path, monkeypatch):
 
 
 def test_paths_are_not_published():
-    assert arguments.public("speech=/home/me/sc", hmd.ROOTS) == "speech=SPEECH_COMMANDS"
+    assert public_argument("speech=/home/me/sc", DATA_SETS) == "speech=SPEECH_COMMANDS"

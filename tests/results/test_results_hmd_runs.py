@@ -43,18 +43,18 @@ def test_recipes_are_run_once_on_their_data_and_the_page_tells_the_bar(place: Pa
         asked.append((folder.path.name, recipe.data.arguments["root"]))
         return outcome(0.01 if recipe.name == "har_hmd" else 0.05)
 
-    monkeypatch.setattr(hmd_runs, "_outcome", fake)
+    monkeypatch.setattr(hmd_runs.measure, "measure", fake)
     for _ in range(2):
         results.run("hmd_runs", ["har=/some/where/windows.npz"])
     assert asked == [("speech-synthetic-0", None), ("har-0", "/some/where/windows.npz")]
-    page = (place / "results/hmd_runs.md").read_text()
+    page = (place / "results/hmd_runs/README.md").read_text()
     assert "gatesearch bench hmd_runs har=har_windows.npz" in page and "/some" not in page
     assert "13 of 13 plans tried" in page and "+0.050 less accuracy" in page.replace("\n", " ")
     assert (
         page.count("**misses**") == 1
         and "ungated by LiteRT in float, the plan by its bundle, us | 200.0 | 230.0 |" in page
     )
-    rows = {row["name"]: row for row in json.loads((place / "results/hmd_runs.json").read_text())}
+    rows = {row["name"]: row for row in json.loads((place / "results/hmd_runs/rows.json").read_text())}
     assert rows["har_hmd.yaml: accuracy, validation, plan"]["value"] == pytest.approx(0.89)
 
 

@@ -18,7 +18,7 @@ def test_a_benchmark_says_what_it_takes(name: str, flag: str, capsys: pytest.Cap
     before = set(sys.modules)
     assert app.main(["bench", name, "seeds=1", flag]) == 0
     said = capsys.readouterr().out
-    assert said.startswith(f"Usage: results {name} [key=value]...\n")
+    assert said.startswith(f"Usage: gatesearch bench {name} [key=value]...\n")
     _, _, taken = said.partition("\nArguments:\n")
     assert "=" in taken and "`" not in taken
     assert not {module for module in set(sys.modules) - before if module.startswith(f"results.{name}")}
