@@ -6,13 +6,18 @@ Trials sleep for known lengths. A worker that sleeps needs no core, so that more
 
 from __future__ import annotations
 
-EXECUTORS = ("local", "ray")
-WORKERS = (1, 2, 4, 8, 16, 32, 64)
-KEYS = ("executors", "workers")
+from gatesearch._lib import console
+from gatesearch.report.rows import print_rows
+from results.arguments import check_choices, read_keys
+from results.benchmark import public_command, resume, revision
+from results.cluster import measure
+from results.cluster.page import EXECUTORS, WORKERS, Cluster
+
+WHERE = "bench cluster"
 
 
 def main(arguments: list[str]) -> None:
-    """Measure every row that is asked for and not done yet; write results/cluster.md, .json and .png.
+    """Measure every row that is asked for and not done yet; write results/cluster.
 
     Args:
         arguments: ``executors=local,ray``, a choice of them; ``workers=1,2,4,8,16,32,64``, how many at a time.
@@ -20,35 +25,20 @@ def main(arguments: list[str]) -> None:
     Raises:
         UserError: an argument is wrong, or Ray is asked for and not installed.
     """
-    import shlex
-
-    from gatesearch._lib import console
-    from gatesearch._lib.revision import revision
-    from gatesearch.errors import unknown
-    from gatesearch.pipeline.run_dir import RunFolder
-    from gatesearch.report.rows import show
-    from results.cluster import measure, pages
-
-    given = {key: value for key, _, value in (text.partition("=") for text in arguments)}
-    for key in given:
-        if key not in KEYS:
-            raise unknown("bench cluster", "key", key, KEYS)
-    executors = given.get("executors", ",".join(EXECUTORS)).split(",")
+    values = read_keys(WHERE, arguments, ("executors", "workers"))
+    executors = check_choices(WHERE, "executors", values.get("executors", ",".join(EXECUTORS)), EXECUTORS, "executor")
+    counts = [str(count) for count in WORKERS]
+    workers = check_choices(WHERE, "workers", values.get("workers", ",".join(counts)), counts, "number of workers")
+    folder = Cluster.runs()
+    measurements = {f"engine-{storage}": measure.engine_measurement(storage) for storage in measure.STORAGES}
     for name in executors:
-        if name not in EXECUTORS:
-            raise unknown("bench cluster: executors", "executor", name, EXECUTORS)
-    workers = given.get("workers", ",".join(map(str, WORKERS))).split(",")
-    for count in workers:
-        if count not in map(str, WORKERS):
-            raise unknown("bench cluster: workers", "number of workers", count, map(str, WORKERS))
-    folder = RunFolder(pages.RUNS)
-    wanted = {f"engine-{storage}": measure.engine_of(storage) for storage in measure.STORAGES}
-    wanted |= {f"{name}-{count}": measure.scaling_of(name, int(count)) for name in executors for count in workers}
-    with console.progress(len(wanted), "cluster") as steps:
-        for name, measured in wanted.items():
-            if folder.read_json(f"{name}.json") is None:
-                folder.write_json(f"{name}.json", {**measured(folder.path), "revision": revision()})
+        for count in workers:
+            measurements[f"{name}-{count}"] = measure.scaling_measurement(name, int(count))
+    with console.progress(len(measurements), "cluster") as steps:
+        for name, measured in measurements.items():
+            resume(folder, f"{name}.json", lambda m=measured: {**m(folder.path), "revision": revision()})  # type: ignore[misc]
             steps.advance(note=name)
-    rows, path = pages.write(folder, shlex.join(["gatesearch", "bench", "cluster", *arguments]))
-    show("cluster", rows)
+    benchmark = Cluster(public_command("cluster", arguments, {}))
+    path = benchmark.publish()
+    print_rows("cluster", benchmark.rows())
     console.say(f"wrote {path}")

@@ -21,19 +21,20 @@ from gatesearch.search.executors.local import Local
 from gatesearch.search.sampler.neighbours import Candidates, cores_of
 from gatesearch.search.space import Space
 from gatesearch.search.storage import Where
-from results.cluster.sleep import Sleep, found
+from results.cluster.sleep import Sleep, make_up
 
 STORAGES = ("journal", "sqlite")
 TRIALS = 200  # of the engine alone
 PAUSE_S = 0.02  # between asking and telling, as a very short trial would take
-SECONDS = 5.0  # mean length of a trial
-EACH = {"local": 4, "ray": 8}  # trials a worker; Ray's take longer to start, and all are to be at work for a while
+TRIAL_S = 5.0  # mean length of a trial
+# More of Ray's, which take longer to start: all are to be at work at the same time for a while.
+TRIALS_A_WORKER = {"local": 4, "ray": 8}
 SEED = 0
 
-Found = dict[str, Any]
+Measurement = dict[str, Any]
 
 
-def space() -> Space:
+def make_space() -> Space:
     """Return a made-up space of eight cut sites."""
     sites = tuple(CutSite(f"b{i}", (8, 3, 2), 10 * i, 300 - 10 * i, 0, 0, f"b{i}") for i in range(8))
     kinds: dict[str, dict[str, list[Scalar]]] = {
@@ -47,64 +48,65 @@ def price(plan: GatePlan) -> Mapping[str, float]:
     return {"made_up": -1.0}
 
 
-def engine_of(storage: str) -> Callable[[Path], Found]:
-    """Return what measures the engine on a kind of storage."""
+def engine_measurement(storage: str) -> Callable[[Path], Measurement]:
+    """Return the function that measures the engine on a kind of storage, in a folder."""
 
-    def measured(folder: Path) -> Found:
+    def measure(folder: Path) -> Measurement:
         where: Where = folder / f"{storage}.study"
         (folder / f"{storage}.study").unlink(missing_ok=True)
         if storage != "journal":
             where = f"{storage}:///{where}"
-        made_up = space()
-        asked, told = [], []
+        space = make_space()
+        ask_s: list[float] = []
+        tell_s: list[float] = []
         plans: dict[GatePlan, Mapping[str, Scalar]] = {}
         generator = Random(SEED)
-        for gates in Candidates(made_up).evenly(4 * TRIALS, generator):
-            plan = GatePlan(gates, generator.choice(cores_of(made_up, gates)))
-            plans.setdefault(plan, made_up.named(plan))
+        for gates in Candidates(space).evenly(4 * TRIALS, generator):
+            plan = GatePlan(gates, generator.choice(cores_of(space, gates)))
+            plans.setdefault(plan, space.named(plan))
         first: list[Mapping[str, Scalar]] = list(islice(plans.values(), TRIALS))
         with engine.opened(
-            made_up, price, journal=where, trials=TRIALS, proposals=10 * TRIALS, seed=SEED, first=first
+            space, price, journal=where, trials=TRIALS, proposals=10 * TRIALS, seed=SEED, first=first
         ) as session:
             for _ in range(TRIALS):
                 started = time.perf_counter()
-                one = session.ask()
-                asked.append(time.perf_counter() - started)
-                assert one is not None
+                trial = session.ask()
+                ask_s.append(time.perf_counter() - started)
+                assert trial is not None
                 time.sleep(PAUSE_S)
                 started = time.perf_counter()
-                session.tell(one.number, found(one.plan))
-                told.append(time.perf_counter() - started)
-        both = [a + t for a, t in zip(asked, told, strict=True)]
+                session.tell(trial.number, make_up(trial.plan))
+                tell_s.append(time.perf_counter() - started)
+        both_s = [ask + tell for ask, tell in zip(ask_s, tell_s, strict=True)]
         return {
-            "ask_ms": 1e3 * statistics.median(asked),
-            "tell_ms": 1e3 * statistics.median(told),
-            "median_ms": 1e3 * statistics.median(both),
-            "mean_ms": 1e3 * statistics.mean(both),
-            "p95_ms": 1e3 * sorted(both)[int(0.95 * len(both))],
+            "ask_ms": 1e3 * statistics.median(ask_s),
+            "tell_ms": 1e3 * statistics.median(tell_s),
+            "median_ms": 1e3 * statistics.median(both_s),
+            "mean_ms": 1e3 * statistics.mean(both_s),
+            "p95_ms": 1e3 * sorted(both_s)[int(0.95 * len(both_s))],
             "machine": fingerprint(),
         }
 
-    return measured
+    return measure
 
 
-def scaling_of(name: str, workers: int) -> Callable[[Path], Found]:
-    """Return what measures a search over so many workers."""
+def scaling_measurement(name: str, workers: int) -> Callable[[Path], Measurement]:
+    """Return the function that measures a search over so many workers, in a folder."""
 
-    def measured(folder: Path) -> Found:
+    def measure(folder: Path) -> Measurement:
         notes, journal = folder / f"{name}-{workers}.notes", folder / f"{name}-{workers}.study"
-        for left in (notes, journal):
-            left.unlink(missing_ok=True)
-        evaluate = Sleep(SECONDS, notes.absolute())
+        for old in (notes, journal):
+            old.unlink(missing_ok=True)
+        evaluate = Sleep(TRIAL_S, notes.absolute())
         started = time.time()
         with _EXECUTORS[name](evaluate, workers, folder) as executor:
             result = engine.search(
-                space(),
+                make_space(),
                 price,
                 evaluate,
                 journal=journal,
-                trials=EACH[name] * workers,
-                proposals=100 * EACH[name] * workers,
+                trials=TRIALS_A_WORKER[name] * workers,
+                proposals=100 * TRIALS_A_WORKER[name] * workers,
                 seed=SEED,
                 executor=executor,
             )
@@ -114,7 +116,7 @@ def scaling_of(name: str, workers: int) -> Callable[[Path], Found]:
             "machine": fingerprint(),
         }
 
-    return measured
+    return measure
 
 
 @contextmanager
@@ -124,7 +126,7 @@ def _local(evaluate: Sleep, workers: int, folder: Path) -> Iterator[Executor]:
 
 @contextmanager
 def _ray(evaluate: Sleep, workers: int, folder: Path) -> Iterator[Executor]:
-    from gatesearch.search.executors.tune import Tune  # tells where Ray is not installed
+    from gatesearch.search.executors.tune import Tune  # raises an error of one line where Ray is not installed
 
     executor = Tune(evaluate, folder / "ray", workers=workers)
     import ray
@@ -139,7 +141,7 @@ def _ray(evaluate: Sleep, workers: int, folder: Path) -> Iterator[Executor]:
 _EXECUTORS = {"local": _local, "ray": _ray}
 
 
-def utilisation(notes: list[list[str]], workers: int, started: float) -> Found:
+def utilisation(notes: list[list[str]], workers: int, started: float) -> Measurement:
     """Return how busy workers were from when all had begun until there was nothing left to begin.
 
     Args:

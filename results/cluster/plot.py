@@ -1,4 +1,4 @@
-"""results/cluster.png: efficiency by the number of workers."""
+"""The plot of efficiency by the number of workers."""
 
 from __future__ import annotations
 

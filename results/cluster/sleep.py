@@ -30,14 +30,14 @@ class Sleep:
         line = f"{os.getpid()} {began!r} {time.time()!r}\n"
         with self.notes.open("ab", buffering=0) as file:
             file.write(line.encode())
-        return found(plan)
+        return make_up(plan)
 
     def length(self, plan: GatePlan) -> float:
         """Return the seconds that a plan takes."""
         return self.seconds * (0.5 + int(plan.digest, 16) % 1000 / 1000)
 
 
-def found(plan: GatePlan) -> Evaluated:
+def make_up(plan: GatePlan) -> Evaluated:
     """Return made-up objectives that depend on the plan alone."""
     number = int(plan.digest, 16)
     return Evaluated(Objectives(0.5 + number % 50 / 100, 1.0 + len(plan.gates), 2.0 + number % 31), {"made_up": -1.0})

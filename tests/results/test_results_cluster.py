@@ -10,8 +10,8 @@ from gatesearch.errors import UserError
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.search import engine
 from gatesearch.search.executors.base import Here
-from results import cluster
-from results.cluster import measure, pages
+from results.cluster import measure
+from results.cluster.page import WORKERS, Cluster
 from results.cluster.sleep import Sleep
 
 MACHINE = {"cpu": "a core", "cores": 2, "python": "3.11", "versions": {}}
@@ -38,7 +38,7 @@ def test_the_engine_is_measured_on_a_study_that_it_leaves(tmp_path: Path, monkey
     monkeypatch.setattr(measure, "TRIALS", 6)
     monkeypatch.setattr(measure, "PAUSE_S", 0.0)
     for storage in measure.STORAGES:
-        found = measure.engine_of(storage)(tmp_path)
+        found = measure.engine_measurement(storage)(tmp_path)
         assert found["ask_ms"] > 0 and found["tell_ms"] > 0 and found["median_ms"] <= found["p95_ms"]
     assert len(engine.read(tmp_path / "journal.study").complete) == 6
     assert len(engine.read(f"sqlite:///{tmp_path}/sqlite.study").complete) == 6
@@ -46,9 +46,9 @@ def test_the_engine_is_measured_on_a_study_that_it_leaves(tmp_path: Path, monkey
 
 def test_one_worker_is_busy_nearly_all_the_time(tmp_path: Path) -> None:
     evaluate = Sleep(0.05, tmp_path / "notes")
-    made_up = measure.space()
+    space = measure.make_space()
     arguments = {"journal": tmp_path / "j", "trials": 4, "proposals": 40, "seed": 0}
-    engine.search(made_up, measure.price, evaluate, executor=Here(evaluate), **arguments)  # type: ignore[arg-type]
+    engine.search(space, measure.price, evaluate, executor=Here(evaluate), **arguments)  # type: ignore[arg-type]
     notes = [line.split() for line in (tmp_path / "notes").read_text().splitlines()]
     found = measure.utilisation(notes, 1, float(notes[0][1]))
     assert found["processes"] == 1 and found["startup_s"] == 0 and 0 < found["efficiency"] <= 1
@@ -74,9 +74,8 @@ def test_pages_tell_what_is_simulated_and_what_was_not_run(tmp_path: Path) -> No
                 "revision": f"commit {1 + (count > 1)}",
             },
         )
-    to = tmp_path / "results"
-    to.mkdir()
-    rows, path = pages.write(folder, "gatesearch bench cluster", to)
+    benchmark = Cluster("gatesearch bench cluster", folder, tmp_path)
+    rows, path = benchmark.rows(), benchmark.publish()
     assert [(row.name, row.provenance, row.target) for row in rows] == [
         ("engine, a trial, journal on disk", "measured", "<= 5"),
         ("efficiency, 1 workers, local", "measured", None),
@@ -85,6 +84,6 @@ def test_pages_tell_what_is_simulated_and_what_was_not_run(tmp_path: Path) -> No
     page = path.read_text()
     assert "| 64 | 95.0 % | 256 | 1.0 s | 9.0 s | simulated |" in page and "| 32 | not run |" in page
     assert "Made by commit 1: engine with journal, local with 1; by commit 2: local with 64." in page
-    assert (to / "cluster.png").stat().st_size > 0
-    assert len(json.loads((to / "cluster.json").read_text())) == 3
-    assert set(cluster.WORKERS) >= {1, 64}
+    assert (tmp_path / "cluster" / "cluster.png").stat().st_size > 0
+    assert len(json.loads((tmp_path / "cluster" / "rows.json").read_text())) == 3
+    assert set(WORKERS) >= {1, 64}

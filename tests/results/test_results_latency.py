@@ -13,7 +13,8 @@ from gatesearch.gates import at_cuts
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.plan import GatePlan, PlacedGate
 from results import latency
-from results.latency import models, pages
+from results.latency import models
+from results.latency.page import Latency
 
 
 def row(backbone: str, measured: float, predicted: float) -> dict[str, Any]:
@@ -56,21 +57,19 @@ def test_structure_is_equal_where_weights_differ_and_not_where_shapes_do() -> No
     assert models.structure(first) == models.structure(second) != models.structure(other)
 
 
-def test_the_page_says_what_was_reached_and_what_was_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_page_says_what_was_reached_and_what_was_not_run(tmp_path: Path) -> None:
     rows = [row("DS-CNN, width 64", 100.0, p) for p in (101.0, 95.0, 112.0)]
     table = {"DS-CNN, width 64": {"timings": 40, "noisy": 1, "seconds": 3.0}}
-    text = pages.write(rows, table, 8, "gatesearch bench latency").read_text()
+    text = Latency("gatesearch bench latency", rows, table, 8, tmp_path).publish().read_text()
     assert "| within +-10 % | 66.7% | at least 95 % | **not reached** |" in text
     assert "| median error | 5.0% | at most 3 % | **not reached** |" in text
     assert "| KWS-GRU | 0 of 8 | not run |" in text and "| DS-CNN, width 64 | 3 of 8 |" in text
     assert "+12.0%" in text and "nn-Meter" in text
-    assert (tmp_path / "results" / "latency.png").stat().st_size > 10_000
+    assert (tmp_path / "latency" / "latency.png").stat().st_size > 10_000
 
 
-def test_nothing_is_claimed_where_nothing_was_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert "Not run." in pages.write([], {}, 8, "gatesearch bench latency").read_text()
+def test_nothing_is_claimed_where_nothing_was_run(tmp_path: Path) -> None:
+    assert "Not run." in Latency("gatesearch bench latency", [], {}, 8, tmp_path).publish().read_text()
 
 
 @pytest.mark.parametrize("argument", ["steps=dream", "models=0", "rounds=3", "set=all", "steps=page set=development"])
