@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import shlex
 import subprocess
 from abc import ABC, abstractmethod
@@ -20,6 +21,13 @@ RUNS = Path("runs")
 TEMPLATE = "page.md.j2"
 NOT_RUN = "not run"
 HERE = Path(__file__).parent
+
+COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    "<": operator.lt,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
 
 Draw = Callable[[Path], object]
 
@@ -121,6 +129,21 @@ def revision() -> str:
     status = ["git", "status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.j2"]
     changed = subprocess.run(status, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
     return f"{package} with changes" if changed else package
+
+
+def meets_target(target: str, value: float) -> bool:
+    """Say whether a figure meets its target.
+
+    >>> meets_target("<= 1.3", 1.2), meets_target("> 1", 1.0)
+    (True, False)
+    """
+    comparison, bound = target.split()
+    return COMPARISONS[comparison](value, float(bound))
+
+
+def describe_verdict(met: bool) -> str:
+    """Return whether a target was met, as pages show it."""
+    return "reached" if met else "**not reached**"
 
 
 def describe_machine(stamp: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Ratios out of the timings of cases, and which of them were promised."""
+"""Ratios from the timings of cases, and the targets of those that have one."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from typing import Any
 
 from results.kernels.cases import DENSITIES, HIDDEN, LAYERS, PRECISION
 
-FIGURES = ("minimum_us", "median_us")
+TIMINGS = ("minimum_us", "median_us")
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Microseconds of the calls of one case, best or middle round."""
+    """Microseconds of the calls of one case, of the best or of the median round."""
 
-    of: Mapping[str, float]
+    calls: Mapping[str, float]
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any], figure: str) -> Times:
-        """Take one figure of what a case left behind."""
-        return cls({name: timing[figure] for name, timing in kept["times"].items()})
+    def read(cls, measurement: Mapping[str, Any], timing: str) -> Times:
+        """Read one timing of every call of a measured case."""
+        return cls({name: call[timing] for name, call in measurement["times"].items()})
 
     def __getitem__(self, name: str) -> float:
-        return self.of[name]
+        return self.calls[name]
 
     def best(self, names: Iterable[str]) -> tuple[str, float]:
         """Return the fastest of some calls, and its time."""
-        name = min(names, key=self.of.__getitem__)
-        return name, self.of[name]
+        name = min(names, key=self.calls.__getitem__)
+        return name, self.calls[name]
 
     def named(self, start: str) -> list[str]:
         """Return the calls whose name begins so."""
-        return [name for name in self.of if name.startswith(start)]
+        return [name for name in self.calls if name.startswith(start)]
 
     def second_phase(self, mask: str, sparsity: float) -> float:
         """Return what the low bits cost: a gated layer less the same with nothing open; of 3-D masks the better way."""
-        closed = self.of[f"16/8 {mask} 1"]
+        closed = self.calls[f"16/8 {mask} 1"]
         names = [f"16/8 {mask} {sparsity:g}"]
         if mask == "3d":
             names.append(f"16/8 3d blocks {sparsity:g}")
@@ -44,90 +44,82 @@ class Times:
 
     def layer(self, mask: str, sparsity: float) -> float:
         """Return what a gated layer costs; of 3-D masks the better way."""
-        return self.of[f"16/8 {mask} 1"] + self.second_phase(mask, sparsity)
+        return self.calls[f"16/8 {mask} 1"] + self.second_phase(mask, sparsity)
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
-    """A ratio that was to be reached.
+class Target:
+    """A ratio with a target.
 
     Args:
         name: of the ratio.
         case: group and name of the case.
         ratio: from the case's times.
-        target: as text.
-        reached: whether a ratio is good enough.
-        bound: the most that the work that is left allows, where that is known.
+        target: such as ``>= 3``.
+        bound: the most that the remaining work allows, where that is known.
     """
 
     name: str
     case: tuple[str, str]
     ratio: Callable[[Times], float]
     target: str
-    reached: Callable[[float], bool]
     bound: float | None = None
 
 
-def promises() -> list[Promise]:
-    """Return every ratio that was to be reached."""
-    made = [
-        Promise(
-            f"own int8 product over torch._int_mm, {name}",
-            ("dense", name),
-            lambda t: t["product: own"] / t.best(t.named("product: torch"))[1],
-            "at most 1.3",
-            lambda ratio: ratio <= 1.3,
+def kernel_targets() -> list[Target]:
+    """Return every ratio with a target."""
+    targets = [
+        Target(
+            name=f"own int8 product over torch._int_mm, {name}",
+            case=("dense", name),
+            ratio=lambda t: t["product: own"] / t.best(t.named("product: torch"))[1],
+            target="<= 1.3",
         )
         for name in LAYERS
     ]
-    made.append(
-        Promise(
-            "fastest dense fp32 over FBS, density .5",
-            ("fbs", "16 x 16, 128 channels"),
-            lambda t: t.best(t.named("fp32: "))[1] / t["fbs, both sides, 0.5"],
-            "at least 3",
-            lambda ratio: ratio >= 3,
-            4.0,
+    targets.append(
+        Target(
+            name="fastest dense fp32 over FBS, density .5",
+            case=("fbs", "16 x 16, 128 channels"),
+            ratio=lambda t: t.best(t.named("fp32: "))[1] / t["fbs, both sides, 0.5"],
+            target=">= 3",
+            bound=4.0,
         )
     )
     for name in PRECISION:
-        made += [
-            Promise(
-                f"own dense 16x8 over PG 16/8, M2 of 16, sparsity .7, {name}",
-                ("pg", name),
-                lambda t: t["16/8 dense"] / t["16/8 m2-16 0.7"],
-                "at least 1.5",
-                lambda ratio: ratio >= 1.5,
-                2 / 1.3,
+        targets += [
+            Target(
+                name=f"own dense 16x8 over PG 16/8, M2 of 16, sparsity .7, {name}",
+                case=("pg", name),
+                ratio=lambda t: t["16/8 dense"] / t["16/8 m2-16 0.7"],
+                target=">= 1.5",
+                bound=2 / 1.3,
             ),
-            Promise(
-                f"second phase of 3-D masks over that of M2 of 16, sparsity .7, {name}",
-                ("pg", name),
-                lambda t: t.second_phase("3d", 0.7) / t.second_phase("m2-16", 0.7),
-                "at least 2",
-                lambda ratio: ratio >= 2,
+            Target(
+                name=f"second phase of 3-D masks over that of M2 of 16, sparsity .7, {name}",
+                case=("pg", name),
+                ratio=lambda t: t.second_phase("3d", 0.7) / t.second_phase("m2-16", 0.7),
+                target=">= 2",
             ),
         ]
     for size in HIDDEN:
         if size >= 256:
-            made += [
-                Promise(
-                    f"fastest dense LSTM step over HMD at 4x, {size} units",
-                    ("rnn", f"{size} units"),
-                    lambda t: t.best(["LSTM dense", "LSTM torch"])[1] / t["LSTM HMD"],
-                    "at least 3",
-                    lambda ratio: ratio >= 3,
-                    4.0,
+            targets += [
+                Target(
+                    name=f"fastest dense LSTM step over HMD at 4x, {size} units",
+                    case=("rnn", f"{size} units"),
+                    ratio=lambda t: t.best(["LSTM dense", "LSTM torch"])[1] / t["LSTM HMD"],
+                    target=">= 3",
+                    bound=4.0,
                 ),
-                Promise(
-                    f"fastest pruned LSTM step over HMD at 4x, {size} units",
-                    ("rnn", f"{size} units"),
-                    lambda t: t.best(t.named("LSTM pruned"))[1] / t["LSTM HMD"],
-                    "more than 1",
-                    lambda ratio: ratio > 1,
+                Target(
+                    name=f"fastest pruned LSTM step over HMD at 4x, {size} units",
+                    case=("rnn", f"{size} units"),
+                    ratio=lambda t: t.best(t.named("LSTM pruned"))[1] / t["LSTM HMD"],
+                    target="> 1",
                 ),
             ]
-    return made
+    return targets
 
 
 def densities(times: Times) -> list[tuple[float, float, float, float]]:

@@ -1,4 +1,4 @@
-"""results/kernels.png: what each kind of kernel gains, beside what the work that is left would allow."""
+"""The plot of what each kind of kernel gains, beside the bound by the remaining work."""
 
 from __future__ import annotations
 

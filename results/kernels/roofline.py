@@ -13,7 +13,7 @@ from gatesearch import kernels
 from gatesearch.kernels import Geometry
 from gatesearch.report import style
 from gatesearch.report.rows import markdown_table
-from results.kernels.cases import GATED, HIDDEN, LAYERS, PRECISION
+from results.kernels.cases import GATED, HIDDEN, LAYERS, PRECISION, Case
 from results.kernels.figures import Times
 from results.kernels.rivals import Calls
 
@@ -42,6 +42,9 @@ def calls(names: Sequence[str] | None = None) -> Calls:
     return {f"{LIMIT}{name}": call for name, call in made.items() if names is None or name in names}
 
 
+CASE = Case(NAME, GROUP, calls)
+
+
 def _bound(function: Callable[..., object], given: Sequence[Any]) -> Callable[[], object]:
     arguments = [value.ctypes.data if isinstance(value, np.ndarray) else value for value in given]
     return lambda _kept=given: function(*arguments)  # type: ignore[misc]
@@ -56,15 +59,15 @@ class Roof:
     read: Mapping[str, float]
 
     @classmethod
-    def of(cls, times: Times) -> Roof:
-        """Take it from what :func:`calls` took; levels that were not read are left out."""
+    def read_times(cls, times: Times) -> Roof:
+        """Build a roof from the times of :func:`calls`; levels that were not read are left out."""
         library = kernels.load()
         assert library is not None
         sizes = np.zeros(2, np.int32)
         library.function("peak_size")(sizes.ctypes.data)
         kinds = zip(sizes.tolist(), ("int8", "fp32"), strict=True)
         int8, fp32 = (n * PEAK_ROUNDS / times[f"{LIMIT}peak {kind}"] / 1e3 for n, kind in kinds)
-        taken = {name: times.of.get(f"{LIMIT}read {name}") for name in READS}
+        taken = {name: times.calls.get(f"{LIMIT}read {name}") for name in READS}
         reads = {name: max(READS[name], LEAST_READ) / us / 1e3 for name, us in taken.items() if us is not None}
         return cls(int8, fp32, reads)
 
@@ -112,59 +115,64 @@ class Point:
 
 def points(found: Found) -> list[Point]:
     """Return the kernels that were measured."""
-    made = []
+    measured = []
     for name, g in LAYERS.items():
         if times := found.get(("dense", name)):
-            roof = Roof.of(times)
-            made.append(Point(f"dense int8, {name}", "int8", g.macs, _moved(g, 1, 1, 1), times["int8: own"], roof))
-            made.append(Point(f"dense fp32, {name}", "fp32", g.macs, _moved(g, 4, 4, 4), times["fp32: own"], roof))
+            roof = Roof.read_times(times)
+            measured.append(Point(f"dense int8, {name}", "int8", g.macs, _moved(g, 1, 1, 1), times["int8: own"], roof))
+            measured.append(Point(f"dense fp32, {name}", "fp32", g.macs, _moved(g, 4, 4, 4), times["fp32: own"], roof))
     for (group, _), times in found.items():
         if group == "fbs":
-            roof = Roof.of(times)
+            roof = Roof.read_times(times)
             moved = _moved(GATED, 4, 4, 4)
             us = times["fbs, both sides, 0.5"]
-            made.append(Point("FBS fp32, density .5", "fp32", GATED.macs / 4, moved / 2, us, roof))
+            measured.append(Point("FBS fp32, density .5", "fp32", GATED.macs / 4, moved / 2, us, roof))
             moved = _moved(GATED, 1, 1, 1)
             us = times["fbs int8, both sides, 0.5"]
-            made.append(Point("FBS int8, density .5", "int8", GATED.macs / 4, moved / 2, us, roof))
+            measured.append(Point("FBS int8, density .5", "int8", GATED.macs / 4, moved / 2, us, roof))
     for name, g in PRECISION.items():
         if times := found.get(("pg", name)):
-            roof = Roof.of(times)
+            roof = Roof.read_times(times)
             moved = _moved(g, 2, 1, 4)
-            made.append(Point(f"16x8 dense, {name}", "int8", 2 * g.macs, moved, times["16/8 dense"], roof))
+            measured.append(Point(f"16x8 dense, {name}", "int8", 2 * g.macs, moved, times["16/8 dense"], roof))
             us = times["16/8 m2-16 0.7"]
-            made.append(Point(f"PG M2 of 16 at .7, {name}", "int8", 1.3 * g.macs, moved, us, roof))
+            measured.append(Point(f"PG M2 of 16 at .7, {name}", "int8", 1.3 * g.macs, moved, us, roof))
     for size in HIDDEN:
         if times := found.get(("rnn", f"{size} units")):
-            weights, roof = 8.0 * size * size, Roof.of(times)
-            made.append(Point(f"LSTM fp32, {size} units", "fp32", weights, 4 * weights, times["LSTM dense"], roof))
-            made.append(Point(f"LSTM HMD fp32, {size} units", "fp32", weights / 4, weights, times["LSTM HMD"], roof))
-    return made
+            weights, roof = 8.0 * size * size, Roof.read_times(times)
+            measured.append(Point(f"LSTM fp32, {size} units", "fp32", weights, 4 * weights, times["LSTM dense"], roof))
+            measured.append(
+                Point(f"LSTM HMD fp32, {size} units", "fp32", weights / 4, weights, times["LSTM HMD"], roof)
+            )
+    return measured
 
 
-def section(found: Found) -> str:
-    """Return the section's Markdown."""
+def page(found: Found) -> Mapping[str, object] | None:
+    """Return what the page shows of the roof and of the kernels below it; None where the roof was not measured."""
     times = found.get((GROUP, NAME))
     if times is None:
-        return f"{TEXT}\n\nNot run."
-    roof = Roof.of(times)
-    reads = ", ".join(f"{value:.0f} GB/s from {name}" for name, value in roof.read.items())
-    lines = [
-        [p.name, f"{p.intensity:.1f}", f"{p.speed:.0f}", f"{p.peak:.0f}", f"{100 * p.share:.0f}"] for p in points(found)
-    ]
-    table = markdown_table(["kernel", "MACs a byte", "GMAC/s", "peak, GMAC/s", "of the roof, %"], lines)
-    measured = f"Measured: {roof.int8:.0f} GMAC/s in int8, {roof.fp32:.0f} in fp32, reading {reads}."
-    return "\n\n".join([TEXT, measured, "![Roofline](kernels_roofline.png)", table, *_missing(found)])
+        return None
+    roof = Roof.read_times(times)
+    lines = []
+    for p in points(found):
+        lines.append([p.name, f"{p.intensity:.1f}", f"{p.speed:.0f}", f"{p.peak:.0f}", f"{100 * p.share:.0f}"])
+    return {
+        "int8": f"{roof.int8:.0f}",
+        "fp32": f"{roof.fp32:.0f}",
+        "reads": ", ".join(f"{value:.0f} GB/s from {name}" for name, value in roof.read.items()),
+        "kernels": markdown_table(["kernel", "MACs a byte", "GMAC/s", "peak, GMAC/s", "of the roof, %"], lines),
+        "overheads": _precision_overheads(found),
+    }
 
 
-def _missing(found: Found) -> list[str]:
-    """Say for PG what its layers would gain if they did nothing but products at the speed of the dense one."""
+def _precision_overheads(found: Found) -> list[str]:
+    """Return for each PG layer how long the remaining products would take at the dense layer's speed."""
     lines = []
     for name, g in PRECISION.items():
         times = found.get(("pg", name))
         if times is None:
             continue
-        dense, gated, roof = times["16/8 dense"], times["16/8 m2-16 0.7"], Roof.of(times)
+        dense, gated, roof = times["16/8 dense"], times["16/8 m2-16 0.7"], Roof.read_times(times)
         product = dense * 1.3 / 2
         lines.append(
             f"PG at {name}: dense runs at {100 * 2e-3 * g.macs / dense / roof.int8:.0f} % of the peak, gated at "
@@ -180,7 +188,7 @@ def draw(found: Found, path: Path) -> None:
     times = found.get((GROUP, NAME))
     if times is None:
         return
-    roof, colours = Roof.of(times), {"int8": "#0072b2", "fp32": "#e69f00"}
+    roof, colours = Roof.read_times(times), {"int8": "#0072b2", "fp32": "#e69f00"}
     with style.settings():
         figure = style.figure(7.2, 4.4)
         axes = figure.subplots()
@@ -211,9 +219,3 @@ def _moved(g: Geometry, x: int, w: int, y: int) -> float:
     """Return bytes of image, weights and output, given those of a value."""
     image, weights = g.image[0] * g.image[1] * g.c_in, g.c_out * g.inner
     return x * image + w * weights + y * g.output[0] * g.output[1] * g.c_out
-
-
-TEXT = """A kernel can be no faster than products can be made, nor than its bytes can be read: weights and activations,
-each once. Both limits are **measured** here, on one thread: products whose factors stay in registers, and reading of
-buffers that fit a level of memory. Share of the roof is against reading from L2, where warm weights of these sizes
-lie. Each kernel's peak is measured in turn with it; the plot has the limits of a run of their own."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gatesearch.plan import GatePlan
 from gatesearch.report.rows import RESULTS, Row, markdown_table
-from results.benchmark import NOT_RUN, Benchmark, Draw, list_versions
+from results.benchmark import NOT_RUN, Benchmark, Draw, describe_verdict, list_versions
 from results.latency import models, plot
 from results.latency.steps import Measurement
 
@@ -111,14 +111,14 @@ class Latency(Benchmark):
             [
                 "within +-10 %",
                 f"{near:.1%}",
-                f"at least {LEAST_NEAR:.0%}".replace("%", " %"),
-                _verdict(near >= LEAST_NEAR),
+                f"at least {100 * LEAST_NEAR:g} %",
+                describe_verdict(near >= LEAST_NEAR),
             ],
             [
                 "median error",
                 f"{median:.1%}",
-                f"at most {MOST_MEDIAN:.0%}".replace("%", " %"),
-                _verdict(median <= MOST_MEDIAN),
+                f"at most {100 * MOST_MEDIAN:g} %",
+                describe_verdict(median <= MOST_MEDIAN),
             ],
             ["largest error", f"{largest:.1%}", "", ""],
         ]
@@ -151,10 +151,6 @@ class Latency(Benchmark):
 def error(model: Measurement) -> float:
     """Return by which share of the measured time the prediction is above it."""
     return float(model["predicted_us"] / model["measured_us"] - 1)
-
-
-def _verdict(reached: bool) -> str:
-    return "reached" if reached else "**not reached**"
 
 
 def _model_line(model: Measurement) -> list[str]:

@@ -8,9 +8,10 @@ import pytest
 import results
 from gatesearch import kernels
 from gatesearch.errors import UserError
-from results import kernels as benchmark
-from results.kernels import cases, pages, roofline, stream_page, streams
-from results.kernels.figures import Times, densities, promises
+from results.benchmark import meets_target
+from results.kernels import case_timing, cases, roofline, stream_page, streams
+from results.kernels.figures import Times, densities, kernel_targets
+from results.kernels.page import Kernels
 
 
 @pytest.fixture
@@ -26,17 +27,17 @@ def test_a_case_is_measured_once_and_the_others_are_shown_as_not_run(
     tiny: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results.run("kernels", ["groups=rnn,pg,roofline", "rounds=1"])
-    rows = json.loads(Path("results/kernels.json").read_text())
+    rows = json.loads(Path("results/kernels/rows.json").read_text())
     names = [row["name"] for row in rows]
     assert "rnn, 16 units: LSTM HMD" in names and "pg, small: 16/8 m2-16 0.7" in names
     assert all(row["value"] > 0 and row["provenance"] == "measured" for row in rows)
-    page = Path("results/kernels.md").read_text()
+    page = Path("results/kernels/README.md").read_text()
     assert "gatesearch bench kernels groups=rnn,pg,roofline rounds=1" in page and "not run" in page
     assert "GMAC/s in int8" in page and "GB/s from memory" in page
-    for name in ("kernels.png", "kernels_roofline.png"):
-        assert Path("results", name).stat().st_size > 10_000
+    for name in ("kernels.png", "roofline.png"):
+        assert Path("results/kernels", name).stat().st_size > 10_000
 
-    monkeypatch.setattr(benchmark, "interleaved", lambda *_, **__: pytest.fail("measured again"))
+    monkeypatch.setattr(case_timing, "interleaved", lambda *_, **__: pytest.fail("measured again"))
     results.run("kernels", ["groups=rnn,pg,roofline", "rounds=1"])
     with pytest.raises(pytest.fail.Exception):
         results.run("kernels", ["groups=rnn", "rounds=2"])
@@ -69,7 +70,7 @@ def test_promises_are_ratios_of_the_right_calls() -> None:
             **{"LSTM dense": 40.0, "LSTM torch": 50.0, "LSTM HMD": 10.0, "LSTM pruned": 30.0},
         }
     )
-    found = {promise.name.split(",")[0]: promise.ratio(times) for promise in promises()}
+    found = {target.name.split(",")[0]: target.ratio(times) for target in kernel_targets()}
     assert found == {
         "own int8 product over torch._int_mm": 1.2,
         "fastest dense fp32 over FBS": 4.0,
@@ -78,7 +79,7 @@ def test_promises_are_ratios_of_the_right_calls() -> None:
         "fastest dense LSTM step over HMD at 4x": 4.0,
         "fastest pruned LSTM step over HMD at 4x": 3.0,
     }
-    assert all(promise.reached(promise.ratio(times)) for promise in promises())
+    assert all(meets_target(target.target, target.ratio(times)) for target in kernel_targets())
     assert densities(times)[1] == (0.5, 4.0, 2.0, 4.0)
 
 
@@ -105,22 +106,22 @@ LISTENED = {
 
 
 def test_streams_are_held_against_what_was_promised(tmp_path: Path) -> None:
-    rows, path = pages.write({}, {"DS-CNN": {0: LISTENED}}, False, "a command", tmp_path)
-    by_name = {row.name: row for row in rows}
+    benchmark = Kernels("a command", {}, {"DS-CNN": {0: LISTENED}}, synthetic=False, results=tmp_path)
+    by_name = {row.name: row for row in benchmark.rows()}
     assert by_name["ungated .tflite over gated stream, DS-CNN"].value == 12
     assert by_name["bound over gain, DS-CNN"].value == pytest.approx(60 / 4.2 / 12)
     assert "speaker-disjoint" in by_name["stream, DS-CNN: front end, MFCC in torch"].protocol
-    page = path.read_text()
-    assert "| ungated .tflite over gated stream, KWT | at least 15 | not run | not run |" in page
+    page = benchmark.publish().read_text()
+    assert "| ungated .tflite over gated stream, KWT | >= 15 | not run | not run |" in page
     assert "**12.0** | 14.3 | 1.19 | 1.5 | 1.6 | 3.2 | 6.5 |" in page  # (60 + 100) / (5 + 100) ...
     assert "Machine: a cpu, 2 cores" in page
 
 
 def test_slow_streams_are_shown_as_not_reached() -> None:
     slow = {"streams": {stream_page.MAIN: {"gain": 5.9, "bound": 8.0}}}
-    assert [reached for *_, reached, _ in stream_page.promised({"DS-CNN": {0: slow}})] == [False] * 6
+    assert [target.met for target in stream_page.targets({"DS-CNN": {0: slow}})] == [False] * 6
     fast = {"streams": {stream_page.MAIN: {"gain": 6.0, "bound": 7.0}}}
-    assert [reached for *_, reached, _ in stream_page.promised({"DS-CNN": {0: fast}})] == [True, True, *[False] * 4]
+    assert [target.met for target in stream_page.targets({"DS-CNN": {0: fast}})] == [True, True, *[False] * 4]
 
 
 def test_roof_is_the_lower_of_both_limits() -> None:
@@ -134,5 +135,5 @@ def test_roof_is_the_lower_of_both_limits() -> None:
 def test_every_case_is_timed_in_turn_with_the_limits_of_the_processor(tiny: None) -> None:
     results.run("kernels", ["groups=rnn", "rounds=1"])
     kept = json.loads(Path("runs/bench-kernels/rnn-16-units.json").read_text())
-    roof = roofline.Roof.of(Times.read(kept, "minimum_us"))
+    roof = roofline.Roof.read_times(Times.read(kept, "minimum_us"))
     assert roof.int8 > roof.fp32 > 0 and set(roof.read) == {"L2"}
