@@ -12,7 +12,6 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from gatesearch.plan import GatePlan
-from gatesearch.search.pruner import RUNGS, Halving, Standing, written
 from gatesearch.search.sampler.gate_sampler import PASSED, GateSampler
 from gatesearch.search.sampler.initial import opening
 from gatesearch.search.sampler.neighbours import Candidates, cores_of
@@ -24,36 +23,9 @@ from results.search.table import Table
 Engine = Callable[[Replay, int], None]
 
 
-HALVING = 3  # one training in so many goes on, from the first epoch on
-
-
 def gate(replay: Replay, seed: int) -> None:
     """Our sampler, as the engine uses it."""
     _study(replay, _gate_sampler(replay.table, seed))
-
-
-def gate_with_halving(replay: Replay, seed: int) -> None:
-    """Our sampler, and trainings that are given up after an epoch where others look better."""
-    _study(replay, _gate_sampler(replay.table, seed), rule=Halving(1, HALVING, replay.table.epochs))
-
-
-def sparse_random_with_halving(replay: Replay, seed: int) -> None:
-    """Plans drawn with few gates in mind, given up after an epoch where others look better, and not taken up again."""
-    rule = Halving(1, HALVING, replay.table.epochs)
-    draw, courses = _sparse(replay.table.space, seed), list[dict[int, Standing]]()
-    try:
-        while True:
-            plan, course = replay.timed(draw), dict[int, Standing]()
-            courses.append(course)
-            for epoch in (*rule.rungs, replay.table.epochs):
-                number = replay.ask(plan, epoch)
-                if number is None:
-                    break
-                course[epoch] = replay.standing(number, epoch)
-                if not rule.keeps(epoch, course[epoch], courses[:-1]):
-                    break
-    except Budget:
-        return
 
 
 def _gate_sampler(table: Table, seed: int) -> GateSampler:
@@ -105,18 +77,15 @@ def _with(make: Callable[[int], BaseSampler], whole: bool = False) -> Engine:
     return engine
 
 
-def _study(replay: Replay, sampler: BaseSampler, whole: bool = False, rule: Halving | None = None) -> None:
-    """Let an Optuna sampler propose, as the space asks it to.
+def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
+    """Let an Optuna sampler propose until the budget is spent, as the space asks it to.
 
     Args:
         replay: that answers.
         sampler: that proposes.
         whole: whether a trial is asked for all names at once, also for those that its plan does not need: for samplers
             that know no conditional parameters.
-        rule: which trainings go on; None for all.
     """
-    courses: dict[GatePlan, dict[int, Standing]] = {}
-    rungs = rule.rungs if rule else ()
     table, names = replay.table, asked(replay.table.space) if whole else {}
 
     def suggest() -> tuple[optuna.Trial, GatePlan]:
@@ -130,37 +99,23 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False, rule: Halv
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
         while True:
             trial, plan = replay.timed(suggest)
-            course = courses.pop(plan, {})
-            trained = max(course, default=0)
             try:
-                left = [epoch for epoch in (*rungs, table.epochs) if epoch > trained]
-                for epoch in left or [table.epochs]:  # a repeat is asked for, and counted
-                    number = replay.ask(plan, epoch)
-                    if number is None:
-                        break
-                    course[epoch] = replay.standing(number, epoch)
-                    trial.set_user_attr(PASSED, table.passed[number][table.level(epoch)])
-                    if rule and not rule.keeps(epoch, course[epoch], list(courses.values())):
-                        break
+                number = replay.ask(plan)
             except Budget:
                 return
-            courses[plan] = course
-            trial.set_user_attr(RUNGS, written({epoch: course[epoch] for epoch in rungs if epoch in course}))
-            end = course.get(table.epochs)
-            if end is None:
+            if number is None:
                 study.tell(trial, state=TrialState.PRUNED)
                 continue
-            error, latency, energy = end.minimised
-            trial.set_constraint("drop", end.violations["drop"])
+            trial.set_user_attr(PASSED, table.passed[number][-1])
+            trial.set_constraint("drop", replay.over(number))
+            error, latency, energy = table.point(number)
             study.tell(trial, (1 - error, latency, energy))
 
 
 ENGINES: Mapping[str, Engine] = {
     "GateSampler": gate,
-    "GateSampler with halving": gate_with_halving,
     "random": _with(lambda seed: optuna.samplers.RandomSampler(seed)),
     "sparse random": sparse_random,
-    "sparse random with halving": sparse_random_with_halving,
     "Optuna TPE": _with(lambda seed: optuna.samplers.TPESampler(seed=seed)),
     "Optuna TPE (multivariate)": _with(
         lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)

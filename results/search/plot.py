@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from gatesearch.report import style
-from results.search.run import ENOUGH, Outcome
+from results.search.replays import ENOUGH, Outcome
 
 SHOWN = 80  # evaluations
 COLOURS = {
     "GateSampler": "#d55e00",
-    "GateSampler with halving": "#f0a58f",
     "random": "#b4bcc4",
     "sparse random": "#6b7280",
-    "sparse random with halving": "#9aa3ad",
     "Optuna TPE": "#56b4e9",
     "Optuna TPE (multivariate)": "#0072b2",
     "Optuna NSGA-II": "#009e73",

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from gatesearch.plan import GatePlan
-from gatesearch.search.pruner import Standing
 from results.search.table import Table
 
 PROPOSALS = 10  # times the evaluations, at most: an engine that repeats itself comes to an end
@@ -101,10 +100,6 @@ class Replay:
         found = suggest()
         self.trace.seconds.append(time.perf_counter() - started)
         return found
-
-    def standing(self, number: int, epoch: int) -> Standing:
-        """Return what a plan has come to after an epoch."""
-        return Standing(self.table.point(number, epoch), {"drop": self.over(number, epoch)})
 
     def over(self, number: int, epoch: int | None = None) -> float:
         """Return by how much a plan breaks the constraint after an epoch; None: in the end."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +9,21 @@ import pytest
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
+from gatesearch.report.rows import Row
 from gatesearch.search import pareto
-from gatesearch.search.pruner import SEEN
 from results import run as bench
 from results.search import table
 from results.search.engines import ENGINES, gate, sparse_random
-from results.search.halving import fewest
-from results.search.pages import _ratio
-from results.search.record import ROWS, rows
+from results.search.page import SearchEngines
+from results.search.recording import ROWS, rows
 from results.search.replay import PROPOSALS, Budget, Replay, Step, volumes
+from results.search.replays import Outcome, _per_training
 from results.search.rivals import ranks
-from results.search.run import Outcome, _per_training
 from results.search.spaces import RECORDED, every_plan, trained
 from tests.search.small_spaces import small
 
 AFTER = {"gc": ["recall"]}
+TABLES = Path(__file__).parents[2] / "results" / "search" / "tables"
 SHARES = {"positive": 0.25, "noise": 0.75}
 
 
@@ -137,21 +137,6 @@ def test_what_optuna_repeats_is_counted(small_table: table.Table) -> None:
     assert replay.trace.repeats > 0
 
 
-def test_halving_gives_plans_up_once_rungs_were_seen_to_tell(small_table: table.Table) -> None:
-    replay = Replay(small_table, 12)
-    ENGINES["GateSampler with halving"](replay, 0)
-    steps = replay.trace.steps
-    # Given up: another plan follows after the first epoch. Not before a few were trained whole.
-    given_up = [
-        k for k, (one, following) in enumerate(pairwise(steps)) if one.epoch == 1 and following.plan != one.plan
-    ]
-    assert given_up and sum(step.epoch == small_table.epochs for step in steps[: given_up[0]]) >= SEEN
-
-
-def test_the_fewest_plans_are_those_of_the_front(small_table: table.Table) -> None:
-    assert 1 <= fewest(small_table, 0.8) <= fewest(small_table, 1 - 1e-9) <= len(small_table.front)
-
-
 @pytest.mark.parametrize("library", ["pymoo", "syne_tune"])
 def test_rivals_of_other_libraries_replay(library: str, small_table: table.Table) -> None:
     pytest.importorskip(library, reason="extra bench is not installed")
@@ -174,16 +159,29 @@ def told(engine: str, first: int, evaluations: int = 4) -> Outcome:
     """What an engine did that had 95 % with so many evaluations."""
     curve = [0.96 if n >= first else 0.5 for n in range(1, evaluations + 1)]
     none: dict[int, float] = {0: 0.0}
-    return Outcome("small", engine, evaluations, {0: curve}, none, none, {0: False}, {0: "x"}, none, none, {}, {})
+    return Outcome("small", engine, evaluations, {0: curve}, none, none, {0: False}, {0: "x"}, none, none)
 
 
 def test_a_rival_that_never_got_there_is_not_called_the_best(small_table: table.Table) -> None:
+    def compare(*outcomes: Outcome) -> list[Row]:
+        return SearchEngines("none", [small_table], outcomes).compare_with_best_rival(small_table)
+
     ours = told("GateSampler", 2)
-    [there] = _ratio(small_table, [ours, told("random", 9), told("Optuna TPE", 4)], "none")
+    [there] = compare(ours, told("random", 9), told("Optuna TPE", 4))
     assert "best rival (Optuna TPE) over" in there.name and there.value == 4 / 2
-    [never] = _ratio(small_table, [ours, told("random", 9), told("sparse random", 20, evaluations=20)], "none")
+    [never] = compare(ours, told("random", 9), told("sparse random", 20, evaluations=20))
     assert "at least median of the best rival (none within 4) over" in never.name and never.value == 5 / 2
-    assert _ratio(small_table, [ours], "none") == []
+    assert compare(ours) == []
+
+
+def test_the_page_shows_every_engine_and_its_table() -> None:
+    kws16 = table.read(TABLES / "kws16.json.gz", "kws16")
+    outcomes = [replace(told("GateSampler", 2), table="kws16"), replace(told("Optuna TPE", 4), table="kws16")]
+    text = SearchEngines("the command", [kws16], outcomes, TABLES.parents[1]).text()
+    assert "## Table kws16: 2,799 plans" in text and "Made by `gatesearch bench search record=kws16`" in text
+    assert "The best rival to 95 %: Optuna TPE after 4, 2.0 times GateSampler's (to reach: >= 4)." in text
+    assert "| pymoo NSGA-II | not run" in text
+    assert "| before: TPE | 18 / 19 / 18 | 0.752 / 0.744 / 0.505 |" in text and "halving" not in text
 
 
 def test_half_a_line_of_a_recording_is_dropped(tmp_path: Path) -> None:
@@ -195,7 +193,7 @@ def test_half_a_line_of_a_recording_is_dropped(tmp_path: Path) -> None:
 
 def test_the_tables_of_the_repository_are_whole() -> None:
     for name in RECORDED:
-        path = Path(__file__).parents[2] / "results" / "gatebench" / f"{name}.json.gz"
+        path = TABLES / f"{name}.json.gz"
         read = table.read(path, name)
         assert len(read.plans) == len(read.space) and path.stat().st_size < 2e6
         assert np.isfinite(read.errors).all() and read.volume(read.front) == pytest.approx(1)
@@ -207,8 +205,8 @@ def test_the_tables_of_the_repository_are_whole() -> None:
         ("tabels=kws", "bench search: unknown key 'tabels'"),
         ("record=kvs", "bench search: record: unknown record 'kvs'"),
         ("engines=tpe", "bench search: engines: unknown engines 'tpe'"),
-        ("seeds=some", "bench search: seeds=some: wanted: a whole number from 1"),
-        ("compare=0", "bench search: compare=0: wanted: a whole number from 1"),
+        ("seeds=some", "bench search: seeds=some: not a whole number from 1"),
+        ("compare=0", "bench search: compare=0: not a whole number from 1"),
     ],
 )
 def test_wrong_arguments(argument: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
