@@ -183,8 +183,7 @@ def _line(engine: str, outcomes: Sequence[Outcome]) -> list[str]:
         *volumes,
         evaluations,
         f"{seconds:.0f}" if math.isfinite(seconds) else "",
-        f"{statistics.median(outcome.repeats.values()):.2f}"
-        + (f"; {cut} of {len(outcome.cut)} cut off" if cut else ""),
+        f"{statistics.median(outcome.repeats.values()):.2f}{cut_off}",
         f"{statistics.median(outcome.milliseconds.values()):.1f}",
     ]
 
