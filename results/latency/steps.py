@@ -86,7 +86,7 @@ def time_bundles(models_set: str, count: int) -> None:
 
 def read_models(models_set: str, count: int) -> list[Measurement]:
     """Return every model of a set that is timed and whose table is filled, with its prediction in microseconds."""
-    rows = []
+    rows: list[Measurement] = []
     for name in models.BACKBONES:
         table = _table(name)
         if table is None:
@@ -104,7 +104,7 @@ def read_models(models_set: str, count: int) -> list[Measurement]:
 
 def read_tables() -> dict[str, Measurement]:
     """Return the number of timings of each backbone's table, how many are noisy, and their seconds."""
-    sizes = {}
+    sizes: dict[str, Measurement] = {}
     for name in models.BACKBONES:
         table = _table(name)
         if table is not None:

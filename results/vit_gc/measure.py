@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from gatesearch.compile.lower import lower
-from gatesearch.compile.tflite import Program, channel_last, convert, quantise
+from gatesearch.compile import passes
+from gatesearch.compile.tflite import channel_last, convert, quantise
 from gatesearch.pipeline.steps import Run
 from gatesearch.recipe import Recipe
+from gatesearch.runtime.program import Program
 from results.benchmark import resume
 from results.whole_runs import finish_run
 
@@ -67,7 +68,7 @@ def measure_int8(run: Run) -> dict[str, float]:
     ``agreement`` is the share of windows with the answer that the model gives, ``accuracy`` that of all classes.
     """
     setting = run.setting
-    [stage] = lower(run.reference, run.calibration)
+    [stage] = passes.run(run.reference, run.calibration, setting.device, until="rescale")
     model = convert(stage.program, stage.samples[:1])
     output_range = getattr(setting.frontend, "output_range", None)
     program = Program(quantise(model, channel_last(stage.samples.numpy()), output_range))
