@@ -54,28 +54,28 @@ def sparsity(reports: Reports, sites: Sequence[LayerSite]) -> Sparsity | None:
     >>> sparsity({"a": report}, [site])
     Sparsity(winners=0.5, everywhere=0.75, weighted=0.5)
     """
-    seen = [(find(sites, name), report) for name, report in reports.items() if "sparsity" in report]
-    if not seen:
+    gated = [(find(sites, name), report) for name, report in reports.items() if "sparsity" in report]
+    if not gated:
         return None
 
     def mean(values: Sequence[float], weights: Sequence[float]) -> float:
         return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
 
-    won = [report.get("sparsity_winners", report["sparsity"]) for _, report in seen]
-    shares = [report.get("density", 1.0) for _, report in seen]
-    outputs = [report["outputs"] for _, report in seen]
+    winners = [report.get("sparsity_winners", report["sparsity"]) for _, report in gated]
+    shares = [report.get("density", 1.0) for _, report in gated]
+    outputs = [report["outputs"] for _, report in gated]
     return Sparsity(
-        winners=mean(won, [o * s for o, s in zip(outputs, shares, strict=True)]),
-        everywhere=mean([report["sparsity"] for _, report in seen], outputs),
-        weighted=mean(won, [site.macs * s for (site, _), s in zip(seen, shares, strict=True)]),
+        winners=mean(winners, [o * s for o, s in zip(outputs, shares, strict=True)]),
+        everywhere=mean([report["sparsity"] for _, report in gated], outputs),
+        weighted=mean(winners, [site.macs * s for (site, _), s in zip(gated, shares, strict=True)]),
     )
 
 
-def bits_of(spec: Spec, found: Sparsity | None) -> float | None:
+def bits_of(spec: Spec, observed: Sparsity | None) -> float | None:
     """Return B_avg as the paper counts it, over the outputs of gated layers; None for a row without quantisation."""
-    if found is None:
+    if observed is None:
         return None
-    return average_bits(spec.bits, spec.high_bits, found.winners)
+    return average_bits(spec.bits, spec.high_bits, observed.winners)
 
 
 def saving_paper(spec: Spec, average: float | None) -> float:

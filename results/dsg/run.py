@@ -69,19 +69,19 @@ class Bench:
 
         train(training, self.folder, name, move)
         accuracy, reports = measure.observe(model, self.data.test)
-        found = measure.sparsity(reports, sites)
-        average = measure.bits_of(spec, found)
+        sparsity = measure.sparsity(reports, sites)
+        average = measure.bits_of(spec, sparsity)
         if spec.high_bits == spec.bits:
-            found = None  # there are no low bits to go without
+            sparsity = None  # there are no low bits to go without
         write_result(
             self.folder,
             spec.name,
             seed,
             {
                 "accuracy": accuracy,
-                "sparsity": found.winners if found else None,
-                "sparsity_everywhere": found.everywhere if found else None,
-                "sparsity_weighted": found.weighted if found else None,
+                "sparsity": sparsity.winners if sparsity else None,
+                "sparsity_everywhere": sparsity.everywhere if sparsity else None,
+                "sparsity_weighted": sparsity.weighted if sparsity else None,
                 "average_bits": average,
                 "saving_paper": measure.saving_paper(spec, average),
                 "saving_network": measure.saving_of_network(spec, model, sites, reports),
@@ -106,8 +106,8 @@ class Bench:
         net = MCifarNet(classes, shape, self.protocol.width, self.protocol.dropout)
         if not self.protocol.base_epochs:
             return net
-        kept = self.folder / f"{training_name(BASE, seed)}/model.pt"
-        if not kept.exists():
+        weights = self.folder / f"{training_name(BASE, seed)}/model.pt"
+        if not weights.exists():
             model = GatedModel(net, GatePlan((), CORES), (), classes).to(self.device)
             training = Training(model, self.data.train, self.protocol, "base_", seed)
             train(training, self.folder, training_name(BASE, seed))
@@ -116,7 +116,7 @@ class Bench:
             write_result(self.folder, BASE, seed, result)
             save(self.folder, f"{training_name(BASE, seed)}/model.pt", model.stages[0].state_dict())
             (self.folder / f"{training_name(BASE, seed)}/last.pt").unlink()
-        net.load_state_dict(torch.load(kept, map_location="cpu", weights_only=True))
+        net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         torch.manual_seed(seed)  # what gates draw does not hang on whether the baseline was there
         return net
 

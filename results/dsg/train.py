@@ -1,4 +1,4 @@
-"""The trainer: SGD on data that lie on the device, put down every few steps and taken up again to the bit.
+"""The trainer: SGD on data that lie on the device, checkpointed every few steps and resumed to the bit.
 
 :func:`gatesearch.training.fit` does not serve here: a target that is moved while a training runs belongs into its
 checkpoints, and the images on the device.
@@ -119,7 +119,7 @@ class Training:
     def _order(self) -> Sequence[Tensor]:
         """Return the batches that are left of the epoch, as indices."""
         epoch, done = divmod(self.step, self.per_epoch)
-        # Of seed and epoch alone, so that a training taken up amid an epoch sees the rest of it.
+        # The order depends on seed and epoch alone: a training that is resumed within an epoch sees the rest of it.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.images.labels), generator=generator).to(self.device)
         return order.split(self.protocol.batch_size)[done : self.per_epoch]
@@ -172,18 +172,18 @@ def train(training: Training, folder: RunFolder, name: str, after_leg: Callable[
         name: of the row and its seed.
         after_leg: called after every leg, before the file is written.
     """
-    kept = folder / f"{name}/last.pt"
-    if kept.exists():
-        training.load(torch.load(kept, map_location=training.device, weights_only=True))
-    with console.progress(training.total, name) as shown:
-        shown.advance(training.step)
+    checkpoint = folder / f"{name}/last.pt"
+    if checkpoint.exists():
+        training.load(torch.load(checkpoint, map_location=training.device, weights_only=True))
+    with console.progress(training.total, name) as bar:
+        bar.advance(training.step)
         while training.step < training.total:
             before, start = training.step, time.monotonic()
             loss = training.go()
             after_leg()
             training.seconds += time.monotonic() - start
             save(folder, f"{name}/last.pt", training.state())
-            shown.advance(training.step - before, note=f"loss {loss:.3f}")
+            bar.advance(training.step - before, note=f"loss {loss:.3f}")
     training.model.eval()
 
 

@@ -60,12 +60,12 @@ def kernel_steps(layer: FactoredRNN) -> list[Call]:
 def steps(layer: FactoredRNN) -> list[Any]:
     """Return what takes a step of each depth and direction, in PyTorch's order."""
     kind = kernels.LSTMStep if layer.is_lstm else kernels.GRUStep
-    found = []
+    calls = []
     for number in range(len(layer.cells)):
         of_x, of_h, biases = layer.cell_of(number)
-        given = [bias.detach() for bias in biases] or np.zeros((2, layer.groups * layer.hidden), np.float32)
-        found.append(kind(kernels.weights_of(of_x), kernels.weights_of(of_h), *given))
-    return found
+        values = [bias.detach() for bias in biases] or np.zeros((2, layer.groups * layer.hidden), np.float32)
+        calls.append(kind(kernels.weights_of(of_x), kernels.weights_of(of_h), *values))
+    return calls
 
 
 def numpy_products(layer: FactoredRNN) -> list[Call]:
@@ -167,13 +167,13 @@ def _step(network: nn.Module, runtime: Runtime) -> Call:
 
 def recurrent(network: nn.Module) -> list[FactoredRNN]:
     """Return the recurrent layers of a network, dense ones as factors of themselves."""
-    found = []
+    layers = []
     for module in network.modules():
         if isinstance(module, nn.RNNBase):
             module = in_place_of(module, Factors)
         if isinstance(module, FactoredRNN):
-            found.append(module)
-    return found
+            layers.append(module)
+    return layers
 
 
 def _array(tensor: object) -> Array:

@@ -119,8 +119,8 @@ class Bench:
             dense = Spec(spec.task, "dense")
             if not self.done(dense, seed):
                 self.run(dense, seed)
-            kept = self.folder / f"{training_name(dense.name, seed)}/model.pt"
-            net.load_state_dict(torch.load(kept, weights_only=True))
+            weights = self.folder / f"{training_name(dense.name, seed)}/model.pt"
+            net.load_state_dict(torch.load(weights, weights_only=True))
             torch.manual_seed(seed)
         return GatedModel(net, spec.plan(sites, fitted), (), 1, layers=sites)
 

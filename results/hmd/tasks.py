@@ -35,7 +35,7 @@ class Task:
         build: from the units of a recurrent layer and the dropout to the untrained network.
         hidden: units of the dense row, at width 1.
         source: what the data are.
-        synthetic: whether a machine made them.
+        synthetic: whether they are generated rather than recorded.
     """
 
     name: str
@@ -102,15 +102,15 @@ def _keywords(name: str, protocol: Protocol, roots: Mapping[str, str | None]) ->
         clips_per_class=protocol.clips_per_class,
     )
     cell = name.removeprefix("kws_")
-    return _of(name, data, "mfcc", MFCC, {"cell": cell}, {"lstm": 118, "gru": 154}[cell])
+    return _build_task(name, data, "mfcc", MFCC, {"cell": cell}, {"lstm": 118, "gru": 154}[cell])
 
 
 def _activities(name: str, protocol: Protocol, roots: Mapping[str, str | None]) -> Task:
     data = load_dataset("har", root=roots.get("har"), seed=SPLIT_SEED, windows_per_subject=protocol.windows_per_subject)
-    return _of(name, data, "sequence", {"average": AVERAGE}, {"cell": "lstm", "bidirectional": True}, 64)
+    return _build_task(name, data, "sequence", {"average": AVERAGE}, {"cell": "lstm", "bidirectional": True}, 64)
 
 
-def _of(
+def _build_task(
     name: str, data: Dataset, frontend: str, settings: Mapping[str, Any], net: Mapping[str, Any], hidden: int
 ) -> Task:
     front = build(frontend, **settings).fit(data.train.inputs)
@@ -120,10 +120,10 @@ def _of(
         splits[split] = (torch.cat([front(chunk) for chunk in part.inputs.split(256)]), part.labels)
     shape = tuple(splits["train"][0].shape[1:])
 
-    def made(units: int, dropout: float) -> nn.Module:
+    def build_net(units: int, dropout: float) -> nn.Module:
         return RecurrentNet(num_classes=len(data.classes), input_shape=shape, hidden=units, dropout=dropout, **net)
 
-    return Task(name, splits, made, hidden, data.source, data.synthetic)
+    return Task(name, splits, build_net, hidden, data.source, data.synthetic)
 
 
 def _language(name: str, protocol: Protocol, roots: Mapping[str, str | None]) -> Task:

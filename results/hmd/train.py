@@ -51,7 +51,7 @@ def train(model: GatedModel, task: Task, protocol: Protocol, seed: int) -> int:
     optimizer = torch.optim.AdamW(groups, lr=protocol.rate)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step / total))
     smoothing = 0.0 if task.is_language else protocol.label_smoothing
-    best, kept, at = -math.inf, copy.deepcopy(model.state_dict()), 0
+    best, best_state, best_check = -math.inf, copy.deepcopy(model.state_dict()), 0
     for check in range(checks):
         model.train()
         for step, (inputs, labels) in enumerate(_batches(task, protocol.batch_size, per_check)):
@@ -64,12 +64,12 @@ def train(model: GatedModel, task: Task, protocol: Protocol, seed: int) -> int:
             nn.utils.clip_grad_norm_(model.parameters(), CLIP)
             optimizer.step()
             scheduler.step()
-        found = score(model, task, "validation").better
-        # Pruning is over at seven tenths of a training: what was better before that had more elements.
-        if (check + 1) / checks > _settled(model) and found > best:
-            best, kept, at = found, copy.deepcopy(model.state_dict()), check + 1
-    model.load_state_dict(kept)
-    return at
+        better = score(model, task, "validation").better
+        # Pruning ends after seven tenths of a training: a state before that had more elements, and does not count.
+        if (check + 1) / checks > _settled(model) and better > best:
+            best, best_state, best_check = better, copy.deepcopy(model.state_dict()), check + 1
+    model.load_state_dict(best_state)
+    return best_check
 
 
 @torch.no_grad()

@@ -56,8 +56,8 @@ class Case:
 
     Args:
         name: of the case.
-        group: under which it is asked for and shown.
-        calls: makes them; what they work on is made anew, from a fixed seed.
+        group: of the argument ``groups=`` and of the page's section.
+        calls: builds the calls on inputs from a fixed seed.
     """
 
     name: str
@@ -145,11 +145,11 @@ def precision_gating(geometry: Geometry) -> Calls:
             # The largest of each group that leave at least this share closed.
             count = int(len(means) * (1 - share) + 1e-9)
             limit = means.sort(0, descending=True).values[count] if count < len(means) else means.min(0).values - 1
-            made = PGConv(g, weight, b, lb, group, limit.float().numpy(), singly=singly)
+            gate = PGConv(g, weight, b, lb, group, limit.float().numpy(), singly=singly)
             y = np.empty((*g.output, g.c_out), np.float32)
-            call = made.bind(image, y)
+            call = gate.bind(image, y)
             call()
-            _close(y, made.reference(image).output.numpy())
+            _close(y, gate.reference(image).output.numpy())
             return call
 
         kernel = PGConv(g, weight, bits, low_bits, g.c_out, np.zeros(1, np.float32))
@@ -180,8 +180,8 @@ def recurrent(size: int) -> Calls:
             )
             for _ in range(2)
         ]
-        kept = hybrid[0].parameters / (gates * size * size)
-        pruned = [Pruned(_largest(matrix.full(), kept)) for matrix in full]
+        density = hybrid[0].parameters / (gates * size * size)
+        pruned = [Pruned(_largest(matrix.full(), density)) for matrix in full]
         forms: Mapping[str, Sequence[Weights]] = {"dense": full, "HMD": hybrid, "pruned": pruned}
         bias = _real(rng, gates * size)
         for form, (of_x, of_h) in forms.items():

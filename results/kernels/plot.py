@@ -15,17 +15,17 @@ from results.kernels.figures import Times, densities
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#6b7280")
 BOUND: Any = {"color": "#a3abb3", "linestyle": "--", "linewidth": 1.0, "zorder": 1}
 MASKS = {"m1": "M1", "m2-32": "M2, 32", "m2-16": "M2, 16", "m2-8": "M2, 8", "3d": "3-D"}
-Found = Mapping[tuple[str, str], Times]
+Minima = Mapping[tuple[str, str], Times]
 
 
-def draw(found: Found, path: Path) -> None:
+def draw(minima: Minima, path: Path) -> None:
     """Write a PNG with a panel for each group; a panel whose cases were not measured says so.
 
     Args:
-        found: best times by group and name of the case.
+        minima: best times by group and name of the case.
         path: of the PNG.
     """
-    panels: list[tuple[Callable[[Axes, Found], None], str, str]] = [
+    panels: list[tuple[Callable[[Axes, Minima], None], str, str]] = [
         (_dense, "dense", "int8 convolution over torch._int_mm (less is faster)"),
         (_channels, "fbs", "FBS, 16 x 16, 128 channels: times faster than dense"),
         (_precision, "pg", "PG 16/8: times faster than dense 16x8"),
@@ -35,8 +35,8 @@ def draw(found: Found, path: Path) -> None:
         figure = style.figure(9.6, 6.6)
         for axes, (panel, group, title) in zip(figure.subplots(2, 2).flat, panels, strict=True):
             axes.set_title(title)
-            if any(case[0] == group for case in found):
-                panel(axes, found)
+            if any(case[0] == group for case in minima):
+                panel(axes, minima)
                 axes.legend(ncols=2)
             else:
                 axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes)
@@ -44,8 +44,8 @@ def draw(found: Found, path: Path) -> None:
         figure.savefig(path, format="png", dpi=150)
 
 
-def _dense(axes: Axes, found: Found) -> None:
-    names = [name for name in LAYERS if ("dense", name) in found]
+def _dense(axes: Axes, minima: Minima) -> None:
+    names = [name for name in LAYERS if ("dense", name) in minima]
     bars = {
         "own, from patches": lambda t: t["product: own"],
         "own, from the image": lambda t: t["int8: own"],
@@ -53,7 +53,7 @@ def _dense(axes: Axes, found: Found) -> None:
         "ONNX Runtime": lambda t: t["int8: ONNX Runtime"],
     }
     for place, ((label, read), colour) in enumerate(zip(bars.items(), COLOURS, strict=False)):
-        times = [found["dense", name] for name in names]
+        times = [minima["dense", name] for name in names]
         heights = [read(t) / t.best(t.named("product: torch"))[1] for t in times]
         axes.bar([i + 0.2 * (place - 1.5) for i in range(len(names))], heights, 0.19, label=label, color=colour)
     axes.axhline(1.3, label="target", **BOUND)
@@ -62,8 +62,8 @@ def _dense(axes: Axes, found: Found) -> None:
     axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
 
 
-def _channels(axes: Axes, found: Found) -> None:
-    (times,) = (t for (group, _), t in found.items() if group == "fbs")
+def _channels(axes: Axes, minima: Minima) -> None:
+    (times,) = (t for (group, _), t in minima.items() if group == "fbs")
     lines = densities(times)
     xs = [density for density, *_ in lines]
     for place, label in enumerate(("both sides, fp32", "output alone, fp32", "both sides, int8")):
@@ -75,8 +75,8 @@ def _channels(axes: Axes, found: Found) -> None:
     axes.set_ylabel("times faster")
 
 
-def _precision(axes: Axes, found: Found) -> None:
-    name, times = [(name, t) for (group, name), t in found.items() if group == "pg"][-1]
+def _precision(axes: Axes, minima: Minima) -> None:
+    name, times = [(name, t) for (group, name), t in minima.items() if group == "pg"][-1]
     axes.set_title(f"PG 16/8, {name}: times faster than dense 16x8")
     for (mask, label), colour in zip(MASKS.items(), COLOURS, strict=False):
         ys = [times["16/8 dense"] / times.layer(mask, sparsity) for sparsity in SPARSITIES]
@@ -86,9 +86,9 @@ def _precision(axes: Axes, found: Found) -> None:
     axes.set_ylabel("times faster")
 
 
-def _recurrent(axes: Axes, found: Found) -> None:
-    sizes = sorted(int(name.split()[0]) for group, name in found if group == "rnn")
-    cases = [found["rnn", f"{size} units"] for size in sizes]
+def _recurrent(axes: Axes, minima: Minima) -> None:
+    sizes = sorted(int(name.split()[0]) for group, name in minima if group == "rnn")
+    cases = [minima["rnn", f"{size} units"] for size in sizes]
     fastest = [t.best(["LSTM dense", "LSTM torch"])[1] for t in cases]
     forms = {"HMD at 4x": ["LSTM HMD"], "pruned (CSR), as many weights": ["LSTM pruned"]}
     for (label, names), colour in zip(forms.items(), COLOURS, strict=False):

@@ -24,7 +24,7 @@ READS: Mapping[str, int] = {"L1": 16 * KIB, "L2": 512 * KIB, "memory": 128 * KIB
 LEAST_READ = 4 * KIB * KIB  # the same
 LIMIT = "limit: "  # what the names of these calls begin with
 BESIDE = ("peak int8", "peak fp32", "read L2")  # take turns with the kernels of every case
-Found = Mapping[tuple[str, str], Times]
+Minima = Mapping[tuple[str, str], Times]
 
 
 def calls(names: Sequence[str] | None = None) -> Calls:
@@ -32,22 +32,23 @@ def calls(names: Sequence[str] | None = None) -> Calls:
     library = kernels.load()
     assert library is not None  # the benchmark has made sure of it
     whole, real, read = (library.function(f"peak_{name}") for name in ("u8", "f32", "read"))
-    made: Calls = {
+    every_call: Calls = {
         "peak int8": _bound(whole, (PEAK_ROUNDS, *(np.ones(64, kind) for kind in (np.uint8, np.int8)))),
         "peak fp32": _bound(real, (PEAK_ROUNDS, *(np.ones(64, np.float32) for _ in range(2)))),
     }
     for name, size in READS.items():
         count = size // 4
-        made[f"read {name}"] = _bound(read, (np.ones(count, np.float32), count, max(1, LEAST_READ // size)))
-    return {f"{LIMIT}{name}": call for name, call in made.items() if names is None or name in names}
+        every_call[f"read {name}"] = _bound(read, (np.ones(count, np.float32), count, max(1, LEAST_READ // size)))
+    return {f"{LIMIT}{name}": call for name, call in every_call.items() if names is None or name in names}
 
 
 CASE = Case(NAME, GROUP, calls)
 
 
-def _bound(function: Callable[..., object], given: Sequence[Any]) -> Callable[[], object]:
-    arguments = [value.ctypes.data if isinstance(value, np.ndarray) else value for value in given]
-    return lambda _kept=given: function(*arguments)  # type: ignore[misc]
+def _bound(function: Callable[..., object], values: Sequence[Any]) -> Callable[[], object]:
+    arguments = [value.ctypes.data if isinstance(value, np.ndarray) else value for value in values]
+    # The default argument keeps the arrays alive, whose addresses are passed.
+    return lambda _alive=values: function(*arguments)  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,8 @@ class Roof:
         library.function("peak_size")(sizes.ctypes.data)
         kinds = zip(sizes.tolist(), ("int8", "fp32"), strict=True)
         int8, fp32 = (n * PEAK_ROUNDS / times[f"{LIMIT}peak {kind}"] / 1e3 for n, kind in kinds)
-        taken = {name: times.calls.get(f"{LIMIT}read {name}") for name in READS}
-        reads = {name: max(READS[name], LEAST_READ) / us / 1e3 for name, us in taken.items() if us is not None}
+        read_us = {name: times.calls.get(f"{LIMIT}read {name}") for name in READS}
+        reads = {name: max(READS[name], LEAST_READ) / us / 1e3 for name, us in read_us.items() if us is not None}
         return cls(int8, fp32, reads)
 
 
@@ -77,7 +78,7 @@ class Point:
     """A kernel on the roofline.
 
     Args:
-        name: shown.
+        name: as the page shows it.
         kind: ``"int8"`` or ``"fp32"``, whose peak bounds it.
         macs: multiply-accumulates that are left to do.
         bytes: weights read, activations read and written, each once.
@@ -113,15 +114,15 @@ class Point:
         return self.speed / min(self.peak, self.intensity * self.roof.read["L2"])
 
 
-def points(found: Found) -> list[Point]:
+def points(minima: Minima) -> list[Point]:
     """Return the kernels that were measured."""
     measured = []
     for name, g in LAYERS.items():
-        if times := found.get(("dense", name)):
+        if times := minima.get(("dense", name)):
             roof = Roof.read_times(times)
             measured.append(Point(f"dense int8, {name}", "int8", g.macs, _moved(g, 1, 1, 1), times["int8: own"], roof))
             measured.append(Point(f"dense fp32, {name}", "fp32", g.macs, _moved(g, 4, 4, 4), times["fp32: own"], roof))
-    for (group, _), times in found.items():
+    for (group, _), times in minima.items():
         if group == "fbs":
             roof = Roof.read_times(times)
             moved = _moved(GATED, 4, 4, 4)
@@ -131,14 +132,14 @@ def points(found: Found) -> list[Point]:
             us = times["fbs int8, both sides, 0.5"]
             measured.append(Point("FBS int8, density .5", "int8", GATED.macs / 4, moved / 2, us, roof))
     for name, g in PRECISION.items():
-        if times := found.get(("pg", name)):
+        if times := minima.get(("pg", name)):
             roof = Roof.read_times(times)
             moved = _moved(g, 2, 1, 4)
             measured.append(Point(f"16x8 dense, {name}", "int8", 2 * g.macs, moved, times["16/8 dense"], roof))
             us = times["16/8 m2-16 0.7"]
             measured.append(Point(f"PG M2 of 16 at .7, {name}", "int8", 1.3 * g.macs, moved, us, roof))
     for size in HIDDEN:
-        if times := found.get(("rnn", f"{size} units")):
+        if times := minima.get(("rnn", f"{size} units")):
             weights, roof = 8.0 * size * size, Roof.read_times(times)
             measured.append(Point(f"LSTM fp32, {size} units", "fp32", weights, 4 * weights, times["LSTM dense"], roof))
             measured.append(
@@ -147,29 +148,29 @@ def points(found: Found) -> list[Point]:
     return measured
 
 
-def page(found: Found) -> Mapping[str, object] | None:
+def page(minima: Minima) -> Mapping[str, object] | None:
     """Return what the page shows of the roof and of the kernels below it; None where the roof was not measured."""
-    times = found.get((GROUP, NAME))
+    times = minima.get((GROUP, NAME))
     if times is None:
         return None
     roof = Roof.read_times(times)
     lines = []
-    for p in points(found):
+    for p in points(minima):
         lines.append([p.name, f"{p.intensity:.1f}", f"{p.speed:.0f}", f"{p.peak:.0f}", f"{100 * p.share:.0f}"])
     return {
         "int8": f"{roof.int8:.0f}",
         "fp32": f"{roof.fp32:.0f}",
         "reads": ", ".join(f"{value:.0f} GB/s from {name}" for name, value in roof.read.items()),
         "kernels": markdown_table(["kernel", "MACs a byte", "GMAC/s", "peak, GMAC/s", "of the roof, %"], lines),
-        "overheads": _precision_overheads(found),
+        "overheads": _precision_overheads(minima),
     }
 
 
-def _precision_overheads(found: Found) -> list[str]:
+def _precision_overheads(minima: Minima) -> list[str]:
     """Return for each PG layer how long the remaining products would take at the dense layer's speed."""
     lines = []
     for name, g in PRECISION.items():
-        times = found.get(("pg", name))
+        times = minima.get(("pg", name))
         if times is None:
             continue
         dense, gated, roof = times["16/8 dense"], times["16/8 m2-16 0.7"], Roof.read_times(times)
@@ -183,9 +184,9 @@ def _precision_overheads(found: Found) -> list[str]:
     return lines
 
 
-def draw(found: Found, path: Path) -> None:
+def draw(minima: Minima, path: Path) -> None:
     """Write the plot, where the roof was measured."""
-    times = found.get((GROUP, NAME))
+    times = minima.get((GROUP, NAME))
     if times is None:
         return
     roof, colours = Roof.read_times(times), {"int8": "#0072b2", "fp32": "#e69f00"}
@@ -198,11 +199,11 @@ def draw(found: Found, path: Path) -> None:
             for level, line in (("L2", "-"), ("memory", ":")):
                 ys = np.minimum(peak, xs * roof.read[level])
                 axes.plot(xs, ys, line, color=colour, lw=1, label=f"{kind}, from {level}")
-        shown: dict[str, Any] = {"int8": "o", "fp32": "s"}
-        for point in points(found):
+        markers: dict[str, Any] = {"int8": "o", "fp32": "s"}
+        for point in points(minima):
             gated = point.name.startswith(("FBS", "PG", "LSTM HMD"))
             face = colours[point.kind] if gated else "white"
-            axes.plot(point.intensity, point.speed, shown[point.kind], color=colours[point.kind], mfc=face, ms=5)
+            axes.plot(point.intensity, point.speed, markers[point.kind], color=colours[point.kind], mfc=face, ms=5)
         axes.plot([], [], "o", color=style.MUTED, mfc=style.MUTED, ms=5, label="gated")
         axes.plot([], [], "o", color=style.MUTED, mfc="white", ms=5, label="dense")
         axes.set_xscale("log")

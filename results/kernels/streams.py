@@ -127,14 +127,14 @@ def _front_ends(s: Setting) -> dict[str, float]:
 
 def _latencies(bundle: Bundle, windows: torch.Tensor) -> dict[str, float]:
     """Return the middle and the 99th percentile of windows that stop at the first gate, and of those that pass it."""
-    listener, taken = Listener(bundle), {True: list[float](), False: list[float]()}
+    listener, elapsed_us = Listener(bundle), {True: list[float](), False: list[float]()}
     raw = [bundle.quantise(window) for window in windows.numpy()]
     for window in raw:
         began = time.perf_counter_ns()
         answer = listener(window)
-        taken[answer is None].append((time.perf_counter_ns() - began) / 1e3)
+        elapsed_us[answer is None].append((time.perf_counter_ns() - began) / 1e3)
     return {
-        f"{name}, {what}": float(np.percentile(taken[stopped], place)) if taken[stopped] else 0.0
+        f"{name}, {what}": float(np.percentile(elapsed_us[stopped], place)) if elapsed_us[stopped] else 0.0
         for name, stopped in (("stopped", True), ("passed", False))
         for what, place in (("median", 50), ("99 %", 99))
     }

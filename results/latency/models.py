@@ -1,32 +1,22 @@
-"""Held-out models: random plans over several backbones, untrained, their gates set to random shares of the work."""
+"""The models whose latency is predicted: random plans over several untrained backbones."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.recurrent import kws_gru, kws_lstm
 from gatesearch.backbones.resnet_cifar import resnet20
-from gatesearch.compile.tflite import convert
-from gatesearch.cost.sources.host.executable import Assembled, assemble
-from gatesearch.devices.profile import Device
 from gatesearch.gates import layer_kind
-from gatesearch.gates.pg import PGConv2d
-from gatesearch.gates.phases import margins
-from gatesearch.gates.quantise import split
 from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites, worthwhile
-from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 
 SAMPLES = 16
@@ -98,11 +88,11 @@ def subject(name: str) -> Subject:
     torch.manual_seed(0)
     features = torch.randn(SAMPLES, *chosen.shape, generator=torch.Generator().manual_seed(1))
     backbone = chosen.build()
-    found = worthwhile(cut_sites(backbone, features[:1]), 0.05)
-    step = max(1, -(-(len(found) - 1) // CUTS))
+    sites = worthwhile(cut_sites(backbone, features[:1]), 0.05)
+    step = max(1, -(-(len(sites) - 1) // CUTS))
     layers = layer_sites(backbone, features[:1])
-    able = tuple(s for s in layers if any(layer_kind(kind).may_go(s) for kind in chosen.kinds) and s.op != "linear")
-    return Subject(backbone, features, found[:1] + found[1::step], able, chosen.kinds)
+    gated = tuple(s for s in layers if any(layer_kind(kind).may_go(s) for kind in chosen.kinds) and s.op != "linear")
+    return Subject(backbone, features, sites[:1] + sites[1::step], gated, chosen.kinds)
 
 
 def has_kernel(gate: PlacedGate, site: LayerSite) -> bool:
@@ -117,9 +107,9 @@ def random_plan(chosen: Subject, seed: int) -> GatePlan:
     while True:
         cuts = sorted(dice.sample(range(len(chosen.sites)), min(dice.choice((0, 0, 1, 1, 2)), len(chosen.sites))))
         gates = [_cut(chosen.sites[i], dice) for i in cuts]
-        wanted = dice.sample(range(len(chosen.layers)), min(dice.choice((0, 1, 2, 3, 4)), len(chosen.layers)))
+        places = dice.sample(range(len(chosen.layers)), min(dice.choice((0, 1, 2, 3, 4)), len(chosen.layers)))
         one_kind = dice.choice((*chosen.kinds, None))  # None mixes them
-        for i in sorted(wanted):
+        for i in sorted(places):
             gate = _layer(chosen.layers[i], one_kind or dice.choice(chosen.kinds), dice)
             gates += [gate] if has_kernel(gate, chosen.layers[i]) else []
         if gates:
@@ -141,120 +131,3 @@ def _layer(site: LayerSite, kind: str, dice: random.Random) -> PlacedGate:
         "hmd": lambda: {"factor": round(dice.uniform(1.5, 5.0), 2), "blocks": dice.choice(BLOCKS), "init": "random"},
     }
     return PlacedGate.of(kind, site.name, **draw[kind]())
-
-
-@torch.no_grad()
-def write(
-    folder: Path, chosen: Subject, plan: GatePlan, seed: int, device: Device, converter: Programs
-) -> dict[str, dict[str, float]]:
-    """Build a plan, set its gates, and write its stages as a bundle has them.
-
-    Returns:
-        What the gates in the place of layers report of the first window, which is what will be timed.
-    """
-    torch.manual_seed(seed)
-    model = GatedModel(chosen.backbone, plan, chosen.sites, CLASSES, layers=chosen.layers)
-    for _ in range(2):  # statistics of normalisations and ranges
-        model.train()(chosen.features)
-    model.eval()
-    dice = random.Random(seed)
-    shares = {name: dice.uniform(0.05, 0.95) for name in model.layer_gates}
-    hooks = [
-        gate.register_forward_pre_hook(lambda layer, given, share=shares[name]: _open(layer, given[0], share))
-        for name, gate in model.layer_gates.items()
-        if isinstance(gate, PGConv2d)
-    ]
-    model(chosen.features[:1])
-    for hook in hooks:
-        hook.remove()
-    for gate in model.layer_gates.values():
-        gate.reset()
-    model(chosen.features[:1])
-    observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    stages = assemble(model, chosen.features, device, converter)
-    for k, stage in enumerate(stages):
-        for i, blob in enumerate(stage.blobs):
-            (folder / (f"stage{k}_part{i}" if stage.parts else f"stage{k}.tflite")).write_bytes(blob)
-    (folder / "stages.json").write_text(json.dumps([stage.parts for stage in stages]))
-    return observed
-
-
-def load(folder: Path) -> list[Assembled]:
-    """Return the stages that :func:`write` left."""
-    found = []
-    for k, pieces in enumerate(json.loads((folder / "stages.json").read_text())):
-        names = [f"stage{k}_part{i}" for i in range(len(pieces))] or [f"stage{k}.tflite"]
-        found.append(Assembled(pieces, [(folder / name).read_bytes() for name in names]))
-    return found
-
-
-class Programs:
-    """Conversion to .tflite, once for all modules of one structure: what weights there are does not show in the time.
-
-    Args:
-        folder: where programs are kept.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, module: nn.Module, example: Tensor | Sequence[Tensor]) -> bytes:
-        """Convert; see :func:`gatesearch.compile.tflite.convert`."""
-        given = [example] if isinstance(example, Tensor) else list(example)
-        key = hashlib.sha256(repr([structure(module), [tuple(x.shape) for x in given]]).encode()).hexdigest()[:20]
-        path = self.folder / f"{key}.tflite"
-        if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            part.write_bytes(convert(module, given))
-            part.replace(path)
-        return path.read_bytes()
-
-
-class _Childless(fx.Tracer):
-    """Keeps modules without children as they are, whoever wrote them."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return not list(m.children()) or super().is_leaf_module(m, module_qualified_name)
-
-
-def structure(module: nn.Module) -> list[Any]:
-    """Return what a module computes but for the values of its weights and of real numbers.
-
-    >>> structure(nn.Sequential(nn.Linear(2, 3))) == structure(nn.Sequential(nn.Linear(2, 3)))
-    True
-    """
-    if isinstance(getattr(module, "body", None), nn.Module):  # a stage: what it computes, and the head behind it
-        return [structure(getattr(module, name)) for name in ("body", "head")]
-    traced = module if isinstance(module, fx.GraphModule) else fx.GraphModule(module, _Childless().trace(module))
-    order = {node: i for i, node in enumerate(traced.graph.nodes)}
-    tensors = dict([*traced.named_parameters(), *traced.named_buffers()])
-
-    def told(value: Any) -> Any:
-        return order[value] if isinstance(value, fx.Node) else "real" if isinstance(value, float) else value
-
-    found: list[Any] = []
-    for node in traced.graph.nodes:
-        target: Any = getattr(node.target, "__name__", node.target)
-        if node.op == "call_module":
-            own = traced.get_submodule(str(node.target))
-            target = (repr(own), [tuple(p.shape) for p in (*own.parameters(), *own.buffers())])
-        elif node.op == "get_attr":
-            target = tuple(tensors[str(node.target)].shape)
-        elif node.op == "placeholder":
-            target = ""
-        found.append((node.op, target, fx.node.map_aggregate((node.args, dict(node.kwargs)), told)))
-    return found
-
-
-def _open(layer: nn.Module, x: Tensor, share: float) -> None:
-    """Set the thresholds of a precision gate so that such a share of the outputs of every group is open for ``x``."""
-    assert isinstance(layer, PGConv2d)
-    weight, weight_level = layer.weights()
-    alpha, scale = layer.range(x)
-    parts = split(x, alpha, scale, layer.settings.bits, layer.settings.low_bits)
-    high = layer.product(parts.coarse, weight)
-    layer.threshold.zero_()
-    score = margins(high, layer.group, layer.threshold, parts.level * weight_level)[0].flatten(1)
-    layer.threshold.copy_(score[:: layer.group].quantile(1 - share, dim=1))

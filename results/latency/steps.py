@@ -14,7 +14,7 @@ from gatesearch.cost.sources.host import dispatch, executable
 from gatesearch.devices import profile
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan
-from results.latency import models
+from results.latency import bundles, models
 
 RUNS = Path("runs/bench-latency")
 # First seed of each set of models. What the model of latency lacks is looked for on the development set; the page is
@@ -29,7 +29,7 @@ Measurement = Mapping[str, Any]
 
 def write_bundles(models_set: str, count: int, until: float) -> None:
     """Write the bundles that there are not yet of ``count`` models a backbone; none is begun after ``until``."""
-    converter = models.Programs(RUNS / "programs")
+    converter = bundles.Programs(RUNS / "programs")
     device = profile.load("host")
     with console.progress(count * len(models.BACKBONES), "bundles") as bar:
         for seed in range(count):
@@ -38,7 +38,7 @@ def write_bundles(models_set: str, count: int, until: float) -> None:
                 if folder.read_json(f"{seed}.json") is None and time.monotonic() < until:
                     chosen = models.subject(name)
                     plan = models.random_plan(chosen, drawn)
-                    observed = models.write(folder.path / f"{seed}", chosen, plan, drawn, device, converter)
+                    observed = bundles.write(folder.path / f"{seed}", chosen, plan, drawn, device, converter)
                     folder.write_json(f"{seed}.json", {"plan": plan.to_dict(), "observed": observed})
                 bar.advance(note=name)
 
@@ -61,7 +61,7 @@ def fill_tables(until: float) -> None:
                     chosen.layers,
                     chosen.gates(),
                     loop=dispatch.measure,
-                    converter=models.Programs(RUNS / "programs"),
+                    converter=bundles.Programs(RUNS / "programs"),
                     on_step=bar.advance,
                 )
             folder.write("table.json", table.to_json())
@@ -73,10 +73,10 @@ def time_bundles(models_set: str, count: int) -> None:
         for name in models.BACKBONES:
             folder = _folder(name, models_set)
             missing = [seed for seed in range(count) if _needs_time(folder, seed)]
-            bundles = {str(seed): models.load(folder.path / f"{seed}") for seed in missing}
-            if bundles:
+            stages = {str(seed): bundles.load(folder.path / f"{seed}") for seed in missing}
+            if stages:
                 least, most = TIMING_S
-                timed = executable.timed(bundles, models.subject(name).features[:1], most, least)
+                timed = executable.timed(stages, models.subject(name).features[:1], most, least)
                 for seed, us in timed.us.items():
                     stamp = {"noisy": seed in timed.noisy, "beat_us": timed.beat_us, "machine": timing.fingerprint()}
                     folder.write_json(f"{seed}.us.json", {"measured_us": us, **stamp})

@@ -17,7 +17,7 @@ from gatesearch.search.sampler.initial import opening
 from gatesearch.search.sampler.neighbours import Candidates, cores_of
 from gatesearch.search.space import Space
 from results.search.replay import Budget, Replay
-from results.search.rivals import asked, pymoo_nsga2, syne_tune_moasha
+from results.search.rivals import pymoo_nsga2, suggested_names, syne_tune_moasha
 from results.search.table import Table
 
 Engine = Callable[[Replay, int], None]
@@ -51,17 +51,17 @@ def sparse_random(replay: Replay, seed: int) -> None:
 
 
 def _sparse(space: Space, seed: int) -> Callable[[], GatePlan]:
-    generator, draws, seen = Random(seed), Candidates(space), set[GatePlan]()
+    generator, draws, drawn = Random(seed), Candidates(space), set[GatePlan]()
 
     def draw() -> GatePlan:
-        if len(seen) == len(space):
+        if len(drawn) == len(space):
             raise Budget
         while True:
             gates = draws.drawn(generator)
             every = cores_of(space, gates)
             plan = GatePlan(gates, generator.choice(every))
-            if plan not in seen:
-                seen.add(plan)
+            if plan not in drawn:
+                drawn.add(plan)
                 return plan
 
     return draw
@@ -83,10 +83,10 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
     Args:
         replay: that answers.
         sampler: that proposes.
-        whole: whether a trial is asked for all names at once, also for those that its plan does not need: for samplers
-            that know no conditional parameters.
+        whole: whether a trial suggests all names at once, also those that its plan does not need: for samplers that know
+            no conditional parameters.
     """
-    table, names = replay.table, asked(replay.table.space) if whole else {}
+    table, names = replay.table, suggested_names(replay.table.space) if whole else {}
 
     def suggest() -> tuple[optuna.Trial, GatePlan]:
         trial = study.ask()

@@ -52,12 +52,12 @@ def record(spec: Recorded, folder: RunFolder) -> Run:
     recipe = spec.load()
     folder.write("recipe.yaml", to_yaml(recipe))
     run = Run(recipe, folder)
-    features = drawn(run.setting.features, spec.clips, recipe.seed)
+    features = draw_clips(run.setting.features, spec.clips, recipe.seed)
     done = {row["trained"] for row in rows(folder.path)}
-    left = [gates for gates in trainings(run.setting.space, spec) if key(gates) not in done]
+    pending = [gates for gates in trainings(run.setting.space, spec) if key(gates) not in done]
     assert run.baseline
-    with console.progress(len(left), "trainings") as bar, (folder / ROWS).open("a") as file:
-        for gates in left:
+    with console.progress(len(pending), "trainings") as bar, (folder / ROWS).open("a") as file:
+        for gates in pending:
             row = {"trained": key(gates), **trained_row(run, spec, features, gates)}
             file.write(json.dumps(row, separators=(",", ":")) + "\n")
             file.flush()
@@ -130,18 +130,23 @@ def _readings(run: Run, model: GatedModel, spec: Recorded) -> Iterator[Reading]:
     s, split = run.setting, run.setting.features.validation
     offered = [_later(s.space, gate, spec.after) for gate in at_cuts(model.plan)]
     if not any(offered):
-        found = s.goal.assess(model, split)
-        yield _rounded({"quality": found.value, "passed": found.passed, "layers": found.layers})
+        outcome = s.goal.assess(model, split)
+        yield _rounded({"quality": outcome.value, "passed": outcome.passed, "layers": outcome.layers})
         return
-    logits, said = _outputs(model, split.features)
+    logits, answers = _outputs(model, split.features)
     positive, names = s.features.positive, s.features.kind_names
     for chosen in product(*(product(*choices.values()) for choices in offered)):
         for k, (values, choices) in enumerate(zip(chosen, offered, strict=True)):
             for name, value in zip(choices, values, strict=True):
                 setattr(model.gate(k), name, value)
-        found = heard(model, logits, said, split, positive, names)
+        outcome = heard(model, logits, answers, split, positive, names)
         yield _rounded(
-            {"after": [list(values) for values in chosen], "quality": found.value, "passed": found.passed, "layers": {}}
+            {
+                "after": [list(values) for values in chosen],
+                "quality": outcome.value,
+                "passed": outcome.passed,
+                "layers": {},
+            }
         )
 
 
@@ -149,12 +154,12 @@ def _readings(run: Run, model: GatedModel, spec: Recorded) -> Iterator[Reading]:
 def _outputs(model: GatedModel, features: Tensor) -> tuple[Tensor, Tensor]:
     """Return what every gate says of every sample, [N, gates], and the class that the last stage gives it, [N]."""
     model.eval()
-    logits, said = [], []
+    logits, answers = [], []
     for batch in features.split(BATCH):
         output = model(channels_last(batch))
         logits.append(torch.stack([gate.logit for gate in output.gates], 1))
-        said.append(output.logits.argmax(1))
-    return torch.cat(logits), torch.cat(said)
+        answers.append(output.logits.argmax(1))
+    return torch.cat(logits), torch.cat(answers)
 
 
 def _later(space: Space, gate: PlacedGate, after: Mapping[str, Sequence[str]]) -> dict[str, Sequence[Any]]:
@@ -171,8 +176,8 @@ def _complete(space: Space, gate: PlacedGate) -> PlacedGate:
     return PlacedGate.of(gate.kind, gate.site, **{**missing, **dict(gate.params)})
 
 
-def drawn(features: Features, clips: int | None, seed: int) -> Features:
-    """Return features with so many of the training split's samples."""
+def draw_clips(features: Features, clips: int | None, seed: int) -> Features:
+    """Return features with ``clips`` of the training split's samples, drawn by the seed; None: with all."""
     if clips is None:
         return features
     order = torch.randperm(len(features.labels), generator=torch.Generator().manual_seed(seed))[:clips]
@@ -190,10 +195,10 @@ def _rounded(value: Any) -> Any:
 def pack(spec: Recorded, run: Run, path: Path, command: str) -> None:
     """Write a finished recording as a table: beside what was measured, what every choice of cores costs."""
     s, cost = run.setting, run.cost
-    kept = {row["trained"]: row for row in rows(run.folder.path)}
-    found = []
+    recorded = {row["trained"]: row for row in rows(run.folder.path)}
+    packed = []
     for gates in trainings(s.space, spec):
-        row = dict(kept[key(gates)])
+        row = dict(recorded[key(gates)])
         del row["trained"]
         whole = tuple(_complete(s.space, gate) for gate in gates)
         row["cores"] = {}
@@ -205,7 +210,7 @@ def pack(spec: Recorded, run: Run, path: Path, command: str) -> None:
                 priced["observed"] = [_short(cost.runs(plan, layers)) for layers in observed]
             row["cores"][",".join(cores)] = priced
         row["epochs"] = [[{k: v for k, v in r.items() if k != "layers"} for r in epoch] for epoch in row["epochs"]]
-        found.append(row)
+        packed.append(row)
     stamp = fingerprint()
     about = {
         "recipe": spec.recipe,
@@ -219,9 +224,9 @@ def pack(spec: Recorded, run: Run, path: Path, command: str) -> None:
         "command": command,
         "machine": f"{stamp['cpu']}, 1 of {stamp['cores']} cores",
         "versions": {"python": stamp["python"], **{key: stamp["versions"].get(key) for key in ("torch", "numpy")}},
-        "seconds": round(sum(row["seconds"][-1] for row in found)),
+        "seconds": round(sum(row["seconds"][-1] for row in packed)),
     }
-    table.write(path, s.space, cost.shares, found, about)
+    table.write(path, s.space, cost.shares, packed, about)
 
 
 def _short(runs: Sequence[Sequence[float]]) -> list[list[float | None]]:

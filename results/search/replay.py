@@ -97,9 +97,9 @@ class Replay:
     def timed(self, suggest: Callable[[], Any]) -> Any:
         """Return a suggestion; its time is noted."""
         started = time.perf_counter()
-        found = suggest()
+        suggestion = suggest()
         self.trace.seconds.append(time.perf_counter() - started)
-        return found
+        return suggestion
 
     def over(self, number: int, epoch: int | None = None) -> float:
         """Return by how much a plan breaks the constraint after an epoch; None: in the end."""
@@ -109,13 +109,13 @@ class Replay:
 def volumes(table: Table, steps: Sequence[Step]) -> list[float]:
     """Return the share of the true hypervolume after each evaluation; only plans that were trained to the end count."""
     front: list[int] = []
-    found = [0.0]
+    curve = [0.0]
     for step in steps:
         here = table.point(step.plan)
         beaten = any(all(a <= b for a, b in zip(table.point(i), here, strict=True)) for i in front)
-        volume = found[-1]
+        volume = curve[-1]
         if step.epoch == table.epochs and table.errors[step.plan, -1] <= table.limit and not beaten:
             front = [i for i in front if any(a < b for a, b in zip(table.point(i), here, strict=True))] + [step.plan]
             volume = table.volume(front)
-        found.append(volume)
-    return found[1:]
+        curve.append(volume)
+    return curve[1:]

@@ -111,32 +111,32 @@ def _replay(table: Table, engine: str, seed: int, evaluations: int) -> dict[str,
     replay = Replay(table, evaluations)
     ENGINES[engine](replay, seed)
     trace = replay.trace
-    found = volumes(table, trace.steps)
+    curve = volumes(table, trace.steps)
     return {
-        "curves": [round(volume, 6) for volume in _per_training(table, trace.steps, found)],
+        "curves": [round(volume, 6) for volume in _per_training(table, trace.steps, curve)],
         "repeats": trace.repeats / max(1, len(trace.plans)),
         "milliseconds": statistics.median(trace.seconds) * 1e3,
         "cut": trace.cut,
         "revision": revision(),
-        "to_enough": _seconds_to_enough(table, trace.steps, found, statistics.fmean(trace.seconds)),
+        "to_enough": _seconds_to_enough(table, trace.steps, curve, statistics.fmean(trace.seconds)),
         "trainings": len({int(table.training[plan]) for plan in trace.plans[:50]}),
     }
 
 
-def _per_training(table: Table, steps: Sequence[Step], found: Sequence[float]) -> list[float]:
+def _per_training(table: Table, steps: Sequence[Step], curve: Sequence[float]) -> list[float]:
     """Return the hypervolume after each whole training that was spent, however many plans it was spread over."""
     spent = list(accumulate(step.trained for step in steps))
-    volumes_before = [0.0, *found]
+    volumes_before = [0.0, *curve]
     return [
         volumes_before[bisect_right(spent, k * table.epochs)]
         for k in range(1, (spent[-1] if spent else 0) // table.epochs + 1)
     ]
 
 
-def _seconds_to_enough(table: Table, steps: Sequence[Step], found: Sequence[float], suggestion: float) -> float | None:
+def _seconds_to_enough(table: Table, steps: Sequence[Step], curve: Sequence[float], suggestion: float) -> float | None:
     """Return trainings' and suggestions' seconds up to 95 %; None where it was not reached."""
     spent = 0.0
-    for step, volume in zip(steps, found, strict=True):
+    for step, volume in zip(steps, curve, strict=True):
         seconds = table.seconds[table.training[step.plan]]
         before = seconds[table.level(step.epoch - step.trained)] if step.epoch > step.trained else 0.0
         spent += float(seconds[table.level(step.epoch)] - before) + suggestion

@@ -18,7 +18,7 @@ from results.search.replay import Budget, Replay
 
 Array = npt.NDArray[Any]
 NEEDS: Mapping[str, str] = {"pymoo NSGA-II": "pymoo", "Syne Tune MO-ASHA": "syne_tune"}
-DRAWS = 2000  # proposals by which the names are found under which a space asks
+DRAWS = 2000  # random proposals that collect the names of a space's suggestions
 POPULATION = 20
 
 
@@ -38,7 +38,7 @@ def pymoo_nsga2(replay: Replay, seed: int) -> None:
     from pymoo.operators.sampling.rnd import IntegerRandomSampling
     from pymoo.problems.static import StaticProblem
 
-    table, names = replay.table, asked(replay.table.space)
+    table, names = replay.table, suggested_names(replay.table.space)
     most = np.array([len(choices) - 1 for choices in names.values()])
     problem = Problem(n_var=len(names), n_obj=3, n_ieq_constr=1, xl=np.zeros(len(names)), xu=most, vtype=int)
     algorithm = NSGA2(
@@ -52,10 +52,10 @@ def pymoo_nsga2(replay: Replay, seed: int) -> None:
     try:
         while True:
             offspring = replay.timed(algorithm.ask)
-            found = [replay.ask(_plan(table.space, names, row)) for row in np.asarray(offspring.get("X"), dtype=int)]
+            numbers = [replay.ask(_plan(table.space, names, row)) for row in np.asarray(offspring.get("X"), dtype=int)]
             # What the device cannot run is worse than all that it can.
-            points = [(1.0, *map(float, table.costs[:, -1].max(0))) if i is None else table.point(i) for i in found]
-            over = [[1.0 if i is None else replay.over(i)] for i in found]
+            points = [(1.0, *map(float, table.costs[:, -1].max(0))) if i is None else table.point(i) for i in numbers]
+            over = [[1.0 if i is None else replay.over(i)] for i in numbers]
             Evaluator().eval(StaticProblem(problem, F=np.array(points), G=np.array(over)), offspring)
             algorithm.tell(infills=offspring)
     except Budget:
@@ -76,7 +76,7 @@ def syne_tune_moasha(replay: Replay, seed: int) -> None:
 
     random.seed(seed)
     np.random.seed(seed)  # its rungs draw from here
-    table, names = replay.table, asked(replay.table.space)
+    table, names = replay.table, suggested_names(replay.table.space)
     space = {name: choice(list(range(len(choices)))) for name, choices in names.items()}
     metrics = ["error", "latency", "energy"]
     scheduler = MOASHA(
@@ -100,10 +100,10 @@ def syne_tune_moasha(replay: Replay, seed: int) -> None:
                 at = replay.ask(plan, epoch)
                 if at is None:
                     break
-                told = dict(zip(metrics, table.point(at, epoch), strict=True)) | {"epoch": epoch}
+                result = dict(zip(metrics, table.point(at, epoch), strict=True)) | {"epoch": epoch}
                 if epoch == table.epochs:
-                    scheduler.on_trial_complete(trial, told)
-                elif scheduler.on_trial_result(trial, told) == SchedulerDecision.STOP:
+                    scheduler.on_trial_complete(trial, result)
+                elif scheduler.on_trial_result(trial, result) == SchedulerDecision.STOP:
                     break
     except Budget:
         return
@@ -119,8 +119,8 @@ def ranks(objectives: Array) -> Array:
     order = _order(apart.tobytes(), apart.shape[1])
     before = np.zeros(len(order), dtype=np.intp)
     before[order] = np.cumsum(counts[order]) - counts[order]
-    found: Array = before[where]
-    return found
+    tied: Array = before[where]
+    return tied
 
 
 @lru_cache(maxsize=16)  # most that is proposed was proposed before, and each of a few rungs has points of its own
@@ -130,15 +130,17 @@ def _order(points: bytes, objectives: int) -> Array:
     return np.array(nondominated_sort(np.frombuffer(points).reshape(-1, objectives), dim=0))
 
 
-def asked(space: Space) -> dict[str, Sequence[Scalar]]:
-    """Return the names under which a space asks a trial, each with its choices."""
-    found = _Asked(random.Random(0))
+def suggested_names(space: Space) -> dict[str, Sequence[Scalar]]:
+    """Return the names of all suggestions that a space asks a trial for, each with its choices."""
+    recorder = _NameRecorder(random.Random(0))
     for _ in range(DRAWS):
-        space.propose(found)
-    return dict(sorted(found.names.items()))
+        space.propose(recorder)
+    return dict(sorted(recorder.names.items()))
 
 
-class _Asked:
+class _NameRecorder:
+    """A trial that draws at random and notes the choices of every name."""
+
     def __init__(self, generator: random.Random) -> None:
         self.names: dict[str, Sequence[Scalar]] = {}
         self._generator = generator
@@ -148,7 +150,9 @@ class _Asked:
         return self._generator.choice(choices)
 
 
-class _Coded:
+class _CodedTrial:
+    """A trial whose suggestions are given as places among the choices."""
+
     def __init__(self, names: Mapping[str, Sequence[Scalar]], code: Sequence[int]) -> None:
         self._code: dict[str, Any] = dict(zip(names, code, strict=True))
 
@@ -157,4 +161,4 @@ class _Coded:
 
 
 def _plan(space: Space, names: Mapping[str, Sequence[Scalar]], code: Sequence[int]) -> GatePlan:
-    return space.propose(_Coded(names, code))
+    return space.propose(_CodedTrial(names, code))

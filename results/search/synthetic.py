@@ -73,9 +73,11 @@ def _trained(plan: GatePlan) -> tuple[object, ...]:
 
 def _lacking(generator: np.random.Generator, at: Sequence[int]) -> npt.NDArray[np.float64]:
     """Return by what share an error is larger than at the end, [read]: falling, unevenly, to 0."""
-    left = (at[-1] - np.array(at)) / max(1, at[-1] - 1)
-    lacking: npt.NDArray[np.float64] = GAP * left**2 * generator.uniform(0.5, 1.5) + generator.normal(0, 0.05, len(at))
-    return lacking * (left > 0)
+    remaining = (at[-1] - np.array(at)) / max(1, at[-1] - 1)
+    lacking: npt.NDArray[np.float64] = GAP * remaining**2 * generator.uniform(0.5, 1.5) + generator.normal(
+        0, 0.05, len(at)
+    )
+    return lacking * (remaining > 0)
 
 
 def _costs(real: Table, i: int, passed: dict[str, list[float]]) -> list[float]:

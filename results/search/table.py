@@ -91,13 +91,13 @@ class Table:
     @cached_property
     def front(self) -> tuple[int, ...]:
         """The plans that a device can run, that keep the constraint and that no other such plan beats."""
-        kept = np.flatnonzero(self.allowed & (self.errors[:, -1] <= self.limit))
-        points = np.column_stack([self.errors[kept, -1], self.costs[kept, -1]])
+        feasible = np.flatnonzero(self.allowed & (self.errors[:, -1] <= self.limit))
+        points = np.column_stack([self.errors[feasible, -1], self.costs[feasible, -1]])
         best: list[int] = []
-        for i in np.lexsort(points.T[::-1]):  # whoever dominates comes first
+        for i in np.lexsort(points.T[::-1]):  # a point that dominates another comes before it
             if not best or not (points[best] <= points[i]).all(1).any():
                 best.append(int(i))
-        return tuple(int(kept[i]) for i in sorted(best))
+        return tuple(int(feasible[i]) for i in sorted(best))
 
     @cached_property
     def corner(self) -> tuple[float, ...]:
@@ -117,8 +117,8 @@ class Table:
     def _volume(self, plans: Sequence[int]) -> float:
         scale, low = np.array(self.corner), np.array([self.point(i) for i in self.front]).min(0)
         points = [(np.array(self.point(i)) - low) / (scale - low) for i in plans if self.errors[i, -1] <= self.limit]
-        kept = [tuple(point.tolist()) for point in points]
-        return pareto.hypervolume([kept[i] for i in pareto.front(kept)], (1.0, 1.0, 1.0))
+        scaled = [tuple(point.tolist()) for point in points]
+        return pareto.hypervolume([scaled[i] for i in pareto.front(scaled)], (1.0, 1.0, 1.0))
 
 
 def write(path: Path, space: Space, shares: Mapping[str, float], rows: Sequence[Any], about: Mapping[str, Any]) -> None:
@@ -148,13 +148,13 @@ def read(path: Path, name: str) -> Table:
     tree = json.loads(gzip.decompress(path.read_bytes()))
     space = _space(tree["space"])
     after = tree["about"]["after"]
-    found = {tuple(json.dumps(g, sort_keys=True) for g in row["gates"]): i for i, row in enumerate(tree["rows"])}
+    row_of = {tuple(json.dumps(g, sort_keys=True) for g in row["gates"]): i for i, row in enumerate(tree["rows"])}
     plans = tuple(every_plan(space))
     training, errors, costs, passed, runs, allowed = [], [], [], [], [], []
     for plan in plans:
         key = tuple(json.dumps(gate.to_dict(), sort_keys=True) for gate in trained(plan, after))
-        training.append(found[key])
-        row = tree["rows"][found[key]]
+        training.append(row_of[key])
+        row = tree["rows"][row_of[key]]
         chosen = [[gate[name] for name in after.get(gate.kind, ())] for gate in at_cuts(plan)]
         readings = [next(r for r in epoch if r.get("after", chosen) == chosen) for epoch in row["epochs"]]
         priced = row["cores"][",".join(plan.cores)]

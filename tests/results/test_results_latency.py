@@ -13,7 +13,7 @@ from gatesearch.gates import at_cuts
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.plan import GatePlan, PlacedGate
 from results import latency
-from results.latency import models
+from results.latency import bundles, models
 from results.latency.page import Latency
 
 
@@ -45,7 +45,7 @@ def test_a_share_of_the_outputs_is_opened() -> None:
     x = torch.rand(1, *site.shape_in)
     gate.eval()
     with torch.no_grad():
-        models._open(gate, x, 0.3)
+        bundles._open(gate, x, 0.3)
     gate.reset()
     gate(x)
     assert gate.report()["sparsity"] == pytest.approx(0.7, abs=0.02)
@@ -54,7 +54,7 @@ def test_a_share_of_the_outputs_is_opened() -> None:
 def test_structure_is_equal_where_weights_differ_and_not_where_shapes_do() -> None:
     first, second = (torch.nn.Sequential(torch.nn.Conv2d(2, n, 1), torch.nn.ReLU()) for n in (3, 3))
     other = torch.nn.Sequential(torch.nn.Conv2d(2, 4, 1), torch.nn.ReLU())
-    assert models.structure(first) == models.structure(second) != models.structure(other)
+    assert bundles.structure(first) == bundles.structure(second) != bundles.structure(other)
 
 
 def test_the_page_says_what_was_reached_and_what_was_not_run(tmp_path: Path) -> None:
