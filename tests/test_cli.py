@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from gatesearch import __version__, recipe
-from gatesearch.cli import app
+from gatesearch.cli import app, checkout
 
 
 class Calls(list[tuple[Any, ...]]):
@@ -39,7 +39,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     for module, names in {
         "pipeline.run": ["start", "resume", "report"],
         "cli.tables": ["sites", "measure"],
-        "bench": ["run"],
     }.items():
         double = ModuleType(f"gatesearch.{module}")
         room = module.partition(".")[0]
@@ -97,9 +96,23 @@ def test_steps_that_take_a_recipe(step: str, calls: Calls) -> None:
     assert [(name, made.seed) for name, made, *_ in calls] == [(f"cli.{step}", 2)]
 
 
-def test_bench_passes_its_arguments_on(calls: Calls) -> None:
+def test_bench_passes_its_arguments_on(calls: Calls, monkeypatch: pytest.MonkeyPatch) -> None:
+    double = ModuleType("results")
+    double.run = lambda *arguments: calls("results.run", *arguments)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "results", double)
     assert app.main(["bench", "parity", "seeds=3", "--fast", "-x"]) == 0
-    assert calls == [("bench.run", "parity", ["seeds=3", "--fast", "-x"])]
+    assert calls == [("results.run", "parity", ["seeds=3", "--fast", "-x"])]
+
+
+def test_bench_needs_a_checkout(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(checkout, "__file__", str(folder / "site-packages/gatesearch/cli/checkout.py"))
+    assert line_of(capsys, "bench", "kws").startswith("bench kws: benchmarks need a checkout of gatesearch")
+    for name in ("results", "gatesearch"):
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").touch()
+    assert checkout.find_checkout((folder / "site-packages", folder)) == folder
 
 
 def test_show_prints_a_recipe_that_loads(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""results/scaling.md, .json and a plot for each study that has ended."""
+"""results/batch_study: the page, its rows and a plot for each study that has ended."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from typing import Any
 from gatesearch._lib.console import duration
 from gatesearch.batch_study import plot
 from gatesearch.batch_study.outcome import OUTCOME, RUNS
-from gatesearch.bench import results as written
-from gatesearch.bench.results import Row, markdown_table, spread
+from gatesearch.report.rows import RESULTS, Row, markdown_table, median_and_range, write_results
 
 Outcome = Mapping[str, Any]
 
@@ -47,7 +46,7 @@ COLUMNS = (
 )
 
 
-def write(runs: Path = RUNS, folder: Path = written.FOLDER) -> Path:
+def write(runs: Path = RUNS, folder: Path = RESULTS / "batch_study") -> Path:
     """Write the pages from every outcome under a folder of runs; returns the path of the Markdown."""
     found = [json.loads(path.read_text()) for path in sorted(runs.glob(f"*-scaling/{OUTCOME}"))]
     parts = ["# Steps to a goal against batch size", INTRODUCTION]
@@ -55,7 +54,7 @@ def write(runs: Path = RUNS, folder: Path = written.FOLDER) -> Path:
     for outcome in found:
         parts += _section(outcome)
         rows += _rows(outcome)
-    path = written.write("scaling", rows, "\n\n".join([*parts, PUBLISHED]), folder)
+    path = write_results(folder, rows, "\n\n".join([*parts, PUBLISHED]))
     for outcome in found:
         plot.draw(outcome, folder / _figure(outcome))
     return path
@@ -161,7 +160,7 @@ def _equal(point: Mapping[str, Any]) -> list[str]:
         elif None in values:
             cells.append(f"{values.count(None)} of {len(values)} diverged")
         else:
-            cells.append(spread([100 * value for value in values]))
+            cells.append(median_and_range([100 * value for value in values]))
     return cells
 
 
@@ -198,4 +197,4 @@ def _rows(outcome: Outcome) -> list[Row]:
 
 
 def _figure(outcome: Outcome) -> str:
-    return f"scaling_{outcome['recipe']}.png"
+    return f"{outcome['recipe']}.png"

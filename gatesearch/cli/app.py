@@ -232,10 +232,10 @@ def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which benchmark.", show_default=False)] = "",
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="What it takes.")] = None,
 ) -> None:
-    """Run a benchmark; writes results/NAME.md and .json. NAME --help says what it takes."""
-    from gatesearch import bench as benchmarks
+    """Run a benchmark of a checkout; writes results/NAME/README.md and rows.json. NAME --help lists its keys."""
+    from gatesearch.cli.checkout import run_benchmark
 
-    benchmarks.run(name, list(arguments or []))
+    run_benchmark(name, list(arguments or []))
 
 
 @app.command(context_settings=_SETTINGS)

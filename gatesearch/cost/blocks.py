@@ -26,10 +26,10 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from gatesearch._lib import timing
 from gatesearch._lib.tool_output import ToolError
-from gatesearch.compile import vela
+from gatesearch.compile import passes, vela
 from gatesearch.compile.number_format import FLOAT, PLAIN, arithmetic, needs
-from gatesearch.compile.prune import cut_channels
-from gatesearch.compile.tflite import Program, channel_last, convert, quantise
+from gatesearch.compile.stage import StageGraph
+from gatesearch.compile.tflite import channel_last, convert, quantise
 from gatesearch.cost.kernel_costs import Key, Recorded, key_of
 from gatesearch.cost.layers import STEPWISE, dense_by_kernel
 from gatesearch.cost.sources import board
@@ -43,6 +43,7 @@ from gatesearch.graph.macs import MacCounter
 from gatesearch.graph.sites import INPUT, CutSite, LayerSite, find
 from gatesearch.model import split
 from gatesearch.plan import PlacedGate
+from gatesearch.runtime.program import Program
 
 END = "output"
 ALONE = "layer "
@@ -387,10 +388,17 @@ def _pieces(
     for stage, (begin, end) in zip(stages, pairwise(bounds), strict=True):
         for i, inputs in _thinnings(begin).items():
             for o, outputs in _thinnings(end).items():
-                axes = _axis(begin), _axis(end)
-                cut = cut_channels(stage, hidden, inputs, outputs, axes)
+                graph = StageGraph(
+                    body=stage,
+                    head=nn.Identity(),
+                    samples=select(hidden, inputs, _axis(begin) + 1),
+                    shape=tuple(hidden.shape[1:]),
+                    entering=inputs,
+                    leaving=outputs,
+                    axes=(_axis(begin), _axis(end)),
+                )
                 name = begin.name if begin is not None else INPUT
-                pieces[name, i, o] = Piece(cut, select(hidden, inputs, axes[0] + 1), needs(stage))
+                pieces[name, i, o] = Piece(passes.apply(graph, until="prune").body, graph.samples, needs(stage))
         if begin is not None:
             for placed in variants:
                 kind = cut_kind(placed.kind)

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from gatesearch._lib import console
-from gatesearch.compile.lower import lower
+from gatesearch.compile import passes, tflite
 from gatesearch.cost.model import CostModel
 from gatesearch.export import bundle
 from gatesearch.export import verify as verification
-from gatesearch.export.formats import compiled
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.pick import Chosen
 from gatesearch.pipeline.pricing import tools_in_one_line
@@ -108,7 +107,6 @@ def calibration_features(problem: Problem) -> Tensor:
 
 def _write_ungated(problem: Problem, cost: CostModel, chosen: Chosen, folder: RunFolder) -> dict[str, Any]:
     """Write the ungated backbone as one program; return what the manifest says of it."""
-    whole = lower(chosen.ungated, calibration_features(problem))[0]
-    core = problem.device.core(cost.ungated()[0].cores[0])
-    folder.write(UNGATED, compiled(whole, core, getattr(problem.frontend, "output_range", None)))
-    return {"core": core.name, "arithmetic": whole.arithmetic(core)}
+    whole = passes.run(chosen.ungated, calibration_features(problem), problem.device, until="rescale")[0]
+    folder.write(UNGATED, tflite.compile(whole, getattr(problem.frontend, "output_range", None)))
+    return {"core": cost.ungated()[0].cores[0], "arithmetic": whole.arithmetic}

@@ -16,6 +16,8 @@ from gatesearch.pipeline.training import Baseline
 from gatesearch.report.record import RunRecord
 from gatesearch.search.engine import SearchResult, Trial
 
+NOT_RETRAINED = "the run has not retrained a plan"
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -53,8 +55,19 @@ class RunResult:
             ValueError: the run did not come to the choice.
         """
         if self.chosen is None:
-            raise ValueError("the run has not retrained a plan")
+            raise ValueError(NOT_RETRAINED)
         return self.chosen.trial
+
+    @property
+    def ungated(self) -> GatedModel:
+        """The ungated backbone, retrained as the chosen plan is.
+
+        Raises:
+            ValueError: the run did not come to the choice.
+        """
+        if self.chosen is None:
+            raise ValueError(NOT_RETRAINED)
+        return self.chosen.ungated
 
     @property
     def model(self) -> GatedModel:
@@ -66,5 +79,5 @@ class RunResult:
         if self.exported is not None:
             return self.exported.model
         if self.chosen is None:
-            raise ValueError("the run has not retrained a plan")
+            raise ValueError(NOT_RETRAINED)
         return self.chosen.model

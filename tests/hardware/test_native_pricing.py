@@ -142,7 +142,7 @@ def test_crossing_into_a_stage_of_other_arithmetic_costs_by_the_value(model: Cos
     assert there > here
 
 
-# An 8/4 split was measured to take 1.3 times as long as the dense layer in int8 (results/kernels.md).
+# An 8/4 split was measured to take 1.3 times as long as the dense layer in int8 (results/kernels).
 
 CHOICES = (
     None,

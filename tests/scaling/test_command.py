@@ -8,8 +8,8 @@ import pytest
 
 from gatesearch.batch_study import plot
 from gatesearch.batch_study.network import Network
-from gatesearch.bench.results import Row
 from gatesearch.cli import app
+from gatesearch.report.rows import Row
 
 TINY = [
     *(
@@ -44,19 +44,19 @@ def test_a_study_writes_its_outcome_its_pages_and_is_taken_by_auto(
     outcome = json.loads(Path("runs/digits_hybrid-scaling/outcome.json").read_text())
     assert [point["batch"] for point in outcome["points"]] == [64, 128, 256]
     assert outcome["ghost"] == 64 and outcome["data"]["train"] == 1079 and outcome["seconds"] > 0
-    page = Path("results/scaling.md").read_text()
+    page = Path("results/batch_study/README.md").read_text()
     command = shlex.join(["gatesearch", "scaling", *TINY])
-    assert command in page and "scaling_digits_hybrid.png" in page
+    assert command in page and "(digits_hybrid.png)" in page
     assert str(Path.cwd()) not in page and "validation error" in page and "64 samples is normalised" in page
-    written = json.loads(Path("results/scaling.json").read_text())
-    rows = [Row(**{key: value for key, value in row.items() if key != "revision"}) for row in written]
+    written = json.loads(Path("results/batch_study/rows.json").read_text())
+    rows = [Row(**{key: value for key, value in row.items() if key != "commit"}) for row in written]
     assert all(row.command == command and row.value >= 0 for row in rows if row.unit != "1")
-    assert Path("results/scaling_digits_hybrid.png").stat().st_size > 10_000
+    assert Path("results/batch_study/digits_hybrid.png").stat().st_size > 10_000
 
     monkeypatch.setattr(Network, "start", lambda *_: pytest.fail("trained again"))
     monkeypatch.setattr(plot, "draw", lambda *_: None)
     assert app.main(["scaling", *TINY]) == 0
-    assert Path("results/scaling.md").read_text() == page
+    assert Path("results/batch_study/README.md").read_text() == page
     capsys.readouterr()
     assert "holds a study with trials 4, not 5" in failed(capsys, *TINY, "trials=5")
     assert "holds a study with augment" in failed(capsys, *TINY, "augment.pad=2")

@@ -1,0 +1,111 @@
+"""Measured figures as rows with their provenance, and the folder that holds them beside the page that shows them."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gatesearch._lib import console
+from gatesearch._lib.revision import revision as package_revision
+
+RESULTS = Path("results")
+PAGE, ROWS = "README.md", "rows.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure.
+
+    Args:
+        name: what was measured.
+        value: median over seeds.
+        unit: of the value.
+        target: the bar, such as ``<= 1.3`` or ``>= 3``, or what a paper printed, in words; None where there is neither.
+        provenance: measured, simulated, modelled or assumed.
+        protocol: data, split and procedure.
+        seeds: one value each.
+        values: the figure of every seed.
+        command: that measures it again.
+    """
+
+    name: str
+    value: float
+    unit: str
+    target: str | None
+    provenance: str
+    protocol: str
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    command: str
+
+    @classmethod
+    def summarise(cls, name: str, values: Mapping[int, float], unit: str, **rest: Any) -> Row:
+        """Build a row from the figure of each seed.
+
+        >>> Row.summarise("accuracy", {0: 0.5, 1: 0.75, 2: 1.0}, "share", target=None, provenance="measured",
+        ...               protocol="toy", command="none").value
+        0.75
+        """
+        return cls(
+            name=name,
+            value=statistics.median(values.values()),
+            unit=unit,
+            seeds=tuple(values),
+            values=tuple(values.values()),
+            **rest,
+        )
+
+
+def print_rows(title: str, rows: Sequence[Row]) -> None:
+    """Print figures beside their targets."""
+    lines = [(row.name, f"{row.value:.4g} {row.unit}", row.target or "") for row in rows]
+    console.table(title, ("figure", "median", "target"), lines)
+
+
+def write_results(folder: Path, rows: Sequence[Row], page: str, revision: str | None = None) -> Path:
+    """Write ``rows.json`` and ``README.md``, each with the commit that made it; returns the path of the page.
+
+    Args:
+        folder: where both go; it is made where it is missing.
+        rows: every figure.
+        page: Markdown.
+        revision: of the code, as :func:`gatesearch._lib.revision.revision` says it; None for this package's.
+    """
+    revision = revision or package_revision()
+    commit = revision.rpartition("commit ")[2]
+    folder.mkdir(parents=True, exist_ok=True)
+    tree = [asdict(row) | {"commit": commit} for row in rows]
+    (folder / ROWS).write_text(json.dumps(tree, indent=1) + "\n")
+    path = folder / PAGE
+    path.write_text(f"{page.rstrip()}\n\nWritten by {revision}.\n")
+    return path
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown; a bar within a cell, as between the gates of a plan, is escaped.
+
+    >>> print(markdown_table(["a", "b"], [["1", "2 | 3"]]))
+    | a | b |
+    |---|---|
+    | 1 | 2 \\| 3 |
+    """
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    for row in rows:
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    return "\n".join(lines)
+
+
+def median_and_range(values: Sequence[float], form: str = "{:.1f}") -> str:
+    """Return the median and the range over seeds as text.
+
+    >>> median_and_range([3.0, 1.0, 2.0])
+    '2.0 (1.0 to 3.0)'
+    """
+    middle = form.format(statistics.median(values))
+    if len(values) == 1:
+        return middle
+    return f"{middle} ({form.format(min(values))} to {form.format(max(values))})"

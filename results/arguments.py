@@ -1,0 +1,208 @@
+"""Arguments of benchmarks: ``key=value`` each, as the user writes them behind ``gatesearch bench NAME``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from gatesearch.errors import UserError, unknown
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.recipe import config
+
+Protocol = TypeVar("Protocol", bound=BaseModel)
+
+
+def read_keys(where: str, arguments: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
+    """Return the value of each key.
+
+    Args:
+        where: the benchmark, for errors.
+        arguments: ``key=value`` each.
+        keys: that there are.
+
+    Raises:
+        UserError: a key is none of these, or has no value.
+    """
+    values = {}
+    for text in arguments:
+        key, _, value = text.partition("=")
+        if key not in keys:
+            raise unknown(where, "key", key, keys)
+        if not value:
+            raise UserError(f"{where}: {text}: no value; write {key}=VALUE")
+        values[key] = value
+    return values
+
+
+def split_protocol(
+    where: str, arguments: Sequence[str], keys: Sequence[str], protocol: type[BaseModel]
+) -> tuple[dict[str, str], list[config.Override]]:
+    """Split arguments into those of the benchmark and those of its protocol.
+
+    Args:
+        where: the benchmark, for errors.
+        arguments: ``key=value`` each.
+        keys: the benchmark's own.
+        protocol: whose fields are the other keys.
+
+    Raises:
+        UserError: a key is neither's.
+    """
+    values: dict[str, str] = {}
+    overrides = []
+    for text in arguments:
+        key, _, value = text.partition("=")
+        if key in keys and value:
+            values[key] = value
+        elif key in protocol.model_fields or not value:
+            overrides.append(config.Override.parse(text))
+        else:
+            raise unknown(where, "key", key, [*keys, *protocol.model_fields])
+    return values, overrides
+
+
+def split_data_sets(
+    where: str, arguments: Sequence[str], data_sets: Iterable[str]
+) -> tuple[dict[str, str], tuple[int, ...], list[str]]:
+    """Split arguments into the paths of data sets, seeds, and changes of a recipe.
+
+    Args:
+        where: the benchmark, for errors.
+        arguments: ``key=value`` each; a key of a recipe has a dot in it.
+        data_sets: their names.
+
+    Returns:
+        Absolute paths by data set, seeds (0 where none are written), changes.
+
+    Raises:
+        UserError: a key is none of these, or seeds are no whole numbers.
+
+    >>> split_data_sets("bench dsl", ["seeds=1,2", "search.trials=8"], ["esc10"])
+    ({}, (1, 2), ['search.trials=8'])
+    """
+    roots: dict[str, str] = {}
+    overrides: list[str] = []
+    seeds: tuple[int, ...] = (0,)
+    names = tuple(data_sets)
+    for text in arguments:
+        key, _, value = text.partition("=")
+        if key in names:
+            roots[key] = str(Path(value).expanduser().absolute())
+        elif key == "seeds":
+            seeds = read_seeds(where, value)
+        elif "." in key:
+            overrides.append(text)
+        else:
+            raise unknown(where, "key", key, [*names, "seeds", "training.epochs"])
+    return roots, seeds, overrides
+
+
+def split_seeds(where: str, arguments: Sequence[str], seeds: tuple[int, ...]) -> tuple[tuple[int, ...], list[str]]:
+    """Split arguments into seeds and changes of a recipe.
+
+    Args:
+        where: the benchmark, for errors.
+        arguments: ``key=value`` each; ``seeds=0,1`` is for the benchmark.
+        seeds: where none are written.
+
+    Raises:
+        UserError: seeds are no whole numbers.
+
+    >>> split_seeds("bench kws", ["seeds=0,2", "data.root=words"], (0,))
+    ((0, 2), ['data.root=words'])
+    """
+    overrides = []
+    for text in arguments:
+        key, _, value = text.partition("=")
+        if key == "seeds":
+            seeds = read_seeds(where, value)
+        else:
+            overrides.append(text)
+    return seeds, overrides
+
+
+def check_choice(where: str, key: str, written: str, choices: Iterable[str], what: str | None = None) -> str:
+    """Return what was written if it is one of the choices.
+
+    Args:
+        where: the benchmark, for errors.
+        key: of the argument.
+        written: its value.
+        choices: that there are.
+        what: a choice is called; None for the key.
+
+    Raises:
+        UserError: it is none.
+    """
+    names = tuple(choices)
+    if written not in names:
+        raise unknown(f"{where}: {key}", what or key, written, names)
+    return written
+
+
+def check_choices(where: str, key: str, written: str, choices: Iterable[str], what: str | None = None) -> list[str]:
+    """Return the parts of what was written, with commas between, if each is one of the choices.
+
+    Raises:
+        UserError: one is none.
+    """
+    names = tuple(choices)
+    return [check_choice(where, key, part, names, what) for part in written.split(",")]
+
+
+def read_count(where: str, key: str, written: str) -> int:
+    """Read a whole number from 1.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not written.isdigit() or int(written) < 1:
+        raise UserError(f"{where}: {key}={written}: not a whole number from 1")
+    return int(written)
+
+
+def read_seeds(where: str, written: str) -> tuple[int, ...]:
+    """Read seeds.
+
+    Raises:
+        UserError: they are no whole numbers.
+
+    >>> read_seeds("bench dsg", "0,2")
+    (0, 2)
+    """
+    try:
+        return tuple(int(part) for part in written.split(","))
+    except ValueError:
+        raise UserError(f"{where}: seeds={written}: seeds are whole numbers with commas between") from None
+
+
+def change_protocol(where: str, default: Protocol, overrides: Sequence[config.Override]) -> Protocol:
+    """Return a protocol with some of its keys changed.
+
+    Raises:
+        UserError: a value does not fit its key.
+    """
+    tree = default.model_dump()
+    for override in overrides:
+        tree = override.apply(tree)
+    return config.check(type(default), tree, where, overrides)
+
+
+def lock_settings(folder: RunFolder, settings: Mapping[str, object]) -> None:
+    """Write the settings of a folder's results beside them, and refuse any other settings later.
+
+    Raises:
+        UserError: the folder holds results by other settings.
+    """
+    before = folder.read_json("settings.json")
+    if before is None:
+        folder.write_json("settings.json", dict(settings))
+    elif differing := sorted(key for key in settings | before if settings.get(key) != before.get(key)):
+        key = differing[0]
+        raise UserError(
+            f"{folder.path}: holds results with {key} {before.get(key)}, not {settings.get(key)}; move it away or "
+            "delete it"
+        )

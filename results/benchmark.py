@@ -1,0 +1,178 @@
+"""A benchmark: measurements that are resumed, and the rows, the page and the plots that are made from them."""
+
+from __future__ import annotations
+
+import operator
+import shlex
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jinja2
+
+from gatesearch._lib.revision import revision as package_revision
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.report.rows import RESULTS, Row, write_results
+
+RUNS = Path("runs")
+TEMPLATE = "page.md.j2"
+NOT_RUN = "not run"
+HERE = Path(__file__).parent
+
+COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    "<": operator.lt,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
+
+Draw = Callable[[Path], object]
+
+
+class Benchmark(ABC):
+    """A benchmark, whose code lies in the folder of its name beside the template of its page.
+
+    Args:
+        command: that measures it again, without the user's own paths.
+        results: folder that holds a folder for each benchmark.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, command: str, results: Path = RESULTS) -> None:
+        self.command = command
+        self.folder = results / self.name
+
+    @classmethod
+    def runs(cls) -> RunFolder:
+        """Return the folder of the measurements."""
+        return RunFolder(RUNS / f"bench-{cls.name}")
+
+    @abstractmethod
+    def rows(self) -> list[Row]:
+        """Return every figure."""
+
+    @abstractmethod
+    def page(self) -> Mapping[str, object]:
+        """Return the values of the page's template, beside ``command``."""
+
+    def plots(self) -> Mapping[str, Draw]:
+        """Return what draws each plot, by the name of its file."""
+        return {}
+
+    def text(self) -> str:
+        """Return the page."""
+        return render(self.name, command=self.command, **self.page())
+
+    def publish(self) -> Path:
+        """Write rows, page and plots from the measurements that there are; returns the path of the page."""
+        path = write_results(self.folder, self.rows(), self.text(), revision())
+        for file, draw in self.plots().items():
+            draw(self.folder / file)
+        return path
+
+
+def render(name: str, **values: object) -> str:
+    """Return a benchmark's page: its template with values in it, paragraphs parted by one empty line."""
+    loader = jinja2.FileSystemLoader(HERE)
+    environment = jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    text = environment.get_template(f"{name}/{TEMPLATE}").render(values)
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text
+
+
+def resume(folder: RunFolder, file: str, measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a measurement: that of the file where there is one, else a new one, which is written to the file."""
+    value: dict[str, Any] | None = folder.read_json(file)
+    if value is None:
+        value = dict(measure())
+        folder.write_json(file, value)
+    return value
+
+
+def public_command(name: str, arguments: Sequence[str], public: Mapping[str, str]) -> str:
+    """Return a benchmark's command as pages show it.
+
+    Args:
+        name: of the benchmark.
+        arguments: ``key=value`` each, as the user wrote them.
+        public: what stands for the user's own path, by key.
+
+    >>> public_command("kws", ["data.root=/home/me/words", "seeds=0"], {"data.root": "WORDS"})
+    'gatesearch bench kws data.root=WORDS seeds=0'
+    """
+    return shlex.join(["gatesearch", "bench", name, *(public_argument(text, public) for text in arguments)])
+
+
+def public_argument(text: str, public: Mapping[str, str]) -> str:
+    """Return an argument with what stands for the user's own path.
+
+    >>> public_argument("data.root=/home/me/words", {"data.root": "WORDS"}), public_argument("seeds=0", {})
+    ('data.root=WORDS', 'seeds=0')
+    """
+    key, _, _ = text.partition("=")
+    return f"{key}={public[key]}" if key in public else text
+
+
+@cache
+def revision() -> str:
+    """Return version and commit of the package, and whether package or benchmarks differ from that commit."""
+    package = package_revision()
+    if "commit" not in package or package.endswith("with changes"):
+        return package
+    status = ["git", "status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.j2"]
+    changed = subprocess.run(status, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
+    return f"{package} with changes" if changed else package
+
+
+def meets_target(target: str, value: float) -> bool:
+    """Say whether a figure meets its target.
+
+    >>> meets_target("<= 1.3", 1.2), meets_target("> 1", 1.0)
+    (True, False)
+    """
+    comparison, bound = target.split()
+    return COMPARISONS[comparison](value, float(bound))
+
+
+def describe_verdict(met: bool) -> str:
+    """Return whether a target was met, as pages show it."""
+    return "reached" if met else "**not reached**"
+
+
+def describe_machine(stamp: Mapping[str, Any]) -> str:
+    """Return a machine's fingerprint as a paragraph."""
+    return f"Machine: {stamp['cpu']}, {stamp['cores']} cores. Versions: {list_versions(stamp)}."
+
+
+def list_versions(stamp: Mapping[str, Any]) -> str:
+    """Return the versions of a machine's fingerprint as text.
+
+    >>> list_versions({"python": "3.11.7", "versions": {"torch": "2.13.0", "onnx": None}})
+    'python 3.11.7, torch 2.13.0'
+    """
+    versions = {"python": stamp.get("python"), **(stamp.get("versions") or {})}
+    return ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+
+
+def group_by_commit(measurements: Iterable[tuple[str, str]]) -> str:
+    """Return which commit made which measurement, of (measurement, commit); empty where one made them all.
+
+    >>> group_by_commit([("a", "commit 1"), ("b", "commit 2"), ("c", "commit 1")])
+    'Made by commit 1: a, c; by commit 2: b.'
+    >>> group_by_commit([("a", "commit 1"), ("b", "commit 1")])
+    ''
+    """
+    commits: dict[str, dict[str, None]] = {}
+    for measurement, commit in measurements:
+        commits.setdefault(commit, {})[measurement] = None
+    if len(commits) < 2:
+        return ""
+    groups = [f"by {commit}: {', '.join(names)}" for commit, names in commits.items()]
+    return f"Made {'; '.join(groups)}."

@@ -1,0 +1,44 @@
+"""`gatesearch bench cluster`: what the engine costs a trial, and how searches scale over workers.
+
+Trials sleep for known lengths. A worker that sleeps needs no core, so that more workers than this machine has cores are
+*simulated*: processes, messages and the driver are real, the work is not. A row that is done is not measured again.
+"""
+
+from __future__ import annotations
+
+from gatesearch._lib import console
+from gatesearch.report.rows import print_rows
+from results.arguments import check_choices, read_keys
+from results.benchmark import public_command, resume, revision
+from results.cluster import measure
+from results.cluster.page import EXECUTORS, WORKERS, Cluster
+
+WHERE = "bench cluster"
+
+
+def main(arguments: list[str]) -> None:
+    """Measure every row that is asked for and not done yet; write results/cluster.
+
+    Args:
+        arguments: ``executors=local,ray``, a choice of them; ``workers=1,2,4,8,16,32,64``, how many at a time.
+
+    Raises:
+        UserError: an argument is wrong, or Ray is asked for and not installed.
+    """
+    values = read_keys(WHERE, arguments, ("executors", "workers"))
+    executors = check_choices(WHERE, "executors", values.get("executors", ",".join(EXECUTORS)), EXECUTORS, "executor")
+    counts = [str(count) for count in WORKERS]
+    workers = check_choices(WHERE, "workers", values.get("workers", ",".join(counts)), counts, "number of workers")
+    folder = Cluster.runs()
+    measurements = {f"engine-{storage}": measure.engine_measurement(storage) for storage in measure.STORAGES}
+    for name in executors:
+        for count in workers:
+            measurements[f"{name}-{count}"] = measure.scaling_measurement(name, int(count))
+    with console.progress(len(measurements), "cluster") as steps:
+        for name, measured in measurements.items():
+            resume(folder, f"{name}.json", lambda m=measured: {**m(folder.path), "revision": revision()})  # type: ignore[misc]
+            steps.advance(note=name)
+    benchmark = Cluster(public_command("cluster", arguments, {}))
+    path = benchmark.publish()
+    print_rows("cluster", benchmark.rows())
+    console.say(f"wrote {path}")

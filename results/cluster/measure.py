@@ -1,0 +1,166 @@
+"""The measurements: the engine alone by the kind of storage, and whole searches by the number of workers."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from gatesearch._lib.timing import fingerprint
+from gatesearch.graph.sites import CutSite
+from gatesearch.plan import GatePlan, Scalar
+from gatesearch.search import engine
+from gatesearch.search.executors.base import Executor
+from gatesearch.search.executors.local import Local
+from gatesearch.search.sampler.neighbours import Candidates, cores_of
+from gatesearch.search.space import Space
+from gatesearch.search.storage import Where
+from results.cluster.sleep import Sleep, make_up
+
+STORAGES = ("journal", "sqlite")
+TRIALS = 200  # of the engine alone
+PAUSE_S = 0.02  # between asking and telling, as a very short trial would take
+TRIAL_S = 5.0  # mean length of a trial
+# More of Ray's, which take longer to start: all are to be at work at the same time for a while.
+TRIALS_A_WORKER = {"local": 4, "ray": 8}
+SEED = 0
+
+Measurement = dict[str, Any]
+
+
+def make_space() -> Space:
+    """Return a made-up space of eight cut sites."""
+    sites = tuple(CutSite(f"b{i}", (8, 3, 2), 10 * i, 300 - 10 * i, 0, 0, f"b{i}") for i in range(8))
+    kinds: dict[str, dict[str, list[Scalar]]] = {
+        "gc": {"mode": ["channel", "activation"], "keep": [0.25, 0.5, 0.75, 1.0], "recall": [0.98, 0.99]}
+    }
+    return Space.of(sites, device_cores=("mcu", "npu"), kinds=kinds)
+
+
+def price(plan: GatePlan) -> Mapping[str, float]:
+    """Rule nothing out."""
+    return {"made_up": -1.0}
+
+
+def engine_measurement(storage: str) -> Callable[[Path], Measurement]:
+    """Return the function that measures the engine on a kind of storage, in a folder."""
+
+    def measure(folder: Path) -> Measurement:
+        where: Where = folder / f"{storage}.study"
+        (folder / f"{storage}.study").unlink(missing_ok=True)
+        if storage != "journal":
+            where = f"{storage}:///{where}"
+        space = make_space()
+        ask_s: list[float] = []
+        tell_s: list[float] = []
+        plans: dict[GatePlan, Mapping[str, Scalar]] = {}
+        generator = Random(SEED)
+        for gates in Candidates(space).evenly(4 * TRIALS, generator):
+            plan = GatePlan(gates, generator.choice(cores_of(space, gates)))
+            plans.setdefault(plan, space.named(plan))
+        first: list[Mapping[str, Scalar]] = list(islice(plans.values(), TRIALS))
+        settings = engine.SearchSettings(journal=where, trials=TRIALS, proposals=10 * TRIALS, seed=SEED, first=first)
+        with engine.opened(space, price, settings) as session:
+            for _ in range(TRIALS):
+                started = time.perf_counter()
+                trial = session.ask()
+                ask_s.append(time.perf_counter() - started)
+                assert trial is not None
+                time.sleep(PAUSE_S)
+                started = time.perf_counter()
+                session.tell(trial.number, make_up(trial.plan))
+                tell_s.append(time.perf_counter() - started)
+        both_s = [ask + tell for ask, tell in zip(ask_s, tell_s, strict=True)]
+        return {
+            "ask_ms": 1e3 * statistics.median(ask_s),
+            "tell_ms": 1e3 * statistics.median(tell_s),
+            "median_ms": 1e3 * statistics.median(both_s),
+            "mean_ms": 1e3 * statistics.mean(both_s),
+            "p95_ms": 1e3 * sorted(both_s)[int(0.95 * len(both_s))],
+            "machine": fingerprint(),
+        }
+
+    return measure
+
+
+def scaling_measurement(name: str, workers: int) -> Callable[[Path], Measurement]:
+    """Return the function that measures a search over so many workers, in a folder."""
+
+    def measure(folder: Path) -> Measurement:
+        notes, journal = folder / f"{name}-{workers}.notes", folder / f"{name}-{workers}.study"
+        for old in (notes, journal):
+            old.unlink(missing_ok=True)
+        evaluate = Sleep(TRIAL_S, notes.absolute())
+        started = time.time()
+        with _EXECUTORS[name](evaluate, workers, folder) as executor:
+            settings = engine.SearchSettings(
+                journal=journal,
+                trials=TRIALS_A_WORKER[name] * workers,
+                proposals=100 * TRIALS_A_WORKER[name] * workers,
+                seed=SEED,
+            )
+            result = engine.search(make_space(), price, evaluate, settings, executor)
+        return {
+            **utilisation([line.split() for line in notes.read_text().splitlines()], workers, started),
+            "trials": len(result.complete),
+            "machine": fingerprint(),
+        }
+
+    return measure
+
+
+@contextmanager
+def _local(evaluate: Sleep, workers: int, folder: Path) -> Iterator[Executor]:
+    yield Local(evaluate, workers)
+
+
+@contextmanager
+def _ray(evaluate: Sleep, workers: int, folder: Path) -> Iterator[Executor]:
+    from gatesearch.search.executors.tune import Tune  # raises an error of one line where Ray is not installed
+
+    executor = Tune(evaluate, folder / "ray", workers=workers)
+    import ray
+
+    ray.init("local", num_cpus=workers, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    try:
+        yield executor
+    finally:
+        ray.shutdown()
+
+
+_EXECUTORS = {"local": _local, "ray": _ray}
+
+
+def utilisation(notes: list[list[str]], workers: int, started: float) -> Measurement:
+    """Return how busy workers were from when all had begun until there was nothing left to begin.
+
+    Args:
+        notes: process, begin and end of each trial, as text.
+        workers: how many there were.
+        started: when the search was.
+
+    >>> utilisation([["1", "1", "2"], ["1", "2.5", "3.5"], ["2", "1.5", "3"]], 2, 0.0)["efficiency"]
+    0.75
+    """
+    spans = [(float(begin), float(end)) for _, begin, end in notes]
+    firsts: dict[str, float] = {}
+    for process, begin, _ in notes:
+        firsts[process] = min(float(begin), firsts.get(process, float("inf")))
+    opens, closes = max(firsts.values()), max(begin for begin, _ in spans)
+    if closes <= opens:
+        closes = max(end for _, end in spans)
+    busy = sum(max(0.0, min(end, closes) - max(begin, opens)) for begin, end in spans)
+    return {
+        "efficiency": busy / (workers * (closes - opens)),
+        "window_s": closes - opens,
+        "startup_s": opens - started,
+        "makespan_s": max(end for _, end in spans) - started,
+        "work_s": sum(end - begin for begin, end in spans),
+        "processes": len(firsts),
+    }

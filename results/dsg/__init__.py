@@ -1,0 +1,63 @@
+"""`gatesearch bench dsg data.root=CIFAR10.npz`: precision gating, channel gating and both on CIFAR-10.
+
+The tables and the figure of Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", row by
+row. A row that is done is not run again, and one that was cut off is resumed from its last leg.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from gatesearch._lib import console
+from gatesearch.errors import unknown
+from gatesearch.pipeline.run_dir import RunFolder
+from results.arguments import change_protocol, check_choice, lock_settings, read_seeds, split_protocol
+from results.benchmark import public_command
+from results.dsg.page import SpatialGating
+from results.dsg.protocol import PROTOCOLS, Protocol
+from results.dsg.rows import SPECS, TABLES, Spec
+from results.dsg.run import Bench
+
+WHERE = "bench dsg"
+PUBLIC = {"data.root": "CIFAR10.npz"}  # stands for the user's own path
+KEYS = ("data.root", "protocol", "seeds", "rows", "device")
+
+
+def main(arguments: list[str]) -> None:
+    """Run every row that is asked for and not done yet; write results/dsg after each.
+
+    Args:
+        arguments: ``data.root=``; ``protocol=``, paper where there is a GPU, else short; ``seeds=0,1,2``; ``rows=``
+            tables or single rows, with commas between; ``device=cpu|cuda``; any key of the protocol.
+
+    Raises:
+        UserError: an argument is wrong, or there are results by other settings.
+    """
+    values, overrides = split_protocol(WHERE, arguments, KEYS, Protocol)
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    device = check_choice(WHERE, "device", values.get("device", default), ("cpu", "cuda"))
+    default = "paper" if device == "cuda" else "short"
+    name = check_choice(WHERE, "protocol", values.get("protocol", default), PROTOCOLS)
+    protocol = change_protocol(WHERE, PROTOCOLS[name], overrides)
+    seeds, specs = read_seeds(WHERE, values.get("seeds", "0")), _specs(values.get("rows", ",".join(TABLES)))
+    torch.backends.cudnn.benchmark = True  # all batches of a training have one shape
+    folder = RunFolder(SpatialGating.runs() / name)
+    lock_settings(folder, protocol.model_dump())
+    bench = Bench(folder, protocol, torch.device(device), values.get("data.root"))
+    benchmark = SpatialGating(public_command("dsg", arguments, PUBLIC), name)
+    for seed in seeds:
+        for spec in specs:
+            if not bench.done(spec, seed):
+                bench.run(spec, seed)
+                benchmark.publish()
+    console.say(f"wrote {benchmark.publish()}")
+
+
+def _specs(written: str) -> list[Spec]:
+    """Return the rows of the tables, or single rows, each once."""
+    specs: dict[str, Spec] = {}
+    for name in written.split(","):
+        if name not in TABLES and name not in SPECS:
+            raise unknown(f"{WHERE}: rows", "table or row", name, [*TABLES, *SPECS])
+        specs |= {spec.name: spec for spec in TABLES.get(name) or [SPECS[name]]}
+    return list(specs.values())

@@ -1,0 +1,107 @@
+"""What a trained row is worth: accuracy, sparsity, and the work that is left, as the paper counts and exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from gatesearch.gates import layer_kind
+from gatesearch.gates.base import LayerWork
+from gatesearch.gates.hybrid import Gated, saving_eq3, saving_exact
+from gatesearch.gates.pg import average_bits
+from gatesearch.graph.sites import LayerSite, find
+from gatesearch.model import GatedModel
+from gatesearch.plan import PlacedGate
+from results.dsg.rows import Spec
+from results.dsg.train import Images
+
+Reports = Mapping[str, Mapping[str, float]]
+
+
+@torch.no_grad()
+def observe(model: GatedModel, images: Images) -> tuple[float, Reports]:
+    """Return the accuracy over a split, and what each gate observed there, by site; leaves evaluation mode on."""
+    model.eval()
+    gates = model.layer_gates
+    for gate in gates.values():
+        gate.reset()
+    right = sum(int((model(inputs).logits.argmax(1) == labels).sum()) for inputs, labels in images.batches())
+    return right / len(images.labels), {site: dict(gate.report()) for site, gate in gates.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Sparsity:
+    """Shares of outputs without low bits, over all layers that precision gating computes.
+
+    Args:
+        winners: unweighted, of outputs in winning channels; all channels win where there is no FBS.
+        everywhere: the same of all outputs; losers count as closed.
+        weighted: of the multiply-accumulates for outputs in winning channels.
+    """
+
+    winners: float
+    everywhere: float
+    weighted: float
+
+
+def sparsity(reports: Reports, sites: Sequence[LayerSite]) -> Sparsity | None:
+    """Return the sparsity of a network from what its gates observed; None where none quantises.
+
+    >>> site = LayerSite("a", "conv2d", (8, 4, 4), (8, 4, 4), 100, 0)
+    >>> report = {"sparsity": 0.75, "outputs": 400.0, "sparsity_winners": 0.5, "density": 0.5}
+    >>> sparsity({"a": report}, [site])
+    Sparsity(winners=0.5, everywhere=0.75, weighted=0.5)
+    """
+    gated = [(find(sites, name), report) for name, report in reports.items() if "sparsity" in report]
+    if not gated:
+        return None
+
+    def mean(values: Sequence[float], weights: Sequence[float]) -> float:
+        return sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
+
+    winners = [report.get("sparsity_winners", report["sparsity"]) for _, report in gated]
+    shares = [report.get("density", 1.0) for _, report in gated]
+    outputs = [report["outputs"] for _, report in gated]
+    return Sparsity(
+        winners=mean(winners, [o * s for o, s in zip(outputs, shares, strict=True)]),
+        everywhere=mean([report["sparsity"] for _, report in gated], outputs),
+        weighted=mean(winners, [site.macs * s for (site, _), s in zip(gated, shares, strict=True)]),
+    )
+
+
+def bits_of(spec: Spec, observed: Sparsity | None) -> float | None:
+    """Return B_avg as the paper counts it, over the outputs of gated layers; None for a row without quantisation."""
+    if observed is None:
+        return None
+    return average_bits(spec.bits, spec.high_bits, observed.winners)
+
+
+def saving_paper(spec: Spec, average: float | None) -> float:
+    """Return the saving by Eq. 3, of which Eq. 2 is the case without FBS: 1 / d^2 times B / B_avg.
+
+    The paper does not say how it counts the saving of FBS; with 1 / d^2 its 1.92 comes out of its own Table 1.
+    """
+    return saving_eq3(1 / (spec.density or 1.0) ** 2, spec.bits, spec.bits if average is None else average)
+
+
+def saving_of_network(spec: Spec, model: GatedModel, sites: Sequence[LayerSite], reports: Reports) -> float:
+    """Return the saving call by call over the whole network, first convolution and classifier included."""
+    works = {placed.site: _work(spec, find(sites, placed.site), placed, reports) for placed in model.plan.gates}
+    layers, rest = [], 0.0
+    for site in sites:
+        if site.name not in works:
+            rest += site.macs
+            continue
+        source = works.get(site.source or "")
+        layers.append(Gated(site.macs, works[site.name], 1.0 if source is None else source.density))
+    return saving_exact(layers, spec.bits, rest)
+
+
+def _work(spec: Spec, site: LayerSite, placed: PlacedGate, reports: Reports) -> LayerWork:
+    work = layer_kind(placed.kind).work_left(site, placed, reports[site.name])
+    if placed.kind != "fbs":
+        return work
+    # Not quantised: neither cheaper nor dearer than in the dense network, whatever that has for B.
+    return replace(work, calls=tuple(call._replace(bits=(spec.bits, call.bits[1])) for call in work.calls))

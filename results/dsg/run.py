@@ -1,0 +1,125 @@
+"""One row: built, trained, measured on the test split and written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from gatesearch._lib import console
+from gatesearch.backbones.m_cifarnet import MCifarNet
+from gatesearch.data import cifar10
+from gatesearch.graph.sites import layer_sites
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.plan import GatePlan
+from results.dsg import measure
+from results.dsg.protocol import Protocol
+from results.dsg.rows import CORES, Spec
+from results.dsg.settle import settle
+from results.dsg.train import Data, Training, quantised, save, start_clips, train
+from results.trainings import circumstances, is_done, training_name, write_result
+
+BASE = "base"  # what rows go on from
+SETTLED_ON = 256  # validation images
+SPLIT_SEED = 0  # one split for all seeds, which are of what is random in a training
+
+
+@dataclass
+class Bench:
+    """Everything that the rows of one protocol share.
+
+    Args:
+        folder: of the protocol; each row and seed has a folder in it.
+        protocol: how rows are trained.
+        device: on which.
+        root: of the data; see :func:`gatesearch.data.cifar10.load`. Not read before a row has to be run.
+    """
+
+    folder: RunFolder
+    protocol: Protocol
+    device: torch.device
+    root: str | None
+
+    def done(self, spec: Spec, seed: int) -> bool:
+        """Say whether a row has its result."""
+        return is_done(self.folder, spec.name, seed)
+
+    def run(self, spec: Spec, seed: int) -> None:
+        """Train a row, from its checkpoint if there is one, and write its result."""
+        backbone, name = self._backbone(seed), training_name(spec.name, seed)
+        sites = layer_sites(backbone, torch.zeros(1, *self.data.shape))
+        model = GatedModel(backbone, spec.plan(sites), (), self.data.classes, layers=sites).to(self.device)
+        if self.protocol.clip_start is not None:
+            images, _ = next(self.data.train.batches())
+            start_clips(model, images, self.protocol.clip_start)
+        training = Training(model, self.data.train, self.protocol, "", seed)
+        held_out = self.data.validation.first(SETTLED_ON)
+
+        def bits() -> float:
+            return measure.bits_of(spec, measure.sparsity(measure.observe(model, held_out)[1], sites)) or 0.0
+
+        def move() -> None:
+            if spec.goal is not None:
+                now = bits()
+                settle(model, now + (spec.goal - now) / training.legs_to_half, bits)
+
+        train(training, self.folder, name, move)
+        accuracy, reports = measure.observe(model, self.data.test)
+        sparsity = measure.sparsity(reports, sites)
+        average = measure.bits_of(spec, sparsity)
+        if spec.high_bits == spec.bits:
+            sparsity = None  # there are no low bits to go without
+        write_result(
+            self.folder,
+            spec.name,
+            seed,
+            {
+                "accuracy": accuracy,
+                "sparsity": sparsity.winners if sparsity else None,
+                "sparsity_everywhere": sparsity.everywhere if sparsity else None,
+                "sparsity_weighted": sparsity.weighted if sparsity else None,
+                "average_bits": average,
+                "saving_paper": measure.saving_paper(spec, average),
+                "saving_network": measure.saving_of_network(spec, model, sites, reports),
+                "target": next((layer.settings.target for layer in quantised(model)), None),
+                "layers": reports,
+                **self._circumstances(training),
+            },
+        )
+        (self.folder / f"{name}/last.pt").unlink()
+        console.say(f"{name}: accuracy {accuracy:.2%}, {training.seconds:.0f} s")
+
+    @cached_property
+    def data(self) -> Data:
+        """The data set, on the device."""
+        loaded = cifar10.load(self.root, self.protocol.train, self.protocol.validation, SPLIT_SEED)
+        return Data.on(self.device, loaded)
+
+    def _backbone(self, seed: int) -> nn.Module:
+        """Return what a row starts from: the seed's trained baseline, or an untrained network."""
+        torch.manual_seed(seed)
+        shape, classes = self.data.shape, self.data.classes
+        net = MCifarNet(classes, shape, self.protocol.width, self.protocol.dropout)
+        if not self.protocol.base_epochs:
+            return net
+        weights = self.folder / f"{training_name(BASE, seed)}/model.pt"
+        if not weights.exists():
+            model = GatedModel(net, GatePlan((), CORES), (), classes).to(self.device)
+            training = Training(model, self.data.train, self.protocol, "base_", seed)
+            train(training, self.folder, training_name(BASE, seed))
+            accuracy, _ = measure.observe(model, self.data.validation)
+            result = {"validation_accuracy": accuracy, **self._circumstances(training)}
+            write_result(self.folder, BASE, seed, result)
+            save(self.folder, f"{training_name(BASE, seed)}/model.pt", model.stages[0].state_dict())
+            (self.folder / f"{training_name(BASE, seed)}/last.pt").unlink()
+        net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        torch.manual_seed(seed)  # what gates draw does not hang on whether the baseline was there
+        return net
+
+    def _circumstances(self, training: Training) -> dict[str, Any]:
+        accelerator = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
+        return {"seconds": training.seconds, "steps": training.step, **circumstances(accelerator)}

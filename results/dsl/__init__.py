@@ -1,0 +1,40 @@
+"""`gatesearch bench dsl esc10=FILE fsdd=FILE speech=DIR`: a codec with a light path, on sounds without labels.
+
+Each data set and seed is one ordinary run of recipes/codec_dsl.yaml. A run that is done is not done again, and one that
+was cut off is resumed; the page is written after each. Without data: the embedded, synthetic set.
+"""
+
+from __future__ import annotations
+
+from gatesearch._lib import console
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.recipe import load
+from results.arguments import split_data_sets
+from results.benchmark import public_command, resume
+from results.dsl import measure
+from results.dsl.measure import DATA_SETS, OUTCOME, RECIPE, SYNTHETIC
+from results.dsl.page import Codec
+
+
+def main(arguments: list[str]) -> None:
+    """Run every data set and seed that is not done yet; write results/dsl after each.
+
+    Args:
+        arguments: ``esc10=``, ``fsdd=`` and ``speech=`` with the paths of data sets; ``seeds=0,1,2``; any key of the
+            recipe.
+
+    Raises:
+        UserError: an argument is wrong, or a folder holds a run of another recipe.
+    """
+    roots, seeds, overrides = split_data_sets("bench dsl", arguments, DATA_SETS)
+    command = public_command("dsl", arguments, DATA_SETS)
+    data_sets = {name: [f"data.root={root}"] for name, root in roots.items()} or {SYNTHETIC: []}
+    recipes = []
+    for name, root in data_sets.items():
+        for seed in seeds:
+            recipes.append((f"{name}-{seed}", load(RECIPE, [*root, *overrides, f"seed={seed}"])))
+    for name, recipe in recipes:
+        folder = RunFolder(Codec.runs().path / name)
+        resume(folder, OUTCOME, lambda r=recipe, f=folder: {**measure.measure(r, f), "command": command})  # type: ignore[misc]
+        path = Codec(command, measure.read_outcomes(Codec.runs())).publish()
+    console.say(f"wrote {path}")

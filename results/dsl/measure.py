@@ -1,0 +1,89 @@
+"""One run of the codec: its figures, and its fidelity as the threshold of the switch moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from gatesearch.gates import at_cuts
+from gatesearch.pipeline.result import RunResult
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.recipe import Recipe
+from gatesearch.training import gate_logits, path_errors
+from results.whole_runs import finish_run
+
+RECIPE = "codec_dsl.yaml"
+DATA_SETS = {"esc10": "ESC10.npz", "fsdd": "FSDD.npz", "speech": "SPEECH_COMMANDS"}  # and what stands for their paths
+SYNTHETIC = "synthetic"
+OUTCOME = "outcome.json"
+LIGHT_SHARES = torch.linspace(0, 1, 41)
+
+Outcome = Mapping[str, Any]
+
+
+def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
+    """Return the figures of a run, which is finished first."""
+    run = finish_run(folder.path, recipe)
+    summary, record = folder.read_json("summary.json"), folder.read_json("record.json")
+    energy = record["energy"]
+    validation = run.problem.goal.assess(run.model, run.problem.features.validation)
+    return {
+        "data": summary["data"],
+        "plan": summary["best"]["plan"],
+        "baseline": summary["baseline"],
+        "best": summary["best"],
+        "parity": summary["export"]["parity"],
+        "streaming": summary["streaming"],
+        "seconds": summary["seconds"],
+        "compute_uj": energy["by_term"]["compute"],
+        "ungated_compute_uj": energy["ungated_by_term"]["compute"],
+        "validation_share": validation.gated_summary()["light_share"],
+        "curve": _curve(run),
+    }
+
+
+def read_outcomes(runs: RunFolder) -> dict[str, dict[int, Outcome]]:
+    """Return the outcomes that there are, by data set and seed."""
+    outcomes: dict[str, dict[int, Outcome]] = {}
+    for name in (*DATA_SETS, SYNTHETIC):
+        for path in sorted(runs.path.glob(f"{name}-*/{OUTCOME}")):
+            seed = int(path.parent.name.rpartition("-")[2])
+            outcomes.setdefault(name, {})[seed] = RunFolder(path.parent).read_json(OUTCOME)
+    return outcomes
+
+
+@torch.no_grad()
+def _curve(run: RunResult) -> dict[str, list[float]]:
+    """Return the fidelity on test windows at each light share, by three ways to choose the light windows.
+
+    ``switch`` takes those with the smallest logits of the first gate; ``lot`` is the expectation over a random choice;
+    ``known`` takes those whose error grows least, which nobody knows beforehand: no switch can do better. Fidelity is
+    1 - error / error of silence.
+    """
+    if not at_cuts(run.model.plan):
+        return {}
+    windows = run.problem.features.test.features
+    errors = path_errors(run.model, windows)[:, [0, -1]].double()
+    order = gate_logits(run.model, windows)[:, 0].argsort()
+    silence = run.problem.goal.scores(torch.zeros_like(windows), windows, torch.zeros(0))[1].double().mean()
+    counts = (LIGHT_SHARES * len(order)).round().long()
+    light, heavy = errors.unbind(1)
+    lot = heavy.mean() + LIGHT_SHARES * (light.mean() - heavy.mean())
+    routed = {
+        "switch": _mean_errors(errors[order], counts),
+        "lot": lot,
+        "known": _mean_errors(errors[(light - heavy).argsort()], counts),
+    }
+    return {"share": LIGHT_SHARES.tolist(), **{name: (1 - e / silence).tolist() for name, e in routed.items()}}
+
+
+def _mean_errors(errors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Return the mean error where the first ``count`` windows go the light way, [counts] of [windows, (light, heavy)].
+
+    >>> _mean_errors(torch.tensor([[2.0, 1.0], [4.0, 3.0]]), torch.tensor([0, 1, 2])).tolist()
+    [2.0, 2.5, 3.0]
+    """
+    light, heavy = errors.unbind(1)
+    return torch.stack([(light[:n].sum() + heavy[n:].sum()) / len(errors) for n in counts])

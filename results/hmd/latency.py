@@ -1,0 +1,180 @@
+"""One step of every recurrent layer, batch 1, measured side by side on this host.
+
+A *runtime* turns a layer into calls, one or more for each depth and direction. The C kernels take whole steps. Where no
+C compiler is found NumPy and SciPy multiply by the matrices, which is what the methods differ in, and sigmoids and
+additions are left out.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from gatesearch import kernels
+from gatesearch._lib.timing import Timing, interleaved
+from gatesearch.gates.factored import FactoredRNN, in_place_of
+from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix, block_edges
+
+Array = npt.NDArray[np.float32]
+Call = Callable[[], object]
+Runtime = Callable[[FactoredRNN], Sequence[Call]]
+ROUNDS, SAMPLES = 31, 5  # turns of each network, and samples of a turn
+KERNELS, PRODUCTS = "C kernels, whole steps", "NumPy and SciPy, products alone"
+
+
+LATENCIES = "latency.json"
+# What a step is by each runtime.
+STEPS: Mapping[str, str] = {
+    KERNELS: "a step as the layer takes it, activations and all, each form of a matrix by its own float32 kernel: "
+    "dense rows in one product; hybrid ones in a product and two scaled additions a gate; low rank in a product and as "
+    "many scaled additions a gate as the rank; pruned ones as CSR with 16-bit columns",
+    PRODUCTS: "no C compiler was found. The products by the matrices alone, of BLAS for each factor and of SciPy for "
+    "CSR; a method that makes more calls from Python looks slower than kernels would be",
+}
+
+
+def describe_runtime(name: str, status: str) -> str:
+    """Return what a latency by a runtime measures, and on what the C kernels run."""
+    return textwrap.fill(f"Latency with {name}: {STEPS[name]} ({status}).", 120, break_long_words=False)
+
+
+def runtime() -> str:
+    """Return the key of :data:`RUNTIMES` that this host has."""
+    return KERNELS if kernels.load() else PRODUCTS
+
+
+def kernel_steps(layer: FactoredRNN) -> list[Call]:
+    """Return a step of each depth and direction, from some state on."""
+    rng, calls = np.random.default_rng(0), []
+    for step in steps(layer):
+        sizes = (step.of_x.columns, *[step.size] * (2 if layer.is_lstm else 1))
+        calls.append(step.bind(*(rng.standard_normal(size).astype(np.float32) for size in sizes)))
+    return calls
+
+
+def steps(layer: FactoredRNN) -> list[Any]:
+    """Return what takes a step of each depth and direction, in PyTorch's order."""
+    kind = kernels.LSTMStep if layer.is_lstm else kernels.GRUStep
+    calls = []
+    for number in range(len(layer.cells)):
+        of_x, of_h, biases = layer.cell_of(number)
+        values = [bias.detach() for bias in biases] or np.zeros((2, layer.groups * layer.hidden), np.float32)
+        calls.append(kind(kernels.weights_of(of_x), kernels.weights_of(of_h), *values))
+    return calls
+
+
+def numpy_products(layer: FactoredRNN) -> list[Call]:
+    """Return the products by each matrix; see :func:`numpy_call`."""
+    return [numpy_call(matrix) for matrix in layer.matrices()]
+
+
+def numpy_call(matrix: Factors) -> Call:
+    """Return the product in NumPy, one BLAS call a factor; a pruned matrix is CSR in SciPy."""
+    return _CALLS.get(type(matrix), _dense)(matrix, _vector(matrix))
+
+
+def _vector(matrix: Factors) -> Array:
+    return np.random.default_rng(0).standard_normal(matrix.columns).astype(np.float32)
+
+
+def _dense(matrix: Factors, x: Array) -> Call:
+    weight, out = _array(matrix.dense()), np.empty(matrix.groups * matrix.rows, np.float32)
+    return lambda: np.dot(weight, x, out=out)
+
+
+def _hybrid(matrix: Factors, x: Array) -> Call:
+    """[A ; rows of c] of all gates as one product, then J scaled additions."""
+    assert isinstance(matrix, HybridMatrix)
+    groups, blocks = matrix.groups, len(matrix.left)
+    rich, left, right = (_array(part) for part in matrix.parts())
+    rows = np.zeros((groups, blocks, matrix.columns), np.float32)
+    for j, (begin, end) in enumerate(block_edges(matrix.columns, blocks)):
+        rows[:, j, begin:end] = right[:, begin:end]
+    stacked = np.concatenate([rich, rows.transpose(1, 0, 2).reshape(-1, matrix.columns)])
+    count = len(rich)
+    products = np.empty(len(stacked), np.float32)
+    scales = products[count:].reshape(blocks, groups, 1)
+    bottom, more = np.empty(left.shape[1:], np.float32), np.empty(left.shape[1:], np.float32)
+
+    def call() -> tuple[Array, Array]:
+        np.dot(stacked, x, out=products)
+        np.multiply(scales[0], left[0], out=bottom)
+        for j in range(1, blocks):
+            np.multiply(scales[j], left[j], out=more)
+            np.add(bottom, more, out=bottom)
+        return products[:count], bottom
+
+    return call
+
+
+def _low_rank(matrix: Factors, x: Array) -> Call:
+    assert isinstance(matrix, LowRankMatrix)
+    left, right = (_array(part) for part in matrix.parts())
+    rank = left.shape[2]
+    inner = np.empty(len(right), np.float32)
+    column = inner.reshape(matrix.groups, rank)
+    out = np.empty((matrix.groups, matrix.rows), np.float32)
+
+    def call() -> Array:
+        np.dot(right, x, out=inner)
+        for g in range(len(left)):
+            np.dot(left[g], column[g], out=out[g])
+        return out
+
+    return call
+
+
+def _pruned(matrix: Factors, x: Array) -> Call:
+    from scipy.sparse import csr_array
+
+    sparse = csr_array(_array(matrix.eval().dense()))
+    return lambda: sparse @ x
+
+
+_CALLS: Mapping[type[Factors], Callable[[Factors, Array], Call]] = {
+    HybridMatrix: _hybrid,
+    LowRankMatrix: _low_rank,
+    PrunedMatrix: _pruned,
+}
+RUNTIMES: Mapping[str, Runtime] = {KERNELS: kernel_steps, PRODUCTS: numpy_products}
+
+
+def measure(networks: Mapping[str, nn.Module], runtime: str, rounds: int = ROUNDS) -> dict[str, Timing]:
+    """Time one step of each network in turn, A B C A B C ...
+
+    Args:
+        networks: by name, of one task.
+        runtime: key of :data:`RUNTIMES`.
+        rounds: how often each has its turn.
+    """
+    return interleaved({name: _step(net, RUNTIMES[runtime]) for name, net in networks.items()}, rounds, samples=SAMPLES)
+
+
+def _step(network: nn.Module, runtime: Runtime) -> Call:
+    calls = [call for layer in recurrent(network) for call in runtime(layer)]
+
+    def step() -> None:
+        for call in calls:
+            call()
+
+    return step
+
+
+def recurrent(network: nn.Module) -> list[FactoredRNN]:
+    """Return the recurrent layers of a network, dense ones as factors of themselves."""
+    layers = []
+    for module in network.modules():
+        if isinstance(module, nn.RNNBase):
+            module = in_place_of(module, Factors)
+        if isinstance(module, FactoredRNN):
+            layers.append(module)
+    return layers
+
+
+def _array(tensor: object) -> Array:
+    return np.ascontiguousarray(tensor.detach().numpy())  # type: ignore[attr-defined]

@@ -1,0 +1,23 @@
+"""The quality of each task: what it is, its unit, and which way is better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+QUALITY: Mapping[str, str] = {
+    "kws_lstm": "accuracy over twelve classes, %",
+    "kws_gru": "accuracy over twelve classes, %",
+    "har_bilstm": "accuracy over five activities, %",
+    "lm": "bits a character, less is better",
+}
+UNITS: Mapping[str, str] = {"kws_lstm": "share", "kws_gru": "share", "har_bilstm": "share", "lm": "bits a character"}
+
+
+def displayed(task: str, quality: float) -> float:
+    """Return a quality as tables show it: shares in per cent."""
+    return quality if UNITS[task] != "share" else 100 * quality
+
+
+def improvement_sign(task: str) -> int:
+    """Return 1 where more of a task's quality is better, -1 where less is."""
+    return -1 if UNITS[task] == "bits a character" else 1

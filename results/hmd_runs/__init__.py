@@ -1,0 +1,40 @@
+"""`gatesearch bench hmd_runs speech=DIR har=FILE`: the two recipes of recurrent networks, from data to bundle.
+
+Each data set and seed is one ordinary run of a recipe. A run that is done is not done again, one that was cut off is
+resumed, and the page is written after each. Without recordings the data are synthetic, and labelled so.
+"""
+
+from __future__ import annotations
+
+from gatesearch._lib import console
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.recipe import load
+from results.arguments import split_data_sets
+from results.benchmark import public_command
+from results.hmd.protocol import DATA_SETS
+from results.hmd_runs import measure
+from results.hmd_runs.measure import OUTCOME, RECIPES
+from results.hmd_runs.page import RecurrentRecipes
+
+
+def main(arguments: list[str]) -> None:
+    """Run both recipes where they are not done yet; write results/hmd_runs after each.
+
+    Args:
+        arguments: ``speech=`` and ``har=``, where recordings lie; ``seeds=0,1``; any key of the recipes.
+
+    Raises:
+        UserError: an argument is wrong, or a folder holds a run of another recipe.
+    """
+    roots, seeds, overrides = split_data_sets("bench hmd_runs", arguments, RECIPES)
+    command = public_command("hmd_runs", arguments, DATA_SETS)
+    runs = RecurrentRecipes.runs()
+    for key, recipe in RECIPES.items():
+        root = [f"data.root={roots[key]}"] if key in roots else []
+        for seed in seeds:
+            folder = RunFolder(runs.path / (f"{key}-{seed}" if root else f"{key}-synthetic-{seed}"))
+            if folder.read_json(OUTCOME) is None:
+                outcome = measure.measure(load(recipe, [*root, *overrides, f"seed={seed}"]), folder)
+                folder.write_json(OUTCOME, {**outcome, "recipe": recipe, "command": command})
+            path = RecurrentRecipes(command, measure.read_outcomes(runs)).publish()
+    console.say(f"wrote {path}")

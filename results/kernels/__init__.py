@@ -1,0 +1,82 @@
+"""`gatesearch bench kernels`: what gated kernels gain, beside dense ones of our own and of the usual libraries.
+
+Every ratio is between calls that took turns in one run, on one thread. A case that is done is not measured again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gatesearch import kernels
+from gatesearch._lib import console
+from gatesearch.errors import UserError
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.report.rows import print_rows
+from results.arguments import check_choices, read_count, read_keys
+from results.benchmark import public_command
+from results.kernels import cases, roofline, streams
+from results.kernels.case_timing import file_name, time_case
+from results.kernels.page import Kernels
+from results.kernels.spotters import SPOTTERS
+from results.whole_runs import SPEECH
+
+WHERE = "bench kernels"
+ROUNDS = 100
+GROUPS = ("dense", "fbs", "pg", "rnn", "stream", roofline.GROUP)
+
+
+def main(arguments: list[str]) -> None:
+    """Measure every case that is asked for and not done yet; write results/kernels.
+
+    Args:
+        arguments: ``groups=dense,fbs,pg,rnn,stream,roofline``, a choice of them; ``rounds=100``, turns of each call;
+            ``spotters=DS-CNN,KWT,DS-CNN-L``, those that listen; ``data.root=DIR``, real speech for them, synthetic
+            where it is not given.
+
+    Raises:
+        UserError: an argument is wrong, or kernels cannot be compiled.
+    """
+    values = read_keys(WHERE, arguments, ("groups", "rounds", "spotters", "data.root"))
+    groups = check_choices(WHERE, "groups", values.get("groups", ",".join(GROUPS)), GROUPS, "group")
+    spotters = check_choices(WHERE, "spotters", values.get("spotters", ",".join(SPOTTERS)), SPOTTERS, "spotter")
+    rounds = read_count(WHERE, "rounds", values.get("rounds", str(ROUNDS)))
+    library = kernels.load()
+    if library is None:
+        raise UserError(f"{WHERE}: {kernels.status()}: there is nothing to measure")
+    build = {"instructions": library.instructions, "kernels": library.path.parent.name}
+    folder, every_case = Kernels.runs(), [*cases.all_cases(), roofline.CASE]
+    chosen = [case for case in every_case if case.group in groups]
+    with console.progress(len(chosen), "kernels") as steps:
+        for case in chosen:
+            _measure_again(folder, file_name(case), {"rounds": rounds, **build}, lambda c=case: time_case(c, rounds))  # type: ignore[misc]
+            steps.advance(note=f"{case.group}, {case.name}")
+    data = [f"data.root={values['data.root']}"] if "data.root" in values else []
+    if "stream" in groups:
+        for name in spotters:
+            for seed in SPOTTERS[name].seeds if data else (0,):
+                file = _stream_file(name, seed, bool(data))
+                _measure_again(folder, file, build, lambda n=name, s=seed: streams.measure(n, data, s))  # type: ignore[misc]
+    listened: dict[str, dict[int, Any]] = {}
+    for name, spotter in SPOTTERS.items():
+        for seed in spotter.seeds:
+            if (stream := folder.read_json(_stream_file(name, seed, bool(data)))) is not None:
+                listened.setdefault(name, {})[seed] = stream
+    measured = {case: folder.read_json(file_name(case)) for case in every_case}
+    benchmark = Kernels(public_command("kernels", arguments, SPEECH), measured, listened, synthetic=not data)
+    path = benchmark.publish()
+    print_rows("kernels", [row for row in benchmark.rows() if row.target])
+    console.say(f"wrote {path}")
+
+
+def _measure_again(
+    folder: RunFolder, file: str, settings: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]
+) -> None:
+    """Measure and write a file, unless it is there by the same settings."""
+    measurement = folder.read_json(file)
+    if measurement is None or measurement["settings"] != settings:
+        folder.write_json(file, {"settings": dict(settings), **measure()})
+
+
+def _stream_file(spotter: str, seed: int, real: bool) -> str:
+    return f"stream-{spotter.lower()}-{'real' if real else 'synthetic'}-{seed}.json"

@@ -1,0 +1,35 @@
+"""The timing of one case: its calls take turns, with the limits of the processor among them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+
+from gatesearch._lib.timing import fingerprint, interleaved
+from results.kernels import roofline
+from results.kernels.cases import Case
+
+SAMPLES = 5  # of a turn
+
+
+def time_case(case: Case, rounds: int) -> dict[str, Any]:
+    """Return the times of a case's calls over so many rounds, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            calls = case.calls()
+            if case.group != roofline.GROUP:
+                calls = {**calls, **roofline.calls(roofline.BESIDE)}
+            timings = interleaved(calls, rounds, samples=SAMPLES)
+    finally:
+        torch.set_num_threads(threads)
+    times = {name: dataclasses.asdict(timing) for name, timing in timings.items()}
+    return {"machine": fingerprint(), "times": times}
+
+
+def file_name(case: Case) -> str:
+    """Return the name of the file that holds the times of a case."""
+    return f"{case.group}-{'-'.join(case.name.replace(',', '').split())}.json"

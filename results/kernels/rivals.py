@@ -1,0 +1,144 @@
+"""What a user would run instead: the same layer in oneDNN through torch, ONNX Runtime and LiteRT, ready to be timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils import mkldnn
+
+from gatesearch.compile import tflite
+from gatesearch.kernels import Geometry
+from gatesearch.runtime.program import Program
+
+Calls = dict[str, Callable[[], object]]
+Array = np.ndarray[Any, Any]
+
+
+def module(geometry: Geometry, weight: Array, bias: Array) -> nn.Conv2d:
+    """Return the layer as a module of torch."""
+    g = geometry
+    layer = nn.Conv2d(g.c_in, g.c_out, g.kernel, g.stride, g.padding, g.dilation)
+    layer.weight.data, layer.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)  # type: ignore[union-attr]
+    return layer.eval().requires_grad_(False)
+
+
+def dense_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Calls:
+    """Return the layer in float32 on x [h, w, c_in], in every layout that a library likes."""
+    layer = module(geometry, weight, bias)
+    image = torch.from_numpy(tflite.channel_first(x[None]))
+    last, image_last = module(geometry, weight, bias), image.to(memory_format=torch.channels_last)
+    last.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    blocked, image_blocked = mkldnn.to_mkldnn(layer), image.to_mkldnn()
+    lite = Program(tflite.convert(layer, image))
+    lite(x[None])
+    return {
+        "torch": lambda: layer(image),
+        "torch, channels last": lambda: last(image_last),
+        "torch, oneDNN layout": lambda: blocked(image_blocked),
+        "ONNX Runtime": onnx_fp32(geometry, weight, bias, tflite.channel_first(x[None])),
+        "LiteRT": lite.invoke,
+    }
+
+
+def dense_int8(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Calls:
+    """Return the layer with int8 weights on x [h, w, c_in], uint8: values mean nothing, only the time counts."""
+    layer, real = module(geometry, weight.astype(np.float32) / 128, bias / 128), x.astype(np.float32) / 255
+    lite = Program(
+        tflite.quantise(tflite.convert(layer, torch.from_numpy(tflite.channel_first(real[None]))), real[None])
+    )
+    lite((x[None].astype(np.int16) - 128).astype(np.int8))
+    return {
+        "ONNX Runtime": onnx_int8(geometry, weight, tflite.channel_first(x[None])),
+        "LiteRT": lite.invoke,
+    }
+
+
+def products_int8(geometry: Geometry, weight: Array) -> Calls:
+    """Return the layer's matrix product in ``torch._int_mm``, its patches being laid out already."""
+    rows = geometry.output[0] * geometry.output[1]
+    rng = np.random.default_rng(0)
+    patches = torch.from_numpy(rng.integers(-127, 128, (rows, geometry.inner)).astype(np.int8))
+    filters = torch.from_numpy(weight.reshape(geometry.c_out, -1))
+    by_row = filters.T.contiguous()
+    return {
+        "torch._int_mm": lambda: torch._int_mm(patches, by_row),
+        "torch._int_mm, transposed": lambda: torch._int_mm(patches, filters.T),
+    }
+
+
+def onnx_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Callable[[], object]:
+    """Return a convolution in ONNX Runtime on x [1, c_in, h, w]."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    node = helper.make_node("Conv", ["x", "w", "b"], ["y"], **_attributes(geometry))
+    constants = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(bias, "b")]
+    return _session(node, constants, TensorProto.FLOAT, x, geometry)
+
+
+def onnx_int8(geometry: Geometry, weight: Array, x: Array) -> Callable[[], object]:
+    """Return a quantised convolution in ONNX Runtime on x [1, c_in, h, w], uint8 in and out."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    c_out = geometry.c_out
+    scales = {
+        "xs": np.float32(1 / 255),
+        "xz": np.uint8(0),
+        "ws": np.full(c_out, 1 / 128, np.float32),
+        "wz": np.zeros(c_out, np.int8),
+        "ys": np.float32(0.05),
+        "yz": np.uint8(128),
+    }
+    node = helper.make_node(
+        "QLinearConv", ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["y"], **_attributes(geometry)
+    )
+    arrays = {"w": weight, "b": np.zeros(c_out, np.int32), **scales}
+    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in arrays.items()]
+    return _session(node, constants, TensorProto.UINT8, x, geometry)
+
+
+def lstm(layer: nn.LSTMCell, x: Array, h: Array, c: Array) -> Callable[[], object]:
+    """Return a step of torch's dense LSTM; arrays [size] each."""
+    image, state = torch.from_numpy(x)[None], (torch.from_numpy(h)[None], torch.from_numpy(c)[None])
+    return lambda: layer(image, state)
+
+
+def sparse_product(matrices: list[Array], vectors: list[Array]) -> Callable[[], object]:
+    """Return the products alone of a pruned step, in torch's CSR: what its gates add comes on top."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this layout is in beta state
+        sparse = [torch.from_numpy(matrix).to_sparse_csr() for matrix in matrices]
+    dense = [torch.from_numpy(vector) for vector in vectors]
+    return lambda: [torch.mv(matrix, vector) for matrix, vector in zip(sparse, dense, strict=True)]
+
+
+def _attributes(g: Geometry) -> dict[str, Any]:
+    return {
+        "kernel_shape": g.kernel,
+        "strides": g.stride,
+        "dilations": g.dilation,
+        "pads": (*g.padding, *g.padding),
+    }
+
+
+def _session(node: Any, constants: list[Any], kind: int, x: Array, g: Geometry) -> Callable[[], object]:
+    import onnxruntime
+    from onnx import helper
+
+    shapes = {"x": x.shape, "y": (1, g.c_out, *g.output)}
+    x_info, y_info = (helper.make_tensor_value_info(name, kind, shape) for name, shape in shapes.items())
+    graph = helper.make_graph([node], "layer", [x_info], [y_info], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    # Bound once, so that copies between Python and the session are not timed.
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x)))
+    binding.bind_output("y")
+    return lambda: session.run_with_iobinding(binding)

@@ -1,0 +1,116 @@
+"""The keyword spotters that listen to a stream: of runs of other benchmarks, or of runs of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatesearch.pipeline.result import RunResult
+from gatesearch.recipe import load
+from results.kws import measure as kws
+from results.vit_gc import measure as vit_gc
+from results.whole_runs import finish_run
+
+SEEDS = (0, 1, 2)  # of the runs on real speech; on synthetic speech there is the first
+STREAM = "stream.shares={positive: 0.01, _unknown_: 0.04, _silence_: 0.95}"
+LARGE = (
+    "backbone_args={width: 276, blocks: 5, stem_stride: [2, 1], first_stride: [2, 2]}",
+    STREAM,
+    "training.epochs=20",
+    "training.learning_rate=0.005",
+    "retrain.epochs=10",
+    "space.sites=[input]",
+    "search.trials=2",
+    "search.epochs=1",
+)
+# The gate at the input sees nothing of the backbone, which so may be trained briefly, and be any.
+GATE_ALONE = (
+    STREAM,
+    "training.epochs=20",
+    "constraints.max_accuracy_drop=1.0",
+    "search.trials=2",
+    "search.epochs=1",
+    "space={gates: {min: 1, max: 1}, sites: [input], kinds: {gc: {mode: [channel], keep: [1.0], recall: [0.99]}}}",
+)
+
+
+@dataclass(frozen=True)
+class Spotter:
+    """A gated keyword spotter: of a run of another benchmark, or of one of its own.
+
+    Args:
+        recipe: its file.
+        runs: folder in which its runs lie, as real-SEED.
+        synthetic: name of the run on synthetic speech.
+        real: what is changed in the recipe on real speech.
+        least_gain: target: how many times less the stream must take than the ungated program.
+        about: where it comes from, for the page.
+        always: what is changed in the recipe on any speech.
+        gate_of: another spotter, whose trained gate at the input takes the place of the run's own gates: there it sees
+            nothing of the backbone. None leaves the run's own.
+        seeds: of the runs that there are, or, with a gate of another spotter, of that one's.
+    """
+
+    recipe: str
+    runs: Path
+    synthetic: str
+    real: Sequence[str]
+    least_gain: float
+    about: str
+    always: Sequence[str] = ()
+    gate_of: Spotter | None = None
+    seeds: Sequence[int] = SEEDS
+
+
+GATE = Spotter(
+    recipe=kws.RECIPE,
+    runs=Path("runs/bench-kernels-gate"),
+    synthetic="synthetic",
+    real=kws.REAL,
+    least_gain=0.0,
+    about="a gate at the input alone, trained for this stream",
+    always=GATE_ALONE,
+)
+BEHIND_IT = (
+    f"The gate in front of it was trained for this stream, in runs of their own (`gatesearch run recipe={kws.RECIPE}` "
+    f"with `{' '.join(GATE_ALONE)}`), and stands at the input, where it sees nothing of what follows; it was set there "
+    "by hand and calibrated anew. Seeds are those of the gate"
+)
+SPOTTERS: Mapping[str, Spotter] = {
+    "DS-CNN": Spotter(
+        recipe=kws.RECIPE,
+        runs=kws.RUNS,
+        synthetic="synthetic",
+        real=kws.REAL,
+        least_gain=6.0,
+        about="the plans that [kws](../kws/README.md) shows, searched for that recipe's stream",
+    ),
+    "KWT": Spotter(
+        recipe=vit_gc.RECIPE,
+        runs=vit_gc.RUNS,
+        synthetic="synthetic-0",
+        real=vit_gc.REAL,
+        least_gain=15.0,
+        about="the ungated transformer of [vit_gc](../vit_gc/README.md). It has no more multiplications than the "
+        f"DS-CNN, but takes four times as long. {BEHIND_IT}",
+        gate_of=GATE,
+    ),
+    "DS-CNN-L": Spotter(
+        recipe=kws.RECIPE,
+        runs=Path("runs/bench-kernels-large"),
+        synthetic="synthetic",
+        real=(),
+        least_gain=15.0,
+        about=f"the ungated backbone of a run of its own. {BEHIND_IT}",
+        always=LARGE,
+        gate_of=GATE,
+    ),
+}
+
+
+def finish_spotter(chosen: Spotter, data: Sequence[str], seed: int = 0) -> RunResult:
+    """Return the run of a spotter, which is finished first; ``data`` are further overrides, such as data.root."""
+    real = any(text.startswith("data.root=") for text in data)
+    changes = [*(chosen.real if real else ()), *chosen.always, *data, f"seed={seed}"]
+    return finish_run(chosen.runs / (f"real-{seed}" if real else chosen.synthetic), load(chosen.recipe, changes))

@@ -1,0 +1,139 @@
+"""What a gated keyword spotter costs on a stream of windows, beside its ungated program."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gatesearch._lib.timing import fingerprint, interleaved
+from gatesearch.data.frontend import LogMel
+from gatesearch.data.types import to_float
+from gatesearch.errors import UserError
+from gatesearch.kernels import Mel, MelStream
+from gatesearch.model import GatedModel
+from gatesearch.pipeline import export
+from gatesearch.pipeline.problem import Problem, load_problem
+from gatesearch.pipeline.result import RunResult
+from gatesearch.plan import GatePlan
+from gatesearch.runtime import streaming
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.listen import Listener
+from gatesearch.training import Quality
+from results.kernels.spotters import SPOTTERS, finish_spotter
+from results.kws import measure as kws
+from results.whole_runs import share_stopped
+
+POSITIVE, OTHER = 0.01, 0.04
+OTHERS = (0.0, OTHER, 0.11, 0.3)  # shares of other words in the streams; .11 mixes negatives as the recipes do
+WINDOWS, ROUNDS = 1000, 20
+FRAMES = (5, 1)  # that are new in a window, 20 ms each, where windows overlap
+
+
+def measure(name: str, data: Sequence[str], seed: int) -> dict[str, Any]:
+    """Return the costs of a spotter on streams of several mixes, beside its ungated program, as JSON."""
+    chosen = SPOTTERS[name]
+    run = finish_spotter(chosen, data, 0 if chosen.gate_of else seed)
+    summary = run.folder.read_json("summary.json")
+    path, best = run.folder / "best" / "bundle", summary["best"]
+    if chosen.gate_of is not None:
+        path, best = _export_behind_gate(run, finish_spotter(chosen.gate_of, data, seed), f"stream-{seed}")
+    s = load_problem(run.problem.recipe, with_features=False)
+    bundle = Bundle(path, {core.name: "litert" for core in s.device.cores})
+    ungated = (run.folder / "best" / "ungated.tflite").read_bytes()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            streams = {
+                f"{other:g}": _measure_stream(bundle, ungated, s, other)
+                for other in (OTHERS if seed == 0 else (OTHER,))
+            }
+            front = _front_ends(s)
+    finally:
+        torch.set_num_threads(threads)
+    return {
+        "machine": fingerprint(),
+        "plan": str(GatePlan.from_dict(bundle.manifest["plan"])),
+        "macs": summary["baseline"]["macs"],
+        "test": summary["data"]["test"],
+        "accuracy": [summary["baseline"]["accuracy"], best["accuracy"]],
+        "gate_recall": best["gate_recall"],
+        "stopped": best["early_stop_by_kind"],
+        "without": Listener(bundle).without,
+        "frontend_us": front,
+        "streams": streams,
+    }
+
+
+def _measure_stream(bundle: Bundle, ungated: bytes, s: Problem, other: float) -> dict[str, Any]:
+    shares = {"positive": POSITIVE, "_unknown_": other, "_silence_": 1 - POSITIVE - other}
+    windows = streaming.stream(s.features.test, s.data.kind_names, shares, WINDOWS, s.recipe.seed)
+    costs = streaming.measure(bundle, ungated, windows, ROUNDS)
+    derived = {name: getattr(costs, name) for name in ("gain", "bound", "ratio")}
+    return {**dataclasses.asdict(costs), **derived, "latency_us": _latencies(bundle, windows)}
+
+
+def _export_behind_gate(run: RunResult, donor: RunResult, name: str) -> tuple[Path, dict[str, Any]]:
+    """Export a run's ungated backbone behind another run's gate; returns the bundle and its figures on the test split.
+
+    Raises:
+        UserError: the other run's plan has no gate at the input.
+    """
+    path = run.folder / name / "bundle"
+    figures: dict[str, Any] | None = run.folder.read_json(f"{name}/quality.json")
+    if figures is None:
+        plan = GatePlan.from_dict(donor.folder.read_json("summary.json")["best"]["plan"])
+        if not plan.gates or plan.gates[0].site != "input":
+            raise UserError(f"bench kernels: {donor.folder.path}: picked {plan}, no gate at the input")
+        plan = GatePlan(plan.gates[:1], (plan.cores[0], plan.cores[-1]))  # what stands behind it stays there
+        s = load_problem(run.problem.recipe.model_copy(update={"augment": None}))  # nothing is trained here
+        whole = GatedModel(s.backbone, GatePlan(), s.sites, s.outputs)
+        whole.load_state_dict(torch.load(run.folder / "logs/ungated.ckpt", weights_only=True))
+        model = GatedModel(whole.stages[0], plan, s.sites, s.outputs)
+        state = torch.load(donor.folder / "best/model.ckpt", weights_only=True)
+        start = "gates.0."
+        gate = {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
+        model.gates[0].load_state_dict(gate)
+        export.write_bundle(s, path, model.eval(), {})
+        quality = s.goal.assess(model, s.features.test)
+        assert isinstance(quality, Quality)  # the recipe's goal is to classify
+        figures = {
+            "accuracy": quality.accuracy,
+            "gate_recall": quality.gate_recall,
+            "early_stop_by_kind": {kind: share_stopped(quality, kind) for kind in kws.KINDS},
+        }
+        run.folder.write_json(f"{name}/quality.json", figures)
+    return path, figures
+
+
+def _front_ends(s: Problem) -> dict[str, float]:
+    """Return microseconds a window: of the front end in torch, by kernels, and by kernels where few frames are new."""
+    assert isinstance(s.frontend, LogMel)  # both recipes read MFCC
+    wave, mel = s.data.test.inputs[:1], Mel(s.frontend)
+    clip = to_float(wave[0]).numpy()
+    calls: dict[str, Callable[[], object]] = {"torch": lambda: s.frontend(wave), "kernels": lambda: mel(clip)}
+    for frames in FRAMES:
+        step = MelStream(mel, frames)
+        calls[f"{frames}"] = lambda step=step, new=clip[-step.samples :]: step(new)  # type: ignore[misc]
+    return {name: timing.minimum_us for name, timing in interleaved(calls, 50).items()}
+
+
+def _latencies(bundle: Bundle, windows: torch.Tensor) -> dict[str, float]:
+    """Return the middle and the 99th percentile of windows that stop at the first gate, and of those that pass it."""
+    listener, elapsed_us = Listener(bundle), {True: list[float](), False: list[float]()}
+    raw = [bundle.quantise(window) for window in windows.numpy()]
+    for window in raw:
+        began = time.perf_counter_ns()
+        answer = listener(window)
+        elapsed_us[answer is None].append((time.perf_counter_ns() - began) / 1e3)
+    return {
+        f"{name}, {what}": float(np.percentile(elapsed_us[stopped], place)) if elapsed_us[stopped] else 0.0
+        for name, stopped in (("stopped", True), ("passed", False))
+        for what, place in (("median", 50), ("99 %", 99))
+    }

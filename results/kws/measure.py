@@ -1,0 +1,96 @@
+"""One run of the keyword spotter: figures of three plans, and what gates stop at a given recall."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.training import retrain
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.recipe import Recipe
+from gatesearch.report.record.gates import roc
+from gatesearch.training import Quality, gate_logits
+from results.whole_runs import finish_run
+
+RECIPE = "kws.yaml"
+RUNS = Path("runs/bench-kws")
+# Changes of the recipe for a few thousand real clips; the recipe itself is for a run of ten minutes.
+REAL = (
+    "training.epochs=100",
+    "retrain.epochs=40",
+    "augment.renditions=16",
+    "verify.gate_agreement=0.995",
+    "verify.prediction_agreement=0.99",
+)
+DEEP_GATE = PlacedGate.of("gc", "blocks.2", keep=1.0, mode="channel", recall=0.98)
+RECALLS = (0.9, 0.95, 0.97, 0.98, 0.99, 0.995)
+KINDS = ("_silence_", "_unknown_")
+
+Trade = Mapping[str, Mapping[float, float]]  # share stopped, by kind of window and recall of positives
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One seed: the run's summary, the figures of the three plans, and what the deep and the first gate trade."""
+
+    summary: Mapping[str, Any]
+    ungated: Quality
+    picked: Quality
+    deep: Quality
+    deep_macs: float
+    picked_macs: float
+    macs: int
+    trade: Trade
+    first_trade: Trade
+
+    @property
+    def parity(self) -> Mapping[str, float]:
+        """Agreement of the bundle with the model."""
+        parity: Mapping[str, float] = self.summary["export"]["parity"]
+        return parity
+
+
+def measure(name: str, recipe: Recipe) -> Outcome:
+    """Return the outcome of a run, which is finished first."""
+    run = finish_run(RUNS / name, recipe)
+    folder, cost, problem = run.folder, run.cost, run.problem
+    core = run.model.plan.cores[-1]
+    plan = GatePlan((DEEP_GATE,), (core, core))
+    # Trained for silence and unknown words alike, not for a stream that is mostly silence.
+    deep = retrain("deep", plan, problem, run.baseline, folder, dataclasses.replace(problem.gates, shares={}))
+    split = problem.features.test
+    curves = roc(gate_logits(deep, split.features)[:, 0], split.kinds, problem.features.kind_names)
+    picked, deep_quality, ungated = (_quality(problem, model) for model in (run.model, deep, run.ungated))
+    gates = folder.read_json("record.json")["gates"]
+    return Outcome(
+        summary=folder.read_json("summary.json"),
+        ungated=ungated,
+        picked=picked,
+        deep=deep_quality,
+        deep_macs=cost.price(plan, deep_quality.passed).expected_macs,
+        picked_macs=cost.price(run.model.plan, picked.passed).expected_macs,
+        macs=problem.sites[0].macs_after,
+        trade=_trade(curves),
+        first_trade=_trade(next((gate["roc"] for gate in gates), {})),
+    )
+
+
+def _quality(problem: Problem, model: GatedModel) -> Quality:
+    quality = problem.goal.assess(model, problem.features.test)
+    assert isinstance(quality, Quality)  # the recipe's goal is to classify
+    return quality
+
+
+def _trade(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Trade:
+    return {kind: {recall: _stopped_at(curve, recall) for recall in RECALLS} for kind, curve in curves.items()}
+
+
+def _stopped_at(curve: Mapping[str, Sequence[float]], recall: float) -> float:
+    """Return the share stopped at the smallest recall on the curve that is at least the given one."""
+    pairs = zip(curve["recall"], curve["stopped"], strict=True)
+    return next(stopped for reached, stopped in pairs if reached >= recall - 1e-9)

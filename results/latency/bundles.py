@@ -1,0 +1,142 @@
+"""Bundles of models: their gates set to random shares of the work, their stages written as an export writes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from gatesearch.compile.tflite import convert
+from gatesearch.cost.sources.host.executable import Assembled, assemble
+from gatesearch.devices.profile import Device
+from gatesearch.gates.pg import PGConv2d
+from gatesearch.gates.phases import margins
+from gatesearch.gates.quantise import split
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan
+from results.latency import models
+
+
+@torch.no_grad()
+def write(
+    folder: Path, chosen: models.Subject, plan: GatePlan, seed: int, device: Device, converter: Programs
+) -> dict[str, dict[str, float]]:
+    """Build a plan, set its gates, and write its stages as a bundle has them.
+
+    Returns:
+        What the gates in the place of layers report of the first window, which is what will be timed.
+    """
+    torch.manual_seed(seed)
+    model = GatedModel(chosen.backbone, plan, chosen.sites, models.CLASSES, layers=chosen.layers)
+    for _ in range(2):  # statistics of normalisations and ranges
+        model.train()(chosen.features)
+    model.eval()
+    dice = random.Random(seed)
+    shares = {name: dice.uniform(0.05, 0.95) for name in model.layer_gates}
+    hooks = [
+        gate.register_forward_pre_hook(lambda layer, inputs, share=shares[name]: _open(layer, inputs[0], share))
+        for name, gate in model.layer_gates.items()
+        if isinstance(gate, PGConv2d)
+    ]
+    model(chosen.features[:1])
+    for hook in hooks:
+        hook.remove()
+    for gate in model.layer_gates.values():
+        gate.reset()
+    model(chosen.features[:1])
+    observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    stages = assemble(model, chosen.features, device, converter)
+    for k, stage in enumerate(stages):
+        for i, blob in enumerate(stage.blobs):
+            (folder / (f"stage{k}_part{i}" if stage.parts else f"stage{k}.tflite")).write_bytes(blob)
+    (folder / "stages.json").write_text(json.dumps([stage.parts for stage in stages]))
+    return observed
+
+
+def load(folder: Path) -> list[Assembled]:
+    """Return the stages that :func:`write` wrote."""
+    stages = []
+    for k, parts in enumerate(json.loads((folder / "stages.json").read_text())):
+        names = [f"stage{k}_part{i}" for i in range(len(parts))] or [f"stage{k}.tflite"]
+        stages.append(Assembled(parts, [(folder / name).read_bytes() for name in names]))
+    return stages
+
+
+class Programs:
+    """Conversion to .tflite, once for all modules of one structure: the values of weights do not change the time.
+
+    Args:
+        folder: where programs are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, module: nn.Module, example: Tensor | Sequence[Tensor]) -> bytes:
+        """Convert; see :func:`gatesearch.compile.tflite.convert`."""
+        inputs = [example] if isinstance(example, Tensor) else list(example)
+        key = hashlib.sha256(repr([structure(module), [tuple(x.shape) for x in inputs]]).encode()).hexdigest()[:20]
+        path = self.folder / f"{key}.tflite"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_bytes(convert(module, inputs))
+            part.replace(path)
+        return path.read_bytes()
+
+
+class _Childless(fx.Tracer):
+    """Keeps modules without children as they are, whoever wrote them."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return not list(m.children()) or super().is_leaf_module(m, module_qualified_name)
+
+
+def structure(module: nn.Module) -> list[Any]:
+    """Return what a module computes but for the values of its weights and of real numbers.
+
+    >>> structure(nn.Sequential(nn.Linear(2, 3))) == structure(nn.Sequential(nn.Linear(2, 3)))
+    True
+    """
+    if isinstance(getattr(module, "body", None), nn.Module):  # a stage: what it computes, and the head behind it
+        return [structure(getattr(module, name)) for name in ("body", "head")]
+    traced = module if isinstance(module, fx.GraphModule) else fx.GraphModule(module, _Childless().trace(module))
+    order = {node: i for i, node in enumerate(traced.graph.nodes)}
+    tensors = dict([*traced.named_parameters(), *traced.named_buffers()])
+
+    def describe(value: Any) -> Any:
+        if isinstance(value, fx.Node):
+            return order[value]
+        return "real" if isinstance(value, float) else value
+
+    nodes: list[Any] = []
+    for node in traced.graph.nodes:
+        target: Any = getattr(node.target, "__name__", node.target)
+        if node.op == "call_module":
+            own = traced.get_submodule(str(node.target))
+            target = (repr(own), [tuple(p.shape) for p in (*own.parameters(), *own.buffers())])
+        elif node.op == "get_attr":
+            target = tuple(tensors[str(node.target)].shape)
+        elif node.op == "placeholder":
+            target = ""
+        nodes.append((node.op, target, fx.node.map_aggregate((node.args, dict(node.kwargs)), describe)))
+    return nodes
+
+
+def _open(layer: nn.Module, x: Tensor, share: float) -> None:
+    """Set the thresholds of a precision gate so that such a share of the outputs of every group is open for ``x``."""
+    assert isinstance(layer, PGConv2d)
+    weight, weight_level = layer.weights()
+    alpha, scale = layer.range(x)
+    parts = split(x, alpha, scale, layer.settings.bits, layer.settings.low_bits)
+    high = layer.product(parts.coarse, weight)
+    layer.threshold.zero_()
+    score = margins(high, layer.group, layer.threshold, parts.level * weight_level)[0].flatten(1)
+    layer.threshold.copy_(score[:: layer.group].quantile(1 - share, dim=1))

@@ -1,0 +1,133 @@
+"""The models whose latency is predicted: random plans over several untrained backbones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gatesearch.backbones.ds_cnn import DSCNN
+from gatesearch.backbones.m_cifarnet import MCifarNet
+from gatesearch.backbones.recurrent import kws_gru, kws_lstm
+from gatesearch.backbones.resnet_cifar import resnet20
+from gatesearch.gates import layer_kind
+from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites, worthwhile
+from gatesearch.plan import GatePlan, PlacedGate
+
+SAMPLES = 16
+CLASSES = 12
+CUTS = 3  # cut sites of a backbone, the input not counted
+MASKS = ("m1", "m2-8", "m2-16", "m2-32", "3d")
+BLOCKS = (1, 2, 4)
+PG_BITS: dict[str, Any] = {"bits": 8, "high_bits": 4, "weight_bits": 7}
+GC_VARIANTS = tuple(PlacedGate.of("gc", "any", mode=mode) for mode in ("channel", "activation"))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A backbone with its sites.
+
+    Args:
+        backbone: untrained.
+        features: windows [n, *shape].
+        sites: where cuts may go.
+        layers: where layer gates may go.
+        kinds: of these.
+    """
+
+    backbone: nn.Module
+    features: Tensor
+    sites: tuple[CutSite, ...]
+    layers: tuple[LayerSite, ...]
+    kinds: tuple[str, ...]
+
+    def gates(self) -> list[PlacedGate]:
+        """Return one gate for each kernel that a plan may call: what the table has to know."""
+        offers = {
+            "fbs": [{"density": 0.5, "block": 16}],
+            "pg": [{"mask": mask, **PG_BITS} for mask in MASKS],
+            "hmd": [{"factor": 2.0, "blocks": blocks} for blocks in BLOCKS],
+        }
+        return [
+            PlacedGate.of(kind, site.name, **params)
+            for site in self.layers
+            for kind in self.kinds
+            for params in offers[kind]
+            if has_kernel(PlacedGate.of(kind, site.name, **params), site)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Backbone:
+    build: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+    kinds: tuple[str, ...]
+
+
+CONVOLUTIONS, RECURRENT = ("fbs", "pg"), ("hmd",)
+BACKBONES: Mapping[str, _Backbone] = {
+    "DS-CNN, width 64": _Backbone(lambda: DSCNN(CLASSES), (1, 49, 10), CONVOLUTIONS),
+    "DS-CNN, width 176": _Backbone(lambda: DSCNN(CLASSES, width=176), (1, 49, 10), CONVOLUTIONS),
+    "M-CifarNet, half width": _Backbone(lambda: MCifarNet(CLASSES, width=0.5), (3, 32, 32), CONVOLUTIONS),
+    "M-CifarNet": _Backbone(lambda: MCifarNet(CLASSES), (3, 32, 32), CONVOLUTIONS),
+    "ResNet-20": _Backbone(lambda: resnet20(CLASSES), (3, 32, 32), CONVOLUTIONS),
+    "KWS-LSTM": _Backbone(lambda: kws_lstm(CLASSES), (1, 49, 10), RECURRENT),
+    "KWS-GRU": _Backbone(lambda: kws_gru(CLASSES), (1, 49, 10), RECURRENT),
+}
+
+
+@cache
+def subject(name: str) -> Subject:
+    """Return a backbone by its name in :data:`BACKBONES`."""
+    chosen = BACKBONES[name]
+    torch.manual_seed(0)
+    features = torch.randn(SAMPLES, *chosen.shape, generator=torch.Generator().manual_seed(1))
+    backbone = chosen.build()
+    sites = worthwhile(cut_sites(backbone, features[:1]), 0.05)
+    step = max(1, -(-(len(sites) - 1) // CUTS))
+    layers = layer_sites(backbone, features[:1])
+    gated = tuple(s for s in layers if any(layer_kind(kind).may_go(s) for kind in chosen.kinds) and s.op != "linear")
+    return Subject(backbone, features, sites[:1] + sites[1::step], gated, chosen.kinds)
+
+
+def has_kernel(gate: PlacedGate, site: LayerSite) -> bool:
+    """Whether a gate may go to a site and a kernel does its work there."""
+    kind = layer_kind(gate.kind)
+    return kind.may_go(site) and bool(kind.work_left(site, gate).kernels)
+
+
+def random_plan(chosen: Subject, seed: int) -> GatePlan:
+    """Draw a plan: up to two cuts, up to four gated layers, one gate at least; numbers are drawn from ranges."""
+    dice = random.Random(seed)
+    while True:
+        cuts = sorted(dice.sample(range(len(chosen.sites)), min(dice.choice((0, 0, 1, 1, 2)), len(chosen.sites))))
+        gates = [_cut(chosen.sites[i], dice) for i in cuts]
+        places = dice.sample(range(len(chosen.layers)), min(dice.choice((0, 1, 2, 3, 4)), len(chosen.layers)))
+        one_kind = dice.choice((*chosen.kinds, None))  # None mixes them
+        for i in sorted(places):
+            gate = _layer(chosen.layers[i], one_kind or dice.choice(chosen.kinds), dice)
+            gates += [gate] if has_kernel(gate, chosen.layers[i]) else []
+        if gates:
+            return GatePlan(tuple(gates), ("host",) * (len(cuts) + 1))
+
+
+def _cut(site: CutSite, dice: random.Random) -> PlacedGate:
+    thin = site.channels > 1
+    mode = dice.choice(("channel", "activation")) if thin else "channel"
+    return PlacedGate.of(
+        "gc", site.name, mode=mode, keep=round(dice.uniform(0.2, 1.0), 2) if thin else 1.0, recall=0.99
+    )
+
+
+def _layer(site: LayerSite, kind: str, dice: random.Random) -> PlacedGate:
+    draw: dict[str, Callable[[], dict[str, Any]]] = {
+        "fbs": lambda: {"density": round(dice.uniform(0.2, 1.0), 2), "block": 16},
+        "pg": lambda: {"mask": dice.choice(MASKS), **PG_BITS},
+        "hmd": lambda: {"factor": round(dice.uniform(1.5, 5.0), 2), "blocks": dice.choice(BLOCKS), "init": "random"},
+    }
+    return PlacedGate.of(kind, site.name, **draw[kind]())

@@ -1,0 +1,132 @@
+"""The steps of the benchmark of latency tables: bundles are written, tables filled, bundles timed end to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gatesearch._lib import console, timing
+from gatesearch.cost import blocks as tables
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.sources.host import dispatch, executable
+from gatesearch.devices import profile
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.plan import GatePlan
+from results.latency import bundles, models
+
+RUNS = Path("runs/bench-latency")
+# First seed of each set of models. What the model of latency lacks is looked for on the development set; the page is
+# made of the held-out set alone.
+HELD_OUT = "held-out"
+FIRST_SEEDS = {HELD_OUT: 300_000, "development": 0}
+SEEDS_A_BACKBONE = 1000
+TIMING_S = (3.0, 12.0)  # over which the models of a backbone are timed, at least and at most
+
+Measurement = Mapping[str, Any]
+
+
+def write_bundles(models_set: str, count: int, until: float) -> None:
+    """Write the bundles that there are not yet of ``count`` models a backbone; none is begun after ``until``."""
+    converter = bundles.Programs(RUNS / "programs")
+    device = profile.load("host")
+    with console.progress(count * len(models.BACKBONES), "bundles") as bar:
+        for seed in range(count):
+            for name in models.BACKBONES:
+                folder, drawn = _folder(name, models_set), _seed(name, models_set, seed)
+                if folder.read_json(f"{seed}.json") is None and time.monotonic() < until:
+                    chosen = models.subject(name)
+                    plan = models.random_plan(chosen, drawn)
+                    observed = bundles.write(folder.path / f"{seed}", chosen, plan, drawn, device, converter)
+                    folder.write_json(f"{seed}.json", {"plan": plan.to_dict(), "observed": observed})
+                bar.advance(note=name)
+
+
+def fill_tables(until: float) -> None:
+    """Fill the tables that there are not yet; none is begun after ``until``."""
+    for name in models.BACKBONES:
+        folder = _folder(name)
+        if _table(name) is None and time.monotonic() < until:
+            chosen = models.subject(name)
+            backbone, sites, features = chosen.backbone.eval(), chosen.sites, chosen.features
+            steps = tables.pieces_count(backbone, sites, features, models.GC_VARIANTS, chosen.layers)
+            with console.progress(steps, f"table of {name}") as bar:
+                table = tables.build(
+                    backbone,
+                    sites,
+                    features,
+                    profile.load("host"),
+                    models.GC_VARIANTS,
+                    chosen.layers,
+                    chosen.gates(),
+                    loop=dispatch.measure,
+                    converter=bundles.Programs(RUNS / "programs"),
+                    on_step=bar.advance,
+                )
+            folder.write("table.json", table.to_json())
+
+
+def time_bundles(models_set: str, count: int) -> None:
+    """Time the bundles that are not timed yet; those that were disturbed are timed again."""
+    with console.progress(count * len(models.BACKBONES), "times") as bar:
+        for name in models.BACKBONES:
+            folder = _folder(name, models_set)
+            missing = [seed for seed in range(count) if _needs_time(folder, seed)]
+            stages = {str(seed): bundles.load(folder.path / f"{seed}") for seed in missing}
+            if stages:
+                least, most = TIMING_S
+                timed = executable.timed(stages, models.subject(name).features[:1], most, least)
+                for seed, us in timed.us.items():
+                    stamp = {"noisy": seed in timed.noisy, "beat_us": timed.beat_us, "machine": timing.fingerprint()}
+                    folder.write_json(f"{seed}.us.json", {"measured_us": us, **stamp})
+            for _ in range(count):
+                bar.advance(note=name)
+
+
+def read_models(models_set: str, count: int) -> list[Measurement]:
+    """Return every model of a set that is timed and whose table is filled, with its prediction in microseconds."""
+    rows: list[Measurement] = []
+    for name in models.BACKBONES:
+        table = _table(name)
+        if table is None:
+            continue
+        chosen, folder = models.subject(name), _folder(name, models_set)
+        cost = CostModel(profile.load("host"), table, chosen.sites, 0, 1.0, {}, chosen.layers)
+        for seed in range(count):
+            model, measured = folder.read_json(f"{seed}.json"), folder.read_json(f"{seed}.us.json")
+            if model is not None and measured is not None:
+                stages = cost.stages(GatePlan.from_dict(model["plan"]), observed=model["observed"])
+                predicted = sum(stage.cost.latency_us for stage in stages)
+                rows.append({"backbone": name, **model, **measured, "predicted_us": predicted})
+    return rows
+
+
+def read_tables() -> dict[str, Measurement]:
+    """Return the number of timings of each backbone's table, how many are noisy, and their seconds."""
+    sizes: dict[str, Measurement] = {}
+    for name in models.BACKBONES:
+        table = _table(name)
+        if table is not None:
+            native = table.native["host"]
+            sizes[name] = {"timings": native.timings, "noisy": native.noisy, "seconds": native.seconds}
+    return sizes
+
+
+def _needs_time(folder: RunFolder, seed: int) -> bool:
+    """Say whether a bundle is there that was not timed, or only while something disturbed it."""
+    measured = folder.read_json(f"{seed}.us.json")
+    return folder.read_json(f"{seed}.json") is not None and (measured is None or measured["noisy"])
+
+
+def _table(name: str) -> tables.Table | None:
+    path = _folder(name) / "table.json"
+    return tables.Table.from_json(path.read_text()) if path.exists() else None
+
+
+def _folder(name: str, kind: str = "tables") -> RunFolder:
+    return RunFolder(RUNS / kind / name.lower().replace(",", "").replace(" ", "-"))
+
+
+def _seed(name: str, models_set: str, seed: int) -> int:
+    return FIRST_SEEDS[models_set] + SEEDS_A_BACKBONE * list(models.BACKBONES).index(name) + seed

@@ -1,0 +1,82 @@
+"""`gatesearch bench search`: search engines replayed on tables in which every plan is evaluated.
+
+`record=kws16|image16` makes a table anew, `compare=3` runs kws.yaml with TPE and with GateSampler. Without them the
+engines are replayed on the tables of results/search/tables, some thousand times faster than they would train.
+"""
+
+from __future__ import annotations
+
+from gatesearch._lib import console
+from gatesearch.errors import UserError
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.report.rows import RESULTS
+from results.arguments import check_choice, check_choices, lock_settings, read_count, read_keys
+from results.benchmark import public_command
+from results.search import table
+from results.search.page import REPLAYED, SearchEngines
+from results.search.spaces import RECORDED
+
+WHERE = "bench search"
+KEYS = ("record", "compare", "tables", "engines", "seeds", "evaluations")
+# Most evaluations and seeds of an engine whose proposal takes a second, at up to ten proposals an evaluation.
+SLOW = {"Optuna GPSampler": (30, 5)}
+# How many times the evaluations of the others an engine has whose proposal takes no time.
+QUICK = {"sparse random": 5}
+
+
+def main(arguments: list[str]) -> None:
+    """Record a table, search for real, or replay what is not replayed yet and write results/search.
+
+    Args:
+        arguments: ``record=kws16|image16``; ``compare=N``, real searches with so many seeds; or
+            ``tables=kws16,image16``, ``engines=``, ``seeds=`` a number of them, ``evaluations=``.
+
+    Raises:
+        UserError: an argument is wrong, or there is no table.
+    """
+    values = read_keys(WHERE, arguments, KEYS)
+    command = public_command("search", arguments, {})
+    tables = RESULTS / SearchEngines.name / "tables"
+    if "compare" in values:
+        from results.search import real_searches
+
+        path, seeds = tables / real_searches.FILE, range(read_count(WHERE, "compare", values["compare"]))
+        real_searches.record(SearchEngines.runs() / "compare", seeds, path, command)
+        console.say(f"wrote {path}")
+    elif "record" in values:
+        from results.search import recording
+
+        name = check_choice(WHERE, "record", values["record"], RECORDED)
+        path = tables / f"{name}.json.gz"
+        run = recording.record(RECORDED[name], RunFolder(SearchEngines.runs() / name))
+        recording.pack(RECORDED[name], run, path, command)
+        console.say(f"wrote {path}")
+    else:
+        _replay(values, command)
+
+
+def _replay(values: dict[str, str], command: str) -> None:
+    from results.search.engines import ENGINES
+    from results.search.replay import PROPOSALS
+    from results.search.replays import replay_all
+
+    names = check_choices(WHERE, "tables", values.get("tables", ",".join(REPLAYED)), RECORDED)
+    engines = check_choices(WHERE, "engines", values.get("engines", ",".join(ENGINES)), ENGINES)
+    seeds = read_count(WHERE, "seeds", values.get("seeds", "20"))
+    evaluations = read_count(WHERE, "evaluations", values.get("evaluations", "80"))
+    tables = [_read_table(name) for name in names]
+    budget = {}
+    for engine in engines:
+        most_evaluations, most_seeds = SLOW.get(engine, (evaluations * QUICK.get(engine, 1), seeds))
+        budget[engine] = (min(evaluations * QUICK.get(engine, 1), most_evaluations), range(min(seeds, most_seeds)))
+    folder = RunFolder(SearchEngines.runs() / "replays")
+    lock_settings(folder, {"evaluations": evaluations, "proposals": PROPOSALS * evaluations})
+    replay_all(folder, tables, budget, lambda outcomes: SearchEngines(command, tables, outcomes).publish())
+    console.say(f"wrote {RESULTS / SearchEngines.name}")
+
+
+def _read_table(name: str) -> table.Table:
+    path = RESULTS / SearchEngines.name / "tables" / f"{name}.json.gz"
+    if not path.exists():
+        raise UserError(f"{WHERE}: no table {path}; make it: gatesearch bench search record={name}")
+    return table.read(path, name)

@@ -1,0 +1,223 @@
+"""The rows, the page and the plot of search engines."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from gatesearch._lib.timing import fingerprint
+from gatesearch.report.rows import RESULTS, Row, markdown_table
+from results.benchmark import NOT_RUN, Benchmark, Draw, group_by_commit, list_versions
+from results.search import plot, real_searches
+from results.search.engines import ENGINES
+from results.search.replay import PROPOSALS
+from results.search.replays import AT, Outcome
+from results.search.rivals import NEEDS, missing
+from results.search.table import DROP, Table
+
+REPLAYED = ("kws16", "image16")
+OURS = "GateSampler"
+RIVAL_TARGET = ">= 4"  # evaluations of the best rival over ours
+TARGETS = {"hypervolume after 50": ">= 0.98", "repeats": "<= 0"}
+LIBRARIES = ("optuna", "pymoo", "syne-tune")
+
+
+class SearchEngines(Benchmark):
+    """Search engines on recorded tables.
+
+    Args:
+        command: that measures it again.
+        tables: on which the engines were replayed.
+        outcomes: of each engine on each table.
+        results: folder of all benchmarks.
+    """
+
+    name = "search"
+
+    def __init__(
+        self, command: str, tables: Sequence[Table], outcomes: Sequence[Outcome], results: Path = RESULTS
+    ) -> None:
+        super().__init__(command, results)
+        self.tables, self.outcomes = tables, outcomes
+
+    def rows(self) -> list[Row]:
+        """Return the figures of every engine on every table, then ours beside the best rival."""
+        rows = [row for outcome in self.outcomes for row in self._rows(outcome)]
+        return rows + [row for table in self.tables for row in self.compare_with_best_rival(table)]
+
+    def page(self) -> Mapping[str, object]:
+        """Return a section for each table."""
+        made = [(outcome.engine, commit) for outcome in self.outcomes for commit in outcome.revision.values()]
+        stamp = fingerprint()
+        return {
+            "seeds": max((len(outcome.curves) for outcome in self.outcomes), default=0),
+            "drop": f"{DROP:g}",
+            "tables": [self._section(table) for table in self.tables],
+            "searches": real_searches.page(self.folder / "tables" / real_searches.FILE),
+            "proposals": PROPOSALS,
+            "commits": group_by_commit(made),
+            "machine": f"{stamp['cpu']}, {stamp['cores']} cores",
+            "versions": f"{list_versions(stamp)}{_library_versions()}",
+        }
+
+    def plots(self) -> Mapping[str, Draw]:
+        """Return the plot of hypervolume against evaluations."""
+        return {"search.png": lambda path: plot.draw(self.outcomes, path)}
+
+    def compare_with_best_rival(self, table: Table) -> list[Row]:
+        """Return the evaluations of the best rival over ours; nothing where either was not replayed."""
+        rival = _best_rival(table, self.outcomes)
+        if rival is None:
+            return []
+        what = f"evaluations to 95 %, {rival.at_least}median of the best rival ({rival.found}) over ours"
+        return [
+            Row.summarise(
+                f"{table.name}: {what}",
+                rival.ratios,
+                "x",
+                target=RIVAL_TARGET,
+                provenance="simulated",
+                protocol=f"replayed on table {table.name}; an engine that never got there counts as one evaluation "
+                "more",
+                command=self.command,
+            )
+        ]
+
+    def _rows(self, outcome: Outcome) -> list[Row]:
+        protocol = f"replayed on table {outcome.table}, {outcome.evaluations} evaluations"
+        targets = TARGETS if outcome.engine == OURS else {}
+
+        def row(what: str, values: Mapping[int, float], unit: str, provenance: str = "simulated") -> Row:
+            return Row.summarise(
+                f"{outcome.table}: {outcome.engine}: {what}",
+                {seed: value for seed, value in values.items() if math.isfinite(value)},
+                unit,
+                target=targets.get(what),
+                provenance=provenance,
+                protocol=protocol,
+                command=self.command,
+            )
+
+        rows = [row(f"hypervolume after {n}", outcome.volume_after(n), "share") for n in AT if n <= outcome.evaluations]
+        rows.append(row("evaluations to 95 %", outcome.evaluations_to_enough(), "plans"))
+        rows.append(row("repeats", outcome.repeats, "an evaluation"))
+        rows.append(row("suggestion", outcome.milliseconds, "ms", "measured"))
+        if any(map(math.isfinite, outcome.to_enough.values())):
+            rows.append(row("seconds to 95 %, where reached", outcome.to_enough, "s"))
+        return rows
+
+    def _section(self, table: Table) -> Mapping[str, object]:
+        about = table.about
+        outcomes = [outcome for outcome in self.outcomes if outcome.table == table.name]
+        heads = ["engine", *(f"hypervolume after {n}" for n in AT), "evaluations to 95 %", "simulated s to 95 %"]
+        lines = [_line(name, outcomes) for name in ENGINES]
+        return {
+            "name": table.name,
+            "plans": f"{len(table.plans):,}",
+            "engines": markdown_table([*heads, "repeats an evaluation", "ms a suggestion"], lines),
+            "best": _describe_best(table, outcomes),
+            "about": about,
+            "changes": " ".join(about["changes"]),
+            "trainings": len(table.seconds),
+            "epochs": table.epochs,
+            "at": ", ".join(map(str, table.at)),
+            "allowed": f"{int((table.allowed & (table.errors[:, -1] <= table.limit)).sum()):,}",
+            "front": len(table.front),
+            "versions": list_versions(about),
+        }
+
+
+class _Rival(NamedTuple):
+    """The engine other than ours that was first at 95 %."""
+
+    engine: str
+    there: bool  # False: it had no more evaluations, and fewer than it took the others
+    evaluations: float  # median; one more than it had where it did not get there
+    ours: Mapping[int, float]
+
+    @property
+    def found(self) -> str:
+        return self.engine if self.there else f"none within {self.evaluations - 1:.0f}"
+
+    @property
+    def at_least(self) -> str:
+        return "" if self.there else "at least "
+
+    @property
+    def ratios(self) -> dict[int, float]:
+        return {seed: self.evaluations / count for seed, count in self.ours.items()}
+
+
+def _best_rival(table: Table, outcomes: Sequence[Outcome]) -> _Rival | None:
+    engines = {outcome.engine: outcome for outcome in outcomes if outcome.table == table.name}
+    ours = engines.pop(OURS, None)
+    if ours is None or not engines:
+        return None
+    medians = {name: statistics.median(o.evaluations_to_enough().values()) for name, o in engines.items()}
+    best = min(medians, key=medians.__getitem__)
+    there = medians[best] <= engines[best].evaluations
+    return _Rival(best, there, medians[best], ours.evaluations_to_enough())
+
+
+def _line(engine: str, outcomes: Sequence[Outcome]) -> list[str]:
+    outcome = next((outcome for outcome in outcomes if outcome.engine == engine), None)
+    if outcome is None:
+        why = f"{NOT_RUN}: {NEEDS[engine]} is not installed" if missing(engine) else NOT_RUN
+        return [engine, why, *[""] * 7]
+    most_seeds = max(len(other.curves) for other in outcomes)
+    seeds = f" (seeds: {len(outcome.curves)})" if len(outcome.curves) < most_seeds else ""
+    volumes = [_quartiles(outcome.volume_after(n)) if n <= outcome.evaluations else "" for n in AT]
+    enough = outcome.evaluations_to_enough()
+    evaluations = f"> {outcome.evaluations}"
+    if statistics.median(enough.values()) <= outcome.evaluations:
+        evaluations = _quartiles(enough, "{:.0f}", outcome.evaluations)
+    seconds = statistics.median(outcome.to_enough.values())
+    cut = sum(outcome.cut.values())
+    cut_off = f"; {cut} of {len(outcome.cut)} cut off" if cut else ""
+    return [
+        engine + seeds,
+        *volumes,
+        evaluations,
+        f"{seconds:.0f}" if math.isfinite(seconds) else "",
+        f"{statistics.median(outcome.repeats.values()):.2f}{cut_off}",
+        f"{statistics.median(outcome.milliseconds.values()):.1f}",
+    ]
+
+
+def _describe_best(table: Table, outcomes: Sequence[Outcome]) -> str:
+    rival = _best_rival(table, outcomes)
+    if rival is None:
+        return ""
+    sentences = [f"The best rival to 95 %: {_compare(rival)} (to reach: {RIVAL_TARGET})."]
+    second = _best_rival(table, [outcome for outcome in outcomes if outcome.engine != rival.engine])
+    if second and not rival.there and second.evaluations > rival.evaluations:
+        sentences.append(f"{rival.engine} had no more; of the others: {_compare(second)}.")
+    return "\n".join(sentences)
+
+
+def _compare(rival: _Rival) -> str:
+    when = f" after {rival.evaluations:g}" if rival.there else ""
+    ratio = statistics.median(rival.ratios.values())
+    return f"{rival.found}{when}, {rival.at_least}{ratio:.1f} times {OURS}'s"
+
+
+def _quartiles(values: Mapping[int, float], form: str = "{:.3f}", most: float = math.inf) -> str:
+    """Return the median, and the quartiles in brackets; what is more than ``most`` is shown as that."""
+    every = list(values.values())
+    low, middle, high = statistics.quantiles(every, n=4, method="inclusive") if len(every) > 1 else every * 3
+    cells = [f"> {most:g}" if value > most else form.format(value) for value in (middle, low, high)]
+    return f"{cells[0]} ({cells[1]} to {cells[2]})"
+
+
+def _library_versions() -> str:
+    versions = []
+    for name in LIBRARIES:
+        try:
+            versions.append(f", {name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            versions.append(f", {name} not installed")
+    return "".join(versions)

@@ -1,0 +1,132 @@
+"""Real searches of one recipe by TPE and by GateSampler: their cost and their hypervolume, on the same seeds."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gatesearch._lib import console
+from gatesearch._lib.timing import fingerprint
+from gatesearch.pipeline.pricing import build_cost_model
+from gatesearch.pipeline.problem import load_problem
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.search import search
+from gatesearch.pipeline.training import train_baseline
+from gatesearch.recipe import Recipe, load, to_yaml
+from gatesearch.report.rows import markdown_table
+from gatesearch.search.evaluation import Objectives
+from results.benchmark import resume
+
+RECIPE = "kws.yaml"
+REDUCED = (
+    "data.clips_per_class=100",
+    "augment.renditions=2",
+    "training.epochs=15",
+    "training.averaging=0",
+    "search.learning_rate=0.002",
+    "search.trials=20",
+)
+TPE = "search.sampler=tpe"
+CONDITIONS: Mapping[str, tuple[str, ...]] = {"before: TPE": (TPE,), "after: GateSampler": ()}
+FILE = "runs.json"
+# Up to where volume counts: below the ungated accuracy, and times the ungated costs.
+ACCURACY_DROP, COST_FACTOR = 0.05, 1.1
+SHARED = ("baseline.ckpt", "table.json")
+AT = (5, 10)  # plans trained whole, after which hypervolume is shown
+
+
+def record(folder: Path, seeds: Sequence[int], path: Path, command: str) -> None:
+    """Search under each condition with each seed, in turn, so that all meet the same load.
+
+    Args:
+        folder: of the runs; a search that is there is not done again.
+        seeds: of the recipe.
+        path: of the record, which is written after each search.
+        command: that was run.
+    """
+    searches: dict[str, Any] = {"command": command, "machine": fingerprint(), "rows": []}
+    with console.progress(len(seeds) * len(CONDITIONS), "searches") as bar:
+        for seed in seeds:
+            for condition, changes in CONDITIONS.items():
+                run = folder / f"{re.sub('[^a-zA-Z]+', '-', condition)}-{seed}"
+                recipe = load(RECIPE, [*REDUCED, f"seed={seed}", *changes])
+                shared = folder / f"shared-{seed}"
+                row = resume(RunFolder(run), "row.json", lambda r=run, c=recipe, s=shared: _search(r, c, s))  # type: ignore[misc]
+                searches["rows"].append({"way": condition, "seed": seed, **row})
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(searches, indent=1) + "\n")
+                bar.advance(note=condition)
+
+
+def page(path: Path) -> Mapping[str, object] | None:
+    """Return what the page shows of a record; None where there is none."""
+    if not path.exists():
+        return None
+    record: Mapping[str, Any] = json.loads(path.read_text())
+    rows = record["rows"]
+    seeds = sorted({row["seed"] for row in rows})
+    best = {seed: max(row["hypervolume"][-1] for row in rows if row["seed"] == seed) for seed in seeds}
+    lines = [_line(condition, rows, best) for condition in CONDITIONS]
+    heads = ["search", "CPU s", *(f"hypervolume after {n}" for n in AT), "at the end", "median", "on the front"]
+    return {
+        "recipe": RECIPE,
+        "command": record["command"],
+        "table": markdown_table(heads, [line for line in lines if line]),
+        "seeds": ", ".join(map(str, seeds)),
+        "changes": " ".join(REDUCED),
+        "tpe": TPE,
+        "drop": f"{ACCURACY_DROP:g}",
+    }
+
+
+def _search(path: Path, recipe: Recipe, shared: Path) -> dict[str, Any]:
+    """Search from a baseline and a table of costs that all conditions share."""
+    shutil.rmtree(path)
+    folder = RunFolder(path)
+    folder.write("recipe.yaml", to_yaml(recipe))
+    for name in SHARED:
+        if (shared / name).exists():
+            shutil.copy(shared / name, folder / name)
+    problem = load_problem(recipe)
+    baseline = train_baseline(problem, folder)
+    cost = build_cost_model(problem, baseline.backbone, folder)
+    for name in SHARED:
+        shared.mkdir(exist_ok=True)
+        shutil.copy(folder / name, shared / name)
+    ungated = cost.ungated()[1]
+    corner = Objectives(
+        baseline.quality - ACCURACY_DROP,
+        COST_FACTOR * ungated.expected_latency_us,
+        COST_FACTOR * ungated.energy.total_uj,
+    )
+    cpu, wall = time.process_time(), time.monotonic()
+    result = search(problem, baseline, cost, folder)
+    return {
+        "cpu_s": round(time.process_time() - cpu, 1),
+        "wall_s": round(time.monotonic() - wall, 1),
+        "hypervolume": result.hypervolume(corner),
+        "tried": len(result.tried),
+        "front": len(result.front),
+    }
+
+
+def _line(condition: str, rows: Sequence[Mapping[str, Any]], best: Mapping[int, float]) -> list[str]:
+    """Return the figures of a condition, a value a seed; empty where it was not searched."""
+    own = [row for row in rows if row["way"] == condition]
+    if not own:
+        return []
+    shares = [[volume / best[row["seed"]] for volume in row["hypervolume"]] for row in own]
+    return [
+        condition,
+        " / ".join(f"{row['cpu_s']:.0f}" for row in own),
+        *(" / ".join(f"{share[min(n, len(share)) - 1]:.3f}" for share in shares) for n in AT),
+        " / ".join(f"{share[-1]:.3f}" for share in shares),
+        f"{statistics.median(share[-1] for share in shares):.3f}",
+        " / ".join(str(row["front"]) for row in own),
+    ]

@@ -1,0 +1,245 @@
+"""`gatesearch bench search record=kws16|image16`: train every plan of a small space and write down what each is worth.
+
+A training is written down the moment it ends; a recording that was cut off goes on behind the last whole line.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from gatesearch._lib import console
+from gatesearch._lib.timing import fingerprint
+from gatesearch.gates import at_cuts
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.pricing import build_cost_model
+from gatesearch.pipeline.problem import Problem, load_problem
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.training import Baseline, build_model, train_baseline, training_seed
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.recipe import to_yaml
+from gatesearch.search.sampler.neighbours import cores_of
+from gatesearch.search.space import Space
+from gatesearch.training import Features, fit
+from gatesearch.training.evaluate import BATCH, heard
+from gatesearch.training.tensors import channels_last
+from results.search import table
+from results.search.spaces import Recorded, every_plan, trained
+
+ROWS = "rows.jsonl"
+DIGITS = 6
+Reading = dict[str, Any]
+
+
+class Recording(NamedTuple):
+    """The run whose trials are recorded."""
+
+    problem: Problem
+    baseline: Baseline
+    folder: RunFolder
+
+
+def record(spec: Recorded, folder: RunFolder) -> Recording:
+    """Train what is not written down yet.
+
+    Args:
+        spec: what to record.
+        folder: of the recording; holds the baseline and the rows.
+
+    Returns:
+        the run whose trials were recorded.
+    """
+    recipe = spec.load()
+    folder.write("recipe.yaml", to_yaml(recipe))
+    problem = load_problem(recipe)
+    run = Recording(problem, train_baseline(problem, folder), folder)
+    features = draw_clips(problem.features, spec.clips, recipe.seed)
+    done = {row["trained"] for row in rows(folder.path)}
+    pending = [gates for gates in trainings(problem.space, spec) if key(gates) not in done]
+    with console.progress(len(pending), "trainings") as bar, (folder / ROWS).open("a") as file:
+        for gates in pending:
+            row = {"trained": key(gates), **trained_row(run, spec, features, gates)}
+            file.write(json.dumps(row, separators=(",", ":")) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            bar.advance(note=f"{row['epochs'][-1][0]['quality']:.3f}")
+    return run
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """Return what was written down; half a line at the end is dropped, from the file as well."""
+    path = folder / ROWS
+    if not path.exists():
+        return []
+    with path.open("rb+") as file:
+        whole = file.read()
+        file.truncate(whole.rfind(b"\n") + 1)
+    return [json.loads(line) for line in whole[: whole.rfind(b"\n") + 1].splitlines()]
+
+
+def trainings(space: Space, spec: Recorded) -> list[tuple[PlacedGate, ...]]:
+    """Return the gates of every training, each once, the simplest first."""
+    return list(dict.fromkeys(trained(plan, spec.after) for plan in every_plan(space)))
+
+
+def key(gates: Sequence[PlacedGate]) -> str:
+    """Return what names a training."""
+    return GatePlan(tuple(gates)).digest
+
+
+def trained_row(run: Recording, spec: Recorded, features: Features, gates: Sequence[PlacedGate]) -> dict[str, Any]:
+    """Train one combination of gates, and read it now and then."""
+    s = run.problem
+    plan = GatePlan(tuple(_complete(s.space, gate) for gate in gates))
+    plan = replace(plan, cores=(s.device.core_names[0],) * (len(at_cuts(plan)) + 1))
+    model = build_model(plan, run.problem, run.baseline)
+    epochs: list[list[Reading]] = []
+    spent, ended = [0.0], 0
+    started = time.process_time()
+
+    def read() -> None:
+        nonlocal started, ended
+        ended += 1
+        if ended not in spec.at:
+            return
+        spent.append(spent[-1] + time.process_time() - started)
+        epochs.append(list(_readings(run, model, spec)))
+        model.train()
+        started = time.process_time()
+
+    schedule = replace(s.schedule(s.recipe.search), epochs=spec.at[-1])
+    fit(
+        model,
+        features,
+        schedule,
+        s.gates,
+        seed=training_seed(s.recipe.seed, plan),
+        goal=s.goal,
+        augment=s.augment,
+        on_epoch=read,
+    )
+    return {
+        "gates": [gate.to_dict() for gate in gates],
+        "seconds": [round(seconds, 3) for seconds in spent[1:]],
+        "epochs": epochs,
+    }
+
+
+def _readings(run: Recording, model: GatedModel, spec: Recorded) -> Iterator[Reading]:
+    """Yield what a model is worth on validation, for every choice of what is set after training."""
+    s, split = run.problem, run.problem.features.validation
+    offered = [_later(s.space, gate, spec.after) for gate in at_cuts(model.plan)]
+    if not any(offered):
+        outcome = s.goal.assess(model, split)
+        yield _rounded({"quality": outcome.value, "passed": outcome.passed, "layers": outcome.layers})
+        return
+    logits, answers = _outputs(model, split.features)
+    positive, names = s.features.positive, s.features.kind_names
+    for chosen in product(*(product(*choices.values()) for choices in offered)):
+        for k, (values, choices) in enumerate(zip(chosen, offered, strict=True)):
+            for name, value in zip(choices, values, strict=True):
+                setattr(model.gate(k), name, value)
+        outcome = heard(model, logits, answers, split, positive, names)
+        yield _rounded(
+            {
+                "after": [list(values) for values in chosen],
+                "quality": outcome.value,
+                "passed": outcome.passed,
+                "layers": {},
+            }
+        )
+
+
+@torch.no_grad()
+def _outputs(model: GatedModel, features: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what every gate says of every sample, [N, gates], and the class that the last stage gives it, [N]."""
+    model.eval()
+    logits, answers = [], []
+    for batch in features.split(BATCH):
+        output = model(channels_last(batch))
+        logits.append(torch.stack([gate.logit for gate in output.gates], 1))
+        answers.append(output.logits.argmax(1))
+    return torch.cat(logits), torch.cat(answers)
+
+
+def _later(space: Space, gate: PlacedGate, after: Mapping[str, Sequence[str]]) -> dict[str, Sequence[Any]]:
+    """Return what of a gate is set after training, with its choices."""
+    site = next(site for site in space.sites if site.name == gate.site)
+    choices = space.choices(gate.kind, site)
+    return {name: choices[name] for name in after.get(gate.kind, ())}
+
+
+def _complete(space: Space, gate: PlacedGate) -> PlacedGate:
+    """Give a gate of a training the first of what is set after it."""
+    site = next((site for site in space.sites if site.name == gate.site), None)
+    missing = {} if site is None else {k: v[0] for k, v in space.choices(gate.kind, site).items()}
+    return PlacedGate.of(gate.kind, gate.site, **{**missing, **dict(gate.params)})
+
+
+def draw_clips(features: Features, clips: int | None, seed: int) -> Features:
+    """Return features with ``clips`` of the training split's samples, drawn by the seed; None: with all."""
+    if clips is None:
+        return features
+    order = torch.randperm(len(features.labels), generator=torch.Generator().manual_seed(seed))[:clips]
+    return replace(features, bank=features.bank[order], labels=features.labels[order])
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, Mapping):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    return [_rounded(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def pack(spec: Recorded, run: Recording, path: Path, command: str) -> None:
+    """Write a finished recording as a table: beside what was measured, what every choice of cores costs."""
+    s = run.problem
+    cost = build_cost_model(s, run.baseline.backbone, run.folder)
+    recorded = {row["trained"]: row for row in rows(run.folder.path)}
+    packed = []
+    for gates in trainings(s.space, spec):
+        row = dict(recorded[key(gates)])
+        del row["trained"]
+        whole = tuple(_complete(s.space, gate) for gate in gates)
+        row["cores"] = {}
+        for cores in cores_of(s.space, whole):
+            plan = GatePlan(whole, cores)
+            priced = {"runs": _short(cost.runs(plan)), "broken": sorted(cost.violations(plan))}
+            observed = [epoch[0]["layers"] for epoch in row["epochs"]]
+            if any(observed):
+                priced["observed"] = [_short(cost.runs(plan, layers)) for layers in observed]
+            row["cores"][",".join(cores)] = priced
+        row["epochs"] = [[{k: v for k, v in r.items() if k != "layers"} for r in epoch] for epoch in row["epochs"]]
+        packed.append(row)
+    stamp = fingerprint()
+    about = {
+        "recipe": spec.recipe,
+        "changes": list(spec.changes),
+        "data": spec.data,
+        "seed": s.recipe.seed,
+        "at": list(spec.at),
+        "clips": spec.clips or len(s.features.labels),
+        "validation": len(s.features.validation.labels),
+        "after": {kind: list(names) for kind, names in spec.after.items()},
+        "command": command,
+        "machine": f"{stamp['cpu']}, 1 of {stamp['cores']} cores",
+        "versions": {"python": stamp["python"], **{key: stamp["versions"].get(key) for key in ("torch", "numpy")}},
+        "seconds": round(sum(row["seconds"][-1] for row in packed)),
+    }
+    table.write(path, s.space, cost.shares, packed, about)
+
+
+def _short(runs: Sequence[Sequence[float]]) -> list[list[float | None]]:
+    """Round to what a table needs; what cannot be is null, since JSON knows no infinity."""
+    return [[float(f"{value:.7g}") if math.isfinite(value) else None for value in pair] for pair in runs]

@@ -1,0 +1,149 @@
+"""All replays: each engine on each table with each seed, each written to a file when it has ended."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from gatesearch._lib import console
+from gatesearch.pipeline.run_dir import RunFolder
+from results.benchmark import revision
+from results.search.engines import ENGINES
+from results.search.replay import Replay, Step, volumes
+from results.search.rivals import missing
+from results.search.table import Table
+
+ENOUGH = 0.95  # of the true hypervolume
+AT = (10, 20, 30, 50, 80)  # evaluations at which figures are shown
+BY_SEED = ("curves", "repeats", "milliseconds", "cut", "revision", "trainings")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one engine did with one table, by seed.
+
+    Args:
+        table, engine: which.
+        evaluations: that it was given.
+        curves: hypervolume after each evaluation, as a share of the true one; counted in whole trainings, by seed.
+        repeats: proposals of plans that were evaluated before, for each evaluation, by seed.
+        milliseconds: median time of a suggestion, by seed.
+        cut: whether it repeated itself too often to go on, by seed.
+        revision: of the code that replayed, by seed.
+        to_enough: simulated seconds, trainings and suggestions, to 95 %; infinite where it was not reached, by seed.
+        trainings: different combinations of gates among the first 50 evaluations, by seed.
+    """
+
+    table: str
+    engine: str
+    evaluations: int
+    curves: Mapping[int, Sequence[float]]
+    repeats: Mapping[int, float]
+    milliseconds: Mapping[int, float]
+    cut: Mapping[int, bool]
+    revision: Mapping[int, str]
+    to_enough: Mapping[int, float]
+    trainings: Mapping[int, float]
+
+    def volume_after(self, evaluations: int) -> dict[int, float]:
+        """Return the share of the hypervolume after so many evaluations, by seed."""
+        return {seed: curve[min(evaluations, len(curve)) - 1] for seed, curve in self.curves.items()}
+
+    def evaluations_to_enough(self) -> dict[int, float]:
+        """Return the evaluations to 95 %, by seed; one more than there were where it was not reached."""
+        counts = {}
+        for seed, curve in self.curves.items():
+            first = next((i + 1 for i, volume in enumerate(curve) if volume >= ENOUGH), self.evaluations + 1)
+            counts[seed] = float(first)
+        return counts
+
+
+def replay_all(
+    folder: RunFolder,
+    tables: Sequence[Table],
+    budget: Mapping[str, tuple[int, Sequence[int]]],
+    on_engine: Callable[[list[Outcome]], object],
+) -> None:
+    """Replay what is not written down yet.
+
+    Args:
+        folder: of the replays.
+        tables: each with each engine.
+        budget: evaluations and seeds by engine.
+        on_engine: called with everything that is written down, after each engine.
+    """
+    installed = {engine: budget_of for engine, budget_of in budget.items() if not missing(engine)}
+    pending: dict[str, list[tuple[Table, int]]] = {}
+    for engine, (_, seeds) in installed.items():
+        pairs = [(table, seed) for table in tables for seed in seeds]
+        pending[engine] = [pair for pair in pairs if folder.read_json(_name(pair[0], engine, pair[1])) is None]
+    with console.progress(sum(map(len, pending.values())), "replays") as bar:
+        for engine, pairs in pending.items():
+            for table, seed in pairs:
+                folder.write_json(_name(table, engine, seed), _replay(table, engine, seed, installed[engine][0]))
+                bar.advance(note=f"{engine} on {table.name}")
+            outcomes = []
+            for table in tables:
+                for name, (evaluations, seeds) in installed.items():
+                    outcomes.append(_outcome(folder, table, name, seeds, evaluations))
+            on_engine([outcome for outcome in outcomes if outcome.curves])
+
+
+def _outcome(folder: RunFolder, table: Table, engine: str, seeds: Sequence[int], evaluations: int) -> Outcome:
+    traces = {}
+    for seed in seeds:
+        if (trace := folder.read_json(_name(table, engine, seed))) is not None:
+            traces[seed] = trace
+    fields: dict[str, dict[int, Any]] = {name: {} for name in BY_SEED}
+    for name, values in fields.items():
+        values.update({seed: trace[name] for seed, trace in traces.items()})
+    to_enough = {seed: math.inf if trace["to_enough"] is None else trace["to_enough"] for seed, trace in traces.items()}
+    return Outcome(table=table.name, engine=engine, evaluations=evaluations, to_enough=to_enough, **fields)
+
+
+def _replay(table: Table, engine: str, seed: int, evaluations: int) -> dict[str, Any]:
+    replay = Replay(table, evaluations)
+    ENGINES[engine](replay, seed)
+    trace = replay.trace
+    curve = volumes(table, trace.steps)
+    return {
+        "curves": [round(volume, 6) for volume in _per_training(table, trace.steps, curve)],
+        "repeats": trace.repeats / max(1, len(trace.plans)),
+        "milliseconds": statistics.median(trace.seconds) * 1e3,
+        "cut": trace.cut,
+        "revision": revision(),
+        "to_enough": _seconds_to_enough(table, trace.steps, curve, statistics.fmean(trace.seconds)),
+        "trainings": len({int(table.training[plan]) for plan in trace.plans[:50]}),
+    }
+
+
+def _per_training(table: Table, steps: Sequence[Step], curve: Sequence[float]) -> list[float]:
+    """Return the hypervolume after each whole training that was spent, however many plans it was spread over."""
+    spent = list(accumulate(step.trained for step in steps))
+    volumes_before = [0.0, *curve]
+    return [
+        volumes_before[bisect_right(spent, k * table.epochs)]
+        for k in range(1, (spent[-1] if spent else 0) // table.epochs + 1)
+    ]
+
+
+def _seconds_to_enough(table: Table, steps: Sequence[Step], curve: Sequence[float], suggestion: float) -> float | None:
+    """Return trainings' and suggestions' seconds up to 95 %; None where it was not reached."""
+    spent = 0.0
+    for step, volume in zip(steps, curve, strict=True):
+        seconds = table.seconds[table.training[step.plan]]
+        before = seconds[table.level(step.epoch - step.trained)] if step.epoch > step.trained else 0.0
+        spent += float(seconds[table.level(step.epoch)] - before) + suggestion
+        if volume >= ENOUGH:
+            return spent
+    return None
+
+
+def _name(table: Table, engine: str, seed: int) -> str:
+    return f"{table.name}/{re.sub(r'[^A-Za-z0-9-]', '', engine.replace(' ', '-'))}-{seed}.json"

@@ -1,0 +1,86 @@
+"""A made-up table: the space, device and costs of a recorded one, qualities by formula. Samplers are developed on it.
+
+Errors rise with what gates thin out, more so early in the network; deeper gates stop more of what they should; every
+seed has other coefficients, and noise as trainings have it. Errors fall from epoch to epoch, of some
+plans faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from gatesearch.gates import at_cuts
+from gatesearch.plan import GatePlan
+from gatesearch.search.sampler.encoding import Features
+from results.search.table import Table
+
+NOISE = 0.006
+GAP = 0.4  # by which errors are larger after the first epoch than at the end, as a share; about
+
+
+def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
+    """Return a table of the same plans and costs in which qualities and pass rates are made up.
+
+    Args:
+        real: whose space, prices and seconds are taken over; nothing of its qualities is.
+        seed: of the coefficients.
+        at: epochs after which trainings are read; empty: those of the recorded table.
+    """
+    at = tuple(at) or real.at
+    generator = np.random.default_rng(seed)
+    features = Features(real.space)
+    base, early, bend = generator.uniform(0.1, 0.3), generator.uniform(0.02, 0.2), generator.uniform(0.7, 2.0)
+    by_site = {site.name: generator.uniform(0.4, 1.6) for site in real.space.sites}
+    by_mode = {"channel": 1.0, "activation": generator.uniform(0.4, 1.2)}
+    stops = {kind: generator.uniform(0.1, 0.6) for kind in real.shares if kind != "positive"}
+    deeper = {kind: generator.uniform(0.2, 0.6) for kind in stops}
+    noise: dict[tuple[object, ...], float] = {}
+    curves: dict[tuple[object, ...], npt.NDArray[np.float64]] = {}
+    by_epoch = np.random.default_rng((seed, 1))
+    errors, passed = np.zeros((len(real.plans), len(at))), []
+    for i, plan in enumerate(real.plans):
+        loss, rows = 0.0, {kind: [1.0] for kind in real.shares}
+        for gate in at_cuts(plan):
+            depth, thinned = features.of_gate(gate)[:2]
+            loss += early * by_site[gate.site] * by_mode[gate["mode"]] * (1.2 - depth) * thinned**bend + 0.004
+            for kind, row in rows.items():
+                if kind == "positive":
+                    row.append(row[-1] * gate["recall"])
+                else:
+                    strict = 1.0 if gate["recall"] < 0.993 else 0.8
+                    stopped = strict * min(0.98, stops[kind] + deeper[kind] * depth) * np.exp(-0.15 * thinned)
+                    row.append(row[-1] * (1 - stopped))
+            loss += 0.8 * (1 - gate["recall"])
+        key = _trained(plan)
+        noise.setdefault(key, generator.normal(0, NOISE))
+        whole = base + loss * (1 + 0.3 * len(plan.gates)) + noise[key]
+        curves.setdefault(key, _lacking(by_epoch, at))
+        errors[i] = whole * (1 + curves[key])
+        passed.append([rows] * len(at))
+    costs = np.array([[_costs(real, i, rows[0])] * len(at) for i, rows in enumerate(passed)])
+    seconds = real.seconds[:, -1:] * np.array(at) / at[-1]
+    name = f"synthetic-{seed}"
+    return replace(real, name=name, at=at, seconds=seconds, errors=errors, costs=costs, passed=passed)
+
+
+def _trained(plan: GatePlan) -> tuple[object, ...]:
+    return tuple((gate.kind, gate.site, gate["keep"], gate["mode"]) for gate in plan.gates)
+
+
+def _lacking(generator: np.random.Generator, at: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Return by what share an error is larger than at the end, [read]: falling, unevenly, to 0."""
+    remaining = (at[-1] - np.array(at)) / max(1, at[-1] - 1)
+    lacking: npt.NDArray[np.float64] = GAP * remaining**2 * generator.uniform(0.5, 1.5) + generator.normal(
+        0, 0.05, len(at)
+    )
+    return lacking * (remaining > 0)
+
+
+def _costs(real: Table, i: int, passed: dict[str, list[float]]) -> list[float]:
+    runs = real.runs[i]
+    reach = [sum(real.shares[kind] * row[k] for kind, row in passed.items()) for k in range(len(runs) - 1)]
+    return [runs[0][c] + sum(r * run[c] for r, run in zip(reach, runs[1:], strict=True)) for c in (0, 1)]

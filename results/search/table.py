@@ -1,0 +1,209 @@
+"""A table in which every plan of a space is evaluated: what a replay asks instead of training."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gatesearch.gates import at_cuts
+from gatesearch.graph.sites import CutSite, LayerSite
+from gatesearch.plan import GatePlan
+from gatesearch.search import pareto
+from gatesearch.search.layer_space import LayerSpace
+from gatesearch.search.space import Space
+from results.search.spaces import every_plan, trained
+
+Array = npt.NDArray[np.float64]
+Passed = Mapping[str, Sequence[float]]
+DROP = 0.05  # of quality, against no gates trained alike: what a plan may lose
+MARGIN = 0.1  # of the true front's range: how far beyond its ends volume counts (Ishibuchi et al. 2018)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Every plan of a space.
+
+    Args:
+        name: of the table.
+        space: of the plans.
+        shares: of each kind of window in the stream.
+        plans: all.
+        training: of each plan, the index of the training that it shares with plans of the same gates, [plans].
+        at: epochs after which trainings were read, the last being their end.
+        seconds: what a training took up to there, [trainings, read].
+        errors: 1 - quality, [plans, read].
+        costs: expected microseconds and microjoules, [plans, read, 2].
+        passed: of each plan and reading, for each kind the share that reaches stage k.
+        runs: of each plan, what its costs are made of before anything is known of its training; see
+            :class:`gatesearch.search.sampler.gate_sampler.GateSampler`.
+        allowed: whether a device can run a plan at all, [plans].
+        about: how it was made.
+    """
+
+    name: str
+    space: Space
+    shares: Mapping[str, float]
+    plans: tuple[GatePlan, ...]
+    training: npt.NDArray[np.intp]
+    at: tuple[int, ...]
+    seconds: Array
+    errors: Array
+    costs: Array
+    passed: Sequence[Sequence[Passed]]
+    runs: Sequence[Sequence[Sequence[float]]]
+    allowed: npt.NDArray[np.bool_]
+    about: Mapping[str, Any]
+
+    @cached_property
+    def index(self) -> Mapping[GatePlan, int]:
+        """Where a plan is."""
+        return {plan: i for i, plan in enumerate(self.plans)}
+
+    @property
+    def epochs(self) -> int:
+        """Of a whole training."""
+        return self.at[-1]
+
+    def level(self, epoch: int) -> int:
+        """Return which reading is that after an epoch; the last is that of a whole training."""
+        return self.at.index(epoch)
+
+    @cached_property
+    def limit(self) -> float:
+        """The largest error that keeps the constraint: that of no gates, and what may be lost."""
+        ungated = next(i for i, plan in enumerate(self.plans) if not plan.gates)
+        return float(self.errors[ungated, -1]) + DROP
+
+    def point(self, i: int, epoch: int | None = None) -> tuple[float, float, float]:
+        """Return error and costs of a plan after an epoch; None: in the end."""
+        k = -1 if epoch is None else self.level(epoch)
+        return (float(self.errors[i, k]), *map(float, self.costs[i, k]))  # type: ignore[return-value]
+
+    @cached_property
+    def front(self) -> tuple[int, ...]:
+        """The plans that a device can run, that keep the constraint and that no other such plan beats."""
+        feasible = np.flatnonzero(self.allowed & (self.errors[:, -1] <= self.limit))
+        points = np.column_stack([self.errors[feasible, -1], self.costs[feasible, -1]])
+        best: list[int] = []
+        for i in np.lexsort(points.T[::-1]):  # a point that dominates another comes before it
+            if not best or not (points[best] <= points[i]).all(1).any():
+                best.append(int(i))
+        return tuple(int(feasible[i]) for i in sorted(best))
+
+    @cached_property
+    def corner(self) -> tuple[float, ...]:
+        """Up to where volume counts: a tenth of the true front's range beyond its worst ends."""
+        points = np.array([self.point(i) for i in self.front])
+        worst, best = points.max(0), points.min(0)
+        return tuple((worst + MARGIN * np.maximum(worst - best, 1e-9)).tolist())
+
+    def volume(self, plans: Sequence[int]) -> float:
+        """Return the hypervolume of those plans that keep the constraint, as a share of that of all plans."""
+        return self._volume(plans) / self._whole
+
+    @cached_property
+    def _whole(self) -> float:
+        return self._volume(self.front)
+
+    def _volume(self, plans: Sequence[int]) -> float:
+        scale, low = np.array(self.corner), np.array([self.point(i) for i in self.front]).min(0)
+        points = [(np.array(self.point(i)) - low) / (scale - low) for i in plans if self.errors[i, -1] <= self.limit]
+        scaled = [tuple(point.tolist()) for point in points]
+        return pareto.hypervolume([scaled[i] for i in pareto.front(scaled)], (1.0, 1.0, 1.0))
+
+
+def write(path: Path, space: Space, shares: Mapping[str, float], rows: Sequence[Any], about: Mapping[str, Any]) -> None:
+    """Write a table; ``rows`` are those of a recording, each with ``runs`` by cores."""
+    tree = {
+        "about": dict(about),
+        "shares": dict(shares),
+        "space": {
+            "sites": [asdict(site) for site in space.sites],
+            "kinds": {kind: dict(choices) for kind, choices in space.kinds.items()},
+            "cores": space.cores,
+            "gates": [space.fewest, space.most],
+            "layers": {
+                "sites": [asdict(site) for site in space.layers.sites],
+                "kinds": {kind: dict(choices) for kind, choices in space.layers.kinds.items()},
+            },
+        },
+        "rows": list(rows),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(tree, separators=(",", ":"))
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def read(path: Path, name: str) -> Table:
+    """Read a table."""
+    tree = json.loads(gzip.decompress(path.read_bytes()))
+    space = _space(tree["space"])
+    after = tree["about"]["after"]
+    row_of = {tuple(json.dumps(g, sort_keys=True) for g in row["gates"]): i for i, row in enumerate(tree["rows"])}
+    plans = tuple(every_plan(space))
+    training, errors, costs, passed, runs, allowed = [], [], [], [], [], []
+    for plan in plans:
+        key = tuple(json.dumps(gate.to_dict(), sort_keys=True) for gate in trained(plan, after))
+        training.append(row_of[key])
+        row = tree["rows"][row_of[key]]
+        chosen = [[gate[name] for name in after.get(gate.kind, ())] for gate in at_cuts(plan)]
+        readings = [next(r for r in epoch if r.get("after", chosen) == chosen) for epoch in row["epochs"]]
+        priced = row["cores"][",".join(plan.cores)]
+        runs.append(_finite(priced["runs"]))
+        allowed.append(not priced["broken"])
+        errors.append([1 - reading["quality"] for reading in readings])
+        passed.append([reading["passed"] for reading in readings])
+        observed = [_finite(epoch) for epoch in priced.get("observed") or [priced["runs"]] * len(readings)]
+        costs.append(
+            [expected(r, reading["passed"], tree["shares"]) for r, reading in zip(observed, readings, strict=True)]
+        )
+    return Table(
+        name,
+        space,
+        tree["shares"],
+        plans,
+        np.array(training),
+        tuple(tree["about"].get("at", range(1, len(errors[0]) + 1))),
+        np.array([row["seconds"] for row in tree["rows"]]),
+        np.array(errors),
+        np.array(costs),
+        passed,
+        runs,
+        np.array(allowed),
+        tree["about"],
+    )
+
+
+def _finite(runs: Sequence[Sequence[float | None]]) -> list[list[float]]:
+    return [[math.inf if value is None else value for value in pair] for pair in runs]
+
+
+def expected(runs: Sequence[Sequence[float]], passed: Passed, shares: Mapping[str, float]) -> list[float]:
+    """Return the two costs of a plan, given the share of each kind of window that reaches its stages."""
+    reach = [sum(share * passed[kind][k] for kind, share in shares.items()) for k in range(len(runs) - 1)]
+    return [runs[0][c] + sum(r * run[c] for r, run in zip(reach, runs[1:], strict=True)) for c in (0, 1)]
+
+
+def _space(tree: Mapping[str, Any]) -> Space:
+    def tuples(site: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in site.items()}
+
+    layers = tree["layers"]
+    fewest, most = tree["gates"]
+    return Space(
+        tuple(CutSite(**tuples(site)) for site in tree["sites"]),
+        tree["kinds"],
+        tuple(tree["cores"]),
+        fewest,
+        most,
+        LayerSpace(tuple(LayerSite(**tuples(site)) for site in layers["sites"]), layers["kinds"]),
+    )

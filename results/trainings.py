@@ -1,0 +1,78 @@
+"""Trainings as measurements: one folder a row and seed with its result, for benchmarks that train row by row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gatesearch._lib.timing import fingerprint
+from gatesearch.pipeline.run_dir import RunFolder
+
+RESULT = "result.json"
+LIBRARIES = ("torch", "numpy")
+
+Result = Mapping[str, Any]
+Results = Mapping[str, Sequence[Result]]  # by row, in the order of seeds
+
+
+def training_name(row: str, seed: int) -> str:
+    """Return the name of a training's folder."""
+    return f"{row}-{seed}"
+
+
+def is_done(folder: RunFolder, row: str, seed: int) -> bool:
+    """Say whether a training has its result."""
+    return (folder / f"{training_name(row, seed)}/{RESULT}").exists()
+
+
+def write_result(folder: RunFolder, row: str, seed: int, result: Result) -> None:
+    """Write a training's result beside its row and seed."""
+    folder.write_json(f"{training_name(row, seed)}/{RESULT}", {"row": row, "seed": seed, **result})
+
+
+def read_rows(folder: Path) -> dict[str, list[Result]]:
+    """Return the results of a folder by row, in the order of seeds."""
+    results = [json.loads(path.read_text()) for path in folder.glob(f"*/{RESULT}")]
+    rows: dict[str, list[Result]] = {}
+    for result in sorted(results, key=lambda result: result["seed"]):
+        rows.setdefault(result["row"], []).append(result)
+    return rows
+
+
+def read_protocols(runs: Path, protocols: Iterable[str], current: str) -> dict[str, Results]:
+    """Return the results of each protocol's folder; one without any only where it is the current one."""
+    results = {protocol: read_rows(runs / protocol) for protocol in protocols if (runs / protocol).exists()}
+    return {protocol: rows for protocol, rows in results.items() if rows or protocol == current}
+
+
+def circumstances(accelerator: str | None = None) -> dict[str, Any]:
+    """Return machine and versions of a training.
+
+    Args:
+        accelerator: that it ran on; None for the processor.
+    """
+    stamp = fingerprint()
+    processor = f"{stamp['cpu']}, {torch.get_num_threads()} of {stamp['cores']} cores"
+    versions = {"python": stamp["python"], **{name: stamp["versions"].get(name) for name in LIBRARIES}}
+    return {"machine": accelerator or processor, "versions": versions}
+
+
+def describe_circumstances(results: Results) -> str:
+    """Return the machines and the versions of all trainings as text."""
+    every = flatten(results)
+    machines = {result["machine"] for result in every}
+    versions = {", ".join(f"{name} {version}" for name, version in result["versions"].items()) for result in every}
+    return f"Machine: {_join(machines)}. Versions: {_join(versions)}."
+
+
+def flatten(results: Results) -> list[Result]:
+    """Return the results of all rows."""
+    return [result for row in results.values() for result in row]
+
+
+def _join(names: set[str]) -> str:
+    return "; ".join(sorted(names)) or "none"

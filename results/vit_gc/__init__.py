@@ -1,0 +1,43 @@
+"""`gatesearch bench vit_gc data.root=DIR`: Gated Compression on a keyword transformer, by prevalence of positives.
+
+Each seed is one ordinary run of recipes/kws_vit_gc.yaml: on real speech where ``data.root`` is given, else on the
+synthetic default. The published figures are of arXiv 2405.01739, which claims 158 to 30,000 times the power efficiency
+for always-on models, transformers among them: in theory, not measured.
+"""
+
+from __future__ import annotations
+
+from gatesearch._lib import console
+from gatesearch.recipe import load
+from gatesearch.report.rows import print_rows
+from results.arguments import split_seeds
+from results.benchmark import public_command
+from results.vit_gc import measure
+from results.vit_gc.measure import REAL, RECIPE, RUNS
+from results.vit_gc.page import KeywordTransformer
+from results.whole_runs import SPEECH
+
+SEEDS = (0,)
+
+
+def main(arguments: list[str]) -> None:
+    """Run every seed that is not done yet, then write results/vit_gc.
+
+    Args:
+        arguments: ``data.root=DIR``, real speech, synthetic where it is not given; ``seeds=0``; any key of the
+            recipe.
+
+    Raises:
+        UserError: an argument is wrong.
+    """
+    seeds, overrides = split_seeds("bench vit_gc", arguments, SEEDS)
+    real = any(text.startswith("data.root=") for text in overrides)
+    name, settings = ("real", REAL) if real else ("synthetic", ())
+    outcomes = {}
+    for seed in seeds:
+        recipe = load(RECIPE, [*settings, *overrides, f"seed={seed}"])  # the user's settings come last
+        outcomes[seed] = measure.measure(RUNS / f"{name}-{seed}", recipe)
+    benchmark = KeywordTransformer(public_command("vit_gc", arguments, SPEECH), outcomes, settings)
+    path = benchmark.publish()
+    print_rows("vit_gc", benchmark.rows())
+    console.say(f"wrote {path}")

@@ -1,0 +1,61 @@
+"""Whole runs as measurements: one resumable run a seed, and shares of windows that its gates stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gatesearch._lib import console
+from gatesearch.errors import UserError
+from gatesearch.pipeline import run as pipeline
+from gatesearch.pipeline.result import RunResult
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.recipe import Recipe, to_yaml
+from gatesearch.report.rows import median_and_range
+from gatesearch.training import Quality
+from results.benchmark import NOT_RUN
+
+SPEECH = {"data.root": "SPEECH_COMMANDS"}  # stands for the user's own path
+SPEECH_PROTOCOL = {
+    True: "synthetic speech",
+    False: "Speech Commands v0.02 12-class test set, speaker-disjoint split",
+}
+
+
+def finish_run(path: Path, recipe: Recipe) -> RunResult:
+    """Finish a run of a recipe, or load a finished one, whatever its parity of artifacts and model.
+
+    Raises:
+        UserError: the folder holds a run of another recipe, or the run cannot end for a reason that the user can mend.
+    """
+    folder = RunFolder(path)
+    written = folder / "recipe.yaml"
+    if written.exists() and written.read_text() != to_yaml(recipe):
+        raise UserError(f"{folder.path}: holds a run of another recipe; move it away or delete it")
+    folder.write("recipe.yaml", to_yaml(recipe))
+    console.say(f"--- {path.name}")
+    if folder.read_json("summary.json") is None:
+        try:
+            return pipeline.run(recipe, folder)
+        except UserError as error:
+            if folder.read_json("summary.json") is None:
+                raise
+            console.say(f"{path.name}: {error}")  # the page shows the parity as it is
+    return pipeline.run(recipe, folder, until="export")
+
+
+def share_stopped_first(quality: Quality, kind: str) -> float:
+    """Return the share of a kind of windows that the first gate stops."""
+    row = quality.passed.get(kind, (1.0,))
+    return 1 - row[1] if len(row) > 1 else 0.0
+
+
+def share_stopped(quality: Quality, kind: str) -> float:
+    """Return the share of a kind of windows that some gate stops."""
+    return 1 - quality.passed.get(kind, (1.0,))[-1]
+
+
+def percent(outcomes: Sequence[Any], get: Callable[[Any], float]) -> str:
+    """Return a share over outcomes as text, in per cent: median and range."""
+    return median_and_range([100 * get(outcome) for outcome in outcomes]) if outcomes else NOT_RUN
