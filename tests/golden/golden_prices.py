@@ -2,8 +2,8 @@
 
 ``models.json`` has the models: the held-out set of ``gatesearch bench latency`` at commit f26ba90, plans drawn by its
 seeds and, for each, what its gates reported of one window. Tables of :data:`COUNTED_DEVICES` are built anew, since they
-only count. ``tables/`` has those of other devices, as that commit read and wrote them: of ``host`` with a clock, whose
-figures are of one machine and moment, and of ``m55_u55`` by Vela.
+only count. ``tables/`` has those of :data:`RECORDED_DEVICES` for some of the networks, as that commit wrote them: of
+``host`` with a clock, whose readings are of one machine and moment.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any
 import torch
 
 from gatesearch.backbones import build as build_backbone
-from gatesearch.hardware.boards import kernels_of
-from gatesearch.hardware.cost import CostModel
-from gatesearch.hardware.profile import load as load_device
-from gatesearch.hardware.table import Table
-from gatesearch.hardware.table import build as build_table
+from gatesearch.cost.blocks import Table
+from gatesearch.cost.blocks import build as build_table
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.sources.board import kernels_of
+from gatesearch.devices.profile import load as load_device
+from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.sites import cut_sites, layer_sites
 
 HERE = Path(__file__).parent
 PRICES = HERE / "prices.json"
 COUNTED_DEVICES = ("bit_serial", "cortex_a")
-RECORDED_DEVICES = ("host", "m55_u55")
+RECORDED_DEVICES = ("host",)
 CUT_VARIANTS = tuple(PlacedGate.of("gc", "any", mode=mode) for mode in ("channel", "activation"))
 FRONTEND_MACS, PERIOD_S = 100_000, 0.5
 SHARES = {"positive": 0.1, "_unknown_": 0.2, "_silence_": 0.7}
@@ -53,8 +53,8 @@ def table_path(network: str, device: str) -> Path:
 
 
 @cache
-def cost_model(network: str, device_name: str, rebuilt: bool = False) -> CostModel:
-    """Build the cost model of an untrained network; with ``rebuilt``, by a new table in place of the recorded one."""
+def cost_model(network: str, device_name: str) -> CostModel:
+    """Build the cost model of an untrained network on a device."""
     about, device = models()["networks"][network], load_device(device_name)
     shape = tuple(about["shape"])
     torch.manual_seed(0)
@@ -62,16 +62,16 @@ def cost_model(network: str, device_name: str, rebuilt: bool = False) -> CostMod
     samples = torch.randn(16, *shape, generator=torch.Generator().manual_seed(1))
     sites = tuple(site for site in cut_sites(backbone, samples[:1]) if site.name in about["sites"])
     layers = tuple(layer for layer in layer_sites(backbone, samples[:1]) if layer.name in about["layers"])
-    if device_name in COUNTED_DEVICES or rebuilt:
+    if device_name in COUNTED_DEVICES:
         table = build_table(backbone, sites, samples, device, CUT_VARIANTS, layers)
     else:
         table = Table.from_json(table_path(network, device_name).read_text())
     return CostModel(device, table, sites, FRONTEND_MACS, PERIOD_S, SHARES, layers, kernels_of(device))
 
 
-def figures(model: dict[str, Any], device: str, rebuilt: bool = False) -> dict[str, Any]:
+def figures(model: dict[str, Any], device: str) -> dict[str, Any]:
     """Price a model on a device."""
-    cost = cost_model(model["network"], device, rebuilt)
+    cost = cost_model(model["network"], device)
     plan = GatePlan.from_dict({"gates": model["gates"], "cores": model["cores"][device]})
     cuts = len(plan.cores) - 1
     passed = {kind: list(accumulate([1.0] + [rate] * cuts, lambda a, b: a * b)) for kind, rate in PASS_RATES.items()}

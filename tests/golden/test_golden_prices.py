@@ -53,12 +53,3 @@ def test_prices_are_the_recorded_ones(network: str, device: str) -> None:
         if model["network"] == network:
             name = golden_prices.name_of(model)
             assert_same(golden_prices.figures(model, device), RECORDED[name][device], f"{name}, {device}")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("network", [network for network, device in ON_DEVICES if device == "m55_u55"])
-def test_a_table_that_vela_fills_anew_gives_the_recorded_prices(network: str) -> None:
-    for model in MODELS:
-        if model["network"] == network:
-            name = golden_prices.name_of(model)
-            assert_same(golden_prices.figures(model, "m55_u55", rebuilt=True), RECORDED[name]["m55_u55"], name)
