@@ -12,12 +12,15 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import gatesearch
 from gatesearch._lib import plugins
 from gatesearch.errors import UserError
 
-PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OF_THE_RAY_EXTRA = ("gatesearch.search.ray", "gatesearch.search.executors.tune")
 NOT_OF_THE_CORE = (*OF_THE_RAY_EXTRA, "gatesearch.bench", "gatesearch.__main__")
 
@@ -91,14 +94,15 @@ def test_need_passes_what_is_installed_and_names_the_extra_of_what_is_not(monkey
 
 
 def test_the_table_of_extras_is_that_of_pyproject() -> None:
-    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     modules_of: dict[str, set[str]] = {}
     for module, distributions in importlib.metadata.packages_distributions().items():
         for distribution in distributions:
-            modules_of.setdefault(_normalised(distribution), set()).add(module)
-    core = {_normalised(requirement) for requirement in project["dependencies"]}
+            modules_of.setdefault(canonicalize_name(distribution), set()).add(module)
+    core = {canonicalize_name(Requirement(requirement).name) for requirement in PROJECT["dependencies"]}
     for extra, modules in plugins.EXTRAS.items():
-        required = {_normalised(requirement) for requirement in project["optional-dependencies"][extra]}
+        required = {
+            canonicalize_name(Requirement(requirement).name) for requirement in PROJECT["optional-dependencies"][extra]
+        }
         for module in modules:
             brought_by = {name for name in required if module in modules_of.get(name, ())}
             assert brought_by, f"extra {extra} does not install {module}"
@@ -114,5 +118,24 @@ def test_importing_gatesearch_and_asking_for_help_leave_torch_alone() -> None:
     assert "gatesearch run recipe=kws.yaml" in done.stdout
 
 
-def _normalised(requirement: str) -> str:
-    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=!~; ]", requirement)[0]).lower()
+def test_every_dependency_has_a_tested_version_within_its_range() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    tested = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in pins}
+    extras = [
+        requirement
+        for name, extra in PROJECT["optional-dependencies"].items()
+        if name != "bench"
+        for requirement in extra
+    ]
+    for text in (*PROJECT["dependencies"], *extras):
+        requirement = Requirement(text)
+        if requirement.name != "gatesearch":
+            version = tested[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(version, prereleases=True), f"{text}: constraints.txt has {version}"
+
+
+def test_readme_installs_the_tested_versions() -> None:
+    commands = re.findall(r"^    python3 -m venv .*$", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    assert len(commands) == 2
+    assert all(" -c constraints.txt " in command for command in commands)
