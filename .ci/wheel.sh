@@ -18,7 +18,7 @@ for file in gatesearch/py.typed gatesearch/_recipes/kws.yaml gatesearch/_search_
 done
 "$python" -m pip install -q -c "$here/constraints.txt" "$wheel"
 "$python" -m pip check
-count=$("$python" -m pip list --format=freeze | grep -cvE "^(pip|setuptools)=")
+count=$("$python" -m pip list --format=freeze | grep -cv "^pip=")
 echo "the core is $count distributions"
 [ "$count" -le 70 ] || { echo "more than 70"; exit 1; }
 
