@@ -16,10 +16,9 @@ import optuna  # noqa: E402 # only now: the lines above have to do without it
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 
+from gatesearch import GatePlan, GateSampler  # noqa: E402
 from gatesearch.graph.sites import cut_sites  # noqa: E402
-from gatesearch.plan import GatePlan  # noqa: E402
 from gatesearch.search import Space  # noqa: E402
-from gatesearch.search.sampler.gate_sampler import GateSampler  # noqa: E402
 
 TRIALS = 12
 
