@@ -14,6 +14,7 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.study import Study
 from gatesearch.recipe import Recipe
+from gatesearch.report.record import layers
 from gatesearch.report.record.trials import learning_curves, trial_rows, with_plans
 from gatesearch.search.evaluation import Objectives
 from gatesearch.training import History
@@ -51,6 +52,7 @@ def opening_record(problem: Problem, cost: CostModel, folder: RunFolder) -> dict
         "sites": [{key: value for key, value in asdict(site).items() if key != "node"} for site in problem.space.sites],
         "layer_sites": [asdict(site) for site in problem.layers],
         "layer_kinds": list(problem.space.layers.kinds),
+        "layer_figures": layers.heads(problem.space.layers.kinds),
         "reference": {
             "macs": problem.sites[0].macs_after,
             "params": problem.sites[0].params_after,

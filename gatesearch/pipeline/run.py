@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gatesearch._lib import console
+from gatesearch._lib.plugins import EXTRAS, need
 from gatesearch.errors import UserError
 from gatesearch.export.verify import require
 from gatesearch.pipeline.export import describe_parity, export, verify
@@ -62,6 +63,7 @@ def resume(path: Path, until: str = "report", inputs: Inputs | None = None) -> R
 
 def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: str = "report") -> RunResult:
     """Do the steps of a run, in order, up to one of :data:`STEPS`."""
+    need("gatesearch run", *EXTRAS["export"], *EXTRAS["report"])  # before the first training, not after it
     if recipe.retrain.batch_size == "auto":
         raise UserError("retrain.batch_size: auto: take the batch size from its study before the run, or set a number")
     timed = folder.timed

@@ -171,7 +171,7 @@ def _assess(evidence: Evidence) -> _Figures:
     problem, cost, model = evidence.problem, evidence.cost, evidence.exported.model
     test = problem.features.test
     gated, ungated = problem.goal.assess(model, test), problem.goal.assess(evidence.chosen.ungated, test)
-    sparsity = gates.activation_sparsity(model, test.features[problem.features.positive[test.labels]])
+    sparsity = gates.sparsity_of_gates(model, test.features[problem.features.positive[test.labels]])
     densities = [1.0 - row["element"] for row in sparsity]
     return _Figures(
         gated=gated,

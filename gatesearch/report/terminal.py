@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gatesearch._lib import console
-from gatesearch.gates import at_cuts
+from gatesearch.gates import cut_gates
 from gatesearch.plan import GatePlan
 from gatesearch.report.record import RunRecord, sensitivity
 
@@ -46,7 +46,7 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
 
 
 def _stop_rows(plan: GatePlan, best: dict[str, Any]) -> list[tuple[str, str, str]]:
-    if not at_cuts(plan) or best["gate_recall"] is None:
+    if not cut_gates(plan) or best["gate_recall"] is None:
         return []
     shares = {"positives through all gates": best["gate_recall"]}
     shares |= {f"{kind} stopped": share for kind, share in best["early_stop_by_kind"].items()}

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gatesearch.cost.model import CostModel, Price
-from gatesearch.gates import GateOutput, at_cuts, cut_kind
+from gatesearch.gates import cut_gates, params_of, work_of
+from gatesearch.gates.base import activation_sparsity
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan
 from gatesearch.report.record import exits
@@ -61,13 +62,13 @@ def gate_rows(
     Args:
         model: the chosen plan, calibrated.
         figures: of the model on the test split.
-        sparsity: what each gate reports of positives, from :func:`activation_sparsity`.
+        sparsity: what each gate reports of positives, from :func:`sparsity_of_gates`.
         test: the test split.
         kind_names: of its samples' kinds, "positive" first.
     """
     logits = gate_logits(model, test.features)
     rows = []
-    for k, placed in enumerate(at_cuts(model.plan)):
+    for k, placed in enumerate(cut_gates(model.plan)):
         stops = {
             kind: 1 - (row[k + 1] / row[k] if row[k] else 0.0)
             for kind, row in figures.passed.items()
@@ -78,9 +79,9 @@ def gate_rows(
                 "index": k,
                 "site": placed.site,
                 "kind": placed.kind,
-                "kept_channels": cut_kind(placed.kind).work(model.sites[k], placed).kept_channels,
+                "kept_channels": work_of(model.sites[k], placed).kept_channels,
                 "theta": float(model.gate(k).theta),
-                "recall_target": dict(placed.params).get("recall"),
+                "recall_target": params_of(model.sites[k], placed).calibration().get("recall"),
                 "gate_recall": figures.gate_recalls[k] if figures.gate_recalls else None,
                 "early_stop": stops,
                 "activation_sparsity": sparsity[k],
@@ -91,15 +92,15 @@ def gate_rows(
 
 
 @torch.no_grad()
-def activation_sparsity(model: GatedModel, positives: Tensor) -> list[dict[str, float]]:
-    """Return what each gate reports of the positives [N, *shape]: the share of zeros behind it, gated and ungated."""
+def sparsity_of_gates(model: GatedModel, positives: Tensor) -> list[dict[str, float]]:
+    """Return the activation sparsity of what each gate passes of the positives [N, *shape]."""
     hidden, rows = channels_last(positives), []
     for k, stage in enumerate(model.stages):
         hidden = stage(hidden)
         if k < len(model.gates):
-            output: GateOutput = model.gate(k)(hidden)
-            rows.append(dict(model.gate(k).report(output, hidden)))
-            hidden = output.passed
+            passed = model.gate(k)(hidden).passed
+            rows.append(activation_sparsity(passed, hidden, model.sites[k].channel_axis))
+            hidden = passed
     return rows
 
 
