@@ -21,6 +21,7 @@ from gatesearch.compile.tflite import convert
 from gatesearch.gates import build_gate, kind_of, kinds
 from gatesearch.graph.sites import CutSite, LayerSite
 from gatesearch.plan import PlacedGate
+from gatesearch.recipe import schema
 from gatesearch.runtime.program import Program
 
 PAGE = Path(__file__).parent.parent / "docs" / "gates.md"
@@ -44,10 +45,15 @@ def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     (info / "entry_points.txt").write_text("\n".join(points))
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
-    kinds.cache_clear()
+    _forget_plugins()
     yield
     monkeypatch.undo()
+    _forget_plugins()
+
+
+def _forget_plugins() -> None:
     kinds.cache_clear()
+    schema.plugins.cache_clear()
 
 
 def test_the_gate_between_stages_conforms(plugin: None) -> None:
