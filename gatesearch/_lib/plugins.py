@@ -1,4 +1,4 @@
-"""What a user names by ``package.module:Name``."""
+"""Plug-ins: what a user names by ``package.module:Name``, and what packages register as entry points."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import sys
+from importlib.metadata import entry_points
 from typing import Any
 
 from gatesearch.errors import UserError, unknown
@@ -35,3 +36,12 @@ def imported(where: str, path: str) -> Any:
         public = [name for name, value in vars(module).items() if name[0] != "_" and not inspect.ismodule(value)]
         raise unknown(f"{where}: {module_name}", "name", attribute, public)
     return getattr(module, attribute)
+
+
+def entries(group: str) -> dict[str, Any]:
+    """Return what installed packages register under an entry-point group, by name, in alphabetical order.
+
+    >>> sorted(entries("gatesearch.data"))[:2]
+    ['cifar10', 'digits']
+    """
+    return {point.name: point.load() for point in sorted(entry_points(group=group), key=lambda point: point.name)}

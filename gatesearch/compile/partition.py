@@ -22,7 +22,7 @@ from gatesearch.cost.layers import STEPWISE
 from gatesearch.devices.profile import Core
 from gatesearch.gates import at_layers, layer_kind
 from gatesearch.graph.sites import LayerSite, layer_sites
-from gatesearch.kernels.native_parts import PARTS, Part
+from gatesearch.kernels import NativeLayer, layer_kernel
 from gatesearch.model import GatedModel
 from gatesearch.plan import PlacedGate
 
@@ -38,7 +38,7 @@ class StagePart:
     Args:
         inputs, outputs: names of the values that it reads and writes, in order.
         blob: the .tflite program, or the kernel's arrays as an .npz file.
-        kernel: name in :data:`PARTS`; None for a program.
+        kernel: name of a :class:`~gatesearch.kernels.LayerKernel`; None for a program.
         site: of the gated layer; None for a program.
         source: index of the part whose blocks are the only ones that this one has to read; None where it reads all.
         whole: whether somebody reads what the kernel does not compute, which then has to be zero.
@@ -61,7 +61,7 @@ class _Native:
 
     site: LayerSite
     kernel: str
-    part: Part
+    part: NativeLayer
     nodes: tuple[fx.Node, ...]
 
     @property
@@ -71,8 +71,8 @@ class _Native:
 
 def _skips(reader: _Native, source: _Native) -> bool:
     """Whether a kernel can leave out what another did not compute."""
-    live = source.part.live
-    return reader.site.source == source.site.name and live is not None and live.size in reader.part.reads
+    active = source.part.active
+    return reader.site.source == source.site.name and active is not None and active.size in reader.part.reads
 
 
 def in_kernels(site: LayerSite, gate: PlacedGate) -> str | None:
@@ -228,7 +228,7 @@ def _native(body: fx.GraphModule, site: LayerSite, kernel: str, values: _Values)
     calls = [node for node in body.graph.nodes if node.op == "call_module" and node.target == site.name]
     if len(calls) != 1:
         return None
-    kind, nodes = PARTS[kernel], calls
+    kind, nodes = layer_kernel(kernel).layer, calls
     norm, relu = None, False
     while len(nodes[-1].users) == 1:
         [reader] = nodes[-1].users
@@ -250,7 +250,7 @@ def _native(body: fx.GraphModule, site: LayerSite, kernel: str, values: _Values)
         return None  # somebody reads the state
     given = values.seen[nodes[0].all_input_nodes[0]]
     layer = body.get_submodule(site.name)
-    return _Native(site, kernel, kind.of(layer, given, norm, relu, site.positive), tuple(nodes))
+    return _Native(site, kernel, kind.from_module(layer, given, norm, relu, site.positive), tuple(nodes))
 
 
 def _drop_nothing(body: fx.GraphModule) -> None:

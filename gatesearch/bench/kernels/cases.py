@@ -28,7 +28,7 @@ from gatesearch.kernels import (
     PGConv,
     Pruned,
 )
-from gatesearch.kernels.recurrent import Weights
+from gatesearch.kernels.recurrent_weights import Weights
 
 # The shapes of M-CifarNet's layers that differ, with the layers that have them.
 LAYERS: Mapping[str, Geometry] = {

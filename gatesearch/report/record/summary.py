@@ -169,7 +169,7 @@ def write(run: Run) -> dict[str, Any]:
             "streaming": asdict(stream)
             | {"ratio": stream.ratio, "provenance": "measured", "engine": _engine(run.manifest)},
             "tables": [
-                {"core": core.name, "told": found.told}
+                {"core": core.name, "told": found.summary}
                 for core in s.device.cores
                 if (found := board.table_of(core)) is not None
             ],
