@@ -37,13 +37,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     noted = Calls()
     for module, names in {
-        "pipeline": ["run", "search", "retrain", "export", "verify", "report"],
-        "listing": ["sites", "measure"],
+        "pipeline.run": ["run", "search", "retrain", "export", "verify", "report"],
+        "cli.tables": ["sites", "measure"],
         "bench": ["run"],
     }.items():
         double = ModuleType(f"gatesearch.{module}")
+        room = module.partition(".")[0]
         for name in names:
-            setattr(double, name, lambda *arguments, _name=f"{module}.{name}": noted(_name, *arguments))
+            setattr(double, name, lambda *arguments, _name=f"{room}.{name}": noted(_name, *arguments))
         monkeypatch.setitem(sys.modules, f"gatesearch.{module}", double)
         monkeypatch.setattr(f"gatesearch.{module}", double, raising=False)
     return noted
@@ -85,7 +86,7 @@ def test_steps_take_a_run_folder(step: str, calls: Calls, run_dir: Path) -> None
 @pytest.mark.parametrize("step", ["sites", "measure"])
 def test_steps_that_take_a_recipe(step: str, calls: Calls) -> None:
     assert app.main([step, "recipe=kws.yaml", "seed=2"]) == 0
-    assert [(name, made.seed) for name, made, *_ in calls] == [(f"listing.{step}", 2)]
+    assert [(name, made.seed) for name, made, *_ in calls] == [(f"cli.{step}", 2)]
 
 
 def test_bench_passes_its_arguments_on(calls: Calls) -> None:
@@ -179,7 +180,7 @@ def test_interrupt_that_lightning_turned_into_an_exit(calls: Calls, capsys: pyte
 
 def test_sigterm_is_an_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("gatesearch.pipeline.run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("gatesearch.pipeline.run.run", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert line_of(capsys, "run", "recipe=kws", status=130) == "interrupted"
     assert signal.getsignal(signal.SIGTERM) is before
 
@@ -193,7 +194,8 @@ def test_bugs_keep_their_traceback(bug: BaseException, calls: Calls) -> None:
 
 def test_nothing_heavy_is_imported_for_help_or_a_recipe() -> None:
     code = (
-        "import sys; from gatesearch import cli, recipe; cli.main(['--help']); recipe.load('kws.yaml');"
+        "import sys; from gatesearch import recipe; from gatesearch.cli import app;"
+        "app.main(['--help']); recipe.load('kws.yaml');"
         "print('IMPORTED', *sorted({m.partition('.')[0] for m in sys.modules}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from gatesearch import __version__
 from gatesearch._lib.revision import describe
+from gatesearch._lib.version import __version__
 
 
 def _git(folder: Path, *arguments: str) -> None:

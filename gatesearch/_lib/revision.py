@@ -6,7 +6,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from gatesearch import __version__
+from gatesearch._lib.version import __version__
 
 
 @cache

@@ -19,7 +19,7 @@ from gatesearch._lib import console
 from gatesearch._lib.timing import fingerprint
 from gatesearch.bench import command_line, runs
 from gatesearch.bench.results import Row, markdown_table, spread, write
-from gatesearch.gates import at_cuts
+from gatesearch.gates import cut_gates
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.steps import Run
 from gatesearch.plan import GatePlan
@@ -86,7 +86,7 @@ def _outcome(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
 @torch.no_grad()
 def _curve(run: Run) -> dict[str, list[float]]:
     """Return the quality on test windows as the threshold of the first gate moves, beside that of drawing by lot."""
-    if not at_cuts(run.model.plan):
+    if not cut_gates(run.model.plan):
         return {}
     wanted = run.setting.features.test.features
     errors = path_errors(run.model, wanted)[:, [0, -1]].double()

@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from gatesearch import __version__
+from gatesearch._lib.version import __version__
 from gatesearch.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ def _recipe(command: str, written: list[str]) -> Recipe:
     name = _pop(overrides, "recipe")
     if name is None:
         known = available()
-        line = f"gatesearch {measure} recipe={FIRST if FIRST in known else [*known, 'FILE'][0]}"
+        line = f"gatesearch {command} recipe={FIRST if FIRST in known else [*known, 'FILE'][0]}"
         raise UserError(f"no recipe= given; write: {line} (available: {', '.join(known)})")
     return load(name, overrides)
 
@@ -350,7 +350,7 @@ def _run_folder(command: str, written: str) -> Path:
     """Return the run folder; UserError where it is none, with the nearest under ./runs."""
     known = [str(path.parent) for path in sorted(Path("runs").glob("*/recipe.yaml"))]
     if not written:
-        raise UserError(f"no run folder given; write: gatesearch {measure}{known[-1] if known else 'RUN_DIR'}")
+        raise UserError(f"no run folder given; write: gatesearch {command}{known[-1] if known else 'RUN_DIR'}")
     folder = Path(written)
     if not folder.is_dir():
         if not known:

@@ -1,9 +1,21 @@
-"""Equal ranges for the channels of an activation, so that int8 steps serve all of them.
+"""Pass: the channels of an activation come to one range, so that int8 steps serve all of them.
 
-An activation has one scale for all its channels. Between two convolutions with a ReLU between, a channel can be scaled
-up on one side and down on the other without changing the function (Nagel et al. 2019, arXiv 1906.04721, section 4.1).
-Depthwise weights have a scale for each channel and lose nothing, so the activation gets all of it; where weights share
-a scale, what one side gains the other loses, and they meet halfway.
+Assumes folded batch normalisations, evaluation mode and a graph that may be changed. Guarantees the same function up to
+rounding.
+
+This is cross-layer equalisation (Nagel et al. 2019, arXiv 1906.04721, section 4.1). A ReLU commutes with a positive
+factor, so that between two convolutions channel i can be scaled up on one side and down on the other:
+
+    W2 relu(W1 x + b1) = (W2 / s) relu(s W1 x + s b1)        for any s_i > 0
+
+The paper's s_i make the weights' ranges r1_i and r2_i alike (equation 11). Here weights have a scale a channel in
+.tflite, and what suffers is the activation, which has one scale for all its channels. So s_i fills the activation's
+range, with r_i its largest value observed on channel i:
+
+- Depthwise weights behind the ReLU have a scale for each channel and lose nothing: s_i = max r / r_i.
+- Weights that share a scale over input channels lose what the activation gains. The two meet halfway, at the geometric
+  mean of what the activation asks for and what the weight has room for: s_i = sqrt(max r / r_i * w_i / max w), with
+  w_i the largest weight that reads channel i.
 """
 
 from __future__ import annotations
@@ -14,17 +26,26 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
-LARGEST = 64.0  # factor: a channel that is nearly never on is not worth more
-LARGEST_SHARED = 8.0  # the same where the weights behind have to make up for it
-TINY = 1e-6
+from gatesearch.compile.stage import StageGraph
+from gatesearch.graph.module_types import RELUS, is_depthwise, module_at
+
+LARGEST_FACTOR = 64.0  # a channel that is nearly never on is not worth more
+LARGEST_SHARED_FACTOR = 8.0  # where the weights that follow have to make up for it
+SMALLEST_RANGE = 1e-6
+
+
+def equalise_channels(stage: StageGraph) -> StageGraph:
+    """Equalise a stage's graph by its samples."""
+    equalise(stage.body, stage.samples)
+    return stage
 
 
 @torch.no_grad()
 def equalise(body: nn.Module, samples: Tensor) -> None:
-    """Scale channels in place, batch normalisations being folded already.
+    """Scale channels in place.
 
     Args:
-        body: traced, in evaluation mode; anything else is left as it is.
+        body: traced, in evaluation mode; anything else stays as it is.
         samples: inputs [n, ...] that show the range of every channel.
 
     >>> chain = nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=4), nn.ReLU(), nn.Conv2d(4, 2, 1)
@@ -37,59 +58,51 @@ def equalise(body: nn.Module, samples: Tensor) -> None:
     if not isinstance(body, fx.GraphModule):
         return
     for pair in list(_pairs(body)):
-        largest = _run_until(body, pair.activation, samples).amax((0, 2, 3)).clamp(min=TINY)
+        largest = _output_of(body, pair.activation, samples).amax((0, 2, 3)).clamp(min=SMALLEST_RANGE)
         room = largest.max() / largest
-        if pair.depthwise:
-            factor, behind = room.clamp(1.0, LARGEST), (-1, 1, 1, 1)
+        if is_depthwise(pair.reader):
+            factor = room.clamp(1.0, LARGEST_FACTOR)
+            over_inputs = (-1, 1, 1, 1)  # the weight is [channels, 1, kh, kw]
         else:
-            weight = pair.reader.weight.abs().amax((0, 2, 3)).clamp(min=TINY)
-            factor = (room * weight / weight.max()).sqrt().clamp(1 / LARGEST_SHARED, LARGEST_SHARED)
-            behind = (1, -1, 1, 1)
+            weight = pair.reader.weight.abs().amax((0, 2, 3)).clamp(min=SMALLEST_RANGE)
+            factor = (room * weight / weight.max()).sqrt().clamp(1 / LARGEST_SHARED_FACTOR, LARGEST_SHARED_FACTOR)
+            over_inputs = (1, -1, 1, 1)  # the weight is [out, channels, kh, kw]
         pair.producer.weight.mul_(factor.view(-1, 1, 1, 1))
         if pair.producer.bias is not None:
             pair.producer.bias.mul_(factor)
-        pair.reader.weight.div_(factor.view(behind))
+        pair.reader.weight.div_(factor.view(over_inputs))
 
 
 class _Pair(NamedTuple):
-    """A convolution, the node of the ReLU behind it, and the convolution that alone reads it."""
+    """A convolution, the node of the ReLU that reads it, and the convolution that alone reads the ReLU."""
 
     producer: nn.Conv2d
     activation: fx.Node
     reader: nn.Conv2d
 
-    @property
-    def depthwise(self) -> bool:
-        return self.reader.groups == self.reader.in_channels == self.reader.out_channels
-
 
 def _pairs(body: fx.GraphModule) -> Iterator[_Pair]:
     for node in body.graph.nodes:
-        reader = _module(body, node)
-        if not isinstance(reader, nn.Conv2d):
+        reader = module_at(body, node)
+        if not isinstance(reader, nn.Conv2d) or not (reader.groups == 1 or is_depthwise(reader)):
             continue
-        activation = before = node.all_input_nodes[0]
-        if not isinstance(_module(body, activation), nn.ReLU) or len(activation.users) != 1:
+        activation = source = node.all_input_nodes[0]
+        if not isinstance(module_at(body, activation), RELUS) or len(activation.users) != 1:
             continue
-        while isinstance(_module(body, before), nn.ReLU | nn.Identity) and len(before.users) == 1:
-            before = before.all_input_nodes[0]
-        producer = _module(body, before)
-        if not isinstance(producer, nn.Conv2d) or len(before.users) != 1:
-            continue
-        pair = _Pair(producer, activation, reader)
-        if pair.depthwise or reader.groups == 1:
-            yield pair
+        while isinstance(module_at(body, source), (*RELUS, nn.Identity)) and len(source.users) == 1:
+            source = source.all_input_nodes[0]
+        producer = module_at(body, source)
+        if isinstance(producer, nn.Conv2d) and len(source.users) == 1:
+            yield _Pair(producer, activation, reader)
 
 
-def _module(body: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    return body.get_submodule(str(node.target)) if node.op == "call_module" else None
-
-
-def _run_until(body: fx.GraphModule, last: fx.Node, samples: Tensor) -> Tensor:
-    seen: list[Tensor] = []
-    handle = body.get_submodule(str(last.target)).register_forward_hook(lambda _, __, output: seen.append(output))
+def _output_of(body: fx.GraphModule, node: fx.Node, samples: Tensor) -> Tensor:
+    """Return what a module of the graph gives over the samples."""
+    outputs: list[Tensor] = []
+    module = body.get_submodule(str(node.target))
+    handle = module.register_forward_hook(lambda _, __, output: outputs.append(output))
     try:
         body(samples)
     finally:
         handle.remove()
-    return seen[0]
+    return outputs[0]

@@ -1,4 +1,8 @@
-"""A stage as parts: plain stretches that LiteRT runs, and gated or recurrent layers that kernels run.
+"""Pass: a stage becomes parts, plain stretches that LiteRT runs and layers that kernels run.
+
+Assumes a graph whose layers are as they will run. Guarantees parts that, one after the other, compute what the stage
+computes; none where the core runs no kernels or no layer has one. The stage's own program stays beside them: it is the
+reference, and runs where there is no compiler.
 
 Values between parts are named; a part reads some and writes some. Maps are [h, w, c] there, as both sides have them.
 """
@@ -7,197 +11,212 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 
-from gatesearch.compile.lower import LoweredStage
-from gatesearch.compile.tflite import channel_last, convert
-from gatesearch.cost.layers import STEPWISE
-from gatesearch.devices.profile import Core
-from gatesearch.gates import at_layers, layer_kind
+from gatesearch.compile.stage import StageGraph
+from gatesearch.compile.tflite import Converter, channel_last
+from gatesearch.graph.macs import RECURRENT
+from gatesearch.graph.module_types import NO_OPERATIONS, RELU_FUNCTIONS, RELUS, calls_one_of, module_at
 from gatesearch.graph.sites import LayerSite, layer_sites
 from gatesearch.kernels import NativeLayer, layer_kernel
-from gatesearch.model import GatedModel
-from gatesearch.plan import PlacedGate
 
 INPUT = "input"
-NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)
-RELUS = (torch.relu, F.relu)
+WITH_NORM_AND_RELU = ("conv2d", "linear")  # layers whose kernels take over what follows
 
 
 @dataclass(frozen=True, slots=True)
-class StagePart:
+class Part:
     """One part of a stage.
 
     Args:
         inputs, outputs: names of the values that it reads and writes, in order.
-        blob: the .tflite program, or the kernel's arrays as an .npz file.
-        kernel: name of a :class:`~gatesearch.kernels.LayerKernel`; None for a program.
-        site: of the gated layer; None for a program.
+        program: the module and an example of each of its inputs; None where a kernel runs the part.
+        arrays: of the kernel, by name; None for a program.
+        kernel: name in a :class:`~gatesearch.kernels.LayerKernel`; None for a program.
+        site: of the layer; None for a program.
         source: index of the part whose blocks are the only ones that this one has to read; None where it reads all.
-        whole: whether somebody reads what the kernel does not compute, which then has to be zero.
+        whole: whether another part reads what the kernel does not compute, which then has to be zero.
         reads: shape of what a kernel reads, [1, h, w, c] or [1, T, F].
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    blob: bytes
+    program: tuple[nn.Module, tuple[Tensor, ...]] | None = None
+    arrays: Mapping[str, Any] | None = None
     kernel: str | None = None
     site: str | None = None
     source: int | None = None
     whole: bool = True
     reads: tuple[int, ...] = ()
 
+    def to_bytes(self, converter: Converter) -> bytes:
+        """Return the part's file: a .tflite program, or the kernel's arrays as .npz."""
+        if self.program is not None:
+            return converter(*self.program)
+        packed = io.BytesIO()
+        np.savez(packed, **cast(Any, self.arrays))
+        return packed.getvalue()
 
-@dataclass(frozen=True, slots=True)
-class _Native:
-    """A gated layer in the graph: from the node of the layer to the last one that its kernel stands for."""
-
-    site: LayerSite
-    kernel: str
-    part: NativeLayer
-    nodes: tuple[fx.Node, ...]
-
-    @property
-    def given(self) -> fx.Node:
-        return self.nodes[0].all_input_nodes[0]
-
-
-def _skips(reader: _Native, source: _Native) -> bool:
-    """Whether a kernel can leave out what another did not compute."""
-    active = source.part.active
-    return reader.site.source == source.site.name and active is not None and active.size in reader.part.reads
-
-
-def in_kernels(site: LayerSite, gate: PlacedGate) -> str | None:
-    """Return which kernel runs a gated layer; None where a reference does."""
-    calls = layer_kind(gate.kind).work_left(site, gate).kernels
-    return calls[0].kernel if calls else None
-
-
-Convert = Callable[[nn.Module, Sequence[Tensor]], bytes]
+    def describe(self) -> dict[str, Any]:
+        """Return the part's entry of a manifest, as what runs bundles reads it."""
+        return {
+            "kernel": self.kernel,
+            "site": self.site,
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "source": self.source,
+            "whole": self.whole,
+            "reads": list(self.reads),
+        }
 
 
 @torch.no_grad()
-def parts(stage: LoweredStage, model: GatedModel, k: int, core: Core, converter: Convert = convert) -> list[StagePart]:
-    """Return the parts of a stage; none where the core runs no kernels or the stage has no layer for one.
+def partition(stage: StageGraph) -> StageGraph:
+    """Return the stage with its parts.
 
     Recurrent layers are run by kernels whether or not there is a gate: an interpreter takes their steps one operator
     at a time.
-
-    Args:
-        stage: lowered.
-        model: that it is stage ``k`` of.
-        k: see there.
-        core: that it is to run on.
-        converter: makes a .tflite program of a module and an example of each input.
     """
-    layers = zip(model.layer_sites, at_layers(model.plan), model.layer_stages, strict=True)
-    wanted = {site: kernel for site, gate, at in layers if at == k and (kernel := in_kernels(site, gate)) is not None}
-    if not core.runs_kernels or not isinstance(stage.program.body, fx.GraphModule):
-        return []
-    if any(isinstance(module, nn.RNNBase) for module in stage.program.body.modules()):
-        sites = layer_sites(stage.program.body, stage.samples[:1])
-        wanted.update({site: site.op for site in sites if site.op in STEPWISE})
-    if not wanted:
-        return []
-    body = copy.deepcopy(stage.program.body)
-    _drop_nothing(body)
+    if stage.core is None or not stage.core.runs_kernels or not isinstance(stage.body, fx.GraphModule):
+        return stage
+    kernels = dict(stage.kernels)
+    if any(isinstance(module, nn.RNNBase) for module in stage.body.modules()):
+        sites = layer_sites(stage.body, stage.samples[:1])
+        kernels |= {site: site.op for site in sites if site.op in RECURRENT.values()}
+    if not kernels:
+        return stage
+    body = copy.deepcopy(stage.body)
+    _drop_no_operations(body)
     values = _Values(body)
     values.run(stage.samples[:1])
-    found = {
-        native.nodes[0]: native for site, kernel in wanted.items() if (native := _native(body, site, kernel, values))
-    }
-    return _Cut(body, found, values, stage.program.head, k < len(model.gates), converter).parts() if found else []
+    layers = [_layer(body, site, kernel, values.by_node) for site, kernel in kernels.items()]
+    by_node = {layer.nodes[0]: layer for layer in layers if layer is not None}
+    if not by_node:
+        return stage
+    outputs = ("output",) if stage.threshold is None else ("passed", "logit")
+    cut = _Cut(body=body, layers=by_node, values=values.by_node, head=stage.head, outputs=outputs)
+    return replace(stage, parts=tuple(cut.parts()))
+
+
+class _Layer(NamedTuple):
+    """A layer that a kernel runs, with the nodes that the kernel stands for: the layer's own and some that follow."""
+
+    site: LayerSite
+    name: str
+    kernel: NativeLayer
+    nodes: tuple[fx.Node, ...]
+
+    @property
+    def source(self) -> fx.Node:
+        """The node whose value it reads."""
+        return self.nodes[0].all_input_nodes[0]
+
+    def can_skip(self, before: _Layer) -> bool:
+        """Say whether the kernel can leave out what another did not compute."""
+        active = before.kernel.active
+        return self.site.source == before.site.name and active is not None and active.size in self.kernel.reads
 
 
 class _Cut:
-    """A graph on its way into parts."""
+    """A graph on its way into parts.
+
+    Args:
+        body: the graph.
+        layers: those that kernels run, by their first node.
+        values: of every node, for a batch of 1.
+        head: what follows the body.
+        outputs: names of what the head gives.
+    """
 
     def __init__(
         self,
         body: fx.GraphModule,
-        natives: Mapping[fx.Node, _Native],
-        values: _Values,
+        layers: Mapping[fx.Node, _Layer],
+        values: Mapping[fx.Node, Tensor],
         head: nn.Module,
-        gated: bool,
-        converter: Convert,
+        outputs: tuple[str, ...],
     ) -> None:
-        self.gated, self.converter = gated, converter
-        self.body, self.natives, self.seen, self.head = body, natives, values.seen, head
-        self.inside = {node: native for native in natives.values() for node in native.nodes}
-        [self.end] = [cast(fx.Node, node.args[0]) for node in body.graph.nodes if node.op == "output"]
-        self.index: dict[str, int] = {}  # of the part of a gated layer, by site
+        self.body, self.layers, self.values, self.head, self.outputs = body, layers, values, head, outputs
+        self.by_site = {layer.site.name: layer for layer in layers.values()}
+        self.end = cast(fx.Node, body.graph.output_node().args[0])
+        self.index: dict[str, int] = {}  # of a layer's part, by site
 
-    def parts(self) -> list[StagePart]:
+    def parts(self) -> list[Part]:
         """Return the parts in the order in which they run."""
-        made: list[StagePart] = []
+        inside = {node for layer in self.layers.values() for node in layer.nodes}
+        parts: list[Part] = []
         stretch: list[fx.Node] = []
         for node in self.body.graph.nodes:
             if node.op in ("placeholder", "output"):
                 continue
-            if node in self.natives:
+            if node in self.layers:
                 if stretch:
-                    made.append(self._plain(stretch))
+                    parts.append(self._stretch(stretch))
                     stretch = []
-                self.index[self.natives[node].site.name] = len(made)
-                made.append(self._kernel(self.natives[node]))
-            elif node not in self.inside and node.op != "get_attr":  # a constant belongs to whoever reads it
+                self.index[self.layers[node].site.name] = len(parts)
+                parts.append(self._kernel(self.layers[node]))
+            elif node not in inside and node.op != "get_attr":  # a constant belongs to its readers
                 stretch.append(node)
-        return [*made, self._plain(stretch, self.head)]
+        parts.append(self._last_stretch(stretch))
+        return parts
 
     def _name(self, node: fx.Node) -> str:
         return INPUT if node.op == "placeholder" else node.name
 
-    def _kernel(self, native: _Native) -> StagePart:
-        before = next((n for n in self.natives.values() if n.site.name == native.site.source), None)
-        source = self.index[before.site.name] if before is not None and _skips(native, before) else None
-        last = native.nodes[-1]
-        readers = [self.natives.get(user) for user in last.users]
-        whole = any(reader is None or not _skips(reader, native) for reader in readers)
-        packed = io.BytesIO()
-        np.savez(packed, **cast(Any, native.part.arrays()))
-        return StagePart(
-            inputs=(self._name(native.given),),
+    def _kernel(self, layer: _Layer) -> Part:
+        before = self.by_site.get(layer.site.source or "")
+        last = layer.nodes[-1]
+        readers = [self.layers.get(user) for user in last.users]
+        return Part(
+            inputs=(self._name(layer.source),),
             outputs=(self._name(last),),
-            blob=packed.getvalue(),
-            kernel=native.kernel,
-            site=native.site.name,
-            source=source,
-            whole=whole,
-            reads=channel_last(self.seen[native.given][:1].numpy()).shape,
+            arrays=layer.kernel.arrays(),
+            kernel=layer.name,
+            site=layer.site.name,
+            source=self.index[before.site.name] if before is not None and layer.can_skip(before) else None,
+            whole=any(reader is None or not reader.can_skip(layer) for reader in readers),
+            reads=channel_last(self.values[layer.source][:1].numpy()).shape,
         )
 
-    def _plain(self, nodes: Sequence[fx.Node], head: nn.Module | None = None) -> StagePart:
-        """Return a stretch as a program; the last one with the head behind it, whose outputs are the stage's."""
-        within = set(nodes)
+    def _stretch(self, nodes: Sequence[fx.Node]) -> Part:
+        """Return a stretch as a program, whose outputs are the values that others read."""
+        ends = [node for node in nodes if any(user not in set(nodes) for user in node.users)]
+        sources, graph, copies = self._copy(nodes)
+        graph.output(copies[ends[0]] if len(ends) == 1 else tuple(copies[node] for node in ends))
+        module = fx.GraphModule(self.body, graph)
+        return self._program(module, sources, tuple(map(self._name, ends)))
+
+    def _last_stretch(self, nodes: Sequence[fx.Node]) -> Part:
+        """Return the last stretch, which may be empty, with the head behind it: its outputs are the stage's."""
+        sources, graph, copies = self._copy(nodes)
+        if self.end not in copies:
+            copies[self.end] = graph.placeholder(f"value_{len(sources)}")
+            sources.append(self.end)
+        graph.output(copies[self.end])
+        return self._program(_Ending(fx.GraphModule(self.body, graph), self.head), sources, self.outputs)
+
+    def _copy(self, nodes: Sequence[fx.Node]) -> tuple[list[fx.Node], fx.Graph, dict[fx.Node, fx.Node]]:
+        """Return what nodes read, a graph that has these as inputs and the nodes in it, and each node's copy there."""
         graph = fx.Graph()
-        read = list(dict.fromkeys(n for node in nodes for n in node.all_input_nodes if n not in within))
-        read = [node for node in read if node.op != "get_attr"]
-        env = {node: graph.placeholder(f"value_{i}") for i, node in enumerate(read)}
+        reads = [source for node in nodes for source in node.all_input_nodes if source not in set(nodes)]
+        sources = [node for node in dict.fromkeys(reads) if node.op != "get_attr"]
+        copies = {node: graph.placeholder(f"value_{i}") for i, node in enumerate(sources)}
         for node in nodes:
-            for given in node.all_input_nodes:
-                if given not in env and given.op == "get_attr":
-                    env[given] = graph.node_copy(given)
-            env[node] = graph.node_copy(node, env.__getitem__)
-        last = [self.end] if head is not None else [n for n in nodes if any(u not in within for u in n.users)]
-        if head is not None and self.end not in env:
-            read.append(self.end)
-            env[self.end] = graph.placeholder(f"value_{len(read) - 1}")
-        graph.output(env[last[0]] if len(last) == 1 else tuple(env[node] for node in last))
-        module: nn.Module = fx.GraphModule(self.body, graph)
-        if head is not None:
-            module = _Ending(module, head)
-        blob = self.converter(module.eval(), tuple(self.seen[node] for node in read))
-        names = {False: ("output",), True: ("passed", "logit")}[self.gated]
-        outputs = names if head is not None else tuple(self._name(node) for node in last)
-        return StagePart(tuple(self._name(node) for node in read), outputs, blob)
+            for source in node.all_input_nodes:
+                if source not in copies and source.op == "get_attr":
+                    copies[source] = graph.node_copy(source)
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+        return sources, graph, copies
+
+    def _program(self, module: nn.Module, sources: Sequence[fx.Node], outputs: tuple[str, ...]) -> Part:
+        examples = tuple(self.values[node] for node in sources)
+        return Part(inputs=tuple(map(self._name, sources)), outputs=outputs, program=(module.eval(), examples))
 
 
 class _Ending(nn.Module):
@@ -216,47 +235,47 @@ class _Values(fx.Interpreter):
 
     def __init__(self, body: fx.GraphModule) -> None:
         super().__init__(body, garbage_collect_values=False)
-        self.seen: dict[fx.Node, Tensor] = {}
+        self.by_node: dict[fx.Node, Tensor] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        self.seen[n] = super().run_node(n)
-        return self.seen[n]
+        self.by_node[n] = super().run_node(n)
+        return self.by_node[n]
 
 
-def _native(body: fx.GraphModule, site: LayerSite, kernel: str, values: _Values) -> _Native | None:
-    """Return a gated layer with what its kernel takes over behind it; None where it has to stay as it is."""
-    calls = [node for node in body.graph.nodes if node.op == "call_module" and node.target == site.name]
-    if len(calls) != 1:
+def _layer(body: fx.GraphModule, site: LayerSite, name: str, values: Mapping[fx.Node, Tensor]) -> _Layer | None:
+    """Return a layer with what its kernel takes over behind it; None where it has to stay as it is."""
+    nodes = [node for node in body.graph.nodes if node.op == "call_module" and node.target == site.name]
+    if len(nodes) != 1:
         return None
-    kind, nodes = layer_kernel(kernel).layer, calls
     norm, relu = None, False
     while len(nodes[-1].users) == 1:
         [reader] = nodes[-1].users
-        module = body.get_submodule(str(reader.target)) if reader.op == "call_module" else None
-        first_of_pair = reader.op == "call_function" and reader.args[1:] == (0,) and len(nodes) == 1
-        if first_of_pair and isinstance(values.seen[nodes[-1]], tuple):
-            nodes = [*nodes, reader]
+        takes_output = reader.op == "call_function" and reader.args[1:] == (0,) and len(nodes) == 1
+        if takes_output and isinstance(values[nodes[-1]], tuple):
+            nodes.append(reader)  # the first of what a recurrent layer returns
             continue
-        if relu or site.op not in ("conv2d", "linear"):
+        if relu or site.op not in WITH_NORM_AND_RELU:
             break
-        if isinstance(module, nn.ReLU) or (reader.op == "call_function" and reader.target in RELUS):
+        module = module_at(body, reader)
+        if calls_one_of(body, reader, RELUS, RELU_FUNCTIONS):
             relu = True
-        elif isinstance(module, nn.BatchNorm2d) and kind.absorbs_norm and norm is None:
+        elif isinstance(module, nn.BatchNorm2d) and layer_kernel(name).layer.absorbs_norm and norm is None:
             norm = module
         else:
             break
-        nodes = [*nodes, reader]
-    if isinstance(values.seen[nodes[-1]], tuple):
-        return None  # somebody reads the state
-    given = values.seen[nodes[0].all_input_nodes[0]]
-    layer = body.get_submodule(site.name)
-    return _Native(site, kernel, kind.from_module(layer, given, norm, relu, site.positive), tuple(nodes))
+        nodes.append(reader)
+    if isinstance(values[nodes[-1]], tuple):
+        return None  # another node reads the state
+    layer, source = body.get_submodule(site.name), values[nodes[0].all_input_nodes[0]]
+    return _Layer(
+        site, name, layer_kernel(name).layer.from_module(layer, source, norm, relu, site.positive), tuple(nodes)
+    )
 
 
-def _drop_nothing(body: fx.GraphModule) -> None:
+def _drop_no_operations(body: fx.GraphModule) -> None:
     """Take out what does nothing in evaluation."""
     for node in list(body.graph.nodes):
-        if node.op == "call_module" and isinstance(body.get_submodule(str(node.target)), NOTHING):
+        if calls_one_of(body, node, NO_OPERATIONS):
             node.replace_all_uses_with(node.args[0])
             body.graph.erase_node(node)
     body.recompile()

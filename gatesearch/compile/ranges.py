@@ -86,7 +86,7 @@ def fit_biases(model: bytes, in_float: bytes) -> bytes:
         bias.quantization.scale = (product.x * step).astype(np.float32)
         read.buffers[bias.buffer].data = np.rint(wanted / (product.x * step)).astype(np.int32).view(np.uint8)
         changed = True
-    return flatbuffer.written(read) if changed else model
+    return flatbuffer.to_bytes(read) if changed else model
 
 
 class _Product(NamedTuple):
@@ -101,7 +101,7 @@ class _Product(NamedTuple):
 def _products(read: Any) -> Iterator[_Product]:
     graph = read.subgraphs[0]
     for operator in graph.operators:
-        if flatbuffer.name_of(read, operator) not in PRODUCTS:
+        if flatbuffer.operator_name(read, operator) not in PRODUCTS:
             continue
         taken = (*operator.inputs[:2], operator.outputs[0])
         scales: list[Any] = [getattr(graph.tensors[i].quantization, "scale", None) for i in taken]

@@ -1,11 +1,13 @@
-"""Rewrites before conversion: the same function, in operators that every engine and the NPU run alike.
+"""The same function in operators that every engine and the NPU run alike: what a module needs before conversion.
 
-- A batch norm folds into the plain convolution before it: conversion takes a quarter less time.
+Assumes a module in evaluation mode that may be changed. Guarantees the same function up to rounding, and touches plain
+modules alone: a subclass may mean something else, and a hook would be lost.
+
+- A batch normalisation folds into the convolution before it; see :mod:`gatesearch.compile.fold`.
 - ``Linear`` on [N, F] becomes a 1x1 convolution: FULLY_CONNECTED rounds ties in TFLM differently from LiteRT (one step
   in up to 0.7 % of int8 outputs), CONV_2D is equal bit for bit. It costs no time on either.
 - Average pooling becomes a depthwise convolution with equal weights: AVERAGE_POOL_2D has one scale for input and
-output,
-  so that the mean over a large map, which is far smaller than the map's maximum, is left with a few int8 steps.
+  output, so that the mean over a large map, which is far smaller than the map's maximum, gets a few int8 steps only.
 - Adaptive maximum pooling to 1x1 becomes pooling with the full kernel: it does not convert otherwise.
 - An LSTM or GRU, dense or over factors, takes its steps inside one operator (:mod:`gatesearch.compile.recurrence`):
   traced one by one, they take minutes to convert.
@@ -13,27 +15,23 @@ output,
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gatesearch.compile import recurrence
+from gatesearch.compile.fold import fold_batch_norms, is_plain
 from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.matrices import Factors
 
 
-def lower(module: nn.Module) -> nn.Module:
-    """Return the module rewritten, in place where it has children; it must be in evaluation mode.
+def rewrite_operators(module: nn.Module) -> nn.Module:
+    """Return the module rewritten, in place where it has children.
 
-    Only plain modules are touched: a subclass may mean something else, and a hook would be lost.
-
-    >>> lower(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval())[1]
+    >>> rewrite_operators(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval())[1]
     Identity()
     """
     for block in list(module.modules()):
@@ -41,43 +39,13 @@ def lower(module: nn.Module) -> nn.Module:
     return _replace(module)
 
 
-def _in_sequence(block: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield the names of modules of which the second takes what the first gives, and nothing else does."""
-    if type(block) is nn.Sequential:
-        yield from pairwise(dict(block.named_children()))
-    if isinstance(block, fx.GraphModule):
-        calls = [node for node in block.graph.nodes if node.op == "call_module"]
-        used = Counter(node.target for node in calls)
-        for node in calls:
-            before = node.args[0]
-            once = before in calls and len(before.users) == 1 and used[before.target] == used[node.target] == 1
-            if once:
-                yield str(before.target), str(node.target)
-
-
-def fold_batch_norms(block: nn.Module) -> None:
-    """Fold what can be folded among a module's own children, in place."""
-    for first, second in list(_in_sequence(block)):
-        conv, norm = block.get_submodule(first), block.get_submodule(second)
-        if not (_is_plain(conv, nn.Conv2d) and _is_plain(norm, nn.BatchNorm2d)):
-            continue
-        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-        if norm.track_running_stats:
-            block.set_submodule(first, fuse_conv_bn_eval(conv, norm))
-            block.set_submodule(second, nn.Identity())
-
-
 def _replace(module: nn.Module) -> nn.Module:
     for kind, replacement in _REPLACEMENTS.items():
-        if _is_plain(module, kind):
+        if is_plain(module, kind):
             return replacement(module)
     for name, child in module.named_children():
         setattr(module, name, _replace(child))
     return module
-
-
-def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    return type(module) is kind and not module._forward_hooks and not module._forward_pre_hooks
 
 
 class _Pointwise(nn.Module):
@@ -88,7 +56,7 @@ class _Pointwise(nn.Module):
         assert isinstance(linear, nn.Linear)
         self.weight, self.bias = linear.weight, linear.bias
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 2:
             return functional.linear(x, self.weight, self.bias)
         return functional.conv2d(x[:, :, None, None], self.weight[:, :, None, None], self.bias).flatten(1)
@@ -100,26 +68,26 @@ class _Average(nn.Module):
     The first call fixes the number of channels.
     """
 
-    weight: torch.Tensor
+    weight: Tensor
 
     def __init__(self, kernel: tuple[int, int] | None, stride: Any = 1, padding: Any = 0) -> None:
         super().__init__()
         self.kernel, self.stride, self.padding = kernel, stride, padding
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         if not hasattr(self, "weight"):
             height, width = self.kernel or x.shape[-2:]
             weight = torch.full((x.shape[1], 1, height, width), 1 / (height * width))
             self.register_buffer("weight", weight)
         # Over the whole map there is one position, and the NPU knows no stride beyond 3.
-        whole = self.weight.shape[2:] == x.shape[2:]
-        return functional.conv2d(x, self.weight, None, 1 if whole else self.stride, self.padding, groups=x.shape[1])
+        stride = 1 if self.weight.shape[2:] == x.shape[2:] else self.stride
+        return functional.conv2d(x, self.weight, stride=stride, padding=self.padding, groups=x.shape[1])
 
 
 class _GlobalMaximum(nn.Module):
     """Pooling over the whole map to 1x1."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return functional.max_pool2d(x, x.shape[-2:])
 
 
@@ -132,36 +100,42 @@ class _Recurrent(nn.Module):
         assert isinstance(rnn, FactoredRNN)
         self.rnn = rnn
 
-    def forward(self, x: torch.Tensor) -> Any:
+    def forward(self, x: Tensor) -> Any:
         return self.rnn.factored(x, run=recurrence.run)
 
 
 def _recurrent(module: nn.Module) -> nn.Module:
-    first = getattr(module, "batch_first", True)
-    return _Recurrent(module) if first and not getattr(module, "proj_size", 0) else module
+    batch_first = getattr(module, "batch_first", True)
+    return _Recurrent(module) if batch_first and not getattr(module, "proj_size", 0) else module
 
 
 def _average(module: nn.Module) -> nn.Module:
     assert isinstance(module, nn.AvgPool2d)
-    partial = bool(module.padding) and module.padding != (0, 0) and not module.count_include_pad
-    if module.ceil_mode or module.divisor_override or partial:
+    leaves_pads_out = bool(module.padding) and module.padding != (0, 0) and not module.count_include_pad
+    if module.ceil_mode or module.divisor_override or leaves_pads_out:
         return module
     kernel = module.kernel_size
     return _Average((kernel, kernel) if isinstance(kernel, int) else kernel, module.stride, module.padding)
 
 
-def _adaptive(module: nn.Module, replacement: Callable[[], nn.Module]) -> nn.Module:
+def _adaptive_average(module: nn.Module) -> nn.Module:
+    return _Average(None) if _is_global(module) else module
+
+
+def _adaptive_maximum(module: nn.Module) -> nn.Module:
+    return _GlobalMaximum() if _is_global(module) and not getattr(module, "return_indices", False) else module
+
+
+def _is_global(module: nn.Module) -> bool:
     assert isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d)
-    if module.output_size not in (1, (1, 1)) or getattr(module, "return_indices", False):
-        return module
-    return replacement()
+    return module.output_size in (1, (1, 1))
 
 
 _REPLACEMENTS: dict[type[nn.Module], Callable[[nn.Module], nn.Module]] = {
     nn.Linear: _Pointwise,
     nn.AvgPool2d: _average,
-    nn.AdaptiveAvgPool2d: lambda module: _adaptive(module, lambda: _Average(None)),
-    nn.AdaptiveMaxPool2d: lambda module: _adaptive(module, _GlobalMaximum),
+    nn.AdaptiveAvgPool2d: _adaptive_average,
+    nn.AdaptiveMaxPool2d: _adaptive_maximum,
     nn.LSTM: _recurrent,
     nn.GRU: _recurrent,
     FactoredRNN: _recurrent,

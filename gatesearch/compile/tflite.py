@@ -1,23 +1,21 @@
-"""PyTorch -> .tflite -> int8 .tflite, and running either on the host.
+"""The back end for .tflite: a module to float, and float to int8.
 
 .tflite is the common currency of the cores: LiteRT runs it on an application core, TensorFlow Lite Micro on a
-microcontroller, and Vela compiles it for an Ethos-U. Inside a .tflite tensors of rank 4 are channel-last
-([N, H, W, C]); :func:`channel_last` and :func:`channel_first` translate.
+microcontroller, and Vela compiles it for an Ethos-U. Tensors of rank 4 are channel-last in it ([N, H, W, C]);
+:func:`channel_last` and :func:`channel_first` translate.
 
-What runs alike on every engine and wholly on the NPU: pool with ``AvgPool2d(k)``/``MaxPool2d(k)`` and the
-full kernel, not ``mean``/``amax`` (which bring transposes, MEAN and a float REDUCE_MAX), and concatenate the
-pooled maps along the channels *before* flattening where they are 1x1, *after* flattening where they are not.
-:mod:`gatesearch.compile.rewrites` rewrites what can be rewritten.
+The order: :func:`gatesearch.compile.rewrites.rewrite_operators` on a copy of the module, litert-torch, and in int8 the
+quantiser with the ranges of :mod:`gatesearch.compile.ranges`.
+
+What runs alike on every engine and wholly on the NPU: pool with ``AvgPool2d(k)``/``MaxPool2d(k)`` and the full kernel,
+not ``mean``/``amax`` (which bring transposes, MEAN and a float REDUCE_MAX), and concatenate the pooled maps along the
+channels *before* flattening where they are 1x1, *after* flattening where they are not.
 """
 
 from __future__ import annotations
 
 import copy
-import ctypes
-import functools
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,12 +23,16 @@ import numpy.typing as npt
 
 from gatesearch._lib.timing import not_collecting
 from gatesearch._lib.tool_output import quiet
-from gatesearch.compile import ranges
+from gatesearch.compile import flatbuffer, ranges
 
 if TYPE_CHECKING:
     import torch
 
+    from gatesearch.compile.stage import StageGraph
+
 Array = npt.NDArray[Any]
+Converter = Callable[["torch.nn.Module", "Sequence[torch.Tensor]"], bytes]
+"""Makes a float .tflite of a module and an example of each input, as :func:`convert` does."""
 
 
 def channel_last(array: Array) -> Array:
@@ -52,8 +54,8 @@ def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tens
         example: [1, C, H, W] or another shape with a batch of 1; one for each input of the module.
 
     Returns:
-        The model. Its outputs, as :class:`Program` gives them, are in the order in which the module returns
-        them.
+        The model. :class:`gatesearch.runtime.program.Program` gives its outputs in the order in which the module
+        returns them.
 
     Raises:
         ToolError: the converter failed, for example at an operation that it does not know.
@@ -64,32 +66,31 @@ def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tens
         import litert_torch
 
         from gatesearch.compile import recurrence
-        from gatesearch.compile.rewrites import lower
+        from gatesearch.compile.rewrites import rewrite_operators
 
         recurrence.register()
         litert_torch.config.show_progress = False
+        rewritten = rewrite_operators(copy.deepcopy(module).eval())
         # The converter reads weights as they lie in memory, whatever their strides say.
-        frozen = lower(copy.deepcopy(module).eval())
-        frozen.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        given = [example] if isinstance(example, torch.Tensor) else list(example)
+        rewritten.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        inputs = [example] if isinstance(example, torch.Tensor) else list(example)
         with torch.no_grad():
-            returned = frozen(*given)
+            returned = rewritten(*inputs)
         outputs = [returned] if isinstance(returned, torch.Tensor) else list(returned)
         wrapped = litert_torch.to_channel_last_io(
-            frozen,
-            args=[index for index, shown in enumerate(given) if shown.ndim == 4],
-            outputs=[index for index, output in enumerate(outputs) if output.ndim == 4],
+            rewritten,
+            args=[index for index, value in enumerate(inputs) if value.ndim == 4],
+            outputs=[index for index, value in enumerate(outputs) if value.ndim == 4],
         )
-        shown = tuple(x.permute(0, 2, 3, 1).contiguous() if x.ndim == 4 else x for x in given)
-        return bytes(litert_torch.convert(wrapped.eval(), shown).model_content())
+        examples = tuple(x.permute(0, 2, 3, 1).contiguous() if x.ndim == 4 else x for x in inputs)
+        return bytes(litert_torch.convert(wrapped.eval(), examples).model_content())
 
 
 def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | None = None) -> bytes:
     """Quantise a float .tflite to int8: weights per channel, activations per tensor, inputs and outputs int8.
 
-    Ranges are the smallest and largest values seen. (The quantiser's own default, a moving average over
-    samples, shrinks the range of a tensor with one element a sample, such as a gate's logit, to about its
-    mean.)
+    Ranges are the smallest and largest values observed. (The quantiser's own default, a moving average over samples,
+    shrinks the range of a tensor with one element a sample, such as a gate's logit, to about its mean.)
 
     Args:
         model: float model with one input.
@@ -101,9 +102,11 @@ def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | No
         ToolError: the quantiser failed.
         ValueError: no samples, or samples of another shape than the input.
     """
-    wanted = Program(model).inputs[0].shape
-    if len(samples) == 0 or tuple(samples.shape[1:]) != wanted[1:]:
-        raise ValueError(f"samples must be [n, {', '.join(map(str, wanted[1:]))}] with n > 0, found {samples.shape}")
+    parsed = flatbuffer.read(model)
+    source = parsed.subgraphs[0].tensors[parsed.subgraphs[0].inputs[0]]
+    shape = tuple(map(int, source.shape))
+    if len(samples) == 0 or tuple(samples.shape[1:]) != shape[1:]:
+        raise ValueError(f"samples must be [n, {', '.join(map(str, shape[1:]))}] with n > 0, found {samples.shape}")
     with quiet("quantisation to int8"):
         from ai_edge_quantizer import calibrator, quantizer, recipe, recipe_manager
         from ai_edge_quantizer.utils import qsv_utils
@@ -111,253 +114,35 @@ def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | No
         int8 = recipe.static_wi8_ai8()
         manager = recipe_manager.RecipeManager()
         manager.load_quantization_recipe(int8)
-        signature, names = next(iter(_interpreter(model, "reference").get_signature_list().items()))
+        signature = parsed.signatureDefs[0]
+        input_name = signature.inputs[0].name.decode()
         calibration = calibrator.Calibrator(model, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-        feed = [{names["inputs"][0]: sample[None]} for sample in samples.astype(np.float32)]
-        calibration.calibrate({signature: feed}, manager)
-        found = calibration.get_model_qsvs()
+        feed = [{input_name: sample[None]} for sample in samples.astype(np.float32)]
+        calibration.calibrate({signature.signatureKey.decode(): feed}, manager)
+        observed = calibration.get_model_qsvs()
         if input_range is not None:
-            shape = (1,) * len(wanted)
-            known = {key: np.full(shape, end, np.float32) for key, end in zip(("min", "max"), input_range, strict=True)}
-            found[_interpreter(model, "reference").get_input_details()[0]["name"]] = known
-        ranges.open_up(found)
-        while True:  # a range that was widened makes the steps of the sum behind it wider, too
-            result = quantizer.Quantizer(model, int8).quantize(found, enable_progress_report=False)
-            made = bytes(result.quantized_model)
-            if not ranges.widen(found, made):
-                return ranges.fit_biases(made, model)
+            low, high = (np.full((1,) * len(shape), end, np.float32) for end in input_range)
+            observed[source.name.decode()] = {"min": low, "max": high}
+        ranges.open_up(observed)
+        while True:  # a wider range makes the steps of the sum behind it wider, too
+            result = quantizer.Quantizer(model, int8).quantize(observed, enable_progress_report=False)
+            quantised = bytes(result.quantized_model)
+            if not ranges.widen(observed, quantised):
+                return ranges.fit_biases(quantised, model)
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """An input or output of a program; ``scale`` is 0 where the tensor is not quantised.
+def compile(stage: StageGraph, input_range: tuple[float, float] | None = None, converter: Converter = convert) -> bytes:
+    """Return a stage as one .tflite program in the arithmetic of its core.
 
-    >>> spec = TensorSpec("logit", (1, 1), np.dtype(np.int8), scale=0.5, zero_point=3)
-    >>> spec.quantise(np.array([[1.0]])).tolist(), spec.dequantise(np.array([[5]], np.int8)).tolist()
-    ([[5]], [[1.0]])
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    scale: float
-    zero_point: int
-
-    @property
-    def range(self) -> tuple[float, float] | None:
-        """The values of the type's smallest and largest integer; None where the tensor is not quantised."""
-        if not self.scale:
-            return None
-        limits = np.iinfo(self.dtype)
-        return self.value(limits.min), self.value(limits.max)
-
-    def value(self, number: float) -> float:
-        """Return what a number of the tensor's own type stands for."""
-        return (number - self.zero_point) * self.scale if self.scale else number
-
-    def quantise(self, array: Array) -> Array:
-        """Return float values in the tensor's own type; rounds halves away from zero, as TFLite does."""
-        if not self.scale:
-            return array.astype(self.dtype)
-        steps = array / self.scale
-        steps = np.trunc(steps + np.copysign(0.5, steps)) + self.zero_point
-        limits = np.iinfo(self.dtype)
-        return np.clip(steps, limits.min, limits.max).astype(self.dtype)
-
-    def dequantise(self, array: Array) -> npt.NDArray[np.float32]:
-        """Return float32 values of what the tensor holds."""
-        if not self.scale:
-            return array.astype(np.float32)
-        if array.dtype == np.int8:
-            return _values(self.scale, self.zero_point)[array]  # negative ones count from the end
-        return _real(array, self.scale, self.zero_point)
-
-
-def _real(array: Array, scale: float, zero_point: int) -> npt.NDArray[np.float32]:
-    return (array.astype(np.float32) - zero_point) * np.float32(scale)
-
-
-@functools.lru_cache(256)
-def _values(scale: float, zero_point: int) -> npt.NDArray[np.float32]:
-    """Return what 0 .. 127, -128 .. -1 stand for: looked up, a few values take a third of the time."""
-    return _real(np.arange(256).astype(np.int8), scale, zero_point)
-
-
-class Program:
-    """A .tflite model ready to run on this host, one window at a time.
+    A stage with gated layers stays in float: it computes in full what can be skipped and masks it, a reference for
+    cores with kernels. So does one with recurrent layers, and one that int8 serves badly on a core that runs float.
 
     Args:
-        model: the model's bytes.
-        engine: ``"litert"`` LiteRT with XNNPACK, as an application core runs it; ``"reference"`` LiteRT's
-            reference kernels; ``"tflm"`` TensorFlow Lite Micro, as a microcontroller runs it, equal to
-            ``reference`` bit for bit in int8.
-        threads: threads of ``litert``.
-
-    Attributes:
-        inputs: specs of the inputs.
-        outputs: specs of the outputs, in the order in which the converted module returned them.
-
-    Raises:
-        ToolError: the engine refuses the model.
-        ValueError: no such engine.
+        stage: behind the passes; see :func:`gatesearch.compile.passes.run`.
+        input_range: smallest and largest value of the input where that is on an int8 grid already.
+        converter: makes a float .tflite of a module and an example of each input.
     """
-
-    def __init__(self, model: bytes, engine: str = "litert", threads: int = 1) -> None:
-        if engine not in _ENGINES:
-            raise ValueError(f"unknown engine {engine!r}; choices: {', '.join(_ENGINES)}")
-        self.engine = engine
-        with quiet(f"loading a model into {engine}"):
-            details = _interpreter(model, "litert" if engine == "litert" else "reference", threads)
-            given, outputs = details.get_input_details(), details.get_output_details()
-            taken = _signature_order(details, given, "get_input_details")
-            order = _signature_order(details, outputs, "get_output_details")
-            self.inputs = tuple(_spec(given[position]) for position in taken)
-            self.outputs = tuple(_spec(outputs[position]) for position in order)
-            self._runner: _Runner = _ENGINES[engine](model, details, order)
-            self._taken = taken
-
-    def __call__(self, x: Array) -> tuple[Array, ...]:
-        """Run one window.
-
-        Args:
-            x: the input in its raw type and shape (see ``inputs[0]``).
-
-        Returns:
-            The outputs in their raw types and shapes (see ``outputs``).
-
-        Raises:
-            ValueError: another shape or type.
-        """
-        spec = self.inputs[0]
-        if x.shape != spec.shape or x.dtype != spec.dtype:
-            raise ValueError(f"input must be {spec.dtype} {list(spec.shape)}, found {x.dtype} {list(x.shape)}")
-        self._runner.set_input(x)
-        self._runner.invoke()
-        return self._runner.outputs()
-
-    def invoke(self) -> None:
-        """Run the kernels alone on the last input: what is timed."""
-        self._runner.invoke()
-
-    def memory(self) -> tuple[list[Array], list[Array]]:
-        """Return arrays over the memory of inputs and outputs themselves, for engine ``litert``.
-
-        What is written there is what :meth:`invoke` reads. They live as long as the program.
-        """
-        return self._runner.memory(self._taken)
-
-    @property
-    def arena_bytes(self) -> int | None:
-        """Working memory as TFLM's 64-bit build here counts it, or None where the engine does not tell.
-
-        A microcontroller's pointers are half as wide, so that the figure is an upper estimate.
-        """
-        return self._runner.arena_bytes()
-
-
-def operators(model: bytes) -> tuple[str, ...]:
-    """Return the operators of a model's main graph, such as ``CONV_2D``; custom ones by their own name."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    read = schema.Model.GetRootAs(model)
-    graph = read.Subgraphs(0)
-    codes = [read.OperatorCodes(graph.Operators(i).OpcodeIndex()) for i in range(graph.OperatorsLength())]
-    builtin = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    return tuple(
-        code.CustomCode().decode()
-        if code.CustomCode()
-        else builtin[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
-        for code in codes
-    )
-
-
-class _Runner:
-    """LiteRT behind the few calls that a program needs."""
-
-    def __init__(self, model: bytes, interpreter: Any, order: Sequence[int]) -> None:
-        self._interpreter = interpreter
-        interpreter.allocate_tensors()
-        self._given = [self._view(detail["index"]) for detail in interpreter.get_input_details()]
-        outputs = interpreter.get_output_details()
-        self._made = [self._view(outputs[position]["index"]) for position in order]
-
-    def set_input(self, x: Array) -> None:
-        self._given[0][...] = x
-
-    def invoke(self) -> None:
-        self._interpreter.invoke()
-
-    def outputs(self) -> tuple[Array, ...]:
-        return tuple(view.copy() for view in self._made)
-
-    def memory(self, taken: Sequence[int]) -> tuple[list[Array], list[Array]]:
-        return [self._given[position] for position in taken], self._made
-
-    def _view(self, index: int) -> Array:
-        # LiteRT refuses to run while an array of its own making is there, so only the address is taken from that.
-        array = self._interpreter.tensor(index)()
-        held = (ctypes.c_byte * array.nbytes).from_address(array.ctypes.data)
-        return np.frombuffer(held, array.dtype).reshape(array.shape)
-
-    def arena_bytes(self) -> int | None:
-        return None
-
-
-class _MicroRunner(_Runner):
-    """TensorFlow Lite Micro; LiteRT only tells it the sizes of the tensors."""
-
-    def __init__(self, model: bytes, interpreter: Any, order: Sequence[int]) -> None:
-        from tflite_micro.python.tflite_micro import runtime
-
-        sizes = [np.prod(d["shape"]) * np.dtype(d["dtype"]).itemsize for d in interpreter.get_tensor_details()]
-        # All tensors at once is a safe bound on the plan; the rest is for TFLM's own records.
-        arena = int(sum(sizes)) + 256 * 1024
-        self._interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena)
-        self._order = list(order)
-
-    def set_input(self, x: Array) -> None:
-        self._interpreter.set_input(x, 0)
-
-    def outputs(self) -> tuple[Array, ...]:
-        return tuple(self._interpreter.get_output(position) for position in self._order)
-
-    def arena_bytes(self) -> int | None:
-        with quiet("asking TFLM for its memory") as written:
-            self._interpreter.print_allocations()
-            found = re.search(r"Arena allocation total (\d+) bytes", written())
-        return int(found.group(1)) if found else None
-
-
-_ENGINES: Mapping[str, Callable[[bytes, Any, Sequence[int]], _Runner]] = {
-    "litert": _Runner,
-    "reference": _Runner,
-    "tflm": _MicroRunner,
-}
-
-
-def _interpreter(model: bytes, resolver: str, threads: int = 1) -> Any:
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    kinds = {"litert": OpResolverType.AUTO, "reference": OpResolverType.BUILTIN_REF}
-    return Interpreter(model_content=model, num_threads=threads, experimental_op_resolver_type=kinds[resolver])
-
-
-def _spec(detail: Mapping[str, Any]) -> TensorSpec:
-    scale, zero_point = detail["quantization"]
-    shape = tuple(int(size) for size in detail["shape"])
-    return TensorSpec(detail["name"], shape, np.dtype(detail["dtype"]), float(scale), int(zero_point))
-
-
-def _signature_order(interpreter: Any, tensors: Sequence[Mapping[str, Any]], details: str) -> list[int]:
-    """Return, for each value that the module takes or returns, its position among the graph's inputs or outputs.
-
-    The converter names them args_0, output_0, output_1 ... in the model's signature; the graph's own order is not
-    promised.
-    """
-    signatures = interpreter.get_signature_list()
-    if not signatures:
-        return list(range(len(tensors)))
-    runner = interpreter.get_signature_runner(next(iter(signatures)))
-    by_number = sorted(getattr(runner, details)().items(), key=lambda item: int(re.sub(r"\D", "", item[0]) or 0))
-    position = {detail["index"]: place for place, detail in enumerate(tensors)}
-    return [position[detail["index"]] for _, detail in by_number]
+    model = converter(stage.program, (stage.samples[:1],))
+    if stage.arithmetic == "float32":
+        return model
+    return quantise(model, channel_last(stage.samples.numpy()), input_range)

@@ -22,7 +22,7 @@ from pathlib import Path
 import platformdirs
 
 from gatesearch._lib.tool_output import ToolError, quiet
-from gatesearch.compile.tflite import operators
+from gatesearch.compile.flatbuffer import operator_names
 
 CONFIG = "Arm/vela.ini"
 NPU_OPERATOR = "ethos-u"
@@ -127,7 +127,7 @@ def _compiled(model: bytes, accelerator: str, system_config: str, memory_mode: s
             summary = next(csv.DictReader(file))
         # The summary names its first columns only; the cycles stand in what the compiler prints.
         total = re.search(r"^Total cycles\s+(\d+) cycles/batch", written(), re.MULTILINE)
-    left = operators(compiled)
+    left = operator_names(compiled)
     return VelaResult(
         cycles=int(total.group(1)) if total and NPU_OPERATOR in left else 0,
         sram_bytes=_bytes(summary["sram_memory_used"]),

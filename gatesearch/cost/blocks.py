@@ -26,10 +26,10 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from gatesearch._lib import timing
 from gatesearch._lib.tool_output import ToolError
-from gatesearch.compile import vela
+from gatesearch.compile import passes, vela
 from gatesearch.compile.number_format import FLOAT, PLAIN, arithmetic, needs
-from gatesearch.compile.prune import cut_channels
-from gatesearch.compile.tflite import Program, channel_last, convert, quantise
+from gatesearch.compile.stage import StageGraph
+from gatesearch.compile.tflite import channel_last, convert, quantise
 from gatesearch.cost.kernel_costs import Key, Recorded, key_of
 from gatesearch.cost.layers import STEPWISE, dense_by_kernel
 from gatesearch.cost.sources import board
@@ -37,12 +37,13 @@ from gatesearch.cost.sources.host import profiler
 from gatesearch.cost.sources.host.profiler import Clocked, Run
 from gatesearch.devices.profile import Core, Device
 from gatesearch.errors import UserError
-from gatesearch.gates import cut_kind, layer_kind
+from gatesearch.gates import build_gate, fits, kind_of, work_of
 from gatesearch.graph.channel_axes import select
 from gatesearch.graph.macs import MacCounter
 from gatesearch.graph.sites import INPUT, CutSite, LayerSite, find
 from gatesearch.model import split
 from gatesearch.plan import PlacedGate
+from gatesearch.runtime.program import Program
 
 END = "output"
 ALONE = "layer "
@@ -387,15 +388,21 @@ def _pieces(
     for stage, (begin, end) in zip(stages, pairwise(bounds), strict=True):
         for i, inputs in _thinnings(begin).items():
             for o, outputs in _thinnings(end).items():
-                axes = _axis(begin), _axis(end)
-                cut = cut_channels(stage, hidden, inputs, outputs, axes)
+                graph = StageGraph(
+                    body=stage,
+                    head=nn.Identity(),
+                    samples=select(hidden, inputs, _axis(begin) + 1),
+                    shape=tuple(hidden.shape[1:]),
+                    entering=inputs,
+                    leaving=outputs,
+                    axes=(_axis(begin), _axis(end)),
+                )
                 name = begin.name if begin is not None else INPUT
-                pieces[name, i, o] = Piece(cut, select(hidden, inputs, axes[0] + 1), needs(stage))
+                pieces[name, i, o] = Piece(passes.apply(graph, until="prune").body, graph.samples, needs(stage))
         if begin is not None:
             for placed in variants:
-                kind = cut_kind(placed.kind)
-                if kind.may_go(begin):
-                    lowered = kind.wrap(begin, placed).lower()
+                if fits(placed.kind, begin):
+                    lowered = build_gate(begin, placed).lower()
                     # It ends the stage before, in whose arithmetic it runs.
                     heads[f"{variant_of(placed)}@{begin.name}", 1.0, 1.0] = Piece(lowered.head.eval(), hidden, before)
                     if lowered.exit is not None:  # with all channels: what fewer would save is one layer's
@@ -475,7 +482,7 @@ def _runs_of(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[R
     calls: dict[Key, Run] = {key_of(call): Run(call, False) for call in dense}
     for gate in gates:
         site = find(layers, gate.site)
-        for call in layer_kind(gate.kind).work_left(site, gate).kernels:
+        for call in work_of(site, gate).kernels:
             run = Run(call, site.source is not None)
             known = calls.setdefault(key_of(call), run)
             calls[key_of(call)] = run if run.reads_blocks else known
@@ -537,7 +544,7 @@ def exit_of(placed: PlacedGate, site: str) -> str:
     >>> exit_of(PlacedGate.of("dsl", "any", width=0.5, share=0.7), "stem")
     'exit dsl-width=0.5@stem'
     """
-    apart = cut_kind(placed.kind).read_apart
+    apart = kind_of(placed.kind).Params.new_programs()
     numbers = [f"{name}={value:g}" for name, value in placed.params if name in apart and not isinstance(value, str)]
     return f"{EXIT}{'-'.join([variant_of(placed), *numbers])}@{site}"
 

@@ -266,7 +266,7 @@ class Core(_Strict):
     """A processor that can run stages.
 
     ``engine`` is the host engine that stands in for it in checks (see
-    :class:`gatesearch.compile.tflite.Program`), ``formats`` the artifact formats it runs, the preferred one
+    :class:`gatesearch.runtime.program.Program`), ``formats`` the artifact formats it runs, the preferred one
     first.
     """
 

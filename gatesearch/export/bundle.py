@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatesearch.compile.lower import LoweredStage, lower
-from gatesearch.compile.partition import parts
-from gatesearch.compile.tflite import Program, TensorSpec, channel_last
+from gatesearch.compile import passes, tflite
+from gatesearch.compile.stage import StageGraph
+from gatesearch.compile.tflite import channel_last
 from gatesearch.devices.profile import Core, Device
-from gatesearch.export.formats import compiled, exporter
-from gatesearch.gates import at_cuts, at_layers, layer_kind
+from gatesearch.export.formats import exporter
+from gatesearch.gates import cut_gates, layer_gates, work_of
 from gatesearch.graph.sites import LayerSite
 from gatesearch.model import GatedModel
 from gatesearch.plan import PlacedGate
 from gatesearch.runtime.bundle import MANIFEST, requantise
+from gatesearch.runtime.program import Program, TensorSpec
 from gatesearch.training import FeatureSplit
 from gatesearch.training.evaluate import most_stopped
 
@@ -63,16 +64,16 @@ def write(
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     for left in folder.parent.glob(f"{folder.name}.*.part"):  # by a run that was cut off
         shutil.rmtree(left, ignore_errors=True)
-    stages = lower(model, calibration)
+    stages = passes.run(model, calibration, device)
     blobs, programs = [], list[Program]()
     for stage, name in zip(stages, model.plan.cores, strict=True):
         # On the grid of the stage before, nothing is rounded between them.
         core = device.core(name)
-        blobs.append(compiled(stage, core, programs[-1].outputs[0].range if programs else input_range))
+        blobs.append(tflite.compile(stage, programs[-1].outputs[0].range if programs else input_range))
         programs.append(Program(blobs[-1], core.engine))
     ends = [
-        None if stage.exit is None else compiled(stage.exit, device.core(name), program.outputs[0].range)
-        for stage, program, name in zip(stages, programs, model.plan.cores, strict=True)
+        None if stage.exit is None else tflite.compile(stage.exit, program.outputs[0].range)
+        for stage, program in zip(stages, programs, strict=True)
     ]
     thresholds = _calibrate(model, stages, programs, validation, positive)
     entries = []
@@ -81,18 +82,18 @@ def write(
         written = _write_stage(part, k, stage, blob, core, formats)
         gated = k < len(model.gates)
         names = ("passed", "logit") if gated else ("logits" if len(model.output_shape) == 1 else "output",)
-        pieces = _write_parts(part, k, stage, model, core)
+        pieces = _write_parts(part, k, stage, core)
         run_by = {piece["site"]: piece["kernel"] for piece in pieces}
         entries.append(
             {
                 "index": k,
                 "core": core.name,
                 "engine": core.engine,
-                "arithmetic": stage.arithmetic(core),
+                "arithmetic": stage.arithmetic,
                 "gated_layers": [
                     {**gate.to_dict(), "kernel": _kernel(site, gate), "runs": run_by.get(gate.site) or "reference"}
                     for site, gate, its_stage in zip(
-                        model.layer_sites, at_layers(model.plan), model.layer_stages, strict=True
+                        model.layer_sites, layer_gates(model.plan), model.layer_stages, strict=True
                     )
                     if its_stage == k
                 ],
@@ -102,14 +103,14 @@ def write(
                 "input": _spec(program.inputs[0]),
                 "outputs": {name: _spec(spec) for name, spec in zip(names, program.outputs, strict=True)},
                 "logit_offset": stage.logit_offset,
-                "channels": None if stage.channels is None else list(stage.channels),
+                "channels": None if stage.leaving is None else list(stage.leaving),
                 "gate": {
-                    **at_cuts(model.plan)[k].to_dict(),
+                    **cut_gates(model.plan)[k].to_dict(),
                     "theta": float(model.gate(k).theta),
                     "theta_integer": thresholds[k],
                     "answer": int(model.answers[k]),
                     # The exported logit e stands for the model's logit center + (e - 3) half_width / 3.
-                    "logit": stage.window,
+                    "logit": stage.logit_window,
                     "exit": None
                     if stage.exit is None or end is None
                     else _write_exit(part, k, stage.exit, end, core, formats),
@@ -144,10 +145,10 @@ def artifacts(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _write_exit(
-    part: Path, k: int, stage: LoweredStage, tflite: bytes, core: Core, formats: Sequence[str]
+    part: Path, k: int, stage: StageGraph, model: bytes, core: Core, formats: Sequence[str]
 ) -> dict[str, Any]:
-    written = _write_stage(part, k, stage, tflite, core, formats, "_exit")
-    program = Program(tflite, core.engine)
+    written = _write_stage(part, k, stage, model, core, formats, "_exit")
+    program = Program(model, core.engine)
     return {
         "program": written[0],
         "artifacts": written,
@@ -156,23 +157,13 @@ def _write_exit(
     }
 
 
-def _write_parts(part: Path, k: int, stage: LoweredStage, model: GatedModel, core: Core) -> list[dict[str, Any]]:
+def _write_parts(part: Path, k: int, stage: StageGraph, core: Core) -> list[dict[str, Any]]:
     """Write a stage a second time, in parts, where its core has kernels for its gated layers."""
     written = []
-    for i, piece in enumerate(parts(stage, model, k, core)):
+    for i, piece in enumerate(stage.parts):
         form, suffix = ("tflite", ".tflite") if piece.kernel is None else ("kernel", ".npz")
-        written.append(
-            {
-                "kernel": piece.kernel,
-                "site": piece.site,
-                "inputs": list(piece.inputs),
-                "outputs": list(piece.outputs),
-                "source": piece.source,
-                "whole": piece.whole,
-                "reads": list(piece.reads),
-                "program": _write(part, f"stage{k}_part{i}{suffix}", piece.blob, core, k, form),
-            }
-        )
+        program = _write(part, f"stage{k}_part{i}{suffix}", piece.to_bytes(tflite.convert), core, k, form)
+        written.append(piece.describe() | {"program": program})
     return written
 
 
@@ -191,7 +182,7 @@ def _write(part: Path, name: str, blob: bytes, core: Core, k: int, form: str) ->
 
 
 def _write_stage(
-    part: Path, k: int, stage: LoweredStage, tflite: bytes, core: Core, formats: Sequence[str], end: str = ""
+    part: Path, k: int, stage: StageGraph, model: bytes, core: Core, formats: Sequence[str], end: str = ""
 ) -> list[dict[str, Any]]:
     # The int8 .tflite comes first: it is what the NPU's file was compiled from and what verification runs.
     names = [
@@ -201,14 +192,14 @@ def _write_stage(
     written = []
     for name in names:
         form = exporter(name)
-        blob = form.write(stage, tflite, core)
+        blob = form.write(stage, model, core)
         written.append(_write(part, f"stage{k}{end}{form.suffix}", blob, core, k, name))
     return written
 
 
 def _calibrate(
     model: GatedModel,
-    stages: Sequence[LoweredStage],
+    stages: Sequence[StageGraph],
     programs: Sequence[Program],
     validation: FeatureSplit,
     positive: Tensor,
@@ -247,7 +238,7 @@ def _kernel(site: LayerSite, gate: PlacedGate) -> dict[str, Any]:
     One call for each part of the layer's work, with the magnitude bits of activations and weights, the names of what is
     skipped and the share of the layer's multiplications that is there at all, as in :class:`gatesearch.gates.Call`.
     """
-    calls = layer_kind(gate.kind).work_left(site, gate).calls
+    calls = work_of(site, gate).calls
     return {
         "op": site.op,
         "calls": [

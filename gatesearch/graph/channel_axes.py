@@ -12,20 +12,10 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
+
+from gatesearch.graph.module_types import CHANNELS_FIRST, CHANNELS_LAST, FUNCTIONS_FIRST, FUNCTIONS_LAST
 
 Shape = tuple[int, ...]
-
-CHANNELS_FIRST: tuple[type[nn.Module], ...] = (
-    nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm,
-    nn.InstanceNorm1d, nn.InstanceNorm2d, nn.AvgPool1d, nn.AvgPool2d, nn.MaxPool1d, nn.MaxPool2d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
-)  # fmt: skip
-CHANNELS_LAST: tuple[type[nn.Module], ...] = (
-    nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding, nn.TransformerEncoderLayer, nn.RNNBase,
-)  # fmt: skip
-FUNCTIONS_FIRST = (F.conv1d, F.conv2d, F.batch_norm, F.group_norm, F.max_pool1d, F.max_pool2d)
-FUNCTIONS_LAST = (F.linear, F.layer_norm)
 
 
 class Layout(NamedTuple):

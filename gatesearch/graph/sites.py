@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import operator
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -22,6 +21,7 @@ from torch.nn import functional as F
 from gatesearch.errors import UserError, unknown
 from gatesearch.graph.channel_axes import layouts
 from gatesearch.graph.macs import RECURRENT, MacCounter
+from gatesearch.graph.module_types import CHANNEL_WISE, KEEP_SIGN, PADS, RECTIFIERS, RELU_FUNCTIONS, RELUS, calls_one_of
 
 INPUT = "input"
 
@@ -111,6 +111,16 @@ class LayerSite(_Shaped):
         return 0 if self.op == "conv2d" else len(self.shape) - 1
 
 
+def reads_all_channels(site: LayerSite) -> bool:
+    """Say whether a convolution has no groups: a grouped one reads a fraction of its input channels for each value.
+
+    >>> reads_all_channels(LayerSite("0", "conv2d", (3, 8, 8), (4, 6, 6), 3888, 112))
+    True
+    """
+    # Multiply-accumulates a value are input channels times kernel.
+    return site.macs // site.elements % site.shape_in[0] == 0
+
+
 Site = CutSite | LayerSite
 AnySite = TypeVar("AnySite", CutSite, LayerSite)
 
@@ -178,7 +188,7 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
         if node.op != "get_attr":
             live.add(node)
         live = {n for n in live if any(order[user] > i for user in n.users)}
-        if live == {node} and node.name in work.shapes and not _calls(traced, node, PADS, (F.pad,)):
+        if live == {node} and node.name in work.shapes and not calls_one_of(traced, node, PADS, (F.pad,)):
             candidates.append((node, macs))
 
     sites: list[CutSite] = []
@@ -212,12 +222,6 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
 
 
 LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear", **RECURRENT}
-# What leaves every channel where it was, so that a channel that is zero before is zero behind; a normalisation does so
-# for the layer that is alone before it, whose gate takes its place.
-CHANNEL_WISE = (nn.BatchNorm2d, nn.ReLU, nn.ReLU6, nn.Dropout, nn.Dropout2d, nn.Identity, nn.AvgPool2d, nn.MaxPool2d)
-KEEP_SIGN = (nn.Dropout, nn.Dropout2d, nn.Identity, nn.AvgPool2d, nn.MaxPool2d, nn.ZeroPad2d)
-RELUS = (torch.relu, F.relu)  # as functions
-PADS = tuple(value for name, value in vars(nn.modules.padding).items() if re.fullmatch(r"\w+Pad[123]d", name))
 
 
 def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
@@ -252,7 +256,7 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
         norm = _only_reader(traced, node, (nn.BatchNorm2d,))
         if norm is not None and targets.count(norm.target) > 1:
             norm = None  # it is another layer's as well
-        activation = _only_reader(traced, norm or node, (nn.ReLU,), RELUS)
+        activation = _only_reader(traced, norm or node, RELUS, RELU_FUNCTIONS)
         name, source = str(node.target), _source(traced, node, sites)
         sites[name] = LayerSite(
             name=name,
@@ -273,9 +277,9 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
 
 
 def _is_positive(traced: fx.GraphModule, node: fx.Node) -> bool:
-    while _calls(traced, node, KEEP_SIGN):
+    while calls_one_of(traced, node, KEEP_SIGN):
         node = node.all_input_nodes[0]
-    return _calls(traced, node, (nn.ReLU, nn.ReLU6), RELUS)
+    return calls_one_of(traced, node, RECTIFIERS, RELU_FUNCTIONS)
 
 
 def _geometry(layer: nn.Module, image: tuple[int, ...]) -> tuple[int, ...]:
@@ -293,8 +297,8 @@ def _is_plain(layer: nn.RNNBase, node: fx.Node) -> bool:
 def _source(traced: fx.GraphModule, node: fx.Node, sites: Mapping[str, LayerSite]) -> LayerSite | None:
     """Return the site, among those so far, whose suppressed output channels are zero where a layer reads them."""
     before, norms = node.all_input_nodes[0], set[str]()
-    while _calls(traced, before, CHANNEL_WISE, RELUS) and len(before.users) == 1:
-        if _calls(traced, before, (nn.BatchNorm2d,)):
+    while calls_one_of(traced, before, CHANNEL_WISE, RELU_FUNCTIONS) and len(before.users) == 1:
+        if calls_one_of(traced, before, (nn.BatchNorm2d,)):
             norms.add(str(before.target))
         before = before.all_input_nodes[0]
     source = sites.get(str(before.target)) if before.op == "call_module" and len(before.users) == 1 else None
@@ -312,18 +316,7 @@ def _only_reader(
     if len(node.users) != 1:
         return None
     [reader] = node.users
-    return reader if _calls(traced, reader, modules, functions) else None
-
-
-def _calls(
-    traced: fx.GraphModule,
-    node: fx.Node,
-    modules: tuple[type[nn.Module], ...],
-    functions: tuple[Callable[..., Tensor], ...] = (),
-) -> bool:
-    if node.op == "call_module":
-        return isinstance(traced.get_submodule(str(node.target)), modules)
-    return node.op == "call_function" and node.target in functions
+    return reader if calls_one_of(traced, reader, modules, functions) else None
 
 
 def worthwhile(sites: tuple[CutSite, ...], min_work: float) -> tuple[CutSite, ...]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gatesearch.gates.pg import BYTE, Settings
+from gatesearch.gates.pg import BYTE, PGParams
 from gatesearch.kernels.arrays import Array
 
 
@@ -30,7 +30,7 @@ class OperandSplit(NamedTuple):
     wide: bool = False
 
     @classmethod
-    def from_settings(cls, settings: Settings, positive: bool) -> OperandSplit:
+    def from_settings(cls, settings: PGParams, positive: bool) -> OperandSplit:
         """Return the split that a gate's arithmetic needs on an input that is never negative, or on any."""
         return cls(not positive, settings.weight_bits == BYTE)
 

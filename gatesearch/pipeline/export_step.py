@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gatesearch.compile.lower import lower
+from gatesearch.compile import passes, tflite
 from gatesearch.export import bundle
-from gatesearch.export.formats import compiled
 from gatesearch.model import GatedModel
 
 if TYPE_CHECKING:
@@ -18,11 +17,11 @@ if TYPE_CHECKING:
 def write(run: Run, path: Path) -> None:
     """Export what a run picked; the thresholds of its model become those of the artifacts."""
     s = run.setting
-    [whole] = lower(run.reference, run.calibration)
+    [whole] = passes.run(run.reference, run.calibration, s.device, until="rescale")
     rival = s.device.core(run.cost.ungated()[0].cores[0])
-    run.folder.write("best/ungated.tflite", compiled(whole, rival, getattr(s.frontend, "output_range", None)))
+    run.folder.write("best/ungated.tflite", tflite.compile(whole, getattr(s.frontend, "output_range", None)))
     run.folder.write_json("best/plan.json", run.picked.plan.to_dict())
-    write_bundle(run, path, run.model, {"ungated": {"core": rival.name, "arithmetic": whole.arithmetic(rival)}})
+    write_bundle(run, path, run.model, {"ungated": {"core": rival.name, "arithmetic": whole.arithmetic}})
 
 
 def write_bundle(run: Run, path: Path, model: GatedModel, about: Mapping[str, Any]) -> None:

@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gatesearch.compile.tflite import Program, TensorSpec, channel_first, channel_last
+from gatesearch.compile.tflite import channel_first, channel_last
 from gatesearch.errors import UserError
+from gatesearch.runtime.program import Program, TensorSpec
 
 Array = npt.NDArray[Any]
 MANIFEST = "manifest.json"

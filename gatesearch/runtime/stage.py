@@ -185,7 +185,7 @@ class Stage:
         return (self._room[self._passed] ^ SIGNED).view(np.int8)
 
     def _add(self, operator: Any) -> None:
-        name = flatbuffer.name_of(self._read, operator)
+        name = flatbuffer.operator_name(self._read, operator)
         made = _OPERATORS.get(name)
         if made is None:
             raise Unsupported(f"no kernel for {name}")

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatesearch.compile.tflite import Program, channel_last
+from gatesearch.compile.tflite import channel_last
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.listen import Listener
+from gatesearch.runtime.program import Program
 from gatesearch.training import FeatureSplit
 
 REPEATS = 20

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from small_model import CLASSES, PLAN, POSITIVE, Exported, gated, windows
 
-from gatesearch.compile.lower import lower
+from gatesearch.compile import passes
 from gatesearch.devices import profile
 from gatesearch.export import bundle
 from gatesearch.runtime.bundle import Bundle
@@ -14,10 +14,11 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """One bundle for all tests: each conversion takes a second."""
     model, folder = gated(PLAN), tmp_path_factory.mktemp("export") / "bundle"
     calibration, validation = windows(96, seed=1).features, windows(200, seed=2)
+    device = profile.load("three_core")
     manifest = bundle.write(
         folder,
         model,
-        profile.load("three_core"),
+        device,
         calibration,
         validation,
         POSITIVE,
@@ -25,7 +26,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         classes=CLASSES,
         about={"recipe": "kws", "synthetic_data": True, "frontend": {"name": "mfcc"}},
     )
-    return Exported(folder, model, manifest, lower(model, calibration), validation, windows(240, seed=3))
+    return Exported(folder, model, manifest, passes.run(model, calibration, device), validation, windows(240, seed=3))
 
 
 @pytest.fixture(scope="session")

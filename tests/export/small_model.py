@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from gatesearch.backbones.ds_cnn import DSCNN
-from gatesearch.compile.lower import LoweredStage
+from gatesearch.compile.stage import StageGraph
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
@@ -69,7 +69,7 @@ class Exported:
     folder: Path
     model: GatedModel
     manifest: dict[str, Any]
-    lowered: list[LoweredStage]
+    lowered: list[StageGraph]
     validation: FeatureSplit
     test: FeatureSplit
 

@@ -11,8 +11,9 @@ import pytest
 import torch
 from small_model import CLASSES, PLAN, POSITIVE, Exported, gated, windows
 
-from gatesearch.compile.lower import lower
-from gatesearch.compile.tflite import Program, TensorSpec, channel_last, operators
+from gatesearch.compile import passes
+from gatesearch.compile.flatbuffer import operator_names
+from gatesearch.compile.tflite import channel_last
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
 from gatesearch.export import bundle, formats
@@ -21,6 +22,7 @@ from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.program import Program, TensorSpec
 from gatesearch.training import gate_logits, run_cascade
 
 
@@ -87,10 +89,10 @@ def test_lowered_stages_are_the_model(exported: Exported) -> None:
     expected = gate_logits(exported.model, features)
     for k, stage in enumerate(exported.lowered[:-1]):
         hidden, logit = stage.program(hidden)
-        window, told = stage.window, stage.gate_logit(logit[:, 0])
+        window, logits = stage.logit_window, stage.gate_logit(logit[:, 0])
         inside = (expected[:, k] - window["center"]).abs() < 0.99 * window["half_width"]
-        assert inside.any() and torch.allclose(told[inside], expected[inside, k], atol=1e-3)
-        assert torch.equal(told[~inside] > window["center"], expected[~inside, k] > window["center"])
+        assert inside.any() and torch.allclose(logits[inside], expected[inside, k], atol=1e-3)
+        assert torch.equal(logits[~inside] > window["center"], expected[~inside, k] > window["center"])
     floor = exported.lowered[-1].logit_offset
     answers, logits = exported.lowered[-1].program(hidden) + floor, exported.model(features).logits
     assert torch.allclose(answers, logits.clamp(min=floor), atol=1e-4)
@@ -104,8 +106,8 @@ def test_later_stages_are_calibrated_on_what_reaches_them(exported: Exported) ->
 
 def test_the_npu_file_is_one_operator_of_the_npu(exported: Exported) -> None:
     compiled = (exported.folder / "npu/stage1_vela.tflite").read_bytes()
-    assert "ethos-u" in operators(compiled)
-    assert "ethos-u" not in operators((exported.folder / "npu/stage1.tflite").read_bytes())
+    assert "ethos-u" in operator_names(compiled)
+    assert "ethos-u" not in operator_names((exported.folder / "npu/stage1.tflite").read_bytes())
 
 
 def test_onnx_is_the_stage(exported: Exported) -> None:
@@ -160,7 +162,7 @@ def test_thresholds_keep_the_recall_target_on_validation(exported: Exported, bun
 def test_a_second_export_replaces_the_first(exported: Exported, tmp_path: Path, monkeypatch: Any) -> None:
     """No new conversions: what is tested is what happens to folders."""
     blob = (exported.folder / "app/stage2.tflite").read_bytes()
-    monkeypatch.setattr(bundle, "compiled", lambda *_: blob)
+    monkeypatch.setattr(bundle.tflite, "compile", lambda *_: blob)
     split, device = windows(40, seed=5), profile.load("three_core")
     model = GatedModel(exported.model.stages[2], GatePlan((), ("app",)), (), 4)
     features = torch.randn(8, 16, 25, 5)[:, :8].repeat(1, 2, 1, 1)
@@ -222,7 +224,7 @@ def test_stages_that_do_nothing_are_identities(exported: Exported) -> None:
     plan = GatePlan((PlacedGate.of("gc", "input", keep=1.0, mode="channel"),), ("mcu", "app"))
     sites = cut_sites(exported.model.stages[2], torch.zeros(1, 16, 25, 5))
     model = GatedModel(exported.model.stages[2], plan, sites, 4)
-    first, _ = lower(model, torch.randn(8, 16, 25, 5))
+    first, _ = passes.run(model, torch.randn(8, 16, 25, 5), profile.load("three_core"))
     assert isinstance(first.program.body, torch.nn.Identity)
 
 

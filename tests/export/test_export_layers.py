@@ -11,16 +11,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gatesearch.compile.lower import lower
-from gatesearch.compile.tflite import Program, channel_last, convert
+from gatesearch.compile import passes
+from gatesearch.compile.number_format import arithmetic, needs
+from gatesearch.compile.tflite import channel_last, convert
 from gatesearch.devices import profile
 from gatesearch.export import bundle
 from gatesearch.export.verify import Parity, verify
-from gatesearch.gates import layer_kind
+from gatesearch.gates import build_gate
 from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.program import Program
 from gatesearch.training import FeatureSplit, calibrate, run_cascade
 
 SHAPE, CLASSES = (1, 8, 8), ("a", "b", "none")
@@ -193,7 +195,8 @@ def test_the_model_in_float_is_its_stage_of_tflite_and_onnx(exported: Callable[[
 def test_lowering_says_which_stage_is_in_float() -> None:
     model, calibration = trained(PLANS["before a cut"]), images(60, seed=3).features
     mcu = profile.load("three_core").core("mcu")
-    assert [stage.arithmetic(mcu) for stage in lower(model, calibration)] == ["float32", "int8"]
+    stages = passes.run(model, calibration, profile.load("bit_serial"))
+    assert [arithmetic(needs(stage.program), mcu) for stage in stages] == ["float32", "int8"]
 
 
 @pytest.mark.parametrize("kind", [None, "pg"])
@@ -204,7 +207,7 @@ def test_weights_that_lie_channels_last_are_read_in_their_own_order(kind: str | 
     x = torch.randn(3, 8, 4, 4)
     if kind is not None:
         site = LayerSite("1", "conv2d", (8, 4, 4), (8, 4, 4), 8 * 9 * 8 * 16, 584)
-        layers[1] = layer_kind(kind).replace(site, PlacedGate.of(kind, "1"), layers[1])
+        layers[1] = build_gate(site, PlacedGate.of(kind, "1"), layers[1])
         with torch.no_grad():
             layers[1].train()(x)
     module = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2]).eval()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch import kernels
-from gatesearch.compile.tflite import Program, channel_last
+from gatesearch.compile.tflite import channel_last
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
 from gatesearch.export import bundle
@@ -22,6 +22,7 @@ from gatesearch.kernels import native
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.runtime.bundle import Bundle, PartsProgram
+from gatesearch.runtime.program import Program
 from gatesearch.training import FeatureSplit
 
 pytestmark = pytest.mark.skipif(native.load() is None, reason="no C compiler")

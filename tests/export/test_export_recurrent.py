@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from gatesearch.backbones.recurrent import RecurrentNet
-from gatesearch.compile.lower import lower
-from gatesearch.compile.tflite import Program, convert
+from gatesearch.compile import passes
+from gatesearch.compile.number_format import arithmetic, needs
+from gatesearch.compile.rewrites import rewrite_operators
+from gatesearch.compile.tflite import convert
 from gatesearch.devices import profile
 from gatesearch.export import bundle
 from gatesearch.export.formats import exporter
@@ -20,6 +22,7 @@ from gatesearch.graph.sites import layer_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.program import Program
 from gatesearch.training import FeatureSplit
 
 SHAPE = (4, 12)
@@ -84,8 +87,8 @@ def test_onnx(kind):
 
     model = model_of("lstm", kind)
     x = torch.randn(6, *SHAPE)
-    [stage] = lower(model, x)
-    assert stage.arithmetic(profile.load("three_core").core("npu")) == "float32"
+    [stage] = passes.run(model, x, profile.load("host"))
+    assert arithmetic(needs(stage.program), profile.load("three_core").core("npu")) == "float32"
     blob = exporter("onnx").write(stage, b"", profile.load("host").core("host"))
     session = onnxruntime.InferenceSession(blob, providers=["CPUExecutionProvider"])
     with torch.no_grad():
@@ -104,7 +107,5 @@ def test_micro_runs_more_steps_than_it_concatenates():
 
 
 def test_a_projecting_lstm_is_left_to_the_converter():
-    from gatesearch.compile.rewrites import lower as rewritten
-
     layer = nn.LSTM(4, 6, proj_size=3, batch_first=True).eval()
-    assert rewritten(layer) is layer
+    assert rewrite_operators(layer) is layer

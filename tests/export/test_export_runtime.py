@@ -14,11 +14,11 @@ import pytest
 import torch
 from small_model import CLASSES, Exported, windows
 
-from gatesearch.compile.tflite import Program, TensorSpec
 from gatesearch.errors import UserError
 from gatesearch.export.verify import Parity, require, verify
 from gatesearch.runtime import streaming
 from gatesearch.runtime.bundle import Bundle, requantise
+from gatesearch.runtime.program import Program, TensorSpec
 from gatesearch.training import predictions, run_cascade
 
 

@@ -11,7 +11,7 @@ import torch
 from small_model import CLASSES, POSITIVE, Exported, windows
 
 from gatesearch.backbones.kwt import KWT
-from gatesearch.compile.lower import lower
+from gatesearch.compile import passes
 from gatesearch.devices import profile
 from gatesearch.export import bundle, verify
 from gatesearch.gates import GateContext
@@ -49,11 +49,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     for k in range(2):
         model.gate(k).theta.fill_(-2.0)
     folder = tmp_path_factory.mktemp("tokens") / "bundle"
+    device = profile.load("three_core")
     manifest = bundle.write(
-        folder, model, profile.load("three_core"), calibration.features, validation, POSITIVE,
+        folder, model, device, calibration.features, validation, POSITIVE,
         formats=("tflite", "onnx"), classes=CLASSES, about={},
     )  # fmt: skip
-    return Exported(folder, model, manifest, lower(model, calibration.features), validation, test)
+    return Exported(folder, model, manifest, passes.run(model, calibration.features, device), validation, test)
 
 
 def test_the_manifest_says_what_each_stage_computes_in(exported: Exported) -> None:

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from gatesearch.compile.tflite import Program, channel_last, convert, quantise
+from gatesearch.compile.tflite import channel_last, convert, quantise
 from gatesearch.cost.kernel_costs import key_of
 from gatesearch.cost.sources.host import operators, profiler
 from gatesearch.cost.sources.host.profiler import Run
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
 from gatesearch.kernels import native
+from gatesearch.runtime.program import Program
 
 SHAPE = (1, 16, 9, 8)
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gatesearch.compile.tflite import Program, channel_last, convert, quantise
+from gatesearch.compile.tflite import channel_last, convert, quantise
+from gatesearch.runtime.program import Program
 
 
 class Dead(nn.Module):

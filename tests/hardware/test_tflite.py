@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from gatesearch._lib.tool_output import ToolError
-from gatesearch.compile import tflite
-from gatesearch.compile.tflite import Program, TensorSpec
+from gatesearch.compile import flatbuffer, tflite
+from gatesearch.runtime.program import Program, TensorSpec
 
 CASES = ["stage", "input_gate", "tail", "vector"]
 
@@ -74,7 +74,7 @@ def test_only_micro_tells_its_memory(stage):
 
 
 def test_heads_and_adaptive_pooling_become_what_every_engine_runs_alike(tail):
-    assert tflite.operators(tail.int8_model) == ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D", "RESHAPE")
+    assert flatbuffer.operator_names(tail.int8_model) == ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D", "RESHAPE")
 
 
 def test_a_module_that_does_not_convert_says_why_and_restores_the_terminal(capfd):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gatesearch._lib.tool_output import ToolError
-from gatesearch.compile import tflite, vela
+from gatesearch.compile import flatbuffer, vela
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_every_formulation_that_we_use_stays_on_the_npu(case, request):
     result = vela.compile(request.getfixturevalue(case).int8_model)
     assert result.cpu_operators == ()
     assert result.cycles > 0 and result.sram_bytes > 0 and result.flash_bytes > 0
-    assert tflite.operators(result.model) == (vela.NPU_OPERATOR,)
+    assert flatbuffer.operator_names(result.model) == (vela.NPU_OPERATOR,)
 
 
 def test_operators_that_fall_back_to_the_cpu_are_named(averages):

@@ -12,6 +12,7 @@ from torch.utils import mkldnn
 
 from gatesearch.compile import tflite
 from gatesearch.kernels import Geometry
+from gatesearch.runtime.program import Program
 
 Calls = dict[str, Callable[[], object]]
 Array = np.ndarray[Any, Any]
@@ -32,7 +33,7 @@ def dense_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Call
     last, image_last = module(geometry, weight, bias), image.to(memory_format=torch.channels_last)
     last.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     blocked, image_blocked = mkldnn.to_mkldnn(layer), image.to_mkldnn()
-    lite = tflite.Program(tflite.convert(layer, image))
+    lite = Program(tflite.convert(layer, image))
     lite(x[None])
     return {
         "torch": lambda: layer(image),
@@ -46,7 +47,7 @@ def dense_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Call
 def dense_int8(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Calls:
     """Return the layer with int8 weights on x [h, w, c_in], uint8: values mean nothing, only the time counts."""
     layer, real = module(geometry, weight.astype(np.float32) / 128, bias / 128), x.astype(np.float32) / 255
-    lite = tflite.Program(
+    lite = Program(
         tflite.quantise(tflite.convert(layer, torch.from_numpy(tflite.channel_first(real[None]))), real[None])
     )
     lite((x[None].astype(np.int16) - 128).astype(np.int8))

@@ -21,7 +21,7 @@ from gatesearch.backbones.resnet_cifar import resnet20
 from gatesearch.compile.tflite import convert
 from gatesearch.cost.sources.host.executable import Assembled, assemble
 from gatesearch.devices.profile import Device
-from gatesearch.gates import layer_kind
+from gatesearch.gates import fits, work_of
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.gates.phases import margins
 from gatesearch.gates.quantise import split
@@ -101,14 +101,13 @@ def subject(name: str) -> Subject:
     found = worthwhile(cut_sites(backbone, features[:1]), 0.05)
     step = max(1, -(-(len(found) - 1) // CUTS))
     layers = layer_sites(backbone, features[:1])
-    able = tuple(s for s in layers if any(layer_kind(kind).may_go(s) for kind in chosen.kinds) and s.op != "linear")
+    able = tuple(s for s in layers if any(fits(kind, s) for kind in chosen.kinds) and s.op != "linear")
     return Subject(backbone, features, found[:1] + found[1::step], able, chosen.kinds)
 
 
 def has_kernel(gate: PlacedGate, site: LayerSite) -> bool:
     """Whether a gate may go to a site and a kernel does its work there."""
-    kind = layer_kind(gate.kind)
-    return kind.may_go(site) and bool(kind.work_left(site, gate).kernels)
+    return fits(gate.kind, site) and bool(work_of(site, gate).kernels)
 
 
 def random_plan(chosen: Subject, seed: int) -> GatePlan:

@@ -20,10 +20,11 @@ from gatesearch._lib import console
 from gatesearch.bench import runs
 from gatesearch.bench.results import FOLDER, Row, show, write
 from gatesearch.bench.vit_gc import page, plot
-from gatesearch.compile.lower import lower
-from gatesearch.compile.tflite import Program, channel_last, convert, quantise
+from gatesearch.compile import passes
+from gatesearch.compile.tflite import channel_last, convert, quantise
 from gatesearch.pipeline.steps import Run
 from gatesearch.recipe import Recipe, load
+from gatesearch.runtime.program import Program
 
 RECIPE = "kws_vit_gc.yaml"
 RUNS = Path("runs/bench-vit_gc")
@@ -104,7 +105,7 @@ def whole_in_int8(run: Run) -> dict[str, float]:
     ``agreement`` is the share of windows with the answer that the model gives, ``accuracy`` that of all classes.
     """
     s = run.setting
-    [stage] = lower(run.reference, run.calibration)
+    [stage] = passes.run(run.reference, run.calibration, s.device, until="rescale")
     model = convert(stage.program, stage.samples[:1])
     program = Program(quantise(model, channel_last(stage.samples.numpy()), getattr(s.frontend, "output_range", None)))
     test = s.features.test

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gatesearch.compile.tflite import Program, channel_first, convert, operators, quantise
+from gatesearch.compile.flatbuffer import operator_names
+from gatesearch.compile.tflite import channel_first, convert, quantise
 from gatesearch.kernels import ConvU8, DepthwiseU8, Geometry, Library, native
+from gatesearch.runtime.program import Program
 from gatesearch.runtime.stage import CONV, LARGEST, TABLE, COperator, CStream, Stage
 
 shapes = st.builds(
@@ -101,7 +103,7 @@ def test_values_change_scale_as_litert_does(library: Library) -> None:
     rng = np.random.default_rng(0)
     samples = rng.standard_normal((64, 4, 3, 2)).astype(np.float32)
     model = quantise(convert(Joined(), torch.from_numpy(channel_first(samples[:1]))), samples)
-    assert "QUANTIZE" in operators(model)
+    assert "QUANTIZE" in operator_names(model)
     program = Program(model)
     passed, logit = (spec.name for spec in program.outputs)
     stage = Stage(model, logit, passed, library)

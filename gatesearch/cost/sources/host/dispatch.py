@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gatesearch.compile.tflite import Program, convert, quantise
+from gatesearch.compile.tflite import convert, quantise
 from gatesearch.cost.blocks import Loop
 from gatesearch.cost.sources.host.steady_timing import Beside, spread
 from gatesearch.runtime.bundle import Array, Cascade, requantise
+from gatesearch.runtime.program import Program
 
 SMALL, LARGE, CLASSES = 64, 16_384, 8
 STAGES = 3

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from gatesearch.compile.lower import lower
-from gatesearch.compile.partition import Convert, StagePart, parts
-from gatesearch.compile.tflite import Program, channel_last, convert, quantise
+from gatesearch.compile import passes, tflite
+from gatesearch.compile.tflite import Converter, channel_last, convert
 from gatesearch.cost.sources.host.steady_timing import Settled, spread
 from gatesearch.devices.profile import Device
 from gatesearch.kernels import native
 from gatesearch.model import GatedModel
 from gatesearch.runtime.bundle import Cascade, PartsProgram
+from gatesearch.runtime.program import Program
 
 
 class Assembled(NamedTuple):
@@ -28,7 +27,7 @@ class Assembled(NamedTuple):
     blobs: list[bytes]
 
 
-def assemble(model: GatedModel, features: Tensor, device: Device, converter: Convert = convert) -> list[Assembled]:
+def assemble(model: GatedModel, features: Tensor, device: Device, converter: Converter = convert) -> list[Assembled]:
     """Lower every stage of a model for its core, with kernels where the core runs them.
 
     Args:
@@ -38,18 +37,15 @@ def assemble(model: GatedModel, features: Tensor, device: Device, converter: Con
         converter: makes a .tflite program of a module and an example of each input.
     """
     stages: list[Assembled] = []
-    for k, stage in enumerate(lower(model, features)):
-        core = device.core(model.plan.cores[k])
-        pieces = parts(stage, model, k, core, converter)
-        if pieces:
-            stages.append(Assembled([_described(piece) for piece in pieces], [piece.blob for piece in pieces]))
+    for stage in passes.run(model, features, device):
+        if stage.parts:
+            blobs = [part.to_bytes(converter) for part in stage.parts]
+            stages.append(Assembled([part.describe() for part in stage.parts], blobs))
             continue
-        program = converter(stage.program, (stage.samples[:1],))
-        if stage.arithmetic(core) != "float32":
-            # On the grid of the stage before, as in a bundle: nothing is rounded between them.
-            before = Program(stages[-1].blobs[-1]).outputs[0].range if stages else None
-            program = quantise(program, channel_last(stage.samples.numpy()), before)
-        stages.append(Assembled([], [program]))
+        # On the grid of the stage before, as in a bundle: nothing is rounded between them.
+        int8 = stage.arithmetic == "int8"
+        before = Program(stages[-1].blobs[-1]).outputs[0].range if stages and int8 else None
+        stages.append(Assembled([], [tflite.compile(stage, before, converter)]))
     return stages
 
 
@@ -89,7 +85,3 @@ def timed(
         return spread([{name: call} for name, call in calls.items()], seconds, least)
     finally:
         torch.set_num_threads(threads)
-
-
-def _described(piece: StagePart) -> dict[str, Any]:
-    return {f.name: getattr(piece, f.name) for f in fields(piece) if f.name != "blob"}

@@ -52,7 +52,7 @@ class Operator(NamedTuple):
 def taken_apart(model: bytes) -> Iterator[Operator]:
     """Yield the operators of a model's main graph, in order."""
     whole = flatbuffer.read(model)
-    graph, named = whole.subgraphs[0], partial(flatbuffer.name_of, whole)
+    graph, named = whole.subgraphs[0], partial(flatbuffer.operator_name, whole)
     for own in _together(graph.operators, named):
         described = [_described(whole, graph, operator, named(operator)) for operator in own]
         key = hashlib.sha256(repr(described).encode()).hexdigest()[:16]
@@ -146,7 +146,7 @@ def _alone(whole: Any, graph: Any, chosen: Sequence[Any]) -> bytes:
     read = (i for operator in chosen for i in operator.inputs if i >= 0 and i not in inside)
     own.inputs = [places[index] for index in dict.fromkeys(read) if not _is_constant(whole, graph.tensors[index])]
     own.outputs = list(own.operators[-1].outputs)
-    return flatbuffer.written(made)
+    return flatbuffer.to_bytes(made)
 
 
 def pieces(models: Mapping[Name, bytes]) -> tuple[dict[Name, list[str]], dict[str, Operator]]:

@@ -14,12 +14,12 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from gatesearch.compile.tflite import Program
 from gatesearch.cost import interpolant
 from gatesearch.cost.kernel_costs import Curve, Key, Recorded, key_of
 from gatesearch.cost.sources.host import operators, steady_timing
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
+from gatesearch.runtime.program import Program
 
 SECONDS = 40.0  # for all timings; those that are noisy are taken again until then
 LEAST = 4.0  # seconds that they are spread over

@@ -1,0 +1,159 @@
+"""Some channels of a tensor, carried through one operation after the other, the others being constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from gatesearch.compile.channel_slices import slice_depthwise, slice_norm, with_weight
+from gatesearch.graph.module_types import (
+    AVERAGE_POOLS,
+    ELEMENTWISE,
+    ELEMENTWISE_FUNCTIONS,
+    MAX_POOLS,
+    ZERO_PADS,
+    is_batch_norm,
+    is_convolution,
+    is_depthwise,
+)
+
+
+@dataclass(frozen=True)
+class Subset:
+    """A tensor of which only the channels ``index`` of an axis are there.
+
+    Args:
+        index: of the channels that are there.
+        fill: [C], the constant of every dropped channel.
+        axis: of the channels, the batch counted.
+    """
+
+    index: Tensor
+    fill: Tensor
+    axis: int = 1
+
+    @property
+    def dropped(self) -> Tensor:
+        """Whether each channel was dropped, [C]."""
+        mask = torch.ones(len(self.fill), dtype=torch.bool)
+        mask[self.index] = False
+        return mask
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether every dropped channel is zero."""
+        return not self.fill[self.dropped].any()
+
+
+class Carried(NamedTuple):
+    """What one operation makes of a subset.
+
+    ``module`` comes in the place of the node's own; None: that one stays. ``subset`` is what is there of the output's
+    channels; None: all of them.
+    """
+
+    module: nn.Module | None
+    subset: Subset | None
+
+
+@torch.no_grad()
+def carry(stage: fx.GraphModule, node: fx.Node, subset: Subset) -> Carried | None:
+    """Carry a subset through one node; None where that cannot be done exactly."""
+    source = node.all_input_nodes[0]
+    if node.op == "call_module":
+        return _through_module(stage.get_submodule(str(node.target)), node, source, subset)
+    if node.op != "call_function":
+        return None
+    if node.target in ELEMENTWISE_FUNCTIONS:
+        function: Callable[..., Any] = node.target
+        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda _: subset.fill.clone())
+        return Carried(None, replace(subset, fill=function(*args, **kwargs)))
+    flattens = node.target is torch.flatten and node.args[1:2] == (1,) and len(shape_of(node)) == 2
+    if flattens and subset.axis == 1:
+        return Carried(None, _flattened(subset, shape_of(source)))
+    return None
+
+
+def _through_module(module: nn.Module, node: fx.Node, source: fx.Node, subset: Subset) -> Carried | None:
+    first = subset.axis == 1
+    if isinstance(module, ELEMENTWISE) and (first or not isinstance(module, nn.Dropout2d)):
+        # As an image of one pixel, which dropout by channel takes, too.
+        return Carried(None, replace(subset, fill=module(subset.fill[None, :, None, None]).flatten()))
+    if isinstance(module, nn.Linear) and subset.axis == len(shape_of(source)) - 1:
+        bias = module.weight[:, subset.dropped] @ subset.fill[subset.dropped]
+        return Carried(with_weight(module, module.weight[:, subset.index], _sum(module.bias, bias)), None)
+    if not first:
+        return None
+    if isinstance(module, MAX_POOLS):
+        return Carried(None, subset)
+    if isinstance(module, ZERO_PADS):
+        return Carried(None, subset) if subset.is_zero else None
+    if isinstance(module, AVERAGE_POOLS):
+        keeps_constants = _is_unpadded(module) and getattr(module, "divisor_override", None) is None
+        return Carried(None, subset) if keeps_constants or subset.is_zero else None
+    if is_batch_norm(module):
+        return Carried(slice_norm(module, subset.index), replace(subset, fill=_normalised(module, subset.fill)))
+    if is_convolution(module):
+        return _through_convolution(module, subset)
+    if isinstance(module, nn.Flatten) and module.start_dim == 1 and len(shape_of(node)) == 2:
+        return Carried(None, _flattened(subset, shape_of(source)))
+    return None
+
+
+def _through_convolution(module: nn.Conv1d | nn.Conv2d, subset: Subset) -> Carried | None:
+    """Take the constants into the bias: over a constant input a convolution adds the sum of its kernel times it.
+
+    At a padded border the kernel meets zeros as well, so that the sum is another one there: only zeros pass.
+    """
+    if not subset.is_zero and not _is_unpadded(module):
+        return None
+    over_kernel = module.weight.flatten(2).sum(2)  # [out, in / groups]
+    if module.groups == 1:
+        bias = over_kernel[:, subset.dropped] @ subset.fill[subset.dropped]
+        return Carried(with_weight(module, module.weight[:, subset.index], _sum(module.bias, bias)), None)
+    if is_depthwise(module):
+        bias = module.bias if module.bias is not None else torch.zeros(module.out_channels)
+        fill = bias + over_kernel[:, 0] * subset.fill
+        return Carried(slice_depthwise(module, subset.index), Subset(subset.index, fill))
+    return None
+
+
+def shape_of(node: fx.Node) -> tuple[int, ...]:
+    """Return the shape of what a node gives, from ``ShapeProp``."""
+    return tuple(node.meta["tensor_meta"].shape)
+
+
+def _flattened(subset: Subset, shape: tuple[int, ...]) -> Subset:
+    """Return the subset of [N, C, ...] flattened to [N, C x ...]: every channel is a run of values."""
+    length = torch.Size(shape[2:]).numel()
+    index = (subset.index[:, None] * length + torch.arange(length)).flatten()
+    return Subset(index, subset.fill.repeat_interleave(length))
+
+
+def _is_unpadded(module: nn.Module) -> bool:
+    padding = getattr(module, "padding", 0)
+    if isinstance(padding, str):
+        return padding == "valid"
+    return not any(padding if isinstance(padding, tuple) else (padding,))
+
+
+def _sum(bias: Tensor | None, more: Tensor) -> Tensor | None:
+    if bias is None:
+        return more if more.any() else None
+    return bias + more
+
+
+def _normalised(module: nn.BatchNorm1d | nn.BatchNorm2d, fill: Tensor) -> Tensor:
+    return F.batch_norm(
+        fill[None],
+        running_mean=module.running_mean,
+        running_var=module.running_var,
+        weight=module.weight,
+        bias=module.bias,
+        eps=module.eps,
+    )[0]

@@ -1,0 +1,31 @@
+"""The back end for ONNX: a stage in float, as it is behind the passes."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+
+from gatesearch._lib.tool_output import quiet
+from gatesearch.compile.stage import StageGraph
+
+
+def compile(stage: StageGraph) -> bytes:
+    """Return a stage as an ONNX model of one sample, with nothing in it that names the machine.
+
+    Raises:
+        ToolError: the exporter failed.
+    """
+    import onnx
+
+    with quiet("export to ONNX"), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "stage.onnx"
+        torch.onnx.export(
+            stage.program, (stage.samples[:1],), str(path), dynamo=True, external_data=False, verbose=False
+        )
+        model = onnx.load(str(path))
+    graph = model.graph
+    for message in (model, graph, *graph.node, *graph.input, *graph.value_info):
+        message.ClearField("metadata_props")  # stack traces, with the paths of the machine that exported
+    return bytes(model.SerializeToString(deterministic=True))
