@@ -267,9 +267,8 @@ def _layer(body: fx.GraphModule, site: LayerSite, name: str, values: Mapping[fx.
     if isinstance(values[nodes[-1]], tuple):
         return None  # another node reads the state
     layer, source = body.get_submodule(site.name), values[nodes[0].all_input_nodes[0]]
-    return _Layer(
-        site, name, layer_kernel(name).layer.from_module(layer, source, norm, relu, site.positive), tuple(nodes)
-    )
+    kernel = layer_kernel(name).layer.from_module(layer, source, norm, relu, site.positive)
+    return _Layer(site, name, kernel, tuple(nodes))
 
 
 def _drop_no_operations(body: fx.GraphModule) -> None:
