@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.devices.profile import Core, Kernels
 from gatesearch.gates import Call, KernelCall, LayerWork, work_of
-from gatesearch.gates.hmd import BITS, cells
+from gatesearch.gates.cells import BITS, cells
 from gatesearch.graph.sites import LayerSite, find
 from gatesearch.kernels import layer_kernel
 from gatesearch.plan import PlacedGate

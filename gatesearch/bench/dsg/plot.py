@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from gatesearch.bench.dsg.rows import BASELINES, CURVES, EQUAL, MASKED, PAIR, Spec
-from gatesearch.gates.pg import saving
+from gatesearch.gates.savings import saving
 from gatesearch.report import style
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
