@@ -154,7 +154,7 @@ class _Split(torch.autograd.Function):
     """Clip, quantise and truncate as one step, so that nothing in between is kept for the backward pass.
 
     Backward, truncation and rounding are the identity, so all of the gradient goes through the coarse part: to x where
-    |x| <= alpha, and elsewhere to alpha with the sign of x, as PACT has it (Choi et al. 2018, arXiv 1805.06085, eq. 3).
+    |x| <= alpha, and elsewhere to alpha with the sign of x, as in PACT (Choi et al. 2018).
     Levels are x / size, hence the division.
     """
 
