@@ -13,9 +13,10 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, fx, nn
 
-from gatesearch.errors import UserError
+from gatesearch.errors import UserError, unknown
 from gatesearch.gates import CutGate, GateOutput, LayerGate, build_gate, cut_gates, layer_gates
-from gatesearch.graph.sites import CutSite, LayerSite, find, trace
+from gatesearch.graph.sites import CutSite, LayerSite, find
+from gatesearch.graph.trace import trace
 from gatesearch.plan import GatePlan, PlacedGate
 
 
@@ -177,6 +178,9 @@ def split(backbone: nn.Module, nodes: list[str]) -> list[fx.GraphModule]:
 
     Modules are shared with ``backbone``, not copied, so that training mode and parameters stay what they are. A node
     may be named twice; the stage between is then the identity.
+
+    Raises:
+        UserError: the graph has no such node, or not in this order.
     """
     traced = trace(backbone)
     stages: list[fx.GraphModule] = []
@@ -202,4 +206,7 @@ def split(backbone: nn.Module, nodes: list[str]) -> list[fx.GraphModule]:
             graph = fx.Graph()
             env = {node: graph.placeholder("hidden")}
             pending.pop(0)
+    if pending:
+        names = [node.name for node in traced.graph.nodes]
+        raise unknown(f"backbone {type(backbone).__name__}", "node of a cut site", pending[0], names)
     return stages

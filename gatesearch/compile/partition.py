@@ -21,7 +21,6 @@ from torch import Tensor, fx, nn
 
 from gatesearch.compile.stage import StageGraph
 from gatesearch.compile.tflite import Converter, channel_last
-from gatesearch.graph.macs import RECURRENT
 from gatesearch.graph.module_types import NO_OPERATIONS, RELU_FUNCTIONS, RELUS, calls_one_of, module_at
 from gatesearch.graph.sites import LayerSite, layer_sites
 from gatesearch.kernels import NativeLayer, layer_kernel
@@ -88,7 +87,7 @@ def partition(stage: StageGraph) -> StageGraph:
     kernels = dict(stage.kernels)
     if any(isinstance(module, nn.RNNBase) for module in stage.body.modules()):
         sites = layer_sites(stage.body, stage.samples[:1])
-        kernels |= {site: site.op for site in sites if site.op in RECURRENT.values()}
+        kernels |= {site: site.op for site in sites if site.is_recurrent}
     if not kernels:
         return stage
     body = copy.deepcopy(stage.body)

@@ -19,7 +19,6 @@ from gatesearch.graph.sites import LayerSite, find
 from gatesearch.kernels import layer_kernel
 from gatesearch.plan import PlacedGate
 
-STEPWISE = ("lstm", "gru")  # many small operators a window
 DENSE = LayerWork(calls=(), macs=0.0, params=0, density=1.0)
 
 
@@ -58,7 +57,7 @@ class LayerChange:
         share = self.cost(core.kernels)
         # By LiteRT a step takes what its operators do, and a product in factors is more of them: low rank at a quarter
         # of the multiplications took 195 microseconds where the dense layer took 146.
-        return dense * (max(1.0, share) if core.runs_kernels and self.work and self.site.op in STEPWISE else share)
+        return dense * (max(1.0, share) if core.runs_kernels and self.work and self.site.is_recurrent else share)
 
     def by_kernels(self, costs: KernelCosts | None) -> float | None:
         """Return what its kernels take by a core's costs; None where one of them was not read, or there is none."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from gatesearch._lib import console
+from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.sources.host import executable
-from gatesearch.pipeline import pricing
 
 if TYPE_CHECKING:
     from gatesearch.pipeline.steps import Run
@@ -31,7 +31,7 @@ def times(run: Run) -> dict[str, dict[str, float]]:
     trials = [trial for trial in front if here.issuperset(trial.plan.cores)]
     if not trials:
         return found
-    with console.progress(len(trials), "measure the front") as bar, pricing.tools_in_one_line():
+    with console.progress(len(trials), "measure the front") as bar, tools_in_one_line():
         for trial in trials:
             if time.monotonic() - started < SECONDS:
                 found[trial.plan.digest] = _time(run, trial.plan)

@@ -1,61 +1,42 @@
-"""From a setting to what plans cost: the table of the backbone's blocks, read once, and the cost model on it."""
+"""The cost model of a run: the backbone's latency table, from the run folder or read anew, and the stream's figures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-import platformdirs
 from torch import nn
 
-from gatesearch._lib import console
-from gatesearch._lib.tool_output import ToolError
-from gatesearch.cost import blocks as tables
-from gatesearch.cost.layers import STEPWISE
+from gatesearch.cost.factory import build_cost_model, read_table, table_cache
 from gatesearch.cost.model import CostModel
-from gatesearch.cost.sources import board
-from gatesearch.cost.sources.host import dispatch
-from gatesearch.errors import UserError
+from gatesearch.cost.table import Table
 from gatesearch.pipeline.problem import Setting
 from gatesearch.pipeline.run_dir import RunFolder
-
-TABLE_SAMPLES = 16
 
 
 def cost_model(s: Setting, backbone: nn.Module, folder: RunFolder | None) -> CostModel:
     """Read the table of the backbone's blocks, from the run folder, from the user's cache, or anew."""
-    kept = folder / "table.json" if folder is not None else None
-    if kept is not None and kept.exists():
-        table = tables.Table.from_json(kept.read_text())
+    stored = folder / "table.json" if folder is not None else None
+    if stored is not None and stored.exists():
+        table = Table.from_json(stored.read_text())
     else:
-        samples = s.features.train.features[:TABLE_SAMPLES]
-        variants = s.space.variants()
-        arguments = (backbone, s.space.sites, samples)
-        # Without gates in the places of layers, those alone that kernels run all the same.
-        layers = s.layers if s.space.layers.sites else tuple(site for site in s.layers if site.op in STEPWISE)
-        count = tables.pieces_count(*arguments, variants, layers)
-        with console.progress(count, "read blocks on each core") as bar, tools_in_one_line():
-            cache = Path(platformdirs.user_cache_dir("gatesearch")) / "tables"
-            table = tables.build(
-                *(*arguments, s.device, variants, layers, s.space.layers.gates()),
-                loop=dispatch.measure,
-                on_step=bar.advance,
-                cache=cache,
-            )
+        table = read_table(
+            backbone,
+            s.device,
+            s.space.sites,
+            s.layers,
+            s.features.train.features,
+            variants=s.space.variants(),
+            gates=s.space.layers.gates(),
+            replaces_layers=bool(s.space.layers.sites),
+            timing_seconds=s.recipe.cost.timing_seconds,
+            cache=table_cache(),
+        )
         if folder is not None:
             folder.write("table.json", table.to_json())
-    macs = getattr(s.frontend, "macs", lambda: 0)()
-    stream = s.recipe.stream
-    shares = {name: stream.shares.get(name, 0.0) for name in s.data.kind_names}
-    kernels = board.kernels_of(s.device)
-    return CostModel(s.device, table, s.space.sites, macs, stream.period_s, shares, s.layers, kernels)
-
-
-@contextmanager
-def tools_in_one_line() -> Iterator[None]:
-    """Tell what a converter or compiler cannot do with the user's network as an error of one line."""
-    try:
-        yield
-    except ToolError as error:
-        raise UserError(f"backbone: {str(error).splitlines()[0]}") from error
+    return build_cost_model(
+        s.device,
+        s.space.sites,
+        s.layers,
+        table=table,
+        frontend_macs=getattr(s.frontend, "macs", lambda: 0)(),
+        period_s=s.recipe.stream.period_s,
+        shares={name: s.recipe.stream.shares.get(name, 0.0) for name in s.data.kind_names},
+    )

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from gatesearch._lib import console
 from gatesearch.batch_study import outcome
+from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.model import CostModel
 from gatesearch.data import Dataset
 from gatesearch.export import verify as verification
@@ -299,7 +300,7 @@ class Run:
         path = self.folder / "best" / "bundle"
         if not (path / "manifest.json").exists():
             console.say("export: lowering, quantising, compiling for each core")
-            with pricing.tools_in_one_line():
+            with tools_in_one_line():
                 export_step.write(self, path)
         manifest = load_manifest(path)
         for k, stage in enumerate(manifest["stages"][:-1]):

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.gates import LayerGate, LayerWork
-from gatesearch.graph.sites import CutSite, LayerSite, trace
+from gatesearch.graph.sites import CutSite, LayerSite
+from gatesearch.graph.trace import trace
 from gatesearch.kernels import layer_kernel
 from gatesearch.testing._gate_kind import SAMPLES, GateConformance, check_export, check_gradients, seeded
 

@@ -16,9 +16,10 @@ import torch
 from gatesearch import kernels
 from gatesearch._lib import console, timing
 from gatesearch.bench.latency import models, pages
-from gatesearch.cost import blocks as tables
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.host import dispatch, executable
+from gatesearch.cost.table import Table
+from gatesearch.cost.table_reader import build_table, pieces_count
 from gatesearch.devices import profile
 from gatesearch.errors import UserError, unknown
 from gatesearch.pipeline.run_dir import RunFolder
@@ -130,9 +131,9 @@ def _fill_tables(until: float) -> None:
         if _table(name) is None and time.monotonic() < until:
             chosen = models.subject(name)
             given = (chosen.backbone.eval(), chosen.sites, chosen.features)
-            steps = tables.pieces_count(*given, models.GC_VARIANTS, chosen.layers)
+            steps = pieces_count(*given, models.GC_VARIANTS, chosen.layers)
             with console.progress(steps, f"table of {name}") as bar:
-                table = tables.build(
+                table = build_table(
                     *(*given, profile.load("host"), models.GC_VARIANTS, chosen.layers, chosen.gates()),
                     loop=dispatch.measure,
                     converter=models.Programs(RUNS / "programs"),
@@ -157,9 +158,9 @@ def _time(which: str, count: int) -> None:
                 bar.advance(note=name)
 
 
-def _table(name: str) -> tables.Table | None:
+def _table(name: str) -> Table | None:
     path = _folder(name) / "table.json"
-    return tables.Table.from_json(path.read_text()) if path.exists() else None
+    return Table.from_json(path.read_text()) if path.exists() else None
 
 
 def _folder(name: str, which: str = "tables") -> RunFolder:

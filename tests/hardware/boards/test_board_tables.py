@@ -21,7 +21,7 @@ from gatesearch.cost.sources.board.table import BoardTable, held_out_errors
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
-from gatesearch.graph.macs import MacCounter
+from gatesearch.graph.operators import OperatorCounter
 from gatesearch.kernels import counted_kernels
 
 CONV = KernelCall("conv", padded_shape(8, 8, 64, 64, 3, 3, 1), (), (("inputs", 1.0), ("outputs", 1.0)))
@@ -88,7 +88,7 @@ def test_the_calls_of_a_backbone_are_all_of_its_work(name: str, shape: tuple[int
     example = torch.zeros(1, *shape)
     with torch.no_grad(), CallCounter(backbone) as counter:
         backbone(example)
-    with torch.no_grad(), MacCounter(backbone) as counted:
+    with torch.no_grad(), OperatorCounter() as counted:
         backbone(example)
     assert counter.calls
     assert sum(macs_of_call(call) for call in counter.calls) + counter.other_macs == counted.macs

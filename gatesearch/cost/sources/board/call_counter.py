@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gatesearch.gates import KernelCall
-from gatesearch.graph.macs import RECURRENT
+from gatesearch.graph.operators import RECURRENT
 from gatesearch.kernels import counted_kernels
 from gatesearch.kernels.geometry import output_size
 
