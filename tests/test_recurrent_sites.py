@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gatesearch.cost.blocks import static_costs
-from gatesearch.graph.macs import MacCounter, recurrent_macs
+from gatesearch.graph.footprint import static_costs
+from gatesearch.graph.operators import OperatorCounter, recurrent_macs
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.model import GatedModel, split
 from gatesearch.plan import GatePlan, PlacedGate
@@ -60,21 +60,21 @@ def test_stages_compose_to_the_backbone():
 @pytest.mark.parametrize("grad", [True, False])
 def test_the_count_does_not_hang_on_the_code_path(grad):
     net = Net()
-    with torch.set_grad_enabled(grad), MacCounter(net) as counter:
+    with torch.set_grad_enabled(grad), OperatorCounter() as counter:
         net(X)
     assert counter.macs == 3 * (FIRST + SECOND + HEAD)
 
 
 def test_the_counter_leaves_no_hooks():
     net = Net()
-    with MacCounter(net):
+    with OperatorCounter():
         net(X)
     assert not net.first._forward_hooks and not net.first._forward_pre_hooks
 
 
 def test_sequences_first_and_single_ones_are_counted_alike():
     layer = nn.LSTM(4, 5)
-    with MacCounter(layer) as counter:
+    with OperatorCounter() as counter:
         layer(torch.zeros(7, 2, 4))
         layer(torch.zeros(7, 4))
     assert counter.macs == 3 * recurrent_macs(layer, 7)

@@ -15,7 +15,8 @@ from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.resnet_cifar import resnet20
 from gatesearch.errors import UserError
 from gatesearch.gates import build_gate
-from gatesearch.graph.sites import INPUT, CutSite, LayerSite, cut_sites, find, layer_sites, trace, worthwhile
+from gatesearch.graph.sites import INPUT, CutSite, LayerSite, cut_sites, find, layer_sites, worthwhile
+from gatesearch.graph.trace import trace
 from gatesearch.model import split
 from gatesearch.plan import PlacedGate
 

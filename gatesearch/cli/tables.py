@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from gatesearch._lib import console
-from gatesearch.cost import blocks as tables
 from gatesearch.cost import provenance
+from gatesearch.cost.blocks import END
+from gatesearch.cost.factory import derived_lines
 from gatesearch.cost.model import CostModel
+from gatesearch.cost.table import HostTimings
 from gatesearch.gates import fits
 from gatesearch.pipeline.pricing import build_cost_model
 from gatesearch.pipeline.problem import Problem, load_problem
@@ -66,7 +68,7 @@ def measure(recipe: Recipe, core_name: str | None = None) -> None:
     cores = s.device.cores if core_name is None else (s.device.core(core_name),)
     model = build_cost_model(s, s.backbone.eval())
     rows = []
-    for first, following in pairwise([*model.table.sites, tables.END]):
+    for first, following in pairwise([*model.table.sites, END]):
         times = [core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in cores]
         rows.append((f"{first} > {following}", *(f"{t:.1f}" for t in times)))
     heads = [f"{core.name} us ({core.timing.provenance})" for core in cores]
@@ -74,6 +76,8 @@ def measure(recipe: Recipe, core_name: str | None = None) -> None:
     for core in cores:
         if core.name in model.table.native:
             _show_native(core.name, model.table.native[core.name])
+    for line in derived_lines(model.table):
+        console.say(line)
     _show_basis(s, model, [core.name for core in cores])
 
 
@@ -94,7 +98,7 @@ def _show_basis(s: Problem, model: CostModel, cores: Sequence[str]) -> None:
         console.table(f"what prices rest on, on {s.device.name}", heads, rows)
 
 
-def _show_native(core: str, native: tables.Native) -> None:
+def _show_native(core: str, native: HostTimings) -> None:
     """Print what the kernels of gated layers take on a core of this host, and how well that is known."""
     rows = [
         (

@@ -14,17 +14,11 @@ from dataclasses import dataclass
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.devices.profile import Core, Kernels
 from gatesearch.gates import Call, KernelCall, LayerWork, work_of
-from gatesearch.gates.hmd import BITS, cells
+from gatesearch.gates.cells import BITS, cells
 from gatesearch.graph.sites import LayerSite, find
+from gatesearch.kernels import layer_kernel
 from gatesearch.plan import PlacedGate
 
-# What of its input a kernel can leave out, by kernel; of any other, all is read.
-READ_BY_KERNELS: Mapping[str, tuple[str, ...]] = {
-    "fbs": ("channel-block-16",),
-    "fbs_single": ("channel", "channel-block-16"),
-    "fbs_pg": ("channel", "channel-block-16"),
-}
-STEPWISE = ("lstm", "gru")  # many small operators a window
 DENSE = LayerWork(calls=(), macs=0.0, params=0, density=1.0)
 
 
@@ -63,7 +57,7 @@ class LayerChange:
         share = self.cost(core.kernels)
         # By LiteRT a step takes what its operators do, and a product in factors is more of them: low rank at a quarter
         # of the multiplications took 195 microseconds where the dense layer took 146.
-        return dense * (max(1.0, share) if core.runs_kernels and self.work and self.site.op in STEPWISE else share)
+        return dense * (max(1.0, share) if core.runs_kernels and self.work and self.site.is_recurrent else share)
 
     def by_kernels(self, costs: KernelCosts | None) -> float | None:
         """Return what its kernels take by a core's costs; None where one of them was not read, or there is none."""
@@ -79,8 +73,8 @@ class LayerChange:
         return calls + self.work.macs / self.site.macs
 
     def _read_by(self, call: KernelCall) -> float:
-        able = READ_BY_KERNELS.get(call.kernel, ())
-        return math.prod((share for name, share in self.read if name in able), start=1.0)
+        skips = layer_kernel(call.kernel).skips
+        return math.prod((share for name, share in self.read if name in skips), start=1.0)
 
     @property
     def read_share(self) -> float:

@@ -11,7 +11,7 @@ from itertools import accumulate, groupby, pairwise
 from typing import NamedTuple
 
 from gatesearch.compile.number_format import BYTES, FLOAT, PLAIN, arithmetic, neediest
-from gatesearch.cost.blocks import END, Native, Table, exit_of, in_float_on, variant_of
+from gatesearch.cost.blocks import END, exit_of, variant_of
 from gatesearch.cost.energy import (
     EnergyBreakdown,
     StageCost,
@@ -23,7 +23,8 @@ from gatesearch.cost.energy import (
     reach,
 )
 from gatesearch.cost.kernel_costs import KernelCosts
-from gatesearch.cost.layers import STEPWISE, LayerChange, dense_by_kernel, layer_changes
+from gatesearch.cost.layers import LayerChange, dense_by_kernel, layer_changes
+from gatesearch.cost.table import HostTimings, Table, in_float_on
 from gatesearch.devices.profile import Core, Device
 from gatesearch.gates import CutWork, cut_gates, layer_gates, work_of
 from gatesearch.graph.sites import CutSite, LayerSite, find
@@ -255,7 +256,7 @@ class CostModel:
                 if self.table.layers[name].block == order[b]:
                     layer = self.table.layers[name]
                     dense, thin = layer.readings[timed], layer.left(kept_in, kept_out)
-                    there = layer.left(kept_in, block[timed].filled(kept_out))  # of its time in the block
+                    there = layer.left(kept_in, block[timed].share_of_tiles(kept_out))  # of its time in the block
                     if math.isfinite(dense):  # else the block is not, either
                         by_kernel = bool(change.kernels) and native is not None
                         taken = change.reading(dense, core, costs)
@@ -286,9 +287,9 @@ class CostModel:
             width=width,
         )
 
-    def _dense_by_kernel(self, native: Native | None) -> dict[str, LayerChange]:
+    def _dense_by_kernel(self, native: HostTimings | None) -> dict[str, LayerChange]:
         """Return the recurrent layers that a core's kernels run where no gate stands in their place."""
-        sites = (site for site in self.layers if site.op in STEPWISE and site.name in self.table.layers)
+        sites = (site for site in self.layers if site.is_recurrent and site.name in self.table.layers)
         changes = {} if native is None else {site.name: dense_by_kernel(site) for site in sites}
         return {name: c for name, c in changes.items() if native and c.by_kernels(native.kernels) is not None}
 

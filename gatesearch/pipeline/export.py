@@ -18,7 +18,7 @@ from gatesearch.export import bundle
 from gatesearch.export import verify as verification
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.pick import Chosen
-from gatesearch.pipeline.pricing import tools_in_one_line
+from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.runtime.bundle import Bundle, load_manifest

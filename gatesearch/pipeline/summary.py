@@ -135,7 +135,7 @@ def build_record(evidence: Evidence, folder: RunFolder) -> RunRecord:
             "engine": describe_engine(evidence.exported.manifest),
         },
         "tables": [
-            {"core": core.name, "told": table.told}
+            {"core": core.name, "told": table.summary}
             for core in problem.device.cores
             if (table := board.table_of(core)) is not None
         ],

@@ -390,6 +390,15 @@ class Constraints(Group):
         return self.model_dump(exclude={"latency_ms"})
 
 
+class Cost(Group):
+    """How the latency of the backbone's blocks is read.
+
+    ``timing_seconds`` is the budget of all timings on this host; what it does not pay for is interpolated.
+    """
+
+    timing_seconds: Positive = 40.0
+
+
 class Pick(Group):
     """Which feasible plan is built."""
 
@@ -457,6 +466,7 @@ class Recipe(Group):
     space: SearchSpace
     search: Search = Search()
     device: Text
+    cost: Cost = Cost()
     constraints: Constraints = Constraints()
     pick: Pick = Pick()
     retrain: Retrain = Retrain()

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from gatesearch.backbones import build as build_backbone
-from gatesearch.cost.blocks import Table
-from gatesearch.cost.blocks import build as build_table
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.board import kernels_of
+from gatesearch.cost.table import Table
+from gatesearch.cost.table_reader import build_table
 from gatesearch.devices.profile import load as load_device
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate

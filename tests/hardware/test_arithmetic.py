@@ -10,8 +10,9 @@ from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.kwt import KWT
 from gatesearch.backbones.quantiser import ResidualQuantiser
 from gatesearch.compile.number_format import DELICATE, FLOAT, PLAIN, arithmetic, needs
-from gatesearch.cost import blocks
 from gatesearch.cost.model import CostModel
+from gatesearch.cost.table import Table
+from gatesearch.cost.table_reader import build_table
 from gatesearch.devices import profile
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import split
@@ -46,9 +47,9 @@ def priced() -> CostModel:
     samples = torch.randn(4, 1, 12, 6)
     found = cut_sites(model, samples)[:1]  # each piece takes seconds to convert
     with torch.no_grad():
-        read = blocks.build(model, found, samples, DEVICE, [PlacedGate.of("gc", "any", mode="channel")])
+        read = build_table(model, found, samples, DEVICE, [PlacedGate.of("gc", "any", mode="channel")])
     shares = {"positive": 0.1, "noise": 0.9}
-    return CostModel(DEVICE, blocks.Table.from_json(read.to_json()), found, 1000, 1.0, shares)
+    return CostModel(DEVICE, Table.from_json(read.to_json()), found, 1000, 1.0, shares)
 
 
 def test_blocks_of_a_transformer_are_delicate_and_a_microcontroller_without_gelu_cannot_run_them(priced):

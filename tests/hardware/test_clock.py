@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,7 @@ from torch import nn
 from gatesearch.compile.tflite import channel_last, convert, quantise
 from gatesearch.cost.kernel_costs import key_of
 from gatesearch.cost.sources.host import operators, profiler
-from gatesearch.cost.sources.host.profiler import Run
-from gatesearch.errors import UserError
+from gatesearch.cost.sources.host.kernel_points import Run
 from gatesearch.gates import KernelCall
 from gatesearch.kernels import native
 from gatesearch.runtime.program import Program
@@ -96,9 +97,20 @@ def test_operators_that_multiply_are_spared_last() -> None:
     assert set(operators.stand_ins(given, 5)) == {"b1"}
 
 
-def test_no_table_has_more_timings_than_are_allowed(
-    programs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(profiler, "MOST", 3)
-    with pytest.raises(UserError, match="timings for one table, at most 3"):
-        profiler.read(programs, convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1)), seconds=0.1)
+def test_a_budget_that_does_not_suffice_times_what_nothing_else_tells_and_says_what_is_derived() -> None:
+    torch.manual_seed(0)
+    widths = (16, 16, 32, 64)
+    layers = [nn.Conv2d(before, behind, 3, padding=1) for before, behind in pairwise(widths)]
+    programs = {"it": convert(nn.Sequential(*layers).eval(), torch.rand(SHAPE))}
+    empty = convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1))
+    ample = profiler.read(programs, empty, seconds=0.1)
+    scarce = profiler.read(programs, empty, seconds=0.1, most=1)
+    assert ample.timings == 4 and ample.derived == 0.0
+    assert scarce.timings == 3 and 0.0 < scarce.derived < 1.0
+    assert scarce.programs["it"] > scarce.empty_us
+
+
+def test_a_budget_of_seconds_pays_for_timings_in_proportion() -> None:
+    assert profiler.timings_within(profiler.TIMING_SECONDS) == profiler.TABLE_TIMINGS
+    assert profiler.timings_within(profiler.TIMING_SECONDS / 2) == profiler.TABLE_TIMINGS // 2
+    assert profiler.timings_within(1e-9) == 1

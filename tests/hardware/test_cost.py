@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.cost.blocks import Surface, Table
 from gatesearch.cost.energy import TERMS
 from gatesearch.cost.model import CostModel
+from gatesearch.cost.surface import Surface
+from gatesearch.cost.table import Table
 from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError
 from gatesearch.gates import work_of

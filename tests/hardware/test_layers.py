@@ -16,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatesearch.backbones.m_cifarnet import MCifarNet
-from gatesearch.cost import blocks as tables
 from gatesearch.cost.layers import LayerChange, layer_changes
 from gatesearch.cost.model import CostModel
+from gatesearch.cost.surface import Surface
+from gatesearch.cost.table import Table
+from gatesearch.cost.table_reader import build_table
 from gatesearch.devices import profile
 from gatesearch.devices.profile import Device, Kernels
 from gatesearch.gates import Call, LayerWork, work_of
@@ -150,7 +152,7 @@ def cost_model(chosen: Device) -> CostModel:
     x = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
     cuts, layers = cut_sites(net(), x), layer_sites(net(), x)
     gates = [PlacedGate.of("gc", "any", mode="channel")]
-    table = tables.build(net(), cuts, x, chosen, gates, layers)
+    table = build_table(net(), cuts, x, chosen, gates, layers)
     return CostModel(chosen, table, cuts, 64, 0.001, {"positive": 1.0}, layers)
 
 
@@ -173,7 +175,7 @@ def test_the_table_reads_each_layer_by_itself_and_knows_its_block() -> None:
     }
     # A block begins behind the layer that ends the one before it.
     assert [row.block for row in table.layers.values()] == ["input", *(f"conv{i}" for i in range(7)), "flatten"]
-    assert tables.Table.from_json(table.to_json()) == table
+    assert Table.from_json(table.to_json()) == table
 
 
 SPLIT_AT_3 = PlacedGate.of("pg", "conv3.0", bits=8, high_bits=4, mask="3d")
@@ -254,7 +256,7 @@ def test_what_a_core_cannot_run_stays_infinite_with_gates() -> None:
     base = cost_model(BIT_SERIAL)
     order, table = base.table.sites, base.table
     block = table.layers["conv3.0"].block
-    never = tables.Surface((math.inf, 0.0, 0.0, 0.0))
+    never = Surface((math.inf, 0.0, 0.0, 0.0))
     broken = replace(
         table,
         blocks={**table.blocks, block: {**table.blocks[block], "serial": never}},

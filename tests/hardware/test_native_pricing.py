@@ -13,12 +13,14 @@ from torch import nn
 
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.recurrent import kws_gru
-from gatesearch.cost import blocks as tables
-from gatesearch.cost.blocks import Loop, Table
+from gatesearch.cost import programs
 from gatesearch.cost.kernel_costs import Curve, Recorded, key_of
 from gatesearch.cost.layers import layer_changes
 from gatesearch.cost.model import CostModel
-from gatesearch.cost.sources.host.profiler import Clocked
+from gatesearch.cost.sources.host import profiler
+from gatesearch.cost.sources.host.profiler import HostReadings
+from gatesearch.cost.table import Loop, Table
+from gatesearch.cost.table_reader import build_table
 from gatesearch.devices import profile
 from gatesearch.gates import KernelCall, work_of
 from gatesearch.graph.sites import cut_sites, find, layer_sites
@@ -46,10 +48,10 @@ def counted(module: nn.Module, example: torch.Tensor) -> bytes:
     return str(sum(isinstance(part, nn.Conv2d | nn.Linear) for part in module.modules())).encode()
 
 
-def clocked(programs: Any, empty: bytes, runs: Any = (), **_: Any) -> Clocked:
+def clocked(models: Any, empty: bytes, runs: Any = (), **_: Any) -> HostReadings:
     """Stand in for the clock: each layer that multiplies takes the same."""
     each = {"int8": DENSE_INT8, "float32": DENSE_FLOAT}
-    times = {(key, form): EMPTY + each[form] * int(model) for (key, form), model in programs.items()}
+    times = {(key, form): EMPTY + each[form] * int(model) for (key, form), model in models.items()}
     curves = {}
     for run in runs:
         if run.call.kernel == "pg":
@@ -61,7 +63,7 @@ def clocked(programs: Any, empty: bytes, runs: Any = (), **_: Any) -> Clocked:
         else:
             cheap = BLOCKS * DENSE_INT8
             curves[key_of(run.call)] = Curve(("outputs",), ((0.25,), (1.0,)), (cheap, 4 * cheap))
-    return Clocked(times, Recorded("measured", curves), EMPTY, len(times), 0, 0.0)
+    return HostReadings(times, Recorded("measured", curves), EMPTY, len(times), 0, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +81,10 @@ def model() -> CostModel:
     searched = tuple(site for site in layers if site.name in NAMES)
     cuts = tuple(site for site in sites if site.name in ("input", "conv1", "conv5"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables.clock, "read", clocked)
-        patch.setattr(tables, "quantise", lambda model, samples: model)
+        patch.setattr(profiler, "read", clocked)
+        patch.setattr(programs, "quantise", lambda model, samples: model)
         given = (net, cuts, torch.randn(2, *SHAPE), profile.load("host"), [PlacedGate.of("gc", "any", mode="channel")])
-        table = tables.build(*given, searched, gates, loop=lambda around: LOOP, converter=counted)
+        table = build_table(*given, searched, gates, loop=lambda around: LOOP, converter=counted)
     return CostModel(profile.load("host"), table, cuts, 0, 1.0, {"positive": 1.0}, searched)
 
 
@@ -202,15 +204,15 @@ def recurrent(kernels: bool, depth: int) -> CostModel:
     net, x = kws_gru(3, hidden=8, depth=depth).eval(), torch.randn(2, 1, 12, 10)
     layers = tuple(site for site in layer_sites(net, x) if site.op == "gru")
 
-    def found(*given: Any, **more: Any) -> Clocked:
+    def found(*given: Any, **more: Any) -> HostReadings:
         return clocked(*given, **more) if kernels else replace(clocked(*given, **more), kernels=Recorded("measured"))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables.clock, "read", found)
-        patch.setattr(tables, "quantise", lambda model, samples: model)
+        patch.setattr(profiler, "read", found)
+        patch.setattr(programs, "quantise", lambda model, samples: model)
         sites = cut_sites(net, x)[:1]  # all layers are one block
         given = (net, sites, x, profile.load("host"), [])
-        table = tables.build(*given, layers, loop=lambda around: LOOP, converter=whole)
+        table = build_table(*given, layers, loop=lambda around: LOOP, converter=whole)
     return CostModel(profile.load("host"), table, sites, 0, 1.0, {"positive": 1.0}, layers)
 
 

@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gatesearch.compile.vela import VelaResult
-from gatesearch.cost import blocks as tables
-from gatesearch.cost.blocks import Surface, Table
+from gatesearch.cost import table_reader
+from gatesearch.cost.blocks import EMPTY, Piece, PieceKey, variant_of
+from gatesearch.cost.programs import Programs
+from gatesearch.cost.sources.vela import VelaSource, vela
+from gatesearch.cost.surface import Surface
+from gatesearch.cost.table import QUANTITIES, Table
+from gatesearch.cost.table_reader import build_table, pieces_count
 from gatesearch.devices import profile
 from gatesearch.devices.profile import Device
 from gatesearch.graph.sites import CutSite, cut_sites
@@ -91,13 +96,13 @@ def sites(backbone: nn.Module) -> tuple[CutSite, ...]:
 
 
 def test_blocks_are_what_lies_between_sites(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
-    table = tables.build(backbone, sites, FEATURES, counting(), VARIANTS)
+    table = build_table(backbone, sites, FEATURES, counting(), VARIANTS)
     last = sites[2].name
     assert table.sites == ("input", "stem", last) and table.input_elements == 48
     dense = {name: row["macs"](1.0, 1.0) for name, row in table.blocks.items()}
     assert dense == pytest.approx({"input": STEM, "stem": BLOCK, last: HEAD})
     for row in table.blocks.values():
-        assert set(row) == {*tables.QUANTITIES, "mcu"} and row["mcu"] == row["macs"]
+        assert set(row) == {*QUANTITIES, "mcu"} and row["mcu"] == row["macs"]
     # 3 channels leave 2, which is two thirds and not a half; 2 leave 1, and 6 leave 3.
     assert table.blocks["input"]["macs"](1.0, 2 / 3) == pytest.approx(STEM * 2 / 3)
     assert table.blocks["input"]["macs"](0.5, 2 / 3) == pytest.approx(STEM / 3)
@@ -108,7 +113,7 @@ def test_blocks_are_what_lies_between_sites(backbone: nn.Module, sites: tuple[Cu
 
 
 def test_heads_are_read_for_every_variant_and_site(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
-    table = tables.build(backbone, sites, FEATURES, counting(), VARIANTS)
+    table = build_table(backbone, sites, FEATURES, counting(), VARIANTS)
     assert set(table.heads) == {f"gc-{m}@{s.name}" for m in ("channel", "activation") for s in sites}
     assert all(row["mcu"](1.0, 1.0) > 0 for row in table.heads.values())
 
@@ -117,7 +122,7 @@ def test_heads_are_read_for_every_variant_and_site(backbone: nn.Module, sites: t
 def test_a_space_without_the_input_starts_at_the_input_all_the_same(
     first: int, backbone: nn.Module, sites: tuple[CutSite, ...]
 ) -> None:
-    table = tables.build(backbone, sites[first:], FEATURES, counting(), VARIANTS)
+    table = build_table(backbone, sites[first:], FEATURES, counting(), VARIANTS)
     assert table.sites == ("input", *(site.name for site in sites[first:]))
     total = sum(row["macs"](1.0, 1.0) for row in table.blocks.values())
     assert total == pytest.approx(STEM + BLOCK + HEAD)
@@ -126,23 +131,23 @@ def test_a_space_without_the_input_starts_at_the_input_all_the_same(
 
 def test_steps_are_counted(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
     seen: list[None] = []
-    tables.build(backbone, sites, FEATURES, counting(), VARIANTS, on_step=lambda: seen.append(None))
-    assert len(seen) == tables.pieces_count(backbone, sites, FEATURES, VARIANTS) == 4 + 4 + 2 + 6 + 1
+    build_table(backbone, sites, FEATURES, counting(), VARIANTS, on_step=lambda: seen.append(None))
+    assert len(seen) == pieces_count(backbone, sites, FEATURES, VARIANTS) == 4 + 4 + 2 + 6 + 1
 
 
 def test_json_gives_the_table_back(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
-    table = tables.build(backbone, sites, FEATURES, counting(), VARIANTS)
+    table = build_table(backbone, sites, FEATURES, counting(), VARIANTS)
     assert Table.from_json(table.to_json()) == table
 
 
 def test_a_table_is_read_once(
     backbone: nn.Module, sites: tuple[CutSite, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build = lambda **of: tables.build(backbone, sites, FEATURES, of.get("device", counting()), VARIANTS, cache=tmp_path)  # noqa: E731
+    build = lambda **of: build_table(backbone, sites, FEATURES, of.get("device", counting()), VARIANTS, cache=tmp_path)  # noqa: E731
     first = build()
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "READERS", {})
+        patch.delattr(table_reader, "read_pieces")
         assert build() == first
     # Other weights are the same table; another clock or another machine is another one.
     nn.init.ones_(backbone.get_submodule("stem.0").weight)  # type: ignore[arg-type]
@@ -150,7 +155,7 @@ def test_a_table_is_read_once(
     faster = counting().cores[0].model_dump()
     faster["timing"]["clock_mhz"]["value"] *= 2
     build(device=counting(cores=(profile.Core.model_validate(faster),)))
-    monkeypatch.setattr(tables.timing, "fingerprint", lambda: {"cpu": "another"})
+    monkeypatch.setattr(table_reader.timing, "fingerprint", lambda: {"cpu": "another"})
     build()
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -159,19 +164,19 @@ def test_what_vela_leaves_to_a_cpu_cannot_run_on_the_npu(monkeypatch: pytest.Mon
     def compiled(model: bytes, *_: str) -> VelaResult:
         return VelaResult(7, 0, 0, b"", ("MEAN",) if model == b"mean" else ())
 
-    monkeypatch.setattr(tables.vela, "compile", compiled)
-    npu = profile.load("three_core").core("npu").timing
-    programs = {("a", 1.0, 1.0): b"conv", ("b", 1.0, 1.0): b"mean", tables.IDLE: b"relu"}
-    assert tables.READERS["vela"](npu, programs, {}) == {
-        ("a", 1.0, 1.0): 7.0,
-        ("b", 1.0, 1.0): math.inf,
-        tables.IDLE: 0.0,
+    monkeypatch.setattr(vela, "compile", compiled)
+    npu = profile.load("three_core").core("npu")
+    models = {PieceKey("a"): b"conv", PieceKey("b"): b"mean", EMPTY: b"relu"}
+    pieces = {key: Piece(nn.Identity(), torch.ones(1), "block") for key in models}
+    programs = Programs(pieces, {}, {"int8": models, "float32": models})
+    assert VelaSource().read([npu], programs).by_name == {
+        "npu": {PieceKey("a"): 7.0, PieceKey("b"): math.inf, EMPTY: 0.0}
     }
 
 
 def test_names_of_variants() -> None:
-    assert tables.variant_of(PlacedGate.of("gc", "x", mode="channel", keep=0.5)) == "gc-channel"
-    assert tables.variant_of(PlacedGate.of("gc", "x")) == "gc"
+    assert variant_of(PlacedGate.of("gc", "x", mode="channel", keep=0.5)) == "gc-channel"
+    assert variant_of(PlacedGate.of("gc", "x")) == "gc"
 
 
 def test_a_table_of_three_cores() -> None:
@@ -179,7 +184,7 @@ def test_a_table_of_three_cores() -> None:
     net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2)).eval()
     features = torch.randn(4, 1, 6, 4)
     sites = cut_sites(net, features[:1])[:1]
-    table = tables.build(net, sites, features, profile.load("three_core"), VARIANTS[:1])
+    table = build_table(net, sites, features, profile.load("three_core"), VARIANTS[:1])
     assert table.sites == ("input",)
     for row in (*table.blocks.values(), *table.heads.values()):
         assert all(0 < row[core](1.0, 1.0) < math.inf for core in ("mcu", "npu", "app"))

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from gatesearch.cost.blocks import LayerReading, Table
 from gatesearch.cost.model import CostModel
+from gatesearch.cost.table import LayerReading, Table
 from gatesearch.devices import profile
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate

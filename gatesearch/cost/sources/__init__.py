@@ -1,1 +1,1 @@
-"""Where the price of a block comes from: this host, a board's table, the NPU's compiler."""
+"""Where the latency of a block on a core comes from: one source for each kind of knowledge about cores."""

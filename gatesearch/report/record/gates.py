@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gatesearch.cost.model import CostModel, Price
 from gatesearch.gates import cut_gates, params_of, work_of
-from gatesearch.gates.base import activation_sparsity
+from gatesearch.gates.modules import activation_sparsity
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan
 from gatesearch.report.record import exits

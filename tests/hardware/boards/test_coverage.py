@@ -10,16 +10,16 @@ import torch
 from test_recipes_on_devices import SHAPES
 
 from gatesearch import backbones, recipe
-from gatesearch.cost import blocks as tables
 from gatesearch.cost import provenance
 from gatesearch.cost.kernel_costs import KernelCosts, key_of
 from gatesearch.cost.provenance import REASONS, Basis
 from gatesearch.cost.sources import board
+from gatesearch.cost.table_reader import kernel_runs
 from gatesearch.devices import profile
 from gatesearch.devices.profile import Core, Provenance
 from gatesearch.gates import KernelCall, work_of
 from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
-from gatesearch.kernels import native_parts, sample_inputs
+from gatesearch.kernels import layer_kernels
 from gatesearch.plan import PlacedGate
 from gatesearch.search.space import Space
 
@@ -32,11 +32,10 @@ class Read:
     provenance: Provenance = "measured"
 
     def __init__(self, layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> None:
-        self.keys = {key_of(run.call) for run in tables._runs_of(layers, gates)}
+        self.keys = {key_of(run.call) for run in kernel_runs(layers, gates)}
 
     def reading(self, call: KernelCall) -> float | None:
-        able = call.kernel in sample_inputs._MAKERS and call.kernel in native_parts.PARTS
-        return 1.0 if able and key_of(call) in self.keys else None
+        return 1.0 if call.kernel in layer_kernels() and key_of(call) in self.keys else None
 
 
 @cache

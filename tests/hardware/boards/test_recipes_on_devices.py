@@ -16,10 +16,10 @@ import torch
 from gatesearch import backbones, recipe
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.cli import app
-from gatesearch.cost import blocks as tables
 from gatesearch.cost.layers import layer_changes
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources import board
+from gatesearch.cost.table_reader import build_table
 from gatesearch.devices import profile
 from gatesearch.gates import cut_gates, layer_gates, work_of
 from gatesearch.graph.sites import cut_sites, layer_sites
@@ -71,7 +71,7 @@ def model(name: str, device: str) -> tuple[CostModel, Space]:
         all_layers=layers, layer_names=chosen.space.layers.sites, together=chosen.space.layers.together,
     )  # fmt: skip
     searched = layers if space.layers.sites else ()
-    table = tables.build(backbone, space.sites, samples, on, space.variants(), searched)
+    table = build_table(backbone, space.sites, samples, on, space.variants(), searched)
     shares = {kind: share for kind, share in chosen.stream.shares.items() if share} or {"positive": 1.0}
     costs = board.kernels_of(on)
     return CostModel(on, table, space.sites, 100_000, chosen.stream.period_s, shares, layers, costs), space

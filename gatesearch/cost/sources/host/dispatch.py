@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.compile.tflite import convert, quantise
-from gatesearch.cost.blocks import Loop
 from gatesearch.cost.sources.host.steady_timing import Beside, spread
+from gatesearch.cost.table import Loop
 from gatesearch.runtime.bundle import Array, Cascade, requantise
 from gatesearch.runtime.program import Program
 

@@ -1,51 +1,48 @@
 """What is timed on this host, once for all cores that it stands in for: operators of programs, and kernels.
 
 A program's time is that of an empty one and, for each of its operators, what that takes by itself beyond an empty one.
-Equal operators are timed once, so that a backbone needs some dozens of timings.
+Equal operators are timed once, so that a backbone needs some dozens of timings. A budget of seconds decides how many:
+what it does not pay for is interpolated between timings of the same family (:func:`operators.stand_ins`) or derived
+from other points of a kernel (:mod:`gatesearch.cost.interpolant`), and the share of that in all time is part of the
+result.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from gatesearch.cost import interpolant
-from gatesearch.cost.kernel_costs import Curve, Key, Recorded, key_of
+from gatesearch.cost.kernel_costs import Curve, Key, Recorded
 from gatesearch.cost.sources.host import operators, steady_timing
-from gatesearch.errors import UserError
-from gatesearch.gates import KernelCall
+from gatesearch.cost.sources.host.kernel_points import Run, TimedGrid, timed_grids
+from gatesearch.cost.sources.host.steady_timing import Call
+from gatesearch.cost.sources.host.tiles import PROBED_CHANNELS, tile_of
 from gatesearch.runtime.program import Program
 
-SECONDS = 40.0  # for all timings; those that are noisy are taken again until then
-LEAST = 4.0  # seconds that they are spread over
-MOST = 92  # programs and kernels timed for a table; the host's loop comes on top
+TIMING_SECONDS = 40.0  # for all timings of a table; disturbed ones are repeated until then
+SPREAD_SECONDS = 4.0  # over which passes are spread at least, so that one slow stretch does not meet all of them
+TABLE_TIMINGS = 92  # so many settle in that time on a machine with some other load
+EMPTY_PROGRAM = "empty"
 Name = TypeVar("Name", bound=Hashable)
 
 
-class Run(NamedTuple):
-    """A kernel to be read, and whether its input may come from a layer that leaves blocks out."""
-
-    call: KernelCall
-    reads_blocks: bool
-
-
 @dataclass(frozen=True)
-class Clocked:
+class HostReadings:
     """Microseconds measured on this host.
 
     Args:
-        programs: by the name that they were given; an empty one included in each.
+        programs: by the name of the program; the time of an empty one is included in each.
         kernels: of gated layers.
         empty_us: of an empty program.
-        timings: how many things were timed.
-        noisy: how many of them were still disturbed when time was up.
-        seconds: that the timings took.
+        timings: number of programs and kernels timed.
+        noisy: number of timings still disturbed when time was up.
+        seconds: duration of the timings.
         tiles: output channels that are computed together, by what was probed.
+        derived: share of the summed microseconds of all distinct operators and kernel points that was not timed.
     """
 
     programs: Mapping[Hashable, float]
@@ -55,130 +52,156 @@ class Clocked:
     noisy: int
     seconds: float
     tiles: Mapping[Hashable, int] = field(default_factory=dict)
+    derived: float = 0.0
+
+
+def timings_within(seconds: float) -> int:
+    """Return how many timings a budget of seconds pays for.
+
+    >>> timings_within(40.0)
+    92
+    """
+    return max(1, round(TABLE_TIMINGS * seconds / TIMING_SECONDS))
 
 
 def read(
     programs: Mapping[Name, bytes],
     empty: bytes,
     runs: Sequence[Run] = (),
-    seconds: float = SECONDS,
+    seconds: float = TIMING_SECONDS,
+    most: int = TABLE_TIMINGS,
     network: Callable[[Name], object] = lambda name: "network",
     around: int = 0,
     probes: Mapping[tuple[Hashable, int], bytes] | None = None,
-) -> Clocked:
+) -> HostReadings:
     """Time programs and kernels, one thread, until they settle.
 
     Operators take turns with those of their network alone, so that they find in the caches what they would find there:
-    turns with all else that is timed made them up to a third slower. Programs of many operators and kernels, whose
-    arrays a network meets once a window, are each timed by itself.
+    in turns with everything else that is timed they are up to a third slower. Programs of many operators, and kernels,
+    whose arrays a network touches once a window, are each timed by themselves.
 
     Args:
         programs: .tflite models, by name; those of one ``network`` belong together.
         empty: a model of one operator on a handful of values.
         runs: of kernels; none are timed where there is no compiler.
-        seconds: for all of it; after that no further rounds begin.
-        network: names to what is run together.
+        seconds: for all timings; no further pass begins after that.
+        most: timings to aim for. Where more is needed than can be derived from others, more is timed.
+        network: maps names to what is run together.
         around: bytes that the network around a kernel reads from one of its runs to the next; so many are read before
             each.
-        probes: by a name and output channels (:data:`PROBED`), convolutions that differ in these alone.
-
-    Raises:
-        UserError: more than :data:`MOST` things would have to be timed.
+        probes: by a name and output channels (:data:`tiles.PROBED_CHANNELS`), convolutions that differ in these alone.
     """
+    probes = probes or {}
     sums, unique = operators.pieces(programs)
-    points = _points(runs)
-    timed = {(key, point): call for key, grid in points.items() for point, call in grid.calls.items()}
-    most = MOST - 1 - len(probes or {})  # the empty program, and what tells how channels are computed together
-    least = len(unique) - len(operators.stand_ins(unique, 0))
-    grids = {key: interpolant.Grid(grid.names, tuple(grid.calls)) for key, grid in points.items()}
-    worked_out = interpolant.worked_out(grids, most - least)
-    timed = {name: call for name, call in timed.items() if name not in worked_out}
-    spared = operators.stand_ins(unique, most - len(timed))
-    groups: dict[object, dict[object, steady_timing.Call]] = {}
-    known = set(spared)
+    grids = timed_grids(runs)
+    choice = _choose(unique, grids, most - 1 - len(probes))  # the empty program is always timed, and so are probes
+    groups = _operator_groups(sums, unique, choice, network)
+    # The empty program takes its turn in the largest group of operators: a call is what is subtracted from them.
+    largest = max(groups.values(), key=len, default=groups.setdefault(EMPTY_PROGRAM, {}))
+    largest[EMPTY_PROGRAM] = Program(empty).invoke
+    groups |= {point: {point: call} for point, call in choice.kernel_calls.items()}
+    groups |= {probe: {probe: Program(model).invoke} for probe, model in probes.items()}
+    timed = _time_groups(list(groups.values()), seconds, around)
+    us = choice.complete(timed.us)
+    empty_us = us[EMPTY_PROGRAM]
+    return HostReadings(
+        programs={name: empty_us + sum(max(0.0, us[key] - empty_us) for key in keys) for name, keys in sums.items()},
+        kernels=Recorded("measured", {key: _curve(key, grid, us) for key, grid in grids.items()}),
+        empty_us=empty_us,
+        timings=sum(map(len, groups.values())),
+        noisy=timed.noisy,
+        seconds=timed.seconds,
+        tiles={name: _tile(name, us) for name, _ in probes},
+        derived=choice.derived_share(us),
+    )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What is timed and what is derived.
+
+    Args:
+        operators: keys of the operators that are interpolated, each with two timed ones and their weights.
+        kernels: points that are derived, each with its rule.
+        kernel_calls: points that are timed, each with the function that runs it.
+        everything: all operators and points.
+    """
+
+    operators: Mapping[str, Sequence[tuple[float, str]]]
+    kernels: Mapping[Hashable, interpolant.Work]
+    kernel_calls: Mapping[Hashable, Callable[[], object]]
+    everything: Sequence[Hashable]
+
+    def complete(self, timed: Mapping[Hashable, float]) -> dict[Hashable, float]:
+        """Return microseconds of everything, derived ones included."""
+        us = dict(timed)
+        for key, ends in self.operators.items():
+            us[key] = sum(weight * timed[end] for weight, end in ends)
+        return interpolant.resolved(us, self.kernels)
+
+    def derived_share(self, us: Mapping[Hashable, float]) -> float:
+        """Return the share of all microseconds that was derived."""
+        total = sum(us[name] for name in self.everything)
+        return sum(us[name] for name in (*self.operators, *self.kernels)) / total if total else 0.0
+
+
+def _choose(unique: Mapping[str, operators.Operator], grids: Mapping[Key, TimedGrid], most: int) -> _Choice:
+    """Keep to a number of timings as far as that is possible; kernels give way first, as far as operators must stay."""
+    fewest_operators = len(unique) - len(operators.stand_ins(unique, 0))
+    rules = interpolant.worked_out({key: grid.grid for key, grid in grids.items()}, most - fewest_operators)
+    points = {(key, point): call for key, grid in grids.items() for point, call in grid.calls.items()}
+    timed: dict[Hashable, Callable[[], object]] = {n: call for n, call in points.items() if n not in rules}
+    return _Choice(
+        operators=operators.stand_ins(unique, most - len(timed)),
+        kernels=rules,
+        kernel_calls=timed,
+        everything=[*unique, *points],
+    )
+
+
+def _operator_groups(
+    sums: Mapping[Name, Sequence[str]],
+    unique: Mapping[str, operators.Operator],
+    choice: _Choice,
+    network: Callable[[Name], object],
+) -> dict[object, dict[Hashable, Call]]:
+    """Return the operators to time by what they take turns with: each once, in the first network that has it."""
+    groups: dict[object, dict[Hashable, Call]] = {}
+    placed = set(choice.operators)
     for name, keys in sums.items():
         for key in keys:
-            if key not in known:
-                known.add(key)
-                groups.setdefault(key if unique[key].name == "whole" else network(name), {})[key] = Program(
-                    unique[key].model
-                ).invoke
-    # In turn with operators, whose call it takes out of them again.
-    max(groups.values(), key=len, default=groups.setdefault(EMPTY, {}))[EMPTY] = Program(empty).invoke
-    groups |= {name: {name: call} for name, call in timed.items()}
-    groups |= {probe: {probe: Program(model).invoke} for probe, model in (probes or {}).items()}
-    count = sum(map(len, groups.values()))
-    if count > MOST:
-        raise UserError(f"measure: {count} timings for one table, at most {MOST}: offer fewer gates or sites")
-    names = {key: str(index) for index, key in enumerate(key for calls in groups.values() for key in calls)}
+            if key in placed:
+                continue
+            placed.add(key)
+            group = key if unique[key].name == "whole" else network(name)
+            groups.setdefault(group, {})[key] = Program(unique[key].model).invoke
+    return groups
+
+
+@dataclass(frozen=True)
+class _Timed:
+    us: Mapping[Hashable, float]
+    noisy: int
+    seconds: float
+
+
+def _time_groups(groups: Sequence[Mapping[Hashable, Call]], seconds: float, around: int) -> _Timed:
+    """Time groups of calls, whatever their keys are."""
+    names = {key: str(index) for index, key in enumerate(key for calls in groups for key in calls)}
     filler = np.ones(max(1, around // 4), np.float32)
-    taken = steady_timing.spread(
-        [{names[key]: call for key, call in calls.items()} for calls in groups.values()],
+    settled = steady_timing.spread(
+        [{names[key]: call for key, call in calls.items()} for calls in groups],
         seconds,
-        min(LEAST, seconds / 4),
+        min(SPREAD_SECONDS, seconds / 4),
         between=filler.sum,
     )
-    us = {key: taken.us[name] for key, name in names.items()}
-    us |= {key: sum(weight * us[other] for weight, other in two) for key, two in spared.items()}
-    us = interpolant.resolved(us, worked_out)
-    empty_us = us[EMPTY]
-    curves = {
-        key: Curve(grid.names, tuple(grid.calls), tuple(us[key, point] for point in grid.calls))
-        for key, grid in points.items()
-    }
-    return Clocked(
-        {name: empty_us + sum(max(0.0, us[key] - empty_us) for key in keys) for name, keys in sums.items()},
-        Recorded("measured", curves),
-        *(empty_us, count, len(taken.noisy), taken.seconds),
-        {name: _tile(*(us[name, channels] - empty_us for channels in PROBED)) for name, _ in probes or {}},
-    )
+    return _Timed({key: settled.us[name] for key, name in names.items()}, len(settled.noisy), settled.seconds)
 
 
-PROBED = (40, 64)
-TILES = (8, 16, 32)
+def _curve(key: Key, grid: TimedGrid, us: Mapping[Hashable, float]) -> Curve:
+    return Curve(grid.names, tuple(grid.calls), tuple(us[key, point] for point in grid.calls))
 
 
-def _tile(fewer: float, all_us: float) -> int:
-    """Return how many output channels are computed together, by what fewer of them take.
-
-    >>> [_tile(taken, 64.0) for taken in (40.5, 47.0, 66.0)]
-    [8, 16, 32]
-    """
-    few, many = PROBED
-    return min(TILES, key=lambda tile: abs(fewer / all_us - math.ceil(few / tile) / math.ceil(many / tile)))
-
-
-EMPTY = "empty"
-
-
-class _Grid(NamedTuple):
-    names: tuple[str, ...]
-    calls: Mapping[tuple[float, ...], Callable[[], object]]
-
-
-def _points(runs: Sequence[Run]) -> dict[Key, _Grid]:
-    if not runs:
-        return {}
-    from gatesearch.kernels import native, sample_inputs
-
-    library = native.load()
-    if library is None:
-        return {}
-    grids: dict[Key, _Grid] = {}
-    widest = {key_of(run.call): run for run in sorted(runs, key=lambda run: run.reads_blocks)}
-    for key, run in widest.items():
-        axes = sample_inputs.axes(run.call, run.reads_blocks)
-        calls = {}
-        for values in itertools.product(*axes.values()):
-            wanted = sample_inputs.exact(run.call._replace(left=tuple(zip(axes, values, strict=True))))
-            calls[tuple(share for _, share in wanted.left)] = _all(sample_inputs.calls(wanted, library))
-        grids[key] = _Grid(tuple(axes), calls)
-    return grids
-
-
-def _all(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
-    def run() -> None:
-        for call in calls:
-            call()
-
-    return run
+def _tile(probe: Hashable, us: Mapping[Hashable, float]) -> int:
+    few_us, many_us = (us[probe, channels] - us[EMPTY_PROGRAM] for channels in PROBED_CHANNELS)
+    return tile_of(few_us, many_us)

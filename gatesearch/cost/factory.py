@@ -1,0 +1,134 @@
+"""From a backbone, its sites and a device to the cost model that prices every plan of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+from torch import Tensor, nn
+
+from gatesearch._lib import console
+from gatesearch._lib.tool_output import ToolError
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.sources import board
+from gatesearch.cost.sources.host import dispatch, profiler
+from gatesearch.cost.table import Table
+from gatesearch.cost.table_reader import build_table, pieces_count
+from gatesearch.devices.profile import Device
+from gatesearch.errors import UserError
+from gatesearch.graph.sites import CutSite, LayerSite
+from gatesearch.plan import PlacedGate
+
+TABLE_SAMPLES = 16
+
+
+def table_cache() -> Path:
+    """Return the user's folder of latency tables."""
+    return Path(platformdirs.user_cache_dir("gatesearch")) / "tables"
+
+
+def build_cost_model(
+    device: Device,
+    sites: tuple[CutSite, ...],
+    layers: tuple[LayerSite, ...],
+    *,
+    table: Table,
+    frontend_macs: int,
+    period_s: float,
+    shares: Mapping[str, float],
+) -> CostModel:
+    """Put a cost model together.
+
+    Args:
+        device: cores, links, constants.
+        sites: cut sites, as the table was read for them.
+        layers: every layer site of the backbone.
+        table: readings of the backbone's blocks, see :func:`read_table`.
+        frontend_macs: multiply-accumulates of the front end, per window.
+        period_s: seconds from window to window.
+        shares: share of each kind in the stream; they add up to 1.
+    """
+    return CostModel(
+        device=device,
+        table=table,
+        sites=sites,
+        frontend_macs=frontend_macs,
+        period_s=period_s,
+        shares=shares,
+        layers=layers,
+        kernels=board.kernels_of(device),
+    )
+
+
+def read_table(
+    backbone: nn.Module,
+    device: Device,
+    sites: Sequence[CutSite],
+    layers: Sequence[LayerSite],
+    features: Tensor,
+    *,
+    variants: Sequence[PlacedGate],
+    gates: Sequence[PlacedGate] = (),
+    replaces_layers: bool = False,
+    timing_seconds: float = profiler.TIMING_SECONDS,
+    cache: Path | None = None,
+) -> Table:
+    """Read the table of a backbone's blocks on a device, with a progress bar; from the cache where it is there.
+
+    Args:
+        backbone: in evaluation mode.
+        device: whose cores are read.
+        sites: cut sites that gates may use.
+        layers: every layer site of the backbone.
+        features: samples [n, *shape]; the first :data:`TABLE_SAMPLES` quantise the pieces.
+        variants: one placed gate of each variant of cut gates.
+        gates: every gate that may take a layer's place.
+        replaces_layers: whether gates may take the place of layers at all. If not, only recurrent layers are read by
+            themselves: kernels run them in any case.
+        timing_seconds: budget of the timings on this host.
+        cache: folder of tables.
+
+    Raises:
+        UserError: a converter or compiler cannot handle the backbone.
+    """
+    samples = features[:TABLE_SAMPLES]
+    own = tuple(layers) if replaces_layers else tuple(site for site in layers if site.is_recurrent)
+    count = pieces_count(backbone, sites, samples, variants, own)
+    with console.progress(count, "read blocks on each core") as bar, tools_in_one_line():
+        table = build_table(
+            backbone,
+            sites,
+            samples,
+            device,
+            variants,
+            own,
+            gates,
+            loop=dispatch.measure,
+            on_step=bar.advance,
+            cache=cache,
+            timing_seconds=timing_seconds,
+        )
+    for line in derived_lines(table):
+        console.say(line)
+    return table
+
+
+def derived_lines(table: Table) -> list[str]:
+    """Return a line for each core of this host whose timings did not fit into their budget."""
+    return [
+        f"{core}: {native.derived:.0%} of the time of operators and kernels is interpolated, the rest was timed; "
+        "a larger cost.timing_seconds times more"
+        for core, native in table.native.items()
+        if native.derived
+    ]
+
+
+@contextmanager
+def tools_in_one_line() -> Iterator[None]:
+    """Turn what a converter or compiler cannot do with the user's network into an error of one line."""
+    try:
+        yield
+    except ToolError as error:
+        raise UserError(f"backbone: {str(error).splitlines()[0]}") from error

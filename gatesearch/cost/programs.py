@@ -1,0 +1,93 @@
+"""The pieces of a backbone as .tflite programs, in the number formats that the cores of a device ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gatesearch._lib.tool_output import ToolError
+from gatesearch.compile.number_format import FLOAT, PLAIN, arithmetic
+from gatesearch.compile.tflite import channel_last, quantise
+from gatesearch.cost.blocks import PieceKey, Pieces
+from gatesearch.devices.profile import Core, Device
+from gatesearch.graph.footprint import static_costs
+from gatesearch.runtime.program import Program
+
+Converter = Callable[[nn.Module, Tensor], bytes]
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Pieces, counted and compiled.
+
+    Args:
+        pieces: by key.
+        counts: for each piece the quantities of :data:`gatesearch.cost.table.QUANTITIES`.
+        models: .tflite models by number format (``"int8"``, ``"float32"``) and piece; without an entry where no core
+            needs one.
+    """
+
+    pieces: Pieces
+    counts: Mapping[PieceKey, Mapping[str, float]]
+    models: Mapping[str, Mapping[PieceKey, bytes]]
+
+    def number_format(self, key: PieceKey, core: Core) -> str:
+        """Return the number format in which a core is given a piece."""
+        return arithmetic(self.pieces[key].need, core)
+
+    def on(self, core: Core) -> dict[PieceKey, bytes]:
+        """Return the models that a core is given, as far as there are any."""
+        return {key: self.models[self.number_format(key, core)][key] for key in self.models["float32"]}
+
+    def runnable(self, core: Core) -> dict[PieceKey, bytes]:
+        """Return those of :meth:`on` that the core can run."""
+        return {key: model for key, model in self.on(core).items() if _runs(model, self.number_format(key, core), core)}
+
+
+def compile_pieces(
+    pieces: Pieces, device: Device, converter: Converter, on_step: Callable[[], None] | None = None
+) -> Programs:
+    """Count each piece, and convert it where a core's reading or its engine needs a program.
+
+    Args:
+        pieces: of a backbone.
+        device: whose cores decide what is converted.
+        converter: makes a .tflite model in float of a module and an example of its input.
+        on_step: called after each piece.
+    """
+    all_compile = any(core.timing.model in ("vela", "litert") for core in device.cores)
+    micro = any(core.engine == "tflm" for core in device.cores)  # whose lack of operators only a program shows
+    counts: dict[PieceKey, Mapping[str, float]] = {}
+    models: dict[str, dict[PieceKey, bytes]] = {"int8": {}, "float32": {}}
+    for key, piece in pieces.items():
+        counts[key] = static_costs(piece.module, piece.example[:1])
+        if all_compile or (micro and piece.need != PLAIN):
+            in_float = models["float32"][key] = converter(piece.module, piece.example[:1])
+            if piece.need != FLOAT:
+                models["int8"][key] = quantise(in_float, channel_last(piece.example.numpy()))
+        if on_step is not None:
+            on_step()
+    return Programs(pieces, counts, models)
+
+
+def in_both_formats(module: nn.Module, example: Tensor, converter: Converter) -> dict[str, bytes]:
+    """Return a module's programs by number format."""
+    in_float = converter(module.eval(), example)
+    with torch.no_grad():
+        return {"float32": in_float, "int8": quantise(in_float, channel_last(example.numpy()))}
+
+
+def _runs(model: bytes, number_format: str, core: Core) -> bool:
+    """Say whether a core takes a program: TensorFlow Lite Micro lacks operators, and Vela takes nothing in float."""
+    if core.timing.model == "vela":
+        return number_format == "int8"
+    if core.engine != "tflm":
+        return True
+    try:
+        Program(model, core.engine)
+    except ToolError:
+        return False
+    return True

@@ -1,0 +1,28 @@
+"""Latency by a core's table of kernels: each piece is the calls of kernels that it consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gatesearch.cost.programs import Programs
+from gatesearch.cost.sources import board
+from gatesearch.cost.sources.base import ByPiece, Readings
+from gatesearch.devices.profile import Core
+from gatesearch.graph.operators import unfused_attention
+
+
+class KernelTableSource:
+    """Reads the unit of the table; work that it has no kernel for is read by the profile's figure for a MAC."""
+
+    def read(self, cores: Sequence[Core], programs: Programs) -> Readings:
+        """See :class:`gatesearch.cost.sources.base.LatencySource`."""
+        return Readings({core.name: _by_calls(core, programs) for core in cores})
+
+
+def _by_calls(core: Core, programs: Programs) -> ByPiece:
+    costs = board.of(core)
+    assert costs is not None
+    with unfused_attention():
+        return {
+            key: board.taken(core, costs, piece.module, piece.example[:1]) for key, piece in programs.pieces.items()
+        }

@@ -1,0 +1,30 @@
+"""Latency by the cycles that the Vela compiler estimates for an Arm Ethos-U."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from gatesearch.compile import vela
+from gatesearch.cost.blocks import EMPTY, PieceKey
+from gatesearch.cost.programs import Programs
+from gatesearch.cost.sources.base import Readings
+from gatesearch.devices.profile import Core, Vela
+
+
+class VelaSource:
+    """Reads NPU cycles; a piece of which an operator stays on a CPU is infinite, for the cycles leave it out."""
+
+    def read(self, cores: Sequence[Core], programs: Programs) -> Readings:
+        """See :class:`gatesearch.cost.sources.base.LatencySource`."""
+        return Readings({core.name: _cycles(core, programs) for core in cores})
+
+
+def _cycles(core: Core, programs: Programs) -> dict[PieceKey, float]:
+    timing = core.timing
+    assert isinstance(timing, Vela)
+    cycles = {}
+    for key, model in programs.runnable(core).items():
+        result = vela.compile(model, timing.accelerator, timing.system_config, timing.memory_mode)
+        cycles[key] = math.inf if result.cpu_operators else float(result.cycles)
+    return {**cycles, EMPTY: 0.0}

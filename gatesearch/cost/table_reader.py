@@ -1,0 +1,240 @@
+"""Reading the latency table of a backbone: each piece by the source of each core, kept in a cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from gatesearch._lib import timing
+from gatesearch.compile.tflite import convert
+from gatesearch.cost import blocks
+from gatesearch.cost.blocks import EMPTY, LAYER_PREFIX, PieceKey, Pieces, Role
+from gatesearch.cost.kernel_costs import Key, key_of
+from gatesearch.cost.layers import dense_by_kernel
+from gatesearch.cost.programs import Converter, Programs, compile_pieces
+from gatesearch.cost.sources import board
+from gatesearch.cost.sources.base import LatencySource, Readings
+from gatesearch.cost.sources.host import profiler
+from gatesearch.cost.sources.host.kernel_points import Run
+from gatesearch.cost.sources.host.source import HostSource, MeasureLoop
+from gatesearch.cost.sources.kernel_table import KernelTableSource
+from gatesearch.cost.sources.rate import RateSource
+from gatesearch.cost.sources.vela import VelaSource
+from gatesearch.cost.surface import Surface
+from gatesearch.cost.table import FLOATING, QUANTITIES, LayerReading, Loop, Table
+from gatesearch.devices.profile import Core, Device
+from gatesearch.gates import work_of
+from gatesearch.graph.sites import CutSite, LayerSite, find
+from gatesearch.plan import PlacedGate
+
+CACHE_FORMAT = 10  # of the JSON; tables of other formats are read anew
+ReadingsByPiece = Mapping[PieceKey, Mapping[str, float]]
+
+
+def build_table(
+    backbone: nn.Module,
+    sites: Sequence[CutSite],
+    features: Tensor,
+    device: Device,
+    variants: Sequence[PlacedGate],
+    layers: Sequence[LayerSite] = (),
+    gates: Sequence[PlacedGate] = (),
+    *,
+    loop: MeasureLoop = lambda around: Loop(),
+    converter: Converter = convert,
+    on_step: Callable[[], None] | None = None,
+    cache: Path | None = None,
+    timing_seconds: float = profiler.TIMING_SECONDS,
+) -> Table:
+    """Read every block, gate head and layer of a backbone on every core.
+
+    Args:
+        backbone: in evaluation mode; its weights do not matter, its shapes do.
+        sites: where gates may go, in order.
+        features: a few samples [n, *shape] to quantise with.
+        device: whose cores are read.
+        variants: one placed gate of each variant, sites ignored.
+        layers: that gates may replace.
+        gates: those that may do so; the kernels that they name are timed.
+        loop: times the loop that runs bundles on this host, among programs of the backbone; called where a core runs
+            kernels.
+        converter: makes a .tflite program of a module and an example of its input.
+        on_step: called after each piece; there are :func:`pieces_count` of them.
+        cache: a folder; a table of the same pieces, cores and machine is taken from there, and put there.
+        timing_seconds: budget of all timings on this host; what it does not pay for is interpolated.
+    """
+    pieces = blocks.pieces_of(backbone, sites, features, variants, layers)
+    stamp = timing.fingerprint()
+    path = None if cache is None else cache / f"{_cache_key(pieces, device, stamp, gates, timing_seconds)}.json"
+    if path is not None and path.exists():
+        return Table.from_json(path.read_text())
+    programs = compile_pieces(pieces, device, converter, on_step)
+    host = HostSource(converter, loop, bool(layers), kernel_runs(layers, gates), timing_seconds)
+    readings = read_pieces(device, programs, host)
+    by_piece = _by_piece(device, programs, readings)
+    table = Table(
+        sites=tuple(blocks.named(pieces, "block")),
+        blocks=_surfaces(by_piece, pieces, ("block",), _channels_and_tiles(pieces, sites, readings.tiles)),
+        heads=_surfaces(by_piece, pieces, ("head", "exit")),
+        overhead={core.name: by_piece[EMPTY][core.name] for core in device.cores},
+        input_elements=features[0].numel(),
+        fingerprint=stamp,
+        layers=_layer_readings(by_piece, pieces, backbone, sites, layers),
+        needs={key.name: piece.need for key, piece in pieces.items() if piece.role in ("block", "exit")},
+        native={core.name: readings.native[core.name] for core in device.cores if core.name in readings.native},
+    )
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(table.to_json())
+        part.replace(path)
+    return table
+
+
+def pieces_count(
+    backbone: nn.Module,
+    sites: Sequence[CutSite],
+    features: Tensor,
+    variants: Sequence[PlacedGate],
+    layers: Sequence[LayerSite] = (),
+) -> int:
+    """Return how many pieces :func:`build_table` reads."""
+    return len(blocks.pieces_of(backbone, sites, features, variants, layers))
+
+
+def read_pieces(device: Device, programs: Programs, host: HostSource) -> Readings:
+    """Read all pieces on all cores: one call of each source, with the cores of its kind."""
+    sources: Mapping[str, LatencySource] = {
+        "litert": host,
+        "vela": VelaSource(),
+        "table": KernelTableSource(),
+        "instructions": RateSource(),
+        "throughput": RateSource(),
+    }
+    by_source: dict[str, list[Core]] = {}
+    for core in device.cores:
+        name = core.timing.model if board.table_of(core) is None else "table"
+        by_source.setdefault(name, []).append(core)
+    every = [sources[name].read(cores, programs) for name, cores in by_source.items()]
+    return Readings(
+        by_name={name: row for one in every for name, row in one.by_name.items()},
+        tiles={block: tile for one in every for block, tile in one.tiles.items()},
+        native={core: timings for one in every for core, timings in one.native.items()},
+    )
+
+
+def _by_piece(device: Device, programs: Programs, readings: Readings) -> ReadingsByPiece:
+    """Return for each piece its counts and all readings; infinite on a core that cannot run its program."""
+    rows = {key: dict(counts) for key, counts in programs.counts.items()}
+    missing: dict[str, set[PieceKey]] = {}
+    for core in device.cores:
+        missing[core.name] = programs.on(core).keys() - programs.runnable(core).keys()
+    for name, by_key in readings.by_name.items():
+        for key, row in rows.items():
+            row[name] = float("inf") if key in missing.get(name, ()) else by_key[key]
+    return rows
+
+
+def _surfaces(
+    by_piece: ReadingsByPiece,
+    pieces: Pieces,
+    roles: tuple[Role, ...],
+    channels_and_tiles: Mapping[tuple[str, str], tuple[int, int]] | None = None,
+) -> dict[str, dict[str, Surface]]:
+    """Return a surface by piece and quantity, through the readings of all its shares of channels."""
+    surfaces = {}
+    for name in blocks.named(pieces, *roles):
+        keys = [key for key in pieces if key.name == name]
+        surfaces[name] = {
+            quantity: Surface.through(
+                {(key.inputs, key.outputs): by_piece[key][quantity] for key in keys},
+                *(channels_and_tiles or {}).get((name, quantity), (1, 1)),
+            )
+            for quantity in by_piece[PieceKey(name)]
+        }
+    return surfaces
+
+
+def _channels_and_tiles(
+    pieces: Pieces, sites: Sequence[CutSite], tiles: Mapping[tuple[str, str], int]
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return the channels at the end of each block but the last, with the tile that a source found for it."""
+    names = blocks.named(pieces, "block")[:-1]
+    ends = dict(zip(names, sites[len(sites) - len(names) :], strict=True))
+    return {(block, reading): (ends[block].channels, tile) for (block, reading), tile in tiles.items() if block in ends}
+
+
+def _layer_readings(
+    by_piece: ReadingsByPiece,
+    pieces: Pieces,
+    backbone: nn.Module,
+    sites: Sequence[CutSite],
+    layers: Sequence[LayerSite],
+) -> dict[str, LayerReading]:
+    """Return each layer by itself, less the overhead of a call."""
+    readings = {}
+    for piece in blocks.named(pieces, "layer"):
+        name = piece.removeprefix(LAYER_PREFIX)
+        site, place = find(layers, name), blocks.layer_place(name, backbone, sites)
+        own, block = by_piece[PieceKey(piece)], by_piece[PieceKey(place.block)]
+        taken = {}
+        for quantity in own.keys() - set(QUANTITIES):
+            if site.is_recurrent:  # the piece is the rest of its block
+                inside = [layer for layer in layers if layer.is_recurrent and layer.name in place.within]
+                share = site.macs / sum(layer.macs for layer in inside)
+                taken[quantity] = max(0.0, (block[quantity] - own[quantity]) * share)
+            else:
+                call = by_piece[EMPTY][quantity.removesuffix(FLOATING)]
+                taken[quantity] = max(0.0, own[quantity] - call)
+        readings[name] = LayerReading(place.block, taken, place.behind, place.first, place.last)
+    return readings
+
+
+def kernel_runs(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[Run]:
+    """Return every kernel that one of the gates would run, and those of recurrent layers without one."""
+    recurrent = [site for site in layers if site.is_recurrent]
+    runs: dict[Key, Run] = {}
+    for site in recurrent:
+        for call in dense_by_kernel(site).kernels:
+            runs[key_of(call)] = Run(call, reads_blocks=False)
+    for gate in gates:
+        site = find(layers, gate.site)
+        for call in work_of(site, gate).kernels:
+            run = Run(call, reads_blocks=site.source is not None)
+            first = runs.setdefault(key_of(call), run)
+            runs[key_of(call)] = run if run.reads_blocks else first
+    return list(runs.values())
+
+
+def _cache_key(
+    pieces: Pieces, device: Device, stamp: Mapping[str, Any], gates: Sequence[PlacedGate], timing_seconds: float
+) -> str:
+    """Return a digest of all that decides a table."""
+    cores = [
+        (
+            core.name,
+            core.timing.model_dump_json(),
+            core.engine,
+            core.runs_float,
+            core.runs_kernels,
+            board.fingerprint(core),
+        )
+        for core in device.cores
+    ]
+    kernels = [gate.to_dict() for gate in gates] if any(core.runs_kernels for core in device.cores) else []
+    measured = any(core.timing.model == "litert" for core in device.cores)
+    content = [
+        CACHE_FORMAT,
+        cores,
+        blocks.description(pieces),
+        stamp,
+        kernels,
+        timing_seconds if measured else None,
+    ]
+    return hashlib.sha256(json.dumps(content, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,185 @@
+"""The operator table: what each operator of a network costs, looked up by the name of its schema in one place.
+
+Every operator that PyTorch dispatches is of one of three kinds: it multiplies, and :data:`MULTIPLYING` has a formula
+for its multiply-accumulates; it multiplies no matrix and counts as free, as in the literature on MACs; or the table
+does not know it, and it is listed with the share of all values that it computes. Nothing is free unless the table says
+so. What is counted is the network as it will run: fused attention, which PyTorch uses in evaluation only, is taken
+apart (:func:`unfused_attention`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+RECURRENT: dict[type[nn.Module], str] = {nn.LSTM: "lstm", nn.GRU: "gru"}
+
+
+def recurrent_macs(layer: nn.RNNBase, steps: int) -> int:
+    """Return the multiply-accumulates of a recurrent layer over one sequence of so many steps.
+
+    At every step each matrix, of every layer and direction, multiplies one vector. Products of vectors, element by
+    element, are not counted, as they are in no other layer.
+
+    >>> recurrent_macs(nn.LSTM(10, 118), 49) == 49 * 4 * 118 * (10 + 118)
+    True
+    >>> recurrent_macs(nn.GRU(6, 8, num_layers=2, bidirectional=True), 5) == 5 * 2 * 3 * 8 * ((6 + 8) + (16 + 8))
+    True
+    """
+    return steps * sum(value.numel() for name, value in layer.named_parameters() if name.startswith("weight"))
+
+
+def _convolution(x: Tensor, weight: Tensor, *rest: Any, output: Tensor) -> int:
+    """Each place of the output meets all weights once; transposed, each place of the input does."""
+    transposed = rest[4]
+    places = x.shape[2:] if transposed else output.shape[2:]
+    return x.shape[0] * math.prod(places) * weight.numel()
+
+
+def _product(a: Tensor, b: Tensor, *rest: Any, output: Tensor) -> int:
+    """[..., n, k] times [..., k, m], or a vector [k]: k for each value of the product."""
+    return a.numel() * (b.shape[-1] if b.ndim > 1 else 1)
+
+
+def _added_product(added: Tensor, a: Tensor, b: Tensor, *rest: Any, output: Tensor) -> int:
+    return _product(a, b, output=output)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, output: Any) -> int:
+    """Queries [..., n, d] times keys [..., m, d], then the weights [..., n, m] times values [..., m, e]."""
+    return query.numel() * key.shape[-2] + math.prod(query.shape[:-1]) * value.shape[-2] * value.shape[-1]
+
+
+def _distance(a: Tensor, b: Tensor, *rest: Any, output: Tensor) -> int:
+    """Distances of n points to m in k dimensions, by a product [n, k] times [k, m]."""
+    return output.numel() * a.shape[-1]
+
+
+def _trilinear(a: Tensor, b: Tensor, c: Tensor, *rest: Any, output: Tensor) -> int:
+    """A bilinear layer: [N, 1, i, 1] and [N, 1, 1, j] with weights [1, o, i, j]; the second product has i o."""
+    samples, outputs, inputs = a.shape[0], b.shape[1], b.shape[2]
+    return samples * (b[0].numel() + outputs * inputs)
+
+
+def _recurrent(x: Tensor, weight_input: Tensor, weight_hidden: Tensor, *rest: Any, output: Any) -> int:
+    """One layer in one direction over [T, N, features]."""
+    return x.shape[0] * x.shape[1] * (weight_input.numel() + weight_hidden.numel())
+
+
+MULTIPLYING: Mapping[str, Callable[..., int]] = {
+    "convolution": _convolution,
+    "mm": _product,
+    "bmm": _product,
+    "mv": _product,
+    "dot": _product,
+    "vdot": _product,
+    "linear": lambda x, weight, *rest, output: x.numel() * weight.shape[0],
+    "addmm": _added_product,
+    "baddbmm": _added_product,
+    "addbmm": _added_product,
+    "addmv": _added_product,
+    "_scaled_dot_product_flash_attention": _attention,
+    "_scaled_dot_product_flash_attention_for_cpu": _attention,
+    "_scaled_dot_product_efficient_attention": _attention,
+    "_scaled_dot_product_cudnn_attention": _attention,
+    "_cdist_forward": _distance,
+    "_euclidean_dist": _distance,
+    "_trilinear": _trilinear,
+    "mkldnn_rnn_layer": _recurrent,
+}
+# Operators without a product of matrices that carry none of PyTorch's tags for it.
+FREE = frozenset({
+    # Pools, normalisations, softmax, resizing.
+    "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool2d",
+    "avg_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices", "mkldnn_max_pool2d", "native_batch_norm",
+    "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "native_layer_norm", "native_group_norm",
+    "_fused_rms_norm", "_softmax", "_log_softmax", "_safe_softmax", "linalg_vector_norm", "_weight_norm_interface",
+    "upsample_nearest1d", "upsample_nearest2d", "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d",
+    # Copies.
+    "cat", "stack", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d",
+    "replication_pad2d", "copy_", "fill_", "zero_", "resize_", "index", "index_select", "index_put", "index_put_",
+    "gather", "scatter", "scatter_", "scatter_add", "embedding", "repeat", "repeat_interleave", "flip", "roll", "tril",
+    "triu", "im2col", "col2im", "unfold", "as_strided", "masked_fill_", "masked_select", "unsafe_split",
+    "unsafe_split_with_sizes", "_unsafe_view", "_reshape_alias", "pixel_shuffle", "_to_copy",
+    # Comparisons, sums in order, random numbers.
+    "sort", "topk", "argsort", "argmax", "argmin", "max", "min", "cumsum", "cumprod", "nonzero", "bucketize",
+    "searchsorted", "native_dropout", "bernoulli_", "uniform_", "normal_", "random_", "_local_scalar_dense", "equal",
+})  # fmt: skip
+FREE_TAGS = {torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.inplace_view, torch.Tag.view_copy}
+
+
+@contextmanager
+def unfused_attention() -> Iterator[None]:
+    """Run attention and transformer layers operator by operator, as they are exported and trained."""
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+class OperatorCounter(TorchDispatchMode):
+    """Counts the multiply-accumulates of whatever runs while it is open; :attr:`macs` is the sum over the batch.
+
+    Attributes:
+        macs: so far.
+        unknown: values computed by operators that the table does not know, by the operator's name.
+        values: values computed by all operators.
+
+    >>> lstm = nn.LSTM(3, 5, batch_first=True)
+    >>> with OperatorCounter() as counter:
+    ...     _ = lstm(torch.zeros(2, 7, 3))
+    >>> counter.macs == 2 * recurrent_macs(lstm, 7), dict(counter.unknown)
+    (True, {})
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.macs = 0
+        self.unknown = Counter[str]()
+        self.values = 0
+
+    def __enter__(self) -> OperatorCounter:
+        self._unfused = unfused_attention()
+        self._unfused.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._unfused.__exit__(*error)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = func._schema.name.removeprefix("aten::")
+        macs = MULTIPLYING.get(name)
+        known = macs is not None or _is_free(func, name, args, kwargs)
+        if not known and func._can_decompose():
+            with self:
+                return func.decompose(*args, **kwargs)
+        output = func(*args, **kwargs)
+        values = sum(leaf.numel() for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
+        self.values += values
+        if macs is not None:
+            self.macs += macs(*args, output=output)
+        elif not known:
+            self.unknown[name] += values
+        return output
+
+
+def _is_free(func: Any, name: str, args: Any, kwargs: Any) -> bool:
+    """Say whether an operator multiplies no matrix: by the list, as a view, by its tags or as a constant."""
+    if func.namespace != "aten":
+        return bool(func.namespace == "prim")
+    if name in FREE or func.is_view or FREE_TAGS.intersection(func.tags):
+        return True
+    return not any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs)))

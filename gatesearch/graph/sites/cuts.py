@@ -1,0 +1,118 @@
+"""Finding cut sites: the places of a traced graph that exactly one tensor crosses."""
+
+from __future__ import annotations
+
+from itertools import chain, count
+
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from gatesearch._lib import console
+from gatesearch.graph.channel_axes import layouts
+from gatesearch.graph.module_types import PADS, calls_one_of
+from gatesearch.graph.sites.site import INPUT, CutSite
+from gatesearch.graph.trace import NodeProfile, node_label, trace
+
+
+def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
+    """Find every cut site of a model, the input first.
+
+    Between two operations that multiply, several nodes may qualify (after a convolution, its normalisation, its
+    activation); the last one is taken, because its tensor is what the next operation reads, but for padding, which
+    only adds to what crosses.
+
+    Args:
+        model: maps [N, *shape] to logits.
+        example: an input [N, *shape]; only its shape matters.
+
+    >>> import torch
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 2))
+    >>> [(site.name, site.shape, site.macs_before) for site in cut_sites(net, torch.zeros(1, 3, 8, 8))]
+    [('input', (3, 8, 8), 0), ('2', (288,), 7776)]
+    """
+    traced = trace(model)
+    work = NodeProfile(traced, example)
+    for name, share in work.unknown.items():
+        console.say(f"backbone: operator {name} counts as free, {share:.1%} of all values: no figure for its MACs")
+    nodes = [node for node in traced.graph.nodes if node.op != "output"]
+    total_macs, total_params = sum(work.macs.values()), sum(p.numel() for p in model.parameters())
+    layout = layouts(traced, work.shapes)
+    output = work.shapes.get(str(traced.graph.output_node().args[0]), ())
+    candidates = _candidates(traced, nodes, work)
+    sites: list[CutSite] = []
+    names: set[str] = set()
+    for i, (node, before) in enumerate(candidates):
+        is_input = node.op == "placeholder"
+        superseded = not is_input and i + 1 < len(candidates) and candidates[i + 1][1] == before
+        shadows_input = not is_input and before == 0
+        if superseded or shadows_input or before == total_macs:
+            continue
+        name = _unused_name(INPUT if is_input else _module_ending_at(node, nodes), node, names)
+        names.add(name)
+        params = _params_until(traced, nodes, nodes.index(node))
+        sites.append(
+            CutSite(
+                name=name,
+                shape=work.shapes[node.name],
+                macs_before=before,
+                macs_after=total_macs - before,
+                params_before=params,
+                params_after=total_params - params,
+                node=node.name,
+                channel_axis=layout[node.name].axis - 1,
+                class_token=layout[node.name].class_token,
+                output=output,
+            )
+        )
+    return tuple(sites)
+
+
+def _candidates(traced: fx.GraphModule, nodes: list[fx.Node], work: NodeProfile) -> list[tuple[fx.Node, int]]:
+    """Return the nodes whose output alone is still read afterwards, each with the MACs up to and including it."""
+    order = {node: i for i, node in enumerate(traced.graph.nodes)}
+    candidates: list[tuple[fx.Node, int]] = []
+    live: set[fx.Node] = set()
+    macs = 0
+    for i, node in enumerate(nodes):
+        macs += work.macs[node.name]
+        if node.op != "get_attr":
+            live.add(node)
+        live = {each for each in live if any(order[user] > i for user in each.users)}
+        if live == {node} and node.name in work.shapes and not calls_one_of(traced, node, PADS, (F.pad,)):
+            candidates.append((node, macs))
+    return candidates
+
+
+def _unused_name(name: str, node: fx.Node, names: set[str]) -> str:
+    """Return another name where one is used: by a module that runs twice, or one that is called "input"."""
+    numbered = (f"{node.name}_{i}" for i in count(1))
+    return next(each for each in chain([name, node.name], numbered) if each not in names)
+
+
+def _params_until(traced: fx.GraphModule, nodes: list[fx.Node], last: int) -> int:
+    """Return the number of parameters that the nodes up to and including the last one read, each once."""
+    sizes: dict[int, int] = {}
+    for node in nodes[: last + 1]:
+        if node.op == "call_module":
+            for p in traced.get_submodule(str(node.target)).parameters():
+                sizes[id(p)] = p.numel()
+        elif node.op == "get_attr":
+            owner, _, attribute = str(node.target).rpartition(".")
+            value = getattr(traced.get_submodule(owner), attribute)
+            if isinstance(value, nn.Parameter):
+                sizes[id(value)] = value.numel()
+    return sum(sizes.values())
+
+
+def _module_ending_at(node: fx.Node, nodes: list[fx.Node]) -> str:
+    """Name the outermost module of which this is the last node, else the node itself."""
+    later = nodes[nodes.index(node) + 1 :]
+    still_open = {path for each in later for path in _stack(each)}
+    ended = [path for path in _stack(node) if path and path not in still_open]
+    if ended:
+        return min(ended, key=lambda path: path.count("."))
+    return node_label(node)
+
+
+def _stack(node: fx.Node) -> list[str]:
+    return [path for path, _ in node.meta.get("nn_module_stack", {}).values()]

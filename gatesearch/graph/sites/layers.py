@@ -1,0 +1,111 @@
+"""Finding layer sites: the layers of a traced graph that multiply and that a gate may replace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, fx, nn
+
+from gatesearch.graph.module_types import CHANNEL_WISE, KEEP_SIGN, RECTIFIERS, RELU_FUNCTIONS, RELUS, calls_one_of
+from gatesearch.graph.operators import RECURRENT
+from gatesearch.graph.sites.site import LayerSite
+from gatesearch.graph.trace import NodeProfile, node_label, trace
+
+LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear", **RECURRENT}
+
+
+def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
+    """Find every convolution without groups, linear and recurrent layer, in the order in which data meets them.
+
+    A layer that is called twice is no site: what a gate does there would have to be the same in both places. Nor is an
+    LSTM or GRU that does not take the batch first, starts from a state or projects its output.
+
+    Args:
+        model: maps [N, *shape] to logits.
+        example: an input [N, *shape]; only its shape matters.
+
+    >>> import torch
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    >>> [(s.name, s.op, s.shape, s.macs, s.norm, s.source) for s in layer_sites(net, torch.zeros(1, 3, 8, 8))]
+    [('0', 'conv2d', (8, 6, 6), 7776, '1', None), ('3', 'conv2d', (4, 4, 4), 4608, None, '0')]
+    """
+    traced = trace(model)
+    work = NodeProfile(traced, example)
+    nodes = [node for node in traced.graph.nodes if node.op == "call_module"]
+    targets = [node.target for node in nodes]
+    sites: dict[str, LayerSite] = {}
+    for node in nodes:
+        layer = traced.get_submodule(str(node.target))
+        if targets.count(node.target) > 1 or node.name not in work.outputs or not _is_gateable(layer, node):
+            continue
+        norm = _only_reader(traced, node, (nn.BatchNorm2d,))
+        if norm is not None and targets.count(norm.target) > 1:
+            norm = None  # it is another layer's as well
+        activation = _only_reader(traced, norm or node, RELUS, RELU_FUNCTIONS)
+        name, source = str(node.target), _source(traced, node, sites)
+        shape_in = work.shapes.get(node.all_input_nodes[0].name, ())
+        sites[name] = LayerSite(
+            name=name,
+            op=LAYERS[type(layer)],
+            shape_in=shape_in,
+            shape=work.outputs[node.name],
+            macs=work.macs[node.name],
+            params=sum(p.numel() for p in layer.parameters()),
+            norm=None if norm is None else str(norm.target),
+            activation=None if activation is None else node_label(activation),
+            source=None if source is None else source.name,
+            depth=getattr(layer, "num_layers", 1),
+            directions=2 if getattr(layer, "bidirectional", False) else 1,
+            geometry=_geometry(layer, shape_in),
+            positive=_is_positive(traced, node.all_input_nodes[0]),
+        )
+    return tuple(sites.values())
+
+
+def _is_gateable(layer: nn.Module, node: fx.Node) -> bool:
+    if type(layer) not in LAYERS or getattr(layer, "groups", 1) > 1:
+        return False
+    return not isinstance(layer, nn.RNNBase) or _is_plain(layer, node)
+
+
+def _is_plain(layer: nn.RNNBase, node: fx.Node) -> bool:
+    """Say whether a recurrent layer maps [N, T, F] to [N, T, H], from a state of zero."""
+    return layer.batch_first and not layer.proj_size and len(node.args) + len(node.kwargs) == 1
+
+
+def _is_positive(traced: fx.GraphModule, node: fx.Node) -> bool:
+    while calls_one_of(traced, node, KEEP_SIGN):
+        node = node.all_input_nodes[0]
+    return calls_one_of(traced, node, RECTIFIERS, RELU_FUNCTIONS)
+
+
+def _geometry(layer: nn.Module, image: tuple[int, ...]) -> tuple[int, ...]:
+    if not isinstance(layer, nn.Conv2d) or isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+        return ()
+    pairs = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return *image[1:], layer.in_channels, layer.out_channels, *(int(size) for pair in pairs for size in pair)
+
+
+def _source(traced: fx.GraphModule, node: fx.Node, sites: Mapping[str, LayerSite]) -> LayerSite | None:
+    """Return the site, among those so far, whose suppressed output channels are zero where a layer reads them."""
+    before, norms = node.all_input_nodes[0], set[str]()
+    while calls_one_of(traced, before, CHANNEL_WISE, RELU_FUNCTIONS) and len(before.users) == 1:
+        if calls_one_of(traced, before, (nn.BatchNorm2d,)):
+            norms.add(str(before.target))
+        before = before.all_input_nodes[0]
+    source = sites.get(str(before.target)) if before.op == "call_module" and len(before.users) == 1 else None
+    # A normalisation that is not the layer's own makes a constant of zero, which has to be read after all.
+    return source if source is not None and norms <= {source.norm} else None
+
+
+def _only_reader(
+    traced: fx.GraphModule,
+    node: fx.Node,
+    modules: tuple[type[nn.Module], ...],
+    functions: tuple[Callable[..., Tensor], ...] = (),
+) -> fx.Node | None:
+    """Return the one node that reads another, where it calls a module or a function of those."""
+    if len(node.users) != 1:
+        return None
+    [reader] = node.users
+    return reader if calls_one_of(traced, reader, modules, functions) else None

@@ -1,0 +1,153 @@
+"""Tracing any ``nn.Module`` with torch.fx into a graph whose node names are the same in every trace."""
+
+from __future__ import annotations
+
+import copy
+import operator
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.node import map_arg
+
+from gatesearch.errors import UserError
+from gatesearch.graph.operators import OperatorCounter
+
+Shape = tuple[int, ...]
+
+
+def trace(model: nn.Module) -> fx.GraphModule:
+    """Trace a model with torch.fx, keeping its modules (and so its training mode) intact.
+
+    Raises:
+        UserError: the model has control flow that depends on data, takes more than one input, returns more than one
+            tensor, or does something else in training than in evaluation outside its modules.
+    """
+    modes = {module: module.training for module in model.modules()}
+    try:
+        training, graph = _graph(model, True), _graph(model, False)
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"backbone: {type(model).__name__} cannot be traced by torch.fx: {line}") from error
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    if str(training) != str(graph):
+        # A traced graph has one form; the flag would be frozen as it was, and dropout never end.
+        raise UserError(
+            f"backbone: {type(model).__name__} reads self.training in its forward; "
+            "use a module there, such as nn.Dropout in place of F.dropout"
+        )
+    inputs = [node for node in graph.nodes if node.op == "placeholder" and not node.args]
+    if len(inputs) != 1:
+        names = ", ".join(str(node.target) for node in inputs)
+        raise UserError(
+            f"backbone: {type(model).__name__} takes {len(inputs)} inputs ({names}); gates need exactly one"
+        )
+    if not isinstance(graph.output_node().args[0], fx.Node):
+        raise UserError(f"backbone: {type(model).__name__} must return one tensor, the logits")
+    return fx.GraphModule(model, graph)
+
+
+class _Tracer(fx.Tracer):
+    """Keeps a layer gate whole: what it does depends on data."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return getattr(m, "traced_whole", False) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _graph(model: nn.Module, training: bool) -> fx.Graph:
+    for module in model.modules():
+        module.training = training
+    graph = _Tracer().trace(model)
+    count = len(graph.nodes)
+    for node in reversed(graph.nodes):
+        # The state in `output, _ = lstm(x)`: nothing reads it, and it would seem to cross every cut behind it.
+        if node.op == "call_function" and node.target is operator.getitem and not node.users:
+            graph.erase_node(node)
+    return graph if len(graph.nodes) == count else _renamed(graph)
+
+
+def _renamed(graph: fx.Graph) -> fx.Graph:
+    """Return a graph with the node names that a trace of its own code would give.
+
+    torch.fx numbers equal names in order. Where nodes were erased the numbers have holes, which a second trace, of a
+    trained stage for example, does not have: a site's node would be another one there.
+    """
+    renamed, nodes = fx.Graph(), dict[fx.Node, fx.Node]()
+    for node in graph.nodes:
+        args, kwargs = (map_arg(part, nodes.__getitem__) for part in (node.args, node.kwargs))
+        nodes[node] = renamed.create_node(node.op, node.target, args, kwargs, type_expr=node.type)
+        nodes[node].meta = copy.copy(node.meta)
+    return renamed
+
+
+class NodeProfile(fx.Interpreter):
+    """Runs a traced graph once and notes the MACs and the output shape of each node, batch excluded.
+
+    Args:
+        traced: the graph.
+        example: an input [N, *shape].
+
+    Attributes:
+        macs: a sample, by node name.
+        shapes: of tensors, by node name.
+        outputs: the same, with the first of several tensors that a node returns.
+        unknown: share of all values that operators without an entry in the operator table compute, by operator.
+
+    Raises:
+        UserError: the graph does not accept the example.
+    """
+
+    def __init__(self, traced: fx.GraphModule, example: Tensor) -> None:
+        super().__init__(traced)
+        self.macs: dict[str, int] = {}
+        self.shapes: dict[str, Shape] = {}
+        self.outputs: dict[str, Shape] = {}
+        self._batch = example.shape[0]
+        self._counters: list[OperatorCounter] = []
+        modes = {module: module.training for module in traced.modules()}
+        traced.eval()  # one sample must not move running statistics
+        try:
+            with torch.no_grad():
+                self.run(example)
+        except UserError:
+            raise
+        except Exception as error:
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(f"backbone: does not accept an input of shape {tuple(example.shape)}: {line}") from error
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+    @property
+    def unknown(self) -> dict[str, float]:
+        """Share of all values by the name of an operator that the operator table does not know."""
+        total = sum(counter.values for counter in self._counters)
+        names = {name for counter in self._counters for name in counter.unknown}
+        return {name: sum(counter.unknown[name] for counter in self._counters) / total for name in sorted(names)}
+
+    def run_node(self, n: fx.Node) -> object:
+        """Run a node and note what it costs."""
+        with OperatorCounter() as counter:
+            result = super().run_node(n)
+        self._counters.append(counter)
+        self.macs[n.name] = counter.macs // self._batch
+        # A gate decides sample by sample, so the first axis has to be the batch, and another one the channels.
+        for shapes, value in ((self.shapes, result), (self.outputs, _first(result))):
+            if isinstance(value, Tensor) and value.ndim > 1 and len(value) == self._batch:
+                shapes[n.name] = tuple(value.shape[1:])
+        return result
+
+
+def _first(result: object) -> object:
+    """Return the output without the state that a recurrent layer returns beside it."""
+    return result[0] if isinstance(result, tuple) and result else result
+
+
+def node_label(node: fx.Node) -> str:
+    """Name a node as a reader would: by the path of its module, else by its own name."""
+    if node.op == "call_function" and node.target is operator.getitem and node.args[1:] == (0,):
+        source = node.all_input_nodes[0]  # `output` in `output, _ = lstm(x)` is called after the layer
+        if source.op == "call_module":
+            return str(source.target)
+    return str(node.target) if node.op == "call_module" else node.name
