@@ -83,8 +83,8 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
     Args:
         replay: that answers.
         sampler: that proposes.
-        whole: whether a trial suggests all names at once, also those that its plan does not need: for samplers that know
-            no conditional parameters.
+        whole: whether a trial suggests all names at once, also those that its plan does not need: for samplers that
+            know no conditional parameters.
     """
     table, names = replay.table, suggested_names(replay.table.space) if whole else {}
 
