@@ -1,0 +1,239 @@
+"""Whole runs of the command line, small enough for tests, and what of their summaries is held.
+
+A run is a process of its own: one thread, one worker, one seed, a device whose prices do not depend on a clock. On the
+machine type on which a run was recorded its figures are held exactly. Elsewhere products round differently and
+trainings drift apart: see :func:`differences` for what is held there.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tones
+import torch
+
+HERE = Path(__file__).parent
+
+TOLERANT = ("constraints.max_accuracy_drop=1.0", "verify.gate_agreement=0.0", "verify.prediction_agreement=0.0")
+ON_TONES = ("data.root=tones", "data.positives=[up,down]", "augment.renditions=1", "pick.attempts=1")
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "quick": (
+        "recipe=digits_hybrid.yaml",
+        "backbone_args={width: 0.125, dropout: 0.0}",
+        "augment=null",
+        "training.epochs=3",
+        "training.averaging=0.8",
+        "search.trials=3",
+        "search.epochs=1",
+        "retrain.epochs=1",
+        "pick.attempts=1",
+        *TOLERANT,
+        "export.formats=[tflite]",
+        "space.layers.sites=[conv2.0,conv3.0]",  # few layers convert fast
+        "space.kinds={pg: {bits: [8], high_bits: [4], mask: [m1], target: [0.0]}, "
+        "fbs_pg: {density: [0.5], block: [1], bits: [8], high_bits: [4], mask: [3d], target: [0.0]}}",
+    ),
+    "digits_hybrid": (
+        "recipe=digits_hybrid.yaml",
+        "training.epochs=8",
+        "search.trials=8",
+        "search.epochs=1",
+        "retrain.epochs=2",
+        *TOLERANT,
+        "constraints.max_accuracy_drop=0.1",
+    ),
+    "kws": (
+        "recipe=kws.yaml",
+        *ON_TONES,
+        "backbone_args={width: 8, blocks: 2}",
+        "training.epochs=20",
+        "training.batch_size=10",
+        "search.trials=5",
+        "search.epochs=2",
+        "retrain.epochs=4",
+        "constraints.min_gate_recall=0.1",
+        *TOLERANT,
+        "space.sites=[blocks.0]",
+        "space.gates={min: 1, max: 1}",
+        "device=m55_u55",  # the recipe's has a core that this host is timed for
+    ),
+    "kws_lstm_hmd": (
+        "recipe=kws_lstm_hmd.yaml",
+        *ON_TONES,
+        "backbone_args={hidden: 24, depth: 1, dropout: 0.3}",
+        "training.epochs=20",
+        "training.batch_size=10",
+        "search.trials=8",
+        "search.epochs=2",
+        "retrain.epochs=4",
+        *TOLERANT,
+        "device=cortex_a",  # the recipe's is this host, which is timed
+    ),
+}
+
+# Compiling kernels takes a third of a short run, and changes none of the figures that are held of this one.
+WITHOUT_KERNELS = ("quick",)
+
+LEFT_OUT: Mapping[str, str] = {
+    "seconds": "wall time",
+    "search.seconds": "wall time",
+    "streaming": "timed on this host",
+    "data.source": "a sentence, which may be put better",
+    "search.engine_why": "a sentence, which may be put better",
+    "export.artifacts.sha256": "programs carry the names of Python modules and classes",
+    "export.artifacts.bytes": "programs carry the names of Python modules and classes",
+}
+# Of trials.csv: not the paths, which are timed on this host, nor the plan in words, which its digest says.
+TRIAL_COLUMNS = ("state", "digest", "feasible", "on_front")
+TRIAL_FIGURES = ("accuracy", "expected_latency_us", "expected_energy_uj")
+
+EXACT = 1e-9  # relative, on the machine type of the record: sums may be taken in another order, and nothing else
+# Elsewhere. Splits hold 25 or 359 samples: a tenth is two of 25, and more than trainings of one digits run differ by.
+ACCURACY_TOLERANCE = 0.1
+PRICE_TOLERANCE = 0.1  # relative: prices take in how often trained gates let a sample pass
+EXACT_EVERYWHERE = (
+    "recipe", "seed", "goal", "data", "baseline.macs", "baseline.params", "baseline.latency_us", "baseline.energy_uj",
+    "baseline.core", "search.evaluated", "search.pruned", "search.priced_out", "search.epochs", "search.engine",
+    "search.engine_asked", "export.bundle", "export.parity.samples", "sensitivity.factors",
+)  # fmt: skip
+
+
+def machine() -> dict[str, str]:
+    """Say what decides how sums of a training round: the processor, torch and the instructions that it uses."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().split("\n\n")[0].splitlines() if cpuinfo.exists() else []
+    about = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    names = [about[key] for key in ("model name", "cpu family", "model") if key in about]
+    return {
+        "cpu": ", ".join(names) or platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+    }
+
+
+def run(name: str, folder: Path, flags: Sequence[str] = ()) -> dict[str, Any]:
+    """Run one of :data:`SETTINGS` in an empty folder and return what is held of it.
+
+    Args:
+        name: of the run.
+        folder: to work in; data, cache and run folder go there.
+        flags: of the interpreter, such as ``-O``.
+
+    Raises:
+        RuntimeError: the run failed; says its last lines.
+    """
+    if "data.root=tones" in SETTINGS[name]:
+        tones.write(folder / "tones")
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    compiler = {"CC": "none"} if name in WITHOUT_KERNELS else {}
+    done = subprocess.run(
+        [sys.executable, *flags, "-m", "gatesearch", "run", *SETTINGS[name], "seed=0", "out=run"],
+        cwd=folder,
+        env={**os.environ, **threads, **compiler, "XDG_CACHE_HOME": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{name}: exit status {done.returncode}: {done.stderr[-2000:]}")
+    return held(folder / "run")
+
+
+def held(folder: Path) -> dict[str, Any]:
+    """Return what is held of a run folder: the summary without :data:`LEFT_OUT`, and the trials."""
+    summary = json.loads((folder / "summary.json").read_text())
+    with (folder / "trials.csv").open(newline="") as file:
+        trials = [
+            {column: row[column] for column in TRIAL_COLUMNS}
+            | {column: float(row[column]) if row[column] else None for column in TRIAL_FIGURES}
+            for row in csv.DictReader(file)
+        ]
+    return {"summary": _without(summary, ""), "trials": trials}
+
+
+def _without(value: Any, where: str) -> Any:
+    if isinstance(value, dict):
+        paths = {key: f"{where}.{key}".lstrip(".") for key in value}
+        return {key: _without(value[key], path) for key, path in paths.items() if path not in LEFT_OUT}
+    if isinstance(value, list):
+        return [_without(one, where) for one in value]
+    return value
+
+
+def differences(now: Any, recorded: Any, where: str = "", tolerance: float = EXACT) -> list[str]:
+    """Return a line for each figure that is not the recorded one; keys that are new are no difference."""
+    if isinstance(recorded, dict) and isinstance(now, dict):
+        lost = [f"{where}.{key}: missing" for key in recorded if key not in now]
+        shared = [key for key in recorded if key in now]
+        return lost + [
+            text for key in shared for text in differences(now[key], recorded[key], f"{where}.{key}", tolerance)
+        ]
+    if isinstance(recorded, list) and isinstance(now, list):
+        if len(now) != len(recorded):
+            return [f"{where}: {len(now)} entries, recorded {len(recorded)}"]
+        pairs = enumerate(zip(now, recorded, strict=True))
+        return [text for i, (a, b) in pairs for text in differences(a, b, f"{where}.{i}", tolerance)]
+    if _number(recorded) and _number(now):
+        same = math.isclose(now, recorded, rel_tol=tolerance, abs_tol=tolerance)
+    else:
+        same = type(now) is type(recorded) and now == recorded
+    return [] if same else [f"{where.lstrip('.')}: {now!r}, recorded {recorded!r}"]
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def differences_elsewhere(now: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[str]:
+    """Return the same on another machine type.
+
+    What does not depend on training is held exactly (:data:`EXACT_EVERYWHERE`). Accuracies are held to
+    :data:`ACCURACY_TOLERANCE`; prices to :data:`PRICE_TOLERANCE`, of the plans that were tried on both machines and,
+    where the same plan was picked, of the pick.
+    """
+    here, there = now["summary"], recorded["summary"]
+    found: list[str] = []
+    for path in EXACT_EVERYWHERE:
+        found += differences(_at(here, path), _at(there, path), path)
+    found += differences(
+        here["baseline"]["accuracy"], there["baseline"]["accuracy"], "baseline.accuracy", ACCURACY_TOLERANCE
+    )
+    found += [f"best.{key}: missing" for key in there["best"] if key not in here["best"]]
+    if here["best"]["digest"] == there["best"]["digest"]:
+        found += differences(here["best"]["accuracy"], there["best"]["accuracy"], "best.accuracy", ACCURACY_TOLERANCE)
+        for key in ("expected_macs", "expected_latency_us", "expected_energy_uj", "gain_end_to_end"):
+            found += differences(here["best"][key], there["best"][key], f"best.{key}", PRICE_TOLERANCE)
+    trials = {trial["digest"]: trial for trial in recorded["trials"] if trial["state"] == "complete"}
+    for trial in now["trials"]:
+        if trial["state"] == "complete" and trial["digest"] in trials:
+            for figure in TRIAL_FIGURES:
+                tolerance = ACCURACY_TOLERANCE if figure == "accuracy" else PRICE_TOLERANCE
+                where = f"trial {trial['digest']}.{figure}"
+                found += differences(trial[figure], trials[trial["digest"]][figure], where, tolerance)
+    return found
+
+
+def _at(summary: Any, path: str) -> Any:
+    for key in path.split("."):
+        summary = summary[key]
+    return summary
+
+
+def record_path(name: str) -> Path:
+    """Return where a run is recorded."""
+    return HERE / f"run_{name}.json"
+
+
+def write(name: str, folder: Path) -> None:
+    """Run and record."""
+    command = f"python tests/golden/update_golden.py {name}"
+    record = {"command": command, "machine": machine(), "left_out": dict(LEFT_OUT), **run(name, folder)}
+    record_path(name).write_text(json.dumps(record, indent=1) + "\n")

@@ -1,0 +1,55 @@
+"""Prices of random gated models are those that were recorded; see golden_prices.py for what they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import golden_prices
+import pytest
+from places import working_in
+
+NETWORKS, MODELS = golden_prices.models()["networks"], golden_prices.models()["models"]
+ON_DEVICES = [(network, device) for network in NETWORKS for device in golden_prices.devices_of(network)]
+RECORDED = json.loads(golden_prices.PRICES.read_text())["prices"]
+SAME = 1e-9  # relative: sums may be taken in another order, and nothing else
+
+
+@pytest.fixture(autouse=True, scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("golden")
+    with working_in(folder):
+        yield folder
+
+
+def assert_same(figure: Any, recorded: Any, where: str) -> None:
+    if isinstance(recorded, dict):
+        assert figure.keys() == recorded.keys(), where
+        for key in recorded:
+            assert_same(figure[key], recorded[key], f"{where}.{key}")
+    elif isinstance(recorded, list):
+        assert len(figure) == len(recorded), where
+        for index, one in enumerate(recorded):
+            assert_same(figure[index], one, f"{where}.{index}")
+    elif isinstance(recorded, float):
+        assert figure == pytest.approx(recorded, rel=SAME, abs=SAME, nan_ok=True), where
+    else:
+        assert figure == recorded, where
+
+
+def test_every_model_has_its_recorded_prices() -> None:
+    names = {golden_prices.name_of(model) for model in MODELS}
+    assert len(names) == len(MODELS) == 56
+    assert names == RECORDED.keys()
+    for model in MODELS:
+        assert RECORDED[golden_prices.name_of(model)].keys() == set(golden_prices.devices_of(model["network"]))
+
+
+@pytest.mark.parametrize(("network", "device"), ON_DEVICES)
+def test_prices_are_the_recorded_ones(network: str, device: str) -> None:
+    for model in MODELS:
+        if model["network"] == network:
+            name = golden_prices.name_of(model)
+            assert_same(golden_prices.figures(model, device), RECORDED[name][device], f"{name}, {device}")

@@ -1,0 +1,55 @@
+"""Runs of the command line give the figures that were recorded; see golden_runs.py for what is held of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import golden_runs
+import pytest
+
+
+def assert_recorded(name: str, folder: Path, flags: tuple[str, ...] = ()) -> None:
+    record = json.loads(golden_runs.record_path(name).read_text())
+    now = golden_runs.run(name, folder, flags)
+    if golden_runs.machine() == record["machine"]:
+        found = golden_runs.differences(now, {key: record[key] for key in ("summary", "trials")})
+    else:
+        found = golden_runs.differences_elsewhere(now, record)
+    assert not found, "\n".join(found)
+
+
+def test_a_quick_run_gives_the_recorded_figures(tmp_path: Path) -> None:
+    assert_recorded("quick", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in golden_runs.SETTINGS if name != "quick"])
+def test_a_run_gives_the_recorded_figures(name: str, tmp_path: Path) -> None:
+    assert_recorded(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(
+    strict=True, raises=RuntimeError, reason="the pipeline runs its steps by assert, which -O leaves out"
+)
+def test_a_run_without_asserts_gives_the_recorded_figures(tmp_path: Path) -> None:
+    assert_recorded("quick", tmp_path, ("-O",))
+
+
+@pytest.mark.parametrize("name", golden_runs.SETTINGS)
+def test_a_record_agrees_with_itself_by_either_comparison(name: str) -> None:
+    record = json.loads(golden_runs.record_path(name).read_text())
+    assert golden_runs.differences(record, record) == []
+    assert golden_runs.differences_elsewhere(record, record) == []
+    changed = json.loads(golden_runs.record_path(name).read_text())
+    changed["summary"]["baseline"]["macs"] += 1
+    assert len(golden_runs.differences(changed, record)) == 1
+    assert len(golden_runs.differences_elsewhere(changed, record)) == 1
+
+
+def test_nothing_that_is_left_out_is_recorded() -> None:
+    for name in golden_runs.SETTINGS:
+        record = json.loads(golden_runs.record_path(name).read_text())
+        assert golden_runs._without(record["summary"], "") == record["summary"]
+        assert record["left_out"] == dict(golden_runs.LEFT_OUT)

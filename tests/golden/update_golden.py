@@ -1,0 +1,32 @@
+"""Record golden figures anew: ``python tests/golden/update_golden.py prices``, or the name of a golden run.
+
+Only where a change of figures is wanted: say in the commit which figures changed, and why.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # where the helpers of all tests are
+
+import golden_prices
+import golden_runs
+
+
+def main(name: str) -> None:
+    """Record anew what is named on the command line."""
+    if name == "prices":
+        golden_prices.write()
+        return
+    if name not in golden_runs.SETTINGS:
+        sys.exit(f"update_golden: unknown record {name!r}; choices: prices, {', '.join(golden_runs.SETTINGS)}")
+    with tempfile.TemporaryDirectory() as folder:
+        golden_runs.write(name, Path(folder))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python tests/golden/update_golden.py prices|" + "|".join(golden_runs.SETTINGS))
+    main(sys.argv[1])
