@@ -21,13 +21,21 @@ def nearest(written: str, choices: Iterable[str]) -> str | None:
     return by_folded[found[0]] if found else None
 
 
+def unknown_name(what: str, written: str, choices: Iterable[str]) -> str:
+    """Say that a name is not among the choices, and which is nearest.
+
+    >>> unknown_name("device", "tree_core", ["three_core", "host"])
+    "unknown device 'tree_core'; nearest: 'three_core' (choices: three_core, host)"
+    """
+    choices = list(choices)
+    close, listed = nearest(written, choices), f"choices: {', '.join(choices) or 'none'}"
+    return f"unknown {what} {written!r}; " + (f"nearest: {close!r} ({listed})" if close else listed)
+
+
 def unknown(where: str, what: str, written: str, choices: Iterable[str]) -> UserError:
-    """Build the error for a name that is not among the choices.
+    """Build the error for a name that is not among the choices; see :func:`unknown_name`.
 
     >>> str(unknown("kws.yaml: device", "device", "tree_core", ["three_core", "host"]))
     "kws.yaml: device: unknown device 'tree_core'; nearest: 'three_core' (choices: three_core, host)"
     """
-    choices = list(choices)
-    close = nearest(written, choices)
-    hint = f"nearest: {close!r} (choices: {', '.join(choices)})" if close else f"choices: {', '.join(choices)}"
-    return UserError(f"{where}: unknown {what} {written!r}; {hint}")
+    return UserError(f"{where}: {unknown_name(what, written, choices)}")

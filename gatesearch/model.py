@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from gatesearch.errors import UserError
-from gatesearch.gates import CutGate, GateOutput, LayerGate, at_cuts, at_layers, cut_kind, layer_kind
+from gatesearch.gates import CutGate, GateOutput, LayerGate, build_gate, cut_gates, layer_gates
 from gatesearch.graph.sites import CutSite, LayerSite, find, trace
 from gatesearch.plan import GatePlan, PlacedGate
 
@@ -70,7 +70,7 @@ class GatedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.plan = plan
-        cuts, at = at_cuts(plan), at_layers(plan)
+        cuts, at = cut_gates(plan), layer_gates(plan)
         if plan.gates != cuts + at:
             raise UserError("plan: gates at cut sites come first, gates at layer sites behind them")
         self.sites = tuple(find(sites, gate.site) for gate in cuts)
@@ -82,7 +82,7 @@ class GatedModel(nn.Module):
                 raise UserError(f"plan: two gates, {first.kind} and {second.kind}, in the place of {first.site!r}")
         gates = []
         for site, placed in zip(self.sites, cuts, strict=True):
-            gate = cut_kind(placed.kind).wrap(site, placed)
+            gate = build_gate(site, placed)
             if saliency is not None and site.name in saliency:
                 gate.initialise(saliency[site.name])
             gates.append(gate)
@@ -166,7 +166,7 @@ def _replace(backbone: nn.Module, site: LayerSite, placed: PlacedGate) -> None:
     """Put a layer gate in its place."""
     layer = backbone.get_submodule(site.name)
     norm = None if site.norm is None else cast(nn.BatchNorm2d, backbone.get_submodule(site.norm))
-    gate = layer_kind(placed.kind).replace(site, placed, layer, norm)
+    gate = build_gate(site, placed, layer, norm)
     backbone.set_submodule(site.name, cast(nn.Module, gate))
     if site.norm is not None and gate.absorbs_norm:
         backbone.set_submodule(site.norm, nn.Identity())

@@ -1,55 +1,79 @@
-"""What docs/gates.md shows is a gate that conforms, is searched and is exported."""
+"""What docs/gates.md shows are gates that conform, are searched and are exported, from a package outside the tree."""
 
 from __future__ import annotations
 
+import importlib
 import re
-import sys
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
+import numpy as np
 import places
 import pytest
+import torch
+from gate_suites import check_gate
 from test_given import LITTLE, network, squares
+from torch import nn
 
 import gatesearch
-from gatesearch.gates import base
-from gatesearch.graph.sites import CutSite
+from gatesearch.compile.tflite import convert
+from gatesearch.gates import build_gate, kind_of, kinds
+from gatesearch.graph.sites import CutSite, LayerSite
 from gatesearch.plan import PlacedGate
-from gatesearch.recipe import schema
-from gatesearch.testing.conformance import check_cut_gate
+from gatesearch.runtime.program import Program
 
 PAGE = Path(__file__).parent.parent / "docs" / "gates.md"
+EXAMPLES = ("level", "thin")  # modules of the package, in the order of the page
+METADATA = "Metadata-Version: 2.1\nName: page-of-gates\nVersion: 1.0\n"
 
 
 @pytest.fixture
-def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The page's module, installed as a plug-in beside the kinds that are there."""
-    [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    module = ModuleType("page_of_gates")
-    exec(compile(code, str(PAGE), "exec"), module.__dict__)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    there = base.entry_points(group=base.GROUP)
-    ours = EntryPoint("mean", f"{module.__name__}:Mean", base.GROUP)
-    monkeypatch.setattr(base, "entry_points", lambda group: EntryPoints([*there, ours]))
-    monkeypatch.setattr(schema, "plugins", lambda group: ())
-    base.kinds.cache_clear()
-    base._goes_at_cuts.cache_clear()
-    yield module
+def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The page's examples, installed as a package with entry points."""
+    codes = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    package, info = tmp_path / "page_of_gates", tmp_path / "page_of_gates-1.0.dist-info"
+    package.mkdir()
+    info.mkdir()
+    (package / "__init__.py").touch()
+    points = ["[gatesearch.gates]"]
+    for name, code in zip(EXAMPLES, codes, strict=True):
+        (package / f"{name}.py").write_text(code)
+        points.append(f"{name} = page_of_gates.{name}:{name.capitalize()}")
+    (info / "METADATA").write_text(METADATA)
+    (info / "entry_points.txt").write_text("\n".join(points))
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    kinds.cache_clear()
+    yield
     monkeypatch.undo()
-    base.kinds.cache_clear()
-    base._goes_at_cuts.cache_clear()
+    kinds.cache_clear()
 
 
-def test_the_page_conforms(plugin: ModuleType) -> None:
-    site = CutSite("here", (8, 5, 4), 1, 1, 1, 1, "here")
-    check_cut_gate(plugin.Mean(), site, PlacedGate.of("mean", "here"))
+def test_the_gate_between_stages_conforms(plugin: None) -> None:
+    check_gate(kind_of("level"), CutSite("here", (8, 5, 4), 1, 1, 1, 1, "here"))
 
 
-def test_the_page_is_searched_and_exported(plugin: ModuleType, tmp_path: Path) -> None:
-    space = {"gates": {"min": 1, "max": 1}, "sites": ["0"], "kinds": {"mean": {"recall": [0.9, 0.95]}}}
-    with places.working_in(tmp_path):
-        run = gatesearch.run(network(), squares(), **(LITTLE | {"space": space}))
-    assert [gate.kind for gate in run.picked.plan.gates] == ["mean"]
+def test_the_gate_in_the_place_of_a_layer_conforms(plugin: None) -> None:
+    check_gate(kind_of("thin"), LayerSite("here", "linear", (6,), (20,), 120, 140), nn.Linear(6, 20))
+
+
+def search(space: dict[str, Any], folder: Path) -> Any:
+    with places.working_in(folder):
+        return gatesearch.run(network(), squares(), **(LITTLE | {"space": space}))
+
+
+def test_the_gate_between_stages_is_searched_and_exported(plugin: None, tmp_path: Path) -> None:
+    run = search({"gates": {"min": 1, "max": 1}, "sites": ["0"], "kinds": {"level": {}}}, tmp_path)
+    assert [gate.kind for gate in run.picked.plan.gates] == ["level"]
     assert run.parity.samples == 60 and run.parity.gate_agreement > 0.9
+
+
+def test_the_gate_in_the_place_of_a_layer_is_searched_and_exported(plugin: None, tmp_path: Path) -> None:
+    kinds = {"thin": {"share": [0.5, 0.75]}}
+    run = search({"gates": {"min": 0, "max": 0}, "layers": {"sites": ["4"]}, "kinds": kinds}, tmp_path)
+    assert "thin@4(share=" in (tmp_path / run.folder.path / "trials.csv").read_text()
+    site, x = LayerSite("4", "linear", (8,), (3,), 24, 27), torch.randn(1, 8)
+    gate: Any = build_gate(site, PlacedGate.of("thin", "4", share=0.5), nn.Linear(8, 3))
+    [exported] = Program(convert(gate.eval(), x))(x.numpy())
+    np.testing.assert_allclose(exported, gate(x).detach().numpy(), atol=1e-5)

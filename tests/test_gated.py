@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.errors import UserError
-from gatesearch.gates import LayerGate, cut_kind, layer_kind
+from gatesearch.gates import LayerGate, params_of
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.gates.gc import ChannelGC
 from gatesearch.gates.pg import PGConv2d
@@ -401,6 +401,6 @@ def test_kinds_are_asked_for_by_the_sort_of_their_site():
     model = with_layers(*CUTS, *AT_LAYERS)
     assert isinstance(model.layer_gates["conv1.0"], PGConv2d) and isinstance(model.layer_gates["conv3.0"], FBSConv2d)
     with pytest.raises(UserError, match="plan: 'pg' is a gate for layer sites, not for cut sites"):
-        cut_kind("pg")
+        params_of(model.sites[0], PlacedGate.of("pg", "stem"))
     with pytest.raises(UserError, match="plan: 'gc' is a gate for cut sites, not for layer sites"):
-        layer_kind("gc")
+        params_of(model.layer_sites[0], PlacedGate.of("gc", "conv1.0"))

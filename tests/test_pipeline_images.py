@@ -13,7 +13,7 @@ from trainings import Trainings
 from gatesearch import recipe
 from gatesearch.cli import app
 from gatesearch.data import restore
-from gatesearch.gates import at_layers
+from gatesearch.gates import layer_gates
 from gatesearch.pipeline import export_step
 from gatesearch.pipeline.problem import Setting
 from gatesearch.plan import GatePlan
@@ -84,7 +84,7 @@ def test_the_cheapest_plan_gates_layers_and_costs_less_than_the_rival(finished: 
     summary = summary_of(finished)
     best, rival = summary["best"], summary["baseline"]
     plan = GatePlan.from_dict(best["plan"])
-    assert plan.cores == ("serial",) and at_layers(plan) == plan.gates
+    assert plan.cores == ("serial",) and layer_gates(plan) == plan.gates
     assert [gate.site for gate in plan.gates] == ["conv2.0", "conv3.0"]
     for ours, theirs in (("expected_macs", "macs"), ("expected_latency_us", "latency_us")):
         assert 0 < best[ours] < rival[theirs]

@@ -11,7 +11,7 @@ import pytest
 from places import working_in
 
 from gatesearch.cli import app
-from gatesearch.gates import at_layers
+from gatesearch.gates import layer_gates
 from gatesearch.plan import GatePlan
 from gatesearch.runtime.bundle import Bundle
 
@@ -47,7 +47,7 @@ def summary_of(folder: Path) -> dict[str, Any]:
 def test_a_smaller_layer_is_picked_and_priced(finished: Path) -> None:
     summary = summary_of(finished)
     plan = GatePlan.from_dict(summary["best"]["plan"])
-    assert [gate.site for gate in at_layers(plan)] == ["rnn.0"] and summary["data"]["synthetic"]
+    assert [gate.site for gate in layer_gates(plan)] == ["rnn.0"] and summary["data"]["synthetic"]
     for ours, theirs in (("expected_macs", "macs"), ("expected_latency_us", "latency_us")):
         assert summary["best"][ours] < 0.6 * summary["baseline"][theirs]
 

@@ -13,10 +13,10 @@ from trainings import Trainings
 
 from gatesearch import recipe
 from gatesearch.errors import UserError
-from gatesearch.gates.gc import GC
 from gatesearch.pipeline import strategies
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.steps import Run
+from gatesearch.search import supernet
 from gatesearch.search.supernet.agreement import Agreement
 from gatesearch.search.supernet.reader import Reader
 
@@ -143,7 +143,7 @@ def test_where_the_supernet_sees_nothing_that_keeps_the_constraints_trials_go_on
 def test_a_space_that_a_supernet_cannot_hold(
     run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delattr(GC, "turn")  # a kind that is not elastic
+    monkeypatch.setattr(supernet, "ELASTIC", {})  # a kind that is not elastic
     with pytest.raises(UserError, match=r"^search\.engine: supernet: it cannot hold this space: gates of kind gc have"):
         assert run("stiff").result
     made = run("either", "search.engine=auto", "search.trials=5")

@@ -14,7 +14,7 @@ from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.resnet_cifar import resnet20
 from gatesearch.errors import UserError
-from gatesearch.gates import layer_kind
+from gatesearch.gates import build_gate
 from gatesearch.graph.sites import INPUT, CutSite, LayerSite, cut_sites, find, layer_sites, trace, worthwhile
 from gatesearch.model import split
 from gatesearch.plan import PlacedGate
@@ -429,7 +429,7 @@ def test_a_gate_is_one_node_and_leaves_every_name_what_it_was(kind):
     net, x = MCifarNet(3, (1, 8, 8), width=0.0625), torch.zeros(2, 1, 8, 8)
     cuts, layers, names = cut_sites(net, x), layer_sites(net, x), [node.name for node in trace(net).graph.nodes]
     site, layer = find(layers, "conv1.0"), net.get_submodule("conv1.0")
-    gate = layer_kind(kind).replace(site, GATES[kind], layer, net.get_submodule("conv1.1"))
+    gate = build_gate(site, GATES[kind], layer, net.get_submodule("conv1.1"))
     net.set_submodule("conv1.0", gate)
     assert [node.name for node in trace(net).graph.nodes] == names
     assert [(s.name, s.node, s.shape) for s in cut_sites(net, x)] == [(s.name, s.node, s.shape) for s in cuts]

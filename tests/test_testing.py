@@ -1,21 +1,22 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
+from gate_suites import broken_promises, check_gate, suite_of
 from nets import CLASSES, NETS
 from torch import nn
 
 from gatesearch import gates
 from gatesearch.gates.fbs import FBS
-from gatesearch.gates.gc import GC, ActivationGC, ChannelGC
+from gatesearch.gates.gc import GC, ActivationGC, ChannelGC, GCParams
 from gatesearch.gates.pg import PG, PGConv2d
 from gatesearch.graph.sites import CutSite, LayerSite
-from gatesearch.plan import PlacedGate
-from gatesearch.testing.conformance import check_backbone, check_cut_gate, check_layer_gate
+from gatesearch.testing.backbones import check_backbone
 
 PLANE = CutSite("here", (8, 5, 4), 1, 1, 1, 1, "here")
 CONV = LayerSite("here", "conv2d", (6, 5, 4), (20, 5, 4), 6 * 9 * 400, 6 * 9 * 20)
@@ -26,28 +27,33 @@ LAYERS: dict[str, tuple[LayerSite, Callable[[], nn.Module]]] = {
     "linear": (LINEAR, lambda: nn.Linear(6, 20)),
     "lstm": (LSTM, lambda: nn.LSTM(6, 5, batch_first=True)),
 }
-LAYER_KINDS = [name for name, kind in gates.kinds().items() if isinstance(kind, gates.LayerKind)]
+LAYER_KINDS = [name for name, kind in gates.kinds().items() if kind.site_type is LayerSite]
+
+
+def assert_breaks(message: str, *args: Any, **params: Any) -> None:
+    """Some test of the suite has to fail with the message."""
+    messages = broken_promises(suite_of(*args, **params))
+    assert any(re.search(message, said) for said in messages), messages
 
 
 @pytest.mark.parametrize("shape", [(16,), (8, 10), (8, 5, 4), (1, 12, 6)])
 @pytest.mark.parametrize("name", gates.kinds())
 def test_every_installed_kind_conforms_at_every_rank(name, shape):
     site = CutSite("here", shape, 1, 1, 1, 1, "here")
-    kind = gates.kind_of(name)
-    if kind.may_go(site):
-        check_cut_gate(kind, site, PlacedGate.of(name, "here"))
+    if gates.fits(name, site):
+        check_gate(gates.kind_of(name), site)
 
 
 @pytest.mark.parametrize(
     "params", [{"mode": m, "keep": k} for m in ("channel", "activation") for k in (0.1, 0.5, None)]
 )
 def test_gc_conforms_with_every_sort_of_parameter(params):
-    check_cut_gate(GC(), PLANE, PlacedGate.of("gc", "here", recall=0.9, **params))
+    check_gate(GC(), PLANE, recall=0.9, **params)
 
 
 def test_the_check_leaves_the_random_state_alone():
     state = torch.get_rng_state()
-    check_cut_gate(GC(), PLANE, PlacedGate.of("gc", "here"))
+    check_gate(GC(), PLANE)
     check_backbone(NETS["ds_cnn"][0], torch.randn(2, 1, 12, 6, generator=torch.Generator()), CLASSES)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -101,30 +107,26 @@ class Batchwise(ChannelGC):
 )
 def test_a_gate_that_breaks_a_promise_is_told_which(mode, message):
     class Kind(GC):
-        def wrap(self, site, placed):
-            super().wrap(site, placed)
+        def build(self, site, params, layer=None, norm=None):
             return mode(site.shape, 0.5, 0.99)
 
-    with pytest.raises(AssertionError, match=message):
-        check_cut_gate(Kind(), PLANE, PlacedGate.of("gc", "here", keep=0.5, recall=0.99))
+    assert_breaks(message, Kind(), PLANE, keep=0.5, recall=0.99)
 
 
 def test_work_that_does_not_fit_the_lowered_head_is_told():
     class Cheap(GC):
-        def work(self, site, placed):
-            work = super().work(site, placed)
-            return gates.Work(0, work.params, work.kept_channels, work.elements, work.density)
+        def work(self, site, params, observed=None):
+            return replace(super().work(site, params, observed), macs=0)
 
-    with pytest.raises(AssertionError, match=r"work\(\): macs is 0, the lowered head takes 8"):
-        check_cut_gate(Cheap(), PLANE, PlacedGate.of("gc", "here", keep=0.5))
+    assert_breaks(r"work\(\): macs is 0, the lowered head takes 8", Cheap(), PLANE, keep=0.5)
 
 
 @pytest.mark.parametrize("op", LAYERS)
 @pytest.mark.parametrize("name", LAYER_KINDS)
 def test_every_installed_layer_kind_conforms_at_every_layer(name, op):
-    (site, layer), kind = LAYERS[op], gates.layer_kind(name)
-    if kind.may_go(site):
-        check_layer_gate(kind, site, layer(), PlacedGate.of(name, "here"))
+    site, layer = LAYERS[op]
+    if gates.fits(name, site):
+        check_gate(gates.kind_of(name), site, layer())
 
 
 def normed() -> nn.BatchNorm2d:
@@ -144,13 +146,12 @@ def normed() -> nn.BatchNorm2d:
     ],
 )
 def test_layer_kinds_conform_with_every_sort_of_parameter_and_a_norm(name, params):
-    kind, placed = gates.layer_kind(name), PlacedGate.of(name, "here", **params)
-    check_layer_gate(kind, CONV, LAYERS["conv2d"][1](), placed, normed())
+    check_gate(gates.kind_of(name), CONV, LAYERS["conv2d"][1](), normed(), **params)
 
 
 def test_the_check_of_layers_leaves_the_random_state_alone():
     layer, state = nn.Conv2d(6, 20, 3, padding=1), torch.get_rng_state()
-    check_layer_gate(FBS(), CONV, layer, PlacedGate.of("fbs", "here", density=0.5))
+    check_gate(FBS(), CONV, layer, density=0.5)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -286,76 +287,156 @@ class Stubborn(PGConv2d):
 )
 def test_a_layer_gate_that_breaks_a_promise_is_told_which(module, message):
     class Kind(PG):
-        def replace(self, site, placed, layer, norm=None):
-            return module(layer, super().replace(site, placed, layer, norm).settings)
+        def build(self, site, params, layer=None, norm=None):
+            return module(layer, params)
 
-    with pytest.raises((AssertionError, ValueError), match=message):
-        check_layer_gate(Kind(), CONV, nn.Conv2d(6, 20, 3, padding=1), PlacedGate.of("pg", "here"))
+    assert_breaks(message, Kind(), CONV, nn.Conv2d(6, 20, 3, padding=1))
 
 
 class Borrowing(PG):
-    def replace(self, site, placed, layer, norm=None):
-        gate = super().replace(site, placed, layer, norm)
+    def build(self, site, params, layer=None, norm=None):
+        gate = super().build(site, params, layer, norm)
         gate.layer = layer
         return gate
-
-
-class Everywhere(PG):
-    def may_go(self, site):
-        return True
-
-
-class Tolerant(PG):
-    def replace(self, site, placed, layer, norm=None):
-        known = {name: value for name, value in placed.params if name != "no_such_parameter"}
-        return super().replace(site, PlacedGate.of("pg", "here", **known), layer, norm)
-
-
-class TolerantOfWork(PG):
-    def work_left(self, site, placed, observed=None):
-        known = {name: value for name, value in placed.params if name != "no_such_parameter"}
-        return super().work_left(site, PlacedGate.of("pg", "here", **known), observed)
 
 
 class Pessimist(PG):
     """Takes every output for open as long as there is no report, so that the search may rule out a good plan."""
 
-    def work_left(self, site, placed, observed=None):
-        return super().work_left(site, placed, observed or {"weighted_sparsity": 0.0})
+    def work(self, site, params, observed=None):
+        return super().work(site, params, observed or {"weighted_sparsity": 0.0})
 
 
 class Hopeful(PG):
-    def work_left(self, site, placed, observed=None):
-        work = super().work_left(site, placed, observed)
+    def work(self, site, params, observed=None):
+        work = super().work(site, params, observed)
         return replace(work, calls=tuple(call._replace(left=(("element", 1.5),)) for call in work.calls))
 
 
 class Unpaid(PG):
-    def work_left(self, site, placed, observed=None):
-        return replace(super().work_left(site, placed, observed), params=10**9)
+    def work(self, site, params, observed=None):
+        return replace(super().work(site, params, observed), params=10**9)
+
+
+class Silent(PG):
+    """Reports what it does not declare."""
+
+    figures = ()
+
+
+class WithoutKernel(PG):
+    """Names a kernel that nobody wrote: a host core could not price it."""
+
+    def work(self, site, params, observed=None):
+        call = gates.KernelCall("no_such_kernel", (5, 4, 6, 20))
+        return replace(super().work(site, params, observed), kernels=(call,))
+
+
+class Looping(PG):
+    """Computes in Python what export has no operator for."""
+
+    def build(self, site, params, layer=None, norm=None):
+        return DataDependent(layer, params)
+
+
+class DataDependent(PGConv2d):
+    def forward(self, x, winners=None):
+        return super().forward(x if float(x.sum()) != 12.5 else -x, winners)
 
 
 class Elsewhere(PG):
-    name = "elsewhere"
+    def fits(self, site):
+        return False
+
+
+class AtCuts(PG):
+    site_type = CutSite
+
+
+class Nameless(PG):
+    """Is called like nothing."""
+
+    name = ""
 
 
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
         (Borrowing, "changes the layer that it was made from"),
-        (Everywhere, r"may_go\(\) accepts a cut site"),
-        (Tolerant, r"replace\(\) accepts a parameter that does not exist"),
-        (TolerantOfWork, r"work_left\(\) accepts a parameter that does not exist"),
+        (AtCuts, "the site is no CutSite"),
         (Pessimist, r"without a report the work of all calls must be the least possible"),
-        (Hopeful, r"work_left\(\): .* are no shares"),
-        (Unpaid, r"work_left\(\): params is 1000000000"),
-        (Elsewhere, "the kind is called 'elsewhere'"),
-        (GC, "lacks a part of LayerKind"),
+        (Hopeful, r"work\(\): .* are no shares"),
+        (Unpaid, r"work\(\): params is 1000000000"),
+        (Silent, r"report\(\): sparsity is none of the kind's figures"),
+        (WithoutKernel, r"work\(\): 'no_such_kernel' is no installed kernel"),
+        (Looping, "the gate cannot be exported"),
+        (Elsewhere, r"fits\(\) refuses site 'here'"),
+        (Nameless, "name must be a text"),
+        (GC, "the site is no CutSite"),
     ],
 )
 def test_a_layer_kind_that_breaks_a_promise_is_told_which(kind: Any, message: str):
-    with pytest.raises(AssertionError, match=message):
-        check_layer_gate(kind(), CONV, nn.Conv2d(6, 20, 3, padding=1), PlacedGate.of("pg", "here"))
+    assert_breaks(message, kind(), CONV, nn.Conv2d(6, 20, 3, padding=1))
+
+
+@dataclass(frozen=True)
+class Loose(GCParams):
+    """Takes a parameter for tunable that the trained module has built in."""
+
+    keep: float | None = gates.param(1.0, choices=(0.5, 1.0), above=0, high=1, tunable_after_training=True, doc="x")
+
+
+@dataclass(frozen=True)
+class Wordless(GCParams):
+    keep: float | None = gates.param(1.0, choices=(0.5, 1.0), above=0, high=1)
+
+
+@dataclass(frozen=True)
+class OutOfRange(GCParams):
+    keep: float | None = gates.param(1.0, choices=(0.5, 2.0), above=0, high=1, doc="x")
+
+
+class Tolerant(GCParams):
+    @classmethod
+    def read(cls, written):
+        return super().read({name: value for name, value in written.items() if name in cls.fields()})
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (Loose, "keep is tunable after training, yet 0.5 changes what the gate does"),
+        (Wordless, "keep has no doc"),
+        (OutOfRange, r"keep: 2.0 is not in \(0, 1\]"),
+        (Tolerant, r"Params.read\(\) accepts a parameter that does not exist"),
+    ],
+)
+def test_parameters_that_break_a_promise_are_told(params: Any, message: str):
+    class Kind(GC):
+        Params = params
+
+    assert_breaks(message, Kind(), PLANE)
+
+
+def test_a_head_that_cannot_be_exported_is_told():
+    class Asking(nn.Module):
+        def __init__(self, head):
+            super().__init__()
+            self.head = head
+
+        def forward(self, hidden):
+            return self.head(hidden if float(hidden.sum()) != 12.5 else -hidden)
+
+    class Stubborn(ChannelGC):
+        def lower(self):
+            lowered = super().lower()
+            return lowered._replace(head=Asking(lowered.head))
+
+    class Kind(GC):
+        def build(self, site, params, layer=None, norm=None):
+            return Stubborn(site.shape, params.keep, params.recall)
+
+    assert_breaks("the lowered head cannot be exported", Kind(), PLANE)
 
 
 @pytest.mark.parametrize("name", NETS)

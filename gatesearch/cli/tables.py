@@ -9,7 +9,7 @@ from gatesearch._lib import console
 from gatesearch.cost import blocks as tables
 from gatesearch.cost import provenance
 from gatesearch.cost.model import CostModel
-from gatesearch.gates import kind_of
+from gatesearch.gates import fits
 from gatesearch.pipeline.pricing import cost_model
 from gatesearch.pipeline.problem import Setting
 from gatesearch.recipe import Recipe
@@ -27,7 +27,7 @@ def sites(recipe: Recipe) -> None:
             f"{site.macs_after:,}",
             f"{site.params_before:,}",
             f"{site.params_after:,}",
-            ", ".join(k for k in s.space.kinds if kind_of(k).may_go(site)) if site.name in searched else "-",
+            ", ".join(k for k in s.space.kinds if fits(k, site)) if site.name in searched else "-",
         )
         for site in s.sites
     ]
@@ -43,7 +43,7 @@ def sites(recipe: Recipe) -> None:
             f"{site.macs:,}",
             f"{site.params:,}",
             site.source or "-",
-            ", ".join(k for k in s.space.layers.kinds if kind_of(k).may_go(site)) if site.name in searched else "-",
+            ", ".join(k for k in s.space.layers.kinds if fits(k, site)) if site.name in searched else "-",
         )
         for site in s.layers
     ]

@@ -26,7 +26,7 @@ from gatesearch.compile.rescale import LogitWindow, rescale_head
 from gatesearch.compile.stage import StageGraph
 from gatesearch.devices.profile import Device
 from gatesearch.errors import unknown
-from gatesearch.gates import Lowered, at_layers, layer_kind
+from gatesearch.gates import Lowered, layer_gates, work_of
 from gatesearch.graph.sites import LayerSite
 from gatesearch.model import GatedModel
 
@@ -132,8 +132,8 @@ def _stage(model: GatedModel, k: int, gates: Sequence[Lowered], samples: Tensor,
 def _kernels(model: GatedModel, k: int) -> dict[LayerSite, str]:
     """Return the kernels that can run gated layers of stage ``k``; a layer without one is not there."""
     kernels = {}
-    for site, gate, stage in zip(model.layer_sites, at_layers(model.plan), model.layer_stages, strict=True):
-        calls = layer_kind(gate.kind).work_left(site, gate).kernels
+    for site, gate, stage in zip(model.layer_sites, layer_gates(model.plan), model.layer_stages, strict=True):
+        calls = work_of(site, gate).kernels
         if stage == k and calls:
             kernels[site] = calls[0].kernel
     return kernels

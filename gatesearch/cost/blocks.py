@@ -37,7 +37,7 @@ from gatesearch.cost.sources.host import profiler
 from gatesearch.cost.sources.host.profiler import Clocked, Run
 from gatesearch.devices.profile import Core, Device
 from gatesearch.errors import UserError
-from gatesearch.gates import cut_kind, layer_kind
+from gatesearch.gates import build_gate, fits, kind_of, work_of
 from gatesearch.graph.channel_axes import select
 from gatesearch.graph.macs import MacCounter
 from gatesearch.graph.sites import INPUT, CutSite, LayerSite, find
@@ -401,9 +401,8 @@ def _pieces(
                 pieces[name, i, o] = Piece(passes.apply(graph, until="prune").body, graph.samples, needs(stage))
         if begin is not None:
             for placed in variants:
-                kind = cut_kind(placed.kind)
-                if kind.may_go(begin):
-                    lowered = kind.wrap(begin, placed).lower()
+                if fits(placed.kind, begin):
+                    lowered = build_gate(begin, placed).lower()
                     # It ends the stage before, in whose arithmetic it runs.
                     heads[f"{variant_of(placed)}@{begin.name}", 1.0, 1.0] = Piece(lowered.head.eval(), hidden, before)
                     if lowered.exit is not None:  # with all channels: what fewer would save is one layer's
@@ -483,7 +482,7 @@ def _runs_of(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[R
     calls: dict[Key, Run] = {key_of(call): Run(call, False) for call in dense}
     for gate in gates:
         site = find(layers, gate.site)
-        for call in layer_kind(gate.kind).work_left(site, gate).kernels:
+        for call in work_of(site, gate).kernels:
             run = Run(call, site.source is not None)
             known = calls.setdefault(key_of(call), run)
             calls[key_of(call)] = run if run.reads_blocks else known
@@ -545,7 +544,7 @@ def exit_of(placed: PlacedGate, site: str) -> str:
     >>> exit_of(PlacedGate.of("dsl", "any", width=0.5, share=0.7), "stem")
     'exit dsl-width=0.5@stem'
     """
-    apart = cut_kind(placed.kind).read_apart
+    apart = kind_of(placed.kind).Params.new_programs()
     numbers = [f"{name}={value:g}" for name, value in placed.params if name in apart and not isinstance(value, str)]
     return f"{EXIT}{'-'.join([variant_of(placed), *numbers])}@{site}"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.devices.profile import Core, Kernels
-from gatesearch.gates import Call, KernelCall, LayerWork, layer_kind
+from gatesearch.gates import Call, KernelCall, LayerWork, work_of
 from gatesearch.gates.hmd import BITS, cells
 from gatesearch.graph.sites import LayerSite, find
 from gatesearch.plan import PlacedGate
@@ -113,10 +113,7 @@ def layer_changes(
         layers: every layer site of the backbone.
         observed: reports of the gates, by site; a site without one is taken at the least that its parameters allow.
     """
-    work = {
-        gate.site: layer_kind(gate.kind).work_left(find(layers, gate.site), gate, observed.get(gate.site))
-        for gate in gates
-    }
+    work = {gate.site: work_of(find(layers, gate.site), gate, observed.get(gate.site)) for gate in gates}
     changes = {}
     for site in layers:
         before = work.get(site.source or "", DENSE)
@@ -135,7 +132,7 @@ def dense_by_kernel(site: LayerSite) -> LayerChange:
         KernelCall(site.op, (site.shape_in[0], cell.columns[0], cell.rows), (("parts", 0),), (("rich", 1.0),))
         for cell in cells(site)
     )
-    return LayerChange(site, LayerWork((Call(BITS),), macs=0.0, params=0, density=1.0, kernels=tuple(calls)), ())
+    return LayerChange(site, LayerWork(calls=(Call(BITS),), macs=0.0, params=0, density=1.0, kernels=tuple(calls)), ())
 
 
 def _channel_skips(work: LayerWork) -> list[str]:

@@ -25,7 +25,7 @@ from gatesearch.cost.energy import (
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.layers import STEPWISE, LayerChange, dense_by_kernel, layer_changes
 from gatesearch.devices.profile import Core, Device
-from gatesearch.gates import Work, at_cuts, at_layers, cut_kind
+from gatesearch.gates import CutWork, cut_gates, layer_gates, work_of
 from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.plan import GatePlan, PlacedGate
 
@@ -144,8 +144,8 @@ class CostModel:
             UserError: a site or core of the plan does not exist.
             ValueError: not one core a stage.
         """
-        cuts = [_Cut.of(placed, find(self.sites, placed.site)) for placed in at_cuts(plan)]
-        changes = layer_changes(at_layers(plan), self.layers, observed or {})
+        cuts = [_Cut.of(placed, find(self.sites, placed.site)) for placed in cut_gates(plan)]
+        changes = layer_changes(layer_gates(plan), self.layers, observed or {})
         bits = [float(self.table.input_elements * PRECISION), *_crossing_bits(cuts, densities)]
         estimates: list[StageEstimate] = []
         before, width = self.sense_core, 1
@@ -181,7 +181,7 @@ class CostModel:
         They are linear in who comes how far: the first pair is what every window costs, pair ``k + 1`` what one that
         reaches stage ``k`` adds. Infinite where a core cannot run a stage.
         """
-        if at_layers(plan) or any(_Cut.of(p, find(self.sites, p.site)).work.exit_macs for p in at_cuts(plan)):
+        if layer_gates(plan) or any(_Cut.of(p, find(self.sites, p.site)).work.exit_macs for p in cut_gates(plan)):
             return self._linear(plan, observed)
         found, before = [self._every_window], self.sense_core.name
         for k, core in enumerate(plan.cores):
@@ -399,7 +399,7 @@ class CostModel:
 
         A gate stops every negative, and of the positives those that are meant to leave through its exit.
         """
-        cuts = [_Cut.of(placed, find(self.sites, placed.site)) for placed in at_cuts(plan)]
+        cuts = [_Cut.of(placed, find(self.sites, placed.site)) for placed in cut_gates(plan)]
         going = [1.0, *accumulate((1.0 - cut.work.leaving for cut in cuts), operator.mul)]
         stopped = [1.0] + [0.0] * len(cuts)
         return self.price(plan, {kind: going if kind == "positive" else stopped for kind in self.shares})
@@ -423,7 +423,7 @@ class CostModel:
         """Return the index of the stage of a plan in which a layer lies."""
         order = self.table.sites
         block = order.index(self.table.layers[layer].block)
-        return sum(order.index(gate.site) <= block for gate in at_cuts(plan))
+        return sum(order.index(gate.site) <= block for gate in cut_gates(plan))
 
     def violations(self, plan: GatePlan) -> dict[str, float]:
         """Return what keeps the device from running a plan, each above 0; empty where it can.
@@ -438,7 +438,7 @@ class CostModel:
             runs = [estimate.cost, *([estimate.exit.cost] if estimate.exit else [])]
             if any(math.isinf(run.latency_us) for run in runs):
                 broken[f"{estimate.cost.core}.operators"] = 1.0
-        for gate in at_layers(plan):
+        for gate in layer_gates(plan):
             core = plan.cores[self.stage_of(plan, gate.site)]
             if not self.device.core(core).runs_float:  # int8 programs know no gated layers
                 broken[f"{core}.gated layers"] = 1.0
@@ -495,12 +495,12 @@ class _Cut(NamedTuple):
 
     placed: PlacedGate
     site: CutSite
-    work: Work
+    work: CutWork
 
     @classmethod
     @lru_cache(maxsize=10_000)  # a search prices thousands of plans of some dozens of gates
     def of(cls, placed: PlacedGate, site: CutSite) -> _Cut:
-        return cls(placed, site, cut_kind(placed.kind).work(site, placed))
+        return cls(placed, site, work_of(site, placed))
 
     @property
     def share(self) -> float:

@@ -15,7 +15,7 @@ from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.layers import LayerChange
 from gatesearch.cost.sources import board
 from gatesearch.devices.profile import Core, Device
-from gatesearch.gates import layer_kind
+from gatesearch.gates import work_of
 from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.plan import PlacedGate
 
@@ -72,7 +72,7 @@ def of_layer(core: Core, site: LayerSite, gate: PlacedGate, costs: KernelCosts |
     """
     if arithmetic(FLOAT, core) == "float32" and not core.runs_float:
         return Basis("nothing", core.timing.provenance, "int8 only")
-    change = LayerChange(site, layer_kind(gate.kind).work_left(site, gate), ())
+    change = LayerChange(site, work_of(site, gate), ())
     if costs is not None and change.by_kernels(costs) is not None:
         return Basis("kernels", costs.provenance)
     if not core.runs_kernels and board.table_of(core) is None:

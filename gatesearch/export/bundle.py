@@ -19,7 +19,7 @@ from gatesearch.compile.stage import StageGraph
 from gatesearch.compile.tflite import channel_last
 from gatesearch.devices.profile import Core, Device
 from gatesearch.export.formats import exporter
-from gatesearch.gates import at_cuts, at_layers, layer_kind
+from gatesearch.gates import cut_gates, layer_gates, work_of
 from gatesearch.graph.sites import LayerSite
 from gatesearch.model import GatedModel
 from gatesearch.plan import PlacedGate
@@ -93,7 +93,7 @@ def write(
                 "gated_layers": [
                     {**gate.to_dict(), "kernel": _kernel(site, gate), "runs": run_by.get(gate.site) or "reference"}
                     for site, gate, its_stage in zip(
-                        model.layer_sites, at_layers(model.plan), model.layer_stages, strict=True
+                        model.layer_sites, layer_gates(model.plan), model.layer_stages, strict=True
                     )
                     if its_stage == k
                 ],
@@ -105,7 +105,7 @@ def write(
                 "logit_offset": stage.logit_offset,
                 "channels": None if stage.leaving is None else list(stage.leaving),
                 "gate": {
-                    **at_cuts(model.plan)[k].to_dict(),
+                    **cut_gates(model.plan)[k].to_dict(),
                     "theta": float(model.gate(k).theta),
                     "theta_integer": thresholds[k],
                     "answer": int(model.answers[k]),
@@ -238,7 +238,7 @@ def _kernel(site: LayerSite, gate: PlacedGate) -> dict[str, Any]:
     One call for each part of the layer's work, with the magnitude bits of activations and weights, the names of what is
     skipped and the share of the layer's multiplications that is there at all, as in :class:`gatesearch.gates.Call`.
     """
-    calls = layer_kind(gate.kind).work_left(site, gate).calls
+    calls = work_of(site, gate).calls
     return {
         "op": site.op,
         "calls": [

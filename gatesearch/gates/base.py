@@ -1,25 +1,14 @@
-"""What a gate kind is: eight questions that it answers in its own file.
-
-Everything else in gatesearch treats all kinds alike, so that a new technique is one file (and, where it needs one, a
-kernel). Kinds are found through the entry-point group ``gatesearch.gates``.
-"""
+"""What gates say of themselves: their work in numbers, and the modules that train and run."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
-
-from gatesearch.errors import UserError, unknown
-from gatesearch.graph.sites import CutSite, LayerSite, Site
-from gatesearch.plan import GatePlan, PlacedGate, Scalar
-
-GROUP = "gatesearch.gates"
 
 
 class GateOutput(NamedTuple):
@@ -59,26 +48,36 @@ class GateContext:
     errors: Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a placed gate costs and what it leaves to do, before anything is trained.
+    """What a placed gate costs, and how full what it hands on is.
 
     Args:
-        macs: of the gate's own head, per sample that reaches it.
-        params: of the gate's own head.
+        macs: of the gate's own parts, such as a head or a predictor, per sample that reaches it.
+        params: of the gate's own parts.
+        density: share of what it hands on that is expected not to be zero: of the values that cross at a cut site, of
+            the channels that the next layer has to read at a layer site.
+    """
+
+    macs: float
+    params: int
+    density: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutWork(Work):
+    """The work of a gate at a cut site, per sample.
+
+    Args:
         kept_channels: channels of the site that exist on both sides of the cut.
-        elements: values of one sample that can cross, after channels were cut away.
-        density: share of those elements that is expected to be non-zero on what passes; 1.0 where all are sent.
-        exit_macs: of the gate's exit, per sample that leaves through it.
-        exit_params: of the gate's exit.
+        elements: values that can cross, after channels were cut away.
+        exit_macs, exit_params: of the gate's exit, for samples that leave through it.
         leaving: share of all samples that is meant to leave through the exit.
     """
 
     macs: int
-    params: int
     kept_channels: int
     elements: int
-    density: float
     exit_macs: int = 0
     exit_params: int = 0
     leaving: float = 0.0
@@ -125,23 +124,17 @@ class KernelCall(NamedTuple):
     left: tuple[tuple[str, float], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LayerWork:
-    """What a gated layer costs.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerWork(Work):
+    """The work of a gated layer, per sample.
 
     Args:
         calls: what is left of the layer's own work.
-        macs: of the gate's own parts, such as a predictor, per sample.
-        params: of the gate's own parts.
-        density: share of the output channels that the next layer has to read.
         stored: share of the layer's own parameters that is kept in memory.
         kernels: the runs of kernels that do all of this; none where there is no kernel, and a reference computes it.
     """
 
     calls: tuple[Call, ...]
-    macs: float
-    params: int
-    density: float
     stored: float = 1.0
     kernels: tuple[KernelCall, ...] = ()
 
@@ -161,7 +154,7 @@ class Lowered(NamedTuple):
 
 @runtime_checkable
 class CutGate(Protocol):
-    """A gate at a cut site, as a module. Conformance: :func:`gatesearch.testing.conformance.check_cut_gate`.
+    """A gate at a cut site, as a module. Conformance: :class:`gatesearch.testing.gates.GateConformance`.
 
     ``exit`` maps what passes [N, *site.shape] to the model's output [N, *site.output], for samples that leave; None
     where they get a constant answer. The gate itself never calls it, so that in use only those run it that leave.
@@ -185,9 +178,6 @@ class CutGate(Protocol):
     def calibrate(self, logit: Tensor, positive: Tensor) -> None:
         """Set ``theta`` from held-out logits [N] and their labels [N]."""
 
-    def report(self, output: GateOutput, hidden: Tensor) -> Mapping[str, float]:
-        """Return activation sparsity of what passes, beside the ungated activations [N, *site.shape]."""
-
     def lower(self) -> Lowered:
         """Return what export needs."""
 
@@ -196,7 +186,7 @@ class CutGate(Protocol):
 class LayerGate(Protocol):
     """A gate in the place of a layer, as a module.
 
-    Conformance: :func:`gatesearch.testing.conformance.check_layer_gate`.
+    Conformance: :class:`gatesearch.testing.gates.GateConformance`.
     """
 
     traced_whole: bool  # True: torch.fx keeps it as one node
@@ -221,139 +211,24 @@ class LayerGate(Protocol):
         """Return what was observed over all forwards in evaluation since :meth:`reset`."""
 
 
-class Kind(Protocol):
-    """What cut kinds and layer kinds have in common."""
+@torch.no_grad()
+def activation_sparsity(passed: Tensor, hidden: Tensor, channel_axis: int) -> dict[str, float]:
+    """Return the share of zeros in what a cut gate passes on, by element and by whole channel.
 
-    name: str
+    Half of the activations behind a ReLU are zero without any gate, so that share stands beside it.
 
-    def may_go(self, site: Site) -> bool:
-        """Say whether a gate of this kind can stand at the site."""
+    Args:
+        passed: [N, *site.shape].
+        hidden: the activations without the gate, of the same shape.
+        channel_axis: which axis of the site's shape has the channels.
 
-    def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
-        """Return each parameter with its default choices; a single choice where the site leaves none.
-
-        Numbers go from strong to gentle: a search starts with the last.
-        """
-
-
-@runtime_checkable
-class CutKind(Kind, Protocol):
-    """A technique for cut sites: where it may go, what of it is searched, how it wraps and what work it leaves.
-
-    ``read_apart`` names the numeric parameters of which each value is another program, so that its time has to be read
-    apart; textual parameters always are.
+    >>> hidden = torch.tensor([[0.0, 1.0, 2.0, 3.0]])
+    >>> activation_sparsity(hidden * torch.tensor([1.0, 1.0, 0.0, 0.0]), hidden, 0)
+    {'element': 0.75, 'channel': 0.75, 'ungated_element': 0.25}
     """
-
-    read_apart: Sequence[str]
-
-    def wrap(self, site: CutSite, placed: PlacedGate) -> CutGate:
-        """Build the module.
-
-        Raises:
-            UserError: a parameter is unknown or out of range.
-        """
-
-    def work(self, site: CutSite, placed: PlacedGate) -> Work:
-        """Return what the gate costs and what work is left around it."""
-
-
-@runtime_checkable
-class LayerKind(Kind, Protocol):
-    """A technique for layer sites."""
-
-    def replace(
-        self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
-    ) -> LayerGate:
-        """Build the module that takes a trained layer's place.
-
-        Args:
-            site: where.
-            placed: with its parameters.
-            layer: the trained layer.
-            norm: the batch normalisation that alone reads it, or None.
-
-        Raises:
-            UserError: a parameter is unknown or out of range.
-        """
-
-    def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return what is left of the layer's work.
-
-        ``observed`` is the module's report; before there is one, the least work that the parameters allow.
-        """
-
-
-@runtime_checkable
-class ElasticKind(CutKind, Protocol):
-    """A technique for cut sites of which one module serves many parameters, so that a supernet trains them at once.
-
-    ``calibrated`` names those parameters that only :meth:`CutGate.calibrate` reads. Conformance:
-    :func:`gatesearch.testing.conformance.check_cut_gate`.
-    """
-
-    calibrated: Sequence[str]
-
-    def elastic(self, placed: PlacedGate) -> Sequence[str]:
-        """Name the parameters that the module of a gate can take on otherwise, ``calibrated`` ones among them."""
-
-    def turn(self, gate: CutGate, placed: PlacedGate) -> None:
-        """Let a module take on the parameters of another gate at its site, which differs in elastic ones alone."""
-
-
-GateKind = CutKind | LayerKind
-
-
-@cache
-def kinds() -> Mapping[str, GateKind]:
-    """Return every installed gate kind by name."""
-    return {point.name: point.load()() for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
-
-
-def kind_of(name: str, where: str = "plan") -> GateKind:
-    """Return the gate kind of that name.
-
-    Raises:
-        UserError: there is none; the message names the nearest.
-    """
-    if name not in kinds():
-        raise unknown(where, "gate kind", name, kinds())
-    return kinds()[name]
-
-
-def cut_kind(name: str, where: str = "plan") -> CutKind:
-    """Return the kind of that name for cut sites.
-
-    Raises:
-        UserError: there is none.
-    """
-    kind = kind_of(name, where)
-    if not isinstance(kind, CutKind):
-        raise UserError(f"{where}: {name!r} is a gate for layer sites, not for cut sites")
-    return kind
-
-
-def layer_kind(name: str, where: str = "plan") -> LayerKind:
-    """Return the kind of that name for layer sites.
-
-    Raises:
-        UserError: there is none.
-    """
-    kind = kind_of(name, where)
-    if not isinstance(kind, LayerKind):
-        raise UserError(f"{where}: {name!r} is a gate for cut sites, not for layer sites")
-    return kind
-
-
-def at_cuts(plan: GatePlan) -> tuple[PlacedGate, ...]:
-    """Return the gates of a plan that stand at cut sites: those that end a stage."""
-    return tuple(gate for gate in plan.gates if _goes_at_cuts(gate.kind))
-
-
-def at_layers(plan: GatePlan) -> tuple[PlacedGate, ...]:
-    """Return the gates of a plan that stand in the place of layers."""
-    return tuple(gate for gate in plan.gates if not _goes_at_cuts(gate.kind))
-
-
-@cache
-def _goes_at_cuts(kind: str) -> bool:
-    return isinstance(kind_of(kind), CutKind)
+    by_channel = passed.unsqueeze(-1).movedim(channel_axis + 1, 1).flatten(2)
+    return {
+        "element": float((passed == 0).float().mean()),
+        "channel": float((by_channel == 0).all(2).float().mean()),
+        "ungated_element": float((hidden == 0).float().mean()),
+    }

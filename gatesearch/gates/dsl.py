@@ -18,18 +18,20 @@ import copy
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatesearch.errors import UserError, unknown
-from gatesearch.gates.base import GateContext, GateOutput, Lowered, Work
+from gatesearch.gates.base import CutWork, GateContext, GateOutput, Lowered
 from gatesearch.gates.calibration import threshold_of_share, weighted_quantile
-from gatesearch.gates.gc import GC, ChannelGC
-from gatesearch.graph.sites import CutSite, Site
-from gatesearch.plan import PlacedGate, Scalar
+from gatesearch.gates.gc import GC, ChannelGC, GCParams
+from gatesearch.gates.kind import GateKind
+from gatesearch.gates.params import GateParams, param
+from gatesearch.graph.sites import CutSite
+from gatesearch.plan import Scalar
 
 FIRST, LAST = 3, 7  # kernels of the light decoder's first layer, and of its last where nothing is upsampled
 FEWEST = 4  # channels of it
@@ -37,45 +39,59 @@ LONGEST = 8  # stride, if the rate has a divisor up to it
 MEMORY = 0.9  # of the quantile that labels are made with
 
 
-class DSL:
-    """The kind: light share, width of the light decoder, keep ratio of the mask."""
+@dataclass(frozen=True)
+class DSLParams(GateParams):
+    """What is chosen for one gate."""
+
+    share: float = param(
+        0.7, choices=(0.8, 0.7, 0.5), above=0, below=1, aim="leaving", doc="of the samples that are to leave"
+    )
+    width: float = param(
+        0.25,
+        choices=(0.25, 0.5, 1.0),
+        above=0,
+        high=1,
+        new_program=True,
+        doc="channels of the light decoder over those of the site",
+    )
+    keep: float = param(1.0, choices=(0.5, 1.0), above=0, high=1, doc="share of the channels that the mask keeps")
+
+
+class DSL(GateKind[CutSite, DSLParams]):
+    """The kind: cut sites of channels by time [C, T, 1] in a network that gives [C', S, 1], S a multiple of T."""
 
     name = "dsl"
-    read_apart = ("width",)
+    site_type = CutSite
+    Params = DSLParams
 
-    def may_go(self, site: Site) -> bool:
-        """Any cut site of channels by time [C, T, 1] in a network that gives [C', S, 1], S a multiple of T."""
-        if not isinstance(site, CutSite) or len(site.shape) != 3 or len(site.output) != 3:
+    def fits(self, site: CutSite) -> bool:
+        """Say whether upsampling leads from the site to the output."""
+        if len(site.shape) != 3 or len(site.output) != 3:
             return False
         return site.shape[2] == site.output[2] == 1 and site.output[1] % site.shape[1] == 0
 
-    def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
-        """Shares from half to four fifths, widths from a quarter of the site's channels."""
-        return {
-            "share": (0.8, 0.7, 0.5),
-            "width": (0.25, 0.5, 1.0),
-            "keep": (0.5, 1.0) if site.channels > 1 else (1.0,),
-        }
+    def choices(self, site: CutSite) -> dict[str, tuple[Scalar, ...]]:
+        """Return the searched values; a single channel cannot be thinned out."""
+        choices = super().choices(site)
+        if site.channels == 1:
+            choices["keep"] = (1.0,)
+        return choices
 
-    def wrap(self, site: CutSite, placed: PlacedGate) -> DSLGate:
+    def build(
+        self, site: CutSite, params: DSLParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
+    ) -> DSLGate:
         """Build the gate; see :class:`DSLGate`."""
-        share, width, keep = _checked(placed)
-        return DSLGate(site.shape, site.output, share, width, keep)
+        return DSLGate(site.shape, site.output, params.share, params.width, params.keep)
 
-    def work(self, site: CutSite, placed: PlacedGate) -> Work:
-        """The switch and the mask cost what those of a GC gate do; the light decoder is the exit."""
-        share, width, keep = _checked(placed)
-        own = GC().work(site, PlacedGate.of("gc", site.name, mode="channel", keep=keep))
-        layers = light_layers(site.shape, site.output, width, own.kept_channels)
-        return Work(
-            own.macs,
-            own.params,
-            own.kept_channels,
-            own.elements,
-            own.density,
+    def work(self, site: CutSite, params: DSLParams, observed: Mapping[str, float] | None = None) -> CutWork:
+        """Return a GC gate's work for switch and mask, and the light decoder's as the exit's."""
+        own = GC().work(site, GCParams(keep=params.keep))
+        layers = light_layers(site.shape, site.output, params.width, own.kept_channels)
+        return replace(
+            own,
             exit_macs=sum(layer.macs for layer in layers),
             exit_params=sum(layer.params for layer in layers),
-            leaving=share,
+            leaving=params.share,
         )
 
 
@@ -221,17 +237,3 @@ def _causal(layer: LightLayer) -> dict[str, nn.Module]:
         "past": nn.ZeroPad2d((0, 0, layer.kernel - 1, 0)),
         "conv": nn.Conv2d(layer.inputs, layer.outputs, (layer.kernel, 1)),
     }
-
-
-def _checked(placed: PlacedGate) -> tuple[float, float, float]:
-    where = f"dsl gate at {placed.site}"
-    params: dict[str, Any] = {"share": 0.7, "width": 0.25, "keep": 1.0}
-    for key, value in placed.params:
-        if key not in params:
-            raise unknown(where, "parameter", key, params)
-        params[key] = value
-    for key, value in params.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not 0 < value <= 1 or (key == "share" and value == 1):
-            raise UserError(f"{where}: {key}: {value!r} is not in (0, 1{')' if key == 'share' else ']'}")
-    return params["share"], params["width"], params["keep"]

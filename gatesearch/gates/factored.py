@@ -168,7 +168,7 @@ class FactoredRNN(_Layer):
         return [of_input.dense(), of_state.dense(), *biases]
 
 
-def in_place_of(layer: nn.Module, build: Build) -> FactoredLinear | FactoredRNN:
+def in_place_of(layer: nn.Module | None, build: Build) -> FactoredLinear | FactoredRNN:
     """Return the module that takes the place of a linear or recurrent layer, over such factors."""
     if isinstance(layer, nn.Linear):
         return FactoredLinear(layer, build)

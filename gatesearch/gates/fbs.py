@@ -16,17 +16,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import Call, KernelCall, LayerWork
-from gatesearch.graph.sites import LayerSite, Site
-from gatesearch.plan import PlacedGate, Scalar
+from gatesearch.gates.kind import Figure, GateKind
+from gatesearch.gates.params import GateError, GateParams, param
+from gatesearch.graph.sites import LayerSite, reads_all_channels
+from gatesearch.plan import Scalar
 
 LASSO = 1e-8  # lambda, as in the ports of the released code
 DENSITY_STEP = 0.1
@@ -38,42 +39,54 @@ BITS = (8, 8)
 PHI_SPREAD = 0.05 * 0.01
 
 
-class FBS:
-    """The kind: density d in (0, 1], block 1 or 16."""
+@dataclass(frozen=True)
+class FBSParams(GateParams):
+    """What is chosen for one gate."""
+
+    density: float = param(
+        1.0, choices=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), above=0, high=1, doc="d, share of the channels that win"
+    )
+    block: int = param(
+        1, choices=(16, 1), among=tuple(SKIPS), doc="channels that win or lose together", new_program=True
+    )
+
+
+class FBS(GateKind[LayerSite, FBSParams]):
+    """The kind: any convolution of two channels or more that reads all of its input channels (no groups)."""
 
     name = "fbs"
+    site_type = LayerSite
+    Params = FBSParams
+    figures = (
+        Figure("density", "share", "Channels computed", headline=True),
+        Figure("winners_per_sample", "channels"),
+        Figure("nonzero", "share"),
+    )
 
-    def may_go(self, site: Site) -> bool:
-        """Any convolution of two channels or more that reads all of its input channels (no groups)."""
-        if not isinstance(site, LayerSite) or site.op != "conv2d" or site.channels < 2:
-            return False
-        # MACs a value are input channels x kernel; a grouped layer reads a fraction of the channels.
-        return site.macs // site.elements % site.shape_in[0] == 0
+    def fits(self, site: LayerSite) -> bool:
+        """Say whether channels can win or lose there."""
+        return site.op == "conv2d" and site.channels >= 2 and reads_all_channels(site)
 
-    def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
-        """Densities from .9 down to .3; blocks where there are several."""
-        assert isinstance(site, LayerSite)
-        return {
-            "density": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-            "block": tuple(block for block in sorted(SKIPS, reverse=True) if site.channels > block),
-        }
+    def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
+        """Return the searched values; blocks only where there are several."""
+        choices = super().choices(site)
+        return {**choices, "block": tuple(block for block in sorted(SKIPS, reverse=True) if site.channels > block)}
 
-    def replace(
-        self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
+    def build(
+        self, site: LayerSite, params: FBSParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> FBSConv2d:
         """Build the module, which starts as the function that the trained layers were; see :func:`unfold`."""
-        density, block = checked(placed)
-        start = unfold(layer, norm, _where(placed))
-        return FBSConv2d(start.conv, start, density, block)
+        start = unfold(layer, norm)
+        return FBSConv2d(start.conv, start, params.density, params.block)
 
-    def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """The winners' filters, the predictor, and a multiplication by g for each of their values."""
-        density, block = checked(placed)
-        work = work_of((Call(BITS),), site, density, block, observed)
+    def work(self, site: LayerSite, params: FBSParams, observed: Mapping[str, float] | None = None) -> LayerWork:
+        """Return the winners' filters, the predictor, and a multiplication by g for each of their values."""
+        work = work_of((Call(BITS),), site, params, observed)
         if not site.geometry:
             return work
         # The kernel of a layer in which all win has the predictor to run all the same.
-        return replace(work, kernels=(KernelCall(KERNELS[block], site.geometry, (), (("outputs", work.density),)),))
+        call = KernelCall(KERNELS[params.block], site.geometry, (), (("outputs", work.density),))
+        return replace(work, kernels=(call,))
 
 
 class Inner(Protocol):
@@ -296,7 +309,7 @@ def skip_through(modules: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, Tenso
 
     >>> conv = nn.Conv2d(3, 4, 3)
     >>> site = LayerSite("0", "conv2d", (3, 8, 8), (4, 6, 6), 3888, 112)
-    >>> fbs = FBS().replace(site, PlacedGate.of("fbs", "0", density=0.5), conv).eval()
+    >>> fbs = FBS().build(site, FBSParams(density=0.5), conv).eval()
     >>> present, channels = skip_through([fbs, nn.ReLU()], torch.rand(1, 3, 8, 8))
     >>> present.shape, channels.shape
     (torch.Size([1, 2, 6, 6]), torch.Size([2]))
@@ -311,16 +324,16 @@ def skip_through(modules: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, Tenso
     return x, channels
 
 
-def unfold(layer: nn.Module, norm: nn.BatchNorm2d | None, where: str = "fbs") -> Start:
+def unfold(layer: nn.Module | None, norm: nn.BatchNorm2d | None) -> Start:
     """Take a trained convolution and its batch norm apart, so that their function is that of an FBS layer at density 1.
 
     g cannot be negative, so the sign of gamma goes into the filter and, as z changes sign with it, the running mean.
 
     Raises:
-        UserError: the layer is no convolution, has groups, or its batch norm keeps no running statistics.
+        GateError: the layer is no convolution, has groups, or its batch norm keeps no running statistics.
     """
     if not isinstance(layer, nn.Conv2d) or layer.groups != 1:
-        raise UserError(f"{where}: needs a convolution without groups, not {layer}")
+        raise GateError(f"needs a convolution without groups, not {layer}")
     weight = layer.weight.detach()
     bias = weight.new_zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
     conv = PlainConv2d(
@@ -339,7 +352,7 @@ def unfold(layer: nn.Module, norm: nn.BatchNorm2d | None, where: str = "fbs") ->
         conv.weight = nn.Parameter(weight.clone())
         return Start(conv, nn.Identity(), torch.ones_like(bias), bias)
     if norm.running_mean is None or norm.running_var is None:
-        raise UserError(f"{where}: the batch norm behind it keeps no running statistics, so a batch would decide")
+        raise GateError("the batch norm behind it keeps no running statistics, so a batch would decide")
     gamma = torch.ones_like(bias) if norm.weight is None else norm.weight.detach()
     beta = torch.zeros_like(bias) if norm.bias is None else norm.bias.detach()
     sign = torch.where(gamma < 0, -1.0, 1.0).to(gamma.dtype)
@@ -354,18 +367,15 @@ def unfold(layer: nn.Module, norm: nn.BatchNorm2d | None, where: str = "fbs") ->
 
 
 def work_of(
-    calls: Sequence[Call],
-    site: LayerSite,
-    density: float,
-    block: int,
-    observed: Mapping[str, float] | None,
+    calls: Sequence[Call], site: LayerSite, params: FBSParams, observed: Mapping[str, float] | None
 ) -> LayerWork:
     """Return what FBS leaves of a layer whose own work, channel by channel, is ``calls``.
 
     What a smaller input saves is the caller's to price, by the density of the layer before.
     """
+    block = params.block
     groups = math.ceil(site.channels / block)
-    count = winning_groups(density, groups)
+    count = winning_groups(params.density, groups)
     # Where the last group is smaller, the least work is when it wins.
     least = (count - 1) * block + site.channels - (groups - 1) * block
     share = (observed or {}).get("density", least / site.channels)
@@ -403,30 +413,6 @@ def annealed(density: float, progress: float) -> float:
 def gathered(weight: Tensor, inputs: Tensor | None, winners: Tensor) -> Tensor:
     """Return the filters [k, k_in, ...] of ``winners`` [k] over the input channels ``inputs`` [k_in], None for all."""
     return weight[winners] if inputs is None else weight[winners[:, None], inputs]
-
-
-def checked(placed: PlacedGate, others: Sequence[str] = ()) -> tuple[float, int]:
-    """Return density and block of a gate whose kind has ``others`` as parameters as well.
-
-    Raises:
-        UserError: a parameter is unknown, or one of these two is out of range.
-    """
-    where = _where(placed)
-    params: dict[str, Any] = {"density": 1.0, "block": 1}
-    for key, value in placed.params:
-        if key not in params and key not in others:
-            raise unknown(where, "parameter", key, [*params, *others])
-        params[key] = value
-    density, block = params["density"], params["block"]
-    if isinstance(density, bool) or not isinstance(density, int | float) or not 0 < density <= 1:
-        raise UserError(f"{where}: density: {density!r} is not in (0, 1]")
-    if isinstance(block, bool) or block not in SKIPS:
-        raise UserError(f"{where}: block: {block!r} is not one of {', '.join(map(str, SKIPS))}")
-    return float(density), int(block)
-
-
-def _where(placed: PlacedGate) -> str:
-    return f"{placed.kind} gate at {placed.site}"
 
 
 def _per_channel(values: Tensor, like: Tensor) -> Tensor:

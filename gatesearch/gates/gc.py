@@ -21,18 +21,20 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatesearch.errors import UserError, unknown
-from gatesearch.gates.base import CutGate, GateContext, GateOutput, Lowered, Work
+from gatesearch.gates.base import CutWork, GateContext, GateOutput, Lowered
 from gatesearch.gates.calibration import largest_threshold
+from gatesearch.gates.kind import GateKind
+from gatesearch.gates.params import GateParams, param
 from gatesearch.graph.channel_axes import along
-from gatesearch.graph.sites import CutSite, Site
-from gatesearch.plan import PlacedGate, Scalar
+from gatesearch.graph.sites import CutSite
+from gatesearch.plan import Scalar
 
 SLOPE = 5.0  # c of the surrogate
 LARGEST_GAIN = 64.0
@@ -42,56 +44,76 @@ EVENNESS = 0.7
 LOOK_FILTERS, LOOK_FRAMES, LOOK_STRIDE, LOOK_CONTEXT = 16, 5, 2, 3
 
 
-class GC:
-    """The kind: mode ``channel`` or ``activation``, keep ratio, recall target."""
+@dataclass(frozen=True)
+class GCParams(GateParams):
+    """What is chosen for one gate."""
+
+    mode: str = param(
+        "channel",
+        choices=("channel", "activation"),
+        among=("channel", "activation"),
+        new_program=True,
+        doc="a mask over channels, or a shrinkage of values",
+    )
+    keep: float | None = param(
+        1.0,
+        choices=(0.25, 0.5, 0.75, 1.0),
+        above=0,
+        high=1,
+        optional=True,
+        doc="share of channels or values that goes on; None to learn it",
+    )
+    recall: float = param(
+        0.99,
+        choices=(0.97, 0.98, 0.99, 0.995),
+        above=0,
+        high=1,
+        tunable_after_training=True,
+        aim="recall",
+        doc="share of positives that calibration must let pass",
+    )
+
+
+class GC(GateKind[CutSite, GCParams]):
+    """The kind: any cut site of rank 1 (features), 2 (channels by time, tokens) or 3 (channels by height by width)."""
 
     name = "gc"
-    read_apart = ()
-    calibrated = ("recall",)
+    site_type = CutSite
+    Params = GCParams
 
-    def may_go(self, site: Site) -> bool:
-        """Any cut site of rank 1 (features), 2 (channels by time, tokens) or 3 (channels by height by width)."""
-        return isinstance(site, CutSite) and 1 <= len(site.shape) <= 3
+    def fits(self, site: CutSite) -> bool:
+        """Say whether the head can pool there."""
+        return 1 <= len(site.shape) <= 3
 
-    def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
-        """Keep ratios in quarters, recall targets around .99; a single channel cannot be thinned out."""
-        thin = site.channels > 1
-        return {
-            "mode": ("channel", "activation") if thin else ("channel",),
-            "keep": (0.25, 0.5, 0.75, 1.0) if thin else (1.0,),
-            "recall": (0.97, 0.98, 0.99, 0.995),
-        }
+    def choices(self, site: CutSite) -> dict[str, tuple[Scalar, ...]]:
+        """Return the searched values; a single channel cannot be thinned out."""
+        choices = super().choices(site)
+        if site.channels == 1:
+            choices |= {"mode": ("channel",), "keep": (1.0,)}
+        return choices
 
-    def wrap(self, site: CutSite, placed: PlacedGate) -> GCGate:
+    def build(
+        self, site: CutSite, params: GCParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
+    ) -> GCGate:
         """Build the gate; see :class:`GCGate`."""
-        mode, keep, recall = _checked(placed)
-        return mode(site.shape, keep, recall, site.channel_axis, site.class_token)
+        mode = MODES[params.mode]
+        return mode(site.shape, params.keep, params.recall, site.channel_axis, site.class_token)
 
-    def elastic(self, placed: PlacedGate) -> Sequence[str]:
-        """Masks are ordered, those of two keep ratios nested: one module has them all. Shrinkage has one aim alone."""
-        mode, keep, _ = _checked(placed)
-        return ("keep", "recall") if mode is ChannelGC and keep is not None else ("recall",)
-
-    def turn(self, gate: CutGate, placed: PlacedGate) -> None:
-        """Set keep ratio and recall target."""
-        assert isinstance(gate, GCGate)
-        _, gate.keep, gate.recall = _checked(placed)
-
-    def work(self, site: CutSite, placed: PlacedGate) -> Work:
-        """The head's linear layer, and the channels or values that are left."""
-        mode, keep, _ = _checked(placed)
-        channels = mode.kept(site.channels, keep)
+    def work(self, site: CutSite, params: GCParams, observed: Mapping[str, float] | None = None) -> CutWork:
+        """Return the head's linear layer, and the channels or values that are left."""
+        mode = MODES[params.mode]
+        channels = mode.kept(site.channels, params.keep)
         look = Look(_as_map(site.shape, site.channel_axis))
         kept = channels if look.is_identity else look.shape[0]
         linear = (_pooled_size(look.shape) // look.shape[0] + site.class_token) * kept
         # A mean over a map is exported as a depthwise convolution, which has weights of its own.
         mean = kept * math.prod(look.shape[1:]) if len(look.shape) == 3 else 0
-        return Work(
+        return CutWork(
             macs=look.macs + mean + linear,
             params=sum(p.numel() for p in look.parameters()) + mean + linear + 1,
+            density=mode.density(params.keep),
             kept_channels=channels,
             elements=site.elements // site.channels * channels,
-            density=mode.density(keep),
         )
 
 
@@ -171,15 +193,9 @@ class GCGate(nn.Module):
         """Set theta to the largest value that keeps the recall target; see :func:`largest_threshold`."""
         self.theta.fill_(largest_threshold(logit, positive, self.recall))
 
-    @torch.no_grad()
-    def report(self, output: GateOutput, hidden: Tensor) -> Mapping[str, float]:
-        """Zeros of what passes, by element and by whole channel, beside those that were there without a gate."""
-        by_channel = output.passed.unsqueeze(-1).movedim(self.axis, 1).flatten(2)
-        return {
-            "element": float((output.passed == 0).float().mean()),
-            "channel": float((by_channel == 0).all(2).float().mean()),
-            "ungated_element": float((hidden == 0).float().mean()),
-        }
+    def lower(self) -> Lowered:
+        """Return what export needs."""
+        raise NotImplementedError
 
     def folded(self, channels: Sequence[int] | None) -> nn.Linear:
         """Return the linear layer with the normalisation folded in, for the given channels."""
@@ -494,19 +510,3 @@ def _pooled_size(shape: Sequence[int]) -> int:
     if len(shape) == 1:
         return shape[0]
     return 2 * math.prod(shape) // math.prod(_kernel(shape))
-
-
-def _checked(placed: PlacedGate) -> tuple[type[GCGate], float | None, float]:
-    where = f"gc gate at {placed.site}"
-    params: dict[str, Any] = {"mode": "channel", "keep": 1.0, "recall": 0.99}
-    for key, value in placed.params:
-        if key not in params:
-            raise unknown(where, "parameter", key, params)
-        params[key] = value
-    if params["mode"] not in MODES:
-        raise unknown(where, "mode", str(params["mode"]), MODES)
-    for key in ("keep", "recall"):
-        learned = key == "keep" and params[key] is None
-        if not learned and not (isinstance(params[key], int | float) and 0 < params[key] <= 1):
-            raise UserError(f"{where}: {key}: {params[key]!r} is not in (0, 1]")
-    return MODES[params["mode"]], params["keep"], params["recall"]

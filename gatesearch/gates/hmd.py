@@ -8,64 +8,83 @@ sums of it a gate. All of it is dense arithmetic on fewer numbers: no core needs
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import Call, KernelCall, LayerWork
 from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
+from gatesearch.gates.kind import GateKind
 from gatesearch.gates.matrices import Factors, HybridMatrix, hybrid_parameters, rich_rows
-from gatesearch.graph.sites import LayerSite, Site
-from gatesearch.plan import PlacedGate, Scalar
+from gatesearch.gates.params import GateError, GateParams, param
+from gatesearch.graph.sites import LayerSite
 
 GROUPS = {"lstm": 4, "gru": 3, "linear": 1}  # matrices on each other in a layer's weight, by operation
 FACTORS = (4, 3, 2)  # from strong to gentle
-BLOCKS = 2  # as in the papers
-BLOCK_CHOICES = (4, 1, BLOCKS)
-STARTS = ("fitted", "random")
+BLOCK_CHOICES = (4, 1, 2)
 BITS = (8, 8)
 
 
-class HMD:
-    """The kind: ``factor`` times fewer parameters in the matrices, ``blocks`` J side by side, ``init`` where to start.
+@dataclass(frozen=True)
+class FactorParams(GateParams):
+    """What all kinds that leave less in a matrix have in common."""
 
-    ``fitted`` starts from the trained layer: its first rows, and the best rank-1 matrix for each block of the others.
-    ``random`` starts the factors anew, as the papers do; biases stay.
+    factor: float = param(2.0, choices=FACTORS, above=1, doc="how many times fewer parameters the matrices have")
+
+
+def start_param() -> Any:
+    """Declare where factors start: from the trained layer, or from chance, as the papers do; biases stay."""
+    return param("fitted", choices=("fitted", "random"), among=("fitted", "random"), doc="where the factors start")
+
+
+@dataclass(frozen=True)
+class HMDParams(FactorParams):
+    """What is chosen for one gate."""
+
+    blocks: int = param(2, choices=BLOCK_CHOICES, low=1, doc="J, rank-1 blocks side by side; 2 as in the papers")
+    init: str = start_param()
+
+
+class HMD(GateKind[LayerSite, HMDParams]):
+    """The kind: an LSTM, a GRU or a linear layer.
+
+    A fitted start is the trained layer's first rows, and the best rank-1 matrix for each block of the others.
     """
 
     name = "hmd"
+    site_type = LayerSite
+    Params = HMDParams
 
-    def may_go(self, site: Site) -> bool:
-        """An LSTM, a GRU or a linear layer that keeps a dense row whatever the choices."""
-        return is_site(site) and all(cell.rich(max(FACTORS), max(BLOCK_CHOICES)) >= 1 for cell in cells(site))
+    def fits(self, site: LayerSite) -> bool:
+        """Say whether the layer keeps a dense row whatever the choices."""
+        return has_matrices(site) and all(cell.rich(max(FACTORS), max(BLOCK_CHOICES)) >= 1 for cell in cells(site))
 
-    def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
-        """Two to four times fewer parameters; the papers' two blocks, or another number; a fitted start or chance."""
-        return {"factor": FACTORS, "blocks": BLOCK_CHOICES, "init": STARTS}
+    def check(self, site: LayerSite, params: HMDParams) -> None:
+        """Refuse a compression that leaves no dense row."""
+        if any(cell.rich(params.factor, params.blocks) < 1 for cell in cells(site)):
+            blocks, shape = params.blocks, list(site.shape)
+            raise GateError(f"factor: {params.factor!r} leaves no dense row with {blocks} blocks in {shape}")
 
-    def replace(
-        self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
+    def build(
+        self, site: LayerSite, params: HMDParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> FactoredRNN | FactoredLinear:
         """Build the module; a batch normalisation behind it stays where it is."""
-        factor, blocks, init = _checked(site, placed)
         # Matrices are asked for in the order of the cells, of a recurrent layer those for input and state in turn.
-        rich = iter([cell.rich(factor, blocks) for cell in cells(site) for _ in cell.columns])
+        rich = iter([cell.rich(params.factor, params.blocks) for cell in cells(site) for _ in cell.columns])
 
-        def build(weight: Tensor, groups: int) -> Factors:
-            matrix = HybridMatrix(weight, groups, next(rich), min(blocks, weight.shape[1]))
-            if init == "random":
+        def factors(weight: Tensor, groups: int) -> Factors:
+            matrix = HybridMatrix(weight, groups, next(rich), min(params.blocks, weight.shape[1]))
+            if params.init == "random":
                 matrix.redraw(float(weight.std()))
             return matrix
 
-        return in_place_of(layer, build)
+        return in_place_of(layer, factors)
 
-    def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Less of the same everywhere; nothing hangs on the data."""
-        factor, blocks, _ = _checked(site, placed)
+    def work(self, site: LayerSite, params: HMDParams, observed: Mapping[str, float] | None = None) -> LayerWork:
+        """Return less of the same everywhere; nothing hangs on the data."""
+        factor, blocks = params.factor, params.blocks
         kept = sum(cell.hybrid(cell.rich(factor, blocks), blocks) for cell in cells(site))
         return replace(smaller(site, kept), kernels=_kernels(site, factor, blocks))
 
@@ -91,18 +110,17 @@ class Cell(NamedTuple):
         return self.groups * sum(hybrid_parameters(self.rows, n, rich, min(blocks, n)) for n in self.columns)
 
 
-def is_site(site: Site) -> bool:
+def has_matrices(site: LayerSite) -> bool:
     """Say whether a layer multiplies by matrices that can have less in them."""
-    return isinstance(site, LayerSite) and site.op in GROUPS
+    return site.op in GROUPS
 
 
-def cells(site: Site) -> list[Cell]:
+def cells(site: LayerSite) -> list[Cell]:
     """Return the matrices of a layer site, layer by layer and direction by direction.
 
     >>> cells(LayerSite("rnn", "lstm", (7, 10), (7, 16), 0, 0, depth=2, directions=2))[1:3]
     [Cell(groups=4, rows=8, columns=(10, 8)), Cell(groups=4, rows=8, columns=(16, 8))]
     """
-    assert isinstance(site, LayerSite)
     groups, inputs, outputs = GROUPS[site.op], site.shape_in[-1], site.shape[-1]
     if site.op == "linear":
         return [Cell(groups, outputs, (inputs,))]
@@ -116,25 +134,7 @@ def smaller(site: LayerSite, kept: int) -> LayerWork:
     """Return the work of a layer whose matrices keep so many of their parameters, each of them multiplied as before."""
     dense = sum(cell.dense for cell in cells(site))
     stored = 1 - (dense - kept) / site.params
-    return LayerWork((Call(BITS, size=kept / dense),), macs=0.0, params=0, density=1.0, stored=stored)
-
-
-def factor_of(placed: PlacedGate, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a gate's parameters, ``factor`` among them, with the defaults of those that are not given.
-
-    Raises:
-        UserError: a parameter is unknown, or the factor is no number above 1.
-    """
-    where = where_of(placed)
-    params: dict[str, Any] = {"factor": min(FACTORS), **defaults}
-    for key, value in placed.params:
-        if key not in params:
-            raise unknown(where, "parameter", key, params)
-        params[key] = value
-    factor = params["factor"]
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not 1 < factor < math.inf:
-        raise UserError(f"{where}: factor: {factor!r} is no number above 1")
-    return params
+    return LayerWork(calls=(Call(BITS, size=kept / dense),), macs=0.0, params=0, density=1.0, stored=stored)
 
 
 def _kernels(site: LayerSite, factor: float, blocks: int) -> tuple[KernelCall, ...]:
@@ -150,21 +150,3 @@ def _kernels(site: LayerSite, factor: float, blocks: int) -> tuple[KernelCall, .
         )
         for cell in cells(site)
     )
-
-
-def where_of(placed: PlacedGate) -> str:
-    """Say which gate an error is about."""
-    return f"{placed.kind} gate at {placed.site}"
-
-
-def _checked(site: LayerSite, placed: PlacedGate) -> tuple[float, int, str]:
-    params = factor_of(placed, {"blocks": BLOCKS, "init": STARTS[0]})
-    factor, blocks, init = params["factor"], params["blocks"], params["init"]
-    where = where_of(placed)
-    if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 1:
-        raise UserError(f"{where}: blocks: {blocks!r} is no whole number from 1")
-    if init not in STARTS:
-        raise unknown(f"{where}: init", "start", str(init), STARTS)
-    if any(cell.rich(factor, blocks) < 1 for cell in cells(site)):
-        raise UserError(f"{where}: factor: {factor!r} leaves no dense row with {blocks} blocks in {list(site.shape)}")
-    return float(factor), blocks, init

@@ -13,73 +13,66 @@ it is: it is reported over the winners and over all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from torch import nn
 
 from gatesearch.gates.base import KernelCall, LayerWork
-from gatesearch.gates.fbs import FBS, FBSConv2d, checked, unfold, work_of
-from gatesearch.gates.pg import PG, PGConv2d, Settings, saving
+from gatesearch.gates.fbs import FBS, FBSConv2d, FBSParams, unfold, work_of
+from gatesearch.gates.kind import Figure, GateKind
+from gatesearch.gates.pg import PG, PGConv2d, PGParams, saving
 from gatesearch.gates.phases import MASKS
-from gatesearch.graph.sites import LayerSite, Site
-from gatesearch.plan import PlacedGate, Scalar
+from gatesearch.graph.sites import LayerSite
+from gatesearch.plan import Scalar
 
-OF_PG = tuple(Settings.__dataclass_fields__)
 GROUPED = 16  # channels: stands for all groups of several
 
 
-class Hybrid:
-    """The kind: density and block of FBS; bits, high_bits, mask, target and weight_bits of PG."""
+@dataclass(frozen=True)
+class HybridParams(PGParams, FBSParams):
+    """What is chosen for one gate: density and block of FBS, and what PG has."""
+
+
+class Hybrid(GateKind[LayerSite, HybridParams]):
+    """The kind: wherever both may stand."""
 
     name = "fbs_pg"
+    site_type = LayerSite
+    Params = HybridParams
+    figures = (*PG.figures, Figure("sparsity_winners", "share", "Closed, of winners"), *FBS.figures)
 
-    def may_go(self, site: Site) -> bool:
-        """Wherever both may."""
-        return FBS().may_go(site) and PG().may_go(site)
+    def fits(self, site: LayerSite) -> bool:
+        """Say whether both may stand there."""
+        return FBS().fits(site) and PG().fits(site)
 
-    def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
-        """The choices of both."""
-        return {**FBS().space(site), **PG().space(site)}
+    def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
+        """Return the choices of both."""
+        return {**FBS().choices(site), **PG().choices(site)}
 
-    def replace(
-        self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
+    def build(
+        self, site: LayerSite, params: HybridParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> FBSConv2d:
         """Build an FBS layer around a PG convolution, from what the trained layers were."""
-        params = _read(placed)
-        start = unfold(layer, norm, params.where)
-        return FBSConv2d(PGConv2d(start.conv, params.pg), start, params.density, params.block)
+        start = unfold(layer, norm)
+        return FBSConv2d(PGConv2d(start.conv, params), start, params.density, params.block)
 
-    def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """PG's two phases for the winners, which a core has to be able to skip by channel first."""
-        params, observed = _read(placed), observed or {}
-        of_pg = {name: value for name, value in placed.params if name in OF_PG}
+    def work(self, site: LayerSite, params: HybridParams, observed: Mapping[str, float] | None = None) -> LayerWork:
+        """Return PG's two phases for the winners, which a core has to be able to skip by channel first."""
+        observed = observed or {}
         among = {"weighted_sparsity": observed["sparsity_winners"]} if "sparsity_winners" in observed else None
-        inner = PG().work_left(site, PlacedGate.of(placed.kind, placed.site, **of_pg), among)
-        work = work_of(inner.calls, site, params.density, params.block, observed)
+        inner = PG().work(site, params, among)
+        work = work_of(inner.calls, site, params, observed)
         work = replace(work, macs=work.macs + inner.macs, params=work.params + inner.params)
-        if not site.geometry or not params.pg.for_kernel:
+        if not site.geometry or not params.for_kernel:
             return work
-        group, pieces = MASKS[params.pg.mask].size(site.channels), params.pg.pieces(site.positive)
+        group, pieces = MASKS[params.mask].size(site.channels), params.pieces(site.positive)
         # What one group decides is all one to the kernel, as long as several channels are in it.
         variant = (("block", params.block), ("group", 1 if group == 1 else GROUPED), ("pieces", pieces))
-        share = 1 - (among or {}).get("weighted_sparsity", 1.0) if params.pg.low_bits else 0.0
+        share = 1 - (among or {}).get("weighted_sparsity", 1.0) if params.low_bits else 0.0
         left = (("outputs", work.density), ("open", share))
         return replace(work, kernels=(KernelCall("fbs_pg", site.geometry, variant, left),))
-
-
-class _Params(NamedTuple):
-    where: str
-    density: float
-    block: int
-    pg: Settings
-
-
-def _read(placed: PlacedGate) -> _Params:
-    where = f"{placed.kind} gate at {placed.site}"
-    density, block = checked(placed, OF_PG)
-    return _Params(where, density, block, Settings.checked(where, {k: v for k, v in placed.params if k in OF_PG}))
 
 
 def saving_eq3(channel_saving: float, bits: int, average_bits: float) -> float:
@@ -125,7 +118,7 @@ def saving_exact(layers: Iterable[Gated], bits: int, rest: float = 0.0) -> float
 
     >>> from gatesearch.gates.base import Call
     >>> calls = Call((4, 8), (("channel", 0.5),)), Call((4, 8), (("channel", 0.5), ("element", 0.5)))
-    >>> work = LayerWork(calls, 40.0, 10, 0.5)
+    >>> work = LayerWork(calls=calls, macs=40.0, params=10, density=0.5)
     >>> saving_exact([Gated(1000, work, read=0.8)], bits=8)  # 1000 / (800 (.5 + .25) / 2 + 40)
     2.9411764705882355
     """

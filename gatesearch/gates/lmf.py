@@ -6,65 +6,77 @@ At equal parameters its rank is half of a hybrid matrix's, and its two products 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import KernelCall, LayerWork
 from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
-from gatesearch.gates.hmd import FACTORS, STARTS, cells, factor_of, is_site, smaller, where_of
+from gatesearch.gates.hmd import FACTORS, FactorParams, cells, has_matrices, smaller, start_param
+from gatesearch.gates.kind import GateKind
 from gatesearch.gates.matrices import Factors, LowRankMatrix, low_rank
-from gatesearch.graph.sites import LayerSite, Site
-from gatesearch.plan import PlacedGate, Scalar
+from gatesearch.gates.params import GateError
+from gatesearch.graph.sites import LayerSite
 
 
-class LMF:
-    """The kind: ``factor`` times fewer parameters in the matrices; ``init`` the best approximation, or chance."""
+@dataclass(frozen=True)
+class LMFParams(FactorParams):
+    """What is chosen for one gate."""
+
+    init: str = start_param()
+
+
+class LMF(GateKind[LayerSite, LMFParams]):
+    """The kind: an LSTM, a GRU or a linear layer; a fitted start is the best approximation of the trained layer."""
 
     name = "lmf"
+    site_type = LayerSite
+    Params = LMFParams
 
-    def may_go(self, site: Site) -> bool:
-        """An LSTM, a GRU or a linear layer whose matrices leave a rank of 1 at four times fewer parameters."""
-        return is_site(site) and all(low_rank(c.rows, n, max(FACTORS)) >= 1 for c in cells(site) for n in c.columns)
+    def fits(self, site: LayerSite) -> bool:
+        """Say whether the matrices leave a rank of 1 whatever the choices."""
+        return has_matrices(site) and _least_rank(site, max(FACTORS)) >= 1
 
-    def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
-        """Two to four times fewer parameters; a fitted start or chance."""
-        return {"factor": FACTORS, "init": STARTS}
+    def check(self, site: LayerSite, params: LMFParams) -> None:
+        """Refuse a compression that leaves no rank."""
+        if _least_rank(site, params.factor) < 1:
+            raise GateError(f"factor: {params.factor!r} leaves no rank in {list(site.shape)}")
 
-    def replace(
-        self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
+    def build(
+        self, site: LayerSite, params: LMFParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> FactoredRNN | FactoredLinear:
         """Build the module; a batch normalisation behind it stays where it is."""
-        factor, init = _checked(site, placed)
 
-        def build(weight: Tensor, groups: int) -> Factors:
-            matrix = LowRankMatrix(weight, groups, low_rank(len(weight) // groups, weight.shape[1], factor))
-            if init == "random":
+        def factors(weight: Tensor, groups: int) -> Factors:
+            rank = low_rank(len(weight) // groups, weight.shape[1], params.factor)
+            matrix = LowRankMatrix(weight, groups, rank)
+            if params.init == "random":
                 matrix.redraw(float(weight.std()))
             return matrix
 
-        return in_place_of(layer, build)
+        return in_place_of(layer, factors)
 
-    def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Less of the same everywhere; nothing hangs on the data."""
-        factor, _ = _checked(site, placed)
-        kept = sum(c.groups * (c.rows + n) * low_rank(c.rows, n, factor) for c in cells(site) for n in c.columns)
+    def work(self, site: LayerSite, params: LMFParams, observed: Mapping[str, float] | None = None) -> LayerWork:
+        """Return less of the same everywhere; nothing hangs on the data."""
+        kept = sum(
+            cell.groups * (cell.rows + columns) * low_rank(cell.rows, columns, params.factor)
+            for cell in cells(site)
+            for columns in cell.columns
+        )
         # A linear layer is dense products anywhere.
         kernels = tuple(
-            KernelCall(f"{site.op}_lmf", (site.shape_in[0], c.columns[0], c.rows), (), (("kept", 1 / factor),))
-            for c in cells(site)
+            KernelCall(
+                kernel=f"{site.op}_lmf",
+                shape=(site.shape_in[0], cell.columns[0], cell.rows),
+                left=(("kept", 1 / params.factor),),
+            )
+            for cell in cells(site)
             if site.op != "linear"
         )
         return replace(smaller(site, kept), kernels=kernels)
 
 
-def _checked(site: LayerSite, placed: PlacedGate) -> tuple[float, str]:
-    params = factor_of(placed, {"init": STARTS[0]})
-    factor, init = params["factor"], params["init"]
-    if init not in STARTS:
-        raise unknown(f"{where_of(placed)}: init", "start", str(init), STARTS)
-    if any(low_rank(cell.rows, n, factor) < 1 for cell in cells(site) for n in cell.columns):
-        raise UserError(f"{where_of(placed)}: factor: {factor!r} leaves no rank in {list(site.shape)}")
-    return float(factor), init
+def _least_rank(site: LayerSite, factor: float) -> int:
+    """Return the smallest rank that a compression leaves in a matrix of the layer."""
+    return min(low_rank(cell.rows, columns, factor) for cell in cells(site) for columns in cell.columns)

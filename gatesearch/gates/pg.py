@@ -16,43 +16,65 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, cast
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatesearch.errors import UserError, unknown
 from gatesearch.gates.base import BLOCK, Call, KernelCall, LayerGate, LayerWork
+from gatesearch.gates.kind import Figure, GateKind
+from gatesearch.gates.params import GateError, GateParams, param
 from gatesearch.gates.phases import MASKS, finished, gathered_margins, margins, opened
 from gatesearch.gates.quantise import BITS, UNQUANTISED, CalibratedRange, FixedRange, split, weight_levels
-from gatesearch.graph.sites import LayerSite, Site
-from gatesearch.plan import PlacedGate, Scalar
+from gatesearch.graph.sites import LayerSite, reads_all_channels
+from gatesearch.plan import Scalar
 
 SIGMA = 1e-3  # weight of the threshold loss
 BYTE = 8
+MOST_WEIGHT_BITS = 64
+WEIGHT_BITS = f"a whole number from 1 to {BITS} nor {UNQUANTISED} or None, which leave the weights as they are"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+@dataclass(frozen=True)
+class PGParams(GateParams):
     """What is chosen for one gate.
 
-    Args:
-        bits: B, magnitude bits of the input, 1 to 16.
-        high_bits: B_hb, those that every output gets, 1 to B; B itself is plain quantisation, without a second phase.
-        mask: name of a mask in ``MASKS``.
-        target: delta, to which the thresholds are drawn; in units of the layer's output.
-        weight_bits: of the weights, 1 to 16; 32 or more leaves them as they are.
+    >>> PGParams.read({"bits": 4, "high_bits": 2}).weight_bits, PGParams.read({"weight_bits": None}).weight_bits
+    (4, 32)
     """
 
-    bits: int = 8
-    high_bits: int = 4
-    mask: str = "3d"
-    target: float = 0.0
-    weight_bits: int = 8
+    bits: int = param(8, choices=(4, 8), low=1, high=BITS, doc="B, magnitude bits of the input")
+    high_bits: int = param(
+        4, choices=(2, 4), low=1, doc="B_hb, those that every output gets; B itself is plain quantisation"
+    )
+    mask: str = param(
+        "3d", choices=tuple(MASKS), among=tuple(MASKS), new_program=True, doc="which outputs share a decision"
+    )
+    target: float = param(
+        0.0, choices=(2.0, 1.0, 0.5, 0.0), doc="delta, to which the thresholds are drawn, in units of the output"
+    )
+    weight_bits: int = param(
+        8, doc="of the weights, those of the input unless written; None, or 32 and more, leaves them as they are"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.high_bits > self.bits:
+            raise GateError(f"high_bits: {self.high_bits!r} is not a whole number from 1 to bits, {self.bits}")
+        if not (1 <= self.weight_bits <= BITS or UNQUANTISED <= self.weight_bits <= MOST_WEIGHT_BITS):
+            raise GateError(f"weight_bits: {self.weight_bits!r} is neither {WEIGHT_BITS}")
+
+    @classmethod
+    def read(cls, written: Mapping[str, Scalar]) -> Self:
+        """Build from what a plan says; ``weight_bits`` are those of the input where it is left out, None is 32."""
+        filled = {"weight_bits": written.get("bits", cls.bits), **written}
+        if filled["weight_bits"] is None:
+            filled["weight_bits"] = UNQUANTISED
+        return super().read(filled)
 
     @property
     def low_bits(self) -> int:
@@ -72,79 +94,48 @@ class Settings:
         """Return in how many pieces kernels read a channel: by parts of the weights, and by sign."""
         return (1 + (self.weight_bits == BYTE)) * (1 + (not positive))
 
-    @classmethod
-    def checked(cls, where: str, written: Mapping[str, Scalar]) -> Settings:
-        """Read parameters by name; ``weight_bits`` are those of the input where it is left out, None is 32.
 
-        Raises:
-            UserError: a parameter is unknown or out of range; the message begins with ``where``.
-        """
-        params: dict[str, Any] = {name: getattr(cls(), name) for name in cls.__dataclass_fields__}
-        for key in written:
-            if key not in params:
-                raise unknown(where, "parameter", key, params)
-        params |= {"weight_bits": written.get("bits", params["bits"]), **written}
-        if params["weight_bits"] is None:
-            params["weight_bits"] = UNQUANTISED
-        if params["mask"] not in MASKS:
-            raise unknown(where, "mask", str(params["mask"]), MASKS)
-        if not _whole(params["bits"], 1, BITS):
-            raise UserError(f"{where}: bits: {params['bits']!r} is not a whole number from 1 to {BITS}")
-        if not _whole(params["high_bits"], 1, params["bits"]):
-            raise UserError(
-                f"{where}: high_bits: {params['high_bits']!r} is not a whole number from 1 to bits, {params['bits']}"
-            )
-        if not (_whole(params["weight_bits"], 1, BITS) or _whole(params["weight_bits"], UNQUANTISED, 64)):
-            raise UserError(
-                f"{where}: weight_bits: {params['weight_bits']!r} is neither a whole number from 1 to {BITS} nor "
-                f"{UNQUANTISED} or None, which leave the weights as they are"
-            )
-        target = params["target"]
-        if isinstance(target, bool) or not isinstance(target, int | float) or not math.isfinite(target):
-            raise UserError(f"{where}: target: {target!r} is not a finite number")
-        return cls(**params)
-
-
-class PG:
-    """The kind: bits B, high_bits B_hb, mask, target delta and weight_bits."""
+class PG(GateKind[LayerSite, PGParams]):
+    """The kind: any linear layer or LSTM, and any convolution that reads all of its input channels (no groups)."""
 
     name = "pg"
+    site_type = LayerSite
+    Params = PGParams
+    figures = (
+        Figure("sparsity", "share", "Closed outputs", headline=True),
+        Figure("weighted_sparsity", "share"),
+        Figure("outputs", "outputs"),
+    )
 
-    def may_go(self, site: Site) -> bool:
-        """Any linear layer or LSTM, and any convolution that reads all of its input channels (no groups)."""
-        if not isinstance(site, LayerSite) or site.op not in LAYERS:
+    def fits(self, site: LayerSite) -> bool:
+        """Say whether the layer has a form that can be gated."""
+        if site.op not in LAYERS:
             return False
-        # MACs a value are input channels x kernel; a grouped layer reads a fraction of the channels.
-        return site.op != "conv2d" or site.macs // site.elements % site.shape_in[0] == 0
+        return site.op != "conv2d" or reads_all_channels(site)
 
-    def space(self, site: Site) -> Mapping[str, Sequence[Scalar]]:
-        """8 or 4 bits, 4 or 2 of them high; M2 only where a group is smaller than the layer."""
-        assert isinstance(site, LayerSite)
+    def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
+        """Return the searched values; M2 only where a group is smaller than the layer."""
         width = min(LAYERS[site.op].widths(site))
         masks = [name for name, mask in MASKS.items() if mask.group is None or mask.group < width]
-        return {"bits": (4, 8), "high_bits": (2, 4), "mask": tuple(masks), "target": (2.0, 1.0, 0.5, 0.0)}
+        return {**super().choices(site), "mask": tuple(masks)}
 
-    def replace(
-        self, site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
+    def build(
+        self, site: LayerSite, params: PGParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> LayerGate:
         """Build the module around a copy of the layer; a batch norm behind it stays where it is."""
-        settings = Settings.checked(_where(placed), dict(placed.params))
-        try:
-            return LAYERS[site.op](cast(Any, layer), settings)
-        except ValueError as error:
-            raise UserError(f"{_where(placed)}: {error}") from error
+        gate: LayerGate = LAYERS[site.op](layer, params)
+        return gate
 
-    def work_left(self, site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """The high bits of every output and the low bits of the open ones; of none, before there is a report."""
-        settings = Settings.checked(_where(placed), dict(placed.params))
-        kind, mask = LAYERS[site.op], MASKS[settings.mask]
-        calls = [Call((settings.high_bits, settings.weight_bits))]
+    def work(self, site: LayerSite, params: PGParams, observed: Mapping[str, float] | None = None) -> LayerWork:
+        """Return the high bits of every output and the low bits of the open ones; of none, before there is a report."""
+        mask = MASKS[params.mask]
+        calls = [Call((params.high_bits, params.weight_bits))]
         sparsity = (observed or {}).get("weighted_sparsity", 1.0)
-        if settings.low_bits:
-            calls.append(Call((settings.low_bits, settings.weight_bits), ((mask.skips, 1 - sparsity),)))
-        thresholds = sum(mask.groups(width) for width in kind.widths(site))
-        kernels = _kernels(site, settings, 1 - sparsity if settings.low_bits else 0.0)
-        return LayerWork(tuple(calls), 0.0, thresholds + 1, 1.0, kernels=kernels)
+        if params.low_bits:
+            calls.append(Call((params.low_bits, params.weight_bits), ((mask.skips, 1 - sparsity),)))
+        thresholds = sum(mask.groups(width) for width in LAYERS[site.op].widths(site))
+        kernels = _kernels(site, params, 1 - sparsity if params.low_bits else 0.0)
+        return LayerWork(calls=tuple(calls), macs=0.0, params=thresholds + 1, density=1.0, kernels=kernels)
 
 
 class PGLayer(nn.Module):
@@ -157,7 +148,7 @@ class PGLayer(nn.Module):
         sparse: lets the surrogate's gradient through only where the mask is open ("sparse back-propagation").
 
     Raises:
-        ValueError: the layer is not of a form that can be gated.
+        GateError: the layer is not of a form that can be gated.
     """
 
     traced_whole = True
@@ -167,7 +158,7 @@ class PGLayer(nn.Module):
     def __init__(
         self,
         layer: nn.Conv2d | nn.Linear,
-        settings: Settings,
+        settings: PGParams,
         input_range: nn.Module | None = None,
         sparse: bool = False,
     ) -> None:
@@ -271,9 +262,9 @@ class PGConv2d(PGLayer):
 
     layer: nn.Conv2d
 
-    def __init__(self, layer: nn.Conv2d, settings: Settings, sparse: bool = False) -> None:
+    def __init__(self, layer: nn.Conv2d, settings: PGParams, sparse: bool = False) -> None:
         if not isinstance(layer, nn.Conv2d) or layer.groups != 1:
-            raise ValueError(f"needs a convolution without groups, not {layer}")
+            raise GateError(f"needs a convolution without groups, not {layer}")
         super().__init__(layer, settings, sparse=sparse)
 
     @staticmethod
@@ -314,10 +305,10 @@ class PGLinear(PGLayer):
     layer: nn.Linear
 
     def __init__(
-        self, layer: nn.Linear, settings: Settings, input_range: nn.Module | None = None, sparse: bool = False
+        self, layer: nn.Linear, settings: PGParams, input_range: nn.Module | None = None, sparse: bool = False
     ) -> None:
         if not isinstance(layer, nn.Linear):
-            raise ValueError(f"needs a linear layer, not {layer}")
+            raise GateError(f"needs a linear layer, not {layer}")
         super().__init__(layer, settings, input_range, sparse)
 
     @staticmethod
@@ -344,16 +335,16 @@ class PGLSTM(nn.Module):
         settings: bits, mask and target; a mask's channels are the 4 H gate pre-activations.
 
     Raises:
-        ValueError: the LSTM has several layers or directions, or projects its state.
+        GateError: the LSTM has several layers or directions, or projects its state.
     """
 
     traced_whole = True
     absorbs_norm = False
 
-    def __init__(self, layer: nn.LSTM, settings: Settings) -> None:
+    def __init__(self, layer: nn.LSTM, settings: PGParams) -> None:
         super().__init__()
         if not isinstance(layer, nn.LSTM) or layer.num_layers > 1 or layer.bidirectional or layer.proj_size:
-            raise ValueError(f"needs an LSTM of one layer and one direction without a projection, not {layer}")
+            raise GateError(f"needs an LSTM of one layer and one direction without a projection, not {layer}")
         self.batch_first, self.hidden_size = layer.batch_first, layer.hidden_size
         weights = dict(layer.named_parameters())
         self.input = PGLinear(_linear(weights["weight_ih_l0"], weights.get("bias_ih_l0")), settings)
@@ -413,7 +404,7 @@ class PGLSTM(nn.Module):
 LAYERS: Mapping[str, Any] = {"conv2d": PGConv2d, "linear": PGLinear, "lstm": PGLSTM}
 
 
-def _kernels(site: LayerSite, settings: Settings, share: float) -> tuple[KernelCall, ...]:
+def _kernels(site: LayerSite, settings: PGParams, share: float) -> tuple[KernelCall, ...]:
     """Return the run of a kernel with a share of the outputs open; none where no kernel has the layer or its bits."""
     shape = site.geometry
     if site.op == "linear":  # a convolution of 1 x 1 over its positions
@@ -456,11 +447,3 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
         if bias is not None:
             linear.bias.copy_(bias)
     return linear
-
-
-def _whole(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-
-
-def _where(placed: PlacedGate) -> str:
-    return f"{placed.kind} gate at {placed.site}"

@@ -111,6 +111,16 @@ class LayerSite(_Shaped):
         return 0 if self.op == "conv2d" else len(self.shape) - 1
 
 
+def reads_all_channels(site: LayerSite) -> bool:
+    """Say whether a convolution has no groups: a grouped one reads a fraction of its input channels for each value.
+
+    >>> reads_all_channels(LayerSite("0", "conv2d", (3, 8, 8), (4, 6, 6), 3888, 112))
+    True
+    """
+    # Multiply-accumulates a value are input channels times kernel.
+    return site.macs // site.elements % site.shape_in[0] == 0
+
+
 Site = CutSite | LayerSite
 AnySite = TypeVar("AnySite", CutSite, LayerSite)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gatesearch.gates.pg import BYTE, Settings
+from gatesearch.gates.pg import BYTE, PGParams
 from gatesearch.kernels.arrays import Array
 
 
@@ -26,7 +26,7 @@ class Pieces(NamedTuple):
     wide: bool = False
 
     @classmethod
-    def of(cls, settings: Settings, positive: bool) -> Pieces:
+    def of(cls, settings: PGParams, positive: bool) -> Pieces:
         """Return what a gate's arithmetic needs on an input that is not negative, or on any."""
         return cls(not positive, settings.weight_bits == BYTE)
 

@@ -9,7 +9,6 @@ from typing import Any
 from gatesearch.report.values import Record, at, percent, plain, si
 
 _LISTED = 4  # more sites than this are told as the first and the last
-_OBSERVED = {"sparsity": "Closed outputs", "sparsity_winners": "Closed, of winners", "density": "Channels computed"}
 
 
 def told(gates: Sequence[Mapping[str, Any]], layer_kinds: Collection[str]) -> list[str]:
@@ -31,9 +30,14 @@ def told(gates: Sequence[Mapping[str, Any]], layer_kinds: Collection[str]) -> li
 
 
 def observed(record: Record) -> dict[str, str]:
-    """Return what the gates report, of that which has a column: name and head."""
+    """Return what the gates report, of that which has a column: name and head.
+
+    The record says which figures have one; in a record from before it did, every share has its name as head.
+    """
     reports = [at(row, "report", default={}) for row in at(record, "layers", default=())]
-    return {name: head for name, head in _OBSERVED.items() if any(at(report, name) is not None for report in reports)}
+    shares = {name: name for report in reports for name, value in report.items() if 0 <= value <= 1}
+    heads = at(record, "layer_figures", default=shares)
+    return {name: head for name, head in heads.items() if any(at(report, name) is not None for report in reports)}
 
 
 def table(record: Record) -> list[dict[str, Any]]:

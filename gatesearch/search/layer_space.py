@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from gatesearch.errors import UserError
-from gatesearch.gates import layer_kind
+from gatesearch.gates import fits, kind_of
 from gatesearch.graph.sites import LayerSite, find
 from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.search.trial_protocol import Suggest
@@ -47,7 +47,7 @@ class LayerSpace:
         named = all_sites if site_names == "all" else [find(all_sites, n, "space.layers.sites") for n in site_names]
         sites = []
         for site in all_sites:
-            able = [kind for kind in kinds if layer_kind(kind).may_go(site)]
+            able = [kind for kind in kinds if fits(kind, site)]
             if site in named and able:
                 sites.append(site)
             elif site in named and site_names != "all":
@@ -60,7 +60,7 @@ class LayerSpace:
 
         One that the site leaves no choice in is fixed.
         """
-        own = layer_kind(kind).space(site)
+        own = kind_of(kind).choices(site)
         return {
             name: tuple(values if len(values) == 1 else self.kinds[kind].get(name, values))
             for name, values in own.items()
@@ -130,7 +130,7 @@ class LayerSpace:
         return {"layers": {kind: site for offers in each.values() for kind, site in offers.items()}}
 
     def _able(self, site: LayerSite) -> list[str]:
-        return [kind for kind in self.kinds if layer_kind(kind).may_go(site)]
+        return [kind for kind in self.kinds if fits(kind, site)]
 
     def __len__(self) -> int:
         """Number of different choices, or ``sys.maxsize`` where there are more."""

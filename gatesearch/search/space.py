@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise, product
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates import CutKind, LayerKind, cut_kind, kind_of, layer_kind
+from gatesearch.gates import fits, kind_of, params_of
 from gatesearch.graph.sites import CutSite, LayerSite, Site, find, worthwhile
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.search.layer_space import LayerSpace
@@ -64,8 +64,8 @@ class Space:
                 if name not in device_cores:
                     raise unknown("space.cores", "core", name, device_cores)
         _check_kinds(kinds, [*all_sites, *all_layers])
-        layers = LayerSpace.of(all_layers, _of_type(kinds, LayerKind), layer_names, together)
-        kinds = _of_type(kinds, CutKind)
+        layers = LayerSpace.of(all_layers, _of_type(kinds, LayerSite), layer_names, together)
+        kinds = _of_type(kinds, CutSite)
         if site_names == "all":
             sites = tuple(site for site in worthwhile(all_sites, min_work) if _able(kinds, site))
         else:
@@ -83,7 +83,7 @@ class Space:
 
     def choices(self, kind: str, site: CutSite) -> dict[str, tuple[Scalar, ...]]:
         """Return the choices of each parameter; one that the site leaves no choice in is fixed."""
-        own = kind_of(kind).space(site)
+        own = kind_of(kind).choices(site)
         return {
             name: tuple(values if len(values) == 1 else self.kinds[kind].get(name, values))
             for name, values in own.items()
@@ -149,21 +149,18 @@ class Space:
         return PlacedGate.of(kind, site.name, **params)
 
     def variants(self) -> list[PlacedGate]:
-        """Return one gate for every combination of what makes another program: a kind's textual parameters, and those
-        whose numbers are read apart.
-        """
+        """Return one gate for every combination of values that makes another program."""
         found = []
         for kind in self.kinds:
             widest: dict[str, tuple[Scalar, ...]] = {}
             for site in self.sites:
-                for name, values in self.choices(kind, site).items() if kind_of(kind).may_go(site) else ():
+                for name, values in self.choices(kind, site).items() if fits(kind, site) else ():
                     widest[name] = tuple(dict.fromkeys([*widest.get(name, ()), *values]))
-            apart = cut_kind(kind).read_apart
-            textual = {name: [v for v in vs if isinstance(v, str) or name in apart] for name, vs in widest.items()}
-            textual = {name: values for name, values in textual.items() if values}
+            programs = kind_of(kind).Params.new_programs()
+            apart = {name: values for name, values in widest.items() if name in programs}
             found += [
-                PlacedGate.of(kind, "any", **dict(zip(textual, combination, strict=True)))
-                for combination in product(*textual.values())
+                PlacedGate.of(kind, "any", **dict(zip(apart, combination, strict=True)))
+                for combination in product(*apart.values())
             ]
         return found
 
@@ -181,21 +178,21 @@ class Space:
         return min(total, sys.maxsize)
 
 
-def _of_type(kinds: Choices, wanted: type[CutKind] | type[LayerKind]) -> dict[str, Mapping[str, Sequence[Scalar]]]:
-    return {name: params for name, params in kinds.items() if isinstance(kind_of(name, "space.kinds"), wanted)}
+def _of_type(kinds: Choices, site_type: type[Site]) -> dict[str, Mapping[str, Sequence[Scalar]]]:
+    return {name: params for name, params in kinds.items() if kind_of(name, "space.kinds").site_type is site_type}
 
 
 def _able(kinds: Iterable[str], site: CutSite) -> list[str]:
     """Return the kinds that can go at a site."""
-    return [kind for kind in kinds if kind_of(kind).may_go(site)]
+    return [kind for kind in kinds if fits(kind, site)]
 
 
 def _check_kinds(kinds: Choices, sites: Sequence[Site]) -> None:
     """Refuse unknown kinds, parameters, values and combinations before anything is trained."""
     for name, params in kinds.items():
         kind = kind_of(name, "space.kinds")
-        for site in [site for site in sites if kind.may_go(site)][:1]:
-            own = kind.space(site)
+        for site in [site for site in sites if fits(name, site)][:1]:
+            own = kind.choices(site)
             for param in params:
                 if param not in own:
                     raise unknown(f"space.kinds.{name}", "parameter", param, own)
@@ -215,10 +212,7 @@ def _check_values(kind: str, values: Mapping[str, Scalar], site: Site) -> None:
 def _refused(kind: str, values: Mapping[str, Scalar], site: Site) -> UserError | None:
     placed = PlacedGate.of(kind, site.name, **values)
     try:
-        if isinstance(site, CutSite):
-            cut_kind(kind).work(site, placed)
-        else:
-            layer_kind(kind).work_left(site, placed)
+        params_of(site, placed)
     except UserError as error:
         return error
     return None

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gatesearch.gates import layer_kind
-from gatesearch.gates.base import LayerWork
+from gatesearch.gates import LayerWork, work_of
 from gatesearch.gates.hybrid import Gated, saving_eq3, saving_exact
 from gatesearch.gates.pg import average_bits
 from gatesearch.graph.sites import LayerSite, find
@@ -100,7 +99,7 @@ def saving_of_network(spec: Spec, model: GatedModel, sites: Sequence[LayerSite],
 
 
 def _work(spec: Spec, site: LayerSite, placed: PlacedGate, reports: Reports) -> LayerWork:
-    work = layer_kind(placed.kind).work_left(site, placed, reports[site.name])
+    work = work_of(site, placed, reports[site.name])
     if placed.kind != "fbs":
         return work
     # Not quantised: neither cheaper nor dearer than in the dense network, whatever that has for B.

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gatesearch.gates import at_cuts
+from gatesearch.gates import cut_gates
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.steps import Run
 from gatesearch.recipe import Recipe
@@ -63,7 +63,7 @@ def _curve(run: Run) -> dict[str, list[float]]:
     ``known`` takes those whose error grows least, which nobody knows beforehand: no switch can do better. Fidelity is
     1 - error / error of silence.
     """
-    if not at_cuts(run.model.plan):
+    if not cut_gates(run.model.plan):
         return {}
     windows = run.setting.features.test.features
     errors = path_errors(run.model, windows)[:, [0, -1]].double()

@@ -15,7 +15,7 @@ from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.recurrent import kws_gru, kws_lstm
 from gatesearch.backbones.resnet_cifar import resnet20
-from gatesearch.gates import layer_kind
+from gatesearch.gates import fits, work_of
 from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites, worthwhile
 from gatesearch.plan import GatePlan, PlacedGate
 
@@ -91,14 +91,13 @@ def subject(name: str) -> Subject:
     sites = worthwhile(cut_sites(backbone, features[:1]), 0.05)
     step = max(1, -(-(len(sites) - 1) // CUTS))
     layers = layer_sites(backbone, features[:1])
-    gated = tuple(s for s in layers if any(layer_kind(kind).may_go(s) for kind in chosen.kinds) and s.op != "linear")
+    gated = tuple(s for s in layers if any(fits(kind, s) for kind in chosen.kinds) and s.op != "linear")
     return Subject(backbone, features, sites[:1] + sites[1::step], gated, chosen.kinds)
 
 
 def has_kernel(gate: PlacedGate, site: LayerSite) -> bool:
     """Whether a gate may go to a site and a kernel does its work there."""
-    kind = layer_kind(gate.kind)
-    return kind.may_go(site) and bool(kind.work_left(site, gate).kernels)
+    return fits(gate.kind, site) and bool(work_of(site, gate).kernels)
 
 
 def random_plan(chosen: Subject, seed: int) -> GatePlan:

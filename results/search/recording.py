@@ -20,7 +20,7 @@ from torch import Tensor
 
 from gatesearch._lib import console
 from gatesearch._lib.timing import fingerprint
-from gatesearch.gates import at_cuts
+from gatesearch.gates import cut_gates
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.steps import Run, seed_of
@@ -91,7 +91,7 @@ def trained_row(run: Run, spec: Recorded, features: Features, gates: Sequence[Pl
     """Train one combination of gates, and read it now and then."""
     s = run.setting
     plan = GatePlan(tuple(_complete(s.space, gate) for gate in gates))
-    plan = replace(plan, cores=(s.device.core_names[0],) * (len(at_cuts(plan)) + 1))
+    plan = replace(plan, cores=(s.device.core_names[0],) * (len(cut_gates(plan)) + 1))
     model = run.built(plan)
     epochs: list[list[Reading]] = []
     spent, ended = [0.0], 0
@@ -128,7 +128,7 @@ def trained_row(run: Run, spec: Recorded, features: Features, gates: Sequence[Pl
 def _readings(run: Run, model: GatedModel, spec: Recorded) -> Iterator[Reading]:
     """Yield what a model is worth on validation, for every choice of what is set after training."""
     s, split = run.setting, run.setting.features.validation
-    offered = [_later(s.space, gate, spec.after) for gate in at_cuts(model.plan)]
+    offered = [_later(s.space, gate, spec.after) for gate in cut_gates(model.plan)]
     if not any(offered):
         outcome = s.goal.assess(model, split)
         yield _rounded({"quality": outcome.value, "passed": outcome.passed, "layers": outcome.layers})

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from gatesearch.gates import at_cuts
+from gatesearch.gates import cut_gates
 from gatesearch.plan import GatePlan
 from gatesearch.search.sampler.encoding import Features
 from results.search.table import Table
@@ -44,7 +44,7 @@ def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
     errors, passed = np.zeros((len(real.plans), len(at))), []
     for i, plan in enumerate(real.plans):
         loss, rows = 0.0, {kind: [1.0] for kind in real.shares}
-        for gate in at_cuts(plan):
+        for gate in cut_gates(plan):
             depth, thinned = features.of_gate(gate)[:2]
             loss += early * by_site[gate.site] * by_mode[gate["mode"]] * (1.2 - depth) * thinned**bend + 0.004
             for kind, row in rows.items():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gatesearch.gates import at_cuts
+from gatesearch.gates import cut_gates
 from gatesearch.graph.sites import CutSite, LayerSite
 from gatesearch.plan import GatePlan
 from gatesearch.search import pareto
@@ -155,7 +155,7 @@ def read(path: Path, name: str) -> Table:
         key = tuple(json.dumps(gate.to_dict(), sort_keys=True) for gate in trained(plan, after))
         training.append(row_of[key])
         row = tree["rows"][row_of[key]]
-        chosen = [[gate[name] for name in after.get(gate.kind, ())] for gate in at_cuts(plan)]
+        chosen = [[gate[name] for name in after.get(gate.kind, ())] for gate in cut_gates(plan)]
         readings = [next(r for r in epoch if r.get("after", chosen) == chosen) for epoch in row["epochs"]]
         priced = row["cores"][",".join(plan.cores)]
         runs.append(_finite(priced["runs"]))

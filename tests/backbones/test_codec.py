@@ -6,7 +6,7 @@ import torch
 from gatesearch.backbones.codec import Codec
 from gatesearch.backbones.quantiser import ResidualQuantiser
 from gatesearch.graph.sites import cut_sites
-from gatesearch.testing.conformance import check_backbone
+from gatesearch.testing.backbones import check_backbone
 
 SHAPE = (1, 256, 1)
 

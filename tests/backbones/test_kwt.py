@@ -7,7 +7,7 @@ from torch import nn
 from gatesearch.backbones import build
 from gatesearch.errors import UserError
 from gatesearch.graph.sites import cut_sites
-from gatesearch.testing.conformance import check_backbone
+from gatesearch.testing.backbones import check_backbone
 
 SHAPE = (1, 12, 6)
 

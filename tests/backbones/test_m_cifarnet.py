@@ -6,7 +6,7 @@ from torch import nn
 
 from gatesearch.backbones.m_cifarnet import MCifarNet, scaled
 from gatesearch.graph.sites import cut_sites, layer_sites
-from gatesearch.testing.conformance import check_backbone
+from gatesearch.testing.backbones import check_backbone
 
 TABLE = {  # of the published network: output of every layer, millions of multiply-accumulates
     "conv0.0": ((64, 30, 30), 1.555),

@@ -9,7 +9,7 @@ from gatesearch.backbones import build
 from gatesearch.backbones.recurrent import RecurrentNet, har_bilstm, kws_gru, kws_lstm
 from gatesearch.errors import UserError
 from gatesearch.graph.sites import layer_sites
-from gatesearch.testing.conformance import check_backbone
+from gatesearch.testing.backbones import check_backbone
 
 
 @pytest.mark.parametrize("factory", [kws_lstm, kws_gru, har_bilstm])

@@ -6,7 +6,7 @@ from torch import nn
 
 from gatesearch.backbones.resnet_cifar import ResNetCifar, Shortcut, resnet20
 from gatesearch.graph.sites import cut_sites, layer_sites
-from gatesearch.testing.conformance import check_backbone
+from gatesearch.testing.backbones import check_backbone
 
 BLOCKS = [f"stage{stage}.{block}" for stage in (1, 2, 3) for block in (0, 1, 2)]
 

@@ -17,7 +17,7 @@ from gatesearch.compile.tflite import channel_last, convert
 from gatesearch.devices import profile
 from gatesearch.export import bundle
 from gatesearch.export.verify import Parity, verify
-from gatesearch.gates import layer_kind
+from gatesearch.gates import build_gate
 from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
@@ -207,7 +207,7 @@ def test_weights_that_lie_channels_last_are_read_in_their_own_order(kind: str | 
     x = torch.randn(3, 8, 4, 4)
     if kind is not None:
         site = LayerSite("1", "conv2d", (8, 4, 4), (8, 4, 4), 8 * 9 * 8 * 16, 584)
-        layers[1] = layer_kind(kind).replace(site, PlacedGate.of(kind, "1"), layers[1])
+        layers[1] = build_gate(site, PlacedGate.of(kind, "1"), layers[1])
         with torch.no_grad():
             layers[1].train()(x)
     module = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2]).eval()

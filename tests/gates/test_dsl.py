@@ -4,17 +4,17 @@ import math
 
 import pytest
 import torch
+from gate_suites import check_gate
 from torch import nn
 from torch.nn import functional as F
 
 from gatesearch.backbones.codec import Codec
 from gatesearch.errors import UserError
-from gatesearch.gates import GateContext, GateOutput, cut_kind
-from gatesearch.gates.dsl import DSL, DSLGate, light_layers
+from gatesearch.gates import GateContext, GateOutput, build_gate, fits, kind_of, work_of
+from gatesearch.gates.dsl import DSLGate, light_layers
 from gatesearch.graph.sites import CutSite, cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.testing.conformance import check_cut_gate
 
 OUTPUT = (1, 1024, 1)
 
@@ -26,7 +26,7 @@ def site(shape: tuple[int, ...], output: tuple[int, ...] = OUTPUT) -> CutSite:
 @pytest.mark.parametrize("shape", [(16, 64, 1), (6, 128, 1), (1, 1024, 1)])
 @pytest.mark.parametrize("params", [{}, {"share": 0.8, "width": 0.125, "keep": 0.5}, {"width": 1.0}])
 def test_conforms_at_every_rate_and_with_every_sort_of_parameter(shape, params):
-    check_cut_gate(cut_kind("dsl"), site(shape), PlacedGate.of("dsl", "here", **params))
+    check_gate(kind_of("dsl"), site(shape), **params)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_conforms_at_every_rate_and_with_every_sort_of_parameter(shape, params):
     ],
 )
 def test_goes_only_where_the_output_can_be_reached_by_upsampling(place):
-    assert not DSL().may_go(place)
+    assert not fits("dsl", place)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_goes_only_where_the_output_can_be_reached_by_upsampling(place):
 )
 def test_wrong_parameters_are_told_in_a_line(params, message):
     with pytest.raises(UserError) as caught:
-        DSL().wrap(site((16, 64, 1)), PlacedGate.of("dsl", "here", **params))
+        build_gate(site((16, 64, 1)), PlacedGate.of("dsl", "here", **params))
     assert str(caught.value).startswith(message)
 
 
@@ -144,12 +144,12 @@ def test_who_leaves_runs_the_light_path_alone_and_who_goes_on_never_does():
 
 def test_work_of_the_light_path_is_apart_from_that_of_the_switch():
     place, gate = site((16, 64, 1), (1, 4096, 1)), PlacedGate.of("dsl", "here", share=0.7, width=0.5, keep=0.5)
-    work = DSL().work(place, gate)
+    work = work_of(place, gate)
     # first 8 -> 8, kernel 3, 64 frames; up by 8, 8 -> 4, 512 frames; last by 8, 4 -> 1, kernel 16, 4096 frames.
     assert work.exit_macs == 64 * 8 * 8 * 3 + 512 * 8 * 4 + 512 * 4 * 16
     assert work.exit_params == (8 * 8 * 3 + 8) + (8 * 4 * 8 + 4) + (4 * 16 + 1)
     assert work.macs == 16 + 8 * 64 and work.kept_channels == 8 and work.leaving == 0.7
-    assert sum(p.numel() for p in DSL().wrap(place, gate).lower().exit.parameters()) == work.exit_params
+    assert sum(p.numel() for p in build_gate(place, gate).lower().exit.parameters()) == work.exit_params
 
 
 def test_light_layers_of_a_site_at_the_full_rate_do_not_upsample():

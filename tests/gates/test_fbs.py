@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.errors import UserError
-from gatesearch.gates.base import Call, LayerGate, LayerKind
+from gatesearch.gates import Call, GateError, LayerGate, build_gate, fits, work_of
 from gatesearch.gates.fbs import FBS, LASSO, FBSConv2d, annealed, skip_through, unfold
 from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
 from gatesearch.plan import PlacedGate
@@ -38,7 +38,7 @@ def site_of(conv: nn.Conv2d, size: int = 9, name: str = "0") -> LayerSite:
 
 
 def gate(conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None, **params) -> FBSConv2d:
-    return FBS().replace(site_of(conv), PlacedGate.of("fbs", "0", **params), conv, norm).eval()
+    return build_gate(site_of(conv), PlacedGate.of("fbs", "0", **params), conv, norm).eval()
 
 
 def moved(layer: FBSConv2d, spread: float = 1.0) -> FBSConv2d:
@@ -374,7 +374,7 @@ def chain_macs(sites: list[LayerSite], density: float) -> tuple[float, float, in
     """MACs of the layers where each reads what the one before computed, of FBS's own parts, and their parameters."""
     read, layers, own, params = 1.0, 0.0, 0.0, 0
     for site in sites:
-        work = FBS().work_left(site, PlacedGate.of("fbs", site.name, density=density))
+        work = work_of(site, PlacedGate.of("fbs", site.name, density=density))
         [call] = work.calls
         layers += site.macs * read * call.share
         own += work.macs
@@ -416,7 +416,7 @@ def test_work_by_hand_for_channels_blocks_and_what_was_observed():
     site = LayerSite("c", "conv2d", (8, 5, 5), (40, 5, 5), 40 * 8 * 9 * 25, 40 * 8 * 9)
 
     def work(observed=None, **params):
-        return FBS().work_left(site, PlacedGate.of("fbs", "c", **params), observed)
+        return work_of(site, PlacedGate.of("fbs", "c", **params), observed)
 
     assert work(density=0.33).calls == (Call((8, 8), (("channel", 14 / 40),)),)
     assert work(density=0.33).macs == 8 * 40 + 14 * 25 and work(density=0.33).params == 8 * 40 + 40
@@ -434,15 +434,15 @@ def test_work_by_hand_for_channels_blocks_and_what_was_observed():
 
 def test_where_it_may_go_and_what_is_searched():
     kind = FBS()
-    assert isinstance(kind, LayerKind) and isinstance(gate(nn.Conv2d(3, 8, 3)), LayerGate)
+    assert kind.site_type is LayerSite and isinstance(gate(nn.Conv2d(3, 8, 3)), LayerGate)
     net = nn.Sequential(
         nn.Conv2d(4, 24, 3), nn.Conv2d(24, 24, 3, groups=24), nn.Conv2d(24, 1, 1), nn.Flatten(), nn.Linear(16, 8)
     )
     sites = layer_sites(net, torch.zeros(1, 4, 8, 8))
-    assert [kind.may_go(site) for site in sites] == [True, False, False]  # with groups a layer is no site at all
-    assert not kind.may_go(CutSite("here", (8, 4, 4), 1, 1, 1, 1, "here"))
-    assert kind.space(sites[0]) == {"density": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "block": (16, 1)}
-    assert kind.space(site_of(nn.Conv2d(4, 16, 3)))["block"] == (1,)
+    assert [fits("fbs", site) for site in sites] == [True, False, False]  # with groups a layer is no site at all
+    assert not fits("fbs", CutSite("here", (8, 4, 4), 1, 1, 1, 1, "here"))
+    assert kind.choices(sites[0]) == {"density": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), "block": (16, 1)}
+    assert kind.choices(site_of(nn.Conv2d(4, 16, 3)))["block"] == (1,)
 
 
 @pytest.mark.parametrize(
@@ -460,7 +460,7 @@ def test_parameters_that_cannot_be_are_told(params, message):
     conv = nn.Conv2d(3, 8, 3)
     for ask in (
         lambda: gate(conv, **params),
-        lambda: FBS().work_left(site_of(conv), PlacedGate.of("fbs", "0", **params)),
+        lambda: work_of(site_of(conv), PlacedGate.of("fbs", "0", **params)),
     ):
         with pytest.raises(UserError) as error:
             ask()
@@ -468,9 +468,9 @@ def test_parameters_that_cannot_be_are_told(params, message):
 
 
 def test_layers_that_cannot_be_are_told():
-    with pytest.raises(UserError, match=r"^here: needs a convolution without groups, not Conv2d\(4, 8, .*groups=2\)$"):
-        unfold(nn.Conv2d(4, 8, 3, groups=2), None, "here")
-    with pytest.raises(UserError, match=r"^here: needs a convolution without groups, not Linear"):
-        unfold(nn.Linear(4, 8), None, "here")
-    with pytest.raises(UserError, match="keeps no running statistics"):
-        unfold(nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8, track_running_stats=False), "here")
+    with pytest.raises(GateError, match=r"^needs a convolution without groups, not Conv2d\(4, 8, .*groups=2\)$"):
+        unfold(nn.Conv2d(4, 8, 3, groups=2), None)
+    with pytest.raises(GateError, match=r"^needs a convolution without groups, not Linear"):
+        unfold(nn.Linear(4, 8), None)
+    with pytest.raises(GateError, match="keeps no running statistics"):
+        unfold(nn.Conv2d(4, 8, 3), nn.BatchNorm2d(8, track_running_stats=False))

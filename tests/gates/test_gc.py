@@ -4,17 +4,18 @@ import math
 
 import pytest
 import torch
+from gate_suites import check_gate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.errors import UserError
-from gatesearch.gates import GateContext, GateOutput
+from gatesearch.gates import GateContext, GateOutput, build_gate, fits, work_of
+from gatesearch.gates.base import activation_sparsity
 from gatesearch.gates.gc import GC, SLOPE, ActivationGC, ChannelGC, GCGate
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import PlacedGate
-from gatesearch.testing.conformance import check_cut_gate
 
 SHAPES = [(16,), (8, 10), (8, 5, 4), (1, 12, 6), (1, 9)]
 
@@ -48,7 +49,7 @@ def test_exactly_the_share_of_channels_rounded_up_is_kept(count, keep, values):
     mask = gate.mask().detach()
     assert set(mask.tolist()) <= {0.0, 1.0}
     assert int(mask.sum()) == max(1, math.ceil(keep * count - 1e-9))
-    assert int(mask.sum()) == GC().work(site((count, 3, 3)), PlacedGate.of("gc", "here", keep=keep)).kept_channels
+    assert int(mask.sum()) == work_of(site((count, 3, 3)), PlacedGate.of("gc", "here", keep=keep)).kept_channels
     assert min(gate.mask_logits[mask == 1]) >= max(gate.mask_logits[mask == 0], default=-math.inf)
 
 
@@ -129,9 +130,9 @@ def test_the_lowered_head_is_the_gate_in_evaluation_mode(shape, mode, keep):
 )
 def test_work_against_hand_counts_and_the_lowered_head(shape, keep, macs, params):
     placed = PlacedGate.of("gc", "here", keep=keep)
-    work = GC().work(site(shape), placed)
+    work = work_of(site(shape), placed)
     assert (work.macs, work.params) == (macs, params)
-    gate = GC().wrap(site(shape), placed)
+    gate = build_gate(site(shape), placed)
     assert sum(p.numel() for p in gate.lower().head.parameters()) == params
     assert work.elements == math.prod(shape) // shape[0] * work.kept_channels
     assert work.density == 1.0
@@ -143,7 +144,7 @@ TOKENS = [((10, 8), 1, False), ((10, 8), 1, True), ((3, 5, 8), 2, False)]
 @pytest.mark.parametrize(("shape", "axis", "class_token"), TOKENS)
 @pytest.mark.parametrize("mode", [ChannelGC, ActivationGC])
 @pytest.mark.parametrize("keep", [0.25, 1.0])
-def test_among_tokens_the_channels_are_the_last_axis_for_mask_head_and_report(shape, axis, class_token, mode, keep):
+def test_among_tokens_the_channels_are_the_last_axis_for_mask_head_and_sparsity(shape, axis, class_token, mode, keep):
     torch.manual_seed(0)
     gate = trained(mode(shape, keep, 0.99, axis, class_token))
     hidden = torch.randn(7, *shape)
@@ -154,8 +155,8 @@ def test_among_tokens_the_channels_are_the_last_axis_for_mask_head_and_report(sh
     torch.testing.assert_close(passed, output.passed[..., kept])
     torch.testing.assert_close(logit[:, 0], output.logit, atol=1e-5, rtol=1e-4)
     assert not output.passed[..., [c for c in range(8) if c not in kept]].any()
-    assert gate.report(output, hidden)["channel"] == pytest.approx(1 - len(kept) / 8)
-    work = GC().work(site(shape, axis, class_token), PlacedGate.of("gc", "here", mode="channel", keep=keep))
+    assert activation_sparsity(output.passed, hidden, axis)["channel"] == pytest.approx(1 - len(kept) / 8)
+    work = work_of(site(shape, axis, class_token), PlacedGate.of("gc", "here", mode="channel", keep=keep))
     if mode is ChannelGC:
         assert sum(p.numel() for p in head.parameters()) == work.params
         assert work.elements == math.prod(shape) // 8 * len(kept)
@@ -173,11 +174,11 @@ def test_tokens_are_pooled_by_mean_and_maximum_and_a_class_token_stands_beside_t
 @pytest.mark.parametrize("mode", ["channel", "activation"])
 @pytest.mark.parametrize(("shape", "axis", "class_token"), TOKENS)
 def test_a_gate_among_tokens_keeps_every_promise(shape, axis, class_token, mode, keep):
-    check_cut_gate(GC(), site(shape, axis, class_token), PlacedGate.of("gc", "here", mode=mode, keep=keep))
+    check_gate(GC(), site(shape, axis, class_token), mode=mode, keep=keep)
 
 
 def test_work_of_the_activation_mode_says_how_much_is_left():
-    work = GC().work(site((8, 5, 4)), PlacedGate.of("gc", "here", mode="activation", keep=0.25))
+    work = work_of(site((8, 5, 4)), PlacedGate.of("gc", "here", mode="activation", keep=0.25))
     assert (work.kept_channels, work.elements, work.density) == (8, 160, 0.25)
 
 
@@ -246,20 +247,20 @@ def test_steering_is_the_mask_or_the_shrinkage_and_not_the_head():
     assert [id(p) for p in activation.steering()] == [id(activation.shrinkage)]
 
 
-def test_report_counts_zeros_by_element_and_by_whole_channel():
+def test_sparsity_counts_zeros_by_element_and_by_whole_channel():
     hidden = torch.tensor([[[1.0, 0.0], [2.0, 3.0], [0.0, 0.0], [4.0, 5.0]]])  # [1, 4 channels, 2]
     gate = ChannelGC((4, 2), 0.5, 0.99)
-    report = gate.report(gate.eval()(hidden), hidden)
+    report = activation_sparsity(gate.eval()(hidden).passed, hidden, 0)
     assert report == {"element": 5 / 8, "channel": 2 / 4, "ungated_element": 3 / 8}
     vector = torch.tensor([[1.0, 0.0, 2.0, 3.0]])
-    report = ChannelGC((4,), 0.5, 0.99).report(GateOutput(vector, torch.zeros(1)), vector)
+    report = activation_sparsity(vector, vector, 0)
     assert report == {"element": 1 / 4, "channel": 1 / 4, "ungated_element": 1 / 4}
 
 
 def test_the_space_leaves_a_single_channel_no_choice():
-    assert GC().space(site((1, 12, 6)))["keep"] == (1.0,)
-    assert GC().space(site((1, 12, 6)))["mode"] == ("channel",)
-    assert 0.5 in GC().space(site((8, 5, 4)))["keep"]
+    assert GC().choices(site((1, 12, 6)))["keep"] == (1.0,)
+    assert GC().choices(site((1, 12, 6)))["mode"] == ("channel",)
+    assert 0.5 in GC().choices(site((8, 5, 4)))["keep"]
 
 
 @pytest.mark.parametrize(
@@ -277,12 +278,12 @@ def test_the_space_leaves_a_single_channel_no_choice():
     ],
 )
 def test_wrong_parameters_are_named_in_one_line(params, message):
-    for answer in (GC().wrap, GC().work):
+    for answer in (build_gate, work_of):
         with pytest.raises(UserError) as error:
             answer(site((8, 5, 4)), PlacedGate.of("gc", "here", **params))
         assert str(error.value) == message
 
 
 def test_sites_of_rank_four_are_refused():
-    assert all(GC().may_go(site(shape)) for shape in SHAPES)
-    assert not GC().may_go(site((2, 3, 4, 5)))
+    assert all(fits("gc", site(shape)) for shape in SHAPES)
+    assert not fits("gc", site((2, 3, 4, 5)))

@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from gate_suites import check_gate
 from torch import Tensor, nn
 
 from gatesearch.errors import UserError
-from gatesearch.gates import kinds, layer_kind
+from gatesearch.gates import build_gate, fits, kind_of, kinds, work_of
 from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.hmd import cells
 from gatesearch.gates.matrices import Factors
 from gatesearch.graph.macs import recurrent_macs
 from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
 from gatesearch.plan import PlacedGate
-from gatesearch.testing.conformance import check_layer_gate
 
 T, F, H = 7, 12, 40
 LAYERS: dict[str, Callable[[], nn.RNNBase]] = {
@@ -43,7 +43,7 @@ def placed(name: str, kind: str, **params: object) -> tuple[nn.RNNBase, LayerSit
     torch.manual_seed(0)
     layer = LAYERS[name]()
     [site] = layer_sites(Output(layer), torch.zeros(1, T, F))
-    gate = layer_kind(kind).replace(site, PlacedGate.of(kind, "rnn", **params), layer)
+    gate = build_gate(site, PlacedGate.of(kind, "rnn", **params), layer)
     assert isinstance(gate, FactoredRNN)
     return layer, site, gate.eval()
 
@@ -56,14 +56,14 @@ def test_the_kinds_are_installed():
 @pytest.mark.parametrize("kind", KINDS)
 def test_conformance(name, kind):
     layer, site, _ = placed(name, kind)
-    check_layer_gate(layer_kind(kind), site, layer, PlacedGate.of(kind, "rnn", factor=2))
+    check_gate(kind_of(kind), site, layer, factor=2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_conformance_in_the_place_of_a_linear_layer(kind):
     layer = nn.Linear(30, 40)
     site = LayerSite("0", "linear", (30,), (40,), 1200, 1240)
-    check_layer_gate(layer_kind(kind), site, layer, PlacedGate.of(kind, "0", factor=3))
+    check_gate(kind_of(kind), site, layer, factor=3)
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -104,7 +104,7 @@ def test_every_matrix_has_the_same_rich_rows_and_the_parameters_that_the_work_sa
     for number, cell in enumerate(cells(site)):
         of_input, of_state, _ = gate.cell_of(number)
         assert len(of_input.rich) == len(of_state.rich) == cell.groups * cell.rich(factor, 2)
-    work = layer_kind("hmd").work_left(site, PlacedGate.of("hmd", "rnn", factor=factor))
+    work = work_of(site, PlacedGate.of("hmd", "rnn", factor=factor))
     held = sum(p.numel() for p in gate.parameters())
     assert work.stored * site.params == pytest.approx(held)
     [call] = work.calls
@@ -155,9 +155,9 @@ def test_dense_factors_are_the_layer_itself():
 @pytest.mark.parametrize(
     ("kind", "params", "said"),
     [
-        ("hmd", {"factor": 1}, "factor: 1 is no number above 1"),
+        ("hmd", {"factor": 1}, "factor: 1 is not a number above 1"),
         ("hmd", {"factor": 60}, "factor: 60 leaves no dense row"),
-        ("hmd", {"blocks": 0}, "blocks: 0 is no whole number"),
+        ("hmd", {"blocks": 0}, "blocks: 0 is not a whole number"),
         ("hmd", {"init": "fited"}, "nearest: 'fitted'"),
         ("lmf", {"factor": True}, "factor: True"),
         ("lmf", {"factor": 900}, "leaves no rank"),
@@ -176,6 +176,6 @@ def test_where_they_may_go():
     cut = CutSite("c", (4,), 1, 1, 1, 1, "c")
     _, site, _ = placed("lstm", "hmd")
     for kind in KINDS:
-        assert layer_kind(kind).may_go(site)
-        assert not layer_kind(kind).may_go(conv) and not layer_kind(kind).may_go(cut)
-    assert not layer_kind("hmd").may_go(small)
+        assert fits(kind, site)
+        assert not fits(kind, conv) and not fits(kind, cut)
+    assert not fits("hmd", small)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.errors import UserError
-from gatesearch.gates.base import Call, LayerGate, LayerKind
-from gatesearch.gates.fbs import FBS, LASSO, FBSConv2d, skip_through
+from gatesearch.gates import Call, LayerGate, build_gate, fits, work_of
+from gatesearch.gates.fbs import LASSO, FBSConv2d, skip_through
 from gatesearch.gates.hybrid import Gated, Hybrid, saving_eq3, saving_exact
-from gatesearch.gates.pg import PG, SIGMA, average_bits
+from gatesearch.gates.pg import SIGMA, average_bits
 from gatesearch.gates.quantise import quantise, truncate
 from gatesearch.graph.sites import LayerSite, layer_sites
 from gatesearch.plan import PlacedGate
@@ -36,7 +36,7 @@ def norm_of(channels: int) -> nn.BatchNorm2d:
 
 
 def gate(conv: nn.Conv2d, norm: nn.BatchNorm2d | None = None, **params) -> FBSConv2d:
-    return Hybrid().replace(site_of(conv), PlacedGate.of("fbs_pg", "0", **params), conv, norm).eval()
+    return build_gate(site_of(conv), PlacedGate.of("fbs_pg", "0", **params), conv, norm).eval()
 
 
 def moved(layer: FBSConv2d) -> FBSConv2d:
@@ -142,7 +142,7 @@ def test_sparsity_is_reported_over_winners_and_over_all_and_the_work_agrees():
     is_open = (high > inner.threshold.view(-1, 1, 1)) & won[..., None, None]
     assert report["sparsity_winners"] == pytest.approx(1 - is_open.sum().item() / (6 * 16 * 49), abs=2e-3)
 
-    work = Hybrid().work_left(site_of(conv), PlacedGate.of("fbs_pg", "0", **params), report)
+    work = work_of(site_of(conv), PlacedGate.of("fbs_pg", "0", **params), report)
     assert work.calls[0] == Call((4, 8), (("channel", 0.5),))
     assert work.calls[1].share == pytest.approx(1 - report["sparsity"])
     assert [name for name, _ in work.calls[1].left] == ["channel", "element"] and work.calls[1].bits == (4, 8)
@@ -153,17 +153,17 @@ def test_sparsity_is_reported_over_winners_and_over_all_and_the_work_agrees():
 
 def test_work_is_that_of_both():
     site = LayerSite("c", "conv2d", (8, 5, 5), (40, 5, 5), 40 * 8 * 9 * 25, 40 * 8 * 9)
-    fbs = FBS().work_left(site, PlacedGate.of("fbs", "c", density=0.5, block=16))
-    pg = PG().work_left(site, PlacedGate.of("pg", "c", bits=4, high_bits=3, mask="m2-16"))
+    fbs = work_of(site, PlacedGate.of("fbs", "c", density=0.5, block=16))
+    pg = work_of(site, PlacedGate.of("pg", "c", bits=4, high_bits=3, mask="m2-16"))
     placed = PlacedGate.of("fbs_pg", "c", density=0.5, block=16, bits=4, high_bits=3, mask="m2-16")
-    before = Hybrid().work_left(site, placed)
+    before = work_of(site, placed)
     won = ("channel-block-16", 0.6)
     assert before.calls == (Call((3, 4), (won,)), Call((1, 4), (won, ("pixel-group-16", 0.0))))
     assert (before.macs, before.params) == (fbs.macs + pg.macs, fbs.params + pg.params)
-    after = Hybrid().work_left(site, placed, {"density": 0.8, "sparsity_winners": 0.25, "sparsity": 0.4})
+    after = work_of(site, placed, {"density": 0.8, "sparsity_winners": 0.25, "sparsity": 0.4})
     assert [call.share for call in after.calls] == [0.8, pytest.approx(0.8 * 0.75)]
     assert after.density == 0.8 and after.macs == 8 * 40 + 0.8 * 40 * 25
-    whole = Hybrid().work_left(site, PlacedGate.of("fbs_pg", "c", bits=8, high_bits=8))
+    whole = work_of(site, PlacedGate.of("fbs_pg", "c", bits=8, high_bits=8))
     assert whole.calls == (Call((8, 8)),)
 
 
@@ -181,7 +181,7 @@ def test_eq_3_gives_what_table_1_implies_and_the_exact_saving_is_near(density, s
         macs = 9 * inputs * outputs * size * size
         site = LayerSite(f"conv{i}", "conv2d", (inputs, size, size), (outputs, size, size), macs, 9 * inputs * outputs)
         placed = PlacedGate.of("fbs_pg", site.name, density=density, bits=8, high_bits=4)
-        layers.append(Gated(macs, Hybrid().work_left(site, placed, {"sparsity_winners": sparsity}), read))
+        layers.append(Gated(macs, work_of(site, placed, {"sparsity_winners": sparsity}), read))
         read = layers[-1].work.density
     exact = saving_exact(layers, 8, rest=1920)
     assert 0.97 * saving < exact < saving
@@ -252,9 +252,9 @@ def test_a_tiny_net_learns():
 
 def test_the_kind_is_the_union_of_both():
     kind, conv = Hybrid(), nn.Conv2d(4, 24, 3)
-    assert isinstance(kind, LayerKind) and isinstance(gate(conv), LayerGate)
-    assert set(kind.space(site_of(conv))) == {"density", "block", "bits", "high_bits", "mask", "target"}
-    assert kind.may_go(site_of(conv))
+    assert kind.site_type is LayerSite and isinstance(gate(conv), LayerGate)
+    assert set(kind.choices(site_of(conv))) == {"density", "block", "bits", "high_bits", "mask", "target"}
+    assert fits("fbs_pg", site_of(conv))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_the_kind_is_the_union_of_both():
 def test_parameters_that_cannot_be_are_told(params, message):
     conv = nn.Conv2d(4, 24, 3)
     placed = PlacedGate.of("fbs_pg", "0", **params)
-    for ask in (lambda: gate(conv, **params), lambda: Hybrid().work_left(site_of(conv), placed)):
+    for ask in (lambda: gate(conv, **params), lambda: work_of(site_of(conv), placed)):
         with pytest.raises(UserError) as error:
             ask()
         assert str(error.value).startswith(message)

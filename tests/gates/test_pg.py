@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.errors import UserError
-from gatesearch.gates.base import Call, LayerGate, LayerKind
-from gatesearch.gates.pg import PG, PGLSTM, SIGMA, PGConv2d, PGLayer, PGLinear, Settings, average_bits, saving
+from gatesearch.gates import Call, LayerGate, build_gate, fits, work_of
+from gatesearch.gates.pg import PG, PGLSTM, SIGMA, PGConv2d, PGLayer, PGLinear, PGParams, average_bits, saving
 from gatesearch.gates.phases import MASKS, SLOPE, integer_limit, margins, pg_reference
 from gatesearch.gates.quantise import level, levels, quantise, split, truncate, weight_levels
 from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
@@ -70,8 +70,8 @@ def test_table_2_follows_from_its_sparsities(sparsity, printed, times):
 @pytest.mark.parametrize("bias", [True, False])
 def test_with_every_output_open_it_is_the_quantised_convolution_bit_for_bit(mask, bias, training):
     conv = conv_of(64, 40, bias=bias, stride=2)
-    gate = constant(PGConv2d(conv, Settings(8, 3, mask)), -math.inf).train(training)
-    plain = PGConv2d(conv, Settings(8, 8, mask)).train(training)
+    gate = constant(PGConv2d(conv, PGParams(8, 3, mask)), -math.inf).train(training)
+    plain = PGConv2d(conv, PGParams(8, 8, mask)).train(training)
     x = torch.randn(3, 64, 12, 12).relu() * 2
     output = gate(x)
     assert output.equal(plain(x))
@@ -86,7 +86,7 @@ def test_with_every_output_open_it_is_the_quantised_convolution_bit_for_bit(mask
 @pytest.mark.parametrize("mask", MASKS)
 def test_with_every_output_closed_it_is_the_convolution_of_the_high_bits(mask):
     conv = conv_of()
-    gate = constant(calibrated(PGConv2d(conv, Settings(8, 4, mask))), math.inf)
+    gate = constant(calibrated(PGConv2d(conv, PGParams(8, 4, mask))), math.inf)
     x = torch.randn(3, 6, 9, 9)
     coarse, _ = truncate(levels(x, gate.range.seen, 8), 4)
     whole, size = weight_levels(conv.weight, 8)
@@ -129,7 +129,7 @@ def test_masks_by_hand(channels, group, seed, with_winners, plane):
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("channels", [20, 64, 7])
 def test_one_threshold_a_group_and_a_mask_that_is_shared_in_it(mask, channels):
-    gate = calibrated(PGConv2d(conv_of(6, channels), Settings(8, 4, mask)), spread=0.05)
+    gate = calibrated(PGConv2d(conv_of(6, channels), PGParams(8, 4, mask)), spread=0.05)
     size = {"3d": 1, "m1": channels, "m2-8": 8, "m2-16": 16, "m2-32": 32}[mask]
     assert gate.threshold.shape == (math.ceil(channels / size),)
     x = torch.randn(2, 6, 9, 9)
@@ -178,7 +178,7 @@ def closed_form(gate: PGConv2d, x: Tensor, g: Tensor) -> dict[str, Tensor]:
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("sparse", [False, True])
 def test_gradients_are_the_closed_forms(mask, sparse):
-    gate = PGConv2d(conv_of().double(), Settings(6, 3, mask, weight_bits=5), sparse=sparse)
+    gate = PGConv2d(conv_of().double(), PGParams(6, 3, mask, weight_bits=5), sparse=sparse)
     calibrated(gate, spread=0.05)
     with torch.no_grad():
         gate.range.alpha.fill_(1.6)
@@ -196,7 +196,7 @@ def test_gradients_are_the_closed_forms(mask, sparse):
 
 @pytest.mark.parametrize("mask", MASKS)
 def test_the_thresholds_gradient_is_that_of_the_surrogate_by_finite_differences(mask):
-    gate = calibrated(PGConv2d(conv_of().double(), Settings(8, 4, mask)))
+    gate = calibrated(PGConv2d(conv_of().double(), PGParams(8, 4, mask)))
     x, g = torch.randn(4, 6, 9, 9).double(), torch.randn(4, 20, 9, 9).double()
     (gate(x) * g).sum().backward()
     parts = split(x, gate.range.alpha, gate.range.seen, 8, 4)
@@ -216,14 +216,14 @@ def test_the_thresholds_gradient_is_that_of_the_surrogate_by_finite_differences(
 
 
 def test_the_threshold_loss_is_squared():
-    gate = PGConv2d(conv_of(), Settings(target=2.0))
+    gate = PGConv2d(conv_of(), PGParams(target=2.0))
     with torch.no_grad():
         gate.threshold.copy_(torch.linspace(-1, 3, 20))
     loss = gate.loss()
     assert loss.item() == pytest.approx(SIGMA * sum((float(t) - 2) ** 2 for t in gate.threshold.detach()))
     loss.backward()
     torch.testing.assert_close(gate.threshold.grad, 2 * SIGMA * (gate.threshold.detach() - 2))
-    at_target = PGConv2d(conv_of(), Settings(target=0.0))  # where the plain norm has no gradient
+    at_target = PGConv2d(conv_of(), PGParams(target=0.0))  # where the plain norm has no gradient
     at_target.loss().backward()
     assert not at_target.threshold.grad.any()
 
@@ -240,7 +240,7 @@ def test_the_threshold_loss_is_squared():
 def test_whole_numbers_alone_give_the_same(bits, high_bits, weight_bits, mask, seed, single):
     kind = torch.float32 if single else torch.float64
     conv = conv_of(4, 20, seed, stride=2, bias=False).to(kind)
-    gate = calibrated(PGConv2d(conv, Settings(bits, high_bits, mask, weight_bits=weight_bits)), seed)
+    gate = calibrated(PGConv2d(conv, PGParams(bits, high_bits, mask, weight_bits=weight_bits)), seed)
     x = (torch.randn(2, 4, 8, 8) * 1.5).to(kind)
     output = gate(x)
     parts = split(x, gate.range.alpha, gate.range.seen, bits, gate.settings.low_bits)
@@ -269,7 +269,7 @@ def test_whole_numbers_alone_give_the_same(bits, high_bits, weight_bits, mask, s
 @pytest.mark.parametrize("bits", [3, 8, 16])
 @pytest.mark.parametrize("mask", MASKS)
 def test_a_sample_s_output_does_not_depend_on_its_batch(mask, bits):
-    gate = calibrated(PGConv2d(conv_of(), Settings(bits, 2, mask, weight_bits=8)))
+    gate = calibrated(PGConv2d(conv_of(), PGParams(bits, 2, mask, weight_bits=8)))
     gate.train()(torch.randn(8, 6, 9, 9))
     gate.eval()
     before = {name: value.clone() for name, value in gate.state_dict().items()}
@@ -293,7 +293,7 @@ def test_a_linear_layer_is_a_convolution_of_one_pixel():
         conv.bias.copy_(linear.bias)
     for mask in MASKS:
         flat, image = (
-            calibrated(kind(layer, Settings(8, 4, mask))) for kind, layer in ((PGLinear, linear), (PGConv2d, conv))
+            calibrated(kind(layer, PGParams(8, 4, mask))) for kind, layer in ((PGLinear, linear), (PGConv2d, conv))
         )
         x = torch.randn(5, 3, 6)
         winners = torch.rand(5, 20) < 0.5
@@ -305,7 +305,7 @@ def test_a_linear_layer_is_a_convolution_of_one_pixel():
 
 
 def test_winners_decide_alone_and_are_counted_apart():
-    gate = calibrated(PGConv2d(conv_of(6, 16), Settings(8, 4, "m2-8")))
+    gate = calibrated(PGConv2d(conv_of(6, 16), PGParams(8, 4, "m2-8")))
     x = torch.randn(3, 6, 9, 9)
     winners = torch.zeros(3, 16, dtype=torch.bool)
     winners[:, [1, 2, 5]] = True  # the second group has none
@@ -331,7 +331,7 @@ def test_winners_decide_alone_and_are_counted_apart():
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("settings", [(8, 4), (8, 8)])
 def test_what_is_gathered_is_what_is_masked(mask, settings):
-    gate = calibrated(PGConv2d(conv_of(6, 20), Settings(*settings, mask)))
+    gate = calibrated(PGConv2d(conv_of(6, 20), PGParams(*settings, mask)))
     x = torch.randn(1, 6, 9, 9)
     present, won = torch.tensor([0, 2, 3]), torch.tensor([0, 1, 9, 10, 17, 19])
     x[:, [1, 4, 5]] = 0
@@ -342,7 +342,7 @@ def test_what_is_gathered_is_what_is_masked(mask, settings):
 
 
 def test_observation_adds_up_over_batches_until_reset():
-    gate = calibrated(PGConv2d(conv_of(), Settings()))
+    gate = calibrated(PGConv2d(conv_of(), PGParams()))
     assert gate.report() == {}
     x = torch.randn(6, 6, 9, 9)
     gate(x)
@@ -351,7 +351,7 @@ def test_observation_adds_up_over_batches_until_reset():
     assert gate.report() == {}
     gate(x[:2])
     gate.train()(x)  # training is not observed
-    gate.eval().load_state_dict(calibrated(PGConv2d(conv_of(), Settings())).state_dict())
+    gate.eval().load_state_dict(calibrated(PGConv2d(conv_of(), PGParams())).state_dict())
     gate(x[2:])
     assert gate.report() == whole and 0 < whole["sparsity"] < 1
     assert not any("observed" in name for name in gate.state_dict())
@@ -361,7 +361,7 @@ def test_observation_adds_up_over_batches_until_reset():
 def test_training_lowers_the_loss_and_moves_the_thresholds(layer, shape):
     torch.manual_seed(1)
     site = CONV if isinstance(layer, nn.Conv2d) else LINEAR
-    gate = PG().replace(site, PlacedGate.of("pg", "here", bits=4, high_bits=2, target=0.5), layer)
+    gate = build_gate(site, PlacedGate.of("pg", "here", bits=4, high_bits=2, target=0.5), layer)
     first = torch.randn(32, *shape).relu()
     steering = list(gate.steering())
     rest = [p for p in gate.parameters() if all(p is not other for other in steering)]
@@ -384,7 +384,7 @@ def test_training_lowers_the_loss_and_moves_the_thresholds(layer, shape):
 @pytest.mark.parametrize("target", [-1.0, 3.0])
 def test_the_target_draws_the_thresholds_and_with_them_the_sparsity(target):
     torch.manual_seed(0)
-    gate = PGConv2d(conv_of(), Settings(target=target)).train()
+    gate = PGConv2d(conv_of(), PGParams(target=target)).train()
     x = torch.randn(16, 6, 9, 9)
     gate(x)
     optimizer = torch.optim.SGD([gate.threshold], lr=100)
@@ -401,7 +401,7 @@ def test_the_target_draws_the_thresholds_and_with_them_the_sparsity(target):
 def test_the_state_survives_a_round_trip(kind):
     layers = {PGConv2d: conv_of, PGLinear: lambda: nn.Linear(6, 20), PGLSTM: lambda: nn.LSTM(6, 5, batch_first=True)}
     shape = {PGConv2d: (6, 9, 9), PGLinear: (6,), PGLSTM: (4, 6)}[kind]
-    settings = Settings(8, 4, "m2-8")
+    settings = PGParams(8, 4, "m2-8")
     gate = kind(layers[kind](), settings).train()
     gate(torch.randn(8, *shape))
     calibrated(gate)
@@ -420,7 +420,7 @@ def test_the_state_survives_a_round_trip(kind):
 def test_the_layer_it_was_made_from_is_left_alone():
     conv = conv_of()
     before = conv.weight.detach().clone()
-    gate = PGConv2d(conv, Settings()).train()
+    gate = PGConv2d(conv, PGParams()).train()
     optimizer = torch.optim.SGD(gate.parameters(), lr=1.0)
     gate(torch.randn(2, 6, 9, 9)).square().sum().backward()
     optimizer.step()
@@ -428,7 +428,7 @@ def test_the_layer_it_was_made_from_is_left_alone():
 
 
 def test_half_precision_around_it_changes_nothing():
-    gate = calibrated(PGConv2d(conv_of(), Settings()))
+    gate = calibrated(PGConv2d(conv_of(), PGParams()))
     x = torch.randn(2, 6, 9, 9)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output, kept = gate(x), gate.kept(x[:1], None, torch.arange(20))
@@ -437,14 +437,14 @@ def test_half_precision_around_it_changes_nothing():
 
 def test_weights_can_stay_as_they_are():
     conv = conv_of()
-    gate = constant(calibrated(PGConv2d(conv, Settings(16, 8, weight_bits=32))), -math.inf)
+    gate = constant(calibrated(PGConv2d(conv, PGParams(16, 8, weight_bits=32))), -math.inf)
     x = torch.randn(2, 6, 9, 9).clamp(-2.5, 2.5)
     torch.testing.assert_close(gate(x), conv(x), atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("mask", ["3d", "m2-8"])
 def test_it_exports_as_standard_operators(mask):
-    gate = calibrated(PGConv2d(conv_of(), Settings(8, 4, mask)))
+    gate = calibrated(PGConv2d(conv_of(), PGParams(8, 4, mask)))
     x = torch.randn(2, 6, 9, 9)
     exported = torch.export.export(gate, (x,)).module()
     assert exported(x).equal(gate(x))
@@ -455,7 +455,7 @@ def test_it_exports_as_standard_operators(mask):
 def test_an_lstm_with_all_bits_open_is_nearly_the_lstm(batch_first, bias):
     torch.manual_seed(0)
     lstm = nn.LSTM(6, 5, batch_first=batch_first, bias=bias)
-    gate = calibrated(PGLSTM(lstm, Settings(16, 8, weight_bits=16)))
+    gate = calibrated(PGLSTM(lstm, PGParams(16, 8, weight_bits=16)))
     for part in (gate.input, gate.state):
         constant(part, -math.inf)
     x = torch.randn(3, 7, 6).clamp(-2.5, 2.5)
@@ -468,7 +468,7 @@ def test_an_lstm_with_all_bits_open_is_nearly_the_lstm(batch_first, bias):
 
 def test_an_lstm_counts_both_products_and_trains():
     torch.manual_seed(0)
-    gate = PGLSTM(nn.LSTM(12, 5, batch_first=True), Settings(4, 2, target=1.0)).train()
+    gate = PGLSTM(nn.LSTM(12, 5, batch_first=True), PGParams(4, 2, target=1.0)).train()
     x = torch.randn(4, 7, 12)
     (gate(x)[0].square().sum() + gate.loss()).backward()
     assert all(p.grad.isfinite().all() for p in gate.parameters())
@@ -499,7 +499,7 @@ def test_an_lstm_counts_both_products_and_trains():
 def test_a_layer_that_cannot_be_gated_is_refused(op, layer):
     site = LayerSite("here", op, (6, 9, 9), (6, 7, 7), 1, 1)
     with pytest.raises(UserError, match="pg gate at here: needs a"):
-        PG().replace(site, PlacedGate.of("pg", "here"), layer)
+        build_gate(site, PlacedGate.of("pg", "here"), layer)
 
 
 @pytest.mark.parametrize(
@@ -515,7 +515,7 @@ def test_a_layer_that_cannot_be_gated_is_refused(op, layer):
         ({"bits": 4, "high_bits": 5}, "high_bits: 5 is not a whole number from 1 to bits, 4"),
         ({"high_bits": 0}, "high_bits: 0 is not"),
         ({"weight_bits": 20}, "weight_bits: 20 is neither"),
-        ({"weight_bits": "8"}, "weight_bits: '8' is neither"),
+        ({"weight_bits": "8"}, "weight_bits: '8' is not a whole number"),
         ({"target": math.inf}, "target: inf is not a finite number"),
         ({"target": "low"}, "target: 'low' is not"),
         ({"target": False}, "target: False is not"),
@@ -523,7 +523,7 @@ def test_a_layer_that_cannot_be_gated_is_refused(op, layer):
 )
 def test_parameters_are_checked(params, message):
     placed = PlacedGate.of("pg", "here", **params)
-    for attempt in (lambda: PG().replace(CONV, placed, conv_of()), lambda: PG().work_left(CONV, placed)):
+    for attempt in (lambda: build_gate(CONV, placed, conv_of()), lambda: work_of(CONV, placed)):
         with pytest.raises(UserError) as caught:
             attempt()
         assert str(caught.value).startswith("pg gate at here: ") and message in str(caught.value)
@@ -531,37 +531,37 @@ def test_parameters_are_checked(params, message):
 
 
 def test_weights_have_the_bits_of_the_input_unless_told():
-    assert Settings.checked("", {"bits": 4, "high_bits": 2}).weight_bits == 4
-    assert Settings.checked("", {}) == Settings()
-    assert Settings.checked("", {"weight_bits": None}).weight_bits == 32
-    assert Settings.checked("", {"bits": 4, "high_bits": 4, "weight_bits": 8}).weight_bits == 8
+    assert PGParams.read({"bits": 4, "high_bits": 2}).weight_bits == 4
+    assert PGParams.read({}) == PGParams()
+    assert PGParams.read({"weight_bits": None}).weight_bits == 32
+    assert PGParams.read({"bits": 4, "high_bits": 4, "weight_bits": 8}).weight_bits == 8
 
 
 def test_work_left_is_the_high_bits_and_what_is_open_of_the_low_ones():
     placed = PlacedGate.of("pg", "here", bits=8, high_bits=2, mask="m2-16")
-    least = PG().work_left(CONV, placed)
+    least = work_of(CONV, placed)
     assert least.calls == (Call((2, 8)), Call((6, 8), (("pixel-group-16", 0.0),)))
     assert (least.macs, least.params, least.density) == (0.0, 2 + 1, 1.0)
-    observed = PG().work_left(CONV, placed, {"sparsity": 0.1, "weighted_sparsity": 0.25, "outputs": 9.0})
+    observed = work_of(CONV, placed, {"sparsity": 0.1, "weighted_sparsity": 0.25, "outputs": 9.0})
     assert observed.calls == (Call((2, 8)), Call((6, 8), (("pixel-group-16", 0.75),)))
-    assert PG().work_left(CONV, placed, {}) == least
+    assert work_of(CONV, placed, {}) == least
     skips = {"3d": "element", "m1": "pixel", **{f"m2-{k}": f"pixel-group-{k}" for k in (8, 16, 32)}}
     for mask, named in skips.items():
-        work = PG().work_left(CONV, PlacedGate.of("pg", "here", mask=mask))
+        work = work_of(CONV, PlacedGate.of("pg", "here", mask=mask))
         assert work.calls[1].left[0][0] == named
-        gate = PG().replace(CONV, PlacedGate.of("pg", "here", mask=mask), conv_of())
+        gate = build_gate(CONV, PlacedGate.of("pg", "here", mask=mask), conv_of())
         assert work.params == sum(p.numel() for p in gate.parameters()) - sum(
             p.numel() for p in gate.layer.parameters()
         )
-    plain = PG().work_left(CONV, PlacedGate.of("pg", "here", bits=4, high_bits=4, weight_bits=None))
+    plain = work_of(CONV, PlacedGate.of("pg", "here", bits=4, high_bits=4, weight_bits=None))
     assert plain.calls == (Call((4, 32)),)
 
 
 def test_what_is_measured_is_what_is_priced():
-    gate = calibrated(PGConv2d(conv_of(), Settings(8, 2, "m1")), spread=0.01)
+    gate = calibrated(PGConv2d(conv_of(), PGParams(8, 2, "m1")), spread=0.01)
     gate(torch.randn(4, 6, 9, 9))
     report = gate.report()
-    calls = PG().work_left(CONV, PlacedGate.of("pg", "here", bits=8, high_bits=2, mask="m1"), report).calls
+    calls = work_of(CONV, PlacedGate.of("pg", "here", bits=8, high_bits=2, mask="m1"), report).calls
     average = sum(call.share * call.bits[0] for call in calls)
     assert average == pytest.approx(average_bits(8, 2, report["sparsity"])) and 2 < average < 8
 
@@ -576,23 +576,23 @@ def test_where_it_may_go_and_what_is_searched():
         nn.Linear(8, 5),
     )
     sites = layer_sites(net, torch.zeros(1, 3, 5, 5))
-    assert [PG().may_go(site) for site in sites] == [True, True, True]  # with groups a layer is no site at all
-    assert not PG().may_go(CutSite("here", (8,), 1, 1, 1, 1, "here"))
-    assert not PG().may_go(LayerSite("here", "gru", (8,), (8,), 1, 1))
-    assert [PG().space(sites[i])["mask"] for i in (0, 1, 2)] == [tuple(MASKS), ("3d", "m1"), ("3d", "m1")]
+    assert [fits("pg", site) for site in sites] == [True, True, True]  # with groups a layer is no site at all
+    assert not fits("pg", CutSite("here", (8,), 1, 1, 1, 1, "here"))
+    assert not fits("pg", LayerSite("here", "gru", (8,), (8,), 1, 1))
+    assert [PG().choices(sites[i])["mask"] for i in (0, 1, 2)] == [tuple(MASKS), ("3d", "m1"), ("3d", "m1")]
     for site in (sites[0], sites[2]):
-        choices = PG().space(site)
+        choices = PG().choices(site)
         for bits in choices["bits"]:
             for high_bits in choices["high_bits"]:
-                PG().work_left(site, PlacedGate.of("pg", "here", bits=bits, high_bits=high_bits))
+                work_of(site, PlacedGate.of("pg", "here", bits=bits, high_bits=high_bits))
     lstm = LayerSite("here", "lstm", (7, 6), (7, 5), 1, 1)
-    assert PG().may_go(lstm)
-    assert PG().work_left(lstm, PlacedGate.of("pg", "here", mask="m2-8")).params == 2 * 3 + 1
+    assert fits("pg", lstm)
+    assert work_of(lstm, PlacedGate.of("pg", "here", mask="m2-8")).params == 2 * 3 + 1
 
 
 def test_it_is_a_layer_kind_and_a_layer_gate():
-    assert isinstance(PG(), LayerKind)
-    gate = PG().replace(CONV, PlacedGate.of("pg", "here"), conv_of(), nn.BatchNorm2d(20))
+    assert PG().site_type is LayerSite
+    gate = build_gate(CONV, PlacedGate.of("pg", "here"), conv_of(), nn.BatchNorm2d(20))
     assert isinstance(gate, LayerGate) and gate.traced_whole and not gate.absorbs_norm
     gate.anneal(0.5)
     assert gate(torch.randn(2, 6, 9, 9)).shape == (2, 20, 9, 9)

@@ -15,7 +15,7 @@ from gatesearch.cost.energy import TERMS
 from gatesearch.cost.model import CostModel
 from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError
-from gatesearch.gates import kind_of
+from gatesearch.gates import work_of
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Evaluated, Space, search
@@ -134,7 +134,7 @@ ALL_PLANS = [
 
 def test_stages_by_hand() -> None:
     first, last = model().stages(SPLIT)
-    work = kind_of("gc").work(SITES[1], SPLIT.gates[0])
+    work = work_of(SITES[1], SPLIT.gates[0])
     assert work.kept_channels == 2 and work.elements == 8
     assert (first.first_site, first.last_site, last.first_site, last.last_site) == ("input", "stem", "stem", "output")
     assert first.macs == 500 + work.macs and last.macs == 1000
@@ -153,7 +153,7 @@ def test_price_by_hand() -> None:
     price = model().price(SPLIT, {"positive": [1.0, 0.9], "noise": [1.0, 0.1]})
     later = 0.2 * 0.9 + 0.8 * 0.1
     frontend = 1000 * 4 / 100
-    work = kind_of("gc").work(SITES[1], SPLIT.gates[0])
+    work = work_of(SITES[1], SPLIT.gates[0])
     assert price.reach == pytest.approx((1.0, later))
     assert price.expected_macs == pytest.approx(500 + work.macs + later * 1000)
     assert price.expected_latency_us == pytest.approx(frontend + 10.08 + later * 122.8)
@@ -182,7 +182,7 @@ def test_the_plan_without_gates_is_the_sum_of_the_blocks(name: str, micros: floa
 def test_a_gate_at_the_input_is_a_program_of_its_own() -> None:
     first, _ = model().stages(GatePlan((gate("input"),), ("app", "app")))
     assert first.cost.latency_us == pytest.approx(4 * 2)
-    assert first.macs == kind_of("gc").work(SITES[0], gate("input")).macs
+    assert first.macs == work_of(SITES[0], gate("input")).macs
     assert first.sram_bytes == 10
     assert first.cost.wake_uj == 40 and first.cost.link_uj == pytest.approx(10 * 2e-3)  # the features come over
 
@@ -256,7 +256,7 @@ def test_memory_that_does_not_suffice() -> None:
     )
     # Weights of all stages of a core lie there at once, activations one stage after another.
     both = GatePlan((gate("stem"),), ("mcu", "mcu"))
-    work = kind_of("gc").work(SITES[1], gate("stem"))
+    work = work_of(SITES[1], gate("stem"))
     used = (100 + work.params + 3 + 300) / 64
     assert small.overflows(both) == pytest.approx({"mcu.flash": used - 1, "mcu.sram": 30 / 16 - 1})
     assert small.violations(both) == small.overflows(both)

@@ -9,7 +9,7 @@ import test_cost
 from test_cost import SHARES, model, table, through
 
 from gatesearch.cost.blocks import exit_of
-from gatesearch.gates import cut_kind
+from gatesearch.gates import work_of
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import GatePlan, PlacedGate
 
@@ -33,7 +33,7 @@ def priced() -> test_cost.CostModel:
 
 
 def test_the_exit_is_an_estimate_of_its_own_and_waits_in_the_memory_of_its_stage() -> None:
-    cost, work = priced(), cut_kind("dsl").work(SITES[1], GATE)
+    cost, work = priced(), work_of(SITES[1], GATE)
     first, last = cost.stages(PLAN)
     assert last.exit is None and first.exit is not None
     assert first.exit.macs == work.exit_macs and first.exit.params == work.exit_params

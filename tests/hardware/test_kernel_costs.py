@@ -9,7 +9,7 @@ import pytest
 from gatesearch.cost.kernel_costs import Curve, KernelCosts, Recorded, key_of
 from gatesearch.cost.layers import layer_changes
 from gatesearch.devices import profile
-from gatesearch.gates import KernelCall, layer_kind
+from gatesearch.gates import KernelCall, work_of
 from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import PlacedGate
 
@@ -65,11 +65,11 @@ def test_a_layer_costs_what_its_kernel_was_read_to_cost() -> None:
     ],
 )
 def test_a_gate_says_whether_a_kernel_does_its_work(gate: PlacedGate, count: int) -> None:
-    assert len(layer_kind(gate.kind).work_left(SECOND, gate).kernels) == count
+    assert len(work_of(SECOND, gate).kernels) == count
 
 
 def test_a_recurrent_layer_is_one_run_for_each_of_its_cells() -> None:
     site = LayerSite("rnn", "lstm", (49, 10), (49, 64), 0, 20_000, depth=2, directions=1)
-    calls = layer_kind("hmd").work_left(site, PlacedGate.of("hmd", "rnn", factor=2, blocks=2)).kernels
+    calls = work_of(site, PlacedGate.of("hmd", "rnn", factor=2, blocks=2)).kernels
     assert [call.shape for call in calls] == [(49, 10, 64), (49, 64, 64)]
     assert all(0 < dict(call.left)["rich"] < 1 and call.kernel == "lstm" for call in calls)

@@ -21,7 +21,7 @@ from gatesearch.cost.layers import LayerChange, layer_changes
 from gatesearch.cost.model import CostModel
 from gatesearch.devices import profile
 from gatesearch.devices.profile import Device, Kernels
-from gatesearch.gates import Call, LayerWork, layer_kind
+from gatesearch.gates import Call, LayerWork, work_of
 from gatesearch.graph.sites import LayerSite, cut_sites, find, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Evaluated, Objectives, Space, search
@@ -54,10 +54,10 @@ def test_calls_by_hand(kernels: Kernels, bits: tuple[int, int], left: Any, cost:
     assert kernels.cost(bits, left) == pytest.approx(cost)
 
 
-SPLIT = LayerWork((Call((4, 8)), Call((4, 8), (("element", 0.25),))), macs=0.0, params=9, density=1.0)
-HALF = LayerWork((Call((8, 8), (("channel", 0.5),)),), macs=320.0, params=40, density=0.5)
+SPLIT = LayerWork(calls=(Call((4, 8)), Call((4, 8), (("element", 0.25),))), macs=0.0, params=9, density=1.0)
+HALF = LayerWork(calls=(Call((8, 8), (("channel", 0.5),)),), macs=320.0, params=40, density=0.5)
 BOTH = LayerWork(
-    (Call((4, 8), (("channel", 0.5),)), Call((4, 8), (("channel", 0.5), ("element", 0.25)))),
+    calls=(Call((4, 8), (("channel", 0.5),)), Call((4, 8), (("channel", 0.5), ("element", 0.25)))),
     macs=320.0, params=49, density=0.5,
 )  # fmt: skip
 
@@ -197,7 +197,7 @@ def test_suppressed_channels_by_hand() -> None:
     for chosen, share in ((BYTES, 1.0), (BIT_SERIAL, 0.5)):
         model = cost_model(chosen)
         own, behind = find(model.layers, "conv3.0"), find(model.layers, "conv4.0")
-        work = layer_kind("fbs").work_left(own, gate)
+        work = work_of(own, gate)
         assert work.macs == own.shape_in[0] * own.channels + own.elements / 2
         more = (own.macs + behind.macs) * (share - 1) + work.macs
         found = of(model, gate).expected_latency_us - of(model).expected_latency_us
@@ -293,7 +293,7 @@ PLANS = every_plan()
 def splits(plan: GatePlan) -> list[PlacedGate]:
     """Return the gates of a plan that compute a layer in two parts of its bits."""
     layers = cost_model(BYTES).layers
-    return [g for g in plan.gates if len(layer_kind(g.kind).work_left(find(layers, g.site), g).calls) > 1]
+    return [g for g in plan.gates if len(work_of(find(layers, g.site), g).calls) > 1]
 
 
 def without_splits(plan: GatePlan) -> GatePlan:

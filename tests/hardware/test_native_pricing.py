@@ -20,7 +20,7 @@ from gatesearch.cost.layers import layer_changes
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.host.profiler import Clocked
 from gatesearch.devices import profile
-from gatesearch.gates import KernelCall, layer_kind
+from gatesearch.gates import KernelCall, work_of
 from gatesearch.graph.sites import cut_sites, find, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.pareto import front
@@ -103,7 +103,7 @@ def test_a_stage_with_a_gated_layer_costs_its_plain_rest_in_float_its_kernels_an
     around = LOOP.run + LOOP.byte * 64
     operators = (plain - EMPTY - around) / DENSE_INT8
     assert operators == pytest.approx(9)  # eight convolutions and a linear layer
-    density = layer_kind("fbs").work_left(find(model.layers, "conv3.0"), fbs("conv3.0", 0.5)).density
+    density = work_of(find(model.layers, "conv3.0"), fbs("conv3.0", 0.5)).density
     kernel = BLOCKS * DENSE_INT8 * density / 0.25
     wanted = (operators - 1) * DENSE_FLOAT + kernel + 2 * EMPTY + LOOP.run + LOOP.byte * 64 * 4
     assert micros(model, fbs("conv3.0", 0.5)) == pytest.approx(wanted)
@@ -118,7 +118,7 @@ def test_kernels_one_after_the_other_need_no_program_between(model: CostModel) -
 
 def test_a_gate_without_a_kernel_is_priced_as_the_reference_that_runs(model: CostModel) -> None:
     by_kernel, by_reference = fbs("conv3.0", 0.3), PlacedGate.of("pg", "conv3.0", mask="m1", bits=8, weight_bits=16)
-    reference = layer_kind("pg").work_left(find(model.layers, "conv3.0"), by_reference)
+    reference = work_of(find(model.layers, "conv3.0"), by_reference)
     assert reference.kernels == ()
     all_in_float = LOOP.run + LOOP.byte * 64 * 4 + EMPTY + 9 * DENSE_FLOAT
     # Two phases, with weights of two bytes.

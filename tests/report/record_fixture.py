@@ -79,6 +79,7 @@ def build_record(seed: int = 0) -> dict[str, Any]:
             {"name": f"blocks.{i}.pointwise", "op": "conv2d", "shape": [64, 25, 5], "macs": 512_000} for i in range(4)
         ],
         "layer_kinds": ["fbs", "pg"],
+        "layer_figures": {"density": "Channels computed", "sparsity": "Closed outputs"},
         "plan": plan,
         "stages": stages,
         "frontend": {

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gatesearch.errors import UserError
-from gatesearch.gates import at_cuts
+from gatesearch.gates import build_gate, cut_gates
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.plan import GatePlan, PlacedGate
 from results import latency
@@ -29,7 +29,7 @@ def test_plans_are_drawn_by_their_seed_and_differ() -> None:
     plans = [models.random_plan(chosen, seed) for seed in range(30)]
     assert plans == [models.random_plan(chosen, seed) for seed in range(30)]
     assert len(set(plans)) > 25 and {gate.kind for plan in plans for gate in plan.gates} == {"gc", "fbs", "pg"}
-    assert {len(at_cuts(plan)) for plan in plans} == {0, 1, 2}
+    assert {len(cut_gates(plan)) for plan in plans} == {0, 1, 2}
     known = {site.name: site for site in chosen.layers}
     assert all(models.has_kernel(g, known[g.site]) for plan in plans for g in plan.gates if g.site in known)
 
@@ -38,7 +38,7 @@ def test_a_share_of_the_outputs_is_opened() -> None:
     torch.manual_seed(0)
     chosen = models.subject("M-CifarNet, half width")
     site = next(site for site in chosen.layers if site.name == "conv3.0")
-    gate = models.layer_kind("pg").replace(
+    gate = build_gate(
         site, PlacedGate.of("pg", site.name, mask="m2-16", **models.PG_BITS), torch.nn.Conv2d(64, 64, 3, padding=1)
     )
     assert isinstance(gate, PGConv2d)

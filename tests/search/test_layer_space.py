@@ -16,7 +16,7 @@ from small_spaces import rising, site
 from gatesearch import recipe
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.errors import UserError
-from gatesearch.gates import LayerKind, kinds, layer_kind
+from gatesearch.gates import fits, kind_of, kinds
 from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
@@ -59,8 +59,8 @@ def gates_at(space: LayerSpace, where: LayerSite) -> list[PlacedGate]:
     """Every gate of a space at one site, by brute force."""
     found = []
     for kind, given_choices in space.kinds.items():
-        if layer_kind(kind).may_go(where):
-            own = layer_kind(kind).space(where)
+        if fits(kind, where):
+            own = kind_of(kind).choices(where)
             rows = [values if len(values) == 1 else given_choices.get(name, values) for name, values in own.items()]
             found += [PlacedGate.of(kind, where.name, **dict(zip(own, row, strict=True))) for row in product(*rows)]
     return found
@@ -73,7 +73,7 @@ def brute_force(space: LayerSpace) -> set[tuple[PlacedGate, ...]]:
     # One kind with one set of parameters, those of the last site where it can go, at every such site.
     found = {()}
     for kind in space.kinds:
-        able = [where for where in space.sites if layer_kind(kind).may_go(where)]
+        able = [where for where in space.sites if fits(kind, where)]
         for gate in gates_at(space, able[-1]) if able else ():
             if gate.kind == kind:
                 found.add(tuple(PlacedGate(kind, where.name, gate.params) for where in able))
@@ -108,8 +108,8 @@ def test_a_parameter_that_is_not_named_has_the_choices_of_its_site() -> None:
     space = LayerSpace.of(THREE, {"fbs": {}, "pg": {}})
     for where in space.sites:
         for kind in space.kinds:
-            if layer_kind(kind).may_go(where):
-                assert space.choices(kind, where) == dict(layer_kind(kind).space(where))
+            if fits(kind, where):
+                assert space.choices(kind, where) == dict(kind_of(kind).choices(where))
 
 
 def test_where_a_site_leaves_no_choice_there_is_none() -> None:
@@ -254,7 +254,7 @@ def test_a_value_that_does_with_every_other_is_taken_though_not_with_the_default
     assert len(device_space({"pg": {"bits": [3], "high_bits": [2], "mask": ["3d"], "target": [0]}}, most=0)) == 2 * 2**3
 
 
-@pytest.mark.parametrize("name", [name for name, kind in kinds().items() if isinstance(kind, LayerKind)])
+@pytest.mark.parametrize("name", [name for name, kind in kinds().items() if kind.site_type is LayerSite])
 def test_the_default_choices_of_a_kind_are_a_space(name: str) -> None:
     recurrent = LayerSite("d", "lstm", (9, 40), (9, 64), 9 * 4 * 64 * 104, 4 * 64 * 106)
     space = device_space({name: {}}, most=0, all_layers=(*THREE, recurrent))
@@ -279,4 +279,4 @@ def test_every_plan_of_a_shipped_space_can_be_built(name: str) -> None:
 
 def test_cut_sites_are_no_layer_sites() -> None:
     here = CutSite("a", (8, 6, 6), 1, 1, 1, 1, "a")
-    assert not any(layer_kind(kind).may_go(here) for kind in ("pg", "fbs", "fbs_pg"))
+    assert not any(fits(kind, here) for kind in ("pg", "fbs", "fbs_pg"))

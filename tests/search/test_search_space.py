@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
 
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 from small_spaces import plans_by_hand, site, small
 
 from gatesearch.errors import UserError
-from gatesearch.gates import GateKind, base, kind_of
+from gatesearch.gates import GateKind, GateParams, kind_of, param, work_of
+from gatesearch.gates import kind as registry
+from gatesearch.graph.sites import CutSite
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Space
 
@@ -155,33 +158,40 @@ def test_what_the_user_can_mend(changes: dict[str, Any], line: str) -> None:
     assert line in str(error.value) and "\n" not in str(error.value)
 
 
-class Picky:
+@dataclass(frozen=True)
+class PickyParams(GateParams):
+    rank: int = param(1, choices=(1, 2, 3), low=1)
+    fixed: int = param(7, choices=(7,))
+
+
+class Picky(GateKind[CutSite, PickyParams]):
     """A second kind, whose choices depend on the site, and which cannot stand at the input."""
 
     name = "picky"
-    read_apart = ()
+    site_type = CutSite
+    Params = PickyParams
 
-    def may_go(self, where: Any) -> bool:
-        return where.name != "input"
+    def fits(self, site: CutSite) -> bool:
+        return site.name != "input"
 
-    def space(self, where: Any) -> dict[str, tuple[Any, ...]]:
-        return {"rank": tuple(range(1, 3 if where.name == "stem" else 4)), "fixed": (7,)}
+    def choices(self, site: CutSite) -> dict[str, tuple[Any, ...]]:
+        return super().choices(site) | {"rank": tuple(range(1, 3 if site.name == "stem" else 4))}
 
-    def wrap(self, where: Any, placed: PlacedGate) -> Any:
+    def build(self, site: CutSite, params: PickyParams, layer: Any = None, norm: Any = None) -> Any:
         raise AssertionError("a space builds nothing")
 
-    def work(self, where: Any, placed: PlacedGate) -> Any:
-        return kind_of("gc").work(where, PlacedGate.of("gc", where.name))
+    def work(self, site: CutSite, params: PickyParams, observed: Any = None) -> Any:
+        return work_of(site, PlacedGate.of("gc", site.name))
 
 
 @pytest.fixture
-def two_kinds(monkeypatch: pytest.MonkeyPatch) -> dict[str, GateKind]:
+def two_kinds(monkeypatch: pytest.MonkeyPatch) -> dict[str, GateKind[Any, Any]]:
     found = {"gc": kind_of("gc"), "picky": Picky()}
-    monkeypatch.setattr(base, "kinds", lambda: found)
+    monkeypatch.setattr(registry, "kinds", lambda: found)
     return found  # type: ignore[return-value]
 
 
-def test_kinds_that_differ_by_site(two_kinds: dict[str, GateKind]) -> None:
+def test_kinds_that_differ_by_site(two_kinds: dict[str, GateKind[Any, Any]]) -> None:
     space = small(kinds={"gc": {"mode": ["channel"], "keep": [1.0], "recall": [0.9, 0.99]}, "picky": {}})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     plans = set()
@@ -194,7 +204,7 @@ def test_kinds_that_differ_by_site(two_kinds: dict[str, GateKind]) -> None:
     assert len({space.propose(generator) for _ in range(20000)}) == len(space)
 
 
-def test_sites_where_no_kind_can_go(two_kinds: dict[str, GateKind]) -> None:
+def test_sites_where_no_kind_can_go(two_kinds: dict[str, GateKind[Any, Any]]) -> None:
     assert [s.name for s in small(kinds={"picky": {}}).sites] == ["stem", "block"]
     with pytest.raises(UserError, match=r"space.sites: no gate of picky can go at 'input', shape \[1, 6, 4\]"):
         small(kinds={"picky": {}}, site_names=["input"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gatesearch.gates import at_cuts, cut_kind
+from gatesearch.gates import cut_gates, work_of
 from gatesearch.graph.sites import find
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def summary(plan: GatePlan, cost: CostModel) -> dict[str, Any]:
     estimates = cost.stages(plan)
     if not estimates or estimates[0].exit is None:
         return {}
-    works = [cut_kind(gate.kind).work(find(cost.sites, gate.site), gate) for gate in at_cuts(plan)]
-    light, site = estimates[0].exit, find(cost.sites, at_cuts(plan)[0].site)
+    works = [work_of(find(cost.sites, gate.site), gate) for gate in cut_gates(plan)]
+    light, site = estimates[0].exit, find(cost.sites, cut_gates(plan)[0].site)
     heavy_macs = sum(estimate.macs for estimate in estimates[1:])
     heavy_us = sum(estimate.cost.latency_us for estimate in estimates[1:])
     return {
@@ -63,7 +63,7 @@ def paths(run: Run, gated: Figures) -> list[dict[str, Any]]:
     (of this model, and of the codec trained without gates), and as many as the switch sends, drawn by lot.
     """
     found = gated.gated_summary()
-    if "light_share" not in found or not at_cuts(run.model.plan):
+    if "light_share" not in found or not cut_gates(run.model.plan):
         return []
     share = found["light_share"]
     ungated = run.quality(run.reference)

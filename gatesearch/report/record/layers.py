@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gatesearch.cost.layers import DENSE, LayerChange, layer_changes
-from gatesearch.gates import Call, at_layers
+from gatesearch.gates import Call, kind_of, layer_gates
 
 if TYPE_CHECKING:
     from gatesearch.cost.model import CostModel
@@ -27,7 +27,7 @@ def rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[str, fl
         cost: of the plan's device.
         observed: reports of the gates, by site.
     """
-    placed = {gate.site: gate for gate in at_layers(plan)}
+    placed = {gate.site: gate for gate in layer_gates(plan)}
     found = []
     for name, change in layer_changes(list(placed.values()), cost.layers, observed).items():
         stage = cost.stage_of(plan, name)
@@ -38,13 +38,19 @@ def rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[str, fl
 
 
 def gates(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return site and kind of each gated layer, and its sparsity and density where its gate reports them."""
-    shown = ("sparsity", "density")
-    return [
-        {"site": row["site"], "kind": row["kind"], **{key: row["report"][key] for key in shown if key in row["report"]}}
-        for row in found
-        if row["kind"] is not None
-    ]
+    """Return site and kind of each gated layer, and the headline figures of its report."""
+    rows = []
+    for row in found:
+        if row["kind"] is not None:
+            names = [figure.name for figure in kind_of(row["kind"]).figures if figure.headline]
+            figures = {name: row["report"][name] for name in names if name in row["report"]}
+            rows.append({"site": row["site"], "kind": row["kind"], **figures})
+    return rows
+
+
+def heads(kinds: Iterable[str]) -> dict[str, str]:
+    """Return the figures that gates of these kinds report for people: names, and heads of columns."""
+    return {figure.name: figure.meaning for kind in kinds for figure in kind_of(kind).figures if figure.meaning}
 
 
 def totals(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:

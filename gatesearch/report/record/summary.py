@@ -12,7 +12,8 @@ from gatesearch._lib import console
 from gatesearch.cost.energy import front_end_bound, gain_end_to_end, gain_paper_style
 from gatesearch.cost.sources import board
 from gatesearch.export.bundle import artifacts as exported
-from gatesearch.gates import GateOutput, at_cuts, cut_kind
+from gatesearch.gates import cut_gates, params_of, work_of
+from gatesearch.gates.base import activation_sparsity
 from gatesearch.report.record import exits, prevalence, sensitivity
 from gatesearch.report.record import layers as of_layers
 from gatesearch.report.record.trials import begun, counts_by_kind, curves, reference_point, with_plans, write_trials
@@ -35,7 +36,7 @@ def write(run: Run) -> dict[str, Any]:
     """Write summary.json and record.json of a finished run; returns the summary."""
     s, recipe, cost = run.setting, run.recipe, run.cost
     gated, ungated = run.quality(run.model), run.quality(run.reference)
-    sparsity = activation_sparsity(run.model, s.features.test.features[s.features.positive[s.features.test.labels]])
+    sparsity = sparsity_of_gates(run.model, s.features.test.features[s.features.positive[s.features.test.labels]])
     densities = [1.0 - row["element"] for row in sparsity]
     plan = run.model.plan
     price = cost.price(plan, gated.passed, densities, gated.layers)
@@ -183,15 +184,15 @@ def write(run: Run) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def activation_sparsity(model: GatedModel, positives: torch.Tensor) -> list[dict[str, float]]:
-    """Return what each gate reports of the positives [N, *shape]: AS_k of section 0.3, beside the ungated sparsity."""
+def sparsity_of_gates(model: GatedModel, positives: torch.Tensor) -> list[dict[str, float]]:
+    """Return the activation sparsity of what each gate passes of the positives [N, *shape]."""
     hidden, rows = channels_last(positives), []
     for k, stage in enumerate(model.stages):
         hidden = stage(hidden)
         if k < len(model.gates):
-            output: GateOutput = model.gate(k)(hidden)
-            rows.append(dict(model.gate(k).report(output, hidden)))
-            hidden = output.passed
+            passed = model.gate(k)(hidden).passed
+            rows.append(activation_sparsity(passed, hidden, model.sites[k].channel_axis))
+            hidden = passed
     return rows
 
 
@@ -221,7 +222,7 @@ def show(run: Run, summary: dict[str, Any]) -> None:
 
 
 def _stopping(plan: GatePlan, best: dict[str, Any]) -> list[tuple[str, str, str]]:
-    if not at_cuts(plan) or best["gate_recall"] is None:
+    if not cut_gates(plan) or best["gate_recall"] is None:
         return []
     shares = {f"{kind} stopped": share for kind, share in best["early_stop_by_kind"].items()}
     return [
@@ -269,7 +270,7 @@ def _gates(run: Run, quality: Figures, sparsity: list[dict[str, float]]) -> list
     split = s.features.test
     logits = gate_logits(model, split.features)
     rows = []
-    for k, placed in enumerate(at_cuts(model.plan)):
+    for k, placed in enumerate(cut_gates(model.plan)):
         stops = {
             kind: 1 - (row[k + 1] / row[k] if row[k] else 0.0)
             for kind, row in quality.passed.items()
@@ -280,9 +281,9 @@ def _gates(run: Run, quality: Figures, sparsity: list[dict[str, float]]) -> list
                 "index": k,
                 "site": placed.site,
                 "kind": placed.kind,
-                "kept_channels": cut_kind(placed.kind).work(model.sites[k], placed).kept_channels,
+                "kept_channels": work_of(model.sites[k], placed).kept_channels,
                 "theta": float(model.gate(k).theta),
-                "recall_target": dict(placed.params).get("recall"),
+                "recall_target": params_of(model.sites[k], placed).calibration().get("recall"),
                 "gate_recall": quality.gate_recalls[k] if quality.gate_recalls else None,
                 "early_stop": stops,
                 "activation_sparsity": sparsity[k],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gatesearch._lib.revision import revision
 from gatesearch.devices.profile import constants
 from gatesearch.pipeline.study import Study
+from gatesearch.report.record import layers
 from gatesearch.search.engine import SearchResult
 from gatesearch.search.evaluation import Objectives
 from gatesearch.training import History
@@ -115,6 +116,7 @@ def begun(run: Run) -> dict[str, Any]:
         "sites": [{key: value for key, value in asdict(site).items() if key != "node"} for site in s.space.sites],
         "layer_sites": [asdict(site) for site in s.layers],
         "layer_kinds": list(s.space.layers.kinds),
+        "layer_figures": layers.heads(s.space.layers.kinds),
         "reference": {
             "macs": s.sites[0].macs_after,
             "params": s.sites[0].params_after,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gatesearch.gates import at_cuts, at_layers, cut_kind, kind_of, layer_kind
+from gatesearch.gates import cut_gates, fits, layer_gates, work_of
 from gatesearch.graph.sites import CutSite, LayerSite, Site, find
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.search.space import Space
@@ -44,10 +44,10 @@ class Features:
 
     def of_plan(self, plan: GatePlan) -> Array:
         """Return what describes a whole plan, [features]."""
-        cuts = np.array([self.of_gate(gate) for gate in at_cuts(plan)]).reshape(-1, self.gate)
+        cuts = np.array([self.of_gate(gate) for gate in cut_gates(plan)]).reshape(-1, self.gate)
         depth, thinned = cuts[:, 0], cuts[:, 1]
         apart = [after - before for before, after in pairwise([*depth, 1.0])]
-        layers = np.array([self._of_layer(gate) for gate in at_layers(plan)]).reshape(-1, self.gate)
+        layers = np.array([self._of_layer(gate) for gate in layer_gates(plan)]).reshape(-1, self.gate)
         weight, left_out = layers[:, 0], layers[:, 1]
         return np.array(
             [
@@ -69,7 +69,7 @@ class Features:
         """Return what describes one gate at a cut site: how deep, how much it thins out, how it is turned."""
         if gate not in self._gates:
             site = find(self._space.sites, gate.site)
-            work = cut_kind(gate.kind).work(site, gate)
+            work = work_of(site, gate)
             depth = site.macs_before / max(1, site.macs_before + site.macs_after)
             share = work.density * work.elements / site.elements
             self._gates[gate] = np.array([depth, _thinning(share), *self._turned(gate, site)])
@@ -78,7 +78,7 @@ class Features:
     def _of_layer(self, gate: PlacedGate) -> Array:
         if gate not in self._gates:
             site = find(self._space.layers.sites, gate.site)
-            calls = layer_kind(gate.kind).work_left(site, gate).calls
+            calls = work_of(site, gate).calls
             left = sum(call.share * call.bits[0] / 8 for call in calls)
             self._gates[gate] = np.array([site.macs / self._layer_macs, _thinning(left), *self._turned(gate, site)])
         return self._gates[gate]
@@ -111,9 +111,9 @@ class _Knob(NamedTuple):
 
 
 def _knobs(space: Space) -> Iterator[_Knob]:
-    able = [(kind, site) for kind in space.kinds for site in space.sites if kind_of(kind).may_go(site)]
+    able = [(kind, site) for kind in space.kinds for site in space.sites if fits(kind, site)]
     offered = [(kind, space.choices(kind, site)) for kind, site in able]
-    inside = [(kind, site) for kind in space.layers.kinds for site in space.layers.sites if kind_of(kind).may_go(site)]
+    inside = [(kind, site) for kind in space.layers.kinds for site in space.layers.sites if fits(kind, site)]
     offered += [(kind, space.layers.choices(kind, site)) for kind, site in inside]
     values: dict[_Knob, dict[Scalar, None]] = {}
     for kind, choices in offered:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
-from gatesearch.gates import at_cuts
+from gatesearch.gates import cut_gates
 from gatesearch.plan import GatePlan
 from gatesearch.search.sampler.encoding import Features
 from gatesearch.search.sampler.gp import Hyperparameters, Surrogate
@@ -76,7 +76,7 @@ class PassRates:
     def _described(self, gates: Gates) -> Array:
         """Return what describes each gate of a plan, [gates, features]: itself, and what came before it."""
         if gates not in self._rows:
-            own = [self._features.of_gate(gate) for gate in at_cuts(GatePlan(gates))]
+            own = [self._features.of_gate(gate) for gate in cut_gates(GatePlan(gates))]
             before = np.cumsum([0.0, *(row[1] for row in own)])
             rows = [[*row, k, thinned] for k, (row, thinned) in enumerate(zip(own, before, strict=False))]
             self._rows[gates] = (

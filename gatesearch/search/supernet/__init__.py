@@ -8,8 +8,8 @@ ordered, so that one training serves every keep ratio.
 
 from __future__ import annotations
 
-from gatesearch.gates import ElasticKind, kind_of
 from gatesearch.search.space import Space
+from gatesearch.search.supernet.elastic import ELASTIC
 
 
 def cannot_express(space: Space, goal: str) -> str | None:
@@ -20,7 +20,7 @@ def cannot_express(space: Space, goal: str) -> str | None:
     """
     if goal != "classification":
         return f"it learns from class probabilities, and the goal is {goal}"
-    stiff = [kind for kind in space.kinds if not isinstance(kind_of(kind), ElasticKind)]
+    stiff = [kind for kind in space.kinds if kind not in ELASTIC]
     stiff += [kind for kind in space.layers.kinds if space.layers.sites]
     if stiff:
         return f"gates of kind {', '.join(stiff)} have weights of their own for each choice"

@@ -10,12 +10,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from gatesearch.gates import CutGate, ElasticKind, kind_of
+from gatesearch.gates import CutGate, build_gate
 from gatesearch.graph.sites import CutSite
 from gatesearch.model import GatedModel, GatedOutput
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.sampler.neighbours import Gates
 from gatesearch.search.space import Space
+from gatesearch.search.supernet.elastic import elastic_parameters, turn
 
 
 class Supernet(GatedModel):
@@ -44,7 +45,7 @@ class Supernet(GatedModel):
         self._index = {shared[0]: k for k, shared in enumerate(every)}
         for site, shared in zip(space.sites, every, strict=True):
             for other in shared[1:]:
-                gate = _kind(other).wrap(site, _any(space, other))
+                gate = build_gate(site, _any(space, other))
                 if saliency is not None and site.name in saliency:
                     gate.initialise(saliency[site.name])
                 self._index[other] = len(self.gates)
@@ -54,7 +55,7 @@ class Supernet(GatedModel):
     def turned(self, placed: PlacedGate) -> CutGate:
         """Return the gate that serves one of a plan, turned as that says."""
         gate = self.gate(self._index[_shared(placed)])
-        _kind(placed).turn(gate, placed)
+        turn(gate, placed)
         return gate
 
     def order(self, placed: PlacedGate) -> int:
@@ -128,15 +129,9 @@ def _hard(space: Space, site: CutSite, placed: PlacedGate) -> PlacedGate:
     return PlacedGate.of(placed.kind, placed.site, **{**dict(placed.params), **hard})
 
 
-def _kind(placed: PlacedGate) -> ElasticKind:
-    kind = kind_of(placed.kind)
-    assert isinstance(kind, ElasticKind)
-    return kind
-
-
 def _shared(placed: PlacedGate) -> PlacedGate:
     """Return what the gates of one module have in common."""
-    elastic = _kind(placed).elastic(placed)
+    elastic = elastic_parameters(placed)
     return PlacedGate.of(placed.kind, placed.site, **{k: v for k, v in placed.params if k not in elastic})
 
 

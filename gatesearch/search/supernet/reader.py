@@ -10,9 +10,10 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from gatesearch.gates import CutGate, kind_of
+from gatesearch.gates import CutGate
 from gatesearch.plan import PlacedGate
 from gatesearch.search.sampler.neighbours import Gates
+from gatesearch.search.supernet.elastic import CALIBRATED
 from gatesearch.search.supernet.network import Supernet, fitted
 from gatesearch.training import FeatureSplit, Quality
 from gatesearch.training.evaluate import heard
@@ -109,5 +110,5 @@ class Reader:
 
 def _uncalibrated(placed: PlacedGate) -> PlacedGate:
     """Return a gate without what only its calibration reads: it computes the same whatever that is."""
-    kept = {name: value for name, value in placed.params if name not in kind_of(placed.kind).calibrated}  # type: ignore[union-attr]
+    kept = {name: value for name, value in placed.params if name not in CALIBRATED[placed.kind]}
     return PlacedGate.of(placed.kind, placed.site, **kept)

@@ -17,7 +17,7 @@ from gatesearch.cost.provenance import REASONS, Basis
 from gatesearch.cost.sources import board
 from gatesearch.devices import profile
 from gatesearch.devices.profile import Core, Provenance
-from gatesearch.gates import KernelCall, layer_kind
+from gatesearch.gates import KernelCall, work_of
 from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
 from gatesearch.kernels import native_parts, sample_inputs
 from gatesearch.plan import PlacedGate
@@ -108,5 +108,5 @@ def test_what_has_no_kernel_says_so() -> None:
     assert provenance.of_layer(host, site, wide, read) == Basis("reference", "modelled", "wide")
     assert provenance.of_layer(host, site, narrow, Read(layers, [])) == Basis("reference", "modelled", "no compiler")
     assert provenance.of_layer(serial, site, narrow, None) == Basis("rate", "assumed", "imagined")
-    assert not layer_kind("pg").work_left(site, wide).kernels
+    assert not work_of(site, wide).kernels
     assert space.layers.gates()

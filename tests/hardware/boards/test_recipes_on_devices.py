@@ -21,7 +21,7 @@ from gatesearch.cost.layers import layer_changes
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources import board
 from gatesearch.devices import profile
-from gatesearch.gates import at_cuts, at_layers, layer_kind
+from gatesearch.gates import cut_gates, layer_gates, work_of
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.space import Space
@@ -91,7 +91,7 @@ def gated(cost: CostModel, space: Space) -> GatePlan | None:
     """Return a plan with a gate that the device can run."""
     for seed in range(300):
         plan = space.propose(Dice(seed))
-        if (at_cuts(plan) or at_layers(plan)) and not cost.violations(plan):
+        if (cut_gates(plan) or layer_gates(plan)) and not cost.violations(plan):
             return plan
     return None
 
@@ -131,7 +131,7 @@ def test_gated_layers_are_priced_by_the_table_of_a_core_that_has_one() -> None:
     [site] = [layer for layer in cost.layers if layer.name == "conv2.0"]
     gate = PlacedGate.of("fbs", site.name, block=16, density=0.5)
     plan = GatePlan((gate,), ("a64",))
-    [call] = layer_kind("fbs").work_left(site, gate).kernels
+    [call] = work_of(site, gate).kernels
     [change] = [change for name, change in layer_changes([gate], cost.layers, {}).items() if name == site.name]
     costs = cost.kernels["a64"]
     [told] = change.kernels

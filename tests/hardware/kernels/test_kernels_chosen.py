@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gatesearch.gates import layer_kind
+from gatesearch.gates import build_gate
 from gatesearch.gates.fbs import FBSConv2d
-from gatesearch.gates.pg import PGConv2d, PGLinear, Settings
+from gatesearch.gates.pg import PGConv2d, PGLinear, PGParams
 from gatesearch.graph.sites import layer_sites
 from gatesearch.kernels import FBSPG, Boost, FBSSingle, Geometry, Library, Live, PGConv, Pieces, Precision
 from gatesearch.plan import PlacedGate
@@ -154,7 +154,7 @@ def test_a_hybrid_equals_its_training_module(library: Library, mask: str, block:
     gate = PlacedGate.of(
         "fbs_pg", site.name, density=0.5, block=block, bits=8, high_bits=4, mask=mask, target=0.0, weight_bits=8
     )
-    layer = layer_kind("fbs_pg").replace(site, gate, backbone[place], backbone[place + 1])
+    layer = build_gate(site, gate, backbone[place], backbone[place + 1])
     assert isinstance(layer, FBSConv2d)
     layer.train()(x if signed else x.relu())
     nn.init.normal_(layer.inner.threshold, std=0.1)  # type: ignore[union-attr, arg-type]
@@ -173,7 +173,7 @@ def test_single_channels_equal_their_training_module(library: Library) -> None:
     backbone, x = net(True)
     [site] = layer_sites(backbone, x[:1])
     gate = PlacedGate.of("fbs", site.name, density=0.3, block=1)
-    layer = layer_kind("fbs").replace(site, gate, backbone[0], backbone[1])
+    layer = build_gate(site, gate, backbone[0], backbone[1])
     assert isinstance(layer, FBSConv2d)
     layer.train()(x)
     layer.eval()
@@ -191,7 +191,7 @@ def test_precision_gating_takes_any_sign_and_eight_bits_of_weights(
     library: Library, mask: str, bits: int, high_bits: int, weight_bits: int, signed: bool
 ) -> None:
     torch.manual_seed(0)
-    chosen = Settings(bits, high_bits, mask, weight_bits=weight_bits)
+    chosen = PGParams(bits, high_bits, mask, weight_bits=weight_bits)
     layer = PGConv2d(nn.Conv2d(12, 40, 3, padding=1), chosen).eval()
     nn.init.normal_(layer.threshold, std=0.1)
     x = torch.randn(6, 7, 12) if signed else torch.rand(6, 7, 12)
@@ -208,7 +208,7 @@ def test_precision_gating_takes_any_sign_and_eight_bits_of_weights(
 @pytest.mark.parametrize("signed", [False, True])
 def test_a_linear_layer_is_a_convolution_of_one_pixel(library: Library, signed: bool) -> None:
     torch.manual_seed(0)
-    layer = PGLinear(nn.Linear(20, 24), Settings(8, 4, "m2-16")).eval()
+    layer = PGLinear(nn.Linear(20, 24), PGParams(8, 4, "m2-16")).eval()
     nn.init.normal_(layer.threshold, std=0.1)
     x = torch.randn(9, 20) if signed else torch.rand(9, 20)
     layer.range.seen.fill_(float(x.abs().max()))

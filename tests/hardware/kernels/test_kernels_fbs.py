@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gatesearch.gates.fbs import FBS, FBSConv2d
+from gatesearch.gates import build_gate
+from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.graph.sites import LayerSite
 from gatesearch.kernels import Boost, FBSConv, FBSConvU8, Geometry, Library
 from gatesearch.plan import PlacedGate
@@ -24,7 +25,7 @@ def trained(c_in: int, c_out: int, density: float, seed: int, block: int = 16, n
     )
     site = LayerSite("0", "conv2d", (c_in, 6, 7), (c_out, 6, 7), c_in * c_out * 42 * 9, c_in * c_out * 9)
     placed = PlacedGate.of("fbs", "0", density=density, block=block)
-    layer = FBS().replace(site, placed, conv, batch_norm if norm else None).eval()
+    layer = build_gate(site, placed, conv, batch_norm if norm else None).eval()
     nn.init.normal_(layer.predictor.weight)
     return layer
 

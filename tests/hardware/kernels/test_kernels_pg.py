@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gatesearch.gates.pg import PGConv2d, Settings
+from gatesearch.gates.pg import PGConv2d, PGParams
 from gatesearch.gates.phases import MASKS
 from gatesearch.kernels import Geometry, Library, PGConv
 
@@ -101,7 +101,7 @@ def test_the_dense_kernel_is_the_gated_one_with_all_open(library: Library) -> No
 @pytest.mark.parametrize("mask", MASKS)
 def test_equals_the_training_module(library: Library, mask: str) -> None:
     torch.manual_seed(0)
-    layer = PGConv2d(nn.Conv2d(12, 40, 3, padding=1), Settings(8, 4, mask, weight_bits=7)).eval()
+    layer = PGConv2d(nn.Conv2d(12, 40, 3, padding=1), PGParams(8, 4, mask, weight_bits=7)).eval()
     nn.init.normal_(layer.threshold, std=0.1)
     x = torch.rand(6, 7, 12)
     layer.range.seen.fill_(float(x.max()))
@@ -128,7 +128,7 @@ def test_what_no_kernel_does_is_refused(compiled: Library, change: dict[str, int
 
 def test_weights_of_nine_magnitude_bits_are_refused(compiled: Library) -> None:
     with pytest.raises(ValueError, match="weight_bits: 8 has"):
-        PGConv.of(PGConv2d(nn.Conv2d(4, 16, 1), Settings(weight_bits=9)), (4, 4))
+        PGConv.of(PGConv2d(nn.Conv2d(4, 16, 1), PGParams(weight_bits=9)), (4, 4))
 
 
 def test_sums_that_could_overflow_are_refused(compiled: Library) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from gatesearch.gates import KernelCall, layer_kind
+from gatesearch.gates import KernelCall, build_gate
 from gatesearch.gates.factored import FactoredRNN
 from gatesearch.graph.sites import layer_sites
 from gatesearch.kernels import FBSPG, Live, native, sample_inputs
@@ -49,7 +49,7 @@ def test_the_normalisation_behind_precision_gating_is_in_its_part(relu: bool) ->
     x = torch.rand(8, 5, 7, 6)
     [site] = layer_sites(net, x[:1])
     gate = PlacedGate.of("pg", site.name, bits=8, high_bits=4, weight_bits=7, mask="m2-8")
-    net[1] = layer_kind("pg").replace(site, gate, net[1])
+    net[1] = build_gate(site, gate, net[1])
     net.train()(x)
     net.eval()
     part = PGPart.of(net[1], x[:1], net[2], relu)
@@ -74,7 +74,7 @@ def test_a_recurrent_part_takes_all_steps(cell: type[nn.RNNBase], both: bool, ki
     [site] = layer_sites(Wrapped(layer), torch.zeros(1, 9, 6))
     gate: nn.Module = layer
     if kind is not None:
-        gate = layer_kind(kind).replace(site, PlacedGate.of(kind, site.name, factor=2.0), layer)
+        gate = build_gate(site, PlacedGate.of(kind, site.name, factor=2.0), layer)
         assert isinstance(gate, FactoredRNN)
     part = RecurrentPart.load(RecurrentPart.of(gate, torch.zeros(1, 9, 6), None, False).arrays(), LIBRARY)
     x = torch.randn(1, 9, 6)

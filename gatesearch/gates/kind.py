@@ -1,0 +1,195 @@
+"""What a gate kind is, and the kinds that are installed.
+
+A kind is one class in one file: its name, its parameters, where it fits, the module that it builds and the work that it
+leaves. Everything else in gatesearch treats all kinds alike. Kinds are entry points of the group ``gatesearch.gates``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
+
+from torch import nn
+
+from gatesearch.errors import UserError, unknown
+from gatesearch.gates.base import CutGate, CutWork, LayerGate, LayerWork, Work
+from gatesearch.gates.params import GateError, GateParams
+from gatesearch.graph.sites import CutSite, LayerSite, Site
+from gatesearch.plan import GatePlan, PlacedGate, Scalar
+
+GROUP = "gatesearch.gates"
+SITES = {CutSite: "cut sites", LayerSite: "layer sites"}
+
+AnySite = TypeVar("AnySite", CutSite, LayerSite)
+AnyParams = TypeVar("AnyParams", bound=GateParams)
+
+
+class Figure(NamedTuple):
+    """One figure that the gates of a kind report, for people and for tests.
+
+    Args:
+        name: the key of the report.
+        unit: ``"share"``, which lies between 0 and 1, or what is counted.
+        meaning: the head of its column in the report page; empty where only computations read it.
+        headline: whether ``summary.json`` says it beside the gate.
+    """
+
+    name: str
+    unit: str
+    meaning: str = ""
+    headline: bool = False
+
+
+class GateKind(ABC, Generic[AnySite, AnyParams]):
+    """A technique.
+
+    Attributes:
+        name: what a user writes in a search space.
+        site_type: :class:`CutSite` for a gate between stages, :class:`LayerSite` for one in the place of a layer.
+        Params: its parameters.
+        figures: what its gates report at layer sites.
+
+    Conformance: :class:`gatesearch.testing.gates.GateConformance`.
+    """
+
+    name: ClassVar[str]
+    site_type: ClassVar[type[Any]]
+    Params: ClassVar[type[GateParams]] = GateParams
+    figures: ClassVar[Sequence[Figure]] = ()
+
+    @abstractmethod
+    def fits(self, site: AnySite) -> bool:
+        """Say whether a gate can stand at a site of its type."""
+
+    def choices(self, site: AnySite) -> dict[str, tuple[Scalar, ...]]:
+        """Return what is searched of each parameter; a single choice where the site leaves none."""
+        return self.Params.choices()
+
+    def check(self, site: AnySite, params: AnyParams) -> None:
+        """Refuse parameters that this site cannot have.
+
+        Raises:
+            GateError: it cannot.
+        """
+
+    @abstractmethod
+    def build(
+        self, site: AnySite, params: AnyParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
+    ) -> CutGate | LayerGate:
+        """Build the module, which must not share what it trains with the layer.
+
+        Args:
+            site: where.
+            params: checked for this site.
+            layer: the trained layer whose place it takes; None at a cut site.
+            norm: the batch normalisation that alone reads the layer; None where there is none.
+
+        Raises:
+            GateError: the layer has a form that the technique does not know.
+        """
+
+    @abstractmethod
+    def work(self, site: AnySite, params: AnyParams, observed: Mapping[str, float] | None = None) -> Work:
+        """Return what the gate costs and what it leaves to do: a :class:`CutWork` or a :class:`LayerWork`.
+
+        ``observed`` is the module's report; before there is one, the least work that the parameters allow.
+        """
+
+
+AnyKind = GateKind[Any, Any]
+
+
+@cache
+def kinds() -> Mapping[str, AnyKind]:
+    """Return every installed gate kind by name."""
+    return {point.name: point.load()() for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
+
+
+def kind_of(name: str, where: str = "plan") -> AnyKind:
+    """Return the gate kind of that name.
+
+    Raises:
+        UserError: there is none; the message names the nearest.
+    """
+    if name not in kinds():
+        raise unknown(where, "gate kind", name, kinds())
+    return kinds()[name]
+
+
+def fits(kind: str, site: Site) -> bool:
+    """Say whether a gate of that kind can stand at a site."""
+    technique = kind_of(kind)
+    return isinstance(site, technique.site_type) and technique.fits(site)
+
+
+def params_of(site: Site, placed: PlacedGate) -> Any:
+    """Return the checked parameters of a placed gate, an instance of its kind's ``Params``.
+
+    Raises:
+        UserError: the kind is for the other sort of sites, a parameter is unknown, or a value cannot be.
+    """
+    return _checked(kind_of(placed.kind), site, placed)
+
+
+def _checked(kind: AnyKind, site: Site, placed: PlacedGate) -> GateParams:
+    if not isinstance(site, kind.site_type):
+        raise UserError(f"plan: {kind.name!r} is a gate for {SITES[kind.site_type]}, not for {SITES[type(site)]}")
+    try:
+        params = kind.Params.read(dict(placed.params))
+        kind.check(site, params)
+    except GateError as error:
+        raise _refusal(placed, error) from error
+    return params
+
+
+def _refusal(placed: PlacedGate, error: GateError) -> UserError:
+    return UserError(f"{placed.kind} gate at {placed.site}: {error}")
+
+
+@overload
+def build_gate(site: CutSite, placed: PlacedGate) -> CutGate: ...
+@overload
+def build_gate(
+    site: LayerSite, placed: PlacedGate, layer: nn.Module, norm: nn.BatchNorm2d | None = None
+) -> LayerGate: ...
+def build_gate(
+    site: Site, placed: PlacedGate, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
+) -> CutGate | LayerGate:
+    """Build the module of a placed gate; see :meth:`GateKind.build`.
+
+    Raises:
+        UserError: a parameter cannot be, or the layer has a form that the technique does not know.
+    """
+    kind = kind_of(placed.kind)
+    params = _checked(kind, site, placed)
+    try:
+        return kind.build(site, params, layer, norm)
+    except GateError as error:
+        raise _refusal(placed, error) from error
+
+
+@overload
+def work_of(site: CutSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> CutWork: ...
+@overload
+def work_of(site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork: ...
+def work_of(site: Site, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> Work:
+    """Return what a placed gate costs and leaves to do; see :meth:`GateKind.work`.
+
+    Raises:
+        UserError: a parameter cannot be.
+    """
+    kind = kind_of(placed.kind)
+    return kind.work(site, _checked(kind, site, placed), observed)
+
+
+def cut_gates(plan: GatePlan) -> tuple[PlacedGate, ...]:
+    """Return the gates of a plan that stand at cut sites: those that end a stage."""
+    return tuple(gate for gate in plan.gates if kind_of(gate.kind).site_type is CutSite)
+
+
+def layer_gates(plan: GatePlan) -> tuple[PlacedGate, ...]:
+    """Return the gates of a plan that stand in the place of layers."""
+    return tuple(gate for gate in plan.gates if kind_of(gate.kind).site_type is LayerSite)

@@ -1,0 +1,153 @@
+"""Parameters of a gate kind: a frozen dataclass whose fields say which values there are.
+
+    @dataclass(frozen=True)
+    class MeanParams(GateParams):
+        recall: float = param(0.99, choices=(0.97, 0.99), above=0, high=1, doc="share of positives that must pass")
+
+The space that is searched, the check of what a user writes, the message for what cannot be and much of the conformance
+suite follow from the fields alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from gatesearch.errors import unknown_name
+from gatesearch.plan import Scalar
+
+Aim = Literal["recall", "leaving"]
+
+
+class GateError(ValueError):
+    """A parameter, or a layer, that a gate cannot have; the message lacks where, which only the caller knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """What a field of a :class:`GateParams` says of its values.
+
+    Args:
+        default: the value where nobody writes one; a whole number asks for whole numbers.
+        choices: what is searched unless the user says otherwise, numbers from strong to gentle; empty: not searched.
+        among: the only values that there are; empty where a range says it.
+        low, high: bounds that the value may reach.
+        above, below: bounds that it may not reach.
+        optional: whether None is a value as well.
+        new_program: whether another value makes another program, whose time has to be read apart.
+        tunable_after_training: whether the trained module serves every value, so that calibration alone reads it.
+        aim: what calibration has to meet, as a share: ``"recall"`` of positives that pass at least, ``"leaving"`` of
+            all samples that leave; None where calibration does not read the parameter.
+        doc: a phrase that says what the parameter is.
+    """
+
+    default: Scalar
+    choices: tuple[Scalar, ...] = ()
+    among: tuple[Scalar, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+    optional: bool = False
+    new_program: bool = False
+    tunable_after_training: bool = False
+    aim: Aim | None = None
+    doc: str = ""
+
+    @property
+    def values(self) -> str:
+        """The values that there are, in words."""
+        if self.among:
+            return f"one of {', '.join(map(str, self.among))}"
+        low, high = self.low, self.high
+        if type(self.default) is int:
+            least = "" if low is None else f" from {low:g}"
+            return f"a whole number{least}" + ("" if high is None else f" to {high:g}")
+        if self.above is not None and (high is not None or self.below is not None):
+            return f"in ({self.above:g}, " + (f"{self.below:g})" if high is None else f"{high:g}]")
+        if self.above is not None:
+            return f"a number above {self.above:g}"
+        return "a finite number"
+
+    def check(self, name: str, value: object) -> None:
+        """Check a value.
+
+        Raises:
+            GateError: there is no such value; the message quotes it and names the nearest or the range.
+        """
+        if value is None and self.optional:
+            return
+        if isinstance(self.default, str):
+            if value not in self.among:
+                raise GateError(unknown_name(name, str(value), [str(choice) for choice in self.among]))
+        elif not self._holds(value):
+            raise GateError(f"{name}: {value!r} is not {self.values}")
+
+    def _holds(self, value: object) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int if type(self.default) is int else int | float):
+            return False
+        return (
+            math.isfinite(value)
+            and (not self.among or value in self.among)
+            and (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+
+def param(default: Scalar, **says: Any) -> Any:
+    """Declare a field of a :class:`GateParams`; the keywords are those of :class:`Param`."""
+    return dataclasses.field(default=default, metadata={"param": Param(default, **says)})
+
+
+@dataclass(frozen=True)
+class GateParams:
+    """What every kind's parameters can do; a kind without parameters uses it as it is.
+
+    Raises:
+        GateError: a value is out of its range.
+
+    >>> GateParams.read({"keep": 0.5})
+    Traceback (most recent call last):
+    gatesearch.gates.params.GateError: unknown parameter 'keep'; choices: none
+    """
+
+    def __post_init__(self) -> None:
+        for name, rule in self.fields().items():
+            rule.check(name, getattr(self, name))
+
+    @classmethod
+    def fields(cls) -> dict[str, Param]:
+        """Return what each field says of its values, by name."""
+        return {field.name: field.metadata["param"] for field in dataclasses.fields(cls)}
+
+    @classmethod
+    def choices(cls) -> dict[str, tuple[Scalar, ...]]:
+        """Return what is searched of each parameter, by name."""
+        return {name: rule.choices for name, rule in cls.fields().items() if rule.choices}
+
+    @classmethod
+    def new_programs(cls) -> frozenset[str]:
+        """Return the names of the parameters of which each value makes another program."""
+        return frozenset(name for name, rule in cls.fields().items() if rule.new_program)
+
+    @classmethod
+    def read(cls, written: Mapping[str, Scalar]) -> Self:
+        """Build from what a plan says; a parameter that it leaves out has its default.
+
+        Raises:
+            GateError: a parameter is unknown or a value out of its range.
+        """
+        known = cls.fields()
+        for name in written:
+            if name not in known:
+                raise GateError(unknown_name("parameter", name, known))
+        return cls(**written)
+
+    def calibration(self) -> dict[Aim, float]:
+        """Return the shares that calibration has to meet, by aim."""
+        return {rule.aim: getattr(self, name) for name, rule in self.fields().items() if rule.aim is not None}

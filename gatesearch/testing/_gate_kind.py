@@ -1,0 +1,152 @@
+"""What every gate kind promises, wherever its gates stand."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gatesearch.gates import GateError, GateKind, GateParams
+from gatesearch.graph.sites import CutSite, LayerSite, Site
+from gatesearch.plan import Scalar
+
+SAMPLES = 32
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Draw the same numbers in every test, and leave the global random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+class GateConformance:
+    """Promises of :class:`gatesearch.gates.GateKind`; see :mod:`gatesearch.testing.gates` for how to use it.
+
+    Attributes:
+        kind: an instance of the technique.
+        site: where to place its gates.
+        params: what a plan writes; what it leaves out has the defaults.
+    """
+
+    kind: GateKind[Any, Any]
+    site: Site
+    params: Mapping[str, Scalar] = {}
+
+    def layer(self) -> nn.Module | None:
+        """Return the layer at the site, of which a gate takes the place; an LSTM is batch first."""
+        return None
+
+    def norm(self) -> nn.BatchNorm2d | None:
+        """Return a batch normalisation behind the layer, in the state that training left it in."""
+        return None
+
+    def build(self, **changes: Scalar) -> Any:
+        """Return a gate with the suite's parameters and some changes."""
+        return self.kind.build(self.site, self.read(**changes), self.layer(), self.norm())
+
+    def read(self, **changes: Scalar) -> GateParams:
+        """Return the suite's parameters, checked, with some changes."""
+        params = self.kind.Params.read({**self.params, **changes})
+        self.kind.check(self.site, params)
+        return params
+
+    def test_kind_is_complete(self) -> None:
+        """The kind has a name, parameters and a type of sites, and fits the site."""
+        kind = self.kind
+        assert isinstance(kind, GateKind), f"{type(kind).__name__} is not derived from GateKind"
+        assert isinstance(kind.name, str) and kind.name, "name must be a text"
+        assert issubclass(kind.Params, GateParams), "Params must be derived from GateParams"
+        assert kind.site_type in (CutSite, LayerSite), "site_type must be CutSite or LayerSite"
+        assert isinstance(self.site, kind.site_type), f"the site is no {kind.site_type.__name__}"
+        assert kind.fits(self.site), f"fits() refuses site {self.site.name!r}"
+
+    def test_parameters_are_described(self) -> None:
+        """Every field is declared by ``param()``, its default and choices are values of it, and JSON."""
+        for name, rule in self.kind.Params.fields().items():
+            assert rule.doc, f"{name} has no doc"
+            for value in (rule.default, *rule.choices):
+                rule.check(name, value)
+                assert json.loads(json.dumps(value)) == value, f"{name}: {value!r} is not JSON"
+
+    def test_choices_are_parameters(self) -> None:
+        """What is searched at the site is a choice of values, and every combination can be built."""
+        choices, known = self.kind.choices(self.site), self.kind.Params.fields()
+        for name, values in choices.items():
+            assert name in known, f"choices() names {name!r}, which is no parameter"
+            assert values, f"choices(): {name} has no choice"
+        for values in product(*choices.values()):
+            self.read(**dict(zip(choices, values, strict=True)))
+        with seeded():
+            for name, values in choices.items():
+                for value in values:
+                    self.build(**{name: value})
+
+    def test_unknown_parameter_is_refused(self) -> None:
+        """An error for the user is one line."""
+        try:
+            self.read(no_such_parameter=1)
+        except GateError as error:
+            assert "\n" not in str(error), "an error for the user must be one line"
+        else:
+            raise AssertionError("Params.read() accepts a parameter that does not exist")
+
+    def test_state_is_whole(self) -> None:
+        """A checkpoint of the state and the parameters makes the same gate again."""
+        with self.trained() as (gate, inputs):
+            file, twin = io.BytesIO(), self.build()
+            torch.save(gate.state_dict(), file)
+            file.seek(0)
+            twin.load_state_dict(torch.load(file, weights_only=True))
+            same = torch.equal(self.output(twin.eval(), inputs), self.output(gate, inputs))
+            assert same, "state_dict() does not hold all of the gate's state"
+
+    def test_tunable_parameters_need_no_training(self) -> None:
+        """Another value of a parameter that is tunable after training makes the same trained module."""
+        for name, rule in self.kind.Params.fields().items():
+            for value in self.kind.choices(self.site).get(name, ()) if rule.tunable_after_training else ():
+                with self.trained() as (gate, inputs):
+                    other = self.build(**{name: value})
+                    other.load_state_dict(gate.state_dict())
+                    same = torch.equal(self.output(other.eval(), inputs), self.output(gate, inputs))
+                    assert same, f"{name} is tunable after training, yet {value!r} changes what the gate does"
+
+    def test_steering_yields_own_parameters_once(self) -> None:
+        """Parameters with a learning rate of their own are the gate's."""
+        with seeded():
+            gate = self.build()
+        own, steering = {id(p) for p in gate.parameters()}, [id(p) for p in gate.steering()]
+        assert own >= set(steering), "steering() yields what is no parameter of the gate"
+        assert len(set(steering)) == len(steering), "steering() yields a parameter twice"
+
+    def trained(self) -> AbstractContextManager[tuple[Any, Tensor]]:
+        """Give a gate that took some steps, in evaluation, and inputs for it [N, ...]."""
+        raise NotImplementedError
+
+    def output(self, gate: Any, inputs: Tensor) -> Tensor:
+        """Return what a gate makes of its inputs, as one tensor [N, ...]."""
+        raise NotImplementedError
+
+
+def check_gradients(module: nn.Module, leaf: Tensor) -> None:
+    """Check that gradients are finite and reach the layers before the gate."""
+    for name, parameter in [("the activations", leaf), *module.named_parameters()]:
+        finite = parameter.grad is None or bool(torch.isfinite(parameter.grad).all())
+        assert finite, f"the gradient of {name} is not finite"
+    assert leaf.grad is not None, "no gradient flows back to the layers before the gate"
+
+
+def check_export(module: nn.Module, inputs: Tensor, what: str) -> None:
+    """Check that ``torch.export`` takes a module in evaluation."""
+    try:
+        torch.export.export(module.eval(), (inputs,))
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise AssertionError(f"{what} cannot be exported: {line}") from error

@@ -1,0 +1,128 @@
+"""What a gate between two stages promises beside."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gatesearch.gates import CutGate, GateContext, GateOutput
+from gatesearch.testing._gate_kind import SAMPLES, check_gradients, seeded
+from gatesearch.testing._lowered_gates import LoweringConformance
+
+
+class CutGateConformance(LoweringConformance):
+    """Promises of :class:`gatesearch.gates.CutGate`; see :mod:`gatesearch.testing.gates` for how to use it."""
+
+    def inputs(self) -> Tensor:
+        """Return activations [N, *site.shape] as a ReLU leaves them, larger where a sample is positive."""
+        shift = self.positive().float().view(-1, *[1] * len(self.site.shape))
+        return torch.relu(torch.randn(SAMPLES, *self.site.shape) + shift)
+
+    def positive(self) -> Tensor:
+        """Return the labels of :meth:`inputs`, [N]: half of them positive."""
+        return torch.arange(SAMPLES) % 2 == 0
+
+    def output(self, gate: Any, inputs: Tensor) -> Tensor:
+        """Return what passes and the logit, [N, features]."""
+        output = gate(inputs)
+        return torch.cat([output.passed.flatten(1), output.logit[:, None]], 1)
+
+    @contextmanager
+    def trained(self) -> Iterator[tuple[Any, Tensor]]:
+        """Give a gate that took some steps, in evaluation, and activations for it."""
+        with seeded():
+            gate, hidden = self.build(), self.inputs()
+            gate.initialise(torch.rand(self.site.channels))
+            self._train(gate.train(), hidden)
+            with torch.no_grad():
+                yield gate.eval(), hidden
+
+    def _train(self, gate: Any, hidden: Tensor) -> None:
+        optimizer = torch.optim.AdamW(gate.parameters(), lr=0.01)
+        wanted = torch.randn(SAMPLES, *self.site.output)
+        final = wanted + 0.1 * torch.randn_like(wanted)
+
+        def loss(gate: Any, output: GateOutput, labels: Tensor, weight: Tensor | None) -> Tensor:
+            context = GateContext(
+                positive=labels,
+                alpha=1.0,
+                beta=0.1,
+                distillation=0.1,
+                weight=weight,
+                final=final,
+                errors=_distance(wanted),
+            )
+            value: Tensor = gate.loss(output, context)
+            return value
+
+        positive = self.positive()
+        for labels in (positive, torch.zeros_like(positive), torch.ones_like(positive), positive):
+            leaf = hidden.clone().requires_grad_()
+            output = _with_exit(gate, gate(leaf))
+            plain = loss(copy.deepcopy(gate), output, labels, None)
+            even = loss(copy.deepcopy(gate), output, labels, torch.ones(SAMPLES))
+            assert torch.allclose(plain, even), "loss() without weights is not that with even weights"
+            total = loss(gate, output, labels, torch.rand(SAMPLES))
+            assert total.shape == () and bool(torch.isfinite(total)), "loss() must be a finite scalar for any labels"
+            optimizer.zero_grad()
+            (total + output.passed.square().mean()).backward()
+            check_gradients(gate, leaf)
+            optimizer.step()
+
+    def test_gate_is_a_module_that_starts_open(self) -> None:
+        """A gate that is not calibrated stops nothing, and a checkpoint holds its threshold."""
+        with seeded():
+            gate = self.build()
+        assert isinstance(gate, CutGate), f"build() returned a {type(gate).__name__} that is no CutGate"
+        assert isinstance(gate, nn.Module), f"build() returned a {type(gate).__name__} that is no nn.Module"
+        assert "theta" in gate.state_dict(), "theta must be a buffer, so that a checkpoint holds it"
+        assert float(gate.theta) == -math.inf, "theta must start at -inf: a gate not calibrated stops nothing"
+
+    def test_samples_do_not_mix(self) -> None:
+        """In evaluation a sample's output does not depend on its batch, nor does the gate change its input."""
+        with self.trained() as (gate, hidden):
+            untouched, output = hidden.clone(), gate(hidden)
+            assert torch.equal(hidden, untouched), "the gate changes its input in place"
+            shape = tuple(output.passed.shape)
+            assert shape == hidden.shape, f"passed is {shape}, not {tuple(hidden.shape)}"
+            assert output.logit.shape == (SAMPLES,), f"logit is {tuple(output.logit.shape)}, not {(SAMPLES,)}"
+            alone = torch.cat([gate(sample).logit for sample in hidden.split(1)])
+            assert torch.allclose(alone, output.logit, atol=1e-4), "a sample's logit depends on the rest of its batch"
+
+    def test_calibration_meets_its_aim(self) -> None:
+        """Calibration sets a number whatever it is shown, and meets the shares that the parameters aim at."""
+        with seeded():
+            gate, logit, positive = self.build(), torch.randn(200), torch.rand(200) < 0.3
+            gate.calibrate(logit, positive)
+            theta = float(gate.theta)
+            assert not math.isnan(theta), "calibrate() sets theta to NaN"
+            order = torch.randperm(200)
+            gate.calibrate(logit[order], positive[order])
+            assert float(gate.theta) == theta, "calibrate() depends on the order of the samples"
+            aims, passing = self.read().calibration(), logit > gate.theta
+            if "recall" in aims:
+                reached = float(passing[positive].float().mean())
+                assert reached >= aims["recall"] - 1e-6, f"calibrate() reaches a recall of {reached:.3f}, not {aims}"
+            if "leaving" in aims:
+                share = 1 - float(passing.float().mean())
+                assert abs(share - aims["leaving"]) <= 0.02, f"calibrate() lets {share:.3f} leave, not {aims}"
+            gate.calibrate(logit, torch.zeros(200, dtype=torch.bool))
+            assert not bool(gate.theta.isnan()), "calibrate() sets theta to NaN where there are no positives"
+
+
+def _distance(wanted: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return the error of each sample [N] as a function of outputs [N, *output]; none where the site has no output."""
+    if wanted.ndim == 1:
+        return lambda answer: answer.new_zeros(SAMPLES)
+    return lambda answer: (answer - wanted).square().flatten(1).mean(1)
+
+
+def _with_exit(gate: Any, output: GateOutput) -> GateOutput:
+    assert output.exit is None, "the gate calls its own exit: those that go on would run it, too"
+    return output if gate.exit is None else output._replace(exit=gate.exit(output.passed))

@@ -1,0 +1,97 @@
+"""What a gate at a cut promises of the form in which it is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from gatesearch.gates import CutWork
+from gatesearch.graph.channel_axes import select
+from gatesearch.graph.sites import CutSite
+from gatesearch.testing._gate_kind import SAMPLES, GateConformance, check_export
+
+
+class LoweringConformance(GateConformance):
+    """Promises of :meth:`gatesearch.gates.CutGate.lower`, and of the price of what it returns."""
+
+    site: CutSite
+
+    def test_lowered_head_is_the_gate(self) -> None:
+        """On the kept channels the lowered head does what the gate does, and dropped channels are zero."""
+        with self.trained() as (gate, hidden):
+            channels, head, _ = gate.lower()
+            kept, axis = _kept(self.site, channels), self.site.channel_axis + 1
+            assert kept and kept == sorted(set(kept)), "lower(): channels must rise, without repeats, and not be empty"
+            assert kept[0] >= 0 and kept[-1] < self.site.channels, "lower(): a channel does not exist"
+            output, (passed, logit) = gate(hidden), head.eval()(select(hidden, kept, axis))
+            assert logit.shape == (SAMPLES, 1), f"the lowered head's logit is {tuple(logit.shape)}, not [N, 1]"
+            same = torch.allclose(passed, select(output.passed, kept, axis), atol=1e-5)
+            assert same, "the lowered head passes something else"
+            assert torch.allclose(logit[:, 0], output.logit, atol=1e-4), "the lowered head's logit is another"
+            rest = [channel for channel in range(self.site.channels) if channel not in kept]
+            assert not select(output.passed, rest, axis).any(), "a channel that lower() drops is not zero"
+
+    def test_lowered_gate_can_be_exported(self) -> None:
+        """``torch.export``, with which every format begins, takes the lowered head and exit."""
+        with self.trained() as (gate, hidden):
+            channels, head, light = gate.lower()
+            kept = select(hidden[:1], _kept(self.site, channels), self.site.channel_axis + 1)
+            for name, part in (("head", head), ("exit", light)):
+                if part is not None:
+                    check_export(part, kept, f"the lowered {name}")
+
+    def test_work_is_that_of_the_lowered_head(self) -> None:
+        """Parameters and multiply-accumulates that are priced are those that run."""
+        with self.trained() as (gate, hidden):
+            work, (channels, head, _) = self.work(), gate.lower()
+            kept = _kept(self.site, channels)
+            assert len(kept) <= work.kept_channels <= self.site.channels, "work(): kept_channels are less than kept"
+            assert 0 < work.elements <= self.site.elements, "work(): elements is out of range"
+            assert 0.0 < work.density <= 1.0, "work(): density is not in (0, 1]"
+            if len(kept) == work.kept_channels:
+                params, macs = _size(head, select(hidden[:1], kept, self.site.channel_axis + 1))
+                assert work.params == params, f"work(): params is {work.params}, the lowered head has {params}"
+                assert work.macs >= macs, f"work(): macs is {work.macs}, the lowered head takes {macs}"
+
+    def test_exit_is_priced_and_lowered(self) -> None:
+        """What samples get that leave through the exit is the same in training and in use, at its price."""
+        with self.trained() as (gate, hidden):
+            work, (channels, _, light) = self.work(), gate.lower()
+            if gate.exit is None:
+                assert light is None, "lower() gives an exit, and the gate has none"
+                assert work.exit_macs == work.exit_params == 0, "work() prices an exit, and the gate has none"
+                return
+            passed = gate(hidden).passed
+            answer = gate.exit(passed)
+            shape = tuple(answer.shape[1:])
+            assert shape == self.site.output, f"the exit gives {shape}, not {self.site.output}"
+            alone = torch.cat([gate.exit(sample) for sample in passed.split(1)])
+            assert torch.allclose(alone, answer, atol=1e-4), "a sample's answer depends on the rest of its batch"
+            assert light is not None, "lower() leaves the exit out"
+            kept = _kept(self.site, channels)
+            crossing = select(passed, kept, self.site.channel_axis + 1)
+            assert torch.allclose(light.eval()(crossing), answer, atol=1e-4), "the lowered exit gives something else"
+            if len(kept) == work.kept_channels:
+                params, macs = _size(light, crossing[:1])
+                assert work.exit_params == params, f"work(): exit_params is {work.exit_params}, the exit has {params}"
+                assert work.exit_macs == macs, f"work(): exit_macs is {work.exit_macs}, the exit takes {macs}"
+
+    def work(self) -> CutWork:
+        """Return the work of a gate with the suite's parameters."""
+        work = self.kind.work(self.site, self.read())
+        assert isinstance(work, CutWork), f"work() returned a {type(work).__name__}, not a CutWork"
+        return work
+
+
+def _kept(site: CutSite, channels: Sequence[int] | None) -> list[int]:
+    return list(range(site.channels)) if channels is None else list(channels)
+
+
+def _size(module: nn.Module, inputs: Tensor) -> tuple[int, int]:
+    """Return a module's parameters, and its multiply-accumulates for inputs."""
+    with FlopCounterMode(display=False) as counter:
+        module(inputs)
+    return sum(p.numel() for p in module.parameters()), counter.get_total_flops() // 2
