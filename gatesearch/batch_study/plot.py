@@ -5,14 +5,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullLocator
 
 from gatesearch.batch_study.analysis import Fit
 from gatesearch.report import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLOURS = {"perfect scaling": "#0072b2", "diminishing returns": "#e69f00", "maximal parallelism": "#d55e00"}
 OTHER = "#009e73"
@@ -26,6 +27,8 @@ def draw(outcome: Mapping[str, Any], path: Path) -> None:
         outcome: as :func:`gatesearch.batch_study.record.describe` returns it, with ``recipe``.
         path: of the PNG.
     """
+    from matplotlib.ticker import NullLocator
+
     points: Points = outcome["points"]
     with style.settings():
         figure = style.figure(11.4, 4.0)
@@ -82,6 +85,8 @@ def _steps(axes: Axes, points: Points, critical: Mapping[str, Any] | None) -> No
 
 
 def _rates(axes: Axes, points: Points) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     came = [p for p in points if p["best"] is not None]
     axes.set_yscale("log")
     for k, p in enumerate(came):

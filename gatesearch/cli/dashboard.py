@@ -10,6 +10,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from gatesearch._lib import console
+from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.study import Study
@@ -33,10 +34,9 @@ def serve(folder: Path, port: int = 0, ready: Callable[[WSGIServer], None] | Non
     Raises:
         UserError: optuna-dashboard is not installed, the port is taken, or no search has begun.
     """
-    try:
-        from optuna_dashboard import wsgi
-    except ImportError:
-        raise UserError("dashboard: optuna-dashboard is not installed; pip install 'gatesearch[dashboard]'") from None
+    need("dashboard", "optuna_dashboard")
+    from optuna_dashboard import wsgi
+
     study = Study.of(load(folder / "recipe.yaml"), RunFolder(folder))
     if not study.read().trials:
         raise UserError(f"{folder}: its search has no trial yet")

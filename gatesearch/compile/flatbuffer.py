@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from gatesearch._lib.plugins import need
+
 IDENTIFIER = b"TFL3"
 
 
 def read(model: bytes) -> Any:
     """Return a model as the schema's ``ModelT``, with the data of every buffer in it."""
+    need(".tflite files", "ai_edge_litert")
     from ai_edge_litert import schema_py_generated as schema
 
     parsed = schema.ModelT.InitFromPackedBuf(model, 0)

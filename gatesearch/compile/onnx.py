@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from gatesearch._lib.plugins import need
 from gatesearch._lib.tool_output import quiet
 from gatesearch.compile.stage import StageGraph
 
@@ -17,6 +18,7 @@ def compile(stage: StageGraph) -> bytes:
     Raises:
         ToolError: the exporter failed.
     """
+    need("export.formats: onnx", "onnx", "onnxscript")
     import onnx
 
     with quiet("export to ONNX"), tempfile.TemporaryDirectory() as folder:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gatesearch._lib.plugins import need
 from gatesearch._lib.timing import not_collecting
 from gatesearch._lib.tool_output import quiet
 from gatesearch.compile import flatbuffer, ranges
@@ -62,6 +63,7 @@ def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tens
     """
     import torch
 
+    need("conversion to .tflite", "litert_torch")
     with quiet("conversion to .tflite"), not_collecting():
         import litert_torch
 
@@ -107,6 +109,7 @@ def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | No
     shape = tuple(map(int, source.shape))
     if len(samples) == 0 or tuple(samples.shape[1:]) != shape[1:]:
         raise ValueError(f"samples must be [n, {', '.join(map(str, shape[1:]))}] with n > 0, found {samples.shape}")
+    need("quantisation to int8", "ai_edge_quantizer")
     with quiet("quantisation to int8"):
         from ai_edge_quantizer import calibrator, quantizer, recipe, recipe_manager
         from ai_edge_quantizer.utils import qsv_utils

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import platformdirs
 
+from gatesearch._lib.plugins import need
 from gatesearch._lib.tool_output import ToolError, quiet
 from gatesearch.compile.flatbuffer import operator_names
 
@@ -104,6 +105,7 @@ def _keep(path: Path, result: VelaResult) -> None:
 
 
 def _compiled(model: bytes, accelerator: str, system_config: str, memory_mode: str) -> VelaResult:
+    need("Vela (Ethos-U)", "ethosu")
     with tempfile.TemporaryDirectory(prefix="gatesearch-vela-") as folder, quiet("Vela") as written:
         from ethosu.vela import vela
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from gatesearch._lib.plugins import need
 from gatesearch.data.labels import positive_flags, stratified_order
 from gatesearch.data.types import Dataset, Split
 
@@ -32,6 +33,7 @@ def load(seed: int = 0, positives: Sequence[str] | str = "all") -> Dataset:
     (torch.Size([1079, 1, 8, 8]), 359, 359, ('positive', '0', '1'))
     """
     flags = positive_flags(CLASSES, positives)
+    need("data.name: digits", "sklearn")
     from sklearn.datasets import load_digits  # takes its time
 
     images, labels = load_digits().images, load_digits().target

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
 
 Waves = npt.NDArray[np.int16]
@@ -39,6 +40,7 @@ def sample_rate(path: Path) -> int:
     Raises:
         UserError: not a readable WAV.
     """
+    need("data.root", "soundfile")
     import soundfile
 
     try:
@@ -72,6 +74,7 @@ def read(path: Path, sample_rate: int) -> Waves:
     Raises:
         UserError: not a readable WAV, empty, or of a lower sample rate.
     """
+    need("data.root", "soundfile")
     import soundfile
 
     try:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gatesearch._lib.plugins import need
 from gatesearch.compile import flatbuffer
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import LINE, Array, address, aligned, padded
@@ -76,6 +77,7 @@ class Stage:
     """
 
     def __init__(self, model: bytes, logit: str, passed: str, library: native.Library) -> None:
+        need("a stage by kernels", "ai_edge_litert")
         from ai_edge_litert import schema_py_generated as schema
 
         self._read = read = flatbuffer.read(model)

@@ -15,6 +15,7 @@ from torch import nn
 
 from gatesearch import report as reports
 from gatesearch._lib import console
+from gatesearch._lib.plugins import EXTRAS, need
 from gatesearch.batch_study import outcome
 from gatesearch.data import Dataset
 from gatesearch.export import verify as verification
@@ -41,6 +42,7 @@ def run(
     Raises:
         UserError: something the user can mend.
     """
+    need("gatesearch run", *EXTRAS["export"], *EXTRAS["report"])  # now rather than after the first training
     recipe = outcome.resolved(recipe)
     folder = RunFolder(resume) if resume is not None else RunFolder.new(recipe.name or "run", out)
     with _names_folder(folder):

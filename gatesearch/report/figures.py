@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from gatesearch.report import (
     figures_energy,
@@ -17,6 +16,9 @@ from gatesearch.report import (
 )
 from gatesearch.report.style import inline_svg, kind_colours, settings
 from gatesearch.report.values import Record, at, kinds, quality_word
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _FIGURES: dict[str, tuple[str, Callable[[Record], Figure | None]]] = {
     "front": ("Validation quality against expected energy", figures_search.front),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from gatesearch.report.style import (
     GATED,
@@ -18,6 +17,9 @@ from gatesearch.report.style import (
     legend_below,
 )
 from gatesearch.report.values import Record, at, cores, micro
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LIGHT = {"#b4bcc4", "#dfe3e7", "#e69f00", "#56b4e9", "#7fbfa9"}  # these carry dark text
 

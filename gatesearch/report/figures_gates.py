@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from gatesearch.report.style import GATED, INK, MUTED, UNGATED, figure, kind_colours, legend_below
 from gatesearch.report.values import Record, at, kind_label, kinds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _CURVES = {"baseline": (UNGATED, ":"), "ungated": (INK, "--"), "gated": (GATED, "-")}
 
@@ -46,6 +47,8 @@ def reach(record: Record) -> Figure | None:
 
 def roc(gate: Mapping[str, Any], colours: Mapping[str, str]) -> Figure | None:
     """Draw one gate's share of each kind of negative stopped against its recall of positives."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
     curves = {
         kind: curve
         for kind, curve in at(gate, "roc", default={}).items()
@@ -84,6 +87,8 @@ def roc(gate: Mapping[str, Any], colours: Mapping[str, str]) -> Figure | None:
 
 def learning(record: Record, quantity: str, label: str, share: bool) -> Figure | None:
     """Draw one quantity of every training against epochs; ``share`` prints it in per cent."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
     drawing = figure(height=2.7)
     axes = drawing.subplots()
     for curve in at(record, "curves", default=()):

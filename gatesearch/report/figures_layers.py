@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from gatesearch.report.style import GATED, INK, MUTED, PAPER, figure, legend_below
 from gatesearch.report.values import TIMES, Record, at, percent, si
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _DENSE, _OWN = "#d5dade", "#e69f00"
 _CALLS = (GATED, "#56b4e9", "#009e73", "#cc79a7")
@@ -17,6 +17,8 @@ _CALLS = (GATED, "#56b4e9", "#009e73", "#cc79a7")
 
 def layers(record: Record) -> Figure | None:
     """Draw each layer's dense MACs and, on top, what is left of them, call by call, in 8-bit equivalents."""
+    from matplotlib.ticker import MaxNLocator
+
     rows = [row for row in at(record, "layers", default=()) if at(row, "macs")][::-1]  # the first layer on top
     if not rows:
         return None
@@ -41,7 +43,7 @@ def layers(record: Record) -> Figure | None:
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: si(value)))
+    axes.xaxis.set_major_formatter(lambda value, _: si(value))
     axes.set_xlabel("multiply-accumulates a window, b bits of 8 counted b/8")
     legend_below(drawing, axes, columns=2)
     return drawing

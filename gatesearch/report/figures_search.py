@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from typing import TYPE_CHECKING, Any
 
 from gatesearch.report.style import GATED, INK, MUTED, PICKED, figure, legend_below
 from gatesearch.report.values import Record, at, quality_word
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 STATES = ("complete", "pruned", "priced_out", "duplicate", "failed")
 TOLD = {"pruned": "given up early"}
@@ -107,7 +107,7 @@ def front(record: Record, width: float = 5.4, height: float = 3.7) -> Figure | N
     axes.set_xscale("log")
     energies = [t["expected_energy_uj"] for t in trials] + ([ungated[0]] if ungated else [])
     _log_ticks(axes, energies)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}"))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}")
     axes.set_xlabel("expected energy per window (µJ), log scale")
     axes.set_ylabel(f"validation {quality_word(record)} (%)")
     legend_below(drawing, axes)
@@ -116,6 +116,8 @@ def front(record: Record, width: float = 5.4, height: float = 3.7) -> Figure | N
 
 def states(record: Record) -> Figure | None:
     """Draw how many proposals ended in each state."""
+    from matplotlib.ticker import MaxNLocator
+
     counts = Counter(at(trial, "state", default="complete") for trial in at(record, "trials", default=()))
     if not counts:
         return None
@@ -137,6 +139,8 @@ def states(record: Record) -> Figure | None:
 
 def hypervolume(record: Record) -> Figure | None:
     """Draw the dominated hypervolume over the trained trials."""
+    from matplotlib.ticker import MaxNLocator
+
     values = [value for value in at(record, "hypervolume", default=()) if value is not None]
     if not values:
         return None
@@ -157,10 +161,12 @@ def _points(trials: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[floa
 
 
 def _log_ticks(axes: Axes, values: Sequence[float]) -> None:
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
     # Under a decade or so, powers of ten leave an axis with one tick or none.
     narrow = max(values) / min(values) < 4
     axes.xaxis.set_major_locator(MaxNLocator(6) if narrow else LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: tick(value, (max(values) - min(values)) / 10)))
+    axes.xaxis.set_major_formatter(lambda value, _: tick(value, (max(values) - min(values)) / 10))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 

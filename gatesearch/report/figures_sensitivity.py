@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from typing import TYPE_CHECKING, Any
 
 from gatesearch.report.sensitivity_view import gains, shown
 from gatesearch.report.style import GATED, INK, MUTED, PAPER, PICKED, figure
 from gatesearch.report.values import TIMES, Record, at
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LESS, _MORE = "#e69f00", GATED
 
 
 def tornado(record: Record) -> Figure | None:
     """Draw, for the groups and the ten constants that matter most, the gain at the least and at the most of each."""
+    from matplotlib.patches import Patch
+
     nominal = at(record, "sensitivity", "nominal", "gain")
     rows = shown(record)
     if nominal is None or not rows:

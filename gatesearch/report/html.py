@@ -9,9 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
+from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
 from gatesearch.report import figures, layer_view, paths_view, plan_view, sensitivity_view, values
 from gatesearch.report.figures_search import trained, ungated_point
@@ -56,6 +54,10 @@ def render(record: Record) -> str:
     >>> "an empty run" in page and "not yet" in page
     True
     """
+    need("report", "jinja2", "matplotlib")
+    import jinja2
+    from markupsafe import Markup
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from gatesearch.report.style import GATED, INK, MUTED, UNGATED, figure
 from gatesearch.report.values import NOT_YET, Record, at, micro, percent, quality_word, si, times
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PUBLISHED = "published, for SoundStream and other data: 12.3\u00d7 in computation, 20.9\u00d7 in size"
 

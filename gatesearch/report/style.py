@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from gatesearch._lib.plugins import need
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 INK, MUTED, GRID, PAPER = "#1f2933", "#5f6b76", "#e4e8ec", "#ffffff"
 GATED, UNGATED, PICKED = "#0072b2", "#6b7280", "#d55e00"
@@ -59,11 +62,16 @@ _RC: Any = {
 
 def settings() -> Any:
     """Return the context in which a figure is made and saved, leaving the user's own settings alone."""
+    need("report", "matplotlib")
+    import matplotlib as mpl
+
     return mpl.rc_context(_RC)
 
 
 def figure(width: float = 4.8, height: float = 3.0) -> Figure:
     """Return an empty figure of the given size in inches; no window system and no global state."""
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
 
 
@@ -91,6 +99,8 @@ def inline_svg(drawing: Figure, name: str, label: str) -> str:
     Text stays text, in the page's own font. Identifiers carry the figure's name so that figures do not share
     them, and nothing in the element points outside the page.
     """
+    import matplotlib as mpl
+
     with mpl.rc_context({**_RC, "svg.hashsalt": name}):
         target = io.StringIO()
         drawing.savefig(target, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gatesearch._lib.plugins import need
 from gatesearch._lib.tool_output import quiet
 
 Array = npt.NDArray[Any]
@@ -180,6 +181,7 @@ class _MicroRunner(_Runner):
     """TensorFlow Lite Micro; LiteRT only tells it the sizes of the tensors."""
 
     def __init__(self, model: bytes, interpreter: Any, order: Sequence[int]) -> None:
+        need("TensorFlow Lite Micro", "tflite_micro")
         from tflite_micro.python.tflite_micro import runtime
 
         sizes = [np.prod(d["shape"]) * np.dtype(d["dtype"]).itemsize for d in interpreter.get_tensor_details()]
@@ -209,6 +211,7 @@ _ENGINES: Mapping[str, Callable[[bytes, Any, Sequence[int]], _Runner]] = {
 
 
 def _interpreter(model: bytes, resolver: str, threads: int = 1) -> Any:
+    need("LiteRT", "ai_edge_litert")
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     kinds = {"litert": OpResolverType.AUTO, "reference": OpResolverType.BUILTIN_REF}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gatesearch._lib import console
+from gatesearch._lib.plugins import need
 from gatesearch.search import pareto
 from gatesearch.search.engine import Trial
 from gatesearch.search.evaluation import PREFERENCES, Objectives
@@ -88,6 +89,7 @@ _TOLD = {"pruned": "given up early", "priced_out": "ruled out", "duplicate": "re
 
 
 def _writer(logs: Path) -> SummaryWriter:
+    need("search curves in logs/", "tensorboard")
     from torch.utils.tensorboard import SummaryWriter
 
     shutil.rmtree(logs, ignore_errors=True)  # the journal is what lasts; half a curve of a killed session is not

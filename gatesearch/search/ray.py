@@ -23,14 +23,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
 from gatesearch.search.evaluation import Evaluated, Objectives
 from gatesearch.search.executors.base import Asking
 
-try:
-    from ray.tune.search import Searcher
-except ImportError as missing:
-    raise UserError("search.executor: Ray Tune is not installed; pip install 'gatesearch[ray]'") from missing
+need("search.executor", "ray")
+from ray.tune.search import Searcher  # noqa: E402 # the base class of GateSearcher: this module is the extra's own
 
 VIOLATIONS = "violations/"
 UNTIL = "until"

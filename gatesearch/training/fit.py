@@ -17,6 +17,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from gatesearch._lib.plugins import need
 from gatesearch.model import GatedModel
 from gatesearch.training.features import Batches, Features
 from gatesearch.training.goal import Classification, Goal
@@ -103,6 +104,8 @@ def fit(
     Raises:
         KeyboardInterrupt: the user stopped it.
     """
+    if log_dir is not None:
+        need("training curves in logs/", "tensorboard")
     pl.seed_everything(seed, verbose=False)
     aim = goal or Classification(features.positive, features.kind_names)
     steps = task(model, aim, features.positive, class_weights(features, gates.shares), schedule, gates, augment)

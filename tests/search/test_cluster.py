@@ -61,7 +61,7 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(
-        UserError, match=r"^search.executor: Ray Tune is not installed; pip install 'gatesearch\[ray\]'$"
+        UserError, match=r"^search.executor: needs ray of the extra 'ray': pip install 'gatesearch\[ray\]'$"
     ):
         build(Executor(name="ray"), found, tmp_path)
     build(Executor(workers=3), found, tmp_path)
