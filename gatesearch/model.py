@@ -20,7 +20,7 @@ from gatesearch.plan import GatePlan, PlacedGate
 
 
 class GatedOutput(NamedTuple):
-    """The soft forward, for training: the output ``logits`` [N, *output] and what every gate said of every sample."""
+    """The soft forward, for training: the output ``logits`` [N, *output] and every gate's output for every sample."""
 
     logits: Tensor
     gates: tuple[GateOutput, ...]
@@ -70,14 +70,14 @@ class GatedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.plan = plan
-        cuts, at = cut_gates(plan), layer_gates(plan)
-        if plan.gates != cuts + at:
+        cuts, inside = cut_gates(plan), layer_gates(plan)
+        if plan.gates != cuts + inside:
             raise UserError("plan: gates at cut sites come first, gates at layer sites behind them")
         self.sites = tuple(find(sites, gate.site) for gate in cuts)
-        self.layer_sites = tuple(find(layers, gate.site) for gate in at)
+        self.layer_sites = tuple(find(layers, gate.site) for gate in inside)
         _check_order(plan, 0, [sites.index(site) for site in self.sites])
         _check_order(plan, len(cuts), [layers.index(site) for site in self.layer_sites])
-        for first, second in pairwise(at):
+        for first, second in pairwise(inside):
             if first.site == second.site:
                 raise UserError(f"plan: two gates, {first.kind} and {second.kind}, in the place of {first.site!r}")
         gates = []
@@ -88,13 +88,13 @@ class GatedModel(nn.Module):
             gates.append(gate)
         self.gates = nn.ModuleList(cast(list[nn.Module], gates))
         backbone = copy.deepcopy(backbone)
-        for layer, placed in zip(self.layer_sites, at, strict=True):
+        for layer, placed in zip(self.layer_sites, inside, strict=True):
             _replace(backbone, layer, placed)
         self.stages = nn.ModuleList(split(backbone, [site.node for site in self.sites]))
         names = [dict(stage.named_modules()) for stage in self.stages]
         self.layer_stages = tuple(k for site in self.layer_sites for k, own in enumerate(names) if site.name in own)
         self.output_shape = (outputs,) if isinstance(outputs, int) else tuple(outputs)
-        # What a stopped sample is taken for: the class that its gate mostly stops, set with the thresholds.
+        # The class that a stopped sample gets: that which its gate mostly stops, set with the thresholds.
         self.register_buffer("answers", torch.zeros(len(gates), dtype=torch.long))
 
     def gate(self, k: int) -> CutGate:

@@ -1,4 +1,4 @@
-"""What comes from outside: objects that a user names by ``package.module:Name``, and packages of the extras."""
+"""What comes from outside: objects named by ``package.module:Name``, entry points, and packages of the extras."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import os
 import sys
+from importlib.metadata import entry_points
 from typing import Any
 
 from gatesearch.errors import UserError, unknown
@@ -56,6 +57,15 @@ def imported(where: str, path: str) -> Any:
         public = [name for name, value in vars(module).items() if name[0] != "_" and not inspect.ismodule(value)]
         raise unknown(f"{where}: {module_name}", "name", attribute, public)
     return getattr(module, attribute)
+
+
+def entries(group: str) -> dict[str, Any]:
+    """Return what installed packages register under an entry-point group, by name, in alphabetical order.
+
+    >>> sorted(entries("gatesearch.kernels"))[:2]
+    ['average', 'conv']
+    """
+    return {point.name: point.load() for point in sorted(entry_points(group=group), key=lambda point: point.name)}
 
 
 def need(user: str, *modules: str) -> None:

@@ -251,7 +251,7 @@ def devices(
 
     for core in device.cores:
         if known := board.table_of(core):
-            say(f"core {core.name}: {known.told}")
+            say(f"core {core.name}: {known.summary}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

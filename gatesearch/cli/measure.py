@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gatesearch._lib import console
-from gatesearch.cost.sources.board import calls, count, kit
+from gatesearch.cost.sources.board import count, kit, runner_output, shapes
+from gatesearch.cost.sources.board.call_counter import CallCounter, macs_of_call
 from gatesearch.cost.sources.board.table import BoardTable
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
@@ -25,31 +26,31 @@ LEAST_CALLS = 8  # of convolutions: fewer cannot say what others take
 
 def write_kit(folder: Path, recipe: Recipe | None = None) -> None:
     """Write a kit: the calls that every table is made of and, with a recipe, those of its backbone's layers."""
-    listed = list(calls.listed())
+    listed = list(shapes.listed())
     if recipe is not None:
-        listed += _of(recipe)
-    manifest = kit.write(folder, listed, calls.held_out())
+        listed += _backbone_calls(recipe)
+    manifest = kit.write(folder, listed, shapes.held_out())
     console.say(
         f"kit {manifest['kit']}: {len(manifest['calls'])} calls of kernels in {folder}; read {folder}/README.md"
     )
 
 
-def _of(recipe: Recipe) -> list[KernelCall]:
+def _backbone_calls(recipe: Recipe) -> list[KernelCall]:
     import torch
 
     from gatesearch.pipeline.problem import Setting
 
     s = Setting.of(recipe, with_features=False)
-    with torch.no_grad(), calls.CallCounter(s.backbone.eval()) as seen:
+    with torch.no_grad(), CallCounter(s.backbone.eval()) as counter:
         s.backbone(s.features.train.features[:1])
-    # One step is timed of a cell, however many it takes.
-    single = [call._replace(shape=(1, *call.shape[1:])) if len(call.shape) == 3 else call for call in seen.calls]
-    return [call for call in dict.fromkeys(single) if call.kernel in ("conv", "lstm", "gru")]
+    # Of a recurrent layer one step is timed, however many it takes.
+    single = [call._replace(shape=(1, *call.shape[1:])) if len(call.shape) == 3 else call for call in counter.calls]
+    return [call for call in dict.fromkeys(single) if macs_of_call(call)]
 
 
 def count_board(name: str) -> None:
     """Count a board's table anew, and say how far off it is and whether it is the one that is shipped."""
-    made = count.count(name, calls.listed(), calls.held_out())
+    made = count.count(name, shapes.listed(), shapes.held_out())
     count.show(made)
     shipped = count.TABLES / f"{name}.json"
     same = shipped.is_file() and shipped.read_text(encoding="utf-8") == made.to_json()
@@ -81,7 +82,7 @@ def take_in(
     if not name.replace("_", "").replace("-", "").isalnum():
         raise UserError(f"name={name}: letters, digits, - and _ only")
     manifest = _manifest(source, folder or source.parent)
-    ran = kit.read(str(source), source.read_text(encoding="utf-8", errors="replace"), len(manifest["calls"]))
+    ran = runner_output.read(str(source), source.read_text(encoding="utf-8", errors="replace"), len(manifest["calls"]))
     if ran.kit != manifest["kit"]:
         raise UserError(f"{source}: kit {ran.kit!r}, but the manifest beside it is of {manifest['kit']!r}")
     if 0 not in ran.rows:
@@ -104,7 +105,7 @@ def take_in(
         tile=ran.tile,
         readings=readings,
         others=others,
-    ).checked()
+    ).with_errors()
     written = _profile(table, name, profile.load(device), core, clock_mhz)
     paths = Path(f"{name}.json"), Path(f"{name}.yaml")
     for path in paths:
@@ -143,7 +144,7 @@ def _profile(
     replaced = device.core(core or device.core_names[0])
     if table.unit != "ns" and clock_mhz is None:
         raise UserError(f"the runner counted {table.unit}: say how many a microsecond has, with clock_mhz=")
-    rates = [calls.macs_of(r.call) / r.taken for r in table.readings if r.kernel == "conv" and all_there(r.left)]
+    rates = [macs_of_call(r.call) / r.taken for r in table.readings if r.kernel == "conv" and all_there(r.left)]
     written = device.model_dump(mode="json", exclude_none=True)
     [target] = [one for one in written["cores"] if one["name"] == replaced.name]
     target["timing"] = _timing(table, replaced, 1000.0 if table.unit == "ns" else float(clock_mhz or 0), median(rates))

@@ -24,8 +24,7 @@ from gatesearch.compile.tflite import Converter, channel_last
 from gatesearch.graph.macs import RECURRENT
 from gatesearch.graph.module_types import NO_OPERATIONS, RELU_FUNCTIONS, RELUS, calls_one_of, module_at
 from gatesearch.graph.sites import LayerSite, layer_sites
-from gatesearch.kernels.native_parts import PARTS
-from gatesearch.kernels.native_parts import Part as Kernel
+from gatesearch.kernels import NativeLayer, layer_kernel
 
 INPUT = "input"
 WITH_NORM_AND_RELU = ("conv2d", "linear")  # layers whose kernels take over what follows
@@ -39,7 +38,7 @@ class Part:
         inputs, outputs: names of the values that it reads and writes, in order.
         program: the module and an example of each of its inputs; None where a kernel runs the part.
         arrays: of the kernel, by name; None for a program.
-        kernel: name in :data:`gatesearch.kernels.native_parts.PARTS`; None for a program.
+        kernel: name in a :class:`~gatesearch.kernels.LayerKernel`; None for a program.
         site: of the layer; None for a program.
         source: index of the part whose blocks are the only ones that this one has to read; None where it reads all.
         whole: whether another part reads what the kernel does not compute, which then has to be zero.
@@ -110,7 +109,7 @@ class _Layer(NamedTuple):
 
     site: LayerSite
     name: str
-    kernel: Kernel
+    kernel: NativeLayer
     nodes: tuple[fx.Node, ...]
 
     @property
@@ -120,8 +119,8 @@ class _Layer(NamedTuple):
 
     def can_skip(self, before: _Layer) -> bool:
         """Say whether the kernel can leave out what another did not compute."""
-        live = before.kernel.live
-        return self.site.source == before.site.name and live is not None and live.size in self.kernel.reads
+        active = before.kernel.active
+        return self.site.source == before.site.name and active is not None and active.size in self.kernel.reads
 
 
 class _Cut:
@@ -260,7 +259,7 @@ def _layer(body: fx.GraphModule, site: LayerSite, name: str, values: Mapping[fx.
         module = module_at(body, reader)
         if calls_one_of(body, reader, RELUS, RELU_FUNCTIONS):
             relu = True
-        elif isinstance(module, nn.BatchNorm2d) and PARTS[name].absorbs_norm and norm is None:
+        elif isinstance(module, nn.BatchNorm2d) and layer_kernel(name).layer.absorbs_norm and norm is None:
             norm = module
         else:
             break
@@ -268,7 +267,8 @@ def _layer(body: fx.GraphModule, site: LayerSite, name: str, values: Mapping[fx.
     if isinstance(values[nodes[-1]], tuple):
         return None  # another node reads the state
     layer, source = body.get_submodule(site.name), values[nodes[0].all_input_nodes[0]]
-    return _Layer(site, name, PARTS[name].of(layer, source, norm, relu, site.positive), tuple(nodes))
+    kernel = layer_kernel(name).layer.from_module(layer, source, norm, relu, site.positive)
+    return _Layer(site, name, kernel, tuple(nodes))
 
 
 def _drop_no_operations(body: fx.GraphModule) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import NamedTuple
 
 from gatesearch.cost.kernel_costs import Key, Point
+from gatesearch.kernels import layer_kernels
 
 SHARES = ("inputs", "outputs")  # a product's work is one in these
 Get = Callable[[Hashable], float]
@@ -166,8 +167,8 @@ def _families(grids: Mapping[Key, Grid], kernel: str) -> list[Family]:
 def _layer(key: Key) -> tuple[int, ...]:
     """Return the shape of a layer whose input channels are read in pieces."""
     kernel, shape, variant = key
-    pieces = int(dict(variant).get("pieces", 1)) if kernel == "pg" else 1
-    return (*shape[:2], shape[2] // pieces, *shape[3:]) if len(shape) > 3 else shape
+    installed = layer_kernels().get(kernel)
+    return shape if installed is None else installed.layer_shape(shape, dict(variant))
 
 
 def _pairs(grids: Mapping[Key, Grid]) -> Iterator[tuple[Family, Family]]:

@@ -14,16 +14,11 @@ from dataclasses import dataclass
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.devices.profile import Core, Kernels
 from gatesearch.gates import Call, KernelCall, LayerWork, work_of
-from gatesearch.gates.hmd import BITS, cells
+from gatesearch.gates.cells import BITS, cells
 from gatesearch.graph.sites import LayerSite, find
+from gatesearch.kernels import layer_kernel
 from gatesearch.plan import PlacedGate
 
-# What of its input a kernel can leave out, by kernel; of any other, all is read.
-READ_BY_KERNELS: Mapping[str, tuple[str, ...]] = {
-    "fbs": ("channel-block-16",),
-    "fbs_single": ("channel", "channel-block-16"),
-    "fbs_pg": ("channel", "channel-block-16"),
-}
 STEPWISE = ("lstm", "gru")  # many small operators a window
 DENSE = LayerWork(calls=(), macs=0.0, params=0, density=1.0)
 
@@ -79,8 +74,8 @@ class LayerChange:
         return calls + self.work.macs / self.site.macs
 
     def _read_by(self, call: KernelCall) -> float:
-        able = READ_BY_KERNELS.get(call.kernel, ())
-        return math.prod((share for name, share in self.read if name in able), start=1.0)
+        skips = layer_kernel(call.kernel).skips
+        return math.prod((share for name, share in self.read if name in skips), start=1.0)
 
     @property
     def read_share(self) -> float:

@@ -1,18 +1,5 @@
 """Gate kinds: a file a technique. Torch only, no input or output."""
 
-from gatesearch.gates.base import (
-    BLOCK,
-    Call,
-    CutGate,
-    CutWork,
-    GateContext,
-    GateOutput,
-    KernelCall,
-    LayerGate,
-    LayerWork,
-    Lowered,
-    Work,
-)
 from gatesearch.gates.kind import (
     Figure,
     GateKind,
@@ -25,7 +12,9 @@ from gatesearch.gates.kind import (
     params_of,
     work_of,
 )
+from gatesearch.gates.modules import CutGate, GateContext, GateOutput, LayerGate, Lowered
 from gatesearch.gates.params import GateError, GateParams, param
+from gatesearch.gates.work import BLOCK, Call, CutWork, KernelCall, LayerWork, Work
 
 __all__ = [
     "BLOCK",

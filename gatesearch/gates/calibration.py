@@ -1,4 +1,4 @@
-"""Thresholds: as high as a recall target allows, or where a share of the samples lies below."""
+"""Thresholds of gates: as high as a recall target allows, or above a share of the samples."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 def largest_threshold(logit: Tensor, positive: Tensor, recall: float) -> float:
     """Return the largest theta for which at least ``recall`` of the positives have ``logit > theta``.
 
-    The threshold lies halfway between the last positive that passes and the next smaller logit of any sample, so that
-    rounding of an exported artifact has the widest berth.
+    Sorted from the top, ceil(recall x positives) of them have to pass, and theta lies below the last of these. It lies
+    halfway to the next smaller logit of any sample, so that rounding in an exported artifact has the widest margin.
 
     Args:
         logit: [N] held-out logits.
@@ -30,13 +30,13 @@ def largest_threshold(logit: Tensor, positive: Tensor, recall: float) -> float:
         return -math.inf
     last = passing[max(1, math.ceil(recall * len(passing) - 1e-9)) - 1]
     below = logit[logit < last]
-    berth = (last - below.max()) / 2 if len(below) else torch.ones_like(last)
+    margin = (last - below.max()) / 2 if len(below) else torch.ones_like(last)
     # Between neighbouring floats the middle rounds to one of them, and that must not be the positive itself.
-    return float(torch.minimum(last - berth, torch.nextafter(last, torch.full_like(last, -math.inf))))
+    return float(torch.minimum(last - margin, torch.nextafter(last, torch.full_like(last, -math.inf))))
 
 
 def threshold_of_share(logit: Tensor, share: float) -> float:
-    """Return theta such that the share of samples with ``logit <= theta`` is as near the wanted one as can be.
+    """Return theta such that the share of samples with ``logit <= theta`` is as near ``share`` as can be.
 
     It lies halfway between two logits that differ, so that equal ones stay together.
 

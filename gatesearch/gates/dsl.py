@@ -1,6 +1,6 @@
 """Dynamic Switch Layers (arXiv 2404.04405): a gate for data without labels, and a light path beside the heavy one.
 
-The abstract is what could be read of that paper, so the equations are this project's reading of it (techniques 0.5):
+Only the abstract of that paper could be read; the equations are this project's reading of it:
 
     h' = m * h                 m as in Gated Compression
     P(light) = sigmoid(-z)     z = w . norm(pool(h')) + b, so that a sample leaves where z <= theta, as at every gate
@@ -8,35 +8,33 @@ The abstract is what could be read of that paper, so the equations are this proj
     t = 1[e_L - e_H <= q]      q: moving average of the batch's quantile at the wanted light share
     loss                       e_L + alpha BCE(P(light), t) + beta C + kd |D_light(h') - D_heavy(h')|^2
 
-The heavy path's own error is the network's loss already. The labels t come from what the two paths make of a sample:
-a penalty on the mean use of the heavy path instead would be least for a switch that says the same of every sample.
+The heavy path's own error is the network's loss already. The labels t come from how much better the heavy path does on
+a sample. A penalty on the mean use of the heavy path instead would be least for a switch that says the same of every
+sample.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatesearch.gates.base import CutWork, GateContext, GateOutput, Lowered
 from gatesearch.gates.calibration import threshold_of_share, weighted_quantile
 from gatesearch.gates.gc import GC, ChannelGC, GCParams
 from gatesearch.gates.kind import GateKind
+from gatesearch.gates.light_decoder import light_decoder, light_layers
+from gatesearch.gates.modules import GateContext, GateOutput, Lowered
 from gatesearch.gates.params import GateParams, param
+from gatesearch.gates.work import CutWork
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import Scalar
 
-FIRST, LAST = 3, 7  # kernels of the light decoder's first layer, and of its last where nothing is upsampled
-FEWEST = 4  # channels of it
-LONGEST = 8  # stride, if the rate has a divisor up to it
-MEMORY = 0.9  # of the quantile that labels are made with
+QUANTILE_MEMORY = 0.9  # share of the old value in the moving quantile that labels come from
 
 
 @dataclass(frozen=True)
@@ -115,14 +113,14 @@ class DSLGate(ChannelGC):
         self.register_buffer("q", torch.tensor(math.nan))
 
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
-        """Section 0.5, all but the heavy path's error."""
+        """Return all of the loss but the heavy path's error, which the network's own loss is."""
         assert output.exit is not None
         light = context.errors(output.exit)
         with torch.no_grad():
             gap = light - context.errors(context.final)
             weight = torch.ones_like(gap) if context.weight is None else context.weight
             here = weighted_quantile(gap, weight, self.share)
-            self.q.copy_(here if bool(self.q.isnan()) else torch.lerp(here, self.q, MEMORY))
+            self.q.copy_(here if bool(self.q.isnan()) else torch.lerp(here, self.q, QUANTILE_MEMORY))
             heavy = (gap > self.q).to(output.logit.dtype)
         decision = F.binary_cross_entropy_with_logits(output.logit, heavy, weight / weight.mean().clamp(min=1e-6))
         distilled = F.mse_loss(output.exit, context.final.detach())
@@ -130,7 +128,7 @@ class DSLGate(ChannelGC):
         return light.mean() + context.alpha * decision + context.beta * compression + context.distillation * distilled
 
     def steering(self) -> Iterator[nn.Parameter]:
-        """The mask; at the weights' rate it never moves."""
+        """Yield the mask: at the weights' rate it never moves."""
         yield self.mask_logits
 
     def calibrate(self, logit: Tensor, positive: Tensor) -> None:
@@ -148,92 +146,3 @@ class DSLGate(ChannelGC):
             first.weight = nn.Parameter(first.weight.detach()[:, list(channels)])
             first.in_channels = len(channels)
         return Lowered(channels, head, light)
-
-
-class LightLayer(NamedTuple):
-    """A layer of the light decoder: a causal convolution, or one that makes ``up`` samples of each."""
-
-    inputs: int
-    outputs: int
-    kernel: int
-    up: int
-    frames: int  # that come out
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of a sample."""
-        return self.frames // self.up * self.inputs * self.outputs * self.kernel
-
-    @property
-    def params(self) -> int:
-        """Weights and biases."""
-        return self.inputs * self.outputs * self.kernel + self.outputs
-
-
-def light_layers(shape: Sequence[int], output: Sequence[int], width: float, kept: int) -> list[LightLayer]:
-    """Return the layers from a site [C, T, 1] to the output [C', S, 1]: as few as the strides allow, ever narrower.
-
-    The last of them makes the output at once, each frame overlapping with the next: whatever has channels at the full
-    rate takes longer than its multiplications tell.
-
-    >>> [layer[:4] for layer in light_layers((32, 64, 1), (1, 4096, 1), width=0.25, kept=32)]
-    [(32, 8, 3, 1), (8, 4, 8, 8), (4, 1, 16, 8)]
-    """
-    channels, frames = max(FEWEST, math.ceil(width * shape[0])), shape[1]
-    layers = [LightLayer(kept, channels, FIRST, 1, frames)]
-    *ups, last = strides(output[1] // frames) or [1]
-    for stride in ups:
-        narrower = max(FEWEST, channels // 2)
-        frames *= stride
-        layers.append(LightLayer(channels, narrower, stride, stride, frames))
-        channels = narrower
-    return [*layers, LightLayer(channels, output[0], 2 * last if last > 1 else LAST, last, frames * last)]
-
-
-def strides(factor: int) -> list[int]:
-    """Return factors of a number, each as large as may be up to eight; what has no such divisor is one stride.
-
-    >>> strides(64), strides(80), strides(1), strides(11)
-    ([8, 8], [8, 5, 2], [], [11])
-    """
-    found = []
-    while factor > 1:
-        stride = max((d for d in range(2, LONGEST + 1) if factor % d == 0), default=factor)
-        found.append(stride)
-        factor //= stride
-    return found
-
-
-def light_decoder(layers: Sequence[LightLayer]) -> nn.Sequential:
-    """Build the layers, a ReLU behind each but the last."""
-    first, *ups, last = (nn.Sequential(OrderedDict(_causal(layer))) for layer in layers)
-    parts: OrderedDict[str, nn.Module] = OrderedDict(first=first, relu=nn.ReLU())
-    for i, up in enumerate(ups):
-        parts |= {f"up{i}": up, f"relu{i}": nn.ReLU()}
-    light = nn.Sequential(OrderedDict(parts, last=last))
-    for module in light.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
-            nn.init.zeros_(module.bias)  # with few channels, negative ones can leave none alive
-    return light
-
-
-class Crop(nn.Module):
-    """The first so many frames of [N, C, T, 1]."""
-
-    def __init__(self, frames: int) -> None:
-        super().__init__()
-        self.frames = frames
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Crop."""
-        return hidden[:, :, : self.frames]
-
-
-def _causal(layer: LightLayer) -> dict[str, nn.Module]:
-    if layer.up > 1:
-        up = nn.ConvTranspose2d(layer.inputs, layer.outputs, (layer.kernel, 1), (layer.up, 1))
-        return {"conv": up} if layer.kernel == layer.up else {"conv": up, "crop": Crop(layer.frames)}
-    return {
-        "past": nn.ZeroPad2d((0, 0, layer.kernel - 1, 0)),
-        "conv": nn.Conv2d(layer.inputs, layer.outputs, (layer.kernel, 1)),
-    }

@@ -24,17 +24,17 @@ Step = Callable[[Ops, Array, Array, Sequence[Array]], list[Array]]
 
 
 class _Layer(nn.Module):
-    """What linear and recurrent layers share of :class:`gatesearch.gates.LayerGate`."""
+    """The parts of :class:`gatesearch.gates.LayerGate` that linear and recurrent layers share."""
 
     traced_whole = True
     absorbs_norm = False
 
     def loss(self) -> Tensor:
-        """Nothing to add."""
+        """Return 0: there is nothing to add."""
         return next(self.parameters()).new_zeros(())
 
     def steering(self) -> Iterator[nn.Parameter]:
-        """Nothing to steer: factors are weights."""
+        """Yield nothing: factors are weights."""
         return iter(())
 
     def anneal(self, progress: float) -> None:
@@ -47,10 +47,10 @@ class _Layer(nn.Module):
         return (module for module in self.modules() if isinstance(module, Factors))
 
     def reset(self) -> None:
-        """Nothing to forget."""
+        """Do nothing."""
 
     def report(self) -> Mapping[str, float]:
-        """Nothing hangs on the data, so nothing is observed."""
+        """Return nothing: the work does not depend on the data."""
         return {}
 
 
@@ -84,8 +84,8 @@ class FactoredRNN(_Layer):
 
     Args:
         layer: the trained layer; copied, not changed.
-        build: makes the factors of a stack of one matrix a gate; asked for each layer and direction, in PyTorch's
-            order, first for the input's, then for the state's.
+        build: makes the factors of a stack of one matrix a gate; called for each layer and direction, in PyTorch's
+            order, first for the input, then for the state.
     """
 
     def __init__(self, layer: nn.RNNBase, build: Build) -> None:
@@ -95,12 +95,12 @@ class FactoredRNN(_Layer):
         self.cell, self.groups = ("lstm", 4) if self.is_lstm else ("gru", 3)
         self.cells = nn.ModuleList()
         for number in range(self.depth * self.directions):
-            of_input, of_state, *biases = cell_weights(layer, *divmod(number, self.directions))
+            input_weight, state_weight, *biases = cell_weights(layer, *divmod(number, self.directions))
             self.cells.append(
                 nn.ModuleDict(
                     {
-                        "input": build(of_input.detach(), self.groups),
-                        "state": build(of_state.detach(), self.groups),
+                        "input": build(input_weight.detach(), self.groups),
+                        "state": build(state_weight.detach(), self.groups),
                         "biases": nn.ParameterList([bias.detach().clone() for bias in biases]),
                     }
                 )
@@ -135,14 +135,14 @@ class FactoredRNN(_Layer):
             outputs = []
             for d in range(self.directions):
                 number = k * self.directions + d
-                of_input, of_state, biases = self.cell_of(number)
-                of_x = of_input(x.flip(1) if d else x)  # of all steps at once: it needs no state
+                input_matrix, state_matrix, biases = self.cell_of(number)
+                products = input_matrix(x.flip(1) if d else x)  # of all steps at once: it needs no state
                 output, end = (run or take_steps)(
-                    of_x + biases[0] if biases else of_x,
-                    of_state.parts(),
+                    products + biases[0] if biases else products,
+                    state_matrix.parts(),
                     biases[1:],
                     [part[number] for part in state],
-                    of_state.form,
+                    state_matrix.form,
                     self.cell,
                 )
                 outputs.append(output.flip(1) if d else output)
@@ -164,8 +164,8 @@ class FactoredRNN(_Layer):
         return cast(Factors, cell["input"]), cast(Factors, cell["state"]), list(cast(nn.ParameterList, cell["biases"]))
 
     def _dense(self, number: int) -> list[Tensor]:
-        of_input, of_state, biases = self.cell_of(number)
-        return [of_input.dense(), of_state.dense(), *biases]
+        input_matrix, state_matrix, biases = self.cell_of(number)
+        return [input_matrix.dense(), state_matrix.dense(), *biases]
 
 
 def in_place_of(layer: nn.Module | None, build: Build) -> FactoredLinear | FactoredRNN:

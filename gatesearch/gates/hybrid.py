@@ -13,17 +13,16 @@ it is: it is reported over the winners and over all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from torch import nn
 
-from gatesearch.gates.base import KernelCall, LayerWork
-from gatesearch.gates.fbs import FBS, FBSConv2d, FBSParams, unfold, work_of
+from gatesearch.gates.fbs import FBS, FBSConv2d, FBSParams, unfold, work_of_winners
 from gatesearch.gates.kind import Figure, GateKind
-from gatesearch.gates.pg import PG, PGConv2d, PGParams, saving
+from gatesearch.gates.pg import PG, PGConv2d, PGParams
 from gatesearch.gates.phases import MASKS
+from gatesearch.gates.work import KernelCall, LayerWork
 from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import Scalar
 
@@ -63,7 +62,7 @@ class Hybrid(GateKind[LayerSite, HybridParams]):
         observed = observed or {}
         among = {"weighted_sparsity": observed["sparsity_winners"]} if "sparsity_winners" in observed else None
         inner = PG().work(site, params, among)
-        work = work_of(inner.calls, site, params, observed)
+        work = work_of_winners(inner.calls, site, params, observed)
         work = replace(work, macs=work.macs + inner.macs, params=work.params + inner.params)
         if not site.geometry or not params.for_kernel:
             return work
@@ -73,57 +72,3 @@ class Hybrid(GateKind[LayerSite, HybridParams]):
         share = 1 - (among or {}).get("weighted_sparsity", 1.0) if params.low_bits else 0.0
         left = (("outputs", work.density), ("open", share))
         return replace(work, kernels=(KernelCall("fbs_pg", site.geometry, variant, left),))
-
-
-def saving_eq3(channel_saving: float, bits: int, average_bits: float) -> float:
-    """Return Eq. 3: the saving in MACs by channels, times B / B_avg.
-
-    An approximation, as the paper says itself: B_avg is a mean over outputs, as if all took the same work.
-
-    Args:
-        channel_saving: how many times fewer MACs are left by FBS.
-        bits: B.
-        average_bits: B_avg; see :func:`gatesearch.gates.pg.average_bits`.
-
-    >>> from gatesearch.gates.pg import average_bits
-    >>> round(saving_eq3(1 / 0.9**2, 8, average_bits(8, 4, 0.7148)), 2)  # the paper's headline
-    1.92
-    """
-    return channel_saving * saving(bits, average_bits)
-
-
-class Gated(NamedTuple):
-    """A gated layer in its network.
-
-    Args:
-        macs: of the layer when dense.
-        work: what is left of it.
-        read: share of its input channels that is there, the density of the layer before; 1.0 where that has no gate.
-    """
-
-    macs: int
-    work: LayerWork
-    read: float
-
-
-def saving_exact(layers: Iterable[Gated], bits: int, rest: float = 0.0) -> float:
-    """Return how many times less a network has to compute, layer by layer and call by call.
-
-    As in the paper, a MAC at b bits of the activation counts b / B, and the bits of the weights stay what they are.
-
-    Args:
-        layers: all that have a gate, with PG, FBS or both.
-        bits: B, at which the dense network and the gates' own parts compute.
-        rest: MACs of layers without a gate.
-
-    >>> from gatesearch.gates.base import Call
-    >>> calls = Call((4, 8), (("channel", 0.5),)), Call((4, 8), (("channel", 0.5), ("element", 0.5)))
-    >>> work = LayerWork(calls=calls, macs=40.0, params=10, density=0.5)
-    >>> saving_exact([Gated(1000, work, read=0.8)], bits=8)  # 1000 / (800 (.5 + .25) / 2 + 40)
-    2.9411764705882355
-    """
-    dense = left = float(rest)
-    for macs, work, read in layers:
-        dense += macs
-        left += macs * read * sum(call.share * call.bits[0] / bits for call in work.calls) + work.macs
-    return dense / left

@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 from torch import nn
 
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates.base import CutGate, CutWork, LayerGate, LayerWork, Work
+from gatesearch.gates.modules import CutGate, LayerGate
 from gatesearch.gates.params import GateError, GateParams
+from gatesearch.gates.work import CutWork, LayerWork, Work
 from gatesearch.graph.sites import CutSite, LayerSite, Site
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from gatesearch.gates.base import KernelCall, LayerWork
+from gatesearch.gates.cells import FACTORS, FactorParams, cells, has_matrices, smaller, start_param
 from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
-from gatesearch.gates.hmd import FACTORS, FactorParams, cells, has_matrices, smaller, start_param
 from gatesearch.gates.kind import GateKind
 from gatesearch.gates.matrices import Factors, LowRankMatrix, low_rank
 from gatesearch.gates.params import GateError
+from gatesearch.gates.work import KernelCall, LayerWork
 from gatesearch.graph.sites import LayerSite
 
 

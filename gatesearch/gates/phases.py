@@ -63,27 +63,36 @@ def margins(high: Tensor, group: int, threshold: Tensor, size: Tensor, winners: 
     return margin if winners is None else margin.masked_fill(~_per_channel(winners, high), -math.inf)
 
 
-def gathered_margins(high: Tensor, winners: Tensor, group: int, threshold: Tensor, size: Tensor) -> Tensor:
-    """Return :func:`margins` where only winners were computed: of their O_hb [1, k, ...] and indices [k]."""
-    of = winners // group
-    counts = of.bincount(minlength=len(threshold)).clamp(min=1)
-    sums = high.new_zeros(1, len(threshold), *high.shape[2:]).index_add(1, of, high)
-    return _margin(sums / _per_channel(counts, high), threshold, size)[:, of]
+def margins_of_winners(high: Tensor, winners: Tensor, group: int, threshold: Tensor, size: Tensor) -> Tensor:
+    """Return :func:`margins` where only winners are computed: of their O_hb [1, k, ...] and indices [k]."""
+    groups = winners // group
+    counts = groups.bincount(minlength=len(threshold)).clamp(min=1)
+    sums = high.new_zeros(1, len(threshold), *high.shape[2:]).index_add(1, groups, high)
+    return _margin(sums / _per_channel(counts, high), threshold, size)[:, groups]
 
 
-def opened(high: Tensor, low: Tensor, margin: Tensor, sparse: bool = False) -> Tensor:
+def add_low_bits(high: Tensor, low: Tensor, margin: Tensor, sparse: bool = False) -> Tensor:
     """Return O_hb + m O_lb, all [N, C, ...] in levels, m = 1[margin > 0].
 
     To ``margin`` the gradient of m is that of sigmoid(5 margin); with ``sparse``, only where m is 1.
 
-    >>> opened(torch.ones(3), torch.full((3,), 2.0), torch.tensor([-0.1, 0.0, 0.1])).tolist()
+    >>> add_low_bits(torch.ones(3), torch.full((3,), 2.0), torch.tensor([-0.1, 0.0, 0.1])).tolist()
     [1.0, 1.0, 3.0]
     """
-    return cast(Tensor, _Opened.apply(high, low, margin, sparse))
+    return cast(Tensor, _AddLowBits.apply(high, low, margin, sparse))
 
 
-class _Opened(torch.autograd.Function):
-    """The gate as one step, so that neither mask nor sigmoid is kept for the backward pass."""
+class _AddLowBits(torch.autograd.Function):
+    """The gate as one step, so that neither mask nor sigmoid is kept for the backward pass.
+
+    Forward, O = O_hb + m O_lb with the step m = 1[margin > 0]. Backward, the step takes the gradient of
+    s = sigmoid(a margin), that is a s (1 - s) (straight-through), so that
+
+        dL/dO_hb = g     dL/dO_lb = g m     dL/dmargin = g O_lb a s (1 - s)     with g = dL/dO
+
+    The margin is O_hb - Delta, so autograd adds the last term to dL/dO_hb and takes it from dL/dDelta. The released
+    code has the option to multiply it by m ("sparse back-propagation").
+    """
 
     generate_vmap_rule = True
 
@@ -105,9 +114,9 @@ class _Opened(torch.autograd.Function):
         return grad, grad * mask, to_margin.mul_(mask) if ctx.sparse else to_margin, None
 
 
-def finished(total: Tensor, size: Tensor, bias: Tensor | None) -> Tensor:
+def rescale(total: Tensor, size: Tensor, bias: Tensor | None) -> Tensor:
     """Return outputs [N, C, ...] in their own units, given them in levels, the size of a level [] and the bias [C]."""
-    # No fused multiply-add, here and in the margin: whether one is used hangs on the place in the batch.
+    # No fused multiply-add, here and in the margin: whether a processor uses one depends on the place in the batch.
     output = total * size
     return output if bias is None else output.add_(_per_channel(bias, output))
 

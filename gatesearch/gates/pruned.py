@@ -11,11 +11,11 @@ from dataclasses import replace
 
 from torch import nn
 
-from gatesearch.gates.base import Call, LayerWork
+from gatesearch.gates.cells import BITS, FactorParams, cells, has_matrices, smaller
 from gatesearch.gates.factored import FactoredLinear, FactoredRNN, in_place_of
-from gatesearch.gates.hmd import BITS, FactorParams, cells, has_matrices, smaller
 from gatesearch.gates.kind import GateKind
 from gatesearch.gates.matrices import PrunedMatrix
+from gatesearch.gates.work import Call, LayerWork
 from gatesearch.graph.sites import LayerSite
 
 SKIP = "weight"

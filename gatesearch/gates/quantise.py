@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-ALPHA = 6.0  # before anything was seen
+ALPHA = 6.0  # clip before the first batch, as in PACT
 MOMENTUM = 0.1  # of the running range, as in a batch normalisation
-SMALLEST = 1e-7  # range; where all is zero
-BITS = 16  # most that a quantiser has
-UNQUANTISED = 32  # bits of a weight that is left as it is
+SMALLEST_RANGE = 1e-7  # where all values are zero
+BITS = 16  # a quantiser has at most
+UNQUANTISED = 32  # bits of a weight that stays as it is
 
 
 def level(scale: Tensor, bits: int) -> Tensor:
@@ -33,11 +33,14 @@ def level(scale: Tensor, bits: int) -> Tensor:
     >>> float(level(torch.tensor(30.0), 4))
     2.0
     """
-    return scale.clamp(min=SMALLEST) / (2**bits - 1)
+    return scale.clamp(min=SMALLEST_RANGE) / (2**bits - 1)
 
 
 def levels(x: Tensor, scale: Tensor, bits: int) -> Tensor:
     """Return the signed levels of values of any shape; rounding and clipping have the gradient of the identity.
+
+    Straight-through: ``whole + (real - real.detach())`` has the value of the first term, and the second, which is zero,
+    gives it the gradient of the unrounded value.
 
     >>> levels(torch.tensor([-9.0, 0.4, 0.6, 2.5]), torch.tensor(3.0), bits=2).tolist()
     [-3.0, 0.0, 1.0, 2.0]
@@ -134,7 +137,7 @@ class CalibratedRange(nn.Module):
 
 
 class FixedRange(nn.Module):
-    """A range that is known: nothing to learn and nothing to observe."""
+    """A known range, with nothing to learn and nothing to observe."""
 
     seen: Tensor
 
@@ -148,7 +151,12 @@ class FixedRange(nn.Module):
 
 
 class _Split(torch.autograd.Function):
-    """Clip, quantise and truncate as one step, so that nothing in between is kept for the backward pass."""
+    """Clip, quantise and truncate as one step, so that nothing in between is kept for the backward pass.
+
+    Backward, truncation and rounding are the identity, so all of the gradient goes through the coarse part: to x where
+    |x| <= alpha, and elsewhere to alpha with the sign of x, as in PACT (Choi et al. 2018).
+    Levels are x / size, hence the division.
+    """
 
     generate_vmap_rule = True
 

@@ -1,70 +1,67 @@
 """Kernels that skip what gates leave out: C sources, compiled on first use, each with its reference in torch or numpy.
 
 Activations are height x width x channels; channels come in blocks of 16, which is what gates skip. Without a C compiler
-the references run in the kernels' place, and :func:`status` says so.
+the references run in the kernels' place, and :func:`status` says so. A kernel's class in its own file says all that
+gatesearch knows of it (:mod:`gatesearch.kernels.base`); other packages may bring kernels of their own.
 """
 
 from __future__ import annotations
 
-from gatesearch.kernels.channel_skipping import FBSPG, FBSSingle, Live, Precision
+from gatesearch.kernels.base import ActiveChannels, CountedKernel, Kernel, LayerKernel, Listing, NativeLayer, Sample
 from gatesearch.kernels.conv import Conv, ConvU8
 from gatesearch.kernels.depthwise import DepthwiseU8
-from gatesearch.kernels.elementwise import (
-    GateHead,
-    add_u8,
-    keep_channels,
-    keep_nonzero,
-    pool_u8,
-    pool_windows,
-    spread_nonzero,
-)
+from gatesearch.kernels.elementwise import GateHead, add_u8
 from gatesearch.kernels.fbs import FBSConv, FBSConvU8
+from gatesearch.kernels.fbs_pg import FBSPG, Precision
 from gatesearch.kernels.fbs_predictor import Boost
+from gatesearch.kernels.fbs_single import FBSSingle
 from gatesearch.kernels.geometry import Geometry
 from gatesearch.kernels.mel import Mel, MelStream
 from gatesearch.kernels.native import Library, load, status
-from gatesearch.kernels.operand_split import Pieces
-from gatesearch.kernels.pg import PGConv
-from gatesearch.kernels.recurrent import HMD, Dense, GRUStep, LowRank, LSTMStep, Pruned, weights_of
-from gatesearch.kernels.recurrent_u8 import GRUStepU8, LSTMStepU8, WeightsU8
-from gatesearch.kernels.stage import Stage, Unsupported
+from gatesearch.kernels.operand_split import OperandSplit
+from gatesearch.kernels.pg_conv import PGConv
+from gatesearch.kernels.pool import pool_windows
+from gatesearch.kernels.recurrent_step import GRUStep, LSTMStep
+from gatesearch.kernels.recurrent_weights import HMD, Dense, LowRank, Pruned, weights_from_factors
+from gatesearch.kernels.registry import counted_kernels, kernels, layer_kernel, layer_kernels
 
 __all__ = [
     "FBSPG",
     "HMD",
+    "ActiveChannels",
     "Boost",
     "Conv",
     "ConvU8",
+    "CountedKernel",
     "Dense",
     "DepthwiseU8",
     "FBSConv",
     "FBSConvU8",
     "FBSSingle",
     "GRUStep",
-    "GRUStepU8",
     "GateHead",
     "Geometry",
+    "Kernel",
     "LSTMStep",
-    "LSTMStepU8",
+    "LayerKernel",
     "Library",
-    "Live",
+    "Listing",
     "LowRank",
     "Mel",
     "MelStream",
+    "NativeLayer",
+    "OperandSplit",
     "PGConv",
-    "Pieces",
     "Precision",
     "Pruned",
-    "Stage",
-    "Unsupported",
-    "WeightsU8",
+    "Sample",
     "add_u8",
-    "keep_channels",
-    "keep_nonzero",
+    "counted_kernels",
+    "kernels",
+    "layer_kernel",
+    "layer_kernels",
     "load",
-    "pool_u8",
     "pool_windows",
-    "spread_nonzero",
     "status",
-    "weights_of",
+    "weights_from_factors",
 ]

@@ -1,4 +1,4 @@
-"""Arrays on their way in and out of C: checked, never copied unasked."""
+"""Arrays on their way in and out of C: checked, and never copied in silence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from gatesearch.gates import BLOCK
 
 Array = npt.NDArray[Any]
-LINE = 64  # bytes
+LINE = 64  # bytes of a cache line
 
 
 def checked(value: Any, what: str, dtype: Any, shape: Sequence[int | None]) -> Array:
@@ -36,8 +36,8 @@ def checked(value: Any, what: str, dtype: Any, shape: Sequence[int | None]) -> A
     if array.dtype != dtype:
         raise ValueError(f"{what} is {array.dtype}, not {np.dtype(dtype)}")
     if array.ndim != len(shape) or any(want not in (None, size) for want, size in zip(shape, array.shape, strict=True)):
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(f"{what} has shape {list(array.shape)}, not [{wanted}]")
+        expected = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{what} has shape {list(array.shape)}, not [{expected}]")
     if not array.flags.c_contiguous:
         raise ValueError(f"{what} is not contiguous: strides {array.strides} of shape {array.shape}")
     return array
@@ -59,31 +59,36 @@ def aligned(shape: int | Sequence[int], dtype: Any) -> Array:
 
 def padded(values: Any, what: str, dtype: Any, channels: int, default: float) -> Array:
     """Return one value for each channel, up to whole blocks; None is ``default`` for all."""
-    made = aligned(-(-channels // BLOCK) * BLOCK, dtype)
-    made[:channels] = default if values is None else checked(values, what, dtype, (channels,))
-    return made
+    whole = aligned(-(-channels // BLOCK) * BLOCK, dtype)
+    whole[:channels] = default if values is None else checked(values, what, dtype, (channels,))
+    return whole
 
 
-def blocks(live: Any, what: str, channels: int) -> Array | None:
-    """Return indices of live blocks as C wants them; None, which is all, is left as it is.
+def active_blocks(active: Any, what: str, channels: int) -> Array | None:
+    """Return indices of active blocks of 16 channels as C wants them; None stands for all, and stays None.
 
     Raises:
         ValueError: they are not ascending, or one is out of range.
     """
-    if live is None:
+    if active is None:
         return None
-    array = np.ascontiguousarray(live, np.int32)
+    array = np.ascontiguousarray(active, np.int32)
     count = -(-channels // BLOCK)
     if array.ndim != 1 or (np.diff(array) <= 0).any() or (len(array) and not 0 <= array[0] <= array[-1] < count):
         raise ValueError(f"{what} are not ascending indices below {count}: {array.tolist()}")
     return array
 
 
-def channel_mask(live: Array | None, channels: int) -> Array:
-    """Return which channels the live blocks hold, boolean [channels]."""
-    if live is None:
+def block_count(active: Array | None) -> int:
+    """Return how many active blocks a call is told of; 0 beside NULL, which stands for all."""
+    return 0 if active is None else len(active)
+
+
+def channel_mask(active: Array | None, channels: int) -> Array:
+    """Return which channels the active blocks hold, boolean [channels]."""
+    if active is None:
         return np.ones(channels, bool)
-    return np.isin(np.arange(channels) // BLOCK, live)
+    return np.isin(np.arange(channels) // BLOCK, active)
 
 
 def address(array: Array | None) -> int | None:

@@ -112,19 +112,31 @@ def key(compiler: Compiler, flags: Sequence[str]) -> str:
     """Return a digest of all that decides what comes out: sources, flags, compiler and CPU."""
     about = fingerprint()
     cpu = {name: about[name] for name in ("cpu", "architecture", "flags", "system")}
-    sources = {path.name: path.read_text() for path in sorted(SOURCES.glob("*.[ch]"))}
+    sources = {f"{path.parent.name}/{path.name}": path.read_text() for path in _sources()}
     parts = [sources, flags, compiler.sets, compiler.command, compiler.version, cpu]
     text = json.dumps([dict(part) if isinstance(part, Mapping) else part for part in parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+def _sources() -> list[Path]:
+    return [*sorted(SOURCES.glob("*.[ch]")), *_outside_sources()]
+
+
+def _outside_sources() -> tuple[Path, ...]:
+    from gatesearch.kernels.registry import outside_sources  # the descriptors need this module
+
+    return outside_sources()
+
+
 def _compile(compiler: Compiler, flags: Sequence[str], work: Path) -> Path:
-    base = [compiler.command, *flags, "-fPIC", "-c"]
+    base = [compiler.command, *flags, "-fPIC", "-c", f"-I{SOURCES}"]
     names = '"' + ",".join(compiler.sets) + '"'
     commands = [[*base, f"-DGS_SETS={names}", str(SOURCES / "dispatch.c"), "-o", str(work / "dispatch.o")]]
+    units = [SOURCES / "all.c", *_outside_sources()]
     for name, extra in compiler.sets.items():
-        object_file = str(work / f"{name}.o")
-        commands.append([*base, *extra, f"-DGS_SUFFIX={name}", str(SOURCES / "all.c"), "-o", object_file])
+        for number, unit in enumerate(units):
+            object_file = str(work / f"{name}_{number}.o")
+            commands.append([*base, *extra, f"-DGS_SUFFIX={name}", str(unit), "-o", object_file])
     running = [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for command in commands
     ]

@@ -1,21 +1,35 @@
-"""Convolution in float and in int8, of all channels or of those blocks of 16 that are live."""
+"""Convolution in float and in int8, of all channels or of those blocks of 16 that are active."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ctypes import byref
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from gatesearch.gates import BLOCK
+from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address, aligned, blocks, channel_mask, checked, like, padded
+from gatesearch.kernels.arrays import (
+    Array,
+    active_blocks,
+    address,
+    aligned,
+    block_count,
+    channel_mask,
+    checked,
+    like,
+    padded,
+)
+from gatesearch.kernels.base import CountedKernel, Listing
+from gatesearch.kernels.build import SOURCES
 from gatesearch.kernels.geometry import Geometry
+from gatesearch.kernels.native import ADDRESS, INT, SHAPE, SIZE, Signatures
+from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms
 
 SUMS, BYTES, FLOATS = range(3)  # as in kernels.h
-KINDS = {"sums": (SUMS, np.int32), "bytes": (BYTES, np.uint8), "floats": (FLOATS, np.float32)}
+OUTPUT_KINDS = {"sums": (SUMS, np.int32), "bytes": (BYTES, np.uint8), "floats": (FLOATS, np.float32)}
 
 
 class Conv:
@@ -59,7 +73,7 @@ class Conv:
 
         Args:
             x: float32 [h, w, c_in], an array or a tensor.
-            inputs: ascending indices of the input blocks that are live, the others being read as 0; None is all.
+            inputs: ascending indices of the input blocks that are active, the others being read as 0; None is all.
             outputs: those of the output blocks to compute, the others being 0; None is all.
         """
         image = checked(x, "x", np.float32, (*self.geometry.image, self.geometry.c_in))
@@ -68,19 +82,29 @@ class Conv:
         return like(x, y)
 
     def bind(self, x: Array, y: Array, inputs: Any = None, outputs: Any = None) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are; output blocks that are not live are left as they are."""
+        """Return the call for arrays that stay where they are; inactive output blocks are left as they are."""
         g = self.geometry
-        checked(x, "x", np.float32, (*g.image, g.c_in)), checked(y, "y", np.float32, (*g.output, g.c_out))
-        read, written = blocks(inputs, "inputs", g.c_in), blocks(outputs, "outputs", g.c_out)
+        checked(x, "x", np.float32, (*g.image, g.c_in))
+        checked(y, "y", np.float32, (*g.output, g.c_out))
+        read, written = active_blocks(inputs, "inputs", g.c_in), active_blocks(outputs, "outputs", g.c_out)
         if not self.library:
             mask = channel_mask(written, g.c_out)
             return lambda: np.copyto(y, self.reference(x, read, written), where=mask)
         arguments = (
-            *(byref(self._shape), address(x), address(read), _count(read), address(self._packed)),
-            *(address(written), _count(written), address(self.scale), address(self.shift), int(self.relu)),
-            *(address(y), address(self._scratch)),
+            byref(self._shape),
+            address(x),
+            address(read),
+            block_count(read),
+            address(self._packed),
+            address(written),
+            block_count(written),
+            address(self.scale),
+            address(self.shift),
+            int(self.relu),
+            address(y),
+            address(self._scratch),
         )
-        return _call(self.library.function("conv_f32"), arguments, x, y, read, written, self)
+        return native.bind_call(self.library.function("conv_f32"), arguments, x, y, read, written, self)
 
     def reference(self, x: Array, inputs: Array | None = None, outputs: Array | None = None) -> Array:
         """Compute the same with torch, everything and then masked."""
@@ -125,7 +149,7 @@ class ConvU8:
             if not 0 <= value <= 255:
                 raise ValueError(f"{what} is {value}, not from 0 to 255")
         self.geometry, self.zero, self.zero_out = geometry, zero, zero_out
-        self.kind, self.dtype = KINDS[kind]
+        self.kind, self.dtype = OUTPUT_KINDS[kind]
         self.weight = checked(weight, "weight", np.int8, geometry.weights)
         self.bias = padded(bias, "bias", np.int32, geometry.c_out, 0)
         self.scale = padded(scale, "scale", np.float32, geometry.c_out, 1)
@@ -144,26 +168,40 @@ class ConvU8:
         return like(x, y)
 
     def bind(self, x: Array, y: Array, inputs: Any = None, outputs: Any = None) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are; output blocks that are not live are left as they are."""
+        """Return the call for arrays that stay where they are; inactive output blocks are left as they are."""
         g = self.geometry
-        checked(x, "x", np.uint8, (*g.image, g.c_in)), checked(y, "y", self.dtype, (*g.output, g.c_out))
-        read, written = blocks(inputs, "inputs", g.c_in), blocks(outputs, "outputs", g.c_out)
+        checked(x, "x", np.uint8, (*g.image, g.c_in))
+        checked(y, "y", self.dtype, (*g.output, g.c_out))
+        read, written = active_blocks(inputs, "inputs", g.c_in), active_blocks(outputs, "outputs", g.c_out)
         if not self.library:
             mask = channel_mask(written, g.c_out)
             return lambda: np.copyto(y, self.reference(x, read, written), where=mask)
         arguments = (
-            *(byref(self._shape), address(x), self.zero, address(read), _count(read), address(self._packed)),
-            *(address(self._sums), address(written), _count(written), address(self.bias), address(self.scale)),
-            *(address(self.shift), self.kind, self.zero_out, address(y), address(self._scratch)),
+            byref(self._shape),
+            address(x),
+            self.zero,
+            address(read),
+            block_count(read),
+            address(self._packed),
+            address(self._sums),
+            address(written),
+            block_count(written),
+            address(self.bias),
+            address(self.scale),
+            address(self.shift),
+            self.kind,
+            self.zero_out,
+            address(y),
+            address(self._scratch),
         )
-        return _call(self.library.function("conv_u8"), arguments, x, y, read, written, self)
+        return native.bind_call(self.library.function("conv_u8"), arguments, x, y, read, written, self)
 
     def reference(self, x: Array, inputs: Array | None = None, outputs: Array | None = None) -> Array:
         """Compute the same with torch and numpy, everything and then masked."""
         g = self.geometry
         centred = np.where(channel_mask(inputs, g.c_in), x.astype(np.float64) - self.zero, 0)
-        sums = whole_sums(g, centred, self.weight) + self.bias[: g.c_out]
-        y = finished(sums, self.scale[: g.c_out], self.shift[: g.c_out], self.kind, self.zero_out)
+        sums = convolve_integers(g, centred, self.weight) + self.bias[: g.c_out]
+        y = requantise(sums, self.scale[: g.c_out], self.shift[: g.c_out], self.kind, self.zero_out)
         return np.where(channel_mask(outputs, g.c_out), y, 0).astype(self.dtype)
 
 
@@ -176,28 +214,66 @@ def pack_u8(library: native.Library, geometry: Geometry, weight: Array) -> tuple
     return packed, sums
 
 
-def whole_sums(geometry: Geometry, x: Array, weight: Array) -> Array:
+def convolve_integers(geometry: Geometry, x: Array, weight: Array) -> Array:
     """Convolve whole numbers, [h, w, c_in] with [c_out, c_in, kh, kw]; float64 holds their sums exactly."""
     image, filters = torch.from_numpy(x.astype(np.float64)), torch.from_numpy(weight.astype(np.float64))
     return geometry.convolve(image, filters).numpy().round().astype(np.int64)
 
 
-def finished(sums: Array, scale: Array, shift: Array, kind: int, zero_out: int) -> Array:
-    """Return what becomes of sums [..., c_out], each step rounded to float32 as the kernels round it."""
+def requantise(sums: Array, scale: Array, shift: Array, kind: int, zero_out: int) -> Array:
+    """Return the output of sums [..., c_out], by kind; each step is rounded to float32 as the kernels round it."""
     if kind == SUMS:
         return sums
     real = sums.astype(np.float32) * scale + shift
     return real if kind == FLOATS else np.rint(real.clip(-zero_out, 255 - zero_out)) + zero_out
 
 
-def _count(live: Array | None) -> int:
-    return 0 if live is None else len(live)
+class ConvKernel(CountedKernel):
+    """Convolutions and matrix products; tables of boards read the one in int8."""
 
+    name = "conv"
+    source = SOURCES / "conv_u8.c"
+    rank = 1
+    runner = "conv"
+    case = 1
+    shares = ("inputs", "outputs")
+    listings = ("convolution", "gated")
+    signatures: ClassVar[Signatures] = {
+        "conv_f32_size": (SIZE, (SHAPE,)),
+        "conv_f32_pack": (None, (SHAPE, ADDRESS, ADDRESS)),
+        "conv_f32_scratch": (SIZE, (SHAPE,)),
+        "conv_f32": (
+            None,
+            (
+                SHAPE,
+                *(ADDRESS, ADDRESS, INT, ADDRESS),  # x, active inputs, weights
+                *(ADDRESS, INT, ADDRESS, ADDRESS, INT),  # active outputs, scale, shift, whether a ReLU follows
+                *(ADDRESS, ADDRESS),  # y, scratch
+            ),
+        ),
+        "conv_u8_size": (SIZE, (SHAPE,)),
+        "conv_u8_pack": (None, (SHAPE, ADDRESS, ADDRESS, ADDRESS)),
+        "conv_u8_scratch": (SIZE, (SHAPE,)),
+        "conv_u8": (
+            None,
+            (
+                SHAPE,
+                *(ADDRESS, INT, ADDRESS, INT, ADDRESS, ADDRESS),  # x, its zero, active inputs, weights, their sums
+                *(ADDRESS, INT, ADDRESS, ADDRESS, ADDRESS),  # active outputs, bias, scale, shift
+                *(INT, INT, ADDRESS, ADDRESS),  # kind of output, its zero, y, scratch
+            ),
+        ),
+    }
 
-def _call(function: Callable[..., None], arguments: tuple[Any, ...], *kept: Any) -> Callable[[], None]:
-    """Close over what the addresses among the arguments point to, so that it lives as long as the call."""
+    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield a call for each pair of shares."""
+        for inputs, outputs in listing.pairs:
+            yield KernelCall(self.name, listing.shape, (), (("inputs", inputs), ("outputs", outputs)))
 
-    def call(_kept: tuple[Any, ...] = kept) -> None:
-        function(*arguments)
+    def macs(self, call: KernelCall) -> float:
+        """Return those of a dense convolution."""
+        return conv_macs(call.shape)
 
-    return call
+    def work(self, call: KernelCall, tile: int) -> Terms:
+        """Return the terms of a convolution of the blocks that are there."""
+        return conv_terms(call.shape, tile, **dict(call.left))

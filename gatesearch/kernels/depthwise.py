@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ctypes import byref
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, checked, like, padded
-from gatesearch.kernels.conv import BYTES, _call, finished
-from gatesearch.kernels.geometry import Geometry
+from gatesearch.kernels.base import CountedKernel, Listing
+from gatesearch.kernels.build import SOURCES
+from gatesearch.kernels.conv import BYTES, requantise
+from gatesearch.kernels.geometry import Geometry, output_size
+from gatesearch.kernels.native import ADDRESS, INT, SHAPE, Signatures
+from gatesearch.kernels.work_terms import Terms, conv_macs, window_taps
 
 
 class DepthwiseU8:
@@ -62,12 +67,13 @@ class DepthwiseU8:
     def bind(self, x: Array, y: Array) -> Callable[[], None]:
         """Return the call for arrays that stay where they are."""
         g = self.geometry
-        checked(x, "x", np.uint8, (*g.image, g.c_in)), checked(y, "y", np.uint8, (*g.output, g.c_out))
+        checked(x, "x", np.uint8, (*g.image, g.c_in))
+        checked(y, "y", np.uint8, (*g.output, g.c_out))
         if not self.library:
             return lambda: np.copyto(y, self.reference(x))
         rest = (address(self._by_tap), address(self.bias), address(self.scale), self.zero_out, address(y))
         arguments = (byref(self._shape), address(x), self.zero, *rest)
-        return _call(self.library.function("depthwise_u8"), arguments, x, y, self)
+        return native.bind_call(self.library.function("depthwise_u8"), arguments, x, y, self)
 
     def reference(self, x: Array) -> Array:
         """Compute the same with torch and numpy."""
@@ -77,4 +83,49 @@ class DepthwiseU8:
         sums = F.conv2d(image, filters, None, g.stride, g.padding, g.dilation, g.c_out)[0].movedim(0, -1)
         whole = sums.numpy().round().astype(np.int64) + self.bias[: g.c_out]
         scale = self.scale[: g.c_out]
-        return finished(whole, scale, np.zeros_like(scale), BYTES, self.zero_out).astype(np.uint8)
+        return requantise(whole, scale, np.zeros_like(scale), BYTES, self.zero_out).astype(np.uint8)
+
+
+class DepthwiseKernel(CountedKernel):
+    """Depthwise convolutions in int8."""
+
+    name = "depthwise"
+    source = SOURCES / "depthwise.c"
+    rank = 7
+    runner = "depthwise"
+    case = 11
+    listings = ("depthwise",)
+    signatures: ClassVar[Signatures] = {
+        "depthwise_u8": (None, (SHAPE, ADDRESS, INT, ADDRESS, ADDRESS, ADDRESS, INT, ADDRESS))
+    }
+
+    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield the one call."""
+        yield KernelCall(self.name, listing.shape)
+
+    def macs(self, call: KernelCall) -> float:
+        """Return one multiplication for each tap of a channel."""
+        return conv_macs(call.shape) / call.shape[2]
+
+    def work(self, call: KernelCall, tile: int) -> Terms:
+        """Return terms by pixel, block and tap that lies inside; channels that fill no block are done one by one."""
+        _, _, _, channels, kh, kw, *_ = call.shape
+        out_h, out_w = output_size(call.shape)
+        pixels, rest = float(out_h * out_w), channels % BLOCK
+        taps, rows = window_taps(call.shape)
+        full, ragged = channels // BLOCK, 1.0 if rest else 0.0
+        return {
+            "call": 1.0,
+            "pixels": pixels,
+            "full blocks": pixels * full,
+            "taps of full blocks": taps * full,
+            "rows of taps": rows * (full + ragged),
+            "rows looked at": pixels * kh * (full + ragged),
+            "columns of rows": rows * kw * (full + ragged),
+            "ragged blocks": pixels * ragged,
+            "taps of ragged blocks": taps * ragged,
+            "single channels": pixels * rest,
+            "taps of single channels": taps * rest,
+            "taps of fours of channels": taps * (rest // 4),
+            "taps of channels behind fours": taps * (rest % 4),
+        }

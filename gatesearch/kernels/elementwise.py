@@ -1,16 +1,20 @@
-"""The small kernels around a gate: its head, and what is sent on of what it kept."""
+"""The small kernels of a stage: the sum of two maps of bytes, and a gate's head."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from ctypes import byref
-from typing import Any
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 
+from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address, checked, like
-from gatesearch.kernels.geometry import Geometry
+from gatesearch.kernels.arrays import Array, address, checked
+from gatesearch.kernels.base import CountedKernel, Listing
+from gatesearch.kernels.build import SOURCES
+from gatesearch.kernels.native import ADDRESS, FLOAT, INT, Signatures
+from gatesearch.kernels.work_terms import Terms, blocks_left
 
 
 class GateHead:
@@ -44,10 +48,9 @@ class GateHead:
         if not self.library:
             return lambda: self.reference(x)
         function, pixels = self.library.function("gate_f32"), x.shape[0] * x.shape[1]
-        addresses = [None if a is None else address(a) for a in (x, self.w_mean, self.w_most, self._pooled)]
+        image, mean, most, pooled = (address(array) for array in (x, self.w_mean, self.w_most, self._pooled))
 
-        def call(_kept: tuple[Any, ...] = (x, self)) -> float:
-            image, mean, most, pooled = addresses
+        def call(_owners: tuple[Any, ...] = (x, self)) -> float:
             return float(function(image, pixels, self.channels, mean, most, self.bias, pooled))
 
         return call
@@ -58,110 +61,76 @@ class GateHead:
         return float(logit if self.w_most is None else logit + self.w_most @ x.max((0, 1)))
 
 
-def pool_u8(x: Any, library: native.Library | None = None) -> tuple[Array, Array]:
-    """Return the exact sums, int32, and the maxima, uint8, of each channel of x [h, w, channels], uint8."""
-    image = checked(x, "x", np.uint8, (None, None, None))
-    library = library or native.load()
-    if not library:
-        return image.sum((0, 1), dtype=np.int32), image.max((0, 1))
-    pixels, channels = image.shape[0] * image.shape[1], image.shape[2]
-    total, most = np.empty(channels, np.int32), np.empty(channels, np.uint8)
-    library.function("pool_u8")(address(image), pixels, channels, None, 0, address(total), address(most))
-    return total, most
+class GateHeadKernel(CountedKernel):
+    """The head of a gate at a cut: pooling and a linear layer, in float."""
 
+    name = "gate"
+    source = SOURCES / "head.c"
+    rank = 6
+    runner = "gate"
+    case = 10
+    listings = ("gated",)
+    signatures: ClassVar[Signatures] = {"gate_f32": (FLOAT, (ADDRESS, INT, INT, ADDRESS, ADDRESS, FLOAT, ADDRESS))}
 
-def pool_windows(x: Any, geometry: Geometry, largest: bool = False, library: native.Library | None = None) -> Array:
-    """Return the mean, rounded half up, or the largest value of each channel's windows of x [h, w, channels], uint8.
+    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield the head at the input of a layer: height, width and channels."""
+        yield KernelCall(self.name, listing.shape[:3])
 
-    Windows that stand over the border are what of them lies inside. The output channels of ``geometry`` do not count.
+    def macs(self, call: KernelCall) -> float:
+        """Return one for each value that is pooled."""
+        return float(math.prod(call.shape))
 
-    Raises:
-        ValueError: a window lies outside.
-    """
-    image = checked(x, "x", np.uint8, (*geometry.image, geometry.c_in))
-    if any(pad >= size for pad, size in zip(geometry.padding, geometry.kernel, strict=True)):
-        raise ValueError(f"padding {geometry.padding} leaves windows of {geometry.kernel} outside")
-    library = library or native.load()
-    y = np.empty((*geometry.output, geometry.c_in), np.uint8)
-    if library:
-        library.function("pool_window_u8")(byref(geometry.c), address(image), int(largest), address(y))
-        return y
-    (sh, sw), (kh, kw), (ph, pw) = geometry.stride, geometry.kernel, geometry.padding
-    for row, column in np.ndindex(*geometry.output):
-        top, left = row * sh - ph, column * sw - pw
-        window = image[max(top, 0) : top + kh, max(left, 0) : left + kw].astype(np.int64)
-        count = window.shape[0] * window.shape[1]
-        y[row, column] = window.max((0, 1)) if largest else (window.sum((0, 1)) + count // 2) // count
-    return y
+    def work(self, call: KernelCall, tile: int) -> Terms:
+        """Return terms by pixel and block."""
+        h, w, channels = call.shape
+        blocks = blocks_left(channels)
+        return {
+            "call": 1.0,
+            "blocks pooled": h * w * blocks,
+            "blocks": blocks,
+            "single channels": float(h * w * (channels % BLOCK)),
+        }
+
+    def row_shape(self, call: KernelCall) -> tuple[int, ...]:
+        """Return the shape as that of a convolution of 1 x 1."""
+        return (*call.shape, call.shape[2], *[1] * 8)
 
 
 def add_u8(
     x: Any, z: Any, scales: tuple[float, float], shift: float = 0.0, library: native.Library | None = None
 ) -> Array:
     """Return round(scales[0] x + scales[1] z + shift), half to even and clipped, of uint8 arrays of one shape."""
-    first = checked(x, "x", np.uint8, np.shape(x))
-    second, y = checked(z, "z", np.uint8, first.shape), np.empty(first.shape, np.uint8)
+    left = checked(x, "x", np.uint8, np.shape(x))
+    right = checked(z, "z", np.uint8, left.shape)
     library = library or native.load()
+    y = np.empty(left.shape, np.uint8)
     if library:
-        library.function("sum_u8")(address(first), address(second), first.size, *scales, shift, address(y))
+        library.function("sum_u8")(address(left), address(right), left.size, *scales, shift, address(y))
         return y
     a, b, c = (np.float32(value) for value in (*scales, shift))
-    y[...] = np.rint((first.astype(np.float32) * a + second.astype(np.float32) * b + c).clip(0, 255))
+    y[...] = np.rint((left.astype(np.float32) * a + right.astype(np.float32) * b + c).clip(0, 255))
     return y
 
 
-def keep_channels(x: Any, kept: Any, library: native.Library | None = None) -> Any:
-    """Return x [h, w, channels], of 1, 2 or 4 bytes a value, with only the channels ``kept``.
+class SumKernel(CountedKernel):
+    """The sum of two maps of bytes."""
 
-    Raises:
-        ValueError: an index is out of range.
-    """
-    image = x.detach().numpy() if hasattr(x, "detach") else np.asarray(x)
-    checked(image, "x", image.dtype, (None, None, None))
-    indices = np.ascontiguousarray(kept, np.int32)
-    if indices.ndim != 1 or (len(indices) and not 0 <= indices.min() <= indices.max() < image.shape[2]):
-        raise ValueError(f"kept are not indices below {image.shape[2]}: {indices.tolist()}")
-    if image.itemsize not in (1, 2, 4):
-        raise ValueError(f"x is {image.dtype}, of {image.itemsize} bytes a value")
-    library = library or native.load()
-    if not library:
-        return like(x, np.ascontiguousarray(image[..., indices]))
-    out = np.empty((*image.shape[:2], len(indices)), image.dtype)
-    pixels = image.shape[0] * image.shape[1]
-    library.function("keep_channels")(
-        *(address(image), pixels, image.shape[2], address(indices), len(indices), image.itemsize, address(out))
-    )
-    return like(x, out)
+    name = "sum"
+    source = SOURCES / "pool.c"
+    rank = 14
+    runner = "sum"
+    case = 7
+    listings = ("sum",)
+    signatures: ClassVar[Signatures] = {"sum_u8": (None, (ADDRESS, ADDRESS, INT, FLOAT, FLOAT, FLOAT, ADDRESS))}
 
+    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield the one call."""
+        yield KernelCall(self.name, listing.shape)
 
-def keep_nonzero(x: Any, library: native.Library | None = None) -> tuple[Array, Array]:
-    """Return a bitmap, lowest bit first, and the values of x, uint8 of any shape, that are not zero."""
-    flat = checked(np.asarray(x).reshape(-1), "x", np.uint8, (None,))
-    library = library or native.load()
-    if not library:
-        return np.packbits(flat != 0, bitorder="little"), flat[flat != 0]
-    bitmap, values = np.empty(-(-len(flat) // 8), np.uint8), np.empty(len(flat), np.uint8)
-    count = library.function("keep_nonzero")(address(flat), len(flat), address(bitmap), address(values))
-    return bitmap, values[:count]
+    def macs(self, call: KernelCall) -> float:
+        """Return 0: sums do not count as products."""
+        return 0.0
 
-
-def spread_nonzero(bitmap: Any, values: Any, shape: tuple[int, ...], library: native.Library | None = None) -> Array:
-    """Return what :func:`keep_nonzero` was given, uint8 of ``shape``.
-
-    Raises:
-        ValueError: bitmap, values and shape do not belong together.
-
-    >>> spread_nonzero(*keep_nonzero(np.array([[0, 7], [9, 0]], np.uint8)), (2, 2)).tolist()
-    [[0, 7], [9, 0]]
-    """
-    size = int(np.prod(shape))
-    bits = checked(bitmap, "bitmap", np.uint8, (-(-size // 8),))
-    there = np.unpackbits(bits, bitorder="little")[:size].astype(bool)
-    kept = checked(values, "values", np.uint8, (int(there.sum()),))
-    library = library or native.load()
-    out = np.zeros(size, np.uint8)
-    if library:
-        library.function("spread_nonzero")(address(bits), address(kept), size, address(out))
-    else:
-        out[there] = kept
-    return out.reshape(shape)
+    def work(self, call: KernelCall, tile: int) -> Terms:
+        """Return the values summed."""
+        return {"call": 1.0, "values": float(call.shape[0])}

@@ -1,25 +1,31 @@
-"""Feature boosting and suppression as one call: which blocks win is decided, and only they are computed."""
+"""Feature boosting and suppression of blocks of 16 channels: one call picks the winners and computes only them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from ctypes import byref
+from collections.abc import Callable, Iterator, Mapping
+from ctypes import POINTER, byref
+from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from gatesearch.gates import BLOCK
+from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address, aligned, blocks, channel_mask, checked
-from gatesearch.kernels.conv import BYTES, Conv, ConvU8, _call, _count, finished, whole_sums
-from gatesearch.kernels.fbs_predictor import Boost, Decision, filters, plain
+from gatesearch.kernels.arrays import Array, active_blocks, address, aligned, block_count, channel_mask, checked
+from gatesearch.kernels.base import ActiveChannels, Axes, Calls, LayerKernel, Listing, Sample, random_normal
+from gatesearch.kernels.boosted_layer import BoostedLayer
+from gatesearch.kernels.build import SOURCES
+from gatesearch.kernels.conv import BYTES, Conv, ConvU8, convolve_integers, requantise
+from gatesearch.kernels.fbs_predictor import Boost, CBoost, Decision, filters, plain, random_boost
 from gatesearch.kernels.geometry import Geometry, Pair
+from gatesearch.kernels.native import ADDRESS, FLOAT, INT, SHAPE, SIZE, Signatures
+from gatesearch.kernels.work_terms import Terms, blocks_left, conv_macs, conv_terms
 
 
-class _Boosted(ABC):
+class _BoostedConv(ABC):
     """What both arithmetics share: calls, checks, and the way without a compiler."""
 
     dtype: ClassVar[type[np.generic]]
@@ -36,7 +42,7 @@ class _Boosted(ABC):
 
         Args:
             x: of :attr:`dtype`, [h, w, c_in].
-            inputs: blocks of x that are live, ascending; None is all.
+            inputs: active blocks of x, ascending; None is all.
         """
         image = checked(x, "x", self.dtype, (*self.geometry.image, self.geometry.c_in))
         y = np.zeros((*self.geometry.output, self.geometry.c_out), self.dtype)
@@ -55,16 +61,17 @@ class _Boosted(ABC):
     def _read(self, x: Array, y: Array, winners: Array, inputs: Any) -> Array | None:
         """Check what a call is bound to; return the blocks of x that it reads."""
         g = self.geometry
-        checked(x, "x", self.dtype, (*g.image, g.c_in)), checked(y, "y", self.dtype, (*g.output, g.c_out))
+        checked(x, "x", self.dtype, (*g.image, g.c_in))
+        checked(y, "y", self.dtype, (*g.output, g.c_out))
         checked(winners, "winners", np.int32, (self.boost.winners,))
-        return blocks(inputs, "inputs", g.c_in)
+        return active_blocks(inputs, "inputs", g.c_in)
 
     def _by_reference(self, x: Array, y: Array, winners: Array, inputs: Array | None) -> None:
-        made, winners[:] = self.reference(x, inputs)
-        np.copyto(y, made, where=channel_mask(winners, self.geometry.c_out))
+        result, winners[:] = self.reference(x, inputs)
+        np.copyto(y, result, where=channel_mask(winners, self.geometry.c_out))
 
 
-class FBSConv(_Boosted):
+class FBSConv(_BoostedConv):
     """An FBS layer in float32 and, unless ``relu`` is False, the ReLU behind it.
 
     Args:
@@ -90,14 +97,16 @@ class FBSConv(_Boosted):
         self.weight = self.conv.weight
 
     @classmethod
-    def of(cls, layer: FBSConv2d, image: Pair, relu: bool = True, library: native.Library | None = None) -> FBSConv:
-        """Take over a trained layer for images of the given height and width.
+    def from_module(
+        cls, layer: FBSConv2d, image: Pair, relu: bool = True, library: native.Library | None = None
+    ) -> FBSConv:
+        """Return the kernel of a trained layer for images of the given height and width.
 
         Raises:
             ValueError: its channels do not win in blocks of 16, or its convolution gates on its own.
         """
         inner = plain(layer)
-        return cls(Geometry.of(inner, image), filters(inner), Boost.of(layer), relu, library)
+        return cls(Geometry.from_layer(inner, image), filters(inner), Boost.from_module(layer), relu, library)
 
     def bind(self, x: Array, y: Array, winners: Array, inputs: Any = None) -> Callable[[], None]:
         """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
@@ -105,23 +114,31 @@ class FBSConv(_Boosted):
         if not self.library:
             return lambda: self._by_reference(x, y, winners, read)
         arguments = (
-            *(byref(self.conv._shape), byref(self._decision.c), address(x), address(read), _count(read)),
-            *(address(self.conv._packed), int(self.relu), address(y), address(winners), address(self._scratch)),
+            byref(self.conv._shape),
+            byref(self._decision.c),
+            address(x),
+            address(read),
+            block_count(read),
+            address(self.conv._packed),
+            int(self.relu),
+            address(y),
+            address(winners),
+            address(self._scratch),
         )
-        return _call(self.library.function("fbs_f32"), arguments, x, y, winners, read, self)
+        return native.bind_call(self.library.function("fbs_f32"), arguments, x, y, winners, read, self)
 
     def reference(self, x: Array, inputs: Array | None = None) -> tuple[Array, Array]:
         """Compute the same with torch: everything, and then only what wins."""
         g, boost = self.geometry, self.boost
-        there = np.where(channel_mask(inputs, g.c_in), x, 0)
-        factor, winners = self._decision.reference(there.mean((0, 1), dtype=np.float32))
-        z = g.convolve(torch.from_numpy(there), torch.from_numpy(self.weight)).numpy()
+        read = np.where(channel_mask(inputs, g.c_in), x, 0)
+        factor, winners = self._decision.reference(read.mean((0, 1), dtype=np.float32))
+        z = g.convolve(torch.from_numpy(read), torch.from_numpy(self.weight)).numpy()
         y = factor * (boost.slope * z + boost.offset) + boost.beta
         y = np.where(channel_mask(winners, g.c_out), np.maximum(y, 0) if self.relu else y, 0)
         return y.astype(np.float32), winners
 
 
-class FBSConvU8(_Boosted):
+class FBSConvU8(_BoostedConv):
     """An FBS layer and the ReLU behind it in int8: x uint8 [h, w, c_in] to y uint8 [h', w', c_out], zero being 0.
 
     Which blocks win, and g, are computed in float32 from the mean of x; the convolution sums in int32.
@@ -160,21 +177,145 @@ class FBSConvU8(_Boosted):
         level_in, level_weight, level_out = (float(level) for level in self.levels)
         conv = self.conv
         arguments = (
-            *(byref(conv._shape), byref(self._decision.c), address(x), level_in, address(read), _count(read)),
-            *(address(conv._packed), address(conv._sums), level_weight, address(conv.bias), level_out),
-            *(address(y), address(winners), address(self._scratch)),
+            byref(conv._shape),
+            byref(self._decision.c),
+            address(x),
+            level_in,
+            address(read),
+            block_count(read),
+            address(conv._packed),
+            address(conv._sums),
+            level_weight,
+            address(conv.bias),
+            level_out,
+            address(y),
+            address(winners),
+            address(self._scratch),
         )
-        return _call(self.library.function("fbs_u8"), arguments, x, y, winners, read, self)
+        return native.bind_call(self.library.function("fbs_u8"), arguments, x, y, winners, read, self)
 
     def reference(self, x: Array, inputs: Array | None = None) -> tuple[Array, Array]:
         """Compute the same with torch and numpy: everything, and then only what wins."""
         g, boost = self.geometry, self.boost
         level_in, level_weight, level_out = self.levels
-        there = np.where(channel_mask(inputs, g.c_in), x, 0)
-        total = there.sum((0, 1), dtype=np.int64).astype(np.float32)
+        read = np.where(channel_mask(inputs, g.c_in), x, 0)
+        total = read.sum((0, 1), dtype=np.int64).astype(np.float32)
         mean = total * (level_in / np.float32(g.image[0] * g.image[1]))
         factor, winners = self._decision.reference(mean)
         scale = factor * boost.slope * (level_in * level_weight / level_out)
         shift = (factor * boost.offset + boost.beta) / level_out
-        y = finished(whole_sums(g, there, self.conv.weight), scale, shift, BYTES, 0)
+        y = requantise(convolve_integers(g, read, self.conv.weight), scale, shift, BYTES, 0)
         return np.where(channel_mask(winners, g.c_out), y, 0).astype(np.uint8), winners
+
+
+class FBSLayer(BoostedLayer):
+    """A trained FBS layer whose channels win in blocks of 16."""
+
+    reads: ClassVar[tuple[int, ...]] = (BLOCK,)
+    conv: FBSConv
+
+    @classmethod
+    def conv_from_module(cls, layer: FBSConv2d, image: Pair, relu: bool, positive: bool) -> FBSConv:
+        """Return the kernel of a trained layer."""
+        return FBSConv.from_module(layer, image, relu)
+
+    @classmethod
+    def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: native.Library) -> FBSConv:
+        """Return the kernel of a layer's arrays."""
+        return FBSConv(geometry, arrays["weight"], Boost.load(arrays), bool(arrays["relu"]), library)
+
+    def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`; losing blocks are cleared by a call of their own."""
+        library, groups = self.conv.library, self.active.groups
+        assert library is not None
+        calls: Calls = [self.conv.bind(x, y, groups, None if active is None else active.groups)]
+        height, width, channels = self.shape
+        if whole and self.conv.boost.winners < -(-channels // BLOCK):
+            arguments = (address(y), height * width, channels, address(groups), len(groups))
+            calls.append(native.bind_call(library.function("clear_f32"), arguments, y, self))
+        return calls
+
+
+def block_shares(channels: int) -> tuple[float, ...]:
+    """Return the share of whole blocks next below a half, and all.
+
+    >>> block_shares(48), block_shares(16)
+    ((0.3333333333333333, 1.0), (1.0,))
+    """
+    blocks = -(-channels // BLOCK)
+    half = BLOCK * (blocks // 2) / channels
+    return (half, 1.0) if blocks >= 2 and half < 1 else (1.0,)
+
+
+class FBSKernel(LayerKernel):
+    """Feature boosting and suppression of blocks of 16 channels."""
+
+    name = "fbs"
+    source = SOURCES / "fbs.c"
+    rank = 2
+    runner = "fbs"
+    case = 2
+    shares = ("inputs", "outputs")
+    listings = ("gated",)
+    skips = ("channel-block-16",)
+    layer = FBSLayer
+    signatures: ClassVar[Signatures] = {
+        "fbs_scratch": (SIZE, (SHAPE,)),
+        "fbs_f32": (
+            None,
+            (
+                *(SHAPE, POINTER(CBoost), ADDRESS, ADDRESS, INT),  # x, active inputs
+                *(ADDRESS, INT, ADDRESS, ADDRESS, ADDRESS),  # weights, whether a ReLU follows, y, winners, scratch
+            ),
+        ),
+        "fbs_u8": (
+            None,
+            (
+                *(SHAPE, POINTER(CBoost), ADDRESS, FLOAT, ADDRESS, INT),  # x, worth of a step of it, active inputs
+                *(ADDRESS, ADDRESS, FLOAT, ADDRESS, FLOAT),  # weights, their sums and worth, bias, worth of a step of y
+                *(ADDRESS, ADDRESS, ADDRESS),  # y, winners, scratch
+            ),
+        ),
+        "clear_f32": (None, (ADDRESS, INT, INT, ADDRESS, INT)),
+        "winners": (None, (ADDRESS, INT, INT, ADDRESS)),
+        "pool_f32": (None, (ADDRESS, INT, INT, ADDRESS, INT, ADDRESS, ADDRESS)),
+        "pool_u8": (None, (ADDRESS, INT, INT, ADDRESS, INT, ADDRESS, ADDRESS)),
+    }
+
+    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield calls of all and of few inputs, at each share of outputs."""
+        few = listing.pairs[-1][0]
+        for inputs, outputs in product(sorted({1.0, few}), listing.shares):
+            yield KernelCall(self.name, listing.shape, (), (("inputs", inputs), ("outputs", outputs)))
+
+    def macs(self, call: KernelCall) -> float:
+        """Return those of the dense convolution."""
+        return conv_macs(call.shape)
+
+    def work(self, call: KernelCall, tile: int) -> Terms:
+        """Return the convolution's terms, and those of the input's mean, the predictor and the choice of winners.
+
+        The choice compares each block's score with every other one's.
+        """
+        left = dict(call.left)
+        h, w, c_in, c_out, *_ = call.shape
+        blocks_in, blocks_out = blocks_left(c_in, left.get("inputs", 1.0)), blocks_left(c_out)
+        return {
+            **conv_terms(call.shape, tile, **left),
+            "blocks pooled": h * w * blocks_in,
+            "pairs of blocks predicted": blocks_in * blocks_out,
+            "blocks scored": blocks_out,
+            "scores compared": blocks_out * blocks_out,
+        }
+
+    def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
+        """Return all blocks and about half of them, on each side."""
+        c_in, c_out = call.shape[2:4]
+        return {"inputs": block_shares(c_in) if reads_blocks else (1.0,), "outputs": block_shares(c_out)}
+
+    def sample(self, call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+        """Return a random layer; its inputs are not negative, as behind a ReLU."""
+        geometry = Geometry.from_shape(call.shape)
+        boost, active = random_boost(call, geometry, BLOCK, generator)
+        conv = FBSConv(geometry, random_normal(generator, *geometry.weights), boost, library=library)
+        return Sample(FBSLayer(conv), np.abs(random_normal(generator, *geometry.image, geometry.c_in)), active)

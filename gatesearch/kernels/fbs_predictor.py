@@ -1,20 +1,36 @@
-"""What feature boosting and suppression decides by: the arrays of a layer, as C wants them, and the same in numpy."""
+"""How feature boosting and suppression (FBS, Gao et al. 2019) picks the channels that are computed.
+
+A linear layer predicts from the mean of each input channel how much each output channel matters; the groups of the
+largest predictions win. :class:`Boost` holds the arrays of that, :class:`Decision` takes it in numpy.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Mapping, Sequence
+from ctypes import c_int32, c_void_p
 from typing import NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import nn
 
-from gatesearch.gates import BLOCK
+from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.fbs import FBSConv2d, PlainConv2d, winning_groups
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, checked, padded
+from gatesearch.kernels.base import ActiveChannels, random_normal
 from gatesearch.kernels.conv import Conv
 from gatesearch.kernels.geometry import Geometry
+
+
+class CBoost(ctypes.Structure):
+    """``gs_fbs`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("phi", "rho", "slope", "offset", "beta")),
+        *((name, c_int32) for name in ("winners", "block")),
+    )
 
 
 class Boost(NamedTuple):
@@ -33,8 +49,8 @@ class Boost(NamedTuple):
     block: int = BLOCK
 
     @classmethod
-    def of(cls, layer: FBSConv2d) -> Boost:
-        """Take a trained layer's parts."""
+    def from_module(cls, layer: FBSConv2d) -> Boost:
+        """Return the arrays of a trained layer; a batch normalisation that it took over becomes slope and offset."""
         norm_slope, norm_offset = torch.ones(layer.channels), torch.zeros(layer.channels)
         if isinstance(layer.norm, nn.BatchNorm2d):
             assert layer.norm.running_mean is not None and layer.norm.running_var is not None
@@ -42,7 +58,19 @@ class Boost(NamedTuple):
             norm_offset = -layer.norm.running_mean * norm_slope
         parts = (layer.predictor.weight, layer.predictor.bias, norm_slope, norm_offset, layer.beta)
         phi, rho, slope, offset, beta = (part.detach().float().contiguous().numpy() for part in parts)
-        return cls(phi, rho, slope, offset, beta, winning_groups(layer.density, len(layer.sizes)), layer.block)
+        winners = winning_groups(layer.density, len(layer.sizes))
+        return cls(phi, rho, slope, offset, beta, winners=winners, block=layer.block)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return all as arrays, for a bundle; :meth:`load` reads them."""
+        return {name: np.asarray(value) for name, value in self._asdict().items()}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, Array]) -> Boost:
+        """Return the boost among a layer's arrays."""
+        phi, rho, slope, offset, beta = (arrays[name] for name in cls._fields[:5])
+        winners, block = int(arrays["winners"]), int(arrays["block"])
+        return cls(phi, rho, slope, offset, beta, winners=winners, block=block)
 
 
 class Decision:
@@ -74,7 +102,7 @@ class Decision:
         self._vectors = [padded(value, name, np.float32, geometry.c_out, 0) for name, value in named]
         if self.library:
             packed = address(self._predictor._packed)
-            self.c = native.Fbs(packed, *map(address, self._vectors), boost.winners, boost.block)
+            self.c = CBoost(packed, *map(address, self._vectors), boost.winners, boost.block)
 
     def reference(self, mean: Array) -> tuple[Array, Array]:
         """Return g [c_out] and the groups that win, ascending, for the mean of the input, float32 [c_in]."""
@@ -106,5 +134,20 @@ def plain(layer: FBSConv2d) -> PlainConv2d:
 
 def filters(layer: PlainConv2d) -> Array:
     """Return a convolution's weights, float32 [c_out, c_in, kh, kw]."""
-    found: Array = layer.weight.detach().float().contiguous().numpy()
-    return found
+    weight: Array = layer.weight.detach().float().contiguous().numpy()
+    return weight
+
+
+def random_boost(
+    call: KernelCall, geometry: Geometry, block: int, generator: np.random.Generator
+) -> tuple[Boost, ActiveChannels | None]:
+    """Return a random boost by which the call's share of outputs wins, and as many active inputs as it reads."""
+    left, groups = dict(call.left), -(-geometry.c_out // block)
+    rho, slope, offset, beta = (random_normal(generator, geometry.c_out) for _ in range(4))
+    winners = max(1, min(groups, round(left.get("outputs", 1.0) * geometry.c_out / block)))
+    groups_in = -(-geometry.c_in // block)
+    count = max(1, min(groups_in, round(left.get("inputs", 1.0) * geometry.c_in / block)))
+    picked = np.sort(generator.permutation(groups_in)[:count]).astype(np.int32)
+    phi = random_normal(generator, geometry.c_out, geometry.c_in)
+    boost = Boost(phi, rho, slope, offset, beta, winners=winners, block=block)
+    return boost, None if count == groups_in else ActiveChannels(picked, block)

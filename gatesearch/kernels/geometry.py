@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,7 +49,18 @@ class Geometry:
             raise ValueError(f"more than {1024 * BLOCK} channels: {self}")
 
     @classmethod
-    def of(cls, layer: torch.nn.Conv2d, image: Pair) -> Geometry:
+    def from_shape(cls, shape: Iterable[int]) -> Geometry:
+        """Return the geometry that twelve numbers tell, as ``LayerSite.geometry`` and a call's shape have them.
+
+        >>> Geometry.from_shape((30, 20, 16, 32, 3, 3, 2, 1, 1, 1, 1, 1)).output
+        (15, 20)
+        """
+        h, w, c_in, c_out, *pairs = (int(size) for size in shape)
+        kernel, stride, padding, dilation = zip(pairs[::2], pairs[1::2], strict=True)
+        return cls((h, w), c_in, c_out, kernel, stride, padding, dilation)
+
+    @classmethod
+    def from_layer(cls, layer: torch.nn.Conv2d, image: Pair) -> Geometry:
         """Return the geometry of a layer on an image of the given height and width.
 
         Raises:
@@ -61,7 +73,7 @@ class Geometry:
 
     @property
     def output(self) -> Pair:
-        """Height and width of what comes out.
+        """Height and width of the output.
 
         >>> Geometry((30, 30), 64, 128, (3, 3), (2, 2), (1, 1)).output
         (15, 15)
@@ -86,13 +98,37 @@ class Geometry:
         return self.output[0] * self.output[1] * self.c_out * self.inner
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The twelve numbers that :meth:`from_shape` reads."""
+        return (
+            *self.image,
+            self.c_in,
+            self.c_out,
+            *self.kernel,
+            *self.stride,
+            *self.padding,
+            *self.dilation,
+        )
+
+    @property
     def c(self) -> Shape:
         """The same for C."""
-        pairs = (self.kernel, self.stride, self.padding, self.dilation)
-        return Shape(*self.image, self.c_in, self.c_out, *(size for pair in pairs for size in pair))
+        return Shape(*self.shape)
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
         """Convolve with torch: [h, w, c_in] to [h', w', c_out]."""
         image = x.movedim(-1, 0).unsqueeze(0)
         y = F.conv2d(image, weight, None, self.stride, self.padding, self.dilation)
         return y[0].movedim(0, -1)
+
+
+def output_size(shape: Sequence[int]) -> Pair:
+    """Return height and width of the output of a convolution or pooling of twelve numbers.
+
+    >>> output_size((8, 8, 16, 32, 3, 3, 2, 2, 1, 1, 1, 1))
+    (4, 4)
+    """
+    h, w, _, _, kh, kw, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w = shape
+    height = (h + 2 * pad_h - dilation_h * (kh - 1) - 1) // stride_h + 1
+    width = (w + 2 * pad_w - dilation_w * (kw - 1) - 1) // stride_w + 1
+    return height, width

@@ -1,9 +1,10 @@
-"""A fitted front end of frames, straight to the int8 grid, and on a stream only what is new of it."""
+"""Log-mel and MFCC front ends, straight to the int8 grid; on a stream, each step computes only new frames."""
 
 from __future__ import annotations
 
-from ctypes import addressof
-from typing import Any
+import ctypes
+from ctypes import addressof, c_char_p, c_float, c_int32, c_void_p
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,12 +14,39 @@ from gatesearch.data.types import to_float
 from gatesearch.data.wave import STEP
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned, checked
+from gatesearch.kernels.base import Kernel
+from gatesearch.kernels.build import SOURCES
+from gatesearch.kernels.native import ADDRESS, INT, SIZE, Signatures
+
+
+class CMel(ctypes.Structure):
+    """``gs_mel`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("fft", "frame", "stride", "bins", "mels", "features")),
+        ("steps", c_float),
+        *((name, c_void_p) for name in ("window", "turn", "split", "first", "starts")),
+        *((name, c_void_p) for name in ("weights", "dct", "mean", "std")),
+    )
+
+
+class MelKernel(Kernel):
+    """A front end of frames."""
+
+    name = "mel"
+    source = SOURCES / "mel.c"
+    rank = 20
+    signatures: ClassVar[Signatures] = {
+        "mel_scratch": (SIZE, (ADDRESS,)),
+        "mel": (None, (ADDRESS, ADDRESS, INT, ADDRESS, ADDRESS)),
+        "mel_stream": (None, (ADDRESS, c_char_p, INT, ADDRESS, INT, ADDRESS, ADDRESS)),
+    }
 
 
 class Mel:
     """A fitted :class:`LogMel <gatesearch.data.frontend.LogMel>` or MFCC, to int8 steps of its grid.
 
-    Features differ from the front end's by rounding alone: by one step at most, and that seldom.
+    Features differ from the front end's by rounding alone: by one step at most, and seldom.
 
     Args:
         frontend: fitted.
@@ -33,12 +61,13 @@ class Mel:
         fft, weights = frontend.fft, frontend.mel.double().numpy()
         bins, mels = weights.shape
         first = [int(np.flatnonzero(column)[0]) if column.any() else 0 for column in weights.T]
+        # A mel weighs a run of neighbouring bins; only the runs are stored, one after the other.
         runs = [np.trim_zeros(column) for column in weights.T]
         dct = getattr(frontend, "dct", None)
         self._arrays: dict[str, Array | None] = {
             "window": _floats(frontend.window),
-            "turn": _turns(fft // 4, fft // 2),
-            "split": _turns(bins, fft),
+            "turn": _roots(fft // 4, fft // 2),
+            "split": _roots(bins, fft),
             "first": np.array(first, np.int32),
             "starts": np.cumsum([0, *map(len, runs)], dtype=np.int32),
             "weights": _floats(np.concatenate(runs)),
@@ -46,10 +75,18 @@ class Mel:
             "mean": _floats(frontend.mean),
             "std": _floats(frontend.std),
         }
-        sizes = (fft, frontend.frame, frontend.stride, bins, mels, frontend.features)
-        self._told = native.Mel(*sizes, 1 / STEP, *map(address, self._arrays.values()))
-        self.at = addressof(self._told)
-        self._scratch = aligned(self.library.function("mel_scratch")(self.at), np.uint8)
+        self._c = CMel(
+            fft=fft,
+            frame=frontend.frame,
+            stride=frontend.stride,
+            bins=bins,
+            mels=mels,
+            features=frontend.features,
+            steps=1 / STEP,
+            **{name: address(array) for name, array in self._arrays.items()},
+        )
+        self.address = addressof(self._c)
+        self._scratch = aligned(self.library.function("mel_scratch")(self.address), np.uint8)
 
     def __call__(self, wave: Any) -> Array:
         """Return the features of one clip [samples], int8 [frames, features]."""
@@ -59,7 +96,7 @@ class Mel:
         if self.library is None:
             return self.reference(samples)
         run, n = self.library.function("mel"), self.shape[0]
-        run(self.at, address(samples), n, address(out), address(self._scratch))
+        run(self.address, address(samples), n, address(out), address(self._scratch))
         return out
 
     def reference(self, wave: Array) -> Array:
@@ -69,18 +106,18 @@ class Mel:
 
 
 class MelStream:
-    """The features of what a stream of sound brought last, of which each step computes only what is new.
+    """The features of the latest window of a stream of sound; each step computes only those of new frames.
 
-    They equal :class:`Mel`'s bit for bit: of the clip whose last frame ends with the newest sample. A stream begins
-    with silence.
+    They equal, bit for bit, those that :class:`Mel` has for the clip whose last frame ends with the newest sample. A
+    stream begins with silence.
 
     Args:
         mel: the front end.
-        frames: that a step brings.
+        frames: new ones in a step.
 
     Attributes:
         samples: of a step.
-        window: int8 [frames, features], which every step changes.
+        window: int8 [frames, features]; every step changes it.
 
     Raises:
         ValueError: frames leave samples out between them.
@@ -95,9 +132,9 @@ class MelStream:
         count = len(self.window)
         self._wave = np.zeros(front.frame + (count - 1) * front.stride, np.float32)
         if mel.library is not None:
-            heard = aligned(front.frame - front.stride + self.samples, np.float32)
-            self._hear, self._kept = mel.library.function("mel_stream"), (mel, heard)
-            self._behind = (frames, address(heard), count, address(self.window), address(mel._scratch))
+            self._recent = aligned(front.frame - front.stride + self.samples, np.float32)
+            self._function = mel.library.function("mel_stream")
+            self._arguments = (frames, address(self._recent), count, address(self.window), address(mel._scratch))
 
     def __call__(self, wave: Any) -> Array:
         """Take the samples of a step; return :attr:`window`.
@@ -109,8 +146,8 @@ class MelStream:
         if samples.shape != (self.samples,):
             raise ValueError(f"a step is {self.samples} samples, found {list(samples.shape)}")
         if self._mel.library is not None:
-            # Bytes reach C as they are; to ask an array where it lies takes as long as half a frame.
-            self._hear(self._mel.at, samples.tobytes(), *self._behind)
+            # Bytes reach C without a copy; asking an array for its address takes as long as half a frame.
+            self._function(self._mel.address, samples.tobytes(), *self._arguments)
             return self.window
         self._wave = np.append(self._wave, samples)[-len(self._wave) :]
         unread = np.zeros(self._mel.frontend.samples - len(self._wave), np.float32)
@@ -127,7 +164,7 @@ def _floats(values: Any) -> Array:
     return np.ascontiguousarray(np.asarray(values), np.float32)
 
 
-def _turns(count: int, of: int) -> Array:
-    """Return cosines and sines of -2 pi k / of, float32 [2, count]."""
-    angle = -2 * np.pi / of * np.arange(count)
+def _roots(count: int, order: int) -> Array:
+    """Return cosines and sines of -2 pi k / order, float32 [2, count]: the roots of unity of a Fourier transform."""
+    angle = -2 * np.pi / order * np.arange(count)
     return _floats(np.stack([np.cos(angle), np.sin(angle)]))

@@ -1,7 +1,11 @@
-"""Inputs of any sign and weights of nine bits for kernels that multiply levels that are not negative by bytes.
+"""Inputs of any sign and weights of nine bits, for kernels that multiply unsigned levels by signed bytes.
 
-A channel of the input then comes in several pieces, each with weights of its own: what is positive and what is
-negative, and each doubled and as it is, since w = 2 (w >> 1) + (w & 1). All sums stay whole numbers, and exact.
+A channel of the input is split into several operands, each with weights of its own:
+
+* by sign: x = max(x, 0) - max(-x, 0), so that both operands are unsigned and the second one's weights are -w;
+* by width: w = 2 (w >> 1) + (w & 1), so that w x = (w >> 1) 2x + (w & 1) x, where w >> 1 fits a signed byte.
+
+All sums stay whole numbers, and exact.
 """
 
 from __future__ import annotations
@@ -14,8 +18,8 @@ from gatesearch.gates.pg import BYTE, PGParams
 from gatesearch.kernels.arrays import Array
 
 
-class Pieces(NamedTuple):
-    """How often a channel of the input is there.
+class OperandSplit(NamedTuple):
+    """How a channel of the input is split.
 
     Args:
         sign: whether the input may be negative.
@@ -26,39 +30,59 @@ class Pieces(NamedTuple):
     wide: bool = False
 
     @classmethod
-    def of(cls, settings: PGParams, positive: bool) -> Pieces:
-        """Return what a gate's arithmetic needs on an input that is not negative, or on any."""
+    def from_settings(cls, settings: PGParams, positive: bool) -> OperandSplit:
+        """Return the split that a gate's arithmetic needs on an input that is never negative, or on any."""
         return cls(not positive, settings.weight_bits == BYTE)
 
     @property
     def number(self) -> int:
-        """Pieces of a channel.
+        """OperandSplit of a channel.
 
-        >>> Pieces(sign=True, wide=True).number
+        >>> OperandSplit(sign=True, wide=True).number
         4
         """
         return (1 + self.sign) * (1 + self.wide)
 
+    @classmethod
+    def of_number(cls, number: int, wide_first: bool) -> OperandSplit:
+        """Return a split into 1, 2 or 4 operands; which of the two kinds a split into 2 is makes no difference in work.
+
+        >>> OperandSplit.of_number(2, wide_first=True)
+        OperandSplit(sign=False, wide=True)
+        """
+        both = number == 4
+        return cls(sign=both or (number == 2 and not wide_first), wide=both or (number == 2 and wide_first))
+
     def weights(self, levels: Array) -> Array:
         """Return levels [c_out, c_in, ...] of weights as int8 [c_out, number c_in, ...].
 
-        >>> Pieces(sign=True, wide=True).weights(np.array([[255, -3]]))[0].tolist()
+        >>> OperandSplit(sign=True, wide=True).weights(np.array([[255, -3]]))[0].tolist()
         [127, -2, 1, 1, -128, 1, 1, 1]
         """
         whole = levels.astype(np.int32)
-        parts = [part for side in (whole, -whole)[: 1 + self.sign] for part in self._parts(side)]
-        return np.ascontiguousarray(np.concatenate(parts, 1), np.int8)
+        operands = [operand for side in (whole, -whole)[: 1 + self.sign] for operand in self._halves(side)]
+        return np.ascontiguousarray(np.concatenate(operands, 1), np.int8)
 
     def levels(self, x: Array, step: float, bits: int, low_bits: int) -> Array:
-        """Return the levels of an input [h, w, c_in], by pieces: [h, w, number c_in], as ``PGConv`` reads them."""
+        """Return the levels of an input [h, w, c_in] by operands, [h, w, number c_in], as ``PGConv`` reads them.
+
+        Where weights are wide, levels are stored so that the doubled operand needs no more bits on the high side: the
+        low part of ``low_bits`` bits moves below a free bit, which the doubling fills.
+
+        Args:
+            x: real numbers.
+            step: worth of a level.
+            bits: of a level.
+            low_bits: those that the second phase adds.
+        """
         whole = np.rint((x / np.float32(step)).clip(1 - 2**bits, 2**bits - 1)).astype(np.int32)
-        made = []
+        operands = []
         for side in (whole, -whole)[: 1 + self.sign]:
             level = side.clip(0)
             if self.wide:
                 level = ((level >> low_bits) << (low_bits + 1)) | (level & ((1 << low_bits) - 1))
-            made += [level * times for times in range(1 + self.wide, 0, -1)]
-        return np.concatenate(made, -1).astype(np.uint8 if bits + 2 * self.wide <= BYTE else np.uint16)
+            operands += [level * times for times in range(1 + self.wide, 0, -1)]
+        return np.concatenate(operands, -1).astype(np.uint8 if bits + 2 * self.wide <= BYTE else np.uint16)
 
-    def _parts(self, side: Array) -> list[Array]:
+    def _halves(self, side: Array) -> list[Array]:
         return [side >> 1, side & 1] if self.wide else [side]

@@ -1,243 +1,271 @@
-"""Precision gating in whole numbers: the high bits of every output, the low bits of those that are open."""
+"""Precision gating as a part of a network: to levels, in two phases, and the batch normalisation behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from ctypes import byref
-from dataclasses import replace
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping
+from ctypes import POINTER
+from itertools import product
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from gatesearch.gates import BLOCK, quantise
-from gatesearch.gates.pg import BYTE, PGConv2d, PGLinear
-from gatesearch.gates.phases import IntegerPhases, integer_limit
+from gatesearch.gates import BLOCK, KernelCall
+from gatesearch.gates.pg import PGConv2d, PGLinear
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address, aligned, checked, like, padded
-from gatesearch.kernels.conv import _call, pack_u8
-from gatesearch.kernels.geometry import Geometry, Pair
-from gatesearch.kernels.operand_split import Pieces
+from gatesearch.kernels.arrays import Array, address, aligned
+from gatesearch.kernels.base import ActiveChannels, Axes, Calls, LayerKernel, Listing, Sample, random_normal
+from gatesearch.kernels.build import SOURCES
+from gatesearch.kernels.geometry import Geometry, output_size
+from gatesearch.kernels.integer_products import open_thresholds
+from gatesearch.kernels.native import ADDRESS, FLOAT, INT, INT32, SHAPE, SIZE, Signatures
+from gatesearch.kernels.operand_split import OperandSplit
+from gatesearch.kernels.pg_conv import CGate, PGConv
+from gatesearch.kernels.work_terms import Terms, blocks_left, conv_macs, conv_terms
 
-INT32 = np.iinfo(np.int32)
-INT64_MAX = np.iinfo(np.int64).max
+BITS = {1: (8, 4), 2: (16, 8)}  # bits and low bits of samples that are timed, by bytes of a level
 
 
-class PGConv:
-    """A convolution in two phases, x [h, w, c_in] in levels to y [h', w', c_out] in units of the output.
-
-    Inputs are levels from 0 to 2^bits - 1, as a ReLU leaves them: uint8 to 8 bits, uint16 above.
+class PGLayer:
+    """A trained layer with a precision gate.
 
     Args:
-        geometry: of the layer.
-        weight: int8 levels [c_out, c_in, kh, kw]: of at most 7 magnitude bits.
-        bits: B, of the input, 2 to 16.
-        low_bits: those of the second phase, up to 8, and from 1 to 8 are left for the first; without low bits no output
-            has a second phase.
-        group: channels that share a decision: 1, 8, a multiple of 16, or all of them.
-        threshold: Delta [groups], float32, in units of the output.
-        level: worth of one step of the product.
-        bias: float32 [c_out]; None is 0.
-        singly: whether with groups of 1 each open output is a dot product of its own; else blocks of 16 with one in
-            them are computed, and what is closed thrown away.
-        library: None is the best for this CPU.
-        doubled: whether some inputs are doubled levels, whose low part has a bit more; see
-            :class:`~gatesearch.kernels.operand_split.Pieces`. Inputs then have two bits more than ``bits``.
-
-    Raises:
-        ValueError: a number is out of range, or sums could leave 32 bits.
+        conv: the kernel.
+        scale: of the normalisation behind it, float32 [c_out].
+        shift: the same.
+        relu: whether a ReLU follows.
+        threshold: of the kernel.
+        shape: of the output; None is that of a convolution.
     """
+
+    absorbs_norm: ClassVar[bool] = True
+    reads: ClassVar[tuple[int, ...]] = ()
+    active: ActiveChannels | None = None
 
     def __init__(
         self,
-        geometry: Geometry,
-        weight: Any,
-        bits: int,
-        low_bits: int,
-        group: int,
-        threshold: Any,
-        level: float = 1.0,
-        bias: Any = None,
-        singly: bool = True,
-        library: native.Library | None = None,
-        doubled: bool = False,
+        conv: PGConv,
+        scale: Array,
+        shift: Array,
+        relu: bool,
+        threshold: Array,
+        shape: tuple[int, ...] | None = None,
     ) -> None:
-        high_bits = check_bits(bits, low_bits, doubled)
-        group = min(group, geometry.c_out)
-        if group not in (1, BLOCK // 2, geometry.c_out) and group % BLOCK:
-            raise ValueError(f"no kernel for groups of {group} among {geometry.c_out} channels")
-        self.geometry, self.bits, self.low_bits, self.group, self.level = geometry, bits, low_bits, group, level
-        self.step = float(quantise.level(torch.tensor(1.0), bits))
-        self.dtype = np.uint8 if bits + 2 * doubled <= BYTE else np.uint16
-        self.split = low_bits + doubled
-        self.weight = checked(weight, "weight", np.int8, geometry.weights)
-        check_sums(self.weight, (2 ** max(high_bits, low_bits) - 1) * (1 + doubled))
-        delta = torch.from_numpy(checked(threshold, "threshold", np.float32, (-(-geometry.c_out // group),)).copy())
-        self.limit = integer_limit(delta, torch.tensor(level), group, geometry.c_out)
-        if not low_bits:
-            self.limit = torch.full_like(self.limit, INT64_MAX)
-        self.bias = padded(bias, "bias", np.float32, geometry.c_out, 0)
-        self.library = library or native.load()
-        if self.library:
-            self._prepare(self.library, singly)
+        self.conv, self.scale, self.shift, self.relu = conv, scale, shift, relu
+        self.threshold = threshold
+        self.shape = shape or (*conv.geometry.output, conv.geometry.c_out)
 
     @classmethod
-    def of(
-        cls,
-        layer: PGConv2d | PGLinear,
-        image: Pair,
-        singly: bool = True,
-        library: native.Library | None = None,
-        positive: bool = True,
-    ) -> PGConv:
-        """Take over a trained layer; see :meth:`levels` for its input.
+    def from_module(
+        cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
+    ) -> Self:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        gate = cast(PGConv2d | PGLinear, layer)
+        linear = isinstance(gate, PGLinear)
+        image = (math.prod(example.shape[1:-1]), 1) if linear else (int(example.shape[-2]), int(example.shape[-1]))
+        conv = PGConv.from_module(gate, image, positive=positive)
+        channels = conv.geometry.c_out
+        scale, shift = torch.ones(channels), torch.zeros(channels)
+        if norm is not None:
+            assert norm.running_mean is not None and norm.running_var is not None
+            scale = (norm.running_var + norm.eps).rsqrt() * (1.0 if norm.weight is None else norm.weight.detach())
+            shift = (0.0 if norm.bias is None else norm.bias.detach()) - norm.running_mean * scale
+        arrays = [part.detach().float().contiguous().numpy() for part in (scale, shift, gate.threshold)]
+        shape = (*example.shape[1:-1], channels) if linear else None
+        return cls(conv, arrays[0], arrays[1], relu=relu, threshold=arrays[2], shape=shape)
 
-        Args:
-            layer: a convolution, or a linear layer, which is one of 1 x 1.
-            image: height and width of what a convolution reads; of a linear layer its positions, and 1.
-            singly: see :class:`PGConv`.
-            library: see there.
-            positive: whether no input is negative.
+    def arrays(self) -> dict[str, Array]:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        conv = self.conv
+        return {
+            "geometry": np.array(conv.geometry.shape, np.int32),
+            "weight": conv.weight,
+            "threshold": self.threshold,
+            "bias": conv.bias[: conv.geometry.c_out],
+            "scale": self.scale,
+            "shift": self.shift,
+            "shape": np.array(self.shape),
+            "bits": np.asarray(conv.bits),
+            "low_bits": np.asarray(conv.low_bits),
+            "group": np.asarray(conv.group),
+            "relu": np.asarray(self.relu),
+            "sign": np.asarray(conv.operands.sign),
+            "wide": np.asarray(conv.operands.wide),
+            "level": np.asarray(np.float64(conv.level)),
+            "step": np.asarray(np.float64(conv.step)),
+        }
 
-        Raises:
-            ValueError: its bits are not those of any kernel; weights must have 8 at most.
+    @classmethod
+    def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        operands = OperandSplit(bool(arrays["sign"]), bool(arrays["wide"]))
+        conv = PGConv(
+            Geometry.from_shape(arrays["geometry"]),
+            arrays["weight"],
+            bits=int(arrays["bits"]),
+            low_bits=int(arrays["low_bits"]),
+            group=int(arrays["group"]),
+            threshold=arrays["threshold"],
+            level=float(arrays["level"]),
+            bias=np.ascontiguousarray(arrays["bias"]),
+            library=library,
+            doubled=operands.wide,
+        )
+        conv.operands, conv.step = operands, float(arrays["step"])
+        return cls(
+            conv,
+            arrays["scale"],
+            arrays["shift"],
+            relu=bool(arrays["relu"]),
+            threshold=arrays["threshold"],
+            shape=tuple(int(size) for size in arrays["shape"]),
+        )
+
+    def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`: to levels, the two phases, the normalisation."""
+        library = self.conv.library
+        assert library is not None
+        geometry = self.conv.geometry
+        levels = aligned((*geometry.image, geometry.c_in), self.conv.dtype)
+        affine = (
+            address(y),
+            y.size // geometry.c_out,
+            geometry.c_out,
+            address(self.scale),
+            address(self.shift),
+            int(self.relu),
+        )
+        return [
+            self._bind_levels(x, levels, library),
+            self.conv.bind(levels, y.reshape(*geometry.output, geometry.c_out)),
+            native.bind_call(library.function("affine_f32"), affine, y, self),
+        ]
+
+    def _bind_levels(self, x: Array, levels: Array, library: native.Library) -> Any:
+        conv, operands = self.conv, self.conv.operands
+        top, size = float(2**conv.bits - 1), levels.dtype.itemsize
+        if operands.number == 1:
+            plain = (address(x), x.size, conv.step, top, size, address(levels))
+            return native.bind_call(library.function("levels_f32"), plain, x, levels)
+        height, width = conv.geometry.image
+        split = (
+            address(x),
+            height * width,
+            conv.geometry.c_in // operands.number,
+            conv.step,
+            top,
+            conv.low_bits,
+            int(operands.wide),
+            int(operands.sign),
+            size,
+            address(levels),
+        )
+        return native.bind_call(library.function("spread_f32"), split, x, levels)
+
+
+class PGKernel(LayerKernel):
+    """Precision gating; its shape has as many input channels as operands."""
+
+    name = "pg"
+    source = SOURCES / "pg.c"
+    rank = 3
+    runner = "pg"
+    case = 3
+    shares = ("open",)
+    observed = ("open",)
+    variants = ("bytes", "group")
+    listings = ("gated",)
+    layer = PGLayer
+    signatures: ClassVar[Signatures] = {
+        "pg_rows_size": (SIZE, (SHAPE,)),
+        "pg_rows": (None, (SHAPE, ADDRESS, ADDRESS)),
+        "pg_scratch": (SIZE, (SHAPE,)),
+        "pg": (INT32, (SHAPE, POINTER(CGate), ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS)),
+        "pg_dense": (None, (SHAPE, POINTER(CGate), ADDRESS, ADDRESS, ADDRESS)),
+        "levels_f32": (None, (ADDRESS, INT, FLOAT, FLOAT, INT, ADDRESS)),
+        "spread_f32": (None, (ADDRESS, INT, INT, FLOAT, FLOAT, INT, INT, INT, INT, ADDRESS)),
+        "affine_f32": (None, (ADDRESS, INT, INT, ADDRESS, ADDRESS, INT)),
+    }
+
+    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield calls of levels of one and two bytes, of groups of several sizes, at each share of open outputs."""
+        groups = (1, 8, 16, listing.shape[3])
+        for size, group, share in product((1, 2), groups, (0.0, *listing.shares)):
+            yield KernelCall(self.name, listing.shape, (("bytes", size), ("group", group)), (("open", share),))
+
+    def macs(self, call: KernelCall) -> float:
+        """Return those of the dense convolution."""
+        return conv_macs(call.shape)
+
+    def family(self, call: KernelCall) -> str:
+        """Return the size of groups as far as it makes other loops: 1, 8, and whole blocks."""
+        group = min(int(dict(call.variant)["group"]), call.shape[3])
+        inside = f"in groups of {group}" if group in (1, 8) and group < call.shape[3] else "of blocks"
+        return f"pg {inside}"
+
+    def work(self, call: KernelCall, tile: int) -> Terms:
+        """Return terms of the high bits of all outputs, and of the low bits of what is open.
+
+        Open outputs are listed by rows: a pixel and a block of 16 outputs. Among d decisions in a row, taken to be
+        independent, none is open with probability (1 - share)^d. Groups of one output are also computed one by one.
         """
-        settings = layer.settings
-        if settings.weight_bits > BYTE:
-            raise ValueError(f"weights of {settings.weight_bits} magnitude bits have no kernel: weight_bits: 8 has")
-        weight, step, worth = sizes(layer)
-        pieces, inner = Pieces.of(settings, positive), layer.layer
-        geometry = (
-            Geometry.of(inner, image) if isinstance(inner, nn.Conv2d) else Geometry(image, *inner.weight.shape[::-1])
+        variant, open_share = dict(call.variant), dict(call.left).get("open", 1.0)
+        h, w, c_in, c_out, *_ = call.shape
+        group = min(int(variant["group"]), c_out)
+        out_h, out_w = output_size(call.shape)
+        pixels, blocks_out = out_h * out_w, blocks_left(c_out)
+        dense = conv_terms(call.shape, tile)
+        steps = dense["steps listed"]
+        decisions = {1: min(BLOCK, c_out), 8: min(2, -(-c_out // 8))}.get(group, 1)
+        rows = pixels * (1 - (1 - open_share) ** decisions)
+        single = open_share * pixels * c_out if group == 1 else 0.0
+        return {
+            **dense,
+            "levels split": float(h * w * c_in),
+            "second bytes split": float(h * w * c_in) * (int(variant["bytes"]) - 1),
+            "outputs": float(pixels * c_out),
+            "decisions": pixels * math.ceil(c_out / max(group, 1)),
+            "open rows": rows * blocks_out,
+            "open products": rows * blocks_out * steps,
+            "open steps": blocks_out * steps if rows else 0.0,
+            "single outputs": single,
+            "products of single outputs": single * steps,
+        }
+
+    def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
+        """Return nothing open, and all."""
+        return {"open": (0.0, 1.0)}
+
+    def layer_shape(self, shape: tuple[int, ...], variant: Any) -> tuple[int, ...]:
+        """Return the shape with the layer's own input channels."""
+        return (*shape[:2], shape[2] // int(variant.get("pieces", 1)), *shape[3:])
+
+    def sample(self, call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+        """Return a random layer whose thresholds leave the call's share of its outputs open."""
+        geometry, variant = Geometry.from_shape(call.shape), dict(call.variant)
+        size, group = int(variant["bytes"]), int(variant["group"])
+        operands = OperandSplit.of_number(int(variant.get("pieces", 1)), wide_first=size > 1)
+        # Doubled levels have two bits more, and their low part one.
+        bits, low_bits = BITS[1 if operands.wide else size]
+        weight = generator.integers(-63, 64, geometry.weights, dtype=np.int8)
+        x = random_normal(generator, *geometry.image, geometry.c_in // operands.number)
+        x = x if operands.sign else np.maximum(x, 0)
+        step = float(np.float32(x.max() / (2**bits - 1)))
+        levels = operands.levels(x, step, bits, low_bits)
+        high = (levels >> (low_bits + operands.wide)).astype(np.float64) * 2**low_bits
+        threshold = open_thresholds(geometry, high, weight, group, dict(call.left).get("open", 1.0))
+        conv = PGConv(
+            geometry,
+            weight,
+            bits=bits,
+            low_bits=low_bits,
+            group=group,
+            threshold=threshold,
+            library=library,
+            doubled=operands.wide,
         )
-        made = cls(
-            replace(geometry, c_in=pieces.number * geometry.c_in),
-            pieces.weights(weight.reshape(geometry.weights).numpy()),
-            *(settings.bits, settings.low_bits, layer.group),
-            layer.threshold.detach().float().contiguous(),
-            worth,
-            None if inner.bias is None else inner.bias.detach().float(),
-            *(singly, library, pieces.wide),
-        )
-        made.step, made.pieces = step, pieces
-        return made
-
-    step: float  # worth of a level of the input; without a trained layer that of a range of 1
-    pieces: Pieces = Pieces()
-
-    def levels(self, x: Any) -> Any:
-        """Return the levels of inputs [h, w, c_in]; where channels have pieces, of all of them."""
-        real = x.detach().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
-        return like(x, self.pieces.levels(real, self.step, self.bits, self.low_bits))
-
-    def __call__(self, x: Any) -> Any:
-        """Convolve levels [h, w, c_in]; returns float32."""
-        image = checked(x, "x", self.dtype, (*self.geometry.image, self.geometry.c_in))
-        y = np.empty((*self.geometry.output, self.geometry.c_out), np.float32)
-        self.bind(image, y)()
-        return like(x, y)
-
-    def phases(self, x: Any) -> tuple[IntegerPhases, int]:
-        """Return O_hb, the mask and O in whole numbers, [h', w', c_out], and how many outputs were open."""
-        g = self.geometry
-        image = checked(x, "x", self.dtype, (*g.image, g.c_in))
-        if not self.library:
-            phases = self.reference(image)
-            return phases, int(phases.mask.sum())
-        y, high, low = (np.empty((*g.output, g.c_out), kind) for kind in (np.float32, np.int32, np.int32))
-        count = self.library.function("pg")(
-            *(byref(self._shape), byref(self._pg), address(image), address(y), address(high), address(low)),
-            address(self._scratch),
-        )
-        wide = torch.from_numpy(high).long() << self.low_bits
-        mask = _mask(wide, self.limit, self.group)
-        return IntegerPhases(wide, mask, wide + torch.from_numpy(low)), int(count)
-
-    def bind(self, x: Array, y: Array, dense: bool = False) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are.
-
-        Args:
-            x: levels [h, w, c_in].
-            y: float32 [h', w', c_out].
-            dense: opens every output and decides nothing, to compare with.
-        """
-        g = self.geometry
-        checked(x, "x", self.dtype, (*g.image, g.c_in)), checked(y, "y", np.float32, (*g.output, g.c_out))
-        if not self.library:
-            return lambda: self._by_reference(x, y, dense)
-        name, extra = ("pg_dense", ()) if dense else ("pg", (None, None))
-        arguments = (byref(self._shape), byref(self._pg), address(x), address(y), *extra, address(self._scratch))
-        return _call(self.library.function(name), arguments, x, y, self)
-
-    def reference(self, x: Array, dense: bool = False) -> IntegerPhases:
-        """Compute the same with whole numbers of torch, int64 [h', w', c_out]."""
-        high = whole_products(self.geometry, x >> self.split, self.weight) << self.low_bits
-        low = whole_products(self.geometry, x & ((1 << self.split) - 1), self.weight)
-        mask = torch.ones_like(high, dtype=torch.bool) if dense else _mask(high, self.limit, self.group)
-        return IntegerPhases(high, mask, high + mask * low)
-
-    def _prepare(self, library: native.Library, singly: bool) -> None:
-        g = self.geometry
-        self._shape = g.c
-        self._packed, self._sums = pack_u8(library, g, self.weight)
-        self._rows = aligned(library.function("pg_rows_size")(byref(self._shape)), np.int8)
-        library.function("pg_rows")(byref(self._shape), address(self.weight), address(self._rows))
-        # O_hb are sums of high parts times 2^low_bits: sum 2^low_bits > limit where sum > floor(limit / 2^low_bits).
-        self._limit = (self.limit >> self.low_bits).numpy()
-        single = self._limit.clip(INT32.min, INT32.max).astype(np.int32) if self.group == 1 else None
-        self._single = padded(single, "limit", np.int32, g.c_out, INT32.max)
-        self._single[g.c_out :] = INT32.max
-        self._scratch = aligned(library.function("pg_scratch")(byref(self._shape)), np.uint8)
-        self._pg = native.Pg(
-            *(address(self._packed), address(self._sums), address(self._rows) if singly else None),
-            *(address(self._limit), address(self._single), address(self.bias), self.level),
-            *(np.dtype(self.dtype).itemsize, self.low_bits, self.group, self.split),
-        )
-
-    def _by_reference(self, x: Array, y: Array, dense: bool) -> None:
-        output = self.reference(x, dense).output.numpy()
-        y[...] = output * np.float64(self.level) + self.bias[: self.geometry.c_out]
-
-
-def _mask(high: torch.Tensor, limit: torch.Tensor, group: int) -> torch.Tensor:
-    channels = high.shape[-1]
-    sums = torch.nn.functional.pad(high, (0, -channels % group)).unflatten(-1, (-1, group)).sum(-1)
-    return (sums > limit).repeat_interleave(group, -1)[..., :channels]
-
-
-def whole_products(geometry: Geometry, x: Array, weight: Array) -> torch.Tensor:
-    """Return the products of whole x [h, w, c_in] and weights, int64 [h', w', c_out]."""
-    g = geometry
-    image = torch.from_numpy(x.astype(np.float64)).movedim(-1, 0)[None]
-    patches = torch.nn.functional.unfold(image, g.kernel, g.dilation, g.padding, g.stride)[0].T
-    flat = torch.from_numpy(weight.astype(np.int64).reshape(g.c_out, -1))
-    return (patches.long() @ flat.T).reshape(*g.output, g.c_out)
-
-
-@torch.no_grad()
-def sizes(gate: PGConv2d | PGLinear) -> tuple[torch.Tensor, float, float]:
-    """Return the levels of a trained gate's weights, and what a level of its input and a step of the product are worth.
-
-    As the module computes them, in float32.
-    """
-    weight, of_weight = gate.weights()
-    _, scale = gate.range(torch.zeros(1))
-    step = quantise.level(scale, gate.settings.bits)
-    return weight.detach(), float(step), float(step * of_weight)
-
-
-def check_bits(bits: int, low_bits: int, doubled: bool) -> int:
-    """Return the high bits; raise where either part does not fit a byte, the sign of doubled levels included."""
-    high_bits, most = bits - low_bits, BYTE - doubled
-    if not (0 <= low_bits <= most and 1 <= high_bits <= most):
-        raise ValueError(f"{bits} bits, {low_bits} of them low: either part must have from 1 to {most}")
-    return high_bits
-
-
-def check_sums(weight: Array, largest: int) -> None:
-    """Raise where the products of a block of channels could leave 32 bits."""
-    by_channel = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(1)
-    by_block = np.add.reduceat(by_channel, range(0, len(weight), BLOCK))
-    if by_block.max() * largest > INT32.max:
-        raise ValueError(f"sums of weights of {int(by_block.max())} times {largest} do not fit 32 bits")
+        conv.operands, conv.step = operands, step
+        ones, zeros = np.ones(geometry.c_out, np.float32), np.zeros(geometry.c_out, np.float32)
+        return Sample(PGLayer(conv, ones, zeros, relu=True, threshold=threshold), x.astype(np.float32))

@@ -1,327 +1,322 @@
-"""Steps of an LSTM or GRU at batch 1, with weights that are dense, in hybrid form (HMD), of low rank or pruned."""
+"""Recurrent layers as parts of a network: LSTM and GRU, dense, hybrid (HMD) or of low rank."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from ctypes import byref
-from typing import Any, NamedTuple, Protocol
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from ctypes import POINTER, byref
+from itertools import product
+from typing import ClassVar, Self, cast
 
 import numpy as np
-import torch
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix, block_edges
+from gatesearch.gates import BLOCK, KernelCall
+from gatesearch.gates.factored import FactoredRNN, in_place_of
+from gatesearch.gates.matrices import Factors, low_rank
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address, aligned, checked
-from gatesearch.kernels.conv import _call
-from gatesearch.kernels.geometry import Geometry
-
-DENSE, HYBRID, SPARSE = range(3)  # as in kernels.h
-
-
-class Native(NamedTuple):
-    """Weights as C wants them, and the arrays that they point to, which must live as long."""
-
-    matrix: native.Matrix
-    kept: tuple[Array, ...]
-
-
-class Weights(Protocol):
-    """The weights of all gates of a layer for its input or its state, [gates, height, columns]."""
-
-    gates: int
-    height: int
-    columns: int
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers there are; indices are not counted."""
-
-    def full(self) -> Array:
-        """Return them as one dense array [gates, height, columns]."""
-
-    def native(self, library: native.Library) -> Native:
-        """Return them as C wants them."""
-
-
-class Dense:
-    """All weights, float32 [gates, height, columns]."""
-
-    def __init__(self, weight: Any) -> None:
-        self.weight = checked(weight, "weight", np.float32, (None, None, None))
-        self.gates, self.height, self.columns = self.weight.shape
-
-    @classmethod
-    def of(cls, matrix: Factors) -> Dense:
-        """Take over the matrices that factors of any kind stand for."""
-        return cls(_stack(matrix.dense(), matrix.groups))
-
-    @property
-    def parameters(self) -> int:
-        """All of them."""
-        return self.weight.size
-
-    def full(self) -> Array:
-        """Return what it is."""
-        return self.weight
-
-    def native(self, library: native.Library) -> Native:
-        """Pack the rows of all gates below each other."""
-        packed = packed_rows(library, self.weight.reshape(-1, self.columns))
-        shape = (self.gates, self.height, self.columns)
-        return Native(native.Matrix(DENSE, *shape, 0, 0, address(packed), None, None, None, None), (packed,))
-
-
-class HMD:
-    """Hybrid matrix decomposition (Thakker et al. 2019): rows A above, rank-1 blocks b_j c_j side by side below.
-
-    Args:
-        rich: A, float32 [gates, r, columns].
-        down: b, float32 [gates, J, height - r].
-        across: c, float32 [gates, columns]; its J parts, dealt out as evenly as can be, are the c_j.
-    """
-
-    def __init__(self, rich: Any, down: Any, across: Any) -> None:
-        self.rich = checked(rich, "rich", np.float32, (None, None, None))
-        self.gates, rows, self.columns = self.rich.shape
-        self.down = checked(down, "down", np.float32, (self.gates, None, None))
-        self.across = checked(across, "across", np.float32, (self.gates, self.columns))
-        self.parts = self.down.shape[1]
-        self.height = rows + self.down.shape[2]
-
-    @classmethod
-    def of(cls, matrix: HybridMatrix) -> HMD:
-        """Take over trained factors."""
-        rich, down, across = (part.detach().float() for part in matrix.parts())
-        rich = rich.unflatten(0, (matrix.groups, -1)) if len(rich) else rich.reshape(matrix.groups, 0, matrix.columns)
-        return cls(rich.contiguous(), down.movedim(0, 1).contiguous(), across.contiguous())
-
-    @property
-    def parameters(self) -> int:
-        """r n + J (m - r) + n, a gate."""
-        return self.rich.size + self.down.size + self.across.size
-
-    def full(self) -> Array:
-        """Return the matrices that the factors stand for."""
-        poor = np.einsum("gji,gjn->gin", self.down, self._split())
-        return np.concatenate([self.rich, poor.astype(np.float32)], 1)
-
-    def native(self, library: native.Library) -> Native:
-        """Pack the rich rows of all gates and, below them, each gate's c_j, zero beside their part."""
-        rows = [self.rich.reshape(-1, self.columns), self._split().reshape(-1, self.columns)]
-        packed = packed_rows(library, np.concatenate(rows))
-        shape = (self.gates, self.height, self.columns, self.rich.shape[1], self.parts)
-        matrix = native.Matrix(HYBRID, *shape, address(packed), address(self.down), None, None, None)
-        return Native(matrix, (packed, self.down))
-
-    def _split(self) -> Array:
-        """Return c_j in their places, [gates, J, columns]."""
-        split = np.zeros((self.gates, self.parts, self.columns), np.float32)
-        for part, (begin, end) in enumerate(block_edges(self.columns, self.parts)):
-            split[:, part, begin:end] = self.across[:, begin:end]
-        return split
-
-
-class LowRank:
-    """Two factors U V a gate (LMF): to C, hybrid matrices without rich rows whose parts lie over each other.
-
-    Args:
-        left: U, float32 [gates, height, d].
-        right: V, float32 [gates, d, columns].
-    """
-
-    def __init__(self, left: Any, right: Any) -> None:
-        self.left = checked(left, "left", np.float32, (None, None, None))
-        self.gates, self.height, self.rank = self.left.shape
-        self.right = checked(right, "right", np.float32, (self.gates, self.rank, None))
-        self.columns = self.right.shape[2]
-
-    @classmethod
-    def of(cls, matrix: LowRankMatrix) -> LowRank:
-        """Take over trained factors."""
-        left, right = (part.detach().float() for part in matrix.parts())
-        return cls(left.contiguous(), right.unflatten(0, (matrix.groups, -1)).contiguous())
-
-    @property
-    def parameters(self) -> int:
-        """d (m + n), a gate."""
-        return self.left.size + self.right.size
-
-    def full(self) -> Array:
-        """Return the matrices that the factors stand for."""
-        return self.left @ self.right
-
-    def native(self, library: native.Library) -> Native:
-        """Pack V of all gates; U lies column by column."""
-        packed = packed_rows(library, self.right.reshape(-1, self.columns))
-        columns = np.ascontiguousarray(self.left.transpose(0, 2, 1))
-        shape = (self.gates, self.height, self.columns, 0, self.rank)
-        return Native(
-            native.Matrix(HYBRID, *shape, address(packed), address(columns), None, None, None), (packed, columns)
-        )
-
-
-class Pruned:
-    """Weights of which only those that are not zero are kept, by rows (CSR) with 16-bit columns."""
-
-    def __init__(self, weight: Any) -> None:
-        self.weight = checked(weight, "weight", np.float32, (None, None, None))
-        self.gates, self.height, self.columns = self.weight.shape
-        if self.columns > 2**16:
-            raise ValueError(f"{self.columns} columns do not fit 16 bits")
-        flat = self.weight.reshape(-1, self.columns)
-        rows, columns = flat.nonzero()
-        self._values, self._indices = flat[rows, columns], columns.astype(np.uint16)
-        self._starts = np.searchsorted(rows, np.arange(len(flat) + 1)).astype(np.int32)
-
-    @classmethod
-    def of(cls, matrix: PrunedMatrix) -> Pruned:
-        """Take over the elements that are left of a trained matrix."""
-        kept = matrix.weight * matrix.largest(matrix.kept)
-        return cls(_stack(kept, matrix.groups))
-
-    @property
-    def parameters(self) -> int:
-        """Those that are not zero."""
-        return self._values.size
-
-    def full(self) -> Array:
-        """Return all, zeros included."""
-        return self.weight
-
-    def native(self, library: native.Library) -> Native:
-        """Point to values, columns and starts of rows."""
-        arrays = (self._values, self._indices, self._starts)
-        shape = (self.gates, self.height, self.columns)
-        return Native(native.Matrix(SPARSE, *shape, 0, 0, None, None, *map(address, arrays)), arrays)
-
-
-class _Step:
-    """What both cells share."""
-
-    gates: int
-
-    def __init__(
-        self, of_x: Weights, of_h: Weights, bias_x: Any, bias_h: Any, library: native.Library | None = None
-    ) -> None:
-        if (of_x.gates, of_h.gates) != (self.gates, self.gates) or of_x.height != of_h.height:
-            found = f"{of_x.gates} x {of_x.height} of the input, {of_h.gates} x {of_h.height} of the state"
-            raise ValueError(f"weights of {found}: both must have {self.gates} gates, of one height")
-        if of_h.columns != of_h.height:
-            raise ValueError(f"weights of the state have {of_h.columns} columns, not {of_h.height}")
-        self.of_x, self.of_h, self.size = of_x, of_h, of_h.height
-        self.bias_x = checked(bias_x, "bias_x", np.float32, (self.gates * self.size,))
-        self.bias_h = checked(bias_h, "bias_h", np.float32, (self.gates * self.size,))
-        self.bias = self.bias_x + self.bias_h
-        self.library = library or native.load()
-        if self.library:
-            made = of_x.native(self.library), of_h.native(self.library)
-            (self._x, self._h), self._kept = (m.matrix for m in made), [m.kept for m in made]
-            scratch = self.library.function("step_scratch")(byref(self._x), byref(self._h))
-            self._scratch = aligned(scratch, np.uint8)
-
-    @property
-    def parameters(self) -> int:
-        """Weights, without biases."""
-        return self.of_x.parameters + self.of_h.parameters
-
-    def _products(self, x: Array, h: Array) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return W x + b for input and state, by torch."""
-        pairs = ((self.of_x, x, self.bias_x), (self.of_h, h, self.bias_h))
-        first, second = (
-            F.linear(torch.from_numpy(value), torch.from_numpy(m.full().reshape(-1, m.columns)), torch.from_numpy(bias))
-            for m, value, bias in pairs
-        )
-        return first, second
-
-
-class LSTMStep(_Step):
-    """One step of an LSTM; gates in torch's order, i f g o.
-
-    Args:
-        of_x: weights of the input.
-        of_h: weights of the state.
-        bias_x: float32 [4 height].
-        bias_h: float32 [4 height].
-        library: None is the best for this CPU.
-
-    >>> zero = Dense(np.zeros((4, 2, 2), np.float32))
-    >>> step = LSTMStep(zero, zero, np.zeros(8, np.float32), np.zeros(8, np.float32))
-    >>> h, c = np.zeros(2, np.float32), np.ones(2, np.float32)
-    >>> step(np.ones(2, np.float32), h, c)
-    >>> c.tolist()
-    [0.5, 0.5]
-    """
-
-    gates = 4
-
-    def __call__(self, x: Array, h: Array, c: Array) -> None:
-        """Replace h and c [height] by the next, given the input x [columns]; all float32."""
-        self.bind(x, h, c)()
-
-    def bind(self, x: Array, h: Array, c: Array) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are."""
-        checked(x, "x", np.float32, (self.of_x.columns,))
-        checked(h, "h", np.float32, (self.size,)), checked(c, "c", np.float32, (self.size,))
-        if not self.library:
-            return lambda: self._by_reference(x, h, c)
-        arguments = (byref(self._x), byref(self._h), *map(address, (self.bias, x, h, c, self._scratch)))
-        return _call(self.library.function("lstm_step"), arguments, x, h, c, self)
-
-    def reference(self, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-        """Return the next h and c, by torch."""
-        i, f, g, o = sum(self._products(x, h)).chunk(4)  # type: ignore[union-attr]
-        after = f.sigmoid() * torch.from_numpy(c) + i.sigmoid() * g.tanh()
-        return (o.sigmoid() * after.tanh()).numpy(), after.numpy()
-
-    def _by_reference(self, x: Array, h: Array, c: Array) -> None:
-        h[:], c[:] = self.reference(x, h, c)
-
-
-class GRUStep(_Step):
-    """One step of a GRU; gates in torch's order, r z n. Arguments as those of :class:`LSTMStep`, of three gates."""
-
-    gates = 3
-
-    def __call__(self, x: Array, h: Array) -> None:
-        """Replace h [height] by the next, given the input x [columns]; both float32."""
-        self.bind(x, h)()
-
-    def bind(self, x: Array, h: Array) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are."""
-        checked(x, "x", np.float32, (self.of_x.columns,)), checked(h, "h", np.float32, (self.size,))
-        if not self.library:
-            return lambda: np.copyto(h, self.reference(x, h))
-        arguments = (byref(self._x), byref(self._h), *map(address, (self.bias_x, self.bias_h, x, h, self._scratch)))
-        return _call(self.library.function("gru_step"), arguments, x, h, self)
-
-    def reference(self, x: Array, h: Array) -> Array:
-        """Return the next h, by torch."""
-        (rx, zx, nx), (rh, zh, nh) = (part.chunk(3) for part in self._products(x, h))
-        update, fresh = (zx + zh).sigmoid(), (nx + (rx + rh).sigmoid() * nh).tanh()
-        return ((1 - update) * fresh + update * torch.from_numpy(h)).numpy()
-
-
-FORMS: Mapping[type[Factors], Callable[[Any], Weights]] = {
-    HybridMatrix: HMD.of,
-    LowRankMatrix: LowRank.of,
-    PrunedMatrix: Pruned.of,
+from gatesearch.kernels.arrays import Array, address, aligned
+from gatesearch.kernels.base import ActiveChannels, Axes, Calls, LayerKernel, Listing, Sample, random_normal
+from gatesearch.kernels.build import SOURCES
+from gatesearch.kernels.native import ADDRESS, INT, SIZE, Signatures
+from gatesearch.kernels.recurrent_step import GRUStep, LSTMStep, RecurrentStep
+from gatesearch.kernels.recurrent_weights import HMD, CMatrix, Dense, LowRank, Weights, weights_from_factors
+from gatesearch.kernels.work_terms import Terms, blocks_left
+
+MATRIX = POINTER(CMatrix)
+# The arrays that matrices of each form consist of.
+FACTORS: Mapping[type[Dense | HMD | LowRank], tuple[str, ...]] = {
+    Dense: ("weight",),
+    HMD: ("rich", "down", "across"),
+    LowRank: ("left", "right"),
 }
 
 
-def weights_of(matrix: Factors) -> Weights:
-    """Return trained factors in the form that multiplies by them with the least work."""
-    return FORMS.get(type(matrix), Dense.of)(matrix)
+class RecurrentLayer:
+    """A trained LSTM or GRU of any depth, in one direction or both.
+
+    Args:
+        cells: of all layers and directions, in torch's order.
+        directions: 1 or 2.
+        steps: of a sequence.
+    """
+
+    absorbs_norm: ClassVar[bool] = False
+    reads: ClassVar[tuple[int, ...]] = ()
+    active: ActiveChannels | None = None
+
+    def __init__(self, cells: Sequence[RecurrentStep], directions: int, steps: int) -> None:
+        self.cells, self.directions, self.steps = list(cells), directions, steps
+        self.shape = (steps, directions * cells[0].size)
+
+    @classmethod
+    def from_module(
+        cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
+    ) -> Self:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        rnn = layer if isinstance(layer, FactoredRNN) else cast(FactoredRNN, in_place_of(layer, Factors))
+        step = LSTMStep if rnn.is_lstm else GRUStep
+        cells: list[RecurrentStep] = []
+        for number in range(len(rnn.cells)):
+            input_factors, state_factors, biases = rnn.cell_of(number)
+            zeros = np.zeros(rnn.groups * rnn.hidden, np.float32)
+            arrays = [bias.detach().float().contiguous().numpy() for bias in biases] or [zeros, zeros]
+            cells.append(step(_weights(input_factors), _weights(state_factors), arrays[0], arrays[1]))
+        return cls(cells, rnn.directions, example.shape[1])
+
+    def arrays(self) -> dict[str, Array]:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        arrays = {"directions": np.array(self.directions), "steps": np.array(self.steps)}
+        for k, cell in enumerate(self.cells):
+            for side, weights in (("x", cell.input_weights), ("h", cell.state_weights)):
+                names = FACTORS[type(cast(Dense | HMD | LowRank, weights))]
+                arrays |= {f"{k}.{side}.{name}": getattr(weights, name) for name in names}
+            arrays |= {f"{k}.bias_x": cell.bias_x, f"{k}.bias_h": cell.bias_h}
+        return arrays
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        cells: list[RecurrentStep] = []
+        for k in range(sum(name.endswith(".bias_x") for name in arrays)):
+            input_weights, state_weights = _load_weights(arrays, f"{k}.x"), _load_weights(arrays, f"{k}.h")
+            step = LSTMStep if input_weights.gates == LSTMStep.gates else GRUStep
+            cells.append(step(input_weights, state_weights, arrays[f"{k}.bias_x"], arrays[f"{k}.bias_h"], library))
+        return cls(cells, int(arrays["directions"]), int(arrays["steps"]))
+
+    def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`: a call for each cell, over all steps."""
+        calls: Calls = []
+        depth = len(self.cells) // self.directions
+        for k in range(depth):
+            target = y if k + 1 == depth else aligned(self.shape, np.float32)
+            for direction in range(self.directions):
+                cell = self.cells[k * self.directions + direction]
+                calls.append(self._bind_cell(cell, x, target, direction))
+            x = target
+        return calls
+
+    def _bind_cell(self, cell: RecurrentStep, x: Array, y: Array, direction: int) -> Callable[[], object]:
+        assert cell.library is not None
+        is_lstm = isinstance(cell, LSTMStep)
+        h, c = aligned(cell.size, np.float32), aligned(cell.size, np.float32)
+        arguments = (
+            byref(cell._x),
+            byref(cell._h),
+            address(cell.bias if is_lstm else cell.bias_x),
+            address(cell.bias_h),
+            address(x),
+            self.steps,
+            direction,
+            address(h),
+            address(c) if is_lstm else None,
+            y.ctypes.data + y.itemsize * direction * cell.size,
+            self.directions * cell.size,
+            address(cell._scratch),
+        )
+        return native.bind_call(cell.library.function("recurrence"), arguments, x, y, h, c, cell)
 
 
-def _stack(weight: torch.Tensor, gates: int) -> torch.Tensor:
-    return weight.detach().float().unflatten(0, (gates, -1)).contiguous()
+def _weights(matrix: Factors) -> Dense | HMD | LowRank:
+    weights = weights_from_factors(matrix)
+    if not isinstance(weights, Dense | HMD | LowRank):
+        raise ValueError(f"no kernel for matrices of form {matrix.form}")
+    return weights
 
 
-def packed_rows(library: native.Library, rows: Array) -> Array:
-    """Return a matrix [m, n] packed as a convolution of 1 x 1."""
-    shape = Geometry((1, 1), rows.shape[1], rows.shape[0]).c
-    packed = aligned(library.function("conv_f32_size")(byref(shape)), np.float32)
-    contiguous = np.ascontiguousarray(rows)
-    library.function("conv_f32_pack")(byref(shape), address(contiguous), address(packed))
-    return packed
+def _load_weights(arrays: Mapping[str, Array], prefix: str) -> Weights:
+    for form, names in FACTORS.items():
+        if f"{prefix}.{names[0]}" in arrays:
+            return form(*(np.ascontiguousarray(arrays[f"{prefix}.{name}"]) for name in names))
+    raise ValueError(f"no weights {prefix} among {', '.join(arrays)}")
+
+
+class _CellKernel(LayerKernel):
+    """What kernels of recurrent layers share; a shape is steps, inputs and units.
+
+    Attributes:
+        step: the cell.
+    """
+
+    source = SOURCES / "recurrent.c"
+    layer = RecurrentLayer
+    step: ClassVar[type[RecurrentStep]]
+    signatures: ClassVar[Signatures] = {
+        "step_scratch": (SIZE, (MATRIX, MATRIX)),
+        "lstm_step": (None, (MATRIX, MATRIX, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS)),
+        "gru_step": (None, (MATRIX, MATRIX, ADDRESS, ADDRESS, ADDRESS, ADDRESS, ADDRESS)),
+        "recurrence": (
+            None,
+            (
+                *(MATRIX, MATRIX, ADDRESS, ADDRESS, ADDRESS),  # both biases, x
+                *(INT, INT, ADDRESS, ADDRESS, ADDRESS, INT, ADDRESS),  # steps, direction, h, c, y, its stride, scratch
+            ),
+        ),
+    }
+
+    def macs(self, call: KernelCall) -> float:
+        """Return those of the dense cell, all steps."""
+        steps, columns, height = call.shape
+        return float(steps * self.step.gates * height * (columns + height))
+
+    def _sample(
+        self,
+        call: KernelCall,
+        library: native.Library,
+        generator: np.random.Generator,
+        weights: Callable[[int], Weights],
+    ) -> Sample:
+        """Return a layer of one cell; ``weights`` makes those that meet a number of columns."""
+        steps, inputs, hidden = call.shape
+        input_weights, state_weights = weights(inputs), weights(hidden)
+        biases = [random_normal(generator, self.step.gates * hidden) for _ in range(2)]
+        cell = self.step(input_weights, state_weights, biases[0], biases[1], library)
+        return Sample(RecurrentLayer([cell], 1, steps), random_normal(generator, steps, inputs))
+
+
+class _HybridCellKernel(_CellKernel):
+    """Cells of hybrid matrices: ``rich`` is the share of rows that are dense; without parts all are."""
+
+    shares = ("rich",)
+    variants = ("parts",)
+    listings = ("cell",)
+
+    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield calls of one and of two rank-1 parts, of few dense rows and of all."""
+        for parts, rich in product((1, 2), (*listing.shares[:2], 1.0)):
+            yield KernelCall(self.name, (1, *listing.shape), (("parts", parts),), (("rich", rich),))
+
+    def work(self, call: KernelCall, tile: int) -> Terms:
+        """Return terms of a step, times the steps: products of dense rows and of one row a part, and what parts add."""
+        steps, columns, height = call.shape
+        gates = self.step.gates
+        rich = round(height * dict(call.left).get("rich", 1.0))
+        parts = int(dict(call.variant).get("parts", 1)) if rich < height else 0
+        rows = blocks_left(gates * (rich + parts))
+        terms = {
+            "steps": 1.0,
+            "block products": rows * (blocks_left(columns) + blocks_left(height)),
+            "blocks of rows": rows,
+            "values added by parts": 2.0 * gates * parts * (height - rich),
+            "parts": 2.0 * gates * parts,
+            "rich rows moved": 2.0 * gates * rich if parts else 0.0,
+            "units": float(height),
+            "ragged columns": (columns if columns % BLOCK else 0) + (height if height % BLOCK else 0),
+        }
+        return {name: steps * term for name, term in terms.items()}
+
+    def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
+        """Return shares of dense rows up to a half."""
+        return {"rich": (0.1, 0.2, 0.35, 0.5) if dict(call.variant)["parts"] else (1.0,)}
+
+    def rounded(self, call: KernelCall) -> KernelCall:
+        """Return the call with the share that whole rows come to.
+
+        >>> LSTMKernel().rounded(KernelCall("lstm", (49, 10, 118), (("parts", 2),), (("rich", 0.1),))).left
+        (('rich', 0.1016949152542373),)
+        """
+        height, left = call.shape[2], dict(call.left)
+        left["rich"] = max(1, round(left["rich"] * height)) / height
+        return call._replace(left=tuple(left.items()))
+
+    def sample(self, call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+        """Return a random cell."""
+        hidden, parts, gates = call.shape[2], int(dict(call.variant)["parts"]), self.step.gates
+        rich = max(1, round(dict(call.left)["rich"] * hidden))
+
+        def weights(columns: int) -> Weights:
+            if not parts:
+                return Dense(random_normal(generator, gates, hidden, columns))
+            shapes: tuple[tuple[int, ...], ...] = ((rich, columns), (parts, hidden - rich), (columns,))
+            return HMD(*(random_normal(generator, gates, *shape) for shape in shapes))
+
+        return self._sample(call, library, generator, weights)
+
+
+class _LowRankCellKernel(_CellKernel):
+    """Cells of two factors a matrix (LMF): ``kept`` is the share of the parameters that the factors have."""
+
+    shares = ("kept",)
+    listings = ("low rank",)
+
+    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield a call for each share of parameters."""
+        for share in listing.shares:
+            yield KernelCall(self.name, (1, *listing.shape), (), (("kept", share),))
+
+    def work(self, call: KernelCall, tile: int) -> Terms:
+        """Return terms of a step, times the steps.
+
+        To C, two factors are a hybrid matrix without dense rows, whose parts lie over each other: as many as the rank.
+        Parts are added by fours.
+        """
+        steps, columns, height = call.shape
+        gates, kept = self.step.gates, dict(call.left).get("kept", 1.0)
+        sides = [(n, max(1, math.floor(height * n * kept / (height + n)))) for n in (columns, height)]
+        fours, ones = sum(rank // 4 for _, rank in sides), sum(rank % 4 for _, rank in sides)
+        terms = {
+            "steps": 1.0,
+            "block products": sum(blocks_left(gates * rank) * blocks_left(n) for n, rank in sides),
+            "blocks of rows": sum(blocks_left(gates * rank) for _, rank in sides),
+            "values added by four parts": gates * height * fours,
+            "values added by one part": gates * height * ones,
+            "parts": gates * (fours + ones),
+            "units": float(height),
+            "ragged columns": (columns if columns % BLOCK else 0) + (height if height % BLOCK else 0),
+        }
+        return {name: steps * term for name, term in terms.items()}
+
+    def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
+        """Return a quarter, a third and a half of the parameters."""
+        return {"kept": (0.25, 1 / 3, 0.5)}
+
+    def sample(self, call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+        """Return a random cell."""
+        hidden, kept, gates = call.shape[2], dict(call.left)["kept"], self.step.gates
+
+        def weights(columns: int) -> Weights:
+            rank = max(1, low_rank(hidden, columns, 1 / kept))
+            left = random_normal(generator, gates, hidden, rank)
+            return LowRank(left, random_normal(generator, gates, rank, columns))
+
+        return self._sample(call, library, generator, weights)
+
+
+class LSTMKernel(_HybridCellKernel):
+    """LSTMs, dense or hybrid."""
+
+    name = "lstm"
+    rank = 4
+    runner = "lstm"
+    case = 8
+    step = LSTMStep
+
+
+class GRUKernel(_HybridCellKernel):
+    """GRUs, dense or hybrid."""
+
+    name = "gru"
+    rank = 5
+    runner = "gru"
+    case = 9
+    step = GRUStep
+
+
+class LSTMLowRankKernel(_LowRankCellKernel):
+    """LSTMs of low rank."""
+
+    name = "lstm_lmf"
+    rank = 10
+    runner = "lstm"
+    case = 8
+    step = LSTMStep
+
+
+class GRULowRankKernel(_LowRankCellKernel):
+    """GRUs of low rank."""
+
+    name = "gru_lmf"
+    rank = 11
+    runner = "gru"
+    case = 9
+    step = GRUStep

@@ -173,10 +173,12 @@ class PartsProgram:
     engine = "litert and kernels"
 
     def __init__(self, parts: Sequence[Mapping[str, Any]], blobs: Sequence[bytes], library: Any) -> None:
-        from gatesearch.kernels.native_parts import PARTS
+        from gatesearch.kernels import layer_kernel
 
         made: list[Any] = [
-            Program(blob) if part["kernel"] is None else PARTS[part["kernel"]].load(_arrays(blob), library)
+            Program(blob)
+            if part["kernel"] is None
+            else layer_kernel(part["kernel"], "bundle").layer.load(_arrays(blob), library)
             for part, blob in zip(parts, blobs, strict=True)
         ]
         memory = [one.memory() if isinstance(one, Program) else None for one in made]
@@ -200,8 +202,8 @@ class PartsProgram:
             [given], [written] = part["inputs"], part["outputs"]
             x = values.setdefault(given, np.zeros(part["reads"], np.float32))
             y = values.setdefault(written, np.zeros((1, *one.shape), np.float32))
-            live = None if part["source"] is None else made[part["source"]].live
-            self._steps += one.bind(x[0], y[0], live, part["whole"])
+            active = None if part["source"] is None else made[part["source"]].active
+            self._steps += one.bind(x[0], y[0], active, part["whole"])
         last = made[-1]
         self.inputs = (TensorSpec("input", values["input"].shape, np.dtype(np.float32), 0.0, 0),)
         self.outputs = last.outputs

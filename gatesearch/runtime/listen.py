@@ -12,6 +12,7 @@ import numpy as np
 
 from gatesearch import kernels
 from gatesearch.runtime.bundle import Answer, Array, Bundle, checked, requantise
+from gatesearch.runtime.stage import Stage, Unsupported
 
 
 class Listener:
@@ -35,24 +36,24 @@ class Listener:
         # Whether a window that stops at the first gate has no answer of its own.
         self._silent = bool(bundle.thresholds) and bundle.exits[0] is None
         self._above: Callable[[bytes], int] | None = None
-        self._stage: kernels.Stage | None = None
+        self._stage: Stage | None = None
         try:
             self._stage = self._compiled()
             self._above = self._stage.hear(int(bundle.thresholds[0]))
-        except kernels.Unsupported as error:
+        except Unsupported as error:
             self.without = str(error)
 
-    def _compiled(self) -> kernels.Stage:
+    def _compiled(self) -> Stage:
         first = self.bundle.manifest["stages"][0]
         if first["gate"] is None:
-            raise kernels.Unsupported("there is no gate")
+            raise Unsupported("there is no gate")
         if first["gate"].get("exit") is not None:
-            raise kernels.Unsupported("what stops at the first gate has an exit to run")
+            raise Unsupported("what stops at the first gate has an exit to run")
         if self._library is None:
-            raise kernels.Unsupported(kernels.status())
+            raise Unsupported(kernels.status())
         program = self.bundle.programs[0]
         passed, logit = (spec.name for spec in program.outputs)
-        return kernels.Stage(checked(self.bundle.folder, first["program"]), logit, passed, self._library)
+        return Stage(checked(self.bundle.folder, first["program"]), logit, passed, self._library)
 
     def __call__(self, window: Array) -> Answer | None:
         """Run one window, [1, *shape] in the first stage's own type.

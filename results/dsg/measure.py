@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from gatesearch.gates import LayerWork, work_of
-from gatesearch.gates.hybrid import Gated, saving_eq3, saving_exact
-from gatesearch.gates.pg import average_bits
+from gatesearch.gates.savings import Gated, average_bits, saving_eq3, saving_exact
 from gatesearch.graph.sites import LayerSite, find
 from gatesearch.model import GatedModel
 from gatesearch.plan import PlacedGate

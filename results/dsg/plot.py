@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from gatesearch.gates.pg import saving
+from gatesearch.gates.savings import saving
 from gatesearch.report import style
 from results.dsg.rows import BASELINES, CURVES, EQUAL, MASKED, PAIR, Spec
 from results.trainings import Result, Results

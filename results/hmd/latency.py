@@ -64,7 +64,7 @@ def steps(layer: FactoredRNN) -> list[Any]:
     for number in range(len(layer.cells)):
         of_x, of_h, biases = layer.cell_of(number)
         values = [bias.detach() for bias in biases] or np.zeros((2, layer.groups * layer.hidden), np.float32)
-        calls.append(kind(kernels.weights_of(of_x), kernels.weights_of(of_h), *values))
+        calls.append(kind(kernels.weights_from_factors(of_x), kernels.weights_from_factors(of_h), *values))
     return calls
 
 

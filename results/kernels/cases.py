@@ -26,7 +26,7 @@ from gatesearch.kernels import (
     PGConv,
     Pruned,
 )
-from gatesearch.kernels.recurrent import Weights
+from gatesearch.kernels.recurrent_weights import Weights
 from results.kernels import rivals
 from results.kernels.rivals import Array, Calls
 

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from gatesearch.backbones.codec import Codec
 from gatesearch.errors import UserError
 from gatesearch.gates import GateContext, GateOutput, build_gate, fits, kind_of, work_of
-from gatesearch.gates.dsl import DSLGate, light_layers
+from gatesearch.gates.dsl import DSLGate
+from gatesearch.gates.light_decoder import light_layers
 from gatesearch.graph.sites import CutSite, cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from gatesearch.errors import UserError
 from gatesearch.gates import Call, GateError, LayerGate, build_gate, fits, work_of
-from gatesearch.gates.fbs import FBS, LASSO, FBSConv2d, annealed, skip_through, unfold
+from gatesearch.gates.fbs import FBS, LASSO, FBSConv2d, skip_through, training_density, unfold
 from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
 from gatesearch.plan import PlacedGate
 
@@ -207,7 +207,7 @@ def test_what_is_skipped_is_never_read(block):
         layer.inner.weight[lost] = math.nan
         layer.predictor.weight[:, absent] = math.nan
         layer.norm.running_mean[lost] = layer.beta[lost] = math.nan
-    found, winners = layer.skipping(x[:, inputs], inputs)
+    found, winners = layer.skip(x[:, inputs], inputs)
     torch.testing.assert_close(found, wanted[winners])
 
 
@@ -215,10 +215,10 @@ def test_skipping_is_as_in_evaluation_whatever_the_mode():
     net = chain(1, True)
     layer: FBSConv2d = net[0]
     x = torch.rand(1, 3, 12, 12).double()
-    wanted, winners = layer.skipping(x)
+    wanted, winners = layer.skip(x)
     layer.train().anneal(0.0)
     mean = layer.norm.running_mean.clone()
-    found, same = layer.skipping(x)
+    found, same = layer.skip(x)
     assert torch.equal(found, wanted) and torch.equal(winners, same) and torch.equal(layer.norm.running_mean, mean)
 
 
@@ -249,7 +249,7 @@ def test_density_falls_in_steps_over_the_first_half_of_a_training_and_never_in_e
     assert seen[0] == 1.0 and set(seen) == {1.0, 0.9, 0.8, 0.7, 0.65}
     assert seen == sorted(seen, reverse=True) and all(value == 0.65 for value in seen[10:])
     assert seen[9] == 0.7
-    assert [annealed(0.5, p / 10) for p in range(6)] == [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]
+    assert [training_density(0.5, p / 10) for p in range(6)] == [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]
 
 
 def test_a_fresh_module_takes_a_checkpoint_and_evaluates_at_d():

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from gatesearch.errors import UserError
 from gatesearch.gates import GateContext, GateOutput, build_gate, fits, work_of
-from gatesearch.gates.base import activation_sparsity
 from gatesearch.gates.gc import GC, SLOPE, ActivationGC, ChannelGC, GCGate
+from gatesearch.gates.gc.lowered import fold
+from gatesearch.gates.modules import activation_sparsity
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import PlacedGate
 
@@ -97,7 +98,7 @@ def test_the_folded_head_is_normalisation_and_linear_layer(shape):
     torch.manual_seed(0)
     gate = trained(ChannelGC(shape, 1.0, 0.99))
     features = gate.pool(gate.look(torch.randn(7, *shape)))
-    torch.testing.assert_close(gate.folded(None)(features), gate.linear(gate.norm(features)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(fold(gate, None)(features), gate.linear(gate.norm(features)), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from gatesearch.errors import UserError
 from gatesearch.gates import build_gate, fits, kind_of, kinds, work_of
+from gatesearch.gates.cells import cells
 from gatesearch.gates.factored import FactoredRNN, in_place_of
-from gatesearch.gates.hmd import cells
 from gatesearch.gates.matrices import Factors
 from gatesearch.graph.macs import recurrent_macs
 from gatesearch.graph.sites import CutSite, LayerSite, layer_sites

@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from gatesearch.errors import UserError
 from gatesearch.gates import Call, LayerGate, build_gate, fits, work_of
 from gatesearch.gates.fbs import LASSO, FBSConv2d, skip_through
-from gatesearch.gates.hybrid import Gated, Hybrid, saving_eq3, saving_exact
-from gatesearch.gates.pg import SIGMA, average_bits
+from gatesearch.gates.hybrid import Hybrid
+from gatesearch.gates.pg import SIGMA
 from gatesearch.gates.quantise import quantise, truncate
+from gatesearch.gates.savings import Gated, average_bits, saving_eq3, saving_exact
 from gatesearch.graph.sites import LayerSite, layer_sites
 from gatesearch.plan import PlacedGate
 

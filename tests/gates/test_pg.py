@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from gatesearch.errors import UserError
 from gatesearch.gates import Call, LayerGate, build_gate, fits, work_of
-from gatesearch.gates.pg import PG, PGLSTM, SIGMA, PGConv2d, PGLayer, PGLinear, PGParams, average_bits, saving
+from gatesearch.gates.pg import PG, PGLSTM, SIGMA, PGConv2d, PGLayer, PGLinear, PGParams
 from gatesearch.gates.phases import MASKS, SLOPE, integer_limit, margins, pg_reference
 from gatesearch.gates.quantise import level, levels, quantise, split, truncate, weight_levels
+from gatesearch.gates.savings import average_bits, saving
 from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
 from gatesearch.plan import PlacedGate
 
@@ -337,8 +338,8 @@ def test_what_is_gathered_is_what_is_masked(mask, settings):
     x[:, [1, 4, 5]] = 0
     winners = torch.zeros(1, 20, dtype=torch.bool).index_fill(1, won, True)
     masked = gate(x, winners)[:, won]
-    assert gate.kept(x[:, present], present, won).equal(masked)
-    assert gate.kept(x, None, won).equal(masked)
+    assert gate.compute_winners(x[:, present], present, won).equal(masked)
+    assert gate.compute_winners(x, None, won).equal(masked)
 
 
 def test_observation_adds_up_over_batches_until_reset():
@@ -431,7 +432,7 @@ def test_half_precision_around_it_changes_nothing():
     gate = calibrated(PGConv2d(conv_of(), PGParams()))
     x = torch.randn(2, 6, 9, 9)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output, kept = gate(x), gate.kept(x[:1], None, torch.arange(20))
+        output, kept = gate(x), gate.compute_winners(x[:1], None, torch.arange(20))
     assert output.dtype == torch.float32 and output.equal(gate(x)) and kept.equal(output[:1])
 
 

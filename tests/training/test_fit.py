@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gatesearch.backbones.ds_cnn import DSCNN
-from gatesearch.gates.base import activation_sparsity
+from gatesearch.gates.modules import activation_sparsity
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate

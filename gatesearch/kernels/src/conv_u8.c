@@ -1,4 +1,5 @@
 /* Dense and channel-gated convolution of uint8 activations with int8 weights, summed in int32, for live blocks. */
+#ifndef GS_KIT
 #include "image.h"
 #include "kernels.h"
 #include "tile.h"
@@ -130,3 +131,25 @@ void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t
     }
   }
 }
+
+#else /* how a kit prepares a call and makes it */
+#include "kit.h"
+
+static void prepare_conv(gs_call *k) {
+  k->c = conv_of(k->row->shape);
+  const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
+  pick_blocks(k);
+  pack_whole(k);
+  k->x = bytes(k->c.h * k->c.w * k->c.c_in);
+  k->start = room(wide * sizeof(int32_t));
+  k->w = reals(wide);
+  k->bias = reals(wide);
+  k->y = room(outputs_of(&k->c));
+  k->scratch = room(GS(conv_u8_scratch)(&k->c));
+}
+
+GS_INLINE void run_conv(gs_call *k) {
+  GS(conv_u8)(&k->c, k->x, 0, k->in, k->n_in, k->packed, k->sums, k->out, k->n_out, k->start, k->w, k->bias,
+              GS_BYTES, 0, k->y, k->scratch);
+}
+#endif

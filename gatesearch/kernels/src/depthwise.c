@@ -1,4 +1,5 @@
 /* Depthwise convolution of uint8 activations: every channel with a filter of its own, requantised to bytes. */
+#ifndef GS_KIT
 #include "kernels.h"
 
 /* x [h][w][c], of which zero stands for 0, to y [h'][w'][c], c being c_in and c_out. weights [kh][kw][c]; bias and scale
@@ -37,3 +38,18 @@ void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t
     }
   }
 }
+
+#else /* how a kit prepares a call and makes it */
+#include "kit.h"
+
+static void prepare_depthwise(gs_call *k) {
+  k->c = conv_of(k->row->shape);
+  k->x = bytes(k->c.h * k->c.w * k->c.c_in);
+  k->packed = bytes(k->c.kh * k->c.kw * k->c.c_out);
+  k->start = room(k->c.c_out * sizeof(int32_t)), k->w = reals(k->c.c_out), k->y = room(outputs_of(&k->c));
+}
+
+GS_INLINE void run_depthwise(gs_call *k) {
+  GS(depthwise_u8)(&k->c, k->x, 0, (const int8_t *)k->packed, k->start, k->w, 0, k->y);
+}
+#endif

@@ -2,6 +2,7 @@
 
      u = mean of x     g = relu(phi u + rho)     y = act(g norm(conv(x)) + beta) for the blocks of the largest g
    norm is z -> slope z + offset, a value a channel. Only live input blocks are read. */
+#ifndef GS_KIT
 #include "kernels.h"
 
 size_t GS(fbs_scratch)(const gs_conv *c) {
@@ -61,3 +62,24 @@ void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level
   }
   GS(conv_u8)(c, x, 0, in, n_in, packed, sums, out, f->winners, no_bias, scale, shift, GS_BYTES, 0, y, at);
 }
+
+#else /* how a kit prepares a call and makes it */
+#include "kit.h"
+
+static void prepare_fbs(gs_call *k) {
+  k->c = conv_of(k->row->shape);
+  const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
+  const gs_conv phi = {1, 1, k->c.c_in, k->c.c_out, 1, 1, 1, 1, 0, 0, 1, 1};
+  pick_blocks(k);
+  k->packed = (const int8_t *)pack_real(&k->c);
+  k->fbs = (gs_fbs){pack_real(&phi), reals(wide), reals(wide), reals(wide), reals(wide), k->n_out, GS_BLOCK};
+  k->x = reals(k->c.h * k->c.w * k->c.c_in);
+  k->winners = room(GS_BLOCKS(k->c.c_out) * sizeof(int32_t));
+  k->y = room((size_t)outputs_of(&k->c) * sizeof(float));
+  k->scratch = room(GS(fbs_scratch)(&k->c));
+}
+
+GS_INLINE void run_fbs(gs_call *k) {
+  GS(fbs_f32)(&k->c, &k->fbs, k->x, k->in, k->n_in, (const float *)k->packed, 1, k->y, k->winners, k->scratch);
+}
+#endif

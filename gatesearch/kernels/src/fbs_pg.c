@@ -1,5 +1,6 @@
 /* FBS and precision gating in one layer (Huang et al. 2020): the high bits of the channels that win, the low bits of
    those of their outputs that are open. Groups of a mask decide by the mean of their winners. */
+#ifndef GS_KIT
 #include "chosen.h"
 #include "tile.h"
 
@@ -251,3 +252,37 @@ int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const f
   gs_spread_rows(h.rows, outs, h.g.pixels, c->c_out, &won, f->block, whole, y);
   return open;
 }
+
+#else /* how a kit prepares a call and makes it */
+#include "kit.h"
+
+/* The threshold that leaves the requested share of the outputs open is found by halving. */
+static void prepare_fbs_pg(gs_call *k) {
+  k->c = conv_of(k->row->shape);
+  const int32_t *v = k->row->variant;
+  const int pieces = v[2], group = v[1] == 1 ? 1 : GS_MIN(v[1], k->c.c_out), wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
+  prepare_chosen(k, v[0]);
+  float *threshold = room((size_t)k->c.c_out * sizeof(float));
+  k->split = (gs_split){bytes(taps_of(k, pieces)), room((size_t)pieces * k->c.c_in * wide * sizeof(int32_t)), threshold,
+                        1.0f / 255, 255, 1, 4, group, pieces > 1, pieces > 2};
+  k->scratch = room(GS(fbs_pg_scratch)(&k->c, pieces));
+  if (too_little) return;
+  const int outputs = gs_height(&k->c) * gs_width(&k->c) * GS_MIN(k->n_out * v[0], k->c.c_out);
+  k->outputs = outputs;
+  const int share = k->row->share[2], sought = share > 0 && share < 1000;
+  float low = -4e6f, high = 4e6f; /* sums are far below */
+  for (int round = 0; round < (sought ? 15 : 1); round++) {
+    const float middle = sought ? (low + high) / 2 : share ? low : high;
+    for (int i = 0; i < k->c.c_out; i++) threshold[i] = middle;
+    if (!sought) return;
+    make(k);
+    if ((int64_t)k->open * 1000 > (int64_t)outputs * share) low = middle;
+    else high = middle;
+  }
+}
+
+GS_INLINE void run_fbs_pg(gs_call *k) {
+  k->open = GS(fbs_pg)(&k->c, &k->fbs, &k->split, k->x, k->in, k->n_in, k->live_size, 1, 0, k->y, k->winners,
+                       k->scratch);
+}
+#endif

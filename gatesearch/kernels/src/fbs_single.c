@@ -1,4 +1,5 @@
 /* Feature boosting and suppression of single channels: as fbs.c, where what wins are no blocks. */
+#ifndef GS_KIT
 #include "chosen.h"
 
 /* The packed filters of the winners, [blocks of n][steps][16 in][16 out], out of taps [kh kw][c_in][16 * blocks_out]. */
@@ -49,3 +50,19 @@ void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int
   GS(conv_f32)(&few, x, NULL, 0, packed, NULL, 0, scale, shift, relu, made, at);
   gs_spread_rows(made, won.n, pixels, c->c_out, &won, f->block, whole, y);
 }
+
+#else /* how a kit prepares a call and makes it */
+#include "kit.h"
+
+static void prepare_fbs_single(gs_call *k) {
+  k->c = conv_of(k->row->shape);
+  prepare_chosen(k, 1);
+  k->packed = (const int8_t *)reals(taps_of(k, 1));
+  k->scratch = room(GS(fbs_single_scratch)(&k->c));
+}
+
+GS_INLINE void run_fbs_single(gs_call *k) {
+  GS(fbs_single)(&k->c, &k->fbs, k->x, k->in, k->n_in, k->live_size, (const float *)k->packed, 1, 0, k->y,
+                 k->winners, k->scratch);
+}
+#endif

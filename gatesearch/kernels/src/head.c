@@ -1,4 +1,5 @@
 /* The small parts around a gate: pooling, the layer that decides, and the choice of the blocks that win. */
+#ifndef GS_KIT
 #include "kernels.h"
 #include "simd.h"
 
@@ -104,3 +105,17 @@ void GS(winners)(const float *g, int channels, int count, int32_t *out) {
     }
   }
 }
+
+#else /* how a kit prepares a call and makes it */
+#include "kit.h"
+
+static void prepare_gate(gs_call *k) {
+  k->c = conv_of(k->row->shape);
+  k->x = reals(k->c.h * k->c.w * k->c.c_in);
+  k->w = reals(k->c.c_in), k->bias = reals(k->c.c_in), k->y = room(2 * k->c.c_in * sizeof(float));
+}
+
+GS_INLINE void run_gate(gs_call *k) {
+  k->open = GS(gate_f32)(k->x, k->c.h * k->c.w, k->c.c_in, k->w, k->bias, 0, k->y) > 0;
+}
+#endif

@@ -4,6 +4,7 @@
    A mask decides for each output (3-D), for a group of channels of a pixel (M2) or for all of them (M1). Groups of 16
    or more leave whole rows of tiles to compute, gathered from wherever their pixels are; 3-D masks leave single outputs,
    each a dot product of its own, or blocks of which most is thrown away. */
+#ifndef GS_KIT
 #include "image.h"
 #include "kernels.h"
 #include "tile.h"
@@ -371,3 +372,50 @@ void GS(pg_dense)(const gs_conv *c, const gs_pg *p, const void *x, float *y, voi
     }
   }
 }
+
+#else /* how a kit prepares a call and makes it */
+#include "kit.h"
+
+static int by_size(const void *a, const void *b) {
+  const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+  return (x > y) - (x < y);
+}
+
+/* A limit that leaves the requested share of all groups open. */
+static void prepare_pg(gs_call *k) {
+  k->c = conv_of(k->row->shape);
+  const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK, count = k->row->variant[0], outputs = outputs_of(&k->c);
+  const int group = GS_MIN(k->row->variant[1], k->c.c_out), pixels = outputs / k->c.c_out;
+  const int groups = (k->c.c_out + group - 1) / group;
+  k->x = bytes(k->c.h * k->c.w * k->c.c_in * count);
+  const int8_t *w = pack_whole(k);
+  int8_t *rows = NULL;
+  if (k->row->variant[1] == 1 && !too_little) {
+    rows = room(GS(pg_rows_size)(&k->c));
+    if (rows) GS(pg_rows)(&k->c, w, rows);
+  }
+  int64_t *limit = room(groups * sizeof(int64_t)), *sums = room((size_t)pixels * groups * sizeof(int64_t));
+  int32_t *single = room(wide * sizeof(int32_t)), *high = room((size_t)outputs * sizeof(int32_t));
+  k->pg = (gs_pg){k->packed, k->sums, rows, limit, single, reals(wide), 0.001f, count, count == 2 ? 8 : 4, group,
+                  count == 2 ? 8 : 4};
+  k->outputs = outputs;
+  k->y = room((size_t)outputs * sizeof(float));
+  k->scratch = room(GS(pg_scratch)(&k->c));
+  if (too_little) return;
+  for (int i = 0; i < wide; i++) single[i] = INT32_MAX;
+  for (int i = 0; i < groups; i++) limit[i] = INT32_MAX;
+  GS(pg)(&k->c, &k->pg, k->x, k->y, high, NULL, k->scratch);
+  for (int p = 0; p < pixels; p++) {
+    for (int i = 0; i < k->c.c_out; i++) sums[p * groups + i / group] += high[p * k->c.c_out + i];
+  }
+  qsort(sums, (size_t)pixels * groups, sizeof(int64_t), by_size);
+  const int closed = (int)((int64_t)pixels * groups * (1000 - k->row->share[0]) / 1000);
+  const int64_t at = closed ? sums[closed - 1] : INT32_MIN;
+  for (int i = 0; i < groups; i++) limit[i] = at;
+  for (int i = 0; i < k->c.c_out; i++) single[i] = (int32_t)GS_MAX(INT32_MIN, at);
+}
+
+GS_INLINE void run_pg(gs_call *k) {
+  k->open = GS(pg)(&k->c, &k->pg, k->x, k->y, NULL, NULL, k->scratch);
+}
+#endif

@@ -1,4 +1,5 @@
 /* What stands between convolutions, in bytes: pooling over windows, and the sum of two maps. */
+#ifndef GS_KIT
 #include "kernels.h"
 #include "simd.h"
 
@@ -47,3 +48,26 @@ void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float 
     y[i] = (uint8_t)(int32_t)((value + 12582912.0f) - 12582912.0f);
   }
 }
+
+#else /* how a kit prepares a call and makes it */
+#include "kit.h"
+
+static void prepare_pool(gs_call *k) {
+  k->c = conv_of(k->row->shape);
+  k->x = bytes(k->c.h * k->c.w * k->c.c_in);
+  k->y = room(outputs_of(&k->c));
+}
+
+GS_INLINE void run_pool(gs_call *k) {
+  GS(pool_window_u8)(&k->c, k->x, k->row->kernel == GS_KERNEL_LARGEST, k->y);
+}
+
+static void prepare_sum(gs_call *k) {
+  const int n = k->row->shape[0];
+  k->x = bytes(n), k->h = bytes(n), k->y = room(n);
+}
+
+GS_INLINE void run_sum(gs_call *k) {
+  GS(sum_u8)(k->x, k->h, k->row->shape[0], 0.4f, 0.6f, 3.0f, k->y);
+}
+#endif

@@ -3,6 +3,7 @@
      HMD: W = [A; b_1 c_1 | ... | b_J c_J], a gate     y = [A x; sum_j (c_j . x_j) b_j]
    The rich rows A and the rows c of all gates are one dense product with x; what is left are J sums of contiguous
    vectors a gate. A step reads each weight once, so it takes as long as reading them. */
+#ifndef GS_KIT
 #include "kernels.h"
 #include "tile.h"
 
@@ -158,3 +159,44 @@ void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bia
     h[k] = (1.0f - update) * fresh + update * h[k];
   }
 }
+
+#else /* how a kit prepares a call and makes it */
+#include "kit.h"
+
+/* Two factors of a matrix, as LMF has them: parts that lie over each other. */
+static gs_matrix factors(int gates, int height, int columns, int kept) {
+  const int rank = GS_MAX(1, (int)((int64_t)height * columns * kept / (1000 * (height + columns))));
+  const gs_conv shape = {1, 1, columns, gates * rank, 1, 1, 1, 1, 0, 0, 1, 1};
+  return (gs_matrix){GS_HMD, gates, height, columns, 0, rank, pack_real(&shape), reals(gates * rank * height), NULL, NULL, NULL};
+}
+
+static gs_matrix matrix(int gates, int height, int columns, int rich, int parts) {
+  const int dense = rich >= height, rows = dense ? gates * height : gates * (rich + parts);
+  const gs_conv shape = {1, 1, columns, rows, 1, 1, 1, 1, 0, 0, 1, 1};
+  float *packed = pack_real(&shape), *down = dense ? NULL : reals(gates * parts * (height - rich));
+  return (gs_matrix){dense ? GS_DENSE : GS_HMD, gates, height, columns, rich, parts, packed, down, NULL, NULL, NULL};
+}
+
+static void prepare_step(gs_call *k, int gates) {
+  const int columns = k->row->shape[1], height = k->row->shape[2];
+  const int rich = (height * k->row->share[0] + 500) / 1000, parts = k->row->variant[0];
+  const int low = k->row->kernel == GS_KERNEL_LSTM_LMF || k->row->kernel == GS_KERNEL_GRU_LMF;
+  k->of_x = low ? factors(gates, height, columns, k->row->share[0]) : matrix(gates, height, columns, rich, parts);
+  k->of_h = low ? factors(gates, height, height, k->row->share[0]) : matrix(gates, height, height, rich, parts);
+  k->bias = reals(gates * height);
+  k->x = reals(columns);
+  k->h = reals(height);
+  k->state = reals(height);
+  k->scratch = room(GS(step_scratch)(&k->of_x, &k->of_h));
+}
+
+static void prepare_lstm(gs_call *k) { prepare_step(k, 4); }
+static void prepare_gru(gs_call *k) { prepare_step(k, 3); }
+
+GS_INLINE void run_lstm(gs_call *k) {
+  GS(lstm_step)(&k->of_x, &k->of_h, k->bias, k->x, k->h, k->state, k->scratch);
+}
+GS_INLINE void run_gru(gs_call *k) {
+  GS(gru_step)(&k->of_x, &k->of_h, k->bias, k->bias, k->x, k->h, k->scratch);
+}
+#endif

@@ -13,7 +13,7 @@ from gatesearch.cost.energy import front_end_bound, gain_end_to_end, gain_paper_
 from gatesearch.cost.sources import board
 from gatesearch.export.bundle import artifacts as exported
 from gatesearch.gates import cut_gates, params_of, work_of
-from gatesearch.gates.base import activation_sparsity
+from gatesearch.gates.modules import activation_sparsity
 from gatesearch.report.record import exits, prevalence, sensitivity
 from gatesearch.report.record import layers as of_layers
 from gatesearch.report.record.trials import begun, counts_by_kind, curves, reference_point, with_plans, write_trials
@@ -170,7 +170,7 @@ def write(run: Run) -> dict[str, Any]:
             "streaming": asdict(stream)
             | {"ratio": stream.ratio, "provenance": "measured", "engine": _engine(run.manifest)},
             "tables": [
-                {"core": core.name, "told": found.told}
+                {"core": core.name, "told": found.summary}
                 for core in s.device.cores
                 if (found := board.table_of(core)) is not None
             ],

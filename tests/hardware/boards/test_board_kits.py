@@ -13,9 +13,10 @@ from torch import nn
 
 from gatesearch.cli import app
 from gatesearch.cost.sources import board
-from gatesearch.cost.sources.board import kit
-from gatesearch.cost.sources.board.calls import NOTHING, macs_of, whole
-from gatesearch.cost.sources.board.table import shares_of
+from gatesearch.cost.sources.board import kit, runner_output
+from gatesearch.cost.sources.board.call_counter import macs_of_call
+from gatesearch.cost.sources.board.shapes import EMPTY_CALL, padded_shape
+from gatesearch.cost.sources.board.table import call_to_dict
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
@@ -23,20 +24,20 @@ from gatesearch.kernels import build
 
 ALL = (("inputs", 1.0), ("outputs", 1.0))
 SIZES = [(i, o, k) for i in (16, 32, 20) for o in (16, 48) for k in (1, 3)]
-CONVS = [KernelCall("conv", whole(4, 4, i, o, k, k, 1), (), ALL) for i, o, k in SIZES]
+CONVS = [KernelCall("conv", padded_shape(4, 4, i, o, k, k, 1), (), ALL) for i, o, k in SIZES]
 CALLS = [
-    NOTHING,
+    EMPTY_CALL,
     *CONVS,
-    KernelCall("fbs", whole(4, 4, 32, 64, 3, 3, 1), (), (("inputs", 1.0), ("outputs", 0.5))),
+    KernelCall("fbs", padded_shape(4, 4, 32, 64, 3, 3, 1), (), (("inputs", 1.0), ("outputs", 0.5))),
     *(
-        KernelCall("pg", whole(4, 4, 16, 32, 3, 3, 1), (("bytes", 1), ("group", group)), (("open", 0.5),))
+        KernelCall("pg", padded_shape(4, 4, 16, 32, 3, 3, 1), (("bytes", 1), ("group", group)), (("open", 0.5),))
         for group in (1, 8, 16, 32)
     ),
     KernelCall("lstm", (1, 6, 20), (("parts", 2),), (("rich", 0.5),)),
     KernelCall("gru", (1, 6, 20), (("parts", 1),), (("rich", 1.0),)),
     KernelCall("gate", (4, 4, 16)),
 ]
-OTHERS = [KernelCall("conv", whole(5, 5, 32, 16, 3, 3, 1), (), ALL)]
+OTHERS = [KernelCall("conv", padded_shape(5, 5, 32, 16, 3, 3, 1), (), ALL)]
 
 
 pytestmark = pytest.mark.usefixtures("place")
@@ -72,7 +73,7 @@ def lines(manifest: dict, unit: str = "cycles") -> list[str]:
     rows = []
     for index, call in enumerate(manifest["calls"]):
         found = KernelCall(call["kernel"], tuple(call["shape"]))
-        ticks = 10 if call["kernel"] == "nothing" else 10 + int(macs_of(found))
+        ticks = 10 if call["kernel"] == "nothing" else 10 + int(macs_of_call(found))
         rows.append(f"row,{index},{1000 * ticks},{1000 * ticks},{500 if call['kernel'] == 'pg' else 0}")
     count = len(manifest["calls"])
     return ["gatesearch,1", f"kit,{manifest['kit']}", f"unit,{unit}", "tile,2", *rows, f"end,{count}"]
@@ -108,7 +109,7 @@ def test_run_here_taken_in_and_a_stage_priced_with_it(folder: Path, printed: str
     small, large = (nn.Sequential(nn.Conv2d(32, 48, size, padding=size // 2)).eval() for size in (1, 3))
     taken = [core.timing.latency_us(board.taken(core, costs, m, torch.zeros(1, 32, 4, 4))) for m in (small, large)]
     assert 0 < taken[0] < taken[1]
-    timed = next(r for r in table.readings if r.shape == whole(4, 4, 32, 48, 3, 3, 1))
+    timed = next(r for r in table.readings if r.shape == padded_shape(4, 4, 32, 48, 3, 3, 1))
     assert taken[1] == pytest.approx(timed.taken / 1000, rel=1.0)
 
 
@@ -157,7 +158,7 @@ def test_counts_of_an_emulator_are_taken_in_as_simulated(folder: Path, manifest:
 )
 def test_what_is_no_result_of_the_kit_is_refused_in_one_line(manifest: dict, change, says: str) -> None:
     with pytest.raises(UserError) as error:
-        kit.read("f.csv", "\n".join(change(lines(manifest))), len(manifest["calls"]))
+        runner_output.read("f.csv", "\n".join(change(lines(manifest))), len(manifest["calls"]))
     assert says in str(error.value) and "\n" not in str(error.value) and str(error.value).startswith("f.csv")
 
 
@@ -170,7 +171,7 @@ def test_results_of_another_kit_or_of_a_changed_manifest_are_refused(
     assert f"kit '{'0' * 16}', but the manifest" in capsys.readouterr().err
     assert app.main(["measure", f"import={source}"]) == 2
     assert "name the kit's folder: kit=DIR" in capsys.readouterr().err
-    changed = dict(manifest, calls=[*manifest["calls"][:-1], shares_of(CONVS[0])])
+    changed = dict(manifest, calls=[*manifest["calls"][:-1], call_to_dict(CONVS[0])])
     (tmp_path / kit.MANIFEST).write_text(json.dumps(changed))
     assert app.main(["measure", f"import={source}"]) == 2
     assert "has been changed" in capsys.readouterr().err

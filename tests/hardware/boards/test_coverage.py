@@ -19,7 +19,7 @@ from gatesearch.devices import profile
 from gatesearch.devices.profile import Core, Provenance
 from gatesearch.gates import KernelCall, work_of
 from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
-from gatesearch.kernels import native_parts, sample_inputs
+from gatesearch.kernels import layer_kernels
 from gatesearch.plan import PlacedGate
 from gatesearch.search.space import Space
 
@@ -35,8 +35,7 @@ class Read:
         self.keys = {key_of(run.call) for run in tables._runs_of(layers, gates)}
 
     def reading(self, call: KernelCall) -> float | None:
-        able = call.kernel in sample_inputs._MAKERS and call.kernel in native_parts.PARTS
-        return 1.0 if able and key_of(call) in self.keys else None
+        return 1.0 if call.kernel in layer_kernels() and key_of(call) in self.keys else None
 
 
 @cache

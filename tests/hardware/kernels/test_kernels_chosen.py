@@ -15,7 +15,17 @@ from gatesearch.gates import build_gate
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.gates.pg import PGConv2d, PGLinear, PGParams
 from gatesearch.graph.sites import layer_sites
-from gatesearch.kernels import FBSPG, Boost, FBSSingle, Geometry, Library, Live, PGConv, Pieces, Precision
+from gatesearch.kernels import (
+    FBSPG,
+    ActiveChannels,
+    Boost,
+    FBSSingle,
+    Geometry,
+    Library,
+    OperandSplit,
+    PGConv,
+    Precision,
+)
 from gatesearch.plan import PlacedGate
 
 WINDOWS = [(1, 1, 0, 1), (3, 1, 1, 1), (3, 2, 1, 1), (2, 1, 0, 2), (3, 1, 2, 2)]
@@ -34,11 +44,11 @@ def boost_of(rng: np.random.Generator, g: Geometry, block: int, share: float) ->
     return Boost(phi, *vectors, winners=max(1, round(share * groups)), block=block)
 
 
-def live_of(rng: np.random.Generator, c_in: int, size: int | None) -> Live | None:
+def live_of(rng: np.random.Generator, c_in: int, size: int | None) -> ActiveChannels | None:
     if size is None:
         return None
     groups = -(-c_in // size)
-    return Live(np.sort(rng.permutation(groups)[: rng.integers(1, groups + 1)]).astype(np.int32), size)
+    return ActiveChannels(np.sort(rng.permutation(groups)[: rng.integers(1, groups + 1)]).astype(np.int32), size)
 
 
 def unaligned(x: np.ndarray) -> np.ndarray:
@@ -69,18 +79,18 @@ def test_what_wins_is_what_the_reference_has(
 
 def precision_of(
     rng: np.random.Generator, g: Geometry, weight: np.ndarray, x: np.ndarray, split: tuple[int, int], group: int,
-    share: float, pieces: Pieces,
+    share: float, operands: OperandSplit,
 ) -> Precision:  # fmt: skip
     """Thresholds at about the share of all outputs that is to be open; 0 closes and 1 opens all."""
     bits, low_bits = split
     step = float(np.float32(np.abs(x).max() / (2**bits - 1)))
     groups = -(-g.c_out // group)
     level = float(np.float32(1e-3))
-    high = np.rint(x / np.float32(step)) * (1 if pieces.sign else x > 0)
+    high = np.rint(x / np.float32(step)) * (1 if operands.sign else x > 0)
     sums = g.convolve(torch.from_numpy(high).double(), torch.from_numpy(weight).double()).numpy()
     delta = np.quantile(sums, 1 - share) * level if 0 < share < 1 else (1e30 if share == 0 else -1e30)
     threshold = np.full(groups, delta) + 0.01 * level * rng.standard_normal(groups)
-    return Precision(bits, low_bits, group, threshold.astype(np.float32), step, level, pieces)
+    return Precision(bits, low_bits, group, threshold.astype(np.float32), step, level, operands)
 
 
 @settings(max_examples=25)
@@ -103,7 +113,7 @@ def test_a_hybrid_is_exact_in_whole_numbers(
     there = np.zeros_like(x)
     kept = np.arange(g.c_in) if live is None else live.channels(g.c_in)
     there[..., kept] = x[..., kept]
-    precision = precision_of(rng, g, weight, x, split, min(group, g.c_out), open_share, Pieces(sign, doubled))
+    precision = precision_of(rng, g, weight, x, split, min(group, g.c_out), open_share, OperandSplit(sign, doubled))
     kernel = FBSPG(g, weight, precision, boost_of(rng, g, block, share), relu, library)
     y, winners = kernel(unaligned(x), live)
     expected, won = kernel.reference(x, live)
@@ -113,9 +123,9 @@ def test_a_hybrid_is_exact_in_whole_numbers(
     plain = FBSPG(g, weight, precision, plain_boost(g, kernel.boost), False, library)
     assert plain.library is not None
     y, won = plain(x, live)
-    phases = plain.phases(there, Live(won, block).channels(g.c_out))
+    phases = plain.phases(there, ActiveChannels(won, block).channels(g.c_out))
     whole = np.zeros(phases.output.shape)
-    taken = Live(won, block).channels(g.c_out)
+    taken = ActiveChannels(won, block).channels(g.c_out)
     whole[..., taken] = phases.output.numpy()[..., taken]
     np.testing.assert_array_equal(np.rint(y / np.float64(np.float32(precision.level))), whole)
 
@@ -159,8 +169,8 @@ def test_a_hybrid_equals_its_training_module(library: Library, mask: str, block:
     layer.train()(x if signed else x.relu())
     nn.init.normal_(layer.inner.threshold, std=0.1)  # type: ignore[union-attr, arg-type]
     layer.eval()
-    kernel = FBSPG.of(layer, (7, 6), library=library, positive=site.positive)
-    assert kernel.precision.pieces == Pieces(signed, True)
+    kernel = FBSPG.from_module(layer, (7, 6), library=library, positive=site.positive)
+    assert kernel.precision.operands == OperandSplit(signed, True)
     one = (x[:1] if signed else x[:1].relu()).contiguous()
     with torch.no_grad():
         expected = layer(one).relu()[0].permute(1, 2, 0).numpy()
@@ -179,7 +189,9 @@ def test_single_channels_equal_their_training_module(library: Library) -> None:
     layer.eval()
     with torch.no_grad():
         expected = layer(x[:1]).relu()[0].permute(1, 2, 0).numpy()
-    y, winners = FBSSingle.of(layer, (7, 6), library=library)(np.ascontiguousarray(x[0].permute(1, 2, 0).numpy()))
+    y, winners = FBSSingle.from_module(layer, (7, 6), library=library)(
+        np.ascontiguousarray(x[0].permute(1, 2, 0).numpy())
+    )
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
     assert len(winners) == 12
 
@@ -198,7 +210,7 @@ def test_precision_gating_takes_any_sign_and_eight_bits_of_weights(
     layer.range.seen.fill_(float(x.abs().max()))
     with torch.no_grad():
         expected = layer(x.movedim(-1, 0)[None])[0].movedim(0, -1).contiguous()
-    conv = PGConv.of(layer, (6, 7), library=library, positive=not signed)
+    conv = PGConv.from_module(layer, (6, 7), library=library, positive=not signed)
     torch.testing.assert_close(conv(conv.levels(x)), expected, rtol=1e-5, atol=1e-5)
     phases, opened = conv.phases(conv.levels(x.numpy()))
     reference = conv.reference(conv.levels(x.numpy()))
@@ -214,7 +226,7 @@ def test_a_linear_layer_is_a_convolution_of_one_pixel(library: Library, signed: 
     layer.range.seen.fill_(float(x.abs().max()))
     with torch.no_grad():
         expected = layer(x[None])[0]
-    conv = PGConv.of(layer, (9, 1), library=library, positive=not signed)
+    conv = PGConv.from_module(layer, (9, 1), library=library, positive=not signed)
     torch.testing.assert_close(conv(conv.levels(x[:, None]))[:, 0], expected, rtol=1e-5, atol=1e-5)
 
 

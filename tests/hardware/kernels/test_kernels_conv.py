@@ -119,7 +119,7 @@ def test_no_live_input_leaves_the_shift(library: Library) -> None:
 
 def test_tensors_come_back_as_tensors(compiled: Library) -> None:
     layer = nn.Conv2d(20, 24, 3, stride=2, padding=1, bias=False)
-    conv = Conv(Geometry.of(layer, (9, 7)), layer.weight)
+    conv = Conv(Geometry.from_layer(layer, (9, 7)), layer.weight)
     x = torch.randn(9, 7, 20)
     with torch.no_grad():
         expected = layer(x.movedim(-1, 0)[None])[0].movedim(0, -1)
@@ -153,4 +153,4 @@ def test_geometry_refuses_what_has_no_output() -> None:
     with pytest.raises(ValueError, match="nothing comes out"):
         Geometry((2, 2), 1, 1, (3, 3))
     with pytest.raises(ValueError, match="no kernel"):
-        Geometry.of(nn.Conv2d(4, 4, 3, groups=2), (8, 8))
+        Geometry.from_layer(nn.Conv2d(4, 4, 3, groups=2), (8, 8))

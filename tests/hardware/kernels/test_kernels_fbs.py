@@ -45,7 +45,7 @@ def test_equals_the_training_module(
     x = torch.rand(6, 7, c_in)
     with torch.no_grad():
         expected = layer(x.movedim(-1, 0)[None])[0].movedim(0, -1).relu()
-    y, _ = FBSConv.of(layer, (6, 7), library=library)(x.contiguous())
+    y, _ = FBSConv.from_module(layer, (6, 7), library=library)(x.contiguous())
     torch.testing.assert_close(torch.from_numpy(y), expected, rtol=1e-5, atol=1e-5 * float(1 + expected.max()))
 
 
@@ -54,7 +54,7 @@ def test_a_chain_reads_only_what_was_computed(library: Library) -> None:
     x = torch.rand(6, 7, 16)
     with torch.no_grad():
         expected = nn.Sequential(first, nn.ReLU(), second, nn.ReLU())(x.movedim(-1, 0)[None])[0].movedim(0, -1)
-    one, two = FBSConv.of(first, (6, 7), library=library), FBSConv.of(second, (6, 7), library=library)
+    one, two = FBSConv.from_module(first, (6, 7), library=library), FBSConv.from_module(second, (6, 7), library=library)
     between, winners = np.full((6, 7, 64), np.nan, np.float32), np.zeros(2, np.int32)
     one.bind(x.numpy(), between, winners)()
     y, _ = two(between, winners)
@@ -64,12 +64,12 @@ def test_a_chain_reads_only_what_was_computed(library: Library) -> None:
 def test_of_equals_the_first_blocks_win(library: Library) -> None:
     layer = trained(4, 64, 0.5, 0)
     nn.init.zeros_(layer.predictor.weight), nn.init.ones_(layer.predictor.bias)
-    _, winners = FBSConv.of(layer, (6, 7), library=library)(np.ones((6, 7, 4), np.float32))
+    _, winners = FBSConv.from_module(layer, (6, 7), library=library)(np.ones((6, 7, 4), np.float32))
     assert winners.tolist() == [0, 1]
 
 
 def test_the_reference_is_the_kernel(library: Library) -> None:
-    kernel = FBSConv.of(trained(20, 40, 0.6, 3), (6, 7), library=library)
+    kernel = FBSConv.from_module(trained(20, 40, 0.6, 3), (6, 7), library=library)
     x = np.random.default_rng(0).random((6, 7, 20)).astype(np.float32)
     (y, winners), (expected, best) = kernel(x), kernel.reference(x)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
@@ -100,4 +100,4 @@ def test_int8_form_is_exact(library: Library, channels: tuple[int, int], count: 
 
 def test_single_channels_cannot_be_skipped(compiled: Library) -> None:
     with pytest.raises(ValueError, match="blocks of 16 channels, the layer blocks of 1"):
-        FBSConv.of(trained(4, 8, 0.5, 0, block=1), (6, 7))
+        FBSConv.from_module(trained(4, 8, 0.5, 0, block=1), (6, 7))

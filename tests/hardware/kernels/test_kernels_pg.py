@@ -107,7 +107,7 @@ def test_equals_the_training_module(library: Library, mask: str) -> None:
     layer.range.seen.fill_(float(x.max()))
     with torch.no_grad():
         expected = layer(x.movedim(-1, 0)[None])[0].movedim(0, -1).contiguous()
-    conv = PGConv.of(layer, (6, 7), library=library)
+    conv = PGConv.from_module(layer, (6, 7), library=library)
     torch.testing.assert_close(conv(conv.levels(x)), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -128,7 +128,7 @@ def test_what_no_kernel_does_is_refused(compiled: Library, change: dict[str, int
 
 def test_weights_of_nine_magnitude_bits_are_refused(compiled: Library) -> None:
     with pytest.raises(ValueError, match="weight_bits: 8 has"):
-        PGConv.of(PGConv2d(nn.Conv2d(4, 16, 1), PGParams(weight_bits=9)), (4, 4))
+        PGConv.from_module(PGConv2d(nn.Conv2d(4, 16, 1), PGParams(weight_bits=9)), (4, 4))
 
 
 def test_sums_that_could_overflow_are_refused(compiled: Library) -> None:

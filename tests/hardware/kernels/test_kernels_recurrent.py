@@ -12,7 +12,7 @@ from torch import nn
 from gatesearch.gates.factored import FactoredRNN
 from gatesearch.gates.matrices import HybridMatrix, rich_rows
 from gatesearch.kernels import HMD, Dense, GRUStep, Library, LowRank, LSTMStep, Pruned
-from gatesearch.kernels.recurrent import Weights
+from gatesearch.kernels.recurrent_weights import Weights
 
 Array = np.ndarray[Any, Any]
 
@@ -47,13 +47,13 @@ sizes = st.sampled_from([1, 5, 16, 33, 70])
 
 
 @settings(max_examples=40)
-@given(of_x=forms, of_h=forms, height=sizes, columns=sizes, seed=st.integers(0, 999))
+@given(input_weights=forms, state_weights=forms, height=sizes, columns=sizes, seed=st.integers(0, 999))
 def test_lstm_step_is_the_reference(
-    library: Library, of_x: Any, of_h: Any, height: int, columns: int, seed: int
+    library: Library, input_weights: Any, state_weights: Any, height: int, columns: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     biases = 3 * real(rng, 4 * height), real(rng, 4 * height)
-    step = LSTMStep(of_x(rng, 4, height, columns), of_h(rng, 4, height, height), *biases, library)
+    step = LSTMStep(input_weights(rng, 4, height, columns), state_weights(rng, 4, height, height), *biases, library)
     x, h, c = (10 * real(rng, columns), real(rng, height), 20 * real(rng, height))
     for _ in range(3):
         expected_h, expected_c = step.reference(x, h, c)
@@ -63,13 +63,13 @@ def test_lstm_step_is_the_reference(
 
 
 @settings(max_examples=40)
-@given(of_x=forms, of_h=forms, height=sizes, columns=sizes, seed=st.integers(0, 999))
+@given(input_weights=forms, state_weights=forms, height=sizes, columns=sizes, seed=st.integers(0, 999))
 def test_gru_step_is_the_reference(
-    library: Library, of_x: Any, of_h: Any, height: int, columns: int, seed: int
+    library: Library, input_weights: Any, state_weights: Any, height: int, columns: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     biases = 3 * real(rng, 3 * height), real(rng, 3 * height)
-    step = GRUStep(of_x(rng, 3, height, columns), of_h(rng, 3, height, height), *biases, library)
+    step = GRUStep(input_weights(rng, 3, height, columns), state_weights(rng, 3, height, height), *biases, library)
     x, h = 10 * real(rng, columns), real(rng, height)
     for _ in range(3):
         expected = step.reference(x, h)
@@ -104,7 +104,7 @@ def test_hybrid_steps_are_those_of_the_training_module(library: Library, kind: A
     cell = layer.cells[0]
     bias_x, bias_h = (bias.detach() for bias in cell["biases"])
     cells = {nn.LSTM: LSTMStep, nn.GRU: GRUStep}
-    step = cells[kind](HMD.of(cell["input"]), HMD.of(cell["state"]), bias_x, bias_h, library)
+    step = cells[kind](HMD.from_factors(cell["input"]), HMD.from_factors(cell["state"]), bias_x, bias_h, library)
     states = [np.zeros(20, np.float32) for _ in range(2 if kind is nn.LSTM else 1)]
     for time in range(4):
         step(x[0, time].numpy(), *states)

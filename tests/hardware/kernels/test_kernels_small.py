@@ -7,17 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from gatesearch.kernels import (
-    GateHead,
-    Geometry,
-    Library,
-    add_u8,
-    keep_channels,
-    keep_nonzero,
-    pool_u8,
-    pool_windows,
-    spread_nonzero,
-)
+from gatesearch.kernels import GateHead, Geometry, Library, add_u8, pool_windows
 
 shapes = st.tuples(st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 7, 16, 31, 48]))
 
@@ -31,50 +21,6 @@ def test_gate_head_is_pooling_and_a_linear_layer(
     x, mean, largest = (rng.standard_normal(s).astype(np.float32) for s in (shape, shape[2], shape[2]))
     head = GateHead(mean, largest if most else None, 0.25, library)
     np.testing.assert_allclose(head(x), head.reference(x), rtol=1e-5, atol=1e-5)
-
-
-@settings(max_examples=30)
-@given(shape=shapes, seed=st.integers(0, 99))
-def test_pooling_of_bytes_is_exact(library: Library, shape: tuple[int, int, int], seed: int) -> None:
-    x = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
-    total, most = pool_u8(x, library)
-    assert (total == x.sum((0, 1))).all() and (most == x.max((0, 1))).all()
-
-
-@settings(max_examples=30)
-@given(data=st.data(), shape=shapes, dtype=st.sampled_from(["u1", "u2", "f4"]))
-def test_kept_channels(library: Library, data: st.DataObject, shape: tuple[int, int, int], dtype: str) -> None:
-    x = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
-    kept = data.draw(st.lists(st.integers(0, shape[2] - 1)))
-    assert (keep_channels(x, kept, library) == x[..., kept]).all()
-
-
-def test_kept_blocks(library: Library) -> None:
-    x = np.arange(3 * 2 * 64, dtype=np.float32).reshape(3, 2, 64)
-    kept = [*range(16, 32), *range(48, 64)]
-    assert (keep_channels(x, kept, library) == x[..., kept]).all()
-    assert (keep_channels(x, [*kept[1:], 0], library) == x[..., [*kept[1:], 0]]).all()
-
-
-def test_channels_out_of_range_are_refused(compiled: Library) -> None:
-    with pytest.raises(ValueError, match="not indices below 3"):
-        keep_channels(np.zeros((2, 2, 3), np.uint8), [3])
-
-
-@settings(max_examples=40)
-@given(size=st.integers(1, 70), share=st.sampled_from([0.0, 0.3, 1.0]), seed=st.integers(0, 99))
-def test_bitmap_and_values_come_back_whole(library: Library, size: int, share: float, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    x = np.where(rng.random(size) < share, rng.integers(1, 256, size), 0).astype(np.uint8)
-    bitmap, values = keep_nonzero(x, library)
-    assert (bitmap == np.packbits(x != 0, bitorder="little")).all()
-    assert (values == x[x != 0]).all()
-    assert (spread_nonzero(bitmap, values, x.shape, library) == x).all()
-
-
-def test_values_that_do_not_fit_the_bitmap_are_refused(compiled: Library) -> None:
-    with pytest.raises(ValueError, match=r"values has shape \[1\], not \[2\]"):
-        spread_nonzero(np.array([3], np.uint8), np.array([1], np.uint8), (8,))
 
 
 @settings(max_examples=30)

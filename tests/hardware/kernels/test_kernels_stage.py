@@ -13,8 +13,8 @@ from torch import nn
 from gatesearch.compile.flatbuffer import operator_names
 from gatesearch.compile.tflite import channel_first, convert, quantise
 from gatesearch.kernels import ConvU8, DepthwiseU8, Geometry, Library, native
-from gatesearch.kernels.stage import CONV, LARGEST, TABLE, Stage
 from gatesearch.runtime.program import Program
+from gatesearch.runtime.stage import CONV, LARGEST, TABLE, COperator, CStream, Stage
 
 shapes = st.builds(
     lambda size, c, kernel, stride, pad, dilation: Geometry(size, c, c, kernel, stride, pad, dilation),
@@ -57,11 +57,11 @@ def test_stream_lists_the_windows_above_the_threshold(library: Library) -> None:
     pointers = (layer._packed, layer._sums, layer.bias)
     first = (base, base + 12, None, None, None, index.ctypes.data, None, None, None)
     second = (base + 12, base + 16, *(a.ctypes.data for a in pointers), None, layer.scale.ctypes.data)
-    ops = (native.Op * 2)(
-        native.Op(LARGEST, 0, 0, 4, 3, native.Shape(), *first),
-        native.Op(CONV, 128, 120, 0, 0, layer.geometry.c, *second, layer.shift.ctypes.data, layer._scratch.ctypes.data),
+    ops = (COperator * 2)(
+        COperator(LARGEST, 0, 0, 4, 3, native.Shape(), *first),
+        COperator(CONV, 128, 120, 0, 0, layer.geometry.c, *second, layer.shift.ctypes.data, layer._scratch.ctypes.data),
     )
-    told = native.Stream(addressof(ops), 2, 12, 50, 3, windows.ctypes.data, base, base + 16, passed.ctypes.data)
+    told = CStream(addressof(ops), 2, 12, 50, 3, windows.ctypes.data, base, base + 16, passed.ctypes.data)
     count = library.function("stream")(addressof(told))
     rows = (windows.max(2).astype(np.int16) + 128).astype(np.uint8)
     logits = np.array([layer.reference(row[None, None])[0, 0, 0] for row in rows]).astype(int) - 128
@@ -75,9 +75,9 @@ def test_a_table_gives_each_value_what_it_has_for_it(library: Library) -> None:
     room, moved, passed = np.zeros(64, np.uint8), np.zeros(65, np.uint8), np.zeros(4, np.int32)
     index = np.append(rng.permutation(64), 63).astype(np.int32)
     at = (room.ctypes.data, moved.ctypes.data, None, None, None, index.ctypes.data, None, None, None)
-    ops = (native.Op * 1)(native.Op(TABLE, 0, 0, 65, 1, native.Shape(), *at, table.ctypes.data))
+    ops = (COperator * 1)(COperator(TABLE, 0, 0, 65, 1, native.Shape(), *at, table.ctypes.data))
     given = (windows.ctypes.data, room.ctypes.data, moved.ctypes.data + 64, passed.ctypes.data)
-    told = native.Stream(addressof(ops), 1, 64, 4, 0, *given)
+    told = CStream(addressof(ops), 1, 64, 4, 0, *given)
     count = library.function("stream")(addressof(told))
     values = table[windows.view(np.uint8) ^ 0x80]
     assert moved.tolist() == values[3][index].tolist()

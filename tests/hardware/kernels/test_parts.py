@@ -12,9 +12,12 @@ from torch import nn
 from gatesearch.gates import KernelCall, build_gate
 from gatesearch.gates.factored import FactoredRNN
 from gatesearch.graph.sites import layer_sites
-from gatesearch.kernels import FBSPG, Live, native, sample_inputs
+from gatesearch.kernels import FBSPG, ActiveChannels, layer_kernel, native
 from gatesearch.kernels.arrays import address
-from gatesearch.kernels.native_parts import FBSPart, HybridPart, PGPart, RecurrentPart
+from gatesearch.kernels.fbs import FBSLayer
+from gatesearch.kernels.fbs_pg import FBSPGLayer
+from gatesearch.kernels.pg import PGLayer
+from gatesearch.kernels.recurrent import RecurrentLayer
 from gatesearch.plan import PlacedGate
 
 LIBRARY = native.load()
@@ -36,8 +39,8 @@ def test_levels_are_those_of_numpy(count: int, step: float, form: tuple[int, flo
 def test_blocks_that_lose_are_cleared_and_no_other() -> None:
     assert LIBRARY is not None
     y = np.ones((3, 40), np.float32)
-    live = np.array([1], np.int32)
-    LIBRARY.function("clear_f32")(address(y), 3, 40, address(live), 1)
+    active = np.array([1], np.int32)
+    LIBRARY.function("clear_f32")(address(y), 3, 40, address(active), 1)
     assert y[:, 16:32].all() and not y[:, :16].any() and not y[:, 32:].any()
 
 
@@ -52,8 +55,8 @@ def test_the_normalisation_behind_precision_gating_is_in_its_part(relu: bool) ->
     net[1] = build_gate(site, gate, net[1])
     net.train()(x)
     net.eval()
-    part = PGPart.of(net[1], x[:1], net[2], relu)
-    again = PGPart.load(part.arrays(), LIBRARY)
+    part = PGLayer.from_module(net[1], x[:1], net[2], relu)
+    again = PGLayer.load(part.arrays(), LIBRARY)
     image = np.ascontiguousarray(x[0].permute(1, 2, 0).numpy())
     y = np.zeros(again.shape, np.float32)
     for call in again.bind(image, y):
@@ -76,7 +79,7 @@ def test_a_recurrent_part_takes_all_steps(cell: type[nn.RNNBase], both: bool, ki
     if kind is not None:
         gate = build_gate(site, PlacedGate.of(kind, site.name, factor=2.0), layer)
         assert isinstance(gate, FactoredRNN)
-    part = RecurrentPart.load(RecurrentPart.of(gate, torch.zeros(1, 9, 6), None, False).arrays(), LIBRARY)
+    part = RecurrentLayer.load(RecurrentLayer.from_module(gate, torch.zeros(1, 9, 6), None, False).arrays(), LIBRARY)
     x = torch.randn(1, 9, 6)
     y = np.zeros(part.shape, np.float32)
     calls = part.bind(x[0].numpy(), y)
@@ -106,9 +109,9 @@ GEOMETRY = (6, 6, 32, 64, 3, 3, 1, 1, 1, 1, 1, 1)
 def test_a_sample_of_a_kernel_has_the_share_that_was_asked_for(share: float, group: int) -> None:
     assert LIBRARY is not None
     call = KernelCall("pg", GEOMETRY, (("bytes", 1), ("group", group)), (("open", share),))
-    part, x, _ = sample_inputs._pg(call, LIBRARY, np.random.default_rng(0))
-    assert isinstance(part, PGPart)
-    levels = np.rint((x / np.float32(part.step)).clip(0, 255)).astype(np.uint8)
+    part, x, _ = layer_kernel("pg").sample(call, LIBRARY, np.random.default_rng(0))
+    assert isinstance(part, PGLayer)
+    levels = np.rint((x / np.float32(part.conv.step)).clip(0, 255)).astype(np.uint8)
     phases, _ = part.conv.phases(levels)
     assert float(phases.mask.double().mean()) == pytest.approx(share, abs=0.05)
 
@@ -119,11 +122,11 @@ def test_a_sample_of_a_hybrid_has_them_too(share: float, block: int, group: int,
     assert LIBRARY is not None
     variant = (("block", block), ("group", group), ("pieces", pieces))
     call = KernelCall("fbs_pg", GEOMETRY, variant, (("inputs", 1.0), ("outputs", 0.5), ("open", share)))
-    part, x, live = sample_inputs._hybrid(call, LIBRARY, np.random.default_rng(0))
-    assert isinstance(part, HybridPart) and isinstance(part.conv, FBSPG) and live is None
-    assert part.conv.precision.pieces.number == pieces
+    part, x, active = layer_kernel("fbs_pg").sample(call, LIBRARY, np.random.default_rng(0))
+    assert isinstance(part, FBSPGLayer) and isinstance(part.conv, FBSPG) and active is None
+    assert part.conv.precision.operands.number == pieces
     _, winners = part.conv(x)
-    won = Live(winners, block).channels(64)
+    won = ActiveChannels(winners, block).channels(64)
     mask = part.conv.phases(x, won).mask[..., won]
     assert len(won) == 32 and float(mask.double().mean()) == pytest.approx(share, abs=0.15)
 
@@ -131,20 +134,21 @@ def test_a_sample_of_a_hybrid_has_them_too(share: float, block: int, group: int,
 def test_samples_of_channels_have_whole_blocks_and_run() -> None:
     assert LIBRARY is not None
     call = KernelCall("fbs", GEOMETRY)
-    assert sample_inputs.axes(call) == {"inputs": (0.5, 1.0), "outputs": (0.5, 1.0)}
-    assert sample_inputs.axes(call, reads_blocks=False)["inputs"] == (1.0,)
-    part, _, live = sample_inputs._fbs(
+    blocks, singles = layer_kernel("fbs"), layer_kernel("fbs_single")
+    assert blocks.axes(call) == {"inputs": (0.5, 1.0), "outputs": (0.5, 1.0)}
+    assert blocks.axes(call, reads_blocks=False)["inputs"] == (1.0,)
+    part, _, active = blocks.sample(
         call._replace(left=(("inputs", 0.5), ("outputs", 0.25))), LIBRARY, np.random.default_rng(0)
     )
-    assert isinstance(part, FBSPart)
-    assert part.live is not None and len(part.live.groups) == 1 and live is not None and len(live.groups) == 1
+    assert isinstance(part, FBSLayer)
+    assert part.active is not None and len(part.active.groups) == 1 and active is not None and len(active.groups) == 1
     single = KernelCall("fbs_single", GEOMETRY, (), (("inputs", 0.5), ("outputs", 0.25)))
-    part, _, live = sample_inputs._single(single, LIBRARY, np.random.default_rng(0))
-    assert part.live is not None and len(part.live.groups) == 16 and live is not None and len(live.groups) == 16
+    part, _, active = singles.sample(single, LIBRARY, np.random.default_rng(0))
+    assert part.active is not None and len(part.active.groups) == 16 and active is not None and len(active.groups) == 16
     for kernel in ("lstm", "gru"):
         hybrid = KernelCall(kernel, (5, 6, 20), (("parts", 2),), (("rich", 0.3),))
         low = KernelCall(f"{kernel}_lmf", (5, 6, 20), (), (("kept", 0.5),))
         dense = KernelCall(kernel, (5, 6, 20), (("parts", 0),), (("rich", 1.0),))
-        assert sample_inputs.axes(dense) == {"rich": (1.0,)}
-        for run in (run for call in (hybrid, low, dense) for run in sample_inputs.calls(call, LIBRARY)):
+        assert layer_kernel(kernel).axes(dense) == {"rich": (1.0,)}
+        for run in (run for call in (hybrid, low, dense) for run in layer_kernel(call.kernel).calls(call, LIBRARY)):
             run()

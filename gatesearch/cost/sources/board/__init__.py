@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.cost.sources.board import table as tables
-from gatesearch.cost.sources.board.calls import CallCounter, macs_of
+from gatesearch.cost.sources.board.call_counter import CallCounter, macs_of_call
 
 if TYPE_CHECKING:
     from gatesearch.cost.sources.board.table import BoardCosts, BoardTable
@@ -68,5 +68,5 @@ def taken(core: Core, costs: BoardCosts, module: nn.Module, example: Tensor) -> 
         module(example)
     by_call = [(call, costs.reading(call)) for call in seen.calls]
     listed = math.fsum(reading for _, reading in by_call if reading is not None)
-    rest = seen.other_macs + math.fsum(macs_of(call) for call, reading in by_call if reading is None)
+    rest = seen.other_macs + math.fsum(macs_of_call(call) for call, reading in by_call if reading is None)
     return listed + core.timing.unlisted(rest)  # type: ignore[union-attr]

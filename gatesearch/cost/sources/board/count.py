@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatesearch._lib import console
-from gatesearch.cost.sources.board import calls, kit
+from gatesearch.cost.sources.board import kit, runner_output, shapes
 from gatesearch.cost.sources.board.table import BoardTable
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates import KernelCall
@@ -138,10 +138,10 @@ def count(board: str, listed: Sequence[KernelCall], others: Sequence[KernelCall]
         folder = Path(name)
         manifest = kit.write(folder / "kit", listed, others)
         printed = run(emulated, folder / "kit")
-    ran = kit.read(board, printed, len(manifest["calls"]))
-    if ran.skipped:
-        raise UserError(f"board={board}: {len(ran.skipped)} calls do not fit its memory")
-    readings, held = kit.readings(manifest, ran)
+    output = runner_output.read(board, printed, len(manifest["calls"]))
+    if output.skipped:
+        raise UserError(f"board={board}: {len(output.skipped)} calls do not fit its memory")
+    readings, held = kit.readings(manifest, output)
     return BoardTable(
         schema_version=1,
         name=board,
@@ -150,10 +150,10 @@ def count(board: str, listed: Sequence[KernelCall], others: Sequence[KernelCall]
         provenance="simulated",
         source="instructions that QEMU executed for gatesearch's kernels, exactly repeatable; no cycle model",
         tools=tools(board),
-        tile=ran.tile,
+        tile=output.tile,
         readings=readings,
         others=held,
-    ).checked()
+    ).with_errors()
 
 
 def run(emulated: Emulated, folder: Path) -> str:
@@ -161,7 +161,8 @@ def run(emulated: Emulated, folder: Path) -> str:
     if emulated.needs_plugin:
         _run(["gcc", "-shared", "-fPIC", "-O2", "plugin.c", "-o", PLUGIN], folder)
     flags = [*FLAGS, *emulated.flags, *_COUNTED, f"-DGS_SUFFIX={emulated.suffix}", "-I.", "-Ikernels"]
-    _run([emulated.compiler, *flags, *emulated.files, "-o", "program"], folder)
+    outside = [str(path.relative_to(folder)) for path in sorted((folder / "outside").glob("*.c"))]
+    _run([emulated.compiler, *flags, *emulated.files, *outside, "-o", "program"], folder)
     return _run([*emulated.emulator, "./program"], folder)
 
 
@@ -188,7 +189,7 @@ def show(table: BoardTable) -> None:
 def main(boards: Sequence[str]) -> None:
     """Count each board's table anew and write it beside this file."""
     for board in boards:
-        made = count(board, calls.listed(), calls.held_out())
+        made = count(board, shapes.listed(), shapes.held_out())
         TABLES.mkdir(exist_ok=True)
         (TABLES / f"{board}.json").write_text(made.to_json(), encoding="utf-8")
         show(made)

@@ -1,15 +1,16 @@
 """A core's table: what calls of kernels take on it, and from that what any call takes.
 
-How long a kernel runs is linear in a few numbers that its shape and the shares left decide: products of blocks, pixels,
-values copied. A table holds readings; the line through them, with no negative slope, answers for other shapes. What it
-says of shapes that it has not seen was held against their own readings, and the table says how far off it was.
+The time of a kernel is linear in a few terms that its shape and the shares left decide: products of blocks, pixels,
+values copied (:meth:`gatesearch.kernels.base.CountedKernel.work`). A table holds readings; a line through them, with no
+negative slope, answers for other shapes. What the line says of shapes held out is compared with their own readings, and
+the table says how far off it is there.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -21,9 +22,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.optimize import nnls
 
-from gatesearch.cost.sources.board.calls import outputs
 from gatesearch.errors import UserError, unknown
-from gatesearch.gates import BLOCK, KernelCall
+from gatesearch.gates import KernelCall
+from gatesearch.kernels import counted_kernels
 
 SCHEMA_VERSION = 1
 UNITS = ("instructions", "cycles", "ns")
@@ -86,310 +87,93 @@ class BoardTable(_Strict):
     held_out: dict[str, Error] = {}
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The table in a line: readings, how they are known, how far off it is at other shapes."""
-        found = self.held_out.items()
-        off = ", ".join(f"{kernel} {each.median:.1%} (at most {each.largest:.1%})" for kernel, each in found)
-        kept = f"; median error at shapes held out: {off}" if off else ""
-        return f"table {self.name}, {len(self.readings)} readings, {self.provenance}: {self.source}{kept}"
+        errors = ", ".join(
+            f"{kernel} {error.median:.1%} (at most {error.largest:.1%})" for kernel, error in self.held_out.items()
+        )
+        ending = f"; median error at shapes held out: {errors}" if errors else ""
+        return f"table {self.name}, {len(self.readings)} readings, {self.provenance}: {self.source}{ending}"
 
     @cached_property
     def costs(self) -> BoardCosts:
         """What calls take, from all readings."""
-        return BoardCosts.through(self)
+        return BoardCosts.fit(self)
 
-    def checked(self) -> BoardTable:
-        """Return the table with its error at the held-out shapes worked out."""
-        return self.model_copy(update={"held_out": errors(self.costs, self.others)})
+    def with_errors(self) -> BoardTable:
+        """Return the table with its errors at the shapes held out."""
+        return self.model_copy(update={"held_out": held_out_errors(self.costs, self.others)})
 
     def to_json(self) -> str:
         """Return the table as JSON, a reading a line."""
-        told = self.model_dump(exclude_none=True)
-        rows = {key: told.pop(key) for key in ("readings", "others")}
-        head = json.dumps(told, indent=1)[:-2]
-        listed = [
-            f' "{key}": [\n  ' + ",\n  ".join(json.dumps(row) for row in found) + "\n ]" for key, found in rows.items()
-        ]
-        return head + ",\n" + ",\n".join(listed) + "\n}\n"
+        values = self.model_dump(exclude_none=True)
+        blocks = []
+        for key in ("readings", "others"):
+            lines = ",\n  ".join(json.dumps(row) for row in values.pop(key))
+            blocks.append(f' "{key}": [\n  {lines}\n ]')
+        head = json.dumps(values, indent=1).removesuffix("\n}")
+        return head + ",\n" + ",\n".join(blocks) + "\n}\n"
 
 
 @dataclass(frozen=True)
 class BoardCosts:
-    """Answers for calls of any shape; a :class:`gatesearch.cost.kernel_costs.KernelCosts`.
+    """What calls of any shape take; a :class:`gatesearch.cost.kernel_costs.KernelCosts`.
 
     Args:
         provenance: of the readings.
-        tile: outputs that the inner loop computes at once.
-        slopes: by kernel and variant, of the numbers of :data:`WORK`.
+        tile: outputs that the kernels' inner loop computes at once.
+        slopes: by family of calls, the slope of each term of its work.
     """
 
     provenance: Literal["simulated", "measured"]
     tile: int
-    slopes: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    slopes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
-    def through(cls, table: BoardTable) -> BoardCosts:
-        """Fit each kernel's line to the readings, all errors being shares of them."""
-        found: dict[str, list[tuple[Sequence[float], float]]] = {}
+    def fit(cls, table: BoardTable) -> BoardCosts:
+        """Fit each family's line to the table's readings.
+
+        The line minimises the squares of relative errors, sum ((slope . work - taken) / taken)^2, with no negative
+        slope (Lawson and Hanson 1974): a small call counts as much as a large one, and no term can be paid for by
+        another one's surplus. Terms differ by orders of magnitude, so each column is scaled to its largest value first.
+        """
+        readings: dict[str, list[tuple[dict[str, float], float]]] = {}
         for reading in table.readings:
-            if reading.kernel in WORK and reading.taken > 0:
-                work = WORK[reading.kernel](reading.call, table.tile)
-                found.setdefault(family(reading.call), []).append((work, reading.taken))
+            kernel = counted_kernels().get(reading.kernel)
+            if kernel is not None and reading.taken > 0:
+                work = kernel.work(reading.call, table.tile)
+                readings.setdefault(kernel.family(reading.call), []).append((work, reading.taken))
         slopes = {}
-        for name, rows in found.items():
-            matrix, taken = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+        for family, rows in readings.items():
+            terms = list(rows[0][0])
+            matrix = np.array([[work[term] for term in terms] for work, _ in rows])
+            taken = np.array([value for _, value in rows])
             scale = np.maximum(matrix.max(0), 1e-12)
-            slope, _ = nnls(matrix / scale / taken[:, None], np.ones(len(taken)), maxiter=50 * matrix.shape[1])
-            slopes[name] = tuple((slope / scale).tolist())
+            slope, _ = nnls(matrix / scale / taken[:, None], np.ones(len(taken)), maxiter=50 * len(terms))
+            slopes[family] = dict(zip(terms, (slope / scale).tolist(), strict=True))
         return cls(table.provenance, table.tile, slopes)
 
     def reading(self, call: KernelCall) -> float | None:
         """Return what a call takes in the table's unit; None where the table has no such kernel."""
-        slopes = self.slopes.get(family(call))
-        if slopes is None:
+        kernel = counted_kernels().get(call.kernel)
+        slopes = None if kernel is None else self.slopes.get(kernel.family(call))
+        if kernel is None or slopes is None:
             return None
-        return math.fsum(s * w for s, w in zip(slopes, WORK[call.kernel](call, self.tile), strict=True))
+        work = kernel.work(call, self.tile)
+        return math.fsum(slope * work[term] for term, slope in slopes.items())
 
 
-def errors(costs: BoardCosts, others: Sequence[Reading]) -> dict[str, Error]:
+def held_out_errors(costs: BoardCosts, others: Sequence[Reading]) -> dict[str, Error]:
     """Return by kernel how far costs are off at other readings."""
-    off: dict[str, list[float]] = {}
+    by_kernel: dict[str, list[float]] = {}
     for reading in others:
-        said = costs.reading(reading.call)
-        if said is not None and reading.taken:
-            off.setdefault(reading.kernel, []).append(abs(said / reading.taken - 1))
+        predicted = costs.reading(reading.call)
+        if predicted is not None and reading.taken:
+            by_kernel.setdefault(reading.kernel, []).append(abs(predicted / reading.taken - 1))
     return {
-        kernel: Error(calls=len(each), median=round(median(each), 4), largest=round(max(each), 4))
-        for kernel, each in off.items()
+        kernel: Error(calls=len(errors), median=round(median(errors), 4), largest=round(max(errors), 4))
+        for kernel, errors in by_kernel.items()
     }
-
-
-def family(call: KernelCall) -> str:
-    """Return the calls that share a line: a kernel, and with precision gates where decisions are taken."""
-    if call.kernel == "fbs_pg":
-        variant = dict(call.variant)
-        return f"fbs_pg of {'channels' if variant['block'] == 1 else 'blocks'}"
-    if call.kernel != "pg":
-        return call.kernel
-    group = min(dict(call.variant)["group"], call.shape[3])
-    inside = f"in groups of {group}" if group in (1, 8) and group < call.shape[3] else "of blocks"
-    return f"pg {inside}"
-
-
-def _blocks(channels: int, share: float = 1.0) -> float:
-    """Return blocks of 16 channels that are left: whole ones, and at least one."""
-    whole = -(-channels // BLOCK)
-    return min(whole, max(1.0, math.floor(whole * share + 0.5)))
-
-
-def _padded(rows: float, tile: int) -> float:
-    """Return the rows that tiles compute: a last one may be larger than what is left."""
-    whole, rest = divmod(rows, tile)
-    smaller = max(tile // 2, 1)
-    return whole * tile + (0 if not rest else 1 if rest <= 1 else smaller if rest <= smaller else tile)
-
-
-def _conv(call: KernelCall, tile: int) -> tuple[float, ...]:
-    """Work of a convolution: a constant, values copied, pixels, and the products of blocks that tiles are made of."""
-    left = dict(call.left)
-    h, w, c_in, c_out, kh, kw, *_ = call.shape
-    _, _, _, _, _, _, _, _, pad_h, pad_w, _, _ = call.shape
-    out_h, out_w = outputs(call.shape)
-    pixels, taps = out_h * out_w, kh * kw
-    b_in, b_out = _blocks(c_in, left.get("inputs", 1.0)), _blocks(c_out, left.get("outputs", 1.0))
-    unfolded = c_in < BLOCK and taps > 1
-    steps = float(-(-taps * c_in // BLOCK)) if unfolded else taps * b_in
-    copied = 0.0
-    if not unfolded and (pad_h or pad_w or c_in % BLOCK):
-        copied = (h + 2 * pad_h) * (w + 2 * pad_w) * b_in
-    return (
-        1.0,
-        copied,
-        h * w * b_in if copied else 0.0,
-        h * w * b_in if copied and c_in % BLOCK else 0.0,
-        pixels * kh if unfolded else 0.0,
-        pixels * taps * c_in if unfolded else 0.0,
-        float(pixels),
-        steps,
-        b_in * b_out,
-        pixels * b_out,
-        pixels * b_out if c_out % BLOCK else 0.0,
-        _padded(pixels, tile) * b_out,
-        _padded(pixels, tile) * b_out * steps,
-        b_out * steps if pixels % tile == 1 else 0.0,
-    )
-
-
-def _fbs(call: KernelCall, tile: int) -> tuple[float, ...]:
-    """Beside the convolution: the mean of the input, the layer that predicts, the choice of winners."""
-    left = dict(call.left)
-    h, w, c_in, c_out, *_ = call.shape
-    b_in, b_out = _blocks(c_in, left.get("inputs", 1.0)), _blocks(c_out)
-    return (*_conv(call, tile), h * w * b_in, b_in * b_out, b_out, b_out * b_out)
-
-
-def _pg(call: KernelCall, tile: int) -> tuple[float, ...]:
-    """The high bits of all outputs, and the low bits of what is open: lists of pixels, or outputs one by one."""
-    variant, open_share = dict(call.variant), dict(call.left).get("open", 1.0)
-    h, w, c_in, c_out, *_ = call.shape
-    group = min(int(variant["group"]), c_out)
-    out_h, out_w = outputs(call.shape)
-    pixels, b_out = out_h * out_w, _blocks(c_out)
-    dense = _conv(KernelCall("conv", call.shape), tile)
-    steps = dense[7]
-    in_block = {1: min(BLOCK, c_out), 8: min(2, -(-c_out // 8))}.get(group, 1) if group < BLOCK else 1
-    rows = pixels * (1 - (1 - open_share) ** in_block)  # of a block, of which something is open
-    single = open_share * pixels * c_out if group == 1 else 0.0
-    return (
-        *dense,
-        float(h * w * c_in),
-        float(h * w * c_in) * (int(variant["bytes"]) - 1),
-        float(pixels * c_out),
-        pixels * math.ceil(c_out / max(group, 1)),
-        rows * b_out,
-        rows * b_out * steps,
-        b_out * steps if rows else 0.0,
-        single,
-        single * steps,
-    )
-
-
-def _step(call: KernelCall, tile: int) -> tuple[float, ...]:
-    """Steps of a cell: blocks of both matrices, rank-1 rows added, and the gates' own arithmetic."""
-    steps, columns, height = call.shape
-    gates = 4 if call.kernel == "lstm" else 3
-    rich = round(height * dict(call.left).get("rich", 1.0))
-    parts = int(dict(call.variant).get("parts", 1)) if rich < height else 0
-    rows = _blocks(gates * (rich + parts))
-    products = rows * (_blocks(columns) + _blocks(height))
-    poor = 2.0 * gates * parts * (height - rich)
-    odd = (columns if columns % BLOCK else 0) + (height if height % BLOCK else 0)
-    each = (1.0, products, rows, poor, 2.0 * gates * parts, 2.0 * gates * rich if parts else 0.0, float(height), odd)
-    return tuple(steps * one for one in each)
-
-
-def _gate(call: KernelCall, tile: int) -> tuple[float, ...]:
-    h, w, channels = call.shape
-    return (1.0, h * w * _blocks(channels), _blocks(channels), float(h * w * (channels % BLOCK)))
-
-
-def _inside(call: KernelCall) -> tuple[float, float]:
-    """Return the taps over all places of a window that lie inside the image, and the rows of a window that do."""
-    h, w, _, _, kh, kw, *rest = call.shape
-    counts = []
-    for size, kernel, stride, pad, dilation, out in zip(
-        (h, w), (kh, kw), rest[:2], rest[2:4], rest[4:6], outputs(call.shape), strict=True
-    ):
-        taps = [sum(0 <= i * stride + k * dilation - pad < size for k in range(kernel)) for i in range(out)]
-        counts.append(float(sum(taps)))
-    return counts[0] * counts[1], counts[0] * outputs(call.shape)[1]
-
-
-def _depthwise(call: KernelCall, tile: int) -> tuple[float, ...]:
-    """Work by pixel, block and tap that lies inside; channels that fill no block are worked on one by one."""
-    _, _, _, channels, kh, kw, *_ = call.shape
-    out_h, out_w = outputs(call.shape)
-    pixels, rest = float(out_h * out_w), channels % BLOCK
-    inside, rows = _inside(call)
-    full, partly = channels // BLOCK, 1.0 if rest else 0.0
-    return (
-        *(1.0, pixels, pixels * full, inside * full, rows * (full + partly)),
-        *(pixels * kh * (full + partly), rows * kw * (full + partly)),
-        *(pixels * partly, inside * partly, pixels * rest, inside * rest, inside * (rest // 4), inside * (rest % 4)),
-    )
-
-
-def _pool(call: KernelCall, tile: int) -> tuple[float, ...]:
-    _, _, channels, *_ = call.shape
-    out_h, out_w = outputs(call.shape)
-    pixels, rest, full = float(out_h * out_w), channels % BLOCK, channels // BLOCK
-    inside, rows = _inside(call)
-    partly = 1.0 if rest else 0.0
-    each = (1.0, pixels, pixels * full, inside * full, rows * (full + partly))
-    return (*each, pixels * partly, inside * partly, pixels * rest, inside * (rest // 4), inside * (rest % 4))
-
-
-def _sum(call: KernelCall, tile: int) -> tuple[float, ...]:
-    return (1.0, float(call.shape[0]))
-
-
-def _low_rank(call: KernelCall, tile: int) -> tuple[float, ...]:
-    """Steps of a cell over two factors a matrix: as those of hybrid ones without dense rows, of many parts."""
-    steps, columns, height = call.shape
-    gates, kept = (4 if call.kernel.startswith("lstm") else 3), dict(call.left).get("kept", 1.0)
-    ranks = [max(1, math.floor(height * n * kept / (height + n))) for n in (columns, height)]
-    products = sum(_blocks(gates * r) * _blocks(n) for r, n in zip(ranks, (columns, height), strict=True))
-    fours, ones = (sum(whole(r) for r in ranks) for whole in (lambda r: r // 4, lambda r: r % 4))
-    odd = (columns if columns % BLOCK else 0) + (height if height % BLOCK else 0)
-    poor = (gates * height * fours, gates * height * ones, gates * (fours + ones))
-    each = (1.0, products, sum(_blocks(gates * r) for r in ranks), *poor, float(height), odd)
-    return tuple(steps * one for one in each)
-
-
-def _channels(call: KernelCall) -> tuple[int, float, float]:
-    """Return the channels of a group that wins together, and how many channels are read and won."""
-    _, _, c_in, c_out, *_ = call.shape
-    left, block = dict(call.left), int(dict(call.variant).get("block", 1))
-    shares = ((c_in, left.get("inputs", 1.0)), (c_out, left.get("outputs", 1.0)))
-    read, won = (min(c, max(1, math.floor(-(-c // block) * share + 0.5)) * block) for c, share in shares)
-    return block, read, won
-
-
-def _single(call: KernelCall, tile: int) -> tuple[float, ...]:
-    """A dense convolution of the channels that are there, and what choosing and gathering them takes."""
-    h, w, c_in, c_out, kh, kw, *rest = call.shape
-    _, read, won = _channels(call)
-    dense = _conv(KernelCall("conv", (h, w, int(read), int(won), kh, kw, *rest)), tile)
-    out_h, out_w = outputs(call.shape)
-    taps, pixels = kh * kw, float(out_h * out_w)
-    return (
-        *dense,
-        *(taps * read * won, taps * read * _blocks(int(won)), taps * read),
-        *(h * w * read if read < c_in else 0.0, h * w * _blocks(int(read)), pixels * won, pixels * c_out),
-        *(_blocks(c_in) * _blocks(c_out), float(c_out), 31.0 * c_out),
-    )
-
-
-def _hybrid(call: KernelCall, tile: int) -> tuple[float, ...]:
-    """The same in bytes, in pieces, with the low bits of what is open."""
-    h, w, c_in, c_out, kh, kw, *rest = call.shape
-    block, read, won = _channels(call)
-    variant, open_share = dict(call.variant), dict(call.left).get("open", 1.0)
-    pieces, group = int(variant["pieces"]), int(variant["group"])
-    inner = KernelCall("conv", (h, w, int(read) * pieces, int(won), kh, kw, *rest))
-    dense = _conv(inner, tile)
-    out_h, out_w = outputs(call.shape)
-    pixels, b_out, steps = float(out_h * out_w), _blocks(int(won)), dense[7]
-    # Decisions in a block of winners: of a few, more groups of the layer have a part in it.
-    deciding = min(BLOCK, won) if group == 1 else 1.0 if block == BLOCK else c_out / won
-    rows = pixels * (1 - (1 - open_share) ** deciding)
-    places = steps * BLOCK
-    return (
-        *dense,
-        *(places * won, places * b_out, places * _blocks(c_out)),
-        *(h * w * read if read < c_in else 0.0, h * w * read * pieces, h * w * read, h * w * _blocks(int(read))),
-        *(pixels * won, pixels * c_out, pixels * b_out, pixels * b_out if group > 1 else 0.0),
-        *(rows * b_out, rows * b_out * steps, b_out * steps if rows else 0.0),
-        *(_blocks(c_in) * _blocks(c_out), float(c_out), 31.0 * c_out if block == 1 else 0.0),
-    )
-
-
-WORK: Mapping[str, Callable[[KernelCall, int], tuple[float, ...]]] = {
-    "conv": _conv,
-    "fbs": _fbs,
-    "pg": _pg,
-    "lstm": _step,
-    "gru": _step,
-    "gate": _gate,
-    "depthwise": _depthwise,
-    "fbs_single": _single,
-    "fbs_pg": _hybrid,
-    "lstm_lmf": _low_rank,
-    "gru_lmf": _low_rank,
-    "average": _pool,
-    "largest": _pool,
-    "sum": _sum,
-}
 
 
 def names() -> tuple[str, ...]:
@@ -442,6 +226,6 @@ def _shipped() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.json"))}
 
 
-def shares_of(call: KernelCall) -> dict[str, Any]:
-    """Return a call as a table writes it."""
+def call_to_dict(call: KernelCall) -> dict[str, Any]:
+    """Return a call as tables and manifests write it."""
     return {"kernel": call.kernel, "shape": list(call.shape), "variant": dict(call.variant), "left": dict(call.left)}

@@ -159,7 +159,7 @@ class _Grid(NamedTuple):
 def _points(runs: Sequence[Run]) -> dict[Key, _Grid]:
     if not runs:
         return {}
-    from gatesearch.kernels import native, sample_inputs
+    from gatesearch.kernels import layer_kernel, native
 
     library = native.load()
     if library is None:
@@ -167,11 +167,12 @@ def _points(runs: Sequence[Run]) -> dict[Key, _Grid]:
     grids: dict[Key, _Grid] = {}
     widest = {key_of(run.call): run for run in sorted(runs, key=lambda run: run.reads_blocks)}
     for key, run in widest.items():
-        axes = sample_inputs.axes(run.call, run.reads_blocks)
+        kernel = layer_kernel(run.call.kernel)
+        axes = kernel.axes(run.call, run.reads_blocks)
         calls = {}
         for values in itertools.product(*axes.values()):
-            wanted = sample_inputs.exact(run.call._replace(left=tuple(zip(axes, values, strict=True))))
-            calls[tuple(share for _, share in wanted.left)] = _all(sample_inputs.calls(wanted, library))
+            call = kernel.rounded(run.call._replace(left=tuple(zip(axes, values, strict=True))))
+            calls[tuple(share for _, share in call.left)] = _all(kernel.calls(call, library))
         grids[key] = _Grid(tuple(axes), calls)
     return grids
 

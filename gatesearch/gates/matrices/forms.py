@@ -1,34 +1,15 @@
-"""Matrices with less in them: hybrid, low-rank, pruned. What a linear or recurrent layer multiplies by.
-
-A recurrent layer has a matrix for each of its gates, stored one on another; all of them get the same structure. Each
-class holds the factors of such a stack [groups * rows, columns], knows the stack that they stand for (:meth:`dense`)
-and multiplies by it without ever forming it (``forward``), which is what is exported and timed.
-
-A product is a function of plain arrays, so that PyTorch and a converter that thinks in other arrays run the same lines.
-"""
+"""Stacks of matrices as modules: dense, hybrid, low-rank and pruned."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import accumulate, pairwise
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-Array = Any  # a tensor of PyTorch, or whatever else knows @, slices and reshape
-
-
-class Ops(NamedTuple):
-    """What has no operator of its own: ``concat(arrays, axis)`` and two functions of an array."""
-
-    concat: Callable[[Sequence[Array], int], Array]
-    sigmoid: Callable[[Array], Array]
-    tanh: Callable[[Array], Array]
-
-
-TORCH = Ops(lambda arrays, axis: torch.cat(list(arrays), axis), torch.sigmoid, torch.tanh)
+from gatesearch.gates.matrices.products import PRODUCTS, TORCH, block_edges
+from gatesearch.gates.matrices.sizes import zhu_gupta
 
 
 class Factors(nn.Module):
@@ -60,14 +41,20 @@ class Factors(nn.Module):
         return y
 
     def anneal(self, progress: float) -> None:
-        """Take note of how far a training has come, from 0 to 1."""
+        """Note how far a training has come, from 0 to 1."""
 
 
 class HybridMatrix(Factors):
     """``rich`` dense rows over rank-1 blocks side by side: hybrid matrix decomposition.
 
-    W = [A ; b_1 c_1^T | ... | b_J c_J^T] with A [r, n], b_j [m - r] and the c_j together [n]. After Thakker et al.; the
-    two-block form is section 4.1 of the specification.
+    A matrix W [m, n] becomes
+
+        [ A                         ]     A    [r, n], free
+        [ b_1 c_1^T | ... | b_J c_J^T ]     b_j  [m - r], and the c_j side by side [n]
+
+    so the first r outputs are any function of the inputs, and each of the others is a sum of J numbers t_j = c_j . x_j,
+    weighted by its elements of the b_j. The rank is at most r + J, about twice that of a low-rank matrix with as many
+    parameters. After Thakker et al. 2019 (arXiv 1906.04886) with J = 2.
 
     Args:
         weight: [groups * rows, columns], where the factors start from: the first rows, and the best rank-1 matrix for
@@ -76,6 +63,7 @@ class HybridMatrix(Factors):
         rich: dense rows of each, r in 0 to rows.
         blocks: J; columns are dealt out as evenly as can be.
 
+    >>> from gatesearch.gates.matrices import hybrid_parameters
     >>> hybrid = HybridMatrix(torch.randn(20, 6), groups=2, rich=4, blocks=2)
     >>> sum(p.numel() for p in hybrid.parameters()) == 2 * hybrid_parameters(10, 6, 4, 2)
     True
@@ -107,9 +95,10 @@ class HybridMatrix(Factors):
 
     @torch.no_grad()
     def redraw(self, std: float) -> None:
-        """Start from chance instead: every element of the matrices has this standard deviation."""
-        for factor, spread in ((self.rich, std), (self.left, math.sqrt(std)), (self.right, math.sqrt(std))):
-            nn.init.normal_(factor, std=spread)
+        """Draw the factors anew, so that every element of the matrices has this standard deviation."""
+        nn.init.normal_(self.rich, std=std)
+        for factor in (self.left, self.right):  # an element of the blocks is a product of two
+            nn.init.normal_(factor, std=math.sqrt(std))
 
 
 class LowRankMatrix(Factors):
@@ -146,22 +135,23 @@ class LowRankMatrix(Factors):
 
     @torch.no_grad()
     def redraw(self, std: float) -> None:
-        """Start from chance instead: every element of the matrices has this standard deviation."""
+        """Draw the factors anew, so that every element of the matrices has this standard deviation."""
+        # An element is a sum over the rank of products of two.
         spread = math.sqrt(std / math.sqrt(self.left.shape[2]))
         nn.init.normal_(self.left, std=spread)
         nn.init.normal_(self.right, std=spread)
 
 
 class PrunedMatrix(Factors):
-    """A matrix of which the smallest elements are zero, ever more of them while a training runs.
+    """A matrix of which the smallest elements are zero, more and more of them while a training runs.
 
-    The share of zeros rises along the cubic of Zhu and Gupta 2017 (arXiv 1710.01878, equation 1), and an element that
-    is gone stays so, as in their masks. Evaluation is always at the final share.
+    The share of zeros rises along the cubic of Zhu and Gupta 2017 (arXiv 1710.01878, equation 1). A pruned element
+    stays zero, as in their masks. Evaluation is always at the final share.
 
     Args:
         weight: [groups * rows, columns].
         groups: matrices in the stack; elements are compared over all of it.
-        kept: share of the elements that is left in the end.
+        kept: share of the elements that stays in the end.
 
     >>> pruned = PrunedMatrix(torch.randn(20, 6), groups=2, kept=0.25).eval()
     >>> int(pruned.dense().count_nonzero())
@@ -181,7 +171,7 @@ class PrunedMatrix(Factors):
 
     @torch.no_grad()
     def largest(self, kept: float) -> Tensor:
-        """Return which elements are left, boolean, if so large a share of all is to be."""
+        """Return which elements stay, boolean, if a share of all does: the largest of those not yet pruned."""
         score = torch.where(self.mask, self.weight.abs(), -1.0).flatten()
         best = score.topk(max(1, round(kept * score.numel()))).indices
         chosen = torch.zeros_like(score, dtype=torch.bool)
@@ -189,64 +179,10 @@ class PrunedMatrix(Factors):
         return chosen.view_as(self.mask) & self.mask
 
     def anneal(self, progress: float) -> None:
-        """Let go of what the schedule asks for by now."""
+        """Prune as far as the schedule says by now."""
         kept = 1 - zhu_gupta(progress, 1 - self.kept)
         if round(kept * self.mask.numel()) < int(self.mask.sum()):
             self.mask.copy_(self.largest(kept))
-
-
-def block_edges(columns: int, blocks: int) -> Iterator[tuple[int, int]]:
-    """Yield first and last column, excluded, of each block; the first columns % blocks of them are one wider.
-
-    >>> list(block_edges(7, 2))
-    [(0, 4), (4, 7)]
-    """
-    return pairwise(accumulate((columns // blocks + (j < columns % blocks) for j in range(blocks)), initial=0))
-
-
-def dense_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
-    """Map [..., n] to [..., groups * m]."""
-    return x @ parts[0].T
-
-
-def hybrid_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
-    """Map [..., n] to [..., groups * m]: one product with A, J small ones with c, and J scaled additions of b."""
-    rich, left, right = parts
-    groups, lead = right.shape[0], tuple(x.shape[:-1])
-    edges = block_edges(right.shape[1], left.shape[0])
-    scaled = [
-        (x[..., i:j] @ right[:, i:j].T).reshape((*lead, groups, 1)) * b for (i, j), b in zip(edges, left, strict=True)
-    ]
-    top = (x @ rich.T).reshape((*lead, groups, rich.shape[0] // groups))
-    return ops.concat([top, sum(scaled[1:], scaled[0])], -1).reshape((*lead, -1))
-
-
-def low_rank_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
-    """Map [..., n] to [..., groups * m]: two products, the second of which waits for the first."""
-    left, right = parts
-    rank = left.shape[2]
-    inner = x @ right.T
-    return ops.concat([inner[..., g * rank : (g + 1) * rank] @ u.T for g, u in enumerate(left)], -1)
-
-
-PRODUCTS: Mapping[str, Callable[[Ops, Array, Sequence[Array]], Array]] = {
-    "dense": dense_product,
-    "hybrid": hybrid_product,
-    "low rank": low_rank_product,
-}
-
-BEGIN, END = 0.1, 0.7  # of a training: pruning starts and ends there
-STEPS = 30  # in which the share of zeros rises in between
-
-
-def zhu_gupta(progress: float, final: float) -> float:
-    """Return the share of zeros at a point of the training: s = s_f (1 - (1 - t)^3), in steps.
-
-    >>> [round(zhu_gupta(p, 0.75), 3) for p in (0.0, 0.1, 0.4, 0.7, 1.0)]
-    [0.0, 0.0, 0.656, 0.75, 0.75]
-    """
-    done = min(1.0, max(0.0, (progress - BEGIN) / (END - BEGIN)))
-    return final * (1 - (1 - math.floor(done * STEPS + 1e-9) / STEPS) ** 3)
 
 
 def rank_one(stack: Tensor) -> tuple[Tensor, Tensor]:
@@ -256,35 +192,3 @@ def rank_one(stack: Tensor) -> tuple[Tensor, Tensor]:
     u, s, v = torch.linalg.svd(stack, full_matrices=False)
     scale = s[:, :1].sqrt()
     return u[:, :, 0] * scale, v[:, 0] * scale
-
-
-def hybrid_parameters(rows: int, columns: int, rich: int, blocks: int) -> int:
-    """Return r n + J (m - r) + n, which is also the number of multiplications by the matrix.
-
-    >>> hybrid_parameters(200, 200, 97, 2)
-    19806
-    """
-    return rich * columns + blocks * (rows - rich) + columns
-
-
-def rich_rows(rows: int, columns: int, blocks: int, factor: float) -> int:
-    """Return the most dense rows at which a matrix has no more than 1 / factor of its parameters; below 0 if none has.
-
-    r = (m n / factor - J m - n) / (n - J), rounded down. Of several matrices with the same rows, such as those for the
-    input and for the state of a recurrent layer, columns and blocks add up.
-
-    >>> [rich_rows(200, 200, 2, factor) for factor in (2, 4)], rich_rows(650, 650, 2, 2)
-    ([97, 47], 322)
-    """
-    if blocks >= columns:
-        return -1  # a block for every column is no smaller than the matrix
-    return math.floor((rows * columns / factor - blocks * rows - columns) / (columns - blocks) + 1e-9)
-
-
-def low_rank(rows: int, columns: int, factor: float) -> int:
-    """Return the largest rank at which two factors have no more than 1 / factor of the matrix's parameters.
-
-    >>> [low_rank(200, 200, factor) for factor in (2, 4)]
-    [50, 25]
-    """
-    return math.floor(rows * columns / factor / (rows + columns) + 1e-9)

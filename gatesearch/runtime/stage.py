@@ -1,11 +1,12 @@
-"""A small int8 .tflite as a list of kernel calls: what always runs, without an interpreter around it."""
+"""A small int8 .tflite program as a list of kernel calls, without an interpreter: what always runs."""
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
-from ctypes import addressof, byref
+from ctypes import addressof, byref, c_char_p, c_int32, c_void_p
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -13,8 +14,11 @@ from gatesearch._lib.plugins import need
 from gatesearch.compile import flatbuffer
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import LINE, Array, address, aligned, padded
+from gatesearch.kernels.base import Kernel
+from gatesearch.kernels.build import SOURCES
 from gatesearch.kernels.conv import pack_u8
 from gatesearch.kernels.geometry import Geometry
+from gatesearch.kernels.native import ADDRESS, INT, Shape, Signatures
 
 CONV, DEPTHWISE, LARGEST, TABLE = range(4)  # as in kernels.h
 PAGE = 4096
@@ -22,12 +26,42 @@ SIGNED = 128  # bytes inside are what int8 is, and this
 RELU, RELU6 = 1, 3  # ActivationFunctionType of the .tflite schema
 
 
+class COperator(ctypes.Structure):
+    """``gs_op`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("kind", "zero", "zero_out", "outputs", "count")),
+        ("shape", Shape),
+        *((name, c_void_p) for name in ("x", "y", "weights", "sums", "bias", "index", "scale", "shift", "scratch")),
+        ("table", c_void_p),
+    )
+
+
+class CStream(ctypes.Structure):
+    """``gs_stream`` of kernels.h."""
+
+    _fields_ = (
+        ("ops", c_void_p),
+        *((name, c_int32) for name in ("n_ops", "size", "n", "threshold")),
+        *((name, c_void_p) for name in ("windows", "room", "logit", "passed")),
+    )
+
+
+class StageKernel(Kernel):
+    """A whole stage in one call."""
+
+    name = "stage"
+    source = SOURCES / "stage.c"
+    rank = 21
+    signatures: ClassVar[Signatures] = {"hear": (INT, (ADDRESS, c_char_p)), "stream": (INT, (ADDRESS,))}
+
+
 class Unsupported(ValueError):
-    """The program has something in it that no kernel does; one line says what."""
+    """No kernel does something that the program needs; one line says what."""
 
 
 class Tensor(NamedTuple):
-    """Where the values of a tensor lie, as int32 indices of its own shape into the room that all share."""
+    """Where the values of a tensor lie: int32 indices, of its shape, into the memory that all tensors share."""
 
     places: Array
     scale: np.float32
@@ -35,10 +69,10 @@ class Tensor(NamedTuple):
 
 
 class _Memory:
-    """One piece of memory for all that a stage reads and writes.
+    """One block of memory for all that a stage reads and writes.
 
-    How its parts lie to each other decides which of them meet in the caches. Of stages built alike with parts taken one
-    by one from the system, one in sixty took a quarter longer than the others.
+    The distances between arrays decide which of them share lines of the caches. Among stages built alike from arrays
+    that the system placed one by one, one in sixty took a quarter longer than the others.
     """
 
     def __init__(self, size: int = 2**16) -> None:
@@ -47,24 +81,24 @@ class _Memory:
         self._free = raw[first : first + size]
 
     def take(self, shape: int | Sequence[int], dtype: Any) -> Array:
-        """Return zeros on a cache line; from elsewhere, where the piece is used up."""
+        """Return zeros on a cache line; from the system, once the block is used up."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if size > len(self._free):
             return aligned(shape, dtype)
-        taken, self._free = self._free[:size], self._free[-(-size // LINE) * LINE :]
-        return taken.view(dtype).reshape(shape)
+        block, self._free = self._free[:size], self._free[-(-size // LINE) * LINE :]
+        return block.view(dtype).reshape(shape)
 
     def copy(self, array: Array) -> Array:
         """Return a copy of an array."""
-        made = self.take(array.shape, array.dtype)
-        made[...] = array
-        return made
+        copied = self.take(array.shape, array.dtype)
+        copied[...] = array
+        return copied
 
 
 class Stage:
-    """A gated stage whose operators are convolutions, pooling and moves of data, ready to meet a stream.
+    """A gated stage of convolutions, pooling and moves of data, ready to run on a stream.
 
-    What comes out equals LiteRT's, bit for bit where that rounds as XNNPACK does on x86.
+    Its output equals LiteRT's, bit for bit where LiteRT rounds as XNNPACK does on x86.
 
     Args:
         model: an int8 .tflite of one input.
@@ -82,7 +116,7 @@ class Stage:
 
         self._read = read = flatbuffer.read(model)
         self._graph, self._buffers, self._schema = read.subgraphs[0], read.buffers, schema
-        self._library, self._ops, self._kept = library, list[native.Op](), list[Any]()
+        self._library, self._ops, self._kept = library, list[COperator](), list[Any]()
         self._tensors: dict[int, Tensor] = {}
         self._memory = _Memory()
         moving = [t for t in self._graph.tensors if self._buffers[t.buffer].data is None]
@@ -104,7 +138,7 @@ class Stage:
         self._passed = self._tensor(names[passed]).places
         self.whole = np.array_equal(self._passed.ravel(), np.arange(self.size))
         """Whether what goes on is the window itself."""
-        self._program = (native.Op * len(self._ops))(*self._ops)
+        self._program = (COperator * len(self._ops))(*self._ops)
 
     def hear(self, threshold: int) -> Callable[[bytes], int]:
         """Return the call that runs a window and tells whether it is above.
@@ -140,11 +174,9 @@ class Stage:
 
         return call
 
-    def _told(self, n: int, threshold: int, windows: Array | None, passed: Array | None) -> native.Stream:
+    def _told(self, n: int, threshold: int, windows: Array | None, passed: Array | None) -> CStream:
         sizes, room = (len(self._ops), self.size, n, threshold), self._room.ctypes.data
-        return native.Stream(
-            addressof(self._program), *sizes, address(windows), room, room + self._logit, address(passed)
-        )
+        return CStream(addressof(self._program), *sizes, address(windows), room, room + self._logit, address(passed))
 
     def logit(self) -> int:
         """Return the logit of the last window."""
@@ -205,11 +237,11 @@ class Stage:
         index, first = self._memory.copy(index.astype(np.int32)), self._used
         self._used += -(-len(index) // LINE) * LINE
         room = self._room.ctypes.data
-        shape = native.Shape()
+        shape = Shape()
         table = None if table is None else self._memory.copy(table)
         addresses = (room, room + first, None, None, None, address(index), None, None, None, address(table))
         kind = LARGEST if table is None else TABLE
-        self._ops.append(native.Op(kind, 0, 0, len(index), index.shape[1], shape, *addresses))
+        self._ops.append(COperator(kind, 0, 0, len(index), index.shape[1], shape, *addresses))
         self._kept += [index, table]
         return np.arange(first, first + len(index), dtype=np.int32)
 
@@ -252,7 +284,7 @@ class Stage:
         room = self._room.ctypes.data
         x, y = (room + int(places.flat[0]) for places in (self._contiguous(source), target.places))
         addresses = (x, y, *map(address, (weight, sums, arrays[0], None, *arrays[1:], scratch)))
-        self._ops.append(native.Op(kind, source.zero, target.zero, 0, 0, geometry.c, *addresses))
+        self._ops.append(COperator(kind, source.zero, target.zero, 0, 0, geometry.c, *addresses))
         self._kept += [weight, sums, scratch, *arrays]
         self._tensors[output] = target
 

@@ -1,0 +1,148 @@
+/* What kernels use to prepare a call for a kit's runner: memory of a row, made-up numbers, packed weights.
+
+   Under GS_KIT, a kernel's C file defines prepare_NAME(gs_call *), which takes all that a call needs, and
+   run_NAME(gs_call *), which makes it. rows.h, which is written with the kit, includes these and picks by row. Names of
+   kernels are there as GS_KERNEL_NAME. */
+#ifndef GS_KIT_H
+#define GS_KIT_H
+
+#include <stdlib.h>
+
+#include "kernels.h"
+
+#ifndef GS_ROOM
+#define GS_ROOM (64u << 20) /* bytes that a row may take */
+#endif
+
+typedef struct {
+  int32_t kernel, shape[12], variant[3], share[3]; /* shares in thousandths */
+} gs_row;
+
+static uint32_t state = 1;
+static uint32_t next(void) { return (state = state * 1664525u + 1013904223u) >> 8; }
+static float real(void) { return (float)(next() % 2001) / 1000.0f - 1.0f; }
+
+/* Memory of one row, given back behind it: an array, or what lies at the address GS_ARENA. */
+#ifdef GS_ARENA
+static char *const arena = (char *)GS_ARENA;
+#else
+static char arena[GS_ROOM] __attribute__((aligned(64)));
+#endif
+static size_t used;
+static int too_little;
+static void *room(size_t bytes) {
+  const size_t whole = (bytes + 127) & ~(size_t)63; /* kernels may read a little beyond */
+  if (too_little || whole > GS_ROOM - used) {
+    too_little = 1;
+    return NULL;
+  }
+  char *made = arena + used;
+  used += whole;
+  return memset(made, 0, whole);
+}
+static void give_back(void) {
+  used = 0;
+  too_little = 0;
+}
+static float *reals(int n) {
+  float *made = room((size_t)n * sizeof(float));
+  for (int i = 0; made && i < n; i++) made[i] = real();
+  return made;
+}
+static void *bytes(int n) {
+  int8_t *made = room(n);
+  for (int i = 0; made && i < n; i++) made[i] = (int8_t)((int)(next() % 255) - 127);
+  return made;
+}
+static int32_t *first_blocks(int n) {
+  int32_t *made = room((size_t)n * sizeof(int32_t));
+  for (int i = 0; made && i < n; i++) made[i] = i;
+  return made;
+}
+
+/* A call, ready to be made. */
+typedef struct {
+  const gs_row *row;
+  gs_conv c;
+  gs_fbs fbs;
+  gs_pg pg;
+  gs_split split;
+  gs_matrix of_x, of_h;
+  const int32_t *in, *out;
+  int n_in, n_out, live_size;
+  const void *x;
+  const float *bias, *w;
+  const int8_t *packed;
+  const int32_t *sums, *start;
+  void *y, *h, *state, *winners, *scratch;
+  int32_t open;    /* outputs that a precision gate had open */
+  int64_t outputs; /* of so many; 0 where there is no such gate */
+  void *own;       /* whatever else a kernel keeps */
+} gs_call;
+
+static void make(gs_call *k); /* makes a call that is prepared */
+
+static gs_conv conv_of(const int32_t *s) {
+  return (gs_conv){s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11]};
+}
+
+static int blocks_left(int channels, int share) {
+  const int all = GS_BLOCKS(channels), left = (all * share + 500) / 1000;
+  return GS_MIN(all, GS_MAX(1, left));
+}
+
+static void pick_blocks(gs_call *k) {
+  k->n_in = blocks_left(k->c.c_in, k->row->share[0]);
+  k->n_out = blocks_left(k->c.c_out, k->row->share[1]);
+  if (k->n_in < GS_BLOCKS(k->c.c_in)) k->in = first_blocks(k->n_in);
+  if (k->n_out < GS_BLOCKS(k->c.c_out)) k->out = first_blocks(k->n_out);
+}
+
+static int weights_of(const gs_conv *c) { return c->c_out * c->c_in * c->kh * c->kw; }
+static int outputs_of(const gs_conv *c) { return gs_height(c) * gs_width(c) * c->c_out; }
+
+/* Random weights of bytes, packed for conv_u8; returns them as they were. */
+static int8_t *pack_whole(gs_call *k) {
+  int8_t *w = bytes(weights_of(&k->c)), *packed = room(GS(conv_u8_size)(&k->c));
+  int32_t *sums = room((size_t)GS_BLOCKS(k->c.c_out) * GS_BLOCKS(k->c.c_in) * GS_BLOCK * sizeof(int32_t));
+  if (!too_little) GS(conv_u8_pack)(&k->c, w, packed, sums);
+  k->packed = packed;
+  k->sums = sums;
+  return w;
+}
+
+static float *pack_real(const gs_conv *c) {
+  float *w = reals(weights_of(c)), *packed = room(GS(conv_f32_size)(c) * sizeof(float));
+  if (!too_little) GS(conv_f32_pack)(c, w, packed);
+  return packed;
+}
+
+/* Filters as gathering kernels read them: [kh kw c_in pieces][16 * blocks_out]. */
+static int taps_of(const gs_call *k, int pieces) {
+  return k->c.kh * k->c.kw * k->c.c_in * pieces * GS_BLOCKS(k->c.c_out) * GS_BLOCK;
+}
+
+/* Every other channel or block, as far as they go: what wins lies apart. */
+static int32_t *apart(int n, int all) {
+  int32_t *made = room((size_t)n * sizeof(int32_t));
+  for (int i = 0; made && i < n; i++) made[i] = (int32_t)((int64_t)i * all / n);
+  return made;
+}
+
+static int left_of(int all, int share) { return GS_MIN(all, GS_MAX(1, (all * share + 500) / 1000)); }
+
+static void prepare_chosen(gs_call *k, int block) {
+  const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
+  const int groups_in = (k->c.c_in + block - 1) / block, groups = (k->c.c_out + block - 1) / block;
+  const gs_conv phi = {1, 1, k->c.c_in, k->c.c_out, 1, 1, 1, 1, 0, 0, 1, 1};
+  k->live_size = block;
+  k->n_in = left_of(groups_in, k->row->share[0]);
+  k->n_out = left_of(groups, k->row->share[1]);
+  if (k->n_in < groups_in) k->in = apart(k->n_in, groups_in);
+  k->fbs = (gs_fbs){pack_real(&phi), reals(wide), reals(wide), reals(wide), reals(wide), k->n_out, block};
+  k->x = reals(k->c.h * k->c.w * k->c.c_in);
+  k->winners = room(groups * sizeof(int32_t));
+  k->y = room((size_t)outputs_of(&k->c) * sizeof(float));
+}
+
+#endif

@@ -1,0 +1,103 @@
+"""The lines that a kit's runner prints, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, Literal, NamedTuple, cast
+
+from gatesearch.cost.sources.board.rows import FORMAT, THOUSANDTHS
+from gatesearch.cost.sources.board.table import UNITS
+from gatesearch.errors import UserError
+
+HEAD = ("gatesearch", "kit", "unit", "tile", "end")
+
+
+class Row(NamedTuple):
+    """What the runner prints of a call: its shortest and its middle turn, and the share that a gate had open."""
+
+    shortest: float
+    middle: float
+    open_share: float
+
+
+class RunnerOutput(NamedTuple):
+    """All that a runner prints; rows by their index in the kit."""
+
+    kit: str
+    unit: Literal["instructions", "cycles", "ns"]
+    tile: int
+    rows: Mapping[int, Row]
+    skipped: tuple[int, ...]
+
+
+def read(where: str, text: str, total: int) -> RunnerOutput:
+    """Read what a runner printed.
+
+    Args:
+        where: the file, for errors.
+        text: its lines; what stands before the first of the runner's own is passed over.
+        total: calls of the kit.
+
+    Raises:
+        UserError: lines that the runner does not write, a unit that is none, rows that are missing or there twice.
+    """
+    head: dict[str, str] = {}
+    rows: dict[int, Row] = {}
+    skipped: list[int] = []
+    for place, word, fields in _lines(where, text):
+        if word in HEAD and len(fields) == 1:
+            if word in head:
+                raise UserError(f"{place}: a second {word} line; is this the output of two runs?")
+            head[word] = fields[0]
+        elif word == "row" and len(fields) == 4:
+            index = _index(place, fields[0], total, {*rows, *skipped})
+            row = Row(*(_number(place, field) / THOUSANDTHS for field in fields[1:]))
+            if row.middle < row.shortest:
+                raise UserError(f"{place}: the middle turn is shorter than the shortest")
+            rows[index] = row
+        elif word == "skipped" and len(fields) == 2:
+            skipped.append(_index(place, fields[0], total, {*rows, *skipped}))
+        else:
+            raise UserError(f"{place}: no line of a kit's runner")
+    _check_complete(where, head, total, {*rows, *skipped})
+    tile = _number(f"{where}: {'tile,' + head['tile']!r}", head["tile"])
+    return RunnerOutput(head["kit"], cast(Any, head["unit"]), tile=tile, rows=rows, skipped=tuple(skipped))
+
+
+def _lines(where: str, text: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield the place, the first word and the fields of each line, from the runner's first one on."""
+    started = False
+    for number, line in enumerate(text.splitlines(), 1):
+        word, *fields = line.strip().split(",")
+        started = started or word == HEAD[0]
+        if started and word:
+            yield f"{where}:{number}: {line.strip()!r}", word, fields
+
+
+def _check_complete(where: str, head: Mapping[str, str], total: int, indices: AbstractSet[int]) -> None:
+    for word in HEAD:
+        if word not in head:
+            raise UserError(f"{where}: no {word} line: the output of a kit's runner is cut off, or is none")
+    if head["gatesearch"] != str(FORMAT):
+        raise UserError(f"{where}: format {head['gatesearch']!r}; this version reads {FORMAT}: write the kit anew")
+    if head["unit"] not in UNITS:
+        raise UserError(f"{where}: unit {head['unit']!r} is none of {', '.join(UNITS)}")
+    missing = [index for index in range(total) if index not in indices]
+    if missing:
+        raise UserError(f"{where}: {len(missing)} of {total} rows are missing, the first is row {missing[0]}")
+
+
+def _index(place: str, written: str, total: int, indices: AbstractSet[int]) -> int:
+    index = _number(place, written)
+    if index >= total:
+        raise UserError(f"{place}: the kit has {total} rows, the last is {total - 1}")
+    if index in indices:
+        raise UserError(f"{place}: row {index} is there twice")
+    return index
+
+
+def _number(place: str, written: str) -> int:
+    if not written.strip().isdigit():
+        raise UserError(f"{place}: {written!r} is no whole number")
+    return int(written)

@@ -1,0 +1,122 @@
+"""The calls that every table of a board reads, and those that it is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+
+from gatesearch.gates import KernelCall
+from gatesearch.kernels import counted_kernels
+from gatesearch.kernels.base import CountedKernel, Listing
+
+EMPTY_CALL = KernelCall("nothing", (0,))  # costs what reading the clock does
+
+# Height, width, channels in and out, kernel, stride: of the shipped backbones, whole and thinned out by gates.
+# fmt: off
+CONVOLUTIONS = (
+    (49, 10, 1, 64, 10, 4, 2), (49, 10, 1, 16, 10, 4, 2), (25, 5, 64, 64, 1, 1, 1), (25, 5, 32, 64, 1, 1, 1),
+    (25, 5, 64, 16, 1, 1, 1), (25, 5, 16, 16, 1, 1, 1), (32, 32, 3, 64, 3, 3, 1), (16, 16, 64, 128, 3, 3, 1),
+    (8, 8, 128, 192, 3, 3, 1), (8, 8, 192, 192, 3, 3, 1), (32, 32, 16, 16, 3, 3, 1), (32, 32, 16, 32, 3, 3, 2),
+    (16, 16, 32, 32, 3, 3, 1), (16, 16, 32, 64, 3, 3, 2), (8, 8, 64, 64, 3, 3, 1), (8, 8, 1, 32, 3, 3, 1),
+    (4, 4, 64, 64, 3, 3, 1), (1, 1, 64, 12, 1, 1, 1), (1, 1, 192, 10, 1, 1, 1), (1, 1, 256, 64, 1, 1, 1),
+    (12, 12, 24, 48, 1, 1, 1), (16, 8, 40, 20, 1, 1, 1), (24, 24, 1, 16, 5, 5, 2), (14, 14, 3, 24, 3, 3, 1),
+    (1, 1, 30, 20, 1, 1, 1), (9, 9, 20, 40, 3, 3, 1), (49, 10, 1, 28, 8, 5, 2), (1, 1, 118, 12, 1, 1, 1),
+    (50, 1, 64, 192, 1, 1, 1), (99, 1, 64, 256, 1, 1, 1), (99, 1, 256, 64, 1, 1, 1), (1, 1, 20, 1, 1, 1, 1),
+)
+OTHER_CONVOLUTIONS = (
+    (12, 12, 48, 96, 3, 3, 1), (18, 10, 56, 40, 1, 1, 1), (14, 14, 32, 64, 5, 5, 1), (7, 7, 96, 128, 3, 3, 2),
+    (16, 16, 28, 36, 3, 3, 1), (1, 1, 90, 40, 1, 1, 1), (28, 7, 1, 40, 9, 3, 2), (20, 20, 3, 20, 3, 3, 2),
+    (10, 10, 64, 80, 1, 1, 1), (64, 1, 128, 128, 1, 1, 1), (6, 6, 160, 96, 3, 3, 1), (1, 1, 500, 96, 1, 1, 1),
+)
+GATED = (
+    (16, 16, 64, 128, 3, 3, 1), (8, 8, 128, 128, 3, 3, 1), (8, 8, 32, 64, 3, 3, 1),
+    (25, 5, 64, 64, 1, 1, 1), (9, 9, 32, 48, 1, 1, 1),
+)
+OTHER_GATED = ((12, 12, 48, 96, 3, 3, 1), (7, 11, 64, 112, 1, 1, 1))
+DEPTHWISE = (
+    (25, 5, 64, 64, 3, 3, 1), (25, 5, 32, 32, 3, 3, 1), (25, 5, 16, 16, 3, 3, 1), (25, 5, 276, 276, 3, 3, 1),
+    (25, 5, 24, 24, 3, 3, 1), (13, 3, 64, 64, 3, 3, 1), (16, 16, 32, 32, 5, 5, 1), (16, 16, 64, 64, 3, 3, 2),
+    (12, 12, 56, 56, 5, 5, 1), (20, 20, 8, 8, 3, 3, 1), (7, 7, 90, 90, 3, 3, 1), (14, 10, 20, 20, 5, 5, 2),
+    (6, 6, 160, 160, 3, 3, 1), (30, 10, 40, 40, 3, 3, 2), (10, 10, 13, 13, 5, 5, 1), (18, 18, 72, 72, 3, 3, 1),
+)
+OTHER_DEPTHWISE = ((20, 8, 48, 48, 3, 3, 1), (9, 9, 40, 40, 5, 5, 1), (24, 10, 128, 128, 3, 3, 2))
+POOLS = (
+    (25, 5, 64, 64, 25, 5, 1), (8, 8, 64, 64, 2, 2, 2), (16, 16, 24, 24, 2, 2, 2), (8, 8, 192, 192, 8, 8, 1),
+    (12, 12, 32, 32, 3, 3, 1), (30, 30, 16, 16, 2, 2, 2), (4, 4, 48, 48, 4, 4, 1), (25, 5, 20, 20, 25, 5, 1),
+    (12, 12, 56, 56, 3, 3, 1), (9, 9, 7, 7, 3, 3, 1), (10, 6, 90, 90, 10, 6, 1), (6, 6, 13, 13, 2, 2, 2),
+)
+OTHER_POOLS = ((13, 9, 40, 40, 13, 9, 1), (14, 14, 48, 48, 2, 2, 2), (10, 10, 64, 64, 3, 3, 1))
+# fmt: on
+# Inputs and units of recurrent layers.
+CELLS = ((10, 64), (10, 118), (40, 128), (9, 32), (64, 256))
+OTHER_CELLS = ((20, 96), (6, 180))
+# Values.
+SUMS, OTHER_SUMS = (64, 500, 8000, 16384), (1250, 6272)
+PAIRS = ((1.0, 0.5), (0.5, 1.0), (0.25, 0.5))  # shares of inputs and outputs
+SHARES = (0.25, 0.5, 1.0)
+SHARES_KEPT = (0.25, 0.5)  # by factors of low rank
+
+
+def listed() -> tuple[KernelCall, ...]:
+    """Return the calls that a table reads, the empty one first."""
+    listings = {
+        "convolution": [Listing(padded_shape(*shape), pairs=((1.0, 1.0),)) for shape in CONVOLUTIONS],
+        "gated": [Listing(padded_shape(*shape), PAIRS, SHARES) for shape in GATED],
+        "depthwise": [Listing(padded_shape(*shape)) for shape in DEPTHWISE],
+        "cell": [Listing(shape, shares=SHARES) for shape in CELLS],
+        "gathered": _gathered(GATED, SHARES),
+        "low rank": [Listing(shape, shares=SHARES_KEPT) for shape in CELLS],
+        "pool": [Listing(_pool_shape(*shape)) for shape in POOLS],
+        "sum": [Listing((count,)) for count in SUMS],
+    }
+    return (EMPTY_CALL, *_calls(listings))
+
+
+def held_out() -> tuple[KernelCall, ...]:
+    """Return calls of other shapes and shares: what a table says of them is held against their own readings."""
+    listings = {
+        "convolution": [Listing(padded_shape(*shape), pairs=((1.0, 1.0),)) for shape in OTHER_CONVOLUTIONS],
+        "gated": [Listing(padded_shape(*shape), ((0.75, 0.75),), (0.75,)) for shape in OTHER_GATED],
+        "depthwise": [Listing(padded_shape(*shape)) for shape in OTHER_DEPTHWISE],
+        "cell": [Listing(shape, shares=(0.75,)) for shape in OTHER_CELLS],
+        "gathered": _gathered(OTHER_GATED, (0.75,)),
+        "low rank": [Listing(shape, shares=(1 / 3,)) for shape in OTHER_CELLS],
+        "pool": [Listing(_pool_shape(*shape)) for shape in OTHER_POOLS],
+        "sum": [Listing((count,)) for count in OTHER_SUMS],
+    }
+    return tuple(_calls(listings))
+
+
+def _calls(listings: Mapping[str, Sequence[Listing]]) -> Iterator[KernelCall]:
+    """Yield the calls of all kernels, those of other packages last: shipped rows then stay in their places."""
+    shipped = [kernel for kernel in counted_kernels().values() if not kernel.is_outside]
+    outside = [kernel for kernel in counted_kernels().values() if kernel.is_outside]
+    for kernels, kind in product((shipped, outside), listings):
+        yield from _calls_of_kind(kernels, kind, listings[kind])
+
+
+def _calls_of_kind(kernels: Iterable[CountedKernel], kind: str, listings: Sequence[Listing]) -> Iterator[KernelCall]:
+    readers = [kernel for kernel in kernels if kind in kernel.listings]
+    for listing, kernel in product(listings, readers):
+        yield from kernel.listed(listing)
+
+
+def _gathered(shapes: Sequence[tuple[int, ...]], shares: Sequence[float]) -> list[Listing]:
+    """Return a listing for each shape and pair of shares; inputs are there in full, or by the middle share."""
+    pairs = list(product(sorted({1.0, shares[len(shares) // 2]}), shares))
+    return [Listing(padded_shape(*shape), (pair,)) for shape, pair in product(shapes, pairs)]
+
+
+def padded_shape(h: int, w: int, c_in: int, c_out: int, kh: int, kw: int, stride: int) -> tuple[int, ...]:
+    """Return the shape of a convolution that is padded to keep its size, strides aside.
+
+    >>> padded_shape(8, 8, 16, 32, 3, 3, 1)
+    (8, 8, 16, 32, 3, 3, 1, 1, 1, 1, 1, 1)
+    """
+    return (h, w, c_in, c_out, kh, kw, stride, stride, kh // 2, (kw - 1) // 2, 1, 1)
+
+
+def _pool_shape(h: int, w: int, c_in: int, c_out: int, kh: int, kw: int, stride: int) -> tuple[int, ...]:
+    """Return the shape of a pooling; small windows at every place are padded by one, as networks do."""
+    pad = 1 if stride == 1 and kh < h else 0
+    return (h, w, c_in, c_out, kh, kw, stride, stride, pad, pad, 1, 1)

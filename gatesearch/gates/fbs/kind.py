@@ -1,0 +1,93 @@
+"""The kind ``fbs``: parameters, sites and work of Feature Boosting and Suppression."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from gatesearch.gates.fbs.layer import FBSConv2d, winning_groups
+from gatesearch.gates.fbs.unfold import unfold
+from gatesearch.gates.kind import Figure, GateKind
+from gatesearch.gates.params import GateParams, param
+from gatesearch.gates.work import Call, KernelCall, LayerWork
+from gatesearch.graph.sites import LayerSite, reads_all_channels
+from gatesearch.plan import Scalar
+
+SKIPS: Mapping[int, str] = {1: "channel", 16: "channel-block-16"}  # by block
+KERNELS: Mapping[int, str] = {1: "fbs_single", 16: "fbs"}  # by block
+BITS = (8, 8)
+
+
+@dataclass(frozen=True)
+class FBSParams(GateParams):
+    """What is chosen for one gate."""
+
+    density: float = param(
+        1.0, choices=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), above=0, high=1, doc="d, share of the channels that win"
+    )
+    block: int = param(
+        1, choices=(16, 1), among=tuple(SKIPS), doc="channels that win or lose together", new_program=True
+    )
+
+
+class FBS(GateKind[LayerSite, FBSParams]):
+    """The kind: any convolution of two channels or more that reads all of its input channels (no groups)."""
+
+    name = "fbs"
+    site_type = LayerSite
+    Params = FBSParams
+    figures = (
+        Figure("density", "share", "Channels computed", headline=True),
+        Figure("winners_per_sample", "channels"),
+        Figure("nonzero", "share"),
+    )
+
+    def fits(self, site: LayerSite) -> bool:
+        """Say whether channels can win or lose there."""
+        return site.op == "conv2d" and site.channels >= 2 and reads_all_channels(site)
+
+    def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
+        """Return the searched values; blocks only where there are several."""
+        choices = super().choices(site)
+        return {**choices, "block": tuple(block for block in sorted(SKIPS, reverse=True) if site.channels > block)}
+
+    def build(
+        self, site: LayerSite, params: FBSParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
+    ) -> FBSConv2d:
+        """Build the module, which starts as the function that the trained layers were; see :func:`unfold`."""
+        start = unfold(layer, norm)
+        return FBSConv2d(start.conv, start, params.density, params.block)
+
+    def work(self, site: LayerSite, params: FBSParams, observed: Mapping[str, float] | None = None) -> LayerWork:
+        """Return the winners' filters, the predictor, and a multiplication by g for each of their values."""
+        work = work_of_winners((Call(BITS),), site, params, observed)
+        if not site.geometry:
+            return work
+        # Where all channels win, the kernel runs the predictor all the same.
+        call = KernelCall(KERNELS[params.block], site.geometry, (), (("outputs", work.density),))
+        return replace(work, kernels=(call,))
+
+
+def work_of_winners(
+    calls: Sequence[Call], site: LayerSite, params: FBSParams, observed: Mapping[str, float] | None
+) -> LayerWork:
+    """Return what FBS leaves of a layer whose own work, channel by channel, is ``calls``.
+
+    What a smaller input saves is for the caller to price, by the density of the layer before.
+    """
+    block = params.block
+    groups = math.ceil(site.channels / block)
+    count = winning_groups(params.density, groups)
+    # Where the last group is smaller, the work is least when it wins.
+    least = (count - 1) * block + site.channels - (groups - 1) * block
+    share = (observed or {}).get("density", least / site.channels)
+    predictor = site.shape_in[0] * site.channels
+    return LayerWork(
+        calls=tuple(Call(call.bits, ((SKIPS[block], share), *call.left)) if count < groups else call for call in calls),
+        macs=predictor + site.elements * share,
+        params=predictor + site.channels,
+        density=share,
+    )

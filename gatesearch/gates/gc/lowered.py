@@ -1,0 +1,122 @@
+"""The head of a Gated Compression gate as it is exported: folded, cut to its channels, and even in int8."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gatesearch.gates.gc.head import Pool, pool_kernel
+
+if TYPE_CHECKING:
+    from gatesearch.gates.gc.modes import GCGate
+
+LARGEST_GAIN = 64.0
+# How far ranges are evened out. All the way, the linear layer's weights, which share one scale too, become as uneven as
+# the features were: the logit's rounding error on training clips was half as large at .7 as at 1 or 0.
+EVENNESS = 0.7
+
+
+def fold(gate: GCGate, channels: Sequence[int] | None) -> nn.Linear:
+    """Return the linear layer with the normalisation folded in, for the given channels (None: all).
+
+    w . (x - mean) / s + b = (w / s) . x + (b - (w / s) . mean) with s = sqrt(var + eps).
+    """
+    mean, var = _statistics(gate)
+    weight = gate.linear.weight * torch.rsqrt(var + gate.norm.eps)
+    bias = gate.linear.bias - (weight * mean).sum(1)
+    if channels is not None:
+        # A channel that is cut away is zero, so only its folded mean remains, in the bias.
+        weight = weight[:, gate.pool.features_of(channels)]
+    linear = nn.Linear(weight.shape[1], 1)
+    with torch.no_grad():
+        linear.weight.copy_(weight)
+        linear.bias.copy_(bias)
+    return linear
+
+
+@torch.no_grad()
+def lowered_head(gate: GCGate, channels: Sequence[int] | None, shrink: nn.Module | None) -> nn.Module:
+    """Return the head for the given channels in the form that loses least in int8.
+
+    One int8 scale serves all features, so a feature that is small beside the others would have a handful of steps. Each
+    is scaled up towards the largest of them, by a gain in the layer before, and its weight in the linear layer down by
+    the same gain: the logit stays what it is.
+    """
+    linear = fold(gate, channels)
+    if len(gate.pool.shape) != 3:
+        return LoweredHead(gate.view, gate.look, gate.pool, linear, shrink)
+    mean, var = _statistics(gate)
+    # Nearly all values of a feature lie below its mean and three deviations, and it is the rare large value that sets
+    # the scale.
+    size = mean + 3 * torch.sqrt(var + gate.norm.eps)
+    if channels is not None:
+        size = size[gate.pool.features_of(channels)]
+    size = size.view(gate.pool.parts, -1)  # means, maxima, class token
+    # The filters' outputs share one int8 scale as well; through their ReLU a factor passes unchanged.
+    even = torch.ones(size.shape[1]) if gate.look.is_identity else size[1].max() / size[1]
+    even = even.clamp(1.0, LARGEST_GAIN) ** EVENNESS
+    size = size * even
+    gain = (size[1].max() / size[0]).clamp(1.0, LARGEST_GAIN) ** EVENNESS
+    linear.weight /= even.repeat(len(size))
+    linear.weight[:, : len(gain)] /= gain
+    return LoweredHead(gate.view, gate.look.scaled(even), EvenPool(gate.pool, gain), linear, shrink)
+
+
+def _statistics(gate: GCGate) -> tuple[Tensor, Tensor]:
+    mean, var = gate.norm.running_mean, gate.norm.running_var
+    assert mean is not None and var is not None
+    return mean, var
+
+
+class Shrink(nn.Module):
+    """relu(h - amount), what the activation mode leaves to do in an artifact."""
+
+    amount: Tensor
+
+    def __init__(self, amount: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("amount", amount)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Shrink [N, *shape]."""
+        return F.relu(hidden - self.amount)
+
+
+class LoweredHead(nn.Module):
+    """What is exported: kept activations [N, kept, ...] to (passed, logit [N, 1])."""
+
+    def __init__(
+        self, view: nn.Module, look: nn.Module, pool: nn.Module, linear: nn.Linear, shrink: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.view, self.look, self.pool, self.linear, self.shrink = view, look, pool, linear, shrink
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what passes and the logit."""
+        passed = hidden if self.shrink is None else self.shrink(hidden)
+        return passed, self.linear(self.pool(self.look(self.view(passed))))
+
+
+class EvenPool(nn.Module):
+    """:class:`Pool` of a map, with each mean scaled up to the size of the maxima.
+
+    Both end in one int8 tensor with one scale, in which a mean over a large map would have a handful of steps.
+    """
+
+    def __init__(self, pool: Pool, gain: Tensor) -> None:
+        super().__init__()
+        channels, kernel, self.class_token = len(gain), pool_kernel(pool.shape), pool.class_token
+        self.mean = nn.Conv2d(channels, channels, kernel, groups=channels, bias=False)
+        self.maximum = nn.MaxPool2d(kernel)
+        with torch.no_grad():
+            self.mean.weight.copy_((gain / math.prod(kernel)).view(-1, 1, 1, 1).expand_as(self.mean.weight))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map [N, C, H, W] to [N, features]."""
+        pooled = [self.mean(hidden), self.maximum(hidden)]
+        return torch.cat([*pooled, hidden[:, :, :1, :1]] if self.class_token else pooled, 1).flatten(1)

@@ -1,0 +1,103 @@
+"""The light decoder of Dynamic Switch Layers: causal convolutions from a site to the network's output."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+FIRST_KERNEL, LAST_KERNEL = 3, 7  # of the first layer, and of the last where nothing is upsampled
+FEWEST_CHANNELS = 4
+LARGEST_STRIDE = 8  # where the rate has a divisor up to it
+
+
+class LightLayer(NamedTuple):
+    """A layer of the light decoder: a causal convolution, or one that makes ``up`` samples of each."""
+
+    inputs: int
+    outputs: int
+    kernel: int
+    up: int
+    frames: int  # that come out
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of a sample."""
+        return self.frames // self.up * self.inputs * self.outputs * self.kernel
+
+    @property
+    def params(self) -> int:
+        """Weights and biases."""
+        return self.inputs * self.outputs * self.kernel + self.outputs
+
+
+def light_layers(shape: Sequence[int], output: Sequence[int], width: float, kept: int) -> list[LightLayer]:
+    """Return the layers from a site [C, T, 1] to the output [C', S, 1]: few and ever narrower.
+
+    The last layer makes the output at once, each frame overlapping with the next: a layer with channels at the full
+    rate takes longer than its multiplications say.
+
+    >>> [layer[:4] for layer in light_layers((32, 64, 1), (1, 4096, 1), width=0.25, kept=32)]
+    [(32, 8, 3, 1), (8, 4, 8, 8), (4, 1, 16, 8)]
+    """
+    channels, frames = max(FEWEST_CHANNELS, math.ceil(width * shape[0])), shape[1]
+    layers = [LightLayer(kept, channels, FIRST_KERNEL, 1, frames)]
+    *ups, last = strides(output[1] // frames) or [1]
+    for stride in ups:
+        narrower = max(FEWEST_CHANNELS, channels // 2)
+        frames *= stride
+        layers.append(LightLayer(channels, narrower, stride, stride, frames))
+        channels = narrower
+    return [*layers, LightLayer(channels, output[0], 2 * last if last > 1 else LAST_KERNEL, last, frames * last)]
+
+
+def strides(factor: int) -> list[int]:
+    """Return factors of a number, each as large as can be up to eight; a number without such a divisor is one stride.
+
+    >>> strides(64), strides(80), strides(1), strides(11)
+    ([8, 8], [8, 5, 2], [], [11])
+    """
+    factors = []
+    while factor > 1:
+        stride = max((d for d in range(2, LARGEST_STRIDE + 1) if factor % d == 0), default=factor)
+        factors.append(stride)
+        factor //= stride
+    return factors
+
+
+def light_decoder(layers: Sequence[LightLayer]) -> nn.Sequential:
+    """Build the layers, a ReLU behind each but the last."""
+    first, *ups, last = (nn.Sequential(OrderedDict(_causal(layer))) for layer in layers)
+    parts: OrderedDict[str, nn.Module] = OrderedDict(first=first, relu=nn.ReLU())
+    for i, up in enumerate(ups):
+        parts |= {f"up{i}": up, f"relu{i}": nn.ReLU()}
+    light = nn.Sequential(OrderedDict(parts, last=last))
+    for module in light.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
+            nn.init.zeros_(module.bias)  # with few channels, negative ones can leave none alive
+    return light
+
+
+class Crop(nn.Module):
+    """Cut [N, C, T, 1] to its first frames."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Crop."""
+        return hidden[:, :, : self.frames]
+
+
+def _causal(layer: LightLayer) -> dict[str, nn.Module]:
+    if layer.up > 1:
+        up = nn.ConvTranspose2d(layer.inputs, layer.outputs, (layer.kernel, 1), (layer.up, 1))
+        return {"conv": up} if layer.kernel == layer.up else {"conv": up, "crop": Crop(layer.frames)}
+    return {
+        "past": nn.ZeroPad2d((0, 0, layer.kernel - 1, 0)),
+        "conv": nn.Conv2d(layer.inputs, layer.outputs, (layer.kernel, 1)),
+    }

@@ -1,0 +1,28 @@
+"""Matrices with less in them: hybrid, low-rank, pruned. What a linear or recurrent layer multiplies by.
+
+A recurrent layer has a matrix for each of its gates, stored one on another; all of them get the same structure. Each
+class holds the factors of such a stack [groups * rows, columns], knows the stack that they stand for (:meth:`dense`)
+and multiplies by it without ever forming it (``forward``), which is what is exported and timed.
+"""
+
+from gatesearch.gates.matrices.forms import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix
+from gatesearch.gates.matrices.products import PRODUCTS, TORCH, Array, Ops, block_edges
+from gatesearch.gates.matrices.sizes import BEGIN, END, hybrid_parameters, low_rank, rich_rows, zhu_gupta
+
+__all__ = [
+    "BEGIN",
+    "END",
+    "PRODUCTS",
+    "TORCH",
+    "Array",
+    "Factors",
+    "HybridMatrix",
+    "LowRankMatrix",
+    "Ops",
+    "PrunedMatrix",
+    "block_edges",
+    "hybrid_parameters",
+    "low_rank",
+    "rich_rows",
+    "zhu_gupta",
+]

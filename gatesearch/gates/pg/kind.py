@@ -1,0 +1,79 @@
+"""The kind ``pg``: sites and work of Precision Gating."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from gatesearch.gates.kind import Figure, GateKind
+from gatesearch.gates.modules import LayerGate
+from gatesearch.gates.pg.layers import PGConv2d, PGLinear
+from gatesearch.gates.pg.lstm import PGLSTM
+from gatesearch.gates.pg.params import BYTE, PGParams
+from gatesearch.gates.phases import MASKS
+from gatesearch.gates.work import BLOCK, Call, KernelCall, LayerWork
+from gatesearch.graph.sites import LayerSite, reads_all_channels
+from gatesearch.plan import Scalar
+
+LAYERS: Mapping[str, Any] = {"conv2d": PGConv2d, "linear": PGLinear, "lstm": PGLSTM}
+
+
+class PG(GateKind[LayerSite, PGParams]):
+    """The kind: any linear layer or LSTM, and any convolution that reads all of its input channels (no groups)."""
+
+    name = "pg"
+    site_type = LayerSite
+    Params = PGParams
+    figures = (
+        Figure("sparsity", "share", "Closed outputs", headline=True),
+        Figure("weighted_sparsity", "share"),
+        Figure("outputs", "outputs"),
+    )
+
+    def fits(self, site: LayerSite) -> bool:
+        """Say whether the layer has a form that can be gated."""
+        if site.op not in LAYERS:
+            return False
+        return site.op != "conv2d" or reads_all_channels(site)
+
+    def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
+        """Return the searched values; M2 only where a group is smaller than the layer."""
+        width = min(LAYERS[site.op].widths(site))
+        masks = [name for name, mask in MASKS.items() if mask.group is None or mask.group < width]
+        return {**super().choices(site), "mask": tuple(masks)}
+
+    def build(
+        self, site: LayerSite, params: PGParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
+    ) -> LayerGate:
+        """Build the module around a copy of the layer; a batch norm behind it stays where it is."""
+        gate: LayerGate = LAYERS[site.op](layer, params)
+        return gate
+
+    def work(self, site: LayerSite, params: PGParams, observed: Mapping[str, float] | None = None) -> LayerWork:
+        """Return the high bits of every output and the low bits of the open ones; of none, before there is a report."""
+        mask = MASKS[params.mask]
+        calls = [Call((params.high_bits, params.weight_bits))]
+        sparsity = (observed or {}).get("weighted_sparsity", 1.0)
+        if params.low_bits:
+            calls.append(Call((params.low_bits, params.weight_bits), ((mask.skips, 1 - sparsity),)))
+        thresholds = sum(mask.groups(width) for width in LAYERS[site.op].widths(site))
+        kernels = _kernels(site, params, 1 - sparsity if params.low_bits else 0.0)
+        return LayerWork(calls=tuple(calls), macs=0.0, params=thresholds + 1, density=1.0, kernels=kernels)
+
+
+def _kernels(site: LayerSite, settings: PGParams, share: float) -> tuple[KernelCall, ...]:
+    """Return the run of a kernel with a share of the outputs open; none where no kernel has the layer or its bits."""
+    shape = site.geometry
+    if site.op == "linear":  # a convolution of 1 x 1 over its positions
+        shape = (math.prod(site.shape_in[:-1]), 1, site.shape_in[-1], site.shape[-1], *[1] * 4, 0, 0, 1, 1)
+    if not shape or not settings.for_kernel:
+        return ()
+    pieces, group = settings.pieces(site.positive), MASKS[settings.mask].size(shape[3])
+    bits = settings.bits + 2 * (settings.weight_bits == BYTE)
+    # Groups of whole blocks are all one to the kernel.
+    variant = (("bytes", 1 if bits <= BYTE else 2), ("group", group if group % BLOCK else BLOCK))
+    many = (("pieces", pieces),) if pieces > 1 else ()
+    return (KernelCall("pg", (*shape[:2], shape[2] * pieces, *shape[3:]), (*variant, *many), (("open", share),)),)

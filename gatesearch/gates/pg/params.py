@@ -1,0 +1,72 @@
+"""Parameters of Precision Gating."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from gatesearch.gates.params import GateError, GateParams, param
+from gatesearch.gates.phases import MASKS
+from gatesearch.gates.quantise import BITS, UNQUANTISED
+from gatesearch.plan import Scalar
+
+BYTE = 8
+MOST_WEIGHT_BITS = 64
+WEIGHT_BITS = f"a whole number from 1 to {BITS} nor {UNQUANTISED} or None, which leave the weights as they are"
+
+
+@dataclass(frozen=True)
+class PGParams(GateParams):
+    """What is chosen for one gate.
+
+    >>> PGParams.read({"bits": 4, "high_bits": 2}).weight_bits, PGParams.read({"weight_bits": None}).weight_bits
+    (4, 32)
+    """
+
+    bits: int = param(8, choices=(4, 8), low=1, high=BITS, doc="B, magnitude bits of the input")
+    high_bits: int = param(
+        4, choices=(2, 4), low=1, doc="B_hb, those that every output gets; B itself is plain quantisation"
+    )
+    mask: str = param(
+        "3d", choices=tuple(MASKS), among=tuple(MASKS), new_program=True, doc="which outputs share a decision"
+    )
+    target: float = param(
+        0.0, choices=(2.0, 1.0, 0.5, 0.0), doc="delta, to which the thresholds are drawn, in units of the output"
+    )
+    weight_bits: int = param(
+        8, doc="of the weights, those of the input unless written; None, or 32 and more, leaves them as they are"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.high_bits > self.bits:
+            raise GateError(f"high_bits: {self.high_bits!r} is not a whole number from 1 to bits, {self.bits}")
+        if not (1 <= self.weight_bits <= BITS or UNQUANTISED <= self.weight_bits <= MOST_WEIGHT_BITS):
+            raise GateError(f"weight_bits: {self.weight_bits!r} is neither {WEIGHT_BITS}")
+
+    @classmethod
+    def read(cls, written: Mapping[str, Scalar]) -> Self:
+        """Build from what a plan says; ``weight_bits`` are those of the input where it is left out, None is 32."""
+        filled = {"weight_bits": written.get("bits", cls.bits), **written}
+        if filled["weight_bits"] is None:
+            filled["weight_bits"] = UNQUANTISED
+        return super().read(filled)
+
+    @property
+    def low_bits(self) -> int:
+        """B_lb, the bits of the second phase."""
+        return self.bits - self.high_bits
+
+    @property
+    def for_kernel(self) -> bool:
+        """Whether the kernels have this arithmetic: weights of up to eight bits and a sign, either phase in a byte.
+
+        Weights of eight bits are taken in two parts, one of which meets doubled inputs: so these have a bit less.
+        """
+        most = BYTE - (self.weight_bits == BYTE)
+        return self.weight_bits <= BYTE and self.low_bits <= most and self.high_bits <= most
+
+    def pieces(self, positive: bool) -> int:
+        """Return in how many pieces kernels read a channel: by parts of the weights, and by sign."""
+        return (1 + (self.weight_bits == BYTE)) * (1 + (not positive))

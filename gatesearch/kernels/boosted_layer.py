@@ -1,0 +1,82 @@
+"""Layers of which only the channels that win are computed, as parts of a network: what their kernels share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol, Self, cast
+
+import numpy as np
+from torch import Tensor, nn
+
+from gatesearch.gates import BLOCK
+from gatesearch.gates.fbs import FBSConv2d
+from gatesearch.kernels.arrays import Array
+from gatesearch.kernels.base import ActiveChannels, Calls
+from gatesearch.kernels.fbs_predictor import Boost
+from gatesearch.kernels.geometry import Geometry, Pair
+from gatesearch.kernels.native import Library
+
+
+class BoostedConv(Protocol):
+    """A kernel of a convolution of winners, bound to its weights."""
+
+    geometry: Geometry
+    boost: Boost
+    weight: Array
+    relu: bool
+
+    def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
+        """Return the call for arrays that stay where they are."""
+
+
+class BoostedLayer(ABC):
+    """A trained layer; a batch normalisation behind it is in the boost already.
+
+    Args:
+        conv: its kernel.
+    """
+
+    absorbs_norm: ClassVar[bool] = False
+    reads: ClassVar[tuple[int, ...]] = (1, BLOCK)
+
+    def __init__(self, conv: BoostedConv) -> None:
+        self.conv = conv
+        self.shape = (*conv.geometry.output, conv.geometry.c_out)
+        self.active = ActiveChannels(np.arange(conv.boost.winners, dtype=np.int32), conv.boost.block)
+
+    @classmethod
+    def from_module(
+        cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool = True
+    ) -> Self:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        image = int(example.shape[-2]), int(example.shape[-1])
+        return cls(cls.conv_from_module(cast(FBSConv2d, layer), image, relu, positive))
+
+    @classmethod
+    @abstractmethod
+    def conv_from_module(cls, layer: FBSConv2d, image: Pair, relu: bool, positive: bool) -> BoostedConv:
+        """Return the kernel of a trained layer."""
+
+    @classmethod
+    @abstractmethod
+    def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: Library) -> BoostedConv:
+        """Return the kernel of a layer's arrays."""
+
+    def arrays(self) -> dict[str, Array]:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        return {
+            "geometry": np.array(self.conv.geometry.shape, np.int32),
+            "weight": self.conv.weight,
+            "relu": np.array(self.conv.relu),
+            **self.conv.boost.arrays(),
+        }
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, Array], library: Library) -> Self:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        return cls(cls.conv_from_arrays(Geometry.from_shape(arrays["geometry"]), arrays, library))
+
+    @abstractmethod
+    def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""

@@ -1,0 +1,331 @@
+"""Feature boosting and precision gating in one call: high bits of the winners, low bits of what is open of them."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Mapping
+from ctypes import POINTER, byref, c_float, c_int32, c_void_p
+from itertools import product
+from typing import Any, ClassVar, NamedTuple, cast
+
+import numpy as np
+import torch
+
+from gatesearch.gates import BLOCK, KernelCall
+from gatesearch.gates.fbs import FBSConv2d
+from gatesearch.gates.pg import PGConv2d
+from gatesearch.gates.phases import IntegerPhases
+from gatesearch.kernels import native
+from gatesearch.kernels.arrays import Array, address, aligned, checked
+from gatesearch.kernels.base import Axes, LayerKernel, Listing, Sample, random_normal
+from gatesearch.kernels.build import SOURCES
+from gatesearch.kernels.channel_skipping import (
+    ChannelSkippingConv,
+    ChannelSkippingLayer,
+    NativeCall,
+    Winners,
+    only_active,
+    taps,
+)
+from gatesearch.kernels.fbs import block_shares
+from gatesearch.kernels.fbs_predictor import Boost, CBoost, random_boost
+from gatesearch.kernels.fbs_single import single_axes
+from gatesearch.kernels.geometry import Geometry, Pair, output_size
+from gatesearch.kernels.integer_products import check_bits, check_sums, gate_sizes, integer_products, open_thresholds
+from gatesearch.kernels.native import ADDRESS, INT, SHAPE, SIZE, Signatures
+from gatesearch.kernels.operand_split import OperandSplit
+from gatesearch.kernels.work_terms import Terms, blocks_left, conv_macs, conv_terms
+
+BITS, LOW_BITS = 8, 4  # of samples that are timed
+
+
+class CSplit(ctypes.Structure):
+    """``gs_split`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("taps", "sums", "threshold")),
+        *((name, c_float) for name in ("step", "top", "level")),
+        *((name, c_int32) for name in ("low_bits", "group", "wide", "sign")),
+    )
+
+
+class Precision(NamedTuple):
+    """The precision gate of a hybrid layer.
+
+    Args:
+        bits, low_bits: of the input, and of those the low ones, 0 to 8; from 1 to 8 are left.
+        group: channels that share a decision; in a group its winners decide.
+        threshold: Delta by group, float32, in units of the output.
+        step: worth of a level of the input.
+        level: worth of a step of the product.
+        operands: into which a channel of the input is split.
+    """
+
+    bits: int
+    low_bits: int
+    group: int
+    threshold: Array
+    step: float
+    level: float
+    operands: OperandSplit
+
+
+class FBSPG(ChannelSkippingConv):
+    """High bits of the channels that win, low bits of what is open of them.
+
+    Args:
+        geometry: of the convolution.
+        weight: levels of the weights, whole numbers [c_out, c_in, kh, kw] of at most 8 magnitude bits.
+        precision: see there.
+        boost: see :class:`ChannelSkippingConv`.
+        relu: see there.
+        library: see there.
+
+    Raises:
+        ValueError: a number is out of range, or sums could leave 32 bits.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        weight: Any,
+        precision: Precision,
+        boost: Boost,
+        relu: bool = True,
+        library: native.Library | None = None,
+    ) -> None:
+        super().__init__(geometry, boost, relu, library)
+        p, g = precision, geometry
+        high_bits = check_bits(p.bits, p.low_bits, p.operands.wide)
+        self.precision, self.weight = p, checked(weight, "weight", np.int16, g.weights)
+        self.threshold = checked(p.threshold, "threshold", np.float32, (-(-g.c_out // p.group),))
+        bytes_ = p.operands.weights(self.weight)
+        check_sums(bytes_, (2 ** max(high_bits, p.low_bits) - 1) * (1 + p.operands.wide))
+        if self.library:
+            self._taps, whole = taps(bytes_), taps(bytes_.astype(np.int32))
+            self._sums = np.ascontiguousarray(whole.reshape(-1, *whole.shape[2:]).sum(0, dtype=np.int32))
+            size = self.library.function("fbs_pg_scratch")(byref(self._shape), p.operands.number)
+            self._scratch = aligned(size, np.uint8)
+            self._split = CSplit(
+                taps=address(self._taps),
+                sums=address(self._sums),
+                threshold=address(self.threshold),
+                step=p.step,
+                top=2.0**p.bits - 1,
+                level=p.level,
+                low_bits=p.low_bits,
+                group=p.group,
+                wide=int(p.operands.wide),
+                sign=int(p.operands.sign),
+            )
+
+    @classmethod
+    def from_module(
+        cls,
+        layer: FBSConv2d,
+        image: Pair,
+        relu: bool = True,
+        library: native.Library | None = None,
+        positive: bool = True,
+    ) -> FBSPG:
+        """Return the kernel of a trained layer for images of a height and width; ``positive``: no value is negative.
+
+        Raises:
+            ValueError: its convolution has no precision gate, or there is no kernel for its bits.
+        """
+        gate = cast(torch.nn.Module, layer.inner)
+        if not isinstance(gate, PGConv2d):
+            raise ValueError(f"no precision gate in FBS around {type(gate).__name__}")
+        if not gate.settings.for_kernel:
+            raise ValueError(f"no kernel for {gate.settings}")
+        weight, step, level = gate_sizes(gate)
+        precision = Precision(
+            bits=gate.settings.bits,
+            low_bits=gate.settings.low_bits,
+            group=gate.group,
+            threshold=gate.threshold.detach().float().contiguous().numpy(),
+            step=step,
+            level=level,
+            operands=OperandSplit.from_settings(gate.settings, positive),
+        )
+        levels = weight.to(torch.int16).contiguous().numpy()
+        return cls(Geometry.from_layer(gate.layer, image), levels, precision, Boost.from_module(layer), relu, library)
+
+    def phases(self, x: Array, won: Array) -> IntegerPhases:
+        """Return O_hb, the mask and O in whole numbers, int64 [h', w', c_out], for the channels that won."""
+        p, g = self.precision, self.geometry
+        whole = np.rint((x / np.float32(p.step)).clip(1 - 2**p.bits, 2**p.bits - 1)).astype(np.int64)
+        if not p.operands.sign:
+            whole = whole.clip(0)
+        coarse = np.sign(whole) * (np.abs(whole) >> p.low_bits << p.low_bits)
+        high, low = (integer_products(g, part, self.weight) for part in (coarse, whole - coarse))
+        winners = torch.zeros(g.c_out, dtype=torch.bool)
+        winners[won] = True
+        mask = torch.zeros_like(high, dtype=torch.bool)
+        # Of a group, the winners decide together: their sum is held against the threshold times their number.
+        for i, delta in enumerate(self.threshold):
+            group = slice(i * p.group, (i + 1) * p.group)
+            members = winners[group]
+            sums = high[..., group][..., members].sum(-1)
+            limit = float(np.floor(np.float64(delta) * int(members.sum()) / np.float64(np.float32(p.level))))
+            mask[..., group] = (sums > min(max(limit, -(2.0**62)), 2.0**62))[..., None] & members
+        return IntegerPhases(high, mask, high + mask * low)
+
+    def _native_call(self) -> NativeCall:
+        return NativeCall("fbs_pg", (byref(self._split),), (), self._scratch)
+
+    def _products(self, x: Array, won: Array) -> Array:
+        y: Array = self.phases(x, won).output.numpy() * np.float64(np.float32(self.precision.level))
+        return y
+
+
+class FBSPGLayer(ChannelSkippingLayer):
+    """A trained layer with both gates."""
+
+    conv: FBSPG
+
+    @classmethod
+    def conv_from_module(cls, layer: FBSConv2d, image: Pair, relu: bool, positive: bool) -> FBSPG:
+        """Return the kernel of a trained layer."""
+        return FBSPG.from_module(layer, image, relu, positive=positive)
+
+    def arrays(self) -> dict[str, Array]:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        precision = self.conv.precision
+        values = {**precision._asdict(), **precision.operands._asdict()}
+        del values["operands"]
+        return {**super().arrays(), **{name: np.asarray(value) for name, value in values.items()}}
+
+    @classmethod
+    def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: native.Library) -> FBSPG:
+        """Return the kernel of a layer's arrays."""
+        precision = Precision(
+            bits=int(arrays["bits"]),
+            low_bits=int(arrays["low_bits"]),
+            group=int(arrays["group"]),
+            threshold=arrays["threshold"],
+            step=float(arrays["step"]),
+            level=float(arrays["level"]),
+            operands=OperandSplit(bool(arrays["sign"]), bool(arrays["wide"])),
+        )
+        return FBSPG(geometry, arrays["weight"], precision, Boost.load(arrays), bool(arrays["relu"]), library)
+
+
+class FBSPGKernel(LayerKernel):
+    """FBS and precision gating in one."""
+
+    name = "fbs_pg"
+    source = SOURCES / "fbs_pg.c"
+    rank = 9
+    runner = "fbs_pg"
+    case = 5
+    shares = ("inputs", "outputs", "open")
+    observed = ("open",)
+    variants = ("block", "group", "pieces")
+    listings = ("gathered",)
+    skips = ("channel", "channel-block-16")
+    layer = FBSPGLayer
+    signatures: ClassVar[Signatures] = {
+        "fbs_pg_scratch": (SIZE, (SHAPE, INT)),
+        "fbs_pg": (
+            INT,
+            (
+                *(SHAPE, POINTER(CBoost), POINTER(CSplit), ADDRESS, ADDRESS, INT, INT),  # x, active inputs
+                *(INT, INT, ADDRESS, ADDRESS, ADDRESS),  # ReLU, clear losers, y, winners, scratch
+            ),
+        ),
+    }
+
+    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield calls of four variants for each pair of shares; what is open goes through three shares in turn."""
+        for (inputs, outputs), block, group in product(listing.pairs, (1, BLOCK), (1, BLOCK)):
+            turn = (round(8 * (inputs + outputs)) // 2 + (group > 1)) % 3
+            open_share = (0.0, 0.3, 1.0)[turn]
+            pieces = 1 if (inputs, block) == (1.0, BLOCK) else 2
+            variant = (("block", block), ("group", group), ("pieces", pieces))
+            left = (("inputs", inputs), ("outputs", outputs), ("open", open_share))
+            yield KernelCall(self.name, listing.shape, variant, left)
+
+    def macs(self, call: KernelCall) -> float:
+        """Return those of the dense convolution."""
+        return conv_macs(call.shape)
+
+    def family(self, call: KernelCall) -> str:
+        """Return whether channels or blocks win: other loops gather them."""
+        return f"fbs_pg of {'channels' if dict(call.variant)['block'] == 1 else 'blocks'}"
+
+    def work(self, call: KernelCall, tile: int) -> Terms:
+        """Return terms of a convolution of split bytes, of choosing and gathering, and of the low bits of what is open.
+
+        Low bits are computed for rows of 16 outputs of which one is open. Decisions are taken to be independent: among
+        d decisions in a row, none is open with probability (1 - share)^d.
+        """
+        h, w, c_in, c_out, *rest = call.shape
+        block, read, won = Winners.of_call(call)
+        variant, open_share = dict(call.variant), dict(call.left).get("open", 1.0)
+        pieces, group = int(variant["pieces"]), int(variant["group"])
+        dense = conv_terms((h, w, int(read) * pieces, int(won), *rest), tile)
+        out_h, out_w = output_size(call.shape)
+        pixels, blocks_out, steps = float(out_h * out_w), blocks_left(int(won)), dense["steps listed"]
+        if group == 1:
+            decisions: float = min(BLOCK, won)
+        else:
+            # A block of single winners holds channels of more groups than one of neighbours.
+            decisions = 1.0 if block == BLOCK else c_out / won
+        rows = pixels * (1 - (1 - open_share) ** decisions)
+        places = steps * BLOCK
+        return {
+            **dense,
+            "taps gathered": places * won,
+            "blocks of taps gathered": places * blocks_out,
+            "blocks of taps read": places * blocks_left(c_out),
+            "inputs gathered": h * w * read if read < c_in else 0.0,
+            "operands split": h * w * read * pieces,
+            "levels rounded": h * w * read,
+            "blocks pooled": h * w * blocks_left(int(read)),
+            "winners written": pixels * won,
+            "channels cleared": pixels * c_out,
+            "blocks decided": pixels * blocks_out,
+            "blocks decided by groups": pixels * blocks_out if group > 1 else 0.0,
+            "open rows": rows * blocks_out,
+            "open products": rows * blocks_out * steps,
+            "open steps": blocks_out * steps if rows else 0.0,
+            "pairs of blocks predicted": blocks_left(c_in) * blocks_left(c_out),
+            "channels scored": float(c_out),
+            "scores passed over": 31.0 * c_out if block == 1 else 0.0,
+        }
+
+    def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
+        """Return channels or blocks as the variant has them, and what is open.
+
+        Rows of 16 outputs are computed where one of them is open: with single decisions that is most, from a tenth on.
+        """
+        variant = dict(call.variant)
+        c_in, c_out = call.shape[2:4]
+        blocks: Axes = {"inputs": block_shares(c_in) if reads_blocks else (1.0,), "outputs": block_shares(c_out)}
+        channels = blocks if variant["block"] == BLOCK else single_axes(reads_blocks)
+        return {**channels, "open": (0.1 if variant["group"] == 1 else 0.0, 1.0)}
+
+    def sample(self, call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+        """Return a random layer whose thresholds leave the call's share of the winners open."""
+        geometry = Geometry.from_shape(call.shape)
+        variant = {name: int(value) for name, value in call.variant}
+        boost, active = random_boost(call, geometry, variant["block"], generator)
+        operands = OperandSplit.of_number(variant["pieces"], wide_first=True)
+        x = random_normal(generator, *geometry.image, geometry.c_in)
+        x = x if operands.sign else np.abs(x)
+        step = float(np.float32(x.max() / (2**BITS - 1)))
+        weight = generator.integers(-127, 128, geometry.weights, dtype=np.int16)
+        levels = np.rint(only_active(x, active) / np.float32(step)).clip(1 - 2**BITS, 2**BITS - 1)
+        high = np.trunc(levels / 2**LOW_BITS) * 2**LOW_BITS
+        threshold = open_thresholds(geometry, high, weight, variant["group"], dict(call.left).get("open", 1.0))
+        precision = Precision(
+            bits=BITS,
+            low_bits=LOW_BITS,
+            group=variant["group"],
+            threshold=threshold,
+            step=step,
+            level=1.0,
+            operands=operands,
+        )
+        return Sample(FBSPGLayer(FBSPG(geometry, weight, precision, boost, library=library)), x, active)

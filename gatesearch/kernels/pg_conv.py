@@ -1,0 +1,233 @@
+"""Precision gating in whole numbers: the high bits of every output, the low bits of those that are open."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from ctypes import byref, c_float, c_int32, c_void_p
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from gatesearch.gates import BLOCK, quantise
+from gatesearch.gates.pg import BYTE, PGConv2d, PGLinear
+from gatesearch.gates.phases import IntegerPhases, integer_limit
+from gatesearch.kernels import native
+from gatesearch.kernels.arrays import Array, address, aligned, checked, like, padded
+from gatesearch.kernels.conv import pack_u8
+from gatesearch.kernels.geometry import Geometry, Pair
+from gatesearch.kernels.integer_products import INT32, check_bits, check_sums, gate_sizes, integer_products
+from gatesearch.kernels.operand_split import OperandSplit
+
+INT64_MAX = np.iinfo(np.int64).max
+
+
+class CGate(ctypes.Structure):
+    """``gs_pg`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_void_p) for name in ("packed", "sums", "rows", "limit", "single", "bias")),
+        ("level", c_float),
+        *((name, c_int32) for name in ("bytes", "low_bits", "group", "split")),
+    )
+
+
+class PGConv:
+    """A convolution in two phases, x [h, w, c_in] in levels to y [h', w', c_out] in units of the output.
+
+    Inputs are levels from 0 to 2^bits - 1, as a ReLU leaves them: uint8 to 8 bits, uint16 above.
+
+    Args:
+        geometry: of the layer.
+        weight: int8 levels [c_out, c_in, kh, kw]: of at most 7 magnitude bits.
+        bits: B, of the input, 2 to 16.
+        low_bits: those of the second phase, up to 8, and from 1 to 8 are left for the first; without low bits no output
+            has a second phase.
+        group: channels that share a decision: 1, 8, a multiple of 16, or all of them.
+        threshold: Delta [groups], float32, in units of the output.
+        level: worth of one step of the product.
+        bias: float32 [c_out]; None is 0.
+        singly: whether with groups of 1 each open output is a dot product of its own; else blocks of 16 with one in
+            them are computed, and what is closed thrown away.
+        library: None is the best for this CPU.
+        doubled: whether some inputs are doubled levels, whose low part has a bit more; see
+            :mod:`gatesearch.kernels.operand_split`. Inputs then have two bits more than ``bits``.
+
+    Raises:
+        ValueError: a number is out of range, or sums could leave 32 bits.
+    """
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        weight: Any,
+        bits: int,
+        low_bits: int,
+        group: int,
+        threshold: Any,
+        level: float = 1.0,
+        bias: Any = None,
+        singly: bool = True,
+        library: native.Library | None = None,
+        doubled: bool = False,
+    ) -> None:
+        high_bits = check_bits(bits, low_bits, doubled)
+        group = min(group, geometry.c_out)
+        if group not in (1, BLOCK // 2, geometry.c_out) and group % BLOCK:
+            raise ValueError(f"no kernel for groups of {group} among {geometry.c_out} channels")
+        self.geometry, self.bits, self.low_bits, self.group, self.level = geometry, bits, low_bits, group, level
+        self.step = float(quantise.level(torch.tensor(1.0), bits))
+        self.dtype = np.uint8 if bits + 2 * doubled <= BYTE else np.uint16
+        self.split = low_bits + doubled
+        self.weight = checked(weight, "weight", np.int8, geometry.weights)
+        check_sums(self.weight, (2 ** max(high_bits, low_bits) - 1) * (1 + doubled))
+        delta = torch.from_numpy(checked(threshold, "threshold", np.float32, (-(-geometry.c_out // group),)).copy())
+        self.limit = integer_limit(delta, torch.tensor(level), group, geometry.c_out)
+        if not low_bits:
+            self.limit = torch.full_like(self.limit, INT64_MAX)
+        self.bias = padded(bias, "bias", np.float32, geometry.c_out, 0)
+        self.library = library or native.load()
+        if self.library:
+            self._prepare(self.library, singly)
+
+    @classmethod
+    def from_module(
+        cls,
+        layer: PGConv2d | PGLinear,
+        image: Pair,
+        singly: bool = True,
+        library: native.Library | None = None,
+        positive: bool = True,
+    ) -> PGConv:
+        """Return the kernel of a trained layer; see :meth:`levels` for its input.
+
+        Args:
+            layer: a convolution, or a linear layer, which is one of 1 x 1.
+            image: height and width of what a convolution reads; of a linear layer its positions, and 1.
+            singly: see :class:`PGConv`.
+            library: see there.
+            positive: whether no input is negative.
+
+        Raises:
+            ValueError: its bits are not those of any kernel; weights must have 8 at most.
+        """
+        settings = layer.settings
+        if settings.weight_bits > BYTE:
+            raise ValueError(f"weights of {settings.weight_bits} magnitude bits have no kernel: weight_bits: 8 has")
+        weight, step, product_step = gate_sizes(layer)
+        operands, inner = OperandSplit.from_settings(settings, positive), layer.layer
+        if isinstance(inner, nn.Conv2d):
+            geometry = Geometry.from_layer(inner, image)
+        else:
+            c_out, c_in = inner.weight.shape
+            geometry = Geometry(image, c_in, c_out)
+        conv = cls(
+            replace(geometry, c_in=operands.number * geometry.c_in),
+            operands.weights(weight.reshape(geometry.weights).numpy()),
+            bits=settings.bits,
+            low_bits=settings.low_bits,
+            group=layer.group,
+            threshold=layer.threshold.detach().float().contiguous(),
+            level=product_step,
+            bias=None if inner.bias is None else inner.bias.detach().float(),
+            singly=singly,
+            library=library,
+            doubled=operands.wide,
+        )
+        conv.step, conv.operands = step, operands
+        return conv
+
+    step: float  # worth of a level of the input; without a trained layer that of a range of 1
+    operands: OperandSplit = OperandSplit()
+
+    def levels(self, x: Any) -> Any:
+        """Return the levels of inputs [h, w, c_in]; where channels are split, of all operands."""
+        real = x.detach().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
+        return like(x, self.operands.levels(real, self.step, self.bits, self.low_bits))
+
+    def __call__(self, x: Any) -> Any:
+        """Convolve levels [h, w, c_in]; returns float32."""
+        image = checked(x, "x", self.dtype, (*self.geometry.image, self.geometry.c_in))
+        y = np.empty((*self.geometry.output, self.geometry.c_out), np.float32)
+        self.bind(image, y)()
+        return like(x, y)
+
+    def phases(self, x: Any) -> tuple[IntegerPhases, int]:
+        """Return O_hb, the mask and O in whole numbers, [h', w', c_out], and how many outputs were open."""
+        g = self.geometry
+        image = checked(x, "x", self.dtype, (*g.image, g.c_in))
+        if not self.library:
+            phases = self.reference(image)
+            return phases, int(phases.mask.sum())
+        y, high, low = (np.empty((*g.output, g.c_out), kind) for kind in (np.float32, np.int32, np.int32))
+        outputs = (address(array) for array in (y, high, low))
+        count = self.library.function("pg")(
+            byref(self._shape), byref(self._pg), address(image), *outputs, address(self._scratch)
+        )
+        wide = torch.from_numpy(high).long() << self.low_bits
+        mask = _mask(wide, self.limit, self.group)
+        return IntegerPhases(wide, mask, wide + torch.from_numpy(low)), int(count)
+
+    def bind(self, x: Array, y: Array, dense: bool = False) -> Callable[[], None]:
+        """Return the call for arrays that stay where they are.
+
+        Args:
+            x: levels [h, w, c_in].
+            y: float32 [h', w', c_out].
+            dense: opens every output and decides nothing, to compare with.
+        """
+        g = self.geometry
+        checked(x, "x", self.dtype, (*g.image, g.c_in))
+        checked(y, "y", np.float32, (*g.output, g.c_out))
+        if not self.library:
+            return lambda: self._by_reference(x, y, dense)
+        name, extra = ("pg_dense", ()) if dense else ("pg", (None, None))
+        arguments = (byref(self._shape), byref(self._pg), address(x), address(y), *extra, address(self._scratch))
+        return native.bind_call(self.library.function(name), arguments, x, y, self)
+
+    def reference(self, x: Array, dense: bool = False) -> IntegerPhases:
+        """Compute the same with whole numbers of torch, int64 [h', w', c_out]."""
+        high = integer_products(self.geometry, x >> self.split, self.weight) << self.low_bits
+        low = integer_products(self.geometry, x & ((1 << self.split) - 1), self.weight)
+        mask = torch.ones_like(high, dtype=torch.bool) if dense else _mask(high, self.limit, self.group)
+        return IntegerPhases(high, mask, high + mask * low)
+
+    def _prepare(self, library: native.Library, singly: bool) -> None:
+        g = self.geometry
+        self._shape = g.c
+        self._packed, self._sums = pack_u8(library, g, self.weight)
+        self._rows = aligned(library.function("pg_rows_size")(byref(self._shape)), np.int8)
+        library.function("pg_rows")(byref(self._shape), address(self.weight), address(self._rows))
+        # The kernel sums high parts alone, without their factor 2^low_bits: sum 2^low_bits > limit is the same as
+        # sum > floor(limit / 2^low_bits) for whole numbers.
+        self._limit = (self.limit >> self.low_bits).numpy()
+        single = self._limit.clip(INT32.min, INT32.max).astype(np.int32) if self.group == 1 else None
+        self._single = padded(single, "limit", np.int32, g.c_out, INT32.max)
+        self._single[g.c_out :] = INT32.max
+        self._scratch = aligned(library.function("pg_scratch")(byref(self._shape)), np.uint8)
+        self._pg = CGate(
+            packed=address(self._packed),
+            sums=address(self._sums),
+            rows=address(self._rows) if singly else None,
+            limit=address(self._limit),
+            single=address(self._single),
+            bias=address(self.bias),
+            level=self.level,
+            bytes=np.dtype(self.dtype).itemsize,
+            low_bits=self.low_bits,
+            group=self.group,
+            split=self.split,
+        )
+
+    def _by_reference(self, x: Array, y: Array, dense: bool) -> None:
+        output = self.reference(x, dense).output.numpy()
+        y[...] = output * np.float64(self.level) + self.bias[: self.geometry.c_out]
+
+
+def _mask(high: torch.Tensor, limit: torch.Tensor, group: int) -> torch.Tensor:
+    channels = high.shape[-1]
+    sums = torch.nn.functional.pad(high, (0, -channels % group)).unflatten(-1, (-1, group)).sum(-1)
+    return (sums > limit).repeat_interleave(group, -1)[..., :channels]

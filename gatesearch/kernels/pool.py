@@ -1,0 +1,106 @@
+"""Pooling over windows of bytes: the mean and the largest value of each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ctypes import byref
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gatesearch.gates import BLOCK, KernelCall
+from gatesearch.kernels import native
+from gatesearch.kernels.arrays import Array, address, checked
+from gatesearch.kernels.base import CountedKernel, Listing
+from gatesearch.kernels.build import SOURCES
+from gatesearch.kernels.geometry import Geometry, output_size
+from gatesearch.kernels.native import ADDRESS, INT, SHAPE, Signatures
+from gatesearch.kernels.work_terms import Terms, window_taps
+
+
+def pool_windows(x: Any, geometry: Geometry, largest: bool = False, library: native.Library | None = None) -> Array:
+    """Return the mean, rounded half up, or the largest value of each channel's windows of x [h, w, channels], uint8.
+
+    A window that crosses the border is the part of it that lies inside.
+
+    Args:
+        x: uint8 [h, w, channels].
+        geometry: of the windows; its output channels do not count.
+        largest: whether the largest value is wanted, not the mean.
+        library: None is the best for this CPU.
+
+    Raises:
+        ValueError: a window lies outside.
+    """
+    image = checked(x, "x", np.uint8, (*geometry.image, geometry.c_in))
+    if any(pad >= size for pad, size in zip(geometry.padding, geometry.kernel, strict=True)):
+        raise ValueError(f"padding {geometry.padding} leaves windows of {geometry.kernel} outside")
+    library = library or native.load()
+    if library is None:
+        return _pool_reference(image, geometry, largest)
+    y = np.empty((*geometry.output, geometry.c_in), np.uint8)
+    library.function("pool_window_u8")(byref(geometry.c), address(image), int(largest), address(y))
+    return y
+
+
+def _pool_reference(image: Array, geometry: Geometry, largest: bool) -> Array:
+    y = np.empty((*geometry.output, geometry.c_in), np.uint8)
+    (stride_h, stride_w), (kh, kw), (pad_h, pad_w) = geometry.stride, geometry.kernel, geometry.padding
+    for row, column in np.ndindex(*geometry.output):
+        top, left = row * stride_h - pad_h, column * stride_w - pad_w
+        window = image[max(top, 0) : top + kh, max(left, 0) : left + kw].astype(np.int64)
+        count = window.shape[0] * window.shape[1]
+        y[row, column] = window.max((0, 1)) if largest else (window.sum((0, 1)) + count // 2) // count
+    return y
+
+
+class _PoolKernel(CountedKernel):
+    """What both poolings share: one C function."""
+
+    source = SOURCES / "pool.c"
+    runner = "pool"
+    case = 6
+    listings = ("pool",)
+    signatures: ClassVar[Signatures] = {"pool_window_u8": (None, (SHAPE, ADDRESS, INT, ADDRESS))}
+
+    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield the one call."""
+        yield KernelCall(self.name, listing.shape)
+
+    def macs(self, call: KernelCall) -> float:
+        """Return 0: pooling multiplies nothing."""
+        return 0.0
+
+    def work(self, call: KernelCall, tile: int) -> Terms:
+        """Return terms by pixel, block and tap that lies inside; see depthwise.c, whose loops are the same."""
+        channels = call.shape[2]
+        out_h, out_w = output_size(call.shape)
+        pixels, rest, full = float(out_h * out_w), channels % BLOCK, channels // BLOCK
+        taps, rows = window_taps(call.shape)
+        ragged = 1.0 if rest else 0.0
+        return {
+            "call": 1.0,
+            "pixels": pixels,
+            "full blocks": pixels * full,
+            "taps of full blocks": taps * full,
+            "rows of taps": rows * (full + ragged),
+            "ragged blocks": pixels * ragged,
+            "taps of ragged blocks": taps * ragged,
+            "single channels": pixels * rest,
+            "taps of fours of channels": taps * (rest // 4),
+            "taps of channels behind fours": taps * (rest % 4),
+        }
+
+
+class AverageKernel(_PoolKernel):
+    """The mean of each window."""
+
+    name = "average"
+    rank = 12
+
+
+class LargestKernel(_PoolKernel):
+    """The largest value of each window."""
+
+    name = "largest"
+    rank = 13

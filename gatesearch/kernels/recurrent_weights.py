@@ -1,0 +1,250 @@
+"""The weights of a recurrent layer's gates in four forms: dense, hybrid (HMD), of low rank, and pruned."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+from ctypes import byref, c_int32, c_void_p
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix, block_edges
+from gatesearch.kernels import native
+from gatesearch.kernels.arrays import Array, address, aligned, checked
+from gatesearch.kernels.geometry import Geometry
+
+DENSE, HYBRID, SPARSE = range(3)  # as in kernels.h
+
+
+class CMatrix(ctypes.Structure):
+    """``gs_matrix`` of kernels.h."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("kind", "gates", "height", "columns", "rich", "parts")),
+        *((name, c_void_p) for name in ("packed", "down", "values", "indices", "starts")),
+    )
+
+
+class PackedMatrix(NamedTuple):
+    """Weights as C wants them, and the arrays that they point to, which must live as long."""
+
+    matrix: CMatrix
+    arrays: tuple[Array, ...]
+
+
+class Weights(Protocol):
+    """The weights of all gates of a layer for its input or its state, [gates, height, columns]."""
+
+    gates: int
+    height: int
+    columns: int
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers there are; indices are not counted."""
+
+    def full(self) -> Array:
+        """Return them as one dense array [gates, height, columns]."""
+
+    def pack(self, library: native.Library) -> PackedMatrix:
+        """Return them as C wants them."""
+
+
+class Dense:
+    """All weights, float32 [gates, height, columns]."""
+
+    def __init__(self, weight: Any) -> None:
+        self.weight = checked(weight, "weight", np.float32, (None, None, None))
+        self.gates, self.height, self.columns = self.weight.shape
+
+    @classmethod
+    def from_factors(cls, matrix: Factors) -> Dense:
+        """Return the matrices that factors of any kind stand for."""
+        return cls(_stack(matrix.dense(), matrix.groups))
+
+    @property
+    def parameters(self) -> int:
+        """All of them."""
+        return self.weight.size
+
+    def full(self) -> Array:
+        """Return the weights."""
+        return self.weight
+
+    def pack(self, library: native.Library) -> PackedMatrix:
+        """Pack the rows of all gates below each other."""
+        packed = packed_rows(library, self.weight.reshape(-1, self.columns))
+        matrix = CMatrix(kind=DENSE, gates=self.gates, height=self.height, columns=self.columns, packed=address(packed))
+        return PackedMatrix(matrix, (packed,))
+
+
+class HMD:
+    """Hybrid matrix decomposition (Thakker et al. 2019): rows A above, rank-1 blocks b_j c_j side by side below.
+
+    Args:
+        rich: A, float32 [gates, r, columns].
+        down: b, float32 [gates, J, height - r].
+        across: c, float32 [gates, columns]; the c_j are its J parts, of sizes as even as can be.
+    """
+
+    def __init__(self, rich: Any, down: Any, across: Any) -> None:
+        self.rich = checked(rich, "rich", np.float32, (None, None, None))
+        self.gates, rows, self.columns = self.rich.shape
+        self.down = checked(down, "down", np.float32, (self.gates, None, None))
+        self.across = checked(across, "across", np.float32, (self.gates, self.columns))
+        self.parts = self.down.shape[1]
+        self.height = rows + self.down.shape[2]
+
+    @classmethod
+    def from_factors(cls, matrix: HybridMatrix) -> HMD:
+        """Return the weights of trained factors."""
+        rich, down, across = (part.detach().float() for part in matrix.parts())
+        rich = rich.unflatten(0, (matrix.groups, -1)) if len(rich) else rich.reshape(matrix.groups, 0, matrix.columns)
+        return cls(rich.contiguous(), down.movedim(0, 1).contiguous(), across.contiguous())
+
+    @property
+    def parameters(self) -> int:
+        """r n + J (m - r) + n, a gate."""
+        return self.rich.size + self.down.size + self.across.size
+
+    def full(self) -> Array:
+        """Return the matrices that the factors stand for."""
+        poor = np.einsum("gji,gjn->gin", self.down, self._split())
+        return np.concatenate([self.rich, poor.astype(np.float32)], 1)
+
+    def pack(self, library: native.Library) -> PackedMatrix:
+        """Pack the rich rows of all gates and, below them, each gate's c_j, zero beside their part."""
+        rows = [self.rich.reshape(-1, self.columns), self._split().reshape(-1, self.columns)]
+        packed = packed_rows(library, np.concatenate(rows))
+        matrix = CMatrix(
+            kind=HYBRID,
+            gates=self.gates,
+            height=self.height,
+            columns=self.columns,
+            rich=self.rich.shape[1],
+            parts=self.parts,
+            packed=address(packed),
+            down=address(self.down),
+        )
+        return PackedMatrix(matrix, (packed, self.down))
+
+    def _split(self) -> Array:
+        """Return c_j in their places, [gates, J, columns]."""
+        split = np.zeros((self.gates, self.parts, self.columns), np.float32)
+        for part, (begin, end) in enumerate(block_edges(self.columns, self.parts)):
+            split[:, part, begin:end] = self.across[:, begin:end]
+        return split
+
+
+class LowRank:
+    """Two factors U V a gate (LMF): to C, hybrid matrices without rich rows whose parts lie over each other.
+
+    Args:
+        left: U, float32 [gates, height, d].
+        right: V, float32 [gates, d, columns].
+    """
+
+    def __init__(self, left: Any, right: Any) -> None:
+        self.left = checked(left, "left", np.float32, (None, None, None))
+        self.gates, self.height, self.rank = self.left.shape
+        self.right = checked(right, "right", np.float32, (self.gates, self.rank, None))
+        self.columns = self.right.shape[2]
+
+    @classmethod
+    def from_factors(cls, matrix: LowRankMatrix) -> LowRank:
+        """Return the weights of trained factors."""
+        left, right = (part.detach().float() for part in matrix.parts())
+        return cls(left.contiguous(), right.unflatten(0, (matrix.groups, -1)).contiguous())
+
+    @property
+    def parameters(self) -> int:
+        """d (m + n), a gate."""
+        return self.left.size + self.right.size
+
+    def full(self) -> Array:
+        """Return the matrices that the factors stand for."""
+        return self.left @ self.right
+
+    def pack(self, library: native.Library) -> PackedMatrix:
+        """Pack V of all gates; U lies column by column."""
+        packed = packed_rows(library, self.right.reshape(-1, self.columns))
+        columns = np.ascontiguousarray(self.left.transpose(0, 2, 1))
+        matrix = CMatrix(
+            kind=HYBRID,
+            gates=self.gates,
+            height=self.height,
+            columns=self.columns,
+            parts=self.rank,
+            packed=address(packed),
+            down=address(columns),
+        )
+        return PackedMatrix(matrix, (packed, columns))
+
+
+class Pruned:
+    """Weights of which only those that are not zero are stored, by rows (CSR) with 16-bit columns."""
+
+    def __init__(self, weight: Any) -> None:
+        self.weight = checked(weight, "weight", np.float32, (None, None, None))
+        self.gates, self.height, self.columns = self.weight.shape
+        if self.columns > 2**16:
+            raise ValueError(f"{self.columns} columns do not fit 16 bits")
+        flat = self.weight.reshape(-1, self.columns)
+        rows, columns = flat.nonzero()
+        self._values, self._indices = flat[rows, columns], columns.astype(np.uint16)
+        self._starts = np.searchsorted(rows, np.arange(len(flat) + 1)).astype(np.int32)
+
+    @classmethod
+    def from_factors(cls, matrix: PrunedMatrix) -> Pruned:
+        """Return the elements that pruning left of a trained matrix."""
+        remaining = matrix.weight * matrix.largest(matrix.kept)
+        return cls(_stack(remaining, matrix.groups))
+
+    @property
+    def parameters(self) -> int:
+        """Those that are not zero."""
+        return self._values.size
+
+    def full(self) -> Array:
+        """Return all, zeros included."""
+        return self.weight
+
+    def pack(self, library: native.Library) -> PackedMatrix:
+        """Point to values, columns and starts of rows."""
+        matrix = CMatrix(
+            kind=SPARSE,
+            gates=self.gates,
+            height=self.height,
+            columns=self.columns,
+            values=address(self._values),
+            indices=address(self._indices),
+            starts=address(self._starts),
+        )
+        return PackedMatrix(matrix, (self._values, self._indices, self._starts))
+
+
+FORMS: Mapping[type[Factors], Callable[[Any], Weights]] = {
+    HybridMatrix: HMD.from_factors,
+    LowRankMatrix: LowRank.from_factors,
+    PrunedMatrix: Pruned.from_factors,
+}
+
+
+def weights_from_factors(matrix: Factors) -> Weights:
+    """Return trained factors in the form that multiplies by them with the least work."""
+    return FORMS.get(type(matrix), Dense.from_factors)(matrix)
+
+
+def _stack(weight: torch.Tensor, gates: int) -> torch.Tensor:
+    return weight.detach().float().unflatten(0, (gates, -1)).contiguous()
+
+
+def packed_rows(library: native.Library, rows: Array) -> Array:
+    """Return a matrix [m, n] packed as a convolution of 1 x 1."""
+    shape = Geometry((1, 1), rows.shape[1], rows.shape[0]).c
+    packed = aligned(library.function("conv_f32_size")(byref(shape)), np.float32)
+    contiguous = np.ascontiguousarray(rows)
+    library.function("conv_f32_pack")(byref(shape), address(contiguous), address(packed))
+    return packed
