@@ -63,6 +63,27 @@ class Benchmark(ABC):
         """Return what draws each plot, by the name of its file."""
         return {}
 
+    def row(
+        self,
+        name: str,
+        values: Mapping[int, float],
+        unit: str,
+        *,
+        protocol: str,
+        provenance: str = "measured",
+        target: str | None = None,
+    ) -> Row:
+        """Return a row of figures by seed; see :class:`gatesearch.report.rows.Row`."""
+        return Row.summarise(
+            name,
+            values,
+            unit,
+            target=target,
+            provenance=provenance,
+            protocol=protocol,
+            command=self.command,
+        )
+
     def text(self) -> str:
         """Return the page."""
         return render(self.name, command=self.command, **self.page())

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from gatesearch._lib import console
 from gatesearch.compile import passes, tflite
+from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.model import CostModel
 from gatesearch.export import bundle
 from gatesearch.export import verify as verification
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.pick import Chosen
-from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.runtime.bundle import Bundle, load_manifest

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import torch
 
 from gatesearch._lib import console
+from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.host import executable
 from gatesearch.pipeline.export import UNGATED, Exported, calibration_features
-from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.search import write_trials

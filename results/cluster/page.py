@@ -48,27 +48,24 @@ class Cluster(Benchmark):
         for storage, engine in self.engine.items():
             on_disk = storage == "journal"
             rows.append(
-                Row.summarise(
+                self.row(
                     "engine, a trial, journal on disk" if on_disk else f"engine, a trial, {storage}",
                     {SEED: engine["mean_ms"]},
                     "ms",
                     target="<= 5" if on_disk else None,
                     protocol=f"{TRIALS} trials, {1e3 * PAUSE_S:g} ms each, plans given, mean",
-                    provenance="measured",
-                    command=self.command,
                 )
             )
         for (executor, count), search in self.scaling.items():
             trials = f"{search['trials']} trials that sleep {TRIAL_S:g} s on average"
             rows.append(
-                Row.summarise(
+                self.row(
                     f"efficiency, {count} workers, {executor}",
                     {SEED: search["efficiency"]},
                     "share",
                     target=">= 0.9" if count == max(WORKERS) else None,
                     protocol=f"{trials}, from when all workers had begun",
                     provenance=provenance(count, search),
-                    command=self.command,
                 )
             )
         return rows

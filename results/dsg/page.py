@@ -80,14 +80,13 @@ class SpatialGating(Benchmark):
                     if values and None not in values.values():
                         printed = _printed(spec, figure)
                         rows.append(
-                            Row.summarise(
+                            self.row(
                                 f"{spec.title}: {name.replace('_', ' ')}",
                                 values,
                                 figure.unit,
                                 target=None if printed is None else f"{printed:g} (paper)",
                                 provenance=figure.provenance,
                                 protocol=f"CIFAR-10 test split, protocol {protocol}",
-                                command=self.command,
                             )
                         )
         return rows

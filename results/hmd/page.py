@@ -96,7 +96,6 @@ class HybridMatrices(Benchmark):
 
     def _rows(self, protocol: str, results: Results, timings: Timings) -> list[Row]:
         rows = []
-        rest = {"target": None, "provenance": "measured", "command": self.command}
         for spec in SPECS.values():
             trainings = results.get(spec.name, ())
             title = f"{TASKS[spec.task]}, {METHODS[spec.method]}" + (f", {spec.factor}x" if spec.factor > 1 else "")
@@ -107,11 +106,11 @@ class HybridMatrices(Benchmark):
                 for key, unit in units.items():
                     values = {result["seed"]: float(result[key]) for result in trainings}
                     name = f"{title}: {key.replace('_', ' ')}"
-                    rows.append(Row.summarise(name, values, unit, protocol=split, **rest))
+                    rows.append(self.row(name, values, unit, protocol=split))
             timing = timings.get(spec.task, {})
             if step := timing.get("rows", {}).get(spec.name):
                 batch = f"batch 1, {timing['runtime']}, best of {timing['rounds']} rounds"
-                rows.append(Row.summarise(f"{title}: a step", {0: step["minimum_us"]}, "us", protocol=batch, **rest))
+                rows.append(self.row(f"{title}: a step", {0: step["minimum_us"]}, "us", protocol=batch))
         return rows
 
 

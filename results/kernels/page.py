@@ -54,17 +54,16 @@ class Kernels(Benchmark):
 
     def rows(self) -> list[Row]:
         """Return the ratios with a target, then the time of every call, then the streams."""
-        rest = {"provenance": "measured", "command": self.command}
         rows = []
         for target in kernel_targets():
             if target.case in self.minima:
                 ratio = {0: target.ratio(self.minima[target.case])}
                 protocol = self._protocol(target.case)
-                rows.append(Row.summarise(target.name, ratio, "x", target=target.target, protocol=protocol, **rest))
+                rows.append(self.row(target.name, ratio, "x", protocol=protocol, target=target.target))
         for key, times in self.minima.items():
             for name, us in times.calls.items():
                 title = f"{key[0]}, {key[1]}: {name}"
-                rows.append(Row.summarise(title, {0: us}, "us", target=None, protocol=self._protocol(key), **rest))
+                rows.append(self.row(title, {0: us}, "us", protocol=self._protocol(key)))
         return [*rows, *stream_page.rows(self.listened, self.synthetic, self.command)]
 
     def page(self) -> Mapping[str, object]:

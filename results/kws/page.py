@@ -67,9 +67,7 @@ class KeywordSpotting(Benchmark):
 
         def row(name: str, get: Get, unit: str = "share", target: str | None = None, how: str = "measured") -> Row:
             values = {seed: float(get(outcome)) for seed, outcome in outcomes.items()}
-            return Row.summarise(
-                name, values, unit, target=target, provenance=how, protocol=protocol, command=self.command
-            )
+            return self.row(name, values, unit, protocol=protocol, provenance=how, target=target)
 
         return [
             row("accuracy, ungated", lambda o: o.ungated.accuracy),

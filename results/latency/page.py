@@ -51,15 +51,7 @@ class Latency(Benchmark):
         )
 
         def row(name: str, value: float, target: str | None = None) -> Row:
-            return Row.summarise(
-                name,
-                {0: value},
-                "share",
-                target=target,
-                provenance="measured",
-                protocol=protocol,
-                command=self.command,
-            )
+            return self.row(name, {0: value}, "share", protocol=protocol, target=target)
 
         return [
             row("models within +-10 %", self._near(), f">= {LEAST_NEAR:g}"),

@@ -75,7 +75,7 @@ class SearchEngines(Benchmark):
             return []
         what = f"evaluations to 95 %, {rival.at_least}median of the best rival ({rival.found}) over ours"
         return [
-            Row.summarise(
+            self.row(
                 f"{table.name}: {what}",
                 rival.ratios,
                 "x",
@@ -83,7 +83,6 @@ class SearchEngines(Benchmark):
                 provenance="simulated",
                 protocol=f"replayed on table {table.name}; an engine that never got there counts as one evaluation "
                 "more",
-                command=self.command,
             )
         ]
 
@@ -92,14 +91,13 @@ class SearchEngines(Benchmark):
         targets = TARGETS if outcome.engine == OURS else {}
 
         def row(what: str, values: Mapping[int, float], unit: str, provenance: str = "simulated") -> Row:
-            return Row.summarise(
+            return self.row(
                 f"{outcome.table}: {outcome.engine}: {what}",
                 {seed: value for seed, value in values.items() if math.isfinite(value)},
                 unit,
                 target=targets.get(what),
                 provenance=provenance,
                 protocol=protocol,
-                command=self.command,
             )
 
         rows = [row(f"hypervolume after {n}", outcome.volume_after(n), "share") for n in AT if n <= outcome.evaluations]

@@ -56,9 +56,7 @@ class KeywordTransformer(Benchmark):
 
         def row(name: str, get: Get, unit: str = "share", target: str | None = None, how: str = "measured") -> Row:
             values = {seed: float(get(outcome)) for seed, outcome in self.outcomes.items()}
-            return Row.summarise(
-                name, values, unit, target=target, provenance=how, protocol=protocol, command=self.command
-            )
+            return self.row(name, values, unit, protocol=protocol, provenance=how, target=target)
 
         rows = [
             row("accuracy, ungated", lambda o: o.summary["baseline"]["accuracy"]),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gatesearch.errors import UserError
-from gatesearch.gates import cut_gates
+from gatesearch.gates import build_gate, cut_gates
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.plan import GatePlan, PlacedGate
 from results import latency
@@ -38,7 +38,7 @@ def test_a_share_of_the_outputs_is_opened() -> None:
     torch.manual_seed(0)
     chosen = models.subject("M-CifarNet, half width")
     site = next(site for site in chosen.layers if site.name == "conv3.0")
-    gate = models.build_gate(
+    gate = build_gate(
         site, PlacedGate.of("pg", site.name, mask="m2-16", **models.PG_BITS), torch.nn.Conv2d(64, 64, 3, padding=1)
     )
     assert isinstance(gate, PGConv2d)
