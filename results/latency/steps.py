@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch._lib import console, timing
-from gatesearch.cost import blocks as tables
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.host import dispatch, executable
+from gatesearch.cost.table import Table
+from gatesearch.cost.table_reader import build_table, pieces_count
 from gatesearch.devices import profile
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan
@@ -50,9 +51,9 @@ def fill_tables(until: float) -> None:
         if _table(name) is None and time.monotonic() < until:
             chosen = models.subject(name)
             backbone, sites, features = chosen.backbone.eval(), chosen.sites, chosen.features
-            steps = tables.pieces_count(backbone, sites, features, models.GC_VARIANTS, chosen.layers)
+            steps = pieces_count(backbone, sites, features, models.GC_VARIANTS, chosen.layers)
             with console.progress(steps, f"table of {name}") as bar:
-                table = tables.build(
+                table = build_table(
                     backbone,
                     sites,
                     features,
@@ -119,9 +120,9 @@ def _needs_time(folder: RunFolder, seed: int) -> bool:
     return folder.read_json(f"{seed}.json") is not None and (measured is None or measured["noisy"])
 
 
-def _table(name: str) -> tables.Table | None:
+def _table(name: str) -> Table | None:
     path = _folder(name) / "table.json"
-    return tables.Table.from_json(path.read_text()) if path.exists() else None
+    return Table.from_json(path.read_text()) if path.exists() else None
 
 
 def _folder(name: str, kind: str = "tables") -> RunFolder:
