@@ -368,7 +368,7 @@ class Nameless(PG):
         (Hopeful, r"work\(\): .* are no shares"),
         (Unpaid, r"work\(\): params is 1000000000"),
         (Silent, r"report\(\): sparsity is none of the kind's figures"),
-        (WithoutKernel, r"work\(\): 'no_such_kernel' is no installed kernel"),
+        (WithoutKernel, r"work\(\): unknown kernel 'no_such_kernel'"),
         (Looping, "the gate cannot be exported"),
         (Elsewhere, r"fits\(\) refuses site 'here'"),
         (Nameless, "name must be a text"),

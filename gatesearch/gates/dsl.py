@@ -5,7 +5,7 @@ Only the abstract of that paper could be read; the equations are this project's 
     h' = m * h                 m as in Gated Compression
     P(light) = sigmoid(-z)     z = w . norm(pool(h')) + b, so that a sample leaves where z <= theta, as at every gate
     e_L, e_H                   error of each sample by the light decoder from h', by the rest of the network
-    t = 1[e_L - e_H <= q]      q: moving average of the batch's quantile at the wanted light share
+    t = 1[e_L - e_H <= q]      q: moving average of the batch's quantile at the light share
     loss                       e_L + alpha BCE(P(light), t) + beta C + kd |D_light(h') - D_heavy(h')|^2
 
 The heavy path's own error is the network's loss already. The labels t come from how much better the heavy path does on
@@ -132,7 +132,7 @@ class DSLGate(ChannelGC):
         yield self.mask_logits
 
     def calibrate(self, logit: Tensor, positive: Tensor) -> None:
-        """Set theta so that the wanted share leaves."""
+        """Set theta so that the share of the parameters leaves."""
         self.theta.fill_(threshold_of_share(logit, self.share))
 
     def lower(self) -> Lowered:

@@ -56,7 +56,7 @@ class HMD(GateKind[LayerSite, HMDParams]):
         self, site: LayerSite, params: HMDParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> FactoredRNN | FactoredLinear:
         """Build the module; a batch normalisation behind it stays where it is."""
-        # Matrices are asked for in the order of the cells, of a recurrent layer those for input and state in turn.
+        # `factors` is called in the order of the cells; in a recurrent layer for input and state in turn.
         rich = iter([cell.rich(params.factor, params.blocks) for cell in cells(site) for _ in cell.columns])
 
         def factors(weight: Tensor, groups: int) -> Factors:
@@ -68,7 +68,7 @@ class HMD(GateKind[LayerSite, HMDParams]):
         return in_place_of(layer, factors)
 
     def work(self, site: LayerSite, params: HMDParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return less of the same everywhere; nothing hangs on the data."""
+        """Return less of the same everywhere; nothing depends on the data."""
         factor, blocks = params.factor, params.blocks
         kept = sum(cell.hybrid(cell.rich(factor, blocks), blocks) for cell in cells(site))
         return replace(smaller(site, kept), kernels=_kernels(site, factor, blocks))

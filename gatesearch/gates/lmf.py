@@ -58,7 +58,7 @@ class LMF(GateKind[LayerSite, LMFParams]):
         return in_place_of(layer, factors)
 
     def work(self, site: LayerSite, params: LMFParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return less of the same everywhere; nothing hangs on the data."""
+        """Return less of the same everywhere; nothing depends on the data."""
         kept = sum(
             cell.groups * (cell.rows + columns) * low_rank(cell.rows, columns, params.factor)
             for cell in cells(site)

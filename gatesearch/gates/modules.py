@@ -16,7 +16,7 @@ class GateOutput(NamedTuple):
     ``passed`` [N, *site.shape] is what goes on, suppressed channels or values being zero. ``logit`` [N] grows with the
     belief that the rest of the network is needed; the sample leaves where ``logit <= theta``. ``exit`` is the model's
     output for the samples if they left here, [N, *output]; None from a gate whose leaving samples get a constant
-    answer, and wherever nobody asked for it.
+    answer, and from the gate itself, which never runs its exit.
     """
 
     passed: Tensor
@@ -26,7 +26,7 @@ class GateOutput(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GateContext:
-    """What a cut gate is told of a training batch beside its own activations.
+    """What a cut gate's loss knows of a training batch beside its own activations.
 
     Args:
         positive: whether each sample holds a signal of interest, [N]; all true where nothing is labelled.
@@ -35,7 +35,7 @@ class GateContext:
         distillation: pull of what an exit gives towards what the whole network gives.
         weight: how often such a sample arrives at this gate in use, [N]; None: all alike.
         final: what the network gives for samples that leave nowhere, [N, *output].
-        errors: the error of each sample, [N], if the network had given that.
+        errors: the error of each sample, [N], for any outputs [N, *output] of the network.
     """
 
     positive: Tensor

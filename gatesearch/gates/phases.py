@@ -115,7 +115,7 @@ class _AddLowBits(torch.autograd.Function):
 
 
 def rescale(total: Tensor, size: Tensor, bias: Tensor | None) -> Tensor:
-    """Return outputs [N, C, ...] in their own units, given them in levels, the size of a level [] and the bias [C]."""
+    """Return outputs [N, C, ...] in their own units, from levels, the size of a level [] and the bias [C]."""
     # No fused multiply-add, here and in the margin: whether a processor uses one depends on the place in the batch.
     output = total * size
     return output if bias is None else output.add_(_per_channel(bias, output))

@@ -74,7 +74,7 @@ class KernelCall(NamedTuple):
         kernel: its name.
         shape: of the layer: a convolution's ``LayerSite.geometry``, a recurrent layer's steps, inputs and units.
         variant: what else makes another program of it, by name, sorted.
-        left: shares of the work that are there, by name: continuous, and known only where data has been seen.
+        left: shares of the work that remain, by name: continuous, and known only after data came by.
     """
 
     kernel: str

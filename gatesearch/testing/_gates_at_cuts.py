@@ -45,8 +45,8 @@ class CutGateConformance(LoweringConformance):
 
     def _train(self, gate: Any, hidden: Tensor) -> None:
         optimizer = torch.optim.AdamW(gate.parameters(), lr=0.01)
-        wanted = torch.randn(SAMPLES, *self.site.output)
-        final = wanted + 0.1 * torch.randn_like(wanted)
+        target = torch.randn(SAMPLES, *self.site.output)
+        final = target + 0.1 * torch.randn_like(target)
 
         def loss(gate: Any, output: GateOutput, labels: Tensor, weight: Tensor | None) -> Tensor:
             context = GateContext(
@@ -56,7 +56,7 @@ class CutGateConformance(LoweringConformance):
                 distillation=0.1,
                 weight=weight,
                 final=final,
-                errors=_distance(wanted),
+                errors=_distance(target),
             )
             value: Tensor = gate.loss(output, context)
             return value
@@ -116,11 +116,11 @@ class CutGateConformance(LoweringConformance):
             assert not bool(gate.theta.isnan()), "calibrate() sets theta to NaN where there are no positives"
 
 
-def _distance(wanted: Tensor) -> Callable[[Tensor], Tensor]:
+def _distance(target: Tensor) -> Callable[[Tensor], Tensor]:
     """Return the error of each sample [N] as a function of outputs [N, *output]; none where the site has no output."""
-    if wanted.ndim == 1:
+    if target.ndim == 1:
         return lambda answer: answer.new_zeros(SAMPLES)
-    return lambda answer: (answer - wanted).square().flatten(1).mean(1)
+    return lambda answer: (answer - target).square().flatten(1).mean(1)
 
 
 def _with_exit(gate: Any, output: GateOutput) -> GateOutput:

@@ -104,7 +104,7 @@ class LayerGateConformance(GateConformance):
     def test_gate_can_be_copied(self) -> None:
         """Checkpoints copy a gate in the middle of a training."""
         with self.trained() as (gate, inputs):
-            state, wanted = copy.deepcopy(gate.state_dict()), self.output(gate, inputs)
+            state, expected = copy.deepcopy(gate.state_dict()), self.output(gate, inputs)
             with torch.enable_grad():
                 gate.train()(inputs)
             gate.load_state_dict(state)
@@ -112,7 +112,9 @@ class LayerGateConformance(GateConformance):
                 twin = copy.deepcopy(gate)
             except RuntimeError as error:
                 raise AssertionError(f"the gate cannot be copied after a forward in training: {error}") from error
-            assert torch.equal(self.output(twin.eval(), inputs), wanted), "a deep copy of the gate does something else"
+            assert torch.equal(self.output(twin.eval(), inputs), expected), (
+                "a deep copy of the gate does something else"
+            )
 
     def test_gate_can_be_exported(self) -> None:
         """``torch.export``, with which every format begins, takes the gate."""

@@ -15,7 +15,7 @@ from gatesearch.testing._gate_kind import seeded
 
 
 def check_backbone(factory: Callable[[], nn.Module], example: Tensor, outputs: int | Sequence[int]) -> None:
-    """Check that a backbone can be cut at every site that is found in it.
+    """Check that a backbone can be cut at each of its sites.
 
     Args:
         factory: builds the model anew at each call.

@@ -25,7 +25,7 @@ class FBSConv2d(nn.Module):
 
     Args:
         inner: convolves.
-        start: what the layer was; of its parts, ``norm``, ``scale`` and ``shift`` are taken over.
+        start: the trained layer; ``norm``, ``scale`` and ``shift`` go on as parts of this one.
         density: share of the channels (or groups of channels) that win, in (0, 1]; rounded up.
         block: channels in a group that wins or loses together; the last group may be smaller.
     """

@@ -108,7 +108,7 @@ class PGLayer(nn.Module):
         self.observed.zero_()
 
     def report(self) -> dict[str, float]:
-        """Return the share of closed outputs as ``sparsity``, and of how many ``outputs``; nothing where none was seen.
+        """Return the share of closed outputs as ``sparsity``, and of how many ``outputs``; nothing before any.
 
         ``weighted_sparsity`` weighs outputs by their multiply-accumulates, which are equal here. Where winners were
         given, losers count as closed, and ``sparsity_winners`` is the share among winning channels only.

@@ -62,7 +62,7 @@ class PGParams(GateParams):
     def for_kernel(self) -> bool:
         """Whether the kernels have this arithmetic: weights of up to eight bits and a sign, either phase in a byte.
 
-        Weights of eight bits are taken in two parts, one of which meets doubled inputs: so these have a bit less.
+        Kernels split weights of eight bits in two parts, one of which meets doubled inputs: these have a bit less.
         """
         most = BYTE - (self.weight_bits == BYTE)
         return self.weight_bits <= BYTE and self.low_bits <= most and self.high_bits <= most
