@@ -196,7 +196,7 @@ def test_steps_on_a_finished_run_train_nothing(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
-    monkeypatch.setattr(export, "compiled", None)
+    monkeypatch.setattr(export, "tflite", None)
     for step in ("search", "retrain", "export", "verify", "report"):
         assert app.main([step, str(finished)]) == 0, capsys.readouterr().err
     assert fits.count == 0

@@ -117,7 +117,7 @@ def test_the_report_is_there(finished: Path) -> None:
 
 def test_a_finished_run_trains_and_exports_nothing(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
-    monkeypatch.setattr(export, "compiled", None)
+    monkeypatch.setattr(export, "tflite", None)
     kept = summary_of(finished)
     assert app.main(["run", "resume=finished"]) == 0
     assert fits.count == 0

@@ -1,7 +1,7 @@
 """The steps of a recurrent layer as one operator of PyTorch, which the converter to .tflite writes out step by step.
 
 Traced by ``torch.export``, fifty steps of an LSTM are a thousand operators, and every pass of the conversion walks them
-in Python: a minute. Here the tracing sees one operator; its lowering runs the same lines on JAX arrays, in a second.
+in Python: a minute. Here the tracing finds one operator; the converter runs the same lines on JAX arrays, in a second.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from gatesearch.gates.factored import steps_in, take_steps
 from gatesearch.gates.matrices import Ops
 
-AT_ONCE = 8  # tensors that are concatenated: TensorFlow Lite Micro takes no more than ten
+LARGEST_CONCATENATION = 8  # tensors: TensorFlow Lite Micro takes no more than ten
 
 
 @torch.library.custom_op("gatesearch::recurrence", mutates_args=())
@@ -44,23 +44,22 @@ def run(
 
 @cache
 def register() -> None:
-    """Tell the converter how to lower the operator; once is enough."""
+    """Tell the converter how to write the operator out; once is enough."""
     import jax
     from jax import numpy as jnp
     from litert_torch.backend import jax_bridge
     from litert_torch.backend.lowerings import registry
 
-    def concat(arrays, axis: int):  # type: ignore[no-untyped-def]
-        while len(arrays) > AT_ONCE:
-            arrays = [jnp.concatenate(arrays[i : i + AT_ONCE], axis) for i in range(0, len(arrays), AT_ONCE)]
+    def concatenate(arrays, axis: int):  # type: ignore[no-untyped-def]
+        while (count := len(arrays)) > LARGEST_CONCATENATION:
+            starts = range(0, count, LARGEST_CONCATENATION)
+            arrays = [jnp.concatenate(arrays[i : i + LARGEST_CONCATENATION], axis) for i in starts]
         return jnp.concatenate(arrays, axis)
 
-    ops = Ops(concat, jax.nn.sigmoid, jnp.tanh)
+    ops = Ops(concatenate, jax.nn.sigmoid, jnp.tanh)
 
-    def lowered(  # type: ignore[no-untyped-def]
-        of_x, parts, bias, state, form: str, cell: str
-    ):
+    def recurrence(of_x, parts, bias, state, form: str, cell: str):  # type: ignore[no-untyped-def]
         output, last = steps_in(ops, of_x, parts, bias, state, form, cell)
         return output, jnp.stack(last)
 
-    registry.lower(torch.ops.gatesearch.recurrence.default)(jax_bridge.wrap(lowered))
+    registry.lower(torch.ops.gatesearch.recurrence.default)(jax_bridge.wrap(recurrence))

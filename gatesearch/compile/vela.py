@@ -1,6 +1,6 @@
-"""Compiling int8 stages for Arm Ethos-U with Vela, in process: milliseconds, so that a search can afford it.
+"""The back end for Arm Ethos-U: Vela in process, in milliseconds, so that a search can afford it.
 
-What was compiled once is kept in the user's cache folder, by a digest of the model, the arguments and Vela's version.
+Results stay in the user's cache folder, by a digest of the model, the arguments and Vela's version.
 
 Every figure here is *modelled*: Vela's cycles are the compiler's own estimate and its manual asks to check
 them on a fixed virtual platform or an FPGA. It estimates no energy.
@@ -67,12 +67,12 @@ def compile(
     Raises:
         ToolError: Vela refuses the model or the configuration.
     """
-    kept = _cache() / f"{_key(model, accelerator, system_config, memory_mode)}.zip"
-    found = _kept(kept)
-    if found is None:
-        found = _compiled(model, accelerator, system_config, memory_mode)
-        _keep(kept, found)
-    return found
+    path = _cache() / f"{_key(model, accelerator, system_config, memory_mode)}.zip"
+    result = _load(path)
+    if result is None:
+        result = _run_vela(model, accelerator, system_config, memory_mode)
+        _save(path, result)
+    return result
 
 
 def _cache() -> Path:
@@ -80,33 +80,33 @@ def _cache() -> Path:
 
 
 def _key(model: bytes, *arguments: str) -> str:
-    told = json.dumps([metadata.version("ethos-u-vela"), CONFIG, *arguments]).encode()
-    return hashlib.sha256(told + b"\0" + model).hexdigest()[:32]
+    prefix = json.dumps([metadata.version("ethos-u-vela"), CONFIG, *arguments]).encode()
+    return hashlib.sha256(prefix + b"\0" + model).hexdigest()[:32]
 
 
-def _kept(path: Path) -> VelaResult | None:
-    """Return what was kept; None where there is nothing that can be read."""
+def _load(path: Path) -> VelaResult | None:
+    """Return a result from the cache; None where there is nothing that can be read."""
     try:
         with zipfile.ZipFile(path) as archive:
-            told = json.loads(archive.read("result.json"))
-            return VelaResult(**{**told, "cpu_operators": tuple(told["cpu_operators"])}, model=archive.read("model"))
+            row = json.loads(archive.read("result.json"))
+            return VelaResult(**{**row, "cpu_operators": tuple(row["cpu_operators"])}, model=archive.read("model"))
     except (FileNotFoundError, zipfile.BadZipFile, KeyError, json.JSONDecodeError):
         return None
 
 
-def _keep(path: Path, result: VelaResult) -> None:
-    told = {name: value for name, value in asdict(result).items() if name != "model"}
+def _save(path: Path, result: VelaResult) -> None:
+    row = {name: value for name, value in asdict(result).items() if name != "model"}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("result.json", json.dumps(told))
+        archive.writestr("result.json", json.dumps(row))
         archive.writestr("model", result.model)
     part.replace(path)
 
 
-def _compiled(model: bytes, accelerator: str, system_config: str, memory_mode: str) -> VelaResult:
+def _run_vela(model: bytes, accelerator: str, system_config: str, memory_mode: str) -> VelaResult:
     need("Vela (Ethos-U)", "ethosu")
-    with tempfile.TemporaryDirectory(prefix="gatesearch-vela-") as folder, quiet("Vela") as written:
+    with tempfile.TemporaryDirectory(prefix="gatesearch-vela-") as folder, quiet("Vela") as output:
         from ethosu.vela import vela
 
         source = Path(folder, "stage.tflite")
@@ -128,14 +128,14 @@ def _compiled(model: bytes, accelerator: str, system_config: str, memory_mode: s
         with open(next(Path(folder).glob("*_summary_*.csv")), newline="") as file:
             summary = next(csv.DictReader(file))
         # The summary names its first columns only; the cycles stand in what the compiler prints.
-        total = re.search(r"^Total cycles\s+(\d+) cycles/batch", written(), re.MULTILINE)
-    left = operator_names(compiled)
+        total = re.search(r"^Total cycles\s+(\d+) cycles/batch", output(), re.MULTILINE)
+    operators = operator_names(compiled)
     return VelaResult(
-        cycles=int(total.group(1)) if total and NPU_OPERATOR in left else 0,
+        cycles=int(total.group(1)) if total and NPU_OPERATOR in operators else 0,
         sram_bytes=_bytes(summary["sram_memory_used"]),
         flash_bytes=_bytes(summary["off_chip_flash_memory_used"]) + _bytes(summary["on_chip_flash_memory_used"]),
         model=compiled,
-        cpu_operators=tuple(name for name in left if name != NPU_OPERATOR),
+        cpu_operators=tuple(name for name in operators if name != NPU_OPERATOR),
     )
 
 

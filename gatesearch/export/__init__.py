@@ -1,1 +1,1 @@
-"""Export: one artifact a stage and core, the manifest, the host loop that runs a bundle, and its verification."""
+"""From a model to a bundle: one artifact a stage, core and format, the manifest, and the check against the model."""

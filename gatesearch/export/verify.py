@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,13 @@ import torch
 from torch import Tensor
 
 from gatesearch.errors import UserError
-from gatesearch.model import GatedModel
-from gatesearch.runtime.bundle import Answer, Bundle
+from gatesearch.export.thresholds import thresholds_of, with_thresholds
+from gatesearch.model import Cascade, GatedModel
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.cascade import Answer
 from gatesearch.training import predictions, run_cascade
+
+SMALLEST_ENERGY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,55 +45,80 @@ class Parity:
     output_snr_db: float | None = None
 
 
-def verify(bundle: Bundle, model: GatedModel, features: Tensor, on_sample: Callable[[], None] | None = None) -> Parity:
-    """Run every sample through both.
+def verify(model: GatedModel, bundle: Bundle, features: Tensor, on_sample: Callable[[], None] | None = None) -> Parity:
+    """Run every sample through both, the model with the bundle's thresholds.
 
     Args:
+        model: that the bundle was made of; not changed.
         bundle: loaded with the engine of each core.
-        model: with the thresholds that the bundle was given.
         features: [N, *shape].
         on_sample: called after each sample.
     """
+    model = with_thresholds(model, thresholds_of(bundle.manifest))
     cascade = run_cascade(model, features)
     answers: list[Answer] = []
-    worst = wanted = wrong = 0.0
-    for i, window in enumerate(features.numpy()):
-        answer = bundle(window)
-        answers.append(answer)
-        if answer.logits is not None and int(cascade.exit[i]) == answer.exit:
-            expected = cascade.logits[i]
-            if answer.label is not None:
-                expected = expected.clamp(min=bundle.logit_offset)  # as the artifact does
-            error = torch.from_numpy(answer.logits) - expected
-            worst = max(worst, float(error.abs().max()))
-            wanted, wrong = wanted + float(expected.square().sum()), wrong + float(error.square().sum())
+    for window in features.numpy():
+        answers.append(bundle(window))
         if on_sample is not None:
             on_sample()
-    left = torch.tensor([answer.exit for answer in answers])
-    per_stage = []
-    for k in range(len(model.gates)):
-        both = (left >= k) & (cascade.exit >= k)
-        same = ((left > k) == (cascade.exit > k))[both]
-        per_stage.append(
+    exits = torch.tensor([answer.exit for answer in answers])
+    error = _output_error(answers, cascade, bundle.logit_offset)
+    labels = agreement = None
+    if len(model.output_shape) == 1:
+        labels = torch.tensor([answer.label for answer in answers])
+        agreement = float((labels == predictions(cascade, model.answers)).double().mean())
+    return Parity(
+        gate_agreement=float((exits == cascade.exit).double().mean()),
+        prediction_agreement=agreement,
+        max_abs_error=error.largest,
+        samples=len(features),
+        per_stage=tuple(
             {
                 "stage": k,
                 "engine": bundle.programs[k].engine,
-                "gate_agreement": float(same.double().mean()) if len(same) else 1.0,
+                "gate_agreement": _gate_agreement(k, exits, cascade.exit),
             }
-        )
-    classes = len(model.output_shape) == 1
-    labels = torch.tensor([answer.label for answer in answers]) if classes else None
-    agreed = None if labels is None else (labels == predictions(cascade, model.answers)).double().mean()
-    return Parity(
-        gate_agreement=float((left == cascade.exit).double().mean()),
-        prediction_agreement=None if agreed is None else float(agreed),
-        max_abs_error=worst,
-        samples=len(features),
-        per_stage=tuple(per_stage),
-        exits=left,
+            for k in range(len(model.gates))
+        ),
+        exits=exits,
         labels=labels,
-        output_snr_db=None if classes else 10 * math.log10(max(wanted, 1e-12) / max(wrong, 1e-12)),
+        output_snr_db=error.snr_db if labels is None else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _OutputError:
+    """Largest absolute error of outputs, and the energies of what the model gives and of the error."""
+
+    largest: float
+    output_energy: float
+    error_energy: float
+
+    @property
+    def snr_db(self) -> float:
+        return 10 * math.log10(max(self.output_energy, SMALLEST_ENERGY) / max(self.error_energy, SMALLEST_ENERGY))
+
+
+def _output_error(answers: Sequence[Answer], cascade: Cascade, floor: float) -> _OutputError:
+    """Compare outputs over the samples that take one path in both."""
+    largest = output_energy = error_energy = 0.0
+    for answer, exit, expected in zip(answers, cascade.exit.tolist(), cascade.logits, strict=True):
+        if answer.logits is None or answer.exit != exit:
+            continue
+        if answer.label is not None:
+            expected = expected.clamp(min=floor)  # as the artifact does
+        error = torch.from_numpy(answer.logits) - expected
+        largest = max(largest, float(error.abs().max()))
+        output_energy += float(expected.square().sum())
+        error_energy += float(error.square().sum())
+    return _OutputError(largest, output_energy, error_energy)
+
+
+def _gate_agreement(k: int, exits: Tensor, model_exits: Tensor) -> float:
+    """Return the share of the samples that reach gate ``k`` in both and leave, or go on, in both."""
+    reached = (exits >= k) & (model_exits >= k)
+    same = ((exits > k) == (model_exits > k))[reached]
+    return float(same.double().mean()) if len(same) else 1.0
 
 
 def require(
@@ -98,17 +127,17 @@ def require(
     """Fail where the bundle strays further from the model than the recipe allows.
 
     Args:
-        parity: what was found; a figure that this network does not have is passed over.
+        parity: as verified; a figure that this network does not have is passed over.
         gate_agreement, prediction_agreement, output_snr_db: the least of each.
 
     Raises:
         UserError: one line with the figure and the bar.
     """
     for name, bar in (("gate_agreement", gate_agreement), ("prediction_agreement", prediction_agreement)):
-        found = getattr(parity, name)
-        if found is not None and found < bar:
+        agreement = getattr(parity, name)
+        if agreement is not None and agreement < bar:
             raise UserError(
-                f"verify.{name}: artifacts and model agree on {found:.2%} of {parity.samples} test samples, "
+                f"verify.{name}: artifacts and model agree on {agreement:.2%} of {parity.samples} test samples, "
                 f"less than the {bar:.2%} of the recipe"
             )
     if parity.output_snr_db is not None and output_snr_db is not None and parity.output_snr_db < output_snr_db:

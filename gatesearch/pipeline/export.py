@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,13 @@ from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.model import CostModel
 from gatesearch.export import bundle
 from gatesearch.export import verify as verification
+from gatesearch.export.thresholds import thresholds_of, with_thresholds
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.pick import Chosen
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.runtime.bundle import Bundle, load_manifest
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.manifest import load_manifest
 
 BUNDLE = "best/bundle"
 UNGATED = "best/ungated.tflite"
@@ -45,25 +46,21 @@ class Exported:
 def export(problem: Problem, cost: CostModel, chosen: Chosen, folder: RunFolder) -> Exported:
     """Write the bundle, or read it where the run folder holds it; the chosen model stays as it is."""
     path = folder / BUNDLE
-    model = copy.deepcopy(chosen.model)
     if not (path / "manifest.json").exists():
         console.say("export: lowering, quantising, compiling for each core")
         with tools_in_one_line():
             ungated = _write_ungated(problem, cost, chosen, folder)
             folder.write_json("best/plan.json", chosen.trial.plan.to_dict())
-            write_bundle(problem, path, model, {"ungated": ungated})
+            write_bundle(problem, path, chosen.model, {"ungated": ungated})
     manifest = load_manifest(path)
-    for k, stage in enumerate(manifest["stages"][:-1]):
-        model.gate(k).theta.fill_(stage["gate"]["theta"])
-        model.answers[k] = stage["gate"]["answer"]
-    return Exported(path, manifest, model)
+    return Exported(path, manifest, with_thresholds(chosen.model, thresholds_of(manifest)))
 
 
 def verify(problem: Problem, exported: Exported) -> verification.Parity:
     """Compare the bundle with the model on every sample of the test split."""
     features = problem.features.test.features
     with console.progress(len(features), "verify") as bar:
-        return verification.verify(Bundle(exported.path), exported.model, features, bar.advance)
+        return verification.verify(exported.model, Bundle(exported.path), features, bar.advance)
 
 
 def describe_parity(parity: verification.Parity) -> str:
@@ -76,9 +73,9 @@ def describe_parity(parity: verification.Parity) -> str:
 
 
 def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping[str, Any]) -> None:
-    """Export a trained model; its thresholds become those of the artifacts, and ``about`` goes into the manifest."""
+    """Export a trained model, which stays as it is; ``about`` goes into the manifest."""
     frontend: dict[str, Any] = getattr(problem.frontend, "describe", dict)()
-    bundle.write(
+    bundle.write_bundle(
         path,
         model,
         problem.device,

@@ -17,8 +17,8 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.search import write_trials
 from gatesearch.pipeline.training import Baseline, build_model
 from gatesearch.plan import GatePlan
-from gatesearch.runtime import streaming
 from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.stream_timing import StreamTiming, draw_windows, time_stream
 from gatesearch.search.engine import SearchResult
 
 STREAM_WINDOWS = 300
@@ -62,17 +62,19 @@ def describe_front(times: PathTimes, trials: SearchResult) -> str:
     return f"measured {count} on this host: predicted to {median:.0%} (median)"
 
 
-def measure_stream(problem: Problem, exported: Exported, folder: RunFolder) -> streaming.Streaming:
+def measure_stream(problem: Problem, exported: Exported, folder: RunFolder) -> StreamTiming:
     """Time the bundle beside the ungated .tflite on one stream of windows, on this host."""
-    windows = streaming.stream(
-        problem.features.test,
+    test = problem.features.test
+    windows = draw_windows(
+        test.features,
+        test.kinds,
         problem.data.kind_names,
         problem.recipe.stream.shares,
-        STREAM_WINDOWS,
-        problem.recipe.seed,
+        windows=STREAM_WINDOWS,
+        seed=problem.recipe.seed,
     )
     engines = {core.name: "litert" for core in problem.device.cores}
-    return streaming.measure(Bundle(exported.path, engines), (folder / UNGATED).read_bytes(), windows)
+    return time_stream(Bundle(exported.path, engines), (folder / UNGATED).read_bytes(), windows)
 
 
 def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: CostModel) -> dict[str, float]:

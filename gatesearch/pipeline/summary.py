@@ -24,7 +24,7 @@ from gatesearch.report.record import RunRecord, exits, gates, prevalence, sensit
 from gatesearch.report.record import layers as layer_rows
 from gatesearch.report.record.trials import learning_curves, trial_rows, with_plans
 from gatesearch.report.terminal import print_summary
-from gatesearch.runtime.streaming import Streaming
+from gatesearch.runtime.stream_timing import StreamTiming
 from gatesearch.search.engine import SearchResult
 from gatesearch.training import Figures
 
@@ -44,7 +44,7 @@ class Evidence:
     chosen: Chosen
     exported: Exported
     parity: Parity
-    stream: Streaming
+    stream: StreamTiming
 
 
 @dataclass(frozen=True)

@@ -423,7 +423,7 @@ class Retrain(Group):
 
 
 def _known_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
-    known = sorted({"tflite", "onnx", *plugins("gatesearch.exporters")})
+    known = sorted({*plugins("gatesearch.exporters")} - {"vela"})  # which a core of that kind gets anyway
     for written in formats:
         if written not in known:
             raise wrong(_not_among("format", written, known))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from gatesearch.report.rows import Row, markdown_table, median_and_range
-from gatesearch.runtime import streaming
+from gatesearch.runtime.stream_timing import REPEATS
 from results.benchmark import meets_target
 from results.kernels import streams
 from results.kernels.spotters import SPOTTERS
@@ -90,7 +90,7 @@ def page(listened: Listened, synthetic: bool) -> Mapping[str, object]:
         "other": f"{100 * streams.OTHER:.0f}",
         "windows": streams.WINDOWS,
         "rounds": streams.ROUNDS,
-        "repeats": streaming.REPEATS,
+        "repeats": REPEATS,
         "frames": " or ".join(map(str, streams.FRAMES)),
         "speech": SPEECH_PROTOCOL[synthetic],
         "table": _table(listened),

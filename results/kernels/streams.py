@@ -21,9 +21,9 @@ from gatesearch.pipeline import export
 from gatesearch.pipeline.problem import Problem, load_problem
 from gatesearch.pipeline.result import RunResult
 from gatesearch.plan import GatePlan
-from gatesearch.runtime import streaming
 from gatesearch.runtime.bundle import Bundle
-from gatesearch.runtime.listen import Listener
+from gatesearch.runtime.stream_runner import StreamRunner
+from gatesearch.runtime.stream_timing import draw_windows, time_stream
 from gatesearch.training import Quality
 from results.kernels.spotters import SPOTTERS, finish_spotter
 from results.kws import measure as kws
@@ -65,7 +65,7 @@ def measure(name: str, data: Sequence[str], seed: int) -> dict[str, Any]:
         "accuracy": [summary["baseline"]["accuracy"], best["accuracy"]],
         "gate_recall": best["gate_recall"],
         "stopped": best["early_stop_by_kind"],
-        "without": Listener(bundle).without,
+        "without": StreamRunner(bundle).unsupported,
         "frontend_us": front,
         "streams": streams,
     }
@@ -73,8 +73,9 @@ def measure(name: str, data: Sequence[str], seed: int) -> dict[str, Any]:
 
 def _measure_stream(bundle: Bundle, ungated: bytes, s: Problem, other: float) -> dict[str, Any]:
     shares = {"positive": POSITIVE, "_unknown_": other, "_silence_": 1 - POSITIVE - other}
-    windows = streaming.stream(s.features.test, s.data.kind_names, shares, WINDOWS, s.recipe.seed)
-    costs = streaming.measure(bundle, ungated, windows, ROUNDS)
+    test = s.features.test
+    windows = draw_windows(test.features, test.kinds, s.data.kind_names, shares, WINDOWS, s.recipe.seed)
+    costs = time_stream(bundle, ungated, windows, ROUNDS)
     derived = {name: getattr(costs, name) for name in ("gain", "bound", "ratio")}
     return {**dataclasses.asdict(costs), **derived, "latency_us": _latencies(bundle, windows)}
 
@@ -126,7 +127,7 @@ def _front_ends(s: Problem) -> dict[str, float]:
 
 def _latencies(bundle: Bundle, windows: torch.Tensor) -> dict[str, float]:
     """Return the middle and the 99th percentile of windows that stop at the first gate, and of those that pass it."""
-    listener, elapsed_us = Listener(bundle), {True: list[float](), False: list[float]()}
+    listener, elapsed_us = StreamRunner(bundle), {True: list[float](), False: list[float]()}
     raw = [bundle.quantise(window) for window in windows.numpy()]
     for window in raw:
         began = time.perf_counter_ns()

@@ -5,7 +5,8 @@ from small_model import CLASSES, PLAN, POSITIVE, Exported, gated, windows
 
 from gatesearch.compile import passes
 from gatesearch.devices import profile
-from gatesearch.export import bundle
+from gatesearch.export.bundle import write_bundle
+from gatesearch.export.thresholds import thresholds_of, with_thresholds
 from gatesearch.runtime.bundle import Bundle
 
 
@@ -15,7 +16,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     model, folder = gated(PLAN), tmp_path_factory.mktemp("export") / "bundle"
     calibration, validation = windows(96, seed=1).features, windows(200, seed=2)
     device = profile.load("three_core")
-    manifest = bundle.write(
+    manifest = write_bundle(
         folder,
         model,
         device,
@@ -26,7 +27,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         classes=CLASSES,
         about={"recipe": "kws", "synthetic_data": True, "frontend": {"name": "mfcc"}},
     )
-    return Exported(folder, model, manifest, passes.run(model, calibration, device), validation, windows(240, seed=3))
+    deployed = with_thresholds(model, thresholds_of(manifest))
+    return Exported(
+        folder, deployed, manifest, passes.run(model, calibration, device), validation, windows(240, seed=3)
+    )
 
 
 @pytest.fixture(scope="session")

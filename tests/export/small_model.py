@@ -64,12 +64,12 @@ PLAN = GatePlan(
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle on disk, the model that it was made of, and the stages as they were lowered."""
+    """A bundle on disk, the model with its thresholds, and the stages as the passes left them."""
 
     folder: Path
     model: GatedModel
     manifest: dict[str, Any]
-    lowered: list[StageGraph]
+    stages: list[StageGraph]
     validation: FeatureSplit
     test: FeatureSplit
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from itertools import pairwise
@@ -16,13 +17,18 @@ from gatesearch.compile.flatbuffer import operator_names
 from gatesearch.compile.tflite import channel_last
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
-from gatesearch.export import bundle, formats
+from gatesearch.export import compiled
+from gatesearch.export.bundle import write_bundle
+from gatesearch.export.compiled import CompiledStage
+from gatesearch.export.exporters import exporter
+from gatesearch.export.thresholds import GateThreshold, artifact_thresholds, with_thresholds
 from gatesearch.export.verify import verify
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.runtime.bundle import Bundle
-from gatesearch.runtime.program import Program, TensorSpec
+from gatesearch.runtime.program import Program
+from gatesearch.runtime.tensor_spec import TensorSpec
 from gatesearch.training import gate_logits, run_cascade
 
 
@@ -87,20 +93,20 @@ def test_channels_are_cut_away_on_both_sides_of_the_gate(exported: Exported) -> 
 def test_lowered_stages_are_the_model(exported: Exported) -> None:
     hidden, features = exported.test.features, exported.test.features
     expected = gate_logits(exported.model, features)
-    for k, stage in enumerate(exported.lowered[:-1]):
+    for k, stage in enumerate(exported.stages[:-1]):
         hidden, logit = stage.program(hidden)
         window, logits = stage.logit_window, stage.gate_logit(logit[:, 0])
         inside = (expected[:, k] - window["center"]).abs() < 0.99 * window["half_width"]
         assert inside.any() and torch.allclose(logits[inside], expected[inside, k], atol=1e-3)
         assert torch.equal(logits[~inside] > window["center"], expected[~inside, k] > window["center"])
-    floor = exported.lowered[-1].logit_offset
-    answers, logits = exported.lowered[-1].program(hidden) + floor, exported.model(features).logits
+    floor = exported.stages[-1].logit_offset
+    answers, logits = exported.stages[-1].program(hidden) + floor, exported.model(features).logits
     assert torch.allclose(answers, logits.clamp(min=floor), atol=1e-4)
     assert torch.equal(answers.argmax(1), logits.argmax(1))
 
 
 def test_later_stages_are_calibrated_on_what_reaches_them(exported: Exported) -> None:
-    counts = [len(stage.samples) for stage in exported.lowered]
+    counts = [len(stage.samples) for stage in exported.stages]
     assert counts[0] == 96 and all(64 <= later <= earlier for earlier, later in pairwise(counts))
 
 
@@ -113,7 +119,7 @@ def test_the_npu_file_is_one_operator_of_the_npu(exported: Exported) -> None:
 def test_onnx_is_the_stage(exported: Exported) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession((exported.folder / "app/stage2.onnx").read_bytes())
-    stage, floor = exported.lowered[2], exported.manifest["stages"][2]["logit_offset"]
+    stage, floor = exported.stages[2], exported.manifest["stages"][2]["logit_offset"]
     [taken] = session.get_inputs()
     for sample in stage.samples[:8]:
         with torch.no_grad():
@@ -162,7 +168,7 @@ def test_thresholds_keep_the_recall_target_on_validation(exported: Exported, bun
 def test_a_second_export_replaces_the_first(exported: Exported, tmp_path: Path, monkeypatch: Any) -> None:
     """No new conversions: what is tested is what happens to folders."""
     blob = (exported.folder / "app/stage2.tflite").read_bytes()
-    monkeypatch.setattr(bundle.tflite, "compile", lambda *_: blob)
+    monkeypatch.setattr(compiled.tflite, "compile", lambda *_: blob)
     split, device = windows(40, seed=5), profile.load("three_core")
     model = GatedModel(exported.model.stages[2], GatePlan((), ("app",)), (), 4)
     features = torch.randn(8, 16, 25, 5)[:, :8].repeat(1, 2, 1, 1)
@@ -170,12 +176,12 @@ def test_a_second_export_replaces_the_first(exported: Exported, tmp_path: Path, 
     folder = tmp_path / "bundle"
     (tmp_path / "bundle.1.part" / "app").mkdir(parents=True)  # a run that was killed left it
     for _ in range(2):
-        bundle.write(folder, model, device, features, split, POSITIVE, **given)
+        write_bundle(folder, model, device, features, split, POSITIVE, **given)
         assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
         (folder / "stray").touch()
     monkeypatch.setattr(Path, "write_text", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
     with pytest.raises(OSError, match="disk full"):
-        bundle.write(folder, model, device, features, split, POSITIVE, **given)
+        write_bundle(folder, model, device, features, split, POSITIVE, **given)
     assert Bundle(folder).manifest["stages"]  # the last good one is still there
 
 
@@ -188,8 +194,8 @@ def test_no_gate_and_a_gate_at_the_input(tmp_path: Path) -> None:
         model = gated(plan)
         folder = tmp_path / plan.digest
         given: dict[str, Any] = {"formats": ["tflite"], "classes": CLASSES, "about": {}}
-        bundle.write(folder, model, device, split.features[:64], split, POSITIVE, **given)
-        parity = verify(Bundle(folder), model, test.features)
+        write_bundle(folder, model, device, split.features[:64], split, POSITIVE, **given)
+        parity = verify(model, Bundle(folder), test.features)
         assert parity.gate_agreement > 0.97 and parity.prediction_agreement > 0.9
         assert len(parity.per_stage) == len(plan.gates)
 
@@ -206,18 +212,33 @@ def test_a_gate_that_no_positive_reaches_stops_nothing(exported: Exported) -> No
             return x, x.reshape(1, -1)[:, :1]
 
     split = windows(20, seed=6)
-    lowered, none = exported.lowered[:1], torch.zeros(4, dtype=torch.bool)
-    assert bundle._calibrate(model, lowered, [Stage(), Stage()], split, none) == [-129]  # type: ignore[list-item]
-    assert run_cascade(model, split.features).exit.tolist() == [1] * 20
+    stages, none = exported.stages[:1], torch.zeros(4, dtype=torch.bool)
+    thresholds = artifact_thresholds(model, stages, [Stage(), Stage()], split, none)  # type: ignore[list-item]
+    assert [threshold.integer for threshold in thresholds] == [-129]
+    assert run_cascade(with_thresholds(model, thresholds), split.features).exit.tolist() == [1] * 20
 
 
-def test_formats_have_exporters() -> None:
-    assert formats.exporter("onnx").suffix == ".onnx"
+def test_formats_have_exporters(exported: Exported) -> None:
+    assert exporter("onnx").suffix == ".onnx"
     with pytest.raises(UserError, match=r"export.formats: unknown format 'onx'; nearest: 'onnx'"):
-        formats.exporter("onx")
+        exporter("onx")
     core = profile.load("three_core").core("mcu")
+    stage = CompiledStage(graph=exported.stages[0], tflite=b"", program=exported.loaded.programs[0], core=core)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="core mcu: unknown format 'vela'"):
-        formats.exporter("vela").write(None, b"", core)  # type: ignore[arg-type]
+        exporter("vela").write(stage)
+
+
+def test_an_export_changes_nothing_of_the_model(exported: Exported, tmp_path: Path, monkeypatch: Any) -> None:
+    blobs = [(exported.folder / stage["program"]["path"]).read_bytes() for stage in exported.manifest["stages"]]
+    monkeypatch.setattr(compiled.tflite, "compile", lambda *_: blobs.pop(0))
+    model = with_thresholds(exported.model, [GateThreshold(0.25, 0, 3), GateThreshold(-0.5, 0, 2)])
+    before = copy.deepcopy(model.state_dict())
+    device, calibration, split = profile.load("three_core"), windows(96, seed=1).features, windows(40, seed=2)
+    about: dict[str, Any] = {"formats": ["tflite"], "classes": CLASSES, "about": {}}
+    manifest = write_bundle(tmp_path / "bundle", model, device, calibration, split, POSITIVE, **about)
+    assert manifest["stages"][0]["gate"]["theta"] != 0.25
+    after = model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_stages_that_do_nothing_are_identities(exported: Exported) -> None:
@@ -231,4 +252,4 @@ def test_stages_that_do_nothing_are_identities(exported: Exported) -> None:
 def test_programs_take_windows_channel_last(exported: Exported, bundle_run: Bundle) -> None:
     program = bundle_run.programs[1]
     assert isinstance(program, Program) and program.inputs[0].shape == (1, 25, 5, 16)
-    assert channel_last(exported.lowered[1].samples[:1].numpy()).shape == (1, 25, 5, 16)
+    assert channel_last(exported.stages[1].samples[:1].numpy()).shape == (1, 25, 5, 16)

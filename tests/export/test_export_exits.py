@@ -13,7 +13,8 @@ import torch
 from gatesearch.backbones.codec import Codec
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
-from gatesearch.export import bundle
+from gatesearch.export.bundle import artifacts, write_bundle
+from gatesearch.export.thresholds import thresholds_of, with_thresholds
 from gatesearch.export.verify import require, verify
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
@@ -61,17 +62,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     model.eval()
     calibrate(model, validation, POSITIVE)
     folder = tmp_path_factory.mktemp("exits") / "bundle"
-    bundle.write(
+    manifest = write_bundle(
         folder, model, profile.load("host"), train.features, validation, POSITIVE,
         formats=("tflite",), classes=("slow", "noisy"), about={},
     )  # fmt: skip
-    return Exported(folder, model, sounds(60, 2))
+    return Exported(folder, with_thresholds(model, thresholds_of(manifest)), sounds(60, 2))
 
 
 def test_the_exit_is_an_artifact_of_its_own(exported: Exported):
     manifest = json.loads((exported.folder / "manifest.json").read_text())
     first, last = manifest["stages"]
-    names = [artifact["path"] for artifact in bundle.artifacts(manifest)]
+    names = [artifact["path"] for artifact in artifacts(manifest)]
     assert names == [
         "host/stage0.tflite",
         "host/stage0_exit.tflite",
@@ -87,7 +88,7 @@ def test_the_exit_is_an_artifact_of_its_own(exported: Exported):
 
 def test_the_artifacts_do_what_the_model_does(exported: Exported):
     loaded = Bundle(exported.folder)
-    parity = verify(loaded, exported.model, exported.test.features)
+    parity = verify(exported.model, loaded, exported.test.features)
     assert parity.gate_agreement >= 0.9 and parity.prediction_agreement is None and parity.labels is None
     assert parity.output_snr_db is not None and parity.output_snr_db > 12
     left = float((parity.exits == 0).double().mean())

@@ -15,7 +15,8 @@ from gatesearch.compile import passes
 from gatesearch.compile.number_format import arithmetic, needs
 from gatesearch.compile.tflite import channel_last, convert
 from gatesearch.devices import profile
-from gatesearch.export import bundle
+from gatesearch.export.bundle import write_bundle
+from gatesearch.export.thresholds import thresholds_of, with_thresholds
 from gatesearch.export.verify import Parity, verify
 from gatesearch.gates import build_gate
 from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
@@ -101,10 +102,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
             model, folder = trained(PLANS[name]), tmp_path_factory.mktemp("layers") / "bundle"
             given: dict[str, Any] = {"formats": ["tflite", "onnx"] if "all" in name else ["tflite"], "about": {}}
             device, calibration = profile.load("bit_serial"), images(60, seed=3).features
-            manifest = bundle.write(
+            manifest = write_bundle(
                 folder, model, device, calibration, images(120, seed=2), POSITIVE, classes=CLASSES, **given
             )
-            found[name] = Exported(model, folder, manifest, verify(Bundle(folder), model, images(90, seed=4).features))
+            parity = verify(model, Bundle(folder), images(90, seed=4).features)
+            deployed = with_thresholds(model, thresholds_of(manifest))
+            found[name] = Exported(deployed, folder, manifest, parity)
         return found[name]
 
     return of

@@ -16,12 +16,13 @@ from gatesearch import kernels
 from gatesearch.compile.tflite import channel_last
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
-from gatesearch.export import bundle
+from gatesearch.export.bundle import artifacts, write_bundle
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.kernels import native
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.runtime.bundle import Bundle, PartsProgram
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.parts_program import PartsProgram
 from gatesearch.runtime.program import Program
 from gatesearch.training import FeatureSplit
 
@@ -178,7 +179,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
                 model.train()(x)
             split = FeatureSplit(x, torch.arange(48) % 3, (torch.arange(48) % 3 == 2).long())
             folder = tmp_path_factory.mktemp("parts") / "bundle"
-            manifest = bundle.write(
+            manifest = write_bundle(
                 folder, model.eval(), profile.load("host"), x[:16], split, POSITIVE,
                 formats=["tflite"], classes=CLASSES, about={},
             )  # fmt: skip
@@ -277,7 +278,7 @@ def test_the_input_of_a_stage_in_parts_is_checked(exported: Callable[[str], Expo
 def test_every_artifact_is_in_the_manifest(exported: Callable[[str], Exported]) -> None:
     found = exported("behind a cut")
     manifest = json.loads((found.folder / "manifest.json").read_text())
-    named = {artifact["path"] for artifact in bundle.artifacts(manifest)}
+    named = {artifact["path"] for artifact in artifacts(manifest)}
     on_disk = {str(p.relative_to(found.folder)) for p in found.folder.rglob("*") if p.is_file()} - {"manifest.json"}
     assert named == on_disk
 

@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from gatesearch.backbones.recurrent import RecurrentNet
-from gatesearch.compile import passes
+from gatesearch.compile import onnx, passes
 from gatesearch.compile.number_format import arithmetic, needs
 from gatesearch.compile.rewrites import rewrite_operators
 from gatesearch.compile.tflite import convert
 from gatesearch.devices import profile
-from gatesearch.export import bundle
-from gatesearch.export.formats import exporter
+from gatesearch.export.bundle import write_bundle
 from gatesearch.export.verify import verify
 from gatesearch.graph.sites import layer_sites
 from gatesearch.model import GatedModel
@@ -56,7 +55,7 @@ def test_a_bundle_is_in_float_and_names_its_layers(tmp_path: Path):
     x = torch.randn(40, *SHAPE)
     split = FeatureSplit(x, torch.arange(40) % 3, torch.zeros(40, dtype=torch.long))
     folder = tmp_path / "bundle"
-    manifest = bundle.write(
+    manifest = write_bundle(
         folder, model, profile.load("host"), x, split, POSITIVE, formats=["tflite"], classes=("a", "b", "c"), about={}
     )
     [stage] = manifest["stages"]
@@ -65,7 +64,7 @@ def test_a_bundle_is_in_float_and_names_its_layers(tmp_path: Path):
     assert (gate["kind"], gate["params"]["factor"], gate["kernel"]["op"]) == ("hmd", 2, "lstm")
     [call] = gate["kernel"]["calls"]
     assert call["skips"] == [] and 0.4 < call["size"] <= 0.5
-    parity = verify(Bundle(folder), model, torch.randn(30, *SHAPE))
+    parity = verify(model, Bundle(folder), torch.randn(30, *SHAPE))
     assert parity.prediction_agreement == 1.0 and parity.max_abs_error < 1e-5
 
 
@@ -89,7 +88,7 @@ def test_onnx(kind):
     x = torch.randn(6, *SHAPE)
     [stage] = passes.run(model, x, profile.load("host"))
     assert arithmetic(needs(stage.program), profile.load("three_core").core("npu")) == "float32"
-    blob = exporter("onnx").write(stage, b"", profile.load("host").core("host"))
+    blob = onnx.compile(stage)
     session = onnxruntime.InferenceSession(blob, providers=["CPUExecutionProvider"])
     with torch.no_grad():
         wanted = model(x).logits.clamp(min=stage.logit_offset) - stage.logit_offset

@@ -16,9 +16,11 @@ from small_model import CLASSES, Exported, windows
 
 from gatesearch.errors import UserError
 from gatesearch.export.verify import Parity, require, verify
-from gatesearch.runtime import streaming
-from gatesearch.runtime.bundle import Bundle, requantise
-from gatesearch.runtime.program import Program, TensorSpec
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.cascade import requantise
+from gatesearch.runtime.program import Program
+from gatesearch.runtime.stream_timing import draw_windows, time_stream
+from gatesearch.runtime.tensor_spec import TensorSpec
 from gatesearch.training import predictions, run_cascade
 
 
@@ -96,7 +98,7 @@ def test_requantising_is_dequantising_and_quantising(scale: float, zero: int) ->
 
 def test_parity_with_the_model(exported: Exported, bundle_run: Bundle) -> None:
     seen: list[None] = []
-    parity = verify(bundle_run, exported.model, exported.test.features, lambda: seen.append(None))
+    parity = verify(exported.model, bundle_run, exported.test.features, lambda: seen.append(None))
     assert parity.samples == len(seen) == len(parity.exits) == len(parity.labels) == 240
     assert parity.gate_agreement >= 0.97 and parity.prediction_agreement >= 0.95
     assert 0 < parity.max_abs_error < 0.5
@@ -111,7 +113,7 @@ def test_parity_with_the_model(exported: Exported, bundle_run: Bundle) -> None:
 def test_parity_notices_another_threshold(exported: Exported) -> None:
     bundle = exported.loaded
     bundle.thresholds = [127, 127]
-    parity = verify(bundle, exported.model, exported.test.features[:40])
+    parity = verify(exported.model, bundle, exported.test.features[:40])
     assert parity.gate_agreement < 0.9 and parity.per_stage[0]["gate_agreement"] < 0.9
 
 
@@ -189,18 +191,20 @@ def test_files_that_were_tampered_with(exported: Exported, tmp_path: Path) -> No
 def test_the_stream_has_the_shares_that_it_should() -> None:
     split, names = windows(80, seed=1), ("positive", "_unknown_", "_silence_")
     shares = {"positive": 0.1, "_unknown_": 0.2, "_silence_": 0.7}
-    drawn = streaming.stream(split, names, shares, 4000, seed=0)
+    drawn = draw_windows(split.features, split.kinds, names, shares, 4000, seed=0)
     assert drawn.shape == (4000, 1, 49, 10)
     kind_of = {row.numpy().tobytes(): int(kind) for row, kind in zip(split.features, split.kinds, strict=True)}
     counts = np.bincount([kind_of[row.numpy().tobytes()] for row in drawn], minlength=3) / 4000
     assert counts.tolist() == pytest.approx([0.1, 0.2, 0.7], abs=0.03)
-    assert torch.equal(drawn, streaming.stream(split, names, shares, 4000, seed=0))
-    assert not torch.equal(drawn, streaming.stream(split, names, shares, 4000, seed=1))
+    assert torch.equal(drawn, draw_windows(split.features, split.kinds, names, shares, 4000, seed=0))
+    assert not torch.equal(drawn, draw_windows(split.features, split.kinds, names, shares, 4000, seed=1))
 
 
 def test_kinds_that_the_stream_does_not_name_are_not_heard() -> None:
     split = windows(40, seed=1)
-    drawn = streaming.stream(split, ("positive", "_unknown_", "_silence_"), {"positive": 1.0000004}, 50, seed=0)
+    drawn = draw_windows(
+        split.features, split.kinds, ("positive", "_unknown_", "_silence_"), {"positive": 1.0000004}, 50, seed=0
+    )
     heard = split.features[split.kinds == 0]
     assert all((heard == row).flatten(1).all(1).any() for row in drawn)
 
@@ -208,7 +212,7 @@ def test_kinds_that_the_stream_does_not_name_are_not_heard() -> None:
 def test_streaming_times_both(exported: Exported) -> None:
     bundle = Bundle(exported.folder, dict.fromkeys(("mcu", "npu", "app"), "litert"))
     whole = (exported.folder / "mcu/stage0.tflite").read_bytes()  # any program will do to be timed
-    found = streaming.measure(bundle, whole, exported.test.features[:6], rounds=2)
+    found = time_stream(bundle, whole, exported.test.features[:6], rounds=2)
     assert found.windows == 6 and found.gated_us > 0 and found.ungated_us > 0
     assert found.ratio == pytest.approx(found.ungated_us / found.gated_us)
     assert len(CLASSES) == 4

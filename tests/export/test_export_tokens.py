@@ -13,7 +13,9 @@ from small_model import CLASSES, POSITIVE, Exported, windows
 from gatesearch.backbones.kwt import KWT
 from gatesearch.compile import passes
 from gatesearch.devices import profile
-from gatesearch.export import bundle, verify
+from gatesearch.export import verify
+from gatesearch.export.bundle import write_bundle
+from gatesearch.export.thresholds import thresholds_of, with_thresholds
 from gatesearch.gates import GateContext
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
@@ -50,11 +52,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         model.gate(k).theta.fill_(-2.0)
     folder = tmp_path_factory.mktemp("tokens") / "bundle"
     device = profile.load("three_core")
-    manifest = bundle.write(
+    manifest = write_bundle(
         folder, model, device, calibration.features, validation, POSITIVE,
         formats=("tflite", "onnx"), classes=CLASSES, about={},
     )  # fmt: skip
-    return Exported(folder, model, manifest, passes.run(model, calibration.features, device), validation, test)
+    deployed = with_thresholds(model, thresholds_of(manifest))
+    return Exported(folder, deployed, manifest, passes.run(model, calibration.features, device), validation, test)
 
 
 def test_the_manifest_says_what_each_stage_computes_in(exported: Exported) -> None:
@@ -75,13 +78,13 @@ def test_only_kept_features_of_tokens_cross(exported: Exported) -> None:
 
 
 def test_the_bundle_does_what_the_model_does(exported: Exported) -> None:
-    parity = verify.verify(exported.loaded, exported.model, exported.test.features)
+    parity = verify.verify(exported.model, exported.loaded, exported.test.features)
     assert parity.gate_agreement > 0.95 and parity.prediction_agreement > 0.95
     assert 0 < float((parity.exits < 2).double().mean()) < 1  # some stop and some do not
 
 
 def test_onnx_of_a_float_stage_is_the_lowered_stage(exported: Exported) -> None:
-    stage, entry = exported.lowered[2], exported.manifest["stages"][2]
+    stage, entry = exported.stages[2], exported.manifest["stages"][2]
     [path] = [Path(a["path"]) for a in entry["artifacts"] if a["format"] == "onnx"]
     session = onnxruntime.InferenceSession((exported.folder / path).read_bytes())
     inputs = stage.samples[:1]

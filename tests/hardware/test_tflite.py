@@ -10,7 +10,8 @@ from torch import nn
 
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile import flatbuffer, tflite
-from gatesearch.runtime.program import Program, TensorSpec
+from gatesearch.runtime.program import Program
+from gatesearch.runtime.tensor_spec import TensorSpec
 
 CASES = ["stage", "input_gate", "tail", "vector"]
 

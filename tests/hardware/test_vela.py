@@ -20,7 +20,7 @@ def test_what_was_compiled_is_kept_by_content_and_arguments(vector, cache: Path,
     first = vela.compile(vector.int8_model)
     [kept] = cache.iterdir()
     compiled = []
-    monkeypatch.setattr(vela, "_compiled", lambda *arguments: compiled.append(arguments) or first)
+    monkeypatch.setattr(vela, "_run_vela", lambda *arguments: compiled.append(arguments) or first)
     assert vela.compile(vector.int8_model) == first and not compiled
     vela.compile(vector.int8_model, "ethos-u55-32")
     vela.compile(vector.float_model)

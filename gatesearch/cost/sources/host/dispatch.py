@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from gatesearch.compile.tflite import convert, quantise
 from gatesearch.cost.sources.host.steady_timing import Beside, spread
 from gatesearch.cost.table import Loop
-from gatesearch.runtime.bundle import Array, Cascade, requantise
+from gatesearch.runtime.cascade import Array, Cascade, requantise
 from gatesearch.runtime.program import Program
 
 SMALL, LARGE, CLASSES = 64, 16_384, 8

@@ -16,7 +16,8 @@ from gatesearch.cost.sources.host.steady_timing import Settled, spread
 from gatesearch.devices.profile import Device
 from gatesearch.kernels import native
 from gatesearch.model import GatedModel
-from gatesearch.runtime.bundle import Cascade, PartsProgram
+from gatesearch.runtime.cascade import Cascade, Runnable
+from gatesearch.runtime.parts_program import PartsProgram
 from gatesearch.runtime.program import Program
 
 
@@ -58,7 +59,7 @@ def cascade(stages: Sequence[Assembled]) -> Cascade:
     library = native.load()
     if library is None and any(stage.parts for stage in stages):
         raise ValueError("no compiler for kernels")
-    programs = [
+    programs: list[Runnable] = [
         PartsProgram(stage.parts, stage.blobs, library) if stage.parts else Program(stage.blobs[0]) for stage in stages
     ]
     gates = len(programs) - 1

@@ -6,11 +6,12 @@ from small_model import CLASSES, POSITIVE, Exported, gated, windows
 
 from gatesearch import kernels
 from gatesearch.devices import profile
-from gatesearch.export import bundle
+from gatesearch.export.bundle import write_bundle
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.runtime import listen, streaming
+from gatesearch.runtime import stream_runner
 from gatesearch.runtime.bundle import Bundle
-from gatesearch.runtime.listen import Listener
+from gatesearch.runtime.stream_runner import StreamRunner
+from gatesearch.runtime.stream_timing import time_stream
 
 PLAN = GatePlan((PlacedGate.of("gc", "input", mode="channel", keep=1.0, recall=0.97),), ("mcu", "npu"))
 ENGINES = {"mcu": "litert", "npu": "litert"}
@@ -23,7 +24,7 @@ def listening(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     calibration, validation = windows(96, seed=1).features, windows(200, seed=2)
     about = {"recipe": "kws", "synthetic_data": True, "frontend": {"name": "mfcc"}}
     device = profile.load("three_core")
-    bundle.write(
+    write_bundle(
         *(folder, gated(PLAN), device, calibration, validation, POSITIVE),
         formats=["tflite"], classes=CLASSES, about=about,
     )  # fmt: skip
@@ -31,10 +32,10 @@ def listening(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def test_kernels_answer_what_the_interpreter_answers(listening: Bundle) -> None:
-    listener = Listener(listening)
+    listener = StreamRunner(listening)
     if kernels.load() is None:
         pytest.skip(kernels.status())
-    assert listener.without is None
+    assert listener.unsupported is None
     stopped = 0
     raw = np.stack([listening.quantise(window) for window in windows(120, seed=4).features.numpy()])
     for window in raw:
@@ -53,9 +54,9 @@ def test_kernels_answer_what_the_interpreter_answers(listening: Bundle) -> None:
 def test_without_a_compiler_the_interpreter_answers_and_says_so(
     listening: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listen.kernels, "load", lambda: None)
-    listener = Listener(listening)
-    assert listener.without
+    monkeypatch.setattr(stream_runner.kernels, "load", lambda: None)
+    listener = StreamRunner(listening)
+    assert listener.unsupported
     for window in windows(24, seed=5).features.numpy():
         raw = listening.quantise(window)
         expected, found = listening.run(raw), listener(raw)
@@ -66,16 +67,16 @@ def test_without_a_compiler_the_interpreter_answers_and_says_so(
 
 
 def test_a_stage_that_no_kernel_knows_is_left_to_its_interpreter(exported: Exported) -> None:
-    listener = Listener(exported.loaded)
-    assert listener.without
+    listener = StreamRunner(exported.loaded)
+    assert listener.unsupported
     if kernels.load() is not None:
-        assert "no kernel for" in listener.without
+        assert "no kernel for" in listener.unsupported
 
 
 def test_streaming_tells_what_decides_it(listening: Bundle, exported: Exported) -> None:
     features = windows(40, seed=6).features
     ungated = (listening.folder / listening.manifest["stages"][1]["program"]["path"]).read_bytes()
-    found = streaming.measure(listening, ungated, features, rounds=2)
+    found = time_stream(listening, ungated, features, rounds=2)
     exits = [listening(window).exit for window in features.numpy()]
     assert found.reach == (float(np.mean(np.array(exits) >= 1)),)
     assert found.windows == 40 and len(found.later_us) == 1

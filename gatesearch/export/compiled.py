@@ -1,0 +1,58 @@
+"""A stage of a model with its .tflite, which every other format starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gatesearch.compile import passes, tflite
+from gatesearch.compile.stage import StageGraph
+from gatesearch.devices.profile import Core, Device
+from gatesearch.model import GatedModel
+from gatesearch.runtime.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledStage:
+    """A stage behind the passes and the back end for .tflite.
+
+    Args:
+        graph: the stage as the passes leave it.
+        tflite: its program's bytes, in the arithmetic of its core.
+        program: the same, loaded in the engine of its core.
+        core: that runs it.
+        exit: what samples run that leave at its gate; None where their answer is constant.
+    """
+
+    graph: StageGraph
+    tflite: bytes
+    program: Program
+    core: Core
+    exit: CompiledStage | None = None
+
+
+def compile_stages(
+    model: GatedModel, calibration: Tensor, device: Device, input_range: tuple[float, float] | None = None
+) -> list[CompiledStage]:
+    """Take every stage of a model through the passes and the back end for .tflite.
+
+    Args:
+        model: calibrated.
+        calibration: features [n, *shape] from the training split, for quantisation ranges.
+        device: with the cores that the plan names.
+        input_range: smallest and largest feature, where the front end gives int8 steps.
+    """
+    stages: list[CompiledStage] = []
+    for graph, name in zip(passes.run(model, calibration, device), model.plan.cores, strict=True):
+        # On the grid of the stage before, nothing is rounded between them.
+        before = stages[-1].program.outputs[0].range if stages else input_range
+        stages.append(_compile(graph, device.core(name), before))
+    return stages
+
+
+def _compile(graph: StageGraph, core: Core, input_range: tuple[float, float] | None) -> CompiledStage:
+    blob = tflite.compile(graph, input_range)
+    program = Program(blob, core.engine)
+    light = None if graph.exit is None else _compile(graph.exit, core, program.outputs[0].range)
+    return CompiledStage(graph=graph, tflite=blob, program=program, core=core, exit=light)

@@ -1,0 +1,142 @@
+"""The files of a stage and its entry in the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gatesearch.compile import tflite
+from gatesearch.devices.profile import Core
+from gatesearch.export.compiled import CompiledStage
+from gatesearch.export.exporters import exporter, formats_of
+from gatesearch.export.thresholds import GateThreshold
+from gatesearch.gates import cut_gates, layer_gates, work_of
+from gatesearch.graph.sites import LayerSite
+from gatesearch.model import GatedModel
+from gatesearch.plan import PlacedGate
+from gatesearch.runtime.tensor_spec import TensorSpec
+
+
+class StageWriter:
+    """Writes stages of a model into the folder of a bundle.
+
+    Args:
+        folder: of the bundle.
+        model: whose stages are written.
+        formats: written beside what a core needs.
+    """
+
+    def __init__(self, folder: Path, model: GatedModel, formats: Sequence[str]) -> None:
+        self.folder, self.model, self.formats = folder, model, formats
+
+    def write(self, k: int, stage: CompiledStage, threshold: GateThreshold | None) -> dict[str, Any]:
+        """Write stage ``k`` and return its entry; ``threshold`` is that of its gate, None for the last stage."""
+        files = self._write_formats(k, stage)
+        parts = self._write_parts(k, stage)
+        channels = stage.graph.leaving
+        return {
+            "index": k,
+            "core": stage.core.name,
+            "engine": stage.core.engine,
+            "arithmetic": stage.graph.arithmetic,
+            "gated_layers": self._gated_layers(k, parts),
+            "program": files[0],
+            "parts": parts,
+            "artifacts": files + [part["program"] for part in parts],
+            "input": _describe(stage.program.inputs[0]),
+            "outputs": self._outputs(stage, gated=threshold is not None),
+            "logit_offset": stage.graph.logit_offset,
+            "channels": None if channels is None else list(channels),
+            "gate": None if threshold is None else self._gate(k, stage, threshold),
+        }
+
+    def _outputs(self, stage: CompiledStage, gated: bool) -> dict[str, Any]:
+        last = "logits" if len(self.model.output_shape) == 1 else "output"
+        names = ("passed", "logit") if gated else (last,)
+        return {name: _describe(spec) for name, spec in zip(names, stage.program.outputs, strict=True)}
+
+    def _gate(self, k: int, stage: CompiledStage, threshold: GateThreshold) -> dict[str, Any]:
+        return {
+            **cut_gates(self.model.plan)[k].to_dict(),
+            "theta": threshold.theta,
+            "theta_integer": threshold.integer,
+            "answer": threshold.answer,
+            # The exported logit e stands for the model's logit center + (e - 3) half_width / 3.
+            "logit": stage.graph.logit_window,
+            "exit": None if stage.exit is None else self._exit(k, stage.exit),
+        }
+
+    def _exit(self, k: int, stage: CompiledStage) -> dict[str, Any]:
+        files = self._write_formats(k, stage, "_exit")
+        return {
+            "program": files[0],
+            "artifacts": files,
+            "input": _describe(stage.program.inputs[0]),
+            "outputs": {"output": _describe(stage.program.outputs[0])},
+        }
+
+    def _gated_layers(self, k: int, parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the gates at layers of a stage, with the kernel that a core needs and what runs them here."""
+        kernels = {part["site"]: part["kernel"] for part in parts}
+        layers = zip(self.model.layer_sites, layer_gates(self.model.plan), self.model.layer_stages, strict=True)
+        return [
+            {**gate.to_dict(), "kernel": _kernel(site, gate), "runs": kernels.get(gate.site) or "reference"}
+            for site, gate, stage in layers
+            if stage == k
+        ]
+
+    def _write_formats(self, k: int, stage: CompiledStage, suffix: str = "") -> list[dict[str, Any]]:
+        exporters = [exporter(name) for name in formats_of(stage.core, self.formats)]
+        return [
+            self._write(k, f"stage{k}{suffix}{form.suffix}", form.write(stage), stage.core, form.name)
+            for form in exporters
+        ]
+
+    def _write_parts(self, k: int, stage: CompiledStage) -> list[dict[str, Any]]:
+        """Write a stage a second time, in parts, where its core has kernels for its layers."""
+        entries = []
+        for i, part in enumerate(stage.graph.parts):
+            form, suffix = ("tflite", ".tflite") if part.kernel is None else ("kernel", ".npz")
+            blob = part.to_bytes(tflite.convert)
+            program = self._write(k, f"stage{k}_part{i}{suffix}", blob, stage.core, form)
+            entries.append(part.describe() | {"program": program})
+        return entries
+
+    def _write(self, k: int, name: str, blob: bytes, core: Core, form: str) -> dict[str, Any]:
+        path = self.folder / core.name / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(blob)
+        return {
+            "core": core.name,
+            "stage": k,
+            "format": form,
+            "path": str(path.relative_to(self.folder)),
+            "bytes": len(blob),
+            "sha256": hashlib.sha256(blob).hexdigest(),
+        }
+
+
+def _kernel(site: LayerSite, gate: PlacedGate) -> dict[str, Any]:
+    """Say which kernel a core needs to skip what the gate leaves out; the program computes all of it and masks.
+
+    One call for each part of the layer's work, with the magnitude bits of activations and weights, the names of what is
+    skipped and the share of the layer's multiplications that is there at all, as in :class:`gatesearch.gates.Call`.
+    """
+    calls = work_of(site, gate).calls
+    return {
+        "op": site.op,
+        "calls": [
+            {"bits": list(call.bits), "skips": [name for name, _ in call.left], "size": call.size} for call in calls
+        ],
+    }
+
+
+def _describe(spec: TensorSpec) -> dict[str, Any]:
+    return {
+        "shape": list(spec.shape),
+        "dtype": str(spec.dtype),
+        "scale": float(spec.scale),
+        "zero_point": int(spec.zero_point),
+    }

@@ -1,0 +1,107 @@
+"""A stage in parts, LiteRT programs and native kernels in turn, that share the memory between them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gatesearch.runtime.program import Program
+from gatesearch.runtime.tensor_spec import TensorSpec
+
+Array = npt.NDArray[Any]
+
+
+class PartsProgram:
+    """A stage in parts, with the interface of a :class:`~gatesearch.runtime.program.Program`.
+
+    What one part writes, the next one reads in place; a value is copied only where two programs have it, or where it is
+    read again later.
+
+    Args:
+        parts: as the manifest describes them.
+        blobs: a file for each part.
+        library: the native kernels.
+    """
+
+    engine = "litert and kernels"
+
+    def __init__(self, parts: Sequence[Mapping[str, Any]], blobs: Sequence[bytes], library: Any) -> None:
+        runners: list[Any] = [
+            Program(blob) if part["kernel"] is None else _kernel(part["kernel"], blob, library)
+            for part, blob in zip(parts, blobs, strict=True)
+        ]
+        self._runners = runners  # their memory lives as long as they do
+        values = _program_memory(parts, runners)
+        self._steps = list[Callable[[], object]]()
+        for part, runner in zip(parts, runners, strict=True):
+            if isinstance(runner, Program):
+                self._steps += _copies(part, runner, values)
+                self._steps.append(runner.invoke)
+            else:
+                self._steps += _kernel_calls(part, runner, runners, values)
+        self._input = values["input"]
+        self.inputs: tuple[TensorSpec, ...] = (
+            TensorSpec("input", self._input.shape, np.dtype(np.float32), scale=0.0, zero_point=0),
+        )
+        self.outputs: tuple[TensorSpec, ...] = runners[-1].outputs
+        self._outputs = runners[-1].memory()[1]
+
+    def __call__(self, x: Array) -> tuple[Array, ...]:
+        """Run one window; see :meth:`gatesearch.runtime.program.Program.__call__`."""
+        if x.shape != self._input.shape or x.dtype != np.float32:
+            raise ValueError(f"input must be float32 {list(self._input.shape)}, found {x.dtype} {list(x.shape)}")
+        np.copyto(self._input, x)
+        self.invoke()
+        return tuple(view.copy() for view in self._outputs)
+
+    def invoke(self) -> None:
+        """Run the parts alone on the last input: what is timed."""
+        for step in self._steps:
+            step()
+
+
+def _program_memory(parts: Sequence[Mapping[str, Any]], runners: Sequence[Any]) -> dict[str, Array]:
+    """Return where values lie that programs write or read.
+
+    A value lies where the program that writes it has it, or else where the first program that reads it wants it.
+    """
+    values: dict[str, Array] = {}
+    programs = [(part, runner) for part, runner in zip(parts, runners, strict=True) if isinstance(runner, Program)]
+    for part, program in programs:
+        values.update(zip(part["outputs"], program.memory()[1], strict=True))
+    for part, program in programs:
+        for name, view in zip(part["inputs"], program.memory()[0], strict=True):
+            values.setdefault(name, view)
+    return values
+
+
+def _copies(part: Mapping[str, Any], program: Program, values: Mapping[str, Array]) -> list[Callable[[], object]]:
+    """Return the copies of values that lie elsewhere than where the program reads them."""
+    memory = zip(part["inputs"], program.memory()[0], strict=True)
+    return [partial(np.copyto, view, values[name]) for name, view in memory if values[name] is not view]
+
+
+def _kernel_calls(
+    part: Mapping[str, Any], kernel: Any, runners: Sequence[Any], values: dict[str, Array]
+) -> list[Callable[[], object]]:
+    """Return the native calls of a kernel; memory that no program has is taken here."""
+    [source], [target] = part["inputs"], part["outputs"]
+    x = values.setdefault(source, np.zeros(part["reads"], np.float32))
+    y = values.setdefault(target, np.zeros((1, *kernel.shape), np.float32))
+    active = None if part["source"] is None else runners[part["source"]].active
+    calls: list[Callable[[], object]] = kernel.bind(x[0], y[0], active, part["whole"])
+    return calls
+
+
+def _kernel(name: str, blob: bytes, library: Any) -> Any:
+    """Return a kernel with the arrays of its file."""
+    from gatesearch.kernels import layer_kernel  # brings PyTorch, which bundles of programs alone need not have
+
+    with np.load(io.BytesIO(blob), allow_pickle=False) as packed:
+        arrays = {array: packed[array] for array in packed.files}
+    return layer_kernel(name, "bundle").layer.load(arrays, library)

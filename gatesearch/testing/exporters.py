@@ -1,0 +1,70 @@
+"""Conformance tests for the authors of exporters, as a class for pytest."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gatesearch.devices.profile import load
+from gatesearch.export.compiled import CompiledStage, compile_stages
+from gatesearch.export.exporters import Exporter, exporter
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan
+
+TOLERANCE = 0.05  # of the largest output: some int8 steps
+
+
+class ExporterConformance:
+    """What every exporter keeps: derive a class in your own tests that names yours::
+
+    class TestMyFormat(ExporterConformance):
+        exporter = MyFormat
+        device, core = "three_core", "app"  # a core that runs the format
+
+    Attributes:
+        exporter: the class.
+        device, core: a shipped device profile, or the path of one, and a core of it that runs the format.
+    """
+
+    exporter: ClassVar[type[Exporter]]
+    device: ClassVar[str] = "three_core"
+    core: ClassVar[str] = "app"
+
+    @pytest.fixture(scope="class")
+    def stage(self) -> CompiledStage:
+        """A small network on the core, compiled."""
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(16, 3)]
+        model = GatedModel(nn.Sequential(*layers).eval(), GatePlan((), (self.core,)), (), 3)
+        [stage] = compile_stages(model, torch.randn(32, 1, 10, 10), load(self.device))
+        return stage
+
+    def test_it_is_found_by_its_name(self) -> None:
+        """The name of the entry point is the exporter's own."""
+        assert isinstance(exporter(self.exporter.name), self.exporter)
+
+    def test_its_suffix_ends_a_file_name(self) -> None:
+        """The suffix brings its dot along."""
+        assert "." in self.exporter.suffix and "/" not in self.exporter.suffix
+
+    def test_a_stage_has_one_file(self, stage: CompiledStage) -> None:
+        """The same stage gives the same bytes."""
+        form = self.exporter()
+        blob = form.write(stage)
+        assert blob and form.write(stage) == blob
+
+    def test_the_file_computes_what_the_stage_computes(self, stage: CompiledStage) -> None:
+        """Where this host runs the format, outputs are the stage's up to rounding."""
+        form = self.exporter()
+        blob = form.write(stage)
+        for sample in stage.graph.samples[:8].split(1):
+            outputs = form.run(blob, sample.numpy())
+            if outputs is None:
+                pytest.skip(f"this host does not run {form.name}")
+            with torch.no_grad():
+                expected = stage.graph.program(sample).numpy()
+            np.testing.assert_allclose(outputs[0], expected, atol=TOLERANCE * float(np.abs(expected).max()) + TOLERANCE)
