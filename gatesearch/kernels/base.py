@@ -94,6 +94,9 @@ class NativeLayer(Protocol):
             whole: whether channels of y that were not computed have to be cleared.
         """
 
+    def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
+        """Return what a run writes, float32 :attr:`shape`, computed in torch or numpy."""
+
 
 class Sample(NamedTuple):
     """A layer with random weights and an input for it, to be timed."""

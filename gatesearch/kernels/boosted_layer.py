@@ -29,6 +29,9 @@ class BoostedConv(Protocol):
     def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
         """Return the call for arrays that stay where they are."""
 
+    def reference(self, x: Array, active: Any = None) -> tuple[Array, Array]:
+        """Return y and the winners, computed in torch and numpy."""
+
 
 class BoostedLayer(ABC):
     """A trained layer; a batch normalisation behind it is in the boost already.
@@ -80,3 +83,7 @@ class BoostedLayer(ABC):
     @abstractmethod
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
         """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+
+    def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        return self.conv.reference(x, active)[0]

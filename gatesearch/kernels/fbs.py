@@ -51,11 +51,11 @@ class _BoostedConv(ABC):
         return y, winners
 
     @abstractmethod
-    def bind(self, x: Array, y: Array, winners: Array, inputs: Any = None) -> Callable[[], None]:
+    def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
         """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
 
     @abstractmethod
-    def reference(self, x: Array, inputs: Array | None = None) -> tuple[Array, Array]:
+    def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
         """Compute the same with torch and numpy: everything, and then only what wins."""
 
     def _read(self, x: Array, y: Array, winners: Array, inputs: Any) -> Array | None:
@@ -108,9 +108,9 @@ class FBSConv(_BoostedConv):
         inner = plain(layer)
         return cls(Geometry.from_layer(inner, image), filters(inner), Boost.from_module(layer), relu, library)
 
-    def bind(self, x: Array, y: Array, winners: Array, inputs: Any = None) -> Callable[[], None]:
+    def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
         """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
-        read = self._read(x, y, winners, inputs)
+        read = self._read(x, y, winners, active)
         if not self.library:
             return lambda: self._by_reference(x, y, winners, read)
         arguments = (
@@ -127,10 +127,10 @@ class FBSConv(_BoostedConv):
         )
         return native.bind_call(self.library.function("fbs_f32"), arguments, x, y, winners, read, self)
 
-    def reference(self, x: Array, inputs: Array | None = None) -> tuple[Array, Array]:
+    def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
         """Compute the same with torch: everything, and then only what wins."""
         g, boost = self.geometry, self.boost
-        read = np.where(channel_mask(inputs, g.c_in), x, 0)
+        read = np.where(channel_mask(active, g.c_in), x, 0)
         factor, winners = self._decision.reference(read.mean((0, 1), dtype=np.float32))
         z = g.convolve(torch.from_numpy(read), torch.from_numpy(self.weight)).numpy()
         y = factor * (boost.slope * z + boost.offset) + boost.beta
@@ -169,9 +169,9 @@ class FBSConvU8(_BoostedConv):
         self.levels = tuple(np.float32(level) for level in (level_in, level_weight, level_out))
         self.conv = ConvU8(geometry, weight, "bytes", library=library)
 
-    def bind(self, x: Array, y: Array, winners: Array, inputs: Any = None) -> Callable[[], None]:
+    def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
         """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
-        read = self._read(x, y, winners, inputs)
+        read = self._read(x, y, winners, active)
         if not self.library:
             return lambda: self._by_reference(x, y, winners, read)
         level_in, level_weight, level_out = (float(level) for level in self.levels)
@@ -194,11 +194,11 @@ class FBSConvU8(_BoostedConv):
         )
         return native.bind_call(self.library.function("fbs_u8"), arguments, x, y, winners, read, self)
 
-    def reference(self, x: Array, inputs: Array | None = None) -> tuple[Array, Array]:
+    def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
         """Compute the same with torch and numpy: everything, and then only what wins."""
         g, boost = self.geometry, self.boost
         level_in, level_weight, level_out = self.levels
-        read = np.where(channel_mask(inputs, g.c_in), x, 0)
+        read = np.where(channel_mask(active, g.c_in), x, 0)
         total = read.sum((0, 1), dtype=np.int64).astype(np.float32)
         mean = total * (level_in / np.float32(g.image[0] * g.image[1]))
         factor, winners = self._decision.reference(mean)
@@ -234,6 +234,10 @@ class FBSLayer(BoostedLayer):
             arguments = (address(y), height * width, channels, address(groups), len(groups))
             calls.append(native.bind_call(library.function("clear_f32"), arguments, y, self))
         return calls
+
+    def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        return self.conv.reference(x, None if active is None else active.groups)[0]
 
 
 def block_shares(channels: int) -> tuple[float, ...]:

@@ -143,6 +143,15 @@ class PGLayer:
             native.bind_call(library.function("affine_f32"), affine, y, self),
         ]
 
+    def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        geometry = self.conv.geometry
+        channels = geometry.c_in // self.conv.operands.number
+        levels = self.conv.levels(x.reshape(*geometry.image, channels))
+        output = self.conv.reference(levels).output.numpy() * np.float64(self.conv.level)
+        y = (output + self.conv.bias[: geometry.c_out]) * self.scale + self.shift
+        return (np.maximum(y, 0) if self.relu else y).astype(np.float32).reshape(self.shape)
+
     def _bind_levels(self, x: Array, levels: Array, library: native.Library) -> Any:
         conv, operands = self.conv, self.conv.operands
         top, size = float(2**conv.bits - 1), levels.dtype.itemsize

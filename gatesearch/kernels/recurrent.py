@@ -96,6 +96,13 @@ class RecurrentLayer:
             x = target
         return calls
 
+    def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
+        """See :class:`~gatesearch.kernels.base.NativeLayer`."""
+        for k in range(0, len(self.cells), self.directions):
+            cells = self.cells[k : k + self.directions]
+            x = np.concatenate([_run(cell, x, direction) for direction, cell in enumerate(cells)], -1)
+        return x
+
     def _bind_cell(self, cell: RecurrentStep, x: Array, y: Array, direction: int) -> Callable[[], object]:
         assert cell.library is not None
         is_lstm = isinstance(cell, LSTMStep)
@@ -115,6 +122,19 @@ class RecurrentLayer:
             address(cell._scratch),
         )
         return native.bind_call(cell.library.function("recurrence"), arguments, x, y, h, c, cell)
+
+
+def _run(cell: RecurrentStep, x: Array, direction: int) -> Array:
+    """Return the states of a cell over all steps from a state of zero, in the order of the steps."""
+    h, c = np.zeros(cell.size, np.float32), np.zeros(cell.size, np.float32)
+    states = np.empty((len(x), cell.size), np.float32)
+    for step in range(len(x))[:: -1 if direction else 1]:
+        if isinstance(cell, LSTMStep):
+            h, c = cell.reference(x[step], h, c)
+        else:
+            h = cast(GRUStep, cell).reference(x[step], h)
+        states[step] = h
+    return states
 
 
 def _weights(matrix: Factors) -> Dense | HMD | LowRank:

@@ -1,0 +1,179 @@
+"""What a kernel promises, as tests to inherit.
+
+    from gatesearch.testing.kernels import LayerKernelConformance
+
+    class TestTopK(LayerKernelConformance):
+        kernel = TopKKernel()
+        calls = (KernelCall("topk", (3, 17, 5), (), (("read", 0.5),)),)
+
+The suites compile, so they are skipped where there is no C compiler.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gatesearch.cost.sources.board import kit
+from gatesearch.cost.sources.board.shapes import EMPTY_CALL
+from gatesearch.gates import KernelCall
+from gatesearch.kernels import CountedKernel, Kernel, LayerKernel, Library, Sample, kernels, load
+from gatesearch.kernels.arrays import Array
+from gatesearch.kernels.build import FLAGS, SOURCES, BuildError, Compiler
+
+SHAPE_NUMBERS, VARIANTS, SHARES = 12, 3, 3  # that a row of a kit holds
+STRICT = ("-Werror", "-Wall", "-Wextra")
+
+
+class KernelConformance:
+    """Promises of :class:`gatesearch.kernels.Kernel`."""
+
+    kernel: Any
+
+    @pytest.fixture
+    def compiler(self) -> Compiler:
+        """The C compiler of this machine."""
+        try:
+            return Compiler.find()
+        except BuildError as error:
+            pytest.skip(str(error))
+
+    @pytest.fixture
+    def library(self, compiler: Compiler) -> Library:
+        """All kernels, for this CPU's best instruction set."""
+        library = load()
+        assert library is not None, "the installed kernels do not compile"
+        return library
+
+    def test_kernel_is_installed_under_its_name(self) -> None:
+        """An entry point brings the kernel, and its C file is there."""
+        assert isinstance(self.kernel, Kernel)
+        assert type(kernels().get(self.kernel.name)) is type(self.kernel), f"no entry point {self.kernel.name!r}"
+        assert self.kernel.source.is_file(), f"no file {self.kernel.source}"
+
+    def test_c_file_compiles_without_a_warning(self, compiler: Compiler, tmp_path: Path) -> None:
+        """Every instruction set takes the C file under -Wall -Wextra -Werror."""
+        for name, extra in compiler.sets.items():
+            flags = (*FLAGS, *STRICT, *extra, f"-DGS_SUFFIX={name}", f"-I{SOURCES}")
+            _compile([compiler.command, *flags, "-c", str(self.kernel.source), "-o", str(tmp_path / f"{name}.o")])
+
+    def test_functions_have_signatures(self, library: Library) -> None:
+        """The library has each function that the descriptor declares."""
+        for name in self.kernel.signatures:
+            assert callable(library.function(name))
+
+
+class CountedKernelConformance(KernelConformance):
+    """Promises of :class:`gatesearch.kernels.CountedKernel`.
+
+    Attributes:
+        calls: some calls, of odd sizes too.
+    """
+
+    calls: Sequence[KernelCall]
+
+    def test_calls_fit_the_rows_of_a_kit(self) -> None:
+        """A call says all that the kernel declares, and a kit's row holds it."""
+        kernel = self.kernel
+        assert isinstance(kernel, CountedKernel)
+        for call in self.calls:
+            assert call.kernel == kernel.name
+            assert len(kernel.row_shape(call)) <= SHAPE_NUMBERS
+            assert len(kernel.variants) <= VARIANTS and len(kernel.shares) <= SHARES
+            assert set(kernel.variants) <= dict(call.variant).keys() and set(kernel.shares) <= dict(call.left).keys()
+
+    def test_work_is_named_finite_and_never_negative(self) -> None:
+        """Calls of a family have the same terms, and doing less never adds work."""
+        terms: dict[str, list[str]] = {}
+        for call in self.calls:
+            work = self.kernel.work(call, tile=4)
+            assert all(math.isfinite(value) and value >= 0 for value in work.values()), work
+            assert terms.setdefault(self.kernel.family(call), list(work)) == list(work)
+            whole = self.kernel.work(call._replace(left=tuple((name, 1.0) for name, _ in call.left)), tile=4)
+            assert sum(work.values()) <= sum(whole.values()) * (1 + 1e-9)
+            assert self.kernel.macs(call) >= 0
+
+    def test_kit_with_its_calls_runs(self, compiler: Compiler, tmp_path: Path) -> None:
+        """The runner prepares and makes each call here, and prints a line for it."""
+        kit.write(tmp_path / "kit", [EMPTY_CALL, *self.calls])
+        outside = sorted(str(path) for path in (tmp_path / "kit" / "outside").glob("*.c"))
+        flags = ("-std=gnu11", "-O1", "-I.", "-Ikernels", "-DGS_REPEATS=1", "-DGS_SUFFIX=test", '-DGS_UNIT="ns"')
+        files = ("main.c", "clock_linux.c", "kernels/all.c", *outside)
+        _compile([compiler.command, *flags, *files, "-o", "program", "-lm"], tmp_path / "kit")
+        printed = subprocess.run(["./program"], cwd=tmp_path / "kit", capture_output=True, text=True, check=True).stdout
+        rows = [line for line in printed.splitlines() if line.startswith("row,")]
+        assert len(rows) == 1 + len(dict.fromkeys(self.calls)), printed
+
+
+class LayerKernelConformance(CountedKernelConformance):
+    """Promises of :class:`gatesearch.kernels.LayerKernel`.
+
+    Attributes:
+        tolerance: of the output, over its largest value; 0 where the reference sums in the kernel's own order.
+    """
+
+    tolerance: float = 0.0
+
+    def _check(self, sample: Sample) -> None:
+        assert isinstance(self.kernel, LayerKernel)
+        y = np.full(sample.layer.shape, np.nan, np.float32)
+        for call in sample.layer.bind(sample.x, y, sample.active):
+            call()
+        expected = sample.layer.reference(sample.x, sample.active)
+        if self.tolerance == 0:
+            np.testing.assert_array_equal(y, expected)
+        else:
+            bound = self.tolerance * max(1.0, float(np.abs(expected).max()))
+            np.testing.assert_allclose(y, expected, rtol=self.tolerance, atol=bound)
+
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.data(), seed=st.integers(0, 2**16))
+    def test_layer_equals_its_reference(self, library: Library, data: st.DataObject, seed: int) -> None:
+        """On drawn shares and inputs, whatever the sizes, and wherever the input begins in memory."""
+        call = data.draw(st.sampled_from(list(self.calls)))
+        share = st.floats(0.0, 1.0, width=32)
+        left = tuple((name, data.draw(share, name)) for name, _ in call.left)
+        sample = self.kernel.sample(call._replace(left=left), library, np.random.default_rng(seed))
+        self._check(sample)
+        self._check(sample._replace(x=_unaligned(sample.x)))
+
+    @pytest.mark.parametrize("share", [0.0, 1.0])
+    def test_nothing_left_and_all_left(self, library: Library, share: float) -> None:
+        """Shares of 0 and of 1 are computed like any other."""
+        for call in self.calls:
+            left = tuple((name, share) for name, _ in call.left)
+            self._check(self.kernel.sample(call._replace(left=left), library, np.random.default_rng(0)))
+
+    def test_layer_survives_a_bundle(self, library: Library) -> None:
+        """Rebuilt from its arrays, a layer computes the same."""
+        sample = self.kernel.sample(self.calls[0], library, np.random.default_rng(0))
+        self._check(sample._replace(layer=self.kernel.layer.load(sample.layer.arrays(), library)))
+
+    def test_axes_name_shares(self) -> None:
+        """The grid of timings is one over the declared shares, up to nothing left out."""
+        for call in self.calls:
+            axes = self.kernel.axes(call)
+            assert set(axes) <= set(self.kernel.shares)
+            assert all(list(values) == sorted(values) for values in axes.values())
+
+
+def _unaligned(x: Array) -> Array:
+    """Return a copy that begins four bytes behind a cache line."""
+    memory = np.zeros(x.nbytes + 64 + 4, np.uint8)
+    first = -memory.ctypes.data % 64 + 4
+    copied = memory[first : first + x.nbytes].view(x.dtype).reshape(x.shape)
+    copied[...] = x
+    return copied
+
+
+def _compile(command: Sequence[str], folder: Path | None = None) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

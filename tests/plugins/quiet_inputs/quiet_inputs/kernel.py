@@ -1,0 +1,125 @@
+"""The kernel of the gate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from torch import Tensor, nn
+
+from gatesearch.gates import KernelCall
+from gatesearch.kernels import ActiveChannels, LayerKernel, Library, Listing, Sample
+from gatesearch.kernels.arrays import Array, address
+from gatesearch.kernels.base import Axes, Calls
+from gatesearch.kernels.native import ADDRESS, FLOAT, INT, Signatures, bind_call
+
+
+class QuietLayer:
+    """A trained layer: weights by column of the input."""
+
+    absorbs_norm: ClassVar[bool] = False
+    reads: ClassVar[tuple[int, ...]] = ()
+    active: ActiveChannels | None = None
+
+    def __init__(self, weights: Array, bias: Array, limit: float, relu: bool, shape: Any, library: Any = None) -> None:
+        self.weights, self.bias, self.limit, self.relu = weights, bias, limit, relu
+        self.shape, self.library = tuple(shape), library
+
+    @classmethod
+    def from_module(
+        cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool
+    ) -> Self:
+        """Pack a trained gate."""
+        gate: Any = layer
+        weights = np.ascontiguousarray(gate.weight.detach().numpy().T)
+        bias = np.zeros(weights.shape[1], np.float32) if gate.bias is None else gate.bias.detach().numpy().copy()
+        return cls(weights, bias, gate.limit, relu, (*example.shape[1:-1], weights.shape[1]))
+
+    def arrays(self) -> dict[str, Array]:
+        """Return all arrays that the layer consists of."""
+        numbers = {"limit": np.asarray(self.limit), "relu": np.asarray(self.relu), "shape": np.array(self.shape)}
+        return {"weights": self.weights, "bias": self.bias, **numbers}
+
+    @classmethod
+    def load(cls, arrays: Mapping[str, Array], library: Library) -> Self:
+        """Rebuild the layer."""
+        weights, bias = (np.ascontiguousarray(arrays[name]) for name in ("weights", "bias"))
+        shape = [int(size) for size in arrays["shape"]]
+        return cls(weights, bias, float(arrays["limit"]), bool(arrays["relu"]), shape, library)
+
+    def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
+        """Return the one call."""
+        columns, height = self.weights.shape
+        arguments = (
+            address(x),
+            math.prod(self.shape[:-1]),
+            columns,
+            height,
+            self.limit,
+            address(self.weights),
+            address(self.bias),
+            int(self.relu),
+            address(y),
+        )
+        return [bind_call(self.library.function("quiet_f32"), arguments, x, y, self)]
+
+    def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
+        """Return the same, summed column by column as in C."""
+        rows = x.reshape(-1, len(self.weights))
+        y = np.tile(self.bias, (len(rows), 1))
+        read = ~((rows < np.float32(self.limit)) & (rows > -np.float32(self.limit)))
+        for column, weights in enumerate(self.weights):
+            products = rows[:, column, None] * weights
+            y = np.where(read[:, column, None], y + products, y)
+        return (np.maximum(y, 0) if self.relu else y).reshape(self.shape)
+
+
+class QuietKernel(LayerKernel):
+    """A linear layer that leaves out small inputs; a shape is rows, inputs and outputs."""
+
+    name = "quiet"
+    source = Path(__file__).with_name("quiet.c")
+    runner = "quiet"
+    shares = ("read",)
+    listings = ("cell",)  # sizes of recurrent layers will do
+    layer = QuietLayer
+    signatures: ClassVar[Signatures] = {
+        "quiet_f32": (None, (ADDRESS, INT, INT, INT, FLOAT, ADDRESS, ADDRESS, INT, ADDRESS)),
+    }
+
+    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield a call for each share."""
+        for share in (0.0, *listing.shares):
+            yield KernelCall(self.name, (1, *listing.shape), (), (("read", share),))
+
+    def macs(self, call: KernelCall) -> float:
+        """Return those of the dense layer."""
+        return float(math.prod(call.shape))
+
+    def work(self, call: KernelCall, tile: int) -> dict[str, float]:
+        """Return what the loops in C pass."""
+        rows, columns, height = call.shape
+        read = rows * columns * dict(call.left).get("read", 1.0)
+        return {
+            "call": 1.0,
+            "inputs": float(rows * columns),
+            "inputs read": read,
+            "products": read * height,
+            "outputs": float(rows * height),
+        }
+
+    def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
+        """Return nothing read, and all."""
+        return {"read": (0.0, 1.0)}
+
+    def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
+        """Return a random layer, and inputs of which the call's share is read."""
+        rows, columns, height = call.shape
+        x = generator.standard_normal((rows, columns)).astype(np.float32)
+        x[:, round(columns * dict(call.left)["read"]) :] = 0
+        weights = generator.standard_normal((columns, height)).astype(np.float32)
+        bias = generator.standard_normal(height).astype(np.float32)
+        return Sample(QuietLayer(weights, bias, 1e-6, relu=False, shape=(rows, height), library=library), x)

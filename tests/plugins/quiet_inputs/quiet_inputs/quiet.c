@@ -1,0 +1,41 @@
+/* A linear layer that leaves out inputs below a limit: each other one adds a column of the weights.
+
+   y [rows][height] = act(x [rows][columns] W + bias), W being [columns][height]. */
+#ifndef GS_KIT
+#include "kernels.h"
+
+void GS(quiet_f32)(const float *x, int rows, int columns, int height, float limit, const float *weights,
+                   const float *bias, int relu, float *y) {
+  for (int row = 0; row < rows; row++, x += columns, y += height) {
+    for (int i = 0; i < height; i++) y[i] = bias[i];
+    for (int column = 0; column < columns; column++) {
+      const float value = x[column];
+      if (value < limit && value > -limit) continue;
+      for (int i = 0; i < height; i++) y[i] += value * weights[(size_t)column * height + i];
+    }
+    for (int i = 0; relu && i < height; i++) y[i] = y[i] > 0 ? y[i] : 0;
+  }
+}
+
+#else /* how a kit prepares a call and makes it */
+#include "kit.h"
+
+void GS(quiet_f32)(const float *x, int rows, int columns, int height, float limit, const float *weights,
+                   const float *bias, int relu, float *y);
+
+/* The share of the inputs that is read is 1, the others 0. */
+static void prepare_quiet(gs_call *k) {
+  const int32_t *s = k->row->shape;
+  float *x = room((size_t)s[0] * s[1] * sizeof(float));
+  for (int i = 0; x && i < s[0] * s[1]; i++) x[i] = (i % s[1]) * 1000 < s[1] * k->row->share[0];
+  k->x = x;
+  k->w = reals(s[1] * s[2]);
+  k->bias = reals(s[2]);
+  k->y = room((size_t)s[0] * s[2] * sizeof(float));
+}
+
+GS_INLINE void run_quiet(gs_call *k) {
+  const int32_t *s = k->row->shape;
+  GS(quiet_f32)(k->x, s[0], s[1], s[2], 0.5f, k->w, k->bias, 0, k->y);
+}
+#endif
