@@ -15,7 +15,7 @@ from torch import nn
 from gatesearch.cost.kernel_costs import key_of
 from gatesearch.cost.sources.board import count
 from gatesearch.cost.sources.board.shapes import EMPTY_CALL, listed
-from gatesearch.cost.sources.host import profiler
+from gatesearch.cost.sources.host.kernel_points import Run, timed_grids
 from gatesearch.gates import KernelCall, build_gate, kinds, work_of
 from gatesearch.graph.sites import LayerSite
 from gatesearch.kernels import counted_kernels, kernels, layer_kernel, layer_kernels, load
@@ -90,7 +90,7 @@ def test_a_host_core_times_it() -> None:
     if load() is None:
         pytest.skip("no C compiler")
     [call] = work_of(SITE, PlacedGate.of("quiet", "here", limit=0.5), {"share_read": 0.5}).kernels
-    [grid] = profiler._points([profiler.Run(call, reads_blocks=False)]).values()
+    [grid] = timed_grids([Run(call, reads_blocks=False)]).values()
     assert list(grid.calls) == [(0.0,), (1.0,)]
     for run in grid.calls.values():
         run()
