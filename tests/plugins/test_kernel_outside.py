@@ -16,12 +16,17 @@ from gatesearch.cost.kernel_costs import key_of
 from gatesearch.cost.sources.board import count
 from gatesearch.cost.sources.board.shapes import EMPTY_CALL, listed
 from gatesearch.cost.sources.host.kernel_points import Run, timed_grids
+from gatesearch.devices import profile
+from gatesearch.export import bundle
 from gatesearch.gates import KernelCall, build_gate, kinds, work_of
-from gatesearch.graph.sites import LayerSite
+from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
 from gatesearch.kernels import counted_kernels, kernels, layer_kernel, layer_kernels, load
-from gatesearch.plan import PlacedGate
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.runtime.bundle import Bundle, PartsProgram
 from gatesearch.testing.gates import LayerGateConformance
 from gatesearch.testing.kernels import LayerKernelConformance
+from gatesearch.training import FeatureSplit
 
 PACKAGE = Path(__file__).parent / "quiet_inputs"
 SITE = LayerSite("here", "linear", (6,), (20,), 120, 140)
@@ -95,6 +100,36 @@ def test_a_host_core_times_it() -> None:
     for run in grid.calls.values():
         run()
     assert key_of(call) == ("quiet", (1, 6, 20), ())
+
+
+def test_an_exported_bundle_runs_it(tmp_path: Path) -> None:
+    if load() is None:
+        pytest.skip("no C compiler")
+    torch.manual_seed(0)
+    backbone = nn.Sequential(nn.Flatten(), nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 3))
+    x = torch.randn(48, 6)
+    plan = GatePlan((PlacedGate.of("quiet", "1", limit=0.5),), ("host",))
+    model = GatedModel(backbone, plan, cut_sites(backbone, x[:1]), 3, layers=layer_sites(backbone, x[:1])).eval()
+    labels = torch.arange(48) % 3
+    manifest = bundle.write(
+        tmp_path / "bundle",
+        model,
+        profile.load("host"),
+        x[:16],
+        FeatureSplit(x, labels, (labels == 2).long()),
+        torch.tensor([True, True, False]),
+        formats=["tflite"],
+        classes=("a", "b", "none"),
+        about={},
+    )
+    assert [part["kernel"] for part in manifest["stages"][0]["parts"]].count("quiet") == 1
+    program = Bundle(tmp_path / "bundle").programs[0]
+    assert isinstance(program, PartsProgram)
+    floor = manifest["stages"][0]["logit_offset"]
+    with torch.no_grad():
+        expected = model.stages[0](x).clamp(min=floor).numpy()
+    logits = np.array([program(sample.numpy())[0][0] + floor for sample in x.split(1)])
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=2e-4)
 
 
 def test_tables_list_it_behind_the_shipped_kernels() -> None:
