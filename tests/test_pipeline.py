@@ -282,7 +282,7 @@ def test_a_disk_that_is_full(
 def bad_device(change: Callable[[dict[str, Any]], object]) -> str:
     from gatesearch.devices import profile
 
-    written = yaml.safe_load(profile._find("three_core").read_text())
+    written = yaml.safe_load(profile.find_file("three_core").read_text())
     change(written)
     Path("bad_device.yaml").write_text(yaml.safe_dump(written))
     return "device=bad_device.yaml"

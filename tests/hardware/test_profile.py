@@ -9,11 +9,12 @@ import yaml
 
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
+from gatesearch.testing.devices import DeviceConformance
 
 
 @pytest.fixture(scope="module")
 def written() -> dict:
-    return yaml.safe_load(profile._shipped()["three_core"].read_text())
+    return yaml.safe_load(profile.shipped()["three_core"].read_text())
 
 
 @pytest.fixture()
@@ -157,3 +158,21 @@ def test_other_packages_can_add_profiles(monkeypatch, written, tmp_path):
     shipped = ("bit_serial", "cortex_a", "host", "m55_u55", "three_core")
     assert profile.names() == (*shipped, "theirs")
     assert profile.load("theirs").name == "theirs"
+
+
+@pytest.mark.parametrize("name", profile.names())
+class TestShippedProfiles(DeviceConformance):
+    @pytest.fixture(autouse=True)
+    def _loaded(self, name: str) -> None:
+        type(self).device = profile.load(name)
+
+
+def test_conformance_names_a_broken_promise():
+    class Suite(DeviceConformance):
+        device = profile.load("three_core")
+
+    npu = Suite.device.core("npu")
+    free = npu.model_copy(update={"active_mw": npu.active_mw.model_copy(update={"value": 0.0})})
+    Suite.device = Suite.device.model_copy(update={"cores": (Suite.device.core("mcu"), free)})
+    with pytest.raises(AssertionError, match="npu: computes for nothing"):
+        Suite().test_a_core_that_runs_draws_power()

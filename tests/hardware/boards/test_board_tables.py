@@ -146,7 +146,7 @@ def test_a_profile_without_a_table_keeps_to_its_constant() -> None:
 
 
 def mine(folder: Path, table: str) -> Path:
-    written = yaml.safe_load(profile._find("cortex_a").read_text(encoding="utf-8"))
+    written = yaml.safe_load(profile.find_file("cortex_a").read_text(encoding="utf-8"))
     written["cores"][0]["timing"]["table"] = table
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump(written))

@@ -1,0 +1,90 @@
+"""A device: cores in order of rising cost, the links between them, and the sensor."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gatesearch.devices.constants import Constant, Strict, in_unit, profile_error
+from gatesearch.devices.core import Core
+from gatesearch.errors import unknown
+
+
+class Link(Strict):
+    """A way for a tensor from one core to a later one."""
+
+    source: str
+    target: str
+    nj_per_byte: Annotated[Constant, in_unit("nJ/byte")]
+    mb_per_s: Annotated[Constant, in_unit("MB/s", positive=True)]
+
+    def transfer_us(self, size: float) -> float:
+        """Return microseconds for ``size`` bytes."""
+        return size / self.mb_per_s.value
+
+    def transfer_uj(self, size: float) -> float:
+        """Return microjoules for ``size`` bytes."""
+        return size * self.nj_per_byte.value * 1e-3
+
+
+class Sense(Strict):
+    """The sensor, which is always on, and the core that computes the front end from its samples."""
+
+    core: str
+    sensor_mw: Annotated[Constant, in_unit("mW")]
+
+    def window_uj(self, period_s: float) -> float:
+        """Return the sensor's microjoules for one window of ``period_s`` seconds."""
+        return self.sensor_mw.value * period_s * 1e3
+
+
+class Device(Strict):
+    """Cores in order of rising cost, the links between them and the sensor."""
+
+    schema_version: Literal[1]
+    name: str
+    description: str = ""
+    cores: Annotated[tuple[Core, ...], Field(min_length=1)]
+    links: tuple[Link, ...] = ()
+    sense: Sense
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Device:
+        known = [core.name for core in self.cores]
+        twice = next((name for name in known if known.count(name) > 1), None)
+        if twice:
+            raise profile_error(f"cores: the name {twice!r} is given twice", twice, known)
+        used = [
+            (f"links.{i}.{end}", getattr(link, end))
+            for i, link in enumerate(self.links)
+            for end in ("source", "target")
+        ]
+        for where, name in [*used, ("sense.core", self.sense.core)]:
+            if name not in known:
+                raise profile_error(f"{where}: unknown core {name!r}", name, known)
+        able = [core.name for core in self.cores if core.timing.frontend_us(1.0) is not None]
+        if self.sense.core not in able:
+            text = f"sense.core: {self.sense.core!r} has no figure for the front end"
+            raise profile_error(text, self.sense.core, able or ["give a core frontend_macs_per_us"])
+        return self
+
+    @property
+    def core_names(self) -> tuple[str, ...]:
+        """The names of the cores, cheapest first."""
+        return tuple(core.name for core in self.cores)
+
+    def core(self, name: str) -> Core:
+        """Return the core of that name.
+
+        Raises:
+            UserError: the device has no such core.
+        """
+        for core in self.cores:
+            if core.name == name:
+                return core
+        raise unknown(f"device {self.name}", "core", name, self.core_names)
+
+    def link(self, source: str, target: str) -> Link | None:
+        """Return the link between two cores, or None where no tensor can go from one to the other."""
+        return next((link for link in self.links if (link.source, link.target) == (source, target)), None)
