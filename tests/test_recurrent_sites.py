@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from gatesearch.errors import UserError
 from gatesearch.graph.footprint import static_costs
 from gatesearch.graph.operators import OperatorCounter, recurrent_macs
 from gatesearch.graph.sites import cut_sites, layer_sites
@@ -116,3 +117,34 @@ def test_a_gate_behind_a_recurrent_layer_and_hybrid_matrices_before_it():
     model = GatedModel(wide, plan, sites, 3, layers=layers).eval()
     assert model.layer_stages == (0,)
     assert torch.equal(model.cascade(X).logits, model(X).logits)  # no threshold, nothing stopped
+
+
+class Three(nn.Module):
+    """Three layers in a row, whose states nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (nn.GRU(size, 8, batch_first=True) for size in (10, 8, 8))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y, _ = self.a(x)
+        y, _ = self.b(y)
+        y, _ = self.c(y)
+        return self.head(y.mean(1))
+
+
+def test_a_site_is_the_same_place_in_a_trace_of_the_trained_network():
+    net, x = Three().eval(), torch.randn(2, 6, 10)
+    sites = cut_sites(net, x[:1])
+    trained = GatedModel(net, GatePlan(), sites, 3).eval().stages[0]
+    assert cut_sites(trained, x[:1])[1].node == sites[1].node
+    gate = PlacedGate.of("gc", "b", keep=0.5, mode="channel", recall=0.9)
+    for backbone in (net, trained):
+        first = GatedModel(backbone, GatePlan((gate,), ("c", "c")), sites, 3).stages[0]
+        assert [str(node.target) for node in first.graph.nodes if node.op == "call_module"] == ["a", "b"]
+
+
+def test_a_node_that_the_graph_does_not_have_is_an_error():
+    with pytest.raises(UserError, match="node of a cut site 'getitem_9'"):
+        split(Three(), ["getitem_9"])

@@ -63,10 +63,9 @@ def _distance(a: Tensor, b: Tensor, *rest: Any, output: Tensor) -> int:
     return output.numel() * a.shape[-1]
 
 
-def _trilinear(a: Tensor, b: Tensor, c: Tensor, *rest: Any, output: Tensor) -> int:
-    """A bilinear layer: [N, 1, i, 1] and [N, 1, 1, j] with weights [1, o, i, j]; the second product has i o."""
-    samples, outputs, inputs = a.shape[0], b.shape[1], b.shape[2]
-    return samples * (b[0].numel() + outputs * inputs)
+def _trilinear(a: Tensor, weight: Tensor, b: Tensor, *rest: Any, output: Tensor) -> int:
+    """A bilinear layer, inputs [N, i] and [N, j], weight [o, i, j]: a product over j, then one over i."""
+    return a.shape[0] * (weight.numel() + weight.shape[0] * weight.shape[1])
 
 
 def _recurrent(x: Tensor, weight_input: Tensor, weight_hidden: Tensor, *rest: Any, output: Any) -> int:

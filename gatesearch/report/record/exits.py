@@ -8,7 +8,8 @@ from gatesearch.gates import cut_gates, work_of
 from gatesearch.graph.sites import find
 
 if TYPE_CHECKING:
-    from gatesearch.cost.model import CostModel, Price, StageEstimate
+    from gatesearch.cost.model import CostModel
+    from gatesearch.cost.price import Price, StageEstimate
     from gatesearch.plan import GatePlan
     from gatesearch.training import Figures
 

@@ -1,0 +1,77 @@
+"""What operators multiply, against counts by hand; and what the table does not know is listed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gatesearch.graph.operators import OperatorCounter
+from gatesearch.graph.sites import cut_sites
+
+TOKENS, WIDTH, HIDDEN = 20, 64, 256
+ATTENTION = TOKENS * WIDTH * 3 * WIDTH + 2 * TOKENS * TOKENS * WIDTH + TOKENS * WIDTH * WIDTH
+MATRIX = torch.randn(5, 7)
+
+
+def counted(call: Callable[[], object]) -> OperatorCounter:
+    with torch.no_grad(), OperatorCounter() as counter:
+        call()
+    return counter
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_a_transformer_layer_costs_the_same_in_either_layout(batch_first: bool) -> None:
+    layer = nn.TransformerEncoderLayer(WIDTH, 4, HIDDEN, batch_first=batch_first).eval()
+    x = torch.randn(1, TOKENS, WIDTH) if batch_first else torch.randn(TOKENS, 1, WIDTH)
+    assert counted(lambda: layer(x)).macs == ATTENTION + 2 * TOKENS * WIDTH * HIDDEN
+
+
+def test_counting_leaves_fused_attention_as_it_was() -> None:
+    counted(lambda: torch.ones(1) + 1)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.mark.parametrize(
+    ("call", "macs"),
+    [
+        (lambda: torch.mv(MATRIX, torch.randn(7)), 35),
+        (lambda: torch.addmv(torch.randn(5), MATRIX, torch.randn(7)), 35),
+        (lambda: torch.dot(torch.randn(9), torch.randn(9)), 9),
+        (lambda: MATRIX @ torch.randn(7, 3), 105),
+        (lambda: torch.addbmm(torch.randn(2, 4), torch.randn(6, 2, 3), torch.randn(6, 3, 4)), 6 * 2 * 3 * 4),
+        (lambda: torch.einsum("bij,bjk->bik", torch.randn(2, 3, 4), torch.randn(2, 4, 5)), 2 * 3 * 4 * 5),
+        (lambda: torch.cdist(torch.randn(2, 30, 5), torch.randn(2, 40, 5)), 2 * 30 * 40 * 5),
+        (lambda: F.linear(torch.randn(7), MATRIX, torch.randn(5)), 35),
+        (lambda: nn.Bilinear(4, 5, 3)(torch.randn(2, 4), torch.randn(2, 5)), 2 * (3 * 4 * 5 + 3 * 4)),
+        (lambda: nn.Conv1d(4, 6, 3, groups=2)(torch.randn(1, 4, 9)), 7 * 6 * 2 * 3),
+        (lambda: nn.Conv3d(2, 3, 3)(torch.randn(1, 2, 5, 5, 5)), 27 * 3 * 2 * 27),
+        (lambda: nn.ConvTranspose2d(2, 3, 3)(torch.randn(1, 2, 5, 5)), 25 * 2 * 3 * 9),
+        (lambda: F.scaled_dot_product_attention(*torch.randn(3, 1, 2, 4, 8)), 2 * 2 * 4 * 4 * 8),
+        (lambda: nn.MaxPool2d(2)(F.gelu(torch.randn(1, 2, 4, 4))) * 3, 0),
+    ],
+)
+def test_operators_by_hand(call: Callable[[], object], macs: int) -> None:
+    counter = counted(call)
+    assert counter.macs == macs and not counter.unknown
+
+
+def test_an_operator_without_a_figure_is_listed_with_its_values() -> None:
+    counter = counted(lambda: torch.fft.rfft(torch.randn(2, 8)))
+    assert dict(counter.unknown) == {"_fft_r2c": 2 * 5} and counter.macs == 0
+
+
+def test_a_backbone_with_an_operator_without_a_figure_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    class Spectrum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.fft.rfft(x).abs())
+
+    cut_sites(Spectrum().eval(), torch.randn(1, 8))
+    assert "operator _fft_r2c counts as free" in capsys.readouterr().out
