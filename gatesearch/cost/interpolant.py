@@ -1,9 +1,10 @@
-"""Which timings of kernels others tell, so that a table of many kernels stays within its hundred timings.
+"""Which timings of kernels follow from others, so that a table of many kernels stays within its budget.
 
-A kernel is read at points: shares of its inputs and outputs, and of what a precision gate leaves open, for every shape
-and variant. How much less it takes where less is left, and how much more one variant takes than another, is much the
-same from shape to shape; so it is timed on the smallest and the largest shape, and between them worked out. What would
-have been timed goes first where that costs least, and only as far as need be.
+A kernel is timed at the points of a grid: shares of its inputs, of its outputs, and of the outputs that a precision
+gate leaves open, for every shape and variant. A time is close to a product of factors, one for the shape, one for the
+variant and one for each share: less of an axis saves the same fraction on every shape. So ratios between points are
+timed on the smallest and the largest shape alone, and a time in between is that of a similar point times the geometric
+mean of the two ratios. Rules apply in order of the error that they risk, and only until the rest fits the budget.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from typing import NamedTuple
 from gatesearch.cost.kernel_costs import Key, Point
 from gatesearch.kernels import layer_kernels
 
-SHARES = ("inputs", "outputs")  # a product's work is one in these
+SHARES = ("inputs", "outputs")  # the work of a product is linear in each of them
 Get = Callable[[Hashable], float]
 Work = Callable[[Get], float]
 
 
 class Grid(NamedTuple):
-    """Where a kernel is read: the names of the shares, and a point for each combination."""
+    """Where a kernel is timed: the names of its axes, and a point for each combination of shares."""
 
     names: tuple[str, ...]
     points: tuple[Point, ...]
 
     @property
     def full(self) -> Point:
-        """Nothing left out."""
+        """The point at which nothing is left out."""
         return tuple(max(values) for values in zip(*self.points, strict=True))
 
     def off(self, point: Point) -> tuple[int, ...]:
@@ -37,26 +38,26 @@ class Grid(NamedTuple):
         return tuple(i for i, (a, b) in enumerate(zip(point, self.full, strict=True)) if a < b)
 
 
-def worked_out(grids: Mapping[Key, Grid], most: int) -> dict[Hashable, Work]:
-    """Return what need not be timed, by (key, point), each with how it is worked out of the rest.
+def derivable(grids: Mapping[Key, Grid], most: int) -> dict[Hashable, Work]:
+    """Return the points that need not be timed, by (key, point), each with the rule that derives it from others.
 
     Args:
         grids: by kernel, shape and variant.
-        most: timings; where that cannot be reached, as few as can be.
+        most: timings to stay within; where the rules do not suffice, more are left than that.
     """
-    found: dict[Hashable, Work] = dict(_corners(grids))
-    found.update(_variants(grids))
+    rules: dict[Hashable, Work] = dict(_several_axes(grids))
+    rules.update(_variants(grids))
     total = sum(len(grid.points) for grid in grids.values())
     for further in (_shares_of_variants, _shares_between, _open_between):
         for name, work in further(grids):
-            if total - len(found) <= most:
-                return found
-            found.setdefault(name, work)
-    return found
+            if total - len(rules) <= most:
+                return rules
+            rules.setdefault(name, work)
+    return rules
 
 
 def resolved(timed: Mapping[Hashable, float], rest: Mapping[Hashable, Work]) -> dict[Hashable, float]:
-    """Return what was timed and what is worked out of it.
+    """Return all times: those that were measured, and those that rules derive from them.
 
     >>> resolved({"a": 2.0}, {"c": lambda get: get("b") + 1, "b": lambda get: 2 * get("a")})["c"]
     5.0
@@ -76,18 +77,18 @@ def resolved(timed: Mapping[Hashable, float], rest: Mapping[Hashable, Work]) -> 
 Rule = Iterator[tuple[Hashable, Work]]
 
 
-def _corners(grids: Mapping[Key, Grid]) -> Rule:
-    """Points that leave something out on several axes: as much less as on each of them."""
+def _several_axes(grids: Mapping[Key, Grid]) -> Rule:
+    """Derive a point that leaves something out on several axes: the product of the savings on each axis alone."""
     for key, grid in grids.items():
         for point in grid.points:
-            if len(off := grid.off(point)) > 1:
-                single = [tuple(p if j == i else f for j, (p, f) in enumerate(zip(point, grid.full, strict=True)))
-                          for i in off]  # fmt: skip
+            off = grid.off(point)
+            if len(off) > 1:
+                single = [(*grid.full[:axis], point[axis], *grid.full[axis + 1 :]) for axis in off]
                 yield (key, point), partial(_product, (key, grid.full), [(key, one) for one in single])
 
 
 def _variants(grids: Mapping[Key, Grid]) -> Rule:
-    """Variants between the smallest and the largest shape: by how much more they take there."""
+    """Derive a variant on a shape in between: the first variant's time, times their ratio on the two extreme shapes."""
     for base, other in _pairs(grids):
         shared = [shape for shape in other if shape in base]
         for shape in shared[1:-1]:
@@ -96,7 +97,7 @@ def _variants(grids: Mapping[Key, Grid]) -> Rule:
 
 
 def _shares_of_variants(grids: Mapping[Key, Grid]) -> Rule:
-    """What fewer inputs and outputs save, on variants: the same as on the one that all are held against."""
+    """Derive the saving of fewer inputs or outputs on a variant: the fraction is that of the first variant."""
     for base, other in _pairs(grids):
         for shape in (shape for shape in other if shape in base):
             key, like = other[shape], base[shape]
@@ -108,12 +109,12 @@ def _shares_of_variants(grids: Mapping[Key, Grid]) -> Rule:
 
 
 def _shares_between(grids: Mapping[Key, Grid]) -> Rule:
-    """What fewer inputs and outputs save, between shapes: what they do on the smallest and the largest."""
+    """Derive the saving of fewer inputs or outputs on a shape in between from that on the two extreme shapes."""
     yield from _between(grids, SHARES)
 
 
 def _open_between(grids: Mapping[Key, Grid]) -> Rule:
-    """The same of what is closed."""
+    """Derive the saving of closed outputs on a shape in between from that on the two extreme shapes."""
     yield from _between(grids, ("open",))
 
 
@@ -143,7 +144,7 @@ def _like(grids: Mapping[Key, Grid], key: Key, like: Key, ends: Sequence[tuple[K
 
 
 def _single(grid: Grid, names: Sequence[str]) -> Iterator[tuple[int, Point]]:
-    """Yield the points that leave something out on one axis of those alone."""
+    """Yield the points that leave something out on exactly one axis, which is one of those named."""
     for index, point in enumerate(grid.points):
         off = grid.off(point)
         if len(off) == 1 and grid.names[off[0]] in names:
@@ -156,7 +157,7 @@ Family = Mapping[tuple[int, ...], Key]
 def _families(grids: Mapping[Key, Grid], kernel: str) -> list[Family]:
     """Return the keys of each variant by the layer's own shape, the least work first.
 
-    The first variant is the one that others are held against: it has the most shapes, and the largest numbers.
+    The first variant is the one that ratios refer to: it has the most shapes, and the largest numbers.
     """
     found: dict[object, dict[tuple[int, ...], Key]] = {}
     for key in sorted((key for key in grids if key[0] == kernel), key=lambda key: (math.prod(key[1][:6]), key)):

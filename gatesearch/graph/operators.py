@@ -102,6 +102,8 @@ FREE = frozenset({
     "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "native_layer_norm", "native_group_norm",
     "_fused_rms_norm", "_softmax", "_log_softmax", "_safe_softmax", "linalg_vector_norm", "_weight_norm_interface",
     "upsample_nearest1d", "upsample_nearest2d", "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d",
+    # Sums and extremes: PyTorch tags them in its newer versions alone.
+    "sum", "mean", "prod", "amax", "amin", "aminmax", "any", "all", "var", "std", "var_mean", "std_mean", "logsumexp",
     # Copies.
     "cat", "stack", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d",
     "replication_pad2d", "copy_", "fill_", "zero_", "resize_", "index", "index_select", "index_put", "index_put_",
@@ -112,7 +114,7 @@ FREE = frozenset({
     "sort", "topk", "argsort", "argmax", "argmin", "max", "min", "cumsum", "cumprod", "nonzero", "bucketize",
     "searchsorted", "native_dropout", "bernoulli_", "uniform_", "normal_", "random_", "_local_scalar_dense", "equal",
 })  # fmt: skip
-FREE_TAGS = {torch.Tag.pointwise, torch.Tag.reduction, torch.Tag.inplace_view, torch.Tag.view_copy}
+FREE_TAGS = {torch.Tag.pointwise, torch.Tag.inplace_view, torch.Tag.view_copy}
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from typing import Any
 
 from gatesearch._lib import console
 from gatesearch.cost.energy import front_end_bound, gain_end_to_end, gain_paper_style
-from gatesearch.cost.model import CostModel, Price
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.price import Price
 from gatesearch.cost.sources import board
 from gatesearch.devices.profile import constants
 from gatesearch.export.bundle import artifacts as list_artifacts

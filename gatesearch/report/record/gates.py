@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatesearch.cost.model import CostModel, Price
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.price import Price
 from gatesearch.gates import cut_gates, params_of, work_of
 from gatesearch.gates.modules import activation_sparsity
 from gatesearch.model import GatedModel

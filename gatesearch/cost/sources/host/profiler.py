@@ -148,7 +148,7 @@ class _Choice:
 def _choose(unique: Mapping[str, operators.Operator], grids: Mapping[Key, TimedGrid], most: int) -> _Choice:
     """Keep to a number of timings as far as that is possible; kernels give way first, as far as operators must stay."""
     fewest_operators = len(unique) - len(operators.stand_ins(unique, 0))
-    rules = interpolant.worked_out({key: grid.grid for key, grid in grids.items()}, most - fewest_operators)
+    rules = interpolant.derivable({key: grid.grid for key, grid in grids.items()}, most - fewest_operators)
     points = {(key, point): call for key, grid in grids.items() for point, call in grid.calls.items()}
     timed: dict[Hashable, Callable[[], object]] = {n: call for n, call in points.items() if n not in rules}
     return _Choice(
