@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatesearch._lib import console
+from gatesearch._lib.format import format_si
 
 
 @pytest.fixture
@@ -108,11 +109,11 @@ def test_say_leaves_lines_whole(capsys: pytest.CaptureFixture[str]) -> None:
 
 @given(st.floats(1e-13, 1e15), st.sampled_from([1, -1]))
 def test_si_is_right_to_three_digits(value: float, sign: int) -> None:
-    number, unit = console.si(sign * value, "J").split(" ")
+    number, unit = format_si(sign * value, "J").split(" ")
     scale = {"p": -12, "n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12}[unit[:-1]]
     assert float(number) * 10.0**scale == pytest.approx(sign * value, rel=0.0051)
     assert 0.1 <= abs(float(number)) < 1001
 
 
 def test_si_of_what_is_no_number() -> None:
-    assert (console.si(float("nan"), "J"), console.si(float("inf"), "s")) == ("nan J", "inf s")
+    assert (format_si(float("nan"), "J"), format_si(float("inf"), "s")) == ("nan J", "inf s")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gatesearch._lib import console
+from gatesearch._lib.format import format_percent, format_si
 from gatesearch.gates import cut_gates
 from gatesearch.plan import GatePlan
 from gatesearch.report.record import RunRecord, sensitivity
@@ -27,7 +28,7 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
         *quality_rows,
         *_stop_rows(plan, best),
         *_layer_rows(best),
-        ("expected MACs", console.si(baseline["macs"], ""), console.si(best["expected_macs"], "")),
+        ("expected MACs", format_si(baseline["macs"], ""), format_si(best["expected_macs"], "")),
         ("expected latency", _us(baseline["latency_us"]), _us(best["expected_latency_us"])),
         ("expected energy a window", _uj(baseline["energy_uj"]), _uj(best["expected_energy_uj"])),
         ("cores", baseline["core"], " > ".join(plan.cores)),
@@ -50,20 +51,20 @@ def _stop_rows(plan: GatePlan, best: dict[str, Any]) -> list[tuple[str, str, str
         return []
     shares = {"positives through all gates": best["gate_recall"]}
     shares |= {f"{kind} stopped": share for kind, share in best["early_stop_by_kind"].items()}
-    return [(label, "-", console.percent(share)) for label, share in shares.items()]
+    return [(label, "-", format_percent(share)) for label, share in shares.items()]
 
 
 def _layer_rows(best: dict[str, Any]) -> list[tuple[str, str, str]]:
     if not best["layer_gates"]:
         return []
     dense, left = best["layer_macs"]["dense"], best["layer_macs"]["left"]
-    share = console.percent(left / dense)
-    return [("MACs left in gated layers", console.si(dense, ""), f"{console.si(left, '')}, {share}")]
+    share = format_percent(left / dense)
+    return [("MACs left in gated layers", format_si(dense, ""), f"{format_si(left, '')}, {share}")]
 
 
 def _uj(value: float) -> str:
-    return console.si(value * 1e-6, "J")
+    return format_si(value * 1e-6, "J")
 
 
 def _us(value: float) -> str:
-    return console.si(value * 1e-6, "s")
+    return format_si(value * 1e-6, "s")

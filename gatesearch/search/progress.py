@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from gatesearch._lib import console
+from gatesearch._lib.format import format_si
 from gatesearch._lib.plugins import need
 from gatesearch.search import pareto
 from gatesearch.search.engine import Trial
@@ -73,7 +73,7 @@ class Watch(AbstractContextManager["Watch"]):
         ended = [f"{self.states[s]} {told}" for s, told in _TOLD.items() if s in self.states]
         if self.best is None:
             return ", ".join([*ended, "no plan keeps the constraints yet"])
-        cost = f"{console.si(self.best.energy_uj * 1e-6, 'J')}, {console.si(self.best.latency_us * 1e-6, 's')}"
+        cost = f"{format_si(self.best.energy_uj * 1e-6, 'J')}, {format_si(self.best.latency_us * 1e-6, 's')}"
         best = f"best {self._quality} {self.best.accuracy:.3f} at {cost}"
         return ", ".join([*ended, f"hypervolume {self.hypervolume:.3f}", best])
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gatesearch._lib.console import percent
+from gatesearch._lib.format import format_percent
 from gatesearch.errors import UserError
 from gatesearch.model import GatedModel
 from gatesearch.training.evaluate import Quality, assess
@@ -142,7 +142,7 @@ class Classification:
     def shown(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """Accuracy, precision, recall."""
         rows = {"accuracy (test, hard cascade)": "accuracy", "precision": "precision", "recall": "recall"}
-        return [(label, percent(ungated[key]), percent(gated[key])) for label, key in rows.items()]
+        return [(label, format_percent(ungated[key]), format_percent(gated[key])) for label, key in rows.items()]
 
 
 @dataclass(frozen=True)
@@ -199,15 +199,15 @@ class Reconstruction:
     def shown(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """Fidelity of the switch and of its rivals, the light share, the ratio of the paths."""
         rows = [
-            ("fidelity (test, hard cascade)", percent(ungated["quality"]), percent(gated["quality"])),
+            ("fidelity (test, hard cascade)", format_percent(ungated["quality"]), format_percent(gated["quality"])),
             ("signal to noise", f"{ungated['snr_db']:.1f} dB", f"{gated['snr_db']:.1f} dB"),
         ]
         if "light_macs" in gated:
             heavy, light, lot = (gated[f"quality_{way}"] for way in ("all_heavy", "all_light", "random"))
             rows += [
-                ("fidelity: all heavy, all light", "-", f"{percent(heavy)}, {percent(light)}"),
-                ("fidelity: as many drawn by lot", "-", percent(lot)),
-                ("windows on the light path", "-", percent(gated["light_share"])),
+                ("fidelity: all heavy, all light", "-", f"{format_percent(heavy)}, {format_percent(light)}"),
+                ("fidelity: as many drawn by lot", "-", format_percent(lot)),
+                ("windows on the light path", "-", format_percent(gated["light_share"])),
                 ("heavy over light: MACs", "-", f"{gated['heavy_over_light_macs']:.1f}"),
                 ("heavy over light: parameters", "-", f"{gated['heavy_over_light_params']:.1f}"),
             ]

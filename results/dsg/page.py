@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from gatesearch._lib.console import duration
+from gatesearch._lib.format import format_duration
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report.rows import RESULTS, Row, markdown_table, median_and_range
 from results.benchmark import NOT_RUN, Benchmark, Draw
@@ -125,7 +125,7 @@ class SpatialGating(Benchmark):
             {
                 "seed": base["seed"],
                 "accuracy": f"{100 * base['validation_accuracy']:.2f}",
-                "duration": duration(base["seconds"]),
+                "duration": format_duration(base["seconds"]),
             }
             for base in results.get(BASE, ())
         ]
@@ -151,7 +151,7 @@ def _line(spec: Spec, results: Sequence[Result]) -> list[str]:
             cells.append("" if None in values else _format(figure, values))
     seconds = [result["seconds"] for result in results]
     seeds = ", ".join(str(result["seed"]) for result in results)
-    return [*cells, seeds, duration(statistics.median(seconds)) if seconds else ""]
+    return [*cells, seeds, format_duration(statistics.median(seconds)) if seconds else ""]
 
 
 def _format(figure: Figure, values: Sequence[float]) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gatesearch._lib.console import duration
+from gatesearch._lib.format import format_duration
 from gatesearch.gates.matrices import BEGIN, END
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report.rows import RESULTS, Row, markdown_table, median_and_range
@@ -186,5 +186,5 @@ def _line(spec: Spec, results: Results, steps: Mapping[str, Mapping[str, float]]
 def _circumstances(results: Results) -> str:
     seconds = [result["seconds"] for result in flatten(results)]
     middle = statistics.median(seconds) if seconds else 0.0
-    total = duration(math.fsum(seconds))
+    total = format_duration(math.fsum(seconds))
     return f"{len(seconds)} trainings in {total}, {middle:.0f} s the middle one. {describe_circumstances(results)}"

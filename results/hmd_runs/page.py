@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from gatesearch._lib import console
+from gatesearch._lib.format import format_duration
 from gatesearch._lib.timing import fingerprint
 from gatesearch.plan import GatePlan
 from gatesearch.report.rows import RESULTS, Row, markdown_table
@@ -116,7 +116,7 @@ def _section(name: str, outcome: Outcome) -> Mapping[str, object]:
         "drop": f"{drop:+.3f}",
         "bar": outcome["bar"],
         "agreement": f"{outcome['parity']['prediction_agreement']:.2%}",
-        "duration": console.duration(outcome["seconds"]),
+        "duration": format_duration(outcome["seconds"]),
         "figures": markdown_table(["", "ungated", "plan"], lines),
         "front": markdown_table(["on the front of the search", "accuracy, validation", "us a window, priced"], front),
     }

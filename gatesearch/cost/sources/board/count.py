@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatesearch._lib import console
+from gatesearch._lib.format import format_percent
 from gatesearch.cost.sources.board import kit, runner_output, shapes
 from gatesearch.cost.sources.board.table import BoardTable
 from gatesearch.errors import UserError, unknown
@@ -181,7 +182,7 @@ def _first_line(command: Sequence[str]) -> str:
 
 def show(table: BoardTable) -> None:
     """Print how far a table is off at shapes that it is not made of."""
-    rows = [(k, e.calls, console.percent(e.median), console.percent(e.largest)) for k, e in table.held_out.items()]
+    rows = [(k, e.calls, format_percent(e.median), format_percent(e.largest)) for k, e in table.held_out.items()]
     title = f"{table.name}: {len(table.readings)} readings ({table.provenance}, {table.unit}); at other shapes"
     console.table(title, ("kernel", "calls", "median error", "largest"), rows)
 
