@@ -88,7 +88,7 @@ def run(
         "device": str(device),
         **groups,
     }
-    checked = outcome.resolved(recipe.made(tree, WHERE))
+    checked = outcome.resolved(recipe.build_recipe(tree, WHERE))
     return pipeline.start(checked, Path(out) if out is not None else None, inputs)
 
 

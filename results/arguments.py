@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from gatesearch.errors import UserError, unknown
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.recipe import config
+from gatesearch.recipe.check import check
+from gatesearch.recipe.overrides import Override, split_argument
 
 Protocol = TypeVar("Protocol", bound=BaseModel)
 
@@ -28,7 +29,7 @@ def read_keys(where: str, arguments: Sequence[str], keys: Sequence[str]) -> dict
     """
     values = {}
     for text in arguments:
-        key, _, value = text.partition("=")
+        key, value = split_argument(text)
         if key not in keys:
             raise unknown(where, "key", key, keys)
         if not value:
@@ -39,7 +40,7 @@ def read_keys(where: str, arguments: Sequence[str], keys: Sequence[str]) -> dict
 
 def split_protocol(
     where: str, arguments: Sequence[str], keys: Sequence[str], protocol: type[BaseModel]
-) -> tuple[dict[str, str], list[config.Override]]:
+) -> tuple[dict[str, str], list[Override]]:
     """Split arguments into those of the benchmark and those of its protocol.
 
     Args:
@@ -54,11 +55,11 @@ def split_protocol(
     values: dict[str, str] = {}
     overrides = []
     for text in arguments:
-        key, _, value = text.partition("=")
+        key, value = split_argument(text)
         if key in keys and value:
             values[key] = value
         elif key in protocol.model_fields or not value:
-            overrides.append(config.Override.parse(text))
+            overrides.append(Override.parse(text))
         else:
             raise unknown(where, "key", key, [*keys, *protocol.model_fields])
     return values, overrides
@@ -88,7 +89,7 @@ def split_data_sets(
     seeds: tuple[int, ...] = (0,)
     names = tuple(data_sets)
     for text in arguments:
-        key, _, value = text.partition("=")
+        key, value = split_argument(text)
         if key in names:
             roots[key] = str(Path(value).expanduser().absolute())
         elif key == "seeds":
@@ -116,7 +117,7 @@ def split_seeds(where: str, arguments: Sequence[str], seeds: tuple[int, ...]) ->
     """
     overrides = []
     for text in arguments:
-        key, _, value = text.partition("=")
+        key, value = split_argument(text)
         if key == "seeds":
             seeds = read_seeds(where, value)
         else:
@@ -179,7 +180,7 @@ def read_seeds(where: str, written: str) -> tuple[int, ...]:
         raise UserError(f"{where}: seeds={written}: seeds are whole numbers with commas between") from None
 
 
-def change_protocol(where: str, default: Protocol, overrides: Sequence[config.Override]) -> Protocol:
+def change_protocol(where: str, default: Protocol, overrides: Sequence[Override]) -> Protocol:
     """Return a protocol with some of its keys changed.
 
     Raises:
@@ -188,7 +189,7 @@ def change_protocol(where: str, default: Protocol, overrides: Sequence[config.Ov
     tree = default.model_dump()
     for override in overrides:
         tree = override.apply(tree)
-    return config.check(type(default), tree, where, overrides)
+    return check(type(default), tree, where, overrides)
 
 
 def lock_settings(folder: RunFolder, settings: Mapping[str, object]) -> None:

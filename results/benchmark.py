@@ -15,6 +15,7 @@ import jinja2
 
 from gatesearch._lib.revision import revision as package_revision
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.recipe.overrides import split_argument
 from gatesearch.report.rows import RESULTS, Row, write_results
 
 RUNS = Path("runs")
@@ -137,7 +138,7 @@ def public_argument(text: str, public: Mapping[str, str]) -> str:
     >>> public_argument("data.root=/home/me/words", {"data.root": "WORDS"}), public_argument("seeds=0", {})
     ('data.root=WORDS', 'seeds=0')
     """
-    key, _, _ = text.partition("=")
+    key, _ = split_argument(text)
     return f"{key}={public[key]}" if key in public else text
 
 

@@ -21,7 +21,7 @@ from gatesearch.compile.tflite import convert
 from gatesearch.gates import build_gate, kind_of, kinds
 from gatesearch.graph.sites import CutSite, LayerSite
 from gatesearch.plan import PlacedGate
-from gatesearch.recipe import schema
+from gatesearch.recipe.schema import values
 from gatesearch.runtime.program import Program
 
 PAGE = Path(__file__).parent.parent / "docs" / "gates.md"
@@ -53,7 +53,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 def _forget_plugins() -> None:
     kinds.cache_clear()
-    schema.plugins.cache_clear()
+    values.plugin_names.cache_clear()
 
 
 def test_the_gate_between_stages_conforms(plugin: None) -> None:

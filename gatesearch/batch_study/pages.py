@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatesearch._lib.console import duration
+from gatesearch._lib.format import format_duration
 from gatesearch.batch_study import plot
 from gatesearch.batch_study.outcome import OUTCOME, RUNS
 from gatesearch.report.rows import RESULTS, Row, markdown_table, median_and_range, write_results
@@ -118,7 +118,7 @@ def _section(outcome: Outcome) -> list[str]:
         markdown_table(
             ("batch", "same steps, error %", "same epochs, error %"), [_equal(p) for p in outcome["points"]]
         ),
-        f"Seed {outcome['seed']}; {duration(outcome['seconds'])} of processor time, measured. "
+        f"Seed {outcome['seed']}; {format_duration(outcome['seconds'])} of processor time, measured. "
         f"Machine: {machine['cpu']}. Versions: {versions}.",
     ]
 

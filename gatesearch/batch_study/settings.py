@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from gatesearch.recipe import config
-from gatesearch.recipe.config import wrong
+from gatesearch.recipe.check import check
+from gatesearch.recipe.errors import wrong
+from gatesearch.recipe.overrides import Override, split_argument
 
 WHERE = "scaling"
 AT_ONCE = 512
@@ -89,9 +90,9 @@ def parted(written: Sequence[str]) -> tuple[Settings, list[str]]:
     Raises:
         UserError: a setting of the study is wrong.
     """
-    own = [text for text in written if text.partition("=")[0] in Settings.model_fields]
-    overrides = [config.Override.parse(text) for text in own]
+    own = [text for text in written if split_argument(text)[0] in Settings.model_fields]
+    overrides = [Override.parse(text) for text in own]
     tree: dict[str, object] = {}
     for override in overrides:
         tree = override.apply(tree)
-    return config.check(Settings, tree, WHERE, overrides), [text for text in written if text not in own]
+    return check(Settings, tree, WHERE, overrides), [text for text in written if text not in own]

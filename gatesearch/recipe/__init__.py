@@ -1,5 +1,7 @@
-"""Recipes: what a run is told, from YAML and overrides to a checked :class:`Recipe`."""
+"""Recipes: the YAML file and the overrides that say what a run does, checked into a :class:`Recipe`."""
 
-from gatesearch.recipe.loader import Recipe, available, find, load, load_run, load_space, made, to_yaml
+from gatesearch.recipe.load import build_recipe, load, load_run, load_space, to_yaml
+from gatesearch.recipe.places import available, find
+from gatesearch.recipe.schema import Recipe
 
-__all__ = ["Recipe", "available", "find", "load", "load_run", "load_space", "made", "to_yaml"]
+__all__ = ["Recipe", "available", "build_recipe", "find", "load", "load_run", "load_space", "to_yaml"]

@@ -1,0 +1,41 @@
+"""Errors in what a user wrote: one line each, and the exception that a schema's own validators raise."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from pydantic_core import PydanticCustomError
+
+from gatesearch.errors import UserError, unknown
+
+WRONG = "wrong"
+"""The type of pydantic error that :func:`wrong` builds."""
+
+
+def fail(where: str, message: str) -> NoReturn:
+    """Raise the :class:`UserError` ``where: message``, on one line whatever the user wrote."""
+    raise UserError(" ".join(f"{where}: {message}".split()))
+
+
+def wrong(message: str, *keys: str) -> PydanticCustomError:
+    """Build the error that a schema's validator raises.
+
+    Args:
+        message: what is wrong.
+        keys: the keys that it is about, dotted, as seen from the validated model; none for the validated value.
+    """
+    return PydanticCustomError(WRONG, "{message}", {"message": message, "keys": keys})
+
+
+def describe_unknown(what: str, written: str, choices: list[str] | tuple[str, ...]) -> str:
+    """Return the text for a name that is not among the choices, without the place.
+
+    >>> describe_unknown("sampler", "gates", ["gate", "tpe"])
+    "unknown sampler 'gates'; nearest: 'gate' (choices: gate, tpe)"
+    """
+    return str(unknown("", what, written, choices)).removeprefix(": ")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's text, or its class where it has no text."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,157 @@
+"""Loading: a recipe is found, read, overridden and checked.
+
+>>> load("kws.yaml", ["training.epochs=3"]).training.epochs
+3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gatesearch.errors import unknown
+from gatesearch.recipe.check import check
+from gatesearch.recipe.overrides import Key, Override
+from gatesearch.recipe.places import find
+from gatesearch.recipe.schema import Recipe, SearchSpace
+from gatesearch.recipe.schema.search import REMOVED_SEARCH_KEYS, find_removed_keys
+from gatesearch.recipe.yaml_file import dump_yaml, read_yaml, relative_path, resolve
+
+# Mappings whose keys the user invents: an override of one replaces the recipe's; other groups merge.
+OPEN_MAPPINGS: tuple[Key, ...] = (("data", "negatives"), ("stream", "shares"), ("backbone_args",), ("space", "kinds"))
+
+# Groups for which a single word stands for their key `name`.
+GROUPS_WITH_A_NAME: tuple[Key, ...] = (("search", "executor"),)
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Find, read, override and check a recipe.
+
+    Args:
+        name_or_path: a path, or a name in ./recipes or among the shipped recipes; ``.yaml`` may be left out.
+        overrides: ``key=value`` with dotted keys and values in YAML, or ``~key`` to drop a key; the last one wins.
+
+    Raises:
+        UserError: one line that names the file or override, the key, and the nearest valid choice.
+    """
+    path = find(name_or_path, "recipes", "recipe")
+    return _load(path, read_yaml(path), overrides)
+
+
+def load_run(folder: Path) -> Recipe:
+    """Return the recipe of a run folder, and print which of its keys were removed since and have no effect.
+
+    Args:
+        folder: of the run.
+
+    Raises:
+        UserError: as :func:`load`.
+    """
+    path = folder / "recipe.yaml"
+    tree = read_yaml(path)
+    search = tree.get("search")
+    removed = find_removed_keys(search) if isinstance(search, Mapping) else []
+    if removed:
+        from gatesearch._lib import console  # imports rich, which --help does without
+
+        names = ", ".join(f"search.{key}" for key in removed)
+        console.say(f"{relative_path(path)}: {names}: removed since this run began, and without effect now")
+        tree["search"] = {key: value for key, value in tree["search"].items() if key not in REMOVED_SEARCH_KEYS}
+    return _load(path, tree)
+
+
+def build_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
+    """Return the recipe that a program has put together; its search space may be a name or a path.
+
+    Args:
+        tree: groups as in a recipe's YAML.
+        where: what an error begins with.
+
+    Raises:
+        UserError: as :func:`load`.
+    """
+    files: dict[Key, str] = {}
+    whole = resolve(_with_space(dict(tree), Path(), f"{where}: space", files), where)
+    recipe = check(Recipe, whole, where, (), files)
+    return recipe.model_copy(update={"device": _find_device(recipe.device, Path(), where, ())})
+
+
+def load_space(name_or_path: str | Path, beside: Path | None = None) -> SearchSpace:
+    """Find, read and check a search space; ``beside`` is a further folder to look in first."""
+    path = find(name_or_path, "search_spaces", "search space", beside=beside)
+    return check(SearchSpace, read_yaml(path), relative_path(path))
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """Return the recipe, its search space inside, as YAML that :func:`load` reads back as an equal recipe."""
+    return dump_yaml(recipe.model_dump())
+
+
+def _load(path: Path, tree: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    files: dict[Key, str] = {}
+    where = relative_path(path)
+    parsed = [_expand_name(Override.parse(text)) for text in overrides]
+    if any(override.key == ("backbone",) for override in parsed):
+        tree["backbone_args"] = {}  # the recipe's own are another network's
+    for override in parsed:
+        if override.key in OPEN_MAPPINGS and not override.drops:
+            _clear(tree, override.key)
+        if override.key[0] == "space" and len(override.key) > 1:
+            tree = _with_space(tree, path, f"{where}: space", files)
+        tree = override.apply(tree)
+    writer = _writer("space", where, parsed)
+    tree = resolve(_with_space(tree, path, writer, files), where, parsed)
+    if tree.get("name") is None:
+        tree["name"] = path.stem
+    recipe = check(Recipe, tree, where, parsed, files)
+    return recipe.model_copy(update={"device": _find_device(recipe.device, path, where, parsed)})
+
+
+def _expand_name(override: Override) -> Override:
+    """Read ``search.executor=ray`` as ``search.executor.name=ray``."""
+    if override.key in GROUPS_WITH_A_NAME and isinstance(override.value, str):
+        return replace(override, key=(*override.key, "name"))
+    return override
+
+
+def _clear(tree: dict[str, Any], key: Key) -> None:
+    """Empty the mapping at a key, if there is one."""
+    *groups, last = key
+    for group in groups:
+        inner = tree.get(group)
+        if not isinstance(inner, dict):
+            return
+        tree = inner
+    if isinstance(tree.get(last), dict):
+        tree[last] = {}
+
+
+def _writer(key: str, where: str, overrides: Sequence[Override]) -> str:
+    """Return what an error about a top-level key begins with: the override that set it, or file and key."""
+    texts = (f"override {override.text}" for override in reversed(overrides) if override.key == (key,))
+    return next(texts, f"{where}: {key}")
+
+
+def _with_space(tree: dict[str, Any], recipe: Path, where: str, files: dict[Key, str]) -> dict[str, Any]:
+    """Put the search space's keys in place of its name; note in ``files`` where they came from."""
+    if not isinstance(tree.get("space"), str):
+        return tree
+    path = find(tree["space"], "search_spaces", "search space", where, recipe.parent)
+    files[("space",)] = relative_path(path)
+    return tree | {"space": read_yaml(path)}
+
+
+def _find_device(written: str, recipe: Path, where: str, overrides: Sequence[Override]) -> str:
+    """Return the device's name, or its file's absolute path; a missing device is an error before any training."""
+    for place in (recipe.parent, Path()):
+        path = place / Path(written).expanduser()
+        if path.suffix in (".yaml", ".yml") and path.is_file():
+            return str(path.absolute())
+    from gatesearch.devices import profile
+
+    names = profile.names()
+    if written not in names:
+        raise unknown(_writer("device", where, overrides), "device", written, names)
+    return written

@@ -1,0 +1,66 @@
+"""Keys of prices and of the choice: what a plan costs, what it has to keep, and which feasible plan is built."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from gatesearch.recipe.schema.group import Group
+from gatesearch.recipe.schema.values import Count, Positive, PositiveShare, Share, ShareBelowOne
+
+
+class Cost(Group):
+    """How the latency of the backbone's blocks is read."""
+
+    timing_seconds: Positive = Field(
+        default=40.0,
+        description="Budget of all timings on this host in seconds, spent once for a backbone; what it does not pay "
+        "for is interpolated, so that a larger one makes prices more certain.",
+    )
+
+
+class Constraints(Group):
+    """What the best plan has to keep; null: no such bound."""
+
+    latency_ms: Positive | None = Field(
+        default=None, description="Longest path through all stages, in milliseconds (ms); null for no bound."
+    )
+    max_accuracy_drop: Share | None = Field(
+        default=0.01,
+        description="Largest loss of accuracy against the ungated backbone, on validation; null for no bound.",
+    )
+    max_fidelity_drop: Share | None = Field(
+        default=None,
+        description="Largest loss of reconstruction fidelity against the ungated backbone, on validation, for goal "
+        "reconstruction; null for no bound.",
+    )
+    min_recall: PositiveShare | None = Field(
+        default=None, description="Smallest share of positives that get their own class end to end; null for no bound."
+    )
+    min_gate_recall: PositiveShare | None = Field(
+        default=0.97,
+        description="Smallest share of positives that pass all gates, on validation; a higher one saves less energy; "
+        "null for no bound.",
+    )
+
+    @property
+    def quality(self) -> dict[str, float | None]:
+        """The bounds on what a model is worth; each is one goal's."""
+        return self.model_dump(exclude={"latency_ms"})
+
+
+class Pick(Group):
+    """Which feasible plan is built."""
+
+    objective: Literal["energy", "latency", "accuracy"] = Field(
+        default="energy", description="What the best plan of the front is best in."
+    )
+    tolerance: ShareBelowOne = Field(
+        default=0.0,
+        description="Relative distance from the best within which plans count as equal; the one with the fewest gates "
+        "is taken.",
+    )
+    attempts: Count = Field(
+        default=3, description="Most plans that are retrained until one keeps the constraints on validation."
+    )

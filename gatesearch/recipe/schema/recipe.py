@@ -1,0 +1,78 @@
+"""The recipe: every group of keys together, and what they have to agree on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gatesearch.recipe.errors import describe_unknown, wrong
+from gatesearch.recipe.schema.choice import Constraints, Cost, Pick
+from gatesearch.recipe.schema.data import Augment, Data, Frontend, Speech, Stream
+from gatesearch.recipe.schema.export import Export, Verify
+from gatesearch.recipe.schema.group import Group
+from gatesearch.recipe.schema.search import Search
+from gatesearch.recipe.schema.space import SearchSpace
+from gatesearch.recipe.schema.training import Gates, Retrain, Training
+from gatesearch.recipe.schema.values import PlainMapping, Text, module_or_plugin
+
+_MAX_SEED = 2**32 - 1
+
+
+class Recipe(Group):
+    """Everything about a run."""
+
+    name: Text | None = Field(
+        default=None, description="Name of the run's folder and report; null takes the file's name without its suffix."
+    )
+    seed: Annotated[int, Field(ge=0, le=_MAX_SEED)] = Field(
+        default=0, description="Seed of all trainings and of the search; the same seed gives the same run."
+    )
+    title: str = Field(default="", description="Heading of the report.")
+    goal: Literal["classification", "reconstruction"] = Field(
+        default="classification", description="What the network is for: to name a class, or to give back its input."
+    )
+    data: Data = Field(description="The recordings and their classes.")
+    frontend: Frontend = Field(
+        default=Frontend(name="identity"), description="What turns raw windows into the backbone's input."
+    )
+    augment: Augment | None = Field(
+        default=None, description="Augmentation of training windows; null for none, {} for all defaults."
+    )
+    stream: Stream = Field(description="What the device hears in use; prices are expectations over it.")
+    backbone: Annotated[Text, module_or_plugin("gatesearch.backbones", "backbone")] = Field(
+        description="The network: an entry point of group gatesearch.backbones, or package.module:Class."
+    )
+    backbone_args: PlainMapping = Field(
+        default={}, description="Keyword arguments of the backbone; an override of backbone empties them."
+    )
+    training: Training = Field(
+        default=Training(), description="The training of the baseline; every other training starts from these keys."
+    )
+    gates: Gates = Field(default=Gates(), description="How gates are trained, whatever their kind.")
+    space: SearchSpace = Field(description="The plans to search: a file of search_spaces/, or its keys right here.")
+    search: Search = Field(default=Search(), description="How plans are proposed and tried.")
+    device: Text = Field(
+        description="Device profile: a name that `gatesearch devices` lists, or the path of a YAML file."
+    )
+    cost: Cost = Field(default=Cost(), description="How the latency of the backbone's blocks is read.")
+    constraints: Constraints = Field(default=Constraints(), description="What the best plan has to keep.")
+    pick: Pick = Field(default=Pick(), description="Which feasible plan is built.")
+    retrain: Retrain = Field(default=Retrain(), description="The training of the picked plan.")
+    export: Export = Field(default=Export(), description="What is written for the cores.")
+    verify: Verify = Field(default=Verify(), description="How closely artifacts have to agree with the model.")
+
+    @model_validator(mode="after")
+    def _shares_are_complete(self) -> Recipe:
+        shares, expected = self.stream.shares, ["positive"]
+        if isinstance(self.data, Speech):
+            expected += self.data.negatives
+            for name in shares:
+                if name not in expected:
+                    raise wrong(describe_unknown("class", name, expected), f"stream.shares.{name}")
+        for name in expected:
+            if name not in shares:
+                raise wrong(f"no share for {name!r}", "stream.shares", "data.negatives")
+        if abs(sum(shares.values()) - 1) > 1e-6:
+            raise wrong(f"the shares add up to {sum(shares.values()):.6g}, not 1", "stream.shares")
+        return self

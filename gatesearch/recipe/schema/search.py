@@ -1,0 +1,109 @@
+"""Keys of the search: how plans are proposed, and where and how long they are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from gatesearch.recipe.errors import wrong
+from gatesearch.recipe.schema.group import Group
+from gatesearch.recipe.schema.values import Count, NonNegative, Positive, Text
+
+
+class Executor(Group):
+    """Where plans are tried: ``workers`` at a time, each with so many CPUs and GPUs."""
+
+    name: Literal["local", "ray"] = Field(
+        default="local", description="Processes of this machine, or a Ray cluster, which needs the extra ray."
+    )
+    workers: Count = Field(
+        default=1, description="Plans tried at a time; more are faster, and each is proposed on fewer outcomes."
+    )
+    cpus: Count = Field(default=1, description="CPU cores a worker.")
+    gpus: NonNegative = Field(default=0.0, description="GPUs a worker, which may be a part of one; for ray only.")
+    address: Text | None = Field(
+        default=None, description="Address of a Ray cluster, such as auto; null starts Ray here; for ray only."
+    )
+
+    @model_validator(mode="after")
+    def _fits_its_name(self) -> Executor:
+        if self.name != "ray":
+            for key in ("address", "gpus"):
+                if getattr(self, key):
+                    raise wrong(f"is for name: ray, and name is {self.name}", key, "name")
+        return self
+
+
+def _check_storage(storage: str) -> str:
+    """Accept ``journal``, an SQLite file or a PostgreSQL server, without a password in it."""
+    if storage == "journal":
+        return storage
+    kind, _, rest = storage.partition("://")
+    if kind.split("+")[0] not in ("sqlite", "postgresql") or not rest.strip("/"):
+        raise wrong(f"{storage!r} is none of: journal, sqlite:///FILE, postgresql://USER@HOST/DATABASE")
+    if ":" in rest.partition("@")[0] and "@" in rest:
+        raise wrong("has a password in it, which run folders would show; set PGPASSWORD or write ~/.pgpass")
+    return storage
+
+
+# Keys of `search` that were removed, and why. Recipes of before the removal name them all, switched off.
+REMOVED_SEARCH_KEYS: Mapping[str, str] = {
+    "engine": "every plan that is kept is trained",
+    "halving": "every trial is trained to its end",
+    "supernet": "every plan that is kept is trained",
+}
+
+
+def find_removed_keys(search: Mapping[str, Any]) -> list[str]:
+    """Return the removed keys of a ``search`` group that are switched on.
+
+    >>> find_removed_keys({"engine": "trials", "halving": None, "supernet": {"plans": 2}})
+    []
+    >>> find_removed_keys({"engine": "auto", "halving": {"first": 1}})
+    ['engine', 'halving']
+    """
+    switched_on = {
+        "engine": search.get("engine", "trials") != "trials",
+        "halving": search.get("halving") is not None,
+        # Keys under `supernet` counted with another engine alone.
+        "supernet": "supernet" in search and "engine" not in search,
+    }
+    return [key for key in REMOVED_SEARCH_KEYS if switched_on[key]]
+
+
+class Search(Group):
+    """How plans are proposed and how well they are tried."""
+
+    sampler: Literal["gate", "tpe", "nsga2", "random"] = Field(
+        default="gate", description="Proposes the plans: gate is gatesearch's own, the others are Optuna's."
+    )
+    trials: Count = Field(default=40, description="Plans that are trained; the time of a search grows in proportion.")
+    proposals: Count = Field(
+        default=1000,
+        description="Most plans that are proposed and priced; only those whose price keeps the constraints are "
+        "trained.",
+    )
+    epochs: Count = Field(
+        default=2,
+        description="Epochs of a trial's training, from the baseline's weights; more rank plans better and cost time.",
+    )
+    executor: Executor = Field(default=Executor(), description="Where plans are tried, and how many at a time.")
+    storage: Annotated[Text, AfterValidator(_check_storage)] = Field(
+        default="journal",
+        description="Where the study lies: journal in the run folder, sqlite:///FILE or "
+        "postgresql://USER@HOST/DATABASE.",
+    )
+    learning_rate: Positive | None = Field(
+        default=None, description="Largest learning rate of a trial's training; null as in training."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_removed_keys(cls, written: Any) -> Any:
+        if not isinstance(written, Mapping):
+            return written
+        for key in find_removed_keys(written):
+            raise wrong(f"this key was removed: {REMOVED_SEARCH_KEYS[key]}; delete it", key)
+        return {key: value for key, value in written.items() if key not in REMOVED_SEARCH_KEYS}

@@ -1,0 +1,73 @@
+"""Keys of a search space: how many gates, at which sites, of which kinds, on which cores."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from gatesearch.recipe.errors import describe_unknown, wrong
+from gatesearch.recipe.schema import values
+from gatesearch.recipe.schema.group import Group
+from gatesearch.recipe.schema.values import AllOrNames, Choices, Natural, ShareBelowOne, Text
+
+
+class GateCount(Group):
+    """How many gates a plan may have at cut sites."""
+
+    min: Natural = Field(default=0, description="Fewest gates of a plan at cut sites.")
+    max: Natural = Field(
+        default=3, description="Most gates of a plan at cut sites; the number of plans grows fast with it."
+    )
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> GateCount:
+        if self.min > self.max:
+            raise wrong(f"at least {self.min} and at most {self.max} gates cannot be", "min", "max")
+        return self
+
+
+class LayerSites(Group):
+    """Which layers may have a gate of their own, and whether one choice holds for all of them."""
+
+    sites: AllOrNames = Field(
+        default="all",
+        description="Layers that may have a gate, as `gatesearch sites` prints them, or all; only kinds for layers, "
+        "such as pg or fbs, use them.",
+    )
+    together: bool = Field(
+        default=False,
+        description="Give all these layers the same gate, which makes a small space, where false chooses for each.",
+    )
+
+
+class SearchSpace(Group):
+    """The plans that a search may propose."""
+
+    gates: GateCount = Field(default=GateCount(), description="How many gates a plan may have at cut sites.")
+    min_work: ShareBelowOne = Field(
+        default=0.05,
+        description="Smallest share of the backbone's MACs between two cut sites and behind the last; a higher one "
+        "leaves fewer sites.",
+    )
+    sites: AllOrNames = Field(
+        default="all", description="Cut sites that may have a gate, as `gatesearch sites` prints them, or all."
+    )
+    kinds: Annotated[dict[Text, dict[Text, Choices]], Field(min_length=1)] = Field(
+        description="Gate kinds (entry points of group gatesearch.gates), each with the values to choose from for its "
+        "parameters, numbers from strong to gentle."
+    )
+    layers: LayerSites = Field(default=LayerSites(), description="Layers that may have a gate of their own.")
+    cores: AllOrNames = Field(
+        default="all",
+        description="Cores of the device that may run a stage, or all; a stage never runs on an earlier core than "
+        "the stage before it.",
+    )
+
+    @model_validator(mode="after")
+    def _kinds_exist(self) -> SearchSpace:
+        names = values.plugin_names("gatesearch.gates")
+        for kind in self.kinds:
+            if names and kind not in names:
+                raise wrong(describe_unknown("gate kind", kind, names), f"kinds.{kind}")
+        return self
