@@ -23,6 +23,7 @@ import torch
 import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from schema_checks import check_run
 from trainings import Trainings
 
 from gatesearch import recipe
@@ -428,3 +429,7 @@ def test_of_plans_alike_the_simplest_is_picked() -> None:
 def test_a_run_without_a_name_finds_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert [RunFolder.new("kws", None).path for _ in range(2)] == [Path("runs/kws-1"), Path("runs/kws-2")]
+
+
+def test_written_files_fit_their_schemas(finished: Path) -> None:
+    check_run(finished)

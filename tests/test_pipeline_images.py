@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from schema_checks import check_run
 from trainings import Trainings
 
 from gatesearch import recipe
@@ -125,3 +126,7 @@ def test_a_finished_run_trains_and_exports_nothing(finished: Path, monkeypatch: 
     again = summary_of(finished)
     for group in ("data", "baseline", "best", "export"):
         assert again[group] == kept[group], group
+
+
+def test_written_files_fit_their_schemas(finished: Path) -> None:
+    check_run(finished)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from gatesearch._lib import console
 from gatesearch.cost import provenance
@@ -17,49 +18,71 @@ from gatesearch.pipeline.problem import Problem, load_problem
 from gatesearch.recipe import Recipe
 
 
-def sites(recipe: Recipe) -> None:
+def sites(recipe: Recipe, as_json: bool = False) -> None:
     """Print every cut site and every layer site of the recipe's backbone."""
     s = load_problem(recipe, with_features=False)
-    searched = {site.name for site in s.space.sites}
-    rows = [
-        (
-            site.name,
-            "x".join(map(str, site.shape)),
-            f"{site.macs_before:,}",
-            f"{site.macs_after:,}",
-            f"{site.params_before:,}",
-            f"{site.params_after:,}",
-            ", ".join(k for k in s.space.kinds if fits(k, site)) if site.name in searched else "-",
-        )
+    cuts = [
+        {
+            "site": site.name,
+            "shape": list(site.shape),
+            "macs_before": site.macs_before,
+            "macs_after": site.macs_after,
+            "params_before": site.params_before,
+            "params_after": site.params_after,
+            "kinds": _fitting(site, s.space.kinds, s.space.sites),
+        }
         for site in s.sites
     ]
-    columns = ("site", "shape", "MACs before", "after", "params before", "after", "searched for")
-    console.table(f"cut sites of {recipe.backbone}", columns, rows)
-    searched = {site.name for site in s.space.layers.sites}
     layers = [
-        (
-            site.name,
-            site.op,
-            "x".join(map(str, site.shape_in)),
-            "x".join(map(str, site.shape)),
-            f"{site.macs:,}",
-            f"{site.params:,}",
-            site.source or "-",
-            ", ".join(k for k in s.space.layers.kinds if fits(k, site)) if site.name in searched else "-",
-        )
+        {
+            "layer": site.name,
+            "operation": site.op,
+            "shape_in": list(site.shape_in),
+            "shape": list(site.shape),
+            "macs": site.macs,
+            "params": site.params,
+            "source": site.source,
+            "kinds": _fitting(site, s.space.layers.kinds, s.space.layers.sites),
+        }
         for site in s.layers
     ]
-    heads = ("layer", "operation", "shape in", "shape", "MACs", "params", "source", "searched for")
+    if as_json:
+        console.print_json({"backbone": recipe.backbone, "cut_sites": cuts, "layer_sites": layers})
+        return
+    heads = ["site", "shape", "MACs before", "after", "params before", "after", "searched for"]
+    console.table(f"cut sites of {recipe.backbone}", heads, [_cells(row) for row in cuts])
+    heads = ["layer", "operation", "shape in", "shape", "MACs", "params", "source", "searched for"]
     console.say()
-    console.table(f"layer sites of {recipe.backbone}", heads, layers)
+    console.table(f"layer sites of {recipe.backbone}", heads, [_cells(row) for row in layers])
 
 
-def measure(recipe: Recipe, core_name: str | None = None) -> None:
+def _fitting(site: Any, kinds: Iterable[str], searched: Iterable[Any]) -> list[str]:
+    """Return the kinds that a search may put at a site; none where the space leaves the site out."""
+    if site.name not in {each.name for each in searched}:
+        return []
+    return [kind for kind in kinds if fits(kind, site)]
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """Return the values of a site as a table shows them."""
+    cells = []
+    for name, value in row.items():
+        if name.startswith("shape"):
+            cells.append("x".join(map(str, value)))
+        elif isinstance(value, list):
+            cells.append(", ".join(value) or "-")
+        else:
+            cells.append(f"{value:,}" if isinstance(value, int) else value or "-")
+    return cells
+
+
+def measure(recipe: Recipe, core_name: str | None = None, as_json: bool = False) -> None:
     """Read what each block of the recipe's backbone costs on each core, and print it.
 
     Args:
         recipe: which backbone, gates and device.
         core_name: prints that core alone, and what its kernels take.
+        as_json: prints one JSON document in place of tables.
 
     Raises:
         UserError: the device has no such core.
@@ -67,47 +90,80 @@ def measure(recipe: Recipe, core_name: str | None = None) -> None:
     s = load_problem(recipe, with_features=False)
     cores = s.device.cores if core_name is None else (s.device.core(core_name),)
     model = build_cost_model(s, s.backbone.eval())
-    rows = []
-    for first, following in pairwise([*model.table.sites, END]):
-        times = [core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in cores]
-        rows.append((f"{first} > {following}", *(f"{t:.1f}" for t in times)))
+    blocks: list[dict[str, Any]] = [
+        {
+            "first": first,
+            "following": following,
+            "us": {core.name: core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in cores},
+        }
+        for first, following in pairwise([*model.table.sites, END])
+    ]
+    native = {core.name: model.table.native[core.name] for core in cores if core.name in model.table.native}
+    kernels = {name: _kernel_rows(timings) for name, timings in native.items()}
+    basis = _basis_rows(s, model, [core.name for core in cores])
+    if as_json:
+        document = {"backbone": recipe.backbone, "device": s.device.name, "blocks": blocks}
+        console.print_json(document | {"kernels": kernels, "basis": basis})
+        return
+    rows = [(f"{row['first']} > {row['following']}", *(f"{t:.1f}" for t in row["us"].values())) for row in blocks]
     heads = [f"{core.name} us ({core.timing.provenance})" for core in cores]
     console.table(f"blocks of {recipe.backbone} on {s.device.name}, all channels", ("block", *heads), rows)
-    for core in cores:
-        if core.name in model.table.native:
-            _show_native(core.name, model.table.native[core.name])
+    for name, timings in native.items():
+        _show_kernels(name, kernels[name], timings)
     for line in derived_lines(model.table):
         console.say(line)
-    _show_basis(s, model, [core.name for core in cores])
+    if basis:
+        heads = ["core", "gate", "places", "priced by", "known", "where not by kernels, why"]
+        console.table(f"what prices rest on, on {s.device.name}", heads, [tuple(row.values()) for row in basis])
 
 
-def _show_basis(s: Problem, model: CostModel, cores: Sequence[str]) -> None:
-    """Print what the price of each kind of gate rests on, on each core."""
+def _basis_rows(s: Problem, model: CostModel, cores: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what the price of each kind of gate rests on, on each core."""
     kernels = {**model.kernels, **{name: native.kernels for name, native in model.table.native.items()}}
     every = [
         *provenance.of_cuts(s.device, s.space.variants(), s.space.sites),
         *provenance.of_space(s.device, s.layers, s.space.layers.gates(), kernels),
     ]
-    rows = [
-        (core, kind, count, basis.what, basis.provenance, provenance.REASONS.get(basis.reason, ""))
+    return [
+        {
+            "core": core,
+            "gate": kind,
+            "places": count,
+            "priced_by": basis.what,
+            "provenance": basis.provenance,
+            "reason": provenance.REASONS.get(basis.reason, ""),
+        }
         for core, kind, basis, count in every
         if core in cores
     ]
-    if rows:
-        heads = ("core", "gate", "places", "priced by", "known", "where not by kernels, why")
-        console.table(f"what prices rest on, on {s.device.name}", heads, rows)
 
 
-def _show_native(core: str, native: HostTimings) -> None:
+def _kernel_rows(native: HostTimings) -> list[dict[str, Any]]:
+    """Return what the kernels of gated layers take on a core of this host."""
+    return [
+        {
+            "kernel": kernel,
+            "shape": list(shape),
+            "variant": dict(variant),
+            "shares": dict(zip(curve.names, point, strict=True)),
+            "us": time,
+        }
+        for (kernel, shape, variant), curve in native.kernels.curves.items()
+        for point, time in zip(curve.points, curve.readings, strict=True)
+    ]
+
+
+def _show_kernels(core: str, kernels: Sequence[Mapping[str, Any]], native: HostTimings) -> None:
     """Print what the kernels of gated layers take on a core of this host, and how well that is known."""
     rows = [
         (
-            *(kernel, "x".join(map(str, shape)), ", ".join(f"{k}={v}" for k, v in variant) or "-"),
-            ", ".join(f"{name} {share:.2f}" for name, share in zip(curve.names, point, strict=True)),
-            f"{taken:.1f}",
+            row["kernel"],
+            "x".join(map(str, row["shape"])),
+            ", ".join(f"{name}={value}" for name, value in row["variant"].items()) or "-",
+            ", ".join(f"{name} {share:.2f}" for name, share in row["shares"].items()),
+            f"{row['us']:.1f}",
         )
-        for (kernel, shape, variant), curve in native.kernels.curves.items()
-        for point, taken in zip(curve.points, curve.readings, strict=True)
+        for row in kernels
     ]
     if rows:
         console.table(f"kernels of gated layers on {core}", ("kernel", "shape", "variant", "left", "us"), rows)

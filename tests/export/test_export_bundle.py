@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from schema_checks import check_document
 from small_model import CLASSES, PLAN, POSITIVE, Exported, gated, windows
 
 from gatesearch.compile import passes
@@ -253,3 +254,7 @@ def test_programs_take_windows_channel_last(exported: Exported, bundle_run: Bund
     program = bundle_run.programs[1]
     assert isinstance(program, Program) and program.inputs[0].shape == (1, 25, 5, 16)
     assert channel_last(exported.stages[1].samples[:1].numpy()).shape == (1, 25, 5, 16)
+
+
+def test_manifest_fits_its_schema(exported: Exported) -> None:
+    check_document("manifest", exported.folder / "manifest.json")

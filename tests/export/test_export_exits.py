@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from schema_checks import check_document
 
 from gatesearch.backbones.codec import Codec
 from gatesearch.devices import profile
@@ -130,3 +131,7 @@ def test_a_bundle_whose_exit_is_missing_is_told(exported: Exported, tmp_path: Pa
     (copied / "host" / "stage0_exit.tflite").unlink()
     with pytest.raises(UserError, match=r"stage0_exit.tflite: No such file or directory; the bundle is incomplete"):
         Bundle(copied)
+
+
+def test_manifest_fits_its_schema(exported: Exported) -> None:
+    check_document("manifest", exported.folder / "manifest.json")

@@ -1,0 +1,122 @@
+"""Arguments that several commands have: ``key=value`` words, recipes and run folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gatesearch.cli.completion import complete_device, complete_run_folder, complete_setting
+from gatesearch.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from gatesearch.recipe import Recipe
+
+FIRST_RECIPE = "kws.yaml"
+"""The recipe to begin with, which errors suggest."""
+
+# An unknown option is read as a key=value, whose error says what to write instead.
+CONTEXT: dict[str, Any] = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="recipe=NAME key=value ~key",
+        help="A recipe, values to change and keys to drop from it.",
+        show_default=False,
+        autocompletion=complete_setting,
+    ),
+]
+RunFolder = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN_DIR",
+        help="A run folder, such as runs/kws-1.",
+        show_default=False,
+        autocompletion=complete_run_folder,
+    ),
+]
+DeviceName = Annotated[
+    str,
+    typer.Argument(metavar="[NAME]", help="A device to show.", show_default=False, autocompletion=complete_device),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
+
+
+def take(words: list[str], key: str) -> str | None:
+    """Remove ``key=value`` from the words and return the value; None where there is no such key.
+
+    Raises:
+        UserError: the key is there twice, or without a value.
+    """
+    matches = [word for word in words if word.startswith(f"{key}=")]
+    if len(matches) > 1:
+        raise UserError(f"{' '.join(matches)}: give {key}= once")
+    for word in matches:
+        words.remove(word)
+        value = word.removeprefix(f"{key}=")
+        if not value:
+            raise UserError(f"{word} names nothing")
+        return value
+    return None
+
+
+def refuse_rest(where: str, words: Sequence[str], keys: Sequence[str]) -> None:
+    """Check that no words are left over.
+
+    Raises:
+        UserError: there is one; names the nearest of the keys that the command has.
+    """
+    from gatesearch.recipe.overrides import split_argument
+
+    for word in words:
+        key, _ = split_argument(word)
+        raise unknown(where, "key", key, keys)
+
+
+def load_recipe(command: str, words: Sequence[str]) -> Recipe:
+    """Return the recipe that ``recipe=NAME`` names, with the other words as overrides.
+
+    Raises:
+        UserError: there is no ``recipe=``, or the recipe or an override cannot be used.
+    """
+    from gatesearch.recipe import available, load
+
+    overrides = list(words)
+    name = take(overrides, "recipe")
+    if name is None:
+        names = available()
+        suggestion = FIRST_RECIPE if FIRST_RECIPE in names else [*names, "FILE"][0]
+        line = f"gatesearch {command} recipe={suggestion}"
+        raise UserError(f"no recipe= given; write: {line} (available: {', '.join(names)})")
+    return load(name, overrides)
+
+
+def run_folders() -> list[str]:
+    """Return the run folders under ./runs."""
+    return [str(path.parent) for path in sorted(Path("runs").glob("*/recipe.yaml"))]
+
+
+def find_run_folder(command: str, written: str) -> Path:
+    """Return the run folder that was written.
+
+    Args:
+        command: the command line up to the folder, for errors.
+        written: the folder; empty where there is none.
+
+    Raises:
+        UserError: it is no run folder; names the nearest under ./runs.
+    """
+    names = run_folders()
+    if not written:
+        raise UserError(f"no run folder given; write: gatesearch {command}{names[-1] if names else 'RUN_DIR'}")
+    folder = Path(written)
+    if not folder.is_dir():
+        if not names:
+            raise UserError(f"{written}: no such run folder, and none under ./runs")
+        raise unknown("command line", "run folder", written, names)
+    if not (folder / "recipe.yaml").is_file():
+        raise UserError(f"{written}: not a run folder: it holds no recipe.yaml")
+    return folder

@@ -1,0 +1,115 @@
+"""Shell completion of recipe names, run folders, keys and devices.
+
+``gatesearch --install-completion`` installs it. The shell then calls gatesearch at each Tab with the words so far in
+the environment, so that everything here imports only what one answer needs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, MutableMapping
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+VARIABLE = "_GATESEARCH_COMPLETE"
+"""Environment variable by which a shell asks for completions; its name follows from the program's."""
+
+_BASH = "complete_bash"
+
+
+def complete_setting(incomplete: str) -> list[str]:
+    """Return the words of a recipe command that begin as ``incomplete`` does.
+
+    >>> complete_setting("recipe=kws_l"), complete_setting("training.ep")
+    (['recipe=kws_lstm_hmd.yaml'], ['training.epochs='])
+    """
+    key, equals, value = incomplete.partition("=")
+    if equals:
+        values = {"recipe": _recipe_names, "device": complete_device, "resume": complete_run_folder}
+        return [f"{key}={name}" for name in values.get(key, _no_names)(value)]
+    from gatesearch.recipe.check import list_keys
+    from gatesearch.recipe.schema import Recipe
+
+    drop = "~" if incomplete.startswith("~") else ""
+    keys = ["recipe", *dict.fromkeys(".".join(key) for key in list_keys(Recipe))]
+    words = [f"~{key}" if drop else f"{key}=" for key in keys]
+    return [word for word in words if word.startswith(incomplete)]
+
+
+def complete_run_folder(incomplete: str) -> list[str]:
+    """Return the run folders under ./runs that begin as ``incomplete`` does."""
+    folders = [str(path.parent) for path in sorted(Path("runs").glob("*/recipe.yaml"))]
+    return [folder for folder in folders if folder.startswith(incomplete)]
+
+
+def complete_device(incomplete: str) -> list[str]:
+    """Return the devices whose names begin as ``incomplete`` does.
+
+    >>> complete_device("three")
+    ['three_core']
+    """
+    from gatesearch.devices import profile
+
+    return [name for name in profile.names() if name.startswith(incomplete)]
+
+
+def complete_schema(incomplete: str) -> list[str]:
+    """Return the files that have a schema and whose names begin as ``incomplete`` does."""
+    from gatesearch.cli.documents.schemas import MODELS
+
+    return [name for name in MODELS if name.startswith(incomplete)]
+
+
+def answer(complete: Callable[[], None], environment: MutableMapping[str, str] = os.environ) -> None:
+    """Print the completions of a shell's words.
+
+    bash breaks words at ``=`` and puts a completion behind it alone: the words are joined before, and what stands
+    before the last ``=`` is cut off after.
+
+    Args:
+        complete: prints the completions of the words in the environment, a line each; may end with SystemExit.
+        environment: holds the words.
+    """
+    if environment[VARIABLE] != _BASH:
+        complete()
+        return
+    words, index = join_bash_words(environment["COMP_WORDS"].split("\n"), int(environment["COMP_CWORD"]))
+    environment["COMP_WORDS"] = "\n".join(words)
+    environment["COMP_CWORD"] = str(index)
+    before, equals, _ = words[index].rpartition("=")
+    lines = StringIO()
+    try:
+        with redirect_stdout(lines):
+            complete()
+    except SystemExit:
+        pass
+    for line in lines.getvalue().splitlines():
+        print(line.removeprefix(before + equals))
+
+
+def join_bash_words(words: list[str], index: int) -> tuple[list[str], int]:
+    """Join words that bash broke at ``=``, and return them with the index of the word at the cursor.
+
+    >>> join_bash_words(["gatesearch", "run", "recipe", "=", "kw"], 4)
+    (['gatesearch', 'run', 'recipe=kw'], 2)
+    >>> join_bash_words(["gatesearch", "run", "seed=1", ""], 3)
+    (['gatesearch', 'run', 'seed=1', ''], 3)
+    """
+    joined: list[str] = []
+    for word in words[: index + 1]:
+        if joined and word and (word == "=" or joined[-1].endswith("=")):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    return joined, len(joined) - 1
+
+
+def _recipe_names(incomplete: str) -> list[str]:
+    from gatesearch.recipe import available
+
+    return [name for name in available() if name.startswith(incomplete)]
+
+
+def _no_names(incomplete: str) -> list[str]:
+    return []

@@ -1,0 +1,1 @@
+"""The files that gatesearch reads and writes, described for other programs: recipe, device, plan, summary, manifest."""

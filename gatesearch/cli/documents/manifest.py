@@ -1,0 +1,138 @@
+"""manifest.json of a bundle: its stages, their programs and thresholds, and how they are joined."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gatesearch.cli.documents.document import Document
+from gatesearch.cli.documents.plan import Gate, Plan
+
+
+class Artifact(Document):
+    """One file of the bundle."""
+
+    core: str = Field(description="Core that runs the file.")
+    stage: int = Field(ge=0, description="Index of the stage, from 0.")
+    format: str = Field(description="File format, such as tflite, onnx, vela or kernel.")
+    path: str = Field(description="Path of the file, relative to the bundle's folder.")
+    bytes: int = Field(ge=0, description="Size of the file in bytes.")
+    sha256: str = Field(description="SHA-256 of the file in hexadecimal digits.")
+
+
+class Tensor(Document):
+    """One input or output of a program."""
+
+    shape: list[int] = Field(description="Shape with the batch of 1, channels last.")
+    dtype: str = Field(description="Element type, such as int8 or float32.")
+    scale: float = Field(description="Step of an integer tensor; 0 for a float tensor.")
+    zero_point: int = Field(description="Integer that stands for 0.")
+
+
+class KernelCall(Document):
+    """One part of a gated layer's work."""
+
+    bits: list[int] = Field(description="Magnitude bits of activations and of weights.")
+    skips: list[str] = Field(description="Names of what the kernel may leave out.")
+    size: float = Field(description="Share of the layer's multiplications that this part is when nothing is skipped.")
+
+
+class Kernel(Document):
+    """What a core needs to skip work in a gated layer."""
+
+    op: str = Field(description="Operation of the layer.")
+    calls: list[KernelCall] = Field(description="Parts of the layer's work.")
+
+
+class GatedLayer(Gate):
+    """A gate in the place of a layer."""
+
+    kernel: Kernel = Field(description="Kernel that skips what the gate leaves out.")
+    runs: str = Field(description="What runs the layer in this bundle: a kernel's name, or reference.")
+
+
+class Part(Document):
+    """A stretch of a stage that one program or one kernel runs."""
+
+    kernel: str | None = Field(description="Kernel that runs the part; null for a .tflite program.")
+    site: str | None = Field(description="Layer site that the kernel computes; null for a program.")
+    inputs: list[Any] = Field(description="Names of the tensors that go in.")
+    outputs: list[Any] = Field(description="Names of the tensors that come out.")
+    source: Any = Field(description="Where the kernel takes its mask from; null for none.")
+    whole: Any = Field(description="Shape of the whole output where the part computes some of its channels.")
+    reads: list[Any] = Field(description="Channels that the part reads; empty for all.")
+    program: Artifact = Field(description="File of the part.")
+
+
+class LogitWindow(Document):
+    """The range of the model's logit that is exported: e stands for center + (e - 3) half_width / 3."""
+
+    center: float = Field(description="Model's logit in the middle of the range.")
+    half_width: float = Field(description="Half the width of the range, in units of the model's logit.")
+
+
+class Exit(Document):
+    """The program that answers for a sample that a gate stops."""
+
+    program: Artifact = Field(description="File that verification runs.")
+    artifacts: list[Artifact] = Field(description="All files of the exit.")
+    input: Tensor = Field(description="Input of the program.")
+    outputs: dict[str, Tensor] = Field(description="Outputs of the program by name.")
+
+
+class CutGate(Gate):
+    """The gate behind a stage."""
+
+    theta: float = Field(description="Threshold on the model's logit; a larger logit passes.")
+    theta_integer: float = Field(description="Threshold on the exported logit; a larger value passes.")
+    answer: int = Field(description="Class that is answered for a sample that the gate stops.")
+    logit: LogitWindow = Field(description="Range in which the exported logit tells values apart.")
+    exit: Exit | None = Field(description="Program that answers for a stopped sample; null for the constant class.")
+
+
+class Stage(Document):
+    """What runs between two cuts."""
+
+    index: int = Field(ge=0, description="Index of the stage, from 0.")
+    core: str = Field(description="Core that the stage runs on.")
+    engine: str = Field(description="Engine of this host that stands in for the core in checks.")
+    arithmetic: str = Field(description="Number format of the program: int8 or float32.")
+    gated_layers: list[GatedLayer] = Field(description="Gates in the places of layers.")
+    program: Artifact = Field(description="File that verification runs.")
+    parts: list[Part] = Field(description="The stage a second time in parts, where its core has kernels.")
+    artifacts: list[Artifact] = Field(description="All files of the stage.")
+    input: Tensor = Field(description="Input of the program.")
+    outputs: dict[str, Tensor] = Field(description="Outputs of the program by name.")
+    logit_offset: float = Field(
+        description="Number that is added to exported class logits to get those of the model; 0 for other outputs."
+    )
+    channels: list[int] | None = Field(description="Channels that leave the stage; null for all.")
+    gate: CutGate | None = Field(description="Gate behind the stage; null for the last stage.")
+
+
+class Ungated(Document):
+    """The program of the ungated backbone, which lies beside the bundle."""
+
+    core: str = Field(description="Core that runs the ungated backbone.")
+    arithmetic: str = Field(description="Number format of the program: int8 or float32.")
+
+
+class Manifest(Document):
+    """manifest.json of a bundle."""
+
+    bundle: Literal[1] = Field(description="Version of the manifest's format.")
+    digest: str = Field(description="Digest of the plan, twelve hexadecimal digits.")
+    plan: Plan = Field(description="The plan that was built.")
+    device: str = Field(description="Name of the device profile.")
+    classes: list[str] = Field(description="Names of the classes.")
+    positive: list[bool] = Field(description="Whether each class is a positive.")
+    stages: list[Stage] = Field(description="Stages in the order in which data meets them.")
+    recipe: str | None = Field(default=None, description="Name of the recipe; absent without a run.")
+    synthetic_data: bool | None = Field(
+        default=None, description="Whether the data were synthesised; absent without a run."
+    )
+    frontend: dict[str, Any] | None = Field(
+        default=None, description="Name and fitted parameters of the front end; absent without a run."
+    )
+    ungated: Ungated | None = Field(default=None, description="The program of the ungated backbone.")

@@ -1,0 +1,216 @@
+"""summary.json of a finished run: the figures of the best plan beside those of the ungated backbone."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gatesearch.cli.documents.document import Document
+from gatesearch.cli.documents.manifest import Artifact
+from gatesearch.cli.documents.plan import Plan
+
+
+class Data(Document):
+    """The data set."""
+
+    name: str = Field(description="Name of the data set.")
+    source: str = Field(description="Where the recordings come from, as a sentence.")
+    synthetic: bool = Field(description="Whether the data were synthesised.")
+    train: int = Field(ge=0, description="Clips of the training split.")
+    validation: int = Field(ge=0, description="Clips of the validation split.")
+    test: int = Field(ge=0, description="Clips of the test split.")
+    positive_share: float = Field(ge=0, le=1, description="Share of positives in the test split.")
+    test_by_kind: dict[str, int] = Field(description="Clips of the test split for positives and each negative.")
+
+
+class Baseline(Document):
+    """The ungated backbone, retrained in the same way as the best plan."""
+
+    accuracy: float | None = Field(description="Accuracy on the test split; null where nothing is labelled.")
+    quality: float | None = Field(default=None, description="Reconstruction fidelity; absent for classification.")
+    macs: float = Field(description="Multiply-accumulates (MACs) a window.")
+    params: float = Field(description="Number of parameters.")
+    latency_us: float = Field(description="Expected latency a window in microseconds (us).")
+    energy_uj: float = Field(description="Expected energy a window in microjoules (uJ), all of the device.")
+    core: str = Field(description="Core that runs the ungated backbone.")
+
+
+class Search(Document):
+    """What the search did."""
+
+    trials: int = Field(ge=0, description="Plans that were proposed.")
+    unique_plans: int = Field(ge=0, description="Different plans among them.")
+    evaluated: int = Field(ge=0, description="Trials that were trained to their end.")
+    pruned: int = Field(ge=0, description="Trials that were stopped early.")
+    priced_out: int = Field(ge=0, description="Trials whose price alone breaks a constraint.")
+    epochs: int | float = Field(ge=0, description="Epochs of all trials together.")
+    seconds: float = Field(default=0.0, ge=0, description="Wall time of the search in seconds (s).")
+    hypervolume: float = Field(description="Hypervolume of the front from no quality at the ungated backbone's cost.")
+    engine: str = Field(description="How plans were tried; runs of version 0.1 may say supernet.")
+    engine_asked: str | None = Field(default=None, description="Engine that the recipe asks for, before version 0.2.")
+    engine_why: str | None = Field(default=None, description="Why another engine was taken, before version 0.2.")
+    tau: float | None = Field(default=None, description="Kendall's tau of a supernet's ranking, before version 0.2.")
+
+
+class PrevalenceRow(Document):
+    """The best plan priced at one share of positives."""
+
+    prevalence: float = Field(gt=0, le=1, description="Share of positives in the stream.")
+    reach: float = Field(ge=0, le=1, description="Share of windows that reach the last stage.")
+    expected_macs: float = Field(description="Expected multiply-accumulates (MACs) a window.")
+    expected_energy_uj: float = Field(description="Expected energy a window in microjoules (uJ).")
+    gain_end_to_end: float = Field(description="Energy of the ungated backbone over that of the plan.")
+    bound: float | None = Field(description="Gain that no gate can exceed; null for no bound.")
+    gain_idealised: float | None = Field(description="Gain if work that is not done cost nothing; null for no bound.")
+
+
+class LayerMacs(Document):
+    """Work in gated layers."""
+
+    dense: float = Field(description="Multiply-accumulates (MACs) a window without the gates.")
+    left: float = Field(description="Multiply-accumulates (MACs) a window that the gates leave.")
+
+
+class Best(Document):
+    """The best plan on the test split."""
+
+    digest: str = Field(description="Digest of the plan, twelve hexadecimal digits.")
+    plan: Plan = Field(description="The plan.")
+    accuracy: float | None = Field(description="Share of right answers; null where nothing is labelled.")
+    accuracy_all_classes: float | None = Field(description="Share of clips that get their own class.")
+    precision: float | None = Field(description="Share of reported clips that are what is reported.")
+    recall: float | None = Field(description="Share of positives that are reported as what they are.")
+    quality: float | None = Field(default=None, description="Reconstruction fidelity; absent for classification.")
+    error: float | None = Field(default=None, description="Reconstruction error; absent for classification.")
+    snr_db: float | None = Field(
+        default=None, description="Signal-to-noise ratio of the output in decibels (dB); absent for classification."
+    )
+    early_stop_rate: float | None = Field(description="Share of negatives that gates stop, all kinds alike.")
+    early_stop_by_kind: dict[str, float] = Field(description="Share of each negative that gates stop.")
+    first_gate_stop_by_kind: dict[str, float] = Field(description="Share of each negative that the first gate stops.")
+    gate_recall: float | None = Field(description="Share of positives that pass all gates.")
+    early_stop_rate_stream: float | None = Field(description="Share of the stream's negatives that gates stop.")
+    early_stop_rate_stream_at_least: float | None = Field(
+        description="Lower confidence limit of early_stop_rate_stream."
+    )
+    activation_sparsity: float = Field(description="Mean share of zeros that the gates leave behind them.")
+    expected_macs: float = Field(description="Expected multiply-accumulates (MACs) a window.")
+    expected_macs_with_frontend: float = Field(description="The same with those of the front end.")
+    macs_saving: float | None = Field(description="MACs of the backbone over expected MACs.")
+    layer_gates: list[dict[str, Any]] = Field(description="What each gate in the place of a layer observed.")
+    layer_macs: LayerMacs = Field(description="Work in gated layers.")
+    expected_latency_us: float = Field(description="Expected latency a window in microseconds (us).")
+    expected_energy_uj: float = Field(description="Expected energy a window in microjoules (uJ), all of the device.")
+    gain_end_to_end: float = Field(description="Energy of the ungated backbone over that of the plan.")
+    gain_paper_style: float | None = Field(description="Gain if work that is not done cost nothing.")
+    gain_paper_style_at_least: float | None = Field(description="Lower confidence limit of gain_paper_style.")
+    prevalence: list[PrevalenceRow] = Field(description="The plan priced at other shares of positives.")
+    light_share: float | None = Field(default=None, description="Share of windows that take the light path.")
+    light_share_by_class: dict[str, float] | None = Field(
+        default=None, description="Share of the windows of each class that take the light path."
+    )
+    quality_all_heavy: float | None = Field(default=None, description="Quality if all windows take the heavy path.")
+    quality_all_light: float | None = Field(default=None, description="Quality if all windows take the light path.")
+    quality_random: float | None = Field(default=None, description="Quality if windows are routed at random.")
+    light_macs: float | None = Field(default=None, description="MACs of the light path.")
+    heavy_macs: float | None = Field(default=None, description="MACs of the heavy path.")
+    shared_macs: float | None = Field(default=None, description="MACs that both paths share.")
+    heavy_over_light_macs: float | None = Field(default=None, description="heavy_macs over light_macs.")
+    light_params: float | None = Field(default=None, description="Parameters of the light path.")
+    heavy_params: float | None = Field(default=None, description="Parameters of the heavy path.")
+    heavy_over_light_params: float | None = Field(default=None, description="heavy_params over light_params.")
+    light_latency_us: float | None = Field(default=None, description="Latency of the light path in microseconds (us).")
+    heavy_latency_us: float | None = Field(default=None, description="Latency of the heavy path in microseconds (us).")
+    resident_params: float | None = Field(default=None, description="Parameters that stay in memory, all paths.")
+
+
+class Parity(Document):
+    """How closely the bundle agrees with the model, on test windows."""
+
+    max_abs_error: float = Field(description="Largest absolute difference of a logit or output.")
+    gate_agreement: float = Field(ge=0, le=1, description="Share of windows that leave at the same gate.")
+    prediction_agreement: float = Field(ge=0, le=1, description="Share of windows with the same class.")
+    samples: int = Field(ge=0, description="Test windows that were compared.")
+    output_snr_db: float | None = Field(
+        default=None, description="Output's energy over the bundle's error in decibels (dB); for reconstruction only."
+    )
+
+
+class Export(Document):
+    """What was exported."""
+
+    bundle: str = Field(description="Folder of the bundle, relative to the run folder.")
+    artifacts: list[Artifact] = Field(description="Files of the bundle.")
+    parity: Parity = Field(description="How closely the bundle agrees with the model.")
+
+
+class Streaming(Document):
+    """Times a window on this host, one by one, host loop included, front end excluded."""
+
+    gated_us: float = Field(description="Mean time of the gated bundle in microseconds (us).")
+    ungated_us: float = Field(description="Mean time of the ungated program in microseconds (us).")
+    windows: int = Field(ge=0, description="Windows of the stream.")
+    invoke_us: float = Field(description="Ungated program without copies, in microseconds (us).")
+    always_us: float = Field(description="What runs for every window, alone, in microseconds (us).")
+    later_us: list[float] = Field(description="Each later stage's program without copies, in microseconds (us).")
+    reach: list[float] = Field(description="Share of windows that reach each later stage.")
+    kernels: bool = Field(description="Whether the first stage ran by kernels.")
+    ratio: float = Field(description="ungated_us over gated_us.")
+
+
+class Answer(Document):
+    """What the run says with some constants moved."""
+
+    energy_uj: float = Field(description="Expected energy of the plan in microjoules (uJ).")
+    ungated_uj: float = Field(description="Expected energy of the ungated backbone in microjoules (uJ).")
+    gain: float = Field(description="Energy of the ungated backbone over that of the plan.")
+    picked: str | None = Field(description="Digest of the plan that is best then; null for none.")
+
+
+class MovedAnswer(Answer):
+    """The answer with one constant moved."""
+
+    factor: float = Field(gt=0, description="Factor on the constant.")
+
+
+class MovedConstant(Document):
+    """How far the answer moves with a constant, or with a group of them."""
+
+    name: str = Field(description="Name of the constant or of the group.")
+    constants: list[str] = Field(description="Paths of the constants in the device profile.")
+    value: float | None = Field(description="Value in the profile; null for a group.")
+    unit: str | None = Field(description="Unit of the value; null for a group.")
+    swing: float = Field(description="Largest gain over smallest gain.")
+    other_plan: bool | None = Field(description="Whether another plan would be best; null where none is picked.")
+    answers: list[MovedAnswer] = Field(description="Answer for each factor.")
+
+
+class Sensitivity(Document):
+    """How far the energy gain moves when assumed constants move."""
+
+    factors: list[float] = Field(description="Factors by which constants are moved.")
+    nominal: Answer = Field(description="Answer with the profile's constants.")
+    gain_low: float = Field(description="Smallest gain of all answers.")
+    gain_high: float = Field(description="Largest gain of all answers.")
+    together: list[Answer] = Field(description="Answers with all constants moved in the worst and the best direction.")
+    constants: list[MovedConstant] = Field(description="Constants, one at a time, largest swing first.")
+    groups: list[MovedConstant] = Field(description="Groups of constants.")
+    zero: list[str] = Field(description="Constants that are 0, which no factor moves.")
+
+
+class Summary(Document):
+    """summary.json of a finished run."""
+
+    version: Literal[1] = Field(default=1, description="Version of the format.")
+    recipe: str = Field(description="Name of the recipe.")
+    seed: int = Field(ge=0, description="Seed of the run.")
+    seconds: float = Field(default=0.0, ge=0, description="Wall time of the run in seconds (s).")
+    data: Data = Field(description="The data set.")
+    goal: Literal["classification", "reconstruction"] = Field(description="What the network is for.")
+    baseline: Baseline = Field(description="The ungated backbone, retrained in the same way as the best plan.")
+    search: Search = Field(description="What the search did.")
+    best: Best = Field(description="The best plan on the test split.")
+    export: Export = Field(description="What was exported.")
+    streaming: Streaming = Field(description="Times a window on this host.")
+    sensitivity: Sensitivity = Field(description="How far the gain moves when assumed constants move.")

@@ -1,0 +1,83 @@
+"""Commands that look at a backbone and a device: ``sites``, ``devices`` and ``measure``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gatesearch.cli.arguments import AsJson, DeviceName, Settings, load_recipe, refuse_rest, take
+from gatesearch.errors import UserError
+
+
+def sites(settings: Settings = None, as_json: AsJson = False) -> None:
+    """Print where gates can go in the recipe's backbone."""
+    recipe = load_recipe("sites", settings or [])
+    from gatesearch.cli import tables
+
+    tables.sites(recipe, as_json)
+
+
+def devices(name: DeviceName = "", as_json: AsJson = False) -> None:
+    """List the devices, or the constants of one."""
+    from gatesearch.cli import device_tables
+
+    if name:
+        device_tables.show_device(name, as_json)
+    else:
+        device_tables.list_devices(as_json)
+
+
+def measure(settings: Settings = None, as_json: AsJson = False) -> None:
+    """Fill the latency tables of the recipe's device and print them; core=NAME for one core alone.
+
+    Or those of cores that are not this machine: kit=DIR writes a folder to take to a board (recipe= adds its layers),
+    import=FILE takes in what was printed there (name=, kit=, clock_mhz=, device= and core= say how), board=NAME counts
+    the instructions of an emulated one.
+    """
+    words = list(settings or [])
+    source, kit, board = (take(words, key) for key in ("import", "kit", "board"))
+    if source is not None:
+        _import_kit(Path(source), Path(kit) if kit else None, words)
+    elif kit is not None:
+        _write_kit(Path(kit), words)
+    elif board is not None:
+        refuse_rest("measure", words, [])
+        from gatesearch.cli.measure import count_board
+
+        count_board(board)
+    else:
+        core = take(words, "core")
+        recipe = load_recipe("measure", words)
+        from gatesearch.cli import tables
+
+        tables.measure(recipe, core, as_json)
+
+
+def _import_kit(source: Path, kit: Path | None, words: list[str]) -> None:
+    keys = ("name", "device", "core", "clock_mhz")
+    name, device, core, clock = (take(words, key) for key in keys)
+    refuse_rest("measure", words, [*keys, "kit"])
+    clock_mhz = None if clock is None else _read_clock(clock)
+    from gatesearch.cli.measure import take_in
+
+    take_in(source, name or "my_core", kit, device or "host", core, clock_mhz)
+
+
+def _write_kit(folder: Path, words: list[str]) -> None:
+    recipe = None
+    if any(word.startswith("recipe=") for word in words):
+        recipe = load_recipe("measure", words)
+    else:
+        refuse_rest("measure", words, ["recipe"])
+    from gatesearch.cli.measure import write_kit
+
+    write_kit(folder, recipe)
+
+
+def _read_clock(written: str) -> float:
+    try:
+        clock_mhz = float(written)
+    except ValueError:
+        clock_mhz = 0.0
+    if not 0 < clock_mhz < float("inf"):
+        raise UserError(f"clock_mhz={written}: a number above 0")
+    return clock_mhz

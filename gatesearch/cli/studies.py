@@ -1,0 +1,54 @@
+"""Commands around runs: the batch-size study, the dashboard of a search, and benchmarks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gatesearch.cli.arguments import RunFolder, Settings, find_run_folder, load_recipe, take
+from gatesearch.errors import UserError, unknown
+
+_MAX_PORT = 65535
+
+
+def scaling(settings: Settings = None) -> None:
+    """Study how many steps the recipe's training takes at each batch size.
+
+    batches=8..4096, trials=, pilot=, seeds=, goal=, epochs=, cap=, ghost= and micro= say how; all else is the recipe's.
+    """
+    from gatesearch.batch_study.settings import parted
+
+    words = list(settings or [])
+    study, overrides = parted(words)
+    recipe = load_recipe("scaling", overrides)
+    from gatesearch.batch_study import command
+
+    command.run(recipe, study, words)
+
+
+def dashboard(
+    folder: RunFolder = "",
+    settings: Annotated[list[str] | None, typer.Argument(metavar="[port=N]", help="Where to listen.")] = None,
+) -> None:
+    """Show a search in the browser, also while it goes on."""
+    words = list(settings or [])
+    port = take(words, "port") or "0"
+    if words:
+        raise unknown("dashboard", "argument", words[0], ["port=N"])
+    if not port.isdigit() or int(port) > _MAX_PORT:
+        raise UserError(f"dashboard: port={port}: not a port, which is a number up to {_MAX_PORT}")
+    path = find_run_folder("dashboard ", folder)
+    from gatesearch.cli.dashboard import serve
+
+    serve(path, int(port))
+
+
+def bench(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which benchmark.", show_default=False)] = "",
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="What it takes.")] = None,
+) -> None:
+    """Run a benchmark of a checkout; writes results/NAME/README.md and rows.json. NAME --help lists its keys."""
+    from gatesearch.cli.checkout import run_benchmark
+
+    run_benchmark(name, list(arguments or []))
