@@ -295,7 +295,7 @@ class _LowRankCellKernel(_CellKernel):
         hidden, kept, gates = call.shape[2], dict(call.left)["kept"], self.step.gates
 
         def weights(columns: int) -> Weights:
-            rank = max(1, low_rank(hidden, columns, 1 / kept))
+            rank = max(1, low_rank(hidden, columns, 1 / max(kept, 1e-6)))
             left = random_normal(generator, gates, hidden, rank)
             return LowRank(left, random_normal(generator, gates, rank, columns))
 
