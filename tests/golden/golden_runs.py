@@ -88,7 +88,6 @@ LEFT_OUT: Mapping[str, str] = {
     "search.seconds": "wall time",
     "streaming": "timed on this host",
     "data.source": "a sentence, which may be put better",
-    "search.engine_why": "a sentence, which may be put better",
     "export.artifacts.sha256": "programs carry the names of Python modules and classes",
     "export.artifacts.bytes": "programs carry the names of Python modules and classes",
 }

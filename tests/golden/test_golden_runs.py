@@ -30,9 +30,6 @@ def test_a_run_gives_the_recorded_figures(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, raises=RuntimeError, reason="the pipeline runs its steps by assert, which -O leaves out"
-)
 def test_a_run_without_asserts_gives_the_recorded_figures(tmp_path: Path) -> None:
     assert_recorded("quick", tmp_path, ("-O",))
 
