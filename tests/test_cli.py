@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import signal
@@ -119,6 +120,37 @@ def test_show_prints_a_recipe_that_loads(capsys: pytest.CaptureFixture[str]) -> 
     assert app.main(["show", "recipe=kws", "seed=9", "title=two\nlines"]) == 0
     Path("shown.yaml").write_text(capsys.readouterr().out)
     assert recipe.load("shown.yaml").seed == 9
+
+
+def test_show_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["show", "recipe=kws", "seed=9", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["seed"], shown["space"]["gates"]) == (9, {"min": 0, "max": 3})
+
+
+def test_devices_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["devices", "--json"]) == 0
+    names = [row["name"] for row in json.loads(capsys.readouterr().out)]
+    assert "three_core" in names and names == sorted(names)
+    assert app.main(["devices", "three_core", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["cores"][0]["active_mw"]["unit"] == "mW"
+
+
+@pytest.mark.parametrize("step", ["sites", "measure"])
+def test_tables_are_asked_for_json(step: str, calls: Calls) -> None:
+    assert app.main([step, "recipe=kws.yaml", "--json"]) == 0
+    assert calls[0][-1] is True
+
+
+def test_help_of_every_command_shows_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["--help"]) == 0
+    listed = capsys.readouterr().out.partition("Commands:")[2]
+    assert "..." not in listed
+    for name in re.findall(r"^  (\w+) ", listed, re.MULTILINE):
+        if name != "Start":
+            assert app.main([name, "--help"]) == 0
+            assert f"Example: gatesearch {name} " in capsys.readouterr().out
 
 
 def test_devices(capsys: pytest.CaptureFixture[str]) -> None:

@@ -252,6 +252,39 @@ def test_bad_override(override: str, line: str) -> None:
     assert line in refusal(override)
 
 
+def test_a_tilde_drops_a_key_so_that_its_default_holds() -> None:
+    kws = recipe.load("kws", ["~augment.snr_db", "~pick", "~space.layers", "training.epochs=3", "~training.epochs"])
+    assert kws.augment is not None and kws.augment.snr_db == (5, 25)
+    assert (kws.pick.tolerance, kws.training.epochs, kws.space.layers.sites) == (0.0, 40, "all")
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("~data", "override ~data: missing key 'data'; it has no default"),
+        ("~augment.sped", "override ~augment.sped: augment: unknown key 'sped'; nearest: 'speed'"),
+        ("~seed.x", "override ~seed.x: seed is not a group of keys"),
+        ("~seed=1", "override '~seed=1': ~ drops a key and takes no value; write ~seed"),
+        ("~", "override '~': '' is no key"),
+        ("~stream.shares.positive", "override ~stream.shares.positive: stream.shares: no share for 'positive'"),
+    ],
+)
+def test_a_key_that_cannot_be_dropped(override: str, line: str) -> None:
+    assert line in refusal(override)
+
+
+def test_keys_of_another_loader_are_dropped() -> None:
+    overrides = [
+        "data.name=my.sets:load",
+        "~data.positives",
+        "~data.negatives",
+        "~data.clips_per_class",
+        "data.depth=3",
+    ]
+    data = recipe.load("kws", overrides).data
+    assert "positives" not in data.arguments and data.arguments["depth"] == 3
+
+
 def test_bad_files() -> None:
     assert refusal_of("") == refusal_of("# nothing") == "empty"
     assert refusal_of("- 1") == "a list at its top level, where keys are expected"

@@ -1,4 +1,4 @@
-"""optuna-dashboard on the search of a run folder: on this machine alone, and only to look."""
+"""optuna-dashboard on the search of a run folder: for this machine alone, and read-only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gatesearch.recipe import load_run
 from gatesearch.search import storage
 
 HOST = "127.0.0.1"
-LOOKING = ("GET", "HEAD")
+READING_METHODS = ("GET", "HEAD")
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -41,7 +41,7 @@ def serve(folder: Path, port: int = 0, ready: Callable[[WSGIServer], None] | Non
     if not study.read().trials:
         raise UserError(f"{folder}: its search has no trial yet")
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    app = looking(wsgi(storage.opened(study.where)))
+    app = refuse_changes(wsgi(storage.opened(study.where)))
     try:
         server = make_server(HOST, port, app, server_class=_Threads, handler_class=_Silent)
     except OSError as error:
@@ -57,16 +57,18 @@ def serve(folder: Path, port: int = 0, ready: Callable[[WSGIServer], None] | Non
             console.say()
 
 
-def looking(app: App) -> App:
-    """Let nothing be changed: trials are the driver's to write."""
+def refuse_changes(app: App) -> App:
+    """Return an app that answers requests that read, and refuses all others: only the search writes trials."""
 
-    def asked(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] in LOOKING:
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in READING_METHODS:
             return app(environ, start_response)
-        start_response("405 Method Not Allowed", [("Content-Type", "application/json"), ("Allow", ", ".join(LOOKING))])
+        start_response(
+            "405 Method Not Allowed", [("Content-Type", "application/json"), ("Allow", ", ".join(READING_METHODS))]
+        )
         return [b'{"reason": "gatesearch dashboard only shows; to change a study: optuna-dashboard STORAGE"}']
 
-    return asked
+    return answer
 
 
 class _Threads(ThreadingMixIn, WSGIServer):

@@ -27,11 +27,11 @@ def devices(name: DeviceName = "", as_json: AsJson = False) -> None:
 
 
 def measure(settings: Settings = None, as_json: AsJson = False) -> None:
-    """Fill the latency tables of the recipe's device and print them; core=NAME for one core alone.
+    """Print what blocks and kernels cost on each core.
 
-    Or those of cores that are not this machine: kit=DIR writes a folder to take to a board (recipe= adds its layers),
-    import=FILE takes in what was printed there (name=, kit=, clock_mhz=, device= and core= say how), board=NAME counts
-    the instructions of an emulated one.
+    core=NAME prints one core alone. For cores that are not this machine: kit=DIR writes a folder to take to a board
+    (recipe= adds its layers), import=FILE reads what was printed there (name=, kit=, clock_mhz=, device= and core= say
+    how), board=NAME counts the instructions of an emulated one.
     """
     words = list(settings or [])
     source, kit, board = (take(words, key) for key in ("import", "kit", "board"))
@@ -41,7 +41,7 @@ def measure(settings: Settings = None, as_json: AsJson = False) -> None:
         _write_kit(Path(kit), words)
     elif board is not None:
         refuse_rest("measure", words, [])
-        from gatesearch.cli.measure import count_board
+        from gatesearch.cli.kits import count_board
 
         count_board(board)
     else:
@@ -57,9 +57,9 @@ def _import_kit(source: Path, kit: Path | None, words: list[str]) -> None:
     name, device, core, clock = (take(words, key) for key in keys)
     refuse_rest("measure", words, [*keys, "kit"])
     clock_mhz = None if clock is None else _read_clock(clock)
-    from gatesearch.cli.measure import take_in
+    from gatesearch.cli.kit_import import import_kit
 
-    take_in(source, name or "my_core", kit, device or "host", core, clock_mhz)
+    import_kit(source, name or "my_core", kit, device or "host", core, clock_mhz)
 
 
 def _write_kit(folder: Path, words: list[str]) -> None:
@@ -68,7 +68,7 @@ def _write_kit(folder: Path, words: list[str]) -> None:
         recipe = load_recipe("measure", words)
     else:
         refuse_rest("measure", words, ["recipe"])
-    from gatesearch.cli.measure import write_kit
+    from gatesearch.cli.kits import write_kit
 
     write_kit(folder, recipe)
 

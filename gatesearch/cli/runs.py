@@ -52,7 +52,7 @@ def build_step(name: str) -> Callable[[str], None]:
 
 
 def report(folder: RunFolder = "") -> None:
-    """Write report.html of what a run has so far, also while it goes on."""
+    """Write report.html of a run, also while it goes on."""
     path = find_run_folder("report ", folder)
     from gatesearch.pipeline import run as pipeline
 

@@ -13,7 +13,7 @@ _MAX_PORT = 65535
 
 
 def scaling(settings: Settings = None) -> None:
-    """Study how many steps the recipe's training takes at each batch size.
+    """Count the steps of a training at each batch size.
 
     batches=8..4096, trials=, pilot=, seeds=, goal=, epochs=, cap=, ghost= and micro= say how; all else is the recipe's.
     """
@@ -48,7 +48,10 @@ def bench(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Which benchmark.", show_default=False)] = "",
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENT]...", help="What it takes.")] = None,
 ) -> None:
-    """Run a benchmark of a checkout; writes results/NAME/README.md and rows.json. NAME --help lists its keys."""
+    """Run a benchmark of a checkout.
+
+    It writes results/NAME/README.md and rows.json. NAME --help lists its keys.
+    """
     from gatesearch.cli.checkout import run_benchmark
 
     run_benchmark(name, list(arguments or []))

@@ -1,0 +1,59 @@
+"""Tables of boards: `gatesearch measure kit=DIR` writes a kit, `board=NAME` counts an emulated board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gatesearch._lib import console
+from gatesearch.cost.sources.board import count, kit, shapes
+from gatesearch.cost.sources.board.call_counter import CallCounter, macs_of_call
+from gatesearch.gates import KernelCall
+
+if TYPE_CHECKING:
+    from gatesearch.recipe import Recipe
+
+
+def write_kit(folder: Path, recipe: Recipe | None = None) -> None:
+    """Write a kit: the calls that every table is made of and, with a recipe, those of its backbone's layers.
+
+    Raises:
+        UserError: the folder holds something else.
+    """
+    calls = list(shapes.listed())
+    if recipe is not None:
+        calls += _backbone_calls(recipe)
+    manifest = kit.write(folder, calls, shapes.held_out())
+    console.say(
+        f"kit {manifest['kit']}: {len(manifest['calls'])} calls of kernels in {folder}; read {folder}/README.md"
+    )
+
+
+def _backbone_calls(recipe: Recipe) -> list[KernelCall]:
+    """Return the kernel calls of a backbone on one window, each once."""
+    import torch
+
+    from gatesearch.pipeline.problem import load_problem
+
+    problem = load_problem(recipe, with_features=False)
+    with torch.no_grad(), CallCounter(problem.backbone.eval()) as counter:
+        problem.backbone(problem.features.train.features[:1])
+    # One step of a recurrent layer is timed, whatever their number.
+    single = [call._replace(shape=(1, *call.shape[1:])) if len(call.shape) == 3 else call for call in counter.calls]
+    return [call for call in dict.fromkeys(single) if macs_of_call(call)]
+
+
+def count_board(name: str) -> None:
+    """Count the instructions of an emulated board, and print how the table compares with the shipped one.
+
+    Raises:
+        UserError: there is no such board, or its emulator is missing.
+    """
+    table = count.count(name, shapes.listed(), shapes.held_out())
+    count.show(table)
+    shipped = count.TABLES / f"{name}.json"
+    if shipped.is_file() and shipped.read_text(encoding="utf-8") == table.to_json():
+        console.say(f"equal to the shipped table {name}")
+        return
+    command = f"python -m gatesearch.cost.sources.board.count {name}"
+    console.say(f"differs from the shipped {name}; write it anew: {command}")
