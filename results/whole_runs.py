@@ -8,12 +8,12 @@ from typing import Any
 
 from gatesearch._lib import console
 from gatesearch.errors import UserError
+from gatesearch.metrics import Quality
 from gatesearch.pipeline import run as pipeline
 from gatesearch.pipeline.result import RunResult
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.recipe import Recipe, to_yaml
 from gatesearch.report.rows import median_and_range
-from gatesearch.training import Quality
 from results.benchmark import NOT_RUN
 
 SPEECH = {"data.root": "SPEECH_COMMANDS"}  # stands for the user's own path

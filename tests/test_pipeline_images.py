@@ -13,7 +13,7 @@ from trainings import Trainings
 
 from gatesearch import recipe
 from gatesearch.cli import app
-from gatesearch.data import restore
+from gatesearch.frontends import restore
 from gatesearch.gates import layer_gates
 from gatesearch.pipeline import export
 from gatesearch.pipeline.problem import load_problem

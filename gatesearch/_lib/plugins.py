@@ -1,4 +1,8 @@
-"""What comes from outside: objects named by ``package.module:Name``, entry points, and packages of the extras."""
+"""What comes from outside: plug-ins, which a user names, and packages of the extras.
+
+A plug-in is an entry point of a group, a group a plug point, or any object by ``package.module:Name``. This is the one
+place that looks such names up.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,23 @@ import importlib.util
 import inspect
 import os
 import sys
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
 from gatesearch.errors import UserError, unknown
+
+# What errors call a member of a group.
+_NOUNS: Mapping[str, str] = {
+    "gatesearch.backbones": "backbone",
+    "gatesearch.data": "data set",
+    "gatesearch.devices": "device",
+    "gatesearch.exporters": "format",
+    "gatesearch.frontends": "front end",
+    "gatesearch.gates": "gate kind",
+    "gatesearch.kernels": "kernel",
+}
+IMPORT_PATH = "package.module:Name"
 
 EXTRAS = {
     "export": (
@@ -33,25 +50,65 @@ EXTRAS = {
 """The packages that each extra of ``pyproject.toml`` installs, by the name under which they are imported."""
 
 
-def imported(where: str, path: str) -> Any:
-    """Return what an import path names, looked for in the working folder too.
+def plugin_names(group: str) -> tuple[str, ...]:
+    """Return the names that are registered under a group of entry points, sorted.
+
+    >>> "ds_cnn" in plugin_names("gatesearch.backbones")
+    True
+    """
+    return tuple(sorted(entry_points(group=group).names))
+
+
+def load_plugin(group: str, name: str, where: str) -> Any:
+    """Return the object that a user names: an entry point of a group, or any object by its import path.
 
     Args:
+        group: the group of entry points, such as ``gatesearch.backbones``.
+        name: an entry point's name, or ``package.module:Name``.
         where: key of the recipe, for errors.
+
+    Raises:
+        UserError: there is no such name, module or attribute; the message names the nearest.
+
+    >>> load_plugin("gatesearch.backbones", "ds_cnn", "backbone").__name__
+    'DSCNN'
+    """
+    if ":" in name:
+        return import_object(name, where)
+    points = entry_points(group=group)
+    if name not in points.names:
+        raise unknown(where, _NOUNS.get(group, "plug-in"), name, [*plugin_names(group), IMPORT_PATH])
+    return points[name].load()
+
+
+def load_plugins(group: str) -> dict[str, Any]:
+    """Return every object that is registered under a group of entry points, by name, in alphabetical order.
+
+    >>> list(load_plugins("gatesearch.kernels"))[:2]
+    ['average', 'conv']
+    """
+    return {point.name: point.load() for point in sorted(entry_points(group=group), key=lambda point: point.name)}
+
+
+def import_object(path: str, where: str) -> Any:
+    """Return the object at an import path; modules in the working folder are found, too.
+
+    Args:
         path: such as ``my_package.models:MyNet``.
+        where: key of the recipe, for errors.
 
     Raises:
         UserError: the module cannot be imported, or has no such name.
 
-    >>> imported("backbone", "collections:OrderedDict").__name__
+    >>> import_object("collections:OrderedDict", "backbone").__name__
     'OrderedDict'
     """
     module_name, _, attribute = path.partition(":")
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a console script does not look where the user stands
+        sys.path.insert(0, os.getcwd())  # a console script does not search the working folder
     try:
         module = importlib.import_module(module_name)
-    except (ImportError, ValueError, TypeError) as error:  # the latter two: an empty or a relative name
+    except (ImportError, ValueError, TypeError) as error:  # the last two: an empty or a relative name
         raise UserError(f"{where}: cannot import {module_name!r} of {path!r}: {error}") from error
     if attribute not in vars(module):
         public = [name for name, value in vars(module).items() if name[0] != "_" and not inspect.ismodule(value)]
@@ -59,13 +116,37 @@ def imported(where: str, path: str) -> Any:
     return getattr(module, attribute)
 
 
-def entries(group: str) -> dict[str, Any]:
-    """Return what installed packages register under an entry-point group, by name, in alphabetical order.
+def parameters_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a plug-in by name.
 
-    >>> sorted(entries("gatesearch.kernels"))[:2]
-    ['average', 'conv']
+    A class whose constructor ends in ``**keywords`` passes them on to its base class, whose parameters then follow.
+
+    >>> class Base:
+    ...     def __init__(self, size=1): ...
+    >>> class Child(Base):
+    ...     def __init__(self, colour="red", **base): ...
+    >>> list(parameters_of(Child))
+    ['colour', 'size']
     """
-    return {point.name: point.load() for point in sorted(entry_points(group=group), key=lambda point: point.name)}
+    if not inspect.isclass(factory):
+        return dict(inspect.signature(factory).parameters)
+    parameters: dict[str, inspect.Parameter] = {}
+    for base in factory.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        own = list(inspect.signature(base.__init__).parameters.values())[1:]  # type: ignore[misc]
+        parameters = {name: p for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+        parameters |= {p.name: p for p in own if p.name not in parameters}
+        if not any(p.kind is p.VAR_KEYWORD for p in own):
+            break
+    return parameters
+
+
+def unknown_argument(parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> str | None:
+    """Return the first argument that fits no parameter, or None where all fit."""
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return None
+    return next((name for name in arguments if name not in parameters), None)
 
 
 def need(user: str, *modules: str) -> None:

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from gatesearch import backbones
+from gatesearch._lib.tensors import channels_last
 from gatesearch.batch_study import ghost
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.problem import Problem as RecipeProblem
 from gatesearch.plan import GatePlan
 from gatesearch.training import GatedTask
-from gatesearch.training.evaluate import BATCH
+from gatesearch.training.cascade import EVALUATION_BATCH
 from gatesearch.training.features import Batches
 from gatesearch.training.fit import class_weights
-from gatesearch.training.tensors import channels_last
 
 SETTLED_ON = 256  # training samples that evaluation takes its normalisation from
 
@@ -37,7 +37,7 @@ class Network:
         self.samples = len(setting.features.labels)
         features = setting.features.train.features
         chosen = torch.randperm(len(features), generator=torch.Generator().manual_seed(setting.recipe.seed))
-        self.settled_on = [channels_last(part) for part in features[chosen[:SETTLED_ON]].split(BATCH)]
+        self.settled_on = [channels_last(part) for part in features[chosen[:SETTLED_ON]].split(EVALUATION_BATCH)]
 
     @property
     def normalises(self) -> bool:
@@ -91,7 +91,7 @@ class NetworkLearner:
         s = self.problem.setting
         split = s.features.validation
         ghost.settle(self.model, self.problem.settled_on)
-        pairs = zip(split.features.split(BATCH), split.labels.split(BATCH), strict=True)
+        pairs = zip(split.features.split(EVALUATION_BATCH), split.labels.split(EVALUATION_BATCH), strict=True)
         scores = [
             torch.stack(s.goal.scores(self.model(channels_last(x)).logits, x, y)).double().sum(1) for x, y in pairs
         ]

@@ -1,31 +1,21 @@
-"""Data sets, front ends and augmentation.
+"""Data sets and augmentation.
 
->>> from gatesearch.data import MFCC, load_dataset
+>>> from gatesearch.data import WaveAugment, load_dataset
 """
 
 from __future__ import annotations
 
-from gatesearch.data.augment import SpecAugment, WaveAugment
-from gatesearch.data.frontend import MFCC, Identity, LogMel, build, frontend_for, restore
-from gatesearch.data.images import ImageAugment, Normalise
+from gatesearch.data.augment import ImageAugment, SpecAugment, WaveAugment
 from gatesearch.data.registry import dataset_names, load_dataset, shows_progress
-from gatesearch.data.types import Dataset, Split, to_float
+from gatesearch.data.types import Dataset, Split
 
 __all__ = [
-    "MFCC",
     "Dataset",
-    "Identity",
     "ImageAugment",
-    "LogMel",
-    "Normalise",
     "SpecAugment",
     "Split",
     "WaveAugment",
-    "build",
     "dataset_names",
-    "frontend_for",
     "load_dataset",
-    "restore",
     "shows_progress",
-    "to_float",
 ]

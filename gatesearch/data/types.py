@@ -100,14 +100,3 @@ class Dataset:
     def is_positive(self, labels: Tensor) -> Tensor:
         """Return whether each label is one the device should wake for, bool [N]."""
         return torch.tensor(self.positive, device=labels.device)[labels]
-
-
-def to_float(inputs: Tensor) -> Tensor:
-    """Return inputs as float: integers are divided by their full scale, floats pass as they are.
-
-    >>> to_float(torch.tensor([-32768, 0, 16384], dtype=torch.int16)).tolist()
-    [-1.0, 0.0, 0.5]
-    """
-    if inputs.is_floating_point():
-        return inputs
-    return inputs.to(torch.float32) / (torch.iinfo(inputs.dtype).max + 1)

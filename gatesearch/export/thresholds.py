@@ -16,7 +16,7 @@ from gatesearch.compile.tflite import channel_last
 from gatesearch.model import GatedModel
 from gatesearch.runtime.cascade import Runnable, requantise
 from gatesearch.training import FeatureSplit
-from gatesearch.training.evaluate import most_stopped
+from gatesearch.training.calibration import most_stopped
 
 BELOW_INT8 = -129  # the integer threshold of a gate that stops nothing: one below the smallest int8
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
 from torch import nn
 
+from gatesearch._lib.plugins import load_plugins
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates.modules import CutGate, LayerGate
 from gatesearch.gates.params import GateError, GateParams
@@ -106,7 +106,7 @@ AnyKind = GateKind[Any, Any]
 @cache
 def kinds() -> Mapping[str, AnyKind]:
     """Return every installed gate kind by name."""
-    return {point.name: point.load()() for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
+    return {name: kind() for name, kind in load_plugins(GROUP).items()}
 
 
 def kind_of(name: str, where: str = "plan") -> AnyKind:

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from gatesearch.data.frontend import LogMel
-from gatesearch.data.types import to_float
-from gatesearch.data.wave import STEP
+from gatesearch._lib.tensors import to_float
+from gatesearch.frontends import LogMel
+from gatesearch.frontends.grid import GRID_STEP
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned, checked
 from gatesearch.kernels.base import Kernel
@@ -44,7 +44,7 @@ class MelKernel(Kernel):
 
 
 class Mel:
-    """A fitted :class:`LogMel <gatesearch.data.frontend.LogMel>` or MFCC, to int8 steps of its grid.
+    """A fitted :class:`LogMel <gatesearch.frontends.LogMel>` or MFCC, to int8 steps of its grid.
 
     Features differ from the front end's by rounding alone: by one step at most, and seldom.
 
@@ -82,7 +82,7 @@ class Mel:
             bins=bins,
             mels=mels,
             features=frontend.features,
-            steps=1 / STEP,
+            steps=1 / GRID_STEP,
             **{name: address(array) for name, array in self._arrays.items()},
         )
         self.address = addressof(self._c)
@@ -102,7 +102,7 @@ class Mel:
     def reference(self, wave: Array) -> Array:
         """Compute the same by the front end itself."""
         features = self.frontend(torch.from_numpy(wave)[None])[0, 0]
-        return (features / STEP).round().to(torch.int8).numpy()
+        return (features / GRID_STEP).round().to(torch.int8).numpy()
 
 
 class MelStream:

@@ -21,7 +21,7 @@ def kernels() -> Mapping[str, Kernel]:
     >>> list(kernels())[:3]
     ['conv', 'fbs', 'pg']
     """
-    installed: list[Kernel] = [kind() for kind in plugins.entries(GROUP).values()]
+    installed: list[Kernel] = [kind() for kind in plugins.load_plugins(GROUP).values()]
     return {kernel.name: kernel for kernel in sorted(installed, key=lambda kernel: (kernel.rank, kernel.name))}
 
 

@@ -74,7 +74,7 @@ def describe_parity(parity: verification.Parity) -> str:
 
 def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping[str, Any]) -> None:
     """Export a trained model, which stays as it is; ``about`` goes into the manifest."""
-    frontend: dict[str, Any] = getattr(problem.frontend, "describe", dict)()
+    frontend: dict[str, Any] = problem.frontend.describe()
     bundle.write_bundle(
         path,
         model,
@@ -90,7 +90,7 @@ def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping
             "frontend": frontend,
             **about,
         },
-        input_range=getattr(problem.frontend, "output_range", None),
+        input_range=problem.frontend.output_range,
     )
 
 
@@ -105,5 +105,5 @@ def calibration_features(problem: Problem) -> Tensor:
 def _write_ungated(problem: Problem, cost: CostModel, chosen: Chosen, folder: RunFolder) -> dict[str, Any]:
     """Write the ungated backbone as one program; return what the manifest says of it."""
     whole = passes.run(chosen.ungated, calibration_features(problem), problem.device, until="rescale")[0]
-    folder.write(UNGATED, tflite.compile(whole, getattr(problem.frontend, "output_range", None)))
+    folder.write(UNGATED, tflite.compile(whole, problem.frontend.output_range))
     return {"core": cost.ungated()[0].cores[0], "arithmetic": whole.arithmetic}

@@ -27,7 +27,7 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
         problem.space.sites,
         problem.layers,
         table=_read_table(problem, backbone, folder),
-        frontend_macs=getattr(problem.frontend, "macs", lambda: 0)(),
+        frontend_macs=problem.frontend.macs(),
         period_s=problem.recipe.stream.period_s,
         shares={name: shares.get(name, 0.0) for name in problem.data.kind_names},
     )

@@ -9,12 +9,13 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from gatesearch import backbones, data
+from gatesearch import backbones, data, frontends
 from gatesearch._lib.console import progress
 from gatesearch.data import Dataset
 from gatesearch.devices import profile
 from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError, nearest
+from gatesearch.frontends import Frontend
 from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
 from gatesearch.recipe import Recipe
 from gatesearch.recipe.schema import Augment, Group
@@ -46,7 +47,7 @@ class Problem:
 
     recipe: Recipe
     data: Dataset
-    frontend: nn.Module
+    frontend: Frontend
     features: Features
     goal: Goal
     augment: nn.Module | None
@@ -92,7 +93,12 @@ def load_problem(recipe: Recipe, inputs: Inputs | None = None, *, with_features:
     """
     device = profile.load(recipe.device)
     dataset = load_data(recipe) if inputs is None else _check_stream(recipe, inputs.dataset)
-    frontend = data.frontend_for(dataset, recipe.frontend.name, **recipe.frontend.arguments)
+    frontend = frontends.build_for(
+        recipe.frontend.name,
+        recipe.frontend.arguments,
+        sample_rate=dataset.sample_rate,
+        samples=dataset.train.inputs.shape[-1],
+    )
     frontend.fit(dataset.train.inputs)
     augment = recipe.augment if with_features else None
     wave, feature_augment = (None, None) if augment is None else augmentation(augment, dataset)

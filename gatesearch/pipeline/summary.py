@@ -152,7 +152,7 @@ def write_record(record: RunRecord, problem: Problem, exported: Exported, folder
     folder.write_json("summary.json", record.summary)
     folder.write_json("record.json", record.details)
     page = write_page(folder.path)
-    quality_rows = problem.goal.shown(record.details["reference"], record.summary["best"])
+    quality_rows = problem.goal.summary_rows(record.details["reference"], record.summary["best"])
     print_summary(record, quality_rows, problem.device.name, str(exported.path))
     console.say(f"report: {page}")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from itertools import product
 from typing import Any
 
@@ -15,16 +15,9 @@ from torch import Tensor, nn
 from gatesearch.gates import GateError, GateKind, GateParams
 from gatesearch.graph.sites import CutSite, LayerSite, Site
 from gatesearch.plan import Scalar
+from gatesearch.testing._suite import seeded
 
 SAMPLES = 32
-
-
-@contextmanager
-def seeded() -> Iterator[None]:
-    """Draw the same numbers in every test, and leave the global random state as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
 
 
 class GateConformance:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.gates import CutGate, GateContext, GateOutput
-from gatesearch.testing._gate_kind import SAMPLES, check_gradients, seeded
+from gatesearch.testing._gate_kind import SAMPLES, check_gradients
 from gatesearch.testing._lowered_gates import LoweringConformance
+from gatesearch.testing._suite import seeded
 
 
 class CutGateConformance(LoweringConformance):

@@ -15,7 +15,8 @@ from gatesearch.gates import LayerGate, LayerWork
 from gatesearch.graph.sites import CutSite, LayerSite
 from gatesearch.graph.trace import trace
 from gatesearch.kernels import layer_kernel
-from gatesearch.testing._gate_kind import SAMPLES, GateConformance, check_export, check_gradients, seeded
+from gatesearch.testing._gate_kind import SAMPLES, GateConformance, check_export, check_gradients
+from gatesearch.testing._suite import seeded
 
 
 class LayerGateConformance(GateConformance):

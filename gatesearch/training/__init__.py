@@ -1,18 +1,11 @@
-"""Training: losses, calibration of thresholds, and metrics on the hard cascade."""
+"""Training: goals and their losses, calibration of thresholds, and figures of the hard cascade."""
 
-from gatesearch.training.evaluate import (
-    Quality,
-    assess,
-    calibrate,
-    gate_logits,
-    predictions,
-    quality,
-    run_cascade,
-)
+from gatesearch.training.calibration import calibrate
+from gatesearch.training.cascade import gate_logits, path_errors, predictions, run_cascade
 from gatesearch.training.features import Features, FeatureSplit, prepare
 from gatesearch.training.fit import History, fit
-from gatesearch.training.goal import GOALS, Classification, Figures, Goal, Reconstruction
-from gatesearch.training.reconstruction import Fidelity, path_errors
+from gatesearch.training.goals import GOALS, Classification, Figures, Goal, Reconstruction
+from gatesearch.training.goals.classification import assess
 from gatesearch.training.saliency import saliency
 from gatesearch.training.settings import GateSettings, Schedule
 from gatesearch.training.task import GatedTask
@@ -22,13 +15,11 @@ __all__ = [
     "Classification",
     "FeatureSplit",
     "Features",
-    "Fidelity",
     "Figures",
     "GateSettings",
     "GatedTask",
     "Goal",
     "History",
-    "Quality",
     "Reconstruction",
     "Schedule",
     "assess",
@@ -38,7 +29,6 @@ __all__ = [
     "path_errors",
     "predictions",
     "prepare",
-    "quality",
     "run_cascade",
     "saliency",
 ]

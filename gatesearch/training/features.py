@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gatesearch.data import Dataset, Split, to_float
+from gatesearch._lib.tensors import to_float
+from gatesearch.data import Dataset, Split
 
 CHUNK = 256
 

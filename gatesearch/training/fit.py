@@ -1,11 +1,12 @@
-"""One training, from a model and a data set to the model trained."""
+"""One training of a gated model on the features of a data set, by Lightning."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gatesearch._lib.plugins import need
 from gatesearch.model import GatedModel
+from gatesearch.training.cascade import EVALUATION_BATCH
 from gatesearch.training.features import Batches, Features
-from gatesearch.training.goal import Classification, Goal
+from gatesearch.training.goals import Classification, Goal
 from gatesearch.training.settings import GateSettings, Schedule
 from gatesearch.training.task import GatedTask
 
-for name in ("pytorch_lightning", "lightning_utilities"):
-    logging.getLogger(name).setLevel(logging.ERROR)  # progress is ours to show
 CHECKPOINT_EVERY = 5  # epochs
+LEAST_SHARE = 0.01  # of a kind that the stream lacks, so that the gates know it at all
 
 
 @dataclass
@@ -38,15 +39,20 @@ class History:
 
 
 class _Watch(Callback):
+    """Records learning curves, reports epochs, and carries the random state from checkpoint to checkpoint.
+
+    Its name is the key of its state in checkpoints.
+    """
+
     def __init__(self, history: History, on_epoch: Callable[[], None] | None) -> None:
         self.history, self.on_epoch = history, on_epoch
-        self.random: list[Tensor] = []  # of the checkpoint that this training goes on from
+        self.random_states: list[Tensor] = []  # of the checkpoint that this training resumes: CPU, then each GPU
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Shuffles, renditions and dropout go on where they stopped; Lightning's checkpoints leave that out.
-        if self.random:
-            torch.set_rng_state(self.random[0])
-            torch.cuda.set_rng_state_all(self.random[1:])
+        # Shuffles, renditions and dropout continue where they stopped; Lightning's checkpoints leave that out.
+        if self.random_states:
+            torch.set_rng_state(self.random_states[0])
+            torch.cuda.set_rng_state_all(self.random_states[1:])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = trainer.callback_metrics
@@ -57,16 +63,17 @@ class _Watch(Callback):
             self.on_epoch()
 
     def state_dict(self) -> dict[str, Any]:
+        gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         return {
             "train_loss": self.history.train_loss,
             "validation_accuracy": self.history.validation_accuracy,
-            "random": [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])],
+            "random": [torch.get_rng_state(), *gpus],
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.history.train_loss[:] = state_dict["train_loss"]
         self.history.validation_accuracy[:] = state_dict["validation_accuracy"]
-        self.random = [state.cpu() for state in state_dict["random"]]
+        self.random_states = [state.cpu() for state in state_dict["random"]]
 
 
 def fit(
@@ -109,52 +116,81 @@ def fit(
     callbacks: list[Callback] = [_Watch(history, on_epoch)]
     if schedule.averaging:
         callbacks.append(EMAWeightAveraging(decay=schedule.averaging))
-    last = None
+    checkpoint = None
     if log_dir is not None:
         callbacks.append(_checkpoints(log_dir, "last", CHECKPOINT_EVERY))
-        last = log_dir / "last.ckpt"
+        checkpoint = log_dir / "last.ckpt"
     elif checkpoints is not None:
         callbacks.append(_checkpoints(checkpoints, "last", 1))
-        last = checkpoints / "last.ckpt"
-    trainer = pl.Trainer(
-        max_epochs=schedule.epochs,
-        accelerator="auto",
-        devices=1,
-        logger=TensorBoardLogger(log_dir, name="", version="") if log_dir is not None else False,
-        callbacks=callbacks,
-        enable_checkpointing=last is not None,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-        limit_val_batches=1.0 if log_dir is not None else 0,
-    )
+        checkpoint = checkpoints / "last.ckpt"
+    resume: dict[str, Any] = {}
+    if checkpoint is not None and checkpoint.exists():
+        resume = {"ckpt_path": str(checkpoint), "weights_only": True}
     train = Batches(features, schedule.batch_size)
-    held_out = features.validation
-    validation = DataLoader(TensorDataset(held_out.features, held_out.labels), batch_size=256)
-    handler = signal.getsignal(signal.SIGINT)
+    held_out = TensorDataset(features.validation.features, features.validation.labels)
     steps.train()  # Lightning leaves modes as they are, and parts that were evaluated before would stay frozen
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
-            resume = {"ckpt_path": str(last), "weights_only": True} if last is not None and last.exists() else {}
-            trainer.fit(steps, train, validation, **resume)  # type: ignore[arg-type]
-    except SystemExit:
-        # Lightning turns Ctrl-C into an exit and ignores further signals; the caller decides what Ctrl-C means.
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    for callback in callbacks:
-        if isinstance(callback, EMAWeightAveraging):
-            # Lightning ends no training that had nothing left to do, and would hand back the last weights.
-            callback.on_train_end(trainer, steps)
+    with _quiet_lightning():
+        trainer = pl.Trainer(
+            max_epochs=schedule.epochs,
+            accelerator="auto",
+            devices=1,
+            logger=TensorBoardLogger(log_dir, name="", version="") if log_dir is not None else False,
+            callbacks=callbacks,
+            enable_checkpointing=checkpoint is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+            limit_val_batches=1.0 if log_dir is not None else 0,
+        )
+        with _interrupts_as_exceptions():
+            trainer.fit(steps, train, DataLoader(held_out, batch_size=EVALUATION_BATCH), **resume)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        for callback in callbacks:
+            if isinstance(callback, EMAWeightAveraging):
+                # Where a checkpoint leaves nothing to do, Lightning never ends the training, and the average of the
+                # weights would not take their place.
+                callback.on_train_end(trainer, steps)
     model.cpu().eval()
     return history
 
 
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Hold Lightning's notices and warnings back: progress is ours to show."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_utilities")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _interrupts_as_exceptions() -> Iterator[None]:
+    """Raise KeyboardInterrupt for Ctrl-C.
+
+    Lightning turns it into an exit and ignores further signals; the caller decides what it means.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
+
+
 def _checkpoints(folder: Path, name: str, every: int) -> ModelCheckpoint:
-    # Not `save_last`: without a best model it saves nothing before the end.
+    """Return the callback that saves a checkpoint every few epochs.
+
+    Not ``save_last``: without a best model it saves nothing before the end.
+    """
     return ModelCheckpoint(
         folder, filename=name, every_n_epochs=every, save_on_train_epoch_end=True, enable_version_counter=False
     )
@@ -165,13 +201,13 @@ def class_weights(features: Features, shares: Mapping[str, float]) -> Tensor:
 
     Args:
         features: where the training split is.
-        shares: of each kind in the stream; empty for the training split's own. A kind that the stream lacks keeps a
-            hundredth, so that it is not unknown to the gates.
+        shares: of each kind in the stream; empty for the training split's own. A kind that the stream lacks has
+            :data:`LEAST_SHARE`.
     """
     kinds, labels = features.train.kinds, features.train.labels
     weights = torch.ones(len(features.positive))
     if shares:
-        trained = torch.bincount(kinds, minlength=len(features.kind_names)) / len(kinds)
-        used = torch.tensor([max(0.01, shares.get(name, 0.0)) for name in features.kind_names])
-        weights[labels] = (used / trained.clamp(min=1e-6))[kinds]
+        in_training = torch.bincount(kinds, minlength=len(features.kind_names)) / len(kinds)
+        in_use = torch.tensor([max(LEAST_SHARE, shares.get(name, 0.0)) for name in features.kind_names])
+        weights[labels] = (in_use / in_training.clamp(min=1e-6))[kinds]
     return weights

@@ -1,4 +1,4 @@
-"""How a training goes: plain values, so that a recipe, a test or a caller of the API can give them."""
+"""Settings of a training, as plain values: a recipe, a test or a caller of the API can set them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class Schedule:
         weight_decay: of the weights; biases and what steers gates have none.
         label_smoothing: of the cross entropy, in [0, 1).
         warmup: share of the steps in which the rate rises.
-        averaging: decay of the exponential moving average of the weights that is kept in the end; 0 keeps the last.
+        averaging: decay d of the exponential moving average a <- d a + (1 - d) w of the weights, which is the result of
+            the training; it averages over about 1 / (1 - d) steps. 0 takes the last weights.
     """
 
     epochs: int = 40
@@ -31,11 +32,11 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """How gates of every kind are trained (techniques section 0.2).
+    """How gates of every kind are trained.
 
     Args:
-        learning_rate_scale: rate of masks and thresholds over that of the weights; at 1 masks never move.
-        head_learning_rate_scale: the same for what decides: it starts from nothing behind a trained backbone.
+        learning_rate_scale: rate of masks and thresholds over that of the weights; at 1 masks do not move.
+        head_learning_rate_scale: the same for the parts that decide: they start untrained behind a trained backbone.
         alpha: weight of the gate loss.
         beta: weight of the compression loss.
         distillation: pull of what an exit gives towards what the whole network gives.

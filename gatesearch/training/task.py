@@ -12,13 +12,14 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from gatesearch._lib.tensors import channels_last
 from gatesearch.gates import CutGate, GateContext
 from gatesearch.model import GatedModel, GatedOutput
-from gatesearch.training.goal import Goal
+from gatesearch.training.goals import Goal
 from gatesearch.training.settings import GateSettings, Schedule
-from gatesearch.training.tensors import channels_last
 
 Batch = tuple[Tensor, Tensor]
+# A sample that a gate surely stops still counts this much at the gates behind it: none of them forgets it.
 LEAST_REACH = 0.02
 
 
@@ -31,7 +32,7 @@ class HasExtraLoss(Protocol):
 
 
 class GatedTask(pl.LightningModule):
-    """Trains a gated model end to end: L = the goal's loss + what gates and parts of the network add (section 0.2).
+    """Trains a gated model end to end: L = the goal's loss + the losses of gates and of parts of the network.
 
     Args:
         model: the gated model; the empty plan trains the ungated backbone.
@@ -68,7 +69,7 @@ class GatedTask(pl.LightningModule):
         self.scores: list[Tensor] = []
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Tell the gates in the place of layers how far the training has come."""
+        """Tell the gates in the place of layers the share of the training that is done."""
         progress = self.trainer.global_step / max(1, self._steps() - 1)
         for layer_gate in self.model.layer_gates.values():
             layer_gate.anneal(progress)
@@ -91,7 +92,11 @@ class GatedTask(pl.LightningModule):
     def gate_losses(
         self, gates: Sequence[CutGate], output: GatedOutput, features: Tensor, labels: Tensor
     ) -> Tensor | float:
-        """Return what cut gates add to the loss, given what they made of features [N, *shape]."""
+        """Return what cut gates add to the loss, from their outputs for features [N, *shape].
+
+        Each gate learns on the stream that reaches it in use. So a sample's weight is its class's share in the stream,
+        times the probability, sigmoid of the logit, that every gate in front passes it on.
+        """
         errors = partial(self.goal.errors, features=features, labels=labels)
         positive, weight = self.positive[labels], self.class_weight[labels]
         strengths = self.gates.alpha, self.gates.beta, self.gates.distillation
@@ -99,7 +104,6 @@ class GatedTask(pl.LightningModule):
         for gate, gate_output in zip(gates, output.gates, strict=True):
             context = GateContext(positive, *strengths, weight, output.logits, errors)
             loss = loss + gate.loss(gate_output, context)
-            # What this gate stops is no business of the next one.
             weight = weight * torch.sigmoid(gate_output.logit.detach()).clamp(min=LEAST_REACH)
         return loss
 
@@ -120,10 +124,13 @@ class GatedTask(pl.LightningModule):
         self.log("validation_accuracy", reached / possible)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW; gates have rates of their own, and what steers them no decay."""
-        every = [*self.model.cut_gates, *self.model.layer_gates.values()]
-        steering = {id(p) for gate in every for p in gate.steering()}
-        # What is left of a layer behind its gate is a layer, and learns like one; an exit is made of nothing else.
+        """Return AdamW with a rate that warms up linearly and then falls along half a cosine.
+
+        Gates have rates of their own; masks and thresholds, which steer them, have no decay.
+        """
+        all_gates = [*self.model.cut_gates, *self.model.layer_gates.values()]
+        steering = {id(p) for gate in all_gates for p in gate.steering()}
+        # A gated layer is still a layer, and learns like one; so does an exit.
         exits = {id(p) for gate in self.model.cut_gates if gate.exit is not None for p in gate.exit.parameters()}
         gates = {id(p) for p in self.model.gates.parameters()} - exits | steering
         groups: dict[str, list[nn.Parameter]] = {"decay": [], "plain": [], "heads": [], "steering": []}

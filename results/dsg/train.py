@@ -19,11 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gatesearch._lib import console
-from gatesearch.data import Dataset, ImageAugment, Normalise
+from gatesearch._lib.tensors import channels_last
+from gatesearch.data import Dataset, ImageAugment
+from gatesearch.frontends import Normalise
 from gatesearch.gates.pg import PGLayer
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.training.tensors import channels_last
 from results.dsg.protocol import DECAYS, Protocol
 
 EVALUATED = 250  # images at a time

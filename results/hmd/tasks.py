@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.backbones.recurrent import CELLS, RecurrentNet
-from gatesearch.data import Dataset, build, load_dataset
+from gatesearch.data import Dataset, load_dataset
+from gatesearch.frontends import build
 from results.hmd.protocol import Protocol
 
 SPLITS = ("train", "validation", "test")

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from gatesearch._lib.tensors import to_float
 from gatesearch._lib.timing import fingerprint, interleaved
-from gatesearch.data.frontend import LogMel
-from gatesearch.data.types import to_float
 from gatesearch.errors import UserError
+from gatesearch.frontends import LogMel
 from gatesearch.kernels import Mel, MelStream
+from gatesearch.metrics import Quality
 from gatesearch.model import GatedModel
 from gatesearch.pipeline import export
 from gatesearch.pipeline.problem import Problem, load_problem
@@ -24,7 +25,6 @@ from gatesearch.plan import GatePlan
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.stream_runner import StreamRunner
 from gatesearch.runtime.stream_timing import draw_windows, time_stream
-from gatesearch.training import Quality
 from results.kernels.spotters import SPOTTERS, finish_spotter
 from results.kws import measure as kws
 from results.whole_runs import share_stopped

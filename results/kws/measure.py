@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gatesearch.metrics import Quality
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.training import retrain
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe
 from gatesearch.report.record.gates import roc
-from gatesearch.training import Quality, gate_logits
+from gatesearch.training import gate_logits
 from results.whole_runs import finish_run
 
 RECIPE = "kws.yaml"

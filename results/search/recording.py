@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from gatesearch._lib import console
+from gatesearch._lib.tensors import channels_last
 from gatesearch._lib.timing import fingerprint
 from gatesearch.gates import cut_gates
 from gatesearch.model import GatedModel
@@ -31,8 +32,8 @@ from gatesearch.recipe import to_yaml
 from gatesearch.search.sampler.neighbours import cores_of
 from gatesearch.search.space import Space
 from gatesearch.training import Features, fit
-from gatesearch.training.evaluate import BATCH, heard
-from gatesearch.training.tensors import channels_last
+from gatesearch.training.calibration import calibrated_quality
+from gatesearch.training.cascade import EVALUATION_BATCH
 from results.search import table
 from results.search.spaces import Recorded, every_plan, trained
 
@@ -149,7 +150,7 @@ def _readings(run: Recording, model: GatedModel, spec: Recorded) -> Iterator[Rea
         for k, (values, choices) in enumerate(zip(chosen, offered, strict=True)):
             for name, value in zip(choices, values, strict=True):
                 setattr(model.gate(k), name, value)
-        outcome = heard(model, logits, answers, split, positive, names)
+        outcome = calibrated_quality(model, logits, answers, split, positive, names)
         yield _rounded(
             {
                 "after": [list(values) for values in chosen],
@@ -165,7 +166,7 @@ def _outputs(model: GatedModel, features: Tensor) -> tuple[Tensor, Tensor]:
     """Return what every gate says of every sample, [N, gates], and the class that the last stage gives it, [N]."""
     model.eval()
     logits, answers = [], []
-    for batch in features.split(BATCH):
+    for batch in features.split(EVALUATION_BATCH):
         output = model(channels_last(batch))
         logits.append(torch.stack([gate.logit for gate in output.gates], 1))
         answers.append(output.logits.argmax(1))

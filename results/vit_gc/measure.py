@@ -71,7 +71,7 @@ def measure_int8(run: RunResult) -> dict[str, float]:
     problem, ungated = run.problem, run.ungated
     [stage] = passes.run(ungated, calibration_features(problem), problem.device, until="rescale")
     model = convert(stage.program, stage.samples[:1])
-    output_range = getattr(problem.frontend, "output_range", None)
+    output_range = problem.frontend.output_range
     program = Program(quantise(model, channel_last(stage.samples.numpy()), output_range))
     test = problem.features.test
     windows = channel_last(test.features.numpy())

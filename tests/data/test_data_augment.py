@@ -72,7 +72,7 @@ def test_noise_has_the_ratio_asked_for_and_the_share_of_clips() -> None:
 def test_noise_is_a_stretch_of_one_clip_wrapped_around() -> None:
     noise = torch.stack([torch.arange(1, 1001), torch.arange(2001, 3001)]).to(torch.int16)
     augment = WaveAugment(noise, noise_probability=1.0, snr_db=(0, 0))
-    added = augment._background(torch.full((64, 1000), 0.1), augment.noise)  # type: ignore[arg-type]
+    added = augment._draw_noise(torch.full((64, 1000), 0.1), augment.noise)  # type: ignore[arg-type]
     step = added.diff(dim=1)
     # A ramp with one jump back, up or down: every step but one alike.
     assert ((step - step.median(1, keepdim=True).values).abs() > 1e-4).sum(1).max() <= 1

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from gatesearch._lib import plugins as plugins_module
 from gatesearch.data import Dataset, Split, dataset_names, load_dataset, registry
 from gatesearch.errors import UserError
 
@@ -45,7 +46,7 @@ def test_missing_key_is_named() -> None:
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [EntryPoint(f.__name__, f"{__name__}:{f.__name__}", registry.GROUP) for f in (toy, broken, wrong)]
-    monkeypatch.setattr(registry, "entry_points", lambda group: EntryPoints(points))
+    monkeypatch.setattr(plugins_module, "entry_points", lambda group: EntryPoints(points))
 
 
 @pytest.mark.usefixtures("plugins")

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.data import Dataset, Split, to_float
+from gatesearch._lib.tensors import to_float
+from gatesearch.data import Dataset, Split
 
 
 def split_of(labels: list[int]) -> Split:

@@ -5,7 +5,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import RidgeClassifier
 
-from gatesearch.data import to_float
+from gatesearch._lib.tensors import to_float
 from gatesearch.data.digits import load
 from gatesearch.errors import UserError
 

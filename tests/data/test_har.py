@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from gatesearch.data import build, load_dataset
+from gatesearch.data import load_dataset
 from gatesearch.data.activities import CLASSES, STEPS
-from gatesearch.data.frontend import restore
 from gatesearch.errors import UserError
+from gatesearch.frontends import build, restore
 
 REAL = Path(os.environ.get("GATESEARCH_HAR") or "har_windows.npz")
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from gatesearch import data
+from gatesearch import data, frontends
 from gatesearch.data import espeak, sound
 from gatesearch.errors import UserError
 
@@ -133,7 +133,7 @@ def test_the_embedded_set_is_words_and_noise_and_says_that_it_is_synthetic(tmp_p
 
 
 def test_the_front_end_gives_every_window_one_level_on_the_int8_grid():
-    front = data.build("wave")
+    front = frontends.build("wave")
     quiet, loud = tone(440, 0.1, level=0.002), tone(440, 0.1, level=0.8)
     waves = torch.tensor(np.rint(32768 * np.stack([quiet, loud]))).short()
     out = front.fit(waves)(waves)
@@ -142,6 +142,6 @@ def test_the_front_end_gives_every_window_one_level_on_the_int8_grid():
     assert torch.equal(out * 16, (out * 16).round()) and front.output_range == (-8.0, 127 / 16)
     silence = front(torch.zeros(1, 800, dtype=torch.int16))
     assert not silence.any()
-    assert data.restore(front.describe()).samples == 800 and front.macs() == 1600
+    assert frontends.restore(front.describe()).samples == 800 and front.macs() == 1600
     with pytest.raises(UserError, match="wave wants sound"):
         front.fit(torch.zeros(2, 3, 4))

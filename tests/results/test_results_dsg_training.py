@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gatesearch.backbones.m_cifarnet import MCifarNet
-from gatesearch.data import Normalise
+from gatesearch.frontends import Normalise
 from gatesearch.graph.sites import LayerSite, layer_sites
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.run_dir import RunFolder

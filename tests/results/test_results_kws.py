@@ -9,8 +9,8 @@ import pytest
 import results
 from gatesearch._lib.revision import revision
 from gatesearch.errors import UserError
+from gatesearch.metrics import Quality
 from gatesearch.report.rows import write_results
-from gatesearch.training import Quality
 from results import kws
 from results.benchmark import public_argument
 from results.kws.measure import KINDS, RECALLS, Outcome

@@ -10,6 +10,7 @@ from nets import CLASSES, build
 from torch import Tensor, nn
 
 from gatesearch.graph.sites import cut_sites
+from gatesearch.metrics import quality
 from gatesearch.model import Cascade, GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.training import (
@@ -19,10 +20,9 @@ from gatesearch.training import (
     calibrate,
     gate_logits,
     predictions,
-    quality,
     run_cascade,
 )
-from gatesearch.training.evaluate import most_stopped
+from gatesearch.training.calibration import most_stopped
 
 YES, NO, SILENCE, UNKNOWN = range(4)
 POSITIVE = torch.tensor([True, True, False, False])
@@ -187,7 +187,7 @@ def test_batches_make_no_difference(monkeypatch):
     features = torch.randn(50, *shape)
     calibrate(model, split_of(features, torch.arange(50) % 3), torch.tensor([True, False, False]))
     whole_logits, whole = gate_logits(model, features), run_cascade(model, features)
-    monkeypatch.setattr("gatesearch.training.evaluate.BATCH", 7)
+    monkeypatch.setattr("gatesearch.training.cascade.EVALUATION_BATCH", 7)
     torch.testing.assert_close(gate_logits(model, features), whole_logits, atol=1e-5, rtol=1e-4)
     parts = run_cascade(model, features)
     assert torch.equal(parts.exit, whole.exit)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from gatesearch.backbones.codec import Codec
 from gatesearch.errors import UserError
 from gatesearch.graph.sites import cut_sites
+from gatesearch.metrics import Fidelity, waveform_errors
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.training import (
     Features,
     FeatureSplit,
-    Fidelity,
     GateSettings,
     Reconstruction,
     Schedule,
@@ -25,8 +25,6 @@ from gatesearch.training import (
     path_errors,
     saliency,
 )
-from gatesearch.training.reconstruction import assess_reconstruction
-from gatesearch.training.spectra import waveform_errors
 
 SHAPE = (1, 576, 1)
 
@@ -106,7 +104,7 @@ def test_figures_against_a_table_by_hand():
     logits = iter([torch.tensor([-1.0, 1.0, 2.0, -2.0])] * 2)
     gate.linear.register_forward_hook(lambda *_: next(logits)[:, None])
     gate.theta.fill_(0.0)  # the first and the last leave
-    found = assess_reconstruction(model, split, ("positive",), ("tone", "noise"))
+    found = Reconstruction(SHAPE, ("positive",), ("tone", "noise")).assess(model, split)
     silence = waveform_errors(torch.zeros_like(split.features), split.features)
     half = waveform_errors(0.5 * split.features, split.features)
     assert found.shares == (0.5, 0.5) and found.light_share == 0.5
@@ -126,7 +124,7 @@ def test_a_gate_without_an_exit_leaves_silence():
     plan = GatePlan((PlacedGate.of("gc", "first"),))
     model = GatedModel(Halves(), plan, cut_sites(Halves(), split.features), SHAPE).eval()
     model.gate(0).theta.fill_(math.inf)
-    found = assess_reconstruction(model, split, ("positive",))
+    found = Reconstruction(SHAPE, ("positive",)).assess(model, split)
     assert found.fidelity == pytest.approx(0.0, abs=1e-6) and found.light_share == 1.0
     assert found.paths == pytest.approx((0.0, 1.0), abs=1e-6)
 
@@ -182,13 +180,13 @@ def trained(features: Features) -> GatedModel:
 
 
 def test_the_light_share_is_within_two_points_of_the_wanted_one_on_validation(trained, features):
-    found = assess_reconstruction(trained, features.validation, features.kind_names)
+    found = Reconstruction(SHAPE, features.kind_names).assess(trained, features.validation)
     assert abs(found.light_share - SHARE) <= 0.02
 
 
 def test_the_routed_error_lies_strictly_between_all_heavy_and_routing_by_lot(trained, features):
     for split in (features.validation, features.test):
-        found = assess_reconstruction(trained, split, features.kind_names)
+        found = Reconstruction(SHAPE, features.kind_names).assess(trained, split)
         light, heavy = found.paths
         assert light < found.random < found.fidelity < heavy
     errors = path_errors(trained, features.test.features)
@@ -203,7 +201,7 @@ def test_a_switch_that_is_taught_nothing_routes_no_better_than_by_lot(trained, f
         gate.linear.weight.neg_()
     try:
         calibrate(trained, features.validation, features.positive)
-        found = assess_reconstruction(trained, features.test, features.kind_names)
+        found = Reconstruction(SHAPE, features.kind_names).assess(trained, features.test)
         assert found.fidelity < found.random
     finally:
         with torch.no_grad():

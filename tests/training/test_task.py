@@ -5,13 +5,13 @@ import torch
 from nets import CLASSES, build
 from torch.nn import functional as F
 
+from gatesearch._lib.tensors import channels_last
 from gatesearch.gates import GateContext
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.training import Features, GatedTask, GateSettings, Schedule
-from gatesearch.training.goal import Classification
-from gatesearch.training.tensors import channels_last
+from gatesearch.training.goals import Classification
 
 
 def task(schedule: Schedule, gates: GateSettings, **params) -> GatedTask:

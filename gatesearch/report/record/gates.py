@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatesearch._lib.tensors import channels_last
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.price import Price
 from gatesearch.gates import cut_gates, params_of, work_of
@@ -16,7 +17,6 @@ from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan
 from gatesearch.report.record import exits
 from gatesearch.training import FeatureSplit, Figures, gate_logits
-from gatesearch.training.tensors import channels_last
 
 ROC_POINTS = 101
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gatesearch import kernels
-from gatesearch.data.frontend import MFCC, LogMel
+from gatesearch.frontends import MFCC, LogMel
 from gatesearch.kernels import Library, Mel, MelStream
 
 FRONTS = {

@@ -1,0 +1,28 @@
+"""Front ends: from raw samples to the features that a backbone reads.
+
+A front end is a file and an entry point of the group ``gatesearch.frontends``; see :class:`Frontend`.
+
+>>> from gatesearch.frontends import MFCC, build
+"""
+
+from gatesearch.frontends.base import Frontend
+from gatesearch.frontends.build import build, build_for, restore
+from gatesearch.frontends.identity import Identity
+from gatesearch.frontends.image import Normalise
+from gatesearch.frontends.log_mel import LogMel
+from gatesearch.frontends.mfcc import MFCC
+from gatesearch.frontends.sequence import SensorSequence
+from gatesearch.frontends.waveform import Waveform
+
+__all__ = [
+    "MFCC",
+    "Frontend",
+    "Identity",
+    "LogMel",
+    "Normalise",
+    "SensorSequence",
+    "Waveform",
+    "build",
+    "build_for",
+    "restore",
+]

@@ -1,0 +1,72 @@
+"""From the recipe's ``frontend`` to a front end, and from a description back to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gatesearch._lib.plugins import load_plugin, parameters_of, unknown_argument
+from gatesearch.errors import UserError, unknown
+from gatesearch.frontends.base import Frontend
+
+GROUP = "gatesearch.frontends"
+
+
+def build(name: str, **arguments: Any) -> Frontend:
+    """Build the front end that a recipe names.
+
+    Args:
+        name: an entry point of the group ``gatesearch.frontends``, or ``package.module:Name``.
+        **arguments: of its constructor.
+
+    Raises:
+        UserError: an unknown name or argument, or an argument that does not fit.
+
+    >>> build("mfcc", coefficients=13).output_shape
+    (1, 49, 13)
+    """
+    return build_for(name, arguments)
+
+
+def build_for(name: str, arguments: Mapping[str, Any], *, sample_rate: int | None = None, samples: int = 0) -> Frontend:
+    """Build a front end for clips: their rate and length hold where the arguments give no others.
+
+    Args:
+        name: as for :func:`build`.
+        arguments: as for :func:`build`.
+        sample_rate: samples per second of the clips; None where the data are no signals in time.
+        samples: of a clip.
+
+    Raises:
+        UserError: as :func:`build`.
+    """
+    factory = load_plugin(GROUP, name, "frontend.name")
+    if not callable(factory):
+        raise UserError(f"frontend.name: {name} is a {type(factory).__name__}, not a class or a function")
+    parameters = parameters_of(factory)
+    if key := unknown_argument(parameters, arguments):
+        raise unknown("frontend", f"key of {name}", key, parameters)
+    clip: dict[str, Any] = {}
+    if sample_rate is not None:
+        clip = {"sample_rate": sample_rate, "seconds": samples / sample_rate}
+    frontend = factory(**{key: value for key, value in clip.items() if key in parameters} | dict(arguments))
+    if not isinstance(frontend, Frontend):
+        raise UserError(
+            f"frontend.name: {name} returned a {type(frontend).__name__}, not a gatesearch.frontends.Frontend"
+        )
+    frontend.name = name  # an import path has to find it again, too
+    return frontend
+
+
+def restore(description: Mapping[str, Any]) -> Frontend:
+    """Rebuild a fitted front end from its :meth:`Frontend.describe`, as a bundle's manifest holds it.
+
+    >>> import torch
+    >>> fitted = build("mfcc").fit(torch.randn(4, 16000))
+    >>> clip = torch.randn(1, 16000)
+    >>> torch.equal(restore(fitted.describe())(clip), fitted(clip))
+    True
+    """
+    frontend = build(description["name"], **description["args"])
+    frontend.restore_fit(description)
+    return frontend

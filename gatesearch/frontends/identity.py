@@ -1,0 +1,23 @@
+"""The front end of data that needs no features."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gatesearch._lib.tensors import to_float
+from gatesearch.frontends.base import Frontend
+
+
+class Identity(Frontend):
+    """Passes samples [N, ...] on, as float.
+
+    >>> import torch
+    >>> Identity()(torch.tensor([[0, 128]], dtype=torch.uint8)).tolist()
+    [[0.0, 0.5]]
+    """
+
+    name = "identity"
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return inputs [N, ...] as float [N, ...]."""
+        return to_float(inputs)

@@ -1,0 +1,158 @@
+"""The logarithmic mel spectrogram.
+
+The numbers are those of MLPerf Tiny's keyword spotting (Banbury et al. 2021, reference code ``get_dataset.py``), which
+in turn are those of ``tf.signal``. One thing differs: clips are *not* divided by their own maximum. A device that
+listens all the time cannot know it in advance, and silence must stay quiet.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from gatesearch._lib.tensors import to_float
+from gatesearch.errors import UserError
+from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_and_std
+from gatesearch.frontends.grid import GRID_RANGE, round_to_grid
+from gatesearch.frontends.mel_filters import mel_filters
+
+LOG_OFFSET = 1e-6  # keeps the logarithm of silence finite
+
+
+class LogMel(NormalisingFrontend):
+    """Logarithmic mel spectrogram [N, samples] -> [N, 1, frames, mel_bins].
+
+    Frames without padding, periodic Hann window, magnitude of the real FFT, HTK mel triangles of height one,
+    ``log(x + 1e-6)``. Integer waveforms are scaled to +-1 first.
+
+    Args:
+        sample_rate: samples per second.
+        seconds: length of a clip; only :meth:`macs` and :meth:`describe` need it.
+        window_ms: length of a frame.
+        stride_ms: from frame to frame.
+        fft: points of the FFT, at least a frame; the frame is padded with zeros at its end.
+        mel_bins: number of mel triangles.
+        low_hz: lower edge of the first triangle.
+        high_hz: upper edge of the last triangle.
+
+    Raises:
+        UserError: a value that does not fit the others.
+
+    >>> LogMel()(torch.zeros(2, 16000, dtype=torch.int16)).shape
+    torch.Size([2, 1, 49, 40])
+    """
+
+    name = "log_mel"
+    expects = "sound, [samples] each"
+    dimensions = 1
+    window: Tensor
+    mel: Tensor
+
+    def __init__(
+        self,
+        sample_rate: int = 16000,
+        seconds: float = 1.0,
+        window_ms: float = 30.0,
+        stride_ms: float = 20.0,
+        fft: int = 512,
+        mel_bins: int = 40,
+        low_hz: float = 20.0,
+        high_hz: float = 4000.0,
+    ) -> None:
+        super().__init__()
+        self.arguments |= {
+            "sample_rate": sample_rate,
+            "seconds": seconds,
+            "window_ms": window_ms,
+            "stride_ms": stride_ms,
+            "fft": fft,
+            "mel_bins": mel_bins,
+            "low_hz": low_hz,
+            "high_hz": high_hz,
+        }
+        self.frame = round(sample_rate * window_ms / 1000)
+        self.stride = round(sample_rate * stride_ms / 1000)
+        self.fft = fft
+        self.samples = round(sample_rate * seconds)
+        self.input_shape = (self.samples,)
+        self.check_argument(0 < self.frame <= fft, "window_ms", f"a frame of 1 to fft={fft} samples")
+        self.check_argument(fft & (fft - 1) == 0, "fft", "a power of two")
+        self.check_argument(self.stride > 0, "stride_ms", "one sample or more")
+        self.check_argument(self.samples >= self.frame, "seconds", f"one window ({window_ms} ms) or more")
+        self.check_argument(0 <= low_hz < high_hz, "low_hz", f"0 to below high_hz={high_hz}")
+        self.check_argument(high_hz <= sample_rate / 2, "high_hz", f"at most {sample_rate / 2:g}")
+        self.check_argument(mel_bins > 0, "mel_bins", "1 or more")
+        self.register_buffer("window", torch.hann_window(self.frame, periodic=True), persistent=False)
+        filters = mel_filters(mel_bins, fft // 2 + 1, sample_rate, low_hz, high_hz)
+        self.register_buffer("mel", filters, persistent=False)
+        self.set_statistics(torch.zeros(mel_bins), torch.ones(mel_bins))
+
+    def check_argument(self, fits: bool, key: str, choices: str) -> None:
+        """Check one argument of the constructor.
+
+        Raises:
+            UserError: it does not fit.
+        """
+        if not fits:
+            raise UserError(f"frontend.{key}: {self.arguments[key]!r} does not fit; wanted: {choices}")
+
+    @property
+    def features(self) -> int:
+        """Number of features of a frame."""
+        return int(self.arguments["mel_bins"])
+
+    @property
+    def output_shape(self) -> tuple[int, int, int]:
+        """Shape of one clip's features (1, frames, features)."""
+        return (1, 1 + (self.samples - self.frame) // self.stride, self.features)
+
+    @property
+    def output_range(self) -> tuple[float, float]:
+        """Smallest and largest feature."""
+        return GRID_RANGE
+
+    def spectrum(self, waves: Tensor) -> Tensor:
+        """Return features before normalisation, [N, samples] -> [N, frames, features]."""
+        frames = to_float(waves).unfold(-1, self.frame, self.stride) * self.window
+        bins = torch.fft.rfft(frames, n=self.fft)[..., : len(self.mel)]
+        return torch.log(bins.abs() @ self.mel + LOG_OFFSET)
+
+    def forward(self, waves: Tensor) -> Tensor:
+        """Return normalised features, [N, samples] -> [N, 1, frames, features]."""
+        return round_to_grid(self.normalise(self.spectrum(waves))).unsqueeze(1)
+
+    @torch.no_grad()
+    def fit(self, inputs: Tensor) -> Self:
+        """Set mean and standard deviation of every feature from training data [N, samples].
+
+        Raises:
+            UserError: the data is no sound.
+        """
+        self.check_inputs(inputs)  # the arguments determine the shape, so it does not change here
+        spectra = (self.spectrum(chunk.to(self.mean.device)) for chunk in inputs.split(CHUNK_SAMPLES))
+        self.set_statistics(*mean_and_std(spectra, (0, 1)))
+        return self
+
+    def frame_macs(self) -> dict[str, int]:
+        """Return multiply-accumulates of one frame, by step.
+
+        A real FFT of n points is a complex one of n/2 points (n/4 log2(n/2) butterflies) and n/2 complex products to
+        separate its halves; a complex product is four multiply-accumulates. The magnitude is two products for every
+        bin up to ``high_hz``; square roots and logarithms are not counted. Of the mel matrix only its entries above
+        zero count.
+        """
+        n = self.fft
+        return {
+            "window": self.frame,
+            "fft": 4 * (n // 4 * int(math.log2(n // 2)) + n // 2),
+            "magnitude": 2 * len(self.mel),
+            "mel": int(self.mel.count_nonzero()),
+            "normalise": self.features,
+        }
+
+    def macs(self) -> int:
+        """Return multiply-accumulates of one clip: :meth:`frame_macs` times frames."""
+        return sum(self.frame_macs().values()) * self.output_shape[1]

@@ -1,0 +1,44 @@
+"""The mel scale: triangular filters that are narrow at low frequencies and wide at high ones, as hearing is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def hertz_to_mel(hertz: Tensor) -> Tensor:
+    """Return frequencies on the mel scale of HTK: close to linear below 700 Hz, logarithmic above."""
+    return 1127.0 * torch.log1p(hertz / 700.0)
+
+
+def mel_filters(filters: int, bins: int, sample_rate: int, low_hz: float, high_hz: float) -> Tensor:
+    """Return the weight of each FFT bin in each mel filter [used bins, filters].
+
+    As ``tf.signal.linear_to_mel_weight_matrix``: the edges of the triangles are equally spaced in mel, each triangle
+    begins at the peak of the one before it and ends at the peak of the one after it. Its sides are straight in mel,
+    its height is one. The bin at 0 Hz belongs to none.
+
+    Bins above the last triangle weigh nothing, and are left out: with 4 of 8 kHz in use that is half of all
+    magnitudes.
+
+    Args:
+        filters: number of triangles.
+        bins: of the spectrum, equally spaced from 0 Hz to half the sample rate.
+        sample_rate: samples per second.
+        low_hz: lower edge of the first triangle.
+        high_hz: upper edge of the last triangle.
+
+    >>> mel_filters(40, 257, 16000, low_hz=20.0, high_hz=4000.0).shape
+    torch.Size([128, 40])
+    """
+    bin_mel = hertz_to_mel(torch.linspace(0, sample_rate / 2, bins, dtype=torch.float64))[:, None]
+    low, high = hertz_to_mel(torch.tensor([low_hz, high_hz], dtype=torch.float64)).tolist()
+    edges = torch.linspace(low, high, filters + 2, dtype=torch.float64)
+    starts, peaks, ends = edges[:-2], edges[1:-1], edges[2:]
+    rising = (bin_mel - starts) / (peaks - starts)
+    falling = (ends - bin_mel) / (ends - peaks)
+    weights = torch.minimum(rising, falling).clamp(min=0)
+    weights[0] = 0
+    weights = weights.float()
+    used = weights.any(1).nonzero()
+    return weights[: int(used.max()) + 1] if len(used) else weights

@@ -1,0 +1,58 @@
+"""Mel-frequency cepstral coefficients."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatesearch.frontends.log_mel import LogMel
+
+
+class MFCC(LogMel):
+    """Mel-frequency cepstral coefficients [N, samples] -> [N, 1, frames, coefficients].
+
+    MLPerf Tiny's by default: the DCT-II of the log mel spectrum, scaled as
+    ``tf.signal.mfccs_from_log_mel_spectrograms`` does, by ``sqrt(2 / mel_bins)`` for every coefficient, the first
+    included.
+
+    Args:
+        coefficients: how many of them, from the first.
+        **mel: see :class:`LogMel`.
+
+    Raises:
+        UserError: a value that does not fit the others.
+
+    >>> mfcc = MFCC()
+    >>> mfcc(torch.zeros(2, 16000)).shape, mfcc.macs()
+    (torch.Size([2, 1, 49, 10]), 319137)
+    """
+
+    name = "mfcc"
+    dct: Tensor
+
+    def __init__(self, coefficients: int = 10, **mel: Any) -> None:
+        super().__init__(**mel)
+        self.arguments["coefficients"] = coefficients
+        bins = int(self.arguments["mel_bins"])
+        self.check_argument(0 < coefficients <= bins, "coefficients", f"1 to mel_bins={bins}")
+        # DCT-II: coefficient k of bin b is cos(pi / bins * (b + 1/2) * k).
+        angle = math.pi / bins * (torch.arange(bins, dtype=torch.float64) + 0.5)
+        dct = torch.cos(angle[:, None] * torch.arange(coefficients)) * math.sqrt(2 / bins)
+        self.register_buffer("dct", dct.float(), persistent=False)
+        self.set_statistics(torch.zeros(coefficients), torch.ones(coefficients))
+
+    @property
+    def features(self) -> int:
+        """Number of features of a frame."""
+        return int(self.arguments["coefficients"])
+
+    def spectrum(self, waves: Tensor) -> Tensor:
+        """Return coefficients before normalisation, [N, samples] -> [N, frames, coefficients]."""
+        return super().spectrum(waves) @ self.dct
+
+    def frame_macs(self) -> dict[str, int]:
+        """Return multiply-accumulates of one frame, by step; the DCT counts as a matrix product."""
+        return {**super().frame_macs(), "dct": self.dct.numel()}

@@ -1,0 +1,52 @@
+"""The front end of an audio codec: the waveform itself, at one level."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gatesearch._lib.tensors import to_float
+from gatesearch.frontends.base import Frontend
+from gatesearch.frontends.grid import GRID_RANGE, round_to_grid
+
+QUIETEST_RMS = 1e-3  # root mean square; what is quieter (-60 dB of full scale) is not amplified further
+
+
+class Waveform(Frontend):
+    """Waveforms [N, samples] at root mean square 1, as [N, 1, samples, 1].
+
+    A codec sends the level beside its codes, one number a window. So every window counts alike in training, and int8
+    steps serve a whisper as well as a shout.
+
+    >>> import torch
+    >>> Waveform()(torch.full((1, 4), 100, dtype=torch.int16)).flatten().tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+
+    name = "wave"
+    expects = "sound, [samples] each"
+    dimensions = 1
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return waveforms [N, samples] at one level, [N, 1, samples, 1]."""
+        waves = to_float(inputs)
+        level = waves.square().mean(1, keepdim=True).sqrt().clamp(min=QUIETEST_RMS)
+        return round_to_grid(waves / level)[:, None, :, None]
+
+    @property
+    def samples(self) -> int:
+        """Samples of a window; 0 before :meth:`fit`."""
+        return self.input_shape[0] if self.input_shape else 0
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of one window's features (1, samples, 1)."""
+        return (1, self.samples, 1)
+
+    @property
+    def output_range(self) -> tuple[float, float]:
+        """Smallest and largest feature."""
+        return GRID_RANGE
+
+    def macs(self) -> int:
+        """Return the multiplications of a window: a square and a quotient for each sample."""
+        return 2 * self.samples

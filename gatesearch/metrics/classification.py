@@ -1,0 +1,119 @@
+"""Quality of a classifier with gates: accuracy, precision, recall, and what its gates stop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_stat_scores
+
+from gatesearch.metrics.routes import reach_by_kind, share
+
+# Figures that need labels, by the names of summary.json.
+LABELLED_FIGURES = ("accuracy", "accuracy_all_classes", "precision", "recall")
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Figures of one model on one split.
+
+    Args:
+        accuracy: a positive is right where its own class is reported. A negative is right where nothing is reported,
+            whether a gate stopped it or the last stage gave it any negative class. The ungated backbone is scored the
+            same way.
+        accuracy_all_classes: every class by itself; a stopped sample counts as the negative class that its gate mostly
+            stops.
+        precision: share of reported positives that are right.
+        recall: share of positives that are reported as what they are.
+        gate_recall: share of positives that pass every gate, GR.
+        early_stop_rate: share of negatives that some gate stops, ES; each sample of the split counts once.
+        gate_recalls: share of positives passing gate k of those that reached it, GR_k.
+        passed: for each kind, the share that reaches stage k; the first entry is 1.
+        layers: what each gate in the place of a layer observed over the samples that reached it, by site.
+    """
+
+    accuracy: float
+    accuracy_all_classes: float
+    precision: float
+    recall: float
+    gate_recall: float
+    early_stop_rate: float
+    gate_recalls: tuple[float, ...]
+    passed: Mapping[str, tuple[float, ...]]
+    layers: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """The accuracy."""
+        return self.accuracy
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures by the names of summary.json."""
+        return {name: getattr(self, name) for name in LABELLED_FIGURES}
+
+    def gated_summary(self) -> dict[str, Any]:
+        """Return what its gates do, by the names of summary.json."""
+        negatives = {kind: row for kind, row in self.passed.items() if kind != "positive"}
+        return {
+            "early_stop_rate": self.early_stop_rate,
+            "early_stop_by_kind": {kind: 1 - row[-1] for kind, row in negatives.items()},
+            "first_gate_stop_by_kind": {kind: 1 - row[1] for kind, row in negatives.items() if len(row) > 1},
+            "gate_recall": self.gate_recall,
+        }
+
+
+def quality(
+    exits: Tensor,
+    predictions: Tensor,
+    labels: Tensor,
+    positive: Tensor,
+    kinds: Tensor,
+    kind_names: Sequence[str],
+    gates: int,
+) -> Quality:
+    """Return the figures from what a cascade, or an exported bundle, did.
+
+    Args:
+        exits: index of the gate that stopped each sample, ``gates`` where none did, [N].
+        predictions: the class reported for each sample, [N]; for a stopped one the answer of its gate.
+        labels: [N].
+        positive: whether each class is a positive, [classes].
+        kinds: index into ``kind_names`` of every sample, [N]; 0 is positive.
+        kind_names: names of the kinds.
+        gates: number of gates.
+
+    >>> yes, no, noise = 0, 1, 2
+    >>> q = quality(torch.tensor([1, 1, 0, 0, 1]), torch.tensor([yes, yes, noise, noise, noise]),
+    ...             torch.tensor([yes, no, no, noise, noise]), torch.tensor([True, True, False]),
+    ...             torch.tensor([0, 0, 0, 1, 1]), ["positive", "noise"], gates=1)
+    >>> q.accuracy, q.recall, q.precision, round(q.gate_recall, 3), q.early_stop_rate
+    (0.6, 0.3333333333333333, 0.5, 0.667, 0.5)
+    """
+    # To the user all negatives are one class, "nothing", and so is a sample that a gate stopped.
+    nothing = len(positive)
+    is_positive = positive[labels]
+    reported = torch.where(positive[predictions] & (exits == gates), predictions, nothing)
+    expected = torch.where(is_positive, labels, nothing)
+    counts = multiclass_stat_scores(reported, expected, nothing + 1, average=None, validate_args=False)
+    right, wrong, _, missed, _ = counts.T  # true and false positives, true and false negatives, support; by class
+    right_positives = int(right[:nothing].sum())
+    passed = reach_by_kind(exits, kinds, kind_names, gates)
+    reach = passed[kind_names[0]]
+    return Quality(
+        accuracy=_ratio(int(right.sum()), len(labels)),
+        accuracy_all_classes=share(predictions == labels),
+        precision=_ratio(right_positives, right_positives + int(wrong[:nothing].sum())),
+        recall=_ratio(right_positives, right_positives + int(missed[:nothing].sum())),
+        gate_recall=reach[-1],
+        early_stop_rate=share(exits[~is_positive] < gates),
+        gate_recalls=tuple(_ratio(after, before) for before, after in pairwise(reach)),
+        passed=passed,
+    )
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0

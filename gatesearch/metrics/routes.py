@@ -1,0 +1,37 @@
+"""How far samples go through a cascade of gates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+
+def share(flags: Tensor) -> float:
+    """Return the share of true flags [N] in double precision; 0 where there are none.
+
+    >>> import torch
+    >>> share(torch.tensor([True, False, False])), share(torch.tensor([], dtype=torch.bool))
+    (0.3333333333333333, 0.0)
+    """
+    return float(flags.double().mean()) if len(flags) else 0.0
+
+
+def reach_by_kind(exits: Tensor, kinds: Tensor, kind_names: Sequence[str], gates: int) -> dict[str, tuple[float, ...]]:
+    """Return for each kind the share of its samples that reaches stage k, k from 0 to ``gates``.
+
+    Args:
+        exits: index of the gate that stopped each sample, ``gates`` where none did, [N].
+        kinds: index into ``kind_names`` of every sample, [N].
+        kind_names: names of the kinds.
+        gates: number of gates.
+
+    >>> import torch
+    >>> reach_by_kind(torch.tensor([0, 2, 1, 1]), torch.tensor([0, 0, 1, 1]), ["positive", "noise"], gates=2)
+    {'positive': (1.0, 0.5, 0.5), 'noise': (1.0, 1.0, 0.0)}
+    """
+    reach: dict[str, tuple[float, ...]] = {}
+    for index, name in enumerate(kind_names):
+        own = exits[kinds == index]
+        reach[name] = tuple(share(own >= stage) for stage in range(gates + 1))
+    return reach

@@ -1,0 +1,97 @@
+"""The conformance suite of front ends.
+
+Derive a class in your own tests; pytest runs what it inherits, and each failure says which promise is broken:
+
+    class TestMyFeatures(FrontendConformance):
+        name = "my_package.features:MyFeatures"
+        arguments = {"bands": 8}
+
+        def inputs(self):
+            return torch.randn(20, 16000)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatesearch.frontends import Frontend, build, restore
+from gatesearch.testing._suite import seeded
+
+
+class FrontendConformance:
+    """Promises of :class:`gatesearch.frontends.Frontend`.
+
+    Attributes:
+        name: an entry point of the group ``gatesearch.frontends``, or ``package.module:Name``.
+        arguments: of its constructor.
+        tolerance: by how much features may differ between batch sizes; a front end that rounds to a grid needs a step.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = {}
+    tolerance: float = 1e-4
+
+    def inputs(self) -> Tensor:
+        """Return training samples [N, *input_shape], N at least 2."""
+        raise NotImplementedError
+
+    def fit(self) -> tuple[Frontend, Tensor]:
+        """Return a fitted front end and the samples."""
+        with seeded():
+            inputs = self.inputs()
+            return build(self.name, **self.arguments).fit(inputs), inputs
+
+    def test_fit_returns_the_front_end_and_leaves_samples_as_they_are(self) -> None:
+        """``fit`` returns its front end, notes the shape and changes no sample."""
+        with seeded():
+            inputs = self.inputs()
+            untouched, frontend = inputs.clone(), build(self.name, **self.arguments)
+            fitted = frontend.fit(inputs)
+        assert fitted is frontend, "fit() must return the front end"
+        assert torch.equal(inputs, untouched), "fit() changes its samples in place"
+        shape = tuple(inputs.shape[1:])
+        assert tuple(frontend.input_shape) == shape, f"input_shape is {frontend.input_shape}, the samples have {shape}"
+
+    def test_features_have_the_output_shape_and_range(self) -> None:
+        """Features are finite floats of the shape and within the range that are declared."""
+        frontend, inputs = self.fit()
+        features = frontend(inputs)
+        shape = (len(inputs), *frontend.output_shape)
+        assert tuple(features.shape) == shape, f"features have shape {tuple(features.shape)}, not {shape}"
+        assert features.is_floating_point(), f"features are {features.dtype}, not float"
+        assert bool(features.isfinite().all()), "features are not finite"
+        if frontend.output_range is not None:
+            lowest, highest = frontend.output_range
+            inside = lowest <= float(features.min()) and float(features.max()) <= highest
+            assert inside, f"features leave the output range {frontend.output_range}"
+
+    def test_features_depend_on_their_own_sample_alone(self) -> None:
+        """One sample or many: the same features."""
+        frontend, inputs = self.fit()
+        together = frontend(inputs)
+        assert torch.equal(frontend(inputs), together), "one input gives two answers"
+        alone = torch.cat([frontend(sample) for sample in inputs.split(1)])
+        same = torch.allclose(alone, together, rtol=0, atol=self.tolerance)
+        assert same, "a sample's features depend on the rest of its batch"
+
+    def test_a_description_restores_it_bit_for_bit(self) -> None:
+        """``describe`` is JSON, and holds all that a fitted front end is."""
+        frontend, inputs = self.fit()
+        description = frontend.describe()
+        text = json.dumps(description)
+        twin = restore(json.loads(text))
+        assert type(twin) is type(frontend), f"the description restores a {type(twin).__name__}"
+        assert torch.equal(twin(inputs), frontend(inputs)), "the description does not restore the same features"
+        assert json.dumps(twin.describe()) == text, "a restored front end describes itself otherwise"
+
+    def test_macs_are_a_count(self) -> None:
+        """``macs`` is a whole number, and the one that ``describe`` gives."""
+        frontend, _ = self.fit()
+        macs = frontend.macs()
+        assert isinstance(macs, int) and macs >= 0, f"macs() is {macs!r}, not a count"
+        assert frontend.describe()["macs"] == macs, "describe() tells other MACs than macs()"

@@ -1,0 +1,70 @@
+"""Running a gated model over a split, in batches: as a hard cascade, or with nothing stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gatesearch._lib.tensors import channels_last
+from gatesearch.metrics import waveform_errors
+from gatesearch.model import Cascade, GatedModel, GatedOutput
+
+EVALUATION_BATCH = 256
+
+
+@torch.no_grad()
+def run_cascade(model: GatedModel, features: Tensor) -> Cascade:
+    """Run the hard cascade over features [N, *shape]; a sample that a gate stops goes no further."""
+    model.eval()
+    batches = [model.cascade(channels_last(batch)) for batch in features.split(EVALUATION_BATCH)]
+    logits, exits, gate_logits = (torch.cat(column) for column in zip(*batches, strict=True))
+    return Cascade(logits, exits, gate_logits)
+
+
+def observed_cascade(model: GatedModel, features: Tensor) -> tuple[Cascade, dict[str, dict[str, float]]]:
+    """Run the hard cascade; return also what each gate in the place of a layer observed in it, by site."""
+    for layer_gate in model.layer_gates.values():
+        layer_gate.reset()
+    cascade = run_cascade(model, features)
+    return cascade, {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
+
+
+def predictions(cascade: Cascade, answers: Tensor) -> Tensor:
+    """Return the class of every sample, [N]: the last stage's where the sample reached it, else its gate's answer."""
+    result = cascade.logits.nan_to_num(-torch.inf).argmax(1)
+    stopped = cascade.exit < len(answers)
+    result[stopped] = answers[cascade.exit[stopped]]
+    return result
+
+
+def gate_logits(model: GatedModel, features: Tensor) -> Tensor:
+    """Return every gate's logit for every sample, [N, gates], nothing being stopped."""
+
+    def logits(output: GatedOutput, batch: Tensor) -> Tensor:
+        if not output.gates:
+            return batch.new_zeros(len(batch), 0)
+        return torch.stack([gate.logit for gate in output.gates], 1)
+
+    return _collect(model, features, logits)
+
+
+def path_errors(model: GatedModel, features: Tensor) -> Tensor:
+    """Return the error of every sample on every path, [N, gates + 1]: leaving at each gate, and at none.
+
+    A gate without an exit leaves silence.
+    """
+
+    def errors(output: GatedOutput, batch: Tensor) -> Tensor:
+        ends = [torch.zeros_like(batch) if gate.exit is None else gate.exit for gate in output.gates]
+        return torch.stack([waveform_errors(end, batch) for end in [*ends, output.logits]], 1)
+
+    return _collect(model, features, errors)
+
+
+@torch.no_grad()
+def _collect(model: GatedModel, features: Tensor, read: Callable[[GatedOutput, Tensor], Tensor]) -> Tensor:
+    """Return what ``read`` makes of every batch's output, nothing being stopped, in one tensor [N, ...]."""
+    model.eval()
+    return torch.cat([read(model(channels_last(batch)), batch) for batch in features.split(EVALUATION_BATCH)])

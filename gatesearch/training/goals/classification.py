@@ -1,0 +1,85 @@
+"""The goal of telling classes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gatesearch._lib.format import format_percent
+from gatesearch.errors import UserError
+from gatesearch.metrics import Quality, quality
+from gatesearch.model import GatedModel
+from gatesearch.training.cascade import observed_cascade, predictions
+from gatesearch.training.features import FeatureSplit
+from gatesearch.training.goals.base import Limits
+from gatesearch.training.settings import Schedule
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Tell classes apart: cross entropy, accuracy with positives and negatives.
+
+    Args:
+        positive: whether each class is a positive, [classes].
+        kind_names: of the samples' kinds, "positive" first.
+    """
+
+    positive: Tensor
+    kind_names: Sequence[str]
+    name = "classification"
+    quality = "accuracy"
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds on accuracy, on recall end to end, and on recall through the gates."""
+        return {
+            "max_accuracy_drop": lambda figures, baseline, limit: baseline - limit - figures.accuracy,
+            "min_recall": lambda figures, _, limit: limit - figures.recall,
+            "min_gate_recall": lambda figures, _, limit: limit - figures.gate_recall,
+        }
+
+    def check(self, output: tuple[int, ...]) -> None:
+        """Accept one logit a class."""
+        classes = len(self.positive)
+        if output != (classes,):
+            raise UserError(
+                f"backbone: returns {[2, *output]} for 2 samples; gates need logits [2, {classes}], one a class"
+            )
+
+    def loss(self, output: Tensor, features: Tensor, labels: Tensor, schedule: Schedule) -> Tensor:
+        """Return the cross entropy."""
+        return F.cross_entropy(output, labels, label_smoothing=schedule.label_smoothing)
+
+    def errors(self, output: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross entropy of each sample."""
+        return F.cross_entropy(output, labels, reduction="none")
+
+    def scores(self, output: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return 1 for each sample of the right class, 0 for others, and ones."""
+        right = (output.argmax(1) == labels).to(output.dtype)
+        return right, torch.ones_like(right)
+
+    def assess(self, model: GatedModel, split: FeatureSplit) -> Quality:
+        """Return accuracy, precision, recall and what gates stop."""
+        return assess(model, split, self.positive, self.kind_names)
+
+    def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """Accuracy, precision, recall."""
+        rows = {"accuracy (test, hard cascade)": "accuracy", "precision": "precision", "recall": "recall"}
+        return [(label, format_percent(ungated[key]), format_percent(gated[key])) for label, key in rows.items()]
+
+
+def assess(model: GatedModel, split: FeatureSplit, positive: Tensor, kind_names: Sequence[str]) -> Quality:
+    """Return the figures of a model on the hard cascade.
+
+    See :func:`gatesearch.metrics.quality` for the arguments.
+    """
+    cascade, layers = observed_cascade(model, split.features)
+    answers = predictions(cascade, model.answers)
+    figures = quality(cascade.exit, answers, split.labels, positive, split.kinds, kind_names, len(model.gates))
+    return replace(figures, layers=layers)

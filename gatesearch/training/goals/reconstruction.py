@@ -1,0 +1,100 @@
+"""The goal of giving back the waveform that came in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatesearch._lib.format import format_percent
+from gatesearch.errors import UserError
+from gatesearch.metrics import Fidelity, fidelity, shortest_waveform, waveform_errors
+from gatesearch.model import GatedModel
+from gatesearch.training.cascade import observed_cascade, path_errors
+from gatesearch.training.features import FeatureSplit
+from gatesearch.training.goals.base import Limits
+from gatesearch.training.settings import Schedule
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Give back the waveform that came in; no label is read.
+
+    Args:
+        shape: of one sample's features, (1, S, 1).
+        kind_names: of the samples' kinds.
+        classes: names of the classes by label, for reports alone.
+    """
+
+    shape: tuple[int, ...]
+    kind_names: Sequence[str]
+    classes: Sequence[str] = ()
+    name = "reconstruction"
+    quality = "fidelity"
+
+    @property
+    def limits(self) -> Limits:
+        """A bound on the loss of fidelity."""
+        return {"max_fidelity_drop": lambda figures, baseline, limit: baseline - limit - figures.fidelity}
+
+    def check(self, output: tuple[int, ...]) -> None:
+        """Accept an output of the input's shape."""
+        shape, shortest = self.shape, shortest_waveform()
+        if len(shape) != 3 or shape[0] != 1 or shape[2] != 1 or shape[1] < shortest:
+            raise UserError(
+                f"goal: reconstruction is of waveforms [1, S, 1] of {shortest} samples or more; the front end gives "
+                f"{list(shape)}"
+            )
+        if output != shape:
+            raise UserError(
+                f"backbone: returns {[2, *output]} for 2 samples; a reconstruction has the input's shape, {[2, *shape]}"
+            )
+
+    def loss(self, output: Tensor, features: Tensor, labels: Tensor, schedule: Schedule) -> Tensor:
+        """Return the mean error."""
+        return self.errors(output, features, labels).mean()
+
+    def errors(self, output: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+        """Return the distance from the input; see :func:`gatesearch.metrics.waveform_errors`."""
+        return waveform_errors(output, features)
+
+    def scores(self, output: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return by how much each output is nearer than silence, and how far silence is."""
+        silence = waveform_errors(torch.zeros_like(features), features)
+        return silence - waveform_errors(output, features), silence
+
+    @torch.no_grad()
+    def assess(self, model: GatedModel, split: FeatureSplit) -> Fidelity:
+        """Return fidelity, signal to noise, and the share of each path."""
+        cascade, layers = observed_cascade(model, split.features)
+        figures = fidelity(
+            outputs=cascade.logits.nan_to_num(0.0),  # a gate without an exit leaves silence
+            originals=split.features,
+            exits=cascade.exit,
+            path_errors=path_errors(model, split.features),
+            labels=split.labels,
+            kinds=split.kinds,
+            kind_names=self.kind_names,
+            classes=self.classes,
+        )
+        return replace(figures, layers=layers)
+
+    def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+        """Fidelity of the gated codec and of other ways to route, the light share, the ratio of the paths."""
+        rows = [
+            ("fidelity (test, hard cascade)", format_percent(ungated["quality"]), format_percent(gated["quality"])),
+            ("signal to noise", f"{ungated['snr_db']:.1f} dB", f"{gated['snr_db']:.1f} dB"),
+        ]
+        if "light_macs" in gated:
+            heavy, light = format_percent(gated["quality_all_heavy"]), format_percent(gated["quality_all_light"])
+            rows += [
+                ("fidelity: all heavy, all light", "-", f"{heavy}, {light}"),
+                ("fidelity: as many drawn by lot", "-", format_percent(gated["quality_random"])),
+                ("windows on the light path", "-", format_percent(gated["light_share"])),
+                ("heavy over light: MACs", "-", f"{gated['heavy_over_light_macs']:.1f}"),
+                ("heavy over light: parameters", "-", f"{gated['heavy_over_light_params']:.1f}"),
+            ]
+        return rows
