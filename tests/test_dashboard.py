@@ -15,14 +15,14 @@ from gatesearch.cli import dashboard
 from gatesearch.errors import UserError
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import GatePlan
-from gatesearch.search import Evaluated, Objectives, SearchSettings, Space, search
+from gatesearch.search import Evaluated, Objectives, SearchSettings, build_space, search
 
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     (tmp_path / "recipe.yaml").write_text(recipe.to_yaml(recipe.load("kws")))
     sites = (CutSite("input", (1, 6, 4), 0, 300, 0, 0, "input"), CutSite("stem", (4, 3, 2), 100, 200, 0, 0, "stem"))
-    space = Space.of(sites, device_cores=("mcu", "npu"), kinds={"gc": {"recall": [0.99]}}, most=1)
+    space = build_space(sites, cores=("mcu", "npu"), kinds={"gc": {"recall": [0.99]}}, max_gates=1)
 
     def evaluate(plan: GatePlan) -> Evaluated:
         return Evaluated(Objectives(0.9 - len(plan.gates) / 10, 10.0, 20.0), {})

@@ -39,9 +39,9 @@ def test_what_a_recipe_names(found: Problem) -> None:
     assert found.features.bank.shape == (70, 3, 1, 49, 10)
     assert found.features.positive.tolist() == [True, True, False, False]
     assert [site.name for site in found.sites][:2] == ["input", "stem"]
-    assert [site.name for site in found.space.sites] == ["blocks.0"]
+    assert [site.name for site in found.space.cut_sites] == ["blocks.0"]
     assert found.device.name == "three_core" and found.space.cores == ("mcu", "npu", "app")
-    assert (found.space.fewest, found.space.most) == (1, 1)
+    assert (found.space.min_gates, found.space.max_gates) == (1, 1)
     assert found.augment is not None
     with torch.no_grad():
         assert found.backbone.eval()(found.features.test.features).shape == (25, 4)
@@ -178,8 +178,8 @@ def test_images_have_an_augmentation_of_their_own(pictures: Problem) -> None:
 
 def test_layers_are_searched_where_the_space_names_them(pictures: Problem) -> None:
     assert [site.name for site in pictures.layers] == [*(f"conv{i}.0" for i in range(8)), "classifier"]
-    assert [site.name for site in pictures.space.layers.sites] == [f"conv{i}.0" for i in range(1, 8)]
-    assert pictures.space.layers.together and pictures.space.most == 0
+    assert [site.name for site in pictures.space.layer_sites] == [f"conv{i}.0" for i in range(1, 8)]
+    assert len(pictures.space.layer_slots) == 1 and pictures.space.max_gates == 0
     assert pictures.device.name == "bit_serial" and all(pictures.features.positive)
     # 3 x 3 x 2 settings of pg, 5 of fbs, 4 x 2 x 2 of both, and no gate at all.
     assert len(pictures.space) == 18 + 5 + 16 + 1

@@ -16,6 +16,7 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.study import Study
 from gatesearch.recipe import load_run
 from gatesearch.search import storage
+from gatesearch.search.storage.place import show_place
 
 HOST = "127.0.0.1"
 READING_METHODS = ("GET", "HEAD")
@@ -41,13 +42,13 @@ def serve(folder: Path, port: int = 0, ready: Callable[[WSGIServer], None] | Non
     if not study.read().trials:
         raise UserError(f"{folder}: its search has no trial yet")
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    app = refuse_changes(wsgi(storage.opened(study.where)))
+    app = refuse_changes(wsgi(storage.open_storage(study.where)))
     try:
         server = make_server(HOST, port, app, server_class=_Threads, handler_class=_Silent)
     except OSError as error:
         raise UserError(f"dashboard: port={port}: {(error.strerror or str(error)).lower()}") from None
     with server:
-        console.say(f"dashboard of {study.name} in {storage.shown(study.where)}: http://{HOST}:{server.server_port}/")
+        console.say(f"dashboard of {study.name} in {show_place(study.where)}: http://{HOST}:{server.server_port}/")
         console.say("Ctrl-C ends it")
         if ready is not None:
             ready(server)

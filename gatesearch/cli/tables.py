@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,6 @@ from gatesearch.cost.blocks import END
 from gatesearch.cost.factory import derived_lines
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.table import HostTimings
-from gatesearch.gates import fits
 from gatesearch.pipeline.pricing import build_cost_model
 from gatesearch.pipeline.problem import Problem, load_problem
 from gatesearch.recipe import Recipe
@@ -29,7 +28,7 @@ def sites(recipe: Recipe, as_json: bool = False) -> None:
             "macs_after": site.macs_after,
             "params_before": site.params_before,
             "params_after": site.params_after,
-            "kinds": _fitting(site, s.space.kinds, s.space.sites),
+            "kinds": s.space.kinds_at(site),
         }
         for site in s.sites
     ]
@@ -42,7 +41,7 @@ def sites(recipe: Recipe, as_json: bool = False) -> None:
             "macs": site.macs,
             "params": site.params,
             "source": site.source,
-            "kinds": _fitting(site, s.space.layers.kinds, s.space.layers.sites),
+            "kinds": s.space.kinds_at(site),
         }
         for site in s.layers
     ]
@@ -54,13 +53,6 @@ def sites(recipe: Recipe, as_json: bool = False) -> None:
     heads = ["layer", "operation", "shape in", "shape", "MACs", "params", "source", "searched for"]
     console.say()
     console.table(f"layer sites of {recipe.backbone}", heads, [_cells(row) for row in layers])
-
-
-def _fitting(site: Any, kinds: Iterable[str], searched: Iterable[Any]) -> list[str]:
-    """Return the kinds that a search may put at a site; none where the space leaves the site out."""
-    if site.name not in {each.name for each in searched}:
-        return []
-    return [kind for kind in kinds if fits(kind, site)]
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
@@ -121,8 +113,8 @@ def _basis_rows(s: Problem, model: CostModel, cores: Sequence[str]) -> list[dict
     """Return what the price of each kind of gate rests on, on each core."""
     kernels = {**model.kernels, **{name: native.kernels for name, native in model.table.native.items()}}
     every = [
-        *provenance.of_cuts(s.device, s.space.variants(), s.space.sites),
-        *provenance.of_space(s.device, s.layers, s.space.layers.gates(), kernels),
+        *provenance.of_cuts(s.device, s.space.variants(), s.space.cut_sites),
+        *provenance.of_space(s.device, s.layers, s.space.layer_gates, kernels),
     ]
     return [
         {

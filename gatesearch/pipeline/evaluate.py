@@ -12,7 +12,7 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.training import Baseline, train_trial, untrained_model
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.evaluation import Evaluated, Objectives
-from gatesearch.search.sampler.gate_sampler import PASSED
+from gatesearch.search.sampler.history import REACH_ATTR
 from gatesearch.training import Figures
 
 
@@ -38,7 +38,7 @@ class Evaluator:
             Objectives(figures.value, price.expected_latency_us, price.energy.total_uj),
             quality_violations(self.problem, figures, self.baseline.quality),
             {
-                PASSED: {kind: list(row) for kind, row in figures.passed.items()},
+                REACH_ATTR: {kind: list(row) for kind, row in figures.passed.items()},
                 "layers": {site: dict(row) for site, row in figures.layers.items()},
             },
         )

@@ -19,7 +19,7 @@ from gatesearch.pipeline.training import Baseline, build_model
 from gatesearch.plan import GatePlan
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.stream_timing import StreamTiming, draw_windows, time_stream
-from gatesearch.search.engine import SearchResult
+from gatesearch.search.result import SearchResult
 
 STREAM_WINDOWS = 300
 FRONT_TIMES_FILE = "front_times.json"

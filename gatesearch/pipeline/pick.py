@@ -13,8 +13,8 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.training import Baseline, retrain, state_bytes
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe
-from gatesearch.search.engine import SearchResult, Trial
 from gatesearch.search.evaluation import Objectives
+from gatesearch.search.result import SearchResult, Trial
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def repick(recipe: Recipe, trials: SearchResult, rejected: frozenset[str], cost:
     """
     repriced = []
     for trial in trials.complete:
-        if not trial.seen or not trial.objectives or trial.plan.digest in rejected:
+        if not trial.details or not trial.objectives or trial.plan.digest in rejected:
             continue
         if excess_latency_ms(recipe, cost, trial.plan) > 0:
             continue
-        price = cost.price(trial.plan, trial.seen["passed"], observed=trial.seen["layers"])
+        price = cost.price(trial.plan, trial.details["passed"], observed=trial.details["layers"])
         objectives = Objectives(trial.objectives.accuracy, price.expected_latency_us, price.energy.total_uj)
         repriced.append(replace(trial, objectives=objectives))
     result = SearchResult(tuple(repriced))

@@ -24,7 +24,7 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
     shares = problem.recipe.stream.shares
     return factory.build_cost_model(
         problem.device,
-        problem.space.sites,
+        problem.space.cut_sites,
         problem.layers,
         table=_read_table(problem, backbone, folder),
         frontend_macs=problem.frontend.macs(),
@@ -40,12 +40,12 @@ def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None)
     table = factory.read_table(
         backbone,
         problem.device,
-        problem.space.sites,
+        problem.space.cut_sites,
         problem.layers,
         problem.features.train.features,
         variants=problem.space.variants(),
-        gates=problem.space.layers.gates(),
-        replaces_layers=bool(problem.space.layers.sites),
+        gates=problem.space.layer_gates,
+        replaces_layers=bool(problem.space.layer_sites),
         timing_seconds=problem.recipe.cost.timing_seconds,
         cache=factory.table_cache(),
     )

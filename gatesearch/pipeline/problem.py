@@ -20,6 +20,7 @@ from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
 from gatesearch.recipe import Recipe
 from gatesearch.recipe.schema import Augment, Group
 from gatesearch.search.space import Space
+from gatesearch.search.space_builder import build_space
 from gatesearch.training import GOALS, Features, GateSettings, Goal, Schedule, prepare
 
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
@@ -122,16 +123,16 @@ def load_problem(recipe: Recipe, inputs: Inputs | None = None, *, with_features:
     goal = GOALS[recipe.goal](features, dataset.classes)
     goal.check(_output_shape(backbone, features))
     _check_limits(recipe, goal)
-    space = Space.of(
+    space = build_space(
         sites,
         device.core_names,
         recipe.space.kinds,
-        site_names=recipe.space.sites,
+        cut_names=recipe.space.sites,
         core_names=recipe.space.cores,
         min_work=recipe.space.min_work,
-        fewest=recipe.space.gates.min,
-        most=recipe.space.gates.max,
-        all_layers=layers,
+        min_gates=recipe.space.gates.min,
+        max_gates=recipe.space.gates.max,
+        layer_sites=layers,
         layer_names=recipe.space.layers.sites,
         together=recipe.space.layers.together,
     )

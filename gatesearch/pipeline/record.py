@@ -49,10 +49,12 @@ def opening_record(problem: Problem, cost: CostModel, folder: RunFolder) -> dict
             "stream": dict(cost.shares),
             "period_s": cost.period_s,
         },
-        "sites": [{key: value for key, value in asdict(site).items() if key != "node"} for site in problem.space.sites],
+        "sites": [
+            {key: value for key, value in asdict(site).items() if key != "node"} for site in problem.space.cut_sites
+        ],
         "layer_sites": [asdict(site) for site in problem.layers],
-        "layer_kinds": list(problem.space.layers.kinds),
-        "layer_figures": layers.heads(problem.space.layers.kinds),
+        "layer_kinds": list(problem.space.layer_kinds),
+        "layer_figures": layers.heads(problem.space.layer_kinds),
         "reference": {
             "macs": problem.sites[0].macs_after,
             "params": problem.sites[0].params_after,
@@ -74,7 +76,7 @@ def unfinished_record(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | Non
     reference = costs and Objectives(0.0, costs["expected_latency_us"], costs["expected_energy_uj"])
     return opening | {
         "created": _now(),
-        "unfinished": {"complete": len(trials.tried), "wanted": recipe.search.trials},
+        "unfinished": {"complete": len(trials.trained), "wanted": recipe.search.trials},
         "trials": with_plans(trial_rows(trials, {}), trials),
         "hypervolume": trials.hypervolume(reference) if reference else [],
         "curves": learning_curves(read_histories(folder, {"baseline": "baseline", "ungated": "ungated"})),

@@ -14,7 +14,7 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.training import Baseline
 from gatesearch.report.record import RunRecord
-from gatesearch.search.engine import SearchResult, Trial
+from gatesearch.search.result import SearchResult, Trial
 
 NOT_RETRAINED = "the run has not retrained a plan"
 

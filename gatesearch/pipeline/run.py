@@ -73,7 +73,7 @@ def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: 
         console.say(describe_data(problem))
         baseline = timed(train_baseline, problem, folder)
         cost = timed(build_cost_model, problem, baseline.backbone, folder)
-        console.say(f"space: {len(problem.space):,} plans over {len(problem.space.sites)} sites")
+        console.say(f"space: {len(problem.space):,} plans over {len(problem.space.cut_sites)} sites")
         trials = timed(search, problem, baseline, cost, folder)
         console.say(describe_search(problem, trials))
         path_times = timed(measure_front, problem, baseline, cost, trials, folder)

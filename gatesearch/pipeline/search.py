@@ -19,11 +19,11 @@ from gatesearch.pipeline.training import Baseline
 from gatesearch.plan import GatePlan, Scalar
 from gatesearch.report.record import trials as trial_tables
 from gatesearch.search import engine, executors
-from gatesearch.search.engine import SearchResult, Trial
-from gatesearch.search.progress import Watch
-from gatesearch.search.sampler import choice
-from gatesearch.search.sampler.gate_sampler import GateSampler
-from gatesearch.search.sampler.initial import first_proposals, opening, starts
+from gatesearch.search.progress import ProgressMonitor
+from gatesearch.search.result import TRAINED_STATES, SearchResult, Trial
+from gatesearch.search.sampler import GateSampler, choice
+from gatesearch.search.sampler.initial import initial_params, opening_gates, simplest_gates
+from gatesearch.search.session import SearchSettings
 
 CHECKPOINTS = "logs/trials"
 
@@ -62,7 +62,7 @@ def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evalu
     recipe = problem.recipe
     study = Study.of(recipe, folder)
     past = study.read()
-    watch = Watch(
+    monitor = ProgressMonitor(
         past.trials,
         reference=reference_point(cost),
         objective=recipe.pick.objective,
@@ -70,19 +70,19 @@ def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evalu
         logs=folder / "logs" / "search",
     )
     limit = min(recipe.search.trials, len(problem.space))
-    with watch, console.progress(limit, "search", done=len(past.tried)) as bar:
+    with monitor, console.progress(limit, "search", done=len(past.trained)) as bar:
 
         def on_trial(trial: Trial) -> None:
-            watch(trial)
-            bar.advance(int(trial.state in engine.TRIED), note=watch.note)
+            monitor(trial)
+            bar.advance(int(trial.state in TRAINED_STATES), note=monitor.note)
 
-        settings = engine.SearchSettings(
+        settings = SearchSettings(
             journal=study.where,
             study=study.name,
             trials=recipe.search.trials,
             proposals=recipe.search.proposals,
             seed=recipe.seed,
-            first=_first_choices(problem, cost),
+            initial=_initial_params(problem, cost),
             on_trial=on_trial,
             sampler=_sampler(problem, cost),
         )
@@ -90,11 +90,11 @@ def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evalu
         return engine.search(problem.space, partial(price_violations, recipe, cost), evaluate, settings, executor)
 
 
-def _sampler(problem: Problem, cost: CostModel) -> choice.Chosen:
+def _sampler(problem: Problem, cost: CostModel) -> choice.SamplerFactory:
     """Return the function from a proposal's number to the sampler that makes it."""
     recipe = problem.recipe
     if recipe.search.sampler != "gate":
-        return choice.build(recipe.search.sampler, recipe.seed)
+        return choice.build_optuna_sampler(recipe.search.sampler, recipe.seed)
     sampler = GateSampler(
         problem.space,
         cost.runs,
@@ -105,10 +105,10 @@ def _sampler(problem: Problem, cost: CostModel) -> choice.Chosen:
     return lambda number: sampler
 
 
-def _first_choices(problem: Problem, cost: CostModel) -> list[dict[str, Scalar]]:
-    """Return what the first proposals choose, by parameter name."""
-    begin = opening if problem.recipe.search.sampler == "gate" else starts
-    return first_proposals(problem.space, partial(_energy_bound, problem, cost), begin(problem.space))
+def _initial_params(problem: Problem, cost: CostModel) -> list[dict[str, Scalar]]:
+    """Return the parameters of the first proposals."""
+    gates = opening_gates if problem.recipe.search.sampler == "gate" else simplest_gates
+    return initial_params(problem.space, partial(_energy_bound, problem, cost), gates(problem.space))
 
 
 def _energy_bound(problem: Problem, cost: CostModel, plan: GatePlan) -> float:

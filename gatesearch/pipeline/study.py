@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.recipe import Recipe
 from gatesearch.search import SearchResult, engine
-from gatesearch.search.storage import STUDY, Where
+from gatesearch.search.storage import STUDY, Place
 
 NAMED = "study.json"
 
@@ -17,7 +17,7 @@ NAMED = "study.json"
 class Study(NamedTuple):
     """A place that Optuna opens, and the name of the study there."""
 
-    where: Where
+    where: Place
     name: str
 
     @classmethod

@@ -26,7 +26,7 @@ from gatesearch.report.record import layers as layer_rows
 from gatesearch.report.record.trials import learning_curves, trial_rows, with_plans
 from gatesearch.report.terminal import print_summary
 from gatesearch.runtime.stream_timing import StreamTiming
-from gatesearch.search.engine import SearchResult
+from gatesearch.search.result import SearchResult
 from gatesearch.training import Figures
 
 # What summary.json says of the data.

@@ -46,7 +46,7 @@ def train_baseline(problem: Problem, folder: RunFolder) -> Baseline:
     train_or_load("baseline", model, problem, folder, problem.schedule())
     split = problem.features.train
     importance = saliency(
-        model.stages[0], problem.space.sites, split.features, split.labels, errors=problem.goal.errors
+        model.stages[0], problem.space.cut_sites, split.features, split.labels, errors=problem.goal.errors
     )
     quality = problem.goal.assess(model, problem.features.validation).value
     return Baseline(model, importance, quality)

@@ -1,6 +1,6 @@
 """Search: the space of plans, the engine, fronts. Usable without the command line.
 
-What these names stand for is imported when it is asked for: a worker process begins without the space and torch.
+A name is imported when it is first used, so that a worker process starts without the space and torch.
 """
 
 from __future__ import annotations
@@ -9,24 +9,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gatesearch.search.engine import SearchResult, SearchSettings, Trial, search
+    from gatesearch.search.engine import search
     from gatesearch.search.evaluation import Evaluated, Objectives
+    from gatesearch.search.result import SearchResult, Trial
+    from gatesearch.search.session import SearchSettings
     from gatesearch.search.space import Space
+    from gatesearch.search.space_builder import build_space
 
-__all__ = ["Evaluated", "Objectives", "SearchResult", "SearchSettings", "Space", "Trial", "search"]
+__all__ = ["Evaluated", "Objectives", "SearchResult", "SearchSettings", "Space", "Trial", "build_space", "search"]
 
-_PLACES = {
+_MODULES = {
     "Evaluated": "evaluation",
     "Objectives": "evaluation",
-    "SearchResult": "engine",
-    "SearchSettings": "engine",
+    "SearchResult": "result",
+    "SearchSettings": "session",
     "Space": "space",
-    "Trial": "engine",
+    "Trial": "result",
+    "build_space": "space_builder",
     "search": "engine",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,152 +1,28 @@
-"""The engine: ask for a plan, price it, try it if its price allows, tell. Every finished trial is on disk at once."""
+"""The search: proposes plans, prices them, tries those that their price allows, and keeps every outcome on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
 import optuna
-from optuna.samplers import RandomSampler
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
 
-from gatesearch.errors import UserError
-from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search import pareto, storage
-from gatesearch.search.evaluation import PREFERENCES, Evaluated, Objectives
-from gatesearch.search.executors import Asked, Evaluate, Executor, Here
-from gatesearch.search.sampler import choice
+from gatesearch.search import storage
+from gatesearch.search.evaluation import Objectives
+from gatesearch.search.executors import Evaluate, Executor, InProcess
+from gatesearch.search.result import SearchResult
+from gatesearch.search.sampler.gate_sampler import DIRECTIONS
+from gatesearch.search.session import PriceViolations, SearchSettings, Session
 from gatesearch.search.space import Space
-from gatesearch.search.storage import STUDY, Where
+from gatesearch.search.storage import STUDY, Place
+from gatesearch.search.stored_trial import read_trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
-SEEN = "seen"  # user attribute of a trial: the names of those that its evaluation kept
-TRIED = ("complete", "pruned")
-Prices = Callable[[GatePlan], Mapping[str, float]]
-FIRST = "first"  # user attribute of a trial: which of the first proposals it is
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One proposal and what became of it.
-
-    ``number`` counts proposals from 0; one that was cut off is not counted, so that a search that was resumed has the
-    numbers of one that was not. ``state`` is ``complete`` (trained), ``pruned`` (a scheduler of Ray Tune's stopped it
-    half-way), ``priced_out`` (ruled out by cost alone, never trained) or ``duplicate`` (a plan that was proposed
-    before, not tried again). ``seen`` is what the evaluation kept.
-    """
-
-    number: int
-    plan: GatePlan
-    state: str
-    objectives: Objectives | None
-    feasible: bool
-    seen: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """All trials in order, and the front of the feasible ones."""
-
-    trials: tuple[Trial, ...]
-
-    @property
-    def complete(self) -> tuple[Trial, ...]:
-        """The trials that were trained."""
-        return tuple(t for t in self.trials if t.state == "complete")
-
-    @property
-    def tried(self) -> tuple[Trial, ...]:
-        """The trials that were trained, or begun and stopped."""
-        return tuple(t for t in self.trials if t.state in TRIED)
-
-    def epochs(self, whole: int) -> int:
-        """Return the epochs of training that all trials took, where a training has ``whole`` epochs."""
-        return whole * len({trial.plan for trial in self.complete})
-
-    @property
-    def front(self) -> tuple[Trial, ...]:
-        """The feasible trials that no other feasible trial beats."""
-        feasible = [t for t in self.complete if t.feasible and t.objectives is not None]
-        kept = pareto.front([t.objectives.minimised for t in feasible if t.objectives is not None])
-        return tuple(feasible[i] for i in kept)
-
-    def ranked(self, objective: str, tolerance: float = 0.0) -> list[Trial]:
-        """Return the plans to build, the best in one objective first: the feasible ones of the front.
-
-        Of many plans that were trained briefly the best looks better than it is. So before them come those whose
-        objective is so near to the best one's that their trainings do not tell them apart, the fewest gates first
-        (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, for the simplest tree within one
-        standard error). A plan without gates is the best, or no rival.
-
-        Args:
-            objective: that is preferred.
-            tolerance: share of the best value within which others are alike; at 0 none are.
-
-        Raises:
-            UserError: no plan keeps the constraints.
-        """
-        if not self.front:
-            best = max((t.objectives for t in self.complete if t.objectives), key=lambda o: o.accuracy)
-            raise UserError(
-                f"search: none of {len(self.complete)} tried plans keeps the constraints on quality; the most accurate "
-                f"reaches {best.accuracy:.3f}; relax constraints.max_accuracy_drop or raise search.trials or "
-                "search.epochs"
-            )
-        values = {t.number: PREFERENCES[objective](t.objectives) for t in self.complete if t.feasible and t.objectives}
-        ordered = sorted(self.front, key=lambda t: values[t.number])
-        least = values[ordered[0].number][0]
-        most = least + tolerance * abs(least)
-        near = [t for t in self.complete if t.number in values and t.plan.gates and values[t.number][0] <= most]
-        near = sorted(near, key=lambda t: (len(t.plan.gates), values[t.number])) if tolerance else []
-        near = near if ordered[0].plan.gates else []
-        return near + [t for t in ordered if t not in near]
-
-    def hypervolume(self, reference: Objectives) -> list[float]:
-        """Return the hypervolume after each complete trial, each objective as a share of the reference's."""
-        corner = reference.minimised
-        volumes: list[float] = []
-        seen: list[list[float]] = []
-        for trial in self.complete:
-            if trial.feasible and trial.objectives is not None:
-                seen.append([x / r for x, r in zip(trial.objectives.minimised, corner, strict=True)])
-                seen = [seen[i] for i in pareto.front(seen)]
-            volumes.append(pareto.hypervolume(seen, (1.0, 1.0, 1.0)))
-        return volumes
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchSettings:
-    """Where a search keeps its trials, how long it goes on, and who proposes.
-
-    Args:
-        journal: Optuna journal file, or URL of a database; optuna-dashboard opens either.
-        study: name of the study.
-        trials: how many plans to try; those in the journal count.
-        proposals: how many to propose at most.
-        seed: of the proposals. Each depends on the seed and on the trials before it alone, so that a search that was
-            cut off proposes what it would have proposed.
-        first: what the first proposals choose; see :func:`gatesearch.search.sampler.initial.first_proposals`.
-        on_trial: called after every trial, which is on disk by then.
-        sampler: returns the sampler for the proposal of a number; None for Optuna's TPE.
-    """
-
-    journal: Where
-    study: str = STUDY
-    trials: int
-    proposals: int
-    seed: int
-    first: Sequence[Mapping[str, Scalar]] = ()
-    on_trial: Callable[[Trial], None] | None = None
-    sampler: choice.Chosen | None = None
 
 
 def search(
     space: Space,
-    price_violations: Prices,
+    price_violations: PriceViolations,
     evaluate: Evaluate,
     settings: SearchSettings,
     executor: Executor | None = None,
@@ -154,185 +30,38 @@ def search(
     """Search, or go on with the search that the journal holds.
 
     Args:
-        space: which plans there are.
+        space: of plans.
         price_violations: for each constraint that cost alone can break, by how much (positive: broken).
         evaluate: tries a plan; expensive.
         settings: where trials are kept, how many, who proposes.
-        executor: where plans are tried, by the ``evaluate`` that it was made with; None for one after the other, here.
+        executor: where plans are tried, by the ``evaluate`` that it was made with; None: one after the other, here.
 
     Raises:
-        UserError: no proposal was feasible by its price, or another process drives this study.
+        UserError: cost alone rules out every proposal, or another process drives this study.
     """
-    with opened(space, price_violations, settings) as session:
-        (executor or Here(evaluate)).drive(session)
+    with open_session(space, price_violations, settings) as session:
+        (executor or InProcess(evaluate)).run(session)
     return session.result()
 
 
 @contextmanager
-def opened(space: Space, price_violations: Prices, settings: SearchSettings) -> Iterator[Session]:
-    """Open a search to ask and tell, by its only driver; the arguments are those of :func:`search`."""
-    journal = settings.journal
-    with storage.driven(journal, DIRECTIONS, Objectives._fields, settings.study) as study:
+def open_session(space: Space, price_violations: PriceViolations, settings: SearchSettings) -> Iterator[Session]:
+    """Open a search to ask and tell, as its only driver; the arguments are those of :func:`search`."""
+    place = settings.journal
+    with storage.open_driven_study(place, DIRECTIONS, Objectives._fields, settings.study) as study:
         yield Session(
             space,
             price_violations,
             settings,
-            keep=lambda trial: storage.add(study, trial, journal),
-            finished=storage.finished(study),
+            store=lambda trial: storage.add_trial(study, trial, place),
+            stored=storage.ended_trials(study),
         )
 
 
-class Session:
-    """A search under way: asks the sampler, prices what it proposes, and keeps what ends.
-
-    Args:
-        space, price_violations, settings: as in :func:`search`.
-        keep: puts a finished trial on disk.
-        finished: what is on disk already, in order.
-    """
-
-    def __init__(
-        self,
-        space: Space,
-        price_violations: Prices,
-        settings: SearchSettings,
-        *,
-        keep: Callable[[FrozenTrial], None],
-        finished: Sequence[FrozenTrial],
-    ) -> None:
-        self._space, self._price_violations, self._settings, self._keep = space, price_violations, settings, keep
-        self._sampler = settings.sampler or choice.build("tpe", settings.seed)
-        # In memory: a plan costs dozens of entries on its way, and one that was cut off is proposed again.
-        self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
-        self._study.add_trials(finished)
-        self.done = _read_all(self._study)
-        self.running: dict[int, optuna.Trial] = {}
-        self._tried = {ended.plan for ended in self.done}
-        self._ended_trainings = sum(trial.state in TRIED for trial in self.done)
-        self._begun = {trial.user_attrs[FIRST] for trial in finished if FIRST in trial.user_attrs}
-
-    @property
-    def busy(self) -> int:
-        """How many plans are being tried."""
-        return len(self.running)
-
-    def ask(self) -> Asked | None:
-        """Return a plan to try, not tried before; None where none is wanted, at least until another has ended."""
-        while self._wants():
-            trial, plan = self._propose()
-            over = self._price_violations(plan)
-            if plan in self._tried:
-                self._leave(trial, "duplicate")
-            elif any(value > 0 for value in over.values()):
-                for name, value in over.items():
-                    trial.set_constraint(name, value)
-                trial.set_user_attr("broken", [name for name, value in over.items() if value > 0])
-                self._tried.add(plan)
-                self._leave(trial, "priced_out")
-            else:
-                self._tried.add(plan)
-                self.running[trial.number] = trial
-                return Asked(trial.number, plan)
-        return None
-
-    def tell(self, number: int, found: Evaluated) -> Trial:
-        """Keep what came of a plan."""
-        trial = self.running.pop(number)
-        for name, value in found.seen.items():
-            trial.set_user_attr(name, value)
-        trial.set_user_attr(SEEN, list(found.seen))
-        for name, value in found.violations.items():
-            trial.set_constraint(name, value)
-        trial.set_user_attr("state", "complete")
-        self._study.tell(trial, list(found.objectives))
-        return self._ended(trial)
-
-    def prune(self, number: int) -> Trial:
-        """Keep that a plan was given up half-way."""
-        return self._leave(self.running.pop(number), "pruned")
-
-    def result(self) -> SearchResult:
-        """Return all that ended.
-
-        Raises:
-            UserError: nothing could be tried.
-        """
-        if not any(trial.state == "complete" for trial in self.done):
-            frozen = self._study.get_trials(deepcopy=False)
-            broken = sorted({name for t in frozen for name in t.user_attrs.get("broken", ())})
-            raise UserError(
-                f"search: none of {len(self._tried)} proposed plans keeps the constraints that cost alone decides"
-                + (f" ({', '.join(broken)})" if broken else "")
-                + "; relax constraints or take a larger device"
-            )
-        return SearchResult(tuple(self.done))
-
-    def _wants(self) -> bool:
-        under_way = len(self.running)
-        return (
-            self._ended_trainings + under_way < self._settings.trials
-            and len(self._tried) < len(self._space)
-            and len(self.done) + under_way < self._settings.proposals
-        )
-
-    def _propose(self) -> tuple[optuna.Trial, GatePlan]:
-        number = len(self.done) + len(self.running)
-        first, seed = self._settings.first, self._settings.seed
-        start = next((k for k in range(len(first)) if k not in self._begun), None)
-        if start is not None:
-            # What is left open is drawn: no sampler has to be asked for a plan that is given.
-            dice = RandomSampler(hash((seed, number)) % 2**32)
-            self._study.sampler = choice.fixed(first[start], dice)
-        elif self.done and self.done[-1].state == "duplicate":
-            sampler = self._sampler(number)
-            self._study.sampler = choice.elsewhere(sampler, self._space, self._tried, seed, number)
-        else:
-            self._study.sampler = self._sampler(number)
-        trial = self._study.ask()
-        if start is not None:
-            self._begun.add(start)
-            trial.set_user_attr(FIRST, start)
-        plan = self._space.propose(trial)
-        trial.set_user_attr("plan", plan.to_json())
-        return trial, plan
-
-    def _leave(self, trial: optuna.Trial, state: str) -> Trial:
-        # PRUNED without values keeps the sampler away from here, where FAIL would let it come back.
-        trial.set_user_attr("state", state)
-        self._study.tell(trial, state=TrialState.PRUNED)
-        return self._ended(trial)
-
-    def _ended(self, trial: optuna.Trial) -> Trial:
-        frozen = self._study.get_trials(deepcopy=False)[trial.number]
-        self._keep(frozen)
-        ended = _read(len(self.done), frozen)
-        self.done.append(ended)
-        self._tried.add(ended.plan)
-        self._ended_trainings += ended.state in TRIED
-        if self._settings.on_trial is not None:
-            self._settings.on_trial(ended)
-        return ended
-
-
-def read(journal: Where, study: str = STUDY) -> SearchResult:
-    """Read the trials so far, also while a search goes on; none where it had no time to begin."""
+def read(place: Place, study: str = STUDY) -> SearchResult:
+    """Read the trials so far, also while a search goes on; none where no study was created yet."""
     try:
-        kept = optuna.load_study(study_name=study, storage=storage.opened(journal))
+        stored = optuna.load_study(study_name=study, storage=storage.open_storage(place))
     except KeyError:
         return SearchResult(())
-    return SearchResult(tuple(_read_all(kept)))
-
-
-def _read_all(study: optuna.Study) -> list[Trial]:
-    return [_read(number, trial) for number, trial in enumerate(storage.finished(study))]
-
-
-def _read(number: int, trial: FrozenTrial) -> Trial:
-    return Trial(
-        number=number,
-        plan=GatePlan.from_json(trial.user_attrs["plan"]),
-        state=trial.user_attrs["state"],
-        objectives=Objectives(*trial.values) if trial.values else None,
-        feasible=all(value <= 0 for value in trial.constraints.values()),
-        seen={name: trial.user_attrs[name] for name in trial.user_attrs.get(SEEN, ())},
-    )
+    return SearchResult(tuple(read_trial(number, trial) for number, trial in enumerate(storage.ended_trials(stored))))

@@ -1,4 +1,4 @@
-"""What came of a plan that was tried."""
+"""The outcome of a plan that was tried: objectives, constraints, and details to keep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Objectives(NamedTuple):
-    """What a plan is judged by: accuracy (more is better), expected microseconds and microjoules a window."""
+    """What plans are compared by: accuracy (more is better), expected microseconds and microjoules a window."""
 
     accuracy: float
     latency_us: float
@@ -22,14 +22,17 @@ class Objectives(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A plan tried: its objectives, and by how much it breaks each constraint (zero or less: kept).
+    """The outcome of a plan.
 
-    ``seen`` is what else is known of it, as JSON has it: kept with the trial, and nothing to the search.
+    Args:
+        objectives: that it reached.
+        violations: by how much it breaks each constraint; zero or less where it is kept.
+        details: whatever else should be kept with the trial, as JSON values; the search does not read it.
     """
 
     objectives: Objectives
     violations: Mapping[str, float]
-    seen: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 # What to minimise where one objective is preferred.

@@ -1,4 +1,4 @@
-"""Fronts and hypervolume; every objective is minimised."""
+"""Pareto fronts and hypervolume; every objective is minimised."""
 
 from __future__ import annotations
 
@@ -29,21 +29,25 @@ def front(points: Sequence[Point]) -> list[int]:
     return [i for i, p in enumerate(values) if not ((values <= p).all(1) & (values < p).any(1)).any()]
 
 
-def unbeaten(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the points [m, objectives] that no other dominates, each once; for thousands of them.
+def unique_front(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the points [m, objectives] that no other dominates, each once; fast enough for thousands of points.
 
-    >>> unbeaten(np.array([[1.0, 4.0], [2.0, 2.0], [3.0, 3.0], [4.0, 1.0], [2.0, 2.0]])).tolist()
+    >>> unique_front(np.array([[1.0, 4.0], [2.0, 2.0], [3.0, 3.0], [4.0, 1.0], [2.0, 2.0]])).tolist()
     [[1.0, 4.0], [2.0, 2.0], [4.0, 1.0]]
     """
-    left, kept = np.unique(points, axis=0), []
-    while len(left):  # the first in lexical order is beaten by none, and with it goes all that it beats
-        kept.append(left[0])
-        left = left[(left < left[0]).any(1)]
-    return np.array(kept).reshape(-1, points.shape[1])
+    rest, members = np.unique(points, axis=0), []
+    while len(rest):
+        # No point dominates the first in lexical order. What it dominates leaves with it.
+        members.append(rest[0])
+        rest = rest[(rest < rest[0]).any(1)]
+    return np.array(members).reshape(-1, points.shape[1])
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
-    """Return the volume that the points dominate up to the reference, by slicing along the last objective.
+    """Return the volume that the points dominate up to the reference.
+
+    The volume is cut into slices along the last objective; in each slice the points below it dominate an area of one
+    dimension less.
 
     >>> hypervolume([(1.0, 3.0), (2.0, 1.0)], (4.0, 4.0))
     7.0
@@ -57,8 +61,9 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
     if len(reference) == 1:
         return reference[0] - inside[0][0]
     levels = [p[-1] for p in inside] + [reference[-1]]
-    return sum(
-        (levels[i + 1] - levels[i]) * hypervolume([p[:-1] for p in inside[: i + 1]], reference[:-1])
-        for i in range(len(inside))
-        if levels[i + 1] > levels[i]
-    )
+    volume = 0.0
+    for i in range(len(inside)):
+        if levels[i + 1] > levels[i]:
+            area = hypervolume([p[:-1] for p in inside[: i + 1]], reference[:-1])
+            volume += (levels[i + 1] - levels[i]) * area
+    return volume

@@ -1,4 +1,4 @@
-"""What a search has come to so far: in a line, for the progress bar, and as curves, for TensorBoard."""
+"""The progress of a search: one line for the progress bar, and curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING, Self
 from gatesearch._lib.format import format_si
 from gatesearch._lib.plugins import need
 from gatesearch.search import pareto
-from gatesearch.search.engine import Trial
 from gatesearch.search.evaluation import PREFERENCES, Objectives
+from gatesearch.search.result import Trial
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+STATE_LABELS = {"pruned": "given up early", "priced_out": "ruled out", "duplicate": "repeats"}
 
-class Watch(AbstractContextManager["Watch"]):
+
+class ProgressMonitor(AbstractContextManager["ProgressMonitor"]):
     """Follows a search; call it with every trial that ends.
 
     Args:
         past: trials of earlier sessions.
-        reference: what the hypervolume is measured against, as in :meth:`SearchResult.hypervolume`.
-        objective: that ranks feasible plans, ``energy``, ``latency`` or ``accuracy``.
-        quality: what accuracy is called.
-        logs: folder for TensorBoard, written anew by every session; None for no curves.
+        reference: see :meth:`gatesearch.search.result.SearchResult.hypervolume`.
+        objective: that decides which feasible plan is the best: ``energy``, ``latency`` or ``accuracy``.
+        quality: name of the accuracy, for the line.
+        logs: folder for TensorBoard, which every session writes anew; None: no curves.
     """
 
     def __init__(
@@ -64,18 +66,18 @@ class Watch(AbstractContextManager["Watch"]):
 
     @property
     def note(self) -> str:
-        """What to tell beside the count of trials.
+        """What the progress bar says beside the count of trials.
 
-        >>> watch = Watch(reference=Objectives(0.0, 5e3, 400.0))
-        >>> watch.note
+        >>> monitor = ProgressMonitor(reference=Objectives(0.0, 5e3, 400.0))
+        >>> monitor.note
         'no plan keeps the constraints yet'
         """
-        ended = [f"{self.states[s]} {told}" for s, told in _TOLD.items() if s in self.states]
+        counts = [f"{self.states[state]} {label}" for state, label in STATE_LABELS.items() if state in self.states]
         if self.best is None:
-            return ", ".join([*ended, "no plan keeps the constraints yet"])
+            return ", ".join([*counts, "no plan keeps the constraints yet"])
         cost = f"{format_si(self.best.energy_uj * 1e-6, 'J')}, {format_si(self.best.latency_us * 1e-6, 's')}"
         best = f"best {self._quality} {self.best.accuracy:.3f} at {cost}"
-        return ", ".join([*ended, f"hypervolume {self.hypervolume:.3f}", best])
+        return ", ".join([*counts, f"hypervolume {self.hypervolume:.3f}", best])
 
     def __enter__(self) -> Self:
         return self
@@ -85,12 +87,9 @@ class Watch(AbstractContextManager["Watch"]):
             self._curves.close()
 
 
-_TOLD = {"pruned": "given up early", "priced_out": "ruled out", "duplicate": "repeats"}
-
-
 def _writer(logs: Path) -> SummaryWriter:
     need("search curves in logs/", "tensorboard")
     from torch.utils.tensorboard import SummaryWriter
 
-    shutil.rmtree(logs, ignore_errors=True)  # the journal is what lasts; half a curve of a killed session is not
+    shutil.rmtree(logs, ignore_errors=True)  # a killed session leaves half a curve; the journal has all trials
     return SummaryWriter(str(logs), flush_secs=5)

@@ -1,16 +1,16 @@
 """GateSearcher: a search of gates for Ray Tune, with or without the rest of gatesearch.
 
 It proposes whole plans, prices them before anything runs, proposes none twice whatever is running, and keeps every
-finished trial in a study of Optuna's as it ends: a run that was cut off goes on from there, with a new ``Tuner``::
+trial in an Optuna study when it ends. A run that was cut off goes on from there, with a new ``Tuner``::
 
     settings = SearchSettings(journal=Path("study.journal"), trials=200, proposals=10_000, seed=0)
-    with engine.opened(space, price, settings) as session:
+    with engine.open_session(space, price, settings) as session:
         searcher = GateSearcher(session)
         tuning = tune.TuneConfig(search_alg=searcher, num_samples=-1, max_concurrent_trials=8, reuse_actors=True)
         tune.Tuner(trainable, tune_config=tuning).fit()
         front = session.result().front
 
-The trainable finds the plan in its config, ``GatePlan.from_json(config["plan"])``, and reports ``accuracy``,
+The trainable reads the plan from its config, ``GatePlan.from_json(config["plan"])``, and reports ``accuracy``,
 ``latency_us`` and ``energy_uj``, and each constraint's excess as ``violations/NAME`` where there are constraints. A
 trial that a scheduler stops is kept as pruned, not as complete.
 """
@@ -24,58 +24,58 @@ from typing import Any
 from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
 from gatesearch.search.evaluation import Evaluated, Objectives
-from gatesearch.search.executors.base import Asking
+from gatesearch.search.executors.base import ProposalSource
 
 need("search.executor", "ray")
 from ray.tune.search import Searcher  # noqa: E402 # the base class of GateSearcher: this module is the extra's own
 
-VIOLATIONS = "violations/"
-SEEN = "seen"  # as JSON, which Tune leaves as it is
+VIOLATION_PREFIX = "violations/"
+DETAILS_KEY = "details"  # as JSON: Tune would flatten a mapping
 
 
 class GateSearcher(Searcher):
     """Hands the plans of a search to Ray Tune.
 
     Args:
-        session: an open search, as of :func:`gatesearch.search.engine.opened`.
+        session: see :func:`gatesearch.search.engine.open_session`.
     """
 
-    def __init__(self, session: Asking) -> None:
+    def __init__(self, session: ProposalSource) -> None:
         super().__init__()
         self._session = session
         self._numbers: dict[str, int] = {}
-        self.failed: list[str] = []  # trials that Tune gave up, whose plans are proposed again by the next session
+        self.failed: list[str] = []  # trials that Tune gave up; the next session proposes their plans again
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles the whole experiment, to go on with it; we go on with the study.
+        # Tune pickles the whole experiment to restore it; a search goes on from its study instead.
         return self.__dict__ | {"_session": None}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override] # as documented there
         """Return the config of a trial, None where the search waits for one, FINISHED at its end."""
-        asked = None if self.failed else self._session.ask()
-        if asked is not None:
-            self._numbers[trial_id] = asked.number
-            return {"plan": asked.plan.to_json()}
+        proposal = None if self.failed else self._session.ask()
+        if proposal is not None:
+            self._numbers[trial_id] = proposal.number
+            return {"plan": proposal.plan.to_json()}
         return None if self._numbers else str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Keep what came of a trial, once: Tune may tell of one that it tried twice."""
+        """Keep the outcome of a trial, once: Tune may report one that it tried twice."""
         number = self._numbers.pop(trial_id, None)
         if number is None:
             return
         if error or result is None:
             self.failed.append(trial_id)
         elif result.get("done"):
-            self._session.tell(number, evaluated(result))
+            self._session.tell(number, read_outcome(result))
         else:
             self._session.prune(number)
 
     def save(self, checkpoint_path: str) -> None:
-        """Note that the study has it all: Tune asks at every snapshot of its own."""
+        """Write that the study has everything: Tune calls this at each of its snapshots."""
         Path(checkpoint_path).write_text(json.dumps({"see": "the study"}))
 
     def restore(self, checkpoint_path: str) -> None:
-        """Refuse: what Tune would bring back knows less than the study does.
+        """Refuse: the study knows more than what Tune would restore.
 
         Raises:
             UserError: always.
@@ -83,24 +83,27 @@ class GateSearcher(Searcher):
         raise UserError("Tuner.restore: a search of gates goes on with a new Tuner and the journal that it had")
 
 
-def reported(found: Evaluated) -> dict[str, Any]:
+def report_outcome(outcome: Evaluated) -> dict[str, Any]:
     """Return what a trainable reports."""
-    over = {f"{VIOLATIONS}{name}": value for name, value in found.violations.items()}
-    return {**found.objectives._asdict(), **over, SEEN: json.dumps(dict(found.seen))}  # Tune would flatten a mapping
+    violations = {f"{VIOLATION_PREFIX}{name}": excess for name, excess in outcome.violations.items()}
+    return {**outcome.objectives._asdict(), **violations, DETAILS_KEY: json.dumps(dict(outcome.details))}
 
 
-def evaluated(result: dict[str, Any]) -> Evaluated:
-    """Read what a trainable reported.
+def read_outcome(report: dict[str, Any]) -> Evaluated:
+    """Return the outcome that a trainable reported.
 
     Raises:
         UserError: an objective is missing.
 
-    >>> evaluated(reported(Evaluated(Objectives(0.9, 10.0, 20.0), {"recall": -0.01}))).violations
+    >>> read_outcome(report_outcome(Evaluated(Objectives(0.9, 10.0, 20.0), {"recall": -0.01}))).violations
     {'recall': -0.01}
     """
     for name in Objectives._fields:
-        if name not in result:
+        if name not in report:
             raise UserError(f"trainable: reports no {name!r}; a search wants {', '.join(Objectives._fields)}")
-    over = {k.removeprefix(VIOLATIONS): float(v) for k, v in result.items() if k.startswith(VIOLATIONS)}
-    seen = json.loads(result.get(SEEN, "{}"))
-    return Evaluated(Objectives(*(float(result[name]) for name in Objectives._fields)), over, seen)
+    violations = {}
+    for key, value in report.items():
+        if key.startswith(VIOLATION_PREFIX):
+            violations[key.removeprefix(VIOLATION_PREFIX)] = float(value)
+    objectives = Objectives(*(float(report[name]) for name in Objectives._fields))
+    return Evaluated(objectives, violations, json.loads(report.get(DETAILS_KEY, "{}")))

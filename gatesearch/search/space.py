@@ -1,218 +1,185 @@
-"""The space of plans: which sites, which gates, which cores."""
+"""The space of plans: slots, each with its choices of gates, a limit on the gates that end stages, and cores."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise, product
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, combinations, combinations_with_replacement, pairwise, product
+from typing import Any
 
-from gatesearch.errors import UserError, unknown
-from gatesearch.gates import fits, kind_of, params_of
-from gatesearch.graph.sites import CutSite, LayerSite, Site, find, worthwhile
+from gatesearch.gates import kind_of
+from gatesearch.graph.sites import CutSite, LayerSite, Site
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
-from gatesearch.search.layer_space import LayerSpace
-from gatesearch.search.trial_protocol import Suggest
-
-Choices = Mapping[str, Mapping[str, Sequence[Scalar]]]
+from gatesearch.search.slots import Gates, Slot, merge_values
+from gatesearch.search.trial_protocol import RecordedTrial, Suggest
 
 
 @dataclass(frozen=True)
 class Space:
-    """Plans of at most ``most`` gates at cut sites, and of gates inside the stages.
+    """Every plan takes one choice of each slot and one core for each stage.
 
     Args:
-        sites: where gates may go, in order.
-        kinds: for each kind that goes there, each searched parameter with its choices.
+        slots: those of cut sites first, each sort in the order of the data.
         cores: in order of rising cost; a stage never runs on an earlier core than the stage before it.
-        fewest, most: number of gates at cut sites.
-        layers: what may be gated inside the stages.
+        min_gates, max_gates: how many cut slots a plan fills.
+
+    >>> [str(plan) for plan in Space((), ("mcu", "npu"), 0, 0).plans()]
+    ['no gates on mcu', 'no gates on npu']
     """
 
-    sites: tuple[CutSite, ...]
-    kinds: Mapping[str, Mapping[str, Sequence[Scalar]]]
+    slots: tuple[Slot, ...]
     cores: tuple[str, ...]
-    fewest: int = 0
-    most: int = 3
-    layers: LayerSpace = field(default_factory=LayerSpace)
+    min_gates: int = 0
+    max_gates: int = 3
 
-    @classmethod
-    def of(
-        cls,
-        all_sites: tuple[CutSite, ...],
-        device_cores: Sequence[str],
-        kinds: Mapping[str, Mapping[str, Sequence[Scalar]]],
-        *,
-        site_names: Sequence[str] | str = "all",
-        core_names: Sequence[str] | str = "all",
-        min_work: float = 0.05,
-        fewest: int = 0,
-        most: int = 3,
-        all_layers: tuple[LayerSite, ...] = (),
-        layer_names: Sequence[str] | str = "all",
-        together: bool = False,
-    ) -> Space:
-        """Build the space that a search-space file describes, against a backbone's sites and a device's cores.
+    @cached_property
+    def cut_slots(self) -> tuple[Slot, ...]:
+        """The slots whose gates end a stage."""
+        return tuple(slot for slot in self.slots if slot.is_cut)
 
-        Raises:
-            UserError: a site, core, kind, parameter or value does not exist, no gate can go at a named site, or there
-                are fewer sites than gates.
-        """
-        if core_names != "all":
-            for name in core_names:
-                if name not in device_cores:
-                    raise unknown("space.cores", "core", name, device_cores)
-        _check_kinds(kinds, [*all_sites, *all_layers])
-        layers = LayerSpace.of(all_layers, _of_type(kinds, LayerSite), layer_names, together)
-        kinds = _of_type(kinds, CutSite)
-        if site_names == "all":
-            sites = tuple(site for site in worthwhile(all_sites, min_work) if _able(kinds, site))
-        else:
-            named = [find(all_sites, name, "space.sites") for name in site_names]
-            sites = tuple(site for site in all_sites if site in named)
-            for site in sites:
-                if not _able(kinds, site):
-                    raise UserError(
-                        f"space.sites: no gate of {', '.join(kinds)} can go at {site.name!r}, shape {list(site.shape)}"
-                    )
-        if fewest > len(sites):
-            raise UserError(f"space.gates.min: {fewest} gates, and only {len(sites)} sites to put them")
-        cores = tuple(name for name in device_cores if core_names == "all" or name in core_names)
-        return cls(sites, kinds, cores, fewest, min(most, len(sites)), layers)
+    @cached_property
+    def layer_slots(self) -> tuple[Slot, ...]:
+        """The slots whose gates take the place of layers."""
+        return tuple(slot for slot in self.slots if not slot.is_cut)
 
-    def choices(self, kind: str, site: CutSite) -> dict[str, tuple[Scalar, ...]]:
-        """Return the choices of each parameter; one that the site leaves no choice in is fixed."""
-        own = kind_of(kind).choices(site)
-        return {
-            name: tuple(values if len(values) == 1 else self.kinds[kind].get(name, values))
-            for name, values in own.items()
-        }
+    @property
+    def cut_sites(self) -> tuple[CutSite, ...]:
+        """Where a gate may end a stage, in the order of the data."""
+        return tuple(site for slot in self.cut_slots for site in slot.sites if isinstance(site, CutSite))
+
+    @property
+    def layer_sites(self) -> tuple[LayerSite, ...]:
+        """The layers whose place a gate may take, in the order of the data."""
+        return tuple(site for slot in self.layer_slots for site in slot.sites if isinstance(site, LayerSite))
+
+    @property
+    def layer_kinds(self) -> tuple[str, ...]:
+        """The kinds of gates that may take the place of a layer."""
+        return tuple(dict.fromkeys(kind for slot in self.layer_slots for kind in slot.kinds))
+
+    @property
+    def layer_gates(self) -> list[PlacedGate]:
+        """Every gate that may take the place of a layer, site by site."""
+        gates: list[PlacedGate] = []
+        for slot in self.layer_slots:
+            for site in slot.sites:
+                gates += slot.gates_at(site)
+        return gates
+
+    def kinds_at(self, site: Site) -> list[str]:
+        """Return the kinds of gates that may stand at a site; none where the site is not searched."""
+        slots = [slot for slot in self.slots if site in slot.sites]
+        return list(dict.fromkeys(gate.kind for slot in slots for gate in slot.gates_at(site)))
+
+    def core_choices(self, gates: Gates) -> list[tuple[str, ...]]:
+        """Return every choice of cores for the stages that gates make."""
+        stages = 1 + sum(1 for slot in self.cut_slots if slot.choice_in(gates))
+        return list(combinations_with_replacement(self.cores, stages))
 
     def propose(self, trial: Suggest) -> GatePlan:
-        """Let a trial choose a plan; equal choices in another order give the same plan.
+        """Let a trial choose a plan.
 
-        A site that is chosen twice stands, the second time, for the next one that is free: the plan has as many gates
-        as the trial wanted.
+        The number of gates is drawn before their sites, so that a sampler that knows no limits keeps this one.
         """
-        count = int(trial.suggest_categorical("gates", list(range(self.fewest, self.most + 1))))  # type: ignore[arg-type]
-        names = [site.name for site in self.sites]
-        gates: dict[str, PlacedGate] = {}
-        for slot in range(count):
-            wanted = names.index(str(trial.suggest_categorical(f"site_{slot}", names)))
-            name = next(name for name in names[wanted:] + names[:wanted] if name not in gates)
-            gates[name] = self._gate(trial, slot, find(self.sites, name))
-        placed = tuple(gates[name] for name in names if name in gates)
-        chosen = [str(trial.suggest_categorical(f"core_{k}", list(self.cores))) for k in range(len(placed) + 1)]
-        return GatePlan((*placed, *self.layers.propose(trial)), tuple(sorted(chosen, key=self.cores.index)))
+        filled = self._pick_cut_sites(trial)
+        gates: list[PlacedGate] = []
+        for slot in self.slots:
+            if not slot.is_cut or slot.sites[0].name in filled:
+                gates += slot.suggest(trial)
+        cores = [str(trial.suggest_categorical(f"core_{k}", list(self.cores))) for k in range(len(filled) + 1)]
+        return GatePlan(tuple(gates), tuple(sorted(cores, key=self.cores.index)))
 
-    def named(self, plan: GatePlan) -> dict[str, Scalar]:
-        """Return what a trial chooses, by name, to propose a plan: the reverse of :meth:`propose`."""
-        cuts = [gate for gate in plan.gates if gate.kind in self.kinds]
-        chosen: dict[str, Scalar] = {"gates": len(cuts)}
-        for slot, placed in enumerate(cuts):
-            site = find(self.sites, placed.site)
-            chosen[f"site_{slot}"] = site.name
-            kinds = _able(self.kinds, site)
-            if len(kinds) > 1:
-                chosen[self._kind_name(slot, site, kinds)] = placed.kind
-            for name, values in self.choices(placed.kind, site).items():
-                if len(values) > 1:
-                    chosen[self._param_name(placed.kind, name, slot, site)] = placed[name]
-        chosen |= {f"core_{k}": core for k, core in enumerate(plan.cores)}
-        return chosen | self.layers.named(plan.gates[len(cuts) :])
+    def describe(self, plan: GatePlan) -> dict[str, Scalar]:
+        """Return what a trial suggests, by name, to propose a plan of this space: the reverse of :meth:`propose`."""
+        choices = [(slot, slot.choice_in(plan.gates)) for slot in self.slots]
+        filled = [slot.sites[0].name for slot, choice in choices if slot.is_cut and choice]
+        params: dict[str, Scalar] = {"gates": len(filled)}
+        params |= {f"site_{k}": name for k, name in enumerate(filled)}
+        for slot, choice in choices:
+            if choice or not slot.is_cut:
+                params |= slot.describe(choice)
+        return params | {f"core_{k}": core for k, core in enumerate(plan.cores)}
 
-    def gates_at(self, site: CutSite) -> list[PlacedGate]:
-        """Return every gate that may stand at a site."""
-        return [
-            PlacedGate.of(kind, site.name, **dict(zip(choices, values, strict=True)))
-            for kind in _able(self.kinds, site)
-            for choices in [self.choices(kind, site)]
-            for values in product(*choices.values())
-        ]
+    def read(self, params: Mapping[str, Any]) -> GatePlan | None:
+        """Return the plan that a trial's parameters stand for; None where they are not those of this space."""
+        try:
+            return self.propose(RecordedTrial(params))
+        except KeyError:
+            return None
 
-    def _kind_name(self, slot: int, site: CutSite, kinds: Sequence[str]) -> str:
-        # Optuna wants the choices of one name to stay the same: where they depend on the site, the name does too.
-        return f"kind_{slot}" + ("" if len(kinds) == len(self.kinds) else f"@{site.name}")
+    def param_choices(self, plan: GatePlan) -> dict[str, tuple[Scalar, ...]]:
+        """Return the choices that a trial has for each parameter of :meth:`describe`."""
+        trial = RecordedTrial(self.describe(plan))
+        self.propose(trial)
+        return trial.choices
 
-    def _param_name(self, kind: str, name: str, slot: int, site: CutSite) -> str:
-        return f"{kind}_{name}_{slot}" + ("" if name in self.kinds[kind] else f"@{site.name}")
+    @cached_property
+    def param_names(self) -> frozenset[str]:
+        """Every name under which a trial may be asked for a part of a plan."""
+        names = {"gates", *(f"site_{k}" for k in range(self.max_gates))}
+        names |= {f"core_{k}" for k in range(self.max_gates + 1)}
+        return frozenset(names.union(*(slot.param_names for slot in self.slots)))
 
-    def _gate(self, trial: Suggest, slot: int, site: CutSite) -> PlacedGate:
-        kinds = _able(self.kinds, site)
-        label = self._kind_name(slot, site, kinds)
-        kind = str(trial.suggest_categorical(label, kinds)) if len(kinds) > 1 else kinds[0]
-        params: dict[str, Scalar] = {}
-        for name, values in self.choices(kind, site).items():
-            label = self._param_name(kind, name, slot, site)
-            params[name] = values[0] if len(values) == 1 else trial.suggest_categorical(label, list(values))
-        return PlacedGate.of(kind, site.name, **params)
+    def plans(self) -> Iterator[GatePlan]:
+        """Yield each plan once, those with few gates first."""
+        layer_choices = [tuple(chain.from_iterable(row)) for row in product(*(s.choices for s in self.layer_slots))]
+        for count in range(self.min_gates, self.max_gates + 1):
+            for slots in combinations(self.cut_slots, count):
+                for row in product(*(slot.choices[1:] for slot in slots)):
+                    cut_gates = tuple(chain.from_iterable(row))
+                    for cores, layer_gates in product(self.core_choices(cut_gates), layer_choices):
+                        yield GatePlan((*cut_gates, *layer_gates), cores)
 
     def variants(self) -> list[PlacedGate]:
-        """Return one gate for every combination of values that makes another program."""
-        found = []
-        for kind in self.kinds:
-            widest: dict[str, tuple[Scalar, ...]] = {}
-            for site in self.sites:
-                for name, values in self.choices(kind, site).items() if fits(kind, site) else ():
-                    widest[name] = tuple(dict.fromkeys([*widest.get(name, ()), *values]))
-            programs = kind_of(kind).Params.new_programs()
-            apart = {name: values for name, values in widest.items() if name in programs}
-            found += [
-                PlacedGate.of(kind, "any", **dict(zip(apart, combination, strict=True)))
-                for combination in product(*apart.values())
-            ]
-        return found
+        """Return a gate at a cut site for each combination of values that makes another program."""
+        gates: dict[str, list[PlacedGate]] = {}
+        for slot in self.cut_slots:
+            for gate in slot.gates:
+                gates.setdefault(gate.kind, []).append(gate)
+        variants = []
+        for kind, same_kind in gates.items():
+            new_programs = kind_of(kind).Params.new_programs()
+            values = {name: row for name, row in merge_values(same_kind).items() if name in new_programs}
+            for row in product(*values.values()):
+                variants.append(PlacedGate.of(kind, "any", **dict(zip(values, row, strict=True))))
+        return variants
+
+    def __contains__(self, plan: GatePlan) -> bool:
+        choices = [(slot, slot.choice_in(plan.gates)) for slot in self.slots]
+        filled = sum(1 for slot, choice in choices if slot.is_cut and choice)
+        return (
+            self.min_gates <= filled <= self.max_gates
+            and all(choice in slot.choices for slot, choice in choices)
+            and tuple(chain.from_iterable(choice for _, choice in choices)) == plan.gates
+            and plan.cores in self.core_choices(plan.gates)
+        )
 
     def __len__(self) -> int:
         """Number of different plans, or ``sys.maxsize`` where there are more."""
-        sets = [1] + [0] * self.most  # ways to place that many gates, site after site
-        for site in self.sites:
-            here = 0
-            for kind in _able(self.kinds, site):
-                here += math.prod(len(values) for values in self.choices(kind, site).values())
-            sets = [sets[0], *(more + here * fewer for fewer, more in pairwise(sets))]
-        # Sequences of count + 1 cores that never go back.
-        cores = [math.comb(len(self.cores) + count, count + 1) for count in range(self.most + 1)]
-        total = sum(sets[count] * cores[count] for count in range(self.fewest, self.most + 1)) * len(self.layers)
-        return min(total, sys.maxsize)
+        # Ways to fill so many cut slots, one slot after the other: a slot stays empty or takes one of its gates.
+        ways = [1] + [0] * self.max_gates
+        for slot in self.cut_slots:
+            gates = len(slot.choices) - 1
+            ways = [ways[0], *(same + gates * fewer for fewer, same in pairwise(ways))]
+        total = 0
+        for count in range(self.min_gates, self.max_gates + 1):
+            # Sequences of count + 1 cores that never go back.
+            total += ways[count] * math.comb(len(self.cores) + count, count + 1)
+        return min(total * math.prod(len(slot.choices) for slot in self.layer_slots), sys.maxsize)
 
+    def _pick_cut_sites(self, trial: Suggest) -> list[str]:
+        """Let a trial pick the cut sites that get a gate.
 
-def _of_type(kinds: Choices, site_type: type[Site]) -> dict[str, Mapping[str, Sequence[Scalar]]]:
-    return {name: params for name, params in kinds.items() if kind_of(name, "space.kinds").site_type is site_type}
-
-
-def _able(kinds: Iterable[str], site: CutSite) -> list[str]:
-    """Return the kinds that can go at a site."""
-    return [kind for kind in kinds if fits(kind, site)]
-
-
-def _check_kinds(kinds: Choices, sites: Sequence[Site]) -> None:
-    """Refuse unknown kinds, parameters, values and combinations before anything is trained."""
-    for name, params in kinds.items():
-        kind = kind_of(name, "space.kinds")
-        for site in [site for site in sites if fits(name, site)][:1]:
-            own = kind.choices(site)
-            for param in params:
-                if param not in own:
-                    raise unknown(f"space.kinds.{name}", "parameter", param, own)
-            choices = {param: params.get(param, values) for param, values in own.items()}
-            for values in product(*choices.values()):
-                _check_values(name, dict(zip(choices, values, strict=True)), site)
-
-
-def _check_values(kind: str, values: Mapping[str, Scalar], site: Site) -> None:
-    refused = _refused(kind, values, site)
-    if refused is not None:
-        # Where a value is wrong whatever the others are, it is to blame by name.
-        alone = (name for name, value in values.items() if _refused(kind, {name: value}, site) is not None)
-        raise UserError(f"{'.'.join(['space.kinds', kind, *list(alone)[:1]])}: {refused}")
-
-
-def _refused(kind: str, values: Mapping[str, Scalar], site: Site) -> UserError | None:
-    placed = PlacedGate.of(kind, site.name, **values)
-    try:
-        params_of(site, placed)
-    except UserError as error:
-        return error
-    return None
+        A site that is picked twice stands, the second time, for the next free one: the plan has as many gates as the
+        trial chose.
+        """
+        names = [slot.sites[0].name for slot in self.cut_slots]
+        count = int(trial.suggest_categorical("gates", list(range(self.min_gates, self.max_gates + 1))))  # type: ignore[arg-type]
+        filled: list[str] = []
+        for k in range(count):
+            first = names.index(str(trial.suggest_categorical(f"site_{k}", names)))
+            filled.append(next(name for name in names[first:] + names[:first] if name not in filled))
+        return filled

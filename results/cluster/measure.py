@@ -15,12 +15,13 @@ from typing import Any
 from gatesearch._lib.timing import fingerprint
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search import engine
+from gatesearch.search import SearchSettings, engine
 from gatesearch.search.executors.base import Executor
-from gatesearch.search.executors.local import Local
-from gatesearch.search.sampler.neighbours import Candidates, cores_of
+from gatesearch.search.executors.local import LocalWorkers
+from gatesearch.search.sampler.neighbours import Candidates
 from gatesearch.search.space import Space
-from gatesearch.search.storage import Where
+from gatesearch.search.space_builder import build_space
+from gatesearch.search.storage import Place
 from results.cluster.sleep import Sleep, make_up
 
 STORAGES = ("journal", "sqlite")
@@ -40,7 +41,7 @@ def make_space() -> Space:
     kinds: dict[str, dict[str, list[Scalar]]] = {
         "gc": {"mode": ["channel", "activation"], "keep": [0.25, 0.5, 0.75, 1.0], "recall": [0.98, 0.99]}
     }
-    return Space.of(sites, device_cores=("mcu", "npu"), kinds=kinds)
+    return build_space(sites, cores=("mcu", "npu"), kinds=kinds)
 
 
 def price(plan: GatePlan) -> Mapping[str, float]:
@@ -52,7 +53,7 @@ def engine_measurement(storage: str) -> Callable[[Path], Measurement]:
     """Return the function that measures the engine on a kind of storage, in a folder."""
 
     def measure(folder: Path) -> Measurement:
-        where: Where = folder / f"{storage}.study"
+        where: Place = folder / f"{storage}.study"
         (folder / f"{storage}.study").unlink(missing_ok=True)
         if storage != "journal":
             where = f"{storage}:///{where}"
@@ -61,12 +62,12 @@ def engine_measurement(storage: str) -> Callable[[Path], Measurement]:
         tell_s: list[float] = []
         plans: dict[GatePlan, Mapping[str, Scalar]] = {}
         generator = Random(SEED)
-        for gates in Candidates(space).evenly(4 * TRIALS, generator):
-            plan = GatePlan(gates, generator.choice(cores_of(space, gates)))
-            plans.setdefault(plan, space.named(plan))
-        first: list[Mapping[str, Scalar]] = list(islice(plans.values(), TRIALS))
-        settings = engine.SearchSettings(journal=where, trials=TRIALS, proposals=10 * TRIALS, seed=SEED, first=first)
-        with engine.opened(space, price, settings) as session:
+        for gates in Candidates(space).draw_evenly(4 * TRIALS, generator):
+            plan = GatePlan(gates, generator.choice(space.core_choices(gates)))
+            plans.setdefault(plan, space.describe(plan))
+        initial: list[Mapping[str, Scalar]] = list(islice(plans.values(), TRIALS))
+        settings = SearchSettings(journal=where, trials=TRIALS, proposals=10 * TRIALS, seed=SEED, initial=initial)
+        with engine.open_session(space, price, settings) as session:
             for _ in range(TRIALS):
                 started = time.perf_counter()
                 trial = session.ask()
@@ -99,7 +100,7 @@ def scaling_measurement(name: str, workers: int) -> Callable[[Path], Measurement
         evaluate = Sleep(TRIAL_S, notes.absolute())
         started = time.time()
         with _EXECUTORS[name](evaluate, workers, folder) as executor:
-            settings = engine.SearchSettings(
+            settings = SearchSettings(
                 journal=journal,
                 trials=TRIALS_A_WORKER[name] * workers,
                 proposals=100 * TRIALS_A_WORKER[name] * workers,
@@ -117,14 +118,14 @@ def scaling_measurement(name: str, workers: int) -> Callable[[Path], Measurement
 
 @contextmanager
 def _local(evaluate: Sleep, workers: int, folder: Path) -> Iterator[Executor]:
-    yield Local(evaluate, workers)
+    yield LocalWorkers(evaluate, workers)
 
 
 @contextmanager
 def _ray(evaluate: Sleep, workers: int, folder: Path) -> Iterator[Executor]:
-    from gatesearch.search.executors.tune import Tune  # raises an error of one line where Ray is not installed
+    from gatesearch.search.executors.tune import RayTune  # raises an error of one line where Ray is not installed
 
-    executor = Tune(evaluate, folder / "ray", workers=workers)
+    executor = RayTune(evaluate, folder / "ray", workers=workers)
     import ray
 
     ray.init("local", num_cpus=workers, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)

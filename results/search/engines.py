@@ -12,9 +12,10 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from gatesearch.plan import GatePlan
-from gatesearch.search.sampler.gate_sampler import PASSED, GateSampler
-from gatesearch.search.sampler.initial import opening
-from gatesearch.search.sampler.neighbours import Candidates, cores_of
+from gatesearch.search.sampler import GateSampler
+from gatesearch.search.sampler.history import REACH_ATTR
+from gatesearch.search.sampler.initial import opening_gates
+from gatesearch.search.sampler.neighbours import Candidates
 from gatesearch.search.space import Space
 from results.search.replay import Budget, Replay
 from results.search.rivals import pymoo_nsga2, suggested_names, syne_tune_moasha
@@ -35,7 +36,7 @@ def _gate_sampler(table: Table, seed: int) -> GateSampler:
         prices.__getitem__,
         shares=table.shares,
         allowed=lambda plan: bool(table.allowed[table.index[plan]]),
-        first=opening(table.space),
+        initial=opening_gates(table.space),
         seed=seed,
     )
 
@@ -57,8 +58,8 @@ def _sparse(space: Space, seed: int) -> Callable[[], GatePlan]:
         if len(drawn) == len(space):
             raise Budget
         while True:
-            gates = draws.drawn(generator)
-            every = cores_of(space, gates)
+            gates = draws.draw(generator)
+            every = space.core_choices(gates)
             plan = GatePlan(gates, generator.choice(every))
             if plan not in drawn:
                 drawn.add(plan)
@@ -106,7 +107,7 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
             if number is None:
                 study.tell(trial, state=TrialState.PRUNED)
                 continue
-            trial.set_user_attr(PASSED, table.passed[number][-1])
+            trial.set_user_attr(REACH_ATTR, table.passed[number][-1])
             trial.set_constraint("drop", replay.over(number))
             error, latency, energy = table.point(number)
             study.tell(trial, (1 - error, latency, energy))

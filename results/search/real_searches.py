@@ -111,7 +111,7 @@ def _search(path: Path, recipe: Recipe, shared: Path) -> dict[str, Any]:
         "cpu_s": round(time.process_time() - cpu, 1),
         "wall_s": round(time.monotonic() - wall, 1),
         "hypervolume": result.hypervolume(corner),
-        "tried": len(result.tried),
+        "tried": len(result.trained),
         "front": len(result.front),
     }
 

@@ -29,13 +29,12 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.training import Baseline, build_model, train_baseline, training_seed
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import to_yaml
-from gatesearch.search.sampler.neighbours import cores_of
 from gatesearch.search.space import Space
 from gatesearch.training import Features, fit
 from gatesearch.training.calibration import calibrated_quality
 from gatesearch.training.cascade import EVALUATION_BATCH
 from results.search import table
-from results.search.spaces import Recorded, every_plan, trained
+from results.search.spaces import Recorded, trained
 
 ROWS = "rows.jsonl"
 DIGITS = 6
@@ -90,7 +89,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 def trainings(space: Space, spec: Recorded) -> list[tuple[PlacedGate, ...]]:
     """Return the gates of every training, each once, the simplest first."""
-    return list(dict.fromkeys(trained(plan, spec.after) for plan in every_plan(space)))
+    return list(dict.fromkeys(trained(plan, spec.after) for plan in space.plans()))
 
 
 def key(gates: Sequence[PlacedGate]) -> str:
@@ -175,15 +174,15 @@ def _outputs(model: GatedModel, features: Tensor) -> tuple[Tensor, Tensor]:
 
 def _later(space: Space, gate: PlacedGate, after: Mapping[str, Sequence[str]]) -> dict[str, Sequence[Any]]:
     """Return what of a gate is set after training, with its choices."""
-    site = next(site for site in space.sites if site.name == gate.site)
-    choices = space.choices(gate.kind, site)
-    return {name: choices[name] for name in after.get(gate.kind, ())}
+    slot = next(slot for slot in space.cut_slots if slot.sites[0].name == gate.site)
+    values = slot.values(gate.kind)
+    return {name: values[name] for name in after.get(gate.kind, ())}
 
 
 def _complete(space: Space, gate: PlacedGate) -> PlacedGate:
     """Give a gate of a training the first of what is set after it."""
-    site = next((site for site in space.sites if site.name == gate.site), None)
-    missing = {} if site is None else {k: v[0] for k, v in space.choices(gate.kind, site).items()}
+    slots = [slot for slot in space.cut_slots if slot.sites[0].name == gate.site and gate.kind in slot.kinds]
+    missing = {name: values[0] for slot in slots for name, values in slot.values(gate.kind).items()}
     return PlacedGate.of(gate.kind, gate.site, **{**missing, **dict(gate.params)})
 
 
@@ -214,7 +213,7 @@ def pack(spec: Recorded, run: Recording, path: Path, command: str) -> None:
         del row["trained"]
         whole = tuple(_complete(s.space, gate) for gate in gates)
         row["cores"] = {}
-        for cores in cores_of(s.space, whole):
+        for cores in s.space.core_choices(whole):
             plan = GatePlan(whole, cores)
             priced = {"runs": _short(cost.runs(plan)), "broken": sorted(cost.violations(plan))}
             observed = [epoch[0]["layers"] for epoch in row["epochs"]]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain, combinations, combinations_with_replacement, product
 
 from gatesearch.gates.gc import GC
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe, load
-from gatesearch.search.space import Space
 
 
 @dataclass(frozen=True)
@@ -71,21 +69,6 @@ RECORDED = {
         data="scikit-learn's digits",
     ),
 }
-
-
-def every_plan(space: Space) -> Iterator[GatePlan]:
-    """Yield each plan of a space once.
-
-    >>> from gatesearch.search.space import Space
-    >>> [str(plan) for plan in every_plan(Space((), {}, ("mcu", "npu"), 0, 0))]
-    ['no gates on mcu', 'no gates on npu']
-    """
-    for count in range(space.fewest, space.most + 1):
-        for sites in combinations(space.sites, count):
-            for gates in product(*map(space.gates_at, sites)):
-                for cores in combinations_with_replacement(space.cores, count + 1):
-                    for layers in product(*space.layers.offered()):
-                        yield GatePlan((*gates, *chain.from_iterable(layers)), cores)
 
 
 def trained(plan: GatePlan, after: Mapping[str, tuple[str, ...]]) -> tuple[PlacedGate, ...]:

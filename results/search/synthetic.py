@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from gatesearch.gates import cut_gates
 from gatesearch.plan import GatePlan
-from gatesearch.search.sampler.encoding import Features
+from gatesearch.search.sampler.encoding import PlanEncoder
 from results.search.table import Table
 
 NOISE = 0.006
@@ -32,9 +32,9 @@ def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
     """
     at = tuple(at) or real.at
     generator = np.random.default_rng(seed)
-    features = Features(real.space)
+    encoder = PlanEncoder(real.space)
     base, early, bend = generator.uniform(0.1, 0.3), generator.uniform(0.02, 0.2), generator.uniform(0.7, 2.0)
-    by_site = {site.name: generator.uniform(0.4, 1.6) for site in real.space.sites}
+    by_site = {site.name: generator.uniform(0.4, 1.6) for site in real.space.cut_sites}
     by_mode = {"channel": 1.0, "activation": generator.uniform(0.4, 1.2)}
     stops = {kind: generator.uniform(0.1, 0.6) for kind in real.shares if kind != "positive"}
     deeper = {kind: generator.uniform(0.2, 0.6) for kind in stops}
@@ -45,7 +45,7 @@ def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
     for i, plan in enumerate(real.plans):
         loss, rows = 0.0, {kind: [1.0] for kind in real.shares}
         for gate in cut_gates(plan):
-            depth, thinned = features.of_gate(gate)[:2]
+            depth, thinned = encoder.encode_cut_gate(gate)[:2]
             loss += early * by_site[gate.site] * by_mode[gate["mode"]] * (1.2 - depth) * thinned**bend + 0.004
             for kind, row in rows.items():
                 if kind == "positive":

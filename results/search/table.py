@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from gatesearch.gates import cut_gates
 from gatesearch.graph.sites import CutSite, LayerSite
-from gatesearch.plan import GatePlan
+from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.search import pareto
-from gatesearch.search.layer_space import LayerSpace
+from gatesearch.search.slots import Slot, merge_values
 from gatesearch.search.space import Space
-from results.search.spaces import every_plan, trained
+from gatesearch.search.space_builder import build_space
+from results.search.spaces import trained
 
 Array = npt.NDArray[np.float64]
 Passed = Mapping[str, Sequence[float]]
@@ -127,13 +128,13 @@ def write(path: Path, space: Space, shares: Mapping[str, float], rows: Sequence[
         "about": dict(about),
         "shares": dict(shares),
         "space": {
-            "sites": [asdict(site) for site in space.sites],
-            "kinds": {kind: dict(choices) for kind, choices in space.kinds.items()},
+            "sites": [asdict(site) for site in space.cut_sites],
+            "kinds": _kinds(space.cut_slots),
             "cores": space.cores,
-            "gates": [space.fewest, space.most],
+            "gates": [space.min_gates, space.max_gates],
             "layers": {
-                "sites": [asdict(site) for site in space.layers.sites],
-                "kinds": {kind: dict(choices) for kind, choices in space.layers.kinds.items()},
+                "sites": [asdict(site) for site in space.layer_sites],
+                "kinds": _kinds(space.layer_slots),
             },
         },
         "rows": list(rows),
@@ -149,7 +150,7 @@ def read(path: Path, name: str) -> Table:
     space = _space(tree["space"])
     after = tree["about"]["after"]
     row_of = {tuple(json.dumps(g, sort_keys=True) for g in row["gates"]): i for i, row in enumerate(tree["rows"])}
-    plans = tuple(every_plan(space))
+    plans = tuple(space.plans())
     training, errors, costs, passed, runs, allowed = [], [], [], [], [], []
     for plan in plans:
         key = tuple(json.dumps(gate.to_dict(), sort_keys=True) for gate in trained(plan, after))
@@ -198,12 +199,22 @@ def _space(tree: Mapping[str, Any]) -> Space:
         return {name: tuple(value) if isinstance(value, list) else value for name, value in site.items()}
 
     layers = tree["layers"]
-    fewest, most = tree["gates"]
-    return Space(
-        tuple(CutSite(**tuples(site)) for site in tree["sites"]),
-        tree["kinds"],
+    min_gates, max_gates = tree["gates"]
+    return build_space(
+        [CutSite(**tuples(site)) for site in tree["sites"]],
         tuple(tree["cores"]),
-        fewest,
-        most,
-        LayerSpace(tuple(LayerSite(**tuples(site)) for site in layers["sites"]), layers["kinds"]),
+        {**tree["kinds"], **layers["kinds"]},
+        layer_sites=[LayerSite(**tuples(site)) for site in layers["sites"]],
+        cut_names=[site["name"] for site in tree["sites"]],
+        min_gates=min_gates,
+        max_gates=max_gates,
     )
+
+
+def _kinds(slots: Sequence[Slot]) -> dict[str, dict[str, tuple[Scalar, ...]]]:
+    """Return the kinds that may fill some slots, each parameter with the values that it has in any of them."""
+    gates: dict[str, list[PlacedGate]] = {}
+    for slot in slots:
+        for gate in slot.gates:
+            gates.setdefault(gate.kind, []).append(gate)
+    return {kind: merge_values(same_kind) for kind, same_kind in gates.items()}

@@ -19,7 +19,7 @@ from gatesearch.errors import UserError
 from gatesearch.gates import work_of
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.search import Evaluated, SearchSettings, Space, search
+from gatesearch.search import Evaluated, SearchSettings, build_space, search
 
 SHARES = {"positive": 0.2, "noise": 0.8}
 SITES = (
@@ -287,7 +287,8 @@ def test_the_rival_is_the_cheapest_core_that_fits() -> None:
 
 
 def test_a_core_too_small_for_every_plan(tmp_path: Path) -> None:
-    space = Space.of(SITES, ["mcu"], {"gc": {"mode": ["channel"], "keep": [0.5], "recall": [0.99]}}, min_work=0, most=1)
+    kinds = {"gc": {"mode": ["channel"], "keep": [0.5], "recall": [0.99]}}
+    space = build_space(SITES, ["mcu"], kinds, min_work=0, max_gates=1)
     small = model(device=device(sram_kib=0.01))
 
     def never(plan: GatePlan) -> Evaluated:

@@ -26,7 +26,7 @@ from gatesearch.devices.profile import Device, Kernels
 from gatesearch.gates import Call, LayerWork, work_of
 from gatesearch.graph.sites import LayerSite, cut_sites, find, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.search import Evaluated, Objectives, Space, search
+from gatesearch.search import Evaluated, Objectives, build_space, search
 from gatesearch.search.pareto import front
 
 SERIAL = Kernels(bits="serial", skips=("channel", "channel-block-16", "element", "pixel", "pixel-group-16"), source="x")
@@ -351,8 +351,8 @@ def test_what_a_search_finds(chosen: Device, split: bool, tmp_path: Path, monkey
     monkeypatch.setattr("os.fsync", lambda _: None)
     model = cost_model(chosen)
     kinds = {"pg": {"bits": [8], "high_bits": [4, 2], "mask": ["3d", "m1"], "target": [0.0]}, "fbs": {"density": [0.9]}}
-    space = Space.of(
-        model.sites, chosen.core_names, kinds, most=0, all_layers=model.layers, layer_names=NAMES, together=True
+    space = build_space(
+        model.sites, chosen.core_names, kinds, max_gates=0, layer_sites=model.layers, layer_names=NAMES, together=True
     )
 
     def evaluate(plan: GatePlan) -> Evaluated:

@@ -9,7 +9,7 @@ import results
 from gatesearch.errors import UserError
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.search import engine
-from gatesearch.search.executors.base import Here
+from gatesearch.search.executors.base import InProcess
 from results.cluster import measure
 from results.cluster.page import WORKERS, Cluster
 from results.cluster.sleep import Sleep
@@ -47,7 +47,7 @@ def test_the_engine_is_measured_on_a_study_that_it_leaves(tmp_path: Path, monkey
 def test_one_worker_is_busy_nearly_all_the_time(tmp_path: Path) -> None:
     evaluate = Sleep(0.05, tmp_path / "notes")
     settings = engine.SearchSettings(journal=tmp_path / "j", trials=4, proposals=40, seed=0)
-    engine.search(measure.make_space(), measure.price, evaluate, settings, Here(evaluate))
+    engine.search(measure.make_space(), measure.price, evaluate, settings, InProcess(evaluate))
     notes = [line.split() for line in (tmp_path / "notes").read_text().splitlines()]
     found = measure.utilisation(notes, 1, float(notes[0][1]))
     assert found["processes"] == 1 and found["startup_s"] == 0 and 0 < found["efficiency"] <= 1

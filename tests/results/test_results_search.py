@@ -19,7 +19,7 @@ from results.search.recording import ROWS, rows
 from results.search.replay import PROPOSALS, Budget, Replay, Step, volumes
 from results.search.replays import Outcome, _per_training
 from results.search.rivals import ranks
-from results.search.spaces import RECORDED, every_plan, trained
+from results.search.spaces import RECORDED, trained
 from tests.search.small_spaces import small
 
 AFTER = {"gc": ["recall"]}
@@ -31,7 +31,7 @@ SHARES = {"positive": 0.25, "noise": 0.75}
 def small_table(tmp_path_factory: pytest.TempPathFactory) -> table.Table:
     """A table of the small space, with two epochs; deeper gates cost less quality, and npu is fast and dear."""
     space, found = small(kinds={"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.9, 0.99]}}), {}
-    for plan in every_plan(space):
+    for plan in space.plans():
         gates = trained(plan, AFTER)
         row = found.setdefault(gates, {"gates": [g.to_dict() for g in gates], "seconds": [1.0, 2.0], "cores": {}})
         runs = [[1.0, 1.0], *([0.5, 0.4] if core == "npu" else [1.0, 0.1] for core in plan.cores)]
@@ -217,6 +217,6 @@ def test_wrong_arguments(argument: str, line: str, tmp_path: Path, monkeypatch: 
 
 
 def test_what_gates_are_trained_for_leaves_out_cores_and_thresholds() -> None:
-    plans = list(every_plan(small()))
+    plans = list(small().plans())
     assert len(plans) == len(set(plans)) == len(small())
     assert all(isinstance(plan, GatePlan) for plan in plans)

@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from small_spaces import small
 
 from gatesearch.search import Space
+from tests.search.small_spaces import small
 
 
 @pytest.fixture(autouse=True, scope="session")

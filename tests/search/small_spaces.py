@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gatesearch.graph.sites import CutSite
-from gatesearch.search import Space
+from gatesearch.search import Space, build_space
 
 
 def site(name: str, *shape: int, before: int = 0, after: int = 0) -> CutSite:
@@ -19,22 +19,22 @@ def small(**changes: object) -> Space:
         site("stem", 4, 3, 2, before=100, after=200),
         site("block", 4, 3, 2, before=200, after=100),
     )
-    given = {
-        "device_cores": ("mcu", "npu"),
+    arguments = {
+        "cores": ("mcu", "npu"),
         "kinds": {"gc": {"mode": ["channel", "activation"], "keep": [0.5, 1.0], "recall": [0.99]}},
-        "most": 2,
+        "max_gates": 2,
     }
-    return Space.of(sites, **{**given, **changes})  # type: ignore[arg-type]
+    return build_space(sites, **{**arguments, **changes})  # type: ignore[arg-type]
 
 
 def plans_by_hand(space: Space) -> int:
     """Count plans without the space's own formula: one core is C, stages are fences and rises are rails."""
     total = 0
-    for count in range(space.fewest, space.most + 1):
-        for chosen in range(2 ** len(space.sites)):
-            picked = [s for i, s in enumerate(space.sites) if chosen >> i & 1]
+    for count in range(space.min_gates, space.max_gates + 1):
+        for chosen in range(2 ** len(space.cut_slots)):
+            picked = [s for i, s in enumerate(space.cut_slots) if chosen >> i & 1]
             if len(picked) == count:
-                gates = math.prod(math.prod(len(v) for v in space.choices("gc", s).values()) for s in picked)
+                gates = math.prod(math.prod(len(v) for v in s.values("gc").values()) for s in picked)
                 total += gates * rising(len(space.cores), count + 1)
     return total
 

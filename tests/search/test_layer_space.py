@@ -11,7 +11,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_spaces import rising, site
 
 from gatesearch import recipe
 from gatesearch.backbones.m_cifarnet import MCifarNet
@@ -20,8 +19,8 @@ from gatesearch.gates import fits, kind_of, kinds
 from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
-from gatesearch.search import Space
-from gatesearch.search.layer_space import LayerSpace
+from gatesearch.search import Space, build_space
+from tests.search.small_spaces import rising, site
 
 Kinds = Mapping[str, Mapping[str, Sequence[Scalar]]]
 
@@ -55,10 +54,21 @@ class Thrown:
         return self.generator.choice(list(choices))
 
 
-def gates_at(space: LayerSpace, where: LayerSite) -> list[PlacedGate]:
-    """Every gate of a space at one site, by brute force."""
+def layer_space(
+    sites: Sequence[LayerSite], some: Kinds, names: Sequence[str] | str = "all", together: bool = False
+) -> Space:
+    """A space of layer gates alone, on one core."""
+    return build_space((), ("one",), some, layer_sites=sites, layer_names=names, together=together)
+
+
+def propose(space: Space, trial: Any) -> tuple[PlacedGate, ...]:
+    return space.propose(trial).gates
+
+
+def gates_at(some: Kinds, where: LayerSite) -> list[PlacedGate]:
+    """Every gate of some kinds at one site, by brute force."""
     found = []
-    for kind, given_choices in space.kinds.items():
+    for kind, given_choices in some.items():
         if fits(kind, where):
             own = kind_of(kind).choices(where)
             rows = [values if len(values) == 1 else given_choices.get(name, values) for name, values in own.items()]
@@ -66,15 +76,16 @@ def gates_at(space: LayerSpace, where: LayerSite) -> list[PlacedGate]:
     return found
 
 
-def brute_force(space: LayerSpace) -> set[tuple[PlacedGate, ...]]:
-    if not space.together:
-        per_site = [[None, *gates_at(space, where)] for where in space.sites]
+def brute_force(sites: Sequence[LayerSite], some: Kinds, together: bool) -> set[tuple[PlacedGate, ...]]:
+    sites = [where for where in sites if any(fits(kind, where) for kind in some)]
+    if not together:
+        per_site = [[None, *gates_at(some, where)] for where in sites]
         return {tuple(gate for gate in row if gate is not None) for row in product(*per_site)}
     # One kind with one set of parameters, those of the last site where it can go, at every such site.
     found = {()}
-    for kind in space.kinds:
-        able = [where for where in space.sites if fits(kind, where)]
-        for gate in gates_at(space, able[-1]) if able else ():
+    for kind in some:
+        able = [where for where in sites if fits(kind, where)]
+        for gate in gates_at(some, able[-1]) if able else ():
             if gate.kind == kind:
                 found.add(tuple(PlacedGate(kind, where.name, gate.params) for where in able))
     return found
@@ -83,11 +94,11 @@ def brute_force(space: LayerSpace) -> set[tuple[PlacedGate, ...]]:
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize(("some", "each"), [(PG, [5, 5, 5]), (FBS, [3, 3, 1]), (BOTH, [7, 7, 5])])
 def test_counts_by_hand(some: Kinds, each: list[int], together: bool) -> None:
-    space = LayerSpace.of(THREE, some, together=together)
+    space = layer_space(THREE, some, together=together)
     assert len(space) == (max(each) if together else each[0] * each[1] * each[2])
-    every, trial = brute_force(space), Thrown(random.Random(0))
+    every, trial = brute_force(THREE, some, together), Thrown(random.Random(0))
     assert len(every) == len(space)
-    found = {space.propose(trial) for _ in range(300)}
+    found = {propose(space, trial) for _ in range(300)}
     assert found == every if together else found <= every
     # Each site by itself meets all of its gates.
     assert {gate for gates in found for gate in gates} == {gate for gates in every for gate in gates}
@@ -95,40 +106,42 @@ def test_counts_by_hand(some: Kinds, each: list[int], together: bool) -> None:
 
 def test_without_sites_or_kinds_there_is_one_choice() -> None:
     for space in (
-        LayerSpace(),
-        LayerSpace.of((), BOTH),
-        LayerSpace.of(THREE, {}),
-        LayerSpace.of((), BOTH, together=True),
+        Space((), ("one",), 0, 0),
+        layer_space((), BOTH),
+        layer_space(THREE, {}),
+        layer_space((), BOTH, together=True),
     ):
-        assert len(space) == 1 and space.sites == ()
-        assert space.propose(Thrown(random.Random(0))) == ()
+        assert len(space) == 1 and space.layer_sites == ()
+        assert propose(space, Thrown(random.Random(0))) == ()
 
 
 def test_a_parameter_that_is_not_named_has_the_choices_of_its_site() -> None:
-    space = LayerSpace.of(THREE, {"fbs": {}, "pg": {}})
-    for where in space.sites:
-        for kind in space.kinds:
-            if fits(kind, where):
-                assert space.choices(kind, where) == dict(kind_of(kind).choices(where))
+    space = layer_space(THREE, {"fbs": {}, "pg": {}})
+    assert [slot.sites for slot in space.slots] == [(where,) for where in THREE]
+    for slot in space.slots:
+        for kind in ("fbs", "pg"):
+            assert (kind in slot.kinds) == fits(kind, slot.sites[0])
+            if kind in slot.kinds:
+                assert slot.values(kind) == dict(kind_of(kind).choices(slot.sites[0]))
 
 
 def test_where_a_site_leaves_no_choice_there_is_none() -> None:
-    space = LayerSpace.of(THREE, {"fbs": {"density": [0.5], "block": [1, 16]}})
-    assert space.choices("fbs", THREE[0])["block"] == (1,)  # 8 channels are no block of 16
-    assert space.choices("fbs", THREE[1])["block"] == (1, 16)
+    space = layer_space(THREE, {"fbs": {"density": [0.5], "block": [1, 16]}})
+    assert space.slots[0].values("fbs")["block"] == (1,)  # 8 channels are no block of 16
+    assert space.slots[1].values("fbs")["block"] == (1, 16)
     assert len(space) == 2 * 3
 
 
 def test_together_a_kind_that_cannot_go_at_the_last_site_is_offered_all_the_same() -> None:
-    space = LayerSpace.of(THREE, BOTH, together=True)
-    found = {space.propose(Thrown(random.Random(i))) for i in range(200)}
+    space = layer_space(THREE, BOTH, together=True)
+    found = {propose(space, Thrown(random.Random(i))) for i in range(200)}
     by_kind = {gates[0].kind: [gate.site for gate in gates] for gates in found if gates}
     assert by_kind == {"pg": ["a", "b", "c"], "fbs": ["a", "b"]}
 
 
 def test_sites_stand_in_the_order_of_the_data_whatever_the_order_of_their_names() -> None:
-    assert [s.name for s in LayerSpace.of(THREE, BOTH, ["c", "a"]).sites] == ["a", "c"]
-    assert [s.name for s in LayerSpace.of(THREE, FBS).sites] == ["a", "b"]  # no kind can go at c
+    assert [s.name for s in layer_space(THREE, BOTH, ["c", "a"]).layer_sites] == ["a", "c"]
+    assert [s.name for s in layer_space(THREE, FBS).layer_sites] == ["a", "b"]  # no kind can go at c
 
 
 choices_of = {
@@ -154,38 +167,40 @@ choices_of = {
 
 
 @st.composite
-def spaces(draw: st.DrawFn) -> LayerSpace:
+def spaces(draw: st.DrawFn) -> tuple[list[LayerSite], Kinds, bool]:
     named = draw(st.lists(st.sampled_from(list(choices_of)), min_size=1, max_size=3, unique=True))
     some = {kind: draw(st.fixed_dictionaries(choices_of[kind])) for kind in named}
     widths = draw(st.lists(st.sampled_from([1, 4, 24]), max_size=2))
     sites = [conv(f"conv{i}", width) for i, width in enumerate(widths)]
     sites += [linear("classifier")] if draw(st.booleans()) else []
-    return LayerSpace.of(tuple(sites), some, together=draw(st.booleans()))
+    return sites, some, draw(st.booleans())
 
 
 @settings(max_examples=40)
 @given(spaces(), st.randoms(use_true_random=False))
 def test_the_length_is_the_number_of_choices_and_every_proposal_is_one_of_them(
-    space: LayerSpace, generator: random.Random
+    arguments: tuple[list[LayerSite], Kinds, bool], generator: random.Random
 ) -> None:
-    every, trial = brute_force(space), Thrown(generator)
+    sites, some, together = arguments
+    space = layer_space(sites, some, together=together)
+    every, trial = brute_force(sites, some, together), Thrown(generator)
     assert len(space) == len(every)
     for _ in range(5):
-        assert space.propose(trial) in every
+        assert propose(space, trial) in every
 
 
 @pytest.mark.parametrize("together", [False, True])
 def test_optuna_proposes_every_choice(together: bool) -> None:
-    space = LayerSpace.of(THREE, BOTH, together=together)
+    space, every = layer_space(THREE, BOTH, together=together), brute_force(THREE, BOTH, together)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    found = {space.propose(study.ask()) for _ in range(60)}
-    assert found <= brute_force(space) and (not together or found == brute_force(space))
+    found = {propose(space, study.ask()) for _ in range(60)}
+    assert found <= every and (not together or found == every)
 
 
 def device_space(some: Kinds, layer_names: Sequence[str] | str = "all", **changes: Any) -> Space:
     cuts = (site("input", 1, 6, 6, after=300), site("a", 8, 6, 6, before=100, after=200))
-    given = {"min_work": 0.0, "most": 1, "all_layers": THREE, "layer_names": layer_names}
-    return Space.of(cuts, ("mcu", "npu"), some, **{**given, **changes})
+    given = {"min_work": 0.0, "max_gates": 1, "layer_sites": THREE, "layer_names": layer_names}
+    return build_space(cuts, ("mcu", "npu"), some, **{**given, **changes})
 
 
 CUT: Kinds = {"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.99]}}
@@ -196,7 +211,7 @@ def test_plans_of_both_sorts_of_gates_are_counted_and_canonical() -> None:
     # No cut on either core, or one gate at the input (which has one channel) or two at a, on two stages; each with no
     # layer gated, or all at one of two densities.
     assert len(space) == (rising(2, 1) + (1 + 2) * rising(2, 2)) * 3 == 33
-    assert list(space.kinds) == ["gc"] and list(space.layers.kinds) == ["fbs"]
+    assert {kind for slot in space.cut_slots for kind in slot.kinds} == {"gc"} and space.layer_kinds == ("fbs",)
     trial, cut_kinds = Thrown(random.Random(0)), {"gc"}
     plans = {space.propose(trial) for _ in range(1500)}
     assert len(plans) == 33
@@ -208,15 +223,15 @@ def test_plans_of_both_sorts_of_gates_are_counted_and_canonical() -> None:
 
 
 def test_a_space_of_layer_gates_alone_has_one_stage() -> None:
-    space = device_space(BOTH, most=0)
-    assert space.sites == () and len(space) == 2 * 7 * 7 * 5
+    space = device_space(BOTH, max_gates=0)
+    assert space.cut_sites == () and len(space) == 2 * 7 * 7 * 5
     assert {len(space.propose(Thrown(random.Random(i))).cores) for i in range(50)} == {1}
     assert space.variants() == []
 
 
 def test_a_vast_space_still_has_a_length() -> None:
     many = tuple(conv(f"s{i}", 32) for i in range(40))
-    assert len(device_space({"fbs_pg": {}}, all_layers=many)) == sys.maxsize
+    assert len(device_space({"fbs_pg": {}}, layer_sites=many)) == sys.maxsize
 
 
 @pytest.mark.parametrize(
@@ -251,14 +266,17 @@ def test_what_the_user_can_mend(kinds_given: Kinds, names: Any, line: str) -> No
 
 
 def test_a_value_that_does_with_every_other_is_taken_though_not_with_the_defaults() -> None:
-    assert len(device_space({"pg": {"bits": [3], "high_bits": [2], "mask": ["3d"], "target": [0]}}, most=0)) == 2 * 2**3
+    assert (
+        len(device_space({"pg": {"bits": [3], "high_bits": [2], "mask": ["3d"], "target": [0]}}, max_gates=0))
+        == 2 * 2**3
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, kind in kinds().items() if kind.site_type is LayerSite])
 def test_the_default_choices_of_a_kind_are_a_space(name: str) -> None:
     recurrent = LayerSite("d", "lstm", (9, 40), (9, 64), 9 * 4 * 64 * 104, 4 * 64 * 106)
-    space = device_space({name: {}}, most=0, all_layers=(*THREE, recurrent))
-    assert len(space) > 2 and space.layers.sites
+    space = device_space({name: {}}, max_gates=0, layer_sites=(*THREE, recurrent))
+    assert len(space) > 2 and space.layer_sites
 
 
 @pytest.mark.parametrize("name", ["cifar_pg_fbs", "digits_pg_fbs"])
@@ -266,11 +284,12 @@ def test_every_plan_of_a_shipped_space_can_be_built(name: str) -> None:
     written = recipe.load_space(name)
     net, x = MCifarNet(10, (1, 8, 8), width=0.25), torch.zeros(1, 1, 8, 8)
     cuts, layers = cut_sites(net, x), layer_sites(net, x)
-    space = Space.of(
-        cuts, ("one",), written.kinds, site_names=written.sites, min_work=written.min_work, fewest=written.gates.min,
-        most=written.gates.max, all_layers=layers, layer_names=written.layers.sites, together=written.layers.together,
+    space = build_space(
+        cuts, ("one",), written.kinds, cut_names=written.sites, min_work=written.min_work, min_gates=written.gates.min,
+        max_gates=written.gates.max, layer_sites=layers, layer_names=written.layers.sites,
+        together=written.layers.together,
     )  # fmt: skip
-    assert [s.name for s in space.layers.sites] == [f"conv{i}.0" for i in range(1, 8)] and space.most == 0
+    assert [s.name for s in space.layer_sites] == [f"conv{i}.0" for i in range(1, 8)] and space.max_gates == 0
     for seed in range(5):
         plan = space.propose(Thrown(random.Random(seed)))
         model = GatedModel(net, plan, cuts, 10, layers=layers)

@@ -11,14 +11,14 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_spaces import plans_by_hand, site, small
 
 from gatesearch.errors import UserError
 from gatesearch.gates import GateKind, GateParams, kind_of, param, work_of
 from gatesearch.gates import kind as registry
-from gatesearch.graph.sites import CutSite
+from gatesearch.graph.sites import CutSite, LayerSite
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.search import Space
+from gatesearch.search import Space, build_space
+from tests.search.small_spaces import plans_by_hand, site, small
 
 
 class Thrown:
@@ -49,14 +49,14 @@ def all_plans(space: Space) -> set[GatePlan]:
     per_site = [
         [None]
         + [
-            PlacedGate.of("gc", s.name, **dict(zip(space.choices("gc", s), values, strict=True)))
-            for values in product(*space.choices("gc", s).values())
+            PlacedGate.of("gc", slot.sites[0].name, **dict(zip(slot.values("gc"), values, strict=True)))
+            for values in product(*slot.values("gc").values())
         ]
-        for s in space.sites
+        for slot in space.cut_slots
     ]
     for row in product(*per_site):
         gates = tuple(gate for gate in row if gate is not None)
-        if space.fewest <= len(gates) <= space.most:
+        if space.min_gates <= len(gates) <= space.max_gates:
             for cores in product(space.cores, repeat=len(gates) + 1):
                 if list(cores) == sorted(cores, key=space.cores.index):
                     found.add(GatePlan(gates, cores))
@@ -65,12 +65,12 @@ def all_plans(space: Space) -> set[GatePlan]:
 
 SPACES = {
     "up to two gates": {},
-    "at least one": {"fewest": 1},
-    "always two": {"fewest": 2},
-    "as many as sites": {"fewest": 1, "most": 9},
+    "at least one": {"min_gates": 1},
+    "always two": {"min_gates": 2},
+    "as many as sites": {"min_gates": 1, "max_gates": 9},
     "one core": {"core_names": ["npu"]},
-    "no gate": {"most": 0},
-    "two sites": {"site_names": ["block", "input"]},
+    "no gate": {"max_gates": 0},
+    "two sites": {"cut_names": ["block", "input"]},
     "one mode": {"kinds": {"gc": {"mode": ["activation"], "recall": [0.97, 0.99]}}},
 }
 
@@ -86,18 +86,18 @@ def test_length_is_the_number_of_distinct_plans(changes: dict[str, Any]) -> None
 def test_every_plan_is_met_and_no_other(changes: dict[str, Any]) -> None:
     space, trial = small(**changes), Thrown(random.Random(0))
     plans = all_plans(space)
-    assert {space.propose(trial) for _ in range(60 * len(plans))} == plans
+    assert {space.propose(trial) for _ in range(150 * len(plans))} == plans
 
 
 def test_sites_stand_in_the_order_of_the_data() -> None:
-    assert [s.name for s in small(site_names=["block", "input"]).sites] == ["input", "block"]
+    assert [s.name for s in small(cut_names=["block", "input"]).cut_sites] == ["input", "block"]
 
 
 @given(st.randoms(use_true_random=False))
 def test_plans_are_canonical(generator: random.Random) -> None:
     space = small()
     plan = space.propose(Thrown(generator))
-    names = [s.name for s in space.sites]
+    names = [s.name for s in space.cut_sites]
     at = [names.index(gate.site) for gate in plan.gates]
     assert at == sorted(set(at)) and len(plan.cores) == len(plan.gates) + 1
     assert all(space.cores.index(a) <= space.cores.index(b) for a, b in pairwise(plan.cores))
@@ -106,17 +106,19 @@ def test_plans_are_canonical(generator: random.Random) -> None:
 
 
 def test_equal_choices_in_another_order_are_one_plan(space: Space) -> None:
-    first = {"gc_mode_0": "channel", "gc_keep_0": 0.5, "gc_mode_1": "activation", "gc_keep_1": 1.0}
-    second = {"gc_mode_1": "channel", "gc_keep_1": 0.5, "gc_mode_0": "activation", "gc_keep_0": 1.0}
+    gates = {
+        "cut:stem:gc.mode": "channel", "cut:stem:gc.keep": 0.5,
+        "cut:block:gc.mode": "activation", "cut:block:gc.keep": 1.0,
+    }  # fmt: skip
     cores = {"gates": 2, "core_0": "npu", "core_1": "mcu", "core_2": "npu"}
     swapped = cores | {"core_0": "mcu", "core_1": "npu"}
-    one = space.propose(Given(**first, **cores, site_0="stem", site_1="block"))
-    other = space.propose(Given(**second, **swapped, site_0="block", site_1="stem"))
+    one = space.propose(Given(**gates, **cores, site_0="stem", site_1="block"))
+    other = space.propose(Given(**gates, **swapped, site_0="block", site_1="stem"))
     assert one == other and one.cores == ("mcu", "npu", "npu")
 
 
 def test_a_site_chosen_twice_gives_way_to_the_next_free_one(space: Space) -> None:
-    params = {f"gc_{key}_{slot}": value for slot in (0, 1) for key, value in {"mode": "channel", "keep": 0.5}.items()}
+    params = {"cut:block:gc.mode": "channel", "cut:block:gc.keep": 0.5, "cut:input:gc.keep": 0.5}
     cores = {f"core_{k}": "mcu" for k in range(3)}
     plan = space.propose(Given(gates=2, site_0="block", site_1="block", **params, **cores))
     assert [gate.site for gate in plan.gates] == ["input", "block"]
@@ -124,12 +126,12 @@ def test_a_site_chosen_twice_gives_way_to_the_next_free_one(space: Space) -> Non
 
 def test_a_vast_space_still_has_a_length() -> None:
     sites = tuple(site(f"s{i}", 8, 2, 2, before=i, after=40 - i) for i in range(40))
-    assert len(Space.of(sites, ("a", "b", "c"), {"gc": {}}, min_work=0, most=20)) == sys.maxsize
+    assert len(build_space(sites, ("a", "b", "c"), {"gc": {}}, min_work=0, max_gates=20)) == sys.maxsize
 
 
 def test_min_work_thins_out_sites_but_not_those_that_are_named() -> None:
-    assert [s.name for s in small(min_work=0.5).sites] == ["input"]
-    assert [s.name for s in small(min_work=0.5, site_names=["stem"]).sites] == ["stem"]
+    assert [s.name for s in small(min_work=0.5).cut_sites] == ["input"]
+    assert [s.name for s in small(min_work=0.5, cut_names=["stem"]).cut_sites] == ["stem"]
 
 
 def test_variants_are_the_code_paths() -> None:
@@ -143,13 +145,13 @@ def test_variants_are_the_code_paths() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"site_names": ["stm"]}, "space.sites: unknown site 'stm'; nearest: 'stem' (choices: input, stem, block)"),
+        ({"cut_names": ["stm"]}, "space.sites: unknown site 'stm'; nearest: 'stem' (choices: input, stem, block)"),
         ({"core_names": ["npj"]}, "space.cores: unknown core 'npj'; nearest: 'npu' (choices: mcu, npu)"),
         ({"kinds": {"gcc": {}}}, "space.kinds: unknown gate kind 'gcc'; nearest: 'gc'"),
         ({"kinds": {"gc": {"kep": [1.0]}}}, "space.kinds.gc: unknown parameter 'kep'; nearest: 'keep'"),
         ({"kinds": {"gc": {"keep": [0.5, 2.0]}}}, "space.kinds.gc.keep: gc gate at input: keep: 2.0 is not in (0, 1]"),
         ({"kinds": {"gc": {"mode": ["chanel"]}}}, "unknown mode 'chanel'; nearest: 'channel'"),
-        ({"fewest": 4, "most": 5}, "space.gates.min: 4 gates, and only 3 sites to put them"),
+        ({"min_gates": 4, "max_gates": 5}, "space.gates.min: 4 gates, and only 3 sites to put them"),
     ],
 )
 def test_what_the_user_can_mend(changes: dict[str, Any], line: str) -> None:
@@ -205,9 +207,9 @@ def test_kinds_that_differ_by_site(two_kinds: dict[str, GateKind[Any, Any]]) -> 
 
 
 def test_sites_where_no_kind_can_go(two_kinds: dict[str, GateKind[Any, Any]]) -> None:
-    assert [s.name for s in small(kinds={"picky": {}}).sites] == ["stem", "block"]
+    assert [s.name for s in small(kinds={"picky": {}}).cut_sites] == ["stem", "block"]
     with pytest.raises(UserError, match=r"space.sites: no gate of picky can go at 'input', shape \[1, 6, 4\]"):
-        small(kinds={"picky": {}}, site_names=["input"])
+        small(kinds={"picky": {}}, cut_names=["input"])
 
 
 @settings(deadline=None, max_examples=20)
@@ -225,5 +227,43 @@ def test_length_holds_for_any_space(
         return
     names = [f"core{i}" for i in range(cores)]
     kinds = {"gc": {"keep": keeps, "recall": [0.99]}}
-    space = Space.of(sites, names, kinds, min_work=0, fewest=bounds[0], most=bounds[1])
+    space = build_space(sites, names, kinds, min_work=0, min_gates=bounds[0], max_gates=bounds[1])
     assert len(space) == len(all_plans(space))
+
+
+ONE_CONV = LayerSite("stem", "conv2d", (8, 6, 6), (8, 6, 6), 8 * 9 * 8 * 36, 8 * 9 * 8)
+BOTH_SORTS = {
+    "kinds": {"gc": {"keep": [0.5, 1.0], "recall": [0.99]}, "fbs": {"density": [0.5, 0.9], "block": [1]}},
+    "layer_sites": (ONE_CONV,),  # of the same name as a cut site
+}
+
+
+@pytest.mark.parametrize("changes", [*SPACES.values(), BOTH_SORTS], ids=[*SPACES.keys(), "layers, too"])
+def test_the_plans_of_a_space_are_enumerated_once_and_described_by_their_parameters(changes: dict[str, Any]) -> None:
+    space = small(**changes)
+    plans = list(space.plans())
+    assert len(set(plans)) == len(plans) == len(space) and all(plan in space for plan in plans)
+    for plan in plans:
+        params = space.describe(plan)
+        assert space.read(params) == plan and set(params) <= space.param_names
+        assert {name: value in space.param_choices(plan)[name] for name, value in params.items()} == dict.fromkeys(
+            params, True
+        )
+
+
+def test_what_is_no_plan_of_the_space(space: Space) -> None:
+    gate = PlacedGate.of("gc", "stem", mode="channel", keep=0.5, recall=0.99)
+    other = PlacedGate.of("gc", "stem", mode="channel", keep=0.25, recall=0.99)
+    assert GatePlan((gate,), ("mcu", "npu")) in space
+    assert GatePlan((other,), ("mcu", "npu")) not in space
+    assert GatePlan((gate,), ("npu", "mcu")) not in space
+    assert GatePlan((gate,), ("mcu",)) not in space
+    assert GatePlan((gate,), ("mcu", "npu")) not in small(max_gates=0)
+    assert space.read({}) is None and space.read({"gates": 3}) is None
+
+
+def test_the_kinds_that_may_stand_at_a_site() -> None:
+    space = small(**BOTH_SORTS)
+    assert [space.kinds_at(site) for site in space.cut_sites] == [["gc"]] * 3
+    assert space.kinds_at(ONE_CONV) == ["fbs"] and space.layer_kinds == ("fbs",)
+    assert space.kinds_at(site("other", 1)) == []

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from gatesearch.search.engine import SearchResult
+from gatesearch.search.result import SearchResult
 from gatesearch.training import History
 
 TRIAL_COLUMNS = (

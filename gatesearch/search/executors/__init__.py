@@ -1,44 +1,44 @@
-"""Where plans are tried: here, in worker processes of this machine, or on a cluster."""
+"""Where plans are tried: in this process, in worker processes of this machine, or on a cluster."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gatesearch.search.executors.base import Asked, Asking, Evaluate, Executor, Here, TrialFailed
+from gatesearch.search.executors.base import Evaluate, Executor, InProcess, Proposal, ProposalSource, TrialFailed
 
 if TYPE_CHECKING:
-    from gatesearch.recipe.schema import Executor as Chosen
+    from gatesearch.recipe.schema import Executor as ExecutorKeys
 
-__all__ = ["Asked", "Asking", "Evaluate", "Executor", "Here", "TrialFailed", "build"]
+__all__ = ["Evaluate", "Executor", "InProcess", "Proposal", "ProposalSource", "TrialFailed", "build"]
 
 
-def build(chosen: Chosen, evaluate: Evaluate, folder: Path) -> Executor:
-    """Return what a recipe's ``search.executor`` asks for.
+def build(keys: ExecutorKeys, evaluate: Evaluate, folder: Path) -> Executor:
+    """Return the executor that a recipe's ``search.executor`` names.
 
     Args:
-        chosen: that part of the recipe.
-        evaluate: tries a plan; pickled where that is done in other processes.
-        folder: for what the executor keeps.
+        keys: that part of the recipe.
+        evaluate: tries a plan; pickled where other processes call it.
+        folder: for files of the executor.
 
     Raises:
         UserError: Ray is not installed.
     """
-    return _BUILDERS[chosen.name](chosen, evaluate, folder)
+    return _BUILDERS[keys.name](keys, evaluate, folder)
 
 
-def _local(chosen: Chosen, evaluate: Evaluate, folder: Path) -> Executor:
-    if chosen.workers == 1:
-        return Here(evaluate)
-    from gatesearch.search.executors.local import Local
+def _build_local(keys: ExecutorKeys, evaluate: Evaluate, folder: Path) -> Executor:
+    if keys.workers == 1:
+        return InProcess(evaluate)
+    from gatesearch.search.executors.local import LocalWorkers
 
-    return Local(evaluate, chosen.workers, chosen.cpus)
-
-
-def _ray(chosen: Chosen, evaluate: Evaluate, folder: Path) -> Executor:
-    from gatesearch.search.executors.tune import Tune
-
-    return Tune(evaluate, folder, workers=chosen.workers, cpus=chosen.cpus, gpus=chosen.gpus, address=chosen.address)
+    return LocalWorkers(evaluate, keys.workers, keys.cpus)
 
 
-_BUILDERS = {"local": _local, "ray": _ray}
+def _build_ray(keys: ExecutorKeys, evaluate: Evaluate, folder: Path) -> Executor:
+    from gatesearch.search.executors.tune import RayTune
+
+    return RayTune(evaluate, folder, workers=keys.workers, cpus=keys.cpus, gpus=keys.gpus, address=keys.address)
+
+
+_BUILDERS = {"local": _build_local, "ray": _build_ray}

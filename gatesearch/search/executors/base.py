@@ -1,4 +1,4 @@
-"""What a search needs of whatever tries its plans, and the simplest that does."""
+"""What a search needs of an executor, which tries its plans, and the simplest one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gatesearch.search.evaluation import Evaluated
 Evaluate = Callable[[GatePlan], Evaluated]
 
 
-class Asked(NamedTuple):
-    """A plan to try, and the number under which to tell what came of it."""
+class Proposal(NamedTuple):
+    """A plan to try, and the number under which to tell its outcome."""
 
     number: int
     plan: GatePlan
@@ -23,37 +23,37 @@ class TrialFailed(UserError):
     """A plan could not be tried: its worker died again and again."""
 
 
-class Asking(Protocol):
-    """What an executor needs of a search under way; see :class:`gatesearch.search.engine.Session`."""
+class ProposalSource(Protocol):
+    """What an executor needs of a search under way; see :class:`gatesearch.search.session.Session`."""
 
     @property
     def busy(self) -> int:
         """How many plans are being tried."""
 
-    def ask(self) -> Asked | None:
-        """Return a plan to try; None where none is wanted, at least until another has ended."""
+    def ask(self) -> Proposal | None:
+        """Return a plan to try; None if there is none until another trial ends."""
 
-    def tell(self, number: int, found: Evaluated) -> object:
-        """Keep what came of a plan."""
+    def tell(self, number: int, outcome: Evaluated) -> object:
+        """Keep the outcome of a plan."""
 
     def prune(self, number: int) -> object:
-        """Keep that a plan was given up half-way."""
+        """Keep that the training of a plan was stopped."""
 
 
 class Executor(Protocol):
     """Tries the plans of a search, several at a time where it can."""
 
-    def drive(self, session: Asking) -> None:
-        """Ask, try and tell until the search wants nothing more; whatever ``evaluate`` raises is raised here."""
+    def run(self, session: ProposalSource) -> None:
+        """Ask, try and tell until the search proposes nothing more; errors of ``evaluate`` are raised here."""
 
 
-class Here:
+class InProcess:
     """Tries one plan after the other, in this process."""
 
     def __init__(self, evaluate: Evaluate) -> None:
         self._evaluate = evaluate
 
-    def drive(self, session: Asking) -> None:
-        """Try every plan that the search asks for."""
-        while (asked := session.ask()) is not None:
-            session.tell(asked.number, self._evaluate(asked.plan))
+    def run(self, session: ProposalSource) -> None:
+        """Try every plan that the search proposes."""
+        while (proposal := session.ask()) is not None:
+            session.tell(proposal.number, self._evaluate(proposal.plan))

@@ -1,6 +1,6 @@
 """Plans tried in processes of this machine, as many at a time as there are workers.
 
-A worker that dies, of whatever, is replaced and its plan tried again. Workers end with their driver, however it ends.
+A worker that dies is replaced and its plan tried again. Workers end with their driver, however that ends.
 """
 
 from __future__ import annotations
@@ -18,95 +18,100 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from gatesearch.search.evaluation import Evaluated
-from gatesearch.search.executors.base import Asked, Asking, Evaluate, TrialFailed
+from gatesearch.search.executors.base import Evaluate, Proposal, ProposalSource, TrialFailed
 
-FAILURES = 3  # workers that may die of one plan; at the next the search gives up
-LOOK_EVERY_S = 0.5  # at whether the driver is alive
+MAX_FAILURES = 3  # workers that one plan may kill; at the next the search gives up
+DRIVER_CHECK_S = 0.5  # between two looks at whether the driver is alive
 _processes = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
 
 
-class Local:
-    """Worker processes, there while a search is driven.
+class LocalWorkers:
+    """Worker processes that live while a search runs.
 
     Args:
         evaluate: tries a plan; pickled once for each worker.
         workers: how many, started as they are needed.
-        threads: of torch in each worker; None as torch likes.
+        threads: of torch in each worker; None: torch's default.
     """
 
     def __init__(self, evaluate: Evaluate, workers: int, threads: int | None = None) -> None:
         self.workers = workers
-        self._work, self._threads = pickle.dumps(evaluate), threads
+        self._pickled_evaluate, self._threads = pickle.dumps(evaluate), threads
         self._idle: list[_Worker] = []
-        self._busy: dict[Connection, tuple[_Worker, Asked, int]] = {}
+        self._busy: dict[Connection, tuple[_Worker, Proposal, int]] = {}
 
-    def drive(self, session: Asking) -> None:
-        """Keep every worker busy until the search wants nothing more.
+    def run(self, session: ProposalSource) -> None:
+        """Keep every worker busy until the search proposes nothing more.
 
         Raises:
-            TrialFailed: workers die of a plan.
+            TrialFailed: a plan kills its workers.
         """
         try:
             while True:
-                while len(self._busy) < self.workers and (asked := session.ask()) is not None:
-                    self._hand(asked, 0)
+                while len(self._busy) < self.workers and (proposal := session.ask()) is not None:
+                    self._assign(proposal, failures=0)
                 if not self._busy:
                     return
-                for number, found in self._ended():
-                    session.tell(number, found)
+                for number, outcome in self._collect():
+                    session.tell(number, outcome)
         finally:
             for worker in [*self._idle, *(busy for busy, *_ in self._busy.values())]:
                 worker.end()
             self._idle, self._busy = [], {}
 
-    def _ended(self) -> Iterator[tuple[int, Evaluated]]:
-        for end in wait(list(self._busy)):
-            assert isinstance(end, Connection)
-            worker, asked, failures = self._busy.pop(end)
+    def _collect(self) -> Iterator[tuple[int, Evaluated]]:
+        """Wait until a worker has an outcome or dies; yield the outcomes."""
+        for connection in wait(list(self._busy)):
+            assert isinstance(connection, Connection)
+            worker, proposal, failures = self._busy.pop(connection)
             try:
-                found = end.recv()
+                outcome = connection.recv()
             except (EOFError, ConnectionError):
                 worker.end()
-                if failures >= FAILURES:
+                if failures >= MAX_FAILURES:
                     raise TrialFailed(
-                        f"plan {asked.plan.digest}: {failures + 1} workers died of it, the last with exit status "
+                        f"plan {proposal.plan.digest}: {failures + 1} workers died of it, the last with exit status "
                         f"{worker.process.exitcode}"
                     ) from None
-                self._hand(asked, failures + 1)
+                self._assign(proposal, failures + 1)
                 continue
             self._idle.append(worker)
-            if isinstance(found, BaseException):
-                raise found
-            yield asked.number, found
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield proposal.number, outcome
 
-    def _hand(self, asked: Asked, failures: int) -> None:
+    def _assign(self, proposal: Proposal, failures: int) -> None:
         while self._idle:
             worker = self._idle.pop()
-            if worker.takes(asked):
+            if worker.send(proposal):
                 break
             worker.end()
         else:
-            worker = _Worker.started(self._work, self._threads)
-            worker.takes(asked)  # one that died already is found dead by wait()
-        self._busy[worker.end_here] = (worker, asked, failures)
+            worker = _Worker.start(self._pickled_evaluate, self._threads)
+            worker.send(proposal)  # if the worker has died already, wait() reports it
+        self._busy[worker.connection] = (worker, proposal, failures)
 
 
 @dataclass(frozen=True)
 class _Worker:
+    """A process and this end of the pipe to it."""
+
     process: Any
-    end_here: Connection
+    connection: Connection
 
     @classmethod
-    def started(cls, work: bytes, threads: int | None) -> _Worker:
-        here, there = _processes.Pipe()
-        process = _processes.Process(target=_serve, args=(there, work, threads, os.getpid()), daemon=True)
+    def start(cls, pickled_evaluate: bytes, threads: int | None) -> _Worker:
+        connection, worker_end = _processes.Pipe()
+        arguments = (worker_end, pickled_evaluate, threads, os.getpid())
+        process = _processes.Process(target=_serve, args=arguments, daemon=True)
         process.start()
-        there.close()  # so that its death is seen here
-        return cls(process, here)
+        worker_end.close()  # else the pipe would stay open when the worker dies
+        return cls(process, connection)
 
-    def takes(self, asked: Asked) -> bool:
+    def send(self, proposal: Proposal) -> bool:
+        """Send a proposal; returns False where the worker is dead."""
         try:
-            self.end_here.send(asked)
+            self.connection.send(proposal)
         except OSError:
             return False
         return True
@@ -114,32 +119,33 @@ class _Worker:
     def end(self) -> None:
         self.process.kill()
         self.process.join()
-        self.end_here.close()
+        self.connection.close()
 
 
-def _serve(end: Connection, work: bytes, threads: int | None, driver: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's affair
-    threading.Thread(target=_end_with, args=(driver,), daemon=True).start()
+def _serve(connection: Connection, pickled_evaluate: bytes, threads: int | None, driver: int) -> None:
+    """Try the plans that come through the pipe, in a worker process, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
+    threading.Thread(target=_end_with_driver, args=(driver,), daemon=True).start()
     if threads is not None:
         import torch
 
         torch.set_num_threads(threads)
-    evaluate: Evaluate = pickle.loads(work)
+    evaluate: Evaluate = pickle.loads(pickled_evaluate)
     while True:
         try:
-            asked: Asked = end.recv()
+            proposal: Proposal = connection.recv()
         except EOFError:
             return
-        found: Evaluated | BaseException
+        outcome: Evaluated | BaseException
         try:
-            found = evaluate(asked.plan)
+            outcome = evaluate(proposal.plan)
         except Exception as error:
-            error.add_note(f"in a worker process, plan {asked.plan.digest}:\n{traceback.format_exc()}")
-            found = error
-        end.send(found)
+            error.add_note(f"in a worker process, plan {proposal.plan.digest}:\n{traceback.format_exc()}")
+            outcome = error
+        connection.send(outcome)
 
 
-def _end_with(driver: int) -> None:
+def _end_with_driver(driver: int) -> None:
     while os.getppid() == driver:
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(DRIVER_CHECK_S)
     os._exit(1)

@@ -10,31 +10,30 @@ from typing import Any
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
-from gatesearch.search.executors.base import Asking, Evaluate, TrialFailed
-from gatesearch.search.ray import GateSearcher, reported
+from gatesearch.search.executors.base import Evaluate, ProposalSource, TrialFailed
+from gatesearch.search.ray import GateSearcher, report_outcome
 
-FAILURES = 3  # nodes or workers that a trial may lose
-QUIET = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study and our own logs say it all
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is the command line's
-    "TUNE_MAX_PENDING_TRIALS_PG": "",  # set for each run
-    "RAY_AIR_NEW_OUTPUT": "0",  # which prints even where it is told not to
+MAX_FAILURES = 3  # nodes or workers that a trial may lose
+TUNE_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study and the logs of the run have all that they would write
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the command line handles Ctrl-C
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints even at verbose=0
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
 
-class Tune:
+class RayTune:
     """Ray Tune as an executor.
 
-    A trial whose node or worker dies is tried again elsewhere. It goes on from the checkpoint that its training left in
-    the run folder, where the nodes share one, else from its start.
+    A trial whose node or worker dies is tried again on another. It continues from the checkpoint of its training in the
+    run folder where the nodes share that folder, and starts again where they do not.
 
     Args:
-        evaluate: tries a plan; shipped once to each node.
-        folder: where Tune keeps what it keeps, as long as it runs.
+        evaluate: tries a plan; sent once to each node.
+        folder: for files of Tune, which are deleted at the end.
         workers: trials at a time, over all nodes.
         cpus, gpus: of a trial.
-        address: of a running cluster, such as ``auto`` or ``ray://HOST:10001``; None for a Ray of its own, here.
+        address: of a running cluster, such as ``auto`` or ``ray://HOST:10001``; None: a new Ray on this machine.
     """
 
     def __init__(
@@ -53,28 +52,28 @@ class Tune:
         if address is None and cpus > cores:
             raise UserError(f"search.executor.cpus: {cpus:g} CPUs for a trial, and this machine has {cores}")
 
-    def drive(self, session: Asking) -> None:
+    def run(self, session: ProposalSource) -> None:
         """Let Tune run the search.
 
         Raises:
             UserError: there is no cluster at the address.
             TrialFailed: a trial failed again and again.
         """
-        os.environ.update(QUIET | {"TUNE_MAX_PENDING_TRIALS_PG": str(self.workers)})
+        os.environ.update(TUNE_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(self.workers)})
         import ray
 
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        ours = not ray.is_initialized()
-        if ours:
+        is_own = not ray.is_initialized()
+        if is_own:
             _connect(self._address)
         try:
             self._tune(session)
         finally:
-            if ours:
+            if is_own:
                 ray.shutdown()
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _tune(self, session: Asking) -> None:
+    def _tune(self, session: ProposalSource) -> None:
         from ray import tune
 
         searcher = GateSearcher(session)
@@ -94,15 +93,15 @@ class Tune:
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=str(self._folder),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # what ended is in the study
-                failure_config=tune.FailureConfig(max_failures=FAILURES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the study has its outcome
+                failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 verbose=0,
             ),
         ).fit()
         if searcher.failed:
             cause = next(iter(results.errors), None)
             last = str(cause).strip().splitlines()[-1] if cause else "its nodes died"
-            raise TrialFailed(f"search: a trial failed {FAILURES + 1} times on the cluster: {last}") from cause
+            raise TrialFailed(f"search: a trial failed {MAX_FAILURES + 1} times on the cluster: {last}") from cause
 
 
 def _connect(address: str | None) -> None:
@@ -124,9 +123,9 @@ def _trainable() -> type:
     from ray import tune
 
     class PlanTrial(tune.Trainable):
-        """One plan after the other, in an actor that keeps what it trains on."""
+        """Tries one plan after the other, in an actor that keeps its training data."""
 
-        def setup(  # type: ignore[override] # as tune.with_parameters wants it
+        def setup(  # type: ignore[override] # tune.with_parameters adds arguments
             self, config: dict[str, Any], evaluate: Evaluate, threads: int
         ) -> None:
             import torch
@@ -140,6 +139,6 @@ def _trainable() -> type:
 
         def step(self) -> dict[str, Any]:
             plan = GatePlan.from_json(self.config["plan"])
-            return {**reported(self.evaluate(plan)), "done": True}
+            return {**report_outcome(self.evaluate(plan)), "done": True}
 
     return PlanTrial

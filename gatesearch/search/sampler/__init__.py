@@ -1,1 +1,5 @@
-"""GateSampler: which plan to try next."""
+"""GateSampler, which proposes the plan to try next, and what it is made of."""
+
+from gatesearch.search.sampler.gate_sampler import GateSampler
+
+__all__ = ["GateSampler"]

@@ -1,4 +1,4 @@
-"""Which sampler a search asks: ours, or one of Optuna's."""
+"""The sampler of a search: GateSampler, or one of Optuna's."""
 
 from __future__ import annotations
 
@@ -8,41 +8,47 @@ from random import Random
 from optuna.samplers import BaseSampler, NSGAIISampler, PartialFixedSampler, RandomSampler, TPESampler
 
 from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search.sampler.neighbours import Candidates, cores_of
+from gatesearch.search.sampler.neighbours import Candidates
 from gatesearch.search.space import Space
-from gatesearch.search.storage import experimental
+from gatesearch.search.storage import ignore_experimental_warnings
 
-Chosen = Callable[[int], BaseSampler]  # by the number of the proposal
-DRAWS = 10_000
-# Seeded anew for each proposal: the state of a random generator is not in the journal.
-OPTUNA: Mapping[str, Callable[[int], BaseSampler]] = {
+SamplerFactory = Callable[[int], BaseSampler]  # from the number of a proposal to the sampler that makes it
+MAX_DRAWS = 10_000  # of plans, to meet one that was not tried
+OPTUNA_SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=12),
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
     "random": lambda seed: RandomSampler(seed=seed),
 }
 
 
-def build(name: str, seed: int) -> Chosen:
-    """Return one of :data:`OPTUNA`, so that a proposal depends on the seed, its number and the trials before it."""
+def build_optuna_sampler(name: str, seed: int) -> SamplerFactory:
+    """Return a factory for one of :data:`OPTUNA_SAMPLERS`.
+
+    A proposal depends on the seed, its number and the trials before it alone: each has a sampler with a seed of its
+    own, because a study does not keep the state of a random generator.
+    """
 
     def sampler(number: int) -> BaseSampler:
-        with experimental():
-            return OPTUNA[name](hash((seed, number)) % 2**32)
+        with ignore_experimental_warnings():
+            return OPTUNA_SAMPLERS[name](hash((seed, number)) % 2**32)
 
     return sampler
 
 
-def fixed(choices: Mapping[str, Scalar], sampler: BaseSampler) -> BaseSampler:
-    """Return a sampler of which some choices are made already."""
-    with experimental():
-        return PartialFixedSampler(dict(choices), sampler)
+def fix_params(params: Mapping[str, Scalar], sampler: BaseSampler) -> BaseSampler:
+    """Return a sampler that gives some parameters fixed values and asks another for the rest."""
+    with ignore_experimental_warnings():
+        return PartialFixedSampler(dict(params), sampler)
 
 
-def elsewhere(sampler: BaseSampler, space: Space, tried: Set[GatePlan], seed: int, number: int) -> BaseSampler:
-    """Return a sampler that proposes a plan not tried yet: a small space holds few, which are seldom met by chance."""
+def avoid_repeats(sampler: BaseSampler, space: Space, tried: Set[GatePlan], seed: int, number: int) -> BaseSampler:
+    """Return a sampler that proposes a plan that was not tried; the given one where draws meet none.
+
+    In a small space few plans are left at the end of a search, and generic samplers hardly ever meet them.
+    """
     generator = Random(hash((seed, number)))
-    for gates in Candidates(space).evenly(DRAWS, generator):
-        plan = GatePlan(gates, generator.choice(cores_of(space, gates)))
+    for gates in Candidates(space).draw_evenly(MAX_DRAWS, generator):
+        plan = GatePlan(gates, generator.choice(space.core_choices(gates)))
         if plan not in tried:
-            return fixed(space.named(plan), sampler)
+            return fix_params(space.describe(plan), sampler)
     return sampler

@@ -1,8 +1,9 @@
-"""A Gaussian process for some dozens of observations: what is to be expected where nothing was tried, and how surely.
+"""A Gaussian process for some dozens of observations: the value to expect where nothing was tried, and its deviation.
 
-A linear kernel plus a Matern 5/2 kernel; the three hyperparameters are those of the largest marginal likelihood on a
-small grid (Rasmussen and Williams 2006, chapters 2.2, 4.2 and 5.4). Several quantities observed at the same places
-share them, and the factorisation.
+The kernel is linear plus Matern 5/2: trends carry over to the whole space, and nearby plans correct them. Its three
+hyperparameters are those of the largest marginal likelihood on a small grid (Rasmussen and Williams 2006, "Gaussian
+Processes for Machine Learning", sections 2.2, 4.2 and 5.4): a grid needs no gradients and always gives the same answer.
+Several quantities observed at the same plans share hyperparameters and the factorisation, which is the costly part.
 """
 
 from __future__ import annotations
@@ -14,77 +15,84 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 Array = npt.NDArray[np.float64]
-Hyperparameters = dict[int, tuple[float, float, float]]  # length, linear variance, noise, by number of observations
+Hyperparameters = tuple[float, float, float]  # length scale, linear variance, noise variance
+FitCache = dict[int, Hyperparameters]  # by number of observations
 
-LENGTHS = (0.5, 1.0, 2.0)  # in standard deviations of a feature, times the square root of their number
-LINEAR = (0.1, 1.0)  # variance of the linear part, that of the Matern part being 1
-NOISE = (0.001, 0.03, 0.3)  # variance of an observation, on the same scale
-LEAST_SPREAD = 1e-9
-EVERY = 1.5  # hyperparameters are looked for anew when there are so many times more observations
+LENGTH_SCALES = (0.5, 1.0, 2.0)  # in standard deviations of a feature, times the square root of their number
+LINEAR_VARIANCES = (0.1, 1.0)  # of the linear part; the variance of the Matern part is 1
+NOISE_VARIANCES = (0.001, 0.03, 0.3)  # of an observation, on the same scale
+MIN_SPREAD = 1e-9
+REFIT_GROWTH = 1.5  # hyperparameters are fitted anew when there are so many times more observations
 
 
-class Surrogate:
+class GaussianProcess:
     """Fitted to features [n, d] and values [n, t].
 
-    Hyperparameters are those of the first observations, as many as a whole power of :data:`EVERY` allows: so they are
-    looked for seldom, and yet depend on nothing but the observations in their order.
+    Hyperparameters are fitted to the first observations, as many as a whole power of :data:`REFIT_GROWTH` allows: so
+    they are fitted seldom, and depend on nothing but the observations in their order.
 
     >>> x = np.linspace(0, 3, 12)[:, None]
-    >>> surrogate = Surrogate(x, np.sin(x))
-    >>> mean, deviation = surrogate(np.array([[1.5], [9.0]]))
+    >>> process = GaussianProcess(x, np.sin(x))
+    >>> mean, deviation = process.predict(np.array([[1.5], [9.0]]))
     >>> bool(abs(mean[0, 0] - np.sin(1.5)) < 0.05), bool(deviation[1, 0] > 5 * deviation[0, 0])
     (True, True)
 
     Args:
         features: [n, d].
         values: [n, t].
-        known: hyperparameters by number of observations, from surrogates of the same observations; added to.
+        fits: hyperparameters that were fitted to fewer of the same observations; new ones are added.
     """
 
-    def __init__(self, features: Array, values: Array, known: Hyperparameters | None = None):
-        known = {} if known is None else known
-        few = _rounded(len(features))
-        if few not in known:
-            known[few] = _likeliest(features[:few], values[:few])
+    def __init__(self, features: Array, values: Array, fits: FitCache | None = None):
+        fits = {} if fits is None else fits
+        count = _round_down(len(features))
+        if count not in fits:
+            fits[count] = _most_likely(features[:count], values[:count])
         self._scale = _Scale(features, values)
-        self._known = self._scale.features(features)
-        self._kernel = _Kernel(*known[few], width=self._known.shape[1])
-        gram = self._kernel.gram(self._known)
+        self._observed = self._scale.scale_features(features)
+        self._kernel = _Kernel(*fits[count], width=self._observed.shape[1])
+        gram = self._kernel.gram(self._observed)
         self._factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-        targets = self._scale.values(values)
-        self._solved = cho_solve(self._factor, targets, check_finite=False)
-        self._amplitude = np.maximum((targets * self._solved).mean(0), LEAST_SPREAD)  # the best, in closed form
+        targets = self._scale.scale_values(values)
+        self._weights = cho_solve(self._factor, targets, check_finite=False)
+        self._amplitude = _amplitude(targets, self._weights)
 
-    def __call__(self, features: Array) -> tuple[Array, Array]:
-        """Return mean and standard deviation [m, t] of the values at features [m, d], noise left out."""
-        asked = self._scale.features(features)
-        cross = self._kernel(asked, self._known)
-        mean = cross @ self._solved
+    def predict(self, features: Array) -> tuple[Array, Array]:
+        """Return mean and standard deviation [m, t] of the values at features [m, d], without observation noise.
+
+        With the kernel matrix K = L L' of the observations and k of the new plans (Rasmussen and Williams 2006,
+        algorithm 2.1): mean k K^-1 y, variance k(x, x) - |L^-1 k'|^2.
+        """
+        asked = self._scale.scale_features(features)
+        cross = self._kernel(asked, self._observed)
+        mean = cross @ self._weights
         reduced = solve_triangular(self._factor[0], cross.T, lower=True, check_finite=False)
-        variance = np.maximum(self._kernel.own(asked) - (reduced**2).sum(0), 0.0)[:, None] * self._amplitude
+        variance = np.maximum(self._kernel.diagonal(asked) - (reduced**2).sum(0), 0.0)[:, None] * self._amplitude
         return mean * self._scale.spread + self._scale.mean, np.sqrt(variance) * self._scale.spread
 
 
 class _Scale:
-    """Mean 0 and standard deviation 1, for features and values."""
+    """Scales features and values to mean 0 and standard deviation 1."""
 
     def __init__(self, features: Array, values: Array) -> None:
         deviation = features.std(0)
         self._center = features.mean(0)
-        # A feature that never varied says nothing: at its spread of almost none any change would be a world apart.
-        self._alive = deviation > LEAST_SPREAD
-        self._spread = np.maximum(deviation, LEAST_SPREAD)
-        self.mean, self.spread = values.mean(0), np.maximum(values.std(0), LEAST_SPREAD)
+        # A feature that never varied says nothing; divided by its spread of almost 0, any change would be enormous.
+        self._varies = deviation > MIN_SPREAD
+        self._spread = np.maximum(deviation, MIN_SPREAD)
+        self.mean, self.spread = values.mean(0), np.maximum(values.std(0), MIN_SPREAD)
 
-    def features(self, features: Array) -> Array:
-        return ((features - self._center) / self._spread)[:, self._alive]
+    def scale_features(self, features: Array) -> Array:
+        return ((features - self._center) / self._spread)[:, self._varies]
 
-    def values(self, values: Array) -> Array:
+    def scale_values(self, values: Array) -> Array:
         scaled: Array = (values - self.mean) / self.spread
         return scaled
 
 
 class _Kernel:
+    """Matern 5/2 plus linear. Both are divided by the number of features, so that it changes no scale."""
+
     def __init__(self, length: float, linear: float, noise: float, width: int) -> None:
         self._length = length * np.sqrt(max(1, width))
         self._linear, self._noise = linear / max(1, width), noise
@@ -94,7 +102,7 @@ class _Kernel:
         kernel: Array = (1 + root + root**2 / 3) * np.exp(-root) + self._linear * a @ b.T
         return kernel
 
-    def own(self, a: Array) -> Array:
+    def diagonal(self, a: Array) -> Array:
         variance: Array = 1.0 + self._linear * (a**2).sum(1)
         return variance
 
@@ -105,27 +113,38 @@ class _Kernel:
         return gram
 
 
-def _likeliest(features: Array, values: Array) -> tuple[float, float, float]:
+def _most_likely(features: Array, values: Array) -> Hyperparameters:
+    """Return the hyperparameters on the grid with the largest marginal likelihood, all values together.
+
+    With the amplitude at its optimum, the logarithm of the likelihood of each value is, but for a constant,
+    -n/2 log(amplitude) - sum(log(diag L)) (Rasmussen and Williams 2006, equation 5.8).
+    """
     scale = _Scale(features, values)
-    known, targets = scale.features(features), scale.values(values)
-    best, found = -np.inf, (LENGTHS[0], LINEAR[0], NOISE[0])
-    for length, linear, noise in product(LENGTHS, LINEAR, NOISE):
-        gram = _Kernel(length, linear, noise, known.shape[1]).gram(known)
+    observed, targets = scale.scale_features(features), scale.scale_values(values)
+    best, best_likelihood = (LENGTH_SCALES[0], LINEAR_VARIANCES[0], NOISE_VARIANCES[0]), -np.inf
+    for length, linear, noise in product(LENGTH_SCALES, LINEAR_VARIANCES, NOISE_VARIANCES):
+        gram = _Kernel(length, linear, noise, observed.shape[1]).gram(observed)
         factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-        solved = cho_solve(factor, targets, check_finite=False)
-        amplitude = np.maximum((targets * solved).mean(0), LEAST_SPREAD)
-        halves = np.log(np.diag(factor[0])).sum()
-        likelihood = float((-0.5 * len(known) * np.log(amplitude) - halves).sum())
-        if likelihood > best:
-            best, found = likelihood, (length, linear, noise)
-    return found
+        amplitude = _amplitude(targets, cho_solve(factor, targets, check_finite=False))
+        half_log_determinant = np.log(np.diag(factor[0])).sum()
+        likelihood = float((-0.5 * len(observed) * np.log(amplitude) - half_log_determinant).sum())
+        if likelihood > best_likelihood:
+            best, best_likelihood = (length, linear, noise), likelihood
+    return best
 
 
-def _rounded(count: int) -> int:
-    few = 4.0
-    while few * EVERY <= count:
-        few *= EVERY
-    return min(count, int(few))
+def _amplitude(targets: Array, weights: Array) -> Array:
+    """Return the factor of the kernel that is most likely, y' K^-1 y / n of each value, [t]."""
+    amplitude: Array = np.maximum((targets * weights).mean(0), MIN_SPREAD)
+    return amplitude
+
+
+def _round_down(count: int) -> int:
+    """Return the largest of 4, 4 * 1.5, 4 * 1.5^2, ... that is at most the count."""
+    rounded = 4.0
+    while rounded * REFIT_GROWTH <= count:
+        rounded *= REFIT_GROWTH
+    return min(count, int(rounded))
 
 
 def _distances(a: Array, b: Array) -> Array:

@@ -1,67 +1,60 @@
-"""Where a search starts: no gates; one gentle gate at each cut site; each layer kind, gentle, wherever it can go."""
+"""The first plans of a search: no gates, one gentle gate at each cut site, each layer kind wherever it can go."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search.layer_space import NONE
-from gatesearch.search.sampler.neighbours import Gates, cores_of
+from gatesearch.search.slots import Gates
 from gatesearch.search.space import Space
 
 
-def starts(space: Space) -> list[Gates]:
-    """Return the gates to begin with.
+def simplest_gates(space: Space) -> list[Gates]:
+    """Return the gates of the simplest plans, which are the ones to beat and tell most about a site.
 
-    A sampler that knows nothing spends its first dozen of trials on three gates at once, which short trainings hardly
-    recover from; the simplest plans are the ones to beat, and tell most about a site.
+    A sampler that knows nothing spends its first dozen trials on three gates at once, which short trainings hardly
+    recover from.
     """
-    given: list[dict[str, Scalar]] = [{"gates": 0}]
-    given += [{"gates": 1, "site_0": site.name} for site in space.sites]
-    given += [{"gates": 0, **space.layers.everywhere(kind)} for kind in space.layers.kinds if space.layers.sites]
-    able = [some for some in given if space.fewest <= int(str(some["gates"])) <= space.most]
-    return [space.propose(_Gentle(some)).gates for some in able]
+    simplest: list[Gates] = []
+    if space.min_gates == 0:
+        simplest.append(())
+    if space.min_gates <= 1 <= space.max_gates:
+        simplest += [slot.gentlest(slot.kinds[0]) for slot in space.cut_slots]
+    if space.min_gates == 0:
+        layer_kinds = dict.fromkeys(chain.from_iterable(slot.kinds for slot in space.layer_slots))
+        simplest += [_everywhere(space, kind) for kind in layer_kinds]
+    return simplest
 
 
-def opening(space: Space) -> list[Gates]:
-    """Return the gates to begin with where a sampler believes something from two plans on: those of no cut site.
+def opening_gates(space: Space) -> list[Gates]:
+    """Return the gates to begin with where the sampler learns from two plans on: those without gates at cut sites.
 
-    On made-up tables GateSampler has 95 % of the hypervolume after 8.5 evaluations so (median), and after 12 where a
-    gate at every site is tried first. It goes on with the rest of :func:`starts` by itself, while nothing keeps the
-    constraints.
+    On synthetic tables GateSampler has 95 % of the hypervolume after 8.5 evaluations so (median), and after 12 where a
+    gate at every site is tried first. It goes on with the rest of :func:`simplest_gates` by itself, as long as no plan
+    keeps the constraints.
     """
-    every = starts(space)
-    return [gates for gates in every if all(gate.kind not in space.kinds for gate in gates)] or every[:1]
+    simplest = simplest_gates(space)
+    without_cuts = [gates for gates in simplest if not any(slot.choice_in(gates) for slot in space.cut_slots)]
+    return without_cuts or simplest[:1]
 
 
-class _Gentle:
-    """Stands in for a trial: what is not given is the last of numbers, which go from strong to gentle, or the first.
-
-    Layers of which nothing is given have no gates.
-    """
-
-    def __init__(self, given: dict[str, Scalar]) -> None:
-        self._given = given
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        numbers = not any(isinstance(choice, str | None) for choice in choices)
-        usual = NONE if NONE in choices else choices[-1] if numbers else choices[0]
-        return self._given.get(name, usual)
-
-
-def first_proposals(
-    space: Space, cost: Callable[[GatePlan], float], begin: Sequence[Gates] | None = None
-) -> list[dict[str, Scalar]]:
-    """Return what the first proposals choose, by the names under which a trial is asked.
+def initial_params(space: Space, cost: Callable[[GatePlan], float], gates: Sequence[Gates]) -> list[dict[str, Scalar]]:
+    """Return the parameters of the first proposals, a dictionary each.
 
     Args:
-        space: which plans there are.
-        cost: of a plan before training, to be minimised; infinite where it cannot be.
-        begin: the gates; None for :func:`starts`.
+        space: of plans.
+        cost: of a plan before training, to be minimised; infinite where the device cannot run the plan.
+        gates: of each proposal; the cores are those that cost least.
     """
-    return [space.named(cheapest(space, gates, cost)) for gates in (starts(space) if begin is None else begin)]
+    return [space.describe(cheapest_plan(space, choice, cost)) for choice in gates]
 
 
-def cheapest(space: Space, gates: Gates, cost: Callable[[GatePlan], float]) -> GatePlan:
+def cheapest_plan(space: Space, gates: Gates, cost: Callable[[GatePlan], float]) -> GatePlan:
     """Return the plan of these gates whose cores cost least."""
-    return min((GatePlan(gates, cores) for cores in cores_of(space, gates)), key=cost)
+    return min((GatePlan(gates, cores) for cores in space.core_choices(gates)), key=cost)
+
+
+def _everywhere(space: Space, kind: str) -> Gates:
+    slots = [slot for slot in space.layer_slots if kind in slot.kinds]
+    return tuple(chain.from_iterable(slot.gentlest(kind) for slot in slots))

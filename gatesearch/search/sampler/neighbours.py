@@ -1,26 +1,25 @@
-"""Gates to choose among: drawn with few of them in mind, or bred from the best so far by a change or two."""
+"""Candidates for the next proposal: gates drawn with few of them in mind, or neighbours of the best so far."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations_with_replacement
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from random import Random
-from typing import Any
 
-from gatesearch.plan import GatePlan, PlacedGate, Scalar
+from gatesearch.plan import PlacedGate
+from gatesearch.search.slots import Gates, Slot
 from gatesearch.search.space import Space
 
-Gates = tuple[PlacedGate, ...]
-FEWER = 0.6  # how likely one more gate is, relative to one less
-NO_GATES = 0.3
-UNGATED_LAYERS = 0.7  # share of the layers that a drawn plan leaves alone
-BRED = 0.6  # share of the candidates
-AGAIN = 0.5  # how likely a change is followed by one more
-NEAR = 0.7  # how likely a gate that is turned otherwise is so in one parameter alone
+ONE_MORE_GATE = 0.6  # probability of n + 1 gates at cut sites over that of n, from one gate on
+NO_GATE_WEIGHT = 0.3  # probability of no gate at a cut site over that of one
+EMPTY_LAYER_SHARE = 0.7  # share of the layer slots that a drawn plan leaves empty
+NEIGHBOUR_SHARE = 0.6  # share of the candidates that are neighbours of a parent
+ANOTHER_CHANGE = 0.5  # probability that a change is followed by another
+ONE_PARAM_CHANGE = 0.7  # probability that a gate whose parameters change does so in one of them
 
 
 class Candidates:
-    """Draws what the plans of a space have beside their cores: the gates, and how many at cut sites.
+    """Draws the gates of plans; their cores are chosen elsewhere.
 
     Args:
         space: of plans.
@@ -28,144 +27,117 @@ class Candidates:
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._names = [site.name for site in space.sites]
-        self._at = [space.gates_at(site) for site in space.sites]
-        self._layers = space.layers.offered()
-        self._place = {name: k for k, name in enumerate(self._names)}
-        self._turned: dict[PlacedGate, list[PlacedGate]] = {}
+        self._cuts, self._layers = space.cut_slots, space.layer_slots
+        self._near: dict[Gates, list[Gates]] = {}
 
-    def __call__(self, count: int, generator: Random, parents: Sequence[Gates] = ()) -> Iterator[Gates]:
-        """Yield gates; equal ones may be among them.
+    def draw_many(self, count: int, generator: Random, parents: Sequence[Gates] = ()) -> Iterator[Gates]:
+        """Yield candidates; equal ones may be among them.
 
         Args:
             count: how many.
-            generator: of all that is random here.
-            parents: to breed from.
+            generator: of all random numbers.
+            parents: gates of which neighbours are drawn, too; none: no neighbours.
         """
         for _ in range(count):
-            if parents and generator.random() < BRED:
-                yield self.bred(generator.choice(parents), generator)
+            if parents and generator.random() < NEIGHBOUR_SHARE:
+                yield self.neighbour(generator.choice(parents), generator)
             else:
-                yield self.drawn(generator)
+                yield self.draw(generator)
 
-    def evenly(self, count: int, generator: Random) -> Iterator[Gates]:
-        """Yield gates of which any number, place and kind is as likely as any other."""
+    def draw_evenly(self, count: int, generator: Random) -> Iterator[Gates]:
+        """Yield gates of which any number, site and kind is as likely as any other."""
         for _ in range(count):
-            yield self.drawn(generator, fewer=1.0, no_gates=1.0, ungated=None)
+            yield self.draw(generator, one_more_gate=1.0, no_gate_weight=1.0, empty_layer_share=None)
 
-    def drawn(
+    def draw(
         self,
         generator: Random,
-        fewer: float = FEWER,
-        no_gates: float = NO_GATES,
-        ungated: float | None = UNGATED_LAYERS,
+        one_more_gate: float = ONE_MORE_GATE,
+        no_gate_weight: float = NO_GATE_WEIGHT,
+        empty_layer_share: float | None = EMPTY_LAYER_SHARE,
     ) -> Gates:
         """Draw gates.
 
         Args:
-            generator: of all that is random here.
-            fewer: how likely one more gate at a cut site is, relative to one less.
-            no_gates: how likely none is, relative to one.
-            ungated: share of the layers without gates; None: as likely as any gate there.
+            generator: of all random numbers.
+            one_more_gate, no_gate_weight: see the constants of these names.
+            empty_layer_share: see the constant; None: an empty layer slot is as likely as any gate there.
         """
-        space = self._space
-        weights = [fewer ** max(0, n - 1) * (no_gates if n == 0 else 1) for n in range(space.fewest, space.most + 1)]
-        count = space.fewest + _index(weights, generator)
-        cuts = [generator.choice(self._at[place]) for place in sorted(generator.sample(range(len(self._names)), count))]
-        inside: list[PlacedGate] = []
-        for offered in self._layers:
-            alone = 1 / len(offered) if ungated is None else ungated
-            if generator.random() >= alone:
-                inside += generator.choice(offered[1:])
-        return (*cuts, *inside)
+        least, most = self._space.min_gates, self._space.max_gates
+        weights = [one_more_gate ** max(0, n - 1) * (no_gate_weight if n == 0 else 1) for n in range(least, most + 1)]
+        count = least + _draw_index(weights, generator)
+        places = sorted(generator.sample(range(len(self._cuts)), count))
+        choices = [generator.choice(self._cuts[place].choices[1:]) for place in places]
+        for slot in self._layers:
+            share = 1 / len(slot.choices) if empty_layer_share is None else empty_layer_share
+            if generator.random() >= share:
+                choices.append(generator.choice(slot.choices[1:]))
+        return tuple(chain.from_iterable(choices))
 
-    def bred(self, parent: Gates, generator: Random) -> Gates:
-        """Change a choice or two of gates: one more, one less, elsewhere, turned otherwise."""
-        cuts = {self._place[gate.site]: gate for gate in parent if gate.kind in self._space.kinds}
-        inside = [tuple(gate for gate in parent[len(cuts) :] if _holds(offered, gate)) for offered in self._layers]
-        again = True
-        while again:
-            if self._layers and (not self._names or generator.random() < 0.5):
-                at = generator.randrange(len(self._layers))
-                inside[at] = generator.choice(self._layers[at])
-            elif self._names:
-                self._change(cuts, generator)
-            again = generator.random() < AGAIN
-        return (*(cuts[place] for place in sorted(cuts)), *(gate for gates in inside for gate in gates))
+    def neighbour(self, parent: Gates, generator: Random) -> Gates:
+        """Change a choice or two: add a gate, drop one, move one to another site, or change its parameters."""
+        cuts = {place: slot.choice_in(parent) for place, slot in enumerate(self._cuts)}
+        cuts = {place: choice for place, choice in cuts.items() if choice}
+        layers = [slot.choice_in(parent) for slot in self._layers]
+        is_done = False
+        while not is_done:
+            if self._layers and (not self._cuts or generator.random() < 0.5):
+                place = generator.randrange(len(self._layers))
+                layers[place] = generator.choice(self._layers[place].choices)
+            elif self._cuts:
+                self._change_cuts(cuts, generator)
+            is_done = generator.random() >= ANOTHER_CHANGE
+        return tuple(chain(*(cuts[place] for place in sorted(cuts)), *layers))
 
-    def _change(self, cuts: dict[int, PlacedGate], generator: Random) -> None:
-        free = [place for place in range(len(self._names)) if place not in cuts]
-        can = ["add"] if free and len(cuts) < self._space.most else []
-        can += ["drop"] if len(cuts) > self._space.fewest else []
-        can += ["turn", "turn", *(["move"] if free else [])] if cuts else []
-        if not can:
+    def _change_cuts(self, cuts: dict[int, Gates], generator: Random) -> None:
+        """Change the gates at cut sites, by place, within the limits on their number."""
+        free = [place for place in range(len(self._cuts)) if place not in cuts]
+        changes = ["add"] if free and len(cuts) < self._space.max_gates else []
+        if len(cuts) > self._space.min_gates:
+            changes.append("drop")
+        if cuts:
+            changes += ["change parameters"] * 2
+        if cuts and free:
+            changes.append("move")
+        if not changes:
             return
-        what = generator.choice(can)
-        gone = cuts.pop(generator.choice(sorted(cuts))) if what != "add" else None
-        if what == "drop":
+        change = generator.choice(changes)
+        if change == "add":
+            place = generator.choice(free)
+            cuts[place] = generator.choice(self._cuts[place].choices[1:])
             return
-        if what == "turn" and gone is not None:
-            place = self._place[gone.site]
-            near = self._near(gone)
-            cuts[place] = generator.choice(near if near and generator.random() < NEAR else self._at[place])
-            return
-        place = generator.choice(free)
-        cuts[place] = generator.choice(self._at[place])
-        if gone is not None:  # as it was turned, where that can be
-            moved = PlacedGate(gone.kind, self._names[place], gone.params)
-            cuts[place] = moved if moved in self._at[place] else cuts[place]
+        old_place = generator.choice(sorted(cuts))
+        old = cuts.pop(old_place)
+        if change == "change parameters":
+            near = self._nearest(self._cuts[old_place], old)
+            is_small = bool(near) and generator.random() < ONE_PARAM_CHANGE
+            cuts[old_place] = generator.choice(near if is_small else self._cuts[old_place].choices[1:])
+        elif change == "move":
+            place = generator.choice(free)
+            slot = self._cuts[place]
+            cuts[place] = generator.choice(slot.choices[1:])
+            # The gate keeps its parameters, where the new site allows them.
+            moved = (PlacedGate(old[0].kind, slot.sites[0].name, old[0].params),)
+            if moved in slot.choices:
+                cuts[place] = moved
 
-    def _near(self, gate: PlacedGate) -> list[PlacedGate]:
-        """Return the gates of its kind, at its site, that differ in one parameter."""
-        if gate not in self._turned:
-            same = [other for other in self._at[self._place[gate.site]] if other.kind == gate.kind]
-            self._turned[gate] = [other for other in same if _differing(gate, other) == 1]
-        return self._turned[gate]
-
-
-def cores_of(space: Space, gates: Gates) -> list[tuple[str, ...]]:
-    """Return every choice of cores for the stages that gates make."""
-    stages = sum(gate.kind in space.kinds for gate in gates) + 1
-    return list(combinations_with_replacement(space.cores, stages))
+    def _nearest(self, slot: Slot, choice: Gates) -> list[Gates]:
+        """Return the choices of the same kind that differ in one parameter."""
+        if choice not in self._near:
+            same_kind = [other for other in slot.choices[1:] if other[0].kind == choice[0].kind]
+            self._near[choice] = [other for other in same_kind if _differences(choice[0], other[0]) == 1]
+        return self._near[choice]
 
 
-def replay(space: Space, params: Mapping[str, Any]) -> GatePlan | None:
-    """Return the plan that a trial chose of this space; None where it did not choose, or of another space."""
-    try:
-        return space.propose(_Known(params))
-    except KeyError:
-        return None
-
-
-class _Known:
-    """Stands in for a trial that has chosen.
-
-    Raises:
-        KeyError: it has not.
-    """
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self._params = params
-
-    def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        value: Scalar = self._params[name]
-        if value not in choices:
-            raise KeyError(name)
-        return value
-
-
-def _holds(offered: Sequence[Gates], gate: PlacedGate) -> bool:
-    return any(gate in gates for gates in offered)
-
-
-def _differing(one: PlacedGate, other: PlacedGate) -> int:
+def _differences(one: PlacedGate, other: PlacedGate) -> int:
     return sum(a != b for a, b in zip(one.params, other.params, strict=True))
 
 
-def _index(weights: Sequence[float], generator: Random) -> int:
-    left = generator.random() * sum(weights)
+def _draw_index(weights: Sequence[float], generator: Random) -> int:
+    """Draw an index with probabilities in proportion to the weights."""
+    remaining = generator.random() * sum(weights)
     for index, weight in enumerate(weights):
-        left -= weight
-        if left < 0:
+        remaining -= weight
+        if remaining < 0:
             return index
     return len(weights) - 1

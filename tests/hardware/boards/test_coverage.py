@@ -22,6 +22,7 @@ from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
 from gatesearch.kernels import layer_kernels
 from gatesearch.plan import PlacedGate
 from gatesearch.search.space import Space
+from gatesearch.search.space_builder import build_space
 
 FLOAT_CORES = ("host", "app", "a64")  # of the shipped devices: those that run programs in float, and kernels
 
@@ -47,10 +48,10 @@ def space_of(name: str, device: str) -> tuple[Space, tuple[LayerSite, ...]]:
     ).eval()
     x = torch.zeros(1, *shape)
     layers = layer_sites(backbone, x)
-    space = Space.of(
-        cut_sites(backbone, x), on.core_names, chosen.space.kinds, site_names=chosen.space.sites,
-        core_names=chosen.space.cores, min_work=chosen.space.min_work, fewest=chosen.space.gates.min,
-        most=chosen.space.gates.max, all_layers=layers, layer_names=chosen.space.layers.sites,
+    space = build_space(
+        cut_sites(backbone, x), on.core_names, chosen.space.kinds, cut_names=chosen.space.sites,
+        core_names=chosen.space.cores, min_work=chosen.space.min_work, min_gates=chosen.space.gates.min,
+        max_gates=chosen.space.gates.max, layer_sites=layers, layer_names=chosen.space.layers.sites,
         together=chosen.space.layers.together,
     )  # fmt: skip
     return space, layers
@@ -62,10 +63,10 @@ def costs_of(core: Core, layers: Sequence[LayerSite], gates: Sequence[PlacedGate
 
 def bases(name: str, device: str) -> list[tuple[str, str, Basis, int]]:
     space, layers = space_of(name, device)
-    on, gates = profile.load(device), space.layers.gates()
+    on, gates = profile.load(device), space.layer_gates
     costs = {core.name: found for core in on.cores if (found := costs_of(core, layers, gates)) is not None}
     return [
-        *provenance.of_cuts(on, space.variants(), space.sites),
+        *provenance.of_cuts(on, space.variants(), space.cut_sites),
         *provenance.of_space(on, layers, gates, costs),
     ]
 
@@ -84,7 +85,7 @@ def test_a_recipes_space_is_priced_by_kernels_or_programs_or_one_place_says_why_
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_layer_gate_of_a_shipped_space_has_a_kernel_where_a_core_runs_float(name: str, device: str) -> None:
     space, _ = space_of(name, device)
-    kinds = {gate.kind for gate in space.layers.gates()}
+    kinds = {gate.kind for gate in space.layer_gates}
     told = {(core, kind): basis for core, kind, basis, _ in bases(name, device) if kind in kinds}
     for core in profile.load(device).core_names:
         for kind in kinds:
@@ -108,4 +109,4 @@ def test_what_has_no_kernel_says_so() -> None:
     assert provenance.of_layer(host, site, narrow, Read(layers, [])) == Basis("reference", "modelled", "no compiler")
     assert provenance.of_layer(serial, site, narrow, None) == Basis("rate", "assumed", "imagined")
     assert not work_of(site, wide).kernels
-    assert space.layers.gates()
+    assert space.layer_gates

@@ -25,6 +25,7 @@ from gatesearch.gates import cut_gates, layer_gates, work_of
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.space import Space
+from gatesearch.search.space_builder import build_space
 
 # What the front end of each recipe gives, and classes; data would take minutes to make, and decides no price.
 SHAPES = {
@@ -65,16 +66,16 @@ def model(name: str, device: str) -> tuple[CostModel, Space]:
     ).eval()
     samples = torch.randn(4, *shape)
     sites, layers = cut_sites(backbone, samples[:1]), layer_sites(backbone, samples[:1])
-    space = Space.of(
-        sites, on.core_names, chosen.space.kinds, site_names=chosen.space.sites, core_names=chosen.space.cores,
-        min_work=chosen.space.min_work, fewest=chosen.space.gates.min, most=chosen.space.gates.max,
-        all_layers=layers, layer_names=chosen.space.layers.sites, together=chosen.space.layers.together,
+    space = build_space(
+        sites, on.core_names, chosen.space.kinds, cut_names=chosen.space.sites, core_names=chosen.space.cores,
+        min_work=chosen.space.min_work, min_gates=chosen.space.gates.min, max_gates=chosen.space.gates.max,
+        layer_sites=layers, layer_names=chosen.space.layers.sites, together=chosen.space.layers.together,
     )  # fmt: skip
-    searched = layers if space.layers.sites else ()
-    table = build_table(backbone, space.sites, samples, on, space.variants(), searched)
+    searched = layers if space.layer_sites else ()
+    table = build_table(backbone, space.cut_sites, samples, on, space.variants(), searched)
     shares = {kind: share for kind, share in chosen.stream.shares.items() if share} or {"positive": 1.0}
     costs = board.kernels_of(on)
-    return CostModel(on, table, space.sites, 100_000, chosen.stream.period_s, shares, layers, costs), space
+    return CostModel(on, table, space.cut_sites, 100_000, chosen.stream.period_s, shares, layers, costs), space
 
 
 class Dice:

@@ -3,43 +3,43 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gatesearch.search.sampler.gp import Surrogate
+from gatesearch.search.sampler.gp import GaussianProcess
 
 
 def test_it_learns_a_smooth_function_and_knows_where_it_does_not():
     generator = np.random.default_rng(0)
     known = generator.uniform(-1, 1, (40, 3))
-    surrogate = Surrogate(known, (np.sin(2 * known[:, 0]) + known[:, 1] ** 2)[:, None])
+    process = GaussianProcess(known, (np.sin(2 * known[:, 0]) + known[:, 1] ** 2)[:, None])
     asked = generator.uniform(-1, 1, (100, 3))
-    mean, deviation = (values[:, 0] for values in surrogate(asked))
+    mean, deviation = (values[:, 0] for values in process.predict(asked))
     error = mean - (np.sin(2 * asked[:, 0]) + asked[:, 1] ** 2)
     assert np.abs(error).mean() < 0.15 * np.std(error - mean)
     assert np.mean(np.abs(error) < 3 * deviation) > 0.9
-    assert surrogate(np.full((1, 3), 5.0))[1][0, 0] > 3 * deviation.mean()
+    assert process.predict(np.full((1, 3), 5.0))[1][0, 0] > 3 * deviation.mean()
 
 
 def test_noise_is_told_from_signal():
     generator = np.random.default_rng(1)
     known = generator.uniform(-1, 1, (60, 2))
-    surrogate = Surrogate(known, (known[:, 0] + generator.normal(0, 0.5, 60))[:, None])
-    mean, _ = surrogate(np.array([[-0.8, 0.0], [0.8, 0.0]]))
+    process = GaussianProcess(known, (known[:, 0] + generator.normal(0, 0.5, 60))[:, None])
+    mean, _ = process.predict(np.array([[-0.8, 0.0], [0.8, 0.0]]))
     assert 0.8 < mean[1, 0] - mean[0, 0] < 2.4
 
 
 def test_what_never_varied_changes_nothing():
     known = np.array([[0.0, 1.0], [0.5, 1.0], [1.0, 1.0]])
-    surrogate = Surrogate(known, np.array([[0.0], [0.5], [1.0]]))
-    same, other = surrogate(np.array([[0.25, 1.0], [0.25, 7.0]]))[0]
+    process = GaussianProcess(known, np.array([[0.0], [0.5], [1.0]]))
+    same, other = process.predict(np.array([[0.25, 1.0], [0.25, 7.0]]))[0]
     assert same == other
 
 
 def test_equal_values_are_believed_of_any_plan():
-    mean, deviation = Surrogate(np.eye(3), np.full((3, 1), 2.0))(np.ones((1, 3)))
+    mean, deviation = GaussianProcess(np.eye(3), np.full((3, 1), 2.0)).predict(np.ones((1, 3)))
     assert mean[0, 0] == 2.0 and deviation[0, 0] < 1e-6
 
 
 def test_one_observation_of_nothing():
-    mean, _ = Surrogate(np.zeros((2, 0)), np.array([[1.0], [3.0]]))(np.zeros((1, 0)))
+    mean, _ = GaussianProcess(np.zeros((2, 0)), np.array([[1.0], [3.0]])).predict(np.zeros((1, 0)))
     assert mean[0, 0] == pytest.approx(2.0)
 
 
@@ -47,7 +47,7 @@ def test_several_quantities_share_their_hyperparameters_and_keep_their_scales():
     generator = np.random.default_rng(2)
     known = generator.uniform(-1, 1, (30, 2))
     values = np.column_stack([known[:, 0], 100 - 50 * known[:, 1]])
-    mean, deviation = Surrogate(known, values)(np.array([[0.5, -0.5]]))
+    mean, deviation = GaussianProcess(known, values).predict(np.array([[0.5, -0.5]]))
     assert mean[0].tolist() == pytest.approx([0.5, 125.0], rel=0.05)
     assert deviation[0, 1] == pytest.approx(50 * deviation[0, 0], rel=0.3)
 
@@ -58,7 +58,7 @@ def test_hyperparameters_are_looked_for_seldom_and_do_not_depend_on_when_one_beg
     values = known[:, :1] ** 2
     kept: dict = {}
     for count in range(4, 26):
-        along = Surrogate(known[:count], values[:count], kept)
+        along = GaussianProcess(known[:count], values[:count], kept)
     assert 2 <= len(kept) <= 8
-    at_once = Surrogate(known, values)
-    np.testing.assert_array_equal(along(known[:3])[0], at_once(known[:3])[0])
+    at_once = GaussianProcess(known, values)
+    np.testing.assert_array_equal(along.predict(known[:3])[0], at_once.predict(known[:3])[0])

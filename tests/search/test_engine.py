@@ -13,11 +13,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from small_spaces import small
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
-from gatesearch.search import Evaluated, Objectives, SearchResult, SearchSettings, Space, Trial, engine, search
+from gatesearch.search import (
+    Evaluated,
+    Objectives,
+    SearchResult,
+    SearchSettings,
+    Space,
+    Trial,
+    engine,
+    pareto,
+    search,
+    storage,
+)
+from gatesearch.search.sampler import GateSampler, choice
+from gatesearch.search.sampler.gate_sampler import DIRECTIONS
+from gatesearch.search.storage import STUDY
+from gatesearch.search.stored_trial import match_params
+from tests.search.small_spaces import small
 
 
 def number(plan: GatePlan, modulus: int) -> int:
@@ -71,7 +86,7 @@ def test_the_front_is_feasible_and_beats_the_rest(tmp_path: Path) -> None:
     feasible = [t for t in result.complete if t.objectives.accuracy >= 0.6]
     assert {t.number for t in feasible} == {t.number for t in result.complete if t.feasible}
     for t in feasible:
-        beaten = any(engine.pareto.dominates(o.objectives.minimised, t.objectives.minimised) for o in feasible)
+        beaten = any(pareto.dominates(o.objectives.minimised, t.objectives.minimised) for o in feasible)
         assert (t in result.front) != beaten
 
 
@@ -81,13 +96,13 @@ def test_hypervolume_of_a_search_never_falls(tmp_path: Path) -> None:
     assert len(volumes) == len(result.complete) and volumes == sorted(volumes) and volumes[-1] > 0
     points = [t.objectives.minimised for t in result.complete if t.feasible]
     shares = [(a, b / 5.0, c / 40.0) for a, b, c in points]
-    assert volumes[-1] == pytest.approx(engine.pareto.hypervolume(shares, (1.0, 1.0, 1.0)))
+    assert volumes[-1] == pytest.approx(pareto.hypervolume(shares, (1.0, 1.0, 1.0)))
 
 
 def test_the_journal_opens_with_optuna(tmp_path: Path) -> None:
     result = run(tmp_path / "study.journal", Evaluate(), trials=30, proposals=200)
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "study.journal")))
-    study = optuna.load_study(study_name=engine.STUDY, storage=storage)
+    study = optuna.load_study(study_name=STUDY, storage=storage)
     assert study.metric_names == ["accuracy", "latency_us", "energy_uj"]
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE", "MINIMIZE"]
     complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
@@ -197,7 +212,7 @@ def test_a_lock_that_a_killed_run_left(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_end_of_the_space_is_the_end_of_the_search(tmp_path: Path) -> None:
-    space = small(most=1)
+    space = small(max_gates=1)
     result = run(tmp_path / "study.journal", Evaluate(), space, trials=10**6, proposals=10**6)
     assert len({trial.plan for trial in result.trials}) == len(space) == 29
     assert {trial.state for trial in result.trials} == {"complete", "priced_out", "duplicate"}
@@ -247,8 +262,51 @@ def test_what_an_evaluation_saw_is_kept_with_its_trial(tmp_path: Path) -> None:
     found = run(tmp_path / "study.journal", evaluate, trials=4)
     again = engine.read(tmp_path / "study.journal")
     for trial, other in zip(found.trials, again.trials, strict=True):
-        assert trial.seen == other.seen
+        assert trial.details == other.details
         if trial.state == "complete":
-            assert trial.seen == {"passed": {"positive": [1.0, 1 / (1 + number(trial.plan, 77))]}}
+            assert trial.details == {"passed": {"positive": [1.0, 1 / (1 + number(trial.plan, 77))]}}
         else:
-            assert not trial.seen
+            assert not trial.details
+
+
+def rename_params(stored: optuna.trial.FrozenTrial) -> optuna.trial.FrozenTrial:
+    """A trial as versions before the space of slots stored it: with other names, and none for the sites."""
+    params = {f"old_{name}": value for name, value in stored.params.items()}
+    return optuna.trial.create_trial(
+        state=stored.state,
+        values=stored.values,
+        params=params,
+        distributions={f"old_{name}": kind for name, kind in stored.distributions.items()},
+        user_attrs=stored.user_attrs,
+        system_attrs=stored.system_attrs,
+    )
+
+
+@pytest.mark.parametrize("name", ["tpe", "gate"])
+def test_a_study_with_the_parameter_names_of_an_older_version_goes_on(name: str, tmp_path: Path) -> None:
+    def sampler() -> choice.SamplerFactory:
+        own = GateSampler(small(), lambda plan: [(1.0, 1.0)] * (len(plan.cores) + 1), seed=3)
+        return choice.build_optuna_sampler("tpe", 3) if name == "tpe" else lambda number: own
+
+    new, old = tmp_path / "new.journal", tmp_path / "old.journal"
+    run(new, Evaluate(), trials=14, sampler=sampler())
+    with storage.open_driven_study(old, DIRECTIONS, Objectives._fields) as study:
+        for trial in storage.ended_trials(optuna.load_study(study_name=STUDY, storage=storage.open_storage(new))):
+            storage.add_trial(study, rename_params(trial), old)
+    assert engine.read(old) == engine.read(new)
+    evaluate = Evaluate()
+    resumed = run(old, evaluate, trials=20, sampler=sampler())
+    assert resumed.trials[: len(engine.read(new).trials)] == engine.read(new).trials and len(evaluate.seen) == 6
+    assert len(set(trial.plan for trial in resumed.complete)) == 20
+
+
+def test_parameters_of_another_version_are_those_of_the_plan(tmp_path: Path, space: Space) -> None:
+    run(tmp_path / "study.journal", Evaluate(), trials=12)
+    study = optuna.load_study(study_name=STUDY, storage=storage.open_storage(tmp_path / "study.journal"))
+    for trial in storage.ended_trials(study):
+        assert match_params(trial, space) is trial
+        matched, plan = match_params(rename_params(trial), space), GatePlan.from_json(trial.user_attrs["plan"])
+        assert matched.params == space.describe(plan) and space.read(matched.params) == plan
+        assert (matched.values, matched.state, matched.constraints) == (trial.values, trial.state, trial.constraints)
+        foreign = match_params(rename_params(trial), small(cores=("other",)))
+        assert foreign.params == {} and foreign.user_attrs == trial.user_attrs

@@ -11,12 +11,12 @@ import threading
 import time
 from pathlib import Path
 
-from quick import Quick, price
 from ray.cluster_utils import Cluster
-from small_spaces import small
 
-from gatesearch.search import Trial, engine
-from gatesearch.search.executors.tune import Tune
+from gatesearch.search import SearchSettings, Trial, engine
+from gatesearch.search.executors.tune import RayTune
+from tests.search.quick import Quick, price
+from tests.search.small_spaces import small
 
 
 def main(folder: Path, trials: int, kill_after: int) -> None:
@@ -35,10 +35,8 @@ def main(folder: Path, trials: int, kill_after: int) -> None:
 
     evaluate = Quick(folder / "ended", 1.5, folder / "began")
     started = time.monotonic()
-    settings = engine.SearchSettings(
-        journal=folder / "study.journal", trials=trials, proposals=400, seed=1, on_trial=seen
-    )
-    executor = Tune(evaluate, folder / "ray", workers=2, address=cluster.address)
+    settings = SearchSettings(journal=folder / "study.journal", trials=trials, proposals=400, seed=1, on_trial=seen)
+    executor = RayTune(evaluate, folder / "ray", workers=2, address=cluster.address)
     result = engine.search(small(), price, evaluate, settings, executor)
     for thread in threads:
         thread.join()

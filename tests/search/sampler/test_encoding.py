@@ -6,7 +6,7 @@ import numpy as np
 
 from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.search.sampler.encoding import Features
+from gatesearch.search.sampler.encoding import PlanEncoder
 from tests.search.small_spaces import small
 
 
@@ -15,7 +15,7 @@ def gate(site: str, keep: float = 0.5, mode: str = "channel") -> PlacedGate:
 
 
 def test_a_gate_by_hand() -> None:
-    described = Features(small()).of_gate(gate("stem", keep=0.5))
+    described = PlanEncoder(small()).encode_cut_gate(gate("stem", keep=0.5))
     depth, thinned, *turned = described
     assert depth == 1 / 3 and thinned == -math.log(0.5)
     # There; by mode the first; keep .5 is the strongest of two; recall has one choice.
@@ -23,12 +23,12 @@ def test_a_gate_by_hand() -> None:
 
 
 def test_cores_are_left_out_and_places_are_not() -> None:
-    features = Features(small())
-    here = features.of_plan(GatePlan((gate("stem"),), ("mcu", "npu")))
-    assert np.array_equal(here, features.of_plan(GatePlan((gate("stem"),), ("mcu", "mcu"))))
-    assert not np.array_equal(here, features.of_plan(GatePlan((gate("block"),), ("mcu", "mcu"))))
-    assert not np.array_equal(here, features.of_plan(GatePlan((gate("stem", 1.0),), ("mcu", "mcu"))))
-    assert len(features.of_plan(GatePlan((), ("mcu",)))) == len(here)
+    features = PlanEncoder(small())
+    here = features.encode_plan(GatePlan((gate("stem"),), ("mcu", "npu")))
+    assert np.array_equal(here, features.encode_plan(GatePlan((gate("stem"),), ("mcu", "mcu"))))
+    assert not np.array_equal(here, features.encode_plan(GatePlan((gate("block"),), ("mcu", "mcu"))))
+    assert not np.array_equal(here, features.encode_plan(GatePlan((gate("stem", 1.0),), ("mcu", "mcu"))))
+    assert len(features.encode_plan(GatePlan((), ("mcu",)))) == len(here)
 
 
 def test_layers_count_by_their_work() -> None:
@@ -37,12 +37,12 @@ def test_layers_count_by_their_work() -> None:
         LayerSite("b", "linear", (64,), (8,), 4 * 512, 9),
     )
     kinds = {"pg": {"bits": [8], "high_bits": [2, 4], "mask": ["3d"], "target": [0.0]}}
-    features = Features(small(kinds=kinds, most=0, all_layers=layers))
+    features = PlanEncoder(small(kinds=kinds, max_gates=0, layer_sites=layers))
 
     def plan(*names: str) -> GatePlan:
         given = {"bits": 8, "high_bits": 4, "mask": "3d", "target": 0.0}
         return GatePlan(tuple(PlacedGate.of("pg", name, **given) for name in names), ("mcu",))
 
-    none, large, small_one, both = (features.of_plan(plan(*names)) for names in ([], ["a"], ["b"], ["a", "b"]))
+    none, large, small_one, both = (features.encode_plan(plan(*names)) for names in ([], ["a"], ["b"], ["a", "b"]))
     assert np.allclose(both.sum() - none.sum(), (large + small_one - 2 * none).sum(), atol=1.0)
     assert np.abs(large - none).sum() > np.abs(small_one - none).sum() > 0

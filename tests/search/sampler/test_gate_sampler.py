@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -9,10 +11,11 @@ from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import BasicSamplerTestCase, MultiObjectiveSamplerTestCase
 from optuna.trial import TrialState
 
+from gatesearch.errors import UserError
 from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search.sampler.gate_sampler import GateSampler
-from gatesearch.search.sampler.initial import starts
+from gatesearch.search.sampler.initial import simplest_gates
 from tests.search.small_spaces import small
 
 DEPTH = {"input": 0.0, "stem": 1 / 3, "block": 2 / 3}
@@ -46,7 +49,7 @@ def accuracy(plan: GatePlan) -> float:
 
 
 def sampler(seed: int = 0, **changes: object) -> GateSampler:
-    given = {"shares": SHARES, "seed": seed, "count": 60, **changes}
+    given = {"shares": SHARES, "seed": seed, "candidates": 60, **changes}
     return GateSampler(small(), runs, **given)  # type: ignore[arg-type]
 
 
@@ -146,21 +149,21 @@ def test_trials_of_another_space_are_passed_over():
 
 
 def test_the_first_gates_come_first_on_the_cores_that_cost_least():
-    first = [(), (PlacedGate.of("gc", "block", mode="channel", keep=1.0, recall=0.99),)]
-    found = [GatePlan.from_json(plan) for plan in plans(studied(sampler(first=first), 3))]
-    assert found[0] == GatePlan((), ("mcu",)) and found[1].gates == first[1]
-    assert found[2].gates not in first
+    initial = [(), (PlacedGate.of("gc", "block", mode="channel", keep=1.0, recall=0.99),)]
+    found = [GatePlan.from_json(plan) for plan in plans(studied(sampler(initial=initial), 3))]
+    assert found[0] == GatePlan((), ("mcu",)) and found[1].gates == initial[1]
+    assert found[2].gates not in initial
 
 
 def test_gentle_gates_are_tried_before_anything_is_believed_and_while_nothing_keeps_the_constraints():
-    gentle = starts(small())
-    second = GatePlan.from_json(plans(studied(sampler(first=[()]), 2))[1])
+    gentle = simplest_gates(small())
+    second = GatePlan.from_json(plans(studied(sampler(initial=[()]), 2))[1])
     assert second.gates in gentle[1:]
     found = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle), least=1.0))]
     assert set(found) == set(gentle)
     kept = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle)))]
     assert set(kept) != set(gentle)  # once something does, it is believed instead
-    mcu = sampler(first=[()], allowed=lambda plan: "block" not in {gate.site for gate in plan.gates})
+    mcu = sampler(initial=[()], allowed=lambda plan: "block" not in {gate.site for gate in plan.gates})
     assert "block" not in str(plans(studied(mcu, 8, least=1.0)))
 
 
@@ -196,7 +199,7 @@ def test_a_plan_that_cannot_be_priced_is_never_worth_anything():
 def test_gates_inside_the_stages_are_believed_in_too():
     layers = tuple(LayerSite(name, "conv2d", (8, 8, 8), (8, 8, 8), 36864, 9) for name in ("a", "b", "c"))
     kinds = {"pg": {"bits": [8], "high_bits": [2, 4], "mask": ["3d"], "target": [0.0]}}
-    space = small(kinds=kinds, most=0, all_layers=layers, device_cores=("mcu",))
+    space = small(kinds=kinds, max_gates=0, layer_sites=layers, cores=("mcu",))
 
     def error(plan: GatePlan) -> float:
         return 0.1 + sum(0.1 * (gate["high_bits"] == 2) for gate in plan.gates if gate.site == "a")
@@ -216,3 +219,61 @@ def test_gates_inside_the_stages_are_believed_in_too():
 
     study.optimize(objective, n_trials=16)  # of 27
     assert min(t.values[1] for t in study.trials) == pytest.approx(1.2)
+
+
+def distinct_plans(study: optuna.Study) -> int:
+    return len({small().read(trial.params) for trial in study.trials})
+
+
+def test_a_batch_of_proposals_holds_none_twice():
+    study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler())
+    batch = [study.ask() for _ in range(12)]  # none has asked for its parameters yet
+    proposed = [small().propose(trial) for trial in batch]
+    assert len(set(proposed)) == 12
+
+
+def test_threads_propose_different_plans_and_draw_none_at_random():
+    drawn = []
+
+    class Watched(GateSampler):
+        def sample_independent(self, study, trial, param_name, param_distribution):
+            if (study.study_name, trial.number) not in self._params:
+                drawn.append(param_name)
+            return super().sample_independent(study, trial, param_name, param_distribution)
+
+    space, own = small(), Watched(small(), runs, shares=SHARES, candidates=30)
+    study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=own)
+
+    def objective(trial: optuna.Trial) -> tuple[float, float, float]:
+        time.sleep(0.01)  # another thread starts its trial before this one proposes
+        plan = space.propose(trial)
+        time.sleep(0.01)
+        return accuracy(plan), *price(plan, passed(plan))
+
+    study.optimize(objective, n_trials=20, n_jobs=4)
+    assert not drawn and distinct_plans(study) == 20
+
+
+def test_a_pickled_sampler_goes_on_as_the_sampler_itself():
+    own = GateSampler(small(), runs, shares=SHARES, seed=5)
+    study = studied(own, 6)
+    copy = pickle.loads(pickle.dumps(own))
+    assert copy.propose(study, 6) == own.propose(study, 6)
+
+
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize"] * 3, ["maximize", "minimize"]])
+def test_other_directions_are_refused_where_plans_are_proposed(directions: list[str]):
+    study = optuna.create_study(directions=directions, sampler=sampler())
+    line = (
+        rf"^GateSampler: the study's directions are \[{', '.join(directions)}\]; plans are searched with "
+        r"\[maximize, minimize, minimize\]: accuracy, then two costs$"
+    )
+    with pytest.raises(UserError, match=line):
+        small().propose(study.ask())
+    assert study.ask().suggest_float("learning_rate", 0.0, 1.0) <= 1.0
+
+
+def test_one_sampler_serves_two_studies():
+    own = sampler(3)
+    first = plans(studied(own, 8))
+    assert plans(studied(own, 8)) == first

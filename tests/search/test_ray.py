@@ -9,21 +9,22 @@ from typing import Any
 
 import optuna
 import pytest
-from quick import found, price
-from small_spaces import small
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
-from gatesearch.search import engine
+from gatesearch.search import SearchSettings, engine, storage
+from gatesearch.search.session import Session
+from tests.search.quick import found, price
+from tests.search.small_spaces import small
 
 pytest.importorskip("ray.tune", reason="the extra ray")
-from gatesearch.search.ray import GateSearcher, evaluated, reported  # wants Ray
+from gatesearch.search.ray import GateSearcher, read_outcome, report_outcome  # wants Ray
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Iterator[engine.Session]:
-    settings = engine.SearchSettings(journal=tmp_path / "study.journal", trials=6, proposals=100, seed=2)
-    with engine.opened(small(), price, settings) as opened:
+def session(tmp_path: Path) -> Iterator[Session]:
+    settings = SearchSettings(journal=tmp_path / "study.journal", trials=6, proposals=100, seed=2)
+    with engine.open_session(small(), price, settings) as opened:
         yield opened
 
 
@@ -32,10 +33,10 @@ def plan_of(config: Any) -> GatePlan:
 
 
 def done(plan: GatePlan) -> dict[str, Any]:
-    return {**reported(found(plan)), "done": True}
+    return {**report_outcome(found(plan)), "done": True}
 
 
-def test_running_trials_are_never_proposed_again(session: engine.Session, tmp_path: Path) -> None:
+def test_running_trials_are_never_proposed_again(session: Session, tmp_path: Path) -> None:
     searcher = GateSearcher(session)
     configs = {name: searcher.suggest(name) for name in "abcdef"}
     plans = {name: plan_of(config) for name, config in configs.items()}
@@ -50,18 +51,18 @@ def test_running_trials_are_never_proposed_again(session: engine.Session, tmp_pa
     assert [trial.objectives for trial in kept] == [found(plans[name]).objectives for name in "fbdace"]
 
 
-def test_a_trial_that_a_scheduler_stopped_is_pruned(session: engine.Session, tmp_path: Path) -> None:
+def test_a_trial_that_a_scheduler_stopped_is_pruned(session: Session, tmp_path: Path) -> None:
     searcher = GateSearcher(session)
     plan = plan_of(searcher.suggest("a"))
-    searcher.on_trial_complete("a", reported(found(plan)) | {"done": False})
-    study = optuna.load_study(study_name="gatesearch", storage=engine.storage.opened(tmp_path / "study.journal"))
+    searcher.on_trial_complete("a", report_outcome(found(plan)) | {"done": False})
+    study = optuna.load_study(study_name="gatesearch", storage=storage.open_storage(tmp_path / "study.journal"))
     pruned = [trial for trial in study.trials if trial.user_attrs["state"] == "pruned"]
     assert [trial.state.name for trial in pruned] == ["PRUNED"] and pruned[0].values is None
     config: Any = searcher.suggest("b")
     assert plan_of(config) != plan
 
 
-def test_a_trial_that_failed_ends_the_search_and_is_left_for_the_next(session: engine.Session, tmp_path: Path) -> None:
+def test_a_trial_that_failed_ends_the_search_and_is_left_for_the_next(session: Session, tmp_path: Path) -> None:
     searcher = GateSearcher(session)
     first, second = plan_of(searcher.suggest("a")), plan_of(searcher.suggest("b"))
     searcher.on_trial_complete("a", None, error=True)
@@ -72,7 +73,7 @@ def test_a_trial_that_failed_ends_the_search_and_is_left_for_the_next(session: e
     assert second in kept and first not in kept
 
 
-def test_tune_may_pickle_it_and_not_restore_it(session: engine.Session, tmp_path: Path) -> None:
+def test_tune_may_pickle_it_and_not_restore_it(session: Session, tmp_path: Path) -> None:
     searcher = GateSearcher(session)
     assert isinstance(pickle.loads(pickle.dumps(searcher)), GateSearcher)
     searcher.save(str(tmp_path / "state"))
@@ -80,6 +81,6 @@ def test_tune_may_pickle_it_and_not_restore_it(session: engine.Session, tmp_path
         searcher.restore(str(tmp_path / "state"))
 
 
-def test_what_is_not_reported(session: engine.Session) -> None:
+def test_what_is_not_reported(session: Session) -> None:
     with pytest.raises(UserError, match="reports no 'energy_uj'"):
-        evaluated({"accuracy": 1.0, "latency_us": 2.0})
+        read_outcome({"accuracy": 1.0, "latency_us": 2.0})

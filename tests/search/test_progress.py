@@ -6,7 +6,7 @@ import pytest
 
 from gatesearch.plan import GatePlan
 from gatesearch.search import Objectives, SearchResult, Trial
-from gatesearch.search.progress import Watch
+from gatesearch.search.progress import ProgressMonitor
 
 REFERENCE = Objectives(0.0, 100.0, 200.0)
 
@@ -26,33 +26,33 @@ TRIALS = (
 
 
 def test_the_line_tells_what_there_is() -> None:
-    watch = Watch(reference=REFERENCE)
+    monitor = ProgressMonitor(reference=REFERENCE)
     notes = []
     for one in TRIALS:
-        watch(one)
-        notes.append(watch.note)
+        monitor(one)
+        notes.append(monitor.note)
     assert notes[0] == "hypervolume 0.225, best accuracy 0.900 at 100 uJ, 50 us"
     assert notes[-1] == (
         "1 given up early, 1 ruled out, 1 repeats, hypervolume 0.409, best accuracy 0.800 at 80 uJ, 20 us"
     )
-    assert watch.hypervolume == pytest.approx(SearchResult(TRIALS).hypervolume(REFERENCE)[-1])
+    assert monitor.hypervolume == pytest.approx(SearchResult(TRIALS).hypervolume(REFERENCE)[-1])
 
 
 def test_the_best_is_by_the_rule_of_the_recipe_and_earlier_sessions_count() -> None:
-    assert Watch(TRIALS, reference=REFERENCE, objective="accuracy").best == TRIALS[0].objectives
-    assert Watch(TRIALS, reference=REFERENCE, objective="latency").best == TRIALS[3].objectives
-    assert Watch(TRIALS[1:3], reference=REFERENCE).note == "1 ruled out, no plan keeps the constraints yet"
+    assert ProgressMonitor(TRIALS, reference=REFERENCE, objective="accuracy").best == TRIALS[0].objectives
+    assert ProgressMonitor(TRIALS, reference=REFERENCE, objective="latency").best == TRIALS[3].objectives
+    assert ProgressMonitor(TRIALS[1:3], reference=REFERENCE).note == "1 ruled out, no plan keeps the constraints yet"
 
 
 def test_curves_are_whole_after_every_session(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    with Watch(reference=REFERENCE, logs=tmp_path) as watch:
+    with ProgressMonitor(reference=REFERENCE, logs=tmp_path) as monitor:
         for one in TRIALS[:3]:
-            watch(one)
-    with Watch(TRIALS[:3], reference=REFERENCE, logs=tmp_path) as watch:
+            monitor(one)
+    with ProgressMonitor(TRIALS[:3], reference=REFERENCE, logs=tmp_path) as monitor:
         for one in TRIALS[3:]:
-            watch(one)
+            monitor(one)
     (file,) = tmp_path.glob("events.out.tfevents.*")
     events = EventAccumulator(str(file))
     events.Reload()

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from quick import Quick, note, price
-from small_spaces import small
 
 from gatesearch.plan import GatePlan
-from gatesearch.search import Evaluated, SearchResult, Trial, engine
+from gatesearch.search import Evaluated, SearchResult, SearchSettings, Trial, engine
 from gatesearch.search.executors import TrialFailed, local
-from gatesearch.search.executors.local import Local
+from gatesearch.search.executors.local import LocalWorkers
+from tests.search.quick import Quick, note, price
+from tests.search.small_spaces import small
 
 TRIALS = 60
 SHORT, FULL = 4, 100
@@ -30,11 +30,9 @@ def searched(folder: Path, seed: int, in_worker: bool = False) -> SearchResult:
         note(folder / "told", f"{trial.number} {trial.plan.digest}")
 
     evaluate = Quick(folder / "ended", 0.02 if in_worker else 0.003)
-    local.FAILURES = 10**6  # a plan may be hit again and again here, and is not to blame
-    chosen = engine.SearchSettings(
-        journal=folder / "study.journal", trials=TRIALS, proposals=400, seed=seed, on_trial=tell
-    )
-    executor = Local(evaluate, workers=1) if in_worker else None
+    local.MAX_FAILURES = 10**6  # a plan may be hit again and again here, and is not to blame
+    chosen = SearchSettings(journal=folder / "study.journal", trials=TRIALS, proposals=400, seed=seed, on_trial=tell)
+    executor = LocalWorkers(evaluate, workers=1) if in_worker else None
     return engine.search(small(), price, evaluate, chosen, executor)
 
 
@@ -150,8 +148,8 @@ def test_a_hundred_kills(kill: Callable[[int, Path], None], tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_plan_that_kills_its_workers_ends_the_search_and_loses_nothing(tmp_path: Path) -> None:
     with pytest.raises(TrialFailed, match=r"^plan \w{12}: 4 workers died of it, .*-9$"):
-        chosen = engine.SearchSettings(journal=tmp_path / "study.journal", trials=3, proposals=20, seed=0)
-        engine.search(small(), price, Quick(tmp_path / "ended"), chosen, Local(_deadly, workers=1))
+        chosen = SearchSettings(journal=tmp_path / "study.journal", trials=3, proposals=20, seed=0)
+        engine.search(small(), price, Quick(tmp_path / "ended"), chosen, LocalWorkers(_deadly, workers=1))
     assert engine.read(tmp_path / "study.journal").complete == ()
     assert ended(forked(lambda: searched(tmp_path, 0)), 120) == 0
     assert len(engine.read(tmp_path / "study.journal").complete) == TRIALS

@@ -12,12 +12,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from quick import found
 
 from gatesearch.errors import UserError
 from gatesearch.recipe.schema import Executor
 from gatesearch.search import engine
 from gatesearch.search.executors import build
+from tests.search.quick import found
 
 HERE = Path(__file__).parent
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gatesearch.graph.sites import LayerSite
-from gatesearch.plan import GatePlan
-from gatesearch.search.engine import Evaluated, Objectives, SearchSettings, search
-from gatesearch.search.sampler.initial import first_proposals, opening
+from gatesearch.plan import GatePlan, Scalar
+from gatesearch.search import Evaluated, Objectives, SearchSettings, Space, search
+from gatesearch.search.sampler.initial import initial_params, opening_gates, simplest_gates
 from tests.search.small_spaces import small
 
 
@@ -16,26 +16,31 @@ def cost(plan: GatePlan) -> float:
     return math.inf if plan.cores[0] == "npu" else len(plan.gates) + plan.cores.count("npu") / 10
 
 
+def start(space: Space) -> list[dict[str, Scalar]]:
+    return initial_params(space, cost, simplest_gates(space))
+
+
 def test_no_gates_then_one_gentle_gate_at_each_site() -> None:
     space = small()
-    found = first_proposals(space, cost)
+    found = start(space)
     assert [choice.get("site_0") for choice in found] == [None, "input", "stem", "block"]
     assert found[0] == {"gates": 0, "core_0": "mcu"}
     assert found[2] == {
-        "gates": 1, "site_0": "stem", "gc_mode_0": "channel", "gc_keep_0": 1.0, "core_0": "mcu", "core_1": "mcu",
+        "gates": 1, "site_0": "stem", "cut:stem:gc.mode": "channel", "cut:stem:gc.keep": 1.0,
+        "core_0": "mcu", "core_1": "mcu",
     }  # fmt: skip
-    assert [c.get("site_0") for c in first_proposals(small(fewest=1), cost)] == ["input", "stem", "block"]
-    assert [c["gates"] for c in first_proposals(small(most=0), cost)] == [0]
+    assert [c.get("site_0") for c in start(small(min_gates=1))] == ["input", "stem", "block"]
+    assert [c["gates"] for c in start(small(max_gates=0))] == [0]
 
 
 def test_an_opening_leaves_gates_at_cuts_to_the_sampler() -> None:
-    assert opening(small()) == [()]
-    assert [[gate.site for gate in gates] for gates in opening(small(fewest=1))] == [["input"]]
+    assert opening_gates(small()) == [()]
+    assert [[gate.site for gate in gates] for gates in opening_gates(small(min_gates=1))] == [["input"]]
     layers = (LayerSite("a", "conv2d", (3, 4, 4), (8, 4, 4), 100, 9),)
     both = {"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.99]}, "fbs": {"density": [0.5, 0.9]}}
-    kinds = [[gate.kind for gate in gates] for gates in opening(small(kinds=both, all_layers=layers))]
+    kinds = [[gate.kind for gate in gates] for gates in opening_gates(small(kinds=both, layer_sites=layers))]
     assert kinds == [[], ["fbs"]]
-    [first] = first_proposals(small(), cost, opening(small()))
+    [first] = initial_params(small(), cost, opening_gates(small()))
     assert first == {"gates": 0, "core_0": "mcu"}
 
 
@@ -43,7 +48,7 @@ def test_an_opening_leaves_gates_at_cuts_to_the_sampler() -> None:
 def test_each_layer_kind_gentle_wherever_it_can_go(together: bool, labels: list[str]) -> None:
     layers = (LayerSite("a", "conv2d", (3, 4, 4), (8, 4, 4), 100, 9), LayerSite("b", "linear", (8,), (8,), 64, 9))
     kinds = {"pg": {"bits": [4, 8], "high_bits": [2]}, "fbs": {"density": [0.5, 0.9]}}
-    found = first_proposals(small(kinds=kinds, most=0, all_layers=layers, together=together), cost)
+    found = start(small(kinds=kinds, max_gates=0, layer_sites=layers, together=together))
     assert found[0] == {"gates": 0, "core_0": "mcu", **{f"{label}:kind": "none" for label in labels}}
     assert [found[1][f"{label}:kind"] for label in labels] == ["pg"] * len(labels)
     assert [found[1][f"{label}:pg.bits"] for label in labels] == [8] * len(labels)
@@ -53,12 +58,12 @@ def test_each_layer_kind_gentle_wherever_it_can_go(together: bool, labels: list[
 
 def test_a_search_begins_with_them_and_a_resumed_one_does_not_begin_again(tmp_path: Path) -> None:
     space = small()
-    first = first_proposals(space, cost)
+    initial = start(space)
 
     def go(trials: int) -> list[GatePlan]:
         result = search(
             space, lambda plan: {}, lambda plan: Evaluated(Objectives(0.5, 1.0, cost(plan)), {}),
-            SearchSettings(journal=tmp_path / "j", trials=trials, proposals=50, seed=0, first=first),
+            SearchSettings(journal=tmp_path / "j", trials=trials, proposals=50, seed=0, initial=initial),
         )  # fmt: skip
         return [trial.plan for trial in result.trials]
 

@@ -3,12 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_spaces import small
 
 from gatesearch.plan import GatePlan
 from gatesearch.search import Evaluated, Objectives, SearchResult, SearchSettings, search
 from gatesearch.search.sampler import choice
-from gatesearch.search.sampler.gate_sampler import PASSED, GateSampler
+from gatesearch.search.sampler.gate_sampler import GateSampler
+from gatesearch.search.sampler.history import REACH_ATTR
+from tests.search.small_spaces import small
 
 SHARES = {"positive": 0.2, "noise": 0.8}
 
@@ -25,12 +26,12 @@ def evaluate(plan: GatePlan) -> Evaluated:
     reach = [sum(share * passed[kind][k] for kind, share in SHARES.items()) for k in range(len(plan.cores))]
     costs = [sum(r * run[c] for r, run in zip([1.0, *reach], runs(plan), strict=True)) for c in (0, 1)]
     accuracy = 0.9 - sum(0.1 * (1 - gate["keep"]) for gate in plan.gates) - 0.01 * len(plan.gates)
-    return Evaluated(Objectives(accuracy, costs[0], costs[1]), {"accuracy": 0.82 - accuracy}, {PASSED: passed})
+    return Evaluated(Objectives(accuracy, costs[0], costs[1]), {"accuracy": 0.82 - accuracy}, {REACH_ATTR: passed})
 
 
-def chosen(name: str, seed: int) -> choice.Chosen:
+def chosen(name: str, seed: int) -> choice.SamplerFactory:
     if name != "gate":
-        return choice.build(name, seed)
+        return choice.build_optuna_sampler(name, seed)
     ours = GateSampler(small(), runs, shares=SHARES, seed=seed)
     return lambda number: ours
 
@@ -42,7 +43,7 @@ def run(journal: Path, name: str, trials: int, seed: int = 1) -> SearchResult:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["gate", *choice.OPTUNA])
+@pytest.mark.parametrize("name", ["gate", *choice.OPTUNA_SAMPLERS])
 def test_a_search_goes_on_as_if_it_had_not_stopped_whatever_its_sampler(name: str, tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", name, 16)
     run(tmp_path / "cut", name, 7)
@@ -60,7 +61,7 @@ def test_ours_repeats_nothing_and_soon_has_what_all_plans_have(tmp_path: Path) -
 def test_what_gates_let_through_is_kept_with_the_trial(tmp_path: Path) -> None:
     run(tmp_path / "study", "gate", 5)
     text = (tmp_path / "study").read_text()
-    assert text.count(f'"{PASSED}":') == 5
+    assert text.count(f'"{REACH_ATTR}":') == 5
 
 
 def test_plans_not_tried_are_found_where_hardly_any_is_left(tmp_path: Path) -> None:

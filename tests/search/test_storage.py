@@ -15,12 +15,13 @@ from typing import Any
 
 import optuna
 import pytest
-from quick import found, price
-from small_spaces import small
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import SearchResult, SearchSettings, engine, search, storage
+from gatesearch.search.sampler.gate_sampler import DIRECTIONS
+from tests.search.quick import found, price
+from tests.search.small_spaces import small
 
 
 def run(where: Path | str, evaluate: Any = found, **given: Any) -> SearchResult:
@@ -104,7 +105,7 @@ def test_sqlite(tmp_path: Path, unbroken: SearchResult) -> None:
     study = optuna.load_study(study_name="a", storage=url)
     assert study.metric_names == ["accuracy", "latency_us", "energy_uj"] and len(study.trials) == len(unbroken.trials)
     with (
-        storage.driven(url, engine.DIRECTIONS, ("x", "y", "z"), "a"),
+        storage.open_driven_study(url, DIRECTIONS, ("x", "y", "z"), "a"),
         pytest.raises(UserError, match="study a: another process is searching here"),
     ):
         run(url, study="a")
@@ -147,7 +148,7 @@ def test_postgresql(server: str, unbroken: SearchResult) -> None:
     run(server, trials=4)
     assert run(server) == engine.read(server) == unbroken
     with (
-        storage.driven(server, engine.DIRECTIONS, ("x", "y", "z")),
+        storage.open_driven_study(server, DIRECTIONS, ("x", "y", "z")),
         pytest.raises(UserError, match="study gatesearch: another process is searching here"),
     ):
         run(server)

@@ -1,0 +1,110 @@
+"""The trials of a search, and what they amount to: the front, the plans to build, the hypervolume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gatesearch.errors import UserError
+from gatesearch.plan import GatePlan
+from gatesearch.search import pareto
+from gatesearch.search.evaluation import PREFERENCES, Objectives
+
+TRAINED_STATES = ("complete", "pruned")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One proposal and its outcome.
+
+    Args:
+        number: counts proposals from 0. One that was cut off is not counted, so that a search that was resumed has the
+            numbers of one that was not.
+        plan: that was proposed.
+        state: ``complete`` (trained), ``pruned`` (a scheduler of Ray Tune stopped it), ``priced_out`` (cost alone rules
+            it out, never trained) or ``duplicate`` (proposed before, not tried again).
+        objectives: None where it was not trained to the end.
+        feasible: whether it keeps all constraints.
+        details: what its evaluation kept beside objectives and constraints.
+    """
+
+    number: int
+    plan: GatePlan
+    state: str
+    objectives: Objectives | None
+    feasible: bool
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """All trials in order."""
+
+    trials: tuple[Trial, ...]
+
+    @property
+    def complete(self) -> tuple[Trial, ...]:
+        """The trials that were trained to the end."""
+        return tuple(t for t in self.trials if t.state == "complete")
+
+    @property
+    def trained(self) -> tuple[Trial, ...]:
+        """The trials of which the training started, also those that were stopped."""
+        return tuple(t for t in self.trials if t.state in TRAINED_STATES)
+
+    def epochs(self, per_training: int) -> int:
+        """Return the epochs of all trainings, where one training has ``per_training`` epochs."""
+        return per_training * len({trial.plan for trial in self.complete})
+
+    @property
+    def front(self) -> tuple[Trial, ...]:
+        """The feasible trials that no other feasible trial dominates."""
+        feasible = [t for t in self.complete if t.feasible and t.objectives is not None]
+        indices = pareto.front([t.objectives.minimised for t in feasible if t.objectives is not None])
+        return tuple(feasible[i] for i in indices)
+
+    def ranked(self, objective: str, tolerance: float = 0.0) -> list[Trial]:
+        """Return the plans to build, the best in one objective first: the feasible ones of the front.
+
+        The best of many plans that were trained briefly looks better than it is. So the plans whose objective is so
+        near to the best that their trainings do not tell them apart come first, those with the fewest gates before all
+        (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, takes the simplest tree within one
+        standard error of the best). The plan without gates comes first only where it is the best.
+
+        Args:
+            objective: that is preferred.
+            tolerance: share of the best value within which plans count as alike; at 0 none do.
+
+        Raises:
+            UserError: no plan keeps the constraints.
+        """
+        if not self.front:
+            best = max((t.objectives for t in self.complete if t.objectives), key=lambda o: o.accuracy)
+            raise UserError(
+                f"search: none of {len(self.complete)} tried plans keeps the constraints on quality; the most accurate "
+                f"reaches {best.accuracy:.3f}; relax constraints.max_accuracy_drop or raise search.trials or "
+                "search.epochs"
+            )
+        values = {t.number: PREFERENCES[objective](t.objectives) for t in self.complete if t.feasible and t.objectives}
+        by_value = sorted(self.front, key=lambda t: values[t.number])
+        best_value = values[by_value[0].number][0]
+        limit = best_value + tolerance * abs(best_value)
+        near: list[Trial] = []
+        if tolerance and by_value[0].plan.gates:
+            gated = [t for t in self.complete if t.number in values and t.plan.gates]
+            near = [t for t in gated if values[t.number][0] <= limit]
+            near.sort(key=lambda t: (len(t.plan.gates), values[t.number]))
+        return near + [t for t in by_value if t not in near]
+
+    def hypervolume(self, reference: Objectives) -> list[float]:
+        """Return the hypervolume after each complete trial, each objective as a share of the reference's."""
+        volumes: list[float] = []
+        front: list[list[float]] = []
+        for trial in self.complete:
+            if trial.feasible and trial.objectives is not None:
+                values = zip(trial.objectives.minimised, reference.minimised, strict=True)
+                front.append([value / corner for value, corner in values])
+                front = [front[i] for i in pareto.front(front)]
+            volumes.append(pareto.hypervolume(front, (1.0, 1.0, 1.0)))
+        return volumes

@@ -1,0 +1,107 @@
+"""Where finished trials are kept: a journal file or a database that Optuna opens, written by one driver at a time.
+
+A search keeps its study in memory and adds each trial here once, when it has ended: one append of one line (or one
+transaction), whole or not at all, in place of an entry for every parameter and attribute.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from gatesearch.errors import UserError
+from gatesearch.search.storage.database import open_database, report_database_errors
+from gatesearch.search.storage.driver_lock import lock_study
+from gatesearch.search.storage.journal import Journal, drop_half_entry, find_broken_line
+from gatesearch.search.storage.place import Place
+
+STUDY = "gatesearch"  # default name of a study
+ENDED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
+
+__all__ = [
+    "STUDY",
+    "Place",
+    "add_trial",
+    "ended_trials",
+    "ignore_experimental_warnings",
+    "open_driven_study",
+    "open_storage",
+]
+
+
+def open_storage(place: Place, journal: Journal | None = None) -> BaseStorage:
+    """Open a journal or a database, as Optuna and its dashboard do.
+
+    Args:
+        place: journal file, or URL of a database.
+        journal: the journal at that place, where it is open already.
+
+    Raises:
+        UserError: a line of the journal is no entry, or the database cannot be reached or has no driver here.
+    """
+    if isinstance(place, str):
+        return open_database(place)
+    try:
+        return JournalStorage(journal or Journal(place))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{place}: {find_broken_line(place)}: no entry of an Optuna journal") from error
+
+
+@contextmanager
+def open_driven_study(
+    place: Place, directions: Sequence[StudyDirection], metrics: Sequence[str], name: str = STUDY
+) -> Iterator[optuna.Study]:
+    """Open a study as its only driver; a study that is not there is created.
+
+    The lock ends with the process, however that ends.
+
+    Args:
+        place: journal file, or URL of a database.
+        directions: of the objectives.
+        metrics: names of the objectives.
+        name: of the study.
+
+    Raises:
+        UserError: another process drives it, or it cannot be opened.
+    """
+    with lock_study(place, name), ExitStack() as stack:
+        journal = None
+        if not isinstance(place, str):
+            drop_half_entry(place)
+            journal = Journal(place, in_background=True)
+            stack.callback(journal.flush)
+        storage = open_storage(place, journal)
+        with report_database_errors(place):
+            study = optuna.create_study(
+                study_name=name, storage=storage, directions=list(directions), load_if_exists=True
+            )
+            if study.metric_names is None:
+                with ignore_experimental_warnings():
+                    study.set_metric_names(list(metrics))
+        yield study
+
+
+def add_trial(study: optuna.Study, trial: FrozenTrial, place: Place) -> None:
+    """Add a trial that ended; once this returns, a killed process does not lose it."""
+    with report_database_errors(place):
+        study.add_trial(trial)
+
+
+def ended_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that ended, in the order in which they did."""
+    return study.get_trials(deepcopy=False, states=ENDED_STATES)
+
+
+@contextmanager
+def ignore_experimental_warnings() -> Iterator[None]:
+    """Hide Optuna's warnings about its new functions: a user of gatesearch does not call them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield

@@ -1,0 +1,46 @@
+"""Studies in a database: opened by Optuna, with errors in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from optuna.storages import BaseStorage, RDBStorage
+
+from gatesearch.errors import UserError
+from gatesearch.search.storage.place import Place, show_place
+
+
+def open_database(url: str) -> BaseStorage:
+    """Open a database.
+
+    Raises:
+        UserError: it cannot be reached, or has no driver here.
+    """
+    with report_database_errors(url):
+        # A server may close a connection that is idle during a long trial: each use tests it first.
+        return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+
+
+@contextmanager
+def report_database_errors(place: Place) -> Iterator[None]:
+    """Turn errors of a database into one line; errors of a journal pass as they are.
+
+    Raises:
+        UserError: the database cannot be reached, or refuses.
+    """
+    if not isinstance(place, str):
+        yield
+        return
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(
+            f"storage={show_place(place)}: no driver for it is installed; pip install 'gatesearch[postgresql]'"
+        ) from error
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = str(error.__cause__ or error).strip().splitlines()[0]
+        raise UserError(f"storage={show_place(place)}: {cause}") from error

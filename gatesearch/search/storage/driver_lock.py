@@ -1,0 +1,67 @@
+"""One driver a study: a lock on the journal file, or in the database."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from gatesearch.errors import UserError
+from gatesearch.search.storage.database import report_database_errors
+from gatesearch.search.storage.place import Place, show_place
+
+
+def lock_study(place: Place, name: str) -> AbstractContextManager[None]:
+    """Keep other drivers from a study, until the end of the context or of the process.
+
+    Raises:
+        UserError: another process drives it.
+    """
+    return _lock_in_database(place, name) if isinstance(place, str) else _lock_file(place, str(place))
+
+
+@contextmanager
+def _lock_file(path: Path, label: str) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(_refusal(label)) from None
+        except OSError as error:
+            raise UserError(f"{label}: this file system knows no locks ({error.strerror}); take a database") from None
+        yield
+
+
+@contextmanager
+def _lock_in_database(url: str, name: str) -> Iterator[None]:
+    from sqlalchemy.engine import make_url
+
+    parts, label = make_url(url), f"storage={show_place(url)}, study {name}"
+    if parts.get_backend_name() == "sqlite":
+        with _lock_file(Path(f"{parts.database}.{name}.driver"), label):
+            yield
+        return
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    with report_database_errors(url):
+        connection = create_engine(url, poolclass=NullPool).connect()
+    with connection:
+        with report_database_errors(url):  # the connection holds the lock, and the server ends it with the process
+            locked = connection.execute(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}).scalar()
+            connection.commit()
+        if not locked:
+            raise UserError(_refusal(label))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(SQLAlchemyError):  # where the server is gone, so is the lock
+                connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), {"name": name})
+
+
+def _refusal(label: str) -> str:
+    return f"{label}: another process is searching here; let it end, or stop it: nothing is lost"

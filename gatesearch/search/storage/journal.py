@@ -1,0 +1,96 @@
+"""Optuna's journal file, made safe against full disks and killed processes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+LOCK_TIMEOUT_S = 5  # an older lock is of a process that is gone: an append takes milliseconds
+
+
+class Journal(JournalFileBackend):
+    """A journal that a full disk leaves as it was: an entry that could not be written whole is taken back.
+
+    When :meth:`append_logs` returns, the operating system has the entry, so that a killed process loses none. The
+    driver of a study flushes entries to the disk in the background, while the next trial runs: that takes milliseconds,
+    which is how long it takes until an entry survives a power cut.
+
+    Args:
+        path: of the file.
+        in_background: whether a thread flushes; :meth:`flush` waits for it. Else :meth:`append_logs` flushes itself.
+    """
+
+    def __init__(self, path: Path, in_background: bool = False) -> None:
+        # Absolute: the lock is a symbolic link to the file, and Optuna waits forever for a link that leads nowhere.
+        self._path = path.absolute()
+        self._append_lock = JournalFileSymlinkLock(str(self._path), grace_period=LOCK_TIMEOUT_S)
+        super().__init__(str(self._path), self._append_lock)
+        self._thread = ThreadPoolExecutor(1, "journal") if in_background else None
+        self._flushes: deque[Future[None]] = deque()
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append entries, all or none.
+
+        Raises:
+            OSError: the disk is full; names the file.
+        """
+        text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        try:
+            self._append_lock.acquire()
+            try:
+                with self._path.open("ab", buffering=0) as file:
+                    rest = text.encode()
+                    while rest:  # one system call, unless the disk fills up
+                        rest = rest[file.write(rest) :]
+            finally:
+                self._append_lock.release()
+            self._start_flush()
+        except OSError as error:
+            drop_half_entry(self._path)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
+
+    def flush(self) -> None:
+        """Wait until every entry is on the disk, and end the thread."""
+        if self._thread is not None:
+            self._thread.shutdown()
+        while self._flushes:
+            self._flushes.popleft().result()
+
+    def _start_flush(self) -> None:
+        if self._thread is None:
+            _flush_file(self._path)
+            return
+        while self._flushes and self._flushes[0].done():
+            self._flushes.popleft().result()
+        if len(self._flushes) < 2:  # one runs, and the one that waits will flush all that is written before it starts
+            self._flushes.append(self._thread.submit(_flush_file, self._path))
+
+
+def drop_half_entry(journal: Path) -> None:
+    """Drop half an entry that a full disk or a killed process left, or the next would continue its line."""
+    if journal.exists():
+        with journal.open("rb+") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def find_broken_line(journal: Path) -> str:
+    """Return which line of a journal is no entry, such as "line 5"."""
+    for number, line in enumerate(journal.read_bytes().splitlines(), 1):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return f"line {number}"
+        if not isinstance(entry, dict) or "op_code" not in entry:
+            return f"line {number}"
+    return "no study"
+
+
+def _flush_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

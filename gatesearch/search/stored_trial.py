@@ -1,0 +1,52 @@
+"""How a trial of a search is written in an Optuna study, and read from it."""
+
+from __future__ import annotations
+
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, create_trial
+
+from gatesearch.plan import GatePlan
+from gatesearch.search.evaluation import Objectives
+from gatesearch.search.result import Trial
+from gatesearch.search.space import Space
+
+# User attributes of a trial.
+PLAN_ATTR = "plan"  # the plan as JSON
+STATE_ATTR = "state"  # see :class:`gatesearch.search.result.Trial`
+DETAILS_ATTR = "seen"  # the names of the attributes that its evaluation kept
+INITIAL_ATTR = "first"  # which of the initial proposals it is
+BROKEN_ATTR = "broken"  # the constraints that its price breaks
+
+
+def read_trial(number: int, stored: FrozenTrial) -> Trial:
+    """Return the trial of a search that a trial of a study holds."""
+    attributes = stored.user_attrs
+    return Trial(
+        number=number,
+        plan=GatePlan.from_json(attributes[PLAN_ATTR]),
+        state=attributes[STATE_ATTR],
+        objectives=Objectives(*stored.values) if stored.values else None,
+        feasible=all(excess <= 0 for excess in stored.constraints.values()),
+        details={name: attributes[name] for name in attributes.get(DETAILS_ATTR, ())},
+    )
+
+
+def match_params(stored: FrozenTrial, space: Space) -> FrozenTrial:
+    """Return a trial with the parameters by which this space proposes its plan.
+
+    A study of an older version names parameters otherwise; its plans, which are stored as they are, say what was
+    chosen. A plan of another space has no parameters in this one.
+    """
+    plan = GatePlan.from_json(stored.user_attrs[PLAN_ATTR])
+    if space.read(stored.params) == plan:
+        return stored
+    is_known = plan in space
+    choices = space.param_choices(plan) if is_known else {}
+    return create_trial(
+        state=stored.state,
+        values=stored.values,
+        params=space.describe(plan) if is_known else {},
+        distributions={name: CategoricalDistribution(values) for name, values in choices.items()},
+        user_attrs=stored.user_attrs,
+        system_attrs=stored.system_attrs,
+    )
