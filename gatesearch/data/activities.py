@@ -1,4 +1,4 @@
-"""Synthetic activities: what six axes would show of made-up people, for trying everything out where there is no data.
+"""Synthetic activities of made-up people on six axes, to try everything out where there is no data.
 
 A person has a gait, a strength and a way to wear the device; a window is a movement of the body, turned into the
 device's axes, with noise. Figures from such data say nothing about real activities and are labelled so.
@@ -11,15 +11,16 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 CLASSES = ("SEATED", "SITTING_DOWN", "STANDING_UP", "TURNING", "WALKING")
-STEPS, RATE = 128, 50.0  # samples of a window, and a second
+WINDOW_STEPS = 128
+SAMPLE_RATE = 50.0  # steps a second
 SUBJECTS, TEST_SUBJECTS = 20, 5
-GRAVITY = 9.81
-LEAN = 1.1  # radians between a thigh that sits and one that stands
+GRAVITY = 9.81  # m/s^2
+LEAN_RADIANS = 1.1  # between a thigh that sits and one that stands
 
 Array = npt.NDArray[np.float64]
 
 
-def make(seed: int, windows_per_subject: int) -> tuple[Array, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def make_windows(seed: int, windows_per_subject: int) -> tuple[Array, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Make windows [N, 128, 6] (acceleration in m/s^2, rotation in rad/s), their labels [N] and subjects [N].
 
     The same arguments give the same windows, every class nearly equally often with each subject.
@@ -32,16 +33,16 @@ def make(seed: int, windows_per_subject: int) -> tuple[Array, npt.NDArray[np.int
 def _subject(rng: np.random.Generator, count: int) -> tuple[Array, npt.NDArray[np.int64]]:
     labels = rng.permutation(np.arange(count) % len(CLASSES))
     pace, strength, speed = rng.uniform(1.5, 2.3), rng.uniform(0.6, 1.4), rng.uniform(0.7, 1.4)
-    worn = Rotation.from_euler("xyz", rng.normal(0, 0.35, 3))
-    t = np.arange(STEPS) / RATE
+    mounting = Rotation.from_euler("xyz", rng.normal(0, 0.35, 3))
+    t = np.arange(WINDOW_STEPS) / SAMPLE_RATE
     windows = []
     for label in labels:
         name = CLASSES[label]
-        pitch, yaw_rate = np.full(STEPS, LEAN), np.zeros(STEPS)
-        body = np.zeros((STEPS, 3))  # acceleration of the body: ahead, sideways, up
+        pitch, yaw_rate = np.full(WINDOW_STEPS, LEAN_RADIANS), np.zeros(WINDOW_STEPS)
+        body = np.zeros((WINDOW_STEPS, 3))  # acceleration of the body in m/s^2: ahead, sideways, up
         if name in ("SITTING_DOWN", "STANDING_UP"):
             rise = 1 / (1 + np.exp(-(t - rng.uniform(0.8, 1.8)) * 5 * speed * rng.uniform(0.8, 1.25)))
-            pitch = LEAN * (rise if name == "SITTING_DOWN" else 1 - rise)
+            pitch = LEAN_RADIANS * (rise if name == "SITTING_DOWN" else 1 - rise)
             body[:, 2] = 1.5 * strength * np.gradient(np.gradient(pitch, t), t) * rng.uniform(0.1, 0.25)
         elif name in ("WALKING", "TURNING"):
             pitch = 0.15 * np.sin(np.pi * pace * t + rng.uniform(0, 2 * np.pi))
@@ -55,9 +56,9 @@ def _subject(rng: np.random.Generator, count: int) -> tuple[Array, npt.NDArray[n
                 yaw_rate = side * rng.uniform(0.7, 2.0) * np.exp(-(((t - middle) / width) ** 2))
             else:
                 yaw_rate = 0.35 * np.sin(phase / 2)
-        up = np.stack([np.sin(pitch), np.zeros(STEPS), np.cos(pitch)], 1)
+        up = np.stack([np.sin(pitch), np.zeros(WINDOW_STEPS), np.cos(pitch)], 1)
         rotation = np.stack([0.1 * body[:, 1], np.gradient(pitch, t), yaw_rate], 1)
-        loose = worn * Rotation.from_euler("xyz", rng.normal(0, 0.12, 3))
-        window = np.concatenate([loose.apply(GRAVITY * up + body), loose.apply(rotation)], 1)
+        orientation = mounting * Rotation.from_euler("xyz", rng.normal(0, 0.12, 3))
+        window = np.concatenate([orientation.apply(GRAVITY * up + body), orientation.apply(rotation)], 1)
         windows.append(window + rng.normal(0, [0.5] * 3 + [0.2] * 3, window.shape))
     return np.stack(windows), labels

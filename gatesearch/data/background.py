@@ -12,7 +12,7 @@ from gatesearch.data import folders, wav
 from gatesearch.data.wav import Waves
 from gatesearch.errors import UserError
 
-STRETCH = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
+SPLIT_BOUNDS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,12 @@ class Background:
     Args:
         samples: length of a clip.
         stretches: name, place of the first sample, and samples of every usable stretch, by split.
-        bad: one message a file left out.
+        problems: one message a skipped file.
     """
 
     samples: int
     stretches: dict[str, list[tuple[str, int, Waves]]]
-    bad: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, paths: Sequence[Path], sample_rate: int, samples: int, skip_bad: bool) -> Background:
@@ -40,7 +40,7 @@ class Background:
             UserError: the first unusable file, unless ``skip_bad``.
         """
         stretches: dict[str, list[tuple[str, int, Waves]]] = {split: [] for split in folders.SPLITS}
-        bad = []
+        problems = []
         for path in paths:
             name = f"{path.parent.name}/{path.name}"
             try:
@@ -48,16 +48,16 @@ class Background:
             except UserError as error:
                 if not skip_bad:
                     raise UserError(f"{error}; data.skip_bad_files=true leaves such files out") from None
-                bad.append(str(error))
+                problems.append(str(error))
                 continue
             if len(whole) < 10 * samples:
                 fitted = whole if len(whole) >= samples else wav.fit_length(whole, samples)
                 stretches[folders.hashed_split(name)].append((name, 0, fitted))
                 continue
-            for split, bounds in STRETCH.items():
+            for split, bounds in SPLIT_BOUNDS.items():
                 start, end = (round(bound * len(whole)) for bound in bounds)
                 stretches[split].append((name, start, whole[start:end]))
-        return cls(samples, stretches, tuple(bad))
+        return cls(samples, stretches, tuple(problems))
 
     def blocks(self, split: str) -> Waves:
         """Return everything once, in clips one after the other [n, samples]."""

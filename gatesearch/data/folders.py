@@ -1,4 +1,4 @@
-"""Folders of labelled WAV files: what is there, and which split a file belongs to."""
+"""Folders of labelled WAV files: their files, and the split of each file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gatesearch import errors
 from gatesearch.errors import UserError
 
 SPLITS = ("train", "validation", "test")
-LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
-LONG = "_background_noise_"  # long recordings, cut into clips
-NOISE = ("_silence_", LONG)  # folders that hold background; each may be absent where the other is there
-REST = "*"
+SPLIT_LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
+LONG_BACKGROUND = "_background_noise_"  # long recordings, cut into clips
+BACKGROUND_FOLDERS = ("_silence_", LONG_BACKGROUND)  # one of them may be absent
+ANY_OTHER = "*"  # stands for every folder that no class names
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Tree:
         """Return the split of a file: by the lists, else 80/10/10 by :func:`hashed_split`."""
         if self.listed is not None:
             return self.listed.get(f"{folder}/{file}", "train")
-        return hashed_split(speaker(folder, file))
+        return hashed_split(speaker_of(folder, file))
 
 
 def scan(root: str | Path) -> Tree:
@@ -59,21 +59,21 @@ def scan(root: str | Path) -> Tree:
 
 
 def _read_lists(top: Path, files: Mapping[str, tuple[str, ...]]) -> dict[str, str] | None:
-    present = [name for name in LISTS if (top / name).is_file()]
+    present = [name for name in SPLIT_LISTS if (top / name).is_file()]
     if not present:
         return None
-    for name in LISTS:
+    for name in SPLIT_LISTS:
         if name not in present:
             raise UserError(f"data.root: {top / present[0]} is there but {top / name} is not; both or none")
-    there = {folder: set(names) for folder, names in files.items()}
+    present_files = {folder: set(names) for folder, names in files.items()}
     listed: dict[str, str] = {}
-    for name, split in LISTS.items():
+    for name, split in SPLIT_LISTS.items():
         for number, line in enumerate((top / name).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             entry = line.strip()
             folder, _, file = entry.partition("/")
             if not entry:
                 continue
-            if file not in there.get(folder, ()):
+            if file not in present_files.get(folder, ()):
                 raise UserError(f"{top / name}:{number}: no file {entry!r}{_nearest_file(files, folder, file)}")
             if listed.setdefault(entry, split) != split:
                 raise UserError(f"{top / name}:{number}: {entry!r} is in both lists")
@@ -86,17 +86,17 @@ def _nearest_file(files: Mapping[str, tuple[str, ...]], folder: str, file: str) 
     return f"; nearest: '{close_folder}/{close}'" if close else ""
 
 
-def speaker(folder: str, file: str) -> str:
+def speaker_of(folder: str, file: str) -> str:
     """Return who speaks, or what stands in for it.
 
-    >>> speaker("yes", "0bac8a71_nohash_1.wav"), speaker("yes", "a.wav")
+    >>> speaker_of("yes", "0bac8a71_nohash_1.wav"), speaker_of("yes", "a.wav")
     ('0bac8a71', 'yes/a')
     """
-    who, found, _ = file.partition("_nohash_")
-    return who if found else f"{folder}/{Path(file).stem}"
+    name, separator, _ = file.partition("_nohash_")
+    return name if separator else f"{folder}/{Path(file).stem}"
 
 
-def hashed_split(who: str) -> str:
+def hashed_split(speaker: str) -> str:
     """Return the split of a speaker: train 80 %, validation 10 %, test 10 %.
 
     The same speaker is always in the same split, whatever other files come or go; this is ``which_set`` of
@@ -105,7 +105,7 @@ def hashed_split(who: str) -> str:
     >>> hashed_split("0bac8a71")
     'test'
     """
-    share = int(hashlib.sha1(who.encode()).hexdigest(), 16) % (2**27) * (100.0 / (2**27 - 1))
+    share = int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % (2**27) * (100.0 / (2**27 - 1))
     return "validation" if share < 10 else "test" if share < 20 else "train"
 
 
@@ -116,20 +116,25 @@ def assign(tree: Tree, positives: Sequence[str], negatives: Mapping[str, Sequenc
         UserError: a folder that is not there, holds no WAV file, or belongs to two classes.
     """
     check_names(positives, negatives)
-    wanted = {**{word: [word] for word in positives}, **{name: list(of) for name, of in negatives.items()}}
-    named = {folder for of in wanted.values() for folder in of}
-    rest = [f for f, files in tree.files.items() if files and f not in named and not f.startswith("_")]
+    classes = {word: [word] for word in positives}
+    classes |= {name: list(folders) for name, folders in negatives.items()}
+    named = {folder for folders in classes.values() for folder in folders}
+    others = [f for f, files in tree.files.items() if files and f not in named and not f.startswith("_")]
     result: dict[str, list[str]] = {}
-    for name, folders in wanted.items():
+    for name, folders in classes.items():
         where = f"data.{'positives' if name in positives else f'negatives.{name}'}"
         usable = [f for f in folders if tree.files.get(f)]
         for folder in folders:
-            if folder == REST or folder in usable or (folder in NOISE and any(f in NOISE for f in usable)):
+            if (
+                folder == ANY_OTHER
+                or folder in usable
+                or (folder in BACKGROUND_FOLDERS and any(f in BACKGROUND_FOLDERS for f in usable))
+            ):
                 continue
             if folder in tree.files:
                 raise UserError(f"{where}: {tree.root / folder} holds no WAV file")
             raise errors.unknown(f"{where}: {tree.root}", "class folder", folder, tree.files)
-        result[name] = usable + (rest if REST in folders else [])
+        result[name] = usable + (others if ANY_OTHER in folders else [])
         if not result[name]:
             raise UserError(f"{where}: no folder is left for '*' in {tree.root}; every one is named elsewhere")
     return result

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gatesearch.data.activities import CLASSES, STEPS, SUBJECTS, TEST_SUBJECTS, make
+from gatesearch.data.activities import CLASSES, SUBJECTS, TEST_SUBJECTS, WINDOW_STEPS, make_windows
 from gatesearch.data.labels import positive_flags
 from gatesearch.data.types import Dataset, Split
 from gatesearch.errors import UserError
@@ -53,14 +53,14 @@ def load(
     if root is None:
         if windows_per_subject < len(CLASSES):
             raise UserError(f"data.windows_per_subject: {windows_per_subject!r}; wanted: {len(CLASSES)} or more")
-        x, y, subject = make(seed, windows_per_subject)
+        x, y, subject = make_windows(seed, windows_per_subject)
         arrays: Arrays = {
             "x": x, "y": y, "subject": subject, "is_test": subject >= SUBJECTS - TEST_SUBJECTS,
             "classes": np.array(CLASSES),
         }  # fmt: skip
         name, source = "synthetic activities", (
             f"synthetic: {SUBJECTS} made-up subjects with a gait and a way to wear the device of their own, "
-            f"{STEPS} steps of six axes; says nothing about real activities"
+            f"{WINDOW_STEPS} steps of six axes; says nothing about real activities"
         )  # fmt: skip
     else:
         path = Path(root).expanduser()
@@ -69,10 +69,10 @@ def load(
         name, source = "activities", f"recorded windows of six axes ({path.name}), {len(arrays['y']):,} of them"
     classes = tuple(str(c) for c in arrays["classes"])
     flags = positive_flags(classes, positives)
-    others = np.unique(arrays["subject"][~arrays["is_test"]])
-    if not 0 < validation_subjects < len(others):
-        raise UserError(f"data.validation_subjects: {validation_subjects!r}; wanted: 1 to {len(others) - 1}")
-    held_out = np.sort(np.random.default_rng([seed, 2]).choice(others, validation_subjects, replace=False))
+    candidates = np.unique(arrays["subject"][~arrays["is_test"]])
+    if not 0 < validation_subjects < len(candidates):
+        raise UserError(f"data.validation_subjects: {validation_subjects!r}; wanted: 1 to {len(candidates) - 1}")
+    held_out = np.sort(np.random.default_rng([seed, 2]).choice(candidates, validation_subjects, replace=False))
     is_validation = np.isin(arrays["subject"], held_out)
     chosen = {
         "train": ~arrays["is_test"] & ~is_validation,

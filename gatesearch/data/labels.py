@@ -1,4 +1,4 @@
-"""What every labelled set needs: which classes are positives, and splits that keep the shares of the classes."""
+"""Labels: which classes are positives, and splits in which every class has its share."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def positive_flags(classes: Sequence[str], positives: Sequence[object] | str) ->
 def stratified_order(labels: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.int64]:
     """Return a random order of all samples in which every stretch holds the classes in about their shares.
 
-    Splits are stretches of it: exact where classes are equally large and so are multiples of their number, else a
-    sample or two off. The first n of it are also the first n of any longer stretch.
+    A split is a stretch of this order. Shares are exact where all classes are equally large and the split is a multiple
+    of their number; else they are a sample or two off. Sample j of the n of a class has the key (j + 1/2) / n, and all
+    samples are sorted by key: so each class is spread evenly over the order.
 
     Args:
         labels: class of every sample [N].
@@ -50,7 +51,7 @@ def stratified_order(labels: npt.NDArray[np.integer], seed: int) -> npt.NDArray[
     [0, 0, 1, 1, 2, 2]
     """
     shuffled = np.random.default_rng(seed).permutation(len(labels))
-    key = np.empty(len(labels))  # how far along its own class a sample stands
+    key = np.empty(len(labels))
     for label in np.unique(labels):
         own = shuffled[labels[shuffled] == label]
         key[own] = (np.arange(len(own)) + 0.5) / len(own)

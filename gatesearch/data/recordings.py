@@ -1,10 +1,11 @@
-"""Recordings from a folder of WAV files, from an archive, or synthesised: what windows are cut from."""
+"""Recordings to cut windows from: of a folder of WAV files, of an archive, or synthesised."""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gatesearch.data import folders, wav
+from gatesearch.data.types import Split
 from gatesearch.data.wav import Progress, Waves
 from gatesearch.errors import UserError
 
-WORDS = ("yes", "seven", "forward", "happy")  # said by the synthesiser
+WORDS = ("yes", "seven", "forward", "happy")  # that the synthesiser says
 CLASSES = ("speech", "noise")
 
 
@@ -39,20 +41,20 @@ class Recordings:
         source: where it came from and how it is split, for the report.
         classes: names of the labels.
         recordings: all of them.
-        grouped: what a group is.
-        given: the split of a recording where the set itself says; None where whole groups are to be drawn.
+        group_noun: name of what a group is, in the plural, for errors.
+        split_of: the split of a recording where the set itself says; None where groups are drawn at random.
     """
 
     name: str
     source: str
     classes: Sequence[str]
     recordings: Sequence[Recording]
-    grouped: str
-    given: Callable[[Recording], str] | None = None
+    group_noun: str
+    split_of: Callable[[Recording], str] | None = None
 
 
 def from_folder(root: Path) -> Recordings:
-    """Read WAV files at any depth; files in one folder of the top level have one label.
+    """Find WAV files at any depth; files in one folder of the top level have one label.
 
     Lists of Speech Commands (``validation_list.txt``, ``testing_list.txt``) say who is held out; without them a group
     is a speaker, where names tell (``<speaker>_nohash_<n>.wav``), or a file.
@@ -67,10 +69,16 @@ def from_folder(root: Path) -> Recordings:
     tops = [str(path.parts[0]) if len(path.parts) > 1 else root.name for path in relative]
     classes = sorted(set(tops))
     recordings = [
-        Recording(str(name), classes.index(top), folders.speaker(top, path.name), *_lazily(path))
+        Recording(
+            name=str(name),
+            label=classes.index(top),
+            group=folders.speaker_of(top, path.name),
+            sample_rate=wav.sample_rate(path),
+            read=partial(wav.read, path, wav.sample_rate(path)),
+        )
         for path, name, top in zip(paths, relative, tops, strict=True)
     ]
-    listed = folders.scan(root).listed if any((root / name).is_file() for name in folders.LISTS) else None
+    listed = folders.scan(root).listed if any((root / name).is_file() for name in folders.SPLIT_LISTS) else None
     by = "its own lists" if listed is not None else "speaker or file"
     return Recordings(
         root.resolve().name,
@@ -83,7 +91,7 @@ def from_folder(root: Path) -> Recordings:
 
 
 def from_archive(path: Path) -> Recordings:
-    """Read an ``.npz`` of clips.
+    """Take clips from an ``.npz``.
 
     ``audio`` is int16 [clips, samples], or [samples] with ``offsets`` [clips + 1]. ``label`` [clips] and ``classes``
     name what is heard. ``fold`` or ``speaker`` [clips] is what must not be in two splits.
@@ -94,31 +102,31 @@ def from_archive(path: Path) -> Recordings:
     where = f"data.root: {path}"
     try:
         with np.load(path, allow_pickle=False) as archive:
-            found: dict[str, npt.NDArray[Any]] = {name: archive[name] for name in archive.files}
+            arrays: dict[str, npt.NDArray[Any]] = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise UserError(f"{where}: no such folder or file") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(f"{where}: neither a folder of WAV files nor an .npz ({error})") from None
-    group = next((name for name in ("fold", "speaker") if name in found), None)
+    group = next((name for name in ("fold", "speaker") if name in arrays), None)
     for name in ("audio", "sample_rate", "label"):
-        if name not in found:
-            raise UserError(f"{where}: holds no {name!r}; it holds: {', '.join(found)}")
+        if name not in arrays:
+            raise UserError(f"{where}: holds no {name!r}; it holds: {', '.join(arrays)}")
     if group is None:
         raise UserError(f"{where}: neither 'fold' nor 'speaker' tells which clips belong together")
-    audio, labels = found["audio"], found["label"]
-    starts = found["offsets"][:-1] if "offsets" in found else np.arange(len(labels)) * audio.shape[1]
-    ends = found["offsets"][1:] if "offsets" in found else starts + audio.shape[1]
+    audio, labels = arrays["audio"], arrays["label"]
+    starts = arrays["offsets"][:-1] if "offsets" in arrays else np.arange(len(labels)) * audio.shape[1]
+    ends = arrays["offsets"][1:] if "offsets" in arrays else starts + audio.shape[1]
     flat = audio.reshape(-1)
-    classes = found["classes"].tolist() if "classes" in found else [str(i) for i in range(int(labels.max()) + 1)]
+    classes = arrays["classes"].tolist() if "classes" in arrays else [str(i) for i in range(int(labels.max()) + 1)]
     recordings = [
         Recording(
-            f"{classes[int(label)]}/{i}",
-            int(label),
-            f"{group} {who}",
-            int(found["sample_rate"]),
-            lambda a=int(a), b=int(b): flat[a:b],  # type: ignore[misc]
+            name=f"{classes[int(label)]}/{i}",
+            label=int(label),
+            group=f"{group} {member}",
+            sample_rate=int(arrays["sample_rate"]),
+            read=partial(flat.__getitem__, slice(int(start), int(end))),
         )
-        for i, (label, who, a, b) in enumerate(zip(labels, found[group], starts, ends, strict=True))
+        for i, (label, member, start, end) in enumerate(zip(labels, arrays[group], starts, ends, strict=True))
     ]
     return Recordings(
         path.stem,
@@ -129,7 +137,7 @@ def from_archive(path: Path) -> Recordings:
     )
 
 
-def synthesised(
+def synthesise(
     sample_rate: int,
     seconds: float,
     windows: int,
@@ -141,10 +149,10 @@ def synthesised(
     from gatesearch.data import synthetic
 
     # Clips of two windows, 70 % of them to train on, in two classes more than there are words; some are too quiet.
-    clips = max(synthetic.FEWEST, round(1.2 * windows / 2 / 0.7 / (len(WORDS) + len(folders.NOISE))))
+    clips = max(synthetic.FEWEST_CLIPS, round(1.2 * windows / 2 / 0.7 / (len(WORDS) + len(folders.BACKGROUND_FOLDERS))))
     data = synthetic.load(
         WORDS,
-        {name: [name] for name in folders.NOISE},
+        {name: [name] for name in folders.BACKGROUND_FOLDERS},
         seed,
         clips,
         sample_rate,
@@ -152,18 +160,19 @@ def synthesised(
         cache_dir,
         progress,
     )
-    noise = len(WORDS)
-    recordings = [
-        Recording(name, int(label >= noise), split, sample_rate, lambda wave=wave: wave.numpy())  # type: ignore[misc]
-        for split in folders.SPLITS
-        for name, label, wave in zip(
-            getattr(data, split).names, getattr(data, split).labels, getattr(data, split).inputs, strict=True
-        )
-    ]
-    return Recordings("synthetic sound", data.source, CLASSES, recordings, "splits", lambda recording: recording.group)
-
-
-def _lazily(path: Path) -> tuple[int, Callable[[], Waves]]:
-    """Return a file's sample rate, and what reads it."""
-    rate = wav.sample_rate(path)
-    return rate, lambda: wav.read(path, rate)
+    recordings = []
+    for name in folders.SPLITS:
+        split: Split = getattr(data, name)
+        for clip, label, wave in zip(split.names, split.labels, split.inputs, strict=True):
+            is_noise = int(label) >= len(WORDS)
+            recordings.append(
+                Recording(name=clip, label=int(is_noise), group=name, sample_rate=sample_rate, read=wave.numpy)
+            )
+    return Recordings(
+        name="synthetic sound",
+        source=data.source,
+        classes=CLASSES,
+        recordings=recordings,
+        group_noun="splits",
+        split_of=lambda recording: recording.group,
+    )

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gatesearch.data.recordings import Recording, Recordings, from_archive, from_folder, synthesised
+from gatesearch.data.recordings import Recording, Recordings, from_archive, from_folder, synthesise
 from gatesearch.data.types import Dataset, Split
-from gatesearch.data.wav import Progress, Waves, fit_length, resampled
+from gatesearch.data.wav import Progress, Waves, fit_length, resample
 from gatesearch.errors import UserError
 
-PARTS = {"train": 1.0, "validation": 0.25, "test": 0.25}  # of data.windows
-HELD_OUT = 0.15  # of the speakers, folds or files, for validation and test each
-MOST = 8  # windows of a recording
-SILENCE = 1e-3 * 32768  # root mean square of a window that is left out, -60 dB of full scale
+SPLIT_SHARES = {"train": 1.0, "validation": 0.25, "test": 0.25}  # of data.windows
+HELD_OUT_SHARE = 0.15  # of the speakers, folds or files, for validation and test each
+WINDOWS_PER_RECORDING = 8  # at most
+SILENCE_RMS = 1e-3 * 32768  # root mean square of a window that is left out, -60 dB of full scale
 
 
 def load(
@@ -54,24 +54,25 @@ def load(
     if samples < 1 or windows < 8:
         raise UserError(f"data.windows: {windows} windows of {samples} samples; wanted: 8 or more of 1 or more")
     if root is None:
-        found = synthesised(sample_rate, seconds, windows, seed, cache_dir, progress)
+        recordings = synthesise(sample_rate, seconds, windows, seed, cache_dir, progress)
     else:
-        found = from_folder(Path(root)) if Path(root).is_dir() else from_archive(Path(root))
+        recordings = from_folder(Path(root)) if Path(root).is_dir() else from_archive(Path(root))
     splits: dict[str, Split] = {}
-    quiet = 0
-    for number, (name, share) in enumerate(PARTS.items()):
-        own = _of_split(found, name, seed)
+    total_silent = 0
+    for number, (name, share) in enumerate(SPLIT_SHARES.items()):
+        own = _draw_split(recordings, name, seed)
         rng = np.random.default_rng([seed, number])
-        splits[name], left_out = _windows(own, sample_rate, samples, round(share * windows), rng)
-        quiet += left_out
+        splits[name], silent = _cut_windows(own, sample_rate, samples, round(share * windows), rng)
+        total_silent += silent
         if not len(splits[name]):
             raise UserError(f"data.root: {root}: the {name} split has no window of {seconds:g} s above -60 dB")
+    cut = f"windows of {seconds:g} s at {sample_rate} Hz, {total_silent} below -60 dB left out"
     return Dataset(
-        name=found.name,
-        source=f"{found.source}; windows of {seconds:g} s at {sample_rate} Hz, {quiet} below -60 dB left out",
+        name=recordings.name,
+        source=f"{recordings.source}; {cut}",
         synthetic=root is None,
-        classes=tuple(found.classes),
-        positive=(True,) * len(found.classes),
+        classes=tuple(recordings.classes),
+        positive=(True,) * len(recordings.classes),
         train=splits["train"],
         validation=splits["validation"],
         test=splits["test"],
@@ -79,40 +80,51 @@ def load(
     )
 
 
-def _of_split(found: Recordings, split: str, seed: int) -> list[Recording]:
-    """Return the recordings of a split: as the set itself says, else by drawing whole groups."""
-    if found.given is not None:
-        given = found.given
-        return [recording for recording in found.recordings if given(recording) == split]
-    groups = sorted({recording.group for recording in found.recordings})
-    held = max(1, round(HELD_OUT * len(groups)))
+def _draw_split(recordings: Recordings, split: str, seed: int) -> list[Recording]:
+    """Return the recordings of a split: as the set itself says, else of groups that are drawn at random.
+
+    Raises:
+        UserError: there are too few groups.
+    """
+    if recordings.split_of is not None:
+        split_of = recordings.split_of
+        return [recording for recording in recordings.recordings if split_of(recording) == split]
+    groups = sorted({recording.group for recording in recordings.recordings})
     if len(groups) < 3:
-        raise UserError(f"data.root: {found.name}: {len(groups)} {found.grouped}, too few to part into three splits")
+        count = f"{len(groups)} {recordings.group_noun}"
+        raise UserError(f"data.root: {recordings.name}: {count}, too few to part into three splits")
+    held_out = max(1, round(HELD_OUT_SHARE * len(groups)))
     order = [groups[i] for i in np.random.default_rng([seed, 99]).permutation(len(groups))]
-    parts = {"test": set(order[:held]), "validation": set(order[held : 2 * held]), "train": set(order[2 * held :])}
-    return [recording for recording in found.recordings if recording.group in parts[split]]
+    groups_of = {
+        "test": set(order[:held_out]),
+        "validation": set(order[held_out : 2 * held_out]),
+        "train": set(order[2 * held_out :]),
+    }
+    return [recording for recording in recordings.recordings if recording.group in groups_of[split]]
 
 
-def _windows(
+def _cut_windows(
     recordings: Sequence[Recording], sample_rate: int, samples: int, most: int, rng: np.random.Generator
 ) -> tuple[Split, int]:
+    """Return up to ``most`` windows of recordings in random order, and how many were skipped as silent."""
     inputs: list[Waves] = []
     labels: list[int] = []
     names: list[str] = []
-    quiet = 0
-    for i in rng.permutation(len(recordings)):
-        recording = recordings[i]
-        wave = resampled(recording.read(), recording.sample_rate, sample_rate)
+    silent = 0
+    for index in rng.permutation(len(recordings)):
+        recording = recordings[index]
+        wave = resample(recording.read(), recording.sample_rate, sample_rate)
         count = max(1, len(wave) // samples)
-        for at in sorted(rng.permutation(count)[:MOST].tolist()):
-            window = fit_length(wave[at * samples : (at + 1) * samples], samples)
-            if np.sqrt(np.mean(window.astype(np.float64) ** 2)) < SILENCE:
-                quiet += 1
+        for position in sorted(rng.permutation(count)[:WINDOWS_PER_RECORDING].tolist()):
+            window = fit_length(wave[position * samples : (position + 1) * samples], samples)
+            if np.sqrt(np.mean(window.astype(np.float64) ** 2)) < SILENCE_RMS:
+                silent += 1
                 continue
             inputs.append(window)
             labels.append(recording.label)
-            names.append(f"{recording.name}@{at}")
+            names.append(f"{recording.name}@{position}")
         if len(inputs) >= most:
             break
     stacked = np.stack(inputs[:most]) if inputs else np.empty((0, samples), np.int16)
-    return Split(torch.from_numpy(stacked), torch.tensor(labels[:most], dtype=torch.int64), tuple(names[:most])), quiet
+    label_tensor = torch.tensor(labels[:most], dtype=torch.int64)
+    return Split(torch.from_numpy(stacked), label_tensor, tuple(names[:most])), silent

@@ -15,7 +15,7 @@ from gatesearch.data.types import Dataset, Split
 from gatesearch.data.wav import Progress
 from gatesearch.errors import UserError
 
-MOST = 2.0  # a "*" class may be this many times as large as the mean positive class
+LARGEST_REST_RATIO = 2.0  # size of a "*" class over that of the mean positive class, at most
 
 Files = list[tuple[str, int]]  # "<folder>/<file>", label
 
@@ -69,37 +69,37 @@ def load(
     tree = folders.scan(root)
     classes = folders.assign(tree, positives, negatives)
     files, thinned = _select(tree, classes, len(positives), np.random.default_rng([seed, 0]))
-    long = [(name, tree.root / folders.LONG / file) for name, of in classes.items() if folders.LONG in of
-            for file in tree.files[folders.LONG]]  # fmt: skip
-    background = Background.read([path for _, path in long], sample_rate, samples, skip_bad_files)
+    background_label = next((i for i, own in enumerate(classes.values()) if folders.LONG_BACKGROUND in own), None)
+    long_files = tree.files[folders.LONG_BACKGROUND] if background_label is not None else ()
+    long_paths = [tree.root / folders.LONG_BACKGROUND / file for file in long_files]
+    background = Background.read(long_paths, sample_rate, samples, skip_bad_files)
 
     total = sum(map(len, files.values()))
-    splits, noise, bad, done = {}, [], list(background.bad), 0
+    splits, noise, bad, done = {}, [], list(background.problems), 0
     for number, split in enumerate(folders.SPLITS):
         chosen = files[split]
         paths = [tree.root / name for name, _ in chosen]
         step = (lambda n, _, before=done: progress(before + n, total)) if progress else None
-        waves, kept, unusable = wav.read_clips(paths, sample_rate, samples, skip_bad_files, step)
-        done, bad = done + len(paths), bad + unusable
-        names, labels = [chosen[i][0] for i in kept], [chosen[i][1] for i in kept]
+        waves, indices, problems = wav.read_clips(paths, sample_rate, samples, skip_bad_files, step)
+        done, bad = done + len(paths), bad + problems
+        names, labels = [chosen[i][0] for i in indices], [chosen[i][1] for i in indices]
         if split == "train":
-            noise = [waves[[name.startswith(folders.NOISE) for name in names]], background.blocks(split)]
-        if long:
-            label = list(classes).index(long[0][0])
-            missing = _mean_positive(Counter(labels), len(positives)) - labels.count(label)
+            noise = [waves[[name.startswith(folders.BACKGROUND_FOLDERS) for name in names]], background.blocks(split)]
+        if background_label is not None and long_paths:
+            missing = _mean_positive(Counter(labels), len(positives)) - labels.count(background_label)
             crops, crop_names = background.crops(split, missing, np.random.default_rng([seed, 1, number]))
             waves, names = np.concatenate([waves, crops]), names + crop_names
-            labels += [label] * len(crops)
+            labels += [background_label] * len(crops)
         _check_classes(tree, split, classes, labels)
         splits[split] = Split(torch.from_numpy(waves), torch.tensor(labels, dtype=torch.int64), tuple(names))
-    found = np.concatenate(noise)
+    background_clips = np.concatenate(noise)
     return Dataset(
         name=tree.root.resolve().name,
         source=_source(tree, thinned, bad),
         synthetic=False,
         classes=tuple(classes),
         positive=tuple(name in positives for name in classes),
-        noise=torch.from_numpy(found) if len(found) else None,
+        noise=torch.from_numpy(background_clips) if len(background_clips) else None,
         sample_rate=sample_rate,
         **splits,
     )
@@ -112,7 +112,7 @@ def _select(
     files: dict[str, Files] = {split: [] for split in folders.SPLITS}
     for label, of in enumerate(classes.values()):
         for folder in of:
-            for file in tree.files[folder] if folder != folders.LONG else ():
+            for file in tree.files[folder] if folder != folders.LONG_BACKGROUND else ():
                 files[tree.split_of(folder, file)].append((f"{folder}/{file}", label))
     thinned = []
     for label, (name, of) in enumerate(classes.items()):
@@ -121,7 +121,7 @@ def _select(
         before = after = 0
         for split, chosen in files.items():
             own = [i for i, (_, its) in enumerate(chosen) if its == label]
-            most = int(MOST * _mean_positive(Counter(its for _, its in chosen), positives))
+            most = int(LARGEST_REST_RATIO * _mean_positive(Counter(its for _, its in chosen), positives))
             drop = set(rng.permutation(own)[most:].tolist()) if len(own) > most else set()
             before, after = before + len(own), after + len(own) - len(drop)
             files[split] = [file for i, file in enumerate(chosen) if i not in drop]
@@ -144,7 +144,7 @@ def _check_classes(tree: folders.Tree, split: str, classes: Mapping[str, list[st
 
 
 def _list_of(split: str) -> str:
-    return next((name for name, its in folders.LISTS.items() if its == split), "neither list")
+    return next((name for name, its in folders.SPLIT_LISTS.items() if its == split), "neither list")
 
 
 def _source(tree: folders.Tree, thinned: list[str], bad: list[str]) -> str:

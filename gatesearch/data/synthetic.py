@@ -21,16 +21,16 @@ from gatesearch.data.types import Dataset, Split
 from gatesearch.data.wav import Progress, Waves, fit_length
 from gatesearch.errors import UserError
 
-VERSION = 1  # of everything below: a change makes another set, and another file in the cache
-SHARE = {"validation": 0.15, "test": 0.15}
-FEWEST = 10
-RATES, PITCHES, RANGES = (120, 225), (20, 81), (25, 76)
-SPEECH_DB = (-36.0, -16.0)  # root mean square of the word, in dB of full scale
+VERSION = 1  # of the set that this module makes; it is part of the name in the cache
+HELD_OUT_SHARES = {"validation": 0.15, "test": 0.15}
+FEWEST_CLIPS = 10
+WORDS_PER_MINUTE, PITCHES, PITCH_RANGES = (120, 225), (20, 81), (25, 76)  # lowest, and one above the highest
+SPEECH_DB = (-36.0, -16.0)  # root mean square of the word against full scale
 SNR_DB = (5.0, 30.0)  # against the word, not the clip
 SILENCE_DB = (-80.0, -20.0)
-REPORT_EVERY = 200
+REPORT_EVERY_CLIPS = 200
 
-Wave = npt.NDArray[np.float64]
+Waveform = npt.NDArray[np.float64]
 
 
 def load(
@@ -54,8 +54,8 @@ def load(
         UserError: too few clips, a word that cannot be said within a clip, or eSpeak NG is not installed.
     """
     folders.check_names(positives, negatives)
-    if clips_per_class < FEWEST:
-        raise UserError(f"data.clips_per_class: {clips_per_class!r}; wanted: {FEWEST} or more")
+    if clips_per_class < FEWEST_CLIPS:
+        raise UserError(f"data.clips_per_class: {clips_per_class!r}; wanted: {FEWEST_CLIPS} or more")
     parameters = {
         "version": VERSION,
         "positives": list(positives),
@@ -65,11 +65,11 @@ def load(
         "sample_rate": sample_rate,
         "seconds": seconds,
     }
-    kept = cache.path_of(cache_dir, "speech", parameters)
-    arrays = cache.read(kept)
+    path = cache.path_of(cache_dir, "speech", parameters)
+    arrays = cache.read(path)
     if arrays is None:
         arrays = _make(positives, negatives, seed, clips_per_class, sample_rate, round(sample_rate * seconds), progress)
-        cache.write(kept, arrays)
+        cache.write(path, arrays)
     splits = {
         split: Split(
             torch.from_numpy(arrays[f"{split}_inputs"]),
@@ -109,19 +109,19 @@ def _make(
         for word in _spread(words, _count(split, clips_per_class))
     ]
     rng = np.random.default_rng([seed, 0])
-    requests = [_request(rng, split, word) for split, _, word in plan if word not in folders.NOISE]
-    spoken = _words_said(requests, sample_rate, samples)
+    requests = [_request(rng, split, word) for split, _, word in plan if word not in folders.BACKGROUND_FOLDERS]
+    spoken = _speak_words(requests, sample_rate, samples)
     rng = np.random.default_rng([seed, 1])
     inputs: dict[str, list[Waves]] = {split: [] for split in folders.SPLITS}
     labels: dict[str, list[int]] = {split: [] for split in folders.SPLITS}
     names: dict[str, list[str]] = {split: [] for split in folders.SPLITS}
-    heard: list[Waves] = []
+    backgrounds: list[Waves] = []
     for number, (split, label, word) in enumerate(plan, 1):
-        kind, background = noise.make(rng, samples, sample_rate)
-        if word in folders.NOISE:
+        kind, background = noise.draw_noise(rng, samples, sample_rate)
+        if word in folders.BACKGROUND_FOLDERS:
             clip = _quantise(background * _amplitude(rng, SILENCE_DB))
             if split == "train":
-                heard.append(clip)
+                backgrounds.append(clip)
             name = f"{word}/{kind}-{number}"
         else:
             request, wave = next(spoken)
@@ -130,9 +130,9 @@ def _make(
         inputs[split].append(clip)
         labels[split].append(label)
         names[split].append(name)
-        if progress and (number % REPORT_EVERY == 0 or number == len(plan)):
+        if progress and (number % REPORT_EVERY_CLIPS == 0 or number == len(plan)):
             progress(number, len(plan))
-    arrays: dict[str, npt.NDArray[Any]] = {"noise": np.array(heard, np.int16).reshape(-1, samples)}
+    arrays: dict[str, npt.NDArray[Any]] = {"noise": np.array(backgrounds, np.int16).reshape(-1, samples)}
     for split in folders.SPLITS:
         arrays[f"{split}_inputs"] = np.stack(inputs[split])
         arrays[f"{split}_labels"] = np.array(labels[split], np.int64)
@@ -147,16 +147,18 @@ def _words(positives: Sequence[str], negatives: Mapping[str, Sequence[str]], spl
     words: list[tuple[str, ...]] = [(word,) for word in positives]
     for name, of in negatives.items():
         for word in of:
-            if word.startswith("_") and word not in folders.NOISE:
-                raise errors.unknown(f"data.negatives.{name}", "background", word, folders.NOISE)
+            if word.startswith("_") and word not in folders.BACKGROUND_FOLDERS:
+                raise errors.unknown(f"data.negatives.{name}", "background", word, folders.BACKGROUND_FOLDERS)
         # The two names of background are one thing here.
-        own = dict.fromkeys(folders.NOISE[0] if word in folders.NOISE else word for word in of)
-        words.append(tuple(word for each in own for word in (rest if each == folders.REST else (each,))))
+        own = dict.fromkeys(
+            folders.BACKGROUND_FOLDERS[0] if word in folders.BACKGROUND_FOLDERS else word for word in of
+        )
+        words.append(tuple(word for each in own for word in (rest if each == folders.ANY_OTHER else (each,))))
     return words
 
 
 def _count(split: str, clips_per_class: int) -> int:
-    counts = {name: max(1, round(share * clips_per_class)) for name, share in SHARE.items()}
+    counts = {name: max(1, round(share * clips_per_class)) for name, share in HELD_OUT_SHARES.items()}
     return counts.get(split, clips_per_class - sum(counts.values()))
 
 
@@ -172,15 +174,15 @@ def _spread(words: Sequence[str], count: int) -> list[str]:
 def _request(rng: np.random.Generator, split: str, word: str) -> Request:
     accent = voices.ACCENTS[split][int(rng.integers(len(voices.ACCENTS[split])))]
     variant = voices.VARIANTS[split][int(rng.integers(len(voices.VARIANTS[split])))]
-    rate, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in (RATES, PITCHES, RANGES))
+    rate, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in (WORDS_PER_MINUTE, PITCHES, PITCH_RANGES))
     return Request(word.replace("_", " "), f"{accent}+{variant}", rate, pitch, pitch_range)
 
 
-def _words_said(requests: Sequence[Request], sample_rate: int, samples: int) -> Iterator[tuple[Request, Wave]]:
+def _speak_words(requests: Sequence[Request], sample_rate: int, samples: int) -> Iterator[tuple[Request, Waveform]]:
     """Yield each request with its word [at most samples], without silence around it."""
     from scipy import signal
 
-    taps: Wave | None = None
+    taps: Waveform | None = None
     longest: dict[str, list[int]] = {}
     for request, (rate, wave) in zip(requests, espeak.speak(requests), strict=True):
         up, down = sample_rate // gcd(sample_rate, rate), rate // gcd(sample_rate, rate)
@@ -192,14 +194,14 @@ def _words_said(requests: Sequence[Request], sample_rate: int, samples: int) -> 
             raise UserError(f"data: eSpeak NG says nothing for {request.text!r}; wanted: a word")
         lengths = longest.setdefault(request.text, [])
         lengths.append(len(word))
-        if len(lengths) == FEWEST and np.median(lengths) > samples:
+        if len(lengths) == FEWEST_CLIPS and np.median(lengths) > samples:
             shortest = f"{np.median(lengths) / sample_rate:.1f}"
             have = f"{samples / sample_rate:g}"
             raise UserError(f"data.seconds: {have} is too short for {request.text!r}; wanted: {shortest} or more")
         yield request, word if len(word) <= samples else fit_length(word, samples)
 
 
-def trim(wave: Wave, share: float = 0.01) -> Wave:
+def trim(wave: Waveform, share: float = 0.01) -> Waveform:
     """Return the wave without what is quieter than a share of its peak at either end.
 
     >>> trim(np.array([0.0, 0.001, 1.0, 0.0, 0.5, 0.0])).tolist()
@@ -209,12 +211,12 @@ def trim(wave: Wave, share: float = 0.01) -> Wave:
     return wave[loud[0] : loud[-1] + 1] if len(loud) else wave[:0]
 
 
-def _mix(rng: np.random.Generator, word: Wave, background: Wave) -> Wave:
+def _mix(rng: np.random.Generator, word: Waveform, background: Waveform) -> Waveform:
     """Put the word somewhere into the noise, at a random level and signal-to-noise ratio."""
     level = _amplitude(rng, SPEECH_DB)
     clip = background * (level / _amplitude(rng, SNR_DB))
     start = int(rng.integers(len(clip) - len(word) + 1))
-    clip[start : start + len(word)] += noise.unit(word) * level
+    clip[start : start + len(word)] += noise.scale_to_unit_power(word) * level
     return clip
 
 
@@ -222,5 +224,5 @@ def _amplitude(rng: np.random.Generator, decibels: tuple[float, float]) -> float
     return float(10 ** (rng.uniform(*decibels) / 20))
 
 
-def _quantise(wave: Wave) -> Waves:
+def _quantise(wave: Waveform) -> Waves:
     return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)

@@ -1,4 +1,4 @@
-"""Reading WAV files, and saying which one cannot be read."""
+"""WAV files to int16 samples; errors name the file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from gatesearch.errors import UserError
 Waves = npt.NDArray[np.int16]
 Sample = TypeVar("Sample", bound=np.generic)
 Progress = Callable[[int, int], None]
-THREADS = 4  # reading waits for the disk more than for the processor
-REPORT_EVERY = 500
+READER_THREADS = 4  # reading waits for the disk more than for the processor
+REPORT_EVERY_FILES = 500
 
 
 def fit_length(wave: npt.NDArray[Sample], samples: int) -> npt.NDArray[Sample]:
@@ -50,18 +50,18 @@ def sample_rate(path: Path) -> int:
         raise UserError(f"{path}: cannot be read as a WAV file ({reason})") from None
 
 
-def resampled(wave: Waves, rate: int, wanted: int) -> Waves:
+def resample(wave: Waves, rate: int, new_rate: int) -> Waves:
     """Return a wave at another sample rate.
 
-    >>> len(resampled(np.zeros(1600, np.int16), 16000, 8000))
+    >>> len(resample(np.zeros(1600, np.int16), 16000, 8000))
     800
     """
-    if rate == wanted:
+    if rate == new_rate:
         return wave
     from scipy import signal  # takes its time
 
-    shared = gcd(rate, wanted)
-    values = signal.resample_poly(wave.astype(np.float64), wanted // shared, rate // shared)
+    shared = gcd(rate, new_rate)
+    values = signal.resample_poly(wave.astype(np.float64), new_rate // shared, rate // shared)
     return np.clip(np.rint(values), -32768, 32767).astype(np.int16)
 
 
@@ -69,7 +69,7 @@ def read(path: Path, sample_rate: int) -> Waves:
     """Read one file of any sample format as int16 [samples]; channels are averaged.
 
     Files that were sampled faster are resampled. Those that were sampled slower are not: nothing is in their upper
-    band, and a class of such files would be told by that.
+    band, and a network would tell a class of such files by that.
 
     Raises:
         UserError: not a readable WAV, empty, or of a lower sample rate.
@@ -83,12 +83,12 @@ def read(path: Path, sample_rate: int) -> Waves:
         reason = str(error).rpartition(": ")[2].rstrip(".")
         raise UserError(f"{path}: cannot be read as a WAV file ({reason})") from None
     if rate < sample_rate:
-        told = f"is sampled at {rate} Hz, below data.sample_rate={sample_rate}; data.sample_rate={rate} reads it"
-        raise UserError(f"{path}: {told}")
+        reason = f"is sampled at {rate} Hz, below data.sample_rate={sample_rate}; data.sample_rate={rate} reads it"
+        raise UserError(f"{path}: {reason}")
     if not len(values):
         raise UserError(f"{path}: holds no samples")
     wave = np.clip(np.rint(values.mean(axis=1) * 32768), -32768, 32767).astype(np.int16)
-    return resampled(wave, rate, sample_rate)
+    return resample(wave, rate, sample_rate)
 
 
 def read_clips(
@@ -101,7 +101,7 @@ def read_clips(
     """Read files in parallel.
 
     Args:
-        paths: files, in the order wanted.
+        paths: of the files, in the order of the clips.
         sample_rate: of the clips; see :func:`read`.
         samples: length of a clip; see :func:`fit_length`.
         skip_bad: leave unusable files out instead of raising.
@@ -114,25 +114,25 @@ def read_clips(
         UserError: the first unusable file, unless ``skip_bad``.
     """
 
-    def one(path: Path) -> Waves | UserError:
+    def read_clip(path: Path) -> Waves | UserError:
         try:
             return fit_length(read(path, sample_rate), samples)
         except UserError as error:
             return error
 
     clips = np.empty((len(paths), samples), np.int16)
-    kept: list[int] = []
+    indices: list[int] = []
     bad: list[str] = []
-    with ThreadPoolExecutor(THREADS) as pool:
-        for index, result in enumerate(pool.map(one, paths)):
+    with ThreadPoolExecutor(READER_THREADS) as pool:
+        for index, result in enumerate(pool.map(read_clip, paths)):
             if isinstance(result, UserError):
                 if not skip_bad:
                     pool.shutdown(cancel_futures=True)
                     raise UserError(f"{result}; data.skip_bad_files=true leaves such files out")
                 bad.append(str(result))
             else:
-                clips[len(kept)] = result
-                kept.append(index)
-            if progress and ((index + 1) % REPORT_EVERY == 0 or index + 1 == len(paths)):
+                clips[len(indices)] = result
+                indices.append(index)
+            if progress and ((index + 1) % REPORT_EVERY_FILES == 0 or index + 1 == len(paths)):
                 progress(index + 1, len(paths))
-    return clips[: len(kept)], kept, bad
+    return clips[: len(indices)], indices, bad

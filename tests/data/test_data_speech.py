@@ -72,7 +72,7 @@ def test_without_lists_speakers_stay_together(tmp_path: Path, write_wav: Writer)
 def test_the_split_depends_on_the_speaker_alone(who: str, other: str) -> None:
     assert folders.hashed_split(who) == folders.hashed_split(who)
     if "_nohash_" not in who:
-        assert folders.speaker(who, f"{who}_nohash_1.wav") == folders.speaker(other, f"{who}_nohash_7.wav")
+        assert folders.speaker_of(who, f"{who}_nohash_1.wav") == folders.speaker_of(other, f"{who}_nohash_7.wav")
 
 
 def test_background_recordings_are_cut_without_overlap_between_splits(tree: Path, write_wav: Writer) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gatesearch.data import load_dataset
-from gatesearch.data.activities import CLASSES, STEPS
+from gatesearch.data.activities import CLASSES, WINDOW_STEPS
 from gatesearch.errors import UserError
 from gatesearch.frontends import build, restore
 
@@ -39,7 +39,7 @@ def test_the_synthetic_set_is_the_same_every_time_and_labelled():
     assert torch.equal(first.train.inputs, again.train.inputs)
     assert not torch.equal(first.test.inputs, other.test.inputs)
     assert first.synthetic and "synthetic" in first.source and first.classes == CLASSES
-    assert first.train.inputs.shape[1:] == (STEPS, 6) and first.train.inputs.dtype == torch.float32
+    assert first.train.inputs.shape[1:] == (WINDOW_STEPS, 6) and first.train.inputs.dtype == torch.float32
     assert all((split.labels.bincount(minlength=5) > 0).all() for split in (first.train, first.validation, first.test))
 
 
