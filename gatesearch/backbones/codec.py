@@ -15,11 +15,14 @@ from torch import Tensor, nn
 
 from gatesearch.backbones.quantiser import ResidualQuantiser
 
-STEM, LAST = 3, 7  # kernels of the decoder's first and of its last convolution
+STEM_KERNEL, LAST_KERNEL = 3, 7  # of the decoder's first and last convolution
 
 
 def causal(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Return a convolution over time, [N, inputs, T, 1] to [N, outputs, T / stride, 1], that reads no later sample."""
+    """Return a convolution over time, [N, inputs, T, 1] to [N, outputs, T / stride, 1], that reads no later sample.
+
+    All padding, of kernel - stride zeros, is in front.
+    """
     padding = nn.ZeroPad2d((0, 0, kernel - stride, 0))
     return nn.Sequential(
         padding, nn.Conv2d(inputs, outputs, (kernel, 1), (stride, 1), bias=False), nn.BatchNorm2d(outputs)
@@ -31,16 +34,14 @@ class Unit(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.wide, self.point = (
-            causal(channels, channels, 3),
-            nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels)),
-        )
+        self.wide = causal(channels, channels, 3)
+        self.point = nn.Sequential(nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels))
         self.relu, self.out = nn.ReLU(), nn.ReLU()
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map [N, C, T, 1] to the same shape."""
-        changed: Tensor = self.out(hidden + self.point(self.relu(self.wide(hidden))))
-        return changed
+        out: Tensor = self.out(hidden + self.point(self.relu(self.wide(hidden))))
+        return out
 
 
 class Codec(nn.Module):
@@ -93,9 +94,9 @@ class Codec(nn.Module):
             )
             for before, after, s in zip(channels[:0:-1], channels[-2::-1], reversed(strides), strict=True)
         ]
-        stem = nn.Sequential(causal(dimension, channels[-1], STEM), nn.ReLU())
+        stem = nn.Sequential(causal(dimension, channels[-1], STEM_KERNEL), nn.ReLU())
         blocks = {str(i): block for i, block in enumerate(up)}
-        self.decoder = nn.Sequential(OrderedDict(stem=stem, **blocks, last=causal(channels[0], 1, LAST)[:2]))
+        self.decoder = nn.Sequential(OrderedDict(stem=stem, **blocks, last=causal(channels[0], 1, LAST_KERNEL)[:2]))
 
     def bits_per_second(self, sample_rate: int) -> float:
         """Return what the quantised vectors take."""

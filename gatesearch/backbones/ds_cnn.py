@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-KERNEL, PADDING = (10, 4), (5, 1)
+STEM_KERNEL, STEM_PADDING = (10, 4), (5, 1)
 
 
-def _pair(written: Sequence[int]) -> tuple[int, int]:
-    first, second = written  # a list, where a recipe has it
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    first, second = values  # a recipe has a list
     return first, second
 
 
@@ -25,6 +25,11 @@ def _conv(inputs: int, outputs: int, kernel: tuple[int, int], **kwargs: int | tu
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
     )
+
+
+def _separable_block(width: int, stride: tuple[int, int]) -> nn.Sequential:
+    depthwise = _conv(width, width, (3, 3), stride=stride, padding=(1, 1), groups=width)
+    return nn.Sequential(OrderedDict(depthwise=depthwise, pointwise=_conv(width, width, (1, 1))))
 
 
 class DSCNN(nn.Module):
@@ -63,19 +68,10 @@ class DSCNN(nn.Module):
     ) -> None:
         super().__init__()
         channels, *size = input_shape
-        self.stem = _conv(channels, width, KERNEL, stride=_pair(stem_stride), padding=PADDING)
-        self.blocks = nn.Sequential(
-            *(
-                nn.Sequential(
-                    OrderedDict(
-                        depthwise=_conv(width, width, (3, 3), stride=stride, padding=(1, 1), groups=width),
-                        pointwise=_conv(width, width, (1, 1)),
-                    )
-                )
-                for stride in (_pair(first_stride), *[(1, 1)] * (blocks - 1))
-            )
-        )
-        after_stem = map(_length, size, KERNEL, stem_stride, PADDING)
+        self.stem = _conv(channels, width, STEM_KERNEL, stride=_pair(stem_stride), padding=STEM_PADDING)
+        strides = [_pair(first_stride), *[(1, 1)] * (blocks - 1)]
+        self.blocks = nn.Sequential(*(_separable_block(width, stride) for stride in strides))
+        after_stem = map(_length, size, STEM_KERNEL, stem_stride, STEM_PADDING)
         rows, columns = map(_length, after_stem, (3, 3), first_stride, (1, 1))
         # A fixed kernel, not an adaptive one: it stays one average-pooling operator on an NPU.
         self.pool = nn.AvgPool2d((rows, columns))

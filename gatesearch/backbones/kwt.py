@@ -65,7 +65,7 @@ class Tokens(nn.Module):
 
     Args:
         input_shape: (channels, frames, coefficients) of the front end.
-        patch: frames to a token; frames that fill no patch at the end are left out.
+        patch: frames to a token; frames at the end that fill no patch are dropped.
         width: of a token.
         class_token: whether a learned token goes in front of them.
     """
@@ -90,7 +90,7 @@ class Tokens(nn.Module):
 
 
 class Readout(nn.Module):
-    """What the classifier reads of the tokens: the class token, or their mean."""
+    """The vector that the classifier reads: the class token, or the mean of all tokens."""
 
     def __init__(self, class_token: bool) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class KWT(nn.Module):
         mlp_ratio: width of the perceptron over that of a token.
         patch: frames to a token.
         norm: ``"post"`` as in the paper, or ``"pre"``.
-        class_token: whether a class token is read in the end, as in the paper; else the mean of the tokens.
+        class_token: whether the classifier reads a class token, as in the paper, or the mean of the tokens.
         dropout: share dropped of each branch.
 
     Raises:

@@ -8,8 +8,8 @@ from torch import nn
 
 # Channels and stride of conv0 to conv7, as in the authors' models/cifarnet.yaml.
 LAYERS = ((64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (192, 2), (192, 1), (192, 1))
-DROPPED = (3, 6)  # dropout behind these
-SMALL = 32  # images under this lose no border in conv0
+DROPOUT_LAYERS = (3, 6)  # dropout behind these
+SMALLEST_UNPADDED = 32  # pixels of a side; conv0 pads images below
 
 
 class MCifarNet(nn.Sequential):
@@ -18,7 +18,7 @@ class MCifarNet(nn.Sequential):
     Maps images [N, *input_shape] to logits [N, num_classes]. At the defaults it has 174.30 million multiply-accumulates
     and 1.294 million weights (1.296 million parameters with those of the normalisation).
 
-    conv0 has no padding, so that 30 x 30 of 32 x 32 pixels are left; on images of less than 32 pixels it pads as the
+    conv0 has no padding, so that 32 x 32 pixels become 30 x 30; on images of less than 32 pixels it pads as the
     others do, and 8 x 8 pixels end as 2 x 2. Strided convolutions pad one pixel on every side where TensorFlow's "same"
     may pad one side only: the shapes are equal.
 
@@ -50,15 +50,15 @@ class MCifarNet(nn.Sequential):
         channels, *size = input_shape
         parts: OrderedDict[str, nn.Module] = OrderedDict()
         for i, (full, stride) in enumerate(LAYERS):
-            padding = 0 if i == 0 and min(size) >= SMALL else 1
-            outputs = scaled(full, width)
+            padding = 0 if i == 0 and min(size) >= SMALLEST_UNPADDED else 1
+            outputs = scale_channels(full, width)
             block = [
                 nn.Conv2d(channels, outputs, 3, stride, padding, bias=False),
                 nn.BatchNorm2d(outputs),
                 nn.ReLU(),
             ]
             # Inside the block: what crosses behind it is named after its convolution.
-            parts[f"conv{i}"] = nn.Sequential(*block, *([nn.Dropout(dropout)] if i in DROPPED else []))
+            parts[f"conv{i}"] = nn.Sequential(*block, *([nn.Dropout(dropout)] if i in DROPOUT_LAYERS else []))
             channels, size = outputs, [(side + 2 * padding - 3) // stride + 1 for side in size]
         # A fixed kernel, not an adaptive one: it stays one average-pooling operator on an NPU.
         parts["pool"] = nn.AvgPool2d((size[0], size[1]))
@@ -67,12 +67,12 @@ class MCifarNet(nn.Sequential):
         super().__init__(parts)
 
 
-def scaled(channels: int, width: float) -> int:
+def scale_channels(channels: int, width: float) -> int:
     """Return a layer's channels at a width: the nearest multiple of 16, or of 4 under 16, and at least 4.
 
-    >>> [scaled(192, width) for width in (1.0, 0.6, 0.5, 0.0625, 0.001)]
+    >>> [scale_channels(192, width) for width in (1.0, 0.6, 0.5, 0.0625, 0.001)]
     [192, 112, 96, 12, 4]
     """
-    wanted = channels * width
-    step = 16 if wanted >= 16 else 4
-    return max(step, int(wanted / step + 0.5) * step)
+    exact = channels * width
+    step = 16 if exact >= 16 else 4
+    return max(step, int(exact / step + 0.5) * step)

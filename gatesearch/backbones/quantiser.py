@@ -12,20 +12,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-COMMITMENT = 0.25  # pull of the vectors towards their codewords, over that of the codewords towards the vectors
-MEMORY = 0.97  # of the share of vectors that a codeword is used for
-DEAD = 0.02  # codewords used this much less than all would be on average start anew
+COMMITMENT_WEIGHT = 0.25  # pull of the vectors towards their codewords, over that of the codewords towards the vectors
+USAGE_DECAY = 0.97  # of the moving average of how often a codeword is used, from one batch to the next
+DEAD_USAGE = 0.02  # below this a codeword starts anew; the average usage is 1
 
 
 class ResidualQuantiser(nn.Module):
     """Maps [N, D, T, 1] to the same shape, each of the N T vectors rounded to a sum of codewords.
 
-    The gradient passes straight through. In training every forward leaves in :meth:`extra_loss` what pulls codewords
-    and vectors together.
+    With r_0 = v the level k picks the codeword c_k nearest to the residual r_k, and r_(k+1) = r_k - c_k; the output is
+    the sum of all c_k. Rounding has no gradient, so that of the output passes straight through to the input. In
+    training every forward sets :meth:`extra_loss`, which pulls codewords and residuals together: |c - sg(r)|^2 +
+    0.25 |sg(c) - r|^2 with sg for "no gradient".
 
     Args:
         dimension: D.
-        levels: codebooks, each of which rounds what the ones before it left.
+        levels: codebooks; each rounds the residual of the ones before it.
         codes: codewords in each.
 
     >>> quantiser = ResidualQuantiser(4, levels=2, codes=8).eval()
@@ -53,41 +55,48 @@ class ResidualQuantiser(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Round [N, D, T, 1]."""
         vectors = hidden.squeeze(3).transpose(1, 2)
-        left, total, extra = vectors, torch.zeros_like(vectors), torch.zeros_like(self.usage[0, 0])
+        residual, total = vectors, torch.zeros_like(vectors)
+        extra = torch.zeros_like(self.usage[0, 0])
         for level in range(len(self.codebooks)):
             if self.training:
-                self._restart(level, left.detach())
+                self._restart_dead(level, residual.detach())
             book = self.codebooks[level]
             fixed = book.detach()
-            # Nearest: |c - v|^2 = |v|^2 - (2 v.c - |c|^2), as one linear layer.
-            chosen = F.linear(left, 2 * fixed, -fixed.square().sum(1)).argmax(2)
+            # The nearest codeword, as one linear layer: |c - r|^2 = |r|^2 - (2 r.c - |c|^2), with one |r|^2 for all.
+            chosen = F.linear(residual, 2 * fixed, -fixed.square().sum(1)).argmax(2)
             code = F.embedding(chosen, book)
             if self.training:
-                self._note(level, chosen)
-                extra = extra + F.mse_loss(code, left.detach()) + COMMITMENT * F.mse_loss(left, code.detach())
-            total, left = total + code, left - code.detach()
+                self._update_usage(level, chosen)
+                extra = (
+                    extra
+                    + F.mse_loss(code, residual.detach())
+                    + COMMITMENT_WEIGHT * F.mse_loss(residual, code.detach())
+                )
+            total = total + code
+            residual = residual - code.detach()
         self._extra = extra if self.training else None
         if vectors.requires_grad and not torch.compiler.is_exporting():
             total = vectors + (total - vectors).detach()
         return total.transpose(1, 2).unsqueeze(3)
 
     def extra_loss(self) -> Tensor:
-        """Return what the last forward in training adds to the loss, a scalar; it is told once."""
-        extra, self._extra = self._extra, None  # a graph that was kept could not be copied
+        """Return what the last forward in training adds to the loss, a scalar; a second call returns zero."""
+        # Dropped here, because a module that holds a graph cannot be copied.
+        extra, self._extra = self._extra, None
         return self.codebooks.new_zeros(()) if extra is None else extra
 
     @torch.no_grad()
-    def _note(self, level: int, chosen: Tensor) -> None:
+    def _update_usage(self, level: int, chosen: Tensor) -> None:
         codes = self.usage.shape[1]
         share = torch.bincount(chosen.flatten(), minlength=codes) * (codes / chosen.numel())
-        self.usage[level].lerp_(share, 1 - MEMORY)
+        self.usage[level].lerp_(share, 1 - USAGE_DECAY)
 
     @torch.no_grad()
-    def _restart(self, level: int, left: Tensor) -> None:
-        """Put codewords that are not used, at first all of them, where vectors are."""
-        dead = self.usage[level] < DEAD
+    def _restart_dead(self, level: int, residual: Tensor) -> None:
+        """Move unused codewords, at first all of them, to random vectors of the batch."""
+        dead = self.usage[level] < DEAD_USAGE
         if bool(dead.any()):
-            vectors = left.flatten(0, 1)
-            drawn = torch.randint(len(vectors), (int(dead.sum()),), device=left.device)
+            vectors = residual.flatten(0, 1)
+            drawn = torch.randint(len(vectors), (int(dead.sum()),), device=residual.device)
             self.codebooks.data[level, dead] = vectors[drawn]  # no step of a gradient
             self.usage[level, dead] = 1.0

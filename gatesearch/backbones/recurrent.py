@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 class Sequences(nn.Module):
-    """A window as a sequence: the one channel of [N, 1, T, F] goes, [N, T, F] stays as it is."""
+    """Drops the one channel of a window [N, 1, T, F]; passes a sequence [N, T, F] on as it is."""
 
     def __init__(self, channels: bool) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Sequences(nn.Module):
 
 
 class Last(nn.Module):
-    """What a recurrent layer knows in the end: its last step and, where it reads both ways, the first one backwards.
+    """The final state of a recurrent layer: its last step and, where it reads both ways, the first step backwards.
 
     Args:
         hidden: units in one direction.
@@ -88,11 +88,11 @@ class RecurrentNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(directions * hidden, num_classes)
         if cell == "lstm":
-            self._remember()
+            self._open_forget_gates()
 
     @torch.no_grad()
-    def _remember(self) -> None:
-        """Let forget gates start open (Jozefowicz et al. 2015): what a window began with is there at its end."""
+    def _open_forget_gates(self) -> None:
+        """Set the biases of forget gates to 1 (Jozefowicz et al. 2015): the state then lasts a window."""
         for layer in self.rnn:
             for name, bias in layer.named_parameters():
                 if name.startswith("bias_ih"):

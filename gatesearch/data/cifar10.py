@@ -64,12 +64,12 @@ def load(
     arrays = _read_binary(path) if path.is_dir() else _read_npz(path)
     images, labels, test_images, test_labels = arrays
     _check_count("validation", validation, len(labels) - len(CLASSES))
-    left = len(labels) - validation
+    available = len(labels) - validation
     if train is not None:
-        _check_count("train", train, left)
+        _check_count("train", train, available)
     order = stratified_order(labels, seed)
     held_out, fitted = order[:validation], order[validation:][:train]
-    limit = f", {len(fitted):,} of the other {left:,} used" if len(fitted) < left else ""
+    limit = f", {len(fitted):,} of the other {available:,} used" if len(fitted) < available else ""
     return Dataset(
         name="cifar10",
         source=f"CIFAR-10 (Krizhevsky 2009) from {path.name}: {len(labels):,} training images, {validation:,} of them "
@@ -109,13 +109,13 @@ def _find(root: str | None) -> Path:
     for folder in (path, path / BINARY):
         if (folder / TEST_FILE).exists() or (folder.name == BINARY and folder.is_dir()):
             return folder
-    found = sorted(path.glob("*.npz"))
-    if (path / "cifar10.npz") in found:
+    archives = sorted(path.glob("*.npz"))
+    if (path / "cifar10.npz") in archives:
         return path / "cifar10.npz"
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UserError(f"data.root: {path} holds {len(found)} .npz files and none is cifar10.npz; name the file")
+    if len(archives) == 1:
+        return archives[0]
+    if archives:
+        raise UserError(f"data.root: {path} holds {len(archives)} .npz files and none is cifar10.npz; name the file")
     if any((folder / "data_batch_1").exists() for folder in (path, path / PICKLED)):
         raise UserError(f"data.root: {path} holds pickled files, which can run code when they are read; instead {MEND}")
     raise UserError(f"data.root: {path} holds no CIFAR-10; {MEND}")

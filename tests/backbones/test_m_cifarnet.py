@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gatesearch.backbones.m_cifarnet import MCifarNet, scaled
+from gatesearch.backbones.m_cifarnet import MCifarNet, scale_channels
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.testing.backbones import check_backbone
 
@@ -78,7 +78,7 @@ def test_dropout_is_behind_conv3_and_conv6() -> None:
     [(2.0, (128, 256, 384)), (0.75, (48, 96, 144)), (0.5, (32, 64, 96)), (0.3, (16, 32, 64)), (0.125, (8, 16, 32))],
 )
 def test_narrow_layers_keep_to_multiples_of_16(width: float, channels: tuple[int, ...]) -> None:
-    assert tuple(scaled(full, width) for full in (64, 128, 192)) == channels
+    assert tuple(scale_channels(full, width) for full in (64, 128, 192)) == channels
     net = MCifarNet(width=width)
     assert (net[0][0].out_channels, net[2][0].out_channels, net[7][0].out_channels) == channels
 
