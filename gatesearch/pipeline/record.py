@@ -15,7 +15,7 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.study import Study
 from gatesearch.recipe import Recipe
 from gatesearch.report.record import layers
-from gatesearch.report.record.trials import learning_curves, trial_rows, with_plans
+from gatesearch.report.record.trials import add_plans, learning_curves, trial_rows
 from gatesearch.search.evaluation import Objectives
 from gatesearch.training import History
 
@@ -54,7 +54,7 @@ def opening_record(problem: Problem, cost: CostModel, folder: RunFolder) -> dict
         ],
         "layer_sites": [asdict(site) for site in problem.layers],
         "layer_kinds": list(problem.space.layer_kinds),
-        "layer_figures": layers.heads(problem.space.layer_kinds),
+        "layer_figures": layers.figure_headings(problem.space.layer_kinds),
         "reference": {
             "macs": problem.sites[0].macs_after,
             "params": problem.sites[0].params_after,
@@ -77,7 +77,7 @@ def unfinished_record(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | Non
     return opening | {
         "created": _now(),
         "unfinished": {"complete": len(trials.trained), "wanted": recipe.search.trials},
-        "trials": with_plans(trial_rows(trials, {}), trials),
+        "trials": add_plans(trial_rows(trials, {}), trials),
         "hypervolume": trials.hypervolume(reference) if reference else [],
         "curves": learning_curves(read_histories(folder, {"baseline": "baseline", "ungated": "ungated"})),
     }

@@ -25,7 +25,7 @@ from gatesearch.pipeline.search import describe_search, search
 from gatesearch.pipeline.summary import Evidence, build_record, write_record
 from gatesearch.pipeline.training import train_baseline
 from gatesearch.recipe import Recipe, load_run, to_yaml
-from gatesearch.report import write as write_page
+from gatesearch.report import write_page
 
 STEPS = ("search", "retrain", "export", "verify", "report")
 

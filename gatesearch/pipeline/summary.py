@@ -20,10 +20,10 @@ from gatesearch.pipeline.pick import Chosen, repick
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.record import count_test_windows, opening_record, read_histories, reference_point
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.report import write as write_page
+from gatesearch.report import write_page
 from gatesearch.report.record import RunRecord, exits, gates, prevalence, sensitivity
-from gatesearch.report.record import layers as layer_rows
-from gatesearch.report.record.trials import learning_curves, trial_rows, with_plans
+from gatesearch.report.record import layers as layer_parts
+from gatesearch.report.record.trials import add_plans, learning_curves, trial_rows
 from gatesearch.report.terminal import print_summary
 from gatesearch.runtime.stream_timing import StreamTiming
 from gatesearch.search.result import SearchResult
@@ -69,7 +69,7 @@ def build_record(evidence: Evidence, folder: RunFolder) -> RunRecord:
     problem, cost, trials = evidence.problem, evidence.cost, evidence.trials
     plan = evidence.exported.model.plan
     figures = _assess(evidence)
-    layers = layer_rows.rows(plan, cost, figures.gated.layers)
+    layers = layer_parts.layer_rows(plan, cost, figures.gated.layers)
     best = _best(evidence, figures, layers)
     opening = opening_record(problem, cost, folder)
     reference = {
@@ -78,7 +78,7 @@ def build_record(evidence: Evidence, folder: RunFolder) -> RunRecord:
         "latency_us": figures.ungated_price.expected_latency_us,
         "energy_uj": figures.ungated_price.energy.total_uj,
     }
-    answer = sensitivity.summary(
+    answer = sensitivity.sensitivity_summary(
         cost,
         plan,
         figures.gated,
@@ -121,9 +121,9 @@ def build_record(evidence: Evidence, folder: RunFolder) -> RunRecord:
             problem.features.test,
             problem.features.kind_names,
         ),
-        "paths": exits.paths(plan, figures.gated, figures.ungated),
+        "paths": exits.routing_rows(plan, figures.gated, figures.ungated),
         "layers": layers,
-        "trials": with_plans(trial_rows(trials, evidence.path_times), trials),
+        "trials": add_plans(trial_rows(trials, evidence.path_times), trials),
         "reference": opening["reference"] | reference,
         "best": best,
         "energy": _energy(figures, best),
@@ -197,21 +197,21 @@ def _best(evidence: Evidence, figures: _Figures, layers: list[dict[str, Any]]) -
         "plan": plan.to_dict(),
         **figures.gated.summary(),
         **gating,
-        **exits.summary(plan, cost),
+        **exits.light_path_costs(plan, cost),
         "early_stop_rate_stream": stop,
         "early_stop_rate_stream_at_least": stop_at_least,
         "activation_sparsity": figures.mean_sparsity,
         "expected_macs": price.expected_macs,
         "expected_macs_with_frontend": price.expected_macs + cost.frontend_macs,
         "macs_saving": problem.sites[0].macs_after / price.expected_macs if price.expected_macs else None,
-        "layer_gates": layer_rows.gates(layers),
-        "layer_macs": layer_rows.totals(layers),
+        "layer_gates": layer_parts.gated_layers(layers),
+        "layer_macs": layer_parts.total_macs(layers),
         "expected_latency_us": price.expected_latency_us,
         "expected_energy_uj": price.energy.total_uj,
         "gain_end_to_end": gain_end_to_end(figures.ungated_price.energy.total_uj, price.energy.total_uj),
         "gain_paper_style": _paper_style(stop, figures.mean_sparsity),
         "gain_paper_style_at_least": _paper_style(stop_at_least, figures.mean_sparsity),
-        "prevalence": prevalence.sweep(
+        "prevalence": prevalence.sweep_prevalences(
             cost,
             plan,
             figures.gated,
@@ -290,9 +290,9 @@ def _energy(figures: _Figures, best: Mapping[str, Any]) -> dict[str, Any]:
         "ungated_by_core": dict(ungated.by_core),
         "gain_end_to_end": best["gain_end_to_end"],
         "gain_paper_style": best["gain_paper_style"],
-        "bound": prevalence.finite(front_end_bound(ungated.share(*prevalence.FIXED))),
+        "bound": prevalence.finite_or_none(front_end_bound(ungated.share(*prevalence.FIXED_TERMS))),
     }
 
 
 def _paper_style(early_stop: float | None, sparsity: float) -> float | None:
-    return None if early_stop is None else prevalence.finite(gain_paper_style(early_stop, sparsity))
+    return None if early_stop is None else prevalence.finite_or_none(gain_paper_style(early_stop, sparsity))

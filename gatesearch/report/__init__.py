@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gatesearch.report.html import write
+from gatesearch.report.page import write_page
 
-__all__ = ["write"]
+__all__ = ["write_page"]

@@ -1,4 +1,4 @@
-"""One look for every figure: palette, matplotlib settings, and SVG that can stand inside a page."""
+"""The look of every figure: palette, matplotlib settings, and SVG that can stand inside a page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, PAPER = "#1f2933", "#5f6b76", "#e4e8ec", "#ffffff"
 GATED, UNGATED, PICKED = "#0072b2", "#6b7280", "#d55e00"
 POSITIVE, STREAM = "#0072b2", "#3b4652"
-# Okabe and Ito's colour-blind safe set, less those that the names above have taken.
+# Okabe and Ito's colour-blind safe set, without the colours named above.
 NEGATIVES = ("#e69f00", "#d55e00", "#cc79a7", "#56b4e9", "#009e73")
 # One hue, darker as cores get dearer: the order survives grey printing.
 CORES = ("#7fbfa9", "#2f8f78", "#0d4f45", "#8d7cb8", "#4b3b7a")
@@ -81,6 +81,12 @@ def legend_below(figure: Figure, axes: Axes, columns: int = 3) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=1.6, columnspacing=1.4)
 
 
+def clear_row_axis(axes: Axes) -> None:
+    """Drop grid lines and ticks beside horizontal bars: a bar stands beside its name and needs neither."""
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+
+
 def core_colours(cores: tuple[str, ...]) -> dict[str, str]:
     """Return a colour for each core."""
     return {core: CORES[place % len(CORES)] for place, core in enumerate(cores)}
@@ -104,9 +110,8 @@ def inline_svg(drawing: Figure, name: str, label: str) -> str:
     with mpl.rc_context({**_RC, "svg.hashsalt": name}):
         target = io.StringIO()
         drawing.savefig(target, format="svg", metadata={"Creator": None, "Date": None, "Format": None, "Type": None})
-    body = target.getvalue()
-    body = body[body.index("<svg") :]
-    head, rest = body.split(">", 1)
+    text = target.getvalue()
+    head, rest = text[text.index("<svg") :].split(">", 1)
     view = re.search(r'viewBox="[^"]*"', head)
     rest = re.sub(r"<metadata>.*?</metadata>", "", rest, flags=re.DOTALL).replace("xlink:href", "href")
     rest = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", rest)

@@ -1,4 +1,4 @@
-"""The table that ends a run: the ungated backbone beside the chosen plan."""
+"""The table that ends a run: the ungated backbone beside the picked plan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from gatesearch._lib import console
 from gatesearch._lib.format import format_percent, format_si
 from gatesearch.gates import cut_gates
 from gatesearch.plan import GatePlan
-from gatesearch.report.record import RunRecord, sensitivity
+from gatesearch.report.record import RunRecord
+from gatesearch.report.record.sensitivity import describe_sensitivity
 
 
 def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]], device: str, bundle: str) -> None:
@@ -19,7 +20,7 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
         record: of the run.
         quality_rows: label, ungated and gated figure of quality; see :meth:`gatesearch.training.Goal.shown`.
         device: name of the device.
-        bundle: where the artifacts lie.
+        bundle: folder of the artifacts.
     """
     summary = record.summary
     baseline, best = summary["baseline"], summary["best"]
@@ -41,7 +42,7 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
         f"energy gain {best['gain_end_to_end']:.2f}x end to end (sensor, front end and idle power bound it at "
         f"{'infinity' if bound is None else f'{bound:.2f}x'}; device constants: `gatesearch devices {device}`)"
     )
-    console.say(sensitivity.describe(summary["sensitivity"]))
+    console.say(describe_sensitivity(summary["sensitivity"]))
     artifacts = [(each["core"], str(each["stage"]), each["path"]) for each in summary["export"]["artifacts"]]
     console.table(f"exported to {bundle}", ("core", "stage", "artifact"), artifacts)
 

@@ -14,7 +14,7 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.training import retrain
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import Recipe
-from gatesearch.report.record.gates import roc
+from gatesearch.report.record.gates import roc_curves
 from gatesearch.training import gate_logits
 from results.whole_runs import finish_run
 
@@ -65,7 +65,7 @@ def measure(name: str, recipe: Recipe) -> Outcome:
     # Trained for silence and unknown words alike, not for a stream that is mostly silence.
     deep = retrain("deep", plan, problem, run.baseline, folder, dataclasses.replace(problem.gates, shares={}))
     split = problem.features.test
-    curves = roc(gate_logits(deep, split.features)[:, 0], split.kinds, problem.features.kind_names)
+    curves = roc_curves(gate_logits(deep, split.features)[:, 0], split.kinds, problem.features.kind_names)
     picked, deep_quality, ungated = (_quality(problem, model) for model in (run.model, deep, run.ungated))
     gates = folder.read_json("record.json")["gates"]
     return Outcome(

@@ -35,7 +35,7 @@ def cost(device: str) -> CostModel:
 
 
 def rows(device: str, plan: GatePlan, observed: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found = layers.rows(plan, cost(device), observed)
+    found = layers.layer_rows(plan, cost(device), observed)
     assert json.loads(json.dumps(found)) == found
     return {row["site"]: row for row in found}
 
@@ -86,18 +86,18 @@ def test_a_layer_lies_in_the_stage_of_its_block() -> None:
 
 
 def test_what_the_summary_says() -> None:
-    found = layers.rows(GatePlan((HYBRID,), ("serial",)), cost("bit_serial"), SEEN)
-    assert layers.gates(found) == [{"site": "3", "kind": "fbs_pg", "sparsity": 0.85, "density": 0.5}]
-    totals = layers.totals(found)
+    found = layers.layer_rows(GatePlan((HYBRID,), ("serial",)), cost("bit_serial"), SEEN)
+    assert layers.gated_layers(found) == [{"site": "3", "kind": "fbs_pg", "sparsity": 0.85, "density": 0.5}]
+    totals = layers.total_macs(found)
     assert totals["dense"] == MACS["3"] + MACS["6"]
     assert totals["left"] == pytest.approx(found[0]["macs_left"] + found[1]["macs_left"])
 
 
 def test_bits_alone_have_no_density_and_a_plan_without_layer_gates_no_rows() -> None:
     pg = PlacedGate.of("pg", "3", bits=8, high_bits=4, mask="3d")
-    found = layers.rows(GatePlan((pg,), ("serial",)), cost("bit_serial"), {"3": {"sparsity": 0.5}})
-    assert layers.gates(found) == [{"site": "3", "kind": "pg", "sparsity": 0.5}]
+    found = layers.layer_rows(GatePlan((pg,), ("serial",)), cost("bit_serial"), {"3": {"sparsity": 0.5}})
+    assert layers.gated_layers(found) == [{"site": "3", "kind": "pg", "sparsity": 0.5}]
     assert [row["site"] for row in found] == ["3"]
     cut = PlacedGate.of("gc", "5", mode="activation", keep=1.0, recall=0.9)
-    assert layers.rows(GatePlan((cut,), ("mcu", "npu")), cost("three_core"), {}) == []
-    assert layers.totals([]) == {"dense": 0, "left": 0}
+    assert layers.layer_rows(GatePlan((cut,), ("mcu", "npu")), cost("three_core"), {}) == []
+    assert layers.total_macs([]) == {"dense": 0, "left": 0}

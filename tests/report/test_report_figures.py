@@ -9,19 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.report import figures, figures_energy, figures_gates, figures_layers, figures_search, plan_view
-from gatesearch.report.figures_search import staircase, ungated_point
-from gatesearch.report.values import kinds, micro, si
+from gatesearch.report import figures
+from gatesearch.report.fields import list_kinds
+from gatesearch.report.figures import energy, front, gates, layers
+from gatesearch.report.figures.front import staircase, ungated_point
+from gatesearch.report.sections import plan
+from gatesearch.report.text import format_micro, format_si
 
 
 def test_every_figure_of_a_finished_run_is_drawn_and_none_of_an_empty_one(
     record: dict[str, Any], empty: dict[str, Any]
 ) -> None:
-    drawn = figures.draw(record)
+    drawn = figures.draw_all(record)
     assert not drawn.pop("paths") and not drawn.pop("light-by-class")  # a keyword spotter has one path
     assert all(svg and svg.startswith("<svg viewBox=") and svg.endswith("</svg>") for svg in drawn.values())
     assert {"front", "reach", "energy-term", "roc-0", "roc-1", "hypervolume"} <= set(drawn)
-    assert not any(figures.draw(empty).values())
+    assert not any(figures.draw_all(empty).values())
 
 
 def test_figures_are_the_same_every_time_and_leave_the_users_settings(
@@ -29,7 +32,7 @@ def test_figures_are_the_same_every_time_and_leave_the_users_settings(
 ) -> None:
     before = dict(mpl.rcParams)
     few = empty | {"streaming": record["streaming"]}
-    assert figures.draw(few)["streaming"] == figures.draw(few)["streaming"] is not None
+    assert figures.draw_all(few)["streaming"] == figures.draw_all(few)["streaming"] is not None
     assert dict(mpl.rcParams) == before
 
 
@@ -43,7 +46,7 @@ def test_front_png(record: dict[str, Any], empty: dict[str, Any], tmp_path: Path
 def test_front_of_a_single_trial_has_ticks(record: dict[str, Any]) -> None:
     record["trials"] = [trial for trial in record["trials"] if trial["on_front"]][:1]
     record["reference"] = None
-    drawing = figures_search.front(record)
+    drawing = front.draw_front(record)
     assert drawing is not None
     axes = drawing.axes[0]
     low, high = axes.get_xlim()
@@ -64,13 +67,13 @@ def test_the_ungated_backbone_stands_at_its_validation_accuracy(record: dict[str
 
 def test_energy_without_an_ungated_split_shows_its_total(record: dict[str, Any]) -> None:
     del record["energy"]["ungated_by_term"]
-    drawing = figures_energy.by_term(record)
+    drawing = energy.draw_terms(record)
     assert drawing is not None
     assert "total, not split" in drawing.axes[0].get_legend_handles_labels()[1]
 
 
 def test_stages_share_out_the_sites_and_meet_at_their_gates(record: dict[str, Any]) -> None:
-    stages = plan_view.stages(record)
+    stages = plan.build_stages(record)
     boxes = [site for stage in stages for site in stage["sites"] if site["left"] is None]
     assert [site["name"] for site in boxes] == [s["name"] for s in record["sites"]]
     assert [stage["exit"] and stage["exit"]["site"] for stage in stages] == ["stem", "blocks.1", None]
@@ -80,19 +83,19 @@ def test_stages_share_out_the_sites_and_meet_at_their_gates(record: dict[str, An
 
 def test_a_gate_inside_a_layer_is_marked_at_its_site(record: dict[str, Any]) -> None:
     record["plan"]["gates"].insert(1, {"kind": "pg", "site": "blocks.0", "params": {"bits": 8}})
-    marked = {site["name"]: site["marks"] for stage in plan_view.stages(record) for site in stage["sites"]}
+    marked = {site["name"]: site["marks"] for stage in plan.build_stages(record) for site in stage["sites"]}
     assert marked.pop("blocks.0") == ["pg bits 8"]
     assert not any(marked.values())
 
 
 def test_gated_layers_are_drawn_in_their_stage_behind_the_site_where_their_block_begins(record: dict[str, Any]) -> None:
-    drawn = [[site["name"] for site in stage["sites"]] for stage in plan_view.stages(record)]
+    drawn = [[site["name"] for site in stage["sites"]] for stage in plan.build_stages(record)]
     assert drawn == [
         ["input", "stem"],
         ["blocks.0.pointwise", "blocks.0", "blocks.1.pointwise", "blocks.1"],
         ["blocks.2.pointwise", "blocks.2", "blocks.3.pointwise", "blocks.3", "pool"],
     ]
-    stages = plan_view.stages(record)
+    stages = plan.build_stages(record)
     left = {site["name"]: site["left"] for stage in stages for site in stage["sites"] if site["left"]}
     assert [site["name"] for stage in stages for site in stage["sites"] if site["gated"]] == [
         f"blocks.{i}.pointwise" for i in (0, 2, 3)
@@ -108,23 +111,23 @@ def test_gated_layers_are_drawn_in_their_stage_behind_the_site_where_their_block
 def test_a_gated_layer_with_the_name_of_a_site_is_not_taken_for_the_gate_that_stops_there(
     record: dict[str, Any],
 ) -> None:
-    exits = [stage["exit"] for stage in plan_view.stages(record)]
+    exits = [stage["exit"] for stage in plan.build_stages(record)]
     record["layers"][0]["site"] = record["plan"]["gates"][2]["site"] = "stem"
     record["plan"]["gates"].insert(0, record["plan"]["gates"].pop(2))
-    assert [stage["exit"] for stage in plan_view.stages(record)] == exits
+    assert [stage["exit"] for stage in plan.build_stages(record)] == exits
 
 
 def test_without_cut_sites_the_layers_draw_the_backbone(in_layers: dict[str, Any]) -> None:
-    [stage] = plan_view.stages(in_layers)
+    [stage] = plan.build_stages(in_layers)
     assert [site["name"] for site in stage["sites"]] == [f"blocks.{i}.pointwise" for i in range(4)]
     in_layers["layers"] = in_layers["layers"][2:]
-    [stage] = plan_view.stages(in_layers)
+    [stage] = plan.build_stages(in_layers)
     assert [bool(site["left"]) for site in stage["sites"]] == [False, False, True, True]
     assert stage["elsewhere"] == [] and stage["exit"] is None
 
 
 def test_the_bars_of_a_gated_layer_add_up_to_what_is_left_of_it(record: dict[str, Any]) -> None:
-    drawing = figures_layers.layers(record)
+    drawing = layers.draw_layers(record)
     assert drawing is not None
     axes = drawing.axes[0]
     dense, *parts = axes.containers
@@ -139,22 +142,22 @@ def test_the_bars_of_a_gated_layer_add_up_to_what_is_left_of_it(record: dict[str
 
 
 def test_no_figure_of_layers_where_none_is_gated(record: dict[str, Any]) -> None:
-    assert figures_layers.layers(record | {"layers": []}) is None
+    assert layers.draw_layers(record | {"layers": []}) is None
     del record["layers"]
-    assert figures_layers.layers(record) is None
+    assert layers.draw_layers(record) is None
 
 
 def test_each_training_has_its_own_line(record: dict[str, Any]) -> None:
     for names in (("baseline", "ungated", "gated"), ("baseline", "ungated retrained", "gated retrained")):
         record["curves"] = [curve | {"name": name} for curve, name in zip(record["curves"], names, strict=True)]
-        drawing = figures_gates.learning(record, "train_loss", "loss", share=False)
+        drawing = gates.draw_learning(record, "train_loss", "loss", in_percent=False)
         assert drawing is not None
         assert len({(line.get_color(), line.get_linestyle()) for line in drawing.axes[0].lines}) == 3
 
 
 def test_kinds_begin_with_positive(record: dict[str, Any], empty: dict[str, Any]) -> None:
-    assert kinds(record) == ("positive", "_unknown_", "_silence_")
-    assert kinds(empty) == ("positive",)
+    assert list_kinds(record) == ("positive", "_unknown_", "_silence_")
+    assert list_kinds(empty) == ("positive",)
 
 
 points = st.lists(st.tuples(st.integers(1, 50).map(float), st.integers(0, 50).map(float)), max_size=20)
@@ -171,8 +174,8 @@ def test_staircase_is_what_no_point_dominates(found: list[tuple[float, float]]) 
 
 @given(st.floats(1e-11, 1e11))
 def test_si_keeps_three_digits(value: float) -> None:
-    number, _, unit = si(value, "J").partition("\u00a0")
+    number, _, unit = format_si(value, "J").partition("\u00a0")
     scale = {"pJ": 1e-12, "nJ": 1e-9, "µJ": 1e-6, "mJ": 1e-3, "J": 1, "kJ": 1e3, "MJ": 1e6, "GJ": 1e9}[unit]
     assert float(number) * scale == pytest.approx(value, rel=6e-3)
     assert 1 <= float(number) < 1000
-    assert micro(value * 1e6, "J") == si(value, "J")
+    assert format_micro(value * 1e6, "J") == format_si(value, "J")

@@ -16,7 +16,7 @@ from record_fixture import build_record
 import gatesearch.report
 from gatesearch.errors import UserError
 from gatesearch.report import figures
-from gatesearch.report.html import render
+from gatesearch.report.page import render
 
 VOID = {"meta", "br", "img", "input", "link", "hr"}
 
@@ -64,7 +64,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A finished run's report, written once."""
     folder = tmp_path_factory.mktemp("finished")
     (folder / "record.json").write_text(json.dumps(build_record()))
-    path = gatesearch.report.write(folder)
+    path = gatesearch.report.write_page(folder)
     assert path == folder / "report.html"
     assert sorted(os.listdir(folder)) == ["record.json", "report.html"]
     return path.read_text(encoding="utf-8")
@@ -158,7 +158,7 @@ def test_where_every_class_is_positive_accuracy_is_told_once(in_layers: dict[str
     in_layers["data"]["positive"], in_layers["data"]["stream"] = [True] * 12, {"positive": 1.0}
     text = words(render(in_layers))
     assert "precision of positives" not in text and "Negatives none" in text
-    assert "is a mean over the stream" not in text
+    assert "are means over the stream" not in text
 
 
 def test_the_stream_is_told_as_it_was_timed(record: dict[str, Any], undrawn: None) -> None:
@@ -243,7 +243,7 @@ def test_names_from_users_are_escaped_everywhere(record: dict[str, Any]) -> None
 def test_nan_reads_as_not_yet(run: Path, record: dict[str, Any], undrawn: None) -> None:
     record["best"]["accuracy"] = float("nan")
     (run / "record.json").write_text(json.dumps(record))
-    assert "nan" not in Page(gatesearch.report.write(run).read_text(encoding="utf-8")).text.lower().split()
+    assert "nan" not in Page(gatesearch.report.write_page(run).read_text(encoding="utf-8")).text.lower().split()
 
 
 @pytest.mark.parametrize(("content", "says"), [(None, "no such file"), ("{", "not JSON"), ("[]", "list")])
@@ -251,7 +251,7 @@ def test_an_unreadable_record_is_the_users_to_mend(tmp_path: Path, content: str 
     if content is not None:
         (tmp_path / "record.json").write_text(content)
     with pytest.raises(UserError, match=rf"record\.json: .*{says}"):
-        gatesearch.report.write(tmp_path)
+        gatesearch.report.write_page(tmp_path)
 
 
 def test_a_failed_write_leaves_the_old_report(run: Path, monkeypatch: pytest.MonkeyPatch, undrawn: None) -> None:
@@ -262,7 +262,7 @@ def test_a_failed_write_leaves_the_old_report(run: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
-        gatesearch.report.write(run)
+        gatesearch.report.write_page(run)
     assert (run / "report.html").read_text() == "old"
     assert sorted(os.listdir(run)) == ["record.json", "report.html"]
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from gatesearch.report import figures, headline, paths_view
-from gatesearch.report.html import render
+from gatesearch.report import figures
+from gatesearch.report.figures.paths import draw_classes, draw_qualities
+from gatesearch.report.page import render
+from gatesearch.report.sections import headline, paths
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def codec(record: dict[str, Any]) -> dict[str, Any]:
             {"name": "routed by the switch", "light_share": 0.7, "quality": 0.512},
             {"name": "all heavy", "light_share": 0.0, "quality": 0.531},
             {"name": "all light", "light_share": 1.0, "quality": 0.43},
-            {"name": "drawn by lot", "light_share": 0.7, "quality": 0.4603},
+            {"name": "routed at random", "light_share": 0.7, "quality": 0.4603},
             {"name": "trained without gates", "light_share": None, "quality": 0.535},
         ],
         "reference": record["reference"] | dict.fromkeys(labelled) | {"quality": 0.535, "snr_db": 4.4},
@@ -68,11 +70,11 @@ def test_the_page_tells_both_paths_and_their_rivals(codec: dict[str, Any]):
     for told in (
         *(
             "routed by the switch 70.0 % 51.2 %",
-            "drawn by lot 70.0 % 46.0 %",
+            "routed at random 70.0 % 46.0 %",
             "trained without gates no light path 53.5 %",
         ),
         *("MACs a window 98 k 5.3 M 6.5 M", "parameters 2.1 k 39 k 60.9 k", "54.1\u00d7 in MACs and 18.6\u00d7"),
-        *("All 102 k parameters wait", "70.0 % of windows take the light path: 98 k MACs, 31 µs"),
+        *("All 102 k parameters stay in memory", "70.0 % of windows take the light path: 98 k MACs, 31 µs"),
         *("17.5 dB 10 dB ✓ meets it", "Validation fidelity", "signal to noise 4.0 dB 4.4 dB"),
     ):
         assert told in text, told
@@ -87,13 +89,13 @@ def test_nothing_is_said_of_positives_where_nothing_is_labelled(codec: dict[str,
 
 
 def test_a_run_with_labels_has_no_light_path(record: dict[str, Any]):
-    assert "light path" not in words(record) and paths_view.tiles(record) == [] and not paths_view.qualities(record)
-    assert headline.tiles(record)[0]["label"] == "accuracy"
+    assert "light path" not in words(record) and paths.build_tiles(record) == [] and not draw_qualities(record)
+    assert headline.build_tiles(record)[0]["label"] == "accuracy"
 
 
 def test_figures_of_the_paths_are_drawn(codec: dict[str, Any]):
-    drawn = figures.draw(codec)
+    drawn = figures.draw_all(codec)
     assert drawn["paths"] and "routed by the switch, 70 % light" in drawn["paths"]
     assert drawn["light-by-class"] and "speech" in drawn["light-by-class"]
     codec["best"]["light_share_by_class"] = {"sound": 0.7}
-    assert paths_view.by_class(codec) is None
+    assert draw_classes(codec) is None

@@ -1,4 +1,4 @@
-"""What a run leaves for people and programs: summary.json, and record.json, all that the report draws."""
+"""The record of a run: summary.json for programs, and record.json, from which the report is drawn."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The record of a finished run, as JSON has it.
+    """The record of a finished run, in the types of JSON.
 
     Args:
-        summary: content of summary.json.
-        details: content of record.json.
+        summary: the content of summary.json.
+        details: the content of record.json.
     """
 
     summary: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What a run leaves about samples that leave through an exit: the light path beside the heavy one."""
+"""The part of the record on samples that leave through an exit: the light path beside the heavy one."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from gatesearch.training import Figures
 
 
-def summary(plan: GatePlan, cost: CostModel) -> dict[str, Any]:
+def light_path_costs(plan: GatePlan, cost: CostModel) -> dict[str, Any]:
     """Return work and parameters of the light path beside those of the heavy one; empty for a plan without exits.
 
-    Light is the first gate's exit, heavy is all that lies behind that gate. Resident is everything that waits in
-    memory, whichever path a sample takes: what lies before the gate, both paths, and the gates.
+    The light path is the exit of the first gate; the heavy path is everything after that gate. Resident parameters stay
+    in memory whichever path a sample takes: those before the gate, those of both paths, and those of the gates.
     """
     estimates = cost.stages(plan)
     if not estimates or estimates[0].exit is None:
         return {}
-    works = [work_of(find(cost.sites, gate.site), gate) for gate in cut_gates(plan)]
-    light, site = estimates[0].exit, find(cost.sites, cut_gates(plan)[0].site)
+    gates = cut_gates(plan)
+    works = [work_of(find(cost.sites, gate.site), gate) for gate in gates]
+    gate_params = sum(work.params + work.exit_params for work in works)
+    light, site = estimates[0].exit, find(cost.sites, gates[0].site)
     heavy_macs = sum(estimate.macs for estimate in estimates[1:])
     heavy_us = sum(estimate.cost.latency_us for estimate in estimates[1:])
     return {
@@ -37,33 +39,31 @@ def summary(plan: GatePlan, cost: CostModel) -> dict[str, Any]:
         "heavy_over_light_params": site.params_after / light.params,
         "light_latency_us": light.cost.latency_us,
         "heavy_latency_us": heavy_us,
-        "resident_params": site.params_before
-        + site.params_after
-        + sum(work.params + work.exit_params for work in works),
+        "resident_params": site.params_before + site.params_after + gate_params,
     }
 
 
-def row(estimate: StageEstimate, price: Price, k: int) -> dict[str, Any] | None:
-    """Return a stage's exit as a part of its row in record.json; None where it has none."""
+def exit_row(estimate: StageEstimate, price: Price, stage: int) -> dict[str, Any] | None:
+    """Return the exit of a stage, for the stage's row in record.json; None for a stage without one."""
     if estimate.exit is None:
         return None
     return {
-        "reach": price.reach[k] - price.reach[k + 1],
+        "reach": price.reach[stage] - price.reach[stage + 1],
         "macs": estimate.exit.macs,
         "params": estimate.exit.params,
         "latency_us": estimate.exit.cost.latency_us,
-        "energy_uj": dict(price.exits[k]),
+        "energy_uj": dict(price.exits[stage]),
     }
 
 
-def paths(plan: GatePlan, gated: Figures, ungated: Figures) -> list[dict[str, Any]]:
-    """Return how samples could be routed, and what quality each way has; empty for a plan without exits.
+def routing_rows(plan: GatePlan, gated: Figures, ungated: Figures) -> list[dict[str, Any]]:
+    """Return the ways to route samples, with the quality of each; empty for a plan without exits.
 
-    Ways that nobody would take in use are there to compare with: all through the light path, all through the heavy one
-    (of this model, and of the codec trained without gates), and as many as the switch sends, drawn at random.
+    The first way runs in use. The others are there to compare with: all samples on the heavy path, all on the light
+    path, as many on the light path as the switch sends but drawn at random, and the model trained without gates.
 
     Args:
-        plan: the chosen one.
+        plan: the picked plan.
         gated: figures of its model on the test split.
         ungated: figures of the backbone trained without gates.
     """
@@ -75,6 +75,6 @@ def paths(plan: GatePlan, gated: Figures, ungated: Figures) -> list[dict[str, An
         {"name": "routed by the switch", "light_share": share, "quality": gated.value},
         {"name": "all heavy", "light_share": 0.0, "quality": figures["quality_all_heavy"]},
         {"name": "all light", "light_share": 1.0, "quality": figures["quality_all_light"]},
-        {"name": "drawn by lot", "light_share": share, "quality": figures["quality_random"]},
+        {"name": "routed at random", "light_share": share, "quality": figures["quality_random"]},
         {"name": "trained without gates", "light_share": None, "quality": ungated.value},
     ]

@@ -1,4 +1,4 @@
-"""Rows of record.json about the stages of the chosen plan and the gates between them."""
+"""The part of the record on the stages of the picked plan and the gates between them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ ROC_POINTS = 101
 def stage_rows(
     cost: CostModel, plan: GatePlan, price: Price, figures: Figures, densities: Sequence[float]
 ) -> list[dict[str, Any]]:
-    """Return a row for each stage: its core, its work, who reaches it, what it takes.
+    """Return a row for each stage: its core, its work, the share of windows that reaches it, its latency and energy.
 
     Args:
         cost: of the plan's device.
-        plan: the chosen one.
+        plan: the picked plan.
         price: of the plan.
         figures: of the plan on the test split.
-        densities: share of non-zero values behind each gate.
+        densities: share of non-zero values in the output of each gate.
     """
     return [
         {
@@ -45,7 +45,7 @@ def stage_rows(
             "latency_us": estimate.cost.latency_us,
             "latency_provenance": estimate.provenance,
             "energy_uj": dict(price.energy.by_stage[k]),
-            "exit": exits.row(estimate, price, k),
+            "exit": exits.exit_row(estimate, price, k),
         }
         for k, estimate in enumerate(cost.stages(plan, densities, figures.layers))
     ]
@@ -61,11 +61,11 @@ def gate_rows(
     """Return a row for each gate between stages: its threshold, what it stops of each kind, its ROC curve.
 
     Args:
-        model: the chosen plan, calibrated.
+        model: of the picked plan, calibrated.
         figures: of the model on the test split.
         sparsity: what each gate reports of positives, from :func:`sparsity_of_gates`.
         test: the test split.
-        kind_names: of its samples' kinds, "positive" first.
+        kind_names: the kinds of its samples, "positive" first.
     """
     logits = gate_logits(model, test.features)
     rows = []
@@ -86,7 +86,7 @@ def gate_rows(
                 "gate_recall": figures.gate_recalls[k] if figures.gate_recalls else None,
                 "early_stop": stops,
                 "activation_sparsity": sparsity[k],
-                "roc": roc(logits[:, k], test.kinds, kind_names),
+                "roc": roc_curves(logits[:, k], test.kinds, kind_names),
             }
         )
     return rows
@@ -105,20 +105,22 @@ def sparsity_of_gates(model: GatedModel, positives: Tensor) -> list[dict[str, fl
     return rows
 
 
-def roc(logit: Tensor, kinds: Tensor, kind_names: Sequence[str]) -> dict[str, dict[str, list[float]]]:
+def roc_curves(logits: Tensor, kinds: Tensor, kind_names: Sequence[str]) -> dict[str, dict[str, list[float]]]:
     """Return, for each kind of negative, the share that a threshold stops against the share of positives it passes.
 
     Args:
-        logit: of the gate [N].
+        logits: of the gate [N].
         kinds: index into ``kind_names``, 0 being positive, [N].
-        kind_names: names.
+        kind_names: names of the kinds.
     """
-    recalls = torch.linspace(0.0, 1.0, ROC_POINTS, dtype=torch.float64) ** 0.5  # denser where recall is high
-    positives = logit[kinds == 0].double()
+    recalls = (
+        torch.linspace(0.0, 1.0, ROC_POINTS, dtype=torch.float64) ** 0.5
+    )  # denser at high recall, where gates work
+    positives = logits[kinds == 0].double()
     thresholds = torch.quantile(positives, 1 - recalls)
     curves = {}
     for index, name in enumerate(kind_names):
         if index and bool((kinds == index).any()):
-            stopped = (logit[kinds == index].double()[None] < thresholds[:, None]).double().mean(1)
+            stopped = (logits[kinds == index].double()[None] < thresholds[:, None]).double().mean(1)
             curves[name] = {"recall": recalls.tolist(), "stopped": stopped.tolist()}
     return curves

@@ -1,4 +1,4 @@
-"""What a run leaves about gates in the place of layers: rows of record.json, and what summary.json says of them."""
+"""The part of the record on gates in the place of layers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from gatesearch.devices.profile import Kernels
     from gatesearch.plan import GatePlan, PlacedGate
 
-WHOLE = (Call((8, 8)),)  # the only call of a layer without a gate
+DENSE_CALLS = (Call((8, 8)),)  # of a layer without a gate
 
 
-def rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Return a row for each layer that does not cost what it does alone: gated, or behind one that suppresses channels.
+def layer_rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Return a row for each layer whose cost differs from that of the dense layer.
 
-    MACs are of a sample that comes to the layer, b bits of 8 counting b / 8. ``kernels.share`` is the time on the core
-    of the layer's stage over that of the dense layer in int8: only what the core can skip is left out of it.
+    Such a layer has a gate, or reads the output of a gate that suppresses channels.
+
+    MACs are those of a sample that reaches the layer; b bits of 8 count b / 8. ``kernels.share`` is the time on the
+    core of the layer's stage over that of the dense layer in int8: it leaves out only the work that the core can skip.
 
     Args:
         plan: with a core for every stage.
@@ -28,41 +30,41 @@ def rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[str, fl
         observed: reports of the gates, by site.
     """
     placed = {gate.site: gate for gate in layer_gates(plan)}
-    found = []
+    rows = []
     for name, change in layer_changes(list(placed.values()), cost.layers, observed).items():
         stage = cost.stage_of(plan, name)
         core = cost.device.core(plan.cores[stage])
         where = {"block": cost.table.layers[name].block, "stage": stage, "core": core.name}
-        found.append(_row(change, placed.get(name), core.kernels, observed.get(name, {})) | where)
-    return found
-
-
-def gates(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return site and kind of each gated layer, and the headline figures of its report."""
-    rows = []
-    for row in found:
-        if row["kind"] is not None:
-            names = [figure.name for figure in kind_of(row["kind"]).figures if figure.headline]
-            figures = {name: row["report"][name] for name in names if name in row["report"]}
-            rows.append({"site": row["site"], "kind": row["kind"], **figures})
+        rows.append(_layer_row(change, placed.get(name), core.kernels, observed.get(name, {})) | where)
     return rows
 
 
-def heads(kinds: Iterable[str]) -> dict[str, str]:
-    """Return the figures that gates of these kinds report for people: names, and heads of columns."""
+def gated_layers(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return site and kind of each gated layer, and the headline figures of its report."""
+    gated = []
+    for row in rows:
+        if row["kind"] is not None:
+            names = [figure.name for figure in kind_of(row["kind"]).figures if figure.headline]
+            figures = {name: row["report"][name] for name in names if name in row["report"]}
+            gated.append({"site": row["site"], "kind": row["kind"], **figures})
+    return gated
+
+
+def figure_headings(kinds: Iterable[str]) -> dict[str, str]:
+    """Return the figures that gates of these kinds report for people: name, and heading of the column."""
     return {figure.name: figure.meaning for kind in kinds for figure in kind_of(kind).figures if figure.meaning}
 
 
-def totals(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def total_macs(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return MACs of all rows, dense and left."""
-    return {"dense": sum(row["macs"] for row in found), "left": sum(row["macs_left"] for row in found)}
+    return {"dense": sum(row["macs"] for row in rows), "left": sum(row["macs_left"] for row in rows)}
 
 
-def _row(
+def _layer_row(
     change: LayerChange, gate: PlacedGate | None, kernels: Kernels, observed: Mapping[str, float]
 ) -> dict[str, Any]:
     site, work = change.site, change.work or DENSE
-    calls = work.calls or WHOLE
+    calls = work.calls or DENSE_CALLS
     names = dict.fromkeys(name for name, _ in [*change.read, *(part for call in calls for part in call.left)])
     left = site.macs + change.saved_macs
     return {

@@ -1,8 +1,8 @@
-"""What a gated model gains where positives are rarer than in the recipe's stream.
+"""The part of the record on streams where positives are rarer than in the recipe's stream.
 
-The gates stay as they are; only the stream changes: a share of positives, and the kinds of negatives mixed as the
-recipe mixes them. Gains are end to end, all terms of the device's energy counted, which sensor, front end and idle
-power bound; and idealised, as papers compute them.
+Only the stream changes: the share of positives varies, and the kinds of negatives stay mixed as in the recipe. A gain
+end to end counts all terms of the device's energy, so that sensor, front end and idle power bound it. An idealised
+gain is computed as papers do.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from gatesearch.plan import GatePlan
 from gatesearch.training import Figures
 
 CONFIDENCE = 0.95
-FIXED = ("sense", "frontend", "idle")  # what no gate saves
+FIXED_TERMS = ("sense", "frontend", "idle")  # of the energy: no gate saves them
 
 
-def sweep(
+def sweep_prevalences(
     cost: CostModel,
     plan: GatePlan,
     quality: Figures,
@@ -33,30 +33,31 @@ def sweep(
 
     Args:
         cost: prices on the recipe's device and stream.
-        plan: the picked one.
-        quality: what its gates did on the test split.
-        densities: share of non-zero values behind each gate.
-        sparsity: share of zeros of what passes, over positives, AS.
+        plan: the picked plan.
+        quality: figures of its model on the test split.
+        densities: share of non-zero values in the output of each gate.
+        sparsity: share of zeros in what the gates pass, over positives, AS.
         prevalences: shares of positives, in (0, 1].
 
     Returns:
-        For each prevalence ``prevalence``, ``reach`` (share of windows that come to the last stage),
+        For each prevalence ``prevalence``, ``reach`` (share of windows that reaches the last stage),
         ``expected_macs``, ``expected_energy_uj``, ``gain_end_to_end``, the ``bound`` of any gate's gain, and
-        ``gain_idealised``: 1/(R (1 - AS)), as if nothing cost but what is handed to the last stage. None for infinite.
+        ``gain_idealised``: 1/(R (1 - AS)), as if only the values cost that the last stage receives. None for infinite.
     """
     rows: list[dict[str, float | None]] = []
     for prevalence in prevalences:
-        there = cost.at_prevalence(prevalence)
-        price, rival = there.price(plan, quality.passed, densities, quality.layers), there.ungated()[1]
+        cost_there = cost.at_prevalence(prevalence)
+        price = cost_there.price(plan, quality.passed, densities, quality.layers)
+        ungated = cost_there.ungated()[1]
         rows.append(
             {
                 "prevalence": prevalence,
                 "reach": price.reach[-1],
                 "expected_macs": price.expected_macs,
                 "expected_energy_uj": price.energy.total_uj,
-                "gain_end_to_end": gain_end_to_end(rival.energy.total_uj, price.energy.total_uj),
-                "bound": finite(front_end_bound(rival.energy.share(*FIXED))),
-                "gain_idealised": finite(gain_paper_style(1 - price.reach[-1], sparsity)),
+                "gain_end_to_end": gain_end_to_end(ungated.energy.total_uj, price.energy.total_uj),
+                "bound": finite_or_none(front_end_bound(ungated.energy.share(*FIXED_TERMS))),
+                "gain_idealised": finite_or_none(gain_paper_style(1 - price.reach[-1], sparsity)),
             }
         )
     return rows
@@ -77,7 +78,7 @@ def early_stop_at_least(
 ) -> float:
     """Return :func:`early_stop` with every kind at its lower confidence limit (Clopper and Pearson 1934).
 
-    A hundred test samples of which none passes do not show that none ever will.
+    Even when none of a hundred test samples passes, a later one may.
 
     Args:
         shares: of the stream.
@@ -87,15 +88,21 @@ def early_stop_at_least(
     >>> round(early_stop_at_least({"positive": 0.1, "silence": 0.9}, {"silence": [1.0, 0.0]}, {"silence": 100}), 3)
     0.97
     """
-    return early_stop(shares, {kind: [_most(row[-1], counts[kind])] for kind, row in passed.items() if kind in counts})
+    limits = {kind: [_upper_limit(row[-1], counts[kind])] for kind, row in passed.items() if kind in counts}
+    return early_stop(shares, limits)
 
 
-def _most(share: float, count: int) -> float:
-    """Return the largest rate at which no more than the seen share is still to be expected."""
+def _upper_limit(share: float, count: int) -> float:
+    """Return the upper confidence limit of a rate from the share observed among ``count`` samples.
+
+    Clopper and Pearson (1934), one-sided: the rate p at which ``hits`` or fewer have probability 1 - CONFIDENCE. The
+    binomial tail P(X <= hits) equals 1 - I_p(hits + 1, count - hits), I being the regularised incomplete beta function,
+    so p is a quantile of the beta distribution.
+    """
     hits = round(share * count)
     return 1.0 if hits >= count else float(beta.ppf(CONFIDENCE, hits + 1, count - hits))
 
 
-def finite(value: float) -> float | None:
-    """Return the value, or None for infinity, which JSON does not have."""
+def finite_or_none(value: float) -> float | None:
+    """Return the value, or None for an infinite one, which JSON cannot hold."""
     return value if math.isfinite(value) else None

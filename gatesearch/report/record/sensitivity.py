@@ -1,4 +1,4 @@
-"""What a run leaves about assumed constants: how far its answer moves with each, and which plan it would pick then."""
+"""The part of the record on assumed constants: how far the result moves with each, and which plan is picked then."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gatesearch.training import Figures
 
 
-def summary(
+def sensitivity_summary(
     cost: CostModel,
     plan: GatePlan,
     gated: Figures,
@@ -23,63 +23,64 @@ def summary(
     repick: Callable[[CostModel], GatePlan | None],
     profile: Mapping[str, Constant],
 ) -> dict[str, Any]:
-    """Return how far a run's answer depends on assumed constants, as JSON has it.
+    """Return how far the result of a run depends on assumed constants, in the types of JSON.
 
     Args:
         cost: prices at the profile's constants.
-        plan: the chosen one.
+        plan: the picked plan.
         gated: its figures on the test split.
-        densities: share of non-zero values behind each gate.
+        densities: share of non-zero values in the output of each gate.
         repick: the plan that the recipe's rule picks at other prices.
         profile: every constant of the device, by its path.
     """
     known = Known(plan, gated.passed, densities, gated.layers)
-    return as_json(sensitivity(cost, known, repick), profile)
+    return to_json(sensitivity(cost, known, repick), profile)
 
 
-def as_json(found: Sensitivity, profile: Mapping[str, Constant]) -> dict[str, Any]:
-    """Return what ``sensitivity`` found; ``profile`` has every constant of the device by its path."""
+def to_json(result: Sensitivity, profile: Mapping[str, Constant]) -> dict[str, Any]:
+    """Return a result in the types of JSON; ``profile`` has every constant of the device by its path."""
 
-    def row(moved: Moved) -> dict[str, Any]:
-        one = profile[moved.name] if moved.alone else None
+    def build_row(moved: Moved) -> dict[str, Any]:
+        constant = profile[moved.name] if moved.alone else None
         return {
             "name": moved.name,
             "constants": list(moved.constants),
-            "value": one.value if one else None,
-            "unit": one.unit if one else None,
+            "value": constant.value if constant else None,
+            "unit": constant.unit if constant else None,
             "swing": moved.swing,
-            "other_plan": None if found.nominal.picked is None else moved.flips(found.nominal),
+            "other_plan": None if result.nominal.picked is None else moved.flips(result.nominal),
             "answers": [{"factor": factor} | _answer(answer) for factor, answer in moved.answers.items()],
         }
 
-    low, high = found.gains
+    low, high = result.gains
     return {
         "factors": list(FACTORS),
-        "nominal": _answer(found.nominal),
+        "nominal": _answer(result.nominal),
         "gain_low": low,
         "gain_high": high,
-        "together": [_answer(answer) for answer in found.together],
-        "constants": [row(moved) for moved in found.constants],
-        "groups": [row(moved) for moved in found.groups],
-        "zero": list(found.unmoved),
+        "together": [_answer(answer) for answer in result.together],
+        "constants": [build_row(moved) for moved in result.constants],
+        "groups": [build_row(moved) for moved in result.groups],
+        "zero": list(result.unmoved),
     }
 
 
-def describe(found: Mapping[str, Any]) -> str:
+def describe_sensitivity(summary: Mapping[str, Any]) -> str:
     """Return the line that ends a run.
 
-    >>> describe({"constants": [], "groups": []})
+    >>> describe_sensitivity({"constants": [], "groups": []})
     'no constant of the device is assumed'
     """
-    rows = [*found["groups"], *found["constants"]]
+    rows = [*summary["groups"], *summary["constants"]]
     if not rows:
         return "no constant of the device is assumed"
-    flips = sum(bool(row["other_plan"]) for row in found["constants"])
-    other = "" if found["nominal"]["picked"] is None else f"; another plan is picked for {flips or 'none'} of them"
-    worst, best = sorted(answer["gain"] for answer in found["together"])
+    flips = sum(bool(row["other_plan"]) for row in summary["constants"])
+    other = "" if summary["nominal"]["picked"] is None else f"; another plan is picked for {flips or 'none'} of them"
+    worst, best = sorted(answer["gain"] for answer in summary["together"])
     return (
-        f"gain with one of {len(found['constants'])} assumed constants, or one group of them, 50 % off: "
-        f"{found['gain_low']:.2f}x to {found['gain_high']:.2f}x{other}; all off at once, {worst:.2f}x to {best:.2f}x"
+        f"gain with one of {len(summary['constants'])} assumed constants, or one group of them, 50 % off: "
+        f"{summary['gain_low']:.2f}x to {summary['gain_high']:.2f}x{other}; "
+        f"all off at once, {worst:.2f}x to {best:.2f}x"
     )
 
 

@@ -1,4 +1,4 @@
-"""Tables of a search: a row a trial, and learning curves."""
+"""The part of the record on the search: a row for each trial, and learning curves."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def trial_rows(result: SearchResult, times: Mapping[str, Mapping[str, float]]) -
     front = {trial.number for trial in result.front}
     rows = []
     for trial in result.trials:
-        o, timed = trial.objectives, times.get(trial.plan.digest, {})
+        objectives, timed = trial.objectives, times.get(trial.plan.digest, {})
         rows.append(
             {
                 "number": trial.number,
                 "state": trial.state,
                 "digest": trial.plan.digest,
-                "accuracy": None if o is None else o.accuracy,
-                "expected_latency_us": None if o is None else o.latency_us,
-                "expected_energy_uj": None if o is None else o.energy_uj,
+                "accuracy": None if objectives is None else objectives.accuracy,
+                "expected_latency_us": None if objectives is None else objectives.latency_us,
+                "expected_energy_uj": None if objectives is None else objectives.energy_uj,
                 "feasible": trial.feasible,
                 "on_front": trial.number in front,
                 "predicted_path_us": timed.get("predicted_us"),
@@ -48,13 +48,14 @@ def trial_rows(result: SearchResult, times: Mapping[str, Mapping[str, float]]) -
     return rows
 
 
-def with_plans(rows: list[dict[str, Any]], result: SearchResult) -> list[dict[str, Any]]:
-    """Return rows of trials, each with its plan in full."""
+def add_plans(rows: list[dict[str, Any]], result: SearchResult) -> list[dict[str, Any]]:
+    """Return the rows with each trial's plan in full instead of its name."""
     return [row | {"plan": trial.plan.to_dict()} for row, trial in zip(rows, result.trials, strict=True)]
 
 
 def learning_curves(histories: Mapping[str, History]) -> list[dict[str, Any]]:
-    """Return learning curves as the report draws them."""
+    """Return a row for each learning curve, in the form that the report draws."""
     return [
-        {"name": name, "epochs": list(range(1, len(h.train_loss) + 1)), **asdict(h)} for name, h in histories.items()
+        {"name": name, "epochs": list(range(1, len(history.train_loss) + 1)), **asdict(history)}
+        for name, history in histories.items()
     ]

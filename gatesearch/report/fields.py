@@ -1,0 +1,92 @@
+"""Read the fields of a record that may still be incomplete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Record = Mapping[str, Any]
+"""``record.json`` as parsed; :func:`read` reads it, because any value may still be null."""
+
+
+def read(tree: Any, *path: str, default: Any = None) -> Any:
+    """Return a value of nested mappings; a missing key, or null anywhere on the path, gives the default.
+
+    >>> read({"best": {"accuracy": 0.9}}, "best", "accuracy")
+    0.9
+    >>> read({"best": None}, "best", "accuracy", default="none")
+    'none'
+    """
+    for key in path:
+        if not isinstance(tree, Mapping):
+            return default
+        tree = tree.get(key)
+    return default if tree is None else tree
+
+
+def list_kinds(record: Record) -> tuple[str, ...]:
+    """Return the kinds of input in a fixed order: ``positive`` first, then each kind of negative."""
+    kinds = dict.fromkeys(read(record, "data", "stream", default={}))
+    for stage in read(record, "stages", default=()):
+        kinds |= dict.fromkeys(read(stage, "reach", default={}))
+    for gate in read(record, "gates", default=()):
+        kinds |= dict.fromkeys(read(gate, "early_stop", default={}))
+    return ("positive", *(kind for kind in kinds if kind not in {"positive", "stream"}))
+
+
+def list_cores(record: Record) -> tuple[str, ...]:
+    """Return every core that the record names; those of the plan are in order of rising cost."""
+    cores = [
+        *read(record, "energy", "by_core", default={}),
+        *read(record, "energy", "ungated_by_core", default={}),
+        *read(record, "plan", "cores", default=()),
+    ]
+    for holder in (*read(record, "stages", default=()), read(record, "frontend"), read(record, "reference")):
+        core = read(holder, "core")
+        if core:
+            cores.append(core)
+    return tuple(dict.fromkeys(cores))
+
+
+def list_trained(record: Record) -> list[Mapping[str, Any]]:
+    """Return the trials that were trained and priced."""
+    return [
+        trial
+        for trial in read(record, "trials", default=())
+        if read(trial, "accuracy") is not None and read(trial, "expected_energy_uj", default=0) > 0
+    ]
+
+
+def quality_name(record: Record) -> str:
+    """Return what the goal of the run calls quality.
+
+    >>> quality_name({}), quality_name({"goal": {"quality": "fidelity"}})
+    ('accuracy', 'fidelity')
+    """
+    name: str = read(record, "goal", "quality", default="accuracy")
+    return name
+
+
+def has_labels(record: Record) -> bool:
+    """Say whether the samples are labelled as positives and negatives."""
+    return bool(read(record, "goal", "name", default="classification") == "classification")
+
+
+def can_stop(record: Record) -> bool:
+    """Say whether a gate of the plan can stop a window; True until a plan is picked.
+
+    A gate in the place of a layer stops nothing. Without labels, windows leave for another path and none is stopped.
+
+    >>> gate = {"site": "conv1", "kind": "pg"}
+    >>> plan = {"gates": [gate]}
+    >>> can_stop({"plan": plan, "layers": [gate]}), can_stop({"plan": plan}), can_stop({})
+    (False, True, True)
+    """
+    gates = read(record, "plan", "gates")
+    return has_labels(record) and (gates is None or any(not is_in_layer(record, gate) for gate in gates))
+
+
+def is_in_layer(record: Record, gate: Mapping[str, Any]) -> bool:
+    """Say whether a gate of the plan stands in the place of a layer."""
+    key = (read(gate, "site"), read(gate, "kind"))
+    return any((read(row, "site"), read(row, "kind")) == key for row in read(record, "layers", default=()))

@@ -1,0 +1,75 @@
+"""All figures of a record, as SVG for the report, and the front as a PNG for a README."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gatesearch.report.fields import Record, list_kinds, quality_name, read
+from gatesearch.report.figures import energy, front, gates, layers, paths, search, sensitivity
+from gatesearch.report.style import inline_svg, kind_colours, settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def _draw_training_loss(record: Record) -> Figure | None:
+    return gates.draw_learning(record, "train_loss", "training loss", in_percent=False)
+
+
+def _draw_validation_quality(record: Record) -> Figure | None:
+    label = f"validation {quality_name(record)} (%)"
+    return gates.draw_learning(record, "validation_accuracy", label, in_percent=True)
+
+
+# Name of a figure in the page, its description for screen readers, and the function that draws it.
+_FIGURES: dict[str, tuple[str, Callable[[Record], Figure | None]]] = {
+    "front": ("Validation quality against expected energy", front.draw_front),
+    "paths": ("Quality of each way to route windows", paths.draw_qualities),
+    "light-by-class": ("Share of each class on the light path", paths.draw_classes),
+    "reach": ("Share of windows that reaches each stage", gates.draw_reach),
+    "layers": ("Multiply-accumulates left in gated layers", layers.draw_layers),
+    "energy-term": ("Energy per window by term", energy.draw_terms),
+    "energy-core": ("Energy per window by core", energy.draw_cores),
+    "loss": ("Training loss", _draw_training_loss),
+    "accuracy": ("Validation quality", _draw_validation_quality),
+    "sensitivity": ("Gain as assumed constants move", sensitivity.draw_tornado),
+    "streaming": ("Time per window in a stream", energy.draw_streaming),
+    "states": ("Proposals by state", search.draw_states),
+    "hypervolume": ("Hypervolume over trained trials", search.draw_hypervolume),
+}
+
+
+def draw_all(record: Record) -> dict[str, str | None]:
+    """Return every figure by name as an ``<svg>`` element; None where the record has nothing to draw yet.
+
+    Gates add ``roc-0``, ``roc-1`` and so on, in the order of the record.
+    """
+    svgs: dict[str, str | None] = {}
+
+    def add(name: str, label: str, drawing: Figure | None) -> None:
+        svgs[name] = inline_svg(drawing, name, label) if drawing else None
+
+    with settings():
+        for name, (label, draw) in _FIGURES.items():
+            add(name, label, draw(record))
+        colours = kind_colours(list_kinds(record))
+        for index, gate in enumerate(read(record, "gates", default=())):
+            label = f"Negatives stopped against gate recall at {read(gate, 'site', default='?')}"
+            add(f"roc-{index}", label, gates.draw_roc(gate, colours))
+    return svgs
+
+
+def front_png(record: Record, path: str | Path) -> Path:
+    """Write the front as a PNG, 1440 pixels wide.
+
+    Raises:
+        ValueError: no trial of the record has been trained.
+    """
+    with settings():
+        drawing = front.draw_front(record, width=7.2, height=4.6)
+        if drawing is None:
+            raise ValueError("the record has no trained trial, so there is no front to draw")
+        drawing.savefig(path, format="png", dpi=200)
+    return Path(path)

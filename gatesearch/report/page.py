@@ -1,0 +1,123 @@
+"""The report: one HTML file, made from ``record.json`` alone, that opens without a network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gatesearch._lib.files import write_text
+from gatesearch._lib.plugins import need
+from gatesearch.errors import UserError
+from gatesearch.report import figures, text
+from gatesearch.report.fields import Record, can_stop, has_labels, quality_name, read
+from gatesearch.report.figures.front import ungated_point
+from gatesearch.report.sections import comparison, energy, front, headline, layers, parity, paths, plan, sensitivity
+
+_FILTERS = {
+    "percent": text.format_percent,
+    "si": text.format_si,
+    "micro": text.format_micro,
+    "factor": text.format_factor,
+    "value": text.format_value,
+    "moment": text.format_moment,
+    "kind": text.format_kind,
+}
+
+
+def write_page(run_dir: str | Path, record: Record | None = None) -> Path:
+    """Write ``report.html`` into a run folder, from its ``record.json`` and nothing else.
+
+    Works at any point of a run: the page says "not yet" where the record holds nothing.
+
+    Args:
+        run_dir: the run folder.
+        record: what to show in place of ``record.json``, of a run that has not written one.
+
+    Raises:
+        UserError: the folder holds no readable ``record.json``.
+    """
+    folder = Path(run_dir)
+    if record is None:
+        record = _load_record(folder)
+    return write_text(folder / "report.html", render(record))
+
+
+def render(record: Record) -> str:
+    """Return the page as text.
+
+    >>> page = render({"title": "an empty run"})
+    >>> "an empty run" in page and "not yet" in page
+    True
+    """
+    need("report", "jinja2", "matplotlib")
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= _FILTERS
+    svgs = {name: svg and Markup(svg) for name, svg in figures.draw_all(record).items()}
+    context = _describe_run(record) | _build_sections(record)
+    return environment.get_template("template.html.j2").render(record=record, read=read, figures=svgs, **context)
+
+
+def _load_record(folder: Path) -> Record:
+    source = folder / "record.json"
+    try:
+        # NaN and Infinity are not JSON and not results: the page shows both as "not yet".
+        record = json.loads(source.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    except FileNotFoundError as error:
+        raise UserError(f"{source}: no such file; a run writes it: gatesearch run resume={folder}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{source}: not JSON ({error})") from error
+    if not isinstance(record, dict):
+        raise UserError(f"{source}: holds a {type(record).__name__}, not a record")
+    return record
+
+
+def _describe_run(record: Record) -> dict[str, Any]:
+    """Return what the template says of the whole run, in several sections."""
+    names, positives = read(record, "data", "classes", default=()), read(record, "data", "positive", default=())
+    return {
+        "can_stop": can_stop(record),
+        "has_labels": has_labels(record),
+        "quality": quality_name(record),
+        "provenance": headline.build_provenance(record),
+        "classes": list(zip(names, positives, strict=False)),
+        "plan_json": json.dumps(read(record, "plan"), ensure_ascii=False) if read(record, "plan") else None,
+        "versions": read(record, "machine", "versions", default={}),
+    }
+
+
+def _build_sections(record: Record) -> dict[str, Any]:
+    """Return the tables, tiles and sentences of the sections."""
+    ungated = ungated_point(record)
+    return {
+        "tiles": headline.build_tiles(record),
+        "comparison": comparison.build_table(record),
+        "stages": plan.build_stages(record),
+        "frontend_colour": plan.core_colour(record, read(record, "frontend", "core")),
+        "front": front.build_table(record),
+        "front_is_timed": front.is_timed(record),
+        "ungated_origin": ungated.origin if ungated else None,
+        "layers": layers.build_table(record),
+        "layer_columns": list(layers.list_columns(record).values()),
+        "layer_totals": layers.total_macs(record),
+        "layer_share": layers.share_left(record),
+        "kernel_sources": layers.list_kernel_sources(record),
+        "kernel_provenances": layers.list_kernel_provenances(record),
+        "routings": paths.build_table(record),
+        "path_costs": paths.build_costs(record),
+        "published": paths.PUBLISHED,
+        "terms": energy.build_table(record),
+        "stream_ratio": energy.stream_ratio(record),
+        "confusions": parity.list_confusions(record),
+        "assumed_constants": sensitivity.build_table(record),
+        "sensitivity_sentences": sensitivity.build_sentences(record),
+    }

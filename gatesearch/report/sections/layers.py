@@ -1,0 +1,119 @@
+"""The section on gates in the place of layers: which layers, what is left of them, and what a core skips."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from gatesearch.report.fields import Record, read
+from gatesearch.report.text import format_percent, format_si, format_value
+
+_MAX_LISTED_SITES = 4  # of more sites, a phrase names the first and the last
+
+
+def describe_gates(gates: Sequence[Mapping[str, Any]], layer_kinds: Collection[str]) -> list[str]:
+    """Return a phrase for each gate at a cut, and one for neighbouring layer gates that differ in their site alone.
+
+    >>> gates = [{"kind": "gc", "site": "stem", "params": {"keep": 0.5}}]
+    >>> gates += [{"kind": "pg", "site": site, "params": {"bits": 8}} for site in ("conv1", "conv2")]
+    >>> describe_gates(gates, {"pg"})
+    ['gc after stem', 'pg in conv1, conv2: bits 8']
+    """
+    phrases = []
+    for (kind, params), group in groupby(gates, key=_kind_and_params):
+        sites = [format_value(read(gate, "site")) for gate in group]
+        if kind in layer_kinds:
+            phrases.append(f"{kind} in {_list_sites(sites)}{': ' if params else ''}{params}")
+        else:
+            phrases += [f"{kind} after {site}" for site in sites]
+    return phrases
+
+
+def list_columns(record: Record) -> dict[str, str]:
+    """Return the figures of the gates that have a column in the table: name, and heading of the column.
+
+    The record says which figures have one. A record that is older than that choice shows every share, by its name.
+    """
+    reports = [read(row, "report", default={}) for row in read(record, "layers", default=())]
+    shares = {name: name for report in reports for name, value in report.items() if 0 <= value <= 1}
+    headings = read(record, "layer_figures", default=shares)
+    return {
+        name: heading for name, heading in headings.items() if any(read(report, name) is not None for report in reports)
+    }
+
+
+def build_table(record: Record) -> list[dict[str, Any]]:
+    """Return a row for each layer that costs less than it does ungated.
+
+    Neighbours with equal gates on one core share the cell that names the gate: ``span`` is the number of rows that the
+    cell covers, 0 where the cell of an earlier row covers this one.
+    """
+    columns = list_columns(record)
+    rows = []
+    for (kind, params, skips), group in groupby(read(record, "layers", default=()), key=_gate_cell):
+        members = list(group)
+        for index, row in enumerate(members):
+            shares = [read(row, "report", name) for name in columns]
+            rows.append(
+                {
+                    "span": len(members) if index == 0 else 0,
+                    "gate": kind or "no gate, reads less",
+                    "params": params,
+                    "skips": skips,
+                    "site": read(row, "site", default="?"),
+                    "observed": ["" if share is None else format_percent(share) for share in shares],
+                    "dense": format_si(read(row, "macs")),
+                    "left": format_si(read(row, "macs_left")),
+                    "share": format_percent(read(row, "share")),
+                    "kernels": format_percent(read(row, "kernels", "share")),
+                }
+            )
+    return rows
+
+
+def total_macs(record: Record) -> tuple[float | None, float | None]:
+    """Return the MACs of all rows, dense and left."""
+    return read(record, "best", "layer_macs", "dense"), read(record, "best", "layer_macs", "left")
+
+
+def share_left(record: Record) -> float | None:
+    """Return the share of those MACs that is left."""
+    dense, left = total_macs(record)
+    return None if left is None or not dense else left / dense
+
+
+def list_kernel_sources(record: Record) -> dict[str, str]:
+    """Return, for each core, where the shares that its kernels compute are from."""
+    rows = [row for row in read(record, "layers", default=()) if read(row, "kernels", "source")]
+    return {read(row, "core"): row["kernels"]["source"] for row in rows}
+
+
+def list_kernel_provenances(record: Record) -> list[str]:
+    """Return how these shares are known, each word once."""
+    rows = read(record, "layers", default=())
+    return sorted({read(row, "kernels", "provenance", default="assumed") for row in rows})
+
+
+def _kind_and_params(gate: Mapping[str, Any]) -> tuple[str, str]:
+    return format_value(read(gate, "kind")), format_value(read(gate, "params", default={}))
+
+
+def _gate_cell(row: Mapping[str, Any]) -> tuple[str | None, str, str]:
+    return read(row, "kind"), format_value(read(row, "params", default={})), _describe_skips(row)
+
+
+def _list_sites(sites: Sequence[str]) -> str:
+    if len(sites) <= _MAX_LISTED_SITES:
+        return ", ".join(sites)
+    return f"{len(sites)} layers, {sites[0]} to {sites[-1]}"
+
+
+def _describe_skips(row: Mapping[str, Any]) -> str:
+    core = read(row, "core", default="?")
+    skipped = read(row, "kernels", "skipped", default=())
+    not_skipped = read(row, "kernels", "not_skipped", default=())
+    if not skipped and not not_skipped:
+        return f"{core}, nothing to skip"
+    cannot = f", cannot skip {', '.join(not_skipped)}" if not_skipped else ""
+    return f"{core} skips {', '.join(skipped) or 'nothing'}{cannot}"
