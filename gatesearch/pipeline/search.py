@@ -23,7 +23,7 @@ from gatesearch.search.progress import ProgressMonitor
 from gatesearch.search.result import TRAINED_STATES, SearchResult, Trial
 from gatesearch.search.sampler import GateSampler, choice
 from gatesearch.search.sampler.initial import initial_params, opening_gates, simplest_gates
-from gatesearch.search.session import SearchSettings
+from gatesearch.search.settings import SearchSettings
 
 CHECKPOINTS = "logs/trials"
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from gatesearch.search.engine import search
     from gatesearch.search.evaluation import Evaluated, Objectives
     from gatesearch.search.result import SearchResult, Trial
-    from gatesearch.search.session import SearchSettings
+    from gatesearch.search.settings import SearchSettings
     from gatesearch.search.space import Space
     from gatesearch.search.space_builder import build_space
 
@@ -22,7 +22,7 @@ _MODULES = {
     "Evaluated": "evaluation",
     "Objectives": "evaluation",
     "SearchResult": "result",
-    "SearchSettings": "session",
+    "SearchSettings": "settings",
     "Space": "space",
     "Trial": "result",
     "build_space": "space_builder",

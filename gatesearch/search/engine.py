@@ -12,7 +12,8 @@ from gatesearch.search.evaluation import Objectives
 from gatesearch.search.executors import Evaluate, Executor, InProcess
 from gatesearch.search.result import SearchResult
 from gatesearch.search.sampler.gate_sampler import DIRECTIONS
-from gatesearch.search.session import PriceViolations, SearchSettings, Session
+from gatesearch.search.session import PriceViolations, Session
+from gatesearch.search.settings import SearchSettings
 from gatesearch.search.space import Space
 from gatesearch.search.storage import STUDY, Place
 from gatesearch.search.stored_trial import read_trial

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from gatesearch.errors import UserError
-from gatesearch.plan import GatePlan, Scalar
+from gatesearch.plan import GatePlan
 from gatesearch.search.evaluation import Evaluated
 from gatesearch.search.executors import Proposal
 from gatesearch.search.result import TRAINED_STATES, SearchResult, Trial
 from gatesearch.search.sampler import choice
 from gatesearch.search.sampler.gate_sampler import DIRECTIONS
+from gatesearch.search.settings import SearchSettings
 from gatesearch.search.space import Space
-from gatesearch.search.storage import STUDY, Place
+from gatesearch.search.storage import STUDY
 from gatesearch.search.stored_trial import (
     BROKEN_ATTR,
     DETAILS_ATTR,
@@ -31,39 +31,13 @@ from gatesearch.search.stored_trial import (
 PriceViolations = Callable[[GatePlan], Mapping[str, float]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SearchSettings:
-    """Where a search keeps its trials, when it ends, and who proposes.
-
-    Args:
-        journal: Optuna journal file, or URL of a database; optuna-dashboard opens either.
-        study: name of the study.
-        trials: how many plans to try; those in the journal count.
-        proposals: how many to propose at most.
-        seed: of the proposals. Each depends on the seed and on the trials before it alone, so that a search that was
-            cut off proposes what it would have proposed.
-        initial: parameters of the first proposals; see :func:`gatesearch.search.sampler.initial.initial_params`.
-        on_trial: called after every trial, which is on disk by then.
-        sampler: returns the sampler for the proposal of a number; None for Optuna's TPE.
-    """
-
-    journal: Place
-    study: str = STUDY
-    trials: int
-    proposals: int
-    seed: int
-    initial: Sequence[Mapping[str, Scalar]] = ()
-    on_trial: Callable[[Trial], None] | None = None
-    sampler: choice.SamplerFactory | None = None
-
-
 class Session:
     """A search under way.
 
     Args:
         space: of plans.
         price_violations: for each constraint that cost alone can break, by how much (positive: broken).
-        settings: see :class:`SearchSettings`.
+        settings: see :class:`gatesearch.search.settings.SearchSettings`.
         store: puts a trial that ended on disk.
         stored: the trials that are on disk already, in order.
     """

@@ -63,11 +63,11 @@ class GaussianProcess:
         With the kernel matrix K = L L' of the observations and k of the new plans (Rasmussen and Williams 2006,
         algorithm 2.1): mean k K^-1 y, variance k(x, x) - |L^-1 k'|^2.
         """
-        asked = self._scale.scale_features(features)
-        cross = self._kernel(asked, self._observed)
+        scaled = self._scale.scale_features(features)
+        cross = self._kernel(scaled, self._observed)
         mean = cross @ self._weights
         reduced = solve_triangular(self._factor[0], cross.T, lower=True, check_finite=False)
-        variance = np.maximum(self._kernel.diagonal(asked) - (reduced**2).sum(0), 0.0)[:, None] * self._amplitude
+        variance = np.maximum(self._kernel.diagonal(scaled) - (reduced**2).sum(0), 0.0)[:, None] * self._amplitude
         return mean * self._scale.spread + self._scale.mean, np.sqrt(variance) * self._scale.spread
 
 

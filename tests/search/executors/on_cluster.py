@@ -1,6 +1,7 @@
 """A search over two Ray nodes of one machine with token authentication, one of which dies in mid-run.
 
-Run by tests/search/test_cluster.py in a process of its own: FOLDER TRIALS KILL_AFTER. Prints what came of it as JSON.
+tests/search/executors/test_tune.py runs it in a process of its own: FOLDER TRIALS KILL_AFTER. It prints the outcome as
+JSON.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def test_a_node_that_dies_in_mid_run(tmp_path: Path) -> None:
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
     authentication = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}  # read when Ray is imported
-    environment = os.environ | {"PYTHONPATH": str(HERE)} | authentication
+    environment = os.environ | {"PYTHONPATH": str(HERE.parents[2])} | authentication
     ran = subprocess.run(
         [sys.executable, str(HERE / "on_cluster.py"), str(tmp_path), str(trials), "5"],
         capture_output=True,
