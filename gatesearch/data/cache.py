@@ -1,4 +1,4 @@
-"""Arrays kept between runs, under a name that their parameters determine, and checked when read back."""
+"""A cache of arrays between runs: the parameters determine the file's name, a checksum guards its contents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIGEST = "sha256"
 
 
 def path_of(folder: str | Path | None, stem: str, parameters: Mapping[str, Any]) -> Path:
-    """Return where the arrays made from these parameters are kept.
+    """Return the file of the arrays that these parameters determine.
 
     Args:
         folder: None is the user's cache folder.
@@ -51,7 +51,7 @@ def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 def read(path: Path) -> Arrays | None:
-    """Return the arrays, or None where there are none or they are damaged, which standard error tells."""
+    """Return the arrays, or None where there are none or they are damaged; standard error then names the damage."""
     if not path.exists():
         return None
     try:
@@ -67,9 +67,9 @@ def read(path: Path) -> Arrays | None:
 
 
 def write(path: Path, arrays: Arrays) -> None:
-    """Keep the arrays; the file appears whole or not at all.
+    """Write the arrays; the file appears whole or not at all.
 
-    A cache that cannot be written (no room, no permission) costs only time: this is said on standard error.
+    A cache that cannot be written (no room, no permission) costs only time: standard error names the reason.
     """
     temporary = None
     try:

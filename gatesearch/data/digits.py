@@ -12,11 +12,11 @@ from gatesearch.data.labels import positive_flags, stratified_order
 from gatesearch.data.types import Dataset, Split
 
 CLASSES = tuple("0123456789")
-INK = 16  # the darkest of scikit-learn's values: black dots among 4 x 4
+DARKEST_VALUE = 16  # of scikit-learn: black dots among 4 x 4
 
 
 def load(seed: int = 0, positives: Sequence[str] | str = "all") -> Dataset:
-    """Load 1,797 images of 8 x 8 pixels, split 60/20/20 with the shares of the classes kept.
+    """Load 1,797 images of 8 x 8 pixels, split 60/20/20, each class with its share in every split.
 
     Args:
         seed: of the split.
@@ -37,7 +37,7 @@ def load(seed: int = 0, positives: Sequence[str] | str = "all") -> Dataset:
     from sklearn.datasets import load_digits  # takes its time
 
     images, labels = load_digits().images, load_digits().target
-    pixels = np.rint(images * (255 / INK)).astype(np.uint8)[:, None]
+    pixels = np.rint(images * (255 / DARKEST_VALUE)).astype(np.uint8)[:, None]
     order = stratified_order(labels, seed)
     fifth = round(len(order) / 5)
     test, validation, train = (

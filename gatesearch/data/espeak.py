@@ -1,4 +1,4 @@
-"""Asks eSpeak NG, in its own process, for words."""
+"""Words from eSpeak NG, which runs in a process of its own."""
 
 from __future__ import annotations
 
@@ -64,15 +64,15 @@ def speak(requests: Sequence[Request]) -> Iterator[tuple[int, Waves]]:
             try:
                 process.stdin.write(job)
                 process.stdin.close()
-                (rate,) = struct.unpack("<I", _exactly(process.stdout, 4))
+                (rate,) = struct.unpack("<I", _read_exactly(process.stdout, 4))
                 for _ in requests:
-                    (count,) = struct.unpack("<I", _exactly(process.stdout, 4))
-                    yield rate, np.frombuffer(_exactly(process.stdout, 2 * count), "<i2")
+                    (count,) = struct.unpack("<I", _read_exactly(process.stdout, 4))
+                    yield rate, np.frombuffer(_read_exactly(process.stdout, 2 * count), "<i2")
             except (BrokenPipeError, EOFError):
                 code = process.wait()
                 errors.seek(0)
-                said = errors.read().decode(errors="replace").strip().splitlines()
-                last = said[-1] if said else "it said nothing"
+                lines = errors.read().decode(errors="replace").strip().splitlines()
+                last = lines[-1] if lines else "it said nothing"
                 raise UserError(f"data.root: null: eSpeak NG ended with status {code}: {last}") from None
         finally:
             if process.stdout:
@@ -81,7 +81,12 @@ def speak(requests: Sequence[Request]) -> Iterator[tuple[int, Waves]]:
             process.wait()
 
 
-def _exactly(stream: IO[bytes], size: int) -> bytes:
+def _read_exactly(stream: IO[bytes], size: int) -> bytes:
+    """Return so many bytes.
+
+    Raises:
+        EOFError: the stream ends before.
+    """
     data = stream.read(size)
     if len(data) < size:
         raise EOFError

@@ -1,6 +1,6 @@
 """Windows of sound without labels, from any recordings: what a codec is trained on.
 
-What folder or class a recording came from is kept for reports; nothing is trained on it.
+Reports tell the folders or classes of the recordings apart; nothing is trained on them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def load(
         seconds: length of a window.
         windows: how many to train on, at most; a quarter as many to validate and to test.
         seed: of the choice of windows and splits, and of the synthesised set.
-        cache_dir: where the synthesised set is kept; None is the user's cache folder.
+        cache_dir: folder of the synthesised set; None is the user's cache folder.
         progress: called with (done, total) while the set is synthesised.
 
     Returns:

@@ -49,7 +49,7 @@ def load(
         sample_rate: samples per second of the clips; files that were sampled faster are resampled.
         seconds: length of a clip; files are cropped or padded at both ends.
         skip_bad_files: leave files out that cannot be used, and say so in ``source``, instead of raising.
-        cache_dir: where the synthetic set is kept; None is the user's cache folder.
+        cache_dir: folder of the synthetic set; None is the user's cache folder.
         progress: called with (done, total) now and then.
 
     Returns:

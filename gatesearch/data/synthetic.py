@@ -5,8 +5,7 @@ Accuracy on synthetic speech says nothing about people; every figure from it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from math import gcd
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,15 @@ import numpy.typing as npt
 import torch
 
 from gatesearch import errors
-from gatesearch.data import cache, espeak, folders, noise, voices
-from gatesearch.data.espeak import Request
+from gatesearch.data import cache, folders, noise, voices
+from gatesearch.data.spoken_words import draw_request, speak_words
 from gatesearch.data.types import Dataset, Split
-from gatesearch.data.wav import Progress, Waves, fit_length
+from gatesearch.data.wav import Progress, Waves
 from gatesearch.errors import UserError
 
 VERSION = 1  # of the set that this module makes; it is part of the name in the cache
 HELD_OUT_SHARES = {"validation": 0.15, "test": 0.15}
-FEWEST_CLIPS = 10
-WORDS_PER_MINUTE, PITCHES, PITCH_RANGES = (120, 225), (20, 81), (25, 76)  # lowest, and one above the highest
+FEWEST_CLIPS = 10  # of a class
 SPEECH_DB = (-36.0, -16.0)  # root mean square of the word against full scale
 SNR_DB = (5.0, 30.0)  # against the word, not the clip
 SILENCE_DB = (-80.0, -20.0)
@@ -109,8 +107,8 @@ def _make(
         for word in _spread(words, _count(split, clips_per_class))
     ]
     rng = np.random.default_rng([seed, 0])
-    requests = [_request(rng, split, word) for split, _, word in plan if word not in folders.BACKGROUND_FOLDERS]
-    spoken = _speak_words(requests, sample_rate, samples)
+    requests = [draw_request(rng, split, word) for split, _, word in plan if word not in folders.BACKGROUND_FOLDERS]
+    spoken = speak_words(requests, sample_rate, samples)
     rng = np.random.default_rng([seed, 1])
     inputs: dict[str, list[Waves]] = {split: [] for split in folders.SPLITS}
     labels: dict[str, list[int]] = {split: [] for split in folders.SPLITS}
@@ -169,46 +167,6 @@ def _spread(words: Sequence[str], count: int) -> list[str]:
     ['a', 'b', 'c', 'a', 'b', 'c', 'a']
     """
     return [words[i % len(words)] for i in range(count)]
-
-
-def _request(rng: np.random.Generator, split: str, word: str) -> Request:
-    accent = voices.ACCENTS[split][int(rng.integers(len(voices.ACCENTS[split])))]
-    variant = voices.VARIANTS[split][int(rng.integers(len(voices.VARIANTS[split])))]
-    rate, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in (WORDS_PER_MINUTE, PITCHES, PITCH_RANGES))
-    return Request(word.replace("_", " "), f"{accent}+{variant}", rate, pitch, pitch_range)
-
-
-def _speak_words(requests: Sequence[Request], sample_rate: int, samples: int) -> Iterator[tuple[Request, Waveform]]:
-    """Yield each request with its word [at most samples], without silence around it."""
-    from scipy import signal
-
-    taps: Waveform | None = None
-    longest: dict[str, list[int]] = {}
-    for request, (rate, wave) in zip(requests, espeak.speak(requests), strict=True):
-        up, down = sample_rate // gcd(sample_rate, rate), rate // gcd(sample_rate, rate)
-        if taps is None:  # designed once: scipy's default filter, which it would design anew for each clip
-            most = max(up, down)
-            taps = signal.firwin(20 * most + 1, 1 / most, window=("kaiser", 5.0))
-        word = trim(signal.resample_poly(wave.astype(np.float64), up, down, window=taps))
-        if not len(word):
-            raise UserError(f"data: eSpeak NG says nothing for {request.text!r}; wanted: a word")
-        lengths = longest.setdefault(request.text, [])
-        lengths.append(len(word))
-        if len(lengths) == FEWEST_CLIPS and np.median(lengths) > samples:
-            shortest = f"{np.median(lengths) / sample_rate:.1f}"
-            have = f"{samples / sample_rate:g}"
-            raise UserError(f"data.seconds: {have} is too short for {request.text!r}; wanted: {shortest} or more")
-        yield request, word if len(word) <= samples else fit_length(word, samples)
-
-
-def trim(wave: Waveform, share: float = 0.01) -> Waveform:
-    """Return the wave without what is quieter than a share of its peak at either end.
-
-    >>> trim(np.array([0.0, 0.001, 1.0, 0.0, 0.5, 0.0])).tolist()
-    [1.0, 0.0, 0.5]
-    """
-    loud = np.flatnonzero(np.abs(wave) > share * np.abs(wave).max(initial=0.0))
-    return wave[loud[0] : loud[-1] + 1] if len(loud) else wave[:0]
 
 
 def _mix(rng: np.random.Generator, word: Waveform, background: Waveform) -> Waveform:

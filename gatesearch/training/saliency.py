@@ -1,4 +1,4 @@
-"""How much each channel at each site matters to the trained backbone: where masks start from."""
+"""Importance of each channel at each site to the trained backbone: masks of gates start from it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def saliency(
     batch_size: int = 256,
     errors: Loss = cross_entropy,
 ) -> dict[str, Tensor]:
-    """First-order Taylor importance |h dL/dh| of each channel, averaged over samples (Molchanov et al. 2017, eq. 8).
+    """Return the first-order Taylor importance |h dL/dh| of each channel, averaged over samples.
+
+    To first order, setting a channel h to zero changes the loss L by h dL/dh (Molchanov et al. 2017, equation 8). The
+    product is averaged over a channel's positions before the absolute value is taken, as in the paper.
 
     Args:
         backbone: trained; maps features to logits.

@@ -1,0 +1,65 @@
+"""Words that eSpeak NG says, with voices of one split, at the sample rate of the set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import gcd
+
+import numpy as np
+import numpy.typing as npt
+
+from gatesearch.data import espeak, voices
+from gatesearch.data.espeak import Request
+from gatesearch.data.wav import fit_length
+from gatesearch.errors import UserError
+
+# The lowest value, and one above the highest.
+WORDS_PER_MINUTE, PITCHES, PITCH_RANGES = (120, 225), (20, 81), (25, 76)
+CHECKED_CLIPS = 10  # of a word; by then it is clear whether it fits a clip
+
+Waveform = npt.NDArray[np.float64]
+
+
+def draw_request(rng: np.random.Generator, split: str, word: str) -> Request:
+    """Return how to say a word: a voice and an accent of the split, a random pace and pitch."""
+    accent = voices.ACCENTS[split][int(rng.integers(len(voices.ACCENTS[split])))]
+    variant = voices.VARIANTS[split][int(rng.integers(len(voices.VARIANTS[split])))]
+    rate, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in (WORDS_PER_MINUTE, PITCHES, PITCH_RANGES))
+    return Request(word.replace("_", " "), f"{accent}+{variant}", rate, pitch, pitch_range)
+
+
+def speak_words(requests: Sequence[Request], sample_rate: int, samples: int) -> Iterator[tuple[Request, Waveform]]:
+    """Yield each request with its word [at most samples], without silence around it.
+
+    Raises:
+        UserError: a word of no sound, or one that is mostly longer than a clip.
+    """
+    from scipy import signal
+
+    taps: Waveform | None = None
+    longest: dict[str, list[int]] = {}
+    for request, (rate, wave) in zip(requests, espeak.speak(requests), strict=True):
+        up, down = sample_rate // gcd(sample_rate, rate), rate // gcd(sample_rate, rate)
+        if taps is None:  # designed once: scipy's default filter, which it would design anew for each clip
+            most = max(up, down)
+            taps = signal.firwin(20 * most + 1, 1 / most, window=("kaiser", 5.0))
+        word = trim(signal.resample_poly(wave.astype(np.float64), up, down, window=taps))
+        if not len(word):
+            raise UserError(f"data: eSpeak NG says nothing for {request.text!r}; wanted: a word")
+        lengths = longest.setdefault(request.text, [])
+        lengths.append(len(word))
+        if len(lengths) == CHECKED_CLIPS and np.median(lengths) > samples:
+            shortest = f"{np.median(lengths) / sample_rate:.1f}"
+            have = f"{samples / sample_rate:g}"
+            raise UserError(f"data.seconds: {have} is too short for {request.text!r}; wanted: {shortest} or more")
+        yield request, word if len(word) <= samples else fit_length(word, samples)
+
+
+def trim(wave: Waveform, share: float = 0.01) -> Waveform:
+    """Return the wave without what is quieter than a share of its peak at either end.
+
+    >>> trim(np.array([0.0, 0.001, 1.0, 0.0, 0.5, 0.0])).tolist()
+    [1.0, 0.0, 0.5]
+    """
+    loud = np.flatnonzero(np.abs(wave) > share * np.abs(wave).max(initial=0.0))
+    return wave[loud[0] : loud[-1] + 1] if len(loud) else wave[:0]
