@@ -26,7 +26,7 @@ settings.load_profile("patient")
 @pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working folder for a whole file of tests, and a cache of its own: cost tables are read once for all of them."""
-    from places import working_in  # which imports torch
+    from tests.places import working_in  # which imports torch
 
     folder = tmp_path_factory.mktemp(request.module.__name__.removeprefix("test_"))
     with working_in(folder):

@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import places
 import pytest
 import torch
-from gate_suites import check_gate
-from test_given import LITTLE, network, squares
 from torch import nn
 
 import gatesearch
@@ -23,6 +20,9 @@ from gatesearch.graph.sites import CutSite, LayerSite
 from gatesearch.plan import PlacedGate
 from gatesearch.recipe.schema import values
 from gatesearch.runtime.program import Program
+from tests import places
+from tests.test_api import LITTLE, network, squares
+from tests.testing.gate_suites import check_gate
 
 PAGE = Path(__file__).parent.parent / "docs" / "gates.md"
 EXAMPLES = ("level", "thin")  # modules of the package, in the order of the page

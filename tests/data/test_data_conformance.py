@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tones
 import torch
 
 from gatesearch.data import Dataset, Split, dataset_names, load_dataset
 from gatesearch.testing.data import DatasetConformance
+from tests import tones
 
 
 def cifar10(folder: Path) -> dict[str, Any]:

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from small_model import CLASSES, PLAN, POSITIVE, Exported, gated, windows
 
 from gatesearch.compile import passes
 from gatesearch.devices import profile
 from gatesearch.export.bundle import write_bundle
 from gatesearch.export.thresholds import thresholds_of, with_thresholds
 from gatesearch.runtime.bundle import Bundle
+from tests.export.small_model import CLASSES, PLAN, POSITIVE, Exported, gated, windows
 
 
 @pytest.fixture(scope="session")

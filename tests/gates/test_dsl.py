@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from gate_suites import check_gate
 from torch import nn
 from torch.nn import functional as F
 
@@ -16,6 +15,7 @@ from gatesearch.gates.light_decoder import light_layers
 from gatesearch.graph.sites import CutSite, cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
+from tests.testing.gate_suites import check_gate
 
 OUTPUT = (1, 1024, 1)
 

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from gate_suites import check_gate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from gatesearch.gates.gc.lowered import fold
 from gatesearch.gates.modules import activation_sparsity
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import PlacedGate
+from tests.testing.gate_suites import check_gate
 
 SHAPES = [(16,), (8, 10), (8, 5, 4), (1, 12, 6), (1, 9)]
 

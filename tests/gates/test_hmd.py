@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from gate_suites import check_gate
 from torch import Tensor, nn
 
 from gatesearch.errors import UserError
@@ -17,6 +16,7 @@ from gatesearch.gates.matrices import Factors
 from gatesearch.graph.operators import recurrent_macs
 from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
 from gatesearch.plan import PlacedGate
+from tests.testing.gate_suites import check_gate
 
 T, F, H = 7, 12, 40
 LAYERS: dict[str, Callable[[], nn.RNNBase]] = {

@@ -18,8 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tones
 import torch
+
+from tests import tones
 
 HERE = Path(__file__).parent
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import golden_prices
 import pytest
-from places import working_in
+
+from tests.golden import golden_prices
+from tests.places import working_in
 
 NETWORKS, MODELS = golden_prices.models()["networks"], golden_prices.models()["models"]
 ON_DEVICES = [(network, device) for network in NETWORKS for device in golden_prices.devices_of(network)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import golden_runs
 import pytest
+
+from tests.golden import golden_runs
 
 
 def assert_recorded(name: str, folder: Path, flags: tuple[str, ...] = ()) -> None:

@@ -9,10 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # where the helpers of all tests are
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the checkout, of which the tests are a part
 
-import golden_prices
-import golden_runs
+from tests.golden import golden_prices, golden_runs
 
 
 def main(name: str) -> None:

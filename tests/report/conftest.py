@@ -3,7 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from record_fixture import build_record, empty_record, layers_only
+
+from tests.report.record_fixture import build_record, empty_record, layers_only
 
 
 @pytest.fixture

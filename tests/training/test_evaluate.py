@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import CLASSES, build
 from torch import Tensor, nn
 
 from gatesearch.graph.sites import cut_sites
@@ -23,6 +22,7 @@ from gatesearch.training import (
     run_cascade,
 )
 from gatesearch.training.calibration import most_stopped
+from tests.nets import CLASSES, build
 
 YES, NO, SILENCE, UNKNOWN = range(4)
 POSITIVE = torch.tensor([True, True, False, False])

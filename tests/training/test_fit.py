@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from nets import CLASSES
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -17,6 +16,7 @@ from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.training import Features, GateSettings, Schedule, fit
 from gatesearch.training.fit import CHECKPOINT_EVERY, class_weights
+from tests.nets import CLASSES
 
 EPOCHS = 2 * CHECKPOINT_EVERY + 2
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import copy
 
 import torch
-from nets import NETS, build
 from torch import nn
 
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import split
 from gatesearch.training import saliency
+from tests.nets import NETS, build
 
 
 class Picky(nn.Module):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from nets import CLASSES, build
 from torch.nn import functional as F
 
 from gatesearch._lib.tensors import channels_last
@@ -12,6 +11,7 @@ from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.training import Features, GatedTask, GateSettings, Schedule
 from gatesearch.training.goals import Classification
+from tests.nets import CLASSES, build
 
 
 def task(schedule: Schedule, gates: GateSettings, **params) -> GatedTask:

@@ -1,0 +1,112 @@
+"""Every gate that a shipped recipe's search can propose is priced by kernels or programs, or one place says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import pytest
+import torch
+
+from gatesearch import backbones, recipe
+from gatesearch.cost import provenance
+from gatesearch.cost.kernel_costs import KernelCosts, key_of
+from gatesearch.cost.provenance import REASONS, Basis
+from gatesearch.cost.sources import board
+from gatesearch.cost.table_reader import kernel_runs
+from gatesearch.devices import profile
+from gatesearch.devices.profile import Core, Provenance
+from gatesearch.gates import KernelCall, work_of
+from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
+from gatesearch.kernels import layer_kernels
+from gatesearch.plan import PlacedGate
+from gatesearch.search.space import Space
+from gatesearch.search.space_builder import build_space
+from tests.cost.test_recipes_on_devices import SHAPES
+
+FLOAT_CORES = ("host", "app", "a64")  # of the shipped devices: those that run programs in float, and kernels
+
+
+class Read:
+    """What the clock of this host would have read of a space: the kernels that the table asks it for."""
+
+    provenance: Provenance = "measured"
+
+    def __init__(self, layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> None:
+        self.keys = {key_of(run.call) for run in kernel_runs(layers, gates)}
+
+    def reading(self, call: KernelCall) -> float | None:
+        return 1.0 if call.kernel in layer_kernels() and key_of(call) in self.keys else None
+
+
+@cache
+def space_of(name: str, device: str) -> tuple[Space, tuple[LayerSite, ...]]:
+    chosen, on = recipe.load(f"{name}.yaml"), profile.load(device)
+    shape, classes = SHAPES[name]
+    backbone = backbones.build(
+        chosen.backbone, num_classes=classes, input_shape=shape, args=chosen.backbone_args
+    ).eval()
+    x = torch.zeros(1, *shape)
+    layers = layer_sites(backbone, x)
+    space = build_space(
+        cut_sites(backbone, x), on.core_names, chosen.space.kinds, cut_names=chosen.space.sites,
+        core_names=chosen.space.cores, min_work=chosen.space.min_work, min_gates=chosen.space.gates.min,
+        max_gates=chosen.space.gates.max, layer_sites=layers, layer_names=chosen.space.layers.sites,
+        together=chosen.space.layers.together,
+    )  # fmt: skip
+    return space, layers
+
+
+def costs_of(core: Core, layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> KernelCosts | None:
+    return Read(layers, gates) if core.runs_kernels else board.of(core)
+
+
+def bases(name: str, device: str) -> list[tuple[str, str, Basis, int]]:
+    space, layers = space_of(name, device)
+    on, gates = profile.load(device), space.layer_gates
+    costs = {core.name: found for core in on.cores if (found := costs_of(core, layers, gates)) is not None}
+    return [
+        *provenance.of_cuts(on, space.variants(), space.cut_sites),
+        *provenance.of_space(on, layers, gates, costs),
+    ]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_recipes_space_is_priced_by_kernels_or_programs_or_one_place_says_why_not(name: str) -> None:
+    found = bases(name, recipe.load(f"{name}.yaml").device)
+    assert found
+    for core, kind, basis, count in found:
+        assert count > 0
+        assert basis.measured or basis.reason in REASONS, (core, kind, basis)
+        assert basis.reason not in ("wide", "no kernel", "no compiler", "not counted"), (core, kind, basis)
+
+
+@pytest.mark.parametrize("device", ["host", "three_core", "cortex_a"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_layer_gate_of_a_shipped_space_has_a_kernel_where_a_core_runs_float(name: str, device: str) -> None:
+    space, _ = space_of(name, device)
+    kinds = {gate.kind for gate in space.layer_gates}
+    told = {(core, kind): basis for core, kind, basis, _ in bases(name, device) if kind in kinds}
+    for core in profile.load(device).core_names:
+        for kind in kinds:
+            basis = told[core, kind]
+            if core in FLOAT_CORES:
+                assert basis.what == "kernels" and basis.provenance in ("measured", "simulated"), (core, kind, basis)
+            else:
+                assert basis == Basis("nothing", basis.provenance, "int8 only")
+    assert bool(kinds) == (name.endswith("hybrid") or name.endswith("hmd"))
+
+
+def test_what_has_no_kernel_says_so() -> None:
+    space, layers = space_of("digits_hybrid", "host")
+    [site] = [layer for layer in layers if layer.name == "conv3.0"]
+    host, serial = profile.load("host").core("host"), profile.load("bit_serial").core("serial")
+    narrow = PlacedGate.of("pg", site.name, bits=8, high_bits=4)
+    wide = PlacedGate.of("pg", site.name, bits=16, high_bits=8)
+    read = Read(layers, [narrow])
+    assert provenance.of_layer(host, site, narrow, read) == Basis("kernels", "measured")
+    assert provenance.of_layer(host, site, wide, read) == Basis("reference", "modelled", "wide")
+    assert provenance.of_layer(host, site, narrow, Read(layers, [])) == Basis("reference", "modelled", "no compiler")
+    assert provenance.of_layer(serial, site, narrow, None) == Basis("rate", "assumed", "imagined")
+    assert not work_of(site, wide).kernels
+    assert space.layer_gates

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gatesearch.errors import UserError
+from gatesearch.export.verify import Parity, require, verify
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.cascade import requantise
+from gatesearch.runtime.program import Program
+from gatesearch.runtime.stream_timing import draw_windows, time_stream
+from gatesearch.runtime.tensor_spec import TensorSpec
+from gatesearch.training import predictions, run_cascade
+from tests.export.small_model import CLASSES, Exported, windows
+
+
+class Counted:
+    """A program that counts its calls."""
+
+    def __init__(self, program: Program) -> None:
+        self.program, self.calls = program, 0
+        self.inputs, self.outputs = program.inputs, program.outputs
+
+    def __call__(self, x: Any) -> Any:
+        self.calls += 1
+        return self.program(x)
+
+
+@pytest.fixture
+def counted(exported: Exported) -> Bundle:
+    bundle = exported.loaded
+    bundle.programs = [Counted(program) for program in bundle.programs]  # type: ignore[misc]
+    return bundle
+
+
+def calls(bundle: Bundle) -> list[int]:
+    return [program.calls for program in bundle.programs]  # type: ignore[attr-defined]
+
+
+def test_a_stopped_window_never_reaches_a_later_program(exported: Exported, counted: Bundle) -> None:
+    exits = [counted(window).exit for window in exported.test.features.numpy()]
+    assert set(exits) == {0, 1, 2}
+    assert calls(counted) == [len(exits), sum(e > 0 for e in exits), sum(e > 1 for e in exits)]
+
+
+@pytest.mark.parametrize("closed", [0, 1])
+def test_a_closed_gate_stops_all_and_an_open_one_none(closed: int, exported: Exported, counted: Bundle) -> None:
+    counted.thresholds = [-129, -129]
+    counted.thresholds[closed] = 127
+    for window in exported.test.features[:5].numpy():
+        answer = counted(window)
+        assert answer.exit == closed and answer.logits is None and answer.label == counted.answers[closed]
+        assert len(answer.gate_logits) == closed + 1
+    assert calls(counted) == [5, 5 * closed, 0]
+    counted.thresholds = [-129, -129]
+    answer = counted(exported.test.features[0].numpy())
+    assert answer.exit == 2 and answer.logits is not None and answer.logits.shape == (4,)
+    assert answer.label == int(answer.logits.argmax()) and len(answer.gate_logits) == 2
+
+
+def test_windows_may_have_a_batch_of_one(exported: Exported, bundle_run: Bundle) -> None:
+    window = exported.test.features[:1].numpy()
+    assert bundle_run(window).gate_logits == bundle_run(window[0]).gate_logits
+
+
+def test_engines_can_be_chosen_for_each_core(exported: Exported) -> None:
+    bundle = Bundle(exported.folder, {"mcu": "litert"})
+    assert [program.engine for program in bundle.programs] == ["litert", "reference", "litert"]
+
+
+def test_the_runtime_needs_no_torch(exported: Exported) -> None:
+    code = (
+        "import sys; from pathlib import Path; from gatesearch.runtime.bundle import Bundle; import numpy as np;"
+        f"b = Bundle(Path({str(exported.folder)!r})); b(np.zeros((1, 49, 10), np.float32));"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(("scale", "zero"), [(0.5, 3), (0.5 * (1 + 1e-7), 3), (0.25, 3), (0.7, -10)])
+def test_requantising_is_dequantising_and_quantising(scale: float, zero: int) -> None:
+    source = TensorSpec("a", (1, 256), np.dtype(np.int8), 0.5, 3)
+    target = replace(source, scale=scale, zero_point=zero)
+    integers = np.arange(-128, 128, dtype=np.int8)[None]
+    np.testing.assert_array_equal(requantise(integers, source, target), target.quantise(source.dequantise(integers)))
+
+
+def test_parity_with_the_model(exported: Exported, bundle_run: Bundle) -> None:
+    seen: list[None] = []
+    parity = verify(exported.model, bundle_run, exported.test.features, lambda: seen.append(None))
+    assert parity.samples == len(seen) == len(parity.exits) == len(parity.labels) == 240
+    assert parity.gate_agreement >= 0.97 and parity.prediction_agreement >= 0.95
+    assert 0 < parity.max_abs_error < 0.5
+    assert [(row["stage"], row["engine"]) for row in parity.per_stage] == [(0, "tflm"), (1, "reference")]
+    assert all(0.97 <= row["gate_agreement"] <= 1 for row in parity.per_stage)
+    cascade = run_cascade(exported.model, exported.test.features)
+    assert parity.gate_agreement == pytest.approx(float((parity.exits == cascade.exit).double().mean()))
+    expected = predictions(cascade, exported.model.answers)
+    assert parity.prediction_agreement == pytest.approx(float((parity.labels == expected).double().mean()))
+
+
+def test_parity_notices_another_threshold(exported: Exported) -> None:
+    bundle = exported.loaded
+    bundle.thresholds = [127, 127]
+    parity = verify(exported.model, bundle, exported.test.features[:40])
+    assert parity.gate_agreement < 0.9 and parity.per_stage[0]["gate_agreement"] < 0.9
+
+
+def test_bars() -> None:
+    parity = Parity(0.99, 0.98, 0.1, 200, (), torch.zeros(200), torch.zeros(200))
+    require(parity, 0.99, 0.98)
+    with pytest.raises(UserError) as error:
+        require(parity, 0.995, 0.9)
+    assert str(error.value) == (
+        "verify.gate_agreement: artifacts and model agree on 99.00% of 200 test samples, "
+        "less than the 99.50% of the recipe"
+    )
+    with pytest.raises(UserError, match=r"verify.prediction_agreement: .* 98.00% of 200 .* 99.00%"):
+        require(parity, 0.0, 0.99)
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda m: m.update(bundle=2), "bundle: Input should be 1; export again"),
+        (lambda m: m.pop("stages"), "stages: Field required; export again"),
+        (lambda m: m.update(stages=[]), "stages: List should have at least 1 item"),
+        (lambda m: m["stages"][0].pop("program"), "stages.0.program: Field required"),
+        (lambda m: m["stages"][1]["gate"].update(theta_integer="x"), "stages.1.gate.theta_integer: Input should be a"),
+        (lambda m: m["stages"][1].update(gate=None), "stage 1 of 3 has no gate"),
+        (lambda m: m["stages"].pop(), "stage 1 of 2 has a gate"),
+        (lambda m: m["stages"][0].update(engine="tflmicro"), "stages.0.engine: Input should be 'litert'"),
+        (lambda m: m["stages"][0]["gate"].update(answer=9), "stage 0 answers 9; there are 4 classes"),
+        (lambda m: m["stages"][0]["program"].update(path="mcu/gone.tflite"), "No such file or directory"),
+        (lambda m: m["stages"][0]["program"].update(path="../bundle.tflite"), "'../bundle.tflite' lies outside"),
+        (lambda m: m["stages"][0]["program"].update(path="/etc/passwd"), "'/etc/passwd' lies outside the bundle"),
+        (lambda m: m["stages"][2]["program"].update(sha256="0" * 64), "is not the manifest's 000000000000"),
+    ],
+)
+def test_manifests_that_cannot_be_run(change: Change, line: str, exported: Exported, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(exported.folder, copy)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    change(manifest)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    assert line in told(copy)
+
+
+def told(folder: Path) -> str:
+    with pytest.raises(UserError) as error:
+        Bundle(folder)
+    assert "\n" not in str(error.value) and str(folder) in str(error.value)
+    return str(error.value)
+
+
+def test_files_that_were_tampered_with(exported: Exported, tmp_path: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(exported.folder, copy)
+    artifact = copy / "npu" / "stage1.tflite"
+    blob = bytearray(artifact.read_bytes())
+    blob[len(blob) // 2] ^= 1
+    artifact.write_bytes(blob)
+    assert "npu/stage1.tflite: sha256" in told(copy) and "export again" in told(copy)
+    artifact.unlink()
+    assert "npu/stage1.tflite: No such file or directory; the bundle is incomplete" in told(copy)
+    artifact.symlink_to(exported.folder / "npu" / "stage1.tflite")
+    assert "lies outside the bundle" in told(copy)
+    for text, line in [("{", "not JSON"), ("[]", "Input should be"), ("\xff", "not JSON")]:
+        (copy / "manifest.json").write_bytes(text.encode("latin1"))
+        assert line in told(copy)
+    (copy / "manifest.json").unlink()
+    assert "no such file; a bundle is a folder with a manifest.json" in told(copy)
+    (copy / "manifest.json").mkdir()
+    assert "Is a directory" in told(copy)
+
+
+def test_the_stream_has_the_shares_that_it_should() -> None:
+    split, names = windows(80, seed=1), ("positive", "_unknown_", "_silence_")
+    shares = {"positive": 0.1, "_unknown_": 0.2, "_silence_": 0.7}
+    drawn = draw_windows(split.features, split.kinds, names, shares, 4000, seed=0)
+    assert drawn.shape == (4000, 1, 49, 10)
+    kind_of = {row.numpy().tobytes(): int(kind) for row, kind in zip(split.features, split.kinds, strict=True)}
+    counts = np.bincount([kind_of[row.numpy().tobytes()] for row in drawn], minlength=3) / 4000
+    assert counts.tolist() == pytest.approx([0.1, 0.2, 0.7], abs=0.03)
+    assert torch.equal(drawn, draw_windows(split.features, split.kinds, names, shares, 4000, seed=0))
+    assert not torch.equal(drawn, draw_windows(split.features, split.kinds, names, shares, 4000, seed=1))
+
+
+def test_kinds_that_the_stream_does_not_name_are_not_heard() -> None:
+    split = windows(40, seed=1)
+    drawn = draw_windows(
+        split.features, split.kinds, ("positive", "_unknown_", "_silence_"), {"positive": 1.0000004}, 50, seed=0
+    )
+    heard = split.features[split.kinds == 0]
+    assert all((heard == row).flatten(1).all(1).any() for row in drawn)
+
+
+def test_streaming_times_both(exported: Exported) -> None:
+    bundle = Bundle(exported.folder, dict.fromkeys(("mcu", "npu", "app"), "litert"))
+    whole = (exported.folder / "mcu/stage0.tflite").read_bytes()  # any program will do to be timed
+    found = time_stream(bundle, whole, exported.test.features[:6], rounds=2)
+    assert found.windows == 6 and found.gated_us > 0 and found.ungated_us > 0
+    assert found.ratio == pytest.approx(found.ungated_us / found.gated_us)
+    assert len(CLASSES) == 4

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gatesearch import kernels
+from gatesearch.devices import profile
+from gatesearch.export.bundle import write_bundle
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.runtime import stream_runner
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.stream_runner import StreamRunner
+from gatesearch.runtime.stream_timing import time_stream
+from tests.export.small_model import CLASSES, POSITIVE, Exported, gated, windows
+
+PLAN = GatePlan((PlacedGate.of("gc", "input", mode="channel", keep=1.0, recall=0.97),), ("mcu", "npu"))
+ENGINES = {"mcu": "litert", "npu": "litert"}
+
+
+@pytest.fixture(scope="module")
+def listening(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle whose first gate reads the front end."""
+    folder = tmp_path_factory.mktemp("listen") / "bundle"
+    calibration, validation = windows(96, seed=1).features, windows(200, seed=2)
+    about = {"recipe": "kws", "synthetic_data": True, "frontend": {"name": "mfcc"}}
+    device = profile.load("three_core")
+    write_bundle(
+        *(folder, gated(PLAN), device, calibration, validation, POSITIVE),
+        formats=["tflite"], classes=CLASSES, about=about,
+    )  # fmt: skip
+    return Bundle(folder, ENGINES)
+
+
+def test_kernels_answer_what_the_interpreter_answers(listening: Bundle) -> None:
+    listener = StreamRunner(listening)
+    if kernels.load() is None:
+        pytest.skip(kernels.status())
+    assert listener.unsupported is None
+    stopped = 0
+    raw = np.stack([listening.quantise(window) for window in windows(120, seed=4).features.numpy()])
+    for window in raw:
+        expected, found = listening.run(window), listener(window)
+        stopped += expected.exit == 0
+        if found is None:
+            assert expected.exit == 0
+        else:
+            assert (found.exit, found.label, found.gate_logits) == (expected.exit, expected.label, expected.gate_logits)
+    assert 0 < stopped < 120
+    assert len(listener.bind(raw)()) == 120 - stopped
+    with pytest.raises(ValueError, match="a window has"):
+        listener(raw[0, :, :-1])
+
+
+def test_without_a_compiler_the_interpreter_answers_and_says_so(
+    listening: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_runner.kernels, "load", lambda: None)
+    listener = StreamRunner(listening)
+    assert listener.unsupported
+    for window in windows(24, seed=5).features.numpy():
+        raw = listening.quantise(window)
+        expected, found = listening.run(raw), listener(raw)
+        assert (found is None) == (expected.exit == 0)
+        assert found is None or found.label == expected.label
+    with pytest.raises(ValueError, match="no kernels"):
+        listener.bind(raw)
+
+
+def test_a_stage_that_no_kernel_knows_is_left_to_its_interpreter(exported: Exported) -> None:
+    listener = StreamRunner(exported.loaded)
+    assert listener.unsupported
+    if kernels.load() is not None:
+        assert "no kernel for" in listener.unsupported
+
+
+def test_streaming_tells_what_decides_it(listening: Bundle, exported: Exported) -> None:
+    features = windows(40, seed=6).features
+    ungated = (listening.folder / listening.manifest["stages"][1]["program"]["path"]).read_bytes()
+    found = time_stream(listening, ungated, features, rounds=2)
+    exits = [listening(window).exit for window in features.numpy()]
+    assert found.reach == (float(np.mean(np.array(exits) >= 1)),)
+    assert found.windows == 40 and len(found.later_us) == 1
+    assert found.bound == pytest.approx(found.invoke_us / (found.always_us + found.reach[0] * found.later_us[0]))
+    assert found.gain == pytest.approx(found.ratio * found.invoke_us / found.ungated_us)

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from gatesearch import data, recipe
+from gatesearch.data import Dataset, Split
+from gatesearch.errors import UserError
+from gatesearch.pipeline import problem
+from gatesearch.pipeline.problem import Problem, load_problem
+from gatesearch.recipe import Recipe
+from gatesearch.recipe.schema import PluginData
+from tests import tones
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tones.write(tmp_path_factory.mktemp("setting") / "tones")
+
+
+@pytest.fixture(scope="module")
+def load(words: Path) -> Any:
+    return lambda *settings: recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY, *settings])
+
+
+@pytest.fixture(scope="module")
+def found(load: Any) -> Problem:
+    return load_problem(load("augment.renditions=3"))
+
+
+def test_what_a_recipe_names(found: Problem) -> None:
+    assert found.data.classes == ("up", "down", "_silence_", "_unknown_")
+    assert found.features.shape == (1, 49, 10)
+    assert found.features.bank.shape == (70, 3, 1, 49, 10)
+    assert found.features.positive.tolist() == [True, True, False, False]
+    assert [site.name for site in found.sites][:2] == ["input", "stem"]
+    assert [site.name for site in found.space.cut_sites] == ["blocks.0"]
+    assert found.device.name == "three_core" and found.space.cores == ("mcu", "npu", "app")
+    assert (found.space.min_gates, found.space.max_gates) == (1, 1)
+    assert found.augment is not None
+    with torch.no_grad():
+        assert found.backbone.eval()(found.features.test.features).shape == (25, 4)
+
+
+def test_the_front_end_is_fitted_on_the_training_split(found: Problem) -> None:
+    train = found.features.train.features
+    assert train.mean((0, 1, 2)).tolist() == pytest.approx([0.0] * 10, abs=1e-3)
+    assert train.std((0, 1, 2)).tolist() == pytest.approx([1.0] * 10, abs=1e-2)
+
+
+def test_the_seed_decides(found: Problem, load: Any) -> None:
+    torch.rand(7)  # whatever was drawn before
+    again, other = load_problem(load("augment.renditions=3")), load_problem(load("augment.renditions=3", "seed=1"))
+    assert torch.equal(again.features.bank, found.features.bank)
+    assert not torch.equal(other.features.bank, found.features.bank)
+    assert torch.equal(other.features.train.features, found.features.train.features)
+    mine, same, another = (parameters(s.backbone) for s in (found, again, other))
+    assert torch.equal(mine, same) and not torch.equal(mine, another)
+
+
+def parameters(module: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+@pytest.mark.parametrize("settings", [("augment=null",), ()])
+def test_one_plain_rendition_without_augmentation(settings: tuple[str, ...], load: Any) -> None:
+    plain = load_problem(load(*settings), with_features=bool(settings))
+    assert plain.augment is None and plain.features.bank.shape[1] == 1
+    assert torch.equal(plain.features.bank[:, 0], plain.features.train.features)
+
+
+def test_schedules(found: Problem) -> None:
+    assert (found.schedule().epochs, found.schedule().learning_rate) == (2, 0.01)
+    searched = found.schedule(found.recipe.search)
+    assert (searched.epochs, searched.learning_rate, searched.batch_size) == (1, 0.001, 50)
+    assert found.schedule(found.recipe.retrain).epochs == 1
+    assert found.gates.learning_rate_scale == 25.0 and found.gates.alpha == 1.0
+
+
+class Wrong(nn.Module):
+    """Gives pairs, whatever the number of classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Flatten(), nn.Linear(490, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x)
+
+
+class Picky(nn.Module):
+    """Takes images of another size."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(99, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.flatten(1))
+
+
+class Branching(nn.Module):
+    """Cannot be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(490, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x.flatten(1)) if x.sum() > 0 else self.layer(-x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (("backbone=test_setting:Wrong",), "backbone: returns [2, 2] for 2 samples; gates need logits [2, 4]"),
+        (("backbone=test_setting:Picky",), "backbone: does not accept an input of shape (1, 1, 49, 10)"),
+        (("backbone=test_setting:Branching",), "backbone: Branching cannot be traced by torch.fx"),
+        (("backbone=test_setting:Wrng",), "unknown name 'Wrng'; nearest: 'Wrong'"),
+        (("frontend={name: mfc}",), "unknown front end 'mfc'; nearest: 'mfcc'"),
+        (("space.sites=[blocks.9]",), "space.sites: unknown site 'blocks.9'; nearest: 'blocks."),
+        (("space.gates={min: 2, max: 2}",), "space.gates.min: 2 gates, and only 1 sites"),
+    ],
+)
+def test_what_the_user_can_mend(settings: tuple[str, ...], line: str, load: Any) -> None:
+    made = load(*settings, "augment=null")
+    if made.backbone != "ds_cnn":
+        made = made.model_copy(update={"backbone_args": {}})
+    with pytest.raises(UserError) as error:
+        load_problem(made)
+    assert line in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.fixture
+def plugged(load: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]:
+    """A recipe with another's data set, whose kinds the schema cannot know."""
+    split = Split(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]), ("a", "b", "c", "d"))
+    dataset = Dataset("other", "made up", True, ("yes", "hum"), (True, False), split, split, split, None, None)
+    monkeypatch.setattr(data, "load_dataset", lambda name, **_: dataset)
+    known = load()
+    yield known.model_copy(update={"data": PluginData.model_construct(name="other")})
+
+
+def test_a_stream_that_speaks_of_other_kinds(plugged: Recipe) -> None:
+    with pytest.raises(UserError, match=r"stream\.shares\._(silence|unknown)_: the data has no kind"):
+        problem.load_data(plugged)
+    stream = plugged.stream.model_copy(update={"shares": {"positive": 0.5, "hum": 0.5}})
+    assert problem.load_data(plugged.model_copy(update={"stream": stream})).name == "other"
+
+
+def digits(*settings: str) -> Recipe:
+    return recipe.load("digits_hybrid.yaml", ["backbone_args.width=0.0625", *settings])
+
+
+@pytest.fixture(scope="module")
+def pictures() -> Problem:
+    return load_problem(digits("augment={pad: 1, flip: true, cutout: 2}"))
+
+
+def test_images_have_an_augmentation_of_their_own(pictures: Problem) -> None:
+    augment = pictures.augment
+    assert isinstance(augment, data.ImageAugment)
+    assert (augment.pad, augment.flip, augment.cutout) == (1, True, 2)
+    images = pictures.features.train.features[:40]
+    torch.manual_seed(0)
+    changed = augment.train()(images)
+    assert changed.shape == images.shape and not torch.equal(changed, images)
+    assert torch.equal(augment.eval()(images), images)
+    # What is changed is drawn anew for every batch; the bank holds the images as they are.
+    assert pictures.features.bank.shape == (1079, 1, 1, 8, 8)
+    assert torch.equal(pictures.features.bank[:, 0], pictures.features.train.features)
+
+
+def test_layers_are_searched_where_the_space_names_them(pictures: Problem) -> None:
+    assert [site.name for site in pictures.layers] == [*(f"conv{i}.0" for i in range(8)), "classifier"]
+    assert [site.name for site in pictures.space.layer_sites] == [f"conv{i}.0" for i in range(1, 8)]
+    assert len(pictures.space.layer_slots) == 1 and pictures.space.max_gates == 0
+    assert pictures.device.name == "bit_serial" and all(pictures.features.positive)
+    # 3 x 3 x 2 settings of pg, 5 of fbs, 4 x 2 x 2 of both, and no gate at all.
+    assert len(pictures.space) == 18 + 5 + 16 + 1
+
+
+def test_images_without_augmentation() -> None:
+    assert load_problem(digits("augment=null")).augment is None
+    plain = load_problem(digits("augment.pad=0"))
+    assert isinstance(plain.augment, data.ImageAugment)
+    images = plain.features.train.features[:5]
+    assert torch.equal(plain.augment.train()(images), images)
+
+
+SOUND = ["shift_ms=50", "noise_probability=0.2", "snr_db=[0,9]", "speed=[0.8,1.0]", "gain_db=[0,1]", "renditions=3"]
+
+
+@pytest.mark.parametrize("written", [*SOUND, "time_masks=1", "freq_width=3"])
+def test_a_key_for_sound_is_no_key_for_images(written: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_problem(digits(f"augment.{written}"))
+    assert str(error.value) == f"augment.{written.split('=')[0]}: is for sound, and digits is not"
+
+
+@pytest.mark.parametrize("written", ["pad=2", "flip=true", "cutout=4"])
+def test_a_key_for_images_is_no_key_for_sound(written: str, load: Any) -> None:
+    with pytest.raises(UserError) as error:
+        load_problem(load(f"augment.{written}"))
+    assert str(error.value) == f"augment.{written.split('=')[0]}: is for images, and tones is not"
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (("space.layers.sites=[conv1]",), "space.layers.sites: unknown site 'conv1'; nearest: 'conv1.0'"),
+        (("space.layers.sites=[classifier]", "space.kinds={fbs: {}}"), "no gate of fbs can go at 'classifier'"),
+        (("space.kinds={pg: {bits: [4], high_bits: [8]}}",), "high_bits: 8 is not a whole number from 1 to bits, 4"),
+    ],
+)
+def test_what_the_user_of_images_can_mend(settings: tuple[str, ...], line: str) -> None:
+    with pytest.raises(UserError) as error:
+        load_problem(digits(*settings))
+    assert line in str(error.value) and "\n" not in str(error.value)

@@ -1,0 +1,435 @@
+"""End to end, through the command line, on a folder of tones: a run, runs that are cut off, and what cannot run."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import optuna
+import pytest
+import soundfile
+import torch
+import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from gatesearch import recipe
+from gatesearch.cli import app
+from gatesearch.errors import UserError
+from gatesearch.pipeline import export
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.plan import GatePlan, PlacedGate
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.search import Objectives, SearchResult, Trial
+from tests import tones
+from tests.pipeline.trainings import Trainings
+from tests.schema_checks import check_run
+
+pytestmark = pytest.mark.usefixtures("place")
+
+
+@pytest.fixture(scope="module")
+def words(place: Path) -> Path:
+    return tones.write(place / "tones")
+
+
+Run = Callable[..., int]
+
+
+class Broken(NamedTuple):
+    """A run of several sessions: how each ended (status, line), how many trainings it began, its report then."""
+
+    folder: Path
+    told: list[tuple[int, str]]
+    trained: list[int]
+    pages: list[str]
+
+
+PROGRESS = re.compile(r"(front end|train \w+|read blocks on each core|search|verify): \d+/\d+")
+
+
+@pytest.fixture(scope="module")
+def gatesearch(words: Path) -> Run:
+    """``gatesearch run`` on the tones, with all that is given last overriding the tiny recipe."""
+
+    def run(*settings: str) -> int:
+        return app.main(["run", "recipe=kws.yaml", f"data.root={words}", *tones.TINY, *settings])
+
+    return run
+
+
+def line_of(capsys: pytest.CaptureFixture[str], status: int, expected: int = 2) -> str:
+    """Return the one line on stderr that is not progress, which is the last."""
+    err = capsys.readouterr().err
+    assert status == expected, err
+    return last_line(err).removeprefix("gatesearch: ")
+
+
+def last_line(err: str) -> str:
+    """Return what was said after the progress, which has to be one line or nothing."""
+    lines = [line for line in err.splitlines() if not PROGRESS.match(line)]
+    assert lines == [line for line in lines[-1:] if line.startswith("gatesearch: ")], err
+    assert not lines or lines == err.splitlines()[-1:]
+    return "".join(lines)
+
+
+@pytest.fixture(scope="module")
+def finished(gatesearch: Run, place: Path) -> Path:
+    """A run that nothing disturbed."""
+    assert gatesearch("out=finished") == 0
+    return place / "finished"
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return found
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_summary_says_how_far_the_answer_moves_with_what_is_assumed(finished: Path) -> None:
+    summary = summary_of(finished)
+    found = summary["sensitivity"]
+    assert found["nominal"]["gain"] == pytest.approx(summary["best"]["gain_end_to_end"])
+    assert found["nominal"]["energy_uj"] == pytest.approx(summary["best"]["expected_energy_uj"])
+    assert found["nominal"]["picked"] == summary["best"]["digest"]
+    assert found["gain_low"] <= found["nominal"]["gain"] <= found["gain_high"]
+    assert {"cores.mcu.active_mw", "sense.sensor_mw"} <= {row["name"] for row in found["constants"]}
+    assert all(row["other_plan"] in (True, False) for row in found["constants"])
+
+
+def test_every_file_of_the_run_folder(finished: Path) -> None:
+    plan = json.loads((finished / "best" / "plan.json").read_text())
+    files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    wanted = {
+        *("recipe.yaml", "study.journal", "trials.csv", "pareto.csv", "baseline.ckpt", "report.html", "summary.json"),
+        *("best/plan.json", "best/model.ckpt", "best/bundle/manifest.json"),
+        *(f"best/bundle/{core}/stage{k}.tflite" for k, core in enumerate(plan["cores"])),
+        *(f"best/bundle/{core}/stage{k}_vela.tflite" for k, core in enumerate(plan["cores"]) if core == "npu"),
+        *(f"best/bundle/{core}/stage{k}.onnx" for k, core in enumerate(plan["cores"]) if core == "app"),
+    }
+    assert wanted <= files
+    assert any(name.startswith("logs/baseline/events.out.tfevents") for name in files)
+    assert not [name for name in files if ".part" in name or name.endswith(".lock")]
+    assert all((finished / name).stat().st_size > 0 for name in wanted)
+
+
+def test_the_recipe_is_kept_as_it_was_resolved(finished: Path, words: Path) -> None:
+    kept = recipe.load(finished / "recipe.yaml")
+    assert kept == recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY])
+    assert kept.name == "kws" and kept.training.epochs == 2
+
+
+def test_summary(finished: Path) -> None:
+    summary = summary_of(finished)
+    keys = {
+        "": {"recipe", "seed", "seconds", "data", "baseline", "search", "best", "export"},
+        "data": {"name", "synthetic", "train", "validation", "test", "positive_share"},
+        "baseline": {"accuracy", "macs", "params", "latency_us", "energy_uj"},
+        "search": {"trials", "unique_plans", "pruned", "seconds", "hypervolume", "engine"},
+        "best": {
+            *("digest", "plan", "accuracy", "precision", "recall", "early_stop_rate", "gate_recall"),
+            *("activation_sparsity", "expected_macs", "expected_latency_us", "expected_energy_uj"),
+            *("gain_end_to_end", "gain_paper_style"),
+        },
+        "export": {"bundle", "artifacts", "parity"},
+    }
+    for group, names in keys.items():
+        assert names <= set(summary[group] if group else summary), group
+    parity = summary["export"]["parity"]
+    assert {"max_abs_error", "gate_agreement", "prediction_agreement", "samples"} <= set(parity)
+    assert (summary["recipe"], summary["seed"]) == ("kws", 0) and summary["seconds"] > summary["search"]["seconds"] > 0
+    per_class = tones.PER_SPLIT
+    counts = {"train": 5 * per_class["train"], "validation": 5 * per_class["validation"], "test": 5 * per_class["test"]}
+    assert {split: summary["data"][split] for split in counts} == counts == {"train": 70, "validation": 25, "test": 25}
+    assert summary["data"]["synthetic"] is False and summary["data"]["positive_share"] == pytest.approx(0.4)
+    assert parity["samples"] == counts["test"]
+    for name in ("accuracy", "precision", "recall", "early_stop_rate", "gate_recall", "activation_sparsity"):
+        assert 0 <= summary["best"][name] <= 1
+    assert summary["best"]["expected_energy_uj"] > 0 and summary["baseline"]["energy_uj"] > 0
+    saving = summary["baseline"]["macs"] / summary["best"]["expected_macs"]
+    assert summary["best"]["macs_saving"] == pytest.approx(saving)
+    assert summary["best"]["layer_gates"] == []
+    plan = GatePlan.from_dict(summary["best"]["plan"])
+    assert plan.digest == summary["best"]["digest"]
+    assert plan == GatePlan.from_dict(json.loads((finished / "best" / "plan.json").read_text()))
+    for artifact in summary["export"]["artifacts"]:
+        assert {"core", "stage", "format", "path", "bytes", "sha256"} <= set(artifact)
+        blob = (finished / summary["export"]["bundle"] / artifact["path"]).read_bytes()
+        assert (len(blob), hashlib.sha256(blob).hexdigest()) == (artifact["bytes"], artifact["sha256"])
+
+
+def test_trials_are_those_of_the_journal(finished: Path) -> None:
+    storage = JournalStorage(JournalFileBackend(str(finished / "study.journal")))
+    study = optuna.load_study(study_name="gatesearch", storage=storage)
+    rows, summary = rows_of(finished / "trials.csv"), summary_of(finished)["search"]
+    assert len(rows) == len(study.trials) == summary["trials"]
+    trained = [row for row in rows if row["state"] == "complete"]
+    assert len(trained) == 3 and len({row["digest"] for row in trained}) == 3
+    assert summary["unique_plans"] == len({row["digest"] for row in rows})
+    assert rows_of(finished / "pareto.csv") == [row for row in rows if row["on_front"] == "True"] != []
+    assert summary_of(finished)["best"]["digest"] in {row["digest"] for row in rows_of(finished / "pareto.csv")}
+
+
+def test_the_bundle_runs_and_the_report_opens_offline(finished: Path) -> None:
+    bundle = Bundle(finished / "best" / "bundle")
+    window = torch.zeros(bundle.manifest["stages"][0]["input"]["shape"]).numpy().transpose(0, 3, 1, 2)
+    assert bundle.classes[bundle(window).label] in ("up", "down", "_silence_", "_unknown_")
+    page = (finished / "report.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html") and "kws" in page
+    assert 'src="http' not in page and 'href="http' not in page.replace('href="https://arxiv', "")
+
+
+def test_steps_on_a_finished_run_train_nothing(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fits, before = Trainings(monkeypatch), (finished / "best" / "bundle" / "manifest.json").read_bytes()
+    monkeypatch.setattr(export, "tflite", None)
+    for step in ("search", "retrain", "export", "verify", "report"):
+        assert app.main([step, str(finished)]) == 0, capsys.readouterr().err
+    assert fits.count == 0
+    assert (finished / "best" / "bundle" / "manifest.json").read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def broken(gatesearch: Run, place: Path, finished: Path) -> Broken:
+    """A run that was interrupted in the search and met a full disk after the retraining."""
+    told, trained, pages = [], [], []
+    for arguments, at, file in (("out=broken", 3, "-"), ("resume=broken", 0, "model.ckpt"), ("resume=broken", 0, "-")):
+        with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as err:
+            fits = Trainings(patch, at)  # the third training is the second trial, the baseline being the first
+            full(patch, file)
+            status = gatesearch(arguments) if "out=" in arguments else app.main(["run", arguments])
+        told.append((status, last_line(err.getvalue())))
+        trained.append(fits.count)
+        if file != "-":
+            assert not (place / "broken" / "best" / file).exists()
+        assert app.main(["report", "broken"]) == 0
+        pages.append((place / "broken" / "report.html").read_text())
+    return Broken(place / "broken", told, trained, pages)
+
+
+def test_a_run_that_is_cut_off_says_how_to_go_on(broken: Broken) -> None:
+    go_on = "go on with: gatesearch run resume=broken"
+    assert broken.told[0] == (130, f"gatesearch: interrupted; {go_on}")
+    status, line = broken.told[1]
+    assert status == 2 and line.startswith("gatesearch: disk full while writing ") and line.endswith(f"; {go_on}")
+    assert broken.told[2][0] == 0
+
+
+def test_a_report_in_mid_run_says_that_it_is_one(broken: Broken) -> None:
+    for page, trials in zip(broken.pages, (1, 3), strict=False):
+        assert f"<b>Unfinished</b>What there was when this page was written, after {trials} of 3 trials" in page
+        assert "Calibrated gates: not yet" in page and "Hypervolume: not yet" not in page
+    assert "Unfinished" not in broken.pages[2]
+
+
+def test_a_search_leaves_curves(finished: Path) -> None:
+    assert list((finished / "logs" / "search").glob("events.out.tfevents.*"))
+
+
+def test_what_was_trained_is_not_trained_again(broken: Broken) -> None:
+    # Baseline, a trial and the one cut off; two trials, the rival, the pick; then all is there but the copy in best/.
+    assert broken.trained == [3, 4, 0]
+
+
+def test_a_run_that_was_cut_off_ends_as_if_it_had_not(broken: Broken, finished: Path) -> None:
+    assert rows_of(broken.folder / "trials.csv") == rows_of(finished / "trials.csv")
+    mine, unbroken = summary_of(broken.folder), summary_of(finished)
+    changing = {"seconds", "streaming", "export"}
+    assert mine["search"] | {"seconds": 0} == unbroken["search"] | {"seconds": 0}
+    for group in set(mine) - changing - {"search"}:
+        assert mine[group] == unbroken[group], group
+    same = {a["path"]: a["sha256"] for a in unbroken["export"]["artifacts"]}
+    assert {a["path"]: a["sha256"] for a in mine["export"]["artifacts"]} == same
+    assert (broken.folder / "report.html").exists()
+
+
+def full(patch: pytest.MonkeyPatch, name: str) -> None:
+    """Let the disk be full for files of a name."""
+    write = Path.write_bytes
+
+    def write_bytes(self: Path, data: Any) -> int:
+        if name in self.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return write(self, data)
+
+    patch.setattr(Path, "write_bytes", write_bytes)
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "baseline.ckpt", "table.json"])
+def test_a_disk_that_is_full(
+    name: str, gatesearch: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        full(patch, name)
+        told = line_of(capsys, gatesearch(f"out=full-{name}"))
+    assert told.startswith("disk full while writing ") and f"resume=full-{name}" in told
+
+
+def bad_device(change: Callable[[dict[str, Any]], object]) -> str:
+    from gatesearch.devices import profile
+
+    written = yaml.safe_load(profile.find_file("three_core").read_text())
+    change(written)
+    Path("bad_device.yaml").write_text(yaml.safe_dump(written))
+    return "device=bad_device.yaml"
+
+
+def too_small(written: dict[str, Any]) -> None:
+    for core in written["cores"]:
+        core["memory"] = {"flash_kib": 0.01, "sram_kib": 512}
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (("space.kinds.gcc={}",), "unknown gate kind 'gcc'; nearest: 'gc'"),
+        (("space.kinds.gc.kep=[0.5]",), "space.kinds.gc: unknown parameter 'kep'; nearest: 'keep'"),
+        (("space.kinds.gc.keep=[1.5]",), "space.kinds.gc.keep: gc gate at input: keep: 1.5 is not in (0, 1]"),
+        (("space.sites=[input,block.0]",), "space.sites: unknown site 'block.0'; nearest: 'blocks.0'"),
+        (("space.cores=[mcu,nqu]",), "space.cores: unknown core 'nqu'; nearest: 'npu'"),
+        (("backbone=nosuch.module:Thing",), "backbone: cannot import 'nosuch.module' of 'nosuch.module:Thing'"),
+        (("backbone=ds_cn",), "unknown backbone 'ds_cn'; nearest: 'ds_cnn'"),
+        (("backbone_args.widht=8",), "backbone_args.widht: ds_cnn takes no argument 'widht'; nearest: 'width'"),
+        (("data.positives=[up,dwon]",), "unknown class folder 'dwon'; nearest: 'down'"),
+        (("data.root=tonse",), "data.root: no folder"),
+        (("device=tree_core",), "unknown device 'tree_core'; nearest: 'three_core'"),
+        (("stream.shares.positive=0.3",), "the shares add up to 1.2, not 1"),
+    ],
+)
+def test_bad_recipes(
+    settings: tuple[str, ...], line: str, gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert line in line_of(capsys, gatesearch(*settings, f"out={tmp_path / 'run'}"))
+
+
+def test_a_core_too_small_for_every_plan(gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = line_of(capsys, gatesearch(bad_device(too_small), "search.proposals=12", f"out={tmp_path / 'run'}"))
+    assert told.startswith("search: none of ") and "npu.flash" in told
+
+
+def test_a_latency_that_no_plan_keeps(gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ("constraints.latency_ms=0.001", "search.proposals=12", f"out={tmp_path / 'run'}")
+    told = line_of(capsys, gatesearch(*settings))
+    assert told.startswith("search: none of ") and "(latency_ms)" in told
+
+
+def test_an_accuracy_that_no_plan_keeps(gatesearch: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ("constraints.min_recall=1.0", "space.kinds.gc.recall=[0.5]", "search.trials=1")
+    told = line_of(capsys, gatesearch(*settings, f"out={tmp_path / 'run'}"))
+    assert "none of 1 tried plans keeps the constraints on quality" in told
+
+
+def test_artifacts_that_stray_from_the_model(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = (finished / "recipe.yaml").read_text()
+    monkeypatch.setattr("gatesearch.export.verify.predictions", lambda cascade, _: torch.full_like(cascade.exit, -1))
+    try:
+        (finished / "recipe.yaml").write_text(kept.replace("prediction_agreement: 0.0", "prediction_agreement: 0.5"))
+        told = line_of(capsys, app.main(["verify", str(finished)]))
+    finally:
+        (finished / "recipe.yaml").write_text(kept)
+    assert told.startswith("verify.prediction_agreement: artifacts and model agree on 0.00% of 25 test samples")
+
+
+@pytest.fixture
+def spoiled(words: Path, tmp_path: Path) -> Path:
+    """A copy of the tones that a test may spoil."""
+    shutil.copytree(words, tmp_path / "tones")
+    return tmp_path / "tones"
+
+
+def test_an_empty_class_folder(gatesearch: Run, spoiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for clip in (spoiled / "down").iterdir():
+        clip.unlink()
+    told = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'run'}"))
+    assert told == f"data.positives: {spoiled / 'down'} holds no WAV file"
+
+
+def test_wav_files_that_cannot_be_used(gatesearch: Run, spoiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = sorted((spoiled / "up").iterdir())[0]
+    wave, _ = soundfile.read(clip)
+    clip.write_bytes(b"RIFF and nothing else")
+    told = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'a'}"))
+    assert told.startswith(f"{clip}: cannot be read as a WAV file")
+    soundfile.write(clip, wave[::2], 8000)
+    told = line_of(capsys, gatesearch(f"data.root={spoiled}", f"out={spoiled.parent / 'b'}"))
+    assert told.startswith(
+        f"{clip}: is sampled at 8000 Hz, below data.sample_rate=16000; data.sample_rate=8000 reads it"
+    )
+    assert "data.skip_bad_files=true" in told
+
+
+def test_a_folder_that_holds_a_run_already(gatesearch: Run, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = line_of(capsys, gatesearch("out=finished"))
+    assert told == "out=finished: holds a run already; go on with it: gatesearch run resume=finished"
+
+
+def test_sites_and_measure_need_no_run(words: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["recipe=kws.yaml", f"data.root={words}", *tones.TINY, "space.sites=[input]"]
+    assert app.main(["sites", *settings]) == 0
+    shown = capsys.readouterr().out
+    assert "cut sites of ds_cnn" in shown and "blocks.0" in shown and "1x49x10" in shown
+    layers = shown[shown.index("layer sites of ds_cnn") :].splitlines()
+    assert layers[1].split()[:2] == ["layer", "operation"] and max(map(len, shown.splitlines())) <= 100
+    assert layers[2].split() == ["stem.0", "conv2d", "1x49x10", "8x25x5", "40,000", "320", "-", "-"]
+    assert app.main(["measure", *settings]) == 0
+    shown = capsys.readouterr().out
+    assert "simulated" in shown and "modelled" in shown and "measured" in shown and "input > output" in shown
+
+
+def trial(number: int, accuracy: float, latency: float, energy: float, feasible: bool = True) -> Trial:
+    plan = GatePlan((), (f"core{number}",))
+    return Trial(number, plan, "complete", Objectives(accuracy, latency, energy), feasible)
+
+
+def test_pick() -> None:
+    trials = (trial(0, 0.9, 5, 9), trial(1, 0.8, 3, 8), trial(2, 0.7, 4, 7), trial(3, 0.95, 1, 1, feasible=False))
+    found = {
+        objective: SearchResult(trials).ranked(objective)[0].number for objective in ("energy", "latency", "accuracy")
+    }
+    assert found == {"energy": 2, "latency": 1, "accuracy": 0}
+    assert [t.number for t in SearchResult(trials).ranked("energy", tolerance=0.5)] == [2, 1, 0]  # without gates
+    with pytest.raises(UserError, match=r"none of 1 tried plans keeps .* reaches 0\.950"):
+        SearchResult(trials[3:]).ranked("energy")
+
+
+def test_of_plans_alike_the_simplest_is_picked() -> None:
+    def gated(number: int, gates: int, accuracy: float, energy: float, feasible: bool = True) -> Trial:
+        plan = GatePlan(tuple(PlacedGate.of("gc", str(k)) for k in range(gates)), ("core",) * (gates + 1))
+        return Trial(number, plan, "complete", Objectives(accuracy, 1, energy), feasible)
+
+    trials = (
+        *(gated(0, 3, 0.9, 100.0), gated(1, 1, 0.8, 101.5), gated(2, 1, 0.85, 101.9), gated(3, 2, 0.9, 101.0)),
+        *(gated(4, 0, 0.95, 101.0), gated(5, 1, 0.99, 103.0), gated(6, 1, 0.9, 100.5, feasible=False)),
+    )
+    result = SearchResult(trials)
+    assert [t.number for t in result.ranked("energy")] == [0, 4, 5]
+    assert [t.number for t in result.ranked("energy", tolerance=0.02)] == [1, 2, 3, 0, 4, 5]
+    assert [t.number for t in result.ranked("energy", tolerance=0.001)] == [0, 4, 5]
+    without = SearchResult((*trials, gated(7, 0, 0.8, 99.0)))
+    assert [t.number for t in without.ranked("energy", tolerance=0.02)] == [7, 0, 4, 5]
+
+
+def test_a_run_without_a_name_finds_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [RunFolder.new("kws", None).path for _ in range(2)] == [Path("runs/kws-1"), Path("runs/kws-2")]
+
+
+def test_written_files_fit_their_schemas(finished: Path) -> None:
+    check_run(finished)

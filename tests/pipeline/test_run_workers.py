@@ -1,0 +1,89 @@
+"""Plans tried in worker processes, and studies in a database, through the command line on a folder of tones."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+
+from gatesearch import recipe
+from gatesearch.cli import app
+from gatesearch.errors import UserError
+from gatesearch.pipeline import run as pipeline
+from gatesearch.pipeline.evaluate import Evaluator
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.plan import GatePlan
+from gatesearch.search import engine
+from tests import tones
+
+pytestmark = pytest.mark.usefixtures("place")
+
+
+def trained(path: Path) -> dict[str, list[str]]:
+    with (path / "trials.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["state"] == "complete"]
+    return {row["digest"]: [row[key] for key in ("accuracy", "expected_latency_us", "feasible")] for row in rows}
+
+
+@pytest.mark.slow
+def test_workers_find_what_one_process_finds(place: Path) -> None:
+    root = tones.write(place / "tones")
+    settings = ["recipe=kws.yaml", f"data.root={root}", *tones.TINY, "search.trials=6", "search.epochs=6"]
+    parallel = [*settings, "search.executor.workers=2", f"search.storage=sqlite:///{place}/studies.db"]
+    for name, given in (("alone", settings), ("two", parallel)):
+        chosen = recipe.load("kws.yaml", given[1:])
+        RunFolder(place / name).write("recipe.yaml", recipe.to_yaml(chosen))
+        assert app.main(["search", name]) == 0
+    one, two = trained(place / "alone"), trained(place / "two")
+    assert len(one) == len(two) == 6
+    shared = set(one) & set(two)
+    assert len(shared) >= 3 and {digest: one[digest] for digest in shared} == {digest: two[digest] for digest in shared}
+    assert not (place / "two" / "study.journal").exists() and not list((place / "two" / "logs" / "trials").glob("*"))
+    name = json.loads((place / "two" / "study.json").read_text())["study"]
+    assert name.startswith("two-") and len(engine.read(f"sqlite:///{place}/studies.db", name).complete) == 6
+    # The evaluator that a worker gets has neither the data nor the traced graph, and comes to the same.
+    alone = pipeline.resume(place / "alone", until="search")
+    plan = GatePlan.from_json(alone.trials.complete[0].plan.to_json())
+    evaluate = Evaluator(alone.problem, alone.baseline, alone.cost, place / "alone" / "logs" / "trials")
+    assert pickle.loads(pickle.dumps(evaluate))(plan) == evaluate(plan)
+
+
+def test_recipes_name_executors() -> None:
+    found = recipe.load("kws", ["search.executor=ray", "search.executor.address=auto", "search.executor.workers=8"])
+    assert found.search.executor.model_dump() == {
+        "name": "ray",
+        "workers": 8,
+        "cpus": 1,
+        "gpus": 0.0,
+        "address": "auto",
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (["search.executor=slurm"], "override search.executor=slurm: unknown name 'slurm'; choices: local, ray"),
+        (
+            ["search.executor.address=auto"],
+            "override search.executor.address=auto: is for name: ray, and name is local",
+        ),
+        (
+            ["search.storage=mysql://host/db"],
+            "override search.storage=mysql://host/db: 'mysql://host/db' is none of: journal, sqlite:///FILE, "
+            "postgresql://USER@HOST/DATABASE",
+        ),
+        (
+            ["search.storage=postgresql://me:secret@host/db"],
+            "override search.storage=postgresql://me:secret@host/db: has a password in it, which run folders would "
+            "show; set PGPASSWORD or write ~/.pgpass",
+        ),
+        (["search.executor.workers=0"], "override search.executor.workers=0: 0 is out of range; it must be at least 1"),
+    ],
+)
+def test_what_cannot_be_is_told_in_a_line(written: list[str], told: str) -> None:
+    with pytest.raises(UserError) as error:
+        recipe.load("kws", written)
+    assert str(error.value) == told
