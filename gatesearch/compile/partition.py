@@ -12,14 +12,14 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from gatesearch.compile.stage import StageGraph
+from gatesearch.compile.stage import Part, StageGraph
 from gatesearch.compile.tflite import Converter, channel_last
 from gatesearch.graph.module_types import NO_OPERATIONS, RELU_FUNCTIONS, RELUS, calls_one_of, module_at
 from gatesearch.graph.sites import LayerSite, layer_sites
@@ -29,50 +29,13 @@ INPUT = "input"
 WITH_NORM_AND_RELU = ("conv2d", "linear")  # layers whose kernels take over what follows
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part of a stage.
-
-    Args:
-        inputs, outputs: names of the values that it reads and writes, in order.
-        program: the module and an example of each of its inputs; None where a kernel runs the part.
-        arrays: of the kernel, by name; None for a program.
-        kernel: name in a :class:`~gatesearch.kernels.LayerKernel`; None for a program.
-        site: of the layer; None for a program.
-        source: index of the part whose blocks are the only ones that this one has to read; None where it reads all.
-        whole: whether another part reads what the kernel does not compute, which then has to be zero.
-        reads: shape of what a kernel reads, [1, h, w, c] or [1, T, F].
-    """
-
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    program: tuple[nn.Module, tuple[Tensor, ...]] | None = None
-    arrays: Mapping[str, Any] | None = None
-    kernel: str | None = None
-    site: str | None = None
-    source: int | None = None
-    whole: bool = True
-    reads: tuple[int, ...] = ()
-
-    def to_bytes(self, converter: Converter) -> bytes:
-        """Return the part's file: a .tflite program, or the kernel's arrays as .npz."""
-        if self.program is not None:
-            return converter(*self.program)
-        packed = io.BytesIO()
-        np.savez(packed, **cast(Any, self.arrays))
-        return packed.getvalue()
-
-    def describe(self) -> dict[str, Any]:
-        """Return the part's entry of a manifest, as what runs bundles reads it."""
-        return {
-            "kernel": self.kernel,
-            "site": self.site,
-            "inputs": list(self.inputs),
-            "outputs": list(self.outputs),
-            "source": self.source,
-            "whole": self.whole,
-            "reads": list(self.reads),
-        }
+def part_to_bytes(part: Part, converter: Converter) -> bytes:
+    """Return the file of a part: a .tflite program, or the kernel's arrays as .npz."""
+    if part.program is not None:
+        return converter(*part.program)
+    packed = io.BytesIO()
+    np.savez(packed, **cast(Any, part.arrays))
+    return packed.getvalue()
 
 
 @torch.no_grad()

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from gatesearch.compile.number_format import arithmetic, needs
 from gatesearch.devices.profile import Core
 from gatesearch.graph.sites import LayerSite
-
-if TYPE_CHECKING:
-    from gatesearch.compile.partition import Part
 
 
 class StageProgram(nn.Module):
@@ -28,6 +25,44 @@ class StageProgram(nn.Module):
         """Run the stage."""
         result: Tensor | tuple[Tensor, Tensor] = self.head(self.body(inputs))
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a stage.
+
+    Args:
+        inputs, outputs: names of the values that it reads and writes, in order.
+        program: the module and an example of each of its inputs; None where a kernel runs the part.
+        arrays: of the kernel, by name; None for a program.
+        kernel: name in a :class:`~gatesearch.kernels.LayerKernel`; None for a program.
+        site: of the layer; None for a program.
+        source: index of the part whose blocks are the only ones that this one has to read; None where it reads all.
+        whole: whether another part reads what the kernel does not compute, which then has to be zero.
+        reads: shape of what a kernel reads, [1, h, w, c] or [1, T, F].
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    program: tuple[nn.Module, tuple[Tensor, ...]] | None = None
+    arrays: Mapping[str, Any] | None = None
+    kernel: str | None = None
+    site: str | None = None
+    source: int | None = None
+    whole: bool = True
+    reads: tuple[int, ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the part's entry of a manifest, as what runs bundles reads it."""
+        return {
+            "kernel": self.kernel,
+            "site": self.site,
+            "inputs": list(self.inputs),
+            "outputs": list(self.outputs),
+            "source": self.source,
+            "whole": self.whole,
+            "reads": list(self.reads),
+        }
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch.compile import tflite
+from gatesearch.compile.partition import part_to_bytes
 from gatesearch.devices.profile import Core
 from gatesearch.export.compiled import CompiledStage
 from gatesearch.export.exporters import exporter, formats_of
@@ -99,7 +100,7 @@ class StageWriter:
         entries = []
         for i, part in enumerate(stage.graph.parts):
             form, suffix = ("tflite", ".tflite") if part.kernel is None else ("kernel", ".npz")
-            blob = part.to_bytes(tflite.convert)
+            blob = part_to_bytes(part, tflite.convert)
             program = self._write(k, f"stage{k}_part{i}{suffix}", blob, stage.core, form)
             entries.append(part.describe() | {"program": program})
         return entries

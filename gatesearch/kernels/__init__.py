@@ -16,8 +16,9 @@ from gatesearch.kernels.fbs_pg import FBSPG, Precision
 from gatesearch.kernels.fbs_predictor import Boost
 from gatesearch.kernels.fbs_single import FBSSingle
 from gatesearch.kernels.geometry import Geometry
+from gatesearch.kernels.library import Library
 from gatesearch.kernels.mel import Mel, MelStream
-from gatesearch.kernels.native import Library, load, status
+from gatesearch.kernels.native import load, status
 from gatesearch.kernels.operand_split import OperandSplit
 from gatesearch.kernels.pg_conv import PGConv
 from gatesearch.kernels.pool import pool_windows

@@ -22,8 +22,7 @@ from torch import Tensor, nn
 
 from gatesearch.gates import KernelCall
 from gatesearch.kernels.arrays import Array, aligned
-from gatesearch.kernels.build import SOURCES
-from gatesearch.kernels.native import Library, Signatures
+from gatesearch.kernels.library import SOURCES, Library, Signatures
 
 Calls = list[Callable[[], object]]
 Axes = dict[str, tuple[float, ...]]

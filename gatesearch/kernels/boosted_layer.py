@@ -15,7 +15,7 @@ from gatesearch.kernels.arrays import Array
 from gatesearch.kernels.base import ActiveChannels, Calls
 from gatesearch.kernels.fbs_predictor import Boost
 from gatesearch.kernels.geometry import Geometry, Pair
-from gatesearch.kernels.native import Library
+from gatesearch.kernels.library import Library
 
 
 class BoostedConv(Protocol):

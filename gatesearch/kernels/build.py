@@ -15,8 +15,9 @@ from pathlib import Path
 
 from gatesearch._lib import console
 from gatesearch._lib.timing import fingerprint
+from gatesearch.kernels.library import SOURCES
+from gatesearch.kernels.registry import outside_sources
 
-SOURCES = Path(__file__).parent / "src"
 # Contracted or reordered sums would differ between instruction sets, and from what tests expect.
 FLAGS = ("-std=gnu11", "-O3", "-Wall", "-Wextra", "-ffp-contract=off", "-fno-math-errno")
 SANITISERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
@@ -119,20 +120,14 @@ def key(compiler: Compiler, flags: Sequence[str]) -> str:
 
 
 def _sources() -> list[Path]:
-    return [*sorted(SOURCES.glob("*.[ch]")), *_outside_sources()]
-
-
-def _outside_sources() -> tuple[Path, ...]:
-    from gatesearch.kernels.registry import outside_sources  # the descriptors need this module
-
-    return outside_sources()
+    return [*sorted(SOURCES.glob("*.[ch]")), *outside_sources()]
 
 
 def _compile(compiler: Compiler, flags: Sequence[str], work: Path) -> Path:
     base = [compiler.command, *flags, "-fPIC", "-c", f"-I{SOURCES}"]
     names = '"' + ",".join(compiler.sets) + '"'
     commands = [[*base, f"-DGS_SETS={names}", str(SOURCES / "dispatch.c"), "-o", str(work / "dispatch.o")]]
-    units = [SOURCES / "all.c", *_outside_sources()]
+    units = [SOURCES / "all.c", *outside_sources()]
     for name, extra in compiler.sets.items():
         for number, unit in enumerate(units):
             object_file = str(work / f"{name}_{number}.o")

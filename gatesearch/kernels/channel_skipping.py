@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gatesearch.gates import BLOCK, KernelCall
-from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned, block_count, checked
 from gatesearch.kernels.base import ActiveChannels, Calls
 from gatesearch.kernels.boosted_layer import BoostedLayer
 from gatesearch.kernels.fbs_predictor import Boost, Decision
 from gatesearch.kernels.geometry import Geometry
+from gatesearch.kernels.library import Library, bind_call
 
 
 class NativeCall(NamedTuple):
@@ -43,7 +43,7 @@ class ChannelSkippingConv(ABC):
 
     weight: Array
 
-    def __init__(self, geometry: Geometry, boost: Boost, relu: bool, library: native.Library | None) -> None:
+    def __init__(self, geometry: Geometry, boost: Boost, relu: bool, library: Library | None) -> None:
         self.geometry, self.boost, self.relu = geometry, boost, relu
         self._decision = Decision(geometry, boost, (1, BLOCK), library)
         self.library = self._decision.library
@@ -97,7 +97,7 @@ class ChannelSkippingConv(ABC):
             address(winners),
             address(call.scratch),
         )
-        return native.bind_call(self.library.function(call.function), arguments, x, y, winners, groups, self)
+        return bind_call(self.library.function(call.function), arguments, x, y, winners, groups, self)
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> tuple[Array, Array]:
         """Compute the same with torch and numpy: everything, and then only what wins."""

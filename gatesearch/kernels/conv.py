@@ -23,9 +23,8 @@ from gatesearch.kernels.arrays import (
     padded,
 )
 from gatesearch.kernels.base import CountedKernel, Listing
-from gatesearch.kernels.build import SOURCES
 from gatesearch.kernels.geometry import Geometry
-from gatesearch.kernels.native import ADDRESS, INT, SHAPE, SIZE, Signatures
+from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SIZE, SOURCES, Library, Signatures, bind_call
 from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms
 
 SUMS, BYTES, FLOATS = range(3)  # as in kernels.h
@@ -55,7 +54,7 @@ class Conv:
         scale: Any = None,
         shift: Any = None,
         relu: bool = False,
-        library: native.Library | None = None,
+        library: Library | None = None,
     ) -> None:
         self.geometry, self.relu = geometry, relu
         self.weight = checked(weight, "weight", np.float32, geometry.weights)
@@ -104,7 +103,7 @@ class Conv:
             address(y),
             address(self._scratch),
         )
-        return native.bind_call(self.library.function("conv_f32"), arguments, x, y, read, written, self)
+        return bind_call(self.library.function("conv_f32"), arguments, x, y, read, written, self)
 
     def reference(self, x: Array, inputs: Array | None = None, outputs: Array | None = None) -> Array:
         """Compute the same with torch, everything and then masked."""
@@ -143,7 +142,7 @@ class ConvU8:
         scale: Any = None,
         shift: Any = None,
         zero_out: int = 0,
-        library: native.Library | None = None,
+        library: Library | None = None,
     ) -> None:
         for what, value in (("zero", zero), ("zero_out", zero_out)):
             if not 0 <= value <= 255:
@@ -194,7 +193,7 @@ class ConvU8:
             address(y),
             address(self._scratch),
         )
-        return native.bind_call(self.library.function("conv_u8"), arguments, x, y, read, written, self)
+        return bind_call(self.library.function("conv_u8"), arguments, x, y, read, written, self)
 
     def reference(self, x: Array, inputs: Array | None = None, outputs: Array | None = None) -> Array:
         """Compute the same with torch and numpy, everything and then masked."""
@@ -205,7 +204,7 @@ class ConvU8:
         return np.where(channel_mask(outputs, g.c_out), y, 0).astype(self.dtype)
 
 
-def pack_u8(library: native.Library, geometry: Geometry, weight: Array) -> tuple[Array, Array]:
+def pack_u8(library: Library, geometry: Geometry, weight: Array) -> tuple[Array, Array]:
     """Return int8 weights as the kernels want them, and their sums by block."""
     shape = geometry.c
     packed = aligned(library.function("conv_u8_size")(byref(shape)), np.int8)

@@ -14,10 +14,9 @@ from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, checked, like, padded
 from gatesearch.kernels.base import CountedKernel, Listing
-from gatesearch.kernels.build import SOURCES
 from gatesearch.kernels.conv import BYTES, requantise
 from gatesearch.kernels.geometry import Geometry, output_size
-from gatesearch.kernels.native import ADDRESS, INT, SHAPE, Signatures
+from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SOURCES, Library, Signatures, bind_call
 from gatesearch.kernels.work_terms import Terms, conv_macs, window_taps
 
 
@@ -45,7 +44,7 @@ class DepthwiseU8:
         zero_out: int = 0,
         bias: Any = None,
         scale: Any = None,
-        library: native.Library | None = None,
+        library: Library | None = None,
     ) -> None:
         if geometry.c_in != geometry.c_out:
             raise ValueError(f"{geometry.c_in} channels in, {geometry.c_out} out: both must be the same")
@@ -73,7 +72,7 @@ class DepthwiseU8:
             return lambda: np.copyto(y, self.reference(x))
         rest = (address(self._by_tap), address(self.bias), address(self.scale), self.zero_out, address(y))
         arguments = (byref(self._shape), address(x), self.zero, *rest)
-        return native.bind_call(self.library.function("depthwise_u8"), arguments, x, y, self)
+        return bind_call(self.library.function("depthwise_u8"), arguments, x, y, self)
 
     def reference(self, x: Array) -> Array:
         """Compute the same with torch and numpy."""

@@ -12,8 +12,7 @@ from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, checked
 from gatesearch.kernels.base import CountedKernel, Listing
-from gatesearch.kernels.build import SOURCES
-from gatesearch.kernels.native import ADDRESS, FLOAT, INT, Signatures
+from gatesearch.kernels.library import ADDRESS, FLOAT, INT, SOURCES, Library, Signatures
 from gatesearch.kernels.work_terms import Terms, blocks_left
 
 
@@ -31,7 +30,7 @@ class GateHead:
     2.5
     """
 
-    def __init__(self, w_mean: Any, w_most: Any, bias: float, library: native.Library | None = None) -> None:
+    def __init__(self, w_mean: Any, w_most: Any, bias: float, library: Library | None = None) -> None:
         self.w_mean = checked(w_mean, "w_mean", np.float32, (None,))
         self.channels = len(self.w_mean)
         self.w_most = None if w_most is None else checked(w_most, "w_most", np.float32, (self.channels,))
@@ -96,9 +95,7 @@ class GateHeadKernel(CountedKernel):
         return (*call.shape, call.shape[2], *[1] * 8)
 
 
-def add_u8(
-    x: Any, z: Any, scales: tuple[float, float], shift: float = 0.0, library: native.Library | None = None
-) -> Array:
+def add_u8(x: Any, z: Any, scales: tuple[float, float], shift: float = 0.0, library: Library | None = None) -> Array:
     """Return round(scales[0] x + scales[1] z + shift), half to even and clipped, of uint8 arrays of one shape."""
     left = checked(x, "x", np.uint8, np.shape(x))
     right = checked(z, "z", np.uint8, left.shape)

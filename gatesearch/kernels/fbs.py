@@ -13,15 +13,13 @@ import torch
 
 from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.fbs import FBSConv2d
-from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, active_blocks, address, aligned, block_count, channel_mask, checked
 from gatesearch.kernels.base import ActiveChannels, Axes, Calls, LayerKernel, Listing, Sample, random_normal
 from gatesearch.kernels.boosted_layer import BoostedLayer
-from gatesearch.kernels.build import SOURCES
 from gatesearch.kernels.conv import BYTES, Conv, ConvU8, convolve_integers, requantise
 from gatesearch.kernels.fbs_predictor import Boost, CBoost, Decision, filters, plain, random_boost
 from gatesearch.kernels.geometry import Geometry, Pair
-from gatesearch.kernels.native import ADDRESS, FLOAT, INT, SHAPE, SIZE, Signatures
+from gatesearch.kernels.library import ADDRESS, FLOAT, INT, SHAPE, SIZE, SOURCES, Library, Signatures, bind_call
 from gatesearch.kernels.work_terms import Terms, blocks_left, conv_macs, conv_terms
 
 
@@ -30,7 +28,7 @@ class _BoostedConv(ABC):
 
     dtype: ClassVar[type[np.generic]]
 
-    def __init__(self, geometry: Geometry, boost: Boost, library: native.Library | None) -> None:
+    def __init__(self, geometry: Geometry, boost: Boost, library: Library | None) -> None:
         self.geometry, self.boost = geometry, boost
         self._decision = Decision(geometry, boost, (BLOCK,), library)
         self.library = self._decision.library
@@ -90,16 +88,14 @@ class FBSConv(_BoostedConv):
         weight: Any,
         boost: Boost,
         relu: bool = True,
-        library: native.Library | None = None,
+        library: Library | None = None,
     ) -> None:
         super().__init__(geometry, boost, library)
         self.relu, self.conv = relu, Conv(geometry, weight, library=library)
         self.weight = self.conv.weight
 
     @classmethod
-    def from_module(
-        cls, layer: FBSConv2d, image: Pair, relu: bool = True, library: native.Library | None = None
-    ) -> FBSConv:
+    def from_module(cls, layer: FBSConv2d, image: Pair, relu: bool = True, library: Library | None = None) -> FBSConv:
         """Return the kernel of a trained layer for images of the given height and width.
 
         Raises:
@@ -125,7 +121,7 @@ class FBSConv(_BoostedConv):
             address(winners),
             address(self._scratch),
         )
-        return native.bind_call(self.library.function("fbs_f32"), arguments, x, y, winners, read, self)
+        return bind_call(self.library.function("fbs_f32"), arguments, x, y, winners, read, self)
 
     def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
         """Compute the same with torch: everything, and then only what wins."""
@@ -163,7 +159,7 @@ class FBSConvU8(_BoostedConv):
         level_in: float,
         level_weight: float,
         level_out: float,
-        library: native.Library | None = None,
+        library: Library | None = None,
     ) -> None:
         super().__init__(geometry, boost, library)
         self.levels = tuple(np.float32(level) for level in (level_in, level_weight, level_out))
@@ -192,7 +188,7 @@ class FBSConvU8(_BoostedConv):
             address(winners),
             address(self._scratch),
         )
-        return native.bind_call(self.library.function("fbs_u8"), arguments, x, y, winners, read, self)
+        return bind_call(self.library.function("fbs_u8"), arguments, x, y, winners, read, self)
 
     def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
         """Compute the same with torch and numpy: everything, and then only what wins."""
@@ -220,7 +216,7 @@ class FBSLayer(BoostedLayer):
         return FBSConv.from_module(layer, image, relu)
 
     @classmethod
-    def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: native.Library) -> FBSConv:
+    def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: Library) -> FBSConv:
         """Return the kernel of a layer's arrays."""
         return FBSConv(geometry, arrays["weight"], Boost.load(arrays), bool(arrays["relu"]), library)
 
@@ -232,7 +228,7 @@ class FBSLayer(BoostedLayer):
         height, width, channels = self.shape
         if whole and self.conv.boost.winners < -(-channels // BLOCK):
             arguments = (address(y), height * width, channels, address(groups), len(groups))
-            calls.append(native.bind_call(library.function("clear_f32"), arguments, y, self))
+            calls.append(bind_call(library.function("clear_f32"), arguments, y, self))
         return calls
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
@@ -317,7 +313,7 @@ class FBSKernel(LayerKernel):
         c_in, c_out = call.shape[2:4]
         return {"inputs": block_shares(c_in) if reads_blocks else (1.0,), "outputs": block_shares(c_out)}
 
-    def sample(self, call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+    def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
         """Return a random layer; its inputs are not negative, as behind a ReLU."""
         geometry = Geometry.from_shape(call.shape)
         boost, active = random_boost(call, geometry, BLOCK, generator)

@@ -15,10 +15,8 @@ from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.gates.phases import IntegerPhases
-from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned, checked
 from gatesearch.kernels.base import Axes, LayerKernel, Listing, Sample, random_normal
-from gatesearch.kernels.build import SOURCES
 from gatesearch.kernels.channel_skipping import (
     ChannelSkippingConv,
     ChannelSkippingLayer,
@@ -32,7 +30,7 @@ from gatesearch.kernels.fbs_predictor import Boost, CBoost, random_boost
 from gatesearch.kernels.fbs_single import single_axes
 from gatesearch.kernels.geometry import Geometry, Pair, output_size
 from gatesearch.kernels.integer_products import check_bits, check_sums, gate_sizes, integer_products, open_thresholds
-from gatesearch.kernels.native import ADDRESS, INT, SHAPE, SIZE, Signatures
+from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SIZE, SOURCES, Library, Signatures
 from gatesearch.kernels.operand_split import OperandSplit
 from gatesearch.kernels.work_terms import Terms, blocks_left, conv_macs, conv_terms
 
@@ -92,7 +90,7 @@ class FBSPG(ChannelSkippingConv):
         precision: Precision,
         boost: Boost,
         relu: bool = True,
-        library: native.Library | None = None,
+        library: Library | None = None,
     ) -> None:
         super().__init__(geometry, boost, relu, library)
         p, g = precision, geometry
@@ -125,7 +123,7 @@ class FBSPG(ChannelSkippingConv):
         layer: FBSConv2d,
         image: Pair,
         relu: bool = True,
-        library: native.Library | None = None,
+        library: Library | None = None,
         positive: bool = True,
     ) -> FBSPG:
         """Return the kernel of a trained layer for images of a height and width; ``positive``: no value is negative.
@@ -197,7 +195,7 @@ class FBSPGLayer(ChannelSkippingLayer):
         return {**super().arrays(), **{name: np.asarray(value) for name, value in values.items()}}
 
     @classmethod
-    def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: native.Library) -> FBSPG:
+    def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: Library) -> FBSPG:
         """Return the kernel of a layer's arrays."""
         precision = Precision(
             bits=int(arrays["bits"]),
@@ -306,7 +304,7 @@ class FBSPGKernel(LayerKernel):
         channels = blocks if variant["block"] == BLOCK else single_axes(reads_blocks)
         return {**channels, "open": (0.1 if variant["group"] == 1 else 0.0, 1.0)}
 
-    def sample(self, call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+    def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
         """Return a random layer whose thresholds leave the call's share of the winners open."""
         geometry = Geometry.from_shape(call.shape)
         variant = {name: int(value) for name, value in call.variant}

@@ -17,11 +17,11 @@ from torch import nn
 
 from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.fbs import FBSConv2d, PlainConv2d, winning_groups
-from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, checked, padded
 from gatesearch.kernels.base import ActiveChannels, random_normal
 from gatesearch.kernels.conv import Conv
 from gatesearch.kernels.geometry import Geometry
+from gatesearch.kernels.library import Library
 
 
 class CBoost(ctypes.Structure):
@@ -86,9 +86,7 @@ class Decision:
         ValueError: groups are of another size, or more would win than there are.
     """
 
-    def __init__(
-        self, geometry: Geometry, boost: Boost, sizes: Sequence[int], library: native.Library | None = None
-    ) -> None:
+    def __init__(self, geometry: Geometry, boost: Boost, sizes: Sequence[int], library: Library | None = None) -> None:
         if boost.block not in sizes:
             known = " or ".join(map(str, sizes))
             raise ValueError(f"this kernel skips blocks of {known} channels, the layer blocks of {boost.block}")

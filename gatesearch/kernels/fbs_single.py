@@ -11,14 +11,12 @@ import torch
 
 from gatesearch.gates import KernelCall
 from gatesearch.gates.fbs import FBSConv2d
-from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned, checked
 from gatesearch.kernels.base import Axes, LayerKernel, Listing, Sample, random_normal
-from gatesearch.kernels.build import SOURCES
 from gatesearch.kernels.channel_skipping import ChannelSkippingConv, ChannelSkippingLayer, NativeCall, Winners, taps
 from gatesearch.kernels.fbs_predictor import Boost, CBoost, filters, plain, random_boost
 from gatesearch.kernels.geometry import Geometry, Pair, output_size
-from gatesearch.kernels.native import ADDRESS, INT, SHAPE, SIZE, Signatures
+from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SIZE, SOURCES, Library, Signatures
 from gatesearch.kernels.work_terms import Terms, blocks_left, conv_macs, conv_terms
 
 
@@ -34,7 +32,7 @@ class FBSSingle(ChannelSkippingConv):
     """
 
     def __init__(
-        self, geometry: Geometry, weight: Any, boost: Boost, relu: bool = True, library: native.Library | None = None
+        self, geometry: Geometry, weight: Any, boost: Boost, relu: bool = True, library: Library | None = None
     ) -> None:
         super().__init__(geometry, boost, relu, library)
         self.weight = checked(weight, "weight", np.float32, geometry.weights)
@@ -43,9 +41,7 @@ class FBSSingle(ChannelSkippingConv):
             self._scratch = aligned(self.library.function("fbs_single_scratch")(byref(self._shape)), np.uint8)
 
     @classmethod
-    def from_module(
-        cls, layer: FBSConv2d, image: Pair, relu: bool = True, library: native.Library | None = None
-    ) -> FBSSingle:
+    def from_module(cls, layer: FBSConv2d, image: Pair, relu: bool = True, library: Library | None = None) -> FBSSingle:
         """Return the kernel of a trained layer for images of the given height and width.
 
         Raises:
@@ -71,7 +67,7 @@ class FBSSingleLayer(ChannelSkippingLayer):
         return FBSSingle.from_module(layer, image, relu)
 
     @classmethod
-    def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: native.Library) -> FBSSingle:
+    def conv_from_arrays(cls, geometry: Geometry, arrays: Mapping[str, Array], library: Library) -> FBSSingle:
         """Return the kernel of a layer's arrays."""
         return FBSSingle(geometry, arrays["weight"], Boost.load(arrays), bool(arrays["relu"]), library)
 
@@ -135,7 +131,7 @@ class FBSSingleKernel(LayerKernel):
         """Return all channels and half of them, on each side."""
         return single_axes(reads_blocks)
 
-    def sample(self, call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+    def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
         """Return a random layer; its inputs are not negative, as behind a ReLU."""
         geometry = Geometry.from_shape(call.shape)
         boost, active = random_boost(call, geometry, 1, generator)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gatesearch.gates import BLOCK
-from gatesearch.kernels.native import Shape
+from gatesearch.kernels.library import Shape
 
 Pair = tuple[int, int]
 

@@ -15,8 +15,7 @@ from gatesearch.frontends.grid import GRID_STEP
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned, checked
 from gatesearch.kernels.base import Kernel
-from gatesearch.kernels.build import SOURCES
-from gatesearch.kernels.native import ADDRESS, INT, SIZE, Signatures
+from gatesearch.kernels.library import ADDRESS, INT, SIZE, SOURCES, Library, Signatures
 
 
 class CMel(ctypes.Structure):
@@ -53,7 +52,7 @@ class Mel:
         library: None is the best for this CPU; without a compiler the front end itself runs.
     """
 
-    def __init__(self, frontend: LogMel, library: native.Library | None = None) -> None:
+    def __init__(self, frontend: LogMel, library: Library | None = None) -> None:
         self.frontend, self.library = frontend, library or native.load()
         self.shape = frontend.output_shape[1:]
         if self.library is None:

@@ -1,77 +1,23 @@
-"""The compiled kernels as Python sees them: loaded once, chosen by what the CPU has, called through ctypes."""
+"""The compiled kernels of every installed package, loaded once for the best instruction set of the CPU."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_size_t, c_void_p
 from pathlib import Path
-from typing import Any
 
 from gatesearch._lib import console
 from gatesearch.kernels import build
-
-# What a C function returns (None: nothing), and its arguments.
-Signature = tuple[Any, Sequence[Any]]
-Signatures = Mapping[str, Signature]
+from gatesearch.kernels.library import Library
+from gatesearch.kernels.registry import signatures
 
 
-class Shape(ctypes.Structure):
-    """``gs_conv`` of gs.h."""
-
-    _fields_ = tuple(
-        (name, c_int32)
-        for name in (
-            "h",
-            "w",
-            "c_in",
-            "c_out",
-            "kh",
-            "kw",
-            "stride_h",
-            "stride_w",
-            "pad_h",
-            "pad_w",
-            "dilation_h",
-            "dilation_w",
-        )
-    )
-
-
-# Types of arguments: a pointer to a shape, any other pointer, an int, a float, a size; and a result of 32 bits.
-SHAPE, ADDRESS, INT, FLOAT, SIZE, INT32 = POINTER(Shape), c_void_p, c_int, c_float, c_size_t, c_int32
-
-
-class Library:
-    """The kernels for one instruction set.
-
-    Args:
-        path: of the shared library.
-        instructions: the set; None is the best that this CPU has.
+def open_library(path: Path, instructions: str | None = None) -> Library:
+    """Return the kernels in a shared library, for one instruction set; None: the best that this CPU has.
 
     Raises:
         ValueError: the set was not compiled, or the CPU does not have it.
     """
-
-    def __init__(self, path: Path, instructions: str | None = None) -> None:
-        self.path = path
-        self._library = ctypes.CDLL(str(path))
-        self._library.gs_sets.restype = c_char_p
-        compiled = self._library.gs_sets().decode().split(",")
-        self.available = tuple(name for name in compiled if self._library.gs_supports(name.encode()))
-        if instructions is not None and instructions not in self.available:
-            raise ValueError(f"instruction set {instructions!r}: this CPU has {', '.join(self.available)}")
-        self.instructions = instructions or self.available[0]
-
-    @functools.cache  # noqa: B019 - libraries live as long as the process
-    def function(self, name: str) -> Callable[..., Any]:
-        """Return a C function by its name without prefix and suffix; a kernel's descriptor has its signature."""
-        from gatesearch.kernels.registry import signatures  # the descriptors need this module
-
-        function = getattr(self._library, f"gs_{name}_{self.instructions}")
-        function.restype, function.argtypes = signatures()[name]
-        return function
+    return Library(path, signatures(), instructions)
 
 
 @functools.cache
@@ -82,7 +28,7 @@ def load(instructions: str | None = None) -> Library | None:
         ValueError: the CPU does not have the instruction set.
     """
     try:
-        return Library(build.library(), instructions)
+        return open_library(build.library(), instructions)
     except build.BuildError as error:
         console.console(stderr=True).print(_notice(error), soft_wrap=True)
         return None
@@ -92,25 +38,10 @@ def status() -> str:
     """Return in one line what kernels run on."""
     try:
         compiler = build.Compiler.find()
-        return f"kernels: {Library(build.library(compiler)).instructions}, compiled by {compiler.version}"
+        return f"kernels: {open_library(build.library(compiler)).instructions}, compiled by {compiler.version}"
     except build.BuildError as error:
         return _notice(error)
 
 
 def _notice(error: build.BuildError) -> str:
     return f"kernels: {error}; the torch reference runs in their place, slower"
-
-
-def bind_call(function: Callable[..., None], arguments: tuple[Any, ...], *owners: Any) -> Callable[[], None]:
-    """Return a call without arguments.
-
-    Args:
-        function: of a library.
-        arguments: numbers and addresses.
-        owners: what the addresses point into; it lives as long as the call.
-    """
-
-    def call(_owners: tuple[Any, ...] = owners) -> None:
-        function(*arguments)
-
-    return call

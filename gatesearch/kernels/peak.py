@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from gatesearch.kernels.base import Kernel
-from gatesearch.kernels.build import SOURCES
-from gatesearch.kernels.native import ADDRESS, FLOAT, INT, INT32, Signatures
+from gatesearch.kernels.library import ADDRESS, FLOAT, INT, INT32, SOURCES, Signatures
 
 
 class PeakKernel(Kernel):

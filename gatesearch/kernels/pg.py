@@ -14,13 +14,11 @@ from torch import Tensor, nn
 
 from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.pg import PGConv2d, PGLinear
-from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned
 from gatesearch.kernels.base import ActiveChannels, Axes, Calls, LayerKernel, Listing, Sample, random_normal
-from gatesearch.kernels.build import SOURCES
 from gatesearch.kernels.geometry import Geometry, output_size
 from gatesearch.kernels.integer_products import open_thresholds
-from gatesearch.kernels.native import ADDRESS, FLOAT, INT, INT32, SHAPE, SIZE, Signatures
+from gatesearch.kernels.library import ADDRESS, FLOAT, INT, INT32, SHAPE, SIZE, SOURCES, Library, Signatures, bind_call
 from gatesearch.kernels.operand_split import OperandSplit
 from gatesearch.kernels.pg_conv import CGate, PGConv
 from gatesearch.kernels.work_terms import Terms, blocks_left, conv_macs, conv_terms
@@ -98,7 +96,7 @@ class PGLayer:
         }
 
     @classmethod
-    def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
+    def load(cls, arrays: Mapping[str, Array], library: Library) -> Self:
         """See :class:`~gatesearch.kernels.base.NativeLayer`."""
         operands = OperandSplit(bool(arrays["sign"]), bool(arrays["wide"]))
         conv = PGConv(
@@ -140,7 +138,7 @@ class PGLayer:
         return [
             self._bind_levels(x, levels, library),
             self.conv.bind(levels, y.reshape(*geometry.output, geometry.c_out)),
-            native.bind_call(library.function("affine_f32"), affine, y, self),
+            bind_call(library.function("affine_f32"), affine, y, self),
         ]
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
@@ -152,12 +150,12 @@ class PGLayer:
         y = (output + self.conv.bias[: geometry.c_out]) * self.scale + self.shift
         return (np.maximum(y, 0) if self.relu else y).astype(np.float32).reshape(self.shape)
 
-    def _bind_levels(self, x: Array, levels: Array, library: native.Library) -> Any:
+    def _bind_levels(self, x: Array, levels: Array, library: Library) -> Any:
         conv, operands = self.conv, self.conv.operands
         top, size = float(2**conv.bits - 1), levels.dtype.itemsize
         if operands.number == 1:
             plain = (address(x), x.size, conv.step, top, size, address(levels))
-            return native.bind_call(library.function("levels_f32"), plain, x, levels)
+            return bind_call(library.function("levels_f32"), plain, x, levels)
         height, width = conv.geometry.image
         split = (
             address(x),
@@ -171,7 +169,7 @@ class PGLayer:
             size,
             address(levels),
         )
-        return native.bind_call(library.function("spread_f32"), split, x, levels)
+        return bind_call(library.function("spread_f32"), split, x, levels)
 
 
 class PGKernel(LayerKernel):
@@ -251,7 +249,7 @@ class PGKernel(LayerKernel):
         """Return the shape with the layer's own input channels."""
         return (*shape[:2], shape[2] // int(variant.get("pieces", 1)), *shape[3:])
 
-    def sample(self, call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+    def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
         """Return a random layer whose thresholds leave the call's share of its outputs open."""
         geometry, variant = Geometry.from_shape(call.shape), dict(call.variant)
         size, group = int(variant["bytes"]), int(variant["group"])

@@ -20,6 +20,7 @@ from gatesearch.kernels.arrays import Array, address, aligned, checked, like, pa
 from gatesearch.kernels.conv import pack_u8
 from gatesearch.kernels.geometry import Geometry, Pair
 from gatesearch.kernels.integer_products import INT32, check_bits, check_sums, gate_sizes, integer_products
+from gatesearch.kernels.library import Library, bind_call
 from gatesearch.kernels.operand_split import OperandSplit
 
 INT64_MAX = np.iinfo(np.int64).max
@@ -71,7 +72,7 @@ class PGConv:
         level: float = 1.0,
         bias: Any = None,
         singly: bool = True,
-        library: native.Library | None = None,
+        library: Library | None = None,
         doubled: bool = False,
     ) -> None:
         high_bits = check_bits(bits, low_bits, doubled)
@@ -99,7 +100,7 @@ class PGConv:
         layer: PGConv2d | PGLinear,
         image: Pair,
         singly: bool = True,
-        library: native.Library | None = None,
+        library: Library | None = None,
         positive: bool = True,
     ) -> PGConv:
         """Return the kernel of a trained layer; see :meth:`levels` for its input.
@@ -186,7 +187,7 @@ class PGConv:
             return lambda: self._by_reference(x, y, dense)
         name, extra = ("pg_dense", ()) if dense else ("pg", (None, None))
         arguments = (byref(self._shape), byref(self._pg), address(x), address(y), *extra, address(self._scratch))
-        return native.bind_call(self.library.function(name), arguments, x, y, self)
+        return bind_call(self.library.function(name), arguments, x, y, self)
 
     def reference(self, x: Array, dense: bool = False) -> IntegerPhases:
         """Compute the same with whole numbers of torch, int64 [h', w', c_out]."""
@@ -195,7 +196,7 @@ class PGConv:
         mask = torch.ones_like(high, dtype=torch.bool) if dense else _mask(high, self.limit, self.group)
         return IntegerPhases(high, mask, high + mask * low)
 
-    def _prepare(self, library: native.Library, singly: bool) -> None:
+    def _prepare(self, library: Library, singly: bool) -> None:
         g = self.geometry
         self._shape = g.c
         self._packed, self._sums = pack_u8(library, g, self.weight)

@@ -12,13 +12,12 @@ from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, checked
 from gatesearch.kernels.base import CountedKernel, Listing
-from gatesearch.kernels.build import SOURCES
 from gatesearch.kernels.geometry import Geometry, output_size
-from gatesearch.kernels.native import ADDRESS, INT, SHAPE, Signatures
+from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SOURCES, Library, Signatures
 from gatesearch.kernels.work_terms import Terms, window_taps
 
 
-def pool_windows(x: Any, geometry: Geometry, largest: bool = False, library: native.Library | None = None) -> Array:
+def pool_windows(x: Any, geometry: Geometry, largest: bool = False, library: Library | None = None) -> Array:
     """Return the mean, rounded half up, or the largest value of each channel's windows of x [h, w, channels], uint8.
 
     A window that crosses the border is the part of it that lies inside.

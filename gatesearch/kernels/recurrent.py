@@ -14,11 +14,9 @@ from torch import Tensor, nn
 from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.matrices import Factors, low_rank
-from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned
 from gatesearch.kernels.base import ActiveChannels, Axes, Calls, LayerKernel, Listing, Sample, random_normal
-from gatesearch.kernels.build import SOURCES
-from gatesearch.kernels.native import ADDRESS, INT, SIZE, Signatures
+from gatesearch.kernels.library import ADDRESS, INT, SIZE, SOURCES, Library, Signatures, bind_call
 from gatesearch.kernels.recurrent_step import GRUStep, LSTMStep, RecurrentStep
 from gatesearch.kernels.recurrent_weights import HMD, CMatrix, Dense, LowRank, Weights, weights_from_factors
 from gatesearch.kernels.work_terms import Terms, blocks_left
@@ -75,7 +73,7 @@ class RecurrentLayer:
         return arrays
 
     @classmethod
-    def load(cls, arrays: Mapping[str, Array], library: native.Library) -> Self:
+    def load(cls, arrays: Mapping[str, Array], library: Library) -> Self:
         """See :class:`~gatesearch.kernels.base.NativeLayer`."""
         cells: list[RecurrentStep] = []
         for k in range(sum(name.endswith(".bias_x") for name in arrays)):
@@ -121,7 +119,7 @@ class RecurrentLayer:
             self.directions * cell.size,
             address(cell._scratch),
         )
-        return native.bind_call(cell.library.function("recurrence"), arguments, x, y, h, c, cell)
+        return bind_call(cell.library.function("recurrence"), arguments, x, y, h, c, cell)
 
 
 def _run(cell: RecurrentStep, x: Array, direction: int) -> Array:
@@ -182,7 +180,7 @@ class _CellKernel(LayerKernel):
     def _sample(
         self,
         call: KernelCall,
-        library: native.Library,
+        library: Library,
         generator: np.random.Generator,
         weights: Callable[[int], Weights],
     ) -> Sample:
@@ -239,7 +237,7 @@ class _HybridCellKernel(_CellKernel):
         left["rich"] = max(1, round(left["rich"] * height)) / height
         return call._replace(left=tuple(left.items()))
 
-    def sample(self, call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+    def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
         """Return a random cell."""
         hidden, parts, gates = call.shape[2], int(dict(call.variant)["parts"]), self.step.gates
         rich = max(1, round(dict(call.left)["rich"] * hidden))
@@ -290,7 +288,7 @@ class _LowRankCellKernel(_CellKernel):
         """Return a quarter, a third and a half of the parameters."""
         return {"kept": (0.25, 1 / 3, 0.5)}
 
-    def sample(self, call: KernelCall, library: native.Library, generator: np.random.Generator) -> Sample:
+    def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
         """Return a random cell."""
         hidden, kept, gates = call.shape[2], dict(call.left)["kept"], self.step.gates
 

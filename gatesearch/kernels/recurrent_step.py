@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned, checked
+from gatesearch.kernels.library import Library, bind_call
 from gatesearch.kernels.recurrent_weights import Weights
 
 
@@ -27,7 +28,7 @@ class RecurrentStep(ABC):
         state_weights: Weights,
         bias_x: Any,
         bias_h: Any,
-        library: native.Library | None = None,
+        library: Library | None = None,
     ) -> None:
         if (input_weights.gates, state_weights.gates) != (
             self.gates,
@@ -95,7 +96,7 @@ class LSTMStep(RecurrentStep):
         if not self.library:
             return lambda: self._by_reference(x, h, c)
         arguments = (byref(self._x), byref(self._h), *map(address, (self.bias, x, h, c, self._scratch)))
-        return native.bind_call(self.library.function("lstm_step"), arguments, x, h, c, self)
+        return bind_call(self.library.function("lstm_step"), arguments, x, h, c, self)
 
     def reference(self, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
         """Return the next h and c, by torch."""
@@ -123,7 +124,7 @@ class GRUStep(RecurrentStep):
         if not self.library:
             return lambda: np.copyto(h, self.reference(x, h))
         arguments = (byref(self._x), byref(self._h), *map(address, (self.bias_x, self.bias_h, x, h, self._scratch)))
-        return native.bind_call(self.library.function("gru_step"), arguments, x, h, self)
+        return bind_call(self.library.function("gru_step"), arguments, x, h, self)
 
     def reference(self, x: Array, h: Array) -> Array:
         """Return the next h, by torch."""

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix, block_edges
-from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned, checked
 from gatesearch.kernels.geometry import Geometry
+from gatesearch.kernels.library import Library
 
 DENSE, HYBRID, SPARSE = range(3)  # as in kernels.h
 
@@ -48,7 +48,7 @@ class Weights(Protocol):
     def full(self) -> Array:
         """Return them as one dense array [gates, height, columns]."""
 
-    def pack(self, library: native.Library) -> PackedMatrix:
+    def pack(self, library: Library) -> PackedMatrix:
         """Return them as C wants them."""
 
 
@@ -73,7 +73,7 @@ class Dense:
         """Return the weights."""
         return self.weight
 
-    def pack(self, library: native.Library) -> PackedMatrix:
+    def pack(self, library: Library) -> PackedMatrix:
         """Pack the rows of all gates below each other."""
         packed = packed_rows(library, self.weight.reshape(-1, self.columns))
         matrix = CMatrix(kind=DENSE, gates=self.gates, height=self.height, columns=self.columns, packed=address(packed))
@@ -114,7 +114,7 @@ class HMD:
         poor = np.einsum("gji,gjn->gin", self.down, self._split())
         return np.concatenate([self.rich, poor.astype(np.float32)], 1)
 
-    def pack(self, library: native.Library) -> PackedMatrix:
+    def pack(self, library: Library) -> PackedMatrix:
         """Pack the rich rows of all gates and, below them, each gate's c_j, zero beside their part."""
         rows = [self.rich.reshape(-1, self.columns), self._split().reshape(-1, self.columns)]
         packed = packed_rows(library, np.concatenate(rows))
@@ -167,7 +167,7 @@ class LowRank:
         """Return the matrices that the factors stand for."""
         return self.left @ self.right
 
-    def pack(self, library: native.Library) -> PackedMatrix:
+    def pack(self, library: Library) -> PackedMatrix:
         """Pack V of all gates; U lies column by column."""
         packed = packed_rows(library, self.right.reshape(-1, self.columns))
         columns = np.ascontiguousarray(self.left.transpose(0, 2, 1))
@@ -211,7 +211,7 @@ class Pruned:
         """Return all, zeros included."""
         return self.weight
 
-    def pack(self, library: native.Library) -> PackedMatrix:
+    def pack(self, library: Library) -> PackedMatrix:
         """Point to values, columns and starts of rows."""
         matrix = CMatrix(
             kind=SPARSE,
@@ -241,7 +241,7 @@ def _stack(weight: torch.Tensor, gates: int) -> torch.Tensor:
     return weight.detach().float().unflatten(0, (gates, -1)).contiguous()
 
 
-def packed_rows(library: native.Library, rows: Array) -> Array:
+def packed_rows(library: Library, rows: Array) -> Array:
     """Return a matrix [m, n] packed as a convolution of 1 x 1."""
     shape = Geometry((1, 1), rows.shape[1], rows.shape[0]).c
     packed = aligned(library.function("conv_f32_size")(byref(shape)), np.float32)

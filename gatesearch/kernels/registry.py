@@ -9,7 +9,7 @@ from pathlib import Path
 from gatesearch._lib import plugins
 from gatesearch.errors import unknown
 from gatesearch.kernels.base import CountedKernel, Kernel, LayerKernel
-from gatesearch.kernels.native import Signature
+from gatesearch.kernels.library import Signature
 
 GROUP = "gatesearch.kernels"
 

@@ -12,13 +12,11 @@ import numpy as np
 
 from gatesearch._lib.plugins import need
 from gatesearch.compile import flatbuffer
-from gatesearch.kernels import native
 from gatesearch.kernels.arrays import LINE, Array, address, aligned, padded
 from gatesearch.kernels.base import Kernel
-from gatesearch.kernels.build import SOURCES
 from gatesearch.kernels.conv import pack_u8
 from gatesearch.kernels.geometry import Geometry
-from gatesearch.kernels.native import ADDRESS, INT, Shape, Signatures
+from gatesearch.kernels.library import ADDRESS, INT, SOURCES, Library, Shape, Signatures
 
 CONV, DEPTHWISE, LARGEST, TABLE = range(4)  # as in kernels.h
 PAGE = 4096
@@ -110,7 +108,7 @@ class Stage:
         Unsupported: a kernel is missing for one of its operators.
     """
 
-    def __init__(self, model: bytes, logit: str, passed: str, library: native.Library) -> None:
+    def __init__(self, model: bytes, logit: str, passed: str, library: Library) -> None:
         need("a stage by kernels", "ai_edge_litert")
         from ai_edge_litert import schema_py_generated as schema
 

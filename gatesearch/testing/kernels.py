@@ -29,7 +29,8 @@ from gatesearch.cost.sources.board.shapes import EMPTY_CALL
 from gatesearch.gates import KernelCall
 from gatesearch.kernels import CountedKernel, Kernel, LayerKernel, Library, Sample, kernels, load
 from gatesearch.kernels.arrays import Array
-from gatesearch.kernels.build import FLAGS, SOURCES, BuildError, Compiler
+from gatesearch.kernels.build import FLAGS, BuildError, Compiler
+from gatesearch.kernels.library import SOURCES
 
 SHAPE_NUMBERS, VARIANTS, SHARES = 12, 3, 3  # that a row of a kit holds
 STRICT = ("-Werror", "-Wall", "-Wextra")

@@ -21,7 +21,7 @@ from gatesearch.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OF_THE_RAY_EXTRA = ("gatesearch.search.ray", "gatesearch.search.executors.tune")
+OF_THE_RAY_EXTRA = ("gatesearch.search.executors.ray_searcher", "gatesearch.search.executors.tune")
 NOT_OF_THE_CORE = (*OF_THE_RAY_EXTRA, "gatesearch.bench", "gatesearch.__main__")
 
 # In a process of its own: hides the packages that the arguments name, then runs what stands on standard input.

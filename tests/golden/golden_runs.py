@@ -103,7 +103,7 @@ PRICE_TOLERANCE = 0.1  # relative: prices take in how often trained gates let a 
 EXACT_EVERYWHERE = (
     "recipe", "seed", "goal", "data", "baseline.macs", "baseline.params", "baseline.latency_us", "baseline.energy_uj",
     "baseline.core", "search.evaluated", "search.pruned", "search.priced_out", "search.epochs", "search.engine",
-    "search.engine_asked", "export.bundle", "export.parity.samples", "sensitivity.factors",
+    "export.bundle", "export.parity.samples", "sensitivity.factors",
 )  # fmt: skip
 
 

@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from gatesearch.kernels import Library, build, kernels
+from gatesearch.kernels import Library, build, kernels, native
 
-SANITISE = "GATESEARCH_SANITISE"  # set where test_kernels_sanitised.py runs these tests once more
+SANITISE = "GATESEARCH_SANITISE"  # set where test_sanitised.py runs these tests once more
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def compiled() -> Library:
             if name.startswith(("gatesearch.kernels.", "gatesearch.runtime.")) and hasattr(module, "aligned"):
                 module.aligned = np.zeros
     try:
-        return Library(build.library(sanitise=sanitise))
+        return native.open_library(build.library(sanitise=sanitise))
     except build.BuildError as error:
         pytest.skip(f"no kernels: {error}")
 
@@ -32,4 +32,4 @@ def library(request: pytest.FixtureRequest, compiled: Library) -> Library:
     """The kernels for each instruction set that this CPU has, in turn."""
     if request.param not in compiled.available:
         pytest.skip(f"this CPU has no {request.param}")
-    return Library(compiled.path, request.param)
+    return native.open_library(compiled.path, request.param)

@@ -92,4 +92,4 @@ def test_another_compiler_has_a_library_of_its_own(other: build.Compiler) -> Non
 
 def test_an_instruction_set_that_is_not_there_is_refused(compiled: k.Library) -> None:
     with pytest.raises(ValueError, match=r"this CPU has .*portable"):
-        k.Library(compiled.path, "mmx")
+        native.open_library(compiled.path, "mmx")

@@ -47,8 +47,9 @@ def test_every_kernel_under_address_and_undefined_behaviour_sanitizers() -> None
 @pytest.mark.slow
 def test_a_step_beyond_an_array_would_be_seen() -> None:
     script = (
-        "import numpy as np; from gatesearch.kernels import Library, build;"
-        "library = Library(build.library(sanitise=True)); x = np.zeros(4096, np.uint8); out = np.zeros(4096, np.int32);"
+        "import numpy as np; from gatesearch.kernels import build, native;"
+        "library = native.open_library(build.library(sanitise=True)); x = np.zeros(4096, np.uint8);"
+        "out = np.zeros(4096, np.int32);"
         "library.function('pool_u8')(x.ctypes.data, 4097, 1, None, 0, out.ctypes.data, None)"
     )
     done = run("-c", script)

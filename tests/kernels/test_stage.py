@@ -12,7 +12,8 @@ from torch import nn
 
 from gatesearch.compile.flatbuffer import operator_names
 from gatesearch.compile.tflite import channel_first, convert, quantise
-from gatesearch.kernels import ConvU8, DepthwiseU8, Geometry, Library, native
+from gatesearch.kernels import ConvU8, DepthwiseU8, Geometry, Library
+from gatesearch.kernels.library import Shape
 from gatesearch.runtime.program import Program
 from gatesearch.runtime.stage import CONV, LARGEST, TABLE, COperator, CStream, Stage
 
@@ -58,7 +59,7 @@ def test_stream_lists_the_windows_above_the_threshold(library: Library) -> None:
     first = (base, base + 12, None, None, None, index.ctypes.data, None, None, None)
     second = (base + 12, base + 16, *(a.ctypes.data for a in pointers), None, layer.scale.ctypes.data)
     ops = (COperator * 2)(
-        COperator(LARGEST, 0, 0, 4, 3, native.Shape(), *first),
+        COperator(LARGEST, 0, 0, 4, 3, Shape(), *first),
         COperator(CONV, 128, 120, 0, 0, layer.geometry.c, *second, layer.shift.ctypes.data, layer._scratch.ctypes.data),
     )
     told = CStream(addressof(ops), 2, 12, 50, 3, windows.ctypes.data, base, base + 16, passed.ctypes.data)
@@ -75,7 +76,7 @@ def test_a_table_gives_each_value_what_it_has_for_it(library: Library) -> None:
     room, moved, passed = np.zeros(64, np.uint8), np.zeros(65, np.uint8), np.zeros(4, np.int32)
     index = np.append(rng.permutation(64), 63).astype(np.int32)
     at = (room.ctypes.data, moved.ctypes.data, None, None, None, index.ctypes.data, None, None, None)
-    ops = (COperator * 1)(COperator(TABLE, 0, 0, 65, 1, native.Shape(), *at, table.ctypes.data))
+    ops = (COperator * 1)(COperator(TABLE, 0, 0, 65, 1, Shape(), *at, table.ctypes.data))
     given = (windows.ctypes.data, room.ctypes.data, moved.ctypes.data + 64, passed.ctypes.data)
     told = CStream(addressof(ops), 1, 64, 4, 0, *given)
     count = library.function("stream")(addressof(told))

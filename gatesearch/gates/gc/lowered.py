@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatesearch.gates.gc.head import Pool, pool_kernel
-
-if TYPE_CHECKING:
-    from gatesearch.gates.gc.modes import GCGate
+from gatesearch.gates.gc.head import ChannelsFirst, PlaneFilters, Pool, pool_kernel
 
 LARGEST_GAIN = 64.0
 # How far ranges are evened out. All the way, the linear layer's weights, which share one scale too, become as uneven as
@@ -21,7 +18,17 @@ LARGEST_GAIN = 64.0
 EVENNESS = 0.7
 
 
-def fold(gate: GCGate, channels: Sequence[int] | None) -> nn.Linear:
+class GateHead(Protocol):
+    """The parts of a GC gate's head: views, filters and pools what passes, normalises, and adds up linearly."""
+
+    view: ChannelsFirst
+    look: PlaneFilters
+    pool: Pool
+    norm: nn.BatchNorm1d
+    linear: nn.Linear
+
+
+def fold(gate: GateHead, channels: Sequence[int] | None) -> nn.Linear:
     """Return the linear layer with the normalisation folded in, for the given channels (None: all).
 
     w . (x - mean) / s + b = (w / s) . x + (b - (w / s) . mean) with s = sqrt(var + eps).
@@ -40,7 +47,7 @@ def fold(gate: GCGate, channels: Sequence[int] | None) -> nn.Linear:
 
 
 @torch.no_grad()
-def lowered_head(gate: GCGate, channels: Sequence[int] | None, shrink: nn.Module | None) -> nn.Module:
+def lowered_head(gate: GateHead, channels: Sequence[int] | None, shrink: nn.Module | None) -> nn.Module:
     """Return the head for the given channels in the form that loses least in int8.
 
     One int8 scale serves all features, so a feature that is small beside the others would have a handful of steps. Each
@@ -67,7 +74,7 @@ def lowered_head(gate: GCGate, channels: Sequence[int] | None, shrink: nn.Module
     return LoweredHead(gate.view, gate.look.scaled(even), EvenPool(gate.pool, gain), linear, shrink)
 
 
-def _statistics(gate: GCGate) -> tuple[Tensor, Tensor]:
+def _statistics(gate: GateHead) -> tuple[Tensor, Tensor]:
     mean, var = gate.norm.running_mean, gate.norm.running_var
     assert mean is not None and var is not None
     return mean, var

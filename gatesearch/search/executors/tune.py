@@ -11,7 +11,7 @@ from typing import Any
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search.executors.base import Evaluate, ProposalSource, TrialFailed
-from gatesearch.search.ray import GateSearcher, report_outcome
+from gatesearch.search.executors.ray_searcher import GateSearcher, report_outcome
 
 MAX_FAILURES = 3  # nodes or workers that a trial may lose
 TUNE_ENVIRONMENT = {

@@ -57,7 +57,7 @@ def test_a_node_that_dies_in_mid_run(tmp_path: Path) -> None:
 def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in sys.modules if name == "ray" or name.startswith("ray.")]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("gatesearch.search.ray", "gatesearch.search.executors.tune"):
+    for name in ("gatesearch.search.executors.ray_searcher", "gatesearch.search.executors.tune"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(

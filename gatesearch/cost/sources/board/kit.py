@@ -16,7 +16,7 @@ from gatesearch.cost.sources.board.table import Reading, call_to_dict
 from gatesearch.errors import UserError
 from gatesearch.gates import KernelCall
 from gatesearch.kernels import counted_kernels
-from gatesearch.kernels.build import SOURCES
+from gatesearch.kernels.library import SOURCES
 from gatesearch.kernels.registry import outside_sources
 
 RUNNER = Path(__file__).parent / "runner"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gatesearch.compile import passes, tflite
+from gatesearch.compile.partition import part_to_bytes
 from gatesearch.compile.tflite import Converter, channel_last, convert
 from gatesearch.cost.sources.host.steady_timing import Settled, spread
 from gatesearch.devices.profile import Device
@@ -40,7 +41,7 @@ def assemble(model: GatedModel, features: Tensor, device: Device, converter: Con
     stages: list[Assembled] = []
     for stage in passes.run(model, features, device):
         if stage.parts:
-            blobs = [part.to_bytes(converter) for part in stage.parts]
+            blobs = [part_to_bytes(part, converter) for part in stage.parts]
             stages.append(Assembled([part.describe() for part in stage.parts], blobs))
             continue
         # On the grid of the stage before, as in a bundle: nothing is rounded between them.

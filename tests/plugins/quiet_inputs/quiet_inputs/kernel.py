@@ -14,7 +14,7 @@ from gatesearch.gates import KernelCall
 from gatesearch.kernels import ActiveChannels, LayerKernel, Library, Listing, Sample
 from gatesearch.kernels.arrays import Array, address
 from gatesearch.kernels.base import Axes, Calls
-from gatesearch.kernels.native import ADDRESS, FLOAT, INT, Signatures, bind_call
+from gatesearch.kernels.library import ADDRESS, FLOAT, INT, Signatures, bind_call
 
 
 class QuietLayer:

@@ -18,7 +18,7 @@ from tests.search.quick import found, price
 from tests.search.small_spaces import small
 
 pytest.importorskip("ray.tune", reason="the extra ray")
-from gatesearch.search.ray import GateSearcher, read_outcome, report_outcome  # wants Ray
+from gatesearch.search.executors.ray_searcher import GateSearcher, read_outcome, report_outcome  # wants Ray
 
 
 @pytest.fixture

@@ -1,0 +1,86 @@
+"""A shared library of compiled kernels, called through ctypes; the types of arguments that kernels take."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from ctypes import POINTER, c_char_p, c_float, c_int, c_int32, c_size_t, c_void_p
+from pathlib import Path
+from typing import Any
+
+SOURCES = Path(__file__).parent / "src"
+# What a C function returns (None: nothing), and its arguments.
+Signature = tuple[Any, Sequence[Any]]
+Signatures = Mapping[str, Signature]
+
+
+class Shape(ctypes.Structure):
+    """``gs_conv`` of gs.h."""
+
+    _fields_ = tuple(
+        (name, c_int32)
+        for name in (
+            "h",
+            "w",
+            "c_in",
+            "c_out",
+            "kh",
+            "kw",
+            "stride_h",
+            "stride_w",
+            "pad_h",
+            "pad_w",
+            "dilation_h",
+            "dilation_w",
+        )
+    )
+
+
+# Types of arguments: a pointer to a shape, any other pointer, an int, a float, a size; and a result of 32 bits.
+SHAPE, ADDRESS, INT, FLOAT, SIZE, INT32 = POINTER(Shape), c_void_p, c_int, c_float, c_size_t, c_int32
+
+
+class Library:
+    """The kernels for one instruction set.
+
+    Args:
+        path: of the shared library.
+        signatures: result and argument types of each function, by its name without prefix and suffix.
+        instructions: the set; None is the best that this CPU has.
+
+    Raises:
+        ValueError: the set was not compiled, or the CPU does not have it.
+    """
+
+    def __init__(self, path: Path, signatures: Signatures, instructions: str | None = None) -> None:
+        self.path, self._signatures = path, signatures
+        self._library = ctypes.CDLL(str(path))
+        self._library.gs_sets.restype = c_char_p
+        compiled = self._library.gs_sets().decode().split(",")
+        self.available = tuple(name for name in compiled if self._library.gs_supports(name.encode()))
+        if instructions is not None and instructions not in self.available:
+            raise ValueError(f"instruction set {instructions!r}: this CPU has {', '.join(self.available)}")
+        self.instructions = instructions or self.available[0]
+
+    @functools.cache  # noqa: B019 - libraries live as long as the process
+    def function(self, name: str) -> Callable[..., Any]:
+        """Return a C function by its name without prefix and suffix; a kernel's descriptor has its signature."""
+        function = getattr(self._library, f"gs_{name}_{self.instructions}")
+        function.restype, function.argtypes = self._signatures[name]
+        return function
+
+
+def bind_call(function: Callable[..., None], arguments: tuple[Any, ...], *owners: Any) -> Callable[[], None]:
+    """Return a call without arguments.
+
+    Args:
+        function: of a library.
+        arguments: numbers and addresses.
+        owners: what the addresses point into; it lives as long as the call.
+    """
+
+    def call(_owners: tuple[Any, ...] = owners) -> None:
+        function(*arguments)
+
+    return call
