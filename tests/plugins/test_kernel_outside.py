@@ -17,7 +17,7 @@ from gatesearch.cost.sources.board import count
 from gatesearch.cost.sources.board.shapes import EMPTY_CALL, listed
 from gatesearch.cost.sources.host.kernel_points import Run, timed_grids
 from gatesearch.devices import profile
-from gatesearch.export import bundle
+from gatesearch.export.bundle import write_bundle
 from gatesearch.gates import KernelCall, build_gate, kinds, work_of
 from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
 from gatesearch.kernels import counted_kernels, kernels, layer_kernel, layer_kernels, load
@@ -111,7 +111,7 @@ def test_an_exported_bundle_runs_it(tmp_path: Path) -> None:
     plan = GatePlan((PlacedGate.of("quiet", "1", limit=0.5),), ("host",))
     model = GatedModel(backbone, plan, cut_sites(backbone, x[:1]), 3, layers=layer_sites(backbone, x[:1])).eval()
     labels = torch.arange(48) % 3
-    manifest = bundle.write(
+    manifest = write_bundle(
         tmp_path / "bundle",
         model,
         profile.load("host"),
