@@ -89,7 +89,7 @@ def test_it_goes_on_with_the_same_network_and_data_alone(ended: Any) -> None:
 
 def test_the_command_line_says_that_it_has_neither(ended: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["verify", str(ended.folder.path)]) == 2
-    assert "was given by a Python program" in capsys.readouterr().err
+    assert "comes from a Python program" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

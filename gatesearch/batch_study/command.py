@@ -1,95 +1,107 @@
-"""`gatesearch scaling recipe=R [batches=8..4096 ...]`: study, outcome, pages."""
+"""The command `gatesearch scaling recipe=R [batches=8..4096 ...]`: run a study, write its outcome and the page."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gatesearch._lib import console
+from gatesearch._lib.files import write_text
+from gatesearch._lib.plugins import need
 from gatesearch._lib.timing import fingerprint
-from gatesearch.batch_study import pages, record
-from gatesearch.batch_study.network import Network
-from gatesearch.batch_study.outcome import OUTCOME, difference, folder_of, studied
+from gatesearch.batch_study import page
+from gatesearch.batch_study.auto_batch import OUTCOME_FILE, first_difference, studied_keys, study_folder
+from gatesearch.batch_study.backbone import BackboneTraining
+from gatesearch.batch_study.outcome import build_outcome
 from gatesearch.batch_study.settings import WHERE, Settings
 from gatesearch.batch_study.study import Study
 from gatesearch.errors import UserError
 from gatesearch.pipeline.problem import load_problem
 from gatesearch.recipe import Recipe
 
-TRIALS = "trials.jsonl"
+TRIALS_FILE, SETTINGS_FILE = "trials.jsonl", "settings.json"
 
 
-def run(recipe: Recipe, settings: Settings, written: Sequence[str]) -> Path:
-    """Study the training of a recipe, or go on with a study that was stopped; returns the path of the page.
+def run(recipe: Recipe, settings: Settings, words: Sequence[str]) -> Path:
+    """Study the training of a recipe, or continue a study that was stopped; returns the path of the page.
 
     Args:
-        recipe: resolved.
-        settings: how the study goes.
-        written: the words of the command line, for the page.
+        recipe: a checked recipe.
+        settings: of the study.
+        words: the command line, for the page.
 
     Raises:
-        UserError: the folder holds a study by other settings, or none is possible.
+        UserError: the folder holds a study by other settings, no study is possible, or a package is missing.
     """
-    folder = folder_of(recipe)
+    need("gatesearch scaling", "jinja2", "matplotlib")  # before the first training, not after the last
+    folder = study_folder(recipe)
     folder.mkdir(parents=True, exist_ok=True)
-    _keep(folder, recipe, settings)
+    _claim_folder(folder, recipe, settings)
     console.say(f"{WHERE}: {folder}; the same command goes on where it was stopped")
-    setting = load_problem(recipe)
-    problem = Network(setting, settings.group, settings.at_once)
+    problem = load_problem(recipe)
+    training = BackboneTraining(problem, settings.ghost_size, settings.micro_batch)
     epochs = settings.epochs or recipe.training.epochs
-    study = Study(problem, settings, folder / TRIALS, epochs=epochs, seed=recipe.seed)
-    if left_out := [str(size) for size in settings.sizes if size not in study.sizes]:
-        console.say(f"left out, larger than the training split of {problem.samples:,}: {', '.join(left_out)}")
+    study = Study(training, settings, folder / TRIALS_FILE, epochs=epochs, seed=recipe.seed)
+    skipped = [str(size) for size in settings.batch_sizes if size not in study.batch_sizes]
+    if skipped:
+        console.say(f"skipped, larger than the training split of {training.samples:,}: {', '.join(skipped)}")
     pilot, studies = study.run()
-    data = setting.data
+    data = {
+        "source": problem.data.source,
+        "train": training.samples,
+        "validation": len(problem.data.validation),
+    }
     outcome = {
         "recipe": recipe.name or "run",
-        "studied": studied(recipe),
-        "command": shlex.join(["gatesearch", "scaling", *map(_public, written)]),
+        "studied": studied_keys(recipe),
+        "command": shlex.join(["gatesearch", "scaling", *map(_hide_data_root, words)]),
         "seed": recipe.seed,
         "epochs": epochs,
         "settings": settings.model_dump(),
-        "ghost": settings.group if problem.normalises else None,
-        "data": {"source": data.source, "train": problem.samples, "validation": len(data.validation)},
-        **record.describe(pilot, studies, recipe.seed),
+        "ghost": settings.ghost_size if training.has_batch_norm else None,
+        "data": data,
+        **build_outcome(pilot, studies, recipe.seed),
         "seconds": sum(entry.seconds for entry in study.journal.entries.values()),
         "machine": fingerprint(),
     }
-    _write(folder / OUTCOME, outcome)
-    columns = ("batch", "steps", "5 to 95 %", "samples", "slope", "regime")
-    shown = [[row[k] for k in (0, 1, 2, 4, 5, 6)] for row in pages.table(outcome)]
-    console.table(f"steps to a validation error of {pilot.goal:.4g}", columns, shown)
-    for line in pages.summary(outcome):
-        console.say(line)
-    path = pages.write()
+    _write_json(folder / OUTCOME_FILE, outcome)
+    _print_outcome(outcome)
+    path = page.write_page()
     console.say(f"wrote {path}")
     return path
 
 
-def _keep(folder: Path, recipe: Recipe, settings: Settings) -> None:
-    """Note what a folder's trials are of, and let no others in."""
-    path = folder / "settings.json"
-    # A further look at the outcome may cost no new trials: everything that a trial depends on is in here.
+def _print_outcome(outcome: Mapping[str, Any]) -> None:
+    columns = ("batch", "steps", "5 to 95 %", "samples", "slope", "regime")
+    rows = [[row[k] for k in (0, 1, 2, 4, 5, 6)] for row in page.build_steps_table(outcome)]
+    console.table(f"steps to a validation error of {outcome['goal']:.4g}", columns, rows)
+    for line in page.summarise(outcome):
+        console.say(line)
+
+
+def _claim_folder(folder: Path, recipe: Recipe, settings: Settings) -> None:
+    """Record on what the trials of a folder depend; refuse a folder whose trials depend on something else."""
+    path = folder / SETTINGS_FILE
+    # A new analysis of the same trials needs no new ones, so only the inputs of trials are compared.
     budget = {"seed": recipe.seed, "training.epochs": recipe.training.epochs}
-    wanted = json.loads(json.dumps({**settings.model_dump(), **studied(recipe), **budget}))
-    if not (folder / TRIALS).exists():
-        _write(path, wanted)
+    inputs = json.loads(json.dumps({**settings.model_dump(), **studied_keys(recipe), **budget}))
+    if not (folder / TRIALS_FILE).exists():
+        _write_json(path, inputs)
         return
-    kept = json.loads(path.read_text())
-    if key := difference(kept, wanted):
+    recorded = json.loads(path.read_text())
+    if key := first_difference(recorded, inputs):
         raise UserError(
-            f"{folder}: holds a study with {key} {kept.get(key)}, not {wanted.get(key)}; move it away or delete it"
+            f"{folder}: holds a study with {key} {recorded.get(key)}, not {inputs.get(key)}; move it away or delete it"
         )
 
 
-def _write(path: Path, value: object) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(value, indent=1, allow_nan=False))
-    part.replace(path)
+def _write_json(path: Path, value: object) -> None:
+    write_text(path, json.dumps(value, indent=1, allow_nan=False))
 
 
-def _public(text: str) -> str:
-    """Leave the user's own paths out of what is published."""
-    return "data.root=DATA" if text.startswith("data.root=") else text
+def _hide_data_root(word: str) -> str:
+    """Replace the user's own path in a word of the command line, which is published."""
+    return "data.root=DATA" if word.startswith("data.root=") else word

@@ -1,4 +1,7 @@
-"""Every training of a study as a line of JSON, written when it ends: a killed study loses the one under way."""
+"""The journal of a study: a line of JSON for each training, written when it ends.
+
+A study that is killed loses only the training in progress.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from gatesearch.batch_study.space import Config
-from gatesearch.batch_study.trial import Ran
+from gatesearch.batch_study.config import Config
+from gatesearch.batch_study.training import TrainingResult
 
 
 class Key(NamedTuple):
@@ -28,41 +31,61 @@ class Entry:
 
     key: Key
     config: Config
-    ran: Ran
+    result: TrainingResult
     seconds: float
+
+    def to_json(self) -> str:
+        """Return the entry as a line of JSON."""
+        values = {
+            "key": self.key,
+            "config": asdict(self.config),
+            "ran": asdict(self.result),
+            "seconds": self.seconds,
+        }
+        return json.dumps(values, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Entry:
+        """Read an entry from a line of JSON."""
+        values = json.loads(line)
+        result = values["ran"]
+        curve = tuple((step, error) for step, error in result["curve"])
+        return cls(
+            key=Key(*values["key"]),
+            config=Config(**values["config"]),
+            result=TrainingResult(result["state"], result["steps"], curve),
+            seconds=values["seconds"],
+        )
 
 
 class Journal:
-    """The trainings so far.
+    """The trainings of a study so far.
 
     Args:
-        path: of the file of JSON lines; a last line that was cut off is taken away.
+        path: file of JSON lines. An incomplete last line, of a study that was killed, is removed from it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries: dict[Key, Entry] = {}
-        whole = b""
-        if path.exists():
-            content = path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            if whole != content:
-                with path.open("r+b") as file:
-                    file.truncate(len(whole))
-        for line in whole.splitlines():
-            told = json.loads(line)
-            ran = told["ran"]
-            curve = tuple((step, error) for step, error in ran["curve"])
-            key, ended = Key(*told["key"]), Ran(ran["state"], ran["steps"], curve)
-            self.entries[key] = Entry(key, Config(**told["config"]), ended, told["seconds"])
+        if not path.exists():
+            return
+        content = path.read_bytes()
+        complete = content[: content.rfind(b"\n") + 1]
+        if complete != content:
+            with path.open("r+b") as file:
+                file.truncate(len(complete))
+        for line in complete.splitlines():
+            entry = Entry.from_json(line)
+            self.entries[entry.key] = entry
 
-    def get(self, key: Key, config: Config, train: Callable[[], Ran]) -> Entry:
-        """Return a training, from the file where it is there."""
+    def get(self, key: Key, config: Config, train: Callable[[], TrainingResult]) -> Entry:
+        """Return a training from the journal; run and record it first if it is not there."""
         if key not in self.entries:
             started = time.process_time()
-            entry = Entry(key, config, train(), time.process_time() - started)
-            line = json.dumps(asdict(entry) | {"key": key}, allow_nan=False)
+            result = train()
+            entry = Entry(key, config, result, time.process_time() - started)
             with self.path.open("a") as file:
-                file.write(line + "\n")
+                file.write(entry.to_json() + "\n")
             self.entries[key] = entry
         return self.entries[key]

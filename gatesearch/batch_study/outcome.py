@@ -1,54 +1,96 @@
-"""What a study leaves, ``runs/RECIPE-scaling/outcome.json``, and ``retrain.batch_size=auto``, which reads it."""
+"""The outcome of a study in the types of JSON: the content of ``outcome.json``, from which page and plot are made."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from gatesearch.errors import UserError
-from gatesearch.recipe import Recipe
+from gatesearch.batch_study.bootstrap import Interval, bootstrap
+from gatesearch.batch_study.config import Config
+from gatesearch.batch_study.findings import BatchStudy, Pilot, rank_trials
+from gatesearch.batch_study.space import HIGH, LOW, Edge
+from gatesearch.batch_study.trade_off import (
+    choose_batch,
+    fit_trade_off,
+    local_slopes,
+    name_regime,
+    rate_exponent,
+    steps_to_goal,
+)
 
-RUNS = Path("runs")
-OUTCOME = "outcome.json"
-STUDIED = ("data", "frontend", "augment", "backbone", "backbone_args")
-
-
-def folder_of(recipe: Recipe) -> Path:
-    """Return where the study of a recipe lies."""
-    return RUNS / f"{recipe.name or 'run'}-scaling"
-
-
-def studied(recipe: Recipe) -> dict[str, Any]:
-    """Return what of a recipe a study depends on, as JSON has it: a batch size holds for nothing else."""
-    kept = {key: recipe.model_dump(mode="json")[key] for key in STUDIED}
-    kept["training.label_smoothing"] = recipe.training.label_smoothing
-    plain: dict[str, Any] = json.loads(json.dumps(kept))
-    return plain
+SIDE_NAMES = {LOW: "low", HIGH: "high"}
 
 
-def resolved(recipe: Recipe) -> Recipe:
-    """Return the recipe with the studied batch size in the place of ``retrain.batch_size: auto``.
+def build_outcome(pilot: Pilot, studies: Sequence[BatchStudy], seed: int) -> dict[str, Any]:
+    """Return goal, points, fit and batch size; figures that were not reached are None.
 
-    Raises:
-        UserError: there is no study of this recipe, or none that found a batch size.
+    Args:
+        pilot, studies: findings of the study.
+        seed: of the bootstrap.
     """
-    if recipe.retrain.batch_size != "auto":
-        return recipe
-    path = folder_of(recipe) / OUTCOME
-    where, command = "retrain.batch_size: auto", f"gatesearch scaling recipe={recipe.name}"
-    if not path.is_file():
-        raise UserError(f"{where} takes what a study found, and {path} is not there; run: {command}")
-    outcome = json.loads(path.read_text())
-    if changed := difference(outcome["studied"], studied(recipe)):
-        raise UserError(f"{where}: {path} is of a recipe with another {changed}; move it away, then run: {command}")
-    if outcome["batch_size"] is None:
-        raise UserError(f"{where}: {path} names no batch size: fewer than three sizes reached the goal; set a number")
-    retrain = recipe.retrain.model_copy(update={"batch_size": outcome["batch_size"]})
-    return recipe.model_copy(update={"retrain": retrain})
+    all_steps = [steps_to_goal(study) for study in studies]
+    reaching = [study for study, value in zip(studies, all_steps, strict=True) if math.isfinite(value)]
+    batches = [study.batch for study in reaching]
+    steps = [value for value in all_steps if math.isfinite(value)]
+    slopes = dict(zip(batches, local_slopes(batches, steps), strict=True)) if len(reaching) > 1 else {}
+    intervals = bootstrap(studies, seed)
+    outcome: dict[str, Any] = {
+        "pilot": {"batch": pilot.batch, "budget": pilot.budget, "steps": pilot.steps, "rate": pilot.rate},
+        "goal": pilot.goal,
+        "points": [
+            _build_point(study, value, slopes.get(study.batch), interval)
+            for study, value, interval in zip(studies, all_steps, intervals.steps, strict=True)
+        ],
+        "critical": None,
+        "exponent": None,
+        "batch_size": None,
+    }
+    fit = fit_trade_off(batches, steps)
+    if fit is None or intervals.critical_batch is None or intervals.exponent is None:
+        return outcome
+    exponent = rate_exponent(batches, [study.best.rate for study in reaching if study.best is not None])
+    critical = {"value": fit.critical_batch, "interval": list(intervals.critical_batch), "steps": fit.min_steps}
+    return outcome | {
+        "critical": critical,
+        "exponent": {"value": exponent, "interval": list(intervals.exponent)},
+        "batch_size": choose_batch(batches, steps, fit.critical_batch),
+    }
 
 
-def difference(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
-    """Return the first key in which two studies differ, None where they are alike."""
-    return next((key for key in sorted({*kept, *wanted}) if kept.get(key) != wanted.get(key)), None)
+def _build_point(study: BatchStudy, steps: float, slope: float | None, interval: Interval) -> dict[str, Any]:
+    states = [entry.result.state for entry in study.trials]
+    ranking = rank_trials(study.trials)
+    repeats = [[_finite_or_none(entry.result.steps_to_goal) for entry in group] for group in study.repeats.values()]
+    return {
+        "batch": study.batch,
+        "budget": study.budget,
+        "steps": _finite_or_none(steps),
+        "interval": [_finite_or_none(bound) for bound in interval],
+        "fewest": ranking[0].result.steps if ranking else None,
+        "slope": slope,
+        "regime": None if slope is None else name_regime(slope),
+        "best": None if study.best is None else _describe_config(study.best),
+        "rates": [entry.config.rate for entry in ranking],
+        "trials": len(states),
+        "reached": states.count("reached"),
+        "ended": states.count("ended"),
+        "diverged": states.count("diverged"),
+        "repeats": repeats,
+        "moved": [_name_edge(edge) for edge in study.moved_edges],
+        "at_edge": [_name_edge(edge) for edge in study.near_edges],
+        "fixed_steps": [_finite_or_none(error) for error in study.fixed_steps],
+        "fixed_epochs": [_finite_or_none(error) for error in study.fixed_epochs],
+    }
+
+
+def _describe_config(config: Config) -> dict[str, float]:
+    return {"rate": config.rate, "momentum": config.momentum, "decay": config.decay, "end": config.end}
+
+
+def _finite_or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _name_edge(edge: Edge) -> str:
+    return f"{edge.name} {SIDE_NAMES[edge.side]}"

@@ -1,4 +1,4 @@
-"""What can be set about a study, on the command line after the recipe."""
+"""The settings of a study: words of the command line after the recipe."""
 
 from __future__ import annotations
 
@@ -13,39 +13,43 @@ from gatesearch.recipe.errors import wrong
 from gatesearch.recipe.overrides import Override, split_argument
 
 WHERE = "scaling"
-AT_ONCE = 512
+DEFAULT_MICRO_BATCH = 512
 
 
-def _batches(value: Any) -> str:
-    written = str(value)
-    found = re.fullmatch(r"(\d+)\.\.(\d+)", written)
-    if found is None:
-        raise wrong(f"{written!r} is no range such as 8..4096")
-    low, high = map(int, found.groups())
-    if low < 1 or low & (low - 1) or high & (high - 1) or high < low:
-        raise wrong(f"{written!r}: batch sizes go from one power of two to another")
-    return written
+def _check_batches(value: Any) -> str:
+    text = str(value)
+    match = re.fullmatch(r"(\d+)\.\.(\d+)", text)
+    if match is None:
+        raise wrong(f"{text!r} is no range such as 8..4096")
+    low, high = map(int, match.groups())
+    if not _is_power_of_two(low) or not _is_power_of_two(high) or high < low:
+        raise wrong(f"{text!r}: batch sizes go from one power of two to another")
+    return text
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number.bit_count() == 1
 
 
 class Settings(BaseModel):
-    """How a study goes.
+    """Trials, seeds and budgets of a study.
 
     Args:
-        batches: batch sizes, each power of two from one to another; those above the training split are left out.
-        trials: quasi-random trials a batch size, and half as many, but eight at least, for every bound moved on.
+        batches: first and last batch size, with every power of two between; sizes above the training split are skipped.
+        trials: quasi-random trials a batch size; half as many, but at least eight, for every bound that is moved.
         pilot: trials of the pilot.
-        seeds: trainings of each of the three best configs of a batch size.
-        goal: validation error to reach; null for the pilot's.
-        epochs: of the pilot, and of what is compared under equal budgets; null for the recipe's ``training.epochs``.
-        cap: step budget of a trial, as a multiple of what it would take under perfect scaling.
+        seeds: repeated trainings of each of the three best configs of a batch size.
+        goal: validation error to reach; null for that of the pilot.
+        epochs: of the pilot and of the comparison under equal budgets; null for the recipe's ``training.epochs``.
+        cap: step budget of a trial, as a multiple of the steps under perfect scaling.
         ghost: samples normalised together, where the backbone normalises over the batch; null for the smallest batch.
-        micro: samples computed at once, the gradients of a larger batch being added up; null for 512, or the smallest
+        micro: samples computed at once; the gradients of a larger batch are added up. Null for 512, or the smallest
             batch where that is larger.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    batches: Annotated[str, BeforeValidator(_batches)] = "8..4096"
+    batches: Annotated[str, BeforeValidator(_check_batches)] = "8..4096"
     trials: Annotated[int, Field(ge=4)] = 20
     pilot: Annotated[int, Field(ge=4)] = 12
     seeds: PositiveInt = 3
@@ -56,43 +60,46 @@ class Settings(BaseModel):
     micro: PositiveInt | None = None
 
     @model_validator(mode="after")
-    def _groups_fill_batches(self) -> Settings:
-        if self.group & (self.group - 1) or self.group > self.sizes[0]:
-            raise wrong(f"{self.group} is no power of two up to the smallest batch size, {self.sizes[0]}", "ghost")
-        if self.at_once % self.group:
-            raise wrong(f"{self.at_once} is no multiple of the {self.group} samples normalised together", "micro")
+    def _check_group_sizes(self) -> Settings:
+        if not _is_power_of_two(self.ghost_size) or self.ghost_size > self.batch_sizes[0]:
+            smallest = self.batch_sizes[0]
+            raise wrong(f"{self.ghost_size} is no power of two up to the smallest batch size, {smallest}", "ghost")
+        if self.micro_batch % self.ghost_size:
+            raise wrong(
+                f"{self.micro_batch} is no multiple of the {self.ghost_size} samples normalised together", "micro"
+            )
         return self
 
     @property
-    def sizes(self) -> tuple[int, ...]:
+    def batch_sizes(self) -> tuple[int, ...]:
         """The batch sizes, rising.
 
-        >>> Settings(batches="8..64").sizes
+        >>> Settings(batches="8..64").batch_sizes
         (8, 16, 32, 64)
         """
         low, high = map(int, self.batches.split(".."))
         return tuple(1 << k for k in range(low.bit_length() - 1, high.bit_length()))
 
     @property
-    def group(self) -> int:
+    def ghost_size(self) -> int:
         """Samples normalised together."""
-        return self.ghost or self.sizes[0]
+        return self.ghost or self.batch_sizes[0]
 
     @property
-    def at_once(self) -> int:
+    def micro_batch(self) -> int:
         """Samples computed at once."""
-        return self.micro or max(AT_ONCE, self.sizes[0])
+        return self.micro or max(DEFAULT_MICRO_BATCH, self.batch_sizes[0])
 
 
-def parted(written: Sequence[str]) -> tuple[Settings, list[str]]:
-    """Part what is for the study from what is for the recipe.
+def split_words(words: Sequence[str]) -> tuple[Settings, list[str]]:
+    """Split words of the command line into the settings of the study and the overrides of the recipe.
 
     Raises:
         UserError: a setting of the study is wrong.
     """
-    own = [text for text in written if split_argument(text)[0] in Settings.model_fields]
+    own = [text for text in words if split_argument(text)[0] in Settings.model_fields]
     overrides = [Override.parse(text) for text in own]
     tree: dict[str, object] = {}
     for override in overrides:
         tree = override.apply(tree)
-    return check(Settings, tree, WHERE, overrides), [text for text in written if text not in own]
+    return check(Settings, tree, WHERE, overrides), [text for text in words if text not in own]

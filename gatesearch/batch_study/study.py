@@ -1,6 +1,7 @@
-"""The study: a pilot that sets the goal, then for each batch size a search of its own (techniques section 5.2).
+"""A study of one problem: a pilot sets the goal, then each batch size has a search of its own.
 
-After Shallue et al. 2018, "Measuring the effects of data parallelism on neural network training", in small.
+A small version of Shallue et al. 2018, "Measuring the effects of data parallelism on neural network training"
+(arXiv 1811.03600), section 3.
 """
 
 from __future__ import annotations
@@ -8,174 +9,145 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from gatesearch._lib import console
 from gatesearch._lib.console import Steps
+from gatesearch.batch_study.config import Config
+from gatesearch.batch_study.findings import BatchStudy, Pilot, rank_trials
 from gatesearch.batch_study.journal import Entry, Journal, Key
 from gatesearch.batch_study.settings import Settings
-from gatesearch.batch_study.space import Config, Edge, Space
-from gatesearch.batch_study.trial import Problem, train
+from gatesearch.batch_study.space import Edge, Space
+from gatesearch.batch_study.training import TrainingProblem, train
 from gatesearch.errors import UserError
 
-GOAL_AT = 0.6  # of the pilot's steps
-WIDTH = 10.0  # effective rates reach this factor below and above the centre
-FLOOR = 0.5  # of the middle batch's steps: no larger batch is expected to need fewer, or gets a smaller budget for it
-BEST = 3  # configs that are trained again
-LATE = 2.0  # once three configs have come to the goal, others have this multiple of the third's steps
-ROUNDS = 2  # of bounds moved on
-LEAST_ADDED = 8  # trials for a bound moved on
-
-
-@dataclass(frozen=True, slots=True)
-class Pilot:
-    """What the pilot found.
-
-    Args:
-        batch: the middle batch size.
-        budget: its steps.
-        goal: validation error that the study wants.
-        steps: that the pilot's best took to it.
-        rate: the effective learning rate of the best.
-    """
-
-    batch: int
-    budget: int
-    goal: float
-    steps: int
-    rate: float
-
-
-@dataclass(frozen=True, slots=True)
-class BatchStudy:
-    """All that was found for one batch size.
-
-    Args:
-        batch: samples a step.
-        budget: step budget of each trial.
-        trials: of the search, those of moved bounds included.
-        repeats: of the best configs, by the number of the trial.
-        moved: bounds that were moved on.
-        at_edge: bounds that the best trial is too near to even so.
-        fixed_steps, fixed_epochs: least validation error of the best config under the pilot's steps and epochs, one a
-            seed; infinite where it diverged.
-    """
-
-    batch: int
-    budget: int
-    trials: tuple[Entry, ...]
-    repeats: dict[int, tuple[Entry, ...]]
-    moved: tuple[Edge, ...]
-    at_edge: tuple[Edge, ...]
-    fixed_steps: tuple[float, ...]
-    fixed_epochs: tuple[float, ...]
-
-    @property
-    def best(self) -> Config | None:
-        """The config whose repeats took the fewest steps; None where no trial reached the goal."""
-        if not self.repeats:
-            return None
-        number = min(self.repeats, key=lambda n: (to_goal(self.repeats[n]), n))
-        return self.repeats[number][0].config
+GOAL_SHARE = 0.6  # of the pilot's steps, after which its best trials set the goal
+RATE_FACTOR = 10.0  # effective rates are searched this factor below and above the centre
+MIN_BUDGET_SHARE = 0.5  # of the middle batch's steps: a larger batch is not expected to need fewer
+BEST_COUNT = 3  # configs that are trained again
+LIMIT_FACTOR = 2.0  # once three trials have reached the goal, others stop at this multiple of the third's steps
+EXTENSION_ROUNDS = 2  # of moving bounds outwards
+MIN_EXTENSION_TRIALS = 8  # for each bound that is moved
+MIN_BATCH_SIZES = 3  # a fit needs as many
 
 
 class Study:
-    """One study on one problem.
+    """One study of one problem.
 
     Args:
         problem: what is trained.
-        settings: how the study goes.
-        journal: file of the trainings; what is in it is not run again.
+        settings: trials, seeds and budgets.
+        journal: file of the trainings; those in it are not run again.
         epochs: budget of the pilot.
         seed: of points and trainings.
-        space: what is tuned, before the pilot has centred the rate.
+        space: what is tuned, before the pilot centres the rate.
+
+    Raises:
+        UserError: fewer than three batch sizes fit into the training split.
     """
 
     def __init__(
-        self, problem: Problem, settings: Settings, journal: Path, *, epochs: int, seed: int, space: Space | None = None
+        self,
+        problem: TrainingProblem,
+        settings: Settings,
+        journal: Path,
+        *,
+        epochs: int,
+        seed: int,
+        space: Space | None = None,
     ) -> None:
         self.problem, self.settings, self.journal = problem, settings, Journal(journal)
         self.epochs, self.seed, self.space = epochs, seed, space or Space()
-        self.sizes = [size for size in settings.sizes if size <= problem.samples]
-        if len(self.sizes) < 3:
+        self.batch_sizes = [size for size in settings.batch_sizes if size <= problem.samples]
+        if len(self.batch_sizes) < MIN_BATCH_SIZES:
             raise UserError(
-                f"batches={settings.batches}: {len(self.sizes)} batch sizes fit into a training split of "
-                f"{problem.samples:,} samples; a study wants three at least"
+                f"batches={settings.batches}: {len(self.batch_sizes)} batch sizes fit into a training split of "
+                f"{problem.samples:,} samples; a study needs at least three"
             )
 
     def run(self) -> tuple[Pilot, tuple[BatchStudy, ...]]:
-        """Run what is not in the journal yet.
+        """Run all trainings that are not in the journal yet.
 
         Raises:
             UserError: every trial of the pilot diverged.
         """
-        pilot = self._pilot()
+        pilot = self._run_pilot()
         console.say(
             f"pilot: batch {pilot.batch}, goal: validation error {pilot.goal:.4g}, in {pilot.steps} of "
             f"{pilot.budget} steps"
         )
-        return pilot, tuple(self._batch(batch, pilot) for batch in self.sizes)
+        return pilot, tuple(self._study_batch(batch, pilot) for batch in self.batch_sizes)
 
-    def steps_of(self, epochs: int, batch: int) -> int:
-        """Return how many steps so many epochs are; the last, smaller batch of an epoch is left out."""
+    def count_steps(self, epochs: int, batch: int) -> int:
+        """Return the number of steps in some epochs, without the smaller last batch of each."""
         return epochs * max(1, self.problem.samples // batch)
 
-    def _pilot(self) -> Pilot:
-        batch = self.sizes[(len(self.sizes) - 1) // 2]
-        budget, count = self.steps_of(self.epochs, batch), self.settings.pilot
-        at = math.ceil(GOAL_AT * budget)
-        points = self.space.points(count, self.seed)
+    def _run_pilot(self) -> Pilot:
+        batch = self.batch_sizes[(len(self.batch_sizes) - 1) // 2]
+        budget, count = self.count_steps(self.epochs, batch), self.settings.pilot
+        points = self.space.sample(count, self.seed)
         with console.progress(count, f"pilot, batch {batch}") as bar:
             entries = [self._train(Key("pilot", batch, n), point, budget, bar) for n, point in enumerate(points)]
-        ended = sorted((e for e in entries if e.ran.state == "ended"), key=lambda e: (_error_at(e, at), e.key.number))
-        if not ended:
+        goal_step = math.ceil(GOAL_SHARE * budget)
+        completed = [entry for entry in entries if entry.result.state == "ended"]
+        completed.sort(key=lambda entry: (_least_error(entry, goal_step), entry.key.number))
+        if not completed:
             raise UserError(f"scaling: all {count} trainings of the pilot diverged at batch size {batch}")
-        best = ended[:BEST]
-        # The middle one of three: the best of a dozen has been lucky, too.
-        goal = self.settings.goal or statistics.median(_error_at(e, at) for e in best)
-        took = sorted(_first_at(e, goal, budget) for e in best)
-        rate = math.exp(statistics.median(math.log(e.config.rate) for e in best))
-        return Pilot(batch, budget, goal, took[(len(took) - 1) // 2], rate)
+        best = completed[:BEST_COUNT]
+        # The median of three: the best of a dozen trials owes something to luck.
+        goal = self.settings.goal or statistics.median(_least_error(entry, goal_step) for entry in best)
+        steps = sorted(_first_step(entry, goal, otherwise=budget) for entry in best)
+        log_rate = statistics.median(math.log(entry.config.rate) for entry in best)
+        return Pilot(batch=batch, budget=budget, goal=goal, steps=steps[(len(steps) - 1) // 2], rate=math.exp(log_rate))
 
-    def _batch(self, batch: int, pilot: Pilot) -> BatchStudy:
-        perfect = pilot.steps * pilot.batch / batch
-        budget = math.ceil(self.settings.cap * max(perfect, FLOOR * pilot.steps))
-        # Between a rate that does not change and the linear rule; the range is as wide for every batch size.
-        space = self.space.centred(pilot.rate * math.sqrt(batch / pilot.batch), WIDTH)
+    def _study_batch(self, batch: int, pilot: Pilot) -> BatchStudy:
+        # Under perfect scaling, steps x batch is constant.
+        perfect_steps = pilot.steps * pilot.batch / batch
+        budget = math.ceil(self.settings.cap * max(perfect_steps, MIN_BUDGET_SHARE * pilot.steps))
+        # The square root lies between a constant rate and the linear rule; the range is as wide at every batch size.
+        space = self.space.centre(pilot.rate * math.sqrt(batch / pilot.batch), RATE_FACTOR)
         trials: list[Entry] = []
         moved: list[Edge] = []
-        self._search(batch, pilot.goal, budget, space.points(self.settings.trials, self.seed + batch), trials)
-        added = max(LEAST_ADDED, self.settings.trials // 2)
-        for _ in range(ROUNDS):
-            for edge in _edges(space, trials):
-                points = space.added(edge).points(added, self.seed + batch + 7919 * (len(moved) + 1))
+        points = space.sample(self.settings.trials, self.seed + batch)
+        self._search(batch, pilot.goal, budget, points, trials)
+        for _ in range(EXTENSION_ROUNDS):
+            for edge in _near_edges(space, trials):
+                count = max(MIN_EXTENSION_TRIALS, self.settings.trials // 2)
+                points = space.extension(edge).sample(count, self.seed + batch + 7919 * (len(moved) + 1))
                 self._search(batch, pilot.goal, budget, points, trials)
-                space, moved = space.extended(edge), [*moved, edge]
-        best = ranked(trials)[:BEST]
-        repeats = self._repeats(batch, pilot.goal, budget, best)
-        found = BatchStudy(batch, budget, tuple(trials), repeats, tuple(moved), tuple(_edges(space, trials)), (), ())
-        if not best:
-            return found
-        config = found.best
-        assert config is not None
+                space = space.extend(edge)
+                moved.append(edge)
+        study = BatchStudy(
+            batch=batch,
+            budget=budget,
+            trials=tuple(trials),
+            repeats=self._repeat(batch, pilot.goal, budget, rank_trials(trials)[:BEST_COUNT]),
+            moved_edges=tuple(moved),
+            near_edges=tuple(_near_edges(space, trials)),
+        )
+        if study.best is None:
+            return study
+        epoch_budget = self.count_steps(self.epochs, batch)
         return replace(
-            found,
-            fixed_steps=self._fixed("steps", batch, config, pilot.budget),
-            fixed_epochs=self._fixed("epochs", batch, config, self.steps_of(self.epochs, batch)),
+            study,
+            fixed_steps=self._train_fixed("steps", batch, study.best, pilot.budget),
+            fixed_epochs=self._train_fixed("epochs", batch, study.best, epoch_budget),
         )
 
     def _search(self, batch: int, goal: float, budget: int, points: Sequence[Config], trials: list[Entry]) -> None:
+        """Train every point and append it to the trials."""
         with console.progress(len(points), f"batch {batch}") as bar:
             for point in points:
                 limit = budget
-                if len(came := ranked(trials)) >= BEST:
-                    # Steps to the goal are the fewest of all trials: what comes in later does not count.
-                    limit = min(budget, math.ceil(LATE * came[BEST - 1].ran.steps))
+                reached = rank_trials(trials)
+                if len(reached) >= BEST_COUNT:
+                    # Only the fewest steps of all trials count: a trial that takes far longer cannot change them.
+                    limit = min(budget, math.ceil(LIMIT_FACTOR * reached[BEST_COUNT - 1].result.steps))
                 key = Key("search", batch, len(trials))
                 trials.append(self._train(key, point, budget, bar, goal, limit))
 
-    def _repeats(self, batch: int, goal: float, budget: int, best: Sequence[Entry]) -> dict[int, tuple[Entry, ...]]:
+    def _repeat(self, batch: int, goal: float, budget: int, best: Sequence[Entry]) -> dict[int, tuple[Entry, ...]]:
         repeats = {}
         with console.progress(len(best) * self.settings.seeds, f"batch {batch}, the best again") as bar:
             for entry in best:
@@ -184,10 +156,11 @@ class Study:
                 repeats[number] = tuple(self._train(key, entry.config, budget, bar, goal) for key in keys)
         return repeats
 
-    def _fixed(self, name: str, batch: int, config: Config, budget: int) -> tuple[float, ...]:
+    def _train_fixed(self, name: str, batch: int, config: Config, budget: int) -> tuple[float, ...]:
+        """Return the least validation error under a fixed budget, one a seed."""
         with console.progress(self.settings.seeds, f"batch {batch}, fixed {name}") as bar:
             keys = [Key(f"fixed {name}", batch, 0, 1 + k) for k in range(self.settings.seeds)]
-            return tuple(self._train(key, config, budget, bar).ran.best for key in keys)
+            return tuple(self._train(key, config, budget, bar).result.best_error for key in keys)
 
     def _train(
         self,
@@ -199,36 +172,27 @@ class Study:
         limit: int | None = None,
     ) -> Entry:
         # Repeats have seeds of their own, the same for every config and batch size.
-        seed = (self.seed * 1_000_003 + (10_000 + key.repeat if key.repeat else key.number)) % 2**31
-
+        offset = 10_000 + key.repeat if key.repeat else key.number
+        seed = (self.seed * 1_000_003 + offset) % 2**31
         entry = self.journal.get(
             key,
             config,
             lambda: train(self.problem, config, batch=key.batch, seed=seed, budget=budget, goal=goal, limit=limit),
         )
-        bar.advance(note=f"{entry.ran.state} after {entry.ran.steps} steps")
+        bar.advance(note=f"{entry.result.state} after {entry.result.steps} steps")
         return entry
 
 
-def ranked(trials: Sequence[Entry]) -> list[Entry]:
-    """Return the trials that reached the goal, those with the fewest steps first."""
-    came = [entry for entry in trials if entry.ran.state == "reached"]
-    return sorted(came, key=lambda entry: (entry.ran.steps, entry.key.number))
+def _near_edges(space: Space, trials: Sequence[Entry]) -> list[Edge]:
+    """Return the movable bounds that the best trial is too near to; none where no trial reached the goal."""
+    ranked = rank_trials(trials)
+    return list(space.find_edges(ranked[0].config)) if ranked else []
 
 
-def to_goal(repeats: Sequence[Entry]) -> float:
-    """Return the median of the steps to the goal; infinite where half of the repeats or more did not reach it."""
-    return statistics.median_high(entry.ran.to_goal for entry in repeats)
+def _least_error(entry: Entry, last_step: int) -> float:
+    return min(error for step, error in entry.result.curve if step <= last_step)
 
 
-def _edges(space: Space, trials: Sequence[Entry]) -> list[Edge]:
-    return [edge for best in ranked(trials)[:1] for edge in space.edges(best.config)]
-
-
-def _error_at(entry: Entry, step: int) -> float:
-    """Return the least error up to a step."""
-    return min(error for at, error in entry.ran.curve if at <= step)
-
-
-def _first_at(entry: Entry, goal: float, otherwise: int) -> int:
-    return next((at for at, error in entry.ran.curve if error <= goal), otherwise)
+def _first_step(entry: Entry, goal: float, otherwise: int) -> int:
+    """Return the first step at which the error was at the goal."""
+    return next((step for step, error in entry.result.curve if error <= goal), otherwise)

@@ -26,10 +26,10 @@ def run(settings: Settings = None) -> None:
     resume, out = take(words, "resume"), take(words, "out")
     if resume is None:
         recipe = load_recipe("run", words)
-        from gatesearch.batch_study import outcome
+        from gatesearch.batch_study.auto_batch import resolve_batch_size
         from gatesearch.pipeline import run as pipeline
 
-        pipeline.start(outcome.resolved(recipe), Path(out) if out else None)
+        pipeline.start(resolve_batch_size(recipe), Path(out) if out else None)
         return
     if words or out:
         raise UserError(f"resume={resume} goes on with the run as it is: leave out {' '.join(words) or f'out={out}'}")

@@ -17,10 +17,10 @@ def scaling(settings: Settings = None) -> None:
 
     batches=8..4096, trials=, pilot=, seeds=, goal=, epochs=, cap=, ghost= and micro= say how; all else is the recipe's.
     """
-    from gatesearch.batch_study.settings import parted
+    from gatesearch.batch_study.settings import split_words
 
     words = list(settings or [])
-    study, overrides = parted(words)
+    study, overrides = split_words(words)
     recipe = load_recipe("scaling", overrides)
     from gatesearch.batch_study import command
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gatesearch.batch_study.space import Config
+from gatesearch.batch_study.config import Config
 
 SIZE, NOISE = 240, 0.1
 CURVATURE = np.geomspace(1.0, 1 / 400, SIZE)

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from gatesearch.batch_study import plot
-from gatesearch.batch_study.network import Network
+from gatesearch.batch_study.backbone import BackboneTraining
 from gatesearch.cli import app
 from gatesearch.report.rows import Row
 
 TINY = [
     *(
         "recipe=digits_hybrid.yaml",
-        "backbone=small_cnn:net",
+        "backbone=tests.batch_study.small_cnn:net",
         "backbone_args={}",
         "space.layers.sites=all",
         "training.epochs=2",
@@ -38,8 +38,8 @@ def failed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_a_study_writes_its_outcome_its_pages_and_is_taken_by_auto(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("gatesearch.batch_study.study.ROUNDS", 0)
-    monkeypatch.setattr("gatesearch.batch_study.analysis.DRAWS", 20)
+    monkeypatch.setattr("gatesearch.batch_study.study.EXTENSION_ROUNDS", 0)
+    monkeypatch.setattr("gatesearch.batch_study.bootstrap.DRAWS", 20)
     assert app.main(["scaling", *TINY]) == 0
     outcome = json.loads(Path("runs/digits_hybrid-scaling/outcome.json").read_text())
     assert [point["batch"] for point in outcome["points"]] == [64, 128, 256]
@@ -53,7 +53,7 @@ def test_a_study_writes_its_outcome_its_pages_and_is_taken_by_auto(
     assert all(row.command == command and row.value >= 0 for row in rows if row.unit != "1")
     assert Path("results/batch_study/digits_hybrid.png").stat().st_size > 10_000
 
-    monkeypatch.setattr(Network, "start", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(BackboneTraining, "start", lambda *_: pytest.fail("trained again"))
     monkeypatch.setattr(plot, "draw", lambda *_: None)
     assert app.main(["scaling", *TINY]) == 0
     assert Path("results/batch_study/README.md").read_text() == page

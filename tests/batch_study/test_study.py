@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatesearch.batch_study import record
-from gatesearch.batch_study.analysis import bootstrap, fit, regime, slopes, steps_to_goal
+from gatesearch.batch_study.bootstrap import bootstrap
+from gatesearch.batch_study.config import Config
+from gatesearch.batch_study.findings import BatchStudy, Pilot, rank_trials
+from gatesearch.batch_study.outcome import build_outcome
 from gatesearch.batch_study.settings import Settings
-from gatesearch.batch_study.space import Config, Edge, Range, Space
-from gatesearch.batch_study.study import BatchStudy, Pilot, Study, ranked
+from gatesearch.batch_study.space import Edge, Range, Space
+from gatesearch.batch_study.study import Study
+from gatesearch.batch_study.trade_off import fit_trade_off, local_slopes, name_regime, steps_to_goal
 from gatesearch.errors import UserError
 from tests.batch_study.quadratic import Descent, NoisyQuadratic, expected_steps
 
@@ -33,45 +36,45 @@ def run(path: Path, settings: Settings = SMALL, space: Space = STEADY, seed: int
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Study, "steps_of", lambda self, epochs, batch: 80)
+    monkeypatch.setattr(Study, "count_steps", lambda self, epochs, batch: 80)
 
 
 @pytest.mark.usefixtures("short")
 def test_a_noisy_quadratic_shows_three_regimes_and_its_critical_batch_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gatesearch.batch_study.analysis.DRAWS", 300)
+    monkeypatch.setattr("gatesearch.batch_study.bootstrap.DRAWS", 300)
     settings = Settings(batches="16..2048", trials=64, goal=0.1)
     grid = [Config(r, s, 1.0, 1.0) for r in np.geomspace(0.1, 300.0, 25) for s in np.geomspace(0.05, 1.0, 8)]
-    least = [expected_steps(grid, batch, 0.1, 400) for batch in settings.sizes]
-    known, inside = fit(settings.sizes, least), []
+    least = [expected_steps(grid, batch, 0.1, 400) for batch in settings.batch_sizes]
+    known, inside = fit_trade_off(settings.batch_sizes, least), []
     assert known is not None
     for seed in range(3):
         (_, studies), _ = run(tmp_path / f"{seed}.jsonl", settings, seed=seed)
         steps = [steps_to_goal(found) for found in studies]
         assert steps == pytest.approx(least, rel=0.25)
-        local = slopes(settings.sizes, steps)
-        assert local == pytest.approx(slopes(settings.sizes, least), abs=0.3)
-        names = [regime(slope) for slope in local]
+        local = local_slopes(settings.batch_sizes, steps)
+        assert local == pytest.approx(local_slopes(settings.batch_sizes, least), abs=0.3)
+        names = [name_regime(slope) for slope in local]
         assert list(dict.fromkeys(names))[:3] == ["perfect scaling", "diminishing returns", "maximal parallelism"]
-        found, drawn = fit(settings.sizes, steps), bootstrap(studies, seed).critical
-        assert found is not None and found.critical == pytest.approx(known.critical, rel=0.2)
-        assert drawn is not None and drawn[0] < found.critical < drawn[1] < 2 * drawn[0]
-        inside.append(drawn[0] < known.critical < drawn[1])
+        found, drawn = fit_trade_off(settings.batch_sizes, steps), bootstrap(studies, seed).critical_batch
+        assert found is not None and found.critical_batch == pytest.approx(known.critical_batch, rel=0.2)
+        assert drawn is not None and drawn[0] < found.critical_batch < drawn[1] < 2 * drawn[0]
+        inside.append(drawn[0] < known.critical_batch < drawn[1])
     assert sum(inside) >= 2  # of three intervals of 90 %
 
 
 @pytest.mark.usefixtures("short")
 def test_a_study_that_was_killed_ends_as_if_it_had_not_been(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatesearch.batch_study.analysis.DRAWS", 50)
+    monkeypatch.setattr("gatesearch.batch_study.bootstrap.DRAWS", 50)
     whole, again = tmp_path / "whole.jsonl", tmp_path / "again.jsonl"
     (pilot, studies), steps = run(whole)
-    unbroken = record.describe(pilot, studies, 0)
+    unbroken = build_outcome(pilot, studies, 0)
     lines = whole.read_bytes().splitlines(keepends=True)
     for kept in (0, 3, len(lines) // 2, len(lines) - 1):
         again.write_bytes(b"".join(lines[:kept]) + lines[kept][: len(lines[kept]) // 2])
         (pilot, studies), more = run(again)
-        assert record.describe(pilot, studies, 0) == unbroken
+        assert build_outcome(pilot, studies, 0) == unbroken
         assert (more == steps) == (kept == 0)
         told = [
             [json.loads(line) | {"seconds": 0} for line in path.read_text().splitlines()] for path in (whole, again)
@@ -101,16 +104,16 @@ def test_every_training_is_on_disk_when_it_has_ended(tmp_path: Path, monkeypatch
 @pytest.mark.usefixtures("short")
 def test_a_bound_that_the_best_is_near_is_moved_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Too small, and hardly a range: the best is at the high bound.
-    monkeypatch.setattr("gatesearch.batch_study.study.WIDTH", 2.0)
+    monkeypatch.setattr("gatesearch.batch_study.study.RATE_FACTOR", 2.0)
     space = replace(STEADY, rate=replace(STEADY.rate, low=0.4, high=0.6))
     (pilot, studies), _ = run(tmp_path / "trials.jsonl", space=space)
     for found in studies:
-        assert Edge("rate", 1) in found.moved and len(found.trials) >= SMALL.trials + 8 * len(found.moved)
-        first, best = found.trials[: SMALL.trials], ranked(found.trials)[0]
+        assert Edge("rate", 1) in found.moved_edges and len(found.trials) >= SMALL.trials + 8 * len(found.moved_edges)
+        first, best = found.trials[: SMALL.trials], rank_trials(found.trials)[0]
         bound = 2.0 * pilot.rate * math.sqrt(found.batch / pilot.batch)
         assert max(entry.config.rate for entry in first) <= bound < best.config.rate
-        assert best.ran.steps < min(entry.ran.to_goal for entry in first)
-    assert any(found.at_edge for found in studies)  # two moves are allowed, and told where they were too few
+        assert best.result.steps < min(entry.result.steps_to_goal for entry in first)
+    assert any(found.near_edges for found in studies)  # two moves are allowed, and told where they were too few
 
 
 @pytest.mark.usefixtures("short")
@@ -118,7 +121,7 @@ def test_a_goal_out_of_reach_leaves_censored_points(tmp_path: Path) -> None:
     settings = SMALL.model_copy(update={"goal": 1e-6})
     (pilot, studies), _ = run(tmp_path / "trials.jsonl", settings)
     assert pilot.goal == 1e-6 and pilot.steps == pilot.budget
-    told = record.describe(pilot, studies, 0)
+    told = build_outcome(pilot, studies, 0)
     assert told["critical"] is told["batch_size"] is None
     for point in told["points"]:
         assert point["steps"] is point["best"] is point["regime"] is None
@@ -143,19 +146,19 @@ def test_what_comes_late_is_cut_but_never_what_is_best(tmp_path: Path) -> None:
     (_, studies), _ = run(tmp_path / "trials.jsonl", Settings(batches="32..128", trials=24, pilot=4, goal=0.1, seeds=1))
     for found in studies:
         for k, entry in enumerate(found.trials):
-            came = ranked(found.trials[:k])[:3]
+            came = rank_trials(found.trials[:k])[:3]
             if len(came) == 3:
-                assert entry.ran.steps <= 2 * came[2].ran.steps
-            elif entry.ran.state == "ended":
-                assert entry.ran.steps == found.budget
-    assert any(e.ran.state == "ended" and e.ran.steps < found.budget for found in studies for e in found.trials)
+                assert entry.result.steps <= 2 * came[2].result.steps
+            elif entry.result.state == "ended":
+                assert entry.result.steps == found.budget
+    assert any(e.result.state == "ended" and e.result.steps < found.budget for found in studies for e in found.trials)
 
 
 def test_batch_sizes_above_the_training_split_are_left_out(tmp_path: Path) -> None:
     study = Study(
         NoisyQuadratic(100), SMALL.model_copy(update={"batches": "8..4096"}), tmp_path / "t", epochs=1, seed=0
     )
-    assert study.sizes == [8, 16, 32, 64]
+    assert study.batch_sizes == [8, 16, 32, 64]
     with pytest.raises(UserError, match=r"^batches=32\.\.128: 1 batch sizes fit into a training split of 50 samples"):
         Study(NoisyQuadratic(50), SMALL, tmp_path / "t", epochs=1, seed=0)
 

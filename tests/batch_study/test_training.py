@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from gatesearch.batch_study.space import Config
-from gatesearch.batch_study.trial import Ran, evaluations, train
+from gatesearch.batch_study.config import Config
+from gatesearch.batch_study.training import TrainingResult, evaluation_steps, train
 
 STEADY = Config(rate=1.0, slack=0.5, decay=1.0, end=1.0)
 
@@ -33,32 +33,32 @@ class Scripted:
         return self.error_at(len(self.rates))
 
 
-def ran(problem: Scripted, config: Config = STEADY, **given: int | float | None) -> Ran:
-    return train(problem, config, **{"batch": 8, "seed": 0, "budget": 50, **given})  # type: ignore[arg-type]
+def run(problem: Scripted, config: Config = STEADY, **options: int | float | None) -> TrainingResult:
+    return train(problem, config, **{"batch": 8, "seed": 0, "budget": 50, **options})  # type: ignore[arg-type]
 
 
 def test_the_goal_ends_a_training_at_the_first_look_that_shows_it() -> None:
     problem = Scripted(lambda step: 1.0, lambda step: 1.0 / step)
-    found = ran(problem, goal=0.1)
-    assert (found.state, found.steps, found.to_goal) == ("reached", 10, 10)
-    assert found.curve[-1] == (10, 0.1)
+    result = run(problem, goal=0.1)
+    assert (result.state, result.steps, result.steps_to_goal) == ("reached", 10, 10)
+    assert result.curve[-1] == (10, 0.1)
 
 
 def test_a_training_that_misses_the_goal_is_censored_at_its_last_step() -> None:
     problem = Scripted(lambda step: 1.0, lambda step: 1.0)
-    found = ran(problem, goal=0.1)
-    assert (found.state, found.steps, found.to_goal) == ("ended", 50, math.inf)
-    cut = ran(problem, goal=0.1, limit=7)
+    result = run(problem, goal=0.1)
+    assert (result.state, result.steps, result.steps_to_goal) == ("ended", 50, math.inf)
+    cut = run(problem, goal=0.1, limit=7)
     assert (cut.state, cut.steps) == ("ended", 7) and cut.curve[-1][0] == 7
 
 
 def test_the_rate_falls_over_the_budget_not_over_the_limit() -> None:
     problem = Scripted(lambda step: 1.0, lambda step: 1.0)
     falling = Config(rate=2.0, slack=0.25, decay=0.5, end=0.1)
-    ran(problem, falling, budget=40, limit=11)
+    run(problem, falling, budget=40, limit=11)
     assert problem.rates[0] == (0.5, 0.75)
     assert problem.rates[10] == (pytest.approx(0.5 * (1 - 0.9 * 10 / 20)), 0.75)
-    ran(problem, falling, budget=40)
+    run(problem, falling, budget=40)
     assert problem.rates[-1][0] == pytest.approx(0.05)
 
 
@@ -66,21 +66,21 @@ def test_the_rate_falls_over_the_budget_not_over_the_limit() -> None:
     "loss", [lambda step: math.nan if step > 4 else 1.0, lambda step: 2.0**step, lambda step: math.inf]
 )
 def test_nan_and_a_loss_of_three_times_the_first_are_divergence(loss: Callable[[int], float]) -> None:
-    found = ran(Scripted(loss, lambda step: 1.0))
-    assert found.state == "diverged" and found.steps < 50 and found.best == math.inf
+    result = run(Scripted(loss, lambda step: 1.0))
+    assert result.state == "diverged" and result.steps < 50 and result.best_error == math.inf
 
 
 def test_one_hard_batch_is_no_divergence() -> None:
-    assert ran(Scripted(lambda step: 6.0 if step == 9 else 1.0, lambda step: 1.0)).state == "ended"
+    assert run(Scripted(lambda step: 6.0 if step == 9 else 1.0, lambda step: 1.0)).state == "ended"
 
 
 def test_an_error_that_is_no_number_is_divergence() -> None:
-    assert ran(Scripted(lambda step: 1.0, lambda step: math.nan)).state == "diverged"
+    assert run(Scripted(lambda step: 1.0, lambda step: math.nan)).state == "diverged"
 
 
 @pytest.mark.parametrize("budget", [1, 2, 13, 500, 20_000])
 def test_looks_are_dense_early_and_never_rarer_than_an_eightieth(budget: int) -> None:
-    looks = list(evaluations(budget))
+    looks = list(evaluation_steps(budget))
     gaps = [b - a for a, b in itertools.pairwise(looks)]
     assert looks[0] == 1 and looks[-1] == budget and min(gaps, default=1) >= 1
     assert max(gaps, default=1) <= max(1, round(budget / 80))

@@ -8,55 +8,66 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.batch_study.analysis import Fit, batch_to_train_with, bootstrap, fit, regime, slopes, steps_to_goal
+from gatesearch.batch_study.bootstrap import bootstrap
+from gatesearch.batch_study.config import Config
+from gatesearch.batch_study.findings import BatchStudy
 from gatesearch.batch_study.journal import Entry, Key
-from gatesearch.batch_study.space import Config
-from gatesearch.batch_study.study import BatchStudy
-from gatesearch.batch_study.trial import Ran
+from gatesearch.batch_study.trade_off import (
+    TradeOff,
+    choose_batch,
+    fit_trade_off,
+    local_slopes,
+    name_regime,
+    steps_to_goal,
+)
+from gatesearch.batch_study.training import TrainingResult
 
 BATCHES = [2**k for k in range(3, 12)]
 
 
 def entry(batch: int, number: int, steps: float, repeat: int = 0) -> Entry:
-    ran = Ran("reached" if math.isfinite(steps) else "ended", int(steps) if math.isfinite(steps) else 999, ((1, 0.5),))
-    return Entry(Key("search", batch, number, repeat), Config(0.1 * (number + 1), 0.1, 1.0, 1.0), ran, 0.0)
+    reached = math.isfinite(steps)
+    result = TrainingResult("reached" if reached else "ended", int(steps) if reached else 999, ((1, 0.5),))
+    config = Config(rate=0.1 * (number + 1), slack=0.1, decay=1.0, end=1.0)
+    return Entry(key=Key("search", batch, number, repeat), config=config, result=result, seconds=0.0)
 
 
 def study(batch: int, trials: Sequence[float], repeats: dict[int, Sequence[float]]) -> BatchStudy:
     return BatchStudy(
-        batch,
-        999,
-        tuple(entry(batch, number, steps) for number, steps in enumerate(trials)),
-        {n: tuple(entry(batch, n, s, 1 + k) for k, s in enumerate(steps)) for n, steps in repeats.items()},
-        *[()] * 4,
+        batch=batch,
+        budget=999,
+        trials=tuple(entry(batch, number, steps) for number, steps in enumerate(trials)),
+        repeats={n: tuple(entry(batch, n, s, 1 + k) for k, s in enumerate(steps)) for n, steps in repeats.items()},
     )
 
 
 @given(st.floats(1.0, 1000.0), st.floats(16.0, 1024.0))
 def test_the_fit_finds_the_hyperbola_that_made_the_points(least: float, critical: float) -> None:
-    true = Fit(least, critical)
-    found = fit(BATCHES, [true.at(batch) for batch in BATCHES])
+    true = TradeOff(least, critical)
+    found = fit_trade_off(BATCHES, [true.steps(batch) for batch in BATCHES])
     assert found is not None
-    assert found.steps == pytest.approx(least, rel=0.01) and found.critical == pytest.approx(critical, rel=0.01)
-    steps, samples = found.at(found.critical), found.at(found.critical) * found.critical
+    assert found.min_steps == pytest.approx(least, rel=0.01) and found.critical_batch == pytest.approx(
+        critical, rel=0.01
+    )
+    steps, samples = found.steps(found.critical_batch), found.steps(found.critical_batch) * found.critical_batch
     assert (steps / least - 1) * (samples / (least * critical) - 1) == pytest.approx(1.0, rel=0.1)
 
 
 def test_perfect_scaling_throughout_puts_the_critical_batch_beyond_what_was_studied() -> None:
-    perfect, flat = (fit(BATCHES, [10_000 / b**p for b in BATCHES]) for p in (1, 0))
-    assert perfect is not None and perfect.critical > 10 * BATCHES[-1]
-    assert flat is not None and flat.critical < BATCHES[0] / 10
+    perfect, flat = (fit_trade_off(BATCHES, [10_000 / b**p for b in BATCHES]) for p in (1, 0))
+    assert perfect is not None and perfect.critical_batch > 10 * BATCHES[-1]
+    assert flat is not None and flat.critical_batch < BATCHES[0] / 10
 
 
 def test_two_points_fit_nothing() -> None:
-    assert fit([8, 16], [20, 10]) is None
+    assert fit_trade_off([8, 16], [20, 10]) is None
 
 
 def test_the_three_regimes_of_the_hyperbola() -> None:
-    true = Fit(10.0, 128.0)
-    names = [regime(slope) for slope in slopes(BATCHES, [true.at(batch) for batch in BATCHES])]
+    true = TradeOff(10.0, 128.0)
+    names = [name_regime(slope) for slope in local_slopes(BATCHES, [true.steps(batch) for batch in BATCHES])]
     assert names == ["perfect scaling"] * 1 + ["diminishing returns"] * 7 + ["maximal parallelism"]
-    assert [regime(slope) for slope in (-0.9, -0.89, -0.1, -0.09)] == [
+    assert [name_regime(slope) for slope in (-0.9, -0.89, -0.1, -0.09)] == [
         "perfect scaling",
         "diminishing returns",
         "diminishing returns",
@@ -71,26 +82,26 @@ def test_steps_are_the_least_median_of_the_repeats() -> None:
 
 
 def test_the_bootstrap_spans_what_the_trials_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gatesearch.batch_study.analysis.DRAWS", 300)
-    true = Fit(50.0, 100.0)
+    monkeypatch.setattr("gatesearch.batch_study.bootstrap.DRAWS", 300)
+    true = TradeOff(50.0, 100.0)
     rng = np.random.default_rng(0)
     studies = []
     for batch in BATCHES:
-        trials = [round(true.at(batch) * factor) for factor in 1 + np.sort(rng.exponential(0.3, 20))]
+        trials = [round(true.steps(batch) * factor) for factor in 1 + np.sort(rng.exponential(0.3, 20))]
         studies.append(study(batch, trials, {n: [trials[n]] * 3 for n in range(3)}))
     drawn = bootstrap(studies, 0)
     assert drawn == bootstrap(studies, 0) != bootstrap(studies, 1)
-    assert drawn.critical is not None and drawn.critical[0] < 100 < drawn.critical[1] < 200
+    assert drawn.critical_batch is not None and drawn.critical_batch[0] < 100 < drawn.critical_batch[1] < 200
     for found, (low, high) in zip(studies, drawn.steps, strict=True):
         # Nothing drawn can be better than the best; one in twenty is without the best three now and then.
-        assert low == steps_to_goal(found) <= high < found.trials[6].ran.steps
+        assert low == steps_to_goal(found) <= high < found.trials[6].result.steps
 
 
 def test_batch_sizes_that_rarely_reach_the_goal_have_no_upper_bound() -> None:
     lucky = study(8, [40, *[math.inf] * 19], {0: [40, 41, 42]})
     drawn = bootstrap([lucky, *[study(b, [9] * 20, {0: [9] * 3}) for b in (16, 32)]], 0)
     assert drawn.steps[0] == (40.0, math.inf)
-    assert drawn.critical is not None  # from the draws in which three sizes reached it
+    assert drawn.critical_batch is not None  # from the draws in which three sizes reached it
 
 
 @pytest.mark.parametrize(
@@ -104,4 +115,4 @@ def test_batch_sizes_that_rarely_reach_the_goal_have_no_upper_bound() -> None:
     ],
 )
 def test_the_batch_size_to_train_with(steps: list[float], critical: float, chosen: int) -> None:
-    assert batch_to_train_with([8, 16, 32, 64], steps, critical) == chosen
+    assert choose_batch([8, 16, 32, 64], steps, critical) == chosen

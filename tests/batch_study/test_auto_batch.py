@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gatesearch.batch_study.outcome import resolved, studied
+from gatesearch.batch_study.auto_batch import resolve_batch_size, studied_keys
 from gatesearch.cli import app
 from gatesearch.errors import UserError
 from gatesearch.pipeline.run import run
@@ -21,18 +21,18 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def keep(recipe: Recipe, **changed: Any) -> None:
+def write_outcome(recipe: Recipe, **changed: Any) -> None:
     path = Path("runs/digits_hybrid-scaling/outcome.json")
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"studied": studied(recipe), "batch_size": 256, **changed}))
+    path.write_text(json.dumps({"studied": studied_keys(recipe), "batch_size": 256, **changed}))
 
 
 def test_auto_takes_what_the_study_found_and_the_run_keeps_the_number() -> None:
     recipe = load("digits_hybrid.yaml", [AUTO])
-    keep(recipe)
-    found = resolved(recipe)
+    write_outcome(recipe)
+    found = resolve_batch_size(recipe)
     assert found.retrain.batch_size == 256 and found.retrain.epochs == recipe.retrain.epochs
-    assert resolved(found) == found
+    assert resolve_batch_size(found) == found
     assert recipe.training.updated(found.retrain).batch_size == 256
     with pytest.raises(UserError, match=r"retrain\.batch_size: auto"):
         run(recipe, RunFolder(Path("runs/one")))
@@ -42,7 +42,7 @@ def test_auto_takes_what_the_study_found_and_the_run_keeps_the_number() -> None:
 
 def test_a_number_needs_no_study() -> None:
     recipe = load("digits_hybrid.yaml", ["retrain.batch_size=32"])
-    assert resolved(recipe) is recipe
+    assert resolve_batch_size(recipe) is recipe
 
 
 def test_without_a_study_the_command_that_makes_one_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,24 +56,24 @@ def test_without_a_study_the_command_that_makes_one_is_told(capsys: pytest.Captu
     "change", ["backbone_args.width=0.5", "data.seed=3", "training.label_smoothing=0.0", "augment=null"]
 )
 def test_a_study_of_something_else_is_not_taken(change: str) -> None:
-    keep(load("digits_hybrid.yaml", [AUTO]))
+    write_outcome(load("digits_hybrid.yaml", [AUTO]))
     with pytest.raises(
         UserError, match=r"is of a recipe with another (augment|backbone_args|data|training.label_smoothing);"
     ):
-        resolved(load("digits_hybrid.yaml", [AUTO, change]))
+        resolve_batch_size(load("digits_hybrid.yaml", [AUTO, change]))
 
 
 def test_a_study_does_not_depend_on_what_it_does_not_use() -> None:
-    keep(load("digits_hybrid.yaml"))
+    write_outcome(load("digits_hybrid.yaml"))
     other = load("digits_hybrid.yaml", [AUTO, "seed=4", "search.trials=3", "training.epochs=2", "device=host"])
-    assert resolved(other).retrain.batch_size == 256
+    assert resolve_batch_size(other).retrain.batch_size == 256
 
 
 def test_a_study_without_an_answer_gives_none() -> None:
     recipe = load("digits_hybrid.yaml", [AUTO])
-    keep(recipe, batch_size=None)
+    write_outcome(recipe, batch_size=None)
     with pytest.raises(UserError, match="names no batch size: fewer than three sizes reached the goal; set a number"):
-        resolved(recipe)
+        resolve_batch_size(recipe)
 
 
 def test_neither_a_number_nor_auto() -> None:

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import nn
 
-from gatesearch.batch_study import ghost
+from gatesearch.batch_study import ghost_norm
 
 
 def model() -> nn.Sequential:
@@ -17,8 +17,8 @@ def model() -> nn.Sequential:
 
 def test_every_group_is_normalised_by_itself() -> None:
     plain, ghosted = model(), model()
-    ghost.convert(ghosted, 4)
-    assert [type(m).__name__ for m in ghost.norms(ghosted)] == ["GhostBatchNorm2d", "GhostBatchNorm1d"]
+    ghost_norm.use_ghost_norms(ghosted, 4)
+    assert [type(m).__name__ for m in ghost_norm.find_norms(ghosted)] == ["GhostBatchNorm2d", "GhostBatchNorm1d"]
     x = torch.randn(12, 1, 6, 6) * torch.arange(1, 13).view(-1, 1, 1, 1)
     apart = torch.cat([plain.train()(part) for part in x.split(4)])
     torch.testing.assert_close(ghosted.train()(x), apart)
@@ -28,7 +28,7 @@ def test_every_group_is_normalised_by_itself() -> None:
 def test_gradients_of_a_batch_are_the_mean_of_those_of_its_groups() -> None:
     whole, parts = model(), model()
     for each in (whole, parts):
-        ghost.convert(each, 4)
+        ghost_norm.use_ghost_norms(each, 4)
         each.train()
     x = torch.randn(8, 1, 6, 6)
     whole(x).square().mean().backward()
@@ -40,22 +40,22 @@ def test_gradients_of_a_batch_are_the_mean_of_those_of_its_groups() -> None:
 
 def test_evaluation_takes_its_statistics_from_the_given_samples_and_from_nothing_else() -> None:
     net = model()
-    ghost.convert(net, 4)
+    ghost_norm.use_ghost_norms(net, 4)
     x, other = torch.randn(64, 1, 6, 6), torch.randn(8, 1, 6, 6) * 9 + 5
-    ghost.settle(net, [x])
+    ghost_norm.measure_statistics(net, [x])
     assert not net.training and not any(m.training for m in net.modules())
     hidden = net[0](x)
     torch.testing.assert_close(net[1](hidden).mean((0, 2, 3)), net[1].bias)
     before = copy.deepcopy(net.state_dict())
     net.train()(other)
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
-    ghost.settle(net, [x])
+    ghost_norm.measure_statistics(net, [x])
     again = net.state_dict()
     assert all(torch.allclose(before[name], again[name]) for name in before)
 
 
 def test_a_model_without_such_layers_is_left_alone() -> None:
     net = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
-    ghost.convert(net, 4)
-    ghost.settle(net, [torch.randn(2, 3)])
-    assert not ghost.norms(net) and not net.training
+    ghost_norm.use_ghost_norms(net, 4)
+    ghost_norm.measure_statistics(net, [torch.randn(2, 3)])
+    assert not ghost_norm.find_norms(net) and not net.training

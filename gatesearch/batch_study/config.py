@@ -1,0 +1,37 @@
+"""The parameters that a study tunes for each batch size: learning rate, momentum and the fall of the rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One way to train with Nesterov momentum and a learning rate that falls linearly.
+
+    Args:
+        rate: effective learning rate, the learning rate over 1 - momentum.
+        slack: 1 - momentum.
+        decay: share of the step budget in which the rate falls.
+        end: the rate after the fall, as a share of the first rate.
+    """
+
+    rate: float
+    slack: float
+    decay: float
+    end: float
+
+    @property
+    def momentum(self) -> float:
+        """Momentum."""
+        return 1.0 - self.slack
+
+    def learning_rate(self, step: int, budget: int) -> float:
+        """Return the learning rate of a step, counted from 0, of a training with a budget of steps.
+
+        >>> config = Config(rate=1.0, slack=0.1, decay=0.5, end=0.1)
+        >>> [round(config.learning_rate(step, 100), 3) for step in (0, 25, 50, 99)]
+        [0.1, 0.055, 0.01, 0.01]
+        """
+        fall = min(1.0, step / max(1.0, self.decay * budget))
+        return self.rate * self.slack * (1.0 + (self.end - 1.0) * fall)

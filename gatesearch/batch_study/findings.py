@@ -1,0 +1,74 @@
+"""The findings of a study as values: the pilot, and the trials of each batch size."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gatesearch.batch_study.config import Config
+from gatesearch.batch_study.journal import Entry
+from gatesearch.batch_study.space import Edge
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """The findings of the pilot.
+
+    Args:
+        batch: the middle batch size.
+        budget: its steps.
+        goal: validation error that all batch sizes have to reach.
+        steps: steps to the goal of the pilot's best trials.
+        rate: effective learning rate of the best trials.
+    """
+
+    batch: int
+    budget: int
+    goal: float
+    steps: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStudy:
+    """The findings for one batch size.
+
+    Args:
+        batch: samples a step.
+        budget: step budget of each trial.
+        trials: of the search, those beyond moved bounds included.
+        repeats: trainings of the best configs again, by the number of the trial.
+        moved_edges: bounds that were moved outwards.
+        near_edges: bounds that the best trial is too near to after that.
+        fixed_steps, fixed_epochs: least validation error of the best config under the pilot's steps and epochs, one a
+            seed; infinite where the training diverged.
+    """
+
+    batch: int
+    budget: int
+    trials: tuple[Entry, ...]
+    repeats: dict[int, tuple[Entry, ...]]
+    moved_edges: tuple[Edge, ...] = ()
+    near_edges: tuple[Edge, ...] = ()
+    fixed_steps: tuple[float, ...] = ()
+    fixed_epochs: tuple[float, ...] = ()
+
+    @property
+    def best(self) -> Config | None:
+        """The config whose repeats took the fewest steps; None where no trial reached the goal."""
+        if not self.repeats:
+            return None
+        number = min(self.repeats, key=lambda number: (median_steps(self.repeats[number]), number))
+        return self.repeats[number][0].config
+
+
+def rank_trials(trials: Sequence[Entry]) -> list[Entry]:
+    """Return the trials that reached the goal, those with the fewest steps first."""
+    reached = [entry for entry in trials if entry.result.state == "reached"]
+    return sorted(reached, key=lambda entry: (entry.result.steps, entry.key.number))
+
+
+def median_steps(repeats: Sequence[Entry]) -> float:
+    """Return the median of the steps to the goal; infinite where half of the repeats or more did not reach it."""
+    return statistics.median_high(entry.result.steps_to_goal for entry in repeats)
