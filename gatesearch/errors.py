@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one line each, told apart from bugs, which keep their traceback."""
+"""Errors that a user can fix: one line each, unlike bugs, which have a traceback."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ class UserError(Exception):
 
 
 def nearest(written: str, choices: Iterable[str]) -> str | None:
-    """Return the choice closest to what was written, or None where nothing is close.
+    """Return the choice closest to a name, or None if no choice is close.
 
     >>> nearest("epoch", ["epochs", "batch_size"])
     'epochs'
     """
     by_folded = {choice.casefold(): choice for choice in choices}
-    found = difflib.get_close_matches(written.casefold(), by_folded, n=1, cutoff=0.5)
-    return by_folded[found[0]] if found else None
+    matches = difflib.get_close_matches(written.casefold(), by_folded, n=1, cutoff=0.5)
+    return by_folded[matches[0]] if matches else None
 
 
 def unknown_name(what: str, written: str, choices: Iterable[str]) -> str:

@@ -70,14 +70,14 @@ def interleaved(
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1, found {rounds}")
     repeats = {name: _repeats(call, min_seconds) for name, call in calls.items()}
-    seen: dict[str, list[float]] = {name: [] for name in calls}
+    times_us: dict[str, list[float]] = {name: [] for name in calls}
     with not_collecting():
         for _ in range(rounds):
             for name, call in calls.items():
                 if samples > 1:
                     elapsed_ns(call, repeats[name])
-                seen[name] += [elapsed_ns(call, repeats[name]) / repeats[name] / 1e3 for _ in range(samples)]
-    return {name: Timing(min(times), statistics.median(times), rounds) for name, times in seen.items()}
+                times_us[name] += [elapsed_ns(call, repeats[name]) / repeats[name] / 1e3 for _ in range(samples)]
+    return {name: Timing(min(times), statistics.median(times), rounds) for name, times in times_us.items()}
 
 
 @contextmanager

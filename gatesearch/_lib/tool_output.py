@@ -1,4 +1,4 @@
-"""Keeps outside tools from writing on the terminal, and keeps what they said for when they fail."""
+"""Captures the output of outside tools, and shows its last lines only if the tool fails."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 
-LINES_KEPT = 12
+MAX_MESSAGE_LINES = 12
 
 # File descriptors belong to the whole process: two threads that swap them at once would lose one of them.
 _lock = threading.RLock()
@@ -23,21 +23,21 @@ class ToolError(RuntimeError):
 
 @contextlib.contextmanager
 def quiet(what: str) -> Iterator[Callable[[], str]]:
-    """Send everything that is written to file descriptors 1 and 2 to a temporary file.
+    """Redirect file descriptors 1 and 2 to a temporary file.
 
-    Python's ``sys.stdout``, C++ logging and progress bars are all caught. Yields a function that returns what
-    has been written so far.
+    That captures Python's ``sys.stdout``, C++ logging and progress bars. Yields a function that returns the output so
+    far.
 
     Args:
         what: the step in words, which begins the error's message.
 
     Raises:
-        ToolError: where the block raises, with the last lines the tool wrote.
+        ToolError: the block raises; the message has the last lines of the output.
 
-    >>> with quiet("saying hello") as written:
+    >>> with quiet("saying hello") as read_output:
     ...     _ = os.write(1, b"hello")
-    ...     said = written()
-    >>> said
+    ...     output = read_output()
+    >>> output
     'hello'
     """
     with (
@@ -46,7 +46,7 @@ def quiet(what: str) -> Iterator[Callable[[], str]]:
         open(os.dup(log.fileno()), "w", buffering=1, errors="replace") as writer,
     ):
 
-        def written() -> str:
+        def read_output() -> str:
             writer.flush()
             # pread leaves the shared file position alone, which is where the tool writes next.
             return os.pread(log.fileno(), os.fstat(log.fileno()).st_size, 0).decode(errors="replace")
@@ -64,7 +64,7 @@ def quiet(what: str) -> Iterator[Callable[[], str]]:
                 warnings.catch_warnings(),
             ):
                 warnings.simplefilter("ignore")
-                yield written
+                yield read_output
         # Command-line tools called in process report bad arguments by SystemExit.
         except (Exception, SystemExit) as error:
             failure = error
@@ -75,10 +75,10 @@ def quiet(what: str) -> Iterator[Callable[[], str]]:
         if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
             raise failure  # a full disk is no fault of the tool's
         if failure is not None:
-            raise ToolError(_message(what, failure, written())) from failure
+            raise ToolError(_message(what, failure, read_output())) from failure
 
 
 def _message(what: str, failure: BaseException, text: str) -> str:
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()][-LINES_KEPT:]
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()][-MAX_MESSAGE_LINES:]
     reason = f"{what} failed: {type(failure).__name__}: {failure}".strip()
     return "\n  ".join([reason, *lines])

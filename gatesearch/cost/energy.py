@@ -1,13 +1,13 @@
-"""Expected latency and energy of a gated cascade on cores that differ (techniques 0.4); no I/O.
+"""Expected latency and energy of a gated cascade on different cores; no I/O.
 
-Over the stream that a device hears, stage ``k`` runs for a share ``R_k`` of the windows, its reach. Then
+Stage ``k`` runs for the share ``R_k`` of the stream's windows, its reach. The expected energy of one window is
 
     E = E_sense + E_frontend + sum_k R_k [E_link,k + E_wake,k + E_compute,k + E_weights,k]
       + sum_cores P_idle T
 
-where ``E_link,k`` and ``E_wake,k`` are what it costs to *enter* stage ``k``: both are zero for a stage on the
-core that ran before it. The first stage may cost something to enter, too, where the front end runs on another
-core.
+``E_link,k`` moves the tensor that enters stage ``k`` from another core, and ``E_wake,k`` wakes that stage's core. Both
+are zero if the stage before ran on the same core; before the first stage, the core of the front end counts. ``T`` is
+the time from window to window.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class StageCost:
         core: the core it runs on.
         latency_us: time of its kernels.
         compute_uj: energy of its kernels.
-        weights_uj: fetching its weights.
-        link_us: moving the tensor that enters it from another core.
-        link_uj: the same, as energy.
-        wake_us: waking its core; zero where the core is awake already.
-        wake_uj: the same, as energy.
+        weights_uj: energy to fetch its weights.
+        link_us: time to move the tensor that enters it from another core.
+        link_uj: energy to move that tensor.
+        wake_us: time to wake its core; zero if the core is already awake.
+        wake_uj: energy to wake its core.
     """
 
     core: str
@@ -45,7 +45,7 @@ class StageCost:
 
     @property
     def total_us(self) -> float:
-        """Time from the tensor's leaving the core before until the stage has run."""
+        """Time from the end of the stage before to the end of this stage."""
         return self.link_us + self.wake_us + self.latency_us
 
     @property
@@ -65,9 +65,9 @@ class EnergyBreakdown:
 
     Args:
         by_term: energy of every term of :data:`TERMS`.
-        by_core: energy of every core. Sensor and front end count for the core that runs the front end, link
-            and wake energy for the core that is entered.
-        by_stage: for every stage, energy by term weighted by its reach.
+        by_core: energy of every core. Sensor and front end count for the core that runs the front end; link and wake
+            energy count for the core that the tensor enters.
+        by_stage: energy of every stage by term, weighted by its reach.
     """
 
     by_term: Mapping[str, float]
@@ -80,74 +80,15 @@ class EnergyBreakdown:
         return math.fsum(self.by_term.values())
 
     def share(self, *terms: str) -> float:
-        """Return the share of the total that some terms have, between 0 and 1."""
+        """Return the share of the total that the named terms have, between 0 and 1."""
         return math.fsum(self.by_term[term] for term in terms) / self.total_uj
-
-
-def at_prevalence(shares: Mapping[str, float], prevalence: float) -> dict[str, float]:
-    """Return a stream's shares with another prevalence of positives, the negatives mixed as before.
-
-    Args:
-        shares: of every kind in the stream, ``"positive"`` among them; they add up to 1.
-        prevalence: the wanted share of positives, in [0, 1].
-
-    Raises:
-        ValueError: a prevalence out of range, or under 1 where the stream has no negatives.
-
-    >>> at_prevalence({"positive": 0.5, "silence": 0.25, "unknown": 0.25}, 0.25)
-    {'positive': 0.25, 'silence': 0.375, 'unknown': 0.375}
-    """
-    if not 0 <= prevalence <= 1:
-        raise ValueError(f"prevalence lies between 0 and 1, found {prevalence}")
-    negatives = math.fsum(share for kind, share in shares.items() if kind != "positive")
-    if prevalence < 1 and negatives <= 0:
-        raise ValueError(f"the stream {dict(shares)} has no negatives to mix")
-    return {
-        kind: prevalence if kind == "positive" else (1 - prevalence) * share / negatives if negatives else 0.0
-        for kind, share in shares.items()
-    }
-
-
-def reach(shares: Mapping[str, float], passed: Mapping[str, Sequence[float]]) -> list[float]:
-    """Return the share of the stream's windows that reach each stage (techniques 0.4).
-
-    Args:
-        shares: share of every kind (positive, silence, unknown word ...) in the stream; they add up to 1.
-        passed: for every kind, the pass rate of each gate *among the windows that reach it*: the gate recall
-            for positives, 1 - early-stop rate for a kind of negative.
-
-    Returns:
-        [gates + 1] numbers; the first is 1 and they never rise.
-
-    Raises:
-        ValueError: shares that do not add up to 1, rates outside [0, 1], kinds or numbers of gates that
-            differ.
-
-    >>> reach({"positive": 0.1, "silence": 0.9}, {"positive": [1.0, 0.5], "silence": [0.5, 0.0]})
-    [1.0, 0.55, 0.05]
-    """
-    if set(shares) != set(passed):
-        raise ValueError(f"kinds of the stream {sorted(shares)} differ from those with rates {sorted(passed)}")
-    if not math.isclose(math.fsum(shares.values()), 1.0, abs_tol=1e-6) or min(shares.values()) < 0:
-        raise ValueError(f"the stream's shares must add up to 1 and none be negative, found {dict(shares)}")
-    counts = {len(rates) for rates in passed.values()}
-    if len(counts) != 1:
-        raise ValueError(f"every kind needs a rate for each gate, found {sorted(counts)} rates")
-    for kind, rates in passed.items():
-        if any(not 0.0 <= rate <= 1.0 for rate in rates):
-            raise ValueError(f"pass rates lie between 0 and 1, found {list(rates)} for {kind!r}")
-    stages = [1.0]
-    for gates in range(1, counts.pop() + 1):
-        expected = math.fsum(share * math.prod(passed[kind][:gates]) for kind, share in shares.items())
-        stages.append(min(expected, stages[-1]))
-    return stages
 
 
 def expected_latency_us(stages: Sequence[StageCost], reached: Sequence[float], frontend_us: float = 0.0) -> float:
     """Return the mean time of a window over the stream, in microseconds.
 
     Raises:
-        ValueError: not one reach a stage.
+        ValueError: the numbers of stages and reaches differ.
     """
     return frontend_us + math.fsum(r * stage.total_us for stage, r in zip(stages, reached, strict=True))
 
@@ -170,17 +111,17 @@ def expected_energy(
     """Return the energy of one window, expected over the stream.
 
     Args:
-        stages: one cost a stage, in order.
-        reached: [stages] shares, as :func:`reach` gives them.
-        idle_mw: idle power of *every* core of the device: a core that runs no stage draws it, too. It is
-            drawn during the whole period, so active power is what a running core draws on top of it.
+        stages: the cost of each stage, in order.
+        reached: [stages] shares, as :func:`gatesearch.cost.stream_shares.reach` returns them.
+        idle_mw: idle power of *every* core of the device, also of cores that run no stage. A core draws it during the
+            whole period; its active power is what it draws in addition while it runs.
         period_s: seconds from window to window.
         sense_core: the core that computes the front end.
         sense_uj: the sensor's energy for one window.
         frontend_uj: the front end's energy for one window.
 
     Raises:
-        ValueError: not one reach a stage, or a stage on a core without idle power.
+        ValueError: the numbers of stages and reaches differ, or a stage is on a core without idle power.
 
     >>> stage = StageCost("mcu", latency_us=1000.0, compute_uj=10.0)
     >>> energy = expected_energy(
@@ -210,45 +151,45 @@ def expected_energy(
     return EnergyBreakdown(by_term, by_core, by_stage)
 
 
-def link_bits(elements: float, nonzeros: float, kept: float, precision: int) -> float:
+def link_bits(elements: float, nonzeros: float, channel_elements: float, precision: int) -> float:
     """Return the bits that cross a cut in the cheapest of three encodings.
 
-    Dense: every element. Sparse: one bit an element, then the nonzero ones. Channels: the elements of the
-        channels
-    that the gate keeps, which both sides know beforehand.
+    Dense: every element. Sparse: one bit per element, then the nonzero elements. Channels: the elements of the
+    channels that remain, which both sides know in advance.
 
     Args:
         elements: elements of the tensor.
-        nonzeros: elements that are not zero, in the mean. (The mean of the minimum is at most this minimum.)
-        kept: elements of the channels kept.
-        precision: bits an element.
+        nonzeros: mean number of elements that are not zero. The result is then an upper bound, because the mean of a
+            minimum is at most the minimum of the means.
+        channel_elements: elements of the channels that remain.
+        precision: bits per element.
 
-    >>> link_bits(elements=1000, nonzeros=100, kept=500, precision=8)
+    >>> link_bits(elements=1000, nonzeros=100, channel_elements=500, precision=8)
     1800.0
     """
-    return float(min(elements * precision, elements + nonzeros * precision, kept * precision))
+    return float(min(elements * precision, elements + nonzeros * precision, channel_elements * precision))
 
 
 def gain_end_to_end(ungated_uj: float, gated_uj: float) -> float:
-    """Return how many times less energy the gated cascade needs, all terms counted."""
+    """Return ungated over gated energy, with all terms of both."""
     return ungated_uj / gated_uj
 
 
 def gain_paper_style(early_stop: float, activation_sparsity: float) -> float:
     """Return 1/((1-ES)(1-AS)): *idealised, negatives only*.
 
-    It counts neither positives, sensor, front end, link nor wake, and takes it that a kernel skips every
-    zero. Give it that label wherever it is shown.
+    ES is the early-stop rate of negatives, AS the sparsity of the activations that cross. The figure ignores positives,
+    sensor, front end, link and wake, and assumes that kernels skip every zero. Label it so wherever it appears.
 
     >>> gain_paper_style(0.5, 0.5)
     4.0
     """
-    left = (1.0 - early_stop) * (1.0 - activation_sparsity)
-    return 1.0 / left if left > 0 else math.inf
+    remaining = (1.0 - early_stop) * (1.0 - activation_sparsity)
+    return 1.0 / remaining if remaining > 0 else math.inf
 
 
 def front_end_bound(share: float) -> float:
-    """Return 1/share: no gate gains more where ``share`` of the ungated energy is out of its reach.
+    """Return 1/share, the bound of any gain if gates cannot change ``share`` of the ungated energy.
 
     >>> front_end_bound(0.25)
     4.0

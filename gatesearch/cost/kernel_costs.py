@@ -1,7 +1,7 @@
-"""What the kernels of gated layers cost on a core, by shape and by the share of the work that is left.
+"""The cost of gated layers' kernels on a core, by shape and by the share of the work that remains.
 
-This is the seam between whoever takes the readings (a clock on this host, a simulator that counts instructions) and
-whoever prices plans: either side knows :class:`KernelCosts` alone. A reading is in the unit of the core's timing, as
+Sources of readings (timings on this host, a simulator that counts instructions) and the pricing of plans both depend
+on :class:`KernelCosts` only. A reading is in the unit of the core's timing, as
 the table's readings of blocks are: microseconds here, multiply-accumulates or cycles elsewhere.
 """
 
@@ -28,7 +28,7 @@ class KernelCosts(Protocol):
         """How they are known."""
 
     def reading(self, call: KernelCall) -> float | None:
-        """Return what a call takes; None where nothing is known of such a kernel, shape or variant."""
+        """Return the reading of a call; None if the costs do not contain its kernel, shape or variant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +62,23 @@ class Curve:
         return [sorted({point[i] for point in self.points}) for i in range(len(self.names))]
 
     def __call__(self, left: Mapping[str, float]) -> float:
-        """Return the reading where so much is left; what is not named is there in full.
+        """Return the reading at the shares that remain; a share that is not named is 1.
 
-        Outside of the grid the nearest stretch goes on as a straight line, never below zero.
+        Outside the grid, the line through the two nearest points of an axis goes on, but never below zero.
         """
-        known = dict(zip(self.points, self.readings, strict=True))
+        readings = dict(zip(self.points, self.readings, strict=True))
         corners: list[tuple[float, Point]] = [(1.0, ())]
         for name, axis in zip(self.names, self._axes, strict=True):
             sides = _sides(axis, left.get(name, 1.0))
             corners = [(w * weight, (*point, value)) for w, point in corners for weight, value in sides]
-        return max(0.0, math.fsum(weight * known[point] for weight, point in corners))
+        return max(0.0, math.fsum(weight * readings[point] for weight, point in corners))
 
 
 def _sides(axis: Sequence[float], value: float) -> list[tuple[float, float]]:
-    """Return the two values of an axis that a value is worked out from, each with its weight."""
+    """Return the two values of an axis between which a value is interpolated, each with its weight."""
     if len(axis) == 1:
         return [(1.0, axis[0])]
-    above = min(max(sum(known < value for known in axis), 1), len(axis) - 1)
+    above = min(max(sum(readings < value for readings in axis), 1), len(axis) - 1)
     low, high = axis[above - 1], axis[above]
     share = (value - low) / (high - low)
     return [(1 - share, low), (share, high)]
@@ -89,7 +89,7 @@ Key = tuple[str, tuple[int, ...], tuple[tuple[str, int | str], ...]]
 
 @dataclass(frozen=True)
 class Recorded:
-    """Costs that were recorded: a curve for each kernel, shape and variant.
+    """Recorded costs: a curve for each kernel, shape and variant.
 
     >>> call = KernelCall("fbs", (8, 8, 32, 32), (), (("outputs", 0.5),))
     >>> costs = Recorded("measured", {key_of(call): Curve(("outputs",), ((0.5,), (1.0,)), (3.0, 5.0))})
@@ -106,13 +106,17 @@ class Recorded:
         return None if curve is None else curve(in_blocks(call))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
+        """Return the costs as JSON-ready values."""
         rows = [
             {
-                **{"kernel": key[0], "shape": list(key[1]), "variant": dict(key[2])},
-                **{"names": list(c.names), "points": [list(p) for p in c.points], "readings": list(c.readings)},
+                "kernel": kernel,
+                "shape": list(shape),
+                "variant": dict(variant),
+                "names": list(curve.names),
+                "points": [list(point) for point in curve.points],
+                "readings": list(curve.readings),
             }
-            for key, c in self.curves.items()
+            for (kernel, shape, variant), curve in self.curves.items()
         ]
         return {"provenance": self.provenance, "curves": rows}
 
@@ -131,10 +135,11 @@ class Recorded:
 
 
 def in_blocks(call: KernelCall) -> dict[str, float]:
-    """Return the shares of a call that are left as a kernel sees them that works in blocks of channels.
+    """Return the remaining shares of a call for a kernel that works in blocks of channels.
 
-    A block has its second phase where any of its groups is open; groups are taken to be open independently of each
-    other. Groups of one output are computed one by one.
+    A block runs its second phase if any of its groups is open. Groups are assumed to open independently of each other,
+    so with g groups per block and a share p of open groups, a share 1 - (1 - p)^g of the blocks is open. Groups of one
+    output are computed one by one.
 
     >>> in_blocks(KernelCall("pg", (8, 8, 32, 32), (("group", 8),), (("open", 0.5),)))
     {'open': 0.75}
@@ -147,5 +152,5 @@ def in_blocks(call: KernelCall) -> dict[str, float]:
 
 
 def key_of(call: KernelCall) -> Key:
-    """Return what makes a curve of its own: all of a call but the shares."""
+    """Return the key of a call's curve: everything but the shares."""
     return call.kernel, call.shape, call.variant

@@ -1,8 +1,8 @@
-"""What gates in the place of layers change in the cost of a stage.
+"""How gated layers change the cost of a stage.
 
-A layer's dense int8 time on a core is a reading of the table. What is left of it depends on the core: only one that
-can skip what a gate leaves out, and only one whose multiplications get cheaper with fewer bits, has anything of them.
-On a core that computes in bytes, an 8-bit layer split in 4 and 4 bits is two layers.
+The table has the dense int8 time of each layer on each core. The share of it that remains under a gate depends on the
+core: a gate saves time only on a core that can skip what the gate leaves out, or whose multiplications are cheaper with
+fewer bits. On a core that computes in whole bytes, an 8-bit layer split into 4 and 4 bits costs two layers.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ DENSE = LayerWork(calls=(), macs=0.0, params=0, density=1.0)
 
 @dataclass(frozen=True, slots=True)
 class LayerChange:
-    """One layer of a plan that does not cost what it does alone and dense.
+    """One layer of a plan whose cost differs from that of the dense layer.
 
     Args:
-        site: where.
-        work: what its gate leaves; None where it has none and only reads less.
-        read: what of its input channels is there: the names that a core must be able to skip, and the share left.
+        site: the site of the layer.
+        work: the work of its gate; None if it has no gate and only has fewer input channels.
+        read: the input channels that remain, as pairs: the kind of skip that a core must support to save the others
+            (such as ``"channel"``), and the share that remains.
     """
 
     site: LayerSite
@@ -38,35 +39,43 @@ class LayerChange:
 
     @property
     def kernels(self) -> tuple[KernelCall, ...]:
-        """The runs of kernels that do the layer's work, each told how much of its input is there."""
+        """The kernel calls that do the layer's work, each with the share of its input that it has to read."""
         if self.work is None:
             return ()
         return tuple(call._replace(left=(*call.left, ("inputs", self._read_by(call)))) for call in self.work.kernels)
 
     def reading(self, dense: float, core: Core, costs: KernelCosts | None) -> float:
-        """Return what the layer takes on a core.
+        """Return the reading of the layer on a core.
 
         Args:
-            dense: what it takes in int8 without a gate.
-            core: where.
-            costs: of the core's kernels, as far as they were read; the rest is worked out by :meth:`cost`.
+            dense: its reading in int8 without a gate.
+            core: the core that runs it.
+            costs: costs of the core's kernels. If they do not contain the layer's kernels, :meth:`cost` estimates it.
         """
-        found = self.by_kernels(costs)
-        if found is not None:
-            return found
+        by_kernels = self.by_kernels(costs)
+        if by_kernels is not None:
+            return by_kernels
         share = self.cost(core.kernels)
-        # By LiteRT a step takes what its operators do, and a product in factors is more of them: low rank at a quarter
-        # of the multiplications took 195 microseconds where the dense layer took 146.
-        return dense * (max(1.0, share) if core.runs_kernels and self.work and self.site.is_recurrent else share)
+        if core.runs_kernels and self.work and self.site.is_recurrent:
+            # Without a kernel, LiteRT runs each step operator by operator, and a matrix in factors is more operators
+            # than a dense one: low rank at a quarter of the MACs took 195 us, the dense layer 146 us.
+            share = max(1.0, share)
+        return dense * share
 
     def by_kernels(self, costs: KernelCosts | None) -> float | None:
-        """Return what its kernels take by a core's costs; None where one of them was not read, or there is none."""
-        found = [None if costs is None else costs.reading(call) for call in self.kernels]
-        known = [reading for reading in found if reading is not None]
-        return sum(known) if found and len(known) == len(found) else None
+        """Return the sum of its kernels' readings; None if it has no kernel or the costs lack one of them."""
+        if costs is None or not self.kernels:
+            return None
+        total = 0.0
+        for call in self.kernels:
+            reading = costs.reading(call)
+            if reading is None:
+                return None
+            total += reading
+        return total
 
     def cost(self, kernels: Kernels) -> float:
-        """Return the time on a core over that of the dense layer in int8, the gate's own parts counted at its rate."""
+        """Return the time over that of the dense int8 layer; the gate's own MACs count at the layer's rate."""
         if self.work is None:
             return kernels.cost((8, 8), self.read)
         calls = sum(call.size * kernels.cost(call.bits, (*call.left, *self.read)) for call in self.work.calls)
@@ -78,20 +87,20 @@ class LayerChange:
 
     @property
     def read_share(self) -> float:
-        """Share of the input channels that is there."""
+        """Share of the input channels that remains."""
         return math.prod((share for _, share in self.read), start=1.0)
 
     @property
     def saved_macs(self) -> float:
-        """Change in multiply-accumulates, as papers count them: all is skipped, and b bits of 8 count b / 8."""
+        """Change in multiply-accumulates, as papers count them: every skip saves, and b bits of 8 count b / 8."""
         if self.work is None:
             return self.site.macs * (self.read_share - 1)
-        left = sum(call.share * call.bits[0] / 8 for call in self.work.calls)
-        return self.site.macs * (self.read_share * left - 1) + self.work.macs
+        remaining = sum(call.share * call.bits[0] / 8 for call in self.work.calls)
+        return self.site.macs * (self.read_share * remaining - 1) + self.work.macs
 
     @property
     def params(self) -> float:
-        """Parameters that the gate adds, less those of the layer that it does without."""
+        """Parameters that the gate adds, minus those of the layer that it does not store."""
         if self.work is None:
             return 0
         return self.work.params - self.site.params * (1 - self.work.stored)
@@ -100,12 +109,13 @@ class LayerChange:
 def layer_changes(
     gates: Sequence[PlacedGate], layers: Sequence[LayerSite], observed: Mapping[str, Mapping[str, float]]
 ) -> dict[str, LayerChange]:
-    """Return every layer that changes, by site: those with a gate, and those that read less because of one.
+    """Return every layer that changes, by site: layers with a gate, and layers that read the output of one.
 
     Args:
-        gates: of the plan, at layer sites.
+        gates: the plan's gates at layer sites.
         layers: every layer site of the backbone.
-        observed: reports of the gates, by site; a site without one is taken at the least that its parameters allow.
+        observed: measured reports of the gates, by site. A gate without one has the least work that its parameters
+            allow.
     """
     work = {gate.site: work_of(find(layers, gate.site), gate, observed.get(gate.site)) for gate in gates}
     changes = {}
@@ -118,9 +128,10 @@ def layer_changes(
 
 
 def dense_by_kernel(site: LayerSite) -> LayerChange:
-    """Return a recurrent layer without a gate as a core has it that runs kernels: those of gated ones, all rows dense.
+    """Return an ungated recurrent layer run by the kernels of gated ones, with all rows dense.
 
-    A gate does not make the difference between an interpreter's hundreds of operators and a loop in C.
+    A core that runs kernels runs it so. Otherwise a comparison would credit the gate with the difference between an
+    interpreter's hundreds of operators and a loop in C.
     """
     calls = (
         KernelCall(site.op, (site.shape_in[0], cell.columns[0], cell.rows), (("parts", 0),), (("rich", 1.0),))
@@ -130,5 +141,5 @@ def dense_by_kernel(site: LayerSite) -> LayerChange:
 
 
 def _channel_skips(work: LayerWork) -> list[str]:
-    """Return the name under which the layer behind can skip what a layer's gate suppressed."""
+    """Return the kinds of skip by which the next layer can save the channels that a layer's gate suppresses."""
     return [name for name, _ in work.calls[0].left if name.startswith("channel")]

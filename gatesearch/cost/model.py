@@ -1,4 +1,8 @@
-"""The price of a plan: exact in what is known before training, an expectation over the stream in what is not."""
+"""The price of a plan: the cost of each stage is exact, the cost of a window an expectation over the stream.
+
+The cost of a stage follows from the latency table before any training. How many windows reach it is measured after
+training; :meth:`CostModel.runs` and :meth:`CostModel.bound` do without that measurement.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +13,15 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 
+from gatesearch.cost import feasibility
 from gatesearch.cost.blocks import END
-from gatesearch.cost.energy import (
-    StageCost,
-    at_prevalence,
-    expected_energy,
-    expected_latency_us,
-    longest_latency_us,
-    reach,
-)
+from gatesearch.cost.energy import StageCost, expected_energy, expected_latency_us, longest_latency_us
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.layers import layer_changes
+from gatesearch.cost.placed_cut import CROSSING_BITS, PlacedCut, crossing_bits
 from gatesearch.cost.price import ExitEstimate, Price, StageEstimate
-from gatesearch.cost.stage import CROSSING_BITS, PlacedCut, StagePricer, StageWork, crossing_bits
+from gatesearch.cost.stage import StagePricer, StageWork
+from gatesearch.cost.stream_shares import reach, shift_prevalence
 from gatesearch.cost.table import Table
 from gatesearch.devices.profile import Core, Device
 from gatesearch.gates import cut_gates, layer_gates
@@ -38,12 +38,12 @@ class CostModel:
     Args:
         device: cores, links, constants.
         table: readings of this backbone's blocks.
-        sites: where gates may stand, as the table was built for them.
-        frontend_macs: of the front end, per window.
+        sites: the cut sites for which the table was built.
+        frontend_macs: MACs of the front end per window.
         period_s: seconds from window to window.
         shares: share of each kind in the stream.
-        layers: where gates may stand in the place of layers.
-        kernels: what the kernels of gated layers cost, by name, on cores that the table does not time itself.
+        layers: sites at which a gate may replace a layer.
+        kernels: kernel costs by core, for cores whose kernels the table does not contain.
     """
 
     device: Device
@@ -54,7 +54,7 @@ class CostModel:
     shares: Mapping[str, float]
     layers: tuple[LayerSite, ...] = ()
     kernels: Mapping[str, KernelCosts] = field(default_factory=dict)
-    # A search prices thousands of plans, which share their stages.
+    # A search prices thousands of plans that have most of their stages in common.
     _stage_terms: dict[tuple[str, str, tuple[PlacedGate, ...], int, bool], Terms] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -71,9 +71,9 @@ class CostModel:
     @property
     def frontend_us(self) -> float:
         """Time of the front end, in microseconds."""
-        taken = self.sense_core.timing.frontend_us(self.frontend_macs)
-        assert taken is not None  # the profile was checked for it
-        return taken
+        us = self.sense_core.timing.frontend_us(self.frontend_macs)
+        assert us is not None  # the device profile is valid only with this figure
+        return us
 
     def stages(
         self,
@@ -84,15 +84,15 @@ class CostModel:
         """Estimate every stage of a plan.
 
         Args:
-            plan: with a core for every stage.
-            densities: for each gate the measured share of the site's values that are not zero behind it, suppressed
-                channels being zero; before training, what the gate's parameters say.
-            observed: for each gate in the place of a layer, by site, its report; before training, the least that is
-                left by its parameters.
+            plan: gates, and a core for every stage.
+            densities: for each gate, the measured share of the site's values that are not zero behind it; suppressed
+                channels count as zero. None, as before training: the share that the gate's parameters imply.
+            observed: by site, the measured report of each layer gate. Without one, as before training, the gate has
+                the least work that its parameters allow.
 
         Raises:
             UserError: a site or core of the plan does not exist.
-            ValueError: not one core a stage.
+            ValueError: the number of cores is not the number of stages.
         """
         cuts = self._cuts(plan)
         changes = layer_changes(layer_gates(plan), self.layers, observed or {})
@@ -109,7 +109,7 @@ class CostModel:
         return tuple(estimates)
 
     def _cuts(self, plan: GatePlan) -> list[PlacedCut]:
-        return [PlacedCut.of(placed, find(self.sites, placed.site)) for placed in cut_gates(plan)]
+        return [PlacedCut.place(placed, find(self.sites, placed.site)) for placed in cut_gates(plan)]
 
     def _estimate(
         self,
@@ -120,12 +120,16 @@ class CostModel:
         work: StageWork,
         bits: float,
     ) -> StageEstimate:
-        """Return the estimate of a stage that so many bits enter from the core before."""
+        """Return the estimate of a stage; ``bits`` enter it from the core of the stage before."""
         exit_work = self._pricer.exit(core, leaving) if leaving is not None and leaving.work.exit_macs else None
-        flash, sram, leaves = work.weight_bytes, work.activation_bytes, None
+        flash, sram, exit_estimate = work.weight_bytes, work.activation_bytes, None
         if exit_work is not None and leaving is not None:
             flash, sram = flash + exit_work.weight_bytes, max(sram, exit_work.activation_bytes)
-            leaves = ExitEstimate(exit_work.macs, leaving.work.exit_params, self._cost(core, core, exit_work, 0.0))
+            exit_estimate = ExitEstimate(
+                macs=exit_work.macs,
+                params=leaving.work.exit_params,
+                cost=self._cost(core, core, exit_work, 0.0),
+            )
         return StageEstimate(
             first_site=entering.site.name if entering else self.table.sites[0],
             last_site=leaving.site.name if leaving else END,
@@ -134,20 +138,22 @@ class CostModel:
             sram_bytes=sram,
             cost=self._cost(before, core, work, bits),
             provenance=core.timing.provenance,
-            exit=leaves,
+            exit=exit_estimate,
         )
 
     def runs(self, plan: GatePlan, observed: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Terms, ...]:
-        """Return the terms of a plan's expected costs, microseconds and microjoules: see :meth:`price`.
+        """Return the coefficients of a plan's expected time and energy, as pairs of microseconds and microjoules.
 
-        They are linear in the shares that reach each stage: the first pair is the cost of every window, pair ``k + 1``
-        what a window that reaches stage ``k`` adds. Infinite where a core cannot run a stage.
+        The expected costs of :meth:`price` are linear in the reach of each stage. The first pair is the cost of every
+        window; pair ``k + 1`` is what a window adds that reaches stage ``k``. A pair is infinite if the core cannot
+        run the stage. A search multiplies the pairs by predicted reaches instead of pricing the plan again.
         """
         if layer_gates(plan) or any(cut.work.exit_macs for cut in self._cuts(plan)):
             return self._terms(plan, observed)
         terms, before = [self._every_window], self.sense_core.name
         for k, core in enumerate(plan.cores):
-            # A stage costs the same in any plan with these neighbours; the gate before them decides its input's width.
+            # A stage costs the same in any plan with the same core before it and the same cuts at both ends. The number
+            # format of the stage before decides the width of its input, and the cut before that decides the format.
             first = max(0, k - 2)
             around = plan.gates[first : k + 1]
             key = (before, core, around, k - first, k < len(plan.gates))
@@ -168,7 +174,8 @@ class CostModel:
         estimates = self.stages(plan, observed=observed)
         terms = [_terms_of(estimate.cost) for estimate in estimates]
         for k, estimate in enumerate(estimates):
-            if estimate.exit is not None:  # a window that leaves here reaches this stage and not the next one
+            if estimate.exit is not None:
+                # A window takes the exit if it reaches this stage and not the next one: R_k - R_(k+1) of all windows.
                 us, uj = _terms_of(estimate.exit.cost)
                 terms[k] = (terms[k][0] + us, terms[k][1] + uj)
                 terms[k + 1] = (terms[k + 1][0] - us, terms[k + 1][1] - uj)
@@ -177,7 +184,7 @@ class CostModel:
         return ((self.frontend_us, always), *terms)
 
     def _cost(self, before: Core, core: Core, work: StageWork, bits: float) -> StageCost:
-        """Price one run on a core; entering it from another one moves bits over the link between them."""
+        """Price one run on a core; if the core before is another one, ``bits`` cross the link between them."""
         latency = core.timing.latency_us(work.reading)
         crosses = core.name != before.name
         link = self.device.link(before.name, core.name) if crosses else None
@@ -199,23 +206,25 @@ class CostModel:
         densities: Sequence[float] | None = None,
         observed: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Price:
-        """Price a plan whose gates let through what was measured.
+        """Price a plan at measured pass rates.
 
         Args:
-            plan: with a core for every stage.
-            passed: for each kind, the share that reaches stage k, the first entry being 1.
-            densities, observed: see :meth:`stages`.
+            plan: gates, and a core for every stage.
+            passed: for each kind, the share of its windows that reaches each stage; the first entry is 1.
+            densities: see :meth:`stages`.
+            observed: see :meth:`stages`.
         """
         estimates = self.stages(plan, densities, observed)
         costs = [estimate.cost for estimate in estimates]
         conditional = {kind: [b / a if a else 0.0 for a, b in pairwise(row)] for kind, row in passed.items()}
         reached = reach(self.shares, conditional)
         exits = {k: estimate.exit for k, estimate in enumerate(estimates) if estimate.exit is not None}
-        leaving = [reached[k] - reached[k + 1] for k in exits]
+        # An exit is priced like a further stage, run by the windows that reach its stage and not the next one.
+        run_shares = [*reached, *(reached[k] - reached[k + 1] for k in exits)]
         runs = [*costs, *(exit.cost for exit in exits.values())]
         energy = expected_energy(
             runs,
-            [*reached, *leaving],
+            run_shares,
             idle_mw={core.name: core.idle_mw.value for core in self.device.cores},
             period_s=self.period_s,
             sense_core=self.sense_core.name,
@@ -226,73 +235,47 @@ class CostModel:
         paths = [costs, *([*costs[: k + 1], exit.cost] for k, exit in exits.items())]
         return Price(
             reach=tuple(reached),
-            expected_macs=sum(r * m for r, m in zip([*reached, *leaving], macs, strict=True)),
-            expected_latency_us=expected_latency_us(runs, [*reached, *leaving], self.frontend_us),
+            expected_macs=sum(share * count for share, count in zip(run_shares, macs, strict=True)),
+            expected_latency_us=expected_latency_us(runs, run_shares, self.frontend_us),
             longest_latency_us=max(longest_latency_us(path, self.frontend_us) for path in paths),
             energy=energy,
             exits=dict(zip(exits, energy.by_stage[len(costs) :], strict=True)),
         )
 
-    def at_prevalence(self, prevalence: float) -> CostModel:
-        """Return the same model for a stream with another share of positives, the negatives mixed as before."""
-        return replace(self, shares=at_prevalence(self.shares, prevalence))
+    def shift_prevalence(self, prevalence: float) -> CostModel:
+        """Return the model for a stream with another share of positives; the mixture of negatives does not change."""
+        return replace(self, shares=shift_prevalence(self.shares, prevalence))
 
     def bound(self, plan: GatePlan) -> Price:
-        """Price a plan whose gates let as little go on as their parameters say: none is cheaper.
+        """Return a lower bound of a plan's price: that at the lowest pass rates that its gates' parameters allow.
 
-        A gate stops every negative, and of the positives those that are meant to leave through its exit.
+        Every gate stops all negatives, and those positives that are meant to take its exit.
         """
         cuts = self._cuts(plan)
-        going = [1.0, *accumulate((1.0 - cut.work.leaving for cut in cuts), operator.mul)]
-        stopped = [1.0] + [0.0] * len(cuts)
-        return self.price(plan, {kind: going if kind == "positive" else stopped for kind in self.shares})
+        positives = [1.0, *accumulate((1.0 - cut.work.leaving for cut in cuts), operator.mul)]
+        negatives = [1.0] + [0.0] * len(cuts)
+        return self.price(plan, {kind: positives if kind == "positive" else negatives for kind in self.shares})
 
     def overflows(self, plan: GatePlan) -> dict[str, float]:
-        """Return by how much each memory is exceeded, as a share of it; empty where all fits."""
-        return self._overflows(self.stages(plan))
+        """See :func:`gatesearch.cost.feasibility.memory_overflows`."""
+        return feasibility.memory_overflows(self.device, self.stages(plan))
 
-    def _overflows(self, estimates: Sequence[StageEstimate]) -> dict[str, float]:
-        over: dict[str, float] = {}
-        for core in self.device.cores:
-            here = [e for e in estimates if e.cost.core == core.name]
-            used = {
-                "flash": sum(e.flash_bytes for e in here) / (core.memory.flash_kib * 1024),
-                "sram": max((e.sram_bytes for e in here), default=0.0) / (core.memory.sram_kib * 1024),
-            }
-            over.update({f"{core.name}.{memory}": share - 1 for memory, share in used.items() if share > 1})
-        return over
+    def violations(self, plan: GatePlan) -> dict[str, float]:
+        """See :func:`gatesearch.cost.feasibility.violations`."""
+        gated_cores = [plan.cores[self.stage_of(plan, gate.site)] for gate in layer_gates(plan)]
+        cores = [self.sense_core.name, *plan.cores]
+        return feasibility.violations(self.device, self.stages(plan), cores, gated_cores)
 
     def stage_of(self, plan: GatePlan, layer: str) -> int:
-        """Return the index of the stage of a plan in which a layer lies."""
+        """Return the index of the stage of a plan that contains a layer."""
         order = self.table.sites
         block = order.index(self.table.layers[layer].block)
         return sum(order.index(gate.site) <= block for gate in cut_gates(plan))
 
-    def violations(self, plan: GatePlan) -> dict[str, float]:
-        """Return what keeps the device from running a plan, each above 0; empty where it can.
-
-        Beside :meth:`overflows`, these are operators that a core does not have (``"npu.operators"``), layers with gates
-        on a core that runs int8 programs only (``"mcu.gated layers"``), and links that the device does not have
-        (``"no link mcu to app"``), the one from the front end's core counted.
-        """
-        estimates = self.stages(plan)
-        broken = self._overflows(estimates)
-        for estimate in estimates:
-            if any(math.isinf(run.latency_us) for run in estimate.runs):
-                broken[f"{estimate.cost.core}.operators"] = 1.0
-        for gate in layer_gates(plan):
-            core = plan.cores[self.stage_of(plan, gate.site)]
-            if not self.device.core(core).runs_float:  # int8 programs know no gated layers
-                broken[f"{core}.gated layers"] = 1.0
-        for before, core in pairwise([self.sense_core.name, *plan.cores]):
-            if before != core and self.device.link(before, core) is None:
-                broken[f"no link {before} to {core}"] = 1.0
-        return broken
-
     def ungated(self) -> tuple[GatePlan, Price]:
-        """Return the rival: the backbone without gates, on whichever core runs it with the least energy.
+        """Return the baseline: the ungated backbone on the core that runs it with the least energy, and its price.
 
-        Falls back on cores that cannot run it only where none can.
+        If no core can run it, the comparison includes all cores.
         """
         plans = [GatePlan((), (name,)) for name in self.device.core_names]
         fitting = [plan for plan in plans if not self.violations(plan)] or plans

@@ -1,4 +1,4 @@
-"""What a plan costs, as values: each stage, each exit, and the expectation over the stream."""
+"""The price of a plan as values: each stage, each exit, and the expectation over the stream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gatesearch.cost.energy import EnergyBreakdown, StageCost
 
 @dataclass(frozen=True, slots=True)
 class ExitEstimate:
-    """An exit on the core of its stage: MACs a sample that leaves, parameters, time and energy of one run."""
+    """An exit on the core of its stage: MACs per sample that takes it, parameters, time and energy of one run."""
 
     macs: float
     params: int
@@ -22,13 +22,14 @@ class StageEstimate:
     """One stage of a plan on its core.
 
     Args:
-        first_site, last_site: where it begins and ends; the last stage ends at ``"output"``.
-        macs: per sample, gate head included.
-        flash_bytes, sram_bytes: weights; activations alive at once.
+        first_site: the site at which the stage begins.
+        last_site: the site at which it ends; ``"output"`` for the last stage.
+        macs: per sample, including the gate's head.
+        flash_bytes: weights, including those of the exit: both are in the same memory.
+        sram_bytes: activations alive at once, in the stage or in its exit.
         cost: time and energy of one run.
-        provenance: how the time is known.
-        exit: the cost of a sample that leaves through the exit of the stage's gate, beside the stage; None where it
-            has none. Its bytes are in those of the stage: both wait in the same memory.
+        provenance: the source of the time, such as ``"measured"``.
+        exit: what a sample that takes the exit of the stage's gate costs in addition; None if the gate has no exit.
     """
 
     first_site: str
@@ -42,16 +43,22 @@ class StageEstimate:
 
     @property
     def runs(self) -> tuple[StageCost, ...]:
-        """The stage's cost and, where it has one, its exit's."""
+        """The cost of the stage and, if it has an exit, that of the exit."""
         return (self.cost,) if self.exit is None else (self.cost, self.exit.cost)
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a plan costs over the stream, per window.
+    """The expected cost of a plan over the stream, per window.
 
-    ``reach`` is the share of the windows that reaches each stage; ``exits`` is, for each exit by the index of its
-    stage, the energy by term, weighted by the share of the windows that leaves there.
+    Args:
+        reach: the share of the windows that reaches each stage.
+        expected_macs: MACs of the stages and exits, weighted by the share of the windows that runs them.
+        expected_latency_us: mean time of a window, front end included.
+        longest_latency_us: time of a window on the longest path through stages and exits, front end included.
+        energy: expected energy by term, core and stage.
+        exits: by the index of the stage, the energy of its exit by term, weighted by the share of the windows that
+            takes the exit.
     """
 
     reach: tuple[float, ...]

@@ -92,10 +92,10 @@ def of_space(
     """Yield core, kind, basis and how many of the gates in the places of layers are priced so."""
     every = list(gates)
     for core in device.cores:
-        found = Counter(
+        counts = Counter(
             (gate.kind, of_layer(core, find(layers, gate.site), gate, costs.get(core.name))) for gate in every
         )
-        for (kind, basis), count in found.items():
+        for (kind, basis), count in counts.items():
             yield core.name, kind, basis, count
 
 

@@ -1,7 +1,8 @@
-"""How far an answer moves when constants that were only assumed move: each by itself, and in groups; no I/O.
+"""How much a run's result depends on the assumed constants of a device: one at a time, and in groups; no I/O.
 
-A profile's assumed powers, wake-ups and links are orders of magnitude. What a run claims should hold for a device that
-draws half as much or half as much again; this says for which constants it does.
+The powers, wake-ups and links that a profile assumes are right to an order of magnitude. A claim should hold on a
+device that draws half as much, or one and a half times as much. The analysis multiplies each assumed constant by both
+factors, prices the plan and its baseline again, and says how the gain and the choice of the plan change.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class Known(NamedTuple):
-    """A plan and what is known of its gates; see :meth:`gatesearch.cost.model.CostModel.price`."""
+class MeasuredPlan(NamedTuple):
+    """A plan and the measurements of its gates; see :meth:`gatesearch.cost.model.CostModel.price`."""
 
     plan: GatePlan
     passed: Mapping[str, Sequence[float]]
@@ -36,10 +37,13 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a run says: energy of the plan and of its ungated rival in microjoules a window, and the plan picked.
+    """The result of a run at some constants.
 
-    ``picked`` is None where nothing is known to pick from. The rival is whichever core runs the backbone with the least
-    energy, so that it may change with a constant, too.
+    Args:
+        energy_uj: energy of the plan, microjoules per window.
+        ungated_uj: energy of the baseline: the ungated backbone on the core with the least energy. Which core that is
+            may change with a constant, too.
+        picked: the plan that the recipe's rule picks; None if there are no trials to pick from.
     """
 
     energy_uj: float
@@ -48,19 +52,19 @@ class Answer:
 
     @property
     def gain(self) -> float:
-        """How many times less energy the gated plan needs."""
+        """Energy of the baseline over energy of the plan."""
         return gain_end_to_end(self.ungated_uj, self.energy_uj)
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """One constant, or a group of them, at several factors of its value.
+class Variation:
+    """One constant, or a group of constants, multiplied by several factors.
 
     Args:
         name: path of the constant, or name of the group.
-        constants: paths that move.
-        answers: by factor.
-        alone: whether it is one constant and no group.
+        constants: paths of the constants that vary.
+        answers: the result by factor.
+        alone: whether it is a single constant, not a group.
     """
 
     name: str
@@ -70,89 +74,93 @@ class Moved:
 
     @property
     def swing(self) -> float:
-        """From the smallest gain to the largest, as a factor."""
+        """The largest gain over the smallest."""
         gains = [answer.gain for answer in self.answers.values()]
         return max(gains) / min(gains)
 
     def flips(self, nominal: Answer) -> bool:
-        """Whether another plan is picked at some factor."""
+        """Say whether some factor changes the picked plan."""
         return any(answer.picked != nominal.picked for answer in self.answers.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """The answer, and what becomes of it.
+    """The result at the profile's constants, and its variations.
 
     Args:
-        nominal: by the profile as it is.
-        constants: one entry a constant, the largest swing of the gain first.
-        groups: the same for :data:`GROUPS` that have constants here.
-        together: every constant at once, each to the side on which the gain is smaller by itself, and each to the other
-            side: further than chance would take them.
-        unmoved: constants that are zero, of which a share is nothing.
+        nominal: the result at the profile's constants.
+        constants: one entry per constant, the largest swing of the gain first.
+        groups: one entry per group of :data:`GROUPS` that has constants in this profile.
+        together: the results with all constants changed at once: each in the direction that alone lowers the gain, then
+            each in the direction that alone raises it. These extremes are less likely than any single change.
+        unmoved: constants that are zero, which no factor changes.
     """
 
     nominal: Answer
-    constants: tuple[Moved, ...]
-    groups: tuple[Moved, ...]
+    constants: tuple[Variation, ...]
+    groups: tuple[Variation, ...]
     together: tuple[Answer, Answer]
     unmoved: tuple[str, ...] = field(default=())
 
     @property
     def gains(self) -> tuple[float, float]:
-        """The smallest and the largest gain when one constant or one group moves."""
-        found = [a.gain for moved in (*self.constants, *self.groups) for a in moved.answers.values()]
-        return min(found, default=self.nominal.gain), max(found, default=self.nominal.gain)
+        """The smallest and the largest gain when one constant or one group varies."""
+        variations = (*self.constants, *self.groups)
+        gains = [answer.gain for variation in variations for answer in variation.answers.values()]
+        return min(gains, default=self.nominal.gain), max(gains, default=self.nominal.gain)
 
 
 def sensitivity(
     cost: CostModel,
-    known: Known,
+    measured: MeasuredPlan,
     pick: Callable[[CostModel], GatePlan | None],
     factors: Sequence[float] = FACTORS,
 ) -> Sensitivity:
-    """Move every assumed constant of a device, and answer anew.
+    """Vary every assumed constant of a device and compute the result again.
 
     Args:
-        cost: prices on the device as its profile has it.
-        known: the plan whose energy and gain are asked for.
-        pick: says which plan would be picked by given prices.
-        factors: of a constant's value; by default 50 % less and 50 % more.
+        cost: the cost model with the profile's constants.
+        measured: the plan whose energy and gain vary, with its measurements.
+        pick: returns the plan that the recipe's rule picks at the prices of a cost model.
+        factors: multiples of a constant's value; by default 50 % less and 50 % more.
     """
 
     def answer(scale: Mapping[str, float]) -> Answer:
-        moved = replace(cost, device=scaled(cost.device, scale)) if scale else cost
-        price = moved.price(known.plan, known.passed, known.densities, known.observed)
-        return Answer(price.energy.total_uj, moved.ungated()[1].energy.total_uj, pick(moved))
+        model = replace(cost, device=scale_constants(cost.device, scale)) if scale else cost
+        price = model.price(measured.plan, measured.passed, measured.densities, measured.observed)
+        return Answer(price.energy.total_uj, model.ungated()[1].energy.total_uj, pick(model))
 
-    def at_each(name: str, paths: Collection[str], alone: bool) -> Moved:
-        return Moved(name, tuple(paths), {f: answer(dict.fromkeys(paths, f)) for f in factors}, alone)
+    def vary(name: str, paths: Collection[str], alone: bool) -> Variation:
+        answers = {factor: answer(dict.fromkeys(paths, factor)) for factor in factors}
+        return Variation(name=name, constants=tuple(paths), answers=answers, alone=alone)
 
     assumed = {path: one for path, one in constants(cost.device) if one.provenance == "assumed"}
     movable = [path for path, one in assumed.items() if one.value > 0]
-    single = [at_each(path, (path,), True) for path in movable]
+    single = [vary(path, (path,), True) for path in movable]
     members = {name: [p for p in movable if p.rpartition(".")[2] in keys] for name, keys in GROUPS.items()}
-    lower, higher = {}, {}
-    for moved in single:
-        by_gain = sorted(factors, key=lambda f, moved=moved: moved.answers[f].gain)  # type: ignore[misc]
-        lower[moved.name], higher[moved.name] = by_gain[0], by_gain[-1]
+    lower: dict[str, float] = {}
+    higher: dict[str, float] = {}
+    for variation in single:
+        gains = {factor: variation.answers[factor].gain for factor in factors}
+        by_gain = sorted(gains, key=gains.__getitem__)
+        lower[variation.name], higher[variation.name] = by_gain[0], by_gain[-1]
     return Sensitivity(
-        answer({}),
-        tuple(sorted(single, key=lambda moved: -moved.swing)),
-        tuple(at_each(name, paths, False) for name, paths in members.items() if paths),
-        (answer(lower), answer(higher)),
-        tuple(path for path, one in assumed.items() if one.value == 0),
+        nominal=answer({}),
+        constants=tuple(sorted(single, key=lambda variation: -variation.swing)),
+        groups=tuple(vary(name, paths, False) for name, paths in members.items() if paths),
+        together=(answer(lower), answer(higher)),
+        unmoved=tuple(path for path, one in assumed.items() if one.value == 0),
     )
 
 
-def scaled(device: Device, scale: Mapping[str, float]) -> Device:
-    """Return a device with some constants multiplied, by the paths of :func:`gatesearch.devices.profile.constants`.
+def scale_constants(device: Device, scale: Mapping[str, float]) -> Device:
+    """Return a device with some constants multiplied; paths are those of :func:`gatesearch.devices.profile.constants`.
 
     Raises:
-        ValueError: a path that the device does not have.
+        ValueError: the device has no such path.
 
     >>> from gatesearch.devices.profile import load
-    >>> scaled(load("host"), {"cores.host.active_mw": 0.5}).core("host").active_mw.value
+    >>> scale_constants(load("host"), {"cores.host.active_mw": 0.5}).core("host").active_mw.value
     2500.0
     """
     unknown = set(scale) - {path for path, _ in constants(device)}

@@ -1,10 +1,10 @@
-"""A block's reading as a function of the channels that gates leave at its two ends.
+"""A block's reading as a function of the share of channels that remains at its input and at its output.
 
-The work of a convolution or a linear layer is a product of its input and output channels; of a depthwise layer, a
-normalisation or a pool it is linear in one of the two; a call costs something whatever the channels are. The sum of
-such layers is therefore ``a + b i + c o + d i o``, with shares i of the block's input channels and o of its output
-channels. Four readings, with all and with half of the channels on either side, determine the four coefficients, and
-the surface is exact in between wherever time follows work.
+Gates at cuts remove channels. The work of a convolution or a linear layer is the product of its input and output
+channels. The work of a depthwise layer, a normalisation or a pool is linear in one of the two. A call has a fixed
+cost. A block is a sum of such layers, so its reading is ``a + b i + c o + d i o``: i is the share of input channels
+that remains, o the share of output channels. Four readings, with all and with half of the channels on either side,
+determine the four coefficients. Between them the surface is exact wherever time is proportional to work.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class Surface:
     """A reading ``a + b i + c o + d i o`` over the shares i, o of the channels at a block's input and output.
 
     Args:
-        coefficients: a, b, c, d.
-        channels: at the output, all of them.
-        tile: output channels that one step of the core's inner loop computes together. Work then rises in steps: o
-            counts tiles, and a tile that is begun is paid for in full.
+        coefficients: a, b, c, d, in the unit of the reading.
+        channels: number of output channels when none is removed.
+        tile: output channels that one step of the core's inner loop computes together. A partly filled tile costs as
+            much as a full one, so work rises in steps, and o is then a share of tiles.
     """
 
     coefficients: tuple[float, float, float, float]
@@ -30,53 +30,59 @@ class Surface:
     tile: int = 1
 
     @classmethod
-    def through(cls, corners: Mapping[tuple[float, float], float], channels: int = 1, tile: int = 1) -> Surface:
-        """Fit a surface exactly through its corners.
+    def fit(cls, corners: Mapping[tuple[float, float], float], channels: int = 1, tile: int = 1) -> Surface:
+        """Fit the surface that passes exactly through up to four corner readings.
 
         Args:
-            corners: reading by (i, o). (1, 1) is required; one smaller share on each side is optional, and the surface
-                does not depend on a side that has none. Where (i, o) itself is missing, the two savings add up.
-            channels, tile: see the class.
+            corners: reading by (i, o). (1, 1) is required. One smaller share on each side is optional: without it the
+                surface is constant along that side. If the corner with both smaller shares is missing, d is zero: the
+                savings of the two sides add up.
+            channels: see the class.
+            tile: see the class.
 
         Returns:
-            The surface; it is infinite everywhere where one of the readings is infinite.
+            The surface. If any corner is infinite (the core cannot run that program), it is infinite everywhere.
 
-        >>> surface = Surface.through({(1.0, 1.0): 10.0, (0.5, 1.0): 6.0, (1.0, 0.5): 5.0, (0.5, 0.5): 3.0})
+        >>> surface = Surface.fit({(1.0, 1.0): 10.0, (0.5, 1.0): 6.0, (1.0, 0.5): 5.0, (0.5, 0.5): 3.0})
         >>> surface(0.5, 1.0), surface(0.75, 1.0)
         (6.0, 8.0)
-        >>> in_tiles = Surface.through({(1.0, 1.0): 10.0, (1.0, 0.5): 6.0}, channels=64, tile=32)
+        >>> in_tiles = Surface.fit({(1.0, 1.0): 10.0, (1.0, 0.5): 6.0}, channels=64, tile=32)
         >>> in_tiles(1.0, 0.4), in_tiles(1.0, 0.6)
         (6.0, 10.0)
         """
         if math.inf in corners.values():
             return cls((math.inf, 0.0, 0.0, 0.0))
-        # In tiles, two output shares may be one; sorted order lets the reading of the larger share stand for both.
+        # Two output shares may fill equally many tiles. Sorted, the reading of the larger share replaces the other.
         corners = {(i, in_tiles(o, channels, tile)): corners[i, o] for i, o in sorted(corners)}
+        # Without a smaller share on a side, the readings there are equal, and 0.5 only avoids a division by zero.
         i = min((corner[0] for corner in corners if corner[0] < 1.0), default=0.5)
         o = min((corner[1] for corner in corners if corner[1] < 1.0), default=0.5)
-        both = corners[1.0, 1.0]
-        less_in = corners.get((i, 1.0), both)
-        less_out = corners.get((1.0, o), both)
-        least = corners.get((i, o), less_in + less_out - both)
-        # The mixed second difference is d's alone; the two first differences then leave b and c; the rest is a.
-        d = (both - less_in - less_out + least) / ((1 - i) * (1 - o))
-        b = (both - less_in) / (1 - i) - d
-        c = (both - less_out) / (1 - o) - d
-        return cls((both - b - c - d, b, c, d), channels, tile)
+        full = corners[1.0, 1.0]
+        fewer_inputs = corners.get((i, 1.0), full)
+        fewer_outputs = corners.get((1.0, o), full)
+        fewer_both = corners.get((i, o), fewer_inputs + fewer_outputs - full)
+        # With f(i, o) = a + b i + c o + d i o:
+        #   f(1, 1) - f(i, 1) - f(1, o) + f(i, o) = d (1 - i)(1 - o)
+        #   f(1, 1) - f(i, 1)                     = (b + d)(1 - i)
+        #   f(1, 1) - f(1, o)                     = (c + d)(1 - o)
+        d = (full - fewer_inputs - fewer_outputs + fewer_both) / ((1 - i) * (1 - o))
+        b = (full - fewer_inputs) / (1 - i) - d
+        c = (full - fewer_outputs) / (1 - o) - d
+        return cls((full - b - c - d, b, c, d), channels, tile)
 
     def __call__(self, inputs: float, outputs: float) -> float:
-        """Return the reading at shares i, o; an extrapolation below zero is zero."""
+        """Return the reading at the shares i and o; an extrapolation below zero counts as zero."""
         a, b, c, d = self.coefficients
         outputs = self.share_of_tiles(outputs)
         return max(0.0, a + b * inputs + c * outputs + d * inputs * outputs)
 
     def share_of_tiles(self, outputs: float) -> float:
-        """Return the share of the output's tiles that a share of its channels begins."""
+        """Return the share of the output's tiles that a share of its channels occupies."""
         return in_tiles(outputs, self.channels, self.tile) if self.tile > 1 else outputs
 
 
 def in_tiles(share: float, channels: int, tile: int) -> float:
-    """Return the share of the tiles that a share of the channels begins.
+    """Return the share of all tiles that a share of the channels occupies, partly filled tiles included.
 
     >>> in_tiles(0.51, 128, 32), in_tiles(0.51, 176, 1), in_tiles(0.5, 176, 32), in_tiles(0.25, 64, 32)
     (0.75, 0.51, 0.5, 0.25)
@@ -87,5 +93,5 @@ def in_tiles(share: float, channels: int, tile: int) -> float:
 
 
 def _tiles(channels: float, tile: int) -> float:
-    """Return the number of tiles; XNNPACK has a product of half a tile of 32 for 16 channels and fewer."""
+    """Return the number of tiles; XNNPACK computes 16 channels and fewer by a micro-kernel of half a tile of 32."""
     return 0.5 if channels <= 16 == tile // 2 else math.ceil(channels / tile)

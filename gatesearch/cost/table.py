@@ -1,7 +1,7 @@
 """The latency table of a backbone: readings of its blocks, gate heads and layers on every core, as values and JSON.
 
 A *reading* is in the unit of a core's timing (:mod:`gatesearch.devices.profile`): microseconds on this host, NPU
-cycles, instructions, or multiply-accumulates. The core's timing alone turns a reading into microseconds.
+cycles, instructions, or multiply-accumulates. Only the core's timing converts a reading to microseconds.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ from gatesearch.cost.kernel_costs import Recorded
 from gatesearch.cost.surface import Surface
 
 QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
-FLOATING = " float32"  # suffix of a core's name: the reading of the program in float
+FLOATING = " float32"  # suffix of a core's name: the reading of the float program
 
 
 def in_float_on(core: str) -> str:
-    """Return the name of the reading of the program in float on a core that runs kernels."""
+    """Return the name of the reading that a core has for the float program."""
     return f"{core}{FLOATING}"
 
 
 @dataclass(frozen=True, slots=True)
 class LayerReading:
-    """A layer with all its channels, together with the normalisation and the ReLU that are fused into it.
+    """One layer with all its channels, including the normalisation and the ReLU that are fused into it.
 
     Args:
-        block: first site of the block in which the layer lies.
-        readings: by core, less the overhead of a call.
-        behind: the layer of the same block that comes right before it; None for the first one.
-        first, last: whether no other layer of the block that mixes channels comes before or after it. What a cut
-            leaves of the channels passes through depthwise layers unmixed.
+        block: first site of the block that contains the layer.
+        readings: by core, without the overhead of a call.
+        behind: the layer right before it in the same block; None for the block's first layer.
+        first: whether it is the block's first layer that mixes channels. Depthwise layers do not mix channels, so the
+            channels that a cut removes are still missing at this layer's input.
+        last: whether it is the block's last layer that mixes channels; the same holds for its output.
     """
 
     block: str
@@ -41,11 +42,15 @@ class LayerReading:
     first: bool = True
     last: bool = True
 
-    def left(self, inputs: float, outputs: float) -> float:
-        """Return the share of the layer's work that remains where cuts leave such shares at the ends of its block.
+    def remaining_share(self, inputs: float, outputs: float) -> float:
+        """Return the share of the layer's work that remains where cuts remove channels at the ends of its block.
+
+        Args:
+            inputs: share of the block's input channels that remains.
+            outputs: share of the block's output channels that remains.
 
         >>> first, last = LayerReading("stem", {}, last=False), LayerReading("stem", {}, "conv1", first=False)
-        >>> first.left(0.5, 0.25), last.left(0.5, 0.25)
+        >>> first.remaining_share(0.5, 0.25), last.remaining_share(0.5, 0.25)
         (0.5, 0.25)
         """
         return (inputs if self.first else 1.0) * (outputs if self.last else 1.0)
@@ -53,15 +58,15 @@ class LayerReading:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """Microseconds of the loop that runs a bundle on this host, beside the programs.
+    """Microseconds that the loop around a bundle's programs adds on this host.
 
     Args:
-        run: once a window.
-        stage: for each stage behind the first.
-        byte: for each byte that enters or leaves a stage.
-        crossings: for each value that crosses from a stage into one of another number format, by
-            ``"int8 float32"`` and ``"float32 int8"``.
-        crossing: for each such crossing.
+        run: per window.
+        stage: per stage after the first.
+        byte: per byte that enters or leaves a stage.
+        crossings: per value that passes from a stage to one in another number format; keys are ``"int8 float32"`` and
+            ``"float32 int8"``.
+        crossing: per such change of format, whatever the number of values.
         timings: number of calls timed for these figures.
     """
 
@@ -75,15 +80,15 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class HostTimings:
-    """What was timed for a core of this host that runs kernels of gated layers between LiteRT programs.
+    """Timings on this host for a core that runs kernels of gated layers between LiteRT programs.
 
     Args:
         kernels: microseconds of the kernels.
         loop: microseconds of the loop around programs and kernels.
         timings: number of programs, kernels and loops timed.
-        noisy: number of timings still disturbed by other load when time was up.
+        noisy: number of timings that other load still disturbed when the budget was spent.
         seconds: duration of all timings.
-        derived: share of the summed microseconds of operators and kernels that was interpolated, not timed.
+        derived: share of the summed microseconds of operators and kernels that is interpolated, not timed.
     """
 
     kernels: Recorded
@@ -101,23 +106,23 @@ class HostTimings:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Readings of a backbone on a device: what every plan's price is added up from.
+    """Readings of a backbone on a device; the price of every plan is a sum of them.
 
     Args:
-        sites: where a block begins, in order, the input first; the last block ends at ``"output"``.
-        blocks: for each block, by first site: a surface by quantity; quantities are :data:`QUANTITIES` and a reading
-            for every core of the device, by core name.
-        heads: the same for each gate variant at each site, keyed ``"variant@site"``, and for each of its exits, keyed
-            by :func:`gatesearch.cost.blocks.exit_of`, with all channels of the site.
-        overhead: reading of an empty program by core: the cost of one more call, and what is counted once too often
-            where two blocks run as one stage.
-        input_elements: values of one input sample.
+        sites: the first site of each block, in order, beginning with the input; the last block ends at ``"output"``.
+        blocks: by first site, the surfaces of each block by quantity. Quantities are :data:`QUANTITIES` and, for every
+            core of the device, the reading under the core's name.
+        heads: the same for each gate variant at each site, by ``"variant@site"``, and for each of its exits, by
+            :func:`gatesearch.cost.blocks.exit_of`. They have all channels of the site.
+        overhead: by core, the reading of an empty program: the cost of one more call. The sum of two blocks that run
+            as one stage contains it once too often.
+        input_elements: number of values of one input sample.
         fingerprint: machine and versions.
-        layers: each layer that a gate may replace, by itself.
-        needs: whether int8 serves a block, by first site, and an exit; see :mod:`gatesearch.compile.number_format`.
-            Readings are of the number format that the core is given.
-        native: by name, the cores of this host that run kernels. Where layer gates were searched for, blocks, heads
-            and layers have a second reading for them, of the program in float: see :func:`in_float_on`.
+        layers: each layer that a gate may replace, read alone.
+        needs: by a block's first site and by an exit's name, whether int8 is sufficient; see
+            :mod:`gatesearch.compile.number_format`. Readings are in the number format that follows for the core.
+        native: by name, the cores of this host that run kernels. If the search has layer gates, blocks, heads and
+            layers have a second reading for these cores, that of the float program: see :func:`in_float_on`.
     """
 
     sites: tuple[str, ...]
@@ -147,7 +152,7 @@ class Table:
             input_elements=raw["input_elements"],
             fingerprint=raw["fingerprint"],
             layers={name: LayerReading(**row) for name, row in raw["layers"].items()},
-            needs=raw.get("needs", {}),  # tables of older run folders have none: all was read in int8
+            needs=raw.get("needs", {}),  # tables in older run folders have none: they were read in int8 throughout
             native={name: HostTimings.from_dict(host) for name, host in raw.get("native", {}).items()},
         )
 

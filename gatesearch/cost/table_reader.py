@@ -1,4 +1,4 @@
-"""Reading the latency table of a backbone: each piece by the source of each core, kept in a cache."""
+"""Builds the latency table of a backbone: every piece is read by the source of each core; a cache holds the tables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from gatesearch.gates import work_of
 from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.plan import PlacedGate
 
-CACHE_FORMAT = 10  # of the JSON; tables of other formats are read anew
+CACHE_FORMAT = 10  # of the JSON; a cached table in another format is not used
 ReadingsByPiece = Mapping[PieceKey, Mapping[str, float]]
 
 
@@ -55,19 +55,19 @@ def build_table(
     """Read every block, gate head and layer of a backbone on every core.
 
     Args:
-        backbone: in evaluation mode; its weights do not matter, its shapes do.
-        sites: where gates may go, in order.
-        features: a few samples [n, *shape] to quantise with.
-        device: whose cores are read.
-        variants: one placed gate of each variant, sites ignored.
-        layers: that gates may replace.
-        gates: those that may do so; the kernels that they name are timed.
-        loop: times the loop that runs bundles on this host, among programs of the backbone; called where a core runs
-            kernels.
+        backbone: in evaluation mode; only its shapes matter, not its weights.
+        sites: the cut sites, in order.
+        features: a few samples [n, *shape] that calibrate the quantisation.
+        device: the device with the cores to read.
+        variants: one placed gate of each variant; its site does not matter.
+        layers: layers that a gate may replace.
+        gates: the gates that may replace them; their kernels are timed.
+        loop: times the loop that runs bundles on this host, among programs of the backbone. It is called only if a core
+            runs kernels.
         converter: makes a .tflite program of a module and an example of its input.
-        on_step: called after each piece; there are :func:`pieces_count` of them.
-        cache: a folder; a table of the same pieces, cores and machine is taken from there, and put there.
-        timing_seconds: budget of all timings on this host; what it does not pay for is interpolated.
+        on_step: called after each piece, :func:`pieces_count` times.
+        cache: a folder. A table of the same pieces, cores and machine is read from it; a new table is written to it.
+        timing_seconds: budget of all timings on this host; timings beyond it are interpolated.
     """
     pieces = blocks.pieces_of(backbone, sites, features, variants, layers)
     stamp = timing.fingerprint()
@@ -104,12 +104,12 @@ def pieces_count(
     variants: Sequence[PlacedGate],
     layers: Sequence[LayerSite] = (),
 ) -> int:
-    """Return how many pieces :func:`build_table` reads."""
+    """Return the number of pieces that :func:`build_table` reads."""
     return len(blocks.pieces_of(backbone, sites, features, variants, layers))
 
 
 def read_pieces(device: Device, programs: Programs, host: HostSource) -> Readings:
-    """Read all pieces on all cores: one call of each source, with the cores of its kind."""
+    """Read all pieces on all cores, by one call of each source with the cores of its kind."""
     sources: Mapping[str, LatencySource] = {
         "litert": host,
         "vela": VelaSource(),
@@ -121,16 +121,19 @@ def read_pieces(device: Device, programs: Programs, host: HostSource) -> Reading
     for core in device.cores:
         name = core.timing.model if board.table_of(core) is None else "table"
         by_source.setdefault(name, []).append(core)
-    every = [sources[name].read(cores, programs) for name, cores in by_source.items()]
-    return Readings(
-        by_name={name: row for one in every for name, row in one.by_name.items()},
-        tiles={block: tile for one in every for block, tile in one.tiles.items()},
-        native={core: timings for one in every for core, timings in one.native.items()},
-    )
+    merged = Readings({}, {}, {})
+    for source, cores in by_source.items():
+        readings = sources[source].read(cores, programs)
+        merged = Readings(
+            by_name={**merged.by_name, **readings.by_name},
+            tiles={**merged.tiles, **readings.tiles},
+            native={**merged.native, **readings.native},
+        )
+    return merged
 
 
 def _by_piece(device: Device, programs: Programs, readings: Readings) -> ReadingsByPiece:
-    """Return for each piece its counts and all readings; infinite on a core that cannot run its program."""
+    """Return the counts and readings of each piece; a reading is infinite if the core cannot run the program."""
     rows = {key: dict(counts) for key, counts in programs.counts.items()}
     missing: dict[str, set[PieceKey]] = {}
     for core in device.cores:
@@ -147,12 +150,12 @@ def _surfaces(
     roles: tuple[Role, ...],
     channels_and_tiles: Mapping[tuple[str, str], tuple[int, int]] | None = None,
 ) -> dict[str, dict[str, Surface]]:
-    """Return a surface by piece and quantity, through the readings of all its shares of channels."""
+    """Return a surface by piece and quantity, fitted to the readings at all channel shares of the piece."""
     surfaces = {}
     for name in blocks.named(pieces, *roles):
         keys = [key for key in pieces if key.name == name]
         surfaces[name] = {
-            quantity: Surface.through(
+            quantity: Surface.fit(
                 {(key.inputs, key.outputs): by_piece[key][quantity] for key in keys},
                 *(channels_and_tiles or {}).get((name, quantity), (1, 1)),
             )
@@ -164,7 +167,7 @@ def _surfaces(
 def _channels_and_tiles(
     pieces: Pieces, sites: Sequence[CutSite], tiles: Mapping[tuple[str, str], int]
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return the channels at the end of each block but the last, with the tile that a source found for it."""
+    """Return the output channels and the tile of each block but the last, for readings whose source measured a tile."""
     names = blocks.named(pieces, "block")[:-1]
     ends = dict(zip(names, sites[len(sites) - len(names) :], strict=True))
     return {(block, reading): (ends[block].channels, tile) for (block, reading), tile in tiles.items() if block in ends}
@@ -177,27 +180,38 @@ def _layer_readings(
     sites: Sequence[CutSite],
     layers: Sequence[LayerSite],
 ) -> dict[str, LayerReading]:
-    """Return each layer by itself, less the overhead of a call."""
+    """Return the reading of each layer alone, without the overhead of a call.
+
+    The piece of a feed-forward layer is that layer as a program; its reading minus that of an empty program is the
+    layer's. A recurrent layer is many operators in a program, so its piece is the block *without* the recurrent layers:
+    their reading is the difference to the block, shared among them by MACs.
+    """
     readings = {}
     for piece in blocks.named(pieces, "layer"):
         name = piece.removeprefix(LAYER_PREFIX)
         site, place = find(layers, name), blocks.layer_place(name, backbone, sites)
         own, block = by_piece[PieceKey(piece)], by_piece[PieceKey(place.block)]
-        taken = {}
+        layer_readings = {}
         for quantity in own.keys() - set(QUANTITIES):
-            if site.is_recurrent:  # the piece is the rest of its block
+            if site.is_recurrent:
                 inside = [layer for layer in layers if layer.is_recurrent and layer.name in place.within]
                 share = site.macs / sum(layer.macs for layer in inside)
-                taken[quantity] = max(0.0, (block[quantity] - own[quantity]) * share)
+                layer_readings[quantity] = max(0.0, (block[quantity] - own[quantity]) * share)
             else:
                 call = by_piece[EMPTY][quantity.removesuffix(FLOATING)]
-                taken[quantity] = max(0.0, own[quantity] - call)
-        readings[name] = LayerReading(place.block, taken, place.behind, place.first, place.last)
+                layer_readings[quantity] = max(0.0, own[quantity] - call)
+        readings[name] = LayerReading(
+            block=place.block,
+            readings=layer_readings,
+            behind=place.behind,
+            first=place.first,
+            last=place.last,
+        )
     return readings
 
 
 def kernel_runs(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> list[Run]:
-    """Return every kernel that one of the gates would run, and those of recurrent layers without one."""
+    """Return every kernel call of the gates, and those of ungated recurrent layers; equal calls once."""
     recurrent = [site for site in layers if site.is_recurrent]
     runs: dict[Key, Run] = {}
     for site in recurrent:
@@ -208,14 +222,14 @@ def kernel_runs(layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> lis
         for call in work_of(site, gate).kernels:
             run = Run(call, reads_blocks=site.source is not None)
             first = runs.setdefault(key_of(call), run)
-            runs[key_of(call)] = run if run.reads_blocks else first
+            runs[key_of(call)] = run if run.reads_blocks else first  # a kernel that reads blocks has the larger grid
     return list(runs.values())
 
 
 def _cache_key(
     pieces: Pieces, device: Device, stamp: Mapping[str, Any], gates: Sequence[PlacedGate], timing_seconds: float
 ) -> str:
-    """Return a digest of all that decides a table."""
+    """Return a digest of everything that a table depends on."""
     cores = [
         (
             core.name,

@@ -51,18 +51,18 @@ class Device(Strict):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Device:
-        known = [core.name for core in self.cores]
-        twice = next((name for name in known if known.count(name) > 1), None)
+        names = [core.name for core in self.cores]
+        twice = next((name for name in names if names.count(name) > 1), None)
         if twice:
-            raise profile_error(f"cores: the name {twice!r} is given twice", twice, known)
+            raise profile_error(f"cores: the name {twice!r} is given twice", twice, names)
         used = [
             (f"links.{i}.{end}", getattr(link, end))
             for i, link in enumerate(self.links)
             for end in ("source", "target")
         ]
         for where, name in [*used, ("sense.core", self.sense.core)]:
-            if name not in known:
-                raise profile_error(f"{where}: unknown core {name!r}", name, known)
+            if name not in names:
+                raise profile_error(f"{where}: unknown core {name!r}", name, names)
         able = [core.name for core in self.cores if core.timing.frontend_us(1.0) is not None]
         if self.sense.core not in able:
             text = f"sense.core: {self.sense.core!r} has no figure for the front end"

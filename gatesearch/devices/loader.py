@@ -72,14 +72,14 @@ def load(name_or_path: str | Path) -> Device:
 def _with_absolute_tables(folder: Path, written: Mapping[str, Any]) -> dict[str, Any]:
     """Return a profile in which the paths of kernel tables start from its folder, wherever it is used."""
     cores = written.get("cores")
-    found: list[Any] = []
+    new_cores: list[Any] = []
     for core in cores if isinstance(cores, list) else []:
         timing = core.get("timing") if isinstance(core, Mapping) else None
         table = timing.get("table") if isinstance(timing, Mapping) else None
         if isinstance(table, str) and table.endswith(".json"):
             core = {**core, "timing": {**timing, "table": str(folder.resolve() / table)}}  # type: ignore[dict-item]
-        found.append(core)
-    return {**written, **({"cores": found} if found else {})}
+        new_cores.append(core)
+    return {**written, "cores": new_cores} if new_cores else dict(written)
 
 
 def find_file(name_or_path: str | Path) -> Path:
@@ -102,7 +102,7 @@ def find_file(name_or_path: str | Path) -> Path:
 
 
 def _one_line(error: ErrorDetails, written: Any) -> str:
-    """Say one validation error as ``key: what was written; nearest: ...``."""
+    """Return a validation error as one line: ``key: value; nearest: ...``."""
     parts, node = [], written
     for part in error["loc"]:
         # A union adds its tag to the location, which is no key of the file.
@@ -116,10 +116,12 @@ def _one_line(error: ErrorDetails, written: Any) -> str:
         return f"{where}.{error['msg']}".lstrip(".")
     if error["type"] == "missing":
         return f"{where}: this key is missing"
-    found = re.findall(r"'([^']+)'", str(context.get("expected", context.get("expected_tags", ""))))
+    choices = re.findall(r"'([^']+)'", str(context.get("expected", context.get("expected_tags", ""))))
     if "tag" in context:
         where, node = f"{where}.model", context["tag"]
-    hint = f"; nearest: {nearest(str(node), found) or found[0]!r} (choices: {', '.join(found)})" if found else ""
+    hint = ""
+    if choices:
+        hint = f"; nearest: {nearest(str(node), choices) or choices[0]!r} (choices: {', '.join(choices)})"
     return f"{where}: {node!r}: {error['msg']}{hint}"
 
 

@@ -68,8 +68,8 @@ def cells(site: LayerSite) -> list[Cell]:
     ]
 
 
-def smaller(site: LayerSite, kept: int) -> LayerWork:
-    """Return the work of a layer whose matrices keep a number of their parameters, each multiplied as before."""
+def smaller(site: LayerSite, parameters: int) -> LayerWork:
+    """Return the work of a layer whose matrices have fewer ``parameters``, each multiplied as often as before."""
     dense = sum(cell.dense for cell in cells(site))
-    stored = 1 - (dense - kept) / site.params
-    return LayerWork(calls=(Call(BITS, size=kept / dense),), macs=0.0, params=0, density=1.0, stored=stored)
+    stored = 1 - (dense - parameters) / site.params
+    return LayerWork(calls=(Call(BITS, size=parameters / dense),), macs=0.0, params=0, density=1.0, stored=stored)

@@ -68,10 +68,10 @@ class HMD(GateKind[LayerSite, HMDParams]):
         return in_place_of(layer, factors)
 
     def work(self, site: LayerSite, params: HMDParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return less of the same everywhere; nothing depends on the data."""
+        """Return the work of a smaller dense layer; nothing depends on the data."""
         factor, blocks = params.factor, params.blocks
-        kept = sum(cell.hybrid(cell.rich(factor, blocks), blocks) for cell in cells(site))
-        return replace(smaller(site, kept), kernels=_kernels(site, factor, blocks))
+        parameters = sum(cell.hybrid(cell.rich(factor, blocks), blocks) for cell in cells(site))
+        return replace(smaller(site, parameters), kernels=_kernels(site, factor, blocks))
 
 
 def _kernels(site: LayerSite, factor: float, blocks: int) -> tuple[KernelCall, ...]:

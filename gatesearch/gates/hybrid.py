@@ -70,5 +70,5 @@ class Hybrid(GateKind[LayerSite, HybridParams]):
         # What one group decides is all one to the kernel, as long as several channels are in it.
         variant = (("block", params.block), ("group", 1 if group == 1 else GROUPED), ("pieces", pieces))
         share = 1 - (among or {}).get("weighted_sparsity", 1.0) if params.low_bits else 0.0
-        left = (("outputs", work.density), ("open", share))
-        return replace(work, kernels=(KernelCall("fbs_pg", site.geometry, variant, left),))
+        remaining = (("outputs", work.density), ("open", share))
+        return replace(work, kernels=(KernelCall("fbs_pg", site.geometry, variant, remaining),))

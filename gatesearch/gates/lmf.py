@@ -58,8 +58,8 @@ class LMF(GateKind[LayerSite, LMFParams]):
         return in_place_of(layer, factors)
 
     def work(self, site: LayerSite, params: LMFParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return less of the same everywhere; nothing depends on the data."""
-        kept = sum(
+        """Return the work of a smaller dense layer; nothing depends on the data."""
+        parameters = sum(
             cell.groups * (cell.rows + columns) * low_rank(cell.rows, columns, params.factor)
             for cell in cells(site)
             for columns in cell.columns
@@ -74,7 +74,7 @@ class LMF(GateKind[LayerSite, LMFParams]):
             for cell in cells(site)
             if site.op != "linear"
         )
-        return replace(smaller(site, kept), kernels=kernels)
+        return replace(smaller(site, parameters), kernels=kernels)
 
 
 def _least_rank(site: LayerSite, factor: float) -> int:

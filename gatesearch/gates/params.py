@@ -137,15 +137,15 @@ class GateParams:
 
     @classmethod
     def read(cls, written: Mapping[str, Scalar]) -> Self:
-        """Build from what a plan says; a parameter that it leaves out has its default.
+        """Build from the parameters in a plan; a missing one has its default.
 
         Raises:
             GateError: a parameter is unknown or a value out of its range.
         """
-        known = cls.fields()
+        rules = cls.fields()
         for name in written:
-            if name not in known:
-                raise GateError(unknown_name("parameter", name, known))
+            if name not in rules:
+                raise GateError(unknown_name("parameter", name, rules))
         return cls(**written)
 
     def calibration(self) -> dict[Aim, float]:

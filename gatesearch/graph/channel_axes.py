@@ -1,7 +1,7 @@
-"""Which axis of an activation holds its channels: the first one behind a convolution, the last one among tokens.
+"""The axis of an activation that holds its channels: the first after a convolution, the last in a row of tokens.
 
-Shapes do not tell: [49, 64] may be 49 channels over time or 49 tokens of 64. What does is the layer that made the
-tensor, or else the one that reads it.
+The shape alone does not decide it: [49, 64] may be 49 channels over 64 time steps, or 49 tokens of 64 channels. The
+layer that produces the tensor decides, or otherwise the layer that reads it.
 """
 
 from __future__ import annotations
@@ -19,38 +19,42 @@ Shape = tuple[int, ...]
 
 
 class Layout(NamedTuple):
-    """Where a tensor [N, ...] has its channels: ``axis`` counts the batch; and whether its first token is a learned one
-    that gathers what the others hold."""
+    """The channel axis of a tensor [N, ...], counted with the batch axis.
+
+    Args:
+        axis: the axis of the channels.
+        class_token: whether the first token is a class token: a learned one that attends to all others.
+    """
 
     axis: int
     class_token: bool = False
 
 
 def layouts(traced: fx.GraphModule, shapes: Mapping[str, Shape]) -> dict[str, Layout]:
-    """Find the layout of every tensor of a graph; channels first where no layer tells.
+    """Return the layout of every tensor of a graph; channels come first if no layer decides.
 
     Args:
         traced: the graph.
-        shapes: of the tensors, batch excluded, by node.
+        shapes: shapes of the tensors without the batch, by node.
 
     >>> net = fx.symbolic_trace(nn.Sequential(nn.Linear(8, 6), nn.GELU()))
     >>> layouts(net, {"_0": (5, 6), "_1": (5, 6)})
     {'_0': Layout(axis=2, class_token=False), '_1': Layout(axis=2, class_token=False)}
     """
-    made: dict[fx.Node, Layout] = {}
+    produced: dict[fx.Node, Layout] = {}
     for node in traced.graph.nodes:
-        layout = _made(traced, node, made, shapes)
+        layout = _output_layout(traced, node, produced, shapes)
         if layout is not None:
-            made[node] = layout
+            produced[node] = layout
     return {
-        node.name: made.get(node) or _read(traced, node, shapes) or Layout(1)
+        node.name: produced.get(node) or _reader_layout(traced, node, shapes) or Layout(1)
         for node in traced.graph.nodes
         if node.name in shapes
     }
 
 
 def along(values: Tensor, ndim: int, axis: int) -> Tensor:
-    """View one value a channel [C] so that it broadcasts with a tensor of ``ndim`` axes whose ``axis`` has channels.
+    """View one value per channel [C] so that it broadcasts along ``axis`` of a tensor with ``ndim`` axes.
 
     >>> along(torch.ones(3), ndim=4, axis=1).shape
     torch.Size([1, 3, 1, 1])
@@ -61,82 +65,88 @@ def along(values: Tensor, ndim: int, axis: int) -> Tensor:
 
 
 def select(hidden: Tensor, channels: Any, axis: int) -> Tensor:
-    """Return a tensor with the given channels only, along ``axis``; with all of them where they are None."""
+    """Return a tensor with only some channels along ``axis``; with all channels if ``channels`` is None."""
     if channels is None:
         return hidden
     return hidden.index_select(axis, torch.as_tensor(channels, dtype=torch.long))
 
 
-def _made(
-    traced: fx.GraphModule, node: fx.Node, made: Mapping[fx.Node, Layout], shapes: Mapping[str, Shape]
+def _output_layout(
+    traced: fx.GraphModule, node: fx.Node, produced: Mapping[fx.Node, Layout], shapes: Mapping[str, Shape]
 ) -> Layout | None:
-    """Return the layout that the operation gives its output; None where it does not say."""
+    """Return the layout of an operation's output; None if the operation and its inputs do not decide it."""
     shape = shapes.get(node.name)
     if shape is None or node.op in ("placeholder", "get_attr", "output"):
         return None
     if len(shape) == 1:
         return Layout(1)
-    known = [(made[n], shapes[n.name]) for n in node.all_input_nodes if n in made]
-    gathered = any(layout.class_token for layout, _ in known)
-    wanted = _wanted(traced, node, len(shape) + 1)
-    if wanted is not None:
-        return Layout(wanted, gathered and wanted != 1)
-    moved = _permutation(node, len(shape) + 1)
-    if moved is not None:
-        return Layout(moved.index(known[0][0].axis)) if known else None
-    if _name(node) in ("cat", "concat") and known:
-        layout = known[0][0]
-        return layout._replace(class_token=gathered or _starts_with_parameter(node))
-    if _name(node) == "flatten" and known and known[0][0].axis == 1:
+    inputs = [(produced[n], shapes[n.name]) for n in node.all_input_nodes if n in produced]
+    class_token = any(layout.class_token for layout, _ in inputs)
+    axis = _layer_axis(traced, node, len(shape) + 1)
+    if axis is not None:
+        return Layout(axis, class_token and axis != 1)
+    permutation = _permutation(node, len(shape) + 1)
+    if permutation is not None:
+        return Layout(permutation.index(inputs[0][0].axis)) if inputs else None
+    if _name(node) in ("cat", "concat") and inputs:
+        layout = inputs[0][0]
+        return layout._replace(class_token=class_token or _starts_with_parameter(node))
+    if _name(node) == "flatten" and inputs and inputs[0][0].axis == 1:
         return Layout(1)
-    for layout, before in known:
-        if len(before) == len(shape) and before[layout.axis - 1] == shape[layout.axis - 1]:
-            # Element by element; or fewer tokens, of which the first one need not be the same.
-            return layout._replace(class_token=gathered and any(other == shape for _, other in known))
+    for layout, input_shape in inputs:
+        if len(input_shape) == len(shape) and input_shape[layout.axis - 1] == shape[layout.axis - 1]:
+            # An elementwise operation, or one that drops tokens; the latter may drop the class token.
+            return layout._replace(class_token=class_token and any(other == shape for _, other in inputs))
     return None
 
 
-def _read(traced: fx.GraphModule, node: fx.Node, shapes: Mapping[str, Shape]) -> Layout | None:
-    """Return the layout in which the first layer behind a tensor reads it."""
+def _reader_layout(traced: fx.GraphModule, node: fx.Node, shapes: Mapping[str, Shape]) -> Layout | None:
+    """Return the layout in which the first layer after a tensor reads it; None if no layer decides it."""
     ndim = len(shapes[node.name]) + 1
     for user in node.users:
-        wanted = _wanted(traced, user, ndim)
-        if wanted is not None:
-            return Layout(wanted)
+        axis = _layer_axis(traced, user, ndim)
+        if axis is not None:
+            return Layout(axis)
         if shapes.get(user.name) is None:
             continue
-        moved = _permutation(user, ndim)
-        behind = _read(traced, user, shapes) if moved or shapes[user.name] == shapes[node.name] else None
-        if behind is not None:
-            return Layout(moved[behind.axis]) if moved else behind
+        permutation = _permutation(user, ndim)
+        if permutation is None and shapes[user.name] != shapes[node.name]:
+            continue
+        layout = _reader_layout(traced, user, shapes)
+        if layout is not None:
+            return Layout(permutation[layout.axis]) if permutation else layout
     return None
 
 
-def _wanted(traced: fx.GraphModule, node: fx.Node, ndim: int) -> int | None:
-    """Return the axis on which a layer works, or None where the node is none."""
+def _layer_axis(traced: fx.GraphModule, node: fx.Node, ndim: int) -> int | None:
+    """Return the channel axis of a layer by its type; None if the node is not such a layer."""
     if node.op == "call_module":
         module = traced.get_submodule(str(node.target))
-        return 1 if isinstance(module, CHANNELS_FIRST) else ndim - 1 if isinstance(module, CHANNELS_LAST) else None
+        if isinstance(module, CHANNELS_FIRST):
+            return 1
+        return ndim - 1 if isinstance(module, CHANNELS_LAST) else None
     if node.target is operator.getitem and node.args[1] == 0 and isinstance(node.args[0], fx.Node):
-        # The first of what a recurrent layer returns.
+        # A recurrent layer returns a tuple, whose first item is the output.
         before = node.args[0]
         recurrent = before.op == "call_module" and isinstance(traced.get_submodule(str(before.target)), nn.RNNBase)
         return ndim - 1 if recurrent else None
-    if node.op == "call_function":
-        return 1 if node.target in FUNCTIONS_FIRST else ndim - 1 if node.target in FUNCTIONS_LAST else None
-    return None
+    if node.op != "call_function":
+        return None
+    if node.target in FUNCTIONS_FIRST:
+        return 1
+    return ndim - 1 if node.target in FUNCTIONS_LAST else None
 
 
 def _permutation(node: fx.Node, ndim: int) -> list[int] | None:
-    """Return for each axis of a transposition's output the axis that it was, or None for another operation."""
+    """Return the input axis of each output axis of a transposition; None for another operation."""
     order, name = list(range(ndim)), _name(node)
     if name in ("transpose", "swapaxes", "swapdims") and len(node.args) == 3:
         a, b = (axis % ndim for axis in cast(tuple[int, int], node.args[1:]))
         order[a], order[b] = order[b], order[a]
         return order
     if name == "permute":
-        given = node.args[1] if len(node.args) == 2 else node.args[1:]
-        return [axis % ndim for axis in cast(Sequence[int], given)]
+        axes = node.args[1] if len(node.args) == 2 else node.args[1:]
+        return [axis % ndim for axis in cast(Sequence[int], axes)]
     return None
 
 
@@ -148,7 +158,7 @@ def _name(node: fx.Node) -> str:
 
 
 def _starts_with_parameter(node: fx.Node) -> bool:
-    """Whether the first of the tensors that are put together is a parameter, perhaps repeated for every sample."""
+    """Say whether the first of the concatenated tensors is a parameter, perhaps repeated for every sample."""
     tensors = node.args[0] if node.args else node.kwargs.get("tensors")
     first = tensors[0] if isinstance(tensors, list | tuple) and tensors else None
     while isinstance(first, fx.Node) and first.op in ("call_method", "call_function") and first.args:

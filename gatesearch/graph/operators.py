@@ -163,8 +163,8 @@ class OperatorCounter(TorchDispatchMode):
         kwargs = kwargs or {}
         name = func._schema.name.removeprefix("aten::")
         macs = MULTIPLYING.get(name)
-        known = macs is not None or _is_free(func, name, args, kwargs)
-        if not known and func._can_decompose():
+        counted = macs is not None or _is_free(func, name, args, kwargs)
+        if not counted and func._can_decompose():
             with self:
                 return func.decompose(*args, **kwargs)
         output = func(*args, **kwargs)
@@ -172,7 +172,7 @@ class OperatorCounter(TorchDispatchMode):
         self.values += values
         if macs is not None:
             self.macs += macs(*args, output=output)
-        elif not known:
+        elif not counted:
             self.unknown[name] += values
         return output
 

@@ -199,7 +199,7 @@ class Pruned:
     @classmethod
     def from_factors(cls, matrix: PrunedMatrix) -> Pruned:
         """Return the elements that pruning left of a trained matrix."""
-        remaining = matrix.weight * matrix.largest(matrix.kept)
+        remaining = matrix.weight * matrix.largest(matrix.keep)
         return cls(_stack(remaining, matrix.groups))
 
     @property

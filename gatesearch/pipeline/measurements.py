@@ -86,7 +86,7 @@ def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: Co
             gate.reset()
         model(calibration[:1])
     observed = {site: dict(gate.report()) for site, gate in model.layer_gates.items()}
-    timed = executable.timed({"run": executable.assemble(model, calibration, problem.device)}, calibration[:1])
+    timed = executable.time_models({"run": executable.assemble(model, calibration, problem.device)}, calibration[:1])
     costs = [estimate.cost for estimate in cost.stages(plan, observed=observed)]
     # A core of the host may stand for one that is slower by a factor; measured times are the host's own.
     slowdown = {c.name: c.timing.latency_us(1.0) for c in problem.device.cores if c.timing.model == "litert"}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from gatesearch.compile.tflite import convert
-from gatesearch.cost.sources.host.executable import Assembled, assemble
+from gatesearch.cost.sources.host.executable import StageExecutable, assemble
 from gatesearch.devices.profile import Device
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.gates.phases import margins
@@ -60,12 +60,12 @@ def write(
     return observed
 
 
-def load(folder: Path) -> list[Assembled]:
+def load(folder: Path) -> list[StageExecutable]:
     """Return the stages that :func:`write` wrote."""
     stages = []
     for k, parts in enumerate(json.loads((folder / "stages.json").read_text())):
         names = [f"stage{k}_part{i}" for i in range(len(parts))] or [f"stage{k}.tflite"]
-        stages.append(Assembled(parts, [(folder / name).read_bytes() for name in names]))
+        stages.append(StageExecutable(parts, [(folder / name).read_bytes() for name in names]))
     return stages
 
 

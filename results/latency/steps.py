@@ -77,7 +77,7 @@ def time_bundles(models_set: str, count: int) -> None:
             stages = {str(seed): bundles.load(folder.path / f"{seed}") for seed in missing}
             if stages:
                 least, most = TIMING_S
-                timed = executable.timed(stages, models.subject(name).features[:1], most, least)
+                timed = executable.time_models(stages, models.subject(name).features[:1], most, least)
                 for seed, us in timed.us.items():
                     stamp = {"noisy": seed in timed.noisy, "beat_us": timed.beat_us, "machine": timing.fingerprint()}
                     folder.write_json(f"{seed}.us.json", {"measured_us": us, **stamp})

@@ -17,8 +17,8 @@ from gatesearch.cost.energy import (
     gain_paper_style,
     link_bits,
     longest_latency_us,
-    reach,
 )
+from gatesearch.cost.stream_shares import reach
 
 rates = st.floats(0.0, 1.0)
 positive = st.floats(0.0, 1e4)

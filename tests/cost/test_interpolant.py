@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from gatesearch.cost.interpolant import Grid, derivable, resolved
+from gatesearch.cost.interpolant import Grid, derivation_rules, resolve
 from gatesearch.cost.kernel_costs import Key, Point
 
 SIZES = (16, 32, 48, 64, 96)
@@ -46,11 +46,11 @@ def true(key: Key, point: Point) -> float:
 @pytest.mark.parametrize("most", [0, 30, 45, 60, 70, 300])
 def test_what_is_derived_is_right_where_times_are_products(most: int) -> None:
     found = grids()
-    rest = derivable(found, most)
+    rest = derivation_rules(found, most)
     every = [(key, point) for key, grid in found.items() for point in grid.points]
     timed = {name: true(*name) for name in every if name not in rest}
     assert timed and rest
-    for name, us in resolved(timed, rest).items():
+    for name, us in resolve(timed, rest).items():
         assert us == pytest.approx(true(*name))  # type: ignore[misc]
 
 
@@ -58,11 +58,11 @@ def test_no_more_is_spared_than_has_to_be() -> None:
     found = grids()
     total = sum(len(grid.points) for grid in found.values())
     # Without need, what fewer channels save is timed on every variant's smallest and largest shape.
-    ample = total - len(derivable(found, total))
-    assert total - len(derivable(found, ample - 3)) == ample - 3
-    assert total - len(derivable(found, 0)) < ample - 10
+    ample = total - len(derivation_rules(found, total))
+    assert total - len(derivation_rules(found, ample - 3)) == ample - 3
+    assert total - len(derivation_rules(found, 0)) < ample - 10
 
 
 def test_a_kernel_alone_is_timed_in_full() -> None:
     grid = Grid(("outputs",), ((0.5,), (1.0,)))
-    assert not derivable({("fbs", shape(16), ()): grid, ("fbs", shape(32), ()): grid}, 0)
+    assert not derivation_rules({("fbs", shape(16), ()): grid, ("fbs", shape(32), ()): grid}, 0)

@@ -28,6 +28,7 @@ from gatesearch.graph.sites import LayerSite, cut_sites, find, layer_sites
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Evaluated, Objectives, build_space, search
 from gatesearch.search.pareto import front
+from gatesearch.search.settings import SearchSettings
 
 SERIAL = Kernels(bits="serial", skips=("channel", "channel-block-16", "element", "pixel", "pixel-group-16"), source="x")
 WHOLE = Kernels(source="x")
@@ -360,7 +361,7 @@ def test_what_a_search_finds(chosen: Device, split: bool, tmp_path: Path, monkey
         price = model.price(plan, {"positive": [1.0]}, observed=seen)
         return Evaluated(Objectives(0.9, price.expected_latency_us, price.energy.total_uj), {})
 
-    given_search = {"journal": tmp_path / "study", "trials": len(space), "proposals": 200, "seed": 0}
-    result = search(space, model.violations, evaluate, **given_search)
+    settings = SearchSettings(journal=tmp_path / "study", trials=len(space), proposals=200, seed=0)
+    result = search(space, model.violations, evaluate, settings)
     assert {trial.plan for trial in result.complete} >= {GatePlan((), ("serial",))} and len(space) == 1 + 4 + 1
     assert result.front and all(bool(splits(trial.plan)) is split for trial in result.front)

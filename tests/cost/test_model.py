@@ -79,7 +79,7 @@ def device(links: bool = True, **mcu: Any) -> Device:
 
 def through(dense: float, **thinner: float) -> Surface:
     corners = {"i": (0.5, 1.0), "o": (1.0, 0.5), "io": (0.5, 0.5)}
-    return Surface.through({(1.0, 1.0): dense, **{corners[name]: value for name, value in thinner.items()}})
+    return Surface.fit({(1.0, 1.0): dense, **{corners[name]: value for name, value in thinner.items()}})
 
 
 def table(**changes: Any) -> Table:
@@ -270,7 +270,7 @@ def test_links_that_are_missing_and_operators_that_a_core_does_not_have() -> Non
     assert alone.violations(GatePlan((), ("app",))) == {"no link mcu to app": 1.0}
     assert alone.violations(GatePlan((), ("mcu",))) == {}
     blocks = {name: dict(row) for name, row in table().blocks.items()}
-    blocks["stem"]["app"] = Surface.through({(1.0, 1.0): 15.0, (0.5, 1.0): math.inf})
+    blocks["stem"]["app"] = Surface.fit({(1.0, 1.0): 15.0, (0.5, 1.0): math.inf})
     unable = model(table=table(blocks=blocks))
     assert unable.violations(SPLIT) == {"app.operators": 1.0}
     assert unable.violations(GatePlan((gate("input"),), ("app", "app"))) == {"app.operators": 1.0}

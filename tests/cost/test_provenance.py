@@ -58,7 +58,7 @@ def space_of(name: str, device: str) -> tuple[Space, tuple[LayerSite, ...]]:
 
 
 def costs_of(core: Core, layers: Sequence[LayerSite], gates: Sequence[PlacedGate]) -> KernelCosts | None:
-    return Read(layers, gates) if core.runs_kernels else board.of(core)
+    return Read(layers, gates) if core.runs_kernels else board.costs_of(core)
 
 
 def bases(name: str, device: str) -> list[tuple[str, str, Basis, int]]:

@@ -31,16 +31,16 @@ VARIANTS = [PlacedGate.of("gc", "any", mode="channel"), PlacedGate.of("gc", "any
 @given(readings, readings, readings, readings, shares, shares)
 def test_surfaces_go_through_their_corners(a: float, b: float, c: float, d: float, i: float, o: float) -> None:
     corners = {(1.0, 1.0): a, (i, 1.0): b, (1.0, o): c, (i, o): d}
-    surface = Surface.through(corners)
+    surface = Surface.fit(corners)
     for corner, reading in corners.items():
         assert surface(*corner) == pytest.approx(reading, abs=1e-6 * max(corners.values(), default=1))
 
 
 @given(readings, readings, shares)
 def test_one_or_two_corners_leave_the_other_share_flat(a: float, b: float, share: float) -> None:
-    assert Surface.through({(1.0, 1.0): a})(0.3, 0.7) == pytest.approx(a)
-    by_input = Surface.through({(1.0, 1.0): a, (share, 1.0): b})
-    by_output = Surface.through({(1.0, 1.0): a, (1.0, share): b})
+    assert Surface.fit({(1.0, 1.0): a})(0.3, 0.7) == pytest.approx(a)
+    by_input = Surface.fit({(1.0, 1.0): a, (share, 1.0): b})
+    by_output = Surface.fit({(1.0, 1.0): a, (1.0, share): b})
     tolerance = {"abs": 1e-6 * max(a, b, 1)}
     assert by_input(share, 0.1) == pytest.approx(b, **tolerance) == by_output(0.1, share)
     assert by_input(1.0, 0.1) == pytest.approx(a, **tolerance) == by_output(0.1, 1.0)
@@ -49,15 +49,15 @@ def test_one_or_two_corners_leave_the_other_share_flat(a: float, b: float, share
 def test_products_of_channels_are_exact_everywhere() -> None:
     """A convolution's MACs are a product of both shares, a depthwise one's are linear in one."""
     work = lambda i, o: 7 + 3 * i + 2 * o + 100 * i * o  # noqa: E731
-    surface = Surface.through({corner: work(*corner) for corner in [(1.0, 1.0), (0.5, 1.0), (1.0, 0.5), (0.5, 0.5)]})
+    surface = Surface.fit({corner: work(*corner) for corner in [(1.0, 1.0), (0.5, 1.0), (1.0, 0.5), (0.5, 0.5)]})
     for i in (0.125, 0.25, 0.75):
         for o in (0.3, 0.6):
             assert surface(i, o) == pytest.approx(work(i, o))
 
 
 def test_what_cannot_run_is_infinite_and_nothing_is_below_zero() -> None:
-    assert Surface.through({(1.0, 1.0): 3.0, (0.5, 1.0): math.inf})(1.0, 1.0) == math.inf
-    assert Surface.through({(1.0, 1.0): 10.0, (0.5, 1.0): 1.0})(0.1, 1.0) == 0.0
+    assert Surface.fit({(1.0, 1.0): 3.0, (0.5, 1.0): math.inf})(1.0, 1.0) == math.inf
+    assert Surface.fit({(1.0, 1.0): 10.0, (0.5, 1.0): 1.0})(0.1, 1.0) == 0.0
 
 
 class Backbone(nn.Module):

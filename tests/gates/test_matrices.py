@@ -103,7 +103,7 @@ def test_low_rank_factors_multiply_as_their_product():
 
 def test_pruning_follows_the_cubic_and_nothing_comes_back():
     torch.manual_seed(0)
-    matrix = PrunedMatrix(torch.randn(40, 10), groups=4, kept=0.25)
+    matrix = PrunedMatrix(torch.randn(40, 10), groups=4, keep=0.25)
     before = matrix.mask.clone()
     assert matrix.train().dense().count_nonzero() == 400
     for progress in (0.0, 0.2, 0.4, 0.6, END, 1.0):
@@ -118,7 +118,7 @@ def test_pruning_follows_the_cubic_and_nothing_comes_back():
 
 def test_an_element_that_is_gone_gets_no_gradient():
     torch.manual_seed(0)
-    matrix = PrunedMatrix(torch.randn(8, 5), groups=1, kept=0.5)
+    matrix = PrunedMatrix(torch.randn(8, 5), groups=1, keep=0.5)
     matrix.anneal(1.0)
     matrix(torch.randn(3, 5)).sum().backward()
     assert matrix.weight.grad is not None and not matrix.weight.grad[~matrix.mask].any()
@@ -126,7 +126,7 @@ def test_an_element_that_is_gone_gets_no_gradient():
 
 
 def test_pruning_keeps_the_largest():
-    matrix = PrunedMatrix(torch.tensor([[1.0, -4.0], [3.0, 0.5]]), groups=1, kept=0.5).eval()
+    matrix = PrunedMatrix(torch.tensor([[1.0, -4.0], [3.0, 0.5]]), groups=1, keep=0.5).eval()
     assert matrix.dense().tolist() == [[0.0, -4.0], [3.0, 0.0]]
 
 

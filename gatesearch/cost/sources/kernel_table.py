@@ -20,9 +20,10 @@ class KernelTableSource:
 
 
 def _by_calls(core: Core, programs: Programs) -> ByPiece:
-    costs = board.of(core)
+    costs = board.costs_of(core)
     assert costs is not None
     with unfused_attention():
         return {
-            key: board.taken(core, costs, piece.module, piece.example[:1]) for key, piece in programs.pieces.items()
+            key: board.module_reading(core, costs, piece.module, piece.example[:1])
+            for key, piece in programs.pieces.items()
         }

@@ -75,12 +75,12 @@ class GC(GateKind[CutSite, GCParams]):
     def work(self, site: CutSite, params: GCParams, observed: Mapping[str, float] | None = None) -> CutWork:
         """Return the head's linear layer, and the channels or values that are left."""
         mode = MODES[params.mode]
-        channels = mode.kept(site.channels, params.keep)
+        channels = mode.output_channels(site.channels, params.keep)
         filters = PlaneFilters(map_shape(site.shape, site.channel_axis))
-        kept = channels if filters.is_identity else filters.shape[0]
-        linear = (pooled_size(filters.shape) // filters.shape[0] + site.class_token) * kept
+        head_channels = channels if filters.is_identity else filters.shape[0]
+        linear = (pooled_size(filters.shape) // filters.shape[0] + site.class_token) * head_channels
         # A mean over a map is exported as a depthwise convolution, which has weights of its own.
-        mean = kept * math.prod(filters.shape[1:]) if len(filters.shape) == 3 else 0
+        mean = head_channels * math.prod(filters.shape[1:]) if len(filters.shape) == 3 else 0
         return CutWork(
             macs=filters.macs + mean + linear,
             params=sum(p.numel() for p in filters.parameters()) + mean + linear + 1,

@@ -50,7 +50,7 @@ class GCGate(nn.Module):
         self.exit: nn.Module | None = None
 
     @staticmethod
-    def kept(channels: int, keep: float | None) -> int:
+    def output_channels(channels: int, keep: float | None) -> int:
         """Return how many of ``channels`` exist behind the gate."""
         raise NotImplementedError
 
@@ -113,7 +113,7 @@ class ChannelGC(GCGate):
         self.mask_logits = nn.Parameter(torch.linspace(1.0, 0.1, self.channels))
 
     @staticmethod
-    def kept(channels: int, keep: float | None) -> int:
+    def output_channels(channels: int, keep: float | None) -> int:
         """Return the searched share of them, rounded up, and one at least."""
         return channels if keep is None else max(1, math.ceil(keep * channels - 1e-9))
 
@@ -129,7 +129,7 @@ class ChannelGC(GCGate):
         exactly the searched number of channels is kept. A step has no gradient, so backward takes that of
         sigmoid(c (l - tau)): ``hard + (soft - soft.detach())`` has the value of the one and the gradient of the other.
         """
-        count = self.kept(self.channels, self.keep)
+        count = self.output_channels(self.channels, self.keep)
         logits = self.mask_logits
         if self.keep is None:
             tau = torch.zeros(())
@@ -166,8 +166,8 @@ class ChannelGC(GCGate):
 
     def lower(self) -> Lowered:
         """Keep the unmasked channels; the activations themselves need nothing more."""
-        kept = torch.nonzero(self.mask().detach() > 0.5).flatten().tolist()
-        channels = None if len(kept) == self.channels else kept
+        unmasked = torch.nonzero(self.mask().detach() > 0.5).flatten().tolist()
+        channels = None if len(unmasked) == self.channels else unmasked
         return Lowered(channels, lowered_head(self, channels, None))
 
 
@@ -182,7 +182,7 @@ class ActivationGC(GCGate):
         self.shrinkage = nn.Parameter(torch.full((self.channels,), -3.0))
 
     @staticmethod
-    def kept(channels: int, keep: float | None) -> int:
+    def output_channels(channels: int, keep: float | None) -> int:
         """Return all channels: none disappears."""
         return channels
 

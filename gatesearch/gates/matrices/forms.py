@@ -151,38 +151,38 @@ class PrunedMatrix(Factors):
     Args:
         weight: [groups * rows, columns].
         groups: matrices in the stack; elements are compared over all of it.
-        kept: share of the elements that stays in the end.
+        keep: share of the elements that stays in the end.
 
-    >>> pruned = PrunedMatrix(torch.randn(20, 6), groups=2, kept=0.25).eval()
+    >>> pruned = PrunedMatrix(torch.randn(20, 6), groups=2, keep=0.25).eval()
     >>> int(pruned.dense().count_nonzero())
     30
     """
 
     mask: Tensor
 
-    def __init__(self, weight: Tensor, groups: int, kept: float) -> None:
+    def __init__(self, weight: Tensor, groups: int, keep: float) -> None:
         super().__init__(weight, groups)
-        self.kept = kept
+        self.keep = keep
         self.register_buffer("mask", torch.ones_like(self.weight, dtype=torch.bool))
 
     def dense(self) -> Tensor:
         """Return the stack [groups * rows, columns], zeros in their places."""
-        return self.weight * (self.mask if self.training else self.largest(self.kept))
+        return self.weight * (self.mask if self.training else self.largest(self.keep))
 
     @torch.no_grad()
-    def largest(self, kept: float) -> Tensor:
-        """Return which elements stay, boolean, if a share of all does: the largest of those not yet pruned."""
+    def largest(self, keep: float) -> Tensor:
+        """Return a mask of the elements that stay: the share ``keep`` of all, the largest of those not yet pruned."""
         score = torch.where(self.mask, self.weight.abs(), -1.0).flatten()
-        best = score.topk(max(1, round(kept * score.numel()))).indices
+        best = score.topk(max(1, round(keep * score.numel()))).indices
         chosen = torch.zeros_like(score, dtype=torch.bool)
         chosen[best] = True
         return chosen.view_as(self.mask) & self.mask
 
     def anneal(self, progress: float) -> None:
         """Prune as far as the schedule says by now."""
-        kept = 1 - zhu_gupta(progress, 1 - self.kept)
-        if round(kept * self.mask.numel()) < int(self.mask.sum()):
-            self.mask.copy_(self.largest(kept))
+        keep = 1 - zhu_gupta(progress, 1 - self.keep)
+        if round(keep * self.mask.numel()) < int(self.mask.sum()):
+            self.mask.copy_(self.largest(keep))
 
 
 def rank_one(stack: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,17 +68,17 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
 
 
 def _candidates(traced: fx.GraphModule, nodes: list[fx.Node], work: NodeProfile) -> list[tuple[fx.Node, int]]:
-    """Return the nodes whose output alone is still read afterwards, each with the MACs up to and including it."""
+    """Return the nodes after which only their own output is still read, each with the MACs up to and including it."""
     order = {node: i for i, node in enumerate(traced.graph.nodes)}
     candidates: list[tuple[fx.Node, int]] = []
-    live: set[fx.Node] = set()
+    unread: set[fx.Node] = set()
     macs = 0
     for i, node in enumerate(nodes):
         macs += work.macs[node.name]
         if node.op != "get_attr":
-            live.add(node)
-        live = {each for each in live if any(order[user] > i for user in each.users)}
-        if live == {node} and node.name in work.shapes and not calls_one_of(traced, node, PADS, (F.pad,)):
+            unread.add(node)
+        unread = {each for each in unread if any(order[user] > i for user in each.users)}
+        if unread == {node} and node.name in work.shapes and not calls_one_of(traced, node, PADS, (F.pad,)):
             candidates.append((node, macs))
     return candidates
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 
 from scipy.stats import beta
 
-from gatesearch.cost.energy import at_prevalence, front_end_bound, gain_end_to_end, gain_paper_style
+from gatesearch.cost.energy import front_end_bound, gain_end_to_end, gain_paper_style
 from gatesearch.cost.model import CostModel
+from gatesearch.cost.stream_shares import shift_prevalence
 from gatesearch.plan import GatePlan
 from gatesearch.training import Figures
 
@@ -46,7 +47,7 @@ def sweep_prevalences(
     """
     rows: list[dict[str, float | None]] = []
     for prevalence in prevalences:
-        cost_there = cost.at_prevalence(prevalence)
+        cost_there = cost.shift_prevalence(prevalence)
         price = cost_there.price(plan, quality.passed, densities, quality.layers)
         ungated = cost_there.ungated()[1]
         rows.append(
@@ -69,7 +70,7 @@ def early_stop(shares: Mapping[str, float], passed: Mapping[str, Sequence[float]
     >>> early_stop({"positive": 0.5, "silence": 0.4, "unknown": 0.1}, {"silence": [1.0, 0.0], "unknown": [1.0, 0.5]})
     0.9
     """
-    mixed = at_prevalence(shares, 0.0)
+    mixed = shift_prevalence(shares, 0.0)
     return 1 - math.fsum(share * passed[kind][-1] for kind, share in mixed.items() if share)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gatesearch.cost.sensitivity import FACTORS, Answer, Known, Moved, Sensitivity, sensitivity
+from gatesearch.cost.sensitivity import FACTORS, Answer, MeasuredPlan, Sensitivity, Variation, sensitivity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,23 +33,23 @@ def sensitivity_summary(
         repick: the plan that the recipe's rule picks at other prices.
         profile: every constant of the device, by its path.
     """
-    known = Known(plan, gated.passed, densities, gated.layers)
-    return to_json(sensitivity(cost, known, repick), profile)
+    measured = MeasuredPlan(plan, gated.passed, densities, gated.layers)
+    return to_json(sensitivity(cost, measured, repick), profile)
 
 
 def to_json(result: Sensitivity, profile: Mapping[str, Constant]) -> dict[str, Any]:
     """Return a result in the types of JSON; ``profile`` has every constant of the device by its path."""
 
-    def build_row(moved: Moved) -> dict[str, Any]:
-        constant = profile[moved.name] if moved.alone else None
+    def build_row(variation: Variation) -> dict[str, Any]:
+        constant = profile[variation.name] if variation.alone else None
         return {
-            "name": moved.name,
-            "constants": list(moved.constants),
+            "name": variation.name,
+            "constants": list(variation.constants),
             "value": constant.value if constant else None,
             "unit": constant.unit if constant else None,
-            "swing": moved.swing,
-            "other_plan": None if result.nominal.picked is None else moved.flips(result.nominal),
-            "answers": [{"factor": factor} | _answer(answer) for factor, answer in moved.answers.items()],
+            "swing": variation.swing,
+            "other_plan": None if result.nominal.picked is None else variation.flips(result.nominal),
+            "answers": [{"factor": factor} | _answer(answer) for factor, answer in variation.answers.items()],
         }
 
     low, high = result.gains
@@ -59,8 +59,8 @@ def to_json(result: Sensitivity, profile: Mapping[str, Constant]) -> dict[str, A
         "gain_low": low,
         "gain_high": high,
         "together": [_answer(answer) for answer in result.together],
-        "constants": [build_row(moved) for moved in result.constants],
-        "groups": [build_row(moved) for moved in result.groups],
+        "constants": [build_row(variation) for variation in result.constants],
+        "groups": [build_row(variation) for variation in result.groups],
         "zero": list(result.unmoved),
     }
 

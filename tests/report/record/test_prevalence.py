@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.cost.energy import at_prevalence
+from gatesearch.cost.stream_shares import shift_prevalence
 from gatesearch.report.record.prevalence import early_stop, early_stop_at_least
 
 SHARES = {"positive": 0.2, "silence": 0.6, "unknown": 0.2}
@@ -14,7 +14,7 @@ SHARES = {"positive": 0.2, "silence": 0.6, "unknown": 0.2}
 
 @given(prevalence=st.floats(0, 1))
 def test_a_stream_at_another_prevalence_adds_up_and_mixes_negatives_as_before(prevalence):
-    there = at_prevalence(SHARES, prevalence)
+    there = shift_prevalence(SHARES, prevalence)
     assert math.fsum(there.values()) == pytest.approx(1.0)
     assert there["positive"] == prevalence
     assert there["silence"] == pytest.approx(3 * there["unknown"])
@@ -23,7 +23,7 @@ def test_a_stream_at_another_prevalence_adds_up_and_mixes_negatives_as_before(pr
 @pytest.mark.parametrize(("shares", "prevalence"), [(SHARES, 1.5), (SHARES, -0.1), ({"positive": 1.0}, 0.5)])
 def test_what_cannot_be_mixed_is_refused(shares, prevalence):
     with pytest.raises(ValueError, match=r"prevalence lies|no negatives"):
-        at_prevalence(shares, prevalence)
+        shift_prevalence(shares, prevalence)
 
 
 def test_early_stop_weighs_kinds_by_the_stream():

@@ -1,4 +1,4 @@
-"""Cores by tables of their kernels: counted in an emulator, or timed on a board that a kit was taken to."""
+"""Readings from kernel tables of cores: counted in an emulator, or timed by a kit on a board."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _loaded(where: str, name: str) -> BoardTable:
 
 
 def table_of(core: Core) -> BoardTable | None:
-    """Return the table that a core's timing names; None where it names none.
+    """Return the table that a core's timing names; None if it names none.
 
     Raises:
         UserError: there is no such table.
@@ -33,40 +33,40 @@ def table_of(core: Core) -> BoardTable | None:
     return None if name is None else _loaded(f"core {core.name}: timing.table", name)
 
 
-def of(core: Core) -> BoardCosts | None:
-    """Return what kernels cost on a core by its table; None where it has none."""
-    found = table_of(core)
-    return None if found is None else found.costs
+def costs_of(core: Core) -> BoardCosts | None:
+    """Return the kernel costs in a core's table; None if it has no table."""
+    table = table_of(core)
+    return None if table is None else table.costs
 
 
 def kernels_of(device: Device) -> dict[str, BoardCosts]:
-    """Return what kernels cost, by core, for the cores that have a table."""
-    return {core.name: costs for core in device.cores if (costs := of(core)) is not None}
+    """Return the kernel costs by core, for the cores that have a table."""
+    return {core.name: costs for core in device.cores if (costs := costs_of(core)) is not None}
 
 
 def fingerprint(core: Core) -> str | None:
-    """Return a digest of a core's table; None where it has none."""
-    found = table_of(core)
-    return None if found is None else hashlib.sha256(found.to_json().encode()).hexdigest()[:16]
+    """Return a digest of a core's table; None if it has no table."""
+    table = table_of(core)
+    return None if table is None else hashlib.sha256(table.to_json().encode()).hexdigest()[:16]
 
 
 @torch.no_grad()
-def taken(core: Core, costs: BoardCosts, module: nn.Module, example: Tensor) -> float:
-    """Return what one run of a module takes in the unit of the core's table.
+def module_reading(core: Core, costs: BoardCosts, module: nn.Module, example: Tensor) -> float:
+    """Return the reading of one run of a module, in the unit of the core's table.
 
-    Convolutions, products, cells, poolings and sums are priced by the table; products that it has no kernel for by the
-    profile's figure for a multiply-accumulate. What else is no product (softmax, norms that are not folded, copies) is
-    not counted, as MACs are not.
+    The table prices convolutions, products, cells, poolings and sums. Products without a kernel in the table are priced
+    by the profile's figure for a multiply-accumulate. Other operators (softmax, norms that are not folded, copies) do
+    not count, as they do not count in MACs.
 
     Args:
-        core: with a table.
-        costs: of it.
+        core: a core with a table.
+        costs: the costs in that table.
         module: in evaluation mode.
         example: one sample [1, ...].
     """
-    with CallCounter(module) as seen:
+    with CallCounter(module) as counter:
         module(example)
-    by_call = [(call, costs.reading(call)) for call in seen.calls]
+    by_call = [(call, costs.reading(call)) for call in counter.calls]
     listed = math.fsum(reading for _, reading in by_call if reading is not None)
-    rest = seen.other_macs + math.fsum(macs_of_call(call) for call, reading in by_call if reading is None)
+    rest = counter.other_macs + math.fsum(macs_of_call(call) for call, reading in by_call if reading is None)
     return listed + core.timing.unlisted(rest)  # type: ignore[union-attr]

@@ -57,10 +57,10 @@ class CallCounter(TorchDispatchMode):
             hook.remove()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
+        output = func(*args, **(kwargs or {}))
         if not self._inside and func in _LISTED:
             _LISTED[func](self, *args)
-        return made
+        return output
 
     def convolution(
         self, x: Any, weight: Any, _: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, *more: Any

@@ -64,8 +64,14 @@ BOARDS = {
         "m4",
         "arm-none-eabi-gcc",
         (
-            *("-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16", "-DSTACK=0x20400000", "-DGS_ARENA=0x21000000"),
-            *("-DGS_ROOM=(16u<<20)", "-DGS_NUMERATOR=40", "-DGS_DENOMINATOR=64", *_MICRO),
+            "-mcpu=cortex-m4",
+            "-mfpu=fpv4-sp-d16",
+            "-DSTACK=0x20400000",
+            "-DGS_ARENA=0x21000000",
+            "-DGS_ROOM=(16u<<20)",
+            "-DGS_NUMERATOR=40",
+            "-DGS_DENOMINATOR=64",
+            *_MICRO,
         ),
         _MICRO_FILES,
         ("qemu-system-arm", "-nographic", "-semihosting", "-M", "mps2-an386", *_TIMED),
@@ -75,8 +81,13 @@ BOARDS = {
         "m55",
         "arm-none-eabi-gcc",
         (
-            *("-mcpu=cortex-m55", "-DSTACK=0x20080000", "-DGS_ARENA=0x60000000", "-DGS_ROOM=(64u<<20)"),
-            *("-DGS_NUMERATOR=125", "-DGS_DENOMINATOR=256", *_MICRO),
+            "-mcpu=cortex-m55",
+            "-DSTACK=0x20080000",
+            "-DGS_ARENA=0x60000000",
+            "-DGS_ROOM=(64u<<20)",
+            "-DGS_NUMERATOR=125",
+            "-DGS_DENOMINATOR=256",
+            *_MICRO,
         ),
         _MICRO_FILES,
         ("qemu-system-arm", "-nographic", "-semihosting", "-M", "mps3-an547", *_TIMED),
@@ -170,8 +181,8 @@ def run(emulated: Emulated, folder: Path) -> str:
 def _run(command: Sequence[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
     if done.returncode:
-        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        reason = next((line for line in said if "error" in line), said[-1] if said else "no message")
+        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        reason = next((line for line in lines if "error" in line), lines[-1] if lines else "no message")
         raise UserError(f"{command[0]} failed: {reason}")
     return done.stdout
 
@@ -190,10 +201,10 @@ def show(table: BoardTable) -> None:
 def main(boards: Sequence[str]) -> None:
     """Count each board's table anew and write it beside this file."""
     for board in boards:
-        made = count(board, shapes.listed(), shapes.held_out())
+        table = count(board, shapes.listed(), shapes.held_out())
         TABLES.mkdir(exist_ok=True)
-        (TABLES / f"{board}.json").write_text(made.to_json(), encoding="utf-8")
-        show(made)
+        (TABLES / f"{board}.json").write_text(table.to_json(), encoding="utf-8")
+        show(table)
 
 
 if __name__ == "__main__":

@@ -71,11 +71,11 @@ def readings(manifest: Mapping[str, Any], ran: RunnerOutput) -> tuple[tuple[Read
         if index in ran.rows and call["kernel"] != EMPTY_CALL.kernel:
             row = ran.rows[index]
             observed = {name: row.open_share for name in counted_kernels()[call["kernel"]].observed}
-            taken, middle = (round(max(0.0, value - empty), 3) for value in (row.shortest, row.middle))
+            shortest, middle = (round(max(0.0, value - empty), 3) for value in (row.shortest, row.middle))
             by_index[index] = Reading(
                 **{**call, "left": {**call["left"], **observed}},
-                taken=taken,
-                middle=middle if middle != taken else None,
+                taken=shortest,
+                middle=middle if middle != shortest else None,
             )
     first_other = manifest["held_out"]
     readings = tuple(reading for index, reading in by_index.items() if index < first_other)

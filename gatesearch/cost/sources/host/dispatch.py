@@ -1,7 +1,7 @@
-"""What the loop that runs a bundle takes on this host beside its programs.
+"""The time that the loop around a bundle's programs adds on this host.
 
-It is timed with programs that do next to nothing, among those of the backbone at hand: what a window's programs leave
-of the caches makes the loop up to three times as long as it is by itself.
+The loop is timed with programs that do next to nothing, run among the programs of the backbone. These displace the
+loop's data from the caches, which makes the loop up to three times as long as it is alone.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.compile.tflite import convert, quantise
-from gatesearch.cost.sources.host.steady_timing import Beside, spread
+from gatesearch.cost.sources.host.steady_timing import NetCall, spread
 from gatesearch.cost.table import Loop
 from gatesearch.runtime.cascade import Array, Cascade, requantise
 from gatesearch.runtime.program import Program
 
-SMALL, LARGE, CLASSES = 64, 16_384, 8
+SMALL_VALUES, LARGE_VALUES, CLASSES = 64, 16_384, 8
 STAGES = 3
-SECONDS, LEAST = 6.0, 1.0
+TIMING_SECONDS, MIN_TIMING_SECONDS = 6.0, 1.0
 
 
 class _Gated(nn.Module):
-    """Features [N, F] to what passes and a logit."""
+    """Maps features [N, F] to the features that pass and a logit."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         passed = x.relu()
@@ -33,85 +33,90 @@ class _Gated(nn.Module):
 
 
 class _Last(nn.Module):
-    """Features [N, F] to logits."""
+    """Maps features [N, F] to logits."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, :CLASSES].relu()
 
 
 def measure(around: Sequence[bytes] = ()) -> Loop:
-    """Time the loop: one stage and several, small and large values between, in int8 and in float.
+    """Time the loop with one and with several stages, with small and large tensors, in int8 and in float.
+
+    Each figure is a difference between two timings that differ in one thing: the number of stages, or of values.
 
     Args:
-        around: .tflite programs that have their turn between any two runs of the loop; their time does not count.
+        around: .tflite programs that run between any two runs of the loop; their time is subtracted.
     """
     programs = [Program(blob) for blob in around]
-    gated, last = (convert(module, torch.ones(1, SMALL)) for module in (_Gated(), _Last()))
+    gated, last = (convert(module, torch.ones(1, SMALL_VALUES)) for module in (_Gated(), _Last()))
     one = _Loop([last], programs)
-    # In int8, of one scale from stage to stage, as a bundle has it.
-    small = np.linspace(0, 1, 4 * SMALL, dtype=np.float32).reshape(4, SMALL)
+    # In int8, with the same scale in all stages, as in a bundle.
+    small = np.linspace(0, 1, 4 * SMALL_VALUES, dtype=np.float32).reshape(4, SMALL_VALUES)
     several = _Loop([quantise(gated, small)] * (STAGES - 1) + [quantise(last, small)], programs)
-    wide, narrow = (_Amid(convert(nn.ReLU(), torch.ones(1, n)), programs) for n in (LARGE, SMALL))
-    samples = np.linspace(-1, 1, 4 * LARGE, dtype=np.float32).reshape(4, LARGE)
-    int8 = Program(quantise(convert(nn.ReLU(), torch.ones(1, LARGE)), samples)).outputs[0]
+    wide, narrow = (
+        _ProgramAfterOthers(convert(nn.ReLU(), torch.ones(1, n)), programs) for n in (LARGE_VALUES, SMALL_VALUES)
+    )
+    samples = np.linspace(-1, 1, 4 * LARGE_VALUES, dtype=np.float32).reshape(4, LARGE_VALUES)
+    relu = convert(nn.ReLU(), torch.ones(1, LARGE_VALUES))
+    int8 = Program(quantise(relu, samples)).outputs[0]
     in_float = wide.outputs[0]
-    x, z = np.ones((1, SMALL), np.float32), np.ones((1, LARGE), np.float32)
-    few, many = np.ones((1, SMALL), np.int8), np.ones((1, LARGE), np.int8)
-    amid = _amid(programs)
-    taken = spread(
+    x, z = np.ones((1, SMALL_VALUES), np.float32), np.ones((1, LARGE_VALUES), np.float32)
+    few, many = np.ones((1, SMALL_VALUES), np.int8), np.ones((1, LARGE_VALUES), np.int8)
+    after_programs = _run_after(programs)
+    us = spread(
         [
-            {"one": Beside(lambda: one(x))},
-            {"several": Beside(lambda: several(few))},
-            {"wide": Beside(lambda: wide.beside(z))},
-            {"narrow": Beside(lambda: narrow.beside(x))},
-            {"to float": amid(lambda: requantise(many, int8, in_float))},
-            {"few to float": amid(lambda: requantise(few, int8, in_float))},
-            {"to int8": amid(lambda: requantise(z, in_float, int8))},
-            {"few to int8": amid(lambda: requantise(x, in_float, int8))},
+            {"one": NetCall(lambda: one(x))},
+            {"several": NetCall(lambda: several(few))},
+            {"wide": NetCall(lambda: wide.programs_ns(z))},
+            {"narrow": NetCall(lambda: narrow.programs_ns(x))},
+            {"to float": after_programs(lambda: requantise(many, int8, in_float))},
+            {"few to float": after_programs(lambda: requantise(few, int8, in_float))},
+            {"to int8": after_programs(lambda: requantise(z, in_float, int8))},
+            {"few to int8": after_programs(lambda: requantise(x, in_float, int8))},
         ],
-        SECONDS,
-        LEAST,
+        TIMING_SECONDS,
+        MIN_TIMING_SECONDS,
     ).us
-    more = LARGE - SMALL
+    more_values = LARGE_VALUES - SMALL_VALUES
     return Loop(
-        run=taken["one"],
-        stage=max(0.0, taken["several"] - taken["one"]) / (STAGES - 1),
-        byte=max(0.0, taken["wide"] - taken["narrow"]) / (2 * 4 * more),  # in and out
+        run=us["one"],
+        stage=max(0.0, us["several"] - us["one"]) / (STAGES - 1),
+        byte=max(0.0, us["wide"] - us["narrow"]) / (2 * 4 * more_values),  # four bytes a value, in and out
         crossings={
-            "int8 float32": max(0.0, (taken["to float"] - taken["few to float"]) / more),
-            "float32 int8": max(0.0, (taken["to int8"] - taken["few to int8"]) / more),
+            "int8 float32": max(0.0, (us["to float"] - us["few to float"]) / more_values),
+            "float32 int8": max(0.0, (us["to int8"] - us["few to int8"]) / more_values),
         },
-        crossing=min(taken["few to float"], taken["few to int8"]),
-        timings=len(taken),
+        crossing=min(us["few to float"], us["few to int8"]),
+        timings=len(us),
     )
 
 
-class _Amid(Program):
-    """A program that runs behind others, and knows how long all of them took."""
+class _ProgramAfterOthers(Program):
+    """A program that runs after others and records how long all of them took."""
 
     def __init__(self, model: bytes, others: Sequence[Program]) -> None:
         super().__init__(model)
         self.spent_ns, self._others, self._own = 0, others, self._runner.invoke
-        self._runner.invoke = self._behind  # type: ignore[method-assign]
+        self._runner.invoke = self._invoke_all  # type: ignore[method-assign]
 
-    def _behind(self) -> None:
+    def _invoke_all(self) -> None:
         start = time.perf_counter_ns()
         for other in self._others:
             other.invoke()
         self._own()
         self.spent_ns = time.perf_counter_ns() - start
 
-    def beside(self, x: Array) -> int:
-        """Run one window; return the nanoseconds of the programs."""
+    def programs_ns(self, x: Array) -> int:
+        """Run one window and return the nanoseconds of the programs in it."""
         self(x)
         return self.spent_ns
 
 
 class _Loop:
-    """A cascade of small programs, the others shared out among them."""
+    """A cascade of small programs, with the other programs distributed among its stages."""
 
     def __init__(self, models: Sequence[bytes], others: Sequence[Program]) -> None:
-        self._stages = [_Amid(model, others[k :: len(models)]) for k, model in enumerate(models)]
+        self._stages = [_ProgramAfterOthers(model, others[k :: len(models)]) for k, model in enumerate(models)]
         gates = len(models) - 1
         self._cascade = Cascade(self._stages, [None] * gates, [-1e9] * gates, [0] * gates)
 
@@ -120,16 +125,18 @@ class _Loop:
         return sum(stage.spent_ns for stage in self._stages)
 
 
-def _amid(others: Sequence[Program]) -> Callable[[Callable[[], object]], Beside]:
-    def behind(call: Callable[[], object]) -> Beside:
+def _run_after(others: Sequence[Program]) -> Callable[[Callable[[], object]], NetCall]:
+    """Return a decorator that runs a call after other programs, whose time does not count."""
+
+    def decorate(call: Callable[[], object]) -> NetCall:
         def run() -> int:
             start = time.perf_counter_ns()
             for other in others:
                 other.invoke()
-            gone = time.perf_counter_ns() - start
+            others_ns = time.perf_counter_ns() - start
             call()
-            return gone
+            return others_ns
 
-        return Beside(run)
+        return NetCall(run)
 
-    return behind
+    return decorate

@@ -1,4 +1,4 @@
-"""A model's stages as a bundle would run them on this host, without a bundle: to be timed."""
+"""The stages of a model, ready to run and to be timed on this host as in a bundle, but without one."""
 
 from __future__ import annotations
 
@@ -22,40 +22,42 @@ from gatesearch.runtime.parts_program import PartsProgram
 from gatesearch.runtime.program import Program
 
 
-class Assembled(NamedTuple):
-    """One stage: a program alone, or parts as a manifest describes them; ``blobs`` are their files."""
+class StageExecutable(NamedTuple):
+    """One stage: a single program, or the parts that a manifest would describe; ``blobs`` are the files' contents."""
 
     parts: list[dict[str, Any]]
     blobs: list[bytes]
 
 
-def assemble(model: GatedModel, features: Tensor, device: Device, converter: Converter = convert) -> list[Assembled]:
-    """Lower every stage of a model for its core, with kernels where the core runs them.
+def assemble(
+    model: GatedModel, features: Tensor, device: Device, converter: Converter = convert
+) -> list[StageExecutable]:
+    """Lower every stage of a model for its core, with kernels if the core runs them.
 
     Args:
         model: in evaluation mode.
-        features: [n, *shape], for the ranges of int8.
-        device: with the cores that the plan names; all of them stood in for by this host.
+        features: [n, *shape] samples that calibrate the int8 ranges.
+        device: has the cores that the plan names; this host stands in for all of them.
         converter: makes a .tflite program of a module and an example of each input.
     """
-    stages: list[Assembled] = []
+    stages: list[StageExecutable] = []
     for stage in passes.run(model, features, device):
         if stage.parts:
             blobs = [part_to_bytes(part, converter) for part in stage.parts]
-            stages.append(Assembled([part.describe() for part in stage.parts], blobs))
+            stages.append(StageExecutable([part.describe() for part in stage.parts], blobs))
             continue
-        # On the grid of the stage before, as in a bundle: nothing is rounded between them.
+        # The input has the int8 range of the stage before, as in a bundle, so no value is rounded between them.
         int8 = stage.arithmetic == "int8"
         before = Program(stages[-1].blobs[-1]).outputs[0].range if stages and int8 else None
-        stages.append(Assembled([], [tflite.compile(stage, before, converter)]))
+        stages.append(StageExecutable([], [tflite.compile(stage, before, converter)]))
     return stages
 
 
-def cascade(stages: Sequence[Assembled]) -> Cascade:
-    """Return the stages ready to run; every gate lets every window pass.
+def cascade(stages: Sequence[StageExecutable]) -> Cascade:
+    """Load the stages into a cascade whose gates let every window pass.
 
     Raises:
-        ValueError: kernels are wanted and cannot be compiled.
+        ValueError: a stage has kernels, and there is no compiler for them.
     """
     library = native.load()
     if library is None and any(stage.parts for stage in stages):
@@ -67,15 +69,16 @@ def cascade(stages: Sequence[Assembled]) -> Cascade:
     return Cascade(programs, [None] * gates, [-math.inf] * gates, [0] * gates)
 
 
-def timed(
-    models: Mapping[str, Sequence[Assembled]], window: Tensor, seconds: float = 1.5, least: float = 0.5
+def time_models(
+    models: Mapping[str, Sequence[StageExecutable]], window: Tensor, seconds: float = 1.5, least: float = 0.5
 ) -> Settled:
-    """Time one window [1, *shape] through all stages of models, one thread; see :func:`steady.spread`.
+    """Time one window through all stages of several models, on one thread; see :func:`steady_timing.spread`.
 
     Args:
-        models: by name, their stages.
-        window: that every gate lets pass.
-        seconds, least: of all of them together.
+        models: the stages of each model, by name.
+        window: [1, *shape]; every gate lets it pass.
+        seconds: no further pass begins after this time.
+        least: minimum duration of all passes, in seconds.
     """
     calls = {}
     for name, stages in models.items():

@@ -1,10 +1,10 @@
-"""What is timed on this host, once for all cores that it stands in for: operators of programs, and kernels.
+"""Timings on this host, once for all cores that it stands in for: the operators of programs, and kernels.
 
-A program's time is that of an empty one and, for each of its operators, what that takes by itself beyond an empty one.
-Equal operators are timed once, so that a backbone needs some dozens of timings. A budget of seconds decides how many:
-what it does not pay for is interpolated between timings of the same family (:func:`operators.stand_ins`) or derived
-from other points of a kernel (:mod:`gatesearch.cost.interpolant`), and the share of that in all time is part of the
-result.
+The time of a program is that of an empty program plus, for each operator, the time of that operator as a program of its
+own, minus that of an empty program. Equal operators are timed once, so a backbone needs some dozens of timings. A
+budget of seconds decides how many are made. The rest is interpolated between operators of the same family
+(:func:`operators.interpolation_weights`) or derived from other points of a kernel (:mod:`gatesearch.cost.interpolant`).
+The result says which share of the time was derived.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from gatesearch.cost.sources.host.steady_timing import Call
 from gatesearch.cost.sources.host.tiles import PROBED_CHANNELS, tile_of
 from gatesearch.runtime.program import Program
 
-TIMING_SECONDS = 40.0  # for all timings of a table; disturbed ones are repeated until then
-SPREAD_SECONDS = 4.0  # over which passes are spread at least, so that one slow stretch does not meet all of them
-TABLE_TIMINGS = 92  # so many settle in that time on a machine with some other load
+TIMING_SECONDS = 40.0  # budget of all timings of a table; disturbed ones are repeated until it is spent
+SPREAD_SECONDS = 4.0  # minimum duration of the passes, so that one slow period does not affect all of them
+TABLE_TIMINGS = 92  # number of timings that agree within TIMING_SECONDS on a machine with some other load
 EMPTY_PROGRAM = "empty"
 Name = TypeVar("Name", bound=Hashable)
 
@@ -35,13 +35,13 @@ class HostReadings:
     """Microseconds measured on this host.
 
     Args:
-        programs: by the name of the program; the time of an empty one is included in each.
-        kernels: of gated layers.
-        empty_us: of an empty program.
+        programs: time of each program by name, including that of an empty program.
+        kernels: times of the kernels of gated layers.
+        empty_us: time of an empty program.
         timings: number of programs and kernels timed.
-        noisy: number of timings still disturbed when time was up.
+        noisy: number of timings that other load still disturbed when the budget was spent.
         seconds: duration of the timings.
-        tiles: output channels that are computed together, by what was probed.
+        tiles: output channels that are computed together, by probe.
         derived: share of the summed microseconds of all distinct operators and kernel points that was not timed.
     """
 
@@ -56,7 +56,7 @@ class HostReadings:
 
 
 def timings_within(seconds: float) -> int:
-    """Return how many timings a budget of seconds pays for.
+    """Return the number of timings that a budget of seconds allows.
 
     >>> timings_within(40.0)
     92
@@ -69,34 +69,34 @@ def read(
     empty: bytes,
     runs: Sequence[Run] = (),
     seconds: float = TIMING_SECONDS,
-    most: int = TABLE_TIMINGS,
+    max_timings: int = TABLE_TIMINGS,
     network: Callable[[Name], object] = lambda name: "network",
     around: int = 0,
     probes: Mapping[tuple[Hashable, int], bytes] | None = None,
 ) -> HostReadings:
-    """Time programs and kernels, one thread, until they settle.
+    """Time programs and kernels on one thread, until their timings agree or the budget is spent.
 
-    Operators take turns with those of their network alone, so that they find in the caches what they would find there:
-    in turns with everything else that is timed they are up to a third slower. Programs of many operators, and kernels,
-    whose arrays a network touches once a window, are each timed by themselves.
+    Operators take turns only with those of their own network, so that they find the caches as in that network; in turns
+    with all others they are up to a third slower. Programs of many operators are timed alone, and so are kernels, whose
+    arrays a network reads once per window.
 
     Args:
-        programs: .tflite models, by name; those of one ``network`` belong together.
-        empty: a model of one operator on a handful of values.
-        runs: of kernels; none are timed where there is no compiler.
-        seconds: for all timings; no further pass begins after that.
-        most: timings to aim for. Where more is needed than can be derived from others, more is timed.
-        network: maps names to what is run together.
-        around: bytes that the network around a kernel reads from one of its runs to the next; so many are read before
-            each.
-        probes: by a name and output channels (:data:`tiles.PROBED_CHANNELS`), convolutions that differ in these alone.
+        programs: .tflite models by name; programs of the same ``network`` run together.
+        empty: a model with one operator on a handful of values.
+        runs: kernels to time; without a compiler none is timed.
+        seconds: budget of all timings; no further pass begins after this time.
+        max_timings: the number of timings to reach. Timings that cannot be derived are made beyond it.
+        network: maps the name of a program to its network.
+        around: bytes that the network reads between two runs of a kernel. As many are read before each timed run.
+        probes: convolutions that differ only in their output channels (:data:`tiles.PROBED_CHANNELS`), by name and
+            output channels.
     """
     probes = probes or {}
     sums, unique = operators.pieces(programs)
     grids = timed_grids(runs)
-    choice = _choose(unique, grids, most - 1 - len(probes))  # the empty program is always timed, and so are probes
+    choice = _choose(unique, grids, max_timings - 1 - len(probes))  # less the empty program and the probes
     groups = _operator_groups(sums, unique, choice, network)
-    # The empty program takes its turn in the largest group of operators: a call is what is subtracted from them.
+    # The empty program is subtracted from the operators, so it takes turns with the largest group of them.
     largest = max(groups.values(), key=len, default=groups.setdefault(EMPTY_PROGRAM, {}))
     largest[EMPTY_PROGRAM] = Program(empty).invoke
     groups |= {point: {point: call} for point, call in choice.kernel_calls.items()}
@@ -118,12 +118,12 @@ def read(
 
 @dataclass(frozen=True)
 class _Choice:
-    """What is timed and what is derived.
+    """The division into what is timed and what is derived.
 
     Args:
-        operators: keys of the operators that are interpolated, each with two timed ones and their weights.
-        kernels: points that are derived, each with its rule.
-        kernel_calls: points that are timed, each with the function that runs it.
+        operators: the interpolated operators by key, each with the weights and keys of two timed operators.
+        kernels: the derived points, each with its rule.
+        kernel_calls: the timed points, each with the function that runs it.
         everything: all operators and points.
     """
 
@@ -133,26 +133,32 @@ class _Choice:
     everything: Sequence[Hashable]
 
     def complete(self, timed: Mapping[Hashable, float]) -> dict[Hashable, float]:
-        """Return microseconds of everything, derived ones included."""
+        """Return the microseconds of all operators and points."""
         us = dict(timed)
         for key, ends in self.operators.items():
             us[key] = sum(weight * timed[end] for weight, end in ends)
-        return interpolant.resolved(us, self.kernels)
+        return interpolant.resolve(us, self.kernels)
 
     def derived_share(self, us: Mapping[Hashable, float]) -> float:
-        """Return the share of all microseconds that was derived."""
+        """Return the share of all microseconds that is derived."""
         total = sum(us[name] for name in self.everything)
         return sum(us[name] for name in (*self.operators, *self.kernels)) / total if total else 0.0
 
 
-def _choose(unique: Mapping[str, operators.Operator], grids: Mapping[Key, TimedGrid], most: int) -> _Choice:
-    """Keep to a number of timings as far as that is possible; kernels give way first, as far as operators must stay."""
-    fewest_operators = len(unique) - len(operators.stand_ins(unique, 0))
-    rules = interpolant.derivable({key: grid.grid for key, grid in grids.items()}, most - fewest_operators)
+def _choose(unique: Mapping[str, operators.Operator], grids: Mapping[Key, TimedGrid], max_timings: int) -> _Choice:
+    """Choose what to time within a number of timings, if that is possible.
+
+    Kernel points are derived first, until the operators that no interpolation can replace fit beside the rest. Then
+    operators are interpolated until everything fits.
+    """
+    fewest_operators = len(unique) - len(operators.interpolation_weights(unique, 0))
+    rules = interpolant.derivation_rules(
+        {key: grid.grid for key, grid in grids.items()}, max_timings - fewest_operators
+    )
     points = {(key, point): call for key, grid in grids.items() for point, call in grid.calls.items()}
     timed: dict[Hashable, Callable[[], object]] = {n: call for n, call in points.items() if n not in rules}
     return _Choice(
-        operators=operators.stand_ins(unique, most - len(timed)),
+        operators=operators.interpolation_weights(unique, max_timings - len(timed)),
         kernels=rules,
         kernel_calls=timed,
         everything=[*unique, *points],
@@ -165,7 +171,7 @@ def _operator_groups(
     choice: _Choice,
     network: Callable[[Name], object],
 ) -> dict[object, dict[Hashable, Call]]:
-    """Return the operators to time by what they take turns with: each once, in the first network that has it."""
+    """Return the operators to time by group: each once, in the first network that contains it."""
     groups: dict[object, dict[Hashable, Call]] = {}
     placed = set(choice.operators)
     for name, keys in sums.items():
@@ -186,7 +192,7 @@ class _Timed:
 
 
 def _time_groups(groups: Sequence[Mapping[Hashable, Call]], seconds: float, around: int) -> _Timed:
-    """Time groups of calls, whatever their keys are."""
+    """Time groups of calls with keys of any type."""
     names = {key: str(index) for index, key in enumerate(key for calls in groups for key in calls)}
     filler = np.ones(max(1, around // 4), np.float32)
     settled = steady_timing.spread(

@@ -1,4 +1,4 @@
-"""Latency by timings on this host: programs that LiteRT runs, kernels of gated layers, and the loop around them."""
+"""Latency by timings on this host: LiteRT programs, kernels of gated layers, and the loop around them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ MeasureLoop = Callable[[Sequence[bytes]], Loop]
 
 @dataclass(frozen=True)
 class HostSource:
-    """Reads microseconds of this host, for all cores that it stands in for at once.
+    """Reads microseconds on this host, once for all cores that it stands in for.
 
     Args:
-        converter: makes the programs that show how channels are computed together.
-        measure_loop: times the loop that runs bundles among given programs, where a core runs kernels.
-        layers: whether gates may take the place of layers, so that everything is read in float as well.
-        runs: kernels to be timed.
+        converter: makes the programs that show how many channels are computed together.
+        measure_loop: times the loop that runs bundles, among some programs; called only if a core runs kernels.
+        layers: whether gates may replace layers; then everything is also read in float.
+        runs: kernels to time.
         seconds: budget of the timings.
     """
 
@@ -44,7 +44,7 @@ class HostSource:
         with_kernels = [core for core in cores if core.runs_kernels]
         in_float_too = with_kernels if self.layers else []
         host = self._time(cores, in_float_too, programs)
-        us = _with_thin_pieces(host.programs, _needed(cores, in_float_too, programs))
+        us = _with_products(host.programs, _needed(cores, in_float_too, programs))
         pieces = programs.pieces
         by_name = {}
         for core in cores:
@@ -53,7 +53,7 @@ class HostSource:
             by_name[in_float_on(core.name)] = {key: us[key, "float32"] for key in pieces}
         native = {}
         if with_kernels:
-            loop = self.measure_loop([model for _, model in _beside_kernels(programs)])
+            loop = self.measure_loop([model for _, model in _blocks_among_kernels(programs)])
             timings = HostTimings(
                 kernels=host.kernels,
                 loop=loop,
@@ -67,7 +67,7 @@ class HostSource:
 
     def _time(self, cores: Sequence[Core], in_float_too: Sequence[Core], programs: Programs) -> HostReadings:
         needed = _needed(cores, in_float_too, programs)
-        # A piece with fewer channels on both sides follows from those with fewer on one.
+        # A piece with fewer channels on both sides follows from the two with fewer on one side.
         timed = [key for key in programs.pieces if 1.0 in (key.inputs, key.outputs) or key == EMPTY]
         names = [(key, number_format) for number_format in ("int8", "float32") for key in timed]
         return profiler.read(
@@ -75,21 +75,25 @@ class HostSource:
             programs.models["float32"][EMPTY],
             self.runs if in_float_too else (),
             seconds=self.seconds,
-            most=profiler.timings_within(self.seconds),
+            max_timings=profiler.timings_within(self.seconds),
             network=lambda name: _network(name, programs.pieces),
-            around=sum(len(model) for _, model in _beside_kernels(programs)) if in_float_too else 0,
+            around=sum(len(model) for _, model in _blocks_among_kernels(programs)) if in_float_too else 0,
             probes=probe_programs(programs.pieces, self.converter),
         )
 
 
 def _needed(cores: Sequence[Core], in_float_too: Sequence[Core], programs: Programs) -> set[ProgramName]:
-    """Return the pieces and number formats that the cores need a time of."""
+    """Return the programs (piece and number format) whose time the cores need."""
     needed = {(key, programs.number_format(key, core)) for core in cores for key in programs.pieces}
     return needed | {(key, "float32") for key in programs.pieces if in_float_too}
 
 
-def _with_thin_pieces(timed: Mapping[Hashable, float], needed: set[ProgramName]) -> dict[Hashable, float]:
-    """Return times of all pieces: where channels are left out on both sides, work is a product, and so is time."""
+def _with_products(timed: Mapping[Hashable, float], needed: set[ProgramName]) -> dict[Hashable, float]:
+    """Return the times of all pieces, computing those with fewer channels on both sides.
+
+    Work is a product of input and output channels. If time is proportional to it, the ratios of the two sides multiply:
+    t(i, o) = t(i, 1) t(1, o) / t(1, 1).
+    """
     us = dict(timed)
     for key, number_format in needed - us.keys():
         dense, less_in, less_out = (
@@ -101,17 +105,17 @@ def _with_thin_pieces(timed: Mapping[Hashable, float], needed: set[ProgramName])
 
 
 def _network(name: ProgramName, pieces: Pieces) -> object:
-    """Return what a program takes turns with: the others of its number format that are as thin as it is.
+    """Return the network of a program: programs of the same number format with fewer channels at the same ends.
 
-    Layers by themselves are kept apart: operators that occur in them alone are none of the network's, whose operators
-    leave each other room in the caches.
+    Single layers form networks of their own. Operators that occur only in them are not part of the backbone, and would
+    take room in the caches from those that are.
     """
     key, number_format = name
     return number_format, pieces[key].role == "layer", key.inputs < 1.0, key.outputs < 1.0
 
 
-def _beside_kernels(programs: Programs) -> list[tuple[PieceKey, bytes]]:
-    """Return the programs in float of blocks that run beside kernels; in place of a recurrent block a kernel runs."""
+def _blocks_among_kernels(programs: Programs) -> list[tuple[PieceKey, bytes]]:
+    """Return the float programs of the blocks that run next to kernels; a recurrent block runs as a kernel itself."""
     return [
         (key, programs.models["float32"][key])
         for key, piece in programs.pieces.items()
@@ -122,7 +126,7 @@ def _beside_kernels(programs: Programs) -> list[tuple[PieceKey, bytes]]:
 
 
 def _tiles(cores: Sequence[Core], programs: Programs, host: HostReadings) -> dict[tuple[str, str], int]:
-    """Return the output channels computed together, by block and name of the reading."""
+    """Return the number of output channels computed together, by block and name of the reading."""
     tiles = {}
     for key, piece in programs.pieces.items():
         if piece.role == "block" and key.dense:

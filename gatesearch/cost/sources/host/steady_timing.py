@@ -1,9 +1,9 @@
-"""Timing of short calls while nothing else has their processor core, and knowing when that is.
+"""Timing of short calls at moments when no other load disturbs their processor core.
 
-Two hardware threads share a core. While the other one works, products take 1.1 times as long, loads 1.3 and an
-interpreter 1.7 (measured on an AMD EPYC of family 25): no one factor takes that out of a timing again, and it may last
-for seconds or be gone in a millisecond. So a fixed bit of work, the *beat*, is timed between any two calls, and what
-lies beside a slow beat does not count.
+Two hardware threads share a core. While the other one works, matrix products take 1.1 times as long, loads 1.3 times
+and an interpreter 1.7 times (measured on an AMD EPYC of family 25). No single factor corrects a timing for that, and
+the disturbance may last for seconds or for a millisecond. So a fixed piece of work, the *beat*, is timed between any
+two calls. A slow beat shows a disturbance, and the calls next to it do not count.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from dataclasses import dataclass
 
 from gatesearch._lib.timing import elapsed_ns, not_collecting
 
-AGREE = 1.03  # of the medians of two passes
-TICK_US = 0.1
-QUIET = 1.2  # beats that take longer than so many of the fastest are disturbed
-FEW = 5  # undisturbed timings that a pass needs for a median
-BEAT = range(100)
+AGREEMENT_RATIO = 1.03  # passes agree if their medians differ by no more
+CLOCK_TICK_US = 0.1  # or by no more than this
+QUIET_BEAT_RATIO = 1.2  # a beat that takes longer than this multiple of the fastest is disturbed
+MIN_QUIET_SAMPLES = 5  # undisturbed timings that a pass needs for a median
+BEAT_ADDITIONS = range(100)
 
 
 class Beat:
-    """A fixed bit of work in Python, which any neighbour on the core slows down; it knows its fastest ever.
+    """A fixed piece of work in Python, which any load on the same core slows down; it remembers its fastest time.
 
     >>> beat = Beat()
     >>> beat() >= beat.fastest_us > 0
@@ -35,41 +35,41 @@ class Beat:
         self.fastest_us = math.inf
 
     def __call__(self) -> float:
-        """Return microseconds; the least of three, the first of which finds cold caches."""
-        taken = min(elapsed_ns(_work, 1) for _ in range(3)) / 1e3
-        self.fastest_us = min(self.fastest_us, taken)
-        return taken
+        """Return microseconds: the shortest of three runs, because the first one has cold caches."""
+        beat_us = min(elapsed_ns(_work, 1) for _ in range(3)) / 1e3
+        self.fastest_us = min(self.fastest_us, beat_us)
+        return beat_us
 
 
 def _work() -> None:
     total = 0
-    for number in BEAT:
+    for number in BEAT_ADDITIONS:
         total += number
 
 
-# One for the process: a stretch of timings that was disturbed from end to end is known by those before it.
-OF_PROCESS = Beat()
+# All timings of the process share it: the fastest beat of earlier timings exposes a run that is disturbed throughout.
+PROCESS_BEAT = Beat()
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """A call of which only a part counts: it returns the nanoseconds that do not."""
+class NetCall:
+    """A call of which only a part counts: it returns the nanoseconds to subtract."""
 
     call: Callable[[], int]
 
 
-Call = Callable[[], object] | Beside
+Call = Callable[[], object] | NetCall
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Timings that were repeated until they settled, or until time was up.
+    """Timings, repeated until they agreed or until the time was over.
 
     Args:
-        us: of one call in microseconds, by name: the median of what was undisturbed.
-        noisy: names that were never undisturbed for long enough, or whose passes differ.
-        seconds: taken.
-        beat_us: the fastest beat; two sets of timings compare where theirs are alike.
+        us: microseconds of one call, by name: the median of the undisturbed samples.
+        noisy: names with too few undisturbed samples, or with passes that do not agree.
+        seconds: duration of all timings.
+        beat_us: the fastest beat; two sets of timings are comparable if their beats are alike.
     """
 
     us: Mapping[str, float]
@@ -84,40 +84,40 @@ def spread(
     least: float,
     rounds: int = 40,
     between: Callable[[], object] | None = None,
-    beat: Beat = OF_PROCESS,
+    beat: Beat = PROCESS_BEAT,
 ) -> Settled:
-    """Time groups of calls in several passes, so that a slow stretch of the machine falls on none of them alone.
+    """Time groups of calls in several passes, so that a slow period of the machine affects all groups alike.
 
-    Within a pass the calls of a group take turns, one call each, so that they find the caches as the calls before left
-    them. The median counts, not the minimum: medians of parts add up to that of a whole, minima come out below it.
-    Passes go on until ``least`` seconds are over and two passes of every call agree to :data:`AGREE` with its fastest;
-    then only through groups with calls that do not, until time is up.
+    Within a pass the calls of a group take turns, one call each, so that each finds the caches as the others leave
+    them. The result is a median, not a minimum: the medians of parts add up to the median of the whole, while the sum
+    of minima is smaller. All groups are timed until ``least`` seconds have passed. After that only groups with a call
+    whose passes do not agree (:data:`AGREEMENT_RATIO`) are timed again, until all agree or ``seconds`` have passed.
 
     Args:
-        groups: calls by name; names differ over all of them.
-        seconds: after which no further pass begins.
-        least: seconds over which passes are spread.
-        rounds: of a group in a pass.
-        between: run untimed before each call of a group of one, for what its surroundings leave of the caches.
-        beat: tells what is undisturbed.
+        groups: calls by name; no two groups have a name in common.
+        seconds: no further pass begins after this time.
+        least: minimum duration of the passes, in seconds.
+        rounds: turns of each call in a pass.
+        between: runs untimed before each call of a group of one, to empty the caches as the call's surroundings would.
+        beat: detects disturbances.
 
     >>> spread([{"sum": lambda: sum(range(1000))}], 0.02, 0.01).us["sum"] > 0
     True
     """
-    seen: dict[str, list[list[_Sample]]] = {name: [] for calls in groups for name in calls}
-    waiting: Sequence[Mapping[str, Call]] = groups
+    passes: dict[str, list[list[_Sample]]] = {name: [] for calls in groups for name in calls}
+    pending: Sequence[Mapping[str, Call]] = groups
     start = time.monotonic()
     while True:
-        for calls in waiting:
+        for calls in pending:
             for name, samples in _pass(calls, rounds, between if len(calls) == 1 else None, beat).items():
-                seen[name].append(samples)
-        gone = time.monotonic() - start
-        told = {name: _told(passes, QUIET * beat.fastest_us) for name, passes in seen.items()}
-        noisy = {name for name, (_, agreed) in told.items() if not agreed}
-        waiting = groups if gone < least else [calls for calls in groups if noisy & calls.keys()]
-        if gone > seconds or not waiting:
-            us = {name: taken for name, (taken, _) in told.items()}
-            return Settled(us, tuple(sorted(noisy)), gone, beat.fastest_us)
+                passes[name].append(samples)
+        elapsed_s = time.monotonic() - start
+        results = {name: _combine(own, QUIET_BEAT_RATIO * beat.fastest_us) for name, own in passes.items()}
+        noisy = {name for name, (_, agree) in results.items() if not agree}
+        pending = groups if elapsed_s < least else [calls for calls in groups if noisy & calls.keys()]
+        if elapsed_s > seconds or not pending:
+            us = {name: call_us for name, (call_us, _) in results.items()}
+            return Settled(us=us, noisy=tuple(sorted(noisy)), seconds=elapsed_s, beat_us=beat.fastest_us)
 
 
 _Sample = tuple[float, float]  # microseconds of a call and of the slower of the beats around it
@@ -126,38 +126,43 @@ _Sample = tuple[float, float]  # microseconds of a call and of the slower of the
 def _pass(
     calls: Mapping[str, Call], rounds: int, between: Callable[[], object] | None, beat: Beat
 ) -> dict[str, list[_Sample]]:
-    seen: dict[str, list[_Sample]] = {name: [] for name in calls}
+    samples: dict[str, list[_Sample]] = {name: [] for name in calls}
     with not_collecting():
-        before = beat()
+        beat_before = beat()
         for _ in range(rounds):
             for name, call in calls.items():
                 if between is not None:
                     between()
-                taken, behind = _elapsed_ns(call) / 1e3, beat()
-                seen[name].append((taken, max(before, behind)))
-                before = behind
-    return seen
+                call_us, beat_after = _elapsed_ns(call) / 1e3, beat()
+                samples[name].append((call_us, max(beat_before, beat_after)))
+                beat_before = beat_after
+    return samples
 
 
 def _elapsed_ns(call: Call) -> int:
-    if not isinstance(call, Beside):
+    if not isinstance(call, NetCall):
         return elapsed_ns(call, 1)
     start = time.perf_counter_ns()
-    left_out = call.call()
-    return time.perf_counter_ns() - start - left_out
+    excluded_ns = call.call()
+    return time.perf_counter_ns() - start - excluded_ns
 
 
-def _told(passes: Sequence[Sequence[_Sample]], limit: float) -> tuple[float, bool]:
-    """Return what a call takes, and whether two passes agree on it."""
-    medians = sorted(_medians(passes, limit))
+def _combine(passes: Sequence[Sequence[_Sample]], max_beat_us: float) -> tuple[float, bool]:
+    """Return the microseconds of a call, and whether two passes agree on them.
+
+    That is the mean of the passes whose median is close to the smallest. Without any quiet pass it is the minimum.
+    """
+    medians = sorted(_quiet_medians(passes, max_beat_us))
     if not medians:
-        return min(taken for samples in passes for taken, _ in samples), False
-    near = [taken for taken in medians if taken <= AGREE * medians[0] or taken - medians[0] <= TICK_US]
+        return min(call_us for samples in passes for call_us, _ in samples), False
+    smallest = medians[0]
+    near = [us for us in medians if us <= AGREEMENT_RATIO * smallest or us - smallest <= CLOCK_TICK_US]
     return statistics.fmean(near), len(near) > 1
 
 
-def _medians(passes: Sequence[Sequence[_Sample]], limit: float) -> Iterator[float]:
+def _quiet_medians(passes: Sequence[Sequence[_Sample]], max_beat_us: float) -> Iterator[float]:
+    """Yield the median of the undisturbed samples of each pass that has enough of them."""
     for samples in passes:
-        quiet = [taken for taken, beat in samples if beat <= limit]
-        if len(quiet) >= min(FEW, len(samples)):
+        quiet = [call_us for call_us, beat_us in samples if beat_us <= max_beat_us]
+        if len(quiet) >= min(MIN_QUIET_SAMPLES, len(samples)):
             yield statistics.median(quiet)

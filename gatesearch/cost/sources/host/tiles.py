@@ -1,8 +1,8 @@
-"""How many output channels a convolution computes together on this host.
+"""The number of output channels that a convolution computes together on this host: its tile.
 
-XNNPACK picks a micro-kernel by processor and number format, and its width in channels shows in time alone: 40 and 64
-channels take as long as each other where tiles have 32 or more channels and 5 to 8 where they have 8. So two widths
-are timed, and the tile whose steps fit best is taken.
+XNNPACK chooses a micro-kernel by processor and number format, and only timings show its width. With tiles of 32
+channels, 40 and 64 channels are two tiles each and take equally long. With tiles of 8 they are five and eight tiles,
+and their times are as 5 to 8. So two widths are timed, and the tile is the one whose ratio of steps fits best.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Probes = dict[tuple[Hashable, int], bytes]  # by (number format, pointwise) and 
 
 
 def probe_programs(pieces: Pieces, converter: Converter) -> Probes:
-    """Return convolutions of the probed widths, for the forms that end a block which a gate may thin out."""
+    """Return convolutions of the probed widths, of the forms that end a block with removable output channels."""
     x = torch.linspace(-1, 1, 64 * 20 * 20).view(1, 64, 20, 20)
-    thinned = [piece for key, piece in pieces.items() if piece.role == "block" and key.outputs < 1.0]
+    shrinkable = [piece for key, piece in pieces.items() if piece.role == "block" and key.outputs < 1.0]
     probes: Probes = {}
-    for pointwise, channels in product(sorted({is_pointwise(piece.module) for piece in thinned}), PROBED_CHANNELS):
+    for pointwise, channels in product(sorted({is_pointwise(piece.module) for piece in shrinkable}), PROBED_CHANNELS):
         layer = nn.Conv2d(64, channels, 1) if pointwise else nn.Conv2d(64, channels, 3, padding=1)
         for number_format, model in in_both_formats(layer, x, converter).items():
             probes[(number_format, pointwise), channels] = model
@@ -35,13 +35,13 @@ def probe_programs(pieces: Pieces, converter: Converter) -> Probes:
 
 
 def is_pointwise(block: nn.Module) -> bool:
-    """Say whether the largest layer of a block that mixes channels reads one pixel at a time."""
+    """Say whether the largest convolution of a block that mixes channels has a kernel of one pixel."""
     mixing = [module for module in block.modules() if isinstance(module, nn.Conv2d) and module.groups == 1]
     return not mixing or math.prod(max(mixing, key=lambda layer: layer.weight.numel()).kernel_size) == 1
 
 
 def tile_of(few_us: float, many_us: float) -> int:
-    """Return the output channels computed together, by the microseconds of the two probed widths.
+    """Return the number of output channels computed together, given the microseconds of the two probed widths.
 
     >>> [tile_of(few_us, 64.0) for few_us in (40.5, 47.0, 66.0)]
     [8, 16, 32]

@@ -104,10 +104,12 @@ def test_run_here_taken_in_and_a_stage_priced_with_it(folder: Path, printed: str
     assert {r.kernel for r in table.readings} == {"conv", "fbs", "pg", "lstm", "gru", "gate"}
     opened = [r.left["open"] for r in table.readings if r.kernel == "pg"]
     assert all(abs(share - 0.5) < 0.1 for share in opened)
-    costs = board.of(core)
+    costs = board.costs_of(core)
     assert costs is not None
     small, large = (nn.Sequential(nn.Conv2d(32, 48, size, padding=size // 2)).eval() for size in (1, 3))
-    taken = [core.timing.latency_us(board.taken(core, costs, m, torch.zeros(1, 32, 4, 4))) for m in (small, large)]
+    taken = [
+        core.timing.latency_us(board.module_reading(core, costs, m, torch.zeros(1, 32, 4, 4))) for m in (small, large)
+    ]
     assert 0 < taken[0] < taken[1]
     timed = next(r for r in table.readings if r.shape == padded_shape(4, 4, 32, 48, 3, 3, 1))
     assert taken[1] == pytest.approx(timed.taken / 1000, rel=1.0)

@@ -117,13 +117,13 @@ def test_poolings_and_sums_are_listed_by_their_size() -> None:
         ("largest", (3, 2, 24, 24, 3, 2, 1, 1, 0, 0, *same)),
     ]
     core = profile.load("three_core").core("mcu")
-    costs = board.of(core)
-    assert costs is not None and board.taken(core, costs, net, torch.zeros(1, 24, 12, 8)) > 24 * 12 * 8
+    costs = board.costs_of(core)
+    assert costs is not None and board.module_reading(core, costs, net, torch.zeros(1, 24, 12, 8)) > 24 * 12 * 8
 
 
 def test_a_module_costs_its_calls_and_the_profiles_figure_for_the_rest() -> None:
     core = profile.load("three_core").core("mcu")
-    costs = board.of(core)
+    costs = board.costs_of(core)
     assert costs is not None and isinstance(core.timing, profile.Instructions)
     block = nn.Sequential(
         nn.Conv2d(16, 16, 3, padding=1, groups=16), nn.Conv2d(16, 32, 1), nn.ConvTranspose2d(32, 8, 1)
@@ -133,7 +133,7 @@ def test_a_module_costs_its_calls_and_the_profiles_figure_for_the_rest() -> None
     priced = [costs.reading(call) for call in (depthwise, pointwise)]
     assert None not in priced
     by_hand = sum(filter(None, priced)) + 25 * 32 * 8 * core.timing.instructions_per_mac.value
-    taken = board.taken(core, costs, block, torch.zeros(1, 16, 5, 5))
+    taken = board.module_reading(core, costs, block, torch.zeros(1, 16, 5, 5))
     assert taken == pytest.approx(by_hand)
     assert core.timing.latency_us(taken) == pytest.approx(by_hand / core.timing.clock_mhz.value)
 
@@ -167,7 +167,7 @@ def test_a_table_beside_a_profile_is_found_from_anywhere(tmp_path: Path) -> None
 def test_a_table_that_is_not_there_is_one_line(tmp_path: Path, name: str, says: str) -> None:
     device = profile.load(mine(tmp_path, name))
     with pytest.raises(UserError) as error:
-        board.of(device.cores[0])
+        board.costs_of(device.cores[0])
     assert says in str(error.value) and "\n" not in str(error.value)
 
 

@@ -32,7 +32,7 @@ def programs() -> dict[str, bytes]:
 
 @pytest.mark.parametrize("form", ["float32", "int8"])
 def test_operators_one_after_the_other_do_what_the_program_does(programs: dict[str, bytes], form: str) -> None:
-    whole, apart = Program(programs[form]), list(operators.taken_apart(programs[form]))
+    whole, apart = Program(programs[form]), list(operators.take_apart(programs[form]))
     assert [operator.name for operator in apart] == ["CONV_2D", "CONV_2D", "MAX_POOL_2D"]
     x = whole.inputs[0].quantise(channel_last(torch.rand(SHAPE).numpy()))
     values = x
@@ -50,7 +50,7 @@ def test_equal_operators_are_timed_once_whatever_their_weights(programs: dict[st
 
 
 def test_a_program_of_many_operators_is_one_piece(programs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operators, "MOST", 2)
+    monkeypatch.setattr(operators, "MAX_SPLIT_OPERATORS", 2)
     sums, unique = operators.pieces({"it": programs["float32"]})
     assert [unique[key].model for key in sums["it"]] == [programs["float32"]]
 
@@ -70,7 +70,7 @@ def test_a_table_has_a_reading_for_each_program_and_each_point_of_each_kernel(pr
 def test_padding_stays_with_the_convolution_that_it_is_fused_into() -> None:
     padded = nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.Conv2d(8, 8, 3), nn.MaxPool2d(2)).eval()
     model = convert(padded, torch.rand(1, 8, 9, 9))
-    apart = list(operators.taken_apart(model))
+    apart = list(operators.take_apart(model))
     assert [operator.name.replace("PADV2", "PAD") for operator in apart] == ["PAD+CONV_2D", "MAX_POOL_2D"]
     whole = Program(model)
     x = values = whole.inputs[0].quantise(channel_last(torch.rand(1, 8, 9, 9).numpy()))
@@ -85,16 +85,16 @@ def operator(key: str, family: str, work: float, name: str = "ADD") -> operators
 
 def test_too_many_operators_are_worked_out_of_their_family() -> None:
     given = {o.key: o for o in [operator(f"a{i}", "a", i) for i in range(5)] + [operator("b", "b", 1)]}
-    assert operators.stand_ins(given, 6) == {}
-    assert operators.stand_ins(given, 5) == {"a1": [(0.5, "a0"), (0.5, "a2")]}
-    least = operators.stand_ins(given, 0)
+    assert operators.interpolation_weights(given, 6) == {}
+    assert operators.interpolation_weights(given, 5) == {"a1": [(0.5, "a0"), (0.5, "a2")]}
+    least = operators.interpolation_weights(given, 0)
     assert least["a1"] == [(0.75, "a0"), (0.25, "a4")] and set(least) == {"a1", "a2", "a3"}
 
 
 def test_operators_that_multiply_are_spared_last() -> None:
     given = {o.key: o for o in [operator(f"a{i}", "a", i, "CONV_2D") for i in range(3)]}
     given |= {o.key: o for o in [operator(f"b{i}", "b", 10 + i) for i in range(3)]}
-    assert set(operators.stand_ins(given, 5)) == {"b1"}
+    assert set(operators.interpolation_weights(given, 5)) == {"b1"}
 
 
 def test_a_budget_that_does_not_suffice_times_what_nothing_else_tells_and_says_what_is_derived() -> None:
@@ -104,7 +104,7 @@ def test_a_budget_that_does_not_suffice_times_what_nothing_else_tells_and_says_w
     programs = {"it": convert(nn.Sequential(*layers).eval(), torch.rand(SHAPE))}
     empty = convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1))
     ample = profiler.read(programs, empty, seconds=0.1)
-    scarce = profiler.read(programs, empty, seconds=0.1, most=1)
+    scarce = profiler.read(programs, empty, seconds=0.1, max_timings=1)
     assert ample.timings == 4 and ample.derived == 0.0
     assert scarce.timings == 3 and 0.0 < scarce.derived < 1.0
     assert scarce.programs["it"] > scarce.empty_us

@@ -9,7 +9,7 @@ from itertools import cycle
 import pytest
 
 from gatesearch.cost.sources.host import steady_timing
-from gatesearch.cost.sources.host.steady_timing import Beat, Beside, spread
+from gatesearch.cost.sources.host.steady_timing import Beat, NetCall, spread
 
 
 class MadeUp(Beat):
@@ -94,7 +94,7 @@ def test_of_a_loop_among_programs_only_the_loop_counts(monkeypatch: pytest.Monke
         loop()
         return 100_000
 
-    found = spread([{"loop": Beside(call)}], 60.0, 0.0, rounds=5, beat=MadeUp(always(2.0)))
+    found = spread([{"loop": NetCall(call)}], 60.0, 0.0, rounds=5, beat=MadeUp(always(2.0)))
     assert found.us == {"loop": 5.0}
 
 

@@ -1,0 +1,51 @@
+"""A gate at a cut together with its site and its work, and the bits that cross the cuts of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from gatesearch.cost.energy import link_bits
+from gatesearch.gates import CutWork, work_of
+from gatesearch.graph.sites import CutSite
+from gatesearch.plan import PlacedGate
+
+CROSSING_BITS = 8  # of a value that crosses a cut from an int8 stage
+
+
+class PlacedCut(NamedTuple):
+    """A gate at a cut, its site and the work that the gate causes."""
+
+    placed: PlacedGate
+    site: CutSite
+    work: CutWork
+
+    @classmethod
+    @lru_cache(maxsize=10_000)  # a search prices thousands of plans that consist of some dozens of gates
+    def place(cls, placed: PlacedGate, site: CutSite) -> PlacedCut:
+        """Compute the work of a gate at its site."""
+        return cls(placed, site, work_of(site, placed))
+
+    @property
+    def channel_share(self) -> float:
+        """Share of the site's channels that remains behind the gate."""
+        return self.work.kept_channels / self.site.channels
+
+
+def crossing_bits(cuts: Sequence[PlacedCut], densities: Sequence[float] | None) -> list[float]:
+    """Return the bits that cross each cut in int8.
+
+    Args:
+        cuts: the cuts of a plan.
+        densities: by cut, the measured share of the site's values that are not zero. If None, the shares follow from
+            the parameters of the gates.
+    """
+    if densities is None:
+        nonzeros = [cut.work.density * cut.work.elements for cut in cuts]
+    else:
+        nonzeros = [density * cut.site.elements for density, cut in zip(densities, cuts, strict=True)]
+    return [
+        link_bits(cut.work.elements, count, cut.work.elements, CROSSING_BITS)
+        for cut, count in zip(cuts, nonzeros, strict=True)
+    ]
