@@ -93,7 +93,7 @@ def test_the_command_line_says_that_it_has_neither(ended: Any, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("arguments", "message"),
     [
         ({"serch": {"trials": 2}}, "gatesearch.run: serch: unknown key 'serch'; nearest: 'search'"),
         ({"search": {"trials": "many"}}, "gatesearch.run: search.trials: 'many' is not an integer"),
@@ -101,7 +101,7 @@ def test_the_command_line_says_that_it_has_neither(ended: Any, capsys: pytest.Ca
         ({"stream": {"shares": {"positive": 0.5, "others": 0.5}}}, "nearest: 'other'"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line(wrong: dict[str, Any], told: str, place: Path) -> None:
-    with pytest.raises(UserError, match=told) as error:
-        gatesearch.run(network(), squares(), **(LITTLE | wrong))
+def test_a_wrong_argument_is_one_line(arguments: dict[str, Any], message: str, place: Path) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        gatesearch.run(network(), squares(), **(LITTLE | arguments))
     assert "\n" not in str(error.value)

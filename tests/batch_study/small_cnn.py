@@ -7,6 +7,9 @@ from torch import nn
 
 def net(num_classes: int) -> nn.Module:
     return nn.Sequential(
-        *(nn.Conv2d(1, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
-        *(nn.Flatten(), nn.Linear(128, num_classes)),
+        nn.Conv2d(1, 8, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128, num_classes),
     )

@@ -27,16 +27,16 @@ def write_outcome(recipe: Recipe, **changed: Any) -> None:
     path.write_text(json.dumps({"studied": studied_keys(recipe), "batch_size": 256, **changed}))
 
 
-def test_auto_takes_what_the_study_found_and_the_run_keeps_the_number() -> None:
+def test_auto_takes_the_studied_batch_size_and_the_recipe_stores_the_number() -> None:
     recipe = load("digits_hybrid.yaml", [AUTO])
     write_outcome(recipe)
-    found = resolve_batch_size(recipe)
-    assert found.retrain.batch_size == 256 and found.retrain.epochs == recipe.retrain.epochs
-    assert resolve_batch_size(found) == found
-    assert recipe.training.updated(found.retrain).batch_size == 256
+    resolved = resolve_batch_size(recipe)
+    assert resolved.retrain.batch_size == 256 and resolved.retrain.epochs == recipe.retrain.epochs
+    assert resolve_batch_size(resolved) == resolved
+    assert recipe.training.updated(resolved.retrain).batch_size == 256
     with pytest.raises(UserError, match=r"retrain\.batch_size: auto"):
         run(recipe, RunFolder(Path("runs/one")))
-    Path("resumed.yaml").write_text(to_yaml(found))
+    Path("resumed.yaml").write_text(to_yaml(resolved))
     assert load("resumed.yaml").retrain.batch_size == 256
 
 
@@ -45,10 +45,10 @@ def test_a_number_needs_no_study() -> None:
     assert resolve_batch_size(recipe) is recipe
 
 
-def test_without_a_study_the_command_that_makes_one_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_study_the_error_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["run", "recipe=digits_hybrid.yaml", AUTO]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "run: gatesearch scaling recipe=digits_hybrid" in told
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "run: gatesearch scaling recipe=digits_hybrid" in error
     assert not Path("runs").exists()
 
 

@@ -12,14 +12,16 @@ from gatesearch.cli import app
 from gatesearch.report.rows import Row
 
 TINY = [
-    *(
-        "recipe=digits_hybrid.yaml",
-        "backbone=tests.batch_study.small_cnn:net",
-        "backbone_args={}",
-        "space.layers.sites=all",
-        "training.epochs=2",
-    ),
-    *("batches=64..256", "trials=4", "pilot=4", "seeds=1", "goal=0.5"),
+    "recipe=digits_hybrid.yaml",
+    "backbone=tests.batch_study.small_cnn:net",
+    "backbone_args={}",
+    "space.layers.sites=all",
+    "training.epochs=2",
+    "batches=64..256",
+    "trials=4",
+    "pilot=4",
+    "seeds=1",
+    "goal=0.5",
 ]
 
 
@@ -76,7 +78,7 @@ def test_a_study_writes_its_outcome_its_pages_and_is_taken_by_auto(
         ("batches=2048..8192", "batches=2048..8192: 0 batch sizes fit into a training split of 1,079 samples"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(word: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_setting_is_one_line(word: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     if word == "batches=2048..8192":
         assert app.main(["scaling", "recipe=digits_hybrid.yaml", word]) == 2
         assert message in capsys.readouterr().err
@@ -85,5 +87,5 @@ def test_what_is_wrong_is_told_in_one_line(word: str, message: str, capsys: pyte
     assert not list(Path("runs").rglob("*.jsonl"))
 
 
-def test_no_recipe_is_told_with_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_recipe_is_an_error_with_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "write: gatesearch scaling recipe=kws.yaml" in failed(capsys, "batches=8..64")

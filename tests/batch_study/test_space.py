@@ -28,9 +28,9 @@ def test_points_are_quasi_random_the_same_again_and_a_prefix_of_more() -> None:
         assert sorted(math.floor(16 * place) for place in places) == list(range(16))
 
 
-def test_a_range_of_one_value_is_kept() -> None:
-    one = Range(1.0, 1.0, 1.0, 1.0)
-    space = Space(end=one, decay=replace(one, log=False))
+def test_a_range_of_one_value_gives_that_value() -> None:
+    single = Range(1.0, 1.0, 1.0, 1.0)
+    space = Space(end=single, decay=replace(single, log=False))
     assert {(p.end, p.decay) for p in space.sample(5, seed=0)} == {(1.0, 1.0)}
     assert not list(space.find_edges(middle(space)))
 

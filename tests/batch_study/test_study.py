@@ -29,7 +29,7 @@ Result = tuple[Pilot, tuple[BatchStudy, ...]]
 
 
 def run(path: Path, settings: Settings = SMALL, space: Space = STEADY, seed: int = 0) -> tuple[Result, int]:
-    """Return what a study found, and how many steps it took."""
+    """Return the findings of a study, and the number of steps that it took."""
     problem = NoisyQuadratic()
     return Study(problem, settings, path, epochs=1, seed=seed, space=space).run(), problem.steps
 
@@ -51,7 +51,7 @@ def test_a_noisy_quadratic_shows_three_regimes_and_its_critical_batch_size(
     assert known is not None
     for seed in range(3):
         (_, studies), _ = run(tmp_path / f"{seed}.jsonl", settings, seed=seed)
-        steps = [steps_to_goal(found) for found in studies]
+        steps = [steps_to_goal(study) for study in studies]
         assert steps == pytest.approx(least, rel=0.25)
         local = local_slopes(settings.batch_sizes, steps)
         assert local == pytest.approx(local_slopes(settings.batch_sizes, least), abs=0.3)
@@ -71,15 +71,15 @@ def test_a_study_that_was_killed_ends_as_if_it_had_not_been(tmp_path: Path, monk
     (pilot, studies), steps = run(whole)
     unbroken = build_outcome(pilot, studies, 0)
     lines = whole.read_bytes().splitlines(keepends=True)
-    for kept in (0, 3, len(lines) // 2, len(lines) - 1):
-        again.write_bytes(b"".join(lines[:kept]) + lines[kept][: len(lines[kept]) // 2])
+    for count in (0, 3, len(lines) // 2, len(lines) - 1):
+        again.write_bytes(b"".join(lines[:count]) + lines[count][: len(lines[count]) // 2])
         (pilot, studies), more = run(again)
         assert build_outcome(pilot, studies, 0) == unbroken
-        assert (more == steps) == (kept == 0)
-        told = [
+        assert (more == steps) == (count == 0)
+        journals = [
             [json.loads(line) | {"seconds": 0} for line in path.read_text().splitlines()] for path in (whole, again)
         ]
-        assert told[0] == told[1]
+        assert journals[0] == journals[1]
     _, more = run(again)
     assert more == 0
 
@@ -107,13 +107,14 @@ def test_a_bound_that_the_best_is_near_is_moved_on(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("gatesearch.batch_study.study.RATE_FACTOR", 2.0)
     space = replace(STEADY, rate=replace(STEADY.rate, low=0.4, high=0.6))
     (pilot, studies), _ = run(tmp_path / "trials.jsonl", space=space)
-    for found in studies:
-        assert Edge("rate", 1) in found.moved_edges and len(found.trials) >= SMALL.trials + 8 * len(found.moved_edges)
-        first, best = found.trials[: SMALL.trials], rank_trials(found.trials)[0]
-        bound = 2.0 * pilot.rate * math.sqrt(found.batch / pilot.batch)
+    for study in studies:
+        assert Edge("rate", 1) in study.moved_edges and len(study.trials) >= SMALL.trials + 8 * len(study.moved_edges)
+        first, best = study.trials[: SMALL.trials], rank_trials(study.trials)[0]
+        bound = 2.0 * pilot.rate * math.sqrt(study.batch / pilot.batch)
         assert max(entry.config.rate for entry in first) <= bound < best.config.rate
         assert best.result.steps < min(entry.result.steps_to_goal for entry in first)
-    assert any(found.near_edges for found in studies)  # two moves are allowed, and told where they were too few
+    # Two moves of a bound are allowed; the outcome says where they were too few.
+    assert any(study.near_edges for study in studies)
 
 
 @pytest.mark.usefixtures("short")
@@ -121,9 +122,9 @@ def test_a_goal_out_of_reach_leaves_censored_points(tmp_path: Path) -> None:
     settings = SMALL.model_copy(update={"goal": 1e-6})
     (pilot, studies), _ = run(tmp_path / "trials.jsonl", settings)
     assert pilot.goal == 1e-6 and pilot.steps == pilot.budget
-    told = build_outcome(pilot, studies, 0)
-    assert told["critical"] is told["batch_size"] is None
-    for point in told["points"]:
+    outcome = build_outcome(pilot, studies, 0)
+    assert outcome["critical"] is outcome["batch_size"] is None
+    for point in outcome["points"]:
         assert point["steps"] is point["best"] is point["regime"] is None
         assert point["reached"] == 0 and point["ended"] + point["diverged"] == point["trials"]
         assert point["fixed_steps"] == []
@@ -135,8 +136,8 @@ def test_the_pilot_sets_a_goal_that_its_best_reach(tmp_path: Path) -> None:
     (pilot, studies), _ = run(tmp_path / "trials.jsonl", settings)
     assert pilot.batch == 64 and pilot.budget == 80
     assert 0 < pilot.goal < 0.5 and pilot.steps <= 48
-    assert any(found.repeats for found in studies)
-    cap = {found.batch: found.budget for found in studies}
+    assert any(study.repeats for study in studies)
+    cap = {study.batch: study.budget for study in studies}
     assert cap[64] == math.ceil(3.5 * pilot.steps) and cap[32] == 7 * pilot.steps
     assert cap[128] == math.ceil(3.5 * 0.5 * pilot.steps)
 
@@ -144,14 +145,14 @@ def test_the_pilot_sets_a_goal_that_its_best_reach(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("short")
 def test_what_comes_late_is_cut_but_never_what_is_best(tmp_path: Path) -> None:
     (_, studies), _ = run(tmp_path / "trials.jsonl", Settings(batches="32..128", trials=24, pilot=4, goal=0.1, seeds=1))
-    for found in studies:
-        for k, entry in enumerate(found.trials):
-            came = rank_trials(found.trials[:k])[:3]
+    for study in studies:
+        for k, entry in enumerate(study.trials):
+            came = rank_trials(study.trials[:k])[:3]
             if len(came) == 3:
                 assert entry.result.steps <= 2 * came[2].result.steps
             elif entry.result.state == "ended":
-                assert entry.result.steps == found.budget
-    assert any(e.result.state == "ended" and e.result.steps < found.budget for found in studies for e in found.trials)
+                assert entry.result.steps == study.budget
+    assert any(e.result.state == "ended" and e.result.steps < study.budget for study in studies for e in study.trials)
 
 
 def test_batch_sizes_above_the_training_split_are_left_out(tmp_path: Path) -> None:

@@ -44,12 +44,12 @@ def study(batch: int, trials: Sequence[float], repeats: dict[int, Sequence[float
 @given(st.floats(1.0, 1000.0), st.floats(16.0, 1024.0))
 def test_the_fit_finds_the_hyperbola_that_made_the_points(least: float, critical: float) -> None:
     true = TradeOff(least, critical)
-    found = fit_trade_off(BATCHES, [true.steps(batch) for batch in BATCHES])
-    assert found is not None
-    assert found.min_steps == pytest.approx(least, rel=0.01) and found.critical_batch == pytest.approx(
+    fitted = fit_trade_off(BATCHES, [true.steps(batch) for batch in BATCHES])
+    assert fitted is not None
+    assert fitted.min_steps == pytest.approx(least, rel=0.01) and fitted.critical_batch == pytest.approx(
         critical, rel=0.01
     )
-    steps, samples = found.steps(found.critical_batch), found.steps(found.critical_batch) * found.critical_batch
+    steps, samples = fitted.steps(fitted.critical_batch), fitted.steps(fitted.critical_batch) * fitted.critical_batch
     assert (steps / least - 1) * (samples / (least * critical) - 1) == pytest.approx(1.0, rel=0.1)
 
 
@@ -92,9 +92,9 @@ def test_the_bootstrap_spans_what_the_trials_do(monkeypatch: pytest.MonkeyPatch)
     drawn = bootstrap(studies, 0)
     assert drawn == bootstrap(studies, 0) != bootstrap(studies, 1)
     assert drawn.critical_batch is not None and drawn.critical_batch[0] < 100 < drawn.critical_batch[1] < 200
-    for found, (low, high) in zip(studies, drawn.steps, strict=True):
+    for each, (low, high) in zip(studies, drawn.steps, strict=True):
         # Nothing drawn can be better than the best; one in twenty is without the best three now and then.
-        assert low == steps_to_goal(found) <= high < found.trials[6].result.steps
+        assert low == steps_to_goal(each) <= high < each.trials[6].result.steps
 
 
 def test_batch_sizes_that_rarely_reach_the_goal_have_no_upper_bound() -> None:

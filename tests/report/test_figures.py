@@ -164,10 +164,10 @@ points = st.lists(st.tuples(st.integers(1, 50).map(float), st.integers(0, 50).ma
 
 
 @given(points)
-def test_staircase_is_what_no_point_dominates(found: list[tuple[float, float]]) -> None:
-    steps = staircase(found)
+def test_staircase_is_what_no_point_dominates(points_drawn: list[tuple[float, float]]) -> None:
+    steps = staircase(points_drawn)
     assert steps == sorted(set(steps))
-    for point in found:
+    for point in points_drawn:
         assert any(step[0] <= point[0] and step[1] >= point[1] for step in steps)
     assert all(a[1] < b[1] for a, b in pairwise(steps))
 

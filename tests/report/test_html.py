@@ -81,15 +81,15 @@ def test_the_report_is_one_self_contained_file(page: str, record: dict[str, Any]
     assert all(link.startswith("#") for link in parsed.links)
     assert not re.search(r"url\((?!#)|@import|<script|<link|<image|xmlns", page)
     sources = [constant["source"] for constant in record["constants"]]
-    assert all(any(found in source for source in sources) for found in re.findall(r"https?://[^\s,<\"]+", page))
+    assert all(any(url in source for source in sources) for url in re.findall(r"https?://[^\s,<\"]+", page))
     assert "not yet" not in parsed.text
 
 
 def test_every_reference_inside_the_page_has_its_target_and_ids_are_unique(page: str) -> None:
     ids = Page(page).ids
     assert len(ids) == len(set(ids))
-    wanted = set(re.findall(r'(?:href="#|url\(#)([^")]+)', page))
-    assert wanted and wanted <= set(ids)
+    targets = set(re.findall(r'(?:href="#|url\(#)([^")]+)', page))
+    assert targets and targets <= set(ids)
 
 
 def test_every_constant_artifact_and_plan_parameter_appears(record: dict[str, Any], undrawn: None) -> None:
@@ -153,7 +153,7 @@ def test_a_plan_without_any_gate_says_so(in_layers: dict[str, Any], undrawn: Non
     assert "The plan has no gates" in words(render(in_layers))
 
 
-def test_where_every_class_is_positive_accuracy_is_told_once(in_layers: dict[str, Any], undrawn: None) -> None:
+def test_without_negatives_the_page_gives_one_accuracy(in_layers: dict[str, Any], undrawn: None) -> None:
     assert "precision of positives" in words(render(in_layers))
     in_layers["data"]["positive"], in_layers["data"]["stream"] = [True] * 12, {"positive": 1.0}
     text = words(render(in_layers))
@@ -161,13 +161,13 @@ def test_where_every_class_is_positive_accuracy_is_told_once(in_layers: dict[str
     assert "are means over the stream" not in text
 
 
-def test_the_stream_is_told_as_it_was_timed(record: dict[str, Any], undrawn: None) -> None:
+def test_the_stream_section_gives_the_measured_ratio(record: dict[str, Any], undrawn: None) -> None:
     assert "takes 0.253\u00d7 the ungated time" in words(render(record))
     record["streaming"] |= {"gated_us": 3260.0, "ratio": 0.5}
     assert "takes 2\u00d7 the ungated time" in words(render(record))
 
 
-def test_a_run_that_has_only_begun_is_shown_as_not_yet(empty: dict[str, Any]) -> None:
+def test_a_run_that_has_just_begun_shows_not_yet(empty: dict[str, Any]) -> None:
     page = render(empty)
     assert "<figure" not in page
     assert Page(page).text.count("not yet") > 20
@@ -247,7 +247,7 @@ def test_nan_reads_as_not_yet(run: Path, record: dict[str, Any], undrawn: None) 
 
 
 @pytest.mark.parametrize(("content", "says"), [(None, "no such file"), ("{", "not JSON"), ("[]", "list")])
-def test_an_unreadable_record_is_the_users_to_mend(tmp_path: Path, content: str | None, says: str) -> None:
+def test_an_unreadable_record_is_a_user_error(tmp_path: Path, content: str | None, says: str) -> None:
     if content is not None:
         (tmp_path / "record.json").write_text(content)
     with pytest.raises(UserError, match=rf"record\.json: .*{says}"):

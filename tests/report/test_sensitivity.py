@@ -13,13 +13,13 @@ from gatesearch.report.sections import sensitivity
 def test_the_sentences_name_the_range_and_what_flips_the_pick(record: dict[str, Any]) -> None:
     [moves, flips] = sensitivity.build_sentences(record)
     assert moves.startswith("12 constants of the device are assumed") and "50\u00a0% less" in moves
-    found = record["sensitivity"]
+    answer = record["sensitivity"]
     for key in ("gain_low", "gain_high"):
-        assert f"{found[key]:.3g}" in moves
+        assert f"{answer[key]:.3g}" in moves
     assert flips == "Another of the search's plans would be picked if one of these were off: cores.c1.active_mw."
 
 
-def test_what_is_not_known_of_the_pick_is_not_said(record: dict[str, Any]) -> None:
+def test_an_unknown_pick_is_not_mentioned(record: dict[str, Any]) -> None:
     unknown = copy.deepcopy(record)
     unknown["sensitivity"]["nominal"]["picked"] = None
     for row in unknown["sensitivity"]["constants"]:

@@ -15,35 +15,41 @@ from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.report.record import layers
 
 NET = nn.Sequential(
-    *(nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()),
-    *(nn.Conv2d(8, 20, 3, padding=1, bias=False), nn.BatchNorm2d(20), nn.ReLU()),
-    *(nn.Conv2d(20, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
+    nn.Conv2d(1, 8, 3, padding=1, bias=False),
+    nn.BatchNorm2d(8),
+    nn.ReLU(),
+    nn.Conv2d(8, 20, 3, padding=1, bias=False),
+    nn.BatchNorm2d(20),
+    nn.ReLU(),
+    nn.Conv2d(20, 4, 3, padding=1, bias=False),
+    nn.BatchNorm2d(4),
+    nn.ReLU(),
 )
 EXAMPLE = torch.zeros(1, 1, 6, 6)
 MACS = {"0": 9 * 8 * 36, "3": 9 * 8 * 20 * 36, "6": 9 * 20 * 4 * 36}
 HYBRID = PlacedGate.of("fbs_pg", "3", bits=8, high_bits=2, mask="m1", density=0.5, block=1)
-SEEN = {"3": {"sparsity": 0.85, "sparsity_winners": 0.7, "weighted_sparsity": 0.85, "density": 0.5}}
+OBSERVED = {"3": {"sparsity": 0.85, "sparsity_winners": 0.7, "weighted_sparsity": 0.85, "density": 0.5}}
 
 
 def cost(device: str) -> CostModel:
-    """What a search would price by, of which rows read only where layers lie."""
+    """Return a cost model; rows read only the places of its layers."""
     sites, layers = cut_sites(NET, EXAMPLE), layer_sites(NET, EXAMPLE)
     assert [site.name for site in sites] == ["input", "2", "5"]
-    lie = {name: LayerReading(block, {}) for name, block in (("0", "input"), ("3", "2"), ("6", "5"))}
-    table = Table(tuple(site.name for site in sites), {}, {}, {}, 36, {}, lie)
+    readings = {name: LayerReading(block, {}) for name, block in (("0", "input"), ("3", "2"), ("6", "5"))}
+    table = Table(tuple(site.name for site in sites), {}, {}, {}, 36, {}, readings)
     return CostModel(profile.load(device), table, sites, 0, 1.0, {"positive": 1.0}, layers)
 
 
 def rows(device: str, plan: GatePlan, observed: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found = layers.layer_rows(plan, cost(device), observed)
-    assert json.loads(json.dumps(found)) == found
-    return {row["site"]: row for row in found}
+    table = layers.layer_rows(plan, cost(device), observed)
+    assert json.loads(json.dumps(table)) == table
+    return {row["site"]: row for row in table}
 
 
-def test_a_gated_layer_and_the_one_behind_it_by_hand() -> None:
-    found = rows("bit_serial", GatePlan((HYBRID,), ("serial",)), SEEN)
-    assert list(found) == ["3", "6"]
-    gated, behind = found["3"], found["6"]
+def test_a_gated_layer_and_the_next_one_match_hand_computed_figures() -> None:
+    table = rows("bit_serial", GatePlan((HYBRID,), ("serial",)), OBSERVED)
+    assert list(table) == ["3", "6"]
+    gated, behind = table["3"], table["6"]
     own = 8 * 20 + 20 * 36 * 0.5
     high, low = MACS["3"] * 0.5 * 2 / 8, MACS["3"] * 0.5 * 0.3 * 6 / 8
     assert [call["macs"] for call in gated["calls"]] == pytest.approx([high, low])
@@ -53,19 +59,19 @@ def test_a_gated_layer_and_the_one_behind_it_by_hand() -> None:
     assert gated["macs_left"] == pytest.approx(high + low + own)
     assert gated["share"] == pytest.approx((high + low + own) / MACS["3"])
     assert (gated["kind"], gated["params"]) == ("fbs_pg", dict(HYBRID.params))
-    assert (gated["report"], behind["report"]) == (SEEN["3"], {})
+    assert (gated["report"], behind["report"]) == (OBSERVED["3"], {})
     assert (behind["kind"], behind["params"], behind["read"], behind["density"]) == (None, {}, 0.5, 1.0)
     assert behind["calls"] == [{"bits": [8, 8], "left": [], "share": 1.0, "macs": MACS["6"] / 2}]
     assert behind["share"] == 0.5
 
 
 def test_a_core_computes_what_it_cannot_skip() -> None:
-    serial = rows("bit_serial", GatePlan((HYBRID,), ("serial",)), SEEN)
+    serial = rows("bit_serial", GatePlan((HYBRID,), ("serial",)), OBSERVED)
     for row in serial.values():  # all is skipped, and bits count
         assert row["kernels"]["share"] == pytest.approx(row["share"])
         assert row["kernels"]["not_skipped"] == []
     assert serial["3"]["kernels"]["skipped"] == ["channel", "pixel"]
-    byte_wise = rows("three_core", GatePlan((HYBRID,), ("mcu",)), SEEN)
+    byte_wise = rows("three_core", GatePlan((HYBRID,), ("mcu",)), OBSERVED)
     assert byte_wise["3"]["kernels"]["not_skipped"] == ["channel", "pixel"]
     own = byte_wise["3"]["gate_macs"] / MACS["3"]
     assert byte_wise["3"]["kernels"]["share"] == pytest.approx(2 + own)  # two calls in full
@@ -78,26 +84,26 @@ def test_a_core_computes_what_it_cannot_skip() -> None:
 
 def test_a_layer_lies_in_the_stage_of_its_block() -> None:
     cut = PlacedGate.of("gc", "5", mode="activation", keep=1.0, recall=0.9)
-    found = rows("three_core", GatePlan((cut, HYBRID), ("mcu", "npu")), SEEN)
-    assert {name: (row["stage"], row["core"], row["block"]) for name, row in found.items()} == {
+    table = rows("three_core", GatePlan((cut, HYBRID), ("mcu", "npu")), OBSERVED)
+    assert {name: (row["stage"], row["core"], row["block"]) for name, row in table.items()} == {
         "3": (0, "mcu", "2"),
         "6": (1, "npu", "5"),
     }
 
 
-def test_what_the_summary_says() -> None:
-    found = layers.layer_rows(GatePlan((HYBRID,), ("serial",)), cost("bit_serial"), SEEN)
-    assert layers.gated_layers(found) == [{"site": "3", "kind": "fbs_pg", "sparsity": 0.85, "density": 0.5}]
-    totals = layers.total_macs(found)
+def test_figures_of_the_summary() -> None:
+    table = layers.layer_rows(GatePlan((HYBRID,), ("serial",)), cost("bit_serial"), OBSERVED)
+    assert layers.gated_layers(table) == [{"site": "3", "kind": "fbs_pg", "sparsity": 0.85, "density": 0.5}]
+    totals = layers.total_macs(table)
     assert totals["dense"] == MACS["3"] + MACS["6"]
-    assert totals["left"] == pytest.approx(found[0]["macs_left"] + found[1]["macs_left"])
+    assert totals["left"] == pytest.approx(table[0]["macs_left"] + table[1]["macs_left"])
 
 
 def test_bits_alone_have_no_density_and_a_plan_without_layer_gates_no_rows() -> None:
     pg = PlacedGate.of("pg", "3", bits=8, high_bits=4, mask="3d")
-    found = layers.layer_rows(GatePlan((pg,), ("serial",)), cost("bit_serial"), {"3": {"sparsity": 0.5}})
-    assert layers.gated_layers(found) == [{"site": "3", "kind": "pg", "sparsity": 0.5}]
-    assert [row["site"] for row in found] == ["3"]
+    table = layers.layer_rows(GatePlan((pg,), ("serial",)), cost("bit_serial"), {"3": {"sparsity": 0.5}})
+    assert layers.gated_layers(table) == [{"site": "3", "kind": "pg", "sparsity": 0.5}]
+    assert [row["site"] for row in table] == ["3"]
     cut = PlacedGate.of("gc", "5", mode="activation", keep=1.0, recall=0.9)
     assert layers.layer_rows(GatePlan((cut,), ("mcu", "npu")), cost("three_core"), {}) == []
     assert layers.total_macs([]) == {"dense": 0, "left": 0}

@@ -31,12 +31,12 @@ def test_early_stop_weighs_kinds_by_the_stream():
     assert early_stop(SHARES, passed) == pytest.approx(1 - (0.75 * 0.02 + 0.25 * 0.6))
 
 
-def test_the_lower_limit_is_where_the_seen_would_be_a_rare_accident():
+def test_at_the_lower_limit_the_observation_has_probability_one_in_twenty():
     passed = {"positive": (1.0, 1.0), "silence": (1.0, 0.05)}  # 2 of 40 pass
     stop = early_stop_at_least({"positive": 0.5, "silence": 0.5}, passed, {"silence": 40, "positive": 9})
     rate = 1 - stop
-    seen_or_less = sum(math.comb(40, k) * rate**k * (1 - rate) ** (40 - k) for k in range(3))
-    assert seen_or_less == pytest.approx(0.05)
+    probability = sum(math.comb(40, k) * rate**k * (1 - rate) ** (40 - k) for k in range(3))
+    assert probability == pytest.approx(0.05)
     assert stop < 0.95
 
 

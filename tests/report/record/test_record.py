@@ -60,14 +60,14 @@ def test_rows_are_of_the_gates_that_the_plan_has(
     absent: set[str],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    told = printed(capsys, *gates)
-    assert all(text in told for text in there)
-    assert not any(text in told for text in absent)
-    table = told[: told.index("plan: ")].splitlines()
+    text_printed = printed(capsys, *gates)
+    assert all(text in text_printed for text in there)
+    assert not any(text in text_printed for text in absent)
+    table = text_printed[: text_printed.index("plan: ")].splitlines()
     assert max(map(len, table)) <= 100
 
 
-def test_the_engine_is_told_as_it_computes() -> None:
+def test_the_engine_names_its_arithmetic() -> None:
     def engine(*arithmetic: str, ungated: str = "int8") -> str:
         return describe_engine(
             {"stages": [{"arithmetic": one} for one in arithmetic], "ungated": {"arithmetic": ungated}}
@@ -79,8 +79,8 @@ def test_the_engine_is_told_as_it_computes() -> None:
     assert engine("int8", ungated="float32") == "LiteRT (gated int8, ungated float32)"
 
 
-def test_stages_cost_what_their_layers_were_seen_to_leave() -> None:
-    seen = {"conv0": {"density": 0.5}}
+def test_the_work_of_a_stage_follows_the_observed_density() -> None:
+    observed_layers = {"conv0": {"density": 0.5}}
 
     def stages(plan: GatePlan, densities: list[float], observed: Any) -> list[Any]:
         cost = SimpleNamespace(core="mcu", latency_us=1.0)
@@ -90,6 +90,6 @@ def test_stages_cost_what_their_layers_were_seen_to_leave() -> None:
 
     cost: Any = SimpleNamespace(stages=stages)
     price: Any = SimpleNamespace(reach=(1.0,), energy=SimpleNamespace(by_stage=[{"compute": 2.0}]))
-    quality: Any = SimpleNamespace(layers=seen, passed={"positive": (1.0,)})
+    quality: Any = SimpleNamespace(layers=observed_layers, passed={"positive": (1.0,)})
     [row] = stage_rows(cost, GatePlan((), ("mcu",)), price, quality, [])
     assert row["macs"] == 500 and row["reach"] == {"stream": 1.0, "positive": 1.0}
