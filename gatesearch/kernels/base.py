@@ -145,7 +145,7 @@ class CountedKernel(Kernel):
     """A kernel whose calls can be read on a board.
 
     Under ``#ifdef GS_KIT`` its C file defines ``prepare_NAME(gs_call *)``, which takes memory and made-up numbers, and
-    ``run_NAME(gs_call *)``, which makes the call; ``NAME`` is :attr:`runner`. See ``cost/sources/board/runner/kit.h``.
+    ``run_NAME(gs_call *)``, which makes the call; ``NAME`` is :attr:`runner`. See ``kernels/src/kit.h``.
 
     Attributes:
         runner: name of the two C functions; kernels may share them.
