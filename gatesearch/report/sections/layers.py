@@ -36,7 +36,8 @@ def list_columns(record: Record) -> dict[str, str]:
     The record says which figures have one. A record that is older than that choice shows every share, by its name.
     """
     reports = [read(row, "report", default={}) for row in read(record, "layers", default=())]
-    shares = {name: name for report in reports for name, value in report.items() if 0 <= value <= 1}
+    figures = [item for report in reports for item in report.items()]
+    shares = {name: name for name, value in figures if value is not None and 0 <= value <= 1}
     headings = read(record, "layer_figures", default=shares)
     return {
         name: heading for name, heading in headings.items() if any(read(report, name) is not None for report in reports)
