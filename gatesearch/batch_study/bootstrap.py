@@ -86,7 +86,7 @@ def _redraw(study: BatchStudy, ranking: Sequence[Entry], rng: np.random.Generato
 
 def _corrected_interval(values: Sequence[float], original: float) -> Interval:
     """Return the bias-corrected percentile interval of Efron 1981, "Nonparametric standard errors and confidence
-    intervals", section 7.
+    intervals".
 
     The best of drawn trials is worse than the best of all, so the draws lie to one side of the figure of the study
     itself. With z0 the normal quantile of the share of draws below that figure, the interval takes the percentiles

@@ -74,6 +74,7 @@ class LSTMStep(RecurrentStep):
         bias_h: float32 [4 height].
         library: None is the best for this CPU.
 
+    >>> from gatesearch.kernels import Dense
     >>> zero = Dense(np.zeros((4, 2, 2), np.float32))
     >>> step = LSTMStep(zero, zero, np.zeros(8, np.float32), np.zeros(8, np.float32))
     >>> h, c = np.zeros(2, np.float32), np.ones(2, np.float32)

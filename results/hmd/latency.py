@@ -52,7 +52,7 @@ def kernel_steps(layer: FactoredRNN) -> list[Call]:
     """Return a step of each depth and direction, from some state on."""
     rng, calls = np.random.default_rng(0), []
     for step in steps(layer):
-        sizes = (step.of_x.columns, *[step.size] * (2 if layer.is_lstm else 1))
+        sizes = (step.input_weights.columns, *[step.size] * (2 if layer.is_lstm else 1))
         calls.append(step.bind(*(rng.standard_normal(size).astype(np.float32) for size in sizes)))
     return calls
 

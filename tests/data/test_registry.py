@@ -65,7 +65,7 @@ def test_an_error_inside_a_data_set_is_not_taken_for_a_wrong_key() -> None:
 
 def test_a_function_by_its_import_path() -> None:
     assert len(load_dataset(f"{__name__}:toy", size=3).train) == 3
-    with pytest.raises(UserError, match=r"data\.name: test_data_registry: unknown name 'toi'; nearest: 'toy'"):
+    with pytest.raises(UserError, match=r"data\.name: tests\.data\.test_registry: unknown name 'toi'; nearest: 'toy'"):
         load_dataset(f"{__name__}:toi", size=3)
     with pytest.raises(UserError, match=r"unknown key of .*:toy 'sise'; nearest: 'size'"):
         load_dataset(f"{__name__}:toy", sise=3)

@@ -118,10 +118,13 @@ class Branching(nn.Module):
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        (("backbone=test_setting:Wrong",), "backbone: returns [2, 2] for 2 samples; gates need logits [2, 4]"),
-        (("backbone=test_setting:Picky",), "backbone: does not accept an input of shape (1, 1, 49, 10)"),
-        (("backbone=test_setting:Branching",), "backbone: Branching cannot be traced by torch.fx"),
-        (("backbone=test_setting:Wrng",), "unknown name 'Wrng'; nearest: 'Wrong'"),
+        (
+            ("backbone=tests.pipeline.test_problem:Wrong",),
+            "backbone: returns [2, 2] for 2 samples; gates need logits [2, 4]",
+        ),
+        (("backbone=tests.pipeline.test_problem:Picky",), "backbone: does not accept an input of shape (1, 1, 49, 10)"),
+        (("backbone=tests.pipeline.test_problem:Branching",), "backbone: Branching cannot be traced by torch.fx"),
+        (("backbone=tests.pipeline.test_problem:Wrng",), "unknown name 'Wrng'; nearest: 'Wrong'"),
         (("frontend={name: mfc}",), "unknown front end 'mfc'; nearest: 'mfcc'"),
         (("space.sites=[blocks.9]",), "space.sites: unknown site 'blocks.9'; nearest: 'blocks."),
         (("space.gates={min: 2, max: 2}",), "space.gates.min: 2 gates, and only 1 sites"),

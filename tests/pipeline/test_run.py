@@ -232,7 +232,7 @@ def test_a_run_that_is_cut_off_says_how_to_go_on(broken: Broken) -> None:
 
 def test_a_report_in_mid_run_says_that_it_is_one(broken: Broken) -> None:
     for page, trials in zip(broken.pages, (1, 3), strict=False):
-        assert f"<b>Unfinished</b>What there was when this page was written, after {trials} of 3 trials" in page
+        assert f"<b>Unfinished</b>This page shows the run after {trials} of 3 trials." in page
         assert "Calibrated gates: not yet" in page and "Hypervolume: not yet" not in page
     assert "Unfinished" not in broken.pages[2]
 
