@@ -20,10 +20,10 @@ def write_kit(folder: Path, recipe: Recipe | None = None) -> None:
     Raises:
         UserError: the folder holds something else.
     """
-    calls = list(shapes.listed())
+    calls = list(shapes.table_calls())
     if recipe is not None:
         calls += _backbone_calls(recipe)
-    manifest = kit.write(folder, calls, shapes.held_out())
+    manifest = kit.write(folder, calls, shapes.held_out_calls())
     console.say(
         f"kit {manifest['kit']}: {len(manifest['calls'])} calls of kernels in {folder}; read {folder}/README.md"
     )
@@ -49,7 +49,7 @@ def count_board(name: str) -> None:
     Raises:
         UserError: there is no such board, or its emulator is missing.
     """
-    table = count.count(name, shapes.listed(), shapes.held_out())
+    table = count.count(name, shapes.table_calls(), shapes.held_out_calls())
     count.show(table)
     shipped = count.TABLES / f"{name}.json"
     if shipped.is_file() and shipped.read_text(encoding="utf-8") == table.to_json():

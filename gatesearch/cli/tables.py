@@ -113,8 +113,8 @@ def _basis_rows(s: Problem, model: CostModel, cores: Sequence[str]) -> list[dict
     """Return what the price of each kind of gate rests on, on each core."""
     kernels = {**model.kernels, **{name: native.kernels for name, native in model.table.native.items()}}
     every = [
-        *provenance.of_cuts(s.device, s.space.variants(), s.space.cut_sites),
-        *provenance.of_space(s.device, s.layers, s.space.layer_gates, kernels),
+        *provenance.cut_bases(s.device, s.space.variants(), s.space.cut_sites),
+        *provenance.layer_bases(s.device, s.layers, s.space.layer_gates, kernels),
     ]
     return [
         {

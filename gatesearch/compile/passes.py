@@ -96,9 +96,9 @@ def run(
         light = gates[k].exit
         if light is not None:
             leaving = int((logit <= threshold).sum())
-            # Of what passes, by falling logit, the last ones are those that leave.
-            left = passed[falling][-max(leaving, min(fewest, len(passed))) :]
-            stage = replace(stage, exit=_exit(light, left, stage, until))
+            # Samples leave by the exit where the logit is lowest: the last ones in falling order.
+            exiting = passed[falling][-max(leaving, min(fewest, len(passed))) :]
+            stage = replace(stage, exit=_exit(light, exiting, stage, until))
         stages.append(stage)
         going = torch.nonzero(logit > threshold).flatten()
         samples = passed[going if len(going) >= fewest else falling[:fewest]]

@@ -1,8 +1,8 @@
 """The cost of gated layers' kernels on a core, by shape and by the share of the work that remains.
 
 Sources of readings (timings on this host, a simulator that counts instructions) and the pricing of plans both depend
-on :class:`KernelCosts` only. A reading is in the unit of the core's timing, as
-the table's readings of blocks are: microseconds here, multiply-accumulates or cycles elsewhere.
+on :class:`KernelCosts` only. A reading is in the unit of the core's timing, like the readings of blocks:
+microseconds on this host, multiply-accumulates or cycles elsewhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class KernelCosts(Protocol):
 
     @property
     def provenance(self) -> Provenance:
-        """How they are known."""
+        """The provenance of the readings."""
 
     def reading(self, call: KernelCall) -> float | None:
         """Return the reading of a call; None if the costs do not contain its kernel, shape or variant."""
@@ -38,10 +38,10 @@ class Curve:
     Args:
         names: of the shares, such as ``("inputs", "outputs")``.
         points: shares, in the order of the names; every combination of the values that occur.
-        readings: one a point.
+        readings: one for each point.
 
     Raises:
-        ValueError: the points are no grid.
+        ValueError: the points do not form a grid.
 
     >>> curve = Curve(("open",), ((0.0,), (0.5,), (1.0,)), (10.0, 20.0, 24.0))
     >>> curve({"open": 0.25}), curve({"open": 1.0}), curve({})
@@ -61,7 +61,7 @@ class Curve:
     def _axes(self) -> list[list[float]]:
         return [sorted({point[i] for point in self.points}) for i in range(len(self.names))]
 
-    def __call__(self, left: Mapping[str, float]) -> float:
+    def __call__(self, shares: Mapping[str, float]) -> float:
         """Return the reading at the shares that remain; a share that is not named is 1.
 
         Outside the grid, the line through the two nearest points of an axis goes on, but never below zero.
@@ -69,7 +69,7 @@ class Curve:
         readings = dict(zip(self.points, self.readings, strict=True))
         corners: list[tuple[float, Point]] = [(1.0, ())]
         for name, axis in zip(self.names, self._axes, strict=True):
-            sides = _sides(axis, left.get(name, 1.0))
+            sides = _sides(axis, shares.get(name, 1.0))
             corners = [(w * weight, (*point, value)) for w, point in corners for weight, value in sides]
         return max(0.0, math.fsum(weight * readings[point] for weight, point in corners))
 
@@ -78,7 +78,7 @@ def _sides(axis: Sequence[float], value: float) -> list[tuple[float, float]]:
     """Return the two values of an axis between which a value is interpolated, each with its weight."""
     if len(axis) == 1:
         return [(1.0, axis[0])]
-    above = min(max(sum(readings < value for readings in axis), 1), len(axis) - 1)
+    above = min(max(sum(point < value for point in axis), 1), len(axis) - 1)
     low, high = axis[above - 1], axis[above]
     share = (value - low) / (high - low)
     return [(1 - share, low), (share, high)]
@@ -144,11 +144,11 @@ def in_blocks(call: KernelCall) -> dict[str, float]:
     >>> in_blocks(KernelCall("pg", (8, 8, 32, 32), (("group", 8),), (("open", 0.5),)))
     {'open': 0.75}
     """
-    left = dict(call.left)
+    shares = dict(call.left)
     group = int(dict(call.variant).get("group", BLOCK))
-    if "open" in left and 1 < group < BLOCK:
-        left["open"] = 1.0 - (1.0 - left["open"]) ** (BLOCK / group)
-    return left
+    if "open" in shares and 1 < group < BLOCK:
+        shares["open"] = 1.0 - (1.0 - shares["open"]) ** (BLOCK / group)
+    return shares
 
 
 def key_of(call: KernelCall) -> Key:

@@ -1,7 +1,6 @@
-"""What each gate's price on each core rests on: kernels that were timed or counted, or the profile's own figures.
+"""The basis of each gate's price on each core: kernels that were timed or counted, or figures of the profile.
 
-One place tells it to whoever asks, ``gatesearch measure`` and the tests, and one place names why a price rests on no
-kernel: :data:`REASONS`.
+``gatesearch measure`` prints it. :data:`REASONS` names why a price rests on no kernel.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from gatesearch.gates import work_of
 from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.plan import PlacedGate
 
-# Why a gate has no kernel's price on a core, by a short name.
+# By a short name, why no kernel prices a gate on a core.
 REASONS: Mapping[str, str] = {
     "int8 only": "gated layers compute in float, and the core takes int8 programs alone: no such plan is proposed",
     "imagined": "the core is imagined: its rate, and what it can leave out, are the profile's, and nobody's kernels",
@@ -32,12 +31,12 @@ REASONS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a price rests on.
+    """The basis of a price.
 
     Args:
         what: ``"kernels"``, ``"programs"``, ``"calls"``, ``"cycles"``, ``"rate"``, ``"reference"`` or ``"nothing"``.
-        provenance: how that is known.
-        reason: name in :data:`REASONS` where there are kernels for gates and it is none of theirs; else empty.
+        provenance: of the basis.
+        reason: a name in :data:`REASONS` that says why no kernel prices the gate; else empty.
     """
 
     what: str
@@ -46,29 +45,29 @@ class Basis:
 
     @property
     def measured(self) -> bool:
-        """Whether the gate's own work was timed or counted, and not worked out from a figure for all work alike."""
+        """Whether the gate's own work was timed or counted, not derived from one figure for all work."""
         return self.what in ("kernels", "programs", "calls", "cycles")
 
 
-# By the model of a core's timing: what programs of plain layers and of gates' heads are read in.
+# By the model of a core's timing, the basis of programs of plain layers and of gates' heads.
 PROGRAMS: Mapping[str, str] = {"litert": "programs", "vela": "cycles", "throughput": "rate"}
 
 
-def of_cut(core: Core) -> Basis:
-    """Return what a gate at a cut is priced by: its head and exits are read as the blocks around it are."""
+def cut_basis(core: Core) -> Basis:
+    """Return the basis of a gate at a cut: its head and exits are priced like the blocks around it."""
     counted = board.table_of(core) is not None
     what = "calls" if counted else PROGRAMS.get(core.timing.model, "rate")
     return Basis(what, core.timing.provenance, "imagined" if what == "rate" else "")
 
 
-def of_layer(core: Core, site: LayerSite, gate: PlacedGate, costs: KernelCosts | None) -> Basis:
-    """Return what a gate in the place of a layer is priced by.
+def layer_basis(core: Core, site: LayerSite, gate: PlacedGate, costs: KernelCosts | None) -> Basis:
+    """Return the basis of a gate at a layer.
 
     Args:
-        core: where.
+        core: the core that runs it.
         site: of the layer.
-        gate: with its parameters.
-        costs: of the core's kernels, as the table of the search or the core's own has them.
+        gate: the gate with its parameters.
+        costs: of the core's kernels, from the table of the search or from the core's own.
     """
     if arithmetic(FLOAT, core) == "float32" and not core.runs_float:
         return Basis("nothing", core.timing.provenance, "int8 only")
@@ -83,26 +82,26 @@ def of_layer(core: Core, site: LayerSite, gate: PlacedGate, costs: KernelCosts |
     return Basis("reference", "modelled", "wide" if bits else "no kernel")
 
 
-def of_space(
+def layer_bases(
     device: Device,
     layers: Sequence[LayerSite],
     gates: Iterable[PlacedGate],
     costs: Mapping[str, KernelCosts],
 ) -> Iterator[tuple[str, str, Basis, int]]:
-    """Yield core, kind, basis and how many of the gates in the places of layers are priced so."""
-    every = list(gates)
+    """Yield core, kind, basis, and the number of gates at layers with that basis."""
+    layer_gates = list(gates)
     for core in device.cores:
         counts = Counter(
-            (gate.kind, of_layer(core, find(layers, gate.site), gate, costs.get(core.name))) for gate in every
+            (gate.kind, layer_basis(core, find(layers, gate.site), gate, costs.get(core.name))) for gate in layer_gates
         )
         for (kind, basis), count in counts.items():
             yield core.name, kind, basis, count
 
 
-def of_cuts(
+def cut_bases(
     device: Device, variants: Sequence[PlacedGate], sites: Sequence[CutSite]
 ) -> Iterator[tuple[str, str, Basis, int]]:
-    """Yield the same of gates at cuts: for each core and kind, at how many sites."""
+    """Yield core, kind, basis, and the number of sites for gates at cuts."""
     for core in device.cores:
         for kind in dict.fromkeys(gate.kind for gate in variants):
-            yield core.name, kind, of_cut(core), len(sites)
+            yield core.name, kind, cut_basis(core), len(sites)

@@ -73,7 +73,7 @@ def exporter(name: str) -> Exporter:
     if name not in points:
         raise unknown("export.formats", "format", name, points)
     try:
-        found: Exporter = points[name].load()()
+        instance: Exporter = points[name].load()()
     except ImportError as error:
         raise UserError(f"export.formats: {name!r} cannot be loaded: {error}") from error
-    return found
+    return instance

@@ -1,8 +1,9 @@
-"""Kernels that skip what gates leave out: C sources, compiled on first use, each with its reference in torch or numpy.
+"""Kernels in C that skip the work that gates save, each with a reference in torch or numpy.
 
-Activations are height x width x channels; channels come in blocks of 16, which is what gates skip. Without a C compiler
-the references run in the kernels' place, and :func:`status` says so. A kernel's class in its own file says all that
-gatesearch knows of it (:mod:`gatesearch.kernels.base`); other packages may bring kernels of their own.
+The C sources are compiled on first use. Without a C compiler the references run instead, and :func:`status` says so.
+Activations are [height, width, channels]; channels come in blocks of 16, the unit that kernels skip. The class of a
+kernel, in a file of its own, describes it to the rest of gatesearch (:mod:`gatesearch.kernels.base`). Other packages
+may register kernels of their own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Arrays on their way in and out of C: checked, and never copied in silence."""
+"""Numpy arrays that C reads and writes: checked for type, shape and layout, never copied silently."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Array = npt.NDArray[Any]
 LINE = 64  # bytes of a cache line
 
 
-def checked(value: Any, what: str, dtype: Any, shape: Sequence[int | None]) -> Array:
+def check_array(value: Any, what: str, dtype: Any, shape: Sequence[int | None]) -> Array:
     """Return a numpy array over the memory of an array or a tensor.
 
     Args:
         value: numpy array or torch tensor on the CPU.
         what: its name in messages.
-        dtype: that it must have.
-        shape: that it must have; None is any size.
+        dtype: the required type.
+        shape: the required sizes; None allows any size.
 
     Raises:
-        ValueError: type, shape or layout is another.
+        ValueError: the type, the shape or the memory layout differs.
 
-    >>> checked(np.zeros((2, 3), np.float32).T, "x", np.float32, (3, 2))
+    >>> check_array(np.zeros((2, 3), np.float32).T, "x", np.float32, (3, 2))
     Traceback (most recent call last):
         ...
     ValueError: x is not contiguous: strides (4, 12) of shape (3, 2)
@@ -35,7 +35,9 @@ def checked(value: Any, what: str, dtype: Any, shape: Sequence[int | None]) -> A
     array = value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
     if array.dtype != dtype:
         raise ValueError(f"{what} is {array.dtype}, not {np.dtype(dtype)}")
-    if array.ndim != len(shape) or any(want not in (None, size) for want, size in zip(shape, array.shape, strict=True)):
+    if array.ndim != len(shape) or any(
+        required not in (None, size) for required, size in zip(shape, array.shape, strict=True)
+    ):
         expected = ", ".join("any" if size is None else str(size) for size in shape)
         raise ValueError(f"{what} has shape {list(array.shape)}, not [{expected}]")
     if not array.flags.c_contiguous:
@@ -43,13 +45,13 @@ def checked(value: Any, what: str, dtype: Any, shape: Sequence[int | None]) -> A
     return array
 
 
-def like(value: Any, array: Array) -> Any:
-    """Return a tensor over the array where ``value`` is one, else the array."""
+def match_type(value: Any, array: Array) -> Any:
+    """Return ``array`` as a tensor if ``value`` is a tensor, else as it is."""
     return torch.from_numpy(array) if isinstance(value, torch.Tensor) else array
 
 
-def aligned(shape: int | Sequence[int], dtype: Any) -> Array:
-    """Return an array of zeros that begins on a cache line."""
+def aligned_zeros(shape: int | Sequence[int], dtype: Any) -> Array:
+    """Return an array of zeros whose memory begins on a cache line."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     raw = np.zeros(size + LINE, np.uint8)
@@ -57,18 +59,26 @@ def aligned(shape: int | Sequence[int], dtype: Any) -> Array:
     return raw[first : first + size].view(dtype).reshape(shape)
 
 
-def padded(values: Any, what: str, dtype: Any, channels: int, default: float) -> Array:
-    """Return one value for each channel, up to whole blocks; None is ``default`` for all."""
-    whole = aligned(-(-channels // BLOCK) * BLOCK, dtype)
-    whole[:channels] = default if values is None else checked(values, what, dtype, (channels,))
+def pad_to_blocks(values: Any, what: str, dtype: Any, channels: int, default: float) -> Array:
+    """Return one value for each channel, followed by zeros up to a whole block of 16.
+
+    Args:
+        values: of type ``dtype``, [channels]; None gives every channel ``default``.
+        what: their name in messages.
+        dtype: type of the values.
+        channels: number of channels.
+        default: value of every channel where there are no values.
+    """
+    whole = aligned_zeros(-(-channels // BLOCK) * BLOCK, dtype)
+    whole[:channels] = default if values is None else check_array(values, what, dtype, (channels,))
     return whole
 
 
 def active_blocks(active: Any, what: str, channels: int) -> Array | None:
-    """Return indices of active blocks of 16 channels as C wants them; None stands for all, and stays None.
+    """Return the indices of active blocks of 16 channels as C reads them, int32; None means all and stays None.
 
     Raises:
-        ValueError: they are not ascending, or one is out of range.
+        ValueError: the indices are not ascending, or one is out of range.
     """
     if active is None:
         return None
@@ -80,17 +90,17 @@ def active_blocks(active: Any, what: str, channels: int) -> Array | None:
 
 
 def block_count(active: Array | None) -> int:
-    """Return how many active blocks a call is told of; 0 beside NULL, which stands for all."""
+    """Return the number of active blocks that a call passes to C; 0 goes with NULL, which means all."""
     return 0 if active is None else len(active)
 
 
 def channel_mask(active: Array | None, channels: int) -> Array:
-    """Return which channels the active blocks hold, boolean [channels]."""
+    """Return which channels belong to active blocks, boolean [channels]."""
     if active is None:
         return np.ones(channels, bool)
     return np.isin(np.arange(channels) // BLOCK, active)
 
 
 def address(array: Array | None) -> int | None:
-    """Return where an array's memory begins; None for NULL."""
+    """Return the address of an array's memory; None, which C reads as NULL, for None."""
     return None if array is None else array.ctypes.data

@@ -1,10 +1,11 @@
-"""What a kernel is: one descriptor that says all that gatesearch has to know of it.
+"""The descriptor of a kernel: one class that tells gatesearch everything about it.
 
-A kernel is one Python file and one C file. The Python file holds a class derived from one of three here:
+A kernel is one Python file and one C file. The Python file holds a class derived from one of these three:
 
-* :class:`Kernel` names the C file and its functions; nothing more is known of it.
-* :class:`CountedKernel` can be read on a board: it lists calls, says what work a call is, and prepares one in C.
-* :class:`LayerKernel` also takes the place of a trained layer on cores that run kernels.
+* :class:`Kernel` names the C file and its functions.
+* :class:`CountedKernel` can also be measured on a board: it lists the calls to measure, says how much work a call
+  does, and prepares a call in C.
+* :class:`LayerKernel` also replaces a trained layer on cores that run kernels.
 
 Packages register their classes under the entry-point group ``gatesearch.kernels``; see
 :mod:`gatesearch.kernels.registry`.
@@ -21,16 +22,21 @@ import numpy as np
 from torch import Tensor, nn
 
 from gatesearch.gates import KernelCall
-from gatesearch.kernels.arrays import Array, aligned
+from gatesearch.kernels.arrays import Array, aligned_zeros
 from gatesearch.kernels.library import SOURCES, Library, Signatures
 
-Calls = list[Callable[[], object]]
-Axes = dict[str, tuple[float, ...]]
-OUTSIDE_RANK = 1000
+Calls = list[Callable[[], object]]  # the native calls of a layer, in order
+Axes = dict[str, tuple[float, ...]]  # by name of a share, the values at which a kernel is timed
+OUTSIDE_RANK = 1000  # kernels of other packages come after those of this one
 
 
 class ActiveChannels(NamedTuple):
-    """The channels of a map that are there: ascending groups of ``size`` channels, int32; the others are zero."""
+    """The channels of a map that hold values; the others are zero.
+
+    Args:
+        groups: ascending indices of groups of channels, int32.
+        size: channels of a group.
+    """
 
     groups: Array
     size: int
@@ -46,29 +52,29 @@ class ActiveChannels(NamedTuple):
 
 
 class NativeLayer(Protocol):
-    """A trained layer that a kernel runs, packed into arrays and bound to buffers.
+    """A trained layer, packed into arrays, that a kernel runs.
 
     It maps one float32 array to another: a map [h, w, c] or a sequence [T, F].
     """
 
-    absorbs_norm: ClassVar[bool]  # whether it takes over a batch normalisation behind the layer as well
-    reads: ClassVar[tuple[int, ...]]  # sizes of groups of input channels that it can leave out
+    absorbs_norm: ClassVar[bool]  # whether it computes a batch normalisation behind the layer as well
+    reads: ClassVar[tuple[int, ...]]  # sizes of groups of input channels that it can skip
     shape: Any  # of its output, a tuple of sizes
 
     @property
     def active(self) -> ActiveChannels | None:
-        """The channels that its last run computed; None where it computes all."""
+        """The channels that the last run computed; None where every run computes all."""
 
     @classmethod
     def from_module(
         cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool
     ) -> Self:
-        """Pack a trained layer and what follows it.
+        """Pack a trained layer, and the normalisation and the ReLU behind it.
 
         Args:
             layer: in evaluation mode.
-            example: what it reads, [1, ...].
-            norm: the batch normalisation behind it, where :attr:`absorbs_norm`.
+            example: an input of the layer, [1, ...].
+            norm: the batch normalisation behind it, only where :attr:`absorbs_norm`.
             relu: whether a ReLU follows.
             positive: whether no input is ever negative.
 
@@ -77,20 +83,20 @@ class NativeLayer(Protocol):
         """
 
     def arrays(self) -> dict[str, Array]:
-        """Return all arrays that the layer consists of, for a bundle."""
+        """Return the arrays that make up the layer, to store in a bundle."""
 
     @classmethod
     def load(cls, arrays: Mapping[str, Array], library: Library) -> Self:
         """Rebuild the layer from :meth:`arrays`."""
 
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
-        """Return the native calls, in order, for arrays that stay where they are.
+        """Return the native calls, in order, for arrays at fixed addresses.
 
         Args:
             x: input.
             y: output.
-            active: channels of x that are there, in groups of a size of :attr:`reads`; None for all.
-            whole: whether channels of y that were not computed have to be cleared.
+            active: channels of x that hold values, in groups of a size in :attr:`reads`; None means all.
+            whole: whether the calls also clear the channels of y that they do not compute.
         """
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
@@ -98,7 +104,7 @@ class NativeLayer(Protocol):
 
 
 class Sample(NamedTuple):
-    """A layer with random weights and an input for it, to be timed."""
+    """A layer with random weights, and an input for it, for timing."""
 
     layer: NativeLayer
     x: Array
@@ -106,12 +112,12 @@ class Sample(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A shape at which a board's table reads kernels, and the shares of work at which it does.
+    """A shape at which a board's table measures kernels, and the shares of work that it measures there.
 
     Args:
-        shape: as :class:`~gatesearch.gates.KernelCall` has it.
-        pairs: shares of inputs and outputs.
-        shares: of outputs, or of whatever else a kernel can leave out.
+        shape: as in :class:`~gatesearch.gates.KernelCall`.
+        pairs: pairs of a share of the inputs and a share of the outputs.
+        shares: of the outputs, or of another quantity that a kernel can skip in part.
     """
 
     shape: tuple[int, ...]
@@ -123,11 +129,11 @@ class Kernel(ABC):
     """A C file and the functions in it.
 
     Attributes:
-        name: of the kernel, by which gates and tables call it.
+        name: of the kernel, in gates and tables.
         source: its C file. Files in :data:`~gatesearch.kernels.build.SOURCES` are compiled together, by ``all.c``;
             any other is compiled by itself and may include ``kernels.h`` and ``simd.h`` from there.
         signatures: result and argument types of each C function, by its name without prefix and suffix.
-        rank: place among all kernels. A board's readings depend on it: the runner draws its numbers row by row.
+        rank: order among all kernels. Counts on a board depend on it, since the runner draws random numbers row by row.
     """
 
     name: ClassVar[str]
@@ -137,24 +143,26 @@ class Kernel(ABC):
 
     @property
     def is_outside(self) -> bool:
-        """Whether another package brings the kernel."""
+        """Whether another package registers the kernel."""
         return self.source.parent != SOURCES
 
 
 class CountedKernel(Kernel):
-    """A kernel whose calls can be read on a board.
+    """A kernel whose calls can be measured on a board.
 
-    Under ``#ifdef GS_KIT`` its C file defines ``prepare_NAME(gs_call *)``, which takes memory and made-up numbers, and
-    ``run_NAME(gs_call *)``, which makes the call; ``NAME`` is :attr:`runner`. See ``kernels/src/kit.h``.
+    Under ``#ifdef GS_KIT`` its C file defines ``prepare_NAME(gs_call *)``, which reserves memory and fills it with
+    random numbers, and ``run_NAME(gs_call *)``, which makes the call; ``NAME`` is :attr:`runner`. See
+    ``kernels/src/kit.h``.
 
     Attributes:
         runner: name of the two C functions; kernels may share them.
-        case: place among the cases of the runner's switch; readings depend on it by one instruction.
-        shares: what a call can leave out, in the order of the runner's shares.
-        observed: those of :attr:`shares` that come about on data, a little off what was requested.
-        variants: whole numbers that make another program of it, in the order of the runner's.
-        listings: kinds of shapes at which tables read it; see :mod:`gatesearch.cost.sources.board.shapes`.
-        skips: what of its input it can leave out, by the names of :class:`~gatesearch.gates.Call`.
+        case: order among the cases of the runner's switch; it moves a count by about one instruction.
+        shares: names of the quantities that a call can skip in part, in the order of the runner's shares.
+        observed: the :attr:`shares` that depend on data: the runner reports the actual share, which is close to the
+            requested one.
+        variants: names of whole numbers that select other loops, in the order of the runner's variants.
+        listings: kinds of shapes at which tables measure it; see :mod:`gatesearch.cost.sources.board.shapes`.
+        skips: parts of its input that it can skip, by the names of :class:`~gatesearch.gates.Call`.
     """
 
     runner: ClassVar[str]
@@ -166,12 +174,12 @@ class CountedKernel(Kernel):
     skips: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def listed(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield the calls that a table reads at a shape."""
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield the calls that a table measures at a shape."""
 
     @abstractmethod
     def macs(self, call: KernelCall) -> float:
-        """Return multiply-accumulates of a call with nothing left out."""
+        """Return the multiply-accumulates of a call that skips nothing."""
 
     @abstractmethod
     def work(self, call: KernelCall, tile: int) -> dict[str, float]:
@@ -181,21 +189,24 @@ class CountedKernel(Kernel):
         channels, pixels, taps), so that slopes carry over to other shapes.
 
         Args:
-            call: with the shares left.
+            call: shape, variant, and the share of each quantity that is computed.
             tile: outputs that the inner loop computes at once on the core.
         """
 
     def family(self, call: KernelCall) -> str:
-        """Return the name of the calls that share slopes: where variants run other loops, those of one variant."""
+        """Return the name of the group of calls that share slopes.
+
+        A kernel whose variants run different loops overrides this and returns one name a variant.
+        """
         return self.name
 
     def row_shape(self, call: KernelCall) -> tuple[int, ...]:
-        """Return the shape as the runner's rows have it, twelve numbers at most."""
+        """Return the shape in the format of the runner's rows, at most twelve numbers."""
         return call.shape
 
 
 class LayerKernel(CountedKernel):
-    """A kernel that takes the place of a layer.
+    """A kernel that replaces a trained layer.
 
     Attributes:
         layer: class of the layers that it runs.
@@ -205,31 +216,31 @@ class LayerKernel(CountedKernel):
 
     @abstractmethod
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return at which shares the kernel has to be timed, by name.
+        """Return the shares at which the kernel is timed, by name.
 
         Args:
-            call: whose shape and variant count.
-            reads_blocks: whether its input may come from a layer that leaves channels out.
+            call: its shape and variant decide; its shares do not matter.
+            reads_blocks: whether its input may come from a layer that skips channels.
         """
 
     @abstractmethod
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
-        """Return a layer of a call's shape with random weights, that leaves the call's shares to do."""
+        """Return a random layer of a call's shape, and an input on which it computes the call's shares."""
 
-    def rounded(self, call: KernelCall) -> KernelCall:
-        """Return the call with the shares that whole rows or channels come to."""
+    def round_shares(self, call: KernelCall) -> KernelCall:
+        """Return the call with its shares rounded to whole rows or channels."""
         return call
 
     def layer_shape(self, shape: tuple[int, ...], variant: Mapping[str, int | str]) -> tuple[int, ...]:
-        """Return the shape of the layer itself, where the kernel's differs from it."""
+        """Return the shape of the layer that a call of a shape and a variant computes."""
         return shape
 
     def calls(self, call: KernelCall, library: Library, seed: int = 0) -> Calls:
         """Return the native calls of a :meth:`sample`, ready to be timed."""
         layer, x, active = self.sample(call, library, np.random.default_rng(seed))
-        return layer.bind(x, aligned(layer.shape, np.float32), active)
+        return layer.bind(x, aligned_zeros(layer.shape, np.float32), active)
 
 
 def random_normal(generator: np.random.Generator, *shape: int) -> Array:
-    """Return normal float32 values whose variance is one over the last size."""
+    """Return normally distributed float32 values with a variance of one over the last size."""
     return (generator.standard_normal(shape) / np.sqrt(max(1, shape[-1]))).astype(np.float32)

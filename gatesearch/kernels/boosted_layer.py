@@ -1,4 +1,4 @@
-"""Layers of which only the channels that win are computed, as parts of a network: what their kernels share."""
+"""Trained layers that compute only the channels that win: the base of the layers of the FBS kernels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gatesearch.kernels.library import Library
 
 
 class BoostedConv(Protocol):
-    """A kernel of a convolution of winners, bound to its weights."""
+    """A kernel, with weights, of a convolution that computes only the channels that win."""
 
     geometry: Geometry
     boost: Boost
@@ -27,17 +27,17 @@ class BoostedConv(Protocol):
     relu: bool
 
     def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are."""
+        """Return the call for arrays at fixed addresses."""
 
     def reference(self, x: Array, active: Any = None) -> tuple[Array, Array]:
         """Return y and the winners, computed in torch and numpy."""
 
 
 class BoostedLayer(ABC):
-    """A trained layer; a batch normalisation behind it is in the boost already.
+    """A trained FBS layer; its boost contains the batch normalisation behind the convolution.
 
     Args:
-        conv: its kernel.
+        conv: the kernel with its weights.
     """
 
     absorbs_norm: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Convolutions that compute only the channels that win, whether single ones or blocks: what both kernels share."""
+"""Convolutions that compute only the channels that win, single ones or blocks: the base of two kernels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gatesearch.gates import BLOCK, KernelCall
-from gatesearch.kernels.arrays import Array, address, aligned, block_count, checked
+from gatesearch.kernels.arrays import Array, address, aligned_zeros, block_count, check_array
 from gatesearch.kernels.base import ActiveChannels, Calls
 from gatesearch.kernels.boosted_layer import BoostedLayer
 from gatesearch.kernels.fbs_predictor import Boost, Decision
@@ -20,7 +20,7 @@ from gatesearch.kernels.library import Library, bind_call
 
 
 class NativeCall(NamedTuple):
-    """A C function, its own arguments before those of the input and after them, and scratch memory."""
+    """A C function, the arguments that only it has, before and after those of the input, and its scratch memory."""
 
     function: str
     before_input: tuple[Any, ...]
@@ -29,16 +29,16 @@ class NativeCall(NamedTuple):
 
 
 class ChannelSkippingConv(ABC):
-    """Float32 x [h, w, c_in] to y [h', w', c_out]: the kernel picks the channels that win, and computes only them.
+    """A convolution, float32 x [h, w, c_in] to y [h', w', c_out], that picks winning channels and computes only those.
 
     Args:
         geometry: of the convolution.
-        boost: picks the winners, and holds the norm; its block is 1 or 16.
-        relu: whether what is negative becomes 0.
-        library: None is the best for this CPU.
+        boost: the predictor that picks the winners, and the normalisation; its block is 1 or 16.
+        relu: whether negative outputs become 0.
+        library: None loads the best one for this CPU.
 
     Raises:
-        ValueError: there is no kernel for such blocks, or more would win than there are.
+        ValueError: there is no kernel for blocks of this size, or more blocks would win than exist.
     """
 
     weight: Array
@@ -51,13 +51,13 @@ class ChannelSkippingConv(ABC):
             self._shape = geometry.c
 
     def __call__(self, x: Any, active: ActiveChannels | None = None) -> tuple[Array, Array]:
-        """Return y, losers being 0, and the groups that won, ascending.
+        """Return y, zero in the channels that lose, and the winning groups, ascending.
 
         Args:
             x: float32 [h, w, c_in].
-            active: channels of x that are there; None is all.
+            active: channels of x that hold values; None means all.
         """
-        image = checked(x, "x", np.float32, (*self.geometry.image, self.geometry.c_in))
+        image = check_array(x, "x", np.float32, (*self.geometry.image, self.geometry.c_in))
         y = np.full((*self.geometry.output, self.geometry.c_out), np.nan, np.float32)
         winners = np.zeros(self.boost.winners, np.int32)
         self.bind(image, y, winners, active)()
@@ -66,18 +66,18 @@ class ChannelSkippingConv(ABC):
     def bind(
         self, x: Array, y: Array, winners: Array, active: ActiveChannels | None = None, whole: bool = True
     ) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are.
+        """Return the call for arrays at fixed addresses.
 
         Args:
-            x, y: see above.
-            winners: takes the groups that win, int32.
-            active: channels of x that are there.
-            whole: whether losers are cleared; else they are left as they are.
+            x, y: as in :meth:`__call__`.
+            winners: receives the winning groups, int32.
+            active: channels of x that hold values; None means all.
+            whole: whether the call clears the channels of y that lose; else they keep their values.
         """
         g = self.geometry
-        checked(x, "x", np.float32, (*g.image, g.c_in))
-        checked(y, "y", np.float32, (*g.output, g.c_out))
-        checked(winners, "winners", np.int32, (self.boost.winners,))
+        check_array(x, "x", np.float32, (*g.image, g.c_in))
+        check_array(y, "y", np.float32, (*g.output, g.c_out))
+        check_array(winners, "winners", np.int32, (self.boost.winners,))
         if not self.library:
             return lambda: self._by_reference(x, y, winners, active)
         groups, size = (None, BLOCK) if active is None else active
@@ -100,15 +100,15 @@ class ChannelSkippingConv(ABC):
         return bind_call(self.library.function(call.function), arguments, x, y, winners, groups, self)
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> tuple[Array, Array]:
-        """Compute the same with torch and numpy: everything, and then only what wins."""
+        """Compute the same in torch and numpy: all channels, of which only the winners are returned."""
         g, boost = self.geometry, self.boost
-        read = only_active(x, active)
-        factor, winners = self._decision.reference(read.mean((0, 1), dtype=np.float32))
-        won = ActiveChannels(winners, boost.block).channels(g.c_out)
-        y = factor * (boost.slope * self._products(read, won) + boost.offset) + boost.beta
+        image = zero_inactive(x, active)
+        factor, winners = self._decision.reference(image.mean((0, 1), dtype=np.float32))
+        channels = ActiveChannels(winners, boost.block).channels(g.c_out)
+        y = factor * (boost.slope * self._products(image, channels) + boost.offset) + boost.beta
         y = np.maximum(y, 0) if self.relu else y
         result = np.zeros((*g.output, g.c_out), np.float32)
-        result[..., won] = y[..., won]
+        result[..., channels] = y[..., channels]
         return result, winners
 
     @abstractmethod
@@ -116,32 +116,35 @@ class ChannelSkippingConv(ABC):
         """Return the C function and the arguments that only it has."""
 
     @abstractmethod
-    def _products(self, x: Array, won: Array) -> Array:
-        """Return the convolution for the channels that won [h', w', c_out]."""
+    def _products(self, x: Array, channels: Array) -> Array:
+        """Return the convolution [h', w', c_out]; only the given ``channels``, which win, have to be right."""
 
     def _by_reference(self, x: Array, y: Array, winners: Array, active: ActiveChannels | None) -> None:
         y[...], winners[:] = self.reference(x, active)
 
 
-def only_active(x: Array, active: ActiveChannels | None) -> Array:
-    """Return x [h, w, c] with zeros where no channel is active."""
+def zero_inactive(x: Array, active: ActiveChannels | None) -> Array:
+    """Return x [h, w, c] with zeros in the channels that are not active."""
     if active is None:
         return x
-    read, channels = np.zeros_like(x), active.channels(x.shape[-1])
-    read[..., channels] = x[..., channels]
-    return read
+    image, channels = np.zeros_like(x), active.channels(x.shape[-1])
+    image[..., channels] = x[..., channels]
+    return image
 
 
-def taps(weight: Array) -> Array:
-    """Return weights [c_out, c_in, kh, kw] as [kh, kw, c_in, 16 x blocks_out], zero where there is no channel."""
-    moved = weight.transpose(2, 3, 1, 0)
-    padded = aligned((*moved.shape[:3], -(-len(weight) // BLOCK) * BLOCK), weight.dtype)
-    padded[..., : len(weight)] = moved
-    return padded
+def weights_by_tap(weight: Array) -> Array:
+    """Return weights [c_out, c_in, kh, kw] as [kh, kw, c_in, 16 x blocks_out], with zeros beyond c_out.
+
+    The outputs come last: the kernel then gathers the weights of the winners from one row for each tap and input.
+    """
+    by_tap = weight.transpose(2, 3, 1, 0)
+    whole_blocks = aligned_zeros((*by_tap.shape[:3], -(-len(weight) // BLOCK) * BLOCK), weight.dtype)
+    whole_blocks[..., : len(weight)] = by_tap
+    return whole_blocks
 
 
 class ChannelSkippingLayer(BoostedLayer):
-    """A trained layer that such a kernel runs."""
+    """A trained layer that a :class:`ChannelSkippingConv` runs."""
 
     conv: ChannelSkippingConv
 
@@ -154,21 +157,25 @@ class Winners(NamedTuple):
     """How many channels a call reads and computes.
 
     Args:
-        block: channels of a group that wins or loses together.
-        read: input channels.
-        won: output channels.
+        block: channels of a group, which win or lose together.
+        inputs: channels that the call reads.
+        outputs: channels that it computes.
     """
 
     block: int
-    read: float
-    won: float
+    inputs: float
+    outputs: float
 
     @classmethod
-    def of_call(cls, call: KernelCall) -> Winners:
-        """Return the numbers for a call: whole groups, and at least one."""
+    def from_call(cls, call: KernelCall) -> Winners:
+        """Return the numbers for a call."""
         _, _, c_in, c_out, *_ = call.shape
-        left, block = dict(call.left), int(dict(call.variant).get("block", 1))
-        sides = ((c_in, left.get("inputs", 1.0)), (c_out, left.get("outputs", 1.0)))
-        groups = (max(1, math.floor(-(-channels // block) * share + 0.5)) for channels, share in sides)
-        read, won = (min(channels, count * block) for (channels, _), count in zip(sides, groups, strict=True))
-        return cls(block, read, won)
+        shares, block = dict(call.left), int(dict(call.variant).get("block", 1))
+        inputs = _channels_of_groups(c_in, block, shares.get("inputs", 1.0))
+        return cls(block, inputs, _channels_of_groups(c_out, block, shares.get("outputs", 1.0)))
+
+
+def _channels_of_groups(channels: int, block: int, share: float) -> int:
+    """Return the channels in a share of the groups, rounded to whole groups, at least one."""
+    groups = -(-channels // block)
+    return min(channels, max(1, math.floor(groups * share + 0.5)) * block)

@@ -1,4 +1,4 @@
-"""Convolution in float and in int8, of all channels or of those blocks of 16 that are active."""
+"""Convolution in float32 and in int8, of all channels or only of the active blocks of 16."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from gatesearch.kernels.arrays import (
     Array,
     active_blocks,
     address,
-    aligned,
+    aligned_zeros,
     block_count,
     channel_mask,
-    checked,
-    like,
-    padded,
+    check_array,
+    match_type,
+    pad_to_blocks,
 )
 from gatesearch.kernels.base import CountedKernel, Listing
 from gatesearch.kernels.geometry import Geometry
 from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SIZE, SOURCES, Library, Signatures, bind_call
 from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms
 
-SUMS, BYTES, FLOATS = range(3)  # as in kernels.h
+SUMS, BYTES, FLOATS = range(3)  # kinds of output, as in kernels.h
 OUTPUT_KINDS = {"sums": (SUMS, np.int32), "bytes": (BYTES, np.uint8), "floats": (FLOATS, np.float32)}
 
 
@@ -37,10 +37,10 @@ class Conv:
     Args:
         geometry: of the layer.
         weight: float32 [c_out, c_in, kh, kw].
-        scale: float32 [c_out]; None is 1.
-        shift: float32 [c_out]; None is 0.
-        relu: whether what is negative becomes 0.
-        library: None is the best for this CPU.
+        scale: float32 [c_out]; None means 1.
+        shift: float32 [c_out]; None means 0.
+        relu: whether negative outputs become 0.
+        library: None loads the best one for this CPU.
 
     >>> conv = Conv(Geometry((4, 4), 2, 3), np.ones((3, 2, 1, 1), np.float32))
     >>> conv(np.ones((4, 4, 2), np.float32))[0, 0].tolist()
@@ -57,34 +57,34 @@ class Conv:
         library: Library | None = None,
     ) -> None:
         self.geometry, self.relu = geometry, relu
-        self.weight = checked(weight, "weight", np.float32, geometry.weights)
-        self.scale = padded(scale, "scale", np.float32, geometry.c_out, 1)
-        self.shift = padded(shift, "shift", np.float32, geometry.c_out, 0)
+        self.weight = check_array(weight, "weight", np.float32, geometry.weights)
+        self.scale = pad_to_blocks(scale, "scale", np.float32, geometry.c_out, 1)
+        self.shift = pad_to_blocks(shift, "shift", np.float32, geometry.c_out, 0)
         self.library = library or native.load()
         if self.library:
             self._shape = geometry.c
-            self._packed = aligned(self.library.function("conv_f32_size")(byref(self._shape)), np.float32)
+            self._packed = aligned_zeros(self.library.function("conv_f32_size")(byref(self._shape)), np.float32)
             self.library.function("conv_f32_pack")(byref(self._shape), address(self.weight), address(self._packed))
-            self._scratch = aligned(self.library.function("conv_f32_scratch")(byref(self._shape)), np.uint8)
+            self._scratch = aligned_zeros(self.library.function("conv_f32_scratch")(byref(self._shape)), np.uint8)
 
     def __call__(self, x: Any, inputs: Any = None, outputs: Any = None) -> Any:
         """Convolve.
 
         Args:
             x: float32 [h, w, c_in], an array or a tensor.
-            inputs: ascending indices of the input blocks that are active, the others being read as 0; None is all.
-            outputs: those of the output blocks to compute, the others being 0; None is all.
+            inputs: ascending indices of the active input blocks; the others count as 0. None means all.
+            outputs: ascending indices of the output blocks to compute; the others are 0. None means all.
         """
-        image = checked(x, "x", np.float32, (*self.geometry.image, self.geometry.c_in))
+        image = check_array(x, "x", np.float32, (*self.geometry.image, self.geometry.c_in))
         y = np.zeros((*self.geometry.output, self.geometry.c_out), np.float32)
         self.bind(image, y, inputs, outputs)()
-        return like(x, y)
+        return match_type(x, y)
 
     def bind(self, x: Array, y: Array, inputs: Any = None, outputs: Any = None) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are; inactive output blocks are left as they are."""
+        """Return the call for arrays at fixed addresses; inactive output blocks keep their values."""
         g = self.geometry
-        checked(x, "x", np.float32, (*g.image, g.c_in))
-        checked(y, "y", np.float32, (*g.output, g.c_out))
+        check_array(x, "x", np.float32, (*g.image, g.c_in))
+        check_array(y, "y", np.float32, (*g.output, g.c_out))
         read, written = active_blocks(inputs, "inputs", g.c_in), active_blocks(outputs, "outputs", g.c_out)
         if not self.library:
             mask = channel_mask(written, g.c_out)
@@ -106,7 +106,7 @@ class Conv:
         return bind_call(self.library.function("conv_f32"), arguments, x, y, read, written, self)
 
     def reference(self, x: Array, inputs: Array | None = None, outputs: Array | None = None) -> Array:
-        """Compute the same with torch, everything and then masked."""
+        """Compute the same in torch: all channels, of which inactive ones are then cleared."""
         g = self.geometry
         image = torch.from_numpy(np.where(channel_mask(inputs, g.c_in), x, 0))
         y = g.convolve(image, torch.from_numpy(self.weight)).numpy() * self.scale[: g.c_out] + self.shift[: g.c_out]
@@ -117,19 +117,22 @@ class Conv:
 class ConvU8:
     """Convolution of uint8 activations with int8 weights, summed in int32; x [h, w, c_in] to y [h', w', c_out].
 
-    s = conv(x - zero) + bias, and by kind y is s (``"sums"``, int32), scale s + shift (``"floats"``) or that rounded
-    half to even, plus ``zero_out`` and clipped to 0 .. 255 (``"bytes"``, uint8).
+    With s = conv(x - zero) + bias, the output is by kind:
+
+    * ``"sums"``: y = s, int32.
+    * ``"floats"``: y = scale s + shift, float32.
+    * ``"bytes"``: y = clip(round(scale s + shift) + zero_out, 0, 255), uint8, rounded half to even.
 
     Args:
         geometry: of the layer.
         weight: int8 [c_out, c_in, kh, kw].
         kind: of the output.
-        zero: the x that stands for 0.
-        bias: int32 [c_out]; None is 0.
-        scale: float32 [c_out]; None is 1.
-        shift: float32 [c_out]; None is 0.
-        zero_out: the y that stands for 0; at 0 a ReLU is in the clipping.
-        library: None is the best for this CPU.
+        zero: the value of x that represents 0.
+        bias: int32 [c_out]; None means 0.
+        scale: float32 [c_out]; None means 1.
+        shift: float32 [c_out]; None means 0.
+        zero_out: the value of y that represents 0. Where it is 0, the clipping is also a ReLU.
+        library: None loads the best one for this CPU.
     """
 
     def __init__(
@@ -149,28 +152,28 @@ class ConvU8:
                 raise ValueError(f"{what} is {value}, not from 0 to 255")
         self.geometry, self.zero, self.zero_out = geometry, zero, zero_out
         self.kind, self.dtype = OUTPUT_KINDS[kind]
-        self.weight = checked(weight, "weight", np.int8, geometry.weights)
-        self.bias = padded(bias, "bias", np.int32, geometry.c_out, 0)
-        self.scale = padded(scale, "scale", np.float32, geometry.c_out, 1)
-        self.shift = padded(shift, "shift", np.float32, geometry.c_out, 0)
+        self.weight = check_array(weight, "weight", np.int8, geometry.weights)
+        self.bias = pad_to_blocks(bias, "bias", np.int32, geometry.c_out, 0)
+        self.scale = pad_to_blocks(scale, "scale", np.float32, geometry.c_out, 1)
+        self.shift = pad_to_blocks(shift, "shift", np.float32, geometry.c_out, 0)
         self.library = library or native.load()
         if self.library:
             self._shape = geometry.c
             self._packed, self._sums = pack_u8(self.library, geometry, self.weight)
-            self._scratch = aligned(self.library.function("conv_u8_scratch")(byref(self._shape)), np.uint8)
+            self._scratch = aligned_zeros(self.library.function("conv_u8_scratch")(byref(self._shape)), np.uint8)
 
     def __call__(self, x: Any, inputs: Any = None, outputs: Any = None) -> Any:
         """Convolve uint8 [h, w, c_in]; ``inputs`` and ``outputs`` as in :meth:`Conv.__call__`."""
-        image = checked(x, "x", np.uint8, (*self.geometry.image, self.geometry.c_in))
+        image = check_array(x, "x", np.uint8, (*self.geometry.image, self.geometry.c_in))
         y = np.zeros((*self.geometry.output, self.geometry.c_out), self.dtype)
         self.bind(image, y, inputs, outputs)()
-        return like(x, y)
+        return match_type(x, y)
 
     def bind(self, x: Array, y: Array, inputs: Any = None, outputs: Any = None) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are; inactive output blocks are left as they are."""
+        """Return the call for arrays at fixed addresses; inactive output blocks keep their values."""
         g = self.geometry
-        checked(x, "x", np.uint8, (*g.image, g.c_in))
-        checked(y, "y", self.dtype, (*g.output, g.c_out))
+        check_array(x, "x", np.uint8, (*g.image, g.c_in))
+        check_array(y, "y", self.dtype, (*g.output, g.c_out))
         read, written = active_blocks(inputs, "inputs", g.c_in), active_blocks(outputs, "outputs", g.c_out)
         if not self.library:
             mask = channel_mask(written, g.c_out)
@@ -196,7 +199,7 @@ class ConvU8:
         return bind_call(self.library.function("conv_u8"), arguments, x, y, read, written, self)
 
     def reference(self, x: Array, inputs: Array | None = None, outputs: Array | None = None) -> Array:
-        """Compute the same with torch and numpy, everything and then masked."""
+        """Compute the same in torch and numpy: all channels, of which inactive ones are then cleared."""
         g = self.geometry
         centred = np.where(channel_mask(inputs, g.c_in), x.astype(np.float64) - self.zero, 0)
         sums = convolve_integers(g, centred, self.weight) + self.bias[: g.c_out]
@@ -205,22 +208,35 @@ class ConvU8:
 
 
 def pack_u8(library: Library, geometry: Geometry, weight: Array) -> tuple[Array, Array]:
-    """Return int8 weights as the kernels want them, and their sums by block."""
+    """Return int8 weights as the kernels read them, and their sums over blocks of inputs [blocks_out, blocks_in, 16].
+
+    An instruction set fixes the offset that its products subtract from x: 0 or 128. The kernels correct for the zero of
+    x afterwards: conv(x - zero) = conv(x - offset) + (offset - zero) sum(w). That sum runs over the active input blocks
+    alone, so sums are stored by block.
+    """
     shape = geometry.c
-    packed = aligned(library.function("conv_u8_size")(byref(shape)), np.int8)
-    sums = aligned((-(-geometry.c_out // BLOCK), -(-geometry.c_in // BLOCK), BLOCK), np.int32)
+    packed = aligned_zeros(library.function("conv_u8_size")(byref(shape)), np.int8)
+    sums = aligned_zeros((-(-geometry.c_out // BLOCK), -(-geometry.c_in // BLOCK), BLOCK), np.int32)
     library.function("conv_u8_pack")(byref(shape), address(weight), address(packed), address(sums))
     return packed, sums
 
 
 def convolve_integers(geometry: Geometry, x: Array, weight: Array) -> Array:
-    """Convolve whole numbers, [h, w, c_in] with [c_out, c_in, kh, kw]; float64 holds their sums exactly."""
+    """Return the convolution of whole numbers, x [h, w, c_in] and weight [c_out, c_in, kh, kw], exact in float64."""
     image, filters = torch.from_numpy(x.astype(np.float64)), torch.from_numpy(weight.astype(np.float64))
     return geometry.convolve(image, filters).numpy().round().astype(np.int64)
 
 
 def requantise(sums: Array, scale: Array, shift: Array, kind: int, zero_out: int) -> Array:
-    """Return the output of sums [..., c_out], by kind; each step is rounded to float32 as the kernels round it."""
+    """Return the output of a kind for sums [..., c_out]; each step is rounded to float32, as in the kernels.
+
+    Args:
+        sums: whole numbers, in units of the step of x times the step of a weight.
+        scale: what one unit of the sums is worth in steps of y, float32 [c_out].
+        shift: added to the product, in steps of y, float32 [c_out].
+        kind: SUMS, FLOATS or BYTES.
+        zero_out: the value of y that represents 0. Clipping before it is added gives the same as clipping to 0 .. 255.
+    """
     if kind == SUMS:
         return sums
     real = sums.astype(np.float32) * scale + shift
@@ -228,7 +244,7 @@ def requantise(sums: Array, scale: Array, shift: Array, kind: int, zero_out: int
 
 
 class ConvKernel(CountedKernel):
-    """Convolutions and matrix products; tables of boards read the one in int8."""
+    """Convolutions and matrix products; tables of boards measure those in int8."""
 
     name = "conv"
     source = SOURCES / "conv_u8.c"
@@ -245,9 +261,17 @@ class ConvKernel(CountedKernel):
             None,
             (
                 SHAPE,
-                *(ADDRESS, ADDRESS, INT, ADDRESS),  # x, active inputs, weights
-                *(ADDRESS, INT, ADDRESS, ADDRESS, INT),  # active outputs, scale, shift, whether a ReLU follows
-                *(ADDRESS, ADDRESS),  # y, scratch
+                ADDRESS,  # x
+                ADDRESS,  # active input blocks
+                INT,  # number of active input blocks
+                ADDRESS,  # weights
+                ADDRESS,  # active output blocks
+                INT,  # number of active output blocks
+                ADDRESS,  # scale
+                ADDRESS,  # shift
+                INT,  # whether a ReLU follows
+                ADDRESS,  # y
+                ADDRESS,  # scratch
             ),
         ),
         "conv_u8_size": (SIZE, (SHAPE,)),
@@ -257,22 +281,34 @@ class ConvKernel(CountedKernel):
             None,
             (
                 SHAPE,
-                *(ADDRESS, INT, ADDRESS, INT, ADDRESS, ADDRESS),  # x, its zero, active inputs, weights, their sums
-                *(ADDRESS, INT, ADDRESS, ADDRESS, ADDRESS),  # active outputs, bias, scale, shift
-                *(INT, INT, ADDRESS, ADDRESS),  # kind of output, its zero, y, scratch
+                ADDRESS,  # x
+                INT,  # zero of x
+                ADDRESS,  # active input blocks
+                INT,  # number of active input blocks
+                ADDRESS,  # weights
+                ADDRESS,  # sums of weights
+                ADDRESS,  # active output blocks
+                INT,  # number of active output blocks
+                ADDRESS,  # bias
+                ADDRESS,  # scale
+                ADDRESS,  # shift
+                INT,  # kind of output
+                INT,  # zero of y
+                ADDRESS,  # y
+                ADDRESS,  # scratch
             ),
         ),
     }
 
-    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
         """Yield a call for each pair of shares."""
         for inputs, outputs in listing.pairs:
             yield KernelCall(self.name, listing.shape, (), (("inputs", inputs), ("outputs", outputs)))
 
     def macs(self, call: KernelCall) -> float:
-        """Return those of a dense convolution."""
+        """Return the multiply-accumulates of the dense convolution."""
         return conv_macs(call.shape)
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the terms of a convolution of the blocks that are there."""
+        """Return the terms of a convolution of the active blocks."""
         return conv_terms(call.shape, tile, **dict(call.left))

@@ -1,4 +1,4 @@
-"""Depthwise convolution in int8: a filter for each channel."""
+"""Depthwise convolution in int8: one filter for each channel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address, checked, like, padded
+from gatesearch.kernels.arrays import Array, address, check_array, match_type, pad_to_blocks
 from gatesearch.kernels.base import CountedKernel, Listing
 from gatesearch.kernels.conv import BYTES, requantise
 from gatesearch.kernels.geometry import Geometry, output_size
@@ -24,12 +24,12 @@ class DepthwiseU8:
     """y = round(scale (conv(x - zero) + bias)) + zero_out, clipped to 0 .. 255; x [h, w, c] to y [h', w', c], uint8.
 
     Args:
-        geometry: of the layer, with as many channels out as in.
+        geometry: of the layer, with c_in = c_out.
         weight: int8 [c, kh, kw].
-        zero, zero_out: the x and the y that stand for 0.
-        bias: int32 [c]; None is 0.
-        scale: float32 [c]; None is 1.
-        library: None is the best for this CPU.
+        zero, zero_out: the values of x and of y that represent 0.
+        bias: int32 [c]; None means 0.
+        scale: float32 [c]; None means 1.
+        library: None loads the best one for this CPU.
 
     >>> layer = DepthwiseU8(Geometry((2, 2), 3, 3, (2, 2)), np.ones((3, 2, 2), np.int8))
     >>> layer(np.full((2, 2, 3), 5, np.uint8)).tolist()
@@ -49,33 +49,41 @@ class DepthwiseU8:
         if geometry.c_in != geometry.c_out:
             raise ValueError(f"{geometry.c_in} channels in, {geometry.c_out} out: both must be the same")
         self.geometry, self.zero, self.zero_out = geometry, zero, zero_out
-        self.weight = checked(weight, "weight", np.int8, (geometry.c_out, *geometry.kernel))
-        self.bias = padded(bias, "bias", np.int32, geometry.c_out, 0)
-        self.scale = padded(scale, "scale", np.float32, geometry.c_out, 1)
+        self.weight = check_array(weight, "weight", np.int8, (geometry.c_out, *geometry.kernel))
+        self.bias = pad_to_blocks(bias, "bias", np.int32, geometry.c_out, 0)
+        self.scale = pad_to_blocks(scale, "scale", np.float32, geometry.c_out, 1)
         self.library = library or native.load()
         self._shape, self._by_tap = geometry.c, np.ascontiguousarray(self.weight.transpose(1, 2, 0))
 
     def __call__(self, x: Any) -> Any:
         """Convolve uint8 [h, w, c]."""
         g = self.geometry
-        image = checked(x, "x", np.uint8, (*g.image, g.c_in))
+        image = check_array(x, "x", np.uint8, (*g.image, g.c_in))
         y = np.empty((*g.output, g.c_out), np.uint8)
         self.bind(image, y)()
-        return like(x, y)
+        return match_type(x, y)
 
     def bind(self, x: Array, y: Array) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are."""
+        """Return the call for arrays at fixed addresses."""
         g = self.geometry
-        checked(x, "x", np.uint8, (*g.image, g.c_in))
-        checked(y, "y", np.uint8, (*g.output, g.c_out))
+        check_array(x, "x", np.uint8, (*g.image, g.c_in))
+        check_array(y, "y", np.uint8, (*g.output, g.c_out))
         if not self.library:
             return lambda: np.copyto(y, self.reference(x))
-        rest = (address(self._by_tap), address(self.bias), address(self.scale), self.zero_out, address(y))
-        arguments = (byref(self._shape), address(x), self.zero, *rest)
+        arguments = (
+            byref(self._shape),
+            address(x),
+            self.zero,
+            address(self._by_tap),
+            address(self.bias),
+            address(self.scale),
+            self.zero_out,
+            address(y),
+        )
         return bind_call(self.library.function("depthwise_u8"), arguments, x, y, self)
 
     def reference(self, x: Array) -> Array:
-        """Compute the same with torch and numpy."""
+        """Compute the same in torch and numpy."""
         g = self.geometry
         image = torch.from_numpy(x.astype(np.float64) - self.zero).movedim(-1, 0)[None]
         filters = torch.from_numpy(self.weight.astype(np.float64))[:, None]
@@ -98,16 +106,20 @@ class DepthwiseKernel(CountedKernel):
         "depthwise_u8": (None, (SHAPE, ADDRESS, INT, ADDRESS, ADDRESS, ADDRESS, INT, ADDRESS))
     }
 
-    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
         """Yield the one call."""
         yield KernelCall(self.name, listing.shape)
 
     def macs(self, call: KernelCall) -> float:
-        """Return one multiplication for each tap of a channel."""
+        """Return a multiplication for each tap of each channel of each output."""
         return conv_macs(call.shape) / call.shape[2]
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return terms by pixel, block and tap that lies inside; channels that fill no block are done one by one."""
+        """Return terms by pixel, block and tap.
+
+        Only taps inside the image count. The channels beyond the last full block (the ragged block) are computed by
+        fours and the rest one by one.
+        """
         _, _, _, channels, kh, kw, *_ = call.shape
         out_h, out_w = output_size(call.shape)
         pixels, rest = float(out_h * out_w), channels % BLOCK

@@ -1,4 +1,4 @@
-"""The small kernels of a stage: the sum of two maps of bytes, and a gate's head."""
+"""Two small kernels: the head of a gate at a cut, and the sum of two maps of bytes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 
 from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address, checked
+from gatesearch.kernels.arrays import Array, address, check_array
 from gatesearch.kernels.base import CountedKernel, Listing
 from gatesearch.kernels.library import ADDRESS, FLOAT, INT, SOURCES, Library, Signatures
-from gatesearch.kernels.work_terms import Terms, blocks_left
+from gatesearch.kernels.work_terms import Terms, count_blocks
 
 
 class GateHead:
-    """logit = w_mean . mean(x) + w_most . max(x) + bias over the plane of x [h, w, channels], float32.
+    """logit = w_mean . mean(x) + w_most . max(x) + bias over the pixels of x [h, w, channels], float32.
 
     Args:
-        w_mean: float32 [channels].
-        w_most: float32 [channels]; None leaves the maximum out.
-        bias: a number.
-        library: None is the best for this CPU.
+        w_mean: weights of the means, float32 [channels].
+        w_most: weights of the maxima, float32 [channels]; None leaves the maxima out.
+        bias: added to the logit.
+        library: None loads the best one for this CPU.
 
     >>> head = GateHead(np.ones(2, np.float32), None, 0.5)
     >>> head(np.ones((3, 3, 2), np.float32))
@@ -31,19 +31,19 @@ class GateHead:
     """
 
     def __init__(self, w_mean: Any, w_most: Any, bias: float, library: Library | None = None) -> None:
-        self.w_mean = checked(w_mean, "w_mean", np.float32, (None,))
+        self.w_mean = check_array(w_mean, "w_mean", np.float32, (None,))
         self.channels = len(self.w_mean)
-        self.w_most = None if w_most is None else checked(w_most, "w_most", np.float32, (self.channels,))
+        self.w_most = None if w_most is None else check_array(w_most, "w_most", np.float32, (self.channels,))
         self.bias = bias
         self.library = library or native.load()
         self._pooled = np.empty(2 * self.channels, np.float32)
 
     def __call__(self, x: Any) -> float:
         """Return the logit of x [h, w, channels]."""
-        return self.bind(checked(x, "x", np.float32, (None, None, self.channels)))()
+        return self.bind(check_array(x, "x", np.float32, (None, None, self.channels)))()
 
     def bind(self, x: Array) -> Callable[[], float]:
-        """Return the call for an array that stays where it is."""
+        """Return the call for an array at a fixed address."""
         if not self.library:
             return lambda: self.reference(x)
         function, pixels = self.library.function("gate_f32"), x.shape[0] * x.shape[1]
@@ -55,7 +55,7 @@ class GateHead:
         return call
 
     def reference(self, x: Array) -> float:
-        """Compute the same with numpy."""
+        """Compute the same in numpy."""
         logit = self.w_mean @ x.mean((0, 1)) + self.bias
         return float(logit if self.w_most is None else logit + self.w_most @ x.max((0, 1)))
 
@@ -71,18 +71,18 @@ class GateHeadKernel(CountedKernel):
     listings = ("gated",)
     signatures: ClassVar[Signatures] = {"gate_f32": (FLOAT, (ADDRESS, INT, INT, ADDRESS, ADDRESS, FLOAT, ADDRESS))}
 
-    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
         """Yield the head at the input of a layer: height, width and channels."""
         yield KernelCall(self.name, listing.shape[:3])
 
     def macs(self, call: KernelCall) -> float:
-        """Return one for each value that is pooled."""
+        """Return one multiply-accumulate for each pooled value."""
         return float(math.prod(call.shape))
 
     def work(self, call: KernelCall, tile: int) -> Terms:
         """Return terms by pixel and block."""
         h, w, channels = call.shape
-        blocks = blocks_left(channels)
+        blocks = count_blocks(channels)
         return {
             "call": 1.0,
             "blocks pooled": h * w * blocks,
@@ -91,21 +91,21 @@ class GateHeadKernel(CountedKernel):
         }
 
     def row_shape(self, call: KernelCall) -> tuple[int, ...]:
-        """Return the shape as that of a convolution of 1 x 1."""
+        """Return the twelve numbers of a 1 x 1 convolution over the same map."""
         return (*call.shape, call.shape[2], *[1] * 8)
 
 
 def add_u8(x: Any, z: Any, scales: tuple[float, float], shift: float = 0.0, library: Library | None = None) -> Array:
-    """Return round(scales[0] x + scales[1] z + shift), half to even and clipped, of uint8 arrays of one shape."""
-    left = checked(x, "x", np.uint8, np.shape(x))
-    right = checked(z, "z", np.uint8, left.shape)
+    """Return round(scales[0] x + scales[1] z + shift), half to even and clipped to 0 .. 255; x and z are uint8."""
+    first = check_array(x, "x", np.uint8, np.shape(x))
+    second = check_array(z, "z", np.uint8, first.shape)
     library = library or native.load()
-    y = np.empty(left.shape, np.uint8)
+    y = np.empty(first.shape, np.uint8)
     if library:
-        library.function("sum_u8")(address(left), address(right), left.size, *scales, shift, address(y))
+        library.function("sum_u8")(address(first), address(second), first.size, *scales, shift, address(y))
         return y
     a, b, c = (np.float32(value) for value in (*scales, shift))
-    y[...] = np.rint((left.astype(np.float32) * a + right.astype(np.float32) * b + c).clip(0, 255))
+    y[...] = np.rint((first.astype(np.float32) * a + second.astype(np.float32) * b + c).clip(0, 255))
     return y
 
 
@@ -120,14 +120,14 @@ class SumKernel(CountedKernel):
     listings = ("sum",)
     signatures: ClassVar[Signatures] = {"sum_u8": (None, (ADDRESS, ADDRESS, INT, FLOAT, FLOAT, FLOAT, ADDRESS))}
 
-    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
         """Yield the one call."""
         yield KernelCall(self.name, listing.shape)
 
     def macs(self, call: KernelCall) -> float:
-        """Return 0: sums do not count as products."""
+        """Return 0: a sum multiplies nothing that counts as a multiply-accumulate."""
         return 0.0
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the values summed."""
+        """Return one term for each summed value."""
         return {"call": 1.0, "values": float(call.shape[0])}

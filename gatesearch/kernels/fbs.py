@@ -13,18 +13,26 @@ import torch
 
 from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.fbs import FBSConv2d
-from gatesearch.kernels.arrays import Array, active_blocks, address, aligned, block_count, channel_mask, checked
+from gatesearch.kernels.arrays import (
+    Array,
+    active_blocks,
+    address,
+    aligned_zeros,
+    block_count,
+    channel_mask,
+    check_array,
+)
 from gatesearch.kernels.base import ActiveChannels, Axes, Calls, LayerKernel, Listing, Sample, random_normal
 from gatesearch.kernels.boosted_layer import BoostedLayer
 from gatesearch.kernels.conv import BYTES, Conv, ConvU8, convolve_integers, requantise
-from gatesearch.kernels.fbs_predictor import Boost, CBoost, Decision, filters, plain, random_boost
+from gatesearch.kernels.fbs_predictor import Boost, CBoost, Decision, conv_weights, plain_conv, random_boost
 from gatesearch.kernels.geometry import Geometry, Pair
 from gatesearch.kernels.library import ADDRESS, FLOAT, INT, SHAPE, SIZE, SOURCES, Library, Signatures, bind_call
-from gatesearch.kernels.work_terms import Terms, blocks_left, conv_macs, conv_terms
+from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_blocks
 
 
 class _BoostedConv(ABC):
-    """What both arithmetics share: calls, checks, and the way without a compiler."""
+    """The base of the float32 and the int8 kernel: calls, checks, and the reference in the place of C."""
 
     dtype: ClassVar[type[np.generic]]
 
@@ -33,16 +41,16 @@ class _BoostedConv(ABC):
         self._decision = Decision(geometry, boost, (BLOCK,), library)
         self.library = self._decision.library
         if self.library:
-            self._scratch = aligned(self.library.function("fbs_scratch")(byref(geometry.c)), np.uint8)
+            self._scratch = aligned_zeros(self.library.function("fbs_scratch")(byref(geometry.c)), np.uint8)
 
     def __call__(self, x: Any, inputs: Any = None) -> tuple[Array, Array]:
-        """Return y [h', w', c_out], losers being 0, and the winning blocks, ascending.
+        """Return y [h', w', c_out], zero in the blocks that lose, and the winning blocks, ascending.
 
         Args:
             x: of :attr:`dtype`, [h, w, c_in].
-            inputs: active blocks of x, ascending; None is all.
+            inputs: active blocks of x, ascending; None means all.
         """
-        image = checked(x, "x", self.dtype, (*self.geometry.image, self.geometry.c_in))
+        image = check_array(x, "x", self.dtype, (*self.geometry.image, self.geometry.c_in))
         y = np.zeros((*self.geometry.output, self.geometry.c_out), self.dtype)
         winners = np.zeros(self.boost.winners, np.int32)
         self.bind(image, y, winners, inputs)()
@@ -50,18 +58,18 @@ class _BoostedConv(ABC):
 
     @abstractmethod
     def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
+        """Return the call for arrays at fixed addresses; the losing blocks of y keep their values."""
 
     @abstractmethod
     def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
         """Compute the same with torch and numpy: everything, and then only what wins."""
 
-    def _read(self, x: Array, y: Array, winners: Array, inputs: Any) -> Array | None:
-        """Check what a call is bound to; return the blocks of x that it reads."""
+    def _check(self, x: Array, y: Array, winners: Array, inputs: Any) -> Array | None:
+        """Check the arrays that a call is bound to; return the active blocks of x."""
         g = self.geometry
-        checked(x, "x", self.dtype, (*g.image, g.c_in))
-        checked(y, "y", self.dtype, (*g.output, g.c_out))
-        checked(winners, "winners", np.int32, (self.boost.winners,))
+        check_array(x, "x", self.dtype, (*g.image, g.c_in))
+        check_array(y, "y", self.dtype, (*g.output, g.c_out))
+        check_array(winners, "winners", np.int32, (self.boost.winners,))
         return active_blocks(inputs, "inputs", g.c_in)
 
     def _by_reference(self, x: Array, y: Array, winners: Array, inputs: Array | None) -> None:
@@ -70,14 +78,14 @@ class _BoostedConv(ABC):
 
 
 class FBSConv(_BoostedConv):
-    """An FBS layer in float32 and, unless ``relu`` is False, the ReLU behind it.
+    """An FBS layer in float32 and, if ``relu``, the ReLU behind it.
 
     Args:
         geometry: of the convolution.
         weight: float32 [c_out, c_in, kh, kw].
-        boost: what decides, and the norm.
-        relu: whether what is negative becomes 0.
-        library: None is the best for this CPU.
+        boost: the predictor that picks the winners, and the normalisation.
+        relu: whether negative outputs become 0.
+        library: None loads the best one for this CPU.
     """
 
     dtype = np.float32
@@ -99,14 +107,14 @@ class FBSConv(_BoostedConv):
         """Return the kernel of a trained layer for images of the given height and width.
 
         Raises:
-            ValueError: its channels do not win in blocks of 16, or its convolution gates on its own.
+            ValueError: its channels do not win in blocks of 16, or its convolution is itself gated.
         """
-        inner = plain(layer)
-        return cls(Geometry.from_layer(inner, image), filters(inner), Boost.from_module(layer), relu, library)
+        inner = plain_conv(layer)
+        return cls(Geometry.from_layer(inner, image), conv_weights(inner), Boost.from_module(layer), relu, library)
 
     def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
-        read = self._read(x, y, winners, active)
+        """Return the call for arrays at fixed addresses; the losing blocks of y keep their values."""
+        read = self._check(x, y, winners, active)
         if not self.library:
             return lambda: self._by_reference(x, y, winners, read)
         arguments = (
@@ -124,29 +132,30 @@ class FBSConv(_BoostedConv):
         return bind_call(self.library.function("fbs_f32"), arguments, x, y, winners, read, self)
 
     def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
-        """Compute the same with torch: everything, and then only what wins."""
+        """Compute the same in torch: all channels, of which the losers are then cleared."""
         g, boost = self.geometry, self.boost
-        read = np.where(channel_mask(active, g.c_in), x, 0)
-        factor, winners = self._decision.reference(read.mean((0, 1), dtype=np.float32))
-        z = g.convolve(torch.from_numpy(read), torch.from_numpy(self.weight)).numpy()
+        image = np.where(channel_mask(active, g.c_in), x, 0)
+        factor, winners = self._decision.reference(image.mean((0, 1), dtype=np.float32))
+        z = g.convolve(torch.from_numpy(image), torch.from_numpy(self.weight)).numpy()
         y = factor * (boost.slope * z + boost.offset) + boost.beta
         y = np.where(channel_mask(winners, g.c_out), np.maximum(y, 0) if self.relu else y, 0)
         return y.astype(np.float32), winners
 
 
 class FBSConvU8(_BoostedConv):
-    """An FBS layer and the ReLU behind it in int8: x uint8 [h, w, c_in] to y uint8 [h', w', c_out], zero being 0.
+    """An FBS layer and the ReLU behind it in int8: x uint8 [h, w, c_in] to y uint8 [h', w', c_out].
 
-    Which blocks win, and g, are computed in float32 from the mean of x; the convolution sums in int32.
+    The byte 0 represents 0 in both. The winning blocks and the factor g are computed in float32 from the mean of x; the
+    convolution sums in int32.
 
     Args:
         geometry: of the convolution.
         weight: int8 levels [c_out, c_in, kh, kw].
-        boost: what decides, and the norm, in units of the convolution's output.
-        level_in: what a step of x is worth.
-        level_weight: what a step of a weight is worth.
-        level_out: what a step of y is worth.
-        library: None is the best for this CPU.
+        boost: the predictor that picks the winners, and the normalisation, in units of the convolution's output.
+        level_in: real value of a step of x.
+        level_weight: real value of a step of a weight.
+        level_out: real value of a step of y.
+        library: None loads the best one for this CPU.
     """
 
     dtype = np.uint8
@@ -166,8 +175,8 @@ class FBSConvU8(_BoostedConv):
         self.conv = ConvU8(geometry, weight, "bytes", library=library)
 
     def bind(self, x: Array, y: Array, winners: Array, active: Any = None) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are; losing blocks of y are left as they are."""
-        read = self._read(x, y, winners, active)
+        """Return the call for arrays at fixed addresses; the losing blocks of y keep their values."""
+        read = self._check(x, y, winners, active)
         if not self.library:
             return lambda: self._by_reference(x, y, winners, read)
         level_in, level_weight, level_out = (float(level) for level in self.levels)
@@ -191,16 +200,17 @@ class FBSConvU8(_BoostedConv):
         return bind_call(self.library.function("fbs_u8"), arguments, x, y, winners, read, self)
 
     def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
-        """Compute the same with torch and numpy: everything, and then only what wins."""
+        """Compute the same in torch and numpy: all channels, of which the losers are then cleared."""
         g, boost = self.geometry, self.boost
         level_in, level_weight, level_out = self.levels
-        read = np.where(channel_mask(active, g.c_in), x, 0)
-        total = read.sum((0, 1), dtype=np.int64).astype(np.float32)
+        image = np.where(channel_mask(active, g.c_in), x, 0)
+        total = image.sum((0, 1), dtype=np.int64).astype(np.float32)
         mean = total * (level_in / np.float32(g.image[0] * g.image[1]))
         factor, winners = self._decision.reference(mean)
+        # y = g (slope z + offset) + beta, where z is the sums times level_in level_weight, in steps of level_out.
         scale = factor * boost.slope * (level_in * level_weight / level_out)
         shift = (factor * boost.offset + boost.beta) / level_out
-        y = requantise(convolve_integers(g, read, self.conv.weight), scale, shift, BYTES, 0)
+        y = requantise(convolve_integers(g, image, self.conv.weight), scale, shift, BYTES, 0)
         return np.where(channel_mask(winners, g.c_out), y, 0).astype(np.uint8), winners
 
 
@@ -221,7 +231,7 @@ class FBSLayer(BoostedLayer):
         return FBSConv(geometry, arrays["weight"], Boost.load(arrays), bool(arrays["relu"]), library)
 
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`; losing blocks are cleared by a call of their own."""
+        """See :class:`~gatesearch.kernels.base.NativeLayer`; a second call clears the blocks that lose."""
         library, groups = self.conv.library, self.active.groups
         assert library is not None
         calls: Calls = [self.conv.bind(x, y, groups, None if active is None else active.groups)]
@@ -237,7 +247,9 @@ class FBSLayer(BoostedLayer):
 
 
 def block_shares(channels: int) -> tuple[float, ...]:
-    """Return the share of whole blocks next below a half, and all.
+    """Return two shares of the channels at which a kernel of blocks is timed: about half of the blocks, and all.
+
+    Half is rounded down to whole blocks; a layer of a single block has no half.
 
     >>> block_shares(48), block_shares(16)
     ((0.3333333333333333, 1.0), (1.0,))
@@ -264,16 +276,35 @@ class FBSKernel(LayerKernel):
         "fbs_f32": (
             None,
             (
-                *(SHAPE, POINTER(CBoost), ADDRESS, ADDRESS, INT),  # x, active inputs
-                *(ADDRESS, INT, ADDRESS, ADDRESS, ADDRESS),  # weights, whether a ReLU follows, y, winners, scratch
+                SHAPE,
+                POINTER(CBoost),
+                ADDRESS,  # x
+                ADDRESS,  # active input blocks
+                INT,  # number of active input blocks
+                ADDRESS,  # weights
+                INT,  # whether a ReLU follows
+                ADDRESS,  # y
+                ADDRESS,  # winners
+                ADDRESS,  # scratch
             ),
         ),
         "fbs_u8": (
             None,
             (
-                *(SHAPE, POINTER(CBoost), ADDRESS, FLOAT, ADDRESS, INT),  # x, worth of a step of it, active inputs
-                *(ADDRESS, ADDRESS, FLOAT, ADDRESS, FLOAT),  # weights, their sums and worth, bias, worth of a step of y
-                *(ADDRESS, ADDRESS, ADDRESS),  # y, winners, scratch
+                SHAPE,
+                POINTER(CBoost),
+                ADDRESS,  # x
+                FLOAT,  # real value of a step of x
+                ADDRESS,  # active input blocks
+                INT,  # number of active input blocks
+                ADDRESS,  # weights
+                ADDRESS,  # sums of weights
+                FLOAT,  # real value of a step of a weight
+                ADDRESS,  # bias
+                FLOAT,  # real value of a step of y
+                ADDRESS,  # y
+                ADDRESS,  # winners
+                ADDRESS,  # scratch
             ),
         ),
         "clear_f32": (None, (ADDRESS, INT, INT, ADDRESS, INT)),
@@ -282,26 +313,27 @@ class FBSKernel(LayerKernel):
         "pool_u8": (None, (ADDRESS, INT, INT, ADDRESS, INT, ADDRESS, ADDRESS)),
     }
 
-    def listed(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield calls of all and of few inputs, at each share of outputs."""
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield calls with all inputs and with few, at each share of outputs."""
         few = listing.pairs[-1][0]
         for inputs, outputs in product(sorted({1.0, few}), listing.shares):
             yield KernelCall(self.name, listing.shape, (), (("inputs", inputs), ("outputs", outputs)))
 
     def macs(self, call: KernelCall) -> float:
-        """Return those of the dense convolution."""
+        """Return the multiply-accumulates of the dense convolution."""
         return conv_macs(call.shape)
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return the convolution's terms, and those of the input's mean, the predictor and the choice of winners.
+        """Return the terms of the convolution, of the input's mean, of the predictor and of the choice of winners.
 
-        The choice compares each block's score with every other one's.
+        The predictor scores every output block, also those that lose. The choice compares each block's score with the
+        score of every other one.
         """
-        left = dict(call.left)
+        shares = dict(call.left)
         h, w, c_in, c_out, *_ = call.shape
-        blocks_in, blocks_out = blocks_left(c_in, left.get("inputs", 1.0)), blocks_left(c_out)
+        blocks_in, blocks_out = count_blocks(c_in, shares.get("inputs", 1.0)), count_blocks(c_out)
         return {
-            **conv_terms(call.shape, tile, **left),
+            **conv_terms(call.shape, tile, **shares),
             "blocks pooled": h * w * blocks_in,
             "pairs of blocks predicted": blocks_in * blocks_out,
             "blocks scored": blocks_out,
@@ -309,12 +341,12 @@ class FBSKernel(LayerKernel):
         }
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return all blocks and about half of them, on each side."""
+        """Return all blocks and about half of them, for inputs and outputs."""
         c_in, c_out = call.shape[2:4]
         return {"inputs": block_shares(c_in) if reads_blocks else (1.0,), "outputs": block_shares(c_out)}
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
-        """Return a random layer; its inputs are not negative, as behind a ReLU."""
+        """Return a random layer and an input that is not negative, like the output of a ReLU."""
         geometry = Geometry.from_shape(call.shape)
         boost, active = random_boost(call, geometry, BLOCK, generator)
         conv = FBSConv(geometry, random_normal(generator, *geometry.weights), boost, library=library)

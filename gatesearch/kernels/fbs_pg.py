@@ -1,4 +1,7 @@
-"""Feature boosting and precision gating in one call: high bits of the winners, low bits of what is open of them."""
+"""Feature boosting (FBS) and precision gating (PG) in one call.
+
+The kernel computes the high bits of the channels that win, and the low bits of those of their outputs that are open.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,15 @@ from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.gates.pg import PGConv2d
 from gatesearch.gates.phases import IntegerPhases
-from gatesearch.kernels.arrays import Array, address, aligned, checked
+from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array
 from gatesearch.kernels.base import Axes, LayerKernel, Listing, Sample, random_normal
 from gatesearch.kernels.channel_skipping import (
     ChannelSkippingConv,
     ChannelSkippingLayer,
     NativeCall,
     Winners,
-    only_active,
-    taps,
+    weights_by_tap,
+    zero_inactive,
 )
 from gatesearch.kernels.fbs import block_shares
 from gatesearch.kernels.fbs_predictor import Boost, CBoost, random_boost
@@ -32,9 +35,9 @@ from gatesearch.kernels.geometry import Geometry, Pair, output_size
 from gatesearch.kernels.integer_products import check_bits, check_sums, gate_sizes, integer_products, open_thresholds
 from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SIZE, SOURCES, Library, Signatures
 from gatesearch.kernels.operand_split import OperandSplit
-from gatesearch.kernels.work_terms import Terms, blocks_left, conv_macs, conv_terms
+from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_blocks
 
-BITS, LOW_BITS = 8, 4  # of samples that are timed
+BITS, LOW_BITS = 8, 4  # of the input of samples, which are timed
 
 
 class CSplit(ctypes.Structure):
@@ -51,12 +54,13 @@ class Precision(NamedTuple):
     """The precision gate of a hybrid layer.
 
     Args:
-        bits, low_bits: of the input, and of those the low ones, 0 to 8; from 1 to 8 are left.
-        group: channels that share a decision; in a group its winners decide.
-        threshold: Delta by group, float32, in units of the output.
-        step: worth of a level of the input.
-        level: worth of a step of the product.
-        operands: into which a channel of the input is split.
+        bits: of a level of the input.
+        low_bits: those that only open outputs add, 0 to 8; the high bits are the other 1 to 8.
+        group: channels that share a decision, which the winners among them make.
+        threshold: Delta of each group, float32, in units of the output.
+        step: real value of a level of the input.
+        level: real value of a step of the product.
+        operands: how a channel of the input is split.
     """
 
     bits: int
@@ -69,15 +73,13 @@ class Precision(NamedTuple):
 
 
 class FBSPG(ChannelSkippingConv):
-    """High bits of the channels that win, low bits of what is open of them.
+    """A convolution of the high bits of the channels that win, and of the low bits of their open outputs.
 
     Args:
         geometry: of the convolution.
         weight: levels of the weights, whole numbers [c_out, c_in, kh, kw] of at most 8 magnitude bits.
-        precision: see there.
-        boost: see :class:`ChannelSkippingConv`.
-        relu: see there.
-        library: see there.
+        precision: the precision gate.
+        boost, relu, library: as in :class:`ChannelSkippingConv`.
 
     Raises:
         ValueError: a number is out of range, or sums could leave 32 bits.
@@ -95,15 +97,16 @@ class FBSPG(ChannelSkippingConv):
         super().__init__(geometry, boost, relu, library)
         p, g = precision, geometry
         high_bits = check_bits(p.bits, p.low_bits, p.operands.wide)
-        self.precision, self.weight = p, checked(weight, "weight", np.int16, g.weights)
-        self.threshold = checked(p.threshold, "threshold", np.float32, (-(-g.c_out // p.group),))
-        bytes_ = p.operands.weights(self.weight)
-        check_sums(bytes_, (2 ** max(high_bits, p.low_bits) - 1) * (1 + p.operands.wide))
+        self.precision, self.weight = p, check_array(weight, "weight", np.int16, g.weights)
+        self.threshold = check_array(p.threshold, "threshold", np.float32, (-(-g.c_out // p.group),))
+        split_weight = p.operands.weights(self.weight)
+        # An operand that is doubled reaches twice the largest level.
+        check_sums(split_weight, (2 ** max(high_bits, p.low_bits) - 1) * (1 + p.operands.wide))
         if self.library:
-            self._taps, whole = taps(bytes_), taps(bytes_.astype(np.int32))
-            self._sums = np.ascontiguousarray(whole.reshape(-1, *whole.shape[2:]).sum(0, dtype=np.int32))
+            self._taps, wide_taps = weights_by_tap(split_weight), weights_by_tap(split_weight.astype(np.int32))
+            self._sums = np.ascontiguousarray(wide_taps.reshape(-1, *wide_taps.shape[2:]).sum(0, dtype=np.int32))
             size = self.library.function("fbs_pg_scratch")(byref(self._shape), p.operands.number)
-            self._scratch = aligned(size, np.uint8)
+            self._scratch = aligned_zeros(size, np.uint8)
             self._split = CSplit(
                 taps=address(self._taps),
                 sums=address(self._sums),
@@ -126,7 +129,13 @@ class FBSPG(ChannelSkippingConv):
         library: Library | None = None,
         positive: bool = True,
     ) -> FBSPG:
-        """Return the kernel of a trained layer for images of a height and width; ``positive``: no value is negative.
+        """Return the kernel of a trained layer.
+
+        Args:
+            layer: an FBS layer around a precision gate.
+            image: height and width of its input.
+            relu, library: as in :class:`ChannelSkippingConv`.
+            positive: whether no input is negative.
 
         Raises:
             ValueError: its convolution has no precision gate, or there is no kernel for its bits.
@@ -149,18 +158,20 @@ class FBSPG(ChannelSkippingConv):
         levels = weight.to(torch.int16).contiguous().numpy()
         return cls(Geometry.from_layer(gate.layer, image), levels, precision, Boost.from_module(layer), relu, library)
 
-    def phases(self, x: Array, won: Array) -> IntegerPhases:
-        """Return O_hb, the mask and O in whole numbers, int64 [h', w', c_out], for the channels that won."""
+    def phases(self, x: Array, channels: Array) -> IntegerPhases:
+        """Return O_hb, the mask and O in whole numbers, int64 [h', w', c_out], where ``channels`` win."""
         p, g = self.precision, self.geometry
         whole = np.rint((x / np.float32(p.step)).clip(1 - 2**p.bits, 2**p.bits - 1)).astype(np.int64)
         if not p.operands.sign:
             whole = whole.clip(0)
+        # High bits are those of the magnitude: a negative level is rounded towards zero, too.
         coarse = np.sign(whole) * (np.abs(whole) >> p.low_bits << p.low_bits)
         high, low = (integer_products(g, part, self.weight) for part in (coarse, whole - coarse))
         winners = torch.zeros(g.c_out, dtype=torch.bool)
-        winners[won] = True
+        winners[channels] = True
         mask = torch.zeros_like(high, dtype=torch.bool)
-        # Of a group, the winners decide together: their sum is held against the threshold times their number.
+        # The winners of a group decide by their mean: mean > Delta is sum > Delta * count. Sums are whole numbers, so
+        # the bound may be rounded down; it is clamped to what int64 holds.
         for i, delta in enumerate(self.threshold):
             group = slice(i * p.group, (i + 1) * p.group)
             members = winners[group]
@@ -172,8 +183,8 @@ class FBSPG(ChannelSkippingConv):
     def _native_call(self) -> NativeCall:
         return NativeCall("fbs_pg", (byref(self._split),), (), self._scratch)
 
-    def _products(self, x: Array, won: Array) -> Array:
-        y: Array = self.phases(x, won).output.numpy() * np.float64(np.float32(self.precision.level))
+    def _products(self, x: Array, channels: Array) -> Array:
+        y: Array = self.phases(x, channels).output.numpy() * np.float64(np.float32(self.precision.level))
         return y
 
 
@@ -210,7 +221,7 @@ class FBSPGLayer(ChannelSkippingLayer):
 
 
 class FBSPGKernel(LayerKernel):
-    """FBS and precision gating in one."""
+    """FBS and precision gating in one call."""
 
     name = "fbs_pg"
     source = SOURCES / "fbs_pg.c"
@@ -228,75 +239,92 @@ class FBSPGKernel(LayerKernel):
         "fbs_pg": (
             INT,
             (
-                *(SHAPE, POINTER(CBoost), POINTER(CSplit), ADDRESS, ADDRESS, INT, INT),  # x, active inputs
-                *(INT, INT, ADDRESS, ADDRESS, ADDRESS),  # ReLU, clear losers, y, winners, scratch
+                SHAPE,
+                POINTER(CBoost),
+                POINTER(CSplit),
+                ADDRESS,  # x
+                ADDRESS,  # active groups of inputs
+                INT,  # number of active groups
+                INT,  # channels of a group
+                INT,  # whether a ReLU follows
+                INT,  # whether to clear the channels that lose
+                ADDRESS,  # y
+                ADDRESS,  # winners
+                ADDRESS,  # scratch
             ),
         ),
     }
 
-    def listed(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield calls of four variants for each pair of shares; what is open goes through three shares in turn."""
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield calls of four variants for each pair of shares.
+
+        Calls take the open shares 0, 0.3 and 1 in turn, so that a table covers them without a call for each.
+        """
         for (inputs, outputs), block, group in product(listing.pairs, (1, BLOCK), (1, BLOCK)):
             turn = (round(8 * (inputs + outputs)) // 2 + (group > 1)) % 3
             open_share = (0.0, 0.3, 1.0)[turn]
             pieces = 1 if (inputs, block) == (1.0, BLOCK) else 2
             variant = (("block", block), ("group", group), ("pieces", pieces))
-            left = (("inputs", inputs), ("outputs", outputs), ("open", open_share))
-            yield KernelCall(self.name, listing.shape, variant, left)
+            shares = (("inputs", inputs), ("outputs", outputs), ("open", open_share))
+            yield KernelCall(self.name, listing.shape, variant, shares)
 
     def macs(self, call: KernelCall) -> float:
-        """Return those of the dense convolution."""
+        """Return the multiply-accumulates of the dense convolution."""
         return conv_macs(call.shape)
 
     def family(self, call: KernelCall) -> str:
-        """Return whether channels or blocks win: other loops gather them."""
+        """Return a name for channels and one for blocks that win: different loops gather them."""
         return f"fbs_pg of {'channels' if dict(call.variant)['block'] == 1 else 'blocks'}"
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return terms of a convolution of split bytes, of choosing and gathering, and of the low bits of what is open.
+        """Return the terms of the high bits, of the choice and gathering of winners, and of the low bits.
 
-        Low bits are computed for rows of 16 outputs of which one is open. Decisions are taken to be independent: among
-        d decisions in a row, none is open with probability (1 - share)^d.
+        The high bits are a dense convolution of the channels that are read and that win, where each input channel
+        counts once for each operand. The low bits are computed in rows, a pixel and a block of 16 outputs, where at
+        least one output is open. Decisions count as independent: among the d decisions of a row, none opens with
+        probability (1 - share)^d, so 1 - (1 - share)^d of the rows are computed.
         """
         h, w, c_in, c_out, *rest = call.shape
-        block, read, won = Winners.of_call(call)
+        block, inputs, outputs = Winners.from_call(call)
         variant, open_share = dict(call.variant), dict(call.left).get("open", 1.0)
         pieces, group = int(variant["pieces"]), int(variant["group"])
-        dense = conv_terms((h, w, int(read) * pieces, int(won), *rest), tile)
+        dense = conv_terms((h, w, int(inputs) * pieces, int(outputs), *rest), tile)
         out_h, out_w = output_size(call.shape)
-        pixels, blocks_out, steps = float(out_h * out_w), blocks_left(int(won)), dense["steps listed"]
+        pixels, blocks_out, steps = float(out_h * out_w), count_blocks(int(outputs)), dense["steps listed"]
         if group == 1:
-            decisions: float = min(BLOCK, won)
+            decisions: float = min(BLOCK, outputs)
         else:
-            # A block of single winners holds channels of more groups than one of neighbours.
-            decisions = 1.0 if block == BLOCK else c_out / won
+            # 16 neighbours lie in one group. 16 single winners, spread evenly, span 16 c_out / outputs channels, which
+            # are c_out / outputs groups of 16.
+            decisions = 1.0 if block == BLOCK else c_out / outputs
         rows = pixels * (1 - (1 - open_share) ** decisions)
-        places = steps * BLOCK
+        places = steps * BLOCK  # one weight of each output for a tap and an input channel, padded to blocks
         return {
             **dense,
-            "taps gathered": places * won,
+            "taps gathered": places * outputs,
             "blocks of taps gathered": places * blocks_out,
-            "blocks of taps read": places * blocks_left(c_out),
-            "inputs gathered": h * w * read if read < c_in else 0.0,
-            "operands split": h * w * read * pieces,
-            "levels rounded": h * w * read,
-            "blocks pooled": h * w * blocks_left(int(read)),
-            "winners written": pixels * won,
+            "blocks of taps read": places * count_blocks(c_out),
+            "inputs gathered": h * w * inputs if inputs < c_in else 0.0,
+            "operands split": h * w * inputs * pieces,
+            "levels rounded": h * w * inputs,
+            "blocks pooled": h * w * count_blocks(int(inputs)),
+            "winners written": pixels * outputs,
             "channels cleared": pixels * c_out,
             "blocks decided": pixels * blocks_out,
             "blocks decided by groups": pixels * blocks_out if group > 1 else 0.0,
             "open rows": rows * blocks_out,
             "open products": rows * blocks_out * steps,
             "open steps": blocks_out * steps if rows else 0.0,
-            "pairs of blocks predicted": blocks_left(c_in) * blocks_left(c_out),
+            "pairs of blocks predicted": count_blocks(c_in) * count_blocks(c_out),
             "channels scored": float(c_out),
             "scores passed over": 31.0 * c_out if block == 1 else 0.0,
         }
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return channels or blocks as the variant has them, and what is open.
+        """Return shares of channels or of blocks, by the variant, and shares of open outputs.
 
-        Rows of 16 outputs are computed where one of them is open: with single decisions that is most, from a tenth on.
+        A row of 16 outputs is computed where one of them is open. With a decision for each output, nearly all rows are
+        computed from a share of a tenth on, so the times are taken from there.
         """
         variant = dict(call.variant)
         c_in, c_out = call.shape[2:4]
@@ -305,16 +333,16 @@ class FBSPGKernel(LayerKernel):
         return {**channels, "open": (0.1 if variant["group"] == 1 else 0.0, 1.0)}
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
-        """Return a random layer whose thresholds leave the call's share of the winners open."""
+        """Return a random layer whose thresholds open the call's share of the winners' outputs."""
         geometry = Geometry.from_shape(call.shape)
         variant = {name: int(value) for name, value in call.variant}
         boost, active = random_boost(call, geometry, variant["block"], generator)
-        operands = OperandSplit.of_number(variant["pieces"], wide_first=True)
+        operands = OperandSplit.from_number(variant["pieces"], wide_first=True)
         x = random_normal(generator, *geometry.image, geometry.c_in)
         x = x if operands.sign else np.abs(x)
         step = float(np.float32(x.max() / (2**BITS - 1)))
         weight = generator.integers(-127, 128, geometry.weights, dtype=np.int16)
-        levels = np.rint(only_active(x, active) / np.float32(step)).clip(1 - 2**BITS, 2**BITS - 1)
+        levels = np.rint(zero_inactive(x, active) / np.float32(step)).clip(1 - 2**BITS, 2**BITS - 1)
         high = np.trunc(levels / 2**LOW_BITS) * 2**LOW_BITS
         threshold = open_thresholds(geometry, high, weight, variant["group"], dict(call.left).get("open", 1.0))
         precision = Precision(

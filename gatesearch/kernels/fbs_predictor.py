@@ -1,7 +1,7 @@
-"""How feature boosting and suppression (FBS, Gao et al. 2019) picks the channels that are computed.
+"""The predictor of feature boosting and suppression (FBS, Gao et al. 2019), which picks the channels to compute.
 
-A linear layer predicts from the mean of each input channel how much each output channel matters; the groups of the
-largest predictions win. :class:`Boost` holds the arrays of that, :class:`Decision` takes it in numpy.
+A linear layer predicts from the means of the input channels how much each output channel matters. The groups with the
+largest predictions win. :class:`Boost` holds the arrays, :class:`Decision` decides in numpy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import nn
 
 from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.fbs import FBSConv2d, PlainConv2d, winning_groups
-from gatesearch.kernels.arrays import Array, address, checked, padded
+from gatesearch.kernels.arrays import Array, address, check_array, pad_to_blocks
 from gatesearch.kernels.base import ActiveChannels, random_normal
 from gatesearch.kernels.conv import Conv
 from gatesearch.kernels.geometry import Geometry
@@ -34,10 +34,17 @@ class CBoost(ctypes.Structure):
 
 
 class Boost(NamedTuple):
-    """What FBS adds to a convolution, float32: g = relu(phi mean(x) + rho), y = g (slope z + offset) + beta.
+    """The arrays by which FBS extends a convolution z, float32.
 
-    ``phi`` is [c_out, c_in], the others [c_out]; ``winners`` is the number of blocks that are computed, of ``block``
-    channels each.
+    g = relu(phi mean(x) + rho) predicts the importance of each channel, and y = g (slope z + offset) + beta.
+
+    Args:
+        phi: weights of the predictor [c_out, c_in].
+        rho: bias of the predictor [c_out].
+        slope, offset: of the batch normalisation before the boost [c_out].
+        beta: shift after the boost [c_out].
+        winners: number of blocks of channels that are computed.
+        block: channels of a block.
     """
 
     phi: Array
@@ -50,7 +57,7 @@ class Boost(NamedTuple):
 
     @classmethod
     def from_module(cls, layer: FBSConv2d) -> Boost:
-        """Return the arrays of a trained layer; a batch normalisation that it took over becomes slope and offset."""
+        """Return the arrays of a trained layer; slope and offset hold its batch normalisation, if it has one."""
         norm_slope, norm_offset = torch.ones(layer.channels), torch.zeros(layer.channels)
         if isinstance(layer.norm, nn.BatchNorm2d):
             assert layer.norm.running_mean is not None and layer.norm.running_var is not None
@@ -62,67 +69,69 @@ class Boost(NamedTuple):
         return cls(phi, rho, slope, offset, beta, winners=winners, block=layer.block)
 
     def arrays(self) -> dict[str, Array]:
-        """Return all as arrays, for a bundle; :meth:`load` reads them."""
+        """Return all fields as arrays, to store in a bundle; :meth:`load` reads them."""
         return {name: np.asarray(value) for name, value in self._asdict().items()}
 
     @classmethod
     def load(cls, arrays: Mapping[str, Array]) -> Boost:
-        """Return the boost among a layer's arrays."""
+        """Return the boost from a layer's arrays."""
         phi, rho, slope, offset, beta = (arrays[name] for name in cls._fields[:5])
         winners, block = int(arrays["winners"]), int(arrays["block"])
         return cls(phi, rho, slope, offset, beta, winners=winners, block=block)
 
 
 class Decision:
-    """Which groups of channels win, and by what each channel is multiplied.
+    """The decision which groups of channels win, and the factor of each channel.
 
     Args:
         geometry: of the convolution.
-        boost: what decides, and the norm.
-        sizes: of groups that the kernel can leave out.
-        library: None is the best for this CPU.
+        boost: the predictor, and the normalisation.
+        sizes: of groups that the kernel can skip.
+        library: None loads the best one for this CPU.
 
     Raises:
-        ValueError: groups are of another size, or more would win than there are.
+        ValueError: the groups have another size, or more would win than exist.
     """
 
     def __init__(self, geometry: Geometry, boost: Boost, sizes: Sequence[int], library: Library | None = None) -> None:
         if boost.block not in sizes:
-            known = " or ".join(map(str, sizes))
-            raise ValueError(f"this kernel skips blocks of {known} channels, the layer blocks of {boost.block}")
+            supported = " or ".join(map(str, sizes))
+            raise ValueError(f"this kernel skips blocks of {supported} channels, the layer blocks of {boost.block}")
         if not 1 <= boost.winners <= -(-geometry.c_out // boost.block):
             raise ValueError(f"{boost.winners} blocks cannot win among {geometry.c_out} channels")
-        phi = checked(boost.phi, "phi", np.float32, (geometry.c_out, geometry.c_in))
+        phi = check_array(boost.phi, "phi", np.float32, (geometry.c_out, geometry.c_in))
         self.boost = boost
         self._predictor = Conv(Geometry((1, 1), geometry.c_in, geometry.c_out), phi[:, :, None, None], library=library)
         self.library = self._predictor.library
-        named = zip(("rho", "slope", "offset", "beta"), boost[1:5], strict=True)
-        self._vectors = [padded(value, name, np.float32, geometry.c_out, 0) for name, value in named]
+        vectors = {"rho": boost.rho, "slope": boost.slope, "offset": boost.offset, "beta": boost.beta}
+        self._vectors = [pad_to_blocks(value, name, np.float32, geometry.c_out, 0) for name, value in vectors.items()]
         if self.library:
             packed = address(self._predictor._packed)
             self.c = CBoost(packed, *map(address, self._vectors), boost.winners, boost.block)
 
     def reference(self, mean: Array) -> tuple[Array, Array]:
-        """Return g [c_out] and the groups that win, ascending, for the mean of the input, float32 [c_in]."""
+        """Return g [c_out] and the winning groups, ascending, from the means of the input channels, float32 [c_in]."""
         factor = np.maximum(self.boost.phi @ mean + self.boost.rho, 0)
-        return factor, best(factor, self.boost.winners, self.boost.block)
+        return factor, largest_groups(factor, self.boost.winners, self.boost.block)
 
 
-def best(g: Array, count: int, size: int) -> Array:
-    """Return the groups of ``size`` channels of the largest mean of g [c_out], ascending; of equals the first win.
+def largest_groups(g: Array, count: int, size: int) -> Array:
+    """Return the ``count`` groups of ``size`` channels with the largest mean of g [c_out], ascending.
 
-    >>> best(np.repeat([1.0, 3.0, 2.0, 3.0], 16), 2, 16).tolist()
+    Among groups of equal mean the first wins.
+
+    >>> largest_groups(np.repeat([1.0, 3.0, 2.0, 3.0], 16), 2, 16).tolist()
     [1, 3]
     """
     score = np.array([part.mean() for part in np.split(g, range(size, len(g), size))])
     return np.sort(np.argsort(-score, kind="stable")[:count]).astype(np.int32)
 
 
-def plain(layer: FBSConv2d) -> PlainConv2d:
-    """Return the convolution of a layer.
+def plain_conv(layer: FBSConv2d) -> PlainConv2d:
+    """Return the ungated convolution inside an FBS layer.
 
     Raises:
-        ValueError: it gates on its own.
+        ValueError: the convolution is itself gated.
     """
     inner = cast(nn.Module, layer.inner)
     if not isinstance(inner, PlainConv2d):
@@ -130,7 +139,7 @@ def plain(layer: FBSConv2d) -> PlainConv2d:
     return inner
 
 
-def filters(layer: PlainConv2d) -> Array:
+def conv_weights(layer: PlainConv2d) -> Array:
     """Return a convolution's weights, float32 [c_out, c_in, kh, kw]."""
     weight: Array = layer.weight.detach().float().contiguous().numpy()
     return weight
@@ -139,13 +148,13 @@ def filters(layer: PlainConv2d) -> Array:
 def random_boost(
     call: KernelCall, geometry: Geometry, block: int, generator: np.random.Generator
 ) -> tuple[Boost, ActiveChannels | None]:
-    """Return a random boost by which the call's share of outputs wins, and as many active inputs as it reads."""
-    left, groups = dict(call.left), -(-geometry.c_out // block)
+    """Return a random boost by which the call's share of outputs wins, and random active inputs of the call's share."""
+    shares, groups = dict(call.left), -(-geometry.c_out // block)
     rho, slope, offset, beta = (random_normal(generator, geometry.c_out) for _ in range(4))
-    winners = max(1, min(groups, round(left.get("outputs", 1.0) * geometry.c_out / block)))
+    winners = max(1, min(groups, round(shares.get("outputs", 1.0) * geometry.c_out / block)))
     groups_in = -(-geometry.c_in // block)
-    count = max(1, min(groups_in, round(left.get("inputs", 1.0) * geometry.c_in / block)))
-    picked = np.sort(generator.permutation(groups_in)[:count]).astype(np.int32)
+    count = max(1, min(groups_in, round(shares.get("inputs", 1.0) * geometry.c_in / block)))
+    active = np.sort(generator.permutation(groups_in)[:count]).astype(np.int32)
     phi = random_normal(generator, geometry.c_out, geometry.c_in)
     boost = Boost(phi, rho, slope, offset, beta, winners=winners, block=block)
-    return boost, None if count == groups_in else ActiveChannels(picked, block)
+    return boost, None if count == groups_in else ActiveChannels(active, block)

@@ -1,4 +1,4 @@
-"""The shape of a convolution, as C, torch and numpy each want it."""
+"""The shape of a convolution, in the forms that C, torch and numpy need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A convolution without groups of one image [h, w, c_in]; a matrix product is one of 1 x 1.
+    """A convolution, without groups, of one image [h, w, c_in]; a matrix product is a 1 x 1 convolution.
 
     Args:
         image: height and width.
@@ -25,11 +25,11 @@ class Geometry:
         c_out: channels of the output.
         kernel: height and width.
         stride: vertical and horizontal.
-        padding: above and below, left and right.
+        padding: at the top and at the bottom; at the left and at the right.
         dilation: vertical and horizontal.
 
     Raises:
-        ValueError: a size is not positive, or nothing comes out.
+        ValueError: a size is not positive, or the output is empty.
     """
 
     image: Pair
@@ -50,7 +50,7 @@ class Geometry:
 
     @classmethod
     def from_shape(cls, shape: Iterable[int]) -> Geometry:
-        """Return the geometry that twelve numbers tell, as ``LayerSite.geometry`` and a call's shape have them.
+        """Return the geometry of the twelve numbers of a ``LayerSite.geometry`` or a call's shape.
 
         >>> Geometry.from_shape((30, 20, 16, 32, 3, 3, 2, 1, 1, 1, 1, 1)).output
         (15, 20)
@@ -64,7 +64,7 @@ class Geometry:
         """Return the geometry of a layer on an image of the given height and width.
 
         Raises:
-            ValueError: it has groups, or pads with anything but zeros, or by name.
+            ValueError: it has groups, pads with other values than zeros, or names its padding.
         """
         if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(layer.padding, str):
             raise ValueError(f"no kernel for {layer}")
@@ -84,7 +84,7 @@ class Geometry:
 
     @property
     def weights(self) -> tuple[int, int, int, int]:
-        """Shape of the weights, as torch has it."""
+        """Shape of the weights in torch's order."""
         return self.c_out, self.c_in, *self.kernel
 
     @property
@@ -94,7 +94,7 @@ class Geometry:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates, dense."""
+        """Multiply-accumulates of the dense convolution."""
         return self.output[0] * self.output[1] * self.c_out * self.inner
 
     @property
@@ -112,18 +112,18 @@ class Geometry:
 
     @property
     def c(self) -> Shape:
-        """The same for C."""
+        """The same geometry as a C structure."""
         return Shape(*self.shape)
 
     def convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Convolve with torch: [h, w, c_in] to [h', w', c_out]."""
+        """Return the convolution of x [h, w, c_in] with torch, [h', w', c_out]."""
         image = x.movedim(-1, 0).unsqueeze(0)
         y = F.conv2d(image, weight, None, self.stride, self.padding, self.dilation)
         return y[0].movedim(0, -1)
 
 
 def output_size(shape: Sequence[int]) -> Pair:
-    """Return height and width of the output of a convolution or pooling of twelve numbers.
+    """Return height and width of the output of a convolution or pooling, from its twelve numbers.
 
     >>> output_size((8, 8, 16, 32, 3, 3, 2, 2, 1, 1, 1, 1))
     (4, 4)

@@ -1,4 +1,4 @@
-"""Products in whole numbers, as precision gating makes them: their references, their bounds, and thresholds on them."""
+"""Products in whole numbers for precision gating: references, bounds that keep them in 32 bits, and thresholds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INT32 = np.iinfo(np.int32)
 
 
 def integer_products(geometry: Geometry, x: Array, weight: Array) -> torch.Tensor:
-    """Return the products of whole x [h, w, c_in] and weights, int64 [h', w', c_out]."""
+    """Return the convolution of x [h, w, c_in] and weights, all whole numbers, int64 [h', w', c_out]."""
     g = geometry
     image = torch.from_numpy(x.astype(np.float64)).movedim(-1, 0)[None]
     patches = torch.nn.functional.unfold(image, g.kernel, g.dilation, g.padding, g.stride)[0].T
@@ -24,9 +24,9 @@ def integer_products(geometry: Geometry, x: Array, weight: Array) -> torch.Tenso
 
 @torch.no_grad()
 def gate_sizes(gate: PGConv2d | PGLinear) -> tuple[torch.Tensor, float, float]:
-    """Return the levels of a trained gate's weights, the worth of a level of its input and of a step of the product.
+    """Return the levels of a trained gate's weights, the real value of a level of its input, and that of the product.
 
-    They are computed in float32, as the module does.
+    The module computes them in float32, and so does this.
     """
     weight, weight_step = gate.weights()
     _, scale = gate.range(torch.zeros(1))
@@ -38,7 +38,7 @@ def check_bits(bits: int, low_bits: int, doubled: bool) -> int:
     """Return the number of high bits.
 
     Raises:
-        ValueError: either part does not fit a byte, of which doubled levels take one bit more.
+        ValueError: the high or the low part does not fit a byte; doubled levels need one more bit in each.
     """
     high_bits, largest = bits - low_bits, BYTE - doubled
     if not (0 <= low_bits <= largest and 1 <= high_bits <= largest):
@@ -47,10 +47,12 @@ def check_bits(bits: int, low_bits: int, doubled: bool) -> int:
 
 
 def check_sums(weight: Array, largest: int) -> None:
-    """Check that sums over a block of channels fit 32 bits, whatever the inputs.
+    """Check that sums over a block of channels fit 32 bits for every input.
+
+    Decisions sum the products of a block's channels, so the weights of up to 16 channels add up.
 
     Raises:
-        ValueError: inputs of ``largest`` could overflow.
+        ValueError: inputs up to ``largest`` could overflow.
     """
     by_channel = np.abs(weight.astype(np.int64)).reshape(len(weight), -1).sum(1)
     by_block = np.add.reduceat(by_channel, range(0, len(weight), BLOCK))
@@ -59,7 +61,7 @@ def check_sums(weight: Array, largest: int) -> None:
 
 
 def open_thresholds(geometry: Geometry, high: Array, weight: Array, group: int, share: float) -> Array:
-    """Return a threshold for each group that a share of its outputs exceeds, float32 [groups].
+    """Return for each group a threshold that a share of its outputs exceeds, float32 [groups].
 
     Args:
         geometry: of the convolution.
@@ -70,8 +72,8 @@ def open_thresholds(geometry: Geometry, high: Array, weight: Array, group: int, 
     """
     image, filters = torch.from_numpy(high.astype(np.float64)), torch.from_numpy(weight.astype(np.float64))
     sums = geometry.convolve(image, filters).numpy()
-    bound = 8 * float(np.abs(sums).max()) + 1  # beyond the mean of any winners
-    # An output is open strictly above its threshold: below the smallest sum, all are.
+    bound = 8 * float(np.abs(sums).max()) + 1  # larger than the mean of any winners
+    # An output opens strictly above its threshold, so a threshold below the smallest sum opens all.
     if share in (0, 1):
         thresholds = [bound if share == 0 else -bound] * -(-geometry.c_out // group)
     else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCES = Path(__file__).parent / "src"
-# What a C function returns (None: nothing), and its arguments.
+# The type of the result of a C function (None: no result), and the types of its arguments.
 Signature = tuple[Any, Sequence[Any]]
 Signatures = Mapping[str, Signature]
 
@@ -37,7 +37,7 @@ class Shape(ctypes.Structure):
     )
 
 
-# Types of arguments: a pointer to a shape, any other pointer, an int, a float, a size; and a result of 32 bits.
+# Types of arguments: a pointer to a shape, any other pointer, an int, a float, a size. INT32 is the type of a result.
 SHAPE, ADDRESS, INT, FLOAT, SIZE, INT32 = POINTER(Shape), c_void_p, c_int, c_float, c_size_t, c_int32
 
 
@@ -72,12 +72,12 @@ class Library:
 
 
 def bind_call(function: Callable[..., None], arguments: tuple[Any, ...], *owners: Any) -> Callable[[], None]:
-    """Return a call without arguments.
+    """Return a function without arguments that calls ``function``.
 
     Args:
         function: of a library.
         arguments: numbers and addresses.
-        owners: what the addresses point into; it lives as long as the call.
+        owners: the objects whose memory the addresses point to; they live as long as the call.
     """
 
     def call(_owners: tuple[Any, ...] = owners) -> None:

@@ -1,4 +1,4 @@
-"""Log-mel and MFCC front ends, straight to the int8 grid; on a stream, each step computes only new frames."""
+"""Log-mel and MFCC front ends with int8 output; on a stream, each step computes only the new frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatesearch._lib.tensors import to_float
 from gatesearch.frontends import LogMel
 from gatesearch.frontends.grid import GRID_STEP
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address, aligned, checked
+from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array
 from gatesearch.kernels.base import Kernel
 from gatesearch.kernels.library import ADDRESS, INT, SIZE, SOURCES, Library, Signatures
 
@@ -30,7 +30,7 @@ class CMel(ctypes.Structure):
 
 
 class MelKernel(Kernel):
-    """A front end of frames."""
+    """The log-mel and MFCC front end."""
 
     name = "mel"
     source = SOURCES / "mel.c"
@@ -43,13 +43,13 @@ class MelKernel(Kernel):
 
 
 class Mel:
-    """A fitted :class:`LogMel <gatesearch.frontends.LogMel>` or MFCC, to int8 steps of its grid.
+    """A fitted :class:`LogMel <gatesearch.frontends.LogMel>` or MFCC that returns int8 steps of the features' grid.
 
-    Features differ from the front end's by rounding alone: by one step at most, and seldom.
+    Features differ from the front end's by rounding alone: seldom, and by one step at most.
 
     Args:
-        frontend: fitted.
-        library: None is the best for this CPU; without a compiler the front end itself runs.
+        frontend: a fitted front end.
+        library: None loads the best one for this CPU; without a compiler the front end itself runs.
     """
 
     def __init__(self, frontend: LogMel, library: Library | None = None) -> None:
@@ -60,7 +60,7 @@ class Mel:
         fft, weights = frontend.fft, frontend.mel.double().numpy()
         bins, mels = weights.shape
         first = [int(np.flatnonzero(column)[0]) if column.any() else 0 for column in weights.T]
-        # A mel weighs a run of neighbouring bins; only the runs are stored, one after the other.
+        # A mel band weights a run of neighbouring bins; only the runs are stored, one after the other.
         runs = [np.trim_zeros(column) for column in weights.T]
         dct = getattr(frontend, "dct", None)
         self._arrays: dict[str, Array | None] = {
@@ -85,13 +85,13 @@ class Mel:
             **{name: address(array) for name, array in self._arrays.items()},
         )
         self.address = addressof(self._c)
-        self._scratch = aligned(self.library.function("mel_scratch")(self.address), np.uint8)
+        self._scratch = aligned_zeros(self.library.function("mel_scratch")(self.address), np.uint8)
 
     def __call__(self, wave: Any) -> Array:
         """Return the features of one clip [samples], int8 [frames, features]."""
         out = np.zeros(self.shape, np.int8)
         samples = _samples(wave)
-        checked(samples, "wave", np.float32, (self.frontend.samples,))
+        check_array(samples, "wave", np.float32, (self.frontend.samples,))
         if self.library is None:
             return self.reference(samples)
         run, n = self.library.function("mel"), self.shape[0]
@@ -99,27 +99,27 @@ class Mel:
         return out
 
     def reference(self, wave: Array) -> Array:
-        """Compute the same by the front end itself."""
+        """Compute the same with the front end itself."""
         features = self.frontend(torch.from_numpy(wave)[None])[0, 0]
         return (features / GRID_STEP).round().to(torch.int8).numpy()
 
 
 class MelStream:
-    """The features of the latest window of a stream of sound; each step computes only those of new frames.
+    """The features of the latest window of a sound stream; each step computes only those of the new frames.
 
-    They equal, bit for bit, those that :class:`Mel` has for the clip whose last frame ends with the newest sample. A
+    They equal, bit for bit, the features of :class:`Mel` for the clip whose last frame ends with the newest sample. A
     stream begins with silence.
 
     Args:
         mel: the front end.
-        frames: new ones in a step.
+        frames: number of new frames in a step.
 
     Attributes:
-        samples: of a step.
-        window: int8 [frames, features]; every step changes it.
+        samples: number of samples of a step.
+        window: the features, int8 [frames, features]; every step changes it.
 
     Raises:
-        ValueError: frames leave samples out between them.
+        ValueError: there are gaps between frames.
     """
 
     def __init__(self, mel: Mel, frames: int = 1) -> None:
@@ -131,21 +131,21 @@ class MelStream:
         count = len(self.window)
         self._wave = np.zeros(front.frame + (count - 1) * front.stride, np.float32)
         if mel.library is not None:
-            self._recent = aligned(front.frame - front.stride + self.samples, np.float32)
+            self._recent = aligned_zeros(front.frame - front.stride + self.samples, np.float32)
             self._function = mel.library.function("mel_stream")
             self._arguments = (frames, address(self._recent), count, address(self.window), address(mel._scratch))
 
     def __call__(self, wave: Any) -> Array:
-        """Take the samples of a step; return :attr:`window`.
+        """Return :attr:`window` after the samples of one more step.
 
         Raises:
-            ValueError: another number of samples.
+            ValueError: the number of samples is wrong.
         """
         samples = _samples(wave)
         if samples.shape != (self.samples,):
             raise ValueError(f"a step is {self.samples} samples, found {list(samples.shape)}")
         if self._mel.library is not None:
-            # Bytes reach C without a copy; asking an array for its address takes as long as half a frame.
+            # C reads the memory of bytes directly; to ask an array for its address takes as long as half a frame.
             self._function(self._mel.address, samples.tobytes(), *self._arguments)
             return self.window
         self._wave = np.append(self._wave, samples)[-len(self._wave) :]

@@ -12,7 +12,7 @@ from gatesearch.kernels.registry import signatures
 
 
 def open_library(path: Path, instructions: str | None = None) -> Library:
-    """Return the kernels in a shared library, for one instruction set; None: the best that this CPU has.
+    """Return the kernels of a shared library for an instruction set; None means the best one of this CPU.
 
     Raises:
         ValueError: the set was not compiled, or the CPU does not have it.
@@ -22,7 +22,7 @@ def open_library(path: Path, instructions: str | None = None) -> Library:
 
 @functools.cache
 def load(instructions: str | None = None) -> Library | None:
-    """Return the kernels; None where they cannot be compiled, which is said once on standard error.
+    """Return the kernels; None, after one notice on standard error, where they cannot be compiled.
 
     Raises:
         ValueError: the CPU does not have the instruction set.
@@ -35,7 +35,7 @@ def load(instructions: str | None = None) -> Library | None:
 
 
 def status() -> str:
-    """Return in one line what kernels run on."""
+    """Return a line that names the instruction set and the compiler of the kernels, or why they are not compiled."""
     try:
         compiler = build.Compiler.find()
         return f"kernels: {open_library(build.library(compiler)).instructions}, compiled by {compiler.version}"

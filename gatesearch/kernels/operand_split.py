@@ -1,11 +1,13 @@
-"""Inputs of any sign and weights of nine bits, for kernels that multiply unsigned levels by signed bytes.
+"""Operand splits: inputs of any sign and weights of nine bits, for kernels of unsigned levels and signed bytes.
 
-A channel of the input is split into several operands, each with weights of its own:
+The kernels multiply unsigned levels x by signed bytes w. Where an input or a weight does not fit, each channel of the
+input is split into several operands, each with its own weights:
 
-* by sign: x = max(x, 0) - max(-x, 0), so that both operands are unsigned and the second one's weights are -w;
-* by width: w = 2 (w >> 1) + (w & 1), so that w x = (w >> 1) 2x + (w & 1) x, where w >> 1 fits a signed byte.
+* by sign: x = max(x, 0) - max(-x, 0). Both operands are unsigned; the second one has the weights -w.
+* by width: w = 2 (w >> 1) + (w & 1), so w x = (w >> 1) (2 x) + (w & 1) x, where w >> 1 fits a signed byte. The first
+  operand is the doubled level 2 x.
 
-All sums stay whole numbers, and exact.
+All sums are exact whole numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ class OperandSplit(NamedTuple):
 
     Args:
         sign: whether the input may be negative.
-        wide: whether weights have 8 magnitude bits, and a sign.
+        wide: whether weights have 8 magnitude bits and a sign, 9 bits in all.
     """
 
     sign: bool = False
@@ -31,12 +33,12 @@ class OperandSplit(NamedTuple):
 
     @classmethod
     def from_settings(cls, settings: PGParams, positive: bool) -> OperandSplit:
-        """Return the split that a gate's arithmetic needs on an input that is never negative, or on any."""
+        """Return the split that a gate needs; ``positive`` says that no input is negative."""
         return cls(not positive, settings.weight_bits == BYTE)
 
     @property
     def number(self) -> int:
-        """OperandSplit of a channel.
+        """Number of operands of a channel.
 
         >>> OperandSplit(sign=True, wide=True).number
         4
@@ -44,17 +46,17 @@ class OperandSplit(NamedTuple):
         return (1 + self.sign) * (1 + self.wide)
 
     @classmethod
-    def of_number(cls, number: int, wide_first: bool) -> OperandSplit:
-        """Return a split into 1, 2 or 4 operands; which of the two kinds a split into 2 is makes no difference in work.
+    def from_number(cls, number: int, wide_first: bool) -> OperandSplit:
+        """Return a split into 1, 2 or 4 operands; both kinds of a split into 2 take the same work.
 
-        >>> OperandSplit.of_number(2, wide_first=True)
+        >>> OperandSplit.from_number(2, wide_first=True)
         OperandSplit(sign=False, wide=True)
         """
         both = number == 4
         return cls(sign=both or (number == 2 and not wide_first), wide=both or (number == 2 and wide_first))
 
     def weights(self, levels: Array) -> Array:
-        """Return levels [c_out, c_in, ...] of weights as int8 [c_out, number c_in, ...].
+        """Return the weights of all operands, int8 [c_out, number c_in, ...], from weight levels [c_out, c_in, ...].
 
         >>> OperandSplit(sign=True, wide=True).weights(np.array([[255, -3]]))[0].tolist()
         [127, -2, 1, 1, -128, 1, 1, 1]
@@ -66,14 +68,15 @@ class OperandSplit(NamedTuple):
     def levels(self, x: Array, step: float, bits: int, low_bits: int) -> Array:
         """Return the levels of an input [h, w, c_in] by operands, [h, w, number c_in], as ``PGConv`` reads them.
 
-        Where weights are wide, levels are stored so that the doubled operand needs no more bits on the high side: the
-        low part of ``low_bits`` bits moves below a free bit, which the doubling fills.
+        Where weights are wide, one operand is doubled, which must not carry the low part into the high part. So levels
+        are stored with a free bit between the parts: high part, one zero bit, low part of ``low_bits`` bits. Doubling
+        then moves the low part into the free bit. ``PGConv`` splits such levels at ``low_bits + 1``.
 
         Args:
             x: real numbers.
-            step: worth of a level.
+            step: real value of a level.
             bits: of a level.
-            low_bits: those that the second phase adds.
+            low_bits: bits that the second phase adds.
         """
         whole = np.rint((x / np.float32(step)).clip(1 - 2**bits, 2**bits - 1)).astype(np.int32)
         operands = []

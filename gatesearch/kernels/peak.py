@@ -1,4 +1,4 @@
-"""Loops that do nothing but multiply or read: what a core can do at most, to hold kernels against."""
+"""Loops that only multiply or only read: the peak rates of a core, with which kernels are compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gatesearch.kernels.library import ADDRESS, FLOAT, INT, INT32, SOURCES, Sign
 
 
 class PeakKernel(Kernel):
-    """Products of bytes and of floats, and reads, in a loop."""
+    """Loops of products of bytes, of products of floats, and of reads."""
 
     name = "peak"
     source = SOURCES / "peak.c"

@@ -1,4 +1,4 @@
-"""Precision gating as a part of a network: to levels, in two phases, and the batch normalisation behind it."""
+"""Trained layers with precision gating: rounding to levels, two phases, and the batch normalisation behind them."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ from torch import Tensor, nn
 
 from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.pg import PGConv2d, PGLinear
-from gatesearch.kernels.arrays import Array, address, aligned
+from gatesearch.kernels.arrays import Array, address, aligned_zeros
 from gatesearch.kernels.base import ActiveChannels, Axes, Calls, LayerKernel, Listing, Sample, random_normal
 from gatesearch.kernels.geometry import Geometry, output_size
 from gatesearch.kernels.integer_products import open_thresholds
 from gatesearch.kernels.library import ADDRESS, FLOAT, INT, INT32, SHAPE, SIZE, SOURCES, Library, Signatures, bind_call
 from gatesearch.kernels.operand_split import OperandSplit
 from gatesearch.kernels.pg_conv import CGate, PGConv
-from gatesearch.kernels.work_terms import Terms, blocks_left, conv_macs, conv_terms
+from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_blocks
 
-BITS = {1: (8, 4), 2: (16, 8)}  # bits and low bits of samples that are timed, by bytes of a level
+BITS = {1: (8, 4), 2: (16, 8)}  # by bytes of a level, the bits and low bits of samples, which are timed
 
 
 class PGLayer:
     """A trained layer with a precision gate.
 
     Args:
-        conv: the kernel.
-        scale: of the normalisation behind it, float32 [c_out].
-        shift: the same.
+        conv: the kernel with its weights.
+        scale, shift: of the normalisation behind it, float32 [c_out].
         relu: whether a ReLU follows.
-        threshold: of the kernel.
-        shape: of the output; None is that of a convolution.
+        threshold: Delta of each group, float32.
+        shape: of the output; None means that of the convolution.
     """
 
     absorbs_norm: ClassVar[bool] = True
@@ -122,11 +121,14 @@ class PGLayer:
         )
 
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`: to levels, the two phases, the normalisation."""
+        """See :class:`~gatesearch.kernels.base.NativeLayer`.
+
+        The calls round the input to levels, convolve in two phases, and normalise.
+        """
         library = self.conv.library
         assert library is not None
         geometry = self.conv.geometry
-        levels = aligned((*geometry.image, geometry.c_in), self.conv.dtype)
+        levels = aligned_zeros((*geometry.image, geometry.c_in), self.conv.dtype)
         affine = (
             address(y),
             y.size // geometry.c_out,
@@ -154,10 +156,10 @@ class PGLayer:
         conv, operands = self.conv, self.conv.operands
         top, size = float(2**conv.bits - 1), levels.dtype.itemsize
         if operands.number == 1:
-            plain = (address(x), x.size, conv.step, top, size, address(levels))
-            return bind_call(library.function("levels_f32"), plain, x, levels)
+            arguments: tuple[Any, ...] = (address(x), x.size, conv.step, top, size, address(levels))
+            return bind_call(library.function("levels_f32"), arguments, x, levels)
         height, width = conv.geometry.image
-        split = (
+        arguments = (
             address(x),
             height * width,
             conv.geometry.c_in // operands.number,
@@ -169,11 +171,11 @@ class PGLayer:
             size,
             address(levels),
         )
-        return bind_call(library.function("spread_f32"), split, x, levels)
+        return bind_call(library.function("spread_f32"), arguments, x, levels)
 
 
 class PGKernel(LayerKernel):
-    """Precision gating; its shape has as many input channels as operands."""
+    """Precision gating; the input channels of its shape count every operand of a channel."""
 
     name = "pg"
     source = SOURCES / "pg.c"
@@ -196,36 +198,38 @@ class PGKernel(LayerKernel):
         "affine_f32": (None, (ADDRESS, INT, INT, ADDRESS, ADDRESS, INT)),
     }
 
-    def listed(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield calls of levels of one and two bytes, of groups of several sizes, at each share of open outputs."""
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield calls for levels of one and two bytes and several sizes of groups, at each share of open outputs."""
         groups = (1, 8, 16, listing.shape[3])
         for size, group, share in product((1, 2), groups, (0.0, *listing.shares)):
             yield KernelCall(self.name, listing.shape, (("bytes", size), ("group", group)), (("open", share),))
 
     def macs(self, call: KernelCall) -> float:
-        """Return those of the dense convolution."""
+        """Return the multiply-accumulates of the dense convolution."""
         return conv_macs(call.shape)
 
     def family(self, call: KernelCall) -> str:
-        """Return the size of groups as far as it makes other loops: 1, 8, and whole blocks."""
+        """Return a name for each size of groups that has its own loops: 1, 8, and whole blocks."""
         group = min(int(dict(call.variant)["group"]), call.shape[3])
         inside = f"in groups of {group}" if group in (1, 8) and group < call.shape[3] else "of blocks"
         return f"pg {inside}"
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return terms of the high bits of all outputs, and of the low bits of what is open.
+        """Return the terms of the high bits of all outputs, and of the low bits of open outputs.
 
-        Open outputs are listed by rows: a pixel and a block of 16 outputs. Among d decisions in a row, taken to be
-        independent, none is open with probability (1 - share)^d. Groups of one output are also computed one by one.
+        The kernel lists open outputs by rows; a row is a pixel and a block of 16 outputs. Decisions count as
+        independent: among the d decisions of a row, none opens with probability (1 - share)^d, so 1 - (1 - share)^d of
+        the rows are computed. With a decision for each output, open outputs may be computed one by one instead; a table
+        fits a slope for either way.
         """
         variant, open_share = dict(call.variant), dict(call.left).get("open", 1.0)
         h, w, c_in, c_out, *_ = call.shape
         group = min(int(variant["group"]), c_out)
         out_h, out_w = output_size(call.shape)
-        pixels, blocks_out = out_h * out_w, blocks_left(c_out)
+        pixels, blocks_out = out_h * out_w, count_blocks(c_out)
         dense = conv_terms(call.shape, tile)
         steps = dense["steps listed"]
-        decisions = {1: min(BLOCK, c_out), 8: min(2, -(-c_out // 8))}.get(group, 1)
+        decisions = {1: min(BLOCK, c_out), 8: min(2, -(-c_out // 8))}.get(group, 1)  # in a row
         rows = pixels * (1 - (1 - open_share) ** decisions)
         single = open_share * pixels * c_out if group == 1 else 0.0
         return {
@@ -242,19 +246,19 @@ class PGKernel(LayerKernel):
         }
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return nothing open, and all."""
+        """Return the shares of no open output and of all."""
         return {"open": (0.0, 1.0)}
 
     def layer_shape(self, shape: tuple[int, ...], variant: Any) -> tuple[int, ...]:
-        """Return the shape with the layer's own input channels."""
+        """Return the shape with the input channels of the layer, before they are split into operands."""
         return (*shape[:2], shape[2] // int(variant.get("pieces", 1)), *shape[3:])
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
-        """Return a random layer whose thresholds leave the call's share of its outputs open."""
+        """Return a random layer whose thresholds open the call's share of its outputs."""
         geometry, variant = Geometry.from_shape(call.shape), dict(call.variant)
         size, group = int(variant["bytes"]), int(variant["group"])
-        operands = OperandSplit.of_number(int(variant.get("pieces", 1)), wide_first=size > 1)
-        # Doubled levels have two bits more, and their low part one.
+        operands = OperandSplit.from_number(int(variant.get("pieces", 1)), wide_first=size > 1)
+        # Doubled levels have two more bits, one of them in the low part.
         bits, low_bits = BITS[1 if operands.wide else size]
         weight = generator.integers(-63, 64, geometry.weights, dtype=np.int8)
         x = random_normal(generator, *geometry.image, geometry.c_in // operands.number)

@@ -1,4 +1,7 @@
-"""Precision gating in whole numbers: the high bits of every output, the low bits of those that are open."""
+"""Precision gating in whole numbers: the high bits of every output, and the low bits of open outputs.
+
+Source: Zhang et al. 2020, "Precision Gating"; O_hb there is the product of the high bits.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from gatesearch.gates import BLOCK, quantise
 from gatesearch.gates.pg import BYTE, PGConv2d, PGLinear
 from gatesearch.gates.phases import IntegerPhases, integer_limit
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address, aligned, checked, like, padded
+from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array, match_type, pad_to_blocks
 from gatesearch.kernels.conv import pack_u8
 from gatesearch.kernels.geometry import Geometry, Pair
 from gatesearch.kernels.integer_products import INT32, check_bits, check_sums, gate_sizes, integer_products
@@ -39,23 +42,25 @@ class CGate(ctypes.Structure):
 class PGConv:
     """A convolution in two phases, x [h, w, c_in] in levels to y [h', w', c_out] in units of the output.
 
-    Inputs are levels from 0 to 2^bits - 1, as a ReLU leaves them: uint8 to 8 bits, uint16 above.
+    A level is split as x = 2^low_bits x_high + x_low. Phase one computes the product of x_high for every output. Where
+    the sum over a group of outputs exceeds the threshold, phase two adds the product of x_low. Inputs are levels from 0
+    to 2^bits - 1, as behind a ReLU: uint8 for up to 8 bits, else uint16.
 
     Args:
         geometry: of the layer.
-        weight: int8 levels [c_out, c_in, kh, kw]: of at most 7 magnitude bits.
-        bits: B, of the input, 2 to 16.
-        low_bits: those of the second phase, up to 8, and from 1 to 8 are left for the first; without low bits no output
-            has a second phase.
+        weight: int8 levels [c_out, c_in, kh, kw] of at most 7 magnitude bits.
+        bits: B, of a level of the input, 2 to 16.
+        low_bits: bits of the second phase, 0 to 8; the first phase has the other 1 to 8. With 0 there is no second
+            phase.
         group: channels that share a decision: 1, 8, a multiple of 16, or all of them.
         threshold: Delta [groups], float32, in units of the output.
-        level: worth of one step of the product.
-        bias: float32 [c_out]; None is 0.
-        singly: whether with groups of 1 each open output is a dot product of its own; else blocks of 16 with one in
-            them are computed, and what is closed thrown away.
-        library: None is the best for this CPU.
-        doubled: whether some inputs are doubled levels, whose low part has a bit more; see
-            :mod:`gatesearch.kernels.operand_split`. Inputs then have two bits more than ``bits``.
+        level: real value of a step of the product.
+        bias: float32 [c_out]; None means 0.
+        singly: with groups of 1, whether each open output is a dot product of its own; else the kernel computes every
+            block of 16 outputs with an open one, and discards the closed ones.
+        library: None loads the best one for this CPU.
+        doubled: whether some inputs are doubled levels, whose low part has one more bit; see
+            :mod:`gatesearch.kernels.operand_split`. Inputs then have two more bits than ``bits``.
 
     Raises:
         ValueError: a number is out of range, or sums could leave 32 bits.
@@ -83,13 +88,14 @@ class PGConv:
         self.step = float(quantise.level(torch.tensor(1.0), bits))
         self.dtype = np.uint8 if bits + 2 * doubled <= BYTE else np.uint16
         self.split = low_bits + doubled
-        self.weight = checked(weight, "weight", np.int8, geometry.weights)
+        self.weight = check_array(weight, "weight", np.int8, geometry.weights)
         check_sums(self.weight, (2 ** max(high_bits, low_bits) - 1) * (1 + doubled))
-        delta = torch.from_numpy(checked(threshold, "threshold", np.float32, (-(-geometry.c_out // group),)).copy())
+        # Sums are whole numbers, so each threshold becomes the largest sum that does not open a group.
+        delta = torch.from_numpy(check_array(threshold, "threshold", np.float32, (-(-geometry.c_out // group),)).copy())
         self.limit = integer_limit(delta, torch.tensor(level), group, geometry.c_out)
         if not low_bits:
-            self.limit = torch.full_like(self.limit, INT64_MAX)
-        self.bias = padded(bias, "bias", np.float32, geometry.c_out, 0)
+            self.limit = torch.full_like(self.limit, INT64_MAX)  # no sum exceeds it
+        self.bias = pad_to_blocks(bias, "bias", np.float32, geometry.c_out, 0)
         self.library = library or native.load()
         if self.library:
             self._prepare(self.library, singly)
@@ -103,17 +109,16 @@ class PGConv:
         library: Library | None = None,
         positive: bool = True,
     ) -> PGConv:
-        """Return the kernel of a trained layer; see :meth:`levels` for its input.
+        """Return the kernel of a trained layer; :meth:`levels` makes its input.
 
         Args:
-            layer: a convolution, or a linear layer, which is one of 1 x 1.
-            image: height and width of what a convolution reads; of a linear layer its positions, and 1.
-            singly: see :class:`PGConv`.
-            library: see there.
+            layer: a convolution, or a linear layer, which is a 1 x 1 convolution.
+            image: height and width of the input of a convolution; for a linear layer the number of its positions and 1.
+            singly, library: as in :class:`PGConv`.
             positive: whether no input is negative.
 
         Raises:
-            ValueError: its bits are not those of any kernel; weights must have 8 at most.
+            ValueError: no kernel has its numbers of bits; weights have at most 8 magnitude bits.
         """
         settings = layer.settings
         if settings.weight_bits > BYTE:
@@ -141,25 +146,25 @@ class PGConv:
         conv.step, conv.operands = step, operands
         return conv
 
-    step: float  # worth of a level of the input; without a trained layer that of a range of 1
+    step: float  # real value of a level of the input; without a trained layer, for inputs up to 1
     operands: OperandSplit = OperandSplit()
 
     def levels(self, x: Any) -> Any:
-        """Return the levels of inputs [h, w, c_in]; where channels are split, of all operands."""
+        """Return the levels of real inputs [h, w, c_in]; where channels are split, those of all operands."""
         real = x.detach().numpy() if isinstance(x, torch.Tensor) else np.asarray(x)
-        return like(x, self.operands.levels(real, self.step, self.bits, self.low_bits))
+        return match_type(x, self.operands.levels(real, self.step, self.bits, self.low_bits))
 
     def __call__(self, x: Any) -> Any:
-        """Convolve levels [h, w, c_in]; returns float32."""
-        image = checked(x, "x", self.dtype, (*self.geometry.image, self.geometry.c_in))
+        """Return the convolution of levels [h, w, c_in], float32 [h', w', c_out]."""
+        image = check_array(x, "x", self.dtype, (*self.geometry.image, self.geometry.c_in))
         y = np.empty((*self.geometry.output, self.geometry.c_out), np.float32)
         self.bind(image, y)()
-        return like(x, y)
+        return match_type(x, y)
 
     def phases(self, x: Any) -> tuple[IntegerPhases, int]:
-        """Return O_hb, the mask and O in whole numbers, [h', w', c_out], and how many outputs were open."""
+        """Return O_hb, the mask of open outputs and O in whole numbers [h', w', c_out], and the count of open ones."""
         g = self.geometry
-        image = checked(x, "x", self.dtype, (*g.image, g.c_in))
+        image = check_array(x, "x", self.dtype, (*g.image, g.c_in))
         if not self.library:
             phases = self.reference(image)
             return phases, int(phases.mask.sum())
@@ -173,16 +178,16 @@ class PGConv:
         return IntegerPhases(wide, mask, wide + torch.from_numpy(low)), int(count)
 
     def bind(self, x: Array, y: Array, dense: bool = False) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are.
+        """Return the call for arrays at fixed addresses.
 
         Args:
             x: levels [h, w, c_in].
             y: float32 [h', w', c_out].
-            dense: opens every output and decides nothing, to compare with.
+            dense: whether to open every output without a decision, for comparison.
         """
         g = self.geometry
-        checked(x, "x", self.dtype, (*g.image, g.c_in))
-        checked(y, "y", np.float32, (*g.output, g.c_out))
+        check_array(x, "x", self.dtype, (*g.image, g.c_in))
+        check_array(y, "y", np.float32, (*g.output, g.c_out))
         if not self.library:
             return lambda: self._by_reference(x, y, dense)
         name, extra = ("pg_dense", ()) if dense else ("pg", (None, None))
@@ -190,7 +195,7 @@ class PGConv:
         return bind_call(self.library.function(name), arguments, x, y, self)
 
     def reference(self, x: Array, dense: bool = False) -> IntegerPhases:
-        """Compute the same with whole numbers of torch, int64 [h', w', c_out]."""
+        """Compute the same in torch with whole numbers, int64 [h', w', c_out]."""
         high = integer_products(self.geometry, x >> self.split, self.weight) << self.low_bits
         low = integer_products(self.geometry, x & ((1 << self.split) - 1), self.weight)
         mask = torch.ones_like(high, dtype=torch.bool) if dense else _mask(high, self.limit, self.group)
@@ -200,15 +205,15 @@ class PGConv:
         g = self.geometry
         self._shape = g.c
         self._packed, self._sums = pack_u8(library, g, self.weight)
-        self._rows = aligned(library.function("pg_rows_size")(byref(self._shape)), np.int8)
+        self._rows = aligned_zeros(library.function("pg_rows_size")(byref(self._shape)), np.int8)
         library.function("pg_rows")(byref(self._shape), address(self.weight), address(self._rows))
-        # The kernel sums high parts alone, without their factor 2^low_bits: sum 2^low_bits > limit is the same as
-        # sum > floor(limit / 2^low_bits) for whole numbers.
+        # The kernel sums high parts without their factor 2^low_bits. For whole numbers, 2^low_bits sum > limit is the
+        # same as sum > floor(limit / 2^low_bits).
         self._limit = (self.limit >> self.low_bits).numpy()
         single = self._limit.clip(INT32.min, INT32.max).astype(np.int32) if self.group == 1 else None
-        self._single = padded(single, "limit", np.int32, g.c_out, INT32.max)
+        self._single = pad_to_blocks(single, "limit", np.int32, g.c_out, INT32.max)
         self._single[g.c_out :] = INT32.max
-        self._scratch = aligned(library.function("pg_scratch")(byref(self._shape)), np.uint8)
+        self._scratch = aligned_zeros(library.function("pg_scratch")(byref(self._shape)), np.uint8)
         self._pg = CGate(
             packed=address(self._packed),
             sums=address(self._sums),

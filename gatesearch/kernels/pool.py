@@ -1,4 +1,4 @@
-"""Pooling over windows of bytes: the mean and the largest value of each channel."""
+"""Pooling of bytes over windows: the mean or the largest value of each channel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address, checked
+from gatesearch.kernels.arrays import Array, address, check_array
 from gatesearch.kernels.base import CountedKernel, Listing
 from gatesearch.kernels.geometry import Geometry, output_size
 from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SOURCES, Library, Signatures
@@ -18,20 +18,20 @@ from gatesearch.kernels.work_terms import Terms, window_taps
 
 
 def pool_windows(x: Any, geometry: Geometry, largest: bool = False, library: Library | None = None) -> Array:
-    """Return the mean, rounded half up, or the largest value of each channel's windows of x [h, w, channels], uint8.
+    """Return the mean, rounded half up, or the largest value in each window, uint8 [h', w', channels].
 
-    A window that crosses the border is the part of it that lies inside.
+    Only the part of a window inside the image counts.
 
     Args:
         x: uint8 [h, w, channels].
-        geometry: of the windows; its output channels do not count.
-        largest: whether the largest value is wanted, not the mean.
-        library: None is the best for this CPU.
+        geometry: of the windows; its output channels are ignored.
+        largest: whether to return the largest value instead of the mean.
+        library: None loads the best one for this CPU.
 
     Raises:
-        ValueError: a window lies outside.
+        ValueError: a window lies outside the image.
     """
-    image = checked(x, "x", np.uint8, (*geometry.image, geometry.c_in))
+    image = check_array(x, "x", np.uint8, (*geometry.image, geometry.c_in))
     if any(pad >= size for pad, size in zip(geometry.padding, geometry.kernel, strict=True)):
         raise ValueError(f"padding {geometry.padding} leaves windows of {geometry.kernel} outside")
     library = library or native.load()
@@ -46,15 +46,15 @@ def _pool_reference(image: Array, geometry: Geometry, largest: bool) -> Array:
     y = np.empty((*geometry.output, geometry.c_in), np.uint8)
     (stride_h, stride_w), (kh, kw), (pad_h, pad_w) = geometry.stride, geometry.kernel, geometry.padding
     for row, column in np.ndindex(*geometry.output):
-        top, left = row * stride_h - pad_h, column * stride_w - pad_w
-        window = image[max(top, 0) : top + kh, max(left, 0) : left + kw].astype(np.int64)
+        y0, x0 = row * stride_h - pad_h, column * stride_w - pad_w
+        window = image[max(y0, 0) : y0 + kh, max(x0, 0) : x0 + kw].astype(np.int64)
         count = window.shape[0] * window.shape[1]
         y[row, column] = window.max((0, 1)) if largest else (window.sum((0, 1)) + count // 2) // count
     return y
 
 
 class _PoolKernel(CountedKernel):
-    """What both poolings share: one C function."""
+    """The base of both poolings, which share a C function."""
 
     source = SOURCES / "pool.c"
     runner = "pool"
@@ -62,7 +62,7 @@ class _PoolKernel(CountedKernel):
     listings = ("pool",)
     signatures: ClassVar[Signatures] = {"pool_window_u8": (None, (SHAPE, ADDRESS, INT, ADDRESS))}
 
-    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
         """Yield the one call."""
         yield KernelCall(self.name, listing.shape)
 
@@ -71,7 +71,7 @@ class _PoolKernel(CountedKernel):
         return 0.0
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return terms by pixel, block and tap that lies inside; see depthwise.c, whose loops are the same."""
+        """Return terms by pixel, block and tap inside the image; the loops are those of depthwise.c."""
         channels = call.shape[2]
         out_h, out_w = output_size(call.shape)
         pixels, rest, full = float(out_h * out_w), channels % BLOCK, channels // BLOCK

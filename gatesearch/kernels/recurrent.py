@@ -1,4 +1,4 @@
-"""Recurrent layers as parts of a network: LSTM and GRU, dense, hybrid (HMD) or of low rank."""
+"""Trained recurrent layers: LSTM and GRU with dense, hybrid (HMD) or low-rank matrices."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.matrices import Factors, low_rank
-from gatesearch.kernels.arrays import Array, address, aligned
+from gatesearch.kernels.arrays import Array, address, aligned_zeros
 from gatesearch.kernels.base import ActiveChannels, Axes, Calls, LayerKernel, Listing, Sample, random_normal
 from gatesearch.kernels.library import ADDRESS, INT, SIZE, SOURCES, Library, Signatures, bind_call
 from gatesearch.kernels.recurrent_step import GRUStep, LSTMStep, RecurrentStep
 from gatesearch.kernels.recurrent_weights import HMD, CMatrix, Dense, LowRank, Weights, weights_from_factors
-from gatesearch.kernels.work_terms import Terms, blocks_left
+from gatesearch.kernels.work_terms import Terms, count_blocks
 
 MATRIX = POINTER(CMatrix)
-# The arrays that matrices of each form consist of.
+# By form of a matrix, the arrays that make it up.
 FACTORS: Mapping[type[Dense | HMD | LowRank], tuple[str, ...]] = {
     Dense: ("weight",),
     HMD: ("rich", "down", "across"),
@@ -34,9 +34,9 @@ class RecurrentLayer:
     """A trained LSTM or GRU of any depth, in one direction or both.
 
     Args:
-        cells: of all layers and directions, in torch's order.
+        cells: the cells of all layers and directions, in torch's order.
         directions: 1 or 2.
-        steps: of a sequence.
+        steps: length of a sequence.
     """
 
     absorbs_norm: ClassVar[bool] = False
@@ -83,11 +83,11 @@ class RecurrentLayer:
         return cls(cells, int(arrays["directions"]), int(arrays["steps"]))
 
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
-        """See :class:`~gatesearch.kernels.base.NativeLayer`: a call for each cell, over all steps."""
+        """See :class:`~gatesearch.kernels.base.NativeLayer`; each cell has a call, over all steps."""
         calls: Calls = []
         depth = len(self.cells) // self.directions
         for k in range(depth):
-            target = y if k + 1 == depth else aligned(self.shape, np.float32)
+            target = y if k + 1 == depth else aligned_zeros(self.shape, np.float32)
             for direction in range(self.directions):
                 cell = self.cells[k * self.directions + direction]
                 calls.append(self._bind_cell(cell, x, target, direction))
@@ -104,7 +104,7 @@ class RecurrentLayer:
     def _bind_cell(self, cell: RecurrentStep, x: Array, y: Array, direction: int) -> Callable[[], object]:
         assert cell.library is not None
         is_lstm = isinstance(cell, LSTMStep)
-        h, c = aligned(cell.size, np.float32), aligned(cell.size, np.float32)
+        h, c = aligned_zeros(cell.size, np.float32), aligned_zeros(cell.size, np.float32)
         arguments = (
             byref(cell._x),
             byref(cell._h),
@@ -123,7 +123,10 @@ class RecurrentLayer:
 
 
 def _run(cell: RecurrentStep, x: Array, direction: int) -> Array:
-    """Return the states of a cell over all steps from a state of zero, in the order of the steps."""
+    """Return the states of a cell after each step, [steps, units], from a first state of zero.
+
+    A cell of the second direction reads the steps backwards; its states are still in the order of the steps.
+    """
     h, c = np.zeros(cell.size, np.float32), np.zeros(cell.size, np.float32)
     states = np.empty((len(x), cell.size), np.float32)
     for step in range(len(x))[:: -1 if direction else 1]:
@@ -150,10 +153,10 @@ def _load_weights(arrays: Mapping[str, Array], prefix: str) -> Weights:
 
 
 class _CellKernel(LayerKernel):
-    """What kernels of recurrent layers share; a shape is steps, inputs and units.
+    """The base of kernels of recurrent layers; a shape is steps, inputs and units.
 
     Attributes:
-        step: the cell.
+        step: class of the cell.
     """
 
     source = SOURCES / "recurrent.c"
@@ -166,14 +169,24 @@ class _CellKernel(LayerKernel):
         "recurrence": (
             None,
             (
-                *(MATRIX, MATRIX, ADDRESS, ADDRESS, ADDRESS),  # both biases, x
-                *(INT, INT, ADDRESS, ADDRESS, ADDRESS, INT, ADDRESS),  # steps, direction, h, c, y, its stride, scratch
+                MATRIX,  # weights of the input
+                MATRIX,  # weights of the state
+                ADDRESS,  # bias of the input
+                ADDRESS,  # bias of the state
+                ADDRESS,  # x
+                INT,  # steps
+                INT,  # direction
+                ADDRESS,  # h
+                ADDRESS,  # c
+                ADDRESS,  # y
+                INT,  # stride of y
+                ADDRESS,  # scratch
             ),
         ),
     }
 
     def macs(self, call: KernelCall) -> float:
-        """Return those of the dense cell, all steps."""
+        """Return the multiply-accumulates of the dense cell, over all steps."""
         steps, columns, height = call.shape
         return float(steps * self.step.gates * height * (columns + height))
 
@@ -184,7 +197,7 @@ class _CellKernel(LayerKernel):
         generator: np.random.Generator,
         weights: Callable[[int], Weights],
     ) -> Sample:
-        """Return a layer of one cell; ``weights`` makes those that meet a number of columns."""
+        """Return a layer of one cell; ``weights`` makes the weights for a number of columns."""
         steps, inputs, hidden = call.shape
         input_weights, state_weights = weights(inputs), weights(hidden)
         biases = [random_normal(generator, self.step.gates * hidden) for _ in range(2)]
@@ -193,27 +206,31 @@ class _CellKernel(LayerKernel):
 
 
 class _HybridCellKernel(_CellKernel):
-    """Cells of hybrid matrices: ``rich`` is the share of rows that are dense; without parts all are."""
+    """Cells of hybrid matrices (HMD): ``rich`` is the share of dense rows; without rank-1 parts all rows are dense."""
 
     shares = ("rich",)
     variants = ("parts",)
     listings = ("cell",)
 
-    def listed(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield calls of one and of two rank-1 parts, of few dense rows and of all."""
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
+        """Yield calls with one and two rank-1 parts, at each share of dense rows."""
         for parts, rich in product((1, 2), (*listing.shares[:2], 1.0)):
             yield KernelCall(self.name, (1, *listing.shape), (("parts", parts),), (("rich", rich),))
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return terms of a step, times the steps: products of dense rows and of one row a part, and what parts add."""
+        """Return the terms of a step, times the steps.
+
+        A hybrid matrix multiplies its dense rows and one row c_j for each rank-1 part b_j c_j; each part then adds
+        b_j (c_j x) to the other rows. Both matrices, of the input and of the state, do so, hence the factors of 2.
+        """
         steps, columns, height = call.shape
         gates = self.step.gates
         rich = round(height * dict(call.left).get("rich", 1.0))
         parts = int(dict(call.variant).get("parts", 1)) if rich < height else 0
-        rows = blocks_left(gates * (rich + parts))
+        rows = count_blocks(gates * (rich + parts))
         terms = {
             "steps": 1.0,
-            "block products": rows * (blocks_left(columns) + blocks_left(height)),
+            "block products": rows * (count_blocks(columns) + count_blocks(height)),
             "blocks of rows": rows,
             "values added by parts": 2.0 * gates * parts * (height - rich),
             "parts": 2.0 * gates * parts,
@@ -224,18 +241,18 @@ class _HybridCellKernel(_CellKernel):
         return {name: steps * term for name, term in terms.items()}
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return shares of dense rows up to a half."""
+        """Return shares of dense rows up to a half; without parts, all rows."""
         return {"rich": (0.1, 0.2, 0.35, 0.5) if dict(call.variant)["parts"] else (1.0,)}
 
-    def rounded(self, call: KernelCall) -> KernelCall:
-        """Return the call with the share that whole rows come to.
+    def round_shares(self, call: KernelCall) -> KernelCall:
+        """Return the call with its share of dense rows rounded to whole rows.
 
-        >>> LSTMKernel().rounded(KernelCall("lstm", (49, 10, 118), (("parts", 2),), (("rich", 0.1),))).left
+        >>> LSTMKernel().round_shares(KernelCall("lstm", (49, 10, 118), (("parts", 2),), (("rich", 0.1),))).left
         (('rich', 0.1016949152542373),)
         """
-        height, left = call.shape[2], dict(call.left)
-        left["rich"] = max(1, round(left["rich"] * height)) / height
-        return call._replace(left=tuple(left.items()))
+        height, shares = call.shape[2], dict(call.left)
+        shares["rich"] = max(1, round(shares["rich"] * height)) / height
+        return call._replace(left=tuple(shares.items()))
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
         """Return a random cell."""
@@ -252,30 +269,31 @@ class _HybridCellKernel(_CellKernel):
 
 
 class _LowRankCellKernel(_CellKernel):
-    """Cells of two factors a matrix (LMF): ``kept`` is the share of the parameters that the factors have."""
+    """Cells of low-rank matrices (LMF): ``kept`` is the share of a dense matrix's parameters that two factors have."""
 
     shares = ("kept",)
     listings = ("low rank",)
 
-    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
         """Yield a call for each share of parameters."""
         for share in listing.shares:
             yield KernelCall(self.name, (1, *listing.shape), (), (("kept", share),))
 
     def work(self, call: KernelCall, tile: int) -> Terms:
-        """Return terms of a step, times the steps.
+        """Return the terms of a step, times the steps.
 
-        To C, two factors are a hybrid matrix without dense rows, whose parts lie over each other: as many as the rank.
-        Parts are added by fours.
+        C treats two factors U V as a hybrid matrix without dense rows, with a part for each rank, each over all
+        columns. U has height x rank and V rank x n parameters, so a share of the height x n dense ones gives
+        rank = share height n / (height + n). C adds parts by fours, and the rest one by one.
         """
         steps, columns, height = call.shape
-        gates, kept = self.step.gates, dict(call.left).get("kept", 1.0)
-        sides = [(n, max(1, math.floor(height * n * kept / (height + n)))) for n in (columns, height)]
+        gates, share = self.step.gates, dict(call.left).get("kept", 1.0)
+        sides = [(n, max(1, math.floor(height * n * share / (height + n)))) for n in (columns, height)]
         fours, ones = sum(rank // 4 for _, rank in sides), sum(rank % 4 for _, rank in sides)
         terms = {
             "steps": 1.0,
-            "block products": sum(blocks_left(gates * rank) * blocks_left(n) for n, rank in sides),
-            "blocks of rows": sum(blocks_left(gates * rank) for _, rank in sides),
+            "block products": sum(count_blocks(gates * rank) * count_blocks(n) for n, rank in sides),
+            "blocks of rows": sum(count_blocks(gates * rank) for _, rank in sides),
             "values added by four parts": gates * height * fours,
             "values added by one part": gates * height * ones,
             "parts": gates * (fours + ones),
@@ -290,12 +308,12 @@ class _LowRankCellKernel(_CellKernel):
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
         """Return a random cell."""
-        hidden, kept, gates = call.shape[2], dict(call.left)["kept"], self.step.gates
+        hidden, share, gates = call.shape[2], dict(call.left)["kept"], self.step.gates
 
         def weights(columns: int) -> Weights:
-            rank = max(1, low_rank(hidden, columns, 1 / max(kept, 1e-6)))
-            left = random_normal(generator, gates, hidden, rank)
-            return LowRank(left, random_normal(generator, gates, rank, columns))
+            rank = max(1, low_rank(hidden, columns, 1 / max(share, 1e-6)))
+            u = random_normal(generator, gates, hidden, rank)
+            return LowRank(u, random_normal(generator, gates, rank, columns))
 
         return self._sample(call, library, generator, weights)
 

@@ -1,4 +1,4 @@
-"""Steps of an LSTM or GRU at batch 1."""
+"""One step of an LSTM or GRU at batch 1."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 from torch.nn import functional as F
 
 from gatesearch.kernels import native
-from gatesearch.kernels.arrays import Array, address, aligned, checked
+from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array
 from gatesearch.kernels.library import Library, bind_call
 from gatesearch.kernels.recurrent_weights import Weights
 
 
 class RecurrentStep(ABC):
-    """One step of a recurrent layer at batch 1, float32: what both cells share."""
+    """One step of a recurrent layer at batch 1, float32: the base of both cells."""
 
     gates: ClassVar[int]
 
@@ -30,32 +30,30 @@ class RecurrentStep(ABC):
         bias_h: Any,
         library: Library | None = None,
     ) -> None:
-        if (input_weights.gates, state_weights.gates) != (
-            self.gates,
-            self.gates,
-        ) or input_weights.height != state_weights.height:
+        gates = {input_weights.gates, state_weights.gates}
+        if gates != {self.gates} or input_weights.height != state_weights.height:
             sizes = " of the input, ".join(f"{side.gates} x {side.height}" for side in (input_weights, state_weights))
             raise ValueError(f"weights of {sizes} of the state: both must have {self.gates} gates, of one height")
         if state_weights.columns != state_weights.height:
             raise ValueError(f"weights of the state have {state_weights.columns} columns, not {state_weights.height}")
         self.input_weights, self.state_weights, self.size = input_weights, state_weights, state_weights.height
-        self.bias_x = checked(bias_x, "bias_x", np.float32, (self.gates * self.size,))
-        self.bias_h = checked(bias_h, "bias_h", np.float32, (self.gates * self.size,))
+        self.bias_x = check_array(bias_x, "bias_x", np.float32, (self.gates * self.size,))
+        self.bias_h = check_array(bias_h, "bias_h", np.float32, (self.gates * self.size,))
         self.bias = self.bias_x + self.bias_h
         self.library = library or native.load()
         if self.library:
             packed_x, packed_h = input_weights.pack(self.library), state_weights.pack(self.library)
             self._x, self._h, self._arrays = packed_x.matrix, packed_h.matrix, (packed_x.arrays, packed_h.arrays)
             scratch = self.library.function("step_scratch")(byref(self._x), byref(self._h))
-            self._scratch = aligned(scratch, np.uint8)
+            self._scratch = aligned_zeros(scratch, np.uint8)
 
     @property
     def parameters(self) -> int:
-        """Weights, without biases."""
+        """Number of weights; biases are not counted."""
         return self.input_weights.parameters + self.state_weights.parameters
 
     def _products(self, x: Array, h: Array) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return W x + b for input and state, by torch."""
+        """Return W x + b of the input and of the state, computed in torch."""
         pairs = ((self.input_weights, x, self.bias_x), (self.state_weights, h, self.bias_h))
         first, second = (
             F.linear(torch.from_numpy(value), torch.from_numpy(m.full().reshape(-1, m.columns)), torch.from_numpy(bias))
@@ -72,7 +70,7 @@ class LSTMStep(RecurrentStep):
         state_weights: weights of the state.
         bias_x: float32 [4 height].
         bias_h: float32 [4 height].
-        library: None is the best for this CPU.
+        library: None loads the best one for this CPU.
 
     >>> from gatesearch.kernels import Dense
     >>> zero = Dense(np.zeros((4, 2, 2), np.float32))
@@ -86,49 +84,49 @@ class LSTMStep(RecurrentStep):
     gates = 4
 
     def __call__(self, x: Array, h: Array, c: Array) -> None:
-        """Replace h and c [height] by the next, given the input x [columns]; all float32."""
+        """Replace the states h and c [height] by the next ones, for an input x [columns]; all float32."""
         self.bind(x, h, c)()
 
     def bind(self, x: Array, h: Array, c: Array) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are."""
-        checked(x, "x", np.float32, (self.input_weights.columns,))
-        checked(h, "h", np.float32, (self.size,))
-        checked(c, "c", np.float32, (self.size,))
+        """Return the call for arrays at fixed addresses."""
+        check_array(x, "x", np.float32, (self.input_weights.columns,))
+        check_array(h, "h", np.float32, (self.size,))
+        check_array(c, "c", np.float32, (self.size,))
         if not self.library:
             return lambda: self._by_reference(x, h, c)
         arguments = (byref(self._x), byref(self._h), *map(address, (self.bias, x, h, c, self._scratch)))
         return bind_call(self.library.function("lstm_step"), arguments, x, h, c, self)
 
     def reference(self, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-        """Return the next h and c, by torch."""
+        """Return the next h and c, computed in torch."""
         i, f, g, o = sum(self._products(x, h)).chunk(4)  # type: ignore[union-attr]
-        after = f.sigmoid() * torch.from_numpy(c) + i.sigmoid() * g.tanh()
-        return (o.sigmoid() * after.tanh()).numpy(), after.numpy()
+        next_c = f.sigmoid() * torch.from_numpy(c) + i.sigmoid() * g.tanh()
+        return (o.sigmoid() * next_c.tanh()).numpy(), next_c.numpy()
 
     def _by_reference(self, x: Array, h: Array, c: Array) -> None:
         h[:], c[:] = self.reference(x, h, c)
 
 
 class GRUStep(RecurrentStep):
-    """One step of a GRU; gates in torch's order, r z n. Arguments as those of :class:`LSTMStep`, for three gates."""
+    """One step of a GRU; gates in torch's order, r z n. It has the arguments of :class:`LSTMStep`, for three gates."""
 
     gates = 3
 
     def __call__(self, x: Array, h: Array) -> None:
-        """Replace h [height] by the next, given the input x [columns]; both float32."""
+        """Replace the state h [height] by the next one, for an input x [columns]; both float32."""
         self.bind(x, h)()
 
     def bind(self, x: Array, h: Array) -> Callable[[], None]:
-        """Return the call for arrays that stay where they are."""
-        checked(x, "x", np.float32, (self.input_weights.columns,))
-        checked(h, "h", np.float32, (self.size,))
+        """Return the call for arrays at fixed addresses."""
+        check_array(x, "x", np.float32, (self.input_weights.columns,))
+        check_array(h, "h", np.float32, (self.size,))
         if not self.library:
             return lambda: np.copyto(h, self.reference(x, h))
         arguments = (byref(self._x), byref(self._h), *map(address, (self.bias_x, self.bias_h, x, h, self._scratch)))
         return bind_call(self.library.function("gru_step"), arguments, x, h, self)
 
     def reference(self, x: Array, h: Array) -> Array:
-        """Return the next h, by torch."""
+        """Return the next h, computed in torch."""
         (rx, zx, nx), (rh, zh, nh) = (part.chunk(3) for part in self._products(x, h))
-        update, fresh = (zx + zh).sigmoid(), (nx + (rx + rh).sigmoid() * nh).tanh()
-        return ((1 - update) * fresh + update * torch.from_numpy(h)).numpy()
+        update, candidate = (zx + zh).sigmoid(), (nx + (rx + rh).sigmoid() * nh).tanh()
+        return ((1 - update) * candidate + update * torch.from_numpy(h)).numpy()

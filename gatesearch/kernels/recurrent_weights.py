@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix, block_edges
-from gatesearch.kernels.arrays import Array, address, aligned, checked
+from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array
 from gatesearch.kernels.geometry import Geometry
 from gatesearch.kernels.library import Library
 
-DENSE, HYBRID, SPARSE = range(3)  # as in kernels.h
+DENSE, HYBRID, SPARSE = range(3)  # forms of a matrix, as in kernels.h
 
 
 class CMatrix(ctypes.Structure):
@@ -28,7 +28,7 @@ class CMatrix(ctypes.Structure):
 
 
 class PackedMatrix(NamedTuple):
-    """Weights as C wants them, and the arrays that they point to, which must live as long."""
+    """Weights as C reads them, and the arrays that they point to, which must live as long."""
 
     matrix: CMatrix
     arrays: tuple[Array, ...]
@@ -43,30 +43,30 @@ class Weights(Protocol):
 
     @property
     def parameters(self) -> int:
-        """How many numbers there are; indices are not counted."""
+        """Number of stored weights; indices are not counted."""
 
     def full(self) -> Array:
-        """Return them as one dense array [gates, height, columns]."""
+        """Return the weights as one dense array [gates, height, columns]."""
 
     def pack(self, library: Library) -> PackedMatrix:
-        """Return them as C wants them."""
+        """Return the weights as C reads them."""
 
 
 class Dense:
-    """All weights, float32 [gates, height, columns]."""
+    """Dense matrices, float32 [gates, height, columns]."""
 
     def __init__(self, weight: Any) -> None:
-        self.weight = checked(weight, "weight", np.float32, (None, None, None))
+        self.weight = check_array(weight, "weight", np.float32, (None, None, None))
         self.gates, self.height, self.columns = self.weight.shape
 
     @classmethod
     def from_factors(cls, matrix: Factors) -> Dense:
-        """Return the matrices that factors of any kind stand for."""
+        """Return the dense matrices that factors of any kind multiply to."""
         return cls(_stack(matrix.dense(), matrix.groups))
 
     @property
     def parameters(self) -> int:
-        """All of them."""
+        """Number of weights."""
         return self.weight.size
 
     def full(self) -> Array:
@@ -74,7 +74,7 @@ class Dense:
         return self.weight
 
     def pack(self, library: Library) -> PackedMatrix:
-        """Pack the rows of all gates below each other."""
+        """Pack the rows of all gates, one gate below the other."""
         packed = packed_rows(library, self.weight.reshape(-1, self.columns))
         matrix = CMatrix(kind=DENSE, gates=self.gates, height=self.height, columns=self.columns, packed=address(packed))
         return PackedMatrix(matrix, (packed,))
@@ -90,10 +90,10 @@ class HMD:
     """
 
     def __init__(self, rich: Any, down: Any, across: Any) -> None:
-        self.rich = checked(rich, "rich", np.float32, (None, None, None))
+        self.rich = check_array(rich, "rich", np.float32, (None, None, None))
         self.gates, rows, self.columns = self.rich.shape
-        self.down = checked(down, "down", np.float32, (self.gates, None, None))
-        self.across = checked(across, "across", np.float32, (self.gates, self.columns))
+        self.down = check_array(down, "down", np.float32, (self.gates, None, None))
+        self.across = check_array(across, "across", np.float32, (self.gates, self.columns))
         self.parts = self.down.shape[1]
         self.height = rows + self.down.shape[2]
 
@@ -106,16 +106,16 @@ class HMD:
 
     @property
     def parameters(self) -> int:
-        """r n + J (m - r) + n, a gate."""
+        """r n + J (m - r) + n for each gate of height m, with n columns and r rich rows."""
         return self.rich.size + self.down.size + self.across.size
 
     def full(self) -> Array:
-        """Return the matrices that the factors stand for."""
+        """Return the dense matrices that the factors multiply to."""
         poor = np.einsum("gji,gjn->gin", self.down, self._split())
         return np.concatenate([self.rich, poor.astype(np.float32)], 1)
 
     def pack(self, library: Library) -> PackedMatrix:
-        """Pack the rich rows of all gates and, below them, each gate's c_j, zero beside their part."""
+        """Pack the rich rows of all gates and, below them, the c_j of each gate, with zeros outside of their part."""
         rows = [self.rich.reshape(-1, self.columns), self._split().reshape(-1, self.columns)]
         packed = packed_rows(library, np.concatenate(rows))
         matrix = CMatrix(
@@ -131,7 +131,7 @@ class HMD:
         return PackedMatrix(matrix, (packed, self.down))
 
     def _split(self) -> Array:
-        """Return c_j in their places, [gates, J, columns]."""
+        """Return a row for each c_j, zero outside of its part, [gates, J, columns]."""
         split = np.zeros((self.gates, self.parts, self.columns), np.float32)
         for part, (begin, end) in enumerate(block_edges(self.columns, self.parts)):
             split[:, part, begin:end] = self.across[:, begin:end]
@@ -139,7 +139,7 @@ class HMD:
 
 
 class LowRank:
-    """Two factors U V a gate (LMF): to C, hybrid matrices without rich rows whose parts lie over each other.
+    """Two factors U V for each gate (LMF): for C, hybrid matrices without rich rows, whose parts span all columns.
 
     Args:
         left: U, float32 [gates, height, d].
@@ -147,28 +147,28 @@ class LowRank:
     """
 
     def __init__(self, left: Any, right: Any) -> None:
-        self.left = checked(left, "left", np.float32, (None, None, None))
+        self.left = check_array(left, "left", np.float32, (None, None, None))
         self.gates, self.height, self.rank = self.left.shape
-        self.right = checked(right, "right", np.float32, (self.gates, self.rank, None))
+        self.right = check_array(right, "right", np.float32, (self.gates, self.rank, None))
         self.columns = self.right.shape[2]
 
     @classmethod
     def from_factors(cls, matrix: LowRankMatrix) -> LowRank:
         """Return the weights of trained factors."""
-        left, right = (part.detach().float() for part in matrix.parts())
-        return cls(left.contiguous(), right.unflatten(0, (matrix.groups, -1)).contiguous())
+        u, v = (part.detach().float() for part in matrix.parts())
+        return cls(u.contiguous(), v.unflatten(0, (matrix.groups, -1)).contiguous())
 
     @property
     def parameters(self) -> int:
-        """d (m + n), a gate."""
+        """d (m + n) for each gate of height m with n columns."""
         return self.left.size + self.right.size
 
     def full(self) -> Array:
-        """Return the matrices that the factors stand for."""
+        """Return the dense matrices that the factors multiply to."""
         return self.left @ self.right
 
     def pack(self, library: Library) -> PackedMatrix:
-        """Pack V of all gates; U lies column by column."""
+        """Pack V of all gates as rows; U is stored column by column."""
         packed = packed_rows(library, self.right.reshape(-1, self.columns))
         columns = np.ascontiguousarray(self.left.transpose(0, 2, 1))
         matrix = CMatrix(
@@ -184,10 +184,10 @@ class LowRank:
 
 
 class Pruned:
-    """Weights of which only those that are not zero are stored, by rows (CSR) with 16-bit columns."""
+    """Sparse weights: only those that are not zero are stored, by rows (CSR) with 16-bit columns."""
 
     def __init__(self, weight: Any) -> None:
-        self.weight = checked(weight, "weight", np.float32, (None, None, None))
+        self.weight = check_array(weight, "weight", np.float32, (None, None, None))
         self.gates, self.height, self.columns = self.weight.shape
         if self.columns > 2**16:
             raise ValueError(f"{self.columns} columns do not fit 16 bits")
@@ -198,21 +198,21 @@ class Pruned:
 
     @classmethod
     def from_factors(cls, matrix: PrunedMatrix) -> Pruned:
-        """Return the elements that pruning left of a trained matrix."""
+        """Return the weights of a trained matrix that pruning keeps."""
         remaining = matrix.weight * matrix.largest(matrix.keep)
         return cls(_stack(remaining, matrix.groups))
 
     @property
     def parameters(self) -> int:
-        """Those that are not zero."""
+        """Number of weights that are not zero."""
         return self._values.size
 
     def full(self) -> Array:
-        """Return all, zeros included."""
+        """Return all weights, zeros included."""
         return self.weight
 
     def pack(self, library: Library) -> PackedMatrix:
-        """Point to values, columns and starts of rows."""
+        """Return pointers to the values, their columns and the starts of rows."""
         matrix = CMatrix(
             kind=SPARSE,
             gates=self.gates,
@@ -233,7 +233,7 @@ FORMS: Mapping[type[Factors], Callable[[Any], Weights]] = {
 
 
 def weights_from_factors(matrix: Factors) -> Weights:
-    """Return trained factors in the form that multiplies by them with the least work."""
+    """Return trained factors in the form that multiplies with the least work."""
     return FORMS.get(type(matrix), Dense.from_factors)(matrix)
 
 
@@ -242,9 +242,9 @@ def _stack(weight: torch.Tensor, gates: int) -> torch.Tensor:
 
 
 def packed_rows(library: Library, rows: Array) -> Array:
-    """Return a matrix [m, n] packed as a convolution of 1 x 1."""
+    """Return a matrix [m, n] packed like the weights of a 1 x 1 convolution."""
     shape = Geometry((1, 1), rows.shape[1], rows.shape[0]).c
-    packed = aligned(library.function("conv_f32_size")(byref(shape)), np.float32)
+    packed = aligned_zeros(library.function("conv_f32_size")(byref(shape)), np.float32)
     contiguous = np.ascontiguousarray(rows)
     library.function("conv_f32_pack")(byref(shape), address(contiguous), address(packed))
     return packed

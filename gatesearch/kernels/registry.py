@@ -1,4 +1,4 @@
-"""Every installed kernel: those of this package and those that other packages register."""
+"""The installed kernels: those of this package and those that other packages register."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def kernels() -> Mapping[str, Kernel]:
 
 @cache
 def counted_kernels() -> Mapping[str, CountedKernel]:
-    """Return the kernels that a board's table can hold."""
+    """Return the kernels that can be measured on a board."""
     return {name: kernel for name, kernel in kernels().items() if isinstance(kernel, CountedKernel)}
 
 
 @cache
 def layer_kernels() -> Mapping[str, LayerKernel]:
-    """Return the kernels that take the place of a layer."""
+    """Return the kernels that replace a trained layer."""
     return {name: kernel for name, kernel in kernels().items() if isinstance(kernel, LayerKernel)}
 
 
 def layer_kernel(name: str, where: str = "gate") -> LayerKernel:
-    """Return the kernel of that name that takes the place of a layer.
+    """Return the kernel of a name that replaces a trained layer.
 
     Raises:
-        UserError: no installed package has one; the message names the nearest.
+        UserError: no installed package has it; the message names the nearest.
     """
     if name not in layer_kernels():
         raise unknown(where, "kernel", name, layer_kernels())
@@ -54,5 +54,5 @@ def signatures() -> dict[str, Signature]:
 
 
 def outside_sources() -> tuple[Path, ...]:
-    """Return the C files of kernels that other packages bring."""
+    """Return the C files of kernels that other packages register."""
     return tuple(sorted({kernel.source for kernel in kernels().values() if kernel.is_outside}))

@@ -1,8 +1,8 @@
-"""The terms that kernels' times are linear in, shared by kernels that contain a convolution.
+"""Work terms, in which the time of a kernel is linear; those of a convolution serve several kernels.
 
-A table of a board is a line through readings: time = sum of slope x term, no slope negative
-(:mod:`gatesearch.cost.sources.board.table`). Each term counts how often the C code passes one of its loops. All loops
-over channels go by blocks of 16, so terms count blocks where one might expect channels.
+A board's table models the time of a call as the sum of slope x term, with no negative slope
+(:mod:`gatesearch.cost.sources.board.table`). Each term counts the passes through one loop of the C code. Loops over
+channels go by blocks of 16, so most terms count blocks where one might expect channels.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from gatesearch.kernels.geometry import output_size
 Terms = dict[str, float]
 
 
-def blocks_left(channels: int, share: float = 1.0) -> float:
-    """Return blocks of 16 channels that are left: whole ones, and at least one.
+def count_blocks(channels: int, share: float = 1.0) -> float:
+    """Return the number of blocks in a share of some channels, rounded to whole blocks of 16, at least one.
 
-    >>> blocks_left(40), blocks_left(40, 0.1)
+    >>> count_blocks(40), count_blocks(40, 0.1)
     (3, 1.0)
     """
     whole = -(-channels // BLOCK)
@@ -27,9 +27,10 @@ def blocks_left(channels: int, share: float = 1.0) -> float:
 
 
 def tile_rows(rows: float, tile: int) -> float:
-    """Return the rows that tiles of ``tile`` rows compute, as ``tile.h`` cuts them.
+    """Return the number of rows that tiles compute for ``rows`` rows, as ``tile.h`` cuts them.
 
-    What is left behind whole tiles is done by one smaller tile: of one row, of half a tile, or of a whole one.
+    Whole tiles come first. A last tile of one row, of half a tile or of a whole tile covers the remaining rows, and
+    computes all of its own rows.
 
     >>> [tile_rows(rows, 4) for rows in (8, 9, 10, 11)]
     [8, 9, 10, 12]
@@ -46,7 +47,7 @@ def tile_rows(rows: float, tile: int) -> float:
 
 
 def conv_macs(shape: Sequence[int]) -> float:
-    """Return the multiply-accumulates of a convolution of twelve numbers."""
+    """Return the multiply-accumulates of a dense convolution, from its twelve numbers."""
     height, width = output_size(shape)
     return float(height * width * shape[3] * shape[2] * shape[4] * shape[5])
 
@@ -54,20 +55,20 @@ def conv_macs(shape: Sequence[int]) -> float:
 def conv_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: float = 1.0) -> Terms:
     """Return the terms of a convolution (``conv_u8.c``, ``conv_f32.c`` and ``image.h``).
 
-    The image is copied first where it has a border or channels that fill no block: then each tap reads whole blocks.
-    With fewer than 16 channels and more than one tap, the taps of an output are laid side by side instead
-    ("unfolded"), since a block of one channel would be nearly empty. Products are done by tiles of some pixels and one
-    block of outputs: a *step* multiplies one block of inputs at one tap.
+    An image with a border, or with channels that do not fill the last block, is copied first, so that every tap reads
+    whole blocks. With fewer than 16 channels and more than one tap, a block would be nearly empty; the taps of an
+    output are then laid side by side instead (they are *unfolded*). A tile computes a few pixels of one block of
+    outputs; a *step* of a tile multiplies one block of inputs at one tap.
 
     Args:
         shape: twelve numbers.
         tile: pixels that the inner loop computes at once.
-        inputs, outputs: shares of the blocks that are there.
+        inputs, outputs: shares of the blocks that are active.
     """
     h, w, c_in, c_out, kh, kw, _, _, pad_h, pad_w, _, _ = shape
     out_h, out_w = output_size(shape)
     pixels, taps = out_h * out_w, kh * kw
-    blocks_in, blocks_out = blocks_left(c_in, inputs), blocks_left(c_out, outputs)
+    blocks_in, blocks_out = count_blocks(c_in, inputs), count_blocks(c_out, outputs)
     unfolded = c_in < BLOCK and taps > 1
     steps = float(-(-taps * c_in // BLOCK)) if unfolded else taps * blocks_in
     copied = not unfolded and bool(pad_h or pad_w or c_in % BLOCK)
@@ -91,7 +92,10 @@ def conv_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: fl
 
 
 def window_taps(shape: Sequence[int]) -> tuple[float, float]:
-    """Return how many taps of all windows lie inside the image, and how many rows of taps do."""
+    """Return the number of taps of all windows that lie inside the image, and the number of their rows of taps.
+
+    Height and width are independent: the taps inside are the rows inside times the columns inside.
+    """
     taps = []
     axes = zip(shape[:2], shape[4:6], shape[6:8], shape[8:10], shape[10:12], output_size(shape), strict=True)
     for size, kernel, stride, pad, dilation, out in axes:

@@ -1,4 +1,4 @@
-"""A small int8 .tflite program as a list of kernel calls, without an interpreter: what always runs."""
+"""A small int8 .tflite program as a list of kernel calls, without an interpreter: the stage that always runs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 
 from gatesearch._lib.plugins import need
 from gatesearch.compile import flatbuffer
-from gatesearch.kernels.arrays import LINE, Array, address, aligned, padded
+from gatesearch.kernels.arrays import LINE, Array, address, aligned_zeros, pad_to_blocks
 from gatesearch.kernels.base import Kernel
 from gatesearch.kernels.conv import pack_u8
 from gatesearch.kernels.geometry import Geometry
 from gatesearch.kernels.library import ADDRESS, INT, SOURCES, Library, Shape, Signatures
 
-CONV, DEPTHWISE, LARGEST, TABLE = range(4)  # as in kernels.h
-PAGE = 4096
-SIGNED = 128  # bytes inside are what int8 is, and this
+CONV, DEPTHWISE, LARGEST, TABLE = range(4)  # kinds of operators, as in kernels.h
+PAGE = 4096  # bytes
+SIGNED = 128  # a value is held as an unsigned byte: the int8 value plus 128
 RELU, RELU6 = 1, 3  # ActivationFunctionType of the .tflite schema
 
 
@@ -46,7 +46,7 @@ class CStream(ctypes.Structure):
 
 
 class StageKernel(Kernel):
-    """A whole stage in one call."""
+    """Calls that run a whole stage: for a window, and for several."""
 
     name = "stage"
     source = SOURCES / "stage.c"
@@ -55,22 +55,30 @@ class StageKernel(Kernel):
 
 
 class Unsupported(ValueError):
-    """No kernel does something that the program needs; one line says what."""
+    """No kernel does what the program needs; the message is one line."""
 
 
 class Tensor(NamedTuple):
-    """Where the values of a tensor lie: int32 indices, of its shape, into the memory that all tensors share."""
+    """The places of a tensor's values in the memory that all tensors share.
+
+    Reshapes, transpositions and concatenations change places alone and move no values.
+
+    Args:
+        places: int32 indices into that memory, in the tensor's shape.
+        scale: real value of a step.
+        zero: the byte that represents 0.
+    """
 
     places: Array
     scale: np.float32
-    zero: int  # as a byte
+    zero: int
 
 
 class _Memory:
-    """One block of memory for all that a stage reads and writes.
+    """One block of memory for everything that a stage reads and writes.
 
-    The distances between arrays decide which of them share lines of the caches. Among stages built alike from arrays
-    that the system placed one by one, one in sixty took a quarter longer than the others.
+    The distances between arrays decide which of them share lines of the caches. Where the system places each array, one
+    of sixty equal stages took a quarter longer than the others; in one block all take the same time.
     """
 
     def __init__(self, size: int = 2**16) -> None:
@@ -79,18 +87,18 @@ class _Memory:
         self._free = raw[first : first + size]
 
     def take(self, shape: int | Sequence[int], dtype: Any) -> Array:
-        """Return zeros on a cache line; from the system, once the block is used up."""
+        """Return zeros that begin on a cache line, from the block while it has room, then from the system."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if size > len(self._free):
-            return aligned(shape, dtype)
+            return aligned_zeros(shape, dtype)
         block, self._free = self._free[:size], self._free[-(-size // LINE) * LINE :]
         return block.view(dtype).reshape(shape)
 
     def copy(self, array: Array) -> Array:
         """Return a copy of an array."""
-        copied = self.take(array.shape, array.dtype)
-        copied[...] = array
-        return copied
+        copy = self.take(array.shape, array.dtype)
+        copy[...] = array
+        return copy
 
 
 class Stage:
@@ -99,13 +107,17 @@ class Stage:
     Its output equals LiteRT's, bit for bit where LiteRT rounds as XNNPACK does on x86.
 
     Args:
-        model: an int8 .tflite of one input.
-        logit: name of the tensor that is compared with the threshold; one value.
-        passed: name of the tensor that goes on.
-        library: that runs it.
+        model: an int8 .tflite with one input.
+        logit: name of the tensor, of one value, that is compared with the threshold.
+        passed: name of the tensor that goes on to the next stage.
+        library: the kernels that run it.
+
+    Attributes:
+        size: number of values of a window.
+        whole: whether the tensor that goes on is the window itself.
 
     Raises:
-        Unsupported: a kernel is missing for one of its operators.
+        Unsupported: there is no kernel for one of its operators.
     """
 
     def __init__(self, model: bytes, logit: str, passed: str, library: Library) -> None:
@@ -114,11 +126,12 @@ class Stage:
 
         self._read = read = flatbuffer.read(model)
         self._graph, self._buffers, self._schema = read.subgraphs[0], read.buffers, schema
-        self._library, self._ops, self._kept = library, list[COperator](), list[Any]()
+        self._library, self._ops = library, list[COperator]()
+        self._owners: list[Any] = []  # objects whose memory C reads; they live as long as the stage
         self._tensors: dict[int, Tensor] = {}
         self._memory = _Memory()
         moving = [t for t in self._graph.tensors if self._buffers[t.buffer].data is None]
-        # Each tensor once, and once more where its values have to be moved into order; on cache lines of their own.
+        # Room for each tensor twice, on cache lines of its own: its values may have to be moved into order once.
         self._room = self._memory.take(sum(2 * (int(np.prod(t.shape)) + LINE) for t in moving), np.uint8)
         self._used = 0
         source = int(self._graph.inputs[0])
@@ -135,65 +148,75 @@ class Stage:
         self._logit = int(end.flat[0])
         self._passed = self._tensor(names[passed]).places
         self.whole = np.array_equal(self._passed.ravel(), np.arange(self.size))
-        """Whether what goes on is the window itself."""
         self._program = (COperator * len(self._ops))(*self._ops)
 
     def hear(self, threshold: int) -> Callable[[bytes], int]:
-        """Return the call that runs a window and tells whether it is above.
+        """Return the call that runs a window and returns whether its logit is above the threshold.
 
-        It takes the window's bytes, int8 in the input's order, and believes that there are :attr:`size` of them. Bytes
-        reach C as they are; to ask an array where it lies takes as long as half a gate.
+        The call takes the window's bytes, int8 in the order of the input, and does not check that there are
+        :attr:`size` of them. C reads the memory of bytes directly; to ask an array for its address takes as long as
+        half a gate.
 
         Args:
-            threshold: of the logit as the program gives it.
+            threshold: of the logit, in the program's int8 steps.
         """
-        told = self._told(0, threshold, None, None)
-        self._kept.append(told)
-        return partial(self._library.function("hear"), addressof(told))
+        stream = self._stream(0, threshold, None, None)
+        self._owners.append(stream)
+        return partial(self._library.function("hear"), addressof(stream))
 
     def bind(self, windows: Array, threshold: int, passed: Array) -> Callable[[], int]:
-        """Return the call that runs windows one by one and returns how many are above the threshold.
+        """Return the call that runs windows one by one and returns the number of those above the threshold.
 
         Args:
-            windows: int8 [n, ...], contiguous, that stay where they are.
-            threshold: of the logit as the program gives it.
-            passed: int32 [n]; takes the indices of those above.
+            windows: int8 [n, ...], contiguous, at a fixed address.
+            threshold: of the logit, in the program's int8 steps.
+            passed: int32 [n]; receives the indices of the windows above the threshold.
         """
         function, n = self._library.function("stream"), len(windows)
         if windows.dtype != np.int8 or windows.size != n * self.size or not windows.flags.c_contiguous:
             raise ValueError(f"windows must be int8 of {self.size} values each, found {windows.dtype} {windows.shape}")
         if passed.dtype != np.int32 or passed.shape != (n,):
             raise ValueError(f"passed must be int32 [{n}], found {passed.dtype} {list(passed.shape)}")
-        told = self._told(n, threshold, windows, passed)
-        at = addressof(told)
+        stream = self._stream(n, threshold, windows, passed)
+        stream_address = addressof(stream)
 
-        def call(_kept: tuple[Any, ...] = (told, windows, passed, self)) -> int:
-            return function(at)
+        def call(_owners: tuple[Any, ...] = (stream, windows, passed, self)) -> int:
+            return function(stream_address)
 
         return call
 
-    def _told(self, n: int, threshold: int, windows: Array | None, passed: Array | None) -> CStream:
-        sizes, room = (len(self._ops), self.size, n, threshold), self._room.ctypes.data
-        return CStream(addressof(self._program), *sizes, address(windows), room, room + self._logit, address(passed))
+    def _stream(self, n: int, threshold: int, windows: Array | None, passed: Array | None) -> CStream:
+        room = self._room.ctypes.data
+        return CStream(
+            ops=addressof(self._program),
+            n_ops=len(self._ops),
+            size=self.size,
+            n=n,
+            threshold=threshold,
+            windows=address(windows),
+            room=room,
+            logit=room + self._logit,
+            passed=address(passed),
+        )
 
     def logit(self) -> int:
         """Return the logit of the last window."""
         return int(self._room[self._logit]) - SIGNED
 
     def passed(self) -> Array:
-        """Return what goes on of the last window, int8 in the tensor's own shape."""
+        """Return the tensor that goes on from the last window, int8 in the tensor's shape."""
         return (self._room[self._passed] ^ SIGNED).view(np.int8)
 
     def _add(self, operator: Any) -> None:
         name = flatbuffer.operator_name(self._read, operator)
-        made = _OPERATORS.get(name)
-        if made is None:
+        add = _OPERATORS.get(name)
+        if add is None:
             raise Unsupported(f"no kernel for {name}")
         options, inputs = operator.builtinOptions, [int(i) for i in operator.inputs]
-        made(self, options, inputs, int(operator.outputs[0]))
+        add(self, options, inputs, int(operator.outputs[0]))
 
     def _new(self, tensor: int) -> Tensor:
-        """Take room for a tensor."""
+        """Return new places for a tensor's values."""
         described = self._graph.tensors[tensor]
         if described.type != self._schema.TensorType.INT8:
             raise Unsupported(f"{described.name.decode()} is not int8")
@@ -205,6 +228,7 @@ class Stage:
         return Tensor(places, scale[0], zero)
 
     def _grid(self, tensor: int) -> tuple[Array, int]:
+        """Return the scales of a tensor, one or one for each channel, and the byte that represents 0."""
         quantisation = self._graph.tensors[tensor].quantization
         return quantisation.scale.astype(np.float32), int(quantisation.zeroPoint[0]) + SIGNED
 
@@ -219,48 +243,62 @@ class Stage:
         return np.frombuffer(bytes(data), dtype).reshape([int(n) for n in described.shape])
 
     def _contiguous(self, tensor: Tensor) -> Array:
-        """Return the places of a tensor, its values moved into order where they are in another."""
+        """Return contiguous places of a tensor's values; if need be, an operator moves them into order."""
         flat = tensor.places.ravel()
         if np.array_equal(flat, np.arange(flat[0], flat[0] + len(flat))):
             return tensor.places
-        return self._gathered(flat[:, None]).reshape(tensor.places.shape)
+        return self._gather(flat[:, None]).reshape(tensor.places.shape)
 
-    def _gathered(self, index: Array, table: Array | None = None) -> Array:
-        """Take the largest of each row of places [n, count], or what a table has for it; return where they lie, [n].
+    def _gather(self, index: Array, table: Array | None = None) -> Array:
+        """Add an operator that reads rows of places; return the places of its outputs, [n].
+
+        An output is the largest value of its row, or the entry of a table for its single value.
 
         Args:
-            index: of one place a row where there is a table.
+            index: places [n, count]; with a table [n, 1].
             table: uint8 [256].
         """
         index, first = self._memory.copy(index.astype(np.int32)), self._used
         self._used += -(-len(index) // LINE) * LINE
         room = self._room.ctypes.data
-        shape = Shape()
         table = None if table is None else self._memory.copy(table)
-        addresses = (room, room + first, None, None, None, address(index), None, None, None, address(table))
-        kind = LARGEST if table is None else TABLE
-        self._ops.append(COperator(kind, 0, 0, len(index), index.shape[1], shape, *addresses))
-        self._kept += [index, table]
+        operator = COperator(
+            kind=LARGEST if table is None else TABLE,
+            outputs=len(index),
+            count=index.shape[1],
+            x=room,
+            y=room + first,
+            index=address(index),
+            table=address(table),
+        )
+        self._ops.append(operator)
+        self._owners += [index, table]
         return np.arange(first, first + len(index), dtype=np.int32)
 
     def _geometry(self, options: Any, image: Sequence[int], weights: Sequence[int]) -> Geometry:
-        """Weights are [c_out, kh, kw, c_in]."""
+        """Return the geometry of a convolution of an image [1, h, w, c_in] with weights [c_out, kh, kw, c_in]."""
         _, h, w, c_in = (int(n) for n in image)
         c_out, kh, kw, _ = (int(n) for n in weights)
         strides, dilations = (options.strideH, options.strideW), (options.dilationHFactor, options.dilationWFactor)
         pads = [0, 0]
         if options.padding == self._schema.Padding.SAME:
             for axis, (n, k, s, d) in enumerate(zip((h, w), (kh, kw), strides, dilations, strict=True)):
+                # The size of the output is ceil(n / s); the padding makes up what its windows need beyond n.
                 total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
                 if total % 2:
                     raise Unsupported("a convolution that pads more on one side")
                 pads[axis] = total // 2
         return Geometry((h, w), c_in, c_out, (kh, kw), strides, (pads[0], pads[1]), dilations)
 
-    def _convolved(
+    def _convolve(
         self, kind: int, geometry: Geometry, options: Any, inputs: Sequence[int], output: int, weight: Array
     ) -> None:
-        """Add a convolution; weight is int8 [c_out, c_in, kh, kw], or [kh, kw, c] where it is depthwise."""
+        """Add a convolution; weight is int8 [c_out, c_in, kh, kw], or [kh, kw, c] if it is depthwise.
+
+        The output is round(scale (conv(x - zero) + bias)) + zero_out, clipped to 0 .. 255. There, scale is the scale of
+        x times the scale of the weights, over the scale of y. The clipping is a ReLU where the byte 0 represents 0, and
+        a ReLU6 where also the byte 255 represents at most 6.
+        """
         source, target = self._tensor(inputs[0]), self._new(output)
         function, top = options.fusedActivationFunction, 255 - target.zero
         clipped = function == RELU and target.zero == 0
@@ -270,63 +308,81 @@ class Stage:
         scales, _ = self._grid(inputs[1])
         scales = np.broadcast_to(source.scale * scales / target.scale, (geometry.c_out,)).astype(np.float32)
         bias = self._constant(inputs[2], np.int32).copy() if len(inputs) > 2 and inputs[2] >= 0 else None
-        arrays = [padded(bias, "bias", np.int32, geometry.c_out, 0)]
-        arrays += [padded(scales.copy(), "scale", np.float32, geometry.c_out, 1)]
-        arrays += [padded(None, "shift", np.float32, geometry.c_out, 0)]
+        starts = pad_to_blocks(bias, "bias", np.int32, geometry.c_out, 0)
+        factors = pad_to_blocks(scales.copy(), "scale", np.float32, geometry.c_out, 1)
+        shifts = pad_to_blocks(None, "shift", np.float32, geometry.c_out, 0)
         weight, sums, scratch = np.ascontiguousarray(weight), None, None
         if kind == CONV:
             weight, packed_sums = pack_u8(self._library, geometry, weight)
             sums = self._memory.copy(packed_sums)
             scratch = self._memory.take(self._library.function("conv_u8_scratch")(byref(geometry.c)), np.uint8)
-        weight, arrays = self._memory.copy(weight), [self._memory.copy(array) for array in arrays]
+        weight = self._memory.copy(weight)
+        starts, factors, shifts = (self._memory.copy(array) for array in (starts, factors, shifts))
         room = self._room.ctypes.data
         x, y = (room + int(places.flat[0]) for places in (self._contiguous(source), target.places))
-        addresses = (x, y, *map(address, (weight, sums, arrays[0], None, *arrays[1:], scratch)))
-        self._ops.append(COperator(kind, source.zero, target.zero, 0, 0, geometry.c, *addresses))
-        self._kept += [weight, sums, scratch, *arrays]
+        operator = COperator(
+            kind=kind,
+            zero=source.zero,
+            zero_out=target.zero,
+            shape=geometry.c,
+            x=x,
+            y=y,
+            weights=address(weight),
+            sums=address(sums),
+            bias=address(starts),
+            scale=address(factors),
+            shift=address(shifts),
+            scratch=address(scratch),
+        )
+        self._ops.append(operator)
+        self._owners += [weight, sums, scratch, starts, factors, shifts]
         self._tensors[output] = target
 
     def _conv(self, options: Any, inputs: Sequence[int], output: int) -> None:
         weight = self._constant(inputs[1], np.int8)
         geometry = self._geometry(options, self._tensor(inputs[0]).places.shape, weight.shape)
-        self._convolved(CONV, geometry, options, inputs, output, weight.transpose(0, 3, 1, 2))
+        self._convolve(CONV, geometry, options, inputs, output, weight.transpose(0, 3, 1, 2))
 
     def _depthwise(self, options: Any, inputs: Sequence[int], output: int) -> None:
         weight, image = self._constant(inputs[1], np.int8), self._tensor(inputs[0]).places.shape
         _, kh, kw, channels = weight.shape
         geometry = self._geometry(options, image, (channels, kh, kw, image[3]))
-        if image[3] == 1:  # a convolution like any other
-            self._convolved(CONV, geometry, options, inputs, output, weight.transpose(3, 0, 1, 2))
+        if image[3] == 1:  # with one input channel it is an ordinary convolution
+            self._convolve(CONV, geometry, options, inputs, output, weight.transpose(3, 0, 1, 2))
         elif options.depthMultiplier == 1:
-            self._convolved(DEPTHWISE, geometry, options, inputs, output, weight[0])
+            self._convolve(DEPTHWISE, geometry, options, inputs, output, weight[0])
         else:
             raise Unsupported("a depthwise convolution with several filters a channel")
 
     def _maximum(self, options: Any, inputs: Sequence[int], output: int) -> None:
         source, kernel = self._tensor(inputs[0]), (options.filterHeight, options.filterWidth)
         shape = tuple(map(int, self._graph.tensors[output].shape))
-        steps = (options.strideH, options.strideW)
-        covered = [(n - 1) * s + k for n, s, k in zip(shape[1:3], steps, kernel, strict=True)]
-        if options.fusedActivationFunction or any(
-            a > b for a, b in zip(covered, source.places.shape[1:3], strict=True)
-        ):
+        strides = (options.strideH, options.strideW)
+        covered = [(n - 1) * s + k for n, s, k in zip(shape[1:3], strides, kernel, strict=True)]
+        crosses = any(size > limit for size, limit in zip(covered, source.places.shape[1:3], strict=True))
+        if options.fusedActivationFunction or crosses:
             raise Unsupported("a maximum over the border, or with an activation function")
-        views = np.lib.stride_tricks.sliding_window_view(source.places, kernel, (1, 2))[:, :: steps[0], :: steps[1]]
+        views = np.lib.stride_tricks.sliding_window_view(source.places, kernel, (1, 2))
+        views = views[:, :: strides[0], :: strides[1]]
         views = views[:, : shape[1], : shape[2]]
-        places = self._gathered(views.reshape(-1, kernel[0] * kernel[1])).reshape(shape)
+        places = self._gather(views.reshape(-1, kernel[0] * kernel[1])).reshape(shape)
         self._tensors[output] = source._replace(places=places)
 
-    def _transposed(self, options: Any, inputs: Sequence[int], output: int) -> None:
+    def _transpose(self, options: Any, inputs: Sequence[int], output: int) -> None:
         source = self._tensor(inputs[0])
         order = self._constant(inputs[1], np.int32)
         self._tensors[output] = source._replace(places=source.places.transpose(order))
 
-    def _reshaped(self, options: Any, inputs: Sequence[int], output: int) -> None:
+    def _reshape(self, options: Any, inputs: Sequence[int], output: int) -> None:
         source = self._tensor(inputs[0])
         self._tensors[output] = source._replace(places=source.places.reshape(self._graph.tensors[output].shape))
 
-    def _requantised(self, options: Any, inputs: Sequence[int], output: int) -> None:
-        """Add what takes values to another scale, as XNNPACK does: by 8 bits behind the point."""
+    def _requantise(self, options: Any, inputs: Sequence[int], output: int) -> None:
+        """Add a table that takes values to another scale, as XNNPACK does.
+
+        XNNPACK rounds the ratio of the scales to 8 fractional bits. The product is then a whole number of 256ths, which
+        it rounds half up.
+        """
         source, described = self._tensor(inputs[0]), self._graph.tensors[output]
         scale, zero = self._grid(output)
         ratio = source.scale / scale[0]
@@ -334,10 +390,10 @@ class Stage:
             raise Unsupported(f"{described.name.decode()} on a scale too far from what it is made of")
         steps = (np.arange(256) - source.zero) * int(np.rint(np.float32(256) * ratio))
         table = np.clip(((steps + 128) >> 8) + zero, 0, 255).astype(np.uint8)
-        places = self._gathered(source.places.reshape(-1, 1), table).reshape(source.places.shape)
+        places = self._gather(source.places.reshape(-1, 1), table).reshape(source.places.shape)
         self._tensors[output] = Tensor(places, scale[0], zero)
 
-    def _joined(self, options: Any, inputs: Sequence[int], output: int) -> None:
+    def _concatenate(self, options: Any, inputs: Sequence[int], output: int) -> None:
         sources = [self._tensor(i) for i in inputs]
         scale, zero = self._grid(output)
         if options.fusedActivationFunction or any((s.scale, s.zero) != (scale[0], zero) for s in sources):
@@ -349,8 +405,8 @@ _OPERATORS: dict[str, Callable[[Stage, Any, Sequence[int], int], None]] = {
     "CONV_2D": Stage._conv,
     "DEPTHWISE_CONV_2D": Stage._depthwise,
     "MAX_POOL_2D": Stage._maximum,
-    "TRANSPOSE": Stage._transposed,
-    "RESHAPE": Stage._reshaped,
-    "CONCATENATION": Stage._joined,
-    "QUANTIZE": Stage._requantised,
+    "TRANSPOSE": Stage._transpose,
+    "RESHAPE": Stage._reshape,
+    "CONCATENATION": Stage._concatenate,
+    "QUANTIZE": Stage._requantise,
 }

@@ -66,8 +66,8 @@ def bases(name: str, device: str) -> list[tuple[str, str, Basis, int]]:
     on, gates = profile.load(device), space.layer_gates
     costs = {core.name: found for core in on.cores if (found := costs_of(core, layers, gates)) is not None}
     return [
-        *provenance.of_cuts(on, space.variants(), space.cut_sites),
-        *provenance.of_space(on, layers, gates, costs),
+        *provenance.cut_bases(on, space.variants(), space.cut_sites),
+        *provenance.layer_bases(on, layers, gates, costs),
     ]
 
 
@@ -104,9 +104,9 @@ def test_what_has_no_kernel_says_so() -> None:
     narrow = PlacedGate.of("pg", site.name, bits=8, high_bits=4)
     wide = PlacedGate.of("pg", site.name, bits=16, high_bits=8)
     read = Read(layers, [narrow])
-    assert provenance.of_layer(host, site, narrow, read) == Basis("kernels", "measured")
-    assert provenance.of_layer(host, site, wide, read) == Basis("reference", "modelled", "wide")
-    assert provenance.of_layer(host, site, narrow, Read(layers, [])) == Basis("reference", "modelled", "no compiler")
-    assert provenance.of_layer(serial, site, narrow, None) == Basis("rate", "assumed", "imagined")
+    assert provenance.layer_basis(host, site, narrow, read) == Basis("kernels", "measured")
+    assert provenance.layer_basis(host, site, wide, read) == Basis("reference", "modelled", "wide")
+    assert provenance.layer_basis(host, site, narrow, Read(layers, [])) == Basis("reference", "modelled", "no compiler")
+    assert provenance.layer_basis(serial, site, narrow, None) == Basis("rate", "assumed", "imagined")
     assert not work_of(site, wide).kernels
     assert space.layer_gates

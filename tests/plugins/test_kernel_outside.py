@@ -14,7 +14,7 @@ from torch import nn
 
 from gatesearch.cost.kernel_costs import key_of
 from gatesearch.cost.sources.board import count
-from gatesearch.cost.sources.board.shapes import EMPTY_CALL, listed
+from gatesearch.cost.sources.board.shapes import EMPTY_CALL, table_calls
 from gatesearch.cost.sources.host.kernel_points import Run, timed_grids
 from gatesearch.devices import profile
 from gatesearch.export.bundle import write_bundle
@@ -133,7 +133,7 @@ def test_an_exported_bundle_runs_it(tmp_path: Path) -> None:
 
 
 def test_tables_list_it_behind_the_shipped_kernels() -> None:
-    calls = listed()
+    calls = table_calls()
     first = next(index for index, call in enumerate(calls) if call.kernel == "quiet")
     assert {call.kernel for call in calls[first:]} == {"quiet"}
 
@@ -142,7 +142,7 @@ def test_instructions_are_counted_and_priced() -> None:
     lacking = count.missing("cortex_m4")
     if lacking:
         pytest.skip(lacking)
-    calls = [call for call in listed() if call.kernel == "quiet"]
+    calls = [call for call in table_calls() if call.kernel == "quiet"]
     table = count.count("cortex_m4", [EMPTY_CALL, *calls])
     assert len(table.readings) == len(calls) and all(reading.taken > 0 for reading in table.readings)
     few, all_read = (

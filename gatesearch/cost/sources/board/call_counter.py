@@ -1,6 +1,6 @@
-"""Which calls of kernels the layers of a network are, in int8.
+"""The kernel calls of a network's layers in int8.
 
-A call is a :class:`gatesearch.gates.KernelCall`. Layers that no kernel computes count as multiply-accumulates.
+A call is a :class:`gatesearch.gates.KernelCall`. Layers without a kernel count as multiply-accumulates.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from gatesearch.kernels.geometry import output_size
 
 
 class CallCounter(TorchDispatchMode):
-    """Lists what runs while it is open, as calls in int8 of one sample; the rest is counted as multiply-accumulates.
+    """Lists the operators that run inside it as kernel calls in int8; the others count as multiply-accumulates.
 
     Args:
-        module: whose recurrent layers are listed whole.
+        module: its recurrent layers are listed whole, not operator by operator.
 
     >>> layer = nn.Conv2d(3, 8, 3, padding=1).eval()
-    >>> with torch.no_grad(), CallCounter(layer) as seen:
+    >>> with torch.no_grad(), CallCounter(layer) as counter:
     ...     _ = layer(torch.zeros(1, 3, 4, 4))
-    >>> [(call.kernel, call.shape[:4]) for call in seen.calls], seen.other_macs
+    >>> [(call.kernel, call.shape[:4]) for call in counter.calls], counter.other_macs
     ([('conv', (4, 4, 3, 8))], 0)
     """
 
@@ -43,8 +43,8 @@ class CallCounter(TorchDispatchMode):
     def __enter__(self) -> CallCounter:
         for layer in self._layers:
             self._hooks += [
-                layer.register_forward_pre_hook(self._entered),
-                layer.register_forward_hook(self._left),
+                layer.register_forward_pre_hook(self._enter_layer),
+                layer.register_forward_hook(self._leave_layer),
             ]
         super().__enter__()
         return self
@@ -65,7 +65,7 @@ class CallCounter(TorchDispatchMode):
     def convolution(
         self, x: Any, weight: Any, _: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, *more: Any
     ) -> None:
-        """List a convolution; one in groups, of which there is no kernel, counts as multiply-accumulates."""
+        """List a convolution; one with groups, for which there is no kernel, counts as multiply-accumulates."""
         groups = more[-1]
         spread = [
             _pair(sizes, fill) for sizes, fill in ((weight.shape[2:], 1), (stride, 1), (padding, 0), (dilation, 1))
@@ -73,7 +73,7 @@ class CallCounter(TorchDispatchMode):
         sizes = (*x.shape[2:], 1)[:2]  # a sequence is an image of one column
         geometry = (*map(int, sizes), x.shape[1], weight.shape[0], *(size for pair in spread for size in pair))
         if transposed or (groups != 1 and groups != x.shape[1]):
-            # Transposed, each value of the input meets all weights of its channel.
+            # In a transposed convolution each input value meets all weights of its channel.
             height, width = sizes if transposed else output_size(geometry)
             self.other_macs += int(x.shape[0] * height * width * weight.numel())
             return
@@ -105,14 +105,14 @@ class CallCounter(TorchDispatchMode):
             self.pool(kernel, image, image.shape[2:], (1, 1), (0, 0))
 
     def sum(self, a: Any, b: Any) -> None:
-        """List a sum of two maps of one size; a bias belongs to its product."""
+        """List a sum of two maps of one size; the sum with a bias belongs to its product."""
         if isinstance(b, torch.Tensor) and a.shape == b.shape and a.ndim > 2:
             self.calls += [KernelCall("sum", (a[0].numel(),))] * a.shape[0]
 
-    def _entered(self, *_: Any) -> None:
+    def _enter_layer(self, *_: Any) -> None:
         self._inside += 1
 
-    def _left(self, layer: nn.RNNBase, inputs: tuple[Any, ...], output: Any) -> None:
+    def _leave_layer(self, layer: nn.RNNBase, inputs: tuple[Any, ...], output: Any) -> None:
         self._inside -= 1
         steps = inputs[0].shape[1 if layer.batch_first and inputs[0].ndim == 3 else 0]
         directions = 2 if layer.bidirectional else 1
@@ -128,7 +128,7 @@ def _conv(geometry: tuple[int, ...]) -> KernelCall:
 
 
 def _pair(sizes: Sequence[int], fill: int) -> tuple[int, int]:
-    """Return vertical and horizontal; what has one dimension is vertical."""
+    """Return the vertical and the horizontal size; a single size is vertical, and ``fill`` the horizontal one."""
     first, *rest = sizes
     return int(first), int(rest[0]) if rest else fill
 
@@ -154,7 +154,7 @@ _LISTED: Mapping[Any, Any] = {
 
 
 def macs_of_call(call: KernelCall) -> float:
-    """Return the multiply-accumulates of a call, nothing left out.
+    """Return the multiply-accumulates of a call that skips nothing.
 
     >>> macs_of_call(KernelCall("conv", (8, 8, 16, 32, 3, 3, 1, 1, 1, 1, 1, 1)))
     294912.0

@@ -1,7 +1,7 @@
-"""Tables of cores that nobody here has: a kit built for them, run by QEMU, its *instructions* counted.
+"""Tables of cores without a board at hand: QEMU runs a kit that is built for the core and counts *instructions*.
 
-QEMU knows what each instruction does and not how long it takes: there is no pipeline, no cache and no wait state in it.
-So these are simulated instruction counts, exactly repeatable with the same compiler and sources, and no cycles.
+QEMU models what each instruction does, not how long it takes: it has no pipeline, no cache and no wait states. So the
+readings are simulated instruction counts, not cycles; the same compiler and sources repeat them exactly.
 
     python -m gatesearch.cost.sources.board.count cortex_m4     # writes tables/cortex_m4.json beside this file
 """
@@ -27,7 +27,7 @@ from gatesearch.gates import KernelCall
 TABLES = Path(__file__).parent / "tables"
 FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno")
 PLUGIN = "plugin.so"
-SECONDS = 550
+RUN_TIMEOUT_S = 550
 _COUNTED = ('-DGS_UNIT="instructions"', "-DGS_REPEATS=1")
 _MICRO = ("--specs=rdimon.specs", "-mthumb", "-mfloat-abi=hard", "-Wl,--section-start=.vectors=0")
 _MICRO_FILES = ("main.c", "clock_cortex_m.c", "startup_cortex_m.c", "kernels/all.c")
@@ -35,16 +35,16 @@ _MICRO_FILES = ("main.c", "clock_cortex_m.c", "startup_cortex_m.c", "kernels/all
 
 @dataclass(frozen=True, slots=True)
 class Emulated:
-    """A core that QEMU stands in for.
+    """A core that QEMU emulates.
 
     Args:
         core: in words.
-        suffix: name of its instruction set.
-        compiler: command.
+        suffix: name of its instruction set, at the end of C functions.
+        compiler: its command.
         flags: of the compiler, for this core.
-        files: of the kit.
-        emulator: command, up to the program.
-        needs_plugin: whether a plugin of QEMU counts, and not the emulated board's own timer.
+        files: of the kit that are compiled.
+        emulator: its command, up to the program.
+        needs_plugin: whether a plugin of QEMU counts instead of the timer of the emulated board.
     """
 
     core: str
@@ -56,7 +56,7 @@ class Emulated:
     needs_plugin: bool = False
 
 
-# One instruction takes 64 ns of the emulated time; SysTick counts 25 or 32 million ticks of it a second.
+# Each instruction takes 64 ns of emulated time, in which SysTick counts 25 or 32 million ticks a second.
 _TIMED = ("-icount", "shift=6", "-kernel")
 BOARDS = {
     "cortex_m4": Emulated(
@@ -105,7 +105,7 @@ BOARDS = {
 
 
 def missing(board: str) -> str | None:
-    """Return what this machine lacks to count on a board; None where it has all."""
+    """Return what this machine lacks to count on a board; None if it lacks nothing."""
     emulated = BOARDS[board]
     tools = [emulated.compiler, emulated.emulator[0], *(["gcc"] if emulated.needs_plugin else [])]
     lacking = [tool for tool in tools if shutil.which(tool) is None]
@@ -130,15 +130,15 @@ def tools(board: str) -> dict[str, str]:
 
 
 def count(board: str, listed: Sequence[KernelCall], others: Sequence[KernelCall] = ()) -> BoardTable:
-    """Count what calls take on a board.
+    """Return a table of the instructions of calls on a board.
 
     Args:
         board: a name of :data:`BOARDS`.
         listed: calls that the table is made of, the empty one first.
-        others: calls to hold it against.
+        others: calls held out, to measure the table's error.
 
     Raises:
-        UserError: no such board, a tool is missing or fails.
+        UserError: there is no such board, or a tool is missing or fails.
     """
     if board not in BOARDS:
         raise unknown("board", "board", board, BOARDS)
@@ -169,7 +169,7 @@ def count(board: str, listed: Sequence[KernelCall], others: Sequence[KernelCall]
 
 
 def run(emulated: Emulated, folder: Path) -> str:
-    """Build a kit for a core and run it; returns what it prints."""
+    """Build a kit for a core and run it; return what it prints."""
     if emulated.needs_plugin:
         _run(["gcc", "-shared", "-fPIC", "-O2", "plugin.c", "-o", PLUGIN], folder)
     flags = [*FLAGS, *emulated.flags, *_COUNTED, f"-DGS_SUFFIX={emulated.suffix}", "-I.", "-Ikernels"]
@@ -179,12 +179,12 @@ def run(emulated: Emulated, folder: Path) -> str:
 
 
 def _run(command: Sequence[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=SECONDS)
-    if done.returncode:
-        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=RUN_TIMEOUT_S)
+    if result.returncode:
+        lines = [line for line in (result.stderr or result.stdout).splitlines() if line.strip()]
         reason = next((line for line in lines if "error" in line), lines[-1] if lines else "no message")
         raise UserError(f"{command[0]} failed: {reason}")
-    return done.stdout
+    return result.stdout
 
 
 def _first_line(command: Sequence[str]) -> str:
@@ -192,7 +192,7 @@ def _first_line(command: Sequence[str]) -> str:
 
 
 def show(table: BoardTable) -> None:
-    """Print how far a table is off at shapes that it is not made of."""
+    """Print the error of a table at the shapes held out."""
     rows = [(k, e.calls, format_percent(e.median), format_percent(e.largest)) for k, e in table.held_out.items()]
     title = f"{table.name}: {len(table.readings)} readings ({table.provenance}, {table.unit}); at other shapes"
     console.table(title, ("kernel", "calls", "median error", "largest"), rows)
@@ -201,7 +201,7 @@ def show(table: BoardTable) -> None:
 def main(boards: Sequence[str]) -> None:
     """Count each board's table anew and write it beside this file."""
     for board in boards:
-        table = count(board, shapes.listed(), shapes.held_out())
+        table = count(board, shapes.table_calls(), shapes.held_out_calls())
         TABLES.mkdir(exist_ok=True)
         (TABLES / f"{board}.json").write_text(table.to_json(), encoding="utf-8")
         show(table)

@@ -1,4 +1,4 @@
-"""Kits: a folder that a user builds and runs on a board, to bring one file back from it."""
+"""Kits: a user builds and runs such a folder on a board, and imports the one file that it prints."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MANIFEST = "manifest.json"
 
 
 def write(folder: Path, calls: Sequence[KernelCall], others: Sequence[KernelCall] = ()) -> dict[str, Any]:
-    """Write a kit that times ``calls`` and, to hold the table against, ``others``; returns its manifest.
+    """Write a kit that times ``calls`` and the held-out ``others``; return its manifest.
 
     Raises:
-        UserError: the folder is there and holds something else.
+        UserError: the folder exists and holds something else.
     """
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
         raise UserError(f"kit={folder}: is there already, and is no kit")
@@ -58,18 +58,18 @@ def sources() -> str:
 
 
 def digest(manifest: Mapping[str, Any]) -> str:
-    """Return a kit's fingerprint: what is to be timed, of which sources."""
+    """Return a kit's digest: of its calls and of the sources."""
     values = {key: manifest[key] for key in ("format", "sources", "held_out", "calls")}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def readings(manifest: Mapping[str, Any], ran: RunnerOutput) -> tuple[tuple[Reading, ...], tuple[Reading, ...]]:
-    """Return the readings that a table is made of, and those that it is held against, less what the clock takes."""
-    empty = ran.rows[0].shortest
+def readings(manifest: Mapping[str, Any], output: RunnerOutput) -> tuple[tuple[Reading, ...], tuple[Reading, ...]]:
+    """Return the readings of a table and those held out, without the time that reading the clock takes."""
+    empty = output.rows[0].shortest
     by_index = {}
     for index, call in enumerate(manifest["calls"]):
-        if index in ran.rows and call["kernel"] != EMPTY_CALL.kernel:
-            row = ran.rows[index]
+        if index in output.rows and call["kernel"] != EMPTY_CALL.kernel:
+            row = output.rows[index]
             observed = {name: row.open_share for name in counted_kernels()[call["kernel"]].observed}
             shortest, middle = (round(max(0.0, value - empty), 3) for value in (row.shortest, row.middle))
             by_index[index] = Reading(

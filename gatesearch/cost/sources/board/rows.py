@@ -1,4 +1,4 @@
-"""The C header that tells a kit's runner which calls to time, and which functions make them."""
+"""The C header that lists the calls which a kit's runner times, and the functions that make them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ THOUSANDTHS = 1000  # shares and times are whole thousandths in C
 def rows_header(kit: str, calls: Sequence[KernelCall]) -> str:
     """Return the header: the kit's name, the kernels' own preparations, and a row for each call.
 
-    Kernels are chosen by a ``switch``, not through pointers: counts of shipped tables hold to the instruction.
+    A ``switch`` chooses the kernel, not a pointer: another form would change the counts of shipped tables.
     """
     numbers = {kernel.name: number for number, kernel in enumerate(counted_kernels().values(), 1)}
     lines = [

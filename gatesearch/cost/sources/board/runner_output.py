@@ -1,4 +1,4 @@
-"""The lines that a kit's runner prints, read and checked."""
+"""Reads and checks the lines that a kit's runner prints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD = ("gatesearch", "kit", "unit", "tile", "end")
 
 
 class Row(NamedTuple):
-    """What the runner prints of a call: its shortest and its middle turn, and the share that a gate had open."""
+    """The runner's row of a call: its shortest time, its median time, and the share of outputs that its gate opened."""
 
     shortest: float
     middle: float
@@ -22,7 +22,7 @@ class Row(NamedTuple):
 
 
 class RunnerOutput(NamedTuple):
-    """All that a runner prints; rows by their index in the kit."""
+    """Everything that a runner prints; rows are keyed by their index in the kit."""
 
     kit: str
     unit: Literal["instructions", "cycles", "ns"]
@@ -36,11 +36,11 @@ def read(where: str, text: str, total: int) -> RunnerOutput:
 
     Args:
         where: the file, for errors.
-        text: its lines; what stands before the first of the runner's own is passed over.
-        total: calls of the kit.
+        text: its lines; those before the runner's first one are ignored.
+        total: number of calls of the kit.
 
     Raises:
-        UserError: lines that the runner does not write, a unit that is none, rows that are missing or there twice.
+        UserError: a line is not one of the runner's, the unit is unknown, or a row is missing or repeated.
     """
     head: dict[str, str] = {}
     rows: dict[int, Row] = {}

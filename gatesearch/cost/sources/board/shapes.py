@@ -1,4 +1,4 @@
-"""The calls that every table of a board reads, and those that it is held against."""
+"""The calls that every table of a board measures, and those held out to measure its error."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from gatesearch.gates import KernelCall
 from gatesearch.kernels import counted_kernels
 from gatesearch.kernels.base import CountedKernel, Listing
 
-EMPTY_CALL = KernelCall("nothing", (0,))  # costs what reading the clock does
+EMPTY_CALL = KernelCall("nothing", (0,))  # takes as long as reading the clock
 
-# Height, width, channels in and out, kernel, stride: of the shipped backbones, whole and thinned out by gates.
+# Height, width, channels in and out, kernel and stride of layers of the shipped backbones, whole or pruned by gates.
 # fmt: off
 CONVOLUTIONS = (
     (49, 10, 1, 64, 10, 4, 2), (49, 10, 1, 16, 10, 4, 2), (25, 5, 64, 64, 1, 1, 1), (25, 5, 32, 64, 1, 1, 1),
@@ -57,8 +57,8 @@ SHARES = (0.25, 0.5, 1.0)
 SHARES_KEPT = (0.25, 0.5)  # by factors of low rank
 
 
-def listed() -> tuple[KernelCall, ...]:
-    """Return the calls that a table reads, the empty one first."""
+def table_calls() -> tuple[KernelCall, ...]:
+    """Return the calls that a table measures, the empty one first."""
     listings = {
         "convolution": [Listing(padded_shape(*shape), pairs=((1.0, 1.0),)) for shape in CONVOLUTIONS],
         "gated": [Listing(padded_shape(*shape), PAIRS, SHARES) for shape in GATED],
@@ -72,8 +72,8 @@ def listed() -> tuple[KernelCall, ...]:
     return (EMPTY_CALL, *_calls(listings))
 
 
-def held_out() -> tuple[KernelCall, ...]:
-    """Return calls of other shapes and shares: what a table says of them is held against their own readings."""
+def held_out_calls() -> tuple[KernelCall, ...]:
+    """Return calls of other shapes and shares; their readings show the error of a table's predictions."""
     listings = {
         "convolution": [Listing(padded_shape(*shape), pairs=((1.0, 1.0),)) for shape in OTHER_CONVOLUTIONS],
         "gated": [Listing(padded_shape(*shape), ((0.75, 0.75),), (0.75,)) for shape in OTHER_GATED],
@@ -88,7 +88,7 @@ def held_out() -> tuple[KernelCall, ...]:
 
 
 def _calls(listings: Mapping[str, Sequence[Listing]]) -> Iterator[KernelCall]:
-    """Yield the calls of all kernels, those of other packages last: shipped rows then stay in their places."""
+    """Yield the calls of all kernels, those of other packages last, so that the rows of shipped kernels do not move."""
     shipped = [kernel for kernel in counted_kernels().values() if not kernel.is_outside]
     outside = [kernel for kernel in counted_kernels().values() if kernel.is_outside]
     for kernels, kind in product((shipped, outside), listings):
@@ -98,17 +98,17 @@ def _calls(listings: Mapping[str, Sequence[Listing]]) -> Iterator[KernelCall]:
 def _calls_of_kind(kernels: Iterable[CountedKernel], kind: str, listings: Sequence[Listing]) -> Iterator[KernelCall]:
     readers = [kernel for kernel in kernels if kind in kernel.listings]
     for listing, kernel in product(listings, readers):
-        yield from kernel.listed(listing)
+        yield from kernel.table_calls(listing)
 
 
 def _gathered(shapes: Sequence[tuple[int, ...]], shares: Sequence[float]) -> list[Listing]:
-    """Return a listing for each shape and pair of shares; inputs are there in full, or by the middle share."""
+    """Return a listing for each shape and pair of shares; the share of inputs is 1 or the middle one of ``shares``."""
     pairs = list(product(sorted({1.0, shares[len(shares) // 2]}), shares))
     return [Listing(padded_shape(*shape), (pair,)) for shape, pair in product(shapes, pairs)]
 
 
 def padded_shape(h: int, w: int, c_in: int, c_out: int, kh: int, kw: int, stride: int) -> tuple[int, ...]:
-    """Return the shape of a convolution that is padded to keep its size, strides aside.
+    """Return the shape of a convolution whose padding keeps the size at stride 1.
 
     >>> padded_shape(8, 8, 16, 32, 3, 3, 1)
     (8, 8, 16, 32, 3, 3, 1, 1, 1, 1, 1, 1)
@@ -117,6 +117,6 @@ def padded_shape(h: int, w: int, c_in: int, c_out: int, kh: int, kw: int, stride
 
 
 def _pool_shape(h: int, w: int, c_in: int, c_out: int, kh: int, kw: int, stride: int) -> tuple[int, ...]:
-    """Return the shape of a pooling; small windows at every place are padded by one, as networks do."""
+    """Return the shape of a pooling; windows at stride 1 that are smaller than the map are padded by one."""
     pad = 1 if stride == 1 and kh < h else 0
     return (h, w, c_in, c_out, kh, kw, stride, stride, pad, pad, 1, 1)

@@ -1,9 +1,8 @@
-"""A core's table: what calls of kernels take on it, and from that what any call takes.
+"""A core's table: readings of kernel calls, and a linear model that predicts any other call.
 
-The time of a kernel is linear in a few terms that its shape and the shares left decide: products of blocks, pixels,
-values copied (:meth:`gatesearch.kernels.base.CountedKernel.work`). A table holds readings; a line through them, with no
-negative slope, answers for other shapes. What the line says of shapes held out is compared with their own readings, and
-the table says how far off it is there.
+The time of a kernel is linear in a few terms, such as products of blocks, pixels and copied values, which follow from
+its shape and its shares (:meth:`gatesearch.kernels.base.CountedKernel.work`). A table holds readings; a fit with no
+negative slope predicts other shapes. The table also states the errors of its predictions at shapes held out.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class _Strict(BaseModel):
 
 
 class Reading(_Strict):
-    """What one call takes, in the table's unit; ``open`` is the share that a precision gate had open."""
+    """The reading of a call, in the table's unit; ``open`` is the share that a precision gate did open."""
 
     kernel: str
     shape: tuple[int, ...]
@@ -51,7 +50,7 @@ class Reading(_Strict):
 
 
 class Error(_Strict):
-    """How far a table is off at shapes that it was not made of, as shares of their readings."""
+    """The errors of a table's predictions at shapes held out, relative to their readings."""
 
     calls: int
     median: float
@@ -66,12 +65,12 @@ class BoardTable(_Strict):
         core: in words.
         unit: of the readings.
         provenance: ``"simulated"`` where an emulator counted instructions, ``"measured"`` where a clock was read.
-        source: how, in a sentence; what the figures are not.
+        source: in a sentence, how they were taken and what they do not model.
         tools: versions of compiler and emulator, the flags, and a digest of the kernels' sources.
         tile: outputs that the kernels' inner loop computes at once.
-        readings: what the table is made of.
-        others: readings of further shapes, which it is held against.
-        held_out: by kernel, how far off it is there.
+        readings: those that the fit uses.
+        others: readings of the shapes held out.
+        held_out: by kernel, the errors of predictions at those shapes.
     """
 
     schema_version: Literal[1]
@@ -88,7 +87,7 @@ class BoardTable(_Strict):
 
     @property
     def summary(self) -> str:
-        """The table in a line: readings, how they are known, how far off it is at other shapes."""
+        """The table in a line: number and provenance of its readings, and its errors at shapes held out."""
         errors = ", ".join(
             f"{kernel} {error.median:.1%} (at most {error.largest:.1%})" for kernel, error in self.held_out.items()
         )
@@ -97,15 +96,15 @@ class BoardTable(_Strict):
 
     @cached_property
     def costs(self) -> BoardCosts:
-        """What calls take, from all readings."""
+        """The costs of any call, fitted to all readings."""
         return BoardCosts.fit(self)
 
     def with_errors(self) -> BoardTable:
-        """Return the table with its errors at the shapes held out."""
+        """Return the table with its errors at the shapes held out filled in."""
         return self.model_copy(update={"held_out": held_out_errors(self.costs, self.others)})
 
     def to_json(self) -> str:
-        """Return the table as JSON, a reading a line."""
+        """Return the table as JSON, with one reading on each line."""
         values = self.model_dump(exclude_none=True)
         blocks = []
         for key in ("readings", "others"):
@@ -117,7 +116,7 @@ class BoardTable(_Strict):
 
 @dataclass(frozen=True)
 class BoardCosts:
-    """What calls of any shape take; a :class:`gatesearch.cost.kernel_costs.KernelCosts`.
+    """The costs of calls of any shape; a :class:`gatesearch.cost.kernel_costs.KernelCosts`.
 
     Args:
         provenance: of the readings.
@@ -131,11 +130,12 @@ class BoardCosts:
 
     @classmethod
     def fit(cls, table: BoardTable) -> BoardCosts:
-        """Fit each family's line to the table's readings.
+        """Fit the slopes of each family of calls to the table's readings.
 
-        The line minimises the squares of relative errors, sum ((slope . work - taken) / taken)^2, with no negative
-        slope (Lawson and Hanson 1974): a small call counts as much as a large one, and no term can be paid for by
-        another one's surplus. Terms differ by orders of magnitude, so each column is scaled to its largest value first.
+        The fit minimises the sum of squared relative errors, sum ((slope . work - reading) / reading)^2, by
+        non-negative least squares (Lawson and Hanson 1974). With relative errors a small call counts as much as a large
+        one. Without negative slopes no term can offset another one's surplus. Terms differ by orders of magnitude, so
+        each column of the matrix is first scaled to its largest value.
         """
         readings: dict[str, list[tuple[dict[str, float], float]]] = {}
         for reading in table.readings:
@@ -147,14 +147,14 @@ class BoardCosts:
         for family, rows in readings.items():
             terms = list(rows[0][0])
             matrix = np.array([[work[term] for term in terms] for work, _ in rows])
-            taken = np.array([value for _, value in rows])
+            values = np.array([value for _, value in rows])
             scale = np.maximum(matrix.max(0), 1e-12)
-            slope, _ = nnls(matrix / scale / taken[:, None], np.ones(len(taken)), maxiter=50 * len(terms))
+            slope, _ = nnls(matrix / scale / values[:, None], np.ones(len(values)), maxiter=50 * len(terms))
             slopes[family] = dict(zip(terms, (slope / scale).tolist(), strict=True))
         return cls(table.provenance, table.tile, slopes)
 
     def reading(self, call: KernelCall) -> float | None:
-        """Return what a call takes in the table's unit; None where the table has no such kernel."""
+        """Return the predicted reading of a call in the table's unit; None if the table does not have its kernel."""
         kernel = counted_kernels().get(call.kernel)
         slopes = None if kernel is None else self.slopes.get(kernel.family(call))
         if kernel is None or slopes is None:
@@ -164,7 +164,7 @@ class BoardCosts:
 
 
 def held_out_errors(costs: BoardCosts, others: Sequence[Reading]) -> dict[str, Error]:
-    """Return by kernel how far costs are off at other readings."""
+    """Return by kernel the errors of costs at other readings."""
     by_kernel: dict[str, list[float]] = {}
     for reading in others:
         predicted = costs.reading(reading.call)
@@ -194,7 +194,7 @@ def load(where: str, name_or_path: str, beside: Path | None = None) -> BoardTabl
         beside: a folder that a relative path starts from.
 
     Raises:
-        UserError: no such table, or one that breaks the schema; one line.
+        UserError: there is no such table, or it breaks the schema; the message is one line.
     """
     if name_or_path.endswith(".json"):
         path = (beside or Path()) / name_or_path
@@ -208,7 +208,7 @@ def load(where: str, name_or_path: str, beside: Path | None = None) -> BoardTabl
 
 
 def parse(where: str, text: str) -> BoardTable:
-    """Read a table's text.
+    """Return the table in a text.
 
     Raises:
         UserError: it breaks the schema.
@@ -227,5 +227,5 @@ def _shipped() -> dict[str, Path]:
 
 
 def call_to_dict(call: KernelCall) -> dict[str, Any]:
-    """Return a call as tables and manifests write it."""
+    """Return a call in the form of tables and manifests."""
     return {"kernel": call.kernel, "shape": list(call.shape), "variant": dict(call.variant), "left": dict(call.left)}

@@ -21,13 +21,13 @@ SAMPLE = 60  # convolutions whole and thinned out, FBS, precision gates and a ga
 
 def test_a_board_that_is_not_there_is_one_line() -> None:
     with pytest.raises(UserError, match="unknown board 'cortex_m5'; nearest: 'cortex_m55'"):
-        count.count("cortex_m5", shapes.listed())
+        count.count("cortex_m5", shapes.table_calls())
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(UserError, match="board=cortex_m4: no arm-none-eabi-gcc"):
-        count.count("cortex_m4", shapes.listed())
+        count.count("cortex_m4", shapes.table_calls())
 
 
 @pytest.mark.slow
@@ -40,7 +40,7 @@ def test_a_sample_counted_again_is_equal_to_the_instruction(board: str) -> None:
     for tool in ("compiler", "emulator"):
         if count.tools(board)[tool] != shipped.tools[tool]:
             pytest.skip(f"the table was made with {shipped.tools[tool]}, here is {count.tools(board)[tool]}")
-    again = count.count(board, list(dict.fromkeys(shapes.listed()))[:SAMPLE])
+    again = count.count(board, list(dict.fromkeys(shapes.table_calls()))[:SAMPLE])
     assert again.readings == shipped.readings[: SAMPLE - 1]  # the empty call is none
     assert {r.kernel for r in again.readings} == {"conv", "fbs", "pg"}
 
@@ -50,7 +50,7 @@ def test_the_kit_for_a_cortex_m_runs_in_qemu_and_is_taken_in_as_simulated(tmp_pa
     lacking = count.missing("cortex_m4") or ("no make" if shutil.which("make") is None else None)
     if lacking:
         pytest.skip(lacking)
-    listed = list(dict.fromkeys(shapes.listed()))
+    listed = list(dict.fromkeys(shapes.table_calls()))
     kit.write(tmp_path / "kit", listed[:SAMPLE])
     subprocess.run(["make", "-s", "qemu"], cwd=tmp_path / "kit", check=True, capture_output=True, timeout=300)
     with (tmp_path / "kit" / "r.csv").open("w") as file:

@@ -16,7 +16,7 @@ from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.sources import board
 from gatesearch.cost.sources.board import table as tables
 from gatesearch.cost.sources.board.call_counter import CallCounter, macs_of_call
-from gatesearch.cost.sources.board.shapes import held_out, listed, padded_shape
+from gatesearch.cost.sources.board.shapes import held_out_calls, padded_shape, table_calls
 from gatesearch.cost.sources.board.table import BoardTable, held_out_errors
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
@@ -51,8 +51,8 @@ def test_a_shipped_table_has_every_call_that_is_listed(shipped: BoardTable) -> N
             () if counted_kernels()[call.kernel].observed else call.left,
         )
 
-    assert [key(r.call) for r in shipped.readings] == [key(c) for c in list(dict.fromkeys(listed()))[1:]]
-    assert [key(r.call) for r in shipped.others] == [key(c) for c in dict.fromkeys(held_out())]
+    assert [key(r.call) for r in shipped.readings] == [key(c) for c in list(dict.fromkeys(table_calls()))[1:]]
+    assert [key(r.call) for r in shipped.others] == [key(c) for c in dict.fromkeys(held_out_calls())]
 
 
 def test_less_work_never_takes_longer(shipped: BoardTable) -> None:

@@ -90,7 +90,7 @@ class QuietKernel(LayerKernel):
         "quiet_f32": (None, (ADDRESS, INT, INT, INT, FLOAT, ADDRESS, ADDRESS, INT, ADDRESS)),
     }
 
-    def listed(self, listing: Listing) -> Iterator[KernelCall]:
+    def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
         """Yield a call for each share."""
         for share in (0.0, *listing.shares):
             yield KernelCall(self.name, (1, *listing.shape), (), (("read", share),))
