@@ -121,7 +121,7 @@ def _gate_agreement(k: int, exits: Tensor, model_exits: Tensor) -> float:
     return float(same.double().mean()) if len(same) else 1.0
 
 
-def require(
+def require_parity(
     parity: Parity, gate_agreement: float, prediction_agreement: float, output_snr_db: float | None = None
 ) -> None:
     """Fail where the bundle strays further from the model than the recipe allows.

@@ -22,7 +22,7 @@ from gatesearch.pipeline.pick import Chosen
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.runtime.bundle import Bundle
-from gatesearch.runtime.manifest import load_manifest
+from gatesearch.runtime.manifest import MANIFEST, load_manifest
 
 BUNDLE = "best/bundle"
 UNGATED = "best/ungated.tflite"
@@ -44,9 +44,9 @@ class Exported:
 
 
 def export(problem: Problem, cost: CostModel, chosen: Chosen, folder: RunFolder) -> Exported:
-    """Write the bundle, or read it where the run folder holds it; the chosen model stays as it is."""
+    """Write the bundle, or read it where the run folder holds that of the chosen plan; the model stays as it is."""
     path = folder / BUNDLE
-    if not (path / "manifest.json").exists():
+    if not _holds_plan(path, chosen):
         console.say("export: lowering, quantising, compiling for each core")
         with tools_in_one_line():
             ungated = _write_ungated(problem, cost, chosen, folder)
@@ -54,6 +54,11 @@ def export(problem: Problem, cost: CostModel, chosen: Chosen, folder: RunFolder)
             write_bundle(problem, path, chosen.model, {"ungated": ungated})
     manifest = load_manifest(path)
     return Exported(path, manifest, with_thresholds(chosen.model, thresholds_of(manifest)))
+
+
+def _holds_plan(path: Path, chosen: Chosen) -> bool:
+    """Say whether a bundle is there, and is of the chosen plan: a recipe that was edited may pick another."""
+    return (path / MANIFEST).exists() and load_manifest(path)["digest"] == chosen.trial.plan.digest
 
 
 def verify(problem: Problem, exported: Exported) -> verification.Parity:

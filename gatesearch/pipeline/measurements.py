@@ -32,14 +32,14 @@ def measure_front(
 ) -> PathTimes:
     """Return measured and predicted microseconds of plans that run on this host alone, by the plan's digest.
 
-    Each is the time of one window that passes every gate, front end excluded. Plans are measured in the order of the
-    recipe's rule until :data:`FRONT_TIMEOUT_S` is up; their gates are as the search places them, before training.
+    Each is the time of one window that passes every gate, front end excluded. Plans of the front are measured, the best
+    objective first, until :data:`FRONT_TIMEOUT_S` is up; their gates are as the search places them, before training.
     """
     stored: PathTimes | None = folder.read_json(FRONT_TIMES_FILE)
     if stored is not None:
         return stored
     host = {core.name for core in problem.device.cores if core.timing.model == "litert" and core.engine == "litert"}
-    front = trials.ranked(problem.recipe.pick.objective) if trials.front else []
+    front = trials.rank_plans(problem.recipe.pick.objective) if trials.front else []
     plans = [trial.plan for trial in front if host.issuperset(trial.plan.cores)]
     if not plans:
         return {}

@@ -1,4 +1,4 @@
-"""The choice of a plan: the recipe's rule ranks the front, and retraining confirms or rejects each candidate."""
+"""The choice of a plan: the recipe's rule ranks the tried plans; retraining confirms or rejects each candidate."""
 
 from __future__ import annotations
 
@@ -88,5 +88,5 @@ def repick(recipe: Recipe, trials: SearchResult, rejected: frozenset[str], cost:
 
 
 def rank(recipe: Recipe, trials: SearchResult) -> list[Trial]:
-    """Return the trials of the front in the order of the recipe's rule."""
-    return trials.ranked(recipe.pick.objective, recipe.pick.tolerance)
+    """Return the trials in the order of the recipe's rule; see :meth:`SearchResult.rank_plans`."""
+    return trials.rank_plans(recipe.pick.objective, recipe.pick.tolerance)

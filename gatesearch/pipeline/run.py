@@ -1,7 +1,7 @@
-"""The way from a recipe to a report. This page alone says in which order the steps of a run follow each other.
+"""Runs the steps of a recipe in order; this is the only module that defines the order.
 
-Each step is a function from values to values. It keeps its result in the run folder, whole or not at all, and takes it
-from there where it is: a run that was interrupted goes on where it stopped.
+A step is a function from values to values. Steps that take long store their result in the run folder, whole or not at
+all, and load it if it is there: an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from pathlib import Path
 
 from gatesearch._lib import console
 from gatesearch._lib.plugins import EXTRAS, need
-from gatesearch.errors import UserError
-from gatesearch.export.verify import require
+from gatesearch.errors import UserError, unknown
+from gatesearch.export.verify import require_parity
 from gatesearch.pipeline.export import describe_parity, export, verify
+from gatesearch.pipeline.final_record import RunOutputs, build_record, write_record
 from gatesearch.pipeline.measurements import describe_front, measure_front, measure_stream
+from gatesearch.pipeline.opening_record import unfinished_record
 from gatesearch.pipeline.pick import retrain_best
 from gatesearch.pipeline.pricing import build_cost_model
 from gatesearch.pipeline.problem import Inputs, describe_data, load_problem
-from gatesearch.pipeline.record import unfinished_record
 from gatesearch.pipeline.result import RunResult
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.search import describe_search, search
-from gatesearch.pipeline.summary import Evidence, build_record, write_record
 from gatesearch.pipeline.training import train_baseline
 from gatesearch.recipe import Recipe, load_run, to_yaml
 from gatesearch.report import write_page
@@ -39,7 +39,7 @@ def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None)
         inputs: the network and the data, where a program passes them in place of those that the recipe names.
 
     Raises:
-        UserError: something that the user can mend.
+        UserError: invalid input, or something missing in the environment.
     """
     folder = RunFolder.new(recipe.name or "run", out)
     with folder.named_in_errors():
@@ -56,13 +56,15 @@ def resume(path: Path, until: str = "report", inputs: Inputs | None = None) -> R
         inputs: as in :func:`start`.
 
     Raises:
-        UserError: something that the user can mend.
+        UserError: invalid input, or something missing in the environment.
     """
     return run(load_run(path), RunFolder(path), inputs, until)
 
 
 def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: str = "report") -> RunResult:
     """Do the steps of a run, in order, up to one of :data:`STEPS`."""
+    if until not in STEPS:
+        raise unknown("run", "step", until, STEPS)
     need("gatesearch run", *EXTRAS["export"], *EXTRAS["report"])  # before the first training, not after it
     if recipe.retrain.batch_size == "auto":
         raise UserError("retrain.batch_size: auto: take the batch size from its study before the run, or set a number")
@@ -101,7 +103,7 @@ def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: 
         result = replace(result, parity=parity)
         if until == "report":
             stream = timed(measure_stream, problem, exported, folder)
-            evidence = Evidence(
+            outputs = RunOutputs(
                 problem=problem,
                 cost=cost,
                 trials=trials,
@@ -111,11 +113,11 @@ def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: 
                 parity=parity,
                 stream=stream,
             )
-            record = timed(build_record, evidence, folder)
+            record = timed(build_record, outputs, folder)
             write_record(record, problem, exported, folder)
             result = replace(result, record=record)
-        # Last, so that the report of a run that fails here shows where model and artifacts part.
-        require(parity, **recipe.verify.model_dump())
+        # Last, so that a run that fails here still has its report.
+        require_parity(parity, **recipe.verify.model_dump())
     return result
 
 

@@ -11,8 +11,8 @@ from gatesearch._lib import console
 from gatesearch.cost.model import CostModel
 from gatesearch.pipeline.constraints import is_affordable, price_violations
 from gatesearch.pipeline.evaluate import Evaluator
+from gatesearch.pipeline.opening_record import OPENING_FILE, opening_record, reference_point
 from gatesearch.pipeline.problem import Problem
-from gatesearch.pipeline.record import OPENING_FILE, opening_record, reference_point
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.study import Study
 from gatesearch.pipeline.training import Baseline

@@ -64,26 +64,29 @@ class SearchResult:
         indices = pareto.front([t.objectives.minimised for t in feasible if t.objectives is not None])
         return tuple(feasible[i] for i in indices)
 
-    def ranked(self, objective: str, tolerance: float = 0.0) -> list[Trial]:
-        """Return the plans to build, the best in one objective first: the feasible ones of the front.
+    def rank_plans(self, objective: str, tolerance: float = 0.0) -> list[Trial]:
+        """Return feasible plans in the order in which they should be built.
 
-        The best of many plans that were trained briefly looks better than it is. So the plans whose objective is so
-        near to the best that their trainings do not tell them apart come first, those with the fewest gates before all
-        (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, takes the simplest tree within one
-        standard error of the best). The plan without gates comes first only where it is the best.
+        With a tolerance of 0 these are the plans of the front, the best in the objective first. Short trainings do not
+        tell plans of nearly equal objective apart, and the best of many looks better than it is. So with a tolerance,
+        all feasible gated plans within it come first, on the front or not, those with the fewest gates before the
+        others (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, takes the simplest tree
+        within one standard error of the best); the rest of the front follows. Where the plan without gates is the best,
+        the tolerance does not apply.
 
         Args:
-            objective: that is preferred.
-            tolerance: share of the best value within which plans count as alike; at 0 none do.
+            objective: the objective that decides, "energy", "latency" or "accuracy".
+            tolerance: relative distance from the best value within which plans count as equal.
 
         Raises:
             UserError: no plan keeps the constraints.
         """
         if not self.front:
-            best = max((t.objectives for t in self.complete if t.objectives), key=lambda o: o.accuracy)
+            accuracies = [t.objectives.accuracy for t in self.complete if t.objectives]
+            best = max(accuracies, default=0.0)
             raise UserError(
                 f"search: none of {len(self.complete)} tried plans keeps the constraints on quality; the most accurate "
-                f"reaches {best.accuracy:.3f}; relax constraints.max_accuracy_drop or raise search.trials or "
+                f"reaches {best:.3f}; relax constraints.max_accuracy_drop or raise search.trials or "
                 "search.epochs"
             )
         values = {t.number: PREFERENCES[objective](t.objectives) for t in self.complete if t.feasible and t.objectives}

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gatesearch.errors import UserError
-from gatesearch.export.verify import Parity, require, verify
+from gatesearch.export.verify import Parity, require_parity, verify
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import requantise
 from gatesearch.runtime.program import Program
@@ -119,15 +119,15 @@ def test_parity_notices_another_threshold(exported: Exported) -> None:
 
 def test_bars() -> None:
     parity = Parity(0.99, 0.98, 0.1, 200, (), torch.zeros(200), torch.zeros(200))
-    require(parity, 0.99, 0.98)
+    require_parity(parity, 0.99, 0.98)
     with pytest.raises(UserError) as error:
-        require(parity, 0.995, 0.9)
+        require_parity(parity, 0.995, 0.9)
     assert str(error.value) == (
         "verify.gate_agreement: artifacts and model agree on 99.00% of 200 test samples, "
         "less than the 99.50% of the recipe"
     )
     with pytest.raises(UserError, match=r"verify.prediction_agreement: .* 98.00% of 200 .* 99.00%"):
-        require(parity, 0.0, 0.99)
+        require_parity(parity, 0.0, 0.99)
 
 
 Change = Callable[[dict[str, Any]], object]

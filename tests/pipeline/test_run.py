@@ -27,6 +27,7 @@ from gatesearch import recipe
 from gatesearch.cli import app
 from gatesearch.errors import UserError
 from gatesearch.pipeline import export
+from gatesearch.pipeline import run as pipeline
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.runtime.bundle import Bundle
@@ -237,6 +238,22 @@ def test_a_report_in_mid_run_says_that_it_is_one(broken: Broken) -> None:
     assert "Unfinished" not in broken.pages[2]
 
 
+def test_a_bundle_of_another_plan_is_written_anew(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    manifest = copy / "best" / "bundle" / "manifest.json"
+    text = manifest.read_text()
+    digest = json.loads(text)["digest"]
+    manifest.write_text(text.replace(digest, "0" * len(digest)))
+    result = pipeline.resume(copy, until="export")
+    assert result.exported is not None and result.exported.manifest["digest"] == digest
+
+
+def test_an_unknown_step_is_refused(finished: Path) -> None:
+    with pytest.raises(UserError, match="unknown step 'exprot'; nearest: 'export'"):
+        pipeline.resume(finished, until="exprot")
+
+
 def test_a_search_leaves_curves(finished: Path) -> None:
     assert list((finished / "logs" / "search").glob("events.out.tfevents.*"))
 
@@ -401,12 +418,13 @@ def trial(number: int, accuracy: float, latency: float, energy: float, feasible:
 def test_pick() -> None:
     trials = (trial(0, 0.9, 5, 9), trial(1, 0.8, 3, 8), trial(2, 0.7, 4, 7), trial(3, 0.95, 1, 1, feasible=False))
     found = {
-        objective: SearchResult(trials).ranked(objective)[0].number for objective in ("energy", "latency", "accuracy")
+        objective: SearchResult(trials).rank_plans(objective)[0].number
+        for objective in ("energy", "latency", "accuracy")
     }
     assert found == {"energy": 2, "latency": 1, "accuracy": 0}
-    assert [t.number for t in SearchResult(trials).ranked("energy", tolerance=0.5)] == [2, 1, 0]  # without gates
+    assert [t.number for t in SearchResult(trials).rank_plans("energy", tolerance=0.5)] == [2, 1, 0]  # without gates
     with pytest.raises(UserError, match=r"none of 1 tried plans keeps .* reaches 0\.950"):
-        SearchResult(trials[3:]).ranked("energy")
+        SearchResult(trials[3:]).rank_plans("energy")
 
 
 def test_of_plans_alike_the_simplest_is_picked() -> None:
@@ -419,11 +437,11 @@ def test_of_plans_alike_the_simplest_is_picked() -> None:
         *(gated(4, 0, 0.95, 101.0), gated(5, 1, 0.99, 103.0), gated(6, 1, 0.9, 100.5, feasible=False)),
     )
     result = SearchResult(trials)
-    assert [t.number for t in result.ranked("energy")] == [0, 4, 5]
-    assert [t.number for t in result.ranked("energy", tolerance=0.02)] == [1, 2, 3, 0, 4, 5]
-    assert [t.number for t in result.ranked("energy", tolerance=0.001)] == [0, 4, 5]
+    assert [t.number for t in result.rank_plans("energy")] == [0, 4, 5]
+    assert [t.number for t in result.rank_plans("energy", tolerance=0.02)] == [1, 2, 3, 0, 4, 5]
+    assert [t.number for t in result.rank_plans("energy", tolerance=0.001)] == [0, 4, 5]
     without = SearchResult((*trials, gated(7, 0, 0.8, 99.0)))
-    assert [t.number for t in without.ranked("energy", tolerance=0.02)] == [7, 0, 4, 5]
+    assert [t.number for t in without.rank_plans("energy", tolerance=0.02)] == [7, 0, 4, 5]
 
 
 def test_a_run_without_a_name_finds_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

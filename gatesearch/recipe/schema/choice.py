@@ -54,12 +54,13 @@ class Pick(Group):
     """Which feasible plan is built."""
 
     objective: Literal["energy", "latency", "accuracy"] = Field(
-        default="energy", description="What the best plan of the front is best in."
+        default="energy",
+        description="Objective that ranks the plans; the best feasible plan is built, or one within the tolerance.",
     )
     tolerance: ShareBelowOne = Field(
         default=0.0,
-        description="Relative distance from the best within which plans count as equal; the one with the fewest gates "
-        "is taken.",
+        description="Relative distance from the best within which gated plans count as equal; the one with the fewest "
+        "gates is taken. It does not apply where the plan without gates is the best.",
     )
     attempts: Count = Field(
         default=3, description="Most plans that are retrained until one keeps the constraints on validation."

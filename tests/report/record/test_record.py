@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from gatesearch.pipeline.summary import describe_engine
+from gatesearch.pipeline.final_record import describe_engine
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.report.record import RunRecord
 from gatesearch.report.record.gates import stage_rows

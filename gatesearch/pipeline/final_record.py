@@ -1,4 +1,4 @@
-"""The record of a finished run: summary.json for programs, and record.json, all that the report draws."""
+"""The record of a finished run: summary.json for programs, and record.json, the data behind report.html."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gatesearch.devices.profile import constants
 from gatesearch.export.bundle import artifacts as list_artifacts
 from gatesearch.export.verify import Parity
 from gatesearch.pipeline.export import Exported
+from gatesearch.pipeline.opening_record import count_test_windows, opening_record, read_histories, reference_point
 from gatesearch.pipeline.pick import Chosen, repick
 from gatesearch.pipeline.problem import Problem
-from gatesearch.pipeline.record import count_test_windows, opening_record, read_histories, reference_point
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report import write_page
 from gatesearch.report.record import RunRecord, exits, gates, prevalence, sensitivity
@@ -35,7 +35,7 @@ BASELINE_KEYS = ("accuracy", "quality", "macs", "params", "latency_us", "energy_
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RunOutputs:
     """The values of a run's steps that its record is made from; see :class:`gatesearch.pipeline.result.RunResult`."""
 
     problem: Problem
@@ -49,10 +49,10 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class _Figures:
+class _TestFigures:
     """Figures of the chosen plan on the test split, beside the ungated backbone.
 
-    ``densities`` is the share of non-zero values behind each gate, ``sparsity`` what each gate reports of positives.
+    ``densities`` is the share of non-zero values in each gate's output, ``sparsity`` each gate's sparsity on positives.
     """
 
     gated: Figures
@@ -64,13 +64,13 @@ class _Figures:
     ungated_price: Price
 
 
-def build_record(evidence: Evidence, folder: RunFolder) -> RunRecord:
+def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
     """Return the record of a finished run."""
-    problem, cost, trials = evidence.problem, evidence.cost, evidence.trials
-    plan = evidence.exported.model.plan
-    figures = _assess(evidence)
+    problem, cost, trials = outputs.problem, outputs.cost, outputs.trials
+    plan = outputs.exported.model.plan
+    figures = _assess(outputs)
     layers = layer_parts.layer_rows(plan, cost, figures.gated.layers)
-    best = _best(evidence, figures, layers)
+    best = _best(outputs, figures, layers)
     opening = opening_record(problem, cost, folder)
     reference = {
         **figures.ungated.summary(),
@@ -78,18 +78,18 @@ def build_record(evidence: Evidence, folder: RunFolder) -> RunRecord:
         "latency_us": figures.ungated_price.expected_latency_us,
         "energy_uj": figures.ungated_price.energy.total_uj,
     }
-    answer = sensitivity.sensitivity_summary(
+    sensitivity_json = sensitivity.sensitivity_summary(
         cost,
         plan,
         figures.gated,
         figures.densities,
-        repick=partial(repick, problem.recipe, trials, evidence.chosen.rejected),
+        repick=partial(repick, problem.recipe, trials, outputs.chosen.rejected),
         profile=dict(constants(problem.device)),
     )
-    volumes = trials.hypervolume(reference_point(cost))
-    artifacts = list_artifacts(evidence.exported.manifest)
+    hypervolumes = trials.hypervolume(reference_point(cost))
+    artifacts = list_artifacts(outputs.exported.manifest)
     seconds = folder.seconds()
-    parity = _parity(evidence.parity)
+    parity = _parity(outputs.parity)
     summary: dict[str, Any] = {
         "recipe": problem.recipe.name,
         "seed": problem.recipe.seed,
@@ -97,11 +97,11 @@ def build_record(evidence: Evidence, folder: RunFolder) -> RunRecord:
         "data": {key: opening["data"][key] for key in DATA_KEYS},
         "goal": problem.goal.name,
         "baseline": {key: reference[key] for key in BASELINE_KEYS if key in reference},
-        "search": _search(evidence, seconds, volumes),
+        "search": _search(outputs, seconds, hypervolumes),
         "best": best,
         "export": {"bundle": "best/bundle", "artifacts": artifacts, "parity": parity},
-        "streaming": asdict(evidence.stream) | {"ratio": evidence.stream.ratio},
-        "sensitivity": answer,
+        "streaming": asdict(outputs.stream) | {"ratio": outputs.stream.ratio},
+        "sensitivity": sensitivity_json,
     }
     curves = {"baseline": "baseline", "ungated": "ungated", "gated": f"gated-{plan.digest}"}
     details = opening | {
@@ -115,7 +115,7 @@ def build_record(evidence: Evidence, folder: RunFolder) -> RunRecord:
             "core": cost.sense_core.name,
         },
         "gates": gates.gate_rows(
-            evidence.exported.model,
+            outputs.exported.model,
             figures.gated,
             figures.sparsity,
             problem.features.test,
@@ -123,26 +123,26 @@ def build_record(evidence: Evidence, folder: RunFolder) -> RunRecord:
         ),
         "paths": exits.routing_rows(plan, figures.gated, figures.ungated),
         "layers": layers,
-        "trials": add_plans(trial_rows(trials, evidence.path_times), trials),
+        "trials": add_plans(trial_rows(trials, outputs.path_times), trials),
         "reference": opening["reference"] | reference,
         "best": best,
         "energy": _energy(figures, best),
         "curves": learning_curves(read_histories(folder, curves)),
-        "parity": parity | _parity_details(evidence),
-        "streaming": asdict(evidence.stream)
+        "parity": parity | _parity_details(outputs),
+        "streaming": asdict(outputs.stream)
         | {
-            "ratio": evidence.stream.ratio,
+            "ratio": outputs.stream.ratio,
             "provenance": "measured",
-            "engine": describe_engine(evidence.exported.manifest),
+            "engine": describe_engine(outputs.exported.manifest),
         },
         "tables": [
             {"core": core.name, "told": table.summary}
             for core in problem.device.cores
             if (table := board.table_of(core)) is not None
         ],
-        "sensitivity": answer,
+        "sensitivity": sensitivity_json,
         "artifacts": artifacts,
-        "hypervolume": volumes,
+        "hypervolume": hypervolumes,
     }
     return RunRecord(summary, details)
 
@@ -168,13 +168,13 @@ def describe_engine(manifest: Mapping[str, Any]) -> str:
     return f"LiteRT {ungated}" if used == [ungated] else f"LiteRT (gated {' and '.join(used)}, ungated {ungated})"
 
 
-def _assess(evidence: Evidence) -> _Figures:
-    problem, cost, model = evidence.problem, evidence.cost, evidence.exported.model
+def _assess(outputs: RunOutputs) -> _TestFigures:
+    problem, cost, model = outputs.problem, outputs.cost, outputs.exported.model
     test = problem.features.test
-    gated, ungated = problem.goal.assess(model, test), problem.goal.assess(evidence.chosen.ungated, test)
+    gated, ungated = problem.goal.assess(model, test), problem.goal.assess(outputs.chosen.ungated, test)
     sparsity = gates.sparsity_of_gates(model, test.features[problem.features.positive[test.labels]])
     densities = [1.0 - row["element"] for row in sparsity]
-    return _Figures(
+    return _TestFigures(
         gated=gated,
         ungated=ungated,
         sparsity=sparsity,
@@ -185,12 +185,12 @@ def _assess(evidence: Evidence) -> _Figures:
     )
 
 
-def _best(evidence: Evidence, figures: _Figures, layers: list[dict[str, Any]]) -> dict[str, Any]:
+def _best(outputs: RunOutputs, figures: _TestFigures, layers: list[dict[str, Any]]) -> dict[str, Any]:
     """Return what summary.json says of the chosen plan."""
-    problem, cost, price = evidence.problem, evidence.cost, figures.price
-    plan = evidence.exported.model.plan
+    problem, cost, price = outputs.problem, outputs.cost, figures.price
+    plan = outputs.exported.model.plan
     gating = figures.gated.gated_summary()
-    stop, stop_at_least = _stream_stop(evidence, figures, gating["early_stop_rate"])
+    stop, stop_at_least = _stream_stop(outputs, figures, gating["early_stop_rate"])
     has_negatives = _has_negatives(cost)
     return {
         "digest": plan.digest,
@@ -209,8 +209,8 @@ def _best(evidence: Evidence, figures: _Figures, layers: list[dict[str, Any]]) -
         "expected_latency_us": price.expected_latency_us,
         "expected_energy_uj": price.energy.total_uj,
         "gain_end_to_end": gain_end_to_end(figures.ungated_price.energy.total_uj, price.energy.total_uj),
-        "gain_paper_style": _paper_style(stop, figures.mean_sparsity),
-        "gain_paper_style_at_least": _paper_style(stop_at_least, figures.mean_sparsity),
+        "gain_paper_style": _idealised_gain(stop, figures.mean_sparsity),
+        "gain_paper_style_at_least": _idealised_gain(stop_at_least, figures.mean_sparsity),
         "prevalence": prevalence.sweep_prevalences(
             cost,
             plan,
@@ -223,17 +223,17 @@ def _best(evidence: Evidence, figures: _Figures, layers: list[dict[str, Any]]) -
 
 
 def _stream_stop(
-    evidence: Evidence, figures: _Figures, labelled_stop: float | None
+    outputs: RunOutputs, figures: _TestFigures, labelled_stop: float | None
 ) -> tuple[float | None, float | None]:
     """Return the share of the stream's negatives that the gates stop, and its lower confidence limit.
 
-    Both are 0 where the stream has no negatives, None where nothing is labelled.
+    (None, None) without negatives and labels; (0, 0) where the labels are there and the stream has no negatives.
     """
-    cost, passed = evidence.cost, figures.gated.passed
+    cost, passed = outputs.cost, figures.gated.passed
     if not _has_negatives(cost):
         nothing = None if labelled_stop is None else 0.0
         return nothing, nothing
-    counts = count_test_windows(evidence.problem)
+    counts = count_test_windows(outputs.problem)
     return prevalence.early_stop(cost.shares, passed), prevalence.early_stop_at_least(cost.shares, passed, counts)
 
 
@@ -241,17 +241,17 @@ def _has_negatives(cost: CostModel) -> bool:
     return any(share > 0 for kind, share in cost.shares.items() if kind != "positive")
 
 
-def _search(evidence: Evidence, seconds: Mapping[str, float], volumes: list[float]) -> dict[str, Any]:
-    trials = evidence.trials
+def _search(outputs: RunOutputs, seconds: Mapping[str, float], hypervolumes: list[float]) -> dict[str, Any]:
+    trials = outputs.trials
     return {
         "trials": len(trials.trials),
         "unique_plans": len({trial.plan for trial in trials.trials}),
         "evaluated": len(trials.complete),
         "pruned": sum(trial.state == "pruned" for trial in trials.trials),
         "priced_out": sum(trial.state == "priced_out" for trial in trials.trials),
-        "epochs": trials.epochs(evidence.problem.recipe.search.epochs),
+        "epochs": trials.epochs(outputs.problem.recipe.search.epochs),
         "seconds": seconds.get("search", 0.0),
-        "hypervolume": volumes[-1] if volumes else 0.0,
+        "hypervolume": hypervolumes[-1] if hypervolumes else 0.0,
         "engine": "trials",
     }
 
@@ -266,10 +266,10 @@ def _parity(parity: Parity) -> dict[str, Any]:
     return row if parity.output_snr_db is None else row | {"output_snr_db": parity.output_snr_db}
 
 
-def _parity_details(evidence: Evidence) -> dict[str, Any]:
-    bars = evidence.problem.recipe.verify
+def _parity_details(outputs: RunOutputs) -> dict[str, Any]:
+    bars = outputs.problem.recipe.verify
     return {
-        "per_stage": list(evidence.parity.per_stage),
+        "per_stage": list(outputs.parity.per_stage),
         "bars": {
             "gate": bars.gate_agreement,
             "prediction": bars.prediction_agreement,
@@ -279,7 +279,7 @@ def _parity_details(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def _energy(figures: _Figures, best: Mapping[str, Any]) -> dict[str, Any]:
+def _energy(figures: _TestFigures, best: Mapping[str, Any]) -> dict[str, Any]:
     gated, ungated = figures.price.energy, figures.ungated_price.energy
     return {
         "total_uj": gated.total_uj,
@@ -294,5 +294,5 @@ def _energy(figures: _Figures, best: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _paper_style(early_stop: float | None, sparsity: float) -> float | None:
+def _idealised_gain(early_stop: float | None, sparsity: float) -> float | None:
     return None if early_stop is None else prevalence.finite_or_none(gain_paper_style(early_stop, sparsity))
