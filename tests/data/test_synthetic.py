@@ -173,7 +173,7 @@ def test_without_espeak_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
 
 
 @needs_espeak
-def test_an_unknown_voice_ends_in_one_line() -> None:
+def test_an_unknown_voice_is_an_error_of_one_line() -> None:
     with pytest.raises(UserError, match=r"eSpeak NG exited with status 3 \(no voice 'xx-none'\)"):
         list(espeak.synthesise([espeak.Utterance("yes", "xx-none", 175, 50, 50)]))
 
