@@ -30,7 +30,7 @@ def show_device(name: str, as_json: bool = False) -> None:
         return
     rows = [
         (path, constant.value, constant.unit, constant.provenance, constant.source)
-        for path, constant in profile.constants(device)
+        for path, constant in profile.list_constants(device)
     ]
     console.table(name, ("constant", "value", "unit", "provenance", "source"), rows)
     from gatesearch.cost.sources import board

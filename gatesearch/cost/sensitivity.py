@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from gatesearch.cost.energy import gain_end_to_end
 from gatesearch.cost.model import CostModel
-from gatesearch.devices.profile import Constant, Device, constants, label
+from gatesearch.devices.profile import Constant, Device, list_constants, path_segment
 from gatesearch.plan import GatePlan
 
 FACTORS = (0.5, 1.5)
@@ -134,7 +134,7 @@ def sensitivity(
         answers = {factor: answer(dict.fromkeys(paths, factor)) for factor in factors}
         return Variation(name=name, constants=tuple(paths), answers=answers, alone=alone)
 
-    assumed = {path: one for path, one in constants(cost.device) if one.provenance == "assumed"}
+    assumed = {path: one for path, one in list_constants(cost.device) if one.provenance == "assumed"}
     movable = [path for path, one in assumed.items() if one.value > 0]
     single = [vary(path, (path,), True) for path in movable]
     members = {name: [p for p in movable if p.rpartition(".")[2] in keys] for name, keys in GROUPS.items()}
@@ -154,7 +154,7 @@ def sensitivity(
 
 
 def scale_constants(device: Device, scale: Mapping[str, float]) -> Device:
-    """Return a device with some constants multiplied; paths are those of :func:`gatesearch.devices.profile.constants`.
+    """Return a device with some constants multiplied, by path (:func:`gatesearch.devices.profile.list_constants`).
 
     Raises:
         ValueError: the device has no such path.
@@ -163,7 +163,7 @@ def scale_constants(device: Device, scale: Mapping[str, float]) -> Device:
     >>> scale_constants(load("host"), {"cores.host.active_mw": 0.5}).core("host").active_mw.value
     2500.0
     """
-    unknown = set(scale) - {path for path, _ in constants(device)}
+    unknown = set(scale) - {path for path, _ in list_constants(device)}
     if unknown:
         raise ValueError(f"device {device.name} has no constants {sorted(unknown)}")
     changed: Device = _scaled("", device, scale)
@@ -180,5 +180,5 @@ def _scaled(path: str, node: Any, scale: Mapping[str, float]) -> Any:
         new = {name: _scaled(f"{path}.{name}".lstrip("."), part, scale) for name, part in parts.items()}
         return node.model_copy(update={name: part for name, part in new.items() if part is not parts[name]})
     if isinstance(node, tuple):
-        return tuple(_scaled(f"{path}.{label(item, i)}", item, scale) for i, item in enumerate(node))
+        return tuple(_scaled(f"{path}.{path_segment(item, i)}", item, scale) for i, item in enumerate(node))
     return node

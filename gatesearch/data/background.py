@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gatesearch.data import folders, wav
-from gatesearch.data.wav import Waves
+from gatesearch.data.wav import Waveform
 from gatesearch.errors import UserError
 
 SPLIT_BOUNDS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
@@ -29,7 +29,7 @@ class Background:
     """
 
     samples: int
-    stretches: dict[str, list[tuple[str, int, Waves]]]
+    stretches: dict[str, list[tuple[str, int, Waveform]]]
     problems: tuple[str, ...] = ()
 
     @classmethod
@@ -39,7 +39,7 @@ class Background:
         Raises:
             UserError: the first unusable file, unless ``skip_bad``.
         """
-        stretches: dict[str, list[tuple[str, int, Waves]]] = {split: [] for split in folders.SPLITS}
+        stretches: dict[str, list[tuple[str, int, Waveform]]] = {split: [] for split in folders.SPLITS}
         problems = []
         for path in paths:
             name = f"{path.parent.name}/{path.name}"
@@ -59,12 +59,12 @@ class Background:
                 stretches[split].append((name, start, whole[start:end]))
         return cls(samples, stretches, tuple(problems))
 
-    def blocks(self, split: str) -> Waves:
+    def blocks(self, split: str) -> Waveform:
         """Return everything once, in clips one after the other [n, samples]."""
         whole = [wave[: len(wave) // self.samples * self.samples] for *_, wave in self.stretches[split]]
         return np.concatenate([np.empty(0, np.int16), *whole]).reshape(-1, self.samples)
 
-    def crops(self, split: str, count: int, rng: np.random.Generator) -> tuple[Waves, list[str]]:
+    def crops(self, split: str, count: int, rng: np.random.Generator) -> tuple[Waveform, list[str]]:
         """Return random crops [n, samples] and their names.
 
         n is ``count``, or 0 where there is nothing to cut. Volume is uniform from 0 to 1, as in the reference

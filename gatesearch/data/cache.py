@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 Arrays = dict[str, npt.NDArray[Any]]
-DIGEST = "sha256"
+CHECKSUM_KEY = "sha256"  # the name under which a file stores the checksum of its arrays
 
 
-def path_of(folder: str | Path | None, stem: str, parameters: Mapping[str, Any]) -> Path:
-    """Return the file of the arrays that these parameters determine.
+def cache_path(folder: str | Path | None, stem: str, parameters: Mapping[str, Any]) -> Path:
+    """Return the path of the file that caches the arrays of these parameters.
 
     Args:
-        folder: None is the user's cache folder.
+        folder: the cache folder; None for the user's own.
         stem: start of the file's name.
-        parameters: JSON-ready; anything that changes the arrays.
+        parameters: everything that changes the arrays, in types that JSON can hold.
     """
     if folder is None:
         import platformdirs
@@ -37,7 +37,7 @@ def path_of(folder: str | Path | None, stem: str, parameters: Mapping[str, Any])
 
 
 def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    """Return the SHA-256 of names, types, shapes and contents.
+    """Return the SHA-256 of the arrays' names, types, shapes and contents, in hexadecimal.
 
     >>> digest({"a": np.zeros(3)}) == digest({"a": np.zeros(3)}) != digest({"a": np.ones(3)})
     True
@@ -51,36 +51,36 @@ def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 def read(path: Path) -> Arrays | None:
-    """Return the arrays, or None where there are none or they are damaged; standard error then names the damage."""
+    """Return the arrays, None if missing or corrupt (a warning goes to stderr)."""
     if not path.exists():
         return None
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        if str(arrays.pop(DIGEST)) == digest(arrays):
+        if str(arrays.pop(CHECKSUM_KEY)) == digest(arrays):
             return arrays
         reason = "its checksum does not match"
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error) or type(error).__name__
-    print(f"{path}: damaged ({reason}); making it anew", file=sys.stderr)
+    print(f"{path}: corrupt ({reason}); recomputing", file=sys.stderr)
     return None
 
 
 def write(path: Path, arrays: Arrays) -> None:
     """Write the arrays; the file appears whole or not at all.
 
-    A cache that cannot be written (no room, no permission) costs only time: standard error names the reason.
+    A cache that cannot be written (no room, no permission) is not an error; a warning on stderr says why.
     """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
             temporary = file.name
-            np.savez(file, **arrays, **{DIGEST: np.array(digest(arrays))})  # type: ignore[arg-type]
+            np.savez(file, **arrays, **{CHECKSUM_KEY: np.array(digest(arrays))})  # type: ignore[arg-type]
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        print(f"{path}: not kept ({error.strerror or error})", file=sys.stderr)
+        print(f"{path}: not cached ({error.strerror or error})", file=sys.stderr)
     finally:  # also when interrupted
         if temporary:
             with contextlib.suppress(OSError):

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
-Waveform = npt.NDArray[np.float64]
-Maker = Callable[[np.random.Generator, int, int], Waveform]
+FloatWaveform = npt.NDArray[np.float64]
+Maker = Callable[[np.random.Generator, int, int], FloatWaveform]
 
 
 def _coloured(slope: float) -> Maker:
@@ -19,7 +19,7 @@ def _coloured(slope: float) -> Maker:
     wave of it. Below 20 Hz the power rises no further.
     """
 
-    def make(rng: np.random.Generator, samples: int, sample_rate: int) -> Waveform:
+    def make(rng: np.random.Generator, samples: int, sample_rate: int) -> FloatWaveform:
         hertz = np.fft.rfftfreq(samples, 1 / sample_rate)
         shape = np.maximum(hertz, 20.0) ** (-slope / 2)
         shape[0] = 0.0
@@ -32,7 +32,7 @@ def _coloured(slope: float) -> Maker:
 white, pink, brown = _coloured(0.0), _coloured(1.0), _coloured(2.0)
 
 
-def hum(rng: np.random.Generator, samples: int, sample_rate: int) -> Waveform:
+def hum(rng: np.random.Generator, samples: int, sample_rate: int) -> FloatWaveform:
     """Mains or a motor: a fundamental of 45 to 130 Hz, its harmonics, and some pink noise."""
     time = np.arange(samples) / sample_rate
     order = np.arange(1, 13)[:, None]
@@ -41,7 +41,7 @@ def hum(rng: np.random.Generator, samples: int, sample_rate: int) -> Waveform:
     return tones.sum(0) + rng.uniform(0.05, 0.5) * scale_to_unit_power(pink(rng, samples, sample_rate))
 
 
-def babble(rng: np.random.Generator, samples: int, sample_rate: int) -> Waveform:
+def babble(rng: np.random.Generator, samples: int, sample_rate: int) -> FloatWaveform:
     """A few voices far away: bands of noise within 200 to 4000 Hz that swell at the pace of syllables."""
     time = np.arange(samples) / sample_rate
     hertz = np.fft.rfftfreq(samples, 1 / sample_rate)
@@ -55,7 +55,7 @@ def babble(rng: np.random.Generator, samples: int, sample_rate: int) -> Waveform
     return total
 
 
-def clicks(rng: np.random.Generator, samples: int, sample_rate: int) -> Waveform:
+def clicks(rng: np.random.Generator, samples: int, sample_rate: int) -> FloatWaveform:
     """Keys, cups and taps: short decaying bursts over faint pink noise."""
     impulses, count = np.zeros(samples), int(rng.integers(1, 9))
     impulses[rng.integers(samples, size=count)] = rng.uniform(0.2, 1.0, count)
@@ -71,13 +71,13 @@ MAKERS: Mapping[str, Maker] = {
 }  # fmt: skip
 
 
-def scale_to_unit_power(wave: Waveform) -> Waveform:
+def scale_to_unit_power(wave: FloatWaveform) -> FloatWaveform:
     """Return the wave at root mean square 1; silence stays silence."""
     power = float(np.sqrt(np.mean(wave**2)))
     return wave / power if power > 0 else wave
 
 
-def draw_noise(rng: np.random.Generator, samples: int, sample_rate: int) -> tuple[str, Waveform]:
+def draw_noise(rng: np.random.Generator, samples: int, sample_rate: int) -> tuple[str, FloatWaveform]:
     """Return the name of a random kind of noise and one clip of it [samples] at root mean square 1.
 
     >>> name, wave = draw_noise(np.random.default_rng(0), 16000, 16000)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gatesearch.data import folders, wav
 from gatesearch.data.types import Split
-from gatesearch.data.wav import Progress, Waves
+from gatesearch.data.wav import Progress, Waveform
 from gatesearch.errors import UserError
 
 WORDS = ("yes", "seven", "forward", "happy")  # that the synthesiser says
@@ -29,7 +29,7 @@ class Recording:
     label: int
     group: str
     sample_rate: int
-    read: Callable[[], Waves]
+    read: Callable[[], Waveform]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 
 from gatesearch.data.recordings import Recording, Recordings, from_archive, from_folder, synthesise
 from gatesearch.data.types import Dataset, Split
-from gatesearch.data.wav import Progress, Waves, fit_length, resample
+from gatesearch.data.wav import Progress, Waveform, fit_length, resample
 from gatesearch.errors import UserError
 
 SPLIT_SHARES = {"train": 1.0, "validation": 0.25, "test": 0.25}  # of data.windows
@@ -107,7 +107,7 @@ def _cut_windows(
     recordings: Sequence[Recording], sample_rate: int, samples: int, most: int, rng: np.random.Generator
 ) -> tuple[Split, int]:
     """Return up to ``most`` windows of recordings in random order, and how many were skipped as silent."""
-    inputs: list[Waves] = []
+    inputs: list[Waveform] = []
     labels: list[int] = []
     names: list[str] = []
     silent = 0

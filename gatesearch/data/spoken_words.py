@@ -9,53 +9,63 @@ import numpy as np
 import numpy.typing as npt
 
 from gatesearch.data import espeak, voices
-from gatesearch.data.espeak import Request
+from gatesearch.data.espeak import Utterance
 from gatesearch.data.wav import fit_length
 from gatesearch.errors import UserError
 
-# The lowest value, and one above the highest.
+# Bounds of the random draws: the lowest value, and one above the highest.
 WORDS_PER_MINUTE, PITCHES, PITCH_RANGES = (120, 225), (20, 81), (25, 76)
 CHECKED_CLIPS = 10  # of a word; by then it is clear whether it fits a clip
 
-Waveform = npt.NDArray[np.float64]
+FloatWaveform = npt.NDArray[np.float64]
 
 
-def draw_request(rng: np.random.Generator, split: str, word: str) -> Request:
+def draw_utterance(rng: np.random.Generator, split: str, word: str) -> Utterance:
     """Return how to say a word: a voice and an accent of the split, a random pace and pitch."""
     accent = voices.ACCENTS[split][int(rng.integers(len(voices.ACCENTS[split])))]
     variant = voices.VARIANTS[split][int(rng.integers(len(voices.VARIANTS[split])))]
-    rate, pitch, pitch_range = (int(rng.integers(*bounds)) for bounds in (WORDS_PER_MINUTE, PITCHES, PITCH_RANGES))
-    return Request(word.replace("_", " "), f"{accent}+{variant}", rate, pitch, pitch_range)
+    words_per_minute = int(rng.integers(*WORDS_PER_MINUTE))
+    pitch = int(rng.integers(*PITCHES))
+    pitch_range = int(rng.integers(*PITCH_RANGES))
+    return Utterance(
+        text=word.replace("_", " "),
+        voice=f"{accent}+{variant}",
+        words_per_minute=words_per_minute,
+        pitch=pitch,
+        pitch_range=pitch_range,
+    )
 
 
-def speak_words(requests: Sequence[Request], sample_rate: int, samples: int) -> Iterator[tuple[Request, Waveform]]:
-    """Yield each request with its word [at most samples], without silence around it.
+def speak_words(
+    utterances: Sequence[Utterance], sample_rate: int, samples: int
+) -> Iterator[tuple[Utterance, FloatWaveform]]:
+    """Yield each utterance with its word [at most samples], without silence around it.
 
     Raises:
         UserError: a word of no sound, or one that is mostly longer than a clip.
     """
     from scipy import signal
 
-    taps: Waveform | None = None
+    taps: FloatWaveform | None = None
     longest: dict[str, list[int]] = {}
-    for request, (rate, wave) in zip(requests, espeak.speak(requests), strict=True):
-        up, down = sample_rate // gcd(sample_rate, rate), rate // gcd(sample_rate, rate)
+    for utterance, (voice_rate, wave) in zip(utterances, espeak.synthesise(utterances), strict=True):
+        up, down = sample_rate // gcd(sample_rate, voice_rate), voice_rate // gcd(sample_rate, voice_rate)
         if taps is None:  # designed once: scipy's default filter, which it would design anew for each clip
             most = max(up, down)
             taps = signal.firwin(20 * most + 1, 1 / most, window=("kaiser", 5.0))
         word = trim(signal.resample_poly(wave.astype(np.float64), up, down, window=taps))
         if not len(word):
-            raise UserError(f"data: eSpeak NG says nothing for {request.text!r}; wanted: a word")
-        lengths = longest.setdefault(request.text, [])
+            raise UserError(f"data: eSpeak NG says nothing for {utterance.text!r}; wanted: a word")
+        lengths = longest.setdefault(utterance.text, [])
         lengths.append(len(word))
         if len(lengths) == CHECKED_CLIPS and np.median(lengths) > samples:
             shortest = f"{np.median(lengths) / sample_rate:.1f}"
             have = f"{samples / sample_rate:g}"
-            raise UserError(f"data.seconds: {have} is too short for {request.text!r}; wanted: {shortest} or more")
-        yield request, word if len(word) <= samples else fit_length(word, samples)
+            raise UserError(f"data.seconds: {have} is too short for {utterance.text!r}; wanted: {shortest} or more")
+        yield utterance, word if len(word) <= samples else fit_length(word, samples)
 
 
-def trim(wave: Waveform, share: float = 0.01) -> Waveform:
+def trim(wave: FloatWaveform, share: float = 0.01) -> FloatWaveform:
     """Return the wave without what is quieter than a share of its peak at either end.
 
     >>> trim(np.array([0.0, 0.001, 1.0, 0.0, 0.5, 0.0])).tolist()

@@ -15,9 +15,9 @@ import torch
 
 from gatesearch import errors
 from gatesearch.data import cache, folders, noise, voices
-from gatesearch.data.spoken_words import draw_request, speak_words
+from gatesearch.data.spoken_words import draw_utterance, speak_words
 from gatesearch.data.types import Dataset, Split
-from gatesearch.data.wav import Progress, Waves
+from gatesearch.data.wav import Progress, Waveform
 from gatesearch.errors import UserError
 
 VERSION = 1  # of the set that this module makes; it is part of the name in the cache
@@ -28,7 +28,7 @@ SNR_DB = (5.0, 30.0)  # against the word, not the clip
 SILENCE_DB = (-80.0, -20.0)
 REPORT_EVERY_CLIPS = 200
 
-Waveform = npt.NDArray[np.float64]
+FloatWaveform = npt.NDArray[np.float64]
 
 
 def load(
@@ -63,7 +63,7 @@ def load(
         "sample_rate": sample_rate,
         "seconds": seconds,
     }
-    path = cache.path_of(cache_dir, "speech", parameters)
+    path = cache.cache_path(cache_dir, "speech", parameters)
     arrays = cache.read(path)
     if arrays is None:
         arrays = _make(positives, negatives, seed, clips_per_class, sample_rate, round(sample_rate * seconds), progress)
@@ -107,13 +107,13 @@ def _make(
         for word in _spread(words, _count(split, clips_per_class))
     ]
     rng = np.random.default_rng([seed, 0])
-    requests = [draw_request(rng, split, word) for split, _, word in plan if word not in folders.BACKGROUND_FOLDERS]
-    spoken = speak_words(requests, sample_rate, samples)
+    utterances = [draw_utterance(rng, split, word) for split, _, word in plan if word not in folders.BACKGROUND_FOLDERS]
+    spoken = speak_words(utterances, sample_rate, samples)
     rng = np.random.default_rng([seed, 1])
-    inputs: dict[str, list[Waves]] = {split: [] for split in folders.SPLITS}
+    inputs: dict[str, list[Waveform]] = {split: [] for split in folders.SPLITS}
     labels: dict[str, list[int]] = {split: [] for split in folders.SPLITS}
     names: dict[str, list[str]] = {split: [] for split in folders.SPLITS}
-    backgrounds: list[Waves] = []
+    backgrounds: list[Waveform] = []
     for number, (split, label, word) in enumerate(plan, 1):
         kind, background = noise.draw_noise(rng, samples, sample_rate)
         if word in folders.BACKGROUND_FOLDERS:
@@ -122,9 +122,9 @@ def _make(
                 backgrounds.append(clip)
             name = f"{word}/{kind}-{number}"
         else:
-            request, wave = next(spoken)
+            utterance, wave = next(spoken)
             clip = _quantise(_mix(rng, wave, background))
-            name = f"{word}/{request.voice}-{request.rate}-{request.pitch}-{number}"
+            name = f"{word}/{utterance.voice}-{utterance.words_per_minute}-{utterance.pitch}-{number}"
         inputs[split].append(clip)
         labels[split].append(label)
         names[split].append(name)
@@ -169,7 +169,7 @@ def _spread(words: Sequence[str], count: int) -> list[str]:
     return [words[i % len(words)] for i in range(count)]
 
 
-def _mix(rng: np.random.Generator, word: Waveform, background: Waveform) -> Waveform:
+def _mix(rng: np.random.Generator, word: FloatWaveform, background: FloatWaveform) -> FloatWaveform:
     """Put the word somewhere into the noise, at a random level and signal-to-noise ratio."""
     level = _amplitude(rng, SPEECH_DB)
     clip = background * (level / _amplitude(rng, SNR_DB))
@@ -182,5 +182,5 @@ def _amplitude(rng: np.random.Generator, decibels: tuple[float, float]) -> float
     return float(10 ** (rng.uniform(*decibels) / 20))
 
 
-def _quantise(wave: Waveform) -> Waves:
+def _quantise(wave: FloatWaveform) -> Waveform:
     return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
 
-Waves = npt.NDArray[np.int16]
+Waveform = npt.NDArray[np.int16]  # [samples], one channel
 Sample = TypeVar("Sample", bound=np.generic)
 Progress = Callable[[int, int], None]
 READER_THREADS = 4  # reading waits for the disk more than for the processor
@@ -50,7 +50,7 @@ def sample_rate(path: Path) -> int:
         raise UserError(f"{path}: cannot be read as a WAV file ({reason})") from None
 
 
-def resample(wave: Waves, rate: int, new_rate: int) -> Waves:
+def resample(wave: Waveform, rate: int, new_rate: int) -> Waveform:
     """Return a wave at another sample rate.
 
     >>> len(resample(np.zeros(1600, np.int16), 16000, 8000))
@@ -65,7 +65,7 @@ def resample(wave: Waves, rate: int, new_rate: int) -> Waves:
     return np.clip(np.rint(values), -32768, 32767).astype(np.int16)
 
 
-def read(path: Path, sample_rate: int) -> Waves:
+def read(path: Path, sample_rate: int) -> Waveform:
     """Read one file of any sample format as int16 [samples]; channels are averaged.
 
     Files that were sampled faster are resampled. Those that were sampled slower are not: nothing is in their upper
@@ -97,7 +97,7 @@ def read_clips(
     samples: int,
     skip_bad: bool = False,
     progress: Progress | None = None,
-) -> tuple[Waves, list[int], list[str]]:
+) -> tuple[Waveform, list[int], list[str]]:
     """Read files in parallel.
 
     Args:
@@ -114,7 +114,7 @@ def read_clips(
         UserError: the first unusable file, unless ``skip_bad``.
     """
 
-    def read_clip(path: Path) -> Waves | UserError:
+    def read_clip(path: Path) -> Waveform | UserError:
         try:
             return fit_length(read(path, sample_rate), samples)
         except UserError as error:

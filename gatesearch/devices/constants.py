@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -11,10 +11,17 @@ from pydantic_core import PydanticCustomError
 from gatesearch.errors import nearest
 
 Provenance = Literal["measured", "simulated", "modelled", "assumed"]
+"""Where a number comes from, strongest first.
+
+- measured: read on the device itself, or on the host that stands in for it.
+- simulated: counted while a simulator executes the program (instructions, not the cycles of a board).
+- modelled: computed without executing the program: a compiler's estimate, or work times a rate.
+- assumed: chosen without a reading or a model of this device; its source says why.
+"""
 
 
-class Strict(BaseModel):
-    """Frozen, and a key that it does not know is an error that names the nearest one."""
+class StrictModel(BaseModel):
+    """Frozen model; an unknown key raises an error that suggests the nearest valid key."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,14 +35,23 @@ class Strict(BaseModel):
         return data
 
 
-def profile_error(text: str, written: str, choices: Any) -> PydanticCustomError:
-    """Return an error that ends with the nearest valid choice."""
-    close = nearest(written, choices)
-    hint = f"nearest: {close!r} (choices: {', '.join(choices)})" if close else f"choices: {', '.join(choices)}"
+def profile_error(text: str, user_text: str, choices: Iterable[str]) -> PydanticCustomError:
+    """Return an error that ends with all valid choices, and names the nearest one if one is close.
+
+    Args:
+        text: says where the mistake is, and what it is.
+        user_text: what the user wrote.
+        choices: what is valid there.
+    """
+    choices = list(choices)
+    suggestion = nearest(user_text, choices)
+    hint = f"choices: {', '.join(choices)}"
+    if suggestion:
+        hint = f"nearest: {suggestion!r} ({hint})"
     return PydanticCustomError("gatesearch", "{text}", {"text": f"{text}; {hint}"})
 
 
-class Constant(Strict):
+class Constant(StrictModel):
     """A number with its unit and its origin.
 
     >>> Constant(value=8.0, unit="mW", provenance="assumed", source="order of magnitude").value
@@ -48,26 +64,26 @@ class Constant(Strict):
     source: Annotated[str, Field(min_length=1)]
 
 
-def in_unit(unit: str, positive: bool = False) -> AfterValidator:
-    """Return a validator of constants: their unit, and where ``positive`` that they are not zero."""
+def require_unit(unit: str, positive: bool = False) -> AfterValidator:
+    """Return a validator that requires the unit and, if ``positive``, a value above 0."""
 
     def check(constant: Constant) -> Constant:
         if constant.unit != unit:
             raise PydanticCustomError(
-                "gatesearch", "{text}", {"text": f"unit: {constant.unit!r} does not fit; nearest: {unit!r}"}
+                "gatesearch", "{text}", {"text": f"unit: {constant.unit!r} does not fit; must be {unit!r}"}
             )
         if positive and constant.value == 0:
-            raise PydanticCustomError("gatesearch", "{text}", {"text": "value: 0.0 does not fit; it must exceed 0"})
+            raise PydanticCustomError("gatesearch", "{text}", {"text": "value: 0.0 does not fit; must be above 0"})
         return constant
 
     return AfterValidator(check)
 
 
-def constants(device: BaseModel) -> list[tuple[str, Constant]]:
+def list_constants(device: BaseModel) -> list[tuple[str, Constant]]:
     """Return every constant of a device, or of a part of one, with its path.
 
     >>> from gatesearch.devices.profile import load
-    >>> constants(load("three_core"))[0][0]
+    >>> list_constants(load("three_core"))[0][0]
     'cores.mcu.timing.instructions_per_mac'
     """
     return list(_walk("", device))
@@ -81,11 +97,16 @@ def _walk(path: str, node: object) -> Iterator[tuple[str, Constant]]:
             yield from _walk(f"{path}.{name}".lstrip("."), getattr(node, name))
     elif isinstance(node, tuple):
         for index, item in enumerate(node):
-            yield from _walk(f"{path}.{label(item, index)}", item)
+            yield from _walk(f"{path}.{path_segment(item, index)}", item)
 
 
-def label(item: object, index: int) -> str:
-    """Name a list's item as a reader would: a core by its name, a link by its ends."""
+def path_segment(item: object, index: int) -> str:
+    """Return an item's path segment: its name, SOURCE-TARGET for a link, else its index.
+
+    Args:
+        item: a validated model, or the mapping that the user wrote.
+        index: its index in the list.
+    """
     get: Callable[[str], Any] = item.get if isinstance(item, Mapping) else lambda key: getattr(item, key, None)
     if get("name"):
         return str(get("name"))

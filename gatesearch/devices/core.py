@@ -8,18 +8,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gatesearch.devices.constants import Constant, Provenance, Strict, in_unit
+from gatesearch.devices.constants import Constant, Provenance, StrictModel, require_unit
 from gatesearch.devices.timing import Timing
 
 
-class Memory(Strict):
+class Memory(StrictModel):
     """What a stage may occupy on a core, in KiB: weights and program in flash, activations in SRAM."""
 
     flash_kib: Annotated[float, Field(gt=0)]
     sram_kib: Annotated[float, Field(gt=0)]
 
 
-class Kernels(Strict):
+class Kernels(StrictModel):
     """What a core's kernels make of a gated layer.
 
     Args:
@@ -58,7 +58,7 @@ _MULTIPLICATION: Mapping[str, Callable[[int, int], float]] = {
 }
 
 
-class Core(Strict):
+class Core(StrictModel):
     """A processor that can run stages.
 
     ``engine`` is the host engine that stands in for it in checks (see
@@ -69,11 +69,11 @@ class Core(Strict):
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
     description: str = ""
     timing: Timing
-    active_mw: Annotated[Constant, in_unit("mW")]
-    idle_mw: Annotated[Constant, in_unit("mW")]
-    wake_us: Annotated[Constant, in_unit("us")]
-    wake_uj: Annotated[Constant, in_unit("uJ")]
-    weights_nj_per_byte: Annotated[Constant, in_unit("nJ/byte")]
+    active_mw: Annotated[Constant, require_unit("mW")]
+    idle_mw: Annotated[Constant, require_unit("mW")]
+    wake_us: Annotated[Constant, require_unit("us")]
+    wake_uj: Annotated[Constant, require_unit("uJ")]
+    weights_nj_per_byte: Annotated[Constant, require_unit("nJ/byte")]
     memory: Memory
     kernels: Kernels = Kernels()
     formats: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -6,18 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gatesearch.devices.constants import Constant, Strict, in_unit, profile_error
+from gatesearch.devices.constants import Constant, StrictModel, profile_error, require_unit
 from gatesearch.devices.core import Core
 from gatesearch.errors import unknown
 
 
-class Link(Strict):
+class Link(StrictModel):
     """A way for a tensor from one core to a later one."""
 
     source: str
     target: str
-    nj_per_byte: Annotated[Constant, in_unit("nJ/byte")]
-    mb_per_s: Annotated[Constant, in_unit("MB/s", positive=True)]
+    nj_per_byte: Annotated[Constant, require_unit("nJ/byte")]
+    mb_per_s: Annotated[Constant, require_unit("MB/s", positive=True)]
 
     def transfer_us(self, size: float) -> float:
         """Return microseconds for ``size`` bytes."""
@@ -28,18 +28,18 @@ class Link(Strict):
         return size * self.nj_per_byte.value * 1e-3
 
 
-class Sense(Strict):
+class Sense(StrictModel):
     """The sensor, which is always on, and the core that computes the front end from its samples."""
 
     core: str
-    sensor_mw: Annotated[Constant, in_unit("mW")]
+    sensor_mw: Annotated[Constant, require_unit("mW")]
 
     def window_uj(self, period_s: float) -> float:
         """Return the sensor's microjoules for one window of ``period_s`` seconds."""
         return self.sensor_mw.value * period_s * 1e3
 
 
-class Device(Strict):
+class Device(StrictModel):
     """Cores in order of rising cost, the links between them and the sensor."""
 
     schema_version: Literal[1]

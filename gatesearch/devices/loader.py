@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gatesearch.devices.constants import label
+from gatesearch.devices.constants import path_segment
 from gatesearch.devices.device import Device
 from gatesearch.errors import UserError, nearest, unknown
 
@@ -109,7 +109,7 @@ def _one_line(error: ErrorDetails, written: Any) -> str:
         if isinstance(node, Mapping) and part not in node and part == node.get("model"):
             continue
         node = node[part] if _has(node, part) else None
-        parts.append(label(node, part) if isinstance(part, int) else str(part))
+        parts.append(path_segment(node, part) if isinstance(part, int) else str(part))
     where = ".".join(parts)
     context = error.get("ctx", {})
     if error["type"] == "gatesearch":

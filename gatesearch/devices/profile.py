@@ -6,7 +6,7 @@ A profile is a YAML file. Every number that enters a latency or an energy is wri
 through the entry-point group ``gatesearch.devices``, whose objects are paths of YAML files.
 """
 
-from gatesearch.devices.constants import Constant, Provenance, constants, label
+from gatesearch.devices.constants import Constant, Provenance, list_constants, path_segment
 from gatesearch.devices.core import Core, Kernels, Memory
 from gatesearch.devices.device import Device, Link, Sense
 from gatesearch.devices.loader import ENTRY_POINTS, find_file, load, names, shipped
@@ -28,10 +28,10 @@ __all__ = [
     "Throughput",
     "Timing",
     "Vela",
-    "constants",
     "find_file",
-    "label",
+    "list_constants",
     "load",
     "names",
+    "path_segment",
     "shipped",
 ]

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from gatesearch.devices.constants import Constant, Provenance, Strict, in_unit
+from gatesearch.devices.constants import Constant, Provenance, StrictModel, require_unit
 
 Accelerator = Literal[
     "ethos-u55-32",
@@ -28,7 +28,7 @@ Accelerator = Literal[
 ]
 
 
-class Instructions(Strict):
+class Instructions(StrictModel):
     """Latency from counted instructions: what a simulator without a cycle model can tell.
 
     The result is no better than ``instructions_per_cycle``, which a profile has to assume.
@@ -46,10 +46,10 @@ class Instructions(Strict):
 
     model: Literal["instructions"]
     table: str | None = None
-    instructions_per_mac: Annotated[Constant, in_unit("instructions/MAC", positive=True)]
-    frontend_instructions_per_mac: Annotated[Constant, in_unit("instructions/MAC", positive=True)]
-    clock_mhz: Annotated[Constant, in_unit("MHz", positive=True)]
-    instructions_per_cycle: Annotated[Constant, in_unit("instructions/cycle", positive=True)]
+    instructions_per_mac: Annotated[Constant, require_unit("instructions/MAC", positive=True)]
+    frontend_instructions_per_mac: Annotated[Constant, require_unit("instructions/MAC", positive=True)]
+    clock_mhz: Annotated[Constant, require_unit("MHz", positive=True)]
+    instructions_per_cycle: Annotated[Constant, require_unit("instructions/cycle", positive=True)]
 
     def latency_us(self, reading: float) -> float:
         """Return microseconds for int8 multiply-accumulates; with a table, for instructions."""
@@ -69,14 +69,14 @@ class Instructions(Strict):
         return self.clock_mhz.value * self.instructions_per_cycle.value
 
 
-class Vela(Strict):
+class Vela(StrictModel):
     """Latency from the cycle estimate of the Vela compiler for Arm Ethos-U: modelled, never measured."""
 
     provenance: ClassVar[Provenance] = "modelled"
 
     model: Literal["vela"]
     accelerator: Accelerator
-    clock_mhz: Annotated[Constant, in_unit("MHz", positive=True)]
+    clock_mhz: Annotated[Constant, require_unit("MHz", positive=True)]
     system_config: str = "Ethos_U55_High_End_Embedded"
     memory_mode: str = "Shared_Sram"
 
@@ -88,14 +88,14 @@ class Vela(Strict):
         """Return None: the NPU computes no float front end."""
 
 
-class LiteRT(Strict):
+class LiteRT(StrictModel):
     """Latency measured with LiteRT on this host, times the slowdown of the core that it stands in for."""
 
     provenance: ClassVar[Provenance] = "measured"
 
     model: Literal["litert"]
-    slowdown: Annotated[Constant, in_unit("x", positive=True)]
-    frontend_macs_per_us: Annotated[Constant, in_unit("MAC/us", positive=True)] | None = None
+    slowdown: Annotated[Constant, require_unit("x", positive=True)]
+    frontend_macs_per_us: Annotated[Constant, require_unit("MAC/us", positive=True)] | None = None
 
     def latency_us(self, measured_us: float) -> float:
         """Return microseconds on the core for microseconds measured here."""
@@ -106,13 +106,13 @@ class LiteRT(Strict):
         return None if self.frontend_macs_per_us is None else macs / self.frontend_macs_per_us.value
 
 
-class Throughput(Strict):
+class Throughput(StrictModel):
     """Latency from multiply-accumulates at a rate that a data sheet or a paper gives: modelled, never measured."""
 
     provenance: ClassVar[Provenance] = "modelled"
 
     model: Literal["throughput"]
-    macs_per_us: Annotated[Constant, in_unit("MAC/us", positive=True)]
+    macs_per_us: Annotated[Constant, require_unit("MAC/us", positive=True)]
 
     def latency_us(self, macs: float) -> float:
         """Return microseconds for int8 multiply-accumulates."""
@@ -123,7 +123,7 @@ class Throughput(Strict):
         return macs / self.macs_per_us.value
 
 
-class Measured(Strict):
+class Measured(StrictModel):
     """Latency by a table of kernels that were timed on the core itself, with a kit: see ``gatesearch measure kit=DIR``.
 
     Args:
@@ -137,9 +137,9 @@ class Measured(Strict):
 
     model: Literal["measured"]
     table: str
-    ticks_per_us: Annotated[Constant, in_unit("ticks/us", positive=True)]
-    macs_per_us: Annotated[Constant, in_unit("MAC/us", positive=True)]
-    frontend_macs_per_us: Annotated[Constant, in_unit("MAC/us", positive=True)]
+    ticks_per_us: Annotated[Constant, require_unit("ticks/us", positive=True)]
+    macs_per_us: Annotated[Constant, require_unit("MAC/us", positive=True)]
+    frontend_macs_per_us: Annotated[Constant, require_unit("MAC/us", positive=True)]
 
     def latency_us(self, ticks: float) -> float:
         """Return microseconds for ticks of the board's clock."""

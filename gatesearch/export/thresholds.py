@@ -16,7 +16,7 @@ from gatesearch.compile.tflite import channel_last
 from gatesearch.model import GatedModel
 from gatesearch.runtime.cascade import Runnable, requantise
 from gatesearch.training import FeatureSplit
-from gatesearch.training.calibration import most_stopped
+from gatesearch.training.calibration import default_answer
 
 BELOW_INT8 = -129  # the integer threshold of a gate that stops nothing: one below the smallest int8
 
@@ -71,7 +71,7 @@ def artifact_thresholds(
             integer, halfway = math.floor(integer), 0.5
         gate.theta.fill_(stages[k].gate_logit(spec.value(integer + halfway)))  # in float32, as a model holds it
         goes = logits > integer
-        answer = most_stopped(labels[~goes], labels, positive)
+        answer = default_answer(labels[~goes], labels, positive)
         thresholds.append(GateThreshold(float(gate.theta), integer, answer))
         target = programs[k + 1].inputs[0]
         going = torch.nonzero(goes).flatten().tolist()

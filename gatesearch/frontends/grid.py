@@ -1,7 +1,7 @@
-"""The int8 grid of features.
+"""Fake quantisation of features to int8.
 
-A device hands features on as int8. Features leave a front end on that same grid, 16 steps to a standard deviation, so
-that a network is trained on, exported with and run on the same values, to the last bit.
+Features cross between cores as int8. Front ends round to the same grid (scale 1/16, zero point 0; features have unit
+variance), so training, export and inference see identical values.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-GRID_STEP = 1 / 16
-GRID_LOWEST, GRID_HIGHEST = -128, 127  # in steps
-GRID_RANGE = (GRID_LOWEST * GRID_STEP, GRID_HIGHEST * GRID_STEP)
+FEATURE_SCALE = 1 / 16  # the value of one int8 step
+INT8_MIN, INT8_MAX = -128, 127
+GRID_RANGE = (INT8_MIN * FEATURE_SCALE, INT8_MAX * FEATURE_SCALE)  # the least and the largest feature
 
 
-def round_to_grid(values: Tensor) -> Tensor:
-    """Return values rounded to the grid and clamped to its ends.
+def fake_quantise(features: Tensor) -> Tensor:
+    """Return features rounded to int8 steps, ties to even, and clamped to the int8 range, but still as floats.
 
-    >>> round_to_grid(torch.tensor([0.05, 100.0])).tolist()
+    >>> fake_quantise(torch.tensor([0.05, 100.0])).tolist()
     [0.0625, 7.9375]
+    >>> fake_quantise(torch.tensor([0.5, 1.5, 2.5]) * FEATURE_SCALE).tolist()
+    [0.0, 0.125, 0.125]
     """
-    return torch.round(values / GRID_STEP).clamp(GRID_LOWEST, GRID_HIGHEST) * GRID_STEP
+    return torch.round(features / FEATURE_SCALE).clamp(INT8_MIN, INT8_MAX) * FEATURE_SCALE

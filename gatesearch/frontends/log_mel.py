@@ -16,7 +16,7 @@ from torch import Tensor
 from gatesearch._lib.tensors import to_float
 from gatesearch.errors import UserError
 from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_and_std
-from gatesearch.frontends.grid import GRID_RANGE, round_to_grid
+from gatesearch.frontends.grid import GRID_RANGE, fake_quantise
 from gatesearch.frontends.mel_filters import mel_filters
 
 LOG_OFFSET = 1e-6  # keeps the logarithm of silence finite
@@ -122,7 +122,7 @@ class LogMel(NormalisingFrontend):
 
     def forward(self, waves: Tensor) -> Tensor:
         """Return normalised features, [N, samples] -> [N, 1, frames, features]."""
-        return round_to_grid(self.normalise(self.spectrum(waves))).unsqueeze(1)
+        return fake_quantise(self.normalise(self.spectrum(waves))).unsqueeze(1)
 
     @torch.no_grad()
     def fit(self, inputs: Tensor) -> Self:

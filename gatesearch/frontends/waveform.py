@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gatesearch._lib.tensors import to_float
 from gatesearch.frontends.base import Frontend
-from gatesearch.frontends.grid import GRID_RANGE, round_to_grid
+from gatesearch.frontends.grid import GRID_RANGE, fake_quantise
 
 QUIETEST_RMS = 1e-3  # root mean square; what is quieter (-60 dB of full scale) is not amplified further
 
@@ -30,7 +30,7 @@ class Waveform(Frontend):
         """Return waveforms [N, samples] at one level, [N, 1, samples, 1]."""
         waves = to_float(inputs)
         level = waves.square().mean(1, keepdim=True).sqrt().clamp(min=QUIETEST_RMS)
-        return round_to_grid(waves / level)[:, None, :, None]
+        return fake_quantise(waves / level)[:, None, :, None]
 
     @property
     def samples(self) -> int:

@@ -62,7 +62,7 @@ class _BoostedConv(ABC):
 
     @abstractmethod
     def reference(self, x: Array, active: Array | None = None) -> tuple[Array, Array]:
-        """Compute the same with torch and numpy: everything, and then only what wins."""
+        """Compute the same in torch and numpy: all channels, of which the losers are then cleared."""
 
     def _check(self, x: Array, y: Array, winners: Array, inputs: Any) -> Array | None:
         """Check the arrays that a call is bound to; return the active blocks of x."""

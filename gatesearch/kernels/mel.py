@@ -11,7 +11,7 @@ import torch
 
 from gatesearch._lib.tensors import to_float
 from gatesearch.frontends import LogMel
-from gatesearch.frontends.grid import GRID_STEP
+from gatesearch.frontends.grid import FEATURE_SCALE
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array
 from gatesearch.kernels.base import Kernel
@@ -81,7 +81,7 @@ class Mel:
             bins=bins,
             mels=mels,
             features=frontend.features,
-            steps=1 / GRID_STEP,
+            steps=1 / FEATURE_SCALE,
             **{name: address(array) for name, array in self._arrays.items()},
         )
         self.address = addressof(self._c)
@@ -101,7 +101,7 @@ class Mel:
     def reference(self, wave: Array) -> Array:
         """Compute the same with the front end itself."""
         features = self.frontend(torch.from_numpy(wave)[None])[0, 0]
-        return (features / GRID_STEP).round().to(torch.int8).numpy()
+        return (features / FEATURE_SCALE).round().to(torch.int8).numpy()
 
 
 class MelStream:

@@ -12,7 +12,7 @@ from gatesearch.cost.energy import front_end_bound, gain_end_to_end, gain_paper_
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.price import Price
 from gatesearch.cost.sources import board
-from gatesearch.devices.profile import constants
+from gatesearch.devices.profile import list_constants
 from gatesearch.export.bundle import artifacts as list_artifacts
 from gatesearch.export.verify import Parity
 from gatesearch.pipeline.export import Exported
@@ -84,7 +84,7 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         figures.gated,
         figures.densities,
         repick=partial(repick, problem.recipe, trials, outputs.chosen.rejected),
-        profile=dict(constants(problem.device)),
+        profile=dict(list_constants(problem.device)),
     )
     hypervolumes = trials.hypervolume(reference_point(cost))
     artifacts = list_artifacts(outputs.exported.manifest)

@@ -9,7 +9,7 @@ from typing import Any
 
 from gatesearch._lib.revision import revision
 from gatesearch.cost.model import CostModel
-from gatesearch.devices.profile import constants
+from gatesearch.devices.profile import list_constants
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.study import Study
@@ -62,7 +62,7 @@ def opening_record(problem: Problem, cost: CostModel, folder: RunFolder) -> dict
             "expected_latency_us": ungated.expected_latency_us,
             "expected_energy_uj": ungated.energy.total_uj,
         },
-        "constants": [{"path": path, **constant.model_dump()} for path, constant in constants(problem.device)],
+        "constants": [{"path": path, **constant.model_dump()} for path, constant in list_constants(problem.device)],
     }
 
 

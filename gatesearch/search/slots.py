@@ -9,7 +9,7 @@ from itertools import chain
 
 from gatesearch.graph.sites import CutSite, Site
 from gatesearch.plan import PlacedGate, Scalar
-from gatesearch.search.trial_protocol import Suggest
+from gatesearch.search.trial_protocol import CategoricalTrial
 
 Gates = tuple[PlacedGate, ...]
 NO_GATE = "none"  # the kind that a study names where a slot stays empty
@@ -73,7 +73,7 @@ class Slot:
             params[name] = values[-1] if is_numeric else values[0]
         return self._find(kind, params)
 
-    def suggest(self, trial: Suggest) -> Gates:
+    def suggest(self, trial: CategoricalTrial) -> Gates:
         """Let a trial choose. A cut slot is filled here: the space has decided before which of them are."""
         kinds = list(self.kinds) if self.is_cut else [NO_GATE, *self.kinds]
         kind = kinds[0] if len(kinds) == 1 else str(trial.suggest_categorical(self._kind_name, kinds))

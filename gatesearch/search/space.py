@@ -14,7 +14,7 @@ from gatesearch.gates import kind_of
 from gatesearch.graph.sites import CutSite, LayerSite, Site
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.search.slots import Gates, Slot, merge_values
-from gatesearch.search.trial_protocol import RecordedTrial, Suggest
+from gatesearch.search.trial_protocol import CategoricalTrial, ReplayTrial
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Space:
         stages = 1 + sum(1 for slot in self.cut_slots if slot.choice_in(gates))
         return list(combinations_with_replacement(self.cores, stages))
 
-    def propose(self, trial: Suggest) -> GatePlan:
+    def propose(self, trial: CategoricalTrial) -> GatePlan:
         """Let a trial choose a plan.
 
         The number of gates is drawn before their sites, so that a sampler that knows no limits keeps this one.
@@ -106,13 +106,13 @@ class Space:
     def read(self, params: Mapping[str, Any]) -> GatePlan | None:
         """Return the plan that a trial's parameters stand for; None where they are not those of this space."""
         try:
-            return self.propose(RecordedTrial(params))
+            return self.propose(ReplayTrial(params))
         except KeyError:
             return None
 
     def param_choices(self, plan: GatePlan) -> dict[str, tuple[Scalar, ...]]:
         """Return the choices that a trial has for each parameter of :meth:`describe`."""
-        trial = RecordedTrial(self.describe(plan))
+        trial = ReplayTrial(self.describe(plan))
         self.propose(trial)
         return trial.choices
 
@@ -170,7 +170,7 @@ class Space:
             total += ways[count] * math.comb(len(self.cores) + count, count + 1)
         return min(total * math.prod(len(slot.choices) for slot in self.layer_slots), sys.maxsize)
 
-    def _pick_cut_sites(self, trial: Suggest) -> list[str]:
+    def _pick_cut_sites(self, trial: CategoricalTrial) -> list[str]:
         """Let a trial pick the cut sites that get a gate.
 
         A site that is picked twice stands, the second time, for the next free one: the plan has as many gates as the

@@ -1,4 +1,4 @@
-"""What the space needs of an Optuna trial, and a trial whose parameters are known already."""
+"""The part of optuna.Trial that the search space uses, and a replay of recorded parameters."""
 
 from __future__ import annotations
 
@@ -8,20 +8,25 @@ from typing import Any, Protocol
 from gatesearch.plan import Scalar
 
 
-class Suggest(Protocol):
-    """What the space needs of an ``optuna.Trial``."""
+class CategoricalTrial(Protocol):
+    """The part of ``optuna.Trial`` that the search space uses."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
         """Return one of the choices."""
 
 
-class RecordedTrial:
-    """Stands in for a trial that has chosen, and notes among what.
+class ReplayTrial:
+    """Replays given parameters as a trial and records the choices asked for.
 
-    ``choices`` maps each parameter that was asked for to its choices.
+    ``optuna.trial.FixedTrial`` would bring Optuna into the space, which works without it. It also raises ValueError for
+    a missing parameter, like many other mistakes. Parameters of another space must be told apart from those, so this
+    class raises KeyError.
 
     Args:
         params: values by parameter name.
+
+    Attributes:
+        choices: the choices of each parameter that the space has asked for, by its name.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:
@@ -29,10 +34,10 @@ class RecordedTrial:
         self.choices: dict[str, tuple[Scalar, ...]] = {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Scalar]) -> Scalar:
-        """Return the value of a parameter.
+        """Return the recorded value of a parameter.
 
         Raises:
-            KeyError: the trial has no such parameter, or a value that is no choice.
+            KeyError: the parameter is not recorded, or its value is not among the choices.
         """
         value: Scalar = self._params[name]
         if value not in choices:

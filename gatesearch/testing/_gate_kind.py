@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gatesearch.gates import GateError, GateKind, GateParams
 from gatesearch.graph.sites import CutSite, LayerSite, Site
 from gatesearch.plan import Scalar
-from gatesearch.testing._suite import seeded
+from gatesearch.testing._suite import fixed_torch_seed
 
 SAMPLES = 32
 
@@ -77,7 +77,7 @@ class GateConformance:
             assert values, f"choices(): {name} has no choice"
         for values in product(*choices.values()):
             self.read(**dict(zip(choices, values, strict=True)))
-        with seeded():
+        with fixed_torch_seed():
             for name, values in choices.items():
                 for value in values:
                     self.build(**{name: value})
@@ -113,7 +113,7 @@ class GateConformance:
 
     def test_steering_yields_own_parameters_once(self) -> None:
         """Parameters with a learning rate of their own are the gate's."""
-        with seeded():
+        with fixed_torch_seed():
             gate = self.build()
         own, steering = {id(p) for p in gate.parameters()}, [id(p) for p in gate.steering()]
         assert own >= set(steering), "steering() yields what is no parameter of the gate"

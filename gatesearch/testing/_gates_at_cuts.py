@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gatesearch.gates import CutGate, GateContext, GateOutput
 from gatesearch.testing._gate_kind import SAMPLES, check_gradients
 from gatesearch.testing._lowered_gates import LoweringConformance
-from gatesearch.testing._suite import seeded
+from gatesearch.testing._suite import fixed_torch_seed
 
 
 class CutGateConformance(LoweringConformance):
@@ -37,7 +37,7 @@ class CutGateConformance(LoweringConformance):
     @contextmanager
     def trained(self) -> Iterator[tuple[Any, Tensor]]:
         """Give a gate that took some steps, in evaluation, and activations for it."""
-        with seeded():
+        with fixed_torch_seed():
             gate, hidden = self.build(), self.inputs()
             gate.initialise(torch.rand(self.site.channels))
             self._train(gate.train(), hidden)
@@ -78,7 +78,7 @@ class CutGateConformance(LoweringConformance):
 
     def test_gate_is_a_module_that_starts_open(self) -> None:
         """A gate that is not calibrated stops nothing, and a checkpoint holds its threshold."""
-        with seeded():
+        with fixed_torch_seed():
             gate = self.build()
         assert isinstance(gate, CutGate), f"build() returned a {type(gate).__name__} that is no CutGate"
         assert isinstance(gate, nn.Module), f"build() returned a {type(gate).__name__} that is no nn.Module"
@@ -98,7 +98,7 @@ class CutGateConformance(LoweringConformance):
 
     def test_calibration_meets_its_aim(self) -> None:
         """Calibration sets a number whatever it is shown, and meets the shares that the parameters aim at."""
-        with seeded():
+        with fixed_torch_seed():
             gate, logit, positive = self.build(), torch.randn(200), torch.rand(200) < 0.3
             gate.calibrate(logit, positive)
             theta = float(gate.theta)

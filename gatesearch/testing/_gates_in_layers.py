@@ -16,7 +16,7 @@ from gatesearch.graph.sites import CutSite, LayerSite
 from gatesearch.graph.trace import trace
 from gatesearch.kernels import layer_kernel
 from gatesearch.testing._gate_kind import SAMPLES, GateConformance, check_export, check_gradients
-from gatesearch.testing._suite import seeded
+from gatesearch.testing._suite import fixed_torch_seed
 
 
 class LayerGateConformance(GateConformance):
@@ -41,7 +41,7 @@ class LayerGateConformance(GateConformance):
     @contextmanager
     def trained(self) -> Iterator[tuple[Any, Tensor]]:
         """Give a gate that took some steps, in evaluation, and inputs for it."""
-        with seeded():
+        with fixed_torch_seed():
             gate, inputs = self.build(), self.inputs()
             self._train(gate.train(), inputs)
             with torch.no_grad():
@@ -65,7 +65,7 @@ class LayerGateConformance(GateConformance):
 
     def test_gate_is_a_module_that_tracing_leaves_whole(self) -> None:
         """A trace of a model with the gate calls the gate alone."""
-        with seeded():
+        with fixed_torch_seed():
             gate = self.build()
         assert isinstance(gate, LayerGate), f"build() returned a {type(gate).__name__} that is no LayerGate"
         assert isinstance(gate, nn.Module), f"build() returned a {type(gate).__name__} that is no nn.Module"
@@ -75,7 +75,7 @@ class LayerGateConformance(GateConformance):
 
     def test_trained_layer_stays_as_it_is(self) -> None:
         """A gate copies what it takes over from the layer and from the normalisation behind it."""
-        with seeded():
+        with fixed_torch_seed():
             layer, norm = self.layer(), self.norm()
             behind = nn.ModuleList([layer] if norm is None else [layer, norm])
             before = copy.deepcopy(behind.state_dict())

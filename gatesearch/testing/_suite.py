@@ -1,4 +1,4 @@
-"""What all conformance suites share."""
+"""Helpers of the conformance suites: a fixed random seed, and a loop over the tests of a suite."""
 
 from __future__ import annotations
 
@@ -9,25 +9,40 @@ import torch
 
 
 @contextmanager
-def seeded() -> Iterator[None]:
-    """Draw the same numbers in every test, and leave the global random state as it was."""
+def fixed_torch_seed() -> Iterator[None]:
+    """Seed torch with 0 inside the block, and restore torch's global random state (of the CPU) after it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
 
 
-def check_suite(suite: object) -> None:
-    """Run every test of a suite, for those who build many in a loop.
+def run_suite(suite: object) -> None:
+    """Call every method of a suite whose name begins with ``test_``, in the order of the names, without pytest.
+
+    This serves code that builds many suites in a loop.
+
+    Args:
+        suite: an instance whose attributes (kind, site, params) are set.
 
     Raises:
-        AssertionError: a promise is broken; the message says which.
+        AssertionError: a test failed; the message says what the gate does wrong. The remaining tests do not run.
 
     >>> from gatesearch.gates.gc import GC
     >>> from gatesearch.graph.sites import CutSite
     >>> from gatesearch.testing.gates import CutGateConformance
     >>> class Suite(CutGateConformance):
-    ...     kind, site, params = GC(), CutSite("here", (8, 5, 4), 100, 100, 10, 10, "here"), {"keep": 0.5}
-    >>> check_suite(Suite())
+    ...     kind = GC()
+    ...     site = CutSite(
+    ...         name="relu",
+    ...         shape=(8, 5, 4),
+    ...         macs_before=100,
+    ...         macs_after=100,
+    ...         params_before=10,
+    ...         params_after=10,
+    ...         node="relu",
+    ...     )
+    ...     params = {"keep": 0.5}
+    >>> run_suite(Suite())
     """
     for name in dir(suite):
         if name.startswith("test_"):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from gatesearch.graph.sites import INPUT, cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from gatesearch.testing._suite import check_suite, seeded
+from gatesearch.testing._suite import fixed_torch_seed, run_suite
 
 SAMPLES = 4
 
@@ -47,7 +47,7 @@ class BackboneConformance:
 
     def test_models_share_no_parameters(self) -> None:
         """Each call of ``build`` returns a model of its own."""
-        with seeded():
+        with fixed_torch_seed():
             model, twin = self.build(), self.build()
         own = {id(parameter) for parameter in model.parameters()}
         shared = any(id(parameter) in own for parameter in twin.parameters())
@@ -55,7 +55,7 @@ class BackboneConformance:
 
     def test_tracing_leaves_the_model_as_it_is(self) -> None:
         """Looking for sites changes nothing, and finds some."""
-        with seeded():
+        with fixed_torch_seed():
             model = self.build()
             before, training = copy.deepcopy(model.state_dict()), model.training
             sites = cut_sites(model, self.example())
@@ -65,7 +65,7 @@ class BackboneConformance:
     @torch.no_grad()
     def test_takes_any_batch_size(self) -> None:
         """One sample or many: the same logits, of the right shape."""
-        with seeded():
+        with fixed_torch_seed():
             model, example = self.build().eval(), self.example()
             logits = model(example)
             alone = torch.cat([model(sample) for sample in example.split(1)])
@@ -75,7 +75,7 @@ class BackboneConformance:
     @torch.no_grad()
     def test_evaluation_is_deterministic(self) -> None:
         """The same input gives the same logits, and leaves model and input alone."""
-        with seeded():
+        with fixed_torch_seed():
             model, example = self.build().eval(), self.example()
             before, untouched = copy.deepcopy(model.state_dict()), example.clone()
             first, second = model(example), model(example)
@@ -86,7 +86,7 @@ class BackboneConformance:
     @torch.no_grad()
     def test_state_dict_holds_the_whole_state(self) -> None:
         """A second model with the same state gives the same logits."""
-        with seeded():
+        with fixed_torch_seed():
             model, twin, example = self.build().eval(), self.build().eval(), self.example()
             twin.load_state_dict(model.state_dict())
             same = torch.equal(twin(example), model(example))
@@ -94,7 +94,7 @@ class BackboneConformance:
 
     def test_gradients_are_finite(self) -> None:
         """A step of training has finite gradients."""
-        with seeded():
+        with fixed_torch_seed():
             model = self.build().train()
             model(self.example()).square().mean().backward()
         for name, parameter in model.named_parameters():
@@ -104,7 +104,7 @@ class BackboneConformance:
     @torch.no_grad()
     def test_a_gate_that_stops_nothing_changes_nothing(self) -> None:
         """With an open gate at any cut site the logits are equal, bit for bit."""
-        with seeded():
+        with fixed_torch_seed():
             model, example = self.build(), self.example()
             sites = cut_sites(model, example)
             logits = model.eval()(example)
@@ -139,7 +139,7 @@ def check_backbone(factory: Callable[[], nn.Module], example: Tensor, outputs: i
     suite.outputs = outputs
     suite.build = factory  # type: ignore[method-assign]
     suite.example = example.clone  # type: ignore[method-assign]
-    check_suite(suite)
+    run_suite(suite)
 
 
 def _same_state(model: nn.Module, state: dict[str, Tensor]) -> bool:

@@ -14,7 +14,7 @@ from itertools import combinations
 import torch
 
 from gatesearch.data import Dataset, Split
-from gatesearch.testing._suite import seeded
+from gatesearch.testing._suite import fixed_torch_seed
 
 
 class DatasetConformance:
@@ -26,7 +26,7 @@ class DatasetConformance:
 
     def splits(self) -> dict[str, Split]:
         """Return the splits by name."""
-        with seeded():
+        with fixed_torch_seed():
             data = self.load()
         return {"train": data.train, "validation": data.validation, "test": data.test}
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from gatesearch.devices.profile import Core, Device, constants
+from gatesearch.devices.profile import Core, Device, list_constants
 
 POWER_FLOOR_SHARE = 1e-9  # of an energy: differences below come from rounding
 
@@ -27,14 +27,14 @@ class DeviceConformance:
 
     def test_every_constant_says_its_unit_and_where_it_comes_from(self) -> None:
         """A unit, a provenance and a source of a few words; a measured value says what was measured."""
-        for path, constant in constants(self.device):
+        for path, constant in list_constants(self.device):
             assert constant.unit, f"{path}: no unit"
             assert len(constant.source.split()) >= 4, f"{path}: {constant.source!r} is no sentence"
             assert constant.provenance != "measured" or "measure" in constant.source, f"{path}: measured how?"
 
     def test_paths_of_constants_are_unique(self) -> None:
         """Sensitivity moves constants by their paths."""
-        paths = [path for path, _ in constants(self.device)]
+        paths = [path for path, _ in list_constants(self.device)]
         assert len(set(paths)) == len(paths), f"{self.device.name}: two constants of one path"
 
     def test_latency_grows_with_the_reading_and_starts_at_zero(self) -> None:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from gatesearch.frontends import Frontend, build, restore
-from gatesearch.testing._suite import seeded
+from gatesearch.testing._suite import fixed_torch_seed
 
 
 class FrontendConformance:
@@ -42,13 +42,13 @@ class FrontendConformance:
 
     def fit(self) -> tuple[Frontend, Tensor]:
         """Return a fitted front end and the samples."""
-        with seeded():
+        with fixed_torch_seed():
             inputs = self.inputs()
             return build(self.name, **self.arguments).fit(inputs), inputs
 
     def test_fit_returns_the_front_end_and_leaves_samples_as_they_are(self) -> None:
         """``fit`` returns its front end, notes the shape and changes no sample."""
-        with seeded():
+        with fixed_torch_seed():
             inputs = self.inputs()
             untouched, frontend = inputs.clone(), build(self.name, **self.arguments)
             fitted = frontend.fit(inputs)

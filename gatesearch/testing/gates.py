@@ -20,6 +20,6 @@ from __future__ import annotations
 from gatesearch.testing._gate_kind import GateConformance
 from gatesearch.testing._gates_at_cuts import CutGateConformance
 from gatesearch.testing._gates_in_layers import LayerGateConformance
-from gatesearch.testing._suite import check_suite
+from gatesearch.testing._suite import run_suite
 
-__all__ = ["CutGateConformance", "GateConformance", "LayerGateConformance", "check_suite"]
+__all__ = ["CutGateConformance", "GateConformance", "LayerGateConformance", "run_suite"]

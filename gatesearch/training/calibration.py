@@ -1,4 +1,4 @@
-"""Thresholds of gates, set on held-out data."""
+"""Calibration of gate thresholds on held-out data."""
 
 from __future__ import annotations
 
@@ -14,40 +14,44 @@ from gatesearch.training.features import FeatureSplit
 
 
 def calibrate(model: GatedModel, split: FeatureSplit, positive: Tensor) -> None:
-    """Set every threshold on held-out data, gate by gate, each on the samples that the gates before it let through.
+    """Set every gate's threshold, on the samples that the gates before it let through.
 
-    Also sets for each gate the negative class that it mostly stops, which is the answer for a stopped sample.
+    Also set every gate's default answer: the class that the model reports for a sample that the gate stops.
 
     Args:
         model: changed in place.
         split: the validation split.
         positive: whether each class is a positive, [classes].
     """
-    set_thresholds(model, gate_logits(model, split.features), split.labels, positive)
+    calibrate_from_logits(model, gate_logits(model, split.features), split.labels, positive)
 
 
-def set_thresholds(model: GatedModel, logits: Tensor, labels: Tensor, positive: Tensor) -> Tensor:
-    """Calibrate from the gates' logits [N, gates]; return the gate at which each sample leaves, [N].
+def calibrate_from_logits(model: GatedModel, logits: Tensor, labels: Tensor, positive: Tensor) -> Tensor:
+    """Calibrate the model in place from the gates' logits [N, gates].
 
-    A gate's threshold is a quantile of the logits that reach it: a gate with a target recall puts it where that share
-    of the positives lies above. The gates before it decide who reaches it, so the order is theirs.
+    A gate's threshold is a quantile of the logits that reach it: for a gate with a target recall, the highest threshold
+    that keeps the target recall. Gates are calibrated in cascade order, because earlier gates decide which samples
+    reach later ones.
+
+    Returns:
+        The index of the gate that stops each sample, the number of gates where none does, [N].
     """
-    exits = torch.full((len(labels),), len(model.cut_gates))
+    stopped_at = torch.full((len(labels),), len(model.cut_gates))
     is_positive = positive[labels]
     for k, gate in enumerate(model.cut_gates):
-        reached = exits > k
+        reached = stopped_at > k
         gate.calibrate(logits[reached, k], is_positive[reached])
-        exits[reached & (logits[:, k] <= gate.theta)] = k
-        model.answers[k] = most_stopped(labels[exits == k], labels[reached], positive)
-    return exits
+        stopped_at[reached & (logits[:, k] <= gate.theta)] = k
+        model.answers[k] = default_answer(labels[stopped_at == k], labels[reached], positive)
+    return stopped_at
 
 
-def most_stopped(stopped: Tensor, reached: Tensor, positive: Tensor) -> int:
-    """Return the negative class of which a gate stops the largest share.
+def default_answer(stopped: Tensor, reached: Tensor, positive: Tensor) -> int:
+    """Return the negative class of which a gate stops the largest share (used as the answer for stopped samples).
 
     Args:
-        stopped: labels of the samples that it stops.
-        reached: labels of the samples that reach it.
+        stopped: labels of the samples that the gate stops.
+        reached: labels of the samples that reach the gate.
         positive: whether each class is a positive, [classes].
     """
     counts = torch.bincount(reached, minlength=len(positive)).clamp(min=1)
@@ -56,7 +60,7 @@ def most_stopped(stopped: Tensor, reached: Tensor, positive: Tensor) -> int:
     return int(shares.argmax())
 
 
-def calibrated_quality(
+def calibrate_and_score(
     model: GatedModel,
     logits: Tensor,
     predictions: Tensor,
@@ -64,19 +68,20 @@ def calibrated_quality(
     positive: Tensor,
     kind_names: Sequence[str],
 ) -> Quality:
-    """Set thresholds and return the figures that follow, from what was computed of every sample, nothing stopped.
+    """Set thresholds and return hard-cascade figures, given logits and predictions computed for all samples.
 
     Args:
         model: its thresholds and answers are set.
-        logits: of every gate, [N, gates].
-        predictions: the class that the last stage gives, [N].
-        split: whose samples these are.
+        logits: of every gate for every sample, none stopped, [N, gates].
+        predictions: the class that the last stage predicts for every sample, none stopped, [N].
+        split: the labels and kinds of these samples.
         positive: whether each class is a positive, [classes].
-        kind_names: names of the kinds.
+        kind_names: names of the kinds of samples: "positive", then one for each class of negatives (such as silence or
+            unknown words). ``split.kinds`` indexes them, and the figures list by kind which share reaches each gate.
     """
-    gates = logits.shape[1]
-    exits = set_thresholds(model, logits, split.labels, positive)
-    stopped = exits < gates
+    gate_count = logits.shape[1]
+    stopped_at = calibrate_from_logits(model, logits, split.labels, positive)
+    stopped = stopped_at < gate_count
     answers = predictions.clone()
-    answers[stopped] = model.answers[exits[stopped]]
-    return quality(exits, answers, split.labels, positive, split.kinds, kind_names, gates)
+    answers[stopped] = model.answers[stopped_at[stopped]]
+    return quality(stopped_at, answers, split.labels, positive, split.kinds, kind_names, gate_count)

@@ -31,7 +31,7 @@ from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.recipe import to_yaml
 from gatesearch.search.space import Space
 from gatesearch.training import Features, fit
-from gatesearch.training.calibration import calibrated_quality
+from gatesearch.training.calibration import calibrate_and_score
 from gatesearch.training.cascade import EVALUATION_BATCH
 from results.search import table
 from results.search.spaces import Recorded, trained
@@ -149,7 +149,7 @@ def _readings(run: Recording, model: GatedModel, spec: Recorded) -> Iterator[Rea
         for k, (values, choices) in enumerate(zip(chosen, offered, strict=True)):
             for name, value in zip(choices, values, strict=True):
                 setattr(model.gate(k), name, value)
-        outcome = calibrated_quality(model, logits, answers, split, positive, names)
+        outcome = calibrate_and_score(model, logits, answers, split, positive, names)
         yield _rounded(
             {
                 "after": [list(values) for values in chosen],

@@ -8,7 +8,7 @@ import pytest
 
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sensitivity import MeasuredPlan, Sensitivity, scale_constants, sensitivity
-from gatesearch.devices.profile import Device, constants, load
+from gatesearch.devices.profile import Device, list_constants, load
 from gatesearch.plan import GatePlan
 from tests.cost.test_model import SPLIT, device, model
 
@@ -102,7 +102,9 @@ def test_the_widest_swings_come_first_and_all_together_go_further() -> None:
 def test_scaling_touches_nothing_else() -> None:
     before = load("three_core")
     after = scale_constants(before, {"cores.npu.wake_us": 1.5, "links.mcu-npu.mb_per_s": 0.5})
-    changed = {a: (b.value, c.value) for (a, b), (_, c) in zip(constants(before), constants(after), strict=True)}
+    changed = {
+        a: (b.value, c.value) for (a, b), (_, c) in zip(list_constants(before), list_constants(after), strict=True)
+    }
     assert {path for path, (b, c) in changed.items() if b != c} == {"cores.npu.wake_us", "links.mcu-npu.mb_per_s"}
     assert changed["cores.npu.wake_us"] == (200.0, 300.0)
     with pytest.raises(ValueError, match="nothing"):

@@ -140,14 +140,14 @@ def test_the_cache_spares_the_work(
 
 
 @pytest.mark.parametrize("keep", [0, 1000, -200])
-def test_a_damaged_cache_is_made_anew_and_said(
+def test_a_corrupt_cache_is_recomputed_with_a_warning(
     keep: int, data: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make(tmp_path)
     (path,) = tmp_path.glob("*.npz")
     path.write_bytes(path.read_bytes()[:keep])
     assert whole(make(tmp_path)) == whole(data)
-    assert f"{path}: damaged" in capsys.readouterr().err
+    assert f"{path}: corrupt" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     make(tmp_path)
     assert capsys.readouterr().err == ""
@@ -163,7 +163,7 @@ def test_a_flipped_bit_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("in the way")
     cache.write(tmp_path / "file" / "a.npz", {"a": np.ones(5)})
-    assert "not kept" in capsys.readouterr().err
+    assert "not cached" in capsys.readouterr().err
 
 
 def test_without_espeak_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,15 +173,15 @@ def test_without_espeak_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
 
 
 @needs_espeak
-def test_an_unknown_voice_ends_in_one_line() -> None:
-    with pytest.raises(UserError, match="eSpeak NG ended with status 3: no voice 'xx-none'"):
-        list(espeak.speak([espeak.Request("yes", "xx-none", 175, 50, 50)]))
+def test_an_unknown_voice_is_an_error_of_one_line() -> None:
+    with pytest.raises(UserError, match=r"eSpeak NG exited with status 3 \(no voice 'xx-none'\)"):
+        list(espeak.synthesise([espeak.Utterance("yes", "xx-none", 175, 50, 50)]))
 
 
 @needs_espeak
 def test_leaving_early_ends_the_process() -> None:
-    requests = [espeak.Request("yes", "en-us+m1", 175, 50, 50)] * 500
-    spoken = espeak.speak(requests)
+    utterances = [espeak.Utterance("yes", "en-us+m1", 175, 50, 50)] * 500
+    spoken = espeak.synthesise(utterances)
     rate, wave = next(spoken)
     assert rate == 22050 and len(wave) > 1000
     spoken.close()  # type: ignore[attr-defined]

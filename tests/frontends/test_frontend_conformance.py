@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gatesearch._lib.plugins import plugin_names
 from gatesearch.frontends import Frontend
-from gatesearch.frontends.grid import GRID_STEP
+from gatesearch.frontends.grid import FEATURE_SCALE
 from gatesearch.testing.frontends import FrontendConformance
 
 
@@ -39,7 +39,7 @@ SHIPPED: dict[str, tuple[Callable[[], Tensor], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("shipped", SHIPPED)
 class TestShipped(FrontendConformance):
-    tolerance = GRID_STEP
+    tolerance = FEATURE_SCALE
 
     @pytest.fixture(autouse=True)
     def choose(self, shipped: str) -> None:

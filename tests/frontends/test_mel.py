@@ -11,7 +11,7 @@ from scipy import signal
 
 from gatesearch.errors import UserError
 from gatesearch.frontends import MFCC, Identity, LogMel, build, build_for, restore
-from gatesearch.frontends.grid import GRID_HIGHEST, GRID_LOWEST, GRID_STEP
+from gatesearch.frontends.grid import FEATURE_SCALE, INT8_MAX, INT8_MIN
 
 
 def mlperf_tiny(wave: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -47,11 +47,11 @@ def test_features_lie_on_an_int8_grid() -> None:
     waves = torch.randn(16, 16000, generator=torch.Generator().manual_seed(0))
     frontend = MFCC().fit(waves)
     features = frontend(torch.cat([waves, 0 * waves]))
-    steps = features / GRID_STEP
-    assert (steps == steps.round()).all() and steps.min() == GRID_LOWEST and steps.max() <= GRID_HIGHEST
+    steps = features / FEATURE_SCALE
+    assert (steps == steps.round()).all() and steps.min() == INT8_MIN and steps.max() <= INT8_MAX
     assert frontend.output_range == (-8.0, 7.9375)
     exact = (frontend.spectrum(waves) - frontend.mean) / frontend.std
-    assert (features[:16, 0] - exact).abs().max() <= GRID_STEP / 2 + 1e-6
+    assert (features[:16, 0] - exact).abs().max() <= FEATURE_SCALE / 2 + 1e-6
 
 
 def test_integers_are_scaled_to_one() -> None:

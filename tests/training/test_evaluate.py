@@ -21,7 +21,7 @@ from gatesearch.training import (
     predictions,
     run_cascade,
 )
-from gatesearch.training.calibration import most_stopped
+from gatesearch.training.calibration import default_answer
 from tests.nets import CLASSES, build
 
 YES, NO, SILENCE, UNKNOWN = range(4)
@@ -105,8 +105,8 @@ def test_an_answer_is_the_last_stages_or_that_of_the_gate_that_stopped():
 def test_a_gate_answers_with_the_negative_of_which_it_stops_the_largest_share():
     reached = torch.tensor([YES] * 4 + [SILENCE] * 2 + [UNKNOWN] * 10)
     stopped = torch.tensor([YES] * 4 + [SILENCE] * 2 + [UNKNOWN] * 5)
-    assert most_stopped(stopped, reached, POSITIVE) == SILENCE
-    assert most_stopped(torch.tensor([UNKNOWN]), reached, POSITIVE) == UNKNOWN
+    assert default_answer(stopped, reached, POSITIVE) == SILENCE
+    assert default_answer(torch.tensor([UNKNOWN]), reached, POSITIVE) == UNKNOWN
 
 
 def chain(recalls: tuple[float, ...], seed: int) -> tuple[GatedModel, tuple[int, ...]]:

@@ -33,14 +33,14 @@ def test_masks_and_heads_have_rates_of_their_own_and_masks_no_decay():
     made = task(Schedule(learning_rate=1e-3, weight_decay=0.01), rates, keep=0.5)
     made._trainer = FakeTrainer()
     optimizer = made.configure_optimizers()["optimizer"]
-    decayed, plain, heads, steering = optimizer.param_groups
+    decayed, no_decay, gate_weights, controls = optimizer.param_groups
     masks = {id(made.model.gate(k).mask_logits) for k in range(2)}
-    assert {id(p) for p in steering["params"]} == masks
-    assert steering["initial_lr"] == pytest.approx(25e-3) and steering["weight_decay"] == 0.0
-    assert {id(p) for p in heads["params"]} == {id(p) for p in made.model.gates.parameters()} - masks
-    assert heads["initial_lr"] == pytest.approx(1e-2)
+    assert {id(p) for p in controls["params"]} == masks
+    assert controls["initial_lr"] == pytest.approx(25e-3) and controls["weight_decay"] == 0.0
+    assert {id(p) for p in gate_weights["params"]} == {id(p) for p in made.model.gates.parameters()} - masks
+    assert gate_weights["initial_lr"] == pytest.approx(1e-2)
     assert decayed["weight_decay"] == 0.01 and all(p.ndim > 1 for p in decayed["params"])
-    assert plain["weight_decay"] == 0.0 and plain["initial_lr"] == pytest.approx(1e-3)
+    assert no_decay["weight_decay"] == 0.0 and no_decay["initial_lr"] == pytest.approx(1e-3)
     counted = sum(len(group["params"]) for group in optimizer.param_groups)
     assert counted == len(list(made.model.parameters()))
 

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from gatesearch.cost.interpolant import Grid
 from gatesearch.cost.kernel_costs import Key, Point, key_of
+from gatesearch.cost.timing_rules import Grid
 from gatesearch.gates import KernelCall
 
 

@@ -3,8 +3,8 @@
 The time of a program is that of an empty program plus, for each operator, the time of that operator as a program of its
 own, minus that of an empty program. Equal operators are timed once, so a backbone needs some dozens of timings. A
 budget of seconds decides how many are made. The rest is interpolated between operators of the same family
-(:func:`operators.interpolation_weights`) or derived from other points of a kernel (:mod:`gatesearch.cost.interpolant`).
-The result says which share of the time was derived.
+(:func:`split_operators.interpolation_weights`) or derived from other points of a kernel
+(:mod:`gatesearch.cost.timing_rules`). The result says which share of the time was derived.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from gatesearch.cost import interpolant
+from gatesearch.cost import timing_rules
 from gatesearch.cost.kernel_costs import Curve, Key, Recorded
-from gatesearch.cost.sources.host import operators, steady_timing
+from gatesearch.cost.sources.host import split_operators, steady_timing
 from gatesearch.cost.sources.host.kernel_points import Run, TimedGrid, timed_grids
 from gatesearch.cost.sources.host.steady_timing import Call
 from gatesearch.cost.sources.host.tiles import PROBED_CHANNELS, tile_of
@@ -92,7 +92,7 @@ def read(
             output channels.
     """
     probes = probes or {}
-    sums, unique = operators.pieces(programs)
+    sums, unique = split_operators.split_all(programs)
     grids = timed_grids(runs)
     choice = _choose(unique, grids, max_timings - 1 - len(probes))  # less the empty program and the probes
     groups = _operator_groups(sums, unique, choice, network)
@@ -122,13 +122,13 @@ class _Choice:
 
     Args:
         operators: the interpolated operators by key, each with the weights and keys of two timed operators.
-        kernels: the derived points, each with its rule.
+        kernels: the derived points, each with its derivation.
         kernel_calls: the timed points, each with the function that runs it.
         everything: all operators and points.
     """
 
     operators: Mapping[str, Sequence[tuple[float, str]]]
-    kernels: Mapping[Hashable, interpolant.Work]
+    kernels: Mapping[Hashable, timing_rules.Derivation]
     kernel_calls: Mapping[Hashable, Callable[[], object]]
     everything: Sequence[Hashable]
 
@@ -137,7 +137,7 @@ class _Choice:
         us = dict(timed)
         for key, ends in self.operators.items():
             us[key] = sum(weight * timed[end] for weight, end in ends)
-        return interpolant.resolve(us, self.kernels)
+        return timing_rules.resolve(us, self.kernels)
 
     def derived_share(self, us: Mapping[Hashable, float]) -> float:
         """Return the share of all microseconds that is derived."""
@@ -145,21 +145,23 @@ class _Choice:
         return sum(us[name] for name in (*self.operators, *self.kernels)) / total if total else 0.0
 
 
-def _choose(unique: Mapping[str, operators.Operator], grids: Mapping[Key, TimedGrid], max_timings: int) -> _Choice:
+def _choose(
+    unique: Mapping[str, split_operators.Operator], grids: Mapping[Key, TimedGrid], max_timings: int
+) -> _Choice:
     """Choose what to time within a number of timings, if that is possible.
 
     Kernel points are derived first, until the operators that no interpolation can replace fit beside the rest. Then
     operators are interpolated until everything fits.
     """
-    fewest_operators = len(unique) - len(operators.interpolation_weights(unique, 0))
-    rules = interpolant.derivation_rules(
+    fewest_operators = len(unique) - len(split_operators.interpolation_weights(unique, 0))
+    derivations = timing_rules.choose_derivations(
         {key: grid.grid for key, grid in grids.items()}, max_timings - fewest_operators
     )
     points = {(key, point): call for key, grid in grids.items() for point, call in grid.calls.items()}
-    timed: dict[Hashable, Callable[[], object]] = {n: call for n, call in points.items() if n not in rules}
+    timed: dict[Hashable, Callable[[], object]] = {n: call for n, call in points.items() if n not in derivations}
     return _Choice(
-        operators=operators.interpolation_weights(unique, max_timings - len(timed)),
-        kernels=rules,
+        operators=split_operators.interpolation_weights(unique, max_timings - len(timed)),
+        kernels=derivations,
         kernel_calls=timed,
         everything=[*unique, *points],
     )
@@ -167,7 +169,7 @@ def _choose(unique: Mapping[str, operators.Operator], grids: Mapping[Key, TimedG
 
 def _operator_groups(
     sums: Mapping[Name, Sequence[str]],
-    unique: Mapping[str, operators.Operator],
+    unique: Mapping[str, split_operators.Operator],
     choice: _Choice,
     network: Callable[[Name], object],
 ) -> dict[object, dict[Hashable, Call]]:

@@ -1,4 +1,4 @@
-"""Programs taken apart, and what a table has timed of them."""
+"""Models split into their operators, and the timings of a table of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from gatesearch.compile.tflite import channel_last, convert, quantise
 from gatesearch.cost.kernel_costs import key_of
-from gatesearch.cost.sources.host import operators, profiler
+from gatesearch.cost.sources.host import profiler, split_operators
 from gatesearch.cost.sources.host.kernel_points import Run
 from gatesearch.gates import KernelCall
 from gatesearch.kernels import native
@@ -31,8 +31,8 @@ def programs() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("form", ["float32", "int8"])
-def test_operators_one_after_the_other_do_what_the_program_does(programs: dict[str, bytes], form: str) -> None:
-    whole, apart = Program(programs[form]), list(operators.take_apart(programs[form]))
+def test_split_operators_in_sequence_compute_what_the_model_computes(programs: dict[str, bytes], form: str) -> None:
+    whole, apart = Program(programs[form]), list(split_operators.split(programs[form]))
     assert [operator.name for operator in apart] == ["CONV_2D", "CONV_2D", "MAX_POOL_2D"]
     x = whole.inputs[0].quantise(channel_last(torch.rand(SHAPE).numpy()))
     values = x
@@ -42,16 +42,16 @@ def test_operators_one_after_the_other_do_what_the_program_does(programs: dict[s
 
 
 def test_equal_operators_are_timed_once_whatever_their_weights(programs: dict[str, bytes]) -> None:
-    sums, unique = operators.pieces(programs)
+    sums, unique = split_operators.split_all(programs)
     assert {name: len(keys) for name, keys in sums.items()} == {"float32": 3, "int8": 3}
     first, second, _ = sums["float32"]
     assert first == second and len(unique) == 4 + (sums["int8"][0] != sums["int8"][1])
     assert not set(sums["float32"]) & set(sums["int8"])
 
 
-def test_a_program_of_many_operators_is_one_piece(programs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operators, "MAX_SPLIT_OPERATORS", 2)
-    sums, unique = operators.pieces({"it": programs["float32"]})
+def test_a_model_of_many_operators_is_not_split(programs: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(split_operators, "MAX_SPLIT_OPERATORS", 2)
+    sums, unique = split_operators.split_all({"it": programs["float32"]})
     assert [unique[key].model for key in sums["it"]] == [programs["float32"]]
 
 
@@ -64,13 +64,13 @@ def test_a_table_has_a_reading_for_each_program_and_each_point_of_each_kernel(pr
     assert all(taken > found.empty_us > 0 for taken in found.programs.values())
     [(key, curve)] = found.kernels.curves.items()
     assert key == key_of(call) and curve.names == ("inputs", "outputs") and len(curve.points) == 4
-    assert found.timings == 1 + 4 + (len(operators.pieces(programs)[1]) - 4) + 3
+    assert found.timings == 1 + 4 + (len(split_operators.split_all(programs)[1]) - 4) + 3
 
 
 def test_padding_stays_with_the_convolution_that_it_is_fused_into() -> None:
     padded = nn.Sequential(nn.ZeroPad2d((1, 2, 0, 3)), nn.Conv2d(8, 8, 3), nn.MaxPool2d(2)).eval()
     model = convert(padded, torch.rand(1, 8, 9, 9))
-    apart = list(operators.take_apart(model))
+    apart = list(split_operators.split(model))
     assert [operator.name.replace("PADV2", "PAD") for operator in apart] == ["PAD+CONV_2D", "MAX_POOL_2D"]
     whole = Program(model)
     x = values = whole.inputs[0].quantise(channel_last(torch.rand(1, 8, 9, 9).numpy()))
@@ -79,22 +79,22 @@ def test_padding_stays_with_the_convolution_that_it_is_fused_into() -> None:
     np.testing.assert_array_equal(values, whole(x)[0])
 
 
-def operator(key: str, family: str, work: float, name: str = "ADD") -> operators.Operator:
-    return operators.Operator(key, name, b"", (family,), work)
+def operator(key: str, family: str, work: float, name: str = "ADD") -> split_operators.Operator:
+    return split_operators.Operator(key=key, name=name, model=b"", family=(family,), work=work)
 
 
-def test_too_many_operators_are_worked_out_of_their_family() -> None:
+def test_excess_operators_are_interpolated_within_their_family() -> None:
     given = {o.key: o for o in [operator(f"a{i}", "a", i) for i in range(5)] + [operator("b", "b", 1)]}
-    assert operators.interpolation_weights(given, 6) == {}
-    assert operators.interpolation_weights(given, 5) == {"a1": [(0.5, "a0"), (0.5, "a2")]}
-    least = operators.interpolation_weights(given, 0)
+    assert split_operators.interpolation_weights(given, 6) == {}
+    assert split_operators.interpolation_weights(given, 5) == {"a1": [(0.5, "a0"), (0.5, "a2")]}
+    least = split_operators.interpolation_weights(given, 0)
     assert least["a1"] == [(0.75, "a0"), (0.25, "a4")] and set(least) == {"a1", "a2", "a3"}
 
 
-def test_operators_that_multiply_are_spared_last() -> None:
+def test_large_matrix_products_are_interpolated_last() -> None:
     given = {o.key: o for o in [operator(f"a{i}", "a", i, "CONV_2D") for i in range(3)]}
     given |= {o.key: o for o in [operator(f"b{i}", "b", 10 + i) for i in range(3)]}
-    assert set(operators.interpolation_weights(given, 5)) == {"b1"}
+    assert set(split_operators.interpolation_weights(given, 5)) == {"b1"}
 
 
 def test_a_budget_that_does_not_suffice_times_what_nothing_else_tells_and_says_what_is_derived() -> None:

@@ -1,4 +1,4 @@
-"""Timings that others tell: what is left is enough, in any order, and right where times are products."""
+"""Derived timings: the timed points suffice, in any order, and the derived ones are exact where times are products."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from gatesearch.cost.interpolant import Grid, derivation_rules, resolve
 from gatesearch.cost.kernel_costs import Key, Point
+from gatesearch.cost.timing_rules import Grid, choose_derivations, resolve
 
 SIZES = (16, 32, 48, 64, 96)
 VARIANTS = ((("block", 1), ("group", 1)), (("block", 1), ("group", 16)), (("block", 16), ("group", 16)))
@@ -46,7 +46,7 @@ def true(key: Key, point: Point) -> float:
 @pytest.mark.parametrize("most", [0, 30, 45, 60, 70, 300])
 def test_what_is_derived_is_right_where_times_are_products(most: int) -> None:
     found = grids()
-    rest = derivation_rules(found, most)
+    rest = choose_derivations(found, most)
     every = [(key, point) for key, grid in found.items() for point in grid.points]
     timed = {name: true(*name) for name in every if name not in rest}
     assert timed and rest
@@ -58,11 +58,11 @@ def test_no_more_is_spared_than_has_to_be() -> None:
     found = grids()
     total = sum(len(grid.points) for grid in found.values())
     # Without need, what fewer channels save is timed on every variant's smallest and largest shape.
-    ample = total - len(derivation_rules(found, total))
-    assert total - len(derivation_rules(found, ample - 3)) == ample - 3
-    assert total - len(derivation_rules(found, 0)) < ample - 10
+    ample = total - len(choose_derivations(found, total))
+    assert total - len(choose_derivations(found, ample - 3)) == ample - 3
+    assert total - len(choose_derivations(found, 0)) < ample - 10
 
 
 def test_a_kernel_alone_is_timed_in_full() -> None:
     grid = Grid(("outputs",), ((0.5,), (1.0,)))
-    assert not derivation_rules({("fbs", shape(16), ()): grid, ("fbs", shape(32), ()): grid}, 0)
+    assert not choose_derivations({("fbs", shape(16), ()): grid, ("fbs", shape(32), ()): grid}, 0)

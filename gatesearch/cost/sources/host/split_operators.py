@@ -1,0 +1,219 @@
+"""Splits a .tflite model into its operators, each a model of its own, so that equal operators are timed once.
+
+XNNPACK runs the operators of a model one after the other, so the time of a model is the sum over its operators. Beyond
+the converter's own fusions it fuses only padding into the convolution that reads it. Those two stay one model.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeVar
+
+from gatesearch.compile import flatbuffer
+
+Name = TypeVar("Name", bound=Hashable)
+MAX_SPLIT_OPERATORS = 24  # a model with more operators is timed as a whole
+MAX_TINY_VALUES = 512  # an operator on no more values takes about as long as the call itself
+MAX_SHAPE_BYTES = 64  # an integer constant of no more bytes is a shape, axes or the like
+INT32, INT64 = 2, 4  # TensorType in the schema of .tflite models
+PAD_OPS = ("PAD", "PADV2")
+CONVOLUTION_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D")
+COPY_OPS = ("RESHAPE", "SLICE", "CONCATENATION")
+MATMUL_OPS = (*CONVOLUTION_OPS, "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
+
+
+class Operator(NamedTuple):
+    """One operator as a model.
+
+    Args:
+        key: equal for operators of the same kind and options whose inputs and outputs have the same shapes and types,
+            are constant alike, and have the same values where they are short integer constants (a shape, axes).
+            Weights do not matter.
+        name: the kind, such as ``CONV_2D`` or ``PAD+CONV_2D``.
+        model: the .tflite model.
+        family: equal for operators whose time differs only with their work.
+        work: multiply-accumulates if it multiplies matrices, otherwise values read and written.
+    """
+
+    key: str
+    name: str
+    model: bytes
+    family: tuple[Any, ...] = ()
+    work: float = 0.0
+
+    @property
+    def is_large_matmul(self) -> bool:
+        """Whether it multiplies matrices on more than a few values; such operators take most of a network's time."""
+        return self.name.split("+")[-1] in MATMUL_OPS and self.family[0] != "few"
+
+
+def split(model: bytes) -> Iterator[Operator]:
+    """Yield the operators of a model's main graph, in order."""
+    parsed = flatbuffer.read(model)
+    graph, name_of = parsed.subgraphs[0], partial(flatbuffer.operator_name, parsed)
+    for group in _fused_groups(graph.operators, name_of):
+        descriptions = [_description(parsed, graph, operator, name_of(operator)) for operator in group]
+        key = hashlib.sha256(repr(descriptions).encode()).hexdigest()[:16]
+        name = "+".join(map(name_of, group))
+        family, work = _family(graph, group[-1], name, descriptions[-1])
+        yield Operator(key=key, name=name, model=_submodel(parsed, graph, group), family=family, work=work)
+
+
+def _fused_groups(operators: Sequence[Any], name_of: Callable[[Any], str]) -> Iterator[tuple[Any, ...]]:
+    """Yield each operator, a padding together with the convolution that is its only reader."""
+    padding: tuple[Any, ...] = ()
+    for operator, following in pairwise([*operators, None]):
+        [output, *_] = operator.outputs
+        readers = sum(output in other.inputs for other in operators)
+        fusable = following is not None and name_of(operator) in PAD_OPS and name_of(following) in CONVOLUTION_OPS
+        if fusable and following.inputs[0] == output and readers == 1:
+            padding = (operator,)
+            continue
+        yield (*padding, operator)
+        padding = ()
+
+
+def _description(parsed: Any, graph: Any, operator: Any, name: str) -> tuple[Any, ...]:
+    """Return all that an operator's time depends on: name, options, and a description of each input and output.
+
+    A tensor's description is its shape, its type, whether it is constant, and its bytes if it is a short integer
+    constant.
+    """
+    tensors = [graph.tensors[i] for i in (*operator.inputs, *operator.outputs) if i >= 0]  # -1: an optional input
+    options = {}
+    if operator.builtinOptions is not None:
+        fields = vars(operator.builtinOptions).items()
+        options = {field: _as_plain_value(value) for field, value in fields if not field.startswith("_")}
+    return (
+        name,
+        options,
+        [(list(t.shape), t.type, _is_constant(parsed, t), _small_integer_bytes(parsed, t)) for t in tensors],
+    )
+
+
+def _family(graph: Any, operator: Any, name: str, description: tuple[Any, ...]) -> tuple[tuple[Any, ...], float]:
+    """Return the family of an operator, and its work.
+
+    Within a family time is a function of work. Convolutions and matrix products share a family only with equal kernel
+    size and options.
+    """
+    _, options, tensors = description
+    sizes = [math.prod(shape) for shape, *_ in tensors]
+    dtype = tensors[0][1]
+    if sum(sizes) <= MAX_TINY_VALUES:
+        return ("few", dtype), float(sum(sizes))
+    if name in COPY_OPS:
+        return ("copies", dtype), float(sum(sizes))
+    if name.split("+")[-1] not in MATMUL_OPS or len(tensors) < 3 or len(tensors[1][0]) < 2:
+        return (name, dtype), float(sum(sizes))
+    timing_options = tuple(sorted((k, repr(v)) for k, v in options.items() if k != "fusedActivationFunction"))
+    weights, outputs = tensors[1][0], math.prod(graph.tensors[operator.outputs[0]].shape)
+    depthwise = name.endswith("DEPTHWISE_CONV_2D")
+    kernel_size = weights[1:3] if len(weights) == 4 else []
+    macs_per_output = math.prod(kernel_size) if depthwise else math.prod(weights[1:])
+    return (name, dtype, tuple(kernel_size), timing_options), float(outputs * macs_per_output)
+
+
+def _as_plain_value(value: Any) -> Any:
+    """Return an option's value with arrays as lists, whose ``repr`` is complete."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _is_constant(parsed: Any, tensor: Any) -> bool:
+    """Return whether the model holds the tensor's values."""
+    data = parsed.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
+def _small_integer_bytes(parsed: Any, tensor: Any) -> bytes:
+    """Return the bytes of a small integer constant (a shape or axes), which decides what the operator does."""
+    if not _is_constant(parsed, tensor) or tensor.type not in (INT32, INT64):
+        return b""
+    data = parsed.buffers[tensor.buffer].data
+    return bytes(data) if len(data) <= MAX_SHAPE_BYTES else b""
+
+
+def _submodel(parsed: Any, graph: Any, subset: Sequence[Any]) -> bytes:
+    """Return a model of consecutive operators only, without the tensors and buffers that they do not use."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model, subgraph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.subgraphs = parsed.version, [subgraph]
+    model.operatorCodes = [parsed.operatorCodes[operator.opcodeIndex] for operator in subset]
+    model.buffers, subgraph.tensors = [schema.BufferT()], []  # buffer 0 is empty, as the schema demands
+    new_index: dict[int, int] = {}
+    for index in (index for operator in subset for index in (*operator.inputs, *operator.outputs)):
+        if index >= 0 and index not in new_index:
+            new_index[index] = len(subgraph.tensors)
+            tensor = copy.copy(graph.tensors[index])
+            if _is_constant(parsed, tensor):
+                model.buffers.append(parsed.buffers[tensor.buffer])
+                tensor.buffer = len(model.buffers) - 1
+            else:
+                tensor.buffer = 0
+            subgraph.tensors.append(tensor)
+    subgraph.operators = [copy.copy(operator) for operator in subset]
+    for code, operator in enumerate(subgraph.operators):
+        operator.opcodeIndex = code
+        operator.inputs = [new_index.get(index, -1) for index in operator.inputs]
+        operator.outputs = [new_index[index] for index in operator.outputs]
+    internal = {index for operator in subset[:-1] for index in operator.outputs}
+    inputs_read = (i for operator in subset for i in operator.inputs if i >= 0 and i not in internal)
+    subgraph.inputs = [
+        new_index[index] for index in dict.fromkeys(inputs_read) if not _is_constant(parsed, graph.tensors[index])
+    ]
+    subgraph.outputs = list(subgraph.operators[-1].outputs)
+    return flatbuffer.to_bytes(model)
+
+
+def split_all(models: Mapping[Name, bytes]) -> tuple[dict[Name, list[str]], dict[str, Operator]]:
+    """Split several models, each distinct operator once.
+
+    A model of many small operators, such as the unrolled steps of a recurrent layer, counts as one operator: alone,
+    each of them would take little more than a call does.
+
+    Returns:
+        For each model the keys of its operators, whose times add up to that of the model; and the operators by key.
+    """
+    sums: dict[Name, list[str]] = {}
+    by_key: dict[str, Operator] = {}
+    for name, model in models.items():
+        operators = list(split(model))
+        if len(operators) > MAX_SPLIT_OPERATORS:
+            key = hashlib.sha256(repr(sorted(operator.key for operator in operators)).encode()).hexdigest()[:16]
+            operators = [Operator(key=key, name="whole", model=model, family=("whole", key))]
+        by_key.update({operator.key: operator for operator in operators})
+        sums[name] = [operator.key for operator in operators]
+    return sums, by_key
+
+
+def interpolation_weights(operators: Mapping[str, Operator], max_timings: int) -> dict[str, list[tuple[float, str]]]:
+    """Return interpolation weights for enough operators that at most ``max_timings`` are timed, if possible.
+
+    Time is taken to be linear in work between two operators of a family. The operators with the least and with the most
+    work of a family are always timed, so more than ``max_timings`` may remain. The interior ones are interpolated in
+    the order of the error that this risks: large matrix products after all other operators, little work before much.
+
+    Returns:
+        By key of an interpolated operator, the weights and keys of two timed operators of its family.
+    """
+    families: dict[tuple[Any, ...], list[Operator]] = {}
+    for operator in sorted(operators.values(), key=lambda o: (o.work, o.key)):
+        families.setdefault(operator.family, []).append(operator)
+    interior = [operator for family in families.values() for operator in family[1:-1]]
+    interior.sort(key=lambda o: (o.is_large_matmul, o.work))
+    interpolated = {operator.key for operator in interior[: max(0, len(operators) - max_timings)]}
+    weights = {}
+    for family in families.values():
+        timed = [operator for operator in family if operator.key not in interpolated]
+        for operator in family:
+            if operator.key in interpolated:
+                low, high = next((a, b) for a, b in pairwise(timed) if a.work <= operator.work <= b.work)
+                share = (operator.work - low.work) / (high.work - low.work) if high.work > low.work else 0.0
+                weights[operator.key] = [(1 - share, low.key), (share, high.key)]
+    return weights
