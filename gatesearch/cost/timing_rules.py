@@ -1,10 +1,10 @@
 """Rules that derive timings of kernels from other timings, so that a table of many kernels fits its budget.
 
 A kernel has a time for every shape and variant, and for every point of a grid of shares: of its inputs, of its outputs,
-and of the outputs that a precision gate computes in full. That is too many to time. But a time is close to a product of
-factors, one for the shape, one for the variant and one for each share. So a ratio of two times changes little from
-shape to shape, and other times follow from it. Where a ratio is known on two shapes, the rules use the geometric mean,
-which is the mean that fits factors.
+and of the outputs that a precision gate computes at full precision. That is too many to time. But a time is close to a
+product of factors, one for the shape, one for the variant and one for each share. So a ratio of two times changes
+little from shape to shape, and other times follow from it. Where a ratio is known on two shapes, the rules use the
+geometric mean, which is the mean that fits factors.
 
 The rules follow in the order of the error that they risk. The outermost shapes of a variant are the one with the least
 and the one with the most work; the others are its inner shapes. The base variant of a kernel has the most shapes.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 FEATURE_SCALE = 1 / 16  # the value of one int8 step
 INT8_MIN, INT8_MAX = -128, 127
-GRID_RANGE = (INT8_MIN * FEATURE_SCALE, INT8_MAX * FEATURE_SCALE)  # the least and the largest feature
+FEATURE_RANGE = (INT8_MIN * FEATURE_SCALE, INT8_MAX * FEATURE_SCALE)  # the least and the largest feature
 
 
 def fake_quantise(features: Tensor) -> Tensor:

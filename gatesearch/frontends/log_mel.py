@@ -16,7 +16,7 @@ from torch import Tensor
 from gatesearch._lib.tensors import to_float
 from gatesearch.errors import UserError
 from gatesearch.frontends.base import CHUNK_SAMPLES, NormalisingFrontend, mean_and_std
-from gatesearch.frontends.grid import GRID_RANGE, fake_quantise
+from gatesearch.frontends.grid import FEATURE_RANGE, fake_quantise
 from gatesearch.frontends.mel_filters import mel_filters
 
 LOG_OFFSET = 1e-6  # keeps the logarithm of silence finite
@@ -112,7 +112,7 @@ class LogMel(NormalisingFrontend):
     @property
     def output_range(self) -> tuple[float, float]:
         """Smallest and largest feature."""
-        return GRID_RANGE
+        return FEATURE_RANGE
 
     def spectrum(self, waves: Tensor) -> Tensor:
         """Return features before normalisation, [N, samples] -> [N, frames, features]."""

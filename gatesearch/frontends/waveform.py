@@ -6,7 +6,7 @@ from torch import Tensor
 
 from gatesearch._lib.tensors import to_float
 from gatesearch.frontends.base import Frontend
-from gatesearch.frontends.grid import GRID_RANGE, fake_quantise
+from gatesearch.frontends.grid import FEATURE_RANGE, fake_quantise
 
 QUIETEST_RMS = 1e-3  # root mean square; what is quieter (-60 dB of full scale) is not amplified further
 
@@ -45,7 +45,7 @@ class Waveform(Frontend):
     @property
     def output_range(self) -> tuple[float, float]:
         """Smallest and largest feature."""
-        return GRID_RANGE
+        return FEATURE_RANGE
 
     def macs(self) -> int:
         """Return the multiplications of a window: a square and a quotient for each sample."""

@@ -25,7 +25,7 @@ def run_suite(suite: object) -> None:
         suite: an instance whose attributes (kind, site, params) are set.
 
     Raises:
-        AssertionError: a test failed; the message says what the gate does wrong. The remaining tests do not run.
+        AssertionError: a test failed; the message says which promise is broken. The remaining tests do not run.
 
     >>> from gatesearch.gates.gc import GC
     >>> from gatesearch.graph.sites import CutSite

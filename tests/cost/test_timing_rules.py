@@ -21,46 +21,46 @@ def shape(size: int) -> tuple[int, ...]:
 
 
 def grids() -> dict[Key, Grid]:
-    made = {}
+    result = {}
     for variant, size in itertools.product(VARIANTS, SIZES):
         if variant == VARIANTS[-1] and size == SIZES[0]:
             continue  # a layer of one block has no blocks to leave out
-        made["hybrid", shape(size), variant] = Grid(
+        result["hybrid", shape(size), variant] = Grid(
             ("inputs", "outputs", "open"), tuple(itertools.product(SHARES, SHARES, OPEN))
         )
     for size, pieces in itertools.product(SIZES, (1, 2)):
-        many = (("pieces", pieces),) if pieces > 1 else ()
-        made["pg", (8, 8, size * pieces, *shape(size)[3:]), (("bytes", pieces), *many)] = Grid(
+        variant = (("pieces", pieces),) if pieces > 1 else ()
+        result["pg", (8, 8, size * pieces, *shape(size)[3:]), (("bytes", pieces), *variant)] = Grid(
             ("open",), tuple((o,) for o in OPEN)
         )
-    return made
+    return result
 
 
-def true(key: Key, point: Point) -> float:
-    """A time that is a product of what each thing does to it."""
+def true_time(key: Key, point: Point) -> float:
+    """Return a time that is a product of a factor for the shape, the variant and each share."""
     names = ("inputs", "outputs", "open") if key[0] == "hybrid" else ("open",)
-    kept = math.prod(FACTORS[name] if share < 1 else 1.0 for name, share in zip(names, point, strict=True))
-    return kept * math.prod(key[1][:4]) ** 0.9 * (1 + 0.1 * len(str(key[2])))
+    factor = math.prod(FACTORS[name] if share < 1 else 1.0 for name, share in zip(names, point, strict=True))
+    return factor * math.prod(key[1][:4]) ** 0.9 * (1 + 0.1 * len(str(key[2])))
 
 
-@pytest.mark.parametrize("most", [0, 30, 45, 60, 70, 300])
-def test_what_is_derived_is_right_where_times_are_products(most: int) -> None:
-    found = grids()
-    rest = choose_derivations(found, most)
-    every = [(key, point) for key, grid in found.items() for point in grid.points]
-    timed = {name: true(*name) for name in every if name not in rest}
-    assert timed and rest
-    for name, us in resolve(timed, rest).items():
-        assert us == pytest.approx(true(*name))  # type: ignore[misc]
+@pytest.mark.parametrize("max_timings", [0, 30, 45, 60, 70, 300])
+def test_derived_times_are_exact_where_times_are_products(max_timings: int) -> None:
+    all_grids = grids()
+    derivations = choose_derivations(all_grids, max_timings)
+    points = [(key, point) for key, grid in all_grids.items() for point in grid.points]
+    timed = {name: true_time(*name) for name in points if name not in derivations}
+    assert timed and derivations
+    for name, us in resolve(timed, derivations).items():
+        assert us == pytest.approx(true_time(*name))  # type: ignore[misc]
 
 
-def test_no_more_is_spared_than_has_to_be() -> None:
-    found = grids()
-    total = sum(len(grid.points) for grid in found.values())
-    # Without need, what fewer channels save is timed on every variant's smallest and largest shape.
-    ample = total - len(choose_derivations(found, total))
-    assert total - len(choose_derivations(found, ample - 3)) == ample - 3
-    assert total - len(choose_derivations(found, 0)) < ample - 10
+def test_no_more_timings_are_derived_than_the_budget_demands() -> None:
+    all_grids = grids()
+    total = sum(len(grid.points) for grid in all_grids.values())
+    # An ample budget times smaller shares of channels on the smallest and the largest shape of every variant.
+    ample = total - len(choose_derivations(all_grids, total))
+    assert total - len(choose_derivations(all_grids, ample - 3)) == ample - 3
+    assert total - len(choose_derivations(all_grids, 0)) < ample - 10
 
 
 def test_a_kernel_alone_is_timed_in_full() -> None:
