@@ -38,17 +38,17 @@ def serve(folder: Path, port: int = 0, ready: Callable[[WSGIServer], None] | Non
     need("dashboard", "optuna_dashboard")
     from optuna_dashboard import wsgi
 
-    study = Study.of(load_run(folder), RunFolder(folder))
+    study = Study.find(load_run(folder), RunFolder(folder))
     if not study.read().trials:
         raise UserError(f"{folder}: its search has no trial yet")
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    app = refuse_changes(wsgi(storage.open_storage(study.where)))
+    app = refuse_changes(wsgi(storage.open_storage(study.place)))
     try:
         server = make_server(HOST, port, app, server_class=_Threads, handler_class=_Silent)
     except OSError as error:
         raise UserError(f"dashboard: port={port}: {(error.strerror or str(error)).lower()}") from None
     with server:
-        console.say(f"dashboard of {study.name} in {show_place(study.where)}: http://{HOST}:{server.server_port}/")
+        console.say(f"dashboard of {study.name} in {show_place(study.place)}: http://{HOST}:{server.server_port}/")
         console.say("Ctrl-C ends it")
         if ready is not None:
             ready(server)

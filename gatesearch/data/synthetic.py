@@ -100,12 +100,10 @@ def _make(
     samples: int,
     progress: Progress | None,
 ) -> cache.Arrays:
-    plan = [
-        (split, label, word)
-        for split in folders.SPLITS
-        for label, words in enumerate(_words(positives, negatives, split))
-        for word in _spread(words, _count(split, clips_per_class))
-    ]
+    plan = []
+    for split in folders.SPLITS:
+        for label, words in enumerate(_words(positives, negatives, split)):
+            plan += [(split, label, word) for word in _spread(words, _count(split, clips_per_class))]
     rng = np.random.default_rng([seed, 0])
     utterances = [draw_utterance(rng, split, word) for split, _, word in plan if word not in folders.BACKGROUND_FOLDERS]
     spoken = speak_words(utterances, sample_rate, samples)

@@ -34,17 +34,17 @@ class LightLayer(NamedTuple):
         return self.inputs * self.outputs * self.kernel + self.outputs
 
 
-def light_layers(shape: Sequence[int], output: Sequence[int], width: float, kept: int) -> list[LightLayer]:
+def light_layers(shape: Sequence[int], output: Sequence[int], width: float, channels_in: int) -> list[LightLayer]:
     """Return the layers from a site [C, T, 1] to the output [C', S, 1]: few and ever narrower.
 
     The last layer makes the output at once, each frame overlapping with the next: a layer with channels at the full
     rate takes longer than its multiplications say.
 
-    >>> [layer[:4] for layer in light_layers((32, 64, 1), (1, 4096, 1), width=0.25, kept=32)]
+    >>> [layer[:4] for layer in light_layers((32, 64, 1), (1, 4096, 1), width=0.25, channels_in=32)]
     [(32, 8, 3, 1), (8, 4, 8, 8), (4, 1, 16, 8)]
     """
     channels, frames = max(FEWEST_CHANNELS, math.ceil(width * shape[0])), shape[1]
-    layers = [LightLayer(kept, channels, FIRST_KERNEL, 1, frames)]
+    layers = [LightLayer(channels_in, channels, FIRST_KERNEL, 1, frames)]
     *ups, last = strides(output[1] // frames) or [1]
     for stride in ups:
         narrower = max(FEWEST_CHANNELS, channels // 2)

@@ -68,7 +68,7 @@ def opening_record(problem: Problem, cost: CostModel, folder: RunFolder) -> dict
 
 def unfinished_record(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None:
     """Return the record of a run that has not ended, from its folder alone; None where record.json is complete."""
-    trials, finished = Study.of(recipe, folder).read(), folder.read_json("record.json")
+    trials, finished = Study.find(recipe, folder).read(), folder.read_json("record.json")
     if finished is not None and len(finished["trials"]) == len(trials.trials):
         return None
     opening = folder.read_json(OPENING_FILE) or {"recipe": recipe.name, "title": recipe.title, "seed": recipe.seed}

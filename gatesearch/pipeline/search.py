@@ -50,8 +50,8 @@ def write_trials(
 def describe_search(problem: Problem, result: SearchResult) -> str:
     """Return the line that says how many plans were tried and how many of them are on the front."""
     states = [trial.state for trial in result.trials]
-    known = states.count("complete") + states.count("priced_out")
-    end = "; the space holds no other plan" if known == len(problem.space) else ""
+    decided = states.count("complete") + states.count("priced_out")
+    end = "; the space holds no other plan" if decided == len(problem.space) else ""
     return (
         f"search: {states.count('complete')} plans tried, {states.count('priced_out')} ruled out by price, "
         f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front{end}"
@@ -60,7 +60,7 @@ def describe_search(problem: Problem, result: SearchResult) -> str:
 
 def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evaluator) -> SearchResult:
     recipe = problem.recipe
-    study = Study.of(recipe, folder)
+    study = Study.find(recipe, folder)
     past = study.read()
     monitor = ProgressMonitor(
         past.trials,
@@ -77,7 +77,7 @@ def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evalu
             bar.advance(int(trial.state in TRAINED_STATES), note=monitor.note)
 
         settings = SearchSettings(
-            journal=study.where,
+            journal=study.place,
             study=study.name,
             trials=recipe.search.trials,
             proposals=recipe.search.proposals,

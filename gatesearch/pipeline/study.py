@@ -1,4 +1,4 @@
-"""Which study a run folder's search is: where its trials are, and under which name."""
+"""The Optuna study of a run: where its trials are stored, and under which name."""
 
 from __future__ import annotations
 
@@ -11,28 +11,31 @@ from gatesearch.recipe import Recipe
 from gatesearch.search import SearchResult, engine
 from gatesearch.search.storage import STUDY, Place
 
-NAMED = "study.json"
+STUDY_FILE = "study.json"
 
 
 class Study(NamedTuple):
     """A place that Optuna opens, and the name of the study there."""
 
-    where: Place
+    place: Place
     name: str
 
     @classmethod
-    def of(cls, recipe: Recipe, folder: RunFolder) -> Study:
-        """Return the study of a run; in a database, which many runs share, it gets a name of its own, kept here."""
+    def find(cls, recipe: Recipe, folder: RunFolder) -> Study:
+        """Return the study of a run.
+
+        Many runs share a database, so there a study gets a name of its own, which the run folder stores.
+        """
         if recipe.search.storage == "journal":
             return cls(folder / "study.journal", STUDY)
-        kept = folder.read_json(NAMED)
-        if kept is None:
-            kept = {"study": f"{folder.path.absolute().name}-{uuid.uuid4().hex[:8]}"}
-            folder.write_json(NAMED, kept)
-        return cls(recipe.search.storage, kept["study"])
+        stored = folder.read_json(STUDY_FILE)
+        if stored is None:
+            stored = {"study": f"{folder.path.absolute().name}-{uuid.uuid4().hex[:8]}"}
+            folder.write_json(STUDY_FILE, stored)
+        return cls(recipe.search.storage, stored["study"])
 
     def read(self) -> SearchResult:
         """Return the trials so far, also while another process searches."""
-        if isinstance(self.where, Path) and not self.where.exists():
+        if isinstance(self.place, Path) and not self.place.exists():
             return SearchResult(())
-        return engine.read(self.where, self.name)
+        return engine.read(self.place, self.name)

@@ -71,9 +71,9 @@ class GateConformance:
 
     def test_choices_are_parameters(self) -> None:
         """What is searched at the site is a choice of values, and every combination can be built."""
-        choices, known = self.kind.choices(self.site), self.kind.Params.fields()
+        choices, parameters = self.kind.choices(self.site), self.kind.Params.fields()
         for name, values in choices.items():
-            assert name in known, f"choices() names {name!r}, which is no parameter"
+            assert name in parameters, f"choices() names {name!r}, which is no parameter"
             assert values, f"choices(): {name} has no choice"
         for values in product(*choices.values()):
             self.read(**dict(zip(choices, values, strict=True)))

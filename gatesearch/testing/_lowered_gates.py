@@ -23,36 +23,38 @@ class LoweringConformance(GateConformance):
         """On the kept channels the lowered head does what the gate does, and dropped channels are zero."""
         with self.trained() as (gate, hidden):
             channels, head, _ = gate.lower()
-            kept, axis = _kept(self.site, channels), self.site.channel_axis + 1
-            assert kept and kept == sorted(set(kept)), "lower(): channels must rise, without repeats, and not be empty"
-            assert kept[0] >= 0 and kept[-1] < self.site.channels, "lower(): a channel does not exist"
-            output, (passed, logit) = gate(hidden), head.eval()(select(hidden, kept, axis))
+            indices, axis = _channel_list(self.site, channels), self.site.channel_axis + 1
+            assert indices and indices == sorted(set(indices)), (
+                "lower(): channels must rise, without repeats, and not be empty"
+            )
+            assert indices[0] >= 0 and indices[-1] < self.site.channels, "lower(): a channel does not exist"
+            output, (passed, logit) = gate(hidden), head.eval()(select(hidden, indices, axis))
             assert logit.shape == (SAMPLES, 1), f"the lowered head's logit is {tuple(logit.shape)}, not [N, 1]"
-            same = torch.allclose(passed, select(output.passed, kept, axis), atol=1e-5)
+            same = torch.allclose(passed, select(output.passed, indices, axis), atol=1e-5)
             assert same, "the lowered head passes something else"
             assert torch.allclose(logit[:, 0], output.logit, atol=1e-4), "the lowered head's logit is another"
-            rest = [channel for channel in range(self.site.channels) if channel not in kept]
+            rest = [channel for channel in range(self.site.channels) if channel not in indices]
             assert not select(output.passed, rest, axis).any(), "a channel that lower() drops is not zero"
 
     def test_lowered_gate_can_be_exported(self) -> None:
         """``torch.export``, with which every format begins, takes the lowered head and exit."""
         with self.trained() as (gate, hidden):
             channels, head, light = gate.lower()
-            kept = select(hidden[:1], _kept(self.site, channels), self.site.channel_axis + 1)
+            indices = select(hidden[:1], _channel_list(self.site, channels), self.site.channel_axis + 1)
             for name, part in (("head", head), ("exit", light)):
                 if part is not None:
-                    check_export(part, kept, f"the lowered {name}")
+                    check_export(part, indices, f"the lowered {name}")
 
     def test_work_is_that_of_the_lowered_head(self) -> None:
         """Parameters and multiply-accumulates that are priced are those that run."""
         with self.trained() as (gate, hidden):
             work, (channels, head, _) = self.work(), gate.lower()
-            kept = _kept(self.site, channels)
-            assert len(kept) <= work.kept_channels <= self.site.channels, "work(): kept_channels are less than kept"
+            indices = _channel_list(self.site, channels)
+            assert len(indices) <= work.kept_channels <= self.site.channels, "work(): kept_channels are less than kept"
             assert 0 < work.elements <= self.site.elements, "work(): elements is out of range"
             assert 0.0 < work.density <= 1.0, "work(): density is not in (0, 1]"
-            if len(kept) == work.kept_channels:
-                params, macs = _size(head, select(hidden[:1], kept, self.site.channel_axis + 1))
+            if len(indices) == work.kept_channels:
+                params, macs = _size(head, select(hidden[:1], indices, self.site.channel_axis + 1))
                 assert work.params == params, f"work(): params is {work.params}, the lowered head has {params}"
                 assert work.macs >= macs, f"work(): macs is {work.macs}, the lowered head takes {macs}"
 
@@ -71,10 +73,10 @@ class LoweringConformance(GateConformance):
             alone = torch.cat([gate.exit(sample) for sample in passed.split(1)])
             assert torch.allclose(alone, answer, atol=1e-4), "a sample's answer depends on the rest of its batch"
             assert light is not None, "lower() leaves the exit out"
-            kept = _kept(self.site, channels)
-            crossing = select(passed, kept, self.site.channel_axis + 1)
+            indices = _channel_list(self.site, channels)
+            crossing = select(passed, indices, self.site.channel_axis + 1)
             assert torch.allclose(light.eval()(crossing), answer, atol=1e-4), "the lowered exit gives something else"
-            if len(kept) == work.kept_channels:
+            if len(indices) == work.kept_channels:
                 params, macs = _size(light, crossing[:1])
                 assert work.exit_params == params, f"work(): exit_params is {work.exit_params}, the exit has {params}"
                 assert work.exit_macs == macs, f"work(): exit_macs is {work.exit_macs}, the exit takes {macs}"
@@ -86,7 +88,7 @@ class LoweringConformance(GateConformance):
         return work
 
 
-def _kept(site: CutSite, channels: Sequence[int] | None) -> list[int]:
+def _channel_list(site: CutSite, channels: Sequence[int] | None) -> list[int]:
     return list(range(site.channels)) if channels is None else list(channels)
 
 
