@@ -18,7 +18,7 @@ from torch import nn  # noqa: E402
 
 from gatesearch import GatePlan, GateSampler  # noqa: E402
 from gatesearch.graph.sites import cut_sites  # noqa: E402
-from gatesearch.search import Space  # noqa: E402
+from gatesearch.search import build_space  # noqa: E402
 
 TRIALS = 12
 
@@ -26,11 +26,11 @@ backbone = nn.Sequential(
     nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)
 )
 sites = cut_sites(backbone, torch.zeros(1, 1, 12, 10))
-space = Space.of(
+space = build_space(
     sites,
-    device_cores=("mcu", "npu"),
+    cores=("mcu", "npu"),
     kinds={"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.99]}},
-    most=2,
+    max_gates=2,
 )
 
 
