@@ -12,7 +12,7 @@ from torch.nn import functional as F
 class _GhostBatchNorm:
     """Normalises each group of ``group_size`` samples by itself.
 
-    Hoffer et al. 2017, "Train longer, generalize better" (arXiv 1705.08741), algorithm 1. Plain batch normalisation
+    Hoffer et al. 2017, "Train longer, generalize better" (arXiv 1705.08741). Plain batch normalisation
     takes mean and variance of the whole batch, so a larger batch has less noise in them and is another training; with
     groups of one size, batch sizes differ in the gradient alone. Unlike the paper, training keeps no running
     statistics; :func:`measure_statistics` measures them.

@@ -1,7 +1,7 @@
 """A study of one problem: a pilot sets the goal, then each batch size has a search of its own.
 
 A small version of Shallue et al. 2018, "Measuring the effects of data parallelism on neural network training"
-(arXiv 1811.03600), section 3.
+(arXiv 1811.03600).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ MIN_POINTS = 3  # of a fit with two parameters
 class TradeOff:
     """The hyperbola of steps S and samples E = B S to a goal: (S / S_min - 1)(E / E_min - 1) = 1.
 
-    McCandlish et al. 2018, "An Empirical Model of Large-Batch Training" (arXiv 1812.06162), section 2.3. Solved for the
+    McCandlish et al. 2018, "An Empirical Model of Large-Batch Training" (arXiv 1812.06162). Solved for the
     steps at batch size B it reads S = S_min (1 + B_crit / B).
 
     Args:
@@ -78,7 +78,7 @@ def local_slopes(batches: Sequence[float], steps: Sequence[float]) -> list[float
 def name_regime(slope: float) -> str:
     """Return the regime of scaling: ``perfect scaling``, ``diminishing returns`` or ``maximal parallelism``.
 
-    The names are those of Shallue et al. 2018 (arXiv 1811.03600), section 1.
+    The names are those of Shallue et al. 2018 (arXiv 1811.03600).
     """
     if slope <= PERFECT_SLOPE:
         return "perfect scaling"
