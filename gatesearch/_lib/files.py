@@ -6,16 +6,21 @@ import os
 from pathlib import Path
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write text in the place of what the file holds, in one step; an error leaves the old file as it is.
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Replace what a file holds in one step; an error leaves the old file as it is.
+
+    Args:
+        path: of the file; its folder is made where it is not there.
+        content: bytes, or text, which is written as UTF-8.
 
     Returns:
         The path of the file.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

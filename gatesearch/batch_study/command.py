@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch._lib import console
-from gatesearch._lib.files import write_text
+from gatesearch._lib.files import write_whole
 from gatesearch._lib.plugins import need
 from gatesearch._lib.timing import fingerprint
 from gatesearch.batch_study import page
@@ -99,7 +99,7 @@ def _claim_folder(folder: Path, recipe: Recipe, settings: Settings) -> None:
 
 
 def _write_json(path: Path, value: object) -> None:
-    write_text(path, json.dumps(value, indent=1, allow_nan=False))
+    write_whole(path, json.dumps(value, indent=1, allow_nan=False))
 
 
 def _hide_data_root(word: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from gatesearch._lib import timing
+from gatesearch._lib.files import write_whole
 from gatesearch.compile.tflite import convert
 from gatesearch.cost import blocks
 from gatesearch.cost.blocks import EMPTY, LAYER_PREFIX, PieceKey, Pieces, Role
@@ -90,10 +90,7 @@ def build_table(
         native={core.name: readings.native[core.name] for core in device.cores if core.name in readings.native},
     )
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(table.to_json())
-        part.replace(path)
+        write_whole(path, table.to_json())
     return table
 
 

@@ -16,8 +16,6 @@ from gatesearch.pipeline.training import Baseline
 from gatesearch.report.record import RunRecord
 from gatesearch.search.result import SearchResult, Trial
 
-NOT_RETRAINED = "the run has not retrained a plan"
-
 
 @dataclass(frozen=True)
 class RunResult:
@@ -49,25 +47,13 @@ class RunResult:
 
     @property
     def picked(self) -> Trial:
-        """The trial whose plan was chosen.
-
-        Raises:
-            ValueError: the run did not come to the choice.
-        """
-        if self.chosen is None:
-            raise ValueError(NOT_RETRAINED)
-        return self.chosen.trial
+        """The trial whose plan was chosen; ValueError where no plan is chosen yet."""
+        return self._choice().trial
 
     @property
     def ungated(self) -> GatedModel:
-        """The ungated backbone, retrained as the chosen plan is.
-
-        Raises:
-            ValueError: the run did not come to the choice.
-        """
-        if self.chosen is None:
-            raise ValueError(NOT_RETRAINED)
-        return self.chosen.ungated
+        """The ungated backbone, retrained as the chosen plan is; ValueError where no plan is chosen yet."""
+        return self._choice().ungated
 
     @property
     def model(self) -> GatedModel:
@@ -76,8 +62,9 @@ class RunResult:
         Raises:
             ValueError: the run did not come to the choice.
         """
-        if self.exported is not None:
-            return self.exported.model
+        return self._choice().model if self.exported is None else self.exported.model
+
+    def _choice(self) -> Chosen:
         if self.chosen is None:
-            raise ValueError(NOT_RETRAINED)
-        return self.chosen.model
+            raise ValueError("the run has not retrained a plan")
+        return self.chosen

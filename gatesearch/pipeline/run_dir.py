@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from gatesearch._lib.files import write_whole
 from gatesearch.errors import UserError
 
 SECONDS_FILE = "logs/seconds.json"
@@ -58,16 +59,7 @@ class RunFolder:
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a file so that it is there whole or not at all."""
-        path = self.path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            part.write_bytes(content.encode() if isinstance(content, str) else content)
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-        return path
+        return write_whole(self.path / name, content)
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write JSON, whole or not at all."""
@@ -80,14 +72,11 @@ class RunFolder:
 
     def write_csv(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write a table, whole or not at all."""
-        path = self.path / name
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        with part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
-        part.replace(path)
-        return path
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        return self.write(name, text.getvalue())
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds of each step and of all (``total``), summed over the sessions of the run."""

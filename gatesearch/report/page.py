@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gatesearch._lib.files import write_text
+from gatesearch._lib.files import write_whole
 from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
 from gatesearch.report import figures, text
@@ -40,7 +40,7 @@ def write_page(run_dir: str | Path, record: Record | None = None) -> Path:
     folder = Path(run_dir)
     if record is None:
         record = _load_record(folder)
-    return write_text(folder / "report.html", render(record))
+    return write_whole(folder / "report.html", render(record))
 
 
 def render(record: Record) -> str:
