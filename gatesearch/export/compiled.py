@@ -15,7 +15,7 @@ from gatesearch.runtime.program import Program
 
 @dataclass(frozen=True, slots=True)
 class CompiledStage:
-    """A stage behind the passes and the back end for .tflite.
+    """A stage after the passes and the back end for .tflite.
 
     Args:
         graph: the stage as the passes leave it.

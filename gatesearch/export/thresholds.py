@@ -1,4 +1,4 @@
-"""Thresholds of the gates as the artifacts have them: set on exported logits, given back as values."""
+"""The thresholds of a bundle's gates: set on the exported logits, written to and read from the manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the bundle do what the model does? The whole test split, through the artifacts and through PyTorch."""
+"""Verification: the whole test split through the bundle's programs and through the model in PyTorch."""
 
 from __future__ import annotations
 

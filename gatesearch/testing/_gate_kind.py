@@ -1,4 +1,4 @@
-"""What every gate kind promises, wherever its gates stand."""
+"""The conformance tests of every gate kind, at cut sites and at layer sites."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gate between two stages promises beside."""
+"""The conformance tests of gates at cut sites, on top of those of every gate kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gate in the place of a layer promises beside."""
+"""The conformance tests of gates at layer sites, on top of those of every gate kind."""
 
 from __future__ import annotations
 

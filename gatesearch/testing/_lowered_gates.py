@@ -1,4 +1,4 @@
-"""What a gate at a cut promises of the form in which it is exported."""
+"""The conformance tests of a cut gate's exported form, and of the price of that form."""
 
 from __future__ import annotations
 

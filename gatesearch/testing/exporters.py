@@ -1,4 +1,4 @@
-"""Conformance tests for the authors of exporters, as a class for pytest."""
+"""The conformance suite of exporters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOLERANCE = 0.05  # of the largest output: some int8 steps
 
 
 class ExporterConformance:
-    """What every exporter keeps: derive a class in your own tests that names yours::
+    """Promises of an exporter. Derive a class in your own tests that names yours::
 
     class TestMyFormat(ExporterConformance):
         exporter = MyFormat

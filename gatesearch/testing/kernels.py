@@ -1,4 +1,4 @@
-"""What a kernel promises, as tests to inherit.
+"""The conformance suites of kernels.
 
     from gatesearch.testing.kernels import LayerKernelConformance
 

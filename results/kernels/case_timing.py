@@ -1,4 +1,4 @@
-"""The timing of one case: its calls take turns, with the limits of the processor among them."""
+"""Times one case of kernels: its calls, and those that measure the processor's limits, take turns."""
 
 from __future__ import annotations
 

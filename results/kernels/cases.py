@@ -1,4 +1,4 @@
-"""What is timed: for each case the calls that take turns in one run, each checked against its reference before."""
+"""The cases of the kernel benchmark: calls that take turns in one run, each checked against its reference first."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from gatesearch.kernels import (
     Pruned,
 )
 from gatesearch.kernels.recurrent_weights import Weights
-from results.kernels import rivals
-from results.kernels.rivals import Array, Calls
+from results.kernels import library_layers
+from results.kernels.library_layers import Array, Calls
 
 # The shapes of M-CifarNet's layers that differ, with the layers that have them.
 LAYERS: Mapping[str, Geometry] = {
@@ -79,11 +79,11 @@ def dense(geometry: Geometry) -> Calls:
     product = ConvU8(matrix, np.ascontiguousarray(small.reshape(matrix.weights)))
     return {
         **_named("fp32", {"own": _bound(Conv(geometry, weight, shift=bias), x, np.float32)}),
-        **_named("fp32", rivals.dense_fp32(geometry, weight, bias, x)),
+        **_named("fp32", library_layers.dense_fp32(geometry, weight, bias, x)),
         **_named("int8", {"own": _bound(ConvU8(geometry, small, "bytes", scale=scale), bytes_, np.uint8)}),
-        **_named("int8", rivals.dense_int8(geometry, small, bias, bytes_)),
+        **_named("int8", library_layers.dense_int8(geometry, small, bias, bytes_)),
         **_named("product", {"own": _bound(product, patches, np.int32)}),
-        **_named("product", rivals.products_int8(geometry, small)),
+        **_named("product", library_layers.products_int8(geometry, small)),
     }
 
 
@@ -97,7 +97,7 @@ def channel_gating() -> Calls:
     scale = np.full(g.c_out, 1e-3, np.float32)
     calls = {
         **_named("fp32", {"own": _bound(Conv(g, weight, relu=True), x, np.float32)}),
-        **_named("fp32", rivals.dense_fp32(g, weight, zero, x)),
+        **_named("fp32", library_layers.dense_fp32(g, weight, zero, x)),
         **_named("int8", {"own": _bound(ConvU8(g, small, "bytes", scale=scale), bytes_, np.uint8)}),
     }
     blocks = g.c_out // 16
@@ -105,9 +105,9 @@ def channel_gating() -> Calls:
         winners = round(density * blocks)
         phi = _real(rng, g.c_out, g.c_in) / 8
         boost = Boost(phi, np.ones(g.c_out, np.float32), zero + 1, zero, zero, winners)
-        live = np.sort(rng.permutation(g.c_in // 16)[: round(density * g.c_in // 16)]).astype(np.int32)
+        active = np.sort(rng.permutation(g.c_in // 16)[: round(density * g.c_in // 16)]).astype(np.int32)
         real, whole = FBSConv(g, weight, boost), FBSConvU8(g, small, boost, 1 / 255, 1e-3, 0.1)
-        for label, inputs in (("both sides", live), ("output", None)):
+        for label, inputs in (("both sides", active), ("output", None)):
             y, won = np.zeros((*g.output, g.c_out), np.float32), np.zeros(winners, np.int32)
             call = real.bind(x, y, won, inputs)
             call()
@@ -116,7 +116,7 @@ def channel_gating() -> Calls:
             _close(np.where(np.isin(np.arange(g.c_out) // 16, won), y, 0), expected)
             calls[f"fbs, {label}, {density:g}"] = call
         y8 = np.zeros((*g.output, g.c_out), np.uint8)
-        calls[f"fbs int8, both sides, {density:g}"] = whole.bind(bytes_, y8, np.zeros(winners, np.int32), live)
+        calls[f"fbs int8, both sides, {density:g}"] = whole.bind(bytes_, y8, np.zeros(winners, np.int32), active)
     return calls
 
 
@@ -194,9 +194,9 @@ def recurrent(size: int) -> Calls:
             calls[f"{'LSTM' if gates == 4 else 'GRU'} {form}"] = call
         if gates == 4:
             layer = nn.LSTMCell(size, size).eval().requires_grad_(False)
-            calls["LSTM torch"] = rivals.lstm(layer, x, *states)
+            calls["LSTM torch"] = library_layers.lstm(layer, x, *states)
             matrices = [m.full().reshape(-1, size) for m in pruned]
-            calls["LSTM pruned, products alone, torch"] = rivals.sparse_product(matrices, [x, states[0]])
+            calls["LSTM pruned, products alone, torch"] = library_layers.sparse_product(matrices, [x, states[0]])
     return calls
 
 

@@ -1,4 +1,4 @@
-"""The plot of what each kind of kernel gains, beside the bound by the remaining work."""
+"""The plot of how much faster each kind of kernel is, with the bound that the remaining work sets."""
 
 from __future__ import annotations
 

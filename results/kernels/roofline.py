@@ -1,4 +1,4 @@
-"""The roofline of this processor (Williams et al. 2009): how far each kernel is from what it could do at most."""
+"""The roofline of this processor (Williams et al. 2009): the speed of each kernel as a share of its limit."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from gatesearch.report import style
 from gatesearch.report.rows import markdown_table
 from results.kernels.cases import GATED, HIDDEN, LAYERS, PRECISION, Case
 from results.kernels.figures import Times
-from results.kernels.rivals import Calls
+from results.kernels.library_layers import Calls
 
 GROUP, NAME = "roofline", "this processor"
 PEAK_ROUNDS = 65536  # so that the call does not count
 KIB = 1024
 READS: Mapping[str, int] = {"L1": 16 * KIB, "L2": 512 * KIB, "memory": 128 * KIB * KIB}  # bytes
-LEAST_READ = 4 * KIB * KIB  # the same
+MIN_READ_BYTES = 4 * KIB * KIB  # of a call
 LIMIT = "limit: "  # what the names of these calls begin with
 BESIDE = ("peak int8", "peak fp32", "read L2")  # take turns with the kernels of every case
 Minima = Mapping[tuple[str, str], Times]
@@ -38,7 +38,7 @@ def calls(names: Sequence[str] | None = None) -> Calls:
     }
     for name, size in READS.items():
         count = size // 4
-        every_call[f"read {name}"] = _bound(read, (np.ones(count, np.float32), count, max(1, LEAST_READ // size)))
+        every_call[f"read {name}"] = _bound(read, (np.ones(count, np.float32), count, max(1, MIN_READ_BYTES // size)))
     return {f"{LIMIT}{name}": call for name, call in every_call.items() if names is None or name in names}
 
 
@@ -69,7 +69,7 @@ class Roof:
         kinds = zip(sizes.tolist(), ("int8", "fp32"), strict=True)
         int8, fp32 = (n * PEAK_ROUNDS / times[f"{LIMIT}peak {kind}"] / 1e3 for n, kind in kinds)
         read_us = {name: times.calls.get(f"{LIMIT}read {name}") for name in READS}
-        reads = {name: max(READS[name], LEAST_READ) / us / 1e3 for name, us in read_us.items() if us is not None}
+        reads = {name: max(READS[name], MIN_READ_BYTES) / us / 1e3 for name, us in read_us.items() if us is not None}
         return cls(int8, fp32, reads)
 
 

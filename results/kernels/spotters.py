@@ -1,4 +1,4 @@
-"""The keyword spotters that listen to a stream: of runs of other benchmarks, or of runs of their own."""
+"""The keyword spotters that run on a stream: from runs of other benchmarks, or from runs of their own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGE = (
     "search.trials=2",
     "search.epochs=1",
 )
-# The gate at the input sees nothing of the backbone, which so may be trained briefly, and be any.
+# The gate at the input reads no layer of the backbone, so that any briefly trained backbone serves.
 GATE_ALONE = (
     STREAM,
     "training.epochs=20",
@@ -44,7 +44,7 @@ class Spotter:
         runs: folder in which its runs lie, as real-SEED.
         synthetic: name of the run on synthetic speech.
         real: what is changed in the recipe on real speech.
-        least_gain: target: how many times less the stream must take than the ungated program.
+        min_gain: target: how many times less the stream must take than the ungated program.
         about: where it comes from, for the page.
         always: what is changed in the recipe on any speech.
         gate_of: another spotter, whose trained gate at the input takes the place of the run's own gates: there it sees
@@ -56,7 +56,7 @@ class Spotter:
     runs: Path
     synthetic: str
     real: Sequence[str]
-    least_gain: float
+    min_gain: float
     about: str
     always: Sequence[str] = ()
     gate_of: Spotter | None = None
@@ -68,7 +68,7 @@ GATE = Spotter(
     runs=Path("runs/bench-kernels-gate"),
     synthetic="synthetic",
     real=kws.REAL,
-    least_gain=0.0,
+    min_gain=0.0,
     about="a gate at the input alone, trained for this stream",
     always=GATE_ALONE,
 )
@@ -83,7 +83,7 @@ SPOTTERS: Mapping[str, Spotter] = {
         runs=kws.RUNS,
         synthetic="synthetic",
         real=kws.REAL,
-        least_gain=6.0,
+        min_gain=6.0,
         about="the plans that [kws](../kws/README.md) shows, searched for that recipe's stream",
     ),
     "KWT": Spotter(
@@ -91,7 +91,7 @@ SPOTTERS: Mapping[str, Spotter] = {
         runs=vit_gc.RUNS,
         synthetic="synthetic-0",
         real=vit_gc.REAL,
-        least_gain=15.0,
+        min_gain=15.0,
         about="the ungated transformer of [vit_gc](../vit_gc/README.md). It has no more multiplications than the "
         f"DS-CNN, but takes four times as long. {BEHIND_IT}",
         gate_of=GATE,
@@ -101,7 +101,7 @@ SPOTTERS: Mapping[str, Spotter] = {
         runs=Path("runs/bench-kernels-large"),
         synthetic="synthetic",
         real=(),
-        least_gain=15.0,
+        min_gain=15.0,
         about=f"the ungated backbone of a run of its own. {BEHIND_IT}",
         always=LARGE,
         gate_of=GATE,

@@ -45,7 +45,7 @@ def targets(listened: Listened) -> list[StreamTarget]:
         slack = {seed: stream["bound"] / stream["gain"] for seed, stream in by_seed.items()}
         bound = statistics.median(stream["bound"] for stream in by_seed.values()) if by_seed else None
         pairs += [
-            StreamTarget(f"ungated .tflite over gated stream, {name}", f">= {spotter.least_gain:g}", gain, bound),
+            StreamTarget(f"ungated .tflite over gated stream, {name}", f">= {spotter.min_gain:g}", gain, bound),
             StreamTarget(f"bound over gain, {name}", SLACK_TARGET, slack),
         ]
     return pairs

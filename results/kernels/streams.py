@@ -1,4 +1,4 @@
-"""What a gated keyword spotter costs on a stream of windows, beside its ungated program."""
+"""The time of a gated keyword spotter on a stream of windows, against its ungated program."""
 
 from __future__ import annotations
 

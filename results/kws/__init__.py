@@ -1,8 +1,8 @@
 """`gatesearch bench kws data.root=DIR`: the keyword spotter on real speech over three seeds, beside the synthetic run.
 
 Each seed is one ordinary run of recipes/kws.yaml. Three plans are compared, all retrained from the same baseline by the
-same schedule: no gates; the plan that the search picked; and one gate three blocks deep, whatever the search thinks of
-it, because that is what an earlier probe had measured.
+same schedule: no gates; the plan that the search picked; and one gate three blocks deep, which
+the search does not choose, because an earlier probe measured that gate.
 """
 
 from __future__ import annotations

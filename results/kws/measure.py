@@ -1,4 +1,4 @@
-"""One run of the keyword spotter: figures of three plans, and what gates stop at a given recall."""
+"""One run of the keyword spotter: figures of three plans, and the share that gates stop at each recall."""
 
 from __future__ import annotations
 

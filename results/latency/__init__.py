@@ -1,4 +1,4 @@
-"""`gatesearch bench latency`: what the latency tables predict beside what whole gated bundles take.
+"""`gatesearch bench latency`: latency that the tables predict, against the measured latency of gated bundles.
 
 Three steps, each resumable: bundles of random held-out models are written, each backbone's table is filled, and every
 bundle is timed end to end. The last two want a quiet machine.

@@ -1,4 +1,4 @@
-"""Bundles of models: their gates set to random shares of the work, their stages written as an export writes them."""
+"""Bundles of models whose gates are set to random shares of the work; stages are written as an export writes them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Programs:
 
 
 class _Childless(fx.Tracer):
-    """Keeps modules without children as they are, whoever wrote them."""
+    """Keeps modules without children as they are, PyTorch's and others."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return not list(m.children()) or super().is_leaf_module(m, module_qualified_name)

@@ -1,4 +1,4 @@
-"""The rows and the page of latency tables: what they predict of held-out models, beside what these take."""
+"""The rows and the page of latency tables: predicted against measured latency of held-out models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plot of predicted beside measured latency."""
+"""The plot of predicted against measured latency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user would run instead: the same layer in oneDNN through torch, ONNX Runtime and LiteRT, ready to be timed."""
+"""Layers in other libraries (oneDNN through torch, ONNX Runtime, LiteRT) that gated kernels are timed against."""
 
 from __future__ import annotations
 
