@@ -1,4 +1,4 @@
-"""Layers with some of their channels only."""
+"""Copies of layers that have only some of their channels."""
 
 from __future__ import annotations
 

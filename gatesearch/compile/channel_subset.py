@@ -1,4 +1,4 @@
-"""Some channels of a tensor, carried through one operation after the other, the others being constants."""
+"""A tensor without the channels that are constant, carried through one operation after the other."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from gatesearch.graph.module_types import (
 
 @dataclass(frozen=True)
 class Subset:
-    """A tensor of which only the channels ``index`` of an axis are there.
+    """A tensor that holds only the channels ``index`` of an axis; each other channel is a constant.
 
     Args:
-        index: of the channels that are there.
+        index: of the channels that the tensor holds.
         fill: [C], the constant of every dropped channel.
         axis: of the channels, the batch counted.
     """
@@ -51,10 +51,10 @@ class Subset:
 
 
 class Carried(NamedTuple):
-    """What one operation makes of a subset.
+    """The result of carrying a subset through one operation.
 
-    ``module`` comes in the place of the node's own; None: that one stays. ``subset`` is what is there of the output's
-    channels; None: all of them.
+    ``module`` replaces the node's own; None if that one stays. ``subset`` describes the output; None if the output has
+    all its channels.
     """
 
     module: nn.Module | None
@@ -124,7 +124,7 @@ def _through_convolution(module: nn.Conv1d | nn.Conv2d, subset: Subset) -> Carri
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """Return the shape of what a node gives, from ``ShapeProp``."""
+    """Return the shape of a node's output, from ``ShapeProp``."""
     return tuple(node.meta["tensor_meta"].shape)
 
 

@@ -1,8 +1,8 @@
-"""Pass: a stage becomes parts, plain stretches that LiteRT runs and layers that kernels run.
+"""Pass: a stage is cut into parts: stretches of plain layers, which LiteRT runs, and layers that kernels run.
 
-Assumes a graph whose layers are as they will run. Guarantees parts that, one after the other, compute what the stage
-computes; none where the core runs no kernels or no layer has one. The stage's own program stays beside them: it is the
-reference, and runs where there is no compiler.
+Assumes a graph whose layers are final. Guarantees parts that, one after the other, compute what the stage computes; no
+parts if the core runs no kernels or no layer has one. The stage's own program remains: it is the reference, and runs on
+hosts without a compiler.
 
 Values between parts are named; a part reads some and writes some. Maps are [h, w, c] there, as both sides have them.
 """

@@ -2,8 +2,8 @@
 
 Each pass is a function from a stage to a stage in a module of its own, which says what it assumes and what it
 guarantees. The order matters: channels go first, so that nothing is computed of them; a folded normalisation changes
-the ranges that equalisation reads; the head is fitted to what the body gives in the end; a part is a piece of what is
-final by then.
+the ranges that equalisation reads; the head is fitted to the final output of the body; parts are cut out of the final
+graph.
 
 Behind the passes a back end writes a file. :mod:`~gatesearch.compile.tflite` rewrites operators, converts and
 quantises; :mod:`~gatesearch.compile.vela` goes on from its int8 program; :mod:`~gatesearch.compile.onnx` writes the
@@ -40,7 +40,7 @@ PASSES: Mapping[str, Pass] = {
     "partition": partition,  # stretches for LiteRT, layers for kernels
 }
 LAST = "partition"
-LAST_OF_EXIT = "equalise"  # an exit is one program, and its output is wanted as it is
+LAST_OF_EXIT = "equalise"  # an exit is one program, and its output is not rescaled
 FEWEST_SAMPLES = 64
 
 

@@ -1,4 +1,4 @@
-"""Ranges of activations, and biases, that an int8 program can have: what the quantiser itself leaves undone.
+"""Repairs of the quantiser's output: activation ranges and biases that an int8 program cannot represent.
 
 A product such as a convolution sums x w over int8 values whose steps are s_x and s_w[c], c being the output channel.
 Its sum counts steps of s_x s_w[c], as does its bias, in int32; the output has steps of s_y. The engine multiplies the

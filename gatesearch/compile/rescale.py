@@ -1,4 +1,4 @@
-"""Pass: the head of a stage spends its int8 steps where they decide something.
+"""Pass: the outputs of a stage are scaled so that int8 steps are fine where the stage decides.
 
 Assumes a stage whose body is as it will run, with samples. Guarantees a head that decides alike: a gate's logit is
 exported around its threshold only, class logits above a floor only. Any other output stays as it is.

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
-import os
 import re
 import tempfile
 import zipfile
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import platformdirs
 
+from gatesearch._lib.files import write_whole
 from gatesearch._lib.plugins import need
 from gatesearch._lib.tool_output import ToolError, quiet
 from gatesearch.compile.flatbuffer import operator_names
@@ -96,12 +97,11 @@ def _load(path: Path) -> VelaResult | None:
 
 def _save(path: Path, result: VelaResult) -> None:
     row = {name: value for name, value in asdict(result).items() if name != "model"}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("result.json", json.dumps(row))
         archive.writestr("model", result.model)
-    part.replace(path)
+    write_whole(path, packed.getvalue())
 
 
 def _run_vela(model: bytes, accelerator: str, system_config: str, memory_mode: str) -> VelaResult:

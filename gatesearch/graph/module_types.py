@@ -1,4 +1,4 @@
-"""Which modules and functions of PyTorch do the same to a tensor: the families that analyses and passes ask for."""
+"""Families of PyTorch modules and functions, such as ReLUs or poolings, for analyses and passes to test against."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ PADS: Modules = tuple(value for name, value in vars(nn.modules.padding).items() 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
-# What leaves every channel of a map where it was, so that a channel of zeros stays one; a normalisation does so for the
-# layer that is alone before it, whose gate takes its place.
+# These keep the channels of a map apart, so that a channel of zeros stays zero. A batch normalisation is among them
+# because a gate in place of the only layer before it replaces the normalisation as well.
 CHANNEL_WISE: Modules = (nn.BatchNorm2d, *RECTIFIERS, *NO_OPERATIONS, nn.AvgPool2d, nn.MaxPool2d)
 KEEP_SIGN: Modules = (*NO_OPERATIONS, nn.AvgPool2d, nn.MaxPool2d, *ZERO_PADS)
 

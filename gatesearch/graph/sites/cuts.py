@@ -15,7 +15,7 @@ from gatesearch.graph.trace import NodeProfile, node_label, trace
 
 
 def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
-    """Find every cut site of a model, the input first.
+    """Return every cut site of a model, the input first.
 
     Between two operations that multiply, several nodes may qualify (after a convolution, its normalisation, its
     activation); the last one is taken, because its tensor is what the next operation reads, but for padding, which

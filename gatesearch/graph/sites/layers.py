@@ -15,7 +15,7 @@ LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear", 
 
 
 def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
-    """Find every convolution without groups, linear and recurrent layer, in the order in which data meets them.
+    """Return every convolution without groups, linear and recurrent layer, in the order in which they run.
 
     A layer that is called twice is no site: what a gate does there would have to be the same in both places. Nor is an
     LSTM or GRU that does not take the batch first, starts from a state or projects its output.
@@ -104,7 +104,7 @@ def _only_reader(
     modules: tuple[type[nn.Module], ...],
     functions: tuple[Callable[..., Tensor], ...] = (),
 ) -> fx.Node | None:
-    """Return the one node that reads another, where it calls a module or a function of those."""
+    """Return the only reader of a node, if it calls one of the modules or functions; else None."""
     if len(node.users) != 1:
         return None
     [reader] = node.users

@@ -1,4 +1,4 @@
-"""Places where gates can go, as values."""
+"""The two kinds of site as values: a cut between two parts of a network, and a layer that a gate may replace."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INPUT = "input"
 
 
 class _Shaped:
-    """A place in a network by the tensor of one sample that comes out of it."""
+    """What both kinds of site have: the tensor of one sample that comes out of them."""
 
     __slots__ = ()
     shape: tuple[int, ...]
@@ -21,7 +21,7 @@ class _Shaped:
 
     @property
     def channels(self) -> int:
-        """Size of the axis that channel gates thin out."""
+        """Size of the axis from which channel gates remove channels."""
         return self.shape[self.channel_axis]
 
     @property
@@ -71,10 +71,10 @@ class LayerSite(_Shaped):
         activation: path or name of the ReLU that alone reads what comes out of that; None where there is none.
         source: name of the layer site whose output channels, through channel-wise operations only that keep zero at
             zero, are this layer's input channels; None where there is none.
-        depth, directions: of a recurrent layer: how many lie on each other in it, and 2 where it reads both ways.
+        depth, directions: of a recurrent layer: its number of stacked layers, and 2 where it is bidirectional.
         geometry: of a convolution: height, width and channels of its input, its output channels, then kernel, stride,
             padding and dilation, each vertical and horizontal; empty where it pads by name or with anything but zeros.
-        positive: whether what it reads comes from a ReLU, through nothing that could make it negative.
+        positive: whether no value that it reads is negative, because a ReLU made them all.
     """
 
     name: str
@@ -117,7 +117,7 @@ AnySite = TypeVar("AnySite", CutSite, LayerSite)
 
 
 def worthwhile(sites: tuple[CutSite, ...], min_work: float) -> tuple[CutSite, ...]:
-    """Thin sites out to those that offer a different choice.
+    """Return the sites with enough work between them to make a difference where a gate stands.
 
     Args:
         sites: in order.
