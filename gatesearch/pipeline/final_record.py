@@ -104,6 +104,7 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         "export": {"bundle": "best/bundle", "artifacts": artifacts, "parity": parity},
         "streaming": asdict(outputs.stream) | {"ratio": outputs.stream.ratio},
         "sensitivity": sensitivity_json,
+        "warnings": folder.warnings(),
     }
     curves = {"baseline": "baseline", "ungated": "ungated", "gated": f"gated-{plan.digest}"}
     details = opening | {
