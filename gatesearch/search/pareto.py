@@ -25,8 +25,12 @@ def front(points: Sequence[Point]) -> list[int]:
     >>> front([(1, 4), (2, 2), (3, 3), (4, 1)])
     [0, 1, 3]
     """
-    values = np.array([tuple(point) for point in points])
-    return [i for i, p in enumerate(values) if not ((values <= p).all(1) & (values < p).any(1)).any()]
+    if not len(points):
+        return []
+    distinct, index = np.unique(np.array([tuple(point) for point in points]), axis=0, return_inverse=True)
+    is_member = np.zeros(len(distinct), dtype=bool)
+    is_member[_front_of_distinct(distinct)] = True
+    return np.flatnonzero(is_member[index.reshape(-1)]).tolist()
 
 
 def unique_front(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -35,19 +39,27 @@ def unique_front(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     >>> unique_front(np.array([[1.0, 4.0], [2.0, 2.0], [3.0, 3.0], [4.0, 1.0], [2.0, 2.0]])).tolist()
     [[1.0, 4.0], [2.0, 2.0], [4.0, 1.0]]
     """
-    rest, members = np.unique(points, axis=0), []
+    distinct = np.unique(points, axis=0)
+    front_points: npt.NDArray[np.float64] = distinct[_front_of_distinct(distinct)]
+    return front_points
+
+
+def _front_of_distinct(points: npt.NDArray[np.float64]) -> list[int]:
+    """Return the indices of the points [m, objectives], distinct and in lexical order, that no other dominates."""
+    rest, members = np.arange(len(points)), []
     while len(rest):
         # No point dominates the first in lexical order. What it dominates leaves with it.
-        members.append(rest[0])
-        rest = rest[(rest < rest[0]).any(1)]
-    return np.array(members).reshape(-1, points.shape[1])
+        first = points[rest[0]]
+        members.append(int(rest[0]))
+        rest = rest[(points[rest] < first).any(1)]
+    return members
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
     """Return the volume that the points dominate up to the reference.
 
     The volume is cut into slices along the last objective; in each slice the points below it dominate an area of one
-    dimension less.
+    dimension less. With two objectives the slices are strips as wide as the best first objective so far.
 
     >>> hypervolume([(1.0, 3.0), (2.0, 1.0)], (4.0, 4.0))
     7.0
@@ -60,6 +72,8 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
         return 0.0
     if len(reference) == 1:
         return reference[0] - inside[0][0]
+    if len(reference) == 2:
+        return _area(inside, reference)
     levels = [p[-1] for p in inside] + [reference[-1]]
     volume = 0.0
     for i in range(len(inside)):
@@ -67,3 +81,14 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
             area = hypervolume([p[:-1] for p in inside[: i + 1]], reference[:-1])
             volume += (levels[i + 1] - levels[i]) * area
     return volume
+
+
+def _area(points: Sequence[Point], reference: Point) -> float:
+    """Return the area that points, sorted by their second objective, dominate up to the reference."""
+    area, best = 0.0, reference[0]
+    levels = [point[1] for point in points] + [reference[1]]
+    for k, point in enumerate(points):
+        best = min(best, point[0])
+        if levels[k + 1] > levels[k]:
+            area += (levels[k + 1] - levels[k]) * (reference[0] - best)
+    return area

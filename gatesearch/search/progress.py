@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Self
 
 from gatesearch._lib.format import format_si
 from gatesearch._lib.plugins import need
-from gatesearch.search import pareto
 from gatesearch.search.evaluation import PREFERENCES, Objectives
-from gatesearch.search.result import Trial
+from gatesearch.search.result import GrowingVolume, Trial
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -40,9 +39,8 @@ class ProgressMonitor(AbstractContextManager["ProgressMonitor"]):
         quality: str = "accuracy",
         logs: Path | None = None,
     ) -> None:
-        self._reference, self._preference, self._quality = reference, PREFERENCES[objective], quality
-        self._front: list[list[float]] = []
-        self.hypervolume = 0.0
+        self._preference, self._quality = PREFERENCES[objective], quality
+        self._volume = GrowingVolume(reference)
         self.best: Objectives | None = None
         self.states: dict[str, int] = {}
         self._curves = _writer(logs) if logs is not None else None
@@ -53,16 +51,18 @@ class ProgressMonitor(AbstractContextManager["ProgressMonitor"]):
         """Count a trial that ended."""
         self.states[trial.state] = self.states.get(trial.state, 0) + 1
         if trial.objectives is not None and trial.feasible:
-            scaled = zip(trial.objectives.minimised, self._reference.minimised, strict=True)
-            self._front.append([value / reference for value, reference in scaled])
-            self._front = [self._front[i] for i in pareto.front(self._front)]
-            self.hypervolume = pareto.hypervolume(self._front, (1.0, 1.0, 1.0))
+            self._volume.add(trial.objectives)
             self.best = min((o for o in (self.best, trial.objectives) if o is not None), key=self._preference)
         if self._curves is not None:
             values = {} if trial.objectives is None else trial.objectives._asdict()
             counts = {state: float(count) for state, count in self.states.items()}
             for name, value in {**values, "hypervolume": self.hypervolume, **counts}.items():
                 self._curves.add_scalar(f"search/{name}", value, trial.number)
+
+    @property
+    def hypervolume(self) -> float:
+        """The hypervolume so far."""
+        return self._volume.value
 
     @property
     def note(self) -> str:

@@ -103,11 +103,30 @@ class SearchResult:
     def hypervolume(self, reference: Objectives) -> list[float]:
         """Return the hypervolume after each complete trial, each objective as a share of the reference's."""
         volumes: list[float] = []
-        front: list[list[float]] = []
+        volume = GrowingVolume(reference)
         for trial in self.complete:
             if trial.feasible and trial.objectives is not None:
-                values = zip(trial.objectives.minimised, reference.minimised, strict=True)
-                front.append([value / corner for value, corner in values])
-                front = [front[i] for i in pareto.front(front)]
-            volumes.append(pareto.hypervolume(front, (1.0, 1.0, 1.0)))
+                volume.add(trial.objectives)
+            volumes.append(volume.value)
         return volumes
+
+
+class GrowingVolume:
+    """The hypervolume of a front that grows, computed again only where the front has changed.
+
+    Args:
+        reference: up to which volume counts; each objective is taken as a share of it.
+    """
+
+    def __init__(self, reference: Objectives) -> None:
+        self._reference = reference.minimised
+        self._front: list[tuple[float, ...]] = []
+        self.value = 0.0
+
+    def add(self, objectives: Objectives) -> None:
+        """Add the objectives of a feasible plan."""
+        point = tuple(value / corner for value, corner in zip(objectives.minimised, self._reference, strict=True))
+        if point in self._front or any(pareto.dominates(other, point) for other in self._front):
+            return
+        self._front = [other for other in self._front if not pareto.dominates(point, other)] + [point]
+        self.value = pareto.hypervolume(self._front, (1.0, 1.0, 1.0))

@@ -26,6 +26,7 @@ from gatesearch.search.stored_trial import (
     STATE_ATTR,
     match_params,
     read_trial,
+    share_values,
 )
 
 PriceViolations = Callable[[GatePlan], Mapping[str, float]]
@@ -55,7 +56,7 @@ class Session:
         self._sampler = settings.sampler or choice.build_optuna_sampler("tpe", settings.seed)
         # In memory: a plan takes dozens of entries until it ends, and one that is cut off is proposed again.
         self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
-        self._study.add_trials([match_params(trial, space) for trial in stored])
+        self._study.add_trials([share_values(match_params(trial, space)) for trial in stored])
         self.ended = [read_trial(number, trial) for number, trial in enumerate(stored)]
         self.running: dict[int, optuna.Trial] = {}
         self._proposed_plans = {trial.plan for trial in self.ended}

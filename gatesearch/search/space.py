@@ -45,6 +45,11 @@ class Space:
         """The slots whose gates take the place of layers."""
         return tuple(slot for slot in self.slots if not slot.is_cut)
 
+    @cached_property
+    def _cut_slot_of(self) -> dict[PlacedGate, int]:
+        """The index of the cut slot that each gate fills."""
+        return {gate: k for k, slot in enumerate(self.cut_slots) for gate in slot.gates}
+
     @property
     def cut_sites(self) -> tuple[CutSite, ...]:
         """Where a gate may end a stage, in the order of the data."""
@@ -76,8 +81,8 @@ class Space:
 
     def core_choices(self, gates: Gates) -> list[tuple[str, ...]]:
         """Return every choice of cores for the stages that gates make."""
-        stages = 1 + sum(1 for slot in self.cut_slots if slot.choice_in(gates))
-        return list(combinations_with_replacement(self.cores, stages))
+        filled = {self._cut_slot_of[gate] for gate in gates if gate in self._cut_slot_of}
+        return list(combinations_with_replacement(self.cores, 1 + len(filled)))
 
     def propose(self, trial: CategoricalTrial) -> GatePlan:
         """Let a trial choose a plan.

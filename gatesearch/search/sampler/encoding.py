@@ -36,7 +36,7 @@ class PlanEncoder:
         self._layer_macs = max(1, sum(site.macs for site in space.layer_sites))
         self._slots = {gate: slot for slot in space.slots for gate in slot.gates}
         self._features = list(_param_features(space.slots))
-        self._cache: dict[PlacedGate, Array] = {}
+        self._cache: dict[PlacedGate, tuple[float, ...]] = {}
 
     @property
     def gate_width(self) -> int:
@@ -45,45 +45,48 @@ class PlanEncoder:
 
     def encode_plan(self, plan: GatePlan) -> Array:
         """Return the vector of a whole plan, [features]."""
-        cuts = np.array([self.encode_cut_gate(gate) for gate in cut_gates(plan)]).reshape(-1, self.gate_width)
-        depth, reduction = cuts[:, 0], cuts[:, 1]
+        # Lists, since arrays of a few numbers take several times as long.
+        cuts = [self.encode_cut_gate(gate) for gate in cut_gates(plan)]
+        depth, reduction = [row[0] for row in cuts], [row[1] for row in cuts]
         distances = [after - before for before, after in pairwise([*depth, 1.0])]
-        layers = np.array([self._encode_layer_gate(gate) for gate in layer_gates(plan)]).reshape(-1, self.gate_width)
-        weight, saved = layers[:, 0], layers[:, 1]
+        layers = [self._encode_layer_gate(gate) for gate in layer_gates(plan)]
+        weight, saved = [row[0] for row in layers], [row[1] for row in layers]
+        params = range(2, self.gate_width)
         return np.array(
             [
                 len(cuts),
-                depth[0] if len(cuts) else 1.0,
+                depth[0] if cuts else 1.0,
                 min(distances, default=1.0),
-                reduction.sum(),
-                reduction.max(initial=0.0),
+                sum(reduction),
+                max(reduction, default=0.0),
                 # Early gates lose what no later layer can restore, so depth and reduction count as a product, too.
-                (reduction * (1 - depth)).sum(),
-                weight.sum(),
-                (weight * saved).sum(),
-                saved.max(initial=0.0),
-                *cuts[:, 2:].sum(0),
-                *(weight[:, None] * layers[:, 2:]).sum(0),
-            ]
+                sum(r * (1 - d) for r, d in zip(reduction, depth, strict=True)),
+                sum(weight),
+                sum(w * s for w, s in zip(weight, saved, strict=True)),
+                max(saved, default=0.0),
+                *(sum(row[k] for row in cuts) for k in params),
+                *(sum(row[0] * row[k] for row in layers) for k in params),
+            ],
+            dtype=float,
         )
 
-    def encode_cut_gate(self, gate: PlacedGate) -> Array:
+    def encode_cut_gate(self, gate: PlacedGate) -> tuple[float, ...]:
         """Return the vector of one gate at a cut site: its depth, its reduction of the tensor, its parameters."""
         if gate not in self._cache:
             site = find(self._cut_sites, gate.site)
             work = work_of(site, gate)
             depth = site.macs_before / max(1, site.macs_before + site.macs_after)
             share = work.density * work.elements / site.elements
-            self._cache[gate] = np.array([depth, _reduction(share), *self._encode_params(gate)])
+            self._cache[gate] = (depth, _reduction(share), *self._encode_params(gate))
         return self._cache[gate]
 
-    def _encode_layer_gate(self, gate: PlacedGate) -> Array:
+    def _encode_layer_gate(self, gate: PlacedGate) -> tuple[float, ...]:
         """Return the vector of one gate in a layer's place: the layer's share of MACs, the work saved, parameters."""
         if gate not in self._cache:
             site = find(self._layer_sites, gate.site)
             calls = work_of(site, gate).calls
             share = sum(call.share * call.bits[0] / 8 for call in calls)
-            self._cache[gate] = np.array([site.macs / self._layer_macs, _reduction(share), *self._encode_params(gate)])
+            self._cache[gate] = (site.macs / self._layer_macs, _reduction(share), *self._encode_params(gate))
         return self._cache[gate]
 
     def _encode_params(self, gate: PlacedGate) -> Iterator[float]:

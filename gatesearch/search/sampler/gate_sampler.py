@@ -9,29 +9,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan, Scalar
-from gatesearch.search.sampler.encoding import PlanEncoder
-from gatesearch.search.sampler.history import EndedTrial, History, feasible_front
+from gatesearch.search.sampler.combinations import MAX_CACHED, Combination, Combinations, StageCosts
+from gatesearch.search.sampler.history import FIXED_PARAMS, PLAN_CLAIM, History, read_claim
 from gatesearch.search.sampler.initial import simplest_gates
 from gatesearch.search.sampler.neighbours import Candidates
-from gatesearch.search.sampler.plan_costs import PlanCosts, StageCosts
-from gatesearch.search.sampler.posterior import Observation, Posterior, PosteriorCache
+from gatesearch.search.sampler.posterior import FitCaches, Posterior
 from gatesearch.search.sampler.scoring import MIN_COMBINATIONS, score_plans
 from gatesearch.search.slots import Gates
 from gatesearch.search.space import Space
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
 MAX_ROUNDS = 50  # of candidates, where all plans of a round were tried before
+MAX_CLAIMS = 8  # of plans that another process claims at the same moment
 
 
 def allow_every_plan(plan: GatePlan) -> bool:
@@ -61,12 +64,14 @@ class GateSampler(BaseSampler):
 
     Parameters that are not the space's are drawn at random, and so are plans once every allowed one was tried.
     Proposals depend on the seed and on the trials so far alone, so that a study that was cut off goes on as if it had
-    not been. Threads and batches may ask at the same time: plans that are being tried are not proposed again.
+    not been. Threads, batches and processes that share a storage may ask at the same time: no plan is proposed that
+    ended, failed, is being tried or waits in the queue. A trial of which some parameters are fixed, as by
+    ``study.enqueue_trial``, gets the best plan with these parameters.
 
     Args:
         space: of plans.
-        stage_costs: what the two costs of a plan are made of; see
-            :class:`gatesearch.search.sampler.plan_costs.PlanCosts` and :meth:`gatesearch.cost.model.CostModel.runs`.
+        stage_costs: the parts of a plan's two costs; see :meth:`gatesearch.cost.model.CostModel.runs` and
+            :class:`gatesearch.search.sampler.combinations.Combinations`.
         shares: of each kind of window in the stream.
         prior_rates: for each kind, the share that a gate lets through while nothing is known of it.
         reference: error (1 - accuracy) and costs up to which volume counts; None: a little beyond the predicted front.
@@ -96,18 +101,22 @@ class GateSampler(BaseSampler):
             prior_rates or {}
         )
         self._initial, self._simplest = tuple(initial), simplest_gates(space)
-        self._encoder, self._candidates, self._cache = PlanEncoder(space), Candidates(space), PosteriorCache()
-        self._costs = PlanCosts(space, stage_costs)
+        self._candidates, self._combinations = Candidates(space), Combinations(space, stage_costs)
         self._random = RandomSampler(seed)
-        self._histories: dict[str, History] = {}  # by name of the study
-        self._params: dict[tuple[str, int], dict[str, Scalar]] = {}  # of proposals under way, by study and trial
+        self._is_allowed: dict[GatePlan, bool] = {}
+        self._start()
+
+    def _start(self) -> None:
+        """Set what the storage of a study has too, and what cannot be pickled."""
+        self._studies: WeakKeyDictionary[BaseStorage, dict[int, _StudyState]] = WeakKeyDictionary()
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_studies")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.RLock())
+        self.__dict__.update(state)
+        self._start()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return nothing: which parameters there are depends on the plan, which is chosen before."""
@@ -121,19 +130,14 @@ class GateSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Choose the plan of a trial."""
-        if tuple(study.directions) != DIRECTIONS:
-            return
-        with self._lock:
-            plan = self.propose(study, trial.number)
-            if plan is not None:
-                self._history(study).proposals[trial.number] = plan
-                self._params[study.study_name, trial.number] = self._space.describe(plan)
+        if tuple(study.directions) == DIRECTIONS:
+            with self._lock:
+                self._assign(study, trial, trial.system_attrs.get(FIXED_PARAMS, {}))
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
         """Forget the proposal: from here on the study has it."""
         with self._lock:
-            self._history(study).proposals.pop(trial.number, None)
-            self._params.pop((study.study_name, trial.number), None)
+            self._state(study).params.pop(trial.number, None)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -141,69 +145,152 @@ class GateSampler(BaseSampler):
         """Return a parameter of the chosen plan.
 
         Raises:
-            UserError: the study has other directions, and the parameter is the space's.
+            UserError: the study has other directions, or a parameter of its own with a name of the space's.
         """
-        if param_name in self._space.param_names and tuple(study.directions) != DIRECTIONS:
-            directions = ", ".join(direction.name.lower() for direction in study.directions)
-            raise UserError(
-                f"GateSampler: the study's directions are [{directions}]; plans are searched with "
-                "[maximize, minimize, minimize]: accuracy, then two costs"
-            )
-        params = self._params.get((study.study_name, trial.number), {})
-        choices = param_distribution.choices if isinstance(param_distribution, CategoricalDistribution) else ()
-        if param_name in params and params[param_name] in choices:
-            return params[param_name]
         with self._lock:
+            if param_name in self._space.param_names:
+                _check_parameter(study, param_name, param_distribution)
+                params = self._params(study, trial, param_name)
+                if param_name in params and params[param_name] in param_distribution.choices:  # type: ignore[attr-defined]
+                    return params[param_name]
             return self._random.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
         """Draw foreign parameters otherwise than copies of this sampler in other threads do."""
         self._random.reseed_rng()
 
-    def propose(self, study: Study, number: int) -> GatePlan | None:
-        """Return the plan that the trial of that number should try; None where every allowed plan was tried."""
-        ended, running = self._history(study).read(study, number)
-        generator = Random(self._seed * 1_000_003 + len(ended) + len(running))
-        observations = [
-            Observation(gates=one.plan.gates, error=one.minimised[0], violations=one.violations, reached=one.reached)
-            for one in ended
-            if one.minimised
-        ]
+    def propose(
+        self, study: Study, number: int, fixed: Mapping[str, Any] | None = None, rank: int = 0
+    ) -> GatePlan | None:
+        """Return the plan that the trial of that number should try; None where every allowed plan was tried.
+
+        Args:
+            study: of the trial.
+            number: of the trial.
+            fixed: parameters that the plan has to have.
+            rank: 0 for the best plan, 1 for the second, and so on.
+        """
+        state = self._state(study)
+        history = state.history
+        under_way = history.read(study, number)
+        generator = Random(self._seed * 1_000_003 + history.count + len(under_way))
         stages = self._space.max_gates + 1
-        posterior = Posterior(self._encoder, stages, observations, self._shares, self._prior_rates, self._cache)
-        tried_plans = {one.plan for one in ended} | set(running)
-        candidates, in_order = self._choose_candidates(ended, running, posterior, generator)
+        posterior = Posterior(history, self._combinations, stages, self._shares, self._prior_rates, state.fits)
+        running = [self._place(plan) for plan in under_way]
+        tried = history.plans.union(under_way) if under_way else history.plans
+        candidates, in_order = self._choose_candidates(history, under_way, posterior, generator)
         for _ in range(MAX_ROUNDS):
             scored = score_plans(
-                candidates, self._costs, posterior, ended, running, reference=self._reference, in_order=in_order
+                candidates, posterior, history.front, running, reference=self._reference, in_order=in_order
             )
-            for plan in scored.best_first(candidates):
-                if plan not in tried_plans and self._allowed(plan):
-                    return plan
+            for plan in scored.best_first():
+                if plan not in tried and self._allows(plan) and (not fixed or self._agrees(plan, fixed)):
+                    if rank == 0:
+                        return plan
+                    rank -= 1
             # Where few plans are left, they are those that neither few gates nor good parents lead to.
-            candidates, in_order = list(dict.fromkeys(self._candidates.draw_evenly(self._count, generator))), True
+            drawn, in_order = dict.fromkeys(self._candidates.draw_evenly(self._count, generator)), True
+            candidates = [self._combinations.lookup(gates) for gates in drawn]
         return None
 
     def _choose_candidates(
-        self, ended: Sequence[EndedTrial], running: Sequence[GatePlan], posterior: Posterior, generator: Random
-    ) -> tuple[list[Gates], bool]:
+        self, history: History, under_way: Sequence[GatePlan], posterior: Posterior, generator: Random
+    ) -> tuple[list[Combination], bool]:
         """Return the gates to choose among, and whether earlier ones come first while nothing can be predicted."""
-        tried = {one.plan.gates for one in ended} | {plan.gates for plan in running}
+        lookup = self._combinations.lookup
+        tried = history.gates.union(plan.gates for plan in under_way)
         initial = [gates for gates in self._initial if gates not in tried]
         if initial:
-            return initial[:1], True
-        parents = [one.plan.gates for one in feasible_front(ended)]
-        if posterior.combinations < MIN_COMBINATIONS or not parents:
-            simplest = [gates for gates in self._simplest if gates not in tried and self._is_allowed(gates)]
+            return [lookup(initial[0])], True
+        parents = [one.plan.gates for one in history.front]
+        if posterior.count < MIN_COMBINATIONS or not parents:
+            simplest = [lookup(gates) for gates in self._simplest if gates not in tried]
+            simplest = [one for one in simplest if any(self._allows(GatePlan(one.gates, c)) for c in one.cores)]
             if simplest:
                 return simplest, False
         drawn = self._candidates.draw_many(self._count, generator, parents)
         # Gates that were tried may be worth trying on other cores: their quality is known.
-        trained = [one.plan.gates for one in ended if one.minimised]
-        return list(dict.fromkeys([*drawn, *trained])), True
+        return list(dict.fromkeys([*map(lookup, drawn), *posterior.observed])), True
 
-    def _is_allowed(self, gates: Gates) -> bool:
-        return any(self._allowed(GatePlan(gates, cores)) for cores in self._costs.core_choices(gates))
+    def _assign(self, study: Study, trial: FrozenTrial, fixed: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Choose the plan of a trial, and write that in its storage, where other processes see it.
 
-    def _history(self, study: Study) -> History:
-        return self._histories.setdefault(study.study_name, History(self._space))
+        Two processes that choose at the same time may choose alike. Whoever reads the other's claim chooses again: the
+        claim that is written last is followed by a reading that shows both, so at least one of them gives way.
+        """
+        fixed = {name: value for name, value in fixed.items() if name in self._space.param_names}
+        state, plan = self._state(study), self._space.read(fixed) if fixed else None
+        if plan is None:
+            for attempt in range(MAX_CLAIMS):
+                # After a collision the ranks of the processes differ, or they would collide again.
+                plan = self.propose(study, trial.number, fixed, rank=trial.number % (attempt + 1))
+                if plan is None:
+                    break
+                study._storage.set_trial_system_attr(trial._trial_id, PLAN_CLAIM, plan.to_json())
+                under_way = state.history.read(study, trial.number)
+                if plan not in under_way and plan not in state.history.plans:
+                    break
+        params = state.params[trial.number] = {} if plan is None else self._space.describe(plan)
+        return params
+
+    def _params(self, study: Study, trial: FrozenTrial, name: str) -> dict[str, Scalar]:
+        """Return the parameters of a trial's plan, chosen anew where others were fixed in between."""
+        params = self._state(study).params.get(trial.number)
+        if params is None:  # asked for in another process, by a copy of this sampler
+            plan = read_claim(trial)
+            params = None if plan is None else self._space.describe(plan)
+        settled = {key: value for key, value in trial.params.items() if key in self._space.param_names}
+        agrees = params is not None and all(params.get(key) == value for key, value in settled.items())
+        if params is None or (params and not (name in params and agrees)):
+            return self._assign(study, trial, settled)
+        return params
+
+    def _state(self, study: Study) -> _StudyState:
+        studies = self._studies.setdefault(study._storage, {})
+        if study._study_id not in studies:
+            studies[study._study_id] = _StudyState(History(self._space, tuple(self._shares)))
+        return studies[study._study_id]
+
+    def _place(self, plan: GatePlan) -> tuple[Combination, int]:
+        """Return a plan as a combination of gates and the index of its cores."""
+        combination = self._combinations.lookup(plan.gates)
+        return combination, list(combination.cores).index(plan.cores)
+
+    def _allows(self, plan: GatePlan) -> bool:
+        """Say whether cost alone allows a plan; pricing one takes longer than looking it up."""
+        if plan not in self._is_allowed:
+            if len(self._is_allowed) >= MAX_CACHED:
+                self._is_allowed.clear()
+            self._is_allowed[plan] = self._allowed(plan)
+        return self._is_allowed[plan]
+
+    def _agrees(self, plan: GatePlan, fixed: Mapping[str, Any]) -> bool:
+        params = self._space.describe(plan)
+        return all(params.get(name) == value for name, value in fixed.items())
+
+
+@dataclass
+class _StudyState:
+    """What a sampler keeps of a study between proposals; all of it can be read from the study again.
+
+    Args:
+        history: its trials.
+        params: by trial number, of the plans that are under way in this process.
+        fits: of its posteriors.
+    """
+
+    history: History
+    params: dict[int, dict[str, Scalar]] = field(default_factory=dict)
+    fits: FitCaches = field(default_factory=FitCaches)
+
+
+def _check_parameter(study: Study, name: str, distribution: BaseDistribution) -> None:
+    """Refuse what would be drawn at random without a word."""
+    if tuple(study.directions) != DIRECTIONS:
+        directions = ", ".join(direction.name.lower() for direction in study.directions)
+        raise UserError(
+            f"GateSampler: the study's directions are [{directions}]; plans are searched with "
+            "[maximize, minimize, minimize]: accuracy, then two costs"
+        )
+    if not isinstance(distribution, CategoricalDistribution):
+        raise UserError(f"GateSampler: {name!r} is a parameter of plans; the objective suggests its own by that name")

@@ -8,6 +8,7 @@ Several quantities observed at the same plans share hyperparameters and the fact
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -22,6 +23,7 @@ LENGTH_SCALES = (0.5, 1.0, 2.0)  # in standard deviations of a feature, times th
 LINEAR_VARIANCES = (0.1, 1.0)  # of the linear part; the variance of the Matern part is 1
 NOISE_VARIANCES = (0.001, 0.03, 0.3)  # of an observation, on the same scale
 MIN_SPREAD = 1e-9
+MAX_OBSERVATIONS = 256  # in a process; more cost the cube of their number and change predictions little
 REFIT_GROWTH = 1.5  # hyperparameters are fitted anew when there are so many times more observations
 
 
@@ -41,13 +43,22 @@ class GaussianProcess:
         features: [n, d].
         values: [n, t].
         fits: hyperparameters that were fitted to fewer of the same observations; new ones are added.
+        first: returns features and values of the first observations; None: the rows of features and values are all
+            observations in their order.
     """
 
-    def __init__(self, features: Array, values: Array, fits: FitCache | None = None):
+    def __init__(
+        self,
+        features: Array,
+        values: Array,
+        fits: FitCache | None = None,
+        first: Callable[[], tuple[Array, Array]] | None = None,
+    ) -> None:
         fits = {} if fits is None else fits
         count = _round_down(len(features))
         if count not in fits:
-            fits[count] = _most_likely(features[:count], values[:count])
+            first_features, first_values = (features, values) if first is None else first()
+            fits[count] = _most_likely(first_features[:count], first_values[:count])
         self._scale = _Scale(features, values)
         self._observed = self._scale.scale_features(features)
         self._kernel = _Kernel(*fits[count], width=self._observed.shape[1])

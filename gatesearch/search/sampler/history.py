@@ -1,35 +1,53 @@
-"""What a sampler knows of a study: the trials that ended, and the plans that are being tried."""
+"""What a sampler knows of a study: the trials that ended, and the plans that are under way.
+
+A study that grows is read once: each trial that ended is taken in when it is first met, and the front and the distinct
+combinations of gates are kept up to date.
+"""
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from optuna import Study
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import pareto
-from gatesearch.search.sampler.pass_rates import ReachShares
+from gatesearch.search.slots import Gates
 from gatesearch.search.space import Space
 
-REACH_ATTR = "passed"  # user attribute of a trial: its reach shares
+REACH_ATTR = "passed"  # user attribute of a trial: for each kind of window, the share that reaches stage k
+PLAN_CLAIM = "gatesearch:plan"  # system attribute of a trial: the plan that it was given, before it asks for parameters
+FIXED_PARAMS = "fixed_params"  # system attribute of Optuna: the parameters of a trial that a user enqueued
 
 
 class EndedTrial(NamedTuple):
     """A trial of the space that ended.
 
     Args:
+        number: of the trial in its study.
         plan: that it tried.
         minimised: error and the two costs; None where it was not trained.
         violations: by how much each constraint is broken; zero or less where it is kept.
-        reached: the share of each kind of window that reached each stage; None where it was not reported.
+        reached: the share of each kind of window that reached each stage, [kinds, stages]; None where not reported.
     """
 
+    number: int
     plan: GatePlan
     minimised: tuple[float, ...] | None
     violations: Mapping[str, float]
-    reached: ReachShares | None
+    reached: npt.NDArray[np.float64] | None
+
+    @property
+    def is_feasible(self) -> bool:
+        """Whether it was trained and keeps all constraints."""
+        return self.minimised is not None and all(excess <= 0 for excess in self.violations.values())
 
 
 class History:
@@ -37,44 +55,144 @@ class History:
 
     Args:
         space: of the plans. Trials of other spaces are passed over.
+        kinds: of windows, in order.
 
     Attributes:
-        proposals: plans by trial number that were proposed and have not ended: a running trial may not have asked for
-            its parameters yet.
+        count: number of trials that ended complete or pruned.
+        plans: that were tried, those of failed trials included.
+        gates: of the same plans.
+        observations: by gates, the latest trained trial of them.
+        front: the feasible trials that no other dominates, by number.
+        constraints: names of all constraints.
     """
 
-    def __init__(self, space: Space) -> None:
-        self._space = space
-        self._ended: dict[int, EndedTrial] = {}
-        self.proposals: dict[int, GatePlan] = {}
+    def __init__(self, space: Space, kinds: Sequence[str]) -> None:
+        self._space, self._kinds = space, tuple(kinds)
+        self._read_count = 0  # trials that were read
+        self._under_way: list[int] = []  # of them, those that had not ended
+        self._first: dict[Gates, int] = {}  # number of the first trained trial of each combination
+        self._first_numbers: list[int] = []  # the same numbers in order
+        self._in_order: list[EndedTrial] = []  # the observations in the same order
+        self.count = 0
+        self.plans: set[GatePlan] = set()
+        self.gates: set[Gates] = set()
+        self.observations: dict[Gates, EndedTrial] = {}
+        self.front: list[EndedTrial] = []
+        self.constraints: set[str] = set()
 
-    def read(self, study: Study, number: int) -> tuple[list[EndedTrial], list[GatePlan]]:
-        """Return the trials that ended, in order, and the plans of those that are running.
+    def read(self, study: Study, number: int) -> list[GatePlan]:
+        """Take in the trials that ended since the last call; return the plans that are running or wait to run.
 
         Args:
             study: to read.
             number: of the trial that asks, which is left out.
+
+        Raises:
+            UserError: a trial reports values or shares that cannot be.
         """
-        running = []
-        for trial in study.get_trials(deepcopy=False):
-            if trial.number in self._ended or trial.number == number:
+        trials = study.get_trials(deepcopy=False)  # place and number are the same
+        plans, numbers = [], []
+        for k in [*self._under_way, *range(self._read_count, len(trials))]:
+            if trials[k].state.is_finished():
+                self._add(trials[k])
                 continue
-            plan = self._space.read(trial.params)
-            if trial.state == TrialState.RUNNING:
-                plan = plan or self.proposals.get(trial.number)
-            if plan is None:
-                continue
-            if trial.state == TrialState.RUNNING:
-                running.append(plan)
-            elif trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-                minimised = (1.0 - trial.values[0], *trial.values[1:]) if trial.values else None
-                reached = trial.user_attrs.get(REACH_ATTR)
-                self._ended[trial.number] = EndedTrial(plan, minimised, trial.constraints, reached)
-        return [self._ended[key] for key in sorted(self._ended)], running
+            numbers.append(k)
+            if k != number and (plan := self._plan_under_way(trials[k])):
+                plans.append(plan)
+        self._under_way, self._read_count = numbers, len(trials)
+        return plans
+
+    def first_observations(self, count: int | None = None) -> list[EndedTrial]:
+        """Return the observations, or so many of them, in the order in which their gates were first tried."""
+        return self._in_order[:count]
+
+    def places(self, trials: Sequence[EndedTrial]) -> list[int]:
+        """Return where the gates of some trials stand among the observations in order."""
+        return [bisect_left(self._first_numbers, self._first[one.plan.gates]) for one in trials]
+
+    def _plan_under_way(self, trial: FrozenTrial) -> GatePlan | None:
+        """Return the plan of a trial that runs or waits, though it may not have asked for its parameters yet."""
+        plan = self._space.read({**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params})
+        return plan or read_claim(trial)
+
+    def _add(self, trial: FrozenTrial) -> None:
+        plan = self._space.read(trial.params)
+        if plan is None:
+            return
+        self.plans.add(plan)
+        self.gates.add(plan.gates)
+        if trial.state == TrialState.FAIL:
+            return
+        self.count += 1
+        reached = trial.user_attrs.get(REACH_ATTR)
+        one = EndedTrial(
+            number=trial.number,
+            plan=plan,
+            minimised=_minimise(trial),
+            violations=trial.constraints,
+            reached=self._check_reach(trial.number, plan, reached) if reached else None,
+        )
+        if one.minimised is not None:
+            self.constraints.update(one.violations)
+            self._observe(one)
+        if one.is_feasible:
+            self._add_to_front(one)
+
+    def _observe(self, one: EndedTrial) -> None:
+        """Keep the latest trial of its gates; combinations stay in the order of their first trials."""
+        gates = one.plan.gates
+        first, latest = one.number, one
+        if gates in self.observations:
+            place = bisect_left(self._first_numbers, self._first[gates])
+            del self._first_numbers[place], self._in_order[place]
+            # A trial that began earlier may have taken longer.
+            first, latest = min(first, self._first[gates]), max(one, self.observations[gates], key=_number_of)
+        place = bisect_left(self._first_numbers, first)
+        self._first_numbers.insert(place, first)
+        self._in_order.insert(place, latest)
+        self._first[gates], self.observations[gates] = first, latest
+
+    def _add_to_front(self, one: EndedTrial) -> None:
+        assert one.minimised is not None
+        if any(pareto.dominates(other.minimised, one.minimised) for other in self.front if other.minimised):
+            return
+        self.front = [o for o in self.front if o.minimised and not pareto.dominates(one.minimised, o.minimised)]
+        insort(self.front, one, key=_number_of)
+
+    def _check_reach(self, number: int, plan: GatePlan, reached: Any) -> npt.NDArray[np.float64]:
+        """Return the shares that a trial reports, [kinds, stages]."""
+        stages = len(plan.cores)
+        where = f"GateSampler: trial {number}: user attribute {REACH_ATTR!r}"
+        if not isinstance(reached, Mapping):
+            raise UserError(f"{where}: {reached!r}: for each kind of window, the share that reaches each stage")
+        for kind in self._kinds:
+            if kind not in reached:
+                raise UserError(f"{where} has no {kind!r}; the sampler's shares name {', '.join(self._kinds)}")
+            row = reached[kind]
+            if len(row) != stages:
+                raise UserError(f"{where}: {kind!r} has {len(row)} shares; the plan has {stages} stages")
+            if not all(math.isfinite(share) and 0 <= share <= 1 for share in row):
+                raise UserError(f"{where}: {kind!r}: {list(row)}: shares are between 0 and 1")
+        return np.array([reached[kind] for kind in self._kinds], dtype=float).reshape(len(self._kinds), stages)
 
 
-def feasible_front(trials: Sequence[EndedTrial]) -> list[EndedTrial]:
-    """Return the trials that keep the constraints and that no other such trial dominates."""
-    feasible = [one for one in trials if one.minimised and all(excess <= 0 for excess in one.violations.values())]
-    indices = pareto.front([one.minimised for one in feasible if one.minimised])
-    return [feasible[i] for i in indices]
+def read_claim(trial: FrozenTrial) -> GatePlan | None:
+    """Return the plan that a trial was given; None where it was given none."""
+    claim = trial.system_attrs.get(PLAN_CLAIM)
+    return None if claim is None else GatePlan.from_json(claim)
+
+
+def _minimise(trial: FrozenTrial) -> tuple[float, ...] | None:
+    """Return error and costs of a trial; None where it has none or the device cannot run its plan."""
+    if not trial.values or not all(map(math.isfinite, trial.values)):
+        return None
+    accuracy, *costs = trial.values
+    if accuracy > 1:
+        raise UserError(
+            f"GateSampler: trial {trial.number} has accuracy {accuracy:g}; the first objective is a share, at most 1"
+        )
+    return (1.0 - accuracy, *costs)
+
+
+def _number_of(trial: EndedTrial) -> int:
+    return trial.number

@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr
 
-from gatesearch.plan import GatePlan
+from gatesearch.search.sampler.combinations import Combination, Combinations
 from gatesearch.search.sampler.ehvi import LogNormal
-from gatesearch.search.sampler.encoding import PlanEncoder
-from gatesearch.search.sampler.gp import FitCache, GaussianProcess
-from gatesearch.search.sampler.pass_rates import PassRates, ReachShares
-from gatesearch.search.slots import Gates
+from gatesearch.search.sampler.gp import MAX_OBSERVATIONS, FitCache, GaussianProcess
+from gatesearch.search.sampler.history import EndedTrial, History
+from gatesearch.search.sampler.pass_rates import PassRates
 
 Array = npt.NDArray[np.float64]
+Matches = Sequence[EndedTrial | None]
 MIN_ERROR = 1e-3  # smaller errors count as this, so that their logarithm is finite
 OBSERVED_DEVIATION = 1e-6  # of the logarithm of an error that was observed, with other cores
 
 
-class Observation(NamedTuple):
-    """Gates that were tried.
-
-    Args:
-        gates: of the plan; its cores change costs alone.
-        error: 1 - accuracy.
-        violations: by how much each constraint is broken; zero or less where it is kept.
-        reached: the share of each kind of window that reached each stage; None where it was not reported.
-    """
-
-    gates: Gates
-    error: float
-    violations: Mapping[str, float]
-    reached: ReachShares | None
-
-
 @dataclass
-class PosteriorCache:
-    """What posteriors after more trials of the same search need again: encoded plans and gates, and fits."""
+class FitCaches:
+    """The hyperparameters that posteriors after fewer trials of the same study were fitted with."""
 
-    plans: dict[Gates, Array] = field(default_factory=dict)
-    gates: dict[Gates, Array] = field(default_factory=dict)
-    quality_fits: FitCache = field(default_factory=dict)
-    pass_rate_fits: FitCache = field(default_factory=dict)
+    quality: dict[tuple[str, ...], FitCache] = field(default_factory=dict)  # by names of the constraints
+    pass_rates: FitCache = field(default_factory=dict)
 
 
 class Posterior:
@@ -55,68 +37,134 @@ class Posterior:
     are modelled by how much they are broken, independently of each other, by the same Gaussian process.
 
     Args:
-        encoder: of the space.
+        history: of the study.
+        combinations: of the space.
         stages: of a plan at most.
-        observations: one for each trial, in order; of equal gates the last counts.
         shares: of each kind of window in the stream.
         prior_rates: for each kind, the pass rate of a gate before there are observations.
-        cache: of earlier posteriors of the same search; new entries are added.
+        fits: of earlier posteriors of the same study; new ones are added.
     """
 
     def __init__(
         self,
-        encoder: PlanEncoder,
+        history: History,
+        combinations: Combinations,
         stages: int,
-        observations: Sequence[Observation],
         shares: Mapping[str, float],
         prior_rates: Mapping[str, float],
-        cache: PosteriorCache,
+        fits: FitCaches,
     ) -> None:
-        self._encoder, self._cache, self._stages = encoder, cache, stages
-        self._observed = {one.gates: one for one in observations}
+        self._history, self._stages = history, stages
+        self._combinations = combinations
         self._shares = np.array(list(shares.values()))
-        self._kinds = list(shares)
-        distinct = list(self._observed.values())
-        reached = [(one.gates, one.reached) for one in distinct if one.reached]
-        self._pass_rates = PassRates(encoder, reached, shares, prior_rates, cache.pass_rate_fits, cache.gates)
-        self._constraints = sorted({name for one in distinct for name in one.violations})
+        self._constraints = tuple(sorted(history.constraints))
+        self._observed = self._lookup(select_observations(history))
+        self._pass_rates = PassRates(
+            _thin_gates(_reached(self._observed)),
+            lambda: _reached(self._first()),
+            self._shares,
+            np.array([prior_rates.get(kind, 1.0) for kind in shares]),
+            fits.pass_rates,
+        )
         self._process: GaussianProcess | None = None
-        if distinct:
-            values = np.array([self._targets(one) for one in distinct])
-            self._process = GaussianProcess(self._encode([one.gates for one in distinct]), values, cache.quality_fits)
+        if self._observed:
+            features, values = self._rows(self._observed)
+            quality_fits = fits.quality.setdefault(self._constraints, {})
+            self._process = GaussianProcess(features, values, quality_fits, lambda: self._rows(self._first()))
 
     @property
-    def combinations(self) -> int:
+    def count(self) -> int:
         """Number of different combinations of gates that were tried."""
-        return len(self._observed)
+        return len(self._history.observations)
 
-    def predict_quality(self, candidates: Sequence[Gates]) -> tuple[LogNormal, Array]:
-        """Return the error of each candidate, [m], and the probability that it keeps all constraints, [m]."""
+    @property
+    def observed(self) -> list[Combination]:
+        """The combinations that predictions rest on."""
+        return list(self._observed)
+
+    def match(self, candidates: Sequence[Combination]) -> list[EndedTrial | None]:
+        """Return the observation of each candidate; None where it was not tried."""
+        others = self._history.observations
+        return [self._observed.get(one) or others.get(one.gates) for one in candidates]
+
+    def predict_quality(self, candidates: Sequence[Combination], matches: Matches) -> tuple[LogNormal, Array]:
+        """Return the error of each candidate, [m], and the probability that it keeps all constraints, [m].
+
+        Args:
+            candidates: combinations of gates, [m].
+            matches: of :meth:`match`, [m].
+        """
         assert self._process is not None
-        mean, deviation = self._process.predict(self._encode(candidates))
-        for i, gates in enumerate(candidates):
-            if gates in self._observed:
-                mean[i] = self._targets(self._observed[gates])
-                deviation[i] = OBSERVED_DEVIATION
+        mean = np.empty((len(candidates), 1 + len(self._constraints)))
+        deviation = np.full_like(mean, OBSERVED_DEVIATION)
+        unknown = [i for i, one in enumerate(matches) if one is None]
+        known = [(i, self._targets(one)) for i, one in enumerate(matches) if one is not None]
+        if known:
+            mean[[i for i, _ in known]] = [targets for _, targets in known]
+        if unknown:
+            features = np.array([candidates[i].features for i in unknown])
+            mean[unknown], deviation[unknown] = self._process.predict(features)
         feasible = ndtr(-mean[:, 1:] / np.maximum(deviation[:, 1:], OBSERVED_DEVIATION)).prod(1)
         return LogNormal(mean[:, 0], deviation[:, 0]), feasible
 
-    def predict_reach(self, candidates: Sequence[Gates]) -> Array:
-        """Return the share of the stream that reaches each stage, [m, stages]."""
-        reach = self._pass_rates.predict_reach(candidates, self._stages)
-        for i, gates in enumerate(candidates):
-            one = self._observed.get(gates)
-            if one is not None and one.reached:
-                rows = np.array([one.reached[kind] for kind in self._kinds])
-                reach[i, : rows.shape[1]] = self._shares @ rows
+    def predict_reach(self, candidates: Sequence[Combination], matches: Matches) -> Array:
+        """Return the share of the stream that reaches each stage, [m, stages]; see :meth:`predict_quality`."""
+        reach = np.zeros((len(candidates), self._stages))
+        unknown = []
+        for i, one in enumerate(matches):
+            if one is None or one.reached is None:
+                unknown.append(i)
+            else:
+                reach[i, : one.reached.shape[1]] = self._shares @ one.reached
+        if unknown:
+            reach[unknown] = self._pass_rates.predict_reach([candidates[i] for i in unknown], self._stages)
         return reach
 
-    def _targets(self, one: Observation) -> list[float]:
-        """Return what the Gaussian process is fitted to, [1 + constraints]."""
-        return [np.log(max(MIN_ERROR, one.error)), *(one.violations.get(name, 0.0) for name in self._constraints)]
+    def _first(self) -> dict[Combination, EndedTrial]:
+        return self._lookup(self._history.first_observations(MAX_OBSERVATIONS))
 
-    def _encode(self, candidates: Sequence[Gates]) -> Array:
-        for gates in candidates:
-            if gates not in self._cache.plans:
-                self._cache.plans[gates] = self._encoder.encode_plan(GatePlan(gates))
-        return np.array([self._cache.plans[gates] for gates in candidates])
+    def _lookup(self, trials: Sequence[EndedTrial]) -> dict[Combination, EndedTrial]:
+        return {self._combinations.lookup(one.plan.gates): one for one in trials}
+
+    def _rows(self, observed: Mapping[Combination, EndedTrial]) -> tuple[Array, Array]:
+        """Return features [n, d] and targets [n, 1 + constraints] of some trials."""
+        features = [combination.features for combination in observed]
+        return np.array(features), np.array([self._targets(one) for one in observed.values()])
+
+    def _targets(self, one: EndedTrial) -> list[float]:
+        """Return what the Gaussian process is fitted to, [1 + constraints]."""
+        assert one.minimised is not None
+        error = math.log(max(MIN_ERROR, one.minimised[0]))
+        return [error, *(one.violations.get(name, 0.0) for name in self._constraints)]
+
+
+def select_observations(history: History) -> list[EndedTrial]:
+    """Return the observations that predictions rest on, by the number of their first trial.
+
+    All of them where there are few. Else those on the front, of the others the newest, which lie near it, and some that
+    are spread over the whole search.
+    """
+    every = history.first_observations()
+    if len(every) <= MAX_OBSERVATIONS:
+        return every
+    is_chosen = np.zeros(len(every), dtype=bool)
+    is_chosen[history.places(history.front[-MAX_OBSERVATIONS // 2 :])] = True
+    others = np.flatnonzero(~is_chosen)
+    count = MAX_OBSERVATIONS - int(is_chosen.sum())
+    newest = count // 2
+    is_chosen[others[-newest:]] = True
+    is_chosen[others[np.linspace(0, len(others) - newest - 1, count - newest).round().astype(int)]] = True
+    return [every[k] for k in np.flatnonzero(is_chosen)]
+
+
+def _reached(observed: Mapping[Combination, EndedTrial]) -> list[tuple[Combination, Array]]:
+    return [(combination, one.reached) for combination, one in observed.items() if one.reached is not None]
+
+
+def _thin_gates(observed: Sequence[tuple[Combination, Array]]) -> Sequence[tuple[Combination, Array]]:
+    """Return combinations, spread evenly, that have at most :data:`MAX_OBSERVATIONS` gates together."""
+    gates = sum(len(combination.gate_features) for combination, _ in observed)
+    if gates <= MAX_OBSERVATIONS:
+        return observed
+    count = len(observed) * MAX_OBSERVATIONS // gates
+    return [observed[k] for k in np.linspace(0, len(observed) - 1, count).round().astype(int)]

@@ -10,45 +10,48 @@ import numpy.typing as npt
 
 from gatesearch.plan import GatePlan
 from gatesearch.search import pareto
+from gatesearch.search.sampler.combinations import Combination, expected_costs
 from gatesearch.search.sampler.ehvi import LogNormal, expected_improvement
-from gatesearch.search.sampler.history import EndedTrial, feasible_front
-from gatesearch.search.sampler.plan_costs import PlanCosts, expected_costs
+from gatesearch.search.sampler.history import EndedTrial
 from gatesearch.search.sampler.posterior import Posterior
-from gatesearch.search.slots import Gates
 
 Array = npt.NDArray[np.float64]
 MIN_COMBINATIONS = 2  # of gates that were tried, before predictions are used
 REFERENCE_MARGIN = 0.1  # share of the predicted front's range by which the reference lies beyond its worst ends
 MIN_RANGE = 0.01  # share of a value that counts as its range where all values are alike
+MIN_COST = 1e-12  # smaller costs count as this
+MAX_FRONT = 80  # points of the front that an expectation is computed with; its cost grows with their cube
 TINY_VOLUME = 1e-12  # smaller than any improvement that matters: breaks ties between plans without one
+SCORE_DIGITS = 7  # significant ones; finer differences are rounding, which is another on another machine
 
 
 @dataclass(frozen=True)
 class ScoredPlans:
-    """Plans, each the gates of a candidate on one choice of cores.
+    """Plans, each a candidate on one choice of cores.
 
     Args:
+        candidates: combinations of gates.
         candidate: index of the candidate, [m].
         cores: of each plan.
         score: the higher the better, [m].
     """
 
+    candidates: Sequence[Combination]
     candidate: npt.NDArray[np.intp]
     cores: Sequence[tuple[str, ...]]
     score: Array
 
-    def best_first(self, candidates: Sequence[Gates]) -> Iterator[GatePlan]:
-        """Yield the plans; those with equal scores in their order."""
-        for i in np.argsort(-self.score, kind="stable"):
-            yield GatePlan(candidates[self.candidate[i]], self.cores[i])
+    def best_first(self) -> Iterator[GatePlan]:
+        """Yield the plans; those that are equal up to rounding in their order."""
+        for i in np.argsort(-round_significant(self.score, SCORE_DIGITS), kind="stable"):
+            yield GatePlan(self.candidates[self.candidate[i]].gates, self.cores[i])
 
 
 def score_plans(
-    candidates: Sequence[Gates],
-    costs: PlanCosts,
+    candidates: Sequence[Combination],
     posterior: Posterior,
-    ended: Sequence[EndedTrial],
-    running: Sequence[GatePlan],
+    front: Sequence[EndedTrial],
+    under_way: Sequence[tuple[Combination, int]],
     *,
     reference: Sequence[float] | None,
     in_order: bool,
@@ -56,47 +59,88 @@ def score_plans(
     """Score the plans that candidates make on all choices of cores.
 
     Args:
-        candidates: gates.
-        costs: of plans.
+        candidates: combinations of gates.
         posterior: after the trials that ended.
-        ended: those trials.
-        running: plans that are being tried; they count as if they came out as predicted.
+        front: of those trials.
+        under_way: plans that are being tried, as a combination and the index of its cores; they count as if they came
+            out as predicted.
         reference: error and costs up to which volume counts; None: a little beyond the predicted front.
         in_order: where nothing can be predicted yet, whether earlier candidates come first; else the cheapest of all.
     """
-    stage_costs = [costs.core_costs(gates) for gates in candidates]
-    candidate = np.repeat(np.arange(len(candidates)), [len(rows) for rows in stage_costs])
-    cores = [choice for gates in candidates for choice in costs.core_choices(gates)]
-    plan_costs = expected_costs(np.concatenate(stage_costs), posterior.predict_reach(candidates)[candidate])
-    if posterior.combinations < MIN_COMBINATIONS or len(candidates) == 1:
-        return ScoredPlans(candidate, cores, -_relative_cost(plan_costs) - candidate * in_order)
-    error, feasible = posterior.predict_quality(candidates)
-    front = [one.minimised for one in feasible_front(ended) if one.minimised]
-    front += [_predicted_point(plan, costs, posterior) for plan in running]
+    candidate = np.repeat(np.arange(len(candidates)), [len(one.cores) for one in candidates])
+    cores = [choice for one in candidates for choice in one.cores]
+    stage_costs = np.concatenate([one.stage_costs for one in candidates])
+    matches = posterior.match(candidates)
+    plan_costs = expected_costs(stage_costs, posterior.predict_reach(candidates, matches)[candidate])
+    if posterior.count < MIN_COMBINATIONS or len(candidates) == 1:
+        score = -_relative_cost(plan_costs) - candidate * in_order
+        return ScoredPlans(candidates, candidate, cores, score)
+    error, feasible = posterior.predict_quality(candidates, matches)
+    points = [one.minimised for one in front if one.minimised] + _predicted_points(under_way, posterior)
     can_run = np.isfinite(plan_costs).all(1)
     likely = can_run & (feasible[candidate] > 0.5)
-    points = np.column_stack([np.exp(error.mean[candidate]), plan_costs])[likely if likely.any() else can_run]
-    scale = _reference(np.vstack([points, *front])) if reference is None else np.array(reference)
+    predicted = np.column_stack([np.exp(error.mean[candidate]), plan_costs])[likely if likely.any() else can_run]
+    scale = _reference(np.vstack([predicted, *points])) if reference is None else np.array(reference, dtype=float)
     scaled_error = LogNormal(error.mean[candidate] - np.log(scale[0]), error.deviation[candidate])
     scaled_costs = plan_costs / scale[1:]
-    scaled_front = [tuple(np.array(point) / scale) for point in front]
+    scaled_front = [tuple(np.array(point) / scale) for point in thin_front(points)]
     improvement = expected_improvement(scaled_error, scaled_costs, scaled_front, (1.0, 1.0, 1.0))
     # Where no plan is expected to improve anything, the one that comes nearest to it wins.
     optimistic = np.column_stack([np.exp(scaled_error.mean - scaled_error.deviation), scaled_costs])
-    return ScoredPlans(candidate, cores, improvement * feasible[candidate] - TINY_VOLUME * optimistic.max(1))
+    score = improvement * feasible[candidate] - TINY_VOLUME * optimistic.max(1)
+    return ScoredPlans(candidates, candidate, cores, score)
+
+
+def round_significant(values: Array, digits: int) -> Array:
+    """Return values rounded to a number of significant digits; zero and infinity as they are.
+
+    >>> round_significant(np.array([0.123456, -98765.4, 0.0, np.inf]), 2).tolist()
+    [0.12, -99000.0, 0.0, inf]
+    """
+    size = np.abs(values)
+    is_plain = np.isfinite(values) & (size > np.finfo(float).tiny)
+    exponent = np.floor(np.log10(size, out=np.zeros_like(size), where=is_plain))
+    scale = 10.0 ** (digits - 1 - exponent)
+    rounded: Array = np.where(is_plain, np.round(values * scale) / scale, values)
+    return rounded
+
+
+def thin_front(points: Sequence[tuple[float, ...]], most: int = MAX_FRONT) -> list[tuple[float, ...]]:
+    """Return at most so many points of a front: the ends, and others evenly by their rank in the first objective.
+
+    >>> thin_front([(1.0, 9.0), (2.0, 5.0), (3.0, 4.0), (4.0, 3.0), (5.0, 1.0)], most=5)
+    [(1.0, 9.0), (2.0, 5.0), (3.0, 4.0), (4.0, 3.0), (5.0, 1.0)]
+    >>> thin_front([(1.0, 9.0), (2.0, 5.0), (3.0, 4.0), (4.0, 3.0), (5.0, 1.0)], most=4)
+    [(1.0, 9.0), (2.0, 5.0), (4.0, 3.0), (5.0, 1.0)]
+    """
+    if len(points) <= most:
+        return list(points)
+    ordered = sorted(points)
+    ends = {min(range(len(ordered)), key=lambda k, d=d: ordered[k][d]) for d in range(len(ordered[0]))}  # type: ignore[misc]
+    between = [k for k in range(len(ordered)) if k not in ends]
+    spread = np.linspace(0, len(between) - 1, most - len(ends)).round().astype(int)
+    return [ordered[k] for k in sorted({*ends, *(between[k] for k in spread)})]
 
 
 def _relative_cost(costs: Array) -> Array:
     """Return the sum of the costs [m, 2], each as a multiple of the least, mapped to 0..1; infinite where one is."""
     can_run = np.isfinite(costs.sum(1))
-    total = (costs / np.maximum(costs.min(0, where=can_run[:, None], initial=np.inf), TINY_VOLUME)).sum(1)
+    total = (costs / np.maximum(costs.min(0, where=can_run[:, None], initial=np.inf), MIN_COST)).sum(1)
     return np.divide(total, 1 + total, out=np.full(len(total), np.inf), where=can_run)
 
 
-def _predicted_point(plan: GatePlan, costs: PlanCosts, posterior: Posterior) -> tuple[float, ...]:
-    """Return the error and the costs with which a running plan is predicted to end."""
-    error = float(np.exp(posterior.predict_quality([plan.gates])[0].mean[0]))
-    return (error, *expected_costs(costs.plan_costs(plan)[None], posterior.predict_reach([plan.gates]))[0])
+def _predicted_points(
+    under_way: Sequence[tuple[Combination, int]], posterior: Posterior
+) -> list[tuple[float, float, float]]:
+    """Return the error and the costs with which plans that are being tried are predicted to end."""
+    if not under_way:
+        return []
+    combinations = [combination for combination, _ in under_way]
+    stage_costs = np.array([combination.stage_costs[k] for combination, k in under_way])
+    matches = posterior.match(combinations)
+    costs = expected_costs(stage_costs, posterior.predict_reach(combinations, matches))
+    errors = np.exp(posterior.predict_quality(combinations, matches)[0].mean)
+    return [(float(error), *map(float, row)) for error, row in zip(errors, costs, strict=True)]  # type: ignore[misc]
 
 
 def _reference(points: Array) -> Array:
@@ -105,7 +149,10 @@ def _reference(points: Array) -> Array:
     A corner a tenth of the front's range beyond its worst ends lets the ends count, too (Ishibuchi et al. 2018, "How to
     Specify a Reference Point in Hypervolume Calculation").
     """
-    front = pareto.unique_front(points)
+    finite = points[np.isfinite(points).all(1)]
+    if not len(finite):
+        return np.ones(points.shape[1])
+    front = pareto.unique_front(finite)
     worst = front.max(0)
     corner: Array = worst + REFERENCE_MARGIN * np.maximum(worst - front.min(0), MIN_RANGE * np.abs(worst))
-    return corner
+    return np.where(corner > 0, corner, 1.0)  # of a cost that is always 0

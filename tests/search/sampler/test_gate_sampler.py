@@ -232,16 +232,26 @@ def test_a_batch_of_proposals_holds_none_twice():
     assert len(set(proposed)) == 12
 
 
+class Draws(optuna.samplers.RandomSampler):
+    """Records the names of the parameters that are drawn at random."""
+
+    def __init__(self) -> None:
+        super().__init__(seed=0)
+        self.names: list[str] = []
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        self.names.append(param_name)
+        return super().sample_independent(study, trial, param_name, param_distribution)
+
+
+def watched_sampler(**changes: object) -> tuple[GateSampler, list[str]]:
+    own, draws = sampler(**{"candidates": 30, **changes}), Draws()  # type: ignore[arg-type]
+    own._random = draws
+    return own, draws.names
+
+
 def test_threads_propose_different_plans_and_draw_none_at_random():
-    drawn = []
-
-    class Watched(GateSampler):
-        def sample_independent(self, study, trial, param_name, param_distribution):
-            if (study.study_name, trial.number) not in self._params:
-                drawn.append(param_name)
-            return super().sample_independent(study, trial, param_name, param_distribution)
-
-    space, own = small(), Watched(small(), runs, shares=SHARES, candidates=30)
+    space, (own, drawn) = small(), watched_sampler()
     study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=own)
 
     def objective(trial: optuna.Trial) -> tuple[float, float, float]:
