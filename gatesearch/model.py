@@ -1,6 +1,6 @@
-"""Backbone and plan to a gated model: a list of stages with a gate between each and the next.
+"""The gated model: a backbone cut into stages by the gates of a plan.
 
-Gates at layer sites take the place of their layers first; what is cut is the backbone that results.
+Gates at layer sites replace their layers first; then gates at cut sites cut the result.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from gatesearch.plan import GatePlan, PlacedGate
 
 
 class GatedOutput(NamedTuple):
-    """The soft forward, for training: the output ``logits`` [N, *output] and every gate's output for every sample."""
+    """The soft forward, for training: the last stage's ``logits`` [N, *output] and each gate's output."""
 
     logits: Tensor
     gates: tuple[GateOutput, ...]
 
 
 class Cascade(NamedTuple):
-    """The hard forward, as in use.
+    """The result of the hard forward, as on a device.
 
-    ``logits`` [N, *output] is what the last stage gave, or the exit of the gate at which a sample left; NaN where that
-    gate has no exit. ``exit`` [N] is the index of the gate at which the sample left, or the number of gates where it
-    left at none. ``gate_logits`` [N, gates] are NaN where a sample did not come that far.
+    ``logits`` [N, *output] is the output of the last stage, or of the exit of the gate that stopped the sample; NaN if
+    that gate has no exit. ``exit`` [N] is the index of the gate that stopped the sample, or the number of gates if none
+    did. ``gate_logits`` [N, gates] are NaN at gates that the sample did not reach.
     """
 
     logits: Tensor
@@ -49,7 +49,7 @@ class GatedModel(nn.Module):
         backbone: maps [N, *shape] to [N, *output], such as logits [N, classes].
         plan: gates in the order of their sites.
         sites: cut sites of this backbone, from :func:`gatesearch.graph.sites.cut_sites`.
-        outputs: shape of the backbone's output for one sample; a number stands for so many classes.
+        outputs: shape of the backbone's output for one sample, or the number of classes.
         saliency: importance of each channel [C] by site name, from :func:`gatesearch.training.saliency`.
         layers: layer sites of this backbone, from :func:`gatesearch.graph.sites.layer_sites`.
 
@@ -95,11 +95,11 @@ class GatedModel(nn.Module):
         names = [dict(stage.named_modules()) for stage in self.stages]
         self.layer_stages = tuple(k for site in self.layer_sites for k, own in enumerate(names) if site.name in own)
         self.output_shape = (outputs,) if isinstance(outputs, int) else tuple(outputs)
-        # The class that a stopped sample gets: that which its gate mostly stops, set with the thresholds.
+        # The class that a sample gets which a gate stops; calibration sets it.
         self.register_buffer("answers", torch.zeros(len(gates), dtype=torch.long))
 
     def gate(self, k: int) -> CutGate:
-        """Return gate ``k`` by its protocol."""
+        """Return the ``k``-th cut gate."""
         return cast(CutGate, self.gates[k])
 
     @property
@@ -129,7 +129,7 @@ class GatedModel(nn.Module):
 
     @torch.no_grad()
     def cascade(self, inputs: Tensor) -> Cascade:
-        """Run stage by stage; a sample that leaves never touches a later stage, one that goes on never the exit."""
+        """Run stage by stage; later stages get only samples that no gate stopped, an exit only those of its gate."""
         count, number = len(inputs), len(self.gates)
         exits = torch.full((count,), number)
         gate_logits = inputs.new_full((count, number), torch.nan)
@@ -164,7 +164,7 @@ def _check_order(plan: GatePlan, first: int, order: Sequence[int]) -> None:
 
 
 def _replace(backbone: nn.Module, site: LayerSite, placed: PlacedGate) -> None:
-    """Put a layer gate in its place."""
+    """Replace a layer by its gate."""
     layer = backbone.get_submodule(site.name)
     norm = None if site.norm is None else cast(nn.BatchNorm2d, backbone.get_submodule(site.norm))
     gate = build_gate(site, placed, layer, norm)
@@ -192,7 +192,7 @@ def split(backbone: nn.Module, nodes: list[str]) -> list[fx.GraphModule]:
         stages.append(fx.GraphModule(traced, graph))
 
     def value_of(node: fx.Node) -> fx.Node:
-        if node not in env and node.op == "get_attr":  # a parameter that both sides of a cut read
+        if node not in env and node.op == "get_attr":  # a parameter that stages on both sides read
             env[node] = graph.node_copy(node)
         return env[node]
 

@@ -1,7 +1,7 @@
 """The plan: which gate goes where, and which core runs each stage.
 
-A plan is the spine of gatesearch. Search proposes it, the wrapper builds it, cost prices it, export cuts by it and the
-report draws it. It is frozen, hashable and JSON; its digest names the trial, the cache entry and the artifact.
+Search proposes plans, the gated model is built from one, the cost model prices it, export cuts by it and the report
+draws it. A plan is frozen, hashable and JSON; its digest names the trial, the cache entry and the artifact.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class GatePlan:
     def to_json(self) -> str:
         """Return canonical JSON: equal plans give equal text."""
         values = self.to_dict()
-        for gate in values["gates"]:  # 1 and 1.0 are equal, and so are plans that say one or the other
+        for gate in values["gates"]:  # 1 and 1.0 are equal, so plans with either are one plan
             gate["params"] = {
                 name: int(value) if isinstance(value, float) and value.is_integer() else value
                 for name, value in sorted(gate["params"].items())
@@ -95,7 +95,7 @@ class GatePlan:
         return cls.from_dict(json.loads(text))
 
     def __str__(self) -> str:
-        gates = [  # neighbours that differ in their site alone are told once
+        gates = [  # neighbours that differ in their site alone share an entry
             f"{kind}@{', '.join(g.site for g in group)}({', '.join(f'{k}={v}' for k, v in params)})"
             for (kind, params), group in groupby(self.gates, key=lambda g: (g.kind, g.params))
         ]

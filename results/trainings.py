@@ -3,20 +3,52 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from gatesearch._lib.timing import fingerprint
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.report.rows import RESULTS
+from results.benchmark import Benchmark, Draw
 
 RESULT = "result.json"
 LIBRARIES = ("torch", "numpy")
 
 Result = Mapping[str, Any]
 Results = Mapping[str, Sequence[Result]]  # by row, in the order of seeds
+
+
+class ProtocolBenchmark(Benchmark):
+    """A benchmark that trains the same rows under several protocols, with a section and a plot for each.
+
+    Args:
+        command: that measures it again.
+        protocol: which is shown even without a result.
+        results: folder of all benchmarks.
+    """
+
+    protocols: ClassVar[Iterable[str]]
+    plot_title: ClassVar[str]  # ahead of the protocol's name
+    draw: ClassVar[Callable[..., object]]  # from results and title to the file at a path
+
+    def __init__(self, command: str, protocol: str, results: Path = RESULTS) -> None:
+        super().__init__(command, results)
+        self.protocol = protocol
+
+    def plots(self) -> Mapping[str, Draw]:
+        """Return a plot for each protocol."""
+        return {
+            f"{protocol}.png": partial(self.draw, results, f"{self.plot_title}, protocol {protocol}")
+            for protocol, results in self.results_by_protocol().items()
+        }
+
+    def results_by_protocol(self) -> dict[str, Results]:
+        """Return the results of each protocol that was run."""
+        return read_protocols(self.runs().path, self.protocols, self.protocol)
 
 
 def training_name(row: str, seed: int) -> str:

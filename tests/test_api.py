@@ -70,7 +70,7 @@ def ended(place: Path) -> Any:
 def test_a_program_gets_what_the_command_line_gets(ended: Any) -> None:
     summary = json.loads((ended.folder / "summary.json").read_text())
     assert summary["data"]["name"] == "squares" and summary["data"]["synthetic"]
-    assert [gate.site for gate in ended.picked.plan.gates] == ["0"]
+    assert [gate.site for gate in ended.plan.gates] == ["0"]
     assert (ended.folder / "report.html").exists() and (ended.folder / "best/bundle/manifest.json").exists()
 
 
@@ -78,7 +78,7 @@ def test_it_goes_on_with_the_same_network_and_data_alone(ended: Any) -> None:
     where = ended.folder.path
     torch.manual_seed(7)  # a program that draws its weights anew
     again = gatesearch.run(network(), squares(), resume=where, **{key: LITTLE[key] for key in ("space", "stream")})
-    assert again.picked.plan == ended.picked.plan
+    assert again.plan == ended.plan
     same = zip(again.model.state_dict().values(), ended.model.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
     with pytest.raises(UserError, match="a network of other layers"):

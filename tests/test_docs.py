@@ -71,7 +71,7 @@ def search(space: dict[str, Any], folder: Path) -> Any:
 
 def test_the_gate_between_stages_is_searched_and_exported(plugin: None, tmp_path: Path) -> None:
     run = search({"gates": {"min": 1, "max": 1}, "sites": ["0"], "kinds": {"level": {}}}, tmp_path)
-    assert [gate.kind for gate in run.picked.plan.gates] == ["level"]
+    assert [gate.kind for gate in run.plan.gates] == ["level"]
     assert run.parity.samples == 60 and run.parity.gate_agreement > 0.9
 
 

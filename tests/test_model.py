@@ -334,9 +334,9 @@ def test_training_reaches_every_gate_and_its_losses():
     assert all(loss.shape == () and loss.isfinite() for loss in losses.values())
     (output.logits.square().mean() + sum(losses.values())).backward()
     for name, gate in model.layer_gates.items():
-        steering = list(gate.steering())
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in steering), name
-        assert {id(p) for p in steering} <= {id(p) for p in model.parameters()}
+        controls = list(gate.control_parameters())
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in controls), name
+        assert {id(p) for p in controls} <= {id(p) for p in model.parameters()}
 
 
 @pytest.mark.parametrize("trained", [False, True])
@@ -361,7 +361,7 @@ def test_a_checkpoint_holds_what_layer_gates_learnt_and_saw():
     model = with_layers(*CUTS, *AT_LAYERS)
     with torch.no_grad():
         for gate in model.layer_gates.values():
-            for parameter in gate.steering():
+            for parameter in gate.control_parameters():
                 parameter.mul_(0.9).add_(0.01)
     torch.save(model.state_dict(), file)
     file.seek(0)

@@ -36,6 +36,34 @@ def say(text: str = "") -> None:
     console().print(Text(text), soft_wrap=True)
 
 
+_open_collections: list[list[str]] = []
+
+
+def warn(text: str) -> None:
+    """Print a line on standard error about a fallback or a doubt, and add it to every open collection of warnings."""
+    console(stderr=True).print(Text(f"warning: {text}"), soft_wrap=True)
+    for lines in _open_collections:
+        if text not in lines:
+            lines.append(text)
+
+
+@contextmanager
+def collect_warnings() -> Iterator[list[str]]:
+    """Collect the texts of :func:`warn`, each once.
+
+    >>> with collect_warnings() as lines:
+    ...     warn("the cache is damaged")
+    >>> lines
+    ['the cache is damaged']
+    """
+    lines: list[str] = []
+    _open_collections.append(lines)
+    try:
+        yield lines
+    finally:
+        _open_collections.remove(lines)
+
+
 def print_json(document: object) -> None:
     """Print one JSON document on standard output, for programs."""
     print(json.dumps(document, indent=1))

@@ -2,8 +2,8 @@
 
 After SoundStream (Zeghidour et al. 2021, arXiv 2107.03312, section III-C). Two things are simpler here. Codebooks are
 learned by gradient, as in the first VQ-VAE (van den Oord et al. 2017, arXiv 1711.00937, equation 3), not by moving
-averages, so that they are parameters like all others. And a codeword that nobody uses starts anew at a vector of the
-batch without waiting for several batches.
+averages, so that they are parameters like all others. And an unused codeword starts anew at a vector of the batch
+at once, not after several batches.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ from gatesearch._lib.version import __version__
 from gatesearch.cli import completion, hardware, recipes, runs, studies
 from gatesearch.cli.arguments import CONTEXT
 from gatesearch.errors import UserError, unknown
+from gatesearch.pipeline.steps import STEPS
 
 _PROGRAM = "gatesearch"
 _NO_SPACE = {errno.ENOSPC: "disk full", errno.EDQUOT: "disk quota used up", errno.EFBIG: "file size limit reached"}
@@ -74,11 +75,8 @@ def _add_commands() -> None:
         (studies.scaling, "scaling recipe=digits_hybrid.yaml batches=8..512"),
     ):
         app.command(context_settings=CONTEXT, epilog=_example(example))(command)
-    for step, text in runs.STEPS.items():
-        app.command(step, help=text, context_settings=CONTEXT, epilog=_example(f"{step} runs/kws-1"))(
-            runs.build_step(step)
-        )
-    app.command(context_settings=CONTEXT, epilog=_example("report runs/kws-1"))(runs.report)
+    for step, do_step in runs.step_commands().items():
+        app.command(step, help=STEPS[step], context_settings=CONTEXT, epilog=_example(f"{step} runs/kws-1"))(do_step)
     app.command(context_settings=CONTEXT, epilog=_example("dashboard runs/kws-1 port=8080"))(studies.dashboard)
     app.command(
         context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from gatesearch.cli.arguments import RunFolder, Settings, find_run_folder, load_recipe, take
 from gatesearch.errors import UserError
-
-STEPS: Mapping[str, str] = {
-    "search": "Search for plans; goes on with a search that was stopped.",
-    "retrain": "Train the picked plan, calibrate its thresholds.",
-    "export": "Cut the model into stages, an artifact for each core.",
-    "verify": "Compare every artifact with the model.",
-}
-"""The steps that are commands, with their help."""
+from gatesearch.pipeline.steps import STEPS
 
 
 def run(settings: Settings = None) -> None:
@@ -37,6 +30,11 @@ def run(settings: Settings = None) -> None:
     from gatesearch.pipeline import run as pipeline
 
     pipeline.resume(folder)
+
+
+def step_commands() -> dict[str, Callable[[str], None]]:
+    """Return the command of each step, by its name."""
+    return {name: build_step(name) for name in STEPS} | {"report": report}
 
 
 def build_step(name: str) -> Callable[[str], None]:

@@ -12,33 +12,50 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from gatesearch.gates.factored import steps_in, take_steps
 from gatesearch.gates.matrices import Ops
+from gatesearch.gates.recurrent_steps import take_steps, take_steps_with
 
 LARGEST_CONCATENATION = 8  # tensors: TensorFlow Lite Micro takes no more than ten
 
 
 @torch.library.custom_op("gatesearch::recurrence", mutates_args=())
 def _recurrence(
-    of_x: Tensor, parts: Sequence[Tensor], bias: Sequence[Tensor], state: Sequence[Tensor], form: str, cell: str
+    input_products: Tensor,
+    parts: Sequence[Tensor],
+    bias: Sequence[Tensor],
+    state: Sequence[Tensor],
+    form: str,
+    cell: str,
 ) -> tuple[Tensor, Tensor]:
-    output, last = take_steps(of_x, parts, bias, state, form, cell)
+    output, last = take_steps(input_products, parts, bias, state, form, cell)
     return output, torch.stack(last)
 
 
 @_recurrence.register_fake
 def _(
-    of_x: Tensor, parts: Sequence[Tensor], bias: Sequence[Tensor], state: Sequence[Tensor], form: str, cell: str
+    input_products: Tensor,
+    parts: Sequence[Tensor],
+    bias: Sequence[Tensor],
+    state: Sequence[Tensor],
+    form: str,
+    cell: str,
 ) -> tuple[Tensor, Tensor]:
     count, hidden = state[0].shape
-    return of_x.new_empty(count, of_x.shape[1], hidden), of_x.new_empty(len(state), count, hidden)
+    return input_products.new_empty(count, input_products.shape[1], hidden), input_products.new_empty(
+        len(state), count, hidden
+    )
 
 
 def run(
-    of_x: Tensor, parts: Sequence[Tensor], bias: Sequence[Tensor], state: Sequence[Tensor], form: str, cell: str
+    input_products: Tensor,
+    parts: Sequence[Tensor],
+    bias: Sequence[Tensor],
+    state: Sequence[Tensor],
+    form: str,
+    cell: str,
 ) -> tuple[Tensor, Sequence[Tensor]]:
-    """Take the steps of one layer and direction; see :func:`gatesearch.gates.factored.take_steps`."""
-    output, last = torch.ops.gatesearch.recurrence(of_x, list(parts), list(bias), list(state), form, cell)
+    """Take the steps of one layer and direction; see :func:`gatesearch.gates.recurrent_steps.take_steps`."""
+    output, last = torch.ops.gatesearch.recurrence(input_products, list(parts), list(bias), list(state), form, cell)
     return output, last.unbind(0)
 
 
@@ -58,8 +75,8 @@ def register() -> None:
 
     ops = Ops(concatenate, jax.nn.sigmoid, jnp.tanh)
 
-    def recurrence(of_x, parts, bias, state, form: str, cell: str):  # type: ignore[no-untyped-def]
-        output, last = steps_in(ops, of_x, parts, bias, state, form, cell)
+    def recurrence(input_products, parts, bias, state, form: str, cell: str):  # type: ignore[no-untyped-def]
+        output, last = take_steps_with(ops, input_products, parts, bias, state, form, cell)
         return output, jnp.stack(last)
 
     registry.lower(torch.ops.gatesearch.recurrence.default)(jax_bridge.wrap(recurrence))

@@ -19,9 +19,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-import platformdirs
-
-from gatesearch._lib.files import write_whole
+from gatesearch._lib import user_cache
 from gatesearch._lib.plugins import need
 from gatesearch._lib.tool_output import ToolError, quiet
 from gatesearch.compile.flatbuffer import operator_names
@@ -68,16 +66,14 @@ def compile(
     Raises:
         ToolError: Vela refuses the model or the configuration.
     """
-    path = _cache() / f"{_key(model, accelerator, system_config, memory_mode)}.zip"
-    result = _load(path)
-    if result is None:
-        result = _run_vela(model, accelerator, system_config, memory_mode)
-        _save(path, result)
+    folder = user_cache.find_folder("vela")
+    stem = _key(model, accelerator, system_config, memory_mode)
+    stored = user_cache.read_file(folder, stem, ".zip")
+    if stored is not None:
+        return _unpack(stored)
+    result = _run_vela(model, accelerator, system_config, memory_mode)
+    user_cache.store_file(folder, stem, ".zip", _pack(result))
     return result
-
-
-def _cache() -> Path:
-    return Path(platformdirs.user_cache_dir("gatesearch")) / "vela"
 
 
 def _key(model: bytes, *arguments: str) -> str:
@@ -85,23 +81,19 @@ def _key(model: bytes, *arguments: str) -> str:
     return hashlib.sha256(prefix + b"\0" + model).hexdigest()[:32]
 
 
-def _load(path: Path) -> VelaResult | None:
-    """Return a result from the cache; None where there is nothing that can be read."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            row = json.loads(archive.read("result.json"))
-            return VelaResult(**{**row, "cpu_operators": tuple(row["cpu_operators"])}, model=archive.read("model"))
-    except (FileNotFoundError, zipfile.BadZipFile, KeyError, json.JSONDecodeError):
-        return None
+def _unpack(stored: bytes) -> VelaResult:
+    with zipfile.ZipFile(io.BytesIO(stored)) as archive:
+        row = json.loads(archive.read("result.json"))
+        return VelaResult(**{**row, "cpu_operators": tuple(row["cpu_operators"])}, model=archive.read("model"))
 
 
-def _save(path: Path, result: VelaResult) -> None:
+def _pack(result: VelaResult) -> bytes:
     row = {name: value for name, value in asdict(result).items() if name != "model"}
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    stored = io.BytesIO()
+    with zipfile.ZipFile(stored, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("result.json", json.dumps(row))
         archive.writestr("model", result.model)
-    write_whole(path, packed.getvalue())
+    return stored.getvalue()
 
 
 def _run_vela(model: bytes, accelerator: str, system_config: str, memory_mode: str) -> VelaResult:

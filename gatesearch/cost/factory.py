@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import platformdirs
 from torch import Tensor, nn
 
-from gatesearch._lib import console
+from gatesearch._lib import console, user_cache
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources import board
@@ -26,7 +25,7 @@ TABLE_SAMPLES = 16
 
 def table_cache() -> Path:
     """Return the user's folder of latency tables."""
-    return Path(platformdirs.user_cache_dir("gatesearch")) / "tables"
+    return user_cache.find_folder("tables")
 
 
 def build_cost_model(

@@ -10,8 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gatesearch._lib import timing
-from gatesearch._lib.files import write_whole
+from gatesearch._lib import timing, user_cache
 from gatesearch.compile.tflite import convert
 from gatesearch.cost import blocks
 from gatesearch.cost.blocks import EMPTY, LAYER_PREFIX, PieceKey, Pieces, Role
@@ -71,9 +70,10 @@ def build_table(
     """
     pieces = blocks.pieces_of(backbone, sites, features, variants, layers)
     stamp = timing.fingerprint()
-    path = None if cache is None else cache / f"{_cache_key(pieces, device, stamp, gates, timing_seconds)}.json"
-    if path is not None and path.exists():
-        return Table.from_json(path.read_text())
+    key = _cache_key(pieces, device, stamp, gates, timing_seconds)
+    stored = None if cache is None else user_cache.read_file(user_cache.close_folder(cache), key, ".json")
+    if stored is not None:
+        return Table.from_json(stored.decode())
     programs = compile_pieces(pieces, device, converter, on_step)
     host = HostSource(converter, loop, bool(layers), kernel_runs(layers, gates), timing_seconds)
     readings = read_pieces(device, programs, host)
@@ -89,8 +89,8 @@ def build_table(
         needs={key.name: piece.need for key, piece in pieces.items() if piece.role in ("block", "exit")},
         native={core.name: readings.native[core.name] for core in device.cores if core.name in readings.native},
     )
-    if path is not None:
-        write_whole(path, table.to_json())
+    if cache is not None:
+        user_cache.store_file(user_cache.close_folder(cache), key, ".json", table.to_json().encode())
     return table
 
 

@@ -1,7 +1,7 @@
-"""Synthetic activities of made-up people on six axes, to try everything out where there is no data.
+"""Synthetic accelerometer and gyroscope windows, to try everything out where there is no data.
 
-A person has a gait, a strength and a way to wear the device; a window is a movement of the body, turned into the
-device's axes, with noise. Figures from such data say nothing about real activities and are labelled so.
+Each simulated subject has a gait, a strength and a way to wear the device. A window is a movement of the body, rotated
+into the device's axes, with noise. Figures from such data say nothing about real activities and are labelled so.
 """
 
 from __future__ import annotations

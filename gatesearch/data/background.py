@@ -1,4 +1,4 @@
-"""Long background recordings cut into clips, every split from stretches of its own."""
+"""Long background recordings cut into clips; each split has its own stretches of a recording."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gatesearch.data import folders, wav
-from gatesearch.data.wav import Waveform
+from gatesearch.data.waveforms import Int16Waveform, fit_length
 from gatesearch.errors import UserError
 
 SPLIT_BOUNDS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
@@ -19,8 +19,8 @@ SPLIT_BOUNDS = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0
 class Background:
     """Recordings, and where each split may cut them.
 
-    The first 80 % of a recording are for training, then 10 % each for validation and test. One too short for
-    that goes to one split as a whole.
+    The first 80 % of a recording are for training, then 10 % each for validation and test. A recording shorter than
+    ten clips goes to one split as a whole.
 
     Args:
         samples: length of a clip.
@@ -29,7 +29,7 @@ class Background:
     """
 
     samples: int
-    stretches: dict[str, list[tuple[str, int, Waveform]]]
+    stretches: dict[str, list[tuple[str, int, Int16Waveform]]]
     problems: tuple[str, ...] = ()
 
     @classmethod
@@ -39,7 +39,7 @@ class Background:
         Raises:
             UserError: the first unusable file, unless ``skip_bad``.
         """
-        stretches: dict[str, list[tuple[str, int, Waveform]]] = {split: [] for split in folders.SPLITS}
+        stretches: dict[str, list[tuple[str, int, Int16Waveform]]] = {split: [] for split in folders.SPLITS}
         problems = []
         for path in paths:
             name = f"{path.parent.name}/{path.name}"
@@ -51,7 +51,7 @@ class Background:
                 problems.append(str(error))
                 continue
             if len(whole) < 10 * samples:
-                fitted = whole if len(whole) >= samples else wav.fit_length(whole, samples)
+                fitted = whole if len(whole) >= samples else fit_length(whole, samples)
                 stretches[folders.hashed_split(name)].append((name, 0, fitted))
                 continue
             for split, bounds in SPLIT_BOUNDS.items():
@@ -59,12 +59,12 @@ class Background:
                 stretches[split].append((name, start, whole[start:end]))
         return cls(samples, stretches, tuple(problems))
 
-    def blocks(self, split: str) -> Waveform:
+    def blocks(self, split: str) -> Int16Waveform:
         """Return everything once, in clips one after the other [n, samples]."""
         whole = [wave[: len(wave) // self.samples * self.samples] for *_, wave in self.stretches[split]]
         return np.concatenate([np.empty(0, np.int16), *whole]).reshape(-1, self.samples)
 
-    def crops(self, split: str, count: int, rng: np.random.Generator) -> tuple[Waveform, list[str]]:
+    def crops(self, split: str, count: int, rng: np.random.Generator) -> tuple[Int16Waveform, list[str]]:
         """Return random crops [n, samples] and their names.
 
         n is ``count``, or 0 where there is nothing to cut. Volume is uniform from 0 to 1, as in the reference

@@ -1,13 +1,14 @@
-"""A cache of arrays between runs: the parameters determine the file's name, a checksum guards its contents."""
+"""A cache of arrays between runs.
+
+Parameters determine a file's name; a checksum guards its contents.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import io
 import json
-import os
 import sys
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from gatesearch._lib.files import write_whole
 
 Arrays = dict[str, npt.NDArray[Any]]
 CHECKSUM_KEY = "sha256"  # the name under which a file stores the checksum of its arrays
@@ -51,7 +54,7 @@ def digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
 
 
 def read(path: Path) -> Arrays | None:
-    """Return the arrays, None if missing or corrupt (a warning goes to stderr)."""
+    """Return the arrays; None where the file is missing, or corrupt, which a line on stderr says."""
     if not path.exists():
         return None
     try:
@@ -71,17 +74,9 @@ def write(path: Path, arrays: Arrays) -> None:
 
     A cache that cannot be written (no room, no permission) is not an error; a warning on stderr says why.
     """
-    temporary = None
+    content = io.BytesIO()
+    np.savez(content, **arrays, **{CHECKSUM_KEY: np.array(digest(arrays))})  # type: ignore[arg-type]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
-            temporary = file.name
-            np.savez(file, **arrays, **{CHECKSUM_KEY: np.array(digest(arrays))})  # type: ignore[arg-type]
-        os.replace(temporary, path)
-        temporary = None
+        write_whole(path, content.getvalue())
     except OSError as error:
         print(f"{path}: not cached ({error.strerror or error})", file=sys.stderr)
-    finally:  # also when interrupted
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)

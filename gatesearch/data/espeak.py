@@ -14,10 +14,10 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from gatesearch.data.wav import Waveform
+from gatesearch.data.waveforms import Int16Waveform
 from gatesearch.errors import UserError
 
-RANDOM_SEED = 1  # seed of the synthesiser's noise; fixed, because all variation comes from the requests
+NOISE_SEED = 1  # of the synthesiser; fixed, because all variation comes from the requests
 
 
 class Utterance(NamedTuple):
@@ -43,7 +43,7 @@ def available() -> bool:
     return importlib.util.find_spec("espeakng_loader") is not None
 
 
-def synthesise(utterances: Sequence[Utterance]) -> Iterator[tuple[int, Waveform]]:
+def synthesise(utterances: Sequence[Utterance]) -> Iterator[tuple[int, Int16Waveform]]:
     """Yield the sample rate (Hz) and the samples of each utterance, in order.
 
     The same utterances give the same samples.
@@ -58,7 +58,7 @@ def synthesise(utterances: Sequence[Utterance]) -> Iterator[tuple[int, Waveform]
         )
     # -P keeps the worker's folder off the module path: its types.py would hide that of the standard library.
     command = [sys.executable, "-P", str(Path(__file__).with_name("espeak_worker.py"))]
-    payload = json.dumps({"seed": RANDOM_SEED, "utterances": utterances}).encode()
+    payload = json.dumps({"seed": NOISE_SEED, "utterances": utterances}).encode()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
         try:

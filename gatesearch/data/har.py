@@ -1,4 +1,4 @@
-"""Human activities from an accelerometer and a gyroscope: recorded windows, or synthetic ones where there are none."""
+"""Human activities from an accelerometer and a gyroscope: recorded windows, or synthetic ones."""
 
 from __future__ import annotations
 

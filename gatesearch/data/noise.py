@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import numpy.typing as npt
 from scipy import signal
 
-FloatWaveform = npt.NDArray[np.float64]
+from gatesearch.data.waveforms import FloatWaveform
+
 Maker = Callable[[np.random.Generator, int, int], FloatWaveform]
 
 

@@ -1,4 +1,4 @@
-"""Recordings to cut windows from: of a folder of WAV files, of an archive, or synthesised."""
+"""Recordings to cut windows from: a folder of WAV files, an archive, or speech synthesis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from gatesearch.data import folders, wav
 from gatesearch.data.types import Split
-from gatesearch.data.wav import Progress, Waveform
+from gatesearch.data.wav import Progress
+from gatesearch.data.waveforms import Int16Waveform
 from gatesearch.errors import UserError
 
 WORDS = ("yes", "seven", "forward", "happy")  # that the synthesiser says
@@ -23,13 +24,13 @@ CLASSES = ("speech", "noise")
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording; ``group`` is what must not be in two splits."""
+    """One recording; recordings of one ``group`` stay in one split."""
 
     name: str
     label: int
     group: str
     sample_rate: int
-    read: Callable[[], Waveform]
+    read: Callable[[], Int16Waveform]
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,11 @@ def from_folder(root: Path) -> Recordings:
 def from_archive(path: Path) -> Recordings:
     """Take clips from an ``.npz``.
 
-    ``audio`` is int16 [clips, samples], or [samples] with ``offsets`` [clips + 1]. ``label`` [clips] and ``classes``
-    name what is heard. ``fold`` or ``speaker`` [clips] is what must not be in two splits.
+    ``audio`` is int16 [clips, samples], or [samples] with ``offsets`` [clips + 1]. ``label`` [clips] indexes
+    ``classes``. Clips of one ``fold`` or ``speaker`` [clips] stay in one split.
 
     Raises:
-        UserError: it cannot be read, or something of that is missing.
+        UserError: the file cannot be read, or lacks one of these arrays.
     """
     where = f"data.root: {path}"
     try:
@@ -145,7 +146,7 @@ def synthesise(
     cache_dir: str | Path | None,
     progress: Progress | None,
 ) -> Recordings:
-    """Say words and make noise, enough for so many windows; see :mod:`gatesearch.data.synthetic`."""
+    """Synthesise words and noise, enough for a number of windows; see :mod:`gatesearch.data.synthetic`."""
     from gatesearch.data import synthetic
 
     # Clips of two windows, 70 % of them to train on, in two classes more than there are words; some are too quiet.

@@ -1,6 +1,6 @@
-"""Windows of sound without labels, from any recordings: what a codec is trained on.
+"""Windows of sound from any recordings, to train a codec on.
 
-Reports tell the folders or classes of the recordings apart; nothing is trained on them.
+The labels are the folders or classes of the recordings. Reports list them; nothing is trained on them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import torch
 
 from gatesearch.data.recordings import Recording, Recordings, from_archive, from_folder, synthesise
 from gatesearch.data.types import Dataset, Split
-from gatesearch.data.wav import Progress, Waveform, fit_length, resample
+from gatesearch.data.wav import Progress
+from gatesearch.data.waveforms import INT16_FULL_SCALE, Int16Waveform, fit_length, resample
 from gatesearch.errors import UserError
 
 SPLIT_SHARES = {"train": 1.0, "validation": 0.25, "test": 0.25}  # of data.windows
 HELD_OUT_SHARE = 0.15  # of the speakers, folds or files, for validation and test each
 WINDOWS_PER_RECORDING = 8  # at most
-SILENCE_RMS = 1e-3 * 32768  # root mean square of a window that is left out, -60 dB of full scale
+SILENCE_RMS = 1e-3 * INT16_FULL_SCALE  # root mean square of a window that is left out, -60 dB of full scale
 
 
 def load(
@@ -107,7 +108,7 @@ def _cut_windows(
     recordings: Sequence[Recording], sample_rate: int, samples: int, most: int, rng: np.random.Generator
 ) -> tuple[Split, int]:
     """Return up to ``most`` windows of recordings in random order, and how many were skipped as silent."""
-    inputs: list[Waveform] = []
+    inputs: list[Int16Waveform] = []
     labels: list[int] = []
     names: list[str] = []
     silent = 0

@@ -77,12 +77,12 @@ def load(
     total = sum(map(len, files.values()))
     splits, noise, bad, done = {}, [], list(background.problems), 0
     for number, split in enumerate(folders.SPLITS):
-        chosen = files[split]
-        paths = [tree.root / name for name, _ in chosen]
+        split_files = files[split]
+        paths = [tree.root / name for name, _ in split_files]
         step = (lambda n, _, before=done: progress(before + n, total)) if progress else None
         waves, indices, problems = wav.read_clips(paths, sample_rate, samples, skip_bad_files, step)
         done, bad = done + len(paths), bad + problems
-        names, labels = [chosen[i][0] for i in indices], [chosen[i][1] for i in indices]
+        names, labels = [split_files[i][0] for i in indices], [split_files[i][1] for i in indices]
         if split == "train":
             noise = [waves[[name.startswith(folders.BACKGROUND_FOLDERS) for name in names]], background.blocks(split)]
         if background_label is not None and long_paths:
@@ -110,21 +110,22 @@ def _select(
 ) -> tuple[dict[str, Files], list[str]]:
     """Return the files of every split, and what was thinned out."""
     files: dict[str, Files] = {split: [] for split in folders.SPLITS}
-    for label, of in enumerate(classes.values()):
-        for folder in of:
+    for label, own_folders in enumerate(classes.values()):
+        for folder in own_folders:
             for file in tree.files[folder] if folder != folders.LONG_BACKGROUND else ():
                 files[tree.split_of(folder, file)].append((f"{folder}/{file}", label))
     thinned = []
-    for label, (name, of) in enumerate(classes.items()):
-        if len(of) == 1 or label < positives:
+    for label, (name, own_folders) in enumerate(classes.items()):
+        if len(own_folders) == 1 or label < positives:
             continue
         before = after = 0
-        for split, chosen in files.items():
-            own = [i for i, (_, its) in enumerate(chosen) if its == label]
-            most = int(LARGEST_REST_RATIO * _mean_positive(Counter(its for _, its in chosen), positives))
+        for split, split_files in files.items():
+            labels = [file_label for _, file_label in split_files]
+            own = [index for index, file_label in enumerate(labels) if file_label == label]
+            most = int(LARGEST_REST_RATIO * _mean_positive(Counter(labels), positives))
             drop = set(rng.permutation(own)[most:].tolist()) if len(own) > most else set()
             before, after = before + len(own), after + len(own) - len(drop)
-            files[split] = [file for i, file in enumerate(chosen) if i not in drop]
+            files[split] = [file for index, file in enumerate(split_files) if index not in drop]
         if after < before:
             thinned.append(f"{name} thinned out from {before} to {after} clips")
     return files, thinned
@@ -135,16 +136,17 @@ def _mean_positive(counts: Counter[int], positives: int) -> int:
 
 
 def _check_classes(tree: folders.Tree, split: str, classes: Mapping[str, list[str]], labels: list[int]) -> None:
-    there = set(labels)
-    for label, (name, of) in enumerate(classes.items()):
-        if label not in there:
-            of_class = ", ".join(str(tree.root / folder) for folder in of[:3]) + (", ..." if len(of) > 3 else "")
+    present = set(labels)
+    for label, (name, own_folders) in enumerate(classes.items()):
+        if label not in present:
+            of_class = ", ".join(str(tree.root / folder) for folder in own_folders[:3])
+            of_class += ", ..." if len(own_folders) > 3 else ""
             mend = "add clips" if tree.listed is None else f"list some in {_list_of(split)}"
             raise UserError(f"data.root: the {split} split has no clip of class {name!r} ({of_class}); {mend}")
 
 
 def _list_of(split: str) -> str:
-    return next((name for name, its in folders.SPLIT_LISTS.items() if its == split), "neither list")
+    return next((name for name, list_split in folders.SPLIT_LISTS.items() if list_split == split), "neither list")
 
 
 def _source(tree: folders.Tree, thinned: list[str], bad: list[str]) -> str:

@@ -6,18 +6,15 @@ from collections.abc import Iterator, Sequence
 from math import gcd
 
 import numpy as np
-import numpy.typing as npt
 
 from gatesearch.data import espeak, voices
 from gatesearch.data.espeak import Utterance
-from gatesearch.data.wav import fit_length
+from gatesearch.data.waveforms import FloatWaveform, fit_length
 from gatesearch.errors import UserError
 
 # Bounds of the random draws: the lowest value, and one above the highest.
 WORDS_PER_MINUTE, PITCHES, PITCH_RANGES = (120, 225), (20, 81), (25, 76)
 CHECKED_CLIPS = 10  # of a word; by then it is clear whether it fits a clip
-
-FloatWaveform = npt.NDArray[np.float64]
 
 
 def draw_utterance(rng: np.random.Generator, split: str, word: str) -> Utterance:

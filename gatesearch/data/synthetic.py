@@ -17,7 +17,8 @@ from gatesearch import errors
 from gatesearch.data import cache, folders, noise, voices
 from gatesearch.data.spoken_words import draw_utterance, speak_words
 from gatesearch.data.types import Dataset, Split
-from gatesearch.data.wav import Progress, Waveform
+from gatesearch.data.wav import Progress
+from gatesearch.data.waveforms import FloatWaveform, Int16Waveform, to_int16
 from gatesearch.errors import UserError
 
 VERSION = 1  # of the set that this module makes; it is part of the name in the cache
@@ -27,8 +28,6 @@ SPEECH_DB = (-36.0, -16.0)  # root mean square of the word against full scale
 SNR_DB = (5.0, 30.0)  # against the word, not the clip
 SILENCE_DB = (-80.0, -20.0)
 REPORT_EVERY_CLIPS = 200
-
-FloatWaveform = npt.NDArray[np.float64]
 
 
 def load(
@@ -57,7 +56,7 @@ def load(
     parameters = {
         "version": VERSION,
         "positives": list(positives),
-        "negatives": [[name, list(of)] for name, of in negatives.items()],
+        "negatives": [[name, list(class_words)] for name, class_words in negatives.items()],
         "seed": seed,
         "clips_per_class": clips_per_class,
         "sample_rate": sample_rate,
@@ -108,20 +107,20 @@ def _make(
     utterances = [draw_utterance(rng, split, word) for split, _, word in plan if word not in folders.BACKGROUND_FOLDERS]
     spoken = speak_words(utterances, sample_rate, samples)
     rng = np.random.default_rng([seed, 1])
-    inputs: dict[str, list[Waveform]] = {split: [] for split in folders.SPLITS}
+    inputs: dict[str, list[Int16Waveform]] = {split: [] for split in folders.SPLITS}
     labels: dict[str, list[int]] = {split: [] for split in folders.SPLITS}
     names: dict[str, list[str]] = {split: [] for split in folders.SPLITS}
-    backgrounds: list[Waveform] = []
+    backgrounds: list[Int16Waveform] = []
     for number, (split, label, word) in enumerate(plan, 1):
         kind, background = noise.draw_noise(rng, samples, sample_rate)
         if word in folders.BACKGROUND_FOLDERS:
-            clip = _quantise(background * _amplitude(rng, SILENCE_DB))
+            clip = to_int16(background * _amplitude(rng, SILENCE_DB))
             if split == "train":
                 backgrounds.append(clip)
             name = f"{word}/{kind}-{number}"
         else:
             utterance, wave = next(spoken)
-            clip = _quantise(_mix(rng, wave, background))
+            clip = to_int16(_mix(rng, wave, background))
             name = f"{word}/{utterance.voice}-{utterance.words_per_minute}-{utterance.pitch}-{number}"
         inputs[split].append(clip)
         labels[split].append(label)
@@ -138,16 +137,16 @@ def _make(
 
 def _words(positives: Sequence[str], negatives: Mapping[str, Sequence[str]], split: str) -> list[tuple[str, ...]]:
     """Return the words of every class in a split."""
-    named = {*positives, *(word for of in negatives.values() for word in of)}
+    named = {*positives, *(word for class_words in negatives.values() for word in class_words)}
     rest = tuple(word for word in (*voices.WORDS, *voices.ONLY_IN[split]) if word not in named)
     words: list[tuple[str, ...]] = [(word,) for word in positives]
-    for name, of in negatives.items():
-        for word in of:
+    for name, class_words in negatives.items():
+        for word in class_words:
             if word.startswith("_") and word not in folders.BACKGROUND_FOLDERS:
                 raise errors.unknown(f"data.negatives.{name}", "background", word, folders.BACKGROUND_FOLDERS)
         # The two names of background are one thing here.
         own = dict.fromkeys(
-            folders.BACKGROUND_FOLDERS[0] if word in folders.BACKGROUND_FOLDERS else word for word in of
+            folders.BACKGROUND_FOLDERS[0] if word in folders.BACKGROUND_FOLDERS else word for word in class_words
         )
         words.append(tuple(word for each in own for word in (rest if each == folders.ANY_OTHER else (each,))))
     return words
@@ -178,7 +177,3 @@ def _mix(rng: np.random.Generator, word: FloatWaveform, background: FloatWavefor
 
 def _amplitude(rng: np.random.Generator, decibels: tuple[float, float]) -> float:
     return float(10 ** (rng.uniform(*decibels) / 20))
-
-
-def _quantise(wave: FloatWaveform) -> Waveform:
-    return np.clip(np.rint(wave * 32768), -32768, 32767).astype(np.int16)

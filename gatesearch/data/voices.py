@@ -1,4 +1,4 @@
-"""Who speaks which words in the synthetic set: nobody and no accent in two splits.
+"""Voices, accents and words of the synthetic set; no voice and no accent is in two splits.
 
 Voice variants of eSpeak NG 1.52, without the robots, whispers and monsters. Variants of one name (``iven``,
 ``iven2``) are near copies and stay together.
@@ -32,8 +32,8 @@ ACCENTS: Mapping[str, tuple[str, ...]] = {
     "test": ("en-gb-x-rp", "en-us-nyc"),
 }
 
-# The words of Speech Commands (Warden 2018). "*" draws from those that are no class; those of ONLY_IN are
-# heard in one split alone, so that "unknown" means unknown.
+# The words of Speech Commands (Warden 2018). "*" draws from those that are no class. A word of ONLY_IN is in one split
+# alone, so that a test meets unknown words that no training had.
 WORDS = (
     "yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "bed", "bird", "dog", "eight",
     "five", "four", "happy", "house", "nine", "one", "seven", "sheila", "three", "two", "zero", "forward",

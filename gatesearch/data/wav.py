@@ -4,34 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from math import gcd
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from gatesearch._lib.plugins import need
+from gatesearch.data.waveforms import Int16Waveform, fit_length, resample, to_int16
 from gatesearch.errors import UserError
 
-Waveform = npt.NDArray[np.int16]  # [samples], one channel
-Sample = TypeVar("Sample", bound=np.generic)
 Progress = Callable[[int, int], None]
 READER_THREADS = 4  # reading waits for the disk more than for the processor
 REPORT_EVERY_FILES = 500
-
-
-def fit_length(wave: npt.NDArray[Sample], samples: int) -> npt.NDArray[Sample]:
-    """Crop or pad with zeros, the same at both ends, [any] -> [samples].
-
-    >>> short, long = np.array([1, 2, 3], np.int16), np.arange(5, dtype=np.int16)
-    >>> fit_length(short, 5).tolist(), fit_length(long, 3).tolist()
-    ([0, 1, 2, 3, 0], [1, 2, 3])
-    """
-    spare = samples - len(wave)
-    if spare < 0:
-        return wave[-spare // 2 : -spare // 2 + samples]
-    return np.pad(wave, (spare // 2, spare - spare // 2))
 
 
 def sample_rate(path: Path) -> int:
@@ -50,22 +33,7 @@ def sample_rate(path: Path) -> int:
         raise UserError(f"{path}: cannot be read as a WAV file ({reason})") from None
 
 
-def resample(wave: Waveform, rate: int, new_rate: int) -> Waveform:
-    """Return a wave at another sample rate.
-
-    >>> len(resample(np.zeros(1600, np.int16), 16000, 8000))
-    800
-    """
-    if rate == new_rate:
-        return wave
-    from scipy import signal  # takes its time
-
-    shared = gcd(rate, new_rate)
-    values = signal.resample_poly(wave.astype(np.float64), new_rate // shared, rate // shared)
-    return np.clip(np.rint(values), -32768, 32767).astype(np.int16)
-
-
-def read(path: Path, sample_rate: int) -> Waveform:
+def read(path: Path, sample_rate: int) -> Int16Waveform:
     """Read one file of any sample format as int16 [samples]; channels are averaged.
 
     Files that were sampled faster are resampled. Those that were sampled slower are not: nothing is in their upper
@@ -87,8 +55,7 @@ def read(path: Path, sample_rate: int) -> Waveform:
         raise UserError(f"{path}: {reason}")
     if not len(values):
         raise UserError(f"{path}: holds no samples")
-    wave = np.clip(np.rint(values.mean(axis=1) * 32768), -32768, 32767).astype(np.int16)
-    return resample(wave, rate, sample_rate)
+    return resample(to_int16(values.mean(axis=1)), rate, sample_rate)
 
 
 def read_clips(
@@ -97,7 +64,7 @@ def read_clips(
     samples: int,
     skip_bad: bool = False,
     progress: Progress | None = None,
-) -> tuple[Waveform, list[int], list[str]]:
+) -> tuple[Int16Waveform, list[int], list[str]]:
     """Read files in parallel.
 
     Args:
@@ -114,7 +81,7 @@ def read_clips(
         UserError: the first unusable file, unless ``skip_bad``.
     """
 
-    def read_clip(path: Path) -> Waveform | UserError:
+    def read_clip(path: Path) -> Int16Waveform | UserError:
         try:
             return fit_length(read(path, sample_rate), samples)
         except UserError as error:

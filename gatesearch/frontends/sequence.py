@@ -16,7 +16,7 @@ class SensorSequence(NormalisingFrontend):
     """Windows [N, steps, axes] -> [N, steps // average, axes], every axis with mean 0 and standard deviation 1.
 
     Args:
-        average: so many steps become one, their mean; a rest at the end of the window is cut off.
+        average: number of steps whose mean becomes one step; a remainder at the end of the window is cut off.
 
     Raises:
         UserError: a number below 1.

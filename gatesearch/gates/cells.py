@@ -1,4 +1,4 @@
-"""The matrices of linear and recurrent layers, and what all kinds that leave less in them have in common."""
+"""The matrices of linear and recurrent layers, and the parameters and work that all kinds which shrink them share."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from gatesearch.gates.params import GateParams, param
 from gatesearch.gates.work import Call, LayerWork
 from gatesearch.graph.sites import LayerSite
 
-GROUPS = {"lstm": 4, "gru": 3, "linear": 1}  # matrices on each other in a layer's weight, by operation
+GROUPS = {"lstm": 4, "gru": 3, "linear": 1}  # matrices stacked in a layer's weight, by operation
 FACTORS = (4, 3, 2)  # from strong to gentle
 BITS = (8, 8)
 
 
 @dataclass(frozen=True)
 class FactorParams(GateParams):
-    """What all kinds that leave less in a matrix have in common."""
+    """Parameters of every kind that shrinks matrices."""
 
     factor: float = param(2.0, choices=FACTORS, above=1, doc="how many times fewer parameters the matrices have")
 
 
 def start_param() -> Any:
-    """Declare where factors start: from the trained layer, or from chance, as the papers do; biases stay."""
+    """Declare the start of the factors: fitted to the trained layer, or random as in the papers; biases stay."""
     return param("fitted", choices=("fitted", "random"), among=("fitted", "random"), doc="where the factors start")
 
 
@@ -49,7 +49,7 @@ class Cell(NamedTuple):
 
 
 def has_matrices(site: LayerSite) -> bool:
-    """Say whether a layer multiplies by matrices that can have less in them."""
+    """Say whether a layer multiplies by matrices that can be factored or pruned."""
     return site.op in GROUPS
 
 

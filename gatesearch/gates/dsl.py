@@ -24,12 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatesearch.gates.calibration import threshold_of_share, weighted_quantile
 from gatesearch.gates.gc import GC, ChannelGC, GCParams
 from gatesearch.gates.kind import GateKind
 from gatesearch.gates.light_decoder import light_decoder, light_layers
 from gatesearch.gates.modules import GateContext, GateOutput, Lowered
 from gatesearch.gates.params import GateParams, param
+from gatesearch.gates.thresholds import threshold_of_share, weighted_quantile
 from gatesearch.gates.work import CutWork
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import Scalar
@@ -39,7 +39,7 @@ QUANTILE_MEMORY = 0.9  # share of the old value in the moving quantile that labe
 
 @dataclass(frozen=True)
 class DSLParams(GateParams):
-    """What is chosen for one gate."""
+    """Parameters of one gate."""
 
     share: float = param(
         0.7, choices=(0.8, 0.7, 0.5), above=0, below=1, aim="leaving", doc="of the samples that are to leave"
@@ -69,7 +69,7 @@ class DSL(GateKind[CutSite, DSLParams]):
         return site.shape[2] == site.output[2] == 1 and site.output[1] % site.shape[1] == 0
 
     def choices(self, site: CutSite) -> dict[str, tuple[Scalar, ...]]:
-        """Return the searched values; a single channel cannot be thinned out."""
+        """Return the searched values; a single channel cannot be pruned."""
         choices = super().choices(site)
         if site.channels == 1:
             choices["keep"] = (1.0,)
@@ -127,7 +127,7 @@ class DSLGate(ChannelGC):
         compression = self.penalty(output.passed, context.positive)
         return light.mean() + context.alpha * decision + context.beta * compression + context.distillation * distilled
 
-    def steering(self) -> Iterator[nn.Parameter]:
+    def control_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the mask: at the weights' rate it never moves."""
         yield self.mask_logits
 

@@ -1,26 +1,25 @@
-"""Linear and recurrent layers over factored matrices: modules that take a trained layer's place.
+"""Linear and recurrent layers whose matrices are factored: modules that take a trained layer's place.
 
-In training and for figures of quality they multiply by the matrices that the factors stand for, through the same
-kernels as the layers that they replace: on a batch nothing is faster. What is exported is the other form, factor by
-factor and step by step, which is where fewer parameters are less work. Tests hold the two together.
+Each module computes in two ways. ``forward`` forms the matrices that the factors stand for and calls the kernel of the
+layer that it replaces; training and figures of quality use it. ``factored`` multiplies factor by factor, step by step;
+it is what is exported, and the only way in which fewer parameters are less work. Tests hold the two equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatesearch.gates.matrices import PRODUCTS, TORCH, Array, Factors, Ops
+from gatesearch.gates.matrices import Factors
+from gatesearch.gates.recurrent_steps import Run, take_steps
 
 # From a stack [groups * rows, columns] and its number of matrices to its factors.
 Build = Callable[[Tensor, int], Factors]
 State = Tensor | tuple[Tensor, Tensor]
-# From what the input and the state [N, groups * H] give to a step, and the state before it, to the state after it.
-Step = Callable[[Ops, Array, Array, Sequence[Array]], list[Array]]
 
 
 class _Layer(nn.Module):
@@ -33,12 +32,12 @@ class _Layer(nn.Module):
         """Return 0: there is nothing to add."""
         return next(self.parameters()).new_zeros(())
 
-    def steering(self) -> Iterator[nn.Parameter]:
+    def control_parameters(self) -> Iterator[nn.Parameter]:
         """Yield nothing: factors are weights."""
         return iter(())
 
     def anneal(self, progress: float) -> None:
-        """Tell the matrices how far a training has come, from 0 to 1."""
+        """Pass the progress of a training, from 0 to 1, on to the matrices."""
         for matrix in self.matrices():
             matrix.anneal(progress)
 
@@ -74,7 +73,7 @@ class FactoredLinear(_Layer):
         return F.linear(x, self.matrix.dense(), self.bias)
 
     def factored(self, x: Tensor) -> Tensor:
-        """Do the same, factor by factor."""
+        """Compute :meth:`forward` factor by factor."""
         y: Tensor = self.matrix(x)
         return y if self.bias is None else y + self.bias
 
@@ -125,10 +124,13 @@ class FactoredRNN(_Layer):
         output, h = torch._VF.gru(x, state[0], weights, *shape)
         return output, h
 
-    def factored(self, x: Tensor, hx: State | None = None, run: Run | None = None) -> tuple[Tensor, State]:
-        """Do the same as in evaluation, factor by factor and step by step.
+    def factored(self, x: Tensor, hx: State | None = None, run: Run = take_steps) -> tuple[Tensor, State]:
+        """Compute :meth:`forward` in evaluation mode, factor by factor and step by step.
 
-        ``run`` takes the steps of one layer and direction; None for :func:`take_steps`.
+        Args:
+            x: the sequences, [N, T, F].
+            hx: the state to start from, as in :meth:`forward`.
+            run: takes the steps of one layer and direction.
         """
         state, last = self._start(x, hx), []
         for k in range(self.depth):
@@ -137,7 +139,7 @@ class FactoredRNN(_Layer):
                 number = k * self.directions + d
                 input_matrix, state_matrix, biases = self.cell_of(number)
                 products = input_matrix(x.flip(1) if d else x)  # of all steps at once: it needs no state
-                output, end = (run or take_steps)(
+                output, end = run(
                     products + biases[0] if biases else products,
                     state_matrix.parts(),
                     biases[1:],
@@ -169,76 +171,11 @@ class FactoredRNN(_Layer):
 
 
 def in_place_of(layer: nn.Module | None, build: Build) -> FactoredLinear | FactoredRNN:
-    """Return the module that takes the place of a linear or recurrent layer, over such factors."""
+    """Return the module that replaces a linear or recurrent layer; ``build`` makes its matrices."""
     if isinstance(layer, nn.Linear):
         return FactoredLinear(layer, build)
     assert isinstance(layer, nn.RNNBase)
     return FactoredRNN(layer, build)
-
-
-def take_steps(
-    of_x: Tensor, parts: Sequence[Tensor], bias: Sequence[Tensor], state: Sequence[Tensor], form: str, cell: str
-) -> tuple[Tensor, list[Tensor]]:
-    """Run one layer in one direction.
-
-    Args:
-        of_x: what the input gives to each step, [N, T, groups * H].
-        parts: of the matrices that the state meets, by their ``form``.
-        bias: beside that product; one or none.
-        state: to start from, [N, H] each.
-        form: key of :data:`gatesearch.gates.matrices.PRODUCTS`.
-        cell: key of :data:`STEPS`.
-
-    Returns:
-        The hidden state of every step, [N, T, H], and the last state.
-    """
-    return steps_in(TORCH, of_x, parts, bias, state, form, cell)
-
-
-Run = Callable[
-    [Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], str, str], tuple[Tensor, Sequence[Tensor]]
-]
-
-
-def steps_in(
-    ops: Ops,
-    of_x: Array,
-    parts: Sequence[Array],
-    bias: Sequence[Array],
-    state: Sequence[Array],
-    form: str,
-    cell: str,
-) -> tuple[Array, list[Array]]:
-    """Do what :func:`take_steps` does, in arrays of any kind."""
-    product, step, outputs, now = PRODUCTS[form], STEPS[cell], [], list(state)
-    for t in range(of_x.shape[1]):
-        of_h = product(ops, now[0], parts)
-        now = step(ops, of_x[:, t], of_h + bias[0] if bias else of_h, now)
-        outputs.append(now[0][:, None])
-    return ops.concat(outputs, 1), now
-
-
-def lstm_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Array]:
-    """Return the state [h, c] after a step, given the products [N, 4 H] of input and state."""
-    i, f, g, o = _gates(x + h, 4)
-    c = ops.sigmoid(f) * state[1] + ops.sigmoid(i) * ops.tanh(g)
-    return [ops.sigmoid(o) * ops.tanh(c), c]
-
-
-def gru_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Array]:
-    """Return the state [h] after a step, given the products [N, 3 H] of input and state."""
-    (x_r, x_z, x_n), (h_r, h_z, h_n) = _gates(x, 3), _gates(h, 3)
-    z = ops.sigmoid(x_z + h_z)
-    n = ops.tanh(x_n + ops.sigmoid(x_r + h_r) * h_n)
-    return [n + z * (state[0] - n)]
-
-
-def _gates(stacked: Array, count: int) -> list[Array]:
-    size = stacked.shape[1] // count
-    return [stacked[:, g * size : (g + 1) * size] for g in range(count)]
-
-
-STEPS: Mapping[str, Step] = {"lstm": lstm_step, "gru": gru_step}
 
 
 def cell_weights(layer: nn.RNNBase, depth: int, direction: int) -> list[Tensor]:

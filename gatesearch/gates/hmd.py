@@ -3,7 +3,8 @@
 The abstracts of the papers (arXiv 1906.04886 and 2010.03193) could be read; the factors, which agree with both, are
 those of :class:`gatesearch.gates.matrices.HybridMatrix`. In a recurrent layer the matrices of all gates, for input and
 state, have the same number of dense rows. So the first r hidden units see all of their input ("rich"), and the others
-see two sums of it a gate. All of it is dense arithmetic on fewer numbers: no core needs to skip anything to be faster.
+see two sums of it a gate. All of it is dense arithmetic on fewer numbers, so every core is faster without skipping
+anything.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ BLOCK_CHOICES = (4, 1, 2)
 
 @dataclass(frozen=True)
 class HMDParams(FactorParams):
-    """What is chosen for one gate."""
+    """Parameters of one gate."""
 
     blocks: int = param(2, choices=BLOCK_CHOICES, low=1, doc="J, rank-1 blocks side by side; 2 as in the papers")
     init: str = start_param()

@@ -1,14 +1,14 @@
-"""FBS and PG in one layer: losing channels are not computed, winning ones in full only where it matters.
+"""FBS and PG in one layer: losing channels are not computed, winning ones get low bits only where PG opens.
 
-Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", section 4. The paper does not say in
-which order the two work; here the predictor reads the input first, and PG convolves for the winners alone:
+Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", section 4. The paper leaves
+the order of the two open. Here the predictor reads the input first, and PG convolves for the winners alone:
 
     g = relu(phi mean(x) + rho)      a = the k largest of g
     O = O_hb + m O_lb                for the winning channels; groups of a mask decide by their winners
     y = a g norm(O) + a beta
 
-A loser has no high bits at all, so counting it among the outputs without low bits makes the sparsity look better than
-it is: it is reported over the winners and over all.
+A loser has no high bits either. Counting losers among the outputs without low bits overstates PG's sparsity, so it is
+reported twice: over the winners, and over all outputs.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from torch import nn
 from gatesearch.gates.fbs import FBS, FBSConv2d, FBSParams, unfold, work_of_winners
 from gatesearch.gates.kind import Figure, GateKind
 from gatesearch.gates.pg import PG, PGConv2d, PGParams
-from gatesearch.gates.phases import MASKS
+from gatesearch.gates.pg.arithmetic import MASKS
 from gatesearch.gates.work import KernelCall, LayerWork
 from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import Scalar
 
-GROUPED = 16  # channels: stands for all groups of several
+GROUPED = 16  # channels; stands for every group of more than one in a kernel's variant
 
 
 @dataclass(frozen=True)
 class HybridParams(PGParams, FBSParams):
-    """What is chosen for one gate: density and block of FBS, and what PG has."""
+    """Parameters of one gate: density and block of FBS, and those of PG."""
 
 
 class Hybrid(GateKind[LayerSite, HybridParams]):
-    """The kind: wherever both may stand."""
+    """The kind ``fbs_pg``: at every site where both FBS and PG fit."""
 
     name = "fbs_pg"
     site_type = LayerSite
@@ -67,7 +67,7 @@ class Hybrid(GateKind[LayerSite, HybridParams]):
         if not site.geometry or not params.for_kernel:
             return work
         group, pieces = MASKS[params.mask].size(site.channels), params.pieces(site.positive)
-        # What one group decides is all one to the kernel, as long as several channels are in it.
+        # The kernel runs the same program for every group of several channels.
         variant = (("block", params.block), ("group", 1 if group == 1 else GROUPED), ("pieces", pieces))
         share = 1 - (among or {}).get("weighted_sparsity", 1.0) if params.low_bits else 0.0
         remaining = (("outputs", work.density), ("open", share))

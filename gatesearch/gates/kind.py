@@ -1,4 +1,4 @@
-"""What a gate kind is, and the kinds that are installed.
+"""Gate kinds: the base class of a technique, and the kinds that are installed.
 
 A kind is one class in one file: its name, its parameters, where it fits, the module that it builds and the work that it
 leaves. Everything else in gatesearch treats all kinds alike. Kinds are entry points of the group ``gatesearch.gates``.
@@ -34,8 +34,8 @@ class Figure(NamedTuple):
     Args:
         name: the key of the report.
         unit: ``"share"``, which lies between 0 and 1, or what is counted.
-        meaning: the head of its column in the report page; empty where only computations read it.
-        headline: whether ``summary.json`` says it beside the gate.
+        meaning: title of its column in the report; empty if the report does not show it.
+        headline: whether ``summary.json`` lists it with the gate.
     """
 
     name: str
@@ -66,7 +66,7 @@ class GateKind(ABC, Generic[AnySite, AnyParams]):
         """Say whether a gate can stand at a site of its type."""
 
     def choices(self, site: AnySite) -> dict[str, tuple[Scalar, ...]]:
-        """Return what is searched of each parameter; a single choice where the site leaves none."""
+        """Return the values that a search tries for each parameter at this site."""
         return self.Params.choices()
 
     def check(self, site: AnySite, params: AnyParams) -> None:
@@ -80,13 +80,13 @@ class GateKind(ABC, Generic[AnySite, AnyParams]):
     def build(
         self, site: AnySite, params: AnyParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> CutGate | LayerGate:
-        """Build the module, which must not share what it trains with the layer.
+        """Build the module; it shares no parameter with the layer.
 
         Args:
             site: where.
             params: checked for this site.
-            layer: the trained layer whose place it takes; None at a cut site.
-            norm: the batch normalisation that alone reads the layer; None where there is none.
+            layer: the trained layer that it replaces; None at a cut site.
+            norm: the batch normalisation that is the layer's only reader; None where there is none.
 
         Raises:
             GateError: the layer has a form that the technique does not know.
@@ -94,9 +94,9 @@ class GateKind(ABC, Generic[AnySite, AnyParams]):
 
     @abstractmethod
     def work(self, site: AnySite, params: AnyParams, observed: Mapping[str, float] | None = None) -> Work:
-        """Return what the gate costs and what it leaves to do: a :class:`CutWork` or a :class:`LayerWork`.
+        """Return the cost of the gate and the work that remains: a :class:`CutWork` or a :class:`LayerWork`.
 
-        ``observed`` is the module's report; before there is one, the least work that the parameters allow.
+        ``observed`` is the module's report; without one, the least work that the parameters allow.
         """
 
 
@@ -177,7 +177,7 @@ def work_of(site: CutSite, placed: PlacedGate, observed: Mapping[str, float] | N
 @overload
 def work_of(site: LayerSite, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> LayerWork: ...
 def work_of(site: Site, placed: PlacedGate, observed: Mapping[str, float] | None = None) -> Work:
-    """Return what a placed gate costs and leaves to do; see :meth:`GateKind.work`.
+    """Return the work of a placed gate; see :meth:`GateKind.work`.
 
     Raises:
         UserError: a parameter cannot be.

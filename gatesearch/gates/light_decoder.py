@@ -9,19 +9,19 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-FIRST_KERNEL, LAST_KERNEL = 3, 7  # of the first layer, and of the last where nothing is upsampled
+FIRST_KERNEL, LAST_KERNEL = 3, 7  # frames; the last layer's where it does not upsample
 FEWEST_CHANNELS = 4
-LARGEST_STRIDE = 8  # where the rate has a divisor up to it
+LARGEST_STRIDE = 8  # exceeded only by a rate without a divisor up to it
 
 
 class LightLayer(NamedTuple):
-    """A layer of the light decoder: a causal convolution, or one that makes ``up`` samples of each."""
+    """A layer of the light decoder: a causal convolution, transposed where ``up``, its upsampling, is above 1."""
 
     inputs: int
     outputs: int
     kernel: int
     up: int
-    frames: int  # that come out
+    frames: int  # of the output
 
     @property
     def macs(self) -> int:
@@ -35,10 +35,10 @@ class LightLayer(NamedTuple):
 
 
 def light_layers(shape: Sequence[int], output: Sequence[int], width: float, channels_in: int) -> list[LightLayer]:
-    """Return the layers from a site [C, T, 1] to the output [C', S, 1]: few and ever narrower.
+    """Return the layers from a site [C, T, 1] to the output [C', S, 1]: few, each narrower than the one before.
 
-    The last layer makes the output at once, each frame overlapping with the next: a layer with channels at the full
-    rate takes longer than its multiplications say.
+    The last layer makes the output directly, its frames overlapping: a layer with several channels at the full rate
+    would take longer than its multiplications suggest.
 
     >>> [layer[:4] for layer in light_layers((32, 64, 1), (1, 4096, 1), width=0.25, channels_in=32)]
     [(32, 8, 3, 1), (8, 4, 8, 8), (4, 1, 16, 8)]

@@ -1,4 +1,4 @@
-"""Low-rank matrix factorisation: the rival of hybrid matrices. After Grachev et al. 2017.
+"""Low-rank matrix factorisation, a reference for hybrid matrices. After Grachev et al. 2017.
 
 Every matrix, for input and state and for each gate of a recurrent layer, is a product of two with rank d between them.
 At equal parameters its rank is half of a hybrid matrix's, and its two products wait for each other.
@@ -22,7 +22,7 @@ from gatesearch.graph.sites import LayerSite
 
 @dataclass(frozen=True)
 class LMFParams(FactorParams):
-    """What is chosen for one gate."""
+    """Parameters of one gate."""
 
     init: str = start_param()
 

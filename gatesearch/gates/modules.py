@@ -1,4 +1,4 @@
-"""The modules of gates: what they are called with, what they return, and what export takes from them."""
+"""The protocols of gate modules: their inputs, their outputs, and the form in which export takes them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 
 class GateOutput(NamedTuple):
-    """What a cut gate makes of the activations at its site.
+    """The output of a cut gate.
 
-    ``passed`` [N, *site.shape] is what goes on, suppressed channels or values being zero. ``logit`` [N] grows with the
-    belief that the rest of the network is needed; the sample leaves where ``logit <= theta``. ``exit`` is the model's
-    output for the samples if they left here, [N, *output]; None from a gate whose leaving samples get a constant
-    answer, and from the gate itself, which never runs its exit.
+    ``passed`` [N, *site.shape] goes on to the next stage; suppressed channels or values are zero. ``logit`` [N] grows
+    with the belief that the rest of the network is needed; the sample leaves where ``logit <= theta``. ``exit`` is the
+    model's output for the samples if they left here, [N, *output]; None from a gate whose leaving samples get a
+    constant answer, and from the gate itself, which never runs its exit.
     """
 
     passed: Tensor
@@ -26,7 +26,7 @@ class GateOutput(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GateContext:
-    """What a cut gate's loss knows of a training batch beside its own activations.
+    """What a cut gate's loss reads of a training batch, other than the gate's own output.
 
     Args:
         positive: whether each sample holds a signal of interest, [N]; all true where nothing is labelled.
@@ -77,8 +77,8 @@ class CutGate(Protocol):
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
         """Return what the gate adds to the training loss, a scalar; ``output.exit`` is there if it has an exit."""
 
-    def steering(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters that need their own, higher learning rate and no weight decay."""
+    def control_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield masks and thresholds, which train at a rate of their own, without weight decay."""
 
     def initialise(self, saliency: Tensor) -> None:
         """Start from the importance of each channel [C], measured on the trained backbone."""
@@ -106,11 +106,11 @@ class LayerGate(Protocol):
     def loss(self) -> Tensor:
         """Return what the last forward in training adds to the loss, a scalar."""
 
-    def steering(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters that need their own, higher learning rate and no weight decay."""
+    def control_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield masks and thresholds, which train at a rate of their own, without weight decay."""
 
     def anneal(self, progress: float) -> None:
-        """Take note of how far a training has come, from 0 to 1."""
+        """Adapt to the progress of a training, from 0 to 1."""
 
     def reset(self) -> None:
         """Forget what was observed."""
@@ -123,7 +123,7 @@ class LayerGate(Protocol):
 def activation_sparsity(passed: Tensor, hidden: Tensor, channel_axis: int) -> dict[str, float]:
     """Return the share of zeros in what a cut gate passes on, by element and by whole channel.
 
-    Half of the activations behind a ReLU are zero without any gate, so that share stands beside it.
+    Half of the activations behind a ReLU are zero without any gate, so the share without the gate is returned as well.
 
     Args:
         passed: [N, *site.shape].

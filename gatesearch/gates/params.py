@@ -4,8 +4,8 @@
     class MeanParams(GateParams):
         recall: float = param(0.99, choices=(0.97, 0.99), above=0, high=1, doc="share of positives that must pass")
 
-The space that is searched, the check of what a user writes, the message for what cannot be and much of the conformance
-suite follow from the fields alone.
+The search space, the validation of a plan, its error messages and much of the conformance suite follow from the fields
+alone.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ Aim = Literal["recall", "leaving"]
 
 
 class GateError(ValueError):
-    """A parameter, or a layer, that a gate cannot have; the message lacks where, which only the caller knows."""
+    """A parameter or a layer that a gate cannot have; the caller, who knows the site, adds it to the message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """What a field of a :class:`GateParams` says of its values.
+    """The rule of one field of a :class:`GateParams`: its default, its choices and its range.
 
     Args:
-        default: the value where nobody writes one; a whole number asks for whole numbers.
-        choices: what is searched unless the user says otherwise, numbers from strong to gentle; empty: not searched.
-        among: the only values that there are; empty where a range says it.
-        low, high: bounds that the value may reach.
-        above, below: bounds that it may not reach.
+        default: the value of a gate that does not write one; if it is an int, values are whole numbers.
+        choices: the values that a search tries unless the recipe names others, numbers from strong to gentle; empty:
+            the parameter is not searched.
+        among: the valid values; empty where the bounds below say it.
+        low, high: inclusive bounds.
+        above, below: exclusive bounds.
         optional: whether None is a value as well.
-        new_program: whether another value makes another program, whose time has to be read apart.
-        tunable_after_training: whether the trained module serves every value, so that calibration alone reads it.
-        aim: what calibration has to meet, as a share: ``"recall"`` of positives that pass at least, ``"leaving"`` of
+        new_program: whether another value makes another program, which has a time of its own.
+        tunable_after_training: whether calibration alone reads it, so that a trained module can take any value.
+        aim: the share that calibration has to meet: ``"recall"``, of positives that pass at least; ``"leaving"``, of
             all samples that leave; None where calibration does not read the parameter.
         doc: a phrase that says what the parameter is.
     """
@@ -59,7 +60,7 @@ class Param:
 
     @property
     def values(self) -> str:
-        """The values that there are, in words."""
+        """The valid values, in words."""
         if self.among:
             return f"one of {', '.join(map(str, self.among))}"
         low, high = self.low, self.high
@@ -99,14 +100,14 @@ class Param:
         )
 
 
-def param(default: Scalar, **says: Any) -> Any:
-    """Declare a field of a :class:`GateParams`; the keywords are those of :class:`Param`."""
-    return dataclasses.field(default=default, metadata={"param": Param(default, **says)})
+def param(default: Scalar, **rule: Any) -> Any:
+    """Declare a field of a :class:`GateParams`; ``rule`` are the keywords of :class:`Param`."""
+    return dataclasses.field(default=default, metadata={"param": Param(default, **rule)})
 
 
 @dataclass(frozen=True)
 class GateParams:
-    """What every kind's parameters can do; a kind without parameters uses it as it is.
+    """The base of every kind's parameters; a kind without parameters uses it as it is.
 
     Raises:
         GateError: a value is out of its range.
@@ -122,17 +123,17 @@ class GateParams:
 
     @classmethod
     def fields(cls) -> dict[str, Param]:
-        """Return what each field says of its values, by name."""
+        """Return the rule of each field, by name."""
         return {field.name: field.metadata["param"] for field in dataclasses.fields(cls)}
 
     @classmethod
     def choices(cls) -> dict[str, tuple[Scalar, ...]]:
-        """Return what is searched of each parameter, by name."""
+        """Return the values that a search tries for each parameter, by name."""
         return {name: rule.choices for name, rule in cls.fields().items() if rule.choices}
 
     @classmethod
     def new_programs(cls) -> frozenset[str]:
-        """Return the names of the parameters of which each value makes another program."""
+        """Return the names of the parameters whose values each make another program."""
         return frozenset(name for name, rule in cls.fields().items() if rule.new_program)
 
     @classmethod

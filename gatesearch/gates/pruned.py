@@ -1,7 +1,7 @@
-"""Magnitude pruning: the other rival of hybrid matrices. After Zhu and Gupta 2017 (arXiv 1710.01878).
+"""Magnitude pruning, a reference for hybrid matrices. After Zhu and Gupta 2017 (arXiv 1710.01878).
 
-The smallest elements of the matrices are let go while training, along a cubic. What is left lies anywhere, so only a
-core that follows an index from element to element has less to do, and the indices take memory as well.
+Training sets the smallest elements of the matrices to zero, along a cubic schedule. The others lie in no order, so only
+a core that follows indices from element to element computes less, and the indices take memory as well.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gatesearch.gates.work import Call, LayerWork
 from gatesearch.graph.sites import LayerSite
 
 SKIP = "weight"
-BYTES_A_WEIGHT = 3  # of an element that stays: its int8 value, and its column in 16 bits
+BYTES_A_WEIGHT = 3  # an int8 value and its column in 16 bits
 
 
 class Pruned(GateKind[LayerSite, FactorParams]):
@@ -40,7 +40,7 @@ class Pruned(GateKind[LayerSite, FactorParams]):
         return in_place_of(layer, lambda weight, groups: PrunedMatrix(weight, groups, 1 / params.factor))
 
     def work(self, site: LayerSite, params: FactorParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return as many multiplications as elements, for cores that follow indices; the dense layer on others."""
+        """Return a multiplication for each element, for cores that follow indices; the dense layer on others."""
         dense = sum(cell.dense for cell in cells(site))
         stored = smaller(site, round(dense * min(1.0, BYTES_A_WEIGHT / params.factor))).stored
         return replace(smaller(site, dense), calls=(Call(BITS, ((SKIP, 1 / params.factor),)),), stored=stored)

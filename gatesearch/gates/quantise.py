@@ -4,13 +4,13 @@ After Zhang et al. 2020 (arXiv 2002.07136, the released code) and, for the learn
 
     y = clip(x, -alpha, alpha)       n = round(clip(|y| / s, 0, 1) (2^B - 1))       Q_B(x) = s sgn(x) n / (2^B - 1)
 
-B counts bits of the magnitude; a sign comes on top. Values are handed on as *levels*, the signed whole numbers
-sgn(x) n, and multiplied by the size of a level after the sum. Sums of whole numbers below 2^24 are exact in float32, in
-any order, so that neither the batch nor the library's choice of algorithm can move them; and to 11 bits the levels are
-exact in TF32 as well, to 8 bits in bfloat16.
+B counts bits of the magnitude; a sign comes on top. Values are represented as *levels*, the signed whole
+numbers sgn(x) n, and multiplied by the size of a level after the sum. Sums of whole numbers below 2^24 are exact in
+float32, in any order, so that neither the batch nor the library's choice of algorithm can move them; and to 11 bits the
+levels are exact in TF32 as well, to 8 bits in bfloat16.
 
 The released code takes s from the batch at hand, also when it tests. Here s is a running mean of min(max|x|, alpha)
-over training batches, and stands still in evaluation.
+over training batches, and is constant in evaluation.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 ALPHA = 6.0  # clip before the first batch, as in PACT
-MOMENTUM = 0.1  # of the running range, as in a batch normalisation
-SMALLEST_RANGE = 1e-7  # where all values are zero
-BITS = 16  # a quantiser has at most
-UNQUANTISED = 32  # bits of a weight that stays as it is
+MOMENTUM = 0.1  # weight of the newest batch in the running range, as in a batch normalisation
+SMALLEST_RANGE = 1e-7  # stands for the range of values that are all zero
+BITS = 16  # the most that a quantiser has
+UNQUANTISED = 32  # bits from which weights are not quantised
 
 
 def level(scale: Tensor, bits: int) -> Tensor:
@@ -56,7 +56,7 @@ def quantise(x: Tensor, scale: Tensor, bits: int) -> Tensor:
 
 
 def truncate(whole: Tensor, low_bits: int) -> tuple[Tensor, Tensor]:
-    """Cut levels in two: without their lowest bits, and those. Magnitudes are cut, so that signs do not matter.
+    """Split levels into a part without their lowest bits and the rest, by magnitude.
 
     All of the gradient goes through the first; truncation, like rounding, has that of the identity.
 
@@ -116,7 +116,7 @@ class CalibratedRange(nn.Module):
         self.register_buffer("batches", torch.tensor(0))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return alpha [] and the quantiser's range [], after taking note of ``x`` in training."""
+        """Return alpha [] and the quantiser's range [], after observing ``x`` in training."""
         if self.training:
             self._observe(x.detach())
         alpha = self.alpha.abs()  # a step too far below zero would leave nothing to learn from
@@ -127,8 +127,8 @@ class CalibratedRange(nn.Module):
         smallest, largest = x.aminmax()
         top = torch.maximum(-smallest, largest).to(self.seen.dtype)
         usable, first = (top > 0) & top.isfinite(), self.batches == 0
-        # Through .data, as alpha of a forward before this one may be waiting for its backward; and without asking
-        # whether it is the first batch, which a GPU would have to stop for.
+        # Through .data, because an earlier forward's backward may still need alpha's version. With torch.where, because
+        # branching on the first batch would synchronise a GPU.
         self.alpha.data.copy_(torch.where(first & usable, top, self.alpha))
         top = torch.minimum(top, self.alpha.abs())
         running = torch.where(first, top, self.seen.lerp(top, MOMENTUM))
@@ -137,7 +137,7 @@ class CalibratedRange(nn.Module):
 
 
 class FixedRange(nn.Module):
-    """A known range, with nothing to learn and nothing to observe."""
+    """A range that is known beforehand: nothing is learned or observed."""
 
     seen: Tensor
 

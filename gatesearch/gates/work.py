@@ -1,4 +1,4 @@
-"""The work of a placed gate in numbers, as prices and plans need it."""
+"""The work of a placed gate in numbers, from which the cost model makes its price."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a placed gate costs, and how full what it hands on is.
+    """What a placed gate costs, and the density of its output.
 
     Args:
         macs: of the gate's own parts, such as a head or a predictor, per sample that reaches it.
         params: of the gate's own parts.
-        density: share of what it hands on that is expected not to be zero: of the values that cross at a cut site, of
-            the channels that the next layer has to read at a layer site.
+        density: expected share of its output that is not zero: of the values that cross at a cut site, of the channels
+            that the next layer reads at a layer site.
     """
 
     macs: float
@@ -45,10 +45,11 @@ class CutWork(Work):
 class Call(NamedTuple):
     """A part of a layer's dense work, as one kernel call.
 
-    Multiplications are between so many magnitude ``bits`` of an activation and of a weight. ``left`` names what can be
-    skipped, each with the share that is left of it: ``"channel"``, ``"channel-block-16"``, ``"element"``, ``"pixel"``,
-    ``"pixel-group-16"`` or ``"weight"``. A core that cannot skip the one may well skip the other. ``size`` is the share
-    of the layer's multiplications that is there at all: a smaller matrix is smaller on every core.
+    Args:
+        bits: magnitude bits of an activation and of a weight.
+        left: what a core may skip, each with the share that remains: ``"channel"``, ``"channel-block-16"``,
+            ``"element"``, ``"pixel"``, ``"pixel-group-16"`` or ``"weight"``. A core gains by those that it can skip.
+        size: share of the layer's multiplications that exists on every core, as a smaller matrix has fewer.
 
     >>> Call((4, 8), (("channel", 0.5), ("element", 0.25))).share
     0.125
@@ -60,11 +61,11 @@ class Call(NamedTuple):
 
     @property
     def share(self) -> float:
-        """What is left of the layer's multiply-accumulates where all is skipped that can be."""
+        """Share of the layer's multiply-accumulates that remains on a core that skips all of ``left``."""
         return math.prod((share for _, share in self.left), start=self.size)
 
 
-BLOCK = 16  # channels that kernels compute together
+BLOCK = 16  # channels, which kernels compute together
 
 
 class KernelCall(NamedTuple):
@@ -73,8 +74,8 @@ class KernelCall(NamedTuple):
     Args:
         kernel: its name.
         shape: of the layer: a convolution's ``LayerSite.geometry``, a recurrent layer's steps, inputs and units.
-        variant: what else makes another program of it, by name, sorted.
-        left: shares of the work that remain, by name: continuous, and known only after data came by.
+        variant: parameters other than the shape that make another program, by name, sorted.
+        left: shares of the work that remain, by name; continuous, observed on data.
     """
 
     kernel: str
@@ -90,7 +91,7 @@ class LayerWork(Work):
     Args:
         calls: what is left of the layer's own work.
         stored: share of the layer's own parameters that is kept in memory.
-        kernels: the runs of kernels that do all of this; none where there is no kernel, and a reference computes it.
+        kernels: the kernel calls that do all of this; empty where no kernel exists and a reference computes it.
     """
 
     calls: tuple[Call, ...]

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatesearch._lib import console
+from gatesearch._lib import console, user_cache
 from gatesearch._lib.timing import fingerprint
 from gatesearch.kernels.library import SOURCES
 from gatesearch.kernels.registry import outside_sources
@@ -50,6 +50,7 @@ MICRO: Mapping[str, Sequence[str]] = {
     # Loads that are scheduled early would push the sums out of the eight vector registers.
     "cortex-m55": ("-mcpu=cortex-m55", "-mfloat-abi=hard", "-mthumb", "-fno-schedule-insns"),
 }
+LIBRARY_NAME = ("gatesearch_kernels", ".so")  # before and after the digest of its content
 COMPILERS = ("cc", "gcc", "clang")
 ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # by the names that some systems give them
 
@@ -95,24 +96,21 @@ def library(compiler: Compiler | None = None, sanitise: bool = False, folder: Pa
     Args:
         compiler: None means the system's.
         sanitise: whether to compile with AddressSanitizer and UndefinedBehaviorSanitizer, for tests.
-        folder: of the cache; None means the user's cache folder.
+        folder: of the cache, which is closed to other users; None means the user's cache folder.
 
     Raises:
         BuildError: there is no compiler, or it failed.
     """
     compiler = compiler or Compiler.find()
     flags = (*FLAGS, *SANITISERS) if sanitise else FLAGS
-    if folder is None:
-        import platformdirs
-
-        folder = Path(platformdirs.user_cache_dir("gatesearch")) / "kernels"
-    path = folder / key(compiler, flags) / "gatesearch_kernels.so"
-    if not path.exists():
+    cache = user_cache.find_folder("kernels") if folder is None else user_cache.close_folder(folder)
+    place = user_cache.close_folder(cache / key(compiler, flags))
+    path = user_cache.find_file(place, *LIBRARY_NAME)
+    if path is None:
         console.console(stderr=True).print(f"compiling kernels with {compiler.command}, once", soft_wrap=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as work:
-            # If two processes compile at once, the second replaces the file by an equal one.
-            _compile(compiler, flags, Path(work)).replace(path)
+        with tempfile.TemporaryDirectory(dir=place) as work:
+            compiled = _compile(compiler, flags, Path(work)).read_bytes()
+        path = user_cache.store_file(place, *LIBRARY_NAME, compiled)
     return path
 
 
@@ -146,7 +144,7 @@ def _compile(compiler: Compiler, flags: Sequence[str], work: Path) -> Path:
         output, _ = process.communicate()
         if process.returncode:
             raise BuildError(_failure(command, output))
-    path = work / "gatesearch_kernels.so"
+    path = work / "".join(LIBRARY_NAME)
     objects = [command[-1] for command in commands]
     _run([compiler.command, "-shared", *flags, *objects, "-o", str(path)])
     return path

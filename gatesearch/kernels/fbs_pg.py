@@ -17,7 +17,7 @@ import torch
 from gatesearch.gates import BLOCK, KernelCall
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.gates.pg import PGConv2d
-from gatesearch.gates.phases import IntegerPhases
+from gatesearch.gates.pg.arithmetic import IntegerPhases
 from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array
 from gatesearch.kernels.base import Axes, LayerKernel, Listing, Sample, random_normal
 from gatesearch.kernels.channel_skipping import (

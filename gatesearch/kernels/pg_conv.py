@@ -17,7 +17,7 @@ from torch import nn
 
 from gatesearch.gates import BLOCK, quantise
 from gatesearch.gates.pg import BYTE, PGConv2d, PGLinear
-from gatesearch.gates.phases import IntegerPhases, integer_limit
+from gatesearch.gates.pg.arithmetic import IntegerPhases, integer_limit
 from gatesearch.kernels import native
 from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array, match_type, pad_to_blocks
 from gatesearch.kernels.conv import pack_u8

@@ -1,4 +1,4 @@
-"""Figures of merit, from plain tensors: what a cascade is worth, and how far a waveform is from another.
+"""Figures of predictions, from plain tensors: quality of a cascade, and distance between waveforms.
 
 Nothing here knows of models, gates or recipes.
 """

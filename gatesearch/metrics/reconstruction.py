@@ -1,4 +1,4 @@
-"""Quality of a codec with gates: fidelity, signal to noise, and what each path is worth."""
+"""Quality of a codec with gates: fidelity, signal to noise, and quality of each path."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Fidelity:
         return 1.0 - self.shares[-1]
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures by the names of summary.json; null where only labels could tell."""
+        """Return the figures by the names of summary.json; null for those that need labels."""
         own = {"quality": self.fidelity, "error": self.error, "snr_db": self.snr_db}
         return dict.fromkeys(LABELLED_FIGURES) | own
 

@@ -1,4 +1,4 @@
-"""The export of a run: the bundle of the chosen plan beside the ungated backbone as one program."""
+"""The export of a run: the bundle of the best plan beside the ungated backbone as one program."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gatesearch._lib import console
 from gatesearch.compile import passes, tflite
 from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.model import CostModel
-from gatesearch.export import bundle
+from gatesearch.export import bundle as bundles
 from gatesearch.export import verify as verification
 from gatesearch.export.thresholds import thresholds_of, with_thresholds
 from gatesearch.model import GatedModel
-from gatesearch.pipeline.pick import Chosen
+from gatesearch.pipeline.pick import BestPlan
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.runtime.bundle import Bundle
@@ -29,13 +29,13 @@ UNGATED = "best/ungated.tflite"
 
 
 @dataclass(frozen=True)
-class Exported:
+class PlanBundle:
     """The bundle in the run folder, and the model that it is held against.
 
     Args:
         path: of the bundle.
         manifest: of the bundle.
-        model: the chosen model with the thresholds and answers of the artifacts, which round differently.
+        model: the best plan's model with the thresholds and answers of the artifacts, which round differently.
     """
 
     path: Path
@@ -43,29 +43,29 @@ class Exported:
     model: GatedModel
 
 
-def export(problem: Problem, cost: CostModel, chosen: Chosen, folder: RunFolder) -> Exported:
-    """Write the bundle, or read it where the run folder holds that of the chosen plan; the model stays as it is."""
+def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder) -> PlanBundle:
+    """Write the bundle, or read it where the run folder holds that of the best plan; the model stays as it is."""
     path = folder / BUNDLE
-    if not _holds_plan(path, chosen):
+    if not _holds_plan(path, best):
         console.say("export: lowering, quantising, compiling for each core")
         with tools_in_one_line():
-            ungated = _write_ungated(problem, cost, chosen, folder)
-            folder.write_json("best/plan.json", chosen.trial.plan.to_dict())
-            write_bundle(problem, path, chosen.model, {"ungated": ungated})
+            ungated = _write_ungated(problem, cost, best, folder)
+            folder.write_json("best/plan.json", best.trial.plan.to_dict())
+            write_bundle(problem, path, best.model, {"ungated": ungated})
     manifest = load_manifest(path)
-    return Exported(path, manifest, with_thresholds(chosen.model, thresholds_of(manifest)))
+    return PlanBundle(path, manifest, with_thresholds(best.model, thresholds_of(manifest)))
 
 
-def _holds_plan(path: Path, chosen: Chosen) -> bool:
-    """Say whether a bundle is there, and is of the chosen plan: a recipe that was edited may pick another."""
-    return (path / MANIFEST).exists() and load_manifest(path)["digest"] == chosen.trial.plan.digest
+def _holds_plan(path: Path, best: BestPlan) -> bool:
+    """Say whether a bundle is there, and is of the best plan: a recipe that was edited may pick another."""
+    return (path / MANIFEST).exists() and load_manifest(path)["digest"] == best.trial.plan.digest
 
 
-def verify(problem: Problem, exported: Exported) -> verification.Parity:
+def verify(problem: Problem, bundle: PlanBundle) -> verification.Parity:
     """Compare the bundle with the model on every sample of the test split."""
     features = problem.features.test.features
     with console.progress(len(features), "verify") as bar:
-        return verification.verify(exported.model, Bundle(exported.path), features, bar.advance)
+        return verification.verify(bundle.model, Bundle(bundle.path), features, bar.advance)
 
 
 def describe_parity(parity: verification.Parity) -> str:
@@ -80,7 +80,7 @@ def describe_parity(parity: verification.Parity) -> str:
 def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping[str, Any]) -> None:
     """Export a trained model, which stays as it is; ``about`` goes into the manifest."""
     frontend: dict[str, Any] = problem.frontend.describe()
-    bundle.write_bundle(
+    bundles.write_bundle(
         path,
         model,
         problem.device,
@@ -107,8 +107,8 @@ def calibration_features(problem: Problem) -> Tensor:
     return train.features[order[: problem.recipe.export.calibration_samples]]
 
 
-def _write_ungated(problem: Problem, cost: CostModel, chosen: Chosen, folder: RunFolder) -> dict[str, Any]:
+def _write_ungated(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder) -> dict[str, Any]:
     """Write the ungated backbone as one program; return what the manifest says of it."""
-    whole = passes.run(chosen.ungated, calibration_features(problem), problem.device, until="rescale")[0]
+    whole = passes.run(best.ungated, calibration_features(problem), problem.device, until="rescale")[0]
     folder.write(UNGATED, tflite.compile(whole, problem.frontend.output_range))
     return {"core": cost.ungated()[0].cores[0], "arithmetic": whole.arithmetic}

@@ -15,9 +15,9 @@ from gatesearch.cost.sources import board
 from gatesearch.devices.profile import list_constants
 from gatesearch.export.bundle import artifacts as list_artifacts
 from gatesearch.export.verify import Parity
-from gatesearch.pipeline.export import Exported
+from gatesearch.pipeline.export import PlanBundle
 from gatesearch.pipeline.opening_record import count_test_windows, opening_record, read_histories, reference_point
-from gatesearch.pipeline.pick import Chosen, repick
+from gatesearch.pipeline.pick import BestPlan, repick
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.report import write_page
@@ -29,6 +29,7 @@ from gatesearch.runtime.stream_timing import StreamTiming
 from gatesearch.search.result import SearchResult
 from gatesearch.training import Figures
 
+SUMMARY_VERSION = 1  # of the format of summary.json, as docs/schemas/summary.json has it
 # What summary.json says of the data.
 DATA_KEYS = ("name", "source", "synthetic", "train", "validation", "test", "positive_share", "test_by_kind")
 BASELINE_KEYS = ("accuracy", "quality", "macs", "params", "latency_us", "energy_uj", "core")
@@ -42,15 +43,15 @@ class RunOutputs:
     cost: CostModel
     trials: SearchResult
     path_times: Mapping[str, Mapping[str, float]]
-    chosen: Chosen
-    exported: Exported
+    best: BestPlan
+    bundle: PlanBundle
     parity: Parity
     stream: StreamTiming
 
 
 @dataclass(frozen=True)
 class _TestFigures:
-    """Figures of the chosen plan on the test split, beside the ungated backbone.
+    """Figures of the best plan on the test split, beside the ungated backbone.
 
     ``densities`` is the share of non-zero values in each gate's output, ``sparsity`` each gate's sparsity on positives.
     """
@@ -67,7 +68,7 @@ class _TestFigures:
 def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
     """Return the record of a finished run."""
     problem, cost, trials = outputs.problem, outputs.cost, outputs.trials
-    plan = outputs.exported.model.plan
+    plan = outputs.bundle.model.plan
     figures = _assess(outputs)
     layers = layer_parts.layer_rows(plan, cost, figures.gated.layers)
     best = _best(outputs, figures, layers)
@@ -83,14 +84,15 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         plan,
         figures.gated,
         figures.densities,
-        repick=partial(repick, problem.recipe, trials, outputs.chosen.rejected),
+        repick=partial(repick, problem.recipe, trials, outputs.best.rejected),
         profile=dict(list_constants(problem.device)),
     )
     hypervolumes = trials.hypervolume(reference_point(cost))
-    artifacts = list_artifacts(outputs.exported.manifest)
+    artifacts = list_artifacts(outputs.bundle.manifest)
     seconds = folder.seconds()
     parity = _parity(outputs.parity)
     summary: dict[str, Any] = {
+        "version": SUMMARY_VERSION,
         "recipe": problem.recipe.name,
         "seed": problem.recipe.seed,
         "seconds": seconds.get("total", 0.0),
@@ -102,6 +104,7 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         "export": {"bundle": "best/bundle", "artifacts": artifacts, "parity": parity},
         "streaming": asdict(outputs.stream) | {"ratio": outputs.stream.ratio},
         "sensitivity": sensitivity_json,
+        "warnings": folder.warnings(),
     }
     curves = {"baseline": "baseline", "ungated": "ungated", "gated": f"gated-{plan.digest}"}
     details = opening | {
@@ -115,7 +118,7 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
             "core": cost.sense_core.name,
         },
         "gates": gates.gate_rows(
-            outputs.exported.model,
+            outputs.bundle.model,
             figures.gated,
             figures.sparsity,
             problem.features.test,
@@ -133,7 +136,7 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         | {
             "ratio": outputs.stream.ratio,
             "provenance": "measured",
-            "engine": describe_engine(outputs.exported.manifest),
+            "engine": describe_engine(outputs.bundle.manifest),
         },
         "tables": [
             {"core": core.name, "told": table.summary}
@@ -147,13 +150,13 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
     return RunRecord(summary, details)
 
 
-def write_record(record: RunRecord, problem: Problem, exported: Exported, folder: RunFolder) -> None:
+def write_record(record: RunRecord, problem: Problem, bundle: PlanBundle, folder: RunFolder) -> None:
     """Write summary.json, record.json and report.html, and print the table that ends a run."""
     folder.write_json("summary.json", record.summary)
     folder.write_json("record.json", record.details)
     page = write_page(folder.path)
     quality_rows = problem.goal.summary_rows(record.details["reference"], record.summary["best"])
-    print_summary(record, quality_rows, problem.device.name, str(exported.path))
+    print_summary(record, quality_rows, problem.device.name, str(bundle.path))
     console.say(f"report: {page}")
 
 
@@ -169,9 +172,9 @@ def describe_engine(manifest: Mapping[str, Any]) -> str:
 
 
 def _assess(outputs: RunOutputs) -> _TestFigures:
-    problem, cost, model = outputs.problem, outputs.cost, outputs.exported.model
+    problem, cost, model = outputs.problem, outputs.cost, outputs.bundle.model
     test = problem.features.test
-    gated, ungated = problem.goal.assess(model, test), problem.goal.assess(outputs.chosen.ungated, test)
+    gated, ungated = problem.goal.assess(model, test), problem.goal.assess(outputs.best.ungated, test)
     sparsity = gates.sparsity_of_gates(model, test.features[problem.features.positive[test.labels]])
     densities = [1.0 - row["element"] for row in sparsity]
     return _TestFigures(
@@ -186,9 +189,9 @@ def _assess(outputs: RunOutputs) -> _TestFigures:
 
 
 def _best(outputs: RunOutputs, figures: _TestFigures, layers: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what summary.json says of the chosen plan."""
+    """Return what summary.json says of the best plan."""
     problem, cost, price = outputs.problem, outputs.cost, figures.price
-    plan = outputs.exported.model.plan
+    plan = outputs.bundle.model.plan
     gating = figures.gated.gated_summary()
     stop, stop_at_least = _stream_stop(outputs, figures, gating["early_stop_rate"])
     has_negatives = _has_negatives(cost)

@@ -1,4 +1,4 @@
-"""Times measured on this host after the search: plans of the front, and the chosen bundle on a stream."""
+"""Times measured on this host after the search: plans of the front, and the bundle of the best plan on a stream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gatesearch._lib import console
 from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.host import executable
-from gatesearch.pipeline.export import UNGATED, Exported, calibration_features
+from gatesearch.pipeline.export import UNGATED, PlanBundle, calibration_features
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.search import write_trials
@@ -62,7 +62,7 @@ def describe_front(times: PathTimes, trials: SearchResult) -> str:
     return f"measured {count} on this host: predicted to {median:.0%} (median)"
 
 
-def measure_stream(problem: Problem, exported: Exported, folder: RunFolder) -> StreamTiming:
+def measure_stream(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> StreamTiming:
     """Time the bundle beside the ungated .tflite on one stream of windows, on this host."""
     test = problem.features.test
     windows = draw_windows(
@@ -74,7 +74,7 @@ def measure_stream(problem: Problem, exported: Exported, folder: RunFolder) -> S
         seed=problem.recipe.seed,
     )
     engines = {core.name: "litert" for core in problem.device.cores}
-    return time_stream(Bundle(exported.path, engines), (folder / UNGATED).read_bytes(), windows)
+    return time_stream(Bundle(bundle.path, engines), (folder / UNGATED).read_bytes(), windows)
 
 
 def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: CostModel) -> dict[str, float]:

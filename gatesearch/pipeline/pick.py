@@ -1,4 +1,4 @@
-"""The choice of a plan: the recipe's rule ranks the tried plans; retraining confirms or rejects each candidate."""
+"""The best plan: the recipe's rule ranks the tried plans; retraining confirms or rejects each candidate."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from gatesearch.search.result import SearchResult, Trial
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The plan that a run builds, beside the ungated backbone trained alike.
+class BestPlan:
+    """The best plan of a run, retrained, beside the ungated backbone trained alike.
 
     Args:
         trial: of the plan.
@@ -36,12 +36,12 @@ class Chosen:
 
 def retrain_best(
     problem: Problem, baseline: Baseline, cost: CostModel, trials: SearchResult, folder: RunFolder
-) -> Chosen:
-    """Return the plan that the recipe's rule prefers and that keeps the constraints once it is retrained.
+) -> BestPlan:
+    """Return the best plan: the one that the recipe's rule prefers and that keeps the constraints once it is retrained.
 
     A short training can flatter a plan. The retrained model must therefore keep the constraints on validation, against
     the ungated backbone retrained alike; otherwise the next plan of the ranking is retrained. Where none keeps them,
-    the plan with the smallest violation is chosen, and the console says what it misses.
+    the plan with the smallest violation is the best, and the console says what it misses.
     """
     ungated = retrain("ungated", cost.ungated()[0], problem, baseline, folder)
     validation = problem.features.validation
@@ -59,7 +59,7 @@ def retrain_best(
     _, trial, model = min(attempts, key=lambda attempt: attempt[0])
     folder.write("best/model.ckpt", state_bytes(model))
     rejected = frozenset(other.plan.digest for _, other, _ in attempts) - {trial.plan.digest}
-    return Chosen(trial, model, ungated, rejected)
+    return BestPlan(trial, model, ungated, rejected)
 
 
 def repick(recipe: Recipe, trials: SearchResult, rejected: frozenset[str], cost: CostModel) -> GatePlan | None:

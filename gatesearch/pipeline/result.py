@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from gatesearch.cost.model import CostModel
 from gatesearch.export.verify import Parity
 from gatesearch.model import GatedModel
-from gatesearch.pipeline.export import Exported
-from gatesearch.pipeline.pick import Chosen
+from gatesearch.pipeline.export import PlanBundle
+from gatesearch.pipeline.pick import BestPlan
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.training import Baseline
+from gatesearch.plan import GatePlan
 from gatesearch.report.record import RunRecord
-from gatesearch.search.result import SearchResult, Trial
+from gatesearch.search.result import SearchResult
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class RunResult:
         cost: prices of plans.
         trials: of the search.
         path_times: measured and predicted microseconds of plans on this host, by digest.
-        chosen: the plan that was retrained.
-        exported: its bundle.
+        best: the best plan, retrained.
+        bundle: of the best plan.
         parity: the bundle against the model.
         record: summary.json and record.json.
     """
@@ -40,31 +41,31 @@ class RunResult:
     cost: CostModel
     trials: SearchResult
     path_times: Mapping[str, Mapping[str, float]]
-    chosen: Chosen | None = None
-    exported: Exported | None = None
+    best: BestPlan | None = None
+    bundle: PlanBundle | None = None
     parity: Parity | None = None
     record: RunRecord | None = None
 
     @property
-    def picked(self) -> Trial:
-        """The trial whose plan was chosen; ValueError where no plan is chosen yet."""
-        return self._choice().trial
+    def plan(self) -> GatePlan:
+        """The best plan; ValueError where no plan is retrained yet."""
+        return self._require_best().trial.plan
 
     @property
     def ungated(self) -> GatedModel:
-        """The ungated backbone, retrained as the chosen plan is; ValueError where no plan is chosen yet."""
-        return self._choice().ungated
+        """The ungated backbone, retrained as the best plan is; ValueError where no plan is retrained yet."""
+        return self._require_best().ungated
 
     @property
     def model(self) -> GatedModel:
-        """The chosen plan, retrained; with the thresholds of the artifacts where they are exported.
+        """The best plan, retrained; with the thresholds of the artifacts where they are exported.
 
         Raises:
-            ValueError: the run did not come to the choice.
+            ValueError: the run has not retrained a plan.
         """
-        return self._choice().model if self.exported is None else self.exported.model
+        return self._require_best().model if self.bundle is None else self.bundle.model
 
-    def _choice(self) -> Chosen:
-        if self.chosen is None:
+    def _require_best(self) -> BestPlan:
+        if self.best is None:
             raise ValueError("the run has not retrained a plan")
-        return self.chosen
+        return self.best

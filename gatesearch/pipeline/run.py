@@ -23,11 +23,10 @@ from gatesearch.pipeline.problem import Inputs, describe_data, load_problem
 from gatesearch.pipeline.result import RunResult
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.search import describe_search, search
+from gatesearch.pipeline.steps import STEPS
 from gatesearch.pipeline.training import train_baseline
 from gatesearch.recipe import Recipe, load_run, to_yaml
 from gatesearch.report import write_page
-
-STEPS = ("search", "retrain", "export", "verify", "report")
 
 
 def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None) -> RunResult:
@@ -87,34 +86,34 @@ def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: 
         if until == "search":
             return result
 
-        chosen = timed(retrain_best, problem, baseline, cost, trials, folder)
-        console.say(f"picked: {chosen.trial.plan}")
-        result = replace(result, chosen=chosen)
+        best = timed(retrain_best, problem, baseline, cost, trials, folder)
+        console.say(f"picked: {best.trial.plan}")
+        result = replace(result, best=best)
         if until == "retrain":
             return result
 
-        exported = timed(export, problem, cost, chosen, folder)
-        result = replace(result, exported=exported)
+        bundle = timed(export, problem, cost, best, folder)
+        result = replace(result, bundle=bundle)
         if until == "export":
             return result
 
-        parity = timed(verify, problem, exported)
+        parity = timed(verify, problem, bundle)
         console.say(describe_parity(parity))
         result = replace(result, parity=parity)
         if until == "report":
-            stream = timed(measure_stream, problem, exported, folder)
+            stream = timed(measure_stream, problem, bundle, folder)
             outputs = RunOutputs(
                 problem=problem,
                 cost=cost,
                 trials=trials,
                 path_times=path_times,
-                chosen=chosen,
-                exported=exported,
+                best=best,
+                bundle=bundle,
                 parity=parity,
                 stream=stream,
             )
             record = timed(build_record, outputs, folder)
-            write_record(record, problem, exported, folder)
+            write_record(record, problem, bundle, folder)
             result = replace(result, record=record)
         # Last, so that a run that fails here still has its report.
         require_parity(parity, **recipe.verify.model_dump())

@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from gatesearch._lib import console
 from gatesearch._lib.files import write_whole
 from gatesearch.errors import UserError
 
 SECONDS_FILE = "logs/seconds.json"
+WARNINGS_FILE = "logs/warnings.json"
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -83,15 +85,27 @@ class RunFolder:
         return dict(self.read_json(SECONDS_FILE) or {})
 
     def timed(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do a step, and add its seconds to the run's account, also where it is interrupted."""
+        """Do a step; keep its seconds and its warnings in the run folder, also where it is interrupted."""
         started = time.monotonic()
         try:
-            return step(*args, **kwargs)
+            with console.collect_warnings() as lines:
+                return step(*args, **kwargs)
         finally:
+            self._add_warnings(lines)
             account, seconds = self.seconds(), time.monotonic() - started
             for name in (step.__name__, "total"):
                 account[name] = account.get(name, 0.0) + seconds
             self.write_json(SECONDS_FILE, account)
+
+    def warnings(self) -> list[str]:
+        """Return the fallbacks and doubts that were printed, of all sessions of the run, each once."""
+        return list(self.read_json(WARNINGS_FILE) or [])
+
+    def _add_warnings(self, lines: Sequence[str]) -> None:
+        before = self.warnings()
+        new = [line for line in lines if line not in before]
+        if new:
+            self.write_json(WARNINGS_FILE, [*before, *new])
 
     @contextmanager
     def named_in_errors(self) -> Iterator[None]:

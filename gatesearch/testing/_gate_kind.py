@@ -115,9 +115,9 @@ class GateConformance:
         """Parameters with a learning rate of their own are the gate's."""
         with fixed_torch_seed():
             gate = self.build()
-        own, steering = {id(p) for p in gate.parameters()}, [id(p) for p in gate.steering()]
-        assert own >= set(steering), "steering() yields what is no parameter of the gate"
-        assert len(set(steering)) == len(steering), "steering() yields a parameter twice"
+        own, steering = {id(p) for p in gate.parameters()}, [id(p) for p in gate.control_parameters()]
+        assert own >= set(steering), "control_parameters() yields what is no parameter of the gate"
+        assert len(set(steering)) == len(steering), "control_parameters() yields a parameter twice"
 
     def trained(self) -> AbstractContextManager[tuple[Any, Tensor]]:
         """Give a gate that took some steps, in evaluation, and inputs for it [N, ...]."""

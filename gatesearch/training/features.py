@@ -1,4 +1,4 @@
-"""Features ready for training: the front end runs once a run, not once a step."""
+"""Features of a data set, computed once a run: the front end over all splits, and the augmented training bank."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gatesearch._lib.tensors import to_float
 from gatesearch.data import Dataset, Split
 
-CHUNK = 256
+CHUNK = 256  # samples that the front end reads at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class FeatureSplit:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """A data set behind its front end.
+    """The features of a data set.
 
     Args:
         bank: [N, renditions, *shape], the training split augmented that many times; every epoch draws one rendition of
             each sample. One rendition, the plain one, where there is no augmentation.
         labels: of the training split [N].
-        train, validation, test: the splits as they are.
+        train, validation, test: the splits without augmentation.
         positive: whether each class is a positive, [classes].
         kind_names: "positive" and each kind of negative.
     """
@@ -101,7 +101,7 @@ def _prepare(
 
 
 class Batches:
-    """The training bank in shuffled batches, straight from memory: a worker process would cost more than it saves.
+    """The training bank in shuffled batches, from memory: worker processes would cost more than they save.
 
     Args:
         features: where the bank is.

@@ -1,4 +1,4 @@
-"""One training of a gated model on the features of a data set, by Lightning."""
+"""Train a gated model on the features of a data set, with Lightning."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from gatesearch.training.settings import GateSettings, Schedule
 from gatesearch.training.task import GatedTask
 
 CHECKPOINT_EVERY = 5  # epochs
-LEAST_SHARE = 0.01  # of a kind that the stream lacks, so that the gates know it at all
+LEAST_SHARE = 0.01  # of a kind that the stream lacks, so that the gates still learn it
 
 
 @dataclass
@@ -93,8 +93,8 @@ def fit(
 
     Args:
         model: trained in place and left in evaluation mode, on the CPU.
-        features: the bank is fitted; the validation split gives the curve.
-        schedule, gates: how.
+        features: the bank trains the model; the validation split gives the learning curve.
+        schedule, gates: settings of the training.
         seed: of every random choice of this training.
         goal: what the network is for; None: to tell the classes apart.
         augment: changes a batch of features at random, in training only; None for none.
@@ -158,7 +158,7 @@ def fit(
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Hold Lightning's notices and warnings back: progress is ours to show."""
+    """Silence Lightning's notices and warnings: the caller shows the progress."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_utilities")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

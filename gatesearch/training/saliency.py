@@ -1,4 +1,4 @@
-"""Importance of each channel at each site to the trained backbone: masks of gates start from it."""
+"""Importance of each channel at each site to the trained backbone, from which masks of gates start."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class Schedule:
         epochs: passes over the training split.
         batch_size: samples a step.
         learning_rate: peak of AdamW's rate; it warms up, then falls to zero along half a cosine.
-        weight_decay: of the weights; biases and what steers gates have none.
+        weight_decay: of the weights; biases and the gates' control parameters have none.
         label_smoothing: of the cross entropy, in [0, 1).
         warmup: share of the steps in which the rate rises.
         averaging: decay d of the exponential moving average a <- d a + (1 - d) w of the weights, which is the result of
@@ -35,11 +35,12 @@ class GateSettings:
     """How gates of every kind are trained.
 
     Args:
-        learning_rate_scale: rate of masks and thresholds over that of the weights; at 1 masks do not move.
-        head_learning_rate_scale: the same for the parts that decide: they start untrained behind a trained backbone.
+        learning_rate_scale: rate of masks and thresholds over that of the weights; at 1 masks hardly move.
+        head_learning_rate_scale: rate of the gates' heads over that of the weights; heads start untrained, in a trained
+            backbone.
         alpha: weight of the gate loss.
         beta: weight of the compression loss.
-        distillation: pull of what an exit gives towards what the whole network gives.
+        distillation: weight of the distance between the output of an exit and that of the whole network.
         shares: share of each kind in the stream in use, which is what gates are trained for; empty: as in the training
             split.
     """

@@ -135,7 +135,7 @@ class GatedTask(pl.LightningModule):
         own.
         """
         all_gates = [*self.model.cut_gates, *self.model.layer_gates.values()]
-        control_parameters = {id(p) for gate in all_gates for p in gate.steering()}
+        control_parameters = {id(p) for gate in all_gates for p in gate.control_parameters()}
         # The weights of a gated layer, and of an exit, train at the backbone's rate.
         exit_weights = {id(p) for gate in self.model.cut_gates if gate.exit is not None for p in gate.exit.parameters()}
         gate_param_ids = ({id(p) for p in self.model.gates.parameters()} - exit_weights) | control_parameters

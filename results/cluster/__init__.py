@@ -1,7 +1,7 @@
-"""`gatesearch bench cluster`: what the engine costs a trial, and how searches scale over workers.
+"""`gatesearch bench cluster`: the time that a search spends on a trial, and how searches scale over workers.
 
-Trials sleep for known lengths. A worker that sleeps needs no core, so that more workers than this machine has cores are
-*simulated*: processes, messages and the driver are real, the work is not. A row that is done is not measured again.
+Trials sleep for a fixed time. A worker that sleeps needs no core, so more workers than cores are a *simulation*:
+processes, messages and the driver are real, the work is not. A measured row is not measured again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WHERE = "bench cluster"
 
 
 def main(arguments: list[str]) -> None:
-    """Measure every row that is asked for and not done yet; write results/cluster.
+    """Measure every row that has no measurement yet; write results/cluster.
 
     Args:
         arguments: ``executors=local,ray``, a choice of them; ``workers=1,2,4,8,16,32,64``, how many at a time.

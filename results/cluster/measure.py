@@ -1,4 +1,4 @@
-"""The measurements: the engine alone by the kind of storage, and whole searches by the number of workers."""
+"""Measures the engine on each kind of storage, and whole searches with more and more workers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STORAGES = ("journal", "sqlite")
 TRIALS = 200  # of the engine alone
 PAUSE_S = 0.02  # between asking and telling, as a very short trial would take
 TRIAL_S = 5.0  # mean length of a trial
-# More of Ray's, which take longer to start: all are to be at work at the same time for a while.
+# Ray's workers take longer to start; more trials let all of them work at the same time for a while.
 TRIALS_A_WORKER = {"local": 4, "ray": 8}
 SEED = 0
 
@@ -36,7 +36,7 @@ Measurement = dict[str, Any]
 
 
 def make_space() -> Space:
-    """Return a made-up space of eight cut sites."""
+    """Return a space of eight cut sites."""
     sites = tuple(CutSite(f"b{i}", (8, 3, 2), 10 * i, 300 - 10 * i, 0, 0, f"b{i}") for i in range(8))
     kinds: dict[str, dict[str, list[Scalar]]] = {
         "gc": {"mode": ["channel", "activation"], "keep": [0.25, 0.5, 0.75, 1.0], "recall": [0.98, 0.99]}
@@ -91,7 +91,7 @@ def engine_measurement(storage: str) -> Callable[[Path], Measurement]:
 
 
 def scaling_measurement(name: str, workers: int) -> Callable[[Path], Measurement]:
-    """Return the function that measures a search over so many workers, in a folder."""
+    """Return the function that measures a search with a number of workers, in a folder."""
 
     def measure(folder: Path) -> Measurement:
         notes, journal = folder / f"{name}-{workers}.notes", folder / f"{name}-{workers}.study"
@@ -139,12 +139,12 @@ _EXECUTORS = {"local": _local, "ray": _ray}
 
 
 def utilisation(notes: list[list[str]], workers: int, started: float) -> Measurement:
-    """Return how busy workers were from when all had begun until there was nothing left to begin.
+    """Return how busy the workers were from the start of the last worker to the start of the last trial.
 
     Args:
         notes: process, begin and end of each trial, as text.
-        workers: how many there were.
-        started: when the search was.
+        workers: how many.
+        started: time at which the search began.
 
     >>> utilisation([["1", "1", "2"], ["1", "2.5", "3.5"], ["2", "1.5", "3"]], 2, 0.0)["efficiency"]
     0.75

@@ -1,4 +1,4 @@
-"""The rows, the page and the plot of the engine over workers."""
+"""The results of the cluster benchmark: rows, page and plot."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Measurement = Mapping[str, Any]
 
 
 class Cluster(Benchmark):
-    """The engine, from one worker to a cluster.
+    """The cost of a trial, and the efficiency of searches by the number of workers.
 
     Args:
         command: that measures it again.

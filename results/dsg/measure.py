@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from gatesearch.gates import LayerWork, work_of
-from gatesearch.gates.savings import Gated, average_bits, saving_eq3, saving_exact
 from gatesearch.graph.sites import LayerSite, find
 from gatesearch.model import GatedModel
 from gatesearch.plan import PlacedGate
 from results.dsg.rows import Spec
+from results.dsg.savings import GatedLayer, approximate_saving, average_bits, exact_saving
 from results.dsg.train import Images
 
 Reports = Mapping[str, Mapping[str, float]]
@@ -81,7 +81,7 @@ def saving_paper(spec: Spec, average: float | None) -> float:
 
     The paper does not say how it counts the saving of FBS; with 1 / d^2 its 1.92 comes out of its own Table 1.
     """
-    return saving_eq3(1 / (spec.density or 1.0) ** 2, spec.bits, spec.bits if average is None else average)
+    return approximate_saving(1 / (spec.density or 1.0) ** 2, spec.bits, spec.bits if average is None else average)
 
 
 def saving_of_network(spec: Spec, model: GatedModel, sites: Sequence[LayerSite], reports: Reports) -> float:
@@ -93,8 +93,8 @@ def saving_of_network(spec: Spec, model: GatedModel, sites: Sequence[LayerSite],
             rest += site.macs
             continue
         source = works.get(site.source or "")
-        layers.append(Gated(site.macs, works[site.name], 1.0 if source is None else source.density))
-    return saving_exact(layers, spec.bits, rest)
+        layers.append(GatedLayer(site.macs, works[site.name], 1.0 if source is None else source.density))
+    return exact_saving(layers, spec.bits, rest)
 
 
 def _work(spec: Spec, site: LayerSite, placed: PlacedGate, reports: Reports) -> LayerWork:

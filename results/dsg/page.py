@@ -5,23 +5,22 @@ from __future__ import annotations
 import csv
 import statistics
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from gatesearch._lib.format import format_duration
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.report.rows import RESULTS, Row, markdown_table, median_and_range
-from results.benchmark import NOT_RUN, Benchmark, Draw
+from gatesearch.report.rows import Row, markdown_table, median_and_range
+from results.benchmark import NOT_RUN
 from results.dsg import plot
 from results.dsg.protocol import PROTOCOLS, Protocol
 from results.dsg.rows import EQUAL_BITS, SPECS, TABLES, Published, Spec
 from results.dsg.run import BASE, SETTLED_ON, SPLIT_SEED
-from results.trainings import Result, Results, describe_circumstances, read_protocols
+from results.trainings import ProtocolBenchmark, Result, Results, describe_circumstances
 
 
 class Figure(NamedTuple):
-    """A figure of a row: its unit, the attribute of :class:`Published` beside it, and how tables show it."""
+    """A figure of a row: its unit, the attribute of :class:`Published` to compare it with, and how tables show it."""
 
     unit: str
     paper: str | None
@@ -55,25 +54,21 @@ CSV_FILE = "rows.csv"
 CSV_EXTRAS = ("sparsity_everywhere", "sparsity_weighted", "goal", "target", "steps", "seconds", "machine")
 
 
-class SpatialGating(Benchmark):
+class SpatialGating(ProtocolBenchmark):
     """Precision gating, channel gating and their hybrid on CIFAR-10.
 
-    Args:
-        command: that measures it again.
-        protocol: which is shown even without a result.
-        results: folder of all benchmarks.
+    See :class:`results.trainings.ProtocolBenchmark` for the arguments.
     """
 
     name = "dsg"
-
-    def __init__(self, command: str, protocol: str, results: Path = RESULTS) -> None:
-        super().__init__(command, results)
-        self.protocol = protocol
+    protocols = PROTOCOLS
+    plot_title = "CIFAR-10"
+    draw = staticmethod(plot.draw)
 
     def rows(self) -> list[Row]:
         """Return every figure of every row that was run."""
         rows = []
-        for protocol, results in self._protocols().items():
+        for protocol, results in self.results_by_protocol().items():
             for spec in SPECS.values():
                 for name, figure in FIGURES.items():
                     values = {result["seed"]: result[name] for result in results.get(spec.name, ())}
@@ -97,24 +92,14 @@ class SpatialGating(Benchmark):
             "split_seed": SPLIT_SEED,
             "settled_on": SETTLED_ON,
             "equal_bits": EQUAL_BITS,
-            "sections": [self._section(protocol, results) for protocol, results in self._protocols().items()],
-        }
-
-    def plots(self) -> Mapping[str, Draw]:
-        """Return a plot for each protocol."""
-        return {
-            f"{protocol}.png": partial(plot.draw, results, f"CIFAR-10, protocol {protocol}")
-            for protocol, results in self._protocols().items()
+            "sections": [self._section(protocol, results) for protocol, results in self.results_by_protocol().items()],
         }
 
     def publish(self) -> Path:
         """Write rows, page, plots and a table of every training as CSV."""
         path = super().publish()
-        _write_csv(self.folder / CSV_FILE, self._protocols())
+        _write_csv(self.folder / CSV_FILE, self.results_by_protocol())
         return path
-
-    def _protocols(self) -> dict[str, Results]:
-        return read_protocols(self.runs().path, PROTOCOLS, self.protocol)
 
     def _section(self, protocol: str, results: Results) -> Mapping[str, object]:
         settings = RunFolder(self.runs() / protocol).read_json("settings.json")

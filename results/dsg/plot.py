@@ -8,9 +8,9 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from gatesearch.gates.savings import saving
 from gatesearch.report import style
 from results.dsg.rows import BASELINES, CURVES, EQUAL, MASKED, PAIR, Spec
+from results.dsg.savings import saving
 from results.trainings import Result, Results
 
 COLOURS = ("#009e73", "#0072b2", "#d55e00", "#cc79a7", "#6b7280")

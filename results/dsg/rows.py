@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gatesearch.gates.phases import MASKS
+from gatesearch.gates.pg.arithmetic import MASKS
 from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 
@@ -59,7 +59,7 @@ class Spec:
         """Place the gates.
 
         As in the released code of either technique: FBS gates every convolution, PG all but the first, which reads the
-        image and is not quantised; nobody gates the classifier.
+        image and is not quantised; the classifier is never gated.
         """
         first, *others = (site for site in sites if site.op == "conv2d")
         channels = {} if self.density is None else {"density": self.density}

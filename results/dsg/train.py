@@ -45,7 +45,7 @@ class Images:
             yield channels_last(self.normalise(inputs)), labels
 
     def first(self, count: int) -> Images:
-        """Return the first so many."""
+        """Return the first images."""
         return Images(self.inputs[:count], self.labels[:count], self.normalise)
 
 
@@ -215,12 +215,12 @@ def save(folder: RunFolder, path: str, state: dict[str, Any]) -> None:
 def _groups(model: GatedModel, protocol: Protocol) -> list[dict[str, Any]]:
     """Return the parameters by their decay: weights, clips, and what has none."""
     clips = {id(p) for layer in quantised(model) for p in layer.range.parameters()}
-    steering = {id(p) for gate in model.layer_gates.values() for p in gate.steering()}
+    control_parameters = {id(p) for gate in model.layer_gates.values() for p in gate.control_parameters()}
     groups: list[dict[str, Any]] = [
         {"params": [], "weight_decay": decay} for decay in (protocol.weight_decay, protocol.clip_decay, 0.0)
     ]
     for parameter in model.parameters():
-        weights = parameter.ndim > 1 and id(parameter) not in steering
+        weights = parameter.ndim > 1 and id(parameter) not in control_parameters
         groups[0 if weights else 1 if id(parameter) in clips else 2]["params"].append(parameter)
     return groups
 

@@ -1,4 +1,4 @@
-"""`gatesearch bench hmd speech=DIR har=FILE`: hybrid matrices against their rivals on four recurrent networks.
+"""`gatesearch bench hmd speech=DIR har=FILE`: hybrid matrices and other compressed matrices in four recurrent networks.
 
 A row that is done is not run again. Without recordings, speech and activities are synthetic, and labelled so.
 """

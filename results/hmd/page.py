@@ -5,22 +5,20 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from gatesearch._lib.format import format_duration
 from gatesearch.gates.matrices import BEGIN, END
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.report.rows import RESULTS, Row, markdown_table, median_and_range
-from results.benchmark import NOT_RUN, Benchmark, Draw
+from gatesearch.report.rows import Row, markdown_table, median_and_range
+from results.benchmark import NOT_RUN
 from results.hmd import plot
 from results.hmd.latency import LATENCIES, STEPS, describe_runtime
 from results.hmd.protocol import PROTOCOLS, Protocol
 from results.hmd.quality import QUALITY, UNITS, displayed, improvement_sign
 from results.hmd.rows import METHODS, SPECS, TASKS, Spec
 from results.hmd.tasks import AVERAGE, SPLIT_SEED
-from results.trainings import Results, describe_circumstances, flatten, read_protocols
+from results.trainings import ProtocolBenchmark, Results, describe_circumstances, flatten
 
 COLUMNS = (
     "method",
@@ -36,25 +34,21 @@ COLUMNS = (
 Timings = Mapping[str, Any]  # by task: runtime, machine, rounds and the microseconds of each row
 
 
-class HybridMatrices(Benchmark):
-    """Hybrid matrices against their rivals.
+class HybridMatrices(ProtocolBenchmark):
+    """Hybrid matrices compared with other ways to compress recurrent networks.
 
-    Args:
-        command: that measures it again.
-        protocol: which is shown even without a result.
-        results: folder of all benchmarks.
+    See :class:`results.trainings.ProtocolBenchmark` for the arguments.
     """
 
     name = "hmd"
-
-    def __init__(self, command: str, protocol: str, results: Path = RESULTS) -> None:
-        super().__init__(command, results)
-        self.protocol = protocol
+    protocols = PROTOCOLS
+    plot_title = "Recurrent networks"
+    draw = staticmethod(plot.draw)
 
     def rows(self) -> list[Row]:
         """Return the figures of every training and every step that was timed."""
         rows: list[Row] = []
-        for protocol, results in self._protocols().items():
+        for protocol, results in self.results_by_protocol().items():
             rows += self._rows(protocol, results, self._timings(protocol))
         return rows
 
@@ -65,18 +59,8 @@ class HybridMatrices(Benchmark):
             "average": AVERAGE,
             "pruning_begin": f"{BEGIN:.0%}",
             "pruning_end": f"{END:.0%}",
-            "sections": [self._section(protocol, results) for protocol, results in self._protocols().items()],
+            "sections": [self._section(protocol, results) for protocol, results in self.results_by_protocol().items()],
         }
-
-    def plots(self) -> Mapping[str, Draw]:
-        """Return a plot for each protocol."""
-        return {
-            f"{protocol}.png": partial(plot.draw, results, f"Recurrent networks, protocol {protocol}")
-            for protocol, results in self._protocols().items()
-        }
-
-    def _protocols(self) -> dict[str, Results]:
-        return read_protocols(self.runs().path, PROTOCOLS, self.protocol)
 
     def _timings(self, protocol: str) -> Timings:
         timings = RunFolder(self.runs() / protocol).read_json(LATENCIES) or {}

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gatesearch.gates.matrices import rich_rows
-from gatesearch.gates.phases import MASKS
+from gatesearch.gates.pg.arithmetic import MASKS
 from gatesearch.kernels import (
     HMD,
     Boost,

@@ -16,7 +16,7 @@ from gatesearch.compile.tflite import convert
 from gatesearch.cost.sources.host.executable import StageExecutable, assemble
 from gatesearch.devices.profile import Device
 from gatesearch.gates.pg import PGConv2d
-from gatesearch.gates.phases import margins
+from gatesearch.gates.pg.arithmetic import margins
 from gatesearch.gates.quantise import split
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan

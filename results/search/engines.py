@@ -1,4 +1,4 @@
-"""The engines that are compared, each by the same replay."""
+"""The search engines that are compared; each proposes plans to the same kind of replay."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from gatesearch.search.sampler.history import REACH_ATTR
 from gatesearch.search.sampler.initial import opening_gates
 from gatesearch.search.sampler.neighbours import Candidates
 from gatesearch.search.space import Space
+from results.search.library_engines import pymoo_nsga2, suggested_names, syne_tune_moasha
 from results.search.replay import Budget, Replay
-from results.search.rivals import pymoo_nsga2, suggested_names, syne_tune_moasha
 from results.search.table import Table
 
 Engine = Callable[[Replay, int], None]
 
 
 def gate(replay: Replay, seed: int) -> None:
-    """Our sampler, as the engine uses it."""
+    """GateSampler, with the arguments that a run gives it."""
     _study(replay, _gate_sampler(replay.table, seed))
 
 
@@ -42,7 +42,7 @@ def _gate_sampler(table: Table, seed: int) -> GateSampler:
 
 
 def sparse_random(replay: Replay, seed: int) -> None:
-    """Plans drawn with few gates in mind, on any cores; none twice."""
+    """Draw plans at random, few gates more often than many, no plan twice."""
     draw = _sparse(replay.table.space, seed)
     try:
         while True:
@@ -79,13 +79,13 @@ def _with(make: Callable[[int], BaseSampler], whole: bool = False) -> Engine:
 
 
 def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
-    """Let an Optuna sampler propose until the budget is spent, as the space asks it to.
+    """Let an Optuna sampler propose until the budget is spent.
 
     Args:
         replay: that answers.
         sampler: that proposes.
-        whole: whether a trial suggests all names at once, also those that its plan does not need: for samplers that
-            know no conditional parameters.
+        whole: whether a trial suggests every parameter of the space, also those that its plan does not need. A sampler
+            without conditional parameters needs that.
     """
     table, names = replay.table, suggested_names(replay.table.space) if whole else {}
 
@@ -108,7 +108,7 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
                 study.tell(trial, state=TrialState.PRUNED)
                 continue
             trial.set_user_attr(REACH_ATTR, table.passed[number][-1])
-            trial.set_constraint("drop", replay.over(number))
+            trial.set_constraint("drop", replay.excess(number))
             error, latency, energy = table.point(number)
             study.tell(trial, (1 - error, latency, energy))
 

@@ -1,4 +1,4 @@
-"""The rows, the page and the plot of search engines."""
+"""The results of the search benchmark: rows, page and plot."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gatesearch.report.rows import RESULTS, Row, markdown_table
 from results.benchmark import NOT_RUN, Benchmark, Draw, group_by_commit, list_versions
 from results.search import plot, real_searches
 from results.search.engines import ENGINES
+from results.search.library_engines import NEEDS, missing
 from results.search.replay import PROPOSALS
 from results.search.replays import AT, Outcome
-from results.search.rivals import NEEDS, missing
 from results.search.table import DROP, Table
 
 REPLAYED = ("kws16", "image16")
 OURS = "GateSampler"
-RIVAL_TARGET = ">= 4"  # evaluations of the best rival over ours
+RATIO_TARGET = ">= 4"  # evaluations of the best other engine over ours
 TARGETS = {"hypervolume after 50": ">= 0.98", "repeats": "<= 0"}
 LIBRARIES = ("optuna", "pymoo", "syne-tune")
 
@@ -45,9 +45,9 @@ class SearchEngines(Benchmark):
         self.tables, self.outcomes = tables, outcomes
 
     def rows(self) -> list[Row]:
-        """Return the figures of every engine on every table, then ours beside the best rival."""
+        """Return the figures of every engine on every table, then ours beside the best other engine."""
         rows = [row for outcome in self.outcomes for row in self._rows(outcome)]
-        return rows + [row for table in self.tables for row in self.compare_with_best_rival(table)]
+        return rows + [row for table in self.tables for row in self.compare_with_best_other_engine(table)]
 
     def page(self) -> Mapping[str, object]:
         """Return a section for each table."""
@@ -68,18 +68,18 @@ class SearchEngines(Benchmark):
         """Return the plot of hypervolume against evaluations."""
         return {"search.png": lambda path: plot.draw(self.outcomes, path)}
 
-    def compare_with_best_rival(self, table: Table) -> list[Row]:
-        """Return the evaluations of the best rival over ours; nothing where either was not replayed."""
-        rival = _best_rival(table, self.outcomes)
-        if rival is None:
+    def compare_with_best_other_engine(self, table: Table) -> list[Row]:
+        """Return the evaluations of the best other engine over ours; nothing where either was not replayed."""
+        other = _best_other_engine(table, self.outcomes)
+        if other is None:
             return []
-        what = f"evaluations to 95 %, {rival.at_least}median of the best rival ({rival.found}) over ours"
+        what = f"evaluations to 95 %, {other.at_least}median of the best other engine ({other.description}) over ours"
         return [
             self.row(
                 f"{table.name}: {what}",
-                rival.ratios,
+                other.ratios,
                 "x",
-                target=RIVAL_TARGET,
+                target=RATIO_TARGET,
                 provenance="simulated",
                 protocol=f"replayed on table {table.name}; an engine that never got there counts as one evaluation "
                 "more",
@@ -129,36 +129,36 @@ class SearchEngines(Benchmark):
         }
 
 
-class _Rival(NamedTuple):
+class _OtherEngine(NamedTuple):
     """The engine other than ours that was first at 95 %."""
 
     engine: str
-    there: bool  # False: it had no more evaluations, and fewer than it took the others
-    evaluations: float  # median; one more than it had where it did not get there
+    reached: bool  # whether it reached 95 % within its budget
+    evaluations: float  # median; one more than its budget where it did not reach 95 %
     ours: Mapping[int, float]
 
     @property
-    def found(self) -> str:
-        return self.engine if self.there else f"none within {self.evaluations - 1:.0f}"
+    def description(self) -> str:
+        return self.engine if self.reached else f"none within {self.evaluations - 1:.0f}"
 
     @property
     def at_least(self) -> str:
-        return "" if self.there else "at least "
+        return "" if self.reached else "at least "
 
     @property
     def ratios(self) -> dict[int, float]:
         return {seed: self.evaluations / count for seed, count in self.ours.items()}
 
 
-def _best_rival(table: Table, outcomes: Sequence[Outcome]) -> _Rival | None:
+def _best_other_engine(table: Table, outcomes: Sequence[Outcome]) -> _OtherEngine | None:
     engines = {outcome.engine: outcome for outcome in outcomes if outcome.table == table.name}
     ours = engines.pop(OURS, None)
     if ours is None or not engines:
         return None
     medians = {name: statistics.median(o.evaluations_to_enough().values()) for name, o in engines.items()}
     best = min(medians, key=medians.__getitem__)
-    there = medians[best] <= engines[best].evaluations
-    return _Rival(best, there, medians[best], ours.evaluations_to_enough())
+    reached = medians[best] <= engines[best].evaluations
+    return _OtherEngine(best, reached, medians[best], ours.evaluations_to_enough())
 
 
 def _line(engine: str, outcomes: Sequence[Outcome]) -> list[str]:
@@ -187,20 +187,20 @@ def _line(engine: str, outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _describe_best(table: Table, outcomes: Sequence[Outcome]) -> str:
-    rival = _best_rival(table, outcomes)
-    if rival is None:
+    other = _best_other_engine(table, outcomes)
+    if other is None:
         return ""
-    sentences = [f"The best rival to 95 %: {_compare(rival)} (to reach: {RIVAL_TARGET})."]
-    second = _best_rival(table, [outcome for outcome in outcomes if outcome.engine != rival.engine])
-    if second and not rival.there and second.evaluations > rival.evaluations:
-        sentences.append(f"{rival.engine} had no more; of the others: {_compare(second)}.")
+    sentences = [f"The best other engine to 95 %: {_compare(other)} (to reach: {RATIO_TARGET})."]
+    second = _best_other_engine(table, [outcome for outcome in outcomes if outcome.engine != other.engine])
+    if second and not other.reached and second.evaluations > other.evaluations:
+        sentences.append(f"{other.engine} had no more; of the others: {_compare(second)}.")
     return "\n".join(sentences)
 
 
-def _compare(rival: _Rival) -> str:
-    when = f" after {rival.evaluations:g}" if rival.there else ""
-    ratio = statistics.median(rival.ratios.values())
-    return f"{rival.found}{when}, {rival.at_least}{ratio:.1f} times {OURS}'s"
+def _compare(other: _OtherEngine) -> str:
+    when = f" after {other.evaluations:g}" if other.reached else ""
+    ratio = statistics.median(other.ratios.values())
+    return f"{other.description}{when}, {other.at_least}{ratio:.1f} times {OURS}'s"
 
 
 def _quartiles(values: Mapping[int, float], form: str = "{:.3f}", most: float = math.inf) -> str:

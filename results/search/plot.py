@@ -1,4 +1,4 @@
-"""Curves: how much of the true hypervolume each engine has after so many evaluations."""
+"""The plot of search engines: share of the true hypervolume against evaluations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from gatesearch.report import style
 from results.search.replays import ENOUGH, Outcome
 
-SHOWN = 80  # evaluations
+MAX_EVALUATIONS = 80
 COLOURS = {
     "GateSampler": "#d55e00",
     "random": "#b4bcc4",
@@ -32,8 +32,8 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
         panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
         for axes, table in zip(panels, tables, strict=True):
             for outcome in (o for o in outcomes if o.table == table):
-                length = min(SHOWN, outcome.evaluations)
-                # One that was cut off stays where it was.
+                length = min(MAX_EVALUATIONS, outcome.evaluations)
+                # The curve of a replay that was cut off stays at its last value.
                 curves = np.array([[*curve, *[curve[-1]] * length][:length] for curve in outcome.curves.values()])
                 low, middle, high = np.quantile(curves, (0.25, 0.5, 0.75), axis=0)
                 at, colour = np.arange(1, length + 1), COLOURS[outcome.engine]
@@ -41,7 +41,7 @@ def draw(outcomes: Sequence[Outcome], path: Path) -> None:
                 axes.plot(at, middle, lw=width, color=colour, label=outcome.engine)
                 axes.fill_between(at, low, high, color=colour, alpha=0.12, lw=0)
             axes.axhline(ENOUGH, color="#5f6b76", lw=0.8, ls=":")
-            axes.set(xlabel="evaluations", title=f"table {table}", ylim=(0, 1.03), xlim=(0, SHOWN))
+            axes.set(xlabel="evaluations", title=f"table {table}", ylim=(0, 1.03), xlim=(0, MAX_EVALUATIONS))
         panels[0].set_ylabel("share of the true hypervolume")
         style.legend_below(figure, panels[0], 3)
         path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Real searches of one recipe by TPE and by GateSampler: their cost and their hypervolume, on the same seeds."""
+"""Real searches of one recipe by TPE and by GateSampler with the same seeds: CPU time and hypervolume."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ REDUCED = (
 TPE = "search.sampler=tpe"
 CONDITIONS: Mapping[str, tuple[str, ...]] = {"before: TPE": (TPE,), "after: GateSampler": ()}
 FILE = "runs.json"
-# Up to where volume counts: below the ungated accuracy, and times the ungated costs.
+# The reference point of the hypervolume: below the ungated accuracy, and times the ungated costs.
 ACCURACY_DROP, COST_FACTOR = 0.05, 1.1
 SHARED = ("baseline.ckpt", "table.json")
 AT = (5, 10)  # plans trained whole, after which hypervolume is shown
 
 
 def record(folder: Path, seeds: Sequence[int], path: Path, command: str) -> None:
-    """Search under each condition with each seed, in turn, so that all meet the same load.
+    """Search under each condition with each seed, in turn, so that all share the machine alike.
 
     Args:
-        folder: of the runs; a search that is there is not done again.
+        folder: of the runs; a finished search is not repeated.
         seeds: of the recipe.
         path: of the record, which is written after each search.
-        command: that was run.
+        command: of the benchmark, for the record.
     """
     searches: dict[str, Any] = {"command": command, "machine": fingerprint(), "rows": []}
     with console.progress(len(seeds) * len(CONDITIONS), "searches") as bar:

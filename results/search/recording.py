@@ -1,6 +1,6 @@
-"""`gatesearch bench search record=kws16|image16`: train every plan of a small space and write down what each is worth.
+"""`gatesearch bench search record=kws16|image16`: train every plan of a small space and record its quality.
 
-A training is written down the moment it ends; a recording that was cut off goes on behind the last whole line.
+Each training is recorded as soon as it ends. A recording that was cut off continues after the last whole line.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Recording(NamedTuple):
 
 
 def record(spec: Recorded, folder: RunFolder) -> Recording:
-    """Train what is not written down yet.
+    """Train every plan that is not recorded yet.
 
     Args:
         spec: what to record.
@@ -77,7 +77,7 @@ def record(spec: Recorded, folder: RunFolder) -> Recording:
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """Return what was written down; half a line at the end is dropped, from the file as well."""
+    """Return the recorded trainings; half a line at the end is dropped, from the file as well."""
     path = folder / ROWS
     if not path.exists():
         return []
@@ -93,16 +93,16 @@ def trainings(space: Space, spec: Recorded) -> list[tuple[PlacedGate, ...]]:
 
 
 def key(gates: Sequence[PlacedGate]) -> str:
-    """Return what names a training."""
+    """Return the name of a training: the digest of its gates."""
     return GatePlan(tuple(gates)).digest
 
 
 def trained_row(run: Recording, spec: Recorded, features: Features, gates: Sequence[PlacedGate]) -> dict[str, Any]:
-    """Train one combination of gates, and read it now and then."""
-    s = run.problem
-    plan = GatePlan(tuple(_complete(s.space, gate) for gate in gates))
-    plan = replace(plan, cores=(s.device.core_names[0],) * (len(cut_gates(plan)) + 1))
-    model = build_model(plan, run.problem, run.baseline)
+    """Train one combination of gates and read its quality after the epochs of ``spec.at``."""
+    problem = run.problem
+    plan = GatePlan(tuple(_complete(problem.space, gate) for gate in gates))
+    plan = replace(plan, cores=(problem.device.core_names[0],) * (len(cut_gates(plan)) + 1))
+    model = build_model(plan, problem, run.baseline)
     epochs: list[list[Reading]] = []
     spent, ended = [0.0], 0
     started = time.process_time()
@@ -117,15 +117,15 @@ def trained_row(run: Recording, spec: Recorded, features: Features, gates: Seque
         model.train()
         started = time.process_time()
 
-    schedule = replace(s.schedule(s.recipe.search), epochs=spec.at[-1])
+    schedule = replace(problem.schedule(problem.recipe.search), epochs=spec.at[-1])
     fit(
         model,
         features,
         schedule,
-        s.gates,
-        seed=training_seed(s.recipe.seed, plan),
-        goal=s.goal,
-        augment=s.augment,
+        problem.gates,
+        seed=training_seed(problem.recipe.seed, plan),
+        goal=problem.goal,
+        augment=problem.augment,
         on_epoch=read,
     )
     return {
@@ -136,23 +136,23 @@ def trained_row(run: Recording, spec: Recorded, features: Features, gates: Seque
 
 
 def _readings(run: Recording, model: GatedModel, spec: Recorded) -> Iterator[Reading]:
-    """Yield what a model is worth on validation, for every choice of what is set after training."""
-    s, split = run.problem, run.problem.features.validation
-    offered = [_later(s.space, gate, spec.after) for gate in cut_gates(model.plan)]
+    """Yield the quality of a model on validation for every value of the parameters that are set after training."""
+    problem, split = run.problem, run.problem.features.validation
+    offered = [_later(problem.space, gate, spec.after) for gate in cut_gates(model.plan)]
     if not any(offered):
-        outcome = s.goal.assess(model, split)
+        outcome = problem.goal.assess(model, split)
         yield _rounded({"quality": outcome.value, "passed": outcome.passed, "layers": outcome.layers})
         return
     logits, answers = _outputs(model, split.features)
-    positive, names = s.features.positive, s.features.kind_names
-    for chosen in product(*(product(*choices.values()) for choices in offered)):
-        for k, (values, choices) in enumerate(zip(chosen, offered, strict=True)):
+    positive, names = problem.features.positive, problem.features.kind_names
+    for combination in product(*(product(*choices.values()) for choices in offered)):
+        for k, (values, choices) in enumerate(zip(combination, offered, strict=True)):
             for name, value in zip(choices, values, strict=True):
                 setattr(model.gate(k), name, value)
         outcome = calibrate_and_score(model, logits, answers, split, positive, names)
         yield _rounded(
             {
-                "after": [list(values) for values in chosen],
+                "after": [list(values) for values in combination],
                 "quality": outcome.value,
                 "passed": outcome.passed,
                 "layers": {},
@@ -162,7 +162,7 @@ def _readings(run: Recording, model: GatedModel, spec: Recorded) -> Iterator[Rea
 
 @torch.no_grad()
 def _outputs(model: GatedModel, features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what every gate says of every sample, [N, gates], and the class that the last stage gives it, [N]."""
+    """Return the logit of every gate for every sample, [N, gates], and the class of the last stage, [N]."""
     model.eval()
     logits, answers = [], []
     for batch in features.split(EVALUATION_BATCH):
@@ -173,14 +173,14 @@ def _outputs(model: GatedModel, features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _later(space: Space, gate: PlacedGate, after: Mapping[str, Sequence[str]]) -> dict[str, Sequence[Any]]:
-    """Return what of a gate is set after training, with its choices."""
+    """Return the parameters of a gate that are set after training, with their choices."""
     slot = next(slot for slot in space.cut_slots if slot.sites[0].name == gate.site)
     values = slot.values(gate.kind)
     return {name: values[name] for name in after.get(gate.kind, ())}
 
 
 def _complete(space: Space, gate: PlacedGate) -> PlacedGate:
-    """Give a gate of a training the first of what is set after it."""
+    """Return a gate of a training with the first choice of each parameter that is set after training."""
     slots = [slot for slot in space.cut_slots if slot.sites[0].name == gate.site and gate.kind in slot.kinds]
     missing = {name: values[0] for slot in slots for name, values in slot.values(gate.kind).items()}
     return PlacedGate.of(gate.kind, gate.site, **{**missing, **dict(gate.params)})
@@ -203,17 +203,17 @@ def _rounded(value: Any) -> Any:
 
 
 def pack(spec: Recorded, run: Recording, path: Path, command: str) -> None:
-    """Write a finished recording as a table: beside what was measured, what every choice of cores costs."""
-    s = run.problem
-    cost = build_cost_model(s, run.baseline.backbone, run.folder)
+    """Write a finished recording as a table, with the costs of every choice of cores."""
+    problem = run.problem
+    cost = build_cost_model(problem, run.baseline.backbone, run.folder)
     recorded = {row["trained"]: row for row in rows(run.folder.path)}
     packed = []
-    for gates in trainings(s.space, spec):
+    for gates in trainings(problem.space, spec):
         row = dict(recorded[key(gates)])
         del row["trained"]
-        whole = tuple(_complete(s.space, gate) for gate in gates)
+        whole = tuple(_complete(problem.space, gate) for gate in gates)
         row["cores"] = {}
-        for cores in s.space.core_choices(whole):
+        for cores in problem.space.core_choices(whole):
             plan = GatePlan(whole, cores)
             priced = {"runs": _short(cost.runs(plan)), "broken": sorted(cost.violations(plan))}
             observed = [epoch[0]["layers"] for epoch in row["epochs"]]
@@ -227,19 +227,19 @@ def pack(spec: Recorded, run: Recording, path: Path, command: str) -> None:
         "recipe": spec.recipe,
         "changes": list(spec.changes),
         "data": spec.data,
-        "seed": s.recipe.seed,
+        "seed": problem.recipe.seed,
         "at": list(spec.at),
-        "clips": spec.clips or len(s.features.labels),
-        "validation": len(s.features.validation.labels),
+        "clips": spec.clips or len(problem.features.labels),
+        "validation": len(problem.features.validation.labels),
         "after": {kind: list(names) for kind, names in spec.after.items()},
         "command": command,
         "machine": f"{stamp['cpu']}, 1 of {stamp['cores']} cores",
         "versions": {"python": stamp["python"], **{key: stamp["versions"].get(key) for key in ("torch", "numpy")}},
         "seconds": round(sum(row["seconds"][-1] for row in packed)),
     }
-    table.write(path, s.space, cost.shares, packed, about)
+    table.write(path, problem.space, cost.shares, packed, about)
 
 
 def _short(runs: Sequence[Sequence[float]]) -> list[list[float | None]]:
-    """Round to what a table needs; what cannot be is null, since JSON knows no infinity."""
+    """Round to seven digits; an infinite cost is null, since JSON has no infinity."""
     return [[float(f"{value:.7g}") if math.isfinite(value) else None for value in pair] for pair in runs]

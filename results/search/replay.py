@@ -1,4 +1,4 @@
-"""Replays: an engine proposes plans of a table and is told what the table says, in no time."""
+"""Replays a search engine on a recorded table: an outcome is looked up, and nothing is trained."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROPOSALS = 10  # times the evaluations, at most: an engine that repeats itself 
 
 
 class Step(NamedTuple):
-    """One evaluation: of which plan, up to which epoch, and how many epochs of training it took."""
+    """One evaluation of a plan: its index, the epoch that it reached, and the epochs of training that it took."""
 
     plan: int
     epoch: int
@@ -23,14 +23,14 @@ class Step(NamedTuple):
 
 @dataclass
 class Trace:
-    """What an engine did with a table.
+    """The evaluations of one engine on one table.
 
     Args:
         steps: evaluations in order.
-        repeats: proposals of plans that were evaluated before; answered again, and not counted.
-        priced_out: proposals that no training was needed to rule out.
-        seconds: that suggestions took.
-        cut: whether there were too many repeats to go on.
+        repeats: proposals of plans that were evaluated before; they are answered again and cost nothing.
+        priced_out: proposals that the device cannot run.
+        seconds: time of each suggestion.
+        cut: whether too many repeats ended the replay.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -41,46 +41,46 @@ class Trace:
 
     @property
     def plans(self) -> list[int]:
-        """Plans that were evaluated at least once, in that order."""
+        """The plans that were evaluated, each once, in order."""
         return list(dict.fromkeys(step.plan for step in self.steps))
 
 
 class Budget(Exception):
-    """The evaluations are spent."""
+    """Raised when an engine has no evaluations left."""
 
 
 class Replay:
-    """Answers for a table, and keeps the account.
+    """Answers proposals from a table and counts what they cost.
 
     Args:
         table: that answers.
-        evaluations: how many whole trainings may be spent; a plan that is trained on pays for the epochs that it
-            lacks, and one whose gates were trained with other cores pays as if they had not been.
+        evaluations: budget, in whole trainings. A plan whose training goes on pays for the new epochs alone. A plan
+            whose gates were trained on other cores pays the whole training.
     """
 
     def __init__(self, table: Table, evaluations: int) -> None:
         self.table, self.trace = table, Trace()
-        self._left = evaluations * table.epochs
-        self._proposals = PROPOSALS * evaluations * table.epochs
-        self._known: dict[int, int] = {}
+        self._epochs_left = evaluations * table.epochs
+        self._proposals_left = PROPOSALS * evaluations * table.epochs
+        self._trained_epochs: dict[int, int] = {}
 
     def ask(self, plan: GatePlan, epoch: int | None = None) -> int | None:
-        """Return the number of a proposed plan; None where the device cannot run it.
+        """Return the index of a proposed plan; None where the device cannot run it.
 
         Args:
             plan: proposed.
-            epoch: up to which it is trained; None to the end.
+            epoch: the last epoch of its training; None for a whole training.
 
         Raises:
-            Budget: no more may be evaluated.
+            Budget: the evaluations are spent.
         """
         epoch = self.table.epochs if epoch is None else epoch
         number = self.table.index[plan]
-        trained = epoch - self._known.get(number, 0)
-        self._proposals -= epoch
-        if trained > self._left or not self._left:
+        trained = epoch - self._trained_epochs.get(number, 0)
+        self._proposals_left -= epoch
+        if trained > self._epochs_left or not self._epochs_left:
             raise Budget
-        if self._proposals < 0:
+        if self._proposals_left < 0:
             self.trace.cut = True
             raise Budget
         if not self.table.allowed[number]:
@@ -89,20 +89,20 @@ class Replay:
         if trained <= 0:
             self.trace.repeats += 1
         else:
-            self._known[number] = epoch
-            self._left -= trained
+            self._trained_epochs[number] = epoch
+            self._epochs_left -= trained
             self.trace.steps.append(Step(number, epoch, trained))
         return number
 
     def timed(self, suggest: Callable[[], Any]) -> Any:
-        """Return a suggestion; its time is noted."""
+        """Return a suggestion and record its time."""
         started = time.perf_counter()
         suggestion = suggest()
         self.trace.seconds.append(time.perf_counter() - started)
         return suggestion
 
-    def over(self, number: int, epoch: int | None = None) -> float:
-        """Return by how much a plan breaks the constraint after an epoch; None: in the end."""
+    def excess(self, number: int, epoch: int | None = None) -> float:
+        """Return by how much a plan breaks the constraint after an epoch; None: after a whole training."""
         return self.table.point(number, epoch)[0] - self.table.limit
 
 
@@ -112,9 +112,9 @@ def volumes(table: Table, steps: Sequence[Step]) -> list[float]:
     curve = [0.0]
     for step in steps:
         here = table.point(step.plan)
-        beaten = any(all(a <= b for a, b in zip(table.point(i), here, strict=True)) for i in front)
+        is_dominated = any(all(a <= b for a, b in zip(table.point(i), here, strict=True)) for i in front)
         volume = curve[-1]
-        if step.epoch == table.epochs and table.errors[step.plan, -1] <= table.limit and not beaten:
+        if step.epoch == table.epochs and table.errors[step.plan, -1] <= table.limit and not is_dominated:
             front = [i for i in front if any(a < b for a, b in zip(table.point(i), here, strict=True))] + [step.plan]
             volume = table.volume(front)
         curve.append(volume)

@@ -1,4 +1,4 @@
-"""All replays: each engine on each table with each seed, each written to a file when it has ended."""
+"""Replays each engine on each table with each seed, and stores every replay in a file."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gatesearch._lib import console
 from gatesearch.pipeline.run_dir import RunFolder
 from results.benchmark import revision
 from results.search.engines import ENGINES
+from results.search.library_engines import missing
 from results.search.replay import Replay, Step, volumes
-from results.search.rivals import missing
 from results.search.table import Table
 
 ENOUGH = 0.95  # of the true hypervolume
@@ -26,15 +26,15 @@ BY_SEED = ("curves", "repeats", "milliseconds", "cut", "revision", "trainings")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one engine did with one table, by seed.
+    """The replays of one engine on one table, by seed.
 
     Args:
-        table, engine: which.
-        evaluations: that it was given.
+        table, engine: their names.
+        evaluations: budget of a replay.
         curves: hypervolume after each evaluation, as a share of the true one; counted in whole trainings, by seed.
         repeats: proposals of plans that were evaluated before, for each evaluation, by seed.
         milliseconds: median time of a suggestion, by seed.
-        cut: whether it repeated itself too often to go on, by seed.
+        cut: whether too many repeats ended the replay, by seed.
         revision: of the code that replayed, by seed.
         to_enough: simulated seconds, trainings and suggestions, to 95 %; infinite where it was not reached, by seed.
         trainings: different combinations of gates among the first 50 evaluations, by seed.
@@ -52,11 +52,11 @@ class Outcome:
     trainings: Mapping[int, float]
 
     def volume_after(self, evaluations: int) -> dict[int, float]:
-        """Return the share of the hypervolume after so many evaluations, by seed."""
+        """Return the share of the hypervolume after a number of evaluations, by seed."""
         return {seed: curve[min(evaluations, len(curve)) - 1] for seed, curve in self.curves.items()}
 
     def evaluations_to_enough(self) -> dict[int, float]:
-        """Return the evaluations to 95 %, by seed; one more than there were where it was not reached."""
+        """Return the evaluations to 95 %, by seed; one more than the budget where it was not reached."""
         counts = {}
         for seed, curve in self.curves.items():
             first = next((i + 1 for i, volume in enumerate(curve) if volume >= ENOUGH), self.evaluations + 1)
@@ -70,13 +70,13 @@ def replay_all(
     budget: Mapping[str, tuple[int, Sequence[int]]],
     on_engine: Callable[[list[Outcome]], object],
 ) -> None:
-    """Replay what is not written down yet.
+    """Replay every pair of table and seed that has no file yet.
 
     Args:
         folder: of the replays.
         tables: each with each engine.
         budget: evaluations and seeds by engine.
-        on_engine: called with everything that is written down, after each engine.
+        on_engine: called with all outcomes so far, after each engine.
     """
     installed = {engine: budget_of for engine, budget_of in budget.items() if not missing(engine)}
     pending: dict[str, list[tuple[Table, int]]] = {}
@@ -124,7 +124,7 @@ def _replay(table: Table, engine: str, seed: int, evaluations: int) -> dict[str,
 
 
 def _per_training(table: Table, steps: Sequence[Step], curve: Sequence[float]) -> list[float]:
-    """Return the hypervolume after each whole training that was spent, however many plans it was spread over."""
+    """Return the hypervolume after each whole training's worth of epochs."""
     spent = list(accumulate(step.trained for step in steps))
     volumes_before = [0.0, *curve]
     return [
@@ -134,7 +134,7 @@ def _per_training(table: Table, steps: Sequence[Step], curve: Sequence[float]) -
 
 
 def _seconds_to_enough(table: Table, steps: Sequence[Step], curve: Sequence[float], suggestion: float) -> float | None:
-    """Return trainings' and suggestions' seconds up to 95 %; None where it was not reached."""
+    """Return the seconds of trainings and suggestions up to 95 %; None where it was not reached."""
     spent = 0.0
     for step, volume in zip(steps, curve, strict=True):
         seconds = table.seconds[table.training[step.plan]]

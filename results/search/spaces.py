@@ -18,8 +18,8 @@ class Recorded:
         recipe: of the data, the backbone and the device.
         changes: of the recipe's keys.
         at: epochs after which a trial's training is read, the last being its end.
-        clips: of the training split, drawn by the recipe's seed, that trials are trained on; None for all.
-        data: what the page calls the data.
+        clips: number of training clips, drawn by the recipe's seed; None for all.
+        data: the name of the data on the page.
         after: parameters of gates that are set after training, by kind: one training serves all their values.
     """
 
@@ -72,7 +72,7 @@ RECORDED = {
 
 
 def trained(plan: GatePlan, after: Mapping[str, tuple[str, ...]]) -> tuple[PlacedGate, ...]:
-    """Return what of a plan a training depends on: neither cores nor what is set after it.
+    """Return the gates of a plan without what training does not depend on: parameters that are set after it.
 
     >>> plan = GatePlan((PlacedGate.of("gc", "stem", keep=0.5, recall=0.99),), ("mcu", "npu"))
     >>> [gate.params for gate in trained(plan, {"gc": ("recall",)})]

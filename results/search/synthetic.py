@@ -1,8 +1,7 @@
-"""A made-up table: the space, device and costs of a recorded one, qualities by formula. Samplers are developed on it.
+"""A synthetic table to develop samplers on: space, device and costs of a recorded one, qualities by formula.
 
-Errors rise with what gates thin out, more so early in the network; deeper gates stop more of what they should; every
-seed has other coefficients, and noise as trainings have it. Errors fall from epoch to epoch, of some
-plans faster.
+Errors rise with the reduction of a gate, more so early in the network. Deeper gates stop more negatives. Every seed has
+its own coefficients and noise. Errors fall from epoch to epoch, for some plans faster.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from gatesearch.search.sampler.encoding import PlanEncoder
 from results.search.table import Table
 
 NOISE = 0.006
-GAP = 0.4  # by which errors are larger after the first epoch than at the end, as a share; about
+FIRST_EPOCH_EXCESS = 0.4  # share by which errors after the first epoch exceed those at the end, about
 
 
 def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
-    """Return a table of the same plans and costs in which qualities and pass rates are made up.
+    """Return a table of the same plans and costs with synthetic qualities and pass rates.
 
     Args:
-        real: whose space, prices and seconds are taken over; nothing of its qualities is.
+        real: provides space, prices and seconds; its qualities are not used.
         seed: of the coefficients.
         at: epochs after which trainings are read; empty: those of the recorded table.
     """
@@ -34,31 +33,35 @@ def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
     generator = np.random.default_rng(seed)
     encoder = PlanEncoder(real.space)
     base, early, bend = generator.uniform(0.1, 0.3), generator.uniform(0.02, 0.2), generator.uniform(0.7, 2.0)
-    by_site = {site.name: generator.uniform(0.4, 1.6) for site in real.space.cut_sites}
-    by_mode = {"channel": 1.0, "activation": generator.uniform(0.4, 1.2)}
-    stops = {kind: generator.uniform(0.1, 0.6) for kind in real.shares if kind != "positive"}
-    deeper = {kind: generator.uniform(0.2, 0.6) for kind in stops}
+    site_factors = {site.name: generator.uniform(0.4, 1.6) for site in real.space.cut_sites}
+    mode_factors = {"channel": 1.0, "activation": generator.uniform(0.4, 1.2)}
+    stop_rates = {kind: generator.uniform(0.1, 0.6) for kind in real.shares if kind != "positive"}
+    deeper = {kind: generator.uniform(0.2, 0.6) for kind in stop_rates}
     noise: dict[tuple[object, ...], float] = {}
     curves: dict[tuple[object, ...], npt.NDArray[np.float64]] = {}
-    by_epoch = np.random.default_rng((seed, 1))
+    epoch_generator = np.random.default_rng((seed, 1))
     errors, passed = np.zeros((len(real.plans), len(at))), []
     for i, plan in enumerate(real.plans):
         loss, rows = 0.0, {kind: [1.0] for kind in real.shares}
         for gate in cut_gates(plan):
-            depth, thinned = encoder.encode_cut_gate(gate)[:2]
-            loss += early * by_site[gate.site] * by_mode[gate["mode"]] * (1.2 - depth) * thinned**bend + 0.004
+            depth, reduction = encoder.encode_cut_gate(gate)[:2]
+            loss += (
+                early * site_factors[gate.site] * mode_factors[gate["mode"]] * (1.2 - depth) * reduction**bend + 0.004
+            )
             for kind, row in rows.items():
                 if kind == "positive":
                     row.append(row[-1] * gate["recall"])
                 else:
-                    strict = 1.0 if gate["recall"] < 0.993 else 0.8
-                    stopped = strict * min(0.98, stops[kind] + deeper[kind] * depth) * np.exp(-0.15 * thinned)
+                    strictness = 1.0 if gate["recall"] < 0.993 else 0.8
+                    stopped = (
+                        strictness * min(0.98, stop_rates[kind] + deeper[kind] * depth) * np.exp(-0.15 * reduction)
+                    )
                     row.append(row[-1] * (1 - stopped))
             loss += 0.8 * (1 - gate["recall"])
         key = _trained(plan)
         noise.setdefault(key, generator.normal(0, NOISE))
         whole = base + loss * (1 + 0.3 * len(plan.gates)) + noise[key]
-        curves.setdefault(key, _lacking(by_epoch, at))
+        curves.setdefault(key, _lacking(epoch_generator, at))
         errors[i] = whole * (1 + curves[key])
         passed.append([rows] * len(at))
     costs = np.array([[_costs(real, i, rows[0])] * len(at) for i, rows in enumerate(passed)])
@@ -74,9 +77,9 @@ def _trained(plan: GatePlan) -> tuple[object, ...]:
 def _lacking(generator: np.random.Generator, at: Sequence[int]) -> npt.NDArray[np.float64]:
     """Return by what share an error is larger than at the end, [read]: falling, unevenly, to 0."""
     remaining = (at[-1] - np.array(at)) / max(1, at[-1] - 1)
-    lacking: npt.NDArray[np.float64] = GAP * remaining**2 * generator.uniform(0.5, 1.5) + generator.normal(
-        0, 0.05, len(at)
-    )
+    lacking: npt.NDArray[np.float64] = FIRST_EPOCH_EXCESS * remaining**2 * generator.uniform(
+        0.5, 1.5
+    ) + generator.normal(0, 0.05, len(at))
     return lacking * (remaining > 0)
 
 

@@ -1,4 +1,4 @@
-"""A table in which every plan of a space is evaluated: what a replay asks instead of training."""
+"""A table that holds the quality and the costs of every plan of a small space."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from results.search.spaces import trained
 
 Array = npt.NDArray[np.float64]
 Passed = Mapping[str, Sequence[float]]
-DROP = 0.05  # of quality, against no gates trained alike: what a plan may lose
+DROP = 0.05  # of quality: what a plan may lose against the network without gates, trained alike
 MARGIN = 0.1  # of the true front's range: how far beyond its ends volume counts (Ishibuchi et al. 2018)
 
 
@@ -40,14 +40,14 @@ class Table:
         plans: all.
         training: of each plan, the index of the training that it shares with plans of the same gates, [plans].
         at: epochs after which trainings were read, the last being their end.
-        seconds: what a training took up to there, [trainings, read].
+        seconds: of each training up to each reading, [trainings, read].
         errors: 1 - quality, [plans, read].
         costs: expected microseconds and microjoules, [plans, read, 2].
         passed: of each plan and reading, for each kind the share that reaches stage k.
-        runs: of each plan, what its costs are made of before anything is known of its training; see
+        runs: of each plan, the parts of its costs before training; see
             :class:`gatesearch.search.sampler.gate_sampler.GateSampler`.
-        allowed: whether a device can run a plan at all, [plans].
-        about: how it was made.
+        allowed: whether the device can run each plan, [plans].
+        about: recipe, machine and versions of the recording.
     """
 
     name: str
@@ -66,32 +66,32 @@ class Table:
 
     @cached_property
     def index(self) -> Mapping[GatePlan, int]:
-        """Where a plan is."""
+        """The index of each plan."""
         return {plan: i for i, plan in enumerate(self.plans)}
 
     @property
     def epochs(self) -> int:
-        """Of a whole training."""
+        """The epochs of a whole training."""
         return self.at[-1]
 
     def level(self, epoch: int) -> int:
-        """Return which reading is that after an epoch; the last is that of a whole training."""
+        """Return the index of the reading after an epoch."""
         return self.at.index(epoch)
 
     @cached_property
     def limit(self) -> float:
-        """The largest error that keeps the constraint: that of no gates, and what may be lost."""
+        """The largest error that keeps the constraint: that of the plan without gates plus :data:`DROP`."""
         ungated = next(i for i, plan in enumerate(self.plans) if not plan.gates)
         return float(self.errors[ungated, -1]) + DROP
 
     def point(self, i: int, epoch: int | None = None) -> tuple[float, float, float]:
-        """Return error and costs of a plan after an epoch; None: in the end."""
+        """Return error and costs of a plan after an epoch; None: after a whole training."""
         k = -1 if epoch is None else self.level(epoch)
         return (float(self.errors[i, k]), *map(float, self.costs[i, k]))  # type: ignore[return-value]
 
     @cached_property
     def front(self) -> tuple[int, ...]:
-        """The plans that a device can run, that keep the constraint and that no other such plan beats."""
+        """The plans that the device can run, that keep the constraint and that no other such plan dominates."""
         feasible = np.flatnonzero(self.allowed & (self.errors[:, -1] <= self.limit))
         points = np.column_stack([self.errors[feasible, -1], self.costs[feasible, -1]])
         best: list[int] = []
@@ -102,13 +102,13 @@ class Table:
 
     @cached_property
     def corner(self) -> tuple[float, ...]:
-        """Up to where volume counts: a tenth of the true front's range beyond its worst ends."""
+        """The reference point of the hypervolume: a tenth of the true front's range beyond its worst ends."""
         points = np.array([self.point(i) for i in self.front])
         worst, best = points.max(0), points.min(0)
         return tuple((worst + MARGIN * np.maximum(worst - best, 1e-9)).tolist())
 
     def volume(self, plans: Sequence[int]) -> float:
-        """Return the hypervolume of those plans that keep the constraint, as a share of that of all plans."""
+        """Return the hypervolume of the plans that keep the constraint, as a share of the true front's."""
         return self._volume(plans) / self._whole
 
     @cached_property
@@ -123,7 +123,7 @@ class Table:
 
 
 def write(path: Path, space: Space, shares: Mapping[str, float], rows: Sequence[Any], about: Mapping[str, Any]) -> None:
-    """Write a table; ``rows`` are those of a recording, each with ``runs`` by cores."""
+    """Write a table; ``rows`` come from a recording, with the costs of each choice of cores."""
     tree = {
         "about": dict(about),
         "shares": dict(shares),
@@ -156,8 +156,8 @@ def read(path: Path, name: str) -> Table:
         key = tuple(json.dumps(gate.to_dict(), sort_keys=True) for gate in trained(plan, after))
         training.append(row_of[key])
         row = tree["rows"][row_of[key]]
-        chosen = [[gate[name] for name in after.get(gate.kind, ())] for gate in cut_gates(plan)]
-        readings = [next(r for r in epoch if r.get("after", chosen) == chosen) for epoch in row["epochs"]]
+        values = [[gate[name] for name in after.get(gate.kind, ())] for gate in cut_gates(plan)]
+        readings = [next(r for r in epoch if r.get("after", values) == values) for epoch in row["epochs"]]
         priced = row["cores"][",".join(plan.cores)]
         runs.append(_finite(priced["runs"]))
         allowed.append(not priced["broken"])
@@ -168,19 +168,19 @@ def read(path: Path, name: str) -> Table:
             [expected(r, reading["passed"], tree["shares"]) for r, reading in zip(observed, readings, strict=True)]
         )
     return Table(
-        name,
-        space,
-        tree["shares"],
-        plans,
-        np.array(training),
-        tuple(tree["about"].get("at", range(1, len(errors[0]) + 1))),
-        np.array([row["seconds"] for row in tree["rows"]]),
-        np.array(errors),
-        np.array(costs),
-        passed,
-        runs,
-        np.array(allowed),
-        tree["about"],
+        name=name,
+        space=space,
+        shares=tree["shares"],
+        plans=plans,
+        training=np.array(training),
+        at=tuple(tree["about"].get("at", range(1, len(errors[0]) + 1))),
+        seconds=np.array([row["seconds"] for row in tree["rows"]]),
+        errors=np.array(errors),
+        costs=np.array(costs),
+        passed=passed,
+        runs=runs,
+        allowed=np.array(allowed),
+        about=tree["about"],
     )
 
 
@@ -212,7 +212,7 @@ def _space(tree: Mapping[str, Any]) -> Space:
 
 
 def _kinds(slots: Sequence[Slot]) -> dict[str, dict[str, tuple[Scalar, ...]]]:
-    """Return the kinds that may fill some slots, each parameter with the values that it has in any of them."""
+    """Return the kinds that can fill some slots, each with the values of its parameters."""
     gates: dict[str, list[PlacedGate]] = {}
     for slot in slots:
         for gate in slot.gates:

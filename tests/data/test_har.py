@@ -60,7 +60,7 @@ def test_a_recorded_set_keeps_its_test_subjects(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"subject": None}, "has no array 'subject'"),
         ({"y": np.zeros(7, int)}, "differ in length"),
@@ -69,16 +69,16 @@ def test_a_recorded_set_keeps_its_test_subjects(tmp_path):
         ({"x": np.zeros((60, 6))}, "x is [60, 6]"),
     ],
 )
-def test_a_file_of_another_form_is_one_line(tmp_path, changed, said):
+def test_a_file_of_another_form_is_one_line(tmp_path, changed, message):
     with pytest.raises(UserError) as error:
         load_dataset("har", root=str(write(tmp_path / "x.npz", **changed)))
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_no_file_and_no_npz(tmp_path):
     (tmp_path / "bad.npz").write_text("no")
-    for name, said in (("none.npz", "no such file"), ("bad.npz", "cannot be read")):
-        with pytest.raises(UserError, match=said):
+    for name, message in (("none.npz", "no such file"), ("bad.npz", "cannot be read")):
+        with pytest.raises(UserError, match=message):
             load_dataset("har", root=str(tmp_path / name))
 
 

@@ -35,24 +35,26 @@ def who(split: data.Split) -> set[str]:
 
 
 def test_windows_of_a_folder_share_no_speaker_and_none_is_silent(folder: Path):
-    found = data.load_dataset("sound", root=str(folder), seconds=0.1, windows=400)
-    assert found.classes == ("cats", "deep") and all(found.positive) and found.kind_names == ("positive",)
-    parts = [who(split) for split in (found.train, found.validation, found.test)]
+    dataset = data.load_dataset("sound", root=str(folder), seconds=0.1, windows=400)
+    assert dataset.classes == ("cats", "deep") and all(dataset.positive) and dataset.kind_names == ("positive",)
+    parts = [who(split) for split in (dataset.train, dataset.validation, dataset.test)]
     assert not set.intersection(*parts) and not parts[0] & parts[1] and not parts[0] & parts[2]
     assert sum(map(len, parts)) == 11  # the silent one is in none
-    assert found.train.inputs.dtype == torch.int16 and found.train.inputs.shape[1] == 800
-    assert all(bool((split.inputs.float().std(1) > 33).all()) for split in (found.train, found.validation, found.test))
-    assert "10 below -60 dB left out" in found.source and not found.synthetic
+    assert dataset.train.inputs.dtype == torch.int16 and dataset.train.inputs.shape[1] == 800
+    assert all(
+        bool((split.inputs.float().std(1) > 33).all()) for split in (dataset.train, dataset.validation, dataset.test)
+    )
+    assert "10 below -60 dB left out" in dataset.source and not dataset.synthetic
 
 
 def test_windows_follow_one_another_and_recordings_of_another_rate_are_resampled(folder: Path):
-    found = data.load_dataset("sound", root=str(folder), seconds=0.1, windows=400)
-    for split in (found.train, found.validation, found.test):
+    dataset = data.load_dataset("sound", root=str(folder), seconds=0.1, windows=400)
+    for split in (dataset.train, dataset.validation, dataset.test):
         for name, window in zip(split.names, split.inputs, strict=True):
             i, at = int(name.rpartition("/")[2][:2]), int(name.rpartition("@")[2])
-            wanted = 32768 * tone(200 + 20 * i, 0.5)[800 * at : 800 * (at + 1)]
+            expected = 32768 * tone(200 + 20 * i, 0.5)[800 * at : 800 * (at + 1)]
             middle = slice(100, 700)  # a resampled end rings
-            assert np.abs(window.numpy()[middle] - wanted[middle]).max() < (60 if i == 3 else 2)
+            assert np.abs(window.numpy()[middle] - expected[middle]).max() < (60 if i == 3 else 2)
 
 
 def test_no_more_windows_than_wanted_and_another_seed_draws_others(folder: Path):
@@ -67,8 +69,8 @@ def test_lists_of_speech_commands_say_who_is_held_out(folder: Path):
     (folder / "deep").rename(folder.parent / "elsewhere")
     (folder / "validation_list.txt").write_text("cats/01_nohash_0.wav\n")
     (folder / "testing_list.txt").write_text("cats/02_nohash_0.wav\n")
-    found = data.load_dataset("sound", root=str(folder), seconds=0.1)
-    assert who(found.validation) == {"01"} and who(found.test) == {"02"} and len(who(found.train)) == 9
+    dataset = data.load_dataset("sound", root=str(folder), seconds=0.1)
+    assert who(dataset.validation) == {"01"} and who(dataset.test) == {"02"} and len(who(dataset.train)) == 9
 
 
 def archive(path: Path, **changes) -> Path:
@@ -92,13 +94,13 @@ def test_an_archive_is_parted_by_fold_or_speaker(tmp_path: Path, flat: bool):
         clips = np.load(archive(tmp_path / "a.npz"))["audio"]
         changes = {"audio": clips.reshape(-1), "offsets": np.concatenate([[0], lengths.cumsum()])}
         changes |= {"speaker": np.arange(20) // 4, "fold": None, "classes": None}
-    found = data.load_dataset("sound", root=str(archive(tmp_path / "b.npz", **changes)), seconds=0.1)
+    dataset = data.load_dataset("sound", root=str(archive(tmp_path / "b.npz", **changes)), seconds=0.1)
     folds = [{int(name.partition("/")[2].partition("@")[0]) // 4 for name in s.names}
-             for s in (found.train, found.validation, found.test)]  # fmt: skip
+             for s in (dataset.train, dataset.validation, dataset.test)]  # fmt: skip
     assert [len(part) for part in folds] == [3, 1, 1] and set.union(*folds) == set(range(5))
-    assert found.classes == (("0", "1") if flat else ("rain", "wind"))
-    assert f"no {'speaker' if flat else 'fold'} in two splits" in found.source
-    name, label = found.train.names[0], int(found.train.labels[0])
+    assert dataset.classes == (("0", "1") if flat else ("rain", "wind"))
+    assert f"no {'speaker' if flat else 'fold'} in two splits" in dataset.source
+    name, label = dataset.train.names[0], int(dataset.train.labels[0])
     assert int(name.partition("/")[2].partition("@")[0]) % 2 == label
 
 
@@ -125,11 +127,11 @@ def test_what_cannot_be_used_is_told_in_a_line(tmp_path: Path, make, message: st
 
 @pytest.mark.skipif(not espeak.available(), reason='needs eSpeak NG: pip install "gatesearch[speech]"')
 def test_the_embedded_set_is_words_and_noise_and_says_that_it_is_synthetic(tmp_path: Path):
-    seen: list[tuple[int, int]] = []
-    found = sound.load(windows=40, cache_dir=tmp_path, progress=lambda *done: seen.append(done))
-    assert found.synthetic and found.classes == ("speech", "noise") and seen[-1][0] == seen[-1][1]
-    assert found.train.inputs.shape == (40, 4096)
-    assert 0 < int((found.train.labels == 1).sum()) < 40
+    calls: list[tuple[int, int]] = []
+    dataset = sound.load(windows=40, cache_dir=tmp_path, progress=lambda *done: calls.append(done))
+    assert dataset.synthetic and dataset.classes == ("speech", "noise") and calls[-1][0] == calls[-1][1]
+    assert dataset.train.inputs.shape == (40, 4096)
+    assert 0 < int((dataset.train.labels == 1).sum()) < 40
 
 
 def test_the_front_end_gives_every_window_one_level_on_the_int8_grid():

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch.data import Dataset, folders, load_dataset, wav
+from gatesearch.data import Dataset, folders, load_dataset, wav, waveforms
 from gatesearch.data.speech import load
 from gatesearch.errors import UserError
 
@@ -127,7 +127,7 @@ def test_other_sample_formats_are_read(tmp_path: Path) -> None:
 
 @given(st.integers(0, 40), st.integers(1, 40))
 def test_fit_length_is_centred(length: int, samples: int) -> None:
-    fitted = wav.fit_length(np.arange(1, length + 1, dtype=np.int16), samples)
+    fitted = waveforms.fit_length(np.arange(1, length + 1, dtype=np.int16), samples)
     kept = fitted[fitted > 0]
     assert len(fitted) == samples and len(kept) == min(length, samples)
     lost_left = int(kept[0]) - 1 if len(kept) else 0

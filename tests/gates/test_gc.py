@@ -30,7 +30,7 @@ def trained(gate: GCGate, steps: int = 4) -> GCGate:
     with torch.no_grad():
         nn.init.normal_(gate.linear.weight)
         nn.init.normal_(gate.linear.bias)
-        for parameter in gate.steering():
+        for parameter in gate.control_parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
         for _ in range(steps):
             gate.train()(torch.randn(16, *gate.shape) * 2 + 1)
@@ -242,10 +242,10 @@ def test_the_pull_of_the_activation_mode_ends_at_the_target_and_sees_positives_o
     assert float(gate.penalty(torch.cat([dense, half]), torch.tensor([False, False, True, True]))) == 0.0
 
 
-def test_steering_is_the_mask_or_the_shrinkage_and_not_the_head():
+def test_control_parameters_are_the_mask_or_the_shrinkage_and_not_the_head():
     channel, activation = ChannelGC((4,), 0.5, 0.99), ActivationGC((4,), 0.5, 0.99)
-    assert [id(p) for p in channel.steering()] == [id(channel.mask_logits)]
-    assert [id(p) for p in activation.steering()] == [id(activation.shrinkage)]
+    assert [id(p) for p in channel.control_parameters()] == [id(channel.mask_logits)]
+    assert [id(p) for p in activation.control_parameters()] == [id(activation.shrinkage)]
 
 
 def test_sparsity_counts_zeros_by_element_and_by_whole_channel():

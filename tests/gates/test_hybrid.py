@@ -16,9 +16,9 @@ from gatesearch.gates.fbs import LASSO, FBSConv2d, skip_through
 from gatesearch.gates.hybrid import Hybrid
 from gatesearch.gates.pg import SIGMA
 from gatesearch.gates.quantise import quantise, truncate
-from gatesearch.gates.savings import Gated, average_bits, saving_eq3, saving_exact
 from gatesearch.graph.sites import LayerSite, layer_sites
 from gatesearch.plan import PlacedGate
+from results.dsg.savings import GatedLayer, approximate_saving, average_bits, exact_saving
 
 
 def site_of(conv: nn.Conv2d, size: int = 9) -> LayerSite:
@@ -174,7 +174,7 @@ def test_work_is_that_of_both():
 )
 def test_eq_3_gives_what_table_1_implies_and_the_exact_saving_is_near(density, sparsity, saving):
     average = average_bits(8, 4, sparsity)
-    assert round(saving_eq3(1 / density**2, 8, average), 2) == saving
+    assert round(approximate_saving(1 / density**2, 8, average), 2) == saving
     # M-CifarNet, section 2.2: the first layer reads all of its 3 channels, and channels are whole.
     widths = [(3, 64, 30), (64, 64, 30), (64, 128, 15), (128, 128, 15), (128, 128, 15), (128, 192, 8), (192, 192, 8)]
     layers, read = [], 1.0
@@ -182,20 +182,20 @@ def test_eq_3_gives_what_table_1_implies_and_the_exact_saving_is_near(density, s
         macs = 9 * inputs * outputs * size * size
         site = LayerSite(f"conv{i}", "conv2d", (inputs, size, size), (outputs, size, size), macs, 9 * inputs * outputs)
         placed = PlacedGate.of("fbs_pg", site.name, density=density, bits=8, high_bits=4)
-        layers.append(Gated(macs, work_of(site, placed, {"sparsity_winners": sparsity}), read))
+        layers.append(GatedLayer(macs, work_of(site, placed, {"sparsity_winners": sparsity}), read))
         read = layers[-1].work.density
-    exact = saving_exact(layers, 8, rest=1920)
+    exact = exact_saving(layers, 8, rest=1920)
     assert 0.97 * saving < exact < saving
     # Without the gates' own parts it is Eq. 3 with the exact saving by channels, 1.220 at d = .9.
-    bare = saving_exact([Gated(m, replace(w, macs=0.0), r) for m, w, r in layers], 8)
+    bare = exact_saving([GatedLayer(m, replace(w, macs=0.0), r) for m, w, r in layers], 8)
     by_channels = sum(m for m, _, _ in layers) / sum(m * r * w.calls[0].share for m, w, r in layers)
-    assert bare == pytest.approx(saving_eq3(by_channels, 8, average))
-    assert saving_exact(layers, 8, rest=1e12) == pytest.approx(1.0, abs=1e-3)
+    assert bare == pytest.approx(approximate_saving(by_channels, 8, average))
+    assert exact_saving(layers, 8, rest=1e12) == pytest.approx(1.0, abs=1e-3)
     if density == 0.9:
         assert (round(by_channels, 3), round(bare, 2)) == (1.220, 1.90)
 
 
-def test_both_losses_gradients_and_steering_are_there():
+def test_both_losses_and_both_gates_gradients_are_there():
     torch.manual_seed(5)
     layer = moved(gate(nn.Conv2d(4, 16, 3), norm_of(16), density=0.5, target=0.5)).train()
     layer.double()
@@ -208,7 +208,7 @@ def test_both_losses_gradients_and_steering_are_there():
     (y.square().sum() + layer.loss()).backward()
     for name, parameter in layer.named_parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.ne(0).any(), name
-    assert {id(p) for p in layer.steering()} == {id(layer.inner.threshold), id(layer.inner.range.alpha)}
+    assert {id(p) for p in layer.control_parameters()} == {id(layer.inner.threshold), id(layer.inner.range.alpha)}
     copy.deepcopy(layer)
 
 

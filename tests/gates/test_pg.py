@@ -13,11 +13,11 @@ from torch.nn import functional as F
 from gatesearch.errors import UserError
 from gatesearch.gates import Call, LayerGate, build_gate, fits, work_of
 from gatesearch.gates.pg import PG, PGLSTM, SIGMA, PGConv2d, PGLayer, PGLinear, PGParams
-from gatesearch.gates.phases import MASKS, SLOPE, integer_limit, margins, pg_reference
+from gatesearch.gates.pg.arithmetic import MASKS, SLOPE, integer_limit, margins, pg_reference
 from gatesearch.gates.quantise import level, levels, quantise, split, truncate, weight_levels
-from gatesearch.gates.savings import average_bits, saving
 from gatesearch.graph.sites import CutSite, LayerSite, layer_sites
 from gatesearch.plan import PlacedGate
+from results.dsg.savings import average_bits, saving
 
 CONV = LayerSite("here", "conv2d", (6, 9, 9), (20, 9, 9), 20 * 81 * 54, 20 * 54)
 LINEAR = LayerSite("here", "linear", (6,), (20,), 120, 140)
@@ -364,9 +364,9 @@ def test_training_lowers_the_loss_and_moves_the_thresholds(layer, shape):
     site = CONV if isinstance(layer, nn.Conv2d) else LINEAR
     gate = build_gate(site, PlacedGate.of("pg", "here", bits=4, high_bits=2, target=0.5), layer)
     first = torch.randn(32, *shape).relu()
-    steering = list(gate.steering())
-    rest = [p for p in gate.parameters() if all(p is not other for other in steering)]
-    optimizer = torch.optim.SGD([{"params": rest, "lr": 0.1}, {"params": steering, "lr": 1.0}])
+    controls = list(gate.control_parameters())
+    rest = [p for p in gate.parameters() if all(p is not other for other in controls)]
+    optimizer = torch.optim.SGD([{"params": rest, "lr": 0.1}, {"params": controls, "lr": 1.0}])
     losses = []
     for i in range(40):
         x = torch.randn(32, *shape).relu() if i else first
@@ -473,8 +473,8 @@ def test_an_lstm_counts_both_products_and_trains():
     x = torch.randn(4, 7, 12)
     (gate(x)[0].square().sum() + gate.loss()).backward()
     assert all(p.grad.isfinite().all() for p in gate.parameters())
-    steering = {id(p) for p in gate.steering()}
-    assert steering == {id(gate.input.threshold), id(gate.state.threshold), id(gate.input.range.alpha)}
+    controls = {id(p) for p in gate.control_parameters()}
+    assert controls == {id(gate.input.threshold), id(gate.state.threshold), id(gate.input.range.alpha)}
     constant(gate.input, -math.inf)
     constant(gate.state, math.inf)
     gate.eval()(x)

@@ -80,6 +80,34 @@ def test_what_is_there_is_not_compiled_again(tmp_path: Path, monkeypatch: pytest
     assert [path.name for path in first.parent.iterdir()] == [first.name]
 
 
+@pytest.mark.parametrize("size", [0, 100, -1])
+def test_a_library_that_is_cut_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    content = b"library" * 100
+
+    def write_content(_: build.Compiler, flags: object, work: Path) -> Path:
+        (work / "made").write_bytes(content)
+        return work / "made"
+
+    monkeypatch.setattr(build, "_compile", write_content)
+    compiler = build.Compiler("cc", "cc 1", "x86_64")
+    path = build.library(compiler, folder=tmp_path)
+    path.write_bytes(content[:size])
+    assert build.library(compiler, folder=tmp_path).read_bytes() == content
+
+
+def test_a_planted_library_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_content(_: build.Compiler, flags: object, work: Path) -> Path:
+        (work / "made").write_bytes(b"ours")
+        return work / "made"
+
+    monkeypatch.setattr(build, "_compile", write_content)
+    compiler = build.Compiler("cc", "cc 1", "x86_64")
+    planted = tmp_path / build.key(compiler, build.FLAGS) / "gatesearch_kernels.so"
+    planted.parent.mkdir()
+    planted.write_bytes(b"theirs")
+    assert build.library(compiler, folder=tmp_path).read_bytes() == b"ours"
+
+
 @pytest.mark.parametrize(
     "other",
     [build.Compiler("cc", "cc 2", "x86_64"), build.Compiler("cc", "cc 1", "aarch64")],

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from gatesearch.gates.pg import PGConv2d, PGParams
-from gatesearch.gates.phases import MASKS
+from gatesearch.gates.pg.arithmetic import MASKS
 from gatesearch.kernels import Geometry, Library, PGConv
 
 SPLITS = [(16, 8), (8, 4), (8, 2), (6, 3), (12, 5)]

@@ -246,7 +246,7 @@ def test_a_bundle_of_another_plan_is_written_anew(finished: Path, tmp_path: Path
     digest = json.loads(text)["digest"]
     manifest.write_text(text.replace(digest, "0" * len(digest)))
     result = pipeline.resume(copy, until="export")
-    assert result.exported is not None and result.exported.manifest["digest"] == digest
+    assert result.bundle is not None and result.bundle.manifest["digest"] == digest
 
 
 def test_an_unknown_step_is_refused(finished: Path) -> None:

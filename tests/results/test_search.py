@@ -14,11 +14,11 @@ from gatesearch.search import pareto
 from results import run as bench
 from results.search import table
 from results.search.engines import ENGINES, gate, sparse_random
+from results.search.library_engines import ranks
 from results.search.page import SearchEngines
 from results.search.recording import ROWS, rows
 from results.search.replay import PROPOSALS, Budget, Replay, Step, volumes
 from results.search.replays import Outcome, _per_training
-from results.search.rivals import ranks
 from results.search.spaces import RECORDED, trained
 from tests.search.small_spaces import small
 
@@ -71,7 +71,7 @@ def test_the_true_front_is_what_all_plans_give(small_table: table.Table) -> None
     )
 
 
-def test_an_account_is_kept_of_evaluations_repeats_and_what_cannot_be(small_table: table.Table) -> None:
+def test_evaluations_repeats_and_impossible_plans_are_counted(small_table: table.Table) -> None:
     replay = Replay(small_table, 2)
     able = [p for i, p in enumerate(small_table.plans) if small_table.allowed[i]]
     never = next(p for i, p in enumerate(small_table.plans) if not small_table.allowed[i])
@@ -98,7 +98,7 @@ def test_an_engine_that_repeats_itself_comes_to_an_end(small_table: table.Table)
     assert not spent.trace.cut
 
 
-def test_only_what_was_trained_to_the_end_counts(small_table: table.Table) -> None:
+def test_only_whole_trainings_count(small_table: table.Table) -> None:
     best = small_table.front[0]
     half, whole = Step(best, 1, 1), Step(best, 2, 1)
     found = volumes(small_table, [half, whole])
@@ -107,7 +107,7 @@ def test_only_what_was_trained_to_the_end_counts(small_table: table.Table) -> No
     assert _per_training(small_table, [half], found[:1]) == []
 
 
-def test_ours_has_nearly_all_before_chance_has_and_repeats_nothing(small_table: table.Table) -> None:
+def test_gate_sampler_reaches_the_front_before_random_draws_and_repeats_nothing(small_table: table.Table) -> None:
     def curve(engine: object, seed: int) -> list[float]:
         replay = Replay(small_table, 15)
         engine(replay, seed)  # type: ignore[operator]
@@ -138,7 +138,7 @@ def test_what_optuna_repeats_is_counted(small_table: table.Table) -> None:
 
 
 @pytest.mark.parametrize("library", ["pymoo", "syne_tune"])
-def test_rivals_of_other_libraries_replay(library: str, small_table: table.Table) -> None:
+def test_engines_of_other_libraries_replay(library: str, small_table: table.Table) -> None:
     pytest.importorskip(library, reason="extra bench is not installed")
     replay = Replay(small_table, 25)
     ENGINES["pymoo NSGA-II" if library == "pymoo" else "Syne Tune MO-ASHA"](replay, 0)
@@ -155,31 +155,34 @@ def test_a_training_goes_on_by_its_own_rank() -> None:
     assert NonDominatedPriority()(points[:4]).tolist() == [2, 3, 0, 1]
 
 
-def told(engine: str, first: int, evaluations: int = 4) -> Outcome:
+def outcome_of(engine: str, first: int, evaluations: int = 4) -> Outcome:
     """What an engine did that had 95 % with so many evaluations."""
     curve = [0.96 if n >= first else 0.5 for n in range(1, evaluations + 1)]
     none: dict[int, float] = {0: 0.0}
     return Outcome("small", engine, evaluations, {0: curve}, none, none, {0: False}, {0: "x"}, none, none)
 
 
-def test_a_rival_that_never_got_there_is_not_called_the_best(small_table: table.Table) -> None:
+def test_an_engine_that_never_reaches_95_percent_is_not_called_the_best(small_table: table.Table) -> None:
     def compare(*outcomes: Outcome) -> list[Row]:
-        return SearchEngines("none", [small_table], outcomes).compare_with_best_rival(small_table)
+        return SearchEngines("none", [small_table], outcomes).compare_with_best_other_engine(small_table)
 
-    ours = told("GateSampler", 2)
-    [there] = compare(ours, told("random", 9), told("Optuna TPE", 4))
-    assert "best rival (Optuna TPE) over" in there.name and there.value == 4 / 2
-    [never] = compare(ours, told("random", 9), told("sparse random", 20, evaluations=20))
-    assert "at least median of the best rival (none within 4) over" in never.name and never.value == 5 / 2
+    ours = outcome_of("GateSampler", 2)
+    [there] = compare(ours, outcome_of("random", 9), outcome_of("Optuna TPE", 4))
+    assert "best other engine (Optuna TPE) over" in there.name and there.value == 4 / 2
+    [never] = compare(ours, outcome_of("random", 9), outcome_of("sparse random", 20, evaluations=20))
+    assert "at least median of the best other engine (none within 4) over" in never.name and never.value == 5 / 2
     assert compare(ours) == []
 
 
 def test_the_page_shows_every_engine_and_its_table() -> None:
     kws16 = table.read(TABLES / "kws16.json.gz", "kws16")
-    outcomes = [replace(told("GateSampler", 2), table="kws16"), replace(told("Optuna TPE", 4), table="kws16")]
+    outcomes = [
+        replace(outcome_of("GateSampler", 2), table="kws16"),
+        replace(outcome_of("Optuna TPE", 4), table="kws16"),
+    ]
     text = SearchEngines("the command", [kws16], outcomes, TABLES.parents[1]).text()
     assert "## Table kws16: 2,799 plans" in text and "Made by `gatesearch bench search record=kws16`" in text
-    assert "The best rival to 95 %: Optuna TPE after 4, 2.0 times GateSampler's (to reach: >= 4)." in text
+    assert "The best other engine to 95 %: Optuna TPE after 4, 2.0 times GateSampler's (to reach: >= 4)." in text
     assert "| pymoo NSGA-II | not run" in text
     assert "| before: TPE | 18 / 19 / 18 | 0.752 / 0.744 / 0.505 |" in text and "halving" not in text
 
@@ -216,7 +219,7 @@ def test_wrong_arguments(argument: str, line: str, tmp_path: Path, monkeypatch: 
     assert str(error.value).startswith(line), str(error.value)
 
 
-def test_what_gates_are_trained_for_leaves_out_cores_and_thresholds() -> None:
+def test_a_small_space_holds_each_plan_once() -> None:
     plans = list(small().plans())
     assert len(plans) == len(set(plans)) == len(small())
     assert all(isinstance(plan, GatePlan) for plan in plans)

@@ -20,7 +20,7 @@ def price(plan: GatePlan) -> dict[str, float]:
     return {"npu.sram": number(plan, 4) - 2.5}
 
 
-def found(plan: GatePlan) -> Evaluated:
+def try_plan(plan: GatePlan) -> Evaluated:
     accuracy = 0.5 + number(plan, 50) / 100
     return Evaluated(Objectives(accuracy, 1.0 + len(plan.gates), 2.0 + number(plan, 31)), {"accuracy": 0.6 - accuracy})
 
@@ -45,4 +45,4 @@ class Quick:
             note(self.began, f"{plan.digest} {os.environ.get('RAY_NODE_ID') or os.getppid()}")
         time.sleep(self.seconds)
         note(self.ended, plan.digest)
-        return found(plan)
+        return try_plan(plan)

@@ -60,9 +60,9 @@ class Evaluate:
         return Evaluated(Objectives(accuracy, *costs), {"accuracy": 0.6 - accuracy})
 
 
-def run(journal: Path, evaluate: Callable[[GatePlan], Evaluated], space: Space | None = None, **given: Any) -> Any:
-    known: dict[str, Any] = {"trials": 15, "proposals": 60, "seed": 3}
-    return search(space or small(), price, evaluate, SearchSettings(journal=journal, **{**known, **given}))
+def run(journal: Path, evaluate: Callable[[GatePlan], Evaluated], space: Space | None = None, **changes: Any) -> Any:
+    defaults: dict[str, Any] = {"trials": 15, "proposals": 60, "seed": 3}
+    return search(space or small(), price, evaluate, SearchSettings(journal=journal, **{**defaults, **changes}))
 
 
 def test_no_plan_is_evaluated_twice_and_none_that_its_price_rules_out(tmp_path: Path) -> None:

@@ -199,8 +199,8 @@ def test_optuna_proposes_every_choice(together: bool) -> None:
 
 def device_space(some: Kinds, layer_names: Sequence[str] | str = "all", **changes: Any) -> Space:
     cuts = (site("input", 1, 6, 6, after=300), site("a", 8, 6, 6, before=100, after=200))
-    given = {"min_work": 0.0, "max_gates": 1, "layer_sites": THREE, "layer_names": layer_names}
-    return build_space(cuts, ("mcu", "npu"), some, **{**given, **changes})
+    arguments = {"min_work": 0.0, "max_gates": 1, "layer_sites": THREE, "layer_names": layer_names}
+    return build_space(cuts, ("mcu", "npu"), some, **{**arguments, **changes})
 
 
 CUT: Kinds = {"gc": {"mode": ["channel"], "keep": [0.5, 1.0], "recall": [0.99]}}

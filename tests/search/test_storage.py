@@ -20,13 +20,13 @@ from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import SearchResult, SearchSettings, engine, search, storage
 from gatesearch.search.sampler.gate_sampler import DIRECTIONS
-from tests.search.quick import found, price
+from tests.search.quick import price, try_plan
 from tests.search.small_spaces import small
 
 
-def run(where: Path | str, evaluate: Any = found, **given: Any) -> SearchResult:
-    known: dict[str, Any] = {"trials": 15, "proposals": 60, "seed": 3}
-    return search(small(), price, evaluate, SearchSettings(journal=where, **{**known, **given}))
+def run(where: Path | str, evaluate: Any = try_plan, **changes: Any) -> SearchResult:
+    defaults: dict[str, Any] = {"trials": 15, "proposals": 60, "seed": 3}
+    return search(small(), price, evaluate, SearchSettings(journal=where, **{**defaults, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_a_second_driver_is_refused_and_a_reader_is_not(tmp_path: Path, unbroken
     def slow(plan: GatePlan) -> Any:
         at_work.set()
         assert go_on.wait(60)
-        return found(plan)
+        return try_plan(plan)
 
     first: list[SearchResult] = []
     driver = threading.Thread(target=lambda: first.append(run(journal, slow)))

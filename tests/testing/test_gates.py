@@ -199,12 +199,12 @@ class LossAtInfinity(PGConv2d):
 
 
 class Foreign(PGConv2d):
-    def steering(self):
+    def control_parameters(self):
         yield nn.Parameter(torch.zeros(1))
 
 
 class Twice(PGConv2d):
-    def steering(self):
+    def control_parameters(self):
         yield from [self.threshold, self.threshold]
 
 
@@ -246,7 +246,7 @@ class Bare(PGConv2d):
             self.threshold = self.threshold + 0.3
         return super().gated(x, weights, winners)
 
-    def steering(self):
+    def control_parameters(self):
         return self.range.parameters()
 
 

@@ -214,3 +214,4 @@ class Summary(Document):
     export: Export = Field(description="What was exported.")
     streaming: Streaming = Field(description="Times a window on this host.")
     sensitivity: Sensitivity = Field(description="How far the gain moves when assumed constants move.")
+    warnings: list[str] = Field([], description="Each fallback and doubt that the run printed, once.")

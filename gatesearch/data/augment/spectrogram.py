@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gatesearch.data.augment.checks import check_not_negative
+from gatesearch.data.augment.arguments import check_not_negative
 
 
 class SpecAugment(nn.Module):

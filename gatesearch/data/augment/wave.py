@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch._lib.tensors import to_float
-from gatesearch.data.augment.checks import check_not_negative, check_range
+from gatesearch.data.augment.arguments import check_not_negative, check_range
 from gatesearch.errors import UserError
 
 QUIETEST_RMS = 1e-3  # noise below -60 dBFS is not amplified: it may be nothing but rounding

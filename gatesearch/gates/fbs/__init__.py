@@ -6,10 +6,10 @@ The paper is arXiv 1810.05331; this follows its released code, as only the abstr
     y = a g z + a beta                       z = batch norm without affine part of conv(x)
     loss                                     lambda sum |a g|
 
-So g takes the place of the batch norm's gamma. A loser is zero, also behind the ReLU, and need not be computed at all.
+So g takes the place of the batch norm's gamma. A losing channel is zero, also behind the ReLU, and is never computed.
 Where no batch norm follows, z is the convolution without its bias, and the bias is beta. The mask ``a`` has no
-gradient, so losers learn nothing from a sample. Block 16 lets runs of 16 channels win or lose together, by the mean of
-their g: dense kernels save time by that as they are; for channels that win one by one, filters have to be gathered.
+gradient, so losers learn nothing from a sample. With block 16, runs of 16 channels win or lose together, by the
+mean of their g. Dense kernels then save time unchanged; where single channels win, filters have to be gathered.
 """
 
 from gatesearch.gates.fbs.inner import PlainConv2d

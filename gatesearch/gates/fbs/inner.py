@@ -9,19 +9,19 @@ from torch import Tensor, nn
 
 
 class Inner(Protocol):
-    """The convolution inside an FBS layer: it may gate on its own, and it knows which channels win."""
+    """The convolution inside an FBS layer. It may be gated itself, and it receives which channels win."""
 
     def __call__(self, x: Tensor, winners: Tensor | None = None) -> Tensor:
-        """Map [N, C_in, H, W] to [N, C, H', W'] without a bias; nobody reads the losers by ``winners`` [N, C]."""
+        """Map [N, C_in, H, W] to [N, C, H', W'] without bias; losers by ``winners`` [N, C] are not read."""
 
     def loss(self) -> Tensor:
         """Return what the last forward in training adds to the loss, a scalar."""
 
-    def steering(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters with a learning rate of their own."""
+    def control_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters that train at a rate of their own; see :meth:`LayerGate.control_parameters`."""
 
     def anneal(self, progress: float) -> None:
-        """Take note of how far a training has come, from 0 to 1."""
+        """Adapt to the progress of a training, from 0 to 1."""
 
     def reset(self) -> None:
         """Forget what was observed."""
@@ -44,7 +44,7 @@ class PlainConv2d(nn.Conv2d):
         """Return 0: there is nothing to add."""
         return self.weight.new_zeros(())
 
-    def steering(self) -> Iterator[nn.Parameter]:
+    def control_parameters(self) -> Iterator[nn.Parameter]:
         """Yield nothing."""
         return iter(())
 

@@ -23,7 +23,7 @@ BITS = (8, 8)
 
 @dataclass(frozen=True)
 class FBSParams(GateParams):
-    """What is chosen for one gate."""
+    """Parameters of one gate."""
 
     density: float = param(
         1.0, choices=(0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), above=0, high=1, doc="d, share of the channels that win"
@@ -46,7 +46,7 @@ class FBS(GateKind[LayerSite, FBSParams]):
     )
 
     def fits(self, site: LayerSite) -> bool:
-        """Say whether channels can win or lose there."""
+        """Say whether the layer is a convolution whose channels can win or lose."""
         return site.op == "conv2d" and site.channels >= 2 and reads_all_channels(site)
 
     def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
@@ -66,7 +66,7 @@ class FBS(GateKind[LayerSite, FBSParams]):
         work = work_of_winners((Call(BITS),), site, params, observed)
         if not site.geometry:
             return work
-        # Where all channels win, the kernel runs the predictor all the same.
+        # The kernel runs the predictor even if all channels win.
         call = KernelCall(KERNELS[params.block], site.geometry, (), (("outputs", work.density),))
         return replace(work, kernels=(call,))
 
@@ -74,9 +74,9 @@ class FBS(GateKind[LayerSite, FBSParams]):
 def work_of_winners(
     calls: Sequence[Call], site: LayerSite, params: FBSParams, observed: Mapping[str, float] | None
 ) -> LayerWork:
-    """Return what FBS leaves of a layer whose own work, channel by channel, is ``calls``.
+    """Return the work that FBS leaves of a layer whose own work, channel by channel, is ``calls``.
 
-    What a smaller input saves is for the caller to price, by the density of the layer before.
+    The caller prices what a sparser input saves, from the density of the layer before.
     """
     block = params.block
     groups = math.ceil(site.channels / block)

@@ -15,17 +15,17 @@ from gatesearch.gates.fbs.unfold import Start
 
 LASSO = 1e-8  # lambda, as in the ports of the released code
 DENSITY_STEP = 0.1
-# The released code draws phi with .05 because its gates start from nothing. Here |gamma| is where they start, and the
-# gradient of phi does not depend on its size: all that it has to do at first is break ties.
+# The released code draws phi with a spread of .05 because its gates start from nothing. Here they start from |gamma|,
+# and the gradient of phi does not depend on its size: at first phi only has to break ties.
 PHI_SPREAD = 0.05 * 0.01
 
 
 class FBSConv2d(nn.Module):
-    """A convolution of which only the winning channels count, and the batch norm behind it.
+    """A convolution whose losing channels are zero, and the batch norm behind it.
 
     Args:
         inner: convolves.
-        start: the trained layer; ``norm``, ``scale`` and ``shift`` go on as parts of this one.
+        start: the parts of the trained layer, from :func:`unfold`.
         density: share of the channels (or groups of channels) that win, in (0, 1]; rounded up.
         block: channels in a group that wins or loses together; the last group may be smaller.
     """
@@ -53,7 +53,7 @@ class FBSConv2d(nn.Module):
         self._won: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C_in, H, W] to [N, C, H', W'], a loser being zero; computes all, as reference and for training."""
+        """Map [N, C_in, H, W] to [N, C, H', W'], losers being zero; the reference, and the form that trains."""
         boost = self.boost(x)
         winners = self.winners(boost, self._training_density if self.training else self.density)
         z = self.norm(self.inner(x, winners))
@@ -68,7 +68,7 @@ class FBSConv2d(nn.Module):
     def boost(self, x: Tensor, inputs: Tensor | None = None) -> Tensor:
         """Return g [N, C] for an input [N, C_in, H, W]; channels that are not among ``inputs`` are zero."""
         if torch.is_autocast_enabled(x.device.type):
-            # In half precision channels would tie, and the winners would depend on the rounding.
+            # In half precision channels would tie, and rounding would decide which of them win.
             with torch.autocast(x.device.type, enabled=False):
                 return self.boost(x, inputs)
         weight = self.predictor.weight if inputs is None else self.predictor.weight[:, inputs]
@@ -121,9 +121,9 @@ class FBSConv2d(nn.Module):
         lasso = self.beta.new_zeros(()) if self._won is None else LASSO * self._won.abs().sum(1).mean()
         return lasso + self.inner.loss()
 
-    def steering(self) -> Iterator[nn.Parameter]:
-        """Yield the inner gate's: the predictor learns at the weights' rate, as gamma does."""
-        return self.inner.steering()
+    def control_parameters(self) -> Iterator[nn.Parameter]:
+        """Yield those of the inner gate. The predictor is not one: it learns at the weights' rate, as gamma does."""
+        return self.inner.control_parameters()
 
     def anneal(self, progress: float) -> None:
         """Let the density in training fall from 1 to d over the first half of a training, in steps of .1.
@@ -141,7 +141,7 @@ class FBSConv2d(nn.Module):
     def report(self) -> dict[str, float]:
         """Return ``density``, ``winners_per_sample`` and ``nonzero``, the share of channels with any value but zero.
 
-        Beside them stands what the inner gate reports; before any sample, that is all.
+        The inner gate's report is part of it; before any sample it is all of it.
         """
         samples, winners, nonzero = self.observed.tolist()
         report = dict(self.inner.report())

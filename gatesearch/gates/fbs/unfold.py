@@ -1,4 +1,4 @@
-"""Trained layers taken apart, so that an FBS layer starts as the function that they are."""
+"""A trained convolution and batch norm as the starting point of an FBS layer, which computes the same at density 1."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatesearch.gates.params import GateError
 
 
 class Start(NamedTuple):
-    """A trained convolution and batch norm, taken apart for FBS: ``scale * norm(conv(x)) + shift`` is what they were.
+    """A trained convolution and batch norm in the parts of an FBS layer: ``scale * norm(conv(x)) + shift`` equals them.
 
     ``norm`` has no affine part; it is the identity where there was none. ``scale`` [C] is not negative.
     """
@@ -24,7 +24,7 @@ class Start(NamedTuple):
 
 
 def unfold(layer: nn.Module | None, norm: nn.BatchNorm2d | None) -> Start:
-    """Take a trained convolution and its batch norm apart, so that their function is that of an FBS layer at density 1.
+    """Return the parts with which an FBS layer at density 1 computes what a trained convolution and batch norm do.
 
     FBS computes g z + beta with z = norm(conv(x)) and g = |gamma| at first. A g is never negative, so the sign of gamma
     goes into the filter, and into the running mean because z changes sign with it. The convolution's bias b only moves

@@ -19,7 +19,7 @@ from gatesearch.plan import Scalar
 
 @dataclass(frozen=True)
 class GCParams(GateParams):
-    """What is chosen for one gate."""
+    """Parameters of one gate."""
 
     mode: str = param(
         "channel",
@@ -59,7 +59,7 @@ class GC(GateKind[CutSite, GCParams]):
         return 1 <= len(site.shape) <= 3
 
     def choices(self, site: CutSite) -> dict[str, tuple[Scalar, ...]]:
-        """Return the searched values; a single channel cannot be thinned out."""
+        """Return the searched values; a single channel cannot be pruned."""
         choices = super().choices(site)
         if site.channels == 1:
             choices |= {"mode": ("channel",), "keep": (1.0,)}

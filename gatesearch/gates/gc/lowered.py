@@ -1,4 +1,4 @@
-"""The head of a Gated Compression gate as it is exported: folded, cut to its channels, and even in int8."""
+"""The head of a Gated Compression gate as it is exported: folded, with its active channels, scaled evenly for int8."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from gatesearch.gates.gc.head import ChannelsFirst, PlaneFilters, Pool, pool_kernel
 
 LARGEST_GAIN = 64.0
-# How far ranges are evened out. All the way, the linear layer's weights, which share one scale too, become as uneven as
-# the features were: the logit's rounding error on training clips was half as large at .7 as at 1 or 0.
+# Exponent of the gains that even out the features' ranges. At 1 the linear layer's weights, which share one scale too,
+# become as uneven as the features were. The logit's rounding error on training clips was half as large at .7 as at 1 or
+# 0.
 EVENNESS = 0.7
 
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatesearch.gates.calibration import largest_threshold
 from gatesearch.gates.gc.head import ChannelsFirst, PlaneFilters, Pool, pooled_size
 from gatesearch.gates.gc.lowered import Shrink, lowered_head
 from gatesearch.gates.modules import GateContext, GateOutput, Lowered
+from gatesearch.gates.thresholds import largest_threshold
 from gatesearch.graph.channel_axes import along
 
 SLOPE = 5.0  # c of the surrogate
@@ -85,7 +85,7 @@ class GCGate(nn.Module):
         decision = F.binary_cross_entropy_with_logits(output.logit, target, balanced)
         return context.alpha * decision + context.beta * self.penalty(output.passed, positive)
 
-    def steering(self) -> Iterator[nn.Parameter]:
+    def control_parameters(self) -> Iterator[nn.Parameter]:
         """Yield masks and shrinkage thresholds: at the weights' rate they never move."""
         head = {id(p) for part in (self.look, self.linear) for p in part.parameters()}
         return (p for p in self.parameters() if id(p) not in head)

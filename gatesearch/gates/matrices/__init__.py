@@ -1,8 +1,8 @@
-"""Matrices with less in them: hybrid, low-rank, pruned. What a linear or recurrent layer multiplies by.
+"""Compressed matrices of linear and recurrent layers: hybrid, low-rank, pruned.
 
 A recurrent layer has a matrix for each of its gates, stored one on another; all of them get the same structure. Each
-class holds the factors of such a stack [groups * rows, columns], knows the stack that they stand for (:meth:`dense`)
-and multiplies by it without ever forming it (``forward``), which is what is exported and timed.
+class holds the factors of such a stack [groups * rows, columns]. ``dense`` forms the stack; ``forward`` multiplies by
+it without forming it, which is what is exported and timed.
 """
 
 from gatesearch.gates.matrices.forms import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix

@@ -1,6 +1,6 @@
-"""Products by factors, as functions of plain arrays.
+"""Products with factored matrices, as functions of plain arrays.
 
-PyTorch and a converter that thinks in other arrays run the same lines.
+PyTorch and the TFLite converter's own arrays run the same lines.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-Array = Any  # a tensor of PyTorch, or whatever else knows @, slices and reshape
+Array = Any  # a torch.Tensor, or any array with @, slices and reshape
 
 
 class Ops(NamedTuple):
-    """What has no operator of its own: ``concat(arrays, axis)`` and two functions of an array."""
+    """The functions that array libraries spell differently: ``concat(arrays, axis)``, sigmoid and tanh."""
 
     concat: Callable[[Sequence[Array], int], Array]
     sigmoid: Callable[[Array], Array]

@@ -1,11 +1,11 @@
-"""How many rows or ranks a compression leaves, and how many zeros at a point of the training."""
+"""Sizes of compressed matrices: dense rows, ranks, parameters, and the pruning schedule."""
 
 from __future__ import annotations
 
 import math
 
-BEGIN, END = 0.1, 0.7  # of a training: pruning starts and ends there
-STEPS = 30  # between the two, in which the share of zeros rises
+BEGIN, END = 0.1, 0.7  # progress of a training at which pruning starts and ends
+STEPS = 30  # between the two, at each of which the share of zeros rises
 
 
 def zhu_gupta(progress: float, final: float) -> float:
@@ -28,7 +28,7 @@ def hybrid_parameters(rows: int, columns: int, rich: int, blocks: int) -> int:
 
 
 def rich_rows(rows: int, columns: int, blocks: int, factor: float) -> int:
-    """Return the most dense rows at which a matrix has no more than 1 / factor of its parameters; below 0 if none has.
+    """Return the most dense rows with which a matrix has at most 1 / factor of its parameters; negative if none.
 
     r = (m n / factor - J m - n) / (n - J), rounded down. Of several matrices with the same rows, such as those for the
     input and for the state of a recurrent layer, columns and blocks add up.

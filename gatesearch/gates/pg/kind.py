@@ -10,10 +10,10 @@ from torch import nn
 
 from gatesearch.gates.kind import Figure, GateKind
 from gatesearch.gates.modules import LayerGate
+from gatesearch.gates.pg.arithmetic import MASKS
 from gatesearch.gates.pg.layers import PGConv2d, PGLinear
 from gatesearch.gates.pg.lstm import PGLSTM
 from gatesearch.gates.pg.params import BYTE, PGParams
-from gatesearch.gates.phases import MASKS
 from gatesearch.gates.work import BLOCK, Call, KernelCall, LayerWork
 from gatesearch.graph.sites import LayerSite, reads_all_channels
 from gatesearch.plan import Scalar
@@ -64,16 +64,16 @@ class PG(GateKind[LayerSite, PGParams]):
         return LayerWork(calls=tuple(calls), macs=0.0, params=thresholds + 1, density=1.0, kernels=kernels)
 
 
-def _kernels(site: LayerSite, settings: PGParams, share: float) -> tuple[KernelCall, ...]:
-    """Return the run of a kernel with a share of the outputs open; none where no kernel has the layer or its bits."""
+def _kernels(site: LayerSite, params: PGParams, share: float) -> tuple[KernelCall, ...]:
+    """Return the kernel call with a ``share`` of the outputs open; empty where no kernel has the layer or its bits."""
     shape = site.geometry
     if site.op == "linear":  # a convolution of 1 x 1 over its positions
         shape = (math.prod(site.shape_in[:-1]), 1, site.shape_in[-1], site.shape[-1], *[1] * 4, 0, 0, 1, 1)
-    if not shape or not settings.for_kernel:
+    if not shape or not params.for_kernel:
         return ()
-    pieces, group = settings.pieces(site.positive), MASKS[settings.mask].size(shape[3])
-    bits = settings.bits + 2 * (settings.weight_bits == BYTE)
-    # Groups of whole blocks are all one to the kernel.
+    pieces, group = params.pieces(site.positive), MASKS[params.mask].size(shape[3])
+    bits = params.bits + 2 * (params.weight_bits == BYTE)
+    # The kernel runs the same program for every group of whole blocks.
     variant = (("bytes", 1 if bits <= BYTE else 2), ("group", group if group % BLOCK else BLOCK))
     many = (("pieces", pieces),) if pieces > 1 else ()
     return (KernelCall("pg", (*shape[:2], shape[2] * pieces, *shape[3:]), (*variant, *many), (("open", share),)),)

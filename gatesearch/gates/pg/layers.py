@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatesearch.gates.params import GateError
+from gatesearch.gates.pg.arithmetic import MASKS, add_low_bits, margins, margins_of_winners, rescale
 from gatesearch.gates.pg.params import PGParams
-from gatesearch.gates.phases import MASKS, add_low_bits, margins, margins_of_winners, rescale
 from gatesearch.gates.quantise import CalibratedRange, split, weight_levels
 from gatesearch.graph.sites import LayerSite
 
@@ -23,7 +23,7 @@ class PGLayer(nn.Module):
     """A layer whose product with its weights is computed in two phases.
 
     Args:
-        layer: what to start from; copied.
+        layer: the trained layer; copied.
         settings: bits, mask and target.
         input_range: clips the input and knows its range; by default learned and calibrated.
         sparse: lets the surrogate's gradient through only where the mask is open ("sparse back-propagation").
@@ -51,7 +51,7 @@ class PGLayer(nn.Module):
         self.range = CalibratedRange() if input_range is None else input_range
         self.threshold = nn.Parameter(torch.zeros(MASKS[settings.mask].groups(self.channels)))
         self.to(layer.weight)
-        # Outputs and closed ones, of all channels and of winners: whole numbers, which no change of precision touches.
+        # Outputs and closed outputs, of all channels and of winners: int64, whatever the module's precision.
         counts = torch.zeros(4, dtype=torch.int64, device=layer.weight.device)
         self.register_buffer("observed", counts, persistent=False)
 
@@ -79,7 +79,7 @@ class PGLayer(nn.Module):
         return self.gated(x, self.weights(), winners)
 
     def gated(self, x: Tensor, weights: tuple[Tensor, Tensor], winners: Tensor | None = None) -> Tensor:
-        """Do what :meth:`forward` does with :meth:`weights` at hand; the channels come second, [N, C, ...]."""
+        """Compute :meth:`forward` with the result of :meth:`weights`; the channels come second, [N, C, ...]."""
         weight, weight_level = weights
         alpha, scale = self.range(x)
         parts = split(x.to(weight.dtype), alpha, scale, self.settings.bits, self.settings.low_bits)
@@ -96,7 +96,7 @@ class PGLayer(nn.Module):
         """Return sigma sum (Delta - delta)^2."""
         return SIGMA * (self.threshold - self.settings.target).square().sum()
 
-    def steering(self) -> Iterator[nn.Parameter]:
+    def control_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the thresholds and the clip."""
         return chain([self.threshold], self.range.parameters())
 
@@ -108,10 +108,10 @@ class PGLayer(nn.Module):
         self.observed.zero_()
 
     def report(self) -> dict[str, float]:
-        """Return the share of closed outputs as ``sparsity``, and of how many ``outputs``; nothing before any.
+        """Return ``sparsity``, the share of closed outputs, and the number of ``outputs``; empty before the first.
 
-        ``weighted_sparsity`` weighs outputs by their multiply-accumulates, which are equal here. Where winners were
-        given, losers count as closed, and ``sparsity_winners`` is the share among winning channels only.
+        ``weighted_sparsity`` weighs outputs by their multiply-accumulates, which are equal here. With FBS around it,
+        losers count as closed, and ``sparsity_winners`` is the share among winning channels.
         """
         outputs, closed, of_winners, closed_winners = self.observed.tolist()
         if not outputs:

@@ -21,7 +21,7 @@ class PGLSTM(nn.Module):
     The state lies between -1 and 1 by construction, so its range is known and needs no calibration.
 
     Args:
-        layer: what to start from; copied.
+        layer: the trained layer; copied.
         settings: bits, mask and target; a mask's channels are the 4 H gate pre-activations.
 
     Raises:
@@ -63,9 +63,9 @@ class PGLSTM(nn.Module):
         """Return the sum over both products."""
         return self.input.loss() + self.state.loss()
 
-    def steering(self) -> Iterator[nn.Parameter]:
+    def control_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the thresholds and the clip of the input."""
-        return chain(self.input.steering(), self.state.steering())
+        return chain(self.input.control_parameters(), self.state.control_parameters())
 
     def anneal(self, progress: float) -> None:
         """Nothing to anneal."""
@@ -76,7 +76,7 @@ class PGLSTM(nn.Module):
         self.state.reset()
 
     def report(self) -> dict[str, float]:
-        """Return what :meth:`PGLayer.report` does; an output of a product weighs as much as the product is long."""
+        """Return :meth:`PGLayer.report` over both products; an output weighs as many MACs as its product takes."""
         parts = [self.input, self.state]
         if not self.input.report():
             return {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gatesearch.gates.params import GateError, GateParams, param
-from gatesearch.gates.phases import MASKS
+from gatesearch.gates.pg.arithmetic import MASKS
 from gatesearch.gates.quantise import BITS, UNQUANTISED
 from gatesearch.plan import Scalar
 
@@ -18,7 +18,7 @@ WEIGHT_BITS = f"a whole number from 1 to {BITS} nor {UNQUANTISED} or None, which
 
 @dataclass(frozen=True)
 class PGParams(GateParams):
-    """What is chosen for one gate.
+    """Parameters of one gate.
 
     >>> PGParams.read({"bits": 4, "high_bits": 2}).weight_bits, PGParams.read({"weight_bits": None}).weight_bits
     (4, 32)
@@ -47,7 +47,7 @@ class PGParams(GateParams):
 
     @classmethod
     def read(cls, written: Mapping[str, Scalar]) -> Self:
-        """Build from what a plan says; ``weight_bits`` are those of the input where it is left out, None is 32."""
+        """Build from the parameters in a plan. Without ``weight_bits`` they are ``bits``; None is 32."""
         filled = {"weight_bits": written.get("bits", cls.bits), **written}
         if filled["weight_bits"] is None:
             filled["weight_bits"] = UNQUANTISED
@@ -68,5 +68,5 @@ class PGParams(GateParams):
         return self.weight_bits <= BYTE and self.low_bits <= most and self.high_bits <= most
 
     def pieces(self, positive: bool) -> int:
-        """Return in how many pieces kernels read a channel: by parts of the weights, and by sign."""
+        """Return in how many pieces kernels read a channel: by parts of wide weights, and by sign of the input."""
         return (1 + (self.weight_bits == BYTE)) * (1 + (not positive))

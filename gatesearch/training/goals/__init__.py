@@ -1,6 +1,6 @@
-"""What a network is for: what counts as an error in training, and as quality on the hard cascade.
+"""Goals of a network: its loss in training, and its quality on the hard cascade.
 
-Training, search and report ask the goal of a run, and know of neither classes nor waveforms themselves.
+Training, search and report call the goal of a run; none of them treats classes or waveforms itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gatesearch.training.goals.reconstruction import Reconstruction
 
 __all__ = ["GOALS", "Classification", "Figures", "Goal", "Reconstruction"]
 
-# By what a recipe says under ``goal``: from the features, and the classes' names by label.
+# By the recipe's ``goal``: a function of the features and of the classes' names by label.
 GOALS: Mapping[str, Callable[[Features, Sequence[str]], Goal]] = {
     Classification.name: lambda features, classes: Classification(features.positive, features.kind_names),
     Reconstruction.name: lambda features, classes: Reconstruction(features.shape, features.kind_names, classes),

@@ -17,9 +17,9 @@ Limits = Mapping[str, Callable[[Any, float, float], float]]
 class Figures(Protocol):
     """The figures of one model on one split.
 
-    ``value`` is the one number that a search raises, at most 1. ``passed`` is, for each kind of sample, the share that
-    reaches stage k, the first entry being 1; ``gate_recalls`` the share of positives that each gate passes on, empty
-    where nothing is labelled; ``layers`` what each gate in the place of a layer observed, by site.
+    ``value`` is the number that a search maximises, at most 1. ``passed`` holds, for each kind of sample, the share
+    that reaches stage k; the first entry is 1. ``gate_recalls`` is the share of positives that each gate passes, empty
+    without labels. ``layers`` is the report of each layer gate, by site.
     """
 
     @property
@@ -44,8 +44,8 @@ class Figures(Protocol):
 class Goal(Protocol):
     """One purpose of a network.
 
-    ``quality`` is its name for the value of its figures. ``limits`` are the constraints of a recipe that it can check:
-    each maps the figures of a model, the value of the baseline and the limit to the excess over the limit.
+    ``quality`` names the value of its figures. ``limits`` are the constraints of a recipe that it can check: each maps
+    the figures of a model, the value of the baseline and the limit to the excess over the limit.
     """
 
     @property
@@ -61,7 +61,7 @@ class Goal(Protocol):
         """Check the shape of a backbone's output for one sample.
 
         Raises:
-            UserError: this goal can do nothing with it.
+            UserError: the shape is not one of this goal.
         """
 
     def loss(self, output: Tensor, features: Tensor, labels: Tensor, schedule: Schedule) -> Tensor:

@@ -1,4 +1,4 @@
-"""The goal of telling classes apart."""
+"""The goal of classification: cross entropy, accuracy with positives and negatives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gatesearch.training.settings import Schedule
 
 @dataclass(frozen=True)
 class Classification:
-    """Tell classes apart: cross entropy, accuracy with positives and negatives.
+    """Classify: positives get their own class, negatives are not reported.
 
     Args:
         positive: whether each class is a positive, [classes].

@@ -1,4 +1,4 @@
-"""The goal of giving back the waveform that came in."""
+"""The goal of reconstruction: the output is to be the input's waveform."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gatesearch.training.settings import Schedule
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Give back the waveform that came in; no label is read.
+    """Reconstruct the input's waveform; no label is read.
 
     Args:
         shape: of one sample's features, (1, S, 1).
@@ -92,7 +92,7 @@ class Reconstruction:
             heavy, light = format_percent(gated["quality_all_heavy"]), format_percent(gated["quality_all_light"])
             rows += [
                 ("fidelity: all heavy, all light", "-", f"{heavy}, {light}"),
-                ("fidelity: as many drawn by lot", "-", format_percent(gated["quality_random"])),
+                ("fidelity: random routing, same share", "-", format_percent(gated["quality_random"])),
                 ("windows on the light path", "-", format_percent(gated["light_share"])),
                 ("heavy over light: MACs", "-", f"{gated['heavy_over_light_macs']:.1f}"),
                 ("heavy over light: parameters", "-", f"{gated['heavy_over_light_params']:.1f}"),

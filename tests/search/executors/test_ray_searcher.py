@@ -14,7 +14,7 @@ from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import SearchSettings, engine, storage
 from gatesearch.search.session import Session
-from tests.search.quick import found, price
+from tests.search.quick import price, try_plan
 from tests.search.small_spaces import small
 
 pytest.importorskip("ray.tune", reason="the extra ray")
@@ -33,7 +33,7 @@ def plan_of(config: Any) -> GatePlan:
 
 
 def done(plan: GatePlan) -> dict[str, Any]:
-    return {**report_outcome(found(plan)), "done": True}
+    return {**report_outcome(try_plan(plan)), "done": True}
 
 
 def test_running_trials_are_never_proposed_again(session: Session, tmp_path: Path) -> None:
@@ -48,13 +48,13 @@ def test_running_trials_are_never_proposed_again(session: Session, tmp_path: Pat
     assert searcher.suggest("g") == GateSearcher.FINISHED
     kept = engine.read(tmp_path / "study.journal").complete
     assert [trial.plan for trial in kept] == [plans[name] for name in "fbdace"]
-    assert [trial.objectives for trial in kept] == [found(plans[name]).objectives for name in "fbdace"]
+    assert [trial.objectives for trial in kept] == [try_plan(plans[name]).objectives for name in "fbdace"]
 
 
 def test_a_trial_that_a_scheduler_stopped_is_pruned(session: Session, tmp_path: Path) -> None:
     searcher = GateSearcher(session)
     plan = plan_of(searcher.suggest("a"))
-    searcher.on_trial_complete("a", report_outcome(found(plan)) | {"done": False})
+    searcher.on_trial_complete("a", report_outcome(try_plan(plan)) | {"done": False})
     study = optuna.load_study(study_name="gatesearch", storage=storage.open_storage(tmp_path / "study.journal"))
     pruned = [trial for trial in study.trials if trial.user_attrs["state"] == "pruned"]
     assert [trial.state.name for trial in pruned] == ["PRUNED"] and pruned[0].values is None

@@ -17,7 +17,7 @@ from gatesearch.errors import UserError
 from gatesearch.recipe.schema import Executor
 from gatesearch.search import engine
 from gatesearch.search.executors import build
-from tests.search.quick import found
+from tests.search.quick import try_plan
 
 HERE = Path(__file__).parent
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray")
@@ -63,6 +63,6 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"^search.executor: needs ray of the extra 'ray': pip install 'gatesearch\[ray\]'$"
     ):
-        build(Executor(name="ray"), found, tmp_path)
-    build(Executor(workers=3), found, tmp_path)
+        build(Executor(name="ray"), try_plan, tmp_path)
+    build(Executor(workers=3), try_plan, tmp_path)
     assert not any(name.startswith("ray.") for name in sys.modules)

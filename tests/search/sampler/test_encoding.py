@@ -40,8 +40,8 @@ def test_layers_count_by_their_work() -> None:
     features = PlanEncoder(small(kinds=kinds, max_gates=0, layer_sites=layers))
 
     def plan(*names: str) -> GatePlan:
-        given = {"bits": 8, "high_bits": 4, "mask": "3d", "target": 0.0}
-        return GatePlan(tuple(PlacedGate.of("pg", name, **given) for name in names), ("mcu",))
+        params = {"bits": 8, "high_bits": 4, "mask": "3d", "target": 0.0}
+        return GatePlan(tuple(PlacedGate.of("pg", name, **params) for name in names), ("mcu",))
 
     none, large, small_one, both = (features.encode_plan(plan(*names)) for names in ([], ["a"], ["b"], ["a", "b"]))
     assert np.allclose(both.sum() - none.sum(), (large + small_one - 2 * none).sum(), atol=1.0)

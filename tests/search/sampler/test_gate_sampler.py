@@ -49,8 +49,8 @@ def accuracy(plan: GatePlan) -> float:
 
 
 def sampler(seed: int = 0, **changes: object) -> GateSampler:
-    given = {"shares": SHARES, "seed": seed, "candidates": 60, **changes}
-    return GateSampler(small(), runs, **given)  # type: ignore[arg-type]
+    arguments = {"shares": SHARES, "seed": seed, "candidates": 60, **changes}
+    return GateSampler(small(), runs, **arguments)  # type: ignore[arg-type]
 
 
 def studied(own: GateSampler, trials: int, study: optuna.Study | None = None, least: float = 0.75) -> optuna.Study:

@@ -74,7 +74,7 @@ class QuietLinear(nn.Module):
         """Return nothing for the loss."""
         return self.weight.new_zeros(())
 
-    def steering(self) -> Iterator[nn.Parameter]:
+    def control_parameters(self) -> Iterator[nn.Parameter]:
         """Yield no parameters."""
         return iter(())
 

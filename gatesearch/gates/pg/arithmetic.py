@@ -1,7 +1,7 @@
-"""The arithmetic of precision gating: which outputs are open, and what the two phases add up to.
+"""The arithmetic of Precision Gating: which outputs are open, and the sum of the two phases.
 
-Everything here works on levels, the whole numbers of :mod:`gatesearch.gates.quantise`, and knows of no layer. The
-integer form at the end is what kernels are tested against.
+All functions work on levels, the whole numbers of :mod:`gatesearch.gates.quantise`; none knows a layer. Kernels are
+tested against the integer form, :func:`pg_reference`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SLOPE = 5.0  # a of the surrogate
 
 
 class Mask(NamedTuple):
-    """How many channels share a decision, None for all, and what a core must be able to skip to gain by it."""
+    """The channels that share a decision, None for all, and what a core has to skip to gain by it."""
 
     group: int | None
     skips: str
@@ -42,7 +42,7 @@ MASKS: Mapping[str, Mask] = {
 
 
 def margins(high: Tensor, group: int, threshold: Tensor, size: Tensor, winners: Tensor | None = None) -> Tensor:
-    """Return by how much each output's group exceeds its threshold, [N, C, ...]; an output is open where it does.
+    """Return by how much the score of each output's group exceeds its threshold, [N, C, ...]; above 0 it is open.
 
     Args:
         high: O_hb in levels, [N, C, ...].
@@ -64,7 +64,7 @@ def margins(high: Tensor, group: int, threshold: Tensor, size: Tensor, winners: 
 
 
 def margins_of_winners(high: Tensor, winners: Tensor, group: int, threshold: Tensor, size: Tensor) -> Tensor:
-    """Return :func:`margins` where only winners are computed: of their O_hb [1, k, ...] and indices [k]."""
+    """Return :func:`margins` of one sample from its winners alone: their O_hb [1, k, ...] and indices [k]."""
     groups = winners // group
     counts = groups.bincount(minlength=len(threshold)).clamp(min=1)
     sums = high.new_zeros(1, len(threshold), *high.shape[2:]).index_add(1, groups, high)
@@ -130,7 +130,7 @@ class IntegerPhases(NamedTuple):
 
 
 def pg_reference(x: Tensor, weight: Tensor, low_bits: int, limit: Tensor, group: int) -> IntegerPhases:
-    """Compute a gated product with whole numbers only: what a kernel has to give, bit for bit.
+    """Compute a gated product in integers: the result that a kernel has to give, bit for bit.
 
     Args:
         x: signed levels of the input, int32 [..., P, K]; of a convolution, the patches under its kernel (im2col).

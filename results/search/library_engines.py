@@ -1,4 +1,4 @@
-"""Engines of other libraries: pymoo's NSGA-II and Syne Tune's MO-ASHA, where they are installed (extra ``bench``)."""
+"""Search engines of other libraries (extra ``bench``): pymoo's NSGA-II and Syne Tune's MO-ASHA."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from results.search.replay import Budget, Replay
 
 Array = npt.NDArray[Any]
 NEEDS: Mapping[str, str] = {"pymoo NSGA-II": "pymoo", "Syne Tune MO-ASHA": "syne_tune"}
-DRAWS = 2000  # random proposals that collect the names of a space's suggestions
+NAME_DRAWS = 2000  # random proposals that collect the names of a space's parameters
 POPULATION = 20
 
 
@@ -28,7 +28,7 @@ def missing(engine: str) -> bool:
 
 
 def pymoo_nsga2(replay: Replay, seed: int) -> None:
-    """Pymoo's NSGA-II over whole numbers, one for each name under which the space asks."""
+    """Replay pymoo's NSGA-II; a plan is a vector of whole numbers, one for each parameter of the space."""
     from pymoo.algorithms.moo.nsga2 import NSGA2
     from pymoo.core.evaluator import Evaluator
     from pymoo.core.problem import Problem
@@ -53,9 +53,9 @@ def pymoo_nsga2(replay: Replay, seed: int) -> None:
         while True:
             offspring = replay.timed(algorithm.ask)
             numbers = [replay.ask(_plan(table.space, names, row)) for row in np.asarray(offspring.get("X"), dtype=int)]
-            # What the device cannot run is worse than all that it can.
+            # A plan that the device cannot run counts as worse than every other.
             points = [(1.0, *map(float, table.costs[:, -1].max(0))) if i is None else table.point(i) for i in numbers]
-            over = [[1.0 if i is None else replay.over(i)] for i in numbers]
+            over = [[1.0 if i is None else replay.excess(i)] for i in numbers]
             Evaluator().eval(StaticProblem(problem, F=np.array(points), G=np.array(over)), offspring)
             algorithm.tell(infills=offspring)
     except Budget:
@@ -63,7 +63,7 @@ def pymoo_nsga2(replay: Replay, seed: int) -> None:
 
 
 def syne_tune_moasha(replay: Replay, seed: int) -> None:
-    """Syne Tune's MO-ASHA, one worker: random plans, stopped after an epoch where others of that age are better."""
+    """Replay Syne Tune's MO-ASHA with one worker: random plans, stopped at a rung where others rank better."""
     from syne_tune.backend.trial_status import Trial
     from syne_tune.config_space import choice
     from syne_tune.optimizer.scheduler import SchedulerDecision
@@ -112,18 +112,18 @@ def syne_tune_moasha(replay: Replay, seed: int) -> None:
 def ranks(objectives: Array) -> Array:
     """Return the rank of each point in Syne Tune's non-dominated sort, [n] of [n, objectives]; equal ones share it.
 
-    Its own ``NonDominatedPriority`` (0.16) returns the order in place of ranks: a training would go on or not by when
-    the worst of all was begun.
+    ``NonDominatedPriority`` of Syne Tune 0.16 returns the sorted indices, not ranks. A training would stop or go on by
+    the age of the worst one.
     """
-    apart, where, counts = np.unique(objectives, axis=0, return_inverse=True, return_counts=True)
-    order = _order(apart.tobytes(), apart.shape[1])
+    distinct, inverse, counts = np.unique(objectives, axis=0, return_inverse=True, return_counts=True)
+    order = _order(distinct.tobytes(), distinct.shape[1])
     before = np.zeros(len(order), dtype=np.intp)
     before[order] = np.cumsum(counts[order]) - counts[order]
-    tied: Array = before[where]
+    tied: Array = before[inverse]
     return tied
 
 
-@lru_cache(maxsize=16)  # most that is proposed was proposed before, and each of a few rungs has points of its own
+@lru_cache(maxsize=16)  # most proposals are repeats, and each of a few rungs has its own points
 def _order(points: bytes, objectives: int) -> Array:
     from syne_tune.optimizer.schedulers.multiobjective.non_dominated_priority import nondominated_sort
 
@@ -131,15 +131,15 @@ def _order(points: bytes, objectives: int) -> Array:
 
 
 def suggested_names(space: Space) -> dict[str, Sequence[Scalar]]:
-    """Return the names of all suggestions that a space asks a trial for, each with its choices."""
+    """Return every parameter that a space suggests, with its choices, by name."""
     recorder = _NameRecorder(random.Random(0))
-    for _ in range(DRAWS):
+    for _ in range(NAME_DRAWS):
         space.propose(recorder)
     return dict(sorted(recorder.names.items()))
 
 
 class _NameRecorder:
-    """A trial that draws at random and notes the choices of every name."""
+    """A trial that draws at random and records each parameter's choices."""
 
     def __init__(self, generator: random.Random) -> None:
         self.names: dict[str, Sequence[Scalar]] = {}
@@ -151,7 +151,7 @@ class _NameRecorder:
 
 
 class _CodedTrial:
-    """A trial whose suggestions are given as places among the choices."""
+    """A trial that reads each suggestion from a vector of indices into the choices."""
 
     def __init__(self, names: Mapping[str, Sequence[Scalar]], code: Sequence[int]) -> None:
         self._code: dict[str, Any] = dict(zip(names, code, strict=True))

@@ -1,4 +1,4 @@
-"""How many times less gated layers compute, by the formulas of the papers and call by call."""
+"""The saving of gated layers: dense computation over what is left, by the papers' formulas and exactly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def average_bits(bits: int, high_bits: int, sparsity: float) -> float:
 
 
 def saving(bits: int, average: float) -> float:
-    """Return B / B_avg, how many times less there is to compute (Huang et al. 2020, Eq. 2).
+    """Return the saving of PG alone, B / B_avg (Huang et al. 2020, Eq. 2).
 
     >>> saving(8, average_bits(8, 4, 1.0))
     2.0
@@ -29,37 +29,38 @@ def saving(bits: int, average: float) -> float:
     return bits / average
 
 
-def saving_eq3(channel_saving: float, bits: int, average_bits: float) -> float:
-    """Return Eq. 3: the saving in MACs by channels, times B / B_avg.
+def approximate_saving(channel_saving: float, bits: int, average_bits: float) -> float:
+    """Return the saving of FBS and PG together by Eq. 3 of Huang et al. 2020: the saving in MACs, times B / B_avg.
 
-    An approximation, as the paper says itself: B_avg is a mean over outputs, as if all took the same work.
+    The paper calls it an approximation: B_avg is a mean over outputs, as if all took the same work.
 
     Args:
         channel_saving: how many times fewer MACs FBS leaves.
         bits: B.
         average_bits: B_avg; see :func:`average_bits`.
 
-    >>> round(saving_eq3(1 / 0.9**2, 8, average_bits(8, 4, 0.7148)), 2)  # the paper's headline
+    >>> round(approximate_saving(1 / 0.9**2, 8, average_bits(8, 4, 0.7148)), 2)  # the paper's headline
     1.92
     """
     return channel_saving * saving(bits, average_bits)
 
 
-class Gated(NamedTuple):
+class GatedLayer(NamedTuple):
     """A gated layer in its network.
 
     Args:
         macs: of the layer when dense.
         work: what is left of it.
-        read: share of its input channels that is computed, the density of the layer before; 1.0 where that has no gate.
+        input_density: share of its input channels that is computed: the density of the layer before, 1.0 where that has
+            no gate.
     """
 
     macs: int
     work: LayerWork
-    read: float
+    input_density: float
 
 
-def saving_exact(layers: Iterable[Gated], bits: int, rest: float = 0.0) -> float:
+def exact_saving(layers: Iterable[GatedLayer], bits: int, rest: float = 0.0) -> float:
     """Return how many times less a network has to compute, summed layer by layer and call by call.
 
     As in the paper, a MAC at b bits of the activation counts b / B, and the bits of the weights stay what they are.
@@ -72,11 +73,11 @@ def saving_exact(layers: Iterable[Gated], bits: int, rest: float = 0.0) -> float
     >>> from gatesearch.gates.work import Call
     >>> calls = Call((4, 8), (("channel", 0.5),)), Call((4, 8), (("channel", 0.5), ("element", 0.5)))
     >>> work = LayerWork(calls=calls, macs=40.0, params=10, density=0.5)
-    >>> saving_exact([Gated(1000, work, read=0.8)], bits=8)  # 1000 / (800 (.5 + .25) / 2 + 40)
+    >>> exact_saving([GatedLayer(1000, work, input_density=0.8)], bits=8)  # 1000 / (800 (.5 + .25) / 2 + 40)
     2.9411764705882355
     """
-    dense = left = float(rest)
-    for macs, work, read in layers:
+    dense = remaining = float(rest)
+    for macs, work, input_density in layers:
         dense += macs
-        left += macs * read * sum(call.share * call.bits[0] / bits for call in work.calls) + work.macs
-    return dense / left
+        remaining += macs * input_density * sum(call.share * call.bits[0] / bits for call in work.calls) + work.macs
+    return dense / remaining

@@ -1,4 +1,4 @@
-"""Thresholds of gates: as high as a recall target allows, or above a share of the samples."""
+"""Thresholds of gates from logits on held-out samples: for a recall target, or for a share that leaves."""
 
 from __future__ import annotations
 

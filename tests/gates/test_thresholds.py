@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gatesearch.gates.calibration import largest_threshold
+from gatesearch.gates.thresholds import largest_threshold
 
 recalls = st.floats(1e-3, 1.0) | st.sampled_from([0.5, 0.9, 0.97, 0.99, 1.0])
 logits = st.floats(-1e6, 1e6, width=32) | st.integers(-3, 3).map(float)  # the latter for ties

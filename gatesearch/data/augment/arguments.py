@@ -1,4 +1,4 @@
-"""Checks of what a user writes under ``augment``."""
+"""Checks of the values that a recipe has under ``augment``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def check_range(key: str, values: Sequence[float]) -> tuple[float, float]:
     """Return the lowest and the highest value.
 
     Raises:
-        UserError: these are no two values in rising order.
+        UserError: not two values in rising order.
 
     >>> check_range("speed", [0.9, 1.1])
     (0.9, 1.1)

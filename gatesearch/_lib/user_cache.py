@@ -1,0 +1,102 @@
+"""Files in the user's cache folder that are used only while they are what this user wrote.
+
+Compiled kernels run in this process, and tables decide what a search picks. So a folder of them belongs to the user
+and is closed to others (mode 0700), and a file's name holds the SHA-256 of its content. A file that was cut, changed
+or put there by somebody else does not count; its content is made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from gatesearch._lib import console
+from gatesearch._lib.files import write_whole
+
+DIGEST_CHARACTERS = 32
+
+
+def find_folder(name: str) -> Path:
+    """Return a folder of the user's cache; one for this process alone where that folder is not the user's own."""
+    import platformdirs
+
+    return close_folder(Path(platformdirs.user_cache_dir("gatesearch")) / name)
+
+
+def close_folder(folder: Path) -> Path:
+    """Make a folder, or close one that is there to other users, and return it.
+
+    Returns:
+        The folder; where it cannot be the user's own, a temporary one, after a line on standard error.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = folder.lstat()
+        if not stat.S_ISDIR(about.st_mode):
+            return _temporary_folder(folder, "is a link")
+        if about.st_uid != os.geteuid():
+            return _temporary_folder(folder, "belongs to another user")
+        if stat.S_IMODE(about.st_mode) != 0o700:
+            folder.chmod(0o700)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return _temporary_folder(folder, "cannot be written")
+    except OSError as error:
+        return _temporary_folder(folder, error.strerror or type(error).__name__)
+    return folder
+
+
+@functools.cache
+def _temporary_folder(folder: Path, reason: str) -> Path:
+    console.warn(f"cache {folder}: {reason}; a temporary folder takes its place in this process")
+    return Path(tempfile.mkdtemp(prefix="gatesearch-"))
+
+
+def find_file(folder: Path, stem: str, suffix: str) -> Path | None:
+    """Return the file of a name in a closed folder; None where there is none, or none that is whole.
+
+    A damaged file is removed, after a line on standard error.
+
+    Args:
+        folder: see :func:`close_folder`.
+        stem, suffix: the file's name before and after the digest.
+    """
+    for path in sorted(folder.glob(f"{stem}.*{suffix}")):
+        reason = _damage(path, stem, suffix)
+        if reason is None:
+            return path
+        console.warn(f"cache {path}: {reason}; it is made anew")
+        with contextlib.suppress(OSError):  # a folder of that name stays
+            path.unlink()
+    return None
+
+
+def read_file(folder: Path, stem: str, suffix: str) -> bytes | None:
+    """Return the content of :func:`find_file`; None where there is none."""
+    path = find_file(folder, stem, suffix)
+    return None if path is None else path.read_bytes()
+
+
+def store_file(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
+    """Write a file that :func:`find_file` finds, and return its path."""
+    return write_whole(folder / _name(stem, suffix, content), content)
+
+
+def _damage(path: Path, stem: str, suffix: str) -> str | None:
+    """Return why a file does not count; None where it does."""
+    about = path.lstat()
+    if not stat.S_ISREG(about.st_mode):
+        return "is no regular file"
+    if about.st_uid != os.geteuid():
+        return "belongs to another user"
+    if path.name != _name(stem, suffix, path.read_bytes()):
+        return "is damaged"
+    return None
+
+
+def _name(stem: str, suffix: str, content: bytes) -> str:
+    return f"{stem}.{hashlib.sha256(content).hexdigest()[:DIGEST_CHARACTERS]}{suffix}"

@@ -1,0 +1,84 @@
+"""The steps of an LSTM and a GRU over factored matrices, as functions of plain arrays.
+
+PyTorch and the TFLite converter's own arrays run the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor
+
+from gatesearch.gates.matrices import PRODUCTS, TORCH, Array, Ops
+
+# From the products [N, groups * H] of input and state at a step, and the state before it, to the state after it.
+Step = Callable[[Ops, Array, Array, Sequence[Array]], list[Array]]
+# A replacement of :func:`take_steps`.
+Run = Callable[
+    [Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], str, str], tuple[Tensor, Sequence[Tensor]]
+]
+
+
+def take_steps(
+    input_products: Tensor,
+    parts: Sequence[Tensor],
+    bias: Sequence[Tensor],
+    state: Sequence[Tensor],
+    form: str,
+    cell: str,
+) -> tuple[Tensor, list[Tensor]]:
+    """Run one layer in one direction.
+
+    Args:
+        input_products: the input's products with its matrices at each step, [N, T, groups * H].
+        parts: factors of the matrices by which the state is multiplied, as their ``form`` takes them.
+        bias: added to the state's products; one or none.
+        state: to start from, [N, H] each.
+        form: key of :data:`gatesearch.gates.matrices.PRODUCTS`.
+        cell: key of :data:`STEPS`.
+
+    Returns:
+        The hidden state of every step, [N, T, H], and the last state.
+    """
+    return take_steps_with(TORCH, input_products, parts, bias, state, form, cell)
+
+
+def take_steps_with(
+    ops: Ops,
+    input_products: Array,
+    parts: Sequence[Array],
+    bias: Sequence[Array],
+    state: Sequence[Array],
+    form: str,
+    cell: str,
+) -> tuple[Array, list[Array]]:
+    """Compute :func:`take_steps` with arrays of any kind, whose operators are ``ops``."""
+    product, step, outputs, now = PRODUCTS[form], STEPS[cell], [], list(state)
+    for t in range(input_products.shape[1]):
+        state_products = product(ops, now[0], parts)
+        now = step(ops, input_products[:, t], state_products + bias[0] if bias else state_products, now)
+        outputs.append(now[0][:, None])
+    return ops.concat(outputs, 1), now
+
+
+def lstm_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Array]:
+    """Return the state [h, c] after a step, given the products [N, 4 H] of input and state."""
+    i, f, g, o = _gates(x + h, 4)
+    c = ops.sigmoid(f) * state[1] + ops.sigmoid(i) * ops.tanh(g)
+    return [ops.sigmoid(o) * ops.tanh(c), c]
+
+
+def gru_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Array]:
+    """Return the state [h] after a step, given the products [N, 3 H] of input and state."""
+    (x_r, x_z, x_n), (h_r, h_z, h_n) = _gates(x, 3), _gates(h, 3)
+    z = ops.sigmoid(x_z + h_z)
+    n = ops.tanh(x_n + ops.sigmoid(x_r + h_r) * h_n)
+    return [n + z * (state[0] - n)]
+
+
+def _gates(stacked: Array, count: int) -> list[Array]:
+    size = stacked.shape[1] // count
+    return [stacked[:, g * size : (g + 1) * size] for g in range(count)]
+
+
+STEPS: Mapping[str, Step] = {"lstm": lstm_step, "gru": gru_step}

@@ -1,0 +1,14 @@
+"""The steps of a run that a user can ask for, each a command, in the order in which they are done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+STEPS: Mapping[str, str] = {
+    "search": "Search for plans; goes on with a search that was stopped.",
+    "retrain": "Train the best plan, calibrate its thresholds.",
+    "export": "Cut the model into stages, an artifact for each core.",
+    "verify": "Compare every artifact with the model.",
+    "report": "Write report.html of a run, also while it goes on.",
+}
+"""Each step with the help of its command."""
