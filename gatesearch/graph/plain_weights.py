@@ -119,7 +119,7 @@ def _convert_spectral_norm(module: nn.Module, hook: Any) -> None:
     remove_spectral_norm(module, hook.name)
     getattr(module, hook.name).data.copy_(original)
     parametrizations.spectral_norm(module, hook.name, hook.n_power_iterations, hook.eps, hook.dim)
-    norm: Any = module.parametrizations[hook.name][0]  # type: ignore[index, union-attr]
+    norm: Any = module.parametrizations[hook.name][0]  # type: ignore[index]
     norm._u.copy_(u)
     norm._v.copy_(v)
 
