@@ -55,7 +55,7 @@ def retrain_best(
         if not broken:
             break
         misses = ", ".join(f"{name} by {excess:.3f}" for name, excess in broken.items())
-        console.say(f"retrained, {trial.plan.digest} misses {misses} on validation")
+        console.warn(f"retrained, {trial.plan.digest} misses {misses} on validation")
     _, trial, model = min(attempts, key=lambda attempt: attempt[0])
     folder.write("best/model.ckpt", state_bytes(model))
     rejected = frozenset(other.plan.digest for _, other, _ in attempts) - {trial.plan.digest}

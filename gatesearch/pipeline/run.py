@@ -68,7 +68,7 @@ def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: 
     if recipe.retrain.batch_size == "auto":
         raise UserError("retrain.batch_size: auto: take the batch size from its study before the run, or set a number")
     timed = folder.timed
-    with folder.named_in_errors():
+    with folder.named_in_errors(), folder.stored_warnings():
         console.say(f"run folder: {folder.path}")
         problem = timed(load_problem, recipe, inputs)
         console.say(describe_data(problem))
