@@ -5,6 +5,7 @@ Gates at layer sites replace their layers first; then gates at cut sites cut the
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple, cast
@@ -14,7 +15,6 @@ from torch import Tensor, fx, nn
 
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates import CutGate, GateOutput, LayerGate, build_gate, cut_gates, layer_gates
-from gatesearch.graph.plain_weights import copy_network
 from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.graph.trace import trace
 from gatesearch.plan import GatePlan, PlacedGate
@@ -88,7 +88,7 @@ class GatedModel(nn.Module):
                 gate.initialise(saliency[site.name])
             gates.append(gate)
         self.gates = nn.ModuleList(cast(list[nn.Module], gates))
-        backbone = copy_network(backbone)
+        backbone = copy.deepcopy(backbone)
         for layer, placed in zip(self.layer_sites, inside, strict=True):
             _replace(backbone, layer, placed)
         self.stages = nn.ModuleList(split(backbone, [site.node for site in self.sites]))
