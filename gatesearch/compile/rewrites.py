@@ -6,8 +6,9 @@ modules alone: a subclass may mean something else, and a hook would be lost.
 - A batch normalisation folds into the convolution before it; see :mod:`gatesearch.compile.fold`.
 - ``Linear`` on [N, F] becomes a 1x1 convolution: FULLY_CONNECTED rounds ties in TFLM differently from LiteRT (one step
   in up to 0.7 % of int8 outputs), CONV_2D is equal bit for bit. It costs no time on either.
-- Average pooling becomes a depthwise convolution with equal weights: AVERAGE_POOL_2D has one scale for input and
-  output, so that the mean over a large map, which is far smaller than the map's maximum, gets a few int8 steps only.
+- Average pooling becomes depthwise convolutions with equal weights (:mod:`gatesearch.compile.average_pool`):
+  AVERAGE_POOL_2D has one scale for input and output, so that the mean over a large map, which is far smaller than the
+  map's maximum, gets a few int8 steps only.
 - Adaptive maximum pooling to 1x1 becomes pooling with the full kernel: it does not convert otherwise.
 - An LSTM or GRU, dense or over factors, takes its steps inside one operator (:mod:`gatesearch.compile.recurrence`):
   traced one by one, they take minutes to convert.
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gatesearch.compile import recurrence
+from gatesearch.compile.average_pool import Pair, Window, factor_window
 from gatesearch.compile.fold import fold_batch_norms, is_plain
 from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.matrices import Factors
@@ -63,25 +65,28 @@ class _Pointwise(nn.Module):
 
 
 class _Average(nn.Module):
-    """Average pooling as a depthwise convolution; over the whole map where no kernel is given.
+    """Average pooling as depthwise convolutions; over the whole map where no kernel is given.
 
-    The first call fixes the number of channels.
+    The first call fixes the number of channels and the windows.
     """
 
-    weight: Tensor
-
-    def __init__(self, kernel: tuple[int, int] | None, stride: Any = 1, padding: Any = 0) -> None:
+    def __init__(self, kernel: Pair | None, stride: Pair | None = None, padding: Pair = (0, 0)) -> None:
         super().__init__()
         self.kernel, self.stride, self.padding = kernel, stride, padding
+        self.windows: tuple[Window, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
-        if not hasattr(self, "weight"):
-            height, width = self.kernel or x.shape[-2:]
-            weight = torch.full((x.shape[1], 1, height, width), 1 / (height * width))
-            self.register_buffer("weight", weight)
-        # Over the whole map there is one position, and the NPU knows no stride beyond 3.
-        stride = 1 if self.weight.shape[2:] == x.shape[2:] else self.stride
-        return functional.conv2d(x, self.weight, stride=stride, padding=self.padding, groups=x.shape[1])
+        if not self.windows:
+            kernel = self.kernel or (x.shape[-2], x.shape[-1])
+            self.windows = factor_window(Window(kernel, self.stride or kernel, self.padding))
+            for index, window in enumerate(self.windows):
+                weight = torch.full((x.shape[1], 1, *window.kernel), 1 / window.taps)
+                self.register_buffer(f"weight_{index}", weight)
+        for index, window in enumerate(self.windows):
+            weight = self.get_buffer(f"weight_{index}")
+            stride = window.effective_stride((x.shape[-2], x.shape[-1]))
+            x = functional.conv2d(x, weight, stride=stride, padding=window.padding, groups=x.shape[1])
+        return x
 
 
 class _GlobalMaximum(nn.Module):
@@ -114,8 +119,12 @@ def _average(module: nn.Module) -> nn.Module:
     leaves_pads_out = bool(module.padding) and module.padding != (0, 0) and not module.count_include_pad
     if module.ceil_mode or module.divisor_override or leaves_pads_out:
         return module
-    kernel = module.kernel_size
-    return _Average((kernel, kernel) if isinstance(kernel, int) else kernel, module.stride, module.padding)
+    return _Average(_pair(module.kernel_size), _pair(module.stride), _pair(module.padding))
+
+
+def _pair(sizes: Any) -> Pair:
+    height, width = (sizes, sizes) if isinstance(sizes, int) else sizes
+    return height, width
 
 
 def _adaptive_average(module: nn.Module) -> nn.Module:
