@@ -59,10 +59,12 @@ def run(
     ...
     gatesearch.errors.UserError: gatesearch.run: space: unknown search space 'kws_gv'; nearest: 'kws_gc' ...
     """
+    from gatesearch.backbones import check_network
     from gatesearch.batch_study.auto_batch import resolve_batch_size
     from gatesearch.pipeline import run as pipeline
     from gatesearch.pipeline.problem import Inputs
 
+    check_network(model, f"{WHERE}: model")
     # The recipe of the run folder names the two stand-ins below, and identifies what they stand for by digests.
     stand_ins = {
         "data": {"name": f"{__name__}:data", "digest": _digest_data(data)},
