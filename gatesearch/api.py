@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -60,6 +59,7 @@ def run(
     gatesearch.errors.UserError: gatesearch.run: space: unknown search space 'kws_gv'; nearest: 'kws_gc' ...
     """
     from gatesearch.batch_study.auto_batch import resolve_batch_size
+    from gatesearch.graph.plain_weights import copy_network
     from gatesearch.pipeline import run as pipeline
     from gatesearch.pipeline.problem import Inputs
 
@@ -69,7 +69,7 @@ def run(
         "backbone": f"{__name__}:backbone",
         "backbone_args": {"digest": _digest_network(model)},
     }
-    inputs = Inputs(copy.deepcopy(model), data)
+    inputs = Inputs(copy_network(model), data)
     if resume is not None:
         folder = Path(resume)
         _check_resumable(folder, stand_ins)
