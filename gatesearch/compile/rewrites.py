@@ -6,8 +6,9 @@ modules alone: a subclass may mean something else, and a hook would be lost.
 - A batch normalisation folds into the convolution before it; see :mod:`gatesearch.compile.fold`.
 - ``Linear`` on [N, F] becomes a 1x1 convolution: FULLY_CONNECTED rounds ties in TFLM differently from LiteRT (one step
   in up to 0.7 % of int8 outputs), CONV_2D is equal bit for bit. It costs no time on either.
-- Average pooling becomes a depthwise convolution with equal weights: AVERAGE_POOL_2D has one scale for input and
-  output, so that the mean over a large map, which is far smaller than the map's maximum, gets a few int8 steps only.
+- Average pooling becomes depthwise convolutions with equal weights (:mod:`gatesearch.compile.average_pool`):
+  AVERAGE_POOL_2D has one scale for input and output, so that the mean over a large map, which is far smaller than the
+  map's maximum, gets a few int8 steps only.
 - Adaptive maximum pooling to a size that divides the map's becomes pooling with a kernel: it does not convert
   otherwise.
 - An LSTM or GRU, dense or over factors, takes its steps inside one operator (:mod:`gatesearch.compile.recurrence`):
@@ -17,6 +18,7 @@ modules alone: a subclass may mean something else, and a hook would be lost.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gatesearch.compile import recurrence
+from gatesearch.compile.average_pool import Pair, Window, factor_window
 from gatesearch.compile.fold import fold_batch_norms, is_plain
 from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.matrices import Factors
@@ -64,7 +67,7 @@ class _Pointwise(nn.Module):
 
 
 class _Average(nn.Module):
-    """Average pooling as a depthwise convolution; over the whole map where no kernel is given.
+    """Average pooling as depthwise convolutions; over the whole map where no kernel is given.
 
     Each shape of weights is a constant of its own, made when a map first needs it: a network may pool maps of several
     sizes with one module.
@@ -75,28 +78,28 @@ class _Average(nn.Module):
     """
 
     def __init__(
-        self, kernel: tuple[int, int] | None, stride: Any = 1, padding: Any = 0, counts_pads: bool = True
+        self, kernel: Pair | None, stride: Pair | None = None, padding: Pair = (0, 0), counts_pads: bool = True
     ) -> None:
         super().__init__()
         self.kernel, self.stride, self.padding, self.counts_pads = kernel, stride, padding, counts_pads
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = self.kernel or x.shape[-2:]
-        weight = self._constant(
-            f"weight_{x.shape[1]}_{height}_{width}",
-            lambda: torch.full((x.shape[1], 1, height, width), 1 / (height * width)),
-        )
-        # Over the whole map there is one position, and the NPU knows no stride beyond 3.
-        stride = 1 if weight.shape[2:] == x.shape[2:] else self.stride
-        mean = functional.conv2d(x, weight, stride=stride, padding=self.padding, groups=x.shape[1])
+        mean = self._pool(x)
         if self.counts_pads:
             return mean
-        return mean * self._constant(f"scale_{x.shape[2]}_{x.shape[3]}", lambda: 1 / self._covered(x, weight))
+        image = x.shape[-2:]
+        return mean * self._constant(f"scale_{image[0]}_{image[1]}", lambda: 1 / self._pool(torch.ones(1, 1, *image)))
 
-    def _covered(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Return the share of the kernel that lies on the map at each place, [1, 1, h, w]."""
-        ones = torch.ones(1, 1, *x.shape[2:])
-        return functional.conv2d(ones, weight[:1], stride=self.stride, padding=self.padding)
+    def _pool(self, x: Tensor) -> Tensor:
+        kernel = self.kernel or (x.shape[-2], x.shape[-1])
+        for window in factor_window(Window(kernel, self.stride or kernel, self.padding)):
+            shape = (x.shape[1], 1, *window.kernel)
+            weight = self._constant(
+                f"weight_{shape[0]}_{shape[2]}_{shape[3]}", partial(torch.full, shape, 1 / window.taps)
+            )
+            stride = window.effective_stride((x.shape[-2], x.shape[-1]))
+            x = functional.conv2d(x, weight, stride=stride, padding=window.padding, groups=x.shape[1])
+        return x
 
     def _constant(self, name: str, make: Callable[[], Tensor]) -> Tensor:
         if not hasattr(self, name):
@@ -142,13 +145,18 @@ def _average(module: nn.Module) -> nn.Module:
     assert isinstance(module, nn.AvgPool2d)
     if module.ceil_mode or module.divisor_override:
         return module
-    kernel, is_padded = module.kernel_size, module.padding not in (0, (0, 0))
+    padding = _pair(module.padding)
     return _Average(
-        (kernel, kernel) if isinstance(kernel, int) else kernel,
-        module.stride,
-        module.padding,
-        counts_pads=module.count_include_pad or not is_padded,
+        _pair(module.kernel_size),
+        _pair(module.stride),
+        padding,
+        counts_pads=module.count_include_pad or padding == (0, 0),
     )
+
+
+def _pair(sizes: Any) -> Pair:
+    height, width = (sizes, sizes) if isinstance(sizes, int) else sizes
+    return height, width
 
 
 def _adaptive_average(module: nn.Module) -> nn.Module:

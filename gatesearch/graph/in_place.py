@@ -103,7 +103,8 @@ def _check_source(source: fx.Node, node: fx.Node, order: dict[fx.Node, int], mod
             raise UserError(
                 f"{where} writes into a part of {whole.name!r}, which is read later; use torch.cat or where"
             )
-    if any(_is_view(user) and any(order[reader] > order[node] for reader in user.users) for user in source.users):
+    earlier = [user for user in source.users if _is_view(user) and order[user] < order[node]]
+    if any(order[reader] > order[node] for view in earlier for reader in view.users):
         raise UserError(f"{where} writes into {source.name!r}, of which a part is read later; write into a clone")
 
 

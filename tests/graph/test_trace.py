@@ -159,7 +159,7 @@ def test_operations_in_place_are_edges_of_the_graph(middle: list[Any], seed: int
         return x
 
     torch.manual_seed(seed)
-    net, x = Net(middle=run), torch.randn(2, 3, 9, 9)
+    net, x = Net(middle=run), torch.randn(2, 3, 12, 12)
     net.extra = nn.ModuleList(function for function in middle if isinstance(function, nn.Module))
     net.eval()
     with torch.no_grad():
