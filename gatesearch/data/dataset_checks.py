@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from gatesearch._lib import console
-from gatesearch.data.dataset_doubts import list_doubts
+from gatesearch.data.dataset_doubts import is_sound, list_doubts
 from gatesearch.data.split_scan import SplitScan, scan_split
 from gatesearch.data.types import SPLITS, Dataset
 from gatesearch.errors import DataError
@@ -64,8 +64,8 @@ def _check_shapes(data: Dataset) -> None:
         if split.inputs.dtype != train.inputs.dtype:
             types = f"{split.inputs.dtype}, the train split {train.inputs.dtype}".replace("torch.", "")
             raise DataError(
-                f"data {data.name!r}: splits differ in type: the {name} split is {types}; integers are divided by their "
-                "full scale, floats are not"
+                f"data {data.name!r}: splits differ in type: the {name} split is {types}; integers are divided by "
+                "their full scale, floats are not"
             )
 
 
@@ -91,9 +91,8 @@ def _check_values(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
         for index in (~scan.finite).nonzero().flatten().tolist()[:1]:
             value = split.inputs[index]
             position = (~value.isfinite()).nonzero()[0].tolist()
-            raise DataError(
-                f"{_sample(data, name, index)} holds {float(value[tuple(position)])} at {position}; mend it or leave it out"
-            )
+            wrong = f"{float(value[tuple(position)])} at {position}"
+            raise DataError(f"{_sample(data, name, index)} holds {wrong}; mend it or leave it out")
         peak, index = float(scan.peak.max()), int(scan.peak.argmax())
         if peak > LARGEST_INPUT:
             raise DataError(f"{_sample(data, name, index)} reaches {peak:g}; wanted: values up to {LARGEST_INPUT:g}")
@@ -101,18 +100,14 @@ def _check_values(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
             continue
         if split.inputs.is_floating_point() and peak > INT16_PEAK:
             raise DataError(
-                f"{_sample(data, name, index)} reaches {peak:g}, as sound in int16 does; wanted: inputs / 32768, or int16"
+                f"{_sample(data, name, index)} reaches {peak:g}, as sound in int16 does; wanted: inputs / 32768, "
+                "or int16"
             )
         if split.inputs.dtype == torch.uint8:
             raise DataError(
                 f"data {data.name!r}: the {name} split is sound in uint8, where 128 is silence; wanted: int16, such as "
                 "(inputs.short() - 128) * 256"
             )
-
-
-def is_sound(data: Dataset) -> bool:
-    """Return whether samples are waveforms of one channel: a sample rate, and one dimension of time."""
-    return data.sample_rate is not None and data.train.inputs.flatten(1).shape[1] == data.train.inputs.shape[-1]
 
 
 def _check_scale(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
@@ -130,17 +125,12 @@ def _check_scale(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
 def _check_overlap(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
     """Refuse a split whose samples are all in another one: its figures would say nothing of new samples."""
     for first, second in permutations(SPLITS, 2):
-        own, others = varied_digests(scans[first]), varied_digests(scans[second])
-        if own and own <= others:
+        own, others = scans[first].first_places(), scans[second].first_places()
+        if own and own.keys() <= others.keys():
             raise DataError(
                 f"data {data.name!r}: every sample of the {first} split is in the {second} split, too; wanted: splits "
                 "that share no sample"
             )
-
-
-def varied_digests(scan: SplitScan) -> set[bytes]:
-    """Return the digests of the samples that are not constant; silence may well be in two splits."""
-    return {digest for digest, constant in zip(scan.digests, scan.constant.tolist(), strict=True) if not constant}
 
 
 def _check_noise(data: Dataset) -> None:

@@ -61,8 +61,8 @@ def _constant_samples(data: Dataset, split: Split, scan: SplitScan, name: str) -
     for label, class_name in enumerate(data.classes):
         own = split.labels == label
         if class_name not in BACKGROUND_FOLDERS:
-            count = int(own.sum())
-            yield from _about(own & scan.constant, split, f"of {count} samples of {class_name!r} in the {name} split", "constant")
+            of_class = f"of {int(own.sum())} samples of {class_name!r} in the {name} split"
+            yield from _about(own & scan.constant, split, of_class, "constant")
 
 
 def _loud_samples(split: Split, scan: SplitScan, name: str) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _names_given_twice(split: Split, name: str) -> Iterator[str]:
 
 def _equal_samples(data: Dataset, scans: Mapping[str, SplitScan]) -> Iterator[str]:
     """Name equal samples in two splits, twice in one, and with two labels."""
-    places = {name: _first_places(scans[name]) for name in SPLITS}
+    places = {name: scans[name].first_places() for name in SPLITS}
     for first, second in combinations(SPLITS, 2):
         common = [digest for digest in places[second] if digest in places[first]]
         if common:
@@ -98,15 +98,6 @@ def _equal_samples(data: Dataset, scans: Mapping[str, SplitScan]) -> Iterator[st
             if getattr(data, other).labels[other_index] != split_labels[index] and not scans[name].constant[index]:
                 yield f"equal samples have two labels: {_pair(data, (other, other_index), (name, index))}"
                 return
-
-
-def _first_places(scan: SplitScan) -> dict[bytes, int]:
-    """Return the first index of each sample that is not constant, by digest."""
-    places: dict[bytes, int] = {}
-    for index, (digest, constant) in enumerate(zip(scan.digests, scan.constant.tolist(), strict=True)):
-        if not constant:
-            places.setdefault(digest, index)
-    return places
 
 
 def _about(flags: Tensor, split: Split, of_all: str, what: str) -> Iterator[str]:

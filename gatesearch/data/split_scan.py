@@ -34,6 +34,17 @@ class SplitScan:
     digests: tuple[bytes, ...]
     std: float
 
+    def first_places(self) -> dict[bytes, int]:
+        """Return the index of the first sample with each digest; constant samples are left out.
+
+        Silence may well be in two splits, and twice in one.
+        """
+        places: dict[bytes, int] = {}
+        for index, (digest, constant) in enumerate(zip(self.digests, self.constant.tolist(), strict=True)):
+            if not constant:
+                places.setdefault(digest, index)
+        return places
+
 
 def scan_split(split: Split) -> SplitScan:
     """Scan the inputs of a split, some samples at a time.
@@ -57,7 +68,9 @@ def scan_split(split: Split) -> SplitScan:
         parts["clipped"].append(at_scale.double().mean(1) > CLIPPED_SHARE)
         digests += [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in chunk.contiguous().numpy()]
         values = chunk[parts["finite"][-1]].double() / full_scale
-        total, square, count = total + float(values.sum()), square + float(values.square().sum()), count + values.numel()
+        count += values.numel()
+        total += float(values.sum())
+        square += float(values.square().sum())
     mean = total / max(count, 1)
     return SplitScan(
         **{name: torch.cat(rows) if rows else torch.empty(0) for name, rows in parts.items()},
