@@ -63,6 +63,8 @@ def run(
     from gatesearch.pipeline import run as pipeline
     from gatesearch.pipeline.problem import Inputs
 
+    if not isinstance(data, Dataset):
+        raise UserError(f"{WHERE}: data is a {type(data).__name__}, not a gatesearch.data.Dataset")
     # The recipe of the run folder names the two stand-ins below, and identifies what they stand for by digests.
     stand_ins = {
         "data": {"name": f"{__name__}:data", "digest": _digest_data(data)},
