@@ -92,7 +92,7 @@ def load_problem(recipe: Recipe, inputs: Inputs | None = None, *, with_features:
         UserError: something that the recipe names does not exist or does not fit.
     """
     device = profile.load(recipe.device)
-    dataset = load_data(recipe) if inputs is None else _check_stream(recipe, inputs.dataset)
+    dataset = load_data(recipe) if inputs is None else _check_stream(recipe, data.check_dataset(inputs.dataset))
     frontend = frontends.build_for(
         recipe.frontend.name,
         recipe.frontend.arguments,
