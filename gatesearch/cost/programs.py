@@ -59,7 +59,7 @@ def compile_pieces(
         on_step: called after each piece.
     """
     all_compile = any(core.timing.model in ("vela", "litert") for core in device.cores)
-    micro = any(core.engine == "tflm" for core in device.cores)  # whose lack of operators only a program shows
+    micro = any(core.stand_in == "tflm" for core in device.cores)  # whose lack of operators only a program shows
     advance = on_step or (lambda: None)
     counts: dict[PieceKey, Mapping[str, float]] = {}
     alike: dict[str, list[PieceKey]] = {}
@@ -96,10 +96,10 @@ def _runs(model: bytes, number_format: str, core: Core) -> bool:
     """Say whether a core takes a program: TensorFlow Lite Micro lacks operators, and Vela takes nothing in float."""
     if core.timing.model == "vela":
         return number_format == "int8"
-    if core.engine != "tflm":
+    if core.stand_in != "tflm":
         return True
     try:
-        Program(model, core.engine)
+        Program(model, core.stand_in)
     except ToolError:
         return False
     return True
