@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -59,17 +58,22 @@ def run(
     ...
     gatesearch.errors.UserError: gatesearch.run: space: unknown search space 'kws_gv'; nearest: 'kws_gc' ...
     """
+    from gatesearch.backbones import check_network
     from gatesearch.batch_study.auto_batch import resolve_batch_size
+    from gatesearch.graph.plain_weights import copy_network
     from gatesearch.pipeline import run as pipeline
     from gatesearch.pipeline.problem import Inputs
 
+    check_network(model, f"{WHERE}: model")
+    if not isinstance(data, Dataset):
+        raise UserError(f"{WHERE}: data is a {type(data).__name__}, not a gatesearch.data.Dataset")
     # The recipe of the run folder names the two stand-ins below, and identifies what they stand for by digests.
     stand_ins = {
         "data": {"name": f"{__name__}:data", "digest": _digest_data(data)},
         "backbone": f"{__name__}:backbone",
         "backbone_args": {"digest": _digest_network(model)},
     }
-    inputs = Inputs(copy.deepcopy(model), data)
+    inputs = Inputs(copy_network(model), data)
     if resume is not None:
         folder = Path(resume)
         _check_resumable(folder, stand_ins)

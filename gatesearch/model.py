@@ -5,7 +5,6 @@ Gates at layer sites replace their layers first; then gates at cut sites cut the
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple, cast
@@ -15,6 +14,7 @@ from torch import Tensor, fx, nn
 
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates import CutGate, GateOutput, LayerGate, build_gate, cut_gates, layer_gates
+from gatesearch.graph.plain_weights import copy_network
 from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.graph.trace import trace
 from gatesearch.plan import GatePlan, PlacedGate
@@ -88,7 +88,7 @@ class GatedModel(nn.Module):
                 gate.initialise(saliency[site.name])
             gates.append(gate)
         self.gates = nn.ModuleList(cast(list[nn.Module], gates))
-        backbone = copy.deepcopy(backbone)
+        backbone = copy_network(backbone)
         for layer, placed in zip(self.layer_sites, inside, strict=True):
             _replace(backbone, layer, placed)
         self.stages = nn.ModuleList(split(backbone, [site.node for site in self.sites]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,40 @@ def squares(seed: int = 0) -> Dataset:
 @pytest.fixture(scope="module")
 def ended(place: Path) -> Any:
     model = network()
-    before = copy.deepcopy(model.state_dict())
+    model[0][0].weight.requires_grad_(False)
+    model[1].eval()
+    state, before = copy.deepcopy(model.state_dict()), describe(model)
     run = gatesearch.run(model, squares(), out=place / "run", **LITTLE)
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())  # ours is a copy
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())  # ours is a copy
+    assert describe(model) == before
     return run
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """Return all that a run might leave on a user's module: attributes, mode, gradients, hooks."""
+    modules = {
+        name: {key: str(value) if key.startswith("_") else value for key, value in vars(module).items()}
+        for name, module in model.named_modules()
+    }
+    parameters = {name: (p.requires_grad, p.grad, str(p.device), id(p)) for name, p in model.named_parameters()}
+    return {"modules": modules, "parameters": parameters}
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (nn.Module.half, "0.0.weight is float16; a run trains in float32: give network.float()"),
+        (lambda model: model.requires_grad_(False), "all parameters are frozen"),
+        (torch.compile, "network is compiled; give the module before torch.compile, network._orig_mod"),
+        (nn.DataParallel, "network is wrapped for several devices; give the module inside, network.module"),
+        (lambda model: model.to("meta"), "0.0.weight is on the meta device and has no values"),
+        (lambda model: nn.Sequential(model[:3], nn.LazyLinear(3)), "the layer is lazy; run one sample through"),
+        (lambda model: "model.pt", "is a str, not a torch.nn.Module"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_is_refused_before_anything_else(form: Any, message: str, place: Path) -> None:
+    with pytest.raises(UserError, match=f"^gatesearch.run: model: .*{re.escape(message)}"):
+        gatesearch.run(form(network()), squares(), **LITTLE)
 
 
 def test_a_program_gets_what_the_command_line_gets(ended: Any) -> None:

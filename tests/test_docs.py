@@ -26,6 +26,7 @@ from tests.testing.gate_suites import check_gate
 
 PAGE = Path(__file__).parent.parent / "docs" / "gates.md"
 EXAMPLES = ("level", "thin")  # modules of the package, in the order of the page
+QUIET = Path(__file__).parent / "plugins" / "quiet_inputs" / "quiet_inputs"
 METADATA = "Metadata-Version: 2.1\nName: page-of-gates\nVersion: 1.0\n"
 
 
@@ -38,7 +39,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     info.mkdir()
     (package / "__init__.py").touch()
     points = ["[gatesearch.gates]"]
-    for name, code in zip(EXAMPLES, codes, strict=True):
+    for name, code in zip(EXAMPLES, codes, strict=False):  # the last two are the package in tests/plugins
         (package / f"{name}.py").write_text(code)
         points.append(f"{name} = page_of_gates.{name}:{name.capitalize()}")
     (info / "METADATA").write_text(METADATA)
@@ -83,3 +84,8 @@ def test_the_gate_in_the_place_of_a_layer_is_searched_and_exported(plugin: None,
     gate: Any = build_gate(site, PlacedGate.of("thin", "4", share=0.5), nn.Linear(8, 3))
     [exported] = Program(convert(gate.eval(), x))(x.numpy())
     np.testing.assert_allclose(exported, gate(x).detach().numpy(), atol=1e-5)
+
+
+def test_the_gate_with_a_kernel_is_the_package_that_tests_install() -> None:
+    codes = re.findall(r"```(?:python|c)\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert codes[len(EXAMPLES) :] == [(QUIET / name).read_text() for name in ("gate.py", "kernel.py", "quiet.c")]

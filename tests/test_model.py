@@ -15,6 +15,7 @@ from gatesearch.gates import LayerGate, params_of
 from gatesearch.gates.fbs import FBSConv2d
 from gatesearch.gates.gc import ChannelGC
 from gatesearch.gates.pg import PGConv2d
+from gatesearch.gates.thresholds import threshold_of_share
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.model import GatedModel, split
 from gatesearch.plan import GatePlan, PlacedGate
@@ -45,11 +46,10 @@ class Count:
 
 
 def with_median_thresholds(model: GatedModel, x: Tensor) -> GatedModel:
-    """Stop about half of what arrives at each gate."""
+    """Stop about half of what arrives at each gate, by thresholds between samples: rounding differs by batch size."""
     alive = torch.ones(len(x), dtype=torch.bool)
     for k, output in enumerate(model.eval()(x).gates):
-        theta = output.logit[alive].median()
-        model.gate(k).theta.copy_(theta)
+        theta = model.gate(k).theta.fill_(threshold_of_share(output.logit[alive], 0.5))
         alive &= output.logit > theta
     return model
 

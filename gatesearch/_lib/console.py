@@ -20,6 +20,10 @@ from gatesearch._lib.format import format_cell, format_duration
 
 _PLAIN_WIDTH_CHARACTERS = 100
 
+_warning_sinks: list[Callable[[str], None]] = []
+_held_warnings: list[str] = []
+_warning_holds = 0
+
 
 def console(stderr: bool = False) -> Console:
     """Return a new console on the present ``sys.stdout``, which tests and notebooks replace."""
@@ -36,15 +40,18 @@ def say(text: str = "") -> None:
     console().print(Text(text), soft_wrap=True)
 
 
-_open_collections: list[list[str]] = []
-
-
 def warn(text: str) -> None:
-    """Print a line on standard error about a fallback or a doubt, and add it to every open collection of warnings."""
-    console(stderr=True).print(Text(f"warning: {text}"), soft_wrap=True)
-    for lines in _open_collections:
-        if text not in lines:
-            lines.append(text)
+    """Print one line on standard error about a fallback or a doubt, and pass it to the run that is under way.
+
+    Call it wherever the program does something other than what was asked for, or than what a reader would expect.
+    """
+    line = " ".join(text.split())
+    for sink in _warning_sinks:
+        sink(line)
+    if _warning_holds:
+        _held_warnings.append(line)
+    else:
+        _print_warning(line)
 
 
 @contextmanager
@@ -57,11 +64,38 @@ def collect_warnings() -> Iterator[list[str]]:
     ['the cache is damaged']
     """
     lines: list[str] = []
-    _open_collections.append(lines)
-    try:
+    with pass_warnings(lambda line: None if line in lines else lines.append(line)):
         yield lines
+
+
+@contextmanager
+def pass_warnings(sink: Callable[[str], None]) -> Iterator[None]:
+    """Pass the texts of :func:`warn` to a function at once, within the context."""
+    _warning_sinks.append(sink)
+    try:
+        yield
     finally:
-        _open_collections.remove(lines)
+        _warning_sinks.remove(sink)
+
+
+@contextmanager
+def hold_warnings() -> Iterator[None]:
+    """Print the warnings of the context when it ends: within it, the output belongs to an outside tool."""
+    global _warning_holds
+    _warning_holds += 1
+    try:
+        yield
+    finally:
+        _warning_holds -= 1
+        if not _warning_holds:
+            lines = _held_warnings[:]
+            _held_warnings.clear()
+            for line in lines:
+                _print_warning(line)
+
+
+def _print_warning(line: str) -> None:
+    console(stderr=True).print(Text(f"warning: {line}"), soft_wrap=True)
 
 
 def print_json(document: object) -> None:

@@ -11,6 +11,8 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 
+from gatesearch._lib import console
+
 MAX_MESSAGE_LINES = 12
 
 # File descriptors belong to the whole process: two threads that swap them at once would lose one of them.
@@ -42,6 +44,7 @@ def quiet(what: str) -> Iterator[Callable[[], str]]:
     """
     with (
         _lock,
+        console.hold_warnings(),
         tempfile.TemporaryFile(buffering=0) as log,
         open(os.dup(log.fileno()), "w", buffering=1, errors="replace") as writer,
     ):

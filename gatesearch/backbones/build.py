@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from gatesearch._lib.plugins import load_plugin, parameters_of, unknown_argument
+from gatesearch.backbones.check import check_network
 from gatesearch.errors import UserError, nearest
 
 GROUP = "gatesearch.backbones"
@@ -23,7 +24,8 @@ def build(name: str, *, num_classes: int, input_shape: tuple[int, ...], args: Ma
         args: further keyword arguments, the recipe's ``backbone_args``.
 
     Raises:
-        UserError: the name, the module, the attribute or an argument does not exist, or the result is no module.
+        UserError: the name, the module, the attribute or an argument does not exist, or a run cannot train the
+            result.
     """
     factory = load_plugin(GROUP, name, "backbone")
     if not callable(factory):
@@ -43,4 +45,4 @@ def build(name: str, *, num_classes: int, input_shape: tuple[int, ...], args: Ma
         raise UserError(f"backbone: {call}: {error}") from error
     if not isinstance(module, nn.Module):
         raise UserError(f"backbone: {name} returned a {type(module).__name__}, not a torch.nn.Module")
-    return module
+    return check_network(module)

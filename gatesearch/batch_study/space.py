@@ -13,9 +13,9 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import QMCSampler
 
+from gatesearch._lib.quiet_optuna import quiet_optuna
 from gatesearch.batch_study.config import Config
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 EDGE_SHARE = 0.1  # of a range: a best trial that is nearer to a bound might have been better beyond it
 GROWTH_SHARE = 0.5  # of a range's width, added beyond such a bound
 OVERLAP_SHARE = 0.2  # of the width inside the old bound, searched once more with the added part
@@ -120,7 +120,7 @@ class Space:
 
     def sample(self, count: int, seed: int) -> list[Config]:
         """Return quasi-random points: a scrambled Sobol sequence of Optuna's sampler, the same for the same seed."""
-        with warnings.catch_warnings():
+        with quiet_optuna(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study = optuna.create_study(sampler=QMCSampler(scramble=True, seed=seed))
         ranges = {field.name: getattr(self, field.name).distribution for field in fields(self)}

@@ -1,4 +1,4 @@
-"""What there is to search and what it costs, as tables: `gatesearch sites` and `gatesearch measure`."""
+"""The tables that `gatesearch sites` and `gatesearch measure` print: where gates can go, and what blocks cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gatesearch.recipe import Recipe
 
 def sites(recipe: Recipe, as_json: bool = False) -> None:
     """Print every cut site and every layer site of the recipe's backbone."""
-    s = load_problem(recipe, with_features=False)
+    problem = load_problem(recipe, with_features=False)
     cuts = [
         {
             "site": site.name,
@@ -28,9 +28,9 @@ def sites(recipe: Recipe, as_json: bool = False) -> None:
             "macs_after": site.macs_after,
             "params_before": site.params_before,
             "params_after": site.params_after,
-            "kinds": s.space.kinds_at(site),
+            "kinds": problem.space.kinds_at(site),
         }
-        for site in s.sites
+        for site in problem.sites
     ]
     layers = [
         {
@@ -41,9 +41,9 @@ def sites(recipe: Recipe, as_json: bool = False) -> None:
             "macs": site.macs,
             "params": site.params,
             "source": site.source,
-            "kinds": s.space.kinds_at(site),
+            "kinds": problem.space.kinds_at(site),
         }
-        for site in s.layers
+        for site in problem.layers
     ]
     if as_json:
         console.print_json({"backbone": recipe.backbone, "cut_sites": cuts, "layer_sites": layers})
@@ -79,42 +79,42 @@ def measure(recipe: Recipe, core_name: str | None = None, as_json: bool = False)
     Raises:
         UserError: the device has no such core.
     """
-    s = load_problem(recipe, with_features=False)
-    cores = s.device.cores if core_name is None else (s.device.core(core_name),)
-    model = build_cost_model(s, s.backbone.eval())
+    problem = load_problem(recipe, with_features=False)
+    cores = problem.device.cores if core_name is None else (problem.device.core(core_name),)
+    model = build_cost_model(problem, problem.backbone.eval())
     blocks: list[dict[str, Any]] = [
         {
             "first": first,
             "following": following,
-            "us": {core.name: core.timing.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in cores},
+            "us": {core.name: core.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in cores},
         }
         for first, following in pairwise([*model.table.sites, END])
     ]
     native = {core.name: model.table.native[core.name] for core in cores if core.name in model.table.native}
     kernels = {name: _kernel_rows(timings) for name, timings in native.items()}
-    basis = _basis_rows(s, model, [core.name for core in cores])
+    basis = _basis_rows(problem, model, [core.name for core in cores])
     if as_json:
-        document = {"backbone": recipe.backbone, "device": s.device.name, "blocks": blocks}
+        document = {"backbone": recipe.backbone, "device": problem.device.name, "blocks": blocks}
         console.print_json(document | {"kernels": kernels, "basis": basis})
         return
     rows = [(f"{row['first']} > {row['following']}", *(f"{t:.1f}" for t in row["us"].values())) for row in blocks]
     heads = [f"{core.name} us ({core.timing.provenance})" for core in cores]
-    console.table(f"blocks of {recipe.backbone} on {s.device.name}, all channels", ("block", *heads), rows)
+    console.table(f"blocks of {recipe.backbone} on {problem.device.name}, all channels", ("block", *heads), rows)
     for name, timings in native.items():
         _show_kernels(name, kernels[name], timings)
     for line in derived_lines(model.table):
         console.say(line)
     if basis:
         heads = ["core", "gate", "places", "priced by", "known", "where not by kernels, why"]
-        console.table(f"what prices rest on, on {s.device.name}", heads, [tuple(row.values()) for row in basis])
+        console.table(f"what prices rest on, on {problem.device.name}", heads, [tuple(row.values()) for row in basis])
 
 
-def _basis_rows(s: Problem, model: CostModel, cores: Sequence[str]) -> list[dict[str, Any]]:
+def _basis_rows(problem: Problem, model: CostModel, cores: Sequence[str]) -> list[dict[str, Any]]:
     """Return what the price of each kind of gate rests on, on each core."""
     kernels = {**model.kernels, **{name: native.kernels for name, native in model.table.native.items()}}
     every = [
-        *provenance.cut_bases(s.device, s.space.variants(), s.space.cut_sites),
-        *provenance.layer_bases(s.device, s.layers, s.space.layer_gates, kernels),
+        *provenance.cut_bases(problem.device, problem.space.variants(), problem.space.cut_sites),
+        *provenance.layer_bases(problem.device, problem.layers, problem.space.layer_gates, kernels),
     ]
     return [
         {

@@ -1,7 +1,7 @@
 """Pass: the channels of an activation come to one range, so that int8 steps serve all of them.
 
 Assumes folded batch normalisations, evaluation mode and a graph that may be changed. Guarantees the same function up to
-rounding.
+rounding: a convolution that runs twice, or shares a parameter with another layer, stays as it is.
 
 This is cross-layer equalisation (Nagel et al. 2019, arXiv 1906.04721, section 4.1). A ReLU commutes with a positive
 factor, so that between two convolutions channel i can be scaled up on one side and down on the other:
@@ -20,12 +20,14 @@ range, with r_i its largest value observed on channel i:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 
+from gatesearch.compile.fold import is_plain
 from gatesearch.compile.stage import StageGraph
 from gatesearch.graph.module_types import RELUS, is_depthwise, module_at
 
@@ -82,9 +84,10 @@ class _Pair(NamedTuple):
 
 
 def _pairs(body: fx.GraphModule) -> Iterator[_Pair]:
+    owned = _unshared_convolutions(body)
     for node in body.graph.nodes:
         reader = module_at(body, node)
-        if not isinstance(reader, nn.Conv2d) or not (reader.groups == 1 or is_depthwise(reader)):
+        if reader not in owned or not (reader.groups == 1 or is_depthwise(reader)):
             continue
         activation = source = node.all_input_nodes[0]
         if not isinstance(module_at(body, activation), RELUS) or len(activation.users) != 1:
@@ -92,17 +95,41 @@ def _pairs(body: fx.GraphModule) -> Iterator[_Pair]:
         while isinstance(module_at(body, source), (*RELUS, nn.Identity)) and len(source.users) == 1:
             source = source.all_input_nodes[0]
         producer = module_at(body, source)
-        if isinstance(producer, nn.Conv2d) and len(source.users) == 1:
+        if producer in owned and len(source.users) == 1:
             yield _Pair(producer, activation, reader)
 
 
+def _unshared_convolutions(body: fx.GraphModule) -> set[nn.Conv2d]:
+    """Return the plain convolutions that run once and share no parameter: a factor changes nothing elsewhere."""
+    calls = Counter(node.target for node in body.graph.nodes if node.op in ("call_module", "get_attr"))
+    owners = Counter(id(parameter) for _, parameter in body.named_parameters(remove_duplicate=False))
+    return {
+        module
+        for name, module in body.named_modules()
+        if isinstance(module, nn.Conv2d)
+        and is_plain(module, nn.Conv2d)
+        and calls[name] == 1
+        and all(owners[id(parameter)] == 1 for parameter in module.parameters())
+        and not any(calls[f"{name}.{own}"] for own, _ in module.named_parameters())
+    }
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a graph and keeps what one node gives: its module may run at other places, too."""
+
+    def __init__(self, body: fx.GraphModule, node: fx.Node) -> None:
+        super().__init__(body)
+        self.node, self.value = node, torch.empty(0)
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n is self.node:
+            self.value = result
+        return result
+
+
 def _output_of(body: fx.GraphModule, node: fx.Node, samples: Tensor) -> Tensor:
-    """Return what a module of the graph gives over the samples."""
-    outputs: list[Tensor] = []
-    module = body.get_submodule(str(node.target))
-    handle = module.register_forward_hook(lambda _, __, output: outputs.append(output))
-    try:
-        body(samples)
-    finally:
-        handle.remove()
-    return outputs[0]
+    """Return what a node of the graph gives over the samples."""
+    recorder = _Recorder(body, node)
+    recorder.run(samples)
+    return recorder.value

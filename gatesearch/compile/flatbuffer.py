@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from gatesearch._lib.plugins import need
 
 IDENTIFIER = b"TFL3"
+SIGNATURE_KEY = b"serving_default"  # as the converter names it
 
 
 def read(model: bytes) -> Any:
@@ -31,6 +34,73 @@ def to_bytes(parsed: Any) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(parsed.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
+
+
+def is_constant(parsed: Any, tensor: Any) -> bool:
+    """Return whether a model holds a tensor's values."""
+    data = parsed.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
+def submodel(parsed: Any, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
+    """Return a model of those operators of a main graph that lie between some of its tensors.
+
+    The model has no tensors or buffers that these operators do not use. Its signature names inputs ``args_0``,
+    ``args_1`` ... and outputs ``output_0`` ..., as the converter does.
+
+    Args:
+        parsed: see :func:`read`; it stays as it is.
+        inputs: tensors of the graph from which the operators compute.
+        outputs: tensors that they compute, or inputs.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = parsed.subgraphs[0]
+    operators = _operators_between(graph, inputs, outputs)
+    used = [*inputs, *(index for operator in operators for index in (*operator.inputs, *operator.outputs)), *outputs]
+    new_index = {index: number for number, index in enumerate(dict.fromkeys(index for index in used if index >= 0))}
+    model, subgraph = schema.ModelT(), schema.SubGraphT()
+    model.version, model.subgraphs = parsed.version, [subgraph]
+    model.buffers, subgraph.tensors = [schema.BufferT()], []  # buffer 0 is empty, as the schema demands
+    for index in new_index:
+        tensor = copy.copy(graph.tensors[index])
+        constant = is_constant(parsed, tensor)
+        if constant:
+            model.buffers.append(parsed.buffers[tensor.buffer])
+        tensor.buffer = len(model.buffers) - 1 if constant else 0
+        subgraph.tensors.append(tensor)
+    codes = list(dict.fromkeys(operator.opcodeIndex for operator in operators))
+    model.operatorCodes = [parsed.operatorCodes[code] for code in codes]
+    subgraph.operators = [copy.copy(operator) for operator in operators]
+    for operator in subgraph.operators:
+        operator.opcodeIndex = codes.index(operator.opcodeIndex)
+        operator.inputs = [new_index.get(index, -1) for index in operator.inputs]
+        operator.outputs = [new_index[index] for index in operator.outputs]
+    subgraph.inputs, subgraph.outputs = ([new_index[index] for index in ends] for ends in (inputs, outputs))
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = SIGNATURE_KEY, 0
+    signature.inputs, signature.outputs = _named(subgraph.inputs, "args"), _named(subgraph.outputs, "output")
+    model.signatureDefs = [signature]
+    return to_bytes(model)
+
+
+def _operators_between(graph: Any, inputs: Sequence[int], outputs: Sequence[int]) -> list[Any]:
+    """Return the operators that compute ``outputs`` from ``inputs`` and constants, in the graph's order."""
+    needed, operators = set(outputs) - set(inputs), []
+    for operator in reversed(graph.operators):
+        if needed.intersection(operator.outputs):
+            operators.append(operator)
+            needed |= {index for index in operator.inputs if index not in inputs}
+    return operators[::-1]
+
+
+def _named(tensors: Sequence[int], name: str) -> list[Any]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    entries = [schema.TensorMapT() for _ in tensors]
+    for number, (entry, index) in enumerate(zip(entries, tensors, strict=True)):
+        entry.name, entry.tensorIndex = f"{name}_{number}".encode(), index
+    return entries
 
 
 def operator_name(parsed: Any, operator: Any) -> str:

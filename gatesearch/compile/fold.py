@@ -49,11 +49,14 @@ def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
 def _neighbours(block: nn.Module) -> Iterator[tuple[str, str]]:
     """Yield the names of modules of which the second alone reads what the first gives, each being called once."""
     if type(block) is nn.Sequential:
-        yield from pairwise(dict(block.named_children()))
+        count = Counter(map(id, block))
+        for (first, one), (second, two) in pairwise(block._modules.items()):
+            if count[id(one)] == count[id(two)] == 1:
+                yield first, second
     if isinstance(block, fx.GraphModule):
         calls = [node for node in block.graph.nodes if node.op == "call_module"]
-        count = Counter(node.target for node in calls)
+        targets = Counter(node.target for node in calls)
         for node in calls:
             before = node.args[0]
-            if before in calls and len(before.users) == 1 and count[before.target] == count[node.target] == 1:
+            if before in calls and len(before.users) == 1 and targets[before.target] == targets[node.target] == 1:
                 yield str(before.target), str(node.target)

@@ -1,8 +1,8 @@
 """Pass: the channels that a gate suppresses leave the layers on both sides of the cut.
 
 Assumes a traced stage in evaluation mode whose suppressed inputs are zero. Guarantees a copy that computes the same of
-the channels that are left; the passes that follow change this copy in place. A stage without operations becomes the
-identity.
+the channels that are left, with plain weights; the passes that follow change this copy in place. A stage without
+operations becomes the identity.
 
 A suppressed channel is zero behind the gate, but not for long: a batch normalisation makes another constant of it. So
 a removed channel carries its constant along, layer by layer, until a convolution or a linear layer takes it into its
@@ -37,6 +37,7 @@ from gatesearch.graph.module_types import (
     is_depthwise,
     module_at,
 )
+from gatesearch.graph.plain_weights import fold_weights
 
 MAP_OPERATIONS = MAX_POOLS + AVERAGE_POOLS + ZERO_PADS  # keep the channels of a map apart
 
@@ -78,6 +79,7 @@ def cut_channels(
     True
     """
     stage = copy.deepcopy(stage).eval()
+    fold_weights(stage)  # slices of a layer are taken from its plain weight
     ShapeProp(stage).propagate(example)
     input_axis, output_axis = (axis + 1 for axis in axes)  # behind the batch
     if inputs is not None and len(inputs) < example.shape[input_axis]:

@@ -6,9 +6,11 @@ modules alone: a subclass may mean something else, and a hook would be lost.
 - A batch normalisation folds into the convolution before it; see :mod:`gatesearch.compile.fold`.
 - ``Linear`` on [N, F] becomes a 1x1 convolution: FULLY_CONNECTED rounds ties in TFLM differently from LiteRT (one step
   in up to 0.7 % of int8 outputs), CONV_2D is equal bit for bit. It costs no time on either.
-- Average pooling becomes a depthwise convolution with equal weights: AVERAGE_POOL_2D has one scale for input and
-  output, so that the mean over a large map, which is far smaller than the map's maximum, gets a few int8 steps only.
-- Adaptive maximum pooling to 1x1 becomes pooling with the full kernel: it does not convert otherwise.
+- Average pooling becomes depthwise convolutions with equal weights (:mod:`gatesearch.compile.average_pool`):
+  AVERAGE_POOL_2D has one scale for input and output, so that the mean over a large map, which is far smaller than the
+  map's maximum, gets a few int8 steps only.
+- Adaptive maximum pooling to a size that divides the map's becomes pooling with a kernel: it does not convert
+  otherwise.
 - An LSTM or GRU, dense or over factors, takes its steps inside one operator (:mod:`gatesearch.compile.recurrence`):
   traced one by one, they take minutes to convert.
 """
@@ -16,6 +18,7 @@ modules alone: a subclass may mean something else, and a hook would be lost.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gatesearch.compile import recurrence
+from gatesearch.compile.average_pool import Pair, Window, factor_window
 from gatesearch.compile.fold import fold_batch_norms, is_plain
 from gatesearch.gates.factored import FactoredRNN, in_place_of
 from gatesearch.gates.matrices import Factors
@@ -63,32 +67,60 @@ class _Pointwise(nn.Module):
 
 
 class _Average(nn.Module):
-    """Average pooling as a depthwise convolution; over the whole map where no kernel is given.
+    """Average pooling as depthwise convolutions; over the whole map where no kernel is given.
 
-    The first call fixes the number of channels.
+    Each shape of weights is a constant of its own, made when a map first needs it: a network may pool maps of several
+    sizes with one module.
+
+    Args:
+        kernel, stride, padding: of the pooling; no kernel pools the whole map.
+        counts_pads: whether zeros beyond the border count; if not, each place is divided by the values that it covers.
     """
 
-    weight: Tensor
-
-    def __init__(self, kernel: tuple[int, int] | None, stride: Any = 1, padding: Any = 0) -> None:
+    def __init__(
+        self, kernel: Pair | None, stride: Pair | None = None, padding: Pair = (0, 0), counts_pads: bool = True
+    ) -> None:
         super().__init__()
-        self.kernel, self.stride, self.padding = kernel, stride, padding
+        self.kernel, self.stride, self.padding, self.counts_pads = kernel, stride, padding, counts_pads
 
     def forward(self, x: Tensor) -> Tensor:
-        if not hasattr(self, "weight"):
-            height, width = self.kernel or x.shape[-2:]
-            weight = torch.full((x.shape[1], 1, height, width), 1 / (height * width))
-            self.register_buffer("weight", weight)
-        # Over the whole map there is one position, and the NPU knows no stride beyond 3.
-        stride = 1 if self.weight.shape[2:] == x.shape[2:] else self.stride
-        return functional.conv2d(x, self.weight, stride=stride, padding=self.padding, groups=x.shape[1])
+        mean = self._pool(x)
+        if self.counts_pads:
+            return mean
+        image = x.shape[-2:]
+        return mean * self._constant(f"scale_{image[0]}_{image[1]}", lambda: 1 / self._pool(torch.ones(1, 1, *image)))
+
+    def _pool(self, x: Tensor) -> Tensor:
+        kernel = self.kernel or (x.shape[-2], x.shape[-1])
+        for window in factor_window(Window(kernel, self.stride or kernel, self.padding)):
+            shape = (x.shape[1], 1, *window.kernel)
+            weight = self._constant(
+                f"weight_{shape[0]}_{shape[2]}_{shape[3]}", partial(torch.full, shape, 1 / window.taps)
+            )
+            stride = window.effective_stride((x.shape[-2], x.shape[-1]))
+            x = functional.conv2d(x, weight, stride=stride, padding=window.padding, groups=x.shape[1])
+        return x
+
+    def _constant(self, name: str, make: Callable[[], Tensor]) -> Tensor:
+        if not hasattr(self, name):
+            self.register_buffer(name, make())
+        constant: Tensor = getattr(self, name)
+        return constant
 
 
-class _GlobalMaximum(nn.Module):
-    """Pooling over the whole map to 1x1."""
+class _AdaptiveMaximum(nn.Module):
+    """Maximum pooling to a size that divides the map's, as pooling with a kernel; to any other size as it was."""
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.max_pool2d(x, x.shape[-2:])
+        pair = self.output_size if isinstance(self.output_size, tuple) else (self.output_size, self.output_size)
+        sizes = [size if parts is None else parts for parts, size in zip(pair, x.shape[-2:], strict=True)]
+        if any(size % parts for size, parts in zip(x.shape[-2:], sizes, strict=True)):
+            return functional.adaptive_max_pool2d(x, self.output_size)
+        return functional.max_pool2d(x, [size // parts for size, parts in zip(x.shape[-2:], sizes, strict=True)])
 
 
 class _Recurrent(nn.Module):
@@ -111,11 +143,20 @@ def _recurrent(module: nn.Module) -> nn.Module:
 
 def _average(module: nn.Module) -> nn.Module:
     assert isinstance(module, nn.AvgPool2d)
-    leaves_pads_out = bool(module.padding) and module.padding != (0, 0) and not module.count_include_pad
-    if module.ceil_mode or module.divisor_override or leaves_pads_out:
+    if module.ceil_mode or module.divisor_override:
         return module
-    kernel = module.kernel_size
-    return _Average((kernel, kernel) if isinstance(kernel, int) else kernel, module.stride, module.padding)
+    padding = _pair(module.padding)
+    return _Average(
+        _pair(module.kernel_size),
+        _pair(module.stride),
+        padding,
+        counts_pads=module.count_include_pad or padding == (0, 0),
+    )
+
+
+def _pair(sizes: Any) -> Pair:
+    height, width = (sizes, sizes) if isinstance(sizes, int) else sizes
+    return height, width
 
 
 def _adaptive_average(module: nn.Module) -> nn.Module:
@@ -123,7 +164,7 @@ def _adaptive_average(module: nn.Module) -> nn.Module:
 
 
 def _adaptive_maximum(module: nn.Module) -> nn.Module:
-    return _GlobalMaximum() if _is_global(module) and not getattr(module, "return_indices", False) else module
+    return module if getattr(module, "return_indices", False) else _AdaptiveMaximum(module.output_size)
 
 
 def _is_global(module: nn.Module) -> bool:

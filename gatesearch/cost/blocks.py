@@ -288,13 +288,21 @@ def exit_of(placed: PlacedGate, site: str) -> str:
 
 def description(pieces: Pieces) -> list[tuple[Any, ...]]:
     """Return what decides the readings of pieces: modules and shapes, not weights."""
-    return [
-        (
-            key,
-            piece.need,
-            str(piece.module),
-            tuple(piece.example.shape[1:]),
-            [tuple(parameter.shape) for parameter in piece.module.parameters()],
-        )
-        for key, piece in pieces.items()
-    ]
+    return [(key, *identity(piece)) for key, piece in pieces.items()]
+
+
+def identity(piece: Piece) -> tuple[Any, ...]:
+    """Return what decides the readings of a piece; pieces of equal identity have equal readings."""
+    return (
+        piece.need,
+        str(piece.module),
+        tuple(piece.example.shape[1:]),
+        [tuple(parameter.shape) for parameter in piece.module.parameters()],
+        [(type(part).__qualname__, _plain_attributes(part)) for part in piece.module.modules()],
+    )
+
+
+def _plain_attributes(module: nn.Module) -> list[tuple[str, Any]]:
+    """Return the settings of a module, some of which its text may leave out."""
+    values = sorted(vars(module).items())
+    return [(name, value) for name, value in values if isinstance(value, bool | int | float | str | tuple)]

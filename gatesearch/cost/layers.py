@@ -55,7 +55,7 @@ class LayerChange:
         by_kernels = self.by_kernels(costs)
         if by_kernels is not None:
             return by_kernels
-        share = self.cost(core.kernels)
+        share = self.cost(core.gate_kernels)
         if core.runs_kernels and self.work and self.site.is_recurrent:
             # Without a kernel, LiteRT runs each step operator by operator, and a matrix in factors is more operators
             # than a dense one: low rank at a quarter of the MACs took 195 us, the dense layer 146 us.

@@ -137,7 +137,7 @@ class CostModel:
             flash_bytes=flash,
             sram_bytes=sram,
             cost=self._cost(before, core, work, bits),
-            provenance=core.timing.provenance,
+            provenance=core.provenance,
             exit=exit_estimate,
         )
 
@@ -185,7 +185,7 @@ class CostModel:
 
     def _cost(self, before: Core, core: Core, work: StageWork, bits: float) -> StageCost:
         """Price one run on a core; if the core before is another one, ``bits`` cross the link between them."""
-        latency = core.timing.latency_us(work.reading)
+        latency = core.latency_us(work.reading)
         crosses = core.name != before.name
         link = self.device.link(before.name, core.name) if crosses else None
         return StageCost(

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from gatesearch._lib.tool_output import ToolError
+from gatesearch.compile.batch_convert import BatchConverter
 from gatesearch.compile.number_format import FLOAT, PLAIN, arithmetic
 from gatesearch.compile.tflite import channel_last, quantise
-from gatesearch.cost.blocks import PieceKey, Pieces
+from gatesearch.cost.blocks import PieceKey, Pieces, identity
 from gatesearch.devices.profile import Core, Device
 from gatesearch.graph.footprint import static_costs
 from gatesearch.runtime.program import Program
 
-Converter = Callable[[nn.Module, Tensor], bytes]
+MAX_BATCH_PIECES = 32  # one conversion; progress is shown after each
 
 
 @dataclass(frozen=True)
@@ -48,46 +48,58 @@ class Programs:
 
 
 def compile_pieces(
-    pieces: Pieces, device: Device, converter: Converter, on_step: Callable[[], None] | None = None
+    pieces: Pieces, device: Device, converter: BatchConverter, on_step: Callable[[], None] | None = None
 ) -> Programs:
     """Count each piece, and convert it where a core's reading or its engine needs a program.
 
     Args:
         pieces: of a backbone.
         device: whose cores decide what is converted.
-        converter: makes a .tflite model in float of a module and an example of its input.
+        converter: makes .tflite models in float of modules and an example of the input of each.
         on_step: called after each piece.
     """
     all_compile = any(core.timing.model in ("vela", "litert") for core in device.cores)
-    micro = any(core.engine == "tflm" for core in device.cores)  # whose lack of operators only a program shows
+    micro = any(core.stand_in == "tflm" for core in device.cores)  # whose lack of operators only a program shows
+    advance = on_step or (lambda: None)
     counts: dict[PieceKey, Mapping[str, float]] = {}
-    models: dict[str, dict[PieceKey, bytes]] = {"int8": {}, "float32": {}}
+    alike: dict[str, list[PieceKey]] = {}
     for key, piece in pieces.items():
         counts[key] = static_costs(piece.module, piece.example[:1])
         if all_compile or (micro and piece.need != PLAIN):
-            in_float = models["float32"][key] = converter(piece.module, piece.example[:1])
+            alike.setdefault(repr(identity(piece)), []).append(key)
+        else:
+            advance()
+    models: dict[str, dict[PieceKey, bytes]] = {"int8": {}, "float32": {}}
+    distinct = list(alike.values())
+    for start in range(0, len(distinct), MAX_BATCH_PIECES):
+        batch = distinct[start : start + MAX_BATCH_PIECES]
+        first = [pieces[keys[0]] for keys in batch]
+        in_float = converter([piece.module for piece in first], [piece.example[:1] for piece in first])
+        for keys, piece, model in zip(batch, first, in_float, strict=True):
+            models["float32"] |= dict.fromkeys(keys, model)
             if piece.need != FLOAT:
-                models["int8"][key] = quantise(in_float, channel_last(piece.example.numpy()))
-        if on_step is not None:
-            on_step()
+                in_int8 = quantise(model, channel_last(piece.example.numpy()))
+                models["int8"] |= dict.fromkeys(keys, in_int8)
+            for _ in keys:
+                advance()
     return Programs(pieces, counts, models)
 
 
-def in_both_formats(module: nn.Module, example: Tensor, converter: Converter) -> dict[str, bytes]:
-    """Return a module's programs by number format."""
-    in_float = converter(module.eval(), example)
-    with torch.no_grad():
-        return {"float32": in_float, "int8": quantise(in_float, channel_last(example.numpy()))}
+def in_both_formats(modules: Sequence[nn.Module], example: Tensor, converter: BatchConverter) -> list[dict[str, bytes]]:
+    """Return the programs of modules that take the same input, each by number format."""
+    in_float = converter([module.eval() for module in modules], [example] * len(modules))
+    samples = channel_last(example.numpy())
+    return [{"float32": model, "int8": quantise(model, samples)} for model in in_float]
 
 
 def _runs(model: bytes, number_format: str, core: Core) -> bool:
     """Say whether a core takes a program: TensorFlow Lite Micro lacks operators, and Vela takes nothing in float."""
     if core.timing.model == "vela":
         return number_format == "int8"
-    if core.engine != "tflm":
+    if core.stand_in != "tflm":
         return True
     try:
-        Program(model, core.engine)
+        Program(model, core.stand_in)
     except ToolError:
         return False
     return True

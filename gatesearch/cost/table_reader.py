@@ -11,12 +11,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from gatesearch._lib import timing, user_cache
-from gatesearch.compile.tflite import convert
+from gatesearch.compile.batch_convert import BatchConverter, convert_all
 from gatesearch.cost import blocks
 from gatesearch.cost.blocks import EMPTY, LAYER_PREFIX, PieceKey, Pieces, Role
 from gatesearch.cost.kernel_costs import Key, key_of
 from gatesearch.cost.layers import dense_by_kernel
-from gatesearch.cost.programs import Converter, Programs, compile_pieces
+from gatesearch.cost.programs import Programs, compile_pieces
 from gatesearch.cost.sources import board
 from gatesearch.cost.sources.base import LatencySource, Readings
 from gatesearch.cost.sources.host import profiler
@@ -46,7 +46,7 @@ def build_table(
     gates: Sequence[PlacedGate] = (),
     *,
     loop: MeasureLoop = lambda around: Loop(),
-    converter: Converter = convert,
+    converter: BatchConverter = convert_all,
     on_step: Callable[[], None] | None = None,
     cache: Path | None = None,
     timing_seconds: float = profiler.TIMING_SECONDS,
@@ -63,7 +63,7 @@ def build_table(
         gates: the gates that may replace them; their kernels are timed.
         loop: times the loop that runs bundles on this host, among programs of the backbone. It is called only if a core
             runs kernels.
-        converter: makes a .tflite program of a module and an example of its input.
+        converter: makes .tflite programs of modules and an example of the input of each.
         on_step: called after each piece, :func:`pieces_count` times.
         cache: a folder. A table of the same pieces, cores and machine is read from it; a new table is written to it.
         timing_seconds: budget of all timings on this host; timings beyond it are interpolated.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from gatesearch.data.augment import ImageAugment, SpecAugment, WaveAugment
+from gatesearch.data.dataset_checks import check_dataset
 from gatesearch.data.registry import dataset_names, load_dataset, shows_progress
 from gatesearch.data.types import Dataset, Split
 
@@ -15,6 +16,7 @@ __all__ = [
     "SpecAugment",
     "Split",
     "WaveAugment",
+    "check_dataset",
     "dataset_names",
     "load_dataset",
     "shows_progress",

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gatesearch.data import folders, wav
+from gatesearch.data.types import SPLITS
 from gatesearch.data.waveforms import Int16Waveform, fit_length
 from gatesearch.errors import UserError
 
@@ -39,7 +40,7 @@ class Background:
         Raises:
             UserError: the first unusable file, unless ``skip_bad``.
         """
-        stretches: dict[str, list[tuple[str, int, Int16Waveform]]] = {split: [] for split in folders.SPLITS}
+        stretches: dict[str, list[tuple[str, int, Int16Waveform]]] = {split: [] for split in SPLITS}
         problems = []
         for path in paths:
             name = f"{path.parent.name}/{path.name}"

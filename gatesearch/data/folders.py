@@ -10,7 +10,6 @@ from pathlib import Path
 from gatesearch import errors
 from gatesearch.errors import UserError
 
-SPLITS = ("train", "validation", "test")
 SPLIT_LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
 LONG_BACKGROUND = "_background_noise_"  # long recordings, cut into clips
 BACKGROUND_FOLDERS = ("_silence_", LONG_BACKGROUND)  # one of them may be absent

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatesearch.data import folders, wav
-from gatesearch.data.types import Split
+from gatesearch.data.types import SPLITS, Split
 from gatesearch.data.wav import Progress
 from gatesearch.data.waveforms import Int16Waveform
 from gatesearch.errors import UserError
@@ -162,7 +162,7 @@ def synthesise(
         progress,
     )
     recordings = []
-    for name in folders.SPLITS:
+    for name in SPLITS:
         split: Split = getattr(data, name)
         for clip, label, wave in zip(split.names, split.labels, split.inputs, strict=True):
             is_noise = int(label) >= len(WORDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gatesearch._lib.plugins import load_plugin, parameters_of, plugin_names, unknown_argument
+from gatesearch.data.dataset_checks import check_dataset
 from gatesearch.data.types import Dataset
 from gatesearch.errors import UserError, unknown
 
@@ -30,7 +31,8 @@ def load_dataset(name: str, **arguments: Any) -> Dataset:
         **arguments: passed on as they are.
 
     Raises:
-        UserError: an unknown name or argument, a missing argument, or what the data set itself refuses.
+        UserError: an unknown name or argument, a missing argument, what the data set itself refuses, or a data set
+            that would give wrong figures; see :func:`gatesearch.data.check_dataset`.
     """
     function = load_plugin(GROUP, name, "data.name")
     if not callable(function):
@@ -46,4 +48,4 @@ def load_dataset(name: str, **arguments: Any) -> Dataset:
     data = function(**arguments)
     if not isinstance(data, Dataset):
         raise TypeError(f"data set {name!r} returned {type(data).__name__}, not a gatesearch.data.Dataset")
-    return data
+    return check_dataset(data)

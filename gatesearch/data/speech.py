@@ -11,7 +11,7 @@ import torch
 
 from gatesearch.data import folders, wav
 from gatesearch.data.background import Background
-from gatesearch.data.types import Dataset, Split
+from gatesearch.data.types import SPLITS, Dataset, Split
 from gatesearch.data.wav import Progress
 from gatesearch.errors import UserError
 
@@ -76,7 +76,7 @@ def load(
 
     total = sum(map(len, files.values()))
     splits, noise, bad, done = {}, [], list(background.problems), 0
-    for number, split in enumerate(folders.SPLITS):
+    for number, split in enumerate(SPLITS):
         split_files = files[split]
         paths = [tree.root / name for name, _ in split_files]
         step = (lambda n, _, before=done: progress(before + n, total)) if progress else None
@@ -109,7 +109,7 @@ def _select(
     tree: folders.Tree, classes: Mapping[str, list[str]], positives: int, rng: np.random.Generator
 ) -> tuple[dict[str, Files], list[str]]:
     """Return the files of every split, and what was thinned out."""
-    files: dict[str, Files] = {split: [] for split in folders.SPLITS}
+    files: dict[str, Files] = {split: [] for split in SPLITS}
     for label, own_folders in enumerate(classes.values()):
         for folder in own_folders:
             for file in tree.files[folder] if folder != folders.LONG_BACKGROUND else ():

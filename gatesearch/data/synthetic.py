@@ -16,7 +16,7 @@ import torch
 from gatesearch import errors
 from gatesearch.data import cache, folders, noise, voices
 from gatesearch.data.spoken_words import draw_utterance, speak_words
-from gatesearch.data.types import Dataset, Split
+from gatesearch.data.types import SPLITS, Dataset, Split
 from gatesearch.data.wav import Progress
 from gatesearch.data.waveforms import FloatWaveform, Int16Waveform, to_int16
 from gatesearch.errors import UserError
@@ -73,7 +73,7 @@ def load(
             torch.from_numpy(arrays[f"{split}_labels"]),
             tuple(arrays[f"{split}_names"].tolist()),
         )
-        for split in folders.SPLITS
+        for split in SPLITS
     }
     background = arrays["noise"]
     return Dataset(
@@ -100,16 +100,16 @@ def _make(
     progress: Progress | None,
 ) -> cache.Arrays:
     plan = []
-    for split in folders.SPLITS:
+    for split in SPLITS:
         for label, words in enumerate(_words(positives, negatives, split)):
             plan += [(split, label, word) for word in _spread(words, _count(split, clips_per_class))]
     rng = np.random.default_rng([seed, 0])
     utterances = [draw_utterance(rng, split, word) for split, _, word in plan if word not in folders.BACKGROUND_FOLDERS]
     spoken = speak_words(utterances, sample_rate, samples)
     rng = np.random.default_rng([seed, 1])
-    inputs: dict[str, list[Int16Waveform]] = {split: [] for split in folders.SPLITS}
-    labels: dict[str, list[int]] = {split: [] for split in folders.SPLITS}
-    names: dict[str, list[str]] = {split: [] for split in folders.SPLITS}
+    inputs: dict[str, list[Int16Waveform]] = {split: [] for split in SPLITS}
+    labels: dict[str, list[int]] = {split: [] for split in SPLITS}
+    names: dict[str, list[str]] = {split: [] for split in SPLITS}
     backgrounds: list[Int16Waveform] = []
     for number, (split, label, word) in enumerate(plan, 1):
         kind, background = noise.draw_noise(rng, samples, sample_rate)
@@ -128,7 +128,7 @@ def _make(
         if progress and (number % REPORT_EVERY_CLIPS == 0 or number == len(plan)):
             progress(number, len(plan))
     arrays: dict[str, npt.NDArray[Any]] = {"noise": np.array(backgrounds, np.int16).reshape(-1, samples)}
-    for split in folders.SPLITS:
+    for split in SPLITS:
         arrays[f"{split}_inputs"] = np.stack(inputs[split])
         arrays[f"{split}_labels"] = np.array(labels[split], np.int64)
         arrays[f"{split}_names"] = np.array(names[split])

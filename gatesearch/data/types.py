@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from gatesearch.data.class_names import POSITIVE_KIND, check_classes, to_flags
+from gatesearch.data.split_arrays import to_inputs, to_labels, to_names
+from gatesearch.errors import DataError
+
+SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,9 +20,13 @@ class Split:
     """One part of a data set.
 
     Args:
-        inputs: what the front end takes [N, ...]; int16 for waveforms.
-        labels: int64 class indices [N].
+        inputs: what the front end takes [N, ...]; int16 for waveforms. Numpy arrays become tensors, floats
+            float32.
+        labels: class indices [N], whole numbers of any type; they become int64.
         names: one name a clip, for reports and error messages.
+
+    Raises:
+        DataError: arrays of another form, or of different lengths.
 
     >>> len(Split(torch.zeros(2, 16000), torch.tensor([0, 1]), ("a.wav", "b.wav")))
     2
@@ -26,9 +37,12 @@ class Split:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", to_inputs(self.inputs))
+        object.__setattr__(self, "labels", to_labels(self.labels))
+        object.__setattr__(self, "names", to_names(self.names))
         if not len(self.inputs) == len(self.labels) == len(self.names):
             counts = f"{len(self.inputs)} inputs, {len(self.labels)} labels, {len(self.names)} names"
-            raise ValueError(f"a split needs as many labels and names as inputs; got {counts}")
+            raise DataError(f"a split needs as many labels and names as inputs; got {counts}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,7 +68,8 @@ class Dataset:
         sample_rate: samples per second, or None where inputs are no signals in time.
 
     Raises:
-        ValueError: a label without a class, or a class without a flag.
+        DataError: a label without a class, a class without a flag, two classes of one name, a negative class named
+            ``positive``, or an argument of another type. :func:`gatesearch.data.check_dataset` checks the values.
 
     >>> split = Split(torch.zeros(3, 4), torch.tensor([0, 1, 2]), ("a", "b", "c"))
     >>> classes, positive = ("yes", "no", "_silence_"), (True, True, False)
@@ -77,17 +92,35 @@ class Dataset:
     sample_rate: int | None = None
 
     def __post_init__(self) -> None:
-        if len(self.classes) != len(self.positive):
-            raise ValueError(f"{len(self.classes)} classes but {len(self.positive)} positive flags")
-        for split in (self.train, self.validation, self.test):
-            if len(split) and not 0 <= int(split.labels.min()) <= int(split.labels.max()) < len(self.classes):
-                raise ValueError(f"a label lies outside the {len(self.classes)} classes")
+        for key in ("name", "source"):
+            if not isinstance(getattr(self, key), str):
+                raise DataError(f"data: {key} is {getattr(self, key)!r}; wanted: text")
+        where = f"data {self.name!r}"
+        object.__setattr__(self, "positive", to_flags(self.positive, where))
+        object.__setattr__(self, "classes", check_classes(self.classes, self.positive, where))
+        for split_name in SPLITS:
+            self._check_split(split_name, where)
+        if self.noise is not None:
+            object.__setattr__(self, "noise", to_inputs(self.noise, f"{where}: noise"))
+        object.__setattr__(self, "sample_rate", _to_rate(self.sample_rate, where))
+
+    def _check_split(self, split_name: str, where: str) -> None:
+        split = getattr(self, split_name)
+        if not isinstance(split, Split):
+            raise DataError(f"{where}: {split_name} is a {type(split).__name__}, not a gatesearch.data.Split")
+        outside = ((split.labels < 0) | (split.labels >= len(self.classes))).nonzero()
+        if len(outside):
+            index = int(outside[0])
+            raise DataError(
+                f"{where}: {split_name} split, sample {index} ({split.names[index]!r}): label "
+                f"{int(split.labels[index])} lies outside the {len(self.classes)} classes"
+            )
 
     @property
     def kind_names(self) -> tuple[str, ...]:
         """``"positive"``, then each negative class in the order of its label."""
         negative = [name for name, wakes in zip(self.classes, self.positive, strict=True) if not wakes]
-        return ("positive", *negative)
+        return (POSITIVE_KIND, *negative)
 
     def kinds(self, labels: Tensor) -> Tensor:
         """Return the index into :attr:`kind_names` of every label, int64 [N]."""
@@ -100,3 +133,13 @@ class Dataset:
     def is_positive(self, labels: Tensor) -> Tensor:
         """Return whether each label is one the device should wake for, bool [N]."""
         return torch.tensor(self.positive, device=labels.device)[labels]
+
+
+def _to_rate(rate: object, where: str) -> int | None:
+    if rate is None:
+        return None
+    if isinstance(rate, numbers.Real) and not isinstance(rate, bool):
+        value = float(rate)
+        if value > 0 and value.is_integer():
+            return int(value)
+    raise DataError(f"{where}: sample_rate is {rate!r}; wanted: samples per second, or None")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gatesearch.devices.constants import Constant, Provenance, StrictModel, require_unit
+from gatesearch.devices.engine import DESCRIPTION, ENGINES, EngineName
 from gatesearch.devices.timing import Timing
 
 
@@ -61,9 +62,8 @@ _MULTIPLICATION: Mapping[str, Callable[[int, int], float]] = {
 class Core(StrictModel):
     """A processor that can run stages.
 
-    ``engine`` is the host engine that stands in for it in checks (see
-    :class:`gatesearch.runtime.program.Program`), ``formats`` the artifact formats it runs, the preferred one
-    first.
+    ``engine`` is what runs its programs, and whose price a plan's price is (:mod:`gatesearch.devices.engine`);
+    ``formats`` are the artifact formats that it takes, the preferred one first.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
@@ -77,7 +77,47 @@ class Core(StrictModel):
     memory: Memory
     kernels: Kernels = Kernels()
     formats: Annotated[tuple[str, ...], Field(min_length=1)]
-    engine: Literal["litert", "reference", "tflm"] = "litert"
+    engine: Annotated[EngineName, Field(description=DESCRIPTION)] = "litert"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_engine(cls, data: Any) -> Any:
+        """Fill in the engine of a core that names none: that of its timing's figures."""
+        timing = data.get("timing") if isinstance(data, Mapping) else None
+        if not isinstance(timing, Mapping) or "engine" in data:
+            return data
+        by_model = {"vela": "vela"}.get(str(timing.get("model")), "litert")
+        return {**data, "engine": "kernels" if timing.get("table") else by_model}
+
+    @property
+    def stand_in(self) -> Literal["litert", "tflm", "reference"]:
+        """What runs the core's programs in checks on this host; see :class:`gatesearch.runtime.program.Program`."""
+        runs_float = self.engine == "kernels" and self.runs_float
+        return "litert" if runs_float else ENGINES[self.engine].stand_in
+
+    @property
+    def artifact_engine(self) -> EngineName:
+        """The engine that the files of a bundle run on today: no exporter writes for ``kernels`` or ``imagined``."""
+        return self.stand_in if ENGINES[self.engine].skips else self.engine
+
+    @property
+    def gate_kernels(self) -> Kernels:
+        """What the core's engine makes of gated layers: :attr:`kernels`, or nothing where it only masks."""
+        return self.kernels if ENGINES[self.engine].skips else Kernels(native=self.kernels.native)
+
+    @property
+    def borrows_times(self) -> bool:
+        """Whether the times of its engine derive from those of gatesearch's kernels, which its table holds."""
+        return getattr(self.timing, "table", None) is not None and self.engine != "kernels"
+
+    @property
+    def provenance(self) -> Provenance:
+        """The provenance of its times; times that derive from another engine's are modelled."""
+        return "modelled" if self.borrows_times else self.timing.provenance
+
+    def latency_us(self, reading: float) -> float:
+        """Return microseconds of its engine for a reading in the unit of its timing."""
+        return self.timing.latency_us(reading) * (ENGINES[self.engine].slowdown if self.borrows_times else 1.0)
 
     @property
     def runs_kernels(self) -> bool:

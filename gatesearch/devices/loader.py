@@ -8,10 +8,10 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from gatesearch._lib.yaml_reader import YamlError, read_yaml_file
 from gatesearch.devices.constants import path_segment
 from gatesearch.devices.device import Device
 from gatesearch.errors import UserError, nearest, unknown
@@ -53,13 +53,10 @@ def load(name_or_path: str | Path) -> Device:
     """
     path = find_file(name_or_path)
     try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UserError(f"{where}: not YAML: {getattr(error, 'problem', error)}") from error
+        written = read_yaml_file(path, str(path))
+    except YamlError as error:
+        where = f"{path}:{error.line}" if error.line else str(path)
+        raise UserError(f"{where}: not YAML: {error.problem}") from None
     if not isinstance(written, dict):
         raise UserError(f"{path}: a device profile is a mapping, found {type(written).__name__}")
     try:

@@ -40,7 +40,7 @@ class StageWriter:
         return {
             "index": k,
             "core": stage.core.name,
-            "engine": stage.core.engine,
+            "engine": stage.core.stand_in,
             "arithmetic": stage.graph.arithmetic,
             "gated_layers": self._gated_layers(k, parts),
             "program": files[0],

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import copy
 import operator
+from collections.abc import Mapping
+from itertools import count
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
 from gatesearch.errors import UserError
+from gatesearch.graph.in_place import replace_in_place
 from gatesearch.graph.operators import OperatorCounter
+from gatesearch.graph.plain_weights import with_plain_weights
+from gatesearch.graph.untouched import untouched
 
 Shape = tuple[int, ...]
 
@@ -22,21 +28,20 @@ def trace(model: nn.Module) -> fx.GraphModule:
         UserError: the model has control flow that depends on data, takes more than one input, returns more than one
             tensor, or does something else in training than in evaluation outside its modules.
     """
-    modes = {module: module.training for module in model.modules()}
-    try:
-        training, graph = _graph(model, True), _graph(model, False)
-    except Exception as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"backbone: {type(model).__name__} cannot be traced by torch.fx: {line}") from error
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-    if str(training) != str(graph):
+    training, traced = _trace_once(model, True), _trace_once(model, False)
+    graph = traced.graph
+    if not training.equals(traced):
+        if not _trace_once(model, False).equals(traced):
+            raise UserError(
+                f"backbone: {type(model).__name__} draws random numbers in its forward; draw them once, in __init__, "
+                "or in a module such as nn.Dropout"
+            )
         # A traced graph has one form; the flag would be frozen as it was, and dropout never end.
         raise UserError(
             f"backbone: {type(model).__name__} reads self.training in its forward; "
             "use a module there, such as nn.Dropout in place of F.dropout"
         )
+    replace_in_place(graph, model)
     inputs = [node for node in graph.nodes if node.op == "placeholder" and not node.args]
     if len(inputs) != 1:
         names = ", ".join(str(node.target) for node in inputs)
@@ -45,26 +50,69 @@ def trace(model: nn.Module) -> fx.GraphModule:
         )
     if not isinstance(graph.output_node().args[0], fx.Node):
         raise UserError(f"backbone: {type(model).__name__} must return one tensor, the logits")
-    return fx.GraphModule(model, graph)
+    return traced.module(model)
+
+
+class _Trace(NamedTuple):
+    """A traced graph, and the tensors that the forward makes itself, by the names of their attributes."""
+
+    graph: fx.Graph
+    constants: Mapping[str, Tensor]
+
+    def equals(self, other: _Trace) -> bool:
+        """Say whether another trace has the same nodes and constants."""
+        return str(self.graph) == str(other.graph) and all(
+            torch.equal(value, other.constants[name]) for name, value in self.constants.items()
+        )
+
+    def module(self, model: nn.Module) -> fx.GraphModule:
+        """Return the graph as a module that shares the model's modules; constants become buffers of it alone."""
+        with untouched(model):
+            vars(model).update(self.constants)
+            return fx.GraphModule(model, self.graph)
+
+
+def _trace_once(model: nn.Module, training: bool) -> _Trace:
+    try:
+        with untouched(model):
+            for module in model.modules():
+                module.training = training
+            return _graph(model)
+    except UserError:
+        raise
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"backbone: {type(model).__name__} cannot be traced by torch.fx: {line}") from error
 
 
 class _Tracer(fx.Tracer):
-    """Keeps a layer gate whole: what it does depends on data."""
+    """Keeps a layer gate whole: what it does depends on data. Notes tensors that the forward makes as constants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.constants: dict[str, Tensor] = {}
+
+    def create_arg(self, a: Any) -> Any:
+        if isinstance(a, Tensor) and not isinstance(a, nn.Parameter) and self.tensor_attrs.get(a) is None:
+            name = next(
+                each for i in count() if not hasattr(self.root, each := f"_tensor_constant{i + len(self.constants)}")
+            )
+            self.tensor_attrs[a], self.constants[name] = name, a
+        return super().create_arg(a)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return getattr(m, "traced_whole", False) or super().is_leaf_module(m, module_qualified_name)
 
 
-def _graph(model: nn.Module, training: bool) -> fx.Graph:
-    for module in model.modules():
-        module.training = training
-    graph = _Tracer().trace(model)
-    count = len(graph.nodes)
+def _graph(model: nn.Module) -> _Trace:
+    tracer = _Tracer()
+    graph = tracer.trace(model)
+    before = len(graph.nodes)
     for node in reversed(graph.nodes):
         # The state in `output, _ = lstm(x)`: nothing reads it, and it would seem to cross every cut behind it.
         if node.op == "call_function" and node.target is operator.getitem and not node.users:
             graph.erase_node(node)
-    return graph if len(graph.nodes) == count else _renamed(graph)
+    return _Trace(graph if len(graph.nodes) == before else _renamed(graph), tracer.constants)
 
 
 def _renamed(graph: fx.Graph) -> fx.Graph:
@@ -99,6 +147,7 @@ class NodeProfile(fx.Interpreter):
     """
 
     def __init__(self, traced: fx.GraphModule, example: Tensor) -> None:
+        traced = with_plain_weights(traced)  # type: ignore[assignment]  # what computes weights does not run in use
         super().__init__(traced)
         self.macs: dict[str, int] = {}
         self.shapes: dict[str, Shape] = {}

@@ -146,6 +146,7 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         "sensitivity": sensitivity_json,
         "artifacts": artifacts,
         "hypervolume": hypervolumes,
+        "warnings": folder.warnings(),
     }
     return RunRecord(summary, details)
 

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 import torch
 
 from gatesearch._lib import console
+from gatesearch.cost.artifacts import describe_artifacts
 from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.host import executable
 from gatesearch.pipeline.export import UNGATED, PlanBundle, calibration_features
+from gatesearch.pipeline.pick import BestPlan
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.search import write_trials
@@ -75,6 +77,25 @@ def measure_stream(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> S
     )
     engines = {core.name: "litert" for core in problem.device.cores}
     return time_stream(Bundle(bundle.path, engines), (folder / UNGATED).read_bytes(), windows)
+
+
+def warn_of_engines(cost: CostModel, best: BestPlan, stream: StreamTiming) -> None:
+    """Warn where the best plan's files run on another engine than its price is of, or slower than the ungated network.
+
+    Args:
+        cost: of the plan's device.
+        best: the plan, with its pass rates and reports of the search.
+        stream: times of its bundle on this host.
+    """
+    details = best.trial.details
+    if "passed" in details:
+        for line in describe_artifacts(cost, best.trial.plan, details["passed"], details["layers"]):
+            console.warn(line)
+    if stream.gated_us > stream.ungated_us:
+        console.warn(
+            f"the bundle takes {stream.gated_us:.3g} us a window on this host, the ungated network "
+            f"{stream.ungated_us:.3g} us: here its gates save nothing"
+        )
 
 
 def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: CostModel) -> dict[str, float]:

@@ -41,7 +41,7 @@ def retrain_best(
 
     A short training can flatter a plan. The retrained model must therefore keep the constraints on validation, against
     the ungated backbone retrained alike; otherwise the next plan of the ranking is retrained. Where none keeps them,
-    the plan with the smallest violation is the best, and the console says what it misses.
+    the plan with the smallest violation is the best, and the console names the constraints that it breaks.
     """
     ungated = retrain("ungated", cost.ungated()[0], problem, baseline, folder)
     validation = problem.features.validation
@@ -54,8 +54,8 @@ def retrain_best(
         attempts.append((max(broken.values(), default=0.0), trial, model))
         if not broken:
             break
-        misses = ", ".join(f"{name} by {excess:.3f}" for name, excess in broken.items())
-        console.say(f"retrained, {trial.plan.digest} misses {misses} on validation")
+        excesses = ", ".join(f"{name} by {excess:.3f}" for name, excess in broken.items())
+        console.warn(f"plan {trial.plan.digest}, retrained, breaks a constraint on validation: {excesses}")
     _, trial, model = min(attempts, key=lambda attempt: attempt[0])
     folder.write("best/model.ckpt", state_bytes(model))
     rejected = frozenset(other.plan.digest for _, other, _ in attempts) - {trial.plan.digest}

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pytorch_lightning as pl
-import torch
 from torch import nn
 
 from gatesearch import backbones, data, frontends
@@ -93,7 +92,7 @@ def load_problem(recipe: Recipe, inputs: Inputs | None = None, *, with_features:
         UserError: something that the recipe names does not exist or does not fit.
     """
     device = profile.load(recipe.device)
-    dataset = load_data(recipe) if inputs is None else _check_stream(recipe, inputs.dataset)
+    dataset = load_data(recipe) if inputs is None else _check_stream(recipe, data.check_dataset(inputs.dataset))
     frontend = frontends.build_for(
         recipe.frontend.name,
         recipe.frontend.arguments,
@@ -119,9 +118,12 @@ def load_problem(recipe: Recipe, inputs: Inputs | None = None, *, with_features:
     else:
         backbone = inputs.backbone
     example = features.train.features[:1]
+    output_shape = backbones.check_batches(backbone, features.train.features)
     sites, layers = cut_sites(backbone, example), layer_sites(backbone, example)
+    if not sites or sites[0].macs_before + sites[0].macs_after == 0:
+        raise UserError(f"backbone: {type(backbone).__name__}: no layer multiplies, so gates have no work to leave out")
     goal = GOALS[recipe.goal](features, dataset.classes)
-    goal.check(_output_shape(backbone, features))
+    goal.check(output_shape)
     _check_limits(recipe, goal)
     space = build_space(
         sites,
@@ -199,14 +201,6 @@ def _check_stream(recipe: Recipe, dataset: Dataset) -> Dataset:
             close = nearest(name, dataset.kind_names)
             raise UserError(f"stream.shares.{name}: the data has no kind {name!r}; nearest: {close!r}")
     return dataset
-
-
-def _output_shape(backbone: nn.Module, features: Features) -> tuple[int, ...]:
-    with torch.no_grad():
-        backbone.eval()
-        shape = tuple(backbone(features.train.features[:2]).shape)
-        backbone.train()
-    return shape[1:] if shape[:1] == (2,) else shape
 
 
 def _check_limits(recipe: Recipe, goal: Goal) -> None:

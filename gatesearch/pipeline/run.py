@@ -15,7 +15,7 @@ from gatesearch.errors import UserError, unknown
 from gatesearch.export.verify import require_parity
 from gatesearch.pipeline.export import describe_parity, export, verify
 from gatesearch.pipeline.final_record import RunOutputs, build_record, write_record
-from gatesearch.pipeline.measurements import describe_front, measure_front, measure_stream
+from gatesearch.pipeline.measurements import describe_front, measure_front, measure_stream, warn_of_engines
 from gatesearch.pipeline.opening_record import unfinished_record
 from gatesearch.pipeline.pick import retrain_best
 from gatesearch.pipeline.pricing import build_cost_model
@@ -68,7 +68,7 @@ def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: 
     if recipe.retrain.batch_size == "auto":
         raise UserError("retrain.batch_size: auto: take the batch size from its study before the run, or set a number")
     timed = folder.timed
-    with folder.named_in_errors():
+    with folder.named_in_errors(), folder.stored_warnings():
         console.say(f"run folder: {folder.path}")
         problem = timed(load_problem, recipe, inputs)
         console.say(describe_data(problem))
@@ -102,6 +102,7 @@ def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: 
         result = replace(result, parity=parity)
         if until == "report":
             stream = timed(measure_stream, problem, bundle, folder)
+            timed(warn_of_engines, cost, best, stream)
             outputs = RunOutputs(
                 problem=problem,
                 cost=cost,

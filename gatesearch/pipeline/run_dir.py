@@ -85,13 +85,11 @@ class RunFolder:
         return dict(self.read_json(SECONDS_FILE) or {})
 
     def timed(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do a step; keep its seconds and its warnings in the run folder, also where it is interrupted."""
+        """Do a step; keep its seconds in the run folder, also where it is interrupted."""
         started = time.monotonic()
         try:
-            with console.collect_warnings() as lines:
-                return step(*args, **kwargs)
+            return step(*args, **kwargs)
         finally:
-            self._add_warnings(lines)
             account, seconds = self.seconds(), time.monotonic() - started
             for name in (step.__name__, "total"):
                 account[name] = account.get(name, 0.0) + seconds
@@ -101,11 +99,17 @@ class RunFolder:
         """Return the fallbacks and doubts that were printed, of all sessions of the run, each once."""
         return list(self.read_json(WARNINGS_FILE) or [])
 
-    def _add_warnings(self, lines: Sequence[str]) -> None:
-        before = self.warnings()
-        new = [line for line in lines if line not in before]
-        if new:
-            self.write_json(WARNINGS_FILE, [*before, *new])
+    @contextmanager
+    def stored_warnings(self) -> Iterator[None]:
+        """Store every warning of the context in the folder, at once: a run that is killed keeps them."""
+
+        def store(text: str) -> None:
+            before = self.warnings()
+            if text not in before:
+                self.write_json(WARNINGS_FILE, [*before, text])
+
+        with console.pass_warnings(store):
+            yield
 
     @contextmanager
     def named_in_errors(self) -> Iterator[None]:

@@ -17,7 +17,6 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan
 from gatesearch.training import Figures, GateSettings, Schedule, calibrate, fit, saliency
-from gatesearch.training.fit import CHECKPOINT_EVERY
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,7 @@ def retrain(
 def train_trial(plan: GatePlan, problem: Problem, baseline: Baseline, folder: Path) -> Figures:
     """Train a plan for as long as a trial lasts; return its figures on the validation split.
 
-    A training that is long enough for checkpoints goes on from its last one, in any process or node that shares the
-    folder.
+    A training that was interrupted goes on from its last whole epoch, in any process or node that shares the folder.
 
     Args:
         plan: what to build.
@@ -87,7 +85,7 @@ def train_trial(plan: GatePlan, problem: Problem, baseline: Baseline, folder: Pa
     """
     model = build_model(plan, problem, baseline)
     schedule = problem.schedule(problem.recipe.search)
-    checkpoints = folder / GatePlan(plan.gates).digest if schedule.epochs > CHECKPOINT_EVERY else None
+    checkpoints = folder / GatePlan(plan.gates).digest if schedule.epochs > 1 else None
     fit(
         model,
         problem.features,

@@ -1,7 +1,7 @@
 """Recipes: the YAML file and the overrides that say what a run does, checked into a :class:`Recipe`."""
 
+from gatesearch.recipe.file_lookup import available, find
 from gatesearch.recipe.load import build_recipe, load, load_run, load_space, to_yaml
-from gatesearch.recipe.places import available, find
 from gatesearch.recipe.schema import Recipe
 
 __all__ = ["Recipe", "available", "build_recipe", "find", "load", "load_run", "load_space", "to_yaml"]

@@ -13,11 +13,12 @@ from typing import Any
 
 from gatesearch.errors import unknown
 from gatesearch.recipe.check import check
+from gatesearch.recipe.file_lookup import find
 from gatesearch.recipe.overrides import Key, Override
-from gatesearch.recipe.places import find
+from gatesearch.recipe.references import resolve
 from gatesearch.recipe.schema import Recipe, SearchSpace
 from gatesearch.recipe.schema.search import REMOVED_SEARCH_KEYS, find_removed_keys
-from gatesearch.recipe.yaml_file import dump_yaml, read_yaml, relative_path, resolve
+from gatesearch.recipe.yaml_file import dump_yaml, read_yaml, relative_path
 
 # Mappings whose keys the user invents: an override of one replaces the recipe's; other groups merge.
 OPEN_MAPPINGS: tuple[Key, ...] = (("data", "negatives"), ("stream", "shares"), ("backbone_args",), ("space", "kinds"))

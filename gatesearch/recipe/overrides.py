@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from gatesearch.errors import unknown
-from gatesearch.recipe.errors import fail, first_line
+from gatesearch._lib.yaml_reader import parse_yaml
+from gatesearch.errors import UserError, unknown
+from gatesearch.recipe.errors import fail
 
 Key = tuple[str, ...]
 """The names on the way to a value, outermost first: ``("training", "epochs")``."""
@@ -82,16 +80,26 @@ class Override:
         return self._remove(tree) if self.drops else self._set(tree)
 
     def _set(self, tree: dict[str, Any]) -> dict[str, Any]:
-        config = OmegaConf.create(tree)
-        try:
-            OmegaConf.update(config, ".".join(self.key), self.value, merge=True, force_add=True)
-            changed = OmegaConf.to_container(config)
-        except (OmegaConfBaseException, TypeError, RecursionError) as error:
-            fail(f"override {self.text}", f"cannot be set: {first_line(error)}")
-        except ValueError:
+        changed = copy.deepcopy(tree)
+        holder: Any = changed
+        for depth, name in enumerate(self.key):
+            last = depth == len(self.key) - 1
+            step: Any = self._index(name, holder) if isinstance(holder, list) else name
+            inner = holder[step] if isinstance(holder, list) else holder.get(step)
+            if last:
+                holder[step] = _merge(inner, self.value)
+            elif isinstance(inner, dict | list):
+                holder = inner
+            else:  # a value in the way is replaced: the schema says whether keys may stand there
+                holder[step] = holder = {}
+        return changed
+
+    def _index(self, name: str, entries: list[Any]) -> int:
+        if not name.isdecimal():
             fail(f"override {self.text}", "cannot be set: entries of a list have numbers, not names")
-        assert isinstance(changed, dict)
-        return changed  # type: ignore[return-value]
+        if int(name) >= len(entries):
+            fail(f"override {self.text}", f"cannot be set: list index out of range; there are {len(entries)} entries")
+        return int(name)
 
     def _remove(self, tree: dict[str, Any]) -> dict[str, Any]:
         changed = dict(tree)
@@ -127,8 +135,15 @@ def _parse_key(key: str, where: str) -> Key:
     return tuple(key.split("."))
 
 
+def _merge(value: Any, change: Any) -> Any:
+    """Return a group with the keys of another set in it; any other value is replaced."""
+    if not (isinstance(value, dict) and isinstance(change, dict)):
+        return change
+    return value | {name: _merge(value.get(name), inner) for name, inner in change.items()}
+
+
 def _parse_value(written: str, where: str) -> Any:
     try:
-        return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={written}"]))["value"]  # type: ignore[index,call-overload]
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
-        fail(where, f"the value is not YAML: {getattr(error, 'problem', None) or first_line(error)}")
+        return parse_yaml(written, "")
+    except UserError as error:
+        fail(where, f"the value is not YAML{error}")

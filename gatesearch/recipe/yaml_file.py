@@ -1,78 +1,36 @@
-"""YAML files: read with interpolations resolved, and written so that they read back as the same values."""
+"""YAML files of recipes and search spaces: read as a mapping, and written so that they read back as the same values."""
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from gatesearch.recipe.errors import fail, first_line
-from gatesearch.recipe.overrides import Override, last_writer
+from gatesearch._lib.yaml_reader import read_yaml_file
+from gatesearch.recipe.errors import fail
+from gatesearch.recipe.references import resolve
 
 _LINE_WIDTH = 110
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file, interpolations resolved.
+    """Return the mapping in a YAML file, references between its keys resolved.
 
     Raises:
         UserError: the file cannot be read, is not UTF-8, not YAML, empty, or no mapping.
     """
     where = relative_path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        loaded = OmegaConf.load(io.StringIO(text))
-    except UnicodeDecodeError as error:
-        fail(where, f"not UTF-8 text (byte {error.start})")
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        fail(where, f"{place}{error.problem or error.context}")
-    except yaml.YAMLError as error:
-        fail(where, str(error))
-    except OmegaConfBaseException as error:
-        fail(where, first_line(error))
-    except RecursionError:
-        fail(where, "nested too deeply")
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.strerror:
-            fail(where, f"cannot be read: {error.strerror}")
-        fail(where, "not a mapping of keys to values at its top level")
-    if not OmegaConf.is_dict(loaded):
+    tree = read_yaml_file(path, where)
+    if isinstance(tree, list):
         fail(where, "a list at its top level, where keys are expected")
-    if not loaded:
+    if tree is None or tree == {}:
         fail(where, "empty")
-    return resolve(loaded, where)
-
-
-def resolve(tree: Any, where: str, overrides: Sequence[Override] = ()) -> dict[str, Any]:
-    """Return plain containers with every ``${...}`` replaced by the value that it names.
-
-    Args:
-        tree: a mapping.
-        where: the file, for errors.
-        overrides: what was applied; an error in a value that one of them wrote names the override.
-
-    Raises:
-        UserError: an interpolation names no key, or a value is missing (``???``).
-    """
-    try:
-        plain = OmegaConf.to_container(OmegaConf.create(tree), resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        key = str(getattr(error, "full_key", None) or "")
-        if override := last_writer(tuple(key.split(".")), overrides):
-            fail(f"override {override.text}", first_line(error))
-        fail(f"{where}: {key}" if key else where, first_line(error))
-    except RecursionError:
-        fail(where, "nested too deeply")
-    assert isinstance(plain, dict)
-    return plain  # type: ignore[return-value]
+    if not isinstance(tree, dict):
+        fail(where, "not a mapping of keys to values at its top level")
+    return resolve(tree, where)
 
 
 def relative_path(path: Path) -> str:
@@ -96,7 +54,7 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes all but plain words: OmegaConf reads unquoted text as numbers that PyYAML does not (1e-3)."""
+    """Quotes all but plain words: the reader takes unquoted text for numbers that PyYAML does not (1e-3)."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import optuna
 
+from gatesearch._lib.quiet_optuna import quiet_optuna
 from gatesearch.search import storage
 from gatesearch.search.evaluation import Objectives
 from gatesearch.search.executors import Evaluate, Executor, InProcess
@@ -17,8 +18,6 @@ from gatesearch.search.settings import SearchSettings
 from gatesearch.search.space import Space
 from gatesearch.search.storage import STUDY, Place
 from gatesearch.search.stored_trial import read_trial
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def search(
@@ -49,7 +48,7 @@ def search(
 def open_session(space: Space, price_violations: PriceViolations, settings: SearchSettings) -> Iterator[Session]:
     """Open a search to ask and tell, as its only driver; the arguments are those of :func:`search`."""
     place = settings.journal
-    with storage.open_driven_study(place, DIRECTIONS, Objectives._fields, settings.study) as study:
+    with quiet_optuna(), storage.open_driven_study(place, DIRECTIONS, Objectives._fields, settings.study) as study:
         yield Session(
             space,
             price_violations,

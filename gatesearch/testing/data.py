@@ -13,7 +13,8 @@ from itertools import combinations
 
 import torch
 
-from gatesearch.data import Dataset, Split
+from gatesearch.data import Dataset, Split, check_dataset
+from gatesearch.errors import DataError
 from gatesearch.testing._suite import fixed_torch_seed
 
 
@@ -24,10 +25,17 @@ class DatasetConformance:
         """Return the data set, loaded anew at each call."""
         raise NotImplementedError
 
+    def _load(self) -> Dataset:
+        """Return the data set; what its constructor refuses is a broken promise, too."""
+        try:
+            return self.load()
+        except DataError as error:
+            raise AssertionError(str(error)) from error
+
     def splits(self) -> dict[str, Split]:
         """Return the splits by name."""
         with fixed_torch_seed():
-            data = self.load()
+            data = self._load()
         return {"train": data.train, "validation": data.validation, "test": data.test}
 
     def test_inputs_are_finite_and_of_one_shape(self) -> None:
@@ -40,6 +48,14 @@ class DatasetConformance:
         shapes = {name: (tuple(split.inputs.shape[1:]), split.inputs.dtype) for name, split in splits.items()}
         assert len(set(shapes.values())) == 1, f"splits differ in shape or type: {shapes}"
 
+    def test_a_run_takes_it(self) -> None:
+        """A run refuses no value, no kind and no split of it; see :func:`gatesearch.data.check_dataset`."""
+        data = self._load()
+        try:
+            check_dataset(data)
+        except DataError as error:
+            raise AssertionError(str(error)) from error
+
     def test_splits_do_not_overlap(self) -> None:
         """No name is in two splits."""
         for (first, one), (second, two) in combinations(self.splits().items(), 2):
@@ -48,27 +64,27 @@ class DatasetConformance:
 
     def test_classes_are_named_once(self) -> None:
         """Every class has a name of its own."""
-        classes = self.load().classes
+        classes = self._load().classes
         doubles = sorted({name for name in classes if classes.count(name) > 1})
         assert not doubles, f"class {doubles[0]!r} is named more than once"
         assert all(name for name in classes), "a class has no name"
 
     def test_there_is_a_positive_class(self) -> None:
         """The device has something to wake for, and to learn it from."""
-        data = self.load()
+        data = self._load()
         assert any(data.positive), "no class is a positive: nothing would ever be reported"
         assert bool(data.is_positive(data.train.labels).any()), "the training split has no positive"
 
     def test_every_class_is_in_the_training_split(self) -> None:
         """There is something to learn each class from."""
-        data = self.load()
+        data = self._load()
         present = set(data.train.labels.tolist())
         absent = [name for label, name in enumerate(data.classes) if label not in present]
         assert not absent, f"the training split has no sample of class {absent[0]!r}"
 
     def test_noise_fits_the_inputs(self) -> None:
         """Background is at least as long as a clip."""
-        data = self.load()
+        data = self._load()
         if data.sample_rate is not None:
             assert data.sample_rate > 0, f"sample_rate is {data.sample_rate}"
         if data.noise is not None:
@@ -84,5 +100,5 @@ class DatasetConformance:
 
     def test_the_source_is_told(self) -> None:
         """Reports can say what the data are."""
-        data = self.load()
+        data = self._load()
         assert data.name and data.source, "name and source must say what the data are"

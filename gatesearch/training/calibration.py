@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gatesearch.errors import UserError
+from gatesearch.gates.thresholds import check_logits
 from gatesearch.metrics import Quality, quality
 from gatesearch.model import GatedModel
 from gatesearch.training.cascade import gate_logits
@@ -35,12 +37,20 @@ def calibrate_from_logits(model: GatedModel, logits: Tensor, labels: Tensor, pos
 
     Returns:
         The index of the gate that stops each sample, the number of gates where none does, [N].
+
+    Raises:
+        UserError: a logit or a threshold is not finite; a gate whose threshold is NaN would stop every sample.
     """
     stopped_at = torch.full((len(labels),), len(model.cut_gates))
     is_positive = positive[labels]
     for k, gate in enumerate(model.cut_gates):
         reached = stopped_at > k
+        check_logits(logits[reached, k])
         gate.calibrate(logits[reached, k], is_positive[reached])
+        if bool(gate.theta.isnan()):
+            raise UserError(
+                f"calibration: {type(gate).__name__}.calibrate set theta of gate {k + 1} to {float(gate.theta)}"
+            )
         stopped_at[reached & (logits[:, k] <= gate.theta)] = k
         model.answers[k] = default_answer(labels[stopped_at == k], labels[reached], positive)
     return stopped_at

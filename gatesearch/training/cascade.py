@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gatesearch._lib.tensors import channels_last
+from gatesearch.errors import UserError
 from gatesearch.metrics import waveform_errors
 from gatesearch.model import Cascade, GatedModel, GatedOutput
 
@@ -16,11 +17,30 @@ EVALUATION_BATCH = 256
 
 @torch.no_grad()
 def run_cascade(model: GatedModel, features: Tensor) -> Cascade:
-    """Run the hard cascade over features [N, *shape]; a sample that a gate stops goes no further."""
+    """Run the hard cascade over features [N, *shape]; a sample that a gate stops goes no further.
+
+    Raises:
+        UserError: an output of the last stage, of an exit, or of a gate that a sample reaches, is not finite.
+    """
     model.eval()
     batches = [model.cascade(channels_last(batch)) for batch in features.split(EVALUATION_BATCH)]
     logits, exits, gate_logits = (torch.cat(column) for column in zip(*batches, strict=True))
+    for k, gate in enumerate(model.cut_gates):
+        _check_finite(gate_logits[exits >= k, k], f"logits of gate {k + 1}")
+        if gate.exit is not None:
+            _check_finite(logits[exits == k], f"outputs of the exit of gate {k + 1}")
+    _check_finite(logits[exits == len(model.gates)], "outputs of the last stage")
     return Cascade(logits, exits, gate_logits)
+
+
+def _check_finite(values: Tensor, what: str) -> None:
+    """Refuse values [N, ...] that are not finite: NaN would count as the first class."""
+    wrong = int((~torch.isfinite(values.reshape(len(values), -1)).all(1)).sum()) if len(values) else 0
+    if wrong:
+        raise UserError(
+            f"evaluation: {what} are not finite for {wrong} of {len(values)} samples; "
+            "the training diverged, or the data hold values that are not finite"
+        )
 
 
 def observed_cascade(model: GatedModel, features: Tensor) -> tuple[Cascade, dict[str, dict[str, float]]]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gatesearch._lib.tensors import to_float
 from gatesearch.data import Dataset, Split
+from gatesearch.errors import DataError
 
 CHUNK = 256  # samples that the front end reads at a time
 
@@ -68,6 +69,9 @@ def prepare(
         renditions: how many augmented versions of the training split.
         seed: of the augmentation.
         on_step: called after each split and rendition.
+
+    Raises:
+        DataError: a feature is not finite; the message names the first such sample.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -84,7 +88,9 @@ def _prepare(
     splits = {}
     for name in ("train", "validation", "test"):
         split: Split = getattr(data, name)
-        splits[name] = FeatureSplit(_run(frontend, None, split.inputs), split.labels, data.kinds(split.labels))
+        features = _run(frontend, None, split.inputs)
+        _check_finite(features, f"{name} split", split.names)
+        splits[name] = FeatureSplit(features, split.labels, data.kinds(split.labels))
         if on_step is not None:
             on_step()
     plain = splits["train"].features
@@ -95,6 +101,7 @@ def _prepare(
         augment.train()
         for r in range(renditions):
             bank[:, r] = _run(frontend, augment, data.train.inputs)
+            _check_finite(bank[:, r], "augmented train split", data.train.names)
             if on_step is not None:
                 on_step()
     return Features(bank, data.train.labels, **splits, positive=torch.tensor(data.positive), kind_names=data.kind_names)
@@ -119,6 +126,15 @@ class Batches:
         rendition = torch.randint(bank.shape[1], (len(labels),))
         for batch in torch.randperm(len(labels)).split(self.batch_size)[: len(self)]:
             yield bank[batch, rendition[batch]], labels[batch]
+
+
+def _check_finite(features: Tensor, where: str, names: Sequence[str]) -> None:
+    wrong = (~torch.isfinite(features.flatten(1)).all(1)).nonzero().flatten().tolist()
+    if wrong:
+        raise DataError(
+            f"data: the features of {len(wrong)} of {len(features)} samples of the {where} are not finite, first those "
+            f"of {names[wrong[0]]!r}"
+        )
 
 
 @torch.no_grad()

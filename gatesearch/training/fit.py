@@ -20,13 +20,15 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gatesearch._lib.plugins import need
 from gatesearch.model import GatedModel
+from gatesearch.training.averaging import averaging_decay
 from gatesearch.training.cascade import EVALUATION_BATCH
+from gatesearch.training.divergence import StopAtDivergence
 from gatesearch.training.features import Batches, Features
 from gatesearch.training.goals import Classification, Goal
 from gatesearch.training.settings import GateSettings, Schedule
 from gatesearch.training.task import GatedTask
 
-CHECKPOINT_EVERY = 5  # epochs
+CHECKPOINT = "last.ckpt"
 LEAST_SHARE = 0.01  # of a kind that the stream lacks, so that the gates still learn it
 
 
@@ -98,13 +100,13 @@ def fit(
         seed: of every random choice of this training.
         goal: what the network is for; None: to tell the classes apart.
         augment: changes a batch of features at random, in training only; None for none.
-        log_dir: where TensorBoard logs and a checkpoint every few epochs go; a training that was cut off goes on from
-            there. None keeps nothing.
-        checkpoints: folder for a checkpoint of every epoch and nothing else, where ``log_dir`` is None; a training that
-            was cut off goes on from there.
+        log_dir: folder for TensorBoard logs and a checkpoint of the last epoch, from which an interrupted training goes
+            on; None for neither.
+        checkpoints: folder for the checkpoint alone, where ``log_dir`` is None.
         on_epoch: called after each epoch.
 
     Raises:
+        DivergedError: the loss or a weight is not finite.
         KeyboardInterrupt: the user stopped it.
     """
     if log_dir is not None:
@@ -113,20 +115,16 @@ def fit(
     aim = goal or Classification(features.positive, features.kind_names)
     steps = GatedTask(model, aim, features.positive, class_weights(features, gates.shares), schedule, gates, augment)
     history = History()
-    callbacks: list[Callback] = [_Watch(history, on_epoch)]
-    if schedule.averaging:
-        callbacks.append(EMAWeightAveraging(decay=schedule.averaging))
-    checkpoint = None
-    if log_dir is not None:
-        callbacks.append(_checkpoints(log_dir, "last", CHECKPOINT_EVERY))
-        checkpoint = log_dir / "last.ckpt"
-    elif checkpoints is not None:
-        callbacks.append(_checkpoints(checkpoints, "last", 1))
-        checkpoint = checkpoints / "last.ckpt"
-    resume: dict[str, Any] = {}
-    if checkpoint is not None and checkpoint.exists():
-        resume = {"ckpt_path": str(checkpoint), "weights_only": True}
+    callbacks: list[Callback] = [StopAtDivergence(schedule), _Watch(history, on_epoch)]
     train = Batches(features, schedule.batch_size)
+    if decay := averaging_decay(schedule.averaging, schedule.epochs * len(train)):
+        callbacks.append(EMAWeightAveraging(decay=decay))
+    folder = checkpoints if log_dir is None else log_dir
+    resume: dict[str, Any] = {}
+    if folder is not None:
+        callbacks.append(_checkpoints(folder))
+        if (folder / CHECKPOINT).exists():
+            resume = {"ckpt_path": str(folder / CHECKPOINT), "weights_only": True}
     held_out = TensorDataset(features.validation.features, features.validation.labels)
     steps.train()  # Lightning leaves modes as they are, and parts that were evaluated before would stay frozen
     with _quiet_lightning():
@@ -136,7 +134,7 @@ def fit(
             devices=1,
             logger=TensorBoardLogger(log_dir, name="", version="") if log_dir is not None else False,
             callbacks=callbacks,
-            enable_checkpointing=checkpoint is not None,
+            enable_checkpointing=folder is not None,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -186,13 +184,17 @@ def _interrupts_as_exceptions() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-def _checkpoints(folder: Path, name: str, every: int) -> ModelCheckpoint:
-    """Return the callback that saves a checkpoint every few epochs.
+def _checkpoints(folder: Path) -> ModelCheckpoint:
+    """Return the callback that saves each epoch over the one before.
 
     Not ``save_last``: without a best model it saves nothing before the end.
     """
     return ModelCheckpoint(
-        folder, filename=name, every_n_epochs=every, save_on_train_epoch_end=True, enable_version_counter=False
+        folder,
+        filename=CHECKPOINT.removesuffix(".ckpt"),
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch._lib import console, timing
+from gatesearch.compile.batch_convert import one_by_one
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.sources.host import dispatch, executable
 from gatesearch.cost.table import Table
@@ -62,7 +63,7 @@ def fill_tables(until: float) -> None:
                     chosen.layers,
                     chosen.gates(),
                     loop=dispatch.measure,
-                    converter=bundles.Programs(RUNS / "programs"),
+                    converter=one_by_one(bundles.Programs(RUNS / "programs")),
                     on_step=bar.advance,
                 )
             folder.write("table.json", table.to_json())

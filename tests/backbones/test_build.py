@@ -103,3 +103,12 @@ def test_ds_cnn_has_the_size_of_mlperf_tiny():
     own = sum(p.numel() for p in DSCNN(12).parameters())
     block = 9 * 64 + 2 * 64 + 64 * 64 + 2 * 64
     assert own == 40 * 64 + 2 * 64 + 4 * block + 64 * 12 + 12
+
+
+def half_precision() -> nn.Module:
+    return nn.Linear(3, 2).half()
+
+
+def test_a_module_that_a_run_cannot_train_is_refused():
+    with pytest.raises(UserError, match=r"^backbone: Linear: weight is float16; a run trains in float32"):
+        build(f"{__name__}:half_precision", num_classes=2, input_shape=(3,), args={})

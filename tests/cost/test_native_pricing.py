@@ -13,6 +13,7 @@ from torch import nn
 
 from gatesearch.backbones.m_cifarnet import MCifarNet
 from gatesearch.backbones.recurrent import kws_gru
+from gatesearch.compile.batch_convert import one_by_one
 from gatesearch.cost import programs
 from gatesearch.cost.kernel_costs import Curve, Recorded, key_of
 from gatesearch.cost.layers import layer_changes
@@ -84,7 +85,7 @@ def model() -> CostModel:
         patch.setattr(profiler, "read", clocked)
         patch.setattr(programs, "quantise", lambda model, samples: model)
         given = (net, cuts, torch.randn(2, *SHAPE), profile.load("host"), [PlacedGate.of("gc", "any", mode="channel")])
-        table = build_table(*given, searched, gates, loop=lambda around: LOOP, converter=counted)
+        table = build_table(*given, searched, gates, loop=lambda around: LOOP, converter=one_by_one(counted))
     return CostModel(profile.load("host"), table, cuts, 0, 1.0, {"positive": 1.0}, searched)
 
 
@@ -212,7 +213,7 @@ def recurrent(kernels: bool, depth: int) -> CostModel:
         patch.setattr(programs, "quantise", lambda model, samples: model)
         sites = cut_sites(net, x)[:1]  # all layers are one block
         given = (net, sites, x, profile.load("host"), [])
-        table = build_table(*given, layers, loop=lambda around: LOOP, converter=whole)
+        table = build_table(*given, layers, loop=lambda around: LOOP, converter=one_by_one(whole))
     return CostModel(profile.load("host"), table, sites, 0, 1.0, {"positive": 1.0}, layers)
 
 

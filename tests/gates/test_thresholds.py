@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gatesearch.gates.thresholds import largest_threshold
+from gatesearch.errors import UserError
+from gatesearch.gates.thresholds import largest_threshold, threshold_of_share, weighted_quantile
 
 recalls = st.floats(1e-3, 1.0) | st.sampled_from([0.5, 0.9, 0.97, 0.99, 1.0])
 logits = st.floats(-1e6, 1e6, width=32) | st.integers(-3, 3).map(float)  # the latter for ties
@@ -75,3 +76,60 @@ def test_the_threshold_lies_halfway_to_the_next_sample_of_either_class():
     logit = torch.tensor([0.0, 1.0, 4.0])
     assert largest_threshold(logit, torch.tensor([True, False, True]), 0.5) == 2.5
     assert largest_threshold(logit, torch.tensor([False, True, True]), 1.0) == 0.5
+
+
+distinct_logits = st.lists(st.floats(-(2.0**127), 2.0**127, width=32), min_size=1, max_size=40, unique=True)
+
+
+def stands_between(theta: float, logit: Tensor) -> bool:
+    """Say whether a threshold equals no logit, unless the next float above it is one."""
+    single = torch.tensor(theta)
+    return bool((logit != single).all()) or bool((logit == torch.nextafter(single, torch.tensor(math.inf))).any())
+
+
+@given(distinct_logits, st.data(), recalls)
+def test_a_threshold_for_a_recall_stands_on_no_sample(values, data, recall):
+    logit = torch.tensor(values)
+    positive = torch.tensor(data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values))))
+    assert stands_between(largest_threshold(logit, positive, recall), logit)
+
+
+@given(distinct_logits, st.floats(0.001, 0.999))
+def test_a_threshold_for_a_share_stands_on_no_sample_and_stops_the_nearest_share(values, share):
+    logit = torch.tensor(values)
+    theta = torch.tensor(threshold_of_share(logit, share))
+    assert stands_between(float(theta), logit)
+    stopped = int((logit <= theta).sum())
+    errors = [abs(k / len(values) - share) for k in range(len(values) + 1)]
+    assert errors[stopped] <= min(errors) + 1e-6
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -1e10, 3e38])
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_a_single_sample_passes_or_leaves_as_the_share_says(value, share):
+    theta = torch.tensor(threshold_of_share(torch.tensor([value]), share))
+    assert bool(torch.tensor(value) > theta) is (share < 0.5)
+    assert torch.tensor(value) > torch.tensor(largest_threshold(torch.tensor([value]), torch.tensor([True]), 0.9))
+
+
+def test_without_samples_every_sample_passes():
+    assert threshold_of_share(torch.zeros(0), 0.5) == -math.inf
+    assert largest_threshold(torch.zeros(0), torch.zeros(0, dtype=torch.bool), 0.9) == -math.inf
+
+
+@given(st.lists(logits, min_size=1, max_size=9), st.data(), st.sampled_from([math.nan, math.inf, -math.inf]))
+def test_logits_that_are_not_finite_are_refused(values, data, value):
+    logit = torch.tensor(values)
+    logit[data.draw(st.integers(0, len(values) - 1))] = value
+    for choose in (
+        lambda: largest_threshold(logit, torch.ones(len(logit), dtype=torch.bool), 0.9),
+        lambda: threshold_of_share(logit, 0.5),
+    ):
+        with pytest.raises(UserError, match=rf"calibration: 1 of {len(values)} logits are not finite"):
+            choose()
+
+
+def test_a_quantile_of_nothing_is_refused():
+    for values, weight in ((torch.zeros(0), torch.zeros(0)), (torch.ones(2), torch.zeros(2))):
+        with pytest.raises(ValueError, match="needs a value with a weight above 0"):
+            weighted_quantile(values, weight, 0.5)

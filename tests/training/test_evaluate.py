@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from gatesearch.errors import UserError
 from gatesearch.graph.sites import cut_sites
 from gatesearch.metrics import quality
 from gatesearch.model import Cascade, GatedModel
@@ -202,3 +203,32 @@ def test_without_gates_there_are_no_gate_logits(features: Features):
     found = assess(model, features.test, features.positive, features.kind_names)
     logits = backbone(features.test.features)
     assert found.accuracy_all_classes == pytest.approx(float((logits.argmax(1) == features.test.labels).float().mean()))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_figures_of_a_model_that_gives_no_finite_logits_are_refused(value):
+    """NaN once counted as the first class, and a gate with theta NaN stopped every sample."""
+    model, shape = chain((0.9, 0.9), seed=0)
+    features, positive = torch.randn(30, *shape), torch.tensor([True, False, False])
+    split = split_of(features, torch.arange(30) % 3)
+    calibrate(model, split, positive)
+    poisoned = features.clone()
+    poisoned[4] = value
+    bad = split_of(poisoned, split.labels)
+    with pytest.raises(UserError, match=r"evaluation: logits of gate 1 are not finite for 1 of 30 samples"):
+        assess(model, bad, positive, ("positive", "unknown", "silence"))
+    with pytest.raises(UserError, match="calibration: 1 of 30 logits are not finite"):
+        calibrate(model, bad, positive)
+    with torch.no_grad():
+        last = [module for module in model.stages[-1].modules() if isinstance(module, nn.Linear)][-1]
+        last.bias[1] = value
+    with pytest.raises(UserError, match="evaluation: outputs of the last stage are not finite"):
+        assess(model, split, positive, ("positive", "unknown", "silence"))
+
+
+def test_a_gate_that_sets_its_threshold_to_nan_is_named(monkeypatch):
+    model, shape = chain((0.9,), seed=0)
+    monkeypatch.setattr(model.gate(0), "calibrate", lambda logit, positive: model.gate(0).theta.fill_(math.nan))
+    split = split_of(torch.randn(9, *shape), torch.arange(9) % 3)
+    with pytest.raises(UserError, match=r"ChannelGC\.calibrate set theta of gate 1 to nan"):
+        calibrate(model, split, torch.tensor([True, False, False]))

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from gatesearch.data import Dataset, Split
+from gatesearch.errors import DataError
 from gatesearch.training import Features, prepare
 from gatesearch.training.features import Batches
 
@@ -118,3 +121,33 @@ def test_making_batches_draws_nothing_before_the_first_is_asked_for(features: Fe
 
 def test_a_batch_larger_than_the_split_is_the_split(features: Features):
     assert [len(y) for _, y in Batches(features, 1000)] == [96]
+
+
+class Spoils(Halves):
+    """A front end that has no finite features for one sample."""
+
+    def __init__(self, level: float, value: float) -> None:
+        super().__init__()
+        self.level, self.value = level / 32768, value
+
+    def forward(self, x):
+        maps = super().forward(x).clone()
+        maps[(x[:, 0] == self.level).nonzero()[:1], 0, 1, 2] = self.value
+        return maps
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize(("level", "split"), [(1000, "train"), (2000, "validation"), (3000, "test")])
+def test_a_sample_with_features_that_are_not_finite_is_named(data: Dataset, level, split, value):
+    line = rf"features of 1 of \d samples of the {split} split are not finite, first those of '{level // 1000}_0'"
+    with pytest.raises(DataError, match=line):
+        prepare(data, Spoils(level, value), augment=None, renditions=1, seed=0)
+
+
+def test_an_augmentation_that_makes_values_not_finite_is_named(data: Dataset):
+    class Explode(nn.Module):
+        def forward(self, x):
+            return x / 0
+
+    with pytest.raises(DataError, match="features of 9 of 9 samples of the augmented train split"):
+        run(data, Explode())

@@ -1,24 +1,31 @@
 from __future__ import annotations
 
 import copy
+import math
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from gatesearch.backbones.ds_cnn import DSCNN
+from gatesearch.errors import UserError
 from gatesearch.gates.modules import activation_sparsity
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.training import Features, GateSettings, Schedule, fit
-from gatesearch.training.fit import CHECKPOINT_EVERY, class_weights
+from gatesearch.training.averaging import averaging_decay
+from gatesearch.training.divergence import DivergedError
+from gatesearch.training.fit import class_weights
 from tests.nets import CLASSES
 
-EPOCHS = 2 * CHECKPOINT_EVERY + 2
+EPOCHS = 6
 
 
 def model(*gates: PlacedGate, importance: torch.Tensor | None = None) -> GatedModel:
@@ -60,7 +67,7 @@ def test_a_training_cut_off_twice_goes_on_to_the_same_weights(features: Features
     schedule = Schedule(epochs=EPOCHS, batch_size=16, averaging=averaging)
     unbroken, broken = half(), half()
     curve = fit(unbroken, features, schedule, GateSettings(), seed=3, augment=Noise(), log_dir=tmp_path / "a")
-    for kill in (KillAt(CHECKPOINT_EVERY + 2), KillAt(CHECKPOINT_EVERY + 1)):
+    for kill in (KillAt(3), KillAt(2)):
         broken = half()
         with pytest.raises(KeyboardInterrupt):
             fit(
@@ -80,14 +87,14 @@ def test_a_training_cut_off_twice_goes_on_to_the_same_weights(features: Features
     again = fit(
         broken, features, schedule, GateSettings(), seed=3, augment=Noise(), log_dir=tmp_path / "b", on_epoch=rest
     )
-    assert rest.run == EPOCHS - 2 * CHECKPOINT_EVERY
+    assert rest.run == EPOCHS - 2 - 1  # the epoch of a kill alone is trained again
     assert again == curve
     assert len(curve.train_loss) == len(curve.validation_accuracy) == EPOCHS
     assert equal(unbroken, broken)
 
 
 def test_a_training_that_was_finished_gives_the_same_model_again(features: Features, tmp_path: Path):
-    schedule = Schedule(epochs=CHECKPOINT_EVERY, batch_size=16, averaging=0.9)
+    schedule = Schedule(epochs=3, batch_size=16, averaging=0.9)
     first, second, counter = half(), half(), KillAt()
     fit(first, features, schedule, GateSettings(), seed=3, log_dir=tmp_path)
     fit(second, features, schedule, GateSettings(), seed=3, log_dir=tmp_path, on_epoch=counter)
@@ -96,7 +103,7 @@ def test_a_training_that_was_finished_gives_the_same_model_again(features: Featu
 
 
 def test_logs_and_one_checkpoint_are_all_that_is_written(features: Features, tmp_path: Path):
-    fit(half(), features, Schedule(epochs=CHECKPOINT_EVERY, batch_size=16), GateSettings(), seed=0, log_dir=tmp_path)
+    fit(half(), features, Schedule(epochs=3, batch_size=16), GateSettings(), seed=0, log_dir=tmp_path)
     names = sorted(path.name.split(".")[0] for path in tmp_path.iterdir())
     assert names == ["events", "hparams", "last"] or names == ["events", "last"]
 
@@ -147,15 +154,15 @@ def test_what_was_evaluated_before_is_trained_in_training_mode(features: Feature
 
 def test_what_is_kept_is_the_moving_average_of_the_weights(features: Features):
     decay, seen = 0.8, []
-    trained = half()
+    trained, epochs = half(), 5  # 30 steps, six windows of the average
     weight = trained.gate(0).linear.weight
     handle = register_optimizer_step_post_hook(lambda *_: seen.append(weight.detach().clone()))
-    fit(trained, features, Schedule(epochs=2, batch_size=16, averaging=decay), GateSettings(), seed=0)
+    fit(trained, features, Schedule(epochs=epochs, batch_size=16, averaging=decay), GateSettings(), seed=0)
     handle.remove()
     average = seen[0]
     for value in seen[1:]:
         average = decay * average + (1 - decay) * value
-    assert len(seen) == 2 * (96 // 16)
+    assert len(seen) == epochs * (96 // 16)
     torch.testing.assert_close(trained.gate(0).linear.weight.detach(), average)
     assert float(trained.gate(0).theta) == float("-inf")  # an average of infinities, not NaN
 
@@ -223,3 +230,73 @@ def test_a_training_with_checkpoints_alone_goes_on_from_its_last_epoch(
     fit(seen, features, schedule, GateSettings(), seed=3, augment=Noise(), checkpoints=tmp_path, on_epoch=again)
     assert again.run == 0 and equal(seen, whole)  # all of it is there
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("epochs", [1, 4, 40])
+@pytest.mark.parametrize("decay", [0.9, 0.99, 0.9999])
+def test_an_average_of_any_decay_is_as_good_as_the_last_weights_in_any_number_of_steps(
+    features: Features, epochs: int, decay: float
+) -> None:
+    """The default decay over few steps once returned nearly untrained weights."""
+    losses = []
+    for averaging in (0.0, decay):
+        trained = model()
+        schedule = Schedule(epochs=epochs, batch_size=48, learning_rate=0.02, averaging=averaging)
+        fit(trained, features, schedule, GateSettings(), seed=0)
+        with torch.no_grad():
+            logits = trained(features.train.features).logits
+        losses.append(float(nn.functional.cross_entropy(logits, features.train.labels)))
+    assert losses[1] < losses[0] + 0.1
+
+
+@given(decay=st.floats(0, 0.99999), steps=st.integers(1, 10**6))
+def test_the_first_weights_keep_less_than_one_percent_of_the_average(decay: float, steps: int) -> None:
+    chosen = averaging_decay(decay, steps)
+    assert 0 <= chosen <= decay
+    assert chosen ** max(1, steps) < 0.01 or chosen == decay == 0
+    assert chosen == decay or steps * (1 - decay) < 5 + 1e-6  # a training of five windows keeps the recipe's decay
+
+
+@pytest.mark.parametrize("rate", [1e9, 1e30])
+def test_a_training_that_diverges_says_in_which_epoch_and_what_to_try(features: Features, tmp_path: Path, rate: float):
+    schedule = Schedule(epochs=8, batch_size=16, learning_rate=rate, averaging=0.9)
+    for folder in (None, tmp_path):
+        with pytest.raises(
+            DivergedError, match=r"^training diverged in epoch \d of 8: .*; try a learning_rate below 1e"
+        ):
+            fit(half(), features, schedule, GateSettings(), seed=0, log_dir=folder)
+
+
+@given(
+    sample=st.integers(0, 95),
+    value=st.sampled_from([math.nan, math.inf, -math.inf]),
+)
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_one_value_that_is_not_finite_stops_the_training(features: Features, sample: int, value: float):
+    bank = features.bank.clone()
+    bank[sample, :, 0, 3, 2] = value
+    with pytest.raises(UserError, match=r"epoch 1 of 2: the loss is (nan|inf)"):
+        fit(half(), replace(features, bank=bank), Schedule(epochs=2, batch_size=16), GateSettings(), seed=0)
+
+
+def test_weights_that_the_last_step_makes_not_finite_are_named(features: Features):
+    trained = half()
+
+    def poison(*_) -> None:
+        with torch.no_grad():
+            trained.gate(0).linear.bias.fill_(math.nan)
+
+    with pytest.raises(DivergedError, match=r"epoch 1 of 1: gates\.0\.linear\.bias holds values that are not finite"):
+        fit(trained, features, Schedule(epochs=1, batch_size=96), GateSettings(), seed=0, augment=OnLastStep(poison))
+
+
+class OnLastStep(nn.Module):
+    """Calls a function between two steps of an optimizer, after the loss of the only step was computed."""
+
+    def __init__(self, call) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, x):
+        handle = register_optimizer_step_post_hook(lambda *_: (self.call(), handle.remove()))
+        return x

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from gatesearch._lib import console
 from gatesearch.graph.channel_axes import layouts
 from gatesearch.graph.module_types import PADS, calls_one_of
+from gatesearch.graph.plain_weights import with_plain_weights
 from gatesearch.graph.sites.site import INPUT, CutSite
 from gatesearch.graph.trace import NodeProfile, node_label, trace
 
@@ -30,6 +31,7 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
     >>> [(site.name, site.shape, site.macs_before) for site in cut_sites(net, torch.zeros(1, 3, 8, 8))]
     [('input', (3, 8, 8), 0), ('2', (288,), 7776)]
     """
+    model = with_plain_weights(model)
     traced = trace(model)
     work = NodeProfile(traced, example)
     for name, share in work.unknown.items():

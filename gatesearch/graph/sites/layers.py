@@ -17,7 +17,8 @@ LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear", 
 def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
     """Return every convolution without groups, linear and recurrent layer, in the order in which they run.
 
-    A layer that is called twice is no site: what a gate does there would have to be the same in both places. Nor is an
+    A layer that is called twice is no site: what a gate does there would have to be the same in both places. Nor is one
+    with hooks or with computed weights, which a gate in its place would not run, nor an
     LSTM or GRU that does not take the batch first, starts from a state or projects its output.
 
     Args:
@@ -64,6 +65,8 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
 
 def _is_gateable(layer: nn.Module, node: fx.Node) -> bool:
     if type(layer) not in LAYERS or getattr(layer, "groups", 1) > 1:
+        return False
+    if layer._forward_hooks or layer._forward_pre_hooks:  # a gate would not run them
         return False
     return not isinstance(layer, nn.RNNBase) or _is_plain(layer, node)
 

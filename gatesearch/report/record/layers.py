@@ -35,7 +35,7 @@ def layer_rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[s
         stage = cost.stage_of(plan, name)
         core = cost.device.core(plan.cores[stage])
         where = {"block": cost.table.layers[name].block, "stage": stage, "core": core.name}
-        rows.append(_layer_row(change, placed.get(name), core.kernels, observed.get(name, {})) | where)
+        rows.append(_layer_row(change, placed.get(name), core.gate_kernels, observed.get(name, {})) | where)
     return rows
 
 

@@ -75,12 +75,12 @@ def describe_sensitivity(summary: Mapping[str, Any]) -> str:
     if not rows:
         return "no constant of the device is assumed"
     flips = sum(bool(row["other_plan"]) for row in summary["constants"])
-    other = "" if summary["nominal"]["picked"] is None else f"; another plan is picked for {flips or 'none'} of them"
+    other = "" if summary["nominal"]["picked"] is None else f" (another plan would be best for {flips or 'none'})"
     worst, best = sorted(answer["gain"] for answer in summary["together"])
     return (
-        f"gain with one of {len(summary['constants'])} assumed constants, or one group of them, 50 % off: "
-        f"{summary['gain_low']:.2f}x to {summary['gain_high']:.2f}x{other}; "
-        f"all off at once, {worst:.2f}x to {best:.2f}x"
+        f"energy gain if one of the {len(summary['constants'])} assumed constants, or a group of them, is 50 % lower "
+        f"or higher: {summary['gain_low']:.2f}x to {summary['gain_high']:.2f}x{other}; "
+        f"if all of them are: {worst:.2f}x to {best:.2f}x"
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gatesearch.cost.sources.board import table as tables
 from gatesearch.cost.sources.board.call_counter import CallCounter, macs_of_call
+from gatesearch.devices.engine import ENGINES
 
 if TYPE_CHECKING:
     from gatesearch.cost.sources.board.table import BoardCosts, BoardTable
@@ -40,8 +41,9 @@ def costs_of(core: Core) -> BoardCosts | None:
 
 
 def kernels_of(device: Device) -> dict[str, BoardCosts]:
-    """Return the kernel costs by core, for the cores that have a table."""
-    return {core.name: costs for core in device.cores if (costs := costs_of(core)) is not None}
+    """Return the kernel costs by core, for the cores that have a table and whose engine skips what gates leave out."""
+    by_core = {core.name: costs_of(core) for core in device.cores if ENGINES[core.engine].skips}
+    return {name: costs for name, costs in by_core.items() if costs is not None}
 
 
 def fingerprint(core: Core) -> str | None:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gatesearch.compile.tflite import convert, quantise
+from gatesearch.compile.batch_convert import convert_all
+from gatesearch.compile.tflite import quantise
 from gatesearch.cost.sources.host.steady_timing import NetCall, spread
 from gatesearch.cost.table import Loop
 from gatesearch.runtime.cascade import Array, Cascade, requantise
@@ -48,16 +49,16 @@ def measure(around: Sequence[bytes] = ()) -> Loop:
         around: .tflite programs that run between any two runs of the loop; their time is subtracted.
     """
     programs = [Program(blob) for blob in around]
-    gated, last = (convert(module, torch.ones(1, SMALL_VALUES)) for module in (_Gated(), _Last()))
+    small_x, large_x = torch.ones(1, SMALL_VALUES), torch.ones(1, LARGE_VALUES)
+    gated, last, small_relu, relu = convert_all(
+        [_Gated(), _Last(), nn.ReLU(), nn.ReLU()], [small_x, small_x, small_x, large_x]
+    )
     one = _Loop([last], programs)
     # In int8, with the same scale in all stages, as in a bundle.
     small = np.linspace(0, 1, 4 * SMALL_VALUES, dtype=np.float32).reshape(4, SMALL_VALUES)
     several = _Loop([quantise(gated, small)] * (STAGES - 1) + [quantise(last, small)], programs)
-    wide, narrow = (
-        _ProgramAfterOthers(convert(nn.ReLU(), torch.ones(1, n)), programs) for n in (LARGE_VALUES, SMALL_VALUES)
-    )
+    wide, narrow = (_ProgramAfterOthers(model, programs) for model in (relu, small_relu))
     samples = np.linspace(-1, 1, 4 * LARGE_VALUES, dtype=np.float32).reshape(4, LARGE_VALUES)
-    relu = convert(nn.ReLU(), torch.ones(1, LARGE_VALUES))
     int8 = Program(quantise(relu, samples)).outputs[0]
     in_float = wide.outputs[0]
     x, z = np.ones((1, SMALL_VALUES), np.float32), np.ones((1, LARGE_VALUES), np.float32)

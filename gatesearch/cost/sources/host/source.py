@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from gatesearch.compile.batch_convert import BatchConverter
 from gatesearch.cost.blocks import EMPTY, PieceKey, Pieces
-from gatesearch.cost.programs import Converter, Programs
+from gatesearch.cost.programs import Programs
 from gatesearch.cost.sources.base import Readings
 from gatesearch.cost.sources.host import profiler
 from gatesearch.cost.sources.host.kernel_points import Run
@@ -33,7 +34,7 @@ class HostSource:
         seconds: budget of the timings.
     """
 
-    converter: Converter
+    converter: BatchConverter
     measure_loop: MeasureLoop
     layers: bool = False
     runs: Sequence[Run] = ()

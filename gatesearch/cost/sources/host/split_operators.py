@@ -6,7 +6,6 @@ the converter's own fusions it fuses only padding into the convolution that read
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -92,7 +91,7 @@ def _description(parsed: Any, graph: Any, operator: Any, name: str) -> tuple[Any
     return (
         name,
         options,
-        [(list(t.shape), t.type, _is_constant(parsed, t), _small_integer_bytes(parsed, t)) for t in tensors],
+        [(list(t.shape), t.type, flatbuffer.is_constant(parsed, t), _small_integer_bytes(parsed, t)) for t in tensors],
     )
 
 
@@ -124,51 +123,20 @@ def _as_plain_value(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _is_constant(parsed: Any, tensor: Any) -> bool:
-    """Return whether the model holds the tensor's values."""
-    data = parsed.buffers[tensor.buffer].data
-    return data is not None and len(data) > 0
-
-
 def _small_integer_bytes(parsed: Any, tensor: Any) -> bytes:
     """Return the bytes of a small integer constant (a shape or axes), which decides what the operator does."""
-    if not _is_constant(parsed, tensor) or tensor.type not in (INT32, INT64):
+    if not flatbuffer.is_constant(parsed, tensor) or tensor.type not in (INT32, INT64):
         return b""
     data = parsed.buffers[tensor.buffer].data
     return bytes(data) if len(data) <= MAX_SHAPE_BYTES else b""
 
 
 def _submodel(parsed: Any, graph: Any, subset: Sequence[Any]) -> bytes:
-    """Return a model of consecutive operators only, without the tensors and buffers that they do not use."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    model, subgraph = schema.ModelT(), schema.SubGraphT()
-    model.version, model.subgraphs = parsed.version, [subgraph]
-    model.operatorCodes = [parsed.operatorCodes[operator.opcodeIndex] for operator in subset]
-    model.buffers, subgraph.tensors = [schema.BufferT()], []  # buffer 0 is empty, as the schema demands
-    new_index: dict[int, int] = {}
-    for index in (index for operator in subset for index in (*operator.inputs, *operator.outputs)):
-        if index >= 0 and index not in new_index:
-            new_index[index] = len(subgraph.tensors)
-            tensor = copy.copy(graph.tensors[index])
-            if _is_constant(parsed, tensor):
-                model.buffers.append(parsed.buffers[tensor.buffer])
-                tensor.buffer = len(model.buffers) - 1
-            else:
-                tensor.buffer = 0
-            subgraph.tensors.append(tensor)
-    subgraph.operators = [copy.copy(operator) for operator in subset]
-    for code, operator in enumerate(subgraph.operators):
-        operator.opcodeIndex = code
-        operator.inputs = [new_index.get(index, -1) for index in operator.inputs]
-        operator.outputs = [new_index[index] for index in operator.outputs]
+    """Return a model of consecutive operators only."""
     internal = {index for operator in subset[:-1] for index in operator.outputs}
-    inputs_read = (i for operator in subset for i in operator.inputs if i >= 0 and i not in internal)
-    subgraph.inputs = [
-        new_index[index] for index in dict.fromkeys(inputs_read) if not _is_constant(parsed, graph.tensors[index])
-    ]
-    subgraph.outputs = list(subgraph.operators[-1].outputs)
-    return flatbuffer.to_bytes(model)
+    read = (index for operator in subset for index in operator.inputs if index >= 0 and index not in internal)
+    variables = [index for index in dict.fromkeys(read) if not flatbuffer.is_constant(parsed, graph.tensors[index])]
+    return flatbuffer.submodel(parsed, variables, list(subset[-1].outputs))
 
 
 def split_all(models: Mapping[Name, bytes]) -> tuple[dict[Name, list[str]], dict[str, Operator]]:

@@ -14,22 +14,27 @@ from itertools import product
 import torch
 from torch import nn
 
+from gatesearch.compile.batch_convert import BatchConverter
 from gatesearch.cost.blocks import Pieces
-from gatesearch.cost.programs import Converter, in_both_formats
+from gatesearch.cost.programs import in_both_formats
 
 PROBED_CHANNELS = (40, 64)
 TILE_CHANNELS = (8, 16, 32)
 Probes = dict[tuple[Hashable, int], bytes]  # by (number format, pointwise) and output channels
 
 
-def probe_programs(pieces: Pieces, converter: Converter) -> Probes:
+def probe_programs(pieces: Pieces, converter: BatchConverter) -> Probes:
     """Return convolutions of the probed widths, of the forms that end a block with removable output channels."""
     x = torch.linspace(-1, 1, 64 * 20 * 20).view(1, 64, 20, 20)
     shrinkable = [piece for key, piece in pieces.items() if piece.role == "block" and key.outputs < 1.0]
+    forms = list(product(sorted({is_pointwise(piece.module) for piece in shrinkable}), PROBED_CHANNELS))
+    layers = [
+        nn.Conv2d(64, channels, 1) if pointwise else nn.Conv2d(64, channels, 3, padding=1)
+        for pointwise, channels in forms
+    ]
     probes: Probes = {}
-    for pointwise, channels in product(sorted({is_pointwise(piece.module) for piece in shrinkable}), PROBED_CHANNELS):
-        layer = nn.Conv2d(64, channels, 1) if pointwise else nn.Conv2d(64, channels, 3, padding=1)
-        for number_format, model in in_both_formats(layer, x, converter).items():
+    for (pointwise, channels), programs in zip(forms, in_both_formats(layers, x, converter), strict=True):
+        for number_format, model in programs.items():
             probes[(number_format, pointwise), channels] = model
     return probes
 

@@ -1,4 +1,4 @@
-"""The gate: a linear layer that leaves out inputs below a limit."""
+"""A linear layer that leaves out inputs below a limit."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Quiet(GateKind[LayerSite, QuietParams]):
         return QuietLinear(layer, params.limit)
 
     def work(self, site: LayerSite, params: QuietParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return the share of inputs that are read; before anything was observed, none."""
+        """One kernel call; its share is that of the inputs that were read, 0 before anything was observed."""
         share = (observed or {}).get("share_read", 0.0)
         rows = math.prod(site.shape_in[:-1])
         kernel = KernelCall("quiet", (rows, site.shape_in[-1], site.shape[-1]), (), (("read", share),))

@@ -1,4 +1,4 @@
-"""The kernel of the gate."""
+"""The kernel of the gate: its reference, its arguments in C, and what it costs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class QuietLayer:
         return [bind_call(self.library.function("quiet_f32"), arguments, x, y, self)]
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
-        """Return the same, summed column by column as in C."""
+        """Return the same in numpy, summed column by column as in C."""
         rows = x.reshape(-1, len(self.weights))
         y = np.tile(self.bias, (len(rows), 1))
         read = ~((rows < np.float32(self.limit)) & (rows > -np.float32(self.limit)))
@@ -84,23 +84,23 @@ class QuietKernel(LayerKernel):
     source = Path(__file__).with_name("quiet.c")
     runner = "quiet"
     shares = ("read",)
-    listings = ("cell",)  # sizes of recurrent layers will do
+    listings = ("cell",)  # tables use the sizes of recurrent layers
     layer = QuietLayer
     signatures: ClassVar[Signatures] = {
         "quiet_f32": (None, (ADDRESS, INT, INT, INT, FLOAT, ADDRESS, ADDRESS, INT, ADDRESS)),
     }
 
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield a call for each share."""
+        """Yield the calls that a board's table is made of: one for each share."""
         for share in (0.0, *listing.shares):
             yield KernelCall(self.name, (1, *listing.shape), (), (("read", share),))
 
     def macs(self, call: KernelCall) -> float:
-        """Return those of the dense layer."""
+        """Return the MACs of the dense layer."""
         return float(math.prod(call.shape))
 
     def work(self, call: KernelCall, tile: int) -> dict[str, float]:
-        """Return what the loops in C pass."""
+        """Return how often each part of the C code runs; the price is a sum over these terms."""
         rows, columns, height = call.shape
         read = rows * columns * dict(call.left).get("read", 1.0)
         return {
@@ -112,7 +112,7 @@ class QuietKernel(LayerKernel):
         }
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return nothing read, and all."""
+        """Return the shares at which a host core is timed: nothing read, and all."""
         return {"read": (0.0, 1.0)}
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:

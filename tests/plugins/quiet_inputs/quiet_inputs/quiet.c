@@ -1,4 +1,4 @@
-/* A linear layer that leaves out inputs below a limit: each other one adds a column of the weights.
+/* A linear layer that leaves out inputs below a limit: each remaining input adds a column of the weights.
 
    y [rows][height] = act(x [rows][columns] W + bias), W being [columns][height]. */
 #ifndef GS_KIT

@@ -1,4 +1,4 @@
-"""What the core of an installed wheel has to do without any extra; run by wheel.sh outside the checkout."""
+"""Tries what an installed wheel does without any extra; .ci/wheel.sh runs it outside the checkout."""
 
 from __future__ import annotations
 

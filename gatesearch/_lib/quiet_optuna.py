@@ -1,0 +1,19 @@
+"""Optuna without a line a trial, for as long as gatesearch drives a study of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import optuna
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Let Optuna log warnings and errors alone; its level is the user's again afterwards."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(level, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)

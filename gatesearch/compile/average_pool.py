@@ -1,0 +1,70 @@
+"""Average pooling over a large window as a chain of poolings over small ones.
+
+A mean over a window is a mean of means, so that it may be taken along one axis after the other, and, where windows do
+not overlap, over windows of windows. Engines have fast depthwise convolutions for few taps only: XNNPACK for up to 25.
+For [25, 5] windows over 64 channels LiteRT takes 13.5 us in one convolution and 0.6 us in two; Vela expects 18,400
+cycles of an Ethos-U55 and 10,100.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+MAX_TAPS = 25  # of the largest specialised depthwise kernel of XNNPACK
+NPU_STRIDES = (3, 2)  # the strides above 1 of an Ethos-U: with any other a convolution runs on the CPU
+
+Pair = tuple[int, int]
+
+
+class Window(NamedTuple):
+    """One average pooling; each pair is vertical and horizontal."""
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+
+    @property
+    def taps(self) -> int:
+        """Number of values in a window."""
+        return self.kernel[0] * self.kernel[1]
+
+    def effective_stride(self, image: Pair) -> Pair:
+        """Return the stride, 1 along an axis with one position: the stride does not matter there, but to the NPU.
+
+        >>> Window((25, 5), (25, 5)).effective_stride((25, 10))
+        (1, 5)
+        """
+        sizes = zip(image, self.kernel, self.stride, self.padding, strict=True)
+        vertical, horizontal = (1 if n + 2 * p == k else s for n, k, s, p in sizes)
+        return vertical, horizontal
+
+
+def factor_window(window: Window) -> tuple[Window, ...]:
+    """Return average poolings that, one after the other, compute the same mean.
+
+    >>> [each.kernel for each in factor_window(Window((25, 5), (25, 5)))]
+    [(25, 1), (1, 5)]
+    >>> [(each.kernel, each.stride) for each in factor_window(Window((32, 4), (32, 4)))]
+    [((2, 1), (2, 1)), ((16, 1), (16, 1)), ((1, 4), (1, 4))]
+    """
+    if window.taps <= MAX_TAPS:
+        return (window,)
+    (height, width), (stride_h, stride_w), (padding_h, padding_w) = window
+    vertical = [Window((k, 1), (s, 1), (p, 0)) for k, s, p in _factor_axis(height, stride_h, padding_h)]
+    horizontal = [Window((1, k), (1, s), (0, p)) for k, s, p in _factor_axis(width, stride_w, padding_w)]
+    # An axis that stays long comes last: the other axis then leaves less to it.
+    in_order = vertical + horizontal if vertical[-1].taps <= MAX_TAPS else horizontal + vertical
+    return tuple(each for each in in_order if each.taps > 1 or each.stride != (1, 1) or each.padding != (0, 0))
+
+
+def _factor_axis(size: int, stride: int, padding: int) -> list[tuple[int, int, int]]:
+    """Return kernel, stride and padding of each pooling along one axis.
+
+    Windows without overlap are windows of windows: means of ``factor`` values, ``factor`` apart, and then means of
+    ``size / factor`` of these.
+    """
+    factors = []
+    while stride == size > MAX_TAPS and (factor := next((f for f in NPU_STRIDES if size % f == 0), None)):
+        factors.append((factor, factor, padding))
+        size, stride, padding = size // factor, stride // factor, 0
+    return [*factors, (size, stride, padding)]

@@ -1,0 +1,84 @@
+"""Several modules to .tflite in one conversion, which is then cut apart.
+
+A conversion takes about a second whatever it converts: the converter collects decompositions of all operators again at
+each of its steps. Pricing a backbone takes dozens of small programs, so that they share conversions.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gatesearch._lib.tool_output import ToolError
+from gatesearch.compile import flatbuffer
+from gatesearch.compile.tflite import Converter, convert
+
+BatchConverter = Callable[[Sequence[nn.Module], Sequence[Tensor]], list[bytes]]
+"""Makes a float .tflite of each module and an example of its input, as :func:`convert_all` does."""
+
+
+class _SideBySide(nn.Module):
+    """Applies each module to its own input; their outputs follow each other."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        super().__init__()
+        # Modules may share layers, and conversion rewrites each in its own way.
+        self.parts = nn.ModuleList(copy.deepcopy(module) for module in modules)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs: list[Tensor] = []
+        for part, x in zip(self.parts, inputs, strict=True):
+            outputs += _as_list(part(x))
+        return tuple(outputs)
+
+
+def convert_all(modules: Sequence[nn.Module], examples: Sequence[Tensor]) -> list[bytes]:
+    """Convert modules as :func:`gatesearch.compile.tflite.convert` converts each, in one conversion.
+
+    Args:
+        modules: each takes one tensor [1, ...]; converted in evaluation mode, copied, not changed.
+        examples: the input of each.
+
+    Raises:
+        ToolError: the converter cannot convert one of them.
+    """
+    if len(modules) < 2:
+        return one_by_one(convert)(modules, examples)
+    with torch.no_grad():
+        counts = [len(_as_list(module.eval()(x))) for module, x in zip(modules, examples, strict=True)]
+    try:
+        # Export takes equal tensors for one input, also where they are the input of two modules.
+        model = convert(_SideBySide(modules), [example.clone() for example in examples])
+    except ToolError:  # one by one, the error is that of the module that cannot be converted
+        return one_by_one(convert)(modules, examples)
+    return list(_cut_apart(model, counts))
+
+
+def one_by_one(converter: Converter) -> BatchConverter:
+    """Return a batch converter that calls a converter for each module."""
+    return lambda modules, examples: [converter(module, [x]) for module, x in zip(modules, examples, strict=True)]
+
+
+def _cut_apart(model: bytes, counts: Sequence[int]) -> Iterator[bytes]:
+    """Yield a model for each input, in order; ``counts`` are the numbers of outputs that follow from each."""
+    parsed = flatbuffer.read(model)
+    [signature] = parsed.signatureDefs
+    inputs, outputs = (_in_order(entries) for entries in (signature.inputs, signature.outputs))
+    first = 0
+    for index, count in enumerate(counts):
+        yield flatbuffer.submodel(parsed, [inputs[index]], outputs[first : first + count])
+        first += count
+
+
+def _in_order(entries: Sequence[Any]) -> list[int]:
+    """Return the tensors of a signature in the order of the module's arguments: args_0, args_1, ..., args_10."""
+    numbers = {int(entry.name.decode().rpartition("_")[2]): entry.tensorIndex for entry in entries}
+    return [numbers[number] for number in sorted(numbers)]
+
+
+def _as_list(returned: Any) -> list[Tensor]:
+    return [returned] if isinstance(returned, Tensor) else list(returned)

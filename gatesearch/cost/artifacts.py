@@ -1,0 +1,79 @@
+"""What a plan costs as its files run today, where the engine that its price is of has no exporter yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from gatesearch._lib.format import format_si
+from gatesearch.cost.energy import gain_end_to_end
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.price import Price
+from gatesearch.cost.sources import board
+from gatesearch.devices.engine import ENGINES
+from gatesearch.devices.profile import Core
+from gatesearch.gates import layer_gates
+from gatesearch.plan import GatePlan
+
+
+def price_artifacts(cost: CostModel) -> CostModel:
+    """Return the cost model in which each core has the engine that runs its files."""
+    cores = tuple(core.model_copy(update={"engine": core.artifact_engine}) for core in cost.device.cores)
+    device = cost.device.model_copy(update={"cores": cores})
+    return replace(cost, device=device, kernels=board.kernels_of(device))
+
+
+def describe_artifacts(
+    cost: CostModel,
+    plan: GatePlan,
+    passed: Mapping[str, Sequence[float]],
+    observed: Mapping[str, Mapping[str, float]] | None = None,
+) -> Iterator[str]:
+    """Yield a line for each core whose files run on another engine than its price is of, and one for the plan.
+
+    Args:
+        cost: prices of the cores' engines.
+        plan: the plan whose files ship.
+        passed: for each kind, the share of its windows that reaches each stage.
+        observed: by site, the measured report of each layer gate.
+    """
+    ungated, ungated_price = cost.ungated()
+    used = [core for core in cost.device.cores if core.name in {*plan.cores, *ungated.cores}]
+    other = [core for core in used if core.artifact_engine != core.engine]
+    with_gates = {plan.cores[cost.stage_of(plan, gate.site)] for gate in layer_gates(plan)}
+    for core in other:
+        yield _describe_core(core, core.name in with_gates)
+    if not other or any(core.engine == "imagined" for core in other):
+        return  # what an imagined core would take for files of another engine, nobody knows
+    priced = cost.price(plan, passed, observed=observed)
+    shipped_model = price_artifacts(cost)
+    shipped = shipped_model.price(plan, passed, observed=observed)
+    gain = gain_end_to_end(ungated_price.energy.total_uj, priced.energy.total_uj)
+    shipped_gain = gain_end_to_end(shipped_model.ungated()[1].energy.total_uj, shipped.energy.total_uj)
+    has_times = all(ENGINES[core.artifact_engine].slowdown_source for core in other)
+    figures = _figures(shipped) if has_times else f"at least {_figures(shipped)}"
+    yield (
+        f"plan {plan.digest}: as its files run, {figures} and a gain of {shipped_gain:.2f}x; "
+        f"the printed price, {_figures(priced)} and {gain:.2f}x, is of {_titles(other)}"
+    )
+
+
+def _describe_core(core: Core, has_gated_layers: bool) -> str:
+    engine, files = ENGINES[core.engine], ENGINES[core.artifact_engine]
+    masks = "; it computes gated layers in full and masks them" if has_gated_layers else ""
+    head = f"core {core.name}: its price is of {engine.title}"
+    if core.engine == "imagined":
+        return f"{head}, and no file runs on it; the .tflite is for {files.title}{masks}"
+    times = ", whose time is not known"
+    if files.slowdown_source:
+        times = f", which takes {files.slowdown:g} times as long (modelled: {files.slowdown_source})"
+    return f"{head}; its files are for {files.title}{times}{masks}"
+
+
+def _figures(price: Price) -> str:
+    energy, latency = price.energy.total_uj * 1e-6, price.expected_latency_us * 1e-6
+    return f"{format_si(energy, 'J')} and {format_si(latency, 's')} a window"
+
+
+def _titles(cores: Iterable[Core]) -> str:
+    return " and ".join(dict.fromkeys(ENGINES[core.engine].title for core in cores))

@@ -1,0 +1,68 @@
+"""Names of classes, and which of them are positives."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from gatesearch.errors import DataError
+
+POSITIVE_KIND = "positive"  # the name of all positives together, beside the names of negative classes
+
+
+def to_flags(values: Any, where: str) -> tuple[bool, ...]:
+    """Return a flag for each class.
+
+    Raises:
+        DataError: something else than true and false; numbers could be indices of classes.
+
+    >>> to_flags(np.array([True, False]), "data 'toy'")
+    (True, False)
+    """
+    if isinstance(values, np.ndarray | torch.Tensor):
+        values = values.tolist()
+    if not isinstance(values, Sequence) or isinstance(values, str):
+        raise DataError(f"{where}: positive is {values!r}; wanted: True or False for each class")
+    for value in values:
+        if not isinstance(value, bool | np.bool_):
+            raise DataError(f"{where}: positive holds {value!r}; wanted: True or False for each class")
+    return tuple(bool(value) for value in values)
+
+
+def check_classes(values: Any, positive: Sequence[bool], where: str) -> tuple[str, ...]:
+    """Return class names, each once.
+
+    Results are kept by kind: all positives under the name ``positive``, each negative class under its own.
+
+    Raises:
+        DataError: a name twice, an empty name, a negative named ``positive``, or not a flag for each name.
+
+    >>> check_classes(["yes", "no"], (True, False), "data 'toy'")
+    ('yes', 'no')
+    """
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        raise DataError(f"{where}: classes are {values!r}; wanted: the names of one or more classes")
+    for name in values:
+        if not isinstance(name, str) or not name.strip():
+            raise DataError(f"{where}: {name!r} names a class; wanted: text")
+    classes = tuple(values)
+    if len(classes) != len(positive):
+        raise DataError(f"{where}: {len(classes)} classes but {len(positive)} positive flags")
+    # One name may be written in two sequences of code points, or with a space that nobody sees.
+    plain = [unicodedata.normalize("NFC", name).strip() for name in classes]
+    for index, name in enumerate(plain):
+        if name in plain[:index]:
+            raise DataError(f"{where}: class {classes[index]!r} is named more than once")
+    for name, is_positive in zip(classes, positive, strict=True):
+        if not is_positive and name.strip() == POSITIVE_KIND:
+            raise DataError(
+                f"{where}: the negative class {name!r} has the name of all positives together; wanted: another name, "
+                "such as 'background', or a flag that makes it a positive"
+            )
+    return classes

@@ -1,0 +1,149 @@
+"""What a data set has to be before anything learns from it: checked once, whoever made it.
+
+Folder loaders and plug-ins come here through :func:`gatesearch.data.load_dataset`, a program's own data through
+``gatesearch.run``. What would give a wrong figure is refused in one line that names split and sample. What only casts a
+doubt is a warning; see :mod:`gatesearch.data.dataset_doubts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import permutations
+from typing import Any
+
+import torch
+
+from gatesearch._lib import console
+from gatesearch.data.dataset_doubts import is_sound, list_doubts
+from gatesearch.data.split_scan import SplitScan, scan_split
+from gatesearch.data.types import SPLITS, Dataset
+from gatesearch.errors import DataError
+
+LARGEST_INPUT = 1e15  # sums of squares of more leave float32
+INT16_PEAK = 256.0  # sound in float beyond that is in the numbers of int16, not in those of full scale 1
+LARGEST_SCALE_RATIO = 100.0  # of the standard deviations of two splits; 0 to 1 and 0 to 255 differ by more
+
+
+def check_dataset(data: Any) -> Dataset:
+    """Return a data set that can be learned from; print a warning for each doubt.
+
+    Raises:
+        DataError: no data set, or one that would give wrong figures.
+
+    >>> from gatesearch.data import Split
+    >>> inputs = torch.tensor([[0.0, 1.0], [1.0, float("nan")]])
+    >>> split = Split(inputs, torch.tensor([0, 1]), ("a.wav", "b.wav"))
+    >>> check_dataset(Dataset("toy", "made here", True, ("wake", "other"), (True, False), split, split, split))
+    Traceback (most recent call last):
+    ...
+    gatesearch.errors.DataError: data 'toy': train split, sample 1 ('b.wav') holds nan at [1]; mend it or leave it out
+    """
+    if not isinstance(data, Dataset):
+        raise DataError(f"data is a {type(data).__name__}, not a gatesearch.data.Dataset")
+    _check_shapes(data)
+    _check_kinds(data)
+    scans = {name: scan_split(getattr(data, name)) for name in SPLITS}
+    _check_values(data, scans)
+    _check_scale(data, scans)
+    _check_overlap(data, scans)
+    _check_noise(data)
+    for doubt in list_doubts(data, scans):
+        console.warn(doubt)
+    return data
+
+
+def _check_shapes(data: Dataset) -> None:
+    """Refuse an empty split, and splits of other shapes or types."""
+    for name in SPLITS:
+        split, train = getattr(data, name), data.train
+        if not len(split):
+            raise DataError(f"data {data.name!r}: the {name} split is empty; wanted: samples in all three splits")
+        if split.inputs.shape[1:] != train.inputs.shape[1:]:
+            shapes = f"{list(split.inputs.shape[1:])}, those of the train split {list(train.inputs.shape[1:])}"
+            raise DataError(f"data {data.name!r}: splits differ in shape: samples of the {name} split are {shapes}")
+        if split.inputs.dtype != train.inputs.dtype:
+            types = f"{split.inputs.dtype}, the train split {train.inputs.dtype}".replace("torch.", "")
+            raise DataError(
+                f"data {data.name!r}: splits differ in type: the {name} split is {types}; integers are divided by "
+                "their full scale, floats are not"
+            )
+
+
+def _check_kinds(data: Dataset) -> None:
+    """Refuse a kind that a split cannot speak of: shares, recalls and energies are figures of each kind."""
+    if not any(data.positive):
+        raise DataError(f"data {data.name!r}: no class is a positive: nothing would ever be reported")
+    for name in SPLITS:
+        split = getattr(data, name)
+        present = set(data.kinds(split.labels).tolist())
+        # A network may meet a negative that it never learned from; a figure of a kind needs samples of it.
+        needed = data.kind_names[:1] if name == "train" else data.kind_names
+        for index, kind in enumerate(needed):
+            if index not in present:
+                what = "positive" if index == 0 else f"sample of class {kind!r}"
+                raise DataError(f"data {data.name!r}: the {name} split has no {what}; add some, or take the class out")
+
+
+def _check_values(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
+    """Refuse values that are not finite, or in other numbers than they should be."""
+    for name, scan in scans.items():
+        split = getattr(data, name)
+        for index in (~scan.finite).nonzero().flatten().tolist()[:1]:
+            value = split.inputs[index]
+            position = (~value.isfinite()).nonzero()[0].tolist()
+            wrong = f"{float(value[tuple(position)])} at {position}"
+            raise DataError(f"{_sample(data, name, index)} holds {wrong}; mend it or leave it out")
+        peak, index = float(scan.peak.max()), int(scan.peak.argmax())
+        if peak > LARGEST_INPUT:
+            raise DataError(f"{_sample(data, name, index)} reaches {peak:g}; wanted: values up to {LARGEST_INPUT:g}")
+        if not is_sound(data):
+            continue
+        if split.inputs.is_floating_point() and peak > INT16_PEAK:
+            raise DataError(
+                f"{_sample(data, name, index)} reaches {peak:g}, as sound in int16 does; wanted: inputs / 32768, "
+                "or int16"
+            )
+        if split.inputs.dtype == torch.uint8:
+            raise DataError(
+                f"data {data.name!r}: the {name} split is sound in uint8, where 128 is silence; wanted: int16, such as "
+                "(inputs.short() - 128) * 256"
+            )
+
+
+def _check_scale(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
+    """Refuse splits in other units, such as images from 0 to 1 in one and from 0 to 255 in another."""
+    reference = scans["train"].std
+    for name in SPLITS[1:]:
+        std = scans[name].std
+        if std and reference and not 1 / LARGEST_SCALE_RATIO < std / reference < LARGEST_SCALE_RATIO:
+            raise DataError(
+                f"data {data.name!r}: values of the {name} split spread by {std:.3g}, those of the train split by "
+                f"{reference:.3g}; wanted: all splits in one unit"
+            )
+
+
+def _check_overlap(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
+    """Refuse a split whose samples are all in another one: its figures would say nothing of new samples."""
+    for first, second in permutations(SPLITS, 2):
+        own, others = scans[first].first_places(), scans[second].first_places()
+        if own and own.keys() <= others.keys():
+            raise DataError(
+                f"data {data.name!r}: every sample of the {first} split is in the {second} split, too; wanted: splits "
+                "that share no sample"
+            )
+
+
+def _check_noise(data: Dataset) -> None:
+    """Refuse background that cannot be added to a clip."""
+    if data.noise is None:
+        return
+    samples, needed = data.noise.shape[-1], data.train.inputs.shape[-1]
+    if data.noise.ndim != 2 or samples < needed:
+        shape = list(data.noise.shape)
+        raise DataError(f"data {data.name!r}: noise {shape} is shorter than a clip; wanted: [M, {needed} or more]")
+    if not bool(data.noise.isfinite().all()):
+        raise DataError(f"data {data.name!r}: noise is not finite; mend it or leave it out")
+
+
+def _sample(data: Dataset, split: str, index: int) -> str:
+    return f"data {data.name!r}: {split} split, sample {index} ({getattr(data, split).names[index]!r})"

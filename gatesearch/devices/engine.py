@@ -1,0 +1,75 @@
+"""What runs the programs of a core: a price is the price of this engine, and of what it makes of gated layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+EngineName = Literal["litert", "tflm", "kernels", "vela", "reference", "imagined"]
+
+
+class Engine(NamedTuple):
+    """An engine.
+
+    Args:
+        title: its name in messages.
+        description: what it runs.
+        stand_in: what runs its programs in checks on this host; see :class:`gatesearch.runtime.program.Program`.
+        skips: whether it can leave out what gated layers suppress. Any other engine computes them in full and masks.
+        slowdown: its time over that of gatesearch's kernels, where a table of those prices the core.
+        slowdown_source: where the slowdown comes from.
+    """
+
+    title: str
+    description: str
+    stand_in: Literal["litert", "tflm", "reference"]
+    skips: bool = False
+    slowdown: float = 1.0
+    slowdown_source: str = ""
+
+
+ENGINES: Mapping[EngineName, Engine] = {
+    "litert": Engine(
+        title="LiteRT",
+        description="LiteRT with XNNPACK; it masks gated layers, but for kernels that are native on this host",
+        stand_in="litert",
+    ),
+    "tflm": Engine(
+        title="TensorFlow Lite Micro",
+        description="TensorFlow Lite Micro with its reference kernels: int8 programs without gated layers",
+        stand_in="tflm",
+        slowdown=2.17,
+        slowdown_source=(
+            "the reference system of MLPerf Tiny v0.5 (closed division, Nucleo-L4R5ZI, Cortex-M4 at 120 MHz) runs the "
+            "keyword-spotting DS-CNN 5.497 times a second, 181.9 ms; our kernels' count gives 83.8 ms on that core"
+        ),
+    ),
+    "kernels": Engine(
+        title="gatesearch's kernels",
+        description="gatesearch's C kernels, which skip what gates leave out",
+        stand_in="tflm",
+        skips=True,
+    ),
+    "vela": Engine(
+        title="Ethos-U",
+        description="an Arm Ethos-U with programs compiled by Vela: int8 without gated layers",
+        stand_in="reference",
+    ),
+    "reference": Engine(
+        title="LiteRT's reference kernels",
+        description="an engine for which LiteRT's reference kernels stand in; it masks gated layers",
+        stand_in="reference",
+    ),
+    "imagined": Engine(
+        title="an imagined engine",
+        description="an engine that nobody has built: the profile says what it skips, and no file runs on it",
+        stand_in="litert",
+        skips=True,
+    ),
+}
+
+DESCRIPTION = (
+    "What runs the core's programs; prices are of it. Without the key, that of the timing's figures: `kernels` with a "
+    "table of kernels, `vela` with Vela's cycles, else `litert`. "
+    + " ".join(f"`{name}`: {engine.description}." for name, engine in ENGINES.items())
+)

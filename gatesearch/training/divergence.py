@@ -1,0 +1,66 @@
+"""Trainings whose loss or weights are no longer finite: they stop at once, with one line that says what to try."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import nn
+
+from gatesearch.errors import UserError
+from gatesearch.training.settings import Schedule
+
+
+class DivergedError(UserError):
+    """A training whose loss or weights are infinite or not a number."""
+
+
+class StopAtDivergence(Callback):
+    """Stops a training at the first loss, and after the first epoch with a weight, that is not finite.
+
+    Args:
+        schedule: of the training, for the message.
+
+    Raises:
+        DivergedError: from within the training.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Check the loss of a step."""
+        loss = float(outputs["loss"])
+        if not math.isfinite(loss):
+            self._stop(f"the loss is {loss:g}", trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Check the weights: the last step of an epoch has no later loss that would show them."""
+        if name := first_not_finite(pl_module):
+            self._stop(f"{name.removeprefix('model.')} holds values that are not finite", trainer.current_epoch)
+
+    def _stop(self, reason: str, epoch: int) -> None:
+        schedule = self.schedule
+        raise DivergedError(
+            f"training diverged in epoch {epoch + 1} of {schedule.epochs}: {reason}; try a learning_rate below "
+            f"{schedule.learning_rate:g} or a longer warmup than {schedule.warmup:g} of the steps"
+        )
+
+
+def first_not_finite(model: nn.Module) -> str | None:
+    """Return the name of the first parameter, or running statistic, with a value that is not finite; None if none has.
+
+    Other buffers may be infinite: a gate's threshold is -inf before its calibration.
+    """
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            return name
+    for name, buffer in model.named_buffers():
+        if name.rpartition(".")[2] in ("running_mean", "running_var") and not bool(torch.isfinite(buffer).all()):
+            return name
+    return None
