@@ -98,9 +98,9 @@ class Posterior:
         mean = np.empty((len(candidates), 1 + len(self._constraints)))
         deviation = np.full_like(mean, OBSERVED_DEVIATION)
         unknown = [i for i, one in enumerate(matches) if one is None]
-        known = [(i, self._targets(one)) for i, one in enumerate(matches) if one is not None]
-        if known:
-            mean[[i for i, _ in known]] = [targets for _, targets in known]
+        matched = [(i, self._targets(one)) for i, one in enumerate(matches) if one is not None]
+        if matched:
+            mean[[i for i, _ in matched]] = [targets for _, targets in matched]
         if unknown:
             features = np.array([candidates[i].features for i in unknown])
             mean[unknown], deviation[unknown] = self._process.predict(features)
