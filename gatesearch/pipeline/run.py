@@ -27,6 +27,7 @@ from gatesearch.pipeline.steps import STEPS
 from gatesearch.pipeline.training import train_baseline
 from gatesearch.recipe import Recipe, load_run, to_yaml
 from gatesearch.report import write_page
+from gatesearch.training.threads import fitting_threads
 
 
 def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None) -> RunResult:
@@ -68,7 +69,7 @@ def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: 
     if recipe.retrain.batch_size == "auto":
         raise UserError("retrain.batch_size: auto: take the batch size from its study before the run, or set a number")
     timed = folder.timed
-    with folder.named_in_errors(), folder.stored_warnings():
+    with folder.named_in_errors(), folder.stored_warnings(), fitting_threads():
         console.say(f"run folder: {folder.path}")
         problem = timed(load_problem, recipe, inputs)
         console.say(describe_data(problem))
