@@ -6,15 +6,19 @@ place that looks such names up.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
+import math
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, NoReturn
 
+from gatesearch._lib.files import DISK_FULL
 from gatesearch.errors import UserError, unknown
 
 # What errors call a member of a group.
@@ -91,29 +95,101 @@ def load_plugins(group: str) -> dict[str, Any]:
 
 
 def import_object(path: str, where: str) -> Any:
-    """Return the object at an import path; modules in the working folder are found, too.
+    """Return the class or function at an import path; modules in the working folder are found, too.
+
+    Python's own library holds no plug-in, and much that runs programs (``os:system``): it is refused, also where
+    another module has it under a name of its own.
 
     Args:
         path: such as ``my_package.models:MyNet``.
         where: key of the recipe, for errors.
 
     Raises:
-        UserError: the module cannot be imported, or has no such name.
+        UserError: the module cannot be imported, has no such name, or the name is part of Python's own library.
 
-    >>> import_object("collections:OrderedDict", "backbone").__name__
-    'OrderedDict'
+    >>> import_object("gatesearch.backbones.ds_cnn:DSCNN", "backbone").__name__
+    'DSCNN'
     """
     module_name, _, attribute = path.partition(":")
+    _refuse_standard_library(where, path, module_name)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # a console script does not search the working folder
     try:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError, TypeError) as error:  # the last two: an empty or a relative name
         raise UserError(f"{where}: cannot import {module_name!r} of {path!r}: {error}") from error
+    except (Exception, SystemExit) as error:
+        fail_plugin(f"{where}: {module_name!r} of {path!r}", error)
     if attribute not in vars(module):
-        public = [name for name, value in vars(module).items() if name[0] != "_" and not inspect.ismodule(value)]
+        public = [name for name, value in vars(module).items() if name[:1] != "_" and not inspect.ismodule(value)]
         raise unknown(f"{where}: {module_name}", "name", attribute, public)
-    return getattr(module, attribute)
+    value = getattr(module, attribute)
+    if callable(value):
+        inner = value.func if isinstance(value, functools.partial) else value
+        _refuse_standard_library(where, path, getattr(inner, "__module__", None) or "")
+    return value
+
+
+def _refuse_standard_library(where: str, path: str, module_name: str) -> None:
+    if module_name.partition(".")[0] in sys.stdlib_module_names:
+        raise UserError(
+            f"{where}: {path!r} is of Python's own module {module_name!r}, which has nothing to plug in here; "
+            f"name a class or function of your own, as {IMPORT_PATH}"
+        )
+
+
+def fail_plugin(what: str, error: BaseException) -> NoReturn:
+    """Raise the error for an exception that left a plug-in: one line that says class, text, file and line.
+
+    An error of one line and a full disk, which is no fault of the plug-in, stay as they are.
+    """
+    if isinstance(error, UserError) or getattr(error, "errno", None) in DISK_FULL:
+        raise error
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    raise UserError(f"{what} fails: {type(error).__name__}: {' '.join(str(error).split())}{place}") from error
+
+
+def check_types(where: str, parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that are not what their parameters' annotations say: numbers, text, true or false.
+
+    Annotations of other types are left to the plug-in.
+
+    Raises:
+        UserError: names the first such argument, its value, and what it has to be.
+    """
+    for name, value in arguments.items():
+        parameter = parameters.get(name)
+        words = [] if parameter is None else _plain_types(parameter.annotation)
+        if words and not any(_fits(value, word) for word in words):
+            meanings = " or ".join(dict.fromkeys(_MEANINGS[word] for word in words))
+            raise UserError(f"{where}.{name}: {value!r} is not {meanings}")
+
+
+_MEANINGS: Mapping[str, str] = {
+    "int": "an integer",
+    "float": "a finite number",
+    "str": "text",
+    "bool": "true or false",
+    "None": "null",
+}
+
+
+def _plain_types(annotation: Any) -> list[str]:
+    """Return the words of an annotation such as ``int | None``; none where one of them is of another type."""
+    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+    words = [word.strip() for word in text.split("|")]
+    return words if all(word in _MEANINGS for word in words) else []
+
+
+def _fits(value: Any, word: str) -> bool:
+    if word == "None" or value is None:
+        return word == "None" and value is None
+    if word == "bool" or isinstance(value, bool):
+        return word == "bool" and isinstance(value, bool)
+    if word == "float":
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int if word == "int" else str)
 
 
 def parameters_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:

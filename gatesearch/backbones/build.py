@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from gatesearch._lib.plugins import load_plugin, parameters_of, unknown_argument
+from gatesearch._lib.plugins import fail_plugin, load_plugin, parameters_of, unknown_argument
 from gatesearch.backbones.check import check_network
 from gatesearch.errors import UserError, nearest
 
@@ -38,11 +38,13 @@ def build(name: str, *, num_classes: int, input_shape: tuple[int, ...], args: Ma
     problem = {"num_classes": num_classes, "input_shape": input_shape}
     arguments = {key: value for key, value in problem.items() if unknown_argument(parameters, {key: value}) is None}
     arguments |= args
+    call = f"{name}({', '.join(f'{key}={value!r}' for key, value in args.items())})"
     try:
         module = factory(**arguments)
     except (TypeError, ValueError) as error:
-        call = f"{name}({', '.join(f'{key}={value!r}' for key, value in args.items())})"
         raise UserError(f"backbone: {call}: {error}") from error
+    except Exception as error:
+        fail_plugin(f"backbone: {call}", error)
     if not isinstance(module, nn.Module):
         raise UserError(f"backbone: {name} returned a {type(module).__name__}, not a torch.nn.Module")
     return check_network(module)

@@ -117,6 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _invoke(arguments: list[str]) -> int:
     # Not typer's own main(): it turns an interrupt into an exit status and loses what it carries.
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:  # what is written to run folders and reports is UTF-8
+            raise UserError(f"{argument}: not UTF-8 text") from None
     command = typer.main.get_command(app)
     try:
         with command.make_context(_PROGRAM, arguments) as context:

@@ -38,6 +38,14 @@ RunFolder = Annotated[
         autocompletion=complete_run_folder,
     ),
 ]
+Trust = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[trust=true]",
+        help="Let a run folder that was not made here name modules, whose code runs.",
+        show_default=False,
+    ),
+]
 DeviceName = Annotated[
     str,
     typer.Argument(metavar="[NAME]", help="A device to show.", show_default=False, autocompletion=complete_device),
@@ -76,8 +84,25 @@ def refuse_rest(where: str, words: Sequence[str], keys: Sequence[str]) -> None:
         raise unknown(where, "key", key, keys)
 
 
-def load_recipe(command: str, words: Sequence[str]) -> Recipe:
+def take_trust(words: list[str]) -> bool:
+    """Remove ``trust=true`` from the words and say whether it was there.
+
+    Raises:
+        UserError: it has another value.
+    """
+    written = take(words, "trust")
+    if written not in (None, "true", "false"):
+        raise UserError(f"trust={written}: write trust=true, or leave it out")
+    return written == "true"
+
+
+def load_recipe(command: str, words: Sequence[str], *, trust: bool = False) -> Recipe:
     """Return the recipe that ``recipe=NAME`` names, with the other words as overrides.
+
+    Args:
+        command: for errors.
+        words: of the command line; ``trust=true`` among them lets a stranger's recipe name modules.
+        trust: for a command that follows nothing that the recipe names.
 
     Raises:
         UserError: there is no ``recipe=``, or the recipe or an override cannot be used.
@@ -85,13 +110,14 @@ def load_recipe(command: str, words: Sequence[str]) -> Recipe:
     from gatesearch.recipe import available, load
 
     overrides = list(words)
+    trust = take_trust(overrides) or trust
     name = take(overrides, "recipe")
     if name is None:
         names = available()
         suggestion = FIRST_RECIPE if FIRST_RECIPE in names else [*names, "FILE"][0]
         line = f"gatesearch {command} recipe={suggestion}"
         raise UserError(f"no recipe= given; write: {line} (available: {', '.join(names)})")
-    return load(name, overrides)
+    return load(name, overrides, trust=trust)
 
 
 def run_folders() -> list[str]:

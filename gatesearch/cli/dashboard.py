@@ -24,13 +24,16 @@ READING_METHODS = ("GET", "HEAD")
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-def serve(folder: Path, port: int = 0, ready: Callable[[WSGIServer], None] | None = None) -> None:
+def serve(
+    folder: Path, port: int = 0, ready: Callable[[WSGIServer], None] | None = None, *, trust: bool = False
+) -> None:
     """Show a search, also while it goes on, until Ctrl-C.
 
     Args:
         folder: the run folder.
         port: to listen on; 0 for one that is free.
         ready: called with the server before it begins to serve.
+        trust: read the storage that the folder's recipe names, wherever the folder was made.
 
     Raises:
         UserError: optuna-dashboard is not installed, the port is taken, or no search has begun.
@@ -38,7 +41,7 @@ def serve(folder: Path, port: int = 0, ready: Callable[[WSGIServer], None] | Non
     need("dashboard", "optuna_dashboard")
     from optuna_dashboard import wsgi
 
-    study = Study.find(load_run(folder), RunFolder(folder))
+    study = Study.find(load_run(folder, trust=trust), RunFolder(folder))
     if not study.read().trials:
         raise UserError(f"{folder}: its search has no trial yet")
     logging.getLogger("optuna").setLevel(logging.ERROR)

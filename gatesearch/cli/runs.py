@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from gatesearch.cli.arguments import RunFolder, Settings, find_run_folder, load_recipe, take
+from gatesearch.cli.arguments import (
+    RunFolder,
+    Settings,
+    Trust,
+    find_run_folder,
+    load_recipe,
+    take,
+    take_trust,
+)
 from gatesearch.errors import UserError
 from gatesearch.pipeline.steps import STEPS
 
@@ -24,12 +32,13 @@ def run(settings: Settings = None) -> None:
 
         pipeline.start(resolve_batch_size(recipe), Path(out) if out else None)
         return
+    trust = take_trust(words)
     if words or out:
         raise UserError(f"resume={resume} goes on with the run as it is: leave out {' '.join(words) or f'out={out}'}")
     folder = find_run_folder("run resume=", resume)
     from gatesearch.pipeline import run as pipeline
 
-    pipeline.resume(folder)
+    pipeline.resume(folder, trust=trust)
 
 
 def step_commands() -> dict[str, Callable[[str], None]]:
@@ -37,21 +46,31 @@ def step_commands() -> dict[str, Callable[[str], None]]:
     return {name: build_step(name) for name in STEPS} | {"report": report}
 
 
-def build_step(name: str) -> Callable[[str], None]:
+def build_step(name: str) -> Callable[..., None]:
     """Return the command that does the steps of a run up to one of them."""
 
-    def step(folder: RunFolder = "") -> None:
+    def step(folder: RunFolder = "", settings: Trust = None) -> None:
+        trust = _take_only_trust(name, settings)
         path = find_run_folder(f"{name} ", folder)
         from gatesearch.pipeline import run as pipeline
 
-        pipeline.resume(path, until=name)
+        pipeline.resume(path, until=name, trust=trust)
 
     return step
 
 
-def report(folder: RunFolder = "") -> None:
+def report(folder: RunFolder = "", settings: Trust = None) -> None:
     """Write report.html of a run, also while it goes on."""
+    trust = _take_only_trust("report", settings)
     path = find_run_folder("report ", folder)
     from gatesearch.pipeline import run as pipeline
 
-    pipeline.report(path)
+    pipeline.report(path, trust=trust)
+
+
+def _take_only_trust(command: str, settings: list[str] | None) -> bool:
+    words = list(settings or [])
+    trust = take_trust(words)
+    if words:
+        raise UserError(f"{command}: got unexpected extra argument ({words[0]}); it takes RUN_DIR and trust=true")
+    return trust

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gatesearch.cli.arguments import RunFolder, Settings, find_run_folder, load_recipe, take
+from gatesearch.cli.arguments import RunFolder, Settings, find_run_folder, load_recipe, take, take_trust
 from gatesearch.errors import UserError, unknown
 
 _MAX_PORT = 65535
@@ -29,19 +29,22 @@ def scaling(settings: Settings = None) -> None:
 
 def dashboard(
     folder: RunFolder = "",
-    settings: Annotated[list[str] | None, typer.Argument(metavar="[port=N]", help="Where to listen.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="[port=N trust=true]", help="Where to listen.")
+    ] = None,
 ) -> None:
     """Show a search in the browser, also while it goes on."""
     words = list(settings or [])
+    trust = take_trust(words)
     port = take(words, "port") or "0"
     if words:
-        raise unknown("dashboard", "argument", words[0], ["port=N"])
+        raise unknown("dashboard", "argument", words[0], ["port=N", "trust=true"])
     if not port.isdigit() or int(port) > _MAX_PORT:
         raise UserError(f"dashboard: port={port}: not a port, which is a number up to {_MAX_PORT}")
     path = find_run_folder("dashboard ", folder)
     from gatesearch.cli.dashboard import serve
 
-    serve(path, int(port))
+    serve(path, int(port), trust=trust)
 
 
 def bench(

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gatesearch._lib.plugins import load_plugin, parameters_of, plugin_names, unknown_argument
+from gatesearch._lib.plugins import (
+    check_types,
+    fail_plugin,
+    load_plugin,
+    parameters_of,
+    plugin_names,
+    unknown_argument,
+)
 from gatesearch.data.dataset_checks import check_dataset
 from gatesearch.data.types import Dataset
 from gatesearch.errors import UserError, unknown
@@ -38,14 +45,17 @@ def load_dataset(name: str, **arguments: Any) -> Dataset:
     if not callable(function):
         raise UserError(f"data.name: {name} is a {type(function).__name__}, not a function")
     parameters = parameters_of(function)
-    # Checked before the call, so that a TypeError from inside the data set keeps its traceback.
     if key := unknown_argument(parameters, arguments):
         raise unknown("data", f"key of {name}", key, parameters)
     for key, parameter in parameters.items():
         required = parameter.default is parameter.empty and parameter.kind < parameter.VAR_POSITIONAL
         if required and key not in arguments:
             raise UserError(f"data.{key}: data set {name!r} needs this key")
-    data = function(**arguments)
+    check_types("data", parameters, arguments)
+    try:
+        data = function(**arguments)
+    except Exception as error:
+        fail_plugin(f"data: {name}", error)
     if not isinstance(data, Dataset):
-        raise TypeError(f"data set {name!r} returned {type(data).__name__}, not a gatesearch.data.Dataset")
+        raise UserError(f"data.name: {name} returned a {type(data).__name__}, not a gatesearch.data.Dataset")
     return check_dataset(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gatesearch._lib.plugins import load_plugin, parameters_of, unknown_argument
+from gatesearch._lib.plugins import check_types, fail_plugin, load_plugin, parameters_of, unknown_argument
 from gatesearch.errors import UserError, unknown
 from gatesearch.frontends.base import Frontend
 
@@ -49,7 +49,11 @@ def build_for(name: str, arguments: Mapping[str, Any], *, sample_rate: int | Non
     clip: dict[str, Any] = {}
     if sample_rate is not None:
         clip = {"sample_rate": sample_rate, "seconds": samples / sample_rate}
-    frontend = factory(**{key: value for key, value in clip.items() if key in parameters} | dict(arguments))
+    check_types("frontend", parameters, arguments)
+    try:
+        frontend = factory(**{key: value for key, value in clip.items() if key in parameters} | dict(arguments))
+    except Exception as error:
+        fail_plugin(f"frontend: {name}", error)
     if not isinstance(frontend, Frontend):
         raise UserError(
             f"frontend.name: {name} returned a {type(frontend).__name__}, not a gatesearch.frontends.Frontend"
@@ -58,8 +62,15 @@ def build_for(name: str, arguments: Mapping[str, Any], *, sample_rate: int | Non
     return frontend
 
 
-def restore(description: Mapping[str, Any]) -> Frontend:
+def restore(description: Mapping[str, Any], *, trust: bool = False) -> Frontend:
     """Rebuild a fitted front end from its :meth:`Frontend.describe`, as a bundle's manifest holds it.
+
+    Args:
+        description: of the front end.
+        trust: it may name a module, whose code then runs; otherwise it names an installed front end.
+
+    Raises:
+        UserError: it names a module without ``trust``, or does not fit.
 
     >>> import torch
     >>> fitted = build("mfcc").fit(torch.randn(4, 16000))
@@ -67,6 +78,9 @@ def restore(description: Mapping[str, Any]) -> Frontend:
     >>> torch.equal(restore(fitted.describe())(clip), fitted(clip))
     True
     """
-    frontend = build(description["name"], **description["args"])
+    name = description["name"]
+    if ":" in name and not trust:
+        raise UserError(f"frontend: {name!r} runs code of a module; if you trust it: restore(..., trust=True)")
+    frontend = build(name, **description["args"])
     frontend.restore_fit(description)
     return frontend

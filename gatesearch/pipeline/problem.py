@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from torch import nn
 
 from gatesearch import backbones, data, frontends
+from gatesearch._lib import console
 from gatesearch._lib.console import progress
 from gatesearch.data import Dataset
 from gatesearch.devices import profile
@@ -117,6 +118,9 @@ def load_problem(recipe: Recipe, inputs: Inputs | None = None, *, with_features:
         )
     else:
         backbone = inputs.backbone
+    frozen = [name for name, parameter in backbone.named_parameters() if not parameter.requires_grad]
+    if frozen:
+        console.warn(f"backbone: {len(frozen)} frozen parameters stay as they are, first {frozen[0]}")
     example = features.train.features[:1]
     output_shape = backbones.check_batches(backbone, features.train.features)
     sites, layers = cut_sites(backbone, example), layer_sites(backbone, example)

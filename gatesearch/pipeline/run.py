@@ -25,8 +25,9 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.search import describe_search, search
 from gatesearch.pipeline.steps import STEPS
 from gatesearch.pipeline.training import train_baseline
-from gatesearch.recipe import Recipe, load_run, to_yaml
+from gatesearch.recipe import Recipe, load_run, mark_run, to_yaml
 from gatesearch.report import write_page
+from gatesearch.training.threads import fitting_threads
 
 
 def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None) -> RunResult:
@@ -43,21 +44,26 @@ def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None)
     folder = RunFolder.new(recipe.name or "run", out)
     with folder.named_in_errors():
         folder.write("recipe.yaml", to_yaml(recipe))
+        mark_run(folder.path, recipe)
     return run(recipe, folder, inputs)
 
 
-def resume(path: Path, until: str = "report", inputs: Inputs | None = None) -> RunResult:
+def resume(path: Path, until: str = "report", inputs: Inputs | None = None, *, trust: bool = False) -> RunResult:
     """Go on with the run in a folder, up to a step; what is done is not repeated.
 
     Args:
         path: run folder.
         until: one of :data:`STEPS`.
         inputs: as in :func:`start`.
+        trust: follow the modules and clusters that the folder's recipe names, wherever it was made, now and later.
 
     Raises:
         UserError: invalid input, or something missing in the environment.
     """
-    return run(load_run(path), RunFolder(path), inputs, until)
+    recipe = load_run(path, trust=trust)
+    if trust:
+        mark_run(path, recipe)
+    return run(recipe, RunFolder(path), inputs, until)
 
 
 def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: str = "report") -> RunResult:
@@ -68,7 +74,7 @@ def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: 
     if recipe.retrain.batch_size == "auto":
         raise UserError("retrain.batch_size: auto: take the batch size from its study before the run, or set a number")
     timed = folder.timed
-    with folder.named_in_errors(), folder.stored_warnings():
+    with folder.named_in_errors(), folder.stored_warnings(), fitting_threads():
         console.say(f"run folder: {folder.path}")
         problem = timed(load_problem, recipe, inputs)
         console.say(describe_data(problem))
@@ -121,9 +127,9 @@ def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: 
     return result
 
 
-def report(path: Path) -> None:
-    """Write the report of what a run has so far, also while it goes on."""
-    unfinished = unfinished_record(load_run(path), RunFolder(path))
+def report(path: Path, *, trust: bool = False) -> None:
+    """Write the report of what a run has so far, also while it goes on; ``trust`` as for :func:`resume`."""
+    unfinished = unfinished_record(load_run(path, trust=trust), RunFolder(path))
     page = write_page(path, unfinished)
     note = "" if unfinished is None else f" (unfinished: {len(unfinished['trials'])} trials so far)"
     console.say(f"report: {page}{note}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from gatesearch._lib import console
-from gatesearch._lib.files import write_whole
+from gatesearch._lib.files import DISK_FULL, write_whole
 from gatesearch.errors import UserError
 
 SECONDS_FILE = "logs/seconds.json"
@@ -32,8 +33,13 @@ class RunFolder:
         self.path = path
         try:
             (path / "best").mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError, PermissionError) as error:
-            raise UserError(f"out={path}: cannot be a run folder: {error.strerror}") from None
+        except (OSError, ValueError) as error:  # ValueError: the path holds a NUL, or is no text of the file system
+            if getattr(error, "errno", None) in DISK_FULL:
+                raise
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UserError(f"out={path}: cannot be a run folder: {reason}") from None
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise UserError(f"out={path}: cannot be a run folder: it cannot be written")
 
     @classmethod
     def new(cls, name: str, out: Path | None) -> RunFolder:
@@ -43,7 +49,9 @@ class RunFolder:
             UserError: the folder holds a run already.
         """
         if out is not None:
-            if (out / "recipe.yaml").exists():
+            if not str(out).isprintable():
+                raise UserError(f"out={out}: a path with line breaks or bytes that are no text; take another")
+            if _exists(out / "recipe.yaml"):
                 raise UserError(f"out={out}: holds a run already; go on with it: gatesearch run resume={out}")
             return cls(out)
         number = 1
@@ -52,8 +60,14 @@ class RunFolder:
             try:
                 path.mkdir(parents=True)
             except FileExistsError:
+                if not path.exists():  # runs is a file, or a link to nowhere
+                    raise UserError(f"{path}: cannot be a run folder: runs is no folder; name one with out=") from None
                 number += 1
                 continue
+            except OSError as error:
+                if error.errno in DISK_FULL:
+                    raise
+                raise UserError(f"{path}: cannot be a run folder: {error.strerror}; name one with out=") from None
             return cls(path)
 
     def __truediv__(self, name: str) -> Path:
@@ -119,3 +133,10 @@ class RunFolder:
         except BaseException as error:
             error.run_dir = self.path  # type: ignore[attr-defined]
             raise
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # the name is too long, or holds a NUL: making the folder says which
+        return False

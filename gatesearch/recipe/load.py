@@ -11,46 +11,59 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gatesearch.errors import unknown
+from gatesearch.errors import UserError, unknown
 from gatesearch.recipe.check import check
 from gatesearch.recipe.file_lookup import find
 from gatesearch.recipe.overrides import Key, Override
 from gatesearch.recipe.references import resolve
 from gatesearch.recipe.schema import Recipe, SearchSpace
 from gatesearch.recipe.schema.search import REMOVED_SEARCH_KEYS, find_removed_keys
+from gatesearch.recipe.schema.values import make_folder_name
+from gatesearch.recipe.trust import require_own_file, require_own_run
 from gatesearch.recipe.yaml_file import dump_yaml, read_yaml, relative_path
 
 # Mappings whose keys the user invents: an override of one replaces the recipe's; other groups merge.
 OPEN_MAPPINGS: tuple[Key, ...] = (("data", "negatives"), ("stream", "shares"), ("backbone_args",), ("space", "kinds"))
 
+# Groups whose keys are arguments of what their `name` names.
+GROUPS_OF_ARGUMENTS = ("data", "frontend")
+
 # Groups for which a single word stands for their key `name`.
 GROUPS_WITH_A_NAME: tuple[Key, ...] = (("search", "executor"),)
 
 
-def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load(name_or_path: str | Path, overrides: Sequence[str] = (), *, trust: bool = False) -> Recipe:
     """Find, read, override and check a recipe.
 
     Args:
         name_or_path: a path, or a name in ./recipes or among the shipped recipes; ``.yaml`` may be left out.
         overrides: ``key=value`` with dotted keys and values in YAML, or ``~key`` to drop a key; the last one wins.
+        trust: the recipe may name modules and clusters, whoever wrote it; see :mod:`gatesearch.recipe.trust`.
 
     Raises:
         UserError: one line that names the file or override, the key, and the nearest valid choice.
     """
     path = find(name_or_path, "recipes", "recipe")
-    return _load(path, read_yaml(path), overrides)
+    parsed = [_expand_name(Override.parse(text)) for text in overrides]
+    recipe = _load(path, read_yaml(path), parsed)
+    if not trust:
+        require_own_file(recipe, path, parsed)
+    return recipe
 
 
-def load_run(folder: Path) -> Recipe:
+def load_run(folder: Path, *, trust: bool = False) -> Recipe:
     """Return the recipe of a run folder, and print which of its keys were removed since and have no effect.
 
     Args:
         folder: of the run.
+        trust: as for :func:`load`.
 
     Raises:
         UserError: as :func:`load`.
     """
     path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise UserError(f"{folder}: not a run folder: it holds no recipe.yaml")
     tree = read_yaml(path)
     search = tree.get("search")
     removed = find_removed_keys(search) if isinstance(search, Mapping) else []
@@ -60,7 +73,12 @@ def load_run(folder: Path) -> Recipe:
         names = ", ".join(f"search.{key}" for key in removed)
         console.say(f"{relative_path(path)}: {names}: removed since this run began, and without effect now")
         tree["search"] = {key: value for key, value in tree["search"].items() if key not in REMOVED_SEARCH_KEYS}
-    return _load(path, tree)
+    if isinstance(tree.get("name"), str):
+        tree["name"] = make_folder_name(tree["name"])  # older versions took any text
+    recipe = _load(path, tree)
+    if not trust:
+        require_own_run(recipe, folder)
+    return recipe
 
 
 def build_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
@@ -90,12 +108,12 @@ def to_yaml(recipe: Recipe) -> str:
     return dump_yaml(recipe.model_dump())
 
 
-def _load(path: Path, tree: dict[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+def _load(path: Path, tree: dict[str, Any], parsed: Sequence[Override] = ()) -> Recipe:
     files: dict[Key, str] = {}
     where = relative_path(path)
-    parsed = [_expand_name(Override.parse(text)) for text in overrides]
     if any(override.key == ("backbone",) for override in parsed):
         tree["backbone_args"] = {}  # the recipe's own are another network's
+    tree = _without_keys_of_another(tree, parsed)
     for override in parsed:
         if override.key in OPEN_MAPPINGS and not override.drops:
             _clear(tree, override.key)
@@ -105,9 +123,32 @@ def _load(path: Path, tree: dict[str, Any], overrides: Sequence[str] = ()) -> Re
     writer = _writer("space", where, parsed)
     tree = resolve(_with_space(tree, path, writer, files), where, parsed)
     if tree.get("name") is None:
-        tree["name"] = path.stem
+        tree["name"] = make_folder_name(path.stem)
     recipe = check(Recipe, tree, where, parsed, files)
     return recipe.model_copy(update={"device": _find_device(recipe.device, path, where, parsed)})
+
+
+def _without_keys_of_another(tree: dict[str, Any], overrides: Sequence[Override]) -> dict[str, Any]:
+    """Drop what the file writes for a data set or a front end, if an override names another one.
+
+    The keys of such a group are arguments of what its ``name`` names. Those that an override drops itself stay until
+    then.
+    """
+    for group in GROUPS_OF_ARGUMENTS:
+        written = tree.get(group)
+        names = [name for override in overrides if (name := _name_written(override, group)) is not None]
+        if not isinstance(written, dict) or not names or names[-1] == written.get("name"):
+            continue
+        touched = {override.key[1] for override in overrides if override.key[0] == group and len(override.key) > 1}
+        tree = tree | {group: {key: value for key, value in written.items() if key == "name" or key in touched}}
+    return tree
+
+
+def _name_written(override: Override, group: str) -> Any:
+    """Return the name that an override gives to a group; None if it gives none."""
+    if override.key == (group, "name"):
+        return override.value
+    return override.value.get("name") if override.key == (group,) and isinstance(override.value, dict) else None
 
 
 def _expand_name(override: Override) -> Override:

@@ -77,18 +77,26 @@ def test_run(calls: Calls) -> None:
 
 def test_run_resumes_a_run_folder(calls: Calls, run_dir: Path) -> None:
     assert app.main(["run", f"resume={run_dir}"]) == 0
-    assert calls == [("pipeline.resume", run_dir)]
+    assert calls == [("pipeline.resume", run_dir, False)]
 
 
 @pytest.mark.parametrize("step", ["search", "retrain", "export", "verify"])
 def test_steps_take_a_run_folder(step: str, calls: Calls, run_dir: Path) -> None:
     assert app.main([step, str(run_dir)]) == 0
-    assert calls == [("pipeline.resume", run_dir, step)]
+    assert calls == [("pipeline.resume", run_dir, step, False)]
 
 
 def test_report_takes_a_run_folder(calls: Calls, run_dir: Path) -> None:
     assert app.main(["report", str(run_dir)]) == 0
-    assert calls == [("pipeline.report", run_dir)]
+    assert calls == [("pipeline.report", run_dir, False)]
+
+
+def test_run_folders_of_others_need_a_word(calls: Calls, run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["run", f"resume={run_dir}", "trust=true"]) == 0
+    assert app.main(["verify", str(run_dir), "trust=true"]) == app.main(["report", str(run_dir), "trust=true"]) == 0
+    assert [call[-1] for call in calls] == [True] * 3
+    assert "trust=yes: write trust=true" in line_of(capsys, "export", str(run_dir), "trust=yes")
+    assert "export: got unexpected extra argument (seed=1)" in line_of(capsys, "export", str(run_dir), "seed=1")
 
 
 @pytest.mark.parametrize("step", ["sites", "measure"])

@@ -57,9 +57,12 @@ def test_a_plugin_gets_its_arguments_as_they_are() -> None:
 
 @pytest.mark.usefixtures("plugins")
 def test_an_error_inside_a_data_set_is_not_taken_for_a_wrong_key() -> None:
-    with pytest.raises(TypeError, match="from inside"):
+    with pytest.raises(
+        UserError, match=r"data: broken fails: TypeError: from inside \(.*test_registry\.py:20\)"
+    ) as error:
         load_dataset("broken", size=3)
-    with pytest.raises(TypeError, match="'wrong' returned int"):
+    assert isinstance(error.value.__cause__, TypeError)
+    with pytest.raises(UserError, match=r"wrong returned a int, not a gatesearch\.data\.Dataset"):
         load_dataset("wrong", size=3)
 
 

@@ -79,3 +79,36 @@ def test_an_interrupted_table_leaves_the_old_one(folder: RunFolder) -> None:
     with pytest.raises(ValueError, match="fields not in fieldnames"):
         folder.write_csv("t.csv", ["a"], [{"a": 2}, {"wrong": 3}])
     assert (folder / "t.csv").read_text().split() == ["a", "1"]
+
+
+@pytest.mark.parametrize(
+    "out", ["a\nb", "a\x1b[31mb", "\udcffx", "x" * 300, "a\0b", "file/inside", "file", "loop", "a/../b\u2028"]
+)
+def test_a_path_that_can_be_no_run_folder_is_one_line(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UserError) as error:
+        RunFolder.new("kws", Path(out))
+    line = str(error.value)
+    assert line.startswith("out=") and len(line.splitlines()) == 1 and line.isprintable()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "loop"]
+
+
+@pytest.mark.parametrize("runs", ["file", "link", "closed"])
+def test_runs_that_is_no_folder_is_one_line(runs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if runs == "file":
+        (tmp_path / "runs").write_text("mine")
+    elif runs == "link":
+        (tmp_path / "runs").symlink_to("nowhere/at/all")
+    else:
+        monkeypatch.setattr(Path, "mkdir", raise_read_only)
+    with pytest.raises(UserError, match=r"cannot be a run folder: .*; name one with out="):
+        RunFolder.new("kws", None)
+
+
+def raise_read_only(*_: object, **__: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")

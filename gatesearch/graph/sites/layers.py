@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, fx, nn
 
+from gatesearch._lib import console
 from gatesearch.graph.module_types import CHANNEL_WISE, KEEP_SIGN, RECTIFIERS, RELU_FUNCTIONS, RELUS, calls_one_of
 from gatesearch.graph.operators import RECURRENT
 from gatesearch.graph.sites.site import LayerSite
@@ -40,8 +41,8 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
         if targets.count(node.target) > 1 or node.name not in work.outputs or not _is_gateable(layer, node):
             continue
         norm = _only_reader(traced, node, (nn.BatchNorm2d,))
-        if norm is not None and targets.count(norm.target) > 1:
-            norm = None  # it is another layer's as well
+        if norm is not None and (targets.count(norm.target) > 1 or has_hooks(traced.get_submodule(str(norm.target)))):
+            norm = None  # it is another layer's as well, or a gate that takes its place would not run its hooks
         activation = _only_reader(traced, norm or node, RELUS, RELU_FUNCTIONS)
         name, source = str(node.target), _source(traced, node, sites)
         shape_in = work.shapes.get(node.all_input_nodes[0].name, ())
@@ -66,9 +67,16 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
 def _is_gateable(layer: nn.Module, node: fx.Node) -> bool:
     if type(layer) not in LAYERS or getattr(layer, "groups", 1) > 1:
         return False
-    if layer._forward_hooks or layer._forward_pre_hooks:  # a gate would not run them
+    if has_hooks(layer):
+        console.warn(f"backbone: layer {node.target} has hooks, which a gate would not run; no gate takes its place")
         return False
     return not isinstance(layer, nn.RNNBase) or _is_plain(layer, node)
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Say whether a module calls functions of the user's around its forward or its backward."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks)
 
 
 def _is_plain(layer: nn.RNNBase, node: fx.Node) -> bool:

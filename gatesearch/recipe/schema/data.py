@@ -15,7 +15,7 @@ from gatesearch.recipe.schema.values import (
     Names,
     Natural,
     NonNegative,
-    Positive,
+    Period,
     Prevalences,
     Range,
     Share,
@@ -27,7 +27,10 @@ from gatesearch.recipe.schema.values import (
 class Speech(Group):
     """The shipped speech loader: WAV files in one folder a class, or a synthetic set."""
 
-    name: Literal["speech"] = Field(description="speech is the shipped loader.")
+    name: Literal["speech"] = Field(
+        description="speech is the shipped loader; an override of the name drops the other keys of data that the file "
+        "writes."
+    )
     root: Folder | None = Field(
         default=None,
         description="Speech: folder with one folder of WAV files a class; null synthesises a set with eSpeak NG, "
@@ -43,7 +46,7 @@ class Speech(Group):
         default=16000,
         description="Samples a second (Hz) of each clip; files with a higher rate are resampled.",
     )
-    seconds: Positive = Field(
+    seconds: Period = Field(
         default=1.0,
         description="Length of a clip in seconds; files are cropped or padded equally at both ends.",
     )
@@ -111,7 +114,7 @@ class Frontend(OpenGroup):
 
     name: Text = Field(
         description="Front end, such as identity, mfcc, log_mel, image, sequence or wave; all other keys are its "
-        "arguments."
+        "arguments, and an override of the name drops those that the file writes."
     )
 
 
@@ -152,7 +155,7 @@ class Augment(Group):
 class Stream(Group):
     """What the device hears in use; reach, latency and energy are expectations over it."""
 
-    period_s: Positive = Field(default=1.0, description="Time from one window to the next, in seconds (s).")
+    period_s: Period = Field(default=1.0, description="Time from one window to the next, in seconds (s).")
     shares: Annotated[dict[Text, Share], Field(min_length=1)] = Field(
         description="Share of windows of each class, the positives together as positive; the shares add up to 1."
     )

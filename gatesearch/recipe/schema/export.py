@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from gatesearch.recipe.errors import describe_unknown, wrong
 from gatesearch.recipe.schema import values
 from gatesearch.recipe.schema.group import Group
-from gatesearch.recipe.schema.values import Count, Names, Share
+from gatesearch.recipe.schema.values import Bounded, Count, Names, Share
 
 
 def _check_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ class Verify(Group):
     prediction_agreement: Share = Field(
         default=0.99, description="Smallest share of test windows that get the same class from model and bundle."
     )
-    output_snr_db: float | None = Field(
+    output_snr_db: Bounded | None = Field(
         default=None,
         description="Smallest ratio of the output's energy to the bundle's error, in decibels (dB), for goal "
         "reconstruction; null for no bound.",

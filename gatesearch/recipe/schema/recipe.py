@@ -14,18 +14,16 @@ from gatesearch.recipe.schema.group import Group
 from gatesearch.recipe.schema.search import Search
 from gatesearch.recipe.schema.space import SearchSpace
 from gatesearch.recipe.schema.training import Gates, Retrain, Training
-from gatesearch.recipe.schema.values import PlainMapping, Text, module_or_plugin
-
-_MAX_SEED = 2**32 - 1
+from gatesearch.recipe.schema.values import MAX_NATURAL, FolderName, PlainMapping, Text, module_or_plugin
 
 
 class Recipe(Group):
     """Everything about a run."""
 
-    name: Text | None = Field(
+    name: FolderName | None = Field(
         default=None, description="Name of the run's folder and report; null takes the file's name without its suffix."
     )
-    seed: Annotated[int, Field(ge=0, le=_MAX_SEED)] = Field(
+    seed: Annotated[int, Field(ge=0, le=MAX_NATURAL)] = Field(
         default=0, description="Seed of all trainings and of the search; the same seed gives the same run."
     )
     title: str = Field(default="", description="Heading of the report.")

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from gatesearch.recipe.errors import wrong
 from gatesearch.recipe.schema.group import Group
-from gatesearch.recipe.schema.values import Count, NonNegative, Positive, Text
+from gatesearch.recipe.schema.values import Count, NonNegative, Positive, Text, Workers
 
 
 class Executor(Group):
@@ -18,10 +18,10 @@ class Executor(Group):
     name: Literal["local", "ray"] = Field(
         default="local", description="Processes of this machine, or a Ray cluster, which needs the extra ray."
     )
-    workers: Count = Field(
+    workers: Workers = Field(
         default=1, description="Plans tried at a time; more are faster, and each is proposed on fewer outcomes."
     )
-    cpus: Count = Field(default=1, description="CPU cores a worker.")
+    cpus: Workers = Field(default=1, description="CPU cores a worker.")
     gpus: NonNegative = Field(default=0.0, description="GPUs a worker, which may be a part of one; for ray only.")
     address: Text | None = Field(
         default=None, description="Address of a Ray cluster, such as auto; null starts Ray here; for ray only."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -14,6 +15,11 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from gatesearch.recipe.errors import describe_unknown, wrong
 
 Scalar = bool | int | float | str | None
+
+MAX_NAME_BYTES = 100
+MAX_NATURAL = 2**32 - 1  # the largest seed
+_MAX_PLAIN_INTEGER = 2**53  # beyond it a number is not the same as a float
+_MIN_SIZE, _MAX_SIZE = 1e-9, 1e12
 
 
 def check_plain(value: Any) -> Any:
@@ -28,7 +34,50 @@ def check_plain(value: Any) -> Any:
             check_plain(inner)
     elif not isinstance(value, bool | int | float | str | None):
         raise wrong(f"{type(value).__name__} values have no place in a recipe")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise wrong(f"{value} is not a finite number")
+    elif isinstance(value, int) and abs(value) > _MAX_PLAIN_INTEGER:
+        raise wrong(f"{_write_integer(value)} is out of range; it must be at most {_MAX_PLAIN_INTEGER} either way")
     return value
+
+
+def _check_size(value: float) -> float:
+    """Refuse numbers that only a slip of the pen writes; with 1e-320 a division gives infinity."""
+    if value and not _MIN_SIZE <= abs(value) <= _MAX_SIZE:
+        limit = f"at least {_MIN_SIZE:g}" if abs(value) < _MIN_SIZE else f"at most {_MAX_SIZE:g}"
+        raise wrong(f"{value!r} is out of range; it must be {limit}")
+    return value
+
+
+def _check_count(value: int) -> int:
+    if value > MAX_NATURAL:
+        raise wrong(f"{_write_integer(value)} is out of range; it must be at most {MAX_NATURAL}")
+    return value
+
+
+def _write_integer(value: int) -> str:
+    """Return an integer as a message shows it: Python refuses to write thousands of digits."""
+    return str(value) if value.bit_length() <= 64 else f"a number of {value.bit_length()} bits"
+
+
+def make_folder_name(text: str) -> str:
+    """Return a text as the name of a folder: what a path or a terminal would read otherwise becomes a line.
+
+    >>> make_folder_name("../my set")
+    'my set'
+    """
+    name = "".join(letter if letter.isalnum() or letter in " _-+=,.()" else "_" for letter in text)
+    short = name.strip(" ._").encode()[:MAX_NAME_BYTES].decode(errors="ignore")
+    return short.strip(" ._") or "run"
+
+
+def _check_folder_name(name: str) -> str:
+    """Refuse a name by which runs/NAME-1 would lie elsewhere, or that is no name of a folder."""
+    if name != name.strip() or name.startswith(".") or "/" in name or not name.isprintable():
+        raise wrong(f"{name!r} is no name of a folder under runs/; write {make_folder_name(name)!r}")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise wrong(f"{len(name.encode())} bytes are too long for a folder's name; at most {MAX_NAME_BYTES}")
+    return name
 
 
 def _check_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -89,20 +138,26 @@ def module_or_plugin(group: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-PositiveShare = Annotated[float, Field(gt=0, le=1)]
-ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1), AfterValidator(_check_count)]
+Workers = Annotated[int, Field(ge=1, le=10_000)]
+Natural = Annotated[int, Field(ge=0), AfterValidator(_check_count)]
+Positive = Annotated[float, Field(gt=0), AfterValidator(_check_size)]
+Period = Annotated[float, Field(gt=0, le=86_400), AfterValidator(_check_size)]
+NonNegative = Annotated[float, Field(ge=0), AfterValidator(_check_size)]
+Share = Annotated[float, Field(ge=0, le=1), AfterValidator(_check_size)]
+PositiveShare = Annotated[float, Field(gt=0, le=1), AfterValidator(_check_size)]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1), AfterValidator(_check_size)]
 Text = Annotated[str, Field(min_length=1)]
+FolderName = Annotated[Text, AfterValidator(_check_folder_name)]
 Folder = Annotated[Text, AfterValidator(_make_absolute)]
 Names = Annotated[tuple[Text, ...], Field(strict=False, min_length=1), AfterValidator(_check_distinct)]
-Range = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_check_rising)]
+Bounded = Annotated[float, AfterValidator(_check_size)]
+Range = Annotated[tuple[Bounded, Bounded], Field(strict=False), AfterValidator(_check_rising)]
 Prevalences = Annotated[tuple[PositiveShare, ...], Field(strict=False), AfterValidator(_check_distinct)]
 AllOrNames = Annotated[Names | Literal["all"], Field(union_mode="left_to_right"), BeforeValidator(_check_all_or_list)]
-Choices = Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1), AfterValidator(_check_distinct)]
+Choices = Annotated[
+    tuple[Scalar, ...], Field(strict=False, min_length=1), BeforeValidator(check_plain), AfterValidator(_check_distinct)
+]
 CountOrAuto = Annotated[Count | Literal["auto"] | None, BeforeValidator(_check_number_or_auto)]
 PlainMapping = Annotated[dict[Text, Any], AfterValidator(check_plain)]
 Plain = Annotated[Any, AfterValidator(check_plain)]

@@ -1,0 +1,75 @@
+"""The processor cores that this process may use: its affinity and its container's quota, not the machine's count."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+BUSY_LOAD = 1.5  # threads a core, from which on they wait for each other most of the time
+
+
+def available_cores(cgroups: Path = CGROUPS, membership: Path = MEMBERSHIP) -> int:
+    """Return how many cores the process may keep busy, 1 at least.
+
+    Args:
+        cgroups: where the control groups of Linux are mounted.
+        membership: the file that says in which of them the process is.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = min(_quotas(cgroups, membership), default=math.inf)
+    return allowed if quota >= allowed else max(1, math.ceil(quota))
+
+
+def _quotas(cgroups: Path, membership: Path) -> Iterator[float]:
+    """Yield the quota, in cores, of each control group around the process, in version 2 and in version 1."""
+    try:
+        groups = [line.strip().split(":", 2)[1:] for line in membership.read_text().splitlines()]
+    except OSError:
+        return
+    for controllers, path in groups:
+        is_first_version = "cpu" in controllers.split(",")
+        if controllers and not is_first_version:
+            continue
+        root = cgroups / "cpu" if is_first_version else cgroups
+        relative = Path(path.lstrip("/"))
+        for group in (relative, *relative.parents):
+            quota = _first_version(root / group) if is_first_version else _second_version(root / group)
+            if quota is not None:
+                yield quota
+
+
+def _second_version(group: Path) -> float | None:
+    try:
+        quota, period = (group / "cpu.max").read_text().split()
+        return int(quota) / int(period)
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
+
+
+def _first_version(group: Path) -> float | None:
+    try:
+        quota, period = (int((group / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+    except (OSError, ValueError):
+        return None
+    return quota / period if quota > 0 else None
+
+
+def describe_load(threads: int) -> str | None:
+    """Return a line if more threads want to run than the machine has cores for; None if there is room.
+
+    Args:
+        threads: those that this process is about to keep busy.
+    """
+    if not hasattr(os, "getloadavg"):
+        return None
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load + threads <= BUSY_LOAD * cores:
+        return None
+    return (
+        f"the machine is busy: {load:.0f} threads run or wait on {cores} cores, and this run adds {threads}; a step of "
+        "training may take many times as long, and timings may be wrong"
+    )

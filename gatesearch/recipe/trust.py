@@ -1,0 +1,192 @@
+"""Whose code runs: a recipe may name modules and clusters, which run code; those that strangers wrote need a yes first.
+
+A recipe is data, but for three kinds of value: an import path (``package.module:Name``), whose module is imported and
+called; the address of a Ray cluster, which the search is sent to; and a storage, which trials are written to. They
+are followed without a question only where the user wrote them:
+
+- on the command line, or as arguments in Python;
+- in a recipe file that is the user's or root's and that nobody else can write;
+- in a run folder that was made here: it holds a mark that only this user can make, an HMAC of its recipe by a key in
+  the user's configuration folder (RFC 2104).
+
+Everything else asks for ``trust=true`` and says what it names. A file that was downloaded is the user's own by its
+owner: read a recipe that somebody else wrote before it runs. docs/security.md draws the whole boundary.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import platformdirs
+
+from gatesearch._lib.files import write_whole
+from gatesearch.errors import UserError
+from gatesearch.recipe.overrides import Key, Override, last_writer
+from gatesearch.recipe.schema import Recipe
+
+MARK_FILE = "logs/made_here"
+STAND_INS = ("gatesearch.api:data", "gatesearch.api:backbone")
+"""What a recipe names in place of a network and data that a program holds; they run nothing."""
+
+_KEY_BYTES = 32
+_PURPOSE = b"gatesearch run folder 1\0"
+
+
+class Reach(NamedTuple):
+    """A value of a recipe through which code of others runs, or data leave the run folder.
+
+    Args:
+        key: of the value.
+        effect: what following it does, as the rest of a sentence that begins with the value.
+    """
+
+    key: Key
+    value: str
+    effect: str
+
+
+def list_reaches(recipe: Recipe) -> list[Reach]:
+    """Return the values of a recipe that need the user's trust, in the order of its keys."""
+    return list(_reaches(recipe))
+
+
+def _reaches(recipe: Recipe) -> Iterator[Reach]:
+    names: dict[Key, str] = {
+        ("data", "name"): recipe.data.name,
+        ("frontend", "name"): recipe.frontend.name,
+        ("backbone",): recipe.backbone,
+    }
+    for key, name in names.items():
+        module, colon, _ = name.partition(":")
+        if colon and name not in STAND_INS:
+            yield Reach(key, name, f"runs code of the module {module!r}")
+    address, storage = recipe.search.executor.address, recipe.search.storage
+    if address is not None:
+        yield Reach(
+            ("search", "executor", "address"), address, "sends the search to a cluster, which can run code here"
+        )
+    if storage != "journal":
+        yield Reach(("search", "storage"), storage, "writes trials outside the run folder")
+
+
+def require_own_file(recipe: Recipe, path: Path, overrides: Sequence[Override] = ()) -> None:
+    """Check that a recipe file may name what it names.
+
+    Args:
+        recipe: as it was loaded.
+        path: of the file.
+        overrides: of the command line; what they write is the user's own.
+
+    Raises:
+        UserError: the file names a module or a cluster, and is not the user's own.
+    """
+    reaches = [reach for reach in list_reaches(recipe) if not _is_written_by(reach.key, overrides)]
+    if not reaches:
+        return
+    if _lies_in_run_folder(path):
+        reason = None if is_marked(path.parent) else "this run folder was not made here"
+    else:
+        reason = _why_not_own(path)
+    if reason:
+        raise _refusal(path, reaches[0], reason)
+
+
+def require_own_run(recipe: Recipe, folder: Path) -> None:
+    """Check that the recipe of a run folder may name what it names.
+
+    Raises:
+        UserError: it names a module or a cluster, and the folder was not made here by this user.
+    """
+    reaches = list_reaches(recipe)
+    if reaches and not is_marked(folder):
+        raise _refusal(folder / "recipe.yaml", reaches[0], "this run folder was not made here")
+
+
+def mark_run(folder: Path, recipe: Recipe) -> None:
+    """Mark a run folder as made here, or as trusted, if its recipe names anything that needs that.
+
+    Where the configuration folder cannot be written, there is no mark, and the next step asks for ``trust=true``.
+    """
+    if list_reaches(recipe) and (key := _read_key(create=True)):
+        write_whole(folder / MARK_FILE, _digest(folder, key) + "\n")
+
+
+def is_marked(folder: Path) -> bool:
+    """Say whether a run folder holds the mark of this user and of the recipe that lies in it."""
+    key = _read_key(create=False)
+    try:
+        mark = (folder / MARK_FILE).read_bytes()[: 2 * sha256().digest_size]
+        return key is not None and hmac.compare_digest(mark, _digest(folder, key).encode())
+    except OSError:
+        return False
+
+
+def _digest(folder: Path, key: bytes) -> str:
+    return hmac.new(key, _PURPOSE + (folder / "recipe.yaml").read_bytes(), sha256).hexdigest()
+
+
+def _refusal(path: Path, reach: Reach, reason: str) -> UserError:
+    key = ".".join(reach.key)
+    return UserError(f"{path}: {key}: {reach.value!r} {reach.effect}, and {reason}; if you trust it: trust=true")
+
+
+def _is_written_by(key: Key, overrides: Sequence[Override]) -> bool:
+    """Say whether an override wrote a value itself; a reference takes it from the file."""
+    override = last_writer(key, overrides)
+    return override is not None and not override.drops and "${" not in override.text
+
+
+def _lies_in_run_folder(path: Path) -> bool:
+    return path.name == "recipe.yaml" and any((path.parent / name).is_dir() for name in ("best", "logs"))
+
+
+def _why_not_own(path: Path) -> str | None:
+    """Return why a file is not the user's own; None if it is."""
+    for place in (path, path.resolve(), path.resolve().parent):
+        status = place.stat()
+        what = "its folder" if stat.S_ISDIR(status.st_mode) else "this file"
+        if status.st_uid not in (os.geteuid(), 0):
+            return f"{what} belongs to another user"
+        if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+            return f"{what} can be written by every user"
+    return None
+
+
+def _key_path() -> Path:
+    return Path(platformdirs.user_config_dir("gatesearch")) / "run_key"
+
+
+def _read_key(create: bool) -> bytes | None:
+    """Return this user's key; None if there is none, or if others can read or change it."""
+    path = _key_path()
+    try:
+        if create and not path.exists():
+            _make_key(path)
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            key = file.read(_KEY_BYTES + 1)
+    except OSError:
+        return None
+    private = status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return key if private and len(key) == _KEY_BYTES else None
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key, whole, if there is still none: two programs may start at the same time."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+        os.link(part, path)
+    except FileExistsError:
+        pass
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,30 @@
+"""Threads of PyTorch: as many as the cores that the process may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from gatesearch._lib import console
+from gatesearch._lib.cores import available_cores, describe_load
+
+
+@contextmanager
+def fitting_threads() -> Iterator[None]:
+    """Let PyTorch use no more threads than cores, and warn if other processes want these cores as well.
+
+    With more threads than cores, each operation waits for a thread that does not run: a step takes many times as long.
+    PyTorch knows of no container's quota. A number that the user set by OMP_NUM_THREADS holds.
+    """
+    threads = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(threads, available_cores()))
+    if line := describe_load(torch.get_num_threads()):
+        console.warn(line)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
