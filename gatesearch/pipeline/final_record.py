@@ -253,6 +253,7 @@ def _search(outputs: RunOutputs, seconds: Mapping[str, float], hypervolumes: lis
         "evaluated": len(trials.complete),
         "pruned": sum(trial.state == "pruned" for trial in trials.trials),
         "priced_out": sum(trial.state == "priced_out" for trial in trials.trials),
+        "failed": sum(trial.state == "failed" for trial in trials.trials),
         "epochs": trials.epochs(outputs.problem.recipe.search.epochs),
         "seconds": seconds.get("search", 0.0),
         "hypervolume": hypervolumes[-1] if hypervolumes else 0.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 
 from gatesearch._lib import console
@@ -50,44 +51,52 @@ def write_trials(
 def describe_search(problem: Problem, result: SearchResult) -> str:
     """Return the line that says how many plans were tried and how many of them are on the front."""
     states = [trial.state for trial in result.trials]
-    decided = states.count("complete") + states.count("priced_out")
+    decided = states.count("complete") + states.count("priced_out") + states.count("failed")
+    failed = f"{states.count('failed')} failed, " if "failed" in states else ""
     end = "; the space holds no other plan" if decided == len(problem.space) else ""
     return (
         f"search: {states.count('complete')} plans tried, {states.count('priced_out')} ruled out by price, "
-        f"{states.count('duplicate')} repeats not tried, {len(result.front)} on the front{end}"
+        f"{failed}{states.count('duplicate')} repeats not tried, {len(result.front)} on the front{end}"
     )
 
 
 def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evaluator) -> SearchResult:
     recipe = problem.recipe
     study = Study.find(recipe, folder)
-    past = study.read()
-    monitor = ProgressMonitor(
-        past.trials,
-        reference=reference_point(cost),
-        objective=recipe.pick.objective,
-        quality=problem.goal.quality,
-        logs=folder / "logs" / "search",
+    settings = SearchSettings(
+        journal=study.place,
+        study=study.name,
+        trials=recipe.search.trials,
+        proposals=recipe.search.proposals,
+        seed=recipe.seed,
+        initial=_initial_params(problem, cost),
+        sampler=_sampler(problem, cost),
     )
+    executor = executors.build(recipe.search.executor, evaluate, folder / "logs" / "ray")
     limit = min(recipe.search.trials, len(problem.space))
-    with monitor, console.progress(limit, "search", done=len(past.trained)) as bar:
+    with ExitStack() as stack:
+        session = stack.enter_context(
+            engine.open_session(problem.space, partial(price_violations, recipe, cost), settings)
+        )
+        past = SearchResult(tuple(session.ended))
+        monitor = stack.enter_context(
+            ProgressMonitor(
+                past.trials,
+                reference=reference_point(cost),
+                objective=recipe.pick.objective,
+                quality=problem.goal.quality,
+                logs=folder / "logs" / "search",
+            )
+        )
+        bar = stack.enter_context(console.progress(limit, "search", done=len(past.trained)))
 
-        def on_trial(trial: Trial) -> None:
+        def show(trial: Trial) -> None:
             monitor(trial)
             bar.advance(int(trial.state in TRAINED_STATES), note=monitor.note)
 
-        settings = SearchSettings(
-            journal=study.place,
-            study=study.name,
-            trials=recipe.search.trials,
-            proposals=recipe.search.proposals,
-            seed=recipe.seed,
-            initial=_initial_params(problem, cost),
-            on_trial=on_trial,
-            sampler=_sampler(problem, cost),
-        )
-        executor = executors.build(recipe.search.executor, evaluate, folder / "logs" / "ray")
-        return engine.search(problem.space, partial(price_violations, recipe, cost), evaluate, settings, executor)
+        session.on_trial = show
+        executor.run(session)
+        return session.result()
 
 
 def _sampler(problem: Problem, cost: CostModel) -> choice.SamplerFactory:

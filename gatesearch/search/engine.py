@@ -17,7 +17,7 @@ from gatesearch.search.session import PriceViolations, Session
 from gatesearch.search.settings import SearchSettings
 from gatesearch.search.space import Space
 from gatesearch.search.storage import STUDY, Place
-from gatesearch.search.stored_trial import read_trial
+from gatesearch.search.stored_trial import read_trial, select_own
 
 
 def search(
@@ -54,7 +54,7 @@ def open_session(space: Space, price_violations: PriceViolations, settings: Sear
             price_violations,
             settings,
             store=lambda trial: storage.add_trial(study, trial, place),
-            stored=storage.ended_trials(study),
+            stored=select_own(storage.ended_trials(study)),
         )
 
 
@@ -64,4 +64,5 @@ def read(place: Place, study: str = STUDY) -> SearchResult:
         stored = optuna.load_study(study_name=study, storage=storage.open_storage(place))
     except KeyError:
         return SearchResult(())
-    return SearchResult(tuple(read_trial(number, trial) for number, trial in enumerate(storage.ended_trials(stored))))
+    trials = select_own(storage.ended_trials(stored))
+    return SearchResult(tuple(read_trial(number, trial) for number, trial in enumerate(trials)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -33,6 +36,27 @@ class Evaluated:
     objectives: Objectives
     violations: Mapping[str, float]
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_fault(outcome: Evaluated) -> str | None:
+    """Return why an outcome cannot be kept: a figure that is not finite, a detail that is no JSON; None where it can.
+
+    >>> find_fault(Evaluated(Objectives(0.9, float("nan"), 1.0), {}))
+    'latency_us is nan'
+    """
+    if not isinstance(outcome, Evaluated):
+        return f"evaluate returned {outcome!r:.100}, which is not an Evaluated"
+    figures = dict(zip(Objectives._fields, outcome.objectives, strict=True)) | {
+        f"constraint {name}": excess for name, excess in outcome.violations.items()
+    }
+    for name, value in figures.items():
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
+            return f"{name} is {value}"
+    try:
+        json.dumps(dict(outcome.details))
+    except (TypeError, ValueError) as error:
+        return f"its details are not JSON: {error}"
+    return None
 
 
 # What to minimise where one objective is preferred.

@@ -23,10 +23,11 @@ class Trial:
             numbers of one that was not.
         plan: that was proposed.
         state: ``complete`` (trained), ``pruned`` (a scheduler of Ray Tune stopped it), ``priced_out`` (cost alone rules
-            it out, never trained) or ``duplicate`` (proposed before, not tried again).
+            it out, never trained), ``duplicate`` (proposed before, not tried again) or ``failed`` (it raised).
         objectives: None where it was not trained to the end.
         feasible: whether it keeps all constraints.
         details: what its evaluation kept beside objectives and constraints.
+        error: why it failed, in one line; None where it did not.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Trial:
     objectives: Objectives | None
     feasible: bool
     details: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

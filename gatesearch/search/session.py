@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
+from gatesearch._lib import console
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
-from gatesearch.search.evaluation import Evaluated
-from gatesearch.search.executors import Proposal
+from gatesearch.search.evaluation import Evaluated, find_fault
+from gatesearch.search.executors.base import Failure, Proposal, describe_error, is_machine_error
 from gatesearch.search.result import TRAINED_STATES, SearchResult, Trial
 from gatesearch.search.sampler import choice
 from gatesearch.search.sampler.gate_sampler import DIRECTIONS
@@ -21,15 +24,19 @@ from gatesearch.search.storage import STUDY
 from gatesearch.search.stored_trial import (
     BROKEN_ATTR,
     DETAILS_ATTR,
+    ERROR_ATTR,
     INITIAL_ATTR,
     PLAN_ATTR,
     STATE_ATTR,
     match_params,
     read_trial,
     share_values,
+    strip_claim,
 )
 
 PriceViolations = Callable[[GatePlan], Mapping[str, float]]
+MIN_FAILURES = 5  # after so many in a session the search may give up
+GIVE_UP_RATIO = 3  # failures over trainings of a session, beyond which it does
 
 
 class Session:
@@ -41,6 +48,10 @@ class Session:
         settings: see :class:`gatesearch.search.settings.SearchSettings`.
         store: puts a trial that ended on disk.
         stored: the trials that are on disk already, in order.
+
+    Attributes:
+        ended: trials that ended, in order.
+        on_trial: called after every trial.
     """
 
     def __init__(
@@ -57,10 +68,13 @@ class Session:
         # In memory: a plan takes dozens of entries until it ends, and one that is cut off is proposed again.
         self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
         self._study.add_trials([share_values(match_params(trial, space)) for trial in stored])
+        self.on_trial = settings.on_trial
         self.ended = [read_trial(number, trial) for number, trial in enumerate(stored)]
         self.running: dict[int, optuna.Trial] = {}
         self._proposed_plans = {trial.plan for trial in self.ended}
         self._trained = sum(trial.state in TRAINED_STATES for trial in self.ended)
+        self._session_failures: list[str] = []  # causes
+        self._session_trained = 0
         self._used_initial = {trial.user_attrs[INITIAL_ATTR] for trial in stored if INITIAL_ATTR in trial.user_attrs}
 
     @property
@@ -72,11 +86,14 @@ class Session:
         """Return a plan to try that was not tried before; None if there is none until another trial ends."""
         while self._wants_proposal():
             trial, plan = self._propose()
-            violations = self._price_violations(plan)
             if plan in self._proposed_plans:
                 self._end_untrained(trial, "duplicate")
                 continue
             self._proposed_plans.add(plan)
+            violations = self._price(plan)
+            if isinstance(violations, Failure):
+                self._fail(trial, violations.cause)
+                continue
             broken = [name for name, excess in violations.items() if excess > 0]
             if not broken:
                 self.running[trial.number] = trial
@@ -87,9 +104,12 @@ class Session:
             self._end_untrained(trial, "priced_out")
         return None
 
-    def tell(self, number: int, outcome: Evaluated) -> Trial:
-        """Keep the outcome of a plan."""
+    def tell(self, number: int, outcome: Evaluated | Failure) -> Trial:
+        """Keep the outcome of a plan, or why there is none."""
         trial = self.running.pop(number)
+        cause = outcome.cause if isinstance(outcome, Failure) else find_fault(outcome)
+        if isinstance(outcome, Failure) or cause is not None:
+            return self._fail(trial, cause or "")
         for name, value in outcome.details.items():
             trial.set_user_attr(name, value)
         trial.set_user_attr(DETAILS_ATTR, list(outcome.details))
@@ -107,8 +127,10 @@ class Session:
         """Return all trials that ended.
 
         Raises:
-            UserError: no plan could be tried.
+            UserError: too many plans failed, or no plan could be tried.
         """
+        if self._gives_up or (self._session_failures and not self._session_trained):
+            raise UserError(self._describe_failures())
         if not any(trial.state == "complete" for trial in self.ended):
             stored = self._study.get_trials(deepcopy=False)
             broken = sorted({name for trial in stored for name in trial.user_attrs.get(BROKEN_ATTR, ())})
@@ -121,7 +143,8 @@ class Session:
 
     def _wants_proposal(self) -> bool:
         return (
-            self._trained + self.busy < self._settings.trials
+            not self._gives_up
+            and self._trained + self.busy < self._settings.trials
             and len(self._proposed_plans) < len(self._space)
             and len(self.ended) + self.busy < self._settings.proposals
         )
@@ -147,6 +170,38 @@ class Session:
         trial.set_user_attr(PLAN_ATTR, plan.to_json())
         return trial, plan
 
+    @property
+    def _gives_up(self) -> bool:
+        """Whether nearly all plans of this session failed, so that the plans are not to blame."""
+        failures = len(self._session_failures)
+        return failures >= MIN_FAILURES and failures > GIVE_UP_RATIO * self._session_trained
+
+    def _describe_failures(self) -> str:
+        failures, total = len(self._session_failures), len(self._session_failures) + self._session_trained
+        [(cause, count)] = Counter(self._session_failures).most_common(1)
+        alike = "" if count == failures else f", {count} of them alike"
+        return f"search: {failures} of {total} plans failed{alike}: {cause}"
+
+    def _price(self, plan: GatePlan) -> Mapping[str, float] | Failure:
+        """Return by how much a plan breaks each constraint that its price decides."""
+        try:
+            violations = self._price_violations(plan)
+        except Exception as error:
+            if is_machine_error(error):
+                raise
+            return Failure(f"its price: {describe_error(error)}")
+        undefined = [name for name, excess in violations.items() if math.isnan(excess)]
+        return Failure(f"its price: {undefined[0]} is nan") if undefined else violations
+
+    def _fail(self, trial: optuna.Trial, cause: str) -> Trial:
+        trial.set_user_attr(STATE_ATTR, "failed")
+        trial.set_user_attr(ERROR_ATTR, cause)
+        self._study.tell(trial, state=TrialState.FAIL)
+        ended = self._end(trial)
+        self._session_failures.append(cause)
+        console.warn(f"search: trial {ended.number}, plan {ended.plan.digest}, failed: {cause}")
+        return ended
+
     def _end_untrained(self, trial: optuna.Trial, state: str) -> Trial:
         # PRUNED without values teaches samplers to stay away, where FAIL would let them come back.
         trial.set_user_attr(STATE_ATTR, state)
@@ -155,10 +210,11 @@ class Session:
 
     def _end(self, trial: optuna.Trial) -> Trial:
         stored = self._study.get_trials(deepcopy=False)[trial.number]
-        self._store(stored)
+        self._store(strip_claim(stored))
         ended = read_trial(len(self.ended), stored)
         self.ended.append(ended)
         self._trained += ended.state in TRAINED_STATES
-        if self._settings.on_trial is not None:
-            self._settings.on_trial(ended)
+        self._session_trained += ended.state in TRAINED_STATES
+        if self.on_trial is not None:
+            self.on_trial(ended)
         return ended

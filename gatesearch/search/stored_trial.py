@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from gatesearch.plan import GatePlan
 from gatesearch.search.evaluation import Objectives
 from gatesearch.search.result import Trial
+from gatesearch.search.sampler.history import PLAN_CLAIM
 from gatesearch.search.space import Space
 
 # User attributes of a trial.
@@ -19,6 +21,12 @@ STATE_ATTR = "state"  # see :class:`gatesearch.search.result.Trial`
 DETAILS_ATTR = "seen"  # the names of the attributes that its evaluation kept
 INITIAL_ATTR = "first"  # which of the initial proposals it is
 BROKEN_ATTR = "broken"  # the constraints that its price breaks
+ERROR_ATTR = "error"  # why it failed
+
+
+def select_own(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that a search has stored; others may have added their own to its study."""
+    return [trial for trial in trials if PLAN_ATTR in trial.user_attrs and STATE_ATTR in trial.user_attrs]
 
 
 def read_trial(number: int, stored: FrozenTrial) -> Trial:
@@ -29,8 +37,9 @@ def read_trial(number: int, stored: FrozenTrial) -> Trial:
         plan=GatePlan.from_json(attributes[PLAN_ATTR]),
         state=attributes[STATE_ATTR],
         objectives=Objectives(*stored.values) if stored.values else None,
-        feasible=all(excess <= 0 for excess in stored.constraints.values()),
+        feasible=stored.state != TrialState.FAIL and all(excess <= 0 for excess in stored.constraints.values()),
         details={name: attributes[name] for name in attributes.get(DETAILS_ATTR, ())},
+        error=attributes.get(ERROR_ATTR),
     )
 
 
@@ -49,6 +58,15 @@ def share_values(trial: FrozenTrial) -> FrozenTrial:
     shared = copy.copy(trial)
     shared.__class__ = _SharedTrial
     return shared
+
+
+def strip_claim(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial without the plan that the sampler claimed for it: its attributes have it already."""
+    if PLAN_CLAIM not in trial.system_attrs:
+        return trial
+    stripped = copy.copy(trial)
+    stripped.system_attrs = {name: value for name, value in trial.system_attrs.items() if name != PLAN_CLAIM}
+    return stripped
 
 
 def match_params(stored: FrozenTrial, space: Space) -> FrozenTrial:

@@ -131,7 +131,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchResult, li
         (1, KeyboardInterrupt()),
         (2, OSError(28, "disk full")),
         (9, KeyboardInterrupt()),
-        (14, RuntimeError("a bug")),
+        (14, OSError(28, "disk full")),
         (15, KeyboardInterrupt()),
     ],
 )

@@ -44,6 +44,7 @@ class Search(Document):
     evaluated: int = Field(ge=0, description="Trials that were trained to their end.")
     pruned: int = Field(ge=0, description="Trials that were stopped early.")
     priced_out: int = Field(ge=0, description="Trials whose price alone breaks a constraint.")
+    failed: int = Field(default=0, ge=0, description="Trials that raised; each has a line in warnings.")
     epochs: int | float = Field(ge=0, description="Epochs of all trials together.")
     seconds: float = Field(default=0.0, ge=0, description="Wall time of the search in seconds (s).")
     hypervolume: float = Field(description="Hypervolume of the front from no quality at the ungated backbone's cost.")

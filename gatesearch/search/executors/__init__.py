@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gatesearch.search.executors.base import Evaluate, Executor, InProcess, Proposal, ProposalSource, TrialFailed
+from gatesearch.search.executors.base import Evaluate, Executor, Failure, InProcess, Proposal, ProposalSource, try_plan
 
 if TYPE_CHECKING:
     from gatesearch.recipe.schema import Executor as ExecutorKeys
 
-__all__ = ["Evaluate", "Executor", "InProcess", "Proposal", "ProposalSource", "TrialFailed", "build"]
+__all__ = ["Evaluate", "Executor", "Failure", "InProcess", "Proposal", "ProposalSource", "build", "try_plan"]
 
 
 def build(keys: ExecutorKeys, evaluate: Evaluate, folder: Path) -> Executor:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from gatesearch.errors import UserError
@@ -10,6 +14,9 @@ from gatesearch.plan import GatePlan
 from gatesearch.search.evaluation import Evaluated
 
 Evaluate = Callable[[GatePlan], Evaluated]
+# Errors of the machine, which no other plan would escape: the search stops, and tries the plan again when it goes on.
+MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
+MAX_CAUSE_CHARACTERS = 500
 
 
 class Proposal(NamedTuple):
@@ -19,8 +26,48 @@ class Proposal(NamedTuple):
     plan: GatePlan
 
 
-class TrialFailed(UserError):
-    """A plan could not be tried: its worker died again and again."""
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A plan could not be evaluated.
+
+    Args:
+        cause: one line.
+    """
+
+    cause: str
+
+
+def try_plan(evaluate: Evaluate, plan: GatePlan) -> Evaluated | Failure:
+    """Return the outcome of a plan, or what it raised.
+
+    Raises:
+        OSError: one of :data:`MACHINE_ERRORS`.
+    """
+    try:
+        return evaluate(plan)
+    except Exception as error:
+        if is_machine_error(error):
+            raise
+        return Failure(describe_error(error))
+
+
+def is_machine_error(error: BaseException) -> bool:
+    """Say whether an error is one of :data:`MACHINE_ERRORS`."""
+    return isinstance(error, OSError) and error.errno in MACHINE_ERRORS
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an error in one line: its type and message, and where it was raised.
+
+    >>> describe_error(MemoryError("no room"))
+    'MemoryError: no room'
+    """
+    text = " ".join(str(error).split())[:MAX_CAUSE_CHARACTERS]
+    if isinstance(error, UserError):
+        return text
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" ({Path(last[0].filename).name}:{last[0].lineno})" if last else ""
+    return f"{type(error).__name__}: {text}{place}" if text else f"{type(error).__name__}{place}"
 
 
 class ProposalSource(Protocol):
@@ -33,8 +80,8 @@ class ProposalSource(Protocol):
     def ask(self) -> Proposal | None:
         """Return a plan to try; None if there is none until another trial ends."""
 
-    def tell(self, number: int, outcome: Evaluated) -> object:
-        """Keep the outcome of a plan."""
+    def tell(self, number: int, outcome: Evaluated | Failure) -> object:
+        """Keep the outcome of a plan, or why there is none."""
 
     def prune(self, number: int) -> object:
         """Keep that the training of a plan was stopped."""
@@ -44,7 +91,7 @@ class Executor(Protocol):
     """Tries the plans of a search, several at a time where it can."""
 
     def run(self, session: ProposalSource) -> None:
-        """Ask, try and tell until the search proposes nothing more; errors of ``evaluate`` are raised here."""
+        """Ask, try and tell until the search proposes nothing more; see :func:`try_plan` for errors of ``evaluate``."""
 
 
 class InProcess:
@@ -56,4 +103,4 @@ class InProcess:
     def run(self, session: ProposalSource) -> None:
         """Try every plan that the search proposes."""
         while (proposal := session.ask()) is not None:
-            session.tell(proposal.number, self._evaluate(proposal.plan))
+            session.tell(proposal.number, try_plan(self._evaluate, proposal.plan))

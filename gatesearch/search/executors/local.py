@@ -1,6 +1,7 @@
 """Plans tried in processes of this machine, as many at a time as there are workers.
 
-A worker that dies is replaced and its plan tried again. Workers end with their driver, however that ends.
+A worker that dies is replaced and its plan tried again; a plan that kills several fails. Workers end with their driver,
+however that ends.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ import pickle
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from gatesearch._lib import console
+from gatesearch._lib.cores import available_cores
+from gatesearch.errors import UserError
 from gatesearch.search.evaluation import Evaluated
-from gatesearch.search.executors.base import Evaluate, Proposal, ProposalSource, TrialFailed
+from gatesearch.search.executors.base import Evaluate, Failure, Proposal, ProposalSource, describe_error, try_plan
 
-MAX_FAILURES = 3  # workers that one plan may kill; at the next the search gives up
+MAX_FAILURES = 3  # workers that one plan may kill; at the next it fails
 DRIVER_CHECK_S = 0.5  # between two looks at whether the driver is alive
 _processes = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
 
@@ -31,12 +34,18 @@ class LocalWorkers:
     Args:
         evaluate: tries a plan; pickled once for each worker.
         workers: how many, started as they are needed.
-        threads: of torch in each worker; None: torch's default.
+        threads: of torch in each worker; None: an equal share of the cores that this process may use.
     """
 
     def __init__(self, evaluate: Evaluate, workers: int, threads: int | None = None) -> None:
         self.workers = workers
-        self._pickled_evaluate, self._threads = pickle.dumps(evaluate), threads
+        cores = available_cores()
+        self._pickled_evaluate, self._threads = pickle.dumps(evaluate), threads or max(1, cores // workers)
+        if workers * self._threads > cores:
+            console.warn(
+                f"search.executor: {workers} workers with {self._threads} threads each on {cores} cores: they wait for "
+                "each other, and a trial takes many times as long"
+            )
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, tuple[_Worker, Proposal, int]] = {}
 
@@ -44,7 +53,8 @@ class LocalWorkers:
         """Keep every worker busy until the search proposes nothing more.
 
         Raises:
-            TrialFailed: a plan kills its workers.
+            UserError: workers cannot start.
+            OSError: an error of the machine, such as a full disk.
         """
         try:
             while True:
@@ -59,7 +69,7 @@ class LocalWorkers:
                 worker.end()
             self._idle, self._busy = [], {}
 
-    def _collect(self) -> Iterator[tuple[int, Evaluated]]:
+    def _collect(self) -> Iterator[tuple[int, Evaluated | Failure]]:
         """Wait until a worker has an outcome or dies; yield the outcomes."""
         for connection in wait(list(self._busy)):
             assert isinstance(connection, Connection)
@@ -68,12 +78,11 @@ class LocalWorkers:
                 outcome = connection.recv()
             except (EOFError, ConnectionError):
                 worker.end()
-                if failures >= MAX_FAILURES:
-                    raise TrialFailed(
-                        f"plan {proposal.plan.digest}: {failures + 1} workers died of it, the last with exit status "
-                        f"{worker.process.exitcode}"
-                    ) from None
-                self._assign(proposal, failures + 1)
+                if failures < MAX_FAILURES:
+                    self._assign(proposal, failures + 1)
+                    continue
+                status = worker.process.exitcode
+                yield proposal.number, Failure(f"{failures + 1} workers died of it, the last with exit status {status}")
                 continue
             self._idle.append(worker)
             if isinstance(outcome, BaseException):
@@ -100,7 +109,7 @@ class _Worker:
     connection: Connection
 
     @classmethod
-    def start(cls, pickled_evaluate: bytes, threads: int | None) -> _Worker:
+    def start(cls, pickled_evaluate: bytes, threads: int) -> _Worker:
         connection, worker_end = _processes.Pipe()
         arguments = (worker_end, pickled_evaluate, threads, os.getpid())
         process = _processes.Process(target=_serve, args=arguments, daemon=True)
@@ -122,27 +131,32 @@ class _Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection, pickled_evaluate: bytes, threads: int | None, driver: int) -> None:
+def _serve(connection: Connection, pickled_evaluate: bytes, threads: int, driver: int) -> None:
     """Try the plans that come through the pipe, in a worker process, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
     threading.Thread(target=_end_with_driver, args=(driver,), daemon=True).start()
-    if threads is not None:
+    try:
         import torch
 
         torch.set_num_threads(threads)
-    evaluate: Evaluate = pickle.loads(pickled_evaluate)
+        evaluate: Evaluate = pickle.loads(pickled_evaluate)
+    except Exception as error:
+        connection.send(UserError(f"search.executor: a worker cannot start: {describe_error(error)}"))
+        return
     while True:
         try:
             proposal: Proposal = connection.recv()
         except EOFError:
             return
-        outcome: Evaluated | BaseException
+        outcome: Evaluated | Failure | OSError
         try:
-            outcome = evaluate(proposal.plan)
-        except Exception as error:
-            error.add_note(f"in a worker process, plan {proposal.plan.digest}:\n{traceback.format_exc()}")
-            outcome = error
-        connection.send(outcome)
+            outcome = try_plan(evaluate, proposal.plan)
+        except OSError as error:
+            outcome = OSError(error.errno, error.strerror, error.filename)
+        try:
+            connection.send(outcome)
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            connection.send(Failure(f"its outcome cannot leave the worker process: {describe_error(error)}"))
 
 
 def _end_with_driver(driver: int) -> None:

@@ -12,7 +12,8 @@ trial in an Optuna study when it ends. A run that was cut off goes on from there
 
 The trainable reads the plan from its config, ``GatePlan.from_json(config["plan"])``, and reports ``accuracy``,
 ``latency_us`` and ``energy_uj``, and each constraint's excess as ``violations/NAME`` where there are constraints. A
-trial that a scheduler stops is kept as pruned, not as complete.
+trial that a scheduler stops is kept as pruned, not as complete. One that raises is kept as failed, and the search goes
+on.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from typing import Any
 from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
 from gatesearch.search.evaluation import Evaluated, Objectives
-from gatesearch.search.executors.base import ProposalSource
+from gatesearch.search.executors.base import Failure, ProposalSource
 
 need("search.executor", "ray")
 from ray.tune.search import Searcher  # noqa: E402 # the base class of GateSearcher: this module is the extra's own
 
 VIOLATION_PREFIX = "violations/"
 DETAILS_KEY = "details"  # as JSON: Tune would flatten a mapping
+FAILURE_KEY = "failure"  # in place of an outcome: why there is none
 
 
 class GateSearcher(Searcher):
@@ -44,7 +46,6 @@ class GateSearcher(Searcher):
         super().__init__()
         self._session = session
         self._numbers: dict[str, int] = {}
-        self.failed: list[str] = []  # trials that Tune gave up; the next session proposes their plans again
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles the whole experiment to restore it; a search goes on from its study instead.
@@ -52,7 +53,7 @@ class GateSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override] # as documented there
         """Return the config of a trial, None where the search waits for one, FINISHED at its end."""
-        proposal = None if self.failed else self._session.ask()
+        proposal = self._session.ask()
         if proposal is not None:
             self._numbers[trial_id] = proposal.number
             return {"plan": proposal.plan.to_json()}
@@ -64,7 +65,9 @@ class GateSearcher(Searcher):
         if number is None:
             return
         if error or result is None:
-            self.failed.append(trial_id)
+            self._session.tell(number, Failure("Ray Tune gave it up: its trainable raised or its workers died"))
+        elif FAILURE_KEY in result:
+            self._session.tell(number, Failure(str(result[FAILURE_KEY])))
         elif result.get("done"):
             self._session.tell(number, read_outcome(result))
         else:
@@ -83,8 +86,10 @@ class GateSearcher(Searcher):
         raise UserError("Tuner.restore: a search of gates goes on with a new Tuner and the journal that it had")
 
 
-def report_outcome(outcome: Evaluated) -> dict[str, Any]:
+def report_outcome(outcome: Evaluated | Failure) -> dict[str, Any]:
     """Return what a trainable reports."""
+    if isinstance(outcome, Failure):
+        return {FAILURE_KEY: outcome.cause}
     violations = {f"{VIOLATION_PREFIX}{name}": excess for name, excess in outcome.violations.items()}
     return {**outcome.objectives._asdict(), **violations, DETAILS_KEY: json.dumps(dict(outcome.details))}
 

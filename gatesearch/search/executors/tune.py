@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from gatesearch._lib import console
+from gatesearch._lib.cores import available_cores
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
-from gatesearch.search.executors.base import Evaluate, ProposalSource, TrialFailed
+from gatesearch.search.executors.base import Evaluate, ProposalSource, try_plan
 from gatesearch.search.executors.ray_searcher import GateSearcher, report_outcome
 
 MAX_FAILURES = 3  # nodes or workers that a trial may lose
@@ -48,16 +50,15 @@ class RayTune:
     ) -> None:
         self._evaluate, self._folder, self._address = evaluate, folder.absolute(), address
         self.workers, self._resources = workers, {"cpu": cpus, "gpu": gpus}
-        cores = os.cpu_count() or 1
+        cores = available_cores()
         if address is None and cpus > cores:
-            raise UserError(f"search.executor.cpus: {cpus:g} CPUs for a trial, and this machine has {cores}")
+            raise UserError(f"search.executor.cpus: {cpus:g} CPUs for a trial, and this process has {cores}")
 
     def run(self, session: ProposalSource) -> None:
         """Let Tune run the search.
 
         Raises:
             UserError: there is no cluster at the address.
-            TrialFailed: a trial failed again and again.
         """
         os.environ.update(TUNE_ENVIRONMENT | {"TUNE_MAX_PENDING_TRIALS_PG": str(self.workers)})
         import ray
@@ -98,10 +99,8 @@ class RayTune:
                 verbose=0,
             ),
         ).fit()
-        if searcher.failed:
-            cause = next(iter(results.errors), None)
-            last = str(cause).strip().splitlines()[-1] if cause else "its nodes died"
-            raise TrialFailed(f"search: a trial failed {MAX_FAILURES + 1} times on the cluster: {last}") from cause
+        for line in dict.fromkeys(str(error).strip().splitlines()[-1] for error in results.errors):
+            console.warn(f"search: trials that failed on the cluster: {line}")
 
 
 def _connect(address: str | None) -> None:
@@ -139,6 +138,6 @@ def _trainable() -> type:
 
         def step(self) -> dict[str, Any]:
             plan = GatePlan.from_json(self.config["plan"])
-            return {**report_outcome(self.evaluate(plan)), "done": True}
+            return {**report_outcome(try_plan(self.evaluate, plan)), "done": True}
 
     return PlanTrial

@@ -23,7 +23,7 @@ from gatesearch.search.storage.journal import Journal, drop_half_entry, find_bro
 from gatesearch.search.storage.place import Place
 
 STUDY = "gatesearch"  # default name of a study
-ENDED_STATES = (TrialState.COMPLETE, TrialState.PRUNED)
+ENDED_STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 __all__ = [
     "STUDY",

@@ -13,6 +13,7 @@ import pytest
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import SearchSettings, engine, storage
+from gatesearch.search.executors import Failure
 from gatesearch.search.session import Session
 from tests.search.quick import price, try_plan
 from tests.search.small_spaces import small
@@ -62,15 +63,17 @@ def test_a_trial_that_a_scheduler_stopped_is_pruned(session: Session, tmp_path: 
     assert plan_of(config) != plan
 
 
-def test_a_trial_that_failed_ends_the_search_and_is_left_for_the_next(session: Session, tmp_path: Path) -> None:
+def test_a_trial_that_failed_is_kept_and_the_search_goes_on(session: Session, tmp_path: Path) -> None:
     searcher = GateSearcher(session)
     first, second = plan_of(searcher.suggest("a")), plan_of(searcher.suggest("b"))
     searcher.on_trial_complete("a", None, error=True)
-    assert searcher.suggest("c") is None  # b is still under way
+    third = plan_of(searcher.suggest("c"))
     searcher.on_trial_complete("b", done(second))
-    assert searcher.suggest("c") == GateSearcher.FINISHED and searcher.failed == ["a"]
-    kept = [trial.plan for trial in engine.read(tmp_path / "study.journal").trials]
-    assert second in kept and first not in kept
+    searcher.on_trial_complete("c", report_outcome(Failure("MemoryError")) | {"done": True})
+    states = {trial.plan: (trial.state, trial.error) for trial in engine.read(tmp_path / "study.journal").trials}
+    gave_up = "Ray Tune gave it up: its trainable raised or its workers died"
+    assert states[first] == ("failed", gave_up) and states[third] == ("failed", "MemoryError")
+    assert states[second] == ("complete", None) and plan_of(searcher.suggest("d")) not in states
 
 
 def test_tune_may_pickle_it_and_not_restore_it(session: Session, tmp_path: Path) -> None:
