@@ -43,8 +43,10 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
 
 def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None) -> Table:
     """Return the latency table of the run folder, or read it from the user's cache or anew."""
-    if folder is not None and (folder / TABLE_FILE).exists():
-        return Table.from_json((folder / TABLE_FILE).read_text())
+    if folder is not None:
+        stored = folder.load(TABLE_FILE, lambda text: Table.from_json(text.decode()), "the blocks are read again")
+        if stored is not None:
+            return stored
     table = factory.read_table(
         backbone,
         problem.device,
