@@ -35,14 +35,8 @@ def finish_run(path: Path, recipe: Recipe) -> RunResult:
         raise UserError(f"{folder.path}: holds a run of another recipe; move it away or delete it")
     folder.write("recipe.yaml", to_yaml(recipe))
     console.say(f"--- {path.name}")
-    if folder.read_json("summary.json") is None:
-        try:
-            return pipeline.run(recipe, folder)
-        except UserError as error:
-            if folder.read_json("summary.json") is None:
-                raise
-            console.say(f"{path.name}: {error}")  # the page shows the parity as it is
-    return pipeline.run(recipe, folder, until="export")
+    until = "report" if folder.read_json("summary.json") is None else "export"
+    return pipeline.resume(path, until)
 
 
 def share_stopped_first(quality: Quality, kind: str) -> float:

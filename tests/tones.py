@@ -19,7 +19,10 @@ TINY = (
     "augment.renditions=1",
     "backbone_args.width=8",
     "backbone_args.blocks=2",
-    "training.epochs=2",
+    # Fourteen steps an epoch over tones: fewer epochs tell nothing apart, and a run of such a network ends at once.
+    "training.epochs=12",
+    "training.batch_size=5",
+    "training.averaging=0",
     "search.trials=3",
     "search.epochs=1",
     "retrain.epochs=1",

@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gatesearch._lib import interrupts
 from gatesearch._lib.format import format_cell, format_duration
+from gatesearch.errors import one_line
 
 _PLAIN_WIDTH_CHARACTERS = 100
 
@@ -45,7 +47,7 @@ def warn(text: str) -> None:
 
     Call it wherever the program does something other than what was asked for, or than what a reader would expect.
     """
-    line = " ".join(text.split())
+    line = one_line(" ".join(text.split()))
     for sink in _warning_sinks:
         sink(line)
     if _warning_holds:
@@ -186,6 +188,7 @@ def _bar(out: Console, total: int | None, label: str, done: int) -> Iterator[Ste
 
         class Bar:
             def advance(self, n: int = 1, note: str = "") -> None:
+                interrupts.check()
                 display.advance(task, n)
                 if note:
                     display.update(task, note=note)
@@ -212,6 +215,7 @@ def _lines(
     class Lines:
         def advance(self, n: int = 1, note: str = "") -> None:
             nonlocal done, last_line_s, news
+            interrupts.check()
             done, news, now = done + n, note or news, clock()
             if now - last_line_s >= every_s and done != total:
                 last_line_s, elapsed_s = now, now - start

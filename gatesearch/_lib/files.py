@@ -1,17 +1,39 @@
-"""Write a file whole or not at all, so that a reader never meets half of one."""
+"""Write a file whole or not at all, and read it with a check of what it holds."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from pathlib import Path
+
+from gatesearch.errors import UserError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of the system that no other path or file would mend."""
 
+_SEAL = b"gatesearch sha256 "
+_SEAL_BYTES = len(_SEAL) + 64 + 1  # the digest in hexadecimal and a line end
+
+
+class DamagedFile(UserError):
+    """A file does not hold what was written to it.
+
+    Args:
+        path: of the file.
+        reason: what is wrong with it, in words that follow "PATH: ".
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path, self.reason = path, reason
+
 
 def write_whole(path: Path, content: str | bytes) -> Path:
-    """Replace what a file holds in one step; an error leaves the old file as it is.
+    """Replace what a file holds in one step; an error or a kill leaves the old file as it is.
+
+    The new file is written beside the target, because a rename is one step within a file system only; file and folder
+    are flushed to the disk, so that a power cut leaves the old file or the new one.
 
     Args:
         path: of the file; its folder is made where it is not there.
@@ -19,13 +41,81 @@ def write_whole(path: Path, content: str | bytes) -> Path:
 
     Returns:
         The path of the file.
+
+    Raises:
+        UserError: a folder is in the way of the file, or a file in the way of its folder.
+        OSError: the disk is full, or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(content.encode() if isinstance(content, str) else content)
+        _flush(part)
         part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+        _flush(path.parent)
+    except BaseException as error:
+        part.unlink(missing_ok=True) if part.parent.is_dir() else None
+        if isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError):
+            obstacle = path if path.is_dir() else next(each for each in path.parents if each.exists())
+            kind = "folder" if obstacle.is_dir() else "file"
+            raise UserError(f"{path}: cannot be written: the {kind} {obstacle} is in its way; move it away") from None
         raise
     return path
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """Return what a file holds, or None where it is not there.
+
+    Raises:
+        DamagedFile: something else than a file is there.
+        UserError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except (IsADirectoryError, NotADirectoryError):
+        raise DamagedFile(path, "is a folder, not a file" if path.is_dir() else "lies under a file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def digest(content: bytes) -> str:
+    """Return the sha256 of some bytes in hexadecimal.
+
+    >>> digest(b"")[:8]
+    'e3b0c442'
+    """
+    return hashlib.sha256(content).hexdigest()
+
+
+def seal(payload: bytes) -> bytes:
+    """Return bytes with a first line that says their digest, for :func:`unseal`.
+
+    >>> unseal(Path("x"), seal(b"weights"))
+    b'weights'
+    """
+    return _SEAL + digest(payload).encode() + b"\n" + payload
+
+
+def unseal(path: Path, content: bytes) -> bytes:
+    """Return the bytes behind a seal; bytes without one, of an older version, as they are.
+
+    Raises:
+        DamagedFile: they are not what was sealed.
+    """
+    if not content.startswith(_SEAL):
+        return content
+    head, payload = content[:_SEAL_BYTES], content[_SEAL_BYTES:]
+    if head != seal(payload)[:_SEAL_BYTES]:
+        raise DamagedFile(path, "is damaged: its sha256 is not the one in its first line")
+    return payload
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file or a folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from gatesearch._lib import interrupts
 from gatesearch._lib.version import __version__
 from gatesearch.cli import completion, hardware, recipes, runs, studies
 from gatesearch.cli.arguments import CONTEXT
@@ -93,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if completion.VARIABLE in os.environ:
         return _complete()
     try:
-        with _termination_interrupts():
+        with interrupts.as_exceptions():
             return _invoke(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         return _end(str(error), _STATUS_USER_ERROR)
@@ -108,11 +106,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{_NO_SPACE[error.errno]} while writing {place}; free space{_resume_hint(error)}", _STATUS_USER_ERROR
         )
     except (KeyboardInterrupt, SystemExit) as error:
-        # Lightning turns an interrupted fit into SystemExit(1).
-        cause = error if isinstance(error, KeyboardInterrupt) else error.__context__
-        if not isinstance(cause, KeyboardInterrupt):
+        # A library may turn an interrupt into another error, and that into an interrupt again.
+        causes = [each for each in (error, error.__cause__, error.__context__) if each is not None]
+        if not any(isinstance(each, KeyboardInterrupt) for each in causes):
             raise
-        return _end(f"interrupted{_resume_hint(error) or _resume_hint(cause)}", _STATUS_INTERRUPTED)
+        hint = next((hint for each in causes if (hint := _resume_hint(each))), "")
+        return _end(f"interrupted{hint}", _STATUS_INTERRUPTED)
 
 
 def _invoke(arguments: list[str]) -> int:
@@ -141,23 +140,6 @@ def _complete() -> int:
     except UserError:
         return 0
     return 0
-
-
-@contextmanager
-def _termination_interrupts() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C: the run folder is left so that the run can go on."""
-
-    def interrupt(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _end(line: str, status: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gatesearch.cli.arguments import (
     RunFolder,
@@ -16,6 +17,9 @@ from gatesearch.cli.arguments import (
 )
 from gatesearch.errors import UserError
 from gatesearch.pipeline.steps import STEPS
+
+if TYPE_CHECKING:
+    from gatesearch.pipeline.result import RunResult
 
 
 def run(settings: Settings = None) -> None:
@@ -30,7 +34,7 @@ def run(settings: Settings = None) -> None:
         from gatesearch.batch_study.auto_batch import resolve_batch_size
         from gatesearch.pipeline import run as pipeline
 
-        pipeline.start(resolve_batch_size(recipe), Path(out) if out else None)
+        _require_parity(pipeline.start(resolve_batch_size(recipe), Path(out) if out else None))
         return
     trust = take_trust(words)
     if words or out:
@@ -38,7 +42,7 @@ def run(settings: Settings = None) -> None:
     folder = find_run_folder("run resume=", resume)
     from gatesearch.pipeline import run as pipeline
 
-    pipeline.resume(folder, trust=trust)
+    _require_parity(pipeline.resume(folder, trust=trust))
 
 
 def step_commands() -> dict[str, Callable[[str], None]]:
@@ -54,7 +58,7 @@ def build_step(name: str) -> Callable[..., None]:
         path = find_run_folder(f"{name} ", folder)
         from gatesearch.pipeline import run as pipeline
 
-        pipeline.resume(path, until=name, trust=trust)
+        _require_parity(pipeline.resume(path, until=name, trust=trust))
 
     return step
 
@@ -66,6 +70,12 @@ def report(folder: RunFolder = "", settings: Trust = None) -> None:
     from gatesearch.pipeline import run as pipeline
 
     pipeline.report(path, trust=trust)
+
+
+def _require_parity(result: RunResult) -> None:
+    """Fail where the artifacts stray further from the model than the recipe allows; all files are written by then."""
+    if result.shortfalls:
+        raise UserError("; ".join(result.shortfalls))
 
 
 def _take_only_trust(command: str, settings: list[str] | None) -> bool:

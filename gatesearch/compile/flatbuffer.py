@@ -103,6 +103,34 @@ def _named(tensors: Sequence[int], name: str) -> list[Any]:
     return entries
 
 
+def has_outside_constants(model: bytes) -> bool:
+    """Say whether constants lie behind the tables of a model: TensorFlow Lite Micro does not read them there."""
+    need(".tflite files", "ai_edge_litert")
+    from ai_edge_litert import schema_py_generated as schema
+
+    parsed = schema.Model.GetRootAs(model, 0)
+    return any(parsed.Buffers(i).Size() for i in range(parsed.BuffersLength()))
+
+
+def compact(model: bytes) -> bytes:
+    """Return a model whose constants lie in its tables, with short names for the tensors inside it.
+
+    The quantiser puts the constants of larger models behind the tables, where TensorFlow Lite Micro takes them for
+    empty tensors, gives them room in its arena, and computes with what lies there. Names are a tenth of a small model,
+    and no engine reads them; inputs and outputs keep theirs.
+    """
+    parsed = read(model)
+    for graph in parsed.subgraphs:
+        ends = {*map(int, graph.inputs), *map(int, graph.outputs)}
+        used = {graph.tensors[index].name for index in ends}
+        for index, tensor in enumerate(graph.tensors):
+            if index not in ends:
+                tensor.name = f"t{index}".encode()
+                while tensor.name in used:
+                    tensor.name += b"_"
+    return to_bytes(parsed)
+
+
 def operator_name(parsed: Any, operator: Any) -> str:
     """Return the name of an operator, such as ``CONV_2D``: its number where the schema has no name for it."""
     from ai_edge_litert import schema_py_generated as schema

@@ -94,6 +94,8 @@ def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | No
     Ranges are the smallest and largest values observed. (The quantiser's own default, a moving average over samples,
     shrinks the range of a tensor with one element a sample, such as a gate's logit, to about its mean.)
 
+    The result is compact; see :func:`gatesearch.compile.flatbuffer.compact`.
+
     Args:
         model: float model with one input.
         samples: [n, ...] float inputs in the model's layout without its batch of 1 ([n, H, W, C] for rank 4).
@@ -131,7 +133,7 @@ def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | No
             result = quantizer.Quantizer(model, int8).quantize(observed, enable_progress_report=False)
             quantised = bytes(result.quantized_model)
             if not ranges.widen(observed, quantised):
-                return ranges.fit_biases(quantised, model)
+                return flatbuffer.compact(ranges.fit_biases(quantised, model))
 
 
 def compile(stage: StageGraph, input_range: tuple[float, float] | None = None, converter: Converter = convert) -> bytes:
@@ -147,5 +149,5 @@ def compile(stage: StageGraph, input_range: tuple[float, float] | None = None, c
     """
     model = converter(stage.program, (stage.samples[:1],))
     if stage.arithmetic == "float32":
-        return model
+        return flatbuffer.compact(model)
     return quantise(model, channel_last(stage.samples.numpy()), input_range)

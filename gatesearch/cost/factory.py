@@ -15,6 +15,7 @@ from gatesearch.cost.sources import board
 from gatesearch.cost.sources.host import dispatch, profiler
 from gatesearch.cost.table import Table
 from gatesearch.cost.table_reader import build_table, pieces_count
+from gatesearch.cost.utilisation import MAX_UTILISATION
 from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError
 from gatesearch.graph.sites import CutSite, LayerSite
@@ -37,6 +38,7 @@ def build_cost_model(
     frontend_macs: int,
     period_s: float,
     shares: Mapping[str, float],
+    max_utilisation: float | None = MAX_UTILISATION,
 ) -> CostModel:
     """Put a cost model together.
 
@@ -48,6 +50,7 @@ def build_cost_model(
         frontend_macs: multiply-accumulates of the front end, per window.
         period_s: seconds from window to window.
         shares: share of each kind in the stream; they add up to 1.
+        max_utilisation: see :class:`gatesearch.cost.model.CostModel`.
     """
     return CostModel(
         device=device,
@@ -58,6 +61,7 @@ def build_cost_model(
         shares=shares,
         layers=layers,
         kernels=board.kernels_of(device),
+        max_utilisation=max_utilisation,
     )
 
 

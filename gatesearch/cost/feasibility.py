@@ -1,12 +1,13 @@
-"""Whether a device can run the stages of a plan: memory, operators, float layers and links."""
+"""Whether a device can run the stages of a plan: memory, operators, float layers, links, and the pace of the stream."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from gatesearch.cost.price import StageEstimate
+from gatesearch.cost.utilisation import MAX_UTILISATION
 from gatesearch.devices.profile import Device
 
 
@@ -51,3 +52,20 @@ def violations(
         if before != core and device.link(before, core) is None:
             broken[f"no link {before} to {core}"] = 1.0
     return broken
+
+
+def overloads(
+    mean: Mapping[str, float], worst: Mapping[str, float], max_utilisation: float | None = MAX_UTILISATION
+) -> dict[str, float]:
+    """Return by how much cores are too busy for the stream, as shares of the period; empty if all keep up.
+
+    Args:
+        mean: by core, the mean share of the period for which it is busy (``"app.mean utilisation"``).
+        worst: that share when every window takes the longest path (``"app.utilisation"``).
+        max_utilisation: bound on the worst share; None for no such bound.
+    """
+    limit = math.inf if max_utilisation is None else max_utilisation
+    excesses = {f"{core}.utilisation": share - limit for core, share in worst.items()}
+    excesses |= {f"{core}.mean utilisation": share - MAX_UTILISATION for core, share in mean.items()}
+    # A core that cannot run a stage at all takes infinitely long for it, which is a reason of its own.
+    return {name: excess for name, excess in excesses.items() if 0 < excess < math.inf}

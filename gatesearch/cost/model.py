@@ -23,6 +23,7 @@ from gatesearch.cost.price import ExitEstimate, Price, StageEstimate
 from gatesearch.cost.stage import StagePricer, StageWork
 from gatesearch.cost.stream_shares import reach, shift_prevalence
 from gatesearch.cost.table import Table
+from gatesearch.cost.utilisation import MAX_UTILISATION, mean_utilisation, worst_utilisation
 from gatesearch.devices.profile import Core, Device
 from gatesearch.gates import cut_gates, layer_gates
 from gatesearch.graph.sites import CutSite, LayerSite, find
@@ -44,6 +45,8 @@ class CostModel:
         shares: share of each kind in the stream.
         layers: sites at which a gate may replace a layer.
         kernels: kernel costs by core, for cores whose kernels the table does not contain.
+        max_utilisation: bound on the share of a period for which a core is busy when every window takes the longest
+            path; None for no such bound: then the mean over the stream alone has to stay within the period.
     """
 
     device: Device
@@ -54,6 +57,7 @@ class CostModel:
     shares: Mapping[str, float]
     layers: tuple[LayerSite, ...] = ()
     kernels: Mapping[str, KernelCosts] = field(default_factory=dict)
+    max_utilisation: float | None = MAX_UTILISATION
     # A search prices thousands of plans that have most of their stages in common.
     _stage_terms: dict[tuple[str, str, tuple[PlacedGate, ...], int, bool], Terms] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -214,7 +218,10 @@ class CostModel:
             densities: see :meth:`stages`.
             observed: see :meth:`stages`.
         """
-        estimates = self.stages(plan, densities, observed)
+        return self._total(self.stages(plan, densities, observed), passed)
+
+    def _total(self, estimates: Sequence[StageEstimate], passed: Mapping[str, Sequence[float]]) -> Price:
+        """Return the price of stages, by the share of the windows of each kind that reaches each of them."""
         costs = [estimate.cost for estimate in estimates]
         conditional = {kind: [b / a if a else 0.0 for a, b in pairwise(row)] for kind, row in passed.items()}
         reached = reach(self.shares, conditional)
@@ -232,6 +239,7 @@ class CostModel:
             frontend_uj=self.sense_core.compute_uj(self.frontend_us),
         )
         macs = [*(e.macs for e in estimates), *(exit.macs for exit in exits.values())]
+        period_us, always = self.period_s * 1e6, {self.sense_core.name: self.frontend_us}
         paths = [costs, *([*costs[: k + 1], exit.cost] for k, exit in exits.items())]
         return Price(
             reach=tuple(reached),
@@ -240,6 +248,8 @@ class CostModel:
             longest_latency_us=max(longest_latency_us(path, self.frontend_us) for path in paths),
             energy=energy,
             exits=dict(zip(exits, energy.by_stage[len(costs) :], strict=True)),
+            utilisation=mean_utilisation(runs, run_shares, period_us, always),
+            worst_utilisation=worst_utilisation(paths, period_us, always),
         )
 
     def shift_prevalence(self, prevalence: float) -> CostModel:
@@ -251,20 +261,27 @@ class CostModel:
 
         Every gate stops all negatives, and those positives that are meant to take its exit.
         """
+        return self._total(self.stages(plan), self._lowest_rates(plan))
+
+    def _lowest_rates(self, plan: GatePlan) -> dict[str, Sequence[float]]:
         cuts = self._cuts(plan)
         positives = [1.0, *accumulate((1.0 - cut.work.leaving for cut in cuts), operator.mul)]
         negatives = [1.0] + [0.0] * len(cuts)
-        return self.price(plan, {kind: positives if kind == "positive" else negatives for kind in self.shares})
+        return {kind: positives if kind == "positive" else negatives for kind in self.shares}
 
     def overflows(self, plan: GatePlan) -> dict[str, float]:
         """See :func:`gatesearch.cost.feasibility.memory_overflows`."""
         return feasibility.memory_overflows(self.device, self.stages(plan))
 
     def violations(self, plan: GatePlan) -> dict[str, float]:
-        """See :func:`gatesearch.cost.feasibility.violations`."""
+        """See :func:`gatesearch.cost.feasibility.violations` and :func:`gatesearch.cost.feasibility.overloads`."""
         gated_cores = [plan.cores[self.stage_of(plan, gate.site)] for gate in layer_gates(plan)]
         cores = [self.sense_core.name, *plan.cores]
-        return feasibility.violations(self.device, self.stages(plan), cores, gated_cores)
+        estimates = self.stages(plan)
+        bound = self._total(estimates, self._lowest_rates(plan))
+        return feasibility.violations(self.device, estimates, cores, gated_cores) | feasibility.overloads(
+            bound.utilisation, bound.worst_utilisation, self.max_utilisation
+        )
 
     def stage_of(self, plan: GatePlan, layer: str) -> int:
         """Return the index of the stage of a plan that contains a layer."""

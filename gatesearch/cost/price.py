@@ -59,6 +59,8 @@ class Price:
         energy: expected energy by term, core and stage.
         exits: by the index of the stage, the energy of its exit by term, weighted by the share of the windows that
             takes the exit.
+        utilisation: by core, the mean share of the period for which it is busy.
+        worst_utilisation: by core, that share when every window takes the path that is worst for the core.
     """
 
     reach: tuple[float, ...]
@@ -67,3 +69,5 @@ class Price:
     longest_latency_us: float
     energy: EnergyBreakdown
     exits: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    utilisation: Mapping[str, float] = field(default_factory=dict)
+    worst_utilisation: Mapping[str, float] = field(default_factory=dict)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gatesearch.data.archives import read_archive
 from gatesearch.data.labels import positive_flags, stratified_order
 from gatesearch.data.types import Dataset, Split
+from gatesearch.data.wav_files import check_file
 from gatesearch.errors import UserError
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -122,11 +122,7 @@ def _find(root: str | None) -> Path:
 
 
 def _read_npz(path: Path) -> tuple[Array, Array, Array, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ARRAYS if name in archive}
-    except (AttributeError, EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"data.root: {path} cannot be read as {NPZ}: {error}") from error
+    arrays = read_archive(path, f"data.root: {path}", f"cannot be read as {NPZ}")
     if missing := [name for name in ARRAYS if name not in arrays]:
         raise UserError(f"data.root: {path} lacks {', '.join(missing)}; wanted: {NPZ}")
     for part in ("train", "test"):
@@ -152,9 +148,10 @@ def _read_binary(folder: Path) -> tuple[Array, Array, Array, Array]:
 def _records(path: Path) -> tuple[Array, Array]:
     """Return the images [N, 32, 32, 3] and labels [N] of one binary file."""
     try:
+        check_file(path)
         raw = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise UserError(f"data.root: {path} cannot be read ({error.strerror}); {MEND}") from error
+    except (OSError, UserError) as error:
+        raise UserError(f"data.root: {error}; {MEND}") from None
     if not len(raw) or len(raw) % RECORD:
         raise UserError(f"data.root: {path} has {len(raw)} bytes, not a multiple of {RECORD}; unpack the archive anew")
     records = raw.reshape(-1, RECORD)

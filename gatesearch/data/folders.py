@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatesearch import errors
+from gatesearch.data.class_names import POSITIVE_KIND
+from gatesearch.data.split_lists import read_split_lists
+from gatesearch.data.wav_files import WavFiles, compose, describe_names, find_wavs, list_folder
 from gatesearch.errors import UserError
 
-SPLIT_LISTS = {"validation_list.txt": "validation", "testing_list.txt": "test"}
 LONG_BACKGROUND = "_background_noise_"  # long recordings, cut into clips
 BACKGROUND_FOLDERS = ("_silence_", LONG_BACKGROUND)  # one of them may be absent
 ANY_OTHER = "*"  # stands for every folder that no class names
@@ -22,13 +24,15 @@ class Tree:
 
     Args:
         root: the folder.
-        files: file names by class folder, both sorted.
+        files: paths by file name, by class folder, both sorted; names are in Unicode's composed form.
         listed: split by ``<folder>/<file>``, or None where the tree has no lists.
+        remarks: what was left out, a line each.
     """
 
     root: Path
-    files: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, Mapping[str, Path]]
     listed: Mapping[str, str] | None
+    remarks: tuple[str, ...] = ()
 
     def split_of(self, folder: str, file: str) -> str:
         """Return the split of a file: by the lists, else 80/10/10 by :func:`hashed_split`."""
@@ -36,53 +40,53 @@ class Tree:
             return self.listed.get(f"{folder}/{file}", "train")
         return hashed_split(speaker_of(folder, file))
 
+    def path(self, name: str) -> Path:
+        """Return the path of ``<folder>/<file>``."""
+        folder, _, file = name.partition("/")
+        return self.files[folder][file]
+
 
 def scan(root: str | Path) -> Tree:
     """List the WAV files and read the split lists under a folder.
 
     Raises:
-        UserError: no such folder, no class folders in it, one list without the other, or a list that names a
-            file that is not there.
+        UserError: no such folder, no class folders in it, a folder that cannot be listed, one list without the other,
+            or a list that names a file that is not there.
     """
     top = Path(root).expanduser()
+    where = "data.root"
     if not top.is_dir():
         siblings = [p.name for p in top.parent.iterdir() if p.is_dir()] if top.parent.is_dir() else []
         close = errors.nearest(top.name, siblings)
         hint = f"nearest: '{top.parent / close}'" if close else "root=null synthesises speech"
-        raise UserError(f"data.root: no folder {str(root)!r}; {hint}")
-    folders = sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files = {f.name: tuple(sorted(w.name for w in f.iterdir() if w.suffix.lower() == ".wav")) for f in folders}
-    if not files:
-        raise UserError(f"data.root: {str(root)!r} holds no class folders; wanted: {top}/<class>/<clip>.wav")
-    return Tree(top, files, _read_lists(top, files))
+        raise UserError(f"{where}: no folder {str(root)!r}; {hint}")
+    entries = list_folder(top, where)
+    folders = {name: path for name, path in entries.items() if path.is_dir() and not name.startswith(".")}
+    if not folders:
+        raise UserError(f"{where}: {str(root)!r} holds no class folders; wanted: {top}/<class>/<clip>.wav")
+    for name, path in folders.items():
+        if not name.isprintable():
+            raise UserError(f"{where}: {path}: its name is no text; rename it")
+    contents = {name: find_wavs(path, where) for name, path in folders.items()}
+    files = {name: content.paths for name, content in contents.items()}
+    listed, remarks = read_split_lists(top, files)
+    return Tree(root=top, files=files, listed=listed, remarks=(*_remark(contents), *remarks))
 
 
-def _read_lists(top: Path, files: Mapping[str, tuple[str, ...]]) -> dict[str, str] | None:
-    present = [name for name in SPLIT_LISTS if (top / name).is_file()]
-    if not present:
-        return None
-    for name in SPLIT_LISTS:
-        if name not in present:
-            raise UserError(f"data.root: {top / present[0]} is there but {top / name} is not; both or none")
-    present_files = {folder: set(names) for folder, names in files.items()}
-    listed: dict[str, str] = {}
-    for name, split in SPLIT_LISTS.items():
-        for number, line in enumerate((top / name).read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-            entry = line.strip()
-            folder, _, file = entry.partition("/")
-            if not entry:
-                continue
-            if file not in present_files.get(folder, ()):
-                raise UserError(f"{top / name}:{number}: no file {entry!r}{_nearest_file(files, folder, file)}")
-            if listed.setdefault(entry, split) != split:
-                raise UserError(f"{top / name}:{number}: {entry!r} is in both lists")
-    return listed
-
-
-def _nearest_file(files: Mapping[str, tuple[str, ...]], folder: str, file: str) -> str:
-    close_folder = folder if folder in files else errors.nearest(folder, files)
-    close = errors.nearest(file, files[close_folder]) if close_folder else None
-    return f"; nearest: '{close_folder}/{close}'" if close else ""
+def _remark(contents: Mapping[str, WavFiles]) -> list[str]:
+    """Return what is in class folders and is not read."""
+    kinds = {
+        "hidden files are left out": [
+            f"{name}/{file}" for name, content in contents.items() for file in content.hidden
+        ],
+        "sound files are no .wav and are left out": [
+            f"{name}/{file}" for name, content in contents.items() for file in content.other
+        ],
+        "folders within class folders are left out": [
+            f"{name}/{folder}" for name, content in contents.items() for folder in content.folders
+        ],
+    }
+    return [describe_names(noun, names) for noun, names in kinds.items() if names]
 
 
 def speaker_of(folder: str, file: str) -> str:
@@ -115,8 +119,8 @@ def assign(tree: Tree, positives: Sequence[str], negatives: Mapping[str, Sequenc
         UserError: a folder that is not there, holds no WAV file, or belongs to two classes.
     """
     check_names(positives, negatives)
-    classes = {word: [word] for word in positives}
-    classes |= {name: list(folders) for name, folders in negatives.items()}
+    classes = {word: [compose(word)] for word in positives}
+    classes |= {name: [compose(folder) for folder in folders] for name, folders in negatives.items()}
     named = {folder for folders in classes.values() for folder in folders}
     others = [f for f, files in tree.files.items() if files and f not in named and not f.startswith("_")]
     result: dict[str, list[str]] = {}
@@ -148,7 +152,7 @@ def check_names(positives: Sequence[str], negatives: Mapping[str, Sequence[str]]
 
     >>> check_names(["yes"], {"_unknown_": ["*"]})
     """
-    if isinstance(positives, str) or not positives:
+    if isinstance(positives, str) or not isinstance(positives, Sequence) or not positives:
         raise UserError(f"data.positives: {positives!r}; wanted: a list of words")
     if not isinstance(negatives, Mapping) or not negatives:
         raise UserError(f"data.negatives: {negatives!r}; wanted: class names with a list of folders each")
@@ -161,9 +165,13 @@ def check_names(positives: Sequence[str], negatives: Mapping[str, Sequence[str]]
     for key, word in pairs:
         if not isinstance(word, str) or not word.strip():
             raise UserError(f'data.{key}: {word!r} is not a word; write it in quotes, as in "yes" or "on"')
-        if word in owner:
-            raise UserError(f"data.{key}: {word!r} is already in data.{owner[word]}")
-        owner[word] = key
+        if compose(word) in owner:
+            raise UserError(f"data.{key}: {word!r} is already in data.{owner[compose(word)]}")
+        owner[compose(word)] = key
     for name in negatives:
+        if not isinstance(name, str) or not name.strip():
+            raise UserError(f"data.negatives: {name!r} is no name of a class; write it in quotes")
         if name in positives:
             raise UserError(f"data.negatives.{name}: a positive has this name")
+        if name.strip() == POSITIVE_KIND:
+            raise UserError(f"data.negatives.{name}: the name of all positives together; wanted: another name")

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from gatesearch.data.activities import CLASSES, SUBJECTS, TEST_SUBJECTS, WINDOW_STEPS, make_windows
+from gatesearch.data.archives import Arrays, check_whole, read_archive
 from gatesearch.data.labels import positive_flags
 from gatesearch.data.types import Dataset, Split
 from gatesearch.errors import UserError
 
 FILE = "har_windows.npz"
 KEYS = ("x", "y", "subject", "is_test", "classes")
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def load(
@@ -103,23 +100,29 @@ def _split(arrays: Arrays, rows: npt.NDArray[np.intp]) -> Split:
 
 def _read(path: Path) -> Arrays:
     where = f"data.root: {str(path)!r}"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in KEYS if key in archive.files}
-    except FileNotFoundError:
-        raise UserError(f"{where}: no such file") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{where}: cannot be read: {str(error).splitlines()[0]}") from None
+    arrays = read_archive(path, where)
     for key in KEYS:
         if key not in arrays:
             raise UserError(f"{where}: has no array {key!r}; wanted: {', '.join(KEYS)}")
-    x, y = arrays["x"], arrays["y"]
-    if x.ndim != 3 or not np.isfinite(x.astype(np.float32)).all():
-        raise UserError(f"{where}: x is {list(x.shape)}; wanted: finite windows [N, steps, axes]")
-    if not len(x) == len(y) == len(arrays["subject"]) == len(arrays["is_test"]):
+    x = arrays["x"]
+    if x.ndim != 3 or x.dtype.kind not in "iuf":
+        raise UserError(f"{where}: x is {list(x.shape)} of {x.dtype}; wanted: finite windows [N, steps, axes]")
+    if not len(x) == len(arrays["y"]) == len(arrays["subject"]) == len(arrays["is_test"]):
         raise UserError(f"{where}: x, y, subject and is_test differ in length")
-    if not arrays["is_test"].any() or arrays["is_test"].all():
+    for row in np.flatnonzero(~np.isfinite(x.astype(np.float64)).all(axis=(1, 2)))[:1]:
+        raise UserError(f"{where}: window {row} of x is not finite; mend it or leave it out")
+    if arrays["classes"].ndim != 1 or arrays["classes"].dtype.kind != "U":
+        form = f"{arrays['classes'].dtype} {list(arrays['classes'].shape)}"
+        raise UserError(f"{where}: classes is {form}; wanted: names [classes]")
+    check_whole(arrays["y"], "y", where, count=len(x), most=arrays["classes"].size - 1)
+    check_whole(arrays["subject"], "subject", where, count=len(x))
+    # A mask of 0 and 1 in another type would be read as indices.
+    is_test = arrays["is_test"]
+    if is_test.shape != (len(x),) or not np.isin(is_test, (0, 1)).all():
+        raise UserError(f"{where}: is_test is {is_test.dtype} {list(is_test.shape)}; wanted: true or false [{len(x)}]")
+    arrays["is_test"] = is_test = is_test.astype(bool)
+    if not is_test.any() or is_test.all():
         raise UserError(f"{where}: is_test leaves one of the splits empty")
-    if np.isin(arrays["subject"][arrays["is_test"]], arrays["subject"][~arrays["is_test"]]).any():
+    if np.isin(arrays["subject"][is_test], arrays["subject"][~is_test]).any():
         raise UserError(f"{where}: a subject is both in test and in training; split by subject")
     return arrays

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gatesearch._lib import console
 from gatesearch.data import folders, wav
+from gatesearch.data.archives import Arrays, check_whole, read_archive
+from gatesearch.data.split_lists import SPLIT_LISTS
 from gatesearch.data.types import SPLITS, Split
 from gatesearch.data.wav import Progress
+from gatesearch.data.wav_files import describe_names, walk_wavs
 from gatesearch.data.waveforms import Int16Waveform
 from gatesearch.errors import UserError
 
@@ -63,23 +65,32 @@ def from_folder(root: Path) -> Recordings:
     Raises:
         UserError: no WAV file, or one that cannot be read.
     """
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() == ".wav")
+    paths: dict[str, Path] = {}
+    hidden: list[str] = []
+    for folder, files in walk_wavs(root, "data.root"):
+        prefix = f"{folder}/" if folder else ""
+        paths |= {f"{prefix}{name}": path for name, path in files.paths.items()}
+        hidden += [f"{prefix}{name}" for name in files.hidden]
+    if hidden:
+        console.warn(f"data.root: {root}: {describe_names('hidden files are left out', hidden)}")
     if not paths:
         raise UserError(f"data.root: {str(root)!r} holds no WAV file")
-    relative = [path.relative_to(root) for path in paths]
-    tops = [str(path.parts[0]) if len(path.parts) > 1 else root.name for path in relative]
+    names = sorted(paths, key=Path)
+    tops = [name.partition("/")[0] if "/" in name else root.name for name in names]
     classes = sorted(set(tops))
-    recordings = [
-        Recording(
-            name=str(name),
-            label=classes.index(top),
-            group=folders.speaker_of(top, path.name),
-            sample_rate=wav.sample_rate(path),
-            read=partial(wav.read, path, wav.sample_rate(path)),
+    recordings = []
+    for name, top in zip(names, tops, strict=True):
+        rate = wav.sample_rate(paths[name])
+        recordings.append(
+            Recording(
+                name=name,
+                label=classes.index(top),
+                group=folders.speaker_of(top, Path(name).name),
+                sample_rate=rate,
+                read=partial(wav.read, paths[name], rate),
+            )
         )
-        for path, name, top in zip(paths, relative, tops, strict=True)
-    ]
-    listed = folders.scan(root).listed if any((root / name).is_file() for name in folders.SPLIT_LISTS) else None
+    listed = folders.scan(root).listed if any((root / name).is_file() for name in SPLIT_LISTS) else None
     by = "its own lists" if listed is not None else "speaker or file"
     return Recordings(
         root.resolve().name,
@@ -101,30 +112,33 @@ def from_archive(path: Path) -> Recordings:
         UserError: the file cannot be read, or lacks one of these arrays.
     """
     where = f"data.root: {path}"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays: dict[str, npt.NDArray[Any]] = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise UserError(f"{where}: no such folder or file") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{where}: neither a folder of WAV files nor an .npz ({error})") from None
+    if not path.exists():
+        raise UserError(f"{where}: no such folder or file")
+    arrays = read_archive(path, where, "is neither a folder of WAV files nor an .npz")
     group = next((name for name in ("fold", "speaker") if name in arrays), None)
     for name in ("audio", "sample_rate", "label"):
         if name not in arrays:
             raise UserError(f"{where}: holds no {name!r}; it holds: {', '.join(arrays)}")
     if group is None:
         raise UserError(f"{where}: neither 'fold' nor 'speaker' tells which clips belong together")
-    audio, labels = arrays["audio"], arrays["label"]
-    starts = arrays["offsets"][:-1] if "offsets" in arrays else np.arange(len(labels)) * audio.shape[1]
-    ends = arrays["offsets"][1:] if "offsets" in arrays else starts + audio.shape[1]
-    flat = audio.reshape(-1)
+    labels, count = arrays["label"], arrays["label"].size
+    check_whole(labels, "label", where, count=count, most=arrays["classes"].size - 1 if "classes" in arrays else None)
+    if not count:
+        raise UserError(f"{where}: holds no clips")
+    if arrays[group].shape != (count,):
+        raise UserError(f"{where}: {group} is {list(arrays[group].shape)}; wanted: [{count}], one a clip")
+    rate = arrays["sample_rate"]
+    if rate.size != 1 or rate.dtype.kind not in "iuf" or not rate.item() >= 1 or rate.item() % 1:
+        raise UserError(f"{where}: sample_rate is {rate.tolist()!r}; wanted: samples per second")
+    starts, ends = _clip_bounds(arrays, count, where)
+    flat = arrays["audio"].reshape(-1)
     classes = arrays["classes"].tolist() if "classes" in arrays else [str(i) for i in range(int(labels.max()) + 1)]
     recordings = [
         Recording(
             name=f"{classes[int(label)]}/{i}",
             label=int(label),
             group=f"{group} {member}",
-            sample_rate=int(arrays["sample_rate"]),
+            sample_rate=int(rate.item()),
             read=partial(flat.__getitem__, slice(int(start), int(end))),
         )
         for i, (label, member, start, end) in enumerate(zip(labels, arrays[group], starts, ends, strict=True))
@@ -136,6 +150,23 @@ def from_archive(path: Path) -> Recordings:
         recordings,
         f"{group}s",
     )
+
+
+def _clip_bounds(arrays: Arrays, count: int, where: str) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer]]:
+    """Return the first sample of each clip in the flat audio, and the one after its last."""
+    audio = arrays["audio"]
+    if audio.dtype != np.int16:
+        raise UserError(f"{where}: audio is {audio.dtype}; wanted: int16, full scale 32768")
+    if "offsets" not in arrays:
+        if audio.ndim != 2 or len(audio) != count:
+            raise UserError(f"{where}: audio is {list(audio.shape)}; wanted: [{count}, samples], or 'offsets'")
+        starts = np.arange(count) * audio.shape[1]
+        return starts, starts + audio.shape[1]
+    offsets = arrays["offsets"]
+    check_whole(offsets, "offsets", where, count=count + 1, most=audio.size)
+    if (np.diff(offsets.astype(np.int64)) < 1).any():
+        raise UserError(f"{where}: offsets do not rise; wanted: the first sample of each clip, and the end")
+    return offsets[:-1], offsets[1:]
 
 
 def synthesise(

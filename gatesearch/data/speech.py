@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from gatesearch._lib import console
 from gatesearch.data import folders, wav
 from gatesearch.data.background import Background
+from gatesearch.data.split_lists import SPLIT_LISTS
 from gatesearch.data.types import SPLITS, Dataset, Split
 from gatesearch.data.wav import Progress
 from gatesearch.errors import UserError
@@ -70,18 +72,20 @@ def load(
     classes = folders.assign(tree, positives, negatives)
     files, thinned = _select(tree, classes, len(positives), np.random.default_rng([seed, 0]))
     background_label = next((i for i, own in enumerate(classes.values()) if folders.LONG_BACKGROUND in own), None)
-    long_files = tree.files[folders.LONG_BACKGROUND] if background_label is not None else ()
-    long_paths = [tree.root / folders.LONG_BACKGROUND / file for file in long_files]
+    long_files = tree.files[folders.LONG_BACKGROUND] if background_label is not None else {}
+    long_paths = list(long_files.values())
     background = Background.read(long_paths, sample_rate, samples, skip_bad_files)
 
     total = sum(map(len, files.values()))
     splits, noise, bad, done = {}, [], list(background.problems), 0
+    remarks = list(tree.remarks)
     for number, split in enumerate(SPLITS):
         split_files = files[split]
-        paths = [tree.root / name for name, _ in split_files]
+        paths = [tree.path(name) for name, _ in split_files]
         step = (lambda n, _, before=done: progress(before + n, total)) if progress else None
-        waves, indices, problems = wav.read_clips(paths, sample_rate, samples, skip_bad_files, step)
-        done, bad = done + len(paths), bad + problems
+        clips = wav.read_clips(paths, sample_rate, samples, skip_bad_files, step)
+        waves, indices, done, bad = clips.waves, clips.indices, done + len(paths), bad + clips.problems
+        remarks += [f"{split} split: {remark}" for remark in clips.remarks]
         names, labels = [split_files[i][0] for i in indices], [split_files[i][1] for i in indices]
         if split == "train":
             noise = [waves[[name.startswith(folders.BACKGROUND_FOLDERS) for name in names]], background.blocks(split)]
@@ -93,6 +97,8 @@ def load(
         _check_classes(tree, split, classes, labels)
         splits[split] = Split(torch.from_numpy(waves), torch.tensor(labels, dtype=torch.int64), tuple(names))
     background_clips = np.concatenate(noise)
+    for remark in (*remarks, *_count_bad(bad)):
+        console.warn(f"data.root: {tree.root}: {remark}")
     return Dataset(
         name=tree.root.resolve().name,
         source=_source(tree, thinned, bad),
@@ -146,12 +152,14 @@ def _check_classes(tree: folders.Tree, split: str, classes: Mapping[str, list[st
 
 
 def _list_of(split: str) -> str:
-    return next((name for name, list_split in folders.SPLIT_LISTS.items() if list_split == split), "neither list")
+    return next((name for name, list_split in SPLIT_LISTS.items() if list_split == split), "neither list")
 
 
 def _source(tree: folders.Tree, thinned: list[str], bad: list[str]) -> str:
     by = "its own lists" if tree.listed is not None else "hash of speaker or file, 80/10/10"
     parts = [f"WAV files in {tree.root.resolve().name}, split by {by}", *thinned]
-    if bad:
-        parts.append(f"{len(bad)} unusable file{'s' if len(bad) > 1 else ''} left out, first: {bad[0]}")
-    return "; ".join(parts)
+    return "; ".join([*parts, *_count_bad(bad)])
+
+
+def _count_bad(bad: list[str]) -> list[str]:
+    return [f"{len(bad)} unusable file{'s' if len(bad) > 1 else ''} left out, first: {bad[0]}"] if bad else []

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatesearch.errors import UserError
 from gatesearch.export.thresholds import thresholds_of, with_thresholds
 from gatesearch.model import Cascade, GatedModel
 from gatesearch.runtime.bundle import Bundle
@@ -121,27 +120,26 @@ def _gate_agreement(k: int, exits: Tensor, model_exits: Tensor) -> float:
     return float(same.double().mean()) if len(same) else 1.0
 
 
-def require_parity(
+def list_shortfalls(
     parity: Parity, gate_agreement: float, prediction_agreement: float, output_snr_db: float | None = None
-) -> None:
-    """Fail where the bundle strays further from the model than the recipe allows.
+) -> tuple[str, ...]:
+    """Return a line for each figure by which the bundle strays further from the model than the recipe allows.
 
     Args:
         parity: as verified; a figure that this network does not have is passed over.
         gate_agreement, prediction_agreement, output_snr_db: the least of each.
-
-    Raises:
-        UserError: one line with the figure and the bar.
     """
+    shortfalls = []
     for name, bar in (("gate_agreement", gate_agreement), ("prediction_agreement", prediction_agreement)):
         agreement = getattr(parity, name)
         if agreement is not None and agreement < bar:
-            raise UserError(
+            shortfalls.append(
                 f"verify.{name}: artifacts and model agree on {agreement:.2%} of {parity.samples} test samples, "
                 f"less than the {bar:.2%} of the recipe"
             )
     if parity.output_snr_db is not None and output_snr_db is not None and parity.output_snr_db < output_snr_db:
-        raise UserError(
+        shortfalls.append(
             f"verify.output_snr_db: over {parity.samples} test samples the model's output stands "
             f"{parity.output_snr_db:.1f} dB above the artifacts' error, less than the recipe's {output_snr_db:g} dB"
         )
+    return tuple(shortfalls)

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +102,10 @@ FREE = frozenset({
     "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "native_layer_norm", "native_group_norm",
     "_fused_rms_norm", "_softmax", "_log_softmax", "_safe_softmax", "linalg_vector_norm", "_weight_norm_interface",
     "upsample_nearest1d", "upsample_nearest2d", "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d",
+    # Activations that PyTorch does not tag as element-wise.
+    "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "glu", "leaky_relu", "leaky_relu_", "elu", "elu_", "celu",
+    "selu", "mish", "mish_", "silu", "silu_", "softplus", "hardtanh", "hardtanh_", "log_sigmoid_forward", "prelu",
+    "_prelu_kernel", "threshold", "threshold_",
     # Sums and extremes: PyTorch tags them in its newer versions alone.
     "sum", "mean", "prod", "amax", "amin", "aminmax", "any", "all", "var", "std", "var_mean", "std_mean", "logsumexp",
     # Copies.
@@ -149,7 +153,7 @@ class OperatorCounter(TorchDispatchMode):
         self.unknown = Counter[str]()
         self.values = 0
 
-    def __enter__(self) -> OperatorCounter:
+    def __enter__(self) -> Self:
         self._unfused = unfused_attention()
         self._unfused.__enter__()
         super().__enter__()
@@ -162,19 +166,31 @@ class OperatorCounter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = func._schema.name.removeprefix("aten::")
-        macs = MULTIPLYING.get(name)
-        counted = macs is not None or _is_free(func, name, args, kwargs)
+        formula = MULTIPLYING.get(name)
+        counted = formula is not None or _is_free(func, name, args, kwargs)
         if not counted and func._can_decompose():
             with self:
                 return func.decompose(*args, **kwargs)
         output = func(*args, **kwargs)
         values = sum(leaf.numel() for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
+        macs = 0 if formula is None else formula(*args, output=output)
         self.values += values
-        if macs is not None:
-            self.macs += macs(*args, output=output)
-        elif not counted:
+        self.macs += macs
+        if not counted:
             self.unknown[name] += values
+        self.note(func, name, (*args, *kwargs.values()), output, macs)
         return output
+
+    def note(self, func: Any, name: str, args: Sequence[Any], output: Any, macs: int) -> None:
+        """Do nothing more about an operator that ran; a class that keeps a record of it does.
+
+        Args:
+            func: the operator.
+            name: of its schema.
+            args: what it was called with.
+            output: its tensors.
+            macs: its multiply-accumulates.
+        """
 
 
 def _is_free(func: Any, name: str, args: Any, kwargs: Any) -> bool:

@@ -36,7 +36,10 @@ class Evaluator:
         price = self.cost.price(plan, figures.passed, observed=figures.layers)
         return Evaluated(
             Objectives(figures.value, price.expected_latency_us, price.energy.total_uj),
-            quality_violations(self.problem, figures, self.baseline.quality),
+            {
+                **quality_violations(self.problem, figures, self.baseline.quality),
+                **{f"{core}.mean utilisation": share - 1.0 for core, share in price.utilisation.items() if share > 1},
+            },
             {
                 REACH_ATTR: {kind: list(row) for kind, row in figures.passed.items()},
                 "layers": {site: dict(row) for site, row in figures.layers.items()},

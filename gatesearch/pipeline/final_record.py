@@ -212,6 +212,7 @@ def _best(outputs: RunOutputs, figures: _TestFigures, layers: list[dict[str, Any
         "layer_macs": layer_parts.total_macs(layers),
         "expected_latency_us": price.expected_latency_us,
         "expected_energy_uj": price.energy.total_uj,
+        "utilisation": {"mean": dict(price.utilisation), "worst": dict(price.worst_utilisation)},
         "gain_end_to_end": gain_end_to_end(figures.ungated_price.energy.total_uj, price.energy.total_uj),
         "gain_paper_style": _idealised_gain(stop, figures.mean_sparsity),
         "gain_paper_style_at_least": _idealised_gain(stop_at_least, figures.mean_sparsity),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 
@@ -37,8 +38,9 @@ def measure_front(
     Each is the time of one window that passes every gate, front end excluded. Plans of the front are measured, the best
     objective first, until :data:`FRONT_TIMEOUT_S` is up; their gates are as the search places them, before training.
     """
-    stored: PathTimes | None = folder.read_json(FRONT_TIMES_FILE)
+    stored = folder.load(FRONT_TIMES_FILE, _parse_times, "the front is measured again")
     if stored is not None:
+        write_trials(trials, folder, stored)
         return stored
     host = {core.name for core in problem.device.cores if core.timing.model == "litert" and core.engine == "litert"}
     front = trials.rank_plans(problem.recipe.pick.objective) if trials.front else []
@@ -96,6 +98,11 @@ def warn_of_engines(cost: CostModel, best: BestPlan, stream: StreamTiming) -> No
             f"the bundle takes {stream.gated_us:.3g} us a window on this host, the ungated network "
             f"{stream.ungated_us:.3g} us: here its gates save nothing"
         )
+
+
+def _parse_times(text: bytes) -> PathTimes:
+    times: PathTimes = json.loads(text)
+    return {plan: {name: float(us) for name, us in row.items()} for plan, row in times.items()}
 
 
 def _measure_plan(plan: GatePlan, problem: Problem, baseline: Baseline, cost: CostModel) -> dict[str, float]:

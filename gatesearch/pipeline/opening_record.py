@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import shlex
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +15,7 @@ from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.study import Study
 from gatesearch.recipe import Recipe
+from gatesearch.report.page import parse_record
 from gatesearch.report.record import layers
 from gatesearch.report.record.trials import add_plans, learning_curves, trial_rows
 from gatesearch.search.evaluation import Objectives
@@ -68,10 +70,15 @@ def opening_record(problem: Problem, cost: CostModel, folder: RunFolder) -> dict
 
 def unfinished_record(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | None:
     """Return the record of a run that has not ended, from its folder alone; None where record.json is complete."""
-    trials, finished = Study.find(recipe, folder).read(), folder.read_json("record.json")
+    trials = Study.find(recipe, folder).read()
+    finished = folder.read("record.json", parse_record)
     if finished is not None and len(finished["trials"]) == len(trials.trials):
         return None
-    opening = folder.read_json(OPENING_FILE) or {"recipe": recipe.name, "title": recipe.title, "seed": recipe.seed}
+    opening = folder.read(OPENING_FILE, parse_record) or {
+        "recipe": recipe.name,
+        "title": recipe.title,
+        "seed": recipe.seed,
+    }
     costs = opening.get("reference")
     reference = costs and Objectives(0.0, costs["expected_latency_us"], costs["expected_energy_uj"])
     return opening | {
@@ -97,8 +104,15 @@ def count_test_windows(problem: Problem) -> dict[str, int]:
 
 def read_histories(folder: RunFolder, files: dict[str, str]) -> dict[str, History]:
     """Return the learning curves that the folder holds, by name; ``files`` names each curve's file under logs/."""
-    curves = {name: folder.read_json(f"logs/{file}.json") for name, file in files.items()}
-    return {name: History(**curve) for name, curve in curves.items() if curve is not None}
+    curves = {
+        name: folder.load(f"logs/{file}.json", _parse_history, "the report has no such learning curve")
+        for name, file in files.items()
+    }
+    return {name: curve for name, curve in curves.items() if curve is not None}
+
+
+def _parse_history(text: bytes) -> History:
+    return History(**json.loads(text))
 
 
 def _now() -> str:

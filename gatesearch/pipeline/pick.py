@@ -10,7 +10,8 @@ from gatesearch.model import GatedModel
 from gatesearch.pipeline.constraints import excess_latency_ms, quality_violations
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
-from gatesearch.pipeline.training import Baseline, retrain, state_bytes
+from gatesearch.pipeline.training import Baseline, retrain
+from gatesearch.pipeline.weights import state_bytes
 from gatesearch.plan import GatePlan
 from gatesearch.recipe import Recipe
 from gatesearch.search.evaluation import Objectives

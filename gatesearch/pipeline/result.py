@@ -32,6 +32,7 @@ class RunResult:
         best: the best plan, retrained.
         bundle: of the best plan.
         parity: the bundle against the model.
+        shortfalls: a line for each figure of ``parity`` that is less than the recipe's ``verify`` asks for.
         record: summary.json and record.json.
     """
 
@@ -44,6 +45,7 @@ class RunResult:
     best: BestPlan | None = None
     bundle: PlanBundle | None = None
     parity: Parity | None = None
+    shortfalls: tuple[str, ...] = ()
     record: RunRecord | None = None
 
     @property

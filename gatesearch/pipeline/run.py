@@ -10,18 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from gatesearch._lib import console
+from gatesearch._lib.files import DamagedFile
 from gatesearch._lib.plugins import EXTRAS, need
 from gatesearch.errors import UserError, unknown
-from gatesearch.export.verify import require_parity
+from gatesearch.export.verify import list_shortfalls
 from gatesearch.pipeline.export import describe_parity, export, verify
 from gatesearch.pipeline.final_record import RunOutputs, build_record, write_record
 from gatesearch.pipeline.measurements import describe_front, measure_front, measure_stream, warn_of_engines
 from gatesearch.pipeline.opening_record import unfinished_record
+from gatesearch.pipeline.origin import check_origin
 from gatesearch.pipeline.pick import retrain_best
 from gatesearch.pipeline.pricing import build_cost_model
 from gatesearch.pipeline.problem import Inputs, describe_data, load_problem
 from gatesearch.pipeline.result import RunResult
-from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.run_dir import RunFolder, check_unused
 from gatesearch.pipeline.search import describe_search, search
 from gatesearch.pipeline.steps import STEPS
 from gatesearch.pipeline.training import train_baseline
@@ -42,10 +44,11 @@ def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None)
         UserError: invalid input, or something missing in the environment.
     """
     folder = RunFolder.new(recipe.name or "run", out)
-    with folder.named_in_errors():
+    with folder.named_in_errors(), folder.driver_lock():
+        check_unused(folder.path)  # again, now that no other run can begin here
         folder.write("recipe.yaml", to_yaml(recipe))
         mark_run(folder.path, recipe)
-    return run(recipe, folder, inputs)
+        return do_steps(recipe, folder, inputs)
 
 
 def resume(path: Path, until: str = "report", inputs: Inputs | None = None, *, trust: bool = False) -> RunResult:
@@ -60,24 +63,27 @@ def resume(path: Path, until: str = "report", inputs: Inputs | None = None, *, t
     Raises:
         UserError: invalid input, or something missing in the environment.
     """
-    recipe = load_run(path, trust=trust)
-    if trust:
-        mark_run(path, recipe)
-    return run(recipe, RunFolder(path), inputs, until)
-
-
-def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: str = "report") -> RunResult:
-    """Do the steps of a run, in order, up to one of :data:`STEPS`."""
     if until not in STEPS:
         raise unknown("run", "step", until, STEPS)
+    recipe = load_run(path, trust=trust)
+    folder = RunFolder(path)
+    with folder.named_in_errors(), folder.driver_lock():
+        if trust:
+            mark_run(path, recipe)
+        return do_steps(recipe, folder, inputs, until)
+
+
+def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: str = "report") -> RunResult:
+    """Do the steps of a run, in order, up to one of :data:`STEPS`; the caller holds the folder's lock."""
     need("gatesearch run", *EXTRAS["export"], *EXTRAS["report"])  # before the first training, not after it
     if recipe.retrain.batch_size == "auto":
         raise UserError("retrain.batch_size: auto: take the batch size from its study before the run, or set a number")
     timed = folder.timed
-    with folder.named_in_errors(), folder.stored_warnings(), fitting_threads():
+    with folder.stored_warnings(), fitting_threads():
         console.say(f"run folder: {folder.path}")
         problem = timed(load_problem, recipe, inputs)
         console.say(describe_data(problem))
+        timed(check_origin, problem, folder)
         baseline = timed(train_baseline, problem, folder)
         cost = timed(build_cost_model, problem, baseline.backbone, folder)
         console.say(f"space: {len(problem.space):,} plans over {len(problem.space.cut_sites)} sites")
@@ -105,7 +111,10 @@ def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: 
 
         parity = timed(verify, problem, bundle)
         console.say(describe_parity(parity))
-        result = replace(result, parity=parity)
+        shortfalls = list_shortfalls(parity, **recipe.verify.model_dump())
+        for line in shortfalls:
+            console.warn(line)
+        result = replace(result, parity=parity, shortfalls=shortfalls)
         if until == "report":
             stream = timed(measure_stream, problem, bundle, folder)
             timed(warn_of_engines, cost, best, stream)
@@ -122,14 +131,15 @@ def run(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: 
             record = timed(build_record, outputs, folder)
             write_record(record, problem, bundle, folder)
             result = replace(result, record=record)
-        # Last, so that a run that fails here still has its report.
-        require_parity(parity, **recipe.verify.model_dump())
     return result
 
 
 def report(path: Path, *, trust: bool = False) -> None:
     """Write the report of what a run has so far, also while it goes on; ``trust`` as for :func:`resume`."""
-    unfinished = unfinished_record(load_run(path, trust=trust), RunFolder(path))
+    try:
+        unfinished = unfinished_record(load_run(path, trust=trust), RunFolder(path))
+    except DamagedFile as error:
+        raise UserError(f"{error}; write it again: gatesearch run resume={path}") from None
     page = write_page(path, unfinished)
     note = "" if unfinished is None else f" (unfinished: {len(unfinished['trials'])} trials so far)"
     console.say(f"report: {page}{note}")

@@ -8,14 +8,17 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from gatesearch._lib import console
-from gatesearch._lib.files import DISK_FULL, write_whole
+from gatesearch._lib import console, interrupts
+from gatesearch._lib.files import DISK_FULL, DamagedFile, read_bytes, write_whole
+from gatesearch._lib.locks import lock_with_owner
 from gatesearch.errors import UserError
+from gatesearch.pipeline.checksums import Checksums
 
+DRIVER_FILE = "logs/driver.json"
 SECONDS_FILE = "logs/seconds.json"
 WARNINGS_FILE = "logs/warnings.json"
 P = ParamSpec("P")
@@ -23,7 +26,7 @@ R = TypeVar("R")
 
 
 class RunFolder:
-    """Paths of a run, and whole-file writes.
+    """Paths of a run, whole-file writes, and reads that notice damage.
 
     Args:
         path: the folder; made if it does not exist.
@@ -31,6 +34,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.checksums = Checksums(path)
         try:
             (path / "best").mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:  # ValueError: the path holds a NUL, or is no text of the file system
@@ -51,8 +55,7 @@ class RunFolder:
         if out is not None:
             if not str(out).isprintable():
                 raise UserError(f"out={out}: a path with line breaks or bytes that are no text; take another")
-            if _exists(out / "recipe.yaml"):
-                raise UserError(f"out={out}: holds a run already; go on with it: gatesearch run resume={out}")
+            check_unused(out)
             return cls(out)
         number = 1
         while True:
@@ -73,18 +76,33 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
+    def driver_lock(self) -> AbstractContextManager[None]:
+        """Keep other drivers from the folder, until the end of the context or of this process.
+
+        Raises:
+            UserError: another process drives a step of this run; names it.
+        """
+        return lock_with_owner(self.path / DRIVER_FILE, f"run folder {self.path}")
+
     def write(self, name: str, content: str | bytes) -> Path:
-        """Write a file so that it is there whole or not at all."""
-        return write_whole(self.path / name, content)
+        """Write a file so that it is there whole or not at all.
+
+        Raises:
+            UserError: something is in its way, or the folder cannot be written.
+            OSError: the disk is full.
+        """
+        content = content.encode() if isinstance(content, str) else content
+        try:
+            self.checksums.expect(name, content)
+            return write_whole(self.path / name, content)
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                raise
+            raise UserError(f"{self.path / name}: cannot be written: {error.strerror or error}") from None
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write JSON, whole or not at all."""
         return self.write(name, json.dumps(value, indent=1, allow_nan=False))
-
-    def read_json(self, name: str) -> Any:
-        """Read JSON, or return None where the file is not there yet."""
-        path = self.path / name
-        return json.loads(path.read_text()) if path.exists() else None
 
     def write_csv(self, name: str, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write a table, whole or not at all."""
@@ -94,12 +112,72 @@ class RunFolder:
         writer.writerows(rows)
         return self.write(name, text.getvalue())
 
+    def read(self, name: str, parse: Callable[[bytes], R]) -> R | None:
+        """Return what a file holds, or None where it is not there yet.
+
+        Args:
+            name: of the file.
+            parse: makes a value of its bytes.
+
+        Raises:
+            DamagedFile: it does not hold what the run wrote, or cannot be parsed.
+            UserError: it cannot be read.
+        """
+        content = read_bytes(self.path / name)
+        if content is None:
+            return None
+        self.checksums.check(name, content)
+        try:
+            return parse(content)
+        except UserError:
+            raise
+        except Exception as error:  # parsers raise whatever their format's library does
+            raise DamagedFile(self.path / name, f"is damaged: {_first_line(error)}") from error
+
+    def read_json(self, name: str) -> Any:
+        """Read JSON, or return None where the file is not there yet; errors as :meth:`read`."""
+        return self.read(name, json.loads)
+
+    def load(self, name: str, parse: Callable[[bytes], R], remedy: str) -> R | None:
+        """Return what a file holds, or None where it has to be made; a damaged file is set aside with a warning.
+
+        Args:
+            name: of the file.
+            parse: makes a value of its bytes.
+            remedy: what is done in place of reading it, for the warning.
+        """
+        try:
+            return self.read(name, parse)
+        except DamagedFile as error:
+            aside = self._set_aside(name)
+            console.warn(f"{error}; {remedy}, and {aside.name} holds what was there")
+            return None
+
+    def warnings(self) -> list[str]:
+        """Return the warnings of all sessions of the run, each once."""
+        texts = self.load(WARNINGS_FILE, json.loads, "warnings of earlier sessions are lost")
+        return list(texts or [])
+
+    @contextmanager
+    def stored_warnings(self) -> Iterator[None]:
+        """Store every warning of the context in the folder, at once: a run that is killed keeps them."""
+
+        def store(text: str) -> None:
+            stored = self.warnings()
+            if text not in stored:
+                self.write_json(WARNINGS_FILE, [*stored, text])
+
+        with console.pass_warnings(store):
+            yield
+
     def seconds(self) -> dict[str, float]:
         """Return the seconds of each step and of all (``total``), summed over the sessions of the run."""
-        return dict(self.read_json(SECONDS_FILE) or {})
+        account = self.load(SECONDS_FILE, json.loads, "the seconds of earlier sessions are lost")
+        return dict(account or {})
 
     def timed(self, step: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do a step; keep its seconds in the run folder, also where it is interrupted."""
+        """Do a step, and add its seconds to the run's account, also where it is interrupted."""
+        interrupts.check()
         started = time.monotonic()
         try:
             return step(*args, **kwargs)
@@ -109,22 +187,6 @@ class RunFolder:
                 account[name] = account.get(name, 0.0) + seconds
             self.write_json(SECONDS_FILE, account)
 
-    def warnings(self) -> list[str]:
-        """Return the fallbacks and doubts that were printed, of all sessions of the run, each once."""
-        return list(self.read_json(WARNINGS_FILE) or [])
-
-    @contextmanager
-    def stored_warnings(self) -> Iterator[None]:
-        """Store every warning of the context in the folder, at once: a run that is killed keeps them."""
-
-        def store(text: str) -> None:
-            before = self.warnings()
-            if text not in before:
-                self.write_json(WARNINGS_FILE, [*before, text])
-
-        with console.pass_warnings(store):
-            yield
-
     @contextmanager
     def named_in_errors(self) -> Iterator[None]:
         """Attach the folder to any error, so that the command line can say how to go on."""
@@ -133,6 +195,29 @@ class RunFolder:
         except BaseException as error:
             error.run_dir = self.path  # type: ignore[attr-defined]
             raise
+
+    def _set_aside(self, name: str) -> Path:
+        """Rename what is at a name to NAME.damaged, or NAME.damaged-2 and so on, and return that path."""
+        path, number = self.path / name, 1
+        while True:
+            aside = path.with_name(f"{path.name}.damaged{f'-{number}' if number > 1 else ''}")
+            if not aside.exists():
+                return path.rename(aside)
+            number += 1
+
+
+def check_unused(path: Path) -> None:
+    """Check that a folder holds no run.
+
+    Raises:
+        UserError: it does.
+    """
+    if _exists(path / "recipe.yaml"):
+        raise UserError(f"out={path}: holds a run already; go on with it: gatesearch run resume={path}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _exists(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,11 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch._lib import console
+from gatesearch.errors import UserError
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.weights import load_weights, store_weights
 from gatesearch.plan import GatePlan
 from gatesearch.training import Figures, GateSettings, Schedule, calibrate, fit, saliency
+
+MIN_STANDARD_ERRORS = 2.0  # above chance: labels at random come as far once in 44 runs
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,23 @@ def train_baseline(problem: Problem, folder: RunFolder) -> Baseline:
         model.stages[0], problem.space.cut_sites, split.features, split.labels, errors=problem.goal.errors
     )
     quality = problem.goal.assess(model, problem.features.validation).value
+    check_learned(problem, model, quality)
     return Baseline(model, importance, quality)
+
+
+def check_learned(problem: Problem, model: GatedModel, quality: float) -> None:
+    """Check that the baseline learned something: gates of a network that answers at random save nothing.
+
+    Raises:
+        UserError: it is no better than answers that ignore the input; says what to try.
+    """
+    split = problem.features.validation
+    if problem.goal.excess_over_chance(model, split) < MIN_STANDARD_ERRORS:
+        raise UserError(
+            f"baseline: learned nothing: {problem.goal.quality} {quality:.3f} on {len(split.labels)} validation "
+            "samples is what answers come to that ignore the input; begin a new run with more training.epochs, another "
+            "training.learning_rate or training.averaging=0, and check labels and features"
+        )
 
 
 def retrain(
@@ -132,9 +151,7 @@ def train_or_load(
     # The memory format that training leaves, so that a resumed run computes bit for bit what an unbroken one does.
     _channels_last(model)
     path = "baseline.ckpt" if name == "baseline" else f"logs/{name}.ckpt"
-    if (folder / path).exists():
-        model.load_state_dict(torch.load(folder / path, weights_only=True))
-        model.eval()
+    if load_weights(model, path, folder):
         return
     with console.progress(schedule.epochs, f"train {name.partition('-')[0]}") as bar:
         history = fit(
@@ -149,7 +166,7 @@ def train_or_load(
             on_epoch=bar.advance,
         )
     folder.write_json(f"logs/{name}.json", asdict(history))
-    folder.write(path, state_bytes(model))
+    store_weights(model, path, folder)
 
 
 def training_seed(seed: int, plan: GatePlan) -> int:
@@ -159,13 +176,6 @@ def training_seed(seed: int, plan: GatePlan) -> int:
     True
     """
     return (seed * 1_000_003 + int(GatePlan(plan.gates).digest[:7], 16)) % 2**31
-
-
-def state_bytes(model: nn.Module) -> bytes:
-    """Return the weights of a model as the bytes of a checkpoint."""
-    buffer = io.BytesIO()
-    torch.save(model.state_dict(), buffer)
-    return buffer.getvalue()
 
 
 def _channels_last(model: GatedModel) -> GatedModel:

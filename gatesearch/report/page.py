@@ -67,18 +67,31 @@ def render(record: Record) -> str:
     return environment.get_template("template.html.j2").render(record=record, read=read, figures=svgs, **context)
 
 
+def parse_record(content: bytes) -> dict[str, Any]:
+    """Return the record in the bytes of ``record.json``.
+
+    Raises:
+        ValueError: they are no JSON object.
+    """
+    # NaN and Infinity are not JSON and not results: the page shows both as "not yet".
+    record = json.loads(content, parse_constant=lambda _: None)
+    if not isinstance(record, dict):
+        raise ValueError(f"holds a {type(record).__name__}, not a record")
+    return record
+
+
 def _load_record(folder: Path) -> Record:
     source = folder / "record.json"
     try:
-        # NaN and Infinity are not JSON and not results: the page shows both as "not yet".
-        record = json.loads(source.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+        return parse_record(source.read_bytes())
     except FileNotFoundError as error:
         raise UserError(f"{source}: no such file; a run writes it: gatesearch run resume={folder}") from error
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read: {error.strerror or error}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{source}: not JSON ({error})") from error
-    if not isinstance(record, dict):
-        raise UserError(f"{source}: holds a {type(record).__name__}, not a record")
-    return record
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from error
 
 
 def _describe_run(record: Record) -> dict[str, Any]:

@@ -18,10 +18,12 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from gatesearch._lib import interrupts
 from gatesearch._lib.plugins import need
 from gatesearch.model import GatedModel
 from gatesearch.training.averaging import averaging_decay
 from gatesearch.training.cascade import EVALUATION_BATCH
+from gatesearch.training.checkpoints import WholeCheckpointIO, find_checkpoint
 from gatesearch.training.divergence import StopAtDivergence
 from gatesearch.training.features import Batches, Features
 from gatesearch.training.goals import Classification, Goal
@@ -123,8 +125,9 @@ def fit(
     resume: dict[str, Any] = {}
     if folder is not None:
         callbacks.append(_checkpoints(folder))
-        if (folder / CHECKPOINT).exists():
-            resume = {"ckpt_path": str(folder / CHECKPOINT), "weights_only": True}
+        checkpoint = find_checkpoint(folder / CHECKPOINT, steps.state_dict())
+        if checkpoint is not None:
+            resume = {"ckpt_path": str(checkpoint), "weights_only": True}
     held_out = TensorDataset(features.validation.features, features.validation.labels)
     steps.train()  # Lightning leaves modes as they are, and parts that were evaluated before would stay frozen
     with _quiet_lightning():
@@ -135,6 +138,7 @@ def fit(
             logger=TensorBoardLogger(log_dir, name="", version="") if log_dir is not None else False,
             callbacks=callbacks,
             enable_checkpointing=folder is not None,
+            plugins=[WholeCheckpointIO()],
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -143,8 +147,10 @@ def fit(
         )
         with _interrupts_as_exceptions():
             trainer.fit(steps, train, DataLoader(held_out, batch_size=EVALUATION_BATCH), **resume)
-        if trainer.interrupted:
+        # Lightning looks at SIGTERM between batches alone: after the last one nothing would say that it came.
+        if trainer.interrupted or trainer.received_sigterm:
             raise KeyboardInterrupt
+        interrupts.check()
         for callback in callbacks:
             if isinstance(callback, EMAWeightAveraging):
                 # Where a checkpoint leaves nothing to do, Lightning never ends the training, and the average of the

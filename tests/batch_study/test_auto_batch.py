@@ -9,7 +9,7 @@ import pytest
 from gatesearch.batch_study.auto_batch import resolve_batch_size, studied_keys
 from gatesearch.cli import app
 from gatesearch.errors import UserError
-from gatesearch.pipeline.run import run
+from gatesearch.pipeline.run import do_steps
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.recipe import Recipe, load, to_yaml
 
@@ -35,7 +35,7 @@ def test_auto_takes_the_studied_batch_size_and_the_recipe_stores_the_number() ->
     assert resolve_batch_size(resolved) == resolved
     assert recipe.training.updated(resolved.retrain).batch_size == 256
     with pytest.raises(UserError, match=r"retrain\.batch_size: auto"):
-        run(recipe, RunFolder(Path("runs/one")))
+        do_steps(recipe, RunFolder(Path("runs/one")))
     Path("resumed.yaml").write_text(to_yaml(resolved))
     assert load("resumed.yaml").retrain.batch_size == 256
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,11 +21,13 @@ class Calls(list[tuple[Any, ...]]):
     """Stands in for the pipeline: notes what it is asked, or raises ``trouble``."""
 
     trouble: BaseException | None = None
+    shortfalls: tuple[str, ...] = ()
 
-    def __call__(self, *arguments: Any) -> None:
+    def __call__(self, *arguments: Any) -> Any:
         self.append(arguments)
         if self.trouble:
             raise self.trouble
+        return SimpleNamespace(shortfalls=self.shortfalls)
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +75,15 @@ def test_run(calls: Calls) -> None:
     assert app.main(["run", "seed=3", "recipe=kws", "out=here", "training.epochs=2"]) == 0
     ((name, made, out),) = calls
     assert (name, made.seed, made.training.epochs, out) == ("pipeline.start", 3, 2, Path("here"))
+
+
+@pytest.mark.parametrize("command", ["run", "verify"])
+def test_artifacts_that_stray_from_the_model_are_status_2(
+    command: str, calls: Calls, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls.shortfalls = ("verify.gate_agreement: agree on 1.00%",)
+    words = (f"resume={run_dir}",) if command == "run" else (str(run_dir),)
+    assert line_of(capsys, command, *words) == "verify.gate_agreement: agree on 1.00%"
 
 
 def test_run_resumes_a_run_folder(calls: Calls, run_dir: Path) -> None:

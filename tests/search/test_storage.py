@@ -93,7 +93,10 @@ def test_a_journal_with_a_broken_line(line: str, tmp_path: Path) -> None:
     for go in (run, engine.read):
         with pytest.raises(UserError) as error:
             go(journal)
-        assert str(error.value) == f"{journal}: line 5: no entry of an Optuna journal"
+        assert str(error.value) == (
+            f"{journal}: line 5: no entry of an Optuna journal; delete that line, and its trial is tried again, "
+            f"or the file, and the search begins anew"
+        )
 
 
 def test_sqlite(tmp_path: Path, unbroken: SearchResult) -> None:

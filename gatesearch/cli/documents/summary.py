@@ -103,6 +103,11 @@ class Best(Document):
     layer_macs: LayerMacs = Field(description="Work in gated layers.")
     expected_latency_us: float = Field(description="Expected latency a window in microseconds (us).")
     expected_energy_uj: float = Field(description="Expected energy a window in microjoules (uJ), all of the device.")
+    utilisation: dict[str, dict[str, float]] = Field(
+        default={},
+        description="Share of the period for which each core is busy: `mean` over the stream, and `worst` when every "
+        "window takes the longest path.",
+    )
     gain_end_to_end: float = Field(description="Energy of the ungated backbone over that of the plan.")
     gain_paper_style: float | None = Field(description="Gain if work that is not done cost nothing.")
     gain_paper_style_at_least: float | None = Field(description="Lower confidence limit of gain_paper_style.")

@@ -26,6 +26,11 @@ class Constraints(Group):
     latency_ms: Positive | None = Field(
         default=None, description="Longest path through all stages, in milliseconds (ms); null for no bound."
     )
+    max_utilisation: Positive | None = Field(
+        default=1.0,
+        description="Largest share of the period for which any core may be busy when every window takes the longest "
+        "path; above 1 a run of such windows is late; null: only the mean over the stream has to stay within 1.",
+    )
     max_accuracy_drop: Share | None = Field(
         default=0.01,
         description="Largest loss of accuracy against the ungated backbone, on validation; null for no bound.",
@@ -47,7 +52,7 @@ class Constraints(Group):
     @property
     def quality(self) -> dict[str, float | None]:
         """The bounds on what a model is worth; each is one goal's."""
-        return self.model_dump(exclude={"latency_ms"})
+        return self.model_dump(exclude={"latency_ms", "max_utilisation"})
 
 
 class Pick(Group):

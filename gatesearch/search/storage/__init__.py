@@ -49,9 +49,18 @@ def open_storage(place: Place, journal: Journal | None = None) -> BaseStorage:
     if isinstance(place, str):
         return open_database(place)
     try:
+        # Optuna itself passes over a last line that it cannot read, and the next entry makes that an error for good.
+        broken = find_broken_line(place)
+        if broken is not None:
+            raise ValueError(broken)
         return JournalStorage(journal or Journal(place))
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{place}: {find_broken_line(place)}: no entry of an Optuna journal") from error
+    except OSError as error:
+        raise UserError(f"{place}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # Optuna raises whatever an entry makes it do
+        raise UserError(
+            f"{place}: {broken or 'no study'}: no entry of an Optuna journal; delete that line, and its trial is tried "
+            f"again, or the file, and the search begins anew"
+        ) from error
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from gatesearch._lib.locks import lock
 from gatesearch.errors import UserError
 from gatesearch.search.storage.database import report_database_errors
 from gatesearch.search.storage.place import Place, show_place
@@ -24,14 +24,13 @@ def lock_study(place: Place, name: str) -> AbstractContextManager[None]:
 
 @contextmanager
 def _lock_file(path: Path, label: str) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(_refusal(label)) from None
-        except OSError as error:
-            raise UserError(f"{label}: this file system knows no locks ({error.strerror}); take a database") from None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("ab")
+    except OSError as error:
+        raise UserError(f"{label}: cannot be opened: {error.strerror or error}") from None
+    with opened as file:
+        lock(file, label, lambda: _refusal(label))
         yield
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+CHECKSUM_KEY = "crc32"
 LOCK_TIMEOUT_S = 5  # an older lock is of a process that is gone: an append takes milliseconds
 
 
@@ -40,7 +42,7 @@ class Journal(JournalFileBackend):
         Raises:
             OSError: the disk is full; names the file.
         """
-        text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        text = "".join(f"{_write_entry(log)}\n" for log in logs)
         try:
             self._append_lock.acquire()
             try:
@@ -79,16 +81,40 @@ def drop_half_entry(journal: Path) -> None:
             file.truncate(file.read().rfind(b"\n") + 1)
 
 
-def find_broken_line(journal: Path) -> str:
-    """Return which line of a journal is no entry, such as "line 5"."""
-    for number, line in enumerate(journal.read_bytes().splitlines(), 1):
+def find_broken_line(journal: Path) -> str | None:
+    """Return the first line of a journal that is no entry, such as "line 5"; None where every line is one.
+
+    A last line without its end is left out: it is being written, or its writer was killed.
+    """
+    for number, line in enumerate(journal.read_bytes().splitlines(keepends=True), 1):
+        if not line.endswith(b"\n"):
+            return None
         try:
             entry = json.loads(line)
         except ValueError:
             return f"line {number}"
-        if not isinstance(entry, dict) or "op_code" not in entry:
+        if not isinstance(entry, dict) or "op_code" not in entry or not is_intact(entry):
             return f"line {number}"
-    return "no study"
+    return None
+
+
+def is_intact(entry: dict[str, Any]) -> bool:
+    """Say whether an entry is what was written; one of an older version or of another program says no checksum."""
+    rest = {key: value for key, value in entry.items() if key != CHECKSUM_KEY}
+    return len(rest) == len(entry) or entry[CHECKSUM_KEY] == _checksum(rest)
+
+
+def _write_entry(log: dict[str, Any]) -> str:
+    # Optuna reads the keys that it knows: a further one is in nobody's way.
+    return _dump(log | {CHECKSUM_KEY: _checksum(log)})
+
+
+def _checksum(log: dict[str, Any]) -> int:
+    return zlib.crc32(_dump(log).encode())
+
+
+def _dump(log: dict[str, Any]) -> str:
+    return json.dumps(log, separators=(",", ":"))
 
 
 def _flush_file(path: Path) -> None:

@@ -73,6 +73,9 @@ class Goal(Protocol):
     def scores(self, output: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return two numbers a sample, [N] each, whose sums' ratio over a split is the quality of that output."""
 
+    def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
+        """Return by how many standard errors a model's quality exceeds that of answers that ignore the input."""
+
     def assess(self, model: GatedModel, split: FeatureSplit) -> Figures:
         """Return the figures of a model on the hard cascade."""
 

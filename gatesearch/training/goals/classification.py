@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,6 +68,24 @@ class Classification:
     def assess(self, model: GatedModel, split: FeatureSplit) -> Quality:
         """Return accuracy, precision, recall and what gates stop."""
         return assess(model, split, self.positive, self.kind_names)
+
+    def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
+        """Return by how many standard errors the accuracy exceeds that of answers that ignore the input.
+
+        Such answers, as frequent as the model's own, are right with the probability p of Cohen's kappa (J. Cohen, "A
+        coefficient of agreement for nominal scales", 1960): the sum over classes of the share of answers times the
+        share of labels. Over N samples their accuracy has the standard error sqrt(p (1 - p) / N). A constant answer
+        has no excess, and neither have labels at random, however rare positives are.
+        """
+        cascade, _ = observed_cascade(model, split.features)
+        answers, nothing = predictions(cascade, model.answers), len(self.positive)
+        reported = torch.where(self.positive[answers], answers, nothing)
+        expected = torch.where(self.positive[split.labels], split.labels, nothing)
+        shares = [torch.bincount(each, minlength=nothing + 1) / len(expected) for each in (reported, expected)]
+        chance = float((shares[0] * shares[1]).sum())
+        accuracy = float((reported == expected).double().mean())
+        error = math.sqrt(max(chance * (1 - chance), 0.0) / len(expected))
+        return (accuracy - chance) / error if error > 1e-9 else 0.0
 
     def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """Accuracy, precision, recall."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -81,6 +82,10 @@ class Reconstruction:
             classes=self.classes,
         )
         return replace(figures, layers=layers)
+
+    def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
+        """Return infinity where the fidelity is better than that of silence, else 0."""
+        return math.inf if self.assess(model, split).value > 0 else 0.0
 
     def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """Fidelity of the gated codec and of other ways to route, the light share, the ratio of the paths."""

@@ -115,6 +115,7 @@ def test_poolings_and_sums_are_listed_by_their_size() -> None:
         ("largest", (6, 4, 24, 24, 3, 3, 2, 2, 1, 1, *same)),
         ("average", (3, 2, 24, 24, 3, 2, 1, 1, 0, 0, *same)),
         ("largest", (3, 2, 24, 24, 3, 2, 1, 1, 0, 0, *same)),
+        ("sum", (24,)),
     ]
     core = profile.load("three_core").core("mcu")
     costs = board.costs_of(core)

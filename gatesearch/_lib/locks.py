@@ -1,0 +1,63 @@
+"""Locks on files that end with their process, however that ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from gatesearch.errors import UserError
+
+
+def lock(file: IO[Any], label: str, describe_refusal: Callable[[], str]) -> None:
+    """Lock an open file until it is closed; the file system drops the lock of a process that dies.
+
+    Args:
+        file: to lock.
+        label: what errors call it.
+        describe_refusal: returns the error's text where another process holds the lock.
+
+    Raises:
+        UserError: another process holds it, or the file system knows no locks.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(describe_refusal()) from None
+    except OSError as error:
+        raise UserError(
+            f"{label}: this file system knows no locks ({error.strerror}); take a database or another disk"
+        ) from None
+
+
+@contextmanager
+def lock_with_owner(path: Path, label: str) -> Iterator[None]:
+    """Hold a lock on a file that says which process holds it.
+
+    Raises:
+        UserError: another process holds it; names its id and its host.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}; move away what is there") from None
+    with opened as file:
+        lock(file, label, lambda: f"{label}: {_describe_owner(path)} works on it; let it end, or stop it")
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        file.flush()
+        yield
+
+
+def _describe_owner(path: Path) -> str:
+    try:
+        owner = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, KeyError, TypeError):  # it is about to write
+        return "another process"

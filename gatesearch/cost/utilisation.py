@@ -1,0 +1,62 @@
+"""How busy a stream keeps each core: the share of the period from window to window in which the core works on one.
+
+A core that is busy for longer than the period falls behind a little at every window. Cores work side by side, so that
+each has the whole period for its own stages. A stage keeps its core busy while the core wakes, receives the tensor that
+enters and computes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gatesearch.cost.energy import StageCost
+
+MAX_UTILISATION = 1.0
+
+
+def mean_utilisation(
+    runs: Sequence[StageCost], shares: Sequence[float], period_us: float, always: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the mean share of the period for which each core is busy.
+
+    Args:
+        runs: stages and exits.
+        shares: the share of the windows that each of them runs for.
+        period_us: microseconds from window to window.
+        always: by core, microseconds of what runs for every window: the front end.
+
+    >>> runs = [StageCost("mcu", 400.0, 0.0), StageCost("app", 900.0, 0.0, wake_us=100.0)]
+    >>> mean_utilisation(runs, [1.0, 0.25], 1000.0, {"mcu": 200.0})
+    {'mcu': 0.6, 'app': 0.25}
+    """
+    busy_us = dict(always)
+    for run, share in zip(runs, shares, strict=True):
+        busy_us[run.core] = busy_us.get(run.core, 0.0) + share * run.total_us
+    return {core: us / period_us for core, us in busy_us.items()}
+
+
+def worst_utilisation(
+    paths: Sequence[Sequence[StageCost]], period_us: float, always: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the share of the period for which each core is busy when every window takes the path that is worst for it.
+
+    Args:
+        paths: the stages and exits that a window may run, one after the other.
+        period_us: microseconds from window to window.
+        always: by core, microseconds of what runs for every window.
+    """
+    worst: dict[str, float] = {}
+    for path in paths:
+        for core, share in mean_utilisation(path, [1.0] * len(path), period_us, always).items():
+            worst[core] = max(worst.get(core, 0.0), share)
+    return worst
+
+
+def describe_overload(worst: Mapping[str, float], period_us: float) -> str:
+    """Return what the busiest core does, such as ``app is busy 33 ms of a period of 1 ms``.
+
+    >>> describe_overload({"mcu": 0.5, "app": 33.0}, 1000.0)
+    'app is busy 33 ms of a period of 1 ms'
+    """
+    core = max(worst, key=worst.__getitem__)
+    return f"{core} is busy {worst[core] * period_us / 1e3:.3g} ms of a period of {period_us / 1e3:.3g} ms"

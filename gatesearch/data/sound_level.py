@@ -1,0 +1,47 @@
+"""Channels of a file to one wave of full scale 1, or the reason why there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gatesearch.data.waveforms import FloatWaveform
+from gatesearch.errors import UserError
+
+LARGEST_PEAK = 2.0  # of full scale, 6 dB above; what exceeds it less is clipped
+INT16_PEAKS = (256.0, 65536.0)  # a peak between is in the numbers of int16
+CANCELLED_POWER = 1e-3  # of the mean of the channels, -30 dB; their mean has less where they cancel
+
+
+def mix_channels(values: npt.NDArray[np.float64], path: Path) -> tuple[FloatWaveform, bool]:
+    """Return the mean of the channels, [samples, channels] -> [samples], and whether it exceeds full scale.
+
+    Integer formats end at full scale; files of floats may hold anything.
+
+    Raises:
+        UserError: a value that is not finite, a peak that no recording has, or channels that cancel each other.
+
+    >>> mix_channels(np.array([[0.5, 0.25], [1.0, 1.0]]), Path("a.wav"))
+    (array([0.375, 1.   ]), False)
+    """
+    if not np.isfinite(values).all():
+        sample, channel = np.argwhere(~np.isfinite(values))[0]
+        raise UserError(f"{path}: holds {values[sample, channel]} at sample {sample}; mend it or leave it out")
+    peak = float(np.abs(values).max())
+    if INT16_PEAKS[0] < peak < INT16_PEAKS[1]:
+        raise UserError(
+            f"{path}: reaches {peak:g} where full scale is 1: sound in the numbers of int16, written as float; divide "
+            "it by 32768, or write it as 16-bit"
+        )
+    if peak > LARGEST_PEAK:
+        raise UserError(f"{path}: reaches {peak:g} where full scale is 1; scale it, or leave it out")
+    wave: FloatWaveform = values.mean(axis=1)
+    channel_power, power = float(np.square(values).mean()), float(np.square(wave).mean())
+    if values.shape[1] > 1 and power < CANCELLED_POWER * channel_power:
+        raise UserError(
+            f"{path}: its {values.shape[1]} channels cancel each other (antiphase), so that their mean is silence; "
+            "turn one over, or keep one"
+        )
+    return wave, bool(np.abs(wave).max() > 1.0)

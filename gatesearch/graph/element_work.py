@@ -1,0 +1,119 @@
+"""The operator table's column for work without products: how many values an operator reads or writes one by one.
+
+One pass over a map costs a device about as much as the sum of two maps of that size. The figures are passes that a
+plain loop needs: one for an element-wise operator, three for a softmax (maximum, exponentials, division), the taps of
+a window for a pooling. Views, changes of memory layout, and products with a number cost nothing: an int8 program has
+them in its shapes and scales.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+SOFTMAX_PASSES = 3
+NORM_PASSES = 3  # mean, spread, scaling
+GATED_CURVE_PASSES = 2
+BILINEAR_TAPS, BICUBIC_TAPS = 4, 16
+
+# Layouts of memory, casts, and constants.
+NO_WORK = frozenset({
+    "clone", "copy_", "_to_copy", "contiguous", "_unsafe_view", "_reshape_alias", "as_strided", "resize_", "detach",
+    "lift_fresh", "lift_fresh_copy", "expand_copy", "permute_copy", "fill_", "zero_", "_local_scalar_dense", "equal",
+    "native_dropout", "unsafe_split", "unsafe_split_with_sizes", "split_copy", "unbind_copy", "alias", "_conj",
+})  # fmt: skip
+
+# A product, a sum or a pooling computes these on its way where it alone is read by them.
+FUSED = frozenset({
+    "relu", "relu_", "clamp", "clamp_", "clamp_min", "clamp_min_", "hardtanh", "hardtanh_", "threshold", "threshold_",
+    "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "batch_norm",
+})  # fmt: skip
+SCALINGS = frozenset({"add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "neg", "neg_"})
+
+
+def _window(x: Tensor, size: Sequence[int], *rest: Any, output: Any) -> int:
+    """One value for each tap of each window."""
+    axes = x.ndim - 2 if x.ndim > len(size) else len(size)
+    taps = math.prod(size) if len(size) > 1 else int(size[0]) ** max(1, axes)
+    return _numel(output) * taps
+
+
+def _whole(x: Any, *rest: Any, output: Any) -> int:
+    """One pass over the input."""
+    return _numel(x)
+
+
+def _ordered(x: Tensor, *rest: Any, output: Any) -> int:
+    """A sort by comparisons."""
+    return x.numel() * max(1, math.ceil(math.log2(max(2, x.numel()))))
+
+
+def _passes(count: int) -> Callable[..., int]:
+    return lambda x, *rest, output: count * _numel(x)
+
+
+def _attention(query: Tensor, key: Tensor, *rest: Any, output: Any) -> int:
+    """The softmax over [..., n, m]."""
+    return SOFTMAX_PASSES * math.prod(query.shape[:-1]) * key.shape[-2]
+
+
+def _per_output(count: int) -> Callable[..., int]:
+    return lambda *args, output: count * _numel(output)
+
+
+ELEMENT_WORK: Mapping[str, Callable[..., int]] = {
+    **dict.fromkeys(("_softmax", "_log_softmax", "_safe_softmax"), _passes(SOFTMAX_PASSES)),
+    **dict.fromkeys(("native_layer_norm", "native_group_norm", "_fused_rms_norm"), _passes(NORM_PASSES)),
+    **dict.fromkeys(("avg_pool2d", "avg_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices"), _window),
+    "mkldnn_max_pool2d": _window,
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean", "logsumexp"), _passes(2)),
+    **dict.fromkeys((
+        "sum", "mean", "prod", "amax", "amin", "aminmax", "any", "all", "max", "min", "argmax", "argmin", "cumsum",
+        "cumprod", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d",
+        "linalg_vector_norm", "nonzero",
+    ), _whole),
+    **dict.fromkeys(("sort", "topk", "argsort"), _ordered),
+    **dict.fromkeys(("upsample_bilinear2d",), _per_output(BILINEAR_TAPS)),
+    "upsample_bicubic2d": _per_output(BICUBIC_TAPS),
+    # A curve of the value, and a product with the value.
+    **dict.fromkeys((
+        "silu", "silu_", "gelu", "gelu_", "hardswish", "hardswish_", "mish", "mish_", "glu",
+    ), _per_output(GATED_CURVE_PASSES)),
+    **dict.fromkeys((
+        "_scaled_dot_product_flash_attention", "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention",
+    ), _attention),
+}  # fmt: skip
+
+
+def element_work(func: Any, name: str, args: Sequence[Any], output: Any, macs: int) -> int:
+    """Return the values that an operator goes through one by one, besides its products.
+
+    Args:
+        func: the operator.
+        name: of its schema.
+        args: what it was called with.
+        output: its tensors.
+        macs: its multiply-accumulates.
+    """
+    formula = ELEMENT_WORK.get(name)
+    if formula is not None:
+        return formula(*args, output=output)
+    tensors = [leaf for leaf in tree_leaves(list(args)) if isinstance(leaf, Tensor)]
+    if macs or func.is_view or name in NO_WORK or not tensors:
+        return 0
+    if torch.Tag.inplace_view in func.tags or torch.Tag.view_copy in func.tags:
+        return 0
+    if name in SCALINGS and len(tensors) == 1:
+        return 0  # with a number
+    return _numel(output)
+
+
+def _numel(output: Any) -> int:
+    tensor = next((leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), None)
+    return 0 if tensor is None else tensor.numel()

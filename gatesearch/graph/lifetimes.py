@@ -1,0 +1,41 @@
+"""Where the tensors of a program lie in memory: an arena that is planned by lifetimes.
+
+A tensor lives from the operator that writes it to the last one that reads it. Tensors that live at the same time may
+not overlap. The planner is the greedy one of TensorFlow Lite Micro: the largest tensor first, each at the lowest
+address where it fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+ALIGNMENT_BYTES = 16
+
+
+class Lifetime(NamedTuple):
+    """A tensor's bytes, and the first and the last step at which it is in memory."""
+
+    size_bytes: int
+    first: int
+    last: int
+
+
+def plan_arena(lifetimes: Iterable[Lifetime]) -> int:
+    """Return the bytes of the arena that holds all tensors.
+
+    >>> plan_arena([Lifetime(100, 0, 1), Lifetime(50, 1, 2), Lifetime(90, 2, 3)])
+    176
+    """
+    placed: list[tuple[int, int, Lifetime]] = []  # begin, end
+    for tensor in sorted(lifetimes, key=lambda each: (-each.size_bytes, each.first)):
+        size = -(-tensor.size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        begin = 0
+        for other_begin, other_end, other in placed:  # by address
+            if other.first <= tensor.last and tensor.first <= other.last:
+                if begin + size <= other_begin:
+                    break
+                begin = max(begin, other_end)
+        placed.append((begin, begin + size, tensor))
+        placed.sort(key=lambda place: place[:2])
+    return max((end for _, end, _ in placed), default=0)

@@ -1,0 +1,241 @@
+"""A record of the operators that a module runs: what each costs, which tensors it reads and which it writes.
+
+A view is the tensor that it shows. An operator in place makes a new tensor in the memory of an old one. What no reader
+needs is left out, as converters leave it out; so is what follows from constants alone. A recurrent layer is one
+operator.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
+
+from gatesearch.graph.element_work import FUSED, SCALINGS, element_work
+from gatesearch.graph.operators import RECURRENT, OperatorCounter, recurrent_macs
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor that an operator reads or writes.
+
+    Args:
+        number: tells it from other tensors; a view has the number of the tensor that it shows.
+        shape: of the tensor.
+        is_constant: whether it follows from parameters and buffers alone.
+    """
+
+    number: int
+    shape: tuple[int, ...]
+    is_constant: bool = False
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def numel(self) -> int:
+        """Return the number of values."""
+        return torch.Size(self.shape).numel()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operator that ran.
+
+    Args:
+        name: of its schema; ``"lstm"`` or ``"gru"`` for a recurrent layer.
+        args: what it was called with, tensors as :class:`Operand`.
+        outputs: the tensors that it wrote.
+        macs: its multiply-accumulates.
+        values: the values that it goes through one by one; see :mod:`gatesearch.graph.element_work`.
+        is_known: whether the operator table has it.
+        is_fused: whether the operator before computes it on its way.
+        layer: the recurrent layer; None for any other operator.
+    """
+
+    name: str
+    args: tuple[Any, ...]
+    outputs: tuple[Operand, ...]
+    macs: int
+    values: int
+    is_known: bool = True
+    is_fused: bool = False
+    layer: nn.RNNBase | None = None
+
+    @property
+    def inputs(self) -> tuple[Operand, ...]:
+        """The tensors that it reads."""
+        return tuple(leaf for leaf in tree_leaves(list(self.args)) if isinstance(leaf, Operand))
+
+    @property
+    def data(self) -> tuple[Operand, ...]:
+        """The tensors that it reads and that are no constants."""
+        return tuple(operand for operand in self.inputs if not operand.is_constant)
+
+
+class OperatorLog(OperatorCounter):
+    """Records the operators of one run of a module.
+
+    Attributes:
+        results: what the module returned.
+
+    >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()).eval()
+    >>> with torch.no_grad(), OperatorLog(net) as log:
+    ...     _ = net(torch.zeros(1, 1, 8, 8))
+    >>> [(each.name, each.macs, each.values, each.is_fused) for each in log.operations()]
+    [('convolution', 648, 0, False), ('relu', 0, 0, True)]
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._module = module
+        self._records: list[Operation] = []
+        self._storages: list[Any] = []  # kept, so that no later tensor gets the memory of an earlier one
+        self._numbers: dict[int, int] = {}  # of the tensor that lies in a storage at present
+        self._next_number = count()
+        self._constants = {self._number(value) for value in (*module.parameters(), *module.buffers())}
+        self.results: tuple[Operand, ...] = ()
+        self._hooks: list[Any] = []
+        self._depth = 0  # of recurrent layers that run
+
+    def __enter__(self) -> Self:
+        for layer in self._module.modules():
+            if type(layer) in RECURRENT:
+                self._hooks.append(layer.register_forward_pre_hook(self._enter_layer))
+                self._hooks.append(layer.register_forward_hook(self._leave_layer))
+        self._hooks.append(self._module.register_forward_pre_hook(self._enter_module))
+        self._hooks.append(self._module.register_forward_hook(self._leave_module))
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def note(self, func: Any, name: str, args: Sequence[Any], output: Any, macs: int) -> None:
+        """Record an operator that ran."""
+        if self._depth:
+            return
+        self._add(
+            Operation(
+                name=name,
+                args=self._operands(args),
+                outputs=(),
+                macs=macs,
+                values=element_work(func, name, args, output, macs),
+                is_known=name not in self.unknown,
+            ),
+            output,
+            in_place=func._schema.is_mutable,
+        )
+
+    def operations(self) -> list[Operation]:
+        """Return the operators whose results are needed, with what a neighbour computes on its way marked so."""
+        results = {operand.number for operand in self.results}
+        needed, live = set(results), list[Operation]()
+        for operation in reversed(self._records):
+            if needed.intersection(output.number for output in operation.outputs) and operation.data:
+                needed.update(operand.number for operand in operation.data)
+                live.append(operation)
+        return _fuse(live[::-1], results)
+
+    def _add(self, operation: Operation, output: Any, in_place: bool = False) -> None:
+        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        read = {operand.number for operand in operation.inputs}
+        views = [tensor for tensor in tensors if self._number(tensor) in read]
+        if len(views) == len(tensors) and not in_place:
+            return
+        for tensor in tensors:
+            if in_place or not any(tensor is view for view in views):
+                self._numbers[_storage(tensor)] = next(self._next_number)
+        if not operation.data:  # it follows from constants, or from nothing, such as zeros
+            self._constants.update(map(self._number, tensors))
+        self._records.append(replace(operation, outputs=self._operands(tensors)))
+
+    def _operands(self, args: Sequence[Any]) -> tuple[Any, ...]:
+        def operand(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor):
+                return leaf
+            number = self._number(leaf)
+            return Operand(number, tuple(leaf.shape), number in self._constants)
+
+        return tuple(tree_map(operand, list(args)))
+
+    def _number(self, tensor: Tensor) -> int:
+        """Return the number of a tensor; a storage that was not met before gets a new one."""
+        key = _storage(tensor)
+        if key not in self._numbers:
+            self._storages.append(tensor.untyped_storage())
+            self._numbers[key] = next(self._next_number)
+        return self._numbers[key]
+
+    def _enter_layer(self, *_: Any) -> None:
+        self._depth += 1
+
+    def _leave_layer(self, layer: nn.RNNBase, inputs: tuple[Any, ...], output: Any) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        x = inputs[0]
+        steps = x.shape[1 if layer.batch_first and x.ndim == 3 else 0]
+        batch = x.numel() // (steps * x.shape[-1])
+        self._add(
+            Operation(
+                name=RECURRENT[type(layer)],
+                args=self._operands([*inputs, *layer.parameters()]),
+                outputs=(),
+                macs=batch * recurrent_macs(layer, steps),
+                values=0,
+                layer=layer,
+            ),
+            output,
+        )
+
+    def _enter_module(self, module: nn.Module, inputs: Any) -> None:
+        tensors = [leaf for leaf in tree_leaves(list(inputs)) if isinstance(leaf, Tensor)]
+        self._constants.difference_update(map(self._number, tensors))
+
+    def _leave_module(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        self.results = self._operands(tensors)
+
+
+def _fuse(operations: Sequence[Operation], results: set[int]) -> list[Operation]:
+    """Mark the operations that the one before computes on its way.
+
+    It has to be the only one that reads what the one before wrote.
+    """
+    readers = Counter(number for each in operations for number in {operand.number for operand in each.data})
+    written = set[int]()
+    marked = []
+    for operation in operations:
+        sources = {operand.number for operand in operation.data}
+        is_alone = len(sources) == 1 and not sources & results and readers[next(iter(sources))] == 1
+        follows = is_alone and sources <= written
+        fused = follows and _is_fusable(operation)
+        if operation.macs or operation.values or follows:
+            written.update(output.number for output in operation.outputs)
+        marked.append(replace(operation, values=0, is_fused=True) if fused else operation)
+    return marked
+
+
+def _is_fusable(operation: Operation) -> bool:
+    if operation.name in FUSED:
+        return True
+    constants = [operand for operand in operation.inputs if operand.is_constant]
+    # A number for each channel goes into the weights and the bias before it.
+    return operation.name in SCALINGS and all(sum(size > 1 for size in each.shape) <= 1 for each in constants)
+
+
+def _storage(tensor: Tensor) -> int:
+    storage: int = tensor.untyped_storage()._cdata
+    return storage

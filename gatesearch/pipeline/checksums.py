@@ -1,0 +1,72 @@
+"""The digests of a run folder's files: a file that a disk, a copy or a person changed is noticed when it is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from gatesearch._lib import console
+from gatesearch._lib.files import DamagedFile, digest, read_bytes, write_whole
+
+CHECKSUMS_FILE = "logs/checksums.json"
+
+
+class Checksums:
+    """sha256 of each file of a run folder, in ``logs/checksums.json``.
+
+    The digest of a new file is stored before the file is replaced. A kill between the two leaves the old file, so that
+    its digest stays beside the new one.
+
+    Args:
+        folder: of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def expect(self, name: str, content: bytes) -> None:
+        """Store the digest of what a file is about to hold."""
+        digests = self._read()
+        present = self._present_digest(name)
+        older = [present] if present in digests.get(name, []) else []
+        new = list(dict.fromkeys([digest(content), *older]))
+        if digests.get(name) != new:
+            write_whole(self._folder / CHECKSUMS_FILE, json.dumps(digests | {name: new}, indent=1))
+
+    def check(self, name: str, content: bytes) -> None:
+        """Check that a file holds what was written; a file of an older version, without a digest, passes.
+
+        Raises:
+            DamagedFile: it does not.
+        """
+        digests = self.expected_digests(name)
+        if digests and digest(content) not in digests:
+            raise DamagedFile(
+                self._folder / name, f"is damaged: its sha256 is {digest(content)[:12]}, not {digests[0][:12]}"
+            )
+
+    def expected_digests(self, name: str) -> list[str]:
+        """Return the digests that a file may have, the newest first; none where it was not written yet."""
+        return self._read().get(name, [])
+
+    def _present_digest(self, name: str) -> str | None:
+        try:
+            content = read_bytes(self._folder / name)
+        except DamagedFile:
+            return None
+        return None if content is None else digest(content)
+
+    def _read(self) -> dict[str, list[str]]:
+        path = self._folder / CHECKSUMS_FILE
+        content = read_bytes(path)
+        if content is None:
+            return {}
+        try:
+            digests = json.loads(content)
+            if all(isinstance(name, str) and isinstance(each, list) for name, each in digests.items()):
+                return dict(digests)
+        except (ValueError, AttributeError):
+            pass
+        path.replace(path.with_name(f"{path.name}.damaged"))
+        console.warn(f"{path}: is damaged; the run's files are checked by their contents alone")
+        return {}

@@ -1,0 +1,101 @@
+"""What a run began with: its recipe, its data and its network; a later session says what differs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from gatesearch._lib import console
+from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.run_dir import RunFolder
+
+ORIGIN_FILE = "logs/origin.json"
+MAX_KEYS = 8  # that one warning names
+NEUTRAL_KEYS = ("search.executor", "search.storage")  # where trials are tried and kept, which changes none
+DIGEST_DIGITS = 16
+
+
+def check_origin(problem: Problem, folder: RunFolder) -> None:
+    """Store what a run begins with, or warn of what differs from it in a session that goes on with the run."""
+    now = describe_origin(problem)
+    stored = folder.load(ORIGIN_FILE, _parse_origin, "this session cannot tell whether recipe or data changed")
+    if stored is None:
+        folder.write_json(ORIGIN_FILE, now)
+        return
+    for difference in list_differences(stored, now):
+        console.warn(f"{folder.path}: {difference}; what the run made before stays as it is")
+
+
+def describe_origin(problem: Problem) -> dict[str, Any]:
+    """Return the recipe's keys, and digests of data and of the network's first weights, as JSON has them."""
+    splits = {name: getattr(problem.data, name) for name in ("train", "validation", "test")}
+    return {
+        "recipe": dict(_flatten(problem.recipe.model_dump(mode="json"))),
+        "data": {name: _digest([split.inputs, split.labels]) for name, split in splits.items()},
+        "weights": _digest(list(problem.backbone.state_dict().values())),
+    }
+
+
+def list_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each of recipe, data and weights that differs.
+
+    >>> origin = {"recipe": {"seed": 0, "name": "kws"}, "data": {"train": "ab"}, "weights": "cd"}
+    >>> list_differences(origin, origin | {"recipe": {"seed": 1, "name": "kws"}})
+    ['recipe.yaml is not what the run began with: seed was 0, is 1']
+    >>> list_differences(origin, origin | {"data": {"train": "ef"}})
+    ['the data are not those that the run began with: the digest of train was "ab", is "ef"']
+    """
+    sentences = []
+    changes = list(_describe_changes(before["recipe"], now["recipe"]))
+    if changes:
+        more = f" and {len(changes) - MAX_KEYS} more" if len(changes) > MAX_KEYS else ""
+        sentences.append(f"recipe.yaml is not what the run began with: {', '.join(changes[:MAX_KEYS])}{more}")
+    changes = list(_describe_changes(before["data"], now["data"]))
+    if changes:
+        sentences.append(f"the data are not those that the run began with: the digest of {', '.join(changes)}")
+    if before["weights"] != now["weights"]:
+        sentences.append(
+            "the network starts from other weights than the run began with: their digest was "
+            f"{before['weights']}, is {now['weights']}"
+        )
+    return sentences
+
+
+def _describe_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for key in dict.fromkeys([*before, *now]):
+        if any(key == neutral or key.startswith(f"{neutral}.") for neutral in NEUTRAL_KEYS):
+            continue
+        if key not in now:
+            yield f"{key} was {json.dumps(before[key])}, is gone"
+        elif key not in before:
+            yield f"{key} is new"
+        elif before[key] != now[key]:
+            yield f"{key} was {json.dumps(before[key])}, is {json.dumps(now[key])}"
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested mappings by dotted key; lists and empty mappings are leaves."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _digest(tensors: list[Tensor]) -> str:
+    total = hashlib.sha256()
+    for tensor in tensors:
+        values = np.ascontiguousarray(tensor.detach().cpu().numpy())
+        total.update(f"{values.dtype} {values.shape}".encode())
+        total.update(values.reshape(-1).view(np.uint8).data)
+    return total.hexdigest()[:DIGEST_DIGITS]
+
+
+def _parse_origin(text: bytes) -> dict[str, Any]:
+    origin: dict[str, Any] = json.loads(text)
+    return {"recipe": dict(origin["recipe"]), "data": dict(origin["data"]), "weights": str(origin["weights"])}

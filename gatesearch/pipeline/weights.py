@@ -1,0 +1,102 @@
+"""Weights of a run's models as files: read with checks, and told apart by a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gatesearch._lib import console
+from gatesearch._lib.files import digest
+from gatesearch.errors import UserError
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.training.checkpoints import describe_difference
+
+
+def load_weights(model: nn.Module, name: str, folder: RunFolder) -> bool:
+    """Put the weights of a file into a model; False where they have to be trained.
+
+    Args:
+        model: unchanged where the answer is False.
+        name: of the file in the run folder; a damaged one is set aside with a warning.
+        folder: of the run.
+
+    Raises:
+        UserError: the weights are another network's, or not finite.
+    """
+    stored = folder.load(name, parse_weights, "the training is repeated")
+    if stored is None:
+        return False
+    again = f"delete {folder / name} to train it again, or begin a new run"
+    difference = describe_difference(stored, model.state_dict())
+    if difference is not None:
+        raise UserError(
+            f"{folder / name}: holds weights of another network: {difference}; put the recipe back, or {again}"
+        )
+    check_finite(stored, model, f"{folder / name}", again)
+    model.load_state_dict(stored)
+    model.eval()
+    return True
+
+
+def store_weights(model: nn.Module, name: str, folder: RunFolder) -> None:
+    """Write a model's weights; say where they differ from those that the file held in an earlier session.
+
+    Raises:
+        UserError: they are not finite.
+    """
+    check_finite(
+        model.state_dict(),
+        model,
+        f"{folder / name}",
+        "lower training.learning_rate, or look for extreme values in the data",
+    )
+    content = state_bytes(model)
+    before = folder.checksums.expected_digests(name)
+    if before and digest(content) not in before:
+        console.warn(
+            f"{folder / name}: this training came to other weights than an earlier one of this run; what was made from "
+            "those stays as it is"
+        )
+    folder.write(name, content)
+
+
+def check_finite(weights: Mapping[str, Tensor], model: nn.Module, where: str, remedy: str) -> None:
+    """Check that every weight is a finite number; a buffer may be infinite, such as the threshold of an open gate.
+
+    Raises:
+        UserError: one is not; names the first tensor.
+    """
+    parameters = dict(model.named_parameters())
+    for name, tensor in weights.items():
+        wrong = ~tensor.isfinite() if name in parameters else tensor.isnan()
+        count = int(wrong.sum())
+        if count:
+            raise UserError(f"{where}: {count} of {tensor.numel()} values of {name} are not finite; {remedy}")
+
+
+def parse_weights(content: bytes) -> dict[str, Tensor]:
+    """Return the weights of a checkpoint by name."""
+    weights = torch.load(io.BytesIO(content), weights_only=True)
+    return {str(name): tensor for name, tensor in weights.items()}
+
+
+def state_bytes(model: nn.Module) -> bytes:
+    """Return the weights of a model as the bytes of a checkpoint."""
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    return buffer.getvalue()
+
+
+def digest_weights(model: nn.Module) -> str:
+    """Return a digest of names and values of a model's weights."""
+    total = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        values = np.ascontiguousarray(tensor.detach().cpu().numpy())
+        total.update(f"{name} {values.dtype} {values.shape}".encode())
+        total.update(values.reshape(-1).view(np.uint8).data)
+    return total.hexdigest()

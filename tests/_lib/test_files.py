@@ -1,0 +1,57 @@
+"""Files that are there whole or not at all, on whatever file system temporary files lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatesearch._lib.files import DamagedFile, read_bytes, seal, unseal, write_whole
+from gatesearch.errors import UserError
+
+
+def test_the_new_file_is_renamed_within_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    renames: list[tuple[Path, Path]] = []
+    replace = Path.replace
+    monkeypatch.setenv("TMPDIR", "/dev/shm")
+    monkeypatch.setattr(Path, "replace", lambda self, target: renames.append((self, target)) or replace(self, target))
+    write_whole(tmp_path / "deep" / "a.bin", b"1")
+    [(part, target)] = renames
+    assert part.parent == target.parent == tmp_path / "deep"
+
+
+def test_file_and_folder_are_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    write_whole(tmp_path / "a.bin", b"1")
+    assert [Path(name).name for name in flushed] == [f"a.bin.{os.getpid()}.part", tmp_path.name]
+
+
+def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.bin" / "b").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"a.bin: cannot be written: the folder .*a.bin is in its way; move it away"):
+        write_whole(tmp_path / "a.bin", b"1")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/c: cannot be written: the file .*file is in its way; move it away"):
+        write_whole(tmp_path / "file" / "c", b"1")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.bin", "file"}
+
+
+def test_reading_a_folder_or_nothing(tmp_path: Path) -> None:
+    assert read_bytes(tmp_path / "a") is None
+    with pytest.raises(DamagedFile, match="is a folder, not a file"):
+        read_bytes(tmp_path)
+
+
+@given(st.binary(max_size=60), st.data())
+def test_a_seal_notices_any_change(payload: bytes, data: st.DataObject) -> None:
+    sealed = seal(payload)
+    assert unseal(Path("x"), sealed) == payload
+    at = data.draw(st.integers(len(b"gatesearch sha256 "), len(sealed) - 1))
+    flipped = bytes([*sealed[:at], sealed[at] ^ (1 << data.draw(st.integers(0, 7))), *sealed[at + 1 :]])
+    for damaged in (flipped, sealed[:at]):
+        with pytest.raises(DamagedFile, match="is damaged"):
+            unseal(Path("x"), damaged)
