@@ -9,26 +9,32 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from torch import Tensor, nn
 
-from gatesearch import recipe
-from gatesearch.data import Dataset
+from gatesearch import frontends, recipe
+from gatesearch._lib import console
+from gatesearch.data import Dataset, check_dataset
 from gatesearch.errors import UserError
 
 if TYPE_CHECKING:
+    from gatesearch.devices.profile import Device
     from gatesearch.pipeline.result import RunResult
+    from gatesearch.recipe import Recipe
+    from gatesearch.recipe.schema import SearchSpace, Stream
 
 WHERE = "gatesearch.run"
+STAND_IN_KEYS = ("data", "backbone", "backbone_args")
 
 
 def run(
     model: nn.Module,
     data: Dataset,
     *,
-    space: str | Path | Mapping[str, Any],
-    stream: Mapping[str, Any],
-    device: str | Path = "three_core",
+    space: str | Path | Mapping[str, Any] | SearchSpace,
+    stream: Mapping[str, Any] | Stream,
+    device: str | Path | Device = "three_core",
     name: str | None = None,
     out: str | Path | None = None,
     resume: str | Path | None = None,
+    trust: bool = False,
     **groups: Any,
 ) -> RunResult:
     """Find the gates of a network: search, retrain, export and report, as ``gatesearch run`` does.
@@ -37,16 +43,19 @@ def run(
         model: maps [n, *features] to logits [n, classes] (or to a signal, with ``goal="reconstruction"``); any module
             that torch.fx can trace. Training starts from its weights, on a copy.
         data: three splits; without a ``frontend``, the model sees their inputs as they are.
-        space: name or path of a search space, or its keys.
+        space: name or path of a search space, its keys, or what ``gatesearch.recipe.load_space`` returns.
         stream: the windows that the device sees, ``{"period_s": 1.0, "shares": {"positive": 0.01, "other": 0.99}}``.
-        device: name or path of a device profile.
+        device: name or path of a device profile, or what ``gatesearch.load_device`` returns for a name.
         name: of the run; None for the name of the data.
         out: run folder; None for runs/NAME-N.
-        resume: run folder to continue; its recipe applies, and all arguments but model and data are ignored.
+        resume: run folder to continue; its recipe applies, and all arguments but model and data are left out of
+            account, with a warning for each that differs.
+        trust: with ``resume``, follow the modules and clusters that the folder's recipe names; see docs/security.md.
         **groups: any other group of a recipe, such as ``search={"trials": 60}`` or ``constraints={...}``.
 
     Raises:
         UserError: an argument cannot be used, or a resumed run had another network or other data; one line says which.
+            Nothing is written before all arguments are checked.
 
     >>> import gatesearch, torch
     >>> from gatesearch.data import Dataset, Split
@@ -67,28 +76,42 @@ def run(
     check_network(model, f"{WHERE}: model")
     if not isinstance(data, Dataset):
         raise UserError(f"{WHERE}: data is a {type(data).__name__}, not a gatesearch.data.Dataset")
+    folders = {"out": _read_path("out", out), "resume": _read_path("resume", resume)}
+    if not isinstance(trust, bool):
+        raise UserError(f"{WHERE}: trust: {trust!r} is neither True nor False")
+    for key in groups:
+        if key in STAND_IN_KEYS:
+            raise UserError(f"{WHERE}: {key}: this group stands for the model and data of the program; leave it out")
     # The recipe of the run folder names the two stand-ins below, and identifies what they stand for by digests.
     stand_ins = {
         "data": {"name": f"{__name__}:data", "digest": _digest_data(data)},
         "backbone": f"{__name__}:backbone",
         "backbone_args": {"digest": _digest_network(model)},
     }
-    inputs = Inputs(copy_network(model), data)
-    if resume is not None:
-        folder = Path(resume)
-        _check_resumable(folder, stand_ins)
-        return pipeline.resume(folder, inputs=inputs)
     tree = {
-        "name": name or data.name,
+        "name": recipe.make_folder_name(data.name) if name is None else name,
         "title": f"{type(model).__name__} on {data.name}",
         **stand_ins,
-        "stream": dict(stream),
-        "space": space if isinstance(space, Mapping) else str(space),
-        "device": str(device),
+        "stream": stream,
+        "space": str(space) if isinstance(space, Path) else space,
+        "device": _name_device(device),
         **groups,
     }
-    checked = resolve_batch_size(recipe.build_recipe(tree, WHERE))
-    return pipeline.start(checked, Path(out) if out is not None else None, inputs)
+    checked = recipe.build_recipe(tree, WHERE)
+    if folders["resume"] is not None:
+        if out is not None:
+            raise UserError(f"{WHERE}: out={out}: resume={resume} goes on in its own folder; leave one of them out")
+        _check_resumable(folders["resume"], checked, trust)
+        return pipeline.resume(folders["resume"], inputs=Inputs(copy_network(model), data), trust=trust)
+    check_dataset(data, warns=False)  # here as well, so that a refusal leaves no run folder
+    frontends.build_for(
+        checked.frontend.name,
+        checked.frontend.arguments,
+        sample_rate=data.sample_rate,
+        samples=data.train.inputs.shape[-1],
+    )
+    inputs = Inputs(copy_network(model), data)
+    return pipeline.start(resolve_batch_size(checked), folders["out"], inputs)
 
 
 def data(**_: Any) -> NoReturn:
@@ -103,15 +126,38 @@ def backbone(**_: Any) -> NoReturn:
     )
 
 
-def _check_resumable(folder: Path, stand_ins: Mapping[str, Any]) -> None:
-    """Check that a folder holds a run of this data and this network."""
+def _read_path(argument: str, written: object) -> Path | None:
+    """Return an argument that names a folder as a path."""
+    if written is None:
+        return None
+    if not isinstance(written, str | Path) or not str(written):
+        raise UserError(f"{WHERE}: {argument}: {written!r} is not the path of a folder")
+    return Path(written)
+
+
+def _name_device(device: object) -> object:
+    """Return the name of a device that was loaded by its name; a recipe cannot hold the profile itself."""
+    from gatesearch.devices import profile
+
+    if not isinstance(device, profile.Device):
+        return str(device) if isinstance(device, Path) else device
+    if device.name in profile.names() and profile.load(device.name) == device:
+        return device.name
+    raise UserError(f"{WHERE}: device: the profile {device.name!r} is not one of a name; give the path of its file")
+
+
+def _check_resumable(folder: Path, arguments: Recipe, trust: bool) -> None:
+    """Check that a folder holds a run of this data and this network; warn of other arguments that differ."""
     if not (folder / "recipe.yaml").is_file():
         raise UserError(f"{WHERE}: resume={folder}: holds no run")
-    stored = recipe.load_run(folder)
-    if stored.data.model_dump(exclude={"root"}) != stand_ins["data"]:
+    stored = recipe.load_run(folder, trust=trust)
+    if stored.data.model_dump(exclude={"root"}) != arguments.data.model_dump(exclude={"root"}):
         raise UserError(f"{WHERE}: resume={folder}: the run had other data")
-    if stored.backbone_args != stand_ins["backbone_args"]:
+    if stored.backbone_args != arguments.backbone_args:
         raise UserError(f"{WHERE}: resume={folder}: the run had a network of other layers")
+    for key in sorted(arguments.model_fields_set - {"data", "backbone", "backbone_args", "name", "title"}):
+        if getattr(stored, key) != getattr(arguments, key):
+            console.warn(f"{WHERE}: {key}: resume={folder} goes on with the {key} of its own recipe")
 
 
 def _digest_data(dataset: Dataset) -> str:
@@ -124,7 +170,8 @@ def _digest_data(dataset: Dataset) -> str:
 
 def _digest_network(model: nn.Module) -> str:
     """Return a digest of names and shapes; a program that draws new weights can still resume its run."""
-    shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in model.state_dict().items()]
+    tensors = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items()]
     return _digest([type(model).__name__, *shapes])
 
 

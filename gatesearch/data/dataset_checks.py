@@ -24,8 +24,12 @@ INT16_PEAK = 256.0  # sound in float beyond that is in the numbers of int16, not
 LARGEST_SCALE_RATIO = 100.0  # of the standard deviations of two splits; 0 to 1 and 0 to 255 differ by more
 
 
-def check_dataset(data: Any) -> Dataset:
+def check_dataset(data: Any, *, warns: bool = True) -> Dataset:
     """Return a data set that can be learned from; print a warning for each doubt.
+
+    Args:
+        data: what a loader returned, or a program holds.
+        warns: whether doubts are printed; not where the same data are checked again.
 
     Raises:
         DataError: no data set, or one that would give wrong figures.
@@ -47,7 +51,7 @@ def check_dataset(data: Any) -> Dataset:
     _check_scale(data, scans)
     _check_overlap(data, scans)
     _check_noise(data)
-    for doubt in list_doubts(data, scans):
+    for doubt in list_doubts(data, scans) if warns else ():
         console.warn(doubt)
     return data
 

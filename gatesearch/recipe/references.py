@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
+
+from pydantic import BaseModel
 
 from gatesearch._lib.yaml_reader import MAX_DEPTH, MAX_NODES
 from gatesearch.recipe.errors import fail
@@ -18,6 +21,9 @@ from gatesearch.recipe.overrides import Key, Override, last_writer
 MAX_TEXT_CHARACTERS = 10_000
 """Longest text that a reference may be a part of."""
 
+MAX_VISITS = 10 * MAX_NODES
+"""Most values that are looked at; a group of a program that holds itself twice has no end."""
+
 _REFERENCE = re.compile(r"\$\{([^{}$]*)\}")
 _NAME = re.compile(r"(\.*)([\w*-]+(?:\.[\w*-]+|\[\d+\])*)")
 _MISSING = "???"
@@ -25,6 +31,8 @@ _MISSING = "???"
 
 def resolve(tree: Any, where: str, overrides: Sequence[Override] = ()) -> dict[str, Any]:
     """Return plain containers with every ``${group.key}`` replaced by the value that it names.
+
+    A program's groups may be models and its folders paths; they become mappings and text.
 
     A leading dot starts from the group that the reference stands in, a second one from the group around that.
 
@@ -49,12 +57,16 @@ class _Resolution:
     def __init__(self, tree: Any, where: str, overrides: Sequence[Override]) -> None:
         self.tree, self.where, self.overrides = tree, where, overrides
         self.values: dict[Key, tuple[Any, int]] = {}  # value and size of each referenced key
+        self.visits = 0
         self.pending: list[Key] = []  # referenced keys whose values are being resolved
 
     def expand(self, node: Any, key: Key) -> tuple[Any, int]:
         """Return a node without references, and the number of values in it."""
-        if len(key) > MAX_DEPTH:
-            self.fail(key, f"nested too deeply: more than {MAX_DEPTH} levels")
+        self.visits += 1
+        if len(key) > MAX_DEPTH or self.visits > MAX_VISITS:
+            self.fail(key[:3], f"nested too deeply, in more than {MAX_DEPTH} levels, or too large")
+        if isinstance(node, BaseModel):
+            node = node.model_dump(exclude_unset=True)
         if isinstance(node, Mapping):
             names = list(node)
             parts = [self.expand(node[name], (*key, str(name))) for name in names]
@@ -62,8 +74,8 @@ class _Resolution:
         elif isinstance(node, list | tuple):
             parts = [self.expand(part, (*key, str(index))) for index, part in enumerate(node)]
             value = [part for part, _ in parts]
-        elif isinstance(node, str):
-            return self.expand_text(node, key)
+        elif isinstance(node, str | Path):
+            return self.expand_text(str(node), key)
         else:
             return node, 1
         size = 1 + sum(count for _, count in parts)
@@ -72,6 +84,8 @@ class _Resolution:
         return value, size
 
     def expand_text(self, text: str, key: Key) -> tuple[Any, int]:
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            self.fail(key, f"{text!r} is not UTF-8 text")
         if text == _MISSING:
             self.fail(key, f"{_MISSING} stands for a value that is missing; write it")
         if "${" not in text:
