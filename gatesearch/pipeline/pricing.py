@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from torch import nn
 
 from gatesearch._lib import console
@@ -9,10 +11,14 @@ from gatesearch.cost import factory
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.table import Table
 from gatesearch.cost.utilisation import describe_overload
+from gatesearch.errors import UserError
+from gatesearch.graph.plain_weights import copy_network
+from gatesearch.pipeline.constraints import price_violations
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 
 TABLE_FILE = "table.json"
+MAX_PLANS = 2000  # that are priced before it is left to the search to find one that keeps the constraints
 
 
 def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | None = None) -> CostModel:
@@ -20,7 +26,7 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
 
     Args:
         problem: network, sites, device and stream.
-        backbone: trained or not; prices do not depend on weights.
+        backbone: trained or not; prices do not depend on weights. It stays as it is.
         folder: of the run, which keeps the latency table; None where there is none.
     """
     shares = problem.recipe.stream.shares
@@ -41,6 +47,28 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
     return cost
 
 
+def check_prices(problem: Problem, cost: CostModel) -> None:
+    """Refuse a device on which no plan keeps the constraints that its price alone decides.
+
+    A space that is too large for that is left to the search, which proposes the simplest plans first.
+
+    Raises:
+        UserError: every plan breaks such a constraint.
+    """
+    if len(problem.space) > MAX_PLANS:
+        return
+    broken: set[str] = set()
+    for plan in islice(problem.space.plans(), MAX_PLANS):
+        names = {name for name, excess in price_violations(problem.recipe, cost, plan).items() if excess > 0}
+        if not names:
+            return
+        broken |= names
+    raise UserError(
+        f"search: none of {len(problem.space):,} plans keeps the constraints that cost alone decides "
+        f"({', '.join(sorted(broken))}); relax constraints or take a larger device"
+    )
+
+
 def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None) -> Table:
     """Return the latency table of the run folder, or read it from the user's cache or anew."""
     if folder is not None:
@@ -48,7 +76,7 @@ def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None)
         if stored is not None:
             return stored
     table = factory.read_table(
-        backbone,
+        copy_network(backbone).eval(),
         problem.device,
         problem.space.cut_sites,
         problem.layers,

@@ -14,13 +14,14 @@ from gatesearch._lib.files import DamagedFile
 from gatesearch._lib.plugins import EXTRAS, need
 from gatesearch.errors import UserError, unknown
 from gatesearch.export.verify import list_shortfalls
+from gatesearch.pipeline.dry_run import dry_run
 from gatesearch.pipeline.export import describe_parity, export, verify
 from gatesearch.pipeline.final_record import RunOutputs, build_record, write_record
 from gatesearch.pipeline.measurements import describe_front, measure_front, measure_stream, warn_of_engines
 from gatesearch.pipeline.opening_record import unfinished_record
 from gatesearch.pipeline.origin import check_origin
 from gatesearch.pipeline.pick import retrain_best
-from gatesearch.pipeline.pricing import build_cost_model
+from gatesearch.pipeline.pricing import build_cost_model, check_prices
 from gatesearch.pipeline.problem import Inputs, describe_data, load_problem
 from gatesearch.pipeline.result import RunResult
 from gatesearch.pipeline.run_dir import RunFolder, check_unused
@@ -84,8 +85,10 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
         problem = timed(load_problem, recipe, inputs)
         console.say(describe_data(problem))
         timed(check_origin, problem, folder)
+        problem = timed(dry_run, problem, folder)
+        cost = timed(build_cost_model, problem, problem.backbone, folder)
+        check_prices(problem, cost)
         baseline = timed(train_baseline, problem, folder)
-        cost = timed(build_cost_model, problem, baseline.backbone, folder)
         console.say(f"space: {len(problem.space):,} plans over {len(problem.space.cut_sites)} sites")
         trials = timed(search, problem, baseline, cost, folder)
         console.say(describe_search(problem, trials))

@@ -56,7 +56,7 @@ class Broken(NamedTuple):
     pages: list[str]
 
 
-PROGRESS = re.compile(r"(warning: .*|(front end|train \w+|read blocks on each core|search|verify): \d+/\d+)")
+PROGRESS = re.compile(r"(warning: .*|(dry run|front end|train \w+|read blocks on each core|search|verify): \d+/\d+)")
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +249,37 @@ def test_a_bundle_of_another_plan_is_written_anew(finished: Path, tmp_path: Path
     assert result.bundle is not None and result.bundle.manifest["digest"] == digest
 
 
+def test_a_bundle_that_is_damaged_or_of_other_weights_is_exported_again(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, exports = tmp_path / "copy", list[Any]()
+    shutil.copytree(finished, copy)
+    bundle = copy / "best" / "bundle"
+
+    def write(problem: Any, path: Path, model: Any, about: Any) -> None:
+        exports.append(about)
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(finished / "best" / "bundle", path)
+
+    monkeypatch.setattr(export, "write_bundle", write)
+    monkeypatch.setattr(export, "_write_ungated", lambda *_: {})
+    program = next(bundle.rglob("stage0.tflite"))
+    damages: list[Callable[[], object]] = [
+        lambda: program.write_bytes(b"garbage"),
+        program.unlink,
+        lambda: (bundle / "manifest.json").write_text("{"),
+        lambda: (bundle / "manifest.json").unlink(),
+        lambda: monkeypatch.setattr(export, "_digest_weights", lambda _: "others"),
+    ]
+    for count, damage in enumerate(damages):
+        assert pipeline.resume(copy, until="export").bundle is not None and len(exports) == count
+        damage()
+        assert pipeline.resume(copy, until="export").bundle is not None and len(exports) == count + 1
+    lines = RunFolder(copy).warnings()
+    assert any("stage0.tflite: sha256" in line and line.endswith("it is exported again") for line in lines), lines
+    assert exports[-1]["made_from"] == {"weights": "others", "formats": ["tflite", "onnx"]}
+
+
 def test_an_unknown_step_is_refused(finished: Path) -> None:
     with pytest.raises(UserError, match="unknown step 'exprot'; nearest: 'export'"):
         pipeline.resume(finished, until="exprot")
@@ -405,6 +436,8 @@ def test_sites_and_measure_need_no_run(words: Path, capsys: pytest.CaptureFixtur
     layers = shown[shown.index("layer sites of ds_cnn") :].splitlines()
     assert layers[1].split()[:2] == ["layer", "operation"] and max(map(len, shown.splitlines())) <= 100
     assert layers[2].split() == ["stem.0", "conv2d", "1x49x10", "8x25x5", "40,000", "320", "-", "-"]
+    assert "cut sites not searched, not among space.sites: stem, blocks.0" in shown
+    assert "layer sites not searched, space.kinds names no gate for layers: stem.0, " in shown
     assert app.main(["measure", *settings]) == 0
     shown = capsys.readouterr().out
     assert "simulated" in shown and "modelled" in shown and "measured" in shown and "input > output" in shown

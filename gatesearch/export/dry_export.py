@@ -1,0 +1,125 @@
+"""Exports that keep nothing: whether a network, or a plan of gates in it, can go the whole way to a bundle."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gatesearch.compile import passes, tflite
+from gatesearch.compile.partition import part_to_bytes, partition
+from gatesearch.compile.stage import StageGraph
+from gatesearch.devices.profile import Core, Device
+from gatesearch.export.bundle import write_bundle
+from gatesearch.export.compiled import CompiledStage
+from gatesearch.export.exporters import exporter, formats_of
+from gatesearch.model import GatedModel
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.program import Program
+from gatesearch.training import FeatureSplit
+
+Range = tuple[float, float]
+VALIDATION_WINDOWS = 8  # that set thresholds: an interpreter of reference kernels takes long for each
+
+
+@torch.no_grad()
+def prepare_untrained(model: GatedModel, samples: Tensor) -> GatedModel:
+    """Set what a forward in training sets (ranges of quantisers, statistics) in a model, and return it."""
+    model.train()(samples)
+    return model.eval()
+
+
+@torch.no_grad()
+def try_cores(
+    model: GatedModel,
+    samples: Tensor,
+    device: Device,
+    cores: Sequence[str],
+    formats: Sequence[str],
+    input_range: Range | None = None,
+) -> dict[str, Exception]:
+    """Export an ungated model for each core; return what went wrong, by core.
+
+    Args:
+        model: without gates.
+        samples: features [n, *shape] that set the ranges of int8 values.
+        device: with the cores.
+        cores: names of those that may run the model.
+        formats: written where a core runs them.
+        input_range: smallest and largest feature, where the front end gives int8 steps.
+
+    Raises:
+        Exception: what goes wrong for all cores alike: in a pass, or in the conversion to .tflite.
+    """
+    graph = passes.run(model, samples, device, until="rescale")[0]
+    program = tflite.convert(graph.program, (graph.samples[:1],))
+    blobs: dict[str, bytes] = {}
+    errors: dict[str, Exception] = {}
+    for name in cores:
+        stage = replace(graph, core=device.core(name))
+        try:
+            if stage.arithmetic not in blobs:
+                blobs[stage.arithmetic] = tflite.compile(stage, input_range, lambda *_: program)
+            _write_formats(stage, device.core(name), blobs[stage.arithmetic], formats)
+        except OSError:
+            raise
+        except Exception as error:
+            errors[name] = error
+    return errors
+
+
+def _write_formats(stage: StageGraph, core: Core, blob: bytes, formats: Sequence[str]) -> None:
+    compiled = CompiledStage(graph=stage, tflite=blob, program=Program(blob, core.stand_in), core=core)
+    for name in formats_of(core, formats):
+        exporter(name).write(compiled)
+    for part in partition(stage).parts:
+        part_to_bytes(part, tflite.convert)
+
+
+@torch.no_grad()
+def try_passes(model: GatedModel, samples: Tensor, device: Device) -> None:
+    """Take an untrained gated model through all passes, which convert nothing."""
+    passes.run(prepare_untrained(model, samples), samples, device)
+
+
+def try_bundle(
+    model: GatedModel,
+    samples: Tensor,
+    validation: FeatureSplit,
+    device: Device,
+    *,
+    positive: Tensor,
+    classes: Sequence[str],
+    formats: Sequence[str],
+    input_range: Range | None = None,
+) -> None:
+    """Write the bundle of an untrained gated model into a temporary folder, load it and run one window.
+
+    Args:
+        model: with the gates of a plan.
+        samples: features [n, *shape] that set ranges.
+        validation: the split that sets thresholds; the first :data:`VALIDATION_WINDOWS` are used.
+        device, positive, classes, formats, input_range: see :func:`gatesearch.export.bundle.write_bundle`.
+    """
+    few = FeatureSplit(
+        *(values[:VALIDATION_WINDOWS] for values in (validation.features, validation.labels, validation.kinds))
+    )
+    with tempfile.TemporaryDirectory(prefix="gatesearch-dry-") as folder:
+        path = Path(folder) / "bundle"
+        write_bundle(
+            path,
+            prepare_untrained(model, samples),
+            device,
+            samples,
+            few,
+            positive,
+            formats=formats,
+            classes=classes,
+            about={},
+            input_range=input_range,
+        )
+        Bundle(path)(samples[0].numpy())

@@ -1,0 +1,190 @@
+"""The dry run: before anything is trained, the network and each gate kind go the whole way to a bundle.
+
+What a converter, a core or a format refuses is refused here, in seconds, and not after the search. A gate that cannot
+be exported from this network leaves the space, with a line; a network that cannot be exported ends the run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import nn
+
+from gatesearch._lib import console
+from gatesearch.compile import tflite
+from gatesearch.errors import UserError
+from gatesearch.export import dry_export
+from gatesearch.export.exporters import exporter
+from gatesearch.export.fault import describe_reason, find_operation
+from gatesearch.gates import layer_gates
+from gatesearch.graph.repeatable import check_repeatable
+from gatesearch.model import GatedModel
+from gatesearch.pipeline.dry_run_record import Refusal, read_record, write_record
+from gatesearch.pipeline.problem import Problem
+from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.plan import GatePlan
+from gatesearch.search.reduced_space import Variant, variants_of, without_variants
+from gatesearch.search.slots import Gates, Slot
+from gatesearch.search.space import Space
+
+SAMPLES = 64  # training windows that set ranges
+MAX_SITES = 6  # of a variant, that go through the passes
+MAX_PROGRAMS = 3  # variants of one kind that go the whole way
+
+
+def dry_run(problem: Problem, folder: RunFolder) -> Problem:
+    """Return the problem without the gates that cannot be exported; what is there already is not tried again.
+
+    Raises:
+        UserError: the network cannot be exported, no gate of the space can, or no core runs a format of the recipe.
+    """
+    refusals = read_record(problem, folder)
+    if refusals is None:
+        _check_formats(problem)
+        with torch.random.fork_rng(devices=[]):
+            refusals = _try_all(problem)
+        write_record(problem, folder, refusals)
+    for refusal in refusals:
+        console.warn(f"dry run: {refusal.describe()}")
+    refused = {(label, refusal.variant) for refusal in refusals for label in refusal.slots}
+    return replace(problem, space=_reduce(problem.space, refused, refusals)) if refused else problem
+
+
+def _reduce(space: Space, refused: set[tuple[str, Variant]], refusals: Sequence[Refusal]) -> Space:
+    reduced = without_variants(space, refused)
+    if not reduced.slots or len(reduced.cut_slots) < reduced.min_gates:
+        raise UserError(f"space: no plan is left; {refusals[0].describe()}")
+    return reduced
+
+
+def _check_formats(problem: Problem) -> None:
+    """Refuse a format that no core of the space runs: nothing would be written in it."""
+    cores = [problem.device.core(name) for name in problem.space.cores]
+    for name in problem.recipe.export.formats:
+        exporter(name)
+        if name != "tflite" and not any(name in core.formats for core in cores):
+            lists = "; ".join(f"{core.name}: {', '.join(core.formats)}" for core in cores)
+            raise UserError(f"export.formats: no core of {problem.device.name} runs {name!r} ({lists})")
+
+
+def _try_all(problem: Problem) -> list[Refusal]:
+    variants = variants_of(problem.space)
+    with console.progress(1 + len(variants), "dry run") as bar:
+        check_repeatable(problem.backbone, problem.features.train.features[:2])
+        cores = _try_ungated(problem)
+        bar.advance(note="ungated network")
+        refusals: list[Refusal] = []
+        programs = Counter[str]()
+        for variant, choices in variants.items():
+            programs[variant.kind] += 1
+            whole_way = programs[variant.kind] <= MAX_PROGRAMS
+            refusals += _try_variant(problem, variant, choices, cores, whole_way)
+            bar.advance(note=variant.name)
+    return refusals
+
+
+def _try_ungated(problem: Problem) -> tuple[str, ...]:
+    """Return the cores for which the ungated network can be exported.
+
+    Raises:
+        UserError: there is none.
+    """
+    samples = problem.features.train.features[:SAMPLES]
+    model = dry_export.prepare_untrained(_model(problem, GatePlan((), problem.space.cores[-1:])), samples)
+    try:
+        errors = dry_export.try_cores(
+            model,
+            samples,
+            problem.device,
+            problem.space.cores,
+            problem.recipe.export.formats,
+            problem.frontend.output_range,
+        )
+    except OSError:
+        raise
+    except Exception as error:
+        raise _refuse_network(model.stages[0], problem, error) from error
+    able = tuple(name for name in problem.space.cores if name not in errors)
+    if not able:
+        raise _refuse_network(model.stages[0], problem, next(iter(errors.values())))
+    for name, reason in errors.items():
+        console.warn(f"dry run: the ungated network does not run on {name}: {describe_reason(reason)}")
+    return able
+
+
+def _refuse_network(network: nn.Module, problem: Problem, error: Exception) -> UserError:
+    if isinstance(error, UserError):
+        return error
+    samples = problem.features.train.features[:SAMPLES]
+    place = find_operation(network, samples, _convert, error)
+    where = "the network" if place is None else place
+    return UserError(f"backbone: {where} cannot be exported: {describe_reason(error)}")
+
+
+def _convert(module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
+    """Convert a module to .tflite, in int8 where it has one input."""
+    program = tflite.convert(module, inputs)
+    if len(inputs) == 1:
+        tflite.quantise(program, tflite.channel_last(inputs[0].numpy()))
+
+
+def _try_variant(
+    problem: Problem,
+    variant: Variant,
+    choices: Sequence[tuple[Slot, Gates]],
+    cores: Sequence[str],
+    whole_way: bool,
+) -> list[Refusal]:
+    """Return what is refused of a variant at some of its places; a variant that fails at all of them is none anywhere.
+
+    The first place goes the whole way where ``whole_way`` says so; the others go through the passes.
+    """
+    samples = problem.features.train.features[:SAMPLES]
+    to_bundle = partial(
+        dry_export.try_bundle,
+        samples=samples,
+        validation=problem.features.validation,
+        device=problem.device,
+        positive=problem.features.positive,
+        classes=problem.data.classes,
+        formats=problem.recipe.export.formats,
+        input_range=problem.frontend.output_range,
+    )
+    through_passes = partial(dry_export.try_passes, samples=samples, device=problem.device)
+    attempt = to_bundle if whole_way else through_passes
+    refusals = []
+    attempts = _spread(choices)
+    for slot, gates in attempts:
+        try:
+            attempt(_model(problem, GatePlan(gates, _cores_for(problem, gates, cores))))
+            attempt = through_passes
+        except OSError:
+            raise
+        except Exception as error:
+            refusals.append(Refusal(variant, (slot.label,), gates[0].site, describe_reason(error)))
+    if len(refusals) == len(attempts):
+        return [refusals[0]._replace(slots=tuple(slot.label for slot, _ in choices))]
+    return refusals
+
+
+def _spread(choices: Sequence[tuple[Slot, Gates]]) -> list[tuple[Slot, Gates]]:
+    """Return at most :data:`MAX_SITES` choices: the first, the last and some between them."""
+    last = len(choices) - 1
+    count = min(len(choices), MAX_SITES)
+    return [choices[round(i * last / max(1, count - 1))] for i in range(count)]
+
+
+def _cores_for(problem: Problem, gates: Gates, cores: Sequence[str]) -> tuple[str, ...]:
+    """Return cores for the stages of a plan; a core with kernels where a gate takes a layer's place."""
+    with_kernels = [name for name in cores if problem.device.core(name).runs_kernels]
+    if layer_gates(GatePlan(gates)):
+        return tuple(with_kernels or cores)[-1:]
+    return (cores[0], cores[-1])
+
+
+def _model(problem: Problem, plan: GatePlan) -> GatedModel:
+    return GatedModel(problem.backbone, plan, problem.sites, problem.outputs, layers=problem.layers)
