@@ -35,7 +35,7 @@ def _backbone_calls(recipe: Recipe) -> list[KernelCall]:
 
     from gatesearch.pipeline.problem import load_problem
 
-    problem = load_problem(recipe, with_features=False)
+    problem = load_problem(recipe, with_features=False, only_shapes=True)
     with torch.no_grad(), CallCounter(problem.backbone.eval()) as counter:
         problem.backbone(problem.features.train.features[:1])
     # One step of a recurrent layer is timed, whatever their number.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -12,14 +13,18 @@ from gatesearch.cost.blocks import END
 from gatesearch.cost.factory import derived_lines
 from gatesearch.cost.model import CostModel
 from gatesearch.cost.table import HostTimings
+from gatesearch.graph.sites import Site
 from gatesearch.pipeline.pricing import build_cost_model
 from gatesearch.pipeline.problem import Problem, load_problem
 from gatesearch.recipe import Recipe
+from gatesearch.search.exclusions import explain_exclusion
+
+LINE_CHARACTERS = 100
 
 
 def sites(recipe: Recipe, as_json: bool = False) -> None:
     """Print every cut site and every layer site of the recipe's backbone."""
-    problem = load_problem(recipe, with_features=False)
+    problem = load_problem(recipe, with_features=False, only_shapes=True)
     cuts = [
         {
             "site": site.name,
@@ -29,6 +34,7 @@ def sites(recipe: Recipe, as_json: bool = False) -> None:
             "params_before": site.params_before,
             "params_after": site.params_after,
             "kinds": problem.space.kinds_at(site),
+            "reason": _exclusion(problem, site),
         }
         for site in problem.sites
     ]
@@ -42,6 +48,7 @@ def sites(recipe: Recipe, as_json: bool = False) -> None:
             "params": site.params,
             "source": site.source,
             "kinds": problem.space.kinds_at(site),
+            "reason": _exclusion(problem, site),
         }
         for site in problem.layers
     ]
@@ -53,12 +60,42 @@ def sites(recipe: Recipe, as_json: bool = False) -> None:
     heads = ["layer", "operation", "shape in", "shape", "MACs", "params", "source", "searched for"]
     console.say()
     console.table(f"layer sites of {recipe.backbone}", heads, [_cells(row) for row in layers])
+    for line in _exclusion_lines(cuts, "site", "cut sites") + _exclusion_lines(layers, "layer", "layer sites"):
+        console.say(line)
+
+
+def _exclusion(problem: Problem, site: Site) -> str | None:
+    space = problem.recipe.space
+    return explain_exclusion(
+        site,
+        problem.space,
+        space.kinds,
+        cut_names=space.sites,
+        layer_names=space.layers.sites,
+        min_work=space.min_work,
+    )
+
+
+def _exclusion_lines(rows: Sequence[Mapping[str, Any]], key: str, what: str) -> list[str]:
+    """Return the sites that are not searched by the reason for it, in lines that a terminal holds."""
+    by_reason: dict[str, list[str]] = {}
+    for row in rows:
+        if row["reason"] is not None:
+            by_reason.setdefault(row["reason"], []).append(row[key])
+    lines: list[str] = []
+    for reason, names in by_reason.items():
+        lines += textwrap.wrap(
+            f"{what} not searched, {reason}: {', '.join(names)}", LINE_CHARACTERS, subsequent_indent="  "
+        )
+    return lines
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     """Return the values of a site as a table shows them."""
     cells = []
     for name, value in row.items():
+        if name == "reason":
+            continue  # is said below the tables
         if name.startswith("shape"):
             cells.append("x".join(map(str, value)))
         elif isinstance(value, list):
@@ -79,7 +116,7 @@ def measure(recipe: Recipe, core_name: str | None = None, as_json: bool = False)
     Raises:
         UserError: the device has no such core.
     """
-    problem = load_problem(recipe, with_features=False)
+    problem = load_problem(recipe, with_features=False, only_shapes=True)
     cores = problem.device.cores if core_name is None else (problem.device.core(core_name),)
     model = build_cost_model(problem, problem.backbone.eval())
     blocks: list[dict[str, Any]] = [

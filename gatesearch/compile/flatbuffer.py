@@ -103,6 +103,15 @@ def _named(tensors: Sequence[int], name: str) -> list[Any]:
     return entries
 
 
+def interface(model: bytes) -> list[tuple[list[int], int]]:
+    """Return shape and type number of each tensor that enters or leaves a model's main graph."""
+    graph = read(model).subgraphs[0]
+    return [
+        (list(map(int, graph.tensors[index].shape)), int(graph.tensors[index].type))
+        for index in (*graph.inputs, *graph.outputs)
+    ]
+
+
 def has_outside_constants(model: bytes) -> bool:
     """Say whether constants lie behind the tables of a model: TensorFlow Lite Micro does not read them there."""
     need(".tflite files", "ai_edge_litert")

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from gatesearch.devices.profile import Device
+from gatesearch.errors import UserError
 from gatesearch.export.compiled import compile_stages
 from gatesearch.export.stage_entry import StageWriter
 from gatesearch.export.thresholds import artifact_thresholds
@@ -50,7 +51,11 @@ def write_bundle(
         classes: names.
         about: further entries of the manifest, such as the front end.
         input_range: smallest and largest feature, where the front end gives int8 steps.
+
+    Raises:
+        UserError: a weight of the model is not finite.
     """
+    _check_finite(model)
     stages = compile_stages(model, calibration, device, input_range)
     graphs, programs = [stage.graph for stage in stages], [stage.program for stage in stages]
     thresholds = artifact_thresholds(model, graphs, programs, validation, positive)
@@ -79,6 +84,17 @@ def artifacts(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
         if stage["gate"] is not None and stage["gate"].get("exit") is not None:
             entries += stage["gate"]["exit"]["artifacts"]
     return entries
+
+
+def _check_finite(model: GatedModel) -> None:
+    """Refuse weights that are not finite. A buffer may be infinite, such as a mask of attention or a threshold."""
+    advice = "its training went wrong; train it again with a lower learning_rate"
+    for name, weight in model.named_parameters():
+        if not bool(weight.isfinite().all()):
+            raise UserError(f"export: {name} of the model is not finite: {advice}")
+    for name, buffer in model.named_buffers():
+        if bool(buffer.isnan().any()):
+            raise UserError(f"export: {name} of the model is not a number: {advice}")
 
 
 @contextmanager

@@ -46,6 +46,18 @@ class Exporter:
         """
         return None
 
+    def inspect(self, model: bytes, source: bytes) -> str | None:
+        """Check what can be checked of a file that this host does not run.
+
+        Args:
+            model: the file.
+            source: the .tflite of the same stage.
+
+        Returns:
+            What is wrong in one line, empty where nothing is; None where the format offers no check.
+        """
+        return None
+
 
 def formats_of(core: Core, formats: Sequence[str]) -> list[str]:
     """Return what is written for a core: its .tflite first, which the NPU's file and verification start from.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gatesearch._lib.plugins import need
-from gatesearch.compile import onnx, vela
+from gatesearch.compile import flatbuffer, onnx, vela
 from gatesearch.compile.tflite import channel_first, channel_last
 from gatesearch.errors import unknown
 from gatesearch.export.compiled import CompiledStage
@@ -42,6 +42,13 @@ class Vela(Exporter):
         if timing.model != "vela":
             raise unknown(f"device: core {stage.core.name}", "format", "vela", ["tflite", "onnx"])
         return vela.compile(stage.tflite, timing.accelerator, timing.system_config, timing.memory_mode).model
+
+    def inspect(self, model: bytes, source: bytes) -> str:
+        """Compare the tensors that enter and leave with those of the .tflite that Vela compiled."""
+        tensors, expected = flatbuffer.interface(model), flatbuffer.interface(source)
+        if tensors != expected:
+            return f"takes and gives {tensors}, and its .tflite {expected}"
+        return "" if flatbuffer.operator_names(model) else "has no operator"
 
 
 class ONNX(Exporter):

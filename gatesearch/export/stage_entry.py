@@ -89,11 +89,12 @@ class StageWriter:
         ]
 
     def _write_formats(self, k: int, stage: CompiledStage, suffix: str = "") -> list[dict[str, Any]]:
-        exporters = [exporter(name) for name in formats_of(stage.core, self.formats)]
-        return [
-            self._write(k, f"stage{k}{suffix}{form.suffix}", form.write(stage), stage.core, form.name)
-            for form in exporters
-        ]
+        entries: list[dict[str, Any]] = []
+        for form in map(exporter, formats_of(stage.core, self.formats)):
+            entry = self._write(k, f"stage{k}{suffix}{form.suffix}", form.write(stage), stage.core, form.name)
+            # The .tflite comes first; every other file of the stage says which one it belongs to.
+            entries.append(entry | ({"source": entries[0]["sha256"]} if entries else {}))
+        return entries
 
     def _write_parts(self, k: int, stage: CompiledStage) -> list[dict[str, Any]]:
         """Write a stage a second time, in parts, where its core has kernels for its layers."""

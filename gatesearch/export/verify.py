@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatesearch.errors import UserError
+from gatesearch.export.artifact_checks import ArtifactCheck, check_artifacts
 from gatesearch.export.thresholds import thresholds_of, with_thresholds
 from gatesearch.model import Cascade, GatedModel
 from gatesearch.runtime.bundle import Bundle
@@ -30,6 +32,7 @@ class Parity:
         samples: number of them.
         per_stage: for each gate, the engine that ran it and its agreement over the samples that reach it in both.
         exits, labels: what the bundle did, [N]; no labels where the output is no class.
+        artifacts: what was made of each file of the bundle.
         output_snr_db: energy of the model's outputs over that of the artifacts' error, over the same samples, in
             decibels; None where the output is a class.
     """
@@ -42,6 +45,7 @@ class Parity:
     exits: Tensor
     labels: Tensor | None
     output_snr_db: float | None = None
+    artifacts: tuple[ArtifactCheck, ...] = ()
 
 
 def verify(model: GatedModel, bundle: Bundle, features: Tensor, on_sample: Callable[[], None] | None = None) -> Parity:
@@ -52,7 +56,14 @@ def verify(model: GatedModel, bundle: Bundle, features: Tensor, on_sample: Calla
         bundle: loaded with the engine of each core.
         features: [N, *shape].
         on_sample: called after each sample.
+
+    Raises:
+        UserError: the bundle is of another plan, a file is missing, or its sha256 is not the manifest's.
     """
+    if bundle.manifest["digest"] != model.plan.digest:
+        raise UserError(
+            f"{bundle.folder}: is the bundle of plan {bundle.manifest['digest']}, not of {model.plan.digest}"
+        )
     model = with_thresholds(model, thresholds_of(bundle.manifest))
     cascade = run_cascade(model, features)
     answers: list[Answer] = []
@@ -82,6 +93,7 @@ def verify(model: GatedModel, bundle: Bundle, features: Tensor, on_sample: Calla
         exits=exits,
         labels=labels,
         output_snr_db=error.snr_db if labels is None else None,
+        artifacts=check_artifacts(bundle, features.numpy()),
     )
 
 
@@ -130,6 +142,9 @@ def list_shortfalls(
         gate_agreement, prediction_agreement, output_snr_db: the least of each.
     """
     shortfalls = []
+    for check in parity.artifacts:
+        if check.problem:
+            shortfalls.append(f"verify: {check.path}: {check.problem}; export again")
     for name, bar in (("gate_agreement", gate_agreement), ("prediction_agreement", prediction_agreement)):
         agreement = getattr(parity, name)
         if agreement is not None and agreement < bar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +15,18 @@ from gatesearch._lib import console
 from gatesearch.compile import passes, tflite
 from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.model import CostModel
+from gatesearch.errors import UserError
 from gatesearch.export import bundle as bundles
 from gatesearch.export import verify as verification
+from gatesearch.export.artifact_checks import describe_checks
+from gatesearch.export.shortcomings import shortcomings
 from gatesearch.export.thresholds import thresholds_of, with_thresholds
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.pick import BestPlan
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.runtime.bundle import Bundle
-from gatesearch.runtime.manifest import MANIFEST, load_manifest
+from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
 
 BUNDLE = "best/bundle"
 UNGATED = "best/ungated.tflite"
@@ -46,19 +50,47 @@ class PlanBundle:
 def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder) -> PlanBundle:
     """Write the bundle, or read it where the run folder holds that of the best plan; the model stays as it is."""
     path = folder / BUNDLE
-    if not _holds_plan(path, best):
+    made_from = {"weights": _digest_weights(best.model), "formats": list(problem.recipe.export.formats)}
+    if not _holds_bundle(path, folder / UNGATED, best, made_from):
         console.say("export: lowering, quantising, compiling for each core")
         with tools_in_one_line():
             ungated = _write_ungated(problem, cost, best, folder)
             folder.write_json("best/plan.json", best.trial.plan.to_dict())
-            write_bundle(problem, path, best.model, {"ungated": ungated})
+            write_bundle(problem, path, best.model, {"ungated": ungated, "made_from": made_from})
     manifest = load_manifest(path)
+    for line in shortcomings(manifest, problem.recipe.export.formats, (folder / UNGATED).stat().st_size):
+        console.warn(f"export: {line}")
     return PlanBundle(path, manifest, with_thresholds(best.model, thresholds_of(manifest)))
 
 
-def _holds_plan(path: Path, best: BestPlan) -> bool:
-    """Say whether a bundle is there, and is of the best plan: a recipe that was edited may pick another."""
-    return (path / MANIFEST).exists() and load_manifest(path)["digest"] == best.trial.plan.digest
+def _holds_bundle(path: Path, ungated: Path, best: BestPlan, made_from: Mapping[str, Any]) -> bool:
+    """Say whether a whole bundle of the best plan and its present weights is there; print why an older one is not."""
+    if not (path / MANIFEST).exists():
+        return False
+    try:
+        manifest = load_manifest(path)
+        for artifact in bundles.artifacts(manifest):
+            read_artifact(path, artifact)
+        if not ungated.is_file():
+            raise UserError(f"{ungated}: no such file")
+    except UserError as error:
+        console.warn(f"export: {str(error).removesuffix('; export again')}; it is exported again")
+        return False
+    if manifest["digest"] != best.trial.plan.digest:
+        return False  # a recipe that was edited may pick another plan
+    changes = [name for name, value in manifest.get("made_from", {}).items() if made_from.get(name) != value]
+    if changes:
+        console.say(f"export: the bundle was made from other {' and '.join(changes)}; it is exported again")
+    return not changes
+
+
+def _digest_weights(model: GatedModel) -> str:
+    """Return the sha256 of a model's weights and statistics; thresholds are set anew by an export."""
+    content = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        if name != "answers" and name.rpartition(".")[2] != "theta":
+            content.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return content.hexdigest()
 
 
 def verify(problem: Problem, bundle: PlanBundle) -> verification.Parity:
@@ -69,12 +101,13 @@ def verify(problem: Problem, bundle: PlanBundle) -> verification.Parity:
 
 
 def describe_parity(parity: verification.Parity) -> str:
-    """Return the line that says how far the artifacts agree with the model."""
+    """Return the lines that say how far the artifacts agree with the model, and what was done with each file."""
     if parity.prediction_agreement is None:
         outputs = f"outputs to {parity.output_snr_db:.1f} dB"
     else:
         outputs = f"answers on {parity.prediction_agreement:.2%}"
-    return f"verify: gates agree on {parity.gate_agreement:.2%}, {outputs} of {parity.samples} test samples"
+    agreement = f"gates agree on {parity.gate_agreement:.2%}, {outputs} of {parity.samples} test samples"
+    return f"verify: {agreement}\nverify: {describe_checks(parity.artifacts)}"
 
 
 def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping[str, Any]) -> None:

@@ -282,6 +282,7 @@ def _parity_details(outputs: RunOutputs) -> dict[str, Any]:
             "output_snr_db": bars.output_snr_db,
         },
         "confusions": {},
+        "artifacts": [asdict(check) for check in outputs.parity.artifacts],
     }
 
 

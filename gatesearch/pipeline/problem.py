@@ -23,6 +23,7 @@ from gatesearch.search.space import Space
 from gatesearch.search.space_builder import build_space
 from gatesearch.training import GOALS, Features, GateSettings, Goal, Schedule, prepare
 
+FEW_CLIPS = 20  # of a class, where only shapes count
 WAVE_KEYS = ("shift_ms", "noise_probability", "snr_db", "speed", "gain_db")
 FEATURE_KEYS = ("time_masks", "time_width", "freq_masks", "freq_width")
 IMAGE_KEYS = ("pad", "flip", "cutout")
@@ -81,19 +82,24 @@ class Inputs(NamedTuple):
     dataset: Dataset
 
 
-def load_problem(recipe: Recipe, inputs: Inputs | None = None, *, with_features: bool = True) -> Problem:
+def load_problem(
+    recipe: Recipe, inputs: Inputs | None = None, *, with_features: bool = True, only_shapes: bool = False
+) -> Problem:
     """Load everything that a recipe names.
 
     Args:
         recipe: a checked recipe.
         inputs: replace the network and the data that the recipe names.
         with_features: whether the training split is augmented; plans can be priced without.
+        only_shapes: whether nothing but the shapes of data counts: a synthetic set then has few clips.
 
     Raises:
         UserError: something that the recipe names does not exist or does not fit.
     """
     device = profile.load(recipe.device)
-    dataset = load_data(recipe) if inputs is None else _check_stream(recipe, data.check_dataset(inputs.dataset))
+    dataset = (
+        load_data(recipe, only_shapes) if inputs is None else _check_stream(recipe, data.check_dataset(inputs.dataset))
+    )
     frontend = frontends.build_for(
         recipe.frontend.name,
         recipe.frontend.arguments,
@@ -182,9 +188,16 @@ def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, n
     return wave, data.SpecAugment(**{key: getattr(chosen, key) for key in FEATURE_KEYS})
 
 
-def load_data(recipe: Recipe) -> Dataset:
-    """Load the data set that a recipe names, and check that the stream speaks of its kinds."""
+def load_data(recipe: Recipe, only_shapes: bool = False) -> Dataset:
+    """Load the data set that a recipe names, and check that the stream speaks of its kinds.
+
+    Args:
+        recipe: a checked recipe.
+        only_shapes: whether a synthetic set may have few clips.
+    """
     arguments = dict(recipe.data.arguments)
+    if only_shapes and arguments.get("root") is None and "clips_per_class" in arguments:
+        arguments["clips_per_class"] = min(arguments["clips_per_class"], FEW_CLIPS)
     if arguments.get("root") is not None or not data.shows_progress(recipe.data.name):
         return _check_stream(recipe, data.load_dataset(recipe.data.name, **arguments))
     with progress(None, "synthesising speech") as bar:

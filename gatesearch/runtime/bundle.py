@@ -5,13 +5,17 @@ It needs numpy and the interpreters; PyTorch only where gated layers run by kern
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile.tflite import channel_last
+from gatesearch.errors import UserError
 from gatesearch.runtime.cascade import Answer, Array, Cascade, Runnable
-from gatesearch.runtime.manifest import load_manifest, read_artifact
+from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
 from gatesearch.runtime.parts_program import PartsProgram
 from gatesearch.runtime.program import Program
 
@@ -24,12 +28,13 @@ class Bundle(Cascade):
         engines: interpreter for each core by name; where a core is not named, the one that the manifest gives it.
 
     Raises:
-        UserError: no bundle, a file missing, or one whose sha256 is not the manifest's.
+        UserError: no bundle, a file missing or one whose sha256 is not the manifest's, a program that its engine does
+            not run, or stages that do not fit each other.
     """
 
-    def __init__(self, folder: Path, engines: Mapping[str, str] | None = None) -> None:
-        self.folder = folder
-        self.manifest = load_manifest(folder)
+    def __init__(self, folder: Path | str, engines: Mapping[str, str] | None = None) -> None:
+        self.folder = Path(folder)
+        self.manifest = load_manifest(self.folder)
         self.classes: tuple[str, ...] = tuple(self.manifest["classes"])
         self._engines = engines or {}
         stages, positive = self.manifest["stages"], self.manifest["positive"]
@@ -42,6 +47,7 @@ class Bundle(Cascade):
             unsure=positive.index(False) if False in positive else 0,
             logit_offset=stages[-1]["logit_offset"],
         )
+        self._check_fit()
 
     def _engine(self, stage: Mapping[str, Any]) -> str:
         return self._engines.get(stage["core"], stage["engine"])
@@ -50,17 +56,50 @@ class Bundle(Cascade):
         engine, parts = self._engine(stage), stage.get("parts")
         reference = read_artifact(self.folder, stage["program"])
         if not parts or engine != "litert":
-            return Program(reference, engine)
+            return self._program(stage["program"], reference, engine)
         from gatesearch.kernels import native  # brings PyTorch, which bundles of programs alone need not have
 
         library = native.load()  # says on standard error where there is no compiler
         if library is None:
-            return Program(reference, engine)
-        return PartsProgram(parts, [read_artifact(self.folder, part["program"]) for part in parts], library)
+            return self._program(stage["program"], reference, engine)
+        blobs = [read_artifact(self.folder, part["program"]) for part in parts]
+        try:
+            return PartsProgram(parts, blobs, library)
+        except (LookupError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"{self.folder / MANIFEST}: the parts of the stage on {stage['core']} do not fit each other "
+                f"({type(error).__name__}: {error}); export again"
+            ) from error
 
     def _exit(self, stage: Mapping[str, Any]) -> Runnable | None:
         entry = stage["gate"].get("exit")
-        return None if entry is None else Program(read_artifact(self.folder, entry["program"]), self._engine(stage))
+        if entry is None:
+            return None
+        return self._program(entry["program"], read_artifact(self.folder, entry["program"]), self._engine(stage))
+
+    def _program(self, artifact: Mapping[str, Any], model: bytes, engine: str) -> Program:
+        try:
+            return Program(model, engine)
+        except (ToolError, LookupError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self.folder / artifact['path']}: {engine} does not run it: {reason}") from error
+
+    def _check_fit(self) -> None:
+        """Refuse stages whose tensors do not fit each other, the gates or the classes."""
+        where = self.folder / MANIFEST
+        for k, (program, target) in enumerate(pairwise([*self.programs, None])):
+            outputs = [spec.shape for spec in program.outputs] if program is not None else []
+            if len(outputs) != (1 if target is None else 2):
+                raise UserError(f"{where}: the program of stage {k} has {len(outputs)} outputs; export again")
+            if target is not None and outputs[0] != target.inputs[0].shape:
+                raise UserError(
+                    f"{where}: stage {k} gives {list(outputs[0])}, stage {k + 1} takes "
+                    f"{list(target.inputs[0].shape)}; export again"
+                )
+        answers = [exit.outputs[0].shape for exit in self.exits if exit is not None]
+        for shape in (self.programs[-1].outputs[0].shape, *answers):
+            if len(shape) == 2 and shape[1] > len(self.classes):
+                raise UserError(f"{where}: there are {len(self.classes)} classes for {shape[1]} outputs; export again")
 
     def quantise(self, features: Array) -> Array:
         """Turn float features [*shape] or [1, *shape], channels first, into the first stage's input."""

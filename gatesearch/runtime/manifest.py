@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
 
 from gatesearch.errors import UserError
 
@@ -17,12 +26,13 @@ MANIFEST = "manifest.json"
 class _Entry(BaseModel):
     """An object of the manifest with the fields that running a bundle needs; there may be more."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
 
 
 class _Artifact(_Entry):
-    path: str
+    path: Annotated[str, Field(min_length=1)]
     sha256: str
+    format: str = "tflite"
 
 
 class _Exit(_Entry):
@@ -35,13 +45,14 @@ class _Part(_Entry):
     kernel: str | None
     inputs: Annotated[list[str], Field(min_length=1)]
     outputs: Annotated[list[str], Field(min_length=1)]
-    source: int | None
+    source: Annotated[int, Field(ge=0)] | None
     whole: bool
+    reads: list[Annotated[int, Field(gt=0)]] = []
 
 
 class _Gate(_Entry):
-    theta: float
-    theta_integer: float
+    theta: FiniteFloat
+    theta_integer: FiniteFloat
     answer: int
     exit: _Exit | None = None
 
@@ -52,13 +63,17 @@ class _Stage(_Entry):
     program: _Artifact
     parts: list[_Part] = []
     artifacts: list[_Artifact]
-    logit_offset: float
+    logit_offset: FiniteFloat
+    arithmetic: Literal["int8", "float32"] = "int8"
     gate: _Gate | None
 
 
 class _Manifest(_Entry):
     bundle: Literal[1]
+    digest: str
+    plan: dict[str, Any]
     classes: Annotated[list[str], Field(min_length=1)]
+    positive: Annotated[list[bool], Field(min_length=1)]
     stages: Annotated[list[_Stage], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -68,6 +83,8 @@ class _Manifest(_Entry):
                 raise ValueError(f"stage {k} of {len(self.stages)} has {'no' if stage.gate is None else 'a'} gate")
             if stage.gate is not None and not 0 <= stage.gate.answer < len(self.classes):
                 raise ValueError(f"stage {k} answers {stage.gate.answer}; there are {len(self.classes)} classes")
+        if len(self.positive) != len(self.classes):
+            raise ValueError(f"positive has {len(self.positive)} entries; there are {len(self.classes)} classes")
         return self
 
 
@@ -89,21 +106,26 @@ def load_manifest(folder: Path) -> dict[str, Any]:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UserError(f"{path}: {where + ': ' if where else ''}{first['msg']}; export again") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON: {error}; export again") from None
     return manifest
 
 
-def read_artifact(folder: Path, artifact: dict[str, Any]) -> bytes:
+def read_artifact(folder: Path, artifact: Mapping[str, Any]) -> bytes:
     """Return the bytes of an artifact that a manifest names.
 
+    A file may be a symbolic link, as in the caches of model hubs: its content is checked in any case.
+
     Raises:
-        UserError: it is missing, lies outside the bundle, or its sha256 is not what the manifest says.
+        UserError: it is missing, its path leaves the bundle, or its sha256 is not what the manifest says.
     """
-    path = folder / artifact["path"]
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"{folder / MANIFEST}: {artifact['path']!r} lies outside the bundle")
+    name = str(artifact["path"])
+    if os.path.isabs(name) or os.path.normpath(name).startswith("..") or "\0" in name:
+        raise UserError(f"{folder / MANIFEST}: {name!r} lies outside the bundle")
+    path = folder / name
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: is no file; export again")
         blob = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}; the bundle is incomplete") from None

@@ -6,18 +6,24 @@ import io
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gatesearch.compile import tflite
 from gatesearch.gates import GateError, GateKind, GateParams
 from gatesearch.graph.sites import CutSite, LayerSite, Site
 from gatesearch.plan import Scalar
+from gatesearch.runtime.program import Program
 from gatesearch.testing._suite import fixed_torch_seed
 
 SAMPLES = 32
+PROGRAM_SAMPLES = 4  # that a .tflite runs
+PROGRAM_TOLERANCE = 0.01  # of the largest output, on average: a decision on its threshold may fall the other way
 
 
 class GateConformance:
@@ -137,9 +143,31 @@ def check_gradients(module: nn.Module, leaf: Tensor) -> None:
 
 
 def check_export(module: nn.Module, inputs: Tensor, what: str) -> None:
-    """Check that ``torch.export`` takes a module in evaluation."""
+    """Check that ``torch.export`` takes a module in evaluation, and that LiteRT runs its .tflite to the same result.
+
+    Args:
+        module: that ends up in a bundle.
+        inputs: samples [n, ...].
+        what: the module in words.
+    """
     try:
-        torch.export.export(module.eval(), (inputs,))
+        torch.export.export(module.eval(), (inputs[:1],))
+        if find_spec("litert_torch") is None:  # without the extra "export"
+            return
+        program = Program(tflite.convert(module, inputs[:1]))
+        results = [
+            program(tflite.channel_last(x.numpy()).astype(np.float32)) for x in inputs[:PROGRAM_SAMPLES].split(1)
+        ]
     except Exception as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise AssertionError(f"{what} cannot be exported: {line}") from error
+    with torch.no_grad():
+        returned = module(inputs[:PROGRAM_SAMPLES])
+    tensors = [
+        value for value in (returned if isinstance(returned, tuple) else (returned,)) if isinstance(value, Tensor)
+    ]
+    for i, expected in enumerate(tensors):
+        actual = torch.cat([torch.from_numpy(tflite.channel_first(result[i])) for result in results])
+        scale = max(1.0, float(expected.abs().max()))
+        same = actual.shape == expected.shape and float((actual - expected).abs().mean()) <= PROGRAM_TOLERANCE * scale
+        assert same, f"{what} computes something else as a .tflite"

@@ -177,8 +177,8 @@ def test_files_that_were_tampered_with(exported: Exported, tmp_path: Path) -> No
     assert "npu/stage1.tflite: sha256" in told(copy) and "export again" in told(copy)
     artifact.unlink()
     assert "npu/stage1.tflite: No such file or directory; the bundle is incomplete" in told(copy)
-    artifact.symlink_to(exported.folder / "npu" / "stage1.tflite")
-    assert "lies outside the bundle" in told(copy)
+    artifact.symlink_to(exported.folder / "mcu" / "stage0.tflite")
+    assert "npu/stage1.tflite: sha256" in told(copy)  # a link may lead anywhere: its content is what counts
     for text, line in [("{", "not JSON"), ("[]", "Input should be"), ("\xff", "not JSON")]:
         (copy / "manifest.json").write_bytes(text.encode("latin1"))
         assert line in told(copy)

@@ -439,6 +439,30 @@ def test_a_head_that_cannot_be_exported_is_told():
     assert_breaks("the lowered head cannot be exported", Kind(), PLANE)
 
 
+def test_a_head_that_no_engine_runs_is_told():
+    """``torch.export`` takes it; the converter to .tflite does not."""
+
+    class Leaking(nn.Module):
+        def __init__(self, head):
+            super().__init__()
+            self.head = head
+
+        def forward(self, hidden):
+            passed, logit = self.head(hidden)
+            return passed, logit + 1e-9 * nn.functional.rrelu(hidden).flatten(1)[:, :1]
+
+    class Stubborn(ChannelGC):
+        def lower(self):
+            lowered = super().lower()
+            return lowered._replace(head=Leaking(lowered.head))
+
+    class Kind(GC):
+        def build(self, site, params, layer=None, norm=None):
+            return Stubborn(site.shape, params.keep, params.recall)
+
+    assert_breaks("the lowered head cannot be exported", Kind(), PLANE)
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_backbones_conform(name):
     factory, shape = NETS[name]

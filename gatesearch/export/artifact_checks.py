@@ -1,0 +1,167 @@
+"""What verification makes of each file of a bundle: it is run beside the stage's program, or looked into, or named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gatesearch.compile.tflite import channel_first
+from gatesearch.export.exporters import exporter
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.cascade import Runnable, requantise
+from gatesearch.runtime.manifest import read_artifact
+from gatesearch.runtime.parts_program import PartsProgram
+from gatesearch.runtime.tensor_spec import TensorSpec
+
+WINDOWS = 8  # that each file runs
+MAX_ERROR_SHARE = 0.1  # of an output's range, root mean square: int8 against float
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactCheck:
+    """What is known of a file.
+
+    Args:
+        path: in the bundle.
+        format: name of its exporter, or ``"kernel"``.
+        check: ``"run"``, ``"inspected"``, or ``"digest"`` where this host can do neither.
+        problem: what is wrong, in one line; empty where nothing is.
+    """
+
+    path: str
+    format: str
+    check: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _StageRun:
+    """Windows that one stage or exit ran: inputs and outputs in float, channels first, and the outputs' specs."""
+
+    inputs: Sequence[Array]
+    outputs: Sequence[tuple[Array, ...]]
+    specs: Sequence[TensorSpec]
+
+
+def check_artifacts(bundle: Bundle, windows: Array) -> tuple[ArtifactCheck, ...]:
+    """Check every file that a bundle's manifest names.
+
+    Args:
+        bundle: loaded.
+        windows: features [n, *shape], channels first; the first :data:`WINDOWS` are used.
+
+    Raises:
+        UserError: a file is missing, or its sha256 is not the manifest's.
+    """
+    checks: list[ArtifactCheck] = []
+    for k, run, exit_run in _run_stages(bundle, windows[:WINDOWS]):
+        stage = bundle.manifest["stages"][k]
+        in_parts = isinstance(bundle.programs[k], PartsProgram)
+        parts = {part["program"]["path"] for part in stage.get("parts", ())}
+        for artifact in stage["artifacts"]:
+            if artifact["path"] in parts:
+                checks.append(_check_part(bundle, artifact, in_parts))
+            else:
+                ran = not in_parts and artifact["path"] == stage["program"]["path"]
+                checks.append(_check(bundle, artifact, stage["program"], run, ran))
+        if exit_run is not None:
+            light = stage["gate"]["exit"]
+            for artifact in light["artifacts"]:
+                ran = artifact["path"] == light["program"]["path"]
+                checks.append(_check(bundle, artifact, light["program"], exit_run, ran))
+    return tuple(checks)
+
+
+def describe_checks(checks: Sequence[ArtifactCheck]) -> str:
+    """Return the line that says which files were run, and names those that were not.
+
+    >>> describe_checks([ArtifactCheck("a.tflite", "tflite", "run"), ArtifactCheck("b.tflite", "vela", "inspected")])
+    'files: 1 run; inspected, not run on this host: b.tflite'
+    """
+    words = {"inspected": "inspected, not run on this host", "digest": "sha256 alone, not run on this host"}
+    text = f"files: {sum(check.check == 'run' for check in checks)} run"
+    for kind, meaning in words.items():
+        paths = [check.path for check in checks if check.check == kind]
+        text += f"; {meaning}: {', '.join(paths)}" if paths else ""
+    return text
+
+
+def _run_stages(bundle: Bundle, windows: Array) -> Iterator[tuple[int, _StageRun, _StageRun | None]]:
+    """Run each stage, and the exit of its gate, on what comes to it when every gate lets every window pass."""
+    hidden = [bundle.quantise(window) for window in windows]
+    for k, program in enumerate(bundle.programs):
+        outputs = [program(x) for x in hidden]
+        light = bundle.exits[k] if k < len(bundle.exits) else None
+        exit_run = None
+        if light is not None:
+            inputs = [requantise(y[0], program.outputs[0], light.inputs[0]) for y in outputs]
+            exit_run = _record(light, inputs, [light(x) for x in inputs])
+        yield k, _record(program, hidden, outputs), exit_run
+        if k + 1 < len(bundle.programs):
+            target = bundle.programs[k + 1].inputs[0]
+            hidden = [requantise(y[0], program.outputs[0], target) for y in outputs]
+
+
+def _record(program: Runnable, inputs: Sequence[Array], outputs: Sequence[tuple[Array, ...]]) -> _StageRun:
+    return _StageRun(
+        inputs=[channel_first(program.inputs[0].dequantise(x)) for x in inputs],
+        outputs=[
+            tuple(channel_first(spec.dequantise(y)) for spec, y in zip(program.outputs, values, strict=True))
+            for values in outputs
+        ],
+        specs=program.outputs,
+    )
+
+
+def _check_part(bundle: Bundle, artifact: Mapping[str, Any], ran: bool) -> ArtifactCheck:
+    read_artifact(bundle.folder, artifact)
+    return ArtifactCheck(artifact["path"], artifact["format"], "run" if ran else "digest")
+
+
+def _check(
+    bundle: Bundle, artifact: Mapping[str, Any], source: Mapping[str, Any], run: _StageRun, ran: bool
+) -> ArtifactCheck:
+    """Check one file of a stage; ``source`` is the .tflite that its other formats are made from."""
+    path, name = artifact["path"], artifact.get("format", "tflite")
+    blob = read_artifact(bundle.folder, artifact)
+    if ran:
+        return ArtifactCheck(path, name, "run")
+    form = exporter(name)
+    try:
+        outputs = [form.run(blob, x.astype(np.float32)) for x in run.inputs]
+        if all(values is not None for values in outputs):
+            return ArtifactCheck(path, name, "run", _difference(outputs, run, source["path"]))
+        made_from = artifact.get("source", source["sha256"])
+        if made_from != source["sha256"]:
+            return ArtifactCheck(path, name, "inspected", f"was made from another program than {source['path']}")
+        problem = form.inspect(blob, read_artifact(bundle.folder, source))
+    except OSError:
+        raise
+    except Exception as error:  # of whatever reads the format: the file is none
+        lines = str(error).splitlines() or [type(error).__name__]
+        return ArtifactCheck(path, name, "run", f"cannot be run: {lines[0]}")
+    if problem is None:
+        return ArtifactCheck(path, name, "digest")
+    return ArtifactCheck(path, name, "inspected", problem)
+
+
+def _difference(outputs: Sequence[tuple[Array, ...] | None], run: _StageRun, source: str) -> str:
+    """Return how far outputs are from those of the stage's program; empty where they are near enough."""
+    for i, spec in enumerate(run.specs):
+        expected = np.stack([values[i] for values in run.outputs])
+        try:
+            actual = np.stack([values[i] for values in outputs if values is not None])
+        except IndexError:
+            return f"has fewer outputs than {source}"
+        if actual.shape != expected.shape:
+            return f"gives {list(actual.shape[1:])}, and {source} gives {list(expected.shape[1:])}"
+        low, high = spec.range or (float(expected.min()), float(expected.max()))
+        error = float(np.sqrt(np.square(actual - expected).mean())) / max(high - low, 1e-6)
+        if not error <= MAX_ERROR_SHARE:
+            return f"strays from {source} by {error:.0%} of the range of output {i}"
+    return ""

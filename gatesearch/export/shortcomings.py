@@ -1,0 +1,48 @@
+"""Where a bundle gives less than a reader of the plan expects: formats without a file, layers in full, more bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def shortcomings(manifest: Mapping[str, Any], formats: Sequence[str], ungated_bytes: int) -> list[str]:
+    """Return a line for each of them.
+
+    Args:
+        manifest: of the bundle.
+        formats: that the recipe asks for.
+        ungated_bytes: size of the ungated backbone as one .tflite.
+
+    >>> program = {"bytes": 900}
+    >>> stage = {"core": "mcu", "program": program, "artifacts": [{"format": "tflite"}], "gate": None}
+    >>> shortcomings({"stages": [stage]}, ["tflite"], 600)
+    ["the bundle's programs have 900 bytes, 1.50 times those of the ungated backbone, 600"]
+    """
+    stages = manifest["stages"]
+    lines = []
+    for stage in stages:
+        masked = [gate["site"] for gate in stage.get("gated_layers", ()) if gate.get("runs") == "reference"]
+        if masked:
+            sites = ", ".join(masked)
+            lines.append(
+                f"{stage['core']}: the program computes {sites} in full and masks; only a kernel would skip work"
+            )
+    size = sum(_stage_bytes(stage) for stage in stages)
+    if size > ungated_bytes:
+        ratio = f"{size / ungated_bytes:.2f} times those of the ungated backbone, {ungated_bytes:,}"
+        lines.append(f"the bundle's programs have {size:,} bytes, {ratio}")
+    written = {artifact["format"] for stage in stages for artifact in stage["artifacts"]}
+    for name in formats:
+        if name not in written:
+            cores = ", ".join(dict.fromkeys(stage["core"] for stage in stages))
+            lines.append(f"no {name} file is written: no core of this plan ({cores}) runs {name}")
+    return lines
+
+
+def _stage_bytes(stage: Mapping[str, Any]) -> int:
+    """Return the bytes of what a core runs of a stage: its parts where it has some, and its gate's exit."""
+    parts = stage.get("parts") or ()
+    program = sum(part["program"]["bytes"] for part in parts) if parts else stage["program"]["bytes"]
+    light = (stage["gate"] or {}).get("exit")
+    return int(program + (light["program"]["bytes"] if light is not None else 0))

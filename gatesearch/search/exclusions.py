@@ -1,0 +1,42 @@
+"""Why a site is not in the search space, in a few words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gatesearch.gates import fits, kind_of
+from gatesearch.graph.sites import CutSite, LayerSite, Site
+from gatesearch.search.space import Space
+
+
+def explain_exclusion(
+    site: Site,
+    space: Space,
+    kinds: Mapping[str, Any],
+    *,
+    cut_names: Sequence[str] | str,
+    layer_names: Sequence[str] | str,
+    min_work: float,
+) -> str | None:
+    """Return why no gate is searched for at a site; None where some are.
+
+    Args:
+        site: of the network.
+        space: built from the other arguments.
+        kinds: gate kinds that a recipe names.
+        cut_names, layer_names: sites that it names, or "all".
+        min_work: share of the multiplications that lies between two cut sites at least.
+    """
+    if space.kinds_at(site):
+        return None
+    is_cut = isinstance(site, CutSite)
+    own = [kind for kind in kinds if kind_of(kind).site_type is (CutSite if is_cut else LayerSite)]
+    if not own:
+        return f"space.kinds names no gate for {'cut sites' if is_cut else 'layers'}"
+    names, key = (cut_names, "space.sites") if is_cut else (layer_names, "space.layers.sites")
+    if names != "all" and site.name not in names:
+        return f"not among {key}"
+    if not any(fits(kind, site) for kind in own):
+        return f"{', '.join(own)} cannot go there"
+    return f"less than {min_work:.0%} of the multiplications lie before or behind it (space.min_work)"
