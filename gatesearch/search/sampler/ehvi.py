@@ -40,7 +40,9 @@ class LogNormal:
         which has the form of the price of a put option (Black and Scholes 1973).
         """
         spread = np.maximum(self.deviation, MIN_DEVIATION)[:, None]
-        z = (np.log(levels) - self.mean[:, None]) / spread
+        # No error is below a level of 0, as a network without errors has; the logarithm of 0 is -inf, and z as well.
+        log_levels = np.log(levels, out=np.full(len(levels), -np.inf), where=levels > 0)
+        z = (log_levels - self.mean[:, None]) / spread
         excess: Array = levels * ndtr(z) - np.exp(self.mean[:, None] + 0.5 * spread**2) * ndtr(z - spread)
         return excess
 

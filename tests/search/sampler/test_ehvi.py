@@ -38,3 +38,12 @@ def test_what_costs_more_than_the_reference_adds_nothing():
     belief = LogNormal(np.log([0.1, 0.1, 0.1]), np.full(3, 0.1))
     costs = np.array([[1.1, 0.1], [0.1, 1.0], [np.inf, np.inf]])
     assert expected_improvement(belief, costs, [], REFERENCE).tolist() == [0, 0, 0]
+
+
+@pytest.mark.filterwarnings("error")
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), max_size=4))
+def test_a_front_with_a_plan_without_errors_gives_finite_numbers_and_no_warning(others):
+    front = [(0.0, 0.5, 0.5), *others]
+    error = LogNormal(np.log([1e-3, 0.1]), np.array([0.5, 1e-9]))
+    gains = expected_improvement(error, np.array([[0.6, 0.6], [0.2, 0.3]]), front, (1.0, 1.0, 1.0))
+    assert np.isfinite(gains).all() and (gains >= -1e-9).all()
