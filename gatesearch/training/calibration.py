@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -33,7 +34,7 @@ def calibrate_from_logits(model: GatedModel, logits: Tensor, labels: Tensor, pos
 
     A gate's threshold is a quantile of the logits that reach it: for a gate with a target recall, the highest threshold
     that keeps the target recall. Gates are calibrated in cascade order, because earlier gates decide which samples
-    reach later ones.
+    reach later ones. A gate that no sample reaches passes all.
 
     Returns:
         The index of the gate that stops each sample, the number of gates where none does, [N].
@@ -46,7 +47,10 @@ def calibrate_from_logits(model: GatedModel, logits: Tensor, labels: Tensor, pos
     for k, gate in enumerate(model.cut_gates):
         reached = stopped_at > k
         check_logits(logits[reached, k])
-        gate.calibrate(logits[reached, k], is_positive[reached])
+        if bool(reached.any()):
+            gate.calibrate(logits[reached, k], is_positive[reached])
+        else:  # nothing says where a threshold should be
+            gate.theta.fill_(-math.inf)
         if bool(gate.theta.isnan()):
             raise UserError(
                 f"calibration: {type(gate).__name__}.calibrate set theta of gate {k + 1} to {float(gate.theta)}"

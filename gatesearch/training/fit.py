@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gatesearch._lib import interrupts
 from gatesearch._lib.plugins import need
+from gatesearch.errors import UserError
 from gatesearch.model import GatedModel
 from gatesearch.training.averaging import averaging_decay
 from gatesearch.training.cascade import EVALUATION_BATCH
@@ -109,6 +110,7 @@ def fit(
 
     Raises:
         DivergedError: the loss or a weight is not finite.
+        UserError: a batch holds too few samples for a batch normalisation.
         KeyboardInterrupt: the user stopped it.
     """
     if log_dir is not None:
@@ -145,7 +147,7 @@ def fit(
             log_every_n_steps=1,
             limit_val_batches=1.0 if log_dir is not None else 0,
         )
-        with _interrupts_as_exceptions():
+        with _interrupts_as_exceptions(), _one_sample_as_user_error(train.batch_size):
             trainer.fit(steps, train, DataLoader(held_out, batch_size=EVALUATION_BATCH), **resume)
         # Lightning looks at SIGTERM between batches alone: after the last one nothing would say that it came.
         if trainer.interrupted or trainer.received_sigterm:
@@ -188,6 +190,20 @@ def _interrupts_as_exceptions() -> Iterator[None]:
     except SystemExit:
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _one_sample_as_user_error(batch_size: int) -> Iterator[None]:
+    """Say what to do where a batch normalisation refuses a batch of one value a channel."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            f"training: batches of {batch_size}: a batch normalisation needs two values a channel to train; "
+            "set a batch_size above 1"
+        ) from error
 
 
 def _checkpoints(folder: Path) -> ModelCheckpoint:

@@ -89,6 +89,7 @@ LEFT_OUT: Mapping[str, str] = {
     "search.seconds": "wall time",
     "streaming": "timed on this host",
     "data.source": "a sentence, which may be put better",
+    "warnings": "some name the load and the timings of this host",
     "export.artifacts.sha256": "programs carry the names of Python modules and classes",
     "export.artifacts.bytes": "programs carry the names of Python modules and classes",
 }

@@ -232,3 +232,12 @@ def test_a_gate_that_sets_its_threshold_to_nan_is_named(monkeypatch):
     split = split_of(torch.randn(9, *shape), torch.arange(9) % 3)
     with pytest.raises(UserError, match=r"ChannelGC\.calibrate set theta of gate 1 to nan"):
         calibrate(model, split, torch.tensor([True, False, False]))
+
+
+def test_a_gate_that_no_sample_reaches_passes_all(monkeypatch):
+    """Its own calibration may not know what to do with nothing."""
+    model, shape = chain((0.9, 0.9), seed=0)
+    monkeypatch.setattr(model.gate(0), "calibrate", lambda logit, positive: model.gate(0).theta.fill_(math.inf))
+    monkeypatch.setattr(model.gate(1), "calibrate", lambda logit, positive: model.gate(1).theta.copy_(logit.mean()))
+    calibrate(model, split_of(torch.randn(9, *shape), torch.arange(9) % 3), torch.tensor([True, False, False]))
+    assert float(model.gate(1).theta) == -math.inf

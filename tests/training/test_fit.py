@@ -300,3 +300,8 @@ class OnLastStep(nn.Module):
     def forward(self, x):
         handle = register_optimizer_step_post_hook(lambda *_: (self.call(), handle.remove()))
         return x
+
+
+def test_batches_of_one_sample_are_refused_where_a_normalisation_needs_two(features: Features):
+    with pytest.raises(UserError, match="batches of 1: a batch normalisation needs two values a channel"):
+        fit(half(), features, Schedule(epochs=1, batch_size=1), GateSettings(), seed=0)
