@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import platform
 import statistics
 import time
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from gatesearch._lib.cores import available_cores
 
 # What decides how fast int8 and float kernels run; the rest of a CPU's flags does not.
 FLAGS = frozenset(
@@ -122,7 +123,7 @@ def fingerprint() -> dict[str, Any]:
         # Virtual machines may hide the model's name; family and model number still tell the generation.
         "cpu": f"{model} (family {about['cpu family']}, model {about['model']})" if "cpu family" in about else model,
         "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cores(),
         "flags": sorted(flags & FLAGS),
         "system": platform.system(),
         "python": platform.python_version(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gatesearch._lib import console
 from gatesearch.devices import profile
+from gatesearch.devices.engine import ENGINES
 
 
 def list_devices(as_json: bool = False) -> None:
@@ -36,5 +37,6 @@ def show_device(name: str, as_json: bool = False) -> None:
     from gatesearch.cost.sources import board
 
     for core in device.cores:
+        console.say(f"core {core.name}: engine {core.engine}: {ENGINES[core.engine].description}")
         if table := board.table_of(core):
             console.say(f"core {core.name}: {table.summary}")

@@ -13,6 +13,7 @@ from gatesearch.compile.number_format import FLOAT, arithmetic
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.layers import LayerChange
 from gatesearch.cost.sources import board
+from gatesearch.devices.engine import ENGINES
 from gatesearch.devices.profile import Core, Device
 from gatesearch.gates import work_of
 from gatesearch.graph.sites import CutSite, LayerSite, find
@@ -21,6 +22,7 @@ from gatesearch.plan import PlacedGate
 # By a short name, why no kernel prices a gate on a core.
 REASONS: Mapping[str, str] = {
     "int8 only": "gated layers compute in float, and the core takes int8 programs alone: no such plan is proposed",
+    "masks": "the core's engine computes gated layers in full and masks them",
     "imagined": "the core is imagined: its rate, and what it can leave out, are the profile's, and nobody's kernels",
     "not counted": "the core's table does not have the kernel: the profile says what is left out",
     "no compiler": "there is no C compiler here: a reference that computes all runs in the kernel's place",
@@ -57,7 +59,7 @@ def cut_basis(core: Core) -> Basis:
     """Return the basis of a gate at a cut: its head and exits are priced like the blocks around it."""
     counted = board.table_of(core) is not None
     what = "calls" if counted else PROGRAMS.get(core.timing.model, "rate")
-    return Basis(what, core.timing.provenance, "imagined" if what == "rate" else "")
+    return Basis(what, core.provenance, "imagined" if what == "rate" else "")
 
 
 def layer_basis(core: Core, site: LayerSite, gate: PlacedGate, costs: KernelCosts | None) -> Basis:
@@ -74,6 +76,8 @@ def layer_basis(core: Core, site: LayerSite, gate: PlacedGate, costs: KernelCost
     change = LayerChange(site, work_of(site, gate), ())
     if costs is not None and change.by_kernels(costs) is not None:
         return Basis("kernels", costs.provenance)
+    if not core.runs_kernels and not ENGINES[core.engine].skips:
+        return Basis("reference", "modelled", "masks")
     if not core.runs_kernels and board.table_of(core) is None:
         return Basis("rate", core.kernels.provenance, "imagined")
     if change.kernels:

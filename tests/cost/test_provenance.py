@@ -108,5 +108,7 @@ def test_what_has_no_kernel_says_so() -> None:
     assert provenance.layer_basis(host, site, wide, read) == Basis("reference", "modelled", "wide")
     assert provenance.layer_basis(host, site, narrow, Read(layers, [])) == Basis("reference", "modelled", "no compiler")
     assert provenance.layer_basis(serial, site, narrow, None) == Basis("rate", "assumed", "imagined")
+    masking = serial.model_copy(update={"engine": "litert"})
+    assert provenance.layer_basis(masking, site, narrow, None) == Basis("reference", "modelled", "masks")
     assert not work_of(site, wide).kernels
     assert space.layer_gates

@@ -139,13 +139,18 @@ def _pool(
 
 
 def _reduction(kernel: str, x: Operand, axes: Any = (), *rest: Any) -> Iterator[KernelCall]:
-    """Yield a mean or largest value over an image, or over the steps of a sequence."""
+    """Yield a mean or largest value over an image, or over the steps of a sequence, in any order of their axes.
+
+    The first of the axes that stay is the batch, the second the channels.
+    """
     if not isinstance(axes, list | tuple):
         return
-    over = {axis % x.ndim for axis in axes}
-    if over != {4: {2, 3}, 3: {1}}.get(x.ndim):
+    over = sorted({axis % x.ndim for axis in axes})
+    sides = [x.shape[axis] for axis in over]
+    batch_and_channels = [size for axis, size in enumerate(x.shape) if axis not in over]
+    if not 1 <= len(sides) <= 2 or len(batch_and_channels) != 2:
         return
-    image = x if x.ndim == 4 else Operand(x.number, (x.shape[0], x.shape[2], x.shape[1], 1))
+    image = Operand(x.number, (*batch_and_channels, *sides, *[1] * (2 - len(sides))))
     yield from _pool(kernel, image, image.shape[2:], (1, 1), (0, 0))
 
 
