@@ -52,7 +52,7 @@ class GateSearcher(Searcher):
         super().__init__()
         if not session.has_sampler:
             raise UserError(
-                "GateSearcher: the search names no sampler; SearchSettings(..., sampler=GateSampler(space, stage_costs))"
+                "GateSearcher: the search names no sampler; SearchSettings(sampler=GateSampler(space, stage_costs))"
                 " or, for one of Optuna's, sampler=build_optuna_sampler('tpe', seed)"
             )
         self._session = session
