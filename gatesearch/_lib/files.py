@@ -71,6 +71,8 @@ def read_bytes(path: Path) -> bytes | None:
         UserError: it cannot be read.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise DamagedFile(path, "is no file")  # to read a pipe would wait for ever
         return path.read_bytes()
     except FileNotFoundError:
         return None

@@ -109,9 +109,11 @@ def parse_yaml(text: str, where: str) -> Any:
         mark = error.problem_mark or error.context_mark
         hint = "; indent by spaces, not by tabs" if mark and _has_tab(text, mark.line) else ""
         _fail(where, mark, f"{error.problem or error.context}{hint}")
-    except (yaml.YAMLError, ValueError) as error:
-        # ValueError: Python refuses to read a number of thousands of digits.
+    except yaml.YAMLError as error:
         raise YamlError(where, str(error)) from None
+    except (ValueError, LookupError) as error:
+        # PyYAML trusts explicit tags (!!int '', !!bool x); Python reads no number of thousands of digits.
+        raise YamlError(where, f"a value is not what its tag or its length says: {error}") from None
 
 
 def _check_size(text: str, where: str) -> None:

@@ -96,6 +96,8 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / MANIFEST
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: is no file; export again")  # to read a pipe would wait for ever
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         _Manifest.model_validate(manifest)
     except FileNotFoundError:

@@ -76,6 +76,10 @@ def test_size_is_bounded(tmp_path: Path) -> None:
         ("a: *b", "undefined alias"),
         ("a: 1\n---\nb: 2", "another document"),
         ("a: " + "9" * 5000, "limit"),
+        ("a: !!int ''", "a value is not what its tag"),
+        ("a: !!int '-'", "a value is not what its tag"),
+        ("a: !!float x", "a value is not what its tag"),
+        ("a: !!bool maybe", "a value is not what its tag"),
         ("a: &a {b: {c: [*a]}}", "line 1, column 4: YAML recursive aliases are not supported."),
     ],
 )

@@ -1,0 +1,228 @@
+"""Ways to damage what strangers hand in: a tree of values, a text, an array, a file."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+DEEP: Any = []
+for _ in range(100):
+    DEEP = [DEEP]
+
+# Values that YAML can hold.
+VALUES: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 1, 2, 3, 0.5, -0.0, 10**6, 2**31, 2**63, 10**20, 10**400),
+    *(1e-320, 5e-324, 1e-12, 1e308, math.inf, -math.inf, math.nan),
+    *("", " ", "1e3", "3", "true", "null", "all", "*", "positive", "yes", "é", "x" * 3000, "a\nb", "a\tb", "\x00", "-"),
+    *("../../x", "/etc/passwd", "~", "~nobody/x", "/", ".", "file:///etc/passwd", "C:\\x", "a:b:c", ":", "x:"),
+    *("os:system", "subprocess:Popen", "builtins:eval", "pickle:loads", "gatesearch.api:data", "no_such_module:Name"),
+    *("${seed}", "${oc.env:HOME}", "${title}${title}", "${nowhere}", "${", "???", "$", "!!python/object:os.system"),
+    *([], {}, [1], ["a", "a"], {"a": 1}, {"name": "x"}, [None], [[1, 2], [3]], {"a": {"b": {}}}, [math.nan], DEEP),
+)
+# Values that only a program can hand over.
+OBJECTS: tuple[Any, ...] = (
+    *(
+        b"bytes",
+        object(),
+        print,
+        Random,
+        1j,
+        {1, 2},
+        (),
+        (1, 2),
+        range(3),
+        Path("x"),
+        Path("\udcff"),
+        "\udcff",
+        "\ud800",
+    ),
+    *(
+        np.float32(0.5),
+        np.int64(3),
+        np.zeros(3),
+        np.array("x"),
+        {1: 2},
+        {None: 1},
+        {("a",): 1},
+        iter([1]),
+        Exception("x"),
+    ),
+)
+
+
+def list_paths(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every value of a tree, groups before what is in them."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for name, value in items:
+        yield (*path, name)
+        yield from list_paths(value, (*path, name))
+
+
+def mutate_tree(tree: Any, random: Random, values: tuple[Any, ...] = VALUES) -> Any:
+    """Return a copy of a tree with one to three changes."""
+    tree = copy.deepcopy(tree)
+    for _ in range(random.choice((1, 1, 1, 2, 3))):
+        paths = list(list_paths(tree))
+        if not paths:
+            break
+        *groups, last = random.choice(paths)
+        holder = tree
+        for name in groups:
+            holder = holder[name]
+        random.choice(_CHANGES)(holder, last, random, values)
+    return tree
+
+
+def _replace(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> None:
+    holder[name] = copy.copy(random.choice(values))
+
+
+def _drop(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> None:
+    del holder[name]
+
+
+def _rename(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> None:
+    if isinstance(holder, dict):
+        text = str(name)
+        place = random.randrange(len(text) + 1)
+        holder[random.choice((text[:place] + "x" + text[place:], text.upper(), "", 7, True, None))] = holder.pop(name)
+
+
+def _wrap(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> None:
+    holder[name] = random.choice(([holder[name]], {"name": holder[name]}, str(holder[name])))
+
+
+def _add(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> None:
+    if isinstance(holder, dict):
+        holder[random.choice(("extra", "nmae", "epochs", "name", "root"))] = random.choice(values)
+    else:
+        holder.insert(name, random.choice(values))
+
+
+def _scale(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> None:
+    value = holder[name]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        holder[name] = value * random.choice((-1, 0, 10, 1e-6, 1e9))
+
+
+def _shuffle(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> None:
+    if isinstance(holder, list):
+        holder.append(copy.deepcopy(holder[random.randrange(len(holder))]))
+        random.shuffle(holder)
+    else:
+        other = random.choice(list(holder))
+        holder[name], holder[other] = holder[other], holder[name]
+
+
+_CHANGES: tuple[Callable[[Any, Any, Random, tuple[Any, ...]], None], ...] = (
+    *(_replace, _replace, _replace, _replace, _drop, _drop, _rename, _wrap, _add, _scale, _scale, _shuffle),
+)
+
+STRAYS = (
+    b"\t",
+    b"\x00",
+    b"\xff",
+    b"\xc3",
+    b": ",
+    b"- ",
+    b"[",
+    b"{",
+    b"'",
+    b'"',
+    b"&a ",
+    b"*a ",
+    b"!!int ",
+    b"#",
+    b"|",
+    b"?",
+)
+
+
+def mutate_bytes(content: bytes, random: Random) -> bytes:
+    """Return bytes with one to three changes, as torn writes, editors and attackers make them."""
+    for _ in range(random.choice((1, 1, 2, 3))):
+        content = _mutate_once(content, random)
+    return content
+
+
+def _mutate_once(content: bytes, random: Random) -> bytes:
+    place = random.randrange(len(content) + 1)
+    lines = content.split(b"\n")
+    line = random.randrange(len(lines))
+    before, after = lines[:line], lines[line + 1 :]
+    stray, byte = random.choice(STRAYS), bytes([random.randrange(256)])
+    return random.choice(
+        (
+            content[:place],
+            content[:place] + stray + content[place:],
+            content[:place] + byte + content[place + 1 :],
+            b"\n".join([*before, *after]),
+            b"\n".join([*before, lines[line], lines[line], *after]),
+            b"\n".join([*before, b" " + lines[line], *after]),
+            content.replace(b"\n", b"\r\n"),
+            b"\xef\xbb\xbf" + content,
+            content.decode(errors="ignore").encode("utf-16"),
+            content[place:] + content[:place],
+            b"",
+        )
+    )
+
+
+def mutate_file(path: Path, random: Random) -> None:
+    """Damage a file in place, or put something else there."""
+    content = path.read_bytes()
+    kind = random.choice(("bytes", "bytes", "bytes", "empty", "gone", "folder", "pipe", "link", "loop", "name", "twin"))
+    if kind == "bytes":
+        path.write_bytes(mutate_bytes(content, random))
+        return
+    if kind == "twin":  # what another system leaves beside a file
+        path.with_name(f"._{path.name}").write_bytes(content[:10])
+        return
+    path.unlink()
+    if kind == "empty":
+        path.touch()
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/no/such/file")
+    elif kind == "loop":
+        path.symlink_to(path.name)
+    elif kind == "name":
+        Path(os.fsdecode(os.fsencode(path.parent) + b"/caf\xe9" + os.fsencode(path.suffix))).write_bytes(content)
+
+
+def mutate_arrays(arrays: dict[str, Any], random: Random) -> dict[str, Any]:
+    """Return arrays one of which is of another type or shape, holds odd numbers, or is missing."""
+    arrays = dict(arrays)
+    name = random.choice(list(arrays))
+    array = arrays[name]
+    change = random.randrange(9)
+    if change == 0:
+        del arrays[name]
+    elif change == 1:
+        arrays[name] = array[: random.randrange(len(array) + 1)]
+    elif change == 2:
+        arrays[name] = array[..., None]
+    elif change == 3:
+        kinds = ("U8", "O") if array.dtype.kind == "U" else ("float64", "complex64", "U8", "bool", "int64", "O")
+        arrays[name] = array.astype(random.choice(kinds))
+    elif change == 4:
+        arrays[name] = np.full(array.shape, random.choice((math.nan, math.inf, -1e30, 300.0, -1.0)))
+    elif change == 5:
+        arrays[name] = np.zeros_like(array)
+    elif change == 6:
+        arrays[name] = np.array(random.choice((0, 1.5, "x")))
+    elif change == 7:
+        arrays[name] = array.reshape(-1)
+    else:
+        arrays["extra"] = array
+    return arrays

@@ -1,0 +1,120 @@
+"""Damaged inputs at every door: a line or success; no traceback, no hang, nothing written elsewhere.
+
+All 3,000, some minutes: ``pytest -m faults tests/doors -s``. One again: ``pytest -m faults tests/doors -k bundles``
+with the number that a failure names in ``GATESEARCH_DOORS_CASE``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from gatesearch.errors import MAX_MESSAGE_CHARACTERS, UserError
+from tests.doors.doors import DOORS, Seeds
+
+TIMEOUT_S = 20
+SHORT_FORM = 8  # damaged inputs a door
+SEED = 14
+
+
+class Hang(BaseException):
+    """A damaged input takes longer than the limit; no ``except Exception`` catches it."""
+
+
+@contextmanager
+def time_limit() -> Iterator[None]:
+    def end(*_: Any) -> None:
+        raise Hang
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(TIMEOUT_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Started(Exception):
+    """All checks of ``gatesearch.run`` are passed."""
+
+
+def start(*_: Any, **__: Any) -> None:
+    raise Started
+
+
+def list_files(folder: Path, *spared: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if not any(path.is_relative_to(each) for each in spared)}
+
+
+def try_one(door: str, case: int, seeds: Seeds, sandbox: Path) -> str:
+    """Take one damaged input through a door, and return "refused" or "accepted"; else the reason why it fails."""
+    enter, random = DOORS[door][0], Random(f"{SEED} {door} {case}")
+    work = sandbox / "work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    os.chdir(work)
+    before = list_files(sandbox, work)
+    try:
+        with time_limit():
+            enter(seeds, random, work)
+        outcome = "accepted"
+    except Started:
+        outcome = "accepted"
+    except UserError as error:
+        line = str(error)
+        outcome = "refused"
+        if len(line.splitlines()) != 1 or not line.isprintable() or len(line) > MAX_MESSAGE_CHARACTERS:
+            outcome = f"not one line: {line!r}"
+    except Hang:
+        outcome = f"more than {TIMEOUT_S} s"
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        places = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(frames[-4:]))
+        outcome = f"traceback: {type(error).__name__}: {str(error)[:200]!r} at {places}"
+    written = list_files(sandbox, work) - before
+    return outcome if not written else f"wrote {sorted(written)[:3]}"
+
+
+def try_many(door: str, cases: range, seeds: Seeds, sandbox: Path) -> None:
+    counts: Counter[str] = Counter()
+    faults = []
+    for case in cases:
+        outcome = try_one(door, case, seeds, sandbox)
+        counts[outcome if outcome in ("refused", "accepted") else "fault"] += 1
+        if outcome not in ("refused", "accepted"):
+            faults.append(f"{door} {case}: {outcome}")
+    print(f"\n{door}: {len(cases)} damaged inputs, {counts['refused']} refused, {counts['accepted']} accepted")
+    assert not faults, "\n".join([f"{len(faults)} of {len(cases)}", *faults])
+
+
+@pytest.fixture(autouse=True)
+def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("gatesearch.pipeline.run.start", start)
+    monkeypatch.setattr("gatesearch.pipeline.run.resume", start)
+    return tmp_path
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_few_damaged_inputs(door: str, seeds: Seeds, sandbox: Path) -> None:
+    try_many(door, range(SHORT_FORM), seeds, sandbox)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("door", DOORS)
+def test_many_damaged_inputs(door: str, seeds: Seeds, sandbox: Path) -> None:
+    case = os.environ.get("GATESEARCH_DOORS_CASE")
+    cases = range(int(case), int(case) + 1) if case else range(DOORS[door][1])
+    try_many(door, cases, seeds, sandbox)
