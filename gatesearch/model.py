@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from gatesearch.errors import UserError, unknown
 from gatesearch.gates import CutGate, GateOutput, LayerGate, build_gate, cut_gates, layer_gates
 from gatesearch.graph.plain_weights import copy_network
-from gatesearch.graph.sites import CutSite, LayerSite, find
+from gatesearch.graph.sites import INPUT, CutSite, LayerSite, check_sites, find
 from gatesearch.graph.trace import trace
 from gatesearch.plan import GatePlan, PlacedGate
 
@@ -54,8 +54,9 @@ class GatedModel(nn.Module):
         layers: layer sites of this backbone, from :func:`gatesearch.graph.sites.layer_sites`.
 
     Raises:
-        UserError: a site or gate kind of the plan does not exist, a parameter is out of range, two gates stand at one
-            layer, or the gates are not in the order of their sites, those at cut sites first.
+        UserError: a site of the plan is of another network, a site or gate kind of the plan does not exist, a parameter
+            is out of range, two gates stand at one layer, or the gates are not in the order of their sites, those at
+            cut sites first.
     """
 
     answers: Tensor
@@ -81,6 +82,8 @@ class GatedModel(nn.Module):
         for first, second in pairwise(inside):
             if first.site == second.site:
                 raise UserError(f"plan: two gates, {first.kind} and {second.kind}, in the place of {first.site!r}")
+        if sites and sites[0].name == INPUT:
+            check_sites(backbone, sites[0].shape, self.sites, self.layer_sites)
         gates = []
         for site, placed in zip(self.sites, cuts, strict=True):
             gate = build_gate(site, placed)

@@ -20,7 +20,7 @@ from gatesearch.compile.number_format import FLOAT, PLAIN, needs
 from gatesearch.compile.stage import StageGraph
 from gatesearch.gates import build_gate, fits, kind_of
 from gatesearch.graph.channel_axes import select
-from gatesearch.graph.sites import INPUT, CutSite, LayerSite
+from gatesearch.graph.sites import INPUT, CutSite, LayerSite, check_sites
 from gatesearch.model import split
 from gatesearch.plan import PlacedGate
 
@@ -81,6 +81,7 @@ def pieces_of(
         variants: one placed gate of each variant, sites ignored.
         layers: that gates may replace.
     """
+    check_sites(backbone, tuple(features.shape[1:]), sites, layers)
     pieces = _blocks_and_heads(backbone, sites, features, variants)
     pieces |= _layers_alone(backbone, features, layers)
     pieces |= _rests(backbone, features, sites, layers)

@@ -25,7 +25,9 @@ BILINEAR_TAPS, BICUBIC_TAPS = 4, 16
 NO_WORK = frozenset({
     "clone", "copy_", "_to_copy", "contiguous", "_unsafe_view", "_reshape_alias", "as_strided", "resize_", "detach",
     "lift_fresh", "lift_fresh_copy", "expand_copy", "permute_copy", "fill_", "zero_", "_local_scalar_dense", "equal",
-    "native_dropout", "unsafe_split", "unsafe_split_with_sizes", "split_copy", "unbind_copy", "alias", "_conj",
+    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones",
+    "new_full", "new_empty", "new_empty_strided", "native_dropout", "alias", "_conj",
+    "unsafe_split", "unsafe_split_with_sizes", "split_copy", "unbind_copy",
 })  # fmt: skip
 
 # A product, a sum or a pooling computes these on its way where it alone is read by them.

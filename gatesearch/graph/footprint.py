@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,55 @@ from gatesearch.graph.lifetimes import Lifetime, plan_arena
 from gatesearch.graph.operator_log import Operand, Operation, OperatorLog
 
 BIAS_BYTES = 4  # int32
+LINEAR = frozenset({"mm", "addmm", "linear"})
+AVERAGES = frozenset({"avg_pool2d", "_adaptive_avg_pool2d", "mean"})
+MAX_TAPS = 25  # of a pooling in one convolution; a larger one takes two
+
+# What a .tflite file has beside constants: tables, and a scale and a zero point for each channel of weights and biases.
+FILE_BYTES, TENSOR_BYTES, CHANNEL_BYTES = 300, 130, 24
+# What TFLM's 64-bit build has in its arena beside activations: structures, and a factor and a shift for each channel.
+ARENA_BYTES, OPERATOR_BYTES, FACTOR_BYTES = 640, 230, 8
+
+
+class Footprint(NamedTuple):
+    """The estimated memory of an int8 program.
+
+    Args:
+        weight_bytes: of constants: int8 weights, int32 biases.
+        activation_bytes: of the tensors that live at the same time.
+        file_bytes: of its .tflite file.
+        arena_bytes: of TensorFlow Lite Micro's arena.
+    """
+
+    weight_bytes: int
+    activation_bytes: int
+    file_bytes: int
+    arena_bytes: int
+
+
+def program_footprint(module: nn.Module, example: Tensor) -> Footprint:
+    """Return the memory of a module as an int8 program, for one sample [1, ...], without converting it."""
+    with OperatorLog(module) as log, torch.no_grad():
+        module(example)
+    operations = [each for each in log.operations() if not each.is_fused]
+    averages = [each for each in operations if _is_average_pool(each)]
+    weighted = [each for each in operations if _weights(each) and each.layer is None]
+    channels = sum(map(output_channels, weighted)) + sum(
+        _convolutions(each) * each.args[0].shape[1] for each in averages
+    )
+    tensors_of = lifetimes(log.operations(), log.results)
+    copies = sum(1 for each in tensors_of if each.is_copy)
+    pools = sum(map(_convolutions, averages))
+    count = len(operations) + pools - len(averages) + copies + 2 * any(each.name in LINEAR for each in weighted)
+    tensors = count + 2 * len(weighted) + 2 * pools
+    weights = sum(_constants(log.operations()).values()) + sum(map(_average_bytes, averages))
+    activations = plan_arena(tensors_of)
+    return Footprint(
+        weight_bytes=weights,
+        activation_bytes=activations,
+        file_bytes=weights + FILE_BYTES + TENSOR_BYTES * tensors + CHANNEL_BYTES * channels,
+        arena_bytes=activations + ARENA_BYTES + OPERATOR_BYTES * count + FACTOR_BYTES * channels,
+    )
 
 
 def static_costs(module: nn.Module, example: Tensor) -> dict[str, float]:
@@ -33,6 +83,10 @@ def static_costs(module: nn.Module, example: Tensor) -> dict[str, float]:
 def lifetimes(operations: Sequence[Operation], results: Sequence[Operand]) -> list[Lifetime]:
     """Return the lifetimes of the tensors of a program, its input and its results among them.
 
+    A convolution or pooling whose padding a .tflite operator does not know has a padded copy of its input beside it. A
+    linear layer behind a map of several pixels has a copy of the map in torch's order. Outputs that nothing reads, such
+    as the indices of a pooling, are in no program.
+
     Args:
         operations: in the order in which they run.
         results: the tensors that the program returns.
@@ -41,22 +95,81 @@ def lifetimes(operations: Sequence[Operation], results: Sequence[Operand]) -> li
     sizes: dict[int, int] = {}
     first: dict[int, int] = {}
     last: dict[int, int] = {}
-    for step, operation in enumerate(operations):
+    copies: list[Lifetime] = []
+    shapes: dict[int, tuple[int, ...]] = {}
+    end = 2 * len(operations)
+    read = {operand.number for each in operations for operand in each.data} | {operand.number for operand in results}
+    for index, operation in enumerate(operations):
+        step = 2 * index + 1  # the step before is that of a padded copy
         if operation.is_fused:
             source = operation.data[0].number
             homes.update({output.number: homes.get(source, source) for output in operation.outputs})
-        for operand in (*operation.data, *operation.outputs):
+        copy = copied_values(operation, shapes)
+        if copy:
+            copies.append(Lifetime(copy, step - 1, step, is_copy=True))
+        shapes.update({output.number: output.shape for output in operation.outputs})
+        for operand in operation.data:
             home = homes.get(operand.number, operand.number)
             sizes[home] = max(sizes.get(home, 0), operand.numel())
+            first.setdefault(home, 0)
+            last[home] = step - 1 if copy else step
+        for output in operation.outputs:
+            if output.number not in read:
+                continue
+            home = homes.get(output.number, output.number)
+            sizes[home] = max(sizes.get(home, 0), output.numel())
             first.setdefault(home, step)
             last[home] = step
     for operand in results:
         home = homes.get(operand.number, operand.number)
         if home in last:
-            last[home] = len(operations)
+            last[home] = end
         elif not operand.is_constant:  # the input, handed on
-            sizes[home], first[home], last[home] = operand.numel(), 0, len(operations)
-    return [Lifetime(sizes[home], first[home], last[home]) for home in sizes]
+            sizes[home], first[home], last[home] = operand.numel(), 0, end
+    return [*copies, *(Lifetime(sizes[home], first[home], last[home]) for home in sizes)]
+
+
+def copied_values(operation: Operation, shapes: Mapping[int, tuple[int, ...]]) -> int:
+    """Return the number of values of the copy of its input that an operator works on; 0 where it needs none.
+
+    Args:
+        operation: the operator.
+        shapes: of the tensors before it, as they were written.
+    """
+    if operation.name in LINEAR and operation.data:
+        written = shapes.get(operation.data[0].number, ())
+        return math.prod(written) if len(written) == 4 and math.prod(written[2:]) > 1 else 0
+    return padded_values(operation)
+
+
+def padded_values(operation: Operation) -> int:
+    """Return the number of values of the padded copy of an input; 0 where the operator pads by itself.
+
+    A .tflite operator pads so that ceil(n / stride) places come out, evenly on both sides or one more behind ("same").
+    Any other padding is an operator of its own.
+    """
+    if operation.name == "convolution":
+        x, weight, _, strides, paddings, dilations, transposed, *_ = operation.args
+        kernel = weight.shape[2:]
+    elif operation.name == "max_pool2d_with_indices" and len(operation.args) > 3:
+        x, kernel, strides, paddings, *rest = operation.args
+        dilations, transposed = rest[0] if rest else (1,), False
+    else:
+        return 0
+    sizes = x.shape[-len(kernel) :]
+    axes = [
+        (size, kernel[i], *(each[i % len(each)] for each in (strides, paddings, dilations)))
+        for i, size in enumerate(sizes)
+    ]
+    if transposed or not any(padding for *_, padding, _ in axes) or all(_is_same(*axis) for axis in axes):
+        return 0
+    channels = x.numel() // math.prod(sizes)
+    return channels * math.prod(size + 2 * padding for size, _, _, padding, _ in axes)
+
+
+def _is_same(size: int, kernel: int, stride: int, padding: int, dilation: int) -> bool:
+    places = -(-size // stride)
+    return 2 * padding == max(0, (places - 1) * stride + dilation * (kernel - 1) + 1 - size)
 
 
 def _constants(operations: Sequence[Operation]) -> dict[int, int]:
@@ -77,6 +190,29 @@ def output_channels(operation: Operation) -> int:
     """Return the number of output channels of a product with weights."""
     [output, *_] = operation.outputs
     return output.shape[1] if operation.name == "convolution" else output.shape[-1]
+
+
+def _is_average_pool(operation: Operation) -> bool:
+    """Say whether an operator becomes depthwise convolutions; PyTorch pools a whole map by a mean."""
+    return operation.in_pool_layer and operation.name in AVERAGES
+
+
+def _average_bytes(operation: Operation) -> int:
+    """Return the bytes of the depthwise convolutions that an average pooling becomes."""
+    height, width = _window(operation)
+    taps = height * width if _convolutions(operation) == 1 else height + width
+    return int(operation.args[0].shape[1] * (taps + _convolutions(operation) * BIAS_BYTES))
+
+
+def _window(operation: Operation) -> tuple[int, int]:
+    x = operation.args[0]
+    window = operation.args[1] if operation.name == "avg_pool2d" else x.shape[2:]
+    return window[0], window[-1]
+
+
+def _convolutions(operation: Operation) -> int:
+    """Return the number of convolutions of an average pooling; see :mod:`gatesearch.compile.average_pool`."""
+    return 1 if math.prod(_window(operation)) <= MAX_TAPS else 2
 
 
 def _weights(operation: Operation) -> list[Operand]:

@@ -14,11 +14,12 @@ ALIGNMENT_BYTES = 16
 
 
 class Lifetime(NamedTuple):
-    """A tensor's bytes, and the first and the last step at which it is in memory."""
+    """A tensor's bytes, the first and the last step at which it is in memory, and whether it is an input's copy."""
 
     size_bytes: int
     first: int
     last: int
+    is_copy: bool = False
 
 
 def plan_arena(lifetimes: Iterable[Lifetime]) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from typing import Any, Self
 
@@ -19,6 +20,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from gatesearch.graph.element_work import FUSED, SCALINGS, element_work
 from gatesearch.graph.operators import RECURRENT, OperatorCounter, recurrent_macs
+
+POOL_LAYERS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Operation:
         is_known: whether the operator table has it.
         is_fused: whether the operator before computes it on its way.
         layer: the recurrent layer; None for any other operator.
+        in_pool_layer: whether a module such as ``nn.AvgPool2d`` called it, which is lowered as a whole.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Operation:
     is_known: bool = True
     is_fused: bool = False
     layer: nn.RNNBase | None = None
+    in_pool_layer: bool = False
 
     @property
     def inputs(self) -> tuple[Operand, ...]:
@@ -104,12 +109,16 @@ class OperatorLog(OperatorCounter):
         self.results: tuple[Operand, ...] = ()
         self._hooks: list[Any] = []
         self._depth = 0  # of recurrent layers that run
+        self._pool_depth = 0
 
     def __enter__(self) -> Self:
         for layer in self._module.modules():
             if type(layer) in RECURRENT:
                 self._hooks.append(layer.register_forward_pre_hook(self._enter_layer))
                 self._hooks.append(layer.register_forward_hook(self._leave_layer))
+            if type(layer) in POOL_LAYERS:
+                self._hooks.append(layer.register_forward_pre_hook(partial(self._count_pools, 1)))
+                self._hooks.append(layer.register_forward_hook(partial(self._count_pools, -1)))
         self._hooks.append(self._module.register_forward_pre_hook(self._enter_module))
         self._hooks.append(self._module.register_forward_hook(self._leave_module))
         super().__enter__()
@@ -133,6 +142,7 @@ class OperatorLog(OperatorCounter):
                 macs=macs,
                 values=element_work(func, name, args, output, macs),
                 is_known=name not in self.unknown,
+                in_pool_layer=bool(self._pool_depth),
             ),
             output,
             in_place=func._schema.is_mutable,
@@ -177,6 +187,9 @@ class OperatorLog(OperatorCounter):
             self._storages.append(tensor.untyped_storage())
             self._numbers[key] = next(self._next_number)
         return self._numbers[key]
+
+    def _count_pools(self, step: int, *_: Any) -> None:
+        self._pool_depth += step
 
     def _enter_layer(self, *_: Any) -> None:
         self._depth += 1

@@ -108,6 +108,9 @@ FREE = frozenset({
     "_prelu_kernel", "threshold", "threshold_",
     # Sums and extremes: PyTorch tags them in its newer versions alone.
     "sum", "mean", "prod", "amax", "amin", "aminmax", "any", "all", "var", "std", "var_mean", "std_mean", "logsumexp",
+    # Constants of a tensor's shape.
+    "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones",
+    "new_full", "new_empty", "new_empty_strided",
     # Copies.
     "cat", "stack", "constant_pad_nd", "reflection_pad1d", "reflection_pad2d", "replication_pad1d",
     "replication_pad2d", "copy_", "fill_", "zero_", "resize_", "index", "index_select", "index_put", "index_put_",

@@ -5,6 +5,7 @@ on another, and a gate there sees all that the rest of the network will ever see
 site is a layer that multiplies, which a gate may replace by one that multiplies less.
 """
 
+from gatesearch.graph.sites.check import check_sites
 from gatesearch.graph.sites.cuts import cut_sites
 from gatesearch.graph.sites.layers import layer_sites
 from gatesearch.graph.sites.site import INPUT, AnySite, CutSite, LayerSite, Site, find, reads_all_channels, worthwhile
@@ -15,6 +16,7 @@ __all__ = [
     "CutSite",
     "LayerSite",
     "Site",
+    "check_sites",
     "cut_sites",
     "find",
     "layer_sites",

@@ -1,0 +1,90 @@
+"""Whether a network has the sites that a plan names: the same tensors and layers, at the same place.
+
+Sites are found in one trace of a network and used in others: in a worker, behind training, in an export, in a run that
+is resumed. A name alone may stand for something else there, and a gate would be built elsewhere than its site says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from gatesearch.errors import UserError
+from gatesearch.graph.sites.layers import layer_sites
+from gatesearch.graph.sites.site import CutSite, LayerSite
+from gatesearch.graph.trace import NodeProfile, trace
+
+_checked: WeakKeyDictionary[nn.Module, set[CutSite | LayerSite]] = WeakKeyDictionary()
+
+
+def check_sites(
+    backbone: nn.Module, input_shape: tuple[int, ...], cuts: Sequence[CutSite], layers: Sequence[LayerSite] = ()
+) -> None:
+    """Check sites against a network; once for each network and site.
+
+    Args:
+        backbone: without gates.
+        input_shape: of one sample.
+        cuts: cut sites, in order.
+        layers: layer sites.
+
+    Raises:
+        UserError: a site is not there, or has another shape, number of multiply-accumulates or position.
+    """
+    checked = _checked.setdefault(backbone, set())
+    if not {*cuts, *layers} - checked:
+        return
+    example = torch.zeros(1, *input_shape)
+    if cuts:
+        _check_cuts(backbone, example, cuts)
+    if layers:
+        _check_layers(backbone, example, layers)
+    checked.update(cuts, layers)
+
+
+def _check_cuts(backbone: nn.Module, example: torch.Tensor, cuts: Sequence[CutSite]) -> None:
+    traced = trace(backbone)
+    profile = NodeProfile(traced, example)
+    total = sum(profile.macs.values())
+    before, macs = dict[str, int](), 0
+    for node in traced.graph.nodes:
+        macs += profile.macs.get(node.name, 0)
+        before[node.name] = macs
+    for site in cuts:
+        if site.node not in before:
+            raise _moved(backbone, site, f"the network has no node {site.node!r}")
+        present = (profile.shapes.get(site.node), before[site.node], total - before[site.node])
+        if present != (site.shape, site.macs_before, site.macs_after):
+            raise _moved(
+                backbone,
+                site,
+                f"node {site.node!r} has shape {_text(present[0])} behind {present[1]:,} and before {present[2]:,} "
+                f"MACs, the site {_text(site.shape)} behind {site.macs_before:,} and before {site.macs_after:,}",
+            )
+    order = [list(before).index(site.node) for site in cuts]
+    if order != sorted(order):
+        raise _moved(backbone, cuts[0], "the network meets the sites in another order")
+
+
+def _check_layers(backbone: nn.Module, example: torch.Tensor, layers: Sequence[LayerSite]) -> None:
+    by_name = {site.name: site for site in layer_sites(backbone, example)}
+    for site in layers:
+        present = by_name.get(site.name)
+        if present is None:
+            raise _moved(backbone, site, "the network has no such layer that a gate can replace")
+        for name in ("op", "shape_in", "shape", "macs", "params", "norm", "geometry"):
+            if getattr(present, name) != getattr(site, name):
+                raise _moved(
+                    backbone, site, f"its {name} is {_text(getattr(present, name))}, not {_text(getattr(site, name))}"
+                )
+
+
+def _moved(backbone: nn.Module, site: CutSite | LayerSite, reason: str) -> UserError:
+    return UserError(f"backbone {type(backbone).__name__}: site {site.name!r} is of another network: {reason}")
+
+
+def _text(value: object) -> str:
+    return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)
