@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-WINDOWS = 5  # of the average in a training, at least
+WINDOWS = 10  # of the average in a training, at least
 
 
 def averaging_decay(decay: float, steps: int) -> float:
     """Return the decay of the moving average in a training of that many steps.
 
     The average a <- d a + (1 - d) w starts from the weights after the first step, which keep a share d^(steps - 1) of
-    it. It reaches back over a window of about 1 / (1 - d) steps. In a training of fewer than five windows it would keep
-    nearly untrained weights, so there the window is a fifth of the steps, after which those weights have a share below
-    exp(-5), less than 1 %. A longer training has the decay that was asked for.
+    it. It reaches back over a window of about 1 / (1 - d) steps. In a training of fewer than ten windows it would keep
+    weights of its beginning, so there the window is a tenth of the steps: of the first weights a share below exp(-10)
+    is left, and of those in the middle, at which the learning rate is still high, below exp(-5). A longer training has the decay that was asked for.
 
     Args:
         decay: d of a long training, in [0, 1).
         steps: optimiser steps of the whole training.
 
     >>> averaging_decay(0.99, 2000), averaging_decay(0.99, 80), averaging_decay(0.99, 4)
-    (0.99, 0.9375, 0.0)
+    (0.99, 0.875, 0.0)
     """
     return min(decay, max(0.0, 1 - WINDOWS / max(1, steps)))

@@ -18,7 +18,7 @@ class Schedule:
         label_smoothing: of the cross entropy, in [0, 1).
         warmup: share of the steps in which the rate rises.
         averaging: decay d of the exponential moving average a <- d a + (1 - d) w of the weights, which is the result of
-            the training; it averages over about 1 / (1 - d) steps, or a fifth of all steps where that is less. 0 takes
+            the training; it averages over about 1 / (1 - d) steps, or a tenth of all steps where that is less. 0 takes
             the last weights.
     """
 

@@ -154,7 +154,7 @@ def test_what_was_evaluated_before_is_trained_in_training_mode(features: Feature
 
 def test_what_is_kept_is_the_moving_average_of_the_weights(features: Features):
     decay, seen = 0.8, []
-    trained, epochs = half(), 5  # 30 steps, six windows of the average
+    trained, epochs = half(), 9  # 54 steps, more than ten windows of the average
     weight = trained.gate(0).linear.weight
     handle = register_optimizer_step_post_hook(lambda *_: seen.append(weight.detach().clone()))
     fit(trained, features, Schedule(epochs=epochs, batch_size=16, averaging=decay), GateSettings(), seed=0)
@@ -246,15 +246,15 @@ def test_an_average_of_any_decay_is_as_good_as_the_last_weights_in_any_number_of
         with torch.no_grad():
             logits = trained(features.train.features).logits
         losses.append(float(nn.functional.cross_entropy(logits, features.train.labels)))
-    assert losses[1] < losses[0] + 0.1
+    assert losses[1] < losses[0] + 0.02
 
 
 @given(decay=st.floats(0, 0.99999), steps=st.integers(1, 10**6))
-def test_the_first_weights_keep_less_than_one_percent_of_the_average(decay: float, steps: int) -> None:
+def test_the_first_half_keeps_less_than_one_percent_of_the_average(decay: float, steps: int) -> None:
     chosen = averaging_decay(decay, steps)
     assert 0 <= chosen <= decay
-    assert chosen ** max(1, steps) < 0.01 or chosen == decay == 0
-    assert chosen == decay or steps * (1 - decay) < 5 + 1e-6  # a training of five windows keeps the recipe's decay
+    assert chosen == 0 or chosen ** (steps / 2) < 0.01
+    assert chosen == decay or steps * (1 - decay) < 10 + 1e-6  # a training of ten windows keeps the recipe's decay
 
 
 @pytest.mark.parametrize("rate", [1e9, 1e30])

@@ -35,7 +35,7 @@ class Training(Group):
     averaging: ShareBelowOne = Field(
         default=0.99,
         description="Decay a step of the moving average of the weights, which is what the training returns; 0 returns "
-        "the last weights. A training of fewer than 5 / (1 - decay) steps averages over a fifth of its steps.",
+        "the last weights. A training of fewer than 10 / (1 - decay) steps averages over a tenth of its steps.",
     )
 
     def updated(self, step: Group) -> Training:
