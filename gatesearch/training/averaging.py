@@ -10,8 +10,9 @@ def averaging_decay(decay: float, steps: int) -> float:
 
     The average a <- d a + (1 - d) w starts from the weights after the first step, which keep a share d^(steps - 1) of
     it. It reaches back over a window of about 1 / (1 - d) steps. In a training of fewer than ten windows it would keep
-    weights of its beginning, so there the window is a tenth of the steps: of the first weights a share below exp(-10)
-    is left, and of those in the middle, at which the learning rate is still high, below exp(-5). A longer training has the decay that was asked for.
+    weights of its beginning, so there the window is a tenth of the steps. The first weights then keep a share below
+    exp(-10), and those of the first half, where the learning rate is high, below exp(-5). A longer training has the
+    decay of its recipe.
 
     Args:
         decay: d of a long training, in [0, 1).
