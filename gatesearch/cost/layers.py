@@ -107,7 +107,10 @@ class LayerChange:
 
 
 def layer_changes(
-    gates: Sequence[PlacedGate], layers: Sequence[LayerSite], observed: Mapping[str, Mapping[str, float]]
+    gates: Sequence[PlacedGate],
+    layers: Sequence[LayerSite],
+    observed: Mapping[str, Mapping[str, float]],
+    least_work: dict[PlacedGate, LayerWork] | None = None,
 ) -> dict[str, LayerChange]:
     """Return every layer that changes, by site: layers with a gate, and layers that read the output of one.
 
@@ -116,8 +119,18 @@ def layer_changes(
         layers: every layer site of the backbone.
         observed: measured reports of the gates, by site. A gate without one has the least work that its parameters
             allow.
+        least_work: work of gates without a report at these layers, from earlier calls; new entries are added.
     """
-    work = {gate.site: work_of(find(layers, gate.site), gate, observed.get(gate.site)) for gate in gates}
+    least_work = {} if least_work is None else least_work
+    work = {}
+    for gate in gates:
+        report = observed.get(gate.site)
+        if report is not None:
+            work[gate.site] = work_of(find(layers, gate.site), gate, report)
+            continue
+        if gate not in least_work:
+            least_work[gate] = work_of(find(layers, gate.site), gate)
+        work[gate.site] = least_work[gate]
     changes = {}
     for site in layers:
         before = work.get(site.source or "", DENSE)

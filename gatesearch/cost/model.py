@@ -25,7 +25,7 @@ from gatesearch.cost.stream_shares import reach, shift_prevalence
 from gatesearch.cost.table import Table
 from gatesearch.cost.utilisation import MAX_UTILISATION, mean_utilisation, worst_utilisation
 from gatesearch.devices.profile import Core, Device
-from gatesearch.gates import cut_gates, layer_gates
+from gatesearch.gates import LayerWork, cut_gates, layer_gates
 from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.plan import GatePlan, PlacedGate
 
@@ -63,6 +63,8 @@ class CostModel:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    _least_work: dict[PlacedGate, LayerWork] = field(default_factory=dict, init=False, repr=False, compare=False)
+
     @cached_property
     def _pricer(self) -> StagePricer:
         return StagePricer(self.table, self.layers, self.kernels)
@@ -99,7 +101,7 @@ class CostModel:
             ValueError: the number of cores is not the number of stages.
         """
         cuts = self._cuts(plan)
-        changes = layer_changes(layer_gates(plan), self.layers, observed or {})
+        changes = layer_changes(layer_gates(plan), self.layers, observed or {}, self._least_work)
         bits = [float(self.table.input_elements * CROSSING_BITS), *crossing_bits(cuts, densities)]
         estimates: list[StageEstimate] = []
         before, width = self.sense_core, 1

@@ -173,6 +173,8 @@ class GateSampler(BaseSampler):
         state = self._state(study)
         history = state.history
         under_way = history.read(study, number)
+        if len(history.plans) >= len(self._space):
+            return None
         generator = Random(self._seed * 1_000_003 + history.count + len(under_way))
         stages = self._space.max_gates + 1
         posterior = Posterior(history, self._combinations, stages, self._shares, self._prior_rates, state.fits)
