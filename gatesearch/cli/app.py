@@ -19,11 +19,22 @@ from gatesearch._lib import interrupts
 from gatesearch._lib.version import __version__
 from gatesearch.cli import completion, hardware, recipes, runs, studies
 from gatesearch.cli.arguments import CONTEXT
-from gatesearch.errors import UserError, unknown
+from gatesearch.errors import UserError, one_line, unknown
 from gatesearch.pipeline.steps import STEPS
 
 _PROGRAM = "gatesearch"
 _NO_SPACE = {errno.ENOSPC: "disk full", errno.EDQUOT: "disk quota used up", errno.EFBIG: "file size limit reached"}
+# What only the path that the user chose explains; without a file name it is a bug.
+_PATH_ERRORS = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+)
 _STATUS_USER_ERROR = 2
 _STATUS_INTERRUPTED = 130
 
@@ -99,6 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
+        if error.errno in _PATH_ERRORS and error.filename is not None:
+            return _end(f"{error.filename}: {error.strerror}", _STATUS_USER_ERROR)
         if error.errno not in _NO_SPACE:
             raise
         place = error.filename or "the run folder"
@@ -143,7 +156,7 @@ def _complete() -> int:
 
 
 def _end(line: str, status: int) -> int:
-    print(f"{_PROGRAM}: {line}", file=sys.stderr)
+    print(f"{_PROGRAM}: {one_line(line)}", file=sys.stderr)
     return status
 
 

@@ -288,3 +288,20 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     line = f"{sys.executable} -m gatesearch.cli.app show recipe=kws | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", ["schema --write file", "schema --write file/in", "measure kit=file"])
+def test_a_path_that_cannot_be_written_is_one_line(
+    words: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "file").write_text("mine")
+    assert "file" in line_of(capsys, *words.split())
+    assert (folder / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["show recipe=\udcff", "run recipe=kws out=\udcff", "show recipe=kws title=\udcff", "verify \udcff", "\udcff"],
+)
+def test_arguments_that_are_not_utf_8_are_one_line(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "not UTF-8 text" in line_of(capsys, *words.split(" "))
