@@ -33,7 +33,7 @@ from gatesearch.search.space import Space
 
 SAMPLES = 64  # training windows that set ranges
 MAX_SITES = 6  # of a variant, that go through the passes
-MAX_PROGRAMS = 3  # variants of one kind that go the whole way
+MAX_PROGRAMS = 1  # variants of one kind that go the whole way: each takes some seconds
 
 
 def dry_run(problem: Problem, folder: RunFolder) -> Problem:
@@ -151,7 +151,7 @@ def _try_variant(
         device=problem.device,
         positive=problem.features.positive,
         classes=problem.data.classes,
-        formats=problem.recipe.export.formats,
+        formats=(),  # those that the cores need: the ungated network has been written in the others
         input_range=problem.frontend.output_range,
     )
     through_passes = partial(dry_export.try_passes, samples=samples, device=problem.device)
