@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def to_float(inputs: Tensor) -> Tensor:
-    """Return inputs as float: integers are divided by their full scale, floats pass as they are.
+    """Return inputs as float32: integers are divided by their full scale, floats keep their values.
 
     >>> to_float(torch.tensor([-32768, 0, 16384], dtype=torch.int16)).tolist()
     [-1.0, 0.0, 0.5]
     """
     if inputs.is_floating_point():
-        return inputs
+        return inputs.float()
     return inputs.to(torch.float32) / (torch.iinfo(inputs.dtype).max + 1)
 
 

@@ -1,12 +1,16 @@
-"""optuna-dashboard on the search of a run folder: for this machine alone, and read-only."""
+"""optuna-dashboard on the search of a run folder: for this user on this machine alone, and read-only."""
 
 from __future__ import annotations
 
+import json
 import logging
+import secrets
 from collections.abc import Callable, Iterable
+from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
+from urllib.parse import parse_qsl, quote
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from gatesearch._lib import console
@@ -19,6 +23,10 @@ from gatesearch.search import storage
 from gatesearch.search.storage.place import show_place
 
 HOST = "127.0.0.1"
+HOST_NAMES = (HOST, "localhost")
+HTTP_PORT = 80  # which browsers leave out of the Host header
+TOKEN_KEY = "token"
+TOKEN_BYTES = 16
 READING_METHODS = ("GET", "HEAD")
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -46,12 +54,15 @@ def serve(
         raise UserError(f"{folder}: its search has no trial yet")
     logging.getLogger("optuna").setLevel(logging.ERROR)
     app = refuse_changes(wsgi(storage.open_storage(study.place)))
+    token = secrets.token_urlsafe(TOKEN_BYTES)
     try:
         server = make_server(HOST, port, app, server_class=_Threads, handler_class=_Silent)
     except OSError as error:
         raise UserError(f"dashboard: port={port}: {(error.strerror or str(error)).lower()}") from None
+    server.set_app(refuse_strangers(app, server.server_port, token))
     with server:
-        console.say(f"dashboard of {study.name} in {show_place(study.place)}: http://{HOST}:{server.server_port}/")
+        address = f"http://{HOST}:{server.server_port}/?{TOKEN_KEY}={token}"
+        console.say(f"dashboard of {study.name} in {show_place(study.place)}: {address}")
         console.say("Ctrl-C ends it")
         if ready is not None:
             ready(server)
@@ -73,6 +84,53 @@ def refuse_changes(app: App) -> App:
         return [b'{"reason": "gatesearch dashboard only shows; to change a study: optuna-dashboard STORAGE"}']
 
     return answer
+
+
+def refuse_strangers(app: App, port: int, token: str) -> App:
+    """Return an app that answers the browser of the user who started it, and refuses all others.
+
+    A web page of somebody else can make a browser ask under a name that it points to 127.0.0.1 (DNS rebinding), and
+    other users of this machine can connect. The first are told by the Host header, the second by the token, which comes
+    with the address that was printed and stays in a cookie.
+
+    Args:
+        app: that answers.
+        port: on which it listens.
+        token: secret of this server.
+    """
+    hosts = {f"{name}:{port}" for name in HOST_NAMES} | (set(HOST_NAMES) if port == HTTP_PORT else set())
+    cookie = f"gatesearch_{port}"  # cookies of one host reach its servers on all ports
+
+    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ.get("HTTP_HOST", "").lower() not in hosts:
+            return _refuse(start_response, f"this dashboard answers http://{HOST}:{port} alone")
+        if _equals(_cookies(environ).get(cookie), token):
+            return app(environ, start_response)
+        if _equals(dict(parse_qsl(environ.get("QUERY_STRING", ""))).get(TOKEN_KEY), token):
+            path = "/" + environ.get("PATH_INFO", "/").lstrip("/")
+            value = f"{cookie}={token}; Path=/; HttpOnly; SameSite=Strict"
+            start_response("303 See Other", [("Location", quote(path)), ("Set-Cookie", value)])
+            return []
+        return _refuse(start_response, "open the address with the token that gatesearch dashboard printed")
+
+    return answer
+
+
+def _refuse(start_response: Callable[..., Any], reason: str) -> Iterable[bytes]:
+    start_response("403 Forbidden", [("Content-Type", "application/json")])
+    return [json.dumps({"reason": reason}).encode()]
+
+
+def _cookies(environ: dict[str, Any]) -> dict[str, str]:
+    try:
+        return {name: morsel.value for name, morsel in SimpleCookie(environ.get("HTTP_COOKIE", "")).items()}
+    except CookieError:
+        return {}
+
+
+def _equals(value: str | None, token: str) -> bool:
+    """Compare in a time that says nothing of the token."""
+    return value is not None and secrets.compare_digest(value.encode(), token.encode())
 
 
 class _Threads(ThreadingMixIn, WSGIServer):

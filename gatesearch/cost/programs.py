@@ -11,7 +11,7 @@ from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile.batch_convert import BatchConverter
 from gatesearch.compile.number_format import FLOAT, PLAIN, arithmetic
 from gatesearch.compile.tflite import channel_last, quantise
-from gatesearch.cost.blocks import PieceKey, Pieces, identity
+from gatesearch.cost.blocks import EMPTY, PieceKey, Pieces, identity
 from gatesearch.devices.profile import Core, Device
 from gatesearch.graph.footprint import static_costs
 from gatesearch.runtime.program import Program
@@ -59,13 +59,15 @@ def compile_pieces(
         on_step: called after each piece.
     """
     all_compile = any(core.timing.model in ("vela", "litert") for core in device.cores)
+    compiles_corners = any(core.timing.model == "vela" for core in device.cores)  # timings derive them from edges
     micro = any(core.stand_in == "tflm" for core in device.cores)  # whose lack of operators only a program shows
     advance = on_step or (lambda: None)
     counts: dict[PieceKey, Mapping[str, float]] = {}
     alike: dict[str, list[PieceKey]] = {}
     for key, piece in pieces.items():
         counts[key] = static_costs(piece.module, piece.example[:1])
-        if all_compile or (micro and piece.need != PLAIN):
+        has_edge = compiles_corners or 1.0 in (key.inputs, key.outputs) or key == EMPTY
+        if has_edge and (all_compile or (micro and piece.need != PLAIN)):
             alike.setdefault(repr(identity(piece)), []).append(key)
         else:
             advance()

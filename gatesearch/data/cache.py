@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gatesearch._lib import console
 from gatesearch._lib.files import write_whole
+from gatesearch.errors import UserError
 
 Arrays = dict[str, npt.NDArray[Any]]
 CHECKSUM_KEY = "sha256"  # the name under which a file stores the checksum of its arrays
@@ -65,7 +66,7 @@ def read(path: Path) -> Arrays | None:
         reason = "its checksum does not match"
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error) or type(error).__name__
-    print(f"{path}: corrupt ({reason}); recomputing", file=sys.stderr)
+    console.warn(f"{path}: corrupt ({reason}); recomputing")
     return None
 
 
@@ -78,5 +79,5 @@ def write(path: Path, arrays: Arrays) -> None:
     np.savez(content, **arrays, **{CHECKSUM_KEY: np.array(digest(arrays))})  # type: ignore[arg-type]
     try:
         write_whole(path, content.getvalue())
-    except OSError as error:
-        print(f"{path}: not cached ({error.strerror or error})", file=sys.stderr)
+    except (OSError, UserError) as error:
+        console.warn(f"{path}: not cached ({error})")

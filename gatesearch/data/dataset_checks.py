@@ -62,6 +62,8 @@ def _check_shapes(data: Dataset) -> None:
         split, train = getattr(data, name), data.train
         if not len(split):
             raise DataError(f"data {data.name!r}: the {name} split is empty; wanted: samples in all three splits")
+        if name == "train" and len(split) == 1:
+            raise DataError(f"data {data.name!r}: the train split has 1 sample; wanted: 2 or more to learn from")
         if split.inputs.shape[1:] != train.inputs.shape[1:]:
             shapes = f"{list(split.inputs.shape[1:])}, those of the train split {list(train.inputs.shape[1:])}"
             raise DataError(f"data {data.name!r}: splits differ in shape: samples of the {name} split are {shapes}")

@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from gatesearch._lib import console
 from gatesearch.errors import UserError
 
 CHUNK_SAMPLES = 512  # fitting on 40,000 clips need not hold all their spectra at once
 SMALLEST_STD = 1e-5  # a feature below this is constant
+ROUNDING = 1e-7  # of the mean; what the variance of a constant is off by
 
 
 class Frontend(nn.Module):
@@ -119,7 +121,19 @@ class NormalisingFrontend(Frontend):
         return (features - self.mean) / self.std
 
     def set_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Set mean and standard deviation; a constant feature is only shifted, so that it becomes zero."""
+        """Set mean and standard deviation; a constant feature is only shifted, so that it becomes zero.
+
+        Raises:
+            UserError: a feature is not finite.
+        """
+        if not bool(mean.to(self.mean).isfinite().all() and std.to(self.std).isfinite().all()):
+            raise UserError(f"frontend.name: {self.name}: features of the training split are not finite")
+        faint = int(((std > ROUNDING * mean.abs()) & (std < SMALLEST_STD)).sum())
+        if faint:
+            console.warn(
+                f"frontend.name: {self.name}: {faint} of {std.numel()} features vary by less than {SMALLEST_STD:g} and "
+                "are taken for constant; bring the data to another unit"
+            )
         std = torch.where(std < SMALLEST_STD, 1.0, std)
         self.mean = mean.to(self.mean).view(self.statistics_shape)
         self.std = std.to(self.std).view(self.statistics_shape)

@@ -49,6 +49,9 @@ def build_for(name: str, arguments: Mapping[str, Any], *, sample_rate: int | Non
     clip: dict[str, Any] = {}
     if sample_rate is not None:
         clip = {"sample_rate": sample_rate, "seconds": samples / sample_rate}
+        written = arguments.get("sample_rate", sample_rate)
+        if written != sample_rate:
+            raise UserError(f"frontend.sample_rate: {written!r}, and the data are sampled at {sample_rate} Hz")
     check_types("frontend", parameters, arguments)
     try:
         frontend = factory(**{key: value for key, value in clip.items() if key in parameters} | dict(arguments))

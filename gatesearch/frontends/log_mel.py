@@ -99,6 +99,17 @@ class LogMel(NormalisingFrontend):
         if not fits:
             raise UserError(f"frontend.{key}: {self.arguments[key]!r} does not fit; wanted: {choices}")
 
+    def check_inputs(self, inputs: Tensor) -> None:
+        """Check that the data are clips of the length that the arguments say.
+
+        Raises:
+            UserError: no sound, or another length.
+        """
+        super().check_inputs(inputs)
+        if inputs.shape[1] != self.samples:
+            written = f"{self.arguments['seconds']!r} at {self.arguments['sample_rate']} Hz is {self.samples} samples"
+            raise UserError(f"frontend.seconds: {written}; the data has clips of {inputs.shape[1]}")
+
     @property
     def features(self) -> int:
         """Number of features of a frame."""

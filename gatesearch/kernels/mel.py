@@ -17,6 +17,9 @@ from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array
 from gatesearch.kernels.base import Kernel
 from gatesearch.kernels.library import ADDRESS, INT, SIZE, SOURCES, Library, Signatures
 
+WIDEST_SOUND_BYTES = 4  # of a sample in whole numbers
+LARGEST_POWER = 16.0  # mean square of a step; sound of full scale 1 has 1 at most
+
 
 class CMel(ctypes.Structure):
     """``gs_mel`` of kernels.h."""
@@ -155,8 +158,22 @@ class MelStream:
 
 
 def _samples(wave: Any) -> Array:
+    """Return sound as float32 of full scale 1.
+
+    Raises:
+        ValueError: numbers of another type, not finite, or in the range of int16 though they are floats.
+    """
     array = np.asarray(wave)
-    return array if array.dtype == np.float32 else to_float(torch.from_numpy(array)).numpy()
+    if array.dtype != np.float32:
+        if array.dtype.kind != "f" and not (array.dtype.kind == "i" and array.dtype.itemsize <= WIDEST_SOUND_BYTES):
+            raise ValueError(f"wave is {array.dtype}; wanted: float, or int8, int16 or int32, of full scale")
+        native = np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else array.dtype.newbyteorder("="))
+        array = to_float(torch.from_numpy(native)).numpy()
+    array = np.ascontiguousarray(array)
+    # One product finds what is not finite as well: a comparison with nan is false.
+    if array.ndim == 1 and not array.dot(array) <= LARGEST_POWER * len(array):
+        raise ValueError("wave is not finite, or in the numbers of int16; wanted: sound of full scale 1")
+    return array
 
 
 def _floats(values: Any) -> Array:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_stat_scores
 
+from gatesearch.metrics.checks import check_indices, check_lengths
 from gatesearch.metrics.routes import reach_by_kind, share
 
 # Figures that need labels, by the names of summary.json.
@@ -86,6 +87,9 @@ def quality(
         kind_names: names of the kinds.
         gates: number of gates.
 
+    Raises:
+        DataError: no samples, different lengths, or an index that stands for nothing.
+
     >>> yes, no, noise = 0, 1, 2
     >>> q = quality(torch.tensor([1, 1, 0, 0, 1]), torch.tensor([yes, yes, noise, noise, noise]),
     ...             torch.tensor([yes, no, no, noise, noise]), torch.tensor([True, True, False]),
@@ -93,6 +97,11 @@ def quality(
     >>> q.accuracy, q.recall, q.precision, round(q.gate_recall, 3), q.early_stop_rate
     (0.6, 0.3333333333333333, 0.5, 0.667, 0.5)
     """
+    check_lengths("quality", exits=exits, predictions=predictions, labels=labels, kinds=kinds)
+    check_indices("exits", exits, gates + 1)
+    check_indices("predictions", predictions, len(positive))
+    check_indices("labels", labels, len(positive))
+    check_indices("kinds", kinds, len(kind_names))
     # To the user all negatives are one class, "nothing", and so is a sample that a gate stopped.
     nothing = len(positive)
     is_positive = positive[labels]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatesearch.metrics.checks import check_finite, check_lengths
 from gatesearch.metrics.classification import LABELLED_FIGURES
 from gatesearch.metrics.routes import reach_by_kind, share
 from gatesearch.metrics.spectra import waveform_errors
@@ -97,7 +98,12 @@ def fidelity(
         kinds: index into ``kind_names`` of every sample, [N].
         kind_names: names of the kinds.
         classes: names of the classes by label; empty for none.
+
+    Raises:
+        DataError: no samples, different lengths, or a value that is not finite.
     """
+    check_lengths("fidelity", outputs=outputs, originals=originals, exits=exits, path_errors=path_errors)
+    check_finite("fidelity", outputs=outputs, originals=originals, path_errors=path_errors)
     gates = path_errors.shape[1] - 1
     error = _errors(outputs, originals).mean()
     silence = _errors(torch.zeros_like(originals), originals).double().mean().clamp(min=SMALLEST_ENERGY)

@@ -30,6 +30,8 @@ def waveform_errors(outputs: Tensor, originals: Tensor, windows: Sequence[int] =
     [0.0, 0.0]
     """
     outputs, originals = outputs.flatten(1), originals.flatten(1)
+    if outputs.shape != originals.shape:  # they would be broadcast
+        raise ValueError(f"outputs are {list(outputs.shape)}, originals {list(originals.shape)}; wanted: one shape")
     spectral = [(_log_spectrum(outputs, size) - _log_spectrum(originals, size)).abs().mean((1, 2)) for size in windows]
     return (outputs - originals).abs().mean(1) + torch.stack(spectral).mean(0)
 

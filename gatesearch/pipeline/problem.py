@@ -106,6 +106,7 @@ def load_problem(
         sample_rate=dataset.sample_rate,
         samples=dataset.train.inputs.shape[-1],
     )
+    _check_rate(recipe, dataset, frontend)
     frontend.fit(dataset.train.inputs)
     augment = recipe.augment if with_features else None
     wave, feature_augment = (None, None) if augment is None else augmentation(augment, dataset)
@@ -163,6 +164,16 @@ def load_problem(
     )
 
 
+def _check_rate(recipe: Recipe, dataset: Dataset, frontend: Frontend) -> None:
+    """Refuse a front end of sound that would assume the sample rate of the data."""
+    needed = "sample_rate" in frontend.arguments and "sample_rate" not in recipe.frontend.arguments
+    if needed and dataset.sample_rate is None:
+        raise UserError(
+            f"frontend.name: {frontend.name} needs the sample rate of the data, and {dataset.name} has none; wanted: "
+            "frontend.sample_rate, or sample_rate of the Dataset"
+        )
+
+
 def describe_data(problem: Problem) -> str:
     """Return the line that says where the data come from and how many samples each split has."""
     dataset = problem.data
@@ -177,7 +188,12 @@ def augmentation(chosen: Augment, dataset: Dataset) -> tuple[nn.Module | None, n
     Raises:
         UserError: a key is set that is for the other.
     """
-    sound = dataset.sample_rate is not None
+    inputs = dataset.train.inputs
+    # A sensor has a rate and several axes; augmentation of sound is for one channel.
+    sound = dataset.sample_rate is not None and inputs.ndim == 2
+    for key in IMAGE_KEYS if not sound and inputs.ndim != 4 else ():
+        if getattr(chosen, key) != type(chosen).model_fields[key].default:
+            raise UserError(f"augment.{key}: is for images, and samples of {dataset.name} are {list(inputs.shape[1:])}")
     for key in IMAGE_KEYS if sound else ("renditions", *WAVE_KEYS, *FEATURE_KEYS):
         if getattr(chosen, key) != type(chosen).model_fields[key].default:
             raise UserError(f"augment.{key}: is for {'images' if sound else 'sound'}, and {dataset.name} is not")

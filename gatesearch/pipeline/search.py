@@ -99,19 +99,18 @@ def _drive(problem: Problem, cost: CostModel, folder: RunFolder, evaluate: Evalu
         return session.result()
 
 
-def _sampler(problem: Problem, cost: CostModel) -> choice.SamplerFactory:
-    """Return the function from a proposal's number to the sampler that makes it."""
+def _sampler(problem: Problem, cost: CostModel) -> GateSampler | choice.SamplerFactory:
+    """Return the sampler that the recipe names."""
     recipe = problem.recipe
     if recipe.search.sampler != "gate":
         return choice.build_optuna_sampler(recipe.search.sampler, recipe.seed)
-    sampler = GateSampler(
+    return GateSampler(
         problem.space,
         cost.runs,
         shares=cost.shares,
         allowed=partial(is_affordable, recipe, cost),
         seed=recipe.seed,
     )
-    return lambda number: sampler
 
 
 def _initial_params(problem: Problem, cost: CostModel) -> list[dict[str, Scalar]]:

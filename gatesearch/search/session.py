@@ -64,7 +64,7 @@ class Session:
         stored: Sequence[FrozenTrial],
     ) -> None:
         self._space, self._price_violations, self._settings, self._store = space, price_violations, settings, store
-        self._sampler = settings.sampler or choice.build_optuna_sampler("tpe", settings.seed)
+        self._sampler = choice.choose_sampler(settings.sampler, settings.seed)
         # In memory: a plan takes dozens of entries until it ends, and one that is cut off is proposed again.
         self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
         self._study.add_trials([share_values(match_params(trial, space)) for trial in stored])
@@ -81,6 +81,11 @@ class Session:
     def busy(self) -> int:
         """How many plans are being tried."""
         return len(self.running)
+
+    @property
+    def has_sampler(self) -> bool:
+        """Whether the settings name a sampler."""
+        return self._settings.sampler is not None
 
     def ask(self) -> Proposal | None:
         """Return a plan to try that was not tried before; None if there is none until another trial ends."""

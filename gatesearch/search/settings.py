@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from optuna.samplers import BaseSampler
+
 from gatesearch.plan import Scalar
 from gatesearch.search.result import Trial
 from gatesearch.search.sampler.choice import SamplerFactory
@@ -24,7 +26,8 @@ class SearchSettings:
             cut off proposes what it would have proposed.
         initial: parameters of the first proposals; see :func:`gatesearch.search.sampler.initial.initial_params`.
         on_trial: called after every trial, which is on disk by then.
-        sampler: returns the sampler for the proposal of a number; None for Optuna's TPE.
+        sampler: such as :class:`gatesearch.search.sampler.GateSampler`, or a function that returns the sampler for the
+            proposal of a number; None for Optuna's TPE, which knows no costs.
     """
 
     journal: Place
@@ -34,4 +37,4 @@ class SearchSettings:
     seed: int
     initial: Sequence[Mapping[str, Scalar]] = ()
     on_trial: Callable[[Trial], None] | None = None
-    sampler: SamplerFactory | None = None
+    sampler: BaseSampler | SamplerFactory | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from gatesearch.plan import GatePlan, Scalar
 from gatesearch.search import SearchSettings, engine
 from gatesearch.search.executors.base import Executor
 from gatesearch.search.executors.local import LocalWorkers
+from gatesearch.search.sampler.choice import build_optuna_sampler
 from gatesearch.search.sampler.neighbours import Candidates
 from gatesearch.search.space import Space
 from gatesearch.search.space_builder import build_space
@@ -105,6 +105,7 @@ def scaling_measurement(name: str, workers: int) -> Callable[[Path], Measurement
                 trials=TRIALS_A_WORKER[name] * workers,
                 proposals=100 * TRIALS_A_WORKER[name] * workers,
                 seed=SEED,
+                sampler=build_optuna_sampler("tpe", SEED),
             )
             result = engine.search(make_space(), price, evaluate, settings, executor)
         return {
@@ -123,12 +124,12 @@ def _local(evaluate: Sleep, workers: int, folder: Path) -> Iterator[Executor]:
 
 @contextmanager
 def _ray(evaluate: Sleep, workers: int, folder: Path) -> Iterator[Executor]:
-    from gatesearch.search.executors.tune import RayTune  # raises an error of one line where Ray is not installed
+    from gatesearch.search.executors.tune import RayTune, connect  # an error of one line where Ray is not installed
 
     executor = RayTune(evaluate, folder / "ray", workers=workers)
     import ray
 
-    ray.init("local", num_cpus=workers, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
+    connect(None, cpus=workers)
     try:
         yield executor
     finally:

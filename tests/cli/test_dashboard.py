@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import urllib.error
@@ -9,6 +10,8 @@ from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gatesearch import recipe
 from gatesearch.cli import dashboard
@@ -51,23 +54,58 @@ def test_shows_the_study_on_loopback_and_changes_nothing(run_dir: Path, capsys: 
         assert ready.wait(30)
         assert servers[0].server_address[0] == "127.0.0.1"
         url = f"http://127.0.0.1:{servers[0].server_port}"
-        assert f"{url}/" in capsys.readouterr().out
-        with urllib.request.urlopen(f"{url}/api/studies") as answer:
+        [address] = re.findall(rf"{url}/\?token=[\w-]+", capsys.readouterr().out)
+        for stranger in (f"{url}/api/studies", f"{url}/?token=guess", f"{address}x"):
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(stranger)
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        with browser.open(address) as answer:
+            assert answer.status == 200 and "token" not in answer.url
+        foreign = urllib.request.Request(f"{url}/api/studies", headers={"Host": "attacker.example"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            browser.open(foreign)
+        with browser.open(f"{url}/api/studies") as answer:
             (study,) = json.loads(answer.read())["study_summaries"]
         assert study["study_name"] == "gatesearch"
-        with urllib.request.urlopen(f"{url}/api/studies/{study['study_id']}") as answer:
+        with browser.open(f"{url}/api/studies/{study['study_id']}") as answer:
             trials = json.loads(answer.read())["trials"]
         assert [t["values"] for t in trials if t["state"] == "Complete"] and len(trials) >= 3
         before = (run_dir / "study.journal").read_bytes()
         deletion = urllib.request.Request(f"{url}/api/studies/{study['study_id']}", method="DELETE")
         with pytest.raises(urllib.error.HTTPError) as error:
-            urllib.request.urlopen(deletion)
+            browser.open(deletion)
         assert error.value.code == 405 and (run_dir / "study.journal").read_bytes() == before
         with pytest.raises(UserError, match=r"^dashboard: port=\d+: address already in use$"):
             dashboard.serve(run_dir, servers[0].server_port)
     finally:
         servers[0].shutdown()
         serving.join()
+
+
+def ask(host: str | None, cookie: str = "", query: str = "", method: str = "GET", port: int = 8080) -> tuple[str, str]:
+    """Return the status and the Location of the answer to a request."""
+    answers: list[tuple[str, dict[str, str]]] = []
+    app = dashboard.refuse_strangers(lambda environ, start: start("200 OK", []) or [b""], port, "secret")
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": "//evil.example/x", "QUERY_STRING": query, "HTTP_COOKIE": cookie}
+    environ |= {} if host is None else {"HTTP_HOST": host}
+    app(environ, lambda status, headers: answers.append((status, dict(headers))))
+    [(status, headers)] = answers
+    return status[:3], headers.get("Location", "")
+
+
+@given(st.text(), st.text(), st.text())
+def test_no_name_but_loopback_and_no_request_without_the_token_is_answered(host: str, cookie: str, query: str) -> None:
+    assert ask(host, "gatesearch_8080=secret", "token=secret")[0] == "403"
+    assert ask("127.0.0.1:8080", cookie, query)[0] == "403"
+
+
+def test_the_user_is_answered_under_both_names() -> None:
+    for host in ("127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080"):
+        assert ask(host, "gatesearch_8080=secret")[0] == "200"
+        assert ask(host, query="token=secret") == ("303", "/evil.example/x")
+    for host in ("127.0.0.1", "127.0.0.1:81", "127.0.0.1:8080.evil.example", None):
+        assert ask(host, "gatesearch_8080=secret")[0] == "403"
+    assert ask("127.0.0.1", "gatesearch_80=secret", port=80)[0] == "200"
 
 
 def test_before_the_first_trial(run_dir: Path) -> None:

@@ -109,8 +109,8 @@ def test_blocks_are_what_lies_between_sites(backbone: nn.Module, sites: tuple[Cu
     assert table.blocks["stem"]["macs"](2 / 3, 1.0) == pytest.approx(BLOCK * 2 / 3)
     assert table.blocks[last]["macs"](0.5, 1.0) == pytest.approx(HEAD / 2)
     assert table.blocks["stem"]["weight_bytes"](1.0, 1.0) == 18 + 6 * 4  # int8 weights, int32 biases
-    # The convolution computes its ReLU; the input, 72 bytes, lies at a multiple of 16.
-    assert table.blocks["stem"]["activation_bytes"](1.0, 1.0) == 80 + 24 * 6
+    # The input of 3 x 24 bytes on lines of 16, and the output of 6 x 24: the convolution computes the ReLU on its way.
+    assert table.blocks["stem"]["activation_bytes"](1.0, 1.0) == 80 + 6 * 24
 
 
 def test_heads_are_read_for_every_variant_and_site(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:

@@ -96,6 +96,10 @@ def empty(raw: Raw) -> None:
     raw["validation"] = {key: values[:0] for key, values in raw["validation"].items()}
 
 
+def single(raw: Raw) -> None:
+    raw["train"] = {key: values[:1] for key, values in raw["train"].items()}
+
+
 def other_unit(raw: Raw) -> None:
     each("inputs", lambda x: x.float())(raw)
     one("test", "inputs", lambda x: x / 255)(raw)
@@ -143,6 +147,7 @@ REFUSED: dict[str, Damage] = {
     "numbers as names": Damage(one("test", "names", lambda _: range(COUNT)), r"names\[0\] is 0; wanted: text"),
     "one string of names": Damage(one("test", "names", lambda _: "abcdefghijkl"), "names are 'abcdefghijkl'"),
     "no names": Damage(one("test", "names", lambda _: None), "names are None"),
+    "one sample to learn from": Damage(single, "the train split has 1 sample"),
     "an empty split": Damage(empty, "the validation split is empty"),
     "no positive to learn": Damage(one("train", "labels", ALL_NEGATIVE), "the train split has no positive"),
     "no positive to calibrate": Damage(one("validation", "labels", ALL_NEGATIVE), "validation split has no positive"),

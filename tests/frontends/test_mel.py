@@ -9,6 +9,7 @@ import torch
 from scipy import fft as scipy_fft
 from scipy import signal
 
+from gatesearch._lib.console import collect_warnings
 from gatesearch.errors import UserError
 from gatesearch.frontends import MFCC, Identity, LogMel, build, build_for, restore
 from gatesearch.frontends.grid import FEATURE_SCALE, INT8_MAX, INT8_MIN
@@ -138,3 +139,37 @@ def test_a_front_end_takes_rate_and_length_from_the_clips() -> None:
     shorter = build_for("log_mel", {"seconds": 0.25}, sample_rate=8000, samples=4000)
     assert shorter.arguments["seconds"] == 0.25
     assert isinstance(build_for("identity", {}), Identity)
+
+
+def test_another_rate_or_length_than_that_of_the_clips_is_refused() -> None:
+    with pytest.raises(UserError, match=r"frontend.sample_rate: 16000, and the data are sampled at 8000 Hz"):
+        build_for("mfcc", {"sample_rate": 16000}, sample_rate=8000, samples=8000)
+    with pytest.raises(UserError, match=r"frontend.seconds: 1.0 at 16000 Hz is 16000 samples; .* clips of 8000"):
+        MFCC().fit(torch.zeros(2, 8000))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.bfloat16])
+def test_floats_of_any_type_give_float32_features(dtype: torch.dtype) -> None:
+    clips = torch.rand(4, 16000, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for name in ("mfcc", "identity", "wave"):
+        frontend = build(name).fit(clips)
+        assert torch.equal(frontend(clips), frontend(clips.float())) and frontend(clips).dtype == torch.float32
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_front_end_is_not_fitted_to_what_is_not_finite(value: float) -> None:
+    clips = torch.rand(4, 16000)
+    clips[2, 7] = value
+    with pytest.raises(UserError, match="mfcc: features of the training split are not finite"):
+        MFCC().fit(clips)
+
+
+def test_features_in_too_small_a_unit_are_named() -> None:
+    windows = torch.randn(20, 16, 3, generator=torch.Generator().manual_seed(0))
+    with collect_warnings() as lines:
+        build("sequence").fit(windows * 1e-7)
+    assert len(lines) == 1 and "3 of 3 features vary by less than 1e-05 and are taken for constant" in lines[0]
+    with collect_warnings() as lines:
+        build("sequence").fit(windows)
+        build("sequence").fit(torch.full((20, 16, 3), 9.81))
+    assert not lines

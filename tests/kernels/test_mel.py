@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -79,3 +81,43 @@ def test_another_number_of_samples_is_refused() -> None:
         mel(np.zeros(319, np.float32))
     with pytest.raises(ValueError, match="do not follow each other"):
         MelStream(Mel(MFCC(stride_ms=40.0)))
+
+
+DTYPES = ["int16", ">i2", "int32", "float16", "float32", ">f4", "float64", ">f8", "longdouble"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("stride", [1, 2, -1])
+def test_numbers_of_any_type_and_layout_are_the_same_sound(library: Library, dtype: str, stride: int) -> None:
+    front = fitted("mfcc")
+    wave = sound(1.0, 3)
+    wave = wave // 32 * 32 if dtype == "float16" else wave
+    expected_clip, expected = Mel(front, library)(wave), MelStream(Mel(front, library), 40)(wave[:12800])
+    scale = {"int16": 1, ">i2": 1, "int32": 65536}.get(dtype, 1 / 32768)
+    values = (wave.astype(np.float64) * scale).astype(dtype)
+    spread = np.zeros((len(values), abs(stride)), values.dtype)
+    spread[:, 0] = values if stride > 0 else values[::-1]
+    strided = spread[::stride, 0] if stride < 0 else spread[:, 0]
+    assert np.abs(Mel(front, library)(strided).astype(int) - expected_clip).max() <= (dtype == "float16")
+    stream = MelStream(Mel(front, library), 40)
+    assert np.abs(stream(strided[:12800]).astype(int) - expected).max() <= (dtype == "float16")
+
+
+@pytest.mark.parametrize(
+    ("wave", "message"),
+    [
+        (np.full(320, np.nan, np.float32), "not finite"),
+        (np.append(np.zeros(319), np.inf), "not finite"),
+        (np.full(320, 9000.0), "numbers of int16"),
+        (np.zeros(320, np.uint8), "wave is uint8; wanted: float"),
+        (np.zeros(320, np.int64), "wave is int64"),
+        (np.zeros(320, bool), "wave is bool"),
+        ([0] * 320, "wave is int64"),
+        (["a"] * 320, "wave is <U1"),
+    ],
+)
+def test_what_is_no_sound_is_refused(library: Library, wave: Any, message: str) -> None:
+    stream = MelStream(Mel(MFCC(), library))
+    with pytest.raises(ValueError, match=message):
+        stream(wave)
+    assert np.array_equal(stream.window, MelStream(Mel(MFCC(), library)).window)

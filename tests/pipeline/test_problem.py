@@ -14,7 +14,7 @@ from gatesearch.errors import UserError
 from gatesearch.pipeline import problem
 from gatesearch.pipeline.problem import Problem, load_problem
 from gatesearch.recipe import Recipe
-from gatesearch.recipe.schema import PluginData
+from gatesearch.recipe.schema import Augment, PluginData
 from tests import tones
 
 
@@ -225,3 +225,31 @@ def test_what_the_user_of_images_can_mend(settings: tuple[str, ...], line: str) 
     with pytest.raises(UserError) as error:
         load_problem(digits(*settings))
     assert line in str(error.value) and "\n" not in str(error.value)
+
+
+def other_data(shape: tuple[int, ...], sample_rate: int | None) -> Dataset:
+    generator = torch.Generator().manual_seed(0)
+
+    def split() -> Split:
+        return Split(torch.randn(8, *shape, generator=generator), torch.arange(8) % 2, tuple("abcdefgh"))
+
+    classes, flags = ("yes", "hum"), (True, False)
+    return Dataset("other", "made up", True, classes, flags, split(), split(), split(), None, sample_rate)
+
+
+def test_a_sensor_with_a_rate_is_no_sound_and_no_image(load: Any) -> None:
+    sensor = other_data((16, 3), sample_rate=50)
+    wave, _ = problem.augmentation(Augment(), sensor)
+    assert wave is None
+    with pytest.raises(UserError, match=r"augment\.pad: is for images, and samples of other are \[16, 3\]"):
+        problem.augmentation(Augment(pad=2), sensor)
+    with pytest.raises(UserError, match=r"augment\.shift_ms: is for sound, and other is not"):
+        problem.augmentation(Augment(shift_ms=50), sensor)
+
+
+def test_no_rate_is_assumed(load: Any) -> None:
+    sound = other_data((16000,), sample_rate=None)
+    stream = {"shares": {"positive": 0.5, "hum": 0.5}}
+    asked = load("augment=null").model_copy(update={"stream": load().stream.model_copy(update=stream)})
+    with pytest.raises(UserError, match=r"frontend\.name: mfcc needs the sample rate of the data, and other has none"):
+        load_problem(asked, problem.Inputs(nn.Linear(490, 2), sound))

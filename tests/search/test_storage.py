@@ -15,7 +15,10 @@ from typing import Any
 
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from gatesearch._lib.console import collect_warnings
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import SearchResult, SearchSettings, engine, search, storage
@@ -97,6 +100,24 @@ def test_a_journal_with_a_broken_line(line: str, tmp_path: Path) -> None:
             f"{journal}: line 5: no entry of an Optuna journal; delete that line, and its trial is tried again, "
             f"or the file, and the search begins anew"
         )
+
+
+@settings(max_examples=25, deadline=None)
+@given(lost=st.integers(1, 3000), filler=st.sampled_from([b"", b"\0" * 64, b'{"op_code":6,"wor', b"\xff\xfe"]))
+def test_a_torn_end_of_a_journal_is_mended_with_a_warning(
+    lost: int, filler: bytes, tmp_path_factory: pytest.TempPathFactory, unbroken: SearchResult
+) -> None:
+    journal = tmp_path_factory.mktemp("torn") / "study.journal"
+    run(journal)
+    whole = journal.read_bytes()
+    lost = min(lost, len(whole) - 1)
+    journal.write_bytes(whole[: len(whole) - lost] + filler)
+    kept = engine.read(journal).trials
+    assert kept == unbroken.trials[: len(kept)]
+    with collect_warnings() as warnings:
+        assert run(journal) == unbroken
+    is_cut_off = bool(filler) or (lost > 1 and not whole[: len(whole) - lost].endswith(b"\n"))
+    assert len(warnings) == is_cut_off and all("its last line was cut off" in line for line in warnings)
 
 
 def test_sqlite(tmp_path: Path, unbroken: SearchResult) -> None:

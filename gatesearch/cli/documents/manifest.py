@@ -19,6 +19,9 @@ class Artifact(Document):
     path: str = Field(description="Path of the file, relative to the bundle's folder.")
     bytes: int = Field(ge=0, description="Size of the file in bytes.")
     sha256: str = Field(description="SHA-256 of the file in hexadecimal digits.")
+    source: str | None = Field(
+        default=None, description="SHA-256 of the .tflite that a file of another format belongs to."
+    )
 
 
 class Tensor(Document):
@@ -118,6 +121,13 @@ class Ungated(Document):
     arithmetic: str = Field(description="Number format of the program: int8 or float32.")
 
 
+class MadeFrom(Document):
+    """What the bundle was made from; an export of other weights or formats writes it anew."""
+
+    weights: str = Field(description="SHA-256 of the model's weights and statistics, thresholds left out.")
+    formats: list[str] = Field(description="Formats that the recipe asked for.")
+
+
 class Manifest(Document):
     """manifest.json of a bundle."""
 
@@ -136,3 +146,4 @@ class Manifest(Document):
         default=None, description="Name and fitted parameters of the front end; absent without a run."
     )
     ungated: Ungated | None = Field(default=None, description="The program of the ungated backbone.")
+    made_from: MadeFrom | None = Field(default=None, description="Weights and formats; absent without a run.")

@@ -77,6 +77,10 @@ class ProposalSource(Protocol):
     def busy(self) -> int:
         """How many plans are being tried."""
 
+    @property
+    def has_sampler(self) -> bool:
+        """Whether who searches has chosen a sampler."""
+
     def ask(self) -> Proposal | None:
         """Return a plan to try; None if there is none until another trial ends."""
 

@@ -3,7 +3,10 @@
 It proposes whole plans, prices them before anything runs, proposes none twice whatever is running, and keeps every
 trial in an Optuna study when it ends. A run that was cut off goes on from there, with a new ``Tuner``::
 
-    settings = SearchSettings(journal=Path("study.journal"), trials=200, proposals=10_000, seed=0)
+    sampler = GateSampler(space, cost.runs, shares=cost.shares)
+    settings = SearchSettings(
+        journal=Path("study.journal"), trials=200, proposals=10_000, seed=0, sampler=sampler
+    )
     with engine.open_session(space, price, settings) as session:
         searcher = GateSearcher(session)
         tuning = tune.TuneConfig(search_alg=searcher, num_samples=-1, max_concurrent_trials=8, reuse_actors=True)
@@ -40,10 +43,18 @@ class GateSearcher(Searcher):
 
     Args:
         session: see :func:`gatesearch.search.engine.open_session`.
+
+    Raises:
+        UserError: the search names no sampler.
     """
 
     def __init__(self, session: ProposalSource) -> None:
         super().__init__()
+        if not session.has_sampler:
+            raise UserError(
+                "GateSearcher: the search names no sampler; SearchSettings(sampler=GateSampler(space, stage_costs))"
+                " or, for one of Optuna's, sampler=build_optuna_sampler('tpe', seed)"
+            )
         self._session = session
         self._numbers: dict[str, int] = {}
 

@@ -15,6 +15,8 @@ from gatesearch.plan import GatePlan
 from gatesearch.search.executors.base import Evaluate, ProposalSource, try_plan
 from gatesearch.search.executors.ray_searcher import GateSearcher, report_outcome
 
+LOOPBACK = "127.0.0.1"
+RAY_CLUSTER_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 MAX_FAILURES = 3  # nodes or workers that a trial may lose
 TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study and the logs of the run have all that they would write
@@ -66,7 +68,7 @@ class RayTune:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         is_own = not ray.is_initialized()
         if is_own:
-            _connect(self._address)
+            connect(self._address)
         try:
             self._tune(session)
         finally:
@@ -103,19 +105,38 @@ class RayTune:
             console.warn(f"search: trials that failed on the cluster: {line}")
 
 
-def _connect(address: str | None) -> None:
-    import ray
+def connect(address: str | None, cpus: int | None = None) -> None:
+    """Connect to a cluster, or start a Ray that other machines cannot reach.
 
+    A Ray runs the code of everyone who reaches it. On Linux it listens on all interfaces, as a node of a cluster has
+    to; a switch for other systems keeps it on loopback.
+
+    Args:
+        address: of the cluster; None: a new Ray on this machine.
+        cpus: of the new Ray; None: those of the machine.
+
+    Raises:
+        UserError: there is no cluster at the address, or the new Ray listens on other interfaces.
+    """
+    import ray
+    from ray._private import ray_constants
+
+    arguments: dict[str, Any] = {}
+    if address is None:
+        os.environ[RAY_CLUSTER_SWITCH] = "0"  # for the processes that Ray starts
+        ray_constants.ENABLE_RAY_CLUSTER = False  # for this one
+        arguments = {"_node_ip_address": LOOPBACK, "include_dashboard": False, "num_cpus": cpus}
     try:
-        ray.init(
-            address=address or "local",
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            include_dashboard=False if address is None else None,
-        )
+        ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **arguments)
     except (ConnectionError, ValueError, RuntimeError) as error:
         line = str(error).strip().splitlines()[0]
         raise UserError(f"search.executor.address: no Ray cluster at {address!r}: {line}") from error
+    if address is None and ray.util.get_node_ip_address() != LOOPBACK:
+        ray.shutdown()
+        raise UserError(
+            f"search.executor: Ray {ray.__version__} does not stay on {LOOPBACK}; start one that only you can reach, "
+            "and name it: search.executor.address=auto"
+        )
 
 
 def _trainable() -> type:

@@ -35,6 +35,15 @@ def build_optuna_sampler(name: str, seed: int) -> SamplerFactory:
     return sampler
 
 
+def choose_sampler(sampler: BaseSampler | SamplerFactory | None, seed: int) -> SamplerFactory:
+    """Return a factory for a sampler, for what a factory makes, or for Optuna's TPE where there is neither."""
+    if sampler is None:
+        return build_optuna_sampler("tpe", seed)
+    if isinstance(sampler, BaseSampler):
+        return lambda number: sampler
+    return sampler
+
+
 def fix_params(params: Mapping[str, Scalar], sampler: BaseSampler) -> BaseSampler:
     """Return a sampler that gives some parameters fixed values and asks another for the rest."""
     with ignore_experimental_warnings():

@@ -12,6 +12,8 @@ from typing import Any
 
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+from gatesearch._lib import console
+
 CHECKSUM_KEY = "crc32"
 LOCK_TIMEOUT_S = 5  # an older lock is of a process that is gone: an append takes milliseconds
 
@@ -74,8 +76,28 @@ class Journal(JournalFileBackend):
             self._flushes.append(self._thread.submit(_flush_file, self._path))
 
 
+def mend_last_line(journal: Path) -> None:
+    """End the last line of a journal; drop it, with a warning, where it is half an entry that the next would continue.
+
+    A full disk or a killed process leaves such a line.
+    """
+    if not journal.exists():
+        return
+    with journal.open("rb+") as file:
+        content = file.read()
+        start = content.rfind(b"\n") + 1
+        if start == len(content):
+            return
+        if _is_entry(content[start:]):  # whole but for its end
+            file.write(b"\n")
+            return
+        file.truncate(start)
+    size = len(content) - start
+    console.warn(f"{journal}: its last line was cut off; {size} bytes are dropped, and their trial is tried again")
+
+
 def drop_half_entry(journal: Path) -> None:
-    """Drop half an entry that a full disk or a killed process left, or the next would continue its line."""
+    """Drop half an entry that could not be written."""
     if journal.exists():
         with journal.open("rb+") as file:
             file.truncate(file.read().rfind(b"\n") + 1)
@@ -89,13 +111,17 @@ def find_broken_line(journal: Path) -> str | None:
     for number, line in enumerate(journal.read_bytes().splitlines(keepends=True), 1):
         if not line.endswith(b"\n"):
             return None
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            return f"line {number}"
-        if not isinstance(entry, dict) or "op_code" not in entry or not is_intact(entry):
+        if not _is_entry(line):
             return f"line {number}"
     return None
+
+
+def _is_entry(line: bytes) -> bool:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(entry, dict) and "op_code" in entry and is_intact(entry)
 
 
 def is_intact(entry: dict[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from ray.cluster_utils import Cluster
 
 from gatesearch.search import SearchSettings, Trial, engine
 from gatesearch.search.executors.tune import RayTune
+from gatesearch.search.sampler.choice import build_optuna_sampler
 from tests.search.quick import Quick, price
 from tests.search.small_spaces import small
 
@@ -36,7 +37,14 @@ def main(folder: Path, trials: int, kill_after: int) -> None:
 
     evaluate = Quick(folder / "ended", 1.5, folder / "began")
     started = time.monotonic()
-    settings = SearchSettings(journal=folder / "study.journal", trials=trials, proposals=400, seed=1, on_trial=seen)
+    settings = SearchSettings(
+        journal=folder / "study.journal",
+        trials=trials,
+        proposals=400,
+        seed=1,
+        on_trial=seen,
+        sampler=build_optuna_sampler("tpe", 1),
+    )
     executor = RayTune(evaluate, folder / "ray", workers=2, address=cluster.address)
     result = engine.search(small(), price, evaluate, settings, executor)
     for thread in threads:

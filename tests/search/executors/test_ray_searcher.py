@@ -14,6 +14,8 @@ from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import SearchSettings, engine, storage
 from gatesearch.search.executors import Failure
+from gatesearch.search.sampler import GateSampler
+from gatesearch.search.sampler.gate_sampler import DIRECTIONS
 from gatesearch.search.session import Session
 from tests.search.quick import price, try_plan
 from tests.search.small_spaces import small
@@ -22,9 +24,19 @@ pytest.importorskip("ray.tune", reason="the extra ray")
 from gatesearch.search.executors.ray_searcher import GateSearcher, read_outcome, report_outcome  # wants Ray
 
 
+def stage_costs(plan: GatePlan) -> list[tuple[float, float]]:
+    return [(1.0, 1.0)] * (len(plan.cores) + 1)
+
+
 @pytest.fixture
 def session(tmp_path: Path) -> Iterator[Session]:
-    settings = SearchSettings(journal=tmp_path / "study.journal", trials=6, proposals=100, seed=2)
+    settings = SearchSettings(
+        journal=tmp_path / "study.journal",
+        trials=6,
+        proposals=100,
+        seed=2,
+        sampler=GateSampler(small(), stage_costs),
+    )
     with engine.open_session(small(), price, settings) as opened:
         yield opened
 
@@ -82,6 +94,30 @@ def test_tune_may_pickle_it_and_not_restore_it(session: Session, tmp_path: Path)
     searcher.save(str(tmp_path / "state"))
     with pytest.raises(UserError, match="new Tuner"):
         searcher.restore(str(tmp_path / "state"))
+
+
+def test_it_hands_out_the_plans_of_the_sampler_that_is_named(session: Session) -> None:
+    searcher, study, space = GateSearcher(session), optuna.create_study(directions=DIRECTIONS), small()
+    study.sampler = GateSampler(space, stage_costs)
+    for name in "abc":
+        plan = plan_of(searcher.suggest(name))
+        while (proposed := space.propose(trial := study.ask())) != plan:
+            assert price(proposed)["npu.sram"] > 0  # the search goes past it without a word to Ray
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        outcome = try_plan(plan)
+        searcher.on_trial_complete(name, done(plan))
+        for constraint, excess in outcome.violations.items():
+            trial.set_constraint(constraint, excess)
+        study.tell(trial, outcome.objectives)
+
+
+def test_a_search_that_names_no_sampler_is_refused(tmp_path: Path) -> None:
+    settings = SearchSettings(journal=tmp_path / "study.journal", trials=6, proposals=100, seed=2)
+    with (
+        engine.open_session(small(), price, settings) as opened,
+        pytest.raises(UserError, match=r"^GateSearcher: the search names no sampler; .*sampler=GateSampler\("),
+    ):
+        GateSearcher(opened)
 
 
 def test_what_is_not_reported(session: Session) -> None:

@@ -54,6 +54,30 @@ def test_a_node_that_dies_in_mid_run(tmp_path: Path) -> None:
     assert "pruned" not in told["states"]
 
 
+@needs_ray
+@pytest.mark.slow
+def test_a_ray_that_we_start_listens_on_loopback_alone() -> None:
+    script = """
+import ray, psutil  # Ray brings it
+from gatesearch.search.executors.tune import connect
+connect(None, cpus=1)
+@ray.remote
+def work():
+    return 1
+assert ray.get(work.remote()) == 1
+me = psutil.Process()
+for process in [me, *me.children(recursive=True)]:
+    for connection in process.net_connections(kind="inet"):
+        if connection.status == "LISTEN":
+            print(connection.laddr.ip)
+ray.shutdown()
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    addresses = ran.stdout.split()
+    assert len(addresses) >= 4 and set(addresses) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, addresses
+
+
 def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in sys.modules if name == "ray" or name.startswith("ray.")]:
         monkeypatch.delitem(sys.modules, name)

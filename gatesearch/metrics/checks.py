@@ -1,0 +1,53 @@
+"""What figures can be made of: whole numbers in their range, values that are finite, tensors of one length."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gatesearch.errors import DataError
+
+
+def check_finite(what: str, **values: Tensor) -> None:
+    """Check tensors [N, ...] by the names of their arguments.
+
+    Raises:
+        DataError: a value is not finite: its mean would be no number, and its rank any.
+
+    >>> import torch
+    >>> check_finite("fidelity", outputs=torch.tensor([[1.0], [float("nan")]]))
+    Traceback (most recent call last):
+    ...
+    gatesearch.errors.DataError: fidelity: outputs are not finite for 1 of 2 samples, first sample 1
+    """
+    for name, tensor in values.items():
+        wrong = (~tensor.reshape(len(tensor), -1).isfinite().all(1)).nonzero().flatten().tolist() if len(tensor) else []
+        if wrong:
+            of_all = f"{len(wrong)} of {len(tensor)} samples, first sample {wrong[0]}"
+            raise DataError(f"{what}: {name} are not finite for {of_all}")
+
+
+def check_indices(what: str, values: Tensor, count: int) -> None:
+    """Check whole numbers [N] from 0 to below ``count``; an index of -1 would count as the last one.
+
+    Raises:
+        DataError: another type, or a number out of that range.
+    """
+    if values.is_floating_point() or values.is_complex() or values.ndim != 1:
+        raise DataError(f"quality: {what} are {values.dtype} {list(values.shape)}; wanted: whole numbers [N]")
+    outside = ((values < 0) | (values >= count)).nonzero().flatten().tolist()
+    if outside:
+        raise DataError(
+            f"quality: {what} hold {int(values[outside[0]])} for sample {outside[0]}; wanted: 0 to {count - 1}"
+        )
+
+
+def check_lengths(what: str, **values: Tensor) -> None:
+    """Check that tensors have one sample each for the others.
+
+    Raises:
+        DataError: they differ in length, or are empty.
+    """
+    lengths = {name: len(tensor) for name, tensor in values.items()}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        counts = ", ".join(f"{length} {name}" for name, length in lengths.items())
+        raise DataError(f"{what}: {counts}; wanted: as many of each, and one at least")
