@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from gatesearch._lib import console
+from gatesearch._lib.files import write_whole
 from gatesearch.cost.sources.board import count, kit, runner_output
 from gatesearch.cost.sources.board.call_counter import macs_of_call
 from gatesearch.cost.sources.board.runner_output import RunnerOutput
@@ -60,9 +61,9 @@ def import_kit(
     for path in (table_path, profile_path):
         if path.exists():
             raise UserError(f"{path}: is there already; take another name=")
-    table_path.write_text(table.to_json(), encoding="utf-8")
+    write_whole(table_path, table.to_json())
     head = f"# {table.provenance} by kit {output.kit}; all but the timing of one core is that of {device}.\n"
-    profile_path.write_text(head + yaml.safe_dump(document, sort_keys=False, width=110), encoding="utf-8")
+    write_whole(profile_path, head + yaml.safe_dump(document, sort_keys=False, width=110))
     profile.load(profile_path)
     count.show(table)
     calls = len(table.readings) + len(table.others)

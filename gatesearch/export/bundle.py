@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gatesearch._lib.files import write_whole
 from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError
 from gatesearch.export.compiled import compile_stages
@@ -72,7 +73,7 @@ def write_bundle(
             "stages": [writer.write(k, stage, gate) for k, (stage, gate) in enumerate(zip(stages, gates, strict=True))],
             **about,
         }
-        (part / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        write_whole(part / MANIFEST, json.dumps(manifest, indent=1))
     return manifest
 
 

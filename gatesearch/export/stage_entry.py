@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gatesearch._lib.files import write_whole
 from gatesearch.compile import tflite
 from gatesearch.compile.partition import part_to_bytes
 from gatesearch.devices.profile import Core
@@ -108,8 +109,7 @@ class StageWriter:
 
     def _write(self, k: int, name: str, blob: bytes, core: Core, form: str) -> dict[str, Any]:
         path = self.folder / core.name / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(blob)
+        write_whole(path, blob)
         return {
             "core": core.name,
             "stage": k,

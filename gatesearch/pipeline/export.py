@@ -29,6 +29,7 @@ from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
 
 BUNDLE = "best/bundle"
+BUNDLE_MANIFEST = f"{BUNDLE}/{MANIFEST}"
 UNGATED = "best/ungated.tflite"
 
 
@@ -51,28 +52,32 @@ def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder)
     """Write the bundle, or read it where the run folder holds that of the best plan; the model stays as it is."""
     path = folder / BUNDLE
     made_from = {"weights": _digest_weights(best.model), "formats": list(problem.recipe.export.formats)}
-    if not _holds_bundle(path, folder / UNGATED, best, made_from):
+    folder.write_json("best/plan.json", best.trial.plan.to_dict())
+    if not _holds_bundle(folder, best, made_from):
+        folder.set_aside_obstacle(BUNDLE, UNGATED)
         console.say("export: lowering, quantising, compiling for each core")
         with tools_in_one_line():
             ungated = _write_ungated(problem, cost, best, folder)
-            folder.write_json("best/plan.json", best.trial.plan.to_dict())
             write_bundle(problem, path, best.model, {"ungated": ungated, "made_from": made_from})
+        folder.checksums.expect(BUNDLE_MANIFEST, (folder / BUNDLE_MANIFEST).read_bytes())
     manifest = load_manifest(path)
     for line in shortcomings(manifest, problem.recipe.export.formats, (folder / UNGATED).stat().st_size):
         console.warn(f"export: {line}")
     return PlanBundle(path, manifest, with_thresholds(best.model, thresholds_of(manifest)))
 
 
-def _holds_bundle(path: Path, ungated: Path, best: BestPlan, made_from: Mapping[str, Any]) -> bool:
+def _holds_bundle(folder: RunFolder, best: BestPlan, made_from: Mapping[str, Any]) -> bool:
     """Say whether a whole bundle of the best plan and its present weights is there; print why an older one is not."""
+    path = folder / BUNDLE
     if not (path / MANIFEST).exists():
         return False
     try:
+        folder.read(BUNDLE_MANIFEST, bytes)  # compares its digest: a changed number in it is JSON as well
         manifest = load_manifest(path)
         for artifact in bundles.artifacts(manifest):
             read_artifact(path, artifact)
-        if not ungated.is_file():
-            raise UserError(f"{ungated}: no such file")
+        if folder.read(UNGATED, bytes) is None:
+            raise UserError(f"{folder / UNGATED}: no such file")
     except UserError as error:
         console.warn(f"export: {str(error).removesuffix('; export again')}; it is exported again")
         return False

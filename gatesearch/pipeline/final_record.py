@@ -91,6 +91,9 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
     artifacts = list_artifacts(outputs.bundle.manifest)
     seconds = folder.seconds()
     parity = _parity(outputs.parity)
+    curve_files = {"baseline": "baseline", "ungated": "ungated", "gated": f"gated-{plan.digest}"}
+    curves = learning_curves(read_histories(folder, curve_files))
+    warnings = folder.warnings()  # last, so that nothing is printed that the record does not hold
     summary: dict[str, Any] = {
         "version": SUMMARY_VERSION,
         "recipe": problem.recipe.name,
@@ -104,9 +107,8 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         "export": {"bundle": "best/bundle", "artifacts": artifacts, "parity": parity},
         "streaming": asdict(outputs.stream) | {"ratio": outputs.stream.ratio},
         "sensitivity": sensitivity_json,
-        "warnings": folder.warnings(),
+        "warnings": warnings,
     }
-    curves = {"baseline": "baseline", "ungated": "ungated", "gated": f"gated-{plan.digest}"}
     details = opening | {
         "plan": plan.to_dict() | {"digest": plan.digest},
         "stages": gates.stage_rows(cost, plan, figures.price, figures.gated, figures.densities),
@@ -130,7 +132,7 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         "reference": opening["reference"] | reference,
         "best": best,
         "energy": _energy(figures, best),
-        "curves": learning_curves(read_histories(folder, curves)),
+        "curves": curves,
         "parity": parity | _parity_details(outputs),
         "streaming": asdict(outputs.stream)
         | {
@@ -146,7 +148,7 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         "sensitivity": sensitivity_json,
         "artifacts": artifacts,
         "hypervolume": hypervolumes,
-        "warnings": folder.warnings(),
+        "warnings": warnings,
     }
     return RunRecord(summary, details)
 

@@ -163,6 +163,7 @@ class RunFolder:
         """Store every warning of the context in the folder, at once: a run that is killed keeps them."""
 
         def store(text: str) -> None:
+            self.warnings()  # a damaged file of warnings or checksums is a warning itself, which is stored first
             stored = self.warnings()
             if text not in stored:
                 self.write_json(WARNINGS_FILE, [*stored, text])
@@ -195,6 +196,13 @@ class RunFolder:
         except BaseException as error:
             error.run_dir = self.path  # type: ignore[attr-defined]
             raise
+
+    def set_aside_obstacle(self, directory: str, file: str) -> None:
+        """Rename what stands in the place of a folder and of a file that are about to be written."""
+        if (self.path / directory).is_file():
+            self._set_aside(directory)
+        if (self.path / file).is_dir():
+            self._set_aside(file)
 
     def _set_aside(self, name: str) -> Path:
         """Rename what is at a name to NAME.damaged, or NAME.damaged-2 and so on, and return that path."""

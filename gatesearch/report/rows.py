@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gatesearch._lib import console
+from gatesearch._lib.files import write_whole
 from gatesearch._lib.revision import revision as package_revision
 
 RESULTS = Path("results")
@@ -77,12 +78,9 @@ def write_results(folder: Path, rows: Sequence[Row], page: str, revision: str | 
     """
     revision = revision or package_revision()
     commit = revision.rpartition("commit ")[2]
-    folder.mkdir(parents=True, exist_ok=True)
     tree = [asdict(row) | {"commit": commit} for row in rows]
-    (folder / ROWS).write_text(json.dumps(tree, indent=1) + "\n")
-    path = folder / PAGE
-    path.write_text(f"{page.rstrip()}\n\nWritten by {revision}.\n")
-    return path
+    write_whole(folder / ROWS, json.dumps(tree, indent=1) + "\n")
+    return write_whole(folder / PAGE, f"{page.rstrip()}\n\nWritten by {revision}.\n")
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

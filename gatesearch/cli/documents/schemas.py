@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from gatesearch._lib.files import write_whole
 from gatesearch.errors import unknown
 from gatesearch.recipe.keys import KeyRow, list_rows
 
@@ -135,7 +136,7 @@ def write_pages(docs: Path) -> list[Path]:
     texts[docs / "recipes.md"] = render_recipe_page()
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_whole(path, text)
     return list(texts)
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatesearch._lib import console
+from gatesearch._lib.files import write_whole
 from gatesearch._lib.format import format_percent
 from gatesearch.cost.sources.board import kit, runner_output, shapes
 from gatesearch.cost.sources.board.table import BoardTable
@@ -203,7 +204,7 @@ def main(boards: Sequence[str]) -> None:
     for board in boards:
         table = count(board, shapes.table_calls(), shapes.held_out_calls())
         TABLES.mkdir(exist_ok=True)
-        (TABLES / f"{board}.json").write_text(table.to_json(), encoding="utf-8")
+        write_whole(TABLES / f"{board}.json", table.to_json())
         show(table)
 
 

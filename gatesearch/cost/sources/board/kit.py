@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gatesearch._lib.files import write_whole
 from gatesearch.cost.sources.board.rows import FORMAT, rows_header
 from gatesearch.cost.sources.board.runner_output import RunnerOutput
 from gatesearch.cost.sources.board.shapes import EMPTY_CALL
@@ -46,8 +47,8 @@ def write(folder: Path, calls: Sequence[KernelCall], others: Sequence[KernelCall
         "calls": [call_to_dict(call) for call in listed],
     }
     manifest["kit"] = digest(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    (folder / "rows.h").write_text(rows_header(manifest["kit"], listed), encoding="utf-8")
+    write_whole(folder / MANIFEST, json.dumps(manifest, indent=1))
+    write_whole(folder / "rows.h", rows_header(manifest["kit"], listed))
     return manifest
 
 
