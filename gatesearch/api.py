@@ -101,8 +101,10 @@ def run(
     if folders["resume"] is not None:
         if out is not None:
             raise UserError(f"{WHERE}: out={out}: resume={resume} goes on in its own folder; leave one of them out")
-        _check_resumable(folders["resume"], checked, trust)
-        return pipeline.resume(folders["resume"], inputs=Inputs(copy_network(model), data), trust=trust)
+        with console.collect_warnings() as warnings:
+            _check_resumable(folders["resume"], checked, trust)
+        inputs = Inputs(copy_network(model), data)
+        return pipeline.resume(folders["resume"], inputs=inputs, trust=trust, warnings=warnings)
     check_dataset(data, warns=False)  # here as well, so that a refusal leaves no run folder
     frontends.build_for(
         checked.frontend.name,

@@ -6,6 +6,7 @@ all, and load it if it is there: an interrupted run goes on where it stopped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,7 +53,14 @@ def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None)
         return do_steps(recipe, folder, inputs)
 
 
-def resume(path: Path, until: str = "report", inputs: Inputs | None = None, *, trust: bool = False) -> RunResult:
+def resume(
+    path: Path,
+    until: str = "report",
+    inputs: Inputs | None = None,
+    *,
+    trust: bool = False,
+    warnings: Sequence[str] = (),
+) -> RunResult:
     """Go on with the run in a folder, up to a step; what is done is not repeated.
 
     Args:
@@ -60,15 +68,19 @@ def resume(path: Path, until: str = "report", inputs: Inputs | None = None, *, t
         until: one of :data:`STEPS`.
         inputs: as in :func:`start`.
         trust: follow the modules and clusters that the folder's recipe names, wherever it was made, now and later.
+        warnings: that the caller printed, for the run's record.
 
     Raises:
         UserError: invalid input, or something missing in the environment.
     """
     if until not in STEPS:
         raise unknown("run", "step", until, STEPS)
-    recipe = load_run(path, trust=trust)
+    with console.collect_warnings() as recipe_warnings:
+        recipe = load_run(path, trust=trust)
     folder = RunFolder(path)
     with folder.named_in_errors(), folder.driver_lock():
+        for line in (*warnings, *recipe_warnings):
+            folder.store_warning(line)
         if trust:
             mark_run(path, recipe)
         return do_steps(recipe, folder, inputs, until)

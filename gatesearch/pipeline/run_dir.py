@@ -162,14 +162,15 @@ class RunFolder:
     def stored_warnings(self) -> Iterator[None]:
         """Store every warning of the context in the folder, at once: a run that is killed keeps them."""
 
-        def store(text: str) -> None:
-            self.warnings()  # a damaged file of warnings or checksums is a warning itself, which is stored first
-            stored = self.warnings()
-            if text not in stored:
-                self.write_json(WARNINGS_FILE, [*stored, text])
-
-        with console.pass_warnings(store):
+        with console.pass_warnings(self.store_warning):
             yield
+
+    def store_warning(self, text: str) -> None:
+        """Store a warning that was printed, once."""
+        self.warnings()  # a damaged file of warnings or checksums is a warning itself, which is stored first
+        stored = self.warnings()
+        if text not in stored:
+            self.write_json(WARNINGS_FILE, [*stored, text])
 
     def seconds(self) -> dict[str, float]:
         """Return the seconds of each step and of all (``total``), summed over the sessions of the run."""

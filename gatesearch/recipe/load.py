@@ -71,7 +71,7 @@ def load_run(folder: Path, *, trust: bool = False) -> Recipe:
         from gatesearch._lib import console  # imports rich, which --help does without
 
         names = ", ".join(f"search.{key}" for key in removed)
-        console.say(f"{relative_path(path)}: {names}: removed since this run began, and without effect now")
+        console.warn(f"{relative_path(path)}: {names}: removed since this run began, and without effect now")
         tree["search"] = {key: value for key, value in tree["search"].items() if key not in REMOVED_SEARCH_KEYS}
     if isinstance(tree.get("name"), str):
         tree["name"] = make_folder_name(tree["name"])  # older versions took any text

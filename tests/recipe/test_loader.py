@@ -106,9 +106,9 @@ def test_removed_keys_that_were_on_are_refused_but_in_a_run_folder(
         "old/recipe.yaml: search.engine: this key was removed: every plan that is kept is trained; delete it"
     )
     assert recipe.load_run(folder) == recipe.load("kws.yaml")
-    line = " ".join(capsys.readouterr().out.split())
+    line = " ".join(capsys.readouterr().err.split())
     assert line == (
-        "old/recipe.yaml: search.engine, search.halving: removed since this run began, and without effect now"
+        "warning: old/recipe.yaml: search.engine, search.halving: removed since this run began, and without effect now"
     )
 
 
