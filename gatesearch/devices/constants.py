@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from gatesearch.errors import nearest
 
+MIN_SIZE, MAX_SIZE = 1e-12, 1e15
 Provenance = Literal["measured", "simulated", "modelled", "assumed"]
 """Where a number comes from, strongest first.
 
@@ -51,6 +52,20 @@ def profile_error(text: str, user_text: str, choices: Iterable[str]) -> Pydantic
     return PydanticCustomError("gatesearch", "{text}", {"text": f"{text}; {hint}"})
 
 
+def _check_size(value: Any) -> Any:
+    """Refuse what is no number, and numbers that only a slip of the pen writes: 1e-320 makes a quotient infinite."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("gatesearch.number", "{text}", {"text": "must be a number"})
+    if isinstance(value, int | float) and value and not MIN_SIZE <= value <= MAX_SIZE:
+        limits = f"must be 0, or from {MIN_SIZE:g} to {MAX_SIZE:g}"
+        raise PydanticCustomError("gatesearch.number", "{text}", {"text": limits})
+    return value
+
+
+number_size = BeforeValidator(_check_size)
+"""Validates a number of a profile: finite, not negative, of a size that something has."""
+
+
 class Constant(StrictModel):
     """A number with its unit and its origin.
 
@@ -58,7 +73,7 @@ class Constant(StrictModel):
     8.0
     """
 
-    value: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    value: Annotated[float, number_size]
     unit: str
     provenance: Provenance
     source: Annotated[str, Field(min_length=1)]

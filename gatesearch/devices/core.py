@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from gatesearch.devices.constants import Constant, Provenance, StrictModel, require_unit
+from gatesearch.devices.constants import Constant, Provenance, StrictModel, number_size, require_unit
 from gatesearch.devices.engine import DESCRIPTION, ENGINES, EngineName
 from gatesearch.devices.timing import Timing
 
@@ -16,8 +16,8 @@ from gatesearch.devices.timing import Timing
 class Memory(StrictModel):
     """What a stage may occupy on a core, in KiB: weights and program in flash, activations in SRAM."""
 
-    flash_kib: Annotated[float, Field(gt=0)]
-    sram_kib: Annotated[float, Field(gt=0)]
+    flash_kib: Annotated[float, number_size, Field(gt=0)]
+    sram_kib: Annotated[float, number_size, Field(gt=0)]
 
 
 class Kernels(StrictModel):
@@ -69,7 +69,7 @@ class Core(StrictModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
     description: str = ""
     timing: Timing
-    active_mw: Annotated[Constant, require_unit("mW")]
+    active_mw: Annotated[Constant, require_unit("mW", positive=True)]
     idle_mw: Annotated[Constant, require_unit("mW")]
     wake_us: Annotated[Constant, require_unit("us")]
     wake_uj: Annotated[Constant, require_unit("uJ")]

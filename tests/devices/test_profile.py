@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
@@ -137,6 +142,48 @@ def test_files_that_are_no_profiles(tmp_path):
         profile.load(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="unknown device 'tree_core'; nearest: 'three_core'"):
         profile.load("tree_core")
+
+
+ABSURD = st.one_of(
+    st.floats(max_value=0, exclude_max=True),
+    st.floats(0, 1e-12, exclude_min=True, exclude_max=True),
+    st.floats(min_value=1e15, exclude_min=True),
+    st.just(math.nan),
+    st.booleans(),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), absurd=ABSURD)
+def test_an_absurd_number_anywhere_is_one_line(written, tmp_path, data, absurd):
+    changed = copy.deepcopy(written)
+    numbers = [path for path in number_paths(changed) if path[0] != "schema_version"]
+    path = data.draw(st.sampled_from(numbers))
+    node = changed
+    for step in path[:-1]:
+        node = node[step]
+    node[path[-1]] = absurd
+    file = tmp_path / "absurd.yaml"
+    file.write_text(yaml.safe_dump(changed))
+    with pytest.raises(UserError) as caught:
+        profile.load(file)
+    message = str(caught.value)
+    assert "\n" not in message and str(path[-1]) in message
+
+
+def number_paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(node, dict | list):
+        for key, inner in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from number_paths(inner, (*path, key))
+    elif isinstance(node, int | float) and not isinstance(node, bool):
+        yield path
+
+
+def test_a_key_that_is_there_twice_is_refused(tmp_path, written):
+    file = tmp_path / "twice.yaml"
+    file.write_text(yaml.safe_dump(written) + "description: again\n")
+    with pytest.raises(UserError, match="duplicate key description"):
+        profile.load(file)
 
 
 def test_an_unknown_core_names_the_nearest():
