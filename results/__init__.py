@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gatesearch.errors import unknown
 
-NAMES = ("cluster", "dsg", "dsl", "hmd", "hmd_runs", "kernels", "kws", "latency", "search", "vit_gc")
+NAMES = ("cluster", "counts", "dsg", "dsl", "hmd", "hmd_runs", "kernels", "kws", "latency", "search", "vit_gc")
 HELP_FLAGS = ("-h", "--help")
 
 

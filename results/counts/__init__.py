@@ -1,0 +1,38 @@
+"""`gatesearch bench counts`: multiply-accumulates of 39 networks, and the memory of 21 programs, beside other counts.
+
+Multiply-accumulates stand beside torch.utils.flop_counter in training mode or a count by hand; estimates of flash and
+SRAM beside the .tflite file and TensorFlow Lite Micro's arena. It needs torchvision and timm.
+"""
+
+from __future__ import annotations
+
+from gatesearch._lib import console
+from gatesearch.errors import UserError
+from results.arguments import read_keys
+from results.benchmark import public_command, resume
+from results.counts.page import Counts
+
+
+def main(arguments: list[str]) -> None:
+    """Count and plan what is not measured yet, then write results/counts.
+
+    Args:
+        arguments: ``networks=NAME,NAME``, all where it is not given.
+
+    Raises:
+        UserError: an argument is wrong, or a package is missing.
+    """
+    values = read_keys("bench counts", arguments, ("networks",))
+    try:
+        from results.counts import measure, networks
+    except ImportError as error:
+        raise UserError(f"bench counts: {error}; pip install --no-deps torchvision timm") from error
+    chosen = values["networks"].split(",") if "networks" in values else [*networks.COUNTED, *networks.PLANNED]
+    runs = Counts.runs()
+    counts = {name: measure.count(name) for name in networks.COUNTED if name in chosen}
+    plans = {}
+    for name in networks.PLANNED:
+        if name in chosen:
+            program = resume(runs, f"{name}.json", lambda name=name: measure.program(name))  # type: ignore[misc]
+            plans[name] = {**program, **measure.estimate(name)}
+    console.say(f"wrote {Counts(public_command('counts', arguments, {}), counts, plans).publish()}")

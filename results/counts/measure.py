@@ -1,0 +1,64 @@
+"""What is measured of a network: its counts, the sizes of its program, and their estimates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from gatesearch.compile import tflite
+from gatesearch.graph.footprint import program_footprint, static_costs
+from gatesearch.graph.operators import OperatorCounter
+from gatesearch.runtime.program import Program
+from results.counts.networks import COUNTED, PLANNED
+
+BATCH = 2  # a batch normalisation in training needs two
+
+
+def count(name: str) -> dict[str, Any]:
+    """Return the multiply-accumulates of a network as gatesearch counts them and as the reference does."""
+    make, by_hand = COUNTED[name]
+    torch.manual_seed(0)
+    net, shape = make()
+    x = torch.randn(BATCH, *shape)
+    with OperatorCounter() as counter, torch.no_grad():
+        net.eval()(x)
+    reference = by_hand
+    if reference is None:
+        with FlopCounterMode(display=False) as flops:
+            net.train()(x)
+        reference = flops.get_total_flops() // 2 // BATCH
+    in_record = static_costs(net.eval(), x[:1])["macs"]
+    return {
+        "macs": counter.macs // BATCH,
+        "record": int(in_record),
+        "reference": reference,
+        "by": "hand" if by_hand is not None else "flop_counter",
+        "unknown": dict(counter.unknown),
+    }
+
+
+def _planned(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+    torch.manual_seed(0)
+    net, shape = PLANNED[name]()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)  # a weight of zero would leave layers out of the file
+    return net.eval(), shape
+
+
+def program(name: str) -> dict[str, Any]:
+    """Return the bytes of a network's int8 .tflite file and of TensorFlow Lite Micro's arena."""
+    net, shape = _planned(name)
+    x = torch.randn(4, *shape)
+    model = tflite.quantise(tflite.convert(net, x[:1]), tflite.channel_last(x.numpy()))
+    return {"file": len(model), "arena": Program(model, "tflm").arena_bytes}
+
+
+def estimate(name: str) -> dict[str, Any]:
+    """Return the estimates of the same, made without a program."""
+    net, shape = _planned(name)
+    footprint = program_footprint(net, torch.randn(1, *shape))
+    return {"file_estimate": footprint.file_bytes, "arena_estimate": footprint.arena_bytes}
