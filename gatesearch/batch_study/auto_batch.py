@@ -1,4 +1,4 @@
-"""The batch size of ``retrain.batch_size=auto``: read from the study of the recipe, ``runs/RECIPE-scaling``."""
+"""Replaces ``retrain.batch_size: auto`` by the result of the recipe's batch-size study, ``runs/RECIPE-scaling``."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ STUDIED_KEYS = ("data", "frontend", "augment", "backbone", "backbone_args")
 
 
 def study_folder(recipe: Recipe) -> Path:
-    """Return the folder of the study of a recipe."""
+    """Return the folder of a recipe's batch-size study."""
     return RUNS / f"{recipe.name or 'run'}-scaling"
 
 
 def studied_keys(recipe: Recipe) -> dict[str, Any]:
-    """Return the keys of a recipe for which the batch size of a study holds, in the types of JSON."""
-    tree = recipe.model_dump(mode="json")
-    studied = {key: tree[key] for key in STUDIED_KEYS}
-    studied["training.label_smoothing"] = recipe.training.label_smoothing
-    plain: dict[str, Any] = json.loads(json.dumps(studied))
-    return plain
+    """Return the recipe's keys on which the result of a batch-size study depends, with their values as JSON types."""
+    settings = recipe.model_dump(mode="json")
+    keys = {key: settings[key] for key in STUDIED_KEYS}
+    keys["training.label_smoothing"] = recipe.training.label_smoothing
+    json_keys: dict[str, Any] = json.loads(json.dumps(keys))
+    return json_keys
 
 
 def resolve_batch_size(recipe: Recipe) -> Recipe:
-    """Return the recipe with the studied batch size in the place of ``retrain.batch_size: auto``.
+    """Return the recipe with the batch size of its study in place of ``retrain.batch_size: auto``.
 
     Raises:
-        UserError: there is no study of this recipe, or none that found a batch size.
+        UserError: the recipe has no batch-size study, its study is of other keys, or the study names no batch size.
     """
     if recipe.retrain.batch_size != "auto":
         return recipe
@@ -42,8 +42,8 @@ def resolve_batch_size(recipe: Recipe) -> Recipe:
     if not path.is_file():
         raise UserError(f"{key} takes the batch size of a study, and {path} does not exist; run: {command}")
     outcome = json.loads(path.read_text())
-    if other := first_difference(outcome["studied"], studied_keys(recipe)):
-        raise UserError(f"{key}: {path} is of a recipe with another {other}; move it away, then run: {command}")
+    if changed_key := first_difference(outcome["studied"], studied_keys(recipe)):
+        raise UserError(f"{key}: {path} is of a recipe with another {changed_key}; move it away, then run: {command}")
     if outcome["batch_size"] is None:
         raise UserError(f"{key}: {path} names no batch size: fewer than three sizes reached the goal; set a number")
     retrain = recipe.retrain.model_copy(update={"batch_size": outcome["batch_size"]})
@@ -51,5 +51,5 @@ def resolve_batch_size(recipe: Recipe) -> Recipe:
 
 
 def first_difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """Return the first key in which two trees differ, None where they are equal."""
+    """Return the first key, in alphabetical order, whose values differ in two mappings; None if they are equal."""
     return next((key for key in sorted({*one, *other}) if one.get(key) != other.get(key)), None)

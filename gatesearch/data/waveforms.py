@@ -1,4 +1,4 @@
-"""Sound as arrays: the two number formats, and what brings a wave to a length, a rate and int16."""
+"""Audio clips as NumPy arrays: their types, and functions that change their length, sample rate and number format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INT16_FULL_SCALE = 32768
 
 
 def to_int16(wave: FloatWaveform) -> Int16Waveform:
-    """Return a wave of full scale 1 in steps of int16; what exceeds full scale is clipped.
+    """Convert a waveform of full scale 1 to int16; values beyond full scale are clipped.
 
     >>> to_int16(np.array([0.5, -1.0, 1.0])).tolist()
     [16384, -32768, 32767]
@@ -24,28 +24,29 @@ def to_int16(wave: FloatWaveform) -> Int16Waveform:
 
 
 def fit_length(wave: npt.NDArray[Sample], samples: int) -> npt.NDArray[Sample]:
-    """Crop or pad with zeros, the same at both ends, [any] -> [samples].
+    """Crop a waveform, or pad it with zeros, equally at both ends: [any length] -> [samples].
 
     >>> short, long = np.array([1, 2, 3], np.int16), np.arange(5, dtype=np.int16)
     >>> fit_length(short, 5).tolist(), fit_length(long, 3).tolist()
     ([0, 1, 2, 3, 0], [1, 2, 3])
     """
-    spare = samples - len(wave)
-    if spare < 0:
-        return wave[-spare // 2 : -spare // 2 + samples]
-    return np.pad(wave, (spare // 2, spare - spare // 2))
+    padding = samples - len(wave)
+    if padding < 0:
+        start = -padding // 2
+        return wave[start : start + samples]
+    return np.pad(wave, (padding // 2, padding - padding // 2))
 
 
 def resample(wave: Int16Waveform, rate: int, new_rate: int) -> Int16Waveform:
-    """Return a wave at another sample rate.
+    """Resample a waveform from ``rate`` to ``new_rate``, both in Hz.
 
     >>> len(resample(np.zeros(1600, np.int16), 16000, 8000))
     800
     """
     if rate == new_rate:
         return wave
-    from scipy import signal  # takes its time
+    from scipy import signal  # a slow import, which most callers do not need
 
-    shared = gcd(rate, new_rate)
-    values = signal.resample_poly(wave.astype(np.float64), new_rate // shared, rate // shared)
+    divisor = gcd(rate, new_rate)
+    values = signal.resample_poly(wave.astype(np.float64), new_rate // divisor, rate // divisor)
     return to_int16(values / INT16_FULL_SCALE)

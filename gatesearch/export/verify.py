@@ -1,4 +1,4 @@
-"""Verification: the whole test split through the bundle's programs and through the model in PyTorch."""
+"""Verification: runs the test split through a bundle and through its PyTorch model, and measures their agreement."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import Answer
 from gatesearch.training import predictions, run_cascade
 
-SMALLEST_ENERGY = 1e-12
+SMALLEST_ENERGY = 1e-12  # keeps the ratio and its logarithm finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,15 @@ class Parity:
     Args:
         gate_agreement: share of samples that leave at the same gate, or at none, in both.
         prediction_agreement: share of samples with the same answer; None where the output is no class.
-        max_abs_error: of outputs, class logits above the artifact's floor, over the samples that take one path in both.
-        samples: number of them.
+        max_abs_error: largest absolute error of the outputs, over the samples that leave at the same gate, or at none,
+            in both. Class logits of the model are raised to the floor that those of the bundle have.
+        samples: number of test samples.
         per_stage: for each gate, the engine that ran it and its agreement over the samples that reach it in both.
-        exits, labels: what the bundle did, [N]; no labels where the output is no class.
-        artifacts: what was made of each file of the bundle.
-        output_snr_db: energy of the model's outputs over that of the artifacts' error, over the same samples, in
-            decibels; None where the output is a class.
+        exits: index of the gate at which each sample leaves the bundle, or the number of gates, [N].
+        labels: the bundle's class for each sample, [N]; None where the output is no class.
+        artifacts: the check of each file of the bundle.
+        output_snr_db: energy of the model's outputs divided by the energy of the bundle's error, in decibels, over the
+            samples of ``max_abs_error``; None where the output is a class.
     """
 
     gate_agreement: float
@@ -49,11 +51,13 @@ class Parity:
 
 
 def verify(model: GatedModel, bundle: Bundle, features: Tensor, on_sample: Callable[[], None] | None = None) -> Parity:
-    """Run every sample through both, the model with the bundle's thresholds.
+    """Run every sample through the bundle and through the model, and compare them.
+
+    The model runs with the thresholds of the bundle.
 
     Args:
-        model: that the bundle was made of; not changed.
-        bundle: loaded with the engine of each core.
+        model: the model of which the bundle is an export; it is not changed.
+        bundle: each stage runs on the engine of its core.
         features: [N, *shape].
         on_sample: called after each sample.
 
@@ -99,7 +103,7 @@ def verify(model: GatedModel, bundle: Bundle, features: Tensor, on_sample: Calla
 
 @dataclass(frozen=True, slots=True)
 class _OutputError:
-    """Largest absolute error of outputs, and the energies of what the model gives and of the error."""
+    """Largest absolute error of the outputs, energy of the model's outputs, and energy of the error."""
 
     largest: float
     output_energy: float
@@ -111,13 +115,13 @@ class _OutputError:
 
 
 def _output_error(answers: Sequence[Answer], cascade: Cascade, floor: float) -> _OutputError:
-    """Compare outputs over the samples that take one path in both."""
+    """Compare outputs over the samples that leave at the same gate, or at none, in both."""
     largest = output_energy = error_energy = 0.0
     for answer, exit, expected in zip(answers, cascade.exit.tolist(), cascade.logits, strict=True):
         if answer.logits is None or answer.exit != exit:
             continue
         if answer.label is not None:
-            expected = expected.clamp(min=floor)  # as the artifact does
+            expected = expected.clamp(min=floor)  # as in the bundle
         error = torch.from_numpy(answer.logits) - expected
         largest = max(largest, float(error.abs().max()))
         output_energy += float(expected.square().sum())
@@ -126,31 +130,31 @@ def _output_error(answers: Sequence[Answer], cascade: Cascade, floor: float) -> 
 
 
 def _gate_agreement(k: int, exits: Tensor, model_exits: Tensor) -> float:
-    """Return the share of the samples that reach gate ``k`` in both and leave, or go on, in both."""
-    reached = (exits >= k) & (model_exits >= k)
-    same = ((exits > k) == (model_exits > k))[reached]
-    return float(same.double().mean()) if len(same) else 1.0
+    """Return the share of samples for which both decide alike at gate ``k``, among those that reach it in both."""
+    arrivals = (exits >= k) & (model_exits >= k)
+    agreement = ((exits > k) == (model_exits > k))[arrivals]
+    return float(agreement.double().mean()) if len(agreement) else 1.0
 
 
 def list_shortfalls(
     parity: Parity, gate_agreement: float, prediction_agreement: float, output_snr_db: float | None = None
 ) -> tuple[str, ...]:
-    """Return a line for each figure by which the bundle strays further from the model than the recipe allows.
+    """Return a message for each broken file and for each figure of agreement below the minimum of the recipe.
 
     Args:
-        parity: as verified; a figure that this network does not have is passed over.
-        gate_agreement, prediction_agreement, output_snr_db: the least of each.
+        parity: the result of :func:`verify`; a figure that is None is not compared.
+        gate_agreement, prediction_agreement, output_snr_db: minimum of each figure.
     """
     shortfalls = []
     for check in parity.artifacts:
         if check.problem:
             shortfalls.append(f"verify: {check.path}: {check.problem}; export again")
-    for name, bar in (("gate_agreement", gate_agreement), ("prediction_agreement", prediction_agreement)):
+    for name, minimum in (("gate_agreement", gate_agreement), ("prediction_agreement", prediction_agreement)):
         agreement = getattr(parity, name)
-        if agreement is not None and agreement < bar:
+        if agreement is not None and agreement < minimum:
             shortfalls.append(
                 f"verify.{name}: artifacts and model agree on {agreement:.2%} of {parity.samples} test samples, "
-                f"less than the {bar:.2%} of the recipe"
+                f"less than the {minimum:.2%} of the recipe"
             )
     if parity.output_snr_db is not None and output_snr_db is not None and parity.output_snr_db < output_snr_db:
         shortfalls.append(

@@ -1,7 +1,8 @@
 """The dry run: before anything is trained, the network and each gate kind go the whole way to a bundle.
 
-What a converter, a core or a format refuses is refused here, in seconds, and not after the search. A gate that cannot
-be exported from this network leaves the space, with a line; a network that cannot be exported ends the run.
+A network or gate that a converter, a core or a format refuses shows up here, in seconds, and not after the search.
+A gate that cannot be exported from this network is removed from the search space, with a warning. A network that
+cannot be exported ends the run.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ from gatesearch.search.reduced_space import Variant, variants_of, without_varian
 from gatesearch.search.slots import Gates, Slot
 from gatesearch.search.space import Space
 
-SAMPLES = 64  # training windows that set ranges
-MAX_SITES = 6  # of a variant, that go through the passes
-MAX_PROGRAMS = 1  # variants of one kind that go the whole way: each takes some seconds
+SAMPLES = 64  # training windows that set the int8 ranges
+MAX_SITES = 6  # sites at which each variant goes through the passes
+MAX_PROGRAMS = 1  # variants of each gate kind that are exported to a bundle, which takes some seconds each
 
 
 def dry_run(problem: Problem, folder: RunFolder) -> Problem:
-    """Return the problem without the gates that cannot be exported; what is there already is not tried again.
+    """Return the problem without the gates that cannot be exported.
+
+    The run folder records the refusals; a resumed run reads the record and exports nothing again.
 
     Raises:
         UserError: the network cannot be exported, no gate of the space can, or no core runs a format of the recipe.
@@ -62,7 +65,7 @@ def _reduce(space: Space, refused: set[tuple[str, Variant]], refusals: Sequence[
 
 
 def _check_formats(problem: Problem) -> None:
-    """Refuse a format that no core of the space runs: nothing would be written in it."""
+    """Refuse a format of the recipe that no core of the space runs: no program would be written in it."""
     cores = [problem.device.core(name) for name in problem.space.cores]
     for name in problem.recipe.export.formats:
         exporter(name)
@@ -91,7 +94,7 @@ def _try_ungated(problem: Problem) -> tuple[str, ...]:
     """Return the cores for which the ungated network can be exported.
 
     Raises:
-        UserError: there is none.
+        UserError: no core runs it.
     """
     samples = problem.features.train.features[:SAMPLES]
     model = dry_export.prepare_untrained(_model(problem, GatePlan((), problem.space.cores[-1:])), samples)
@@ -108,21 +111,21 @@ def _try_ungated(problem: Problem) -> tuple[str, ...]:
         raise
     except Exception as error:
         raise _refuse_network(model.stages[0], problem, error) from error
-    able = tuple(name for name in problem.space.cores if name not in errors)
-    if not able:
+    cores = tuple(name for name in problem.space.cores if name not in errors)
+    if not cores:
         raise _refuse_network(model.stages[0], problem, next(iter(errors.values())))
     for name, reason in errors.items():
         console.warn(f"dry run: the ungated network does not run on {name}: {describe_reason(reason)}")
-    return able
+    return cores
 
 
 def _refuse_network(network: nn.Module, problem: Problem, error: Exception) -> UserError:
     if isinstance(error, UserError):
         return error
     samples = problem.features.train.features[:SAMPLES]
-    place = find_operation(network, samples, _convert, error)
-    where = "the network" if place is None else place
-    return UserError(f"backbone: {where} cannot be exported: {describe_reason(error)}")
+    operation = find_operation(network, samples, _convert, error)
+    subject = "the network" if operation is None else operation
+    return UserError(f"backbone: {subject} cannot be exported: {describe_reason(error)}")
 
 
 def _convert(module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
@@ -139,9 +142,17 @@ def _try_variant(
     cores: Sequence[str],
     whole_way: bool,
 ) -> list[Refusal]:
-    """Return what is refused of a variant at some of its places; a variant that fails at all of them is none anywhere.
+    """Return a refusal for each slot at which a variant of a gate cannot be exported.
 
-    The first place goes the whole way where ``whole_way`` says so; the others go through the passes.
+    At most :data:`MAX_SITES` slots are tried. A variant that fails at all of them gets one refusal, for all its slots.
+
+    Args:
+        problem: with the backbone, the device and the features.
+        variant: the gate kind and the parameters that need a program of their own.
+        choices: the slots that the variant fits, each with the gates of the variant.
+        cores: names of the cores that run the ungated network.
+        whole_way: try slots with a whole export until one succeeds, then the rest with the passes; otherwise only the
+            passes.
     """
     samples = problem.features.train.features[:SAMPLES]
     to_bundle = partial(
@@ -151,7 +162,7 @@ def _try_variant(
         device=problem.device,
         positive=problem.features.positive,
         classes=problem.data.classes,
-        formats=(),  # those that the cores need: the ungated network has been written in the others
+        formats=(),  # only those that the cores need; the ungated network has been tried in the recipe's formats
         input_range=problem.frontend.output_range,
     )
     through_passes = partial(dry_export.try_passes, samples=samples, device=problem.device)
@@ -179,7 +190,7 @@ def _spread(choices: Sequence[tuple[Slot, Gates]]) -> list[tuple[Slot, Gates]]:
 
 
 def _cores_for(problem: Problem, gates: Gates, cores: Sequence[str]) -> tuple[str, ...]:
-    """Return cores for the stages of a plan; a core with kernels where a gate takes a layer's place."""
+    """Return cores for the stages of a plan: a core with kernels if a gate replaces a layer."""
     with_kernels = [name for name in cores if problem.device.core(name).runs_kernels]
     if layer_gates(GatePlan(gates)):
         return tuple(with_kernels or cores)[-1:]

@@ -1,4 +1,4 @@
-"""The manifest of a bundle: what there must be in it for the bundle to run, and the files that it names."""
+"""Reads and checks the manifest of a bundle, and reads the files that it names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MANIFEST = "manifest.json"
 
 
 class _Entry(BaseModel):
-    """An object of the manifest with the fields that running a bundle needs; there may be more."""
+    """An object of the manifest: the fields that a bundle needs to run are checked, other fields are allowed."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -92,12 +92,12 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     """Read the ``manifest.json`` of a bundle.
 
     Raises:
-        UserError: it is missing or no manifest.
+        UserError: the file is missing or is not a valid manifest.
     """
     path = folder / MANIFEST
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{path}: is no file; export again")  # to read a pipe would wait for ever
+            raise UserError(f"{path}: is no file; export again")  # reading a named pipe would block for ever
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         _Manifest.model_validate(manifest)
     except FileNotFoundError:
@@ -105,9 +105,9 @@ def load_manifest(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{path}: {where + ': ' if where else ''}{first['msg']}; export again") from None
+        first_error = error.errors()[0]
+        field = ".".join(map(str, first_error["loc"]))
+        raise UserError(f"{path}: {field + ': ' if field else ''}{first_error['msg']}; export again") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON: {error}; export again") from None
     return manifest
@@ -116,10 +116,10 @@ def load_manifest(folder: Path) -> dict[str, Any]:
 def read_artifact(folder: Path, artifact: Mapping[str, Any]) -> bytes:
     """Return the bytes of an artifact that a manifest names.
 
-    A file may be a symbolic link, as in the caches of model hubs: its content is checked in any case.
+    A file may be a symbolic link, as in the caches of model hubs: the sha256 of its content is checked.
 
     Raises:
-        UserError: it is missing, its path leaves the bundle, or its sha256 is not what the manifest says.
+        UserError: the file is missing, its path leaves the bundle, or its sha256 is not what the manifest says.
     """
     name = str(artifact["path"])
     if os.path.isabs(name) or os.path.normpath(name).startswith("..") or "\0" in name:

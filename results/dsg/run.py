@@ -97,7 +97,7 @@ class Bench:
     def data(self) -> Data:
         """The data set, on the device."""
         loaded = cifar10.load(self.root, self.protocol.train, self.protocol.validation, SPLIT_SEED)
-        return Data.on(self.device, loaded)
+        return Data.copy_to(self.device, loaded)
 
     def _backbone(self, seed: int) -> nn.Module:
         """Return what a row starts from: the seed's trained baseline, or an untrained network."""

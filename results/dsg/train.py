@@ -1,7 +1,7 @@
-"""The trainer: SGD on data that lie on the device, checkpointed every few steps and resumed to the bit.
+"""Trains one network of the ``dsg`` benchmark with SGD; a training resumes from checkpoints, on a CPU bit for bit.
 
-:func:`gatesearch.training.fit` does not serve here: a target that is moved while a training runs belongs into its
-checkpoints, and the images on the device.
+:func:`gatesearch.training.fit` does not fit this benchmark for two reasons. The target of a gate changes during a
+training, so checkpoints have to hold it. All images stay on the device, so no batch is copied to it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from gatesearch.model import GatedModel
 from gatesearch.pipeline.run_dir import RunFolder
 from results.dsg.protocol import DECAYS, Protocol
 
-EVALUATED = 250  # images at a time
-LEGS = 10  # in a training at least, and one an epoch
+EVALUATION_BATCH_SIZE = 250  # images
+MIN_LEGS = 10  # legs of a training at least; a leg never exceeds an epoch, and a checkpoint follows each
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """A split on the device: uint8 images [N, 3, H, W], labels [N], and what normalises the images."""
+    """A split on the device: uint8 images [N, 3, H, W], labels [N], and the normalisation of the images."""
 
     inputs: Tensor
     labels: Tensor
@@ -41,11 +41,12 @@ class Images:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised images and labels, in order."""
-        for inputs, labels in zip(self.inputs.split(EVALUATED), self.labels.split(EVALUATED), strict=True):
+        batches = zip(self.inputs.split(EVALUATION_BATCH_SIZE), self.labels.split(EVALUATION_BATCH_SIZE), strict=True)
+        for inputs, labels in batches:
             yield channels_last(self.normalise(inputs)), labels
 
     def first(self, count: int) -> Images:
-        """Return the first images."""
+        """Return the first ``count`` images of the split."""
         return Images(self.inputs[:count], self.labels[:count], self.normalise)
 
 
@@ -60,12 +61,12 @@ class Data:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image."""
+        """Shape of one image."""
         return tuple(self.train.inputs.shape[1:])
 
     @classmethod
-    def on(cls, device: torch.device, dataset: Dataset) -> Data:
-        """Put a data set on a device; mean and standard deviation of the training split normalise all three."""
+    def copy_to(cls, device: torch.device, dataset: Dataset) -> Data:
+        """Copy a data set to a device; mean and standard deviation of the training split normalise all three."""
         normalise = Normalise().fit(dataset.train.inputs).to(device)
         splits = (dataset.train, dataset.validation, dataset.test)
         images = [Images(split.inputs.to(device), split.labels.to(device), normalise) for split in splits]
@@ -73,43 +74,47 @@ class Data:
 
 
 class Training:
-    """One training of a model, in place.
+    """A training that changes the weights of its model in place.
 
     Args:
         model: on the images' device.
         images: the training split.
-        protocol: how.
-        course: whether by the protocol's ``epochs``, ``rate`` and ``decay`` or by those of the shared baseline.
-        seed: of the order of the images, of their augmentation and of dropout.
+        protocol: settings of the training.
+        key_prefix: "" to train with the protocol's ``epochs``, ``rate`` and ``decay``; "base_" to train the shared
+            baseline with its ``base_epochs``, ``base_rate`` and ``base_decay``.
+        seed: sets the order of the images, their augmentation and dropout.
     """
 
     def __init__(
-        self, model: GatedModel, images: Images, protocol: Protocol, course: Literal["", "base_"], seed: int
+        self, model: GatedModel, images: Images, protocol: Protocol, key_prefix: Literal["", "base_"], seed: int
     ) -> None:
         self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.images, self.protocol, self.seed = images, protocol, seed
         self.device = images.inputs.device
-        self.rate = getattr(protocol, f"{course}rate")
-        self.decay = DECAYS[getattr(protocol, f"{course}decay")]
+        self.rate = getattr(protocol, f"{key_prefix}rate")
+        self.decay = DECAYS[getattr(protocol, f"{key_prefix}decay")]
         self.per_epoch = max(1, len(images.labels) // protocol.batch_size)
-        self.total = getattr(protocol, f"{course}epochs") * self.per_epoch
-        self.leg = max(1, min(self.per_epoch, math.ceil(self.total / LEGS)))
+        self.total = getattr(protocol, f"{key_prefix}epochs") * self.per_epoch
+        self.leg = max(1, min(self.per_epoch, math.ceil(self.total / MIN_LEGS)))
         self.step, self.seconds = 0, 0.0
         self.augment = ImageAugment(protocol.pad, flip=True, cutout=protocol.cutout).train()
         self.gates = list(model.layer_gates.values())
-        # Levels of up to 8 bits are exact in TF32, which convolutions may use as it is. With bfloat16 before it, a
-        # quantiser would round what was rounded already.
-        self.halves = self.device.type == "cuda" and not quantised(model)
+        # A model with quantisers does not use bfloat16, because it would round values before a quantiser rounds them.
+        # TF32, which convolutions may use, represents levels of up to 8 bits exactly.
+        self.uses_bfloat16 = self.device.type == "cuda" and not quantised(model)
         self.optimizer = torch.optim.SGD(_groups(model, protocol), lr=self.rate, momentum=protocol.momentum)
         torch.manual_seed(seed)
 
     @property
     def legs_to_half(self) -> float:
-        """Legs until half of the training is done, this one included; 1 from there on."""
+        """Number of legs until half of the training is done, with the current leg; 1 in the second half."""
         return 1 + max(0.0, self.total / 2 - self.step) / self.leg
 
-    def go(self) -> float:
-        """Train for a leg, an epoch or a tenth of all steps, whichever is less; return the last step's loss."""
+    def train_leg(self) -> float:
+        """Train for one leg and return the loss of its last step.
+
+        A leg is an epoch or a tenth of all steps, whichever is less.
+        """
         self.model.train()
         loss = torch.zeros(())
         for batch in self._order()[: self.leg]:
@@ -118,9 +123,9 @@ class Training:
         return float(loss)
 
     def _order(self) -> Sequence[Tensor]:
-        """Return the batches that are left of the epoch, as indices."""
+        """Return the remaining batches of the epoch, as indices of images."""
         epoch, done = divmod(self.step, self.per_epoch)
-        # The order depends on seed and epoch alone: a training that is resumed within an epoch sees the rest of it.
+        # The order depends on seed and epoch alone, so that a resumed training reads the rest of its epoch.
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.images.labels), generator=generator).to(self.device)
         return order.split(self.protocol.batch_size)[done : self.per_epoch]
@@ -131,7 +136,7 @@ class Training:
         for gate in self.gates:
             gate.anneal(self.step / max(1, self.total - 1))
         inputs = channels_last(self.augment(self.images.normalise(self.images.inputs[batch])))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.halves):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.uses_bfloat16):
             loss = F.cross_entropy(self.model(inputs).logits, self.images.labels[batch])
         for gate in self.gates:
             loss = loss + gate.loss()
@@ -141,7 +146,7 @@ class Training:
         return loss.detach()
 
     def state(self) -> dict[str, Any]:
-        """Return all that the rest of the training depends on."""
+        """Return the state on which the rest of the training depends, for a checkpoint."""
         return {
             "step": self.step,
             "seconds": self.seconds,
@@ -152,7 +157,7 @@ class Training:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state`."""
+        """Load a :meth:`state`, to resume the training from it."""
         self.step, self.seconds = state["step"], state["seconds"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -163,15 +168,15 @@ class Training:
 
 
 def train(training: Training, folder: RunFolder, name: str, after_leg: Callable[[], None] = lambda: None) -> None:
-    """Train to the end, from where NAME/last.pt in the folder is; leaves the model in evaluation mode.
+    """Train to the end, from the checkpoint NAME/last.pt if there is one, and leave the model in evaluation mode.
 
-    On a CPU, a training that was cut off ends in the same weights, to the bit, as one that was not.
+    On a CPU, a training that is interrupted and resumed ends with the same weights, bit for bit, as one that is not.
 
     Args:
-        training: not begun.
-        folder: where NAME/last.pt is written after every leg; it is for the caller to remove.
-        name: of the row and its seed.
-        after_leg: called after every leg, before the file is written.
+        training: a training at its first step.
+        folder: the folder in which NAME/last.pt is written after every leg; the caller removes the file.
+        name: name of the row and its seed.
+        after_leg: called after every leg, before the checkpoint is written.
     """
     checkpoint = folder / f"{name}/last.pt"
     if checkpoint.exists():
@@ -180,7 +185,7 @@ def train(training: Training, folder: RunFolder, name: str, after_leg: Callable[
         bar.advance(training.step)
         while training.step < training.total:
             before, start = training.step, time.monotonic()
-            loss = training.go()
+            loss = training.train_leg()
             after_leg()
             training.seconds += time.monotonic() - start
             save(folder, f"{name}/last.pt", training.state())
@@ -190,30 +195,35 @@ def train(training: Training, folder: RunFolder, name: str, after_leg: Callable[
 
 @torch.no_grad()
 def start_clips(model: GatedModel, inputs: Tensor, share: float) -> None:
-    """Let every clip start at a share of the largest magnitude that it sees in images [N, 3, H, W].
+    """Set every clip (the learnt upper bound of a quantiser) to a share of the largest magnitude in its input.
 
-    By itself a gate starts with all of it. A clip learns from what it cuts off, and nothing tells it what it would gain
-    by cutting more, so that its decay alone would have to bring it down.
+    A gate's own initial clip is the whole largest magnitude. A clip has a gradient only from the values above it, so
+    that a clip above all values would fall by its weight decay alone.
+
+    Args:
+        model: its clips are set in place.
+        inputs: images [N, 3, H, W] that give the magnitudes.
+        share: share of the largest magnitude, from 0 to 1.
     """
     model.eval()
     ranges = [layer.range for layer in quantised(model)]
-    for calibrated in ranges:
-        calibrated.train()
+    for quantiser_range in ranges:
+        quantiser_range.train()
     model(inputs)
-    for calibrated in ranges:
-        for clip in calibrated.parameters():
+    for quantiser_range in ranges:
+        for clip in quantiser_range.parameters():
             clip.mul_(share)
 
 
 def save(folder: RunFolder, path: str, state: dict[str, Any]) -> None:
-    """Write tensors to a file in a run folder, whole or not at all."""
+    """Write tensors to a file in a run folder; an interrupted write leaves no partial file."""
     content = io.BytesIO()
     torch.save(state, content)
     folder.write(path, content.getvalue())
 
 
 def _groups(model: GatedModel, protocol: Protocol) -> list[dict[str, Any]]:
-    """Return the parameters by their decay: weights, clips, and what has none."""
+    """Return the optimiser's parameter groups: weights, clips, and parameters without weight decay."""
     clips = {id(p) for layer in quantised(model) for p in layer.range.parameters()}
     control_parameters = {id(p) for gate in model.layer_gates.values() for p in gate.control_parameters()}
     groups: list[dict[str, Any]] = [
@@ -226,5 +236,5 @@ def _groups(model: GatedModel, protocol: Protocol) -> list[dict[str, Any]]:
 
 
 def quantised(model: GatedModel) -> list[PGLayer]:
-    """Return every layer of a model, or part of one, that precision gating computes."""
+    """Return every precision-gated layer of a model, also those inside other gates."""
     return [module for module in model.modules() if isinstance(module, PGLayer)]

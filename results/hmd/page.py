@@ -1,4 +1,4 @@
-"""The rows, the page and the plots of hybrid matrices: a section for each protocol, a table for each task."""
+"""The results page of hybrid matrices (``hmd``): a section for each protocol, with a table for each task."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COLUMNS = (
     "dense / this",
     "seeds",
 )
-Timings = Mapping[str, Any]  # by task: runtime, machine, rounds and the microseconds of each row
+Timings = Mapping[str, Any]  # by task: runtime, machine, rounds and the times of each row in microseconds
 
 
 class HybridMatrices(ProtocolBenchmark):
@@ -46,7 +46,7 @@ class HybridMatrices(ProtocolBenchmark):
     draw = staticmethod(plot.draw)
 
     def rows(self) -> list[Row]:
-        """Return the figures of every training and every step that was timed."""
+        """Return the figures of every training, and the latency of every step that has one."""
         rows: list[Row] = []
         for protocol, results in self.results_by_protocol().items():
             rows += self._rows(protocol, results, self._timings(protocol))
@@ -73,7 +73,7 @@ class HybridMatrices(ProtocolBenchmark):
             "name": protocol,
             "protocol": Protocol(**{key: settings[key] for key in Protocol.model_fields}),
             "runtimes": sorted({describe_runtime(t["runtime"], t["kernels"]) for t in timings.values()}),
-            "rivals": compare_with_rivals(results, timings),
+            "comparison": compare_with_other_methods(results, timings),
             "tasks": [_task(task, results, timings.get(task, {})) for task in TASKS],
             "circumstances": _circumstances(results),
         }
@@ -98,35 +98,38 @@ class HybridMatrices(ProtocolBenchmark):
         return rows
 
 
-def compare_with_rivals(results: Results, timings: Timings) -> str:
-    """Return hybrid matrices beside each rival at the same factor, over all tasks that have both; empty if none has."""
+def compare_with_other_methods(results: Results, timings: Timings) -> str:
+    """Return a table of hybrid matrices against each other method at the same factor of compression.
+
+    A row covers all tasks that have a result of both methods. Without any such task the table is an empty string.
+    """
     lines = []
     steps = {task: timing["rows"] for task, timing in timings.items()}
     for method in METHODS:
         if method == "hmd":
             continue
-        rivals = [spec for spec in SPECS.values() if spec.method == method and spec.factor > 1]
-        pairs = [(Spec(rival.task, "hmd", rival.factor), rival) for rival in rivals]
+        others = [spec for spec in SPECS.values() if spec.method == method and spec.factor > 1]
+        pairs = [(Spec(other.task, "hmd", other.factor), other) for other in others]
         gains = [
-            improvement_sign(ours.task) * (results[ours.name][0]["quality"] - results[rival.name][0]["quality"])
-            for ours, rival in pairs
-            if results.get(ours.name) and results.get(rival.name)
+            improvement_sign(hybrid.task) * (results[hybrid.name][0]["quality"] - results[other.name][0]["quality"])
+            for hybrid, other in pairs
+            if results.get(hybrid.name) and results.get(other.name)
         ]
         ratios = [
-            steps[ours.task][rival.name]["minimum_us"] / steps[ours.task][ours.name]["minimum_us"]
-            for ours, rival in pairs
-            if ours.task in steps
+            steps[hybrid.task][other.name]["minimum_us"] / steps[hybrid.task][hybrid.name]["minimum_us"]
+            for hybrid, other in pairs
+            if hybrid.task in steps
         ]
         if gains:
             better = f"{sum(gain > 0 for gain in gains)} of {len(gains)}"
             lines.append([METHODS[method], better, *_speed(ratios)])
-    heads = (
+    columns = (
         "hybrid matrices against, at equal parameters",
         "better in quality",
         "faster",
         "rival's time / theirs, middle",
     )
-    return markdown_table(heads, lines) if lines else ""
+    return markdown_table(columns, lines) if lines else ""
 
 
 def _speed(ratios: Sequence[float]) -> tuple[str, str]:

@@ -39,7 +39,7 @@ def test_sites_of_a_resnet_lie_after_each_block_and_never_inside_a_residual_bran
     ]
 
 
-def test_macs_and_parameters_of_a_resnet_against_hand_counts():
+def test_macs_and_parameters_of_a_resnet_equal_hand_counts():
     sites = {site.name: site for site in cut_sites(ResNet(), torch.zeros(1, 3, 16, 16))}
     stem, block = 8 * 3 * 9 * 16 * 16, 2 * 8 * 8 * 9 * 8 * 8
     narrowing = (16 * 8 * 9 + 16 * 16 * 9 + 16 * 8) * 4 * 4
@@ -57,7 +57,7 @@ def test_macs_and_parameters_of_a_resnet_against_hand_counts():
     assert sites["flatten"].params_after == 16 * 3 + 3
 
 
-def test_macs_of_mlperf_tiny_ds_cnn_against_hand_counts():
+def test_macs_of_the_mlperf_tiny_ds_cnn_equal_hand_counts():
     sites = cut_sites(DSCNN(12), torch.zeros(1, 1, 49, 10))
     stem, block, head = 10 * 4 * 64 * 25 * 5, (9 * 64 + 64 * 64) * 25 * 5, 64 * 12
     assert sites[0].macs_after == stem + 4 * block + head
@@ -69,12 +69,12 @@ def test_macs_of_mlperf_tiny_ds_cnn_against_hand_counts():
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
-def test_counts_are_per_sample_whatever_the_batch(batch):
+def test_macs_and_parameters_do_not_depend_on_the_batch_size(batch):
     assert cut_sites(ResNet(), torch.zeros(batch, 3, 16, 16)) == cut_sites(ResNet(), torch.zeros(1, 3, 16, 16))
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_stages_cut_at_every_site_at_once_compose_to_the_backbone(name):
+def test_stages_of_a_backbone_cut_at_every_site_compute_the_same_output(name):
     model, shape = build(name)
     x = torch.randn(3, *shape)
     sites = cut_sites(model, x)
@@ -87,9 +87,9 @@ def test_stages_cut_at_every_site_at_once_compose_to_the_backbone(name):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_looking_for_sites_leaves_the_model_as_it_was(training):
+def test_cut_sites_does_not_change_the_model(training):
     model = ResNet().train(training)
-    model.bn1.eval()  # a frozen normalisation among others that train
+    model.bn1.eval()  # one frozen normalisation layer, as in fine-tuning
     modes = [module.training for module in model.modules()]
     state = copy.deepcopy(model.state_dict())
     cut_sites(model, torch.randn(4, 3, 16, 16))
@@ -97,11 +97,11 @@ def test_looking_for_sites_leaves_the_model_as_it_was(training):
     assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
 
 
-def test_a_model_of_one_layer_can_be_gated_at_its_input_only():
+def test_a_model_of_one_layer_has_a_cut_site_at_its_input_only():
     assert [site.name for site in cut_sites(nn.Linear(4, 2), torch.zeros(1, 4))] == [INPUT]
 
 
-def test_a_tensor_that_two_branches_share_can_be_cut_and_the_branches_cannot():
+def test_cut_sites_lie_before_and_after_parallel_branches_but_not_inside():
     class Branches(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -120,7 +120,7 @@ def test_a_tensor_that_two_branches_share_can_be_cut_and_the_branches_cannot():
     ]
 
 
-def test_no_cut_where_a_long_skip_passes_by():
+def test_no_cut_site_lies_parallel_to_a_skip_connection():
     class Skip(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -180,7 +180,7 @@ def test_a_module_called_input_does_not_hide_the_input():
     assert find(sites, INPUT).shape == (4,)
 
 
-def test_no_site_where_the_first_axis_is_not_the_batch():
+def test_a_tensor_whose_first_axis_is_not_the_batch_is_no_cut_site():
     class TimeFirst(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -194,7 +194,7 @@ def test_no_site_where_the_first_axis_is_not_the_batch():
     assert [(site.name, site.shape) for site in sites] == [(INPUT, (7, 4)), ("a", (7, 5))]
 
 
-def test_a_parameter_that_both_sides_of_a_cut_read_goes_to_both():
+def test_stages_share_a_parameter_that_both_read():
     class Scaled(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -227,7 +227,7 @@ def test_an_optional_second_argument_keeps_its_default():
     assert torch.equal(split(model, [])[0](x), model(x))
 
 
-def test_two_inputs_are_refused_by_name():
+def test_a_backbone_with_two_inputs_is_refused_and_the_error_names_them():
     class Pair(nn.Module):
         def forward(self, audio, video):
             return audio + video
@@ -237,7 +237,7 @@ def test_two_inputs_are_refused_by_name():
     assert one_line(error) == "backbone: Pair takes 2 inputs (audio, video); gates need exactly one"
 
 
-def test_two_outputs_are_refused():
+def test_a_backbone_with_two_outputs_is_refused():
     class Heads(nn.Module):
         def forward(self, x):
             return x, x + 1
@@ -247,7 +247,7 @@ def test_two_outputs_are_refused():
     assert one_line(error) == "backbone: Heads must return one tensor, the logits"
 
 
-def test_control_flow_on_data_is_refused_in_one_line():
+def test_data_dependent_control_flow_is_refused_in_one_line():
     class Branching(nn.Module):
         def forward(self, x):
             return x if x.sum() > 0 else -x
@@ -274,7 +274,7 @@ def test_dropout_outside_a_module_is_refused_because_a_trace_would_freeze_it(tra
     assert model.training is training
 
 
-def test_an_input_of_the_wrong_shape_is_refused_in_one_line_and_leaves_training_mode():
+def test_an_input_of_the_wrong_shape_is_refused_and_the_model_stays_in_training_mode():
     model = ResNet().train()
     with pytest.raises(UserError, match=r"does not accept an input of shape \(1, 1, 16, 16\)") as error:
         cut_sites(model, torch.zeros(1, 1, 16, 16))
@@ -282,13 +282,13 @@ def test_an_input_of_the_wrong_shape_is_refused_in_one_line_and_leaves_training_
     assert all(module.training for module in model.modules())
 
 
-def test_an_unknown_site_is_answered_with_the_nearest():
+def test_the_error_for_an_unknown_site_names_the_nearest_site():
     sites = cut_sites(ResNet(), torch.zeros(1, 3, 16, 16))
     with pytest.raises(UserError, match=r"space\.sites: unknown site 'layer1_0'; nearest: 'layer1\.0'"):
         find(sites, "layer1_0", "space.sites")
 
 
-def test_worthwhile_keeps_the_input_and_wants_work_between_sites_and_after_the_last():
+def test_worthwhile_drops_a_site_with_too_little_work_before_or_after_it():
     def site(name: str, before: int) -> CutSite:
         return CutSite(name, (1,), before, 100 - before, 0, 0, name)
 
@@ -297,7 +297,7 @@ def test_worthwhile_keeps_the_input_and_wants_work_between_sites_and_after_the_l
     assert worthwhile(sites, 0.0) == sites
 
 
-def test_a_block_without_downsample_is_traced_like_any_other():
+def test_a_residual_block_without_downsampling_has_a_cut_site_at_its_input_only():
     assert [site.name for site in cut_sites(BasicBlock(4, 4), torch.zeros(1, 4, 5, 5))] == [INPUT]
 
 
@@ -306,7 +306,7 @@ def layers_of(model: nn.Module, *shape: int) -> dict[str, LayerSite]:
 
 
 class Net(nn.Module):
-    """Layers by name, and a forward that a test writes."""
+    """A network whose layers and forward function a test passes as arguments."""
 
     def __init__(self, forward: Callable[[Any, Tensor], Tensor], **layers: nn.Module) -> None:
         super().__init__()
@@ -318,12 +318,12 @@ class Net(nn.Module):
         return self.run(self, x)
 
 
-def test_layer_sites_of_a_chain_know_norm_activation_and_the_layer_before():
+def test_layer_sites_of_a_chain_name_their_norm_activation_and_source_layer():
     sites = layers_of(MCifarNet(10, (3, 32, 32), width=0.0625), 3, 32, 32)
     assert list(sites) == [*(f"conv{i}.0" for i in range(8)), "classifier"]
     assert [site.norm for site in sites.values()] == [*(f"conv{i}.1" for i in range(8)), None]
     assert [site.activation for site in sites.values()] == [*(f"conv{i}.2" for i in range(8)), None]
-    # Through dropout the channels stay what they are, through flattening they do not.
+    # Dropout keeps the channels of the source layer; flattening does not.
     assert [site.source for site in sites.values()] == [None, *(f"conv{i}.0" for i in range(7)), None]
     first, last = sites["conv0.0"], sites["classifier"]
     assert (first.op, first.shape_in, first.shape, first.macs, first.params) == (
@@ -333,14 +333,14 @@ def test_layer_sites_of_a_chain_know_norm_activation_and_the_layer_before():
     assert (first.channels, first.elements) == (4, 3600)
 
 
-def test_layer_sites_of_a_residual_network_have_no_source_beyond_a_sum():
+def test_a_layer_site_after_a_residual_sum_has_no_source():
     sites = layers_of(resnet20(10, (3, 32, 32), width=4), 3, 32, 32)
     assert len(sites) == 1 + 3 * 3 * 2 + 1
     for stage in (1, 2, 3):
         for block in (0, 1, 2):
             first, second = (sites[f"stage{stage}.{block}.conv{k}"] for k in (1, 2))
             assert (first.norm, second.norm) == tuple(f"stage{stage}.{block}.norm{k}" for k in (1, 2))
-            assert first.activation == f"stage{stage}.{block}.relu1" and second.activation is None  # a sum comes first
+            assert first.activation == f"stage{stage}.{block}.relu1" and second.activation is None  # the sum precedes
             assert first.source is None and second.source == first.name
     assert sites["stem.conv"].source is sites["classifier"].source is None
     assert (
@@ -349,7 +349,7 @@ def test_layer_sites_of_a_residual_network_have_no_source_beyond_a_sum():
     )
 
 
-def test_layer_sites_of_a_sequence():
+def test_a_source_is_reached_through_operations_that_map_zero_to_zero():
     net = nn.Sequential(
         nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.1),
         nn.Conv2d(4, 6, 1), nn.AvgPool2d(2), nn.ReLU6(), nn.Conv2d(6, 6, 1), nn.Sigmoid(), nn.Conv2d(6, 5, 1),
@@ -359,26 +359,26 @@ def test_layer_sites_of_a_sequence():
     assert {name: (site.norm, site.activation, site.source) for name, site in sites.items()} == {
         "0": ("1", "2", None),
         "5": (None, None, "0"),
-        "8": (None, None, "5"),  # ReLU6 keeps zero at zero
-        "10": (None, None, None),  # a sigmoid does not
+        "8": (None, None, "5"),  # ReLU6 maps zero to zero
+        "10": (None, None, None),  # a sigmoid maps zero to 0.5
         "12": (None, "13", None),
         "14": (None, None, "12"),
     }
 
 
-def test_a_layer_that_is_called_twice_or_has_groups_is_no_site():
+def test_a_layer_that_runs_twice_or_has_groups_is_no_layer_site():
     net = Net(
         lambda self, x: self.last(self.wide(self.again(self.again(self.first(x))))),
         first=nn.Conv2d(2, 4, 1), again=nn.Conv2d(4, 4, 1), wide=nn.Conv2d(4, 4, 1, groups=2), last=nn.Conv2d(4, 2, 1),
     )  # fmt: skip
     sites = layers_of(net, 2, 3, 3)
     assert list(sites) == ["first", "last"]
-    assert sites["last"].source is None  # what lies between mixes channels
+    assert sites["last"].source is None  # the layers between mix channels
     alias = Net(lambda self, x: self.b(self.a(x)), a=(layer := nn.Linear(4, 4)), b=layer)
     assert layers_of(alias, 4) == {}
 
 
-def test_a_relu_as_a_function_is_one_all_the_same():
+def test_a_functional_relu_counts_as_an_activation():
     net = Net(
         lambda self, x: self.c(torch.relu(self.b(F.relu(self.norm(self.a(x)))))),
         a=nn.Conv2d(2, 4, 1), norm=nn.BatchNorm2d(4), b=nn.Conv2d(4, 4, 1), c=nn.Conv2d(4, 2, 1),
@@ -391,7 +391,7 @@ def test_a_relu_as_a_function_is_one_all_the_same():
     ]
 
 
-def test_what_two_read_is_nobodys_norm_activation_or_source():
+def test_a_tensor_with_two_readers_has_no_norm_activation_or_source():
     def forward(self, x):
         hidden = self.a(x)
         side = self.relu(self.norm(hidden))
@@ -404,7 +404,7 @@ def test_what_two_read_is_nobodys_norm_activation_or_source():
     assert [(s.norm, s.activation, s.source) for s in layers_of(net, 2, 3, 3).values()] == [(None, None, None)] * 4
 
 
-def test_a_norm_that_two_layers_share_is_neithers():
+def test_a_norm_that_two_layers_share_belongs_to_no_layer_site():
     net = Net(
         lambda self, x: self.c(self.norm(self.b(self.norm(self.a(x))))),
         a=nn.Conv2d(2, 4, 1), norm=nn.BatchNorm2d(4), b=nn.Conv2d(4, 4, 1), c=nn.Conv2d(4, 2, 1),
@@ -412,9 +412,10 @@ def test_a_norm_that_two_layers_share_is_neithers():
     assert [(s.norm, s.source) for s in layers_of(net, 2, 3, 3).values()] == [(None, None)] * 3
 
 
-def test_behind_a_norm_of_another_place_a_suppressed_channel_is_a_constant_that_has_to_be_read():
+def test_a_norm_after_the_activation_ends_the_search_for_a_source():
     net = nn.Sequential(nn.Conv2d(2, 4, 1), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
     sites = layers_of(net, 2, 3, 3)
+    # The norm maps a suppressed channel from zero to a constant, so layer 3 has to read it.
     assert (sites["0"].norm, sites["0"].activation, sites["3"].source) == (None, "1", None)
 
 
@@ -426,7 +427,7 @@ GATES = {
 
 
 @pytest.mark.parametrize("kind", GATES)
-def test_a_gate_is_one_node_and_leaves_every_name_what_it_was(kind):
+def test_a_layer_gate_is_one_node_and_changes_no_name_in_the_graph(kind):
     net, x = MCifarNet(3, (1, 8, 8), width=0.0625), torch.zeros(2, 1, 8, 8)
     cuts, layers, names = cut_sites(net, x), layer_sites(net, x), [node.name for node in trace(net).graph.nodes]
     site, layer = find(layers, "conv1.0"), net.get_submodule("conv1.0")
@@ -439,7 +440,7 @@ def test_a_gate_is_one_node_and_leaves_every_name_what_it_was(kind):
     assert rest["conv2.0"].source is None and rest["conv3.0"] == find(layers, "conv3.0")
 
 
-def test_a_module_that_wants_to_be_traced_whole_stays_one_node_whatever_it_does():
+def test_a_module_with_traced_whole_is_one_node_and_may_have_control_flow():
     class Whole(nn.Module):
         traced_whole = True
 
@@ -460,7 +461,7 @@ def test_a_module_that_wants_to_be_traced_whole_stays_one_node_whatever_it_does(
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_looking_for_layers_leaves_the_model_as_it_was(training):
+def test_layer_sites_does_not_change_the_model(training):
     model = ResNet().train(training)
     state = copy.deepcopy(model.state_dict())
     assert layer_sites(model, torch.randn(4, 3, 16, 16)) == layer_sites(model, torch.randn(1, 3, 16, 16))

@@ -71,7 +71,7 @@ def test_rows_are_run_once_and_the_others_shown_as_not_run(
     assert Path("results/dsg/short.png").stat().st_size > 10_000
     assert not list(Path("runs").rglob("last.pt"))
 
-    monkeypatch.setattr(Training, "go", lambda self: pytest.fail("trained again"))
+    monkeypatch.setattr(Training, "train_leg", lambda self: pytest.fail("trained again"))
     monkeypatch.setattr(run.cifar10, "load", lambda *_: pytest.fail("read the data again"))
     Path("results/dsg/README.md").unlink()
     assert command(ROWS) == lines
@@ -85,15 +85,15 @@ def test_a_row_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
     command("rows=hybrid-8-4-x1.92", "dropout=0.5")
     unbroken = result("hybrid-8-4-x1.92-0")
     Path("runs/bench-dsg/short/hybrid-8-4-x1.92-0/result.json").unlink()
-    go = Training.go
+    train_leg = Training.train_leg
 
     def killed(self: Training) -> float:
         if self.step == 1:
             raise KeyboardInterrupt
-        return go(self)
+        return train_leg(self)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(Training, "go", killed)
+        patched.setattr(Training, "train_leg", killed)
         command("rows=hybrid-8-4-x1.92", "dropout=0.5")
     assert Path("runs/bench-dsg/short/hybrid-8-4-x1.92-0/last.pt").exists()
     monkeypatch.setattr(Training, "__init__", _counting(Training.__init__))
@@ -103,9 +103,9 @@ def test_a_row_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
 
 
 def _counting(original: Any) -> Any:
-    def init(self: Training, model: Any, images: Any, protocol: Any, course: Any, seed: int) -> None:
-        assert course == "", "the baseline was there"
-        original(self, model, images, protocol, course, seed)
+    def init(self: Training, model: Any, images: Any, protocol: Any, key_prefix: Any, seed: int) -> None:
+        assert key_prefix == "", "the baseline was there"
+        original(self, model, images, protocol, key_prefix, seed)
 
     return init
 

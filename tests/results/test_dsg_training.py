@@ -79,7 +79,7 @@ def test_gates_are_told_how_far_a_training_is(images: Images) -> None:
     training = Training(model, images, PROTOCOL, "", seed=0)
     densities = []
     while training.step < training.total:
-        training.go()
+        training.train_leg()
         densities.append(training.gates[1]._training_density)  # type: ignore[attr-defined]
     assert densities[0] > 0.8 and densities[-1] == 0.5 and densities == sorted(densities, reverse=True)
 

@@ -17,7 +17,7 @@ from gatesearch.pipeline.run_dir import RunFolder
 from results import run
 from results.benchmark import public_argument
 from results.hmd import latency, tasks
-from results.hmd.page import compare_with_rivals
+from results.hmd.page import compare_with_other_methods
 from results.hmd.protocol import DATA_SETS, SHORT
 from results.hmd.quality import QUALITY
 from results.hmd.rows import FACTORS, METHODS, SPECS, TASKS, Spec
@@ -162,16 +162,16 @@ def test_rows_are_run_once_and_pages_say_what_was_not(tmp_path, monkeypatch, cap
         run("hmd", ["rows=lm-dense", "width=0.4", *settings[1:]])
 
 
-def test_the_page_compares_at_equal_factors():
-    kept = {
+def test_the_page_compares_methods_at_equal_compression_factors():
+    results = {
         name: [{"quality": quality}]
         for name, quality in {"lm-hmd-2": 2.5, "lm-lmf-2": 2.4, "lm-pruned-2": 2.6, "kws_gru-hmd-3": 0.8}.items()
     }
     times = {"lm-hmd-2": 2.0, "lm-hmd-3": 2.0, "lm-hmd-4": 2.0, "lm-lmf-2": 3.0, "lm-pruned-2": 1.0}
     rows = {name: {"minimum_us": times.get(name, 2.0)} for name in SPECS if name.startswith("lm-")}
-    told = compare_with_rivals(kept, {"lm": {"rows": rows}})
-    assert "| low rank (LMF) | 0 of 1 | 1 of 3 | 1.00x to 1.50x, 1.00x |" in told  # fewer bits are better
-    assert "| magnitude pruning | 1 of 1 | 0 of 3 | 0.50x to 1.00x, 1.00x |" in told and "fewer units" not in told
+    table = compare_with_other_methods(results, {"lm": {"rows": rows}})
+    assert "| low rank (LMF) | 0 of 1 | 1 of 3 | 1.00x to 1.50x, 1.00x |" in table  # fewer bits are better
+    assert "| magnitude pruning | 1 of 1 | 0 of 3 | 0.50x to 1.00x, 1.00x |" in table and "fewer units" not in table
 
 
 def test_a_trained_start_goes_on_from_the_dense_row(tmp_path):

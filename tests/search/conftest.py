@@ -1,3 +1,5 @@
+"""Fixtures of the search tests: a small search space, and a journal without slow disk writes."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -9,8 +11,8 @@ from tests.search.small_spaces import small
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _no_waiting_for_the_disk() -> Iterator[None]:
-    """Optuna's journal flushes every entry to the disk; no test here pulls the plug."""
+def _skip_disk_flushes() -> Iterator[None]:
+    """Replace ``os.fsync``: Optuna's journal calls it for every entry, and no test here simulates a power failure."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda _: None)
         yield

@@ -1,4 +1,4 @@
-"""The stages of a model, ready to run and to be timed on this host as in a bundle, but without one."""
+"""Times a gated model on this host: its stages run as they would from a bundle, without writing one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ from gatesearch.runtime.program import Program
 
 
 class StageExecutable(NamedTuple):
-    """One stage: a single program, or the parts that a manifest would describe; ``blobs`` are the files' contents."""
+    """One stage as a bundle would hold it.
+
+    Args:
+        parts: descriptions of the stage's parts, as in a manifest; empty if one program runs the whole stage.
+        blobs: contents of the program files, one for each part, or one for the stage.
+    """
 
     parts: list[dict[str, Any]]
     blobs: list[bytes]
@@ -37,8 +42,8 @@ def assemble(
     Args:
         model: in evaluation mode.
         features: [n, *shape] samples that calibrate the int8 ranges.
-        device: has the cores that the plan names; this host stands in for all of them.
-        converter: makes a .tflite program of a module and an example of each input.
+        device: the device of the plan's cores; this host runs the programs of all of them.
+        converter: converts a module, with an example of each input, to a .tflite program.
     """
     stages: list[StageExecutable] = []
     for stage in passes.run(model, features, device):
@@ -46,10 +51,10 @@ def assemble(
             blobs = [part_to_bytes(part, converter) for part in stage.parts]
             stages.append(StageExecutable([part.describe() for part in stage.parts], blobs))
             continue
-        # The input has the int8 range of the stage before, as in a bundle, so no value is rounded between them.
+        # As in a bundle, the input has the int8 range of the previous stage's output, so no value is rounded again.
         int8 = stage.arithmetic == "int8"
-        before = Program(stages[-1].blobs[-1]).outputs[0].range if stages and int8 else None
-        stages.append(StageExecutable([], [tflite.compile(stage, before, converter)]))
+        input_range = Program(stages[-1].blobs[-1]).outputs[0].range if stages and int8 else None
+        stages.append(StageExecutable([], [tflite.compile(stage, input_range, converter)]))
     return stages
 
 
@@ -57,7 +62,7 @@ def cascade(stages: Sequence[StageExecutable]) -> Cascade:
     """Load the stages into a cascade whose gates let every window pass.
 
     Raises:
-        ValueError: a stage has kernels, and there is no compiler for them.
+        ValueError: a stage needs kernels, and this host has no C compiler.
     """
     library = native.load()
     if library is None and any(stage.parts for stage in stages):
@@ -77,13 +82,13 @@ def time_models(
     Args:
         models: the stages of each model, by name.
         window: [1, *shape]; every gate lets it pass.
-        seconds: no further pass begins after this time.
+        seconds: no further pass of timings begins after this time.
         least: minimum duration of all passes, in seconds.
     """
     calls = {}
     for name, stages in models.items():
-        loaded = cascade(stages)
-        calls[name] = partial(loaded.run, loaded.programs[0].inputs[0].quantise(channel_last(window.numpy())))
+        subject = cascade(stages)
+        calls[name] = partial(subject.run, subject.programs[0].inputs[0].quantise(channel_last(window.numpy())))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
