@@ -6,6 +6,8 @@ SRAM beside the .tflite file and TensorFlow Lite Micro's arena. It needs torchvi
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from gatesearch._lib import console
 from gatesearch.errors import UserError
 from results.arguments import read_keys
@@ -24,6 +26,8 @@ def main(arguments: list[str]) -> None:
     """
     values = read_keys("bench counts", arguments, ("networks",))
     try:
+        for package in ("timm", "torchvision"):
+            import_module(package)
         from results.counts import measure, networks
     except ImportError as error:
         raise UserError(f"bench counts: {error}; pip install --no-deps torchvision timm") from error

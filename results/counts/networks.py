@@ -6,9 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import timm
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -123,11 +121,21 @@ def _backbone(name: str, shape: tuple[int, ...]) -> Callable[[], Network]:
 
 
 def _vision(name: str, **args: object) -> Callable[[], Network]:
-    return lambda: (getattr(torchvision.models, name)(num_classes=10, **args), IMAGE)
+    def make() -> Network:
+        from torchvision import models
+
+        return getattr(models, name)(num_classes=10, **args), IMAGE
+
+    return make
 
 
 def _timm(name: str, side: int = 64, **args: object) -> Callable[[], Network]:
-    return lambda: (timm.create_model(name, num_classes=10, **args), (3, side, side))
+    def make() -> Network:
+        import timm
+
+        return timm.create_model(name, num_classes=10, **args), (3, side, side)
+
+    return make
 
 
 def _layers(shape: tuple[int, ...], *layers: Callable[[], nn.Module]) -> Callable[[], Network]:
