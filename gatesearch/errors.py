@@ -9,9 +9,9 @@ MAX_MESSAGE_CHARACTERS = 2000
 
 
 class UserError(Exception):
-    """Something the user wrote or provided cannot be used; the message is one line that says where and what instead.
+    """The user's input cannot be used; the one-line message says which input it is and what to write instead.
 
-    Line breaks, and bytes that are no UTF-8, are escaped: a quoted file name may hold them.
+    A file name in the message may hold line breaks or bytes that are not UTF-8; they are escaped.
     """
 
     def __init__(self, message: object = "") -> None:
@@ -19,11 +19,11 @@ class UserError(Exception):
 
 
 class DataError(UserError, ValueError):
-    """Data that cannot be used; a ``ValueError`` too, because constructors raise it."""
+    """Data cannot be used; it is also a ``ValueError``, because constructors raise it."""
 
 
 def one_line(text: str) -> str:
-    r"""Return text as one line that any terminal and file takes, of 2,000 characters at most.
+    r"""Return text as one line of printable characters, at most 2,000 of them.
 
     >>> one_line(chr(9) + "a.wav: bad") == r"\ta.wav: bad"
     True
@@ -33,9 +33,9 @@ def one_line(text: str) -> str:
 
 
 def _escape(character: str) -> str:
-    """Return a character that cannot be printed as Python writes it in a string.
+    """Return the escape sequence of a character that cannot be printed, as in a Python string.
 
-    Python reads a byte 0x80 + i of a file name that is no UTF-8 as the character 0xDC80 + i (PEP 383).
+    In a file name that is not UTF-8, Python reads the byte 0x80 + i as the character 0xDC80 + i (PEP 383).
     """
     code = ord(character)
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else repr(character)[1:-1]
@@ -47,9 +47,9 @@ def nearest(written: str, choices: Iterable[str]) -> str | None:
     >>> nearest("epoch", ["epochs", "batch_size"])
     'epochs'
     """
-    by_folded = {choice.casefold(): choice for choice in choices}
-    matches = difflib.get_close_matches(written.casefold(), by_folded, n=1, cutoff=0.5)
-    return by_folded[matches[0]] if matches else None
+    by_lower_case = {choice.casefold(): choice for choice in choices}
+    matches = difflib.get_close_matches(written.casefold(), by_lower_case, n=1, cutoff=0.5)
+    return by_lower_case[matches[0]] if matches else None
 
 
 def unknown_name(what: str, written: str, choices: Iterable[str]) -> str:
@@ -59,8 +59,8 @@ def unknown_name(what: str, written: str, choices: Iterable[str]) -> str:
     "unknown device 'tree_core'; nearest: 'three_core' (choices: three_core, host)"
     """
     choices = list(choices)
-    close, listed = nearest(written, choices), f"choices: {', '.join(choices) or 'none'}"
-    return f"unknown {what} {written!r}; " + (f"nearest: {close!r} ({listed})" if close else listed)
+    close, all_choices = nearest(written, choices), f"choices: {', '.join(choices) or 'none'}"
+    return f"unknown {what} {written!r}; " + (f"nearest: {close!r} ({all_choices})" if close else all_choices)
 
 
 def unknown(where: str, what: str, written: str, choices: Iterable[str]) -> UserError:

@@ -1,6 +1,6 @@
-"""Spoken words by eSpeak NG, mixed with generated noise: for trying everything out where there is no data.
+"""Synthetic speech data: words that eSpeak NG speaks, mixed with generated noise, where there are no recordings.
 
-Accuracy on synthetic speech says nothing about people; every figure from it is labelled.
+Accuracy on synthetic speech says nothing about people. Every figure from it is labelled as synthetic.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from gatesearch.data.wav import Progress
 from gatesearch.data.waveforms import FloatWaveform, Int16Waveform, to_int16
 from gatesearch.errors import UserError
 
-VERSION = 1  # of the set that this module makes; it is part of the name in the cache
+VERSION = 1  # part of the data set's name in the cache: a change of the clips needs a new one
 HELD_OUT_SHARES = {"validation": 0.15, "test": 0.15}
 FEWEST_CLIPS = 10  # of a class
 SPEECH_DB = (-36.0, -16.0)  # root mean square of the word against full scale
-SNR_DB = (5.0, 30.0)  # against the word, not the clip
+SNR_DB = (5.0, 30.0)  # power of the word, not of the clip, over power of the noise
 SILENCE_DB = (-80.0, -20.0)
 REPORT_EVERY_CLIPS = 200
 
@@ -40,15 +40,15 @@ def load(
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Make the set, or take it from the cache; the same arguments give the same bytes.
+    """Generate the data set, or read it from the cache; the same arguments give the same bytes.
 
-    Of each class 70 % are for training and 15 % each for validation and test, with voices, accents and some
-    unknown words of their own. Arguments as in :func:`gatesearch.data.speech.load`; ``"*"`` stands for the
-    words of Speech Commands that are no class, ``_silence_`` and ``_background_noise_`` for generated noise,
-    anything else is said.
+    The training split gets 70 % of each class, validation and test 15 % each. No voice and no accent is in two splits,
+    and each split has some unknown words of its own. The arguments are those of :func:`gatesearch.data.speech.load`.
+    Among the words of a negative, ``"*"`` means the words of Speech Commands that no class names, and ``_silence_``
+    and ``_background_noise_`` mean generated noise. eSpeak NG speaks every other word.
 
     Raises:
-        UserError: too few clips, a word that cannot be said within a clip, or eSpeak NG is not installed.
+        UserError: there are too few clips, a word does not fit into a clip, or eSpeak NG is not installed.
     """
     folders.check_names(positives, negatives)
     if clips_per_class < FEWEST_CLIPS:
@@ -65,7 +65,8 @@ def load(
     path = cache.cache_path(cache_dir, "speech", parameters)
     arrays = cache.read(path)
     if arrays is None:
-        arrays = _make(positives, negatives, seed, clips_per_class, sample_rate, round(sample_rate * seconds), progress)
+        samples = round(sample_rate * seconds)
+        arrays = _generate_clips(positives, negatives, seed, clips_per_class, sample_rate, samples, progress)
         cache.write(path, arrays)
     splits = {
         split: Split(
@@ -90,7 +91,7 @@ def load(
     )
 
 
-def _make(
+def _generate_clips(
     positives: Sequence[str],
     negatives: Mapping[str, Sequence[str]],
     seed: int,
@@ -99,19 +100,23 @@ def _make(
     samples: int,
     progress: Progress | None,
 ) -> cache.Arrays:
-    plan = []
+    """Return inputs, labels and names of the clips of each split, and the noise clips of the training split."""
+    order = []
     for split in SPLITS:
         for label, words in enumerate(_words(positives, negatives, split)):
-            plan += [(split, label, word) for word in _spread(words, _count(split, clips_per_class))]
+            count = _count_clips(split, clips_per_class)
+            order += [(split, label, word) for word in _repeat_in_turn(words, count)]
     rng = np.random.default_rng([seed, 0])
-    utterances = [draw_utterance(rng, split, word) for split, _, word in plan if word not in folders.BACKGROUND_FOLDERS]
-    spoken = speak_words(utterances, sample_rate, samples)
+    utterances = [
+        draw_utterance(rng, split, word) for split, _, word in order if word not in folders.BACKGROUND_FOLDERS
+    ]
+    waves = speak_words(utterances, sample_rate, samples)
     rng = np.random.default_rng([seed, 1])
     inputs: dict[str, list[Int16Waveform]] = {split: [] for split in SPLITS}
     labels: dict[str, list[int]] = {split: [] for split in SPLITS}
     names: dict[str, list[str]] = {split: [] for split in SPLITS}
     backgrounds: list[Int16Waveform] = []
-    for number, (split, label, word) in enumerate(plan, 1):
+    for number, (split, label, word) in enumerate(order, 1):
         kind, background = noise.draw_noise(rng, samples, sample_rate)
         if word in folders.BACKGROUND_FOLDERS:
             clip = to_int16(background * _amplitude(rng, SILENCE_DB))
@@ -119,14 +124,14 @@ def _make(
                 backgrounds.append(clip)
             name = f"{word}/{kind}-{number}"
         else:
-            utterance, wave = next(spoken)
-            clip = to_int16(_mix(rng, wave, background))
+            utterance, wave = next(waves)
+            clip = to_int16(_mix_into_noise(rng, wave, background))
             name = f"{word}/{utterance.voice}-{utterance.words_per_minute}-{utterance.pitch}-{number}"
         inputs[split].append(clip)
         labels[split].append(label)
         names[split].append(name)
-        if progress and (number % REPORT_EVERY_CLIPS == 0 or number == len(plan)):
-            progress(number, len(plan))
+        if progress and (number % REPORT_EVERY_CLIPS == 0 or number == len(order)):
+            progress(number, len(order))
     arrays: dict[str, npt.NDArray[Any]] = {"noise": np.array(backgrounds, np.int16).reshape(-1, samples)}
     for split in SPLITS:
         arrays[f"{split}_inputs"] = np.stack(inputs[split])
@@ -136,38 +141,42 @@ def _make(
 
 
 def _words(positives: Sequence[str], negatives: Mapping[str, Sequence[str]], split: str) -> list[tuple[str, ...]]:
-    """Return the words of every class in a split."""
-    named = {*positives, *(word for class_words in negatives.values() for word in class_words)}
-    rest = tuple(word for word in (*voices.WORDS, *voices.ONLY_IN[split]) if word not in named)
+    """Return the words that the clips of each class speak in a split, or the name of background noise."""
+    class_vocabulary = {*positives, *(word for class_words in negatives.values() for word in class_words)}
+    other_words = tuple(word for word in (*voices.WORDS, *voices.ONLY_IN[split]) if word not in class_vocabulary)
     words: list[tuple[str, ...]] = [(word,) for word in positives]
     for name, class_words in negatives.items():
         for word in class_words:
             if word.startswith("_") and word not in folders.BACKGROUND_FOLDERS:
                 raise errors.unknown(f"data.negatives.{name}", "background", word, folders.BACKGROUND_FOLDERS)
-        # The two names of background are one thing here.
-        own = dict.fromkeys(
+        # Both names of background mean the same generated noise, which counts once.
+        unique_words = dict.fromkeys(
             folders.BACKGROUND_FOLDERS[0] if word in folders.BACKGROUND_FOLDERS else word for word in class_words
         )
-        words.append(tuple(word for each in own for word in (rest if each == folders.ANY_OTHER else (each,))))
+        spoken_words: list[str] = []
+        for word in unique_words:
+            spoken_words += other_words if word == folders.ANY_OTHER else (word,)
+        words.append(tuple(spoken_words))
     return words
 
 
-def _count(split: str, clips_per_class: int) -> int:
+def _count_clips(split: str, clips_per_class: int) -> int:
+    """Return how many clips of a class a split gets."""
     counts = {name: max(1, round(share * clips_per_class)) for name, share in HELD_OUT_SHARES.items()}
     return counts.get(split, clips_per_class - sum(counts.values()))
 
 
-def _spread(words: Sequence[str], count: int) -> list[str]:
-    """Return ``count`` words, each as often as the others.
+def _repeat_in_turn(words: Sequence[str], count: int) -> list[str]:
+    """Return ``count`` words by going through the list again and again.
 
-    >>> _spread(["a", "b", "c"], 7)
+    >>> _repeat_in_turn(["a", "b", "c"], 7)
     ['a', 'b', 'c', 'a', 'b', 'c', 'a']
     """
     return [words[i % len(words)] for i in range(count)]
 
 
-def _mix(rng: np.random.Generator, word: FloatWaveform, background: FloatWaveform) -> FloatWaveform:
-    """Put the word somewhere into the noise, at a random level and signal-to-noise ratio."""
+def _mix_into_noise(rng: np.random.Generator, word: FloatWaveform, background: FloatWaveform) -> FloatWaveform:
+    """Add the word to the noise at a random place, level and signal-to-noise ratio."""
     level = _amplitude(rng, SPEECH_DB)
     clip = background * (level / _amplitude(rng, SNR_DB))
     start = int(rng.integers(len(clip) - len(word) + 1))
@@ -176,4 +185,5 @@ def _mix(rng: np.random.Generator, word: FloatWaveform, background: FloatWavefor
 
 
 def _amplitude(rng: np.random.Generator, decibels: tuple[float, float]) -> float:
+    """Draw a level in decibels and return it as an amplitude."""
     return float(10 ** (rng.uniform(*decibels) / 20))

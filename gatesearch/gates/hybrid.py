@@ -1,14 +1,17 @@
-"""FBS and PG in one layer: losing channels are not computed, winning ones get low bits only where PG opens.
+"""Feature Boosting and Suppression (FBS) and Precision Gating (PG) in one layer: fewer channels, fewer bits.
+
+FBS picks the channels that win for a sample; no other channel is computed. PG computes the high bits of every winner,
+and its low bits only where PG's mask opens.
 
 Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", section 4. The paper leaves
-the order of the two open. Here the predictor reads the input first, and PG convolves for the winners alone:
+the order of FBS and PG open. Here FBS's predictor reads the input first, and PG convolves for the winners alone:
 
     g = relu(phi mean(x) + rho)      a = the k largest of g
-    O = O_hb + m O_lb                for the winning channels; groups of a mask decide by their winners
+    O = O_hb + m O_lb                for the winners; m of a group follows from the mean over its winners
     y = a g norm(O) + a beta
 
-A loser has no high bits either. Counting losers among the outputs without low bits overstates PG's sparsity, so it is
-reported twice: over the winners, and over all outputs.
+PG's sparsity is the share of outputs whose low bits are not computed. Losers are without low bits too, so that
+counting them overstates the sparsity. It is reported twice: over the winners, and over all outputs.
 """
 
 from __future__ import annotations
@@ -26,16 +29,16 @@ from gatesearch.gates.work import KernelCall, LayerWork
 from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import Scalar
 
-GROUPED = 16  # channels; stands for every group of more than one in a kernel's variant
+GROUPED = 16  # channels: the group in a kernel's variant for every group of two channels or more
 
 
 @dataclass(frozen=True)
 class HybridParams(PGParams, FBSParams):
-    """Parameters of one gate: density and block of FBS, and those of PG."""
+    """Parameters of one gate: those of FBS (density, block) and those of PG."""
 
 
 class Hybrid(GateKind[LayerSite, HybridParams]):
-    """The kind ``fbs_pg``: at every site where both FBS and PG fit."""
+    """The gate kind ``fbs_pg``, for every layer site where both FBS and PG fit."""
 
     name = "fbs_pg"
     site_type = LayerSite
@@ -43,32 +46,32 @@ class Hybrid(GateKind[LayerSite, HybridParams]):
     figures = (*PG.figures, Figure("sparsity_winners", "share", "Closed, of winners"), *FBS.figures)
 
     def fits(self, site: LayerSite) -> bool:
-        """Say whether both may stand there."""
+        """Say whether both FBS and PG fit the site."""
         return FBS().fits(site) and PG().fits(site)
 
     def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
-        """Return the choices of both."""
+        """Return the choices of FBS and of PG at the site."""
         return {**FBS().choices(site), **PG().choices(site)}
 
     def build(
         self, site: LayerSite, params: HybridParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> FBSConv2d:
-        """Build an FBS layer around a PG convolution, from what the trained layers were."""
-        start = unfold(layer, norm)
-        return FBSConv2d(PGConv2d(start.conv, params), start, params.density, params.block)
+        """Build an FBS layer around a PG convolution, with the weights of the trained layer and its normalisation."""
+        weights = unfold(layer, norm)
+        return FBSConv2d(PGConv2d(weights.conv, params), weights, params.density, params.block)
 
     def work(self, site: LayerSite, params: HybridParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return PG's two phases for the winners, which a core has to be able to skip by channel first."""
+        """Return PG's work for the winners; a core skips low bits only if it can skip channels first."""
         observed = observed or {}
-        among = {"weighted_sparsity": observed["sparsity_winners"]} if "sparsity_winners" in observed else None
-        inner = PG().work(site, params, among)
-        work = work_of_winners(inner.calls, site, params, observed)
-        work = replace(work, macs=work.macs + inner.macs, params=work.params + inner.params)
+        of_winners = {"weighted_sparsity": observed["sparsity_winners"]} if "sparsity_winners" in observed else None
+        pg_work = PG().work(site, params, of_winners)
+        work = work_of_winners(pg_work.calls, site, params, observed)
+        work = replace(work, macs=work.macs + pg_work.macs, params=work.params + pg_work.params)
         if not site.geometry or not params.for_kernel:
             return work
         group, pieces = MASKS[params.mask].size(site.channels), params.pieces(site.positive)
         # The kernel runs the same program for every group of several channels.
         variant = (("block", params.block), ("group", 1 if group == 1 else GROUPED), ("pieces", pieces))
-        share = 1 - (among or {}).get("weighted_sparsity", 1.0) if params.low_bits else 0.0
-        remaining = (("outputs", work.density), ("open", share))
+        open_share = 1 - (of_winners or {}).get("weighted_sparsity", 1.0) if params.low_bits else 0.0
+        remaining = (("outputs", work.density), ("open", open_share))
         return replace(work, kernels=(KernelCall("fbs_pg", site.geometry, variant, remaining),))

@@ -131,7 +131,7 @@ def _sources() -> list[Path]:
 def _compile(compiler: Compiler, flags: Sequence[str], work: Path) -> Path:
     base = [compiler.command, *flags, "-fPIC", "-c", f"-I{SOURCES}"]
     names = '"' + ",".join(compiler.sets) + '"'
-    commands = [[*base, f"-DGS_SETS={names}", str(SOURCES / "dispatch.c"), "-o", str(work / "dispatch.o")]]
+    commands = [[*base, f"-DGS_SETS={names}", str(SOURCES / "instruction_sets.c"), "-o", str(work / "sets.o")]]
     units = [SOURCES / "all.c", *outside_sources()]
     for name, extra in compiler.sets.items():
         for number, unit in enumerate(units):

@@ -1,4 +1,4 @@
-"""The conformance tests of gates at layer sites, on top of those of every gate kind."""
+"""The conformance tests of layer gates, in addition to those that every gate kind passes."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ class LayerGateConformance(GateConformance):
     site: LayerSite
 
     def layer(self) -> nn.Module:
-        """Return the layer at the site, of which a gate takes the place; an LSTM is batch first."""
+        """Return the layer that the gate replaces; an LSTM is batch first."""
         raise NotImplementedError
 
     def inputs(self) -> Tensor:
-        """Return what the layer reads, [N, *site.shape_in]."""
+        """Return inputs of the layer, [N, *site.shape_in]."""
         return torch.randn(SAMPLES, *self.site.shape_in) + 0.5
 
     def output(self, gate: Any, inputs: Tensor) -> Tensor:
-        """Return the output without the state that a recurrent layer returns beside it."""
+        """Return the output tensor alone; a recurrent layer returns its state, too."""
         output = gate(inputs)
         first: Tensor = output if isinstance(output, Tensor) else output[0]
         return first
 
     @contextmanager
     def trained(self) -> Iterator[tuple[Any, Tensor]]:
-        """Give a gate that took some steps, in evaluation, and inputs for it."""
+        """Yield a gate and inputs for it; the gate is trained for four steps and is in evaluation."""
         with fixed_torch_seed():
             gate, inputs = self.build(), self.inputs()
             self._train(gate.train(), inputs)
@@ -74,27 +74,27 @@ class LayerGateConformance(GateConformance):
         assert calls == ["0"], f"a trace calls {calls}, not the gate alone"
 
     def test_trained_layer_stays_as_it_is(self) -> None:
-        """A gate copies what it takes over from the layer and from the normalisation behind it."""
+        """A gate copies the weights that it uses of the layer and of the normalisation after it."""
         with fixed_torch_seed():
             layer, norm = self.layer(), self.norm()
-            behind = nn.ModuleList([layer] if norm is None else [layer, norm])
-            before = copy.deepcopy(behind.state_dict())
+            originals = nn.ModuleList([layer] if norm is None else [layer, norm])
+            before = copy.deepcopy(originals.state_dict())
             gate: Any = self.kind.build(self.site, self.read(), layer, norm)
             self._train(gate.train(), self.inputs())
-            for name, value in behind.state_dict().items():
+            for name, value in originals.state_dict().items():
                 same = torch.equal(before[name], value)
                 assert same, "training the gate changes the layer that it was made from: copy what you keep"
 
     def test_samples_do_not_mix(self) -> None:
-        """In evaluation a sample's output does not depend on its batch, and nothing else changes.
+        """In evaluation a sample's output does not depend on its batch; input and state do not change.
 
         The released code of precision gating (Zhang et al. 2020) breaks this: it quantises by a batch's maximum.
         """
         with self.trained() as (gate, inputs):
-            inputs[0] *= 100  # moves what is measured over the batch
-            untouched, before = inputs.clone(), copy.deepcopy(gate.state_dict())
+            inputs[0] *= 100  # changes the batch's maximum and mean
+            original, before = inputs.clone(), copy.deepcopy(gate.state_dict())
             together = self.output(gate, inputs)
-            assert torch.equal(inputs, untouched), "the gate changes its input in place"
+            assert torch.equal(inputs, original), "the gate changes its input in place"
             alone = torch.cat([self.output(gate, sample) for sample in inputs.split(1)])
             scale = float(together.abs().max())
             same = torch.allclose(alone, together, atol=1e-5 * scale)
@@ -103,32 +103,32 @@ class LayerGateConformance(GateConformance):
             assert same, "evaluation changes the state of the gate"
 
     def test_gate_can_be_copied(self) -> None:
-        """Checkpoints copy a gate in the middle of a training."""
+        """A checkpoint copies a gate during training."""
         with self.trained() as (gate, inputs):
             state, expected = copy.deepcopy(gate.state_dict()), self.output(gate, inputs)
             with torch.enable_grad():
                 gate.train()(inputs)
             gate.load_state_dict(state)
             try:
-                twin = copy.deepcopy(gate)
+                duplicate = copy.deepcopy(gate)
             except RuntimeError as error:
                 raise AssertionError(f"the gate cannot be copied after a forward in training: {error}") from error
-            assert torch.equal(self.output(twin.eval(), inputs), expected), (
+            assert torch.equal(self.output(duplicate.eval(), inputs), expected), (
                 "a deep copy of the gate does something else"
             )
 
     def test_gate_can_be_exported(self) -> None:
-        """The converter takes the gate, and its program computes the same."""
+        """The converter accepts the gate, and the program computes what the gate computes."""
         with self.trained() as (gate, inputs):
             check_export(_Output(gate), inputs, "the gate")
 
     def test_report_sums_over_samples(self) -> None:
-        """A report gives the declared figures, over all that came by in evaluation, however it was batched."""
+        """A report covers every sample since the last reset in evaluation and does not depend on the batches."""
         with self.trained() as (gate, inputs):
             gate.reset()
-            nothing, whole = self._report(gate), self._report(gate, inputs)
+            empty, whole = self._report(gate), self._report(gate, inputs)
             gate.reset()
-            assert self._report(gate) == nothing, "reset() does not forget what was observed"
+            assert self._report(gate) == empty, "reset() does not forget what was observed"
             parts = self._report(gate, *inputs.split([1, 5, SAMPLES - 6]))
             same = parts.keys() == whole.keys() and all(
                 math.isclose(parts[name], whole[name], rel_tol=1e-5) for name in whole
@@ -140,20 +140,20 @@ class LayerGateConformance(GateConformance):
             assert self._report(gate) == parts, "report() counts what came by in training"
 
     def _report(self, gate: Any, *batches: Tensor) -> dict[str, float]:
-        """Return the report after some batches in evaluation, checked against what the kind declares."""
+        """Run the batches in evaluation, check the report against the figures that the kind declares, and return it."""
         gate.eval()
         for batch in batches:
             gate(batch)
-        report, declared = dict(gate.report()), {figure.name: figure for figure in self.kind.figures}
+        report, figures = dict(gate.report()), {figure.name: figure for figure in self.kind.figures}
         for name, value in report.items():
-            number = isinstance(value, float) and math.isfinite(value)
-            assert number, f"report(): {name} is {value!r}, not a plain, finite float"
-            assert name in declared, f"report(): {name} is none of the kind's figures"
-            assert declared[name].unit != "share" or 0 <= value <= 1, f"report(): {name} is {value}, which is no share"
+            is_finite = isinstance(value, float) and math.isfinite(value)
+            assert is_finite, f"report(): {name} is {value!r}, not a plain, finite float"
+            assert name in figures, f"report(): {name} is none of the kind's figures"
+            assert figures[name].unit != "share" or 0 <= value <= 1, f"report(): {name} is {value}, which is no share"
         return report
 
     def test_work_is_least_without_a_report(self) -> None:
-        """Work is made of shares, and before anything was observed it is the least that the parameters allow."""
+        """Shares of work lie between 0 and 1; without a report the work is the least that the parameters allow."""
         with self.trained() as (gate, inputs):
             gate.reset()
             gate(inputs)
@@ -174,12 +174,12 @@ class LayerGateConformance(GateConformance):
                 assert lower <= higher + 1e-9, f"work(): without a report {message}"
 
     def test_kernels_are_installed(self) -> None:
-        """Every kernel that the work names can be run and timed; without one a reference computes the layer."""
+        """Every kernel that the work names is installed; where it names none, a reference computes the layer."""
         for call in self.work().kernels:
             assert layer_kernel(call.kernel, "work()").axes(call)
 
     def test_kind_is_refused_at_cuts(self) -> None:
-        """A kind says which sort of sites it is for."""
+        """The kind is not for cut sites."""
         assert self.kind.site_type is not CutSite, "the kind is for cut sites"
 
     def work(self, observed: Mapping[str, float] | None = None) -> LayerWork:
@@ -190,7 +190,7 @@ class LayerGateConformance(GateConformance):
 
 
 class _Output(nn.Module):
-    """A gate without the state that a recurrent layer returns beside its output."""
+    """A gate as a module that returns its output tensor alone, for the converter."""
 
     def __init__(self, gate: nn.Module) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How the rows are trained: a short protocol for one core of a CPU, and a full one."""
+"""The settings of every training of the hybrid-matrix comparison: a short protocol for one CPU core, and a full one."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 
 
 class Protocol(BaseModel):
-    """One way to train every row; all of it can be changed on the command line.
+    """Settings with which every row of the page is trained; the command line can change each of them.
 
     Args:
-        start: ``scratch`` lets every row start from chance, as the papers do; ``trained`` lets compressed layers start
-            from the dense row's weights, as a run of gatesearch does.
+        start: ``scratch`` trains every row from random weights, as the papers do; ``trained`` gives compressed layers
+            the weights of the trained dense row first, as a run of gatesearch does.
         kws_epochs, har_epochs: passes over the training split.
         lm_steps: steps of the language model.
-        batch_size: windows a step.
-        rate: peak of AdamW's rate, which rises for a tenth of the steps and falls along half a cosine.
-        weight_decay, label_smoothing, dropout: of all trainings; the language model is not smoothed.
-        width: multiplies the units of every recurrent layer.
-        characters: of the text, None for all of it; a tenth each is for validation and test.
-        clips_per_class, windows_per_subject: size of the synthetic sets, where no recordings are given.
+        batch_size: windows in a batch.
+        rate: peak learning rate of AdamW; it rises for a tenth of the steps and falls along half a cosine.
+        weight_decay, label_smoothing, dropout: the same in all trainings; the language model has no label smoothing.
+        width: factor on the units of every recurrent layer.
+        characters: length of the text, None for all of it; validation and test get a tenth each.
+        clips_per_class, windows_per_subject: size of the synthetic data sets, which replace missing recordings.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,6 +57,6 @@ SHORT = Protocol(
     windows_per_subject=130,
 )
 FULL = SHORT.model_copy(update={"kws_epochs": 80, "har_epochs": 40, "lm_steps": 4000})
-# Recordings, and what stands for the user's own paths to them.
+# Data sets of recordings, and the name that a command on the page shows in place of the user's path.
 DATA_SETS: Mapping[str, str] = {"speech": "SPEECH_COMMANDS", "har": "har_windows.npz"}
 PROTOCOLS: Mapping[str, Protocol] = {"short": SHORT, "full": FULL}

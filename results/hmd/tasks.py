@@ -1,4 +1,7 @@
-"""The tasks: sequences with their labels in three splits, and the network that reads them."""
+"""The tasks on which hybrid matrices are compared: each has labelled sequences and a recurrent network for them.
+
+They are keywords, activities and a language model of characters.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ from gatesearch.frontends import build
 from results.hmd.protocol import Protocol
 
 SPLITS = ("train", "validation", "test")
-SPLIT_SEED = 0  # one split for all seeds, which are of what is random in a training
-# Frames of 40 ms without overlap, as Hello Edge's recurrent networks have them: 25 of them in a second.
+SPLIT_SEED = 0  # the splits are the same for every seed of a training
+# The recurrent networks of Hello Edge read frames of 40 ms without overlap: 25 frames a second.
 MFCC = {"coefficients": 10, "window_ms": 40.0, "stride_ms": 40.0, "fft": 1024}
-AVERAGE = 4  # steps of an activity that become one
-WINDOW = 64  # characters
+AVERAGE = 4  # time steps of an activity whose mean is one step of the input
+WINDOW = 64  # characters that the language model reads at once
 WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
-OTHERS = {"_silence_": ["_silence_", "_background_noise_"], "_unknown_": ["*"]}
+NEGATIVES = {"_silence_": ["_silence_", "_background_noise_"], "_unknown_": ["*"]}
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,11 @@ class Task:
 
     Args:
         name: key of :data:`results.hmd.rows.TASKS`.
-        splits: inputs [N, ...] and labels by split; of a language model the stream of characters [N], twice.
-        build: from the units of a recurrent layer and the dropout to the untrained network.
+        splits: inputs [N, ...] and labels of each split; the language model has its characters [N] as both.
+        build: builds the untrained network of so many units a recurrent layer, with this dropout.
         hidden: units of the dense row, at width 1.
-        source: what the data are.
-        synthetic: whether they are generated rather than recorded.
+        source: where the data come from, for the page.
+        synthetic: whether the data are generated; False for recordings and text.
     """
 
     name: str
@@ -48,7 +51,7 @@ class Task:
 
     @property
     def is_language(self) -> bool:
-        """Whether the next character is what is asked for, at every step."""
+        """Whether the network predicts the next character at every step."""
         return self.name == "lm"
 
     @property
@@ -59,13 +62,15 @@ class Task:
 
 
 class CharacterModel(nn.Module):
-    """Characters [N, T] to logits of the next ones [N, T, vocabulary], by an LSTM from a state of zero.
+    """An LSTM language model: characters [N, T] to the logits of the next characters [N, T, vocabulary].
+
+    The state is zero before the first character.
 
     Args:
         vocabulary: number of different characters.
-        hidden: units.
-        embedding: numbers that stand for a character.
-        dropout: in front of the linear layer.
+        hidden: units of the LSTM.
+        embedding: size of the vector of a character.
+        dropout: before the linear layer.
     """
 
     def __init__(self, vocabulary: int, hidden: int, embedding: int = 64, dropout: float = 0.1) -> None:
@@ -87,18 +92,18 @@ def load(name: str, protocol: Protocol, roots: Mapping[str, str | None]) -> Task
 
     Args:
         name: key of :data:`results.hmd.rows.TASKS`.
-        protocol: sizes of synthetic sets, length of the text.
-        roots: ``speech`` and ``har``: where recordings lie; None makes synthetic ones.
+        protocol: sizes of the synthetic data sets and length of the text.
+        roots: folder of the recordings of ``speech`` and ``har``; None means synthetic data.
     """
     return LOADERS[name](name, protocol, roots)
 
 
-def _keywords(name: str, protocol: Protocol, roots: Mapping[str, str | None]) -> Task:
+def _load_keywords(name: str, protocol: Protocol, roots: Mapping[str, str | None]) -> Task:
     data = load_dataset(
         "speech",
         root=roots.get("speech"),
         positives=list(WORDS),
-        negatives=OTHERS,
+        negatives=NEGATIVES,
         seed=SPLIT_SEED,
         clips_per_class=protocol.clips_per_class,
     )
@@ -106,7 +111,7 @@ def _keywords(name: str, protocol: Protocol, roots: Mapping[str, str | None]) ->
     return _build_task(name, data, "mfcc", MFCC, {"cell": cell}, {"lstm": 118, "gru": 154}[cell])
 
 
-def _activities(name: str, protocol: Protocol, roots: Mapping[str, str | None]) -> Task:
+def _load_activities(name: str, protocol: Protocol, roots: Mapping[str, str | None]) -> Task:
     data = load_dataset("har", root=roots.get("har"), seed=SPLIT_SEED, windows_per_subject=protocol.windows_per_subject)
     return _build_task(name, data, "sequence", {"average": AVERAGE}, {"cell": "lstm", "bidirectional": True}, 64)
 
@@ -114,27 +119,28 @@ def _activities(name: str, protocol: Protocol, roots: Mapping[str, str | None]) 
 def _build_task(
     name: str, data: Dataset, frontend: str, settings: Mapping[str, Any], net: Mapping[str, Any], hidden: int
 ) -> Task:
-    front = build(frontend, **settings).fit(data.train.inputs)
+    """Compute the features of every split; ``settings`` are of the front end, ``net`` of the network."""
+    compute_features = build(frontend, **settings).fit(data.train.inputs)
     splits = {}
     for split in SPLITS:
         part = getattr(data, split)
-        splits[split] = (torch.cat([front(chunk) for chunk in part.inputs.split(256)]), part.labels)
+        splits[split] = (torch.cat([compute_features(chunk) for chunk in part.inputs.split(256)]), part.labels)
     shape = tuple(splits["train"][0].shape[1:])
 
-    def build_net(units: int, dropout: float) -> nn.Module:
+    def build_network(units: int, dropout: float) -> nn.Module:
         return RecurrentNet(num_classes=len(data.classes), input_shape=shape, hidden=units, dropout=dropout, **net)
 
-    return Task(name, splits, build_net, hidden, data.source, data.synthetic)
+    return Task(name, splits, build_network, hidden, data.source, data.synthetic)
 
 
-def _language(name: str, protocol: Protocol, roots: Mapping[str, str | None]) -> Task:
+def _load_text(name: str, protocol: Protocol, roots: Mapping[str, str | None]) -> Task:
     from pydoc_data.topics import topics
 
     text = "\n".join(topics[key] for key in sorted(topics))[: protocol.characters]
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     alphabet = sorted(set(text))
     stream = torch.tensor([alphabet.index(c) for c in text])
-    tenth = len(stream) // 10
+    tenth = len(stream) // 10  # for validation, and as much for test
     parts = stream.split([len(stream) - 2 * tenth, tenth, tenth])
     return Task(
         name,
@@ -148,8 +154,8 @@ def _language(name: str, protocol: Protocol, roots: Mapping[str, str | None]) ->
 
 
 LOADERS: Mapping[str, Callable[[str, Protocol, Mapping[str, str | None]], Task]] = {
-    "kws_lstm": _keywords,
-    "kws_gru": _keywords,
-    "har_bilstm": _activities,
-    "lm": _language,
+    "kws_lstm": _load_keywords,
+    "kws_gru": _load_keywords,
+    "har_bilstm": _load_activities,
+    "lm": _load_text,
 }

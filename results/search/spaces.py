@@ -1,4 +1,4 @@
-"""The recorded spaces: small enough that every plan of them can be evaluated."""
+"""Search spaces small enough to train every plan of them: search engines are compared on tables of the results."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from gatesearch.recipe import Recipe, load
 
 @dataclass(frozen=True)
 class Recorded:
-    """One recorded space.
+    """A search space of which every plan is trained and recorded in a table.
 
     Args:
-        recipe: of the data, the backbone and the device.
-        changes: of the recipe's keys.
-        at: epochs after which a trial's training is read, the last being its end.
-        clips: number of training clips, drawn by the recipe's seed; None for all.
-        data: the name of the data on the page.
-        after: parameters of gates that are set after training, by kind: one training serves all their values.
+        recipe: the recipe with the data, the backbone and the device.
+        changes: overrides of the recipe's keys.
+        at: epochs after which the table holds the quality of a training; the last epoch ends it.
+        clips: number of training clips, drawn with the recipe's seed; None for all.
+        data: name of the data on the page.
+        after: for each gate kind the parameters that are set after training; one training serves all their values.
     """
 
     recipe: str
@@ -31,11 +31,11 @@ class Recorded:
     after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def load(self) -> Recipe:
-        """Return the recipe with its changes."""
+        """Return the recipe with the overrides."""
         return load(self.recipe, self.changes)
 
 
-AT = (1, 3, 9, 16)  # where halving by 3 has its rungs, and the end
+AT = (1, 3, 9, 16)  # epochs: the rungs of successive halving by 3, and the end of a training
 
 RECORDED = {
     "kws16": Recorded(
@@ -72,7 +72,9 @@ RECORDED = {
 
 
 def trained(plan: GatePlan, after: Mapping[str, tuple[str, ...]]) -> tuple[PlacedGate, ...]:
-    """Return the gates of a plan without what training does not depend on: parameters that are set after it.
+    """Return the gates of a plan without the parameters that are set after training.
+
+    Plans with equal results share one training.
 
     >>> plan = GatePlan((PlacedGate.of("gc", "stem", keep=0.5, recall=0.99),), ("mcu", "npu"))
     >>> [gate.params for gate in trained(plan, {"gc": ("recall",)})]

@@ -1,10 +1,12 @@
+"""Records of runs from which the report's tests draw pages: a whole run, gates in layers alone, and an empty run."""
+
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
 
-from tests.report.record_fixture import build_record, empty_record, layers_only
+from tests.report.record_fixture import build_layer_gates_record, build_record, empty_record
 
 
 @pytest.fixture
@@ -13,8 +15,8 @@ def record() -> dict[str, Any]:
 
 
 @pytest.fixture
-def in_layers() -> dict[str, Any]:
-    return layers_only()
+def layer_gates_record() -> dict[str, Any]:
+    return build_layer_gates_record()
 
 
 @pytest.fixture

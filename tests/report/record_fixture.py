@@ -314,8 +314,8 @@ def _layers() -> list[dict[str, Any]]:
     return found
 
 
-def layers_only() -> dict[str, Any]:
-    """The record of a plan whose gates stop nothing, found in a space without cut sites."""
+def build_layer_gates_record() -> dict[str, Any]:
+    """Return the record of a plan that has layer gates alone, so that no gate stops a sample."""
     record = build_record()
     whole = record["stages"][-1] | {"index": 0, "first_site": "input", "last_site": "output"}
     gates = [gate for gate in record["plan"]["gates"] if gate["kind"] != "gc"]

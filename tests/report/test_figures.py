@@ -117,11 +117,11 @@ def test_a_gated_layer_with_the_name_of_a_site_is_not_taken_for_the_gate_that_st
     assert [stage["exit"] for stage in plan.build_stages(record)] == exits
 
 
-def test_without_cut_sites_the_layers_draw_the_backbone(in_layers: dict[str, Any]) -> None:
-    [stage] = plan.build_stages(in_layers)
+def test_without_cut_sites_the_layers_draw_the_backbone(layer_gates_record: dict[str, Any]) -> None:
+    [stage] = plan.build_stages(layer_gates_record)
     assert [site["name"] for site in stage["sites"]] == [f"blocks.{i}.pointwise" for i in range(4)]
-    in_layers["layers"] = in_layers["layers"][2:]
-    [stage] = plan.build_stages(in_layers)
+    layer_gates_record["layers"] = layer_gates_record["layers"][2:]
+    [stage] = plan.build_stages(layer_gates_record)
     assert [bool(site["left"]) for site in stage["sites"]] == [False, False, True, True]
     assert stage["elsewhere"] == [] and stage["exit"] is None
 

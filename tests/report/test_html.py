@@ -140,23 +140,25 @@ def test_a_plan_without_gates_in_layers_has_no_such_section(record: dict[str, An
         assert not re.search("gated layers", Page(page).text, re.IGNORECASE) and 'id="layers"' not in page
 
 
-def test_a_plan_that_stops_nothing_does_not_speak_of_stopping(in_layers: dict[str, Any], undrawn: None) -> None:
-    page = render(in_layers)
+def test_a_plan_that_stops_nothing_does_not_speak_of_stopping(
+    layer_gates_record: dict[str, Any], undrawn: None
+) -> None:
+    page = render(layer_gates_record)
     text = words(page)
     assert {"reach", "gates"}.isdisjoint(Page(page).ids) and "layers" in Page(page).ids
     assert not re.search("early stop|gate recall|same gate decisions|calibrate thresholds|papers' formula", text)
     assert "none stops a window" in text and "not yet" not in text
 
 
-def test_a_plan_without_any_gate_says_so(in_layers: dict[str, Any], undrawn: None) -> None:
-    in_layers["plan"]["gates"], in_layers["layers"] = [], []
-    assert "The plan has no gates" in words(render(in_layers))
+def test_a_plan_without_any_gate_says_so(layer_gates_record: dict[str, Any], undrawn: None) -> None:
+    layer_gates_record["plan"]["gates"], layer_gates_record["layers"] = [], []
+    assert "The plan has no gates" in words(render(layer_gates_record))
 
 
-def test_without_negatives_the_page_gives_one_accuracy(in_layers: dict[str, Any], undrawn: None) -> None:
-    assert "precision of positives" in words(render(in_layers))
-    in_layers["data"]["positive"], in_layers["data"]["stream"] = [True] * 12, {"positive": 1.0}
-    text = words(render(in_layers))
+def test_without_negatives_the_page_gives_one_accuracy(layer_gates_record: dict[str, Any], undrawn: None) -> None:
+    assert "precision of positives" in words(render(layer_gates_record))
+    layer_gates_record["data"]["positive"], layer_gates_record["data"]["stream"] = [True] * 12, {"positive": 1.0}
+    text = words(render(layer_gates_record))
     assert "precision of positives" not in text and "Negatives none" in text
     assert "are means over the stream" not in text
 

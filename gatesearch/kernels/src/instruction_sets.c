@@ -1,4 +1,5 @@
-/* Which of the instruction sets that were compiled this processor has; GS_SETS names them, the best first. */
+/* Instruction sets of the kernels: the names of those that are compiled, and a check whether this processor has one.
+   The build defines GS_SETS as the names with commas between, the best first. */
 #include <string.h>
 
 #if defined(__aarch64__) && defined(__linux__)
@@ -19,7 +20,7 @@ int gs_supports(const char *set) {
   if (!strcmp(set, "dotprod")) return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
   if (!strcmp(set, "neon")) return 1;
 #elif defined(__aarch64__)
-  if (!strcmp(set, "dotprod") || !strcmp(set, "neon")) return 1; /* every processor of Apple's has them */
+  if (!strcmp(set, "dotprod") || !strcmp(set, "neon")) return 1; /* every Apple processor has both */
 #endif
   return !strcmp(set, "portable");
 }
