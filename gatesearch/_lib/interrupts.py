@@ -1,8 +1,8 @@
-"""Interrupts that nothing can swallow: SIGINT and SIGTERM raise KeyboardInterrupt now and, if need be, again later.
+"""SIGINT and SIGTERM stop a run with KeyboardInterrupt, even where other code swallows the first exception.
 
-Python raises an interrupt wherever the main thread happens to be. In a destructor or in a callback of a C++ library it
-is printed and dropped, and Lightning looks at SIGTERM between batches alone. A flag remembers the signal, and
-:func:`check` raises wherever a run can stop.
+Python raises KeyboardInterrupt at the main thread's current line. In a destructor or a callback of a C++ library the
+exception is printed and lost. Lightning checks for SIGTERM only between batches. So a flag stores the signal, and
+:func:`check` raises KeyboardInterrupt again at the places where a run can stop.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _pending = False
 
 @contextmanager
 def as_exceptions() -> Iterator[None]:
-    """Turn SIGINT and SIGTERM into KeyboardInterrupt within the context; in the main thread alone.
+    """Turn SIGINT and SIGTERM into KeyboardInterrupt within the context; other threads than the main one ignore it.
 
     Raises:
-        KeyboardInterrupt: a signal came, at the latest when the context ends.
+        KeyboardInterrupt: a signal came; the end of the context raises it at the latest.
     """
     global _pending
     if threading.current_thread() is not threading.main_thread():
@@ -38,7 +38,7 @@ def as_exceptions() -> Iterator[None]:
     except BaseException as error:
         if not _pending:
             raise
-        raise KeyboardInterrupt from error  # what an interrupt breaks is no error of its own
+        raise KeyboardInterrupt from error  # the error is a consequence of the interrupt
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -46,12 +46,12 @@ def as_exceptions() -> Iterator[None]:
 
 
 def pending() -> bool:
-    """Say whether a signal came within :func:`as_exceptions`, whatever became of its exception."""
+    """Say whether a signal came within :func:`as_exceptions`, even if its exception was swallowed."""
     return _pending
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt where a signal came: a call of it is a place where a run can stop."""
+    """Raise KeyboardInterrupt if a signal came; code calls it at the places where a run can stop."""
     if _pending and threading.current_thread() is threading.main_thread():
         raise KeyboardInterrupt
 

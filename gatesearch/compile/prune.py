@@ -1,13 +1,13 @@
-"""Pass: the channels that a gate suppresses leave the layers on both sides of the cut.
+"""Channel pruning, the pass that removes the channels that a gate suppresses from the layers on both sides of its cut.
 
-Assumes a traced stage in evaluation mode whose suppressed inputs are zero. Guarantees a copy that computes the same of
-the channels that are left, with plain weights; the passes that follow change this copy in place. A stage without
-operations becomes the identity.
+The pass assumes a traced stage in evaluation mode whose suppressed inputs are zero. It returns a copy with plain
+weights that computes the same values in the remaining channels. Later passes change this copy in place. A stage
+without operations becomes the identity.
 
-A suppressed channel is zero behind the gate, but not for long: a batch normalisation makes another constant of it. So
-a removed channel carries its constant along, layer by layer, until a convolution or a linear layer takes it into its
-bias. Where that would not be exact (a padded convolution over a non-zero constant, a residual addition), the channels
-are put back at that edge, and the result is the same as with the mask.
+A suppressed channel is zero at the gate's output, and a batch normalisation turns it into another constant. The pass
+carries the constant of a removed channel from layer to layer, until a convolution or a linear layer adds it to its
+bias. That is not exact for a padded convolution over a non-zero constant, nor for a residual addition. There the pass
+restores the channels before the operation, so that the result is the same as with the mask.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from gatesearch.graph.module_types import (
 )
 from gatesearch.graph.plain_weights import fold_weights
 
-MAP_OPERATIONS = MAX_POOLS + AVERAGE_POOLS + ZERO_PADS  # keep the channels of a map apart
+MAP_OPERATIONS = MAX_POOLS + AVERAGE_POOLS + ZERO_PADS  # each output channel depends on one input channel
 
 
 def prune_channels(stage: StageGraph) -> StageGraph:
-    """Return the stage without the channels that the gates at its two ends do not pass on."""
+    """Return the stage without the channels that the gates at its two ends suppress."""
     body = cut_channels(
         cast(fx.GraphModule, stage.body),
         torch.zeros(1, *stage.shape),
@@ -62,14 +62,14 @@ def cut_channels(
     outputs: Sequence[int] | None = None,
     axes: tuple[int, int] = (0, 0),
 ) -> fx.GraphModule:
-    """Return a copy of a graph with some of its input and output channels only.
+    """Return a copy of a graph without some of its input and output channels.
 
     Args:
         stage: a traced module with one input, in evaluation mode.
         example: an input [N, ...] with *all* channels; only its shape matters.
-        inputs: indices of the input channels that are left, the others being zero; None for all.
-        outputs: indices of the output channels that are left; None for all.
-        axes: which axis of a sample has the channels, at the input and at the output; see
+        inputs: indices of the input channels that remain; the others are zero. None for all.
+        outputs: indices of the output channels that remain; None for all.
+        axes: channel axis of a sample at the input and at the output; see
             :attr:`gatesearch.graph.sites.CutSite.channel_axis`.
 
     >>> net = fx.symbolic_trace(nn.Sequential(nn.Conv2d(4, 6, 1), nn.ReLU(), nn.Conv2d(6, 8, 1)).eval())
@@ -79,9 +79,9 @@ def cut_channels(
     True
     """
     stage = copy.deepcopy(stage).eval()
-    fold_weights(stage)  # slices of a layer are taken from its plain weight
+    fold_weights(stage)  # a slice of a layer needs its plain weight
     ShapeProp(stage).propagate(example)
-    input_axis, output_axis = (axis + 1 for axis in axes)  # behind the batch
+    input_axis, output_axis = (axis + 1 for axis in axes)  # after the batch axis
     if inputs is not None and len(inputs) < example.shape[input_axis]:
         _cut_inputs(stage, Subset(torch.as_tensor(inputs), torch.zeros(example.shape[input_axis]), input_axis))
     if outputs is not None:
@@ -93,7 +93,7 @@ def cut_channels(
 
 
 def _cut_inputs(stage: fx.GraphModule, entering: Subset) -> None:
-    """Walk with the data, as far as the channels can stay away."""
+    """Remove input channels from the first layers on, up to the operations that need all channels."""
     subsets: dict[fx.Node, Subset] = {}
     complete: dict[fx.Node, fx.Node] = {}  # all channels of a node, for every later reader
     for node in list(stage.graph.nodes):
@@ -107,7 +107,7 @@ def _cut_inputs(stage: fx.GraphModule, entering: Subset) -> None:
         if result is None:
             for source in partial:
                 if source not in complete:
-                    complete[source] = _insert(stage, node, source, _PutBack(subsets[source]))
+                    complete[source] = _insert(stage, node, source, _RestoreChannels(subsets[source]))
                 node.replace_input_with(source, complete[source])
             continue
         if result.module is not None:
@@ -117,7 +117,7 @@ def _cut_inputs(stage: fx.GraphModule, entering: Subset) -> None:
 
 
 def _cut_outputs(stage: fx.GraphModule, index: Tensor, axis: int) -> None:
-    """Walk against the data, up to the layer that makes the channels; select them where there is none."""
+    """Remove output channels from the last layers back to the one that computes them, or select channels at the end."""
     user = stage.graph.output_node()
     node = user.args[0]
     replacements: list[tuple[fx.Node, nn.Module]] = []
@@ -144,7 +144,7 @@ def _cut_outputs(stage: fx.GraphModule, index: Tensor, axis: int) -> None:
 
 
 class _Select(nn.Module):
-    """Some channels of a tensor, by their index along an axis."""
+    """Selects channels of a tensor by their indices along an axis."""
 
     index: Tensor
 
@@ -157,18 +157,18 @@ class _Select(nn.Module):
         return hidden.index_select(self.axis, self.index)
 
 
-class _PutBack(nn.Module):
-    """A subset's channels, k along the axis, to all C of them, the dropped ones constant."""
+class _RestoreChannels(nn.Module):
+    """Restores all C channels from the k of a subset; each removed channel has its constant value."""
 
     constant: Tensor
     order: Tensor
 
     def __init__(self, subset: Subset) -> None:
         super().__init__()
-        dropped = torch.nonzero(subset.dropped).flatten()
+        removed = torch.nonzero(subset.dropped).flatten()
         self.axis = subset.axis
         self.register_buffer("constant", subset.fill[subset.dropped])
-        self.register_buffer("order", torch.argsort(torch.cat([subset.index, dropped])))
+        self.register_buffer("order", torch.argsort(torch.cat([subset.index, removed])))
 
     def forward(self, hidden: Tensor) -> Tensor:
         sizes = list(hidden.shape)
@@ -179,9 +179,9 @@ class _PutBack(nn.Module):
 
 def _insert(stage: fx.GraphModule, before: fx.Node, source: fx.Node, module: nn.Module) -> fx.Node:
     with stage.graph.inserting_before(before):
-        added = stage.graph.call_module(_add(stage, module), (source,))
-    added.meta = dict(source.meta)
-    return added
+        call = stage.graph.call_module(_add(stage, module), (source,))
+    call.meta = dict(source.meta)
+    return call
 
 
 def _replace(stage: fx.GraphModule, node: fx.Node, module: nn.Module) -> None:

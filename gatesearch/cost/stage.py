@@ -1,9 +1,11 @@
-"""The reading of one stage on a core, as a sum over the latency table.
+"""The reading, MACs and bytes of one stage on a core, from which its latency and energy are priced.
 
-A stage consists of the blocks between two cuts, with the changes by gated layers, and of the head of the gate that
-ends it. The table has each block as a program of its own, so every term of the sum contains the overhead of one call.
-A stage of plain layers is one program: all overheads but one are subtracted. Kernels of gated layers run between
-programs and split the stage into several: then as many overheads remain as there are programs.
+A reading is a time or a count of instructions, in the unit of the core's table.
+
+A stage consists of the blocks between two cuts, with the changes by gated layers, and of the head of the gate that ends
+it. The table has each block as a program of its own, so every term of the sum contains the overhead of one call. A
+stage of plain layers is one program: all overheads but one are subtracted. Kernels of gated layers run between programs
+and split the stage into several: then as many overheads remain as there are programs.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from gatesearch.devices.profile import Core
 from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import PlacedGate
 
-EMPTY_BLOCK_US = 0.3  # a block whose only layer runs by kernel has less than this left, and needs no program
+EMPTY_BLOCK_US = 0.3  # the rest of a block whose only layer is a kernel is below this and needs no program
 
 
 class StageWork(NamedTuple):
@@ -44,14 +46,14 @@ class _Programs:
         self._kernels: set[str] = set()
 
     def add_kernel(self, layer: str, behind: str | None) -> None:
-        """Add a layer that runs by kernel, and the stretch that ends with ``behind``, if that is a plain layer."""
+        """Add a layer that runs by kernel, and the plain layers before it, which end with ``behind``."""
         if behind is not None and behind not in self._kernels:
             self._order.append(True)
         self._order.append(False)
         self._kernels.add(layer)
 
     def add_stretch(self) -> None:
-        """Add plain layers behind the last kernel."""
+        """Add plain layers after the last kernel."""
         self._order.append(True)
 
     @property

@@ -1,4 +1,4 @@
-"""The digests of a run folder's files: a file that a disk, a copy or a person changed is noticed when it is read."""
+"""The sha256 of each file of a run folder, which reveals a damaged or edited file when it is read."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ CHECKSUMS_FILE = "logs/checksums.json"
 class Checksums:
     """sha256 of each file of a run folder, in ``logs/checksums.json``.
 
-    The digest of a new file is stored before the file is replaced. A kill between the two leaves the old file, so that
-    its digest stays beside the new one.
+    The digest of the new content is stored before the file is replaced. A kill between these two steps leaves the old
+    file. So the digest of the old content stays valid, too.
 
     Args:
-        folder: of the run.
+        folder: the run folder.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def expect(self, name: str, content: bytes) -> None:
-        """Store the digest of what a file is about to hold."""
+        """Store the digest of the content that is written to a file next."""
         digests = self._read()
         present = self._present_digest(name)
-        older = [present] if present in digests.get(name, []) else []
-        new = list(dict.fromkeys([digest(content), *older]))
+        old = [present] if present in digests.get(name, []) else []
+        new = list(dict.fromkeys([digest(content), *old]))
         if digests.get(name) != new:
             write_whole(self._folder / CHECKSUMS_FILE, json.dumps(digests | {name: new}, indent=1))
 
     def check(self, name: str, content: bytes) -> None:
-        """Check that a file holds what was written; a file of an older version, without a digest, passes.
+        """Check that the content of a file is what the run wrote; a file without a digest, of an older version, passes.
 
         Raises:
-            DamagedFile: it does not.
+            DamagedFile: the content has another digest.
         """
         digests = self.expected_digests(name)
         if digests and digest(content) not in digests:
@@ -46,7 +46,7 @@ class Checksums:
             )
 
     def expected_digests(self, name: str) -> list[str]:
-        """Return the digests that a file may have, the newest first; none where it was not written yet."""
+        """Return the digests that a file may have, the newest first; an empty list for a file without a digest."""
         return self._read().get(name, [])
 
     def _present_digest(self, name: str) -> str | None:
@@ -63,7 +63,7 @@ class Checksums:
             return {}
         try:
             digests = json.loads(content)
-            if all(isinstance(name, str) and isinstance(each, list) for name, each in digests.items()):
+            if all(isinstance(name, str) and isinstance(values, list) for name, values in digests.items()):
                 return dict(digests)
         except (ValueError, AttributeError):
             pass

@@ -1,4 +1,4 @@
-"""A small int8 .tflite program as a list of kernel calls, without an interpreter: the stage that always runs."""
+"""The first stage of a bundle, which reads every window: a small int8 .tflite program run by C kernels."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from gatesearch.kernels.conv import pack_u8
 from gatesearch.kernels.geometry import Geometry
 from gatesearch.kernels.library import ADDRESS, INT, SOURCES, Library, Shape, Signatures
 
-CONV, DEPTHWISE, LARGEST, TABLE = range(4)  # kinds of operators, as in kernels.h
+CONV, DEPTHWISE, LARGEST, TABLE = range(4)  # kinds of operators in kernels.h
 PAGE = 4096  # bytes
-SIGNED = 128  # a value is held as an unsigned byte: the int8 value plus 128
+SIGNED = 128  # kernels store an int8 value as an unsigned byte: the value plus 128
 RELU, RELU6 = 1, 3  # ActivationFunctionType of the .tflite schema
 
 
@@ -46,7 +46,7 @@ class CStream(ctypes.Structure):
 
 
 class StageKernel(Kernel):
-    """Calls that run a whole stage: for a window, and for several."""
+    """The C functions that run a whole stage on one window (``hear``) or on several (``stream``)."""
 
     name = "stage"
     source = SOURCES / "stage.c"
@@ -55,7 +55,7 @@ class StageKernel(Kernel):
 
 
 class Unsupported(ValueError):
-    """No kernel does what the program needs; the message is one line."""
+    """The program has an operator that no kernel computes; the message is one line."""
 
 
 class Tensor(NamedTuple):
@@ -75,10 +75,10 @@ class Tensor(NamedTuple):
 
 
 class _Memory:
-    """One block of memory for everything that a stage reads and writes.
+    """One block of memory for all arrays of a stage.
 
-    The distances between arrays decide which of them share lines of the caches. Where the system places each array, one
-    of sixty equal stages took a quarter longer than the others; in one block all take the same time.
+    The distances between arrays decide which of them compete for cache lines. With arrays where the system places them,
+    one of sixty equal stages took a quarter longer than the others. In one block all take the same time.
     """
 
     def __init__(self, size: int = 2**16) -> None:
@@ -87,7 +87,7 @@ class _Memory:
         self._free = raw[first : first + size]
 
     def take(self, shape: int | Sequence[int], dtype: Any) -> Array:
-        """Return zeros that begin on a cache line, from the block while it has room, then from the system."""
+        """Return zeros that start on a cache line, from the block, or from the system where the block is full."""
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if size > len(self._free):
             return aligned_zeros(shape, dtype)
@@ -102,7 +102,7 @@ class _Memory:
 
 
 class Stage:
-    """A gated stage of convolutions, pooling and moves of data, ready to run on a stream.
+    """A gated stage of convolutions, pooling and moves of data, which runs on windows of a stream.
 
     Its output equals LiteRT's, bit for bit where LiteRT rounds as XNNPACK does on x86.
 
@@ -130,9 +130,9 @@ class Stage:
         self._owners: list[Any] = []  # objects whose memory C reads; they live as long as the stage
         self._tensors: dict[int, Tensor] = {}
         self._memory = _Memory()
-        moving = [t for t in self._graph.tensors if self._buffers[t.buffer].data is None]
-        # Room for each tensor twice, on cache lines of its own: its values may have to be moved into order once.
-        self._room = self._memory.take(sum(2 * (int(np.prod(t.shape)) + LINE) for t in moving), np.uint8)
+        activations = [t for t in self._graph.tensors if self._buffers[t.buffer].data is None]
+        # Each tensor has room for two copies on its own cache lines, as an operator may move its values into order.
+        self._room = self._memory.take(sum(2 * (int(np.prod(t.shape)) + LINE) for t in activations), np.uint8)
         self._used = 0
         source = int(self._graph.inputs[0])
         self._tensors[source] = self._new(source)
@@ -154,11 +154,11 @@ class Stage:
         """Return the call that runs a window and returns whether its logit is above the threshold.
 
         The call takes the window's bytes, int8 in the order of the input, and does not check that there are
-        :attr:`size` of them. C reads the memory of bytes directly; to ask an array for its address takes as long as
-        half a gate.
+        :attr:`size` of them. C reads the memory of bytes directly; the look-up of an array's address takes half as long
+        as a gate.
 
         Args:
-            threshold: of the logit, in the program's int8 steps.
+            threshold: threshold of the logit in the program's int8 steps.
         """
         stream = self._stream(0, threshold, None, None)
         self._owners.append(stream)
@@ -169,7 +169,7 @@ class Stage:
 
         Args:
             windows: int8 [n, ...], contiguous, at a fixed address.
-            threshold: of the logit, in the program's int8 steps.
+            threshold: threshold of the logit in the program's int8 steps.
             passed: int32 [n]; receives the indices of the windows above the threshold.
         """
         function, n = self._library.function("stream"), len(windows)
@@ -217,10 +217,10 @@ class Stage:
 
     def _new(self, tensor: int) -> Tensor:
         """Return new places for a tensor's values."""
-        described = self._graph.tensors[tensor]
-        if described.type != self._schema.TensorType.INT8:
-            raise Unsupported(f"{described.name.decode()} is not int8")
-        shape = tuple(map(int, described.shape))
+        tensor_info = self._graph.tensors[tensor]
+        if tensor_info.type != self._schema.TensorType.INT8:
+            raise Unsupported(f"{tensor_info.name.decode()} is not int8")
+        shape = tuple(map(int, tensor_info.shape))
         count = int(np.prod(shape))
         places = np.arange(self._used, self._used + count, dtype=np.int32).reshape(shape)
         self._used += -(-count // LINE) * LINE
@@ -236,11 +236,11 @@ class Stage:
         return self._tensors[tensor]
 
     def _constant(self, tensor: int, dtype: type) -> Array:
-        described = self._graph.tensors[tensor]
-        data = self._buffers[described.buffer].data
+        tensor_info = self._graph.tensors[tensor]
+        data = self._buffers[tensor_info.buffer].data
         if data is None:
-            raise Unsupported(f"{described.name.decode()} is no constant")
-        return np.frombuffer(bytes(data), dtype).reshape([int(n) for n in described.shape])
+            raise Unsupported(f"{tensor_info.name.decode()} is no constant")
+        return np.frombuffer(bytes(data), dtype).reshape([int(n) for n in tensor_info.shape])
 
     def _contiguous(self, tensor: Tensor) -> Array:
         """Return contiguous places of a tensor's values; if need be, an operator moves them into order."""
@@ -358,9 +358,9 @@ class Stage:
         source, kernel = self._tensor(inputs[0]), (options.filterHeight, options.filterWidth)
         shape = tuple(map(int, self._graph.tensors[output].shape))
         strides = (options.strideH, options.strideW)
-        covered = [(n - 1) * s + k for n, s, k in zip(shape[1:3], strides, kernel, strict=True)]
-        crosses = any(size > limit for size, limit in zip(covered, source.places.shape[1:3], strict=True))
-        if options.fusedActivationFunction or crosses:
+        extents = [(n - 1) * s + k for n, s, k in zip(shape[1:3], strides, kernel, strict=True)]
+        crosses_border = any(size > limit for size, limit in zip(extents, source.places.shape[1:3], strict=True))
+        if options.fusedActivationFunction or crosses_border:
             raise Unsupported("a maximum over the border, or with an activation function")
         views = np.lib.stride_tricks.sliding_window_view(source.places, kernel, (1, 2))
         views = views[:, :: strides[0], :: strides[1]]
@@ -383,11 +383,11 @@ class Stage:
         XNNPACK rounds the ratio of the scales to 8 fractional bits. The product is then a whole number of 256ths, which
         it rounds half up.
         """
-        source, described = self._tensor(inputs[0]), self._graph.tensors[output]
+        source, tensor_info = self._tensor(inputs[0]), self._graph.tensors[output]
         scale, zero = self._grid(output)
         ratio = source.scale / scale[0]
-        if described.type != self._schema.TensorType.INT8 or not 2**-8 <= ratio <= 2**7:
-            raise Unsupported(f"{described.name.decode()} on a scale too far from what it is made of")
+        if tensor_info.type != self._schema.TensorType.INT8 or not 2**-8 <= ratio <= 2**7:
+            raise Unsupported(f"{tensor_info.name.decode()} on a scale too far from what it is made of")
         steps = (np.arange(256) - source.zero) * int(np.rint(np.float32(256) * ratio))
         table = np.clip(((steps + 128) >> 8) + zero, 0, 255).astype(np.uint8)
         places = self._gather(source.places.reshape(-1, 1), table).reshape(source.places.shape)

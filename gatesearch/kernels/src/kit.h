@@ -1,8 +1,9 @@
-/* What kernels use to prepare a call for a kit's runner: memory of a row, made-up numbers, packed weights.
+/* Helpers with which a kernel prepares its calls for the runner of a kit, which times kernels on a board.
 
-   Under GS_KIT, a kernel's C file defines prepare_NAME(gs_call *), which takes all that a call needs, and
-   run_NAME(gs_call *), which makes it. rows.h, which is written with the kit, includes these and picks by row. Names of
-   kernels are there as GS_KERNEL_NAME. */
+   They allocate the memory of a row, fill it with random numbers and pack weights. A row of the kit is one call to time.
+   Under GS_KIT, a kernel's C file defines two functions: prepare_NAME(gs_call *) allocates and fills what the call
+   needs, and run_NAME(gs_call *) runs the kernel. The kit's rows.h includes these files and picks the functions of a
+   row's kernel, which it knows by its GS_KERNEL_NAME. */
 #ifndef GS_KIT_H
 #define GS_KIT_H
 
@@ -11,7 +12,7 @@
 #include "kernels.h"
 
 #ifndef GS_ROOM
-#define GS_ROOM (64u << 20) /* bytes that a row may take */
+#define GS_ROOM (64u << 20) /* bytes of memory for one row */
 #endif
 
 typedef struct {
@@ -22,7 +23,7 @@ static uint32_t state = 1;
 static uint32_t next(void) { return (state = state * 1664525u + 1013904223u) >> 8; }
 static float real(void) { return (float)(next() % 2001) / 1000.0f - 1.0f; }
 
-/* Memory of one row, given back behind it: an array, or what lies at the address GS_ARENA. */
+/* Memory of one row, which the next row uses again: an array, or the memory at the address GS_ARENA. */
 #ifdef GS_ARENA
 static char *const arena = (char *)GS_ARENA;
 #else
@@ -31,36 +32,36 @@ static char arena[GS_ROOM] __attribute__((aligned(64)));
 static size_t used;
 static int too_little;
 static void *room(size_t bytes) {
-  const size_t whole = (bytes + 127) & ~(size_t)63; /* kernels may read a little beyond */
+  const size_t whole = (bytes + 127) & ~(size_t)63; /* kernels may read up to 64 bytes too far */
   if (too_little || whole > GS_ROOM - used) {
     too_little = 1;
     return NULL;
   }
-  char *made = arena + used;
+  char *block = arena + used;
   used += whole;
-  return memset(made, 0, whole);
+  return memset(block, 0, whole);
 }
 static void give_back(void) {
   used = 0;
   too_little = 0;
 }
 static float *reals(int n) {
-  float *made = room((size_t)n * sizeof(float));
-  for (int i = 0; made && i < n; i++) made[i] = real();
-  return made;
+  float *values = room((size_t)n * sizeof(float));
+  for (int i = 0; values && i < n; i++) values[i] = real();
+  return values;
 }
 static void *bytes(int n) {
-  int8_t *made = room(n);
-  for (int i = 0; made && i < n; i++) made[i] = (int8_t)((int)(next() % 255) - 127);
-  return made;
+  int8_t *values = room(n);
+  for (int i = 0; values && i < n; i++) values[i] = (int8_t)((int)(next() % 255) - 127);
+  return values;
 }
 static int32_t *first_blocks(int n) {
-  int32_t *made = room((size_t)n * sizeof(int32_t));
-  for (int i = 0; made && i < n; i++) made[i] = i;
-  return made;
+  int32_t *blocks = room((size_t)n * sizeof(int32_t));
+  for (int i = 0; blocks && i < n; i++) blocks[i] = i;
+  return blocks;
 }
 
-/* A call, ready to be made. */
+/* A prepared call: shapes, inputs, weights, outputs and scratch memory. */
 typedef struct {
   const gs_row *row;
   gs_conv c;
@@ -75,12 +76,12 @@ typedef struct {
   const int8_t *packed;
   const int32_t *sums, *start;
   void *y, *h, *state, *winners, *scratch;
-  int32_t open;    /* outputs that a precision gate had open */
-  int64_t outputs; /* of so many; 0 where there is no such gate */
-  void *own;       /* whatever else a kernel keeps */
+  int32_t open;    /* outputs whose low bits a precision gate computes */
+  int64_t outputs; /* all outputs of that gate; 0 where there is none */
+  void *own;       /* other data of the kernel */
 } gs_call;
 
-static void make(gs_call *k); /* makes a call that is prepared */
+static void make(gs_call *k); /* runs a prepared call */
 
 static gs_conv conv_of(const int32_t *s) {
   return (gs_conv){s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11]};
@@ -101,7 +102,7 @@ static void pick_blocks(gs_call *k) {
 static int weights_of(const gs_conv *c) { return c->c_out * c->c_in * c->kh * c->kw; }
 static int outputs_of(const gs_conv *c) { return gs_height(c) * gs_width(c) * c->c_out; }
 
-/* Random weights of bytes, packed for conv_u8; returns them as they were. */
+/* Random int8 weights, packed for conv_u8 into the call. Returns them unpacked. */
 static int8_t *pack_whole(gs_call *k) {
   int8_t *w = bytes(weights_of(&k->c)), *packed = room(GS(conv_u8_size)(&k->c));
   int32_t *sums = room((size_t)GS_BLOCKS(k->c.c_out) * GS_BLOCKS(k->c.c_in) * GS_BLOCK * sizeof(int32_t));
@@ -117,16 +118,16 @@ static float *pack_real(const gs_conv *c) {
   return packed;
 }
 
-/* Filters as gathering kernels read them: [kh kw c_in pieces][16 * blocks_out]. */
+/* Number of weights as the kernels that gather filters store them: [kh kw c_in pieces][16 * blocks_out]. */
 static int taps_of(const gs_call *k, int pieces) {
   return k->c.kh * k->c.kw * k->c.c_in * pieces * GS_BLOCKS(k->c.c_out) * GS_BLOCK;
 }
 
-/* Every other channel or block, as far as they go: what wins lies apart. */
+/* Indices of n of all channels or blocks, at equal distances, because winners are seldom neighbours. */
 static int32_t *apart(int n, int all) {
-  int32_t *made = room((size_t)n * sizeof(int32_t));
-  for (int i = 0; made && i < n; i++) made[i] = (int32_t)((int64_t)i * all / n);
-  return made;
+  int32_t *indices = room((size_t)n * sizeof(int32_t));
+  for (int i = 0; indices && i < n; i++) indices[i] = (int32_t)((int64_t)i * all / n);
+  return indices;
 }
 
 static int left_of(int all, int share) { return GS_MIN(all, GS_MAX(1, (all * share + 500) / 1000)); }

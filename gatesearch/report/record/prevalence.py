@@ -1,8 +1,8 @@
-"""The part of the record on streams where positives are rarer than in the recipe's stream.
+"""Prices of the best plan at several prevalences of positives, for the record.
 
-Only the stream changes: the share of positives varies, and the kinds of negatives stay mixed as in the recipe. A gain
-end to end counts all terms of the device's energy, so that sensor, front end and idle power bound it. An idealised
-gain is computed as papers do.
+Only the share of positives in the stream changes; the mix of negatives stays as in the recipe. The end-to-end gain
+counts all terms of the device's energy, so that sensor, front end and idle power bound it. The idealised gain follows
+the papers' formula.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gatesearch.plan import GatePlan
 from gatesearch.training import Figures
 
 CONFIDENCE = 0.95
-FIXED_TERMS = ("sense", "frontend", "idle")  # of the energy: no gate saves them
+FIXED_TERMS = ("sense", "frontend", "idle")  # terms of the energy that no gate reduces
 
 
 def sweep_prevalences(
@@ -34,22 +34,23 @@ def sweep_prevalences(
 
     Args:
         cost: prices on the recipe's device and stream.
-        plan: the picked plan.
+        plan: the best plan.
         quality: figures of its model on the test split.
         densities: share of non-zero values in the output of each gate.
-        sparsity: share of zeros in what the gates pass, over positives, AS.
+        sparsity: AS, the share of zeros in the values that gates pass for positives.
         prevalences: shares of positives, in (0, 1].
 
     Returns:
         For each prevalence ``prevalence``, ``reach`` (share of windows that reaches the last stage),
-        ``expected_macs``, ``expected_energy_uj``, ``gain_end_to_end``, the ``bound`` of any gate's gain, and
-        ``gain_idealised``: 1/(R (1 - AS)), as if only the values cost that the last stage receives. None for infinite.
+        ``expected_macs``, ``expected_energy_uj``, ``gain_end_to_end``, its ``bound`` for any gate, and
+        ``gain_idealised``: 1/(R (1 - AS)) with R the reach, as if only the values that enter the last stage had a cost.
+        An infinite gain is None.
     """
     rows: list[dict[str, float | None]] = []
     for prevalence in prevalences:
-        cost_there = cost.shift_prevalence(prevalence)
-        price = cost_there.price(plan, quality.passed, densities, quality.layers)
-        ungated = cost_there.ungated()[1]
+        shifted_cost = cost.shift_prevalence(prevalence)
+        price = shifted_cost.price(plan, quality.passed, densities, quality.layers)
+        ungated = shifted_cost.ungated()[1]
         rows.append(
             {
                 "prevalence": prevalence,
@@ -65,7 +66,7 @@ def sweep_prevalences(
 
 
 def early_stop(shares: Mapping[str, float], passed: Mapping[str, Sequence[float]]) -> float:
-    """Return the share of the stream's negatives that some gate stops, each kind by its share.
+    """Return the early-stop rate of the stream: kinds of negatives count by their shares of it.
 
     >>> early_stop({"positive": 0.5, "silence": 0.4, "unknown": 0.1}, {"silence": [1.0, 0.0], "unknown": [1.0, 0.5]})
     0.9
@@ -79,10 +80,10 @@ def early_stop_at_least(
 ) -> float:
     """Return :func:`early_stop` with every kind at its lower confidence limit (Clopper and Pearson 1934).
 
-    Even when none of a hundred test samples passes, a later one may.
+    A hundred test samples that all stop do not prove that every later sample stops.
 
     Args:
-        shares: of the stream.
+        shares: share of each kind in the stream.
         passed: for each kind, the share that reaches each stage.
         counts: test samples of each kind.
 
