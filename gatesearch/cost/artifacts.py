@@ -1,4 +1,7 @@
-"""What a plan costs as its files run today, where the engine that its price is of has no exporter yet."""
+"""Prices a plan on the engine that runs its exported files, if its printed price is of another engine.
+
+The engine of a price may have no exporter yet. The price and the files then belong to different engines.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from gatesearch.plan import GatePlan
 
 
 def price_artifacts(cost: CostModel) -> CostModel:
-    """Return the cost model in which each core has the engine that runs its files."""
+    """Return a copy of a cost model in which each core has the engine that runs its exported files."""
     cores = tuple(core.model_copy(update={"engine": core.artifact_engine}) for core in cost.device.cores)
     device = cost.device.model_copy(update={"cores": cores})
     return replace(cost, device=device, kernels=board.kernels_of(device))
@@ -29,22 +32,22 @@ def describe_artifacts(
     passed: Mapping[str, Sequence[float]],
     observed: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Iterator[str]:
-    """Yield a line for each core whose files run on another engine than its price is of, and one for the plan.
+    """Yield a line for each core whose files and price are of different engines, and one line for the plan.
 
     Args:
-        cost: prices of the cores' engines.
-        plan: the plan whose files ship.
+        cost: the cost model of the printed price.
+        plan: the plan whose files are exported.
         passed: for each kind, the share of its windows that reaches each stage.
         observed: by site, the measured report of each layer gate.
     """
     ungated, ungated_price = cost.ungated()
-    used = [core for core in cost.device.cores if core.name in {*plan.cores, *ungated.cores}]
-    other = [core for core in used if core.artifact_engine != core.engine]
+    cores = [core for core in cost.device.cores if core.name in {*plan.cores, *ungated.cores}]
+    other = [core for core in cores if core.artifact_engine != core.engine]
     with_gates = {plan.cores[cost.stage_of(plan, gate.site)] for gate in layer_gates(plan)}
     for core in other:
         yield _describe_core(core, core.name in with_gates)
     if not other or any(core.engine == "imagined" for core in other):
-        return  # what an imagined core would take for files of another engine, nobody knows
+        return  # the time of such files on an imagined core is unknown
     priced = cost.price(plan, passed, observed=observed)
     shipped_model = price_artifacts(cost)
     shipped = shipped_model.price(plan, passed, observed=observed)

@@ -1,4 +1,4 @@
-"""Spoken words: real recordings from folders, or synthetic ones where there are none."""
+"""Loads data sets of spoken words: recordings from a folder, or synthetic speech if no folder is named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gatesearch.data.types import SPLITS, Dataset, Split
 from gatesearch.data.wav import Progress
 from gatesearch.errors import UserError
 
-LARGEST_REST_RATIO = 2.0  # size of a "*" class over that of the mean positive class, at most
+LARGEST_REST_RATIO = 2.0  # largest size of a "*" class, as a multiple of the mean positive class
 
 Files = list[tuple[str, int]]  # "<folder>/<file>", label
 
@@ -34,7 +34,7 @@ def load(
     cache_dir: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Load words to wake for, and what to sleep through.
+    """Load clips of the words that the device wakes for (positives) and of everything else (negatives).
 
     Three sources: ``root=None`` synthesises speech; a folder with ``validation_list.txt`` and
     ``testing_list.txt`` is read as Speech Commands; any other folder ``root/<class>/<clip>.wav`` is split
@@ -43,34 +43,34 @@ def load(
 
     Args:
         root: folder, or None.
-        positives: one folder (word) a class.
-        negatives: folders (words) by class; ``"*"`` means every folder not named elsewhere, and a class with
-            it is thinned out to twice the mean positive class in each split.
-        seed: of every random choice.
+        positives: folders (words) of the positive classes, one for each class.
+        negatives: folders (words) by class; ``"*"`` means every folder not named elsewhere. A class with it
+            loses random clips until it has at most twice as many as the mean positive class, in each split.
+        seed: seed of every random choice.
         clips_per_class: size of the synthetic classes, all splits together.
         sample_rate: samples per second of the clips; files that were sampled faster are resampled.
         seconds: length of a clip; files are cropped or padded at both ends.
         skip_bad_files: leave files out that cannot be used, and say so in ``source``, instead of raising.
         cache_dir: folder of the synthetic set; None is the user's cache folder.
-        progress: called with (done, total) now and then.
+        progress: called with (done, total) as files are read or synthesised.
 
     Returns:
         int16 waveforms [N, sample_rate * seconds]; ``noise`` likewise, from the training split.
 
     Raises:
-        UserError: anything about names, folders or files that cannot be used.
+        UserError: a name, a folder or a file cannot be used.
     """
     folders.check_names(positives, negatives)
     samples = round(sample_rate * seconds)
     if samples < 1:
         raise UserError(f"data.seconds: {seconds!r} at {sample_rate} Hz is less than one sample")
     if root is None:
-        from gatesearch.data.synthetic import load as synthesise  # scipy.signal takes its time
+        from gatesearch.data.synthetic import load as synthesise  # scipy.signal is slow to import
 
         return synthesise(positives, negatives, seed, clips_per_class, sample_rate, seconds, cache_dir, progress)
     tree = folders.scan(root)
     classes = folders.assign(tree, positives, negatives)
-    files, thinned = _select(tree, classes, len(positives), np.random.default_rng([seed, 0]))
+    files, reductions = _select(tree, classes, len(positives), np.random.default_rng([seed, 0]))
     background_label = next((i for i, own in enumerate(classes.values()) if folders.LONG_BACKGROUND in own), None)
     long_files = tree.files[folders.LONG_BACKGROUND] if background_label is not None else {}
     long_paths = list(long_files.values())
@@ -101,7 +101,7 @@ def load(
         console.warn(f"data.root: {tree.root}: {remark}")
     return Dataset(
         name=tree.root.resolve().name,
-        source=_source(tree, thinned, bad),
+        source=_source(tree, reductions, bad),
         synthetic=False,
         classes=tuple(classes),
         positive=tuple(name in positives for name in classes),
@@ -114,13 +114,13 @@ def load(
 def _select(
     tree: folders.Tree, classes: Mapping[str, list[str]], positives: int, rng: np.random.Generator
 ) -> tuple[dict[str, Files], list[str]]:
-    """Return the files of every split, and what was thinned out."""
+    """Return the files of every split, and a remark for each "*" class that loses clips."""
     files: dict[str, Files] = {split: [] for split in SPLITS}
     for label, own_folders in enumerate(classes.values()):
         for folder in own_folders:
             for file in tree.files[folder] if folder != folders.LONG_BACKGROUND else ():
                 files[tree.split_of(folder, file)].append((f"{folder}/{file}", label))
-    thinned = []
+    reductions = []
     for label, (name, own_folders) in enumerate(classes.items()):
         if len(own_folders) == 1 or label < positives:
             continue
@@ -128,13 +128,13 @@ def _select(
         for split, split_files in files.items():
             labels = [file_label for _, file_label in split_files]
             own = [index for index, file_label in enumerate(labels) if file_label == label]
-            most = int(LARGEST_REST_RATIO * _mean_positive(Counter(labels), positives))
-            drop = set(rng.permutation(own)[most:].tolist()) if len(own) > most else set()
+            max_clips = int(LARGEST_REST_RATIO * _mean_positive(Counter(labels), positives))
+            drop = set(rng.permutation(own)[max_clips:].tolist()) if len(own) > max_clips else set()
             before, after = before + len(own), after + len(own) - len(drop)
             files[split] = [file for index, file in enumerate(split_files) if index not in drop]
         if after < before:
-            thinned.append(f"{name} thinned out from {before} to {after} clips")
-    return files, thinned
+            reductions.append(f"{name} thinned out from {before} to {after} clips")
+    return files, reductions
 
 
 def _mean_positive(counts: Counter[int], positives: int) -> int:
@@ -145,19 +145,19 @@ def _check_classes(tree: folders.Tree, split: str, classes: Mapping[str, list[st
     present = set(labels)
     for label, (name, own_folders) in enumerate(classes.items()):
         if label not in present:
-            of_class = ", ".join(str(tree.root / folder) for folder in own_folders[:3])
-            of_class += ", ..." if len(own_folders) > 3 else ""
-            mend = "add clips" if tree.listed is None else f"list some in {_list_of(split)}"
-            raise UserError(f"data.root: the {split} split has no clip of class {name!r} ({of_class}); {mend}")
+            paths = ", ".join(str(tree.root / folder) for folder in own_folders[:3])
+            paths += ", ..." if len(own_folders) > 3 else ""
+            advice = "add clips" if tree.listed is None else f"list some in {_list_of(split)}"
+            raise UserError(f"data.root: the {split} split has no clip of class {name!r} ({paths}); {advice}")
 
 
 def _list_of(split: str) -> str:
     return next((name for name, list_split in SPLIT_LISTS.items() if list_split == split), "neither list")
 
 
-def _source(tree: folders.Tree, thinned: list[str], bad: list[str]) -> str:
-    by = "its own lists" if tree.listed is not None else "hash of speaker or file, 80/10/10"
-    parts = [f"WAV files in {tree.root.resolve().name}, split by {by}", *thinned]
+def _source(tree: folders.Tree, reductions: list[str], bad: list[str]) -> str:
+    rule = "its own lists" if tree.listed is not None else "hash of speaker or file, 80/10/10"
+    parts = [f"WAV files in {tree.root.resolve().name}, split by {rule}", *reductions]
     return "; ".join([*parts, *_count_bad(bad)])
 
 

@@ -1,7 +1,7 @@
-"""Operand splits: inputs of any sign and weights of nine bits, for kernels of unsigned levels and signed bytes.
+"""Splits signed inputs and nine-bit weights into operands for kernels of unsigned levels and signed bytes.
 
-The kernels multiply unsigned levels x by signed bytes w. Where an input or a weight does not fit, each channel of the
-input is split into several operands, each with its own weights:
+The kernels of precision gating multiply unsigned levels x by signed bytes w. If inputs are signed or weights have nine
+bits, each channel of the input is split into several operands, each with its own weights:
 
 * by sign: x = max(x, 0) - max(-x, 0). Both operands are unsigned; the second one has the weights -w.
 * by width: w = 2 (w >> 1) + (w & 1), so w x = (w >> 1) (2 x) + (w & 1) x, where w >> 1 fits a signed byte. The first
@@ -21,7 +21,7 @@ from gatesearch.kernels.arrays import Array
 
 
 class OperandSplit(NamedTuple):
-    """How a channel of the input is split.
+    """The ways in which every channel of an input is split into operands.
 
     Args:
         sign: whether the input may be negative.
@@ -47,7 +47,7 @@ class OperandSplit(NamedTuple):
 
     @classmethod
     def from_number(cls, number: int, wide_first: bool) -> OperandSplit:
-        """Return a split into 1, 2 or 4 operands; both kinds of a split into 2 take the same work.
+        """Return a split into 1, 2 or 4 operands; a split into 2 by sign or width takes the same work.
 
         >>> OperandSplit.from_number(2, wide_first=True)
         OperandSplit(sign=False, wide=True)
@@ -75,8 +75,8 @@ class OperandSplit(NamedTuple):
         Args:
             x: real numbers.
             step: real value of a level.
-            bits: of a level.
-            low_bits: bits that the second phase adds.
+            bits: number of bits of a level.
+            low_bits: number of bits that the second phase of precision gating adds.
         """
         whole = np.rint((x / np.float32(step)).clip(1 - 2**bits, 2**bits - 1)).astype(np.int32)
         operands = []

@@ -1,4 +1,4 @@
-"""Replays a search engine on a recorded table: an outcome is looked up, and nothing is trained."""
+"""Replays a search on a table of recorded trainings: it looks up the outcome of each plan and trains nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gatesearch.plan import GatePlan
 from results.search.table import Table
 
-PROPOSALS = 10  # times the evaluations, at most: an engine that repeats itself comes to an end
+PROPOSALS = 10  # largest number of proposals, as a multiple of the evaluations: it ends engines that only repeat plans
 
 
 class Step(NamedTuple):
@@ -29,8 +29,8 @@ class Trace:
         steps: evaluations in order.
         repeats: proposals of plans that were evaluated before; they are answered again and cost nothing.
         priced_out: proposals that the device cannot run.
-        seconds: time of each suggestion.
-        cut: whether too many repeats ended the replay.
+        seconds: duration of each suggestion.
+        cut: whether the limit of proposals ended the replay.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -53,9 +53,9 @@ class Replay:
     """Answers proposals from a table and counts what they cost.
 
     Args:
-        table: that answers.
-        evaluations: budget, in whole trainings. A plan whose training goes on pays for the new epochs alone. A plan
-            whose gates were trained on other cores pays the whole training.
+        table: the recorded outcomes.
+        evaluations: the budget, in whole trainings. A plan whose training continues costs its new epochs only. A plan
+            with the gates of another plan, on other cores, costs a whole training.
     """
 
     def __init__(self, table: Table, evaluations: int) -> None:
@@ -68,7 +68,7 @@ class Replay:
         """Return the index of a proposed plan; None where the device cannot run it.
 
         Args:
-            plan: proposed.
+            plan: the proposed plan.
             epoch: the last epoch of its training; None for a whole training.
 
         Raises:
@@ -95,14 +95,14 @@ class Replay:
         return number
 
     def timed(self, suggest: Callable[[], Any]) -> Any:
-        """Return a suggestion and record its time."""
-        started = time.perf_counter()
+        """Call ``suggest``, record its duration and return its suggestion."""
+        start = time.perf_counter()
         suggestion = suggest()
-        self.trace.seconds.append(time.perf_counter() - started)
+        self.trace.seconds.append(time.perf_counter() - start)
         return suggestion
 
     def excess(self, number: int, epoch: int | None = None) -> float:
-        """Return by how much a plan breaks the constraint after an epoch; None: after a whole training."""
+        """Return by how much a plan exceeds the constraint after an epoch; None is a whole training."""
         return self.table.point(number, epoch)[0] - self.table.limit
 
 
@@ -111,11 +111,11 @@ def volumes(table: Table, steps: Sequence[Step]) -> list[float]:
     front: list[int] = []
     curve = [0.0]
     for step in steps:
-        here = table.point(step.plan)
-        is_dominated = any(all(a <= b for a, b in zip(table.point(i), here, strict=True)) for i in front)
+        point = table.point(step.plan)
+        is_dominated = any(all(a <= b for a, b in zip(table.point(i), point, strict=True)) for i in front)
         volume = curve[-1]
         if step.epoch == table.epochs and table.errors[step.plan, -1] <= table.limit and not is_dominated:
-            front = [i for i in front if any(a < b for a, b in zip(table.point(i), here, strict=True))] + [step.plan]
+            front = [i for i in front if any(a < b for a, b in zip(table.point(i), point, strict=True))] + [step.plan]
             volume = table.volume(front)
         curve.append(volume)
     return curve[1:]

@@ -1,4 +1,4 @@
-"""Numbers and names that only a slip of the pen writes are refused in one line, whichever key they stand under."""
+"""Overrides of a recipe: absurd numbers and names are refused in one line; keys with a default can be dropped."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def leaves(tree: Any) -> list[Any]:
 
 @pytest.mark.parametrize("key", NUMBERS)
 def test_absurd_numbers_are_refused_or_harmless(key: str) -> None:
-    for written in random.Random(key).sample(ABSURD, 6):
+    for number in random.Random(key).sample(ABSURD, 6):
         try:
-            loaded = recipe.load("kws.yaml", [f"{key}={written}"])
+            loaded = recipe.load("kws.yaml", [f"{key}={number}"])
         except UserError as error:
             assert len(str(error).splitlines()) == 1 and str(error).startswith(f"override {key}="), str(error)
             continue
         for leaf in leaves(loaded.model_dump()):
             if isinstance(leaf, int | float) and not isinstance(leaf, bool):
-                assert math.isfinite(leaf) and abs(leaf) <= 1e12 and (leaf == 0 or abs(leaf) >= 1e-9), (written, leaf)
+                assert math.isfinite(leaf) and abs(leaf) <= 1e12 and (leaf == 0 or abs(leaf) >= 1e-9), (number, leaf)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_absurd_numbers_are_refused_or_harmless(key: str) -> None:
         ("name=" + "x" * 300, "300 bytes are too long for a folder's name; at most 100"),
     ],
 )
-def test_what_is_said(override: str, words: str) -> None:
+def test_the_error_quotes_the_value_and_says_what_is_wrong(override: str, words: str) -> None:
     with pytest.raises(UserError) as error:
         recipe.load("kws.yaml", [override])
     assert words in str(error.value)
@@ -72,40 +72,40 @@ def test_what_is_said(override: str, words: str) -> None:
 @given(st.text())
 def test_any_text_makes_a_folder_name_that_stays_under_runs(text: str) -> None:
     name = make_folder_name(text)
-    place = Path("/runs") / f"{name}-1"
-    assert place.parent == Path("/runs") and name.isprintable() and len(name.encode()) <= 100
+    folder = Path("/runs") / f"{name}-1"
+    assert folder.parent == Path("/runs") and name.isprintable() and len(name.encode()) <= 100
     assert recipe.load("kws.yaml", [f"name='{name}'"]).name == name if "'" not in name else True
 
 
-def test_old_run_folders_keep_their_odd_names(tmp_path: Path) -> None:
+def test_a_run_name_that_older_versions_accepted_loads_as_a_valid_name(tmp_path: Path) -> None:
     text = recipe.to_yaml(recipe.load("kws.yaml"))
     (tmp_path / "recipe.yaml").write_text(text.replace("name: kws\n", 'name: "my set/v1"\n', 1))
     assert recipe.load_run(tmp_path).name == "my set_v1"
 
 
-def test_a_file_of_any_name_gives_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_file_name_of_a_recipe_yields_a_valid_run_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = recipe.to_yaml(recipe.load("kws.yaml"))
-    for odd in ("a\nb.yaml", "..x.yaml", "é.yaml", "a:b.yaml"):
-        (tmp_path / odd).write_text(text.replace("name: kws\n", "", 1))
-        name = recipe.load(tmp_path / odd).name
+    for file_name in ("a\nb.yaml", "..x.yaml", "é.yaml", "a:b.yaml"):
+        (tmp_path / file_name).write_text(text.replace("name: kws\n", "", 1))
+        name = recipe.load(tmp_path / file_name).name
         assert name and name.isprintable() and not name.startswith(".")
 
 
 OTHER_LOADER = ["data.name=my_package.data:load", "data.path=x", "stream.shares={positive: 0.1, other: 0.9}"]
 
 
-def test_another_loader_does_without_the_keys_of_the_old_one() -> None:
+def test_an_override_of_the_loader_drops_the_arguments_of_the_old_loader() -> None:
     for name in ("kws.yaml", "har_hmd.yaml", "digits_hybrid.yaml", "codec_dsl.yaml", "kws_vit_gc.yaml"):
         assert recipe.load(name, OTHER_LOADER).data.arguments == {"path": "x"}
     loaded = recipe.load("kws.yaml", ["data={name: my_package.data:load, path: y}", *OTHER_LOADER[2:]])
     assert loaded.data.arguments == {"path": "y"}
     assert recipe.load("kws.yaml", ["data.name=speech", "data.seed=3"]).data.arguments["clips_per_class"] == 400
-    kept = recipe.load("kws.yaml", ["data.seed=3", "data.name=my_package.data:load", *OTHER_LOADER[1:]])
-    assert kept.data.arguments == {"seed": 3, "path": "x"}
+    ordered = recipe.load("kws.yaml", ["data.seed=3", "data.name=my_package.data:load", *OTHER_LOADER[1:]])
+    assert ordered.data.arguments == {"seed": 3, "path": "x"}
 
 
-def test_another_front_end_does_without_the_keys_of_the_old_one() -> None:
+def test_an_override_of_the_front_end_drops_the_arguments_of_the_old_one() -> None:
     assert recipe.load("kws.yaml", ["frontend.name=log_mel"]).frontend.arguments == {}
     assert recipe.load("kws.yaml", ["frontend.name=mfcc"]).frontend.arguments == {"coefficients": 10}
     assert recipe.load("kws.yaml", ["frontend={name: log_mel, bands: 40}"]).frontend.arguments == {"bands": 40}
@@ -142,7 +142,7 @@ def test_any_key_with_a_default_can_be_dropped(dropped: str) -> None:
 @pytest.mark.parametrize(
     "dropped", ["~data.roots", "~backbone_args.depth", "~space.kinds.gd", "~training.x.y", "~.", "~~seed"]
 )
-def test_what_is_not_there_cannot_be_dropped(dropped: str) -> None:
+def test_dropping_a_missing_key_is_refused(dropped: str) -> None:
     with pytest.raises(UserError) as error:
         recipe.load("kws.yaml", [dropped])
     assert str(error.value).startswith("override ") and dropped in str(error.value)

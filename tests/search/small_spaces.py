@@ -1,4 +1,4 @@
-"""Spaces small enough to count by hand."""
+"""Search spaces that are small enough to count their plans by hand, and the counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def site(name: str, *shape: int, before: int = 0, after: int = 0) -> CutSite:
 
 
 def small(**changes: object) -> Space:
-    """Three sites, the first with one channel; two cores; 2 x 2 x 1 gates where channels can be thinned out."""
+    """Build a space of three sites and two cores; ``changes`` replace arguments of the space."""
     sites = (
         site("input", 1, 6, 4, after=300),
         site("stem", 4, 3, 2, before=100, after=200),
@@ -27,18 +27,18 @@ def small(**changes: object) -> Space:
     return build_space(sites, **{**arguments, **changes})  # type: ignore[arg-type]
 
 
-def plans_by_hand(space: Space) -> int:
-    """Count plans without the space's own formula: one core is C, stages are fences and rises are rails."""
+def count_plans_by_hand(space: Space) -> int:
+    """Count plans by enumeration, to test the formula of the space."""
     total = 0
     for count in range(space.min_gates, space.max_gates + 1):
-        for chosen in range(2 ** len(space.cut_slots)):
-            picked = [s for i, s in enumerate(space.cut_slots) if chosen >> i & 1]
-            if len(picked) == count:
-                gates = math.prod(math.prod(len(v) for v in s.values("gc").values()) for s in picked)
-                total += gates * rising(len(space.cores), count + 1)
+        for bits in range(2 ** len(space.cut_slots)):
+            slots = [s for i, s in enumerate(space.cut_slots) if bits >> i & 1]
+            if len(slots) == count:
+                gates = math.prod(math.prod(len(v) for v in s.values("gc").values()) for s in slots)
+                total += gates * count_core_sequences(len(space.cores), count + 1)
     return total
 
 
-def rising(cores: int, stages: int) -> int:
-    """Count sequences of cores that never go back."""
-    return 1 if stages == 0 else sum(rising(cores - first, stages - 1) for first in range(cores))
+def count_core_sequences(cores: int, stages: int) -> int:
+    """Count the ways to give each stage a core that is not before the core of the previous stage."""
+    return 1 if stages == 0 else sum(count_core_sequences(cores - first, stages - 1) for first in range(cores))

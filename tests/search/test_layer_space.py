@@ -20,7 +20,7 @@ from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate, Scalar
 from gatesearch.search import Space, build_space
-from tests.search.small_spaces import rising, site
+from tests.search.small_spaces import count_core_sequences, site
 
 Kinds = Mapping[str, Mapping[str, Sequence[Scalar]]]
 
@@ -210,7 +210,7 @@ def test_plans_of_both_sorts_of_gates_are_counted_and_canonical() -> None:
     space = device_space({**CUT, **FBS}, together=True)
     # No cut on either core, or one gate at the input (which has one channel) or two at a, on two stages; each with no
     # layer gated, or all at one of two densities.
-    assert len(space) == (rising(2, 1) + (1 + 2) * rising(2, 2)) * 3 == 33
+    assert len(space) == (count_core_sequences(2, 1) + (1 + 2) * count_core_sequences(2, 2)) * 3 == 33
     assert {kind for slot in space.cut_slots for kind in slot.kinds} == {"gc"} and space.layer_kinds == ("fbs",)
     trial, cut_kinds = Thrown(random.Random(0)), {"gc"}
     plans = {space.propose(trial) for _ in range(1500)}

@@ -18,7 +18,7 @@ from gatesearch.gates import kind as registry
 from gatesearch.graph.sites import CutSite, LayerSite
 from gatesearch.plan import GatePlan, PlacedGate
 from gatesearch.search import Space, build_space
-from tests.search.small_spaces import plans_by_hand, site, small
+from tests.search.small_spaces import count_plans_by_hand, site, small
 
 
 class Thrown:
@@ -79,7 +79,7 @@ SPACES = {
 def test_length_is_the_number_of_distinct_plans(changes: dict[str, Any]) -> None:
     space = small(**changes)
     plans = all_plans(space)
-    assert len(space) == len(plans) == plans_by_hand(space)
+    assert len(space) == len(plans) == count_plans_by_hand(space)
 
 
 @pytest.mark.parametrize("changes", SPACES.values(), ids=SPACES.keys())

@@ -12,7 +12,7 @@ from gatesearch.errors import UserError
 class ImageAugment(nn.Module):
     """Random crop, horizontal flip and cutout on normalised images [N, C, H, W], in training only.
 
-    All that lies outside an image or is cut out is zero, which is the mean of normalised images. The random numbers are
+    Pixels outside the image and in the cutout are zero, which is the mean of normalised images. The random numbers are
     those of torch's global generator on the images' device. Memory format and dtype stay as they are.
 
     Args:
@@ -53,21 +53,21 @@ class ImageAugment(nn.Module):
             visible &= ~(hole_rows[:, :, None] & hole_columns[:, None, :])
         rows = rows.clamp(0, height - 1)[:, :, None]
         columns = columns.clamp(0, width - 1)[:, None, :]
-        # The index picks whole pixels, so channels go last for it and back to their place after it.
+        # Indexing selects whole pixels, so the channels are the last axis here and move back afterwards.
         pixels = images.permute(0, 2, 3, 1)[sample, rows, columns]
         augmented = pixels.masked_fill_(~visible.unsqueeze(-1), 0).permute(0, 3, 1, 2)
         order = torch.contiguous_format if images.is_contiguous() else torch.channels_last
         return augmented.contiguous(memory_format=order)
 
     def _draw_crop(self, count: int, size: int, device: torch.device) -> Tensor:
-        """Return the row (or column) of the image that each one of the result shows [count, size]."""
+        """Draw a crop: return the row (or column) of the image for each one of the result, [count, size]."""
         positions = torch.arange(size, device=device).expand(count, -1)
         if not self.pad:
             return positions
         return positions + torch.randint(-self.pad, self.pad + 1, (count, 1), device=device)
 
     def _draw_hole(self, count: int, size: int, device: torch.device) -> Tensor:
-        """Return whether each row (or column) goes through the hole [count, size]."""
+        """Draw a cutout: return whether each row (or column) crosses it, bool [count, size]."""
         start = torch.randint(size, (count, 1), device=device) - self.cutout // 2
         positions = torch.arange(size, device=device)
         return (positions >= start) & (positions < start + self.cutout)

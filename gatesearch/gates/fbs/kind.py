@@ -1,4 +1,4 @@
-"""The kind ``fbs``: parameters, sites and work of Feature Boosting and Suppression."""
+"""The gate kind ``fbs`` (Feature Boosting and Suppression): its parameters, its sites and the work that it leaves."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gatesearch.gates.work import Call, KernelCall, LayerWork
 from gatesearch.graph.sites import LayerSite, reads_all_channels
 from gatesearch.plan import Scalar
 
-SKIPS: Mapping[int, str] = {1: "channel", 16: "channel-block-16"}  # by block
-KERNELS: Mapping[int, str] = {1: "fbs_single", 16: "fbs"}  # by block
+SKIPS: Mapping[int, str] = {1: "channel", 16: "channel-block-16"}  # by size of a block of channels
+KERNELS: Mapping[int, str] = {1: "fbs_single", 16: "fbs"}  # by size of a block of channels
 BITS = (8, 8)
 
 
@@ -50,19 +50,19 @@ class FBS(GateKind[LayerSite, FBSParams]):
         return site.op == "conv2d" and site.channels >= 2 and reads_all_channels(site)
 
     def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
-        """Return the searched values; blocks only where there are several."""
+        """Return the values that a search tries; only blocks that are smaller than the layer."""
         choices = super().choices(site)
         return {**choices, "block": tuple(block for block in sorted(SKIPS, reverse=True) if site.channels > block)}
 
     def build(
         self, site: LayerSite, params: FBSParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> FBSConv2d:
-        """Build the module, which starts as the function that the trained layers were; see :func:`unfold`."""
-        start = unfold(layer, norm)
-        return FBSConv2d(start.conv, start, params.density, params.block)
+        """Build the gate; before training it computes the same function as the layer and norm; see :func:`unfold`."""
+        weights = unfold(layer, norm)
+        return FBSConv2d(weights.conv, weights, params.density, params.block)
 
     def work(self, site: LayerSite, params: FBSParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return the winners' filters, the predictor, and a multiplication by g for each of their values."""
+        """Return the work of the winning channels, of the predictor, and of scaling the winners' outputs by g."""
         work = work_of_winners((Call(BITS),), site, params, observed)
         if not site.geometry:
             return work
@@ -81,9 +81,9 @@ def work_of_winners(
     block = params.block
     groups = math.ceil(site.channels / block)
     count = winning_groups(params.density, groups)
-    # Where the last group is smaller, the work is least when it wins.
-    least = (count - 1) * block + site.channels - (groups - 1) * block
-    share = (observed or {}).get("density", least / site.channels)
+    # The last group may be smaller. The winners have the fewest channels if it is among them.
+    min_channels = (count - 1) * block + site.channels - (groups - 1) * block
+    share = (observed or {}).get("density", min_channels / site.channels)
     predictor = site.shape_in[0] * site.channels
     return LayerWork(
         calls=tuple(Call(call.bits, ((SKIPS[block], share), *call.left)) if count < groups else call for call in calls),

@@ -1,4 +1,4 @@
-"""The sampler of a search: GateSampler, or one of Optuna's."""
+"""Builds the sampler that proposes the next plan of a search, and keeps Optuna's samplers from repeating plans."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatesearch.search.space import Space
 from gatesearch.search.storage import ignore_experimental_warnings
 
 SamplerFactory = Callable[[int], BaseSampler]  # from the number of a proposal to the sampler that makes it
-MAX_DRAWS = 10_000  # of plans, to meet one that was not tried
+MAX_DRAWS = 10_000  # random plans that are drawn to find an untried one
 OPTUNA_SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=12),
     "nsga2": lambda seed: NSGAIISampler(seed=seed, population_size=20),
@@ -24,8 +24,8 @@ OPTUNA_SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
 def build_optuna_sampler(name: str, seed: int) -> SamplerFactory:
     """Return a factory for one of :data:`OPTUNA_SAMPLERS`.
 
-    A proposal depends on the seed, its number and the trials before it alone: each has a sampler with a seed of its
-    own, because a study does not keep the state of a random generator.
+    Each proposal has a sampler with a seed of its own, because a study does not store the state of a random generator.
+    So a proposal depends only on the seed, its number and the trials before it.
     """
 
     def sampler(number: int) -> BaseSampler:
@@ -36,7 +36,7 @@ def build_optuna_sampler(name: str, seed: int) -> SamplerFactory:
 
 
 def choose_sampler(sampler: BaseSampler | SamplerFactory | None, seed: int) -> SamplerFactory:
-    """Return a factory for a sampler, for what a factory makes, or for Optuna's TPE where there is neither."""
+    """Return a factory of samplers: the argument if it is one, one that wraps a sampler, or Optuna's TPE for None."""
     if sampler is None:
         return build_optuna_sampler("tpe", seed)
     if isinstance(sampler, BaseSampler):
@@ -45,15 +45,15 @@ def choose_sampler(sampler: BaseSampler | SamplerFactory | None, seed: int) -> S
 
 
 def fix_params(params: Mapping[str, Scalar], sampler: BaseSampler) -> BaseSampler:
-    """Return a sampler that gives some parameters fixed values and asks another for the rest."""
+    """Return a sampler that fixes the values of some parameters and asks ``sampler`` for the others."""
     with ignore_experimental_warnings():
         return PartialFixedSampler(dict(params), sampler)
 
 
 def avoid_repeats(sampler: BaseSampler, space: Space, tried: Set[GatePlan], seed: int, number: int) -> BaseSampler:
-    """Return a sampler that proposes a plan that was not tried; the given one where draws meet none.
+    """Return a sampler that proposes an untried plan, or ``sampler`` itself if no random draw is untried.
 
-    In a small space few plans are left at the end of a search, and generic samplers hardly ever meet them.
+    At the end of a search of a small space few plans are untried, and Optuna's samplers rarely propose them.
     """
     generator = Random(hash((seed, number)))
     for gates in Candidates(space).draw_evenly(MAX_DRAWS, generator):
