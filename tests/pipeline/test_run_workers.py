@@ -36,6 +36,7 @@ def test_workers_find_what_one_process_finds(place: Path) -> None:
     for name, given in (("alone", settings), ("two", parallel)):
         chosen = recipe.load("kws.yaml", given[1:])
         RunFolder(place / name).write("recipe.yaml", recipe.to_yaml(chosen))
+        recipe.mark_run(place / name, chosen)  # a storage outside the folder needs the mark of a run made here
         assert app.main(["search", name]) == 0
     one, two = trained(place / "alone"), trained(place / "two")
     assert len(one) == len(two) == 6
