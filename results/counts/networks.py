@@ -219,5 +219,6 @@ COUNTED: Mapping[str, tuple[Callable[[], Network], int | None]] = {
     "depthwise": (_layers((8, 9, 9), lambda: nn.Conv2d(8, 8, 3, groups=8)), 7 * 7 * 8 * 9),
     "transposed": (_layers((8, 9, 9), lambda: nn.ConvTranspose2d(8, 4, 3, stride=2)), 9 * 9 * 8 * 4 * 9),
     "1-D": (_layers((8, 30), lambda: nn.Conv1d(8, 16, 5, stride=2)), 13 * 16 * 8 * 5),
+    "transposed, 1-D": (_layers((8, 30), lambda: nn.ConvTranspose1d(8, 4, 3, groups=2)), 30 * 8 * 2 * 3),
     "3-D": (_layers((2, 6, 8, 8), lambda: nn.Conv3d(2, 4, 3)), 4 * 6 * 6 * 4 * 2 * 27),
 }
