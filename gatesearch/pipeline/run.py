@@ -45,6 +45,7 @@ def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None)
     Raises:
         UserError: invalid input, or something missing in the environment.
     """
+    check_ready(recipe)
     folder = RunFolder.new(recipe.name or "run", out)
     with folder.named_in_errors(), folder.driver_lock():
         check_unused(folder.path)  # again, now that no other run can begin here
@@ -86,11 +87,20 @@ def resume(
         return do_steps(recipe, folder, inputs, until)
 
 
-def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: str = "report") -> RunResult:
-    """Do the steps of a run, in order, up to one of :data:`STEPS`; the caller holds the folder's lock."""
-    need("gatesearch run", *EXTRAS["export"], *EXTRAS["report"])  # before the first training, not after it
+def check_ready(recipe: Recipe) -> None:
+    """Refuse a run that cannot reach its end, before there is a folder and before the first training.
+
+    Raises:
+        UserError: an extra is missing, or the batch size is not resolved yet.
+    """
+    need("gatesearch run", *EXTRAS["export"], *EXTRAS["report"])
     if recipe.retrain.batch_size == "auto":
         raise UserError("retrain.batch_size: auto: take the batch size from its study before the run, or set a number")
+
+
+def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, until: str = "report") -> RunResult:
+    """Do the steps of a run, in order, up to one of :data:`STEPS`; the caller holds the folder's lock."""
+    check_ready(recipe)
     timed = folder.timed
     with folder.stored_warnings(), fitting_threads():
         console.say(f"run folder: {folder.path}")

@@ -185,4 +185,6 @@ def test_the_command_ends_with_status_2_before_anything_is_trained(
     assert app.main(["run", "recipe=kws.yaml", f"data.root={words}", *tones.TINY, *settings]) == 2
     error = capsys.readouterr().err
     assert "backbone: 'extra' (RReLU) cannot be exported" in error.splitlines()[-1]
-    assert "dry run: 0/" in error and "train" not in error
+    assert "dry run: 0/" in error
+    # A warning may name training; a line that begins with it is progress of one.
+    assert not any(line.startswith("train") for line in error.splitlines())
