@@ -35,7 +35,7 @@ def check_batches(network: nn.Module, samples: Tensor) -> tuple[int, ...]:
     network.eval()
     try:
         outputs: list[object] = []
-        for batch in (pair[:1], pair):
+        for batch in (pair[:1], pair, pair):
             try:
                 outputs.append(network(batch))
             except Exception as error:
@@ -46,7 +46,7 @@ def check_batches(network: nn.Module, samples: Tensor) -> tuple[int, ...]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-    alone, together = outputs
+    alone, together, again = outputs
     if not isinstance(alone, Tensor) or not isinstance(together, Tensor):
         raise UserError(f"backbone: {kind} returns {_describe(together)}; a run needs one tensor [N, *output]")
     if not together.is_floating_point():
@@ -57,6 +57,11 @@ def check_batches(network: nn.Module, samples: Tensor) -> tuple[int, ...]:
         raise UserError(f"backbone: {kind} returns {list(together.shape)} for 2 samples, not [2, ...]; {keep}")
     if not bool(torch.isfinite(together).all()):
         raise UserError(f"backbone: {kind} returns values that are not finite for samples of the training split")
+    if not torch.equal(together, again):
+        raise UserError(
+            f"backbone: {kind} gives another answer each time, in evaluation, too; random numbers are for training, as "
+            "in nn.Dropout in place of F.dropout"
+        )
     scale = together.abs().max().clamp(min=1e-6)
     if not bool(((together[:1] - alone).abs() <= TOLERANCE * scale).all()):
         raise UserError(

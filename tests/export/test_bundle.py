@@ -16,7 +16,7 @@ from gatesearch.compile.flatbuffer import operator_names
 from gatesearch.compile.tflite import channel_last
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
-from gatesearch.export import compiled
+from gatesearch.export import bundle, compiled
 from gatesearch.export.bundle import write_bundle
 from gatesearch.export.compiled import CompiledStage
 from gatesearch.export.exporters import exporter
@@ -180,7 +180,7 @@ def test_a_second_export_replaces_the_first(exported: Exported, tmp_path: Path, 
         write_bundle(folder, model, device, features, split, POSITIVE, **given)
         assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
         (folder / "stray").touch()
-    monkeypatch.setattr(Path, "write_text", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
+    monkeypatch.setattr(bundle, "write_whole", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
     with pytest.raises(OSError, match="disk full"):
         write_bundle(folder, model, device, features, split, POSITIVE, **given)
     assert Bundle(folder).manifest["stages"]  # the last good one is still there

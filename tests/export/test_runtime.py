@@ -185,7 +185,7 @@ def test_files_that_were_tampered_with(exported: Exported, tmp_path: Path) -> No
     (copy / "manifest.json").unlink()
     assert "no such file; a bundle is a folder with a manifest.json" in told(copy)
     (copy / "manifest.json").mkdir()
-    assert "Is a directory" in told(copy)
+    assert "manifest.json: is no file; export again" in told(copy)
 
 
 def test_the_stream_has_the_shares_that_it_should() -> None:

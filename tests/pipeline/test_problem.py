@@ -77,7 +77,7 @@ def test_one_plain_rendition_without_augmentation(settings: tuple[str, ...], loa
 def test_schedules(found: Problem) -> None:
     assert (found.schedule().epochs, found.schedule().learning_rate) == (12, 0.01)
     searched = found.schedule(found.recipe.search)
-    assert (searched.epochs, searched.learning_rate, searched.batch_size) == (1, 0.001, 50)
+    assert (searched.epochs, searched.learning_rate, searched.batch_size) == (1, 0.001, 5)
     assert found.schedule(found.recipe.retrain).epochs == 1
     assert found.gates.learning_rate_scale == 25.0 and found.gates.alpha == 1.0
 
@@ -122,7 +122,10 @@ class Branching(nn.Module):
             ("backbone=tests.pipeline.test_problem:Wrong",),
             "backbone: returns [2, 2] for 2 samples; gates need logits [2, 4]",
         ),
-        (("backbone=tests.pipeline.test_problem:Picky",), "backbone: Picky does not accept an input [1, 1, 49, 10]: mat1 and mat2"),
+        (
+            ("backbone=tests.pipeline.test_problem:Picky",),
+            "backbone: Picky does not accept an input [1, 1, 49, 10]: mat1 and mat2",
+        ),
         (("backbone=tests.pipeline.test_problem:Branching",), "backbone: Branching cannot be traced by torch.fx"),
         (("backbone=tests.pipeline.test_problem:Wrng",), "unknown name 'Wrng'; nearest: 'Wrong'"),
         (("frontend={name: mfc}",), "unknown front end 'mfc'; nearest: 'mfcc'"),

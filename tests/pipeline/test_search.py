@@ -26,7 +26,7 @@ def searched(place: Path) -> Callable[[str], RunResult]:
     """A run on the tones up to the end of its search; in a folder that is there it goes on."""
     words = tones.write(place / "tones")
     loaded = recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY, *SETTINGS])
-    return lambda name: pipeline.run(loaded, RunFolder(Path(name)), until="search")
+    return lambda name: pipeline.do_steps(loaded, RunFolder(Path(name)), until="search")
 
 
 def outcome(result: RunResult) -> tuple[Any, ...]:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from gatesearch.errors import UserError
+from gatesearch.graph.sites.cuts import find_candidates
 from gatesearch.graph.sites.layers import layer_sites
 from gatesearch.graph.sites.site import CutSite, LayerSite
 from gatesearch.graph.trace import NodeProfile, trace
@@ -53,9 +54,12 @@ def _check_cuts(backbone: nn.Module, example: torch.Tensor, cuts: Sequence[CutSi
     for node in traced.graph.nodes:
         macs += profile.macs.get(node.name, 0)
         before[node.name] = macs
+    crossing = {node.name for node, _ in find_candidates(traced, _steps(traced), profile)}
     for site in cuts:
         if site.node not in before:
             raise _moved(backbone, site, f"the network has no node {site.node!r}")
+        if site.node not in crossing:
+            raise _moved(backbone, site, f"more than one tensor crosses behind node {site.node!r}")
         present = (profile.shapes.get(site.node), before[site.node], total - before[site.node])
         if present != (site.shape, site.macs_before, site.macs_after):
             raise _moved(
@@ -67,6 +71,10 @@ def _check_cuts(backbone: nn.Module, example: torch.Tensor, cuts: Sequence[CutSi
     order = [list(before).index(site.node) for site in cuts]
     if order != sorted(order):
         raise _moved(backbone, cuts[0], "the network meets the sites in another order")
+
+
+def _steps(traced: fx.GraphModule) -> list[fx.Node]:
+    return [node for node in traced.graph.nodes if node.op != "output"]
 
 
 def _check_layers(backbone: nn.Module, example: torch.Tensor, layers: Sequence[LayerSite]) -> None:
