@@ -57,7 +57,7 @@ def check_batches(network: nn.Module, samples: Tensor) -> tuple[int, ...]:
         raise UserError(f"backbone: {kind} returns {list(together.shape)} for 2 samples, not [2, ...]; {keep}")
     if not bool(torch.isfinite(together).all()):
         raise UserError(f"backbone: {kind} returns values that are not finite for samples of the training split")
-    if not torch.equal(together, again):
+    if not isinstance(again, Tensor) or not torch.equal(together, again):
         raise UserError(
             f"backbone: {kind} gives another answer each time, in evaluation, too; random numbers are for training, as "
             "in nn.Dropout in place of F.dropout"
