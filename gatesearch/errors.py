@@ -32,6 +32,15 @@ def one_line(text: str) -> str:
     return line if len(line) <= MAX_MESSAGE_CHARACTERS else f"{line[: MAX_MESSAGE_CHARACTERS - 4]} ..."
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's text, or its class where it has no text.
+
+    >>> first_line(ValueError("no digit\\nin line 2")), first_line(KeyError())
+    ('no digit', 'KeyError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def _escape(character: str) -> str:
     """Return the escape sequence of a character that cannot be printed, as in a Python string.
 

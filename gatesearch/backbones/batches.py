@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from gatesearch.errors import UserError
+from gatesearch.errors import UserError, first_line
 
 TOLERANCE = 1e-3  # of the largest output: rounding depends on the size of the batch
 
@@ -39,7 +39,7 @@ def check_batches(network: nn.Module, samples: Tensor) -> tuple[int, ...]:
             try:
                 outputs.append(network(batch))
             except Exception as error:
-                line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                line = first_line(error)
                 shape = list(batch.shape)
                 advice = f"; {keep}" if len(batch) == 2 else ""
                 raise UserError(f"backbone: {kind} does not accept an input {shape}: {line}{advice}") from error

@@ -17,7 +17,7 @@ from gatesearch.cost.table import Table
 from gatesearch.cost.table_reader import build_table, pieces_count
 from gatesearch.cost.utilisation import MAX_UTILISATION
 from gatesearch.devices.profile import Device
-from gatesearch.errors import UserError
+from gatesearch.errors import UserError, first_line
 from gatesearch.graph.sites import CutSite, LayerSite
 from gatesearch.plan import PlacedGate
 
@@ -134,4 +134,4 @@ def tools_in_one_line() -> Iterator[None]:
     try:
         yield
     except ToolError as error:
-        raise UserError(f"backbone: {str(error).splitlines()[0]}") from error
+        raise UserError(f"backbone: {first_line(error)}") from error

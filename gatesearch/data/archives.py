@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatesearch.data.wav_files import check_file
-from gatesearch.errors import UserError
+from gatesearch.errors import UserError, first_line
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -50,7 +50,7 @@ def read_archive(path: Path, where: str, unreadable: str = "cannot be read") -> 
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(f"{where} {unreadable}: {reason}") from None
 
 

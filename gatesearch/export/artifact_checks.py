@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gatesearch.compile.tflite import channel_first
+from gatesearch.errors import first_line
 from gatesearch.export.exporters import exporter
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import Runnable, requantise
@@ -143,8 +144,7 @@ def _check(
     except OSError:
         raise
     except Exception as error:  # of whatever reads the format: the file is none
-        lines = str(error).splitlines() or [type(error).__name__]
-        return ArtifactCheck(path, name, "run", f"cannot be run: {lines[0]}")
+        return ArtifactCheck(path, name, "run", f"cannot be run: {first_line(error)}")
     if problem is None:
         return ArtifactCheck(path, name, "digest")
     return ArtifactCheck(path, name, "inspected", problem)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
-from gatesearch.errors import UserError
+from gatesearch.errors import UserError, first_line
 from gatesearch.graph.in_place import replace_in_place
 from gatesearch.graph.operators import OperatorCounter
 from gatesearch.graph.plain_weights import with_plain_weights
@@ -81,7 +81,7 @@ def _trace_once(model: nn.Module, training: bool) -> _Trace:
     except UserError:
         raise
     except Exception as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = first_line(error)
         raise UserError(f"backbone: {type(model).__name__} cannot be traced by torch.fx: {line}") from error
 
 
@@ -162,7 +162,7 @@ class NodeProfile(fx.Interpreter):
         except UserError:
             raise
         except Exception as error:
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            line = first_line(error)
             raise UserError(f"backbone: does not accept an input of shape {tuple(example.shape)}: {line}") from error
         finally:
             for module, mode in modes.items():

@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from gatesearch._lib import console, interrupts
 from gatesearch._lib.files import DISK_FULL, DamagedFile, read_bytes, write_whole
 from gatesearch._lib.locks import lock_with_owner
-from gatesearch.errors import UserError
+from gatesearch.errors import UserError, first_line
 from gatesearch.pipeline.checksums import Checksums
 
 DRIVER_FILE = "logs/driver.json"
@@ -132,7 +132,7 @@ class RunFolder:
         except UserError:
             raise
         except Exception as error:  # parsers raise whatever their format's library does
-            raise DamagedFile(self.path / name, f"is damaged: {_first_line(error)}") from error
+            raise DamagedFile(self.path / name, f"is damaged: {first_line(error)}") from error
 
     def read_json(self, name: str) -> Any:
         """Read JSON, or return None where the file is not there yet; errors as :meth:`read`."""
@@ -223,10 +223,6 @@ def check_unused(path: Path) -> None:
     """
     if _exists(path / "recipe.yaml"):
         raise UserError(f"out={path}: holds a run already; go on with it: gatesearch run resume={path}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _exists(path: Path) -> bool:

@@ -34,8 +34,3 @@ def describe_unknown(what: str, written: str, choices: list[str] | tuple[str, ..
     "unknown sampler 'gates'; nearest: 'gate' (choices: gate, tpe)"
     """
     return str(unknown("", what, written, choices)).removeprefix(": ")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's text, or its class where it has no text."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

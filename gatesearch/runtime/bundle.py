@@ -13,7 +13,7 @@ from typing import Any
 
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile.tflite import channel_last
-from gatesearch.errors import UserError
+from gatesearch.errors import UserError, first_line
 from gatesearch.runtime.cascade import Answer, Array, Cascade, Runnable
 from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
 from gatesearch.runtime.parts_program import PartsProgram
@@ -81,7 +81,7 @@ class Bundle(Cascade):
         try:
             return Program(model, engine)
         except (ToolError, LookupError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise UserError(f"{self.folder / artifact['path']}: {engine} does not run it: {reason}") from error
 
     def _check_fit(self) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.compile import tflite
+from gatesearch.errors import first_line
 from gatesearch.gates import GateError, GateKind, GateParams
 from gatesearch.graph.sites import CutSite, LayerSite, Site
 from gatesearch.plan import Scalar
@@ -159,7 +160,7 @@ def check_export(module: nn.Module, inputs: Tensor, what: str) -> None:
             program(tflite.channel_last(x.numpy()).astype(np.float32)) for x in inputs[:PROGRAM_SAMPLES].split(1)
         ]
     except Exception as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = first_line(error)
         raise AssertionError(f"{what} cannot be exported: {line}") from error
     with torch.no_grad():
         returned = module(inputs[:PROGRAM_SAMPLES])

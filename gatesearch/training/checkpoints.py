@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gatesearch._lib import console
 from gatesearch._lib.files import DamagedFile, read_bytes, seal, unseal, write_whole
+from gatesearch.errors import first_line
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -51,7 +52,7 @@ def read_checkpoint(path: Path, map_location: Any = None) -> dict[str, Any]:
         checkpoint: dict[str, Any] = torch.load(io.BytesIO(payload), map_location or "cpu", weights_only=True)
         checkpoint["state_dict"].items()
     except Exception as error:  # whatever a cut archive makes torch raise
-        line = (str(error).splitlines() or [type(error).__name__])[0]
+        line = first_line(error)
         raise DamagedFile(path, f"is damaged: no checkpoint: {line}") from error
     return checkpoint
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from gatesearch._lib import console
 from gatesearch._lib.cores import available_cores
-from gatesearch.errors import UserError
+from gatesearch.errors import UserError, first_line
 from gatesearch.plan import GatePlan
 from gatesearch.search.executors.base import Evaluate, ProposalSource, try_plan
 from gatesearch.search.executors.ray_searcher import GateSearcher, report_outcome
@@ -129,7 +129,7 @@ def connect(address: str | None, cpus: int | None = None) -> None:
     try:
         ray.init(address=address or "local", logging_level=logging.ERROR, log_to_driver=False, **arguments)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        line = str(error).strip().splitlines()[0]
+        line = first_line(error)
         raise UserError(f"search.executor.address: no Ray cluster at {address!r}: {line}") from error
     if address is None and ray.util.get_node_ip_address() != LOOPBACK:
         ray.shutdown()

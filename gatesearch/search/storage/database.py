@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from optuna.storages import BaseStorage, RDBStorage
 
-from gatesearch.errors import UserError
+from gatesearch.errors import UserError, first_line
 from gatesearch.search.storage.place import Place, show_place
 
 
@@ -42,5 +42,5 @@ def report_database_errors(place: Place) -> Iterator[None]:
             f"storage={show_place(place)}: no driver for it is installed; pip install 'gatesearch[postgresql]'"
         ) from error
     except (SQLAlchemyError, StorageInternalError) as error:
-        cause = str(error.__cause__ or error).strip().splitlines()[0]
+        cause = first_line(error.__cause__ or error)
         raise UserError(f"storage={show_place(place)}: {cause}") from error
