@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.errors import UserError, first_line
+from gatesearch.graph.repeatable import check_repeatable
 
 TOLERANCE = 1e-3  # of the largest output: rounding depends on the size of the batch
 
@@ -35,7 +36,7 @@ def check_batches(network: nn.Module, samples: Tensor) -> tuple[int, ...]:
     network.eval()
     try:
         outputs: list[object] = []
-        for batch in (pair[:1], pair, pair):
+        for batch in (pair[:1], pair):
             try:
                 outputs.append(network(batch))
             except Exception as error:
@@ -46,7 +47,7 @@ def check_batches(network: nn.Module, samples: Tensor) -> tuple[int, ...]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-    alone, together, again = outputs
+    alone, together = outputs
     if not isinstance(alone, Tensor) or not isinstance(together, Tensor):
         raise UserError(f"backbone: {kind} returns {_describe(together)}; a run needs one tensor [N, *output]")
     if not together.is_floating_point():
@@ -57,13 +58,9 @@ def check_batches(network: nn.Module, samples: Tensor) -> tuple[int, ...]:
         raise UserError(f"backbone: {kind} returns {list(together.shape)} for 2 samples, not [2, ...]; {keep}")
     if not bool(torch.isfinite(together).all()):
         raise UserError(f"backbone: {kind} returns values that are not finite for samples of the training split")
-    if not isinstance(again, Tensor) or not torch.equal(together, again):
-        raise UserError(
-            f"backbone: {kind} gives another answer each time, in evaluation, too; random numbers are for training, as "
-            "in nn.Dropout in place of F.dropout"
-        )
     scale = together.abs().max().clamp(min=1e-6)
     if not bool(((together[:1] - alone).abs() <= TOLERANCE * scale).all()):
+        check_repeatable(network, pair)  # answers that are random differ, too, and the operation has a name
         raise UserError(
             f"backbone: {kind}: its output for a sample depends on the others of its batch, such as by a batch "
             "normalisation without running statistics; gates stop each sample alone"
