@@ -131,7 +131,7 @@ def _check_scale(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
 def _check_overlap(data: Dataset, scans: Mapping[str, SplitScan]) -> None:
     """Refuse a split whose samples are all in another one: its figures would say nothing of new samples."""
     for first, second in permutations(SPLITS, 2):
-        own, others = scans[first].first_places(), scans[second].first_places()
+        own, others = scans[first].first_indices(), scans[second].first_indices()
         if own and own.keys() <= others.keys():
             raise DataError(
                 f"data {data.name!r}: every sample of the {first} split is in the {second} split, too; wanted: splits "

@@ -1,4 +1,4 @@
-"""Doubts about a data set: what a reader of its figures has to know, though it may be as the maker wants it."""
+"""Warnings about a data set that may be right, but often points to a mistake: silent clips, repeated samples."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from gatesearch.data.folders import BACKGROUND_FOLDERS
 from gatesearch.data.split_scan import SplitScan
 from gatesearch.data.types import SPLITS, Dataset, Split
 
-SMALL_RANGE = 3  # of 255; an image that reaches no more is in the numbers of another type
+SMALL_UINT8_PEAK = 3  # of 255; images that reach no more were probably scaled to 0..1 before they were made uint8
 CHANNEL_COUNTS = (1, 3, 4)
 
 
 def list_doubts(data: Dataset, scans: Mapping[str, SplitScan]) -> list[str]:
-    """Return a line for each doubt; each says how many samples it is about, and names the first."""
-    lines = [*_absent_classes(data), *_layout(data, scans)]
+    """Return one line for each doubt, with the number of samples that it concerns and the first of them."""
+    lines = [*_list_absent_classes(data), *_check_layout(data, scans)]
     for name in SPLITS:
         split, scan = getattr(data, name), scans[name]
-        lines += _constant_samples(data, split, scan, name)
+        lines += _list_constant_samples(data, split, scan, name)
         if is_sound(data):
-            lines += _loud_samples(split, scan, name)
-        lines += _names_given_twice(split, name)
-    lines += _equal_samples(data, scans)
+            lines += _list_loud_samples(split, scan, name)
+        lines += _list_repeated_names(split, name)
+    lines += _list_equal_samples(data, scans)
     return [f"data {data.name!r}: {line}" for line in lines]
 
 
 def is_sound(data: Dataset) -> bool:
-    """Return whether samples are waveforms of one channel: a sample rate, and one dimension of time."""
+    """Return whether samples are waveforms of one channel: there is a sample rate, and time is the only dimension."""
     return data.sample_rate is not None and data.train.inputs.flatten(1).shape[1] == data.train.inputs.shape[-1]
 
 
-def _absent_classes(data: Dataset) -> Iterator[str]:
+def _list_absent_classes(data: Dataset) -> Iterator[str]:
     for name in SPLITS:
         present = set(getattr(data, name).labels.tolist())
         absent = [class_name for label, class_name in enumerate(data.classes) if label not in present]
@@ -43,9 +43,9 @@ def _absent_classes(data: Dataset) -> Iterator[str]:
             yield f"the {name} split has no sample of {_enumerate(absent)}"
 
 
-def _layout(data: Dataset, scans: Mapping[str, SplitScan]) -> Iterator[str]:
+def _check_layout(data: Dataset, scans: Mapping[str, SplitScan]) -> Iterator[str]:
     inputs = data.train.inputs
-    if inputs.dtype == torch.uint8 and 0 < float(scans["train"].peak.max()) <= SMALL_RANGE:
+    if inputs.dtype == torch.uint8 and 0 < float(scans["train"].peak.max()) <= SMALL_UINT8_PEAK:
         highest = int(scans["train"].peak.max())
         yield f"inputs are uint8 but reach {highest} of 255, and are divided by 256; float inputs stay as they are"
     if inputs.ndim == 4 and inputs.shape[3] in CHANNEL_COUNTS and inputs.shape[1] not in (*CHANNEL_COUNTS, 2):
@@ -54,38 +54,38 @@ def _layout(data: Dataset, scans: Mapping[str, SplitScan]) -> Iterator[str]:
         yield "noise is added to sound alone, and there is no sample_rate"
 
 
-def _constant_samples(data: Dataset, split: Split, scan: SplitScan, name: str) -> Iterator[str]:
-    """Name constant samples, class by class; a class of silence may hold them."""
+def _list_constant_samples(data: Dataset, split: Split, scan: SplitScan, name: str) -> Iterator[str]:
+    """Yield a line for each class with constant samples, except classes of silence, which may hold them."""
     if split.inputs[0].numel() < 2:
         return
     for label, class_name in enumerate(data.classes):
         own = split.labels == label
         if class_name not in BACKGROUND_FOLDERS:
             of_class = f"of {int(own.sum())} samples of {class_name!r} in the {name} split"
-            yield from _about(own & scan.constant, split, of_class, "constant")
+            yield from _describe(own & scan.constant, split, of_class, "constant")
 
 
-def _loud_samples(split: Split, scan: SplitScan, name: str) -> Iterator[str]:
+def _list_loud_samples(split: Split, scan: SplitScan, name: str) -> Iterator[str]:
     of_all = f"of {len(split)} samples of the {name} split"
     if split.inputs.is_floating_point():
-        yield from _about(scan.peak > 1.0, split, of_all, "beyond full scale, where augmentation clips them")
+        yield from _describe(scan.peak > 1.0, split, of_all, "beyond full scale, where augmentation clips them")
     else:
-        yield from _about(scan.clipped & ~scan.constant, split, of_all, "clipped at full scale")
+        yield from _describe(scan.clipped & ~scan.constant, split, of_all, "clipped at full scale")
 
 
-def _names_given_twice(split: Split, name: str) -> Iterator[str]:
-    doubles = [text for text, count in Counter(split.names).items() if count > 1]
-    if doubles:
-        yield f"{len(doubles)} names of the {name} split are given more than once, first: {doubles[0]!r}"
+def _list_repeated_names(split: Split, name: str) -> Iterator[str]:
+    repeated = [text for text, count in Counter(split.names).items() if count > 1]
+    if repeated:
+        yield f"{len(repeated)} names of the {name} split are given more than once, first: {repeated[0]!r}"
 
 
-def _equal_samples(data: Dataset, scans: Mapping[str, SplitScan]) -> Iterator[str]:
-    """Name equal samples in two splits, twice in one, and with two labels."""
-    places = {name: scans[name].first_places() for name in SPLITS}
+def _list_equal_samples(data: Dataset, scans: Mapping[str, SplitScan]) -> Iterator[str]:
+    """Yield a line where equal samples are in two splits, where one is repeated in a split, or where labels differ."""
+    places = {name: scans[name].first_indices() for name in SPLITS}
     for first, second in combinations(SPLITS, 2):
         common = [digest for digest in places[second] if digest in places[first]]
         if common:
-            pair = _pair(data, (first, places[first][common[0]]), (second, places[second][common[0]]))
+            pair = _name_pair(data, (first, places[first][common[0]]), (second, places[second][common[0]]))
             yield f"{len(common)} samples of the {second} split are in the {first} split, too, first: {pair}"
     labels: dict[bytes, tuple[str, int]] = {}
     for name in SPLITS:
@@ -96,18 +96,19 @@ def _equal_samples(data: Dataset, scans: Mapping[str, SplitScan]) -> Iterator[st
         for index, digest in enumerate(scans[name].digests):
             other, other_index = labels.setdefault(digest, (name, index))
             if getattr(data, other).labels[other_index] != split_labels[index] and not scans[name].constant[index]:
-                yield f"equal samples have two labels: {_pair(data, (other, other_index), (name, index))}"
+                yield f"equal samples have two labels: {_name_pair(data, (other, other_index), (name, index))}"
                 return
 
 
-def _about(flags: Tensor, split: Split, of_all: str, what: str) -> Iterator[str]:
+def _describe(flags: Tensor, split: Split, of_all: str, what: str) -> Iterator[str]:
+    """Yield a line that counts the samples with a flag and names the first, if there is one."""
     indices = flags.nonzero().flatten().tolist()
     if indices:
         verb = "is" if len(indices) == 1 else "are"
         yield f"{len(indices)} {of_all} {verb} {what}, first: sample {indices[0]} ({split.names[indices[0]]!r})"
 
 
-def _pair(data: Dataset, first: tuple[str, int], second: tuple[str, int]) -> str:
+def _name_pair(data: Dataset, first: tuple[str, int], second: tuple[str, int]) -> str:
     return " and ".join(f"{getattr(data, split).names[index]!r} ({split} {index})" for split, index in (first, second))
 
 

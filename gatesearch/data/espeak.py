@@ -17,11 +17,11 @@ import numpy as np
 from gatesearch.data.waveforms import Int16Waveform
 from gatesearch.errors import UserError
 
-NOISE_SEED = 1  # of the synthesiser; fixed, because all variation comes from the requests
+NOISE_SEED = 1  # the synthesiser's seed; it is fixed because all variation comes from the utterances
 
 
 class Utterance(NamedTuple):
-    """One request: a text, and how to say it.
+    """A text, and how to say it.
 
     Args:
         text: what to say.

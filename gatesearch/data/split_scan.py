@@ -1,4 +1,4 @@
-"""One pass over the inputs of a split: which samples are not finite, constant, clipped or the same as another."""
+"""Scans the inputs of a split in one pass, to find samples that are broken, constant, clipped or repeated."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 from gatesearch.data.types import Split
 
 CHUNK_SAMPLES = 512
-CLIPPED_SHARE = 0.01  # of the values of a clip at full scale
+CLIPPED_SHARE = 0.01  # a sample with a larger share of its values at full scale counts as clipped
 
 
 @dataclass(frozen=True, slots=True)
 class SplitScan:
-    """What the inputs [N, ...] of a split are like.
+    """Properties of the inputs [N, ...] of a split. Full scale is 1 for floats, and the type's maximum for integers.
 
     Args:
         finite: whether all values of a sample are finite [N].
-        peak: largest magnitude of a sample, in the numbers of its own type, float64 [N].
-        constant: whether all values of a sample are equal [N]; silence is.
-        clipped: whether more than 1 % of a sample's values stand at full scale, that of the type or 1 for floats [N].
-        digests: one a sample; equal inputs have equal digests.
-        std: standard deviation over all finite values, of full scale.
+        peak: largest magnitude of a sample, not divided by full scale, float64 [N].
+        constant: whether all values of a sample are equal, as in digital silence [N].
+        clipped: whether more than 1 % of a sample's values are at full scale or beyond [N].
+        digests: a hash of each sample; equal inputs have equal digests.
+        std: standard deviation of the values of all finite samples, as a share of full scale.
     """
 
     finite: Tensor
@@ -34,20 +34,20 @@ class SplitScan:
     digests: tuple[bytes, ...]
     std: float
 
-    def first_places(self) -> dict[bytes, int]:
-        """Return the index of the first sample with each digest; constant samples are left out.
+    def first_indices(self) -> dict[bytes, int]:
+        """Return the index of the first sample with each digest, to find samples that are repeated.
 
-        Silence may well be in two splits, and twice in one.
+        Constant samples are left out: silence may be in two splits, or twice in one, without a fault.
         """
-        places: dict[bytes, int] = {}
+        indices: dict[bytes, int] = {}
         for index, (digest, constant) in enumerate(zip(self.digests, self.constant.tolist(), strict=True)):
             if not constant:
-                places.setdefault(digest, index)
-        return places
+                indices.setdefault(digest, index)
+        return indices
 
 
 def scan_split(split: Split) -> SplitScan:
-    """Scan the inputs of a split, some samples at a time.
+    """Scan the inputs of a split, in chunks of samples.
 
     >>> scan = scan_split(Split(torch.tensor([[0.5, 0.5], [0.1, 0.9]]), torch.tensor([0, 1]), ("a", "b")))
     >>> scan.constant.tolist(), scan.peak.tolist()

@@ -1,4 +1,4 @@
-"""A device: cores in order of rising cost, the links between them, and the sensor."""
+"""The model of a device: cores in order of rising cost, the links between them, and the sensor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatesearch.errors import unknown
 
 
 class Link(StrictModel):
-    """A way for a tensor from one core to a later one."""
+    """A connection that carries tensors from one core to a later one, with its cost in time and energy."""
 
     source: str
     target: str
@@ -20,11 +20,11 @@ class Link(StrictModel):
     mb_per_s: Annotated[Constant, require_unit("MB/s", positive=True)]
 
     def transfer_us(self, size: float) -> float:
-        """Return microseconds for ``size`` bytes."""
+        """Return the microseconds that ``size`` bytes take."""
         return size / self.mb_per_s.value
 
     def transfer_uj(self, size: float) -> float:
-        """Return microjoules for ``size`` bytes."""
+        """Return the microjoules that ``size`` bytes cost."""
         return size * self.nj_per_byte.value * 1e-3
 
 
@@ -50,23 +50,23 @@ class Device(StrictModel):
     sense: Sense
 
     @model_validator(mode="after")
-    def _names_fit(self) -> Device:
+    def _check_core_names(self) -> Device:
         names = [core.name for core in self.cores]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice:
-            raise profile_error(f"cores: the name {twice!r} is given twice", twice, names)
-        used = [
+        duplicate = next((name for name in names if names.count(name) > 1), None)
+        if duplicate:
+            raise profile_error(f"cores: the name {duplicate!r} is given twice", duplicate, names)
+        link_ends = [
             (f"links.{i}.{end}", getattr(link, end))
             for i, link in enumerate(self.links)
             for end in ("source", "target")
         ]
-        for where, name in [*used, ("sense.core", self.sense.core)]:
+        for where, name in [*link_ends, ("sense.core", self.sense.core)]:
             if name not in names:
                 raise profile_error(f"{where}: unknown core {name!r}", name, names)
-        able = [core.name for core in self.cores if core.timing.frontend_us(1.0) is not None]
-        if self.sense.core not in able:
+        frontend_cores = [core.name for core in self.cores if core.timing.frontend_us(1.0) is not None]
+        if self.sense.core not in frontend_cores:
             text = f"sense.core: {self.sense.core!r} has no figure for the front end"
-            raise profile_error(text, self.sense.core, able or ["give a core frontend_macs_per_us"])
+            raise profile_error(text, self.sense.core, frontend_cores or ["give a core frontend_macs_per_us"])
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""From the recipe's ``frontend`` to a front end, and from a description back to it."""
+"""Builds the front end that a recipe names, and rebuilds a fitted one from the description in a bundle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def build(name: str, **arguments: Any) -> Frontend:
 
     Args:
         name: an entry point of the group ``gatesearch.frontends``, or ``package.module:Name``.
-        **arguments: of its constructor.
+        **arguments: the arguments of its constructor.
 
     Raises:
         UserError: an unknown name or argument, or an argument that does not fit.
@@ -29,16 +29,16 @@ def build(name: str, **arguments: Any) -> Frontend:
 
 
 def build_for(name: str, arguments: Mapping[str, Any], *, sample_rate: int | None = None, samples: int = 0) -> Frontend:
-    """Build a front end for clips: their rate and length hold where the arguments give no others.
+    """Build a front end for the clips of a data set, whose sample rate and length are its defaults.
 
     Args:
         name: as for :func:`build`.
         arguments: as for :func:`build`.
-        sample_rate: samples per second of the clips; None where the data are no signals in time.
-        samples: of a clip.
+        sample_rate: samples per second of the clips; None where the data are not signals in time.
+        samples: number of samples in a clip.
 
     Raises:
-        UserError: as :func:`build`.
+        UserError: as :func:`build`; or the arguments name a sample rate that is not that of the clips.
     """
     factory = load_plugin(GROUP, name, "frontend.name")
     if not callable(factory):
@@ -49,9 +49,9 @@ def build_for(name: str, arguments: Mapping[str, Any], *, sample_rate: int | Non
     clip: dict[str, Any] = {}
     if sample_rate is not None:
         clip = {"sample_rate": sample_rate, "seconds": samples / sample_rate}
-        written = arguments.get("sample_rate", sample_rate)
-        if written != sample_rate:
-            raise UserError(f"frontend.sample_rate: {written!r}, and the data are sampled at {sample_rate} Hz")
+        rate_argument = arguments.get("sample_rate", sample_rate)
+        if rate_argument != sample_rate:
+            raise UserError(f"frontend.sample_rate: {rate_argument!r}, but the data are sampled at {sample_rate} Hz")
     check_types("frontend", parameters, arguments)
     try:
         frontend = factory(**{key: value for key, value in clip.items() if key in parameters} | dict(arguments))
@@ -61,19 +61,20 @@ def build_for(name: str, arguments: Mapping[str, Any], *, sample_rate: int | Non
         raise UserError(
             f"frontend.name: {name} returned a {type(frontend).__name__}, not a gatesearch.frontends.Frontend"
         )
-    frontend.name = name  # an import path has to find it again, too
+    frontend.name = name  # as the recipe writes it, so that `restore` can load the same class
     return frontend
 
 
 def restore(description: Mapping[str, Any], *, trust: bool = False) -> Frontend:
-    """Rebuild a fitted front end from its :meth:`Frontend.describe`, as a bundle's manifest holds it.
+    """Rebuild a fitted front end from its description, which a bundle's manifest holds.
 
     Args:
-        description: of the front end.
-        trust: it may name a module, whose code then runs; otherwise it names an installed front end.
+        description: the result of :meth:`Frontend.describe`.
+        trust: allow ``package.module:Name`` as its name, which runs the code of that module. Without it, the name has
+            to be that of an installed front end.
 
     Raises:
-        UserError: it names a module without ``trust``, or does not fit.
+        UserError: the description names a module without ``trust``, or does not fit the front end.
 
     >>> import torch
     >>> fitted = build("mfcc").fit(torch.randn(4, 16000))

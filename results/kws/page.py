@@ -8,7 +8,7 @@ from pathlib import Path
 from gatesearch._lib.timing import fingerprint
 from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.plan import GatePlan
-from gatesearch.report.figures import front_png
+from gatesearch.report.figures import write_front_png
 from gatesearch.report.rows import RESULTS, Row, markdown_table, median_and_range
 from results.benchmark import Benchmark, Draw, describe_machine
 from results.kws.measure import KINDS, REAL, RECALLS, RUNS, Outcome, Trade
@@ -115,7 +115,7 @@ class KeywordSpotting(Benchmark):
     def plots(self) -> Mapping[str, Draw]:
         """Return the front of the first real run, or of the synthetic one."""
         run = f"real-{next(iter(self.real))}" if self.real else "synthetic"
-        return {"front.png": lambda path: front_png(RunFolder(RUNS / run).read_json("record.json"), path)}
+        return {"front.png": lambda path: write_front_png(RunFolder(RUNS / run).read_json("record.json"), path)}
 
     def _trade_table(self, get: Callable[[Outcome], Trade]) -> str:
         lines = []

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     if "compare" in values:
         from results.search import real_searches
 
-        path, seeds = tables / real_searches.FILE, range(read_count(WHERE, "compare", values["compare"]))
+        path, seeds = tables / real_searches.RECORD_FILE, range(read_count(WHERE, "compare", values["compare"]))
         real_searches.record(SearchEngines.runs() / "compare", seeds, path, command)
         console.say(f"wrote {path}")
     elif "record" in values:

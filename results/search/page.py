@@ -57,7 +57,7 @@ class SearchEngines(Benchmark):
             "seeds": max((len(outcome.curves) for outcome in self.outcomes), default=0),
             "drop": f"{DROP:g}",
             "tables": [self._section(table) for table in self.tables],
-            "searches": real_searches.page(self.folder / "tables" / real_searches.FILE),
+            "searches": real_searches.build_section(self.folder / "tables" / real_searches.RECORD_FILE),
             "proposals": PROPOSALS,
             "commits": group_by_commit(made),
             "machine": f"{stamp['cpu']}, {stamp['cores']} cores",

@@ -1,4 +1,4 @@
-"""Real searches of one recipe by TPE and by GateSampler with the same seeds: CPU time and hypervolume."""
+"""Compares TPE and GateSampler by searches that train their plans, with CPU time and hypervolume for each seed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gatesearch.search.evaluation import Objectives
 from results.benchmark import resume
 
 RECIPE = "kws.yaml"
-REDUCED = (
+RECIPE_CHANGES = (  # a small version of the recipe, so that a search takes minutes
     "data.clips_per_class=100",
     "augment.renditions=2",
     "training.epochs=15",
@@ -34,28 +34,31 @@ REDUCED = (
 )
 TPE = "search.sampler=tpe"
 CONDITIONS: Mapping[str, tuple[str, ...]] = {"before: TPE": (TPE,), "after: GateSampler": ()}
-FILE = "runs.json"
-# The reference point of the hypervolume: below the ungated accuracy, and times the ungated costs.
+RECORD_FILE = "runs.json"
+# Hypervolume counts from a reference point: the ungated accuracy minus ACCURACY_DROP, and each ungated cost times
+# COST_FACTOR.
 ACCURACY_DROP, COST_FACTOR = 0.05, 1.1
-SHARED = ("baseline.ckpt", "table.json")
-AT = (5, 10)  # plans trained whole, after which hypervolume is shown
+SHARED_FILES = ("baseline.ckpt", "table.json")
+PLAN_COUNTS = (5, 10)  # the page shows the hypervolume after so many fully trained plans
 
 
 def record(folder: Path, seeds: Sequence[int], path: Path, command: str) -> None:
-    """Search under each condition with each seed, in turn, so that all share the machine alike.
+    """Search under each condition with each seed, and write the figures of every search to a file.
+
+    Conditions take turns, so that a change in the machine's load affects both.
 
     Args:
-        folder: of the runs; a finished search is not repeated.
-        seeds: of the recipe.
-        path: of the record, which is written after each search.
-        command: of the benchmark, for the record.
+        folder: folder of the runs; a finished search is not repeated.
+        seeds: values of the recipe's ``seed``.
+        path: the file of figures, which is written after each search.
+        command: the command line of the benchmark, which the file quotes.
     """
     searches: dict[str, Any] = {"command": command, "machine": fingerprint(), "rows": []}
     with console.progress(len(seeds) * len(CONDITIONS), "searches") as bar:
         for seed in seeds:
             for condition, changes in CONDITIONS.items():
                 run = folder / f"{re.sub('[^a-zA-Z]+', '-', condition)}-{seed}"
-                recipe = load(RECIPE, [*REDUCED, f"seed={seed}", *changes])
+                recipe = load(RECIPE, [*RECIPE_CHANGES, f"seed={seed}", *changes])
                 shared = folder / f"shared-{seed}"
                 row = resume(RunFolder(run), "row.json", lambda r=run, c=recipe, s=shared: _search(r, c, s))  # type: ignore[misc]
                 searches["rows"].append({"way": condition, "seed": seed, **row})
@@ -64,8 +67,8 @@ def record(folder: Path, seeds: Sequence[int], path: Path, command: str) -> None
                 bar.advance(note=condition)
 
 
-def page(path: Path) -> Mapping[str, object] | None:
-    """Return what the page shows of a record; None where there is none."""
+def build_section(path: Path) -> Mapping[str, object] | None:
+    """Return the values of the page's section on these searches; None if the file of figures does not exist."""
     if not path.exists():
         return None
     record: Mapping[str, Any] = json.loads(path.read_text())
@@ -73,34 +76,35 @@ def page(path: Path) -> Mapping[str, object] | None:
     seeds = sorted({row["seed"] for row in rows})
     best = {seed: max(row["hypervolume"][-1] for row in rows if row["seed"] == seed) for seed in seeds}
     lines = [_line(condition, rows, best) for condition in CONDITIONS]
-    heads = ["search", "CPU s", *(f"hypervolume after {n}" for n in AT), "at the end", "median", "on the front"]
+    counts = [f"hypervolume after {n}" for n in PLAN_COUNTS]
+    heads = ["search", "CPU s", *counts, "at the end", "median", "on the front"]
     return {
         "recipe": RECIPE,
         "command": record["command"],
         "table": markdown_table(heads, [line for line in lines if line]),
         "seeds": ", ".join(map(str, seeds)),
-        "changes": " ".join(REDUCED),
+        "changes": " ".join(RECIPE_CHANGES),
         "tpe": TPE,
         "drop": f"{ACCURACY_DROP:g}",
     }
 
 
 def _search(path: Path, recipe: Recipe, shared: Path) -> dict[str, Any]:
-    """Search from a baseline and a table of costs that all conditions share."""
+    """Run one search and return its figures; all conditions of a seed share one baseline and one table of costs."""
     shutil.rmtree(path)
     folder = RunFolder(path)
     folder.write("recipe.yaml", to_yaml(recipe))
-    for name in SHARED:
+    for name in SHARED_FILES:
         if (shared / name).exists():
             shutil.copy(shared / name, folder / name)
     problem = load_problem(recipe)
     baseline = train_baseline(problem, folder)
     cost = build_cost_model(problem, baseline.backbone, folder)
-    for name in SHARED:
+    for name in SHARED_FILES:
         shared.mkdir(exist_ok=True)
         shutil.copy(folder / name, shared / name)
     ungated = cost.ungated()[1]
-    corner = Objectives(
+    reference_point = Objectives(
         baseline.quality - ACCURACY_DROP,
         COST_FACTOR * ungated.expected_latency_us,
         COST_FACTOR * ungated.energy.total_uj,
@@ -110,14 +114,14 @@ def _search(path: Path, recipe: Recipe, shared: Path) -> dict[str, Any]:
     return {
         "cpu_s": round(time.process_time() - cpu, 1),
         "wall_s": round(time.monotonic() - wall, 1),
-        "hypervolume": result.hypervolume(corner),
+        "hypervolume": result.hypervolume(reference_point),
         "tried": len(result.trained),
         "front": len(result.front),
     }
 
 
 def _line(condition: str, rows: Sequence[Mapping[str, Any]], best: Mapping[int, float]) -> list[str]:
-    """Return the figures of a condition, a value a seed; empty where it was not searched."""
+    """Return a condition's line of the table, each cell with one value for each seed; empty without a search."""
     own = [row for row in rows if row["way"] == condition]
     if not own:
         return []
@@ -125,7 +129,7 @@ def _line(condition: str, rows: Sequence[Mapping[str, Any]], best: Mapping[int, 
     return [
         condition,
         " / ".join(f"{row['cpu_s']:.0f}" for row in own),
-        *(" / ".join(f"{share[min(n, len(share)) - 1]:.3f}" for share in shares) for n in AT),
+        *(" / ".join(f"{share[min(n, len(share)) - 1]:.3f}" for share in shares) for n in PLAN_COUNTS),
         " / ".join(f"{share[-1]:.3f}" for share in shares),
         f"{statistics.median(share[-1] for share in shares):.3f}",
         " / ".join(str(row["front"]) for row in own),

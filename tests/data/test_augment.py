@@ -1,3 +1,5 @@
+"""Augmentation of waveforms and features: shifts, speed, noise, gain and masks stay within their settings."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -23,21 +25,21 @@ def impulses(count: int, samples: int = 1000) -> Tensor:
     return waves
 
 
-def test_nothing_asked_changes_nothing() -> None:
+def test_default_settings_change_nothing() -> None:
     waves = torch.rand(4, 1000) - 0.5
     torch.testing.assert_close(WaveAugment()(waves), waves)
     features = torch.randn(4, 1, 49, 10)
     torch.testing.assert_close(SpecAugment()(features), features)
 
 
-def test_evaluation_changes_nothing() -> None:
+def test_nothing_changes_in_evaluation_mode() -> None:
     waves, features = torch.rand(4, 1000), torch.randn(4, 1, 49, 10)
     noisy = WaveAugment(torch.randn(2, 1000), 100, 1.0, speed=(0.5, 2.0), gain_db=(-6, 6)).eval()
     torch.testing.assert_close(noisy(waves), waves)
     torch.testing.assert_close(SpecAugment(2, 6, 1, 2).eval()(features), features)
 
 
-def test_clips_are_shifted_apart_by_at_most_what_is_asked_and_padded_with_zeros() -> None:
+def test_each_clip_has_a_shift_of_its_own_up_to_the_limit_and_is_padded_with_zeros() -> None:
     shifted = WaveAugment(shift_ms=10)(impulses(200))
     centre = (shifted * torch.arange(1000)).sum(1) / shifted.sum(1) - 500
     assert centre.abs().max() <= 160
@@ -47,7 +49,7 @@ def test_clips_are_shifted_apart_by_at_most_what_is_asked_and_padded_with_zeros(
     assert ((far[:, 0] == 0) | (far[:, -1] == 0)).any()
 
 
-def test_speed_moves_pitch_by_its_factor() -> None:
+def test_speed_multiplies_pitch_by_its_factor() -> None:
     time = torch.arange(16000) / 16000
     tone = 0.5 * torch.sin(2 * torch.pi * 400 * time).repeat(50, 1)
     for factor in (0.8, 1.25):
@@ -58,7 +60,7 @@ def test_speed_moves_pitch_by_its_factor() -> None:
     assert peaks.min() >= 318 and peaks.max() <= 502
 
 
-def test_noise_has_the_ratio_asked_for_and_the_share_of_clips() -> None:
+def test_noise_reaches_the_share_of_clips_at_the_signal_to_noise_ratio_of_the_settings() -> None:
     waves = (torch.rand(400, 1000) - 0.5) * 0.1
     noise = torch.randn(7, 1500) * torch.logspace(-2, 0, 7)[:, None]
     added = WaveAugment(noise, noise_probability=0.5, snr_db=(10, 10))(waves) - waves
@@ -69,24 +71,24 @@ def test_noise_has_the_ratio_asked_for_and_the_share_of_clips() -> None:
     torch.testing.assert_close(ratio, torch.full_like(ratio, 10.0), atol=0.05, rtol=0)
 
 
-def test_noise_is_a_stretch_of_one_clip_wrapped_around() -> None:
+def test_noise_is_a_stretch_of_one_noise_clip_that_wraps_around() -> None:
     noise = torch.stack([torch.arange(1, 1001), torch.arange(2001, 3001)]).to(torch.int16)
     augment = WaveAugment(noise, noise_probability=1.0, snr_db=(0, 0))
     added = augment._draw_noise(torch.full((64, 1000), 0.1), augment.noise)  # type: ignore[arg-type]
     step = added.diff(dim=1)
-    # A ramp with one jump back, up or down: every step but one alike.
+    # Each noise clip is a ramp: a stretch of it rises evenly, with at most one jump where it wraps around.
     assert ((step - step.median(1, keepdim=True).values).abs() > 1e-4).sum(1).max() <= 1
     assert (added[:, 0].sign() > 0).any() and (added[:, 0].sign() < 0).any()
 
 
-def test_rounding_noise_is_not_blown_up() -> None:
+def test_noise_of_one_quantisation_step_is_not_amplified_to_the_ratio() -> None:
     noise = torch.randint(-1, 2, (3, 1000), dtype=torch.int16)
     waves = torch.full((20, 1000), 0.3)
     added = WaveAugment(noise, noise_probability=1.0, snr_db=(0, 0))(waves) - waves
     assert added.abs().max() < 0.02
 
 
-def test_digital_silence_stays_finite() -> None:
+def test_digital_silence_stays_silent() -> None:
     augment = WaveAugment(torch.zeros(3, 1000, dtype=torch.int16), 50, 1.0, (0, 20), (0.9, 1.1), (-6, 6))
     assert (augment(torch.zeros(5, 1000, dtype=torch.int16)) == 0).all()
 
@@ -97,7 +99,7 @@ def test_gain_stays_within_full_scale() -> None:
     assert out[:, 0].unique().numel() > 50
 
 
-def test_the_global_seed_repeats_everything() -> None:
+def test_the_same_global_seed_gives_the_same_augmentation() -> None:
     augment = WaveAugment(torch.randn(3, 1000), 50, 0.8, (0, 20), (0.9, 1.1), (-6, 6))
     waves = torch.rand(9, 1000) - 0.5
     torch.manual_seed(5)
@@ -107,7 +109,7 @@ def test_the_global_seed_repeats_everything() -> None:
 
 
 @given(st.integers(0, 3), st.integers(0, 60), st.integers(0, 3), st.integers(0, 12))
-def test_masks_cover_no_more_than_asked(times: int, width: int, bands: int, band_width: int) -> None:
+def test_masks_cover_no_more_than_their_settings_allow(times: int, width: int, bands: int, band_width: int) -> None:
     out = SpecAugment(times, width, bands, band_width)(torch.ones(6, 1, 49, 10))
     assert out.shape == (6, 1, 49, 10) and set(out.unique().tolist()) <= {0.0, 1.0}
     whole_frames = (out.amax((1, 3)) == 0).sum(1)
@@ -132,7 +134,7 @@ def test_masks_differ_between_clips() -> None:
         (SpecAugment, {"time_masks": -1}, "augment.time_masks: -1"),
     ],
 )
-def test_bad_values_are_named(make: Any, args: dict[str, Any], message: str) -> None:
+def test_errors_quote_settings_that_are_out_of_range(make: Any, args: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make(**args)
 

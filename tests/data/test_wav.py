@@ -1,4 +1,4 @@
-"""WAV files of every kind are read as they sound, or refused in a line that names the file."""
+"""Reading WAV files: every sample format gives the same waveform, and a broken file gives an error that names it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ def write(path: Path, values: np.ndarray, subtype: str = "PCM_16", rate: int = R
     return path
 
 
-STEPS = {"PCM_16": 1, "PCM_24": 1, "PCM_32": 1, "FLOAT": 1, "DOUBLE": 1, "PCM_U8": 257, "ULAW": 1400, "ALAW": 1400}
+# Largest rounding error of each format, in steps of int16.
+MAX_ERRORS = {"PCM_16": 1, "PCM_24": 1, "PCM_32": 1, "FLOAT": 1, "DOUBLE": 1, "PCM_U8": 257, "ULAW": 1400, "ALAW": 1400}
 
 
-@pytest.mark.parametrize("subtype", STEPS)
+@pytest.mark.parametrize("subtype", MAX_ERRORS)
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
 def test_a_tone_is_the_same_in_every_format(tmp_path: Path, subtype: str, channels: int) -> None:
     wave = wav.read(write(tmp_path / "a.wav", np.stack([TONE] * channels, 1), subtype), RATE).astype(float)
-    assert np.abs(wave - 32768 * TONE).max() <= STEPS[subtype]
+    assert np.abs(wave - 32768 * TONE).max() <= MAX_ERRORS[subtype]
 
 
 def test_one_silent_channel_halves_the_wave(tmp_path: Path) -> None:
@@ -42,8 +43,8 @@ def test_one_silent_channel_halves_the_wave(tmp_path: Path) -> None:
     assert np.abs(wave - 16384 * TONE).max() <= 1
 
 
-def field(offset: int, form: str, value: int) -> Callable[[bytes], bytes]:
-    """Return a change of one field of the header."""
+def set_field(offset: int, form: str, value: int) -> Callable[[bytes], bytes]:
+    """Return a function that takes the bytes of a file and overwrites one field of the header."""
     width = struct.calcsize(form)
     return lambda raw: raw[:offset] + struct.pack(form, value) + raw[offset + width :]
 
@@ -63,18 +64,18 @@ WRONG_BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "cut in the header": (lambda raw: raw[:30], "cannot be read as a WAV file"),
     "no bytes": (lambda raw: b"", "cannot be read as a WAV file"),
     "text": (lambda raw: b"hello", "cannot be read as a WAV file"),
-    "too little declared": (field(40, "<I", 1000), "its header says 1000 bytes of sound, and more than that follows"),
-    "two channels declared": (field(22, "<H", 2), "contradicts itself: 2 channels of 16 bits in 2 bytes"),
-    "no channel declared": (field(22, "<H", 0), "cannot be read as a WAV file"),
-    "24 bits declared": (field(34, "<H", 24), "contradicts itself: 1 channels of 24 bits in 2 bytes"),
-    "frames of 7 bytes": (field(32, "<H", 7), "contradicts itself"),
-    "another rate declared": (field(24, "<I", 44100), "contradicts itself: 44100 Hz of 2 bytes, and 32000"),
-    "no rate declared": (field(24, "<I", 0), "cannot be read as a WAV file"),
+    "size too small": (set_field(40, "<I", 1000), "its header says 1000 bytes of sound, and more than that follows"),
+    "wrong channel count": (set_field(22, "<H", 2), "contradicts itself: 2 channels of 16 bits in 2 bytes"),
+    "no channels": (set_field(22, "<H", 0), "cannot be read as a WAV file"),
+    "wrong bit depth": (set_field(34, "<H", 24), "contradicts itself: 1 channels of 24 bits in 2 bytes"),
+    "frames of 7 bytes": (set_field(32, "<H", 7), "contradicts itself"),
+    "wrong sample rate": (set_field(24, "<I", 44100), "contradicts itself: 44100 Hz of 2 bytes, and 32000"),
+    "no sample rate": (set_field(24, "<I", 0), "cannot be read as a WAV file"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WRONG_VALUES)
-def test_wrong_values_are_named(tmp_path: Path, name: str) -> None:
+def test_errors_describe_wrong_samples_and_name_the_file(tmp_path: Path, name: str) -> None:
     values, message = WRONG_VALUES[name]
     path = write(tmp_path / "a.wav", values, "DOUBLE")
     with pytest.raises(UserError, match=message) as error:
@@ -83,7 +84,7 @@ def test_wrong_values_are_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WRONG_BYTES)
-def test_wrong_bytes_are_named(tmp_path: Path, name: str) -> None:
+def test_errors_describe_wrong_headers_and_name_the_file(tmp_path: Path, name: str) -> None:
     change, message = WRONG_BYTES[name]
     path = write(tmp_path / "a.wav", TONE)
     path.write_bytes(change(path.read_bytes()))
@@ -93,20 +94,20 @@ def test_wrong_bytes_are_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000])
-def test_a_program_that_wrote_to_a_pipe_did_not_know_the_size(tmp_path: Path, size: int) -> None:
+def test_the_placeholder_size_in_files_written_to_a_pipe_is_ignored(tmp_path: Path, size: int) -> None:
     path = write(tmp_path / "a.wav", TONE)
-    path.write_bytes(field(40, "<I", size)(path.read_bytes()))
+    path.write_bytes(set_field(40, "<I", size)(path.read_bytes()))
     assert len(wav.read(path, RATE)) == RATE
 
 
-def test_chunks_around_the_sound_are_passed_over(tmp_path: Path) -> None:
+def test_other_chunks_before_and_after_the_samples_are_skipped(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", TONE)
     raw, chunk = path.read_bytes(), b"LIST\x05\0\0\0abcde\0"
     path.write_bytes(raw[:36] + chunk + raw[36:] + chunk)
     assert len(wav.read(path, RATE)) == RATE
 
 
-def test_what_exceeds_full_scale_a_little_is_clipped_with_a_warning(tmp_path: Path) -> None:
+def test_samples_slightly_beyond_full_scale_are_clipped_with_a_warning(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", TONE * 2.2, "FLOAT")
     with collect_warnings() as lines:
         wave = wav.read(path, RATE)
@@ -122,35 +123,37 @@ def test_files_much_shorter_or_longer_than_a_clip_are_counted(tmp_path: Path) ->
     assert short.startswith("2 files are shorter than 10% of a clip") and long.startswith("1 files are longer than 1.5")
 
 
-def pipe(path: Path) -> None:
+def make_pipe(path: Path) -> None:
     os.mkfifo(path)
 
 
-def device(path: Path) -> None:
+def make_endless_device(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
-def folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
     path.mkdir()
 
 
-def broken_link(path: Path) -> None:
+def make_broken_link(path: Path) -> None:
     path.symlink_to("nowhere")
 
 
-def circle(path: Path) -> None:
+def make_circular_link(path: Path) -> None:
     path.symlink_to(path)
 
 
-@pytest.mark.parametrize("make", [pipe, device, folder, broken_link, circle])
-def test_what_is_no_file_is_refused_and_waits_for_nobody(tmp_path: Path, make: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize("make", [make_pipe, make_endless_device, make_folder, make_broken_link, make_circular_link])
+def test_paths_that_are_not_regular_files_are_refused_without_waiting(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     make(tmp_path / "a.wav")
     for read in (lambda path: wav.read(path, RATE), wav.sample_rate):
         with pytest.raises(UserError, match=r"a\.wav (is no regular file|cannot be read)"):
             read(tmp_path / "a.wav")
 
 
-def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_is_refused_or_skipped(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
     path.write_bytes(write(tmp_path / "a.wav", TONE).read_bytes())
     with pytest.raises(UserError, match=r"caf\\xe9\.wav has a name that is no UTF-8; rename it"):
@@ -165,7 +168,9 @@ def test_links_are_followed(tmp_path: Path) -> None:
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(offset=st.integers(0, HEADER_BYTES + 8), value=st.integers(0, 255), cut=st.none() | st.integers(0, 400))
-def test_a_damaged_file_is_refused_or_read_as_it_is(tmp_path: Path, offset: int, value: int, cut: int | None) -> None:
+def test_a_damaged_file_is_refused_or_its_samples_are_read_unchanged(
+    tmp_path: Path, offset: int, value: int, cut: int | None
+) -> None:
     path = write(tmp_path / "a.wav", TONE[:200])
     raw = bytearray(path.read_bytes())
     raw[offset] = value
@@ -175,7 +180,8 @@ def test_a_damaged_file_is_refused_or_read_as_it_is(tmp_path: Path, offset: int,
     except UserError as error:
         assert str(path) in str(error) and "\n" not in str(error)
         return
-    # A size of an odd number of bytes loses the last sample; that of a pipe says nothing of where the sound ends.
+    # If the header gives an odd number of bytes, the last sample may be missing.
+    # If it gives the placeholder size of a pipe, the samples extend to the end of the file.
     present = bytes(raw[:cut])[HEADER_BYTES:]
     expected = np.frombuffer(present[: len(present) // 2 * 2], "<i2")
     assert len(expected) - 1 <= len(wave) <= len(expected)
@@ -189,7 +195,7 @@ def test_a_damaged_file_is_refused_or_read_as_it_is(tmp_path: Path, offset: int,
     channels=st.integers(1, 3),
     flip=st.booleans(),
 )
-def test_floats_are_read_as_they_are_or_named(
+def test_float_files_are_read_unchanged_or_refused_with_their_name(
     tmp_path: Path, gain: float, subtype: str, channels: int, flip: bool
 ) -> None:
     values = np.stack([TONE[:400] * gain] * channels, 1)

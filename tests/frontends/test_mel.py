@@ -142,7 +142,7 @@ def test_a_front_end_takes_rate_and_length_from_the_clips() -> None:
 
 
 def test_another_rate_or_length_than_that_of_the_clips_is_refused() -> None:
-    with pytest.raises(UserError, match=r"frontend.sample_rate: 16000, and the data are sampled at 8000 Hz"):
+    with pytest.raises(UserError, match=r"frontend.sample_rate: 16000, but the data are sampled at 8000 Hz"):
         build_for("mfcc", {"sample_rate": 16000}, sample_rate=8000, samples=8000)
     with pytest.raises(UserError, match=r"frontend.seconds: 1.0 at 16000 Hz is 16000 samples; .* clips of 8000"):
         MFCC().fit(torch.zeros(2, 8000))

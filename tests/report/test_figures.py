@@ -37,10 +37,10 @@ def test_figures_are_the_same_every_time_and_leave_the_users_settings(
 
 
 def test_front_png(record: dict[str, Any], empty: dict[str, Any], tmp_path: Path) -> None:
-    path = figures.front_png(record, tmp_path / "front.png")
+    path = figures.write_front_png(record, tmp_path / "front.png")
     assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="no trained trial"):
-        figures.front_png(empty, tmp_path / "none.png")
+        figures.write_front_png(empty, tmp_path / "none.png")
 
 
 def test_front_of_a_single_trial_has_ticks(record: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""All figures of a record, as SVG for the report, and the front as a PNG for a README."""
+"""Draws the figures of a run's record: all of them as SVG for the report, the front as a PNG for a README."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _FIGURES: dict[str, tuple[str, Callable[[Record], Figure | None]]] = {
 def draw_all(record: Record) -> dict[str, str | None]:
     """Return every figure by name as an ``<svg>`` element; None where the record has nothing to draw yet.
 
-    Gates add ``roc-0``, ``roc-1`` and so on, in the order of the record.
+    Each gate has a figure of its own: ``roc-0`` is that of the first gate in the record, ``roc-1`` that of the second.
     """
     svgs: dict[str, str | None] = {}
 
@@ -61,7 +61,7 @@ def draw_all(record: Record) -> dict[str, str | None]:
     return svgs
 
 
-def front_png(record: Record, path: str | Path) -> Path:
+def write_front_png(record: Record, path: str | Path) -> Path:
     """Write the front as a PNG, 1440 pixels wide.
 
     Raises:
