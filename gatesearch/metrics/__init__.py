@@ -1,12 +1,19 @@
-"""Figures of predictions, from plain tensors: quality of a cascade, and distance between waveforms.
+"""Figures of predictions, from plain tensors and arrays: quality of a cascade, distance between waveforms, streams.
 
-Nothing here knows of models, gates or recipes.
+Nothing here knows of models, gates or recipes. A name is imported when a program first asks for it: figures of streams
+(:mod:`gatesearch.metrics.streams`) are numpy alone, and what runs on a device without torch reads them.
 """
 
-from gatesearch.metrics.classification import LABELLED_FIGURES, Quality, quality
-from gatesearch.metrics.reconstruction import Fidelity, fidelity
-from gatesearch.metrics.routes import reach_by_kind, share
-from gatesearch.metrics.spectra import shortest_waveform, waveform_errors
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gatesearch.metrics.classification import LABELLED_FIGURES, Quality, quality
+    from gatesearch.metrics.reconstruction import Fidelity, fidelity
+    from gatesearch.metrics.routes import reach_by_kind, share
+    from gatesearch.metrics.spectra import shortest_waveform, waveform_errors
 
 __all__ = [
     "LABELLED_FIGURES",
@@ -19,3 +26,25 @@ __all__ = [
     "shortest_waveform",
     "waveform_errors",
 ]
+
+_SOURCES = {
+    "LABELLED_FIGURES": "classification",
+    "Fidelity": "reconstruction",
+    "Quality": "classification",
+    "fidelity": "reconstruction",
+    "quality": "classification",
+    "reach_by_kind": "routes",
+    "share": "routes",
+    "shortest_waveform": "spectra",
+    "waveform_errors": "spectra",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _SOURCES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_SOURCES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,63 @@
+"""Figures of streams: detections against events, false accepts an hour, miss rate, latency, DET curve.
+
+Numpy and scipy alone. A scene is counted with :func:`count_scene`; :func:`stream_figures` makes the figures of all.
+
+>>> from gatesearch.metrics.streams import Detection, Event, count_scene, stream_figures
+"""
+
+from gatesearch.metrics.streams.counting import (
+    COUNTINGS,
+    GATESEARCH,
+    MICROWAKEWORD,
+    MLPERF_TINY,
+    OPENWAKEWORD,
+    PICOVOICE,
+    Claim,
+    Counting,
+    counting_rule,
+)
+from gatesearch.metrics.streams.det import DetCurve, OperatingPoint
+from gatesearch.metrics.streams.events import Background, Detection, Event
+from gatesearch.metrics.streams.figures import Share, StreamFigures, stream_figures
+from gatesearch.metrics.streams.intervals import (
+    Interval,
+    binomial_interval,
+    doubt_about,
+    enough_for,
+    hours_for,
+    poisson_interval,
+)
+from gatesearch.metrics.streams.matching import Match, match
+from gatesearch.metrics.streams.scene_counts import SceneCounts, count_scene, events_passed, snr_band
+
+__all__ = [
+    "COUNTINGS",
+    "GATESEARCH",
+    "MICROWAKEWORD",
+    "MLPERF_TINY",
+    "OPENWAKEWORD",
+    "PICOVOICE",
+    "Background",
+    "Claim",
+    "Counting",
+    "DetCurve",
+    "Detection",
+    "Event",
+    "Interval",
+    "Match",
+    "OperatingPoint",
+    "SceneCounts",
+    "Share",
+    "StreamFigures",
+    "binomial_interval",
+    "count_scene",
+    "counting_rule",
+    "doubt_about",
+    "enough_for",
+    "events_passed",
+    "hours_for",
+    "match",
+    "poisson_interval",
+    "snr_band",
+    "stream_figures",
+]

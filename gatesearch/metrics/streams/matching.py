@@ -1,0 +1,152 @@
+"""Which detection belongs to which event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatesearch.metrics.streams.counting import Counting
+from gatesearch.metrics.streams.events import Detection, Event
+
+Array = NDArray[Any]
+
+REPEAT = -1  # of a detection: the same as an earlier one
+FALSE_ACCEPT = -2
+ROUNDING_S = 1e-9  # times are sums and products of floats; a bound is met up to this much
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What each detection of a stream is, and which detection each event has.
+
+    Args:
+        event_hits: of each event its first detection, -1 where it has none, [events].
+        roles: of each detection the event that it hits, :data:`REPEAT` or :data:`FALSE_ACCEPT`, [detections].
+    """
+
+    event_hits: Array
+    roles: Array
+
+    @property
+    def hits(self) -> int:
+        """Detections that hit an event."""
+        return int((self.roles >= 0).sum())
+
+    @property
+    def false_accepts(self) -> int:
+        """Detections that count as false."""
+        return int((self.roles == FALSE_ACCEPT).sum())
+
+    def misses(self, counting: Counting) -> int:
+        """Return how many events count as missed under a rule.
+
+        With matching ``"each"`` a second hit on an event stands for a hit on another, as in Picovoice's benchmark.
+        """
+        if counting.matching == "each":
+            return max(len(self.event_hits) - self.hits, 0)
+        return int((self.event_hits < 0).sum())
+
+
+def match(events: Sequence[Event], detections: Sequence[Detection], counting: Counting) -> Match:
+    """Match detections with events under a rule; either may be in any order.
+
+    >>> from gatesearch.metrics.streams import GATESEARCH, Detection, Event
+    >>> events = [Event("stop", 1.0, 1.6), Event("stop", 8.0, 8.5)]
+    >>> match(events, [Detection("stop", 1.9, 0.8), Detection("go", 8.2, 0.7)], GATESEARCH)
+    Match(event_hits=array([ 0, -1]), roles=array([ 0, -2]))
+    """
+    names = {event.label for event in events} | {detection.label for detection in detections}
+    labels = {label: index for index, label in enumerate(sorted(names))}
+    return match_times(
+        EventTimes.read(events, labels),
+        np.array([each.time_s for each in detections], float),
+        np.array([labels[each.label] for each in detections], int),
+        counting,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EventTimes:
+    """Events as arrays [events]: what a sweep over thresholds matches two hundred times."""
+
+    starts: Array
+    ends: Array
+    labels: Array
+
+    @classmethod
+    def read(cls, events: Sequence[Event], labels: dict[str, int]) -> EventTimes:
+        """Build from events and the number of each label."""
+        return cls(
+            np.array([event.start_s for event in events], float),
+            np.array([event.end_s for event in events], float),
+            np.array([labels[event.label] for event in events], int),
+        )
+
+
+def match_times(events: EventTimes, times: Array, labels: Array, counting: Counting) -> Match:
+    """Match detections at ``times`` [detections] with numbers of classes ``labels`` [detections]; see :func:`match`."""
+    order = np.argsort(times, kind="stable")
+    event_hits = np.full(len(events.starts), -1)
+    roles = np.full(len(times), FALSE_ACCEPT)
+    for label in np.unique(events.labels):
+        own = order[labels[order] == label]
+        takings = _take(np.flatnonzero(events.labels == label), events, times[own], counting)
+        for event, indices in takings:
+            first, rest = own[indices[0]], own[indices[1:]]
+            event_hits[event], roles[first] = first, event
+            roles[rest] = event if counting.matching == "each" else REPEAT
+        if counting.matching == "first":
+            roles[own] = _mark_repeats(roles[own], times[own], counting.repeat_s)
+    _debounce(order, times, counting.debounce_s, roles)
+    return Match(event_hits, roles)
+
+
+def _take(own: Array, events: EventTimes, times: Array, counting: Counting) -> list[tuple[int, list[int]]]:
+    """Return which events ``own`` take which detections of their class, at rising ``times``, by index.
+
+    Under ``"first"`` the event that ends first takes the earliest detection that is free. No other order gives more
+    events a detection (points and intervals: the greedy choice by the end of the interval), so events that overlap lose
+    nothing. The published rules go by the start of an event instead, and an event takes all that are free.
+    """
+    takes_one = counting.matching == "first"
+    keys = (events.starts, events.ends) if takes_one else (events.ends, events.starts)
+    in_order = own[np.lexsort([key[own] for key in keys])]
+    last_s = events.ends[in_order] + counting.tolerance_s + ROUNDING_S
+    lows = np.searchsorted(times, events.starts[in_order] - ROUNDING_S, "left").tolist()
+    highs = np.searchsorted(times, last_s, "right").tolist()
+    free = [True] * len(times)
+    takings = []
+    for event, low, high in zip(in_order.tolist(), lows, highs, strict=True):
+        inside = [index for index in range(low, high) if free[index]]
+        chosen = inside[:1] if takes_one else inside
+        for index in chosen:
+            free[index] = False
+        if chosen:
+            takings.append((event, chosen))
+    return takings
+
+
+def _mark_repeats(roles: Array, times: Array, repeat_s: float) -> Array:
+    """Return the roles of detections of one class, at rising ``times``: those that follow a hit closely are repeats.
+
+    It comes after all events have theirs: a second word may follow the first closely.
+    """
+    hit_times = np.concatenate([[-np.inf], times[roles >= 0]])
+    since = times - hit_times[np.searchsorted(hit_times, times, "right") - 1]
+    return np.where((roles == FALSE_ACCEPT) & (since <= repeat_s + ROUNDING_S), REPEAT, roles)
+
+
+def _debounce(order: Array, times: Array, debounce_s: float, roles: Array) -> None:
+    """Turn false accepts that follow a counted one within ``debounce_s`` into repeats, in place."""
+    if debounce_s <= 0:
+        return
+    counted_s = -np.inf
+    for index in order[roles[order] == FALSE_ACCEPT]:
+        if times[index] - counted_s <= debounce_s + ROUNDING_S:
+            roles[index] = REPEAT
+        else:
+            counted_s = times[index]
