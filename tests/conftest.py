@@ -1,3 +1,5 @@
+"""Settings and fixtures for all tests: hypothesis, the user's configuration folder, and small features."""
+
 from __future__ import annotations
 
 import os

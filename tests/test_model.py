@@ -1,3 +1,5 @@
+"""The gated model: it equals its backbone with open gates, and stopped samples skip later stages."""
+
 from __future__ import annotations
 
 import copy
@@ -114,7 +116,7 @@ def test_stopped_samples_never_touch_later_stages(name):
         assert set(layers) <= {counter.samples[k]}
 
 
-def test_where_all_are_stopped_the_later_stages_do_not_run():
+def test_if_all_samples_are_stopped_later_stages_do_not_run():
     backbone, shape = build("ds_cnn")
     model = gated(backbone, shape, names=("stem", "blocks.0")).eval()
     model.gate(0).theta.fill_(math.inf)
@@ -126,7 +128,7 @@ def test_where_all_are_stopped_the_later_stages_do_not_run():
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_the_hard_cascade_is_the_soft_forward_with_samples_left_out(name):
+def test_the_hard_cascade_equals_the_soft_forward_for_samples_that_pass(name):
     backbone, shape = build(name)
     x = torch.randn(40, *shape)
     model = with_median_thresholds(gated(backbone, shape, keep=0.5), x)
@@ -255,7 +257,7 @@ def with_layers(*gates: PlacedGate, backbone: nn.Module | None = None) -> GatedM
     return model.eval()
 
 
-def test_gates_of_both_sorts_stand_where_the_plan_says():
+def test_cut_gates_and_layer_gates_stand_where_the_plan_says():
     backbone = image_net()
     model = with_layers(*CUTS, *AT_LAYERS, backbone=backbone)
     assert len(model.stages) == 3 and len(model.gates) == 2
@@ -273,7 +275,7 @@ def test_gates_of_both_sorts_stand_where_the_plan_says():
     assert type(backbone.get_submodule("conv1.0")) is nn.Conv2d  # the backbone is copied
 
 
-def test_a_gate_that_absorbs_the_norm_takes_its_place_and_another_leaves_it():
+def test_only_a_gate_that_absorbs_the_norm_replaces_it():
     model = with_layers(*AT_LAYERS)
     modules = dict(model.stages[0].named_modules())
     assert isinstance(modules["conv1.1"], nn.BatchNorm2d)
@@ -281,7 +283,7 @@ def test_a_gate_that_absorbs_the_norm_takes_its_place_and_another_leaves_it():
     assert isinstance(modules["conv3.0"].norm, nn.BatchNorm2d) and not modules["conv3.0"].norm.affine
 
 
-def test_feature_boosting_at_density_one_is_the_backbone_norm_and_all():
+def test_feature_boosting_at_density_one_equals_the_backbone_with_its_norm():
     backbone, x, one = image_net(), torch.randn(6, *IMAGE), torch.zeros(1, *IMAGE)
     with torch.no_grad():
         backbone.get_submodule("conv3.1").weight[::2] *= -1
@@ -293,7 +295,7 @@ def test_feature_boosting_at_density_one_is_the_backbone_norm_and_all():
     assert model(x).logits.std(0).min() > 0.01  # so that the comparison says something
 
 
-def test_layer_gates_change_nothing_about_cutting():
+def test_layer_gates_do_not_change_the_stages():
     x, open_cuts = torch.randn(6, *IMAGE), [PlacedGate.of("gc", cut.site, keep=1.0) for cut in CUTS]
     whole, cut = with_layers(*AT_LAYERS), with_layers(*open_cuts, *AT_LAYERS)
     for name, gate in cut.layer_gates.items():  # predictors start at random
@@ -302,7 +304,7 @@ def test_layer_gates_change_nothing_about_cutting():
     assert torch.equal(cut.cascade(x).logits, whole.cascade(x).logits)
 
 
-def test_the_hard_cascade_is_the_soft_forward_with_gated_layers_too():
+def test_the_hard_cascade_equals_the_soft_forward_with_layer_gates_as_well():
     x = torch.randn(40, *IMAGE)
     model = with_median_thresholds(with_layers(*CUTS, *AT_LAYERS), x)
     for gate in model.layer_gates.values():
@@ -356,7 +358,7 @@ def test_a_deep_copy_is_another_model_that_does_the_same(trained):
     assert not torch.equal(again(x).logits, before) and torch.equal(model(x).logits, before)
 
 
-def test_a_checkpoint_holds_what_layer_gates_learnt_and_saw():
+def test_a_checkpoint_holds_weights_and_observations_of_layer_gates():
     x, file = torch.randn(6, *IMAGE), io.BytesIO()
     model = with_layers(*CUTS, *AT_LAYERS)
     with torch.no_grad():
@@ -391,13 +393,13 @@ def test_a_checkpoint_holds_what_layer_gates_learnt_and_saw():
         ((PlacedGate.of("pg", "conv1.0", bits=99),), "pg gate at conv1.0: bits: 99 is not a whole number from 1 to 16"),
     ],
 )
-def test_a_plan_with_layer_gates_that_cannot_be(gates, line):
+def test_impossible_plans_with_layer_gates_are_refused(gates, line):
     with pytest.raises(UserError) as error:
         with_layers(*gates)
     assert str(error.value).startswith(line) and "\n" not in str(error.value)
 
 
-def test_kinds_are_asked_for_by_the_sort_of_their_site():
+def test_kinds_are_looked_up_by_the_type_of_their_site():
     model = with_layers(*CUTS, *AT_LAYERS)
     assert isinstance(model.layer_gates["conv1.0"], PGConv2d) and isinstance(model.layer_gates["conv3.0"], FBSConv2d)
     with pytest.raises(UserError, match="plan: 'pg' is a gate for layer sites, not for cut sites"):

@@ -1,3 +1,5 @@
+"""Plans: their JSON, their digest, and their description in one line."""
+
 from __future__ import annotations
 
 import json
@@ -35,20 +37,20 @@ def test_equal_plans_and_only_those_have_equal_digests(one, other):
         assert (one == other) == (one.digest == other.digest)
 
 
-def test_whole_floats_and_integers_are_one_plan():
+def test_integers_and_equal_floats_give_one_plan():
     written, computed = (GatePlan((PlacedGate.of("gc", "input", keep=keep),)) for keep in (1, 1.0))
     assert written == computed
     assert written.digest == computed.digest
 
 
-def test_the_order_of_parameters_does_not_matter_and_that_of_gates_does():
+def test_the_order_of_gates_matters_and_that_of_parameters_does_not():
     a, b = PlacedGate.of("gc", "a", keep=0.5, recall=0.9), PlacedGate.of("gc", "b")
     assert a == PlacedGate.of("gc", "a", recall=0.9, keep=0.5)
     assert GatePlan((a, b)).digest != GatePlan((b, a)).digest
     assert GatePlan((a,), ("mcu", "npu")).digest != GatePlan((a,), ("npu", "mcu")).digest
 
 
-def test_the_digest_is_pinned():
+def test_the_digest_does_not_change_between_versions():
     # It names caches and artifacts of runs that exist; a change here orphans them.
     assert GatePlan().digest == "651d35df680f"
     plan = GatePlan((PlacedGate.of("gc", "blocks.2", mode="channel", keep=0.5, recall=0.99),), ("dsp", "npu"))
@@ -62,13 +64,13 @@ def test_parameters_are_read_by_name():
         gate["bits"]
 
 
-def test_a_plan_reads_as_one_line():
+def test_a_plan_is_described_in_one_line():
     plan = GatePlan((PlacedGate.of("gc", "input", keep=0.5),), ("mcu", "npu"))
     assert str(plan) == "gc@input(keep=0.5) on mcu > npu"
     assert str(GatePlan()) == "no gates on ?"
 
 
-def test_neighbours_that_differ_in_their_site_alone_are_told_once():
+def test_neighbouring_gates_that_differ_only_in_their_site_are_described_once():
     def gates(kind, *sites, **params):
         return tuple(PlacedGate.of(kind, site, **params) for site in sites)
 
@@ -88,6 +90,6 @@ def test_neighbours_that_differ_in_their_site_alone_are_told_once():
 
 
 @given(plans)
-def test_every_gate_is_told(plan):
+def test_the_description_covers_every_gate(plan):
     told = str(plan)
     assert all(gate.site in told and gate.kind in told for gate in plan.gates)

@@ -1,3 +1,5 @@
+"""Console output: plain progress lines and tables, their form on a terminal, and SI prefixes."""
+
 from __future__ import annotations
 
 import pytest
@@ -24,7 +26,7 @@ class Clock:
         return self.now
 
 
-def test_plain_progress_speaks_at_start_rarely_and_at_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_progress_prints_at_the_start_rarely_between_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with console.progress(100, "search", clock=clock) as steps:
         for step in range(100):
@@ -40,7 +42,7 @@ def test_plain_progress_speaks_at_start_rarely_and_at_end(capsys: pytest.Capture
     ]
 
 
-def test_time_left_is_told_by_this_session(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_remaining_time_follows_from_the_pace_of_this_session(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with console.progress(40, "search", clock=clock, done=30) as steps:
         for _ in range(10):
@@ -53,7 +55,7 @@ def test_time_left_is_told_by_this_session(capsys: pytest.CaptureFixture[str]) -
     ]
 
 
-def test_plain_progress_of_unknown_length_and_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_progress_of_unknown_length_that_is_stopped(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with pytest.raises(KeyboardInterrupt), console.progress(None, "data", clock=clock) as steps:
         clock.now = 75
@@ -87,7 +89,7 @@ def test_plain_table(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_wide_tables_fold_and_lose_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wide_tables_wrap_their_cells_and_lose_no_text(capsys: pytest.CaptureFixture[str]) -> None:
     name, word, text = "cores.mcu.timing.instructions_per_mac", "w" * 150, "many words " * 30
     console.table("t", ("name", "a", "b"), [(name, word, text)])
     out = capsys.readouterr().out
@@ -100,7 +102,7 @@ def test_table_on_a_terminal_and_without_rows(terminal: None, capsys: pytest.Cap
     assert "─" in capsys.readouterr().out
 
 
-def test_say_leaves_lines_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_say_does_not_wrap_lines(capsys: pytest.CaptureFixture[str]) -> None:
     line = "[red] " + "long " * 60 + ":smile:"
     console.say(line)
     console.say()
@@ -115,5 +117,5 @@ def test_si_is_right_to_three_digits(value: float, sign: int) -> None:
     assert 0.1 <= abs(float(number)) < 1001
 
 
-def test_si_of_what_is_no_number() -> None:
+def test_si_of_values_that_are_not_finite() -> None:
     assert (format_si(float("nan"), "J"), format_si(float("inf"), "s")) == ("nan J", "inf s")

@@ -1,3 +1,5 @@
+"""The number of usable cores: the container's quota, the process's affinity, and a warning if the machine is busy."""
+
 from __future__ import annotations
 
 import os
@@ -39,13 +41,13 @@ def test_a_quota_limits_the_cores_rounded_up(
 
 
 @pytest.mark.parametrize("text", ["max 100000", "", "broken"])
-def test_without_a_quota_the_affinity_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_without_a_quota_the_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5})
     assert available_cores(*machine(tmp_path, "0::/\n", {"cpu.max": text})) == 3
     assert available_cores(tmp_path / "none", tmp_path / "none") == 3
 
 
-def test_a_busy_machine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_machine_gives_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(os, "getloadavg", lambda: (2.0, 0.0, 0.0))
     assert describe_load(4) is None

@@ -1,3 +1,5 @@
+"""A signal ends a run with KeyboardInterrupt, even if other code swallows or replaces the exception."""
+
 from __future__ import annotations
 
 import contextlib
@@ -45,7 +47,7 @@ def test_a_signal_that_was_swallowed_interrupts_at_the_end_at_the_latest() -> No
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_an_error_that_an_interrupt_became_is_an_interrupt() -> None:
+def test_an_error_raised_in_place_of_an_interrupt_is_an_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt) as error, interrupts.as_exceptions():
         try:
             os.kill(os.getpid(), signal.SIGINT)

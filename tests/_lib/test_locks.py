@@ -1,3 +1,5 @@
+"""Locks on files: a second process is refused, and a lock ends with its process."""
+
 from __future__ import annotations
 
 import os
@@ -38,7 +40,7 @@ def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path: Path) -> 
         raise AssertionError("locked twice")
 
 
-def test_a_folder_in_the_place_of_the_lock(tmp_path: Path) -> None:
+def test_a_folder_at_the_path_of_the_lock_is_an_error(tmp_path: Path) -> None:
     refusal = pytest.raises(UserError, match="cannot be written: Is a directory; move away what is there")
     with refusal, lock_with_owner(tmp_path, "run"):
         raise AssertionError("locked a folder")

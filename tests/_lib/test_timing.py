@@ -1,3 +1,5 @@
+"""Timing of calls that take turns, and the description of the machine that ran them."""
+
 from __future__ import annotations
 
 import json

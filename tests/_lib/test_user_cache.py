@@ -1,3 +1,5 @@
+"""The user's cache folder: files of other users, links and damaged files are ignored."""
+
 from __future__ import annotations
 
 import os
@@ -28,7 +30,7 @@ def test_a_folder_is_closed_to_other_users(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
-def test_what_was_stored_is_found(folder: Path) -> None:
+def test_a_stored_file_is_read_back(folder: Path) -> None:
     assert user_cache.find_file(folder, "table", ".json") is None
     path = user_cache.store_file(folder, "table", ".json", CONTENT)
     assert user_cache.find_file(folder, "table", ".json") == path
@@ -37,7 +39,7 @@ def test_what_was_stored_is_found(folder: Path) -> None:
 
 
 @given(damage=st.binary(max_size=40), position=st.integers(0, len(CONTENT)))
-def test_a_damaged_file_does_not_count(tmp_path_factory: pytest.TempPathFactory, damage: bytes, position: int) -> None:
+def test_a_damaged_file_is_ignored(tmp_path_factory: pytest.TempPathFactory, damage: bytes, position: int) -> None:
     folder = user_cache.close_folder(tmp_path_factory.mktemp("cache"))
     path = user_cache.store_file(folder, "kernels", ".so", CONTENT)
     path.write_bytes(CONTENT[:position] + damage)
@@ -48,7 +50,7 @@ def test_a_damaged_file_does_not_count(tmp_path_factory: pytest.TempPathFactory,
     assert lines == ([] if is_whole else [f"cache {path}: is damaged; it is made anew"])
 
 
-def test_links_and_files_without_a_digest_do_not_count(folder: Path, tmp_path: Path) -> None:
+def test_links_and_files_without_a_digest_are_ignored(folder: Path, tmp_path: Path) -> None:
     path = user_cache.store_file(folder, "kernels", ".so", CONTENT)
     outside = tmp_path / "outside"
     path.rename(outside)
@@ -73,7 +75,7 @@ def test_a_folder_that_is_not_the_users_own_is_not_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
-def test_what_belongs_to_another_user_does_not_count(folder: Path, tmp_path: Path) -> None:
+def test_files_of_another_user_are_ignored(folder: Path, tmp_path: Path) -> None:
     os.chown(user_cache.store_file(folder, "kernels", ".so", CONTENT), 12345, -1)
     assert user_cache.find_file(folder, "kernels", ".so") is None
     os.chown(folder, 12345, -1)

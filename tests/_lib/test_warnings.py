@@ -1,3 +1,5 @@
+"""Warnings are printed on one line, collected, and printed late where a tool's output is captured."""
+
 from __future__ import annotations
 
 import os

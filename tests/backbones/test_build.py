@@ -1,3 +1,5 @@
+"""Building the backbone that a recipe names, and the size of the shipped DS-CNN."""
+
 from __future__ import annotations
 
 import sys
@@ -44,7 +46,7 @@ def test_a_name_of_an_entry_point():
     assert len(net.blocks) == 2
 
 
-def test_an_import_path_gets_what_it_has_parameters_for(own_nets):
+def test_a_class_by_import_path_gets_the_arguments_that_it_has_parameters_for(own_nets):
     net = make("own_nets:Tiny", width=7)
     assert isinstance(net, own_nets.Tiny)
     assert (net.linear.in_features, net.linear.out_features) == (7, 5)
@@ -69,7 +71,7 @@ def test_an_import_path_gets_what_it_has_parameters_for(own_nets):
         ("own_nets:Tiny", {"width": "wide"}, "backbone: own_nets:Tiny(width='wide'): "),
     ],
 )  # fmt: skip
-def test_what_cannot_be_built_is_named_in_one_line(name, args, message):
+def test_errors_name_a_backbone_that_cannot_be_built_in_one_line(name, args, message):
     with pytest.raises(UserError) as error:
         make(name, **args)
     assert str(error.value).startswith(message)

@@ -1,3 +1,5 @@
+"""The audio codec backbone: it is causal and can be cut at every site, and its quantiser learns its codebooks."""
+
 from __future__ import annotations
 
 import pytest
@@ -11,7 +13,7 @@ from gatesearch.testing.backbones import check_backbone
 SHAPE = (1, 256, 1)
 
 
-def test_can_be_cut_at_every_site_and_the_quantiser_is_one():
+def test_the_codec_can_be_cut_at_every_site_and_its_quantiser_is_one_part():
     def build() -> Codec:
         torch.manual_seed(0)
         return Codec(SHAPE, width=4, strides=(2, 4), dimension=6, levels=2, codes=8)
@@ -23,7 +25,7 @@ def test_can_be_cut_at_every_site_and_the_quantiser_is_one():
 
 
 @pytest.mark.parametrize("at", [64, 200])
-def test_no_later_sample_is_read_but_those_of_its_own_frame(at):
+def test_a_frame_does_not_depend_on_samples_after_it(at):
     torch.manual_seed(0)
     codec = Codec(SHAPE, width=4, strides=(2, 4), levels=2, codes=8).eval()
     x = torch.randn(1, *SHAPE)
@@ -40,7 +42,7 @@ def test_bits_are_those_of_all_codebooks():
 
 
 @pytest.mark.parametrize("shape", [(1, 250, 1), (2, 256, 1), (256,), (1, 256, 2)])
-def test_what_is_no_waveform_is_refused(shape):
+def test_inputs_that_are_not_waveforms_are_refused(shape):
     with pytest.raises(ValueError, match="input_shape must be"):
         Codec(shape, strides=(2, 4))
 
@@ -65,7 +67,7 @@ def test_each_vector_gets_its_nearest_codeword():
     torch.testing.assert_close(quantiser(vectors).squeeze(3).transpose(1, 2).reshape(-1, 3), nearest)
 
 
-def test_more_levels_leave_less_and_training_moves_the_codewords():
+def test_more_levels_leave_a_smaller_error_and_training_moves_the_codewords():
     errors = []
     for levels in (1, 2, 3):
         quantiser, vectors = fitted(levels)
@@ -92,7 +94,7 @@ def test_the_gradient_passes_straight_through_and_the_extra_loss_pulls_both_side
     assert quantiser.extra_loss().item() == 0.0
 
 
-def test_codewords_that_nobody_uses_start_anew_where_vectors_are():
+def test_unused_codewords_are_reset_to_vectors_of_the_batch():
     quantiser = ResidualQuantiser(2, 1, 4)
     with torch.no_grad():
         quantiser.codebooks.fill_(100.0)

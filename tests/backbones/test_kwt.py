@@ -1,3 +1,5 @@
+"""The keyword transformer: its cut sites, its size against hand counts, and its attention against PyTorch's."""
+
 from __future__ import annotations
 
 import pytest
@@ -43,7 +45,7 @@ def test_macs_and_parameters_against_hand_counts():
     assert site.params_after == embedding + own + 2 * width + 3 * width + 3
 
 
-def test_attention_is_that_of_torch():
+def test_attention_equals_that_of_torch():
     torch.manual_seed(0)
     ours = kwt(dropout=0.0).blocks[0].attention[0]
     theirs = nn.MultiheadAttention(8, 2, batch_first=True)
@@ -55,7 +57,7 @@ def test_attention_is_that_of_torch():
     torch.testing.assert_close(ours(x), theirs(x, x, x)[0], atol=1e-6, rtol=1e-5)
 
 
-def test_a_patch_is_a_run_of_frames_and_nothing_is_normalised_over_the_batch():
+def test_a_patch_is_a_run_of_frames_and_no_layer_normalises_over_the_batch():
     model = kwt(patch=5, class_token=False).tokens
     x = torch.randn(2, *SHAPE)
     first = model.embed(x[:, 0, :5].flatten(1)) + model.position[:, 0]
@@ -72,6 +74,6 @@ def test_a_patch_is_a_run_of_frames_and_nothing_is_normalised_over_the_batch():
         ({"norm": "both"}, "norm must be pre or post, not 'both'"),
     ],
 )
-def test_arguments_that_do_not_fit_are_one_line(args, told):
+def test_arguments_that_do_not_fit_give_an_error_of_one_line(args, told):
     with pytest.raises(UserError, match=told):
         kwt(**args)

@@ -1,3 +1,5 @@
+"""M-CifarNet has the layers and the size of its paper, and can be gated and cut."""
+
 from __future__ import annotations
 
 import pytest
@@ -60,7 +62,7 @@ def test_any_size_of_image_ends_as_one_position(shape: tuple[int, ...]) -> None:
     assert hidden.shape == (2, 7)
 
 
-def test_digits_lose_no_border() -> None:
+def test_small_images_keep_their_border() -> None:
     sites = layer_sites(MCifarNet(10, (1, 8, 8), width=0.25), torch.zeros(1, 1, 8, 8))
     assert [site.shape for site in sites[:-1]] == [(16, 8, 8)] * 2 + [(32, 4, 4)] * 3 + [(48, 2, 2)] * 3
 
@@ -90,6 +92,6 @@ def test_it_can_be_cut_everywhere() -> None:
 @pytest.mark.parametrize(
     ("args", "message"), [({"width": 0.0}, "width must be above 0, not 0"), ({"input_shape": (40,)}, "input_shape")]
 )
-def test_bad_arguments_are_named(args: dict[str, float], message: str) -> None:
+def test_errors_name_wrong_arguments(args: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MCifarNet(**args)  # type: ignore[arg-type]

@@ -1,3 +1,5 @@
+"""CIFAR ResNets have the size of their paper, and can be gated and cut."""
+
 from __future__ import annotations
 
 import pytest
@@ -83,6 +85,6 @@ def test_it_can_be_cut_everywhere() -> None:
         ({"input_shape": (40,)}, "input_shape"),
     ],
 )
-def test_bad_arguments_are_named(args: dict[str, int], message: str) -> None:
+def test_errors_name_wrong_arguments(args: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ResNetCifar(**args)  # type: ignore[arg-type]

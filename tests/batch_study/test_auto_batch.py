@@ -1,3 +1,5 @@
+"""``retrain.batch_size: auto`` takes the batch size of the study for the same recipe, or an error names it."""
+
 from __future__ import annotations
 
 import json
@@ -55,7 +57,7 @@ def test_without_a_study_the_error_names_the_command(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     "change", ["backbone_args.width=0.5", "data.seed=3", "training.label_smoothing=0.0", "augment=null"]
 )
-def test_a_study_of_something_else_is_not_taken(change: str) -> None:
+def test_the_study_of_another_recipe_is_not_used(change: str) -> None:
     write_outcome(load("digits_hybrid.yaml", [AUTO]))
     with pytest.raises(
         UserError, match=r"is of a recipe with another (augment|backbone_args|data|training.label_smoothing);"
@@ -63,20 +65,20 @@ def test_a_study_of_something_else_is_not_taken(change: str) -> None:
         resolve_batch_size(load("digits_hybrid.yaml", [AUTO, change]))
 
 
-def test_a_study_does_not_depend_on_what_it_does_not_use() -> None:
+def test_keys_that_a_study_does_not_use_may_differ() -> None:
     write_outcome(load("digits_hybrid.yaml"))
     other = load("digits_hybrid.yaml", [AUTO, "seed=4", "search.trials=3", "training.epochs=2", "device=host"])
     assert resolve_batch_size(other).retrain.batch_size == 256
 
 
-def test_a_study_without_an_answer_gives_none() -> None:
+def test_a_study_without_a_result_gives_no_batch_size() -> None:
     recipe = load("digits_hybrid.yaml", [AUTO])
     write_outcome(recipe, batch_size=None)
     with pytest.raises(UserError, match="names no batch size: fewer than three sizes reached the goal; set a number"):
         resolve_batch_size(recipe)
 
 
-def test_neither_a_number_nor_auto() -> None:
+def test_a_batch_size_that_is_neither_a_number_nor_auto_is_refused() -> None:
     with pytest.raises(UserError, match=r"override retrain.batch_size=best: 'best' is neither a number nor 'auto'"):
         load("digits_hybrid.yaml", ["retrain.batch_size=best"])
     with pytest.raises(UserError, match="must be at least 1"):

@@ -1,3 +1,5 @@
+"""Trainings of a batch-size study on a recipe's backbone: seeds, accumulated gradients, and the optimiser's step."""
+
 from __future__ import annotations
 
 import pytest
@@ -35,12 +37,12 @@ def test_a_training_depends_on_its_seed_alone(problem: Problem) -> None:
     assert not torch.equal(weights(first), weights(other))
 
 
-def test_gradients_added_up_are_those_of_the_whole_batch(problem: Problem) -> None:
+def test_accumulated_gradients_equal_those_of_the_whole_batch(problem: Problem) -> None:
     whole, parts = (stepped(BackboneTraining(problem, ghost_size=8, micro_batch=micro), 64, 1) for micro in (64, 16))
     torch.testing.assert_close(weights(whole), weights(parts), rtol=1e-4, atol=1e-5)
 
 
-def test_a_step_is_that_of_nesterov(problem: Problem) -> None:
+def test_a_step_is_nesterov_momentum(problem: Problem) -> None:
     learner = BackboneTraining(problem, ghost_size=8, micro_batch=64).start(16, 0)
     start = weights(learner)
     learner.step(0.1, 0.75)

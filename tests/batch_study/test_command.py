@@ -1,3 +1,5 @@
+"""The command ``gatesearch scaling``: a whole small study, its files, and errors of one line."""
+
 from __future__ import annotations
 
 import json
@@ -37,7 +39,7 @@ def failed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return err
 
 
-def test_a_study_writes_its_outcome_its_pages_and_is_taken_by_auto(
+def test_a_study_writes_its_files_and_auto_uses_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("gatesearch.batch_study.study.EXTENSION_ROUNDS", 0)
@@ -78,7 +80,9 @@ def test_a_study_writes_its_outcome_its_pages_and_is_taken_by_auto(
         ("batches=2048..8192", "batches=2048..8192: 0 batch sizes fit into a training split of 1,079 samples"),
     ],
 )
-def test_a_wrong_setting_is_one_line(word: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_setting_gives_an_error_of_one_line(
+    word: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     if word == "batches=2048..8192":
         assert app.main(["scaling", "recipe=digits_hybrid.yaml", word]) == 2
         assert message in capsys.readouterr().err

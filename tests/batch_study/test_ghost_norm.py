@@ -1,3 +1,5 @@
+"""Ghost batch normalisation: statistics and gradients are those of each group of samples."""
+
 from __future__ import annotations
 
 import copy
@@ -38,7 +40,7 @@ def test_gradients_of_a_batch_are_the_mean_of_those_of_its_groups() -> None:
         torch.testing.assert_close(a.grad, b.grad)
 
 
-def test_evaluation_takes_its_statistics_from_the_given_samples_and_from_nothing_else() -> None:
+def test_evaluation_uses_the_statistics_of_the_calibration_samples_only() -> None:
     net = model()
     ghost_norm.use_ghost_norms(net, 4)
     x, other = torch.randn(64, 1, 6, 6), torch.randn(8, 1, 6, 6) * 9 + 5
@@ -54,7 +56,7 @@ def test_evaluation_takes_its_statistics_from_the_given_samples_and_from_nothing
     assert all(torch.allclose(before[name], again[name]) for name in before)
 
 
-def test_a_model_without_such_layers_is_left_alone() -> None:
+def test_a_model_without_batch_normalisation_is_not_changed() -> None:
     net = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
     ghost_norm.use_ghost_norms(net, 4)
     ghost_norm.measure_statistics(net, [torch.randn(2, 3)])

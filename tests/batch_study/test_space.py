@@ -1,3 +1,5 @@
+"""The search space of one batch size: quasi-random points, and bounds that move when the best point is near them."""
+
 from __future__ import annotations
 
 import math
@@ -17,7 +19,7 @@ def middle(space: Space) -> Config:
     return Config(**{name: getattr(space, name).value(0.5) for name in NAMES})
 
 
-def test_points_are_quasi_random_the_same_again_and_a_prefix_of_more() -> None:
+def test_points_are_quasi_random_and_the_first_of_a_longer_series() -> None:
     space = Space()
     points = space.sample(16, seed=3)
     assert points == space.sample(16, seed=3) == space.sample(20, seed=3)[:16]
@@ -36,7 +38,7 @@ def test_a_range_of_one_value_gives_that_value() -> None:
 
 
 @given(st.floats(0.0, 1.0), st.booleans())
-def test_place_and_value_are_each_others_opposite(place: float, log: bool) -> None:
+def test_place_and_value_are_inverse_functions(place: float, log: bool) -> None:
     own = Range(0.01, 10.0, 1e-6, 1e4, log)
     assert own.position(own.value(place)) == pytest.approx(place, abs=1e-9)
 
@@ -57,7 +59,7 @@ def test_an_edge_that_cannot_be_moved_is_none() -> None:
 
 
 @pytest.mark.parametrize("side", [-1, 1])
-def test_moving_a_bound_adds_half_a_width_and_searches_what_is_new(side: int) -> None:
+def test_moving_a_bound_adds_half_a_width_and_draws_points_there(side: int) -> None:
     space, edge = Space(), Edge("rate", side)
     wider, added = space.extend(edge), space.extension(edge)
     old, new, strip = space.rate, wider.rate, added.rate
@@ -68,12 +70,12 @@ def test_moving_a_bound_adds_half_a_width_and_searches_what_is_new(side: int) ->
     assert replace(wider, rate=old) == space == replace(added, rate=old)
 
 
-def test_bounds_stop_where_they_must() -> None:
+def test_bounds_do_not_move_beyond_their_limits() -> None:
     assert Range(0.01, 1.0, 0.005, 1.0).extend(-1).low == 0.005
     assert Range(0.01, 1.0, 0.005, 2.0).extend(1).high == 2.0
 
 
-def test_rates_are_as_wide_wherever_they_are_centred() -> None:
+def test_the_range_of_rates_has_the_same_width_around_any_centre() -> None:
     for rate in (0.01, 3.0):
         own = Space().centre(rate, 10.0).rate
         assert own.value(0.5) == pytest.approx(rate) and own.high / own.low == pytest.approx(100.0)

@@ -1,3 +1,5 @@
+"""Batch-size studies of a noisy quadratic problem whose critical batch size is known."""
+
 from __future__ import annotations
 
 import json
@@ -102,7 +104,7 @@ def test_every_training_is_on_disk_when_it_has_ended(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.usefixtures("short")
-def test_a_bound_that_the_best_is_near_is_moved_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bound_near_the_best_point_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Too small, and hardly a range: the best is at the high bound.
     monkeypatch.setattr("gatesearch.batch_study.study.RATE_FACTOR", 2.0)
     space = replace(STEADY, rate=replace(STEADY.rate, low=0.4, high=0.6))
@@ -131,7 +133,7 @@ def test_a_goal_out_of_reach_leaves_censored_points(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short")
-def test_the_pilot_sets_a_goal_that_its_best_reach(tmp_path: Path) -> None:
+def test_the_best_trials_of_the_pilot_reach_its_goal(tmp_path: Path) -> None:
     settings = SMALL.model_copy(update={"goal": None, "pilot": 8})
     (pilot, studies), _ = run(tmp_path / "trials.jsonl", settings)
     assert pilot.batch == 64 and pilot.budget == 80
@@ -143,7 +145,7 @@ def test_the_pilot_sets_a_goal_that_its_best_reach(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short")
-def test_what_comes_late_is_cut_but_never_what_is_best(tmp_path: Path) -> None:
+def test_slow_trainings_are_stopped_early_but_never_the_best(tmp_path: Path) -> None:
     (_, studies), _ = run(tmp_path / "trials.jsonl", Settings(batches="32..128", trials=24, pilot=4, goal=0.1, seeds=1))
     for study in studies:
         for k, entry in enumerate(study.trials):
@@ -165,7 +167,7 @@ def test_batch_sizes_above_the_training_split_are_left_out(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("short")
-def test_a_pilot_that_always_diverges_is_one_line(tmp_path: Path) -> None:
+def test_a_pilot_that_always_diverges_gives_an_error_of_one_line(tmp_path: Path) -> None:
     wild = replace(STEADY, rate=Range(1e5, 1e6, 1e5, 1e6))
     with pytest.raises(UserError, match="all 4 trainings of the pilot diverged at batch size 64"):
         run(tmp_path / "trials.jsonl", space=wild)

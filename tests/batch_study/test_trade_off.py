@@ -1,3 +1,5 @@
+"""The trade-off between steps and batch size: the hyperbola that is fitted, its regimes, and its uncertainty."""
+
 from __future__ import annotations
 
 import math
@@ -53,13 +55,13 @@ def test_the_fit_finds_the_hyperbola_that_made_the_points(least: float, critical
     assert (steps / least - 1) * (samples / (least * critical) - 1) == pytest.approx(1.0, rel=0.1)
 
 
-def test_perfect_scaling_throughout_puts_the_critical_batch_beyond_what_was_studied() -> None:
+def test_perfect_scaling_puts_the_critical_batch_size_beyond_the_studied_ones() -> None:
     perfect, flat = (fit_trade_off(BATCHES, [10_000 / b**p for b in BATCHES]) for p in (1, 0))
     assert perfect is not None and perfect.critical_batch > 10 * BATCHES[-1]
     assert flat is not None and flat.critical_batch < BATCHES[0] / 10
 
 
-def test_two_points_fit_nothing() -> None:
+def test_two_points_give_no_fit() -> None:
     assert fit_trade_off([8, 16], [20, 10]) is None
 
 
@@ -75,13 +77,13 @@ def test_the_three_regimes_of_the_hyperbola() -> None:
     ]
 
 
-def test_steps_are_the_least_median_of_the_repeats() -> None:
+def test_steps_are_the_smallest_median_over_repeats() -> None:
     assert steps_to_goal(study(8, [5, 6], {0: [50, 60, 70], 1: [55, 56, math.inf]})) == 56
     assert steps_to_goal(study(8, [5], {0: [5, math.inf, math.inf]})) == math.inf
     assert steps_to_goal(study(8, [math.inf], {})) == math.inf
 
 
-def test_the_bootstrap_spans_what_the_trials_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bootstrap_intervals_reflect_the_spread_of_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gatesearch.batch_study.bootstrap.DRAWS", 300)
     true = TradeOff(50.0, 100.0)
     rng = np.random.default_rng(0)

@@ -1,3 +1,5 @@
+"""One training of a batch-size study: when it reaches the goal, ends without it, or diverges."""
+
 from __future__ import annotations
 
 import itertools
@@ -37,7 +39,7 @@ def run(problem: Scripted, config: Config = STEADY, **options: int | float | Non
     return train(problem, config, **{"batch": 8, "seed": 0, "budget": 50, **options})  # type: ignore[arg-type]
 
 
-def test_the_goal_ends_a_training_at_the_first_look_that_shows_it() -> None:
+def test_a_training_ends_at_the_first_evaluation_that_reaches_the_goal() -> None:
     problem = Scripted(lambda step: 1.0, lambda step: 1.0 / step)
     result = run(problem, goal=0.1)
     assert (result.state, result.steps, result.steps_to_goal) == ("reached", 10, 10)
@@ -70,16 +72,16 @@ def test_nan_and_a_loss_of_three_times_the_first_are_divergence(loss: Callable[[
     assert result.state == "diverged" and result.steps < 50 and result.best_error == math.inf
 
 
-def test_one_hard_batch_is_no_divergence() -> None:
+def test_one_batch_with_a_large_loss_is_not_divergence() -> None:
     assert run(Scripted(lambda step: 6.0 if step == 9 else 1.0, lambda step: 1.0)).state == "ended"
 
 
-def test_an_error_that_is_no_number_is_divergence() -> None:
+def test_an_error_of_nan_is_divergence() -> None:
     assert run(Scripted(lambda step: 1.0, lambda step: math.nan)).state == "diverged"
 
 
 @pytest.mark.parametrize("budget", [1, 2, 13, 500, 20_000])
-def test_looks_are_dense_early_and_never_rarer_than_an_eightieth(budget: int) -> None:
+def test_evaluations_are_frequent_early_and_at_least_every_eightieth_of_the_steps(budget: int) -> None:
     looks = list(evaluation_steps(budget))
     gaps = [b - a for a, b in itertools.pairwise(looks)]
     assert looks[0] == 1 and looks[-1] == budget and min(gaps, default=1) >= 1

@@ -1,3 +1,5 @@
+"""The command line: commands, their options, exit statuses, and errors of one line."""
+
 from __future__ import annotations
 
 import errno
@@ -78,7 +80,7 @@ def test_run(calls: Calls) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "verify"])
-def test_artifacts_that_stray_from_the_model_are_status_2(
+def test_artifacts_that_disagree_with_the_model_give_exit_status_2(
     command: str, calls: Calls, run_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls.shortfalls = ("verify.gate_agreement: agree on 1.00%",)
@@ -102,7 +104,7 @@ def test_report_takes_a_run_folder(calls: Calls, run_dir: Path) -> None:
     assert calls == [("pipeline.report", run_dir, False)]
 
 
-def test_run_folders_of_others_need_a_word(calls: Calls, run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_folders_of_other_users_need_trust(calls: Calls, run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["run", f"resume={run_dir}", "trust=true"]) == 0
     assert app.main(["verify", str(run_dir), "trust=true"]) == app.main(["report", str(run_dir), "trust=true"]) == 0
     assert [call[-1] for call in calls] == [True] * 3
@@ -157,7 +159,7 @@ def test_devices_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("step", ["sites", "measure"])
-def test_tables_are_asked_for_json(step: str, calls: Calls) -> None:
+def test_json_true_prints_tables_as_json(step: str, calls: Calls) -> None:
     assert app.main([step, "recipe=kws.yaml", "--json"]) == 0
     assert calls[0][-1] is True
 
@@ -212,11 +214,13 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("sites recipe=kws out=x", "override out=x: unknown key 'out'"),
     ],
 )
-def test_what_the_user_can_mend(words: str, line: str, run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_of_the_user_give_an_error_of_one_line(
+    words: str, line: str, run_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert line in line_of(capsys, *words.split())
 
 
-def test_no_run_folders_at_all(capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_without_any_run_folder_say_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert "none under ./runs" in line_of(capsys, "report", "runs/kws-1")
     assert line_of(capsys, "report") == "no run folder given; write: gatesearch report RUN_DIR"
 
@@ -284,14 +288,14 @@ def test_nothing_heavy_is_imported_for_help_or_a_recipe() -> None:
     }
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
+def test_a_closed_output_pipe_is_not_an_error() -> None:
     line = f"{sys.executable} -m gatesearch.cli.app show recipe=kws | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("words", ["schema --write file", "schema --write file/in", "measure kit=file"])
-def test_a_path_that_cannot_be_written_is_one_line(
+def test_a_path_that_cannot_be_written_gives_an_error_of_one_line(
     words: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "file").write_text("mine")
@@ -303,5 +307,5 @@ def test_a_path_that_cannot_be_written_is_one_line(
     "words",
     ["show recipe=\udcff", "run recipe=kws out=\udcff", "show recipe=kws title=\udcff", "verify \udcff", "\udcff"],
 )
-def test_arguments_that_are_not_utf_8_are_one_line(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_arguments_that_are_not_utf_8_give_an_error_of_one_line(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "not UTF-8 text" in line_of(capsys, *words.split(" "))

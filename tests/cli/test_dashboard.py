@@ -1,3 +1,5 @@
+"""The dashboard of a search: it changes nothing, and answers only this machine's user, by a token."""
+
 from __future__ import annotations
 
 import json
@@ -94,12 +96,12 @@ def ask(host: str | None, cookie: str = "", query: str = "", method: str = "GET"
 
 
 @given(st.text(), st.text(), st.text())
-def test_no_name_but_loopback_and_no_request_without_the_token_is_answered(host: str, cookie: str, query: str) -> None:
+def test_requests_for_other_hosts_or_without_the_token_are_refused(host: str, cookie: str, query: str) -> None:
     assert ask(host, "gatesearch_8080=secret", "token=secret")[0] == "403"
     assert ask("127.0.0.1:8080", cookie, query)[0] == "403"
 
 
-def test_the_user_is_answered_under_both_names() -> None:
+def test_requests_to_localhost_and_to_its_address_are_answered() -> None:
     for host in ("127.0.0.1:8080", "localhost:8080", "LOCALHOST:8080"):
         assert ask(host, "gatesearch_8080=secret")[0] == "200"
         assert ask(host, query="token=secret") == ("303", "/evil.example/x")
@@ -108,14 +110,14 @@ def test_the_user_is_answered_under_both_names() -> None:
     assert ask("127.0.0.1", "gatesearch_80=secret", port=80)[0] == "200"
 
 
-def test_before_the_first_trial(run_dir: Path) -> None:
+def test_the_dashboard_needs_a_first_trial(run_dir: Path) -> None:
     pytest.importorskip("optuna_dashboard", reason="the extra dashboard")
     (run_dir / "study.journal").unlink()
     with pytest.raises(UserError, match="its search has no trial yet"):
         dashboard.serve(run_dir)
 
 
-def test_without_the_extra(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_error_names_it(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna_dashboard", None)
     with pytest.raises(UserError, match=r"pip install 'gatesearch\[dashboard\]'$"):
         dashboard.serve(run_dir)

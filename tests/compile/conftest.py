@@ -1,3 +1,5 @@
+"""Small gated stages and their .tflite conversions, which the compiler's tests share."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass

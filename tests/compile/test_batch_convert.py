@@ -1,3 +1,5 @@
+"""Several modules in one conversion give the same programs as one conversion each."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -38,7 +40,7 @@ BUILDERS = {
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(names=st.lists(st.sampled_from(sorted(BUILDERS)), min_size=2, max_size=5))
-def test_modules_converted_together_are_what_each_is_alone(names: list[str]) -> None:
+def test_modules_converted_together_equal_modules_converted_alone(names: list[str]) -> None:
     torch.manual_seed(0)
     modules = [BUILDERS[name]().eval() for name in names]
     samples = torch.randn(3, CHANNELS, SIZE, SIZE)
@@ -56,7 +58,7 @@ def test_modules_converted_together_are_what_each_is_alone(names: list[str]) -> 
                 np.testing.assert_array_equal(output, expected)
 
 
-def test_the_module_that_cannot_be_converted_is_the_one_whose_error_is_raised() -> None:
+def test_the_error_is_that_of_the_module_that_cannot_be_converted() -> None:
     modules = [nn.ReLU().eval(), Unknown().eval()]
     with pytest.raises(ToolError):
         convert_all(modules, [torch.randn(1, 2, 2)] * 2)

@@ -1,3 +1,5 @@
+"""Which stages are computed in float32 because int8 would cost too much accuracy."""
+
 from __future__ import annotations
 
 import math
@@ -21,7 +23,7 @@ from gatesearch.plan import GatePlan, PlacedGate
 DEVICE = profile.load("three_core")
 
 
-def test_what_normalises_exponentiates_or_bends_is_delicate():
+def test_normalisations_exponentials_and_curved_activations_are_delicate():
     class Attends(nn.Module):
         def forward(self, x):
             return (x @ x.transpose(1, 2)).softmax(2)
@@ -34,7 +36,7 @@ def test_what_normalises_exponentiates_or_bends_is_delicate():
 
 
 @pytest.mark.parametrize(("core", "wanted"), [("mcu", "int8"), ("npu", "int8"), ("app", "float32")])
-def test_a_delicate_stage_is_in_float_where_the_core_can(core, wanted):
+def test_a_delicate_stage_is_in_float_on_a_core_that_runs_float(core, wanted):
     assert arithmetic(DELICATE, DEVICE.core(core)) == wanted
     assert arithmetic(PLAIN, DEVICE.core(core)) == "int8"
     assert arithmetic(FLOAT, DEVICE.core(core)) == "float32"
@@ -60,7 +62,7 @@ def test_blocks_of_a_transformer_are_delicate_and_a_microcontroller_without_gelu
         assert ("mcu.operators" in priced.violations(GatePlan((), (core,)))) == (not able)
 
 
-def test_a_gate_on_the_input_needs_nothing_that_a_microcontroller_lacks(priced):
+def test_a_gate_on_the_input_runs_on_a_microcontroller(priced):
     first = GatePlan((PlacedGate.of("gc", "input", mode="channel"),), ("mcu", "app"))
     assert not priced.violations(first)
     on_input, rest = priced.stages(first)

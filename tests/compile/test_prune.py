@@ -1,3 +1,5 @@
+"""Channel pruning: a stage without its masked channels computes what the masked stage computes."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -124,7 +126,7 @@ def check(module: nn.Module, x: Tensor, inputs: Sequence[int], outputs: Sequence
 
 @settings(max_examples=120, deadline=None)
 @given(data=st.data(), rank=st.sampled_from(sorted(RANKS)), seed=st.integers(0, 99))
-def test_channels_physically_cut_are_the_masked_output_for_any_chain_of_layers(data, rank, seed):
+def test_removed_channels_give_the_masked_output_for_any_chain_of_layers(data, rank, seed):
     plane, kinds = RANKS[rank]
     available = {**ANY_RANK, **kinds}
     names = data.draw(st.lists(st.sampled_from(sorted(available)), max_size=4), label="layers")
@@ -163,7 +165,7 @@ def physically_cut(model: GatedModel, x: Tensor) -> tuple[Tensor, list[fx.GraphM
 @pytest.mark.parametrize("name", NETS)
 @settings(max_examples=12, deadline=None)
 @given(data=st.data(), keep=st.sampled_from([0.13, 0.25, 0.5, 0.75, 1.0]), seed=st.integers(0, 99))
-def test_channel_mode_physically_cut_is_the_masked_output(name, data, keep, seed):
+def test_removed_channels_give_the_masked_output_of_a_gate(name, data, keep, seed):
     backbone, shape = build(name)
     x = torch.randn(4, *shape)
     sites = cut_sites(backbone, x)
@@ -181,7 +183,7 @@ def test_channel_mode_physically_cut_is_the_masked_output(name, data, keep, seed
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_cut_channels_are_gone_from_the_layers_on_both_sides():
+def test_removed_channels_are_missing_in_the_layers_on_both_sides():
     backbone, shape = build("ds_cnn")
     sites = cut_sites(backbone, torch.zeros(1, *shape))
     plan = GatePlan((PlacedGate.of("gc", "stem", keep=0.25), PlacedGate.of("gc", "blocks.0", keep=0.5)))
@@ -198,7 +200,7 @@ def test_cut_channels_are_gone_from_the_layers_on_both_sides():
     assert not any(hasattr(module, "order") for stage in stages for module in stage.modules())
 
 
-def test_residual_edges_are_put_back_and_the_branch_is_cut():
+def test_channels_are_restored_at_residual_edges_and_removed_in_the_branch():
     torch.manual_seed(0)
     stage = Residual(nn.Sequential(nn.Conv2d(C, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, C, 1)))
     cut = check(stage, torch.randn(2, C, 5, 5), [1, 4], [0, 5])
@@ -220,7 +222,7 @@ def test_convolution_after_a_normalisation_that_makes_a_constant_of_zero(padding
     assert norm.num_features == 3
 
 
-def test_a_padded_convolution_right_behind_the_mask_is_cut():
+def test_a_padded_convolution_right_behind_the_mask_loses_channels():
     torch.manual_seed(0)
     cut = check(nn.Sequential(nn.Conv2d(C, 4, 3, padding=1)), torch.randn(2, C, 5, 5), [0, 5], [1])
     convolution = next(m for m in cut.modules() if isinstance(m, nn.Conv2d))
@@ -232,7 +234,7 @@ def test_a_linear_layer_over_the_last_axis_is_not_taken_for_one_over_channels():
     check(nn.Sequential(nn.Linear(7, 7), nn.ReLU()), torch.randn(2, C, 7), [1, 2], [0, 3])
 
 
-def test_channels_of_tokens_are_put_back_once_before_a_block_that_needs_all_of_them():
+def test_channels_of_tokens_are_restored_once_before_a_block_that_needs_all_of_them():
     torch.manual_seed(0)
     stage = fx.symbolic_trace(Residual(nn.Sequential(nn.LayerNorm(C), nn.Linear(C, C), nn.GELU())).eval())
     x, kept = torch.randn(2, 5, C), [1, 4]
@@ -243,7 +245,7 @@ def test_channels_of_tokens_are_put_back_once_before_a_block_that_needs_all_of_t
     assert sum(hasattr(module, "order") for module in cut.modules()) == 1
 
 
-def test_a_linear_layer_over_tokens_loses_what_is_cut_on_both_sides():
+def test_a_linear_layer_over_tokens_loses_removed_channels_on_both_sides():
     torch.manual_seed(0)
     stage = fx.symbolic_trace(nn.Sequential(nn.ReLU(), nn.Linear(C, 7), nn.GELU()).eval())
     x = torch.randn(2, 5, C)
@@ -282,7 +284,7 @@ def test_a_normalisation_without_running_statistics_is_left_whole():
     check(nn.Sequential(nn.Conv2d(C, C, 1), norm), torch.randn(4, C, 5, 5), [1, 2], [3])
 
 
-def test_a_module_used_at_two_places_is_cut_at_one_only():
+def test_a_module_used_at_two_places_loses_channels_at_one_only():
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -305,7 +307,7 @@ def test_the_stage_itself_is_not_changed():
     assert all(torch.equal(state[name], value) for name, value in stage.state_dict().items())
 
 
-def test_keeping_everything_changes_nothing():
+def test_a_mask_without_zeros_changes_nothing():
     torch.manual_seed(0)
     stage, x = fx.symbolic_trace(nn.Sequential(nn.Conv2d(C, C, 3), nn.ReLU()).eval()), torch.randn(2, C, 6, 6)
     assert torch.equal(cut_channels(stage, x)(x), stage(x))

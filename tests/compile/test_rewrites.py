@@ -1,3 +1,5 @@
+"""Rewrites before conversion leave the function of a module as it is."""
+
 from __future__ import annotations
 
 import copy
@@ -58,7 +60,7 @@ def test_a_convolution_whose_output_is_used_twice_keeps_its_batch_norm():
     assert any(isinstance(part, nn.BatchNorm2d) for part in rewritten.modules())
 
 
-def test_subclasses_and_hooked_modules_are_left_alone():
+def test_subclasses_and_hooked_modules_are_not_rewritten():
     class Own(nn.Linear):
         pass
 

@@ -1,3 +1,5 @@
+"""The .tflite back end: float and int8 programs against PyTorch, and engines against each other."""
+
 from __future__ import annotations
 
 import gc
@@ -29,7 +31,7 @@ def test_float_model_equals_torch_with_outputs_in_the_modules_order(case):
             np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_int8_model_takes_and_gives_int8(case):
+def test_the_int8_model_has_int8_inputs_and_outputs(case):
     program = Program(case.int8_model)
     assert {spec.dtype for spec in (*program.inputs, *program.outputs)} == {np.dtype(np.int8)}
     assert [spec.shape for spec in program.outputs] == [out.shape for out in case.expected(case.samples[0])]
@@ -69,12 +71,12 @@ def test_calibration_keeps_both_ends_of_a_logit_that_has_one_value_a_sample(stag
     assert low <= min(logits) + spec.scale and high >= max(logits) - spec.scale
 
 
-def test_only_micro_tells_its_memory(stage):
+def test_only_micro_reports_its_memory(stage):
     assert Program(stage.int8_model, "tflm").arena_bytes > 25 * 5 * 16
     assert Program(stage.int8_model, "reference").arena_bytes is None
 
 
-def test_heads_and_adaptive_pooling_become_what_every_engine_runs_alike(tail):
+def test_heads_and_adaptive_pooling_become_operators_that_every_engine_runs_alike(tail):
     assert flatbuffer.operator_names(tail.int8_model) == (
         "CONV_2D",
         "DEPTHWISE_CONV_2D",
@@ -84,7 +86,7 @@ def test_heads_and_adaptive_pooling_become_what_every_engine_runs_alike(tail):
     )
 
 
-def test_a_module_that_does_not_convert_says_why_and_restores_the_terminal(capfd):
+def test_a_failed_conversion_says_why_and_restores_the_terminal(capfd):
     class Unknown(nn.Module):
         def forward(self, x):
             return torch.linalg.svdvals(x)

@@ -1,3 +1,5 @@
+"""Compilation by Vela: its cache, its cycles, and operators that the NPU cannot run."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path / "gatesearch" / "vela"
 
 
-def test_what_was_compiled_is_kept_by_content_and_arguments(vector, cache: Path, monkeypatch):
+def test_the_cache_distinguishes_models_by_content_and_arguments(vector, cache: Path, monkeypatch):
     first = vela.compile(vector.int8_model)
     [kept] = cache.iterdir()
     compiled = []
@@ -31,7 +33,7 @@ def test_what_was_compiled_is_kept_by_content_and_arguments(vector, cache: Path,
 
 
 @pytest.mark.parametrize("case", ["stage", "input_gate", "tail", "vector"])
-def test_every_formulation_that_we_use_stays_on_the_npu(case, request):
+def test_each_stage_runs_wholly_on_the_npu(case, request):
     result = vela.compile(request.getfixturevalue(case).int8_model)
     assert result.cpu_operators == ()
     assert result.cycles > 0 and result.sram_bytes > 0 and result.flash_bytes > 0
@@ -51,7 +53,7 @@ def test_a_larger_accelerator_needs_fewer_cycles(stage):
     assert large < small
 
 
-def test_what_vela_refuses_is_one_error_and_nothing_is_printed(capfd):
+def test_a_model_that_vela_refuses_gives_one_error_and_prints_nothing(capfd):
     with pytest.raises(ToolError, match="Vela failed"):
         vela.compile(b"not a model")
     with pytest.raises(ToolError, match="invalid choice: 'ethos-u55-129'"):

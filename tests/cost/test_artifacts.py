@@ -1,3 +1,5 @@
+"""The price of exported files on an engine that is not the one of the device's profile."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -60,7 +62,7 @@ def fbs_plan(cost: CostModel) -> GatePlan:
 
 
 @pytest.mark.parametrize("name", ["three_core", "m55_u55"])
-def test_tflm_takes_its_factor_of_the_kernels_time(name: str) -> None:
+def test_the_time_on_tflm_is_its_factor_times_that_of_the_kernels(name: str) -> None:
     kernels, tflm = (cost_on(one_core(name, engine=engine)) for engine in ("kernels", "tflm"))
     for plan in (GatePlan((), kernels.device.core_names), cut_plan(kernels)):
         for ours, theirs in zip(kernels.stages(plan), tflm.stages(plan), strict=True):
@@ -97,7 +99,7 @@ def test_the_price_of_the_files_is_that_of_their_engine() -> None:
     assert "as its files run, " in lines[1] and lines[1].endswith("is of gatesearch's kernels")
 
 
-def test_an_imagined_core_runs_no_file() -> None:
+def test_a_core_with_an_imagined_engine_runs_no_file() -> None:
     cost = cost_on(load("bit_serial"))
     assert list(describe_artifacts(cost, fbs_plan(cost), {kind: [1.0] for kind in SHARES})) == [
         "core serial: its price is of an imagined engine, and no file runs on it; the .tflite is for LiteRT; "
@@ -105,7 +107,7 @@ def test_an_imagined_core_runs_no_file() -> None:
     ]
 
 
-def test_nothing_is_said_where_the_price_is_of_the_files() -> None:
+def test_no_line_is_printed_if_the_price_is_that_of_the_files() -> None:
     cost = cost_on(one_core("three_core", engine="tflm"))
     assert list(describe_artifacts(cost, cut_plan(cost), PASSED)) == []
 

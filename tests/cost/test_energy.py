@@ -1,3 +1,5 @@
+"""Expected latency and energy of a cascade: properties for any numbers, and tables computed by hand."""
+
 from __future__ import annotations
 
 import math
@@ -79,7 +81,7 @@ def test_reach_of_a_hand_computed_table():
         ({"a": 1.0}, {"a": [1.1]}, "between 0 and 1"),
     ],
 )
-def test_streams_that_make_no_sense_are_refused(shares, passed, words):
+def test_invalid_streams_are_refused(shares, passed, words):
     with pytest.raises(ValueError, match=words):
         reach(shares, passed)
 
@@ -128,7 +130,7 @@ def test_energy_and_latency_rise_with_reach(cascade, factor):
 
 
 @given(cascades(), positive)
-def test_no_gate_gains_more_than_what_cannot_be_gated_allows(cascade, fixed):
+def test_the_gain_is_bounded_by_the_cost_that_gates_cannot_avoid(cascade, fixed):
     stages, reached = cascade
     ungated = priced(stages, [1.0] * len(stages), sense_uj=fixed)
     gated = priced(stages, reached, sense_uj=fixed)

@@ -1,3 +1,5 @@
+"""The price of a plan: stages, links and memory against figures computed by hand, and bounds."""
+
 from __future__ import annotations
 
 import math
@@ -227,7 +229,7 @@ def priced(draw: st.DrawFn) -> tuple[GatePlan, Mapping[str, list[float]], Mappin
 
 
 @given(priced())
-def test_more_reach_never_costs_less(case: Any) -> None:
+def test_larger_reach_never_costs_less(case: Any) -> None:
     plan, less, more = case
     a, b = model().price(plan, less), model().price(plan, more)
     assert a.reach[0] == b.reach[0] == 1.0
@@ -240,7 +242,7 @@ def test_more_reach_never_costs_less(case: Any) -> None:
 
 
 @given(priced())
-def test_no_plan_that_passes_positives_is_cheaper_than_its_bound(case: Any) -> None:
+def test_the_bound_of_a_plan_is_below_its_price_for_all_pass_rates(case: Any) -> None:
     plan, passed, _ = case
     bound = model().bound(plan)
     price = model().price(plan, {**passed, "positive": [1.0] * len(plan.cores)})
@@ -249,7 +251,7 @@ def test_no_plan_that_passes_positives_is_cheaper_than_its_bound(case: Any) -> N
     assert bound.longest_latency_us == price.longest_latency_us
 
 
-def test_memory_that_does_not_suffice() -> None:
+def test_a_stage_that_needs_more_memory_than_its_core_has_is_infeasible() -> None:
     small = model(device=device(flash_kib=0.0625, sram_kib=0.015625))  # 64 and 16 bytes
     assert small.overflows(GatePlan((), ("app",))) == {}
     assert small.overflows(GatePlan((), ("mcu",))) == pytest.approx(
@@ -263,7 +265,7 @@ def test_memory_that_does_not_suffice() -> None:
     assert small.violations(both) == small.overflows(both)
 
 
-def test_links_that_are_missing_and_operators_that_a_core_does_not_have() -> None:
+def test_missing_links_and_operators_make_a_plan_infeasible() -> None:
     alone = model(device=device(links=False))
     assert alone.violations(SPLIT) == {"no link mcu to app": 1.0}
     # The front end runs on the microcontroller: its features have no way either.
@@ -278,7 +280,7 @@ def test_links_that_are_missing_and_operators_that_a_core_does_not_have() -> Non
     assert unable.ungated()[0].cores == alone.ungated()[0].cores == ("mcu",)
 
 
-def test_the_rival_is_the_cheapest_core_that_fits() -> None:
+def test_the_ungated_backbone_runs_on_the_cheapest_core_that_fits() -> None:
     plan, price = model().ungated()
     assert plan == GatePlan((), ("mcu",)) and price.reach == (1.0,)
     assert model(device=device(flash_kib=0.1)).ungated()[0].cores == ("app",)
@@ -305,7 +307,7 @@ def test_a_core_too_small_for_every_plan(tmp_path: Path) -> None:
         (GatePlan((gate("stem"),), ("mcu", "ap")), "unknown core 'ap'; nearest: 'app'"),
     ],
 )
-def test_plans_that_name_what_is_not_there(plan: GatePlan, line: str) -> None:
+def test_plans_with_unknown_sites_or_cores_are_refused(plan: GatePlan, line: str) -> None:
     with pytest.raises(UserError, match=line):
         model().stages(plan)
 
@@ -315,6 +317,6 @@ def test_a_plan_needs_a_core_for_each_stage() -> None:
         model().stages(GatePlan((gate("stem"),), ("mcu",)))
 
 
-def test_a_space_that_leaves_the_input_out_still_pays_for_what_lies_before_its_first_site() -> None:
+def test_a_space_without_the_input_site_still_prices_the_layers_before_its_first_site() -> None:
     whole = model().stages(SPLIT)
     assert model(sites=SITES[1:]).stages(SPLIT) == whole

@@ -1,3 +1,5 @@
+"""Latency tables: the surface of a block over channel shares, and which pieces of a backbone are read."""
+
 from __future__ import annotations
 
 import math
@@ -55,7 +57,7 @@ def test_products_of_channels_are_exact_everywhere() -> None:
             assert surface(i, o) == pytest.approx(work(i, o))
 
 
-def test_what_cannot_run_is_infinite_and_nothing_is_below_zero() -> None:
+def test_readings_that_cannot_run_are_infinite_and_no_reading_is_negative() -> None:
     assert Surface.fit({(1.0, 1.0): 3.0, (0.5, 1.0): math.inf})(1.0, 1.0) == math.inf
     assert Surface.fit({(1.0, 1.0): 10.0, (0.5, 1.0): 1.0})(0.1, 1.0) == 0.0
 
@@ -95,7 +97,7 @@ def sites(backbone: nn.Module) -> tuple[CutSite, ...]:
     return cut_sites(backbone, FEATURES)  # the input, behind the stem, and where the linear layer begins
 
 
-def test_blocks_are_what_lies_between_sites(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
+def test_blocks_are_the_parts_between_neighbouring_sites(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
     table = build_table(backbone, sites, FEATURES, counting(), VARIANTS)
     last = sites[2].name
     assert table.sites == ("input", "stem", last) and table.input_elements == 48
@@ -120,7 +122,7 @@ def test_heads_are_read_for_every_variant_and_site(backbone: nn.Module, sites: t
 
 
 @pytest.mark.parametrize("first", [1, 2, 3])
-def test_a_space_without_the_input_starts_at_the_input_all_the_same(
+def test_a_space_without_the_input_site_still_starts_at_the_input(
     first: int, backbone: nn.Module, sites: tuple[CutSite, ...]
 ) -> None:
     table = build_table(backbone, sites[first:], FEATURES, counting(), VARIANTS)
@@ -136,7 +138,7 @@ def test_steps_are_counted(backbone: nn.Module, sites: tuple[CutSite, ...]) -> N
     assert len(seen) == pieces_count(backbone, sites, FEATURES, VARIANTS) == 4 + 4 + 2 + 6 + 1
 
 
-def test_json_gives_the_table_back(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
+def test_a_table_survives_json(backbone: nn.Module, sites: tuple[CutSite, ...]) -> None:
     table = build_table(backbone, sites, FEATURES, counting(), VARIANTS)
     assert Table.from_json(table.to_json()) == table
 
@@ -161,7 +163,7 @@ def test_a_table_is_read_once(
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_what_vela_leaves_to_a_cpu_cannot_run_on_the_npu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_operators_that_vela_leaves_to_the_cpu_cannot_run_on_the_npu(monkeypatch: pytest.MonkeyPatch) -> None:
     def compiled(model: bytes, *_: str) -> VelaResult:
         return VelaResult(7, 0, 0, b"", ("MEAN",) if model == b"mean" else ())
 

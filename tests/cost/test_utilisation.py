@@ -1,3 +1,5 @@
+"""How busy a stream keeps a core: a core that cannot keep up breaks a constraint."""
+
 from __future__ import annotations
 
 from dataclasses import replace

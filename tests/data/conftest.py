@@ -1,3 +1,5 @@
+"""WAV files for the data tests: a function that writes one, and a small Speech Commands folder."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

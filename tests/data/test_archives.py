@@ -85,7 +85,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "changes", "message"), WRONG)
-def test_wrong_arrays_are_named(tmp_path: Path, name: str, changes: dict[str, Any], message: str) -> None:
+def test_errors_name_wrong_arrays(tmp_path: Path, name: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         load(tmp_path, name, MAKERS[name](**changes))
     assert "\n" not in str(error.value)

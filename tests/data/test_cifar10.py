@@ -1,3 +1,5 @@
+"""Reading CIFAR-10: its files, its splits, and errors that name a wrong file."""
+
 from __future__ import annotations
 
 import os
@@ -54,7 +56,7 @@ def write_binary(folder: Path, whole: Arrays) -> Path:
     return folder
 
 
-def test_images_come_channels_first_with_their_own_label(npz: Path) -> None:
+def test_images_are_channels_first_and_keep_their_labels(npz: Path) -> None:
     data = load(str(npz), validation=50)
     assert (len(data.train), len(data.validation), len(data.test)) == (150, 50, 50)
     assert data.classes == CLASSES and not data.synthetic
@@ -87,7 +89,7 @@ def test_fewer_training_images_are_a_balanced_subset(npz: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["itself", "its folder", "by name among others"])
-def test_the_npz_is_found(npz: Path, place: str) -> None:
+def test_the_npz_is_found_in_its_folder(npz: Path, place: str) -> None:
     root = npz if place == "itself" else npz.parent
     if place == "by name among others":
         (npz.parent / "another.npz").write_bytes(b"not this one")
@@ -96,7 +98,7 @@ def test_the_npz_is_found(npz: Path, place: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["itself", "its parent"])
-def test_the_binary_version_says_the_same_as_the_npz(npz: Path, tmp_path: Path, place: str) -> None:
+def test_the_binary_files_hold_the_same_images_as_the_npz(npz: Path, tmp_path: Path, place: str) -> None:
     folder = write_binary(tmp_path / "unpacked" / "cifar-10-batches-bin", arrays())
     root = folder if place == "itself" else folder.parent
     ours, theirs = load(str(root), validation=50), load(str(npz), validation=50)
@@ -105,7 +107,7 @@ def test_the_binary_version_says_the_same_as_the_npz(npz: Path, tmp_path: Path, 
         assert torch.equal(getattr(ours, split).labels, getattr(theirs, split).labels)
 
 
-def test_keras_labels_have_an_axis_more(tmp_path: Path) -> None:
+def test_labels_of_keras_with_a_second_axis_are_read(tmp_path: Path) -> None:
     whole = arrays()
     np.savez(tmp_path / "keras.npz", **{k: v[:, None] if k[0] == "y" else v for k, v in whole.items()})
     assert load(str(tmp_path / "keras.npz"), validation=50).train.labels.shape == (150,)
@@ -135,7 +137,7 @@ def test_all_classes_are_positives_unless_some_are_named(npz: Path) -> None:
         ({"validation": True}, "data.validation: True images"),
     ],
 )
-def test_bad_arguments_are_named(npz: Path, arguments: dict[str, Any], message: str) -> None:
+def test_errors_name_wrong_arguments(npz: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         load(str(npz), **arguments)
 
@@ -161,14 +163,14 @@ def replaced(key: str, value: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) ->
         (replaced("y_test", lambda y: y.astype(object)), "cannot be read as an .npz"),
     ],
 )
-def test_wrong_arrays_are_named(tmp_path: Path, spoil: Callable[[Arrays], Arrays], message: str) -> None:
+def test_errors_name_wrong_arrays(tmp_path: Path, spoil: Callable[[Arrays], Arrays], message: str) -> None:
     np.savez(tmp_path / "spoilt.npz", **spoil(arrays()))
     with pytest.raises(UserError, match=message) as error:
         load(str(tmp_path / "spoilt.npz"), validation=50)
     assert "\n" not in str(error.value)
 
 
-def test_no_data_says_where_to_get_it(tmp_path: Path) -> None:
+def test_without_data_the_error_says_where_to_get_it(tmp_path: Path) -> None:
     for root, message in (
         (None, "data.root: CIFAR-10 has to be downloaded first"),
         (str(tmp_path / "nowhere"), "nowhere does not exist"),
@@ -187,27 +189,27 @@ def test_pickles_are_not_read(tmp_path: Path) -> None:
             load(str(root))
 
 
-def test_which_of_two_npz_has_to_be_said(npz: Path) -> None:
+def test_a_folder_with_two_npz_files_is_ambiguous(npz: Path) -> None:
     (npz.parent / "more.npz").touch()
     with pytest.raises(UserError, match=r"holds 2 .npz files and none is cifar10.npz"):
         load(str(npz.parent))
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut short"])
-def test_what_is_no_npz_is_said_in_one_line(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_npz_gives_an_error_of_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "wrong.npz").write_bytes(content)
     with pytest.raises(UserError, match=r"wrong.npz cannot be read as an .npz with x_train") as error:
         load(str(tmp_path / "wrong.npz"))
     assert "\n" not in str(error.value)
 
 
-def test_an_array_alone_is_no_npz(tmp_path: Path) -> None:
+def test_an_npy_file_is_not_an_npz(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", arrays()["x_train"])
     with pytest.raises(UserError, match=r"images.npy cannot be read as an .npz"):
         load(str(tmp_path / "images.npy"))
 
 
-def test_binary_files_that_are_missing_or_cut_short_are_named(tmp_path: Path) -> None:
+def test_errors_name_binary_files_that_are_missing_or_truncated(tmp_path: Path) -> None:
     folder = write_binary(tmp_path / "cifar-10-batches-bin", arrays())
     (folder / "data_batch_3.bin").write_bytes(b"1234")
     with pytest.raises(UserError, match=r"data_batch_3.bin has 4 bytes, not a multiple of 3073"):
@@ -218,7 +220,7 @@ def test_binary_files_that_are_missing_or_cut_short_are_named(tmp_path: Path) ->
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(0, 3))
-def test_the_order_is_a_permutation_that_never_strays_from_the_shares(counts: list[int], seed: int) -> None:
+def test_the_order_is_a_permutation_whose_prefixes_keep_the_class_shares(counts: list[int], seed: int) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)
     order = stratified_order(labels, seed)
     assert sorted(order) == list(range(len(labels)))
@@ -229,7 +231,7 @@ def test_the_order_is_a_permutation_that_never_strays_from_the_shares(counts: li
 
 
 @pytest.mark.skipif(REAL is None, reason="set GATESEARCH_CIFAR10 to CIFAR-10 as .npz or cifar-10-batches-bin")
-def test_the_real_thing() -> None:
+def test_the_real_files_can_be_read() -> None:
     data = load(REAL)
     assert (len(data.train), len(data.validation), len(data.test)) == (45_000, 5_000, 10_000)
     assert data.train.labels.bincount().tolist() == [4500] * 10

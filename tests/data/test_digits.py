@@ -1,3 +1,5 @@
+"""The handwritten digits of scikit-learn: their splits and classes."""
+
 from __future__ import annotations
 
 import pytest
@@ -40,7 +42,7 @@ def test_splits_are_balanced_and_seeded() -> None:
     assert set(first.test.names) != set(other.test.names)
 
 
-def test_digits_are_named_as_words_or_numbers() -> None:
+def test_positives_are_named_by_words_or_digits() -> None:
     assert load().kind_names == ("positive",)
     for three in ("3", 3):
         data = load(positives=[three])  # type: ignore[list-item]
@@ -50,14 +52,14 @@ def test_digits_are_named_as_words_or_numbers() -> None:
         load(positives=["10"])
 
 
-def test_the_report_says_what_they_are() -> None:
+def test_the_report_names_the_source_of_the_digits() -> None:
     data = load(seed=7)
     assert not data.synthetic
     for words in ("scikit-learn", "UCI", "1,797", "60/20/20", "seed 7", "writers are mixed"):
         assert words in data.source
 
 
-def test_they_can_be_learnt() -> None:
+def test_a_linear_classifier_learns_the_digits() -> None:
     data = load()
     model = RidgeClassifier().fit(data.train.inputs.flatten(1).numpy(), data.train.labels.numpy())
     assert model.score(data.test.inputs.flatten(1).numpy(), data.test.labels.numpy()) > 0.9

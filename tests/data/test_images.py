@@ -1,3 +1,5 @@
+"""Images: their front end normalises channels, and augmentation by crop, flip and cutout stays within its settings."""
+
 from __future__ import annotations
 
 import json
@@ -69,14 +71,14 @@ def test_description_is_json_and_restores_the_same_front_end() -> None:
     assert again.describe() == fitted.describe()
 
 
-def test_only_images_are_taken() -> None:
+def test_only_images_are_accepted() -> None:
     with pytest.raises(UserError, match=r"frontend.name: image wants .* the data has \[16000\]"):
         Normalise().fit(torch.zeros(2, 16000, dtype=torch.int16))
     with pytest.raises(UserError, match="unknown key of image 'mean'"):
         build("image", mean=0.5)
 
 
-def test_nothing_asked_or_evaluation_changes_nothing() -> None:
+def test_nothing_changes_by_default_or_in_evaluation() -> None:
     images = torch.randn(4, 3, 8, 8)
     assert torch.equal(ImageAugment()(images), images)
     assert torch.equal(ImageAugment(pad=2, flip=True, cutout=4).eval()(images), images)
@@ -98,7 +100,7 @@ def test_crops_are_uniform_over_all_windows() -> None:
     assert counts.min() > 120 and counts.max() < 290  # 200 each, 14 the standard deviation
 
 
-def test_half_are_mirrored() -> None:
+def test_half_of_the_images_are_flipped() -> None:
     images = numbered(2000, 4, 5)
     out = ImageAugment(flip=True)(images)
     mirrored = (out == images.flip(3)).all(-1).all(-1).all(1)
@@ -149,7 +151,7 @@ def test_memory_format_and_dtype_stay_and_do_not_matter(memory_format: torch.mem
     assert torch.equal(out, expected)
 
 
-def test_the_images_themselves_are_not_written_to() -> None:
+def test_the_input_images_are_not_changed() -> None:
     images = torch.randn(6, 3, 8, 8)
     before = images.clone()
     ImageAugment(pad=2, flip=True, cutout=3)(images)
@@ -159,7 +161,7 @@ def test_the_images_themselves_are_not_written_to() -> None:
 @pytest.mark.parametrize(
     ("args", "message"), [({"pad": -1}, "augment.pad: -1"), ({"cutout": -4}, "augment.cutout: -4")]
 )
-def test_bad_values_are_named(args: dict[str, int], message: str) -> None:
+def test_errors_name_wrong_values(args: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
         ImageAugment(**args)  # type: ignore[arg-type]
 

@@ -1,3 +1,5 @@
+"""Data sets by their names in recipes: entry points, import paths, and errors for unknown names."""
+
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, EntryPoints
@@ -24,21 +26,21 @@ def wrong(size: int) -> Any:
     return size
 
 
-def test_speech_is_there() -> None:
+def test_speech_is_an_installed_data_set() -> None:
     assert "speech" in dataset_names()
 
 
-def test_unknown_data_set_gets_the_nearest() -> None:
+def test_the_error_for_an_unknown_data_set_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"data\.name: unknown data set 'speach'; nearest: 'speech'"):
         load_dataset("speach")
 
 
-def test_unknown_key_gets_the_nearest() -> None:
+def test_the_error_for_an_unknown_key_names_the_nearest() -> None:
     with pytest.raises(UserError, match="unknown key of speech 'positive'; nearest: 'positives'"):
         load_dataset("speech", positive=["yes"])
 
 
-def test_missing_key_is_named() -> None:
+def test_the_error_names_a_missing_key() -> None:
     with pytest.raises(UserError, match=r"data\.positives: data set 'speech' needs this key"):
         load_dataset("speech", root=None, negatives={}, seed=0, clips_per_class=10)
 
@@ -50,13 +52,13 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("plugins")
-def test_a_plugin_gets_its_arguments_as_they_are() -> None:
+def test_a_plugin_gets_its_arguments_unchanged() -> None:
     data = load_dataset("toy", size=3, colour="blue")
     assert len(data.train) == 3 and data.source == "blue"
 
 
 @pytest.mark.usefixtures("plugins")
-def test_an_error_inside_a_data_set_is_not_taken_for_a_wrong_key() -> None:
+def test_an_error_inside_a_data_set_is_not_reported_as_a_wrong_key() -> None:
     with pytest.raises(
         UserError, match=r"data: broken fails: TypeError: from inside \(.*test_registry\.py:20\)"
     ) as error:

@@ -1,3 +1,5 @@
+"""Windows of sound for the codec: from a folder, an archive or speech synthesis, split by speaker."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -57,7 +59,7 @@ def test_windows_follow_one_another_and_recordings_of_another_rate_are_resampled
             assert np.abs(window.numpy()[middle] - expected[middle]).max() < (60 if i == 3 else 2)
 
 
-def test_no_more_windows_than_wanted_and_another_seed_draws_others(folder: Path):
+def test_the_number_of_windows_is_limited_and_the_seed_draws_them(folder: Path):
     few, again, other = (
         data.load_dataset("sound", root=str(folder), seconds=0.1, windows=16, seed=seed) for seed in (0, 0, 1)
     )
@@ -65,7 +67,7 @@ def test_no_more_windows_than_wanted_and_another_seed_draws_others(folder: Path)
     assert few.train.names == again.train.names != other.train.names
 
 
-def test_lists_of_speech_commands_say_who_is_held_out(folder: Path):
+def test_the_lists_of_speech_commands_decide_the_splits(folder: Path):
     (folder / "deep").rename(folder.parent / "elsewhere")
     (folder / "validation_list.txt").write_text("cats/01_nohash_0.wav\n")
     (folder / "testing_list.txt").write_text("cats/02_nohash_0.wav\n")
@@ -87,7 +89,7 @@ def archive(path: Path, **changes) -> Path:
 
 
 @pytest.mark.parametrize("flat", [False, True])
-def test_an_archive_is_parted_by_fold_or_speaker(tmp_path: Path, flat: bool):
+def test_an_archive_is_split_by_fold_or_speaker(tmp_path: Path, flat: bool):
     changes = {}
     if flat:
         lengths = np.full(20, 3200)
@@ -119,14 +121,14 @@ def test_an_archive_is_parted_by_fold_or_speaker(tmp_path: Path, flat: bool):
         (lambda p: p, "holds no WAV file"),
     ],
 )
-def test_what_cannot_be_used_is_told_in_a_line(tmp_path: Path, make, message: str):
+def test_recordings_that_cannot_be_used_give_an_error_of_one_line(tmp_path: Path, make, message: str):
     with pytest.raises(UserError) as caught:
         data.load_dataset("sound", root=str(make(tmp_path)), seconds=0.1)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.skipif(not espeak.available(), reason='needs eSpeak NG: pip install "gatesearch[speech]"')
-def test_the_embedded_set_is_words_and_noise_and_says_that_it_is_synthetic(tmp_path: Path):
+def test_the_synthetic_set_has_words_and_noise_and_is_marked_as_synthetic(tmp_path: Path):
     calls: list[tuple[int, int]] = []
     dataset = sound.load(windows=40, cache_dir=tmp_path, progress=lambda *done: calls.append(done))
     assert dataset.synthetic and dataset.classes == ("speech", "noise") and calls[-1][0] == calls[-1][1]

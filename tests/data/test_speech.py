@@ -1,3 +1,5 @@
+"""Folders of spoken words: their splits, background noise, and files that cannot be used."""
+
 from __future__ import annotations
 
 import os
@@ -30,7 +32,7 @@ def load_tree(root: Path, **changes: Any) -> Dataset:
     return load(str(root), **{**values, "seconds": 0.1, **changes})
 
 
-def test_lists_say_which_split(tree: Path) -> None:
+def test_the_lists_decide_the_splits(tree: Path) -> None:
     data = load_tree(tree)
     assert data.classes == ("yes", "no", "_silence_", "_unknown_")
     assert data.positive == (True, True, False, False)
@@ -51,11 +53,11 @@ def test_noise_comes_from_the_training_split_only(tree: Path) -> None:
     assert noise is not None and noise[:, 0].tolist() == [40, 41]
 
 
-def test_no_background_no_noise(tree: Path) -> None:
+def test_without_background_recordings_there_is_no_noise(tree: Path) -> None:
     assert load_tree(tree, negatives={"other": ["bird"]}).noise is None
 
 
-def test_without_lists_speakers_stay_together(tmp_path: Path, write_wav: Writer) -> None:
+def test_without_lists_each_speaker_is_in_one_split(tmp_path: Path, write_wav: Writer) -> None:
     for word in ("yes", "bird"):
         for who in range(60):
             for take in range(2):
@@ -97,7 +99,7 @@ def test_background_recordings_are_cut_without_overlap_between_splits(tree: Path
             assert low <= start <= high - 1600
 
 
-def test_a_rest_much_larger_than_a_positive_is_thinned_out(tree: Path, write_wav: Writer) -> None:
+def test_unknown_words_are_subsampled_if_they_outnumber_a_positive(tree: Path, write_wav: Writer) -> None:
     for number in range(30):
         write_wav(f"dog/x_nohash_{number}.wav")
     data = load_tree(tree)
@@ -109,7 +111,7 @@ def test_a_rest_much_larger_than_a_positive_is_thinned_out(tree: Path, write_wav
 
 
 @pytest.mark.parametrize("length", [800, 3200])
-def test_other_lengths_are_centred(tree: Path, write_wav: Writer, length: int) -> None:
+def test_clips_of_other_lengths_are_centred(tree: Path, write_wav: Writer, length: int) -> None:
     write_wav("yes/speaker0_nohash_1.wav", samples=length)
     clip = load_tree(tree).train.inputs[0]
     assert (clip != 0).sum() == min(length, 1600)
@@ -160,7 +162,9 @@ def empty(path: Path) -> None:
         (empty, "no samples"),
     ],
 )
-def test_an_unusable_file_is_named_or_counted(tree: Path, damage: Callable[[Path], None], message: str) -> None:
+def test_an_unusable_file_is_an_error_or_is_skipped_and_counted(
+    tree: Path, damage: Callable[[Path], None], message: str
+) -> None:
     path = tree / "yes" / "speaker0_nohash_1.wav"
     damage(path)
     with pytest.raises(UserError, match=message) as raised:
@@ -181,7 +185,7 @@ def test_files_that_were_sampled_faster_are_resampled(tmp_path: Path) -> None:
     np.testing.assert_allclose(wave[200:-200], expected[200:-200], atol=0.005 * 32768)  # ends ring
 
 
-def test_an_unusable_background_recording_is_named_or_counted(tree: Path) -> None:
+def test_an_unusable_background_recording_is_an_error_or_is_skipped_and_counted(tree: Path) -> None:
     (tree / "_background_noise_").mkdir()
     break_file(tree / "_background_noise_" / "hum.wav")
     with pytest.raises(UserError, match=r"hum\.wav: cannot be read.*skip_bad_files"):
@@ -189,7 +193,7 @@ def test_an_unusable_background_recording_is_named_or_counted(tree: Path) -> Non
     assert "hum.wav" in load_tree(tree, skip_bad_files=True).source
 
 
-def test_missing_root_gets_the_nearest(tree: Path) -> None:
+def test_the_error_for_a_missing_root_names_the_nearest_folder(tree: Path) -> None:
     (tree / "speech_commands").mkdir()
     with pytest.raises(UserError, match=r"data.root: no folder '.*speech_comands'; nearest: '.*speech_commands'"):
         load_tree(tree / "speech_comands")
@@ -224,12 +228,12 @@ def test_a_folder_without_folders(tmp_path: Path) -> None:
         ({"seconds": 0.0}, "data.seconds: 0.0"),
     ],
 )
-def test_bad_classes_are_named(tree: Path, changes: dict[str, Any], message: str) -> None:
+def test_errors_name_wrong_classes(tree: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_tree(tree, **changes)
 
 
-def test_an_empty_class_folder_is_named(tree: Path) -> None:
+def test_the_error_names_an_empty_class_folder(tree: Path) -> None:
     (tree / "stop").mkdir()
     with pytest.raises(UserError, match=r"data.positives: .*stop holds no WAV file"):
         load_tree(tree, positives=["yes", "stop"])

@@ -1,3 +1,5 @@
+"""Synthetic speech: voices and words of the splits, reproducible samples, and the cache."""
+
 from __future__ import annotations
 
 import hashlib
@@ -47,7 +49,7 @@ def speakers(data: Dataset, split: str) -> set[tuple[str, str]]:
     return {(accent, variant) for accent, plus, variant in voices if plus}
 
 
-def test_it_says_that_it_is_synthetic(data: Dataset) -> None:
+def test_the_data_set_is_marked_as_synthetic(data: Dataset) -> None:
     assert data.synthetic and "synthetic" in data.source
     assert data.classes == ("yes", "no", "_silence_", "_unknown_")
     assert data.positive == (True, True, False, False)
@@ -63,7 +65,7 @@ def test_shapes_and_counts(data: Dataset) -> None:
     torch.testing.assert_close(data.noise, data.train.inputs[data.train.labels == 2])
 
 
-def test_nobody_speaks_in_two_splits(data: Dataset) -> None:
+def test_no_voice_is_in_two_splits(data: Dataset) -> None:
     train, validation, test = (speakers(data, split) for split in ("train", "validation", "test"))
     for ours, others in ((train, validation), (train, test), (validation, test)):
         assert not {accent for accent, _ in ours} & {accent for accent, _ in others}
@@ -76,7 +78,7 @@ def test_voices_and_words_are_disjoint() -> None:
         assert len(names) == len(set(names))
 
 
-def test_a_word_stands_out_of_its_noise(data: Dataset) -> None:
+def test_a_word_is_louder_than_its_noise(data: Dataset) -> None:
     for wave in data.train.inputs[data.train.labels < 2]:
         power = wave.double().square().unfold(0, 800, 400).mean(1)
         assert power.max() > 2 * power.median()
@@ -88,7 +90,7 @@ def test_unknown_words_leave_out_the_positives(data: Dataset) -> None:
         assert words and not words & {"yes", "no", "_silence_"}
 
 
-def test_unknown_words_of_the_test_are_partly_new() -> None:
+def test_some_unknown_words_of_the_test_split_are_in_no_other_split() -> None:
     plan = {split: set(synthetic._words(["yes"], NEGATIVES, split)[2]) for split in ("train", "validation", "test")}
     assert plan["test"] - plan["train"] == {"tree", "marvin", "backward", "visual"}
     assert plan["validation"] - plan["train"] == {"cat", "wow", "six", "follow"}
@@ -96,7 +98,7 @@ def test_unknown_words_of_the_test_are_partly_new() -> None:
 
 
 @needs_espeak
-def test_other_words_and_phrases_can_be_asked_for(cache_dir: Path) -> None:
+def test_arguments_can_name_other_words_and_phrases(cache_dir: Path) -> None:
     data = make(cache_dir, positives=["hey_computer"], negatives={"other": ["banana", "_silence_"]}, seconds=1.5)
     assert data.classes == ("hey_computer", "other") and data.train.inputs.shape == (28, 24000)
     assert {name.split("/")[0] for name in data.train.names} == {"hey_computer", "banana", "_silence_"}
@@ -113,7 +115,7 @@ print(hashlib.sha256(whole + data.noise.numpy().tobytes()).hexdigest())
 
 
 @needs_espeak
-def test_a_fresh_process_makes_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_process_gives_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [sys.executable, "-c", "import sys\n" + DIGEST, str(tmp_path / "fresh")]
     fresh = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     capsys.readouterr()
@@ -126,11 +128,11 @@ def whole(data: Dataset) -> str:
 
 
 @needs_espeak
-def test_seeds_and_arguments_make_other_sets(data: Dataset, cache_dir: Path) -> None:
+def test_other_seeds_and_arguments_give_other_sets(data: Dataset, cache_dir: Path) -> None:
     assert whole(make(cache_dir, seed=1)) != whole(data)
 
 
-def test_the_cache_spares_the_work(
+def test_the_cache_is_used(
     data: Dataset, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(espeak, "available", lambda: False)
@@ -153,33 +155,33 @@ def test_a_corrupt_cache_is_recomputed_with_a_warning(
     assert capsys.readouterr().err == ""
 
 
-def test_a_flipped_bit_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_flipped_bit_in_the_cache_is_detected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, a=np.ones(5), sha256=np.array(cache.digest({"a": np.zeros(5)})))
     assert cache.read(path) is None
     assert "checksum" in capsys.readouterr().err
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cache_that_cannot_be_written_is_not_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("in the way")
     cache.write(tmp_path / "file" / "a.npz", {"a": np.ones(5)})
     assert "not cached" in capsys.readouterr().err
 
 
-def test_without_espeak_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_espeak_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(espeak, "available", lambda: False)
     with pytest.raises(UserError, match=r'pip install "gatesearch\[speech\]"'):
         make(tmp_path)
 
 
 @needs_espeak
-def test_an_unknown_voice_is_an_error_of_one_line() -> None:
+def test_an_unknown_voice_gives_an_error_of_one_line() -> None:
     with pytest.raises(UserError, match=r"eSpeak NG exited with status 3 \(no voice 'xx-none'\)"):
         list(espeak.synthesise([espeak.Utterance("yes", "xx-none", 175, 50, 50)]))
 
 
 @needs_espeak
-def test_leaving_early_ends_the_process() -> None:
+def test_the_subprocess_ends_if_the_caller_stops_early() -> None:
     utterances = [espeak.Utterance("yes", "en-us+m1", 175, 50, 50)] * 500
     spoken = espeak.synthesise(utterances)
     rate, wave = next(spoken)
@@ -198,7 +200,7 @@ def test_leaving_early_ends_the_process() -> None:
         ({"positives": [False]}, "data.positives: False is not a word"),
     ],
 )
-def test_bad_values_are_named(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_errors_name_wrong_values(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         make(tmp_path, **changes)
 
@@ -211,7 +213,7 @@ def test_progress_counts_every_clip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", noise.MAKERS)
-def test_noise_is_finite_and_its_own(kind: str) -> None:
+def test_noise_is_finite_and_differs_between_clips(kind: str) -> None:
     rng = np.random.default_rng(0)
     first, second = (noise.MAKERS[kind](rng, 16000, 16000) for _ in range(2))
     assert first.shape == (16000,) and np.isfinite(first).all() and first.std() > 0

@@ -1,3 +1,5 @@
+"""The types of a data set: splits, classes, and kinds of samples."""
+
 from __future__ import annotations
 
 import pytest
@@ -20,7 +22,7 @@ def dataset(positive: tuple[bool, ...]) -> Dataset:
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=8))
-def test_every_label_has_the_kind_that_bears_its_name(positive: list[bool]) -> None:
+def test_every_label_has_the_kind_with_its_name(positive: list[bool]) -> None:
     data = dataset(tuple(positive))
     kinds = [data.kind_names[kind] for kind in data.kinds(data.train.labels).tolist()]
     assert kinds == ["positive" if wakes else name for name, wakes in zip(data.classes, positive, strict=True)]
@@ -28,12 +30,12 @@ def test_every_label_has_the_kind_that_bears_its_name(positive: list[bool]) -> N
     assert len(data.kind_names) == 1 + positive.count(False)
 
 
-def test_split_wants_a_label_and_a_name_for_every_input() -> None:
+def test_a_split_needs_a_label_and_a_name_for_every_input() -> None:
     with pytest.raises(ValueError, match="2 inputs, 1 labels, 2 names"):
         Split(torch.zeros(2, 4), torch.zeros(1, dtype=torch.int64), ("a", "b"))
 
 
-def test_dataset_wants_a_class_for_every_label() -> None:
+def test_a_data_set_needs_a_class_for_every_label() -> None:
     good, bad = split_of([0]), split_of([1])
     with pytest.raises(ValueError, match="outside the 1 classes"):
         Dataset("toy", "made here", True, ("yes",), (True,), good, good, bad)
@@ -41,6 +43,6 @@ def test_dataset_wants_a_class_for_every_label() -> None:
         Dataset("toy", "made here", True, ("yes",), (True, False), good, good, good)
 
 
-def test_to_float_leaves_floats_alone() -> None:
+def test_to_float_does_not_change_floats() -> None:
     wave = torch.tensor([3.5, -2.0])
     assert to_float(wave) is wave

@@ -1,3 +1,5 @@
+"""Device profiles: the shipped ones load, and a mistake gives one line with file, key and value."""
+
 from __future__ import annotations
 
 import copy
@@ -47,7 +49,7 @@ def broken(written, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["three_core", "host", "bit_serial", "m55_u55", "cortex_a"])
-def test_shipped_profiles_load_and_say_where_every_number_comes_from(name):
+def test_shipped_profiles_load_and_give_a_source_for_every_number(name):
     device = profile.load(name)
     assert device.name == name
     found = profile.list_constants(device)
@@ -57,7 +59,7 @@ def test_shipped_profiles_load_and_say_where_every_number_comes_from(name):
         assert constant.provenance != "measured" or "measurement" in constant.source
 
 
-def test_three_core_is_what_it_says():
+def test_three_core_has_the_cores_of_its_description():
     device = profile.load("three_core")
     assert device.core_names == ("mcu", "npu", "app")
     mcu, npu, app = device.cores
@@ -80,7 +82,7 @@ def test_three_core_is_what_it_says():
     assert device.core("npu") is npu
 
 
-def test_constants_are_named_as_a_reader_would():
+def test_constants_have_readable_names():
     paths = [path for path, _ in profile.list_constants(profile.load("three_core"))]
     assert {
         "cores.mcu.active_mw",
@@ -120,17 +122,17 @@ def test_constants_are_named_as_a_reader_would():
         (("cores", []), "mine.yaml: cores: []"),
     ],
 )
-def test_every_mistake_is_one_line_with_file_key_and_value(broken, change, message):
+def test_every_mistake_gives_one_line_with_file_key_and_value(broken, change, message):
     assert message in broken(*change)
 
 
-def test_a_near_miss_names_the_nearest_choice(broken):
+def test_the_error_for_a_misspelt_choice_names_the_nearest(broken):
     assert "nearest: 'ethos-u55-128'" in broken("cores", 1, "timing", "accelerator", "ethos-u55-12")
     assert "nearest: 'vela'" in broken("cores", 0, "timing", "model", "velo")
     assert "nearest: 'assumed'" in broken("cores", 0, "active_mw", "provenance", "assumd")
 
 
-def test_files_that_are_no_profiles(tmp_path):
+def test_files_that_are_not_profiles_are_refused(tmp_path):
     (tmp_path / "list.yaml").write_text("- 1\n")
     (tmp_path / "bad.yaml").write_text("a: [1\nb: 2\n")
     for name, words in [("list.yaml", "is a mapping, found list"), ("bad.yaml", r"bad\.yaml:2: not YAML")]:
@@ -155,7 +157,7 @@ ABSURD = st.one_of(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), absurd=ABSURD)
-def test_an_absurd_number_anywhere_is_one_line(written, tmp_path, data, absurd):
+def test_an_absurd_number_gives_an_error_of_one_line(written, tmp_path, data, absurd):
     changed = copy.deepcopy(written)
     numbers = [path for path in number_paths(changed) if path[0] != "schema_version"]
     path = data.draw(st.sampled_from(numbers))
@@ -179,14 +181,14 @@ def number_paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, .
         yield path
 
 
-def test_a_key_that_is_there_twice_is_refused(tmp_path, written):
+def test_a_key_that_occurs_twice_is_refused(tmp_path, written):
     file = tmp_path / "twice.yaml"
     file.write_text(yaml.safe_dump(written) + "description: again\n")
     with pytest.raises(UserError, match="duplicate key description"):
         profile.load(file)
 
 
-def test_an_unknown_core_names_the_nearest():
+def test_the_error_for_an_unknown_core_names_the_nearest():
     with pytest.raises(UserError, match="unknown core 'npux'; nearest: 'npu'"):
         profile.load("three_core").core("npux")
 

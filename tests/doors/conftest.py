@@ -1,3 +1,5 @@
+"""The valid inputs that the tests of damaged inputs start from."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""The bundle that all export tests read: it is written once, because each conversion takes a second."""
+
 from __future__ import annotations
 
 import pytest

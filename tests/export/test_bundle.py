@@ -1,3 +1,5 @@
+"""Bundles: the manifest, the programs of each stage against the model, and thresholds."""
+
 from __future__ import annotations
 
 import copy
@@ -33,7 +35,7 @@ from tests.export.small_model import CLASSES, PLAN, POSITIVE, Exported, gated, w
 from tests.schema_checks import check_document
 
 
-def test_the_manifest_says_how_to_run_every_stage(exported: Exported) -> None:
+def test_the_manifest_describes_how_to_run_every_stage(exported: Exported) -> None:
     manifest = json.loads((exported.folder / "manifest.json").read_text())
     assert manifest == json.loads(json.dumps(exported.manifest))
     assert manifest["bundle"] == 1 and manifest["device"] == "three_core"
@@ -65,7 +67,7 @@ def test_the_manifest_says_how_to_run_every_stage(exported: Exported) -> None:
     assert stages[-1]["gate"] is None
 
 
-def test_every_file_is_what_its_sha256_says_and_nothing_else_lies_there(exported: Exported) -> None:
+def test_every_file_matches_its_sha256_and_there_are_no_others(exported: Exported) -> None:
     artifacts = [a for stage in exported.manifest["stages"] for a in stage["artifacts"]]
     for a in artifacts:
         blob = (exported.folder / a["path"]).read_bytes()
@@ -82,7 +84,7 @@ def shapes(model: bytes) -> set[tuple[int, ...]]:
     return {tuple(int(n) for n in d["shape"]) for d in Interpreter(model_content=model).get_tensor_details()}
 
 
-def test_channels_are_cut_away_on_both_sides_of_the_gate(exported: Exported) -> None:
+def test_channels_are_removed_on_both_sides_of_the_gate(exported: Exported) -> None:
     npu = shapes((exported.folder / "npu/stage1.tflite").read_bytes())
     assert (8, 1, 1, 16) in npu and (16, 1, 1, 16) not in npu  # the pointwise convolution that makes them
     assert (1, 25, 5, 8) in npu
@@ -91,7 +93,7 @@ def test_channels_are_cut_away_on_both_sides_of_the_gate(exported: Exported) -> 
     assert (1, 25, 5, 16) in app  # behind it, all are there again
 
 
-def test_lowered_stages_are_the_model(exported: Exported) -> None:
+def test_lowered_stages_compute_what_the_model_computes(exported: Exported) -> None:
     hidden, features = exported.test.features, exported.test.features
     expected = gate_logits(exported.model, features)
     for k, stage in enumerate(exported.stages[:-1]):
@@ -106,7 +108,7 @@ def test_lowered_stages_are_the_model(exported: Exported) -> None:
     assert torch.equal(answers.argmax(1), logits.argmax(1))
 
 
-def test_later_stages_are_calibrated_on_what_reaches_them(exported: Exported) -> None:
+def test_later_stages_are_calibrated_on_the_samples_that_reach_them(exported: Exported) -> None:
     counts = [len(stage.samples) for stage in exported.stages]
     assert counts[0] == 96 and all(64 <= later <= earlier for earlier, later in pairwise(counts))
 
@@ -117,7 +119,7 @@ def test_the_npu_file_is_one_operator_of_the_npu(exported: Exported) -> None:
     assert "ethos-u" not in operator_names((exported.folder / "npu/stage1.tflite").read_bytes())
 
 
-def test_onnx_is_the_stage(exported: Exported) -> None:
+def test_the_onnx_file_computes_what_the_stage_computes(exported: Exported) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession((exported.folder / "app/stage2.onnx").read_bytes())
     stage, floor = exported.stages[2], exported.manifest["stages"][2]["logit_offset"]
@@ -137,7 +139,7 @@ def unfolded(kept: torch.Tensor, channels: list[int], count: int) -> torch.Tenso
 
 
 @pytest.mark.parametrize("k", [0, 1])
-def test_integer_and_float_thresholds_cut_the_integers_alike(k: int, exported: Exported, bundle_run: Bundle) -> None:
+def test_integer_and_float_thresholds_give_the_same_decisions(k: int, exported: Exported, bundle_run: Bundle) -> None:
     gate, spec = exported.manifest["stages"][k]["gate"], bundle_run.programs[k].outputs[1]
     integers = np.arange(-128, 128, dtype=np.int8)
     window = gate["logit"]
@@ -219,7 +221,7 @@ def test_a_gate_that_no_positive_reaches_stops_nothing(exported: Exported) -> No
     assert run_cascade(with_thresholds(model, thresholds), split.features).exit.tolist() == [1] * 20
 
 
-def test_formats_have_exporters(exported: Exported) -> None:
+def test_every_format_has_an_exporter(exported: Exported) -> None:
     assert exporter("onnx").suffix == ".onnx"
     with pytest.raises(UserError, match=r"export.formats: unknown format 'onx'; nearest: 'onnx'"):
         exporter("onx")
@@ -229,7 +231,7 @@ def test_formats_have_exporters(exported: Exported) -> None:
         exporter("vela").write(stage)
 
 
-def test_an_export_changes_nothing_of_the_model(exported: Exported, tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_export_does_not_change_the_model(exported: Exported, tmp_path: Path, monkeypatch: Any) -> None:
     blobs = [(exported.folder / stage["program"]["path"]).read_bytes() for stage in exported.manifest["stages"]]
     monkeypatch.setattr(compiled.tflite, "compile", lambda *_: blobs.pop(0))
     model = with_thresholds(exported.model, [GateThreshold(0.25, 0, 3), GateThreshold(-0.5, 0, 2)])

@@ -1,3 +1,5 @@
+"""Running a bundle: the cascade window by window, its engines, and parity with the model."""
+
 from __future__ import annotations
 
 import json
@@ -90,7 +92,7 @@ def test_the_runtime_needs_no_torch(exported: Exported) -> None:
 
 
 @pytest.mark.parametrize(("scale", "zero"), [(0.5, 3), (0.5 * (1 + 1e-7), 3), (0.25, 3), (0.7, -10)])
-def test_requantising_is_dequantising_and_quantising(scale: float, zero: int) -> None:
+def test_requantising_equals_dequantising_and_quantising(scale: float, zero: int) -> None:
     source = TensorSpec("a", (1, 256), np.dtype(np.int8), 0.5, 3)
     target = replace(source, scale=scale, zero_point=zero)
     integers = np.arange(-128, 128, dtype=np.int8)[None]
@@ -111,14 +113,14 @@ def test_parity_with_the_model(exported: Exported, bundle_run: Bundle) -> None:
     assert parity.prediction_agreement == pytest.approx(float((parity.labels == expected).double().mean()))
 
 
-def test_parity_notices_another_threshold(exported: Exported) -> None:
+def test_parity_fails_with_another_threshold(exported: Exported) -> None:
     bundle = exported.loaded
     bundle.thresholds = [127, 127]
     parity = verify(exported.model, bundle, exported.test.features[:40])
     assert parity.gate_agreement < 0.9 and parity.per_stage[0]["gate_agreement"] < 0.9
 
 
-def test_bars() -> None:
+def test_parity_fails_beyond_its_limits() -> None:
     parity = Parity(0.99, 0.98, 0.1, 200, (), torch.zeros(200), torch.zeros(200))
     assert list_shortfalls(parity, 0.99, 0.98) == ()
     assert list_shortfalls(parity, 0.995, 0.9) == (
@@ -151,7 +153,9 @@ Change = Callable[[dict[str, Any]], object]
         (lambda m: m["stages"][2]["program"].update(sha256="0" * 64), "is not the manifest's 000000000000"),
     ],
 )
-def test_manifests_that_cannot_be_run(change: Change, line: str, exported: Exported, tmp_path: Path) -> None:
+def test_manifests_that_cannot_be_run_are_refused(
+    change: Change, line: str, exported: Exported, tmp_path: Path
+) -> None:
     copy = tmp_path / "bundle"
     shutil.copytree(exported.folder, copy)
     manifest = json.loads((copy / "manifest.json").read_text())
@@ -167,7 +171,7 @@ def told(folder: Path) -> str:
     return str(error.value)
 
 
-def test_files_that_were_tampered_with(exported: Exported, tmp_path: Path) -> None:
+def test_files_with_a_wrong_sha256_are_refused(exported: Exported, tmp_path: Path) -> None:
     copy = tmp_path / "bundle"
     shutil.copytree(exported.folder, copy)
     artifact = copy / "npu" / "stage1.tflite"
@@ -188,7 +192,7 @@ def test_files_that_were_tampered_with(exported: Exported, tmp_path: Path) -> No
     assert "manifest.json: is no file; export again" in told(copy)
 
 
-def test_the_stream_has_the_shares_that_it_should() -> None:
+def test_the_stream_has_its_shares_of_the_kinds() -> None:
     split, names = windows(80, seed=1), ("positive", "_unknown_", "_silence_")
     shares = {"positive": 0.1, "_unknown_": 0.2, "_silence_": 0.7}
     drawn = draw_windows(split.features, split.kinds, names, shares, 4000, seed=0)
@@ -200,7 +204,7 @@ def test_the_stream_has_the_shares_that_it_should() -> None:
     assert not torch.equal(drawn, draw_windows(split.features, split.kinds, names, shares, 4000, seed=1))
 
 
-def test_kinds_that_the_stream_does_not_name_are_not_heard() -> None:
+def test_kinds_that_the_stream_does_not_name_do_not_occur() -> None:
     split = windows(40, seed=1)
     drawn = draw_windows(
         split.features, split.kinds, ("positive", "_unknown_", "_silence_"), {"positive": 1.0000004}, 50, seed=0

@@ -1,3 +1,5 @@
+"""A bundle on a stream: kernels and interpreter give the same answers."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -31,7 +33,7 @@ def listening(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return Bundle(folder, ENGINES)
 
 
-def test_kernels_answer_what_the_interpreter_answers(listening: Bundle) -> None:
+def test_kernels_and_interpreter_give_the_same_answers(listening: Bundle) -> None:
     listener = StreamRunner(listening)
     if kernels.load() is None:
         pytest.skip(kernels.status())
@@ -51,7 +53,7 @@ def test_kernels_answer_what_the_interpreter_answers(listening: Bundle) -> None:
         listener(raw[0, :, :-1])
 
 
-def test_without_a_compiler_the_interpreter_answers_and_says_so(
+def test_without_a_compiler_the_interpreter_runs_with_a_warning(
     listening: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_runner.kernels, "load", lambda: None)
@@ -66,7 +68,7 @@ def test_without_a_compiler_the_interpreter_answers_and_says_so(
         listener.bind(raw)
 
 
-def test_a_stage_that_no_kernel_knows_is_left_to_its_interpreter(exported: Exported) -> None:
+def test_a_stage_without_a_kernel_runs_in_the_interpreter(exported: Exported) -> None:
     listener = StreamRunner(exported.loaded)
     assert listener.unsupported
     if kernels.load() is not None:

@@ -1,3 +1,5 @@
+"""MFCC and log-mel front ends: their features, how they are fitted, and errors in their arguments."""
+
 from __future__ import annotations
 
 import json
@@ -35,7 +37,7 @@ def mlperf_tiny(wave: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return scipy_fft.dct(log_mel, type=2, axis=1)[:, :10] / np.sqrt(2 * 40)
 
 
-def test_mfcc_is_that_of_mlperf_tiny() -> None:
+def test_mfcc_equals_that_of_mlperf_tiny() -> None:
     rng = np.random.default_rng(0)
     time = np.arange(16000) / 16000
     chirp = 0.5 * np.sin(2 * np.pi * (200 + 1500 * time) * time) + 0.01 * rng.standard_normal(16000)
@@ -71,7 +73,7 @@ def test_fit_normalises_every_feature(name: str) -> None:
     torch.testing.assert_close(std, torch.ones(features.shape[3]).double(), atol=1e-3, rtol=0)
 
 
-def test_images_are_no_sound() -> None:
+def test_images_are_refused() -> None:
     with pytest.raises(UserError, match=r"frontend.name: mfcc wants sound, \[samples\] each; the data has \[3, 8, 8\]"):
         MFCC().fit(torch.zeros(2, 3, 8, 8))
 
@@ -119,12 +121,12 @@ def test_macs_add_up() -> None:
         ({"mel_bins": 0, "coefficients": 1}, "frontend.mel_bins: 0"),
     ],
 )
-def test_bad_arguments_are_named(args: dict[str, float], message: str) -> None:
+def test_errors_name_wrong_arguments(args: dict[str, float], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build("mfcc", **args)
 
 
-def test_unknown_front_end_gets_the_nearest() -> None:
+def test_the_error_for_an_unknown_front_end_names_the_nearest() -> None:
     with pytest.raises(UserError, match="'mfc'; nearest: 'mfcc'"):
         build("mfc")
     with pytest.raises(UserError, match="unknown key of identity 'fft'"):
@@ -157,14 +159,14 @@ def test_floats_of_any_type_give_float32_features(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_front_end_is_not_fitted_to_what_is_not_finite(value: float) -> None:
+def test_a_front_end_cannot_be_fitted_to_values_that_are_not_finite(value: float) -> None:
     clips = torch.rand(4, 16000)
     clips[2, 7] = value
     with pytest.raises(UserError, match="mfcc: features of the training split are not finite"):
         MFCC().fit(clips)
 
 
-def test_features_in_too_small_a_unit_are_named() -> None:
+def test_features_in_too_small_a_unit_give_a_warning() -> None:
     windows = torch.randn(20, 16, 3, generator=torch.Generator().manual_seed(0))
     with collect_warnings() as lines:
         build("sequence").fit(windows * 1e-7)

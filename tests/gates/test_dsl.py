@@ -1,3 +1,5 @@
+"""Dynamic Switch Layers: the switch, its training labels, and the light path."""
+
 from __future__ import annotations
 
 import math
@@ -41,7 +43,7 @@ def test_conforms_at_every_rate_and_with_every_sort_of_parameter(shape, params):
         site((16, 64, 1), ()),
     ],
 )
-def test_goes_only_where_the_output_can_be_reached_by_upsampling(place):
+def test_dsl_fits_only_sites_from_which_upsampling_reaches_the_output(place):
     assert not fits("dsl", place)
 
 
@@ -54,7 +56,7 @@ def test_goes_only_where_the_output_can_be_reached_by_upsampling(place):
         ({"rho": 0.5}, "dsl gate at here: unknown parameter 'rho'"),
     ],
 )
-def test_wrong_parameters_are_told_in_a_line(params, message):
+def test_wrong_parameters_give_an_error_of_one_line(params, message):
     with pytest.raises(UserError) as caught:
         build_gate(site((16, 64, 1)), PlacedGate.of("dsl", "here", **params))
     assert str(caught.value).startswith(message)
@@ -110,7 +112,7 @@ def test_a_sample_that_counts_nothing_changes_no_label():
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.8])
-def test_the_light_share_on_validation_is_the_wanted_one_within_two_points(share):
+def test_the_light_share_on_validation_is_within_two_points_of_its_target(share):
     gate = DSLGate((4, 8, 1), (1, 8, 1), share, width=1.0, keep=1.0)
     assert float(gate.theta) == -math.inf
     logit = torch.randn(300, generator=torch.Generator().manual_seed(0))
@@ -118,7 +120,7 @@ def test_the_light_share_on_validation_is_the_wanted_one_within_two_points(share
     assert abs(float((logit <= gate.theta).float().mean()) - share) <= 0.02
 
 
-def test_who_leaves_runs_the_light_path_alone_and_who_goes_on_never_does():
+def test_samples_that_leave_run_the_light_path_and_no_others_do():
     torch.manual_seed(0)
     x = torch.randn(8, *OUTPUT)
     backbone = Codec(OUTPUT, width=4).eval()
@@ -143,7 +145,7 @@ def test_who_leaves_runs_the_light_path_alone_and_who_goes_on_never_does():
     assert bool((model.cascade(x).exit == 1).all()) and seen == {"heavy": 8}
 
 
-def test_work_of_the_light_path_is_apart_from_that_of_the_switch():
+def test_the_light_path_and_the_switch_have_work_of_their_own():
     place, gate = site((16, 64, 1), (1, 4096, 1)), PlacedGate.of("dsl", "here", share=0.7, width=0.5, keep=0.5)
     work = work_of(place, gate)
     # first 8 -> 8, kernel 3, 64 frames; up by 8, 8 -> 4, 512 frames; last by 8, 4 -> 1, kernel 16, 4096 frames.

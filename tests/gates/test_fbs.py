@@ -1,3 +1,5 @@
+"""Feature Boosting and Suppression: winners, gradients, skipped channels, work and parameters."""
+
 from __future__ import annotations
 
 import copy
@@ -50,7 +52,7 @@ def moved(layer: FBSConv2d, spread: float = 1.0) -> FBSConv2d:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_at_density_1_and_gain_1_it_is_the_batch_norm_net_bit_for_bit(training):
+def test_at_density_1_and_gain_1_the_layer_equals_convolution_and_batch_norm_bit_for_bit(training):
     torch.manual_seed(0)
     layers = [
         (nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)),
@@ -93,7 +95,7 @@ def test_a_trained_layer_with_gammas_of_both_signs_is_unchanged_at_density_1(wit
     draw=st.data(),
 )
 @settings(deadline=None, max_examples=60)
-def test_exactly_k_groups_win_and_they_are_the_best_also_with_ties_at_zero(channels, density, block, draw):
+def test_exactly_k_groups_win_and_they_are_the_largest_even_with_ties_at_zero(channels, density, block, draw):
     values = st.lists(st.sampled_from([0.0, 0.0, 0.5, 2.0]), min_size=channels, max_size=channels)
     boost = torch.tensor(draw.draw(st.lists(values, min_size=1, max_size=3)))
     layer = gate(nn.Conv2d(2, channels, 1), density=density, block=block)
@@ -146,7 +148,7 @@ def test_losers_get_no_gradient_and_winners_the_product_rule(block, groups):
         assert by_channel[~won[0]].eq(0).all() and by_channel[won[0] & (g[0] > 0)].gt(0).all()
 
 
-def test_the_lasso_is_on_the_winners_g_and_pulls_at_them_only():
+def test_the_lasso_loss_concerns_the_g_of_winners_only():
     torch.manual_seed(2)
     layer = moved(gate(nn.Conv2d(4, 10, 3), density=0.3)).train()
     assert layer.loss().item() == 0.0
@@ -179,7 +181,7 @@ def chain(block: int, with_norm: bool) -> nn.Sequential:
 
 @pytest.mark.parametrize("block", [1, 16])
 @pytest.mark.parametrize("with_norm", [True, False])
-def test_a_chain_that_skips_in_and_out_equals_the_masked_one(block, with_norm):
+def test_a_chain_of_layers_that_skips_channels_equals_the_masked_chain(block, with_norm):
     net = chain(block, with_norm)
     images = (torch.rand(6, 3, 12, 12) * torch.rand(6, 3, 1, 1) * 4).double()
     masked, winners = net(images), set()
@@ -193,7 +195,7 @@ def test_a_chain_that_skips_in_and_out_equals_the_masked_one(block, with_norm):
 
 
 @pytest.mark.parametrize("block", [1, 16])
-def test_what_is_skipped_is_never_read(block):
+def test_skipped_channels_are_never_read(block):
     net = chain(block, True)
     layer: FBSConv2d = net[4]
     x = torch.rand(1, 48, 6, 6).double()
@@ -211,7 +213,7 @@ def test_what_is_skipped_is_never_read(block):
     torch.testing.assert_close(found, wanted[winners])
 
 
-def test_skipping_is_as_in_evaluation_whatever_the_mode():
+def test_skipping_computes_as_in_evaluation_in_both_modes():
     net = chain(1, True)
     layer: FBSConv2d = net[0]
     x = torch.rand(1, 3, 12, 12).double()
@@ -252,7 +254,7 @@ def test_density_falls_in_steps_over_the_first_half_of_a_training_and_never_in_e
     assert [training_density(0.5, p / 10) for p in range(6)] == [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]
 
 
-def test_a_fresh_module_takes_a_checkpoint_and_evaluates_at_d():
+def test_a_new_module_loads_a_checkpoint_and_evaluates_at_its_density():
     torch.manual_seed(4)
     conv, x = nn.Conv2d(3, 32, 3), torch.rand(3, 3, 9, 9)
     layer = moved(gate(conv, norm_of(32), density=0.5, block=16))
@@ -315,7 +317,7 @@ def test_it_can_be_exported_and_observes_nothing_then():
     assert not any("sort" in str(node.target) for node in exported.graph.nodes)
 
 
-def test_half_precision_around_it_does_not_change_who_wins():
+def test_half_precision_does_not_change_the_winners():
     torch.manual_seed(6)
     layer = moved(gate(nn.Conv2d(3, 64, 3), norm_of(64), density=0.5), 1e-4)
     x = torch.rand(4, 3, 9, 9)
@@ -327,7 +329,7 @@ def test_half_precision_around_it_does_not_change_who_wins():
     assert len(g.bfloat16().unique()) < len(g.unique())  # in half precision channels would tie
 
 
-def test_a_tiny_net_learns_at_density_one_half():
+def test_a_tiny_network_learns_at_density_one_half():
     torch.manual_seed(7)
     patterns = torch.randn(4, 1, 8, 8)
     labels = torch.arange(64) % 4
@@ -432,7 +434,7 @@ def test_work_by_hand_for_channels_blocks_and_what_was_observed():
     assert 0.6 <= layer.report()["density"] <= 0.8
 
 
-def test_where_it_may_go_and_what_is_searched():
+def test_sites_and_searched_parameters():
     kind = FBS()
     assert kind.site_type is LayerSite and isinstance(gate(nn.Conv2d(3, 8, 3)), LayerGate)
     net = nn.Sequential(
@@ -456,7 +458,7 @@ def test_where_it_may_go_and_what_is_searched():
         ({"block": True}, "fbs gate at 0: block: True is not one of 1, 16"),
     ],
 )
-def test_parameters_that_cannot_be_are_told(params, message):
+def test_impossible_parameters_are_refused(params, message):
     conv = nn.Conv2d(3, 8, 3)
     for ask in (
         lambda: gate(conv, **params),
@@ -467,7 +469,7 @@ def test_parameters_that_cannot_be_are_told(params, message):
         assert str(error.value) == message
 
 
-def test_layers_that_cannot_be_are_told():
+def test_impossible_layers_are_refused():
     with pytest.raises(GateError, match=r"^needs a convolution without groups, not Conv2d\(4, 8, .*groups=2\)$"):
         unfold(nn.Conv2d(4, 8, 3, groups=2), None)
     with pytest.raises(GateError, match=r"^needs a convolution without groups, not Linear"):

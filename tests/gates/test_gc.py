@@ -1,3 +1,5 @@
+"""Gated Compression: masks, heads, losses, work and parameters."""
+
 from __future__ import annotations
 
 import math
@@ -42,7 +44,7 @@ def trained(gate: GCGate, steps: int = 4) -> GCGate:
     keep=st.floats(0.01, 1.0),
     values=st.data(),
 )
-def test_exactly_the_share_of_channels_rounded_up_is_kept(count, keep, values):
+def test_the_mask_keeps_its_share_of_channels_rounded_up(count, keep, values):
     gate = ChannelGC((count, 3, 3), keep, 0.99)
     logits = values.draw(st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=count, max_size=count))  # ties
     with torch.no_grad():
@@ -75,14 +77,14 @@ def test_the_straight_through_gradient_is_that_of_the_surrogate_by_finite_differ
         assert float(gate.mask_logits.grad[c]) == pytest.approx(float(there - here) / (2 * step), rel=1e-5, abs=1e-8)
 
 
-def test_gradients_reach_the_layers_before_through_kept_channels_only():
+def test_gradients_reach_earlier_layers_through_active_channels_only():
     gate = ChannelGC((4, 2, 2), 0.5, 0.99)
     hidden = torch.randn(3, 4, 2, 2, requires_grad=True)
     gate(hidden).passed.sum().backward()
     assert hidden.grad[:, :2].eq(1).all() and hidden.grad[:, 2:].eq(0).all()
 
 
-def test_a_learned_share_falls_but_never_to_nothing():
+def test_a_learned_share_falls_but_stays_above_zero():
     gate = ChannelGC((6, 4, 4), None, 0.99)
     with torch.no_grad():
         gate.mask_logits.copy_(torch.tensor([-1.0, -2.0, -0.5, -3.0, -1.0, -4.0]))
@@ -104,7 +106,7 @@ def test_the_folded_head_is_normalisation_and_linear_layer(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("mode", [ChannelGC, ActivationGC])
 @pytest.mark.parametrize("keep", [0.01, 0.25, 0.75, 1.0, None])  # .01 leaves a single channel
-def test_the_lowered_head_is_the_gate_in_evaluation_mode(shape, mode, keep):
+def test_the_lowered_head_equals_the_gate_in_evaluation_mode(shape, mode, keep):
     torch.manual_seed(0)
     gate = trained(mode(shape, keep, 0.99))
     hidden = torch.randn(7, *shape)
@@ -145,7 +147,7 @@ TOKENS = [((10, 8), 1, False), ((10, 8), 1, True), ((3, 5, 8), 2, False)]
 @pytest.mark.parametrize(("shape", "axis", "class_token"), TOKENS)
 @pytest.mark.parametrize("mode", [ChannelGC, ActivationGC])
 @pytest.mark.parametrize("keep", [0.25, 1.0])
-def test_among_tokens_the_channels_are_the_last_axis_for_mask_head_and_sparsity(shape, axis, class_token, mode, keep):
+def test_for_tokens_mask_head_and_sparsity_take_the_last_axis_as_channels(shape, axis, class_token, mode, keep):
     torch.manual_seed(0)
     gate = trained(mode(shape, keep, 0.99, axis, class_token))
     hidden = torch.randn(7, *shape)
@@ -174,11 +176,11 @@ def test_tokens_are_pooled_by_mean_and_maximum_and_a_class_token_stands_beside_t
 @pytest.mark.parametrize("keep", [0.5, 1.0])
 @pytest.mark.parametrize("mode", ["channel", "activation"])
 @pytest.mark.parametrize(("shape", "axis", "class_token"), TOKENS)
-def test_a_gate_among_tokens_keeps_every_promise(shape, axis, class_token, mode, keep):
+def test_a_gate_on_tokens_passes_the_conformance_suite(shape, axis, class_token, mode, keep):
     check_gate(GC(), site(shape, axis, class_token), mode=mode, keep=keep)
 
 
-def test_work_of_the_activation_mode_says_how_much_is_left():
+def test_the_work_of_the_activation_mode_reports_the_remaining_share():
     work = work_of(site((8, 5, 4)), PlacedGate.of("gc", "here", mode="activation", keep=0.25))
     assert (work.kept_channels, work.elements, work.density) == (8, 160, 0.25)
 
@@ -192,7 +194,7 @@ def test_pooling_is_mean_and_maximum_over_the_plane_or_over_time():
     torch.testing.assert_close(pooled, torch.cat([line.mean(2), line.amax(2)], 1))
 
 
-def test_the_head_looks_through_filters_at_a_raw_plane_only():
+def test_the_head_has_filters_for_raw_features_only():
     assert not ChannelGC((1, 12, 6), 1.0, 0.99).look.is_identity
     assert ChannelGC((1, 3, 6), 1.0, 0.99).look(torch.randn(2, 1, 3, 6)).shape == (2, 16, 1, 1)  # few frames
     for shape in [(16,), (8, 10), (1, 9), (8, 5, 4)]:
@@ -226,12 +228,12 @@ def test_the_loss_is_alpha_bce_with_both_sides_weighing_the_same_plus_beta_c(pos
     torch.testing.assert_close(loss, alpha * balanced + beta * compression)
 
 
-def test_a_searched_share_of_channels_needs_no_pull():
+def test_a_searched_share_of_channels_has_no_compression_loss():
     gate = ChannelGC((4,), 0.5, 0.99)
     assert float(gate.penalty(torch.randn(3, 4), torch.tensor([True, False, True])).detach()) == 0.0
 
 
-def test_the_pull_of_the_activation_mode_ends_at_the_target_and_sees_positives_only():
+def test_the_compression_loss_of_the_activation_mode_ends_at_the_target_and_counts_positives_only():
     gate = ActivationGC((4,), 0.5, 0.99)
     dense, half = torch.ones(2, 4), torch.tensor([[1.0, 1.0, 0.0, 0.0]] * 2)
     both, none = torch.tensor([True, True]), torch.tensor([False, False])

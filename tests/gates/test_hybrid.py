@@ -1,3 +1,5 @@
+"""Feature boosting and precision gating in one layer: it agrees with each of them alone."""
+
 from __future__ import annotations
 
 import copy
@@ -53,7 +55,7 @@ def moved(layer: FBSConv2d) -> FBSConv2d:
 
 @pytest.mark.parametrize("block", [1, 16])
 @pytest.mark.parametrize("with_norm", [True, False])
-def test_all_open_or_all_closed_it_is_fbs_around_a_quantised_convolution(block, with_norm):
+def test_with_all_bits_open_or_closed_the_layer_equals_fbs_around_a_quantised_convolution(block, with_norm):
     torch.manual_seed(0)
     conv = nn.Conv2d(4, 32, 3, stride=2, bias=not with_norm).double()
     layer = moved(
@@ -97,7 +99,7 @@ def chain(block: int, mask: str) -> nn.Sequential:
 
 @pytest.mark.parametrize("block", [1, 16])
 @pytest.mark.parametrize("mask", ["3d", "m1", "m2-8", "m2-32"])
-def test_a_chain_that_skips_in_and_out_equals_the_masked_one_and_no_batch_matters(block, mask):
+def test_a_chain_of_layers_that_skips_channels_equals_the_masked_chain_in_any_batch(block, mask):
     net = chain(block, mask)
     images = (torch.rand(6, 3, 10, 10) * torch.rand(6, 3, 1, 1) * 2).double()
     masked, winners = net(images), set()
@@ -111,7 +113,7 @@ def test_a_chain_that_skips_in_and_out_equals_the_masked_one_and_no_batch_matter
     assert len(winners) > 1  # samples differ
 
 
-def test_groups_decide_by_their_winners_alone():
+def test_groups_open_by_their_winning_channels_only():
     torch.manual_seed(3)
     layer = moved(gate(nn.Conv2d(4, 32, 3, bias=False), density=0.5, mask="m2-16"))
     x = torch.rand(1, 4, 9, 9)
@@ -152,7 +154,7 @@ def test_sparsity_is_reported_over_winners_and_over_all_and_the_work_agrees():
     assert layer.report() == {}
 
 
-def test_work_is_that_of_both():
+def test_the_work_combines_that_of_fbs_and_pg():
     site = LayerSite("c", "conv2d", (8, 5, 5), (40, 5, 5), 40 * 8 * 9 * 25, 40 * 8 * 9)
     fbs = work_of(site, PlacedGate.of("fbs", "c", density=0.5, block=16))
     pg = work_of(site, PlacedGate.of("pg", "c", bits=4, high_bits=3, mask="m2-16"))
@@ -172,7 +174,7 @@ def test_work_is_that_of_both():
     ("density", "sparsity", "saving"),
     [(1.0, 0.7189, 1.56), (0.9, 0.7148, 1.92), (0.8, 0.7146, 2.43), (0.7, 0.7046, 3.15)],
 )
-def test_eq_3_gives_what_table_1_implies_and_the_exact_saving_is_near(density, sparsity, saving):
+def test_equation_3_gives_the_figures_of_table_1_and_the_exact_saving_is_close(density, sparsity, saving):
     average = average_bits(8, 4, sparsity)
     assert round(approximate_saving(1 / density**2, 8, average), 2) == saving
     # M-CifarNet, section 2.2: the first layer reads all of its 3 channels, and channels are whole.
@@ -195,7 +197,7 @@ def test_eq_3_gives_what_table_1_implies_and_the_exact_saving_is_near(density, s
         assert (round(by_channels, 3), round(bare, 2)) == (1.220, 1.90)
 
 
-def test_both_losses_and_both_gates_gradients_are_there():
+def test_losses_and_gradients_of_both_gates_exist():
     torch.manual_seed(5)
     layer = moved(gate(nn.Conv2d(4, 16, 3), norm_of(16), density=0.5, target=0.5)).train()
     layer.double()
@@ -212,7 +214,7 @@ def test_both_losses_and_both_gates_gradients_are_there():
     copy.deepcopy(layer)
 
 
-def test_a_fresh_module_takes_a_checkpoint():
+def test_a_new_module_loads_a_checkpoint():
     torch.manual_seed(6)
     params = {"density": 0.5, "block": 16, "mask": "m1"}
     layer = moved(gate(nn.Conv2d(4, 32, 3), norm_of(32), **params))
@@ -226,7 +228,7 @@ def test_a_fresh_module_takes_a_checkpoint():
     assert torch.equal(fresh(x), layer(x))
 
 
-def test_a_tiny_net_learns():
+def test_a_tiny_network_learns():
     torch.manual_seed(7)
     patterns, labels = torch.rand(4, 1, 8, 8), torch.arange(64) % 4
 
@@ -251,7 +253,7 @@ def test_a_tiny_net_learns():
         assert layer.report()["density"] == 0.5 and 0 < layer.report()["sparsity_winners"] < 1
 
 
-def test_the_kind_is_the_union_of_both():
+def test_the_kind_has_the_parameters_of_both():
     kind, conv = Hybrid(), nn.Conv2d(4, 24, 3)
     assert kind.site_type is LayerSite and isinstance(gate(conv), LayerGate)
     assert set(kind.choices(site_of(conv))) == {"density", "block", "bits", "high_bits", "mask", "target"}
@@ -270,7 +272,7 @@ def test_the_kind_is_the_union_of_both():
         ),
     ],
 )
-def test_parameters_that_cannot_be_are_told(params, message):
+def test_impossible_parameters_are_refused(params, message):
     conv = nn.Conv2d(4, 24, 3)
     placed = PlacedGate.of("fbs_pg", "0", **params)
     for ask in (lambda: gate(conv, **params), lambda: work_of(site_of(conv), placed)):

@@ -1,3 +1,5 @@
+"""Precision Gating: masks, gradients, losses, work and parameters of convolutions, linear layers and LSTMs."""
+
 from __future__ import annotations
 
 import io
@@ -129,7 +131,7 @@ def test_masks_by_hand(channels, group, seed, with_winners, plane):
 
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("channels", [20, 64, 7])
-def test_one_threshold_a_group_and_a_mask_that_is_shared_in_it(mask, channels):
+def test_a_group_has_one_threshold_and_shares_one_mask(mask, channels):
     gate = calibrated(PGConv2d(conv_of(6, channels), PGParams(8, 4, mask)), spread=0.05)
     size = {"3d": 1, "m1": channels, "m2-8": 8, "m2-16": 16, "m2-32": 32}[mask]
     assert gate.threshold.shape == (math.ceil(channels / size),)
@@ -238,7 +240,7 @@ def test_the_threshold_loss_is_squared():
     seed=st.integers(0, 1000),
     single=st.booleans(),
 )
-def test_whole_numbers_alone_give_the_same(bits, high_bits, weight_bits, mask, seed, single):
+def test_integer_arithmetic_gives_the_same_output(bits, high_bits, weight_bits, mask, seed, single):
     kind = torch.float32 if single else torch.float64
     conv = conv_of(4, 20, seed, stride=2, bias=False).to(kind)
     gate = calibrated(PGConv2d(conv, PGParams(bits, high_bits, mask, weight_bits=weight_bits)), seed)
@@ -305,7 +307,7 @@ def test_a_linear_layer_is_a_convolution_of_one_pixel():
         assert flat(x[:, 0]).equal(flat(x)[:, 0])
 
 
-def test_winners_decide_alone_and_are_counted_apart():
+def test_only_winners_decide_and_their_sparsity_is_counted_separately():
     gate = calibrated(PGConv2d(conv_of(6, 16), PGParams(8, 4, "m2-8")))
     x = torch.randn(3, 6, 9, 9)
     winners = torch.zeros(3, 16, dtype=torch.bool)
@@ -331,7 +333,7 @@ def test_winners_decide_alone_and_are_counted_apart():
 
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("settings", [(8, 4), (8, 8)])
-def test_what_is_gathered_is_what_is_masked(mask, settings):
+def test_gathered_outputs_equal_masked_outputs(mask, settings):
     gate = calibrated(PGConv2d(conv_of(6, 20), PGParams(*settings, mask)))
     x = torch.randn(1, 6, 9, 9)
     present, won = torch.tensor([0, 2, 3]), torch.tensor([0, 1, 9, 10, 17, 19])
@@ -342,7 +344,7 @@ def test_what_is_gathered_is_what_is_masked(mask, settings):
     assert gate.compute_winners(x, None, won).equal(masked)
 
 
-def test_observation_adds_up_over_batches_until_reset():
+def test_observations_add_up_over_batches_until_reset():
     gate = calibrated(PGConv2d(conv_of(), PGParams()))
     assert gate.report() == {}
     x = torch.randn(6, 6, 9, 9)
@@ -383,7 +385,7 @@ def test_training_lowers_the_loss_and_moves_the_thresholds(layer, shape):
 
 
 @pytest.mark.parametrize("target", [-1.0, 3.0])
-def test_the_target_draws_the_thresholds_and_with_them_the_sparsity(target):
+def test_thresholds_and_sparsity_move_towards_their_target(target):
     torch.manual_seed(0)
     gate = PGConv2d(conv_of(), PGParams(target=target)).train()
     x = torch.randn(16, 6, 9, 9)
@@ -418,7 +420,7 @@ def test_the_state_survives_a_round_trip(kind):
         assert there.equal(here)
 
 
-def test_the_layer_it_was_made_from_is_left_alone():
+def test_the_original_layer_is_not_changed():
     conv = conv_of()
     before = conv.weight.detach().clone()
     gate = PGConv2d(conv, PGParams()).train()
@@ -428,7 +430,7 @@ def test_the_layer_it_was_made_from_is_left_alone():
     assert conv.weight.equal(before) and not gate.layer.weight.equal(before)
 
 
-def test_half_precision_around_it_changes_nothing():
+def test_half_precision_changes_nothing():
     gate = calibrated(PGConv2d(conv_of(), PGParams()))
     x = torch.randn(2, 6, 9, 9)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -436,7 +438,7 @@ def test_half_precision_around_it_changes_nothing():
     assert output.dtype == torch.float32 and output.equal(gate(x)) and kept.equal(output[:1])
 
 
-def test_weights_can_stay_as_they_are():
+def test_weights_of_32_bits_are_not_quantised():
     conv = conv_of()
     gate = constant(calibrated(PGConv2d(conv, PGParams(16, 8, weight_bits=32))), -math.inf)
     x = torch.randn(2, 6, 9, 9).clamp(-2.5, 2.5)
@@ -444,7 +446,7 @@ def test_weights_can_stay_as_they_are():
 
 
 @pytest.mark.parametrize("mask", ["3d", "m2-8"])
-def test_it_exports_as_standard_operators(mask):
+def test_a_gated_layer_exports_as_standard_operators(mask):
     gate = calibrated(PGConv2d(conv_of(), PGParams(8, 4, mask)))
     x = torch.randn(2, 6, 9, 9)
     exported = torch.export.export(gate, (x,)).module()
@@ -531,14 +533,14 @@ def test_parameters_are_checked(params, message):
         assert "\n" not in str(caught.value)
 
 
-def test_weights_have_the_bits_of_the_input_unless_told():
+def test_weights_have_the_bits_of_the_input_by_default():
     assert PGParams.read({"bits": 4, "high_bits": 2}).weight_bits == 4
     assert PGParams.read({}) == PGParams()
     assert PGParams.read({"weight_bits": None}).weight_bits == 32
     assert PGParams.read({"bits": 4, "high_bits": 4, "weight_bits": 8}).weight_bits == 8
 
 
-def test_work_left_is_the_high_bits_and_what_is_open_of_the_low_ones():
+def test_remaining_work_is_the_high_bits_and_the_open_share_of_the_low_bits():
     placed = PlacedGate.of("pg", "here", bits=8, high_bits=2, mask="m2-16")
     least = work_of(CONV, placed)
     assert least.calls == (Call((2, 8)), Call((6, 8), (("pixel-group-16", 0.0),)))
@@ -558,7 +560,7 @@ def test_work_left_is_the_high_bits_and_what_is_open_of_the_low_ones():
     assert plain.calls == (Call((4, 32)),)
 
 
-def test_what_is_measured_is_what_is_priced():
+def test_the_measured_share_is_the_priced_share():
     gate = calibrated(PGConv2d(conv_of(), PGParams(8, 2, "m1")), spread=0.01)
     gate(torch.randn(4, 6, 9, 9))
     report = gate.report()
@@ -567,7 +569,7 @@ def test_what_is_measured_is_what_is_priced():
     assert average == pytest.approx(average_bits(8, 2, report["sparsity"])) and 2 < average < 8
 
 
-def test_where_it_may_go_and_what_is_searched():
+def test_sites_and_searched_parameters():
     net = nn.Sequential(
         nn.Conv2d(3, 40, 3),
         nn.ReLU(),
@@ -591,7 +593,7 @@ def test_where_it_may_go_and_what_is_searched():
     assert work_of(lstm, PlacedGate.of("pg", "here", mask="m2-8")).params == 2 * 3 + 1
 
 
-def test_it_is_a_layer_kind_and_a_layer_gate():
+def test_pg_is_a_layer_kind_and_its_module_a_layer_gate():
     assert PG().site_type is LayerSite
     gate = build_gate(CONV, PlacedGate.of("pg", "here"), conv_of(), nn.BatchNorm2d(20))
     assert isinstance(gate, LayerGate) and gate.traced_whole and not gate.absorbs_norm

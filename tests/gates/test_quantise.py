@@ -1,3 +1,5 @@
+"""The quantiser of precision gating: its levels, its gradients and its range."""
+
 from __future__ import annotations
 
 import io
@@ -27,7 +29,7 @@ bits_and_low = st.integers(1, 16).flatmap(lambda bits: st.tuples(st.just(bits), 
 
 
 @given(x=values, scale=ranges, bits=st.integers(1, 16))
-def test_levels_are_whole_symmetric_and_within_half_a_level(x, scale, bits):
+def test_levels_are_integers_symmetric_and_within_half_a_level(x, scale, bits):
     whole, size = levels(x, scale, bits), level(scale, bits)
     assert whole.equal(whole.round()) and whole.abs().max() <= 2**bits - 1
     assert whole.equal(-levels(-x, scale, bits))
@@ -93,7 +95,7 @@ def test_split_is_clip_quantise_and_truncate_with_pact_s_gradients(seen):
     assert float(at_once[1]) == pytest.approx(float(((above - below) * weights).sum()) / 2e-6, rel=1e-6)
 
 
-def test_at_alpha_itself_the_gradient_is_the_input_s():
+def test_at_alpha_the_gradient_goes_to_the_input():
     x = torch.tensor([2.0, -2.0], requires_grad=True)
     alpha = torch.tensor(2.0, requires_grad=True)
     split(x, alpha, torch.tensor(2.0), 8, 4).coarse.sum().backward()
@@ -112,7 +114,7 @@ def test_weights_use_their_largest_magnitude_or_their_sign_or_nothing():
     assert whole is weight and float(size) == 1
 
 
-def test_nothing_but_zeros_stays_zero():
+def test_a_tensor_of_zeros_stays_zero():
     zero = torch.zeros(3, 3)
     whole, size = weight_levels(zero, 8)
     assert not (whole * size).any() and not quantise(zero, torch.tensor(0.0), 8).any()
@@ -135,7 +137,7 @@ def test_the_range_starts_from_the_first_batch_and_follows_slowly():
     assert [v.item() for v in known(torch.ones(1))] == [1.5, 1.5]  # never more than alpha, never negative
 
 
-def test_evaluation_leaves_the_range_alone_and_it_survives_saving():
+def test_evaluation_does_not_change_the_range_and_a_checkpoint_holds_it():
     known = CalibratedRange().train()
     known(torch.randn(100))
     before = {name: value.clone() for name, value in known.state_dict().items()}

@@ -1,3 +1,5 @@
+"""Which axis of a tensor holds its channels, and where a class token stands."""
+
 from __future__ import annotations
 
 import pytest
@@ -44,7 +46,7 @@ def test_the_axis_goes_through_transpositions_and_sums():
     assert axes(permuted, 7, 6) == [((7, 6), 1), ((4, 7), 0)]
 
 
-def test_an_input_that_is_turned_before_it_is_read_is_as_its_reader_sees_it():
+def test_an_input_that_is_transposed_first_has_the_axis_of_its_reader():
     class Turned(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -89,7 +91,7 @@ def test_steps_of_a_recurrent_layer_have_their_features_last(layer):
     assert axes(Recurrent(), 7, 6) == [((7, 6), 1), ((7, 4), 1)]
 
 
-def test_two_halves_put_together_have_no_class_token():
+def test_a_concatenation_of_two_halves_has_no_class_token():
     class Halves(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,3 +1,5 @@
+"""Cut sites and layer sites of networks, and their multiply-accumulates against hand counts."""
+
 from __future__ import annotations
 
 import copy

@@ -1,3 +1,5 @@
+"""The compiled kernels, once for each instruction set of this CPU."""
+
 from __future__ import annotations
 
 import os

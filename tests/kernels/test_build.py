@@ -1,3 +1,5 @@
+"""Compiling the kernels: the cache, broken compilers, and what runs without a compiler."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     native.load.cache_clear()
 
 
-def test_without_a_compiler_the_references_run_and_it_is_said_once(
+def test_without_a_compiler_the_references_run_with_one_warning(
     no_compiler: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(0)
@@ -64,7 +66,7 @@ def test_a_compiler_that_fails_is_quoted(tmp_path: Path, monkeypatch: pytest.Mon
     assert not list((tmp_path / "cache").glob("*/*"))
 
 
-def test_what_is_there_is_not_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_library_is_not_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler, calls = build.Compiler("cc", "cc 1", "x86_64"), []
 
     def compiled(_: build.Compiler, flags: object, work: Path) -> Path:
@@ -81,7 +83,7 @@ def test_what_is_there_is_not_compiled_again(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("size", [0, 100, -1])
-def test_a_library_that_is_cut_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def test_a_truncated_library_is_compiled_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     content = b"library" * 100
 
     def write_content(_: build.Compiler, flags: object, work: Path) -> Path:
@@ -118,6 +120,6 @@ def test_another_compiler_has_a_library_of_its_own(other: build.Compiler) -> Non
     assert build.key(compiler, build.FLAGS) == build.key(compiler, build.FLAGS) != build.key(other, build.FLAGS)
 
 
-def test_an_instruction_set_that_is_not_there_is_refused(compiled: k.Library) -> None:
+def test_an_unavailable_instruction_set_is_refused(compiled: k.Library) -> None:
     with pytest.raises(ValueError, match=r"this CPU has .*portable"):
         native.open_library(compiled.path, "mmx")

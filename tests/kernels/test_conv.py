@@ -1,3 +1,5 @@
+"""The convolution kernels in float32 and int8 against PyTorch and exact sums."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -52,7 +54,7 @@ def close(ours: Any, reference: Any) -> None:
 
 @few
 @given(data=st.data(), geometry=geometries(), relu=st.booleans(), seed=st.integers(0, 99))
-def test_float_convolution_is_that_of_torch(
+def test_float_convolution_equals_that_of_torch(
     library: Library, data: st.DataObject, geometry: Geometry, relu: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -101,7 +103,7 @@ def test_largest_sums_do_not_saturate(library: Library, weight: int) -> None:
     assert (conv(np.full((3, 3, 64), 255, np.uint8)) == 255 * weight * 576).all()
 
 
-def test_dead_blocks_are_neither_read_nor_written(library: Library) -> None:
+def test_inactive_blocks_are_neither_read_nor_written(library: Library) -> None:
     geometry = Geometry((5, 5), 48, 64, (3, 3), padding=(1, 1))
     conv = Conv(geometry, np.ones(geometry.weights, np.float32), library=library)
     x, y = np.ones((5, 5, 48), np.float32), np.full((5, 5, 64), 7, np.float32)
@@ -111,13 +113,13 @@ def test_dead_blocks_are_neither_read_nor_written(library: Library) -> None:
     assert (y[2, 2, 16:32] == 32 * 9).all() and (y[2, 2, 48:] == 32 * 9).all()
 
 
-def test_no_live_input_leaves_the_shift(library: Library) -> None:
+def test_without_active_inputs_the_output_is_the_shift(library: Library) -> None:
     geometry = Geometry((4, 4), 32, 8)
     conv = Conv(geometry, np.ones(geometry.weights, np.float32), shift=np.arange(8, dtype=np.float32), library=library)
     assert (conv(np.ones((4, 4, 32), np.float32), inputs=[]) == np.arange(8)).all()
 
 
-def test_tensors_come_back_as_tensors(compiled: Library) -> None:
+def test_tensors_in_give_tensors_out(compiled: Library) -> None:
     layer = nn.Conv2d(20, 24, 3, stride=2, padding=1, bias=False)
     conv = Conv(Geometry.from_layer(layer, (9, 7)), layer.weight)
     x = torch.randn(9, 7, 20)
@@ -136,7 +138,7 @@ def test_tensors_come_back_as_tensors(compiled: Library) -> None:
         (np.zeros((8, 4, 4), np.float32).T, "x is not contiguous"),
     ],
 )
-def test_what_does_not_fit_is_refused(compiled: Library, x: Any, message: str) -> None:
+def test_arguments_that_do_not_fit_are_refused(compiled: Library, x: Any, message: str) -> None:
     conv = Conv(Geometry((4, 4), 8, 8), np.zeros((8, 8, 1, 1), np.float32))
     with pytest.raises(ValueError, match=message):
         conv(x)
@@ -149,7 +151,7 @@ def test_blocks_out_of_order_or_range_are_refused(compiled: Library, wrong: list
         conv(np.zeros((4, 4, 8), np.float32), outputs=wrong)
 
 
-def test_geometry_refuses_what_has_no_output() -> None:
+def test_a_geometry_without_outputs_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing comes out"):
         Geometry((2, 2), 1, 1, (3, 3))
     with pytest.raises(ValueError, match="no kernel"):

@@ -1,3 +1,5 @@
+"""The small kernels: gate heads, pooling and sums."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -14,7 +16,7 @@ shapes = st.tuples(st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 7, 
 
 @settings(max_examples=30)
 @given(shape=shapes, most=st.booleans(), seed=st.integers(0, 99))
-def test_gate_head_is_pooling_and_a_linear_layer(
+def test_the_gate_head_equals_pooling_and_a_linear_layer(
     library: Library, shape: tuple[int, int, int], most: bool, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -31,7 +33,7 @@ def test_gate_head_is_pooling_and_a_linear_layer(
     largest=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_pooling_is_that_of_torch(
+def test_pooling_equals_that_of_torch(
     library: Library, image: tuple[int, int], channels: int, window: tuple[int, int, int], largest: bool, seed: int
 ) -> None:
     size, stride, padding = window
@@ -53,7 +55,7 @@ def test_a_pool_beyond_the_border_is_refused(compiled: Library) -> None:
 
 @settings(max_examples=30)
 @given(n=st.integers(1, 70), scale=st.floats(0.01, 2.0), shift=st.floats(-100, 100), seed=st.integers(0, 99))
-def test_sums_are_those_of_numpy(library: Library, n: int, scale: float, shift: float, seed: int) -> None:
+def test_sums_equal_those_of_numpy(library: Library, n: int, scale: float, shift: float, seed: int) -> None:
     x, z = np.random.default_rng(seed).integers(0, 256, (2, n), dtype=np.uint8)
     a, b, c = np.float32(scale), np.float32(1.5 * scale), np.float32(shift)
     expected = np.rint((x.astype(np.float32) * a + z.astype(np.float32) * b + c).clip(0, 255))

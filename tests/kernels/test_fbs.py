@@ -1,3 +1,5 @@
+"""The kernel of feature boosting against its reference and against the layer that was trained."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -49,7 +51,7 @@ def test_equals_the_training_module(
     torch.testing.assert_close(torch.from_numpy(y), expected, rtol=1e-5, atol=1e-5 * float(1 + expected.max()))
 
 
-def test_a_chain_reads_only_what_was_computed(library: Library) -> None:
+def test_a_chain_reads_only_computed_blocks(library: Library) -> None:
     first, second = trained(16, 64, 0.5, 0), trained(64, 48, 0.5, 1)
     x = torch.rand(6, 7, 16)
     with torch.no_grad():
@@ -61,14 +63,14 @@ def test_a_chain_reads_only_what_was_computed(library: Library) -> None:
     torch.testing.assert_close(torch.from_numpy(y), expected, rtol=1e-5, atol=1e-5 * float(1 + expected.max()))
 
 
-def test_of_equals_the_first_blocks_win(library: Library) -> None:
+def test_among_equal_blocks_the_first_win(library: Library) -> None:
     layer = trained(4, 64, 0.5, 0)
     nn.init.zeros_(layer.predictor.weight), nn.init.ones_(layer.predictor.bias)
     _, winners = FBSConv.from_module(layer, (6, 7), library=library)(np.ones((6, 7, 4), np.float32))
     assert winners.tolist() == [0, 1]
 
 
-def test_the_reference_is_the_kernel(library: Library) -> None:
+def test_the_kernel_equals_its_reference(library: Library) -> None:
     kernel = FBSConv.from_module(trained(20, 40, 0.6, 3), (6, 7), library=library)
     x = np.random.default_rng(0).random((6, 7, 20)).astype(np.float32)
     (y, winners), (expected, best) = kernel(x), kernel.reference(x)

@@ -1,3 +1,5 @@
+"""The kernels of the front ends: features of clips and of streams."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -34,7 +36,7 @@ def fitted(name: str) -> LogMel:
 
 
 @pytest.mark.parametrize("name", FRONTS)
-def test_features_are_those_of_the_front_end(library: Library, name: str) -> None:
+def test_features_equal_those_of_the_front_end(library: Library, name: str) -> None:
     front = fitted(name)
     mel, apart, count = Mel(front, library), 0, 0
     for seed in range(20):
@@ -88,7 +90,7 @@ DTYPES = ["int16", ">i2", "int32", "float16", "float32", ">f4", "float64", ">f8"
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("stride", [1, 2, -1])
-def test_numbers_of_any_type_and_layout_are_the_same_sound(library: Library, dtype: str, stride: int) -> None:
+def test_any_number_type_and_memory_layout_give_the_same_features(library: Library, dtype: str, stride: int) -> None:
     front = fitted("mfcc")
     wave = sound(1.0, 3)
     wave = wave // 32 * 32 if dtype == "float16" else wave
@@ -116,7 +118,7 @@ def test_numbers_of_any_type_and_layout_are_the_same_sound(library: Library, dty
         (["a"] * 320, "wave is <U1"),
     ],
 )
-def test_what_is_no_sound_is_refused(library: Library, wave: Any, message: str) -> None:
+def test_inputs_that_are_not_sound_are_refused(library: Library, wave: Any, message: str) -> None:
     stream = MelStream(Mel(MFCC(), library))
     with pytest.raises(ValueError, match=message):
         stream(wave)

@@ -1,3 +1,5 @@
+"""The kernels of precision gating against their integer reference and the layers that were trained."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -91,7 +93,7 @@ def test_masks_from_none_to_all(library: Library, mask: str) -> None:
     assert 0 < some.phases(x)[1] < outputs
 
 
-def test_the_dense_kernel_is_the_gated_one_with_all_open(library: Library) -> None:
+def test_the_dense_kernel_equals_the_gated_one_with_all_outputs_open(library: Library) -> None:
     conv, x = kernel(Geometry((7, 5), 24, 40, (3, 3), padding=(1, 1)), library, "m2-16", quantile=None)
     y = np.empty((7, 5, 40), np.float32)
     conv.bind(x, y, dense=True)()
@@ -119,7 +121,7 @@ def test_equals_the_training_module(library: Library, mask: str) -> None:
         ({"group": 5}, "no kernel for groups of 5 among 16 channels"),
     ],
 )
-def test_what_no_kernel_does_is_refused(compiled: Library, change: dict[str, int], message: str) -> None:
+def test_settings_without_a_kernel_are_refused(compiled: Library, change: dict[str, int], message: str) -> None:
     geometry = Geometry((4, 4), 4, 16)
     arguments = {"bits": 8, "low_bits": 4, "group": 16} | change
     with pytest.raises(ValueError, match=message):

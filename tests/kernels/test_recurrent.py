@@ -1,3 +1,5 @@
+"""The kernels of LSTM and GRU steps against their references and PyTorch."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -48,7 +50,7 @@ sizes = st.sampled_from([1, 5, 16, 33, 70])
 
 @settings(max_examples=40)
 @given(input_weights=forms, state_weights=forms, height=sizes, columns=sizes, seed=st.integers(0, 999))
-def test_lstm_step_is_the_reference(
+def test_an_lstm_step_equals_the_reference(
     library: Library, input_weights: Any, state_weights: Any, height: int, columns: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -64,7 +66,7 @@ def test_lstm_step_is_the_reference(
 
 @settings(max_examples=40)
 @given(input_weights=forms, state_weights=forms, height=sizes, columns=sizes, seed=st.integers(0, 999))
-def test_gru_step_is_the_reference(
+def test_a_gru_step_equals_the_reference(
     library: Library, input_weights: Any, state_weights: Any, height: int, columns: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -77,7 +79,7 @@ def test_gru_step_is_the_reference(
         np.testing.assert_allclose(h, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_dense_steps_are_those_of_torch(library: Library) -> None:
+def test_dense_steps_equal_those_of_torch(library: Library) -> None:
     torch.manual_seed(0)
     for cell, kind in ((nn.LSTMCell(12, 20), LSTMStep), (nn.GRUCell(12, 20), GRUStep)):
         w = {name: value.detach().numpy() for name, value in cell.named_parameters()}
@@ -93,7 +95,7 @@ def test_dense_steps_are_those_of_torch(library: Library) -> None:
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
-def test_hybrid_steps_are_those_of_the_training_module(library: Library, kind: Any) -> None:
+def test_hybrid_steps_equal_those_of_the_training_module(library: Library, kind: Any) -> None:
     torch.manual_seed(0)
     layer = FactoredRNN(
         kind(11, 20, batch_first=True), lambda weight, groups: HybridMatrix(weight, groups, rich=5, blocks=2)
@@ -112,7 +114,7 @@ def test_hybrid_steps_are_those_of_the_training_module(library: Library, kind: A
 
 
 @pytest.mark.parametrize("value", [-1e4, -88.0, -20.0, 0.0, 1e-4, 20.0, 1e4])
-def test_gates_saturate_as_they_should(library: Library, value: float) -> None:
+def test_gates_saturate_at_large_inputs(library: Library, value: float) -> None:
     zero = Dense(np.zeros((4, 1, 1), np.float32))
     step = LSTMStep(zero, zero, np.full(4, value, np.float32), np.zeros(4, np.float32), library)
     x, h, c = np.zeros(1, np.float32), np.zeros(1, np.float32), np.ones(1, np.float32)
@@ -121,7 +123,7 @@ def test_gates_saturate_as_they_should(library: Library, value: float) -> None:
     np.testing.assert_allclose([h, c], expected, rtol=1e-5, atol=1e-30)
 
 
-def test_hybrid_form_holds_a_quarter_and_is_what_it_says() -> None:
+def test_the_hybrid_form_holds_a_quarter_of_the_numbers() -> None:
     rng = np.random.default_rng(0)
     rich = rich_rows(128, 96, 2, 4.0)
     form = HMD(real(rng, 4, rich, 96), real(rng, 4, 2, 128 - rich), real(rng, 4, 96))

@@ -1,3 +1,5 @@
+"""The kernel tests once more with address and undefined-behaviour sanitizers."""
+
 from __future__ import annotations
 
 import os
@@ -45,7 +47,7 @@ def test_every_kernel_under_address_and_undefined_behaviour_sanitizers() -> None
 
 
 @pytest.mark.slow
-def test_a_step_beyond_an_array_would_be_seen() -> None:
+def test_the_sanitizers_detect_a_read_beyond_an_array() -> None:
     script = (
         "import numpy as np; from gatesearch.kernels import build, native;"
         "library = native.open_library(build.library(sanitise=True)); x = np.zeros(4096, np.uint8);"

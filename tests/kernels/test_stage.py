@@ -1,3 +1,5 @@
+"""The kernels of whole int8 stages: depthwise convolutions, lookup tables, rescaling and streams."""
+
 from __future__ import annotations
 
 import os
@@ -69,7 +71,7 @@ def test_stream_lists_the_windows_above_the_threshold(library: Library) -> None:
     assert 0 < count < 50 and passed[:count].tolist() == np.flatnonzero(logits > 3).tolist()
 
 
-def test_a_table_gives_each_value_what_it_has_for_it(library: Library) -> None:
+def test_a_lookup_table_maps_each_value_to_its_entry(library: Library) -> None:
     """Every array is as large as it has to be: the sanitisers see a step beyond one of them."""
     rng = np.random.default_rng(0)
     windows, table = np.arange(256).astype(np.uint8).view(np.int8).reshape(4, 64), rng.permutation(256).astype(np.uint8)
@@ -100,7 +102,7 @@ class Joined(nn.Module):
 
 
 @pytest.mark.skipif("GATESEARCH_SANITISE" in os.environ, reason="LiteRT's converter is not ours to sanitise")
-def test_values_change_scale_as_litert_does(library: Library) -> None:
+def test_rescaling_equals_that_of_litert(library: Library) -> None:
     rng = np.random.default_rng(0)
     samples = rng.standard_normal((64, 4, 3, 2)).astype(np.float32)
     model = quantise(convert(Joined(), torch.from_numpy(channel_first(samples[:1]))), samples)

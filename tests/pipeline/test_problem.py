@@ -1,3 +1,5 @@
+"""What a recipe is turned into: data, front end, backbone and space, and errors in any of them."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -33,7 +35,7 @@ def found(load: Any) -> Problem:
     return load_problem(load("augment.renditions=3"))
 
 
-def test_what_a_recipe_names(found: Problem) -> None:
+def test_the_problem_holds_what_the_recipe_names(found: Problem) -> None:
     assert found.data.classes == ("up", "down", "_silence_", "_unknown_")
     assert found.features.shape == (1, 49, 10)
     assert found.features.bank.shape == (70, 3, 1, 49, 10)
@@ -53,7 +55,7 @@ def test_the_front_end_is_fitted_on_the_training_split(found: Problem) -> None:
     assert train.std((0, 1, 2)).tolist() == pytest.approx([1.0] * 10, abs=1e-2)
 
 
-def test_the_seed_decides(found: Problem, load: Any) -> None:
+def test_the_seed_determines_the_features(found: Problem, load: Any) -> None:
     torch.rand(7)  # whatever was drawn before
     again, other = load_problem(load("augment.renditions=3")), load_problem(load("augment.renditions=3", "seed=1"))
     assert torch.equal(again.features.bank, found.features.bank)
@@ -68,7 +70,7 @@ def parameters(module: nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("settings", [("augment=null",), ()])
-def test_one_plain_rendition_without_augmentation(settings: tuple[str, ...], load: Any) -> None:
+def test_without_augmentation_there_is_one_rendition(settings: tuple[str, ...], load: Any) -> None:
     plain = load_problem(load(*settings), with_features=bool(settings))
     assert plain.augment is None and plain.features.bank.shape[1] == 1
     assert torch.equal(plain.features.bank[:, 0], plain.features.train.features)
@@ -133,7 +135,7 @@ class Branching(nn.Module):
         (("space.gates={min: 2, max: 2}",), "space.gates.min: 2 gates, and only 1 sites"),
     ],
 )
-def test_what_the_user_can_mend(settings: tuple[str, ...], line: str, load: Any) -> None:
+def test_mistakes_of_the_user_give_an_error_of_one_line(settings: tuple[str, ...], line: str, load: Any) -> None:
     made = load(*settings, "augment=null")
     if made.backbone != "ds_cnn":
         made = made.model_copy(update={"backbone_args": {}})
@@ -152,7 +154,7 @@ def plugged(load: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recipe]:
     yield known.model_copy(update={"data": PluginData.model_construct(name="other")})
 
 
-def test_a_stream_that_speaks_of_other_kinds(plugged: Recipe) -> None:
+def test_a_stream_with_unknown_kinds_is_refused(plugged: Recipe) -> None:
     with pytest.raises(UserError, match=r"stream\.shares\._(silence|unknown)_: the data has no kind"):
         problem.load_data(plugged)
     stream = plugged.stream.model_copy(update={"shares": {"positive": 0.5, "hum": 0.5}})
@@ -182,7 +184,7 @@ def test_images_have_an_augmentation_of_their_own(pictures: Problem) -> None:
     assert torch.equal(pictures.features.bank[:, 0], pictures.features.train.features)
 
 
-def test_layers_are_searched_where_the_space_names_them(pictures: Problem) -> None:
+def test_layer_sites_are_searched_if_the_space_names_them(pictures: Problem) -> None:
     assert [site.name for site in pictures.layers] == [*(f"conv{i}.0" for i in range(8)), "classifier"]
     assert [site.name for site in pictures.space.layer_sites] == [f"conv{i}.0" for i in range(1, 8)]
     assert len(pictures.space.layer_slots) == 1 and pictures.space.max_gates == 0
@@ -203,14 +205,14 @@ SOUND = ["shift_ms=50", "noise_probability=0.2", "snr_db=[0,9]", "speed=[0.8,1.0
 
 
 @pytest.mark.parametrize("written", [*SOUND, "time_masks=1", "freq_width=3"])
-def test_a_key_for_sound_is_no_key_for_images(written: str) -> None:
+def test_images_refuse_the_keys_of_sound(written: str) -> None:
     with pytest.raises(UserError) as error:
         load_problem(digits(f"augment.{written}"))
     assert str(error.value) == f"augment.{written.split('=')[0]}: is for sound, and digits is not"
 
 
 @pytest.mark.parametrize("written", ["pad=2", "flip=true", "cutout=4"])
-def test_a_key_for_images_is_no_key_for_sound(written: str, load: Any) -> None:
+def test_sound_refuses_the_keys_of_images(written: str, load: Any) -> None:
     with pytest.raises(UserError) as error:
         load_problem(load(f"augment.{written}"))
     assert str(error.value) == f"augment.{written.split('=')[0]}: is for images, and tones is not"
@@ -224,7 +226,7 @@ def test_a_key_for_images_is_no_key_for_sound(written: str, load: Any) -> None:
         (("space.kinds={pg: {bits: [4], high_bits: [8]}}",), "high_bits: 8 is not a whole number from 1 to bits, 4"),
     ],
 )
-def test_what_the_user_of_images_can_mend(settings: tuple[str, ...], line: str) -> None:
+def test_mistakes_in_recipes_of_images_give_an_error_of_one_line(settings: tuple[str, ...], line: str) -> None:
     with pytest.raises(UserError) as error:
         load_problem(digits(*settings))
     assert line in str(error.value) and "\n" not in str(error.value)
@@ -240,7 +242,7 @@ def other_data(shape: tuple[int, ...], sample_rate: int | None) -> Dataset:
     return Dataset("other", "made up", True, classes, flags, split(), split(), split(), None, sample_rate)
 
 
-def test_a_sensor_with_a_rate_is_no_sound_and_no_image(load: Any) -> None:
+def test_sensor_windows_with_a_rate_are_neither_sound_nor_images(load: Any) -> None:
     sensor = other_data((16, 3), sample_rate=50)
     wave, _ = problem.augmentation(Augment(), sensor)
     assert wave is None

@@ -1,3 +1,5 @@
+"""Run folders: their names, and files that are written whole or not at all."""
+
 from __future__ import annotations
 
 import csv
@@ -27,7 +29,7 @@ def test_a_new_folder_is_the_next_free_one(tmp_path: Path, monkeypatch: pytest.M
     assert all((path / "best").is_dir() for path in made)
 
 
-def test_a_folder_that_the_user_names(tmp_path: Path) -> None:
+def test_the_user_can_name_the_folder(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "down"
     assert RunFolder.new("kws", out).path == out and (out / "best").is_dir()
     assert RunFolder.new("kws", out).path == out  # nothing is in it yet
@@ -84,7 +86,7 @@ def test_an_interrupted_table_leaves_the_old_one(folder: RunFolder) -> None:
 @pytest.mark.parametrize(
     "out", ["a\nb", "a\x1b[31mb", "\udcffx", "x" * 300, "a\0b", "file/inside", "file", "loop", "a/../b\u2028"]
 )
-def test_a_path_that_can_be_no_run_folder_is_one_line(
+def test_a_path_that_cannot_be_a_run_folder_gives_an_error_of_one_line(
     out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -98,7 +100,9 @@ def test_a_path_that_can_be_no_run_folder_is_one_line(
 
 
 @pytest.mark.parametrize("runs", ["file", "link", "closed"])
-def test_runs_that_is_no_folder_is_one_line(runs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_named_runs_gives_an_error_of_one_line(
+    runs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     if runs == "file":
         (tmp_path / "runs").write_text("mine")

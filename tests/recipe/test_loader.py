@@ -1,3 +1,5 @@
+"""Loading recipes: overrides, defaults, removed keys, and one line for each mistake."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -45,7 +47,7 @@ def edited(old: str, new: str) -> str:
     return refusal_of(TEXT.replace(old, new, 1))
 
 
-def test_shipped_recipe() -> None:
+def test_shipped_recipes_load() -> None:
     kws = recipe.load("kws.yaml")
     assert (kws.name, kws.training.epochs, kws.stream.shares["positive"]) == ("kws", 60, 0.1)
     assert isinstance(kws.data, Speech) and kws.data.positives[:2] == ("yes", "no")
@@ -58,7 +60,7 @@ def test_shipped_recipe() -> None:
     assert kws.training.updated(kws.search).epochs == 2
 
 
-def test_shipped_recipe_makes_every_key_visible() -> None:
+def test_shipped_recipes_show_every_key() -> None:
     written = yaml.safe_load(TEXT) | {"space": yaml.safe_load(recipe.find("kws_gc", "search_spaces", "").read_text())}
 
     def given_keys(tree: Any) -> set[tuple[str, ...]]:
@@ -88,7 +90,7 @@ def kept() -> Callable[[str], Path]:
     return write
 
 
-def test_removed_keys_that_were_off_are_read_over(
+def test_removed_keys_that_were_off_are_ignored(
     kept: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = kept(OFF)
@@ -96,7 +98,7 @@ def test_removed_keys_that_were_off_are_read_over(
     assert capsys.readouterr().out == ""
 
 
-def test_removed_keys_that_were_on_are_refused_but_in_a_run_folder(
+def test_removed_keys_that_were_on_are_refused_except_in_a_run_folder(
     kept: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = kept(ON)
@@ -112,14 +114,14 @@ def test_removed_keys_that_were_on_are_refused_but_in_a_run_folder(
     )
 
 
-def test_resolved_recipe_reads_back_equal_and_alone() -> None:
+def test_a_resolved_recipe_reads_back_equal_without_other_files() -> None:
     kws = recipe.load("kws.yaml", ["space.gates.max=2", "title='1e-3'", "data.positives=['1e3', 'null', a b]"])
     Path("recipe.yaml").write_text(recipe.to_yaml(kws))
     assert recipe.load("recipe.yaml") == kws
     assert (kws.name, kws.title, kws.space.gates.max) == ("kws", "1e-3", 2)
 
 
-def test_small_recipe_has_defaults_and_plugins_take_further_keys() -> None:
+def test_a_small_recipe_gets_defaults_and_plugins_take_further_keys() -> None:
     text = """
         data: {name: "mine.sets:load", folder: x, depth: {a: [1]}}
         stream: {shares: {positive: 0.5, other: 0.5}}
@@ -252,7 +254,7 @@ def test_bad_override(override: str, line: str) -> None:
     assert line in refusal(override)
 
 
-def test_a_tilde_drops_a_key_so_that_its_default_holds() -> None:
+def test_a_tilde_removes_a_key_so_that_its_default_applies() -> None:
     kws = recipe.load("kws", ["~augment.snr_db", "~pick", "~space.layers", "training.epochs=3", "~training.epochs"])
     assert kws.augment is not None and kws.augment.snr_db == (5, 25)
     assert (kws.pick.tolerance, kws.training.epochs, kws.space.layers.sites) == (0.0, 40, "all")
@@ -269,11 +271,11 @@ def test_a_tilde_drops_a_key_so_that_its_default_holds() -> None:
         ("~stream.shares.positive", "override ~stream.shares.positive: stream.shares: no share for 'positive'"),
     ],
 )
-def test_a_key_that_cannot_be_dropped(override: str, line: str) -> None:
+def test_some_keys_cannot_be_removed(override: str, line: str) -> None:
     assert line in refusal(override)
 
 
-def test_keys_of_another_loader_are_dropped() -> None:
+def test_keys_of_another_data_set_are_removed() -> None:
     overrides = [
         "data.name=my.sets:load",
         "~data.positives",
@@ -302,7 +304,7 @@ def test_bad_files() -> None:
     assert "not UTF-8" not in refusal_of("\ufeffseed: 0")  # a byte order mark is no error
 
 
-def test_yaml_booleans_where_words_are_meant() -> None:
+def test_yaml_booleans_in_place_of_words_are_explained() -> None:
     trap = 'YAML reads unquoted yes, no, on and off as booleans; quote the word, as in "yes"'
     assert edited('"no"', "no") == f"data.positives.1: false is not text; {trap}"
     assert edited("{_silence_: [", "{no: [").endswith(trap)

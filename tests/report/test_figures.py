@@ -1,3 +1,5 @@
+"""The figures of the report: which are drawn for which record, and what they show."""
+
 from __future__ import annotations
 
 from itertools import pairwise
@@ -27,7 +29,7 @@ def test_every_figure_of_a_finished_run_is_drawn_and_none_of_an_empty_one(
     assert not any(figures.draw_all(empty).values())
 
 
-def test_figures_are_the_same_every_time_and_leave_the_users_settings(
+def test_figures_are_reproducible_and_do_not_change_the_users_settings(
     record: dict[str, Any], empty: dict[str, Any]
 ) -> None:
     before = dict(mpl.rcParams)
@@ -53,7 +55,7 @@ def test_front_of_a_single_trial_has_ticks(record: dict[str, Any]) -> None:
     assert sum(low <= tick <= high for tick in axes.get_xticks()) >= 2
 
 
-def test_the_ungated_backbone_stands_at_its_validation_accuracy(record: dict[str, Any]) -> None:
+def test_the_ungated_backbone_is_drawn_at_its_validation_accuracy(record: dict[str, Any]) -> None:
     point = ungated_point(record)
     assert point is not None
     assert point[1] == record["curves"][0]["validation_accuracy"][-1] != record["reference"]["accuracy"]
@@ -72,7 +74,7 @@ def test_energy_without_an_ungated_split_shows_its_total(record: dict[str, Any])
     assert "total, not split" in drawing.axes[0].get_legend_handles_labels()[1]
 
 
-def test_stages_share_out_the_sites_and_meet_at_their_gates(record: dict[str, Any]) -> None:
+def test_stages_cover_the_sites_and_meet_at_their_gates(record: dict[str, Any]) -> None:
     stages = plan.build_stages(record)
     boxes = [site for stage in stages for site in stage["sites"] if site["left"] is None]
     assert [site["name"] for site in boxes] == [s["name"] for s in record["sites"]]
@@ -108,7 +110,7 @@ def test_gated_layers_are_drawn_in_their_stage_behind_the_site_where_their_block
     ]
 
 
-def test_a_gated_layer_with_the_name_of_a_site_is_not_taken_for_the_gate_that_stops_there(
+def test_a_gated_layer_with_the_name_of_a_cut_site_is_not_drawn_as_its_gate(
     record: dict[str, Any],
 ) -> None:
     exits = [stage["exit"] for stage in plan.build_stages(record)]
@@ -126,7 +128,7 @@ def test_without_cut_sites_the_layers_draw_the_backbone(layer_gates_record: dict
     assert stage["elsewhere"] == [] and stage["exit"] is None
 
 
-def test_the_bars_of_a_gated_layer_add_up_to_what_is_left_of_it(record: dict[str, Any]) -> None:
+def test_the_bars_of_a_gated_layer_add_up_to_its_remaining_work(record: dict[str, Any]) -> None:
     drawing = layers.draw_layers(record)
     assert drawing is not None
     axes = drawing.axes[0]
@@ -141,7 +143,7 @@ def test_the_bars_of_a_gated_layer_add_up_to_what_is_left_of_it(record: dict[str
     ]
 
 
-def test_no_figure_of_layers_where_none_is_gated(record: dict[str, Any]) -> None:
+def test_without_gated_layers_there_is_no_figure_of_them(record: dict[str, Any]) -> None:
     assert layers.draw_layers(record | {"layers": []}) is None
     del record["layers"]
     assert layers.draw_layers(record) is None
@@ -164,7 +166,7 @@ points = st.lists(st.tuples(st.integers(1, 50).map(float), st.integers(0, 50).ma
 
 
 @given(points)
-def test_staircase_is_what_no_point_dominates(points_drawn: list[tuple[float, float]]) -> None:
+def test_the_staircase_bounds_the_area_that_no_point_dominates(points_drawn: list[tuple[float, float]]) -> None:
     steps = staircase(points_drawn)
     assert steps == sorted(set(steps))
     for point in points_drawn:

@@ -1,3 +1,5 @@
+"""The report as an HTML page: its sections for whole, partial and broken records."""
+
 from __future__ import annotations
 
 import copy
@@ -104,14 +106,14 @@ def test_every_constant_artifact_and_plan_parameter_appears(record: dict[str, An
     assert all(text_ in text for text_ in (record["command"], record["data"]["source"], record["machine"]["cpu"]))
 
 
-def test_headline_numbers_stand_beside_the_ungated_backbone(record: dict[str, Any], undrawn: None) -> None:
+def test_headline_figures_stand_beside_those_of_the_ungated_backbone(record: dict[str, Any], undrawn: None) -> None:
     text = Page(render(record)).text.replace("\u00a0", " ")
     for number in ("94.8 %", "95.2 %", "116 µJ", "510 µJ", "4.39\u00d7", "78.4 %", "8.6\u00d7"):
         assert number in text
 
 
 @pytest.mark.parametrize("synthetic", [True, False])
-def test_banner_only_for_synthetic_data(record: dict[str, Any], undrawn: None, synthetic: bool) -> None:
+def test_only_synthetic_data_have_a_banner(record: dict[str, Any], undrawn: None, synthetic: bool) -> None:
     record["data"]["synthetic"] = synthetic
     assert ('class="banner"' in render(record)) is synthetic
 
@@ -140,7 +142,7 @@ def test_a_plan_without_gates_in_layers_has_no_such_section(record: dict[str, An
         assert not re.search("gated layers", Page(page).text, re.IGNORECASE) and 'id="layers"' not in page
 
 
-def test_a_plan_that_stops_nothing_does_not_speak_of_stopping(
+def test_the_page_of_a_plan_that_stops_nothing_does_not_mention_stopping(
     layer_gates_record: dict[str, Any], undrawn: None
 ) -> None:
     page = render(layer_gates_record)
@@ -169,7 +171,7 @@ def test_the_stream_section_gives_the_measured_ratio(record: dict[str, Any], und
     assert "takes 2\u00d7 the ungated time" in words(render(record))
 
 
-def test_a_run_that_has_just_begun_shows_not_yet(empty: dict[str, Any]) -> None:
+def test_missing_figures_of_a_new_run_read_not_yet(empty: dict[str, Any]) -> None:
     page = render(empty)
     assert "<figure" not in page
     assert Page(page).text.count("not yet") > 20
@@ -214,7 +216,9 @@ NAMES = {
 }
 
 
-def test_every_part_of_the_record_can_come_alone(record: dict[str, Any], empty: dict[str, Any], undrawn: None) -> None:
+def test_the_page_can_be_drawn_from_any_part_of_the_record(
+    record: dict[str, Any], empty: dict[str, Any], undrawn: None
+) -> None:
     for key in record:
         Page(render(empty | {key: record[key]}))
 

@@ -1,3 +1,5 @@
+"""What all benchmarks share: pages, rows, plots, and measurements that are not repeated."""
+
 from __future__ import annotations
 
 import json
@@ -49,13 +51,13 @@ def test_a_benchmark_writes_page_rows_and_plots_into_its_folder(template: Path, 
     assert path.with_name("example.png").read_bytes() == b"plot"
 
 
-def test_a_template_without_its_value_fails(template: Path, tmp_path: Path) -> None:
+def test_a_template_with_a_missing_value_is_an_error(template: Path, tmp_path: Path) -> None:
     template.write_text("{{ loss }}")
     with pytest.raises(Exception, match="'loss' is undefined"):
         Example("command", tmp_path).text()
 
 
-def test_what_is_measured_is_not_measured_again(tmp_path: Path) -> None:
+def test_a_measurement_in_the_folder_is_not_repeated(tmp_path: Path) -> None:
     folder, calls = RunFolder(tmp_path), []
 
     def measure() -> dict[str, int]:
@@ -73,7 +75,7 @@ def test_settings_of_a_folder_are_locked(tmp_path: Path) -> None:
         arguments.lock_settings(folder, {"epochs": 3})
 
 
-def test_a_key_without_a_value_is_told() -> None:
+def test_the_error_names_a_key_without_a_value() -> None:
     with pytest.raises(UserError, match="bench latency: models=: no value; write models=VALUE"):
         arguments.read_keys("bench latency", ["models="], ["models"])
 

@@ -1,3 +1,5 @@
+"""The benchmark of searches on many workers: its measurements and its page."""
+
 from __future__ import annotations
 
 import json
@@ -34,7 +36,7 @@ def test_arguments(argument: str, told: str) -> None:
     assert str(error.value) == told
 
 
-def test_the_engine_is_measured_on_a_study_that_it_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_is_measured_on_a_stored_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "TRIALS", 6)
     monkeypatch.setattr(measure, "PAUSE_S", 0.0)
     for storage in measure.STORAGES:
@@ -57,7 +59,7 @@ def test_one_worker_is_busy_nearly_all_the_time(tmp_path: Path) -> None:
     assert all(length >= 0.025 for length in lengths)
 
 
-def test_pages_tell_what_is_simulated_and_what_was_not_run(tmp_path: Path) -> None:
+def test_the_page_marks_simulated_figures_and_missing_runs(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "runs")
     times = {f"{key}_ms": 1.5 for key in ("ask", "tell", "median", "mean", "p95")}
     folder.write_json("engine-journal.json", times | {"machine": MACHINE, "revision": "commit 1"})

@@ -1,3 +1,5 @@
+"""The benchmark of precision gating and channel gating: its rows, its page, and the paper's figures."""
+
 from __future__ import annotations
 
 import csv
@@ -79,7 +81,7 @@ def test_rows_are_run_once_and_the_others_shown_as_not_run(
 
 
 @pytest.mark.usefixtures("no_plot")
-def test_a_row_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(
+def test_a_killed_row_resumes_and_gives_the_same_result(
     command: Callable[..., list[dict[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command("rows=hybrid-8-4-x1.92", "dropout=0.5")
@@ -111,7 +113,7 @@ def _counting(original: Any) -> Any:
 
 
 @pytest.mark.usefixtures("no_plot")
-def test_the_test_split_is_looked_at_once_and_last(
+def test_the_test_split_is_used_once_and_last(
     command: Callable[..., list[dict[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[Any] = []
@@ -125,7 +127,7 @@ def test_the_test_split_is_looked_at_once_and_last(
 
 
 @pytest.mark.usefixtures("no_plot")
-def test_results_by_other_settings_are_not_mixed(command: Callable[..., list[dict[str, str]]]) -> None:
+def test_results_of_other_settings_are_not_mixed_in(command: Callable[..., list[dict[str, str]]]) -> None:
     command("rows=unquantised")
     with pytest.raises(UserError, match=r"holds results with epochs 1, not 2; move it away or delete it"):
         command("rows=unquantised", "epochs=2")
@@ -145,7 +147,7 @@ def test_results_by_other_settings_are_not_mixed(command: Callable[..., list[dic
         (["protocol=short", "rows=unquantised"], r"CIFAR-10 has to be downloaded first"),
     ],
 )
-def test_bad_arguments_are_one_line(
+def test_wrong_arguments_give_an_error_of_one_line(
     arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -162,7 +164,7 @@ def test_every_row_is_in_a_table_and_the_curves_are_in_the_figure() -> None:
     assert len(TABLES["table1"]) == 8 and len(TABLES["table2"]) == 5
 
 
-def test_what_the_paper_prints_agrees_with_itself() -> None:
+def test_the_papers_figures_are_consistent() -> None:
     for spec in MASKED:
         found = measure.Sparsity(spec.published.sparsity or 0.0, 0.0, 0.0)
         assert measure.bits_of(spec, found) == pytest.approx(spec.published.average_bits, abs=1e-3)

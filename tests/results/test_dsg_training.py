@@ -1,3 +1,5 @@
+"""Trainings of the ``dsg`` benchmark: they resume exactly, and schedules and weight decay are the paper's."""
+
 from __future__ import annotations
 
 import copy
@@ -35,9 +37,7 @@ def build(spec: Spec) -> tuple[GatedModel, tuple[LayerSite, ...]]:
 
 
 @pytest.mark.parametrize("broken_at", [2, 7])
-def test_a_training_that_is_taken_up_again_is_the_same_to_the_bit(
-    images: Images, broken_at: int, tmp_path: Path
-) -> None:
+def test_a_resumed_training_is_the_same_bit_for_bit(images: Images, broken_at: int, tmp_path: Path) -> None:
     spec = SPECS["hybrid-8-4-d0.7"]
     whole = Training(build(spec)[0], images, PROTOCOL, "", seed=3)
     train(whole, RunFolder(tmp_path / "whole"), "row")
@@ -74,7 +74,7 @@ def test_every_epoch_sees_every_image_in_another_order(images: Images) -> None:
     assert torch.equal(torch.cat(list(training._order())), orders[1][16:])
 
 
-def test_gates_are_told_how_far_a_training_is(images: Images) -> None:
+def test_gates_receive_the_progress_of_the_training(images: Images) -> None:
     model, _ = build(SPECS["fbs-d0.5"])
     training = Training(model, images, PROTOCOL, "", seed=0)
     densities = []
@@ -84,7 +84,7 @@ def test_gates_are_told_how_far_a_training_is(images: Images) -> None:
     assert densities[0] > 0.8 and densities[-1] == 0.5 and densities == sorted(densities, reverse=True)
 
 
-def test_weights_and_clips_decay_and_nothing_else_does(images: Images) -> None:
+def test_only_weights_and_clips_have_weight_decay(images: Images) -> None:
     model, _ = build(SPECS["hybrid-8-4-d0.7"])
     protocol = PROTOCOL.model_copy(update={"weight_decay": 0.1, "clip_decay": 0.2})
     decayed = {
@@ -100,7 +100,7 @@ def test_weights_and_clips_decay_and_nothing_else_does(images: Images) -> None:
     assert decay[f"{prefix}.inner.threshold"] == decay[f"{prefix}.beta"] == decay["stages.0.classifier.bias"] == 0.0
 
 
-def test_clips_start_at_a_share_of_what_they_see(images: Images) -> None:
+def test_clips_start_at_a_share_of_the_largest_activation(images: Images) -> None:
     model, _ = build(SPECS["mask-3d"])
     full, part = copy.deepcopy(model), copy.deepcopy(model)
     statistics = model.stages[0].get_submodule("conv1.1").running_mean.clone()  # type: ignore[operator, union-attr]
@@ -115,7 +115,7 @@ def test_clips_start_at_a_share_of_what_they_see(images: Images) -> None:
 @pytest.mark.parametrize(
     ("name", "goal"), [("equal-3d", 4.5), ("equal-m1", 6.0), ("equal-m2-8", 4.0), ("hybrid-8-4-x1.92", 5.0)]
 )
-def test_bits_are_brought_to_their_goal(images: Images, name: str, goal: float) -> None:
+def test_the_target_is_adjusted_until_the_bits_reach_their_goal(images: Images, name: str, goal: float) -> None:
     spec = SPECS[name]
     model, sites = build(spec)
     start_clips(model, next(images.batches())[0], 0.5)
@@ -134,12 +134,12 @@ def test_bits_are_brought_to_their_goal(images: Images, name: str, goal: float) 
     assert settle(model, goal, bits) == 0.0
 
 
-def test_a_goal_out_of_reach_ends(images: Images) -> None:
+def test_the_adjustment_ends_if_the_goal_is_out_of_reach(images: Images) -> None:
     model, _ = build(SPECS["mask-3d"])
     assert settle(model, 1.0, lambda: 2.0) > 100
 
 
-def test_bits_come_down_in_even_steps_and_stay(images: Images) -> None:
+def test_the_bits_fall_in_equal_steps_and_then_stay(images: Images) -> None:
     training = Training(build(SPECS["unquantised"])[0], images, PROTOCOL, "", seed=0)
     now, path = 8.0, []
     for training.step in (2, 4, 6, 8, 10, 12):

@@ -1,3 +1,5 @@
+"""The benchmark of the codec with a light path: its rows, its page, and its targets."""
+
 from __future__ import annotations
 
 import json
@@ -45,7 +47,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_what_is_done_is_not_done_again_and_the_page_is_written_after_each(place: Path, monkeypatch):
+def test_finished_runs_are_not_repeated_and_the_page_is_written_after_each_run(place: Path, monkeypatch):
     done = []
 
     def fake(recipe: Any, folder: Any) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def test_what_is_done_is_not_done_again_and_the_page_is_written_after_each(place
     assert (place / "results/dsl/dsl.png").stat().st_size > 10_000
 
 
-def test_bars_that_are_missed_are_said(place: Path, monkeypatch):
+def test_missed_targets_are_printed(place: Path, monkeypatch):
     monkeypatch.setattr(dsl.measure, "measure", lambda recipe, _: outcome((0.5, 0.6)[recipe.seed]))
     results.run("dsl", ["seeds=0,1"])
     page = (place / "results/dsl/README.md").read_text()
@@ -104,7 +106,7 @@ def test_a_plan_without_a_light_path_has_no_ratio(place: Path, monkeypatch):
         ("training.epoch=3", "unknown key 'epoch'"),
     ],
 )
-def test_wrong_arguments_are_told(argument: str, message: str):
+def test_errors_name_wrong_arguments(argument: str, message: str):
     with pytest.raises(UserError) as caught:
         results.run("dsl", [argument])
     assert message in str(caught.value)

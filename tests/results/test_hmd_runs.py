@@ -1,3 +1,5 @@
+"""The benchmark of the two recurrent recipes: its runs, its page, and its arguments."""
+
 from __future__ import annotations
 
 import json
@@ -36,7 +38,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_recipes_are_run_once_on_their_data_and_the_page_tells_the_bar(place: Path, monkeypatch):
+def test_recipes_run_once_on_their_data_and_the_page_shows_the_target(place: Path, monkeypatch):
     asked = []
 
     def fake(recipe: Any, folder: Any) -> dict[str, Any]:
@@ -58,6 +60,6 @@ def test_recipes_are_run_once_on_their_data_and_the_page_tells_the_bar(place: Pa
     assert rows["har_hmd.yaml: accuracy, validation, plan"]["value"] == pytest.approx(0.89)
 
 
-def test_wrong_arguments_are_told():
+def test_errors_name_wrong_arguments():
     with pytest.raises(UserError, match="unknown key 'hra'; nearest: 'har'"):
         results.run("hmd_runs", ["hra=a.npz"])

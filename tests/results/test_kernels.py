@@ -1,3 +1,5 @@
+"""The benchmark of kernels: its timings, ratios, roofline and targets."""
+
 from __future__ import annotations
 
 import json
@@ -52,12 +54,12 @@ def test_a_case_is_measured_once_and_the_others_are_shown_as_not_run(
         ("rounds=0", "rounds=0: not a whole number from 1"),
     ],
 )
-def test_wrong_arguments_are_quoted(argument: str, message: str) -> None:
+def test_errors_quote_wrong_arguments(argument: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         results.run("kernels", [argument])
 
 
-def test_promises_are_ratios_of_the_right_calls() -> None:
+def test_targets_apply_to_ratios_of_the_right_calls() -> None:
     times = Times(
         {
             **{"16/8 dense": 300.0, "16/8 m2-16 0.7": 200.0, "16/8 m2-16 1": 160.0},
@@ -105,7 +107,7 @@ LISTENED = {
 }
 
 
-def test_streams_are_held_against_what_was_promised(tmp_path: Path) -> None:
+def test_streams_are_compared_with_their_targets(tmp_path: Path) -> None:
     benchmark = Kernels("a command", {}, {"DS-CNN": {0: LISTENED}}, synthetic=False, results=tmp_path)
     by_name = {row.name: row for row in benchmark.rows()}
     assert by_name["ungated .tflite over gated stream, DS-CNN"].value == 12
@@ -117,14 +119,14 @@ def test_streams_are_held_against_what_was_promised(tmp_path: Path) -> None:
     assert "Machine: a cpu, 2 cores" in page
 
 
-def test_slow_streams_are_shown_as_not_reached() -> None:
+def test_slow_streams_are_marked_as_missing_their_targets() -> None:
     slow = {"streams": {stream_page.MAIN: {"gain": 5.9, "bound": 8.0}}}
     assert [target.met for target in stream_page.targets({"DS-CNN": {0: slow}})] == [False] * 6
     fast = {"streams": {stream_page.MAIN: {"gain": 6.0, "bound": 7.0}}}
     assert [target.met for target in stream_page.targets({"DS-CNN": {0: fast}})] == [True, True, *[False] * 4]
 
 
-def test_roof_is_the_lower_of_both_limits() -> None:
+def test_the_roofline_is_the_lower_of_two_limits() -> None:
     roof = roofline.Roof(int8=100.0, fp32=50.0, read={"L2": 10.0})
     dense = roofline.Point("dense", "int8", macs=1e6, bytes=1e4, us=20.0, roof=roof)
     assert dense.intensity == 100 and dense.speed == 50 and dense.share == 0.5

@@ -1,3 +1,5 @@
+"""The benchmark of the keyword spotter: its rows, its page, and its arguments."""
+
 from __future__ import annotations
 
 import json
@@ -62,7 +64,7 @@ def test_rows_hold_every_seed_and_its_target() -> None:
     assert "synthetic" not in change.protocol
 
 
-def test_synthetic_figures_say_so() -> None:
+def test_figures_of_synthetic_data_are_marked() -> None:
     rows = KeywordSpotting("command", {}, outcome(synthetic=True)).rows()
     assert all("synthetic speech" in row.protocol for row in rows)
 
@@ -83,7 +85,7 @@ def test_results_are_written_for_people_and_programs(tmp_path: Path) -> None:
     assert first["command"] == "command" and first["commit"] in revision()
 
 
-def test_bad_arguments_are_one_line() -> None:
+def test_wrong_arguments_give_an_error_of_one_line() -> None:
     with pytest.raises(UserError, match=r"unknown benchmark 'kw'; nearest: 'kws'"):
         results.run("kw", [])
     with pytest.raises(UserError, match="seeds=a: seeds are whole numbers"):

@@ -1,3 +1,5 @@
+"""The benchmark of search engines: tables of trained plans, replays on them, and the page."""
+
 from __future__ import annotations
 
 import json
@@ -61,7 +63,7 @@ def test_a_table_holds_every_plan_at_its_price(small_table: table.Table) -> None
     assert len(one) == 1
 
 
-def test_the_true_front_is_what_all_plans_give(small_table: table.Table) -> None:
+def test_the_true_front_is_the_front_of_all_plans(small_table: table.Table) -> None:
     kept = [i for i in range(len(small_table.plans)) if small_table.allowed[i]]
     kept = [i for i in kept if small_table.errors[i, -1] <= small_table.limit]
     points = [small_table.point(i) for i in kept]
@@ -85,7 +87,7 @@ def test_evaluations_repeats_and_impossible_plans_are_counted(small_table: table
     assert [step.trained for step in trace.steps] == [2, 1, 1]
 
 
-def test_an_engine_that_repeats_itself_comes_to_an_end(small_table: table.Table) -> None:
+def test_the_replay_of_an_engine_that_repeats_plans_ends(small_table: table.Table) -> None:
     replay = Replay(small_table, 3)
     with pytest.raises(Budget):
         for _ in range(100):
@@ -98,7 +100,7 @@ def test_an_engine_that_repeats_itself_comes_to_an_end(small_table: table.Table)
     assert not spent.trace.cut
 
 
-def test_only_whole_trainings_count(small_table: table.Table) -> None:
+def test_only_full_trainings_count(small_table: table.Table) -> None:
     best = small_table.front[0]
     half, whole = Step(best, 1, 1), Step(best, 2, 1)
     found = volumes(small_table, [half, whole])
@@ -121,7 +123,7 @@ def test_gate_sampler_reaches_the_front_before_random_draws_and_repeats_nothing(
 @pytest.mark.parametrize(
     "name", [name for name in ENGINES if "GP" not in name and "pymoo" not in name and "Syne" not in name]
 )
-def test_engines_spend_what_they_are_given_and_the_same_seed_does_the_same(name: str, small_table: table.Table) -> None:
+def test_engines_use_their_budget_and_repeat_for_a_seed(name: str, small_table: table.Table) -> None:
     traces = []
     for _ in range(2):
         replay = Replay(small_table, 6)
@@ -131,7 +133,7 @@ def test_engines_spend_what_they_are_given_and_the_same_seed_does_the_same(name:
     assert 0 < sum(step.trained for step in traces[0]) <= 6 * small_table.epochs
 
 
-def test_what_optuna_repeats_is_counted(small_table: table.Table) -> None:
+def test_repeated_proposals_of_optuna_are_counted(small_table: table.Table) -> None:
     replay = Replay(small_table, 20)
     ENGINES["random"](replay, 0)
     assert replay.trace.repeats > 0
@@ -145,7 +147,7 @@ def test_engines_of_other_libraries_replay(library: str, small_table: table.Tabl
     assert len(replay.trace.plans) > 5
 
 
-def test_a_training_goes_on_by_its_own_rank() -> None:
+def test_successive_halving_promotes_a_training_by_its_own_rank() -> None:
     pytest.importorskip("syne_tune", reason="extra bench is not installed")
     from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import NonDominatedPriority
 
@@ -187,14 +189,14 @@ def test_the_page_shows_every_engine_and_its_table() -> None:
     assert "| before: TPE | 18 / 19 / 18 | 0.752 / 0.744 / 0.505 |" in text and "halving" not in text
 
 
-def test_half_a_line_of_a_recording_is_dropped(tmp_path: Path) -> None:
+def test_a_truncated_last_line_of_a_recording_is_dropped(tmp_path: Path) -> None:
     (tmp_path / ROWS).write_text(json.dumps({"trained": "a"}) + "\n" + '{"trained": "b", "ep')
     assert rows(tmp_path) == [{"trained": "a"}]
     assert (tmp_path / ROWS).read_text() == '{"trained": "a"}\n'
     assert rows(tmp_path / "nowhere") == []
 
 
-def test_the_tables_of_the_repository_are_whole() -> None:
+def test_the_tables_in_the_repository_are_complete() -> None:
     for name in RECORDED:
         path = TABLES / f"{name}.json.gz"
         read = table.read(path, name)

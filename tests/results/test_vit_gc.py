@@ -1,3 +1,5 @@
+"""The benchmark of the keyword transformer: rows by prevalence, the page, and the plot."""
+
 from __future__ import annotations
 
 import json
@@ -76,19 +78,19 @@ def test_rows_hold_every_seed_and_every_prevalence() -> None:
     assert rows["answer agreement, ungated in int8"].value == 0.985
 
 
-def test_a_gain_without_bound_is_no_number_of_a_row_but_the_page_says_so() -> None:
+def test_an_infinite_gain_is_not_in_the_row_but_on_the_page() -> None:
     found = {row.name for row in benchmark({0: outcome()}).rows()}
     assert "idealised gain at prevalence 0.001" in found and "idealised gain at prevalence 0.0001" not in found
     assert "infinite" in benchmark({0: outcome()}).text()
 
 
-def test_synthetic_figures_say_so() -> None:
+def test_figures_of_synthetic_data_are_marked() -> None:
     assert all("synthetic speech" in row.protocol for row in benchmark({0: outcome(synthetic=True)}).rows())
     assert "says nothing about real speech" in benchmark({0: outcome(synthetic=True)}).text()
     assert "says nothing about real speech" not in benchmark({0: outcome()}).text()
 
 
-def test_the_page_tells_command_published_figures_plan_and_arithmetic() -> None:
+def test_the_page_shows_command_published_figures_plan_and_arithmetic() -> None:
     command = "gatesearch bench vit_gc data.root=SPEECH_COMMANDS"
     text = KeywordTransformer(command, {0: outcome(), 2: outcome(0.9)}, ("a=1",)).text()
     for part in ("data.root=SPEECH_COMMANDS", "158x to 30,000x", "mcu int8 > app float32", "`a=1`", "2 seeds"):
@@ -102,7 +104,7 @@ def test_the_plot_is_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "vit_gc.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_seeds_that_are_done_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_seeds_are_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Path, int, int]] = []
 
     def done(path: Path, recipe: Any) -> Outcome:
@@ -120,7 +122,7 @@ def test_seeds_that_are_done_are_not_run_again(tmp_path: Path, monkeypatch: pyte
     assert str(tmp_path) not in (tmp_path / "results" / "vit_gc" / "README.md").read_text()
 
 
-def test_bad_arguments_are_one_line() -> None:
+def test_wrong_arguments_give_an_error_of_one_line() -> None:
     with pytest.raises(UserError, match=r"unknown benchmark 'vit'; nearest: 'vit_gc'"):
         results.run("vit", [])
     with pytest.raises(UserError, match=r"bench vit_gc: seeds=a: seeds are whole numbers"):

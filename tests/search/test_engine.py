@@ -1,3 +1,5 @@
+"""The search engine: no plan is repeated, every outcome is stored, and an interrupted search resumes exactly."""
+
 from __future__ import annotations
 
 import os
@@ -65,7 +67,7 @@ def run(journal: Path, evaluate: Callable[[GatePlan], Evaluated], space: Space |
     return search(space or small(), price, evaluate, SearchSettings(journal=journal, **{**defaults, **changes}))
 
 
-def test_no_plan_is_evaluated_twice_and_none_that_its_price_rules_out(tmp_path: Path) -> None:
+def test_no_plan_is_evaluated_twice_or_if_its_price_rules_it_out(tmp_path: Path) -> None:
     evaluate, told = Evaluate(), []
     result = run(tmp_path / "study.journal", evaluate, trials=30, proposals=200, on_trial=told.append)
     assert len(evaluate.seen) == len(set(evaluate.seen)) == len(result.complete) == 30
@@ -81,7 +83,7 @@ def test_no_plan_is_evaluated_twice_and_none_that_its_price_rules_out(tmp_path: 
         first.add(trial.plan)
 
 
-def test_the_front_is_feasible_and_beats_the_rest(tmp_path: Path) -> None:
+def test_the_front_is_feasible_and_dominates_all_other_feasible_plans(tmp_path: Path) -> None:
     result = run(tmp_path / "study.journal", Evaluate(), trials=30)
     feasible = [t for t in result.complete if t.objectives.accuracy >= 0.6]
     assert {t.number for t in feasible} == {t.number for t in result.complete if t.feasible}
@@ -135,7 +137,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchResult, li
         (15, KeyboardInterrupt()),
     ],
 )
-def test_a_search_that_was_cut_off_ends_as_if_it_had_not(
+def test_an_interrupted_search_gives_the_same_result(
     at: int, trouble: BaseException, tmp_path: Path, unbroken: tuple[SearchResult, list[GatePlan]]
 ) -> None:
     journal, evaluate = tmp_path / "study.journal", Evaluate(at, trouble=trouble)
@@ -152,7 +154,7 @@ def test_a_search_that_was_cut_off_ends_as_if_it_had_not(
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(gaps=st.lists(st.integers(1, 6), max_size=4))
-def test_cut_off_again_and_again(
+def test_a_search_that_is_interrupted_many_times_gives_the_same_result(
     gaps: list[int], tmp_path_factory: pytest.TempPathFactory, unbroken: tuple[SearchResult, list[GatePlan]]
 ) -> None:
     journal = tmp_path_factory.mktemp("broken") / "study.journal"
@@ -164,7 +166,7 @@ def test_cut_off_again_and_again(
     assert run(journal, Evaluate()) == unbroken[0]
 
 
-def test_cut_off_between_evaluating_and_telling(
+def test_a_search_interrupted_before_it_stores_an_outcome_evaluates_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unbroken: tuple[SearchResult, list[GatePlan]]
 ) -> None:
     journal, tell, told = tmp_path / "study.journal", optuna.Study.tell, []
@@ -181,7 +183,9 @@ def test_cut_off_between_evaluating_and_telling(
     assert run(journal, Evaluate()) == unbroken[0]
 
 
-def test_half_an_entry_at_the_end_of_the_journal(tmp_path: Path, unbroken: tuple[SearchResult, list[GatePlan]]) -> None:
+def test_a_truncated_entry_at_the_end_of_the_journal_is_dropped(
+    tmp_path: Path, unbroken: tuple[SearchResult, list[GatePlan]]
+) -> None:
     journal = tmp_path / "study.journal"
     with pytest.raises(KeyboardInterrupt):
         run(journal, Evaluate(6))
@@ -192,14 +196,14 @@ def test_half_an_entry_at_the_end_of_the_journal(tmp_path: Path, unbroken: tuple
     assert run(journal, Evaluate(1)) == unbroken[0]
 
 
-def test_a_journal_without_a_study(tmp_path: Path) -> None:
+def test_a_journal_without_a_study_is_resumed(tmp_path: Path) -> None:
     (tmp_path / "study.journal").touch()
     assert engine.read(tmp_path / "study.journal").trials == ()
     assert len(run(tmp_path / "study.journal", Evaluate(), trials=2).complete) == 2
 
 
 @pytest.mark.slow
-def test_a_lock_that_a_killed_run_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_of_a_killed_run_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     journal = Path("runs/study.journal")
@@ -211,7 +215,7 @@ def test_a_lock_that_a_killed_run_left(tmp_path: Path, monkeypatch: pytest.Monke
     assert time.monotonic() - started < 60
 
 
-def test_the_end_of_the_space_is_the_end_of_the_search(tmp_path: Path) -> None:
+def test_a_search_ends_when_every_plan_of_the_space_was_tried(tmp_path: Path) -> None:
     space = small(max_gates=1)
     result = run(tmp_path / "study.journal", Evaluate(), space, trials=10**6, proposals=10**6)
     assert len({trial.plan for trial in result.trials}) == len(space) == 29
@@ -224,19 +228,17 @@ def test_proposals_are_bounded(tmp_path: Path) -> None:
     assert len(result.trials) == 7
 
 
-def test_a_longer_search_goes_on_from_a_shorter_one(
-    tmp_path: Path, unbroken: tuple[SearchResult, list[GatePlan]]
-) -> None:
+def test_a_longer_search_continues_a_shorter_one(tmp_path: Path, unbroken: tuple[SearchResult, list[GatePlan]]) -> None:
     run(tmp_path / "study.journal", Evaluate(), trials=4)
     assert run(tmp_path / "study.journal", Evaluate()) == unbroken[0]
 
 
-def test_seeds_differ(tmp_path: Path, unbroken: tuple[SearchResult, list[GatePlan]]) -> None:
+def test_other_seeds_give_other_searches(tmp_path: Path, unbroken: tuple[SearchResult, list[GatePlan]]) -> None:
     other = run(tmp_path / "study.journal", Evaluate(), seed=4)
     assert [t.plan for t in other.trials] != [t.plan for t in unbroken[0].trials]
 
 
-def test_nothing_fits(tmp_path: Path) -> None:
+def test_a_search_without_a_feasible_plan_has_no_front(tmp_path: Path) -> None:
     def never(plan: GatePlan) -> dict[str, float]:
         return {"mcu.sram": 0.2, "latency_ms": -1.0, "npu.flash": 0.1}
 
@@ -255,7 +257,7 @@ def test_values_survive_the_journal(tmp_path: Path) -> None:
         assert astuple(mine) == astuple(again) and isinstance(again, Trial)
 
 
-def test_what_an_evaluation_saw_is_kept_with_its_trial(tmp_path: Path) -> None:
+def test_the_details_of_an_evaluation_are_stored_with_its_trial(tmp_path: Path) -> None:
     def evaluate(plan: GatePlan) -> Evaluated:
         return Evaluated(Objectives(0.5, 1.0, 2.0), {}, {"passed": {"positive": [1.0, 1 / (1 + number(plan, 77))]}})
 

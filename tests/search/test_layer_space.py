@@ -1,3 +1,5 @@
+"""Search spaces with layer gates, and their sizes against hand counts and enumeration."""
+
 from __future__ import annotations
 
 import random
@@ -93,7 +95,7 @@ def brute_force(sites: Sequence[LayerSite], some: Kinds, together: bool) -> set[
 
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize(("some", "each"), [(PG, [5, 5, 5]), (FBS, [3, 3, 1]), (BOTH, [7, 7, 5])])
-def test_counts_by_hand(some: Kinds, each: list[int], together: bool) -> None:
+def test_plan_counts_equal_hand_counts(some: Kinds, each: list[int], together: bool) -> None:
     space = layer_space(THREE, some, together=together)
     assert len(space) == (max(each) if together else each[0] * each[1] * each[2])
     every, trial = brute_force(THREE, some, together), Thrown(random.Random(0))
@@ -125,14 +127,14 @@ def test_a_parameter_that_is_not_named_has_the_choices_of_its_site() -> None:
                 assert slot.values(kind) == dict(kind_of(kind).choices(slot.sites[0]))
 
 
-def test_where_a_site_leaves_no_choice_there_is_none() -> None:
+def test_a_site_without_a_choice_has_no_parameter() -> None:
     space = layer_space(THREE, {"fbs": {"density": [0.5], "block": [1, 16]}})
     assert space.slots[0].values("fbs")["block"] == (1,)  # 8 channels are no block of 16
     assert space.slots[1].values("fbs")["block"] == (1, 16)
     assert len(space) == 2 * 3
 
 
-def test_together_a_kind_that_cannot_go_at_the_last_site_is_offered_all_the_same() -> None:
+def test_a_kind_that_does_not_fit_the_last_site_is_still_offered() -> None:
     space = layer_space(THREE, BOTH, together=True)
     found = {propose(space, Thrown(random.Random(i))) for i in range(200)}
     by_kind = {gates[0].kind: [gate.site for gate in gates] for gates in found if gates}
@@ -259,13 +261,13 @@ def test_a_vast_space_still_has_a_length() -> None:
         ),
     ],
 )
-def test_what_the_user_can_mend(kinds_given: Kinds, names: Any, line: str) -> None:
+def test_mistakes_of_the_user_give_an_error_of_one_line(kinds_given: Kinds, names: Any, line: str) -> None:
     with pytest.raises(UserError) as error:
         device_space(kinds_given, names)
     assert str(error.value).startswith(line) and "\n" not in str(error.value)
 
 
-def test_a_value_that_does_with_every_other_is_taken_though_not_with_the_defaults() -> None:
+def test_a_value_that_fits_the_other_values_is_accepted_even_if_it_does_not_fit_the_defaults() -> None:
     assert (
         len(device_space({"pg": {"bits": [3], "high_bits": [2], "mask": ["3d"], "target": [0]}}, max_gates=0))
         == 2 * 2**3
@@ -273,7 +275,7 @@ def test_a_value_that_does_with_every_other_is_taken_though_not_with_the_default
 
 
 @pytest.mark.parametrize("name", [name for name, kind in kinds().items() if kind.site_type is LayerSite])
-def test_the_default_choices_of_a_kind_are_a_space(name: str) -> None:
+def test_the_default_choices_of_a_kind_give_a_space(name: str) -> None:
     recurrent = LayerSite("d", "lstm", (9, 40), (9, 64), 9 * 4 * 64 * 104, 4 * 64 * 106)
     space = device_space({name: {}}, max_gates=0, layer_sites=(*THREE, recurrent))
     assert len(space) > 2 and space.layer_sites
@@ -296,6 +298,6 @@ def test_every_plan_of_a_shipped_space_can_be_built(name: str) -> None:
         assert list(model.layer_gates) == [gate.site for gate in plan.gates]
 
 
-def test_cut_sites_are_no_layer_sites() -> None:
+def test_cut_sites_are_not_layer_sites() -> None:
     here = CutSite("a", (8, 6, 6), 1, 1, 1, 1, "a")
     assert not any(fits(kind, here) for kind in ("pg", "fbs", "fbs_pg"))

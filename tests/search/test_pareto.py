@@ -1,3 +1,5 @@
+"""Pareto fronts and hypervolume against brute force and Optuna."""
+
 from __future__ import annotations
 
 import random
@@ -16,7 +18,7 @@ clouds = st.integers(1, 4).flatmap(lambda d: st.lists(st.tuples(*[coordinates] *
 
 
 @given(clouds)
-def test_front_is_what_brute_force_finds(points: list[tuple[float, ...]]) -> None:
+def test_the_front_equals_that_of_brute_force(points: list[tuple[float, ...]]) -> None:
     kept = front(points)
     for i, p in enumerate(points):
         beaten = any(all(a <= b for a, b in zip(q, p, strict=True)) and q != p for q in points)
@@ -33,7 +35,7 @@ def test_domination_is_a_strict_order(points: list[tuple[float, ...]]) -> None:
 
 
 @given(clouds)
-def test_hypervolume_never_falls_and_the_front_is_all_that_counts(points: list[tuple[float, ...]]) -> None:
+def test_hypervolume_never_falls_and_depends_on_the_front_only(points: list[tuple[float, ...]]) -> None:
     if not points:
         return
     reference = (1.0,) * len(points[0])
@@ -55,7 +57,7 @@ def test_hypervolume_agrees_with_optunas(points: list[tuple[float, ...]]) -> Non
 
 @settings(max_examples=5)
 @given(st.lists(st.tuples(*[st.floats(0, 1)] * 3), min_size=1, max_size=6))
-def test_hypervolume_is_the_share_of_darts_that_some_point_dominates(points: list[tuple[float, ...]]) -> None:
+def test_hypervolume_is_the_share_of_random_points_that_are_dominated(points: list[tuple[float, ...]]) -> None:
     generator, darts = random.Random(0), 4000
     thrown = [tuple(generator.random() for _ in range(3)) for _ in range(darts)]
     hit = sum(any(all(x <= d for x, d in zip(p, dart, strict=True)) for p in points) for dart in thrown)

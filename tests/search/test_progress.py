@@ -1,3 +1,5 @@
+"""The progress line and the curves of a search."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -25,7 +27,7 @@ TRIALS = (
 )
 
 
-def test_the_line_tells_what_there_is() -> None:
+def test_the_line_shows_the_known_figures() -> None:
     monitor = ProgressMonitor(reference=REFERENCE)
     notes = []
     for one in TRIALS:
@@ -38,13 +40,13 @@ def test_the_line_tells_what_there_is() -> None:
     assert monitor.hypervolume == pytest.approx(SearchResult(TRIALS).hypervolume(REFERENCE)[-1])
 
 
-def test_the_best_is_by_the_rule_of_the_recipe_and_earlier_sessions_count() -> None:
+def test_the_best_plan_follows_the_recipes_rule_over_all_sessions() -> None:
     assert ProgressMonitor(TRIALS, reference=REFERENCE, objective="accuracy").best == TRIALS[0].objectives
     assert ProgressMonitor(TRIALS, reference=REFERENCE, objective="latency").best == TRIALS[3].objectives
     assert ProgressMonitor(TRIALS[1:3], reference=REFERENCE).note == "1 ruled out, no plan keeps the constraints yet"
 
 
-def test_curves_are_whole_after_every_session(tmp_path: Path) -> None:
+def test_curves_are_complete_after_every_session(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with ProgressMonitor(reference=REFERENCE, logs=tmp_path) as monitor:

@@ -1,3 +1,5 @@
+"""Search spaces of cut gates: their size, their plans, and errors in their files."""
+
 from __future__ import annotations
 
 import random
@@ -83,7 +85,7 @@ def test_length_is_the_number_of_distinct_plans(changes: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("changes", SPACES.values(), ids=SPACES.keys())
-def test_every_plan_is_met_and_no_other(changes: dict[str, Any]) -> None:
+def test_every_plan_of_the_space_is_proposed_and_no_other(changes: dict[str, Any]) -> None:
     space, trial = small(**changes), Thrown(random.Random(0))
     plans = all_plans(space)
     assert {space.propose(trial) for _ in range(150 * len(plans))} == plans
@@ -117,7 +119,7 @@ def test_equal_choices_in_another_order_are_one_plan(space: Space) -> None:
     assert one == other and one.cores == ("mcu", "npu", "npu")
 
 
-def test_a_site_chosen_twice_gives_way_to_the_next_free_one(space: Space) -> None:
+def test_a_site_that_is_drawn_twice_is_replaced_by_the_next_free_one(space: Space) -> None:
     params = {"cut:block:gc.mode": "channel", "cut:block:gc.keep": 0.5, "cut:input:gc.keep": 0.5}
     cores = {f"core_{k}": "mcu" for k in range(3)}
     plan = space.propose(Given(gates=2, site_0="block", site_1="block", **params, **cores))
@@ -129,7 +131,7 @@ def test_a_vast_space_still_has_a_length() -> None:
     assert len(build_space(sites, ("a", "b", "c"), {"gc": {}}, min_work=0, max_gates=20)) == sys.maxsize
 
 
-def test_min_work_thins_out_sites_but_not_those_that_are_named() -> None:
+def test_min_work_removes_sites_except_those_that_are_named() -> None:
     assert [s.name for s in small(min_work=0.5).cut_sites] == ["input"]
     assert [s.name for s in small(min_work=0.5, cut_names=["stem"]).cut_sites] == ["stem"]
 
@@ -154,7 +156,7 @@ def test_variants_are_the_code_paths() -> None:
         ({"min_gates": 4, "max_gates": 5}, "space.gates.min: 4 gates, and only 3 sites to put them"),
     ],
 )
-def test_what_the_user_can_mend(changes: dict[str, Any], line: str) -> None:
+def test_mistakes_of_the_user_give_an_error_of_one_line(changes: dict[str, Any], line: str) -> None:
     with pytest.raises(UserError) as error:
         small(**changes)
     assert line in str(error.value) and "\n" not in str(error.value)
@@ -251,7 +253,7 @@ def test_the_plans_of_a_space_are_enumerated_once_and_described_by_their_paramet
         )
 
 
-def test_what_is_no_plan_of_the_space(space: Space) -> None:
+def test_plans_outside_the_space_are_refused(space: Space) -> None:
     gate = PlacedGate.of("gc", "stem", mode="channel", keep=0.5, recall=0.99)
     other = PlacedGate.of("gc", "stem", mode="channel", keep=0.25, recall=0.99)
     assert GatePlan((gate,), ("mcu", "npu")) in space

@@ -1,3 +1,5 @@
+"""The conformance suites: shipped gates pass, and a gate that breaks a promise is refused with that promise."""
+
 from __future__ import annotations
 
 import re
@@ -51,7 +53,7 @@ def test_gc_conforms_with_every_sort_of_parameter(params):
     check_gate(GC(), PLANE, recall=0.9, **params)
 
 
-def test_the_check_leaves_the_random_state_alone():
+def test_the_check_does_not_change_the_random_state():
     state = torch.get_rng_state()
     check_gate(GC(), PLANE)
     check_backbone(NETS["ds_cnn"][0], torch.randn(2, 1, 12, 6, generator=torch.Generator()), CLASSES)
@@ -105,7 +107,7 @@ class Batchwise(ChannelGC):
         (Batchwise, "depends on the rest of its batch"),
     ],
 )
-def test_a_gate_that_breaks_a_promise_is_told_which(mode, message):
+def test_the_suite_names_the_promise_that_a_gate_breaks(mode, message):
     class Kind(GC):
         def build(self, site, params, layer=None, norm=None):
             return mode(site.shape, 0.5, 0.99)
@@ -113,7 +115,7 @@ def test_a_gate_that_breaks_a_promise_is_told_which(mode, message):
     assert_breaks(message, Kind(), PLANE, keep=0.5, recall=0.99)
 
 
-def test_work_that_does_not_fit_the_lowered_head_is_told():
+def test_the_suite_names_work_that_does_not_fit_the_lowered_head():
     class Cheap(GC):
         def work(self, site, params, observed=None):
             return replace(super().work(site, params, observed), macs=0)
@@ -149,7 +151,7 @@ def test_layer_kinds_conform_with_every_sort_of_parameter_and_a_norm(name, param
     check_gate(gates.kind_of(name), CONV, LAYERS["conv2d"][1](), normed(), **params)
 
 
-def test_the_check_of_layers_leaves_the_random_state_alone():
+def test_the_check_of_layers_does_not_change_the_random_state():
     layer, state = nn.Conv2d(6, 20, 3, padding=1), torch.get_rng_state()
     check_gate(FBS(), CONV, layer, density=0.5)
     assert torch.equal(torch.get_rng_state(), state)
@@ -285,7 +287,7 @@ class Stubborn(PGConv2d):
         (Stubborn, "0.0"),
     ],
 )
-def test_a_layer_gate_that_breaks_a_promise_is_told_which(module, message):
+def test_the_suite_names_the_promise_that_a_layer_gate_breaks(module, message):
     class Kind(PG):
         def build(self, site, params, layer=None, norm=None):
             return module(layer, params)
@@ -375,7 +377,7 @@ class Nameless(PG):
         (GC, "the site is no CutSite"),
     ],
 )
-def test_a_layer_kind_that_breaks_a_promise_is_told_which(kind: Any, message: str):
+def test_the_suite_names_the_promise_that_a_layer_kind_breaks(kind: Any, message: str):
     assert_breaks(message, kind(), CONV, nn.Conv2d(6, 20, 3, padding=1))
 
 
@@ -411,14 +413,14 @@ class Tolerant(GCParams):
         (Tolerant, r"Params.read\(\) accepts a parameter that does not exist"),
     ],
 )
-def test_parameters_that_break_a_promise_are_told(params: Any, message: str):
+def test_the_suite_names_the_promise_that_parameters_break(params: Any, message: str):
     class Kind(GC):
         Params = params
 
     assert_breaks(message, Kind(), PLANE)
 
 
-def test_a_head_that_cannot_be_exported_is_told():
+def test_the_suite_names_a_head_that_cannot_be_exported():
     class Asking(nn.Module):
         def __init__(self, head):
             super().__init__()
@@ -439,7 +441,7 @@ def test_a_head_that_cannot_be_exported_is_told():
     assert_breaks("the lowered head cannot be exported", Kind(), PLANE)
 
 
-def test_a_head_that_no_engine_runs_is_told():
+def test_the_suite_names_a_head_that_no_engine_runs():
     """``torch.export`` takes it; the converter to .tflite does not."""
 
     class Leaking(nn.Module):
@@ -483,6 +485,6 @@ def test_backbones_conform(name):
         ),
     ],
 )
-def test_a_backbone_that_breaks_a_promise_is_told_which(factory, shape, message):
+def test_the_suite_names_the_promise_that_a_backbone_breaks(factory, shape, message):
     with pytest.raises(AssertionError, match=message):
         check_backbone(factory, torch.randn(4, *shape), CLASSES)

@@ -1,3 +1,5 @@
+"""Quality of the hard cascade and calibration of thresholds, against figures computed by hand."""
+
 from __future__ import annotations
 
 import math
@@ -66,7 +68,7 @@ def test_formulas_against_a_hand_computed_table():
     assert found.passed["unknown"] == pytest.approx((1, 3 / 4, 2 / 4))
 
 
-def test_es_is_one_minus_the_product_of_what_each_gate_leaves_and_gr_the_product_of_recalls():
+def test_early_stop_and_gate_recall_are_products_over_the_gates():
     found = of_table(TABLE)
     first, second = 3 / 7, 2 / 4  # ES_1 of seven negatives, ES_2 of the four that reached the second gate
     assert found.early_stop_rate == pytest.approx(1 - (1 - first) * (1 - second))
@@ -96,14 +98,14 @@ def test_without_gates_nothing_is_stopped():
     assert found.gate_recalls == ()
 
 
-def test_an_answer_is_the_last_stages_or_that_of_the_gate_that_stopped():
+def test_the_answer_comes_from_the_last_stage_or_the_gate_that_stopped():
     nan = math.nan
     logits = torch.tensor([[0.0, 3.0, 1.0], [nan, nan, nan], [nan, nan, nan]])
     cascade = Cascade(logits, torch.tensor([2, 0, 1]), torch.zeros(3, 2))
     assert predictions(cascade, torch.tensor([2, 1])).tolist() == [1, 2, 1]
 
 
-def test_a_gate_answers_with_the_negative_of_which_it_stops_the_largest_share():
+def test_a_gate_answers_with_the_negative_class_that_it_stops_most():
     reached = torch.tensor([YES] * 4 + [SILENCE] * 2 + [UNKNOWN] * 10)
     stopped = torch.tensor([YES] * 4 + [SILENCE] * 2 + [UNKNOWN] * 5)
     assert default_answer(stopped, reached, POSITIVE) == SILENCE
@@ -150,7 +152,7 @@ def test_theta_meets_the_recall_target_on_validation_gate_by_gate_on_the_hard_ca
         arriving = round(own * arriving)
 
 
-def test_where_no_positive_arrives_nothing_is_stopped():
+def test_a_gate_that_no_positive_reaches_stops_nothing():
     model, shape = chain((0.9, 0.9), seed=0)
     split = split_of(torch.randn(30, *shape), torch.ones(30, dtype=torch.long))
     calibrate(model, split, torch.tensor([True, False, False]))
@@ -158,7 +160,7 @@ def test_where_no_positive_arrives_nothing_is_stopped():
     assert (run_cascade(model, split.features).exit == 2).all()
 
 
-def test_samples_that_a_gate_cannot_tell_apart_all_pass():
+def test_samples_with_equal_logits_all_pass():
     model, shape = chain((0.5, 0.5), seed=0)
     for gate in model.gates:
         nn.init.zeros_(gate.linear.weight)
@@ -167,7 +169,7 @@ def test_samples_that_a_gate_cannot_tell_apart_all_pass():
     assert (run_cascade(model, features).exit == 2).all()
 
 
-def test_calibration_notes_what_a_stopped_sample_is_taken_for():
+def test_calibration_sets_the_answer_for_stopped_samples():
     model, shape = chain((1.0,), seed=0)
     torch.manual_seed(0)
     features, labels = torch.randn(60, *shape), torch.arange(60) % 3
@@ -206,7 +208,7 @@ def test_without_gates_there_are_no_gate_logits(features: Features):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_figures_of_a_model_that_gives_no_finite_logits_are_refused(value):
+def test_logits_that_are_not_finite_give_no_figures(value):
     """NaN once counted as the first class, and a gate with theta NaN stopped every sample."""
     model, shape = chain((0.9, 0.9), seed=0)
     features, positive = torch.randn(30, *shape), torch.tensor([True, False, False])
@@ -226,7 +228,7 @@ def test_figures_of_a_model_that_gives_no_finite_logits_are_refused(value):
         assess(model, split, positive, ("positive", "unknown", "silence"))
 
 
-def test_a_gate_that_sets_its_threshold_to_nan_is_named(monkeypatch):
+def test_the_error_names_a_gate_with_a_threshold_of_nan(monkeypatch):
     model, shape = chain((0.9,), seed=0)
     monkeypatch.setattr(model.gate(0), "calibrate", lambda logit, positive: model.gate(0).theta.fill_(math.nan))
     split = split_of(torch.randn(9, *shape), torch.arange(9) % 3)

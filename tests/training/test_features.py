@@ -1,3 +1,5 @@
+"""Features of a data set: augmented renditions, batches, and values that are not finite."""
+
 from __future__ import annotations
 
 import math
@@ -44,7 +46,7 @@ def run(data: Dataset, augment: nn.Module | None, seed: int = 0, renditions: int
     return prepare(data, Halves(), augment=augment, renditions=renditions, seed=seed, **kwargs)
 
 
-def test_splits_are_plain_and_the_bank_is_augmented(data: Dataset):
+def test_only_the_training_bank_is_augmented(data: Dataset):
     features = run(data, Noise())
     assert features.shape == (1, 2, 4)
     assert features.bank.shape == (9, 3, 1, 2, 4)
@@ -78,7 +80,7 @@ def test_prepare_leaves_the_random_state_as_it_was_when_a_front_end_fails(data: 
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_progress_is_told_for_each_split_and_rendition(data: Dataset):
+def test_progress_is_reported_for_each_split_and_rendition(data: Dataset):
     steps: list[int] = []
     run(data, Noise(), on_step=lambda: steps.append(1))
     assert len(steps) == 3 + 3
@@ -113,7 +115,7 @@ def test_batches_are_reproducible_and_differ_from_epoch_to_epoch(features: Featu
     assert not torch.equal(first[0][0], second[0][0])
 
 
-def test_making_batches_draws_nothing_before_the_first_is_asked_for(features: Features):
+def test_batches_draw_random_numbers_only_when_they_are_used(features: Features):
     state = torch.get_rng_state()
     iter(Batches(features, 32))
     assert torch.equal(torch.get_rng_state(), state)
@@ -138,13 +140,13 @@ class Spoils(Halves):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 @pytest.mark.parametrize(("level", "split"), [(1000, "train"), (2000, "validation"), (3000, "test")])
-def test_a_sample_with_features_that_are_not_finite_is_named(data: Dataset, level, split, value):
+def test_the_error_names_a_sample_with_features_that_are_not_finite(data: Dataset, level, split, value):
     line = rf"features of 1 of \d samples of the {split} split are not finite, first those of '{level // 1000}_0'"
     with pytest.raises(DataError, match=line):
         prepare(data, Spoils(level, value), augment=None, renditions=1, seed=0)
 
 
-def test_an_augmentation_that_makes_values_not_finite_is_named(data: Dataset):
+def test_the_error_names_an_augmentation_that_gives_values_that_are_not_finite(data: Dataset):
     class Explode(nn.Module):
         def forward(self, x):
             return x / 0

@@ -1,3 +1,5 @@
+"""Training a gated model: it resumes exactly, repeats for a seed, and stops if it diverges."""
+
 from __future__ import annotations
 
 import copy
@@ -63,7 +65,7 @@ class Noise(nn.Module):
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
-def test_a_training_cut_off_twice_goes_on_to_the_same_weights(features: Features, tmp_path: Path, averaging):
+def test_a_training_interrupted_twice_ends_with_the_same_weights(features: Features, tmp_path: Path, averaging):
     schedule = Schedule(epochs=EPOCHS, batch_size=16, averaging=averaging)
     unbroken, broken = half(), half()
     curve = fit(unbroken, features, schedule, GateSettings(), seed=3, augment=Noise(), log_dir=tmp_path / "a")
@@ -93,7 +95,7 @@ def test_a_training_cut_off_twice_goes_on_to_the_same_weights(features: Features
     assert equal(unbroken, broken)
 
 
-def test_a_training_that_was_finished_gives_the_same_model_again(features: Features, tmp_path: Path):
+def test_a_finished_training_is_loaded_and_not_repeated(features: Features, tmp_path: Path):
     schedule = Schedule(epochs=3, batch_size=16, averaging=0.9)
     first, second, counter = half(), half(), KillAt()
     fit(first, features, schedule, GateSettings(), seed=3, log_dir=tmp_path)
@@ -115,7 +117,7 @@ def test_without_a_folder_nothing_is_written(features: Features, tmp_path: Path,
     assert len(history.train_loss) == 1 and history.validation_accuracy == []
 
 
-def test_ctrl_c_reaches_the_caller_and_the_next_one_works_again(features: Features):
+def test_ctrl_c_reaches_the_caller_every_time(features: Features):
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         fit(half(), features, Schedule(epochs=3, batch_size=16), GateSettings(), seed=0, on_epoch=KillAt(2))
@@ -142,7 +144,7 @@ def test_a_trained_model_is_left_in_evaluation_mode_and_better_than_chance(featu
 
 
 @pytest.mark.parametrize("logged", [False, True])
-def test_what_was_evaluated_before_is_trained_in_training_mode(features: Features, tmp_path: Path, logged):
+def test_a_model_in_evaluation_mode_is_trained_in_training_mode(features: Features, tmp_path: Path, logged):
     trained, modes = half().eval(), []
     for module in trained.modules():
         module.register_forward_pre_hook(lambda module, _: modes.append((torch.is_grad_enabled(), module.training)))
@@ -152,7 +154,7 @@ def test_what_was_evaluated_before_is_trained_in_training_mode(features: Feature
     assert not any(training for learning, training in modes if not learning)
 
 
-def test_what_is_kept_is_the_moving_average_of_the_weights(features: Features):
+def test_a_training_returns_the_moving_average_of_the_weights(features: Features):
     decay, seen = 0.8, []
     trained, epochs = half(), 9  # 54 steps, more than ten windows of the average
     weight = trained.gate(0).linear.weight
@@ -168,7 +170,7 @@ def test_what_is_kept_is_the_moving_average_of_the_weights(features: Features):
 
 
 @pytest.mark.parametrize(("scale", "moves"), [(25.0, True), (1.0, False)])
-def test_masks_move_at_25_times_the_rate_of_weights_and_do_not_at_the_same(features: Features, scale, moves):
+def test_masks_need_25_times_the_learning_rate_of_weights(features: Features, scale, moves):
     trained = model(PlacedGate.of("gc", "stem", keep=0.5), importance=torch.arange(8.0).flip(0))
     logits = trained.gate(0).mask_logits
     start = logits.detach().clone()
@@ -203,7 +205,7 @@ def test_gates_are_trained_for_the_shares_of_the_stream(features: Features):
     assert weights.tolist() == pytest.approx([0.1 * 3, 0.01 * 3, 0.9 * 3])
 
 
-def test_the_backbones_own_weights_are_trained_without_gates_as_well(features: Features):
+def test_a_backbone_without_gates_is_trained_as_well(features: Features):
     plain = model()
     before = copy.deepcopy(plain.state_dict())
     fit(plain, features, Schedule(epochs=1, batch_size=16), GateSettings(), seed=0)
@@ -212,7 +214,7 @@ def test_the_backbones_own_weights_are_trained_without_gates_as_well(features: F
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
-def test_a_training_with_checkpoints_alone_goes_on_from_its_last_epoch(
+def test_a_training_without_logs_resumes_from_its_last_epoch(
     features: Features, tmp_path: Path, averaging: float
 ) -> None:
     schedule = Schedule(epochs=6, batch_size=16, averaging=averaging)
@@ -250,7 +252,7 @@ def test_an_average_of_any_decay_is_as_good_as_the_last_weights_in_any_number_of
 
 
 @given(decay=st.floats(0, 0.99999), steps=st.integers(1, 10**6))
-def test_the_first_half_keeps_less_than_one_percent_of_the_average(decay: float, steps: int) -> None:
+def test_the_first_half_of_a_training_has_less_than_one_percent_of_the_average(decay: float, steps: int) -> None:
     chosen = averaging_decay(decay, steps)
     assert 0 <= chosen <= decay
     assert chosen == 0 or chosen ** (steps / 2) < 0.01

@@ -1,3 +1,5 @@
+"""The importance of channels against its formula and a network with one useful channel."""
+
 from __future__ import annotations
 
 import copy
@@ -68,7 +70,7 @@ def test_saliency_does_not_depend_on_batches_and_changes_nothing():
         assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
 
 
-def test_frozen_weights_are_no_obstacle():
+def test_saliency_works_with_frozen_weights():
     model, shape = build("ds_cnn")
     model.requires_grad_(False)
     sites = cut_sites(model, torch.zeros(1, *shape))

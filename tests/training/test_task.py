@@ -1,3 +1,5 @@
+"""The training task: learning rates and weight decay of its parameter groups, schedule, and loss."""
+
 from __future__ import annotations
 
 import pytest

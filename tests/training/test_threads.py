@@ -1,3 +1,5 @@
+"""PyTorch uses as many threads as there are cores, unless the user set a number."""
+
 from __future__ import annotations
 
 import pytest

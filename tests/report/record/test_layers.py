@@ -1,3 +1,5 @@
+"""The record's figures of gated layers against figures computed by hand."""
+
 from __future__ import annotations
 
 import json
@@ -65,7 +67,7 @@ def test_a_gated_layer_and_the_next_one_match_hand_computed_figures() -> None:
     assert behind["share"] == 0.5
 
 
-def test_a_core_computes_what_it_cannot_skip() -> None:
+def test_work_that_a_core_cannot_skip_is_computed() -> None:
     serial = rows("bit_serial", GatePlan((HYBRID,), ("serial",)), OBSERVED)
     for row in serial.values():  # all is skipped, and bits count
         assert row["kernels"]["share"] == pytest.approx(row["share"])
@@ -99,7 +101,7 @@ def test_figures_of_the_summary() -> None:
     assert totals["left"] == pytest.approx(table[0]["macs_left"] + table[1]["macs_left"])
 
 
-def test_bits_alone_have_no_density_and_a_plan_without_layer_gates_no_rows() -> None:
+def test_precision_gates_have_no_density_and_a_plan_without_layer_gates_has_no_rows() -> None:
     pg = PlacedGate.of("pg", "3", bits=8, high_bits=4, mask="3d")
     table = layers.layer_rows(GatePlan((pg,), ("serial",)), cost("bit_serial"), {"3": {"sparsity": 0.5}})
     assert layers.gated_layers(table) == [{"site": "3", "kind": "pg", "sparsity": 0.5}]

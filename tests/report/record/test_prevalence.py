@@ -1,3 +1,5 @@
+"""Prices at other prevalences of positives, and bounds on the share that a gate stops."""
+
 from __future__ import annotations
 
 import math
@@ -13,7 +15,7 @@ SHARES = {"positive": 0.2, "silence": 0.6, "unknown": 0.2}
 
 
 @given(prevalence=st.floats(0, 1))
-def test_a_stream_at_another_prevalence_adds_up_and_mixes_negatives_as_before(prevalence):
+def test_another_prevalence_keeps_the_mixture_of_negatives(prevalence):
     there = shift_prevalence(SHARES, prevalence)
     assert math.fsum(there.values()) == pytest.approx(1.0)
     assert there["positive"] == prevalence
@@ -21,7 +23,7 @@ def test_a_stream_at_another_prevalence_adds_up_and_mixes_negatives_as_before(pr
 
 
 @pytest.mark.parametrize(("shares", "prevalence"), [(SHARES, 1.5), (SHARES, -0.1), ({"positive": 1.0}, 0.5)])
-def test_what_cannot_be_mixed_is_refused(shares, prevalence):
+def test_impossible_prevalences_are_refused(shares, prevalence):
     with pytest.raises(ValueError, match=r"prevalence lies|no negatives"):
         shift_prevalence(shares, prevalence)
 

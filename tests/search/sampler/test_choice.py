@@ -1,3 +1,5 @@
+"""Searches under each sampler: they resume exactly, and GateSampler repeats no plan."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -44,26 +46,26 @@ def run(journal: Path, name: str, trials: int, seed: int = 1) -> SearchResult:
 
 
 @pytest.mark.parametrize("name", ["gate", *choice.OPTUNA_SAMPLERS])
-def test_a_search_goes_on_as_if_it_had_not_stopped_whatever_its_sampler(name: str, tmp_path: Path) -> None:
+def test_a_resumed_search_proposes_the_same_plans_with_any_sampler(name: str, tmp_path: Path) -> None:
     whole = run(tmp_path / "whole", name, 16)
     run(tmp_path / "cut", name, 7)
     assert run(tmp_path / "cut", name, 16) == whole
     assert run(tmp_path / "other", name, 16, seed=2) != whole
 
 
-def test_ours_repeats_nothing_and_soon_has_what_all_plans_have(tmp_path: Path) -> None:
+def test_gate_sampler_repeats_no_plan_and_soon_finds_the_true_front(tmp_path: Path) -> None:
     ours, every = run(tmp_path / "ours", "gate", 16), run(tmp_path / "every", "gate", 10**6)
     assert {trial.state for trial in every.trials} == {"complete"} and len(every.trials) == len(small())
     corner = Objectives(0.6, 4.0, 4.0)
     assert ours.hypervolume(corner)[-1] > 0.98 * every.hypervolume(corner)[-1]
 
 
-def test_what_gates_let_through_is_kept_with_the_trial(tmp_path: Path) -> None:
+def test_the_pass_rates_of_gates_are_stored_with_the_trial(tmp_path: Path) -> None:
     run(tmp_path / "study", "gate", 5)
     text = (tmp_path / "study").read_text()
     assert text.count(f'"{REACH_ATTR}":') == 5
 
 
-def test_plans_not_tried_are_found_where_hardly_any_is_left(tmp_path: Path) -> None:
+def test_the_last_untried_plans_are_found(tmp_path: Path) -> None:
     result = run(tmp_path / "study", "random", 10**6)
     assert len({trial.plan for trial in result.complete}) > 0.9 * len(small())

@@ -1,3 +1,5 @@
+"""Expected hypervolume improvement against volumes computed by hand and means over random draws."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -14,7 +16,9 @@ point = st.tuples(share, share, share)
 
 
 @given(st.lists(point, max_size=6), st.lists(point, min_size=1, max_size=4))
-def test_what_is_certain_adds_the_volume_that_it_adds(front: list[tuple[float, ...]], asked: list[tuple[float, ...]]):
+def test_a_plan_without_uncertainty_improves_by_its_exact_volume(
+    front: list[tuple[float, ...]], asked: list[tuple[float, ...]]
+):
     before = pareto.hypervolume(front, REFERENCE)
     wanted = [pareto.hypervolume([*front, new], REFERENCE) - before for new in asked]
     quality, costs = np.array([new[0] for new in asked]), np.array([new[1:] for new in asked])
@@ -22,7 +26,7 @@ def test_what_is_certain_adds_the_volume_that_it_adds(front: list[tuple[float, .
     np.testing.assert_allclose(expected_improvement(belief, costs, front, REFERENCE), wanted, atol=1e-6)
 
 
-def test_what_is_uncertain_adds_the_mean_over_draws():
+def test_an_uncertain_plan_improves_by_the_mean_over_draws():
     generator = np.random.default_rng(0)
     front = [(0.3, 0.8, 0.4), (0.5, 0.3, 0.6), (0.7, 0.2, 0.2)]
     mean, deviation, costs = -0.7, 0.3, (0.25, 0.5)
@@ -34,7 +38,7 @@ def test_what_is_uncertain_adds_the_mean_over_draws():
     assert found == pytest.approx(np.mean(added), abs=4 * np.std(added) / 4000**0.5)
 
 
-def test_what_costs_more_than_the_reference_adds_nothing():
+def test_a_plan_that_costs_more_than_the_reference_adds_nothing():
     belief = LogNormal(np.log([0.1, 0.1, 0.1]), np.full(3, 0.1))
     costs = np.array([[1.1, 0.1], [0.1, 1.0], [np.inf, np.inf]])
     assert expected_improvement(belief, costs, [], REFERENCE).tolist() == [0, 0, 0]

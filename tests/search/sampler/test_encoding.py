@@ -1,3 +1,5 @@
+"""Plans as vectors for the surrogate, against vectors computed by hand."""
+
 from __future__ import annotations
 
 import math

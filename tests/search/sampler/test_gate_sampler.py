@@ -1,3 +1,5 @@
+"""GateSampler in Optuna studies: its proposals, its resumption, and its behaviour in threads."""
+
 from __future__ import annotations
 
 import pickle
@@ -90,14 +92,14 @@ class TestOptunaMultiObjective(MultiObjectiveSamplerTestCase):
         return sampler
 
 
-def test_no_plan_is_proposed_twice_until_all_were():
+def test_no_plan_is_repeated_before_all_were_proposed():
     own = sampler()
     everything = len(small())
     found = plans(studied(own, everything))
     assert len(set(found)) == everything
 
 
-def test_the_same_seed_and_trials_propose_the_same_though_the_study_was_cut_off():
+def test_the_same_seed_and_trials_give_the_same_proposal_in_a_resumed_study():
     whole = plans(studied(sampler(3), 20))
     study = studied(sampler(3), 9)
     cut_off = study.ask()
@@ -109,7 +111,7 @@ def test_the_same_seed_and_trials_propose_the_same_though_the_study_was_cut_off(
     assert plans(studied(sampler(4), 20)) != whole
 
 
-def test_it_finds_the_best_plans_sooner_than_chance():
+def test_gate_sampler_finds_the_best_plans_sooner_than_random_search():
     def volume(study: optuna.Study) -> float:
         from gatesearch.search import pareto
 
@@ -127,7 +129,7 @@ def studied_at_random(seed: int, trials: int) -> optuna.Study:
     return studied(optuna.samplers.RandomSampler(seed), trials)  # type: ignore[arg-type]
 
 
-def test_workers_side_by_side_propose_different_plans():
+def test_parallel_workers_propose_different_plans():
     study = studied(sampler(), 8)
     space = small()
     asked = []
@@ -137,25 +139,25 @@ def test_workers_side_by_side_propose_different_plans():
     assert len(set(asked)) == 6
 
 
-def test_what_cost_alone_rules_out_is_not_proposed():
+def test_plans_that_their_cost_rules_out_are_not_proposed():
     study = studied(sampler(allowed=lambda plan: "npu" not in plan.cores), 12)
     assert not any("npu" in GatePlan.from_json(plan).cores for plan in plans(study))
 
 
-def test_trials_of_another_space_are_passed_over():
+def test_trials_of_another_space_are_ignored():
     study = optuna.create_study(directions=["maximize", "minimize", "minimize"])
     study.optimize(lambda t: (t.suggest_float("x", 0, 1), 1.0, 1.0), n_trials=6)
     assert len(studied(sampler(), 5, study).trials) == 11
 
 
-def test_the_first_gates_come_first_on_the_cores_that_cost_least():
+def test_the_first_plans_use_the_cheapest_cores():
     initial = [(), (PlacedGate.of("gc", "block", mode="channel", keep=1.0, recall=0.99),)]
     found = [GatePlan.from_json(plan) for plan in plans(studied(sampler(initial=initial), 3))]
     assert found[0] == GatePlan((), ("mcu",)) and found[1].gates == initial[1]
     assert found[2].gates not in initial
 
 
-def test_gentle_gates_are_tried_before_anything_is_believed_and_while_nothing_keeps_the_constraints():
+def test_gentle_gates_are_proposed_first_and_as_long_as_no_plan_is_feasible():
     gentle = simplest_gates(small())
     second = GatePlan.from_json(plans(studied(sampler(initial=[()]), 2))[1])
     assert second.gates in gentle[1:]
@@ -167,7 +169,7 @@ def test_gentle_gates_are_tried_before_anything_is_believed_and_while_nothing_ke
     assert "block" not in str(plans(studied(mcu, 8, least=1.0)))
 
 
-def test_where_cores_trade_one_cost_for_the_other_gates_are_tried_on_several():
+def test_if_cores_trade_latency_for_energy_gates_are_tried_on_several():
     def traded(plan: GatePlan) -> list[tuple[float, float]]:
         return [(0.0, 0.0), *((1 / 3, 0.1) if core == "mcu" else (1 / 9, 1 / 3) for core in plan.cores)]
 
@@ -187,7 +189,7 @@ def test_where_cores_trade_one_cost_for_the_other_gates_are_tried_on_several():
     assert len({plan.gates for plan in best}) < len(best)
 
 
-def test_a_plan_that_cannot_be_priced_is_never_worth_anything():
+def test_a_plan_that_cannot_be_priced_is_not_proposed():
     def dear(plan: GatePlan) -> list[tuple[float, float]]:
         return [(np.inf, np.inf)] * (len(plan.cores) + 1) if "npu" in plan.cores else runs(plan)
 
@@ -196,7 +198,7 @@ def test_a_plan_that_cannot_be_priced_is_never_worth_anything():
     assert not any("npu" in plan.cores for plan in found)
 
 
-def test_gates_inside_the_stages_are_believed_in_too():
+def test_the_surrogate_covers_layer_gates():
     layers = tuple(LayerSite(name, "conv2d", (8, 8, 8), (8, 8, 8), 36864, 9) for name in ("a", "b", "c"))
     kinds = {"pg": {"bits": [8], "high_bits": [2, 4], "mask": ["3d"], "target": [0.0]}}
     space = small(kinds=kinds, max_gates=0, layer_sites=layers, cores=("mcu",))
@@ -225,7 +227,7 @@ def distinct_plans(study: optuna.Study) -> int:
     return len({small().read(trial.params) for trial in study.trials})
 
 
-def test_a_batch_of_proposals_holds_none_twice():
+def test_a_batch_of_proposals_has_no_duplicates():
     study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler())
     batch = [study.ask() for _ in range(12)]  # none has asked for its parameters yet
     proposed = [small().propose(trial) for trial in batch]
@@ -264,7 +266,7 @@ def test_threads_propose_different_plans_and_draw_none_at_random():
     assert not drawn and distinct_plans(study) == 20
 
 
-def test_a_pickled_sampler_goes_on_as_the_sampler_itself():
+def test_a_pickled_sampler_makes_the_same_proposals():
     own = GateSampler(small(), runs, shares=SHARES, seed=5)
     study = studied(own, 6)
     copy = pickle.loads(pickle.dumps(own))

@@ -1,3 +1,5 @@
+"""The Gaussian process: what it learns, how sure it is, and degenerate data."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 from gatesearch.search.sampler.gp import GaussianProcess
 
 
-def test_it_learns_a_smooth_function_and_knows_where_it_does_not():
+def test_the_process_fits_a_smooth_function_and_is_unsure_far_from_data():
     generator = np.random.default_rng(0)
     known = generator.uniform(-1, 1, (40, 3))
     process = GaussianProcess(known, (np.sin(2 * known[:, 0]) + known[:, 1] ** 2)[:, None])
@@ -18,7 +20,7 @@ def test_it_learns_a_smooth_function_and_knows_where_it_does_not():
     assert process.predict(np.full((1, 3), 5.0))[1][0, 0] > 3 * deviation.mean()
 
 
-def test_noise_is_told_from_signal():
+def test_noise_and_signal_are_separated():
     generator = np.random.default_rng(1)
     known = generator.uniform(-1, 1, (60, 2))
     process = GaussianProcess(known, (known[:, 0] + generator.normal(0, 0.5, 60))[:, None])
@@ -26,19 +28,19 @@ def test_noise_is_told_from_signal():
     assert 0.8 < mean[1, 0] - mean[0, 0] < 2.4
 
 
-def test_what_never_varied_changes_nothing():
+def test_a_constant_input_changes_nothing():
     known = np.array([[0.0, 1.0], [0.5, 1.0], [1.0, 1.0]])
     process = GaussianProcess(known, np.array([[0.0], [0.5], [1.0]]))
     same, other = process.predict(np.array([[0.25, 1.0], [0.25, 7.0]]))[0]
     assert same == other
 
 
-def test_equal_values_are_believed_of_any_plan():
+def test_equal_observations_are_predicted_everywhere():
     mean, deviation = GaussianProcess(np.eye(3), np.full((3, 1), 2.0)).predict(np.ones((1, 3)))
     assert mean[0, 0] == 2.0 and deviation[0, 0] < 1e-6
 
 
-def test_one_observation_of_nothing():
+def test_one_observation_without_inputs():
     mean, _ = GaussianProcess(np.zeros((2, 0)), np.array([[1.0], [3.0]])).predict(np.zeros((1, 0)))
     assert mean[0, 0] == pytest.approx(2.0)
 
@@ -52,7 +54,7 @@ def test_several_quantities_share_their_hyperparameters_and_keep_their_scales():
     assert deviation[0, 1] == pytest.approx(50 * deviation[0, 0], rel=0.3)
 
 
-def test_hyperparameters_are_looked_for_seldom_and_do_not_depend_on_when_one_began():
+def test_hyperparameters_are_fitted_seldom_and_do_not_depend_on_the_first_call():
     generator = np.random.default_rng(3)
     known = generator.uniform(-1, 1, (25, 2))
     values = known[:, :1] ** 2

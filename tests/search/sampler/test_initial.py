@@ -1,3 +1,5 @@
+"""The first plans of a search, and that a resumed search does not repeat them."""
+
 from __future__ import annotations
 
 import math
@@ -20,7 +22,7 @@ def start(space: Space) -> list[dict[str, Scalar]]:
     return initial_params(space, cost, simplest_gates(space))
 
 
-def test_no_gates_then_one_gentle_gate_at_each_site() -> None:
+def test_the_first_plans_are_no_gates_then_one_gentle_gate_at_each_site() -> None:
     space = small()
     found = start(space)
     assert [choice.get("site_0") for choice in found] == [None, "input", "stem", "block"]
@@ -33,7 +35,7 @@ def test_no_gates_then_one_gentle_gate_at_each_site() -> None:
     assert [c["gates"] for c in start(small(max_gates=0))] == [0]
 
 
-def test_an_opening_leaves_gates_at_cuts_to_the_sampler() -> None:
+def test_some_first_plans_leave_cut_gates_to_the_sampler() -> None:
     assert opening_gates(small()) == [()]
     assert [[gate.site for gate in gates] for gates in opening_gates(small(min_gates=1))] == [["input"]]
     layers = (LayerSite("a", "conv2d", (3, 4, 4), (8, 4, 4), 100, 9),)
@@ -45,7 +47,7 @@ def test_an_opening_leaves_gates_at_cuts_to_the_sampler() -> None:
 
 
 @pytest.mark.parametrize(("together", "labels"), [(True, ["layers"]), (False, ["a", "b"])])
-def test_each_layer_kind_gentle_wherever_it_can_go(together: bool, labels: list[str]) -> None:
+def test_first_plans_have_each_layer_kind_gently_at_every_site_that_it_fits(together: bool, labels: list[str]) -> None:
     layers = (LayerSite("a", "conv2d", (3, 4, 4), (8, 4, 4), 100, 9), LayerSite("b", "linear", (8,), (8,), 64, 9))
     kinds = {"pg": {"bits": [4, 8], "high_bits": [2]}, "fbs": {"density": [0.5, 0.9]}}
     found = start(small(kinds=kinds, max_gates=0, layer_sites=layers, together=together))
@@ -56,7 +58,7 @@ def test_each_layer_kind_gentle_wherever_it_can_go(together: bool, labels: list[
     assert len(found) == 3 and (together or found[2]["b:kind"] == "none")  # suppression is for convolutions
 
 
-def test_a_search_begins_with_them_and_a_resumed_one_does_not_begin_again(tmp_path: Path) -> None:
+def test_a_search_begins_with_the_first_plans_and_does_not_repeat_them_on_resumption(tmp_path: Path) -> None:
     space = small()
     initial = start(space)
 
