@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves
 SOFTMAX_PASSES = 3
 NORM_PASSES = 3  # mean, spread, scaling
 GATED_CURVE_PASSES = 2
-BILINEAR_TAPS, BICUBIC_TAPS = 4, 16
+BILINEAR_TAPS, TRILINEAR_TAPS, BICUBIC_TAPS = 4, 8, 16
 
 # Layouts of memory, casts, and constants.
 NO_WORK = frozenset({
@@ -73,14 +73,15 @@ ELEMENT_WORK: Mapping[str, Callable[..., int]] = {
     **dict.fromkeys(("native_layer_norm", "native_group_norm", "_fused_rms_norm"), _passes(NORM_PASSES)),
     **dict.fromkeys(("avg_pool2d", "avg_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices"), _window),
     "mkldnn_max_pool2d": _window,
-    **dict.fromkeys(("var", "std", "var_mean", "std_mean", "logsumexp"), _passes(2)),
+    **dict.fromkeys(("var", "std", "var_mean", "std_mean", "logsumexp", "logcumsumexp"), _passes(2)),
     **dict.fromkeys((
         "sum", "mean", "prod", "amax", "amin", "aminmax", "any", "all", "max", "min", "argmax", "argmin", "cumsum",
         "cumprod", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d",
-        "linalg_vector_norm", "nonzero",
+        "linalg_vector_norm", "nonzero", "cummax", "cummin", "nansum", "fractional_max_pool2d", "trace",
     ), _whole),
-    **dict.fromkeys(("sort", "topk", "argsort"), _ordered),
-    **dict.fromkeys(("upsample_bilinear2d",), _per_output(BILINEAR_TAPS)),
+    **dict.fromkeys(("sort", "topk", "argsort", "median", "kthvalue"), _ordered),
+    **dict.fromkeys(("upsample_bilinear2d", "grid_sampler_2d"), _per_output(BILINEAR_TAPS)),
+    "upsample_trilinear3d": _per_output(TRILINEAR_TAPS),
     "upsample_bicubic2d": _per_output(BICUBIC_TAPS),
     # A curve of the value, and a product with the value.
     **dict.fromkeys((

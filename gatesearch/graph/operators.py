@@ -101,7 +101,8 @@ FREE = frozenset({
     "avg_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices", "mkldnn_max_pool2d", "native_batch_norm",
     "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "native_layer_norm", "native_group_norm",
     "_fused_rms_norm", "_softmax", "_log_softmax", "_safe_softmax", "linalg_vector_norm", "_weight_norm_interface",
-    "upsample_nearest1d", "upsample_nearest2d", "upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d",
+    "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d", "upsample_linear1d", "upsample_bilinear2d",
+    "upsample_bicubic2d", "upsample_trilinear3d", "grid_sampler_2d", "fractional_max_pool2d", "max_unpool2d",
     # Activations that PyTorch does not tag as element-wise.
     "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "glu", "leaky_relu", "leaky_relu_", "elu", "elu_", "celu",
     "selu", "mish", "mish_", "silu", "silu_", "softplus", "hardtanh", "hardtanh_", "log_sigmoid_forward", "prelu",
@@ -117,9 +118,12 @@ FREE = frozenset({
     "gather", "scatter", "scatter_", "scatter_add", "embedding", "repeat", "repeat_interleave", "flip", "roll", "tril",
     "triu", "im2col", "col2im", "unfold", "as_strided", "masked_fill_", "masked_select", "unsafe_split",
     "unsafe_split_with_sizes", "_unsafe_view", "_reshape_alias", "pixel_shuffle", "_to_copy",
+    "pixel_unshuffle", "channel_shuffle", "replication_pad3d", "reflection_pad3d", "_unsafe_index", "index_add",
+    "index_copy", "scatter_reduce", "select_scatter", "slice_scatter", "polar", "trace",
     # Comparisons, sums in order, random numbers.
-    "sort", "topk", "argsort", "argmax", "argmin", "max", "min", "cumsum", "cumprod", "nonzero", "bucketize",
-    "searchsorted", "native_dropout", "bernoulli_", "uniform_", "normal_", "random_", "_local_scalar_dense", "equal",
+    "sort", "topk", "argsort", "argmax", "argmin", "max", "min", "cumsum", "cumprod", "cummax", "cummin",
+    "logcumsumexp", "nansum", "median", "kthvalue", "nonzero", "bucketize", "searchsorted", "native_dropout",
+    "bernoulli_", "uniform_", "normal_", "random_", "_local_scalar_dense", "equal",
 })  # fmt: skip
 FREE_TAGS = {torch.Tag.pointwise, torch.Tag.inplace_view, torch.Tag.view_copy}
 

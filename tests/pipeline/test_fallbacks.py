@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from torch import Tensor, nn
 
 import gatesearch
 from gatesearch.errors import UserError
@@ -127,6 +128,25 @@ def test_a_run_whose_artifacts_stray_returns_its_result(tmp_path: Path, capsys: 
     assert any("verify.prediction_agreement: artifacts and model agree on 0.00%" in line for line in result.shortfalls)
     assert set(result.shortfalls) <= set(result.record.summary["warnings"])
     assert all(f"warning: {line}" in capsys.readouterr().err for line in result.shortfalls[:1])
+
+
+class CrossProduct(nn.Module):
+    """An operator that the operator table does not know, over three channels."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([torch.linalg.cross(x[:, :3], x[:, 3:6], dim=1), x[:, 3:]], 1)
+
+
+def test_an_operator_without_a_figure_is_in_the_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = small_run.network()
+    network[0].append(CrossProduct())
+    result = gatesearch.run(network, small_run.images(), out=tmp_path / "run", **small_run.SETTINGS)
+    [line] = [line for line in result.record.summary["warnings"] if "operator table" in line]
+    assert re.match(
+        r"backbone: the operator table does not know linalg_cross, which computes \d+\.\d% of all values", line
+    )
+    assert f"warning: {line}" in capsys.readouterr().err
+    assert line in json.loads((tmp_path / "run" / "summary.json").read_text())["warnings"]
 
 
 def test_a_second_driver_is_refused(copy: Path) -> None:

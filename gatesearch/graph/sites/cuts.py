@@ -35,7 +35,10 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
     traced = trace(model)
     work = NodeProfile(traced, example)
     for name, share in work.unknown.items():
-        console.say(f"backbone: operator {name} counts as free, {share:.1%} of all values: no figure for its MACs")
+        console.warn(
+            f"backbone: the operator table does not know {name}, which computes {share:.1%} of all values: it counts "
+            "no multiply-accumulates for it, and one pass over what it computes"
+        )
     nodes = [node for node in traced.graph.nodes if node.op != "output"]
     total_macs, total_params = sum(work.macs.values()), sum(p.numel() for p in model.parameters())
     layout = layouts(traced, work.shapes)
