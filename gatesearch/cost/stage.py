@@ -20,6 +20,7 @@ from gatesearch.cost.blocks import exit_of, variant_of
 from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.layers import LayerChange, dense_by_kernel
 from gatesearch.cost.placed_cut import PlacedCut
+from gatesearch.cost.surface import Surface
 from gatesearch.cost.table import HostTimings, Table, in_float_on
 from gatesearch.devices.profile import Core
 from gatesearch.graph.sites import LayerSite
@@ -141,7 +142,8 @@ class StagePricer:
         """Return a block's reading, MACs and bytes at the channel shares of its ends, with its changed layers."""
         surfaces = self.table.blocks[block]
         row = {name: surface(*shares) for name, surface in surfaces.items()}
-        row[core.name] = row[reading_name]
+        # Tables in older run folders have no values; a run reads them anew (gatesearch.pipeline.pricing).
+        row[core.name] = row[reading_name] + core.reading_per_value * row.get("values", 0.0)
         native = self.table.native.get(core.name)
         costs = self.kernels.get(core.name) if native is None else native.kernels
         for name, change in changes.items():
@@ -163,7 +165,8 @@ class StagePricer:
         """Add the head of the gate that ends a stage; ``alone`` says that the stage has no block."""
         call = self.table.overhead[core.name]
         head = self.table.heads[f"{variant_of(leaving.placed)}@{leaving.site.name}"]
-        reading = work.reading + max(0.0, head[reading_name](1.0, 1.0) - call) * leaving.channel_share
+        head_reading = head[reading_name](1.0, 1.0) + _values_reading(core, head)
+        reading = work.reading + max(0.0, head_reading - call) * leaving.channel_share
         return StageWork(
             reading=reading + (call if alone else 0.0),
             macs=work.macs + leaving.work.macs,
@@ -222,12 +225,17 @@ class StagePricer:
         name = exit_of(leaving.placed, leaving.site.name)
         row, width = self.table.heads[name], BYTES[arithmetic(self.table.needs.get(name, PLAIN), core)]
         return StageWork(
-            reading=row[core.name](1.0, 1.0),
+            reading=row[core.name](1.0, 1.0) + _values_reading(core, row),
             macs=float(leaving.work.exit_macs),
             weight_bytes=row["weight_bytes"](1.0, 1.0) * width,
             activation_bytes=row["activation_bytes"](1.0, 1.0) * width,
             width=width,
         )
+
+
+def _values_reading(core: Core, row: Mapping[str, Surface]) -> float:
+    """Return what the work without products of a head or an exit adds to its reading."""
+    return core.reading_per_value * row["values"](1.0, 1.0) if "values" in row else 0.0
 
 
 def _difference(

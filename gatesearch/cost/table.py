@@ -14,7 +14,7 @@ from typing import Any
 from gatesearch.cost.kernel_costs import Recorded
 from gatesearch.cost.surface import Surface
 
-QUANTITIES = ("macs", "weight_bytes", "activation_bytes")
+QUANTITIES = ("macs", "values", "weight_bytes", "activation_bytes")
 FLOATING = " float32"  # suffix of a core's name: the reading of the float program
 
 

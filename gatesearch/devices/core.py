@@ -115,6 +115,11 @@ class Core(StrictModel):
         """The provenance of its times; times that derive from another engine's are modelled."""
         return "modelled" if self.borrows_times else self.timing.provenance
 
+    @property
+    def reading_per_value(self) -> float:
+        """What a value of work without products adds to a reading; 0 where readings are of programs and kernels."""
+        return getattr(self.timing, "reading_per_value", 0.0)
+
     def latency_us(self, reading: float) -> float:
         """Return microseconds of its engine for a reading in the unit of its timing."""
         return self.timing.latency_us(reading) * (ENGINES[self.engine].slowdown if self.borrows_times else 1.0)

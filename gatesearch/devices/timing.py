@@ -28,7 +28,28 @@ Accelerator = Literal[
 ]
 
 
-class Instructions(StrictModel):
+# Of one value of element-wise work, such as a sum, in the time of a multiply-accumulate.
+DEFAULT_MACS_PER_VALUE = Constant(
+    value=10.8,
+    unit="MAC/value",
+    provenance="assumed",
+    source="our kernels' counts on a Cortex-M4: a sum of two maps takes 25.0 instructions a value, a product 2.32; no "
+    "figure of this core",
+)
+
+
+class _ByRate(StrictModel):
+    """What timings by a rate have in common.
+
+    Args:
+        macs_per_value: the multiply-accumulates that take as long as one value of work without products: a sum, a
+            softmax, a pooling (:mod:`gatesearch.graph.element_work`). With a table, for what it has no kernel for.
+    """
+
+    macs_per_value: Annotated[Constant, require_unit("MAC/value", positive=True)] = DEFAULT_MACS_PER_VALUE
+
+
+class Instructions(_ByRate):
     """Latency from counted instructions: what a simulator without a cycle model can tell.
 
     The result is no better than ``instructions_per_cycle``, which a profile has to assume.
@@ -56,13 +77,18 @@ class Instructions(StrictModel):
         each = 1.0 if self.table else self.instructions_per_mac.value
         return reading * each / self._instructions_per_us
 
-    def unlisted(self, macs: float) -> float:
-        """Return what multiply-accumulates take in the table's unit where the table has no kernel for them."""
-        return macs * self.instructions_per_mac.value
+    def unlisted(self, macs: float, values: float = 0.0) -> float:
+        """Return what products, and work on values, take in the table's unit where the table has no kernel for it."""
+        return (macs + values * self.macs_per_value.value) * self.instructions_per_mac.value
 
     def frontend_us(self, macs: float) -> float:
         """Return microseconds for the front end's float multiply-accumulates."""
         return macs * self.frontend_instructions_per_mac.value / self._instructions_per_us
+
+    @property
+    def reading_per_value(self) -> float:
+        """What a value of work without products adds to a reading; with a table nothing, whose kernels have it."""
+        return 0.0 if self.table else self.macs_per_value.value
 
     @property
     def _instructions_per_us(self) -> float:
@@ -106,13 +132,18 @@ class LiteRT(StrictModel):
         return None if self.frontend_macs_per_us is None else macs / self.frontend_macs_per_us.value
 
 
-class Throughput(StrictModel):
+class Throughput(_ByRate):
     """Latency from multiply-accumulates at a rate that a data sheet or a paper gives: modelled, never measured."""
 
     provenance: ClassVar[Provenance] = "modelled"
 
     model: Literal["throughput"]
     macs_per_us: Annotated[Constant, require_unit("MAC/us", positive=True)]
+
+    @property
+    def reading_per_value(self) -> float:
+        """What a value of work without products adds to a reading, in multiply-accumulates."""
+        return self.macs_per_value.value
 
     def latency_us(self, macs: float) -> float:
         """Return microseconds for int8 multiply-accumulates."""
@@ -123,7 +154,7 @@ class Throughput(StrictModel):
         return macs / self.macs_per_us.value
 
 
-class Measured(StrictModel):
+class Measured(_ByRate):
     """Latency by a table of kernels that were timed on the core itself, with a kit: see ``gatesearch measure kit=DIR``.
 
     Args:
@@ -145,9 +176,9 @@ class Measured(StrictModel):
         """Return microseconds for ticks of the board's clock."""
         return ticks / self.ticks_per_us.value
 
-    def unlisted(self, macs: float) -> float:
-        """Return the ticks of multiply-accumulates for which the table has no kernel."""
-        return macs / self.macs_per_us.value * self.ticks_per_us.value
+    def unlisted(self, macs: float, values: float = 0.0) -> float:
+        """Return the ticks of products, and of work on values, for which the table has no kernel."""
+        return (macs + values * self.macs_per_value.value) / self.macs_per_us.value * self.ticks_per_us.value
 
     def frontend_us(self, macs: float) -> float:
         """Return microseconds for the front end's float multiply-accumulates."""

@@ -33,6 +33,8 @@ NO_WORK = frozenset({
 # A product, a sum or a pooling computes these on its way where it alone is read by them.
 FUSED = frozenset({
     "relu", "relu_", "clamp", "clamp_", "clamp_min", "clamp_min_", "hardtanh", "hardtanh_", "threshold", "threshold_",
+})  # fmt: skip
+BATCH_NORMS = frozenset({
     "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "batch_norm",
 })  # fmt: skip
 SCALINGS = frozenset({"add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "neg", "neg_"})
@@ -59,9 +61,20 @@ def _passes(count: int) -> Callable[..., int]:
     return lambda x, *rest, output: count * _numel(x)
 
 
+def _batch_norm(x: Tensor, *rest: Any, output: Any) -> int:
+    """With statistics of the sample itself, as an instance normalisation has them, mean and spread as well."""
+    return x.numel() * (NORM_PASSES if has_own_statistics(rest) else 1)
+
+
+def has_own_statistics(args: Sequence[Any]) -> bool:
+    """Say whether a batch normalisation is called to take mean and spread from its input."""
+    return any(each is True for each in args)
+
+
 def _attention(query: Tensor, key: Tensor, *rest: Any, output: Any) -> int:
-    """The softmax over [..., n, m]."""
-    return SOFTMAX_PASSES * math.prod(query.shape[:-1]) * key.shape[-2]
+    """The softmax over [..., n, m], and the sum with a mask where there is one."""
+    is_masked = rest[2:3] == (True,) or any(isinstance(each, Tensor) for each in rest[1:])
+    return (SOFTMAX_PASSES + is_masked) * math.prod(query.shape[:-1]) * key.shape[-2]
 
 
 def _per_output(count: int) -> Callable[..., int]:
@@ -73,6 +86,7 @@ ELEMENT_WORK: Mapping[str, Callable[..., int]] = {
     **dict.fromkeys(("native_layer_norm", "native_group_norm", "_fused_rms_norm"), _passes(NORM_PASSES)),
     **dict.fromkeys(("avg_pool2d", "avg_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices"), _window),
     "mkldnn_max_pool2d": _window,
+    **dict.fromkeys(BATCH_NORMS, _batch_norm),
     **dict.fromkeys(("var", "std", "var_mean", "std_mean", "logsumexp", "logcumsumexp"), _passes(2)),
     **dict.fromkeys((
         "sum", "mean", "prod", "amax", "amin", "aminmax", "any", "all", "max", "min", "argmax", "argmin", "cumsum",

@@ -65,7 +65,7 @@ def program_footprint(module: nn.Module, example: Tensor) -> Footprint:
 
 
 def static_costs(module: nn.Module, example: Tensor) -> dict[str, float]:
-    """Return MACs, bytes of int8 weights and bytes of int8 activations alive at once, of one sample [1, ...].
+    """Return MACs, values of other work, bytes of int8 weights and of activations alive at once, of a sample [1, ...].
 
     Weights are all constants that an operator reads, buffers as well; biases are int32. Activations are the arena of
     :mod:`gatesearch.graph.lifetimes`, in which a tensor stays until its last reader has run.
@@ -75,6 +75,7 @@ def static_costs(module: nn.Module, example: Tensor) -> dict[str, float]:
     operations = log.operations()
     return {
         "macs": float(sum(each.macs for each in operations)),
+        "values": float(sum(each.values for each in operations)),
         "weight_bytes": float(sum(_constants(operations).values())),
         "activation_bytes": float(plan_arena(lifetimes(operations, log.results))),
     }

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
-from gatesearch.graph.element_work import FUSED, SCALINGS, element_work
+from gatesearch.graph.element_work import BATCH_NORMS, FUSED, SCALINGS, element_work, has_own_statistics
 from gatesearch.graph.operators import RECURRENT, OperatorCounter, recurrent_macs
 
 POOL_LAYERS = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
@@ -244,6 +244,8 @@ def _fuse(operations: Sequence[Operation], results: set[int]) -> list[Operation]
 def _is_fusable(operation: Operation) -> bool:
     if operation.name in FUSED:
         return True
+    if operation.name in BATCH_NORMS:
+        return not has_own_statistics(operation.args)
     constants = [operand for operand in operation.inputs if operand.is_constant]
     # A number for each channel goes into the weights and the bias before it.
     return operation.name in SCALINGS and all(sum(size > 1 for size in each.shape) <= 1 for each in constants)

@@ -176,8 +176,7 @@ class OperatorCounter(TorchDispatchMode):
         formula = MULTIPLYING.get(name)
         counted = formula is not None or _is_free(func, name, args, kwargs)
         if not counted and func._can_decompose():
-            with self:
-                return func.decompose(*args, **kwargs)
+            return self._decompose(func, args, kwargs)
         output = func(*args, **kwargs)
         values = sum(leaf.numel() for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
         macs = 0 if formula is None else formula(*args, output=output)
@@ -187,6 +186,14 @@ class OperatorCounter(TorchDispatchMode):
             self.unknown[name] += values
         self.note(func, name, (*args, *kwargs.values()), output, macs)
         return output
+
+    def _decompose(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Count the operators that one is made of; what a derived class does when its context ends waits."""
+        super().__enter__()
+        try:
+            return func.decompose(*args, **kwargs)
+        finally:
+            super().__exit__(None, None, None)
 
     def note(self, func: Any, name: str, args: Sequence[Any], output: Any, macs: int) -> None:
         """Do nothing more about an operator that ran; a class that keeps a record of it does.

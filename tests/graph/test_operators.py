@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gatesearch.graph.operator_log import OperatorLog
 from gatesearch.graph.operators import OperatorCounter
 from gatesearch.graph.sites import cut_sites
 
@@ -101,3 +102,20 @@ def test_a_backbone_with_an_operator_without_a_figure_says_so(capsys: pytest.Cap
         r"warning: backbone: the operator table does not know _fft_r2c, which computes \d+\.\d% of all values",
         capsys.readouterr().err,
     )
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_a_record_has_what_comes_before_an_operator_that_is_made_of_others(mode: str) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(1, 2, 3), nn.Conv2d(2, 1, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(F.interpolate(self.first(x), scale_factor=2, mode=mode))
+
+    net = Net().eval()
+    with torch.no_grad(), OperatorLog(net) as log:
+        net(torch.zeros(1, 1, 6, 6))
+    assert sum(operation.macs for operation in log.operations()) == 16 * 2 * 9 + 64 * 2
+    assert len(log.results) == 1 and not net._forward_hooks

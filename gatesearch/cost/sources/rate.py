@@ -1,4 +1,4 @@
-"""Latency by a profile's figure for a multiply-accumulate: the reading of a piece is its MACs."""
+"""Latency by a profile's figures: the reading of a piece is its MACs; its other work is priced with the plan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from gatesearch.devices.profile import Core
 
 
 class RateSource:
-    """Reads multiply-accumulates: one is like another, whatever the operator."""
+    """Reads multiply-accumulates: one is like another, whatever the operator.
+
+    Work without products is no part of a reading: :class:`gatesearch.cost.stage.StagePricer` adds it by the profile's
+    ``macs_per_value``, so that a price follows when that figure changes.
+    """
 
     def read(self, cores: Sequence[Core], programs: Programs) -> Readings:
         """See :class:`gatesearch.cost.sources.base.LatencySource`."""

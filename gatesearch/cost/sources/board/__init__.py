@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.cost.sources.board import table as tables
-from gatesearch.cost.sources.board.call_counter import CallCounter, macs_of_call
+from gatesearch.cost.sources.board.call_counter import kernel_calls
 from gatesearch.devices.engine import ENGINES
+from gatesearch.graph.operator_log import OperatorLog
 
 if TYPE_CHECKING:
     from gatesearch.cost.sources.board.table import BoardCosts, BoardTable
     from gatesearch.devices.profile import Core, Device
+    from gatesearch.graph.operator_log import Operation
 
 
 @lru_cache(maxsize=32)
@@ -56,9 +58,8 @@ def fingerprint(core: Core) -> str | None:
 def module_reading(core: Core, costs: BoardCosts, module: nn.Module, example: Tensor) -> float:
     """Return the reading of one run of a module, in the unit of the core's table.
 
-    The table prices convolutions, products, cells, poolings and sums. Products without a kernel in the table are priced
-    by the profile's figure for a multiply-accumulate. Other operators (softmax, norms that are not folded, copies) do
-    not count, as they do not count in MACs.
+    The table prices convolutions, products, cells, poolings and sums, and other work as sums of as many values. An
+    operator for which it lacks a kernel is priced by the profile's figures for a multiply-accumulate and for a value.
 
     Args:
         core: a core with a table.
@@ -66,9 +67,14 @@ def module_reading(core: Core, costs: BoardCosts, module: nn.Module, example: Te
         module: in evaluation mode.
         example: one sample [1, ...].
     """
-    with CallCounter(module) as counter:
+    with OperatorLog(module) as log:
         module(example)
-    by_call = [(call, costs.reading(call)) for call in counter.calls]
-    listed = math.fsum(reading for _, reading in by_call if reading is not None)
-    rest = counter.other_macs + math.fsum(macs_of_call(call) for call, reading in by_call if reading is None)
-    return listed + core.timing.unlisted(rest)  # type: ignore[union-attr]
+    return math.fsum(_operation_reading(core, costs, operation) for operation in log.operations())
+
+
+def _operation_reading(core: Core, costs: BoardCosts, operation: Operation) -> float:
+    calls = list(kernel_calls(operation))
+    readings = [reading for reading in map(costs.reading, calls) if reading is not None]
+    if calls and len(readings) == len(calls):
+        return math.fsum(readings)
+    return core.timing.unlisted(operation.macs, operation.values)  # type: ignore[union-attr]

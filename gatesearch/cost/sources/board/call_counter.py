@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -154,9 +155,11 @@ def _reduction(kernel: str, x: Operand, axes: Any = (), *rest: Any) -> Iterator[
     yield from _pool(kernel, image, image.shape[2:], (1, 1), (0, 0))
 
 
-def _global_average(x: Operand, size: Any, *rest: Any) -> Iterator[KernelCall]:
-    if x.ndim == 4 and all(side == 1 for side in size):
-        yield from _pool("average", x, x.shape[2:], (1, 1))
+def _adaptive_pool(kernel: str, x: Operand, size: Any, *rest: Any) -> Iterator[KernelCall]:
+    """Yield a pooling to a size that divides the image's: its windows are all alike."""
+    if x.ndim == 4 and all(n % places == 0 for n, places in zip(x.shape[2:], size, strict=True)):
+        window = [n // places for n, places in zip(x.shape[2:], size, strict=True)]
+        yield from _pool(kernel, x, window, (1, 1) if all(places == 1 for places in size) else window)
 
 
 def _cells(operation: Operation) -> Iterator[KernelCall]:
@@ -187,25 +190,19 @@ def _pair(sizes: Sequence[int], fill: int) -> tuple[int, int]:
     return int(first), int(second)
 
 
-def _named_pool(kernel: str) -> Callable[..., Iterator[KernelCall]]:
-    return lambda *args: _pool(kernel, *args)
-
-
-def _named_reduction(kernel: str) -> Callable[..., Iterator[KernelCall]]:
-    return lambda *args: _reduction(kernel, *args)
-
-
 _LISTINGS: Mapping[str, Callable[..., Iterator[KernelCall]]] = {
     "convolution": _convolution,
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot"), _product),
     **dict.fromkeys(("addmm", "baddbmm", "addmv"), _added_product),
     "addbmm": _added_product,
     "linear": _linear,
-    "avg_pool2d": _named_pool("average"),
-    "max_pool2d_with_indices": _named_pool("largest"),
-    "mean": _named_reduction("average"),
-    "amax": _named_reduction("largest"),
-    "_adaptive_avg_pool2d": _global_average,
+    "avg_pool2d": partial(_pool, "average"),
+    "max_pool2d_with_indices": partial(_pool, "largest"),
+    "mean": partial(_reduction, "average"),
+    "amax": partial(_reduction, "largest"),
+    "sum": partial(_reduction, "average"),
+    "_adaptive_avg_pool2d": partial(_adaptive_pool, "average"),
+    "adaptive_max_pool2d": partial(_adaptive_pool, "largest"),
     **dict.fromkeys(
         (
             "_scaled_dot_product_flash_attention",
