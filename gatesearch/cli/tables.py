@@ -123,7 +123,7 @@ def measure(recipe: Recipe, core_name: str | None = None, as_json: bool = False)
         {
             "first": first,
             "following": following,
-            "us": {core.name: core.latency_us(model.table.blocks[first][core.name](1.0, 1.0)) for core in cores},
+            "us": {core.name: model.block_us(core, first) for core in cores},
         }
         for first, following in pairwise([*model.table.sites, END])
     ]
