@@ -8,8 +8,8 @@ from torch import nn
 
 # Channels and stride of conv0 to conv7, as in the authors' models/cifarnet.yaml.
 LAYERS = ((64, 1), (64, 1), (128, 2), (128, 1), (128, 1), (192, 2), (192, 1), (192, 1))
-DROPOUT_LAYERS = (3, 6)  # dropout behind these
-SMALLEST_UNPADDED = 32  # pixels of a side; conv0 pads images below
+DROPOUT_LAYERS = (3, 6)  # these convolutions are followed by dropout
+MIN_UNPADDED_PIXELS = 32  # conv0 pads images with a shorter side
 
 
 class MCifarNet(nn.Sequential):
@@ -18,9 +18,9 @@ class MCifarNet(nn.Sequential):
     Maps images [N, *input_shape] to logits [N, num_classes]. At the defaults it has 174.30 million multiply-accumulates
     and 1.294 million weights (1.296 million parameters with those of the normalisation).
 
-    conv0 has no padding, so that 32 x 32 pixels become 30 x 30; on images of less than 32 pixels it pads as the
-    others do, and 8 x 8 pixels end as 2 x 2. Strided convolutions pad one pixel on every side where TensorFlow's "same"
-    may pad one side only: the shapes are equal.
+    conv0 has no padding, so that 32 x 32 pixels become 30 x 30. For images of less than 32 pixels it has the padding of
+    the other layers, and 8 x 8 pixels end as 2 x 2. Strided convolutions pad one pixel on every side; TensorFlow's
+    "same" may pad one side only, which gives the same shapes.
 
     Args:
         num_classes: size of the output.
@@ -29,7 +29,7 @@ class MCifarNet(nn.Sequential):
         dropout: share of values dropped behind conv3 and conv6.
 
     Raises:
-        ValueError: a width of nothing, or an input that is no image.
+        ValueError: the width is not above 0, or the input shape is not that of an image.
 
     >>> import torch
     >>> MCifarNet(10, (1, 8, 8), width=0.25)(torch.zeros(2, 1, 8, 8)).shape
@@ -50,14 +50,14 @@ class MCifarNet(nn.Sequential):
         channels, *size = input_shape
         parts: OrderedDict[str, nn.Module] = OrderedDict()
         for i, (full, stride) in enumerate(LAYERS):
-            padding = 0 if i == 0 and min(size) >= SMALLEST_UNPADDED else 1
+            padding = 0 if i == 0 and min(size) >= MIN_UNPADDED_PIXELS else 1
             outputs = scale_channels(full, width)
             block = [
                 nn.Conv2d(channels, outputs, 3, stride, padding, bias=False),
                 nn.BatchNorm2d(outputs),
                 nn.ReLU(),
             ]
-            # Inside the block: what crosses behind it is named after its convolution.
+            # Dropout is inside the block, so that the cut site after the block has the name of its convolution.
             parts[f"conv{i}"] = nn.Sequential(*block, *([nn.Dropout(dropout)] if i in DROPOUT_LAYERS else []))
             channels, size = outputs, [(side + 2 * padding - 3) // stride + 1 for side in size]
         # A fixed kernel, not an adaptive one: it stays one average-pooling operator on an NPU.

@@ -39,7 +39,7 @@ def write_bundle(
     """Export a model and return its manifest; the model is not changed.
 
     The thresholds are set anew, on the integer logits of the exported stages, and are in the manifest:
-    :func:`~gatesearch.export.thresholds.with_thresholds` puts them into a copy of the model.
+    :func:`~gatesearch.export.thresholds.copy_with_thresholds` puts them into a copy of the model.
 
     Args:
         folder: replaced as a whole, once everything in it is complete.

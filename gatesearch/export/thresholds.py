@@ -1,4 +1,4 @@
-"""The thresholds of a bundle's gates: set on the exported logits, written to and read from the manifest."""
+"""Sets the thresholds of a bundle's gates on the logits of its programs, and reads them from a manifest."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ BELOW_INT8 = -129  # the integer threshold of a gate that stops nothing: one bel
 
 @dataclass(frozen=True, slots=True)
 class GateThreshold:
-    """What decides at one gate of a bundle.
+    """The decision of one gate of a bundle: its threshold for the model and for the program, and its answer.
 
     Args:
-        theta: the gate's own logit, halfway between two integers of the artifact's: what the artifact decides is then
-            what the model decides, but for rounding inside the stage.
-        integer: the same as the artifact gives logits; a window leaves where its logit is not above it.
-        answer: class of a window that leaves.
+        theta: threshold on the model's logit. It corresponds to a value halfway between two integers of the program's
+            logit, so that model and program decide alike except for rounding inside the stage.
+        integer: threshold on the program's logit; a window leaves if its logit is not above it.
+        answer: class that the gate gives to a window that leaves.
     """
 
     theta: float
@@ -44,12 +44,12 @@ def artifact_thresholds(
     validation: FeatureSplit,
     positive: Tensor,
 ) -> tuple[GateThreshold, ...]:
-    """Set every threshold on the exported logits of the samples that arrive; the model is not changed.
+    """Set each gate's threshold on the logits of its program, for the samples that reach it; the model is not changed.
 
     Args:
-        model: with the gates, whose recall targets hold.
-        stages: as the passes leave them.
-        programs: a stage each, in the arithmetic of its core.
+        model: the gated model; its gates hold the recall targets.
+        stages: the compiled stages of the model.
+        programs: the program of each stage, in the arithmetic of its core.
         validation: the split on which thresholds are set.
         positive: whether each class is a positive, [classes].
     """
@@ -63,31 +63,31 @@ def artifact_thresholds(
         spec = program.outputs[1]
         gate = copy.deepcopy(model.gate(k))
         gate.calibrate(logits.float(), positive[labels])
-        # It is -inf where nothing is to be stopped, and that is no number of an artifact.
+        # The threshold of a gate that stops nothing is -inf, which an integer program cannot hold.
         integer: float = max(BELOW_INT8, float(gate.theta))
         halfway = 0.0
         if spec.scale:
             # "Above theta" over integers: the whole part of theta, rounded down.
             integer, halfway = math.floor(integer), 0.5
         gate.theta.fill_(stages[k].gate_logit(spec.value(integer + halfway)))  # in float32, as a model holds it
-        goes = logits > integer
-        answer = default_answer(labels[~goes], labels, positive)
+        passes = logits > integer
+        answer = default_answer(labels[~passes], labels, positive)
         thresholds.append(GateThreshold(float(gate.theta), integer, answer))
         target = programs[k + 1].inputs[0]
-        going = torch.nonzero(goes).flatten().tolist()
-        hidden = [requantise(outputs[i][0], program.outputs[0], target) for i in going]
-        labels = labels[goes]
+        indices = torch.nonzero(passes).flatten().tolist()
+        hidden = [requantise(outputs[i][0], program.outputs[0], target) for i in indices]
+        labels = labels[passes]
     return tuple(thresholds)
 
 
-def thresholds_of(manifest: Mapping[str, Any]) -> tuple[GateThreshold, ...]:
+def read_thresholds(manifest: Mapping[str, Any]) -> tuple[GateThreshold, ...]:
     """Return the thresholds that a manifest holds."""
     gates = [stage["gate"] for stage in manifest["stages"] if stage["gate"] is not None]
     return tuple(GateThreshold(gate["theta"], gate["theta_integer"], gate["answer"]) for gate in gates)
 
 
-def with_thresholds(model: GatedModel, thresholds: Sequence[GateThreshold]) -> GatedModel:
-    """Return a copy of a model that decides as a bundle does."""
+def copy_with_thresholds(model: GatedModel, thresholds: Sequence[GateThreshold]) -> GatedModel:
+    """Return a copy of a model whose gates have the thresholds and answers of a bundle."""
     copied = copy.deepcopy(model)
     for k, threshold in enumerate(thresholds):
         copied.gate(k).theta.fill_(threshold.theta)

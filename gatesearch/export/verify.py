@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gatesearch.errors import UserError
 from gatesearch.export.artifact_checks import ArtifactCheck, check_artifacts
-from gatesearch.export.thresholds import thresholds_of, with_thresholds
+from gatesearch.export.thresholds import copy_with_thresholds, read_thresholds
 from gatesearch.model import Cascade, GatedModel
 from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import Answer
@@ -68,7 +68,7 @@ def verify(model: GatedModel, bundle: Bundle, features: Tensor, on_sample: Calla
         raise UserError(
             f"{bundle.folder}: is the bundle of plan {bundle.manifest['digest']}, not of {model.plan.digest}"
         )
-    model = with_thresholds(model, thresholds_of(bundle.manifest))
+    model = copy_with_thresholds(model, read_thresholds(bundle.manifest))
     cascade = run_cascade(model, features)
     answers: list[Answer] = []
     for window in features.numpy():

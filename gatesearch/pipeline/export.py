@@ -20,7 +20,7 @@ from gatesearch.export import bundle as bundles
 from gatesearch.export import verify as verification
 from gatesearch.export.artifact_checks import describe_checks
 from gatesearch.export.shortcomings import shortcomings
-from gatesearch.export.thresholds import thresholds_of, with_thresholds
+from gatesearch.export.thresholds import copy_with_thresholds, read_thresholds
 from gatesearch.model import GatedModel
 from gatesearch.pipeline.pick import BestPlan
 from gatesearch.pipeline.problem import Problem
@@ -63,7 +63,7 @@ def export(problem: Problem, cost: CostModel, best: BestPlan, folder: RunFolder)
     manifest = load_manifest(path)
     for line in shortcomings(manifest, problem.recipe.export.formats, (folder / UNGATED).stat().st_size):
         console.warn(f"export: {line}")
-    return PlanBundle(path, manifest, with_thresholds(best.model, thresholds_of(manifest)))
+    return PlanBundle(path, manifest, copy_with_thresholds(best.model, read_thresholds(manifest)))
 
 
 def _holds_bundle(folder: RunFolder, best: BestPlan, made_from: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The conformance tests of gates at cut sites, on top of those of every gate kind."""
+"""The conformance tests of gates at cut sites, in addition to those that every gate kind passes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CutGateConformance(LoweringConformance):
 
     @contextmanager
     def trained(self) -> Iterator[tuple[Any, Tensor]]:
-        """Give a gate that took some steps, in evaluation, and activations for it."""
+        """Yield a gate after a few training steps, in evaluation mode, and activations for it."""
         with fixed_torch_seed():
             gate, hidden = self.build(), self.inputs()
             gate.initialise(torch.rand(self.site.channels))
@@ -86,7 +86,7 @@ class CutGateConformance(LoweringConformance):
         assert float(gate.theta) == -math.inf, "theta must start at -inf: a gate not calibrated stops nothing"
 
     def test_samples_do_not_mix(self) -> None:
-        """In evaluation a sample's output does not depend on its batch, nor does the gate change its input."""
+        """In evaluation mode a sample's output does not depend on its batch, and the gate does not change its input."""
         with self.trained() as (gate, hidden):
             untouched, output = hidden.clone(), gate(hidden)
             assert torch.equal(hidden, untouched), "the gate changes its input in place"
@@ -96,8 +96,8 @@ class CutGateConformance(LoweringConformance):
             alone = torch.cat([gate(sample).logit for sample in hidden.split(1)])
             assert torch.allclose(alone, output.logit, atol=1e-4), "a sample's logit depends on the rest of its batch"
 
-    def test_calibration_meets_its_aim(self) -> None:
-        """Calibration sets a number whatever it is shown, and meets the shares that the parameters aim at."""
+    def test_calibration_meets_its_target(self) -> None:
+        """Calibration sets a threshold for any samples, and meets the targets of the gate's parameters."""
         with fixed_torch_seed():
             gate, logit, positive = self.build(), torch.randn(200), torch.rand(200) < 0.3
             gate.calibrate(logit, positive)
@@ -106,13 +106,15 @@ class CutGateConformance(LoweringConformance):
             order = torch.randperm(200)
             gate.calibrate(logit[order], positive[order])
             assert float(gate.theta) == theta, "calibrate() depends on the order of the samples"
-            aims, passing = self.read().calibration(), logit > gate.theta
-            if "recall" in aims:
-                reached = float(passing[positive].float().mean())
-                assert reached >= aims["recall"] - 1e-6, f"calibrate() reaches a recall of {reached:.3f}, not {aims}"
-            if "leaving" in aims:
+            targets, passing = self.read().calibration(), logit > gate.theta
+            if "recall" in targets:
+                recall = float(passing[positive].float().mean())
+                assert recall >= targets["recall"] - 1e-6, (
+                    f"calibrate() reaches a recall of {recall:.3f}, not {targets}"
+                )
+            if "leaving" in targets:
                 share = 1 - float(passing.float().mean())
-                assert abs(share - aims["leaving"]) <= 0.02, f"calibrate() lets {share:.3f} leave, not {aims}"
+                assert abs(share - targets["leaving"]) <= 0.02, f"calibrate() lets {share:.3f} leave, not {targets}"
             gate.calibrate(logit, torch.zeros(200, dtype=torch.bool))
             assert not bool(gate.theta.isnan()), "calibrate() sets theta to NaN where there are no positives"
 
@@ -125,5 +127,5 @@ def _distance(target: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _with_exit(gate: Any, output: GateOutput) -> GateOutput:
-    assert output.exit is None, "the gate calls its own exit: those that go on would run it, too"
+    assert output.exit is None, "the gate calls its own exit, which samples that pass must not run"
     return output if gate.exit is None else output._replace(exit=gate.exit(output.passed))

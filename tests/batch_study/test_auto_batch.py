@@ -1,4 +1,4 @@
-"""``retrain.batch_size: auto`` takes the batch size of the study for the same recipe, or an error names it."""
+"""``retrain.batch_size: auto`` takes the batch size from the recipe's study, or an error says how to run one."""
 
 from __future__ import annotations
 

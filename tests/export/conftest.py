@@ -7,7 +7,7 @@ import pytest
 from gatesearch.compile import passes
 from gatesearch.devices import profile
 from gatesearch.export.bundle import write_bundle
-from gatesearch.export.thresholds import thresholds_of, with_thresholds
+from gatesearch.export.thresholds import copy_with_thresholds, read_thresholds
 from gatesearch.runtime.bundle import Bundle
 from tests.export.small_model import CLASSES, PLAN, POSITIVE, Exported, gated, windows
 
@@ -29,7 +29,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         classes=CLASSES,
         about={"recipe": "kws", "synthetic_data": True, "frontend": {"name": "mfcc"}},
     )
-    deployed = with_thresholds(model, thresholds_of(manifest))
+    deployed = copy_with_thresholds(model, read_thresholds(manifest))
     return Exported(
         folder, deployed, manifest, passes.run(model, calibration, device), validation, windows(240, seed=3)
     )

@@ -22,7 +22,7 @@ from gatesearch.export import bundle, compiled
 from gatesearch.export.bundle import write_bundle
 from gatesearch.export.compiled import CompiledStage
 from gatesearch.export.exporters import exporter
-from gatesearch.export.thresholds import GateThreshold, artifact_thresholds, with_thresholds
+from gatesearch.export.thresholds import GateThreshold, artifact_thresholds, copy_with_thresholds
 from gatesearch.export.verify import verify
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
@@ -218,7 +218,7 @@ def test_a_gate_that_no_positive_reaches_stops_nothing(exported: Exported) -> No
     stages, none = exported.stages[:1], torch.zeros(4, dtype=torch.bool)
     thresholds = artifact_thresholds(model, stages, [Stage(), Stage()], split, none)  # type: ignore[list-item]
     assert [threshold.integer for threshold in thresholds] == [-129]
-    assert run_cascade(with_thresholds(model, thresholds), split.features).exit.tolist() == [1] * 20
+    assert run_cascade(copy_with_thresholds(model, thresholds), split.features).exit.tolist() == [1] * 20
 
 
 def test_every_format_has_an_exporter(exported: Exported) -> None:
@@ -234,7 +234,7 @@ def test_every_format_has_an_exporter(exported: Exported) -> None:
 def test_an_export_does_not_change_the_model(exported: Exported, tmp_path: Path, monkeypatch: Any) -> None:
     blobs = [(exported.folder / stage["program"]["path"]).read_bytes() for stage in exported.manifest["stages"]]
     monkeypatch.setattr(compiled.tflite, "compile", lambda *_: blobs.pop(0))
-    model = with_thresholds(exported.model, [GateThreshold(0.25, 0, 3), GateThreshold(-0.5, 0, 2)])
+    model = copy_with_thresholds(exported.model, [GateThreshold(0.25, 0, 3), GateThreshold(-0.5, 0, 2)])
     before = copy.deepcopy(model.state_dict())
     device, calibration, split = profile.load("three_core"), windows(96, seed=1).features, windows(40, seed=2)
     about: dict[str, Any] = {"formats": ["tflite"], "classes": CLASSES, "about": {}}

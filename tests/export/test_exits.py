@@ -15,7 +15,7 @@ from gatesearch.backbones.codec import Codec
 from gatesearch.devices import profile
 from gatesearch.errors import UserError
 from gatesearch.export.bundle import artifacts, write_bundle
-from gatesearch.export.thresholds import thresholds_of, with_thresholds
+from gatesearch.export.thresholds import copy_with_thresholds, read_thresholds
 from gatesearch.export.verify import list_shortfalls, verify
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
@@ -69,7 +69,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         folder, model, profile.load("host"), train.features, validation, POSITIVE,
         formats=("tflite",), classes=("slow", "noisy"), about={},
     )  # fmt: skip
-    return Exported(folder, with_thresholds(model, thresholds_of(manifest)), sounds(60, 2))
+    return Exported(folder, copy_with_thresholds(model, read_thresholds(manifest)), sounds(60, 2))
 
 
 def test_the_exit_is_an_artifact_of_its_own(exported: Exported):

@@ -16,7 +16,7 @@ from gatesearch.compile.number_format import arithmetic, needs
 from gatesearch.compile.tflite import channel_last, convert
 from gatesearch.devices import profile
 from gatesearch.export.bundle import write_bundle
-from gatesearch.export.thresholds import thresholds_of, with_thresholds
+from gatesearch.export.thresholds import copy_with_thresholds, read_thresholds
 from gatesearch.export.verify import Parity, verify
 from gatesearch.gates import build_gate
 from gatesearch.graph.sites import LayerSite, cut_sites, layer_sites
@@ -106,7 +106,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
                 folder, model, device, calibration, images(120, seed=2), POSITIVE, classes=CLASSES, **given
             )
             parity = verify(model, Bundle(folder), images(90, seed=4).features)
-            deployed = with_thresholds(model, thresholds_of(manifest))
+            deployed = copy_with_thresholds(model, read_thresholds(manifest))
             found[name] = Exported(deployed, folder, manifest, parity)
         return found[name]
 

@@ -14,7 +14,7 @@ from gatesearch.compile import passes
 from gatesearch.devices import profile
 from gatesearch.export import verify
 from gatesearch.export.bundle import write_bundle
-from gatesearch.export.thresholds import thresholds_of, with_thresholds
+from gatesearch.export.thresholds import copy_with_thresholds, read_thresholds
 from gatesearch.gates import GateContext
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
@@ -56,7 +56,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         folder, model, device, calibration.features, validation, POSITIVE,
         formats=("tflite", "onnx"), classes=CLASSES, about={},
     )  # fmt: skip
-    deployed = with_thresholds(model, thresholds_of(manifest))
+    deployed = copy_with_thresholds(model, read_thresholds(manifest))
     return Exported(folder, deployed, manifest, passes.run(model, calibration.features, device), validation, test)
 
 

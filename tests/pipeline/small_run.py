@@ -1,4 +1,4 @@
-"""A run of a small network on drawn images, from a program: seconds from data to report."""
+"""A whole run by ``gatesearch.run`` on a small network and synthetic images, which takes only seconds."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def network(width: int = 8, seed: int = 0) -> nn.Module:
     )
 
 
-def images(seed: int = 0, at_random: bool = False) -> Dataset:
-    """Bright at the top, bright at the bottom, or neither; with ``at_random`` the labels say nothing of that."""
+def images(seed: int = 0, random_labels: bool = False) -> Dataset:
+    """Return images that are bright at the top, at the bottom or nowhere; ``random_labels`` shuffles their labels."""
     generator = torch.Generator().manual_seed(seed)
 
     def split(count: int) -> Split:
@@ -46,7 +46,7 @@ def images(seed: int = 0, at_random: bool = False) -> Dataset:
         inputs = 0.3 * torch.randn(count, 1, 8, 8, generator=generator)
         inputs[labels == 0, :, :4] += 1
         inputs[labels == 1, :, 4:] += 2
-        if at_random:
+        if random_labels:
             labels = labels[torch.randperm(count, generator=generator)]
         return Split(inputs, labels, tuple(map(str, range(count))))
 
@@ -59,5 +59,5 @@ def run(folder: Path, **settings: Any) -> Any:
 
 
 def resume(folder: Path) -> Any:
-    # Tests copy run folders, and a copy is no folder that this machine made.
+    # Tests copy run folders, and a copy counts as the folder of another user, which needs trust.
     return gatesearch.run(network(), images(), resume=folder, trust=True, **SETTINGS)

@@ -1,4 +1,4 @@
-"""The trials of a search: interrupted in a training, and evaluated by a copy of the evaluator."""
+"""The search of a run: it trains each combination of gates once, and gives the same trials after an interruption."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ SETTINGS = ("space.gates={min: 0, max: 1}", "search.trials=5", "constraints.min_
 
 
 @pytest.fixture(scope="module")
-def searched(place: Path) -> Callable[[str], RunResult]:
-    """A run on the tones up to the end of its search; in a folder that is there it goes on."""
+def run_search(place: Path) -> Callable[[str], RunResult]:
+    """A function that runs the steps up to the search in a folder; it resumes a run that is there."""
     words = tones.write(place / "tones")
     loaded = recipe.load("kws.yaml", [f"data.root={words}", *tones.TINY, *SETTINGS])
     return lambda name: pipeline.do_steps(loaded, RunFolder(Path(name)), until="search")
 
 
 def outcome(result: RunResult) -> tuple[Any, ...]:
-    """Return all that a search leaves, but times."""
+    """Return the trials of a search without their times."""
     return tuple((t.number, t.plan, t.state, t.objectives, t.feasible) for t in result.trials.trials)
 
 
 def test_each_combination_of_gates_is_trained_once(
-    searched: Callable[[str], RunResult], monkeypatch: pytest.MonkeyPatch
+    run_search: Callable[[str], RunResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainings, first = Trainings(monkeypatch), searched("whole")
+    trainings, first = Trainings(monkeypatch), run_search("whole")
     complete = first.trials.complete
     assert len(complete) == 5
     assert trainings.count == 1 + len({trial.plan.gates for trial in complete})  # the baseline, too
     again = Trainings(monkeypatch)
-    assert outcome(searched("whole")) == outcome(first)
+    assert outcome(run_search("whole")) == outcome(first)
     assert again.count == 0
 
 
-def test_a_copy_of_the_evaluator_comes_to_the_same(searched: Callable[[str], RunResult]) -> None:
-    result = searched("whole")
+def test_a_copy_of_the_evaluator_gives_the_same_outcome(run_search: Callable[[str], RunResult]) -> None:
+    result = run_search("whole")
     plan = result.trials.complete[0].plan
     evaluate = Evaluator(result.problem, result.baseline, result.cost, Path("checkpoints"))
     assert pickle.loads(pickle.dumps(evaluate))(plan) == evaluate(plan)
 
 
-def test_a_search_that_was_interrupted_in_a_training_ends_as_one_that_was_not(
-    searched: Callable[[str], RunResult],
+def test_a_search_interrupted_in_a_training_gives_the_same_result(
+    run_search: Callable[[str], RunResult],
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         Trainings(patch, 3)
         with pytest.raises(KeyboardInterrupt):
-            searched("cut")
-    assert outcome(searched("cut")) == outcome(searched("whole"))
+            run_search("cut")
+    assert outcome(run_search("cut")) == outcome(run_search("whole"))

@@ -66,7 +66,7 @@ def test_every_key_of_a_recipe_has_a_row_with_a_default_or_must_be_written() -> 
     assert (rows["training.epochs"].range, rows["training.epochs"].default) == (">= 1", "40")
     assert rows["stream.shares"].range == "each >= 0 and <= 1"
     assert rows["search.sampler"].type == "gate | tpe | nsga2 | random"
-    assert rows["data.root"].meaning.startswith("Speech: folder with one folder of WAV files a class;")
+    assert rows["data.root"].meaning.startswith("Speech: folder with a folder of WAV files for each class;")
     assert rows["device"].default == ""
 
 

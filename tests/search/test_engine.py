@@ -238,7 +238,7 @@ def test_other_seeds_give_other_searches(tmp_path: Path, unbroken: tuple[SearchR
     assert [t.plan for t in other.trials] != [t.plan for t in unbroken[0].trials]
 
 
-def test_a_search_without_a_feasible_plan_has_no_front(tmp_path: Path) -> None:
+def test_a_search_without_a_feasible_plan_gives_an_error_of_one_line(tmp_path: Path) -> None:
     def never(plan: GatePlan) -> dict[str, float]:
         return {"mcu.sram": 0.2, "latency_ms": -1.0, "npu.flash": 0.1}
 

@@ -127,7 +127,7 @@ def test_a_parameter_that_is_not_named_has_the_choices_of_its_site() -> None:
                 assert slot.values(kind) == dict(kind_of(kind).choices(slot.sites[0]))
 
 
-def test_a_site_without_a_choice_has_no_parameter() -> None:
+def test_a_site_offers_only_the_values_that_fit_it() -> None:
     space = layer_space(THREE, {"fbs": {"density": [0.5], "block": [1, 16]}})
     assert space.slots[0].values("fbs")["block"] == (1,)  # 8 channels are no block of 16
     assert space.slots[1].values("fbs")["block"] == (1, 16)

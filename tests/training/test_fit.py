@@ -117,7 +117,7 @@ def test_without_a_folder_nothing_is_written(features: Features, tmp_path: Path,
     assert len(history.train_loss) == 1 and history.validation_accuracy == []
 
 
-def test_ctrl_c_reaches_the_caller_every_time(features: Features):
+def test_ctrl_c_reaches_the_caller_and_the_signal_handler_is_restored(features: Features):
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         fit(half(), features, Schedule(epochs=3, batch_size=16), GateSettings(), seed=0, on_epoch=KillAt(2))

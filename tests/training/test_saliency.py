@@ -14,7 +14,7 @@ from tests.nets import NETS, build
 
 
 class Picky(nn.Module):
-    """Four channels, of which the rest of the network reads the third."""
+    """A network of four channels that uses only the third."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,14 +31,14 @@ def test_saliency_finds_the_one_channel_that_matters():
     torch.manual_seed(0)
     model = Picky()
     sites = cut_sites(model, torch.zeros(1, 1, 3, 3))
-    found = saliency(model, sites, torch.rand(20, 1, 3, 3), torch.arange(20) % 2)
-    assert list(found) == [site.name for site in sites]
-    importance = found[sites[1].name]
+    saliencies = saliency(model, sites, torch.rand(20, 1, 3, 3), torch.arange(20) % 2)
+    assert list(saliencies) == [site.name for site in sites]
+    importance = saliencies[sites[1].name]
     assert importance[2] > 0
     assert importance[[0, 1, 3]].eq(0).all()
 
 
-def test_saliency_is_the_formula_of_molchanov():
+def test_saliency_follows_the_formula_of_molchanov():
     torch.manual_seed(0)
     model, shape = build("sequential")
     x, y = torch.randn(10, *shape), torch.arange(10) % 3
@@ -74,5 +74,5 @@ def test_saliency_works_with_frozen_weights():
     model, shape = build("ds_cnn")
     model.requires_grad_(False)
     sites = cut_sites(model, torch.zeros(1, *shape))
-    found = saliency(model, sites, torch.randn(6, *shape), torch.arange(6) % 3)
-    assert all(value.sum() > 0 for value in found.values())
+    saliencies = saliency(model, sites, torch.randn(6, *shape), torch.arange(6) % 3)
+    assert all(value.sum() > 0 for value in saliencies.values())

@@ -1,8 +1,8 @@
-"""What a recipe and a search space may say: one pydantic model for each group of keys.
+"""The schema of recipes and search spaces: one pydantic model for each group of keys.
 
-Attributes are named exactly as the keys. Each field carries its meaning, range and default: ``gatesearch show
---help-keys``, the JSON Schema and docs/recipes.md are made from them. All is checked that can be checked without data,
-device or backbone at hand.
+Attributes have the names of the keys. Each field holds its meaning, range and default; ``gatesearch show --help-keys``,
+the JSON Schema and docs/recipes.md are made from them. The models check everything that does not need the data, the
+device or the backbone.
 """
 
 from gatesearch.recipe.schema.choice import Constraints, Cost, Pick

@@ -15,8 +15,8 @@ class Cost(Group):
 
     timing_seconds: Positive = Field(
         default=40.0,
-        description="Budget of all timings on this host in seconds, spent once for a backbone; what it does not pay "
-        "for is interpolated, so that a larger one makes prices more certain.",
+        description="Time in seconds for all timings on this host, spent once for each backbone. Timings beyond it "
+        "are interpolated; a larger budget makes prices more certain.",
     )
 
 
@@ -28,8 +28,9 @@ class Constraints(Group):
     )
     max_utilisation: Positive | None = Field(
         default=1.0,
-        description="Largest share of the period for which any core may be busy when every window takes the longest "
-        "path; above 1 a run of such windows is late; null: only the mean over the stream has to stay within 1.",
+        description="Largest share of the period for which any core may be busy if every window takes the longest "
+        "path. Above 1, several such windows in a row are answered late; null bounds only the mean over the stream, "
+        "by 1.",
     )
     max_accuracy_drop: Share | None = Field(
         default=0.01,

@@ -28,12 +28,12 @@ class Speech(Group):
     """The shipped speech loader: WAV files in one folder a class, or a synthetic set."""
 
     name: Literal["speech"] = Field(
-        description="speech is the shipped loader; an override of the name drops the other keys of data that the file "
-        "writes."
+        description="speech loads spoken words; an override of the name drops the other keys of data that the file "
+        "writes.",
     )
     root: Folder | None = Field(
         default=None,
-        description="Speech: folder with one folder of WAV files a class; null synthesises a set with eSpeak NG, "
+        description="Speech: folder with a folder of WAV files for each class; null synthesises a set with eSpeak NG, "
         "which is labelled synthetic everywhere.",
     )
     positives: Names = Field(
@@ -44,7 +44,7 @@ class Speech(Group):
     )
     sample_rate: Count = Field(
         default=16000,
-        description="Samples a second (Hz) of each clip; files with a higher rate are resampled.",
+        description="Samples per second (Hz) of each clip; files with a higher rate are resampled.",
     )
     seconds: Period = Field(
         default=1.0,
@@ -57,7 +57,7 @@ class Speech(Group):
         default=0, description="Seed of the synthetic set and of the choice among unknown words; trainings ignore it."
     )
     skip_bad_files: bool = Field(
-        default=False, description="Leave out files that cannot be read, and count them, where false stops the run."
+        default=False, description="true skips and counts files that cannot be read; false stops the run."
     )
 
     @property
@@ -84,8 +84,8 @@ class PluginData(OpenGroup):
     """A data set of another loader (entry-point group ``gatesearch.data``)."""
 
     name: Annotated[Text, module_or_plugin("gatesearch.data", "data set")] = Field(
-        description="Other loaders are an entry point of group gatesearch.data, or package.module:function; "
-        "all other keys are its arguments.",
+        description="Any other name is an entry point of group gatesearch.data, or package.module:function, whose "
+        "arguments are all other keys.",
         json_schema_extra={"not": {"const": "speech"}},
     )
     root: Folder | None = Field(
@@ -123,8 +123,8 @@ class Augment(Group):
 
     renditions: Count = Field(
         default=8,
-        description="Augmented copies of the training split, made once; each epoch draws among them, and more cost "
-        "memory.",
+        description="Augmented copies of the training split, made once; each epoch draws among them; more copies need "
+        "more memory.",
     )
     shift_ms: NonNegative = Field(default=100, description="Largest shift of a clip either way, in milliseconds (ms).")
     noise_probability: Share = Field(default=0.5, description="Share of clips to which background noise is added.")
@@ -135,11 +135,11 @@ class Augment(Group):
     gain_db: Range = Field(default=(-6, 6), description="Lowest and highest change of level, in decibels (dB).")
     time_masks: Natural = Field(
         default=0,
-        description="Masked stretches of time a window (SpecAugment); on 3,000 real clips one cost 2 points of "
+        description="Masked stretches of time in each window (SpecAugment); on 3,000 real clips one cost 2 points of "
         "accuracy and two cost 5.",
     )
     time_width: Natural = Field(default=6, description="Largest width of a masked stretch of time, in frames.")
-    freq_masks: Natural = Field(default=0, description="Masked bands of coefficients a window (SpecAugment).")
+    freq_masks: Natural = Field(default=0, description="Masked bands of coefficients in each window (SpecAugment).")
     freq_width: Natural = Field(default=2, description="Largest width of a masked band, in coefficients.")
     pad: Natural = Field(default=0, description="Images: largest random shift either way, in pixels.")
     flip: bool = Field(default=False, description="Images: mirror half of them from left to right.")

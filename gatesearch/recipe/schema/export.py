@@ -30,7 +30,8 @@ class Export(Group):
         "group gatesearch.exporters); a core gets those that it runs.",
     )
     calibration_samples: Count = Field(
-        default=256, description="Training windows that set the ranges of int8 values; more take longer to export."
+        default=256,
+        description="Training windows that set the ranges of int8 values; an export takes longer with more of them.",
     )
 
 

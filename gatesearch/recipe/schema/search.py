@@ -19,10 +19,14 @@ class Executor(Group):
         default="local", description="Processes of this machine, or a Ray cluster, which needs the extra ray."
     )
     workers: Workers = Field(
-        default=1, description="Plans tried at a time; more are faster, and each is proposed on fewer outcomes."
+        default=1,
+        description="Plans that are tried at the same time; more workers are faster, but each proposal knows fewer "
+        "outcomes.",
     )
-    cpus: Workers = Field(default=1, description="CPU cores a worker.")
-    gpus: NonNegative = Field(default=0.0, description="GPUs a worker, which may be a part of one; for ray only.")
+    cpus: Workers = Field(default=1, description="CPU cores of each worker.")
+    gpus: NonNegative = Field(
+        default=0.0, description="GPUs of each worker, such as 0.5 for half of one; for ray only."
+    )
     address: Text | None = Field(
         default=None, description="Address of a Ray cluster, such as auto; null starts Ray here; for ray only."
     )
@@ -87,7 +91,8 @@ class Search(Group):
     )
     epochs: Count = Field(
         default=2,
-        description="Epochs of a trial's training, from the baseline's weights; more rank plans better and cost time.",
+        description="Epochs of a trial's training, which starts from the baseline's weights; more epochs rank plans "
+        "better.",
     )
     executor: Executor = Field(default=Executor(), description="Where plans are tried, and how many at a time.")
     storage: Annotated[Text, AfterValidator(_check_storage)] = Field(

@@ -37,7 +37,8 @@ class LayerSites(Group):
     )
     together: bool = Field(
         default=False,
-        description="Give all these layers the same gate, which makes a small space, where false chooses for each.",
+        description="true gives all these layers the same gate, which makes a small space; false chooses a gate for "
+        "each.",
     )
 
 

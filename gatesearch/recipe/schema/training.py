@@ -19,9 +19,9 @@ class Training(Group):
     """The training of the baseline; every other training is this one with the keys it overrides."""
 
     epochs: Count = Field(
-        default=40, description="Passes over the training split; more cost time in proportion and raise quality."
+        default=40, description="Passes over the training split; more epochs raise quality and take longer."
     )
-    batch_size: Count = Field(default=100, description="Windows a training step.")
+    batch_size: Count = Field(default=100, description="Windows in each training step.")
     learning_rate: Positive = Field(
         default=0.002, description="Largest learning rate: a rate too high diverges, one too low needs more epochs."
     )
@@ -34,7 +34,7 @@ class Training(Group):
     warmup: Share = Field(default=0.1, description="Share of the steps in which the learning rate rises from 0.")
     averaging: ShareBelowOne = Field(
         default=0.99,
-        description="Decay a step of the moving average of the weights, which is what the training returns; 0 returns "
+        description="Decay per step of the moving average of the weights, which the training returns; 0 returns "
         "the last weights. A training of fewer than 10 / (1 - decay) steps averages over a tenth of its steps.",
     )
 
@@ -78,8 +78,8 @@ class Retrain(Group):
     epochs: Count | None = Field(default=None, description="Passes over the training split; null as in training.")
     batch_size: CountOrAuto = Field(
         default=None,
-        description="Windows a training step; auto takes the size that `gatesearch scaling` measured for the recipe "
-        "and leaves the learning rate; null as in training.",
+        description="Windows in each training step; auto takes the size that `gatesearch scaling` measured for the "
+        "recipe and leaves the learning rate; null as in training.",
     )
     learning_rate: Positive | None = Field(default=None, description="Largest learning rate; null as in training.")
     weight_decay: NonNegative | None = Field(
@@ -92,5 +92,5 @@ class Retrain(Group):
         default=None, description="Share of the steps in which the learning rate rises; null as in training."
     )
     averaging: ShareBelowOne | None = Field(
-        default=None, description="Decay a step of the moving average of the weights; null as in training."
+        default=None, description="Decay per step of the moving average of the weights; null as in training."
     )

@@ -23,7 +23,7 @@ LENGTH_SCALES = (0.5, 1.0, 2.0)  # in standard deviations of a feature, times th
 LINEAR_VARIANCES = (0.1, 1.0)  # of the linear part; the variance of the Matern part is 1
 NOISE_VARIANCES = (0.001, 0.03, 0.3)  # of an observation, on the same scale
 MIN_SPREAD = 1e-9
-MAX_OBSERVATIONS = 256  # in a process; more cost the cube of their number and change predictions little
+MAX_OBSERVATIONS = 256  # time grows with the cube of their number, and more of them hardly change predictions
 REFIT_GROWTH = 1.5  # hyperparameters are fitted anew when there are so many times more observations
 
 
