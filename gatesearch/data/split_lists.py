@@ -47,16 +47,16 @@ def read_split_lists(top: Path, files: Files) -> tuple[dict[str, str] | None, li
             entry = _find_entry(compose(line.strip()), files)
             folder, _, file = entry.partition("/")
             where = f"{top / name}:{number}"
-            problem = f"{where}: no file {entry!r}{_nearest_file(files, folder, file)}"
             if folder not in files and file:
-                absent.append((entry, problem))
+                absent.append((entry, where))
                 continue
             if file not in files.get(folder, ()):
-                raise UserError(problem)
+                raise _no_file(where, entry, files)
             if split_of.setdefault(entry, split) != split:
                 raise UserError(f"{where}: {entry!r} is in both lists")
     if absent and not split_of:
-        raise UserError(absent[0][1])
+        entry, where = absent[0]
+        raise _no_file(where, entry, files)
     remark = describe_names("files of folders that are not there", [entry for entry, _ in absent]) if absent else ""
     return split_of, [f"the lists name {remark}"] if remark else []
 
@@ -81,7 +81,10 @@ def _find_entry(entry: str, files: Files) -> str:
     return entry.replace("\\", "/").removeprefix("./")
 
 
-def _nearest_file(files: Files, folder: str, file: str) -> str:
+def _no_file(where: str, entry: str, files: Files) -> UserError:
+    """Return the error of an entry; to look for the nearest file takes far too long to do it for every entry."""
+    folder, _, file = entry.partition("/")
     close_folder = folder if folder in files else errors.nearest(folder, files)
     close = errors.nearest(file, files[close_folder]) if close_folder else None
-    return f"; nearest: '{close_folder}/{close}'" if close else ""
+    hint = f"; nearest: '{close_folder}/{close}'" if close else ""
+    return UserError(f"{where}: no file {entry!r}{hint}")

@@ -1,0 +1,208 @@
+"""Draws the specification of a scene of sound: backgrounds one after another, room tone under them, events on top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gatesearch.data.scenes.events import draw_events
+from gatesearch.data.scenes.levels import peak, power
+from gatesearch.data.scenes.settings import SceneSettings
+from gatesearch.data.scenes.sources import KINDS, Clip, Sources, digest_samples
+from gatesearch.data.scenes.spec import (
+    SPLIT_NAMES,
+    SceneSpec,
+    SpecClip,
+    SpecPiece,
+    SpecSegment,
+    SpecSource,
+    join_digests,
+)
+from gatesearch.data.scenes.types import Samples
+from gatesearch.data.waveforms import INT16_FULL_SCALE
+from gatesearch.errors import UserError
+
+QUIET = "quiet"
+UTTERANCES = ("speech", "near_word")  # kinds with pauses between their clips
+LARGEST_PEAK = 0.7 * INT16_FULL_SCALE  # of a background piece; what lies over it needs room
+SHORTEST_PIECE_S = 0.1
+
+
+@dataclass
+class ClipTable:
+    """The clips that a scene uses, each once, in the order of their first use."""
+
+    sources: Sources
+    entries: list[SpecClip] = field(default_factory=list)
+    _index: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def add(self, clip: Clip) -> int:
+        """Return the index of a clip, and note it down with its digest where it is new."""
+        key = (clip.source, clip.name)
+        if key not in self._index:
+            samples = self.sources.read(clip)
+            self._index[key] = len(self.entries)
+            entry = SpecClip(
+                source=clip.source,
+                name=clip.name,
+                recording=clip.recording,
+                speaker=clip.speaker,
+                samples=len(samples),
+                digest=digest_samples(samples),
+            )
+            self.entries.append(entry)
+        return self._index[key]
+
+    def list_sources(self) -> tuple[SpecSource, ...]:
+        """Return the sources of the clips, with the digest of those that are used."""
+        digests: dict[str, list[str]] = {}
+        for entry in self.entries:
+            digests.setdefault(entry.source, []).append(entry.digest)
+        return tuple(
+            SpecSource(name=source.name, settings=dict(source.settings), digest=join_digests(digests[source.name]))
+            for source in self.sources.sources
+            if source.name in digests
+        )
+
+
+def draw_sound(settings: SceneSettings, sources: Sources) -> SceneSpec:
+    """Draw a scene; the same settings and sources give the same one.
+
+    Raises:
+        UserError: there is no clip of an event or of a kind of background, or too little room for the events.
+    """
+    rate = sources.sample_rate
+    samples = round(settings.hours * 3600 * rate)
+    rng = np.random.default_rng([settings.seed, SPLIT_NAMES.index(settings.split)])
+    table = ClipTable(sources)
+    shares = find_shares(settings, sources)
+    segments = draw_segments(rng, shares, samples, settings.segment_s, rate)
+    pieces = list(_draw_room_tone(rng, settings, table, samples))
+    cycles = {kind: _Cycle(rng, [clip for clip in sources.clips if clip.kind == kind]) for kind in shares}
+    for segment in segments:
+        if segment.kind != QUIET:
+            pieces += _fill_segment(rng, settings, table, segment, cycles[segment.kind])
+    classes = tuple(dict.fromkeys(clip.label for clip in sources.clips if clip.label is not None))
+    events = draw_events(rng, settings, table.add, sources, classes, segments, (pieces, table.entries))
+    return SceneSpec(
+        name=settings.name or settings.split,
+        split=settings.split,
+        signal="sound",
+        sample_rate=rate,
+        samples=samples,
+        seed=settings.seed,
+        classes=classes,
+        sources=table.list_sources(),
+        clips=tuple(table.entries),
+        pieces=tuple(pieces),
+        segments=tuple(segments),
+        events=tuple(events),
+    )
+
+
+def find_shares(settings: SceneSettings, sources: Sources) -> dict[str, float]:
+    """Return the share in time of each kind of background, those of no share left out.
+
+    Raises:
+        UserError: the settings name a kind of which the split has no clip.
+    """
+    present = [kind for kind in KINDS if any(clip.kind == kind for clip in sources.clips)]
+    if settings.shares is None:
+        return dict.fromkeys(present, 1 / len(present))
+    ordered = sorted(settings.shares.items(), key=lambda item: KINDS.index(item[0]))
+    shares: dict[str, float] = {kind: share for kind, share in ordered if share}
+    for kind in shares:
+        if kind not in present:
+            raise UserError(
+                f"shares.{kind}: no source has a clip of this kind in the {settings.split} split "
+                f"(it has: {', '.join(present)})"
+            )
+    return shares
+
+
+def draw_segments(
+    rng: np.random.Generator,
+    shares: Mapping[str, float],
+    samples: int,
+    segment_s: tuple[float, float],
+    rate: float,
+) -> list[SpecSegment]:
+    """Return segments in random order that fill a scene, each kind with its share to the sample."""
+    bounds = np.rint(np.cumsum([0.0, *shares.values()]) / sum(shares.values()) * samples).astype(int)
+    lengths: list[tuple[str, int]] = []
+    for kind, first, end in zip(shares, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        left = end - first
+        while left > 0:
+            length = round(rng.uniform(*segment_s) * rate)
+            # A rest that would be shorter than any segment joins the one before.
+            length = left if left - length < segment_s[0] * rate else min(length, left)
+            lengths.append((kind, length))
+            left -= length
+    segments, start = [], 0
+    for index in rng.permutation(len(lengths)):
+        kind, length = lengths[index]
+        segments.append(SpecSegment(kind=kind, start=start, samples=length))
+        start += length
+    return segments
+
+
+class _Cycle:
+    """Clips in random order, each once before any comes again."""
+
+    def __init__(self, rng: np.random.Generator, clips: Sequence[Clip]) -> None:
+        self._rng, self._clips = rng, clips
+        self._order: list[int] = []
+
+    def next(self) -> Clip:
+        if not self._order:
+            self._order = self._rng.permutation(len(self._clips)).tolist()
+        return self._clips[self._order.pop()]
+
+
+def _draw_room_tone(
+    rng: np.random.Generator, settings: SceneSettings, table: ClipTable, samples: int
+) -> Iterator[SpecPiece]:
+    """Yield pieces of quiet background that lie under the whole scene."""
+    clips = [clip for clip in table.sources.clips if clip.kind == QUIET]
+    if not clips:
+        raise UserError(f"sources: none has a quiet clip in the {settings.split} split; add {{kind: synthetic_noise}}")
+    cycle, start = _Cycle(rng, clips), 0
+    while start < samples:
+        clip = cycle.next()
+        wave = table.sources.read(clip)
+        length = min(len(wave), samples - start)
+        gain = _scale(wave, rng.uniform(*settings.quiet_db))
+        yield SpecPiece(clip=table.add(clip), clip_start=0, start=start, samples=length, gain=gain)
+        start += length
+
+
+def _fill_segment(
+    rng: np.random.Generator, settings: SceneSettings, table: ClipTable, segment: SpecSegment, cycle: _Cycle
+) -> Iterator[SpecPiece]:
+    """Yield clips of a segment's kind, one after another, all at about one level, with pauses between utterances."""
+    rate = table.sources.sample_rate
+    level_db = rng.uniform(*settings.level_db)
+    position, end = segment.start, segment.start + segment.samples
+    while True:
+        if segment.kind in UTTERANCES:
+            position += round(rng.uniform(*settings.pause_s) * rate)
+        if end - position < SHORTEST_PIECE_S * rate:
+            return
+        clip = cycle.next()
+        wave = table.sources.read(clip)
+        length = min(len(wave), end - position)
+        # A recording longer than the room begins anywhere; an utterance begins at its start.
+        clip_start = 0 if segment.kind in UTTERANCES else int(rng.integers(len(wave) - length + 1))
+        gain = _scale(wave[clip_start : clip_start + length], level_db)
+        yield SpecPiece(clip=table.add(clip), clip_start=clip_start, start=position, samples=length, gain=gain)
+        position += length
+
+
+def _scale(wave: Samples, level_db: float) -> float:
+    """Return the factor that brings a waveform to a level, or as near as its peak allows; silence stays silence."""
+    share, highest = power(wave), peak(wave)
+    if share == 0:
+        return 0.0
+    return float(min(10 ** (level_db / 20) / share**0.5, LARGEST_PEAK / highest))

@@ -1,0 +1,131 @@
+"""Scenes from their specifications: clips are scaled and added, a stretch of the scene at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gatesearch._lib import console
+from gatesearch.data.scenes.sources import ClipSequence, Sources
+from gatesearch.data.scenes.spec import SceneSpec, SpecEvent, SpecPiece, outline_spec
+from gatesearch.data.scenes.types import Samples, Scene
+from gatesearch.data.waveforms import INT16_FULL_SCALE
+from gatesearch.errors import UserError
+
+STRETCH_S = 30.0  # of a scene that is mixed at once; it bounds the memory of the mix, and changes no sample
+FADE_S = 0.01  # at either end of a piece, so that its cut is no click
+
+Mix = npt.NDArray[np.float32]
+Addend = SpecPiece | SpecEvent
+
+
+def make_scene(spec: SceneSpec, sources: Sources, *, warns: bool = True) -> Scene:
+    """Make the scene of a specification: the same specification and clips give the same samples, bit for bit.
+
+    Args:
+        spec: of the scene.
+        sources: clips of the specification's split, at its sample rate.
+        warns: whether a line says that the mix exceeds full scale and is limited to it.
+
+    Raises:
+        UserError: a source or a clip is missing or has changed, or the sources are of another split or rate.
+    """
+    clipped = 0
+    samples: Samples | None = None
+    for start, stretch, over in iterate_stretches(spec, sources):
+        if samples is None:
+            samples = np.empty((spec.samples, *stretch.shape[1:]), stretch.dtype)
+        samples[start : start + len(stretch)] = stretch
+        clipped += over
+    assert samples is not None  # a scene has at least one sample
+    if clipped and warns:
+        console.warn(describe_clipping(spec.name, clipped, spec.samples))
+    return Scene(**vars(outline_spec(spec)), samples=samples, clipped=clipped)
+
+
+def describe_clipping(name: str, clipped: int, samples: int) -> str:
+    """Return the line that says how much of a mix exceeded full scale."""
+    return f"scene {name!r}: {clipped:,} of {samples:,} samples exceed full scale and are limited to it"
+
+
+def iterate_stretches(
+    spec: SceneSpec, sources: Sources, stretch_s: float = STRETCH_S
+) -> Iterator[tuple[int, Samples, int]]:
+    """Yield the scene in stretches: the first sample, the stretch, and how many of its samples were limited.
+
+    Each sample is a sum of the same terms in the same order, however long a stretch is.
+
+    Raises:
+        UserError: as :func:`make_scene`.
+    """
+    if sources.split != spec.split:
+        raise UserError(f"scene {spec.name!r} is of the {spec.split} split, and the sources are of {sources.split}")
+    if sources.sample_rate != spec.sample_rate:
+        rates = f"{spec.sample_rate:g} Hz, and the sources are at {sources.sample_rate:g} Hz"
+        raise UserError(f"scene {spec.name!r} is at {rates}")
+    clips = ClipSequence(spec.clips, sources)
+    addends: list[Addend] = [*spec.pieces, *(event for event in spec.events if event.clip is not None)]
+    length = max(1, round(stretch_s * spec.sample_rate))
+    mixes = spec.signal == "sound"
+    for start in range(0, spec.samples, length):
+        end = min(start + length, spec.samples)
+        own = [addend for addend in addends if addend.start < end and addend.start + addend.samples > start]
+        if mixes:
+            mix = mix_stretch(own, clips, start, end, round(FADE_S * spec.sample_rate))
+            np.rint(mix, out=mix)
+            limited = np.clip(mix, -INT16_FULL_SCALE, INT16_FULL_SCALE - 1)
+            yield start, limited.astype(np.int16), int(np.count_nonzero(limited != mix))
+        else:
+            yield start, _join_stretch(own, clips, start, end, spec.name), 0
+
+
+def mix_stretch(addends: Sequence[Addend], clips: Sequence[Samples], start: int, end: int, fade: int) -> Mix:
+    """Return the sum of pieces and events from sample ``start`` to ``end`` of a scene, in units of int16.
+
+    Args:
+        addends: in the order in which they are added.
+        clips: by the indices that the addends name.
+        start, end: of the stretch.
+        fade: samples over which a piece rises at its start and falls at its end.
+    """
+    mix = np.zeros(end - start, np.float32)
+    for addend in addends:
+        first, last = max(start, addend.start), min(end, addend.start + addend.samples)
+        if first >= last:
+            continue
+        offset = addend.clip_start + first - addend.start
+        assert addend.clip is not None
+        wave = clips[addend.clip][offset : offset + last - first].astype(np.float32) * np.float32(addend.gain)
+        fade_ends(wave, first - addend.start, addend.samples, fade)
+        mix[first - start : last - start] += wave
+    return mix
+
+
+def fade_ends(wave: Mix, position: int, samples: int, fade: int) -> None:
+    """Scale the ends of a piece in place; ``wave`` begins at sample ``position`` of its ``samples``."""
+    fade = min(fade, samples // 2)
+    rise = max(0, min(len(wave), fade - position))
+    if rise:
+        wave[:rise] *= (np.arange(position, position + rise, dtype=np.float32) + 1) / np.float32(fade + 1)
+    fall = max(0, samples - fade - position)
+    if fall < len(wave):
+        rest = np.arange(samples - position - fall, samples - position - len(wave), -1, dtype=np.float32)
+        wave[fall:] *= rest / np.float32(fade + 1)
+
+
+def _join_stretch(pieces: Sequence[Addend], clips: Sequence[Samples], start: int, end: int, name: str) -> Samples:
+    """Return what pieces hold from ``start`` to ``end``; they follow one another without a gap."""
+    parts: list[Samples] = []
+    position = start
+    for piece in pieces:
+        if max(start, piece.start) != position or piece.clip is None:
+            break
+        offset = piece.clip_start + position - piece.start
+        last = min(end, piece.start + piece.samples)
+        parts.append(clips[piece.clip][offset : offset + last - position])
+        position = last
+    if position != end:
+        raise UserError(f"scene {name!r}: its pieces leave a gap or overlap at sample {position}")
+    return np.concatenate(parts)

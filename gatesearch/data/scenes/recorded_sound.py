@@ -1,0 +1,203 @@
+"""Sources of recorded sound: class folders such as Speech Commands, archives such as ESC-10, folders of recordings."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from gatesearch import errors
+from gatesearch.data import folders, recordings, wav
+from gatesearch.data.scenes.settings import ClassFolders, ClipArchive, Kind, LongRecordings
+from gatesearch.data.scenes.sources import Clip, Source
+from gatesearch.data.scenes.spec import SPLIT_NAMES, SplitName
+from gatesearch.data.split_lists import SPLIT_LISTS, read_split_lists
+from gatesearch.data.wav_files import walk_wavs
+from gatesearch.data.waveforms import Int16Waveform, resample
+from gatesearch.errors import UserError
+
+HELD_OUT_SHARE = 0.15  # of files or groups, for validation and for test each
+ALL_OTHERS = "*"
+SPEECH_KINDS = ("speech", "near_word")
+
+
+def load_folders(settings: ClassFolders, split: SplitName, sample_rate: float) -> Source:
+    """Return the clips of a folder with one folder of WAV files a class.
+
+    Its lists say the split of a clip, where it has lists; else the hash of the speaker does. Long recordings in
+    ``_background_noise_`` are split by file.
+
+    Raises:
+        UserError: no such folder, or a class that it does not have.
+    """
+    tree = folders.scan(settings.root)
+    roles = _assign_roles(settings.events, settings.backgrounds, list(tree.files), f"sources.{settings.name}")
+    clips = []
+    for folder, (label, kind) in roles.items():
+        files = tree.files[folder]
+        long_splits = split_files([f"{folder}/{file}" for file in files]) if folder == folders.LONG_BACKGROUND else {}
+        for file, path in files.items():
+            name = f"{folder}/{file}"
+            if long_splits.get(name, tree.split_of(folder, file)) != split:
+                continue
+            is_speech = label is not None or kind in SPEECH_KINDS
+            speaker = folders.speaker_of(folder, file)
+            clips.append(
+                Clip(
+                    source=settings.name,
+                    name=name,
+                    recording=f"{settings.name}:{name}",
+                    speaker=f"{settings.name}:{speaker}" if is_speech else None,
+                    label=label,
+                    kind=kind,
+                    read=partial(_read_wav, path, sample_rate),
+                )
+            )
+    return Source(name=settings.name, settings=settings.model_dump(mode="json"), clips=tuple(clips))
+
+
+def load_archive(settings: ClipArchive, split: SplitName, sample_rate: float) -> Source:
+    """Return the clips of an .npz; of its folds or speakers the last tests, and the last but one validates.
+
+    With more than six of them, the last 15 % test and the 15 % before validate.
+
+    Raises:
+        UserError: no such archive, a class that it does not have, or fewer than three folds or speakers.
+    """
+    archive = recordings.from_archive(Path(settings.root).expanduser())
+    roles = _assign_roles(settings.events, settings.backgrounds, archive.classes, f"sources.{settings.name}")
+    groups = sorted({each.group for each in archive.recordings}, key=_natural_order)
+    if len(groups) < len(SPLIT_NAMES):
+        raise UserError(f"sources.{settings.name}: {len(groups)} {archive.group_noun}, too few for three splits")
+    split_of = _split_in_order(groups)
+    clips = []
+    for each in archive.recordings:
+        role = roles.get(archive.classes[each.label])
+        if role is None or split_of[each.group] != split:
+            continue
+        is_speech = role[0] is not None or role[1] in SPEECH_KINDS
+        clips.append(
+            Clip(
+                source=settings.name,
+                name=each.name,
+                recording=f"{settings.name}:{each.name}",
+                speaker=f"{settings.name}:{each.group}" if is_speech else None,
+                label=role[0],
+                kind=role[1],
+                read=partial(_read_recording, each, sample_rate),
+            )
+        )
+    return Source(name=settings.name, settings=settings.model_dump(mode="json"), clips=tuple(clips))
+
+
+def load_recordings(settings: LongRecordings, split: SplitName, sample_rate: float) -> Source:
+    """Return recordings of one kind of background, split by the folder's lists or by file.
+
+    Raises:
+        UserError: no such folder, or fewer than three WAV files in it.
+    """
+    where = f"sources.{settings.name}"
+    root = Path(settings.root).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{where}: no folder {settings.root!r}")
+    paths = {f"{folder}/{name}" if folder else name: path for folder, name, path in _walk(root, where)}
+    if len(paths) < len(SPLIT_NAMES):
+        raise UserError(f"{where}: {settings.root!r} holds {len(paths)} WAV files; wanted: 3 or more, one a split")
+    if any((root / name).is_file() for name in SPLIT_LISTS):
+        by_folder: dict[str, list[str]] = {}
+        for name in paths:
+            folder, _, file = name.rpartition("/")
+            by_folder.setdefault(folder, []).append(file)
+        listed, _ = read_split_lists(root, by_folder)
+        split_of = {name: (listed or {}).get(name, "train") for name in paths}
+    else:
+        split_of = split_files(list(paths))
+    is_speech = settings.background in SPEECH_KINDS
+    clips = tuple(
+        Clip(
+            source=settings.name,
+            name=name,
+            recording=f"{settings.name}:{name}",
+            speaker=None,
+            kind=settings.background,
+            read=partial(_read_wav, path, sample_rate),
+        )
+        for name, path in paths.items()
+        if split_of[name] == split
+    )
+    remark = f"{where}: names no speakers, so that it is split by file; a speaker may be in two splits"
+    return Source(
+        name=settings.name,
+        settings=settings.model_dump(mode="json"),
+        clips=clips,
+        remarks=(remark,) if is_speech else (),
+    )
+
+
+def split_files(names: Sequence[str]) -> dict[str, str]:
+    """Return the split of each file: 70/15/15, in the order of a hash of the names, at least one each of three or more.
+
+    >>> sorted(split_files(["a", "b", "c"]).values())
+    ['test', 'train', 'validation']
+    """
+    return _split_in_order(sorted(names, key=lambda name: hashlib.sha1(name.encode()).hexdigest()))
+
+
+def _split_in_order(groups: Sequence[str]) -> dict[str, str]:
+    held_out = max(1, round(HELD_OUT_SHARE * len(groups)))
+    split_of = dict.fromkeys(groups, "train")
+    if len(groups) >= len(SPLIT_NAMES):
+        split_of |= dict.fromkeys(groups[-2 * held_out : -held_out], "validation")
+        split_of |= dict.fromkeys(groups[-held_out:], "test")
+    return split_of
+
+
+def _assign_roles(
+    events: Sequence[str], backgrounds: Mapping[Kind, Sequence[str]], classes: Sequence[str], where: str
+) -> dict[str, tuple[str | None, str | None]]:
+    """Return the event's label or the kind of background of each class that is used.
+
+    Folders of silence may be absent, as in a copy of Speech Commands without them.
+
+    Raises:
+        UserError: a class that is not there, or one that is named twice.
+    """
+    roles: dict[str, tuple[str | None, str | None]] = {}
+    pairs: list[tuple[str, tuple[str | None, str | None]]] = [(name, (name, None)) for name in events]
+    pairs += [(name, (None, kind)) for kind, names in backgrounds.items() for name in names if name != ALL_OTHERS]
+    for name, role in pairs:
+        if name not in classes:
+            if role[0] is None and name in folders.BACKGROUND_FOLDERS:
+                continue
+            raise errors.unknown(where, "class", name, classes)
+        if name in roles:
+            raise UserError(f"{where}: class {name!r} is named twice")
+        roles[name] = role
+    others = [kind for kind, names in backgrounds.items() if ALL_OTHERS in names]
+    if len(others) > 1:
+        raise UserError(f"{where}: both {' and '.join(others)} take all other classes (*)")
+    for kind in others:
+        rest = [name for name in classes if name not in roles and not name.startswith("_")]
+        roles |= dict.fromkeys(rest, (None, kind))
+    return roles
+
+
+def _walk(root: Path, where: str) -> Iterator[tuple[str, str, Path]]:
+    for folder, files in walk_wavs(root, where):
+        for name, path in files.paths.items():
+            yield folder, name, path
+
+
+def _natural_order(name: str) -> tuple[object, ...]:
+    """Return a key by which ``fold 10`` comes behind ``fold 9``."""
+    return tuple(int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name))
+
+
+def _read_wav(path: Path, sample_rate: float) -> Int16Waveform:
+    return wav.read(path, round(sample_rate))
+
+
+def _read_recording(recording: recordings.Recording, sample_rate: float) -> Int16Waveform:
+    return resample(recording.read(), recording.sample_rate, round(sample_rate))

@@ -1,0 +1,164 @@
+"""Clips that scenes are made of, and the sources that hold them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gatesearch.data.scenes.spec import DIGEST_CHARACTERS, SpecClip, SplitName
+from gatesearch.data.scenes.types import Samples
+from gatesearch.errors import UserError, nearest
+
+CACHE_BYTES = 256 * 2**20  # of clips that were read; an hour of background at 16 kHz has 115 MB
+KINDS = ("quiet", "environment", "speech", "near_word", "music", "noise")
+"""Kinds of background of sound. Near words are single words that sound like an event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A stretch of one class in a clip that is labelled sample by sample."""
+
+    label: str
+    start: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clip:
+    """One recording, or one utterance, that a scene may use.
+
+    Args:
+        source: name of its source.
+        name: within the source.
+        recording: id of the recording that it was cut from; no two splits share one.
+        speaker: id of who speaks or moves; no two splits share one. None where the source does not know.
+        label: class of the event in it; None for background.
+        kind: of background; None for an event.
+        read: returns the samples at the rate of the scene.
+        runs: of the classes in it, where it is labelled sample by sample.
+    """
+
+    source: str
+    name: str
+    recording: str
+    speaker: str | None
+    label: str | None = None
+    kind: str | None = None
+    read: Callable[[], Samples] = field(repr=False, compare=False)
+    runs: tuple[Run, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Clips of one split from one place.
+
+    Args:
+        name: of the source.
+        settings: by which it is loaded again, in types that JSON can hold.
+        clips: of the split.
+        synthetic: whether a machine made them.
+        remarks: doubts, a line each.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    clips: tuple[Clip, ...] = field(repr=False)
+    synthetic: bool = False
+    remarks: tuple[str, ...] = ()
+
+
+class Sources:
+    """All clips from which scenes of one split are made.
+
+    Args:
+        split: of the clips.
+        sample_rate: of what the clips read as.
+        sources: each of another name.
+    """
+
+    def __init__(self, split: SplitName, sample_rate: float, sources: Sequence[Source]) -> None:
+        self.split, self.sample_rate, self.sources = split, sample_rate, tuple(sources)
+        self._by_name = {(clip.source, clip.name): clip for source in sources for clip in source.clips}
+        self._cache: OrderedDict[tuple[str, str], Samples] = OrderedDict()
+        self._cached_bytes = 0
+        self._checked: set[tuple[str, str, str]] = set()
+
+    @property
+    def clips(self) -> list[Clip]:
+        """The clips of all sources, in their order."""
+        return [clip for source in self.sources for clip in source.clips]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether a machine made any of the clips."""
+        return any(source.synthetic for source in self.sources)
+
+    def read(self, clip: Clip) -> Samples:
+        """Return the samples of a clip; those of the last clips are kept in memory."""
+        key = (clip.source, clip.name)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        samples = self._cache[key] = clip.read()
+        self._cached_bytes += samples.nbytes
+        while self._cached_bytes > CACHE_BYTES and len(self._cache) > 1:
+            _, oldest = self._cache.popitem(last=False)
+            self._cached_bytes -= oldest.nbytes
+        return samples
+
+    def find(self, entry: SpecClip) -> Samples:
+        """Return the samples of a clip that a specification names.
+
+        Raises:
+            UserError: there is no such source or clip, or it is not what the specification was drawn from.
+        """
+        where = f"source {entry.source!r}"
+        clip = self._by_name.get((entry.source, entry.name))
+        if clip is None:
+            names = [source.name for source in self.sources]
+            if entry.source not in names:
+                raise UserError(f"{where} is missing; there are: {', '.join(names) or 'none'}")
+            close = nearest(entry.name, [name for source, name in self._by_name if source == entry.source])
+            hint = f"; nearest: {close!r}" if close else ""
+            raise UserError(f"{where}: no clip {entry.name!r} in its {self.split} split{hint}")
+        samples = self.read(clip)
+        key = (entry.source, entry.name, entry.digest)
+        if key not in self._checked:
+            if len(samples) != entry.samples or digest_samples(samples) != entry.digest:
+                raise UserError(f"{where}: {entry.name!r} has changed: it is not what the scene was drawn from")
+            self._checked.add(key)
+        return samples
+
+
+def digest_samples(samples: Samples) -> str:
+    """Return the first digits of the sha256 of a clip: its type, its shape and its samples, lowest byte first.
+
+    >>> digest_samples(np.zeros(3, np.int16)) == digest_samples(np.zeros(3, np.int16)) != digest_samples(np.zeros(3))
+    True
+    """
+    array = np.ascontiguousarray(samples, samples.dtype.newbyteorder("<"))
+    head = f"{array.dtype.str} {array.shape}\n".encode()
+    return hashlib.sha256(head + array.tobytes()).hexdigest()[:DIGEST_CHARACTERS]
+
+
+class ClipSequence(Sequence[Samples]):
+    """The clips of a specification by their index, each read when it is needed.
+
+    Args:
+        entries: of the specification.
+        sources: that hold the clips.
+    """
+
+    def __init__(self, entries: Sequence[SpecClip], sources: Sources) -> None:
+        self._entries, self._sources = entries, sources
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._sources.find(self._entries[index])
