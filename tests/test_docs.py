@@ -25,7 +25,7 @@ from tests.test_api import LITTLE, network, squares
 from tests.testing.gate_suites import check_gate
 
 PAGE = Path(__file__).parent.parent / "docs" / "gates.md"
-EXAMPLES = ("level", "thin")  # modules of the package, in the order of the page
+EXAMPLES = ("loud", "thin")  # modules of the package, in the order of the page
 QUIET = Path(__file__).parent / "plugins" / "quiet_inputs" / "quiet_inputs"
 METADATA = "Metadata-Version: 2.1\nName: page-of-gates\nVersion: 1.0\n"
 
@@ -58,7 +58,7 @@ def _forget_plugins() -> None:
 
 
 def test_the_gate_between_stages_conforms(plugin: None) -> None:
-    check_gate(kind_of("level"), CutSite("here", (8, 5, 4), 1, 1, 1, 1, "here"))
+    check_gate(kind_of("loud"), CutSite("here", (8, 5, 4), 1, 1, 1, 1, "here"))
 
 
 def test_the_gate_in_the_place_of_a_layer_conforms(plugin: None) -> None:
@@ -71,8 +71,8 @@ def search(space: dict[str, Any], folder: Path) -> Any:
 
 
 def test_the_gate_between_stages_is_searched_and_exported(plugin: None, tmp_path: Path) -> None:
-    run = search({"gates": {"min": 1, "max": 1}, "sites": ["0"], "kinds": {"level": {}}}, tmp_path)
-    assert [gate.kind for gate in run.plan.gates] == ["level"]
+    run = search({"gates": {"min": 1, "max": 1}, "sites": ["0"], "kinds": {"loud": {}}}, tmp_path)
+    assert [gate.kind for gate in run.plan.gates] == ["loud"]
     assert run.parity.samples == 60 and run.parity.gate_agreement > 0.9
 
 

@@ -1,0 +1,93 @@
+"""The kind ``level``: parameters, sites and work of a gate that stops a window by one number of its samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from gatesearch.gates.kind import GateKind
+from gatesearch.gates.level.gate import LevelGate
+from gatesearch.gates.level.statistics import BINS, MAX_FRAMES, POINTS, STATISTICS
+from gatesearch.gates.params import GateError, GateParams, param
+from gatesearch.gates.work import CutWork
+from gatesearch.graph.sites import CutSite
+from gatesearch.graph.sites.site import INPUT
+
+FRAME_SAMPLES = 320  # 20 ms at 16 kHz, as in the published figures
+MIN_FRAMES = 10
+
+
+@dataclass(frozen=True)
+class LevelParams(GateParams):
+    """Parameters of one gate."""
+
+    statistic: str = param(
+        "spread",
+        choices=tuple(STATISTICS),
+        among=tuple(STATISTICS),
+        new_program=True,
+        doc="the number of a window: spread or mean of its frames' levels, or flatness of its spectrum",
+    )
+    frame: int = param(
+        FRAME_SAMPLES,
+        low=1,
+        new_program=True,
+        doc="samples of a frame; 320 are 20 ms at 16 kHz; a flatness does not read it",
+    )
+    recall: float = param(
+        0.99,
+        choices=(0.97, 0.98, 0.99, 0.995),
+        above=0,
+        high=1,
+        tunable_after_training=True,
+        aim="recall",
+        doc="share of positives that calibration must let pass",
+    )
+
+
+class Level(GateKind[CutSite, LevelParams]):
+    """The kind: the input of a backbone that reads a waveform of one channel, at least ten frames of 320 samples long.
+
+    A front end that brings each window to one level, such as ``wave``, leaves spread and flatness as they are.
+    """
+
+    name = "level"
+    site_type = CutSite
+    Params = LevelParams
+
+    def fits(self, site: CutSite) -> bool:
+        """Say whether the site is the input and holds one waveform."""
+        is_wave = site.elements == max(site.shape, default=0)
+        return site.name == INPUT and is_wave and site.elements >= MIN_FRAMES * FRAME_SAMPLES
+
+    def check(self, site: CutSite, params: LevelParams) -> None:
+        """Refuse frames of which a window holds too few to have a spread, or too many."""
+        frames = site.elements // params.frame
+        if not MIN_FRAMES <= frames <= MAX_FRAMES:
+            shortest, longest = -(-site.elements // MAX_FRAMES), site.elements // MIN_FRAMES
+            raise GateError(
+                f"frame: {params.frame} samples make {frames} frames of {site.elements} samples; "
+                f"wanted: {shortest} to {longest} samples"
+            )
+
+    def build(
+        self, site: CutSite, params: LevelParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
+    ) -> LevelGate:
+        """Build the gate; see :class:`LevelGate`."""
+        return LevelGate(params.statistic, site.elements, params.frame, params.recall)
+
+    def work(self, site: CutSite, params: LevelParams, observed: Mapping[str, float] | None = None) -> CutWork:
+        """Return the work of the exported number: one filter or 62 over the samples; all samples cross."""
+        if params.statistic == "flatness":
+            filters, width = 2 * BINS, POINTS
+        else:
+            filters, width = 1, params.frame
+        return CutWork(
+            macs=site.elements // width * width * filters,
+            params=filters * width,
+            density=1.0,
+            kept_channels=site.channels,
+            elements=site.elements,
+        )
