@@ -69,7 +69,7 @@ def load(
     candidates = np.unique(arrays["subject"][~arrays["is_test"]])
     if not 0 < validation_subjects < len(candidates):
         raise UserError(f"data.validation_subjects: {validation_subjects!r}; wanted: 1 to {len(candidates) - 1}")
-    held_out = np.sort(np.random.default_rng([seed, 2]).choice(candidates, validation_subjects, replace=False))
+    held_out = draw_subjects(candidates, validation_subjects, seed)
     is_validation = np.isin(arrays["subject"], held_out)
     chosen = {
         "train": ~arrays["is_test"] & ~is_validation,
@@ -88,6 +88,11 @@ def load(
         validation=splits["validation"],
         test=splits["test"],
     )
+
+
+def draw_subjects(candidates: npt.NDArray[np.integer], count: int, seed: int) -> npt.NDArray[np.integer]:
+    """Return the subjects that validate, sorted; windows and streams of the same subjects get the same ones."""
+    return np.sort(np.random.default_rng([seed, 2]).choice(candidates, count, replace=False))
 
 
 def _split(arrays: Arrays, rows: npt.NDArray[np.intp]) -> Split:

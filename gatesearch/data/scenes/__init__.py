@@ -2,18 +2,28 @@
 
 The way from settings to windows:
 
-    settings = SceneSettings(split="test", hours=1, sources=[...])
+    settings = SceneSettings(split="train", hours=1, sources=[...])
     sources  = load_sources(settings)             clips of one split
     spec     = draw_scene(settings, sources)      JSON: every event and piece of background, no sound
     scene    = make_scene(spec, sources)          samples, events, backgrounds
+    check_scenes([scene, ...])                    nothing shared by two splits, nothing out of place
+    windows  = draw_windows(scene, 1.0, 16_000, seed=0)
+    windows  = mine_windows(scene, false_accepts, 1.0, seed=0)
+
+A user's recording with a label track is a scene as well: :func:`read_recording`. ``write_spec`` and ``read_spec`` keep
+a specification as a file, ``reload_sources`` finds its sources again, and ``outline_spec`` says what is in its scene
+without making it.
 """
 
+from gatesearch.data.scenes.check import check_scenes
+from gatesearch.data.scenes.labels import read_recording
 from gatesearch.data.scenes.load import draw_scene, load_sources, reload_sources
 from gatesearch.data.scenes.mix import make_scene
 from gatesearch.data.scenes.settings import SceneSettings
 from gatesearch.data.scenes.sources import Clip, Source, Sources
 from gatesearch.data.scenes.spec import SceneSpec, outline_spec, read_spec, write_spec
 from gatesearch.data.scenes.types import Outline, Scene
+from gatesearch.data.scenes.windows import Windows, draw_windows, mine_windows
 
 __all__ = [
     "Clip",
@@ -23,10 +33,15 @@ __all__ = [
     "SceneSpec",
     "Source",
     "Sources",
+    "Windows",
+    "check_scenes",
     "draw_scene",
+    "draw_windows",
     "load_sources",
     "make_scene",
+    "mine_windows",
     "outline_spec",
+    "read_recording",
     "read_spec",
     "reload_sources",
     "write_spec",

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
+from gatesearch.data.scenes.clip_table import ClipTable
 from gatesearch.data.scenes.events import draw_events
 from gatesearch.data.scenes.levels import peak, power
 from gatesearch.data.scenes.settings import SceneSettings
-from gatesearch.data.scenes.sources import KINDS, Clip, Sources, digest_samples
-from gatesearch.data.scenes.spec import (
-    SPLIT_NAMES,
-    SceneSpec,
-    SpecClip,
-    SpecPiece,
-    SpecSegment,
-    SpecSource,
-    join_digests,
-)
+from gatesearch.data.scenes.sources import KINDS, Clip, Sources
+from gatesearch.data.scenes.spec import SPLIT_NAMES, SceneSpec, SpecPiece, SpecSegment
 from gatesearch.data.scenes.types import Samples
 from gatesearch.data.waveforms import INT16_FULL_SCALE
 from gatesearch.errors import UserError
@@ -28,43 +20,6 @@ QUIET = "quiet"
 UTTERANCES = ("speech", "near_word")  # kinds with pauses between their clips
 LARGEST_PEAK = 0.7 * INT16_FULL_SCALE  # of a background piece; what lies over it needs room
 SHORTEST_PIECE_S = 0.1
-
-
-@dataclass
-class ClipTable:
-    """The clips that a scene uses, each once, in the order of their first use."""
-
-    sources: Sources
-    entries: list[SpecClip] = field(default_factory=list)
-    _index: dict[tuple[str, str], int] = field(default_factory=dict)
-
-    def add(self, clip: Clip) -> int:
-        """Return the index of a clip, and note it down with its digest where it is new."""
-        key = (clip.source, clip.name)
-        if key not in self._index:
-            samples = self.sources.read(clip)
-            self._index[key] = len(self.entries)
-            entry = SpecClip(
-                source=clip.source,
-                name=clip.name,
-                recording=clip.recording,
-                speaker=clip.speaker,
-                samples=len(samples),
-                digest=digest_samples(samples),
-            )
-            self.entries.append(entry)
-        return self._index[key]
-
-    def list_sources(self) -> tuple[SpecSource, ...]:
-        """Return the sources of the clips, with the digest of those that are used."""
-        digests: dict[str, list[str]] = {}
-        for entry in self.entries:
-            digests.setdefault(entry.source, []).append(entry.digest)
-        return tuple(
-            SpecSource(name=source.name, settings=dict(source.settings), digest=join_digests(digests[source.name]))
-            for source in self.sources.sources
-            if source.name in digests
-        )
 
 
 def draw_sound(settings: SceneSettings, sources: Sources) -> SceneSpec:

@@ -3,51 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
+from pydantic import ValidationError
+
 from gatesearch._lib import console
-from gatesearch.data.scenes.draw import QUIET, draw_sound
-from gatesearch.data.scenes.settings import SceneSettings, SyntheticNoise, SyntheticSpeech
+from gatesearch.data.scenes.settings import SceneSettings, SourceSettings, SyntheticNoise
 from gatesearch.data.scenes.sources import Source, Sources
 from gatesearch.data.scenes.spec import SceneSpec, SpecSource, SplitName
 from gatesearch.errors import UserError
 
 SOUND_RATE_HZ = 16_000.0
-ROOM_TONE = "room_tone"
+QUIET = "quiet"
+ROOM_TONE = SyntheticNoise(kind="synthetic_noise", name="room_tone", backgrounds=("quiet",))
 
-Loader = Callable[[Any, SplitName, float], Source]
+# Module and function: a scene of motion does not wait for scipy.signal, nor one of sound for an image set.
+LOADERS: Mapping[str, tuple[str, str]] = {
+    "synthetic_speech": ("synthetic_sound", "load_speech"),
+    "synthetic_noise": ("synthetic_sound", "load_noise"),
+    "folders": ("recorded_sound", "load_folders"),
+    "archive": ("recorded_sound", "load_archive"),
+    "recordings": ("recorded_sound", "load_recordings"),
+    "motion": ("motion", "load_motion"),
+    "frames": ("frames", "load_frames"),
+}
+DRAWERS: Mapping[str, tuple[str, str]] = {
+    "sound": ("draw", "draw_sound"),
+    "motion": ("motion", "draw_motion"),
+    "frames": ("frames", "draw_frames"),
+}
 
 
-def load_sources(settings: SceneSettings, cache_dir: str | Path | None = None) -> Sources:
+def load_sources(settings: SceneSettings) -> Sources:
     """Load the clips of the settings' split, and print a warning for each doubt.
 
     Where no source of sound has a quiet clip, generated noise stands in, which a warning says.
-
-    Args:
-        settings: of a scene.
-        cache_dir: folder of synthetic speech; None is the user's cache folder.
 
     Raises:
         UserError: a source cannot be used, or sound and another signal are mixed.
     """
     signal = find_signal(settings)
-    rate = settings.sample_rate or SOUND_RATE_HZ
-    sources = []
-    for each in settings.sources:
-        if isinstance(each, SyntheticSpeech):
-            from gatesearch.data.scenes.synthetic_sound import load_speech  # imports scipy.signal, which is slow
-
-            sources.append(load_speech(each, settings.split, rate, cache_dir))
-        else:
-            sources.append(_loaders()[each.kind](each, settings.split, rate))
+    rate = settings.sample_rate or (SOUND_RATE_HZ if signal == "sound" else None)
+    sources = [_load(each, settings.split, rate) for each in settings.sources]
     if signal == "sound" and not any(clip.kind == QUIET for source in sources for clip in source.clips):
         console.warn(f"the sources hold no quiet background in the {settings.split} split; generated noise stands in")
-        room_tone = SyntheticNoise(kind="synthetic_noise", name=ROOM_TONE, backgrounds=("quiet",))
-        sources.append(_loaders()["synthetic_noise"](room_tone, settings.split, rate))
+        sources.append(_load(ROOM_TONE, settings.split, rate))
     for remark in (remark for source in sources for remark in source.remarks):
         console.warn(remark)
-    return Sources(settings.split, rate, sources)
+    own_rates = [source.sample_rate for source in sources if source.sample_rate is not None]
+    return Sources(settings.split, own_rates[0] if own_rates else rate or SOUND_RATE_HZ, sources)
 
 
 def find_signal(settings: SceneSettings) -> str:
@@ -56,28 +61,11 @@ def find_signal(settings: SceneSettings) -> str:
     Raises:
         UserError: motion or frames beside another source.
     """
-    signals = [SIGNALS.get(source.kind, "sound") for source in settings.sources]
-    if len(settings.sources) > 1 and set(signals) != {"sound"}:
-        raise UserError(
-            f"sources: a scene of {max(signals, key='sound'.__ne__)} has one source; there are {len(signals)}"
-        )
-    return signals[0]
-
-
-SIGNALS: Mapping[str, str] = {"motion": "motion", "frames": "frames"}
-"""What a kind of source is of; those that are not listed are of sound."""
-
-
-def _loaders() -> Mapping[str, Loader]:
-    """Return the loader of each kind of source; what one needs is imported with it."""
-    from gatesearch.data.scenes import recorded_sound, synthetic_sound
-
-    return {
-        "synthetic_noise": synthetic_sound.load_noise,
-        "folders": recorded_sound.load_folders,
-        "archive": recorded_sound.load_archive,
-        "recordings": recorded_sound.load_recordings,
-    }
+    signals = [source.kind if source.kind in DRAWERS else "sound" for source in settings.sources]
+    other = next((signal for signal in signals if signal != "sound"), "sound")
+    if other != "sound" and len(signals) > 1:
+        raise UserError(f"sources: {len(signals)} of them; a scene of {other} has one source")
+    return other
 
 
 def draw_scene(settings: SceneSettings, sources: Sources) -> SceneSpec:
@@ -86,7 +74,8 @@ def draw_scene(settings: SceneSettings, sources: Sources) -> SceneSpec:
     Raises:
         UserError: a kind of background or an event has no clip in the split, or there is too little room.
     """
-    return draw_sound(settings, sources)
+    drawer: Callable[[SceneSettings, Sources], SceneSpec] = _import(DRAWERS[find_signal(settings)])
+    return drawer(settings, sources)
 
 
 def reload_sources(spec: SceneSpec, roots: Mapping[str, str] | None = None) -> Sources:
@@ -97,16 +86,34 @@ def reload_sources(spec: SceneSpec, roots: Mapping[str, str] | None = None) -> S
         roots: where a source lies on this machine, by its name; others lie where the specification says.
 
     Raises:
-        UserError: a source cannot be loaded.
+        UserError: a source cannot be loaded, or one of ``roots`` is no source.
     """
-    settings = SceneSettings.model_validate(
-        {
-            "split": spec.split,
-            "sample_rate": spec.sample_rate,
-            "sources": [_with_root(source, roots or {}) for source in spec.sources],
-        }
-    )
+    names = [source.name for source in spec.sources]
+    for name in roots or {}:
+        if name not in names:
+            raise UserError(f"scene {spec.name!r} has no source {name!r}; it has: {', '.join(names)}")
+    tree = {
+        "split": spec.split,
+        "sample_rate": spec.sample_rate,
+        "sources": [_with_root(source, roots or {}) for source in spec.sources],
+    }
+    try:
+        settings = SceneSettings.model_validate(tree)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        key = ".".join(map(str, detail["loc"]))
+        raise UserError(f"scene {spec.name!r}: {key}: {detail['msg']}") from None
     return load_sources(settings)
+
+
+def _load(settings: SourceSettings, split: SplitName, rate: float | None) -> Source:
+    loader: Callable[[SourceSettings, SplitName, float | None], Source] = _import(LOADERS[settings.kind])
+    return loader(settings, split, rate)
+
+
+def _import(place: tuple[str, str]) -> Any:
+    module, function = place
+    return getattr(import_module(f"gatesearch.data.scenes.{module}"), function)
 
 
 def _with_root(source: SpecSource, roots: Mapping[str, str]) -> dict[str, Any]:

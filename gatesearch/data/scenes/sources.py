@@ -63,6 +63,7 @@ class Source:
         clips: of the split.
         synthetic: whether a machine made them.
         remarks: doubts, a line each.
+        sample_rate: of the clips, where the source itself has one; None where it reads at any rate.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Source:
     clips: tuple[Clip, ...] = field(repr=False)
     synthetic: bool = False
     remarks: tuple[str, ...] = ()
+    sample_rate: float | None = None
 
 
 class Sources:

@@ -148,6 +148,9 @@ def outline_spec(spec: SceneSpec) -> Outline:
         Background(segment.kind, segment.start / rate, (segment.start + segment.samples) / rate)
         for segment in spec.segments
     ]
+    # A clip of silence has no gain; it may be the same in two splits.
+    sounding = {piece.clip for piece in spec.pieces if piece.gain} | {event.clip for event in spec.events if event.gain}
+    clips = [clip for index, clip in enumerate(spec.clips) if index in sounding]
     return Outline(
         name=spec.name,
         rate=rate,
@@ -158,7 +161,7 @@ def outline_spec(spec: SceneSpec) -> Outline:
         split=spec.split,
         recordings=frozenset(clip.recording for clip in spec.clips),
         speakers=frozenset(clip.speaker for clip in spec.clips if clip.speaker is not None),
-        digests={clip.digest: f"{clip.source}/{clip.name}" for clip in spec.clips},
+        digests={clip.digest: f"{clip.source}/{clip.name}" for clip in clips},
     )
 
 

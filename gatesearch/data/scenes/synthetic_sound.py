@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,9 +32,7 @@ MAKERS: Mapping[str, Sequence[Maker]] = {
 }
 
 
-def load_speech(
-    settings: SyntheticSpeech, split: SplitName, sample_rate: float, cache_dir: str | Path | None = None
-) -> Source:
+def load_speech(settings: SyntheticSpeech, split: SplitName, sample_rate: float) -> Source:
     """Return utterances of a split's own voices and accents, from the cache where they are in it.
 
     Raises:
@@ -51,7 +48,7 @@ def load_speech(
     plan += [("speech", "", draw_sentence(rng, settings.events)) for _ in range(sentences)]
     utterances = [draw_utterance(rng, split, text) for _, _, text in plan]
     parameters = {"version": VERSION, "utterances": [list(each) for each in utterances], "sample_rate": sample_rate}
-    path = cache.cache_path(cache_dir, "scene-speech", parameters)
+    path = cache.cache_path(None, "scene-speech", parameters)
     arrays = cache.read(path)
     if arrays is None:
         rate = round(sample_rate)

@@ -1,0 +1,187 @@
+"""A user's recording as a scene: a WAV file and a label track, Audacity's or CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from gatesearch import errors
+from gatesearch._lib import console
+from gatesearch._lib.files import read_bytes
+from gatesearch.data import wav
+from gatesearch.data.scenes.sources import KINDS, digest_samples
+from gatesearch.data.scenes.types import Scene
+from gatesearch.data.waveforms import resample
+from gatesearch.errors import UserError
+from gatesearch.metrics.streams.events import Background, Event
+
+TRACK_SUFFIXES = (".txt", ".csv")
+ROUNDING_S = 0.001  # by which the last label may exceed the recording: label tracks round
+UNLABELLED = "recording"  # kind of background that no label names
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One line of a label track: a text from ``start_s`` to ``end_s``, and where it stands."""
+
+    start_s: float
+    end_s: float
+    text: str
+    place: str
+
+
+def read_labels(path: Path) -> list[Label]:
+    """Read a label track: Audacity's (start, end and label, parted by tabs) or CSV (``start,end,label``, in seconds).
+
+    Empty lines, the head of a CSV, and Audacity's lines of frequencies (they begin with a backslash) are passed over.
+
+    Returns:
+        Labels by their start.
+
+    Raises:
+        UserError: no such file, no UTF-8, or a line that is no label.
+    """
+    content = read_bytes(path)
+    if content is None:
+        raise UserError(f"{path}: no such label track")
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}:{content[: error.start].count(10) + 1}: is no UTF-8") from None
+    labels = []
+    for number, line in enumerate(lines, 1):
+        is_tabbed = "\t" in line
+        cells = line.split("\t", 2) if is_tabbed else next(csv.reader([line], skipinitialspace=True), [])
+        cells = [cell.strip() for cell in cells]
+        if not any(cells) or line.startswith("\\") or [cell.lower() for cell in cells] == ["start", "end", "label"]:
+            continue
+        labels.append(_parse_label(cells, f"{path}:{number}"))
+    return sorted(labels, key=lambda label: (label.start_s, label.end_s))
+
+
+def _parse_label(cells: Sequence[str], place: str) -> Label:
+    if len(cells) != 3:
+        written = ",".join(cells)
+        raise UserError(f"{place}: {written!r} is no label; wanted: start, end and label, parted by tabs or commas")
+    times = []
+    for cell in cells[:2]:
+        try:
+            time_s = float(cell)
+        except ValueError:
+            hint = f"; write {cell.replace(',', '.')}" if "," in cell else ""
+            raise UserError(f"{place}: {cell!r} is no time in seconds{hint}") from None
+        if not math.isfinite(time_s) or time_s < 0:
+            raise UserError(f"{place}: {cell!r} is no time in the recording; wanted: seconds from its start")
+        times.append(time_s)
+    if not cells[2]:
+        raise UserError(f"{place}: the label from {cells[0]} to {cells[1]} s has no text; wanted: a class")
+    if times[0] == times[1]:
+        raise UserError(f"{place}: {cells[2]!r} is a point at {cells[0]} s; wanted: its start and its end")
+    if times[0] > times[1]:
+        raise UserError(f"{place}: {cells[2]!r} starts at {cells[0]} s and ends at {cells[1]} s")
+    return Label(start_s=times[0], end_s=times[1], text=cells[2], place=place)
+
+
+def find_track(recording: Path) -> Path:
+    """Return the label track beside a recording: the same name with .txt or .csv.
+
+    Raises:
+        UserError: there is none, or both.
+    """
+    tracks = [path for suffix in TRACK_SUFFIXES if (path := recording.with_suffix(suffix)).is_file()]
+    if not tracks:
+        names = " or ".join(recording.with_suffix(suffix).name for suffix in TRACK_SUFFIXES)
+        raise UserError(f"{recording}: no label track {names} beside it")
+    if len(tracks) > 1:
+        raise UserError(f"{recording}: both {tracks[0].name} and {tracks[1].name} are beside it; keep one")
+    return tracks[0]
+
+
+def read_recording(
+    path: Path,
+    rate: int | None = None,
+    track: Path | None = None,
+    classes: Sequence[str] | None = None,
+    split: str | None = None,
+    speaker: str | None = None,
+) -> Scene:
+    """Return a labelled recording as a scene.
+
+    A label whose text is a kind of background (quiet, environment, speech, near_word, music, noise) and no class labels
+    background; any other labels an event.
+
+    Args:
+        path: WAV file of any rate and sample format.
+        rate: of the scene in Hz; None keeps the recording's own.
+        track: label track; None takes the one beside the recording.
+        classes: that events may have; None takes all that are there.
+        split: that the recording belongs to.
+        speaker: id of who speaks in it, so that no other split holds the same one.
+
+    Raises:
+        UserError: the file or the track cannot be read, a label lies outside the recording, two events overlap, or a
+            label is none of the classes.
+    """
+    own_rate = wav.sample_rate(path)
+    rate = rate or own_rate
+    if own_rate < rate:
+        console.warn(
+            f"{path}: is sampled at {own_rate} Hz; at {rate} Hz nothing is in its band above {own_rate // 2} Hz"
+        )
+    samples = resample(wav.read(path, own_rate), own_rate, rate)
+    seconds = len(samples) / rate
+    labels = read_labels(track or find_track(path))
+    kinds = [label for label in labels if label.text in KINDS and label.text not in (classes or ())]
+    events = [label for label in labels if label not in kinds]
+    _check_labels(labels, events, seconds, classes)
+    names = classes if classes is not None else sorted({label.text for label in events})
+    return Scene(
+        name=path.stem,
+        rate=rate,
+        length=len(samples),
+        classes=tuple(names),
+        events=tuple(
+            Event(
+                label=label.text,
+                start_s=label.start_s,
+                end_s=min(label.end_s, seconds),
+                background=_kind_under(label, kinds),
+            )
+            for label in events
+        ),
+        segments=tuple(Background(label.text, label.start_s, min(label.end_s, seconds)) for label in kinds)
+        or (Background(UNLABELLED, 0.0, seconds),),
+        split=split,
+        recordings=frozenset([str(path.resolve())]),
+        speakers=frozenset([speaker] if speaker else []),
+        digests={digest_samples(samples): str(path)},
+        samples=samples,
+    )
+
+
+def _check_labels(
+    labels: Sequence[Label], events: Sequence[Label], seconds: float, classes: Sequence[str] | None
+) -> None:
+    for label in labels:
+        if label.end_s > seconds + ROUNDING_S:
+            span = f"{label.start_s:g} to {label.end_s:g} s"
+            raise UserError(f"{label.place}: {label.text!r} lies at {span}; the recording has {seconds:g} s")
+    for label in events:
+        if classes is not None and label.text not in classes:
+            raise errors.unknown(label.place, "class", label.text, classes)
+    for before, after in pairwise(events):
+        if after.start_s < before.end_s:
+            raise UserError(
+                f"{after.place}: {after.text!r} starts at {after.start_s:g} s, and {before.text!r} of "
+                f"line {before.place.rpartition(':')[2]} ends at {before.end_s:g} s; events may not overlap"
+            )
+
+
+def _kind_under(event: Label, kinds: Sequence[Label]) -> str | None:
+    """Return the kind of background that an event's middle lies in."""
+    middle = (event.start_s + event.end_s) / 2
+    return next((kind.text for kind in kinds if kind.start_s <= middle < kind.end_s), UNLABELLED if not kinds else None)

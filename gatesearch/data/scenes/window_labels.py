@@ -1,0 +1,65 @@
+"""Labels of windows: the class of an event that lies inside, or of the background that covers most of the window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gatesearch.data.scenes.types import Scene
+
+PARTIAL = -1  # label of a window that holds part of an event
+UNLABELLED = "background"  # kind of windows over which no segment lies
+
+Indices = npt.NDArray[np.int64]
+
+
+def label_windows(
+    scene: Scene, starts: Indices, length: int, classes: Sequence[str], inside: float, names: Mapping[str, str]
+) -> Indices:
+    """Return the label of each window, or ``PARTIAL``.
+
+    A window has the class of an event if at least ``inside`` of the event lies in it, or the event fills it. It is
+    partial if less of an event lies in it, or enough of two events of different classes. Else it has the negative class
+    of the kind of background that it holds most of.
+    """
+    bounds = [(round(event.start_s * scene.rate), round(event.end_s * scene.rate)) for event in scene.events]
+    event_starts = np.array([start for start, _ in bounds], np.int64)
+    event_ends = np.array([end for _, end in bounds], np.int64)
+    first = np.searchsorted(event_ends, starts, side="right")
+    last = np.searchsorted(event_starts, starts + length, side="left")
+    labels = _label_backgrounds(scene, starts, length, classes, names)
+    for index in np.flatnonzero(last > first):
+        start = int(starts[index])
+        own: set[int] = set()
+        for number in range(int(first[index]), int(last[index])):
+            event_start, event_end = bounds[number]
+            overlap = min(event_end, start + length) - max(event_start, start)
+            is_inside = overlap >= needed_samples(event_end - event_start, length, inside)
+            own.add(classes.index(scene.events[number].label) if is_inside else PARTIAL)
+        labels[index] = own.pop() if len(own) == 1 else PARTIAL
+    return labels
+
+
+def needed_samples(event: int, window: int, inside: float) -> int:
+    """Return how many samples of an event a window has to hold, to have its class.
+
+    >>> needed_samples(800, 1000, 1.0), needed_samples(800, 1000, 0.5), needed_samples(5000, 1000, 1.0)
+    (800, 400, 1000)
+    """
+    return min(int(np.ceil(inside * event - 1e-9)), window)
+
+
+def _label_backgrounds(
+    scene: Scene, starts: Indices, length: int, classes: Sequence[str], names: Mapping[str, str]
+) -> Indices:
+    """Return the negative class of each window by the kind of background that covers most of it."""
+    kinds = list(dict.fromkeys(segment.kind for segment in scene.segments)) or [UNLABELLED]
+    coverage = np.zeros((len(kinds), len(starts)))
+    for segment in scene.segments:
+        begin, end = segment.start_s * scene.rate, segment.end_s * scene.rate
+        overlap = np.minimum(starts + length, end) - np.maximum(starts, begin)
+        coverage[kinds.index(segment.kind)] += np.maximum(overlap, 0)
+    index_of = np.array([classes.index(names[kind]) for kind in kinds], np.int64)
+    return index_of[coverage.argmax(axis=0)]

@@ -1,0 +1,211 @@
+"""Windows of scenes to train on: at random offsets, with a label, none of them with part of an event in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gatesearch import errors
+from gatesearch.data.scenes.types import Samples, Scene
+from gatesearch.data.scenes.window_labels import PARTIAL, UNLABELLED, Indices, label_windows, needed_samples
+from gatesearch.errors import UserError
+
+MAX_ROUNDS = 50  # of drawing again in place of what was left out
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one scene, without a copy of their samples.
+
+    Args:
+        scene: that they are cut from.
+        length: samples of a window.
+        starts: first sample of each window, int64 [windows].
+        labels: index of the class of each window, int64 [windows].
+        classes: names of the labels.
+        left_out: how many drawn windows were left out, because they hold part of an event.
+    """
+
+    scene: Scene = field(repr=False)
+    length: int
+    starts: Indices = field(repr=False)
+    labels: Indices = field(repr=False)
+    classes: tuple[str, ...]
+    left_out: int
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def read(self, indices: Sequence[int] | Indices | slice = slice(None)) -> Samples:
+        """Return the samples of some windows, [windows, length, ...]; only these are copied."""
+        shape = (0, self.length, *self.scene.samples.shape[1:])
+        cuts = [self.scene.samples[start : start + self.length] for start in self.starts[indices]]
+        return np.stack(cuts) if cuts else np.empty(shape, self.scene.samples.dtype)
+
+
+def draw_windows(
+    scene: Scene,
+    window_s: float,
+    count: int,
+    seed: int,
+    *,
+    positive_share: float = 0.5,
+    inside: float = 1.0,
+    negatives: Mapping[str, str] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Windows:
+    """Draw windows at random offsets; the same arguments give the same ones.
+
+    Windows that hold part of an event are counted and not returned: a detector may be right about them either way.
+
+    Args:
+        scene: of the training split.
+        window_s: length of a window in seconds.
+        count: how many windows.
+        seed: of the offsets.
+        positive_share: share of the windows with an event in them; events take turns.
+        inside: share of an event that has to lie in a window, from above 0 to 1. Of an event longer than the window, as
+            much as fits.
+        negatives: negative class of each kind of background; None names a class after each kind.
+        classes: order of the labels; None for those of the scene, then the negative classes.
+
+    Raises:
+        UserError: a window longer than the scene, a share out of range, an unknown class, no room for windows without
+            an event, or no event to draw positives from.
+
+    >>> from gatesearch.metrics.streams.events import Background, Event
+    >>> yes, quiet = Event("yes", 4.0, 4.5), Background("quiet", 0, 10)
+    >>> samples = np.zeros(1000, np.int16)
+    >>> scene = Scene(name="toy", rate=100, length=1000, classes=("yes",), events=(yes,), segments=(quiet,),
+    ...               samples=samples)
+    >>> windows = draw_windows(scene, 1.0, count=4, seed=0)
+    >>> windows.labels.tolist(), windows.classes, windows.read().shape
+    ([0, 0, 1, 1], ('yes', 'quiet'), (4, 100))
+    """
+    length = _window_length(scene, window_s)
+    if not 0 < inside <= 1 or not 0 <= positive_share <= 1:
+        raise UserError(f"windows: inside is {inside}, positive_share {positive_share}; wanted: shares, inside above 0")
+    names, labels = name_classes(scene, negatives, classes)
+    positives = round(positive_share * count)
+    rng = np.random.default_rng([seed, 5])
+    highest = scene.length - length
+
+    def draw_positive(number: int) -> Indices:
+        order = np.concatenate([rng.permutation(len(scene.events)) for _ in range(-(-number // len(scene.events)))])
+        starts = []
+        for event in (scene.events[index] for index in order[:number]):
+            first, end = round(event.start_s * scene.rate), round(event.end_s * scene.rate)
+            needed = needed_samples(end - first, length, inside)
+            low, high = max(0, first + needed - length), min(highest, end - needed)
+            starts.append(int(rng.integers(low, high + 1)) if low <= high else min(max(low, 0), highest))
+        return np.array(starts, np.int64)
+
+    def draw_any(number: int) -> Indices:
+        return rng.integers(0, highest + 1, number)
+
+    parts, left_out = [], 0
+    event_labels = np.array([labels.index(label) for label in scene.classes])
+    for target, draw, is_event in ((positives, draw_positive, True), (count - positives, draw_any, False)):
+        if target and is_event and not scene.events:
+            raise UserError(f"scene {scene.name!r} holds no events to draw windows of")
+        chosen: list[tuple[Indices, Indices]] = []
+        missing = target
+        for _ in range(MAX_ROUNDS):
+            if not missing:
+                break
+            starts = draw(missing)
+            own = label_windows(scene, starts, length, labels, inside, names)
+            fits = np.isin(own, event_labels) if is_event else ~np.isin(own, [*event_labels, PARTIAL])
+            left_out += int((own == PARTIAL).sum())
+            chosen.append((starts[fits], own[fits]))
+            missing -= int(fits.sum())
+        if missing:
+            noun = "with a whole event" if is_event else "without an event"
+            raise UserError(f"scene {scene.name!r}: too few windows of {window_s:g} s {noun}; {missing} are missing")
+        parts += chosen
+    starts = np.concatenate([np.empty(0, np.int64), *(starts for starts, _ in parts)])
+    own = np.concatenate([np.empty(0, np.int64), *(own for _, own in parts)])
+    return Windows(scene=scene, length=length, starts=starts, labels=own, classes=labels, left_out=left_out)
+
+
+def mine_windows(
+    scene: Scene,
+    ends_s: Sequence[float],
+    window_s: float,
+    seed: int,
+    *,
+    copies: int = 1,
+    jitter_s: float = 0.1,
+    negatives: Mapping[str, str] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Windows:
+    """Return hard negatives: windows around those that a network accepted falsely.
+
+    A window that holds any of an event is no negative: it is left out and counted. So is one outside of the scene.
+
+    Args:
+        scene: of the training split, which the network ran over.
+        ends_s: end of each window that it accepted falsely, as a detection's ``time_s``.
+        window_s: length of a window in seconds.
+        seed: of the offsets.
+        copies: windows around each; the first lies where it was accepted, the others up to ``jitter_s`` away.
+        jitter_s: largest offset in seconds.
+        negatives: as for :func:`draw_windows`.
+        classes: as for :func:`draw_windows`.
+
+    Raises:
+        UserError: a window longer than the scene, a time that is not finite, or an unknown class.
+    """
+    length = _window_length(scene, window_s)
+    names, labels = name_classes(scene, negatives, classes)
+    ends = np.asarray(ends_s, np.float64)
+    if ends.ndim != 1 or not np.isfinite(ends).all():
+        raise UserError("mine_windows: ends_s holds what is no time; wanted: finite seconds [windows]")
+    rng = np.random.default_rng([seed, 6])
+    offsets = rng.uniform(-jitter_s, jitter_s, (len(ends), copies))
+    offsets[:, :1] = 0.0
+    starts = np.rint((ends[:, None] + offsets) * scene.rate).astype(np.int64).reshape(-1) - length
+    is_within = (starts >= 0) & (starts + length <= scene.length)
+    event_labels = [labels.index(label) for label in scene.classes]
+    # Any sample of an event is too much here, so that "inside" is as small as a share can be.
+    own = label_windows(scene, starts, length, labels, 1e-12, names)
+    fits = is_within & ~np.isin(own, [*event_labels, PARTIAL])
+    return Windows(
+        scene=scene,
+        length=length,
+        starts=starts[fits],
+        labels=own[fits],
+        classes=labels,
+        left_out=int((~fits).sum()),
+    )
+
+
+def name_classes(
+    scene: Scene, negatives: Mapping[str, str] | None, classes: Sequence[str] | None
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the negative class of each kind of background, and the classes in the order of their labels.
+
+    Raises:
+        UserError: a kind without a class, or a class that is not among ``classes``.
+    """
+    kinds = list(dict.fromkeys(segment.kind for segment in scene.segments)) or [UNLABELLED]
+    names = dict(negatives) if negatives is not None else {kind: kind for kind in kinds}
+    for kind in kinds:
+        if kind not in names:
+            raise errors.unknown(f"scene {scene.name!r}: negatives", "background", kind, names)
+    labels = (
+        tuple(dict.fromkeys((*scene.classes, *(names[kind] for kind in kinds)))) if classes is None else tuple(classes)
+    )
+    for label in (*scene.classes, *(names[kind] for kind in kinds)):
+        if label not in labels:
+            raise errors.unknown(f"scene {scene.name!r}", "class", label, labels)
+    return names, labels
+
+
+def _window_length(scene: Scene, window_s: float) -> int:
+    length = round(window_s * scene.rate)
+    if not 1 <= length <= scene.length:
+        raise UserError(f"scene {scene.name!r}: a window of {window_s:g} s; wanted: up to its {scene.seconds:g} s")
+    return length
