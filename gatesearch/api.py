@@ -46,7 +46,7 @@ def run(
         space: name or path of a search space, its keys, or what ``gatesearch.recipe.load_space`` returns.
         stream: the windows that the device sees, ``{"period_s": 1.0, "shares": {"positive": 0.01, "other": 0.99}}``.
         device: name or path of a device profile, or what ``gatesearch.load_device`` returns for a name.
-        name: of the run; None for the name of the data.
+        name: the name of the run; None for the name of the data.
         out: run folder; None for runs/NAME-N.
         resume: run folder to continue; its recipe applies, and all arguments but model and data are left out of
             account, with a warning for each that differs.

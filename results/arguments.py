@@ -22,7 +22,7 @@ def read_keys(where: str, arguments: Sequence[str], keys: Sequence[str]) -> dict
     Args:
         where: the benchmark, for errors.
         arguments: ``key=value`` each.
-        keys: that there are.
+        keys: the keys that there are.
 
     Raises:
         UserError: a key is none of these, or has no value.
@@ -130,9 +130,9 @@ def check_choice(where: str, key: str, written: str, choices: Iterable[str], wha
 
     Args:
         where: the benchmark, for errors.
-        key: of the argument.
+        key: the key of the argument.
         written: its value.
-        choices: that there are.
+        choices: the choices that there are.
         what: a choice is called; None for the key.
 
     Raises:

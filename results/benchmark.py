@@ -37,7 +37,7 @@ class Benchmark(ABC):
     """A benchmark, whose code lies in the folder of its name beside the template of its page.
 
     Args:
-        command: that measures it again, without the user's own paths.
+        command: the command that measures it again, without the user's own paths.
         results: folder that holds a folder for each benchmark.
     """
 
@@ -122,7 +122,7 @@ def public_command(name: str, arguments: Sequence[str], public: Mapping[str, str
     """Return a benchmark's command as pages show it.
 
     Args:
-        name: of the benchmark.
+        name: the name of the benchmark.
         arguments: ``key=value`` each, as the user wrote them.
         public: what stands for the user's own path, by key.
 

@@ -26,7 +26,7 @@ class ProtocolBenchmark(Benchmark):
     """A benchmark that trains the same rows under several protocols, with a section and a plot for each.
 
     Args:
-        command: that measures it again.
+        command: the command that measures it again.
         protocol: which is shown even without a result.
         results: folder of all benchmarks.
     """
@@ -85,7 +85,7 @@ def circumstances(accelerator: str | None = None) -> dict[str, Any]:
     """Return machine and versions of a training.
 
     Args:
-        accelerator: that it ran on; None for the processor.
+        accelerator: the accelerator that it ran on; None for the processor.
     """
     stamp = fingerprint()
     processor = f"{stamp['cpu']}, {torch.get_num_threads()} of {stamp['cores']} cores"

@@ -20,7 +20,7 @@ class DamagedFile(UserError):
     """A file does not hold what was written to it.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         reason: what is wrong with it, in words that follow "PATH: ".
     """
 
@@ -36,7 +36,7 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     are flushed to the disk, so that a power cut leaves the old file or the new one.
 
     Args:
-        path: of the file; its folder is made where it is not there.
+        path: the path of the file; its folder is made where it is not there.
         content: bytes, or text, which is written as UTF-8.
 
     Returns:

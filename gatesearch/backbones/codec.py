@@ -50,9 +50,9 @@ class Codec(nn.Module):
     Args:
         input_shape: (1, S, 1); S is a multiple of all strides together.
         width: channels behind the first stride; they double with each further one.
-        strides: of the encoder, from the input on; the decoder goes back.
+        strides: the strides of the encoder, from the input on; the decoder goes back.
         units: residual units in each block.
-        dimension: of the vectors that are quantised.
+        dimension: the dimension of the vectors that are quantised.
         levels: codebooks.
         codes: codewords in each.
 

@@ -41,8 +41,8 @@ class DSCNN(nn.Module):
         width: channels throughout; MLPerf Tiny uses 64.
         blocks: number of depthwise-separable blocks; MLPerf Tiny uses 4.
         dropout: before the linear layer.
-        stem_stride: of the first convolution, along frames and coefficients.
-        first_stride: of the first block.
+        stem_stride: the stride of the first convolution, along frames and coefficients.
+        first_stride: the stride of the first block.
 
     Hello Edge's DS-CNN-L is ``width=276, blocks=5, stem_stride=(2, 1), first_stride=(2, 2)``: 28.1 million
     multiply-accumulates, where the paper's table counts 56.9 million operations, two for each.

@@ -12,7 +12,7 @@ class Attention(nn.Module):
     """Multi-head self-attention in plain products, which every exporter knows.
 
     Args:
-        width: of a token.
+        width: the width of a token.
         heads: they share the width evenly.
     """
 
@@ -66,7 +66,7 @@ class Tokens(nn.Module):
     Args:
         input_shape: (channels, frames, coefficients) of the front end.
         patch: frames to a token; frames at the end that fill no patch are dropped.
-        width: of a token.
+        width: the width of a token.
         class_token: whether a learned token goes in front of them.
     """
 
@@ -110,9 +110,9 @@ class KWT(nn.Module):
     Args:
         num_classes: size of the output.
         input_shape: (channels, frames, coefficients) of the front end.
-        width: of a token.
+        width: the width of a token.
         blocks: number of encoder blocks.
-        heads: of each attention; they share the width evenly.
+        heads: the number of heads of each attention; they share the width evenly.
         mlp_ratio: width of the perceptron over that of a token.
         patch: frames to a token.
         norm: ``"post"`` as in the paper, or ``"pre"``.

@@ -27,7 +27,7 @@ class BackboneTraining:
     """The ungated backbone of a recipe, trained from scratch, as a ``TrainingProblem``.
 
     Args:
-        problem: of the recipe.
+        problem: the problem that the recipe states.
         ghost_size: samples that are normalised together; only where the backbone normalises over the batch.
         micro_batch: samples that are computed at once; the gradients of a larger batch are added up.
     """

@@ -29,7 +29,7 @@ class Bootstrap:
     Args:
         steps: low and high for each batch size; infinite where the draws did not reach the goal.
         critical_batch: low and high, corrected for bias; None where nothing could be fitted.
-        exponent: of the best effective rate, in the same way.
+        exponent: the exponent of the best effective rate, in the same way.
     """
 
     steps: tuple[Interval, ...]

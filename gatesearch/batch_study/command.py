@@ -30,7 +30,7 @@ def run(recipe: Recipe, settings: Settings, words: Sequence[str]) -> Path:
 
     Args:
         recipe: a checked recipe.
-        settings: of the study.
+        settings: the settings of the study.
         words: the command line, for the page.
 
     Raises:

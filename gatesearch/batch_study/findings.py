@@ -37,7 +37,7 @@ class BatchStudy:
     Args:
         batch: samples a step.
         budget: step budget of each trial.
-        trials: of the search, those beyond moved bounds included.
+        trials: the trials of the search, those beyond moved bounds included.
         repeats: trainings of the best configs again, by the number of the trial.
         moved_edges: bounds that were moved outwards.
         near_edges: bounds that the best trial is too near to after that.

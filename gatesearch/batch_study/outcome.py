@@ -27,7 +27,7 @@ def build_outcome(pilot: Pilot, studies: Sequence[BatchStudy], seed: int) -> dic
 
     Args:
         pilot, studies: findings of the study.
-        seed: of the bootstrap.
+        seed: the seed of the bootstrap.
     """
     all_steps = [steps_to_goal(study) for study in studies]
     reaching = [study for study, value in zip(studies, all_steps, strict=True) if math.isfinite(value)]

@@ -25,7 +25,7 @@ def draw(outcome: Mapping[str, Any], path: Path) -> None:
 
     Args:
         outcome: content of outcome.json.
-        path: of the PNG.
+        path: the path of the PNG.
     """
     from matplotlib.ticker import NullLocator
 

@@ -40,7 +40,7 @@ class Study:
         settings: trials, seeds and budgets.
         journal: file of the trainings; those in it are not run again.
         epochs: budget of the pilot.
-        seed: of points and trainings.
+        seed: the seed of points and trainings.
         space: what is tuned, before the pilot centres the rate.
 
     Raises:

@@ -81,7 +81,7 @@ def train(
         problem: what to train.
         config: learning rate, momentum and decay.
         batch: samples a step.
-        seed: of all chance.
+        seed: the seed of all chance.
         budget: steps over which the learning rate is scheduled.
         goal: validation error to reach, equal or below; None to train to the end.
         limit: last step; None for the budget.

@@ -101,7 +101,7 @@ def load_recipe(command: str, words: Sequence[str], *, trust: bool = False) -> R
 
     Args:
         command: for errors.
-        words: of the command line; ``trust=true`` among them lets a stranger's recipe name modules.
+        words: the arguments of the command line; ``trust=true`` among them lets a stranger's recipe name modules.
         trust: for a command that follows nothing that the recipe names.
 
     Raises:

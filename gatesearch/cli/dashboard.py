@@ -94,7 +94,7 @@ def refuse_strangers(app: App, port: int, token: str) -> App:
     with the address that was printed and stays in a cookie.
 
     Args:
-        app: that answers.
+        app: the application that answers.
         port: on which it listens.
         token: secret of this server.
     """

@@ -35,8 +35,8 @@ def import_kit(
 
     Args:
         source: file with the lines that the runner printed.
-        name: of the table and of the profile.
-        folder: of the kit; None for the folder of the lines.
+        name: the name of the table and of the profile.
+        folder: the folder of the kit; None for the folder of the lines.
         device: profile to start from; all but one core's timing stays as it is.
         core: core of that device whose timing is replaced; None for its only one.
         clock_mhz: clock of the board in MHz, where the runner counted cycles or instructions.

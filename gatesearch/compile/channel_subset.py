@@ -28,9 +28,9 @@ class Subset:
     """A tensor that holds only the channels ``index`` of an axis; each other channel is a constant.
 
     Args:
-        index: of the channels that the tensor holds.
+        index: the indices of the channels that the tensor holds.
         fill: [C], the constant of every dropped channel.
-        axis: of the channels, the batch counted.
+        axis: the axis of the channels; the batch is axis 0.
     """
 
     index: Tensor

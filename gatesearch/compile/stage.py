@@ -34,9 +34,9 @@ class Part:
     Args:
         inputs, outputs: names of the values that it reads and writes, in order.
         program: the module and an example of each of its inputs; None where a kernel runs the part.
-        arrays: of the kernel, by name; None for a program.
+        arrays: the arrays of the kernel, by name; None for a program.
         kernel: name in a :class:`~gatesearch.kernels.LayerKernel`; None for a program.
-        site: of the layer; None for a program.
+        site: the site of the layer; None for a program.
         source: index of the part whose blocks are the only ones that this one has to read; None where it reads all.
         whole: whether another part reads what the kernel does not compute, which then has to be zero.
         reads: shape of what a kernel reads, [1, h, w, c] or [1, T, F].
@@ -73,12 +73,12 @@ class StageGraph:
         body: [N, *entering] to [N, *leaving]: the stage of the backbone.
         head: what follows: a gate, [N, ...] to (passed, logit [N, 1]), or what ends the network.
         samples: inputs [n, ...] that the stage gets in use, without the channels that were cut.
-        shape: of one input with *all* channels.
+        shape: the shape of one input with *all* channels.
         entering: indices of the channels that the gate before passes on; None for all.
         leaving: indices of the channels that its own gate passes on; None for all.
         axes: which axis of a sample has the channels, at the input and at the output.
-        threshold: of the gate's logit; None behind the last gate.
-        core: that runs the stage; None where nothing but the graph is asked for.
+        threshold: the threshold of the gate's logit; None behind the last gate.
+        core: the core that runs the stage; None where nothing but the graph is asked for.
         kernels: for layers of the stage, the kernels that can run them.
         parts: programs and kernels in the order in which they run; none where one program is all.
         exit: what samples run that leave at the gate; None where their answer is constant.

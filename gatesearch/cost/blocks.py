@@ -79,7 +79,7 @@ def pieces_of(
         sites: where gates may go, in order.
         features: a few samples [n, *shape].
         variants: one placed gate of each variant, sites ignored.
-        layers: that gates may replace.
+        layers: the layers that gates may replace.
     """
     check_sites(backbone, tuple(features.shape[1:]), sites, layers)
     pieces = _blocks_and_heads(backbone, sites, features, variants)

@@ -36,7 +36,7 @@ class Curve:
     """Readings at the points of a grid of shares, linear between them.
 
     Args:
-        names: of the shares, such as ``("inputs", "outputs")``.
+        names: the names of the shares, such as ``("inputs", "outputs")``.
         points: shares, in the order of the names; every combination of the values that occur.
         readings: one for each point.
 

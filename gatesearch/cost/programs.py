@@ -53,7 +53,7 @@ def compile_pieces(
     """Count each piece, and convert it where a core's reading or its engine needs a program.
 
     Args:
-        pieces: of a backbone.
+        pieces: the pieces of a backbone.
         device: whose cores decide what is converted.
         converter: makes .tflite models in float of modules and an example of the input of each.
         on_step: called after each piece.

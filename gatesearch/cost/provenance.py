@@ -37,7 +37,7 @@ class Basis:
 
     Args:
         what: ``"kernels"``, ``"programs"``, ``"calls"``, ``"cycles"``, ``"rate"``, ``"reference"`` or ``"nothing"``.
-        provenance: of the basis.
+        provenance: the provenance of the basis.
         reason: a name in :data:`REASONS` that says why no kernel prices the gate; else empty.
     """
 
@@ -67,9 +67,9 @@ def layer_basis(core: Core, site: LayerSite, gate: PlacedGate, costs: KernelCost
 
     Args:
         core: the core that runs it.
-        site: of the layer.
+        site: the site of the layer.
         gate: the gate with its parameters.
-        costs: of the core's kernels, from the table of the search or from the core's own.
+        costs: the costs of the core's kernels, from the table of the search or from the core's own.
     """
     if arithmetic(FLOAT, core) == "float32" and not core.runs_float:
         return Basis("nothing", core.timing.provenance, "int8 only")

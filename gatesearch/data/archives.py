@@ -20,7 +20,7 @@ def read_archive(path: Path, where: str, unreadable: str = "cannot be read") -> 
     """Return the arrays of an .npz, without running code that it may hold.
 
     Args:
-        path: of the archive.
+        path: the path of the archive.
         where: the start of an error's line.
         unreadable: what to say of a file that is no archive; the reason follows.
 
@@ -59,7 +59,7 @@ def check_whole(array: npt.NDArray[Any], name: str, where: str, *, count: int, m
 
     Args:
         array: any.
-        name: of the array, for the error.
+        name: the name of the array, for the error.
         where: the start of the error's line.
         count: how many numbers there have to be.
         most: the largest that is allowed; None for any.

@@ -50,7 +50,7 @@ def load(
             is not read: unpickling runs whatever code a file holds.
         train: how many training images, for short protocols; None for all that validation leaves.
         validation: how many images are held out.
-        seed: of the split.
+        seed: the seed of the split.
         positives: ``"all"``, so that there are no negatives; or the classes to wake for, the others being negatives.
 
     Returns:

@@ -19,7 +19,7 @@ def load(seed: int = 0, positives: Sequence[str] | str = "all") -> Dataset:
     """Load 1,797 images of 8 x 8 pixels, split 60/20/20, each class with its share in every split.
 
     Args:
-        seed: of the split.
+        seed: the seed of the split.
         positives: ``"all"``, so that there are no negatives; or the digits to wake for, the others being negatives.
 
     Returns:

@@ -32,7 +32,7 @@ def load(
         root: an .npz, or a folder with ``har_windows.npz``, that holds ``x`` [N, steps, 6] (three axes of acceleration,
             three of rotation), ``y`` [N] indices into ``classes``, ``subject`` [N] and ``is_test`` [N]; None makes a
             synthetic set.
-        seed: of the choice of the subjects for validation, and of the synthetic set.
+        seed: the seed of the choice of the subjects for validation, and of the synthetic set.
         positives: ``"all"``, so that there are no negatives; or the classes to wake for.
         validation_subjects: how many of those that are not for testing.
         windows_per_subject: size of the synthetic set.

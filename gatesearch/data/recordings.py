@@ -40,7 +40,7 @@ class Recordings:
     """A set of recordings.
 
     Args:
-        name: of the set.
+        name: the name of the set.
         source: where it came from and how it is split, for the report.
         classes: names of the labels.
         recordings: all of them.

@@ -38,10 +38,10 @@ def load(
         root: a folder with WAV files at any depth; an ``.npz`` with ``audio``, ``sample_rate`` and what tells its clips
             apart (see :func:`gatesearch.data.recordings.from_archive`); None for words of a speech synthesiser and
             generated noise.
-        sample_rate: of the windows; recordings of another rate are resampled.
+        sample_rate: the sample rate of the windows; recordings of another rate are resampled.
         seconds: length of a window.
         windows: how many to train on, at most; a quarter as many to validate and to test.
-        seed: of the choice of windows and splits, and of the synthesised set.
+        seed: the seed of the choice of windows and splits, and of the synthesised set.
         cache_dir: folder of the synthesised set; None is the user's cache folder.
         progress: called with (done, total) while the set is synthesised.
 

@@ -84,8 +84,8 @@ def read_clips(
     """Read files in parallel.
 
     Args:
-        paths: of the files, in the order of the clips.
-        sample_rate: of the clips; see :func:`read`.
+        paths: the paths of the files, in the order of the clips.
+        sample_rate: the sample rate of the clips; see :func:`read`.
         samples: length of a clip; see :func:`gatesearch.data.waveforms.fit_length`.
         skip_bad: leave unusable files out instead of raising.
         progress: called with (done, total) now and then.

@@ -42,7 +42,7 @@ class Kernels(StrictModel):
         """Return what a call costs, the dense layer in int8 being 1.
 
         Args:
-            bits: of an activation and of a weight.
+            bits: the number of bits of an activation and of a weight.
             left: what can be skipped, and the share that is left of it.
 
         >>> Kernels().cost((4, 8), [("channel", 0.5)]), Kernels(bits="serial", skips=("channel",)).cost(

@@ -58,7 +58,7 @@ class Instructions(_ByRate):
         table: of the core's kernels, shipped (:mod:`gatesearch.cost.sources.board`) or a JSON file beside the profile:
             calls are then priced by shape and by the shares left. None: one multiply-accumulate is like another.
         instructions_per_mac: for all without a table, and for layers whose kernel the table does not have.
-        frontend_instructions_per_mac: of the front end's float arithmetic.
+        frontend_instructions_per_mac: the same for the front end's float arithmetic.
         clock_mhz, instructions_per_cycle: from instructions to time.
     """
 

@@ -21,7 +21,7 @@ class CompiledStage:
         graph: the stage as the passes leave it.
         tflite: its program's bytes, in the arithmetic of its core.
         program: the same, loaded in the engine of its core.
-        core: that runs it.
+        core: the core that runs it.
         exit: what samples run that leave at its gate; None where their answer is constant.
     """
 

@@ -22,7 +22,7 @@ class Exporter:
 
     Attributes:
         name: in recipes, device profiles and manifests; the name of its entry point.
-        suffix: of its files.
+        suffix: the suffix of its files.
         extra: the extra of the package that installs what it needs; None where that is always there.
     """
 

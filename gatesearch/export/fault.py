@@ -25,7 +25,7 @@ def find_operation(network: nn.Module, samples: Tensor, attempt: Attempt, error:
         network: in evaluation mode.
         samples: inputs [n, *shape].
         attempt: converts a module, given an example of each input; it raises where it cannot.
-        error: of the whole network.
+        error: the error of the converter for the whole network.
 
     Returns:
         None where each operation converts by itself.

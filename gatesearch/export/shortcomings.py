@@ -10,8 +10,8 @@ def shortcomings(manifest: Mapping[str, Any], formats: Sequence[str], ungated_by
     """Return a line for each of them.
 
     Args:
-        manifest: of the bundle.
-        formats: that the recipe asks for.
+        manifest: the manifest of the bundle.
+        formats: the formats that the recipe asks for.
         ungated_bytes: size of the ungated backbone as one .tflite.
 
     >>> program = {"bytes": 900}

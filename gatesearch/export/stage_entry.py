@@ -25,7 +25,7 @@ class StageWriter:
     """Writes stages of a model into the folder of a bundle.
 
     Args:
-        folder: of the bundle.
+        folder: the folder of the bundle.
         model: whose stages are written.
         formats: written beside what a core needs.
     """

@@ -29,9 +29,9 @@ class Frontend(nn.Module):
     Attributes:
         name: as recipes write it; an entry point of the group ``gatesearch.frontends``.
         expects: one sample in words, for errors.
-        dimensions: of one sample; None where any will do.
+        dimensions: the dimensions of one sample; None where any will do.
         arguments: keyword arguments of the constructor.
-        input_shape: of one sample; empty before :meth:`fit`, where only the data can tell.
+        input_shape: the shape of one sample; empty before :meth:`fit`, where only the data can tell.
     """
 
     name: str = ""

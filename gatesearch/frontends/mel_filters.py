@@ -23,7 +23,7 @@ def mel_filters(filters: int, bins: int, sample_rate: int, low_hz: float, high_h
 
     Args:
         filters: number of triangles.
-        bins: of the spectrum, equally spaced from 0 Hz to half the sample rate.
+        bins: the number of bins of the spectrum, equally spaced from 0 Hz to half the sample rate.
         sample_rate: samples per second.
         low_hz: lower edge of the first triangle.
         high_hz: upper edge of the last triangle.

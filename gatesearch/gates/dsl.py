@@ -97,9 +97,9 @@ class DSLGate(ChannelGC):
     """Mask and switch on activations [N, *shape], and a light decoder for what leaves.
 
     Args:
-        shape: of one sample at the site, [C, T, 1].
-        output: of one sample of the network's output, [C', S, 1].
-        share: of the samples that are to leave, in (0, 1).
+        shape: the shape of one sample at the site, [C, T, 1].
+        output: the shape of one sample of the network's output, [C', S, 1].
+        share: the share of the samples that are to leave, in (0, 1).
         width: channels of the light decoder over those of the site, in (0, 1].
         keep: share of the channels that the mask keeps, in (0, 1].
     """

@@ -12,8 +12,8 @@ class Work:
     """What a placed gate costs, and the density of its output.
 
     Args:
-        macs: of the gate's own parts, such as a head or a predictor, per sample that reaches it.
-        params: of the gate's own parts.
+        macs: the MACs of the gate's own parts, such as a head or a predictor, per sample that reaches it.
+        params: the parameters of the gate's own parts.
         density: expected share of its output that is not zero: of the values that cross at a cut site, of the channels
             that the next layer reads at a layer site.
     """

@@ -113,7 +113,7 @@ def element_work(func: Any, name: str, args: Sequence[Any], output: Any, macs: i
 
     Args:
         func: the operator.
-        name: of its schema.
+        name: the name of its schema.
         args: what it was called with.
         output: its tensors.
         macs: its multiply-accumulates.

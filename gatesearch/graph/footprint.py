@@ -27,10 +27,10 @@ class Footprint(NamedTuple):
     """The estimated memory of an int8 program.
 
     Args:
-        weight_bytes: of constants: int8 weights, int32 biases.
-        activation_bytes: of the tensors that live at the same time.
-        file_bytes: of its .tflite file.
-        arena_bytes: of TensorFlow Lite Micro's arena.
+        weight_bytes: the size of the constants: int8 weights, int32 biases.
+        activation_bytes: the size of the tensors that live at the same time.
+        file_bytes: the size of its .tflite file.
+        arena_bytes: the size of TensorFlow Lite Micro's arena.
     """
 
     weight_bytes: int
@@ -135,7 +135,7 @@ def copied_values(operation: Operation, shapes: Mapping[int, tuple[int, ...]]) -
 
     Args:
         operation: the operator.
-        shapes: of the tensors before it, as they were written.
+        shapes: the shapes of the tensors before it, as they were written.
     """
     if operation.name in LINEAR and operation.data:
         written = shapes.get(operation.data[0].number, ())

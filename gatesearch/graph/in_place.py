@@ -42,8 +42,8 @@ def replace_in_place(graph: fx.Graph, model: nn.Module) -> None:
     """Replace each operation in place of a graph by the plain one, for all later readers.
 
     Args:
-        graph: of the model; changed.
-        model: that was traced.
+        graph: the graph of the model, which is changed.
+        model: the model that was traced.
 
     Raises:
         UserError: an operation writes into a buffer, into a part of a tensor that is read later, or has no plain form.

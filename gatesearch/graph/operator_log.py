@@ -30,7 +30,7 @@ class Operand:
 
     Args:
         number: tells it from other tensors; a view has the number of the tensor that it shows.
-        shape: of the tensor.
+        shape: the shape of the tensor.
         is_constant: whether it follows from parameters and buffers alone.
     """
 
@@ -53,7 +53,7 @@ class Operation:
     """One operator that ran.
 
     Args:
-        name: of its schema; ``"lstm"`` or ``"gru"`` for a recurrent layer.
+        name: the name of its schema; ``"lstm"`` or ``"gru"`` for a recurrent layer.
         args: what it was called with, tensors as :class:`Operand`.
         outputs: the tensors that it wrote.
         macs: its multiply-accumulates.

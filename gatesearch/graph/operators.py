@@ -200,7 +200,7 @@ class OperatorCounter(TorchDispatchMode):
 
         Args:
             func: the operator.
-            name: of its schema.
+            name: the name of its schema.
             args: what it was called with.
             output: its tensors.
             macs: its multiply-accumulates.

@@ -138,7 +138,7 @@ class NodeProfile(fx.Interpreter):
 
     Attributes:
         macs: a sample, by node name.
-        shapes: of tensors, by node name.
+        shapes: the shapes of tensors, by node name.
         outputs: the same, with the first of several tensors that a node returns.
         unknown: share of all values that operators without an entry in the operator table compute, by operator.
 

@@ -117,7 +117,7 @@ class Listing(NamedTuple):
     Args:
         shape: as in :class:`~gatesearch.gates.KernelCall`.
         pairs: pairs of a share of the inputs and a share of the outputs.
-        shares: of the outputs, or of another quantity that a kernel can skip in part.
+        shares: the shares of the outputs, or of another quantity that a kernel can skip in part.
     """
 
     shape: tuple[int, ...]
@@ -129,7 +129,7 @@ class Kernel(ABC):
     """A C file and the functions in it.
 
     Attributes:
-        name: of the kernel, in gates and tables.
+        name: the name of the kernel, in gates and tables.
         source: its C file. Files in :data:`~gatesearch.kernels.build.SOURCES` are compiled together, by ``all.c``;
             any other is compiled by itself and may include ``kernels.h`` and ``simd.h`` from there.
         signatures: result and argument types of each C function, by its name without prefix and suffix.

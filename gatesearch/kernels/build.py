@@ -96,7 +96,7 @@ def library(compiler: Compiler | None = None, sanitise: bool = False, folder: Pa
     Args:
         compiler: None means the system's.
         sanitise: whether to compile with AddressSanitizer and UndefinedBehaviorSanitizer, for tests.
-        folder: of the cache, which is closed to other users; None means the user's cache folder.
+        folder: the folder of the cache, which is closed to other users; None means the user's cache folder.
 
     Raises:
         BuildError: there is no compiler, or it failed.

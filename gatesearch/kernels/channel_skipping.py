@@ -32,7 +32,7 @@ class ChannelSkippingConv(ABC):
     """A convolution, float32 x [h, w, c_in] to y [h', w', c_out], that picks winning channels and computes only those.
 
     Args:
-        geometry: of the convolution.
+        geometry: the geometry of the convolution.
         boost: the predictor that picks the winners, and the normalisation; its block is 1 or 16.
         relu: whether negative outputs become 0.
         library: None loads the best one for this CPU.

@@ -35,7 +35,7 @@ class Conv:
     """y = act(scale * conv(x) + shift) in float32, x [h, w, c_in] to y [h', w', c_out].
 
     Args:
-        geometry: of the layer.
+        geometry: the geometry of the layer.
         weight: float32 [c_out, c_in, kh, kw].
         scale: float32 [c_out]; None means 1.
         shift: float32 [c_out]; None means 0.
@@ -124,9 +124,9 @@ class ConvU8:
     * ``"bytes"``: y = clip(round(scale s + shift) + zero_out, 0, 255), uint8, rounded half to even.
 
     Args:
-        geometry: of the layer.
+        geometry: the geometry of the layer.
         weight: int8 [c_out, c_in, kh, kw].
-        kind: of the output.
+        kind: the kind of the output.
         zero: the value of x that represents 0.
         bias: int32 [c_out]; None means 0.
         scale: float32 [c_out]; None means 1.

@@ -24,7 +24,7 @@ class DepthwiseU8:
     """y = round(scale (conv(x - zero) + bias)) + zero_out, clipped to 0 .. 255; x [h, w, c] to y [h', w', c], uint8.
 
     Args:
-        geometry: of the layer, with c_in = c_out.
+        geometry: the geometry of the layer, with c_in = c_out.
         weight: int8 [c, kh, kw].
         zero, zero_out: the values of x and of y that represent 0.
         bias: int32 [c]; None means 0.

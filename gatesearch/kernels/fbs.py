@@ -81,7 +81,7 @@ class FBSConv(_BoostedConv):
     """An FBS layer in float32 and, if ``relu``, the ReLU behind it.
 
     Args:
-        geometry: of the convolution.
+        geometry: the geometry of the convolution.
         weight: float32 [c_out, c_in, kh, kw].
         boost: the predictor that picks the winners, and the normalisation.
         relu: whether negative outputs become 0.
@@ -149,7 +149,7 @@ class FBSConvU8(_BoostedConv):
     convolution sums in int32.
 
     Args:
-        geometry: of the convolution.
+        geometry: the geometry of the convolution.
         weight: int8 levels [c_out, c_in, kh, kw].
         boost: the predictor that picks the winners, and the normalisation, in units of the convolution's output.
         level_in: real value of a step of x.

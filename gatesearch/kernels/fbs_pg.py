@@ -54,7 +54,7 @@ class Precision(NamedTuple):
     """The precision gate of a hybrid layer.
 
     Args:
-        bits: of a level of the input.
+        bits: the number of bits of a level of the input.
         low_bits: those that only open outputs add, 0 to 8; the high bits are the other 1 to 8.
         group: channels that share a decision, which the winners among them make.
         threshold: Delta of each group, float32, in units of the output.
@@ -76,7 +76,7 @@ class FBSPG(ChannelSkippingConv):
     """A convolution of the high bits of the channels that win, and of the low bits of their open outputs.
 
     Args:
-        geometry: of the convolution.
+        geometry: the geometry of the convolution.
         weight: levels of the weights, whole numbers [c_out, c_in, kh, kw] of at most 8 magnitude bits.
         precision: the precision gate.
         boost, relu, library: as in :class:`ChannelSkippingConv`.

@@ -84,9 +84,9 @@ class Decision:
     """The decision which groups of channels win, and the factor of each channel.
 
     Args:
-        geometry: of the convolution.
+        geometry: the geometry of the convolution.
         boost: the predictor, and the normalisation.
-        sizes: of groups that the kernel can skip.
+        sizes: the sizes of groups that the kernel can skip.
         library: None loads the best one for this CPU.
 
     Raises:

@@ -30,7 +30,7 @@ class FBSSingle(ChannelSkippingConv):
     """Feature boosting and suppression of single channels and, if ``relu``, the ReLU behind it.
 
     Args:
-        geometry: of the convolution.
+        geometry: the geometry of the convolution.
         weight: float32 [c_out, c_in, kh, kw].
         boost, relu, library: as in :class:`ChannelSkippingConv`.
     """

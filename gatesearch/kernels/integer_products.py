@@ -64,11 +64,11 @@ def open_thresholds(geometry: Geometry, high: Array, weight: Array, group: int, 
     """Return for each group a threshold that a share of its outputs exceeds, float32 [groups].
 
     Args:
-        geometry: of the convolution.
+        geometry: the geometry of the convolution.
         high: high parts of an input [h, w, c_in].
         weight: whole numbers [c_out, c_in, kh, kw].
         group: channels that share a decision.
-        share: of the outputs, 0 to 1.
+        share: the share of the outputs, 0 to 1.
     """
     image, filters = torch.from_numpy(high.astype(np.float64)), torch.from_numpy(weight.astype(np.float64))
     sums = geometry.convolve(image, filters).numpy()

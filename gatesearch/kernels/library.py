@@ -45,7 +45,7 @@ class Library:
     """The kernels for one instruction set.
 
     Args:
-        path: of the shared library.
+        path: the path of the shared library.
         signatures: result and argument types of each function, by its name without prefix and suffix.
         instructions: the set; None is the best that this CPU has.
 
@@ -75,7 +75,7 @@ def bind_call(function: Callable[..., None], arguments: tuple[Any, ...], *owners
     """Return a function without arguments that calls ``function``.
 
     Args:
-        function: of a library.
+        function: a function of a library.
         arguments: numbers and addresses.
         owners: the objects whose memory the addresses point to; they live as long as the call.
     """

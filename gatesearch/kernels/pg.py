@@ -34,7 +34,7 @@ class PGLayer:
         scale, shift: of the normalisation behind it, float32 [c_out].
         relu: whether a ReLU follows.
         threshold: Delta of each group, float32.
-        shape: of the output; None means that of the convolution.
+        shape: the shape of the output; None means that of the convolution.
     """
 
     absorbs_norm: ClassVar[bool] = True

@@ -47,7 +47,7 @@ class PGConv:
     to 2^bits - 1, as behind a ReLU: uint8 for up to 8 bits, else uint16.
 
     Args:
-        geometry: of the layer.
+        geometry: the geometry of the layer.
         weight: int8 levels [c_out, c_in, kh, kw] of at most 7 magnitude bits.
         bits: B, of a level of the input, 2 to 16.
         low_bits: bits of the second phase, 0 to 8; the first phase has the other 1 to 8. With 0 there is no second

@@ -24,7 +24,7 @@ def pool_windows(x: Any, geometry: Geometry, largest: bool = False, library: Lib
 
     Args:
         x: uint8 [h, w, channels].
-        geometry: of the windows; its output channels are ignored.
+        geometry: the geometry of the windows; its output channels are ignored.
         largest: whether to return the largest value instead of the mean.
         library: None loads the best one for this CPU.
 

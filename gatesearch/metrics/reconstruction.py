@@ -24,7 +24,7 @@ class Fidelity:
     """Figures of one model on one split. Fidelity is 1 - e / e(silence): 1 is perfect, 0 no better than silence.
 
     Args:
-        fidelity: of the hard cascade.
+        fidelity: the fidelity of the hard cascade.
         error: mean error of a sample, e.
         snr_db: energy of the inputs over that of the error, in decibels.
         shares: share of the samples that leaves at each gate, and that leaves at none; they add up to 1.

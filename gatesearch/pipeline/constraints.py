@@ -35,7 +35,7 @@ def quality_violations(problem: Problem, figures: Figures, reference: float) -> 
 
     Args:
         problem: whose recipe sets the limits.
-        figures: of the model.
+        figures: the figures of the model.
         reference: quality of the ungated backbone trained alike.
     """
     excess = problem.goal.limits

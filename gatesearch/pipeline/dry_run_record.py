@@ -23,7 +23,7 @@ class Refusal(NamedTuple):
     """A variant of gates that cannot be exported.
 
     Args:
-        variant: of the gates.
+        variant: the variant of the gates.
         slots: labels of the slots that lose it.
         site: where it was tried.
         reason: in one line.

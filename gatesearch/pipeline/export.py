@@ -38,8 +38,8 @@ class PlanBundle:
     """The bundle in the run folder, and the model that it is held against.
 
     Args:
-        path: of the bundle.
-        manifest: of the bundle.
+        path: the path of the bundle.
+        manifest: the manifest of the bundle.
         model: the best plan's model with the thresholds and answers of the artifacts, which round differently.
     """
 

@@ -85,7 +85,7 @@ def warn_of_engines(cost: CostModel, best: BestPlan, stream: StreamTiming) -> No
     """Warn where the best plan's files run on another engine than its price is of, or slower than the ungated network.
 
     Args:
-        cost: of the plan's device.
+        cost: the cost model of the plan's device.
         best: the plan, with its pass rates and reports of the search.
         stream: times of its bundle on this host.
     """

@@ -23,7 +23,7 @@ class BestPlan:
     """The best plan of a run, retrained, beside the ungated backbone trained alike.
 
     Args:
-        trial: of the plan.
+        trial: the trial that evaluated the plan.
         model: the plan, retrained and calibrated.
         ungated: the ungated backbone, retrained the same way.
         rejected: digests of plans that were retrained and broke a constraint.
@@ -68,7 +68,7 @@ def repick(recipe: Recipe, trials: SearchResult, rejected: frozenset[str], cost:
 
     Args:
         recipe: whose rule it is.
-        trials: of the search.
+        trials: the trials of the search.
         rejected: digests of plans that retraining turned down; they stay so.
         cost: the other prices.
 

@@ -27,7 +27,7 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
     Args:
         problem: network, sites, device and stream.
         backbone: trained or not; prices do not depend on weights. It stays as it is.
-        folder: of the run, which keeps the latency table; None where there is none.
+        folder: the folder of the run, which keeps the latency table; None where there is none.
     """
     shares = problem.recipe.stream.shares
     cost = factory.build_cost_model(

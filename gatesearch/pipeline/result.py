@@ -27,10 +27,10 @@ class RunResult:
         problem: data, network, sites, device and space.
         baseline: the trained ungated backbone.
         cost: prices of plans.
-        trials: of the search.
+        trials: the trials of the search.
         path_times: measured and predicted microseconds of plans on this host, by digest.
         best: the best plan, retrained.
-        bundle: of the best plan.
+        bundle: the bundle of the best plan.
         parity: the bundle against the model.
         shortfalls: a line for each figure of ``parity`` that is less than the recipe's ``verify`` asks for.
         record: summary.json and record.json.

@@ -69,7 +69,7 @@ def resume(
         until: one of :data:`STEPS`.
         inputs: as in :func:`start`.
         trust: follow the modules and clusters that the folder's recipe names, wherever it was made, now and later.
-        warnings: that the caller printed, for the run's record.
+        warnings: the warnings that the caller printed, for the run's record.
 
     Raises:
         UserError: invalid input, or something missing in the environment.

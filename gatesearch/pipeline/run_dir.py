@@ -116,7 +116,7 @@ class RunFolder:
         """Return what a file holds, or None where it is not there yet.
 
         Args:
-            name: of the file.
+            name: the name of the file.
             parse: makes a value of its bytes.
 
         Raises:
@@ -142,7 +142,7 @@ class RunFolder:
         """Return what a file holds, or None where it has to be made; a damaged file is set aside with a warning.
 
         Args:
-            name: of the file.
+            name: the name of the file.
             parse: makes a value of its bytes.
             remedy: what is done in place of reading it, for the warning.
         """

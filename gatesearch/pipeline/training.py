@@ -81,7 +81,7 @@ def retrain(
     """Train a plan from the baseline's weights by the recipe's ``retrain``, and set its thresholds.
 
     Args:
-        name: of its checkpoint and curves under logs/.
+        name: the name of its checkpoint and curves under logs/.
         plan: what to build.
         problem, baseline, folder: of the run.
         gates: how its gates are trained; None as the recipe says.

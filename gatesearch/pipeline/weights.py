@@ -22,8 +22,8 @@ def load_weights(model: nn.Module, name: str, folder: RunFolder) -> bool:
 
     Args:
         model: unchanged where the answer is False.
-        name: of the file in the run folder; a damaged one is set aside with a warning.
-        folder: of the run.
+        name: the name of the file in the run folder; a damaged one is set aside with a warning.
+        folder: the folder of the run.
 
     Raises:
         UserError: the weights are another network's, or not finite.

@@ -55,7 +55,7 @@ def load_run(folder: Path, *, trust: bool = False) -> Recipe:
     """Return the recipe of a run folder, and print which of its keys were removed since and have no effect.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         trust: as for :func:`load`.
 
     Raises:

@@ -43,7 +43,7 @@ class Reach(NamedTuple):
     """A value of a recipe through which code of others runs, or data leave the run folder.
 
     Args:
-        key: of the value.
+        key: the key of the value.
         effect: what following it does, as the rest of a sentence that begins with the value.
     """
 
@@ -81,8 +81,8 @@ def require_own_file(recipe: Recipe, path: Path, overrides: Sequence[Override] =
 
     Args:
         recipe: as it was loaded.
-        path: of the file.
-        overrides: of the command line; what they write is the user's own.
+        path: the path of the file.
+        overrides: the overrides of the command line; what they write is the user's own.
 
     Raises:
         UserError: the file names a module or a cluster, and is not the user's own.

@@ -24,13 +24,13 @@ class Row:
     Args:
         name: what was measured.
         value: median over seeds.
-        unit: of the value.
+        unit: the unit of the value.
         target: the bar, such as ``<= 1.3`` or ``>= 3``, or what a paper printed, in words; None where there is neither.
         provenance: measured, simulated, modelled or assumed.
         protocol: data, split and procedure.
         seeds: one value each.
         values: the figure of every seed.
-        command: that measures it again.
+        command: the command that measures it again.
     """
 
     name: str

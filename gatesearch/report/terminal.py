@@ -17,7 +17,7 @@ def print_summary(record: RunRecord, quality_rows: Sequence[tuple[str, str, str]
     """Print the figures of a finished run.
 
     Args:
-        record: of the run.
+        record: the record of the run.
         quality_rows: label, ungated and gated figure of quality; see :meth:`gatesearch.training.Goal.summary_rows`.
         device: name of the device.
         bundle: folder of the artifacts.

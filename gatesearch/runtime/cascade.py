@@ -63,8 +63,8 @@ class Cascade:
     Args:
         programs: a stage each.
         exits: for each gate what a window runs that leaves there; None where its answer is constant.
-        thresholds: of the gates, as the programs give their logits.
-        answers: of the gates, classes.
+        thresholds: the thresholds of the gates, as the programs give their logits.
+        answers: the answers of the gates, which are classes.
         unsure: class of a window in which no class rises above the floor.
         logit_offset: the floor of the last program's class logits.
     """
@@ -87,7 +87,7 @@ class Cascade:
         Args:
             hidden: input of stage ``first``, in the type and shape of its program.
             first: the stage to begin with.
-            gate_logits: of the gates before it.
+            gate_logits: the logits of the gates before it.
         """
         logits = list(gate_logits)
         for k in range(first, len(self.thresholds)):

@@ -115,7 +115,7 @@ def det_curve(
 
     Args:
         scenes: labelled streams with the network's outputs.
-        settings: of the detector; its own threshold is not read.
+        settings: the settings of the detector; its own threshold is not read.
         counting: the rule that says what a hit is.
         points: how many thresholds, at most.
 
@@ -147,7 +147,7 @@ def set_threshold(
 
     Args:
         scenes: validation streams.
-        settings: of the detector; its own threshold is not read.
+        settings: the settings of the detector; its own threshold is not read.
         fa_per_hour: the most false accepts an hour.
         counting: the rule that says what a hit is.
 
@@ -187,7 +187,7 @@ def tune_detector(
 
     Args:
         scenes: validation streams.
-        settings: of the detector; its smoothing, hits and threshold are not read.
+        settings: the settings of the detector; its smoothing, hits and threshold are not read.
         fa_per_hour: the most false accepts an hour.
         smoothing, hits: what is tried, each with each.
         counting: the rule that says what a hit is.

@@ -28,7 +28,7 @@ class StreamTiming:
 
     Args:
         gated_us, ungated_us: mean over the windows of each window's least time.
-        windows: of the stream.
+        windows: the windows of the stream.
         invoke_us: the ungated program without copies in and out.
         always_us: what runs for every window, on its own: the first gate's kernels, or its program.
         later_us: the program of each later stage, without copies in and out.
@@ -73,12 +73,12 @@ def draw_windows(
     """Draw windows as a device hears them, each kind by its share. Returns features [windows, *shape].
 
     Args:
-        features: of a split, [n, *shape], drawn from again and again.
+        features: the features of a split, [n, *shape], drawn from again and again.
         kinds: of its samples, [n], indices into ``kind_names``.
         kind_names: names of the kinds.
-        shares: of the kinds in the stream, adding up to 1; a kind without a name there does not occur.
+        shares: the shares of the kinds in the stream, adding up to 1; a kind without a name there does not occur.
         windows: how many.
-        seed: of the draw.
+        seed: the seed of the draw.
     """
     generator = np.random.default_rng(seed)
     weights = np.array([shares.get(name, 0.0) for name in kind_names])

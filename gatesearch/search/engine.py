@@ -30,7 +30,7 @@ def search(
     """Search, or go on with the search that the journal holds.
 
     Args:
-        space: of plans.
+        space: the space of plans.
         price_violations: for each constraint that cost alone can break, by how much (positive: broken).
         evaluate: tries a plan; expensive.
         settings: where trials are kept, how many, who proposes.

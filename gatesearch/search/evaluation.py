@@ -28,7 +28,7 @@ class Evaluated:
     """The outcome of a plan.
 
     Args:
-        objectives: that it reached.
+        objectives: the objectives that it reached.
         violations: by how much it breaks each constraint; zero or less where it is kept.
         details: whatever else should be kept with the trial, as JSON values; the search does not read it.
     """

@@ -22,7 +22,7 @@ def explain_exclusion(
     """Return why no gate is searched for at a site; None where some are.
 
     Args:
-        site: of the network.
+        site: the site of the network.
         space: built from the other arguments.
         kinds: gate kinds that a recipe names.
         cut_names, layer_names: sites that it names, or "all".

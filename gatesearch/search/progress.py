@@ -25,7 +25,7 @@ class ProgressMonitor(AbstractContextManager["ProgressMonitor"]):
     Args:
         past: trials of earlier sessions.
         reference: see :meth:`gatesearch.search.result.SearchResult.hypervolume`.
-        objective: that decides which feasible plan is the best: ``energy``, ``latency`` or ``accuracy``.
+        objective: the objective that decides which feasible plan is the best: ``energy``, ``latency`` or ``accuracy``.
         quality: name of the accuracy, for the line.
         logs: folder for TensorBoard, which every session writes anew; None: no curves.
     """

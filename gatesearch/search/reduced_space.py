@@ -48,7 +48,7 @@ def without_variants(space: Space, refused: Collection[tuple[str, Variant]]) -> 
     """Return a space without some variants.
 
     Args:
-        space: of plans.
+        space: the space of plans.
         refused: labels of slots, each with a variant that it loses.
     """
     slots = []

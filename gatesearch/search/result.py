@@ -21,7 +21,7 @@ class Trial:
     Args:
         number: counts proposals from 0. One that was cut off is not counted, so that a search that was resumed has the
             numbers of one that was not.
-        plan: that was proposed.
+        plan: the plan that was proposed.
         state: ``complete`` (trained), ``pruned`` (a scheduler of Ray Tune stopped it), ``priced_out`` (cost alone rules
             it out, never trained), ``duplicate`` (proposed before, not tried again) or ``failed`` (it raised).
         objectives: None where it was not trained to the end.

@@ -43,7 +43,7 @@ class Session:
     """A search under way.
 
     Args:
-        space: of plans.
+        space: the space of plans.
         price_violations: for each constraint that cost alone can break, by how much (positive: broken).
         settings: see :class:`gatesearch.search.settings.SearchSettings`.
         store: puts a trial that ended on disk.

@@ -33,7 +33,7 @@ def build_space(
 
     Args:
         cut_sites, layer_sites: of the backbone, in the order of the data.
-        cores: of the device, in order of rising cost.
+        cores: the cores of the device, in order of rising cost.
         kinds: of gates. A parameter that is not named has the choices that its kind gives it at the site.
         cut_names, layer_names, core_names: which of them are searched.
         min_work: share of the backbone's MACs that every stage has at least, where ``cut_names`` is "all".

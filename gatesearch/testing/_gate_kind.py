@@ -147,7 +147,7 @@ def check_export(module: nn.Module, inputs: Tensor, what: str) -> None:
     """Check that ``torch.export`` takes a module in evaluation, and that LiteRT runs its .tflite to the same result.
 
     Args:
-        module: that ends up in a bundle.
+        module: the module that ends up in a bundle.
         inputs: samples [n, ...].
         what: the module in words.
     """

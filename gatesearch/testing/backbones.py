@@ -30,7 +30,7 @@ class BackboneConformance:
     """Promises of a backbone: it can be cut at every site that is found in it, and works sample by sample.
 
     Attributes:
-        input_shape: of one sample.
+        input_shape: the shape of one sample.
         outputs: shape of the output for one sample; a number stands for so many classes.
     """
 

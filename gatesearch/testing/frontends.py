@@ -28,7 +28,7 @@ class FrontendConformance:
 
     Attributes:
         name: an entry point of the group ``gatesearch.frontends``, or ``package.module:Name``.
-        arguments: of its constructor.
+        arguments: the arguments of its constructor.
         tolerance: by how much features may differ between batch sizes; a front end that rounds to a grid needs a step.
     """
 

@@ -86,7 +86,7 @@ def calibrate_and_score(
 
     Args:
         model: its thresholds and answers are set.
-        logits: of every gate for every sample, none stopped, [N, gates].
+        logits: the logits of every gate for every sample, none stopped, [N, gates].
         predictions: the class that the last stage predicts for every sample, none stopped, [N].
         split: the labels and kinds of these samples.
         positive: whether each class is a positive, [classes].

@@ -61,8 +61,8 @@ def find_checkpoint(path: Path, weights: Mapping[str, Tensor]) -> Path | None:
     """Return the checkpoint from which a training goes on; None where it begins.
 
     Args:
-        path: of the checkpoint; one that cannot be used is set aside as NAME.damaged, with a warning.
-        weights: of the task, by name; a checkpoint of another network cannot be used.
+        path: the path of the checkpoint; one that cannot be used is set aside as NAME.damaged, with a warning.
+        weights: the weights of the task by name; a checkpoint of another network cannot be used.
     """
     try:
         if read_bytes(path) is None:

@@ -22,7 +22,7 @@ class StopAtDivergence(Callback):
     """Stops a training at the first loss, and after the first epoch with a weight, that is not finite.
 
     Args:
-        schedule: of the training, for the message.
+        schedule: the schedule of the training, for the message.
 
     Raises:
         DivergedError: from within the training.

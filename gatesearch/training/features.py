@@ -31,7 +31,7 @@ class Features:
     Args:
         bank: [N, renditions, *shape], the training split augmented that many times; every epoch draws one rendition of
             each sample. One rendition, the plain one, where there is no augmentation.
-        labels: of the training split [N].
+        labels: the labels of the training split [N].
         train, validation, test: the splits without augmentation.
         positive: whether each class is a positive, [classes].
         kind_names: "positive" and each kind of negative.
@@ -67,7 +67,7 @@ def prepare(
         frontend: inputs to features, already fitted.
         augment: changes float inputs at random; None for none.
         renditions: how many augmented versions of the training split.
-        seed: of the augmentation.
+        seed: the seed of the augmentation.
         on_step: called after each split and rendition.
 
     Raises:

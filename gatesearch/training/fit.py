@@ -100,7 +100,7 @@ def fit(
         model: trained in place and left in evaluation mode, on the CPU.
         features: the bank trains the model; the validation split gives the learning curve.
         schedule, gates: settings of the training.
-        seed: of every random choice of this training.
+        seed: the seed of every random choice of this training.
         goal: what the network is for; None: to tell the classes apart.
         augment: changes a batch of features at random, in training only; None for none.
         log_dir: folder for TensorBoard logs and a checkpoint of the last epoch, from which an interrupted training goes

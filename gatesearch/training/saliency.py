@@ -39,7 +39,7 @@ def saliency(
         features: [N, *shape] from the training split.
         labels: [N].
         batch_size: samples at a time.
-        errors: of output, features and labels, the error of each sample [N] whose sum is L.
+        errors: a function of output, features and labels that returns the error of each sample [N] whose sum is L.
 
     Returns:
         importance [C] by site name.

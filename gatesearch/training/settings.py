@@ -14,8 +14,8 @@ class Schedule:
         epochs: passes over the training split.
         batch_size: samples a step.
         learning_rate: peak of AdamW's rate; it warms up, then falls to zero along half a cosine.
-        weight_decay: of the weights; biases and the gates' control parameters have none.
-        label_smoothing: of the cross entropy, in [0, 1).
+        weight_decay: the weight decay of the weights; biases and the gates' control parameters have none.
+        label_smoothing: the label smoothing of the cross entropy, in [0, 1).
         warmup: share of the steps in which the rate rises.
         averaging: decay d of the exponential moving average a <- d a + (1 - d) w of the weights, which is the result of
             the training; it averages over about 1 / (1 - d) steps, or a tenth of all steps where that is less. 0 takes

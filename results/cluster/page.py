@@ -22,7 +22,7 @@ class Cluster(Benchmark):
     """The cost of a trial, and the efficiency of searches by the number of workers.
 
     Args:
-        command: that measures it again.
+        command: the command that measures it again.
         runs: folder of the measurements; None for the benchmark's own.
         results: folder of all benchmarks.
     """

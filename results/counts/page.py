@@ -19,7 +19,7 @@ class Counts(Benchmark):
     """Multiply-accumulates and memory beside other counts.
 
     Args:
-        command: that measures them again.
+        command: the command that measures them again.
         counts: by network, what :func:`results.counts.measure.count` returns.
         plans: by network, sizes of the program and their estimates.
         results: folder of all benchmarks.

@@ -23,7 +23,7 @@ def draw(results: Results, title: str, path: Path) -> None:
     Args:
         results: by row.
         title: over the figure.
-        path: of the PNG.
+        path: the path of the PNG.
     """
     groups: Mapping[str, tuple[Sequence[Spec], str]] = {
         **{name: (specs, "o-") for name, specs in CURVES.items()},

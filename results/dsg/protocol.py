@@ -19,7 +19,7 @@ class Protocol(BaseModel):
     """One way to train every row; all of it can be changed on the command line.
 
     Args:
-        width: of M-CifarNet.
+        width: the width factor of M-CifarNet.
         dropout: share of values that it drops.
         train: training images, None for all that validation leaves.
         validation: images held out, on which everything is tuned that is tuned.

@@ -30,10 +30,10 @@ class Spec:
     """A row.
 
     Args:
-        name: of its folder.
-        title: of its line.
+        name: the name of its folder.
+        title: the title of its line.
         pg: parameters of precision gating; None where there is none.
-        density: of FBS; None where there is none.
+        density: the density of FBS; None where there is none.
         goal: B_avg that thresholds are moved to on the validation split; None leaves them to training.
         published: what the paper has.
     """

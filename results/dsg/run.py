@@ -33,10 +33,10 @@ class Bench:
     """Everything that the rows of one protocol share.
 
     Args:
-        folder: of the protocol; each row and seed has a folder in it.
+        folder: the folder of the protocol; each row and seed has a folder in it.
         protocol: how rows are trained.
         device: on which.
-        root: of the data; see :func:`gatesearch.data.cifar10.load`. Not read before a row has to be run.
+        root: the root of the data; see :func:`gatesearch.data.cifar10.load`. Not read before a row has to be run.
     """
 
     folder: RunFolder

@@ -49,7 +49,7 @@ class GatedLayer(NamedTuple):
     """A gated layer in its network.
 
     Args:
-        macs: of the layer when dense.
+        macs: the MACs of the layer when dense.
         work: what is left of it.
         input_density: share of its input channels that is computed: the density of the layer before, 1.0 where that has
             no gate.

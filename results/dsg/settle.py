@@ -25,7 +25,7 @@ def settle(model: GatedModel, goal: float, measure: Callable[[], float]) -> floa
 
     Args:
         model: changed in place.
-        goal: of ``measure``.
+        goal: the goal of ``measure``.
         measure: returns B_avg of the model as it is; larger thresholds, fewer bits.
 
     Returns:

@@ -77,7 +77,7 @@ class Codec(Benchmark):
     """A codec with a light path.
 
     Args:
-        command: that measures it again.
+        command: the command that measures it again.
         outcomes: by data set and seed.
         results: folder of all benchmarks.
     """

@@ -26,7 +26,7 @@ def draw(results: Results, title: str, path: Path) -> None:
     Args:
         results: by row.
         title: over the figure.
-        path: of the PNG.
+        path: the path of the PNG.
     """
     with style.settings():
         figure = style.figure(8.4, 5.6)

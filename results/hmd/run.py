@@ -31,9 +31,9 @@ class Bench:
     """Everything that the rows of one protocol share.
 
     Args:
-        folder: of the protocol; each row and seed has a folder in it.
+        folder: the folder of the protocol; each row and seed has a folder in it.
         protocol: how rows are trained.
-        roots: of the recordings, by kind of data; see :func:`results.hmd.tasks.load`.
+        roots: the roots of the recordings, by kind of data; see :func:`results.hmd.tasks.load`.
     """
 
     folder: RunFolder

@@ -54,7 +54,7 @@ class RecurrentRecipes(Benchmark):
     """The two recipes of recurrent networks.
 
     Args:
-        command: that measures them again.
+        command: the command that measures them again.
         outcomes: by the name of the run.
         results: folder of all benchmarks.
     """

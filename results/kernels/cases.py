@@ -55,8 +55,8 @@ class Case:
     """Calls that are timed in turn.
 
     Args:
-        name: of the case.
-        group: of the argument ``groups=`` and of the page's section.
+        name: the name of the case.
+        group: the group of the argument ``groups=`` and of the page's section.
         calls: builds the calls on inputs from a fixed seed.
     """
 

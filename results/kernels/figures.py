@@ -52,7 +52,7 @@ class Target:
     """A ratio with a target.
 
     Args:
-        name: of the ratio.
+        name: the name of the ratio.
         case: group and name of the case.
         ratio: from the case's times.
         target: such as ``>= 3``.

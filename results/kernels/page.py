@@ -27,7 +27,7 @@ class Kernels(Benchmark):
     """Kernels of gated layers, and gated networks on streams.
 
     Args:
-        command: that measures it again.
+        command: the command that measures it again.
         measured: the measurement of each case; None where it was not measured.
         listened: the measurement of each spotter on streams, by seed.
         synthetic: whether they listened to synthetic speech.

@@ -23,7 +23,7 @@ def draw(minima: Minima, path: Path) -> None:
 
     Args:
         minima: best times by group and name of the case.
-        path: of the PNG.
+        path: the path of the PNG.
     """
     panels: list[tuple[Callable[[Axes, Minima], None], str, str]] = [
         (_dense, "dense", "int8 convolution over torch._int_mm (less is faster)"),

@@ -49,7 +49,7 @@ class Spotter:
         always: what is changed in the recipe on any speech.
         gate_of: another spotter, whose trained gate at the input takes the place of the run's own gates: there it sees
             nothing of the backbone. None leaves the run's own.
-        seeds: of the runs that there are, or, with a gate of another spotter, of that one's.
+        seeds: the seeds of the runs that there are, or, with a gate of another spotter, of that one's.
     """
 
     recipe: str

@@ -47,7 +47,7 @@ class KeywordSpotting(Benchmark):
     """The keyword spotter on real and on synthetic speech.
 
     Args:
-        command: that measures it again.
+        command: the command that measures it again.
         real: outcome by seed; empty where no recordings were given.
         synthetic: the outcome on synthetic speech.
         results: folder of all benchmarks.

@@ -21,7 +21,7 @@ class Latency(Benchmark):
     """Predicted and measured latency of gated models.
 
     Args:
-        command: that measures it again.
+        command: the command that measures it again.
         models: held-out models, each with its plan, its time and its prediction.
         tables: size of the table of each backbone.
         count: models that each backbone should have; what is missing is shown as not run.

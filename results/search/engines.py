@@ -82,8 +82,8 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
     """Let an Optuna sampler propose until the budget is spent.
 
     Args:
-        replay: that answers.
-        sampler: that proposes.
+        replay: the replay that answers.
+        sampler: the sampler that proposes.
         whole: whether a trial suggests every parameter of the space, also those that its plan does not need. A sampler
             without conditional parameters needs that.
     """

@@ -30,9 +30,9 @@ class SearchEngines(Benchmark):
     """Search engines on recorded tables.
 
     Args:
-        command: that measures it again.
+        command: the command that measures it again.
         tables: on which the engines were replayed.
-        outcomes: of each engine on each table.
+        outcomes: the outcomes of each engine on each table.
         results: folder of all benchmarks.
     """
 

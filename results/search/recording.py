@@ -54,7 +54,7 @@ def record(spec: Recorded, folder: RunFolder) -> Recording:
 
     Args:
         spec: what to record.
-        folder: of the recording; holds the baseline and the rows.
+        folder: the folder of the recording; holds the baseline and the rows.
 
     Returns:
         the run whose trials were recorded.

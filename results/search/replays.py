@@ -35,7 +35,7 @@ class Outcome:
         repeats: proposals of plans that were evaluated before, for each evaluation, by seed.
         milliseconds: median time of a suggestion, by seed.
         cut: whether too many repeats ended the replay, by seed.
-        revision: of the code that replayed, by seed.
+        revision: the revision of the code that replayed, by seed.
         to_enough: simulated seconds, trainings and suggestions, to 95 %; infinite where it was not reached, by seed.
         trainings: different combinations of gates among the first 50 evaluations, by seed.
     """
@@ -73,7 +73,7 @@ def replay_all(
     """Replay every pair of table and seed that has no file yet.
 
     Args:
-        folder: of the replays.
+        folder: the folder of the replays.
         tables: each with each engine.
         budget: evaluations and seeds by engine.
         on_engine: called with all outcomes so far, after each engine.

@@ -26,7 +26,7 @@ def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
 
     Args:
         real: provides space, prices and seconds; its qualities are not used.
-        seed: of the coefficients.
+        seed: the seed of the coefficients.
         at: epochs after which trainings are read; empty: those of the recorded table.
     """
     at = tuple(at) or real.at

@@ -34,13 +34,13 @@ class Table:
     """Every plan of a space.
 
     Args:
-        name: of the table.
-        space: of the plans.
-        shares: of each kind of window in the stream.
+        name: the name of the table.
+        space: the space of the plans.
+        shares: the shares of each kind of window in the stream.
         plans: all.
         training: of each plan, the index of the training that it shares with plans of the same gates, [plans].
         at: epochs after which trainings were read, the last being their end.
-        seconds: of each training up to each reading, [trainings, read].
+        seconds: the seconds of each training up to each reading, [trainings, read].
         errors: 1 - quality, [plans, read].
         costs: expected microseconds and microjoules, [plans, read, 2].
         passed: of each plan and reading, for each kind the share that reaches stage k.

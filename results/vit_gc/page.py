@@ -27,7 +27,7 @@ class KeywordTransformer(Benchmark):
     """Gated Compression on a keyword transformer.
 
     Args:
-        command: that measures it again.
+        command: the command that measures it again.
         outcomes: by seed.
         settings: changes of the recipe, beside those of the command.
         results: folder of all benchmarks.

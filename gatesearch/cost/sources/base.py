@@ -42,6 +42,6 @@ class LatencySource(Protocol):
         """Return the readings of all pieces on all of these cores.
 
         Args:
-            cores: of one device, all of the source's kind.
+            cores: the cores of one device, all of the source's kind.
             programs: the pieces, counted and compiled.
         """

@@ -41,7 +41,7 @@ class PlaneFilters(nn.Module):
     multiplications of a DS-CNN.
 
     Args:
-        shape: of one sample at the site.
+        shape: the shape of one sample at the site.
     """
 
     def __init__(self, shape: Sequence[int]) -> None:

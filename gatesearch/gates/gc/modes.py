@@ -25,7 +25,7 @@ class GCGate(nn.Module):
     """A gate on activations [N, *shape]: a head that decides, and one of two ways to compress.
 
     Args:
-        shape: of one sample at the site.
+        shape: the shape of one sample at the site.
         keep: share of channels or values that goes on, in (0, 1]; None to learn it (channel mode).
         recall: share of positives that calibration must let pass, in (0, 1].
         axis: which axis of ``shape`` has the channels.

@@ -48,7 +48,7 @@ def margins(high: Tensor, group: int, threshold: Tensor, size: Tensor, winners: 
         high: O_hb in levels, [N, C, ...].
         group: channels that share a decision; the last group may have fewer.
         threshold: Delta [groups], in units of the output.
-        size: of a level of O_hb, [].
+        size: the size of a level of O_hb, [].
         winners: boolean [N, C]; only they count towards their group, and losers are never open.
     """
     channels = high.shape[1]
@@ -153,7 +153,7 @@ def integer_limit(threshold: Tensor, size: Tensor, group: int, channels: int) ->
 
     Args:
         threshold: Delta [groups], in units of the output.
-        size: of a level of O_hb, [].
+        size: the size of a level of O_hb, [].
         group, channels: in a group, and in all.
     """
     counts = torch.full_like(threshold, group, dtype=torch.float64)

@@ -28,7 +28,7 @@ def check_sites(
 
     Args:
         backbone: without gates.
-        input_shape: of one sample.
+        input_shape: the shape of one sample.
         cuts: cut sites, in order.
         layers: layer sites.
 

@@ -36,7 +36,7 @@ class CutSite(_Shaped):
 
     Args:
         name: the outermost module that ends here, or the name of the operation; ``"input"`` for the input.
-        shape: of one sample's tensor, batch excluded.
+        shape: the shape of one sample's tensor, batch excluded.
         macs_before, macs_after: multiply-accumulates a sample on either side.
         params_before, params_after: parameters on either side.
         node: name of the node of the traced graph whose output crosses.

@@ -21,7 +21,7 @@ class OperatingPoint:
     """A threshold and what a detector does at it, on the streams of a curve.
 
     Args:
-        threshold: of the detector.
+        threshold: the threshold of the detector.
         fa_per_hour, miss_rate: there.
     """
 

@@ -21,7 +21,7 @@ class Share:
     Args:
         count: misses or false accepts.
         rate: a share of the events there, or false accepts an hour of that background; None where neither is known.
-        interval: of the rate; None where there is no rate.
+        interval: the interval of the rate; None where there is no rate.
     """
 
     count: int
@@ -78,7 +78,7 @@ def stream_figures(scenes: Sequence[SceneCounts], confidence: float = CONFIDENCE
 
     Args:
         scenes: the counts of each, under one rule.
-        confidence: of the intervals.
+        confidence: the confidence of the intervals.
 
     Raises:
         DataError: there is no scene.

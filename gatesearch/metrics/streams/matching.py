@@ -24,8 +24,8 @@ class Match:
     """What each detection of a stream is, and which detection each event has.
 
     Args:
-        event_hits: of each event its first detection, -1 where it has none, [events].
-        roles: of each detection the event that it hits, :data:`REPEAT` or :data:`FALSE_ACCEPT`, [detections].
+        event_hits: for each event, its first detection, -1 where it has none, [events].
+        roles: for each detection, the event that it hits, :data:`REPEAT` or :data:`FALSE_ACCEPT`, [detections].
     """
 
     event_hits: Array

@@ -66,8 +66,8 @@ def count_scene(
     """Count what a detector did on one scene.
 
     Args:
-        events: of the scene.
-        detections: of the detector.
+        events: the events of the scene.
+        detections: the detections of the detector.
         hours: length of the scene.
         counting: the rule.
         passed: of each event whether a window that holds it passed the gates, [events]; see :func:`events_passed`.
@@ -132,7 +132,7 @@ def events_passed(events: Sequence[Event], window_ends_s: Array, stopped: Array,
     A window holds an event that lies inside it. One that is longer than a window is held by every window inside it.
 
     Args:
-        events: of the scene.
+        events: the events of the scene.
         window_ends_s: the end of each hop's window in ascending order, [hops].
         stopped: whether a gate stopped each hop, [hops].
         window_s: length of a window.

@@ -124,7 +124,7 @@ def module_or_plugin(group: str, what: str) -> AfterValidator:
     """Return the check for ``package.module:Class`` or the name of an entry point.
 
     Args:
-        group: of the entry points.
+        group: the group of the entry points.
         what: what an error calls it.
     """
 

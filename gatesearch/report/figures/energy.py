@@ -64,10 +64,10 @@ def _draw_split(record: Record, split: str, colours: Mapping[str, str], height: 
     """Draw one stacked bar for the gated plan and one for the ungated backbone.
 
     Args:
-        record: of the run.
+        record: the record of the run.
         split: ``by_term`` or ``by_core``.
-        colours: of each part, in the order in which the bars are stacked.
-        height: of the figure in inches.
+        colours: the colours of each part, in the order in which the bars are stacked.
+        height: the height of the figure in inches.
     """
     gated = read(record, "energy", split, default={})
     if not any(gated.values()):

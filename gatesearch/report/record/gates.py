@@ -27,10 +27,10 @@ def stage_rows(
     """Return a row for each stage: its core, its work, the share of windows that reaches it, its latency and energy.
 
     Args:
-        cost: of the plan's device.
+        cost: the cost model of the plan's device.
         plan: the picked plan.
-        price: of the plan.
-        figures: of the plan on the test split.
+        price: the price of the plan.
+        figures: the figures of the plan on the test split.
         densities: share of non-zero values in the output of each gate.
     """
     return [
@@ -61,8 +61,8 @@ def gate_rows(
     """Return a row for each gate between stages: its threshold, what it stops of each kind, its ROC curve.
 
     Args:
-        model: of the picked plan, calibrated.
-        figures: of the model on the test split.
+        model: the model of the picked plan, calibrated.
+        figures: the figures of the model on the test split.
         sparsity: what each gate reports of positives, from :func:`sparsity_of_gates`.
         test: the test split.
         kind_names: the kinds of its samples, "positive" first.
@@ -109,7 +109,7 @@ def roc_curves(logits: Tensor, kinds: Tensor, kind_names: Sequence[str]) -> dict
     """Return, for each kind of negative, the share that a threshold stops against the share of positives it passes.
 
     Args:
-        logits: of the gate [N].
+        logits: the logits of the gate [N].
         kinds: index into ``kind_names``, 0 being positive, [N].
         kind_names: names of the kinds.
     """

@@ -26,7 +26,7 @@ def layer_rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[s
 
     Args:
         plan: with a core for every stage.
-        cost: of the plan's device.
+        cost: the cost model of the plan's device.
         observed: reports of the gates, by site.
     """
     placed = {gate.site: gate for gate in layer_gates(plan)}

@@ -19,7 +19,7 @@ def describe_exit(stage: Row, next_stage: Row, gate: Row | None, sites: Sequence
         stage: before the gate.
         next_stage: after the gate.
         gate: at the last site of the stage; None where the plan only cuts there.
-        sites: of the record.
+        sites: the sites of the record.
     """
     link = _describe_link(stage, next_stage)
     if gate is None:

@@ -112,8 +112,8 @@ def connect(address: str | None, cpus: int | None = None) -> None:
     to; a switch for other systems keeps it on loopback.
 
     Args:
-        address: of the cluster; None: a new Ray on this machine.
-        cpus: of the new Ray; None: those of the machine.
+        address: the address of the cluster; None: a new Ray on this machine.
+        cpus: the CPUs of the new Ray; None: those of the machine.
 
     Raises:
         UserError: there is no cluster at the address, or the new Ray listens on other interfaces.

@@ -25,11 +25,11 @@ class Combination:
     """A combination of gates: the plans of it differ in their cores alone.
 
     Args:
-        gates: of the plans.
+        gates: the gates of the plans.
         features: vector of the plan, [features].
         gate_features: vector of each gate at a cut site, [gates, gate features].
         cores: every choice of cores for the stages.
-        stage_costs: of each choice of cores, [choices, 1 + most stages, 2]; see :class:`Combinations`.
+        stage_costs: the costs of the stages for each choice of cores, [choices, 1 + most stages, 2]; see :class:`Combinations`.
     """
 
     gates: Gates
@@ -43,7 +43,7 @@ class Combinations:
     """Looks up combinations of gates, and remembers the latest of them.
 
     Args:
-        space: of the plans.
+        space: the space of the plans.
         stage_costs: of a plan: first the two costs of every window, then what a window that reaches stage k adds,
             [1 + stages, 2]; infinite where the device cannot run it.
     """

@@ -58,8 +58,8 @@ def expected_improvement(
     expected excess of the level over the candidate's error.
 
     Args:
-        error: of each candidate.
-        costs: of each candidate, to be minimised, [m, 2]; infinite where the device cannot run it.
+        error: the error of each candidate.
+        costs: the costs of each candidate, to be minimised, [m, 2]; infinite where the device cannot run it.
         front: points (error, cost, cost) that were observed.
         reference: the corner (error, cost, cost) up to which volume counts.
 

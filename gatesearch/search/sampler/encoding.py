@@ -28,7 +28,7 @@ class PlanEncoder:
     """Encodes the plans of a space.
 
     Args:
-        space: of the plans.
+        space: the space of the plans.
     """
 
     def __init__(self, space: Space) -> None:

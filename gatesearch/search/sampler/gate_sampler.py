@@ -69,15 +69,15 @@ class GateSampler(BaseSampler):
     ``study.enqueue_trial``, gets the best plan with these parameters.
 
     Args:
-        space: of plans.
+        space: the space of plans.
         stage_costs: the parts of a plan's two costs; see :meth:`gatesearch.cost.model.CostModel.runs` and
             :class:`gatesearch.search.sampler.combinations.Combinations`.
-        shares: of each kind of window in the stream.
+        shares: the shares of each kind of window in the stream.
         prior_rates: for each kind, the share that a gate lets through while nothing is known of it.
         reference: error (1 - accuracy) and costs up to which volume counts; None: a little beyond the predicted front.
         allowed: whether a plan may be proposed at all, as far as its costs alone decide.
         initial: gates to begin with, on the cores that cost least.
-        seed: of all random choices.
+        seed: the seed of all random choices.
         candidates: combinations of gates to choose among for each proposal, each on all cores.
     """
 
@@ -165,8 +165,8 @@ class GateSampler(BaseSampler):
         """Return the plan that the trial of that number should try; None where every allowed plan was tried.
 
         Args:
-            study: of the trial.
-            number: of the trial.
+            study: the study of the trial.
+            number: the number of the trial.
             fixed: parameters that the plan has to have.
             rank: 0 for the best plan, 1 for the second, and so on.
         """
@@ -278,7 +278,7 @@ class _StudyState:
     Args:
         history: its trials.
         params: by trial number, of the plans that are under way in this process.
-        fits: of its posteriors.
+        fits: the fits of its posteriors.
     """
 
     history: History

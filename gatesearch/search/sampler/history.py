@@ -31,8 +31,8 @@ class EndedTrial(NamedTuple):
     """A trial of the space that ended.
 
     Args:
-        number: of the trial in its study.
-        plan: that it tried.
+        number: the number of the trial in its study.
+        plan: the plan that it tried.
         minimised: error and the two costs; None where it was not trained.
         violations: by how much each constraint is broken; zero or less where it is kept.
         reached: the share of each kind of window that reached each stage, [kinds, stages]; None where not reported.
@@ -54,13 +54,13 @@ class History:
     """The trials of one study.
 
     Args:
-        space: of the plans. Trials of other spaces are passed over.
+        space: the space of the plans. Trials of other spaces are passed over.
         kinds: of windows, in order.
 
     Attributes:
         count: number of trials that ended complete or pruned.
-        plans: that were tried, those of failed trials included.
-        gates: of the same plans.
+        plans: the plans that were tried, those of failed trials included.
+        gates: the gates of the same plans.
         observations: by gates, the latest trained trial of them.
         front: the feasible trials that no other dominates, by number.
         constraints: names of all constraints.
@@ -85,7 +85,7 @@ class History:
 
         Args:
             study: to read.
-            number: of the trial that asks, which is left out.
+            number: the number of the trial that asks, which is left out.
 
         Raises:
             UserError: a trial reports values or shares that cannot be.

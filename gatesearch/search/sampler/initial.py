@@ -43,9 +43,9 @@ def initial_params(space: Space, cost: Callable[[GatePlan], float], gates: Seque
     """Return the parameters of the first proposals, a dictionary each.
 
     Args:
-        space: of plans.
-        cost: of a plan before training, to be minimised; infinite where the device cannot run the plan.
-        gates: of each proposal; the cores are those that cost least.
+        space: the space of plans.
+        cost: the cost of a plan before training, to be minimised; infinite where the device cannot run the plan.
+        gates: the gates of each proposal; the cores are those that cost least.
     """
     return [space.describe(cheapest_plan(space, choice, cost)) for choice in gates]
 

@@ -22,7 +22,7 @@ class Candidates:
     """Draws the gates of plans; their cores are chosen elsewhere.
 
     Args:
-        space: of plans.
+        space: the space of plans.
     """
 
     def __init__(self, space: Space) -> None:
@@ -35,7 +35,7 @@ class Candidates:
 
         Args:
             count: how many.
-            generator: of all random numbers.
+            generator: the generator of all random numbers.
             parents: gates of which neighbours are drawn, too; none: no neighbours.
         """
         for _ in range(count):
@@ -59,7 +59,7 @@ class Candidates:
         """Draw gates.
 
         Args:
-            generator: of all random numbers.
+            generator: the generator of all random numbers.
             one_more_gate, no_gate_weight: see the constants of these names.
             empty_layer_share: see the constant; None: an empty layer slot is as likely as any gate there.
         """

@@ -27,7 +27,7 @@ class PassRates:
         observed: gates that were tried, and the share of each kind that reached each stage, [kinds, stages].
         first: returns those to which hyperparameters may be fitted; see
             :class:`gatesearch.search.sampler.gp.GaussianProcess`.
-        shares: of each kind of window in the stream, [kinds].
+        shares: the shares of each kind of window in the stream, [kinds].
         prior_rates: for each kind, the rate of a gate before there are observations, [kinds].
         fits: see the same.
     """

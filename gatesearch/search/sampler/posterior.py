@@ -37,12 +37,12 @@ class Posterior:
     are modelled by how much they are broken, independently of each other, by the same Gaussian process.
 
     Args:
-        history: of the study.
-        combinations: of the space.
-        stages: of a plan at most.
-        shares: of each kind of window in the stream.
+        history: the history of the study.
+        combinations: the combinations of the space.
+        stages: the largest number of stages of a plan.
+        shares: the shares of each kind of window in the stream.
         prior_rates: for each kind, the pass rate of a gate before there are observations.
-        fits: of earlier posteriors of the same study; new ones are added.
+        fits: the fits of earlier posteriors of the same study; new ones are added.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Posterior:
 
         Args:
             candidates: combinations of gates, [m].
-            matches: of :meth:`match`, [m].
+            matches: the matches of :meth:`match`, [m].
         """
         assert self._process is not None
         mean = np.empty((len(candidates), 1 + len(self._constraints)))

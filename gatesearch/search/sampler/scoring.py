@@ -32,7 +32,7 @@ class ScoredPlans:
     Args:
         candidates: combinations of gates.
         candidate: index of the candidate, [m].
-        cores: of each plan.
+        cores: the cores of each plan.
         score: the higher the better, [m].
     """
 
@@ -61,7 +61,7 @@ def score_plans(
     Args:
         candidates: combinations of gates.
         posterior: after the trials that ended.
-        front: of those trials.
+        front: the front of those trials.
         under_way: plans that are being tried, as a combination and the index of its cores; they count as if they came
             out as predicted.
         reference: error and costs up to which volume counts; None: a little beyond the predicted front.

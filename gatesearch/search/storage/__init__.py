@@ -73,9 +73,9 @@ def open_driven_study(
 
     Args:
         place: journal file, or URL of a database.
-        directions: of the objectives.
+        directions: the directions of the objectives.
         metrics: names of the objectives.
-        name: of the study.
+        name: the name of the study.
 
     Raises:
         UserError: another process drives it, or it cannot be opened.

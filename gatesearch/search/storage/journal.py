@@ -26,7 +26,7 @@ class Journal(JournalFileBackend):
     which is how long it takes until an entry survives a power cut.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         in_background: whether a thread flushes; :meth:`flush` waits for it. Else :meth:`append_logs` flushes itself.
     """
 

@@ -27,7 +27,7 @@ class Classification:
 
     Args:
         positive: whether each class is a positive, [classes].
-        kind_names: of the samples' kinds, "positive" first.
+        kind_names: the names of the samples' kinds, "positive" first.
     """
 
     positive: Tensor

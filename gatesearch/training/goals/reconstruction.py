@@ -25,8 +25,8 @@ class Reconstruction:
     """Reconstruct the input's waveform; no label is read.
 
     Args:
-        shape: of one sample's features, (1, S, 1).
-        kind_names: of the samples' kinds.
+        shape: the shape of one sample's features, (1, S, 1).
+        kind_names: the names of the samples' kinds.
         classes: names of the classes by label, for reports alone.
     """
 

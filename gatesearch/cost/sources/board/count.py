@@ -42,8 +42,8 @@ class Emulated:
         core: in words.
         suffix: name of its instruction set, at the end of C functions.
         compiler: its command.
-        flags: of the compiler, for this core.
-        files: of the kit that are compiled.
+        flags: the flags of the compiler, for this core.
+        files: the files of the kit that are compiled.
         emulator: its command, up to the program.
         needs_plugin: whether a plugin of QEMU counts instead of the timer of the emulated board.
     """

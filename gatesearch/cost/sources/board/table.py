@@ -61,9 +61,9 @@ class BoardTable(_Strict):
     """Readings of one core.
 
     Args:
-        name: of the table.
+        name: the name of the table.
         core: in words.
-        unit: of the readings.
+        unit: the unit of the readings.
         provenance: ``"simulated"`` where an emulator counted instructions, ``"measured"`` where a clock was read.
         source: in a sentence, how they were taken and what they do not model.
         tools: versions of compiler and emulator, the flags, and a digest of the kernels' sources.
@@ -119,7 +119,7 @@ class BoardCosts:
     """The costs of calls of any shape; a :class:`gatesearch.cost.kernel_costs.KernelCosts`.
 
     Args:
-        provenance: of the readings.
+        provenance: the provenance of the readings.
         tile: outputs that the kernels' inner loop computes at once.
         slopes: by family of calls, the slope of each term of its work.
     """
