@@ -1,4 +1,4 @@
-"""Trainings as measurements: one folder a row and seed with its result, for benchmarks that train row by row."""
+"""Stores the result of each training of a benchmark, in a folder for each row and seed, and reads them by protocol."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ProtocolBenchmark(Benchmark):
 
     Args:
         command: the command that measures it again.
-        protocol: which is shown even without a result.
+        protocol: a protocol that the page shows even without a result.
         results: folder of all benchmarks.
     """
 
@@ -57,7 +57,7 @@ def training_name(row: str, seed: int) -> str:
 
 
 def is_done(folder: RunFolder, row: str, seed: int) -> bool:
-    """Say whether a training has its result."""
+    """Return whether the result of a training is stored."""
     return (folder / f"{training_name(row, seed)}/{RESULT}").exists()
 
 
@@ -76,13 +76,13 @@ def read_rows(folder: Path) -> dict[str, list[Result]]:
 
 
 def read_protocols(runs: Path, protocols: Iterable[str], current: str) -> dict[str, Results]:
-    """Return the results of each protocol's folder; one without any only where it is the current one."""
+    """Return the results of each protocol that has some, and of the current protocol even if it has none."""
     results = {protocol: read_rows(runs / protocol) for protocol in protocols if (runs / protocol).exists()}
     return {protocol: rows for protocol, rows in results.items() if rows or protocol == current}
 
 
-def circumstances(accelerator: str | None = None) -> dict[str, Any]:
-    """Return machine and versions of a training.
+def read_machine(accelerator: str | None = None) -> dict[str, Any]:
+    """Return the machine and the versions of libraries, to store with a training's result.
 
     Args:
         accelerator: the accelerator that it ran on; None for the processor.
@@ -93,7 +93,7 @@ def circumstances(accelerator: str | None = None) -> dict[str, Any]:
     return {"machine": accelerator or processor, "versions": versions}
 
 
-def describe_circumstances(results: Results) -> str:
+def list_machines(results: Results) -> str:
     """Return the machines and the versions of all trainings as text."""
     every = flatten(results)
     machines = {result["machine"] for result in every}

@@ -47,7 +47,7 @@ def write_page(runs: Path = RUNS, folder: Path = RESULTS / "batch_study") -> Pat
 
 
 def summarise(outcome: Outcome) -> list[str]:
-    """Return what a study found, a sentence a line."""
+    """Return the result of a study in a few sentences, one on each line."""
     critical, exponent = outcome["critical"], outcome["exponent"]
     missed = [str(point["batch"]) for point in outcome["points"] if point["steps"] is None]
     lines = [f"batch sizes that did not reach the goal: {', '.join(missed)}"] if missed else []

@@ -1,8 +1,8 @@
-"""How a core's latency is known: for each way, what turns a reading into microseconds.
+"""The timing of a core, one class for each source of latencies: it turns readings into microseconds.
 
-A *reading* is what a source of latencies (:mod:`gatesearch.cost.sources`) says of a piece of a network, in the unit of
-its kind: multiply-accumulates, instructions, NPU cycles, ticks of a board's clock or microseconds on this host. These
-classes alone know how long one unit lasts on the core.
+A *reading* is the cost that a source of latencies (:mod:`gatesearch.cost.sources`) gives to a piece of a network, in
+the unit of the source: multiply-accumulates, instructions, NPU cycles, ticks of a board's clock or microseconds on this
+host. Only these classes know how long one unit lasts on the core.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Accelerator = Literal[
 ]
 
 
-# Of one value of element-wise work, such as a sum, in the time of a multiply-accumulate.
+# The multiply-accumulates that take as long as one value of element-wise work, such as a sum.
 DEFAULT_MACS_PER_VALUE = Constant(
     value=10.8,
     unit="MAC/value",
@@ -39,27 +39,29 @@ DEFAULT_MACS_PER_VALUE = Constant(
 
 
 class _ByRate(StrictModel):
-    """What timings by a rate have in common.
+    """The base of timings that have a rate for multiply-accumulates.
 
     Args:
-        macs_per_value: the multiply-accumulates that take as long as one value of work without products: a sum, a
-            softmax, a pooling (:mod:`gatesearch.graph.element_work`). With a table, for what it has no kernel for.
+        macs_per_value: the multiply-accumulates that take as long as one value of work without products, such as a
+            sum, a softmax or a pooling (:mod:`gatesearch.graph.element_work`). A core with a table uses it only for
+            operators that have no kernel in the table.
     """
 
     macs_per_value: Annotated[Constant, require_unit("MAC/value", positive=True)] = DEFAULT_MACS_PER_VALUE
 
 
 class Instructions(_ByRate):
-    """Latency from counted instructions: what a simulator without a cycle model can tell.
+    """Latency from counts of instructions, which a simulator without a cycle model gives.
 
-    The result is no better than ``instructions_per_cycle``, which a profile has to assume.
+    The latency is only as exact as ``instructions_per_cycle``, which a profile has to assume.
 
     Args:
-        table: of the core's kernels, shipped (:mod:`gatesearch.cost.sources.board`) or a JSON file beside the profile:
-            calls are then priced by shape and by the shares left. None: one multiply-accumulate is like another.
-        instructions_per_mac: for all without a table, and for layers whose kernel the table does not have.
+        table: the table of the core's kernels: a shipped one (:mod:`gatesearch.cost.sources.board`) or a JSON file
+            beside the profile. Calls are then priced by shape and by the remaining shares of work. None: every
+            multiply-accumulate costs the same.
+        instructions_per_mac: for all layers without a table; with one, for layers whose kernel it does not have.
         frontend_instructions_per_mac: the same for the front end's float arithmetic.
-        clock_mhz, instructions_per_cycle: from instructions to time.
+        clock_mhz, instructions_per_cycle: these turn instructions into time.
     """
 
     # Instruction counts are simulated; turning them into time rests on the assumed instructions per cycle.
@@ -78,7 +80,7 @@ class Instructions(_ByRate):
         return reading * each / self._instructions_per_us
 
     def unlisted(self, macs: float, values: float = 0.0) -> float:
-        """Return what products, and work on values, take in the table's unit where the table has no kernel for it."""
+        """Return the reading, in the table's unit, of products and values for which the table has no kernel."""
         return (macs + values * self.macs_per_value.value) * self.instructions_per_mac.value
 
     def frontend_us(self, macs: float) -> float:
@@ -87,7 +89,7 @@ class Instructions(_ByRate):
 
     @property
     def reading_per_value(self) -> float:
-        """What a value of work without products adds to a reading; with a table nothing, whose kernels have it."""
+        """What a value of element-wise work adds to a reading; 0 with a table, whose kernels include that work."""
         return 0.0 if self.table else self.macs_per_value.value
 
     @property
@@ -142,7 +144,7 @@ class Throughput(_ByRate):
 
     @property
     def reading_per_value(self) -> float:
-        """What a value of work without products adds to a reading, in multiply-accumulates."""
+        """What a value of element-wise work adds to a reading, in multiply-accumulates."""
         return self.macs_per_value.value
 
     def latency_us(self, macs: float) -> float:
@@ -155,13 +157,13 @@ class Throughput(_ByRate):
 
 
 class Measured(_ByRate):
-    """Latency by a table of kernels that were timed on the core itself, with a kit: see ``gatesearch measure kit=DIR``.
+    """Latency from a table of kernels that a kit timed on the core itself; see ``gatesearch measure kit=DIR``.
 
     Args:
         table: a JSON file beside the profile, as ``gatesearch measure import=FILE`` writes it.
-        ticks_per_us: of the table's unit.
-        macs_per_us: for layers whose kernel the table does not have.
-        frontend_macs_per_us: of the front end's float arithmetic.
+        ticks_per_us: how many of the table's ticks are a microsecond.
+        macs_per_us: the rate of layers whose kernel the table does not have.
+        frontend_macs_per_us: the rate of the front end's float arithmetic.
     """
 
     provenance: ClassVar[Provenance] = "measured"
@@ -177,7 +179,7 @@ class Measured(_ByRate):
         return ticks / self.ticks_per_us.value
 
     def unlisted(self, macs: float, values: float = 0.0) -> float:
-        """Return the ticks of products, and of work on values, for which the table has no kernel."""
+        """Return the reading, in ticks, of products and values for which the table has no kernel."""
         return (macs + values * self.macs_per_value.value) / self.macs_per_us.value * self.ticks_per_us.value
 
     def frontend_us(self, macs: float) -> float:

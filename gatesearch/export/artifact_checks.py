@@ -1,4 +1,4 @@
-"""What verification makes of each file of a bundle: it is run beside the stage's program, or looked into, or named."""
+"""Checks each file of a bundle: runs it beside the stage's program, or else inspects it, or else checks its sha256."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from gatesearch.runtime.manifest import read_artifact
 from gatesearch.runtime.parts_program import PartsProgram
 from gatesearch.runtime.tensor_spec import TensorSpec
 
-WINDOWS = 8  # that each file runs
-MAX_ERROR_SHARE = 0.1  # of an output's range, root mean square: int8 against float
+MAX_WINDOWS = 8  # windows that each file runs
+MAX_ERROR_SHARE = 0.1  # largest root mean square error of int8 against float, as a share of the output's range
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactCheck:
-    """What is known of a file.
+    """The result of the check of one file.
 
     Args:
-        path: in the bundle.
+        path: the file's path in the bundle.
         format: name of its exporter, or ``"kernel"``.
-        check: ``"run"``, ``"inspected"``, or ``"digest"`` where this host can do neither.
-        problem: what is wrong, in one line; empty where nothing is.
+        check: ``"run"``, ``"inspected"``, or ``"digest"`` if this host can do neither.
+        problem: one line that says what is wrong; empty for a good file.
     """
 
     path: str
@@ -53,14 +53,14 @@ def check_artifacts(bundle: Bundle, windows: Array) -> tuple[ArtifactCheck, ...]
     """Check every file that a bundle's manifest names.
 
     Args:
-        bundle: loaded.
-        windows: features [n, *shape], channels first; the first :data:`WINDOWS` are used.
+        bundle: the loaded bundle.
+        windows: features [n, *shape], channels first; the first :data:`MAX_WINDOWS` are used.
 
     Raises:
         UserError: a file is missing, or its sha256 is not the manifest's.
     """
     checks: list[ArtifactCheck] = []
-    for k, run, exit_run in _run_stages(bundle, windows[:WINDOWS]):
+    for k, run, exit_run in _run_stages(bundle, windows[:MAX_WINDOWS]):
         stage = bundle.manifest["stages"][k]
         in_parts = isinstance(bundle.programs[k], PartsProgram)
         parts = {part["program"]["path"] for part in stage.get("parts", ())}
@@ -93,7 +93,7 @@ def describe_checks(checks: Sequence[ArtifactCheck]) -> str:
 
 
 def _run_stages(bundle: Bundle, windows: Array) -> Iterator[tuple[int, _StageRun, _StageRun | None]]:
-    """Run each stage, and the exit of its gate, on what comes to it when every gate lets every window pass."""
+    """Run each stage, and the exit of its gate, as if every gate let every window pass."""
     hidden = [bundle.quantise(window) for window in windows]
     for k, program in enumerate(bundle.programs):
         outputs = [program(x) for x in hidden]
@@ -143,7 +143,7 @@ def _check(
         problem = form.inspect(blob, read_artifact(bundle.folder, source))
     except OSError:
         raise
-    except Exception as error:  # of whatever reads the format: the file is none
+    except Exception as error:  # from the library that reads the format: the file is not of that format
         return ArtifactCheck(path, name, "run", f"cannot be run: {first_line(error)}")
     if problem is None:
         return ArtifactCheck(path, name, "digest")
@@ -151,7 +151,7 @@ def _check(
 
 
 def _difference(outputs: Sequence[tuple[Array, ...] | None], run: _StageRun, source: str) -> str:
-    """Return how far outputs are from those of the stage's program; empty where they are near enough."""
+    """Describe how outputs differ from those of the stage's program; empty if the difference is small enough."""
     for i, spec in enumerate(run.specs):
         expected = np.stack([values[i] for values in run.outputs])
         try:
@@ -163,5 +163,5 @@ def _difference(outputs: Sequence[tuple[Array, ...] | None], run: _StageRun, sou
         low, high = spec.range or (float(expected.min()), float(expected.max()))
         error = float(np.sqrt(np.square(actual - expected).mean())) / max(high - low, 1e-6)
         if not error <= MAX_ERROR_SHARE:
-            return f"strays from {source} by {error:.0%} of the range of output {i}"
+            return f"differs from {source} by {error:.0%} of the range of output {i}"
     return ""

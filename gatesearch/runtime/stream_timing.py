@@ -1,4 +1,4 @@
-"""What a window of a stream takes on this host: the gated bundle against the ungated program, in turn."""
+"""Times a stream of windows on this host: the gated bundle and the ungated program take turns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.program import Program
 from gatesearch.runtime.stream_runner import StreamRunner
 
-REPEATS = 20  # of a program by itself, in a row: what other programs left in the caches does not count then
+REPEATS = 20  # runs of one program in a row, so that the contents of caches from other programs hardly count
 
 Workload = tuple[Callable[[Any], object], Sequence[Any]]
 """A call and the windows that it runs, one by one."""
@@ -24,14 +24,14 @@ Workload = tuple[Callable[[Any], object], Sequence[Any]]
 
 @dataclass(frozen=True, slots=True)
 class StreamTiming:
-    """Microseconds a window, one by one, host loop included, front end excluded.
+    """Microseconds per window, run one by one. The host's loop is included, the front end is not.
 
     Args:
-        gated_us, ungated_us: mean over the windows of each window's least time.
+        gated_us, ungated_us: mean over the windows of the shortest time of each window.
         windows: the windows of the stream.
-        invoke_us: the ungated program without copies in and out.
-        always_us: what runs for every window, on its own: the first gate's kernels, or its program.
-        later_us: the program of each later stage, without copies in and out.
+        invoke_us: time of the ungated program without copies in and out.
+        always_us: time of the part that runs for every window: the kernels of the first stage, or its program.
+        later_us: time of the program of each later stage, without copies in and out.
         reach: share of the windows that reach each later stage.
         kernels: whether kernels ran the first stage.
     """
@@ -52,12 +52,12 @@ class StreamTiming:
 
     @property
     def gain(self) -> float:
-        """The same against the ungated program alone: copies and host loop count on the gated side only."""
+        """How many times faster the gated bundle is if copies and the host's loop count on the gated side only."""
         return self.invoke_us / self.gated_us
 
     @property
     def bound(self) -> float:
-        """1 / (share of what always runs + reach times the share of the rest): what no host loop can make faster."""
+        """The gain of a host loop that takes no time: 1 / (share of the first stage + reach x share of the rest)."""
         later_us = sum(us * share for us, share in zip(self.later_us, self.reach, strict=True))
         return self.invoke_us / (self.always_us + later_us)
 
@@ -70,14 +70,14 @@ def draw_windows(
     windows: int,
     seed: int,
 ) -> torch.Tensor:
-    """Draw windows as a device hears them, each kind by its share. Returns features [windows, *shape].
+    """Draw windows of a split so that each kind has its share of the stream. Returns features [windows, *shape].
 
     Args:
-        features: the features of a split, [n, *shape], drawn from again and again.
-        kinds: of its samples, [n], indices into ``kind_names``.
+        features: the features of a split, [n, *shape]; a sample may be drawn several times.
+        kinds: the kind of each sample, [n], as an index into ``kind_names``.
         kind_names: names of the kinds.
-        shares: the shares of the kinds in the stream, adding up to 1; a kind without a name there does not occur.
-        windows: how many.
+        shares: the share of each kind in the stream; they add up to 1, and a kind without a share does not occur.
+        windows: how many windows to draw.
         seed: the seed of the draw.
     """
     generator = np.random.default_rng(seed)
@@ -88,10 +88,10 @@ def draw_windows(
 
 
 def time_stream(gated: Bundle, ungated: bytes, features: torch.Tensor, rounds: int = 15) -> StreamTiming:
-    """Run the stream through both in turn, one thread, window by window.
+    """Run the stream through both in turn, with one thread, window by window.
 
     Args:
-        gated: loaded with engine ``litert`` for every core; kernels run its first stage where they can.
+        gated: a bundle loaded with engine ``litert`` for every core; kernels run its first stage if they support it.
         ungated: the int8 .tflite of the ungated backbone.
         features: [windows, *shape].
         rounds: repeats of the whole stream.
@@ -137,9 +137,9 @@ def _repeat(function: Callable[[], object]) -> None:
 
 
 def _least_times(workloads: Sequence[Workload], rounds: int) -> list[float]:
-    """Run each call on all its windows, in turn; return each one's mean over windows of the least time of a window, us.
+    """Return for each workload the mean over its windows of the shortest time of each window, in microseconds.
 
-    What else the machine does hits some windows of every round, but hardly one window in all rounds.
+    Other load on the machine slows some windows in every round, but hardly the same window in all rounds.
     """
     least = [np.full(len(windows), np.inf) for _, windows in workloads]
     with not_collecting():

@@ -22,8 +22,8 @@ class SearchSettings:
         study: name of the study.
         trials: how many plans to try; those in the journal count.
         proposals: how many to propose at most.
-        seed: the seed of the proposals. Each depends on the seed and on the trials before it alone, so that a search that was
-            cut off proposes what it would have proposed.
+        seed: the seed of the proposals. A proposal depends only on the seed and on the trials before it, so that an
+            interrupted search continues with the same proposals.
         initial: parameters of the first proposals; see :func:`gatesearch.search.sampler.initial.initial_params`.
         on_trial: called after every trial, which is on disk by then.
         sampler: such as :class:`gatesearch.search.sampler.GateSampler`, or a function that returns the sampler for the

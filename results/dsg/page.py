@@ -16,7 +16,7 @@ from results.dsg import plot
 from results.dsg.protocol import PROTOCOLS, Protocol
 from results.dsg.rows import EQUAL_BITS, SPECS, TABLES, Published, Spec
 from results.dsg.run import BASE, SETTLED_ON, SPLIT_SEED
-from results.trainings import ProtocolBenchmark, Result, Results, describe_circumstances
+from results.trainings import ProtocolBenchmark, Result, Results, list_machines
 
 
 class Figure(NamedTuple):
@@ -119,7 +119,7 @@ class SpatialGating(ProtocolBenchmark):
             "protocol": Protocol.model_validate(settings),
             "tables": tables,
             "baselines": baselines,
-            "circumstances": describe_circumstances(results),
+            "circumstances": list_machines(results),
         }
 
 

@@ -21,7 +21,7 @@ from results.dsg.protocol import Protocol
 from results.dsg.rows import CORES, Spec
 from results.dsg.settle import settle
 from results.dsg.train import Data, Training, quantised, save, start_clips, train
-from results.trainings import circumstances, is_done, training_name, write_result
+from results.trainings import is_done, read_machine, training_name, write_result
 
 BASE = "base"  # what rows go on from
 SETTLED_ON = 256  # validation images
@@ -122,4 +122,4 @@ class Bench:
 
     def _circumstances(self, training: Training) -> dict[str, Any]:
         accelerator = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else None
-        return {"seconds": training.seconds, "steps": training.step, **circumstances(accelerator)}
+        return {"seconds": training.seconds, "steps": training.step, **read_machine(accelerator)}

@@ -1,8 +1,8 @@
-"""One step of every recurrent layer, batch 1, measured side by side on this host.
+"""Times one step of the recurrent layers of several networks on this host, with batch size 1.
 
-A *runtime* turns a layer into calls, one or more for each depth and direction. The C kernels take whole steps. Where no
-C compiler is found NumPy and SciPy multiply by the matrices, which is what the methods differ in, and sigmoids and
-additions are left out.
+A *runtime* turns a layer into calls, one or more for each depth and direction. With a C compiler the runtime is the C
+kernels, which compute whole steps. Without one it is NumPy and SciPy, which compute only the products with the
+matrices, since the methods differ in these.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, Prun
 Array = npt.NDArray[np.float32]
 Call = Callable[[], object]
 Runtime = Callable[[FactoredRNN], Sequence[Call]]
-ROUNDS, SAMPLES = 31, 5  # turns of each network, and samples of a turn
+ROUNDS, SAMPLES = 31, 5  # turns of each network, and timings in each turn
 KERNELS, PRODUCTS = "C kernels, whole steps", "NumPy and SciPy, products alone"
 
 
 LATENCIES = "latency.json"
-# What a step is by each runtime.
+# What each runtime computes in a step, for the page.
 STEPS: Mapping[str, str] = {
     KERNELS: "a step as the layer takes it, activations and all, each form of a matrix by its own float32 kernel: "
     "dense rows in one product; hybrid ones in a product and two scaled additions a gate; low rank in a product and as "
@@ -39,7 +39,7 @@ STEPS: Mapping[str, str] = {
 
 
 def describe_runtime(name: str, status: str) -> str:
-    """Return what a latency by a runtime measures, and on what the C kernels run."""
+    """Return a sentence on what a runtime measures; ``status`` describes the compiled kernels."""
     return textwrap.fill(f"Latency with {name}: {STEPS[name]} ({status}).", 120, break_long_words=False)
 
 
@@ -49,7 +49,7 @@ def runtime() -> str:
 
 
 def kernel_steps(layer: FactoredRNN) -> list[Call]:
-    """Return a step of each depth and direction, from some state on."""
+    """Return one call for each depth and direction, which computes a step from a random state."""
     rng, calls = np.random.default_rng(0), []
     for step in steps(layer):
         sizes = (step.input_weights.columns, *[step.size] * (2 if layer.is_lstm else 1))
@@ -58,7 +58,7 @@ def kernel_steps(layer: FactoredRNN) -> list[Call]:
 
 
 def steps(layer: FactoredRNN) -> list[Any]:
-    """Return what takes a step of each depth and direction, in PyTorch's order."""
+    """Return the kernel object of each depth and direction, in PyTorch's order."""
     kind = kernels.LSTMStep if layer.is_lstm else kernels.GRUStep
     calls = []
     for number in range(len(layer.cells)):
@@ -69,12 +69,12 @@ def steps(layer: FactoredRNN) -> list[Any]:
 
 
 def numpy_products(layer: FactoredRNN) -> list[Call]:
-    """Return the products by each matrix; see :func:`numpy_call`."""
+    """Return one call for each matrix, which multiplies a vector by it; see :func:`numpy_call`."""
     return [numpy_call(matrix) for matrix in layer.matrices()]
 
 
 def numpy_call(matrix: Factors) -> Call:
-    """Return the product in NumPy, one BLAS call a factor; a pruned matrix is CSR in SciPy."""
+    """Return a product with NumPy, one BLAS call for each factor; a pruned matrix is a CSR matrix of SciPy."""
     return _CALLS.get(type(matrix), _dense)(matrix, _vector(matrix))
 
 
@@ -148,9 +148,9 @@ def measure(networks: Mapping[str, nn.Module], runtime: str, rounds: int = ROUND
     """Time one step of each network in turn, A B C A B C ...
 
     Args:
-        networks: by name, of one task.
+        networks: the networks of one task, by name.
         runtime: key of :data:`RUNTIMES`.
-        rounds: how often each has its turn.
+        rounds: number of turns of each network.
     """
     return interleaved({name: _step(net, RUNTIMES[runtime]) for name, net in networks.items()}, rounds, samples=SAMPLES)
 
@@ -166,7 +166,7 @@ def _step(network: nn.Module, runtime: Runtime) -> Call:
 
 
 def recurrent(network: nn.Module) -> list[FactoredRNN]:
-    """Return the recurrent layers of a network, dense ones as factors of themselves."""
+    """Return the recurrent layers of a network, dense ones as factored layers of one matrix each."""
     layers = []
     for module in network.modules():
         if isinstance(module, nn.RNNBase):

@@ -18,7 +18,7 @@ from results.hmd.protocol import PROTOCOLS, Protocol
 from results.hmd.quality import QUALITY, UNITS, displayed, improvement_sign
 from results.hmd.rows import METHODS, SPECS, TASKS, Spec
 from results.hmd.tasks import AVERAGE, SPLIT_SEED
-from results.trainings import ProtocolBenchmark, Results, describe_circumstances, flatten
+from results.trainings import ProtocolBenchmark, Results, flatten, list_machines
 
 COLUMNS = (
     "method",
@@ -174,4 +174,4 @@ def _circumstances(results: Results) -> str:
     seconds = [result["seconds"] for result in flatten(results)]
     middle = statistics.median(seconds) if seconds else 0.0
     total = format_duration(math.fsum(seconds))
-    return f"{len(seconds)} trainings in {total}, {middle:.0f} s the middle one. {describe_circumstances(results)}"
+    return f"{len(seconds)} trainings in {total}, {middle:.0f} s the middle one. {list_machines(results)}"

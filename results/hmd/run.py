@@ -23,7 +23,7 @@ from results.hmd.protocol import Protocol
 from results.hmd.rows import SPECS, Spec
 from results.hmd.tasks import Task, load
 from results.hmd.train import score, train
-from results.trainings import circumstances, is_done, training_name, write_result
+from results.trainings import is_done, read_machine, training_name, write_result
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Bench:
                 "synthetic": task.synthetic,
                 "seconds": time.monotonic() - started,
                 "date": f"{datetime.now(UTC):%Y-%m-%d}",
-                **circumstances(),
+                **read_machine(),
             },
         )
         console.say(f"{training_name(spec.name, seed)}: {test.quality:.4f}, {time.monotonic() - started:.0f} s")

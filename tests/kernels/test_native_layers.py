@@ -1,4 +1,4 @@
-"""What stands around kernels: levels, the normalisation behind, blocks that are cleared, whole sequences."""
+"""Layers that kernels run: rounding to levels, batch normalisation, cleared blocks, sequences, and sample inputs."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ pytestmark = pytest.mark.skipif(LIBRARY is None, reason="no C compiler")
 
 @settings(max_examples=30)
 @given(st.integers(1, 70), st.floats(0.01, 3.0), st.sampled_from([(1, 255.0), (2, 65535.0)]), st.integers(0, 99))
-def test_levels_are_those_of_numpy(count: int, step: float, form: tuple[int, float], seed: int) -> None:
+def test_levels_equal_those_of_numpy(count: int, step: float, form: tuple[int, float], seed: int) -> None:
     assert LIBRARY is not None
     size, top = form
     x = (np.random.default_rng(seed).standard_normal(count) * 300).astype(np.float32)
     x[: count // 2] = np.rint(x[: count // 2]) * np.float32(step) / 2  # ties
-    found = np.empty(count, {1: np.uint8, 2: np.uint16}[size])
-    LIBRARY.function("levels_f32")(address(x), count, step, top, size, address(found))
-    np.testing.assert_array_equal(found, np.rint((x / np.float32(step)).clip(0, top)))
+    levels = np.empty(count, {1: np.uint8, 2: np.uint16}[size])
+    LIBRARY.function("levels_f32")(address(x), count, step, top, size, address(levels))
+    np.testing.assert_array_equal(levels, np.rint((x / np.float32(step)).clip(0, top)))
 
 
-def test_blocks_that_lose_are_cleared_and_no_other() -> None:
+def test_inactive_blocks_are_cleared_and_no_other() -> None:
     assert LIBRARY is not None
     y = np.ones((3, 40), np.float32)
     active = np.array([1], np.int32)
@@ -45,7 +45,7 @@ def test_blocks_that_lose_are_cleared_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("relu", [True, False])
-def test_the_normalisation_behind_precision_gating_is_in_its_part(relu: bool) -> None:
+def test_a_layer_with_precision_gating_includes_the_batch_normalisation_behind_it(relu: bool) -> None:
     assert LIBRARY is not None
     torch.manual_seed(0)
     net = nn.Sequential(nn.ReLU(), nn.Conv2d(5, 20, 3, padding=1), nn.BatchNorm2d(20), nn.ReLU())
@@ -62,15 +62,15 @@ def test_the_normalisation_behind_precision_gating_is_in_its_part(relu: bool) ->
     for call in again.bind(image, y):
         call()
     with torch.no_grad():
-        wanted = net[2](net[1](x[:1]))
-        wanted = (net[3](wanted) if relu else wanted)[0].permute(1, 2, 0).numpy()
-    np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-4)
-    assert (wanted < 0).any() != relu
+        expected = net[2](net[1](x[:1]))
+        expected = (net[3](expected) if relu else expected)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    assert (expected < 0).any() != relu
 
 
 @pytest.mark.parametrize("kind", ["hmd", "lmf", None])
 @pytest.mark.parametrize(("cell", "both"), [(nn.LSTM, False), (nn.GRU, False), (nn.LSTM, True), (nn.GRU, True)])
-def test_a_recurrent_part_takes_all_steps(cell: type[nn.RNNBase], both: bool, kind: str | None) -> None:
+def test_a_recurrent_layer_runs_all_steps_of_a_sequence(cell: type[nn.RNNBase], both: bool, kind: str | None) -> None:
     assert LIBRARY is not None
     torch.manual_seed(0)
     layer = cell(6, 18, num_layers=2, batch_first=True, bidirectional=both)
@@ -83,7 +83,7 @@ def test_a_recurrent_part_takes_all_steps(cell: type[nn.RNNBase], both: bool, ki
     x = torch.randn(1, 9, 6)
     y = np.zeros(part.shape, np.float32)
     calls = part.bind(x[0].numpy(), y)
-    for _ in range(2):  # from a state of zero each time
+    for _ in range(2):  # each run starts from a state of zero
         for call in calls:
             call()
     with torch.no_grad():
@@ -106,7 +106,7 @@ GEOMETRY = (6, 6, 32, 64, 3, 3, 1, 1, 1, 1, 1, 1)
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("group", [1, 16])
-def test_a_sample_of_a_kernel_has_the_share_that_was_asked_for(share: float, group: int) -> None:
+def test_sample_inputs_of_precision_gating_have_the_share_of_open_outputs(share: float, group: int) -> None:
     assert LIBRARY is not None
     call = KernelCall("pg", GEOMETRY, (("bytes", 1), ("group", group)), (("open", share),))
     part, x, _ = layer_kernel("pg").sample(call, LIBRARY, np.random.default_rng(0))
@@ -118,7 +118,9 @@ def test_a_sample_of_a_kernel_has_the_share_that_was_asked_for(share: float, gro
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(("block", "group", "pieces"), [(1, 1, 1), (1, 16, 2), (16, 16, 4)])
-def test_a_sample_of_a_hybrid_has_them_too(share: float, block: int, group: int, pieces: int) -> None:
+def test_sample_inputs_of_the_hybrid_kernel_have_the_share_of_open_outputs(
+    share: float, block: int, group: int, pieces: int
+) -> None:
     assert LIBRARY is not None
     variant = (("block", block), ("group", group), ("pieces", pieces))
     call = KernelCall("fbs_pg", GEOMETRY, variant, (("inputs", 1.0), ("outputs", 0.5), ("open", share)))
@@ -131,7 +133,7 @@ def test_a_sample_of_a_hybrid_has_them_too(share: float, block: int, group: int,
     assert len(won) == 32 and float(mask.double().mean()) == pytest.approx(share, abs=0.15)
 
 
-def test_samples_of_channels_have_whole_blocks_and_run() -> None:
+def test_sample_inputs_of_feature_boosting_have_whole_blocks_and_run() -> None:
     assert LIBRARY is not None
     call = KernelCall("fbs", GEOMETRY)
     blocks, singles = layer_kernel("fbs"), layer_kernel("fbs_single")

@@ -34,7 +34,7 @@ class LocalWorkers:
     Args:
         evaluate: tries a plan; pickled once for each worker.
         workers: how many, started as they are needed.
-        threads: the number of PyTorch threads in each worker; None: an equal share of the cores that this process may use.
+        threads: PyTorch threads in each worker; None: an equal share of the cores that this process may use.
     """
 
     def __init__(self, evaluate: Evaluate, workers: int, threads: int | None = None) -> None:

@@ -29,7 +29,7 @@ class Combination:
         features: vector of the plan, [features].
         gate_features: vector of each gate at a cut site, [gates, gate features].
         cores: every choice of cores for the stages.
-        stage_costs: the costs of the stages for each choice of cores, [choices, 1 + most stages, 2]; see :class:`Combinations`.
+        stage_costs: costs of each choice of cores, [choices, 1 + most stages, 2]; see :class:`Combinations`.
     """
 
     gates: Gates

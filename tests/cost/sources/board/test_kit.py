@@ -1,4 +1,4 @@
-"""Kits: written, built with this machine's compiler, run, taken in, and a plan's stage priced by what came out."""
+"""Kits: one is written, built and run on this machine, its output is imported, and a stage is priced with it."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def manifest(folder: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def printed(folder: Path) -> str:
-    """What the kit's runner prints here; compiled for speed of compiling."""
+def runner_text(folder: Path) -> str:
+    """The output of the kit's runner on this machine, built without optimisation to save time."""
     try:
         compiler = build.Compiler.find().command
     except build.BuildError as error:
@@ -69,17 +69,17 @@ def printed(folder: Path) -> str:
 
 
 def lines(manifest: dict, unit: str = "cycles") -> list[str]:
-    """What a runner would print in which each call takes as many ticks as it has multiply-accumulates, and 10."""
+    """Return the output of a runner for which a call takes 10 ticks plus one for each multiply-accumulate."""
     rows = []
     for index, call in enumerate(manifest["calls"]):
-        found = KernelCall(call["kernel"], tuple(call["shape"]))
-        ticks = 10 if call["kernel"] == "nothing" else 10 + int(macs_of_call(found))
+        kernel_call = KernelCall(call["kernel"], tuple(call["shape"]))
+        ticks = 10 if call["kernel"] == "nothing" else 10 + int(macs_of_call(kernel_call))
         rows.append(f"row,{index},{1000 * ticks},{1000 * ticks},{500 if call['kernel'] == 'pg' else 0}")
     count = len(manifest["calls"])
     return ["gatesearch,1", f"kit,{manifest['kit']}", f"unit,{unit}", "tile,2", *rows, f"end,{count}"]
 
 
-def test_the_folder_is_self_contained_and_says_what_to_do(folder: Path, manifest: dict) -> None:
+def test_the_folder_is_self_contained_and_has_instructions(folder: Path, manifest: dict) -> None:
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert {"README.md", "Makefile", "main.c", "rows.h", "manifest.json", "kernels/all.c", "kernels/kernels.h"} <= names
     assert [call["kernel"] for call in manifest["calls"]] == [call.kernel for call in [*CALLS, *OTHERS]]
@@ -87,35 +87,37 @@ def test_the_folder_is_self_contained_and_says_what_to_do(folder: Path, manifest
     assert "gatesearch measure import=" in (folder / "README.md").read_text()
 
 
-def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_kit_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="is there already, and is no kit"):
         kit.write(tmp_path, CALLS)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_run_here_taken_in_and_a_stage_priced_with_it(folder: Path, printed: str, manifest: dict, place: Path) -> None:
-    (folder / "results.csv").write_text(printed)
+def test_a_kit_run_on_this_machine_gives_a_device_that_prices_layers(
+    folder: Path, runner_text: str, manifest: dict, place: Path
+) -> None:
+    (folder / "results.csv").write_text(runner_text)
     assert app.main(["measure", f"import={folder / 'results.csv'}", "name=here"]) == 0
     device = profile.load("here.yaml")
     core = device.cores[0]
     table = board.table_of(core)
     assert table is not None and core.timing.provenance == table.provenance == "measured" and table.unit == "ns"
     assert {r.kernel for r in table.readings} == {"conv", "fbs", "pg", "lstm", "gru", "gate"}
-    opened = [r.left["open"] for r in table.readings if r.kernel == "pg"]
-    assert all(abs(share - 0.5) < 0.1 for share in opened)
+    open_shares = [r.left["open"] for r in table.readings if r.kernel == "pg"]
+    assert all(abs(share - 0.5) < 0.1 for share in open_shares)
     costs = board.costs_of(core)
     assert costs is not None
     small, large = (nn.Sequential(nn.Conv2d(32, 48, size, padding=size // 2)).eval() for size in (1, 3))
-    taken = [
+    latencies_us = [
         core.timing.latency_us(board.module_reading(core, costs, m, torch.zeros(1, 32, 4, 4))) for m in (small, large)
     ]
-    assert 0 < taken[0] < taken[1]
-    timed = next(r for r in table.readings if r.shape == padded_shape(4, 4, 32, 48, 3, 3, 1))
-    assert taken[1] == pytest.approx(timed.taken / 1000, rel=1.0)
+    assert 0 < latencies_us[0] < latencies_us[1]
+    reading = next(r for r in table.readings if r.shape == padded_shape(4, 4, 32, 48, 3, 3, 1))
+    assert latencies_us[1] == pytest.approx(reading.taken / 1000, rel=1.0)
 
 
-def test_cycles_need_a_clock_and_take_the_core_that_is_named(
+def test_imported_cycles_need_a_clock_frequency_and_a_core(
     folder: Path, manifest: dict, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "m.csv").write_text("\n".join(lines(manifest)))
@@ -129,11 +131,11 @@ def test_cycles_need_a_clock_and_take_the_core_that_is_named(
     timing = device.core("mcu").timing
     assert timing.provenance == "measured" and device.core("npu") == profile.load("three_core").core("npu")
     assert isinstance(timing, profile.Measured)
-    assert timing.macs_per_us.value == pytest.approx(100, rel=1e-3)  # a tick each, the empty call taken off
+    assert timing.macs_per_us.value == pytest.approx(100, rel=1e-3)  # one tick each, without the empty call
     assert timing.frontend_us(1.0) == pytest.approx(profile.load("three_core").core("mcu").timing.frontend_us(1.0))
 
 
-def test_counts_of_an_emulator_are_taken_in_as_simulated(folder: Path, manifest: dict) -> None:
+def test_imported_counts_of_an_emulator_are_marked_as_simulated(folder: Path, manifest: dict) -> None:
     (folder / "q.csv").write_text("\n".join(["QEMU says hello", *lines(manifest, "instructions")]))
     words = ["measure", f"import={folder / 'q.csv'}", "name=counted", "clock_mhz=50", "device=three_core", "core=mcu"]
     assert app.main(words) == 0
@@ -158,7 +160,7 @@ def test_counts_of_an_emulator_are_taken_in_as_simulated(folder: Path, manifest:
         (lambda rows: ["Cortex-M"], "no gatesearch line"),
     ],
 )
-def test_what_is_no_result_of_the_kit_is_refused_in_one_line(manifest: dict, change, says: str) -> None:
+def test_a_malformed_output_of_a_runner_gives_an_error_of_one_line(manifest: dict, change, says: str) -> None:
     with pytest.raises(UserError) as error:
         runner_output.read("f.csv", "\n".join(change(lines(manifest))), len(manifest["calls"]))
     assert says in str(error.value) and "\n" not in str(error.value) and str(error.value).startswith("f.csv")

@@ -1,6 +1,6 @@
 /* A linear layer that leaves out inputs below a limit: each remaining input adds a column of the weights.
 
-   y [rows][height] = act(x [rows][columns] W + bias), W being [columns][height]. */
+   y [rows][height] = act(x [rows][columns] W + bias), where W is [columns][height]. */
 #ifndef GS_KIT
 #include "kernels.h"
 
@@ -17,13 +17,13 @@ void GS(quiet_f32)(const float *x, int rows, int columns, int height, float limi
   }
 }
 
-#else /* how a kit prepares a call and makes it */
+#else /* for kits: prepares the arguments of a call, and makes the call */
 #include "kit.h"
 
 void GS(quiet_f32)(const float *x, int rows, int columns, int height, float limit, const float *weights,
                    const float *bias, int relu, float *y);
 
-/* The share of the inputs that is read is 1, the others 0. */
+/* Of the inputs, the share that the call names is 1, and the rest is 0, below the limit. */
 static void prepare_quiet(gs_call *k) {
   const int32_t *s = k->row->shape;
   float *x = room((size_t)s[0] * s[1] * sizeof(float));

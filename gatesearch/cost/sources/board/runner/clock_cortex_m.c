@@ -1,5 +1,5 @@
-/* Cycles on a Cortex-M: the cycle counter of the debug unit with -DGS_DWT (M3 and up, 32 bits: no call may take longer
-   than 2^32 cycles), else SysTick, whose interrupt counts how often its 24 bits have gone round. */
+/* The clock of a Cortex-M in cycles. With -DGS_DWT it is the cycle counter of the debug unit (M3 and later); no call may
+   take longer than its 32 bits. Otherwise it is SysTick, whose interrupt counts the overflows of its 24 bits. */
 #include "clock.h"
 
 #ifdef GS_DWT
@@ -32,23 +32,23 @@ void SysTick_Handler(void) {}
 #define SYST_CVR (*(volatile uint32_t *)0xE000E018)
 #define RELOAD 0xFFFFFFu
 
-static volatile uint32_t rounds;
-void SysTick_Handler(void) { rounds++; }
+static volatile uint32_t overflows;
+void SysTick_Handler(void) { overflows++; }
 
 void gs_start_clock(void) {
   SYST_CSR = 0;
   SYST_RVR = RELOAD;
   SYST_CVR = 0;
-  rounds = 0;
-  SYST_CSR = 7; /* the core's clock, its interrupt, on */
+  overflows = 0;
+  SYST_CSR = 7; /* count the core's clock, interrupt on overflow, start */
 }
 
 uint64_t gs_now(void) {
   uint32_t before, value;
   do {
-    before = rounds;
+    before = overflows;
     value = SYST_CVR;
-  } while (before != rounds);
+  } while (before != overflows);
   return (uint64_t)before * (RELOAD + 1u) + (RELOAD - value);
 }
 #endif
