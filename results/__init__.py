@@ -1,4 +1,4 @@
-"""Benchmarks: a folder each, with its code, its page (README.md), its rows (rows.json) and its plots.
+"""Benchmarks: each has a folder with its code, its page (README.md), its rows (rows.json) and its plots.
 
 They are no part of the installed package: `gatesearch bench NAME` finds them in a checkout.
 """

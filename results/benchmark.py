@@ -1,4 +1,4 @@
-"""A benchmark: measurements that are resumed, and the rows, the page and the plots that are made from them."""
+"""The base class of benchmarks: resumable measurements, and the rows, page and plots made from them."""
 
 from __future__ import annotations
 

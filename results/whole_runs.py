@@ -1,4 +1,4 @@
-"""Whole runs as measurements: one resumable run a seed, and shares of windows that its gates stop."""
+"""Runs whole recipes as measurements: a resumable run for each seed, and the shares of windows that gates stop."""
 
 from __future__ import annotations
 

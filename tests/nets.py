@@ -1,4 +1,4 @@
-"""Backbones for the tests: small, and as people write them."""
+"""Small backbones for the tests, written in the various ways of PyTorch users."""
 
 from __future__ import annotations
 

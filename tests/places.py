@@ -1,4 +1,4 @@
-"""Where runs of the tests leave what they leave."""
+"""The working folder and the cache of a test's runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether files that a run wrote fit their schemas."""
+"""Checks that files of a run fit their schemas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``gatesearch.run`` on a network and data that the program holds."""
+"""``gatesearch.run`` on a network and data in memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``gatesearch.run`` says to arguments that cannot be used: one line each, before anything is written."""
+"""Wrong arguments of ``gatesearch.run`` give an error of one line before any file is written."""
 
 from __future__ import annotations
 

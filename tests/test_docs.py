@@ -1,4 +1,4 @@
-"""What docs/gates.md shows are gates that conform, are searched and are exported, from a package outside the tree."""
+"""The gates that docs/gates.md shows conform, are searched and are exported as plug-ins."""
 
 from __future__ import annotations
 

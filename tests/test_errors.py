@@ -1,4 +1,4 @@
-"""Messages for users: one line, whatever they quote."""
+"""Error messages for users have one line, whatever they quote."""
 
 from __future__ import annotations
 

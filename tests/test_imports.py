@@ -1,4 +1,4 @@
-"""Importing any module of the package changes nothing of the process: its settings are the user's."""
+"""Importing a module of the package changes no setting of the process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The house rules of names and expressions that a program can check; CONTRIBUTING.md says why they are there."""
+"""The rules for names and expressions that a program can check; CONTRIBUTING.md gives the reasons."""
 
 from __future__ import annotations
 

@@ -266,8 +266,8 @@ def test_cut_gates_and_layer_gates_stand_where_the_plan_says():
         "PGConv2d", "FBSConv2d", "FBSConv2d", "PGLinear",
     ]  # fmt: skip
     # conv1.0 lies before the cut behind conv1, conv3.0 before the one behind conv4, the rest behind that.
-    found = [[name for name in model.layer_gates if name in dict(s.named_modules())] for s in model.stages]
-    assert found == [["conv1.0"], ["conv3.0"], ["conv6.0", "classifier"]]
+    result = [[name for name in model.layer_gates if name in dict(s.named_modules())] for s in model.stages]
+    assert result == [["conv1.0"], ["conv3.0"], ["conv6.0", "classifier"]]
     assert all(isinstance(gate, LayerGate) for gate in model.layer_gates.values())
     assert all(gate is model.layer_gates[name] for name, gate in model.layer_gates.items())
     counts = [sum(p.numel() for p in stage.parameters()) for stage in model.stages]

@@ -91,5 +91,5 @@ def test_neighbouring_gates_that_differ_only_in_their_site_are_described_once():
 
 @given(plans)
 def test_the_description_covers_every_gate(plan):
-    told = str(plan)
-    assert all(gate.site in told and gate.kind in told for gate in plan.gates)
+    message = str(plan)
+    assert all(gate.site in message and gate.kind in message for gate in plan.gates)

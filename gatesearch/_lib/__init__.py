@@ -1,1 +1,1 @@
-"""What has nothing to do with gates: files, figures for people, the console, plug-ins, timing."""
+"""General helpers that know nothing of gates: files, text for people, the console, plug-ins, timing."""

@@ -1,4 +1,4 @@
-"""What comes from outside: plug-ins, which a user names, and packages of the extras.
+"""Loads plug-ins that a user names, and checks that the packages of extras are installed.
 
 A plug-in is an entry point of a group, a group a plug point, or any object by ``package.module:Name``. This is the one
 place that looks such names up.

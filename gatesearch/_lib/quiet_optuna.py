@@ -1,4 +1,4 @@
-"""Optuna without a line a trial, for as long as gatesearch drives a study of its own."""
+"""Silences Optuna's line for each trial while gatesearch drives a study of its own."""
 
 from __future__ import annotations
 

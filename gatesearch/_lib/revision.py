@@ -1,4 +1,4 @@
-"""Which state of gatesearch made a figure."""
+"""The revision of gatesearch's code, to store with the figures that it made."""
 
 from __future__ import annotations
 

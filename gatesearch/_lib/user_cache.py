@@ -1,4 +1,4 @@
-"""Files in the user's cache folder that are used only while they are what this user wrote.
+"""Files in the user's cache folder; a file that another user or program changed is not used.
 
 Compiled kernels run in this process, and tables decide what a search picks. So a folder of them belongs to the user
 and is closed to others (mode 0700), and a file's name holds the SHA-256 of its content. A file that was cut, changed

@@ -1,4 +1,4 @@
-"""From the recipe's ``backbone`` to an ``nn.Module``."""
+"""Builds the backbone that a recipe names, as an ``nn.Module``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One training of a study: it can be stepped, and it reaches the goal, ends without it, or diverges."""
+"""One training of a study, step by step: it reaches the goal, ends without it, or diverges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gatesearch measure import=FILE`: from what a kit's runner printed to a latency table and a device profile."""
+"""`gatesearch measure import=FILE`: turns the output of a kit's runner into a latency table and a device profile."""
 
 from __future__ import annotations
 

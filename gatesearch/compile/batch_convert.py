@@ -1,4 +1,4 @@
-"""Several modules to .tflite in one conversion, which is then cut apart.
+"""Converts several modules to .tflite in one conversion and splits the result, which saves time.
 
 A conversion takes about a second whatever it converts: the converter collects decompositions of all operators again at
 each of its steps. Pricing a backbone takes dozens of small programs, so that they share conversions.

@@ -1,4 +1,4 @@
-"""A tensor without the channels that are constant, carried through one operation after the other."""
+"""Follows a tensor without its constant channels through the operations after it."""
 
 from __future__ import annotations
 

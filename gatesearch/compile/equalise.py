@@ -1,4 +1,4 @@
-"""Pass: the channels of an activation come to one range, so that int8 steps serve all of them.
+"""Pass: scales the channels of an activation to one range, so that int8 steps suit all of them.
 
 Assumes folded batch normalisations, evaluation mode and a graph that may be changed. Guarantees the same function up to
 rounding: a convolution that runs twice, or shares a parameter with another layer, stays as it is.

@@ -1,4 +1,4 @@
-"""A .tflite model as Python objects that can be changed, and back to bytes."""
+"""Reads a .tflite model into Python objects that can be changed, and writes them back."""
 
 from __future__ import annotations
 

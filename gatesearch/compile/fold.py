@@ -1,4 +1,4 @@
-"""Pass: a batch normalisation goes into the plain convolution that it alone reads.
+"""Pass: folds a batch normalisation into the convolution before it, if nothing else reads that convolution.
 
 Assumes evaluation mode and a graph that may be changed. Guarantees the same function up to rounding; the normalisation
 becomes the identity. In evaluation it is a scale and an offset a channel, which the convolution's weight and bias take

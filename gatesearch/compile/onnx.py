@@ -1,4 +1,4 @@
-"""The back end for ONNX: a stage in float, as it is behind the passes."""
+"""The back end for ONNX: writes a stage after the passes, in float."""
 
 from __future__ import annotations
 

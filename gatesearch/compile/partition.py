@@ -1,4 +1,4 @@
-"""Pass: a stage is cut into parts: stretches of plain layers, which LiteRT runs, and layers that kernels run.
+"""Pass: cuts a stage into parts: plain layers, which LiteRT runs, and layers that kernels run.
 
 Assumes a graph whose layers are final. Guarantees parts that, one after the other, compute what the stage computes; no
 parts if the core runs no kernels or no layer has one. The stage's own program remains: it is the reference, and runs on

@@ -1,4 +1,4 @@
-"""Pass: the outputs of a stage are scaled so that int8 steps are fine where the stage decides.
+"""Pass: scales the outputs of a stage so that int8 steps are fine near the gate's threshold.
 
 Assumes a stage whose body is as it will run, with samples. Guarantees a head that decides alike: a gate's logit is
 exported around its threshold only, class logits above a floor only. Any other output stays as it is.

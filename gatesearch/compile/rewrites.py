@@ -1,4 +1,4 @@
-"""The same function in operators that every engine and the NPU run alike: what a module needs before conversion.
+"""Rewrites modules before conversion into operators that every engine and the NPU run with the same result.
 
 Assumes a module in evaluation mode that may be changed. Guarantees the same function up to rounding, and touches plain
 modules alone: a subclass may mean something else, and a hook would be lost.

@@ -1,4 +1,4 @@
-"""The value that the passes carry: one stage of a gated model, on its way to the programs of a core."""
+"""One stage of a gated model as a value that the passes hand on to each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The back end for .tflite: a module to float, and float to int8.
+"""The back end for .tflite: converts a module to float32 and quantises it to int8.
 
 .tflite is the common currency of the cores: LiteRT runs it on an application core, TensorFlow Lite Micro on a
 microcontroller, and Vela compiles it for an Ethos-U. Tensors of rank 4 are channel-last in it ([N, H, W, C]);

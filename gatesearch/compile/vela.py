@@ -1,4 +1,4 @@
-"""The back end for Arm Ethos-U: Vela in process, in milliseconds, so that a search can afford it.
+"""The back end for Arm Ethos-U: runs Vela in this process, fast enough for a search.
 
 Results stay in the user's cache folder, by a digest of the model, the arguments and Vela's version.
 

@@ -1,4 +1,4 @@
-"""Prices a plan on the engine that runs its exported files, if its printed price is of another engine.
+"""Prices a plan on the engine that runs its exported files, if the plan's price is that of another engine.
 
 The engine of a price may have no exporter yet. The price and the files then belong to different engines.
 """

@@ -1,4 +1,4 @@
-"""Which pieces of a backbone are read for its latency table, and how each is cut out.
+"""The pieces of a backbone that its latency table needs, and how each is cut out of the network.
 
 A *block* lies between two neighbouring cut sites. Beside blocks there are gate heads and exits, layers that gates may
 replace, and an empty program, whose reading is the overhead of a call.

@@ -1,4 +1,4 @@
-"""From a backbone, its sites and a device to the cost model that prices every plan of a search."""
+"""Builds the cost model that prices every plan of a search, from a backbone, its sites and a device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pieces of a backbone as .tflite programs, in the number formats that the cores of a device ask for."""
+"""The pieces of a backbone as .tflite programs, in the number formats that a device's cores need."""
 
 from __future__ import annotations
 

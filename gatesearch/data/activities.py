@@ -1,4 +1,4 @@
-"""Synthetic accelerometer and gyroscope windows, to try everything out where there is no data.
+"""Synthetic accelerometer and gyroscope windows, for trying everything out without a data set.
 
 Each simulated subject has a gait, a strength and a way to wear the device. A window is a movement of the body, rotated
 into the device's axes, with noise. Figures from such data say nothing about real activities and are labelled so.

@@ -1,4 +1,4 @@
-"""Reading .npz archives that people hand over: one line for whatever is wrong with the file."""
+"""Reads .npz archives of users, with an error of one line for a broken file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set has to be before anything learns from it: checked once, whoever made it.
+"""Checks a data set once, before any training, with errors of one line.
 
 Folder loaders and plug-ins come here through :func:`gatesearch.data.load_dataset`, a program's own data through
 ``gatesearch.run``. What would give a wrong figure is refused in one line that names split and sample. What only casts a

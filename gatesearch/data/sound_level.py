@@ -1,4 +1,4 @@
-"""Channels of a file to one wave of full scale 1, or the reason why there is none."""
+"""Mixes the channels of a file to one waveform of full scale 1, or explains why that is impossible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arrays of a split, brought to the types that the package computes with, or refused in one line.
+"""Converts the arrays of a split to the types that the package computes with, or refuses them in one line.
 
 Nothing is changed but the type: what would change a value, or could mean two things, is refused.
 """

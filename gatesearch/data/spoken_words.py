@@ -1,4 +1,4 @@
-"""Words that eSpeak NG says, with voices of one split, at the sample rate of the set."""
+"""Speaks single words with eSpeak NG, in voices of one split, at the sample rate of the data set."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gatesearch.errors import UserError
 
 # Bounds of the random draws: the lowest value, and one above the highest.
 WORDS_PER_MINUTE, PITCHES, PITCH_RANGES = (120, 225), (20, 81), (25, 76)
-CHECKED_CLIPS = 10  # of a word; by then it is clear whether it fits a clip
+CHECKED_CLIPS = 10  # utterances of a word that decide whether it fits into a clip
 
 
 def draw_utterance(rng: np.random.Generator, split: str, word: str) -> Utterance:
-    """Return how to say a word: a voice and an accent of the split, a random pace and pitch."""
+    """Return an utterance of a word in a random voice and accent of the split, at a random pace and pitch."""
     accent = voices.ACCENTS[split][int(rng.integers(len(voices.ACCENTS[split])))]
     variant = voices.VARIANTS[split][int(rng.integers(len(voices.VARIANTS[split])))]
     words_per_minute = int(rng.integers(*WORDS_PER_MINUTE))
@@ -36,10 +36,10 @@ def draw_utterance(rng: np.random.Generator, split: str, word: str) -> Utterance
 def speak_words(
     utterances: Sequence[Utterance], sample_rate: int, samples: int
 ) -> Iterator[tuple[Utterance, FloatWaveform]]:
-    """Yield each utterance with its word [at most samples], without silence around it.
+    """Yield each utterance with its waveform, cut to the word and at most ``samples`` long.
 
     Raises:
-        UserError: a word of no sound, or one that is mostly longer than a clip.
+        UserError: eSpeak NG says nothing for a word, or the word is usually longer than a clip.
     """
     from scipy import signal
 
@@ -63,7 +63,7 @@ def speak_words(
 
 
 def trim(wave: FloatWaveform, share: float = 0.01) -> FloatWaveform:
-    """Return the wave without what is quieter than a share of its peak at either end.
+    """Return the wave without the samples at both ends that are below a share of its peak.
 
     >>> trim(np.array([0.0, 0.001, 1.0, 0.0, 0.5, 0.0])).tolist()
     [1.0, 0.0, 0.5]

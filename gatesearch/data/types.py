@@ -1,4 +1,4 @@
-"""What a data set is to the rest of gatesearch: three splits, and which classes count as positive."""
+"""The type of a data set: three splits, and which classes count as positive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WAV files to int16 samples; errors name the file."""
+"""Reads WAV files into int16 samples, with errors that name the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""WAV files in folders as people and file systems leave them: links, hidden files, names in two Unicode forms."""
+"""Finds WAV files in folders, with links, hidden files and file names in two Unicode forms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The header of a WAV file against the file and against itself.
+"""Checks the header of a WAV file against the file's size and for contradictions.
 
 libsndfile reads a file that was cut short, and a header whose fields contradict each other, without a word.
 """

@@ -1,4 +1,4 @@
-"""The cores of a device: their timing, powers, memories, and what they make of gated layers."""
+"""The cores of a device: their timing, powers and memories, and how they run gated layers."""
 
 from __future__ import annotations
 

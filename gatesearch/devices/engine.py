@@ -1,4 +1,4 @@
-"""What runs the programs of a core: a price is the price of this engine, and of what it makes of gated layers."""
+"""The engine of a core: the software that runs its programs, and how it runs gated layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage of a model with its .tflite, which every other format starts from."""
+"""A stage of a model with its .tflite, from which every other format is made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports that keep nothing: whether a network, or a plan of gates in it, can go the whole way to a bundle."""
+"""Tries whether a network, or a plan of gates in it, can be exported, and keeps no file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a bundle gives less than a reader of the plan expects: formats without a file, layers in full, more bytes."""
+"""Lists where a bundle gives less than its plan promises: missing formats, gated layers in full, more bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gate kinds: a file a technique. Torch only, no input or output."""
+"""Gate kinds: one technique in each file or folder. They need only torch, and do no input or output."""
 
 from gatesearch.gates.kind import (
     Figure,

@@ -1,10 +1,10 @@
 """Hybrid matrix decomposition: matrices of a few dense rows over rank-1 blocks. After Thakker et al. 2019.
 
-The abstracts of the papers (arXiv 1906.04886 and 2010.03193) could be read; the factors, which agree with both, are
-those of :class:`gatesearch.gates.matrices.HybridMatrix`. In a recurrent layer the matrices of all gates, for input and
-state, have the same number of dense rows. So the first r hidden units see all of their input ("rich"), and the others
-see two sums of it a gate. All of it is dense arithmetic on fewer numbers, so every core is faster without skipping
-anything.
+:class:`gatesearch.gates.matrices.HybridMatrix` holds the factors. Only the abstracts of the papers (arXiv 1906.04886
+and 2010.03193) were available; the factors agree with both. In a recurrent layer the matrices of all gates, for input
+and state, have the same number of dense rows. The first r hidden units ("rich") read their whole input, and each of the
+others reads two sums of it for each gate. The arithmetic is dense on fewer numbers, so that every core is faster even
+without a kernel that skips work.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ class HMDParams(FactorParams):
 
 
 class HMD(GateKind[LayerSite, HMDParams]):
-    """The kind: an LSTM, a GRU or a linear layer.
+    """The gate kind ``hmd``, for LSTMs, GRUs and linear layers.
 
-    A fitted start is the trained layer's first rows, and the best rank-1 matrix for each block of the others.
+    With a fitted start, the dense rows are the trained layer's first rows, and each block of the other rows is its best
+    rank-1 approximation.
     """
 
     name = "hmd"
@@ -44,7 +45,7 @@ class HMD(GateKind[LayerSite, HMDParams]):
     Params = HMDParams
 
     def fits(self, site: LayerSite) -> bool:
-        """Say whether the layer keeps a dense row whatever the choices."""
+        """Return whether the layer keeps a dense row for every choice of parameters."""
         return has_matrices(site) and all(cell.rich(max(FACTORS), max(BLOCK_CHOICES)) >= 1 for cell in cells(site))
 
     def check(self, site: LayerSite, params: HMDParams) -> None:
@@ -69,14 +70,14 @@ class HMD(GateKind[LayerSite, HMDParams]):
         return in_place_of(layer, factors)
 
     def work(self, site: LayerSite, params: HMDParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return the work of a smaller dense layer; nothing depends on the data."""
+        """Return the work of a smaller dense layer, which does not depend on the data."""
         factor, blocks = params.factor, params.blocks
         parameters = sum(cell.hybrid(cell.rich(factor, blocks), blocks) for cell in cells(site))
         return replace(smaller(site, parameters), kernels=_kernels(site, factor, blocks))
 
 
 def _kernels(site: LayerSite, factor: float, blocks: int) -> tuple[KernelCall, ...]:
-    """Return the runs of a recurrent layer's cells; none for a linear layer, which is dense products anywhere."""
+    """Return the kernel calls of a recurrent layer's cells; none for a linear layer, which needs only products."""
     if site.op == "linear":
         return ()
     return tuple(

@@ -4,12 +4,12 @@ After Zhang et al. 2020 (arXiv 2002.07136, the released code) and, for the learn
 
     y = clip(x, -alpha, alpha)       n = round(clip(|y| / s, 0, 1) (2^B - 1))       Q_B(x) = s sgn(x) n / (2^B - 1)
 
-B counts bits of the magnitude; a sign comes on top. Values are represented as *levels*, the signed whole
-numbers sgn(x) n, and multiplied by the size of a level after the sum. Sums of whole numbers below 2^24 are exact in
-float32, in any order, so that neither the batch nor the library's choice of algorithm can move them; and to 11 bits the
-levels are exact in TF32 as well, to 8 bits in bfloat16.
+B counts the bits of the magnitude, without the sign. Values are represented as *levels*, the signed integers sgn(x) n,
+which are multiplied by the size of a level after a sum. Sums of integers below 2^24 are exact in float32, in any order.
+They depend neither on the batch nor on the library's choice of algorithm. Levels of up to 11 bits are exact in TF32 as
+well, and levels of up to 8 bits in bfloat16.
 
-The released code takes s from the batch at hand, also when it tests. Here s is a running mean of min(max|x|, alpha)
+The released code takes s from the current batch, even in evaluation. Here s is a running mean of min(max|x|, alpha)
 over training batches, and is constant in evaluation.
 """
 
@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-ALPHA = 6.0  # clip before the first batch, as in PACT
+ALPHA = 6.0  # the clip's value before the first batch, as in PACT
 MOMENTUM = 0.1  # weight of the newest batch in the running range, as in a batch normalisation
-SMALLEST_RANGE = 1e-7  # stands for the range of values that are all zero
-BITS = 16  # the most that a quantiser has
+SMALLEST_RANGE = 1e-7  # replaces the range of values that are all zero
+BITS = 16  # largest number of bits of a quantiser
 UNQUANTISED = 32  # bits from which weights are not quantised
 
 
@@ -70,8 +70,8 @@ def truncate(whole: Tensor, low_bits: int) -> tuple[Tensor, Tensor]:
 def weight_levels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """Return levels of weights [C, ...] and the size of one; the range is max|W| of the whole tensor.
 
-    One bit is the sign alone, and a level then sqrt(1 / fan-in), as in the released code. From 32 bits on the weights
-    are left as they are.
+    With one bit a level is the sign and its size sqrt(1 / fan-in), as in the released code. With 32 bits or more the
+    weights are not quantised.
     """
     if bits >= UNQUANTISED:
         return weight, weight.new_ones(())
@@ -119,7 +119,7 @@ class CalibratedRange(nn.Module):
         """Return alpha [] and the quantiser's range [], after observing ``x`` in training."""
         if self.training:
             self._observe(x.detach())
-        alpha = self.alpha.abs()  # a step too far below zero would leave nothing to learn from
+        alpha = self.alpha.abs()  # a negative clip would pass no values and get no gradient
         return alpha, torch.minimum(self.seen, alpha.detach())
 
     @torch.no_grad()

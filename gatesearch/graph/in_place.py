@@ -1,4 +1,4 @@
-"""Operations in place of a traced graph (``x += y``, ``x.mul_(2)``, ``F.relu(x, inplace=True)``) as plain ones.
+"""Replaces operations in place of a traced graph (``x += y``, ``x.mul_(2)``) by plain ones.
 
 Analyses and passes follow the edges of a graph. An operation in place changes a value for later readers without an
 edge, so that each later reader gets the edge here. The names of nodes stay what they are.

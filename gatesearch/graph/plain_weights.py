@@ -1,4 +1,4 @@
-"""Weights that are computed at each forward (weight normalisation, spectral norm, pruning masks) as plain parameters.
+"""Turns weights that are computed at each forward (weight norm, pruning masks) into plain parameters.
 
 PyTorch has two forms of them. A *parametrization* (``torch.nn.utils.parametrize``) can be copied and trained. A *hook*
 (``nn.utils.weight_norm``, ``nn.utils.prune``) leaves a computed tensor on the module, which cannot be copied after a

@@ -1,4 +1,4 @@
-"""A network has to be a function of its input: the same answer each time, and the one that its traced graph gives."""
+"""Checks that a network is a function of its input: it repeats its answer, and its traced graph gives the same one."""
 
 from __future__ import annotations
 

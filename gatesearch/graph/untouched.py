@@ -1,4 +1,4 @@
-"""A module that is traced stays as it is: what its forward leaves on it is taken off again."""
+"""Keeps a traced module as it is: attributes that its forward leaves on it are removed again."""
 
 from __future__ import annotations
 

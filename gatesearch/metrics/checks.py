@@ -1,4 +1,4 @@
-"""What figures can be made of: whole numbers in their range, values that are finite, tensors of one length."""
+"""Checks the inputs of metrics: integers in their range, finite values, tensors of one length."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From a recipe to a report: the steps of a run and their order."""
+"""The steps of a run, from a recipe to a report, and their order."""

@@ -1,4 +1,4 @@
-"""How a trial is judged: a plan is trained briefly, and what its gates let through is priced."""
+"""Evaluates the plan of a trial: trains it briefly, and prices it with the measured pass rates of its gates."""
 
 from __future__ import annotations
 

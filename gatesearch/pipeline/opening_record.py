@@ -1,4 +1,4 @@
-"""What a run knows of itself while it goes on: the opening of its record, and the record of an unfinished run."""
+"""The opening of a run's record, and the record of a run that is not finished."""
 
 from __future__ import annotations
 

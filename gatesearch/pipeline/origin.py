@@ -1,4 +1,4 @@
-"""What a run began with: its recipe, its data and its network; a later session says what differs."""
+"""Stores the recipe, data and network that a run began with, so that a resumed run can say what differs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run has come to: the values of its steps, as far as it went."""
+"""The results of a run's steps, as far as the run has come."""
 
 from __future__ import annotations
 

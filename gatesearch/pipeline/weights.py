@@ -1,4 +1,4 @@
-"""Weights of a run's models as files: read with checks, and told apart by a digest."""
+"""Writes and reads the weights of a run's models, with checks and a digest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where recipes and search spaces lie: in the working folder, beside a recipe, or shipped with the package."""
+"""Finds recipes and search spaces: in the working folder, beside a recipe, or shipped with the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading: a recipe is found, read, overridden and checked.
+"""Loads a recipe: finds its file, reads it, applies overrides and checks it.
 
 >>> load("kws.yaml", ["training.epochs=3"]).training.epochs
 3

@@ -1,4 +1,4 @@
-"""Whose code runs: a recipe may name modules and clusters, which run code; those that strangers wrote need a yes first.
+"""Asks for trust before a recipe that strangers wrote may run code, through the modules or clusters that it names.
 
 A recipe is data, but for three kinds of value: an import path (``package.module:Name``), whose module is imported and
 called; the address of a Ray cluster, which the search is sent to; and a storage, which trials are written to. They

@@ -1,4 +1,4 @@
-"""Read the fields of a record that may still be incomplete."""
+"""Reads the fields of a record that may still be incomplete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage in parts, LiteRT programs and native kernels in turn, that share the memory between them."""
+"""Runs a stage in parts, LiteRT programs and native kernels in turn, which share memory."""
 
 from __future__ import annotations
 

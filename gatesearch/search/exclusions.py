@@ -1,4 +1,4 @@
-"""Why a site is not in the search space, in a few words."""
+"""Describes in a few words why a site is not in the search space."""
 
 from __future__ import annotations
 

@@ -62,11 +62,11 @@ class Slot:
         return [gate for gate in self.gates if gate.site == site.name]
 
     def choice_in(self, gates: Iterable[PlacedGate]) -> Gates:
-        """Return those gates of a plan that fill this slot; none where it is empty."""
+        """Return the gates of a plan that fill this slot; none if the slot is empty."""
         return tuple(gate for gate in gates if gate in self._gate_set)
 
     def gentlest(self, kind: str) -> Gates:
-        """Return the choice whose numbers are the last, which is the gentlest, and whose texts are the first."""
+        """Return the gentlest choice of a kind: the last value of each numeric parameter, the first of all others."""
         params = {}
         for name, values in self.values(kind).items():
             is_numeric = not any(isinstance(value, str | None) for value in values)
@@ -74,7 +74,7 @@ class Slot:
         return self._find(kind, params)
 
     def suggest(self, trial: CategoricalTrial) -> Gates:
-        """Let a trial choose. A cut slot is filled here: the space has decided before which of them are."""
+        """Let a trial suggest a choice. A cut slot always gets a gate: the space calls only those to be filled."""
         kinds = list(self.kinds) if self.is_cut else [NO_GATE, *self.kinds]
         kind = kinds[0] if len(kinds) == 1 else str(trial.suggest_categorical(self._kind_name, kinds))
         if kind == NO_GATE:
@@ -86,7 +86,7 @@ class Slot:
         return self._find(kind, params)
 
     def describe(self, choice: Gates) -> dict[str, Scalar]:
-        """Return what a trial suggests, by name, for this choice: the reverse of :meth:`suggest`."""
+        """Return the parameters of a trial that suggest this choice, by name: the reverse of :meth:`suggest`."""
         if not choice:
             return {self._kind_name: NO_GATE}
         kind = choice[0].kind
@@ -100,7 +100,7 @@ class Slot:
 
     @property
     def param_names(self) -> list[str]:
-        """Every name under which a trial may be asked for a part of this slot's choice."""
+        """The names of all parameters that this slot may have in a trial."""
         names = [self._kind_name]
         for kind in self.kinds:
             names += [self._param_name(kind, name) for name in self.values(kind)]

@@ -1,4 +1,4 @@
-"""The space that a search-space file describes, against a backbone's sites and a device's cores."""
+"""Builds a search space from its file, a backbone's sites and a device's cores."""
 
 from __future__ import annotations
 

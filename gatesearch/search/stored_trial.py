@@ -1,4 +1,4 @@
-"""How a trial of a search is written in an Optuna study, and read from it."""
+"""Writes a trial of a search into an Optuna study, and reads it back."""
 
 from __future__ import annotations
 

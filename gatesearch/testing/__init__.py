@@ -1,1 +1,1 @@
-"""Conformance suites for the authors of plug-ins: pytest classes, a module a plug point, as in ``optuna.testing``."""
+"""Conformance suites for the authors of plug-ins: pytest classes, one module for each plug point."""

@@ -1,4 +1,4 @@
-"""How long the moving average of the weights remembers, which a training returns in place of its last weights."""
+"""The decay of the moving average of the weights, which a training returns in place of its last weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running a gated model over a split, in batches: as a hard cascade, or with nothing stopped."""
+"""Runs a gated model over a split in batches, as a hard cascade or without stopping samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lightning's checkpoints as files that are there whole or not at all, sealed with a digest that is checked on reading.
+"""Writes Lightning's checkpoints whole or not at all, with a digest that is checked on reading.
 
 Lightning itself writes a checkpoint into the folder for temporary files and moves it. Where that is another file system
 the move is a copy, and a kill leaves half a file.

@@ -1,4 +1,4 @@
-"""Trainings whose loss or weights are no longer finite: they stop at once, with one line that says what to try."""
+"""Stops a training whose loss or weights are no longer finite, with one line that says what to try."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train a gated model on the features of a data set, with Lightning."""
+"""Trains a gated model on the features of a data set, with Lightning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Importance of each channel at each site to the trained backbone, from which masks of gates start."""
+"""The importance of each channel at each site for the trained backbone, which initialises the masks of gates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads of PyTorch: as many as the cores that the process may use."""
+"""Sets PyTorch's number of threads to the number of cores that the process may use."""
 
 from __future__ import annotations
 

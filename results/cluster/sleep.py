@@ -1,4 +1,4 @@
-"""A trial of known length that needs no core."""
+"""A trial that sleeps for a known time and needs no core."""
 
 from __future__ import annotations
 

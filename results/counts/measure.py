@@ -1,4 +1,4 @@
-"""What is measured of a network: its counts, the sizes of its program, and their estimates."""
+"""Measures a network: its operation counts, the sizes of its program, and their estimates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a trained row is worth: accuracy, sparsity, and the work that is left, as the paper counts and exactly."""
+"""Measures a trained row: accuracy, sparsity and remaining work, by the paper's formula and exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure 2, with what the paper prints in grey."""
+"""Plots the paper's figure 2, with the paper's points in grey."""
 
 from __future__ import annotations
 

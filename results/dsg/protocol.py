@@ -1,4 +1,4 @@
-"""How the rows are trained: the paper's protocol, and a short one for a CPU."""
+"""The training protocols of the rows: the paper's, and a short one for a CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows: what stands at each layer, what the paper prints for it, and in which table it is.
+"""The rows of the benchmark: the gates at each layer, the paper's figures, and the table of the row.
 
 After Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", Tables 1 and 2 and Figure 2.
 """

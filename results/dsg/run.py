@@ -1,4 +1,4 @@
-"""One row: built, trained, measured on the test split and written down."""
+"""Runs one row: builds, trains and tests its network, and writes the result."""
 
 from __future__ import annotations
 

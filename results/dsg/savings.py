@@ -1,4 +1,4 @@
-"""The saving of gated layers: dense computation over what is left, by the papers' formulas and exactly."""
+"""The savings of gated layers: dense computation divided by the remaining one, by the papers' formulas and exactly."""
 
 from __future__ import annotations
 

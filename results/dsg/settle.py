@@ -1,4 +1,4 @@
-"""The target that brings a network to a given B_avg: what a fair comparison of masks needs and the paper lacks."""
+"""Finds the target for which a trained network has a wanted mean number of bits, for a fair comparison of masks."""
 
 from __future__ import annotations
 

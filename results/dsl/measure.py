@@ -1,4 +1,4 @@
-"""One run of the codec: its figures, and its fidelity as the threshold of the switch moves."""
+"""Runs the codec recipe and measures it: its figures, and its fidelity over thresholds of the switch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quality against parameters, a panel a task."""
+"""Plots quality against parameters, with a panel for each task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quality of each task: what it is, its unit, and which way is better."""
+"""The measure of quality of each task: its name, its unit, and its direction."""
 
 from __future__ import annotations
 

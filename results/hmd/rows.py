@@ -1,4 +1,4 @@
-"""The rows: a task, a way to have fewer parameters, and how many times fewer."""
+"""The rows of the benchmark: a task, a compression method, and a compression factor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One row: built, trained, scored on the test split and written down; and the latencies of a task's rows."""
+"""Runs one row: builds, trains and tests its network, and times the networks of a task."""
 
 from __future__ import annotations
 

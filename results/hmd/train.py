@@ -1,4 +1,4 @@
-"""One training: AdamW, the best epoch on validation, and figures on the test split once."""
+"""Trains one network with AdamW, keeps the best epoch on validation, and tests it once."""
 
 from __future__ import annotations
 

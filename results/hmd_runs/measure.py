@@ -1,4 +1,4 @@
-"""One run of a recipe of recurrent networks: its figures, beside one step of its layers by the kernels."""
+"""Runs a recipe of recurrent networks and collects its figures, with the time of one step of its layers."""
 
 from __future__ import annotations
 

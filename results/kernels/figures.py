@@ -1,4 +1,4 @@
-"""Ratios from the timings of cases, and the targets of those that have one."""
+"""Computes ratios from the timings of cases, and their targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keyword spotters that run on a stream: from runs of other benchmarks, or from runs of their own."""
+"""The keyword spotters for the stream benchmark: from runs of other benchmarks, or from runs of its own."""
 
 from __future__ import annotations
 

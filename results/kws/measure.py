@@ -1,4 +1,4 @@
-"""One run of the keyword spotter: figures of three plans, and the share that gates stop at each recall."""
+"""Runs the keyword recipe and collects the figures of three plans, and the share that gates stop at each recall."""
 
 from __future__ import annotations
 

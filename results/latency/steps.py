@@ -1,4 +1,4 @@
-"""The steps of the benchmark of latency tables: bundles are written, tables filled, bundles timed end to end."""
+"""The steps of the latency benchmark: write bundles, fill latency tables, time the bundles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A synthetic table to develop samplers on: space, device and costs of a recorded one, qualities by formula.
+"""A synthetic table for developing samplers: a recorded space, device and costs, with qualities from a formula.
 
 Errors rise with the reduction of a gate, more so early in the network. Deeper gates stop more negatives. Every seed has
 its own coefficients and noise. Errors fall from epoch to epoch, for some plans faster.

@@ -1,4 +1,4 @@
-"""One run of the keyword transformer, and what int8 arithmetic does to its ungated backbone."""
+"""Runs the keyword transformer's recipe, and measures the effect of int8 on its ungated backbone."""
 
 from __future__ import annotations
 

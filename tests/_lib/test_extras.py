@@ -1,4 +1,4 @@
-"""What an installation without extras can do, and what it says where one is missing."""
+"""What works without extras, and the error that names a missing extra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, on whatever file system temporary files lie."""
+"""Files are written whole or not at all, on any file system for temporary files."""
 
 from __future__ import annotations
 

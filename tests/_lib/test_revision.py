@@ -1,4 +1,4 @@
-"""The state of the code that a figure was made by."""
+"""The revision of the code that stands beside a figure."""
 
 from __future__ import annotations
 

@@ -20,14 +20,14 @@ def test_calls_take_turns():
 def test_a_turn_repeats_a_short_call_and_reports_one_call(monkeypatch):
     clock = iter(range(0, 10**9, 1000))  # every reading of the clock is 1 us later
     monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: next(clock))
-    found = timing.interleaved({"a": lambda: next(clock)}, rounds=4, min_seconds=10e-6)["a"]
+    result = timing.interleaved({"a": lambda: next(clock)}, rounds=4, min_seconds=10e-6)["a"]
     # 16 calls of 1 us and one more reading make a turn of 17 us.
-    assert found == timing.Timing(17 / 16, 17 / 16, 4)
+    assert result == timing.Timing(17 / 16, 17 / 16, 4)
 
 
 def test_minimum_is_not_above_the_median():
-    found = timing.interleaved({"a": lambda: sum(range(200))}, rounds=5)["a"]
-    assert 0 < found.minimum_us <= found.median_us
+    result = timing.interleaved({"a": lambda: sum(range(200))}, rounds=5)["a"]
+    assert 0 < result.minimum_us <= result.median_us
 
 
 def test_no_rounds_are_refused():
@@ -36,7 +36,7 @@ def test_no_rounds_are_refused():
 
 
 def test_fingerprint_is_json_and_names_neither_host_nor_paths():
-    found = timing.fingerprint()
-    text = json.dumps(found)
+    result = timing.fingerprint()
+    text = json.dumps(result)
     assert platform.node() not in text and "/" not in text
-    assert found["versions"]["torch"] and found["cores"] >= 1 and found["cpu"]
+    assert result["versions"]["torch"] and result["cores"] >= 1 and result["cpu"]

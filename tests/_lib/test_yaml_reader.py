@@ -1,4 +1,4 @@
-"""YAML from strangers: bounded, plain, each key once, numbers as YAML 1.2 writes them; whatever else is one line."""
+"""Reading YAML of strangers: bounded size, plain values, unique keys, YAML 1.2 numbers, errors of one line."""
 
 from __future__ import annotations
 

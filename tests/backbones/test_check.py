@@ -1,4 +1,4 @@
-"""Networks that a run cannot train are refused in one line, before anything else happens to them."""
+"""Networks that a run cannot train are refused in one line before the run begins."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ SHAPE = (1, 12, 6)
 
 
 def kwt(**args: object) -> nn.Module:
-    given = {"width": 8, "blocks": 2, "heads": 2, **args}
-    return build("kwt", num_classes=3, input_shape=SHAPE, args=given)
+    arguments = {"width": 8, "blocks": 2, "heads": 2, **args}
+    return build("kwt", num_classes=3, input_shape=SHAPE, args=arguments)
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ def test_a_keyword_transformer_can_be_cut_anywhere(args):
 
 def test_there_is_a_site_behind_the_tokens_and_behind_each_block():
     sites = {site.name: site.shape for site in cut_sites(kwt(blocks=3, patch=2), torch.zeros(1, *SHAPE))}
-    # Behind the last block all that is read is the class token.
-    wanted = {"tokens": (7, 8), "blocks.0": (7, 8), "blocks.1": (7, 8), "readout": (8,)}
-    assert wanted.items() <= sites.items()
+    # Only the class token is read behind the last block.
+    expected = {"tokens": (7, 8), "blocks.0": (7, 8), "blocks.1": (7, 8), "readout": (8,)}
+    assert expected.items() <= sites.items()
 
 
 def test_macs_and_parameters_against_hand_counts():
@@ -57,7 +57,7 @@ def test_attention_equals_that_of_torch():
     torch.testing.assert_close(ours(x), theirs(x, x, x)[0], atol=1e-6, rtol=1e-5)
 
 
-def test_a_patch_is_a_run_of_frames_and_no_layer_normalises_over_the_batch():
+def test_a_patch_holds_consecutive_frames_and_no_layer_normalises_over_the_batch():
     model = kwt(patch=5, class_token=False).tokens
     x = torch.randn(2, *SHAPE)
     first = model.embed(x[:, 0, :5].flatten(1)) + model.position[:, 0]
@@ -67,13 +67,13 @@ def test_a_patch_is_a_run_of_frames_and_no_layer_normalises_over_the_batch():
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         ({"heads": 3}, "width 8 does not divide among 3 heads"),
         ({"patch": 13}, "patch must be 1 to 12 frames, not 13"),
         ({"norm": "both"}, "norm must be pre or post, not 'both'"),
     ],
 )
-def test_arguments_that_do_not_fit_give_an_error_of_one_line(args, told):
-    with pytest.raises(UserError, match=told):
+def test_arguments_that_do_not_fit_give_an_error_of_one_line(args, message):
+    with pytest.raises(UserError, match=message):
         kwt(**args)

@@ -1,4 +1,4 @@
-"""A problem whose critical batch size can be worked out: the noisy quadratic model.
+"""The noisy quadratic model, a problem whose critical batch size can be computed.
 
 After Zhang et al. 2019, "Which algorithmic choices matter at which batch sizes?" (arXiv 1907.04164): curvatures h_i,
 gradients with noise of variance proportional to h_i / batch. The expected loss obeys a linear recursion, so the fewest

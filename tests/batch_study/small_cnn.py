@@ -1,4 +1,4 @@
-"""A backbone that takes a millisecond a step, batch normalisation and all."""
+"""A small backbone with batch normalisation that trains in a millisecond per step."""
 
 from __future__ import annotations
 

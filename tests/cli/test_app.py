@@ -232,17 +232,17 @@ def with_run(error: BaseException) -> BaseException:
 
 def test_disk_full(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     calls.trouble = with_run(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/kws-1/trials.csv"))
-    told = line_of(capsys, "run", "recipe=kws")
-    assert told.startswith("disk full while writing runs/kws-1/trials.csv; free space; go on with: ")
-    assert told.endswith("gatesearch run resume=runs/kws-1")
+    message = line_of(capsys, "run", "recipe=kws")
+    assert message.startswith("disk full while writing runs/kws-1/trials.csv; free space; go on with: ")
+    assert message.endswith("gatesearch run resume=runs/kws-1")
     calls.trouble = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert line_of(capsys, "run", "recipe=kws") == "disk full while writing the run folder; free space"
 
 
 def test_interrupt(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     calls.trouble = with_run(KeyboardInterrupt())
-    told = line_of(capsys, "run", "recipe=kws", status=130)
-    assert told == "interrupted; go on with: gatesearch run resume=runs/kws-1"
+    message = line_of(capsys, "run", "recipe=kws", status=130)
+    assert message == "interrupted; go on with: gatesearch run resume=runs/kws-1"
     calls.trouble = KeyboardInterrupt()
     assert line_of(capsys, "run", "recipe=kws", status=130) == "interrupted"
 
@@ -250,8 +250,8 @@ def test_interrupt(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
 def test_interrupt_that_lightning_turned_into_an_exit(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
     calls.trouble = with_run(SystemExit(1))
     calls.trouble.__context__ = KeyboardInterrupt()
-    told = line_of(capsys, "run", "recipe=kws", status=130)
-    assert told == "interrupted; go on with: gatesearch run resume=runs/kws-1"
+    message = line_of(capsys, "run", "recipe=kws", status=130)
+    assert message == "interrupted; go on with: gatesearch run resume=runs/kws-1"
 
 
 def test_sigterm_is_an_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a shell is answered at Tab: commands, recipe names, keys, run folders, devices."""
+"""Shell completion of commands, recipe names, keys, run folders and devices."""
 
 from __future__ import annotations
 

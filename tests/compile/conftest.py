@@ -18,7 +18,7 @@ def pooled(hidden: Tensor, kernel: tuple[int, int]) -> Tensor:
     maps = [functional.avg_pool2d(hidden, kernel), functional.max_pool2d(hidden, kernel)]
     if tuple(hidden.shape[2:]) == kernel:
         return torch.cat(maps, 1).flatten(1)
-    return torch.cat([found.flatten(1) for found in maps], 1)
+    return torch.cat([result.flatten(1) for result in maps], 1)
 
 
 class GatedStage(nn.Module):

@@ -1,4 +1,4 @@
-"""Average pooling as a chain of small poolings: the same mean, over windows that engines are fast at."""
+"""Average pooling as a chain of small poolings gives the same mean."""
 
 from __future__ import annotations
 

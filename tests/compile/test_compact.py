@@ -1,4 +1,4 @@
-"""Programs that every engine reads: constants in the tables of the file, short names."""
+"""Compaction of .tflite programs: constants in the file's tables, and short names."""
 
 from __future__ import annotations
 

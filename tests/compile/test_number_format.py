@@ -35,9 +35,9 @@ def test_normalisations_exponentials_and_curved_activations_are_delicate():
     assert needs(nn.Sequential(nn.GELU(), nn.GRU(2, 3))) == FLOAT
 
 
-@pytest.mark.parametrize(("core", "wanted"), [("mcu", "int8"), ("npu", "int8"), ("app", "float32")])
-def test_a_delicate_stage_is_in_float_on_a_core_that_runs_float(core, wanted):
-    assert arithmetic(DELICATE, DEVICE.core(core)) == wanted
+@pytest.mark.parametrize(("core", "expected"), [("mcu", "int8"), ("npu", "int8"), ("app", "float32")])
+def test_a_delicate_stage_is_in_float_on_a_core_that_runs_float(core, expected):
+    assert arithmetic(DELICATE, DEVICE.core(core)) == expected
     assert arithmetic(PLAIN, DEVICE.core(core)) == "int8"
     assert arithmetic(FLOAT, DEVICE.core(core)) == "float32"
 
@@ -47,11 +47,11 @@ def priced() -> CostModel:
     torch.manual_seed(0)
     model = KWT(3, (1, 12, 6), width=8, blocks=1, heads=2, class_token=False).eval()
     samples = torch.randn(4, 1, 12, 6)
-    found = cut_sites(model, samples)[:1]  # each piece takes seconds to convert
+    result = cut_sites(model, samples)[:1]  # each piece takes seconds to convert
     with torch.no_grad():
-        read = build_table(model, found, samples, DEVICE, [PlacedGate.of("gc", "any", mode="channel")])
+        read = build_table(model, result, samples, DEVICE, [PlacedGate.of("gc", "any", mode="channel")])
     shares = {"positive": 0.1, "noise": 0.9}
-    return CostModel(DEVICE, Table.from_json(read.to_json()), found, 1000, 1.0, shares)
+    return CostModel(DEVICE, Table.from_json(read.to_json()), result, 1000, 1.0, shares)
 
 
 def test_blocks_of_a_transformer_are_delicate_and_a_microcontroller_without_gelu_cannot_run_them(priced):
@@ -75,6 +75,6 @@ def test_a_gate_on_the_input_runs_on_a_microcontroller(priced):
 
 def test_stages_of_a_split_transformer_are_delicate_behind_its_tokens():
     model = KWT(3, (1, 12, 6), width=8, blocks=2, heads=2).eval()
-    found = {site.name: site for site in cut_sites(model, torch.zeros(1, 1, 12, 6))}
-    embed, block, rest = split(model, [found[name].node for name in ("tokens", "blocks.0")])
+    result = {site.name: site for site in cut_sites(model, torch.zeros(1, 1, 12, 6))}
+    embed, block, rest = split(model, [result[name].node for name in ("tokens", "blocks.0")])
     assert [needs(stage) for stage in (embed, block, rest)] == [PLAIN, DELICATE, DELICATE]

@@ -1,4 +1,4 @@
-"""Programs in int8 whose activations or biases leave the quantiser without sensible steps."""
+"""Repair of int8 programs whose activations or biases have ranges that int8 cannot represent."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ def outputs(net: nn.Module) -> tuple[np.ndarray, np.ndarray, float]:
     x = samples()
     images = channel_last(x.numpy())
     program = Program(quantise(convert(net.eval(), x[:1]), images))
-    found = [program(program.inputs[0].quantise(image[None]))[0] for image in images]
+    result = [program(program.inputs[0].quantise(image[None]))[0] for image in images]
     with torch.no_grad():
-        wanted = channel_last(net(x).numpy())
-    return program.outputs[0].dequantise(np.concatenate(found)), wanted, program.outputs[0].scale
+        expected = channel_last(net(x).numpy())
+    return program.outputs[0].dequantise(np.concatenate(result)), expected, program.outputs[0].scale
 
 
 @pytest.mark.parametrize("top", [-1.0, 0.0, 1e-9, 1e-6, 1e-5, 1e-2])
 def test_an_activation_that_was_never_or_hardly_seen_has_steps_that_engines_know(top: float) -> None:
     """LiteRT refuses steps of 4e-12, or ends the process."""
-    found, wanted, step = outputs(Dead(top))
-    np.testing.assert_allclose(found, wanted, atol=2 * step)
+    result, expected, step = outputs(Dead(top))
+    np.testing.assert_allclose(result, expected, atol=2 * step)
 
 
 def test_a_bias_beside_no_weights_is_what_it_was() -> None:
-    found, wanted, step = outputs(Bare())
-    np.testing.assert_allclose(found, wanted, atol=2 * step)
-    assert found[..., 0].min() > 1.4 and found[..., 1].max() < -1.9
+    result, expected, step = outputs(Bare())
+    np.testing.assert_allclose(result, expected, atol=2 * step)
+    assert result[..., 0].min() > 1.4 and result[..., 1].max() < -1.9

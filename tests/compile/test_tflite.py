@@ -26,8 +26,8 @@ def case(request):
 def test_float_model_equals_torch_with_outputs_in_the_modules_order(case):
     program = Program(case.float_model)
     for sample in case.samples[:8]:
-        found = program(tflite.channel_last(sample[None]))
-        for ours, theirs in zip(found, case.expected(sample), strict=True):
+        result = program(tflite.channel_last(sample[None]))
+        for ours, theirs in zip(result, case.expected(sample), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
@@ -57,8 +57,8 @@ def test_quantised_outputs_follow_the_float_ones_over_their_whole_range(case):
     program = Program(case.int8_model, "tflm")
     errors, sizes = [], []
     for sample in case.samples:
-        found = program(program.inputs[0].quantise(tflite.channel_last(sample[None])))
-        for spec, raw, wanted in zip(program.outputs, found, case.expected(sample), strict=True):
+        result = program(program.inputs[0].quantise(tflite.channel_last(sample[None])))
+        for spec, raw, wanted in zip(program.outputs, result, case.expected(sample), strict=True):
             errors.append(np.abs(spec.dequantise(raw) - wanted).max())
             sizes.append(np.abs(wanted).max())
     assert max(errors) < 0.06 * max(sizes)

@@ -1,4 +1,4 @@
-"""The price of a plan whose gate has an exit: who leaves pays for it, who goes on does not."""
+"""The price of a plan whose gate has an exit: only samples that leave pay for the exit."""
 
 from __future__ import annotations
 

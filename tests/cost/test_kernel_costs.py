@@ -1,4 +1,4 @@
-"""Costs of kernels by shape and share left, and plans that are priced by them."""
+"""Costs of kernels by shape and share of work, and plans that are priced by them."""
 
 from __future__ import annotations
 

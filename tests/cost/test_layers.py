@@ -1,4 +1,4 @@
-"""What gates in the place of layers cost on cores that skip, on cores that do not, and what a search makes of it."""
+"""Costs of gates in the place of layers, on cores that skip work and on cores that do not, and in a search."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def test_a_gate_at_the_input_is_a_program_of_its_own() -> None:
 
 def test_activations_cross_in_the_cheapest_encoding() -> None:
     plan = GatePlan((gate("stem", 0.25, "activation"),), ("mcu", "app"))
-    bytes_of = lambda found: found[1].cost.link_uj / 2e-3  # noqa: E731
+    bytes_of = lambda result: result[1].cost.link_uj / 2e-3  # noqa: E731
     assert bytes_of(model().stages(plan)) == pytest.approx((16 + 0.25 * 16 * 8) / 8)  # a bitmap and a quarter
     assert bytes_of(model().stages(plan, [0.5])) == pytest.approx((16 + 0.5 * 16 * 8) / 8)
     assert bytes_of(model().stages(plan, [1.0])) == pytest.approx(16)  # then rather all of them

@@ -1,4 +1,4 @@
-"""Plans on a core that runs kernels, priced by a recorded table: what was measured decides, not what papers count."""
+"""Plans on a core with kernels are priced by a recorded table of timings, not by the papers' operation counts."""
 
 from __future__ import annotations
 
@@ -84,8 +84,14 @@ def model() -> CostModel:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profiler, "read", clocked)
         patch.setattr(programs, "quantise", lambda model, samples: model)
-        given = (net, cuts, torch.randn(2, *SHAPE), profile.load("host"), [PlacedGate.of("gc", "any", mode="channel")])
-        table = build_table(*given, searched, gates, loop=lambda around: LOOP, converter=one_by_one(counted))
+        arguments = (
+            net,
+            cuts,
+            torch.randn(2, *SHAPE),
+            profile.load("host"),
+            [PlacedGate.of("gc", "any", mode="channel")],
+        )
+        table = build_table(*arguments, searched, gates, loop=lambda around: LOOP, converter=one_by_one(counted))
     return CostModel(profile.load("host"), table, cuts, 0, 1.0, {"positive": 1.0}, searched)
 
 
@@ -108,8 +114,8 @@ def test_a_stage_with_a_gated_layer_costs_its_plain_rest_in_float_its_kernels_an
     assert operators == pytest.approx(9)  # eight convolutions and a linear layer
     density = work_of(find(model.layers, "conv3.0"), fbs("conv3.0", 0.5)).density
     kernel = BLOCKS * DENSE_INT8 * density / 0.25
-    wanted = (operators - 1) * DENSE_FLOAT + kernel + 2 * EMPTY + LOOP.run + LOOP.byte * 64 * 4
-    assert micros(model, fbs("conv3.0", 0.5)) == pytest.approx(wanted)
+    expected = (operators - 1) * DENSE_FLOAT + kernel + 2 * EMPTY + LOOP.run + LOOP.byte * 64 * 4
+    assert micros(model, fbs("conv3.0", 0.5)) == pytest.approx(expected)
 
 
 def test_kernels_one_after_the_other_need_no_program_between(model: CostModel) -> None:
@@ -205,15 +211,19 @@ def recurrent(kernels: bool, depth: int) -> CostModel:
     net, x = kws_gru(3, hidden=8, depth=depth).eval(), torch.randn(2, 1, 12, 10)
     layers = tuple(site for site in layer_sites(net, x) if site.op == "gru")
 
-    def found(*given: Any, **more: Any) -> HostReadings:
-        return clocked(*given, **more) if kernels else replace(clocked(*given, **more), kernels=Recorded("measured"))
+    def found(*arguments: Any, **more: Any) -> HostReadings:
+        return (
+            clocked(*arguments, **more)
+            if kernels
+            else replace(clocked(*arguments, **more), kernels=Recorded("measured"))
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(profiler, "read", found)
         patch.setattr(programs, "quantise", lambda model, samples: model)
         sites = cut_sites(net, x)[:1]  # all layers are one block
-        given = (net, sites, x, profile.load("host"), [])
-        table = build_table(*given, layers, loop=lambda around: LOOP, converter=one_by_one(whole))
+        arguments = (net, sites, x, profile.load("host"), [])
+        table = build_table(*arguments, layers, loop=lambda around: LOOP, converter=one_by_one(whole))
     return CostModel(profile.load("host"), table, sites, 0, 1.0, {"positive": 1.0}, layers)
 
 

@@ -1,4 +1,4 @@
-"""Every gate that a shipped recipe's search can propose is priced by kernels or programs, or one place says why not."""
+"""Every gate in a shipped recipe's space is priced by kernels or programs, or an exception names the reason."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def costs_of(core: Core, layers: Sequence[LayerSite], gates: Sequence[PlacedGate
 def bases(name: str, device: str) -> list[tuple[str, str, Basis, int]]:
     space, layers = space_of(name, device)
     on, gates = profile.load(device), space.layer_gates
-    costs = {core.name: found for core in on.cores if (found := costs_of(core, layers, gates)) is not None}
+    costs = {core.name: result for core in on.cores if (result := costs_of(core, layers, gates)) is not None}
     return [
         *provenance.cut_bases(on, space.variants(), space.cut_sites),
         *provenance.layer_bases(on, layers, gates, costs),
@@ -73,9 +73,9 @@ def bases(name: str, device: str) -> list[tuple[str, str, Basis, int]]:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_recipes_space_is_priced_by_kernels_or_programs_or_one_place_says_why_not(name: str) -> None:
-    found = bases(name, recipe.load(f"{name}.yaml").device)
-    assert found
-    for core, kind, basis, count in found:
+    result = bases(name, recipe.load(f"{name}.yaml").device)
+    assert result
+    for core, kind, basis, count in result:
         assert count > 0
         assert basis.measured or basis.reason in REASONS, (core, kind, basis)
         assert basis.reason not in ("wide", "no kernel", "no compiler", "not counted"), (core, kind, basis)
@@ -86,10 +86,10 @@ def test_a_recipes_space_is_priced_by_kernels_or_programs_or_one_place_says_why_
 def test_every_layer_gate_of_a_shipped_space_has_a_kernel_where_a_core_runs_float(name: str, device: str) -> None:
     space, _ = space_of(name, device)
     kinds = {gate.kind for gate in space.layer_gates}
-    told = {(core, kind): basis for core, kind, basis, _ in bases(name, device) if kind in kinds}
+    message = {(core, kind): basis for core, kind, basis, _ in bases(name, device) if kind in kinds}
     for core in profile.load(device).core_names:
         for kind in kinds:
-            basis = told[core, kind]
+            basis = message[core, kind]
             if core in FLOAT_CORES:
                 assert basis.what == "kernels" and basis.provenance in ("measured", "simulated"), (core, kind, basis)
             else:

@@ -1,4 +1,4 @@
-"""Every shipped recipe on every shipped device: its backbone is read, its gates are placed, a plan is priced."""
+"""Every shipped recipe on every shipped device: the backbone is read, gates are placed, and a plan is priced."""
 
 from __future__ import annotations
 
@@ -134,8 +134,8 @@ def test_gated_layers_are_priced_by_the_table_of_a_core_that_has_one() -> None:
     [call] = work_of(site, gate).kernels
     [change] = [change for name, change in layer_changes([gate], cost.layers, {}).items() if name == site.name]
     costs = cost.kernels["a64"]
-    [told] = change.kernels
-    taken, dense = costs.reading(told), cost.table.layers[site.name].readings["a64"]
+    [message] = change.kernels
+    taken, dense = costs.reading(message), cost.table.layers[site.name].readings["a64"]
     assert call.kernel == "fbs" and taken is not None
     bound, without = cost.bound(plan), replace(cost, kernels={}).bound(plan)
     core = cost.device.core("a64")

@@ -1,4 +1,4 @@
-"""Moving assumed constants: what moves, by how much, and a case in which the pick flips."""
+"""Sensitivity to assumed constants: which figures move, how far, and a case in which the picked plan changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same function costs the same, however it is written; a gate that stops nothing saves nothing."""
+"""Equal functions cost the same, however the network is written; a gate that stops nothing saves nothing."""
 
 from __future__ import annotations
 

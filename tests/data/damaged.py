@@ -1,4 +1,4 @@
-"""Data sets that nothing is wrong with, and each way to damage one, with the words of the line that has to come."""
+"""Valid data sets, and for each way to damage one the words that the error has to contain."""
 
 from __future__ import annotations
 

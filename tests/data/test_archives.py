@@ -1,4 +1,4 @@
-"""Archives of numbers: each array that would be misread is refused in a line that names it."""
+"""Reading .npz archives: an array that would be misread gives an error that names it."""
 
 from __future__ import annotations
 

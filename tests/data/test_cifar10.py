@@ -23,7 +23,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def arrays(train: int = 200, test: int = 50) -> Arrays:
-    """Images whose every pixel tells its place: red is the image, green the row, blue the column."""
+    """Return images whose pixels encode their position: red is the image's index, green the row, blue the column."""
 
     def images(count: int) -> npt.NDArray[np.uint8]:
         red, green, blue = np.meshgrid(np.arange(count), np.arange(32), np.arange(32), indexing="ij")
@@ -118,7 +118,7 @@ def test_all_classes_are_positives_unless_some_are_named(npz: Path) -> None:
     assert whole.positive == (True,) * 10 and whole.kind_names == ("positive",)
     cats = load(str(npz), validation=50, positives=["cat", "dog"])
     assert cats.classes == CLASSES
-    assert [name for name, wakes in zip(cats.classes, cats.positive, strict=True) if wakes] == ["cat", "dog"]
+    assert [name for name, positive in zip(cats.classes, cats.positive, strict=True) if positive] == ["cat", "dog"]
     assert len(cats.kind_names) == 9 and cats.kind_names[1] == "airplane"
     assert cats.is_positive(cats.test.labels).tolist() == [i % 10 in (3, 5) for i in range(50)]
 
@@ -142,31 +142,31 @@ def test_errors_name_wrong_arguments(npz: Path, arguments: dict[str, Any], messa
         load(str(npz), **arguments)
 
 
-def without(key: str) -> Callable[[Arrays], Arrays]:
+def remove_array(key: str) -> Callable[[Arrays], Arrays]:
     return lambda whole: {k: v for k, v in whole.items() if k != key}
 
 
-def replaced(key: str, value: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Callable[[Arrays], Arrays]:
+def replace_array(key: str, value: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Callable[[Arrays], Arrays]:
     return lambda whole: {**whole, key: value(whole[key])}
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
-        (without("y_test"), "lacks y_test; wanted: an .npz with x_train"),
-        (replaced("x_train", lambda x: x.transpose(0, 3, 1, 2)), r"x_train of .* is uint8 \[200, 3, 32, 32\]"),
-        (replaced("x_test", lambda x: x / 255), r"x_test of .* is float64 \[50, 32, 32, 3\]"),
-        (replaced("y_train", lambda y: y[:-1]), r"y_train of .* is uint8 \[199\]; wanted: whole numbers \[200\]"),
-        (replaced("y_train", lambda y: y.astype(float)), "y_train of .* is float64"),
-        (replaced("y_test", lambda y: y + 1), "y_test of .* has labels 1 to 10; wanted: labels 0 to 9"),
+        (remove_array("y_test"), "lacks y_test; wanted: an .npz with x_train"),
+        (replace_array("x_train", lambda x: x.transpose(0, 3, 1, 2)), r"x_train of .* is uint8 \[200, 3, 32, 32\]"),
+        (replace_array("x_test", lambda x: x / 255), r"x_test of .* is float64 \[50, 32, 32, 3\]"),
+        (replace_array("y_train", lambda y: y[:-1]), r"y_train of .* is uint8 \[199\]; wanted: whole numbers \[200\]"),
+        (replace_array("y_train", lambda y: y.astype(float)), "y_train of .* is float64"),
+        (replace_array("y_test", lambda y: y + 1), "y_test of .* has labels 1 to 10; wanted: labels 0 to 9"),
         (lambda whole: {**whole, "x_test": whole["x_test"][:0], "y_test": whole["y_test"][:0]}, "has no images"),
-        (replaced("y_test", lambda y: y.astype(object)), "cannot be read as an .npz"),
+        (replace_array("y_test", lambda y: y.astype(object)), "cannot be read as an .npz"),
     ],
 )
-def test_errors_name_wrong_arrays(tmp_path: Path, spoil: Callable[[Arrays], Arrays], message: str) -> None:
-    np.savez(tmp_path / "spoilt.npz", **spoil(arrays()))
+def test_errors_name_wrong_arrays(tmp_path: Path, damage: Callable[[Arrays], Arrays], message: str) -> None:
+    np.savez(tmp_path / "damaged.npz", **damage(arrays()))
     with pytest.raises(UserError, match=message) as error:
-        load(str(tmp_path / "spoilt.npz"), validation=50)
+        load(str(tmp_path / "damaged.npz"), validation=50)
     assert "\n" not in str(error.value)
 
 
@@ -224,10 +224,10 @@ def test_the_order_is_a_permutation_whose_prefixes_keep_the_class_shares(counts:
     labels = np.repeat(np.arange(len(counts)), counts)
     order = stratified_order(labels, seed)
     assert sorted(order) == list(range(len(labels)))
-    taken = (labels[order][:, None] == np.arange(len(counts))).cumsum(0)
-    fair = np.arange(1, len(labels) + 1)[:, None] * np.array(counts) / len(labels)
-    # Half a sample of every class that is not even yet, at worst.
-    assert np.abs(taken - fair).max() <= (len(counts) + 1) / 2
+    class_counts = (labels[order][:, None] == np.arange(len(counts))).cumsum(0)
+    expected_counts = np.arange(1, len(labels) + 1)[:, None] * np.array(counts) / len(labels)
+    # At worst, each class is half a sample away from its share.
+    assert np.abs(class_counts - expected_counts).max() <= (len(counts) + 1) / 2
 
 
 @pytest.mark.skipif(REAL is None, reason="set GATESEARCH_CIFAR10 to CIFAR-10 as .npz or cifar-10-batches-bin")

@@ -1,4 +1,4 @@
-"""Data that would give wrong figures are refused in one line; doubts are warnings; the rest passes as it is."""
+"""Checks of data sets: wrong data give an error, doubtful data a warning, and good data neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activities: windows of subjects that are in one split only, recorded or synthetic."""
+"""Human activities: windows split by subject, recorded or synthetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of recordings as unpackers, editors and other systems leave them."""
+"""Folders of recordings with links, hidden files and odd file names."""
 
 from __future__ import annotations
 

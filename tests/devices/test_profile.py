@@ -52,9 +52,9 @@ def broken(written, tmp_path):
 def test_shipped_profiles_load_and_give_a_source_for_every_number(name):
     device = profile.load(name)
     assert device.name == name
-    found = profile.list_constants(device)
-    assert len(found) == len({path for path, _ in found}) >= 7
-    for path, constant in found:
+    result = profile.list_constants(device)
+    assert len(result) == len({path for path, _ in result}) >= 7
+    for path, constant in result:
         assert len(constant.source.split()) >= 4, path
         assert constant.provenance != "measured" or "measurement" in constant.source
 

@@ -1,4 +1,4 @@
-"""The doors by which strangers' inputs come in, each with a whole input, a way to damage it and a way through."""
+"""Every entry for inputs of strangers ("door"): a valid input, ways to damage it, and the code that reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways to damage what strangers hand in: a tree of values, a text, an array, a file."""
+"""Ways to damage inputs: trees of values, texts, arrays and files."""
 
 from __future__ import annotations
 

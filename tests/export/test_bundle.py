@@ -127,8 +127,8 @@ def test_the_onnx_file_computes_what_the_stage_computes(exported: Exported) -> N
     for sample in stage.samples[:8]:
         with torch.no_grad():
             logits = exported.model.stages[2](unfolded(sample[None], exported.manifest["stages"][1]["channels"], 16))
-        [found] = session.run(None, {taken.name: sample[None].numpy()})
-        np.testing.assert_allclose(found + floor, logits.clamp(min=floor).numpy(), atol=1e-4)
+        [result] = session.run(None, {taken.name: sample[None].numpy()})
+        np.testing.assert_allclose(result + floor, logits.clamp(min=floor).numpy(), atol=1e-4)
 
 
 def unfolded(kept: torch.Tensor, channels: list[int], count: int) -> torch.Tensor:
@@ -175,16 +175,16 @@ def test_a_second_export_replaces_the_first(exported: Exported, tmp_path: Path, 
     split, device = windows(40, seed=5), profile.load("three_core")
     model = GatedModel(exported.model.stages[2], GatePlan((), ("app",)), (), 4)
     features = torch.randn(8, 16, 25, 5)[:, :8].repeat(1, 2, 1, 1)
-    given: dict[str, Any] = {"formats": ["tflite"], "classes": CLASSES, "about": {}}
+    arguments: dict[str, Any] = {"formats": ["tflite"], "classes": CLASSES, "about": {}}
     folder = tmp_path / "bundle"
     (tmp_path / "bundle.1.part" / "app").mkdir(parents=True)  # a run that was killed left it
     for _ in range(2):
-        write_bundle(folder, model, device, features, split, POSITIVE, **given)
+        write_bundle(folder, model, device, features, split, POSITIVE, **arguments)
         assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
         (folder / "stray").touch()
     monkeypatch.setattr(bundle, "write_whole", lambda *_: (_ for _ in ()).throw(OSError(28, "disk full")))
     with pytest.raises(OSError, match="disk full"):
-        write_bundle(folder, model, device, features, split, POSITIVE, **given)
+        write_bundle(folder, model, device, features, split, POSITIVE, **arguments)
     assert Bundle(folder).manifest["stages"]  # the last good one is still there
 
 
@@ -196,8 +196,8 @@ def test_no_gate_and_a_gate_at_the_input(tmp_path: Path) -> None:
     ):
         model = gated(plan)
         folder = tmp_path / plan.digest
-        given: dict[str, Any] = {"formats": ["tflite"], "classes": CLASSES, "about": {}}
-        write_bundle(folder, model, device, split.features[:64], split, POSITIVE, **given)
+        arguments: dict[str, Any] = {"formats": ["tflite"], "classes": CLASSES, "about": {}}
+        write_bundle(folder, model, device, split.features[:64], split, POSITIVE, **arguments)
         parity = verify(model, Bundle(folder), test.features)
         assert parity.gate_agreement > 0.97 and parity.prediction_agreement > 0.9
         assert len(parity.per_stage) == len(plan.gates)

@@ -1,4 +1,4 @@
-"""Bundles that a disk, a copy or a person changed: each is one line that names the file, or runs as it did."""
+"""Damaged bundles give an error of one line that names the file, or run as before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A codec with a light path, exported: one artifact more, which runs for those that leave and for nobody else."""
+"""A codec with a light path, exported: the light path is one more artifact, which runs only for samples that leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped formats keep what every exporter keeps."""
+"""Every shipped exporter passes the conformance suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages with gates in the place of layers, exported: in float, and as the model has them."""
+"""Exported stages with gates in the place of layers agree with the model, in float."""
 
 from __future__ import annotations
 
@@ -95,20 +95,20 @@ def trained(plan: GatePlan) -> GatedModel:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
     """Bundles by the name of their plan, each written once: a conversion takes a second."""
-    found: dict[str, Exported] = {}
+    result: dict[str, Exported] = {}
 
     def of(name: str) -> Exported:
-        if name not in found:
+        if name not in result:
             model, folder = trained(PLANS[name]), tmp_path_factory.mktemp("layers") / "bundle"
-            given: dict[str, Any] = {"formats": ["tflite", "onnx"] if "all" in name else ["tflite"], "about": {}}
+            arguments: dict[str, Any] = {"formats": ["tflite", "onnx"] if "all" in name else ["tflite"], "about": {}}
             device, calibration = profile.load("bit_serial"), images(60, seed=3).features
             manifest = write_bundle(
-                folder, model, device, calibration, images(120, seed=2), POSITIVE, classes=CLASSES, **given
+                folder, model, device, calibration, images(120, seed=2), POSITIVE, classes=CLASSES, **arguments
             )
             parity = verify(model, Bundle(folder), images(90, seed=4).features)
             deployed = copy_with_thresholds(model, read_thresholds(manifest))
-            found[name] = Exported(deployed, folder, manifest, parity)
-        return found[name]
+            result[name] = Exported(deployed, folder, manifest, parity)
+        return result[name]
 
     return of
 
@@ -124,8 +124,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
 def test_a_stage_with_gated_layers_is_in_float_and_no_other(
     exported: Callable[[str], Exported], name: str, arithmetic: list[str]
 ) -> None:
-    found = exported(name)
-    stages = found.manifest["stages"]
+    result = exported(name)
+    stages = result.manifest["stages"]
     assert [stage["arithmetic"] for stage in stages] == arithmetic
     for stage, kind in zip(stages, arithmetic, strict=True):
         for spec in (stage["input"], *stage["outputs"].values()):
@@ -134,27 +134,27 @@ def test_a_stage_with_gated_layers_is_in_float_and_no_other(
 
 @pytest.mark.parametrize("name", PLANS)
 def test_the_bundle_does_what_the_model_does(exported: Callable[[str], Exported], name: str) -> None:
-    found = exported(name)
-    assert found.parity.gate_agreement >= 0.95 and found.parity.prediction_agreement >= 0.95
-    assert len(found.parity.labels.unique()) == 3  # it tells the classes apart, and so does the test
-    if found.manifest["stages"][-1]["arithmetic"] == "float32" and len(found.manifest["stages"]) == 1:
-        assert found.parity.max_abs_error < 1e-3 and found.parity.prediction_agreement == 1.0
+    result = exported(name)
+    assert result.parity.gate_agreement >= 0.95 and result.parity.prediction_agreement >= 0.95
+    assert len(result.parity.labels.unique()) == 3  # it tells the classes apart, and so does the test
+    if result.manifest["stages"][-1]["arithmetic"] == "float32" and len(result.manifest["stages"]) == 1:
+        assert result.parity.max_abs_error < 1e-3 and result.parity.prediction_agreement == 1.0
 
 
 @pytest.mark.parametrize("name", ["before a cut", "behind a cut"])
 def test_thresholds_are_in_the_arithmetic_of_their_stage(exported: Callable[[str], Exported], name: str) -> None:
-    found = exported(name)
-    [first, _] = found.manifest["stages"]
+    result = exported(name)
+    [first, _] = result.manifest["stages"]
     threshold = first["gate"]["theta_integer"]
     assert isinstance(threshold, float if name == "before a cut" else int)
-    loaded, test = Bundle(found.folder), images(90, seed=4)
+    loaded, test = Bundle(result.folder), images(90, seed=4)
     assert loaded.thresholds == [threshold]
     answers = [loaded(window) for window in test.features.numpy()]
     for answer in answers:
         assert isinstance(answer.gate_logits[0], type(threshold))
         assert (answer.exit > 0) == (answer.gate_logits[0] > threshold)
     # The model's own threshold, set anew on the artifact's logits, cuts alike.
-    cascade = run_cascade(found.model, test.features)
+    cascade = run_cascade(result.model, test.features)
     exits = torch.tensor([answer.exit for answer in answers])
     assert 0 < int((exits == 0).sum()) < 90
     assert float((exits == cascade.exit).double().mean()) >= 0.97
@@ -178,21 +178,21 @@ def test_the_manifest_says_which_kernel_each_gated_layer_needs(exported: Callabl
 
 def test_the_model_in_float_is_its_stage_of_tflite_and_onnx(exported: Callable[[str], Exported]) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    found = exported("all in one stage")
-    [stage] = found.manifest["stages"]
+    result = exported("all in one stage")
+    [stage] = result.manifest["stages"]
     assert [artifact["format"] for artifact in stage["artifacts"]] == ["tflite", "onnx"]
-    blobs = {artifact["format"]: (found.folder / artifact["path"]).read_bytes() for artifact in stage["artifacts"]}
+    blobs = {artifact["format"]: (result.folder / artifact["path"]).read_bytes() for artifact in stage["artifacts"]}
     session, program = onnxruntime.InferenceSession(blobs["onnx"]), Program(blobs["tflite"])
     [taken] = session.get_inputs()
     inputs, floor = images(24, seed=5).features, stage["logit_offset"]
     with torch.no_grad():
-        wanted = found.model(inputs).logits.clamp(min=floor).numpy()
-    for sample, logits in zip(inputs.split(1), wanted, strict=True):
+        expected = result.model(inputs).logits.clamp(min=floor).numpy()
+    for sample, logits in zip(inputs.split(1), expected, strict=True):
         [by_onnx] = session.run(None, {taken.name: sample.numpy()})
         [by_tflite] = program(channel_last(sample.numpy()))
         np.testing.assert_allclose(by_onnx[0] + floor, logits, atol=1e-3)
         np.testing.assert_allclose(by_tflite[0] + floor, logits, atol=1e-3)
-    assert np.ptp(wanted, axis=0).min() > 0.5  # logits move, so that the agreement says something
+    assert np.ptp(expected, axis=0).min() > 0.5  # logits move, so that the agreement says something
 
 
 def test_lowering_says_which_stage_is_in_float() -> None:
@@ -219,7 +219,7 @@ def test_weights_that_lie_channels_last_are_read_in_their_own_order(kind: str | 
     assert len(weights) == 3 and not any(p.is_contiguous() for p in weights)
     program = Program(convert(module, x[:1]))
     for sample in x.split(1):
-        [found] = program(channel_last(sample.numpy()))
-        wanted: Tensor = module(sample)
-        np.testing.assert_allclose(found, channel_last(wanted.detach().numpy()), atol=1e-5)
+        [result] = program(channel_last(sample.numpy()))
+        expected: Tensor = module(sample)
+        np.testing.assert_allclose(result, channel_last(expected.detach().numpy()), atol=1e-5)
     assert not any(p.is_contiguous() for p in weights)  # the module is copied, not changed

@@ -1,4 +1,4 @@
-"""Stages whose gated layers run by kernels: as the model has them, and where there is no compiler by the reference."""
+"""Stages whose gated layers run in kernels agree with the model, with or without a C compiler."""
 
 from __future__ import annotations
 
@@ -165,10 +165,10 @@ class Exported(NamedTuple):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
     """Bundles by the name of their case, each written once: a conversion takes a second."""
-    found: dict[str, Exported] = {}
+    result: dict[str, Exported] = {}
 
     def of(name: str) -> Exported:
-        if name not in found:
+        if name not in result:
             case = CASES[name]
             torch.manual_seed(1)
             backbone, x = case.net(), inputs(case.shape, 48, 1)
@@ -183,8 +183,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
                 folder, model.eval(), profile.load("host"), x[:16], split, POSITIVE,
                 formats=["tflite"], classes=CLASSES, about={},
             )  # fmt: skip
-            found[name] = Exported(model, folder, manifest)
-        return found[name]
+            result[name] = Exported(model, folder, manifest)
+        return result[name]
 
     return of
 
@@ -193,31 +193,31 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
     "name", [*SHORT, *(pytest.param(name, marks=pytest.mark.slow) for name in sorted(set(CASES) - set(SHORT)))]
 )
 def test_parts_do_what_the_model_does(exported: Callable[[str], Exported], name: str) -> None:
-    found, case = exported(name), CASES[name]
-    assert tuple(part["kernel"] for part in found.stage["parts"]) == case.kernels
-    loaded, floor = Bundle(found.folder), found.stage["logit_offset"]
+    result, case = exported(name), CASES[name]
+    assert tuple(part["kernel"] for part in result.stage["parts"]) == case.kernels
+    loaded, floor = Bundle(result.folder), result.stage["logit_offset"]
     last = loaded.programs[-1]
     assert isinstance(last, PartsProgram)
     x = inputs(case.shape, 20, 2)
-    body = found.model.stages[-1]
-    if len(found.model.gates):  # what the cut lets through, in float: the stage before is in int8
+    body = result.model.stages[-1]
+    if len(result.model.gates):  # what the cut lets through, in float: the stage before is in int8
         with torch.no_grad():
-            full = found.model.gate(0)(found.model.stages[0](x)).passed
-        given = full[:, found.manifest["stages"][0]["channels"]]
+            full = result.model.gate(0)(result.model.stages[0](x)).passed
+        given = full[:, result.manifest["stages"][0]["channels"]]
     else:
         full = given = x
     with torch.no_grad():
-        wanted = body(full).clamp(min=floor).numpy()
+        expected = body(full).clamp(min=floor).numpy()
     outputs = np.array([last(channel_last(one[None].numpy()))[0][0] + floor for one in given])
-    assert np.ptp(wanted, axis=0).max() > 0.01
-    same = np.isclose(outputs, wanted, rtol=1e-4, atol=2e-4).all(1)
+    assert np.ptp(expected, axis=0).max() > 0.01
+    same = np.isclose(outputs, expected, rtol=1e-4, atol=2e-4).all(1)
     assert same.mean() >= 0.95  # of blocks that tie, rounding decides which one wins
 
 
 def test_a_stage_runs_again_and_again_with_the_same_answer(exported: Callable[[str], Exported]) -> None:
     """Buffers are shared between parts: nothing of a window may be left for the next one."""
-    found = exported("one after the other")
-    loaded, windows = Bundle(found.folder), inputs((3, 8, 8), 6, 3).numpy()
+    result = exported("one after the other")
+    loaded, windows = Bundle(result.folder), inputs((3, 8, 8), 6, 3).numpy()
     first = [loaded(window).logits for window in windows]
     assert np.ptp(np.array(first), axis=0).max() > 1e-3
     for window, before in zip(windows[::-1], first[::-1], strict=True):
@@ -245,10 +245,10 @@ def test_channels_that_win_singly_are_read_singly(exported: Callable[[str], Expo
 def test_without_a_compiler_the_reference_runs(
     exported: Callable[[str], Exported], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = exported("one after the other")
-    with_kernels = Bundle(found.folder)
+    result = exported("one after the other")
+    with_kernels = Bundle(result.folder)
     monkeypatch.setattr(native, "load", lambda: None)
-    without = Bundle(found.folder)
+    without = Bundle(result.folder)
     assert isinstance(without.programs[0], Program)
     for window in inputs((3, 8, 8), 5, 4).numpy():
         np.testing.assert_allclose(without(window).logits, with_kernels(window).logits, rtol=1e-4, atol=1e-4)
@@ -276,10 +276,10 @@ def test_the_input_of_a_stage_in_parts_is_checked(exported: Callable[[str], Expo
 
 
 def test_every_artifact_is_in_the_manifest(exported: Callable[[str], Exported]) -> None:
-    found = exported("behind a cut")
-    manifest = json.loads((found.folder / "manifest.json").read_text())
+    result = exported("behind a cut")
+    manifest = json.loads((result.folder / "manifest.json").read_text())
     named = {artifact["path"] for artifact in artifacts(manifest)}
-    on_disk = {str(p.relative_to(found.folder)) for p in found.folder.rglob("*") if p.is_file()} - {"manifest.json"}
+    on_disk = {str(p.relative_to(result.folder)) for p in result.folder.rglob("*") if p.is_file()} - {"manifest.json"}
     assert named == on_disk
 
 

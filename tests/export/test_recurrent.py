@@ -1,4 +1,4 @@
-"""Recurrent stages, dense and over hybrid matrices, as artifacts: in float, and as the model has them."""
+"""Exported recurrent stages, dense and with hybrid matrices, agree with the model, in float."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def test_a_program_does_what_the_network_does(cell, kind, depth, bidirectional):
     model = model_of(cell, kind, depth, bidirectional)
     x = torch.randn(5, *SHAPE)
     with torch.no_grad():
-        wanted = model(x).logits.numpy()
+        expected = model(x).logits.numpy()
     program = Program(convert(model.stages[0], x[:1]))
     found = np.concatenate([program(sample[None].numpy())[0] for sample in x])
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_bundle_is_in_float_and_names_its_layers(tmp_path: Path):
@@ -91,9 +91,9 @@ def test_onnx(kind):
     blob = onnx.compile(stage)
     session = onnxruntime.InferenceSession(blob, providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        wanted = model(x).logits.clamp(min=stage.logit_offset) - stage.logit_offset
+        expected = model(x).logits.clamp(min=stage.logit_offset) - stage.logit_offset
     found = [session.run(None, {session.get_inputs()[0].name: s[None].numpy()})[0] for s in x]
-    np.testing.assert_allclose(np.concatenate(found), wanted.numpy(), atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(found), expected.numpy(), atol=1e-5)
 
 
 def test_micro_runs_more_steps_than_it_concatenates():

@@ -216,7 +216,7 @@ def test_kinds_that_the_stream_does_not_name_do_not_occur() -> None:
 def test_streaming_times_both(exported: Exported) -> None:
     bundle = Bundle(exported.folder, dict.fromkeys(("mcu", "npu", "app"), "litert"))
     whole = (exported.folder / "mcu/stage0.tflite").read_bytes()  # any program will do to be timed
-    found = time_stream(bundle, whole, exported.test.features[:6], rounds=2)
-    assert found.windows == 6 and found.gated_us > 0 and found.ungated_us > 0
-    assert found.ratio == pytest.approx(found.ungated_us / found.gated_us)
+    result = time_stream(bundle, whole, exported.test.features[:6], rounds=2)
+    assert result.windows == 6 and result.gated_us > 0 and result.ungated_us > 0
+    assert result.ratio == pytest.approx(result.ungated_us / result.gated_us)
     assert len(CLASSES) == 4

@@ -1,4 +1,4 @@
-"""A bundle that gives less than its plan lets expect says so."""
+"""Warnings about a bundle that gives less than its plan promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A keyword transformer through the bundle: tokens cut by their features, int8 and float by what each core runs."""
+"""An exported keyword transformer: pruned features of tokens, and int8 or float by core."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every shipped front end keeps its promises, and the suite names each promise that is broken."""
+"""Every shipped front end passes the conformance suite, and the suite names each broken promise."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ def test_wrong_parameters_give_an_error_of_one_line(params, message):
 
 
 def context(errors, final, weight=None, **strengths) -> GateContext:
-    given = {"alpha": 0.0, "beta": 0.0, "distillation": 0.0} | strengths
-    return GateContext(torch.ones(len(final), dtype=torch.bool), weight=weight, final=final, errors=errors, **given)
+    arguments = {"alpha": 0.0, "beta": 0.0, "distillation": 0.0} | strengths
+    return GateContext(torch.ones(len(final), dtype=torch.bool), weight=weight, final=final, errors=errors, **arguments)
 
 
 def test_labels_are_the_share_of_samples_whose_light_error_is_least_above_the_heavy_one():

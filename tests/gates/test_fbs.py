@@ -79,10 +79,10 @@ def test_a_trained_layer_with_gammas_of_both_signs_is_unchanged_at_density_1(wit
     plain = nn.Sequential(conv, norm or nn.Identity()).eval()
     gated = gate(conv, norm, density=1.0)
     x = torch.rand(4, 5, 9, 9).double()
-    wanted = plain(x)
-    assert (gated(x) - wanted).abs().max() < 0.02 * wanted.abs().max()  # phi as it is drawn
+    expected = plain(x)
+    assert (gated(x) - expected).abs().max() < 0.02 * expected.abs().max()  # phi as it is drawn
     nn.init.zeros_(gated.predictor.weight)
-    torch.testing.assert_close(gated(x), wanted, rtol=0, atol=1e-12)
+    torch.testing.assert_close(gated(x), expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(gated.train()(x), plain.train()(x), rtol=0, atol=1e-12)
     # The running statistics have moved alike.
     torch.testing.assert_close(gated.eval()(x), plain.eval()(x), rtol=0, atol=1e-12)
@@ -134,11 +134,11 @@ def test_losers_get_no_gradient_and_winners_the_product_rule(block, groups):
     g = (x.mean((2, 3)) @ phi.T + rho).clamp(min=0)
     a = won.double()[..., None, None]
     plain = a * (g[..., None, None] * z + beta.view(-1, 1, 1))
-    wanted = torch.autograd.grad((plain * pull).sum(), [x, weight, phi, rho, beta])
+    expected = torch.autograd.grad((plain * pull).sum(), [x, weight, phi, rho, beta])
     y = layer(x)
     torch.testing.assert_close(y, plain)
-    found = torch.autograd.grad((y * pull).sum(), [x, weight, phi, rho, beta])
-    for one, other in zip(found, wanted, strict=True):
+    result = torch.autograd.grad((y * pull).sum(), [x, weight, phi, rho, beta])
+    for one, other in zip(result, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
     # One sample at a time: what lost has no gradient anywhere.
@@ -185,10 +185,10 @@ def test_a_chain_of_layers_that_skips_channels_equals_the_masked_chain(block, wi
     net = chain(block, with_norm)
     images = (torch.rand(6, 3, 12, 12) * torch.rand(6, 3, 1, 1) * 4).double()
     masked, winners = net(images), set()
-    for x, wanted in zip(images, masked, strict=True):
+    for x, expected in zip(images, masked, strict=True):
         present, channels = skip_through(net, x.unsqueeze(0))
-        found = torch.zeros_like(wanted).index_copy(0, channels, present[0])
-        torch.testing.assert_close(found, wanted)
+        result = torch.zeros_like(expected).index_copy(0, channels, present[0])
+        torch.testing.assert_close(result, expected)
         assert present.shape[1] == len(channels) == (math.ceil(0.3 * 64) if block == 1 else 32)
         winners.add(tuple(channels.tolist()))
     assert len(winners) > 1  # samples differ
@@ -201,7 +201,7 @@ def test_skipped_channels_are_never_read(block):
     x = torch.rand(1, 48, 6, 6).double()
     inputs = torch.arange(5, 40, 3)
     sparse = torch.zeros_like(x).index_copy(1, inputs, x[:, inputs])
-    wanted = layer(sparse)[0]
+    expected = layer(sparse)[0]
     absent = torch.ones(48, dtype=torch.bool).index_fill(0, inputs, False)
     lost = ~layer.winners(layer.boost(sparse), layer.density)[0]
     with torch.no_grad():
@@ -209,19 +209,19 @@ def test_skipped_channels_are_never_read(block):
         layer.inner.weight[lost] = math.nan
         layer.predictor.weight[:, absent] = math.nan
         layer.norm.running_mean[lost] = layer.beta[lost] = math.nan
-    found, winners = layer.skip(x[:, inputs], inputs)
-    torch.testing.assert_close(found, wanted[winners])
+    result, winners = layer.skip(x[:, inputs], inputs)
+    torch.testing.assert_close(result, expected[winners])
 
 
 def test_skipping_computes_as_in_evaluation_in_both_modes():
     net = chain(1, True)
     layer: FBSConv2d = net[0]
     x = torch.rand(1, 3, 12, 12).double()
-    wanted, winners = layer.skip(x)
+    expected, winners = layer.skip(x)
     layer.train().anneal(0.0)
     mean = layer.norm.running_mean.clone()
-    found, same = layer.skip(x)
-    assert torch.equal(found, wanted) and torch.equal(winners, same) and torch.equal(layer.norm.running_mean, mean)
+    result, same = layer.skip(x)
+    assert torch.equal(result, expected) and torch.equal(winners, same) and torch.equal(layer.norm.running_mean, mean)
 
 
 @pytest.mark.parametrize("block", [1, 16])

@@ -169,8 +169,8 @@ def test_tokens_are_pooled_by_mean_and_maximum_and_a_class_token_stands_beside_t
     tokens = torch.randn(2, 10, 8)
     for class_token in (False, True):
         gate = ChannelGC((10, 8), 1.0, 0.99, 1, class_token)
-        wanted = [tokens.mean(1), tokens.amax(1), tokens[:, 0]][: 2 + class_token]
-        torch.testing.assert_close(gate.pool(gate.look(gate.view(tokens))), torch.cat(wanted, 1))
+        expected = [tokens.mean(1), tokens.amax(1), tokens[:, 0]][: 2 + class_token]
+        torch.testing.assert_close(gate.pool(gate.look(gate.view(tokens))), torch.cat(expected, 1))
 
 
 @pytest.mark.parametrize("keep", [0.5, 1.0])

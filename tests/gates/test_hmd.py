@@ -1,4 +1,4 @@
-"""Layers over factored matrices: the same function as the dense layer over the matrices that the factors stand for."""
+"""Hybrid matrix decomposition: a factored layer equals the dense layer with the matrix that its factors give."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def test_it_is_the_dense_layer_with_those_matrices_in_both_forms(name, kind):
         for parameter, value in zip(rebuilt.parameters(), weights, strict=True):
             parameter.copy_(value)
     x = torch.randn(3, T, F)
-    wanted, state = rebuilt(x)
-    for found, end in (gate(x), gate.factored(x)):
-        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+    expected, state = rebuilt(x)
+    for result, end in (gate(x), gate.factored(x)):
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-4)
         for ours, theirs in zip(*((s,) if isinstance(s, Tensor) else s for s in (end, state)), strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
@@ -141,8 +141,8 @@ def test_a_fitted_start_is_closer_to_the_trained_layer_than_chance(kind):
     layer, _, fitted = placed("lstm", kind, init="fitted")
     *_, random = placed("lstm", kind, init="random")
     x = torch.randn(4, T, F)
-    wanted, _ = layer(x)
-    assert (fitted(x)[0] - wanted).norm() < 0.8 * (random(x)[0] - wanted).norm()
+    expected, _ = layer(x)
+    assert (fitted(x)[0] - expected).norm() < 0.8 * (random(x)[0] - expected).norm()
 
 
 def test_dense_factors_are_the_layer_itself():

@@ -72,18 +72,18 @@ def test_with_all_bits_open_or_closed_the_layer_equals_fbs_around_a_quantised_co
 
     whole = quantise(x, scale, 8) * 255 / 1.25
     coarse = truncate(whole.round(), 4)[0] * 1.25 / 255
-    for threshold, wanted in ((-math.inf, fbs(quantise(x, scale, 8))), (math.inf, fbs(coarse))):
+    for threshold, expected in ((-math.inf, fbs(quantise(x, scale, 8))), (math.inf, fbs(coarse))):
         nn.init.constant_(layer.inner.threshold, threshold)
-        torch.testing.assert_close(layer(x), wanted)
+        torch.testing.assert_close(layer(x), expected)
     assert not torch.allclose(fbs(coarse), fbs(quantise(x, scale, 8)))
 
 
 def test_with_enough_bits_a_trained_layer_is_nearly_unchanged_at_density_1():
     torch.manual_seed(1)
     conv, norm = nn.Conv2d(5, 24, 3, padding=1), norm_of(24)
-    wanted = nn.Sequential(conv, norm).eval()(x := torch.rand(4, 5, 9, 9))
+    expected = nn.Sequential(conv, norm).eval()(x := torch.rand(4, 5, 9, 9))
     layer = gate(conv, norm, density=1.0, bits=12, high_bits=12, weight_bits=32)
-    assert (layer(x) - wanted).abs().max() < 0.02 * wanted.abs().max()
+    assert (layer(x) - expected).abs().max() < 0.02 * expected.abs().max()
 
 
 def chain(block: int, mask: str) -> nn.Sequential:
@@ -105,10 +105,10 @@ def test_a_chain_of_layers_that_skips_channels_equals_the_masked_chain_in_any_ba
     masked, winners = net(images), set()
     sparsity = [layer.report()["sparsity_winners"] for layer in (net[0], net[3], net[5])]
     assert 0.05 < sum(sparsity) / 3 < 0.95  # both phases have something to say
-    for x, wanted in zip(images.split(1), masked, strict=True):
-        torch.testing.assert_close(net(x)[0], wanted)
+    for x, expected in zip(images.split(1), masked, strict=True):
+        torch.testing.assert_close(net(x)[0], expected)
         present, channels = skip_through(net, x)
-        torch.testing.assert_close(torch.zeros_like(wanted).index_copy(0, channels, present[0]), wanted)
+        torch.testing.assert_close(torch.zeros_like(expected).index_copy(0, channels, present[0]), expected)
         winners.add(tuple(net[0].winners(net[0].boost(x), 0.5)[0].tolist()))
     assert len(winners) > 1  # samples differ
 
@@ -117,11 +117,11 @@ def test_groups_open_by_their_winning_channels_only():
     torch.manual_seed(3)
     layer = moved(gate(nn.Conv2d(4, 32, 3, bias=False), density=0.5, mask="m2-16"))
     x = torch.rand(1, 4, 9, 9)
-    wanted = layer(x)
+    expected = layer(x)
     lost = ~layer.winners(layer.boost(x), 0.5)[0]
     with torch.no_grad():
         layer.inner.layer.weight[lost] *= -0.5
-    assert torch.equal(layer(x), wanted)
+    assert torch.equal(layer(x), expected)
 
 
 def test_sparsity_is_reported_over_winners_and_over_all_and_the_work_agrees():

@@ -1,4 +1,4 @@
-"""Factored matrices: what they stand for, how many numbers they hold, and what is left of them."""
+"""Factored matrices: their dense form, their number of parameters, and their pruning."""
 
 from __future__ import annotations
 

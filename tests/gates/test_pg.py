@@ -93,8 +93,8 @@ def test_with_every_output_closed_it_is_the_convolution_of_the_high_bits(mask):
     x = torch.randn(3, 6, 9, 9)
     coarse, _ = truncate(levels(x, gate.range.seen, 8), 4)
     whole, size = weight_levels(conv.weight, 8)
-    wanted = F.conv2d(coarse, whole, padding=1) * (level(gate.range.seen, 8) * size) + conv.bias.view(-1, 1, 1)
-    assert gate(x).equal(wanted)
+    expected = F.conv2d(coarse, whole, padding=1) * (level(gate.range.seen, 8) * size) + conv.bias.view(-1, 1, 1)
+    assert gate(x).equal(expected)
     assert gate.report() == {"sparsity": 1.0, "weighted_sparsity": 1.0, "outputs": 3.0 * 20 * 81}
     gate.train()(x).sum().backward()  # what is infinite does not spread
     assert all(p.grad is None or p.grad.isfinite().all() for p in gate.parameters())
@@ -115,18 +115,18 @@ def test_masks_by_hand(channels, group, seed, with_winners, plane):
     threshold = torch.randn(groups, generator=generator).double()
     size = torch.tensor(0.01).double()
     winners = torch.rand(2, channels, generator=generator) < 0.4 if with_winners else None
-    found = margins(high, group, threshold, size, winners)
-    assert found.shape == high.shape
+    result = margins(high, group, threshold, size, winners)
+    assert result.shape == high.shape
     for n in range(2):
         for c in range(channels):
             members = [k for k in range(channels) if k // group == c // group]
             if winners is not None:
                 members = [k for k in members if winners[n, k]]
             if c not in members:
-                assert (found[n, c] == -math.inf).all()
+                assert (result[n, c] == -math.inf).all()
                 continue
             mean = torch.stack([high[n, k] for k in members]).mean(0) * size
-            torch.testing.assert_close(found[n, c], mean - threshold[c // group])
+            torch.testing.assert_close(result[n, c], mean - threshold[c // group])
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -189,11 +189,11 @@ def test_gradients_are_the_closed_forms(mask, sparse):
     x = torch.randn(4, 6, 9, 9).double().requires_grad_()
     g = torch.randn(4, 20, 9, 9).double()
     (gate(x) * g).sum().backward()
-    found = {"x": x.grad, **{name: p.grad for name, p in gate.named_parameters()}}
-    wanted = closed_form(gate, x.detach(), g)
-    assert found.keys() == wanted.keys()
-    for name, gradient in wanted.items():
-        torch.testing.assert_close(found[name], gradient, msg=lambda text, name=name: f"{name}: {text}")
+    result = {"x": x.grad, **{name: p.grad for name, p in gate.named_parameters()}}
+    expected = closed_form(gate, x.detach(), g)
+    assert result.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(result[name], gradient, msg=lambda text, name=name: f"{name}: {text}")
         assert gradient.any(), name
 
 
@@ -301,8 +301,8 @@ def test_a_linear_layer_is_a_convolution_of_one_pixel():
         x = torch.randn(5, 3, 6)
         winners = torch.rand(5, 20) < 0.5
         for given_winners in (None, winners):
-            wanted = image(x.transpose(1, 2).unsqueeze(3), given_winners).squeeze(3).transpose(1, 2)
-            assert flat(x, given_winners).equal(wanted)
+            expected = image(x.transpose(1, 2).unsqueeze(3), given_winners).squeeze(3).transpose(1, 2)
+            assert flat(x, given_winners).equal(expected)
         assert flat.report() == image.report()
         assert flat(x[:, 0]).equal(flat(x)[:, 0])
 
@@ -372,9 +372,9 @@ def test_training_lowers_the_loss_and_moves_the_thresholds(layer, shape):
     losses = []
     for i in range(40):
         x = torch.randn(32, *shape).relu() if i else first
-        wanted = layer(x).detach().relu() * 1.5 - 0.5
+        expected = layer(x).detach().relu() * 1.5 - 0.5
         optimizer.zero_grad()
-        loss = F.mse_loss(gate(x), wanted) + gate.loss()
+        loss = F.mse_loss(gate(x), expected) + gate.loss()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -464,8 +464,8 @@ def test_an_lstm_with_all_bits_open_is_nearly_the_lstm(batch_first, bias):
     x = torch.randn(3, 7, 6).clamp(-2.5, 2.5)
     state = (torch.rand(1, 3 if batch_first else 7, 5) * 2 - 1, torch.randn(1, 3 if batch_first else 7, 5))
     for given_state in (None, state):
-        (output, (h, c)), (wanted, (wanted_h, wanted_c)) = gate(x, given_state), lstm(x, given_state)
-        for there, here in ((output, wanted), (h, wanted_h), (c, wanted_c)):
+        (output, (h, c)), (expected, (wanted_h, wanted_c)) = gate(x, given_state), lstm(x, given_state)
+        for there, here in ((output, expected), (h, wanted_h), (c, wanted_c)):
             torch.testing.assert_close(there, here, atol=1e-3, rtol=0)
 
 

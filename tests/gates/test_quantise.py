@@ -88,9 +88,9 @@ def test_split_is_clip_quantise_and_truncate_with_pact_s_gradients(seen):
         weights * (x.detach().abs() <= 2),
         weights[x > 2].sum() - weights[x < -2].sum(),  # dy/dalpha = 1 where clipped, with the sign of x
     )
-    for found, composed, wanted in zip(at_once, step_by_step, closed_form, strict=True):
-        torch.testing.assert_close(found, wanted)
-        torch.testing.assert_close(found, composed)
+    for result, composed, expected in zip(at_once, step_by_step, closed_form, strict=True):
+        torch.testing.assert_close(result, expected)
+        torch.testing.assert_close(result, composed)
     above, below = (torch.clamp(x.detach(), -(2 + h), 2 + h) for h in (1e-6, -1e-6))
     assert float(at_once[1]) == pytest.approx(float(((above - below) * weights).sum()) / 2e-6, rel=1e-6)
 

@@ -1,4 +1,4 @@
-"""Whole runs of the command line, small enough for tests, and what of their summaries is held.
+"""Small whole runs of the command line, and the figures of their summaries that are recorded.
 
 A run is a process of its own: one thread, one worker, one seed, a device whose prices do not depend on a clock. On the
 machine type on which a run was recorded its figures are held exactly. Elsewhere products round differently and
@@ -201,25 +201,25 @@ def differences_elsewhere(now: Mapping[str, Any], recorded: Mapping[str, Any]) -
     where the same plan was picked, of the pick.
     """
     here, there = now["summary"], recorded["summary"]
-    found: list[str] = []
+    result: list[str] = []
     for path in EXACT_EVERYWHERE:
-        found += differences(_at(here, path), _at(there, path), path)
-    found += differences(
+        result += differences(_at(here, path), _at(there, path), path)
+    result += differences(
         here["baseline"]["accuracy"], there["baseline"]["accuracy"], "baseline.accuracy", ACCURACY_TOLERANCE
     )
-    found += [f"best.{key}: missing" for key in there["best"] if key not in here["best"]]
+    result += [f"best.{key}: missing" for key in there["best"] if key not in here["best"]]
     if here["best"]["digest"] == there["best"]["digest"]:
-        found += differences(here["best"]["accuracy"], there["best"]["accuracy"], "best.accuracy", ACCURACY_TOLERANCE)
+        result += differences(here["best"]["accuracy"], there["best"]["accuracy"], "best.accuracy", ACCURACY_TOLERANCE)
         for key in ("expected_macs", "expected_latency_us", "expected_energy_uj", "gain_end_to_end"):
-            found += differences(here["best"][key], there["best"][key], f"best.{key}", PRICE_TOLERANCE)
+            result += differences(here["best"][key], there["best"][key], f"best.{key}", PRICE_TOLERANCE)
     trials = {trial["digest"]: trial for trial in recorded["trials"] if trial["state"] == "complete"}
     for trial in now["trials"]:
         if trial["state"] == "complete" and trial["digest"] in trials:
             for figure in TRIAL_FIGURES:
                 tolerance = ACCURACY_TOLERANCE if figure == "accuracy" else PRICE_TOLERANCE
                 where = f"trial {trial['digest']}.{figure}"
-                found += differences(trial[figure], trials[trial["digest"]][figure], where, tolerance)
-    return found
+                result += differences(trial[figure], trials[trial["digest"]][figure], where, tolerance)
+    return result
 
 
 def _at(summary: Any, path: str) -> Any:

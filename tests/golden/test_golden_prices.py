@@ -1,4 +1,4 @@
-"""Prices of random gated models are those that were recorded; see golden_prices.py for what they are."""
+"""Prices of random gated models equal the recorded ones; golden_prices.py describes the models."""
 
 from __future__ import annotations
 

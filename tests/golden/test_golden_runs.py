@@ -1,4 +1,4 @@
-"""Runs of the command line give the figures that were recorded; see golden_runs.py for what is held of them."""
+"""Figures of small whole runs equal the recorded ones; golden_runs.py describes the runs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def assert_recorded(name: str, folder: Path, flags: tuple[str, ...] = ()) -> Non
     record = json.loads(golden_runs.record_path(name).read_text())
     now = golden_runs.run(name, folder, flags)
     if golden_runs.machine() == record["machine"]:
-        found = golden_runs.differences(now, {key: record[key] for key in ("summary", "trials")})
+        result = golden_runs.differences(now, {key: record[key] for key in ("summary", "trials")})
     else:
-        found = golden_runs.differences_elsewhere(now, record)
-    assert not found, "\n".join(found)
+        result = golden_runs.differences_elsewhere(now, record)
+    assert not result, "\n".join(result)
 
 
 def test_a_quick_run_gives_the_recorded_figures(tmp_path: Path) -> None:

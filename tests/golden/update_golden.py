@@ -1,4 +1,4 @@
-"""Record golden figures anew: ``python tests/golden/update_golden.py prices``, or the name of a golden run.
+"""Records golden figures anew: ``python tests/golden/update_golden.py prices``, or the name of a golden run.
 
 Only where a change of figures is wanted: say in the commit which figures changed, and why.
 """

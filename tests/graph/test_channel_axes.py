@@ -26,7 +26,7 @@ def axes(model: nn.Module, *shape: int) -> list[tuple[tuple[int, ...], int]]:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "shape", "wanted"),
+    ("before", "after", "shape", "expected"),
     [
         # The same shapes; the layers tell which axis has the channels.
         (nn.Conv1d(7, 6, 1), nn.Conv1d(6, 2, 1), (7, 6), [((7, 6), 0), ((6, 6), 0)]),
@@ -35,8 +35,8 @@ def axes(model: nn.Module, *shape: int) -> list[tuple[tuple[int, ...], int]]:
         (nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1), (3, 5, 5), [((3, 5, 5), 0), ((4, 5, 5), 0)]),
     ],
 )
-def test_the_layers_around_a_tensor_say_which_axis_has_its_channels(before, after, shape, wanted):
-    assert axes(Applied(before, after), *shape) == wanted
+def test_the_layers_around_a_tensor_say_which_axis_has_its_channels(before, after, shape, expected):
+    assert axes(Applied(before, after), *shape) == expected
 
 
 def test_the_axis_goes_through_transpositions_and_sums():

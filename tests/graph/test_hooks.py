@@ -1,4 +1,4 @@
-"""A layer with hooks is no layer site: a gate in its place would not run them."""
+"""A layer with hooks is not a layer site, because a gate in its place would not run them."""
 
 from __future__ import annotations
 

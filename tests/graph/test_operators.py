@@ -1,4 +1,4 @@
-"""What operators multiply, against counts by hand; and what the table does not know is listed."""
+"""Operation counts against counts by hand, and operators that the table does not know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recurrent layers as sites: found behind the tuple that they return, counted by a formula, cut between."""
+"""Recurrent layers as layer sites: their tuples of outputs, their counts, and cuts between them."""
 
 from __future__ import annotations
 

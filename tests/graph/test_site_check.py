@@ -1,4 +1,4 @@
-"""A gate is built at the place that its site describes, or not at all."""
+"""A gate is built only at a place that matches its site."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def test_sites_of_another_network_are_refused_in_one_line(net: Drawn, other: Dra
 def test_a_layer_site_that_changed_is_refused() -> None:
     net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3)).eval()
     [first, _] = layer_sites(net, torch.zeros(1, 3, 8, 8))
-    for changed, says in (
+    for changed, message in (
         (replace(first, name="9"), "no such layer"),
         (replace(first, macs=first.macs + 1), "its macs is 7776, not 7777"),
         (replace(first, shape=(8, 5, 5)), "its shape is 8 x 6 x 6, not 8 x 5 x 5"),
     ):
-        with pytest.raises(UserError, match=says):
+        with pytest.raises(UserError, match=message):
             check_sites(net, (3, 8, 8), (), (changed,))
 
 

@@ -1,4 +1,4 @@
-"""What a forward does beside its layers: constants, operations in place, memory, random numbers."""
+"""Tracing of forwards with constants, operations in place, stored state and random numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Channels that win one by one, and hybrids of both gates: against their references and the training modules."""
+"""Kernels that skip single channels, and their hybrids, against references and training modules."""
 
 from __future__ import annotations
 

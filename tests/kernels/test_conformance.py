@@ -1,4 +1,4 @@
-"""The shipped kernels keep what kernels promise."""
+"""Every shipped kernel passes the conformance suite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same sources for Arm, run in emulators where those are installed, against what this machine prints."""
+"""The kernels for Arm, run in emulators if these are installed, give the results of this machine."""
 
 from __future__ import annotations
 

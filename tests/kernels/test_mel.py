@@ -41,11 +41,11 @@ def test_features_equal_those_of_the_front_end(library: Library, name: str) -> N
     mel, apart, count = Mel(front, library), 0, 0
     for seed in range(20):
         wave = sound(1.0, 100 + seed)[: front.samples].astype(np.float32) / 32768
-        found, expected = mel(wave).astype(int), mel.reference(wave).astype(int)
-        assert found.shape == front.output_shape[1:] and np.abs(found - expected).max() <= 1
-        apart, count = apart + int((found != expected).sum()), count + found.size
+        result, expected = mel(wave).astype(int), mel.reference(wave).astype(int)
+        assert result.shape == front.output_shape[1:] and np.abs(result - expected).max() <= 1
+        apart, count = apart + int((result != expected).sum()), count + result.size
     assert apart <= 1e-3 * count
-    assert len(np.unique(found)) > 20
+    assert len(np.unique(result)) > 20
 
 
 @pytest.mark.parametrize("name", FRONTS)

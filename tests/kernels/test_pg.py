@@ -34,8 +34,8 @@ def kernel(
     size = MASKS[mask].size(geometry.c_out)
     groups = MASKS[mask].groups(geometry.c_out)
     middle = np.zeros(groups, np.float32)
-    found = PGConv(geometry, weight, bits, low_bits, size, middle, library=library).reference(x).high
-    padded = torch.nn.functional.pad(found.double(), (0, -geometry.c_out % size), value=float("nan"))
+    result = PGConv(geometry, weight, bits, low_bits, size, middle, library=library).reference(x).high
+    padded = torch.nn.functional.pad(result.double(), (0, -geometry.c_out % size), value=float("nan"))
     means = padded.unflatten(-1, (-1, size)).nanmean(-1).reshape(-1, groups)
     delta = -1e30 if quantile is None else means.quantile(quantile, 0) if quantile < 1 else 1e30
     threshold = torch.as_tensor(delta).float().expand(groups).contiguous()

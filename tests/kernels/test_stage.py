@@ -64,8 +64,8 @@ def test_stream_lists_the_windows_above_the_threshold(library: Library) -> None:
         COperator(LARGEST, 0, 0, 4, 3, Shape(), *first),
         COperator(CONV, 128, 120, 0, 0, layer.geometry.c, *second, layer.shift.ctypes.data, layer._scratch.ctypes.data),
     )
-    told = CStream(addressof(ops), 2, 12, 50, 3, windows.ctypes.data, base, base + 16, passed.ctypes.data)
-    count = library.function("stream")(addressof(told))
+    message = CStream(addressof(ops), 2, 12, 50, 3, windows.ctypes.data, base, base + 16, passed.ctypes.data)
+    count = library.function("stream")(addressof(message))
     rows = (windows.max(2).astype(np.int16) + 128).astype(np.uint8)
     logits = np.array([layer.reference(row[None, None])[0, 0, 0] for row in rows]).astype(int) - 128
     assert 0 < count < 50 and passed[:count].tolist() == np.flatnonzero(logits > 3).tolist()
@@ -80,8 +80,8 @@ def test_a_lookup_table_maps_each_value_to_its_entry(library: Library) -> None:
     at = (room.ctypes.data, moved.ctypes.data, None, None, None, index.ctypes.data, None, None, None)
     ops = (COperator * 1)(COperator(TABLE, 0, 0, 65, 1, Shape(), *at, table.ctypes.data))
     given = (windows.ctypes.data, room.ctypes.data, moved.ctypes.data + 64, passed.ctypes.data)
-    told = CStream(addressof(ops), 1, 64, 4, 0, *given)
-    count = library.function("stream")(addressof(told))
+    message = CStream(addressof(ops), 1, 64, 4, 0, *given)
+    count = library.function("stream")(addressof(message))
     values = table[windows.view(np.uint8) ^ 0x80]
     assert moved.tolist() == values[3][index].tolist()
     assert 0 < count < 4 and passed[:count].tolist() == np.flatnonzero(values[:, 63].astype(int) - 128 > 0).tolist()
@@ -111,8 +111,8 @@ def test_rescaling_equals_that_of_litert(library: Library) -> None:
     passed, logit = (spec.name for spec in program.outputs)
     stage = Stage(model, logit, passed, library)
     windows = rng.integers(-128, 128, (200, 1, 4, 3, 2)).astype(np.int8)
-    found = []
+    result = []
     for window in windows:
         stage.bind(window, 0, np.zeros(1, np.int32))()
-        found.append(stage.logit())
-    assert found == [int(program(window)[1].flat[0]) for window in windows] and len(set(found)) > 20
+        result.append(stage.logit())
+    assert result == [int(program(window)[1].flat[0]) for window in windows] and len(set(result)) > 20

@@ -1,4 +1,4 @@
-"""Figures are made of finite values and of indices that stand for something, or not at all."""
+"""Metrics refuse values that are not finite and indices out of range."""
 
 from __future__ import annotations
 

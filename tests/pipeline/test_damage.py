@@ -1,4 +1,4 @@
-"""Run folders whose files were damaged: the run comes to the same result, or one line names the file."""
+"""Run folders with damaged files: a resumed run gives the same result, or one line names the file."""
 
 from __future__ import annotations
 

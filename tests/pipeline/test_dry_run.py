@@ -1,4 +1,4 @@
-"""What cannot be exported is refused before the first training, by the layer and the reason."""
+"""The dry run refuses what cannot be exported before the first training, and names the layer and the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each fallback of a run prints a line, and the same line stands in summary.json: provoked one by one."""
+"""Each fallback of a run prints a line that also stands in summary.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs whose driver or worker is killed or interrupted at random moments: nothing is lost, the end is the same.
+"""Whole runs whose driver or worker is killed at random moments resume with the same result.
 
 A hundred kills take minutes: pytest -m faults tests/pipeline/test_kills.py -s
 """

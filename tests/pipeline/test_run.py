@@ -1,4 +1,4 @@
-"""End to end, through the command line, on a folder of tones: a run, runs that are cut off, and what cannot run."""
+"""Whole runs on a folder of tones through the command line: finished, interrupted, and refused ones."""
 
 from __future__ import annotations
 

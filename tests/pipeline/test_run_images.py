@@ -1,4 +1,4 @@
-"""End to end on images, with gates in the place of layers: a run, a run that is cut off, and one that is resumed."""
+"""Whole runs on images with layer gates: finished, interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def finished(place: Path) -> Path:
 
 
 def summary_of(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return found
+    result: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return result
 
 
 def test_summary(finished: Path) -> None:

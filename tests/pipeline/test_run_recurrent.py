@@ -1,4 +1,4 @@
-"""End to end on sequences: hybrid matrices searched, retrained, exported and verified like any other gate."""
+"""Whole runs on sequences with hybrid matrices, from search to verification."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def summary_of(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return found
+    result: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return result
 
 
 def test_a_smaller_layer_is_picked_and_priced(finished: Path) -> None:

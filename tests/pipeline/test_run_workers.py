@@ -1,4 +1,4 @@
-"""Plans tried in worker processes, and studies in a database, through the command line on a folder of tones."""
+"""Whole runs with worker processes, and with studies in a database."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_workers_find_what_one_process_finds(place: Path) -> None:
     root = tones.write(place / "tones")
     settings = ["recipe=kws.yaml", f"data.root={root}", *tones.TINY, "search.trials=6", "search.epochs=6"]
     parallel = [*settings, "search.executor.workers=2", f"search.storage=sqlite:///{place}/studies.db"]
-    for name, given in (("alone", settings), ("two", parallel)):
-        chosen = recipe.load("kws.yaml", given[1:])
+    for name, arguments in (("alone", settings), ("two", parallel)):
+        chosen = recipe.load("kws.yaml", arguments[1:])
         RunFolder(place / name).write("recipe.yaml", recipe.to_yaml(chosen))
         recipe.mark_run(place / name, chosen)  # a storage outside the folder needs the mark of a run made here
         assert app.main(["search", name]) == 0
@@ -53,8 +53,8 @@ def test_workers_find_what_one_process_finds(place: Path) -> None:
 
 
 def test_recipes_name_executors() -> None:
-    found = recipe.load("kws", ["search.executor=ray", "search.executor.address=auto", "search.executor.workers=8"])
-    assert found.search.executor.model_dump() == {
+    result = recipe.load("kws", ["search.executor=ray", "search.executor.address=auto", "search.executor.workers=8"])
+    assert result.search.executor.model_dump() == {
         "name": "ray",
         "workers": 8,
         "cpus": 1,
@@ -64,7 +64,7 @@ def test_recipes_name_executors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "message"),
     [
         (["search.executor=slurm"], "override search.executor=slurm: unknown name 'slurm'; choices: local, ray"),
         (
@@ -84,7 +84,7 @@ def test_recipes_name_executors() -> None:
         (["search.executor.workers=0"], "override search.executor.workers=0: 0 is out of range; it must be at least 1"),
     ],
 )
-def test_what_cannot_be_is_told_in_a_line(written: list[str], told: str) -> None:
+def test_what_cannot_be_is_told_in_a_line(written: list[str], message: str) -> None:
     with pytest.raises(UserError) as error:
         recipe.load("kws", written)
-    assert str(error.value) == told
+    assert str(error.value) == message

@@ -1,4 +1,4 @@
-"""Trainings of a run, counted, and cut off at one of them."""
+"""Counts the trainings of a run, and interrupts one of them."""
 
 from __future__ import annotations
 

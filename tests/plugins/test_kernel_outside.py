@@ -1,4 +1,4 @@
-"""A layer gate with a C kernel of its own, from a package outside the tree: it conforms, is priced, run and counted."""
+"""A gate with its own C kernel from another package: it conforms, is priced, runs, and is counted."""
 
 from __future__ import annotations
 

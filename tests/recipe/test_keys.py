@@ -1,4 +1,4 @@
-"""Every key of a recipe explains itself, and the pages that are made from the schema are up to date."""
+"""Every key of a recipe has a description, and the generated pages are up to date."""
 
 from __future__ import annotations
 

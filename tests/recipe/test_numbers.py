@@ -1,4 +1,4 @@
-"""Overrides of a recipe: absurd numbers and names are refused in one line; keys with a default can be dropped."""
+"""Overrides with absurd numbers and names give an error of one line; keys with a default can be removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""References between keys of a recipe: they name keys of the file alone, and stand for no more than fits."""
+"""References between keys of a recipe: they name keys of the same file, and cannot grow without bound."""
 
 from __future__ import annotations
 

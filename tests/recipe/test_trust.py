@@ -1,4 +1,4 @@
-"""Modules that a recipe names run only where the user wrote them, or said yes."""
+"""Modules that a recipe names run only if the user wrote them or gave trust."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of runs from which the report's tests draw pages: a whole run, gates in layers alone, and an empty run."""
+"""Records of runs for the report's tests: a whole run, a run with layer gates only, and an empty run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record as a finished keyword run would leave it; made up, seeded, and hanging together."""
+"""A synthetic record of a finished keyword run, with consistent figures."""
 
 from __future__ import annotations
 
@@ -190,8 +190,8 @@ def _sensitivity(total: float, whole: float, digest: str) -> dict[str, Any]:
         picks = {0.5: digest, 1.5: "0123456789ab" if other else digest}
         answers = [{"factor": factor} | answer(part, of_whole, factor, pick) for factor, pick in picks.items()]
         gains = [one["gain"] for one in answers]
-        told = {"name": name, "constants": [name], "value": value, "unit": None if value is None else "mW"}
-        return told | {"swing": max(gains) / min(gains), "other_plan": other, "answers": answers}
+        message = {"name": name, "constants": [name], "value": value, "unit": None if value is None else "mW"}
+        return message | {"swing": max(gains) / min(gains), "other_plan": other, "answers": answers}
 
     constants = [row(f"cores.c{i}.active_mw", 30.0 / (i + 1), 300.0 / (i + 3), 8.0, i == 1) for i in range(12)]
     groups = [row("all powers", 60.0, 350.0), row("all wake-ups", 3.2, 0.0)]
@@ -298,16 +298,16 @@ def _layers() -> list[dict[str, Any]]:
         rows.append((pg, params, {"sparsity": 0.69}, 1.0, calls, 0, [], ["pixel"], 2.0))
     found = []
     for where, params, report, read, calls, own, skipped, rest, share in rows:
-        told = []
+        message = []
         for bits, left in calls:
             part = float(np.prod([one for _, one in left]))
-            told.append({"bits": bits, "left": left, "share": part, "macs": 512_000 * read * part * bits[0] / 8})
-        macs_left = own + sum(call["macs"] for call in told)
+            message.append({"bits": bits, "left": left, "share": part, "macs": 512_000 * read * part * bits[0] / 8})
+        macs_left = own + sum(call["macs"] for call in message)
         kernels = {"bits": "whole", "skipped": skipped, "not_skipped": rest, "share": share, "provenance": "assumed"}
         kernels["source"] = f"what was written of {where['core']}"
         found.append(
             where
-            | {"op": "conv2d", "shape": [64, 25, 5], "params": params, "report": report, "read": read, "calls": told}
+            | {"op": "conv2d", "shape": [64, 25, 5], "params": params, "report": report, "read": read, "calls": message}
             | {"density": report.get("density", 1.0), "gate_macs": own, "gate_params": own, "macs": 512_000}
             | {"macs_left": macs_left, "share": macs_left / 512_000, "kernels": kernels}
         )

@@ -252,11 +252,11 @@ def test_nan_reads_as_not_yet(run: Path, record: dict[str, Any], undrawn: None) 
     assert "nan" not in Page(gatesearch.report.write_page(run).read_text(encoding="utf-8")).text.lower().split()
 
 
-@pytest.mark.parametrize(("content", "says"), [(None, "no such file"), ("{", "not JSON"), ("[]", "list")])
-def test_an_unreadable_record_is_a_user_error(tmp_path: Path, content: str | None, says: str) -> None:
+@pytest.mark.parametrize(("content", "message"), [(None, "no such file"), ("{", "not JSON"), ("[]", "list")])
+def test_an_unreadable_record_is_a_user_error(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "record.json").write_text(content)
-    with pytest.raises(UserError, match=rf"record\.json: .*{says}"):
+    with pytest.raises(UserError, match=rf"record\.json: .*{message}"):
         gatesearch.report.write_page(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The section on assumed constants: what it says, what it draws, and that it says no more than is known."""
+"""The report's section on assumed constants: its sentences and its plot."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ MACHINE = {"cpu": "a core", "cores": 2, "python": "3.11", "versions": {}}
 
 
 @pytest.mark.parametrize(
-    ("argument", "told"),
+    ("argument", "message"),
     [
         ("executors=slurm", "bench cluster: executors: unknown executor 'slurm'; choices: local, ray"),
         (
@@ -30,18 +30,18 @@ MACHINE = {"cpu": "a core", "cores": 2, "python": "3.11", "versions": {}}
         ("trials=3", "bench cluster: unknown key 'trials'; choices: executors, workers"),
     ],
 )
-def test_arguments(argument: str, told: str) -> None:
+def test_arguments(argument: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         results.run("cluster", [argument])
-    assert str(error.value) == told
+    assert str(error.value) == message
 
 
 def test_the_engine_is_measured_on_a_stored_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "TRIALS", 6)
     monkeypatch.setattr(measure, "PAUSE_S", 0.0)
     for storage in measure.STORAGES:
-        found = measure.engine_measurement(storage)(tmp_path)
-        assert found["ask_ms"] > 0 and found["tell_ms"] > 0 and found["median_ms"] <= found["p95_ms"]
+        result = measure.engine_measurement(storage)(tmp_path)
+        assert result["ask_ms"] > 0 and result["tell_ms"] > 0 and result["median_ms"] <= result["p95_ms"]
     assert len(engine.read(tmp_path / "journal.study").complete) == 6
     assert len(engine.read(f"sqlite:///{tmp_path}/sqlite.study").complete) == 6
 
@@ -51,10 +51,10 @@ def test_one_worker_is_busy_nearly_all_the_time(tmp_path: Path) -> None:
     settings = engine.SearchSettings(journal=tmp_path / "j", trials=4, proposals=40, seed=0)
     engine.search(measure.make_space(), measure.price, evaluate, settings, InProcess(evaluate))
     notes = [line.split() for line in (tmp_path / "notes").read_text().splitlines()]
-    found = measure.utilisation(notes, 1, float(notes[0][1]))
-    assert found["processes"] == 1 and found["startup_s"] == 0 and 0 < found["efficiency"] <= 1
+    result = measure.utilisation(notes, 1, float(notes[0][1]))
+    assert result["processes"] == 1 and result["startup_s"] == 0 and 0 < result["efficiency"] <= 1
     two = measure.utilisation(notes, 2, float(notes[0][1]))
-    assert two["efficiency"] == pytest.approx(found["efficiency"] / 2)
+    assert two["efficiency"] == pytest.approx(result["efficiency"] / 2)
     lengths = [float(end) - float(begin) for _, begin, end in notes]
     assert all(length >= 0.025 for length in lengths)
 

@@ -1,4 +1,4 @@
-"""The counts of a few networks, and the page that shows them."""
+"""The benchmark of operation counts: a few networks, and the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of hybrid matrices: rows at equal parameters, resumable, and pages that say what they show."""
+"""The benchmark of hybrid matrices: rows with equal parameters, resumed runs, and the page."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def test_what_is_timed_is_the_product(matrix):
     if isinstance(found, tuple):  # rich rows of all gates, then the others
         found = np.concatenate([part.reshape(matrix.groups, -1) for part in found], 1)
     with torch.no_grad():
-        wanted = matrix(torch.from_numpy(latency._vector(matrix)))
-    np.testing.assert_allclose(np.ravel(found), wanted.numpy(), atol=1e-5)
+        expected = matrix(torch.from_numpy(latency._vector(matrix)))
+    np.testing.assert_allclose(np.ravel(found), expected.numpy(), atol=1e-5)
 
 
 def test_a_step_is_all_matrices_of_a_network(bench):
@@ -131,10 +131,10 @@ def test_steps_that_are_timed_are_those_of_the_layer(layer, form):
     with torch.no_grad():
         output, _ = rnn(x.expand(1, 1, 6), tuple(start) if rnn.is_lstm else start[0])
     found = latency.steps(rnn)
-    for step, wanted in zip(found, output[0, 0].split(9), strict=True):
+    for step, expected in zip(found, output[0, 0].split(9), strict=True):
         after = [part.numpy().copy() for part in state]
         step(x.numpy(), *after)
-        np.testing.assert_allclose(after[0], wanted.numpy(), atol=1e-5)
+        np.testing.assert_allclose(after[0], expected.numpy(), atol=1e-5)
     assert sum(step.parameters for step in found) == sum(map(_stored, rnn.matrices()))
 
 

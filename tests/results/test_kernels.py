@@ -72,8 +72,8 @@ def test_targets_apply_to_ratios_of_the_right_calls() -> None:
             **{"LSTM dense": 40.0, "LSTM torch": 50.0, "LSTM HMD": 10.0, "LSTM pruned": 30.0},
         }
     )
-    found = {target.name.split(",")[0]: target.ratio(times) for target in kernel_targets()}
-    assert found == {
+    result = {target.name.split(",")[0]: target.ratio(times) for target in kernel_targets()}
+    assert result == {
         "own int8 product over torch._int_mm": 1.2,
         "fastest dense fp32 over FBS": 4.0,
         "own dense 16x8 over PG 16/8": 1.5,

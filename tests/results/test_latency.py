@@ -1,4 +1,4 @@
-"""The benchmark of latency tables: what it draws, and what its page says."""
+"""The benchmark of latency tables: random plans, forced shares of work, and the page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_plans_are_drawn_by_their_seed_and_differ() -> None:
     assert all(models.has_kernel(g, known[g.site]) for plan in plans for g in plan.gates if g.site in known)
 
 
-def test_a_share_of_the_outputs_is_opened() -> None:
+def test_a_gate_can_be_set_to_open_a_share_of_its_outputs() -> None:
     torch.manual_seed(0)
     chosen = models.subject("M-CifarNet, half width")
     site = next(site for site in chosen.layers if site.name == "conv3.0")
@@ -51,13 +51,13 @@ def test_a_share_of_the_outputs_is_opened() -> None:
     assert gate.report()["sparsity"] == pytest.approx(0.7, abs=0.02)
 
 
-def test_structure_is_equal_where_weights_differ_and_not_where_shapes_do() -> None:
+def test_the_structure_of_a_module_depends_on_shapes_and_not_on_weights() -> None:
     first, second = (torch.nn.Sequential(torch.nn.Conv2d(2, n, 1), torch.nn.ReLU()) for n in (3, 3))
     other = torch.nn.Sequential(torch.nn.Conv2d(2, 4, 1), torch.nn.ReLU())
     assert bundles.structure(first) == bundles.structure(second) != bundles.structure(other)
 
 
-def test_the_page_says_what_was_reached_and_what_was_not_run(tmp_path: Path) -> None:
+def test_the_page_marks_missed_targets_and_missing_runs(tmp_path: Path) -> None:
     rows = [row("DS-CNN, width 64", 100.0, p) for p in (101.0, 95.0, 112.0)]
     table = {"DS-CNN, width 64": {"timings": 40, "noisy": 1, "seconds": 3.0}}
     text = Latency("gatesearch bench latency", rows, table, 8, tmp_path).publish().read_text()
@@ -68,11 +68,11 @@ def test_the_page_says_what_was_reached_and_what_was_not_run(tmp_path: Path) -> 
     assert (tmp_path / "latency" / "latency.png").stat().st_size > 10_000
 
 
-def test_nothing_is_claimed_where_nothing_was_run(tmp_path: Path) -> None:
+def test_a_page_without_runs_says_not_run(tmp_path: Path) -> None:
     assert "Not run." in Latency("gatesearch bench latency", [], {}, 8, tmp_path).publish().read_text()
 
 
 @pytest.mark.parametrize("argument", ["steps=dream", "models=0", "rounds=3", "set=all", "steps=page set=development"])
-def test_wrong_arguments_are_named(argument: str) -> None:
+def test_errors_name_wrong_arguments(argument: str) -> None:
     with pytest.raises(UserError, match="bench latency"):
         latency.main(argument.split())

@@ -1,4 +1,4 @@
-"""What commands and benchmarks take is printed where it is asked for, and nothing is run."""
+"""Commands and benchmarks print their usage on request, and run nothing."""
 
 from __future__ import annotations
 

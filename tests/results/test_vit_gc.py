@@ -79,8 +79,8 @@ def test_rows_hold_every_seed_and_every_prevalence() -> None:
 
 
 def test_an_infinite_gain_is_not_in_the_row_but_on_the_page() -> None:
-    found = {row.name for row in benchmark({0: outcome()}).rows()}
-    assert "idealised gain at prevalence 0.001" in found and "idealised gain at prevalence 0.0001" not in found
+    result = {row.name for row in benchmark({0: outcome()}).rows()}
+    assert "idealised gain at prevalence 0.001" in result and "idealised gain at prevalence 0.0001" not in result
     assert "infinite" in benchmark({0: outcome()}).text()
 
 

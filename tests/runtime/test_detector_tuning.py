@@ -81,16 +81,16 @@ def test_each_point_of_the_curve_is_what_the_detector_does(task: Any, counting: 
 
 
 @given(tasks(), st.sampled_from([0.0, 100.0, 500.0, 10**6]))
-def test_the_threshold_keeps_the_wanted_rate_and_so_do_all_above(task: Any, wanted: float) -> None:
+def test_the_threshold_keeps_the_wanted_rate_and_so_do_all_above(task: Any, expected: float) -> None:
     scenes, settings = task
-    tuned = set_threshold(scenes, settings, wanted)
+    tuned = set_threshold(scenes, settings, expected)
     rate, misses = run(scenes, tuned.settings)
-    assert rate <= wanted
+    assert rate <= expected
     assert (tuned.point.fa_per_hour, tuned.point.miss_rate) == pytest.approx((rate, misses))
     every = det_curve(scenes, settings, points=10**4)
-    within = every.fa_per_hour <= wanted
+    within = every.fa_per_hour <= expected
     lowest = float(every.thresholds[np.flatnonzero(~within)[-1] + 1 if (~within).any() else 0])
-    assert tuned.settings.threshold == lowest == every.threshold_for(wanted)
+    assert tuned.settings.threshold == lowest == every.threshold_for(expected)
 
 
 def test_a_threshold_stands_between_outputs() -> None:

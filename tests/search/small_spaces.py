@@ -1,4 +1,4 @@
-"""Search spaces that are small enough to count their plans by hand, and the counts."""
+"""Search spaces small enough to count their plans by hand, and the counts."""
 
 from __future__ import annotations
 

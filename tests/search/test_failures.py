@@ -1,4 +1,4 @@
-"""Plans that cannot be evaluated: they end as failed with their message, and the search goes on."""
+"""A plan whose evaluation fails ends as failed with its message, and the search continues."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Given:
 
 def all_plans(space: Space) -> set[GatePlan]:
     """Every plan of a space, by brute force over subsets of sites, gates and cores."""
-    found = set()
+    result = set()
     per_site = [
         [None]
         + [
@@ -61,8 +61,8 @@ def all_plans(space: Space) -> set[GatePlan]:
         if space.min_gates <= len(gates) <= space.max_gates:
             for cores in product(space.cores, repeat=len(gates) + 1):
                 if list(cores) == sorted(cores, key=space.cores.index):
-                    found.add(GatePlan(gates, cores))
-    return found
+                    result.add(GatePlan(gates, cores))
+    return result
 
 
 SPACES = {
@@ -190,9 +190,9 @@ class Picky(GateKind[CutSite, PickyParams]):
 
 @pytest.fixture
 def two_kinds(monkeypatch: pytest.MonkeyPatch) -> dict[str, GateKind[Any, Any]]:
-    found = {"gc": kind_of("gc"), "picky": Picky()}
-    monkeypatch.setattr(registry, "kinds", lambda: found)
-    return found  # type: ignore[return-value]
+    result = {"gc": kind_of("gc"), "picky": Picky()}
+    monkeypatch.setattr(registry, "kinds", lambda: result)
+    return result  # type: ignore[return-value]
 
 
 def test_kinds_that_differ_by_site(two_kinds: dict[str, GateKind[Any, Any]]) -> None:

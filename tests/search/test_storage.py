@@ -1,4 +1,4 @@
-"""What a search leaves on disk: when the disk is full, when another drives the study, when the journal is broken."""
+"""The storage of a search: full disks, two drivers, and broken journals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformance suites of gates for any kind and site, built in a line."""
+"""Builds the conformance suite of a gate for any kind and site."""
 
 from __future__ import annotations
 

@@ -55,24 +55,24 @@ def of_table(rows: list[tuple[int, int, int]], gates: int = 2):
 
 
 def test_formulas_against_a_hand_computed_table():
-    found = of_table(TABLE)
-    assert found.accuracy == pytest.approx(7 / 12)
-    assert found.accuracy_all_classes == pytest.approx(4 / 12)
-    assert found.precision == pytest.approx(1 / 3)
-    assert found.recall == pytest.approx(1 / 5)
-    assert found.gate_recall == pytest.approx(3 / 5)
-    assert found.gate_recalls == pytest.approx((4 / 5, 3 / 4))
-    assert found.early_stop_rate == pytest.approx(5 / 7)
-    assert found.passed["positive"] == pytest.approx((1, 4 / 5, 3 / 5))
-    assert found.passed["silence"] == pytest.approx((1, 1 / 3, 0))
-    assert found.passed["unknown"] == pytest.approx((1, 3 / 4, 2 / 4))
+    result = of_table(TABLE)
+    assert result.accuracy == pytest.approx(7 / 12)
+    assert result.accuracy_all_classes == pytest.approx(4 / 12)
+    assert result.precision == pytest.approx(1 / 3)
+    assert result.recall == pytest.approx(1 / 5)
+    assert result.gate_recall == pytest.approx(3 / 5)
+    assert result.gate_recalls == pytest.approx((4 / 5, 3 / 4))
+    assert result.early_stop_rate == pytest.approx(5 / 7)
+    assert result.passed["positive"] == pytest.approx((1, 4 / 5, 3 / 5))
+    assert result.passed["silence"] == pytest.approx((1, 1 / 3, 0))
+    assert result.passed["unknown"] == pytest.approx((1, 3 / 4, 2 / 4))
 
 
 def test_early_stop_and_gate_recall_are_products_over_the_gates():
-    found = of_table(TABLE)
+    result = of_table(TABLE)
     first, second = 3 / 7, 2 / 4  # ES_1 of seven negatives, ES_2 of the four that reached the second gate
-    assert found.early_stop_rate == pytest.approx(1 - (1 - first) * (1 - second))
-    assert found.gate_recall == pytest.approx(math.prod(found.gate_recalls))
+    assert result.early_stop_rate == pytest.approx(1 - (1 - first) * (1 - second))
+    assert result.gate_recall == pytest.approx(math.prod(result.gate_recalls))
 
 
 rows = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
@@ -82,20 +82,26 @@ rows = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3
 def test_figures_are_shares_and_agree_with_each_other(drawn):
     # A gate answers with a negative class.
     table = [(label, exit_, answer if exit_ == 3 else 2 + answer % 2) for label, exit_, answer in drawn]
-    found = of_table(table, gates=3)
-    for value in (found.accuracy, found.accuracy_all_classes, found.precision, found.recall, found.early_stop_rate):
+    result = of_table(table, gates=3)
+    for value in (
+        result.accuracy,
+        result.accuracy_all_classes,
+        result.precision,
+        result.recall,
+        result.early_stop_rate,
+    ):
         assert 0 <= value <= 1
-    assert found.recall <= found.gate_recall
-    assert found.gate_recall == pytest.approx(math.prod(found.gate_recalls)) or found.passed["positive"][-1] == 0
-    for passed in found.passed.values():
+    assert result.recall <= result.gate_recall
+    assert result.gate_recall == pytest.approx(math.prod(result.gate_recalls)) or result.passed["positive"][-1] == 0
+    for passed in result.passed.values():
         assert list(passed) == sorted(passed, reverse=True)
-    assert found.accuracy_all_classes <= found.accuracy
+    assert result.accuracy_all_classes <= result.accuracy
 
 
 def test_without_gates_nothing_is_stopped():
-    found = of_table([(YES, 0, YES), (SILENCE, 0, SILENCE), (UNKNOWN, 0, YES)], gates=0)
-    assert (found.accuracy, found.early_stop_rate, found.gate_recall) == (pytest.approx(2 / 3), 0.0, 1.0)
-    assert found.gate_recalls == ()
+    result = of_table([(YES, 0, YES), (SILENCE, 0, SILENCE), (UNKNOWN, 0, YES)], gates=0)
+    assert (result.accuracy, result.early_stop_rate, result.gate_recall) == (pytest.approx(2 / 3), 0.0, 1.0)
+    assert result.gate_recalls == ()
 
 
 def test_the_answer_comes_from_the_last_stage_or_the_gate_that_stopped():
@@ -140,14 +146,14 @@ def test_theta_meets_the_recall_target_on_validation_gate_by_gate_on_the_hard_ca
     positive = torch.tensor([True, False, False])
     split = split_of(features, labels)
     calibrate(model, split, positive)
-    found = assess(model, split, positive, ("positive", "unknown", "silence"))
-    for own, target in zip(found.gate_recalls, recalls, strict=True):
+    result = assess(model, split, positive, ("positive", "unknown", "silence"))
+    for own, target in zip(result.gate_recalls, recalls, strict=True):
         assert own >= target - 1e-6
     # Each target holds of those that arrive, so that the chain's is the product.
-    assert found.gate_recall >= math.prod(recalls) - 1e-6
+    assert result.gate_recall >= math.prod(recalls) - 1e-6
     # And no more is let through than that: one positive fewer would miss the target.
     arriving = int((labels == 0).sum())
-    for own, target in zip(found.gate_recalls, recalls, strict=True):
+    for own, target in zip(result.gate_recalls, recalls, strict=True):
         assert round(own * arriving) == math.ceil(target * arriving - 1e-6)
         arriving = round(own * arriving)
 
@@ -202,9 +208,11 @@ def test_without_gates_there_are_no_gate_logits(features: Features):
     model = GatedModel(backbone, GatePlan(), cut_sites(backbone, torch.zeros(1, *shape)), CLASSES)
     assert gate_logits(model, features.test.features).shape == (60, 0)
     calibrate(model, features.validation, features.positive)
-    found = assess(model, features.test, features.positive, features.kind_names)
+    result = assess(model, features.test, features.positive, features.kind_names)
     logits = backbone(features.test.features)
-    assert found.accuracy_all_classes == pytest.approx(float((logits.argmax(1) == features.test.labels).float().mean()))
+    assert result.accuracy_all_classes == pytest.approx(
+        float((logits.argmax(1) == features.test.labels).float().mean())
+    )
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

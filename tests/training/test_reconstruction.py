@@ -1,4 +1,4 @@
-"""Networks that give back their input: the error, the figures, and what section 0.6 asks of a switch."""
+"""Training of networks that reconstruct their input: the error, the figures, and the requirements of a switch."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def test_the_error_is_none_for_the_same_and_grows_with_what_is_wrong():
 
 
 def test_the_error_of_silence_has_a_gradient():
-    found = torch.zeros(2, 600, requires_grad=True)
-    waveform_errors(found, torch.randn(2, 600)).sum().backward()
-    assert bool(torch.isfinite(found.grad).all())
+    result = torch.zeros(2, 600, requires_grad=True)
+    waveform_errors(result, torch.randn(2, 600)).sum().backward()
+    assert bool(torch.isfinite(result.grad).all())
 
 
 class Halves(nn.Module):
@@ -104,18 +104,18 @@ def test_figures_against_a_table_by_hand():
     logits = iter([torch.tensor([-1.0, 1.0, 2.0, -2.0])] * 2)
     gate.linear.register_forward_hook(lambda *_: next(logits)[:, None])
     gate.theta.fill_(0.0)  # the first and the last leave
-    found = Reconstruction(SHAPE, ("positive",), ("tone", "noise")).assess(model, split)
+    result = Reconstruction(SHAPE, ("positive",), ("tone", "noise")).assess(model, split)
     silence = waveform_errors(torch.zeros_like(split.features), split.features)
     half = waveform_errors(0.5 * split.features, split.features)
-    assert found.shares == (0.5, 0.5) and found.light_share == 0.5
-    assert found.passed == {"positive": (1.0, 0.5)} and found.by_class == {"tone": 0.5, "noise": 0.5}
-    assert found.error == pytest.approx(float(half[[0, 3]].sum() / 4), rel=1e-5)
-    assert found.fidelity == pytest.approx(float(1 - half[[0, 3]].sum() / silence.sum()), rel=1e-5)
+    assert result.shares == (0.5, 0.5) and result.light_share == 0.5
+    assert result.passed == {"positive": (1.0, 0.5)} and result.by_class == {"tone": 0.5, "noise": 0.5}
+    assert result.error == pytest.approx(float(half[[0, 3]].sum() / 4), rel=1e-5)
+    assert result.fidelity == pytest.approx(float(1 - half[[0, 3]].sum() / silence.sum()), rel=1e-5)
     light = float(1 - half.sum() / silence.sum())
-    assert found.paths == pytest.approx((light, 1.0), rel=1e-5)
-    assert found.random == pytest.approx(0.5 * light + 0.5, rel=1e-5)
-    assert found.snr_db == pytest.approx(10 * math.log10(8), rel=1e-4)  # half the windows lose a quarter of the energy
-    summary = found.summary() | found.gated_summary()
+    assert result.paths == pytest.approx((light, 1.0), rel=1e-5)
+    assert result.random == pytest.approx(0.5 * light + 0.5, rel=1e-5)
+    assert result.snr_db == pytest.approx(10 * math.log10(8), rel=1e-4)  # half the windows lose a quarter of the energy
+    summary = result.summary() | result.gated_summary()
     assert summary["accuracy"] is None and summary["gate_recall"] is None and summary["light_share"] == 0.5
 
 
@@ -124,9 +124,9 @@ def test_a_gate_without_an_exit_leaves_silence():
     plan = GatePlan((PlacedGate.of("gc", "first"),))
     model = GatedModel(Halves(), plan, cut_sites(Halves(), split.features), SHAPE).eval()
     model.gate(0).theta.fill_(math.inf)
-    found = Reconstruction(SHAPE, ("positive",)).assess(model, split)
-    assert found.fidelity == pytest.approx(0.0, abs=1e-6) and found.light_share == 1.0
-    assert found.paths == pytest.approx((0.0, 1.0), abs=1e-6)
+    result = Reconstruction(SHAPE, ("positive",)).assess(model, split)
+    assert result.fidelity == pytest.approx(0.0, abs=1e-6) and result.light_share == 1.0
+    assert result.paths == pytest.approx((0.0, 1.0), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -143,10 +143,10 @@ def test_a_network_that_cannot_reconstruct_is_refused(shape, output, message):
 
 
 def test_the_bound_on_fidelity_is_that_of_a_drop():
-    found = Fidelity(0.5, 1.0, 0.0, (0.5, 0.5), (0.4, 0.6), 0.45, {})
+    result = Fidelity(0.5, 1.0, 0.0, (0.5, 0.5), (0.4, 0.6), 0.45, {})
     [(name, broken)] = Reconstruction(SHAPE, ("positive",)).limits.items()
     assert name == "max_fidelity_drop"
-    assert broken(found, 0.6, 0.05) == pytest.approx(0.05) and broken(found, 0.6, 0.2) < 0
+    assert broken(result, 0.6, 0.05) == pytest.approx(0.05) and broken(result, 0.6, 0.2) < 0
 
 
 def test_scores_are_those_of_fidelity():
@@ -180,17 +180,17 @@ def trained(features: Features) -> GatedModel:
 
 
 def test_the_light_share_is_within_two_points_of_the_wanted_one_on_validation(trained, features):
-    found = Reconstruction(SHAPE, features.kind_names).assess(trained, features.validation)
-    assert abs(found.light_share - SHARE) <= 0.02
+    result = Reconstruction(SHAPE, features.kind_names).assess(trained, features.validation)
+    assert abs(result.light_share - SHARE) <= 0.02
 
 
 def test_the_routed_error_lies_strictly_between_all_heavy_and_routing_by_lot(trained, features):
     for split in (features.validation, features.test):
-        found = Reconstruction(SHAPE, features.kind_names).assess(trained, split)
-        light, heavy = found.paths
-        assert light < found.random < found.fidelity < heavy
+        result = Reconstruction(SHAPE, features.kind_names).assess(trained, split)
+        light, heavy = result.paths
+        assert light < result.random < result.fidelity < heavy
     errors = path_errors(trained, features.test.features)
-    assert found.error > float(errors[:, 1].mean())
+    assert result.error > float(errors[:, 1].mean())
 
 
 def test_a_switch_that_is_taught_nothing_routes_no_better_than_by_lot(trained, features):
@@ -201,8 +201,8 @@ def test_a_switch_that_is_taught_nothing_routes_no_better_than_by_lot(trained, f
         gate.linear.weight.neg_()
     try:
         calibrate(trained, features.validation, features.positive)
-        found = Reconstruction(SHAPE, features.kind_names).assess(trained, features.test)
-        assert found.fidelity < found.random
+        result = Reconstruction(SHAPE, features.kind_names).assess(trained, features.test)
+        assert result.fidelity < result.random
     finally:
         with torch.no_grad():
             gate.linear.weight.copy_(kept)

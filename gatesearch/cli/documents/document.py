@@ -1,4 +1,4 @@
-"""What all described files have in common."""
+"""The base class of the documents that describe files."""
 
 from __future__ import annotations
 

@@ -38,11 +38,11 @@ class KernelCall(Document):
 
     bits: list[int] = Field(description="Magnitude bits of activations and of weights.")
     skips: list[str] = Field(description="Names of what the kernel may leave out.")
-    size: float = Field(description="Share of the layer's multiplications that this part is when nothing is skipped.")
+    size: float = Field(description="Share of the layer's multiplications in this part if nothing is skipped.")
 
 
 class Kernel(Document):
-    """What a core needs to skip work in a gated layer."""
+    """The kernel by which a core skips work in a gated layer."""
 
     op: str = Field(description="Operation of the layer.")
     calls: list[KernelCall] = Field(description="Parts of the layer's work.")
@@ -63,7 +63,7 @@ class Part(Document):
     inputs: list[Any] = Field(description="Names of the tensors that go in.")
     outputs: list[Any] = Field(description="Names of the tensors that come out.")
     source: Any = Field(description="Where the kernel takes its mask from; null for none.")
-    whole: Any = Field(description="Shape of the whole output where the part computes some of its channels.")
+    whole: Any = Field(description="Shape of the whole output if the part computes only some of its channels.")
     reads: list[Any] = Field(description="Channels that the part reads; empty for all.")
     program: Artifact = Field(description="File of the part.")
 
@@ -95,7 +95,7 @@ class CutGate(Gate):
 
 
 class Stage(Document):
-    """What runs between two cuts."""
+    """A stage: the part of the network between two cuts."""
 
     index: int = Field(ge=0, description="Index of the stage, from 0.")
     core: str = Field(description="Core that the stage runs on.")
@@ -103,7 +103,7 @@ class Stage(Document):
     arithmetic: str = Field(description="Number format of the program: int8 or float32.")
     gated_layers: list[GatedLayer] = Field(description="Gates in the places of layers.")
     program: Artifact = Field(description="File that verification runs.")
-    parts: list[Part] = Field(description="The stage a second time in parts, where its core has kernels.")
+    parts: list[Part] = Field(description="The same stage in parts, for a core that has kernels; empty for others.")
     artifacts: list[Artifact] = Field(description="All files of the stage.")
     input: Tensor = Field(description="Input of the program.")
     outputs: dict[str, Tensor] = Field(description="Outputs of the program by name.")

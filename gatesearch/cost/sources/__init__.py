@@ -1,1 +1,1 @@
-"""Where the latency of a block on a core comes from: one source for each kind of knowledge about cores."""
+"""Sources of latencies: each gives the latency of a block on one type of core."""

@@ -1,4 +1,4 @@
-"""What every source of latencies has in common.
+"""The base class of sources of latencies.
 
 A core's timing says how its latency is known. The *source* of that kind reads the pieces of a backbone in the unit of
 the timing; ``core.timing.latency_us`` alone turns a reading into microseconds, and ``core.timing.provenance`` says how

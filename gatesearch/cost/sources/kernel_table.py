@@ -1,4 +1,4 @@
-"""Latency by a core's table of kernels: each piece is the calls of kernels that it consists of."""
+"""The source of latencies for cores with a kernel table: a piece of a network costs its kernel calls."""
 
 from __future__ import annotations
 

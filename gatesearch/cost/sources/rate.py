@@ -1,4 +1,4 @@
-"""Latency by a profile's figures: the reading of a piece is its MACs; its other work is priced with the plan."""
+"""The source of latencies for cores whose profile has a rate of multiply-accumulates."""
 
 from __future__ import annotations
 

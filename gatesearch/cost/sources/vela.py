@@ -1,4 +1,4 @@
-"""Latency by the cycles that the Vela compiler estimates for an Arm Ethos-U."""
+"""The source of latencies for Arm Ethos-U: the cycles that the Vela compiler estimates."""
 
 from __future__ import annotations
 

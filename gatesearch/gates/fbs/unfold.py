@@ -1,4 +1,4 @@
-"""A trained convolution and batch norm as the starting point of an FBS layer, which computes the same at density 1."""
+"""Turns a trained convolution and batch norm into the starting point of an FBS layer, equal to them at density 1."""
 
 from __future__ import annotations
 

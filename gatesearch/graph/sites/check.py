@@ -1,4 +1,4 @@
-"""Whether a network has the sites that a plan names: the same tensors and layers, at the same place.
+"""Checks whether a network has the sites that a plan names: the same tensors and layers at the same places.
 
 Sites are found in one trace of a network and used in others: in a worker, behind training, in an export, in a run that
 is resumed. A name alone may stand for something else there, and a gate would be built elsewhere than its site says.

@@ -1,4 +1,4 @@
-"""The section on gates in the place of layers: which layers, what is left of them, and what a core skips."""
+"""The section on gates in the place of layers: which layers, their remaining work, and what a core skips."""
 
 from __future__ import annotations
 

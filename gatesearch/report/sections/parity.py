@@ -1,4 +1,4 @@
-"""The section on exported artifacts: which decisions of theirs differ from the model's."""
+"""The section on exported artifacts: which of their decisions differ from the model's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section on assumed constants: how far the answer moves with each, in a sentence or two and a row a constant."""
+"""The section on assumed constants: how far the result moves with each, in a few sentences and a table."""
 
 from __future__ import annotations
 

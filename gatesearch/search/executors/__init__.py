@@ -1,4 +1,4 @@
-"""Where plans are tried: in this process, in worker processes of this machine, or on a cluster."""
+"""Executors, which try plans: in this process, in worker processes of this machine, or on a cluster."""
 
 from __future__ import annotations
 

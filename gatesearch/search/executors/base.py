@@ -1,4 +1,4 @@
-"""What a search needs of an executor, which tries its plans, and the simplest one."""
+"""The protocol of an executor, which tries a search's plans, and the simplest one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans tried in processes of this machine, as many at a time as there are workers.
+"""The executor that tries plans in worker processes of this machine.
 
 A worker that dies is replaced and its plan tried again; a plan that kills several fails. Workers end with their driver,
 however that ends.

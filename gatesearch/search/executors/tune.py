@@ -1,4 +1,4 @@
-"""Plans tried on a Ray cluster, as trials of Ray Tune whose actors stay from trial to trial."""
+"""The executor that tries plans on a Ray cluster, as trials of Ray Tune whose actors stay from trial to trial."""
 
 from __future__ import annotations
 

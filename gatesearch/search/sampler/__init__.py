@@ -1,4 +1,4 @@
-"""GateSampler, which proposes the plan to try next, and what it is made of."""
+"""GateSampler, which proposes the plan to try next, and its parts."""
 
 from gatesearch.search.sampler.gate_sampler import GateSampler
 

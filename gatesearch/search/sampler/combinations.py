@@ -1,4 +1,4 @@
-"""What the sampler knows of the gates of a plan before any training: vectors, choices of cores, and their costs."""
+"""The gates and cores of plans as arrays: features for the surrogate, choices of cores, and costs."""
 
 from __future__ import annotations
 

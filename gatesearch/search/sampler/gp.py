@@ -1,4 +1,4 @@
-"""A Gaussian process for some dozens of observations: the value to expect where nothing was tried, and its deviation.
+"""A Gaussian process for a few dozen observations, which predicts a mean and a deviation for untried plans.
 
 The kernel is linear plus Matern 5/2: trends carry over to the whole space, and nearby plans correct them. Its three
 hyperparameters are those of the largest marginal likelihood on a small grid (Rasmussen and Williams 2006, "Gaussian

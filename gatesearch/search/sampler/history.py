@@ -1,4 +1,4 @@
-"""What a sampler knows of a study: the trials that ended, and the plans that are under way.
+"""Reads a study for the sampler: the finished trials, and the plans that are running.
 
 A study that grows is read once: each trial that ended is taken in when it is first met, and the front and the distinct
 combinations of gates are kept up to date.

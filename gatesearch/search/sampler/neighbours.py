@@ -1,4 +1,4 @@
-"""Candidates for the next proposal: gates drawn with few of them in mind, or neighbours of the best so far."""
+"""Candidates for the next proposal: random plans with few gates, and neighbours of the best plans."""
 
 from __future__ import annotations
 

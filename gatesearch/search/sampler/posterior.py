@@ -1,4 +1,4 @@
-"""What the trials say of plans that were not tried: their error, the constraints, the share that reaches each stage."""
+"""Predictions for untried plans: their error, the constraints, and the share of windows that reaches each stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where finished trials are kept: a journal file or a database that Optuna opens, written by one driver at a time.
+"""Stores finished trials in a journal file or a database, with one driver at a time.
 
 A search keeps its study in memory and adds each trial here once, when it has ended: one append of one line (or one
 transaction), whole or not at all, in place of an entry for every parameter and attribute.

@@ -1,4 +1,4 @@
-"""One driver a study: a lock on the journal file, or in the database."""
+"""The lock that allows only one driver for a study, in a file or in the database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a study is stored, and how that is shown."""
+"""The place where a study is stored, and its description for messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table that ends a run; what record.json and summary.json hold is tested on whole runs, in test_pipeline."""
+"""The table at the end of a run; whole runs in tests/pipeline test the rest of the record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search over two Ray nodes of one machine with token authentication, one of which dies in mid-run.
+"""A search over two Ray nodes of one machine with token authentication; one node dies during the search.
 
 tests/search/executors/test_tune.py runs it in a process of its own: FOLDER TRIALS KILL_AFTER. It prints the outcome as
 JSON.
@@ -25,12 +25,12 @@ def main(folder: Path, trials: int, kill_after: int) -> None:
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     second = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    told: list[int] = []
+    message: list[int] = []
     threads = []
 
     def seen(trial: Trial) -> None:
-        told.append(trial.number)
-        if sum(1 for _ in told) == kill_after:
+        message.append(trial.number)
+        if sum(1 for _ in message) == kill_after:
             # Half a second in, the trials that follow are under way on both nodes.
             threads.append(threading.Timer(0.5, cluster.remove_node, (second,), {"allow_graceful": False}))
             threads[-1].start()

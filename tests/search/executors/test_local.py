@@ -1,4 +1,4 @@
-"""Searches whose driver or worker is killed at random moments: nothing that ended is lost, and the end is the same."""
+"""Searches whose driver or worker is killed at random moments lose no finished trial and give the same result."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def ended(pid: int, within: float) -> int | None:
 
 def workers(pid: int) -> list[int]:
     """Return the worker processes of a driver; it has helpers, too."""
-    found = []
+    result = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             if b"spawn_main" in Path(f"/proc/{word}/cmdline").read_bytes():
-                found.append(int(word))
-    return found
+                result.append(int(word))
+    return result
 
 
 def lines(path: Path) -> list[str]:

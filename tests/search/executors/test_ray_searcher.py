@@ -1,4 +1,4 @@
-"""Our searcher as Ray Tune calls it, without a cluster."""
+"""GateSearcher, called as Ray Tune calls it, without a cluster."""
 
 from __future__ import annotations
 

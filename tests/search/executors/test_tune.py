@@ -1,4 +1,4 @@
-"""Searches on Ray Tune: a cluster of two nodes that loses one, and our searcher under a scheduler of Tune's."""
+"""Searches on Ray Tune: a cluster that loses one of its two nodes, and GateSearcher under a scheduler of Tune."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def test_a_node_that_dies_in_mid_run(tmp_path: Path) -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
-    told = json.loads(ran.stdout.splitlines()[-1])
-    assert told["killed"] == 1
+    message = json.loads(ran.stdout.splitlines()[-1])
+    assert message["killed"] == 1
     # Every trial ended, none twice: neither in the study nor on the workers.
     kept = engine.read(tmp_path / "study.journal")
-    assert [trial.plan.digest for trial in kept.complete] == told["complete"]
+    assert [trial.plan.digest for trial in kept.complete] == message["complete"]
     ended = Counter((tmp_path / "ended").read_text().split())
-    assert len(set(told["complete"])) == trials and ended == Counter(told["complete"])
+    assert len(set(message["complete"])) == trials and ended == Counter(message["complete"])
     began = [line.split() for line in (tmp_path / "began").read_text().splitlines()]
     assert len({node for _, node in began}) >= 2, "both nodes had work"
     assert set(digest for digest, _ in began) == set(ended) and trials < len(began) <= trials + 2
-    assert "pruned" not in told["states"]
+    assert "pruned" not in message["states"]
 
 
 @needs_ray

@@ -20,10 +20,10 @@ def test_a_plan_without_uncertainty_improves_by_its_exact_volume(
     front: list[tuple[float, ...]], asked: list[tuple[float, ...]]
 ):
     before = pareto.hypervolume(front, REFERENCE)
-    wanted = [pareto.hypervolume([*front, new], REFERENCE) - before for new in asked]
+    expected = [pareto.hypervolume([*front, new], REFERENCE) - before for new in asked]
     quality, costs = np.array([new[0] for new in asked]), np.array([new[1:] for new in asked])
     belief = LogNormal(np.log(quality), np.zeros(len(asked)))
-    np.testing.assert_allclose(expected_improvement(belief, costs, front, REFERENCE), wanted, atol=1e-6)
+    np.testing.assert_allclose(expected_improvement(belief, costs, front, REFERENCE), expected, atol=1e-6)
 
 
 def test_an_uncertain_plan_improves_by_the_mean_over_draws():
@@ -34,8 +34,8 @@ def test_an_uncertain_plan_improves_by_the_mean_over_draws():
     before = pareto.hypervolume(front, REFERENCE)
     added = [pareto.hypervolume([*front, (draw, *costs)], REFERENCE) - before for draw in draws]
     belief = LogNormal(np.array([mean]), np.array([deviation]))
-    [found] = expected_improvement(belief, np.array([costs]), front, REFERENCE)
-    assert found == pytest.approx(np.mean(added), abs=4 * np.std(added) / 4000**0.5)
+    [result] = expected_improvement(belief, np.array([costs]), front, REFERENCE)
+    assert result == pytest.approx(np.mean(added), abs=4 * np.std(added) / 4000**0.5)
 
 
 def test_a_plan_that_costs_more_than_the_reference_adds_nothing():

@@ -95,8 +95,8 @@ class TestOptunaMultiObjective(MultiObjectiveSamplerTestCase):
 def test_no_plan_is_repeated_before_all_were_proposed():
     own = sampler()
     everything = len(small())
-    found = plans(studied(own, everything))
-    assert len(set(found)) == everything
+    result = plans(studied(own, everything))
+    assert len(set(result)) == everything
 
 
 def test_the_same_seed_and_trials_give_the_same_proposal_in_a_resumed_study():
@@ -152,17 +152,17 @@ def test_trials_of_another_space_are_ignored():
 
 def test_the_first_plans_use_the_cheapest_cores():
     initial = [(), (PlacedGate.of("gc", "block", mode="channel", keep=1.0, recall=0.99),)]
-    found = [GatePlan.from_json(plan) for plan in plans(studied(sampler(initial=initial), 3))]
-    assert found[0] == GatePlan((), ("mcu",)) and found[1].gates == initial[1]
-    assert found[2].gates not in initial
+    result = [GatePlan.from_json(plan) for plan in plans(studied(sampler(initial=initial), 3))]
+    assert result[0] == GatePlan((), ("mcu",)) and result[1].gates == initial[1]
+    assert result[2].gates not in initial
 
 
 def test_gentle_gates_are_proposed_first_and_as_long_as_no_plan_is_feasible():
     gentle = simplest_gates(small())
     second = GatePlan.from_json(plans(studied(sampler(initial=[()]), 2))[1])
     assert second.gates in gentle[1:]
-    found = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle), least=1.0))]
-    assert set(found) == set(gentle)
+    result = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle), least=1.0))]
+    assert set(result) == set(gentle)
     kept = [GatePlan.from_json(plan).gates for plan in plans(studied(sampler(), len(gentle)))]
     assert set(kept) != set(gentle)  # once something does, it is believed instead
     mcu = sampler(initial=[()], allowed=lambda plan: "block" not in {gate.site for gate in plan.gates})
@@ -194,8 +194,8 @@ def test_a_plan_that_cannot_be_priced_is_not_proposed():
         return [(np.inf, np.inf)] * (len(plan.cores) + 1) if "npu" in plan.cores else runs(plan)
 
     own = GateSampler(small(), dear, shares=SHARES)
-    found = [GatePlan.from_json(plan) for plan in plans(studied(own, 15))]
-    assert not any("npu" in plan.cores for plan in found)
+    result = [GatePlan.from_json(plan) for plan in plans(studied(own, 15))]
+    assert not any("npu" in plan.cores for plan in result)
 
 
 def test_the_surrogate_covers_layer_gates():

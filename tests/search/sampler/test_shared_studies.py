@@ -1,4 +1,4 @@
-"""GateSampler in studies that others use too: queues, failures, fixed parameters, threads, copies and processes."""
+"""GateSampler in studies shared with others: queued trials, failures, fixed parameters, threads and processes."""
 
 from __future__ import annotations
 

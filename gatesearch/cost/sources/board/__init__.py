@@ -1,4 +1,4 @@
-"""Readings from kernel tables of cores: counted in an emulator, or timed by a kit on a board."""
+"""The source of latencies for cores with a kernel table, counted in an emulator or timed by a kit on a board."""
 
 from __future__ import annotations
 

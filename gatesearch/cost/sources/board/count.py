@@ -1,4 +1,4 @@
-"""Tables of cores without a board at hand: QEMU runs a kit that is built for the core and counts *instructions*.
+"""Counts a kit's *instructions* in QEMU, to make the table of a core without a board.
 
 QEMU models what each instruction does, not how long it takes: it has no pipeline, no cache and no wait states. So the
 readings are simulated instruction counts, not cycles; the same compiler and sources repeat them exactly.

@@ -1,4 +1,4 @@
-"""Kits: a user builds and runs such a folder on a board, and imports the one file that it prints."""
+"""Kits: folders of C sources that a user builds and runs on a board, to time kernels there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Timings on this host, once for all cores that it stands in for: the operators of programs, and kernels.
+"""Times operators and kernels on this host, once for all cores that the host stands in for.
 
 The time of a program is that of an empty program plus, for each operator, the time of that operator as a program of its
 own, minus that of an empty program. Equal operators are timed once, so a backbone needs some dozens of timings. A

@@ -1,4 +1,4 @@
-"""Counting in QEMU, where it is installed: a sample again, to the instruction; and a kit for a Cortex-M end to end."""
+"""Counting in QEMU, if it is installed: counts repeat exactly, and a kit for a Cortex-M runs end to end."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_the_kit_for_a_cortex_m_runs_in_qemu_and_is_taken_in_as_simulated(tmp_pa
         words = ["import=kit/r.csv", "name=emulated", "clock_mhz=120", "device=three_core", "core=mcu"]
         assert app.main(["measure", *words]) == 0
         core = profile.load("emulated.yaml").core("mcu")
-        found = board.table_of(core)
-    assert found is not None and found.provenance == core.timing.provenance == "simulated"
+        result = board.table_of(core)
+    assert result is not None and result.provenance == core.timing.provenance == "simulated"
     shipped = {r.call: r.taken for r in tables.load("test", "cortex_m4").readings}
-    for reading in found.readings:  # another link, another phase of the timer
+    for reading in result.readings:  # another link, another phase of the timer
         assert reading.taken == pytest.approx(shipped[reading.call], rel=1e-3, abs=5)

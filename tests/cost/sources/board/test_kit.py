@@ -145,7 +145,7 @@ def test_imported_counts_of_an_emulator_are_marked_as_simulated(folder: Path, ma
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (lambda rows: rows[:-1], "no end line"),
         (lambda rows: [*rows[:6], *rows[7:]], "1 of 22 rows are missing, the first is row 2"),
@@ -160,10 +160,10 @@ def test_imported_counts_of_an_emulator_are_marked_as_simulated(folder: Path, ma
         (lambda rows: ["Cortex-M"], "no gatesearch line"),
     ],
 )
-def test_a_malformed_output_of_a_runner_gives_an_error_of_one_line(manifest: dict, change, says: str) -> None:
+def test_a_malformed_output_of_a_runner_gives_an_error_of_one_line(manifest: dict, change, message: str) -> None:
     with pytest.raises(UserError) as error:
         runner_output.read("f.csv", "\n".join(change(lines(manifest))), len(manifest["calls"]))
-    assert says in str(error.value) and "\n" not in str(error.value) and str(error.value).startswith("f.csv")
+    assert message in str(error.value) and "\n" not in str(error.value) and str(error.value).startswith("f.csv")
 
 
 def test_results_of_another_kit_or_of_a_changed_manifest_are_refused(

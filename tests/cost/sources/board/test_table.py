@@ -1,4 +1,4 @@
-"""Tables of cores: what is shipped holds what it says of itself, and networks are priced by it."""
+"""Shipped kernel tables of cores: their errors are as stated, and networks are priced with them."""
 
 from __future__ import annotations
 
@@ -162,18 +162,18 @@ def test_a_table_beside_a_profile_is_found_from_anywhere(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [("cortex_m5", "core a64: timing.table: unknown table 'cortex_m5'; nearest: 'cortex_m55'"), ("no.json", "no file")],
 )
-def test_a_table_that_is_not_there_is_one_line(tmp_path: Path, name: str, says: str) -> None:
+def test_a_table_that_is_not_there_is_one_line(tmp_path: Path, name: str, message: str) -> None:
     device = profile.load(mine(tmp_path, name))
     with pytest.raises(UserError) as error:
         board.costs_of(device.cores[0])
-    assert says in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "says"),
+    ("key", "value", "message"),
     [
         ("unit", "parsecs", "unit: Input should be"),
         ("readings", [{"kernel": "conv", "shape": [1]}], "readings.0.taken: Field required"),
@@ -181,11 +181,11 @@ def test_a_table_that_is_not_there_is_one_line(tmp_path: Path, name: str, says: 
         ("schema_version", 2, "schema_version"),
     ],
 )
-def test_a_table_that_breaks_the_schema_is_one_line(key: str, value: Any, says: str) -> None:
+def test_a_table_that_breaks_the_schema_is_one_line(key: str, value: Any, message: str) -> None:
     written = json.loads(tables.load("test", "cortex_m4").to_json()) | {key: value}
     with pytest.raises(UserError) as error:
         tables.parse("own.json", json.dumps(written))
-    assert str(error.value).startswith("own.json: ") and says in str(error.value) and "\n" not in str(error.value)
+    assert str(error.value).startswith("own.json: ") and message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_table_goes_to_json_and_back(shipped: BoardTable) -> None:

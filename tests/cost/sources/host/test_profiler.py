@@ -1,4 +1,4 @@
-"""Models split into their operators, and the timings of a table of them."""
+"""Splitting models into operators, and timing each operator once."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_a_model_of_many_operators_is_not_split(programs: dict[str, bytes], monk
 def test_a_table_has_a_reading_for_each_program_and_each_point_of_each_kernel(programs: dict[str, bytes]) -> None:
     call = KernelCall("fbs", (6, 6, 32, 32, 3, 3, 1, 1, 1, 1, 1, 1))
     empty = convert(nn.Sequential(nn.ReLU()).eval(), torch.ones(1, 4, 1, 1))
-    found = profiler.read(programs, empty, [Run(call, False), Run(call, True)], seconds=0.1)
-    assert set(found.programs) == {"float32", "int8"}
-    assert all(taken > found.empty_us > 0 for taken in found.programs.values())
-    [(key, curve)] = found.kernels.curves.items()
+    result = profiler.read(programs, empty, [Run(call, False), Run(call, True)], seconds=0.1)
+    assert set(result.programs) == {"float32", "int8"}
+    assert all(taken > result.empty_us > 0 for taken in result.programs.values())
+    [(key, curve)] = result.kernels.curves.items()
     assert key == key_of(call) and curve.names == ("inputs", "outputs") and len(curve.points) == 4
-    assert found.timings == 1 + 4 + (len(split_operators.split_all(programs)[1]) - 4) + 3
+    assert result.timings == 1 + 4 + (len(split_operators.split_all(programs)[1]) - 4) + 3
 
 
 def test_padding_stays_with_the_convolution_that_it_is_fused_into() -> None:
@@ -84,17 +84,17 @@ def operator(key: str, family: str, work: float, name: str = "ADD") -> split_ope
 
 
 def test_excess_operators_are_interpolated_within_their_family() -> None:
-    given = {o.key: o for o in [operator(f"a{i}", "a", i) for i in range(5)] + [operator("b", "b", 1)]}
-    assert split_operators.interpolation_weights(given, 6) == {}
-    assert split_operators.interpolation_weights(given, 5) == {"a1": [(0.5, "a0"), (0.5, "a2")]}
-    least = split_operators.interpolation_weights(given, 0)
+    arguments = {o.key: o for o in [operator(f"a{i}", "a", i) for i in range(5)] + [operator("b", "b", 1)]}
+    assert split_operators.interpolation_weights(arguments, 6) == {}
+    assert split_operators.interpolation_weights(arguments, 5) == {"a1": [(0.5, "a0"), (0.5, "a2")]}
+    least = split_operators.interpolation_weights(arguments, 0)
     assert least["a1"] == [(0.75, "a0"), (0.25, "a4")] and set(least) == {"a1", "a2", "a3"}
 
 
 def test_large_matrix_products_are_interpolated_last() -> None:
-    given = {o.key: o for o in [operator(f"a{i}", "a", i, "CONV_2D") for i in range(3)]}
-    given |= {o.key: o for o in [operator(f"b{i}", "b", 10 + i) for i in range(3)]}
-    assert set(split_operators.interpolation_weights(given, 5)) == {"b1"}
+    arguments = {o.key: o for o in [operator(f"a{i}", "a", i, "CONV_2D") for i in range(3)]}
+    arguments |= {o.key: o for o in [operator(f"b{i}", "b", 10 + i) for i in range(3)]}
+    assert set(split_operators.interpolation_weights(arguments, 5)) == {"b1"}
 
 
 def test_a_budget_that_does_not_suffice_times_what_nothing_else_tells_and_says_what_is_derived() -> None:

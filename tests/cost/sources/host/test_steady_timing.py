@@ -1,4 +1,4 @@
-"""Timings that settle, by made-up clocks."""
+"""Timing that waits for undisturbed moments, tested with simulated clocks."""
 
 from __future__ import annotations
 

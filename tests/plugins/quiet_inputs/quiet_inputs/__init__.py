@@ -1,1 +1,1 @@
-"""A technique outside gatesearch: a linear layer that leaves out its small inputs, with a kernel in C."""
+"""An example plug-in outside gatesearch: a gate that skips small inputs of a linear layer, with a kernel in C."""

@@ -1,4 +1,4 @@
-"""A linear layer that leaves out inputs below a limit."""
+"""The gate kind ``quiet_inputs``: a linear layer that skips inputs below a limit."""
 
 from __future__ import annotations
 

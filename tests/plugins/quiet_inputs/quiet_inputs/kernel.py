@@ -1,4 +1,4 @@
-"""The kernel of the gate: its reference, its arguments in C, and what it costs."""
+"""The kernel of the gate: its reference, its C arguments, and its cost terms."""
 
 from __future__ import annotations
 
