@@ -85,7 +85,7 @@ def model() -> CostModel:
         patch.setattr(profiler, "read", clocked)
         patch.setattr(programs, "quantise", lambda model, samples: model)
         given = (net, cuts, torch.randn(2, *SHAPE), profile.load("host"), [PlacedGate.of("gc", "any", mode="channel")])
-        table = build_table(*given, searched, gates, loop=lambda around: LOOP, converter=one_by_one(counted))
+        table = build_table(*given, searched, gates, loop=lambda around, stages: LOOP, converter=one_by_one(counted))
     return CostModel(profile.load("host"), table, cuts, 0, 1.0, {"positive": 1.0}, searched)
 
 
@@ -213,7 +213,7 @@ def recurrent(kernels: bool, depth: int) -> CostModel:
         patch.setattr(programs, "quantise", lambda model, samples: model)
         sites = cut_sites(net, x)[:1]  # all layers are one block
         given = (net, sites, x, profile.load("host"), [])
-        table = build_table(*given, layers, loop=lambda around: LOOP, converter=one_by_one(whole))
+        table = build_table(*given, layers, loop=lambda around, stages: LOOP, converter=one_by_one(whole))
     return CostModel(profile.load("host"), table, sites, 0, 1.0, {"positive": 1.0}, layers)
 
 
