@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from gatesearch._lib.tool_output import ToolError
 from gatesearch.compile.batch_convert import BatchConverter
@@ -87,11 +87,9 @@ def compile_pieces(
     return Programs(pieces, counts, models)
 
 
-def in_both_formats(modules: Sequence[nn.Module], example: Tensor, converter: BatchConverter) -> list[dict[str, bytes]]:
-    """Return the programs of modules that take the same input, each by number format."""
-    in_float = converter([module.eval() for module in modules], [example] * len(modules))
-    samples = channel_last(example.numpy())
-    return [{"float32": model, "int8": quantise(model, samples)} for model in in_float]
+def in_both_formats(in_float: bytes, example: Tensor) -> dict[str, bytes]:
+    """Return a program by number format, given it in float and samples [n, *shape] of its input."""
+    return {"float32": in_float, "int8": quantise(in_float, channel_last(example.numpy()))}
 
 
 def _runs(model: bytes, number_format: str, core: Core) -> bool:

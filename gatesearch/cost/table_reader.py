@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from gatesearch.cost.layers import dense_by_kernel
 from gatesearch.cost.programs import Programs, compile_pieces
 from gatesearch.cost.sources import board
 from gatesearch.cost.sources.base import LatencySource, Readings
-from gatesearch.cost.sources.host import profiler
+from gatesearch.cost.sources.host import fixed_programs, profiler
 from gatesearch.cost.sources.host.kernel_points import Run
 from gatesearch.cost.sources.host.source import HostSource, MeasureLoop
 from gatesearch.cost.sources.kernel_table import KernelTableSource
@@ -30,6 +32,7 @@ from gatesearch.cost.table import FLOATING, QUANTITIES, LayerReading, Loop, Tabl
 from gatesearch.devices.profile import Core, Device
 from gatesearch.gates import work_of
 from gatesearch.graph.sites import CutSite, LayerSite, find
+from gatesearch.kernels import build
 from gatesearch.plan import PlacedGate
 
 CACHE_FORMAT = 10  # of the JSON; a cached table in another format is not used
@@ -45,7 +48,7 @@ def build_table(
     layers: Sequence[LayerSite] = (),
     gates: Sequence[PlacedGate] = (),
     *,
-    loop: MeasureLoop = lambda around: Loop(),
+    loop: MeasureLoop = lambda around, stages: Loop(),
     converter: BatchConverter = convert_all,
     on_step: Callable[[], None] | None = None,
     cache: Path | None = None,
@@ -74,8 +77,15 @@ def build_table(
     stored = None if cache is None else user_cache.read_file(user_cache.close_folder(cache), key, ".json")
     if stored is not None:
         return Table.from_json(stored.decode())
-    programs = compile_pieces(pieces, device, converter, on_step)
-    host = HostSource(converter, loop, bool(layers), kernel_runs(layers, gates), timing_seconds)
+    host = HostSource(
+        load_fixed_programs=partial(fixed_programs.load, converter, cache),
+        measure_loop=loop,
+        layers=bool(layers),
+        runs=kernel_runs(layers, gates),
+        seconds=timing_seconds,
+    )
+    with build.compile_beside() if host.times_kernels(device.cores) else nullcontext():
+        programs = compile_pieces(pieces, device, converter, on_step)
     readings = read_pieces(device, programs, host)
     by_piece = _by_piece(device, programs, readings)
     table = Table(

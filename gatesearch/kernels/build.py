@@ -9,7 +9,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,15 +104,33 @@ def library(compiler: Compiler | None = None, sanitise: bool = False, folder: Pa
     """
     compiler = compiler or Compiler.find()
     flags = (*FLAGS, *SANITISERS) if sanitise else FLAGS
-    cache = user_cache.find_folder("kernels") if folder is None else user_cache.close_folder(folder)
-    place = user_cache.close_folder(cache / key(compiler, flags))
+    place = _place(compiler, flags, folder)
     path = user_cache.find_file(place, *LIBRARY_NAME)
     if path is None:
-        console.console(stderr=True).print(f"compiling kernels with {compiler.command}, once", soft_wrap=True)
-        with tempfile.TemporaryDirectory(dir=place) as work:
-            compiled = _compile(compiler, flags, Path(work)).read_bytes()
-        path = user_cache.store_file(place, *LIBRARY_NAME, compiled)
+        with _work_folder(compiler, place) as work:
+            path = user_cache.store_file(place, *LIBRARY_NAME, _compile(compiler, flags, work).read_bytes())
     return path
+
+
+@contextmanager
+def compile_beside() -> Iterator[None]:
+    """Compile the kernels while the body runs, if the cache lacks them: the compiler's processes take other cores.
+
+    What fails here fails again where the kernels are loaded, which says so.
+    """
+    compiler = None
+    with suppress(BuildError):
+        compiler = Compiler.find()
+    place = None if compiler is None else _place(compiler, FLAGS, None)
+    if compiler is None or place is None or user_cache.find_file(place, *LIBRARY_NAME) is not None:
+        yield
+        return
+    with _work_folder(compiler, place) as work, ExitStack() as processes:
+        running = _start(compiler, FLAGS, work)
+        processes.callback(_stop, running)
+        yield
+        with suppress(BuildError):
+            user_cache.store_file(place, *LIBRARY_NAME, _link(compiler, FLAGS, work, running).read_bytes())
 
 
 def key(compiler: Compiler, flags: Sequence[str]) -> str:
@@ -128,7 +147,24 @@ def _sources() -> list[Path]:
     return [*sorted(SOURCES.glob("*.[ch]")), *outside_sources()]
 
 
+def _place(compiler: Compiler, flags: Sequence[str], folder: Path | None) -> Path:
+    cache = user_cache.find_folder("kernels") if folder is None else user_cache.close_folder(folder)
+    return user_cache.close_folder(cache / key(compiler, flags))
+
+
+@contextmanager
+def _work_folder(compiler: Compiler, place: Path) -> Iterator[Path]:
+    console.console(stderr=True).print(f"compiling kernels with {compiler.command}, once", soft_wrap=True)
+    with tempfile.TemporaryDirectory(dir=place) as work:
+        yield Path(work)
+
+
 def _compile(compiler: Compiler, flags: Sequence[str], work: Path) -> Path:
+    return _link(compiler, flags, work, _start(compiler, flags, work))
+
+
+def _start(compiler: Compiler, flags: Sequence[str], work: Path) -> list[subprocess.Popen[str]]:
+    """Start a process for each object file, whose path is the last of its arguments."""
     base = [compiler.command, *flags, "-fPIC", "-c", f"-I{SOURCES}"]
     names = '"' + ",".join(compiler.sets) + '"'
     commands = [[*base, f"-DGS_SETS={names}", str(SOURCES / "instruction_sets.c"), "-o", str(work / "sets.o")]]
@@ -137,17 +173,29 @@ def _compile(compiler: Compiler, flags: Sequence[str], work: Path) -> Path:
         for number, unit in enumerate(units):
             object_file = str(work / f"{name}_{number}.o")
             commands.append([*base, *extra, f"-DGS_SUFFIX={name}", str(unit), "-o", object_file])
-    running = [
+    return [
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for command in commands
     ]
+
+
+def _link(compiler: Compiler, flags: Sequence[str], work: Path, running: Sequence[subprocess.Popen[str]]) -> Path:
+    """Wait for the processes of :func:`_start`, and link their object files into a library in the work folder."""
+    commands = [[str(argument) for argument in process.args] for process in running]  # type: ignore[union-attr]
     for command, process in zip(commands, running, strict=True):
         output, _ = process.communicate()
         if process.returncode:
             raise BuildError(_failure(command, output))
     path = work / "".join(LIBRARY_NAME)
-    objects = [command[-1] for command in commands]
-    _run([compiler.command, "-shared", *flags, *objects, "-o", str(path)])
+    _run([compiler.command, "-shared", *flags, *(command[-1] for command in commands), "-o", str(path)])
     return path
+
+
+def _stop(running: Sequence[subprocess.Popen[str]]) -> None:
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+        with process:  # waits, and closes its pipe
+            pass
 
 
 def _run(command: Sequence[str]) -> str:

@@ -91,7 +91,9 @@ def model() -> CostModel:
             profile.load("host"),
             [PlacedGate.of("gc", "any", mode="channel")],
         )
-        table = build_table(*arguments, searched, gates, loop=lambda around: LOOP, converter=one_by_one(counted))
+        table = build_table(
+            *arguments, searched, gates, loop=lambda around, stages: LOOP, converter=one_by_one(counted)
+        )
     return CostModel(profile.load("host"), table, cuts, 0, 1.0, {"positive": 1.0}, searched)
 
 
@@ -223,7 +225,7 @@ def recurrent(kernels: bool, depth: int) -> CostModel:
         patch.setattr(programs, "quantise", lambda model, samples: model)
         sites = cut_sites(net, x)[:1]  # all layers are one block
         arguments = (net, sites, x, profile.load("host"), [])
-        table = build_table(*arguments, layers, loop=lambda around: LOOP, converter=one_by_one(whole))
+        table = build_table(*arguments, layers, loop=lambda around, stages: LOOP, converter=one_by_one(whole))
     return CostModel(profile.load("host"), table, sites, 0, 1.0, {"positive": 1.0}, layers)
 
 

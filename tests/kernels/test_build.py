@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,54 @@ def test_a_compiled_library_is_not_compiled_again(tmp_path: Path, monkeypatch: p
     assert len(calls) == 1
     assert build.library(compiler, sanitise=True, folder=tmp_path) != first
     assert [path.name for path in first.parent.iterdir()] == [first.name]
+
+
+FAKE_COMPILER = """#!/bin/sh
+[ "$1" = --version ] && echo fake 1 && exit
+echo run >> "$0.calls"
+for last; do :; done
+echo object > "$last"
+"""
+
+
+@pytest.fixture
+def fake_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a compiler that writes a word into its output, and counts its calls in a file beside it."""
+    path = tmp_path / "fake"
+    path.write_text(FAKE_COMPILER)
+    path.chmod(0o755)
+    monkeypatch.setenv("CC", str(path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return path
+
+
+def test_kernels_compiled_beside_other_work_are_there_afterwards(fake_compiler: Path) -> None:
+    with build.compile_beside():
+        pass
+    calls = fake_compiler.with_suffix(".calls").read_text()
+    assert build.library().read_bytes() == b"object\n"
+    with build.compile_beside():
+        pass
+    assert fake_compiler.with_suffix(".calls").read_text() == calls
+
+
+def test_work_that_fails_leaves_no_compiler_and_no_file(fake_compiler: Path, tmp_path: Path) -> None:
+    fake_compiler.write_text(FAKE_COMPILER.replace("echo run", "exec sleep 60; echo run"))
+    start = time.monotonic()
+    with pytest.raises(KeyError), build.compile_beside():
+        raise KeyError
+    assert time.monotonic() - start < 30
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("reply", ["echo x.c:1: error: nothing >&2; exit 1", "exit 1"])
+def test_a_compiler_that_fails_beside_other_work_is_quoted_when_kernels_load(fake_compiler: Path, reply: str) -> None:
+    fake_compiler.write_text(FAKE_COMPILER.replace("echo run", f"{reply}; echo run"))
+    with build.compile_beside():
+        finished = True
+    assert finished
+    with pytest.raises(build.BuildError, match="fake failed"):
+        build.library()
 
 
 @pytest.mark.parametrize("size", [0, 100, -1])

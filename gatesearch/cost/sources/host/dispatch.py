@@ -7,13 +7,12 @@ loop's data from the caches, which makes the loop up to three times as long as i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gatesearch.compile.batch_convert import convert_all
 from gatesearch.compile.tflite import quantise
 from gatesearch.cost.sources.host.steady_timing import NetCall, spread
 from gatesearch.cost.table import Loop
@@ -40,19 +39,28 @@ class _Last(nn.Module):
         return x[:, :CLASSES].relu()
 
 
-def measure(around: Sequence[bytes] = ()) -> Loop:
+def stage_networks() -> dict[str, tuple[nn.Module, Tensor]]:
+    """Return the networks that stand in for stages by name, each with an example of its input."""
+    small, large = torch.ones(1, SMALL_VALUES), torch.ones(1, LARGE_VALUES)
+    return {
+        "stage-gated": (_Gated(), small),
+        "stage-last": (_Last(), small),
+        "stage-small": (nn.ReLU(), small),
+        "stage-large": (nn.ReLU(), large),
+    }
+
+
+def measure(around: Sequence[bytes], stages: Mapping[str, bytes]) -> Loop:
     """Time the loop with one and with several stages, with small and large tensors, in int8 and in float.
 
     Each figure is a difference between two timings that differ in one thing: the number of stages, or of values.
 
     Args:
         around: .tflite programs that run between any two runs of the loop; their time is subtracted.
+        stages: float .tflite programs of :func:`stage_networks` by name.
     """
     programs = [Program(blob) for blob in around]
-    small_x, large_x = torch.ones(1, SMALL_VALUES), torch.ones(1, LARGE_VALUES)
-    gated, last, small_relu, relu = convert_all(
-        [_Gated(), _Last(), nn.ReLU(), nn.ReLU()], [small_x, small_x, small_x, large_x]
-    )
+    gated, last, small_relu, relu = (stages[f"stage-{name}"] for name in ("gated", "last", "small", "large"))
     one = _Loop([last], programs)
     # In int8, with the same scale in all stages, as in a bundle.
     small = np.linspace(0, 1, 4 * SMALL_VALUES, dtype=np.float32).reshape(4, SMALL_VALUES)

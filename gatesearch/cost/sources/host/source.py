@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from gatesearch.compile.batch_convert import BatchConverter
 from gatesearch.cost.blocks import EMPTY, PieceKey, Pieces
 from gatesearch.cost.programs import Programs
 from gatesearch.cost.sources.base import Readings
 from gatesearch.cost.sources.host import profiler
+from gatesearch.cost.sources.host.fixed_programs import FixedPrograms
 from gatesearch.cost.sources.host.kernel_points import Run
 from gatesearch.cost.sources.host.profiler import HostReadings
 from gatesearch.cost.sources.host.tiles import is_pointwise, probe_programs
@@ -19,7 +19,8 @@ from gatesearch.cost.table import HostTimings, Loop, in_float_on
 from gatesearch.devices.profile import Core
 
 ProgramName = tuple[PieceKey, str]  # a piece in a number format
-MeasureLoop = Callable[[Sequence[bytes]], Loop]
+MeasureLoop = Callable[[Sequence[bytes], FixedPrograms], Loop]
+"""Times the loop around a bundle among some programs, with those of :mod:`.fixed_programs` as stages."""
 
 
 @dataclass(frozen=True)
@@ -27,24 +28,31 @@ class HostSource:
     """Reads microseconds on this host, once for all cores that it stands in for.
 
     Args:
-        converter: makes the programs that show how many channels are computed together.
+        load_fixed_programs: returns the programs that are the same for every backbone.
         measure_loop: times the loop that runs bundles, among some programs; called only if a core runs kernels.
         layers: whether gates may replace layers; then everything is also read in float.
         runs: kernels to time.
         seconds: budget of the timings.
     """
 
-    converter: BatchConverter
+    load_fixed_programs: Callable[[], FixedPrograms]
     measure_loop: MeasureLoop
     layers: bool = False
     runs: Sequence[Run] = ()
     seconds: float = profiler.TIMING_SECONDS
 
+    def times_kernels(self, cores: Sequence[Core]) -> bool:
+        """Say whether :meth:`read` times compiled kernels for some of these cores."""
+        return bool(self.layers and self.runs) and any(
+            core.runs_kernels and core.timing.model == "litert" for core in cores
+        )
+
     def read(self, cores: Sequence[Core], programs: Programs) -> Readings:
         """See :class:`gatesearch.cost.sources.base.LatencySource`."""
         with_kernels = [core for core in cores if core.runs_kernels]
         in_float_too = with_kernels if self.layers else []
-        host = self._time(cores, in_float_too, programs)
+        fixed = self.load_fixed_programs()
+        host = self._time(cores, in_float_too, programs, fixed)
         us = _with_products(host.programs, _needed(cores, in_float_too, programs))
         pieces = programs.pieces
         by_name = {}
@@ -54,7 +62,7 @@ class HostSource:
             by_name[in_float_on(core.name)] = {key: us[key, "float32"] for key in pieces}
         native = {}
         if with_kernels:
-            loop = self.measure_loop([model for _, model in _blocks_among_kernels(programs)])
+            loop = self.measure_loop([model for _, model in _blocks_among_kernels(programs)], fixed)
             timings = HostTimings(
                 kernels=host.kernels,
                 loop=loop,
@@ -66,7 +74,9 @@ class HostSource:
             native = {core.name: timings for core in with_kernels}
         return Readings(by_name, _tiles(cores, programs, host), native)
 
-    def _time(self, cores: Sequence[Core], in_float_too: Sequence[Core], programs: Programs) -> HostReadings:
+    def _time(
+        self, cores: Sequence[Core], in_float_too: Sequence[Core], programs: Programs, fixed: FixedPrograms
+    ) -> HostReadings:
         needed = _needed(cores, in_float_too, programs)
         # A piece with fewer channels on both sides follows from the two with fewer on one side.
         timed = [key for key in programs.pieces if 1.0 in (key.inputs, key.outputs) or key == EMPTY]
@@ -79,7 +89,7 @@ class HostSource:
             max_timings=profiler.timings_within(self.seconds),
             network=lambda name: _network(name, programs.pieces),
             around=sum(len(model) for _, model in _blocks_among_kernels(programs)) if in_float_too else 0,
-            probes=probe_programs(programs.pieces, self.converter),
+            probes=probe_programs(programs.pieces, fixed),
         )
 
 

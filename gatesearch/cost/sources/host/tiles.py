@@ -8,35 +8,58 @@ and their times are as 5 to 8. So two widths are timed, and the tile is the one 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from itertools import product
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from gatesearch.compile.batch_convert import BatchConverter
 from gatesearch.cost.blocks import Pieces
 from gatesearch.cost.programs import in_both_formats
 
 PROBED_CHANNELS = (40, 64)
 TILE_CHANNELS = (8, 16, 32)
+PROBE_INPUTS = 64  # channels
+PROBE_SIZE = 20  # pixels a side
 Probes = dict[tuple[Hashable, int], bytes]  # by (number format, pointwise) and output channels
 
 
-def probe_programs(pieces: Pieces, converter: BatchConverter) -> Probes:
-    """Return convolutions of the probed widths, of the forms that end a block with removable output channels."""
-    x = torch.linspace(-1, 1, 64 * 20 * 20).view(1, 64, 20, 20)
+def probe_networks() -> dict[str, tuple[nn.Module, Tensor]]:
+    """Return a convolution of each form and probed width by name, each with an example of its input."""
+    return {
+        _name(pointwise, channels): (_convolution(pointwise, channels), _samples())
+        for pointwise, channels in product((False, True), PROBED_CHANNELS)
+    }
+
+
+def probe_programs(pieces: Pieces, in_float: Mapping[str, bytes]) -> Probes:
+    """Return convolutions of the probed widths, of the forms that end a block with removable output channels.
+
+    Args:
+        pieces: of a backbone.
+        in_float: the programs of :func:`probe_networks` by name.
+    """
     shrinkable = [piece for key, piece in pieces.items() if piece.role == "block" and key.outputs < 1.0]
-    forms = list(product(sorted({is_pointwise(piece.module) for piece in shrinkable}), PROBED_CHANNELS))
-    layers = [
-        nn.Conv2d(64, channels, 1) if pointwise else nn.Conv2d(64, channels, 3, padding=1)
-        for pointwise, channels in forms
-    ]
+    forms = sorted({is_pointwise(piece.module) for piece in shrinkable})
     probes: Probes = {}
-    for (pointwise, channels), programs in zip(forms, in_both_formats(layers, x, converter), strict=True):
-        for number_format, model in programs.items():
+    for pointwise, channels in product(forms, PROBED_CHANNELS):
+        for number_format, model in in_both_formats(in_float[_name(pointwise, channels)], _samples()).items():
             probes[(number_format, pointwise), channels] = model
     return probes
+
+
+def _samples() -> Tensor:
+    values = PROBE_INPUTS * PROBE_SIZE * PROBE_SIZE
+    return torch.linspace(-1, 1, values).view(1, PROBE_INPUTS, PROBE_SIZE, PROBE_SIZE)
+
+
+def _convolution(pointwise: bool, channels: int) -> nn.Module:
+    kernel, padding = (1, 0) if pointwise else (3, 1)
+    return nn.Conv2d(PROBE_INPUTS, channels, kernel, padding=padding)
+
+
+def _name(pointwise: bool, channels: int) -> str:
+    return f"probe-{'pointwise' if pointwise else 'square'}-{channels}"
 
 
 def is_pointwise(block: nn.Module) -> bool:

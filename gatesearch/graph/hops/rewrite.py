@@ -1,0 +1,73 @@
+"""A network without padding in time, or with causal padding: what can run by hops, made before it is trained.
+
+Weights keep their names and shapes, so that a checkpoint of the one loads into the other. The function is another one:
+fewer frames come out of each layer that padded. So the rewritten network is trained, not the one that was written.
+
+Where two branches meet with different numbers of frames, the longer one is cut so that frames of one time meet: each
+tensor carries the place of its first frame in frames of the padded network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from gatesearch.errors import UserError, unknown_name
+from gatesearch.graph.hops.rewriter import PADDINGS, REMOVE, Rewriter
+from gatesearch.graph.hops.shapes import shapes_of
+from gatesearch.graph.plain_weights import copy_network
+from gatesearch.graph.trace import trace
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A network that can run by hops.
+
+    Args:
+        network: a copy of what was rewritten, with the same names and shapes of weights.
+        changes: a line for each layer that is another one now, with its frames a window before and after.
+    """
+
+    network: nn.Module
+    changes: tuple[str, ...]
+
+
+def rewrite_for_hops(network: nn.Module, shape: tuple[int, ...], time_axis: int, padding: str = REMOVE) -> Rewritten:
+    """Rewrite a network so that no layer pads in time.
+
+    Args:
+        network: maps windows [N, *shape] to one tensor; not changed.
+        shape: of one window.
+        time_axis: which axis of ``shape`` is time.
+        padding: ``"remove"``: no padding in time, so that fewer frames come out. ``"causal"``: all of a layer's zeros
+            before the window, so that as many frames come out; the network then runs by hops with
+            ``memory="stream"``, where frames of the stream take the place of the zeros.
+
+    Raises:
+        UserError: a layer cannot be rewritten, or a window has too few frames for it.
+
+    >>> net = nn.Sequential(nn.Conv1d(8, 4, 3, padding=1), nn.AvgPool1d(20), nn.Flatten(), nn.Linear(4, 2))
+    >>> rewritten = rewrite_for_hops(net, (8, 20), time_axis=1)
+    >>> rewritten.changes
+    ("layer '0' pads nothing in time: 18 frames a window, not 20", "layer '1' pools 18 frames, not 20")
+    >>> rewritten.network(torch.zeros(1, 8, 20)).shape
+    torch.Size([1, 2])
+    """
+    if padding not in PADDINGS:
+        raise UserError(f"hops: padding: {unknown_name('padding', padding, PADDINGS)}")
+    copied = copy_network(network)
+    traced = trace(copied)
+    rewriter = Rewriter(traced, shapes_of(traced, shape), time_axis + 1, padding)
+    example = next(copied.parameters(), torch.zeros(())).new_zeros(2, *shape)
+    modes = {module: module.training for module in traced.modules()}
+    traced.eval()
+    try:
+        with torch.no_grad():
+            rewriter.run(example)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    # The user's own class stays where its graph did: sites then keep the names of its blocks.
+    return Rewritten(rewriter.graph_module() if rewriter.changed_graph else copied, tuple(rewriter.changes))

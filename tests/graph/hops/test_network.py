@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from gatesearch.errors import UserError
+from gatesearch.graph.hops import HopNetwork, Part, common_hop, find_obstacles, hop_networks
+from gatesearch.graph.trace import trace
+from gatesearch.model import split
+from tests.graph.hops.backbones import Last, Mean, Recurrent, Residual, integers, networks
+
+SETTINGS = settings(max_examples=30, deadline=None)
+GATES = st.lists(st.booleans(), min_size=3, max_size=9)
+
+
+def stream_for(shape: tuple[int, ...], frames: int, seed: int) -> Tensor:
+    return integers((shape[0], frames, *shape[2:]), seed)
+
+
+@SETTINGS
+@given(networks(), st.integers(1, 4), st.integers(0, 99), GATES)
+def test_each_hop_gives_what_the_whole_window_gives_bit_for_bit(drawn, hops, seed, gate_is_open):
+    network, shape, stride = drawn
+    network.double()
+    hop, frames = stride * hops, shape[1]
+    part = Part(HopNetwork(network, shape, time_axis=1, hop=hop))
+    stream = stream_for(shape, frames + hop * len(gate_is_open), seed)
+    part.begin(stream[:, :, :frames])
+    with torch.no_grad():
+        for k, is_open in enumerate(gate_is_open, 1):
+            output = part.step(stream[:, :, frames + (k - 1) * hop : frames + k * hop], is_open)
+            assert (output is not None) == is_open
+            if is_open:
+                assert torch.equal(output, network(stream[:, :, k * hop : k * hop + frames]))
+
+
+@SETTINGS
+@given(networks(), st.integers(1, 3), st.integers(0, 99), GATES)
+def test_a_hop_that_the_strides_do_not_divide_is_answered_by_phases(drawn, hop, seed, gate_is_open):
+    network, shape, stride = drawn
+    network.double()
+    whole, frames = common_hop(hop, stride), shape[1]
+    part = Part(HopNetwork(network, shape, time_axis=1, hop=whole), phases=whole // hop)
+    stream = stream_for(shape, frames + hop * len(gate_is_open), seed)
+    part.begin(stream[:, :, :frames])
+    with torch.no_grad():
+        for k, is_open in enumerate(gate_is_open, 1):
+            output = part.step(stream[:, :, frames + (k - 1) * hop : frames + k * hop], is_open)
+            if is_open:
+                assert torch.equal(output, network(stream[:, :, k * hop : k * hop + frames]))
+
+
+@SETTINGS
+@given(networks(), st.integers(1, 3), st.integers(0, 99), st.data())
+def test_both_sides_of_any_cut_run_by_hops_each_with_a_gate_of_its_own(drawn, hops, seed, data):
+    network, shape, stride = drawn
+    network.double()
+    nodes = [node.name for node in trace(network).graph.nodes if node.op == "call_module"]
+    inside = ("layer", "first", "second")  # two tensors cross beside a branch
+    names = [name for name in nodes if not any(each in name for each in inside)]
+    assume(names)
+    cut = data.draw(st.sampled_from(names))
+    hop, frames = stride * hops, shape[1]
+    first, second = hop_networks(split(network, [cut]), shape, time_axis=1, hop=hop)
+    steady = Part(first)
+    on_demand = None if second.frames is None else Part(second)
+    gate_is_open = data.draw(GATES)
+    stream = stream_for(shape, frames + hop * len(gate_is_open), seed)
+    steady.begin(stream[:, :, :frames])
+    with torch.no_grad():
+        crossing, _ = first.catch_up(stream[:, :, :frames])
+        if on_demand is not None:
+            on_demand.begin(crossing)
+        for k, is_open in enumerate(gate_is_open, 1):
+            fresh = steady.step(stream[:, :, frames + (k - 1) * hop : frames + k * hop])
+            output = on_demand.step(fresh, is_open) if on_demand is not None else second(fresh)[0]
+            if output is not None:
+                assert torch.equal(output, network(stream[:, :, k * hop : k * hop + frames]))
+
+
+@SETTINGS
+@given(networks(ends=("gru", "lstm"), max_layers=3), st.integers(1, 4), st.integers(0, 99))
+def test_recurrent_layers_carry_the_state_of_the_stream_or_start_anew_with_each_window(drawn, hops, seed):
+    network, shape, stride = drawn
+    hop, frames = stride * hops, shape[1]
+    by_window = HopNetwork(network, shape, time_axis=1, hop=hop, recompute=True)
+    stream = stream_for(shape, frames + 4 * hop, seed).float()
+    window = stream[:, :, :frames]
+    with torch.no_grad():
+        _, anew = by_window.catch_up(window)
+        for k in range(1, 5):
+            fresh = stream[:, :, frames + k * hop - min(hop, frames) : frames + k * hop]
+            output, *anew = by_window(fresh, *anew)
+            expected = network(stream[:, :, k * hop : k * hop + frames])
+            torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-6)
+        front, end = network[:-1], network[-1]
+        crossing = front(window)
+        steps = crossing.shape[2]
+        if hop // stride > steps:
+            with pytest.raises(UserError, match="would miss frames"):
+                HopNetwork(network, shape, time_axis=1, hop=hop, memory="stream")
+            return
+        carried = HopNetwork(network, shape, time_axis=1, hop=hop, memory="stream")
+        output, state = carried.catch_up(window)
+        torch.testing.assert_close(output, network(window))
+        for k in range(1, 5):
+            output, *state = carried(stream[:, :, frames + (k - 1) * hop : frames + k * hop], *state)
+            new = hop // stride
+            crossing = torch.cat([crossing, front(stream[:, :, k * hop : k * hop + frames])[:, :, -new:]], 2)
+            torch.testing.assert_close(output, end(crossing), rtol=1e-5, atol=1e-6)
+
+
+class Excited(nn.Module):
+    """Channels scaled by a function of their means."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = nn.Conv1d(3, 4, 3), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return (x * self.fc(x.mean(2)).relu().unsqueeze(2)).amax(2)
+
+
+class Placed(nn.Module):
+    """Frames with a learned place each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.place = nn.Conv1d(3, 4, 3), nn.Parameter(torch.ones(1, 4, 18))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.conv(x) + self.place).mean(2)
+
+
+class Attending(nn.Module):
+    """Attention over all frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(3, 1, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2)
+        return self.attention(x, x, x, need_weights=False)[0].mean(1)
+
+
+class BothWays(nn.Module):
+    """A recurrent layer that reads both ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn = nn.LSTM(3, 4, bidirectional=True, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output, _ = self.rnn(x.transpose(1, 2))
+        return output[:, -1]
+
+
+OBSTACLES = {
+    "'0' pads in time, 1 frames before": nn.Sequential(nn.Conv1d(3, 4, 3, padding=1), Mean()),
+    "'0' has a stride of 2 in time, which does not divide the hop of 1": nn.Sequential(nn.Conv1d(3, 4, 3, 2), Last()),
+    "'1' has a stride of 2": nn.Sequential(nn.Conv1d(3, 4, 3), nn.MaxPool1d(2), Last()),
+    "'rnn' reads backwards in time": BothWays(),
+    "'attention' attends from each frame": Attending(),
+    "'mul' changes each frame by 'unsqueeze'": Excited(),
+    "'add' adds to each frame of a window a value of its own": Placed(),
+    "'1' normalises over the frames": nn.Sequential(nn.Conv1d(3, 4, 3), nn.GroupNorm(2, 4), Mean()),
+    "'0' pools parts of a window": nn.Sequential(nn.AdaptiveAvgPool1d(4), Mean()),
+    "'0' (ConvTranspose1d) is unknown here": nn.Sequential(nn.ConvTranspose1d(3, 4, 3), Mean()),
+}
+
+
+@pytest.mark.parametrize(("reason", "network"), OBSTACLES.items())
+def test_a_layer_that_stands_in_the_way_has_one_line_and_is_exact_where_it_is_computed_anew(reason, network):
+    network.eval()
+    [line] = find_obstacles(trace(network), (3, 20), time_axis=1, hop=1)
+    assert reason in line and line.startswith("backbone: layer ") and "\n" not in line
+    with pytest.raises(UserError) as error:
+        HopNetwork(network, (3, 20), time_axis=1, hop=1)
+    assert str(error.value) == line
+    by_hops = HopNetwork(network, (3, 20), time_axis=1, hop=1, recompute=True)
+    stream = torch.randn(2, 3, 24, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        _, state = by_hops.catch_up(stream[:, :, :20])
+        for k in range(1, 5):
+            output, *state = by_hops(stream[:, :, 19 + k : 20 + k], *state)
+            torch.testing.assert_close(output, network(stream[:, :, k : k + 20]), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"time_axis": 2, "hop": 1}, "hops: time_axis: 2 is no axis of [3, 20]; choices: 0 to 1"),
+        ({"time_axis": 1, "hop": 0}, "hops: hop: 0 frames; nearest choice: 1"),
+        (
+            {"time_axis": 1, "hop": 1, "memory": "streams"},
+            "hops: memory: unknown memory 'streams'; nearest: 'stream' (choices: window, stream)",
+        ),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_one_line(settings, line):
+    with pytest.raises(UserError) as error:
+        HopNetwork(nn.Sequential(nn.Conv1d(3, 4, 3), Mean()), (3, 20), **settings)
+    assert str(error.value) == line
+
+
+def test_the_first_state_is_that_behind_a_window_of_zeros():
+    network = nn.Sequential(nn.Conv1d(3, 4, 3), nn.ReLU(), Residual(nn.Conv1d(4, 4, 3), 2), Last()).eval()
+    by_hops = HopNetwork(network, (3, 20), time_axis=1, hop=2)
+    stream = torch.cat([torch.zeros(2, 3, 20), torch.randn(2, 3, 4)], 2)
+    with torch.no_grad():
+        state = by_hops.initial_state(batch=2)
+        for k in (1, 2):
+            output, *state = by_hops(stream[:, :, 18 + 2 * k : 20 + 2 * k], *state)
+        torch.testing.assert_close(output, network(stream[:, :, 4:24]))
+    assert [tuple(each.shape[1:]) for each in state] == [each.shape for each in by_hops.states]
+
+
+def test_time_may_be_the_first_axis_of_a_sequence():
+    network = nn.Sequential(nn.Linear(5, 4), Turned(), nn.Conv1d(4, 3, 5), Recurrent("gru", 3)).eval()
+    by_hops = HopNetwork(network, (20, 5), time_axis=0, hop=3, memory="stream")
+    window = torch.randn(1, 20, 5)
+    torch.testing.assert_close(by_hops.catch_up(window)[0], network(window))
+    assert [state.name for state in by_hops.states] == ["transpose", "_3_rnn.h"]
+
+
+class Turned(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.transpose(1, 2)
