@@ -51,7 +51,7 @@ def convert_all(modules: Sequence[nn.Module], examples: Sequence[Tensor]) -> lis
     with torch.no_grad():
         counts = [len(_as_list(module.eval()(x))) for module, x in zip(modules, examples, strict=True)]
     try:
-        # Export takes equal tensors for one input, also where they are the input of two modules.
+        # torch.export merges inputs that are the same tensor, even if two modules read them.
         model = convert(_SideBySide(modules), [example.clone() for example in examples])
     except ToolError:  # one by one, the error is that of the module that cannot be converted
         return one_by_one(convert)(modules, examples)

@@ -11,7 +11,7 @@ from gatesearch.gates import CutWork, work_of
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import PlacedGate
 
-CROSSING_BITS = 8  # of a value that crosses a cut from an int8 stage
+CROSSING_BITS = 8  # bits of each value that crosses a cut from an int8 stage
 
 
 class PlacedCut(NamedTuple):
@@ -22,7 +22,7 @@ class PlacedCut(NamedTuple):
     work: CutWork
 
     @classmethod
-    @lru_cache(maxsize=10_000)  # a search prices thousands of plans that consist of some dozens of gates
+    @lru_cache(maxsize=10_000)  # a search prices thousands of plans made of a few dozen gates
     def place(cls, placed: PlacedGate, site: CutSite) -> PlacedCut:
         """Compute the work of a gate at its site."""
         return cls(placed, site, work_of(site, placed))

@@ -1,7 +1,8 @@
-"""`gatesearch bench counts`: multiply-accumulates of 39 networks, and the memory of 21 programs, beside other counts.
+"""`gatesearch bench counts`: compares our operation counts of 39 networks and memory estimates of 21 programs.
 
-Multiply-accumulates stand beside torch.utils.flop_counter in training mode or a count by hand; estimates of flash and
-SRAM beside the .tflite file and TensorFlow Lite Micro's arena. It needs torchvision and timm.
+Multiply-accumulates are compared with torch.utils.flop_counter in training mode, or with a count by hand. Estimates of
+flash and SRAM are compared with the .tflite file and with TensorFlow Lite Micro's arena. It needs torchvision and
+timm.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from results.counts.page import Counts
 
 
 def main(arguments: list[str]) -> None:
-    """Count and plan what is not measured yet, then write results/counts.
+    """Count the operations of networks, measure programs that are not measured yet, and write results/counts.
 
     Args:
-        arguments: ``networks=NAME,NAME``, all where it is not given.
+        arguments: ``networks=NAME,NAME``; all networks by default.
 
     Raises:
         UserError: an argument is wrong, or a package is missing.

@@ -1,4 +1,4 @@
-"""The time of a gated keyword spotter on a stream of windows, against its ungated program."""
+"""Times a gated keyword spotter on a stream of windows, and its ungated program."""
 
 from __future__ import annotations
 
@@ -30,9 +30,14 @@ from results.kws import measure as kws
 from results.whole_runs import share_stopped
 
 POSITIVE, OTHER = 0.01, 0.04
-OTHERS = (0.0, OTHER, 0.11, 0.3)  # shares of other words in the streams; .11 mixes negatives as the recipes do
+OTHERS = (
+    0.0,
+    OTHER,
+    0.11,
+    0.3,
+)  # shares of other words in the streams; with 0.11 negatives are mixed as in the recipes
 WINDOWS, ROUNDS = 1000, 20
-FRAMES = (5, 1)  # that are new in a window, 20 ms each, where windows overlap
+FRAMES = (5, 1)  # new frames of 20 ms in a window, for overlapping windows
 
 
 def measure(name: str, data: Sequence[str], seed: int) -> dict[str, Any]:
@@ -92,8 +97,8 @@ def _export_behind_gate(run: RunResult, donor: RunResult, name: str) -> tuple[Pa
         plan = GatePlan.from_dict(donor.folder.read_json("summary.json")["best"]["plan"])
         if not plan.gates or plan.gates[0].site != "input":
             raise UserError(f"bench kernels: {donor.folder.path}: picked {plan}, no gate at the input")
-        plan = GatePlan(plan.gates[:1], (plan.cores[0], plan.cores[-1]))  # what stands behind it stays there
-        s = load_problem(run.problem.recipe.model_copy(update={"augment": None}))  # nothing is trained here
+        plan = GatePlan(plan.gates[:1], (plan.cores[0], plan.cores[-1]))  # the backbone runs on the last core
+        s = load_problem(run.problem.recipe.model_copy(update={"augment": None}))  # without a training, none is needed
         whole = GatedModel(s.backbone, GatePlan(), s.sites, s.outputs)
         whole.load_state_dict(torch.load(run.folder / "logs/ungated.ckpt", weights_only=True))
         model = GatedModel(whole.stages[0], plan, s.sites, s.outputs)
@@ -114,7 +119,7 @@ def _export_behind_gate(run: RunResult, donor: RunResult, name: str) -> tuple[Pa
 
 
 def _front_ends(s: Problem) -> dict[str, float]:
-    """Return microseconds a window: of the front end in torch, by kernels, and by kernels where few frames are new."""
+    """Return microseconds per window of the front end: in torch, in kernels, and in kernels that reuse old frames."""
     assert isinstance(s.frontend, LogMel)  # both recipes read MFCC
     wave, mel = s.data.test.inputs[:1], Mel(s.frontend)
     clip = to_float(wave[0]).numpy()
@@ -126,7 +131,7 @@ def _front_ends(s: Problem) -> dict[str, float]:
 
 
 def _latencies(bundle: Bundle, windows: torch.Tensor) -> dict[str, float]:
-    """Return the middle and the 99th percentile of windows that stop at the first gate, and of those that pass it."""
+    """Return the median and 99th percentile of latency, for windows that the first gate stops and for the others."""
     listener, elapsed_us = StreamRunner(bundle), {True: list[float](), False: list[float]()}
     raw = [bundle.quantise(window) for window in windows.numpy()]
     for window in raw:

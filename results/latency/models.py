@@ -21,7 +21,7 @@ from gatesearch.plan import GatePlan, PlacedGate
 
 SAMPLES = 16
 CLASSES = 12
-CUTS = 3  # cut sites of a backbone, the input not counted
+CUTS = 3  # number of cut sites in a backbone, without the input
 MASKS = ("m1", "m2-8", "m2-16", "m2-32", "3d")
 BLOCKS = (1, 2, 4)
 PG_BITS: dict[str, Any] = {"bits": 8, "high_bits": 4, "weight_bits": 7}
@@ -30,14 +30,14 @@ GC_VARIANTS = tuple(PlacedGate.of("gc", "any", mode=mode) for mode in ("channel"
 
 @dataclass(frozen=True)
 class Subject:
-    """A backbone with its sites.
+    """A backbone whose latency is predicted, with its sites.
 
     Args:
-        backbone: untrained.
+        backbone: the untrained network.
         features: windows [n, *shape].
-        sites: where cuts may go.
-        layers: where layer gates may go.
-        kinds: of these.
+        sites: the cut sites for gates.
+        layers: the layer sites for gates.
+        kinds: the kinds of layer gates.
     """
 
     backbone: nn.Module
@@ -47,7 +47,7 @@ class Subject:
     kinds: tuple[str, ...]
 
     def gates(self) -> list[PlacedGate]:
-        """Return one gate for each kernel that a plan may call: what the table has to know."""
+        """Return one gate for each kernel that a plan may call; the latency table has to cover them."""
         offers = {
             "fbs": [{"density": 0.5, "block": 16}],
             "pg": [{"mask": mask, **PG_BITS} for mask in MASKS],
@@ -101,7 +101,7 @@ def has_kernel(gate: PlacedGate, site: LayerSite) -> bool:
 
 
 def random_plan(chosen: Subject, seed: int) -> GatePlan:
-    """Draw a plan: up to two cuts, up to four gated layers, one gate at least; numbers are drawn from ranges."""
+    """Draw a plan with at least one gate: up to two gates at cuts and up to four in layers, with random parameters."""
     dice = random.Random(seed)
     while True:
         cuts = sorted(dice.sample(range(len(chosen.sites)), min(dice.choice((0, 0, 1, 1, 2)), len(chosen.sites))))
@@ -116,11 +116,10 @@ def random_plan(chosen: Subject, seed: int) -> GatePlan:
 
 
 def _cut(site: CutSite, dice: random.Random) -> PlacedGate:
-    thin = site.channels > 1
-    mode = dice.choice(("channel", "activation")) if thin else "channel"
-    return PlacedGate.of(
-        "gc", site.name, mode=mode, keep=round(dice.uniform(0.2, 1.0), 2) if thin else 1.0, recall=0.99
-    )
+    has_channels = site.channels > 1
+    mode = dice.choice(("channel", "activation")) if has_channels else "channel"
+    keep = round(dice.uniform(0.2, 1.0), 2) if has_channels else 1.0
+    return PlacedGate.of("gc", site.name, mode=mode, keep=keep, recall=0.99)
 
 
 def _layer(site: LayerSite, kind: str, dice: random.Random) -> PlacedGate:

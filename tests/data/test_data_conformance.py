@@ -113,6 +113,6 @@ def test_a_good_data_set_conforms() -> None:
         ("test_the_source_is_told", {"source": ""}, "must say what the data are"),
     ],
 )
-def test_a_broken_promise_is_named(test: str, changes: dict[str, Any], message: str) -> None:
+def test_the_suite_names_a_broken_promise(test: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         getattr(suite_of(**changes), test)()

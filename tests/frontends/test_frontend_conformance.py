@@ -55,7 +55,7 @@ def test_the_suite_covers_every_shipped_front_end() -> None:
 
 
 class Mean(Frontend):
-    """Subtracts the mean of the training split, as an import path finds it."""
+    """A front end that subtracts the mean of the training split; the tests name it by its import path."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ def suite_of(frontend: type[Frontend]) -> FrontendConformance:
     return Suite()
 
 
-def test_a_front_end_of_ones_own_conforms() -> None:
+def test_a_front_end_named_by_import_path_conforms() -> None:
     suite = suite_of(Mean)
     for name in dir(suite):
         if name.startswith("test_"):
@@ -135,6 +135,6 @@ def test_a_front_end_of_ones_own_conforms() -> None:
         (Alone, "test_fit_returns_the_front_end_and_leaves_samples_as_they_are", "must return the front end"),
     ],
 )
-def test_a_broken_promise_is_named(frontend: type[Frontend], test: str, message: str) -> None:
+def test_the_suite_names_a_broken_promise(frontend: type[Frontend], test: str, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         getattr(suite_of(frontend), test)()

@@ -1,4 +1,4 @@
-"""Whether scenes can be learned from and judged on: what would give a wrong figure is refused in one line."""
+"""Checks scenes before a detector is trained or tested on them, with an error of one line for each fault."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from gatesearch import errors
 from gatesearch.data.scenes.types import Outline
 from gatesearch.errors import DataError
 
-RULE_OF_THREE = 3.0  # no false accept in T hours: fewer than 3 / T an hour, at 95 % (Poisson)
+RULE_OF_THREE = (
+    3.0  # without a false accept in T hours the rate is below 3 / T per hour, with 95 % confidence (Poisson)
+)
 ROUNDING_S = 1e-6
 TRAIN = "train"
 
@@ -20,13 +22,14 @@ def check_scenes(
     """Check scenes of all splits together.
 
     Args:
-        scenes: or their outlines; each says its split.
-        classes: that a detector knows; None takes those of each scene.
-        fa_per_hour: false accepts an hour that the scenes for validation and for test are to show; None for no claim.
+        scenes: scenes or their outlines; each names its split.
+        classes: the classes that a detector knows; None takes the classes of each scene.
+        fa_per_hour: the rate of false accepts per hour that the scenes for validation and test have to be long enough
+            to show; None for no such claim.
 
     Raises:
-        DataError: an event outside of its scene, two that overlap, an unknown class, a scene without events, two rates,
-            a recording, a speaker or a clip in two splits, or scenes that are too short for the claim.
+        DataError: an event is outside of its scene or overlaps another one, a class is unknown, a scene has no events,
+            rates differ, a recording, a speaker or a clip is in two splits, or scenes are too short for the claim.
     """
     if not scenes:
         raise DataError("scenes: there are none to check")
@@ -44,7 +47,7 @@ def check_scenes(
 
 
 def smallest_claim(hours: float) -> float:
-    """Return the false accepts an hour that a stream without any can claim, at 95 %.
+    """Return the smallest rate of false accepts per hour that so many hours without one can show, at 95 %.
 
     >>> smallest_claim(1.5)
     2.0

@@ -1,4 +1,4 @@
-/* Every kernel, for one instruction set: compiled once for each, which GS_SUFFIX names. */
+/* All kernels for one instruction set: this file is compiled once for each set, and GS_SUFFIX names the set. */
 #include "compact.c"
 #include "conv_f32.c"
 #include "conv_u8.c"

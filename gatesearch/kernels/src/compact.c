@@ -1,4 +1,4 @@
-/* What crosses from one core to the next: the channels that are kept, or a bitmap and the values that are not zero. */
+/* Encodes a tensor that crosses from one core to the next: its active channels, or a bitmap and its nonzero values. */
 #include "kernels.h"
 #include "simd.h"
 

@@ -1,4 +1,4 @@
-/* The small parts around a gate: pooling, the layer that decides, and the choice of the blocks that win. */
+/* The parts of a gate: pooling, the linear layer that decides, and the choice of the winning blocks. */
 #ifndef GS_KIT
 #include "kernels.h"
 #include "simd.h"

@@ -1,4 +1,4 @@
-/* Every kernel, of one instruction set. */
+/* Declarations of all kernels, for one instruction set. */
 #ifndef GS_KERNELS_H
 #define GS_KERNELS_H
 
@@ -11,7 +11,7 @@ void GS(conv_f32)(const gs_conv *c, const float *x, const int32_t *in, int n_in,
                   const int32_t *out, int n_out, const float *scale, const float *shift, int relu, float *y,
                   void *scratch);
 
-/* What becomes of whole-number sums. */
+/* The output of a convolution in integers: the sums, bytes on a new scale, or floats. */
 enum { GS_SUMS, GS_BYTES, GS_FLOATS };
 
 size_t GS(conv_u8_size)(const gs_conv *c);
@@ -28,12 +28,12 @@ void GS(pool_window_u8)(const gs_conv *c, const uint8_t *x, int largest, uint8_t
 void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float scale_z, float shift,
                 uint8_t *restrict y);
 
-/* An operator of a stage, with all that its kernel is told. */
+/* An operator of a stage, with all arguments of its kernel. */
 enum { GS_CONV, GS_DEPTHWISE, GS_LARGEST, GS_TABLE };
 typedef struct {
   int32_t kind, zero, zero_out;
-  int32_t outputs, count; /* GS_LARGEST: each is the largest of count values of x, of which index tells the places;
-                             GS_TABLE: the value that table has for one of them */
+  int32_t outputs, count; /* GS_LARGEST: each output is the largest of count values of x, whose positions index holds;
+                             GS_TABLE: each output is the entry of table for a value of x */
   gs_conv shape;
   const uint8_t *x;
   uint8_t *y;
@@ -44,20 +44,20 @@ typedef struct {
   const uint8_t *table; /* [256] */
 } gs_op;
 
-/* A stage and windows that meet it: all that a call is told, since a call of many arguments costs as much as a gate. */
+/* A stage and its windows, in one struct, because a call with many arguments takes as long as a gate. */
 typedef struct {
   const gs_op *ops;
   int32_t n_ops, size, n, threshold;
-  const int8_t *windows; /* [n][size]; not those of hear */
-  uint8_t *room;         /* where the first operator reads */
-  const uint8_t *logit;  /* what the last one writes */
-  int32_t *passed;       /* [n], takes the windows whose logit is above the threshold */
+  const int8_t *windows; /* [n][size]; hear does not use them */
+  uint8_t *room;         /* input of the first operator */
+  const uint8_t *logit;  /* output of the last operator */
+  int32_t *passed;       /* [n], receives the indices of windows whose logit is above the threshold */
 } gs_stream;
 
 int GS(hear)(const gs_stream *s, const int8_t *window);
 int GS(stream)(const gs_stream *s);
 
-/* What FBS adds to a convolution. rho, slope, offset and beta hold a value for each of 16 * blocks_out channels. */
+/* The parameters of FBS beside those of its convolution. rho, slope, offset and beta are [16 * blocks_out]. */
 typedef struct {
   const float *phi; /* packed as a convolution of 1 x 1 */
   const float *rho, *slope, *offset, *beta;
@@ -70,24 +70,24 @@ typedef struct {
   const int8_t *taps;     /* [kh kw][pieces c_in][16 * blocks_out], a piece for each part of the weights and each sign */
   const int32_t *sums;    /* of a filter's taps, [pieces c_in][16 * blocks_out] */
   const float *threshold; /* by group, in units of the output */
-  float step, top, level; /* worth of a level of x; the largest level; worth of a step of the product */
+  float step, top, level; /* size of a level of x; the largest level; size of a step of the product */
   int32_t low_bits;       /* 0: all bits are high ones */
   int32_t group;          /* channels that share a decision */
   int32_t wide;           /* whether weights are of 9 bits, in two parts: w >> 1 and w & 1 */
   int32_t sign;           /* whether x may be negative */
 } gs_split;
 
-/* A convolution in two phases: of every output the high bits of x, of open ones the low bits as well. */
+/* A convolution in two phases: the high bits of x for every output, and the low bits of x for open outputs. */
 typedef struct {
   const int8_t *packed;  /* by conv_u8_pack, with their sums */
   const int32_t *sums;
-  const int8_t *rows;    /* by pg_rows: open outputs are computed one by one; NULL: blocks that hold one are */
+  const int8_t *rows;    /* from pg_rows, to compute single open outputs; NULL computes whole blocks with an open output */
   const int64_t *limit;  /* by group: open where the sum of the high products is greater */
-  const int32_t *single; /* the same where groups are of 1; of 16 * blocks_out channels, INT32_MAX for those not there */
-  const float *bias;     /* of 16 * blocks_out channels */
-  float level;           /* worth of a step of the product */
-  int32_t bytes;         /* of a value of x, 1 or 2 */
-  int32_t low_bits;      /* 8 at most, and as many high ones at most */
+  const int32_t *single; /* the same for groups of 1, [16 * blocks_out]; INT32_MAX beyond the last channel */
+  const float *bias;     /* [16 * blocks_out] */
+  float level;           /* size of a step of the product */
+  int32_t bytes;         /* bytes of a value of x, 1 or 2 */
+  int32_t low_bits;      /* at most 8; there are at most 8 high bits as well */
   int32_t group;         /* channels that share a decision: 1, 8, a multiple of 16, or all */
   int32_t split;         /* bits of x that are in its low part: low_bits, or one more where x holds doubled levels */
 } gs_pg;
@@ -132,7 +132,7 @@ void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bi
 void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
                   const float *x, float *h, void *scratch);
 
-/* The same weights in int8. sums holds the sum of each packed row; scale takes a row of W (x - zero) to steps of
+/* The same weights in int8. sums holds the sum of each packed row; scale converts a row of W (x - zero) to steps of
    2^-12. */
 typedef struct {
   int32_t kind, gates, height, columns, rich, parts, zero; /* kind is GS_DENSE or GS_HMD; zero is the x that means 0 */
@@ -143,7 +143,7 @@ typedef struct {
   const int8_t *down;   /* HMD: [gates][parts][height - rich] */
 } gs_matrix_u8;
 
-/* 2049 values each, by the upper bits of an int16 to the nearest, in steps of 2^-12; in steps of 2^-15. */
+/* Tables of 2049 values in steps of 2^-15. The index is an int16 in steps of 2^-12, rounded to its upper bits. */
 typedef struct {
   const int16_t *sigmoid, *tanh;
 } gs_tables;

@@ -1,11 +1,12 @@
-/* The front end of a listener, frame by frame: logarithmic mel spectrum or its cosine transform, on the int8 grid. */
+/* The mel front end, frame by frame: a logarithmic mel spectrum or its cosine transform (MFCC), rounded to int8. */
 #include "kernels.h"
 
 size_t GS(mel_scratch)(const gs_mel *m) { return (size_t)(3 * m->fft + m->bins + m->mels + m->features) * sizeof(float) + 512; }
 
-/* The complex transform of n values in place of re and im, by Stockham's way; the others are of the same size. turn is
-   [2][n / 2], cosines and sines of -2 pi k / n. Returns where the real parts lie, the imaginary ones n behind. */
-static float *transformed(int n, const float *turn, float *from, float *to) {
+/* Fourier transform of n complex values by Stockham's algorithm. Both buffers hold n real parts and then n imaginary
+   parts; from holds the input, and both are overwritten. turn [2][n / 2] holds cosines and sines of -2 pi k / n. Returns
+   the buffer that holds the result. */
+static float *transform(int n, const float *turn, float *from, float *to) {
   for (int half = n / 2, stride = 1; half; half /= 2, stride *= 2) {
     for (int p = 0; p < half; p++) {
       const float c = turn[p * stride], s = turn[n / 2 + p * stride];
@@ -27,7 +28,8 @@ static float *transformed(int n, const float *turn, float *from, float *to) {
   return from;
 }
 
-/* The natural logarithm of x > 0, to 2^-22: the exponent, and Cephes' polynomial of what is left in sqrt(1/2) .. sqrt(2). */
+/* The natural logarithm of x > 0, to 2^-22: from the exponent, and Cephes' polynomial for the mantissa in
+   sqrt(1/2) .. sqrt(2). */
 GS_INLINE float logarithm(float x) {
   int32_t bits;
   memcpy(&bits, &x, 4);
@@ -49,21 +51,22 @@ GS_INLINE float logarithm(float x) {
 }
 
 /* Features of one frame of m->frame samples to out [features]. */
-static void framed(const gs_mel *m, const float *samples, int8_t *out, void *scratch) {
+static void compute_frame(const gs_mel *m, const float *samples, int8_t *out, void *scratch) {
   const int n = m->fft / 2, bins = m->bins;
   char *at = scratch;
   float *a = gs_take(&at, m->fft * sizeof(float)), *b = gs_take(&at, m->fft * sizeof(float));
   float *size = gs_take(&at, bins * sizeof(float)), *mel = gs_take(&at, m->mels * sizeof(float));
   float *feature = gs_take(&at, m->features * sizeof(float));
-  /* Two samples are one complex value. */
+  /* The transform of 2 n real samples is computed as one of n complex values. */
   for (int k = 0; k < m->frame / 2; k++) {
     a[k] = samples[2 * k] * m->window[2 * k];
     a[n + k] = samples[2 * k + 1] * m->window[2 * k + 1];
   }
   for (int k = m->frame / 2; k < n; k++) a[k] = a[n + k] = 0;
   if (m->frame % 2) a[m->frame / 2] = samples[m->frame - 1] * m->window[m->frame - 1];
-  const float *re = transformed(n, m->turn, a, b), *im = re + n;
-  /* Even and odd samples apart: (Z_k + Z*_-k) / 2 and (Z_k - Z*_-k) / 2i, the latter turned by -2 pi k / fft. */
+  const float *re = transform(n, m->turn, a, b), *im = re + n;
+  /* Separate even samples, (Z_k + Z*_-k) / 2, from odd ones, (Z_k - Z*_-k) / 2i, and rotate the latter by
+     -2 pi k / fft. */
   for (int k = 0; k < bins; k++) {
     const int here = k < n ? k : 0, there = k && k < n ? n - k : 0;
     const float even_re = re[here] + re[there], even_im = im[here] - im[there];
@@ -94,15 +97,15 @@ static void framed(const gs_mel *m, const float *samples, int8_t *out, void *scr
 
 /* The n frames of samples, m->stride apart, to out [n][features]. */
 void GS(mel)(const gs_mel *m, const float *samples, int n, int8_t *out, void *scratch) {
-  for (int i = 0; i < n; i++, samples += m->stride, out += m->features) framed(m, samples, out, scratch);
+  for (int i = 0; i < n; i++, samples += m->stride, out += m->features) compute_frame(m, samples, out, scratch);
 }
 
-/* What is new of a stream, m->stride samples for each of n frames, moves the last m->frame - m->stride samples on in
-   heard, which has room for those and the new ones, and the frames of window [frames][features]. */
-void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *heard, int frames, int8_t *window, void *scratch) {
+/* Takes the new samples of a stream, m->stride for each of n frames, and shifts the new frames into window
+   [frames][features]. history holds the last m->frame - m->stride samples between calls, and has room for the new ones. */
+void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *history, int frames, int8_t *window, void *scratch) {
   const int old = m->frame - m->stride, added = n * m->stride, kept = GS_MAX(frames - n, 0);
-  memcpy(heard + old, samples, added * sizeof(float));
+  memcpy(history + old, samples, added * sizeof(float));
   memmove(window, window + (size_t)(frames - kept) * m->features, (size_t)kept * m->features);
-  GS(mel)(m, heard + (size_t)(n - (frames - kept)) * m->stride, frames - kept, window + (size_t)kept * m->features, scratch);
-  memmove(heard, heard + added, old * sizeof(float));
+  GS(mel)(m, history + (size_t)(n - (frames - kept)) * m->stride, frames - kept, window + (size_t)kept * m->features, scratch);
+  memmove(history, history + added, old * sizeof(float));
 }

@@ -1,4 +1,4 @@
-/* What stands around a kernel where it takes the place of a layer in a network in float. */
+/* Helpers for a kernel that replaces a layer in a float network: rounding inputs to levels, normalising outputs. */
 #include "kernels.h"
 #include "simd.h"
 

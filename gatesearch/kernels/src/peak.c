@@ -1,4 +1,4 @@
-/* What a processor can do at most: products on values that stay in registers, and reading. Only timing reads these. */
+/* Loops at the limits of a processor: products on values in registers, and reading. Only timing calls them. */
 #include "kernels.h"
 #include "simd.h"
 

@@ -1,4 +1,4 @@
-/* What stands between convolutions, in bytes: pooling over windows, and the sum of two maps. */
+/* Operators between convolutions, in bytes: pooling over windows, and the sum of two maps. */
 #ifndef GS_KIT
 #include "kernels.h"
 #include "simd.h"

@@ -25,14 +25,14 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 
 @needs_ray
 @pytest.mark.slow
-def test_a_node_that_dies_in_mid_run(tmp_path: Path) -> None:
+def test_a_search_loses_no_trial_when_a_node_dies(tmp_path: Path) -> None:
     trials = 12
     token = tmp_path / "token"
     token.write_text(secrets.token_hex(32))
     token.chmod(0o600)
     authentication = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}  # read when Ray is imported
     environment = os.environ | {"PYTHONPATH": str(HERE.parents[2])} | authentication
-    ran = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(HERE / "on_cluster.py"), str(tmp_path), str(trials), "5"],
         capture_output=True,
         text=True,
@@ -40,23 +40,23 @@ def test_a_node_that_dies_in_mid_run(tmp_path: Path) -> None:
         env=environment,
         check=False,
     )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    message = json.loads(ran.stdout.splitlines()[-1])
-    assert message["killed"] == 1
-    # Every trial ended, none twice: neither in the study nor on the workers.
-    kept = engine.read(tmp_path / "study.journal")
-    assert [trial.plan.digest for trial in kept.complete] == message["complete"]
-    ended = Counter((tmp_path / "ended").read_text().split())
-    assert len(set(message["complete"])) == trials and ended == Counter(message["complete"])
-    began = [line.split() for line in (tmp_path / "began").read_text().splitlines()]
-    assert len({node for _, node in began}) >= 2, "both nodes had work"
-    assert set(digest for digest, _ in began) == set(ended) and trials < len(began) <= trials + 2
-    assert "pruned" not in message["states"]
+    assert process.returncode == 0, process.stderr[-3000:]
+    report = json.loads(process.stdout.splitlines()[-1])
+    assert report["killed"] == 1
+    # Every trial finished exactly once, in the study and on the workers.
+    result = engine.read(tmp_path / "study.journal")
+    assert [trial.plan.digest for trial in result.complete] == report["complete"]
+    finished = Counter((tmp_path / "ended").read_text().split())
+    assert len(set(report["complete"])) == trials and finished == Counter(report["complete"])
+    starts = [line.split() for line in (tmp_path / "began").read_text().splitlines()]
+    assert len({node for _, node in starts}) >= 2, "both nodes had work"
+    assert set(digest for digest, _ in starts) == set(finished) and trials < len(starts) <= trials + 2
+    assert "pruned" not in report["states"]
 
 
 @needs_ray
 @pytest.mark.slow
-def test_a_ray_that_we_start_listens_on_loopback_alone() -> None:
+def test_a_ray_that_gatesearch_starts_listens_on_loopback_only() -> None:
     script = """
 import ray, psutil  # Ray brings it
 from gatesearch.search.executors.tune import connect
@@ -72,13 +72,13 @@ for process in [me, *me.children(recursive=True)]:
             print(connection.laddr.ip)
 ray.shutdown()
 """
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    addresses = ran.stdout.split()
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
+    assert process.returncode == 0, process.stderr[-3000:]
+    addresses = process.stdout.split()
     assert len(addresses) >= 4 and set(addresses) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, addresses
 
 
-def test_without_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in sys.modules if name == "ray" or name.startswith("ray.")]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("gatesearch.search.executors.ray_searcher", "gatesearch.search.executors.tune"):

@@ -1,6 +1,8 @@
-/* Times every call that rows.h lists, on made-up numbers, and prints a line for each: `gatesearch measure import=FILE`
-   reads the lines. Lines are comma-separated; `row` lines hold the row's index, the shortest and the middle of
-   GS_REPEATS turns in thousandths of GS_UNIT, and what a precision gate had open, in thousandths of its outputs. */
+/* The runner of a kit: times every call that rows.h lists and prints a line for each.
+
+   `gatesearch measure import=FILE` reads the lines, whose fields are separated by commas. A `row` line holds the row's
+   index, the shortest and the median time of GS_REPEATS turns in thousandths of GS_UNIT, and the share of outputs that a
+   precision gate opened, in thousandths. The calls work on synthetic numbers. */
 #include <stdio.h>
 
 #include "clock.h"
@@ -15,15 +17,15 @@
 #define GS_REPEATS 5
 #endif
 #ifndef GS_TURN
-#define GS_TURN 0 /* ticks: shorter calls are repeated until a turn takes as long */
+#define GS_TURN 0 /* shortest turn in ticks; a call is repeated until its turn takes so long */
 #endif
-#ifndef GS_NUMERATOR /* of the clock's ticks to units */
+#ifndef GS_NUMERATOR /* one tick of the clock is GS_NUMERATOR / GS_DENOMINATOR units */
 #define GS_NUMERATOR 1
 #define GS_DENOMINATOR 1
 #endif
 
 static uint64_t turn(gs_call *k, uint32_t calls) {
-  gs_start_clock(); /* so that what is counted does not hang on what was counted before */
+  gs_start_clock(); /* so that a count does not depend on earlier counts */
   const uint64_t before = gs_now();
   for (uint32_t i = 0; i < calls; i++) make(k);
   return gs_now() - before;

@@ -1,5 +1,6 @@
-/* What a Cortex-M needs before main: a stack, an entry, its floating-point unit and vector unit switched on, SysTick's
-   interrupt. Leave this file out where your board's start-up code brings all that (-DGS_OWN_STARTUP). */
+/* Start-up code of a Cortex-M: the vector table with stack, entry and SysTick's interrupt, and a reset handler that
+   switches on the floating-point and vector units. -DGS_OWN_STARTUP leaves it out, for boards with start-up code of
+   their own. */
 #include <stdint.h>
 
 #ifndef GS_OWN_STARTUP
