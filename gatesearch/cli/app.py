@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 
 from gatesearch._lib import interrupts
 from gatesearch._lib.version import __version__
-from gatesearch.cli import completion, hardware, recipes, runs, studies
+from gatesearch.cli import completion, hardware, recipes, runs, scenes, studies
 from gatesearch.cli.arguments import CONTEXT
 from gatesearch.errors import UserError, one_line, unknown
 from gatesearch.pipeline.steps import STEPS
@@ -81,6 +81,7 @@ def _add_commands() -> None:
         (recipes.schema, "schema recipe > recipe.schema.json"),
         (hardware.sites, "sites recipe=kws.yaml"),
         (hardware.measure, "measure recipe=kws.yaml core=host"),
+        (scenes.scene, "scene make kws.yaml test.json split=test audio=test.wav"),
         (studies.scaling, "scaling recipe=digits_hybrid.yaml batches=8..512"),
     ):
         app.command(context_settings=CONTEXT, epilog=_example(example))(command)

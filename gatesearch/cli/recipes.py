@@ -59,7 +59,7 @@ def schema(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="[recipe|device|plan|summary|manifest]",
+            metavar="[recipe|device|plan|summary|manifest|scene]",
             help="The file to describe.",
             show_default=False,
             autocompletion=complete_schema,

@@ -53,12 +53,19 @@ def _manifest() -> type[BaseModel]:
     return Manifest
 
 
+def _scene() -> type[BaseModel]:
+    from gatesearch.data.scenes.spec import SceneSpec
+
+    return SceneSpec
+
+
 MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
     "recipe": _recipe,
     "device": _device,
     "plan": _plan,
     "summary": _summary,
     "manifest": _manifest,
+    "scene": _scene,
 }
 """Each described file, and what loads its model; only the one that is asked for is imported."""
 
