@@ -91,9 +91,6 @@ def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tens
 def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | None = None) -> bytes:
     """Quantise a float .tflite to int8: weights per channel, activations per tensor, inputs and outputs int8.
 
-    Ranges are the smallest and largest values observed. (The quantiser's own default, a moving average over samples,
-    shrinks the range of a tensor with one element a sample, such as a gate's logit, to about its mean.)
-
     The result is compact; see :func:`gatesearch.compile.flatbuffer.compact`.
 
     Args:
@@ -106,6 +103,17 @@ def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | No
         ToolError: the quantiser failed.
         ValueError: no samples, or samples of another shape than the input.
     """
+    return quantise_in(model, calibrate(model, samples, input_range))
+
+
+def calibrate(
+    model: bytes, samples: Array, input_range: tuple[float, float] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return ``min`` and ``max`` of each activation of a float .tflite by name; see :func:`quantise`.
+
+    Ranges are the smallest and largest values observed. (The quantiser's own default, a moving average over samples,
+    shrinks the range of a tensor with one element a sample, such as a gate's logit, to about its mean.)
+    """
     parsed = flatbuffer.read(model)
     source = parsed.subgraphs[0].tensors[parsed.subgraphs[0].inputs[0]]
     shape = tuple(map(int, source.shape))
@@ -113,22 +121,31 @@ def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | No
         raise ValueError(f"samples must be [n, {', '.join(map(str, shape[1:]))}] with n > 0, found {samples.shape}")
     need("quantisation to int8", "ai_edge_quantizer")
     with quiet("quantisation to int8"):
-        from ai_edge_quantizer import calibrator, quantizer, recipe, recipe_manager
+        from ai_edge_quantizer import calibrator, recipe, recipe_manager
         from ai_edge_quantizer.utils import qsv_utils
 
-        int8 = recipe.static_wi8_ai8()
         manager = recipe_manager.RecipeManager()
-        manager.load_quantization_recipe(int8)
+        manager.load_quantization_recipe(recipe.static_wi8_ai8())
         signature = parsed.signatureDefs[0]
         input_name = signature.inputs[0].name.decode()
         calibration = calibrator.Calibrator(model, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
         feed = [{input_name: sample[None]} for sample in samples.astype(np.float32)]
         calibration.calibrate({signature.signatureKey.decode(): feed}, manager)
-        observed = calibration.get_model_qsvs()
-        if input_range is not None:
-            low, high = (np.full((1,) * len(shape), end, np.float32) for end in input_range)
-            observed[source.name.decode()] = {"min": low, "max": high}
-        ranges.open_up(observed)
+        observed: dict[str, dict[str, Any]] = calibration.get_model_qsvs()
+    if input_range is not None:
+        low, high = (np.full((1,) * len(shape), end, np.float32) for end in input_range)
+        observed[source.name.decode()] = {"min": low, "max": high}
+    ranges.open_up(observed)
+    return observed
+
+
+def quantise_in(model: bytes, observed: dict[str, dict[str, Any]]) -> bytes:
+    """Return a float .tflite in int8 with these ranges, which are widened in place where int8 needs wider ones."""
+    need("quantisation to int8", "ai_edge_quantizer")
+    with quiet("quantisation to int8"):
+        from ai_edge_quantizer import quantizer, recipe
+
+        int8 = recipe.static_wi8_ai8()
         while True:  # a wider range makes the steps of the sum behind it wider, too
             result = quantizer.Quantizer(model, int8).quantize(observed, enable_progress_report=False)
             quantised = bytes(result.quantized_model)

@@ -50,22 +50,28 @@ class Program:
             self.outputs = tuple(_spec(outputs[position]) for position in output_order)
             self._runner: _Runner = _ENGINES[engine](model, interpreter, output_order)
 
-    def __call__(self, x: Array) -> tuple[Array, ...]:
-        """Run one window.
+    def __call__(self, x: Array, *state: Array) -> tuple[Array, ...]:
+        """Run one window, or one hop.
 
         Args:
             x: the input in its raw type and shape (see ``inputs[0]``).
+            *state: the other inputs alike, such as what goes from hop to hop.
 
         Returns:
             The outputs in their raw types and shapes (see ``outputs``).
 
         Raises:
-            ValueError: another shape or type.
+            ValueError: another number of inputs, shape or type.
         """
-        spec = self.inputs[0]
-        if x.shape != spec.shape or x.dtype != spec.dtype:
-            raise ValueError(f"input must be {spec.dtype} {list(spec.shape)}, found {x.dtype} {list(x.shape)}")
-        self._runner.set_input(x)
+        arrays = (x, *state)
+        if len(arrays) != len(self.inputs):
+            raise ValueError(f"the program takes {len(self.inputs)} inputs, found {len(arrays)}")
+        for spec, array in zip(self.inputs, arrays, strict=True):
+            if array.shape != spec.shape or array.dtype != spec.dtype:
+                actual = f"{array.dtype} {list(array.shape)}"
+                raise ValueError(f"input must be {spec.dtype} {list(spec.shape)}, found {actual}")
+        for position, array in zip(self._input_order, arrays, strict=True):
+            self._runner.set_input(array, position)
         self._runner.invoke()
         return self._runner.outputs()
 
@@ -99,8 +105,8 @@ class _Runner:
         outputs = interpreter.get_output_details()
         self._outputs = [self._view(outputs[position]["index"]) for position in output_order]
 
-    def set_input(self, x: Array) -> None:
-        self._inputs[0][...] = x
+    def set_input(self, x: Array, position: int) -> None:
+        self._inputs[position][...] = x
 
     def invoke(self) -> None:
         self._interpreter.invoke()
@@ -133,8 +139,8 @@ class _MicroRunner(_Runner):
         self._interpreter = runtime.Interpreter.from_bytes(model, arena_size=arena)
         self._output_order = list(output_order)
 
-    def set_input(self, x: Array) -> None:
-        self._interpreter.set_input(x, 0)
+    def set_input(self, x: Array, position: int) -> None:
+        self._interpreter.set_input(x, position)
 
     def outputs(self) -> tuple[Array, ...]:
         return tuple(self._interpreter.get_output(position) for position in self._output_order)

@@ -1,0 +1,132 @@
+"""A network by hops as two int8 programs: the step of a hop, and the pass over a window that catches up.
+
+Both compute the same integers. That needs one scale for a tensor, whichever program computes it: a state's is that of
+the tensor in the pass over the window. So ranges are observed on windows alone, and written into the step. The step has
+the operators of the pass in the same order. What it has besides only moves values: it joins kept frames with fresh ones
+and cuts off what the next hop needs. An operator that moves values has one scale for all that enters and leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gatesearch.compile import flatbuffer, tflite
+from gatesearch.errors import UserError
+from gatesearch.graph.hops import HopNetwork
+
+Ranges = dict[str, dict[str, Any]]
+MOVING = ("RESHAPE", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "CONCATENATION")
+
+
+@dataclass(frozen=True)
+class HopPrograms:
+    """The programs of one part that runs by hops.
+
+    Args:
+        step: (fresh frames, *state) to (output, *state).
+        catch_up: window to (output, *state).
+    """
+
+    step: bytes
+    catch_up: bytes
+
+
+@torch.no_grad()
+def compile_hops(network: HopNetwork, samples: Tensor, input_range: tuple[float, float] | None = None) -> HopPrograms:
+    """Return a network by hops as int8 programs.
+
+    Args:
+        network: in evaluation mode; not changed.
+        samples: windows [n, *shape] of the training split, for the ranges of activations.
+        input_range: smallest and largest value of the input where that is on an int8 grid already.
+
+    Raises:
+        UserError: the network has recurrent layers or no time axis, or the converter writes the step with other
+            operators than the window's.
+        ToolError: the converter or the quantiser failed.
+    """
+    if network.frames is None:
+        raise UserError("hops: the part has no time axis, so that it is one program; nearest choice: compile.tflite")
+    if any(isinstance(module, nn.RNNBase) for module in network.modules()):
+        raise UserError("hops: recurrent layers have no int8 program; nearest choice: a core that runs kernels")
+    frames, window = network.frames, samples[:1]
+    _, state = network.catch_up(window)
+    fresh = window.narrow(frames.axis, frames.first_fresh, frames.fresh)
+    whole = tflite.convert(network.whole, window)
+    step = tflite.convert(network.step, (fresh, *state))
+    observed = tflite.calibrate(whole, tflite.channel_last(samples.numpy()), input_range)
+    catch_up = tflite.quantise_in(whole, observed)  # it may widen ranges, so it comes first
+    return HopPrograms(step=tflite.quantise_in(step, _step_ranges(whole, observed, step)), catch_up=catch_up)
+
+
+def _step_ranges(whole: bytes, observed: Ranges, step: bytes) -> Ranges:
+    """Return the ranges of a step's tensors: those of the same tensors in the pass over a window."""
+    parsed_whole, parsed_step = flatbuffer.read(whole), flatbuffer.read(step)
+    computing_whole, computing_step = _computing(parsed_whole), _computing(parsed_step)
+    names_whole, names_step = (
+        [flatbuffer.operator_name(parsed, operator) for operator in operators]
+        for parsed, operators in ((parsed_whole, computing_whole), (parsed_step, computing_step))
+    )
+    if names_whole != names_step:
+        raise UserError(
+            f"hops: the converter writes a window as {', '.join(names_whole)} and a hop as {', '.join(names_step)}; "
+            "nearest choice: hops in float"
+        )
+    ranges: Ranges = {}
+    for operator_whole, operator_step in zip(computing_whole, computing_step, strict=True):
+        for ends in ("inputs", "outputs"):
+            pairs = zip(getattr(operator_whole, ends), getattr(operator_step, ends), strict=True)
+            for index_whole, index_step in pairs:
+                own = observed.get(_tensor_name(parsed_whole, index_whole))
+                if own is not None:
+                    _set(ranges, parsed_step, index_step, own)
+    _spread(ranges, parsed_step)
+    return ranges
+
+
+def _computing(parsed: Any) -> list[Any]:
+    operators: list[Any] = parsed.subgraphs[0].operators
+    return [operator for operator in operators if flatbuffer.operator_name(parsed, operator) not in MOVING]
+
+
+def _spread(ranges: Ranges, parsed: Any) -> None:
+    """Give all tensors of each operator that moves values one range, until nothing changes; in place."""
+    graph = parsed.subgraphs[0]
+    moving = [each for each in graph.operators if flatbuffer.operator_name(parsed, each) in MOVING]
+    count = -1
+    while count != len(ranges):
+        count = len(ranges)
+        for operator in moving:
+            activations = [
+                index
+                for index in (*operator.inputs, *operator.outputs)
+                if not flatbuffer.is_constant(parsed, graph.tensors[index])
+            ]
+            present = [ranges[name] for index in activations if (name := _tensor_name(parsed, index)) in ranges]
+            if not present:
+                continue
+            union = {
+                "min": np.min([each["min"].min() for each in present]),
+                "max": np.max([each["max"].max() for each in present]),
+            }
+            for index in activations:
+                if _tensor_name(parsed, index) not in ranges:
+                    _set(ranges, parsed, index, union)
+
+
+def _set(ranges: Ranges, parsed: Any, index: int, ends: Mapping[str, Any]) -> None:
+    tensor = parsed.subgraphs[0].tensors[index]
+    shape = (1,) * len(tensor.shape)
+    ranges[tensor.name.decode()] = {
+        end: np.full(shape, np.asarray(ends[end]).reshape(-1)[0], np.float32) for end in ("min", "max")
+    }
+
+
+def _tensor_name(parsed: Any, index: int) -> str:
+    return str(parsed.subgraphs[0].tensors[index].name.decode())
