@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gatesearch._lib import console
 from gatesearch.errors import UserError
+from gatesearch.graph.hops.frames import Frames
 
 CHUNK_SAMPLES = 512  # fitting on 40,000 clips need not hold all their spectra at once
 SMALLEST_STD = 1e-5  # a feature below this is constant
@@ -78,6 +79,34 @@ class Frontend(nn.Module):
     def macs(self) -> int:
         """Return the multiply-accumulates of one sample."""
         return 0
+
+    def hop_frames(self, hop: int) -> Frames | None:
+        """Return the time axis of the features where a hop of so many samples gives fresh frames alone.
+
+        None, as here, where each hop gives the features of its whole window: :meth:`step` then computes them anew from
+        a ring buffer, which is exact for any front end.
+
+        Raises:
+            UserError: frames do not begin at the hop's samples.
+        """
+        return None
+
+    def hop_state(self, window: Tensor) -> Tensor:
+        """Return what :meth:`step` needs of a window [N, *input_shape] of a stream to go on from its end."""
+        return window
+
+    def step(self, samples: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Take the samples of a hop [N, hop, ...]; return features as :meth:`hop_frames` says, and the state after it.
+
+        The features are those of the whole window that ends with these samples, bit for bit.
+        """
+        window = torch.cat([state, samples], 1)[:, -state.shape[1] :]
+        features: Tensor = self(window)
+        return features, window
+
+    def hop_macs(self, hop: int) -> int:
+        """Return the multiply-accumulates of a hop of so many samples."""
+        return self.macs()
 
     def describe(self) -> dict[str, Any]:
         """Return what :func:`gatesearch.frontends.restore` needs as JSON-ready values, with shapes and cost to read."""

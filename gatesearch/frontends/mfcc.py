@@ -49,9 +49,9 @@ class MFCC(LogMel):
         """Number of features of a frame."""
         return int(self.arguments["coefficients"])
 
-    def spectrum(self, waves: Tensor) -> Tensor:
-        """Return coefficients before normalisation, [N, samples] -> [N, frames, coefficients]."""
-        return super().spectrum(waves) @ self.dct
+    def compress(self, magnitudes: Tensor) -> Tensor:
+        """Return coefficients before normalisation, [N, frames, bins] -> [N, frames, coefficients]."""
+        return super().compress(magnitudes) @ self.dct
 
     def frame_macs(self) -> dict[str, int]:
         """Return multiply-accumulates of one frame, by step; the DCT counts as a matrix product."""
