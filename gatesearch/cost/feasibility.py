@@ -14,7 +14,7 @@ from gatesearch.devices.profile import Device
 def memory_overflows(device: Device, estimates: Sequence[StageEstimate]) -> dict[str, float]:
     """Return by how much each memory is exceeded, as a share of its size; empty if everything fits.
 
-    The flash of a core holds the weights of all its stages. Its SRAM holds the activations of one stage at a time.
+    The flash of a core holds the programs of all its stages. Its SRAM holds one stage at a time.
     """
     overflows: dict[str, float] = {}
     for core in device.cores:

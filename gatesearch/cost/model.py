@@ -128,9 +128,10 @@ class CostModel:
     ) -> StageEstimate:
         """Return the estimate of a stage; ``bits`` enter it from the core of the stage before."""
         exit_work = self._pricer.exit(core, leaving) if leaving is not None and leaving.work.exit_macs else None
-        flash, sram, exit_estimate = work.weight_bytes, work.activation_bytes, None
+        (flash, sram), exit_estimate = work.memory_bytes(core), None
         if exit_work is not None and leaving is not None:
-            flash, sram = flash + exit_work.weight_bytes, max(sram, exit_work.activation_bytes)
+            exit_flash, exit_sram = exit_work.memory_bytes(core)
+            flash, sram = flash + exit_flash, max(sram, exit_sram)
             exit_estimate = ExitEstimate(
                 macs=exit_work.macs,
                 params=leaving.work.exit_params,

@@ -25,8 +25,9 @@ class StageEstimate:
         first_site: the site at which the stage begins.
         last_site: the site at which it ends; ``"output"`` for the last stage.
         macs: per sample, including the gate's head.
-        flash_bytes: weights, including those of the exit: both are in the same memory.
-        sram_bytes: activations alive at once, in the stage or in its exit.
+        flash_bytes: of the stage's program and of its exit's: both are in the same memory. See
+            :meth:`gatesearch.cost.stage.StageWork.memory_bytes`.
+        sram_bytes: of the stage or of its exit, which do not run at once.
         cost: time and energy of one run.
         provenance: the source of the time, such as ``"measured"``.
         exit: what a sample that takes the exit of the stage's gate costs in addition; None if the gate has no exit.

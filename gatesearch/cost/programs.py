@@ -13,7 +13,7 @@ from gatesearch.compile.number_format import FLOAT, PLAIN, arithmetic
 from gatesearch.compile.tflite import channel_last, quantise
 from gatesearch.cost.blocks import EMPTY, PieceKey, Pieces, identity
 from gatesearch.devices.profile import Core, Device
-from gatesearch.graph.footprint import static_costs
+from gatesearch.graph.footprint import Footprint, program_footprint
 from gatesearch.runtime.program import Program
 
 MAX_BATCH_PIECES = 32  # one conversion; progress is shown after each
@@ -25,13 +25,13 @@ class Programs:
 
     Args:
         pieces: by key.
-        counts: for each piece the quantities of :data:`gatesearch.cost.table.QUANTITIES`.
+        counts: of each piece.
         models: .tflite models by number format (``"int8"``, ``"float32"``) and piece; without an entry where no core
             needs one.
     """
 
     pieces: Pieces
-    counts: Mapping[PieceKey, Mapping[str, float]]
+    counts: Mapping[PieceKey, Footprint]
     models: Mapping[str, Mapping[PieceKey, bytes]]
 
     def number_format(self, key: PieceKey, core: Core) -> str:
@@ -62,10 +62,10 @@ def compile_pieces(
     compiles_corners = any(core.timing.model == "vela" for core in device.cores)  # timings derive them from edges
     micro = any(core.stand_in == "tflm" for core in device.cores)  # whose lack of operators only a program shows
     advance = on_step or (lambda: None)
-    counts: dict[PieceKey, Mapping[str, float]] = {}
+    counts: dict[PieceKey, Footprint] = {}
     alike: dict[str, list[PieceKey]] = {}
     for key, piece in pieces.items():
-        counts[key] = static_costs(piece.module, piece.example[:1])
+        counts[key] = program_footprint(piece.module, piece.example[:1])
         has_edge = compiles_corners or 1.0 in (key.inputs, key.outputs) or key == EMPTY
         if has_edge and (all_compile or (micro and piece.need != PLAIN)):
             alike.setdefault(repr(identity(piece)), []).append(key)

@@ -21,8 +21,10 @@ from gatesearch.cost.kernel_costs import KernelCosts
 from gatesearch.cost.layers import LayerChange, dense_by_kernel
 from gatesearch.cost.placed_cut import PlacedCut
 from gatesearch.cost.surface import Surface
-from gatesearch.cost.table import HostTimings, Table, in_float_on
+from gatesearch.cost.table import OVERHEADS, HostTimings, Table, in_float_on
 from gatesearch.devices.profile import Core
+from gatesearch.graph.footprint import ARENA_BYTES, FILE_BYTES
+from gatesearch.graph.lifetimes import Lifetime, join_lifetimes, plan_arena
 from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import PlacedGate
 
@@ -30,13 +32,35 @@ EMPTY_BLOCK_US = 0.3  # the rest of a block whose only layer is a kernel is belo
 
 
 class StageWork(NamedTuple):
-    """One run of a stage: its reading in the core's unit, MACs and bytes; ``width`` is the bytes of a value."""
+    """One run of a stage.
+
+    Args:
+        reading: in the core's unit.
+        macs: multiply-accumulates.
+        weight_bytes: of its constants.
+        activation_bytes: of the tensors that live at the same time.
+        width: bytes of a value.
+        file_overhead_bytes: see :class:`gatesearch.graph.footprint.Footprint`; so is the next.
+        arena_overhead_bytes: of TensorFlow Lite Micro's structures.
+    """
 
     reading: float
     macs: float
     weight_bytes: float
     activation_bytes: float
     width: int
+    file_overhead_bytes: float = 0.0
+    arena_overhead_bytes: float = 0.0
+
+    def memory_bytes(self, core: Core) -> tuple[float, float]:
+        """Return the flash and the SRAM that one program of the stage occupies on a core.
+
+        With TensorFlow Lite Micro these are its .tflite file and its arena; elsewhere weights, and what is alive.
+        """
+        if core.artifact_engine != "tflm":
+            return self.weight_bytes, self.activation_bytes
+        flash = FILE_BYTES + self.weight_bytes + self.file_overhead_bytes
+        return flash, ARENA_BYTES + self.activation_bytes + self.arena_overhead_bytes
 
 
 class _Programs:
@@ -78,6 +102,7 @@ class StagePricer:
         self._recurrent = [site for site in layers if site.is_recurrent and site.name in table.layers]
         # A search prices thousands of plans that have most of their stages in common.
         self._plain_stages: dict[tuple[str, PlacedGate | None, PlacedGate | None], StageWork] = {}
+        self._fragmentations: dict[tuple[tuple[str, ...], tuple[Lifetime, ...]], float] = {}
 
     def stage(
         self, core: Core, entering: PlacedCut | None, leaving: PlacedCut | None, changes: Mapping[str, LayerChange]
@@ -120,13 +145,15 @@ class StagePricer:
             own = {name: change for name, change in inside.items() if self.table.layers[name].block == block}
             rows.append(self._block(core, block, reading_name, (share_in, share_out), own, programs))
         call = self.table.overhead[core.name]
+        alive = max((row["activation_bytes"] for row in rows), default=0.0)
         work = StageWork(
             # The sum contains one call per block; the stage makes one call per program.
             reading=sum(row[core.name] for row in rows) + (programs.count - max(1, len(rows))) * call,
             macs=sum(row["macs"] for row in rows),
             weight_bytes=sum(row["weight_bytes"] for row in rows) * width,
-            activation_bytes=max((row["activation_bytes"] for row in rows), default=0.0) * width,
+            activation_bytes=alive * width * self._fragmentation(core, blocks, leaving),
             width=width,
+            **{name: sum(row.get(name, 0.0) for row in rows) for name in OVERHEADS},
         )
         return work if leaving is None else self._with_head(work, core, leaving, reading_name, alone=not rows)
 
@@ -142,7 +169,6 @@ class StagePricer:
         """Return a block's reading, MACs and bytes at the channel shares of its ends, with its changed layers."""
         surfaces = self.table.blocks[block]
         row = {name: surface(*shares) for name, surface in surfaces.items()}
-        # Tables in older run folders have no values; a run reads them anew (gatesearch.pipeline.pricing).
         row[core.name] = row[reading_name] + core.reading_per_value * row.get("values", 0.0)
         native = self.table.native.get(core.name)
         costs = self.kernels.get(core.name) if native is None else native.kernels
@@ -165,16 +191,35 @@ class StagePricer:
         """Add the head of the gate that ends a stage; ``alone`` says that the stage has no block."""
         call = self.table.overhead[core.name]
         head = self.table.heads[f"{variant_of(leaving.placed)}@{leaving.site.name}"]
-        head_reading = head[reading_name](1.0, 1.0) + _values_reading(core, head)
+        head_reading = head[reading_name](1.0, 1.0) + core.reading_per_value * _dense(head, "values")
         reading = work.reading + max(0.0, head_reading - call) * leaving.channel_share
+        in_head = _dense(head, "activation_bytes") * work.width * leaving.channel_share
         return StageWork(
             reading=reading + (call if alone else 0.0),
             macs=work.macs + leaving.work.macs,
             # Weights have the width of a value; the single bias is always four bytes.
             weight_bytes=work.weight_bytes + work.width * leaving.work.params + (4 - work.width),
-            activation_bytes=float(leaving.site.elements) if alone else work.activation_bytes,
+            activation_bytes=max(float(leaving.site.elements) if alone else work.activation_bytes, in_head),
             width=work.width,
+            **{name: getattr(work, name) + _dense(head, name) * leaving.channel_share for name in OVERHEADS},
         )
+
+    def _fragmentation(self, core: Core, blocks: Sequence[str], leaving: PlacedCut | None) -> float:
+        """Return the arena that TensorFlow Lite Micro plans for a stage, over the largest of its blocks' arenas; or 1.
+
+        Its greedy planner leaves gaps where tensors of several blocks interleave. The result of a stage stays while the
+        head of its gate runs.
+        """
+        if core.artifact_engine != "tflm" or not all(name in self.table.lifetimes for name in blocks) or not blocks:
+            return 1.0
+        head = () if leaving is None else self.table.lifetimes[f"{variant_of(leaving.placed)}@{leaving.site.name}"]
+        key = (tuple(blocks), head)
+        if key not in self._fragmentations:
+            single = [self.table.lifetimes[name] for name in blocks]
+            end = max((each.last for each in head), default=0)
+            during = [each if each.first or each.is_copy else each._replace(last=end) for each in head]
+            self._fragmentations[key] = plan_arena(join_lifetimes([*single, during])) / max(map(plan_arena, single))
+        return self._fragmentations[key]
 
     def _recurrent_by_kernel(self, native: HostTimings | None) -> dict[str, LayerChange]:
         """Return the ungated recurrent layers that a core runs by kernel."""
@@ -225,17 +270,18 @@ class StagePricer:
         name = exit_of(leaving.placed, leaving.site.name)
         row, width = self.table.heads[name], BYTES[arithmetic(self.table.needs.get(name, PLAIN), core)]
         return StageWork(
-            reading=row[core.name](1.0, 1.0) + _values_reading(core, row),
+            reading=row[core.name](1.0, 1.0) + core.reading_per_value * _dense(row, "values"),
             macs=float(leaving.work.exit_macs),
             weight_bytes=row["weight_bytes"](1.0, 1.0) * width,
             activation_bytes=row["activation_bytes"](1.0, 1.0) * width,
             width=width,
+            **{name: _dense(row, name) for name in OVERHEADS},
         )
 
 
-def _values_reading(core: Core, row: Mapping[str, Surface]) -> float:
-    """Return what the work without products of a head or an exit adds to its reading."""
-    return core.reading_per_value * row["values"](1.0, 1.0) if "values" in row else 0.0
+def _dense(row: Mapping[str, Surface], name: str) -> float:
+    """Return a quantity with all channels; 0 in a table that lacks it."""
+    return row[name](1.0, 1.0) if name in row else 0.0
 
 
 def _difference(

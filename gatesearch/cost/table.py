@@ -13,8 +13,12 @@ from typing import Any
 
 from gatesearch.cost.kernel_costs import Recorded
 from gatesearch.cost.surface import Surface
+from gatesearch.devices.profile import Device
+from gatesearch.graph.footprint import Footprint
+from gatesearch.graph.lifetimes import Lifetime
 
-QUANTITIES = ("macs", "values", "weight_bytes", "activation_bytes")
+QUANTITIES = tuple(name for name in Footprint._fields if name != "lifetimes")
+OVERHEADS = ("file_overhead_bytes", "arena_overhead_bytes")  # of TensorFlow Lite Micro
 FLOATING = " float32"  # suffix of a core's name: the reading of the float program
 
 
@@ -123,6 +127,7 @@ class Table:
             :mod:`gatesearch.compile.number_format`. Readings are in the number format that follows for the core.
         native: by name, the cores of this host that run kernels. If the search has layer gates, blocks, heads and
             layers have a second reading for these cores, that of the float program: see :func:`in_float_on`.
+        lifetimes: by the name of a block, a head or an exit, those of its tensors with all channels.
     """
 
     sites: tuple[str, ...]
@@ -134,6 +139,14 @@ class Table:
     layers: Mapping[str, LayerReading] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
     native: Mapping[str, HostTimings] = field(default_factory=dict)
+    lifetimes: Mapping[str, tuple[Lifetime, ...]] = field(default_factory=dict)
+
+    def lacks(self, device: Device) -> tuple[str, ...]:
+        """Return the quantities that the prices of a device need and that a table of an older version has not."""
+        row = self.blocks[self.sites[0]]
+        needed = {"values": any(core.reading_per_value for core in device.cores)}
+        needed |= dict.fromkeys(OVERHEADS, any(core.artifact_engine == "tflm" for core in device.cores))
+        return tuple(name for name, is_needed in needed.items() if is_needed and name not in row)
 
     def to_json(self) -> str:
         """Return the table as JSON."""
@@ -154,6 +167,7 @@ class Table:
             layers={name: LayerReading(**row) for name, row in raw["layers"].items()},
             needs=raw.get("needs", {}),  # tables in older run folders have none: they were read in int8 throughout
             native={name: HostTimings.from_dict(host) for name, host in raw.get("native", {}).items()},
+            lifetimes={name: tuple(Lifetime(*row) for row in rows) for name, rows in raw.get("lifetimes", {}).items()},
         )
 
 

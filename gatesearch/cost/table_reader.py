@@ -35,7 +35,7 @@ from gatesearch.graph.sites import CutSite, LayerSite, find
 from gatesearch.kernels import build
 from gatesearch.plan import PlacedGate
 
-CACHE_FORMAT = 10  # of the JSON; a cached table in another format is not used
+CACHE_FORMAT = 11  # of the JSON; a cached table in another format is not used
 ReadingsByPiece = Mapping[PieceKey, Mapping[str, float]]
 
 
@@ -98,6 +98,7 @@ def build_table(
         layers=_layer_readings(by_piece, pieces, backbone, sites, layers),
         needs={key.name: piece.need for key, piece in pieces.items() if piece.role in ("block", "exit")},
         native={core.name: readings.native[core.name] for core in device.cores if core.name in readings.native},
+        lifetimes={key.name: counts.lifetimes for key, counts in programs.counts.items() if key.dense},
     )
     if cache is not None:
         user_cache.store_file(user_cache.close_folder(cache), key, ".json", table.to_json().encode())
@@ -141,7 +142,7 @@ def read_pieces(device: Device, programs: Programs, host: HostSource) -> Reading
 
 def _by_piece(device: Device, programs: Programs, readings: Readings) -> ReadingsByPiece:
     """Return the counts and readings of each piece; a reading is infinite if the core cannot run the program."""
-    rows = {key: dict(counts) for key, counts in programs.counts.items()}
+    rows = {key: {name: getattr(counts, name) for name in QUANTITIES} for key, counts in programs.counts.items()}
     missing: dict[str, set[PieceKey]] = {}
     for core in device.cores:
         missing[core.name] = programs.on(core).keys() - programs.runnable(core).keys()

@@ -21,64 +21,96 @@ MAX_TAPS = 25  # of a pooling in one convolution; a larger one takes two
 FILE_BYTES, TENSOR_BYTES, CHANNEL_BYTES = 300, 130, 24
 # What TFLM's 64-bit build has in its arena beside activations: structures, and a factor and a shift for each channel.
 ARENA_BYTES, OPERATOR_BYTES, FACTOR_BYTES = 640, 230, 8
+# A recurrent layer runs in float, step by step: so many gates multiply the state, and a step is so many operators.
+GATES = {"lstm": 4, "gru": 3}
+STEP_OPERATORS, SEQUENCE_OPERATORS = {"lstm": 17, "gru": 19}, 1
+STEP_TENSOR_BYTES, STEP_OPERATOR_BYTES = 109, 115
 
 
 class Footprint(NamedTuple):
-    """The estimated memory of an int8 program.
+    """What an int8 program costs, one sample at a time, without converting it.
 
     Args:
-        weight_bytes: the size of the constants: int8 weights, int32 biases.
-        activation_bytes: the size of the tensors that live at the same time.
-        file_bytes: the size of its .tflite file.
-        arena_bytes: the size of TensorFlow Lite Micro's arena.
+        macs: multiply-accumulates.
+        values: the values of other work, see :mod:`gatesearch.graph.element_work`.
+        weight_bytes: the size of all constants that an operator reads, buffers as well: int8 weights, int32 biases.
+        activation_bytes: the size of the tensors that live at the same time (:mod:`gatesearch.graph.lifetimes`).
+        file_overhead_bytes: what its .tflite file has beside weights, but for :data:`FILE_BYTES`.
+        arena_overhead_bytes: what TensorFlow Lite Micro's arena has beside activations, but for :data:`ARENA_BYTES`.
+        lifetimes: those of its tensors, from which the arena of several programs as one follows.
     """
 
-    weight_bytes: int
-    activation_bytes: int
-    file_bytes: int
-    arena_bytes: int
+    macs: float
+    values: float
+    weight_bytes: float
+    activation_bytes: float
+    file_overhead_bytes: float
+    arena_overhead_bytes: float
+    lifetimes: tuple[Lifetime, ...]
+
+    @property
+    def file_bytes(self) -> float:
+        """Bytes of the program's .tflite file."""
+        return FILE_BYTES + self.weight_bytes + self.file_overhead_bytes
+
+    @property
+    def arena_bytes(self) -> float:
+        """Bytes of TensorFlow Lite Micro's arena for the program."""
+        return ARENA_BYTES + self.activation_bytes + self.arena_overhead_bytes
 
 
 def program_footprint(module: nn.Module, example: Tensor) -> Footprint:
-    """Return the memory of a module as an int8 program, for one sample [1, ...], without converting it."""
+    """Return what a module costs as an int8 program, for one sample [1, ...]."""
     with OperatorLog(module) as log, torch.no_grad():
         module(example)
-    operations = [each for each in log.operations() if not each.is_fused]
+    records = log.operations()
+    operations = [each for each in records if not each.is_fused]
     averages = [each for each in operations if _is_average_pool(each)]
     weighted = [each for each in operations if _weights(each) and each.layer is None]
+    steps = sum(_step_operators(each, records) for each in operations if each.layer is not None)
     channels = sum(map(output_channels, weighted)) + sum(
         _convolutions(each) * each.args[0].shape[1] for each in averages
     )
-    tensors_of = lifetimes(log.operations(), log.results)
+    tensors_of = lifetimes(records, log.results)
     copies = sum(1 for each in tensors_of if each.is_copy)
     pools = sum(map(_convolutions, averages))
     count = len(operations) + pools - len(averages) + copies + 2 * any(each.name in LINEAR for each in weighted)
     tensors = count + 2 * len(weighted) + 2 * pools
-    weights = sum(_constants(log.operations()).values()) + sum(map(_average_bytes, averages))
-    activations = plan_arena(tensors_of)
+    file_bytes = sum(map(_average_bytes, averages)) + TENSOR_BYTES * tensors + CHANNEL_BYTES * channels
+    arena_bytes = OPERATOR_BYTES * count + FACTOR_BYTES * channels
     return Footprint(
-        weight_bytes=weights,
-        activation_bytes=activations,
-        file_bytes=weights + FILE_BYTES + TENSOR_BYTES * tensors + CHANNEL_BYTES * channels,
-        arena_bytes=activations + ARENA_BYTES + OPERATOR_BYTES * count + FACTOR_BYTES * channels,
+        macs=float(sum(each.macs for each in records)),
+        values=float(sum(each.values for each in records)),
+        weight_bytes=float(sum(_constants(records).values())),
+        activation_bytes=float(plan_arena(tensors_of)),
+        file_overhead_bytes=float(file_bytes + STEP_TENSOR_BYTES * steps),
+        arena_overhead_bytes=float(arena_bytes + STEP_OPERATOR_BYTES * steps),
+        lifetimes=tuple(tensors_of),
     )
 
 
-def static_costs(module: nn.Module, example: Tensor) -> dict[str, float]:
-    """Return MACs, values of other work, bytes of int8 weights and of activations alive at once, of a sample [1, ...].
+def _step_operators(operation: Operation, operations: Sequence[Operation]) -> int:
+    """Return the number of operators that a recurrent layer becomes, step by step.
 
-    Weights are all constants that an operator reads, buffers as well; biases are int32. Activations are the arena of
-    :mod:`gatesearch.graph.lifetimes`, in which a tensor stays until its last reader has run.
+    Where a later operator, or a layer above, reads the whole sequence, each step's output goes into a concatenation.
     """
-    with OperatorLog(module) as log, torch.no_grad():
-        module(example)
-    operations = log.operations()
-    return {
-        "macs": float(sum(each.macs for each in operations)),
-        "values": float(sum(each.values for each in operations)),
-        "weight_bytes": float(sum(_constants(operations).values())),
-        "activation_bytes": float(plan_arena(lifetimes(operations, log.results))),
-    }
+    layer = operation.layer
+    assert layer is not None
+    cells = _steps(operation) * (2 if layer.bidirectional else 1)
+    whole = layer.num_layers - 1 + (_read_values(operation.outputs[0], operations) == operation.outputs[0].numel())
+    return cells * (layer.num_layers * STEP_OPERATORS[operation.name] + whole * SEQUENCE_OPERATORS)
+
+
+def _read_values(output: Operand, operations: Sequence[Operation]) -> int:
+    """Return the most values of a tensor that an operator reads, such as the last step; all where none reads it."""
+    reads = [each.numel() for operation in operations for each in operation.data if each.number == output.number]
+    return max(reads, default=output.numel())
+
+
+def _steps(operation: Operation) -> int:
+    assert operation.layer is not None
+    x = operation.inputs[0]
+    return x.shape[1 if operation.layer.batch_first and x.ndim == 3 else 0]
 
 
 def lifetimes(operations: Sequence[Operation], results: Sequence[Operand]) -> list[Lifetime]:
@@ -118,7 +150,8 @@ def lifetimes(operations: Sequence[Operation], results: Sequence[Operand]) -> li
             if output.number not in read:
                 continue
             home = homes.get(output.number, output.number)
-            sizes[home] = max(sizes.get(home, 0), output.numel())
+            size = output.numel() if operation.layer is None else _read_values(output, operations)
+            sizes[home] = max(sizes.get(home, 0), size)
             first.setdefault(home, step)
             last[home] = step
     for operand in results:
@@ -137,6 +170,8 @@ def copied_values(operation: Operation, shapes: Mapping[int, tuple[int, ...]]) -
         operation: the operator.
         shapes: the shapes of the tensors before it, as they were written.
     """
+    if operation.layer is not None:  # the products of all steps' inputs are computed at once
+        return _steps(operation) * GATES[operation.name] * operation.layer.hidden_size
     if operation.name in LINEAR and operation.data:
         written = shapes.get(operation.data[0].number, ())
         return math.prod(written) if len(written) == 4 and math.prod(written[2:]) > 1 else 0
@@ -179,7 +214,8 @@ def _constants(operations: Sequence[Operation]) -> dict[int, int]:
     for operation in operations:
         for operand in operation.inputs:
             if operand.is_constant and not operation.is_fused:
-                sizes[operand.number] = operand.numel() * (1 if operand.ndim > 1 else BIAS_BYTES)
+                is_wide = operand.ndim == 1 and operation.layer is None  # in float all are alike
+                sizes[operand.number] = operand.numel() * (BIAS_BYTES if is_wide else 1)
         if operation.layer is None and _weights(operation):
             biases = [operand for operand in operation.inputs if operand.is_constant and operand.ndim == 1]
             if not biases:

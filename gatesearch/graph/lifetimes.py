@@ -7,7 +7,7 @@ address where it fits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 ALIGNMENT_BYTES = 16
@@ -40,3 +40,27 @@ def plan_arena(lifetimes: Iterable[Lifetime]) -> int:
         placed.append((begin, begin + size, tensor))
         placed.sort(key=lambda place: place[:2])
     return max((end for _, end, _ in placed), default=0)
+
+
+def join_lifetimes(programs: Iterable[Sequence[Lifetime]]) -> list[Lifetime]:
+    """Return the lifetimes of programs that run one after the other as one: each reads what the one before returned.
+
+    >>> first = [Lifetime(100, 0, 1), Lifetime(50, 1, 2)]
+    >>> join_lifetimes([first, first])
+    [Lifetime(size_bytes=100, first=0, last=1, is_copy=False), Lifetime(size_bytes=100, first=1, last=3, \
+is_copy=False), Lifetime(size_bytes=50, first=3, last=4, is_copy=False)]
+    """
+    joined: list[Lifetime] = []
+    end = 0
+    for program in programs:
+        moved = [each._replace(first=each.first + end, last=each.last + end) for each in program]
+        if joined and moved:
+            before = next((each for each in joined if each.last == end and not each.is_copy), None)
+            entering = next((each for each in moved if each.first == end and not each.is_copy), None)
+            if before is not None and entering is not None:
+                size = max(before.size_bytes, entering.size_bytes)
+                moved[moved.index(entering)] = Lifetime(size, before.first, entering.last)
+                joined.remove(before)
+        joined += moved
+        end = max((each.last for each in joined), default=end)
+    return joined

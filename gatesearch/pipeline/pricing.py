@@ -73,8 +73,10 @@ def _read_table(problem: Problem, backbone: nn.Module, folder: RunFolder | None)
     """Return the latency table of the run folder, or read it from the user's cache or anew."""
     if folder is not None:
         stored = folder.load(TABLE_FILE, lambda text: Table.from_json(text.decode()), "the blocks are read again")
-        if stored is not None:
+        if stored is not None and not (missing := stored.lacks(problem.device)):
             return stored
+        if stored is not None:
+            console.warn(f"{TABLE_FILE}: an older version wrote it, without {', '.join(missing)}; it is read again")
     table = factory.read_table(
         copy_network(backbone).eval(),
         problem.device,

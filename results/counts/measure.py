@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from gatesearch.compile import tflite
-from gatesearch.graph.footprint import program_footprint, static_costs
+from gatesearch.graph.footprint import program_footprint
 from gatesearch.graph.operators import OperatorCounter
 from gatesearch.runtime.program import Program
 from results.counts.networks import COUNTED, PLANNED
@@ -32,7 +32,7 @@ def count(name: str) -> dict[str, Any]:
         with FlopCounterMode(display=False) as flops, sdpa_kernel(SDPBackend.MATH):
             net.train()(x)
         reference = flops.get_total_flops() // 2 // BATCH
-    in_record = static_costs(net.eval(), x[:1])["macs"]
+    in_record = program_footprint(net.eval(), x[:1]).macs
     return {
         "macs": counter.macs // BATCH,
         "record": int(in_record),
@@ -63,4 +63,4 @@ def estimate(name: str) -> dict[str, Any]:
     """Return the estimates of the same, made without a program."""
     net, shape = _planned(name)
     footprint = program_footprint(net, torch.randn(1, *shape))
-    return {"file_estimate": footprint.file_bytes, "arena_estimate": footprint.arena_bytes}
+    return {"file_estimate": int(footprint.file_bytes), "arena_estimate": int(footprint.arena_bytes)}

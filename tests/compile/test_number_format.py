@@ -16,6 +16,7 @@ from gatesearch.cost.model import CostModel
 from gatesearch.cost.table import Table
 from gatesearch.cost.table_reader import build_table
 from gatesearch.devices import profile
+from gatesearch.graph.footprint import ARENA_BYTES, FILE_BYTES
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import split
 from gatesearch.plan import GatePlan, PlacedGate
@@ -70,7 +71,8 @@ def test_a_gate_on_the_input_runs_on_a_microcontroller(priced):
     # Weights in float take four bytes, and what the gate in int8 hands over one.
     assert rest.flash_bytes == 4 * whole.flash_bytes
     assert rest.cost.link_uj == pytest.approx(DEVICE.link("mcu", "app").transfer_uj(12 * 6))
-    assert on_input.sram_bytes == 12 * 6
+    # The microcontroller's memory is TensorFlow Lite Micro's arena, with its structures, and a file with its tables.
+    assert on_input.sram_bytes > ARENA_BYTES + 12 * 6 and on_input.flash_bytes > FILE_BYTES
 
 
 def test_stages_of_a_split_transformer_are_delicate_behind_its_tokens():

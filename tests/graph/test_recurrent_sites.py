@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.errors import UserError
-from gatesearch.graph.footprint import static_costs
+from gatesearch.graph.footprint import program_footprint
 from gatesearch.graph.operators import OperatorCounter, recurrent_macs
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.model import GatedModel, split
@@ -100,10 +100,10 @@ def test_a_layer_that_does_not_map_sequences_from_a_state_of_zero_is_no_site():
     assert layer_sites(Given(projected, False), torch.zeros(2, 4, 5)) == ()
 
 
-def test_static_costs_of_a_recurrent_piece():
-    costs = static_costs(Net().eval(), X[:1])
-    assert costs["macs"] == FIRST + SECOND + HEAD
-    assert costs["activation_bytes"] >= 7 * (8 + 12)  # what the second layer reads and writes
+def test_the_footprint_of_a_recurrent_piece():
+    footprint = program_footprint(Net().eval(), X[:1])
+    assert footprint.macs == FIRST + SECOND + HEAD
+    assert footprint.activation_bytes >= 7 * (8 + 12)  # what the second layer reads and writes
 
 
 def test_a_gate_behind_a_recurrent_layer_and_hybrid_matrices_before_it():

@@ -18,5 +18,5 @@ class RateSource:
 
     def read(self, cores: Sequence[Core], programs: Programs) -> Readings:
         """See :class:`gatesearch.cost.sources.base.LatencySource`."""
-        macs = {key: counts["macs"] for key, counts in programs.counts.items()}
+        macs = {key: counts.macs for key, counts in programs.counts.items()}
         return Readings({core.name: macs for core in cores})

@@ -1,0 +1,143 @@
+"""Flash and SRAM of stages in prices, against files and arenas of TensorFlow Lite Micro."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from gatesearch.backbones import build
+from gatesearch.cost.feasibility import memory_overflows
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.table import OVERHEADS, Table
+from gatesearch.cost.table_reader import build_table
+from gatesearch.devices.profile import Device, load
+from gatesearch.export.compiled import compile_stages
+from gatesearch.graph.lifetimes import Lifetime, join_lifetimes, plan_arena
+from gatesearch.graph.sites import cut_sites
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
+
+TOLERANCE, SMALL_BYTES = 0.1, 1024  # in small programs tables and structures outweigh the rest
+
+
+def microcontroller() -> Device:
+    """Return a device of one core, whose programs TensorFlow Lite Micro runs."""
+    written = load("m55_u55").model_dump(mode="json", exclude_none=True)
+    cores = [core for core in written["cores"] if core["name"] == "m55"]
+    return Device.model_validate({**written, "cores": cores, "links": []})
+
+
+class Skips(nn.Module):
+    """Maps that wait for a sum behind several layers."""
+
+    def __init__(self, channels: int, blocks: int, length: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, channels, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(length))) for _ in range(blocks)
+        )
+        self.pool, self.flatten = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        self.head = nn.Linear(channels, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.stem(x))
+        for block in self.blocks:
+            x = torch.relu(x + block(x))
+        return self.head(self.flatten(self.pool(x)))
+
+
+def cost_model(net: nn.Module, x: Tensor) -> CostModel:
+    device, sites = microcontroller(), cut_sites(net, x[:1])
+    table = build_table(net, sites, x, device, [PlacedGate.of("gc", "any", mode="channel")])
+    return CostModel(device, table, sites, 0, 1.0, {"positive": 1.0})
+
+
+def assert_close(net: nn.Module, shape: tuple[int, ...], gated: tuple[str, ...] = ()) -> None:
+    torch.manual_seed(0)
+    net, x = net.eval(), torch.randn(16, *shape)
+    gates = tuple(PlacedGate.of("gc", name, mode="channel", keep=1.0, recall=0.9) for name in gated)
+    cost, plan = cost_model(net, x), GatePlan(gates, ("m55",) * (len(gates) + 1))
+    model = GatedModel(net, plan, cost.sites, 4).eval()
+    for stage, estimate in zip(compile_stages(model, x, cost.device), cost.stages(plan), strict=True):
+        assert estimate.flash_bytes == pytest.approx(len(stage.tflite), rel=TOLERANCE, abs=SMALL_BYTES)
+        assert estimate.sram_bytes == pytest.approx(stage.program.arena_bytes, rel=TOLERANCE, abs=SMALL_BYTES)
+
+
+@settings(max_examples=3)
+@given(
+    channels=st.sampled_from([8, 16, 24]),
+    blocks=st.integers(1, 3),
+    length=st.integers(1, 3),
+    side=st.sampled_from([12, 16]),
+)
+def test_a_network_with_skips_takes_the_memory_that_is_planned(
+    channels: int, blocks: int, length: int, side: int
+) -> None:
+    assert_close(Skips(channels, blocks, length), (1, side, side))
+
+
+def test_the_stages_of_a_gated_network_take_the_memory_that_is_planned() -> None:
+    assert_close(build("ds_cnn", num_classes=4, input_shape=(1, 49, 10), args={}), (1, 49, 10), ("stem",))
+
+
+def test_a_residual_network_of_many_blocks_takes_the_memory_that_is_planned() -> None:
+    assert_close(build("resnet20", num_classes=4, input_shape=(3, 32, 32), args={}), (3, 32, 32))
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_recurrent_network_takes_the_memory_of_its_steps(kind: type[nn.LSTM] | type[nn.GRU]) -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.head = kind(6, 16, batch_first=True), nn.Linear(16, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.layer(x)[0][:, -1])
+
+    assert_close(Last(), (10, 6))
+
+
+def test_a_plan_that_fits_without_tables_and_structures_alone_is_refused() -> None:
+    net, x = Skips(8, 1, 1).eval(), torch.randn(16, 1, 12, 12)
+    cost, plan = cost_model(net, x), GatePlan((), ("m55",))
+    [stage] = cost.stages(plan)
+    core = cost.device.cores[0]
+    for memory, needed in (("flash_kib", stage.flash_bytes), ("sram_kib", stage.sram_bytes)):
+        for share, fits in ((1.01, True), (0.99, False)):
+            small = core.model_copy(update={"memory": core.memory.model_copy(update={memory: share * needed / 1024})})
+            device = cost.device.model_copy(update={"cores": (small,)})
+            assert (not memory_overflows(device, [stage])) == fits
+
+
+def test_a_table_of_an_older_version_says_what_it_lacks() -> None:
+    net, x = Skips(8, 1, 1).eval(), torch.randn(16, 1, 12, 12)
+    table = cost_model(net, x).table
+    assert Table.from_json(table.to_json()) == table and not table.lacks(microcontroller())
+    raw = json.loads(table.to_json())
+    for row in raw["blocks"].values():
+        for name in ("values", *OVERHEADS):
+            del row[name]
+    older = Table.from_json(json.dumps(raw))
+    assert older.lacks(microcontroller()) == OVERHEADS and older.lacks(load("bit_serial")) == ("values",)
+    assert not older.lacks(load("host"))
+
+
+sizes = st.integers(1, 400)
+
+
+@given(programs=st.lists(st.lists(sizes, min_size=1, max_size=6), min_size=1, max_size=4), entering=sizes)
+def test_programs_in_one_arena_take_no_less_than_the_largest_of_them(programs: list[list[int]], entering: int) -> None:
+    chains = []
+    for sizes_of in programs:
+        tensors = [entering, *sizes_of]
+        chains.append([Lifetime(size, step, step + 1) for step, size in enumerate(tensors)])
+        chains[-1][0] = chains[-1][0]._replace(first=0)
+        entering = tensors[-1]
+    joined = join_lifetimes(chains)
+    assert plan_arena(joined) >= max(map(plan_arena, chains))
+    assert len(joined) == sum(map(len, chains)) - (len(chains) - 1)
