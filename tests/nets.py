@@ -15,7 +15,7 @@ CLASSES = 3
 
 
 class BasicBlock(nn.Module):
-    """As in torchvision.models.resnet."""
+    """The basic block of torchvision.models.resnet."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1, downsample: nn.Module | None = None) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """As in torchvision.models.resnet: [N, 3, 16, 16] to 3 logits."""
+    """A small ResNet, written as in torchvision: [N, 3, 16, 16] to 3 logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def sequential() -> nn.Module:
 
 
 class Attention(nn.Module):
-    """As in timm.models.vision_transformer."""
+    """The attention of timm.models.vision_transformer."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class EncoderBlock(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """As in timm: [N, 3, 16, 16] by a convolution to 16 patches behind a class token, three blocks, 3 logits."""
+    """A small vision transformer, written as in timm: 16 patches of [N, 3, 16, 16] and a class token, to 3 logits."""
 
     def __init__(self, dim: int = 8, heads: int = 2, depth: int = 3) -> None:
         super().__init__()
@@ -127,8 +127,8 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
-def settled(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-    """Give normalisations statistics and affine parts that differ from their start; leaves evaluation mode."""
+def with_trained_statistics(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """Change the statistics and affine parts of normalisations from their initial values; set evaluation mode."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -140,7 +140,7 @@ def settled(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
 
 
 def build(name: str) -> tuple[nn.Module, tuple[int, ...]]:
-    """Build a net in evaluation mode, the same each time, and say what it takes."""
+    """Build a network in evaluation mode, the same each time; return it with the shape of its input."""
     torch.manual_seed(0)
     factory, shape = NETS[name]
-    return settled(factory(), shape), shape
+    return with_trained_statistics(factory(), shape), shape

@@ -21,7 +21,7 @@ from gatesearch.gates.thresholds import threshold_of_share
 from gatesearch.graph.sites import cut_sites, layer_sites
 from gatesearch.model import GatedModel, split
 from gatesearch.plan import GatePlan, PlacedGate
-from tests.nets import CLASSES, NETS, build, settled
+from tests.nets import CLASSES, NETS, build, with_trained_statistics
 
 
 def gated(model: nn.Module, shape: tuple[int, ...], names: Sequence[str] | None = None, **params) -> GatedModel:
@@ -242,7 +242,7 @@ def image_net() -> nn.Module:
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # a mean over all batches, so that eight layers do not flatten what they are given
-    return settled(net, IMAGE)
+    return with_trained_statistics(net, IMAGE)
 
 
 def with_layers(*gates: PlacedGate, backbone: nn.Module | None = None) -> GatedModel:

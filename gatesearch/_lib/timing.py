@@ -1,4 +1,4 @@
-"""Timing short calls side by side on a machine that is not ours alone, and saying which machine that was."""
+"""Times short calls in turn on a machine that other processes share, and describes that machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from gatesearch._lib.cores import available_cores
 
-# What decides how fast int8 and float kernels run; the rest of a CPU's flags does not.
+# CPU flags that decide how fast int8 and float kernels run.
 FLAGS = frozenset(
     {"sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni"}
     | {"avx512_bf16", "amx_int8", "amx_tile"}
@@ -35,10 +35,10 @@ LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Microseconds of one call: the best round, the middle round, and how many rounds there were.
+    """Microseconds of one call: the minimum and the median over rounds, and the number of rounds.
 
-    Load from elsewhere only ever adds time, so the minimum is the better estimate of the call; the median
-    beside it shows how busy the machine was.
+    Other load only adds time, so the minimum is the better estimate of the call. The median shows how busy the machine
+    was.
     """
 
     minimum_us: float
@@ -49,15 +49,14 @@ class Timing:
 def interleaved(
     calls: Mapping[str, Callable[[], object]], rounds: int = 15, min_seconds: float = 2e-4, samples: int = 1
 ) -> dict[str, Timing]:
-    """Time several calls in turn, A B C A B C ..., so that drift in the machine's speed meets them all alike.
+    """Time several calls in turn, A B C A B C ..., so that drift in the machine's speed affects all of them.
 
     Args:
         calls: functions without arguments, by name.
         rounds: how often each name has its turn.
-        min_seconds: a turn repeats its call until it lasts at least this long, so that the clock's own cost
-            vanishes.
-        samples: of a turn. With more than one, a turn first runs its call untimed, since the others have emptied the
-            caches; a busy machine takes the processor away for milliseconds, and leaves some of the samples whole.
+        min_seconds: a turn repeats its call until it lasts at least this long, so that the clock's own cost is small.
+        samples: timings in a turn. With more than one, a turn first runs its call untimed, since the other calls have
+            emptied the caches. A busy machine takes the processor away for milliseconds, and some samples escape.
 
     Returns:
         A timing for every name. Compare only figures of the same call of this function.
@@ -83,7 +82,7 @@ def interleaved(
 
 @contextmanager
 def not_collecting() -> Iterator[None]:
-    """Hold garbage collection back: it falls into timings, and takes a tenth of a conversion to .tflite."""
+    """Switch garbage collection off, which would disturb timings and takes a tenth of a conversion to .tflite."""
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -94,7 +93,7 @@ def not_collecting() -> Iterator[None]:
 
 
 def _repeats(call: Callable[[], object], min_seconds: float) -> int:
-    """Double the number of calls until a turn is long enough; this warms caches up, too."""
+    """Double the number of calls until a turn is long enough; this also warms up the caches."""
     count = 1
     while elapsed_ns(call, count) < min_seconds * 1e9:
         count *= 2

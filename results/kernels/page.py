@@ -13,7 +13,7 @@ from results.benchmark import NOT_RUN, Benchmark, Draw, describe_verdict, meets_
 from results.kernels import plot, roofline, stream_page
 from results.kernels.cases import HIDDEN, LAYERS, PRECISION, SPARSITIES, Case
 from results.kernels.figures import TIMINGS, Times, densities, kernel_targets
-from results.kernels.stream_page import Listened
+from results.kernels.stream_page import Measurements
 
 PROTOCOL = (
     "one thread, batch 1, calls in turn in one process, {rounds} rounds with warm caches, minimum; inputs from "
@@ -40,7 +40,7 @@ class Kernels(Benchmark):
         self,
         command: str,
         measured: Mapping[Case, Mapping[str, Any] | None],
-        listened: Listened,
+        listened: Measurements,
         synthetic: bool,
         results: Path = RESULTS,
     ) -> None:

@@ -1,4 +1,4 @@
-"""The rows and the section of the page on streams, and their targets."""
+"""The part of the kernel benchmark on streams: its rows, its section of the page, and its targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from results.kernels import streams
 from results.kernels.spotters import SPOTTERS
 from results.whole_runs import SPEECH_PROTOCOL
 
-Listened = Mapping[str, Mapping[int, Mapping[str, Any]]]  # by spotter and seed
+Measurements = Mapping[str, Mapping[int, Mapping[str, Any]]]  # by spotter and seed
 SLACK_TARGET = "<= 1.3"
 MAIN = f"{streams.OTHER:g}"
 FRONT_ENDS = {"torch": "MFCC in torch", "kernels": "MFCC by kernels"}
@@ -23,7 +23,7 @@ UNITS = {"gated_us": "us", "ungated_us": "us", "invoke_us": "us", "always_us": "
 
 
 class StreamTarget(NamedTuple):
-    """A ratio with a target: its figure by seed, whether the median meets the target, and the bound by the work."""
+    """A ratio with a target: its value for each seed, and its bound, which follows from the work."""
 
     name: str
     target: str
@@ -32,15 +32,15 @@ class StreamTarget(NamedTuple):
 
     @property
     def met(self) -> bool:
-        """Whether the median over seeds meets the target; it does not where nothing was measured."""
+        """Whether the median over seeds meets the target; False without a measurement."""
         return bool(self.by_seed) and meets_target(self.target, statistics.median(self.by_seed.values()))
 
 
-def targets(listened: Listened) -> list[StreamTarget]:
-    """Return the gain of each spotter, and how far it is from its bound."""
+def targets(measurements: Measurements) -> list[StreamTarget]:
+    """Return the targets of each spotter: its gain, and its bound over its gain."""
     pairs = []
     for name, spotter in SPOTTERS.items():
-        by_seed = {seed: measurement["streams"][MAIN] for seed, measurement in listened.get(name, {}).items()}
+        by_seed = {seed: measurement["streams"][MAIN] for seed, measurement in measurements.get(name, {}).items()}
         gain = {seed: stream["gain"] for seed, stream in by_seed.items()}
         slack = {seed: stream["bound"] / stream["gain"] for seed, stream in by_seed.items()}
         bound = statistics.median(stream["bound"] for stream in by_seed.values()) if by_seed else None
@@ -51,8 +51,8 @@ def targets(listened: Listened) -> list[StreamTarget]:
     return pairs
 
 
-def rows(listened: Listened, synthetic: bool, command: str) -> list[Row]:
-    """Return every figure of the streams."""
+def rows(measurements: Measurements, synthetic: bool, command: str) -> list[Row]:
+    """Return the rows of all figures of the streams."""
     protocol = (
         f"{SPEECH_PROTOCOL[synthetic]}, test clips; {streams.WINDOWS} windows one by one, one thread, "
         f"{streams.ROUNDS} rounds in turn with the ungated program, each window's least time; front end excluded "
@@ -64,10 +64,10 @@ def rows(listened: Listened, synthetic: bool, command: str) -> list[Row]:
         rest = {"target": target, "provenance": "measured", "protocol": protocol, "command": command}
         figures.append(Row.summarise(name, values, unit, **rest))
 
-    for target in targets(listened):
+    for target in targets(measurements):
         if target.by_seed:
             add(target.name, target.by_seed, "x", target.target)
-    for name, by_seed in listened.items():
+    for name, by_seed in measurements.items():
         for key, label in FRONT_ENDS.items():
             front = {seed: measurement["frontend_us"][key] for seed, measurement in by_seed.items()}
             add(f"stream, {name}: front end, {label}", front, "us")
@@ -82,10 +82,10 @@ def rows(listened: Listened, synthetic: bool, command: str) -> list[Row]:
     return figures
 
 
-def page(listened: Listened, synthetic: bool) -> Mapping[str, object]:
+def page(measurements: Measurements, synthetic: bool) -> Mapping[str, object]:
     """Return the values of the section's template."""
     return {
-        "spotters": [_describe(name, by_seed) for name, by_seed in listened.items()],
+        "spotters": [_describe(name, by_seed) for name, by_seed in measurements.items()],
         "positive": f"{100 * streams.POSITIVE:.0f}",
         "other": f"{100 * streams.OTHER:.0f}",
         "windows": streams.WINDOWS,
@@ -93,7 +93,7 @@ def page(listened: Listened, synthetic: bool) -> Mapping[str, object]:
         "repeats": REPEATS,
         "frames": " or ".join(map(str, streams.FRAMES)),
         "speech": SPEECH_PROTOCOL[synthetic],
-        "table": _table(listened),
+        "table": _table(measurements),
     }
 
 
@@ -106,9 +106,9 @@ def _mixes(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[str, dict[int, Mapp
     return dict(sorted(mixes.items(), key=lambda item: float(item[0])))
 
 
-def _table(listened: Listened) -> str:
+def _table(measurements: Measurements) -> str:
     lines = []
-    for name, by_seed in listened.items():
+    for name, by_seed in measurements.items():
         for other, mix in _mixes(by_seed).items():
             for seed, stream in mix.items():
                 gain = f"**{stream['gain']:.1f}**" if other == MAIN else f"{stream['gain']:.1f}"
@@ -134,7 +134,7 @@ def _table(listened: Listened) -> str:
 
 
 def _describe(name: str, by_seed: Mapping[int, Mapping[str, Any]]) -> Mapping[str, object]:
-    """Return what the page says of a spotter: medians over seeds, ranges in brackets."""
+    """Return the page's values for a spotter: medians over seeds, with ranges in brackets."""
     first = next(iter(by_seed.values()))
 
     def summary(get: Callable[[Mapping[str, Any]], float], digits: int = 1) -> str:

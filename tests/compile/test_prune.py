@@ -15,7 +15,7 @@ from gatesearch.compile.prune import cut_channels
 from gatesearch.graph.sites import cut_sites
 from gatesearch.model import GatedModel
 from gatesearch.plan import GatePlan, PlacedGate
-from tests.nets import CLASSES, NETS, build, settled
+from tests.nets import CLASSES, NETS, build, with_trained_statistics
 
 C = 6  # channels throughout the drawn stages
 
@@ -134,7 +134,7 @@ def test_removed_channels_give_the_masked_output_for_any_chain_of_layers(data, r
     end = data.draw(st.sampled_from(ends), label="end")
     torch.manual_seed(seed)
     module = nn.Sequential(*(available[name]() for name in names), ENDS[end]())
-    settled(module, (C, *plane))
+    with_trained_statistics(module, (C, *plane))
     x = torch.randn(3, C, *plane)
     inputs = data.draw(channels(C), label="inputs")
     with torch.no_grad():
@@ -213,7 +213,7 @@ def test_channels_are_restored_at_residual_edges_and_removed_in_the_branch():
 def test_convolution_after_a_normalisation_that_makes_a_constant_of_zero(padding, groups):
     torch.manual_seed(0)
     stage = nn.Sequential(nn.BatchNorm2d(C), nn.Conv2d(C, C, 3, padding=padding, groups=groups))
-    settled(stage, (C, 5, 5))
+    with_trained_statistics(stage, (C, 5, 5))
     cut = check(stage, torch.randn(2, C, 5, 5), [0, 2, 3], None)
     convolution = next(m for m in cut.modules() if isinstance(m, nn.Conv2d))
     # Inside, the constant becomes part of the bias; at a padded edge it would be wrong, so the channels come back.
