@@ -54,7 +54,7 @@ def _check_cuts(backbone: nn.Module, example: torch.Tensor, cuts: Sequence[CutSi
     for node in traced.graph.nodes:
         macs += profile.macs.get(node.name, 0)
         before[node.name] = macs
-    crossing = {node.name for node, _ in find_candidates(traced, _steps(traced), profile)}
+    crossing = {node.name for node, _ in find_candidates(traced, profile)}
     for site in cuts:
         if site.node not in before:
             raise _moved(backbone, site, f"the network has no node {site.node!r}")
@@ -71,10 +71,6 @@ def _check_cuts(backbone: nn.Module, example: torch.Tensor, cuts: Sequence[CutSi
     order = [list(before).index(site.node) for site in cuts]
     if order != sorted(order):
         raise _moved(backbone, cuts[0], "the network meets the sites in another order")
-
-
-def _steps(traced: fx.GraphModule) -> list[fx.Node]:
-    return [node for node in traced.graph.nodes if node.op != "output"]
 
 
 def _check_layers(backbone: nn.Module, example: torch.Tensor, layers: Sequence[LayerSite]) -> None:

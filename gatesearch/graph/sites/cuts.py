@@ -43,7 +43,7 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
     total_macs, total_params = sum(work.macs.values()), sum(p.numel() for p in model.parameters())
     layout = layouts(traced, work.shapes)
     output = work.shapes.get(str(traced.graph.output_node().args[0]), ())
-    candidates = find_candidates(traced, nodes, work)
+    candidates = find_candidates(traced, work)
     sites: list[CutSite] = []
     names: set[str] = set()
     for i, (node, before) in enumerate(candidates):
@@ -72,13 +72,15 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
     return tuple(sites)
 
 
-def find_candidates(traced: fx.GraphModule, nodes: list[fx.Node], work: NodeProfile) -> list[tuple[fx.Node, int]]:
+def find_candidates(traced: fx.GraphModule, work: NodeProfile) -> list[tuple[fx.Node, int]]:
     """Return the nodes after which only their own output is still read, each with the MACs up to and including it."""
     order = {node: i for i, node in enumerate(traced.graph.nodes)}
     candidates: list[tuple[fx.Node, int]] = []
     unread: set[fx.Node] = set()
     macs = 0
-    for i, node in enumerate(nodes):
+    for node, i in order.items():
+        if node.op == "output":
+            continue
         macs += work.macs[node.name]
         if node.op != "get_attr":
             unread.add(node)
