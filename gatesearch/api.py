@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from gatesearch import frontends, recipe
 from gatesearch._lib import console
 from gatesearch.data import Dataset, check_dataset
-from gatesearch.errors import UserError
+from gatesearch.errors import UserError, quote
 
 if TYPE_CHECKING:
     from gatesearch.devices.profile import Device
@@ -78,7 +79,7 @@ def run(
         raise UserError(f"{WHERE}: data is a {type(data).__name__}, not a gatesearch.data.Dataset")
     folders = {"out": _read_path("out", out), "resume": _read_path("resume", resume)}
     if not isinstance(trust, bool):
-        raise UserError(f"{WHERE}: trust: {trust!r} is neither True nor False")
+        raise UserError(f"{WHERE}: trust: {quote(trust)} is neither True nor False")
     for key in groups:
         if key in STAND_IN_KEYS:
             raise UserError(f"{WHERE}: {key}: this group stands for the model and data of the program; leave it out")
@@ -133,7 +134,7 @@ def _read_path(argument: str, written: object) -> Path | None:
     if written is None:
         return None
     if not isinstance(written, str | Path) or not str(written):
-        raise UserError(f"{WHERE}: {argument}: {written!r} is not the path of a folder")
+        raise UserError(f"{WHERE}: {argument}: {quote(written)} is not the path of a folder")
     return Path(written)
 
 
@@ -150,7 +151,7 @@ def _name_device(device: object) -> object:
 
 def _check_resumable(folder: Path, arguments: Recipe, trust: bool) -> None:
     """Check that a folder holds a run of this data and this network; warn of other arguments that differ."""
-    if not (folder / "recipe.yaml").is_file():
+    if not os.path.isfile(folder / "recipe.yaml"):  # False, where a path is longer than the system takes
         raise UserError(f"{WHERE}: resume={folder}: holds no run")
     stored = recipe.load_run(folder, trust=trust)
     if stored.data.model_dump(exclude={"root"}) != arguments.data.model_dump(exclude={"root"}):

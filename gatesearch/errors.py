@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 MAX_MESSAGE_CHARACTERS = 2000
+MAX_QUOTE_CHARACTERS = 60
 
 
 class UserError(Exception):
@@ -39,6 +40,19 @@ def first_line(error: BaseException) -> str:
     ('no digit', 'KeyError')
     """
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def quote(value: object) -> str:
+    """Return a value as a message shows it: short, and without an error, whatever a program hands over.
+
+    >>> quote("host"), quote(10**5000), quote([0] * 100)[-6:]
+    ("'host'", 'a number of 16610 bits', '0, ...')
+    """
+    try:
+        text = repr(value)
+    except Exception:  # an object's own, or Python's, which does not write more than 4,300 digits
+        return f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
+    return text if len(text) <= MAX_QUOTE_CHARACTERS else f"{text[: MAX_QUOTE_CHARACTERS - 3]}..."
 
 
 def _escape(character: str) -> str:

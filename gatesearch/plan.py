@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
+from gatesearch.errors import UserError, first_line, quote
+
 Scalar = str | int | float | bool | None
+MAX_INTEGER_BITS = 1024  # Python writes them, and a float of the same value is finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,15 @@ class GatePlan:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> GatePlan:
-        """Rebuild a plan from :meth:`to_dict`."""
-        gates = tuple(PlacedGate.of(g["kind"], g["site"], **g["params"]) for g in values["gates"])
-        return cls(gates, tuple(values["cores"]))
+        """Rebuild a plan from :meth:`to_dict`; further keys, such as its digest, are left out.
+
+        Raises:
+            UserError: a key is missing, or a value is of another type.
+        """
+        gates, cores = (_read_list(values, key) for key in ("gates", "cores"))
+        for index, core in enumerate(cores):
+            _check_text(core, f"cores[{index}]")
+        return cls(tuple(_read_gate(gate, f"gates[{index}]") for index, gate in enumerate(gates)), tuple(cores))
 
     def to_json(self) -> str:
         """Return canonical JSON: equal plans give equal text."""
@@ -91,8 +101,18 @@ class GatePlan:
 
     @classmethod
     def from_json(cls, text: str) -> GatePlan:
-        """Rebuild a plan from :meth:`to_json`."""
-        return cls.from_dict(json.loads(text))
+        """Rebuild a plan from :meth:`to_json`.
+
+        Raises:
+            UserError: not JSON, or as :meth:`from_dict`.
+        """
+        if not isinstance(text, str):
+            raise UserError(f"plan: {quote(text)} is not JSON text")
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"plan: {quote(text)} is not JSON: {first_line(error)}") from None
+        return cls.from_dict(values)
 
     def __str__(self) -> str:
         gates = [  # neighbours that differ in their site alone share an entry
@@ -100,3 +120,46 @@ class GatePlan:
             for (kind, params), group in groupby(self.gates, key=lambda g: (g.kind, g.params))
         ]
         return f"{' | '.join(gates) or 'no gates'} on {' > '.join(self.cores) or '?'}"
+
+
+def _read_list(values: object, key: str) -> list[Any]:
+    if not isinstance(values, Mapping):
+        raise UserError(f"plan: {quote(values)} is not a group of keys")
+    if key not in values:
+        raise UserError(f"plan: missing key {key!r}")
+    entries = values[key]
+    if not isinstance(entries, list | tuple):
+        raise UserError(f"plan: {key}: {quote(entries)} is not a list")
+    return list(entries)
+
+
+def _read_gate(values: object, where: str) -> PlacedGate:
+    if not isinstance(values, Mapping):
+        raise UserError(f"plan: {where}: {quote(values)} is not a group of keys")
+    for key in ("kind", "site", "params"):
+        if key not in values:
+            raise UserError(f"plan: {where}: missing key {key!r}")
+    for key in ("kind", "site"):
+        _check_text(values[key], f"{where}.{key}")
+    params = values["params"]
+    if not isinstance(params, Mapping):
+        raise UserError(f"plan: {where}.params: {quote(params)} is not a group of keys")
+    for name, value in params.items():
+        _check_text(name, f"{where}.params, a name")
+        _check_scalar(value, f"{where}.params.{name}")
+    return PlacedGate(values["kind"], values["site"], tuple(sorted(params.items())))
+
+
+def _check_text(value: object, where: str) -> None:
+    if not isinstance(value, str) or not value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise UserError(f"plan: {where}: {quote(value)} is not text")
+
+
+def _check_scalar(value: object, where: str) -> None:
+    """Refuse what JSON cannot hold: then two equal plans would have two digests, or none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"plan: {where}: {value} is not a finite number")
+    if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+        raise UserError(f"plan: {where}: {quote(value)} is out of range")
+    if not isinstance(value, Scalar):
+        raise UserError(f"plan: {where}: {quote(value)} is neither text nor a number, true, false or null")

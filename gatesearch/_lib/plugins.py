@@ -19,7 +19,7 @@ from importlib.metadata import entry_points
 from typing import Any, NoReturn
 
 from gatesearch._lib.files import DISK_FULL
-from gatesearch.errors import UserError, unknown
+from gatesearch.errors import UserError, quote, unknown
 
 # What errors call a member of a group.
 _NOUNS: Mapping[str, str] = {
@@ -163,7 +163,7 @@ def check_types(where: str, parameters: Mapping[str, inspect.Parameter], argumen
         words = [] if parameter is None else _plain_types(parameter.annotation)
         if words and not any(_fits(value, word) for word in words):
             meanings = " or ".join(dict.fromkeys(_MEANINGS[word] for word in words))
-            raise UserError(f"{where}.{name}: {value!r} is not {meanings}")
+            raise UserError(f"{where}.{name}: {quote(value)} is not {meanings}")
 
 
 _MEANINGS: Mapping[str, str] = {
@@ -188,8 +188,15 @@ def _fits(value: Any, word: str) -> bool:
     if word == "bool" or isinstance(value, bool):
         return word == "bool" and isinstance(value, bool)
     if word == "float":
-        return isinstance(value, int | float) and math.isfinite(value)
+        return isinstance(value, int | float) and _is_finite(value)
     return isinstance(value, int if word == "int" else str)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that is larger than any float
+        return False
 
 
 def parameters_of(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:

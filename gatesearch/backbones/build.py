@@ -9,7 +9,7 @@ from torch import nn
 
 from gatesearch._lib.plugins import fail_plugin, load_plugin, parameters_of, unknown_argument
 from gatesearch.backbones.check import check_network
-from gatesearch.errors import UserError, nearest
+from gatesearch.errors import UserError, nearest, quote
 
 GROUP = "gatesearch.backbones"
 
@@ -38,7 +38,7 @@ def build(name: str, *, num_classes: int, input_shape: tuple[int, ...], args: Ma
     problem = {"num_classes": num_classes, "input_shape": input_shape}
     arguments = {key: value for key, value in problem.items() if unknown_argument(parameters, {key: value}) is None}
     arguments |= args
-    call = f"{name}({', '.join(f'{key}={value!r}' for key, value in args.items())})"
+    call = f"{name}({', '.join(f'{key}={quote(value)}' for key, value in args.items())})"
     try:
         module = factory(**arguments)
     except (TypeError, ValueError) as error:

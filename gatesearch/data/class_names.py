@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gatesearch.errors import DataError
+from gatesearch.errors import DataError, quote
 
 POSITIVE_KIND = "positive"  # the name of all positives together, beside the names of negative classes
 
@@ -23,14 +23,18 @@ def to_flags(values: Any, where: str) -> tuple[bool, ...]:
     >>> to_flags(np.array([True, False]), "data 'toy'")
     (True, False)
     """
-    if isinstance(values, np.ndarray | torch.Tensor):
+    if isinstance(values, np.ndarray) or (isinstance(values, torch.Tensor) and _has_values(values)):
         values = values.tolist()
     if not isinstance(values, Sequence) or isinstance(values, str):
-        raise DataError(f"{where}: positive is {values!r}; wanted: True or False for each class")
+        raise DataError(f"{where}: positive is {quote(values)}; wanted: True or False for each class")
     for value in values:
         if not isinstance(value, bool | np.bool_):
-            raise DataError(f"{where}: positive holds {value!r}; wanted: True or False for each class")
+            raise DataError(f"{where}: positive holds {quote(value)}; wanted: True or False for each class")
     return tuple(bool(value) for value in values)
+
+
+def _has_values(tensor: torch.Tensor) -> bool:
+    return tensor.layout == torch.strided and tensor.device.type != "meta"
 
 
 def check_classes(values: Any, positive: Sequence[bool], where: str) -> tuple[str, ...]:
@@ -47,10 +51,10 @@ def check_classes(values: Any, positive: Sequence[bool], where: str) -> tuple[st
     if isinstance(values, np.ndarray):
         values = values.tolist()
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-        raise DataError(f"{where}: classes are {values!r}; wanted: the names of one or more classes")
+        raise DataError(f"{where}: classes are {quote(values)}; wanted: the names of one or more classes")
     for name in values:
         if not isinstance(name, str) or not name.strip():
-            raise DataError(f"{where}: {name!r} names a class; wanted: text")
+            raise DataError(f"{where}: {quote(name)} names a class; wanted: text")
     classes = tuple(values)
     if len(classes) != len(positive):
         raise DataError(f"{where}: {len(classes)} classes but {len(positive)} positive flags")

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatesearch.errors import DataError
+from gatesearch.errors import DataError, quote
 
 # Integers whose full scale is the full scale of what they hold: images in uint8, sound in int16.
 SCALED_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32)
+LARGEST_LABEL = 2**31  # no data set has as many classes
 LARGEST_NARROW_VALUE = 65535  # an int32 array within this holds the numbers of a narrower type
-PREVIEW_CHARACTERS = 40
 
 
 def to_inputs(values: Any, what: str = "inputs") -> Tensor:
@@ -68,7 +68,9 @@ def to_labels(values: Any) -> Tensor:
     if isinstance(values, list | tuple):
         whole = all(isinstance(value, int | np.integer) and not isinstance(value, bool) for value in values)
         if not whole:
-            raise DataError(f"labels are {_preview(values)}; wanted: class indices, whole numbers from 0")
+            raise DataError(f"labels are {quote(values)}; wanted: class indices, whole numbers from 0")
+        if any(abs(int(value)) > LARGEST_LABEL for value in values):
+            raise DataError(f"labels are {quote(values)}; wanted: class indices, far smaller numbers")
         values = np.array([int(value) for value in values], np.int64)
     tensor = _to_tensor(values, "labels")
     if tensor.ndim == 2 and tensor.shape[1] == 1:
@@ -94,11 +96,11 @@ def to_names(values: Any) -> tuple[str, ...]:
     ('a', 'b')
     """
     if isinstance(values, str | bytes) or not isinstance(values, Sequence | np.ndarray):
-        raise DataError(f"names are {_preview(values)}; wanted: one text a sample, such as tuple(map(str, range(N)))")
+        raise DataError(f"names are {quote(values)}; wanted: one text a sample, such as tuple(map(str, range(N)))")
     names = tuple(values.tolist() if isinstance(values, np.ndarray) else values)
     for index, name in enumerate(names):
         if not isinstance(name, str):
-            raise DataError(f"names[{index}] is {_preview(name)}; wanted: text")
+            raise DataError(f"names[{index}] is {quote(name)}; wanted: text")
     return names
 
 
@@ -141,8 +143,3 @@ def _peak(tensor: Tensor) -> int:
 
 def _type(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def _preview(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= PREVIEW_CHARACTERS else f"{text[:PREVIEW_CHARACTERS]}..."

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from gatesearch.data.class_names import POSITIVE_KIND, check_classes, to_flags
 from gatesearch.data.split_arrays import to_inputs, to_labels, to_names
-from gatesearch.errors import DataError
+from gatesearch.errors import DataError, quote
 
+MAX_RATE_HZ = 10**9
 SPLITS = ("train", "validation", "test")
 
 
@@ -94,7 +95,7 @@ class Dataset:
     def __post_init__(self) -> None:
         for key in ("name", "source"):
             if not isinstance(getattr(self, key), str):
-                raise DataError(f"data: {key} is {getattr(self, key)!r}; wanted: text")
+                raise DataError(f"data: {key} is {quote(getattr(self, key))}; wanted: text")
         where = f"data {self.name!r}"
         object.__setattr__(self, "positive", to_flags(self.positive, where))
         object.__setattr__(self, "classes", check_classes(self.classes, self.positive, where))
@@ -138,8 +139,8 @@ class Dataset:
 def _to_rate(rate: object, where: str) -> int | None:
     if rate is None:
         return None
-    if isinstance(rate, numbers.Real) and not isinstance(rate, bool):
+    if isinstance(rate, numbers.Real) and not isinstance(rate, bool) and rate <= MAX_RATE_HZ:
         value = float(rate)
         if value > 0 and value.is_integer():
             return int(value)
-    raise DataError(f"{where}: sample_rate is {rate!r}; wanted: samples per second, or None")
+    raise DataError(f"{where}: sample_rate is {quote(rate)}; wanted: samples per second, or None")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from importlib import metadata, resources
@@ -14,7 +15,7 @@ from pydantic_core import ErrorDetails
 from gatesearch._lib.yaml_reader import YamlError, read_yaml_file
 from gatesearch.devices.constants import path_segment
 from gatesearch.devices.device import Device
-from gatesearch.errors import UserError, nearest, unknown
+from gatesearch.errors import UserError, nearest, quote, unknown
 
 ENTRY_POINTS = "gatesearch.devices"
 
@@ -85,9 +86,11 @@ def find_file(name_or_path: str | Path) -> Path:
     Raises:
         UserError: there is none; the message names the nearest.
     """
+    if not isinstance(name_or_path, str | Path):
+        raise UserError(f"device: {quote(name_or_path)} is neither a name nor a path")
     if Path(name_or_path).suffix in {".yaml", ".yml"}:
         path = Path(name_or_path)
-        if not path.is_file():
+        if not os.path.isfile(path):  # False, where a path is longer than the system takes
             raise UserError(f"device: no file {str(path)!r}; shipped: {', '.join(names())}")
         return path
     name = str(name_or_path)

@@ -13,7 +13,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gatesearch.recipe.errors import WRONG, describe_unknown, fail
+from gatesearch.errors import quote
+from gatesearch.recipe.errors import WRONG, describe_unknown, fail, write_key
 from gatesearch.recipe.overrides import Key, Override, last_writer
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -36,7 +37,6 @@ _LIMITS = {
     "less_than_equal": "at most",
 }
 _BOOLEAN_TRAP = 'YAML reads unquoted yes, no, on and off as booleans; quote the word, as in "yes"'
-_MAX_VALUE_CHARACTERS = 60
 
 
 def check(
@@ -115,7 +115,7 @@ def _keys_of_error(details: ErrorDetails, tree: Any) -> list[Key]:
 def _child(tree: Any, step: str | int) -> tuple[Any] | None:
     if isinstance(tree, Mapping):
         # pydantic locates a key that is not text (an unquoted `no:`) by its text.
-        return next(((value,) for name, value in tree.items() if str(name) == str(step)), None)
+        return next(((value,) for name, value in tree.items() if write_key(name) == str(step)), None)
     inside = isinstance(tree, list | tuple) and isinstance(step, int) and step < len(tree)
     return (tree[step],) if inside else None
 
@@ -130,7 +130,7 @@ def _message(details: ErrorDetails, key: Key, schema: type[BaseModel]) -> str:
         limit = next(iter(context.values()))
         limit = f"{limit:g}" if isinstance(limit, float) else limit
         return f"{_shorten(written)} is out of range; it must be {_LIMITS[kind]} {limit}"
-    if (kind == "string_type" and isinstance(written, bool)) or written in ("True", "False"):
+    if (kind == "string_type" and isinstance(written, bool)) or _is_boolean_word(written):
         return f"{_shorten(written)} is not text; {_BOOLEAN_TRAP}"
     if expected := _EXPECTED.get(kind.split("_")[0]):
         return f"{_shorten(written)} is not {expected}"
@@ -144,7 +144,7 @@ def _missing(details: ErrorDetails, key: Key) -> str:
 
 def _unknown_choice(details: ErrorDetails, key: Key) -> str:
     choices = re.findall(r"'([^']*)'", str(details["ctx"]["expected"]))
-    return describe_unknown(key[-1], str(details["input"]), choices)
+    return describe_unknown(key[-1], write_key(details["input"]), choices)
 
 
 def _too_long(details: ErrorDetails, key: Key) -> str:
@@ -180,5 +180,8 @@ def _closest(written: str, choices: Iterable[str], cutoff: float) -> str | None:
 def _shorten(value: Any) -> str:
     """Return a value as YAML writes it, cut short."""
     words = {None: "null", True: "true", False: "false"}
-    text = words[value] if value is None or isinstance(value, bool) else repr(value)
-    return text if len(text) <= _MAX_VALUE_CHARACTERS else f"{text[: _MAX_VALUE_CHARACTERS - 3]}..."
+    return words[value] if value is None or isinstance(value, bool) else quote(value)
+
+
+def _is_boolean_word(value: Any) -> bool:
+    return isinstance(value, str) and value in ("True", "False")

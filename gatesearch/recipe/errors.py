@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from pydantic_core import PydanticCustomError
 
-from gatesearch.errors import UserError, unknown
+from gatesearch.errors import UserError, quote, unknown
 
 WRONG = "wrong"
 """The type of pydantic error that :func:`wrong` builds."""
@@ -15,6 +15,15 @@ WRONG = "wrong"
 def fail(where: str, message: str) -> NoReturn:
     """Raise the :class:`UserError` ``where: message``, on one line whatever the user wrote."""
     raise UserError(" ".join(f"{where}: {message}".split()))
+
+
+def write_key(name: object) -> str:
+    """Return a key as messages show it; YAML and programs have keys that are no text.
+
+    >>> write_key("seed"), write_key(None), write_key(10**5000)
+    ('seed', 'None', 'a number of 16610 bits')
+    """
+    return name if isinstance(name, str) else quote(name)
 
 
 def wrong(message: str, *keys: str) -> PydanticCustomError:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -188,8 +189,9 @@ def _with_space(tree: dict[str, Any], recipe: Path, where: str, files: dict[Key,
 def _find_device(written: str, recipe: Path, where: str, overrides: Sequence[Override]) -> str:
     """Return the device's name, or its file's absolute path; a missing device is an error before any training."""
     for place in (recipe.parent, Path()):
-        path = place / Path(written).expanduser()
-        if path.suffix in (".yaml", ".yml") and path.is_file():
+        path = place / os.path.expanduser(written)
+        # isfile and expanduser raise nothing: a path may be too long, and "~user" without a home
+        if path.suffix in (".yaml", ".yml") and os.path.isfile(path):
             return str(path.absolute())
     from gatesearch.devices import profile
 

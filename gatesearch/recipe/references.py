@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 from pydantic import BaseModel
 
 from gatesearch._lib.yaml_reader import MAX_DEPTH, MAX_NODES
-from gatesearch.recipe.errors import fail
+from gatesearch.errors import quote
+from gatesearch.recipe.errors import fail, write_key
 from gatesearch.recipe.overrides import Key, Override, last_writer
 
 MAX_TEXT_CHARACTERS = 10_000
@@ -69,7 +70,7 @@ class _Resolution:
             node = node.model_dump(exclude_unset=True)
         if isinstance(node, Mapping):
             names = list(node)
-            parts = [self.expand(node[name], (*key, str(name))) for name in names]
+            parts = [self.expand(node[name], (*key, write_key(name))) for name in names]
             value: Any = dict(zip(names, (part for part, _ in parts), strict=True))
         elif isinstance(node, list | tuple):
             parts = [self.expand(part, (*key, str(index))) for index, part in enumerate(node)]
@@ -99,6 +100,8 @@ class _Resolution:
             value, _ = self.look_up(match[1], key)
             if isinstance(value, dict | list):
                 self.fail(key, f"{match[0]} is a group, which cannot be a part of a text")
+            if isinstance(value, int) and value.bit_length() > MAX_TEXT_CHARACTERS:
+                self.fail(key, f"{match[0]} is {quote(value)}, which cannot be a part of a text")
             return str(value)
 
         result = _REFERENCE.sub(replace, text)

@@ -11,9 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gatesearch._lib.tool_output import ToolError
-from gatesearch.compile.tflite import channel_last
-from gatesearch.errors import UserError, first_line
+from gatesearch.compile.tflite import channel_first, channel_last
+from gatesearch.errors import DataError, UserError, first_line, quote
 from gatesearch.runtime.cascade import Answer, Array, Cascade, Runnable
 from gatesearch.runtime.manifest import MANIFEST, load_manifest, read_artifact
 from gatesearch.runtime.parts_program import PartsProgram
@@ -33,10 +35,12 @@ class Bundle(Cascade):
     """
 
     def __init__(self, folder: Path | str, engines: Mapping[str, str] | None = None) -> None:
+        if not isinstance(folder, str | Path):
+            raise UserError(f"bundle: {quote(folder)} is not the path of a folder")
+        self._engines = _check_engines(engines)
         self.folder = Path(folder)
         self.manifest = load_manifest(self.folder)
         self.classes: tuple[str, ...] = tuple(self.manifest["classes"])
-        self._engines = engines or {}
         stages, positive = self.manifest["stages"], self.manifest["positive"]
         gates = [stage["gate"] for stage in stages[:-1]]
         super().__init__(
@@ -102,11 +106,31 @@ class Bundle(Cascade):
                 raise UserError(f"{where}: there are {len(self.classes)} classes for {shape[1]} outputs; export again")
 
     def quantise(self, features: Array) -> Array:
-        """Turn float features [*shape] or [1, *shape], channels first, into the first stage's input."""
+        """Turn float features [*shape] or [1, *shape], channels first, into the first stage's input.
+
+        Raises:
+            DataError: no numpy array of numbers, of another shape, or with a value that is not finite.
+        """
         first = self.programs[0].inputs[0]
-        batch = features[None] if features.ndim < len(first.shape) else features
-        return first.quantise(channel_last(batch))
+        if not isinstance(features, np.ndarray) or features.dtype.kind not in "fiu":
+            kind = f"of {features.dtype}" if isinstance(features, np.ndarray) else f"a {type(features).__name__}"
+            raise DataError(f"window: {kind}; wanted: float features as a numpy array")
+        window = channel_last(features[None] if features.ndim < len(first.shape) else features)
+        if window.shape != first.shape:
+            window_shape = list(channel_first(np.empty(first.shape)).shape[1:])
+            raise DataError(f"window: {list(features.shape)}; the bundle takes {window_shape}, one window at a time")
+        if not np.isfinite(window).all():
+            raise DataError("window: holds a value that is not finite")
+        return first.quantise(window)
 
     def __call__(self, features: Array) -> Answer:
         """Run one window of float features [*shape], channels first."""
         return self.run(self.quantise(features))
+
+
+def _check_engines(engines: Mapping[str, str] | None) -> Mapping[str, str]:
+    if engines is None:
+        return {}
+    if not isinstance(engines, Mapping) or not all(isinstance(engine, str) for engine in engines.values()):
+        raise UserError(f"bundle: engines: {quote(engines)} does not name an engine for each core")
+    return engines

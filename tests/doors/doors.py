@@ -16,7 +16,7 @@ import yaml
 
 import gatesearch
 from gatesearch import backbones, frontends, recipe
-from gatesearch.data import load_dataset
+from gatesearch.data import Dataset, Split, load_dataset
 from gatesearch.devices import profile
 from gatesearch.export.bundle import write_bundle
 from gatesearch.graph.sites import cut_sites, layer_sites
@@ -29,12 +29,15 @@ from gatesearch.training import FeatureSplit
 from tests.doors.mutations import (
     OBJECTS,
     VALUES,
+    YAML_VALUES,
+    copy_value,
     list_paths,
     mutate_arrays,
     mutate_bytes,
     mutate_file,
     mutate_tree,
 )
+from tests.doors.values import WINDOWS
 from tests.test_api import LITTLE, network, squares
 
 RECIPES = ("kws.yaml", "har_hmd.yaml", "codec_dsl.yaml", "digits_hybrid.yaml", "kws_vit_gc.yaml")
@@ -139,7 +142,7 @@ def enter_recipe(seeds: Seeds, random: Random, folder: Path) -> str:
     name = random.choice(RECIPES)
     text = yaml.safe_dump(seeds.recipes[name], sort_keys=False)
     if random.random() < 0.6:
-        tree = mutate_tree(seeds.recipes[name], random)
+        tree = mutate_tree(seeds.recipes[name], random, YAML_VALUES)
         content = yaml.safe_dump(tree, sort_keys=False, allow_unicode=random.random() < 0.5).encode()
     else:
         content = mutate_bytes(text.encode(), random)
@@ -172,7 +175,7 @@ def enter_overrides(seeds: Seeds, random: Random, folder: Path) -> str:
 def enter_space(seeds: Seeds, random: Random, folder: Path) -> str:
     name = random.choice(SPACES)
     path = folder / "mine.yaml"
-    content = yaml.safe_dump(mutate_tree(seeds.spaces[name], random)).encode()
+    content = yaml.safe_dump(mutate_tree(seeds.spaces[name], random, YAML_VALUES)).encode()
     if random.random() < 0.4:
         content = mutate_bytes(content, random)
     path.write_bytes(content)
@@ -186,7 +189,7 @@ def enter_space(seeds: Seeds, random: Random, folder: Path) -> str:
 def enter_profile(seeds: Seeds, random: Random, folder: Path) -> str:
     name = random.choice(list(seeds.profiles))
     path = folder / "mine.yaml"
-    content = yaml.safe_dump(mutate_tree(seeds.profiles[name], random), sort_keys=False).encode()
+    content = yaml.safe_dump(mutate_tree(seeds.profiles[name], random, YAML_VALUES), sort_keys=False).encode()
     if random.random() < 0.4:
         content = mutate_bytes(content, random)
     path.write_bytes(content)
@@ -208,8 +211,9 @@ def enter_bundle(seeds: Seeds, random: Random, folder: Path) -> str:
         files = sorted(path for path in bundle.rglob("*") if path.is_file())
         what = random.choice(files).name
         mutate_file(next(path for path in files if path.name == what), random)
-    loaded = Bundle(bundle)
-    loaded(np.zeros((1, 8, 8), np.float32))
+    engines = copy_value(random.choice((*VALUES, *OBJECTS))) if random.random() < 0.1 else None
+    loaded = Bundle(bundle, engines)
+    loaded(random.choice(list(WINDOWS.values()))() if random.random() < 0.2 else np.zeros((1, 8, 8), np.float32))
     return what
 
 
@@ -292,7 +296,42 @@ def enter_arguments(seeds: Seeds, random: Random, folder: Path) -> str:
         arguments.pop(name, None)
     arguments.pop("data", None)
     gatesearch.run(model, data, **arguments)
-    return repr(arguments)[:300]
+    return "arguments"
+
+
+def enter_dataset(seeds: Seeds, random: Random, folder: Path) -> str:
+    """Fields of a data set that a program makes, and of its training split."""
+    whole = squares()
+    split = {name: getattr(whole.train, name) for name in ("inputs", "labels", "names")}
+    fields = {name: getattr(whole, name) for name in Dataset.__dataclass_fields__}
+    values = (*VALUES, *OBJECTS)
+    for _ in range(random.choice((1, 1, 2))):
+        holder = random.choice((fields, split))
+        holder[random.choice(list(holder))] = copy_value(random.choice(values))
+    if fields["train"] is whole.train:
+        fields["train"] = Split(**split)
+    gatesearch.run(network(), Dataset(**fields), **LITTLE)
+    return "data of a program"
+
+
+def enter_plan(seeds: Seeds, random: Random, folder: Path) -> str:
+    """A plan as a tree or as JSON; what is accepted reads back as it was."""
+    gates = [PlacedGate.of("gc", "0", mode="channel", keep=0.5).to_dict(), PlacedGate.of("fbs", "1").to_dict()]
+    tree = {"gates": gates, "cores": ["host", "host"]}
+    if random.random() < 0.5:
+        plan = GatePlan.from_dict(mutate_tree(tree, random, (*VALUES, *OBJECTS)))
+    elif random.random() < 0.5:
+        plan = GatePlan.from_json(mutate_bytes(json.dumps(tree).encode(), random).decode(errors="surrogateescape"))
+    else:
+        plan = GatePlan.from_json(json.dumps(mutate_tree(tree, random)))
+    assert GatePlan.from_json(plan.to_json()).digest == plan.digest and len({plan}) == 1
+    return "plan"
+
+
+def enter_device(seeds: Seeds, random: Random, folder: Path) -> str:
+    """The name or path of a device, as a program hands it over."""
+    gatesearch.load_device(copy_value(random.choice((*VALUES, *OBJECTS))))
+    return "device"
 
 
 DOORS: Mapping[str, tuple[Door, int]] = {
@@ -305,5 +344,8 @@ DOORS: Mapping[str, tuple[Door, int]] = {
     "data sets": (enter_data, 300),
     "plug-in arguments": (enter_plugin, 200),
     "arguments": (enter_arguments, 300),
+    "data of a program": (enter_dataset, 200),
+    "plans": (enter_plan, 200),
+    "devices": (enter_device, 100),
 }
-"""Each door with the number of damaged inputs that the long form takes through it: 3,000 in all."""
+"""Each door with the number of damaged inputs that the long form takes through it: 3,500 in all."""

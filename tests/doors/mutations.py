@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from random import Random
 from typing import Any
 
 import numpy as np
+
+from tests.doors.values import PYTHON_VALUES
 
 DEEP: Any = []
 for _ in range(100):
@@ -24,10 +27,24 @@ VALUES: tuple[Any, ...] = (
     *("../../x", "/etc/passwd", "~", "~nobody/x", "/", ".", "file:///etc/passwd", "C:\\x", "a:b:c", ":", "x:"),
     *("os:system", "subprocess:Popen", "builtins:eval", "pickle:loads", "gatesearch.api:data", "no_such_module:Name"),
     *("${seed}", "${oc.env:HOME}", "${title}${title}", "${nowhere}", "${", "???", "$", "!!python/object:os.system"),
+    *(
+        "x" * 3000 + ".yaml",
+        "~no_such_user/x.yaml",
+        "h\u043est",
+        "\u202ehost",
+        "a\u2028b",
+        "\u0663",
+        "190:20:30",
+        "<<",
+        "=",
+    ),
     *([], {}, [1], ["a", "a"], {"a": 1}, {"name": "x"}, [None], [[1, 2], [3]], {"a": {"b": {}}}, [math.nan], DEEP),
 )
+# Values that YAML can hold and JSON cannot.
+YAML_VALUES: tuple[Any, ...] = (*VALUES, datetime.date(2026, 1, 1), b"bytes", {"a", "b"})
 # Values that only a program can hand over.
 OBJECTS: tuple[Any, ...] = (
+    *(make() for make in PYTHON_VALUES.values()),
     *(
         b"bytes",
         object(),
@@ -80,8 +97,16 @@ def mutate_tree(tree: Any, random: Random, values: tuple[Any, ...] = VALUES) -> 
     return tree
 
 
+def copy_value(value: Any) -> Any:
+    """Return a copy of a value, or what cannot be copied itself, such as a generator."""
+    try:
+        return copy.deepcopy(value)
+    except (TypeError, RecursionError, NotImplementedError):
+        return value
+
+
 def _replace(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> None:
-    holder[name] = copy.copy(random.choice(values))
+    holder[name] = copy_value(random.choice(values))
 
 
 def _drop(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> None:
@@ -95,8 +120,15 @@ def _rename(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> 
         holder[random.choice((text[:place] + "x" + text[place:], text.upper(), "", 7, True, None))] = holder.pop(name)
 
 
+def write_value(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return type(value).__name__
+
+
 def _wrap(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> None:
-    holder[name] = random.choice(([holder[name]], {"name": holder[name]}, str(holder[name])))
+    holder[name] = random.choice(([holder[name]], {"name": holder[name]}, write_value(holder[name])))
 
 
 def _add(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> None:
@@ -114,7 +146,7 @@ def _scale(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> N
 
 def _shuffle(holder: Any, name: Any, random: Random, values: tuple[Any, ...]) -> None:
     if isinstance(holder, list):
-        holder.append(copy.deepcopy(holder[random.randrange(len(holder))]))
+        holder.append(copy_value(holder[random.randrange(len(holder))]))
         random.shuffle(holder)
     else:
         other = random.choice(list(holder))
@@ -142,6 +174,19 @@ STRAYS = (
     b"#",
     b"|",
     b"?",
+    *(
+        b"\n<<: *a\n",
+        b"\n<<: [1]\n",
+        b"!!set ",
+        b"!!omap ",
+        b"!!binary ",
+        b"!!bool ",
+        b"%YAML 9.9\n---\n",
+        b"\n---\n",
+        b"\n...\n",
+    ),
+    *(b"190:20:30", b"2026-99-99", b"9" * 6000, b"0x_", b"1e999999999", b"[" * 3000),
+    *(letter.encode() for letter in "\u200b\u00a0\uff1a\u0435\u202e\u2028\u0085\u0301"),
 )
 
 

@@ -1,7 +1,7 @@
 """Damaged inputs at every door end in success or one line: no traceback, no hang, no stray files.
 
-All 3,000, some minutes: ``pytest -m faults tests/doors -s``. One again: ``pytest -m faults tests/doors -k bundles``
-with the number that a failure names in ``GATESEARCH_DOORS_CASE``.
+All 3,500, and every hostile input that is written by hand: ``pytest -m faults tests/doors -s``. One again:
+``pytest -m faults tests/doors -k bundles`` with the number that a failure names in ``GATESEARCH_DOORS_CASE``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import shutil
 import signal
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,7 +21,8 @@ from typing import Any
 import pytest
 
 from gatesearch.errors import MAX_MESSAGE_CHARACTERS, UserError
-from tests.doors.doors import DOORS, Seeds
+from tests.doors.doors import DOORS, Door, Seeds
+from tests.doors.hostile import HOSTILE, Hostile
 
 TIMEOUT_S = 20
 SHORT_FORM = 8  # damaged inputs a door
@@ -57,9 +59,13 @@ def list_files(folder: Path, *spared: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if not any(path.is_relative_to(each) for each in spared)}
 
 
-def try_one(door: str, case: int, seeds: Seeds, sandbox: Path) -> str:
-    """Take one damaged input through a door, and return "refused" or "accepted"; else the reason why it fails."""
-    enter, random = DOORS[door][0], Random(f"{SEED} {door} {case}")
+def try_one(enter: Callable[[Path], object], sandbox: Path) -> str:
+    """Take one input through a door, and return "refused" or "accepted"; else the reason why it fails.
+
+    Args:
+        enter: makes the input in an empty working folder and takes it through.
+        sandbox: in which nothing may be written outside the working folder.
+    """
     work = sandbox / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -67,7 +73,7 @@ def try_one(door: str, case: int, seeds: Seeds, sandbox: Path) -> str:
     before = list_files(sandbox, work)
     try:
         with time_limit():
-            enter(seeds, random, work)
+            enter(work)
         outcome = "accepted"
     except Started:
         outcome = "accepted"
@@ -86,16 +92,32 @@ def try_one(door: str, case: int, seeds: Seeds, sandbox: Path) -> str:
     return outcome if not written else f"wrote {sorted(written)[:3]}"
 
 
-def try_many(door: str, cases: range, seeds: Seeds, sandbox: Path) -> None:
+def try_many(door: str, inputs: Mapping[str, Callable[[Path], object]], sandbox: Path) -> None:
+    """Take inputs through a door, each by its name."""
     counts: Counter[str] = Counter()
     faults = []
-    for case in cases:
-        outcome = try_one(door, case, seeds, sandbox)
+    for name, enter in inputs.items():
+        outcome = try_one(enter, sandbox)
         counts[outcome if outcome in ("refused", "accepted") else "fault"] += 1
         if outcome not in ("refused", "accepted"):
-            faults.append(f"{door} {case}: {outcome}")
-    print(f"\n{door}: {len(cases)} damaged inputs, {counts['refused']} refused, {counts['accepted']} accepted")
-    assert not faults, "\n".join([f"{len(faults)} of {len(cases)}", *faults])
+            faults.append(f"{door} {name}: {outcome}")
+    print(f"\n{door}: {len(inputs)} inputs, {counts['refused']} refused, {counts['accepted']} accepted")
+    assert not faults, "\n".join([f"{len(faults)} of {len(inputs)}", *faults])
+
+
+def draw(door: str, cases: range, seeds: Seeds) -> dict[str, Callable[[Path], object]]:
+    """Return damaged inputs by the number of each."""
+    enter = DOORS[door][0]
+    return {str(case): partial(_enter_case, enter, seeds, f"{SEED} {door} {case}") for case in cases}
+
+
+def _enter_case(enter: Door, seeds: Seeds, seed: str, folder: Path) -> str:
+    return enter(seeds, Random(seed), folder)
+
+
+def bind(hostile: Mapping[str, Hostile], seeds: Seeds) -> dict[str, Callable[[Path], object]]:
+    """Return inputs by hand by their names."""
+    return {name: partial(enter, seeds) for name, enter in hostile.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +131,19 @@ def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_few_damaged_inputs(door: str, seeds: Seeds, sandbox: Path) -> None:
-    try_many(door, range(SHORT_FORM), seeds, sandbox)
+    try_many(door, draw(door, range(SHORT_FORM), seeds), sandbox)
+
+
+@pytest.mark.parametrize("door", HOSTILE)
+def test_a_few_hostile_inputs(door: str, seeds: Seeds, sandbox: Path) -> None:
+    names = Random(f"{SEED} {door}").sample(sorted(HOSTILE[door]), SHORT_FORM)
+    try_many(door, bind({name: HOSTILE[door][name] for name in names}, seeds), sandbox)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("door", HOSTILE)
+def test_every_hostile_input(door: str, seeds: Seeds, sandbox: Path) -> None:
+    try_many(door, bind(HOSTILE[door], seeds), sandbox)
 
 
 @pytest.mark.faults
@@ -117,4 +151,4 @@ def test_a_few_damaged_inputs(door: str, seeds: Seeds, sandbox: Path) -> None:
 def test_many_damaged_inputs(door: str, seeds: Seeds, sandbox: Path) -> None:
     case = os.environ.get("GATESEARCH_DOORS_CASE")
     cases = range(int(case), int(case) + 1) if case else range(DOORS[door][1])
-    try_many(door, cases, seeds, sandbox)
+    try_many(door, draw(door, cases, seeds), sandbox)

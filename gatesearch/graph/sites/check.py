@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import fx, nn
+from torch import nn
 
 from gatesearch.errors import UserError
 from gatesearch.graph.sites.cuts import find_candidates
