@@ -30,6 +30,8 @@ def draw_sound(settings: SceneSettings, sources: Sources) -> SceneSpec:
     """
     rate = sources.sample_rate
     samples = round(settings.hours * 3600 * rate)
+    if not samples:
+        raise UserError(f"hours: {settings.hours:g} hours at {rate:g} Hz are less than one sample")
     rng = np.random.default_rng([settings.seed, SPLIT_NAMES.index(settings.split)])
     table = ClipTable(sources)
     shares = find_shares(settings, sources)

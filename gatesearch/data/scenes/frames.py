@@ -44,7 +44,7 @@ def load_frames(settings: Frames, split: SplitName, sample_rate: float | None) -
             Clip(
                 source=settings.name,
                 name=f"{index}/{name}",
-                recording=f"{settings.name}:{split}:{index}/{name}",
+                recording=f"{settings.data}:{split}:{index}/{name}",
                 speaker=None,
                 label=class_name if is_event else None,
                 kind=None if is_event else class_name,

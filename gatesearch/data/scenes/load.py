@@ -45,6 +45,8 @@ def load_sources(settings: SceneSettings) -> Sources:
     """
     signal = find_signal(settings)
     rate = settings.sample_rate or (SOUND_RATE_HZ if signal == "sound" else None)
+    if signal == "sound" and rate is not None and rate % 1:
+        raise UserError(f"sample_rate: {rate:g} Hz; sound has a whole number of samples a second")
     sources = [_load(each, settings.split, rate) for each in settings.sources]
     if signal == "sound" and not any(clip.kind == QUIET for source in sources for clip in source.clips):
         console.warn(f"the sources hold no quiet background in the {settings.split} split; generated noise stands in")

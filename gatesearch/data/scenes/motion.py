@@ -14,7 +14,7 @@ from gatesearch.data import har
 from gatesearch.data.archives import Arrays, check_whole, read_archive
 from gatesearch.data.scenes.clip_table import ClipTable
 from gatesearch.data.scenes.settings import Motion, SceneSettings
-from gatesearch.data.scenes.sources import Clip, Run, Source, Sources
+from gatesearch.data.scenes.sources import Clip, Run, Source, Sources, name_place
 from gatesearch.data.scenes.spec import SPLIT_NAMES, SceneSpec, SpecEvent, SpecPiece, SpecSegment, SplitName
 from gatesearch.data.scenes.types import Samples
 from gatesearch.errors import UserError
@@ -63,8 +63,8 @@ def load_motion(settings: Motion, split: SplitName, sample_rate: float | None) -
             Clip(
                 source=settings.name,
                 name=name,
-                recording=f"{settings.name}:{name}",
-                speaker=f"{settings.name}:{subject}",
+                recording=f"{name_place(settings.root)}:{name}",
+                speaker=f"{name_place(settings.root)}:{subject}",
                 read=partial(x.__getitem__, slice(start, end)),
                 runs=_find_runs(arrays["label"][start:end], classes),
             )

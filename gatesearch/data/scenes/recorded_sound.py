@@ -11,7 +11,7 @@ from pathlib import Path
 from gatesearch import errors
 from gatesearch.data import folders, recordings, wav
 from gatesearch.data.scenes.settings import ClassFolders, ClipArchive, Kind, LongRecordings
-from gatesearch.data.scenes.sources import Clip, Source
+from gatesearch.data.scenes.sources import Clip, Source, name_place
 from gatesearch.data.scenes.spec import SPLIT_NAMES, SplitName
 from gatesearch.data.split_lists import SPLIT_LISTS, read_split_lists
 from gatesearch.data.wav_files import walk_wavs
@@ -20,6 +20,8 @@ from gatesearch.errors import UserError
 
 HELD_OUT_SHARE = 0.15  # of files or groups, for validation and for test each
 ALL_OTHERS = "*"
+SPEAKER_MARK = "_nohash_"  # behind the speaker in a file's name, as in Speech Commands
+NO_SPEAKERS = "{where}: names no speakers, so that it is split by file; a speaker may be in two splits"
 SPEECH_KINDS = ("speech", "near_word")
 
 
@@ -32,7 +34,7 @@ def load_folders(settings: ClassFolders, split: SplitName, sample_rate: float) -
     Raises:
         UserError: no such folder, or a class that it does not have.
     """
-    tree = folders.scan(settings.root)
+    tree, place, nameless = folders.scan(settings.root), name_place(settings.root), False
     roles = _assign_roles(settings.events, settings.backgrounds, list(tree.files), f"sources.{settings.name}")
     clips = []
     for folder, (label, kind) in roles.items():
@@ -43,19 +45,27 @@ def load_folders(settings: ClassFolders, split: SplitName, sample_rate: float) -
             if long_splits.get(name, tree.split_of(folder, file)) != split:
                 continue
             is_speech = label is not None or kind in SPEECH_KINDS
-            speaker = folders.speaker_of(folder, file)
+            speaker, has_speaker = folders.speaker_of(folder, file), SPEAKER_MARK in file
+            nameless |= is_speech and not has_speaker
             clips.append(
                 Clip(
                     source=settings.name,
                     name=name,
-                    recording=f"{settings.name}:{name}",
-                    speaker=f"{settings.name}:{speaker}" if is_speech else None,
+                    recording=f"{place}:{name}",
+                    speaker=f"{place}:{speaker}" if is_speech and has_speaker else None,
                     label=label,
                     kind=kind,
                     read=partial(_read_wav, path, sample_rate),
                 )
             )
-    return Source(name=settings.name, settings=settings.model_dump(mode="json"), clips=tuple(clips))
+    where = f"sources.{settings.name}"
+    remarks = [NO_SPEAKERS.format(where=where)] if nameless else []
+    if tree.listed is None and folders.BACKGROUND_FOLDERS[0] in roles:
+        silence = folders.BACKGROUND_FOLDERS[0]
+        remarks.append(f"{where}: {silence} is split by file; crops of one recording may be in two splits")
+    return Source(
+        name=settings.name, settings=settings.model_dump(mode="json"), clips=tuple(clips), remarks=tuple(remarks)
+    )
 
 
 def load_archive(settings: ClipArchive, split: SplitName, sample_rate: float) -> Source:
@@ -66,6 +76,7 @@ def load_archive(settings: ClipArchive, split: SplitName, sample_rate: float) ->
     Raises:
         UserError: no such archive, a class that it does not have, or fewer than three folds or speakers.
     """
+    place = name_place(settings.root)
     archive = recordings.from_archive(Path(settings.root).expanduser())
     roles = _assign_roles(settings.events, settings.backgrounds, archive.classes, f"sources.{settings.name}")
     groups = sorted({each.group for each in archive.recordings}, key=_natural_order)
@@ -82,8 +93,8 @@ def load_archive(settings: ClipArchive, split: SplitName, sample_rate: float) ->
             Clip(
                 source=settings.name,
                 name=each.name,
-                recording=f"{settings.name}:{each.name}",
-                speaker=f"{settings.name}:{each.group}" if is_speech else None,
+                recording=f"{place}:{each.name}",
+                speaker=f"{place}:{each.group}" if is_speech else None,
                 label=role[0],
                 kind=role[1],
                 read=partial(_read_recording, each, sample_rate),
@@ -114,12 +125,12 @@ def load_recordings(settings: LongRecordings, split: SplitName, sample_rate: flo
         split_of = {name: (listed or {}).get(name, "train") for name in paths}
     else:
         split_of = split_files(list(paths))
-    is_speech = settings.background in SPEECH_KINDS
+    is_speech, place = settings.background in SPEECH_KINDS, name_place(settings.root)
     clips = tuple(
         Clip(
             source=settings.name,
             name=name,
-            recording=f"{settings.name}:{name}",
+            recording=f"{place}:{name}",
             speaker=None,
             kind=settings.background,
             read=partial(_read_wav, path, sample_rate),
@@ -127,12 +138,11 @@ def load_recordings(settings: LongRecordings, split: SplitName, sample_rate: flo
         for name, path in paths.items()
         if split_of[name] == split
     )
-    remark = f"{where}: names no speakers, so that it is split by file; a speaker may be in two splits"
     return Source(
         name=settings.name,
         settings=settings.model_dump(mode="json"),
         clips=clips,
-        remarks=(remark,) if is_speech else (),
+        remarks=(NO_SPEAKERS.format(where=where),) if is_speech else (),
     )
 
 

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from gatesearch.data.scenes.spec import Entry, SplitName
+from gatesearch.data.scenes.spec import MAX_HOURS, Entry, SplitName
 
-MAX_HOURS = 24.0
 MAX_SAMPLE_RATE_HZ = 768_000
 
 
@@ -36,6 +35,8 @@ Decibels = Annotated[float, Field(ge=-120, le=120)]
 DecibelRange = Annotated[tuple[Decibels, Decibels], Field(strict=False), AfterValidator(_check_rising)]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 SecondsRange = Annotated[tuple[Seconds, Seconds], Field(strict=False), AfterValidator(_check_rising)]
+FrameCount = Annotated[int, Field(ge=1, le=10_000)]
+FrameRange = Annotated[tuple[FrameCount, FrameCount], Field(strict=False), AfterValidator(_check_rising)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
 Words = Annotated[tuple[Text, ...], Field(strict=False), AfterValidator(_check_distinct)]
@@ -131,9 +132,7 @@ class Frames(Entry):
     data: Text = Field(description="Name of the data set, as in a recipe under data.name.")
     arguments: dict[str, Any] = Field(default={}, description="Other keys of the recipe's data.")
     events: SomeWords = Field(description="Classes to wake for; all others are background.")
-    run_frames: Annotated[tuple[int, int], Field(strict=False)] = Field(
-        default=(3, 10), description="Shortest and longest run of frames of an event."
-    )
+    run_frames: FrameRange = Field(default=(3, 10), description="Shortest and longest run of frames of an event.")
 
 
 SourceSettings = Annotated[

@@ -6,6 +6,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,17 @@ class Sources:
                 raise UserError(f"{where}: {entry.name!r} has changed: it is not what the scene was drawn from")
             self._checked.add(key)
         return samples
+
+
+def name_place(root: str) -> str:
+    """Return the name of a source's folder or file: ids of its recordings and speakers begin with it.
+
+    Two settings may call one folder differently, and two folders alike.
+
+    >>> name_place("data/speech_commands/")
+    'speech_commands'
+    """
+    return Path(root).expanduser().resolve().name
 
 
 def digest_samples(samples: Samples) -> str:

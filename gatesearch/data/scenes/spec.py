@@ -18,6 +18,7 @@ from gatesearch.metrics.streams.events import Background, Event
 
 VERSION = 1
 DIGEST_CHARACTERS = 16
+MAX_HOURS = 24.0
 SPLIT_NAMES = ("train", "validation", "test")
 
 Index = Annotated[int, Field(ge=0)]
@@ -107,6 +108,9 @@ class SceneSpec(Entry):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.samples > MAX_HOURS * 3600 * self.sample_rate:
+            hours = self.samples / self.sample_rate / 3600
+            raise _wrong("samples", f"{hours:.3g} hours; a scene has up to {MAX_HOURS:g}")
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise _wrong("sources", "two sources have one name")

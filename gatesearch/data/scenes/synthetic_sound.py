@@ -64,7 +64,7 @@ def load_speech(settings: SyntheticSpeech, split: SplitName, sample_rate: float)
             Clip(
                 source=settings.name,
                 name=name,
-                recording=f"{settings.name}:{split}:{name}",
+                recording=f"eSpeak NG:{settings.seed}:{split}:{name}",
                 speaker=f"eSpeak NG {utterance.voice}",
                 label=label or None,
                 kind=None if label else kind,
@@ -86,7 +86,7 @@ def load_noise(settings: SyntheticNoise, split: SplitName, sample_rate: float) -
                 Clip(
                     source=settings.name,
                     name=name,
-                    recording=f"{settings.name}:{settings.seed}:{split}:{name}",
+                    recording=f"random noise:{settings.seed}:{split}:{name}",
                     speaker=None,
                     kind=kind,
                     read=partial(_make_noise, make, seed, round(settings.seconds * sample_rate), round(sample_rate)),

@@ -144,6 +144,7 @@ def test_the_share_of_events_over_speech_is_the_one_that_is_set(share: float) ->
     ("changes", "message"),
     [
         ({"shares": {"near_word": 1.0}}, "shares.near_word: no source has a clip of this kind in the train split"),
+        ({"hours": 1e-9}, "hours: 1e-09 hours at 1000 Hz are less than one sample"),
         ({"events": 500}, "events: 500 events with gaps of 1 s find no room in 0.05 hours"),
         ({"speech_overlap": 1.0, "shares": {"quiet": 1.0}}, "find no room"),
     ],
@@ -183,7 +184,9 @@ def test_a_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 BREAKS: dict[str, tuple[object, str]] = {
     "version": (2, "version is 2; this gatesearch reads version 1"),
     "split": ("testing", "split: Input should be 'train', 'validation' or 'test'"),
+    "seed": (-1, "seed: Input should be greater than or equal to 0"),
     "samples": (0, "samples: Input should be greater than or equal to 1"),
+    "segments": ([{"kind": "", "start": 0, "samples": 1}], "segments.0.kind: String should have at least 1"),
     "sample_rate": (float("nan"), "sample_rate: Input should be"),
     "clips": ([], "sources.words: its digest is not that of its clips"),
     "sources": ([], "clips.0: its source 'words' is not among none"),
@@ -208,6 +211,14 @@ def test_a_damaged_file_is_one_line(key: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         read_spec(path)
     assert str(caught.value).startswith(f"{path}: ") and message in str(caught.value)
+
+
+def test_a_file_that_promises_years_is_one_line(tmp_path: Path) -> None:
+    tree = json.loads(render_spec(draw_sound(short_settings(), make_sources())))
+    path = tmp_path / "scene.json"
+    path.write_text(json.dumps(tree | {"samples": 2**40}))
+    with pytest.raises(UserError, match=r"samples: 3.05e\+05 hours; a scene has up to 24"):
+        read_spec(path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "no", "[" * 100_000, "\xff"])

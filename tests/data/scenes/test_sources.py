@@ -166,6 +166,37 @@ def test_bad_classes_of_a_source_are_one_line(case: str, words: Path) -> None:
     assert message in str(caught.value)
 
 
+def test_names_without_a_speaker_and_crops_of_silence_are_doubts(tmp_path: Path) -> None:
+    for folder in ("yes", "_silence_"):
+        (tmp_path / "own" / folder).mkdir(parents=True)
+        for number in range(40):
+            wave = make_word([number, len(folder)])
+            soundfile.write(tmp_path / "own" / folder / f"{number}.wav", wave, RATE, subtype="PCM_16")
+    source = {"kind": "folders", "root": str(tmp_path / "own"), "events": ["yes"]}
+    with console.collect_warnings() as lines:
+        specs = draw_splits(source, events=3)
+    assert lines == [
+        "sources.words: names no speakers, so that it is split by file; a speaker may be in two splits",
+        "sources.words: _silence_ is split by file; crops of one recording may be in two splits",
+    ]
+    check_scenes([outline_spec(spec) for spec in specs])
+
+
+def test_one_folder_under_two_names_is_still_one(words: Path) -> None:
+    train = draw_splits({"kind": "folders", "root": str(words), "events": ["yes"]})[0]
+    again = draw_splits({"kind": "folders", "name": "mine", "root": str(words), "events": ["yes"]})[0]
+    again = again.model_copy(update={"split": "test", "name": "again"})
+    first, second = outline_spec(train), outline_spec(again)
+    assert {"words:s0", "words:s1"} & first.speakers & second.speakers
+    with pytest.raises(UserError, match="share the recording"):
+        check_scenes([first, second])
+
+
+def test_sound_has_whole_samples_a_second(words: Path) -> None:
+    with pytest.raises(UserError, match=r"sample_rate: 1000\.5 Hz; sound has a whole number"):
+        load_sources(settings_of(sample_rate=1000.5))
+
+
 def test_missing_places_are_one_line(tmp_path: Path) -> None:
     for source, message in (
         ({"kind": "folders", "root": str(tmp_path / "no")}, "no folder"),
