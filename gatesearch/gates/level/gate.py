@@ -12,16 +12,16 @@ from gatesearch.gates.level.statistics import BINS, FILTERS, POINTS
 from gatesearch.gates.modules import GateContext, GateOutput, Lowered
 from gatesearch.gates.thresholds import largest_threshold
 
-# What is added to a magnitude before its logarithm, as a share of the mean magnitude in training: 30 dB below it, about
-# an int8 step of the loudest frames. Digital silence then has a level, and int8 can tell it from quiet.
-FLOOR = 1 / 32
+# What is added to magnitudes before their logarithms, as a share of the largest in training: 42 dB down, two steps of
+# int8. Less can round to zero there; the logarithm of zero is infinite, and engines make different bytes of that.
+FLOOR = 1 / 128
 
 
 class LevelGate(nn.Module):
     """Passes a waveform [N, *shape] on as it is, and stops it by one number.
 
-    Nothing is learned. The mean magnitude of the waveforms in training sets the floor of the logarithms, since a front
-    end may have scaled them; calibration sets the threshold.
+    Nothing is learned. The largest magnitude in training sets the floor of the logarithms, since a front end may have
+    scaled the waveforms; calibration sets the threshold.
 
     Args:
         statistic: ``"spread"`` decides by the variance of the frames' log magnitudes, which orders windows as their
@@ -32,29 +32,26 @@ class LevelGate(nn.Module):
     """
 
     theta: Tensor
-    magnitude: Tensor
-    batches: Tensor
+    peak: Tensor
 
     def __init__(self, statistic: str, samples: int, frame: int, recall: float) -> None:
         super().__init__()
         self.recall = recall
         self.register_buffer("theta", torch.tensor(-math.inf))
-        self.register_buffer("magnitude", torch.tensor(1.0))
-        self.register_buffer("batches", torch.tensor(0))
+        self.register_buffer("peak", torch.tensor(0.0))
         self.exit: nn.Module | None = None
         self.number = Flatness(samples) if statistic == "flatness" else FrameLevels(samples, frame, statistic)
 
     def forward(self, hidden: Tensor) -> GateOutput:
         """Gate waveforms [N, *shape]."""
         if self.training:
-            self._observe(hidden)
-        return GateOutput(hidden, self.number(hidden, FLOOR * self.magnitude).squeeze(1))
+            with torch.no_grad():
+                self.peak.copy_(torch.maximum(self.peak, self.number.magnitudes(hidden).max()))
+        return GateOutput(hidden, self.number(hidden, self.floor()).squeeze(1))
 
-    @torch.no_grad()
-    def _observe(self, hidden: Tensor) -> None:
-        """Take a batch into the mean magnitude."""
-        self.batches += 1
-        self.magnitude += (hidden.abs().mean().clamp(min=1e-6) - self.magnitude) / self.batches
+    def floor(self) -> Tensor:
+        """Return what is added to magnitudes; a gate that has seen no sound takes full scale as the peak."""
+        return FLOOR * torch.where(self.peak > 0, self.peak, torch.ones_like(self.peak))
 
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
         """Return nothing for the loss: there is nothing to learn."""
@@ -73,7 +70,7 @@ class LevelGate(nn.Module):
 
     def lower(self) -> Lowered:
         """Return what export needs: all samples cross."""
-        return Lowered(None, LoweredLevel(self.number, FLOOR * float(self.magnitude)))
+        return Lowered(None, LoweredLevel(self.number, float(self.floor())))
 
 
 class LoweredLevel(nn.Module):
@@ -102,10 +99,15 @@ class FrameLevels(nn.Module):
         nn.init.constant_(self.mean.weight, 1 / frame)
         self.mean.weight.requires_grad_(False)
 
+    def magnitudes(self, hidden: Tensor) -> Tensor:
+        """Return the mean magnitude of each frame, [N, frames]."""
+        wave = hidden.flatten(1)[:, : self.used]
+        frames: Tensor = self.mean(wave.abs()[:, None, :, None])
+        return frames.flatten(1)
+
     def forward(self, hidden: Tensor, floor: Tensor | float) -> Tensor:
         """Return the number of each waveform; ``floor`` is added to magnitudes."""
-        wave = hidden.flatten(1)[:, : self.used]
-        logs = _log2(self.mean(wave.abs()[:, None, :, None]).flatten(1) + floor)
+        logs = _log2(self.magnitudes(hidden) + floor)
         mean = logs.mean(1, keepdim=True)
         return mean if self.statistic == "level" else (logs - mean).square().mean(1, keepdim=True)
 
@@ -121,11 +123,17 @@ class Flatness(nn.Module):
             self.filters.weight.copy_(torch.from_numpy(FILTERS).view(2 * BINS, 1, POINTS, 1))
         self.filters.weight.requires_grad_(False)
 
+    def magnitudes(self, hidden: Tensor) -> Tensor:
+        """Return the spectrum of each block, [N, bins, blocks, 1]."""
+        parts = self.filters(hidden.flatten(1)[:, None, : self.used, None]).abs()
+        spectrum: Tensor = parts[:, :BINS] + parts[:, BINS:]
+        return spectrum
+
     def forward(self, hidden: Tensor, floor: Tensor | float) -> Tensor:
         """Return the number of each waveform; ``floor`` is added to the spectrum."""
-        parts = self.filters(hidden.flatten(1)[:, None, : self.used, None]).abs().flatten(2)
-        spectrum = parts[:, :BINS] + parts[:, BINS:] + floor
-        return (_log2(spectrum.mean(1)) - _log2(spectrum).mean(1)).mean(1, keepdim=True)
+        spectrum = self.magnitudes(hidden) + floor
+        below = _log2(spectrum.mean(1, keepdim=True)) - _log2(spectrum).mean(1, keepdim=True)
+        return below.flatten(1).mean(1, keepdim=True)
 
 
 def _log2(values: Tensor) -> Tensor:

@@ -23,9 +23,13 @@ def waves(seed: int = 0) -> Dataset:
     def split(count: int) -> Split:
         labels = torch.arange(count) % 3
         noise = 300 * torch.randn(count, SAMPLES, generator=generator)
+        loudness, length = (
+            2000 + 8000 * torch.rand(count, 1, generator=generator),
+            torch.rand(count, 1, generator=generator),
+        )
         pitch = torch.tensor([0.1, 0.4, 0.0])[labels][:, None]
-        burst = 8000 * torch.sin(pitch * torch.arange(SAMPLES))
-        burst[:, : SAMPLES // 2] = 0
+        times = torch.arange(SAMPLES)
+        burst = loudness * torch.sin(pitch * times) * (times > SAMPLES * (0.2 + 0.6 * length))
         return Split((noise + burst).to(torch.int16), labels, tuple(map(str, range(count))))
 
     classes, positive = ("low", "high", "noise"), (True, True, False)
