@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from gatesearch._lib.plugins import need
 from gatesearch._lib.tool_output import quiet
@@ -18,14 +20,21 @@ def compile(stage: StageGraph) -> bytes:
     Raises:
         ToolError: the exporter failed.
     """
+    return convert(stage.program, (stage.samples[:1],))
+
+
+def convert(module: nn.Module, examples: Sequence[Tensor]) -> bytes:
+    """Return a module as an ONNX model, given an example of each input; a network by hops is its ``step``.
+
+    Raises:
+        ToolError: the exporter failed.
+    """
     need("export.formats: onnx", "onnx", "onnxscript")
     import onnx
 
     with quiet("export to ONNX"), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stage.onnx"
-        torch.onnx.export(
-            stage.program, (stage.samples[:1],), str(path), dynamo=True, external_data=False, verbose=False
-        )
+        torch.onnx.export(module, tuple(examples), str(path), dynamo=True, external_data=False, verbose=False)
         model = onnx.load(str(path))
     graph = model.graph
     for message in (model, graph, *graph.node, *graph.input, *graph.value_info):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch.backbones.ds_cnn import DSCNN
-from gatesearch.compile import tflite
+from gatesearch.compile import onnx, tflite
 from gatesearch.compile.hop_programs import HopPrograms, compile_hops
 from gatesearch.errors import UserError
 from gatesearch.graph.hops import HopNetwork, rewrite_for_hops
@@ -74,6 +74,24 @@ def test_each_hop_in_int8_equals_the_whole_window_bit_for_bit(case, engine):
         output, *state = catch_up(whole) if stale else step(np.ascontiguousarray(whole[:, -HOP:]), *state)
         stale = False
         np.testing.assert_array_equal(output, window(whole)[0])
+
+
+def test_a_step_runs_in_onnx_runtime_with_its_state_outside():
+    runtime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    network = separable().eval()
+    by_hops = HopNetwork(network, (1, FRAMES, 10), time_axis=1, hop=HOP).eval()
+    stream = torch.randn(1, 1, FRAMES + HOP * HOPS, 10)
+    with torch.no_grad():
+        _, state = by_hops.catch_up(stream[:, :, :FRAMES])
+        model = onnx.convert(by_hops.step, (stream[:, :, -HOP:], *state))
+        session = runtime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        names, arrays = [each.name for each in session.get_inputs()], [each.numpy() for each in state]
+        for k in range(1, HOPS + 1):
+            fresh = stream[:, :, FRAMES + (k - 1) * HOP : FRAMES + k * HOP].numpy()
+            output, *arrays = session.run(None, dict(zip(names, [fresh, *arrays], strict=True)))
+            whole = network(stream[:, :, k * HOP : k * HOP + FRAMES]).numpy()
+            np.testing.assert_allclose(output, whole, rtol=1e-5, atol=1e-6)
 
 
 def test_recurrent_layers_are_refused_in_one_line():

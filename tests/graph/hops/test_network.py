@@ -6,8 +6,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from gatesearch.backbones.ds_cnn import DSCNN
 from gatesearch.errors import UserError
-from gatesearch.graph.hops import HopNetwork, Part, common_hop, find_obstacles, hop_networks
+from gatesearch.graph.hops import (
+    HopNetwork,
+    Part,
+    common_hop,
+    find_obstacles,
+    hop_networks,
+    rewrite_for_hops,
+    work_by_hop,
+)
 from gatesearch.graph.trace import trace
 from gatesearch.model import split
 from tests.graph.hops.backbones import Last, Mean, Recurrent, Residual, integers, networks
@@ -231,3 +240,23 @@ def test_time_may_be_the_first_axis_of_a_sequence():
 class Turned(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.transpose(1, 2)
+
+
+def test_in_float_a_hop_is_within_rounding_of_the_whole_window():
+    torch.manual_seed(0)
+    network = rewrite_for_hops(DSCNN(12).eval(), (1, 49, 10), time_axis=1).network
+    part = Part(HopNetwork(network, (1, 49, 10), time_axis=1, hop=2))
+    stream = torch.randn(1, 1, 89, 10)
+    part.begin(stream[:, :, :49])
+    with torch.no_grad():
+        for k in range(1, 21):
+            output = part.step(stream[:, :, 47 + 2 * k : 49 + 2 * k])
+            torch.testing.assert_close(output, network(stream[:, :, 2 * k : 2 * k + 49]), rtol=1e-5, atol=1e-7)
+
+
+def test_a_hop_of_the_keyword_network_multiplies_far_less_than_its_window():
+    network = rewrite_for_hops(DSCNN(12).eval(), (1, 49, 10), time_axis=1).network
+    work = work_by_hop(HopNetwork(network, (1, 49, 10), time_axis=1, hop=2))
+    assert work.state == 9 * 10 + 64 * 5 * (4 * 2 + 11) and work.buffer == 490
+    assert work.window_macs > 14 * work.hop_macs
+    assert work.macs(openings=3, open_hops=10) == 3 * work.window_macs + 7 * work.hop_macs
