@@ -54,7 +54,8 @@ def write_whole(path: Path, content: str | bytes) -> Path:
         part.replace(path)
         _flush(path.parent)
     except BaseException as error:
-        part.unlink(missing_ok=True) if part.parent.is_dir() else None
+        if part.parent.is_dir():
+            part.unlink(missing_ok=True)
         if isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError):
             obstacle = path if path.is_dir() else next(each for each in path.parents if each.exists())
             kind = "folder" if obstacle.is_dir() else "file"
@@ -80,6 +81,16 @@ def read_bytes(path: Path) -> bytes | None:
         raise DamagedFile(path, "is a folder, not a file" if path.is_dir() else "lies under a file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what is at a path to NAME.damaged, or NAME.damaged-2 and so on where that is taken; return that path."""
+    number = 1
+    while True:
+        aside = path.with_name(f"{path.name}.damaged{f'-{number}' if number > 1 else ''}")
+        if not os.path.lexists(aside):
+            return path.rename(aside)
+        number += 1
 
 
 def digest(content: bytes) -> str:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from gatesearch._lib import console
-from gatesearch._lib.files import DamagedFile, digest, read_bytes, write_whole
+from gatesearch._lib.files import DamagedFile, digest, read_bytes, set_aside, write_whole
 
 CHECKSUMS_FILE = "logs/checksums.json"
 
@@ -67,6 +67,9 @@ class Checksums:
                 return dict(digests)
         except (ValueError, AttributeError):
             pass
-        path.replace(path.with_name(f"{path.name}.damaged"))
-        console.warn(f"{path}: is damaged; the run's files are checked by their contents alone")
+        aside = set_aside(path)
+        console.warn(
+            f"{path}: is damaged; the run's files are checked by their contents alone, and {aside.name} holds what was "
+            "there"
+        )
         return {}

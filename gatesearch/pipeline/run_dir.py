@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from gatesearch._lib import console, interrupts
-from gatesearch._lib.files import DISK_FULL, DamagedFile, read_bytes, write_whole
+from gatesearch._lib.files import DISK_FULL, DamagedFile, read_bytes, set_aside, write_whole
 from gatesearch._lib.locks import lock_with_owner
 from gatesearch.errors import UserError, first_line
 from gatesearch.pipeline.checksums import Checksums
@@ -149,7 +149,7 @@ class RunFolder:
         try:
             return self.read(name, parse)
         except DamagedFile as error:
-            aside = self._set_aside(name)
+            aside = set_aside(self.path / name)
             console.warn(f"{error}; {remedy}, and {aside.name} holds what was there")
             return None
 
@@ -201,18 +201,9 @@ class RunFolder:
     def set_aside_obstacle(self, directory: str, file: str) -> None:
         """Rename what stands in the place of a folder and of a file that are about to be written."""
         if (self.path / directory).is_file():
-            self._set_aside(directory)
+            set_aside(self.path / directory)
         if (self.path / file).is_dir():
-            self._set_aside(file)
-
-    def _set_aside(self, name: str) -> Path:
-        """Rename what is at a name to NAME.damaged, or NAME.damaged-2 and so on, and return that path."""
-        path, number = self.path / name, 1
-        while True:
-            aside = path.with_name(f"{path.name}.damaged{f'-{number}' if number > 1 else ''}")
-            if not aside.exists():
-                return path.rename(aside)
-            number += 1
+            set_aside(self.path / file)
 
 
 def check_unused(path: Path) -> None:

@@ -16,7 +16,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from gatesearch._lib import console
-from gatesearch._lib.files import DamagedFile, read_bytes, seal, unseal, write_whole
+from gatesearch._lib.files import DamagedFile, read_bytes, seal, set_aside, unseal, write_whole
 from gatesearch.errors import first_line
 
 
@@ -74,11 +74,8 @@ def find_checkpoint(path: Path, weights: Mapping[str, Tensor]) -> Path | None:
         reason = f"{path}: is of another network: {difference}"
     except DamagedFile as error:
         reason = str(error)
-    console.warn(f"{reason}; this training begins anew")
-    aside = path.with_name(f"{path.name}.damaged")
-    if aside.is_dir():
-        aside = path.with_name(f"{path.name}.damaged-folder")
-    path.replace(aside)
+    aside = set_aside(path)
+    console.warn(f"{reason}; this training begins anew, and {aside.name} holds what was there")
     return None
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatesearch._lib.files import DamagedFile, read_bytes, seal, unseal, write_whole
+from gatesearch._lib.files import DamagedFile, read_bytes, seal, set_aside, unseal, write_whole
 from gatesearch.errors import UserError
 
 
@@ -44,6 +44,17 @@ def test_reading_a_folder_or_nothing(tmp_path: Path) -> None:
     assert read_bytes(tmp_path / "a") is None
     with pytest.raises(DamagedFile, match="is a folder, not a file"):
         read_bytes(tmp_path)
+
+
+def test_what_is_set_aside_keeps_its_content_beside_earlier_ones(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / "a.bin").write_bytes(bytes([number]))
+        set_aside(tmp_path / "a.bin")
+    (tmp_path / "a.bin").mkdir()
+    assert set_aside(tmp_path / "a.bin") == tmp_path / "a.bin.damaged-4"
+    names = ("a.bin.damaged", "a.bin.damaged-2", "a.bin.damaged-3")
+    assert [(tmp_path / name).read_bytes() for name in names] == [b"\0", b"\1", b"\2"]
+    assert not (tmp_path / "a.bin").exists()
 
 
 @given(st.binary(max_size=60), st.data())
