@@ -1,7 +1,11 @@
-"""Number formats and memory layouts of tensors."""
+"""Number formats, memory layouts and digests of tensors."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,3 +24,20 @@ def to_float(inputs: Tensor) -> Tensor:
 def channels_last(features: Tensor) -> Tensor:
     """Return images [N, C, H, W] in channels-last memory order, anything else as it is."""
     return features.contiguous(memory_format=torch.channels_last) if features.ndim == 4 else features
+
+
+def digest_tensors(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Return the sha256 of tensors: their names, which may be empty, and their types, shapes and values.
+
+    >>> zeros, ones = torch.zeros(2), torch.ones(2)
+    >>> digest_tensors([("a", zeros)]) == digest_tensors([("a", ones)])
+    False
+    >>> digest_tensors([("a", zeros)]) == digest_tensors([("b", zeros)])
+    False
+    """
+    total = hashlib.sha256()
+    for name, tensor in tensors:
+        values = np.ascontiguousarray(tensor.detach().cpu().numpy())
+        total.update(f"{name} {values.dtype} {values.shape}".lstrip().encode())
+        total.update(values.reshape(-1).view(np.uint8).data)
+    return total.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gatesearch._lib import console
+from gatesearch._lib.tensors import digest_tensors
 from gatesearch.compile import passes, tflite
 from gatesearch.cost.factory import tools_in_one_line
 from gatesearch.cost.model import CostModel
@@ -91,11 +91,8 @@ def _holds_bundle(folder: RunFolder, best: BestPlan, made_from: Mapping[str, Any
 
 def _digest_weights(model: GatedModel) -> str:
     """Return the sha256 of a model's weights and statistics; thresholds are set anew by an export."""
-    content = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        if name != "answers" and name.rpartition(".")[2] != "theta":
-            content.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return content.hexdigest()
+    weights = model.state_dict().items()
+    return digest_tensors((name, v) for name, v in weights if name != "answers" and name.rpartition(".")[2] != "theta")
 
 
 def verify(problem: Problem, bundle: PlanBundle) -> verification.Parity:

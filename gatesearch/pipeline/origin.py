@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from gatesearch._lib import console
+from gatesearch._lib.tensors import digest_tensors
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.run_dir import RunFolder
 
@@ -37,7 +36,7 @@ def describe_origin(problem: Problem) -> dict[str, Any]:
     return {
         "recipe": dict(_flatten(problem.recipe.model_dump(mode="json"))),
         "data": {name: _digest([split.inputs, split.labels]) for name, split in splits.items()},
-        "weights": _digest(list(problem.backbone.state_dict().values())),
+        "weights": _digest(problem.backbone.state_dict().values()),
     }
 
 
@@ -87,13 +86,9 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def _digest(tensors: list[Tensor]) -> str:
-    total = hashlib.sha256()
-    for tensor in tensors:
-        values = np.ascontiguousarray(tensor.detach().cpu().numpy())
-        total.update(f"{values.dtype} {values.shape}".encode())
-        total.update(values.reshape(-1).view(np.uint8).data)
-    return total.hexdigest()[:DIGEST_DIGITS]
+def _digest(tensors: Iterable[Tensor]) -> str:
+    """Return a digest of tensors without their names."""
+    return digest_tensors(("", tensor) for tensor in tensors)[:DIGEST_DIGITS]
 
 
 def _parse_origin(text: bytes) -> dict[str, Any]:

@@ -1,12 +1,10 @@
-"""Writes and reads the weights of a run's models, with checks and a digest."""
+"""Writes and reads the weights of a run's models, with checks."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -90,13 +88,3 @@ def state_bytes(model: nn.Module) -> bytes:
     buffer = io.BytesIO()
     torch.save(model.state_dict(), buffer)
     return buffer.getvalue()
-
-
-def digest_weights(model: nn.Module) -> str:
-    """Return a digest of names and values of a model's weights."""
-    total = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        values = np.ascontiguousarray(tensor.detach().cpu().numpy())
-        total.update(f"{name} {values.dtype} {values.shape}".encode())
-        total.update(values.reshape(-1).view(np.uint8).data)
-    return total.hexdigest()
