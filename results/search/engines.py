@@ -11,6 +11,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
+from gatesearch._lib.quiet_optuna import quiet_optuna
 from gatesearch.plan import GatePlan
 from gatesearch.search.sampler import GateSampler
 from gatesearch.search.sampler.history import REACH_ATTR
@@ -95,7 +96,7 @@ def _study(replay: Replay, sampler: BaseSampler, whole: bool = False) -> None:
             trial.suggest_categorical(name, list(choices))
         return trial, table.space.propose(trial)
 
-    with warnings.catch_warnings():
+    with quiet_optuna(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
         while True:
