@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from gatesearch._lib.files import write_whole
 from gatesearch.compile.tflite import convert
 from gatesearch.cost.sources.host.executable import StageExecutable, assemble
 from gatesearch.devices.profile import Device
@@ -55,8 +56,8 @@ def write(
     stages = assemble(model, chosen.features, device, converter)
     for k, stage in enumerate(stages):
         for i, blob in enumerate(stage.blobs):
-            (folder / (f"stage{k}_part{i}" if stage.parts else f"stage{k}.tflite")).write_bytes(blob)
-    (folder / "stages.json").write_text(json.dumps([stage.parts for stage in stages]))
+            write_whole(folder / (f"stage{k}_part{i}" if stage.parts else f"stage{k}.tflite"), blob)
+    write_whole(folder / "stages.json", json.dumps([stage.parts for stage in stages]))
     return observed
 
 
@@ -85,10 +86,7 @@ class Programs:
         key = hashlib.sha256(repr([structure(module), [tuple(x.shape) for x in inputs]]).encode()).hexdigest()[:20]
         path = self.folder / f"{key}.tflite"
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            part.write_bytes(convert(module, inputs))
-            part.replace(path)
+            write_whole(path, convert(module, inputs))
         return path.read_bytes()
 
 
