@@ -14,49 +14,8 @@ from torch import nn
 
 import gatesearch
 from gatesearch.cli import app
-from gatesearch.data import Dataset, Split
 from gatesearch.errors import UserError
-
-SPACE = {
-    "gates": {"min": 1, "max": 1},
-    "sites": ["0"],
-    "kinds": {"gc": {"mode": ["channel"], "keep": [0.5], "recall": [0.9]}},
-}
-LITTLE: dict[str, Any] = {
-    "space": SPACE,
-    "stream": {"period_s": 1.0, "shares": {"positive": 0.1, "other": 0.9}},
-    "training": {"epochs": 3, "batch_size": 20},
-    "search": {"trials": 2, "epochs": 1},
-    "retrain": {"epochs": 1},
-    "constraints": {"max_accuracy_drop": 1.0, "min_gate_recall": None},
-    "verify": {"gate_agreement": 0.0, "prediction_agreement": 0.0},
-}
-
-
-def network(width: int = 8) -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.ReLU()),
-        nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU()),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(width, 3),
-    )
-
-
-def squares(seed: int = 0) -> Dataset:
-    """Bright at the top, bright at the bottom, or neither."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def split(count: int) -> Split:
-        labels = torch.arange(count) % 3
-        images = 0.3 * torch.randn(count, 1, 8, 8, generator=generator)
-        images[labels == 0, :, :4] += 1
-        images[labels == 1, :, 4:] += 2
-        return Split(images, labels, tuple(map(str, range(count))))
-
-    classes, positive = ("top", "bottom", "other"), (True, True, False)
-    return Dataset("squares", "drawn by the test", True, classes, positive, split(90), split(60), split(60))
+from tests.pipeline.small_run import SETTINGS, images, network
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +24,7 @@ def ended(place: Path) -> Any:
     model[0][0].weight.requires_grad_(False)
     model[1].eval()
     state, before = copy.deepcopy(model.state_dict()), describe(model)
-    run = gatesearch.run(model, squares(), out=place / "run", **LITTLE)
+    run = gatesearch.run(model, images(), out=place / "run", **SETTINGS)
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())  # ours is a copy
     assert describe(model) == before
     return run
@@ -95,7 +54,7 @@ def describe(model: nn.Module) -> dict[str, Any]:
 )
 def test_a_network_that_cannot_be_trained_is_refused_before_anything_else(form: Any, message: str, place: Path) -> None:
     with pytest.raises(UserError, match=f"^gatesearch.run: model: .*{re.escape(message)}"):
-        gatesearch.run(form(network()), squares(), **LITTLE)
+        gatesearch.run(form(network()), images(), **SETTINGS)
 
 
 def test_a_program_gets_what_the_command_line_gets(ended: Any) -> None:
@@ -108,14 +67,14 @@ def test_a_program_gets_what_the_command_line_gets(ended: Any) -> None:
 def test_it_goes_on_with_the_same_network_and_data_alone(ended: Any) -> None:
     where = ended.folder.path
     torch.manual_seed(7)  # a program that draws its weights anew
-    again = gatesearch.run(network(), squares(), resume=where, **{key: LITTLE[key] for key in ("space", "stream")})
+    again = gatesearch.run(network(), images(), resume=where, **{key: SETTINGS[key] for key in ("space", "stream")})
     assert again.plan == ended.plan
     same = zip(again.model.state_dict().values(), ended.model.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
     with pytest.raises(UserError, match="a network of other layers"):
-        gatesearch.run(network(4), squares(), resume=where, **{key: LITTLE[key] for key in ("space", "stream")})
+        gatesearch.run(network(4), images(), resume=where, **{key: SETTINGS[key] for key in ("space", "stream")})
     with pytest.raises(UserError, match="the run had other data"):
-        gatesearch.run(network(), squares(1), resume=where, **{key: LITTLE[key] for key in ("space", "stream")})
+        gatesearch.run(network(), images(1), resume=where, **{key: SETTINGS[key] for key in ("space", "stream")})
 
 
 def test_the_command_line_says_that_it_has_neither(ended: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,5 +93,5 @@ def test_the_command_line_says_that_it_has_neither(ended: Any, capsys: pytest.Ca
 )
 def test_a_wrong_argument_is_one_line(arguments: dict[str, Any], message: str, place: Path) -> None:
     with pytest.raises(UserError, match=message) as error:
-        gatesearch.run(network(), squares(), **(LITTLE | arguments))
+        gatesearch.run(network(), images(), **(SETTINGS | arguments))
     assert "\n" not in str(error.value)

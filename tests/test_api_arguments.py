@@ -16,7 +16,7 @@ import gatesearch
 from gatesearch import recipe
 from gatesearch.errors import UserError
 from gatesearch.recipe.schema import SearchSpace, Stream
-from tests.test_api import LITTLE, SPACE, network, squares
+from tests.pipeline.small_run import SETTINGS, images, network
 
 SHIPPED = recipe.find("kws.yaml", "recipes", "recipe").absolute()
 LOOP: dict[str, Any] = {}
@@ -35,7 +35,7 @@ def nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 def refusal(model: Any = None, data: Any = None, **arguments: Any) -> str:
     with pytest.raises(UserError) as error:
         gatesearch.run(
-            network() if model is None else model, squares() if data is None else data, **(LITTLE | arguments)
+            network() if model is None else model, images() if data is None else data, **(SETTINGS | arguments)
         )
     line = str(error.value)
     assert len(line.splitlines()) == 1 and line.isprintable()
@@ -110,7 +110,7 @@ def test_an_argument_that_cannot_be_used_is_one_line(arguments: dict[str, Any], 
 
 
 def test_data_that_cannot_be_used_is_refused_before_a_folder_is_made() -> None:
-    data = squares()
+    data = images()
     broken = dataclasses.replace(data.train, inputs=data.train.inputs.clone().fill_(float("nan")))
     assert "train split, sample 0" in refusal(data=dataclasses.replace(data, train=broken))
 
@@ -123,7 +123,7 @@ def test_a_changed_device_has_to_be_a_file() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"space": SearchSpace.model_validate(SPACE)},
+        {"space": SearchSpace.model_validate(SETTINGS["space"])},
         {"space": SHIPPED.parent.parent / "search_spaces/kws_gc.yaml"},
         {"stream": Stream(period_s=1.0, shares={"positive": 0.1, "other": 0.9})},
         {"device": gatesearch.load_device("three_core")},
@@ -141,4 +141,4 @@ def test_names_paths_and_objects_are_all_right(arguments: dict[str, Any], monkey
 
     monkeypatch.setattr("gatesearch.pipeline.run.start", start)
     with pytest.raises(Started):
-        gatesearch.run(network(), squares(), **(LITTLE | arguments))
+        gatesearch.run(network(), images(), **(SETTINGS | arguments))

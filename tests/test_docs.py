@@ -21,7 +21,7 @@ from gatesearch.plan import PlacedGate
 from gatesearch.recipe.schema import values
 from gatesearch.runtime.program import Program
 from tests import places
-from tests.test_api import LITTLE, network, squares
+from tests.pipeline.small_run import SETTINGS, images, network
 from tests.testing.gate_suites import check_gate
 
 PAGE = Path(__file__).parent.parent / "docs" / "gates.md"
@@ -67,7 +67,7 @@ def test_the_gate_in_the_place_of_a_layer_conforms(plugin: None) -> None:
 
 def search(space: dict[str, Any], folder: Path) -> Any:
     with places.working_in(folder):
-        return gatesearch.run(network(), squares(), **(LITTLE | {"space": space}))
+        return gatesearch.run(network(), images(), **(SETTINGS | {"space": space}))
 
 
 def test_the_gate_between_stages_is_searched_and_exported(plugin: None, tmp_path: Path) -> None:

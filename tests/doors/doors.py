@@ -38,7 +38,7 @@ from tests.doors.mutations import (
     mutate_tree,
 )
 from tests.doors.values import WINDOWS
-from tests.test_api import LITTLE, network, squares
+from tests.pipeline.small_run import SETTINGS, images, network
 
 RECIPES = ("kws.yaml", "har_hmd.yaml", "codec_dsl.yaml", "digits_hybrid.yaml", "kws_vit_gc.yaml")
 SPACES = ("kws_gc", "digits_pg_fbs", "har_rnn_hmd", "codec_switch")
@@ -85,7 +85,7 @@ def _read_space(name: str) -> Any:
 
 
 def _write_bundle(folder: Path) -> None:
-    backbone, data = network().eval(), squares()
+    backbone, data = network().eval(), images()
     plan = GatePlan((PlacedGate.of("gc", "0", mode="channel", keep=0.5, recall=0.9),), ("host", "host"))
     x = data.train.inputs
     sites, layers = cut_sites(backbone, x[:1]), layer_sites(backbone, x[:1])
@@ -180,9 +180,9 @@ def enter_space(seeds: Seeds, random: Random, folder: Path) -> str:
         content = mutate_bytes(content, random)
     path.write_bytes(content)
     space = recipe.load_space(str(path))
-    arguments = {**LITTLE, "space": space}
+    arguments = {**SETTINGS, "space": space}
     tree = {"data": {"name": "x:y"}, "backbone": "x:y", "device": "three_core", **arguments}
-    load_problem(recipe.build_recipe(tree, "test"), Inputs(network(), squares()), with_features=False)
+    load_problem(recipe.build_recipe(tree, "test"), Inputs(network(), images()), with_features=False)
     return name
 
 
@@ -268,12 +268,12 @@ def enter_plugin(seeds: Seeds, random: Random, folder: Path) -> str:
     arguments = mutate_tree(whole or {"extra": 1}, random)
     if (name, whole) in PLUGINS:
         group = {"frontend": {"name": name, **{str(key): value for key, value in arguments.items()}}}
-        tree = {"data": {"name": "x:y"}, "backbone": "x:y", "device": "host", **LITTLE, **group}
+        tree = {"data": {"name": "x:y"}, "backbone": "x:y", "device": "host", **SETTINGS, **group}
         loaded = recipe.build_recipe(tree, "test")
         front = frontends.build_for(loaded.frontend.name, loaded.frontend.arguments, sample_rate=16000, samples=16000)
         front.fit(torch.randn(4, 16000).clamp(-1, 1))
     else:
-        tree = {"data": {"name": "x:y"}, "backbone": name, "backbone_args": arguments, "device": "host", **LITTLE}
+        tree = {"data": {"name": "x:y"}, "backbone": name, "backbone_args": arguments, "device": "host", **SETTINGS}
         loaded = recipe.build_recipe(tree, "test")
         backbones.build(name, num_classes=3, input_shape=(1, 49, 10), args=loaded.backbone_args)
     return f"{name} {arguments}"[:300]
@@ -281,17 +281,17 @@ def enter_plugin(seeds: Seeds, random: Random, folder: Path) -> str:
 
 def enter_arguments(seeds: Seeds, random: Random, folder: Path) -> str:
     """Arguments of ``gatesearch.run``; the run itself is left out."""
-    whole = {**LITTLE, "device": "three_core", "name": "x", "out": "run", "resume": None, "trust": False, "seed": 0}
+    whole = {**SETTINGS, "device": "three_core", "name": "x", "out": "run", "resume": None, "trust": False, "seed": 0}
     whole |= {"frontend": {"name": "identity"}, "augment": None, "title": "x", "goal": "classification"}
     arguments = mutate_tree(whole, random, (*VALUES, *OBJECTS))
     arguments = {str(key): value for key, value in arguments.items()}
-    model, data = network(), squares()
+    model, data = network(), images()
     if random.random() < 0.1:
         model = random.choice((*VALUES, *OBJECTS))
     elif random.random() < 0.1:
         data = random.choice((*VALUES, *OBJECTS))
-    arguments.setdefault("space", LITTLE["space"])
-    arguments.setdefault("stream", LITTLE["stream"])
+    arguments.setdefault("space", SETTINGS["space"])
+    arguments.setdefault("stream", SETTINGS["stream"])
     for name in ("model", "self"):
         arguments.pop(name, None)
     arguments.pop("data", None)
@@ -301,7 +301,7 @@ def enter_arguments(seeds: Seeds, random: Random, folder: Path) -> str:
 
 def enter_dataset(seeds: Seeds, random: Random, folder: Path) -> str:
     """Fields of a data set that a program makes, and of its training split."""
-    whole = squares()
+    whole = images()
     split = {name: getattr(whole.train, name) for name in ("inputs", "labels", "names")}
     fields = {name: getattr(whole, name) for name in Dataset.__dataclass_fields__}
     values = (*VALUES, *OBJECTS)
@@ -310,7 +310,7 @@ def enter_dataset(seeds: Seeds, random: Random, folder: Path) -> str:
         holder[random.choice(list(holder))] = copy_value(random.choice(values))
     if fields["train"] is whole.train:
         fields["train"] = Split(**split)
-    gatesearch.run(network(), Dataset(**fields), **LITTLE)
+    gatesearch.run(network(), Dataset(**fields), **SETTINGS)
     return "data of a program"
 
 
