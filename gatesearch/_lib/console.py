@@ -23,6 +23,7 @@ from gatesearch.errors import one_line
 _PLAIN_WIDTH_CHARACTERS = 100
 
 _warning_sinks: list[Callable[[str], None]] = []
+_diversions: list[list[str]] = []
 _held_warnings: list[str] = []
 _warning_holds = 0
 
@@ -48,6 +49,10 @@ def warn(text: str) -> None:
     Call it wherever the program does something other than what was asked for, or than what a reader would expect.
     """
     line = one_line(" ".join(text.split()))
+    if _diversions:
+        if line not in _diversions[-1]:
+            _diversions[-1].append(line)
+        return
     for sink in _warning_sinks:
         sink(line)
     if _warning_holds:
@@ -68,6 +73,23 @@ def collect_warnings() -> Iterator[list[str]]:
     lines: list[str] = []
     with pass_warnings(lambda line: None if line in lines else lines.append(line)):
         yield lines
+
+
+@contextmanager
+def divert_warnings() -> Iterator[list[str]]:
+    """Collect the texts of :func:`warn`, each once, and print none: another process gets them and warns.
+
+    >>> with divert_warnings() as lines:
+    ...     warn("the cache is damaged")
+    >>> lines
+    ['the cache is damaged']
+    """
+    lines: list[str] = []
+    _diversions.append(lines)
+    try:
+        yield lines
+    finally:
+        _diversions.pop()
 
 
 @contextmanager

@@ -19,6 +19,20 @@ def test_a_warning_is_printed_and_collected_on_one_line(capsys: pytest.CaptureFi
     assert capsys.readouterr().err == "warning: two lines\nwarning: nobody collects\n"
 
 
+def test_a_diverted_warning_is_neither_printed_nor_stored_until_it_comes_back(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    texts: list[str] = []
+    with console.pass_warnings(texts.append):
+        with console.divert_warnings() as lines:
+            console.warn("a worker\n is cold")
+            console.warn("a worker is cold")
+        assert lines == ["a worker is cold"] and not texts
+        assert not capsys.readouterr().err
+        console.warn(lines[0])
+    assert texts == lines
+
+
 def test_a_warning_while_a_tool_is_quiet_is_printed_after_it(capfd: pytest.CaptureFixture[str]) -> None:
     texts: list[str] = []
     with console.pass_warnings(texts.append), quiet("a tool"):

@@ -6,6 +6,7 @@ however that ends.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -75,7 +76,7 @@ class LocalWorkers:
             assert isinstance(connection, Connection)
             worker, proposal, failures = self._busy.pop(connection)
             try:
-                outcome = connection.recv()
+                outcome, warnings = connection.recv()
             except (EOFError, ConnectionError):
                 worker.end()
                 if failures < MAX_FAILURES:
@@ -85,6 +86,8 @@ class LocalWorkers:
                 yield proposal.number, Failure(f"{failures + 1} workers died of it, the last with exit status {status}")
                 continue
             self._idle.append(worker)
+            for line in warnings:
+                console.warn(line)
             if isinstance(outcome, BaseException):
                 raise outcome
             yield proposal.number, outcome
@@ -111,10 +114,13 @@ class _Worker:
     @classmethod
     def start(cls, pickled_evaluate: bytes, threads: int) -> _Worker:
         connection, worker_end = _processes.Pipe()
-        arguments = (worker_end, pickled_evaluate, threads, os.getpid())
-        process = _processes.Process(target=_serve, args=arguments, daemon=True)
+        process = _processes.Process(target=_serve, args=(worker_end, threads, os.getpid()), daemon=True)
         process.start()
         worker_end.close()  # else the pipe would stay open when the worker dies
+        # Not an argument: start() holds both ends of the pipe that arguments go through, so that it would wait for ever
+        # for a worker that dies before it has read more than fits in there.
+        with contextlib.suppress(OSError):  # it has died already: wait() reports it
+            connection.send_bytes(pickled_evaluate)
         return cls(process, connection)
 
     def send(self, proposal: Proposal) -> bool:
@@ -131,32 +137,50 @@ class _Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection, pickled_evaluate: bytes, threads: int, driver: int) -> None:
-    """Try the plans that come through the pipe, in a worker process, until the pipe closes."""
+def _serve(connection: Connection, threads: int, driver: int) -> None:
+    """Try the plans that come through the pipe, in a worker process, until the pipe closes.
+
+    What goes back is an outcome, or an error that ends the search, and the warnings raised since the last one. The
+    driver prints and stores them.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
     threading.Thread(target=_end_with_driver, args=(driver,), daemon=True).start()
-    try:
-        import torch
-
-        torch.set_num_threads(threads)
-        evaluate: Evaluate = pickle.loads(pickled_evaluate)
-    except Exception as error:
-        connection.send(UserError(f"search.executor: a worker cannot start: {describe_error(error)}"))
-        return
-    while True:
+    with console.divert_warnings() as warnings:
         try:
-            proposal: Proposal = connection.recv()
+            pickled_evaluate = connection.recv_bytes()
         except EOFError:
             return
-        outcome: Evaluated | Failure | OSError
         try:
-            outcome = try_plan(evaluate, proposal.plan)
-        except OSError as error:
-            outcome = OSError(error.errno, error.strerror, error.filename)
-        try:
-            connection.send(outcome)
-        except (pickle.PicklingError, TypeError, AttributeError) as error:
-            connection.send(Failure(f"its outcome cannot leave the worker process: {describe_error(error)}"))
+            import torch
+
+            torch.set_num_threads(threads)
+            evaluate: Evaluate = pickle.loads(pickled_evaluate)
+        except Exception as error:
+            refusal = UserError(f"search.executor: a worker cannot start: {describe_error(error)}")
+            connection.send((refusal, warnings))
+            return
+        while True:
+            try:
+                proposal: Proposal = connection.recv()
+            except EOFError:
+                return
+            _send(connection, _try_plan(evaluate, proposal), warnings)
+            warnings.clear()
+
+
+def _try_plan(evaluate: Evaluate, proposal: Proposal) -> Evaluated | Failure | OSError:
+    try:
+        return try_plan(evaluate, proposal.plan)
+    except OSError as error:
+        return OSError(error.errno, error.strerror, error.filename)
+
+
+def _send(connection: Connection, outcome: Evaluated | Failure | OSError, warnings: list[str]) -> None:
+    try:
+        connection.send((outcome, warnings))
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        cause = f"its outcome cannot leave the worker process: {describe_error(error)}"
+        connection.send((Failure(cause), warnings))
 
 
 def _end_with_driver(driver: int) -> None:

@@ -22,9 +22,11 @@ on.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gatesearch._lib import console
 from gatesearch._lib.plugins import need
 from gatesearch.errors import UserError
 from gatesearch.search.evaluation import Evaluated, Objectives
@@ -35,6 +37,7 @@ from ray.tune.search import Searcher  # noqa: E402 # the base class of GateSearc
 
 VIOLATION_PREFIX = "violations/"
 DETAILS_KEY = "details"  # as JSON: Tune would flatten a mapping
+WARNINGS_KEY = "warnings"  # of the process that tried the plan, as JSON
 FAILURE_KEY = "failure"  # in place of an outcome: why there is none
 
 
@@ -75,6 +78,8 @@ class GateSearcher(Searcher):
         number = self._numbers.pop(trial_id, None)
         if number is None:
             return
+        for line in json.loads((result or {}).get(WARNINGS_KEY, "[]")):
+            console.warn(line)
         if error or result is None:
             self._session.tell(number, Failure("Ray Tune gave it up: its trainable raised or its workers died"))
         elif FAILURE_KEY in result:
@@ -97,12 +102,13 @@ class GateSearcher(Searcher):
         raise UserError("Tuner.restore: a search of gates goes on with a new Tuner and the journal that it had")
 
 
-def report_outcome(outcome: Evaluated | Failure) -> dict[str, Any]:
-    """Return what a trainable reports."""
+def report_outcome(outcome: Evaluated | Failure, warnings: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a trainable reports: the outcome of a plan, and the warnings that its process raised meanwhile."""
+    lines = {WARNINGS_KEY: json.dumps(list(warnings))} if warnings else {}
     if isinstance(outcome, Failure):
-        return {FAILURE_KEY: outcome.cause}
+        return {FAILURE_KEY: outcome.cause, **lines}
     violations = {f"{VIOLATION_PREFIX}{name}": excess for name, excess in outcome.violations.items()}
-    return {**outcome.objectives._asdict(), **violations, DETAILS_KEY: json.dumps(dict(outcome.details))}
+    return {**outcome.objectives._asdict(), **violations, DETAILS_KEY: json.dumps(dict(outcome.details)), **lines}
 
 
 def read_outcome(report: dict[str, Any]) -> Evaluated:

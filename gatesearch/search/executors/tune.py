@@ -77,12 +77,13 @@ class RayTune:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _tune(self, session: ProposalSource) -> None:
-        from ray import tune
+        from ray import cloudpickle, tune
 
         searcher = GateSearcher(session)
         threads = max(1, int(self._resources["cpu"]))
         trainable = tune.with_resources(
-            tune.with_parameters(_trainable(), evaluate=self._evaluate, threads=threads), self._resources
+            tune.with_parameters(_trainable(), evaluate=cloudpickle.dumps(self._evaluate), threads=threads),
+            self._resources,
         )
         results = tune.Tuner(
             trainable,
@@ -140,18 +141,19 @@ def connect(address: str | None, cpus: int | None = None) -> None:
 
 
 def _trainable() -> type:
-    from ray import tune
+    from ray import cloudpickle, tune
 
     class PlanTrial(tune.Trainable):
         """Tries one plan after the other, in an actor that keeps its training data."""
 
         def setup(  # type: ignore[override] # tune.with_parameters adds arguments
-            self, config: dict[str, Any], evaluate: Evaluate, threads: int
+            self, config: dict[str, Any], evaluate: bytes, threads: int
         ) -> None:
             import torch
 
             torch.set_num_threads(threads)
-            self.evaluate = evaluate
+            with console.divert_warnings() as self.warnings:  # they go to the driver with the first outcome
+                self.evaluate: Evaluate = cloudpickle.loads(evaluate)
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             self.config = new_config
@@ -159,6 +161,10 @@ def _trainable() -> type:
 
         def step(self) -> dict[str, Any]:
             plan = GatePlan.from_json(self.config["plan"])
-            return {**report_outcome(try_plan(self.evaluate, plan)), "done": True}
+            with console.divert_warnings() as warnings:
+                outcome = try_plan(self.evaluate, plan)
+            report = report_outcome(outcome, [*self.warnings, *warnings])
+            self.warnings = []
+            return {**report, "done": True}
 
     return PlanTrial

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from gatesearch._lib import console
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import Evaluated, SearchResult, SearchSettings, Trial, engine
 from gatesearch.search.executors import local
 from gatesearch.search.executors.local import LocalWorkers
-from tests.search.quick import Quick, note, price
+from tests.search.quick import Doubtful, Quick, note, price, try_plan
 from tests.search.small_spaces import small
 
 TRIALS = 60
@@ -155,6 +156,47 @@ def test_plans_that_kill_their_workers_end_the_search_and_lose_nothing(tmp_path:
     assert engine.read(tmp_path / "study.journal").complete == ()
     assert ended(forked(lambda: searched(tmp_path, 0)), 120) == 0
     assert len(engine.read(tmp_path / "study.journal").complete) == TRIALS
+
+
+class Heavy:
+    """Holds more than a pipe does: the features and weights of a run."""
+
+    def __init__(self) -> None:
+        self.content = bytes(2**22)
+
+    def __call__(self, plan: GatePlan) -> Evaluated:
+        assert len(self.content) == 2**22
+        return try_plan(plan)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.2])
+def test_a_worker_that_dies_while_it_starts_is_replaced(after_s: float, tmp_path: Path) -> None:
+    settings = SearchSettings(journal=tmp_path / "study.journal", trials=2, proposals=40, seed=0)
+    executor = LocalWorkers(Heavy(), workers=1)
+    pid = forked(lambda: engine.search(small(), price, Heavy(), settings, executor))
+    status = None
+    while status is None and not (started := workers(pid)):
+        status = ended(pid, 0.005)
+    assert status is None
+    time.sleep(after_s)
+    os.kill(started[0], signal.SIGKILL)
+    status = ended(pid, 120)
+    if status is None:
+        os.kill(pid, signal.SIGKILL)
+    assert status == 0 and len(engine.read(tmp_path / "study.journal").complete) == 2
+
+
+def test_warnings_of_a_worker_are_printed_and_stored_by_the_driver(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = SearchSettings(journal=tmp_path / "study.journal", trials=3, proposals=40, seed=0)
+    with console.collect_warnings() as stored:
+        result = engine.search(small(), price, Doubtful(), settings, LocalWorkers(Doubtful(), workers=1))
+    tried = [trial.plan.digest for trial in result.trials if trial.state in ("complete", "failed")]
+    assert [trial.state for trial in result.trials].count("failed") == 1
+    assert {"tables are cold", *(f"plan {digest} is doubtful" for digest in tried)} <= set(stored)
+    printed = [line.removeprefix("warning: ") for line in capfd.readouterr().err.splitlines() if "warning: " in line]
+    assert sorted(printed) == sorted(stored)  # the worker itself prints none
 
 
 def _deadly(plan: GatePlan) -> Evaluated:

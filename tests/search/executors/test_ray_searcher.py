@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 import pytest
 
+from gatesearch._lib import console
 from gatesearch.errors import UserError
 from gatesearch.plan import GatePlan
 from gatesearch.search import SearchSettings, engine, storage
@@ -86,6 +87,16 @@ def test_a_trial_that_failed_is_kept_and_the_search_goes_on(session: Session, tm
     gave_up = "Ray Tune gave it up: its trainable raised or its workers died"
     assert states[first] == ("failed", gave_up) and states[third] == ("failed", "MemoryError")
     assert states[second] == ("complete", None) and plan_of(searcher.suggest("d")) not in states
+
+
+def test_warnings_of_an_actor_are_the_drivers(session: Session) -> None:
+    searcher = GateSearcher(session)
+    first, second = plan_of(searcher.suggest("a")), searcher.suggest("b")
+    assert second is not None
+    with console.collect_warnings() as stored:
+        searcher.on_trial_complete("a", report_outcome(try_plan(first), ["a is doubtful"]) | {"done": True})
+        searcher.on_trial_complete("b", report_outcome(Failure("no"), ["b is doubtful", "b is cold"]) | {"done": True})
+    assert stored[:3] == ["a is doubtful", "b is doubtful", "b is cold"]
 
 
 def test_tune_may_pickle_it_and_not_restore_it(session: Session, tmp_path: Path) -> None:

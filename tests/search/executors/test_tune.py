@@ -13,11 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from gatesearch._lib import console
 from gatesearch.errors import UserError
 from gatesearch.recipe.schema import Executor
-from gatesearch.search import engine
+from gatesearch.search import SearchSettings, engine
 from gatesearch.search.executors import build
-from tests.search.quick import try_plan
+from gatesearch.search.sampler import choice
+from tests.search.quick import Doubtful, price, try_plan
+from tests.search.small_spaces import small
 
 HERE = Path(__file__).parent
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the extra ray")
@@ -76,6 +79,25 @@ ray.shutdown()
     assert process.returncode == 0, process.stderr[-3000:]
     addresses = process.stdout.split()
     assert len(addresses) >= 4 and set(addresses) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, addresses
+
+
+@needs_ray
+@pytest.mark.slow
+def test_warnings_of_actors_are_stored_by_the_driver(tmp_path: Path) -> None:
+    from gatesearch.search.executors.tune import RayTune
+
+    settings = SearchSettings(
+        journal=tmp_path / "study.journal",
+        trials=3,
+        proposals=40,
+        seed=0,
+        sampler=choice.build_optuna_sampler("random", 0),
+    )
+    with console.collect_warnings() as stored:
+        executor = RayTune(Doubtful(), tmp_path / "ray", workers=1)
+        result = engine.search(small(), price, Doubtful(), settings, executor)
+    tried = [trial.plan.digest for trial in result.trials if trial.state in ("complete", "failed")]
+    assert {"tables are cold", *(f"plan {digest} is doubtful" for digest in tried)} <= set(stored)
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
