@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from gatesearch._lib import console
@@ -15,7 +16,8 @@ class Checksums:
     """sha256 of each file of a run folder, in ``logs/checksums.json``.
 
     The digest of the new content is stored before the file is replaced. A kill between these two steps leaves the old
-    file. So the digest of the old content stays valid, too.
+    file. So the digest of the old content stays valid, too. The entry of the file of digests itself is the digest of
+    all other entries.
 
     Args:
         folder: the run folder.
@@ -31,7 +33,9 @@ class Checksums:
         old = [present] if present in digests.get(name, []) else []
         new = list(dict.fromkeys([digest(content), *old]))
         if digests.get(name) != new:
-            write_whole(self._folder / CHECKSUMS_FILE, json.dumps(digests | {name: new}, indent=1))
+            digests[name] = new
+            own = {CHECKSUMS_FILE: [_digest_entries(digests)]}
+            write_whole(self._folder / CHECKSUMS_FILE, json.dumps(digests | own, indent=1))
 
     def check(self, name: str, content: bytes) -> None:
         """Check that the content of a file is what the run wrote; a file without a digest, of an older version, passes.
@@ -63,7 +67,9 @@ class Checksums:
             return {}
         try:
             digests = json.loads(content)
-            if all(isinstance(name, str) and isinstance(values, list) for name, values in digests.items()):
+            own = digests.pop(CHECKSUMS_FILE, None)  # older versions wrote none
+            is_whole = own is None or own == [_digest_entries(digests)]
+            if digests and is_whole and all(isinstance(values, list) for values in digests.values()):
                 return dict(digests)
         except (ValueError, AttributeError):
             pass
@@ -73,3 +79,7 @@ class Checksums:
             "there"
         )
         return {}
+
+
+def _digest_entries(digests: Mapping[str, list[str]]) -> str:
+    return digest(json.dumps(digests).encode())

@@ -87,6 +87,7 @@ def unfinished_record(recipe: Recipe, folder: RunFolder) -> dict[str, Any] | Non
         "trials": add_plans(trial_rows(trials, {}), trials),
         "hypervolume": trials.hypervolume(reference) if reference else [],
         "curves": learning_curves(read_histories(folder, {"baseline": "baseline", "ungated": "ungated"})),
+        "warnings": folder.warnings(),
     }
 
 

@@ -24,6 +24,7 @@ from gatesearch.pipeline.origin import check_origin
 from gatesearch.pipeline.pick import retrain_best
 from gatesearch.pipeline.pricing import build_cost_model, check_prices
 from gatesearch.pipeline.problem import Inputs, describe_data, load_problem
+from gatesearch.pipeline.refusal import list_entries, removed_unless_begun, stored_refusal
 from gatesearch.pipeline.result import RunResult
 from gatesearch.pipeline.run_dir import RunFolder, check_unused
 from gatesearch.pipeline.search import describe_search, search
@@ -46,12 +47,14 @@ def start(recipe: Recipe, out: Path | None = None, inputs: Inputs | None = None)
         UserError: invalid input, or something missing in the environment.
     """
     check_ready(recipe)
+    earlier = list_entries(out)
     folder = RunFolder.new(recipe.name or "run", out)
     with folder.named_in_errors(), folder.driver_lock():
         check_unused(folder.path)  # again, now that no other run can begin here
-        folder.write("recipe.yaml", to_yaml(recipe))
-        mark_run(folder.path, recipe)
-        return do_steps(recipe, folder, inputs)
+        with removed_unless_begun(folder, earlier):
+            folder.write("recipe.yaml", to_yaml(recipe))
+            mark_run(folder.path, recipe)
+            return do_steps(recipe, folder, inputs)
 
 
 def resume(
@@ -102,8 +105,9 @@ def do_steps(recipe: Recipe, folder: RunFolder, inputs: Inputs | None = None, un
     """Do the steps of a run, in order, up to one of :data:`STEPS`; the caller holds the folder's lock."""
     check_ready(recipe)
     timed = folder.timed
-    with folder.stored_warnings(), fitting_threads():
+    with folder.stored_warnings(), stored_refusal(folder), fitting_threads():
         console.say(f"run folder: {folder.path}")
+        folder.check_outputs()
         problem = timed(load_problem, recipe, inputs)
         console.say(describe_data(problem))
         timed(check_origin, problem, folder)

@@ -21,6 +21,8 @@ from gatesearch.pipeline.checksums import Checksums
 DRIVER_FILE = "logs/driver.json"
 SECONDS_FILE = "logs/seconds.json"
 WARNINGS_FILE = "logs/warnings.json"
+# Files for people and programs outside: steps write them and none reads them.
+OUTPUT_FILES = ("summary.json", "record.json", "trials.csv", "pareto.csv", "best/plan.json", "logs/begun.json")
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -152,6 +154,11 @@ class RunFolder:
             aside = set_aside(self.path / name)
             console.warn(f"{error}; {remedy}, and {aside.name} holds what was there")
             return None
+
+    def check_outputs(self) -> None:
+        """Set aside each damaged file that no step reads, with a warning."""
+        for name in OUTPUT_FILES:
+            self.load(name, bytes, "a run to its end writes it anew")
 
     def warnings(self) -> list[str]:
         """Return the warnings of all sessions of the run, each once."""

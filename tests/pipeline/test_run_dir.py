@@ -6,13 +6,18 @@ import csv
 import errno
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gatesearch._lib import console
 from gatesearch.errors import UserError
-from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.checksums import CHECKSUMS_FILE
+from gatesearch.pipeline.run_dir import OUTPUT_FILES, RunFolder
 
 
 @pytest.fixture
@@ -116,3 +121,32 @@ def test_a_file_named_runs_gives_an_error_of_one_line(
 
 def raise_read_only(*_: object, **__: object) -> None:
     raise OSError(errno.EROFS, "Read-only file system")
+
+
+@given(st.data())
+def test_a_changed_file_of_digests_is_noticed(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder = RunFolder(Path(place))
+        for name in ("summary.json", "best/plan.json"):
+            folder.write_json(name, {"figure": 1})
+        path = folder / CHECKSUMS_FILE
+        content = path.read_bytes()
+        digits = [i for i, byte in enumerate(content) if byte in b"0123456789abcdef"]
+        at = data.draw(st.sampled_from(digits))
+        path.write_bytes(content[:at] + (b"0" if content[at : at + 1] != b"0" else b"1") + content[at + 1 :])
+        with console.collect_warnings() as warnings:
+            folder.check_outputs()
+        start = content.index(CHECKSUMS_FILE.encode())
+        is_name = start <= at < start + len(CHECKSUMS_FILE)  # as if an older version had written the file
+        assert is_name or any("checksums.json: is damaged" in line for line in warnings)
+
+
+@pytest.mark.parametrize("name", OUTPUT_FILES)
+def test_a_damaged_output_is_named_and_set_aside(name: str, folder: RunFolder) -> None:
+    folder.write(name, b"{}")
+    folder.check_outputs()
+    (folder / name).write_bytes(b"[]")
+    with console.collect_warnings() as warnings:
+        folder.check_outputs()
+    assert len(warnings) == 1 and f"{name}: is damaged" in warnings[0] and "a run to its end writes it" in warnings[0]
+    assert (folder / f"{name}.damaged").read_bytes() == b"[]" and not (folder / name).exists()

@@ -1,0 +1,49 @@
+"""A run that is refused before its first training leaves nothing behind; after it, the folder says why it ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gatesearch.errors import UserError
+from gatesearch.pipeline.refusal import list_entries, removed_unless_begun, stored_refusal
+from gatesearch.pipeline.run_dir import RunFolder
+from tests.pipeline import small_run
+
+
+def refuse(path: Path, begun: str | None = None) -> None:
+    earlier = list_entries(path)
+    folder = RunFolder(path)
+    with removed_unless_begun(folder, earlier), stored_refusal(folder):
+        folder.write("recipe.yaml", "seed: 0")
+        if begun is not None:
+            folder.write(begun, b"")
+        raise UserError("the network cannot be exported")
+
+
+def test_a_refused_run_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be exported"):
+        refuse(tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_were_there_before_stay(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "figures").mkdir()
+    with pytest.raises(UserError, match="cannot be exported"):
+        refuse(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures", "notes.txt"]
+
+
+@pytest.mark.parametrize("begun", ["logs/baseline/last.ckpt", "baseline.ckpt"])
+def test_a_run_that_has_trained_stays_and_says_why_it_ended(begun: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be exported"):
+        refuse(tmp_path / "run", begun)
+    assert RunFolder(tmp_path / "run").warnings() == ["a session ended with an error: the network cannot be exported"]
+
+
+def test_the_python_door_leaves_no_folder_where_its_data_do_not_fit_the_stream(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nearest: 'other'"):
+        small_run.run(tmp_path / "run", stream={"shares": {"positive": 0.5, "others": 0.5}})
+    assert not list(tmp_path.iterdir())
