@@ -11,7 +11,7 @@ from torch import nn
 
 import gatesearch
 from gatesearch.data import Dataset, Split
-from tests.test_api import LITTLE
+from tests.pipeline.small_run import SETTINGS
 
 SAMPLES = 3840
 
@@ -54,7 +54,7 @@ def network() -> nn.Module:
 def test_it_is_searched_exported_and_verified(statistic: str, tmp_path: Path) -> None:
     kinds = {"level": {"statistic": [statistic], "recall": [0.97]}}
     space = {"gates": {"min": 1, "max": 1}, "sites": ["input"], "kinds": kinds}
-    arguments: dict[str, Any] = LITTLE | {
+    arguments: dict[str, Any] = SETTINGS | {
         "space": space,
         "stream": {"period_s": 0.24, "shares": {"positive": 0.1, "noise": 0.9}},
         "frontend": {"name": "wave"},
