@@ -15,6 +15,7 @@ from gatesearch.pipeline.run_dir import RunFolder
 from gatesearch.pipeline.training import Baseline
 from gatesearch.plan import GatePlan
 from gatesearch.report.record import RunRecord
+from gatesearch.runtime.stream_timing import StreamTiming
 from gatesearch.search.result import SearchResult
 
 
@@ -71,3 +72,17 @@ class RunResult:
         if self.best is None:
             raise ValueError("the run has not retrained a plan")
         return self.best
+
+
+@dataclass(frozen=True)
+class RunOutputs:
+    """The values of a run's steps that its record is made from; see :class:`RunResult`."""
+
+    problem: Problem
+    cost: CostModel
+    trials: SearchResult
+    path_times: Mapping[str, Mapping[str, float]]
+    best: BestPlan
+    bundle: PlanBundle
+    parity: Parity
+    stream: StreamTiming

@@ -17,7 +17,7 @@ from gatesearch.errors import UserError, unknown
 from gatesearch.export.verify import list_shortfalls
 from gatesearch.pipeline.dry_run import dry_run
 from gatesearch.pipeline.export import describe_parity, export, verify
-from gatesearch.pipeline.final_record import RunOutputs, build_record, write_record
+from gatesearch.pipeline.final_record import build_record, write_record
 from gatesearch.pipeline.measurements import describe_front, measure_front, measure_stream, warn_of_engines
 from gatesearch.pipeline.opening_record import unfinished_record
 from gatesearch.pipeline.origin import check_origin
@@ -25,7 +25,7 @@ from gatesearch.pipeline.pick import retrain_best
 from gatesearch.pipeline.pricing import build_cost_model, check_prices
 from gatesearch.pipeline.problem import Inputs, describe_data, load_problem
 from gatesearch.pipeline.refusal import list_entries, removed_unless_begun, stored_refusal
-from gatesearch.pipeline.result import RunResult
+from gatesearch.pipeline.result import RunOutputs, RunResult
 from gatesearch.pipeline.run_dir import RunFolder, check_unused
 from gatesearch.pipeline.search import describe_search, search
 from gatesearch.pipeline.steps import STEPS

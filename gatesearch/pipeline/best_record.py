@@ -1,0 +1,127 @@
+"""The best plan in a run's record: figures on the test split, costs and energy, beside the ungated one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gatesearch.cost.energy import front_end_bound, gain_end_to_end, gain_paper_style
+from gatesearch.cost.model import CostModel
+from gatesearch.cost.price import Price
+from gatesearch.pipeline.opening_record import count_test_windows
+from gatesearch.pipeline.result import RunOutputs
+from gatesearch.report.record import exits, gates, prevalence
+from gatesearch.report.record import layers as layer_parts
+from gatesearch.training import Figures
+
+
+@dataclass(frozen=True)
+class BestFigures:
+    """Figures of the best plan on the test split, beside the ungated backbone.
+
+    ``densities`` is the share of non-zero values in each gate's output, ``sparsity`` each gate's sparsity on positives.
+    """
+
+    gated: Figures
+    ungated: Figures
+    sparsity: list[dict[str, float]]
+    densities: list[float]
+    mean_sparsity: float
+    price: Price
+    ungated_price: Price
+
+
+def assess_best(outputs: RunOutputs) -> BestFigures:
+    """Return the figures of the best plan and of the ungated backbone on the test split."""
+    problem, cost, model = outputs.problem, outputs.cost, outputs.bundle.model
+    test = problem.features.test
+    gated, ungated = problem.goal.assess(model, test), problem.goal.assess(outputs.best.ungated, test)
+    sparsity = gates.sparsity_of_gates(model, test.features[problem.features.positive[test.labels]])
+    densities = [1.0 - row["element"] for row in sparsity]
+    return BestFigures(
+        gated=gated,
+        ungated=ungated,
+        sparsity=sparsity,
+        densities=densities,
+        mean_sparsity=sum(row["element"] for row in sparsity) / len(sparsity) if sparsity else 0.0,
+        price=cost.price(model.plan, gated.passed, densities, gated.layers),
+        ungated_price=cost.ungated()[1],
+    )
+
+
+def describe_best(outputs: RunOutputs, figures: BestFigures, layers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what summary.json says of the best plan."""
+    problem, cost, price = outputs.problem, outputs.cost, figures.price
+    plan = outputs.bundle.model.plan
+    gating = figures.gated.gated_summary()
+    stop, stop_at_least = _stream_stop(outputs, figures, gating["early_stop_rate"])
+    has_negatives = _has_negatives(cost)
+    return {
+        "digest": plan.digest,
+        "plan": plan.to_dict(),
+        **figures.gated.summary(),
+        **gating,
+        **exits.light_path_costs(plan, cost),
+        "early_stop_rate_stream": stop,
+        "early_stop_rate_stream_at_least": stop_at_least,
+        "activation_sparsity": figures.mean_sparsity,
+        "expected_macs": price.expected_macs,
+        "expected_macs_with_frontend": price.expected_macs + cost.frontend_macs,
+        "macs_saving": problem.sites[0].macs_after / price.expected_macs if price.expected_macs else None,
+        "layer_gates": layer_parts.gated_layers(layers),
+        "layer_macs": layer_parts.total_macs(layers),
+        "expected_latency_us": price.expected_latency_us,
+        "expected_energy_uj": price.energy.total_uj,
+        "utilisation": {"mean": dict(price.utilisation), "worst": dict(price.worst_utilisation)},
+        "gain_end_to_end": gain_end_to_end(figures.ungated_price.energy.total_uj, price.energy.total_uj),
+        "gain_paper_style": _idealised_gain(stop, figures.mean_sparsity),
+        "gain_paper_style_at_least": _idealised_gain(stop_at_least, figures.mean_sparsity),
+        "prevalence": prevalence.sweep_prevalences(
+            cost,
+            plan,
+            figures.gated,
+            figures.densities,
+            figures.mean_sparsity,
+            problem.recipe.stream.prevalences if has_negatives else (),
+        ),
+    }
+
+
+def _stream_stop(
+    outputs: RunOutputs, figures: BestFigures, labelled_stop: float | None
+) -> tuple[float | None, float | None]:
+    """Return the share of the stream's negatives that the gates stop, and its lower confidence limit.
+
+    (None, None) without negatives and labels; (0, 0) where the labels are there and the stream has no negatives.
+    """
+    cost, passed = outputs.cost, figures.gated.passed
+    if not _has_negatives(cost):
+        nothing = None if labelled_stop is None else 0.0
+        return nothing, nothing
+    counts = count_test_windows(outputs.problem)
+    return prevalence.early_stop(cost.shares, passed), prevalence.early_stop_at_least(cost.shares, passed, counts)
+
+
+def _has_negatives(cost: CostModel) -> bool:
+    return any(share > 0 for kind, share in cost.shares.items() if kind != "positive")
+
+
+def describe_energy(figures: BestFigures, best: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the energy of a window, uJ, by term and core: the best plan beside the ungated backbone."""
+    gated, ungated = figures.price.energy, figures.ungated_price.energy
+    return {
+        "total_uj": gated.total_uj,
+        "by_term": dict(gated.by_term),
+        "by_core": dict(gated.by_core),
+        "ungated_total_uj": ungated.total_uj,
+        "ungated_by_term": dict(ungated.by_term),
+        "ungated_by_core": dict(ungated.by_core),
+        "gain_end_to_end": best["gain_end_to_end"],
+        "gain_paper_style": best["gain_paper_style"],
+        "bound": prevalence.finite_or_none(front_end_bound(ungated.share(*prevalence.FIXED_TERMS))),
+    }
+
+
+def _idealised_gain(early_stop: float | None, sparsity: float) -> float | None:
+    return None if early_stop is None else prevalence.finite_or_none(gain_paper_style(early_stop, sparsity))
