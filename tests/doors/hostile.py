@@ -28,7 +28,7 @@ from tests.doors.doors import CIFAR, HAR, Seeds, load_parts
 from tests.doors.files import ARRAYS, TREES
 from tests.doors.texts import MANIFESTS, OVERRIDES, PLAN_TEXTS, PLAN_TREES, YAML_TEXTS
 from tests.doors.values import PYTHON_VALUES, WINDOWS
-from tests.test_api import LITTLE, network, squares
+from tests.pipeline.small_run import SETTINGS, images, network
 
 Hostile = Callable[[Seeds, Path], object]
 
@@ -100,9 +100,9 @@ def load_run(path: Path) -> None:
 
 
 def load_space(path: Path) -> None:
-    tree = {"data": {"name": "x:y"}, "backbone": "x:y", "device": "three_core", **LITTLE}
+    tree = {"data": {"name": "x:y"}, "backbone": "x:y", "device": "three_core", **SETTINGS}
     tree["space"] = recipe.load_space(path)
-    load_problem(recipe.build_recipe(tree, "test"), Inputs(network(), squares()), with_features=False)
+    load_problem(recipe.build_recipe(tree, "test"), Inputs(network(), images()), with_features=False)
 
 
 def load_profile(path: Path) -> None:
@@ -144,18 +144,18 @@ def feed_bundle(window: Callable[[], Any]) -> Hostile:
 
 def arguments_entry(key: str, make: Callable[[], Any]) -> Hostile:
     def enter(seeds: Seeds, folder: Path) -> object:
-        data: Any = squares()
+        data: Any = images()
         model: Any = network()
         value = make()
         if key == "model":
-            return gatesearch.run(value, data, **LITTLE)
+            return gatesearch.run(value, data, **SETTINGS)
         if key == "data":
-            return gatesearch.run(model, value, **LITTLE)
+            return gatesearch.run(model, value, **SETTINGS)
         if "." in key:
             group, name = key.split(".")
-            tree = {**LITTLE, group: {**(LITTLE.get(group) or {}), name: value}}
+            tree = {**SETTINGS, group: {**(SETTINGS.get(group) or {}), name: value}}
             return gatesearch.run(model, data, **tree)
-        return gatesearch.run(model, data, **{**LITTLE, key: value})
+        return gatesearch.run(model, data, **{**SETTINGS, key: value})
 
     return enter
 
@@ -170,17 +170,17 @@ RUN_KEYS = (
 
 def dataset_entry(**changes: Callable[[], Any]) -> Hostile:
     def enter(seeds: Seeds, folder: Path) -> object:
-        whole = squares()
+        whole = images()
         fields: dict[str, Any] = {name: getattr(whole, name) for name in Dataset.__dataclass_fields__}
         dataset = Dataset(**{**fields, **{name: make() for name, make in changes.items()}})
-        return gatesearch.run(network(), dataset, **LITTLE)
+        return gatesearch.run(network(), dataset, **SETTINGS)
 
     return enter
 
 
 def split_entry(**changes: Callable[[], Any]) -> Hostile:
     def enter(seeds: Seeds, folder: Path) -> object:
-        whole = squares().train
+        whole = images().train
         fields: dict[str, Any] = {"inputs": whole.inputs, "labels": whole.labels, "names": whole.names}
         fields |= {name: make() for name, make in changes.items()}
         return dataset_entry(train=lambda: Split(**fields))(seeds, folder)
@@ -250,7 +250,7 @@ def frontend_entry(name: str, key: str, make: Callable[[], Any]) -> Hostile:
             "data": {"name": "x:y"},
             "backbone": "x:y",
             "device": "host",
-            **LITTLE,
+            **SETTINGS,
             "frontend": {"name": name, key: make()},
         }
         loaded = recipe.build_recipe(tree, "test")
@@ -262,7 +262,7 @@ def frontend_entry(name: str, key: str, make: Callable[[], Any]) -> Hostile:
 
 def backbone_entry(name: str, key: str, make: Callable[[], Any]) -> Hostile:
     def enter(seeds: Seeds, folder: Path) -> object:
-        tree = {"data": {"name": "x:y"}, "backbone": name, "backbone_args": {key: make()}, "device": "host", **LITTLE}
+        tree = {"data": {"name": "x:y"}, "backbone": name, "backbone_args": {key: make()}, "device": "host", **SETTINGS}
         loaded = recipe.build_recipe(tree, "test")
         return backbones.build(name, num_classes=3, input_shape=(1, 49, 10), args=loaded.backbone_args)
 
