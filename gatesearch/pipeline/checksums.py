@@ -71,7 +71,7 @@ class Checksums:
             is_whole = own is None or own == [_digest_entries(digests)]
             if digests and is_whole and all(isinstance(values, list) for values in digests.values()):
                 return dict(digests)
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, TypeError):  # no JSON, or JSON of another kind
             pass
         aside = set_aside(path)
         console.warn(

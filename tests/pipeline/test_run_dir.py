@@ -141,6 +141,15 @@ def test_a_changed_file_of_digests_is_noticed(data: st.DataObject) -> None:
         assert is_name or any("checksums.json: is damaged" in line for line in warnings)
 
 
+@pytest.mark.parametrize("content", ["[]", '["a"]', "{}", "1", "null", '"a"', '{"summary.json": "a"}', "", "{"])
+def test_another_file_in_place_of_the_digests_is_noticed(content: str, folder: RunFolder) -> None:
+    folder.write("summary.json", b"{}")
+    (folder / CHECKSUMS_FILE).write_text(content)
+    with console.collect_warnings() as warnings:
+        folder.check_outputs()
+    assert len(warnings) == 1 and "checksums.json: is damaged" in warnings[0]
+
+
 @pytest.mark.parametrize("name", OUTPUT_FILES)
 def test_a_damaged_output_is_named_and_set_aside(name: str, folder: RunFolder) -> None:
     folder.write(name, b"{}")
