@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -17,7 +17,7 @@ from gatesearch.cost import feasibility
 from gatesearch.cost.blocks import END
 from gatesearch.cost.energy import StageCost, expected_energy, expected_latency_us, longest_latency_us
 from gatesearch.cost.kernel_costs import KernelCosts
-from gatesearch.cost.layers import layer_changes
+from gatesearch.cost.layers import LayerChange, layer_changes
 from gatesearch.cost.placed_cut import CROSSING_BITS, PlacedCut, crossing_bits
 from gatesearch.cost.price import ExitEstimate, Price, StageEstimate
 from gatesearch.cost.stage import StagePricer, StageWork
@@ -59,10 +59,7 @@ class CostModel:
     kernels: Mapping[str, KernelCosts] = field(default_factory=dict)
     max_utilisation: float | None = MAX_UTILISATION
     # A search prices thousands of plans that have most of their stages in common.
-    _stage_terms: dict[tuple[str, str, tuple[PlacedGate, ...], int, bool], Terms] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
+    _stage_terms: dict[Hashable, tuple[Terms, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _least_work: dict[PlacedGate, LayerWork] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -104,15 +101,40 @@ class CostModel:
         changes = layer_changes(layer_gates(plan), self.layers, observed or {}, self._least_work)
         bits = [float(self.table.input_elements * CROSSING_BITS), *crossing_bits(cuts, densities)]
         estimates: list[StageEstimate] = []
-        before, width = self.sense_core, 1
+        before, width = None, 1
         for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
             core = self.device.core(name)
-            work = self._pricer.stage(core, entering, leaving, changes)
-            loop_us = self._pricer.loop_us(core, before if estimates else None, entering, leaving, (width, work.width))
-            work = work._replace(reading=work.reading + loop_us)
-            estimates.append(self._estimate(before, core, entering, leaving, work, entered * width))
-            before, width = core, work.width
+            estimate, width = self._stage(before, core, entering, leaving, changes, width, entered)
+            estimates.append(estimate)
+            before = core
         return tuple(estimates)
+
+    def _stage(
+        self,
+        before: Core | None,
+        core: Core,
+        entering: PlacedCut | None,
+        leaving: PlacedCut | None,
+        changes: Mapping[str, LayerChange],
+        width: int,
+        entered: float,
+    ) -> tuple[StageEstimate, int]:
+        """Return the estimate of a stage, and the bytes of a value that it puts out.
+
+        Args:
+            before: core of the stage before; None for the first stage.
+            core: that runs the stage.
+            entering: the cut at which it begins; None for the input.
+            leaving: the cut at which it ends; None for the output.
+            changes: by gated layers, by site.
+            width: bytes of a value of the stage before.
+            entered: bits that enter in int8.
+        """
+        work = self._pricer.stage(core, entering, leaving, changes)
+        loop_us = self._pricer.loop_us(core, before, entering, leaving, (width, work.width))
+        work = work._replace(reading=work.reading + loop_us)
+        estimate = self._estimate(before or self.sense_core, core, entering, leaving, work, entered * width)
+        return estimate, work.width
 
     def _cuts(self, plan: GatePlan) -> list[PlacedCut]:
         return [PlacedCut.place(placed, find(self.sites, placed.site)) for placed in cut_gates(plan)]
@@ -155,20 +177,22 @@ class CostModel:
         window; pair ``k + 1`` is what a window adds that reaches stage ``k``. A pair is infinite if the core cannot
         run the stage. A search multiplies the pairs by predicted reaches instead of pricing the plan again.
         """
-        if layer_gates(plan) or any(cut.work.exit_macs for cut in self._cuts(plan)):
+        cuts = self._cuts(plan)
+        if len(cuts) < len(plan.gates) or any(cut.work.exit_macs for cut in cuts):
             return self._terms(plan, observed)
-        terms, before = [self._every_window], self.sense_core.name
-        for k, core in enumerate(plan.cores):
-            # A stage costs the same in any plan with the same core before it and the same cuts at both ends. The number
-            # format of the stage before decides the width of its input, and the cut before that decides the format.
-            first = max(0, k - 2)
-            around = plan.gates[first : k + 1]
-            key = (before, core, around, k - first, k < len(plan.gates))
+        bits = [float(self.table.input_elements * CROSSING_BITS), *crossing_bits(cuts, None)]
+        terms, before, width = [self._every_window], None, 1
+        for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
+            # A stage costs the same in any plan with the same core and number format before it and the same cuts at
+            # both ends.
+            core = self.device.core(name)
+            ends = entering and entering.cost_key, leaving and leaving.cost_key
+            key = (None if before is None else before.name, width, name, ends)
             if key not in self._stage_terms:
-                leaving = (core,) if k < len(plan.gates) else ()
-                cores = (before,) * (k - first) + (core, *leaving)
-                self._stage_terms[key] = self._terms(GatePlan(around, cores), observed)[k - first + 1]
-            terms.append(self._stage_terms[key])
+                estimate, own_width = self._stage(before, core, entering, leaving, {}, width, entered)
+                self._stage_terms[key] = _terms_of(estimate.cost), own_width
+            stage_terms, width = self._stage_terms[key]
+            terms.append(stage_terms)
             before = core
         return tuple(terms)
 

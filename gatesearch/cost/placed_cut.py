@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from gatesearch.cost.blocks import variant_of
 from gatesearch.cost.energy import link_bits
 from gatesearch.gates import CutWork, work_of
 from gatesearch.graph.sites import CutSite
@@ -15,17 +16,27 @@ CROSSING_BITS = 8  # bits of each value that crosses a cut from an int8 stage
 
 
 class PlacedCut(NamedTuple):
-    """A gate at a cut, its site and the work that the gate causes."""
+    """A gate at a cut, its site and the work that the gate causes.
+
+    Args:
+        placed: the gate.
+        site: where it stands.
+        work: what it computes and lets through.
+        cost_key: decides what the stages at both sides cost, as long as the gate has no exit. Gates that differ only in
+            a threshold, such as the recall that they keep, have it in common.
+    """
 
     placed: PlacedGate
     site: CutSite
     work: CutWork
+    cost_key: Hashable
 
     @classmethod
     @lru_cache(maxsize=10_000)  # a search prices thousands of plans made of a few dozen gates
     def place(cls, placed: PlacedGate, site: CutSite) -> PlacedCut:
         """Compute the work of a gate at its site."""
-        return cls(placed, site, work_of(site, placed))
+        work = work_of(site, placed)
+        return cls(placed=placed, site=site, work=work, cost_key=(site.name, variant_of(placed), work))
 
     @property
     def channel_share(self) -> float:
