@@ -60,6 +60,7 @@ class CostModel:
     max_utilisation: float | None = MAX_UTILISATION
     # A search prices thousands of plans that have most of their stages in common.
     _stage_terms: dict[Hashable, tuple[Terms, int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _placed_cuts: dict[PlacedGate, PlacedCut] = field(default_factory=dict, init=False, repr=False, compare=False)
     _least_work: dict[PlacedGate, LayerWork] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
@@ -99,7 +100,7 @@ class CostModel:
         """
         cuts = self._cuts(plan)
         changes = layer_changes(layer_gates(plan), self.layers, observed or {}, self._least_work)
-        bits = [float(self.table.input_elements * CROSSING_BITS), *crossing_bits(cuts, densities)]
+        bits = [self._input_bits, *crossing_bits(cuts, densities)]
         estimates: list[StageEstimate] = []
         before, width = None, 1
         for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
@@ -137,7 +138,15 @@ class CostModel:
         return estimate, work.width
 
     def _cuts(self, plan: GatePlan) -> list[PlacedCut]:
-        return [PlacedCut.place(placed, find(self.sites, placed.site)) for placed in cut_gates(plan)]
+        gates = cut_gates(plan)
+        for placed in gates:
+            if placed not in self._placed_cuts:
+                self._placed_cuts[placed] = PlacedCut.place(placed, find(self.sites, placed.site))
+        return [self._placed_cuts[placed] for placed in gates]
+
+    @cached_property
+    def _input_bits(self) -> float:
+        return float(self.table.input_elements * CROSSING_BITS)
 
     def _estimate(
         self,
@@ -180,20 +189,20 @@ class CostModel:
         cuts = self._cuts(plan)
         if len(cuts) < len(plan.gates) or any(cut.work.exit_macs for cut in cuts):
             return self._terms(plan, observed)
-        bits = [float(self.table.input_elements * CROSSING_BITS), *crossing_bits(cuts, None)]
         terms, before, width = [self._every_window], None, 1
-        for name, entering, leaving, entered in zip(plan.cores, [None, *cuts], [*cuts, None], bits, strict=True):
+        for name, entering, leaving in zip(plan.cores, [None, *cuts], [*cuts, None], strict=True):
             # A stage costs the same in any plan with the same core and number format before it and the same cuts at
             # both ends.
-            core = self.device.core(name)
-            ends = entering and entering.cost_key, leaving and leaving.cost_key
-            key = (None if before is None else before.name, width, name, ends)
+            key = before, width, name, entering and entering.cost_key, leaving and leaving.cost_key
             if key not in self._stage_terms:
-                estimate, own_width = self._stage(before, core, entering, leaving, {}, width, entered)
+                core_before = None if before is None else self.device.core(before)
+                entered = self._input_bits if entering is None else crossing_bits([entering], None)[0]
+                core = self.device.core(name)
+                estimate, own_width = self._stage(core_before, core, entering, leaving, {}, width, entered)
                 self._stage_terms[key] = _terms_of(estimate.cost), own_width
             stage_terms, width = self._stage_terms[key]
             terms.append(stage_terms)
-            before = core
+            before = name
         return tuple(terms)
 
     @cached_property
