@@ -57,7 +57,9 @@ def cost_model(net: nn.Module, x: Tensor) -> CostModel:
     return CostModel(device, table, sites, 0, 1.0, {"positive": 1.0})
 
 
-def assert_close(net: nn.Module, shape: tuple[int, ...], gated: tuple[str, ...] = ()) -> None:
+def assert_close(
+    net: nn.Module, shape: tuple[int, ...], gated: tuple[str, ...] = (), slack_bytes: int = SMALL_BYTES
+) -> None:
     torch.manual_seed(0)
     net, x = net.eval(), torch.randn(16, *shape)
     gates = tuple(PlacedGate.of("gc", name, mode="channel", keep=1.0, recall=0.9) for name in gated)
@@ -65,7 +67,7 @@ def assert_close(net: nn.Module, shape: tuple[int, ...], gated: tuple[str, ...] 
     model = GatedModel(net, plan, cost.sites, 4).eval()
     for stage, estimate in zip(compile_stages(model, x, cost.device), cost.stages(plan), strict=True):
         assert estimate.flash_bytes == pytest.approx(len(stage.tflite), rel=TOLERANCE, abs=SMALL_BYTES)
-        assert estimate.sram_bytes == pytest.approx(stage.program.arena_bytes, rel=TOLERANCE, abs=SMALL_BYTES)
+        assert estimate.sram_bytes == pytest.approx(stage.program.arena_bytes, rel=TOLERANCE, abs=slack_bytes)
 
 
 @settings(max_examples=3)
@@ -78,7 +80,9 @@ def assert_close(net: nn.Module, shape: tuple[int, ...], gated: tuple[str, ...] 
 def test_a_network_with_skips_takes_the_memory_that_is_planned(
     channels: int, blocks: int, length: int, side: int
 ) -> None:
-    assert_close(Skips(channels, blocks, length), (1, side, side))
+    # Of maps of one size TensorFlow Lite Micro places first the one that comes first in the file, which a plan without
+    # a file does not know: its gaps may be one map more.
+    assert_close(Skips(channels, blocks, length), (1, side, side), slack_bytes=SMALL_BYTES + channels * side * side)
 
 
 def test_the_stages_of_a_gated_network_take_the_memory_that_is_planned() -> None:
