@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 
 from gatesearch._lib import interrupts
 from gatesearch._lib.version import __version__
-from gatesearch.cli import completion, hardware, recipes, runs, scenes, studies
+from gatesearch.cli import completion, hardware, listen, recipes, runs, scenes, studies
 from gatesearch.cli.arguments import CONTEXT
 from gatesearch.errors import UserError, one_line, unknown
 from gatesearch.pipeline.steps import STEPS
@@ -87,6 +87,7 @@ def _add_commands() -> None:
         app.command(context_settings=CONTEXT, epilog=_example(example))(command)
     for step, do_step in runs.step_commands().items():
         app.command(step, help=STEPS[step], context_settings=CONTEXT, epilog=_example(f"{step} runs/kws-1"))(do_step)
+    app.command(context_settings=CONTEXT, epilog=_example("listen runs/wake-1 evening.wav"))(listen.listen)
     app.command(context_settings=CONTEXT, epilog=_example("dashboard runs/kws-1 port=8080"))(studies.dashboard)
     app.command(
         context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},

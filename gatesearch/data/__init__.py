@@ -8,6 +8,7 @@ from __future__ import annotations
 from gatesearch.data.augment import ImageAugment, SpecAugment, WaveAugment
 from gatesearch.data.dataset_checks import check_dataset
 from gatesearch.data.registry import dataset_names, load_dataset, shows_progress
+from gatesearch.data.stream_dataset import StreamDataset
 from gatesearch.data.types import Dataset, Split
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "ImageAugment",
     "SpecAugment",
     "Split",
+    "StreamDataset",
     "WaveAugment",
     "check_dataset",
     "dataset_names",

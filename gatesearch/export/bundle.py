@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from gatesearch.devices.profile import Device
 from gatesearch.errors import UserError
 from gatesearch.export.compiled import compile_stages
 from gatesearch.export.stage_entry import StageWriter
-from gatesearch.export.thresholds import artifact_thresholds
+from gatesearch.export.thresholds import artifact_thresholds, copy_with_thresholds
 from gatesearch.model import GatedModel
 from gatesearch.runtime.manifest import MANIFEST
 from gatesearch.training import FeatureSplit
@@ -34,6 +34,7 @@ def write_bundle(
     formats: Sequence[str],
     classes: Sequence[str],
     about: Mapping[str, Any],
+    describe: Callable[[GatedModel], Mapping[str, Any]] | None = None,
     input_range: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Export a model and return its manifest; the model is not changed.
@@ -51,6 +52,7 @@ def write_bundle(
         formats: written beside what a core needs; a core gets those that it runs.
         classes: names.
         about: further entries of the manifest, such as the front end.
+        describe: returns further entries from the model with the thresholds of the artifacts, such as a detector.
         input_range: smallest and largest feature, where the front end gives int8 steps.
 
     Raises:
@@ -60,6 +62,7 @@ def write_bundle(
     stages = compile_stages(model, calibration, device, input_range)
     graphs, programs = [stage.graph for stage in stages], [stage.program for stage in stages]
     thresholds = artifact_thresholds(model, graphs, programs, validation, positive)
+    described = {} if describe is None else describe(copy_with_thresholds(model, thresholds))
     with _replaced(folder) as part:
         writer = StageWriter(part, model, formats)
         gates = [*thresholds, None]
@@ -72,6 +75,7 @@ def write_bundle(
             "positive": positive.tolist(),
             "stages": [writer.write(k, stage, gate) for k, (stage, gate) in enumerate(zip(stages, gates, strict=True))],
             **about,
+            **described,
         }
         write_whole(part / MANIFEST, json.dumps(manifest, indent=1))
     return manifest

@@ -106,7 +106,9 @@ def try_bundle(
         device, positive, classes, formats, input_range: see :func:`gatesearch.export.bundle.write_bundle`.
     """
     few = FeatureSplit(
-        *(values[:VALIDATION_WINDOWS] for values in (validation.features, validation.labels, validation.kinds))
+        features=validation.features[:VALIDATION_WINDOWS],
+        labels=validation.labels[:VALIDATION_WINDOWS],
+        kinds=validation.kinds[:VALIDATION_WINDOWS],
     )
     with tempfile.TemporaryDirectory(prefix="gatesearch-dry-") as folder:
         path = Path(folder) / "bundle"

@@ -130,6 +130,7 @@ def write_bundle(problem: Problem, path: Path, model: GatedModel, about: Mapping
             "frontend": frontend,
             **about,
         },
+        describe=problem.goal.manifest_entries,
         input_range=problem.frontend.output_range,
     )
 

@@ -19,6 +19,7 @@ from gatesearch.pipeline.pick import repick
 from gatesearch.pipeline.problem import Problem
 from gatesearch.pipeline.result import RunOutputs
 from gatesearch.pipeline.run_dir import RunFolder
+from gatesearch.pipeline.stream_record import stream_entry
 from gatesearch.report import write_page
 from gatesearch.report.record import RunRecord, exits, gates, sensitivity
 from gatesearch.report.record import layers as layer_parts
@@ -72,6 +73,7 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         "best": best,
         "export": {"bundle": "best/bundle", "artifacts": artifacts, "parity": parity},
         "streaming": asdict(outputs.stream) | {"ratio": outputs.stream.ratio},
+        **stream_entry(problem, figures),
         "sensitivity": sensitivity_json,
         "warnings": warnings,
     }

@@ -68,12 +68,12 @@ def describe_front(times: PathTimes, trials: SearchResult) -> str:
 
 def measure_stream(problem: Problem, bundle: PlanBundle, folder: RunFolder) -> StreamTiming:
     """Time the bundle beside the ungated .tflite on one stream of windows, on this host."""
-    test = problem.features.test
+    test = problem.features.test.stream or problem.features.test
     windows = draw_windows(
         test.features,
         test.kinds,
         problem.data.kind_names,
-        problem.recipe.stream.shares,
+        problem.shares,
         windows=STREAM_WINDOWS,
         seed=problem.recipe.seed,
     )

@@ -29,15 +29,14 @@ def build_cost_model(problem: Problem, backbone: nn.Module, folder: RunFolder | 
         backbone: trained or not; prices do not depend on weights. It stays as it is.
         folder: the folder of the run, which keeps the latency table; None where there is none.
     """
-    shares = problem.recipe.stream.shares
     cost = factory.build_cost_model(
         problem.device,
         problem.space.cut_sites,
         problem.layers,
         table=_read_table(problem, backbone, folder),
         frontend_macs=problem.frontend.macs(),
-        period_s=problem.recipe.stream.period_s,
-        shares={name: shares.get(name, 0.0) for name in problem.data.kind_names},
+        period_s=problem.period_s,
+        shares=problem.shares,
         max_utilisation=problem.recipe.constraints.max_utilisation,
     )
     worst = cost.ungated()[1].worst_utilisation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,7 +68,21 @@ class Problem:
     @property
     def gates(self) -> GateSettings:
         """How gates are trained."""
-        return GateSettings(**self.recipe.gates.model_dump(), shares=self.recipe.stream.shares)
+        return GateSettings(**self.recipe.gates.model_dump(), shares=self.shares)
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """Share of each kind among the windows in use: as the validation stream has them, or as the recipe says."""
+        stream = self.features.validation.stream
+        if stream is not None:
+            return stream.shares(self.features.kind_names)
+        return dict.fromkeys(self.features.kind_names, 0.0) | dict(self.recipe.stream.shares or {})
+
+    @property
+    def period_s(self) -> float:
+        """Seconds from window to window: the hop of the stream, or as the recipe says."""
+        stream = self.features.validation.stream
+        return self.recipe.stream.period_s if stream is None else stream.hop_s
 
     def schedule(self, step: Group | None = None) -> Schedule:
         """Return the recipe's training, with the keys that a step such as ``recipe.retrain`` sets."""
@@ -133,7 +148,7 @@ def load_problem(
     sites, layers = cut_sites(backbone, example), layer_sites(backbone, example)
     if not sites or sites[0].macs_before + sites[0].macs_after == 0:
         raise UserError(f"backbone: {type(backbone).__name__}: no layer multiplies, so gates have no work to leave out")
-    goal = GOALS[recipe.goal](features, dataset.classes)
+    goal = GOALS[recipe.goal](features, dataset.classes, recipe.stream.fa_per_hour)
     goal.check(output_shape)
     _check_limits(recipe, goal)
     space = build_space(
@@ -229,7 +244,7 @@ def load_data(recipe: Recipe, only_shapes: bool = False) -> Dataset:
 
 def _check_stream(recipe: Recipe, dataset: Dataset) -> Dataset:
     """Return the data set; refuse a stream of kinds that it does not have."""
-    for name in recipe.stream.shares:
+    for name in recipe.stream.shares or ():
         if name not in dataset.kind_names:
             close = nearest(name, dataset.kind_names)
             raise UserError(f"stream.shares.{name}: the data has no kind {name!r}; nearest: {close!r}")

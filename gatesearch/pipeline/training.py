@@ -64,9 +64,9 @@ def check_learned(problem: Problem, model: GatedModel, quality: float) -> None:
     split = problem.features.validation
     if problem.goal.excess_over_chance(model, split) < MIN_STANDARD_ERRORS:
         raise UserError(
-            f"baseline: learned nothing: {problem.goal.quality} {quality:.3f} on {len(split.labels)} validation "
-            "samples is what answers come to that ignore the input; begin a new run with more training.epochs, another "
-            "training.learning_rate or training.averaging=0, and check labels and features"
+            f"baseline: learned nothing: on {len(split.labels)} validation samples it answers no better than without "
+            f"looking at the input ({problem.goal.quality} {quality:.3f}); begin a new run with more training.epochs, "
+            "another training.learning_rate or training.averaging=0, and check labels and features"
         )
 
 

@@ -9,19 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from gatesearch._lib.tensors import to_float
-from gatesearch.data import Dataset, Split
+from gatesearch.data import Dataset, Split, StreamDataset
 from gatesearch.errors import DataError
+from gatesearch.frontends import Frontend
+from gatesearch.training.stream_split import StreamSplit, read_stream
 
 CHUNK = 256  # samples that the front end reads at a time
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSplit:
-    """Features [N, *shape], labels [N] and kinds [N] of one split."""
+    """Features [N, *shape], labels [N] and kinds [N] of one split, and its stream where the data have one."""
 
     features: Tensor
     labels: Tensor
     kinds: Tensor
+    stream: StreamSplit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Features:
 
 def prepare(
     data: Dataset,
-    frontend: nn.Module,
+    frontend: Frontend,
     *,
     augment: nn.Module | None,
     renditions: int,
@@ -80,7 +83,7 @@ def prepare(
 
 def _prepare(
     data: Dataset,
-    frontend: nn.Module,
+    frontend: Frontend,
     augment: nn.Module | None,
     renditions: int,
     on_step: Callable[[], None] | None,
@@ -90,7 +93,11 @@ def _prepare(
         split: Split = getattr(data, name)
         features = _run(frontend, None, split.inputs)
         _check_finite(features, f"{name} split", split.names)
-        splits[name] = FeatureSplit(features, split.labels, data.kinds(split.labels))
+        stream = None
+        if isinstance(data, StreamDataset) and name in data.streams:
+            stream = read_stream(data.streams[name], frontend, data.window_s, data.hop_s, data.kind_names)
+            _check_finite(stream.features, f"{name} stream", ["a window of the stream"] * len(stream.features))
+        splits[name] = FeatureSplit(features, split.labels, data.kinds(split.labels), stream)
         if on_step is not None:
             on_step()
     plain = splits["train"].features

@@ -35,6 +35,7 @@ SHAPES = {
     "kws": ((1, 49, 10), 12),
     "kws_lstm_hmd": ((25, 10), 12),
     "kws_vit_gc": ((1, 49, 10), 12),
+    "wake_word": ((1, 49, 20), 7),
 }
 # Devices whose cores are read without a clock or a compiler, and the others.
 COUNTED = ("bit_serial", "cortex_a")
@@ -72,7 +73,7 @@ def model(name: str, device: str) -> tuple[CostModel, Space]:
     )  # fmt: skip
     searched = layers if space.layer_sites else ()
     table = build_table(backbone, space.cut_sites, samples, on, space.variants(), searched)
-    shares = {kind: share for kind, share in chosen.stream.shares.items() if share} or {"positive": 1.0}
+    shares = {kind: share for kind, share in (chosen.stream.shares or {}).items() if share} or {"positive": 1.0}
     costs = board.kernels_of(on)
     return CostModel(on, table, space.cut_sites, 100_000, chosen.stream.period_s, shares, layers, costs), space
 

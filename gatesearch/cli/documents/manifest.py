@@ -138,6 +138,11 @@ class Manifest(Document):
     classes: list[str] = Field(description="Names of the classes.")
     positive: list[bool] = Field(description="Whether each class is a positive.")
     stages: list[Stage] = Field(description="Stages in the order in which data meets them.")
+    detector: dict[str, Any] | None = Field(
+        default=None,
+        description="Detector of a stream: classes, smoothing, threshold, hits, refractory time, and the rate, window "
+        "and hop of the stream in samples; for detection only.",
+    )
     recipe: str | None = Field(default=None, description="Name of the recipe; absent without a run.")
     synthetic_data: bool | None = Field(
         default=None, description="Whether the data were synthesised; absent without a run."

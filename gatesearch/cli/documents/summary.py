@@ -87,6 +87,20 @@ class Best(Document):
     snr_db: float | None = Field(
         default=None, description="Signal-to-noise ratio of the output in decibels (dB); absent for classification."
     )
+    detected: float | None = Field(
+        default=None, description="Share of the test stream's events that are detected; for detection only."
+    )
+    miss_rate: float | None = Field(default=None, description="1 - detected; for detection only.")
+    fa_per_hour: float | None = Field(
+        default=None, description="False accepts an hour of the test stream; for detection only."
+    )
+    latency_p50_ms: float | None = Field(
+        default=None,
+        description="Median time from the end of an event to its detection in milliseconds (ms); for detection only.",
+    )
+    latency_p95_ms: float | None = Field(
+        default=None, description="The same in milliseconds (ms), 95th percentile; for detection only."
+    )
     early_stop_rate: float | None = Field(description="Share of negatives that gates stop, all kinds alike.")
     early_stop_by_kind: dict[str, float] = Field(description="Share of each negative that gates stop.")
     first_gate_stop_by_kind: dict[str, float] = Field(description="Share of each negative that the first gate stops.")
@@ -165,6 +179,49 @@ class Streaming(Document):
     ratio: float = Field(description="ungated_us over gated_us.")
 
 
+class Group(Document):
+    """Misses or false accepts in one background, or at one level over it."""
+
+    count: int = Field(ge=0, description="Misses or false accepts.")
+    rate: float | None = Field(description="Share of the events there, or false accepts an hour of that background.")
+
+
+class StreamFigures(Document):
+    """One model with its detector on the test stream."""
+
+    fa_per_hour: float = Field(ge=0, description="False accepts an hour.")
+    fa_per_hour_interval: list[float] = Field(description="Its exact Poisson interval of 95 %.")
+    miss_rate: float = Field(ge=0, le=1, description="Share of events without a detection.")
+    miss_interval: list[float] = Field(description="Its exact binomial interval of 95 %.")
+    gate_misses: int | None = Field(description="Misses for which the gates passed no window that holds the event.")
+    network_misses: int | None = Field(description="The other misses.")
+    validation: dict[str, float] = Field(description="fa_per_hour and miss_rate where the threshold was set.")
+    latency_p50_ms: float | None = Field(
+        description="Median time from an event's end to its detection, in milliseconds (ms)."
+    )
+    latency_p95_ms: float | None = Field(description="The same in milliseconds (ms), 95th percentile.")
+    mean_power_mw: float = Field(ge=0, description="Mean power over the stream in milliwatts (mW), all of the device.")
+    reach: list[float] = Field(description="Share of the hops that reach each stage.")
+    misses_by_background: dict[str, Group] = Field(description="Misses by kind of background.")
+    misses_by_snr: dict[str, Group] = Field(description="Misses by level of the event over its background.")
+    fa_per_hour_by_background: dict[str, Group] = Field(description="False accepts by kind of background.")
+    detector: dict[str, Any] = Field(description="Smoothing, hits, threshold and refractory time.")
+
+
+class Stream(Document):
+    """The test stream of a run with goal detection."""
+
+    hours: float = Field(gt=0, description="Length of the test stream in hours.")
+    events: int = Field(ge=0, description="Events in it.")
+    hop_ms: float = Field(gt=0, description="Time from decision to decision in milliseconds (ms).")
+    operating_point: dict[str, float] = Field(description="False accepts an hour that the recipe wants.")
+    doubt: str | None = Field(description="Why the stream is too short for that rate; null where it is long enough.")
+    picked: StreamFigures = Field(description="The best plan.")
+    rivals: dict[str, StreamFigures] = Field(
+        description="Rivals, each with a threshold of its own: ungated_windows is the ungated backbone on every window."
+    )
+
+
 class Answer(Document):
     """What the run says with some constants moved."""
 
@@ -213,11 +270,12 @@ class Summary(Document):
     seed: int = Field(ge=0, description="Seed of the run.")
     seconds: float = Field(default=0.0, ge=0, description="Wall time of the run in seconds (s).")
     data: Data = Field(description="The data set.")
-    goal: Literal["classification", "reconstruction"] = Field(description="What the network is for.")
+    goal: Literal["classification", "detection", "reconstruction"] = Field(description="What the network is for.")
     baseline: Baseline = Field(description="The ungated backbone, retrained in the same way as the best plan.")
     search: Search = Field(description="What the search did.")
     best: Best = Field(description="The best plan on the test split.")
     export: Export = Field(description="What was exported.")
     streaming: Streaming = Field(description="Times a window on this host.")
+    stream: Stream | None = Field(default=None, description="The test stream; for detection only.")
     sensitivity: Sensitivity = Field(description="How far the gain moves when assumed constants move.")
     warnings: list[str] = Field([], description="Each fallback and doubt that the run printed, once.")

@@ -36,6 +36,11 @@ class Constraints(Group):
         default=0.01,
         description="Largest loss of accuracy against the ungated backbone, on validation; null for no bound.",
     )
+    max_miss_rise: Share | None = Field(
+        default=None,
+        description="Largest rise of the miss rate against the ungated backbone, on the validation stream at the "
+        "wanted false accepts an hour, for goal detection; null for no bound.",
+    )
     max_fidelity_drop: Share | None = Field(
         default=None,
         description="Largest loss of reconstruction fidelity against the ungated backbone, on validation, for goal "

@@ -155,9 +155,18 @@ class Augment(Group):
 class Stream(Group):
     """What the device hears in use; reach, latency and energy are expectations over it."""
 
-    period_s: Period = Field(default=1.0, description="Time from one window to the next, in seconds (s).")
-    shares: Annotated[dict[Text, Share], Field(min_length=1)] = Field(
-        description="Share of windows of each class, the positives together as positive; the shares add up to 1."
+    period_s: Period = Field(
+        default=1.0,
+        description="Time from one window to the next, in seconds (s); for goal detection it is the hop of the data.",
+    )
+    shares: Annotated[dict[Text, Share], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Share of windows of each class, the positives together as positive; the shares add up to 1. Null, "
+        "for goal detection, reads them off the validation stream.",
+    )
+    fa_per_hour: NonNegative = Field(
+        default=2.0,
+        description="False accepts an hour that the detector may make on the validation stream, for goal detection.",
     )
     prevalences: Prevalences = Field(
         default=(0.1, 0.01, 0.001, 0.0001),

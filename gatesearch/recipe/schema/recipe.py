@@ -27,8 +27,10 @@ class Recipe(Group):
         default=0, description="Seed of all trainings and of the search; the same seed gives the same run."
     )
     title: str = Field(default="", description="Heading of the report.")
-    goal: Literal["classification", "reconstruction"] = Field(
-        default="classification", description="What the network is for: to name a class, or to give back its input."
+    goal: Literal["classification", "detection", "reconstruction"] = Field(
+        default="classification",
+        description="What the network is for: to name the class of a window, to report events of a stream, or to give "
+        "back its input.",
     )
     data: Data = Field(description="The recordings and their classes.")
     frontend: Frontend = Field(
@@ -63,6 +65,12 @@ class Recipe(Group):
     @model_validator(mode="after")
     def _shares_are_complete(self) -> Recipe:
         shares, expected = self.stream.shares, ["positive"]
+        if self.goal == "detection":
+            if shares is not None:
+                raise wrong("goal detection reads them off the validation stream; leave them out", "stream.shares")
+            return self
+        if shares is None:
+            raise wrong("missing; only goal detection reads the shares off a stream", "stream.shares", "goal")
         if isinstance(self.data, Speech):
             expected += self.data.negatives
             for name in shares:

@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from gatesearch.training.features import Features
 from gatesearch.training.goals.base import Figures, Goal
 from gatesearch.training.goals.classification import Classification
+from gatesearch.training.goals.detection import Detection, detection_of
 from gatesearch.training.goals.reconstruction import Reconstruction
 
-__all__ = ["GOALS", "Classification", "Figures", "Goal", "Reconstruction"]
+__all__ = ["GOALS", "Classification", "Detection", "Figures", "Goal", "Reconstruction"]
 
-# By the recipe's ``goal``: a function of the features and of the classes' names by label.
-GOALS: Mapping[str, Callable[[Features, Sequence[str]], Goal]] = {
-    Classification.name: lambda features, classes: Classification(features.positive, features.kind_names),
-    Reconstruction.name: lambda features, classes: Reconstruction(features.shape, features.kind_names, classes),
+# By the recipe's ``goal``: a function of the features, the classes' names by label, and the false accepts an hour that
+# a detector may make.
+GOALS: Mapping[str, Callable[[Features, Sequence[str], float], Goal]] = {
+    Classification.name: lambda features, classes, _: Classification(features.positive, features.kind_names),
+    Detection.name: detection_of,
+    Reconstruction.name: lambda features, classes, _: Reconstruction(features.shape, features.kind_names, classes),
 }

@@ -79,5 +79,8 @@ class Goal(Protocol):
     def assess(self, model: GatedModel, split: FeatureSplit) -> Figures:
         """Return the figures of a model on the hard cascade."""
 
+    def manifest_entries(self, model: GatedModel) -> dict[str, Any]:
+        """Return what a bundle's manifest says of the goal beyond classes, such as a detector."""
+
     def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """Return the rows of the table that ends a run: label, ungated, gated; both by the names of summary.json."""

@@ -87,6 +87,10 @@ class Classification:
         error = math.sqrt(max(chance * (1 - chance), 0.0) / len(expected))
         return (accuracy - chance) / error if error > 1e-9 else 0.0
 
+    def manifest_entries(self, model: GatedModel) -> dict[str, Any]:
+        """Nothing: classes say it all."""
+        return {}
+
     def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """Accuracy, precision, recall."""
         rows = {"accuracy (test, hard cascade)": "accuracy", "precision": "precision", "recall": "recall"}

@@ -87,6 +87,10 @@ class Reconstruction:
         """Return infinity where the fidelity is better than that of silence, else 0."""
         return math.inf if self.assess(model, split).value > 0 else 0.0
 
+    def manifest_entries(self, model: GatedModel) -> dict[str, Any]:
+        """Nothing: classes say it all."""
+        return {}
+
     def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         """Fidelity of the gated codec and of other ways to route, the light share, the ratio of the paths."""
         rows = [

@@ -1,0 +1,143 @@
+"""The command ``listen``: a bundle on a recording, a pipe or a microphone."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gatesearch.errors import UserError
+
+if TYPE_CHECKING:
+    from gatesearch.metrics.streams import Detection
+    from gatesearch.runtime.detector import Array
+    from gatesearch.runtime.listener import Listener, StreamFormat
+
+BLOCK_S = 0.1  # of sound that is read at a time; detections wait no longer for it
+LATE_S = 1.0  # behind the microphone before a line says so
+RECORDER = "arecord"
+
+Bundle = Annotated[
+    str,
+    typer.Argument(metavar="RUN_DIR|BUNDLE", help="A run folder, or the folder of a bundle.", show_default=False),
+]
+Sound = Annotated[
+    str,
+    typer.Argument(
+        metavar="FILE.wav|-|mic",
+        help="A recording; - for raw 16-bit samples on standard input, lowest byte first; mic for the microphone.",
+        show_default=False,
+    ),
+]
+
+
+def listen(bundle: Bundle = "", sound: Sound = "") -> None:
+    """Print what a bundle detects in sound, as it comes: time, class, confidence."""
+    if not bundle or not sound:
+        raise UserError("listen: name a run and a sound, such as: gatesearch listen runs/wake-1 evening.wav")
+    listener = _load(Path(bundle))
+    with _open(sound, listener.stream) as blocks:
+        for block in blocks:
+            for detection in listener.push(block):
+                print(_write(detection), flush=True)
+    if listener.clipped:
+        print(f"{listener.clipped:,} samples were at full scale: the sound is clipped", file=sys.stderr)
+    print(listener.describe(), file=sys.stderr)
+
+
+def _load(path: Path) -> Listener:
+    """Return the listener of a run folder or a bundle.
+
+    Raises:
+        UserError: there is no bundle.
+    """
+    folder = path / "best" / "bundle" if (path / "best").is_dir() else path
+    import torch
+
+    from gatesearch.frontends import restore
+    from gatesearch.runtime.bundle import Bundle as LoadedBundle
+    from gatesearch.runtime.listener import Listener
+
+    loaded = LoadedBundle(folder)
+    frontend = restore(loaded.manifest["frontend"])
+
+    def read(window: Array) -> Array:
+        with torch.no_grad():
+            return frontend(torch.from_numpy(window)).numpy()
+
+    return Listener(loaded, read)
+
+
+def _write(detection: Detection) -> str:
+    minutes, seconds = divmod(detection.time_s, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{seconds:05.2f}  {detection.label}  {detection.confidence:.2f}"
+
+
+@contextmanager
+def _open(sound: str, stream: StreamFormat) -> Iterator[Iterator[Array]]:
+    """Yield the blocks of int16 samples of a sound.
+
+    Raises:
+        UserError: no such file, or no recorder for the microphone.
+    """
+    samples = max(1, round(BLOCK_S * stream.rate))
+    if sound == "-":
+        yield _blocks(sys.stdin.buffer.read, samples)
+    elif sound == "mic":
+        with _microphone(stream.rate) as process:
+            assert process.stdout is not None
+            yield _in_time(_blocks(process.stdout.read, samples), stream.rate)
+    else:
+        from gatesearch.data import wav
+
+        if not Path(sound).exists():
+            raise UserError(f"listen: {sound}: no such file; wanted: a WAV file, - or mic")
+        wave = wav.read(Path(sound), stream.rate)
+        yield (wave[start : start + samples] for start in range(0, len(wave), samples))
+
+
+@contextmanager
+def _microphone(rate: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Record from the default microphone while the block runs."""
+    recorder = shutil.which(RECORDER)
+    if recorder is None:
+        raise UserError(f"listen: mic needs {RECORDER} (Debian: alsa-utils); or pipe 16-bit samples to: listen RUN -")
+    command = [recorder, "-q", "-t", "raw", "-f", "S16_LE", "-c", "1", "-r", str(rate)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _blocks(read: Callable[[int], bytes], samples: int) -> Iterator[Array]:
+    """Yield blocks of int16 samples until the source ends; half a sample at its end is dropped."""
+    import numpy as np
+
+    while data := read(2 * samples):
+        yield np.frombuffer(data[: len(data) // 2 * 2], "<i2").astype(np.int16)
+
+
+def _in_time(blocks: Iterator[Array], rate: int) -> Iterator[Array]:
+    """Yield the blocks of a live source, and say when what is computed falls behind it."""
+    started: float | None = None
+    heard, late = 0, False
+    for block in blocks:
+        now = time.monotonic()
+        started = now - len(block) / rate if started is None else started
+        heard += len(block)
+        behind_s = now - started - heard / rate
+        if (behind_s > LATE_S) != late:
+            late = not late
+            line = f"{behind_s:.1f} s behind the microphone: sound may be lost" if late else "in time again"
+            print(f"listen: {line}", file=sys.stderr)
+        yield block

@@ -1,0 +1,43 @@
+"""A data set whose validation and test splits are streams as well: windows to train on, scenes to judge on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gatesearch.data.scenes import Scene
+from gatesearch.data.types import Dataset
+from gatesearch.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDataset(Dataset):
+    """Windows that are cut from scenes, and the scenes of the validation and the test split.
+
+    Args:
+        streams: a scene for ``"validation"`` and one for ``"test"``.
+        window_s: length of a window in seconds.
+        hop_s: seconds from decision to decision.
+
+    Raises:
+        DataError: as :class:`Dataset`; a scene is missing, has no event, or is at another rate than the windows.
+    """
+
+    streams: Mapping[str, Scene] = field(default_factory=dict, repr=False)
+    window_s: float = 1.0
+    hop_s: float = 0.04
+
+    def __post_init__(self) -> None:
+        # A dataclass with slots is made anew, so that super() without arguments would name the class before it.
+        Dataset.__post_init__(self)
+        for name in ("validation", "test"):
+            if name not in self.streams:
+                raise DataError(f"data {self.name!r}: no scene to judge the {name} split on")
+            scene = self.streams[name]
+            if not scene.events:
+                raise DataError(f"data {self.name!r}: scene {scene.name!r} has no event, so no miss rate")
+            if scene.rate != self.sample_rate:
+                rates = f"{scene.rate:g} Hz, and the windows are at {self.sample_rate} Hz"
+                raise DataError(f"data {self.name!r}: scene {scene.name!r} is at {rates}")
+        if not 0 < self.hop_s <= self.window_s:
+            raise DataError(f"data {self.name!r}: hop_s is {self.hop_s:g}; wanted: above 0, at most {self.window_s:g}")

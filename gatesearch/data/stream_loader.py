@@ -1,0 +1,148 @@
+"""The data set ``scenes``: scenes are drawn from sources of clips; windows of the training scene are what trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from gatesearch.data.scenes import Scene, SceneSettings, draw_scene, load_sources, make_scene
+from gatesearch.data.scenes.windows import draw_windows, name_classes
+from gatesearch.data.stream_dataset import StreamDataset
+from gatesearch.data.types import SPLITS, Split
+from gatesearch.errors import UserError, nearest
+
+HOURS = {"train": 1.0, "validation": 0.5, "test": 0.5}
+TRAINING_SHARE = 0.2  # of the training windows: as many validate, and as many test
+
+
+def load(
+    sources: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    root: object = None,
+    hours: Mapping[str, float] = HOURS,
+    seconds: float = 1.0,
+    hop_ms: float = 40.0,
+    windows: int = 6000,
+    positive_share: float = 0.3,
+    inside: float = 1.0,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    **drawing: Any,
+) -> StreamDataset:
+    """Draw a scene for each split, and windows from each.
+
+    Args:
+        sources: as in the settings of a scene; None for synthetic speech and noise.
+        root: has no use here; sources have roots of their own.
+        hours: length of the scene of each split.
+        seconds: length of a window.
+        hop_ms: milliseconds from decision to decision.
+        windows: to train on.
+        positive_share: share of the windows with an event in them.
+        inside: share of an event that makes a window a positive.
+        seed: of the scenes and of the windows.
+        progress: called with the scenes that are done, and their number.
+        **drawing: other settings of a scene, such as ``snr_db`` and ``events_per_hour``.
+
+    Raises:
+        UserError: a setting that does not fit, or sources that cannot be used.
+    """
+    if root is not None:
+        raise UserError("data.root: scenes have sources with roots of their own; write it there: data.sources")
+    if set(hours) != set(SPLITS):
+        raise UserError(f"data.hours: {dict(hours)!r}; wanted: hours for {', '.join(SPLITS)}")
+    if not isinstance(windows, int) or windows < 10:
+        raise UserError(f"data.windows: {windows!r}; wanted: a whole number from 10")
+    scenes, settings = {}, _check_drawing(drawing, sources, seed)
+    for number, split in enumerate(SPLITS):
+        own = settings.model_copy(update={"split": split, "hours": float(hours[split]), "name": None})
+        clips = load_sources(own)
+        scenes[split] = make_scene(draw_scene(own, clips), clips)
+        if progress is not None:
+            progress(number + 1, len(SPLITS))
+        synthetic = clips.synthetic
+    return from_scenes(
+        scenes,
+        name="scenes",
+        source=f"scenes drawn from {', '.join(source.name for source in clips.sources)}",
+        synthetic=synthetic,
+        window_s=seconds,
+        hop_s=hop_ms / 1e3,
+        windows=windows,
+        positive_share=positive_share,
+        inside=inside,
+        seed=seed,
+    )
+
+
+def from_scenes(
+    scenes: Mapping[str, Scene],
+    *,
+    name: str,
+    source: str,
+    synthetic: bool,
+    window_s: float = 1.0,
+    hop_s: float = 0.04,
+    windows: int = 6000,
+    positive_share: float = 0.3,
+    inside: float = 1.0,
+    seed: int = 0,
+) -> StreamDataset:
+    """Return a data set of labelled scenes, such as recordings of one's own.
+
+    Args:
+        scenes: one each for train, validation and test.
+        name, source, synthetic: of the data set.
+        window_s: length of a window in seconds.
+        hop_s: seconds from decision to decision.
+        windows: to train on; a fifth of them validates, and a fifth tests.
+        positive_share: share of the windows with an event in them.
+        inside: share of an event that makes a window a positive.
+        seed: of the windows.
+
+    Raises:
+        UserError: a scene without a class or kind of the training scene, or too short for the windows.
+    """
+    positives = scenes["train"].classes
+    _, classes = name_classes(scenes["train"], None, None)
+    splits = {}
+    for split in SPLITS:
+        scene = scenes[split]
+        count = windows if split == "train" else max(10, round(TRAINING_SHARE * windows))
+        drawn = draw_windows(
+            scene, window_s, count, seed, positive_share=positive_share, inside=inside, classes=classes
+        )
+        names = tuple(f"{scene.name}@{start / scene.rate:.3f}s#{k}" for k, start in enumerate(drawn.starts.tolist()))
+        splits[split] = Split(torch.from_numpy(drawn.read()), torch.from_numpy(drawn.labels), names)
+    return StreamDataset(
+        name=name,
+        source=source,
+        synthetic=synthetic,
+        classes=classes,
+        positive=tuple(label in positives for label in classes),
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        sample_rate=round(scenes["train"].rate),
+        streams={split: scenes[split] for split in ("validation", "test")},
+        window_s=window_s,
+        hop_s=hop_s,
+    )
+
+
+def _check_drawing(drawing: Mapping[str, Any], sources: Sequence[Mapping[str, Any]] | None, seed: int) -> SceneSettings:
+    keys = set(SceneSettings.model_fields) - {"split", "hours", "name", "seed"}
+    for key in drawing:
+        if key not in keys:
+            close = nearest(key, sorted(keys))
+            raise UserError(f"data.{key}: unknown key; nearest: {close!r}")
+    tree = {**drawing, "seed": seed} | ({} if sources is None else {"sources": list(sources)})
+    try:
+        return SceneSettings.model_validate(tree)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        where = ".".join(map(str, ("data", *detail["loc"])))
+        raise UserError(f"{where}: {detail['msg']}") from None

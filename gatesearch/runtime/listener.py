@@ -1,0 +1,133 @@
+"""A bundle that listens: samples go in as they come, detections come out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from gatesearch.errors import UserError
+from gatesearch.metrics.streams import Detection
+from gatesearch.runtime.bundle import Bundle
+from gatesearch.runtime.detector import Array, Detector, DetectorSettings
+
+DETECTOR = "detector"
+"""Entry of the manifest that describes the detector and its stream."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamFormat:
+    """What a stream has to be for a bundle.
+
+    Args:
+        rate: samples a second (Hz).
+        window: samples that the network sees at a decision.
+        hop: samples from decision to decision.
+    """
+
+    rate: int
+    window: int
+    hop: int
+
+
+def describe_detector(settings: DetectorSettings, stream: StreamFormat) -> dict[str, Any]:
+    """Return the manifest's entry of a detector."""
+    return {**asdict(settings), "stream": asdict(stream)}
+
+
+def read_detector(manifest: Mapping[str, Any], where: str) -> tuple[DetectorSettings, StreamFormat]:
+    """Return the detector and the stream that a manifest describes.
+
+    Raises:
+        UserError: the bundle has no detector, or its entry cannot be read.
+    """
+    entry = manifest.get(DETECTOR)
+    if entry is None:
+        raise UserError(f"{where}: the bundle names the class of a window and has no detector; wanted: goal detection")
+    try:
+        values = dict(entry)
+        stream = StreamFormat(**values.pop("stream"))
+        for key in ("classes", "positives"):
+            values[key] = tuple(values[key])
+        if isinstance(values["threshold"], list):
+            values["threshold"] = tuple(values["threshold"])
+        return DetectorSettings(**values), stream
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise UserError(f"{where}: {DETECTOR}: {error}; export again") from None
+
+
+class Listener:
+    """Runs a bundle on a stream, hop by hop.
+
+    Every hop runs the front end and the first stage on the whole window; a gate that stops the window ends the hop.
+
+    Args:
+        bundle: of a run with goal detection.
+        frontend: samples [1, window] of int16 to features [1, *shape].
+
+    Attributes:
+        hops: decisions so far.
+        reached: how many of them reached each stage.
+        clipped: samples at full scale so far.
+
+    Raises:
+        UserError: the bundle has no detector.
+    """
+
+    def __init__(self, bundle: Bundle, frontend: Callable[[Array], Array]) -> None:
+        settings, self.stream = read_detector(bundle.manifest, str(bundle.folder))
+        self._bundle, self._frontend, self._detector = bundle, frontend, Detector(settings)
+        self._silent = np.array([*(exit is None for exit in bundle.exits), False])
+        self._samples = np.zeros(0, np.int16)
+        self.hops, self.clipped = 0, 0
+        self.reached = np.zeros(len(bundle.programs), np.int64)
+        self._cpu_s = {"front end": 0.0, "stages": 0.0}
+
+    def push(self, samples: Array) -> Iterator[Detection]:
+        """Take the next samples [n] of int16, however many; yield what is detected in them.
+
+        Raises:
+            UserError: samples of another type or shape.
+        """
+        if samples.ndim != 1 or samples.dtype != np.int16:
+            raise UserError(f"listen: samples are {samples.dtype} {list(samples.shape)}; wanted: int16 [n]")
+        self.clipped += int(np.count_nonzero((samples == 32767) | (samples == -32768)))
+        self._samples = np.concatenate([self._samples, samples])
+        window, hop = self.stream.window, self.stream.hop
+        while len(self._samples) >= window:
+            detection = self._detector.push(self._decide(self._samples[:window]))
+            self._samples = self._samples[hop:]
+            if detection is not None:
+                yield detection
+
+    def _decide(self, window: Array) -> Array | None:
+        """Return the posteriors of a window; None where a gate stops it."""
+        started = time.process_time()
+        features = self._frontend(window[None])
+        read = time.process_time()
+        answer = self._bundle(features)
+        self._cpu_s["front end"] += read - started
+        self._cpu_s["stages"] += time.process_time() - read
+        self.hops += 1
+        self.reached[: answer.exit + 1] += 1
+        if answer.logits is None or self._silent[answer.exit]:
+            return None
+        exponents = np.exp(answer.logits - answer.logits.max())
+        return np.asarray(exponents / exponents.sum())
+
+    def describe(self) -> str:
+        """Return the line that ends a session: seconds heard, CPU time, and how far windows went."""
+        heard_s = self.hops * self.stream.hop / self.stream.rate
+        busy_s = sum(self._cpu_s.values())
+        if not self.hops:
+            return "listen: the stream is shorter than one window"
+        shares = ", ".join(f"stage {k} {share:.1%}" for k, share in enumerate(self.reached / self.hops))
+        speed = heard_s / max(busy_s, 1e-9)
+        hourly = [f"{name} {3600 * s / heard_s:.1f} s" for name, s in self._cpu_s.items()]
+        return (
+            f"listened to {heard_s:,.1f} s in {self.hops:,} hops; CPU {busy_s:.2f} s, {speed:.0f} times real time; "
+            f"CPU an hour: {', '.join(hourly)}; reached: {shares}"
+        )

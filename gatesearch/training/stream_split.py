@@ -1,0 +1,152 @@
+"""A labelled stream as the network sees it: the features of the window that ends at each hop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gatesearch._lib.tensors import to_float
+from gatesearch.data.scenes import Scene
+from gatesearch.errors import UserError
+from gatesearch.frontends import Frontend
+from gatesearch.metrics.streams import Background, Event
+from gatesearch.runtime.detector import Array
+from gatesearch.runtime.listener import StreamFormat
+
+CHUNK = 1024  # frames, or windows, that the front end reads at a time
+POSITIVE = 0  # index of the positives among the kinds
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSplit:
+    """The windows of a scene, one a hop.
+
+    Args:
+        features: [hops, *shape]; a view where windows share frames, so that an hour takes the memory of its frames.
+        kinds: index into the kinds of the data, [hops]: positive where the window touches an event, otherwise the
+            background at its end.
+        format: rate, window and hop in samples.
+        events: of the scene.
+        backgrounds: of the scene, by kind.
+        hours: length of the scene.
+    """
+
+    features: Tensor
+    kinds: Tensor
+    format: StreamFormat
+    events: tuple[Event, ...]
+    backgrounds: tuple[Background, ...]
+    hours: float
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from hop to hop."""
+        return self.format.hop / self.format.rate
+
+    @property
+    def window_s(self) -> float:
+        """Length of a window in seconds, and the time at which the first one ends."""
+        return self.format.window / self.format.rate
+
+    @property
+    def ends_s(self) -> Array:
+        """The end of each hop's window in seconds, [hops]."""
+        return self.window_s + self.hop_s * np.arange(len(self.features))
+
+    def shares(self, kind_names: Sequence[str]) -> dict[str, float]:
+        """Return the share of each kind among the windows."""
+        counts = torch.bincount(self.kinds, minlength=len(kind_names)).tolist()
+        return {name: count / len(self.kinds) for name, count in zip(kind_names, counts, strict=True)}
+
+
+@torch.no_grad()
+def read_stream(scene: Scene, frontend: Frontend, window_s: float, hop_s: float, kinds: Sequence[str]) -> StreamSplit:
+    """Run the front end over a scene.
+
+    Args:
+        scene: samples [n, ...] with events and kinds of background.
+        frontend: fitted.
+        window_s: length of a window in seconds.
+        hop_s: seconds from window to window.
+        kinds: names of the kinds of the data, the positives first.
+
+    Raises:
+        UserError: the scene is shorter than a window, a hop is no whole number of samples, or a background is of a kind
+            that the data do not have.
+    """
+    window, hop = _count(window_s, scene.rate, "a window"), _count(hop_s, scene.rate, "a hop")
+    if scene.length < window:
+        raise UserError(f"scene {scene.name!r}: {scene.seconds:g} s are shorter than one window of {window_s:g} s")
+    features = window_features(torch.from_numpy(scene.samples), frontend, window, hop)
+    ends_s = window_s + hop_s * np.arange(len(features))
+    return StreamSplit(
+        features=features,
+        kinds=torch.from_numpy(_kinds(scene, ends_s, window_s, kinds)),
+        format=StreamFormat(rate=round(scene.rate), window=window, hop=hop),
+        events=scene.events,
+        backgrounds=scene.segments,
+        hours=scene.hours,
+    )
+
+
+def window_features(samples: Tensor, frontend: Frontend, window: int, hop: int) -> Tensor:
+    """Return the features of every window of a stream, [n, ...] -> [hops, *shape].
+
+    Args:
+        samples: of the stream; integers are scaled as the front end's data are.
+        frontend: fitted.
+        window, hop: in samples.
+    """
+    stride = _frame_stride(frontend, hop)
+    if stride is None:
+        windows = samples.unfold(0, window, hop).movedim(-1, 1)  # [hops, window, ...]
+        return torch.cat([frontend(to_float(chunk)) for chunk in windows.split(CHUNK)])
+    count = frontend.output_shape[1]
+    # The first frame ends, at the latest, where the window's last frame would if it were the only one.
+    tail = window - (count - 1) * stride
+    total = 1 + (len(samples) - tail) // stride
+    starts = range(0, total, CHUNK)
+    pieces = [samples[start * stride : (min(start + CHUNK, total) - 1) * stride + tail] for start in starts]
+    frames = torch.cat([frontend(to_float(piece)[None])[0, 0] for piece in pieces])  # [frames, features]
+    return frames.unfold(0, count, hop // stride).transpose(1, 2).unsqueeze(1)
+
+
+def _frame_stride(frontend: Frontend, hop: int) -> int | None:
+    """Return the samples from frame to frame; None where windows share no frames."""
+    try:
+        frames = frontend.hop_frames(hop)
+    except UserError:  # a hop that begins between two frames
+        return None
+    return None if frames is None else hop // frames.hop
+
+
+def _kinds(scene: Scene, ends_s: Array, window_s: float, kinds: Sequence[str]) -> Array:
+    """Return the kind of every window, [hops]."""
+    result = np.full(len(ends_s), -1)
+    for segment in scene.segments:
+        if segment.kind not in kinds:
+            raise UserError(
+                f"scene {scene.name!r}: background {segment.kind!r} is no kind of the data; kinds: {', '.join(kinds)}"
+            )
+        first, last = np.searchsorted(ends_s, [segment.start_s, segment.end_s], side="right")
+        result[first:last] = kinds.index(segment.kind)
+    # A background that nobody labelled counts as the first kind of negative.
+    result[result < 0] = min(1, len(kinds) - 1)
+    for event in scene.events:
+        first = np.searchsorted(ends_s, event.start_s, side="right")
+        last = np.searchsorted(ends_s, event.end_s + window_s, side="left")
+        result[first:last] = POSITIVE
+    return result
+
+
+def _count(seconds: float, rate: float, what: str) -> int:
+    samples = round(seconds * rate)
+    if samples < 1 or abs(samples - seconds * rate) > 1e-6 * samples:
+        raise UserError(
+            f"stream: {what} of {seconds:g} s is {seconds * rate:g} samples at {rate:g} Hz; wanted: a whole number"
+        )
+    return samples

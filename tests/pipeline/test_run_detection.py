@@ -1,0 +1,68 @@
+"""A whole run with goal detection on scenes of one's own, and what its bundle hears afterwards."""
+
+import json
+import wave
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import gatesearch
+from gatesearch.cli import app
+from tests.training.test_detection import HOP_S, RATE, data, loud_scene
+
+SETTINGS = {
+    "goal": "detection",
+    "stream": {"fa_per_hour": 60.0},
+    "space": {
+        "gates": {"min": 1, "max": 1},
+        "sites": ["1"],
+        "kinds": {"gc": {"mode": ["channel"], "keep": [1.0], "recall": [0.9]}},
+    },
+    "training": {"epochs": 12, "batch_size": 10, "learning_rate": 0.01},
+    "search": {"trials": 1, "epochs": 1},
+    "retrain": {"epochs": 2},
+    "constraints": {"max_accuracy_drop": None, "max_miss_rise": 1.0, "min_gate_recall": None, "max_utilisation": None},
+    "verify": {"gate_agreement": 0.0, "prediction_agreement": 0.0},
+}
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 10, 5)),
+        nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU()),
+        nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 2),
+    )
+
+
+def test_a_run_on_scenes_says_what_it_detects_and_its_bundle_listens(tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "run"
+    gatesearch.run(network(), data(windows=300), out=folder, **SETTINGS)
+    summary = json.loads((folder / "summary.json").read_text())
+    stream = summary["stream"]
+    assert (stream["events"], stream["hop_ms"], round(stream["hours"] * 3600)) == (20, 1e3 * HOP_S, 120)
+    picked, ungated = stream["picked"], stream["rivals"]["ungated_windows"]
+    assert ungated["miss_rate"] <= 0.2
+    assert ungated["validation"]["fa_per_hour"] <= 60.0 and picked["validation"]["fa_per_hour"] <= 60.0
+    assert picked["gate_misses"] + picked["network_misses"] == round(20 * picked["miss_rate"])
+    assert summary["best"]["miss_rate"] == picked["miss_rate"] and summary["best"]["accuracy"] is None
+    energy_uj = picked["mean_power_mw"] * HOP_S * 1e3
+    assert energy_uj == pytest.approx(summary["best"]["expected_energy_uj"])
+
+    scene = loud_scene("heard", 9)
+    with wave.open(str(tmp_path / "heard.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(scene.samples.tobytes())
+    capsys.readouterr()
+    assert app.main(["listen", str(folder), str(tmp_path / "heard.wav")]) == 0
+    heard = capsys.readouterr()
+    assert "listened to" in heard.err
+    lines = heard.out.splitlines()
+    assert lines and all(line.split()[1] == "burst" for line in lines)

@@ -1,0 +1,112 @@
+"""Streams as a network sees them: windows that share frames equal windows that are read one by one."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gatesearch.data.scenes import Scene
+from gatesearch.errors import UserError
+from gatesearch.frontends import build
+from gatesearch.frontends.grid import FEATURE_RANGE
+from gatesearch.metrics.streams import Background, Event
+from gatesearch.training.stream_split import read_stream, window_features
+
+RATE = 1000
+KINDS = ("positive", "quiet", "speech")
+
+
+def sound(seconds: float, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(round(seconds * RATE), generator=generator) * 4000).to(torch.int16)
+
+
+def log_mel(window_ms: float, stride_ms: float, seconds: float):
+    return build(
+        "log_mel",
+        sample_rate=RATE,
+        seconds=seconds,
+        window_ms=window_ms,
+        stride_ms=stride_ms,
+        fft=64,
+        mel_bins=5,
+        high_hz=500.0,
+    )
+
+
+def scene(seconds: float = 6.0, events: tuple[Event, ...] = (Event("yes", 2.0, 2.5),)) -> Scene:
+    samples = sound(seconds).numpy()
+    segments = (Background("quiet", 0.0, seconds / 2), Background("speech", seconds / 2, seconds))
+    return Scene(
+        name="toy", rate=RATE, length=len(samples), classes=("yes",), events=events, segments=segments, samples=samples
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    frame=st.integers(20, 64),
+    stride=st.integers(5, 40),
+    frames=st.integers(1, 9),
+    rest=st.integers(0, 4),
+    strides_a_hop=st.integers(1, 5),
+    seed=st.integers(0, 99),
+)
+def test_windows_that_share_frames_equal_windows_read_alone(frame, stride, frames, rest, strides_a_hop, seed):
+    window, hop = frame + (frames - 1) * stride + min(rest, stride - 1), strides_a_hop * stride
+    front = log_mel(frame, stride, window / RATE).fit(sound(window / RATE * 3, seed).view(3, -1)[:, :window])
+    samples = sound(3.0 + window / RATE, seed)
+    shared = window_features(samples, front, window, hop)
+    alone = front(samples.unfold(0, window, hop))
+    assert shared.shape == alone.shape
+    # Features lie on a grid of 255 steps; a value on the border of two may round either way in another batch.
+    step = (FEATURE_RANGE[1] - FEATURE_RANGE[0]) / 255
+    assert (shared - alone).abs().max() <= 1.01 * step
+    assert ((shared - alone).abs() > 0.5 * step).float().mean() < 0.01
+
+
+def test_a_hop_between_frames_is_read_window_by_window():
+    front = log_mel(50, 20, 0.25).fit(sound(2.5).view(10, 250))
+    samples = sound(2.0)
+    assert torch.equal(window_features(samples, front, 250, 30), front(samples.unfold(0, 250, 30)))
+
+
+def test_motion_keeps_its_channels():
+    front = build("identity").fit(torch.zeros(2, 8, 3))
+    samples = torch.arange(60.0).view(20, 3)
+    windows = window_features(samples, front, 8, 4)
+    assert windows.shape == (4, 8, 3)
+    assert torch.equal(windows[1], samples[4:12])
+
+
+def test_kinds_of_windows():
+    front = build("wave").fit(sound(1.0).view(1, -1))
+    stream = read_stream(scene(), front, window_s=1.0, hop_s=0.5, kinds=KINDS)
+    # Windows end at 1.0, 1.5, ... 6.0 s; those that touch 2.0 to 2.5 s are positive.
+    assert stream.ends_s.tolist() == [1.0 + 0.5 * k for k in range(11)]
+    assert [KINDS[kind] for kind in stream.kinds] == ["quiet"] * 3 + ["positive"] * 2 + ["speech"] * 6
+    assert stream.shares(KINDS) == {"positive": 2 / 11, "quiet": 3 / 11, "speech": 6 / 11}
+
+
+def test_an_hour_takes_the_memory_of_its_frames():
+    front = log_mel(50, 20, 1.0).fit(sound(2.0).view(2, -1))
+    features = window_features(sound(60.0), front, RATE, 20)
+    assert features.untyped_storage().nbytes() <= 4 * 5 * (1 + 60 * RATE // 20)
+
+
+@pytest.mark.parametrize(
+    ("window_s", "hop_s", "message"),
+    [
+        (1.0, 0.0333333, "a hop of 0.0333333 s is 33.3333 samples at 1000 Hz; wanted: a whole number"),
+        (7.0, 0.5, "scene 'toy': 6 s are shorter than one window of 7 s"),
+    ],
+)
+def test_what_does_not_fit_is_refused(window_s, hop_s, message):
+    front = build("wave").fit(sound(1.0).view(1, -1))
+    with pytest.raises(UserError, match=message):
+        read_stream(scene(), front, window_s, hop_s, KINDS)
+
+
+def test_a_background_of_another_kind_is_refused():
+    front = build("wave").fit(sound(1.0).view(1, -1))
+    with pytest.raises(UserError, match="background 'speech' is no kind of the data; kinds: positive, quiet"):
+        read_stream(scene(), front, 1.0, 0.5, ("positive", "quiet"))
