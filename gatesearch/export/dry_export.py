@@ -28,8 +28,15 @@ VALIDATION_WINDOWS = 8  # that set thresholds: an interpreter of reference kerne
 
 @torch.no_grad()
 def prepare_untrained(model: GatedModel, samples: Tensor) -> GatedModel:
-    """Set what a forward in training sets (ranges of quantisers, statistics) in a model, and return it."""
+    """Set what training sets in a model (ranges of quantisers, statistics, quantiles of losses), and return it.
+
+    What the loss sets, and no forward, is not a number until then, and would be refused as a training that went wrong.
+    It becomes 0.
+    """
     model.train()(samples)
+    for name, buffer in model.named_buffers():
+        if name.startswith("gates.") and buffer.is_floating_point():
+            buffer.nan_to_num_(nan=0.0)
     return model.eval()
 
 

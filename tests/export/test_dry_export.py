@@ -1,0 +1,27 @@
+"""What the dry run does to an untrained model before it exports it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from gatesearch.backbones.codec import Codec
+from gatesearch.export import dry_export
+from gatesearch.graph.sites import cut_sites
+from gatesearch.model import GatedModel
+from gatesearch.plan import GatePlan, PlacedGate
+
+SHAPE = (1, 256, 1)
+
+
+@pytest.mark.parametrize("width", [0.25, 0.5, 1.0])
+def test_what_only_the_loss_sets_is_a_number_before_the_export(width: float) -> None:
+    torch.manual_seed(0)
+    backbone, samples = Codec(SHAPE, width=8, strides=(4, 4), dimension=8, levels=2, codes=16), torch.randn(4, *SHAPE)
+    plan = GatePlan((PlacedGate.of("dsl", "quantiser", share=0.5, width=width, keep=0.5),), ("host", "host"))
+    model = GatedModel(backbone, plan, cut_sites(backbone, samples[:1]), SHAPE)
+    assert math.isnan(model.gates[0].q)
+    dry_export.prepare_untrained(model, samples)
+    assert all(value.isfinite().all() for value in model.state_dict().values() if value.is_floating_point())
