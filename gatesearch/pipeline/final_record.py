@@ -38,6 +38,7 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
     plan = outputs.bundle.model.plan
     figures = assess_best(outputs)
     layers = layer_parts.layer_rows(plan, cost, figures.gated.layers)
+    stream = stream_entry(problem, figures)
     best = describe_best(outputs, figures, layers)
     opening = opening_record(problem, cost, folder)
     reference = {
@@ -73,51 +74,55 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         "best": best,
         "export": {"bundle": "best/bundle", "artifacts": artifacts, "parity": parity},
         "streaming": asdict(outputs.stream) | {"ratio": outputs.stream.ratio},
-        **stream_entry(problem, figures),
+        **stream,
         "sensitivity": sensitivity_json,
         "warnings": warnings,
     }
-    details = opening | {
-        "plan": plan.to_dict() | {"digest": plan.digest},
-        "stages": gates.stage_rows(cost, plan, figures.price, figures.gated, figures.densities),
-        "frontend": {
-            "name": problem.recipe.frontend.name,
-            "macs": cost.frontend_macs,
-            "latency_us": cost.frontend_us,
-            "energy_uj": figures.price.energy.by_term["frontend"],
-            "core": cost.sense_core.name,
-        },
-        "gates": gates.gate_rows(
-            outputs.bundle.model,
-            figures.gated,
-            figures.sparsity,
-            problem.features.test,
-            problem.features.kind_names,
-        ),
-        "paths": exits.routing_rows(plan, figures.gated, figures.ungated),
-        "layers": layers,
-        "trials": add_plans(trial_rows(trials, outputs.path_times), trials),
-        "reference": opening["reference"] | reference,
-        "best": best,
-        "energy": describe_energy(figures, best),
-        "curves": curves,
-        "parity": parity | _parity_details(outputs),
-        "streaming": asdict(outputs.stream)
+    details = (
+        opening
+        | stream
         | {
-            "ratio": outputs.stream.ratio,
-            "provenance": "measured",
-            "engine": describe_engine(outputs.bundle.manifest),
-        },
-        "tables": [
-            {"core": core.name, "told": table.summary}
-            for core in problem.device.cores
-            if (table := board.table_of(core)) is not None
-        ],
-        "sensitivity": sensitivity_json,
-        "artifacts": artifacts,
-        "hypervolume": hypervolumes,
-        "warnings": warnings,
-    }
+            "plan": plan.to_dict() | {"digest": plan.digest},
+            "stages": gates.stage_rows(cost, plan, figures.price, figures.gated, figures.densities),
+            "frontend": {
+                "name": problem.recipe.frontend.name,
+                "macs": cost.frontend_macs,
+                "latency_us": cost.frontend_us,
+                "energy_uj": figures.price.energy.by_term["frontend"],
+                "core": cost.sense_core.name,
+            },
+            "gates": gates.gate_rows(
+                outputs.bundle.model,
+                figures.gated,
+                figures.sparsity,
+                problem.features.test,
+                problem.features.kind_names,
+            ),
+            "paths": exits.routing_rows(plan, figures.gated, figures.ungated),
+            "layers": layers,
+            "trials": add_plans(trial_rows(trials, outputs.path_times), trials),
+            "reference": opening["reference"] | reference,
+            "best": best,
+            "energy": describe_energy(figures, best),
+            "curves": curves,
+            "parity": parity | _parity_details(outputs),
+            "streaming": asdict(outputs.stream)
+            | {
+                "ratio": outputs.stream.ratio,
+                "provenance": "measured",
+                "engine": describe_engine(outputs.bundle.manifest),
+            },
+            "tables": [
+                {"core": core.name, "told": table.summary}
+                for core in problem.device.cores
+                if (table := board.table_of(core)) is not None
+            ],
+            "sensitivity": sensitivity_json,
+            "artifacts": artifacts,
+            "hypervolume": hypervolumes,
+            "warnings": warnings,
+        }
+    )
     return RunRecord(summary, details)
 
 

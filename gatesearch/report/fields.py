@@ -69,7 +69,19 @@ def quality_name(record: Record) -> str:
 
 def has_labels(record: Record) -> bool:
     """Say whether the samples are labelled as positives and negatives."""
-    return bool(read(record, "goal", "name", default="classification") == "classification")
+    return bool(read(record, "goal", "name", default="classification") != "reconstruction")
+
+
+def quality_key(record: Record) -> str:
+    """Return the key under which the figures of a model hold its quality.
+
+    >>> quality_key({}), quality_key({"goal": {"name": "detection"}})
+    ('accuracy', 'detected')
+    """
+    return _QUALITY_KEYS.get(read(record, "goal", "name", default="classification"), "quality")
+
+
+_QUALITY_KEYS = {"classification": "accuracy", "detection": "detected", "reconstruction": "quality"}
 
 
 def can_stop(record: Record) -> bool:

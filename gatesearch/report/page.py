@@ -12,7 +12,18 @@ from gatesearch.errors import UserError
 from gatesearch.report import figures, text
 from gatesearch.report.fields import Record, can_stop, has_labels, quality_name, read
 from gatesearch.report.figures.front import ungated_point
-from gatesearch.report.sections import comparison, energy, front, headline, layers, parity, paths, plan, sensitivity
+from gatesearch.report.sections import (
+    comparison,
+    energy,
+    front,
+    headline,
+    layers,
+    parity,
+    paths,
+    plan,
+    sensitivity,
+    stream,
+)
 
 _FILTERS = {
     "percent": text.format_percent,
@@ -114,6 +125,9 @@ def _build_sections(record: Record) -> dict[str, Any]:
     return {
         "tiles": headline.build_tiles(record),
         "comparison": comparison.build_table(record),
+        "stream": stream.build_table(record),
+        "stream_sentence": stream.describe_stream(record),
+        "stream_groups": stream.build_groups(record),
         "stages": plan.build_stages(record),
         "frontend_colour": plan.core_colour(record, read(record, "frontend", "core")),
         "front": front.build_table(record),

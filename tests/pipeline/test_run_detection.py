@@ -54,6 +54,10 @@ def test_a_run_on_scenes_says_what_it_detects_and_its_bundle_listens(tmp_path: P
     energy_uj = picked["mean_power_mw"] * HOP_S * 1e3
     assert energy_uj == pytest.approx(summary["best"]["expected_energy_uj"])
 
+    page = (folder / "report.html").read_text()
+    assert "The test stream" in page and "20 events in" in page and "events detected, test stream" in page
+    assert "fidelity" not in page
+
     scene = loud_scene("heard", 9)
     with wave.open(str(tmp_path / "heard.wav"), "wb") as file:
         file.setnchannels(1)

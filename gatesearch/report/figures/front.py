@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gatesearch.report.fields import Record, list_trained, quality_name, read
+from gatesearch.report.fields import Record, list_trained, quality_key, quality_name, read
 from gatesearch.report.style import GATED, INK, PICKED, figure, legend_below
 
 if TYPE_CHECKING:
@@ -29,13 +29,14 @@ def ungated_point(record: Record) -> UngatedPoint | None:
 
     The accuracy of the record's ``reference`` is of the test split, which must not stand beside validation figures.
     A trial without gates has a validation accuracy; without such a trial, the end of the baseline's learning curve has.
+    A curve is of windows, so that it says nothing of events that are detected.
     """
     energy = read(record, "reference", "expected_energy_uj")
     for trial in list_trained(record):
         if read(trial, "plan") is not None and not read(trial, "plan", "gates", default=()):
             energy_uj = float(energy or trial["expected_energy_uj"])
             return UngatedPoint(energy_uj, trial["accuracy"], "as a trial of the search")
-    for curve in read(record, "curves", default=()):
+    for curve in read(record, "curves", default=()) if quality_key(record) != "detected" else ():
         accuracy = [value for value in read(curve, "validation_accuracy", default=()) if value is not None]
         if read(curve, "name") == "baseline" and accuracy and energy:
             return UngatedPoint(float(energy), accuracy[-1], "at the end of the baseline's training")

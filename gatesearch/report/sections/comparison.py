@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from gatesearch.report.fields import Record, can_stop, has_labels, read
+from gatesearch.report.fields import Record, can_stop, has_labels, quality_key, read
 from gatesearch.report.sections.headline import build_provenance
 from gatesearch.report.sections.layers import total_macs
-from gatesearch.report.text import NOT_YET, format_factor, format_micro, format_percent, format_points, format_si
+from gatesearch.report.text import (
+    NOT_YET,
+    format_factor,
+    format_micro,
+    format_percent,
+    format_points,
+    format_si,
+    format_value,
+)
 
 _SAME_WITHIN = 0.005  # costs whose ratio is nearer to 1 than this print as equal
 
@@ -41,6 +49,15 @@ def _list_quality(record: Record) -> list[Row]:
                 "signal to noise",
                 _format_decibels(read(record, "best", "snr_db")),
                 _format_decibels(read(record, "reference", "snr_db")),
+            ),
+        ]
+    if quality_key(record) == "detected":
+        return [
+            _build_share(record, "events detected, test stream", "detected"),
+            _build_row(
+                "false accepts an hour",
+                format_value(read(record, "best", "fa_per_hour")),
+                format_value(read(record, "reference", "fa_per_hour")),
             ),
         ]
     if all(read(record, "data", "positive", default=[False])):

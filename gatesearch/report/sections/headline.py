@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gatesearch.report.fields import Record, can_stop, has_labels, quality_name, read
+from gatesearch.report.fields import Record, can_stop, quality_key, quality_name, read
 from gatesearch.report.sections import layers, paths
 from gatesearch.report.text import NOT_YET, format_factor, format_micro, format_percent, format_si
 
@@ -35,8 +35,8 @@ def build_tiles(record: Record) -> list[dict[str, Any]]:
     tiles = [
         {
             "label": quality_name(record),
-            "value": format_percent(read(best, _quality_key(record))),
-            "note": f"ungated {format_percent(read(reference, _quality_key(record)))}",
+            "value": format_percent(read(best, quality_key(record))),
+            "note": f"ungated {format_percent(read(reference, quality_key(record)))}",
             "provenance": ["measured"],
         },
         {
@@ -79,7 +79,3 @@ def build_tiles(record: Record) -> list[dict[str, Any]]:
             },
         ]
     return [tile | {"provenance": []} if tile["value"] == NOT_YET else tile for tile in tiles]
-
-
-def _quality_key(record: Record) -> str:
-    return "accuracy" if has_labels(record) else "quality"
