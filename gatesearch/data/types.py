@@ -139,8 +139,11 @@ class Dataset:
 def _to_rate(rate: object, where: str) -> int | None:
     if rate is None:
         return None
-    if isinstance(rate, numbers.Real) and not isinstance(rate, bool) and rate <= MAX_RATE_HZ:
-        value = float(rate)
-        if value > 0 and value.is_integer():
+    if isinstance(rate, numbers.Real) and not isinstance(rate, bool):
+        try:
+            value = float(rate)
+        except OverflowError:  # an integer that is larger than any float
+            value = 0.0
+        if 0 < value <= MAX_RATE_HZ and value.is_integer():
             return int(value)
     raise DataError(f"{where}: sample_rate is {quote(rate)}; wanted: samples per second, or None")
