@@ -45,8 +45,8 @@ def first_line(error: BaseException) -> str:
 def quote(value: object) -> str:
     """Return a value as a message shows it: short, and without an error, whatever a program hands over.
 
-    >>> quote("host"), quote(10**5000), quote([0] * 100)[-6:]
-    ("'host'", 'a number of 16610 bits', '0, ...')
+    >>> quote("host"), quote(10**5000), quote([0] * 100)[-4:]
+    ("'host'", 'a number of 16610 bits', ',...')
     """
     try:
         text = repr(value)

@@ -39,7 +39,10 @@ Sound = Annotated[
 
 
 def listen(bundle: Bundle = "", sound: Sound = "") -> None:
-    """Print what a bundle detects in sound, as it comes: time, class, confidence."""
+    """Print what a bundle detects in a sound, as it comes.
+
+    A line a detection: time, class, confidence.
+    """
     if not bundle or not sound:
         raise UserError("listen: name a run and a sound, such as: gatesearch listen runs/wake-1 evening.wav")
     listener = _load(Path(bundle))

@@ -99,7 +99,7 @@ def list_constants(device: BaseModel) -> list[tuple[str, Constant]]:
 
     >>> from gatesearch.devices.profile import load
     >>> list_constants(load("three_core"))[0][0]
-    'cores.mcu.timing.instructions_per_mac'
+    'cores.mcu.timing.macs_per_value'
     """
     return list(_walk("", device))
 

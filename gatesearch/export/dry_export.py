@@ -31,12 +31,12 @@ def prepare_untrained(model: GatedModel, samples: Tensor) -> GatedModel:
     """Set what training sets in a model (ranges of quantisers, statistics, quantiles of losses), and return it.
 
     What the loss sets, and no forward, is not a number until then, and would be refused as a training that went wrong.
-    It becomes 0.
+    It becomes 0. A threshold of minus infinity passes all and stays.
     """
     model.train()(samples)
     for name, buffer in model.named_buffers():
         if name.startswith("gates.") and buffer.is_floating_point():
-            buffer.nan_to_num_(nan=0.0)
+            buffer[buffer.isnan()] = 0.0
     return model.eval()
 
 

@@ -41,10 +41,23 @@ def speech(folder: Path) -> dict[str, Any]:
     }
 
 
+def scenes(folder: Path) -> dict[str, Any]:
+    return {
+        "sources": [
+            {"kind": "synthetic_speech", "events": ["stop"], "utterances": 10, "sentences": 6},
+            {"kind": "synthetic_noise", "clips": 3, "seconds": 5.0},
+        ],
+        "hours": {"train": 0.02, "validation": 0.02, "test": 0.02},
+        "segment_s": [3, 5],
+        "windows": 120,
+    }
+
+
 SHIPPED: dict[str, Callable[[Path], dict[str, Any]]] = {
     "cifar10": cifar10,
     "digits": lambda folder: {"positives": ["3"]},
     "har": lambda folder: {"windows_per_subject": 10},
+    "scenes": scenes,
     "sound": sound,
     "speech": speech,
 }

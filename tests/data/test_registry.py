@@ -60,7 +60,7 @@ def test_a_plugin_gets_its_arguments_unchanged() -> None:
 @pytest.mark.usefixtures("plugins")
 def test_an_error_inside_a_data_set_is_not_reported_as_a_wrong_key() -> None:
     with pytest.raises(
-        UserError, match=r"data: broken fails: TypeError: from inside \(.*test_registry\.py:20\)"
+        UserError, match=r"data: broken fails: TypeError: from inside \(.*test_registry\.py:22\)"
     ) as error:
         load_dataset("broken", size=3)
     assert isinstance(error.value.__cause__, TypeError)

@@ -140,7 +140,9 @@ class CrossProduct(nn.Module):
 def test_an_operator_without_a_figure_is_in_the_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = small_run.network()
     network[0].append(CrossProduct())
-    result = gatesearch.run(network, small_run.images(), out=tmp_path / "run", **small_run.SETTINGS)
+    # Of the shipped cores, those of cortex_a alone run what is no operator of TensorFlow Lite Micro or Vela.
+    settings = small_run.SETTINGS | {"device": "cortex_a"}
+    result = gatesearch.run(network, small_run.images(), out=tmp_path / "run", **settings)
     [line] = [line for line in result.record.summary["warnings"] if "operator table" in line]
     assert re.match(
         r"backbone: the operator table does not know linalg_cross, which computes \d+\.\d% of all values", line
