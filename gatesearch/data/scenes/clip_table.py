@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gatesearch.data.scenes.settings import SceneSettings
 from gatesearch.data.scenes.sources import Clip, Sources, digest_samples
-from gatesearch.data.scenes.spec import SpecClip, SpecSource, join_digests
+from gatesearch.data.scenes.spec import (
+    SceneSpec,
+    SignalName,
+    SpecClip,
+    SpecEvent,
+    SpecPiece,
+    SpecSegment,
+    SpecSource,
+    join_digests,
+)
 
 
 @dataclass
@@ -42,4 +53,39 @@ class ClipTable:
             SpecSource(name=source.name, settings=dict(source.settings), digest=join_digests(digests[source.name]))
             for source in self.sources.sources
             if source.name in digests
+        )
+
+    def build_spec(
+        self,
+        settings: SceneSettings,
+        signal: SignalName,
+        samples: int,
+        classes: tuple[str, ...],
+        *,
+        pieces: Sequence[SpecPiece],
+        segments: Sequence[SpecSegment],
+        events: Sequence[SpecEvent],
+    ) -> SceneSpec:
+        """Return the specification of a scene that is drawn from these clips.
+
+        Args:
+            settings: the settings that it was drawn with.
+            signal: what the stream is of.
+            samples: length of the scene.
+            classes: classes that events may have.
+            pieces, segments, events: what was drawn.
+        """
+        return SceneSpec(
+            name=settings.name or settings.split,
+            split=settings.split,
+            signal=signal,
+            sample_rate=self.sources.sample_rate,
+            samples=samples,
+            seed=settings.seed,
+            classes=classes,
+            sources=self.list_sources(),
+            clips=tuple(self.entries),
+            pieces=tuple(pieces),
+            segments=tuple(segments),
+            events=tuple(events),
         )

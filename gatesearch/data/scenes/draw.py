@@ -43,20 +43,7 @@ def draw_sound(settings: SceneSettings, sources: Sources) -> SceneSpec:
             pieces += _fill_segment(rng, settings, table, segment, cycles[segment.kind])
     classes = tuple(dict.fromkeys(clip.label for clip in sources.clips if clip.label is not None))
     events = draw_events(rng, settings, table.add, sources, classes, segments, (pieces, table.entries))
-    return SceneSpec(
-        name=settings.name or settings.split,
-        split=settings.split,
-        signal="sound",
-        sample_rate=rate,
-        samples=samples,
-        seed=settings.seed,
-        classes=classes,
-        sources=table.list_sources(),
-        clips=tuple(table.entries),
-        pieces=tuple(pieces),
-        segments=tuple(segments),
-        events=tuple(events),
-    )
+    return table.build_spec(settings, "sound", samples, classes, pieces=pieces, segments=segments, events=events)
 
 
 def find_shares(settings: SceneSettings, sources: Sources) -> dict[str, float]:

@@ -97,20 +97,7 @@ def draw_frames(settings: SceneSettings, sources: Sources) -> SceneSpec:
         SpecPiece(clip=table.add(_draw_clip(rng, by_class[name])), clip_start=0, start=position, samples=1)
         for position, name in enumerate(class_of)
     ]
-    return SceneSpec(
-        name=settings.name or settings.split,
-        split=settings.split,
-        signal="frames",
-        sample_rate=rate,
-        samples=frames,
-        seed=settings.seed,
-        classes=source.events,
-        sources=table.list_sources(),
-        clips=tuple(table.entries),
-        pieces=tuple(pieces),
-        segments=tuple(segments),
-        events=tuple(events),
-    )
+    return table.build_spec(settings, "frames", frames, source.events, pieces=pieces, segments=segments, events=events)
 
 
 def _draw_clip(rng: np.random.Generator, clips: Sequence[Clip]) -> Clip:

@@ -109,19 +109,8 @@ def draw_motion(settings: SceneSettings, sources: Sources) -> SceneSpec:
     if position < target:
         hours = f"{position / sources.sample_rate / 3600:.2g}"
         console.warn(f"hours: {settings.hours:g}; the {settings.split} split holds {hours} hours of motion, all used")
-    return SceneSpec(
-        name=settings.name or settings.split,
-        split=settings.split,
-        signal="motion",
-        sample_rate=sources.sample_rate,
-        samples=position,
-        seed=settings.seed,
-        classes=source.events,
-        sources=table.list_sources(),
-        clips=tuple(table.entries),
-        pieces=tuple(pieces),
-        segments=tuple(segments),
-        events=tuple(events),
+    return table.build_spec(
+        settings, "motion", position, source.events, pieces=pieces, segments=segments, events=events
     )
 
 

@@ -24,6 +24,7 @@ SPLIT_NAMES = ("train", "validation", "test")
 Index = Annotated[int, Field(ge=0)]
 Length = Annotated[int, Field(ge=1, le=2**40)]
 SplitName = Literal["train", "validation", "test"]
+SignalName = Literal["sound", "motion", "frames"]
 
 
 class Entry(BaseModel):
@@ -95,7 +96,7 @@ class SceneSpec(Entry):
     version: Literal[1] = Field(default=1, description="Version of the format.")
     name: str = Field(min_length=1, description="Name of the scene, for tables and errors.")
     split: SplitName = Field(description="Split whose clips the scene uses.")
-    signal: Literal["sound", "motion", "frames"] = Field(description="What the stream is of.")
+    signal: SignalName = Field(description="What the stream is of.")
     sample_rate: float = Field(gt=0, description="Samples a second (Hz); frames a second for images.")
     samples: Length = Field(description="Length of the scene in samples.")
     seed: Index = Field(description="Seed with which the scene was drawn.")
