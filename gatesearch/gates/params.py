@@ -105,6 +105,19 @@ def param(default: Scalar, **rule: Any) -> Any:
     return dataclasses.field(default=default, metadata={"param": Param(default, **rule)})
 
 
+def recall_param() -> Any:
+    """Declare the share of positives that the calibration of a gate must let pass, the same for every kind."""
+    return param(
+        0.99,
+        choices=(0.97, 0.98, 0.99, 0.995),
+        above=0,
+        high=1,
+        tunable_after_training=True,
+        aim="recall",
+        doc="share of positives that calibration must let pass",
+    )
+
+
 @dataclass(frozen=True)
 class GateParams:
     """The base of every kind's parameters; a kind without parameters uses it as it is.

@@ -11,7 +11,7 @@ from torch import nn
 from gatesearch.gates.gc.head import PlaneFilters, map_shape, pooled_size
 from gatesearch.gates.gc.modes import MODES, GCGate
 from gatesearch.gates.kind import GateKind
-from gatesearch.gates.params import GateParams, param
+from gatesearch.gates.params import GateParams, param, recall_param
 from gatesearch.gates.work import CutWork
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import Scalar
@@ -36,15 +36,7 @@ class GCParams(GateParams):
         optional=True,
         doc="share of channels or values that goes on; None to learn it",
     )
-    recall: float = param(
-        0.99,
-        choices=(0.97, 0.98, 0.99, 0.995),
-        above=0,
-        high=1,
-        tunable_after_training=True,
-        aim="recall",
-        doc="share of positives that calibration must let pass",
-    )
+    recall: float = recall_param()
 
 
 class GC(GateKind[CutSite, GCParams]):

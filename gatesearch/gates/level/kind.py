@@ -10,7 +10,7 @@ from torch import nn
 from gatesearch.gates.kind import GateKind
 from gatesearch.gates.level.gate import LevelGate
 from gatesearch.gates.level.statistics import BINS, MAX_FRAMES, POINTS, STATISTICS
-from gatesearch.gates.params import GateError, GateParams, param
+from gatesearch.gates.params import GateError, GateParams, param, recall_param
 from gatesearch.gates.work import CutWork
 from gatesearch.graph.sites import CutSite
 from gatesearch.graph.sites.site import INPUT
@@ -36,15 +36,7 @@ class LevelParams(GateParams):
         new_program=True,
         doc="samples of a frame; 320 are 20 ms at 16 kHz; a flatness does not read it",
     )
-    recall: float = param(
-        0.99,
-        choices=(0.97, 0.98, 0.99, 0.995),
-        above=0,
-        high=1,
-        tunable_after_training=True,
-        aim="recall",
-        doc="share of positives that calibration must let pass",
-    )
+    recall: float = recall_param()
 
 
 class Level(GateKind[CutSite, LevelParams]):
