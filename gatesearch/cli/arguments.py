@@ -84,6 +84,21 @@ def refuse_rest(where: str, words: Sequence[str], keys: Sequence[str]) -> None:
         raise unknown(where, "key", key, keys)
 
 
+def read_positive(key: str, written: str) -> float:
+    """Return the value of ``key=written`` as a number above 0.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        value = float(written)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UserError(f"{key}={written}: wanted: a number above 0")
+    return value
+
+
 def take_trust(words: list[str]) -> bool:
     """Remove ``trust=true`` from the words and say whether it was there.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gatesearch.cli.arguments import AsJson, DeviceName, Settings, load_recipe, refuse_rest, take
-from gatesearch.errors import UserError
+from gatesearch.cli.arguments import AsJson, DeviceName, Settings, load_recipe, read_positive, refuse_rest, take
 
 
 def sites(settings: Settings = None, as_json: AsJson = False) -> None:
@@ -56,7 +55,7 @@ def _import_kit(source: Path, kit: Path | None, words: list[str]) -> None:
     keys = ("name", "device", "core", "clock_mhz")
     name, device, core, clock = (take(words, key) for key in keys)
     refuse_rest("measure", words, [*keys, "kit"])
-    clock_mhz = None if clock is None else _read_clock(clock)
+    clock_mhz = None if clock is None else read_positive("clock_mhz", clock)
     from gatesearch.cli.kit_import import import_kit
 
     import_kit(source, name or "my_core", kit, device or "host", core, clock_mhz)
@@ -71,13 +70,3 @@ def _write_kit(folder: Path, words: list[str]) -> None:
     from gatesearch.cli.kits import write_kit
 
     write_kit(folder, recipe)
-
-
-def _read_clock(written: str) -> float:
-    try:
-        clock_mhz = float(written)
-    except ValueError:
-        clock_mhz = 0.0
-    if not 0 < clock_mhz < float("inf"):
-        raise UserError(f"clock_mhz={written}: a number above 0")
-    return clock_mhz

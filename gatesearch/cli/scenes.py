@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gatesearch.cli.arguments import AsJson, refuse_rest, take
+from gatesearch.cli.arguments import AsJson, read_positive, refuse_rest, take
 from gatesearch.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _check(words: list[str], as_json: bool) -> None:
     if not files:
         raise UserError("scene check: no scenes; write: gatesearch scene check train.json validation.json test.json")
     outlines = [_load_outline(name) for name in files]
-    check_scenes(outlines, fa_per_hour=None if written is None else _read_positive("fa_per_hour", written))
+    check_scenes(outlines, fa_per_hour=None if written is None else read_positive("fa_per_hour", written))
     if as_json:
         console.print_json([describe_outline(outline) for outline in outlines])
     else:
@@ -177,13 +177,3 @@ def _load_outline(name: str) -> Outline:
     if path.suffix.lower() == RECORDING_SUFFIX:
         return read_recording(path)
     return outline_spec(read_spec(path))
-
-
-def _read_positive(key: str, written: str) -> float:
-    try:
-        value = float(written)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise UserError(f"{key}={written}: wanted: a number above 0")
-    return value
