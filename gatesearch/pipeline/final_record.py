@@ -78,51 +78,48 @@ def build_record(outputs: RunOutputs, folder: RunFolder) -> RunRecord:
         "sensitivity": sensitivity_json,
         "warnings": warnings,
     }
-    details = (
-        opening
-        | stream
+    details = opening | {
+        **stream,
+        "plan": plan.to_dict() | {"digest": plan.digest},
+        "stages": gates.stage_rows(cost, plan, figures.price, figures.gated, figures.densities),
+        "frontend": {
+            "name": problem.recipe.frontend.name,
+            "macs": cost.frontend_macs,
+            "latency_us": cost.frontend_us,
+            "energy_uj": figures.price.energy.by_term["frontend"],
+            "core": cost.sense_core.name,
+        },
+        "gates": gates.gate_rows(
+            outputs.bundle.model,
+            figures.gated,
+            figures.sparsity,
+            problem.features.test,
+            problem.features.kind_names,
+        ),
+        "paths": exits.routing_rows(plan, figures.gated, figures.ungated),
+        "layers": layers,
+        "trials": add_plans(trial_rows(trials, outputs.path_times), trials),
+        "reference": opening["reference"] | reference,
+        "best": best,
+        "energy": describe_energy(figures, best),
+        "curves": curves,
+        "parity": parity | _parity_details(outputs),
+        "streaming": asdict(outputs.stream)
         | {
-            "plan": plan.to_dict() | {"digest": plan.digest},
-            "stages": gates.stage_rows(cost, plan, figures.price, figures.gated, figures.densities),
-            "frontend": {
-                "name": problem.recipe.frontend.name,
-                "macs": cost.frontend_macs,
-                "latency_us": cost.frontend_us,
-                "energy_uj": figures.price.energy.by_term["frontend"],
-                "core": cost.sense_core.name,
-            },
-            "gates": gates.gate_rows(
-                outputs.bundle.model,
-                figures.gated,
-                figures.sparsity,
-                problem.features.test,
-                problem.features.kind_names,
-            ),
-            "paths": exits.routing_rows(plan, figures.gated, figures.ungated),
-            "layers": layers,
-            "trials": add_plans(trial_rows(trials, outputs.path_times), trials),
-            "reference": opening["reference"] | reference,
-            "best": best,
-            "energy": describe_energy(figures, best),
-            "curves": curves,
-            "parity": parity | _parity_details(outputs),
-            "streaming": asdict(outputs.stream)
-            | {
-                "ratio": outputs.stream.ratio,
-                "provenance": "measured",
-                "engine": describe_engine(outputs.bundle.manifest),
-            },
-            "tables": [
-                {"core": core.name, "told": table.summary}
-                for core in problem.device.cores
-                if (table := board.table_of(core)) is not None
-            ],
-            "sensitivity": sensitivity_json,
-            "artifacts": artifacts,
-            "hypervolume": hypervolumes,
-            "warnings": warnings,
-        }
-    )
+            "ratio": outputs.stream.ratio,
+            "provenance": "measured",
+            "engine": describe_engine(outputs.bundle.manifest),
+        },
+        "tables": [
+            {"core": core.name, "told": table.summary}
+            for core in problem.device.cores
+            if (table := board.table_of(core)) is not None
+        ],
+        "sensitivity": sensitivity_json,
+        "artifacts": artifacts,
+        "hypervolume": hypervolumes,
+        "warnings": warnings,
+    }
     return RunRecord(summary, details)
 
 

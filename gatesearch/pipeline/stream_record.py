@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from gatesearch.cost.price import Price
@@ -70,6 +71,5 @@ def _figures(quality: DetectionQuality, price: Price, hop_s: float) -> dict[str,
     }
 
 
-def _by_name(shares: Any) -> dict[str, dict[str, float | int | None]]:
-    named: dict[str, Share] = dict(shares)
-    return {name: {"count": share.count, "rate": share.rate} for name, share in named.items()}
+def _by_name(shares: Mapping[str, Share]) -> dict[str, dict[str, float | int | None]]:
+    return {name: {"count": share.count, "rate": share.rate} for name, share in shares.items()}

@@ -80,7 +80,6 @@ class Listener:
     def __init__(self, bundle: Bundle, frontend: Callable[[Array], Array]) -> None:
         settings, self.stream = read_detector(bundle.manifest, str(bundle.folder))
         self._bundle, self._frontend, self._detector = bundle, frontend, Detector(settings)
-        self._silent = np.array([*(exit is None for exit in bundle.exits), False])
         self._samples = np.zeros(0, np.int16)
         self.hops, self.clipped = 0, 0
         self.reached = np.zeros(len(bundle.programs), np.int64)
@@ -113,7 +112,7 @@ class Listener:
         self._cpu_s["stages"] += time.process_time() - read
         self.hops += 1
         self.reached[: answer.exit + 1] += 1
-        if answer.logits is None or self._silent[answer.exit]:
+        if answer.logits is None:
             return None
         exponents = np.exp(answer.logits - answer.logits.max())
         return np.asarray(exponents / exponents.sum())

@@ -29,7 +29,6 @@ class LoudBundle:
     """Stands for a bundle of two stages: it stops faint windows, and says yes the more, the louder one is."""
 
     folder = "toy"
-    exits = (None,)
     programs = (None, None)
     manifest: ClassVar = {"detector": describe_detector(SETTINGS, STREAM)}
 
