@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from gatesearch.cost.blocks import variant_of
@@ -32,7 +31,6 @@ class PlacedCut(NamedTuple):
     cost_key: Hashable
 
     @classmethod
-    @lru_cache(maxsize=10_000)  # a search prices thousands of plans made of a few dozen gates
     def place(cls, placed: PlacedGate, site: CutSite) -> PlacedCut:
         """Compute the work of a gate at its site."""
         work = work_of(site, placed)
