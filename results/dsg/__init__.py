@@ -1,7 +1,7 @@
 """`gatesearch bench dsg data.root=CIFAR10.npz`: precision gating, channel gating and both on CIFAR-10.
 
-The tables and the figure of Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", row by
-row. A row that is done is not run again, and one that was cut off is resumed from its last leg.
+It repeats the tables and the figure of Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating
+technologies", row by row. A finished row is not run again. An interrupted row resumes from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ KEYS = ("data.root", "protocol", "seeds", "rows", "device")
 
 
 def main(arguments: list[str]) -> None:
-    """Run every row that is asked for and not done yet; write results/dsg after each.
+    """Run every requested row that has no result yet; write results/dsg after each.
 
     Args:
-        arguments: ``data.root=``; ``protocol=``, paper where there is a GPU, else short; ``seeds=0,1,2``; ``rows=``
-            tables or single rows, with commas between; ``device=cpu|cuda``; any key of the protocol.
+        arguments: ``data.root=``; ``protocol=paper|short``, by default paper on a GPU and short on a CPU;
+            ``seeds=0,1,2``; ``rows=`` tables or single rows, separated by commas; ``device=cpu|cuda``; any key of the
+            protocol.
 
     Raises:
-        UserError: an argument is wrong, or there are results by other settings.
+        UserError: an argument is wrong, or the folder holds results of other settings.
     """
     values, overrides = split_protocol(WHERE, arguments, KEYS, Protocol)
     default = "cuda" if torch.cuda.is_available() else "cpu"
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _specs(written: str) -> list[Spec]:
-    """Return the rows of the tables, or single rows, each once."""
+    """Return the rows that names of tables and of single rows stand for, each once."""
     specs: dict[str, Spec] = {}
     for name in written.split(","):
         if name not in TABLES and name not in SPECS:

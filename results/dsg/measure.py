@@ -1,4 +1,8 @@
-"""Measures a trained row: accuracy, sparsity and remaining work, by the paper's formula and exactly."""
+"""Measures a trained network: accuracy, sparsity, and its saving by the paper's formula and layer by layer.
+
+The paper is Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies". FBS (feature boosting and
+suppression) computes the winning channels of a layer. Precision gating gives low bits to a part of the outputs.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ Reports = Mapping[str, Mapping[str, float]]
 
 @torch.no_grad()
 def observe(model: GatedModel, images: Images) -> tuple[float, Reports]:
-    """Return the accuracy over a split, and what each gate observed there, by site; leaves evaluation mode on."""
+    """Return the accuracy over a split and each gate's report on it, by site; the model stays in evaluation mode."""
     model.eval()
     gates = model.layer_gates
     for gate in gates.values():
@@ -31,12 +35,12 @@ def observe(model: GatedModel, images: Images) -> tuple[float, Reports]:
 
 @dataclass(frozen=True, slots=True)
 class Sparsity:
-    """Shares of outputs without low bits, over all layers that precision gating computes.
+    """Shares of outputs without low bits, over all layers with precision gating.
 
     Args:
-        winners: unweighted, of outputs in winning channels; all channels win where there is no FBS.
-        everywhere: the same of all outputs; losers count as closed.
-        weighted: of the multiply-accumulates for outputs in winning channels.
+        winners: share among the outputs in winning channels; without FBS, all channels win.
+        everywhere: share among all outputs; those in losing channels count as outputs without low bits.
+        weighted: as ``winners``, with each output weighted by its multiply-accumulates.
     """
 
     winners: float
@@ -45,7 +49,7 @@ class Sparsity:
 
 
 def sparsity(reports: Reports, sites: Sequence[LayerSite]) -> Sparsity | None:
-    """Return the sparsity of a network from what its gates observed; None where none quantises.
+    """Return the sparsity of a network from the reports of its gates; None where no gate quantises.
 
     >>> site = LayerSite("a", "conv2d", (8, 4, 4), (8, 4, 4), 100, 0)
     >>> report = {"sparsity": 0.75, "outputs": 400.0, "sparsity_winners": 0.5, "density": 0.5}
@@ -70,22 +74,23 @@ def sparsity(reports: Reports, sites: Sequence[LayerSite]) -> Sparsity | None:
 
 
 def bits_of(spec: Spec, observed: Sparsity | None) -> float | None:
-    """Return B_avg as the paper counts it, over the outputs of gated layers; None for a row without quantisation."""
+    """Return B_avg, the mean bits of an output of gated layers, as in the paper; None without quantisation."""
     if observed is None:
         return None
     return average_bits(spec.bits, spec.high_bits, observed.winners)
 
 
 def saving_paper(spec: Spec, average: float | None) -> float:
-    """Return the saving by Eq. 3, of which Eq. 2 is the case without FBS: 1 / d^2 times B / B_avg.
+    """Return the saving by the paper's Eq. 3: 1 / d^2 times B / B_avg, with d the density of FBS.
 
-    The paper does not say how it counts the saving of FBS; with 1 / d^2 its 1.92 comes out of its own Table 1.
+    Without FBS, d is 1 and Eq. 3 becomes Eq. 2. The paper does not say how it counts the saving of FBS. The factor
+    1 / d^2 reproduces its saving of 1.92 from the sparsity in its Table 1.
     """
     return approximate_saving(1 / (spec.density or 1.0) ** 2, spec.bits, spec.bits if average is None else average)
 
 
 def saving_of_network(spec: Spec, model: GatedModel, sites: Sequence[LayerSite], reports: Reports) -> float:
-    """Return the saving call by call over the whole network, first convolution and classifier included."""
+    """Return the saving of the whole network, with its first convolution and its classifier, counted layer by layer."""
     works = {placed.site: _work(spec, find(sites, placed.site), placed, reports) for placed in model.plan.gates}
     layers, rest = [], 0.0
     for site in sites:
@@ -101,5 +106,5 @@ def _work(spec: Spec, site: LayerSite, placed: PlacedGate, reports: Reports) -> 
     work = work_of(site, placed, reports[site.name])
     if placed.kind != "fbs":
         return work
-    # Not quantised: neither cheaper nor dearer than in the dense network, whatever that has for B.
+    # A layer with FBS alone is not quantised. Its MACs count as in the dense network: they get that network's B.
     return replace(work, calls=tuple(call._replace(bits=(spec.bits, call.bits[1])) for call in work.calls))

@@ -1,4 +1,4 @@
-"""The rows, the page and the plots of spatial gating: a section for each protocol, a table for each of the paper's."""
+"""Rows, page and plots of the ``dsg`` benchmark: a section for each protocol, a table for each of the paper's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ from results.trainings import ProtocolBenchmark, Result, Results, list_machines
 
 
 class Figure(NamedTuple):
-    """A figure of a row: its unit, the attribute of :class:`Published` to compare it with, and how tables show it."""
+    """A figure of a row.
+
+    Args:
+        unit: unit of the figure.
+        paper: attribute of :class:`Published` that holds the paper's figure; None where the paper has none.
+        provenance: measured or modelled.
+        scale: factor by which tables multiply the figure.
+        form: format of the figure in tables.
+    """
 
     unit: str
     paper: str | None
@@ -66,7 +74,7 @@ class SpatialGating(ProtocolBenchmark):
     draw = staticmethod(plot.draw)
 
     def rows(self) -> list[Row]:
-        """Return every figure of every row that was run."""
+        """Return every figure of every row that has a result."""
         rows = []
         for protocol, results in self.results_by_protocol().items():
             for spec in SPECS.values():
@@ -87,7 +95,7 @@ class SpatialGating(ProtocolBenchmark):
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return a section for each protocol."""
+        """Return the template's values, with a section for each protocol."""
         return {
             "split_seed": SPLIT_SEED,
             "settled_on": SETTLED_ON,
@@ -144,7 +152,7 @@ def _format(figure: Figure, values: Sequence[float]) -> str:
 
 
 def _printed(spec: Spec, figure: Figure) -> float | None:
-    """Return what the paper prints for a figure of a row; None where it prints nothing."""
+    """Return the paper's value of a figure of a row; None where the paper prints none."""
     return getattr(spec.published, figure.paper) if figure.paper else None
 
 

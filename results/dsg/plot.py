@@ -1,4 +1,4 @@
-"""Plots the paper's figure 2, with the paper's points in grey."""
+"""Plots accuracy against saving for the ``dsg`` benchmark, with the points of Huang et al. 2020 in grey."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ GREY = "#a3abb3"
 
 
 def draw(results: Results, title: str, path: Path) -> None:
-    """Write a PNG: accuracy against saving, as the paper counts it and over the whole network.
+    """Write a PNG of accuracy against saving: by the paper's formula on the left, of the whole network on the right.
 
     Args:
-        results: by row.
-        title: over the figure.
-        path: the path of the PNG.
+        results: results of trainings, by row.
+        title: title of the figure.
+        path: path of the PNG.
     """
     groups: Mapping[str, tuple[Sequence[Spec], str]] = {
         **{name: (specs, "o-") for name, specs in CURVES.items()},

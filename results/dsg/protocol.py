@@ -1,4 +1,4 @@
-"""The training protocols of the rows: the paper's, and a short one for a CPU."""
+"""The training protocols of the ``dsg`` benchmark: the paper's, and a short one for a CPU."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-# Rate over the peak, by the share of the training that is done.
+# Each decay maps the share of the training that is done to the share of the peak learning rate.
 DECAYS: Mapping[str, Callable[[float], float]] = {
     "steps": lambda done: 10.0 ** -math.floor(4 * done),  # a tenth after every quarter: 50 of 200 epochs
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
@@ -16,21 +16,24 @@ DECAYS: Mapping[str, Callable[[float], float]] = {
 
 
 class Protocol(BaseModel):
-    """One way to train every row; all of it can be changed on the command line.
+    """The settings of a training; the command line can change each of them.
+
+    A clip is the learnt upper bound of a quantiser, as in PACT (parameterised clipping activation, Choi et al. 2018).
 
     Args:
-        width: the width factor of M-CifarNet.
-        dropout: share of values that it drops.
-        train: training images, None for all that validation leaves.
-        validation: images held out, on which everything is tuned that is tuned.
-        batch_size: images a step.
-        epochs, rate, decay: of every row; the peak of SGD's rate, and how it falls.
-        base_epochs, base_rate, base_decay: the same of one network without gates a seed, from which every row starts;
-            0 epochs: every row starts from scratch.
-        momentum, weight_decay: of SGD; biases, normalisation and thresholds have no decay.
-        clip_start: PACT's clips start at this share of the largest magnitude that they see, None at all of it.
-        clip_decay: of the clips, which without it would never come down; the released code decays all alike.
-        pad, cutout: of the augmentation, in pixels, beside flips; see :class:`gatesearch.data.ImageAugment`.
+        width: width factor of M-CifarNet.
+        dropout: share of values that M-CifarNet drops.
+        train: number of training images; None for all that are not validation images.
+        validation: number of validation images, on which everything is tuned that is tuned.
+        batch_size: images in a step.
+        epochs, rate, decay: epochs of a row, peak learning rate of SGD, and the rule by which the rate falls.
+        base_epochs, base_rate, base_decay: the same for the network without gates from which every row of a seed
+            starts; with 0 epochs, every row starts from scratch.
+        momentum, weight_decay: settings of SGD; biases, normalisation and thresholds have no weight decay.
+        clip_start: share of the largest magnitude in its input at which a clip starts; None for the whole magnitude.
+        clip_decay: weight decay of the clips, without which they would never come down; the released code of PG has one
+            weight decay for all parameters.
+        pad, cutout: sizes in pixels for the augmentation, which also flips; see :class:`gatesearch.data.ImageAugment`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,8 +76,8 @@ PAPER = Protocol(
     pad=4,
     cutout=16,
 )
-# One core of a server trains on an image in 1.1 ms without gates, 2.5 with PG and 3 with both techniques: two to five
-# minutes a row, 12 for the baseline.
+# One core of a server trains on an image in 1.1 ms without gates, in 2.5 ms with precision gating (PG), and in 3 ms
+# with PG and FBS. A row takes two to five minutes, and the baseline 12 minutes.
 SHORT = PAPER.model_copy(
     update={
         "width": 0.25,
@@ -86,7 +89,7 @@ SHORT = PAPER.model_copy(
         "base_epochs": 14,
         "base_rate": 0.05,
         "base_decay": "cosine",
-        # Of full clips, two high bits of a trained network say zero of nearly everything.
+        # With clips at the largest magnitude, the two high bits of nearly all activations would be zero.
         "clip_start": 0.35,
         "cutout": 8,
     }

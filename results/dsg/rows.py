@@ -1,6 +1,8 @@
-"""The rows of the benchmark: the gates at each layer, the paper's figures, and the table of the row.
+"""The rows of the ``dsg`` benchmark: the gates of each layer, the paper's figures, and the tables.
 
-After Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", Tables 1 and 2 and Figure 2.
+The paper is Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", Tables 1 and 2 and
+Figure 2. PG is precision gating: every output gets the high bits, some get the low bits as well. FBS is feature
+boosting and suppression: it computes a share of the channels, the density. "PG 8/4" has 8 bits, 4 of them high.
 """
 
 from __future__ import annotations
@@ -17,7 +19,14 @@ CORES = ("any",)
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the paper prints: shares, bits, and times less work; None where it does not."""
+    """The figures that the paper prints for a row; None where it prints none.
+
+    Args:
+        accuracy: share of right answers.
+        sparsity: share of outputs without low bits.
+        average_bits: B_avg, the mean bits of an output.
+        saving: dense work divided by remaining work.
+    """
 
     accuracy: float | None = None
     sparsity: float | None = None
@@ -27,15 +36,15 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A row.
+    """A row of the tables: one configuration of gates, trained once for each seed.
 
     Args:
-        name: the name of its folder.
-        title: the title of its line.
-        pg: parameters of precision gating; None where there is none.
-        density: the density of FBS; None where there is none.
-        goal: B_avg that thresholds are moved to on the validation split; None leaves them to training.
-        published: what the paper has.
+        name: name of the row's folder.
+        title: title of the row in the tables.
+        pg: parameters of precision gating; None for a row without it.
+        density: density of FBS; None for a row without it.
+        goal: B_avg on validation images to which the training shifts thresholds; None for no shifts.
+        published: the paper's figures.
     """
 
     name: str
@@ -47,19 +56,19 @@ class Spec:
 
     @property
     def bits(self) -> int:
-        """B, and for rows without quantisation the 8 bits to which the paper compares."""
+        """B, the bits of an output; for rows without quantisation 8, to which the paper compares."""
         return 8 if self.pg is None else int(str(self.pg["bits"]))
 
     @property
     def high_bits(self) -> int:
-        """B_hb; B where no output does without the low bits."""
+        """B_hb, the high bits; equal to B where every output has all bits."""
         return self.bits if self.pg is None else int(str(self.pg["high_bits"]))
 
     def plan(self, sites: Sequence[LayerSite]) -> GatePlan:
-        """Place the gates.
+        """Return the plan of the row for the sites of a network.
 
-        As in the released code of either technique: FBS gates every convolution, PG all but the first, which reads the
-        image and is not quantised; the classifier is never gated.
+        As in the released code of each technique, FBS gates every convolution, and PG every convolution but the first.
+        The first convolution reads the image and is not quantised. The classifier is never gated.
         """
         first, *others = (site for site in sites if site.op == "conv2d")
         channels = {} if self.density is None else {"density": self.density}
@@ -74,7 +83,7 @@ def _pg(bits: int, high_bits: int, mask: str = "3d") -> dict[str, Scalar]:
     return {"bits": bits, "high_bits": high_bits, "mask": mask, "target": 0.0}
 
 
-# Table 1: sparsity by bits and density. Table 2: sparsity, B_avg and accuracy by mask, at 8/2 bits.
+# The paper's Table 1: sparsity by bits (B, B_hb) and density. Its Table 2: accuracy, sparsity and B_avg by mask.
 TABLE_1 = {
     (8, 4): {1.0: 0.7189, 0.9: 0.7148, 0.8: 0.7146, 0.7: 0.7046},
     (4, 2): {1.0: 0.6529, 0.9: 0.6492, 0.8: 0.6414, 0.7: 0.6495},
@@ -86,9 +95,9 @@ TABLE_2 = {
     "m2-16": Published(0.9146, 0.3868, 5.6792),
     "m2-32": Published(0.9166, 0.2508, 6.4952),
 }
-EQUAL_BITS = 4.23  # of the paper's baseline, for all masks
-HEADLINE = 1.92
-SAVINGS = (1.7, 1.8)  # of PG alone, on the way to the headline's
+EQUAL_BITS = 4.23  # goal for the B_avg of all masks: that of the mask 3d in the paper
+HEADLINE = 1.92  # the saving that the paper reports for both techniques together
+SAVINGS = (1.7, 1.8)  # further goals for PG alone: points of its curve below the headline
 
 BASELINES = (
     Spec("unquantised", "no gates, not quantised"),

@@ -1,4 +1,4 @@
-"""Runs one row: builds, trains and tests its network, and writes the result."""
+"""Runs one row of the ``dsg`` benchmark: builds, trains and tests its network, and writes the result."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from results.dsg.settle import settle
 from results.dsg.train import Data, Training, quantised, save, start_clips, train
 from results.trainings import is_done, read_machine, training_name, write_result
 
-BASE = "base"  # what rows go on from
-SETTLED_ON = 256  # validation images
-SPLIT_SEED = 0  # one split for all seeds, which are of what is random in a training
+BASE = "base"  # name of the network without gates from which rows start
+SETTLED_ON = 256  # number of validation images on which thresholds are shifted
+SPLIT_SEED = 0  # all seeds share one split; a row's seed sets the random parts of its training
 
 
 @dataclass
 class Bench:
-    """Everything that the rows of one protocol share.
+    """Runs the rows of one protocol, which share a folder, the data and the network without gates.
 
     Args:
-        folder: the folder of the protocol; each row and seed has a folder in it.
-        protocol: how rows are trained.
-        device: on which.
-        root: the root of the data; see :func:`gatesearch.data.cifar10.load`. Not read before a row has to be run.
+        folder: folder of the protocol; each row and seed has a folder in it.
+        protocol: settings of the training.
+        device: device that trains.
+        root: root of the data for :func:`gatesearch.data.cifar10.load`; read only when a row has to be run.
     """
 
     folder: RunFolder
@@ -45,7 +45,7 @@ class Bench:
     root: str | None
 
     def done(self, spec: Spec, seed: int) -> bool:
-        """Say whether a row has its result."""
+        """Return whether a row has its result."""
         return is_done(self.folder, spec.name, seed)
 
     def run(self, spec: Spec, seed: int) -> None:
@@ -72,7 +72,7 @@ class Bench:
         sparsity = measure.sparsity(reports, sites)
         average = measure.bits_of(spec, sparsity)
         if spec.high_bits == spec.bits:
-            sparsity = None  # there are no low bits to go without
+            sparsity = None  # without low bits there is no sparsity to report
         write_result(
             self.folder,
             spec.name,
@@ -100,7 +100,7 @@ class Bench:
         return Data.copy_to(self.device, loaded)
 
     def _backbone(self, seed: int) -> nn.Module:
-        """Return what a row starts from: the seed's trained baseline, or an untrained network."""
+        """Return the network that a row starts from: the seed's trained baseline, or an untrained network."""
         torch.manual_seed(seed)
         shape, classes = self.data.shape, self.data.classes
         net = MCifarNet(classes, shape, self.protocol.width, self.protocol.dropout)
@@ -117,7 +117,8 @@ class Bench:
             save(self.folder, f"{training_name(BASE, seed)}/model.pt", model.stages[0].state_dict())
             (self.folder / f"{training_name(BASE, seed)}/last.pt").unlink()
         net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-        torch.manual_seed(seed)  # what gates draw does not hang on whether the baseline was there
+        # Gates draw random numbers next. They draw the same ones whether the baseline was trained now or loaded.
+        torch.manual_seed(seed)
         return net
 
     def _circumstances(self, training: Training) -> dict[str, Any]:

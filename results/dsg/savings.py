@@ -1,4 +1,9 @@
-"""The savings of gated layers: dense computation divided by the remaining one, by the papers' formulas and exactly."""
+"""The saving of gated layers, dense work divided by remaining work, by the paper's formulas and layer by layer.
+
+The paper is Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies". PG (precision gating)
+computes an output from B_hb high bits, and from all B bits where its gate is open. B_lb = B - B_hb are the low bits.
+FBS (feature boosting and suppression) computes a share of the channels.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,11 @@ from gatesearch.gates.work import LayerWork
 
 
 def average_bits(bits: int, high_bits: int, sparsity: float) -> float:
-    """Return B_avg = B_hb + (1 - Sp) (B - B_hb): every output gets the high bits, the open ones the low bits as well.
+    """Return B_avg = B_hb + (1 - Sp) (B - B_hb), the mean bits of an output, with Sp the sparsity.
 
-    Eq. 1 of Huang et al. 2020 has B_lb and B_hb exchanged. Its own Table 2 shows that this is a misprint: at 8/2 bits
-    and a sparsity of 62.83 % it gives 4.23, where Eq. 1 as printed would be 6.74.
+    Every output gets the high bits, and a share 1 - Sp of the outputs gets the low bits as well. Eq. 1 of Huang et al.
+    2020 has B_lb and B_hb exchanged, which is a misprint: at 8/2 bits and a sparsity of 62.83 %, the paper's Table 2
+    has 4.23, as this formula gives; Eq. 1 as printed gives 6.74.
 
     >>> round(average_bits(8, 2, 0.6283), 2)
     4.23
@@ -32,12 +38,12 @@ def saving(bits: int, average: float) -> float:
 def approximate_saving(channel_saving: float, bits: int, average_bits: float) -> float:
     """Return the saving of FBS and PG together by Eq. 3 of Huang et al. 2020: the saving in MACs, times B / B_avg.
 
-    The paper calls it an approximation: B_avg is a mean over outputs, as if all took the same work.
+    The paper calls Eq. 3 an approximation. Its B_avg is a mean over outputs and counts every output as equal work.
 
     Args:
-        channel_saving: how many times fewer MACs FBS leaves.
-        bits: B.
-        average_bits: B_avg; see :func:`average_bits`.
+        channel_saving: dense MACs divided by the MACs that FBS leaves.
+        bits: B, the bits of an output.
+        average_bits: B_avg of :func:`average_bits`.
 
     >>> round(approximate_saving(1 / 0.9**2, 8, average_bits(8, 4, 0.7148)), 2)  # the paper's headline
     1.92
@@ -46,13 +52,13 @@ def approximate_saving(channel_saving: float, bits: int, average_bits: float) ->
 
 
 class GatedLayer(NamedTuple):
-    """A gated layer in its network.
+    """The work of a gated layer in its network.
 
     Args:
-        macs: the MACs of the layer when dense.
-        work: what is left of it.
-        input_density: share of its input channels that is computed: the density of the layer before, 1.0 where that has
-            no gate.
+        macs: MACs (multiply-accumulates) of the dense layer.
+        work: the work that the gate leaves.
+        input_density: share of the layer's input channels that is computed: the density of the layer before, or 1.0
+            where that layer has no gate.
     """
 
     macs: int
@@ -61,14 +67,14 @@ class GatedLayer(NamedTuple):
 
 
 def exact_saving(layers: Iterable[GatedLayer], bits: int, rest: float = 0.0) -> float:
-    """Return how many times less a network has to compute, summed layer by layer and call by call.
+    """Return the dense work of a network divided by its remaining work, summed over layers and kernel calls.
 
-    As in the paper, a MAC at b bits of the activation counts b / B, and the bits of the weights stay what they are.
+    As in the paper, a MAC on an activation of b bits counts b / B, whatever the bits of the weight.
 
     Args:
-        layers: all that have a gate, with PG, FBS or both.
-        bits: B, at which the dense network and the gates' own parts compute.
-        rest: MACs of layers without a gate.
+        layers: all layers with PG, FBS or both.
+        bits: B, the bits of activations in the dense network and in the gates' own parts.
+        rest: MACs of all layers without a gate.
 
     >>> from gatesearch.gates.work import Call
     >>> calls = Call((4, 8), (("channel", 0.5),)), Call((4, 8), (("channel", 0.5), ("element", 0.5)))

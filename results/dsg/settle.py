@@ -1,4 +1,4 @@
-"""Finds the target for which a trained network has a wanted mean number of bits, for a fair comparison of masks."""
+"""Shifts thresholds until a network has a given mean number of bits, so that masks compare at equal work."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from gatesearch.model import GatedModel
 from results.dsg.train import quantised
 
 TOLERANCE = 0.01  # bits
-FIRST_SHIFT, LARGEST_SHIFT = 0.1, 1000.0  # of thresholds, in units of a layer's output
-XTOL = 1e-7
+FIRST_SHIFT, LARGEST_SHIFT = 0.1, 1000.0  # shifts of thresholds, in units of a layer's output
+XTOL = 1e-7  # precision of a shift, in the same units
 
 
 def settle(model: GatedModel, goal: float, measure: Callable[[], float]) -> float:
-    """Shift all thresholds by one amount, and the target to which training draws them, until B_avg meets a goal.
+    """Add one amount to all thresholds and to their target, so that B_avg, the mean bits of an output, meets a goal.
 
-    One amount for all layers, because the target is one for all layers. What training makes of single thresholds
-    stays, and as the target goes along, the threshold loss does not draw them back.
+    All layers share one target, so all share one shift. The differences between thresholds, which training has learnt,
+    stay. The threshold loss draws thresholds towards the target; as the target shifts too, it does not undo the shift.
 
     Args:
-        model: changed in place.
-        goal: the goal of ``measure``.
-        measure: returns B_avg of the model as it is; larger thresholds, fewer bits.
+        model: the model, changed in place.
+        goal: the value that ``measure`` has to return.
+        measure: returns B_avg of the model; it falls as thresholds rise.
 
     Returns:
-        The shift; the largest one tried, where none meets the goal.
+        The shift; where no shift meets the goal, the largest one that was tried.
     """
     layers = quantised(model)
     starts = [(layer.threshold.detach().clone(), layer.settings.target) for layer in layers]
@@ -44,7 +44,7 @@ def settle(model: GatedModel, goal: float, measure: Callable[[], float]) -> floa
     def excess(shift: float) -> float:
         place(shift)
         difference = measure() - goal
-        return 0.0 if abs(difference) < TOLERANCE else difference  # a root, for all that is asked here
+        return 0.0 if abs(difference) < TOLERANCE else difference  # the root search stops at a zero
 
     shift = 0.0
     if excess(shift):

@@ -1,6 +1,6 @@
 """`gatesearch bench hmd speech=DIR har=FILE`: hybrid matrices and other compressed matrices in four recurrent networks.
 
-A row that is done is not run again. Without recordings, speech and activities are synthetic, and labelled so.
+A finished row is not run again. Without recordings, speech and activities are synthetic, and the page says so.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ KEYS = (*DATA_SETS, "protocol", "seeds", "rows")
 
 
 def main(arguments: list[str]) -> None:
-    """Run every row that is asked for and not done yet; write results/hmd after each.
+    """Run every requested row that has no result yet; write results/hmd after each.
 
     Args:
-        arguments: ``speech=`` and ``har=``, where recordings lie; ``protocol=short|full``; ``seeds=0,1,2``; ``rows=``
-            tasks, methods or single rows, with commas between; any key of the protocol.
+        arguments: ``speech=`` and ``har=``, the paths of recordings; ``protocol=short|full``; ``seeds=0,1,2``;
+            ``rows=`` tasks, methods or single rows, separated by commas; any key of the protocol.
 
     Raises:
-        UserError: an argument is wrong, or there are results by other settings.
+        UserError: an argument is wrong, or the folder holds results of other settings.
     """
     values, overrides = split_protocol(WHERE, arguments, KEYS, Protocol)
     name = check_choice(WHERE, "protocol", values.get("protocol", "short"), PROTOCOLS)
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _specs(written: str) -> list[Spec]:
-    """Return the rows of tasks or methods, or single rows, each once, in the order of :data:`SPECS`."""
+    """Return the rows that names of tasks, methods or rows stand for, each once, in the order of :data:`SPECS`."""
     chosen: set[str] = set()
     for name in written.split(","):
         matching = [key for key, spec in SPECS.items() if name in (key, spec.task, spec.method)]

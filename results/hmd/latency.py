@@ -1,8 +1,8 @@
 """Times one step of the recurrent layers of several networks on this host, with batch size 1.
 
-A *runtime* turns a layer into calls, one or more for each depth and direction. With a C compiler the runtime is the C
-kernels, which compute whole steps. Without one it is NumPy and SciPy, which compute only the products with the
-matrices, since the methods differ in these.
+A *runtime* turns a layer into calls, one or more for each depth and direction. On a host with a C compiler, the runtime
+is the C kernels, which compute whole steps. Without a compiler it is NumPy and SciPy, which compute the products with
+the matrices alone, because only in these do the methods differ.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gatesearch.gates.matrices import Factors, HybridMatrix, LowRankMatrix, Prun
 Array = npt.NDArray[np.float32]
 Call = Callable[[], object]
 Runtime = Callable[[FactoredRNN], Sequence[Call]]
-ROUNDS, SAMPLES = 31, 5  # turns of each network, and timings in each turn
+ROUNDS, SAMPLES = 31, 5  # rounds in which each network has a turn, and timings in a turn
 KERNELS, PRODUCTS = "C kernels, whole steps", "NumPy and SciPy, products alone"
 
 
@@ -88,7 +88,11 @@ def _dense(matrix: Factors, x: Array) -> Call:
 
 
 def _hybrid(matrix: Factors, x: Array) -> Call:
-    """[A ; rows of c] of all gates as one product, then J scaled additions."""
+    """Return a product with a hybrid matrix: dense rows A over J blocks of rank 1, block j being b_j times c_j^T.
+
+    One BLAS call computes A x and the J numbers c_j^T x for all gates of the cell. The vectors b_j, scaled by these
+    numbers, are then added up.
+    """
     assert isinstance(matrix, HybridMatrix)
     groups, blocks = matrix.groups, len(matrix.left)
     rich, left, right = (_array(part) for part in matrix.parts())
@@ -166,7 +170,7 @@ def _step(network: nn.Module, runtime: Runtime) -> Call:
 
 
 def recurrent(network: nn.Module) -> list[FactoredRNN]:
-    """Return the recurrent layers of a network, dense ones as factored layers of one matrix each."""
+    """Return the recurrent layers of a network; a dense one becomes a factored layer of one factor a matrix."""
     layers = []
     for module in network.modules():
         if isinstance(module, nn.RNNBase):

@@ -46,14 +46,14 @@ class HybridMatrices(ProtocolBenchmark):
     draw = staticmethod(plot.draw)
 
     def rows(self) -> list[Row]:
-        """Return the figures of every training, and the latency of every step that has one."""
+        """Return the figures of every training, and the latency of every network that was timed."""
         rows: list[Row] = []
         for protocol, results in self.results_by_protocol().items():
             rows += self._rows(protocol, results, self._timings(protocol))
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return a section for each protocol."""
+        """Return the template's values, with a section for each protocol."""
         return {
             "split_seed": SPLIT_SEED,
             "average": AVERAGE,
@@ -101,7 +101,7 @@ class HybridMatrices(ProtocolBenchmark):
 def compare_with_other_methods(results: Results, timings: Timings) -> str:
     """Return a table of hybrid matrices against each other method at the same factor of compression.
 
-    A row covers all tasks that have a result of both methods. Without any such task the table is an empty string.
+    A row covers all tasks that have results of both methods. Without any such task the table is an empty string.
     """
     lines = []
     steps = {task: timing["rows"] for task, timing in timings.items()}

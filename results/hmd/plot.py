@@ -1,4 +1,4 @@
-"""Plots quality against parameters, with a panel for each task."""
+"""Plots the quality of compressed recurrent networks against their parameters, with a panel for each task."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ MARKS: Mapping[str, tuple[str, str]] = {
 
 
 def draw(results: Results, title: str, path: Path) -> None:
-    """Write a PNG.
+    """Write a PNG of quality against parameters, with a curve for each method.
 
     Args:
-        results: by row.
-        title: over the figure.
-        path: the path of the PNG.
+        results: results of trainings, by row.
+        title: title of the figure.
+        path: path of the PNG.
     """
     with style.settings():
         figure = style.figure(8.4, 5.6)

@@ -1,4 +1,4 @@
-"""The measure of quality of each task: its name, its unit, and its direction."""
+"""The measure of quality of each task of the ``hmd`` benchmark: its name, its unit and its direction."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def displayed(task: str, quality: float) -> float:
 
 
 def improvement_sign(task: str) -> int:
-    """Return 1 where more of a task's quality is better, -1 where less is."""
+    """Return 1 for a task whose quality is better when higher, -1 for one whose quality is better when lower."""
     return -1 if UNITS[task] == "bits a character" else 1

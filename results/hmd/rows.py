@@ -1,4 +1,4 @@
-"""The rows of the benchmark: a task, a compression method, and a compression factor."""
+"""The rows of the ``hmd`` benchmark: each is a task, a compression method and a compression factor."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ RECURRENT = ("lstm", "gru")
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A row.
+    """A row of the tables: one network, trained once for each seed.
 
     Args:
         task: key of :data:`TASKS`.
         method: key of :data:`METHODS`.
-        factor: times fewer parameters in the recurrent matrices; 1 for the dense row.
+        factor: dense parameters divided by remaining ones, in the recurrent matrices; 1 for the dense row.
     """
 
     task: str
@@ -43,26 +43,31 @@ class Spec:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of the row's folder."""
         return f"{self.task}-{self.method}" + (f"-{self.factor}" if self.factor > 1 else "")
 
     @property
     def is_layer_kind(self) -> bool:
-        """Whether compressed layers take the place of dense ones."""
+        """Whether the method replaces dense layers by compressed ones."""
         return self.method not in ("dense", "smaller")
 
     def plan(self, sites: tuple[LayerSite, ...], fitted: bool) -> GatePlan:
-        """Place the method at every recurrent layer; all other layers stay dense."""
+        """Return the plan with the method at every recurrent layer; all other layers stay dense.
+
+        Args:
+            sites: the layer sites of the network.
+            fitted: whether compressed layers start from a fit to the dense weights, or at random.
+        """
         if not self.is_layer_kind:
             return GatePlan((), CORES)
         params: dict[str, Scalar] = {"factor": self.factor}
-        if self.method != "pruned":  # which starts as the layer that it prunes
+        if self.method != "pruned":  # a pruned layer always starts as the layer that it prunes
             params["init"] = "fitted" if fitted else "random"
         gates = [PlacedGate.of(self.method, site.name, **params) for site in sites if site.op in RECURRENT]
         return GatePlan(tuple(gates), CORES)
 
 
-# Dense rows come first: the others may start from them.
+# The dense row of a task comes first, because the others may start from it.
 SPECS: Mapping[str, Spec] = {
     spec.name: spec
     for task in TASKS

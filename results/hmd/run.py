@@ -1,4 +1,4 @@
-"""Runs one row: builds, trains and tests its network, and times the networks of a task."""
+"""Runs one row of the ``hmd`` benchmark: builds, trains and tests its network; also times the networks of a task."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from results.trainings import is_done, read_machine, training_name, write_result
 
 @dataclass
 class Bench:
-    """Everything that the rows of one protocol share.
+    """Runs the rows of one protocol, which share a folder and the loaded tasks.
 
     Args:
-        folder: the folder of the protocol; each row and seed has a folder in it.
-        protocol: how rows are trained.
-        roots: the roots of the recordings, by kind of data; see :func:`results.hmd.tasks.load`.
+        folder: folder of the protocol; each row and seed has a folder in it.
+        protocol: settings of the training.
+        roots: roots of the recordings, by kind of data; see :func:`results.hmd.tasks.load`.
     """
 
     folder: RunFolder
@@ -42,7 +42,7 @@ class Bench:
     _tasks: dict[str, Task] = field(default_factory=dict)
 
     def done(self, spec: Spec, seed: int) -> bool:
-        """Say whether a row has its result."""
+        """Return whether a row has its result."""
         return is_done(self.folder, spec.name, seed)
 
     def run(self, spec: Spec, seed: int) -> None:
@@ -76,7 +76,7 @@ class Bench:
         console.say(f"{training_name(spec.name, seed)}: {test.quality:.4f}, {time.monotonic() - started:.0f} s")
 
     def time(self, task: str) -> None:
-        """Measure one step of every row of a task, side by side, and write it down; shapes alone matter."""
+        """Time one step of every row of a task, in turn, and write the latencies; the networks are untrained."""
         networks = {spec.name: self.model(spec, 0, trained=False) for spec in SPECS.values() if spec.task == task}
         runtime = latency.runtime()
         timings = latency.measure(networks, runtime)
@@ -94,18 +94,25 @@ class Bench:
         self.folder.write_json(latency.LATENCIES, latencies)
 
     def timed(self, task: str) -> bool:
-        """Say whether a task has its latencies, by the runtime that this host has."""
+        """Return whether a task has latencies of the runtime that this host has."""
         timing = (self.folder.read_json(latency.LATENCIES) or {}).get(task, {})
         return bool(timing.get("runtime") == latency.runtime())
 
     def task(self, name: str) -> Task:
-        """Return a task, loaded once."""
+        """Return a task; it is loaded once."""
         if name not in self._tasks:
             self._tasks[name] = load(name, self.protocol, self.roots)
         return self._tasks[name]
 
     def model(self, spec: Spec, seed: int, trained: bool = True) -> GatedModel:
-        """Build a row's network; ``trained``: from the dense row's weights, where the protocol says so."""
+        """Build a row's network.
+
+        Args:
+            spec: the row.
+            seed: seed of the initial weights.
+            trained: whether compressed layers start from the trained dense row where the protocol has
+                ``start: trained``; False builds the shapes alone.
+        """
         task = self.task(spec.task)
         torch.manual_seed(seed)
         units = max(4, round(self.protocol.width * task.hidden))
@@ -126,7 +133,7 @@ class Bench:
 
 
 def _units(task: Task, most_units: int, params: float) -> int:
-    """Return the most units with which a task's network has no more parameters in its recurrent matrices."""
+    """Return the most units, below ``most_units``, with at most ``params`` parameters in the recurrent matrices."""
     fitting = [units for units in range(1, most_units) if _matrix_params(task.build(units, 0.0)) <= params]
     return max(fitting, default=1)
 
@@ -140,7 +147,7 @@ def _held(matrix: Factors) -> int:
 
 
 def _stored(matrix: Factors) -> int:
-    """Return the parameters that are left of a matrix: of a pruned one those that are not zero."""
+    """Return the number of parameters of a matrix; a pruned matrix counts its nonzero elements."""
     if isinstance(matrix, PrunedMatrix):
         return int(matrix.eval().dense().count_nonzero())
     return _held(matrix)

@@ -1,6 +1,6 @@
-"""The tasks on which hybrid matrices are compared: each has labelled sequences and a recurrent network for them.
+"""The tasks of the ``hmd`` benchmark: keywords, activities, and a language model of characters.
 
-They are keywords, activities and a language model of characters.
+Each has labelled sequences and a recurrent network for them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from results.hmd.protocol import Protocol
 
 SPLITS = ("train", "validation", "test")
 SPLIT_SEED = 0  # the splits are the same for every seed of a training
-# The recurrent networks of Hello Edge read frames of 40 ms without overlap: 25 frames a second.
+# As in "Hello Edge" (Zhang et al. 2017), recurrent networks read frames of 40 ms without overlap: 25 frames a second.
 MFCC = {"coefficients": 10, "window_ms": 40.0, "stride_ms": 40.0, "fft": 1024}
 AVERAGE = 4  # time steps of an activity whose mean is one step of the input
 WINDOW = 64  # characters that the language model reads at once
@@ -35,8 +35,8 @@ class Task:
 
     Args:
         name: key of :data:`results.hmd.rows.TASKS`.
-        splits: inputs [N, ...] and labels of each split; the language model has its characters [N] as both.
-        build: builds the untrained network of so many units a recurrent layer, with this dropout.
+        splits: inputs [N, ...] and labels [N] of each split; for the language model, both are its characters [N].
+        build: builds the untrained network from the units of a recurrent layer and the dropout.
         hidden: units of the dense row, at width 1.
         source: where the data come from, for the page.
         synthetic: whether the data are generated; False for recordings and text.
@@ -56,13 +56,13 @@ class Task:
 
     @property
     def example(self) -> Tensor:
-        """One input."""
+        """One input, with the batch dimension in front."""
         inputs = self.splits["train"][0]
         return inputs[None, :WINDOW] if self.is_language else inputs[:1]
 
 
 class CharacterModel(nn.Module):
-    """An LSTM language model: characters [N, T] to the logits of the next characters [N, T, vocabulary].
+    """An LSTM language model, from characters [N, T] to logits [N, T, vocabulary] of the next characters.
 
     The state is zero before the first character.
 
@@ -70,7 +70,7 @@ class CharacterModel(nn.Module):
         vocabulary: number of different characters.
         hidden: units of the LSTM.
         embedding: size of the vector of a character.
-        dropout: before the linear layer.
+        dropout: share of values that are dropped before the linear layer.
     """
 
     def __init__(self, vocabulary: int, hidden: int, embedding: int = 64, dropout: float = 0.1) -> None:
@@ -119,7 +119,16 @@ def _load_activities(name: str, protocol: Protocol, roots: Mapping[str, str | No
 def _build_task(
     name: str, data: Dataset, frontend: str, settings: Mapping[str, Any], net: Mapping[str, Any], hidden: int
 ) -> Task:
-    """Compute the features of every split; ``settings`` are of the front end, ``net`` of the network."""
+    """Build a task of a data set: features of every split, and the network for them.
+
+    Args:
+        name: name of the task.
+        data: the data set.
+        frontend: name of the front end.
+        settings: settings of the front end.
+        net: arguments of :class:`RecurrentNet`.
+        hidden: units of the dense row.
+    """
     compute_features = build(frontend, **settings).fit(data.train.inputs)
     splits = {}
     for split in SPLITS:

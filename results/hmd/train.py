@@ -1,4 +1,4 @@
-"""Trains one network with AdamW, keeps the best epoch on validation, and tests it once."""
+"""Trains a network of the ``hmd`` benchmark with AdamW, keeps its best state on validation, and scores a split."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from gatesearch.model import GatedModel
 from results.hmd.protocol import Protocol
 from results.hmd.tasks import WINDOW, Task
 
-CHECKS = 8  # of the language model on validation, in a training
-CLIP = 1.0  # norm of the gradient
-WARMUP = 0.1
-BATCH = 256  # in evaluation
+CHECKS = 8  # checks of the language model on validation, in a training; other tasks have one an epoch
+CLIP = 1.0  # largest norm of the gradient
+WARMUP = 0.1  # share of the training in which the learning rate rises
+BATCH = 256  # inputs in a batch of an evaluation
 
 
 class Score(NamedTuple):
-    """What a model is worth on a split: ``better`` grows with it.
+    """The scores of a model on a split.
 
-    ``quality`` is accuracy as a share, or bits a character; ``f1`` the mean over classes, None for a language model.
+    Args:
+        better: a number that is higher for a better model: the accuracy, or the negative of the bits a character.
+        quality: accuracy as a share; for the language model, bits a character.
+        f1: mean of the F1 scores of the classes; None for the language model.
     """
 
     better: float
@@ -35,7 +38,7 @@ class Score(NamedTuple):
 
 
 def train(model: GatedModel, task: Task, protocol: Protocol, seed: int) -> int:
-    """Train in place and keep the state that did best on validation; returns the check at which that was."""
+    """Train in place, load the state that did best on validation, and return the number of its check."""
     torch.manual_seed(seed)
     epochs = {"kws_lstm": protocol.kws_epochs, "kws_gru": protocol.kws_epochs, "har_bilstm": protocol.har_epochs}
     windows = len(task.splits["train"][1])
@@ -65,7 +68,7 @@ def train(model: GatedModel, task: Task, protocol: Protocol, seed: int) -> int:
             optimizer.step()
             scheduler.step()
         better = score(model, task, "validation").better
-        # Pruning ends after seven tenths of a training: a state before that had more elements, and does not count.
+        # Pruning ends after seven tenths of a training. An earlier state has too many elements and is never the best.
         if (check + 1) / checks > _settled(model) and better > best:
             best, best_state, best_check = better, copy.deepcopy(model.state_dict()), check + 1
     model.load_state_dict(best_state)
@@ -74,7 +77,7 @@ def train(model: GatedModel, task: Task, protocol: Protocol, seed: int) -> int:
 
 @torch.no_grad()
 def score(model: GatedModel, task: Task, split: str) -> Score:
-    """Return the figures on a split; leaves evaluation mode on."""
+    """Return the scores on a split; the model stays in evaluation mode."""
     model.eval()
     inputs, labels = task.splits[split]
     if task.is_language:
@@ -109,5 +112,5 @@ def _factor(done: float) -> float:
 
 
 def _settled(model: GatedModel) -> float:
-    """Return the share of a training after which a model is what it will be in the end."""
+    """Return the share of a training after which a model has its final number of parameters."""
     return END if any(isinstance(module, PrunedMatrix) for module in model.modules()) else 0.0
