@@ -1,6 +1,6 @@
-"""`gatesearch bench kernels`: how much faster gated kernels are than dense ones, ours and those of usual libraries.
+"""`gatesearch bench kernels`: times kernels of gated layers beside dense ones, our own and those of other libraries.
 
-Every ratio is between calls that took turns in one run, on one thread. A case that is done is not measured again.
+Every ratio is between calls that took turns in one run, on one thread. A finished case is not measured again.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ GROUPS = ("dense", "fbs", "pg", "rnn", "stream", roofline.GROUP)
 
 
 def main(arguments: list[str]) -> None:
-    """Measure every case that is asked for and not done yet; write results/kernels.
+    """Measure every requested case that is not measured yet; write results/kernels.
 
     Args:
-        arguments: ``groups=dense,fbs,pg,rnn,stream,roofline``, a choice of them; ``rounds=100``, turns of each call;
-            ``spotters=DS-CNN,KWT,DS-CNN-L``, those that listen; ``data.root=DIR``, real speech for them, synthetic
-            where it is not given.
+        arguments: ``groups=dense,fbs,pg,rnn,stream,roofline``, or some of them; ``rounds=100``, turns of each call;
+            ``spotters=DS-CNN,KWT,DS-CNN-L``, keyword spotters for the streams; ``data.root=DIR``, real speech for the
+            streams, without which speech is synthetic.
 
     Raises:
         UserError: an argument is wrong, or kernels cannot be compiled.
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
 def _measure_again(
     folder: RunFolder, file: str, settings: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]
 ) -> None:
-    """Measure and write a file, unless it is there by the same settings."""
+    """Measure and write a file, unless the file holds a measurement by the same settings."""
     measurement = folder.read_json(file)
     if measurement is None or measurement["settings"] != settings:
         folder.write_json(file, {"settings": dict(settings), **measure()})

@@ -1,4 +1,4 @@
-"""Times one case of kernels: its calls, and those that measure the processor's limits, take turns."""
+"""Times one case of the kernel benchmark: its calls take turns with calls that measure the processor's limits."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from gatesearch._lib.timing import fingerprint, interleaved
 from results.kernels import roofline
 from results.kernels.cases import Case
 
-SAMPLES = 5  # of a turn
+SAMPLES = 5  # timings in a turn
 
 
 def time_case(case: Case, rounds: int) -> dict[str, Any]:
-    """Return the times of a case's calls over so many rounds, on one thread."""
+    """Return the machine, and the times of a case's calls over ``rounds`` rounds, on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""The cases of the kernel benchmark: calls that take turns in one run, each checked against its reference first."""
+"""The cases of the kernel benchmark: groups of calls that are timed in turn, each checked against its reference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from gatesearch.kernels.recurrent_weights import Weights
 from results.kernels import library_layers
 from results.kernels.library_layers import Array, Calls
 
-# The shapes of M-CifarNet's layers that differ, with the layers that have them.
+# The different shapes of M-CifarNet's convolutions; a key names the layers that have the shape.
 LAYERS: Mapping[str, Geometry] = {
     "conv0": Geometry((32, 32), 3, 64, (3, 3)),
     "conv1": Geometry((30, 30), 64, 64, (3, 3), padding=(1, 1)),
@@ -52,12 +52,12 @@ COMPRESSION = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Calls that are timed in turn.
+    """A set of calls that are timed in turn.
 
     Args:
-        name: the name of the case.
-        group: the group of the argument ``groups=`` and of the page's section.
-        calls: builds the calls on inputs from a fixed seed.
+        name: name of the case.
+        group: group of the case, as in the argument ``groups=``.
+        calls: function that builds the calls, on inputs from a fixed seed.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Case:
 
 
 def dense(geometry: Geometry) -> Calls:
-    """Return a dense layer in float32, in int8, and as a product of matrices in int8."""
+    """Return the calls of a dense layer: in float32, in int8, and as a matrix product in int8."""
     rng = np.random.default_rng(0)
     weight, bias = _real(rng, *geometry.weights), _real(rng, geometry.c_out)
     x = np.abs(_real(rng, *geometry.image, geometry.c_in))
@@ -88,7 +88,10 @@ def dense(geometry: Geometry) -> Calls:
 
 
 def channel_gating() -> Calls:
-    """Return FBS in blocks of 16, its decision included, beside dense layers; both sides gated and the output alone."""
+    """Return the calls of FBS (feature boosting and suppression) in blocks of 16 channels, and of dense layers.
+
+    FBS includes its decision. It is timed with both sides gated (input and output channels) and with the output alone.
+    """
     rng, g = np.random.default_rng(0), GATED
     weight, zero = _real(rng, *g.weights), np.zeros(g.c_out, np.float32)
     x = np.abs(_real(rng, *g.image, g.c_in))
@@ -121,7 +124,11 @@ def channel_gating() -> Calls:
 
 
 def precision_gating(geometry: Geometry) -> Calls:
-    """Return PG 16/8 by mask and sparsity, the dense layer, and both with nothing open; and PG 8/4 beside int8."""
+    """Return the calls of PG (precision gating) by mask and sparsity, of dense layers, and of a plain int8 layer.
+
+    PG 16/8 has 16-bit activations, of which every output gets the 8 high bits; PG 8/4 likewise. At a sparsity of 1 no
+    output is open, so the call is the first phase with its decision.
+    """
     rng, g = np.random.default_rng(0), geometry
     weight = rng.integers(-127, 128, g.weights).astype(np.int8)
     calls: Calls = {}
@@ -142,7 +149,8 @@ def precision_gating(geometry: Geometry) -> Calls:
         ) -> Callable[[], None]:
             group = MASKS[mask].size(g.c_out)
             means = o.reshape(-1, g.c_out).unflatten(-1, (-1, group)).mean(-1)
-            # The largest of each group that leave at least this share closed.
+            # Thresholds for the wanted sparsity: in each group, the outputs above the limit are open, and at least the
+            # given share is closed.
             count = int(len(means) * (1 - share) + 1e-9)
             limit = means.sort(0, descending=True).values[count] if count < len(means) else means.min(0).values - 1
             gate = PGConv(g, weight, b, lb, group, limit.float().numpy(), singly=singly)
@@ -166,7 +174,10 @@ def precision_gating(geometry: Geometry) -> Calls:
 
 
 def recurrent(size: int) -> Calls:
-    """Return steps at batch 1 of an LSTM and a GRU with as many inputs as hidden units, by form of the weights."""
+    """Return steps of an LSTM and a GRU at batch size 1, for dense, HMD and pruned weights.
+
+    HMD is hybrid matrix decomposition. The layers have as many inputs as hidden units.
+    """
     rng = np.random.default_rng(0)
     calls: Calls = {}
     for cell, gates in ((LSTMStep, 4), (GRUStep, 3)):
@@ -201,7 +212,7 @@ def recurrent(size: int) -> Calls:
 
 
 def all_cases() -> list[Case]:
-    """Return every case, in the order in which they are shown."""
+    """Return every case, in the order of the page."""
     return [
         *(Case(name, "dense", lambda g=g: dense(g)) for name, g in LAYERS.items()),  # type: ignore[misc]
         Case("16 x 16, 128 channels", "fbs", channel_gating),
@@ -215,7 +226,7 @@ def _real(rng: np.random.Generator, *shape: int) -> Array:
 
 
 def _largest(weight: Array, share: float) -> Array:
-    """Zero all but a share of the weights, the largest."""
+    """Return the weights with all but the largest set to zero; ``share`` is the share that stays."""
     limit = np.quantile(np.abs(weight), 1 - share)
     return np.where(np.abs(weight) > limit, weight, 0).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Computes ratios from the timings of cases, and their targets."""
+"""Computes the ratios of the kernel benchmark from the times of its cases, and holds their targets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ TIMINGS = ("minimum_us", "median_us")
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Microseconds of the calls of one case, of the best or of the median round."""
+    """The times of one case's calls, in microseconds, each the minimum or the median over rounds."""
 
     calls: Mapping[str, float]
 
     @classmethod
     def read(cls, measurement: Mapping[str, Any], timing: str) -> Times:
-        """Read one timing of every call of a measured case."""
+        """Read the times of a measured case; ``timing`` is one of :data:`TIMINGS`."""
         return cls({name: call[timing] for name, call in measurement["times"].items()})
 
     def __getitem__(self, name: str) -> float:
@@ -31,11 +31,14 @@ class Times:
         return name, self.calls[name]
 
     def named(self, start: str) -> list[str]:
-        """Return the calls whose name begins so."""
+        """Return the names of the calls that begin with ``start``."""
         return [name for name in self.calls if name.startswith(start)]
 
     def second_phase(self, mask: str, sparsity: float) -> float:
-        """Return what the low bits cost: a gated layer less the same with nothing open; of 3-D masks the better way."""
+        """Return the time of PG's low bits: the time of the gated layer less that with no open output.
+
+        Kernels compute 3-D masks in two ways, single outputs or blocks; the faster way counts.
+        """
         closed = self.calls[f"16/8 {mask} 1"]
         names = [f"16/8 {mask} {sparsity:g}"]
         if mask == "3d":
@@ -43,20 +46,20 @@ class Times:
         return self.best(names)[1] - closed
 
     def layer(self, mask: str, sparsity: float) -> float:
-        """Return what a gated layer costs; of 3-D masks the better way."""
+        """Return the time of a gated layer; for 3-D masks, that of the faster way."""
         return self.calls[f"16/8 {mask} 1"] + self.second_phase(mask, sparsity)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A ratio with a target.
+    """A ratio of times with a target.
 
     Args:
-        name: the name of the ratio.
+        name: name of the ratio.
         case: group and name of the case.
-        ratio: from the case's times.
-        target: such as ``>= 3``.
-        bound: the most that the remaining work allows, where that is known.
+        ratio: function that computes the ratio from the times of the case.
+        target: comparison such as ``>= 3``.
+        bound: the largest ratio that the remaining work allows; None where it is not known.
     """
 
     name: str
@@ -123,7 +126,11 @@ def kernel_targets() -> list[Target]:
 
 
 def densities(times: Times) -> list[tuple[float, float, float, float]]:
-    """Return density, and how much faster FBS is: both sides and output alone over fp32, both sides in int8."""
+    """Return for each density of FBS the dense time over the gated time, in three cases.
+
+    Returns:
+        Density; both sides gated in fp32; the output alone in fp32; both sides in int8.
+    """
     fastest = times.best(times.named("fp32: "))[1]
     return [
         (

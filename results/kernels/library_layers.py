@@ -1,4 +1,4 @@
-"""Layers in other libraries (oneDNN through torch, ONNX Runtime, LiteRT) that gated kernels are timed against."""
+"""Dense layers of other libraries (oneDNN through torch, ONNX Runtime, LiteRT), to time beside gated kernels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def module(geometry: Geometry, weight: Array, bias: Array) -> nn.Conv2d:
 
 
 def dense_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Calls:
-    """Return the layer in float32 on x [h, w, c_in], in every layout that a library likes."""
+    """Return calls of the layer in float32 on x [h, w, c_in], for each library and each of its layouts."""
     layer = module(geometry, weight, bias)
     image = torch.from_numpy(tflite.channel_first(x[None]))
     last, image_last = module(geometry, weight, bias), image.to(memory_format=torch.channels_last)
@@ -45,7 +45,7 @@ def dense_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Call
 
 
 def dense_int8(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Calls:
-    """Return the layer with int8 weights on x [h, w, c_in], uint8: values mean nothing, only the time counts."""
+    """Return calls of the layer with int8 weights on x [h, w, c_in], uint8; only their time matters, not the values."""
     layer, real = module(geometry, weight.astype(np.float32) / 128, bias / 128), x.astype(np.float32) / 255
     lite = Program(
         tflite.quantise(tflite.convert(layer, torch.from_numpy(tflite.channel_first(real[None]))), real[None])
@@ -58,7 +58,7 @@ def dense_int8(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Call
 
 
 def products_int8(geometry: Geometry, weight: Array) -> Calls:
-    """Return the layer's matrix product in ``torch._int_mm``, its patches being laid out already."""
+    """Return calls of the layer's matrix product in ``torch._int_mm``, from patches that are already laid out."""
     rows = geometry.output[0] * geometry.output[1]
     rng = np.random.default_rng(0)
     patches = torch.from_numpy(rng.integers(-127, 128, (rows, geometry.inner)).astype(np.int8))
@@ -71,7 +71,7 @@ def products_int8(geometry: Geometry, weight: Array) -> Calls:
 
 
 def onnx_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Callable[[], object]:
-    """Return a convolution in ONNX Runtime on x [1, c_in, h, w]."""
+    """Return a call of a float32 convolution in ONNX Runtime on x [1, c_in, h, w]."""
     from onnx import TensorProto, helper, numpy_helper
 
     node = helper.make_node("Conv", ["x", "w", "b"], ["y"], **_attributes(geometry))
@@ -80,7 +80,7 @@ def onnx_fp32(geometry: Geometry, weight: Array, bias: Array, x: Array) -> Calla
 
 
 def onnx_int8(geometry: Geometry, weight: Array, x: Array) -> Callable[[], object]:
-    """Return a quantised convolution in ONNX Runtime on x [1, c_in, h, w], uint8 in and out."""
+    """Return a call of a quantised convolution in ONNX Runtime on x [1, c_in, h, w]; input and output are uint8."""
     from onnx import TensorProto, helper, numpy_helper
 
     c_out = geometry.c_out
@@ -101,17 +101,20 @@ def onnx_int8(geometry: Geometry, weight: Array, x: Array) -> Callable[[], objec
 
 
 def lstm(layer: nn.LSTMCell, x: Array, h: Array, c: Array) -> Callable[[], object]:
-    """Return a step of torch's dense LSTM; arrays [size] each."""
+    """Return a call of one step of torch's dense LSTM; input x and states h and c are [size]."""
     image, state = torch.from_numpy(x)[None], (torch.from_numpy(h)[None], torch.from_numpy(c)[None])
     return lambda: layer(image, state)
 
 
 def sparse_product(matrices: list[Array], vectors: list[Array]) -> Callable[[], object]:
-    """Return the products alone of a pruned step, in torch's CSR: what its gates add comes on top."""
+    """Return a call of the matrix products of a pruned step, in torch's CSR (compressed sparse rows).
+
+    A whole step takes longer: it also adds the products, and applies the activations of the cell.
+    """
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that this layout is in beta state
+        warnings.simplefilter("ignore")  # torch warns that its CSR layout is in beta state
         sparse = [torch.from_numpy(matrix).to_sparse_csr() for matrix in matrices]
     dense = [torch.from_numpy(vector) for vector in vectors]
     return lambda: [torch.mv(matrix, vector) for matrix, vector in zip(sparse, dense, strict=True)]
@@ -137,7 +140,7 @@ def _session(node: Any, constants: list[Any], kind: int, x: Array, g: Geometry) 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    # Bound once, so that copies between Python and the session are not timed.
+    # Input and output are bound once, so that copies between Python and the session are not timed.
     binding = session.io_binding()
     binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(x)))
     binding.bind_output("y")

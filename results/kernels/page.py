@@ -1,4 +1,4 @@
-"""The rows, the page and the plots of kernels of gated layers."""
+"""Rows, page and plots of the kernel benchmark."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Key = tuple[str, str]  # group and name of a case
 
 
 class Kernels(Benchmark):
-    """Kernels of gated layers, and gated networks on streams.
+    """The benchmark of gated kernels, and of gated keyword spotters on streams.
 
     Args:
-        command: the command that measures it again.
-        measured: the measurement of each case; None where it was not measured.
-        listened: the measurement of each spotter on streams, by seed.
-        synthetic: whether they listened to synthetic speech.
+        command: command that repeats the benchmark.
+        measured: measurement of each case; None for a case that was not measured.
+        listened: measurement of each keyword spotter on streams, by seed.
+        synthetic: whether the streams have synthetic speech.
         results: folder of all benchmarks.
     """
 
@@ -67,7 +67,7 @@ class Kernels(Benchmark):
         return [*rows, *stream_page.rows(self.listened, self.synthetic, self.command)]
 
     def page(self) -> Mapping[str, object]:
-        """Return the tables that the page shows."""
+        """Return the template's values: mostly tables."""
         return {
             "targets": self._target_table(),
             "dense": self._dense_table(),

@@ -1,4 +1,4 @@
-"""The plot of how much faster each kind of kernel is, with the bound that the remaining work sets."""
+"""Plots how much faster each kind of gated kernel is than a dense one, with the bound that the remaining work sets."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Minima = Mapping[tuple[str, str], Times]
 
 
 def draw(minima: Minima, path: Path) -> None:
-    """Write a PNG with a panel for each group; a panel whose cases were not measured says so.
+    """Write a PNG with a panel for each group of cases; a panel without measurements says so.
 
     Args:
-        minima: best times by group and name of the case.
-        path: the path of the PNG.
+        minima: least times by group and name of the case.
+        path: path of the PNG.
     """
     panels: list[tuple[Callable[[Axes, Minima], None], str, str]] = [
         (_dense, "dense", "int8 convolution over torch._int_mm (less is faster)"),

@@ -1,4 +1,7 @@
-"""The roofline of this processor (Williams et al. 2009): the speed of each kernel as a share of its limit."""
+"""The roofline of the processor (Williams et al. 2009): the speed of each kernel as a share of its limit.
+
+Two limits bound a kernel: the peak rate of multiply-accumulates, and the rate at which its bytes can be read.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +21,23 @@ from results.kernels.figures import Times
 from results.kernels.library_layers import Calls
 
 GROUP, NAME = "roofline", "this processor"
-PEAK_ROUNDS = 65536  # so that the call does not count
+PEAK_ROUNDS = 65536  # rounds in one call: enough to make the time of the call itself negligible
 KIB = 1024
-READS: Mapping[str, int] = {"L1": 16 * KIB, "L2": 512 * KIB, "memory": 128 * KIB * KIB}  # bytes
-MIN_READ_BYTES = 4 * KIB * KIB  # of a call
-LIMIT = "limit: "  # what the names of these calls begin with
-BESIDE = ("peak int8", "peak fp32", "read L2")  # take turns with the kernels of every case
+READS: Mapping[str, int] = {"L1": 16 * KIB, "L2": 512 * KIB, "memory": 128 * KIB * KIB}  # size of a buffer in bytes
+MIN_READ_BYTES = 4 * KIB * KIB  # bytes that one call reads at least, by reading a small buffer several times
+LIMIT = "limit: "  # prefix of the names of calls that measure limits
+BESIDE = ("peak int8", "peak fp32", "read L2")  # the limits that are timed in turn with the kernels of every case
 Minima = Mapping[tuple[str, str], Times]
 
 
 def calls(names: Sequence[str] | None = None) -> Calls:
-    """Return what is timed, or some of it: products in registers, and reading of what fits each level of memory."""
+    """Return the calls that measure limits: products in registers, and reads of buffers that fit a level of memory.
+
+    Args:
+        names: names of the calls to return; None for all.
+    """
     library = kernels.load()
-    assert library is not None  # the benchmark has made sure of it
+    assert library is not None  # the benchmark refuses to start without kernels
     whole, real, read = (library.function(f"peak_{name}") for name in ("u8", "f32", "read"))
     every_call: Calls = {
         "peak int8": _bound(whole, (PEAK_ROUNDS, *(np.ones(64, kind) for kind in (np.uint8, np.int8)))),
@@ -47,13 +54,18 @@ CASE = Case(NAME, GROUP, calls)
 
 def _bound(function: Callable[..., object], values: Sequence[Any]) -> Callable[[], object]:
     arguments = [value.ctypes.data if isinstance(value, np.ndarray) else value for value in values]
-    # The default argument keeps the arrays alive, whose addresses are passed.
+    # The call passes addresses of arrays; the default argument keeps these arrays alive.
     return lambda _alive=values: function(*arguments)  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
 class Roof:
-    """Peaks in multiply-accumulates a nanosecond (GMAC/s), and bandwidths in bytes a nanosecond (GB/s)."""
+    """The limits of the processor.
+
+    Args:
+        int8, fp32: peak rates of multiply-accumulates, in GMAC/s.
+        read: rate of reading by level of memory, in GB/s.
+    """
 
     int8: float
     fp32: float
@@ -61,7 +73,7 @@ class Roof:
 
     @classmethod
     def read_times(cls, times: Times) -> Roof:
-        """Build a roof from the times of :func:`calls`; levels that were not read are left out."""
+        """Build a roof from the times of :func:`calls`; levels of memory without a time are left out."""
         library = kernels.load()
         assert library is not None
         sizes = np.zeros(2, np.int32)
@@ -78,12 +90,12 @@ class Point:
     """A kernel on the roofline.
 
     Args:
-        name: as the page shows it.
-        kind: ``"int8"`` or ``"fp32"``, whose peak bounds it.
-        macs: multiply-accumulates that are left to do.
-        bytes: weights read, activations read and written, each once.
-        us: time.
-        roof: measured in turn with it.
+        name: name of the kernel on the page.
+        kind: ``"int8"`` or ``"fp32"``: the peak that bounds the kernel.
+        macs: remaining multiply-accumulates.
+        bytes: bytes of weights, and of activations read and written, each counted once.
+        us: time in microseconds.
+        roof: limits that were measured in turn with the kernel.
     """
 
     name: str
@@ -95,27 +107,27 @@ class Point:
 
     @property
     def intensity(self) -> float:
-        """Multiply-accumulates a byte."""
+        """The arithmetic intensity: multiply-accumulates a byte."""
         return self.macs / self.bytes
 
     @property
     def speed(self) -> float:
-        """GMAC/s."""
+        """The speed of the kernel in GMAC/s."""
         return self.macs / self.us / 1e3
 
     @property
     def peak(self) -> float:
-        """GMAC/s of its kind."""
+        """The peak speed for the kernel's number format, in GMAC/s."""
         return float(getattr(self.roof, self.kind))
 
     @property
     def share(self) -> float:
-        """The share of what the roof allows where data comes from L2."""
+        """The speed as a share of the limit, with data read from the L2 cache."""
         return self.speed / min(self.peak, self.intensity * self.roof.read["L2"])
 
 
 def points(minima: Minima) -> list[Point]:
-    """Return the kernels that were measured."""
+    """Return the points of all kernels that were measured."""
     measured = []
     for name, g in LAYERS.items():
         if times := minima.get(("dense", name)):
@@ -149,7 +161,7 @@ def points(minima: Minima) -> list[Point]:
 
 
 def page(minima: Minima) -> Mapping[str, object] | None:
-    """Return what the page shows of the roof and of the kernels below it; None where the roof was not measured."""
+    """Return the template's values for the roofline; None where the roof was not measured."""
     times = minima.get((GROUP, NAME))
     if times is None:
         return None
@@ -185,7 +197,7 @@ def _precision_overheads(minima: Minima) -> list[str]:
 
 
 def draw(minima: Minima, path: Path) -> None:
-    """Write the plot, where the roof was measured."""
+    """Write a PNG of the roofline; does nothing where the roof was not measured."""
     times = minima.get((GROUP, NAME))
     if times is None:
         return
@@ -217,6 +229,6 @@ def draw(minima: Minima, path: Path) -> None:
 
 
 def _moved(g: Geometry, x: int, w: int, y: int) -> float:
-    """Return bytes of image, weights and output, given those of a value."""
+    """Return the bytes of image, weights and output; x, w and y are the bytes of one value of each."""
     image, weights = g.image[0] * g.image[1] * g.c_in, g.c_out * g.inner
     return x * image + w * weights + y * g.output[0] * g.output[1] * g.c_out

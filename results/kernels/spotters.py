@@ -1,4 +1,4 @@
-"""The keyword spotters for the stream benchmark: from runs of other benchmarks, or from runs of its own."""
+"""The keyword spotters that the kernel benchmark times on streams; each comes from a run of a recipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from results.kws import measure as kws
 from results.vit_gc import measure as vit_gc
 from results.whole_runs import finish_run
 
-SEEDS = (0, 1, 2)  # of the runs on real speech; on synthetic speech there is the first
+SEEDS = (0, 1, 2)  # seeds of the runs on real speech; on synthetic speech there is seed 0 alone
 STREAM = "stream.shares={positive: 0.01, _unknown_: 0.04, _silence_: 0.95}"
 LARGE = (
     "backbone_args={width: 276, blocks: 5, stem_stride: [2, 1], first_stride: [2, 2]}",
@@ -24,7 +24,7 @@ LARGE = (
     "search.trials=2",
     "search.epochs=1",
 )
-# The gate at the input reads no layer of the backbone, so that any briefly trained backbone serves.
+# A gate at the input reads no layer of the backbone. To train it, a briefly trained backbone is enough.
 GATE_ALONE = (
     STREAM,
     "training.epochs=20",
@@ -37,19 +37,19 @@ GATE_ALONE = (
 
 @dataclass(frozen=True)
 class Spotter:
-    """A gated keyword spotter: of a run of another benchmark, or of one of its own.
+    """A gated keyword spotter, from runs of another benchmark or of this one.
 
     Args:
-        recipe: its file.
-        runs: folder in which its runs lie, as real-SEED.
+        recipe: file of the recipe.
+        runs: folder of the runs; a run on real speech is named real-SEED.
         synthetic: name of the run on synthetic speech.
-        real: what is changed in the recipe on real speech.
-        min_gain: target: how many times less the stream must take than the ungated program.
-        about: where it comes from, for the page.
-        always: what is changed in the recipe on any speech.
-        gate_of: another spotter, whose trained gate at the input takes the place of the run's own gates: there it sees
-            nothing of the backbone. None leaves the run's own.
-        seeds: the seeds of the runs that there are, or, with a gate of another spotter, of that one's.
+        real: overrides of the recipe for real speech.
+        min_gain: target for the time of the ungated program over that of the gated stream.
+        about: where the spotter comes from, for the page.
+        always: overrides of the recipe for any speech.
+        gate_of: another spotter, whose trained gate at the input replaces this run's own gates; None keeps the run's
+            own gates. A gate at the input sees nothing of the backbone, so it works in front of any backbone.
+        seeds: seeds of the runs; with ``gate_of``, seeds of the other spotter's runs.
     """
 
     recipe: str
@@ -110,7 +110,7 @@ SPOTTERS: Mapping[str, Spotter] = {
 
 
 def finish_spotter(chosen: Spotter, data: Sequence[str], seed: int = 0) -> RunResult:
-    """Return the run of a spotter, which is finished first; ``data`` are further overrides, such as data.root."""
+    """Finish the run of a spotter and return it; ``data`` are further overrides, such as data.root."""
     real = any(text.startswith("data.root=") for text in data)
     changes = [*(chosen.real if real else ()), *chosen.always, *data, f"seed={seed}"]
     return finish_run(chosen.runs / (f"real-{seed}" if real else chosen.synthetic), load(chosen.recipe, changes))

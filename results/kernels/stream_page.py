@@ -1,4 +1,4 @@
-"""The part of the kernel benchmark on streams: its rows, its section of the page, and its targets."""
+"""Rows, targets and page section of the kernel benchmark's streams."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ UNITS = {"gated_us": "us", "ungated_us": "us", "invoke_us": "us", "always_us": "
 
 
 class StreamTarget(NamedTuple):
-    """A ratio with a target: its value for each seed, and its bound, which follows from the work."""
+    """A ratio with a target.
+
+    Args:
+        name: name of the ratio.
+        target: comparison such as ``>= 6``.
+        by_seed: ratio by seed.
+        bound: the largest ratio that the remaining work allows; None where it is not known.
+    """
 
     name: str
     target: str
@@ -83,7 +90,7 @@ def rows(measurements: Measurements, synthetic: bool, command: str) -> list[Row]
 
 
 def page(measurements: Measurements, synthetic: bool) -> Mapping[str, object]:
-    """Return the values of the section's template."""
+    """Return the values of the template ``stream.md.j2``."""
     return {
         "spotters": [_describe(name, by_seed) for name, by_seed in measurements.items()],
         "positive": f"{100 * streams.POSITIVE:.0f}",

@@ -1,4 +1,4 @@
-"""Times a gated keyword spotter on a stream of windows, and its ungated program."""
+"""Times a gated keyword spotter on a stream of windows, and the program of its backbone without gates."""
 
 from __future__ import annotations
 
@@ -41,7 +41,13 @@ FRAMES = (5, 1)  # new frames of 20 ms in a window, for overlapping windows
 
 
 def measure(name: str, data: Sequence[str], seed: int) -> dict[str, Any]:
-    """Return the costs of a spotter on streams of several mixes, beside its ungated program, as JSON."""
+    """Return the times of a spotter on streams of several mixes, and of its ungated program, as JSON values.
+
+    Args:
+        name: key of :data:`SPOTTERS`.
+        data: overrides of the recipe, such as data.root.
+        seed: seed of the run; for a spotter with another one's gate, seed of that gate's run.
+    """
     chosen = SPOTTERS[name]
     run = finish_spotter(chosen, data, 0 if chosen.gate_of else seed)
     summary = run.folder.read_json("summary.json")
@@ -86,7 +92,15 @@ def _measure_stream(bundle: Bundle, ungated: bytes, s: Problem, other: float) ->
 
 
 def _export_behind_gate(run: RunResult, donor: RunResult, name: str) -> tuple[Path, dict[str, Any]]:
-    """Export a run's ungated backbone behind another run's gate; returns the bundle and its figures on the test split.
+    """Export a run's ungated backbone behind another run's gate.
+
+    Args:
+        run: run with the ungated backbone.
+        donor: run with the gate at the input.
+        name: folder in the run's folder for the bundle.
+
+    Returns:
+        Path of the bundle, and its figures on the test split.
 
     Raises:
         UserError: the other run's plan has no gate at the input.
@@ -98,7 +112,7 @@ def _export_behind_gate(run: RunResult, donor: RunResult, name: str) -> tuple[Pa
         if not plan.gates or plan.gates[0].site != "input":
             raise UserError(f"bench kernels: {donor.folder.path}: picked {plan}, no gate at the input")
         plan = GatePlan(plan.gates[:1], (plan.cores[0], plan.cores[-1]))  # the backbone runs on the last core
-        s = load_problem(run.problem.recipe.model_copy(update={"augment": None}))  # without a training, none is needed
+        s = load_problem(run.problem.recipe.model_copy(update={"augment": None}))  # nothing is trained here
         whole = GatedModel(s.backbone, GatePlan(), s.sites, s.outputs)
         whole.load_state_dict(torch.load(run.folder / "logs/ungated.ckpt", weights_only=True))
         model = GatedModel(whole.stages[0], plan, s.sites, s.outputs)
@@ -119,7 +133,7 @@ def _export_behind_gate(run: RunResult, donor: RunResult, name: str) -> tuple[Pa
 
 
 def _front_ends(s: Problem) -> dict[str, float]:
-    """Return microseconds per window of the front end: in torch, in kernels, and in kernels that reuse old frames."""
+    """Return the front end's time per window in microseconds: in torch, by kernels, and by kernels on new frames."""
     assert isinstance(s.frontend, LogMel)  # both recipes read MFCC
     wave, mel = s.data.test.inputs[:1], Mel(s.frontend)
     clip = to_float(wave[0]).numpy()
@@ -131,7 +145,10 @@ def _front_ends(s: Problem) -> dict[str, float]:
 
 
 def _latencies(bundle: Bundle, windows: torch.Tensor) -> dict[str, float]:
-    """Return the median and 99th percentile of latency, for windows that the first gate stops and for the others."""
+    """Return the median and the 99th percentile of the time per window in microseconds.
+
+    Windows that the first gate stops and windows that pass are counted apart.
+    """
     listener, elapsed_us = StreamRunner(bundle), {True: list[float](), False: list[float]()}
     raw = [bundle.quantise(window) for window in windows.numpy()]
     for window in raw:
