@@ -1,7 +1,7 @@
-"""`gatesearch bench cluster`: the time that a search spends on a trial, and how searches scale over workers.
+"""`gatesearch bench cluster`: the time that the search engine adds to a trial, and how searches scale over workers.
 
-Trials sleep for a fixed time. A worker that sleeps needs no core, so more workers than cores are a *simulation*:
-processes, messages and the driver are real, the work is not. A measured row is not measured again.
+Trials sleep for a known time. A worker that sleeps needs no core, so more workers than cores are a *simulation*:
+processes, messages and the driver are real, the work of trials is not. A finished row is not measured again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ def main(arguments: list[str]) -> None:
     """Measure every row that has no measurement yet; write results/cluster.
 
     Args:
-        arguments: ``executors=local,ray``, a choice of them; ``workers=1,2,4,8,16,32,64``, how many at a time.
+        arguments: ``executors=local,ray``, or one of them; ``workers=1,2,4,8,16,32,64``, or some of these numbers.
 
     Raises:
-        UserError: an argument is wrong, or Ray is asked for and not installed.
+        UserError: an argument is wrong, or ``executors`` names Ray and it is not installed.
     """
     values = read_keys(WHERE, arguments, ("executors", "workers"))
     executors = check_choices(WHERE, "executors", values.get("executors", ",".join(EXECUTORS)), EXECUTORS, "executor")

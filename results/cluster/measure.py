@@ -1,4 +1,4 @@
-"""Measures the engine on each kind of storage, and whole searches with more and more workers."""
+"""Measures the time of the search engine per trial, by storage, and whole searches by number of workers."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from gatesearch.search.storage import Place
 from results.cluster.sleep import Sleep, make_up
 
 STORAGES = ("journal", "sqlite")
-TRIALS = 200  # of the engine alone
-PAUSE_S = 0.02  # between asking and telling, as a very short trial would take
+TRIALS = 200  # trials in the measurement of the engine alone
+PAUSE_S = 0.02  # time between asking and telling: a very short trial
 TRIAL_S = 5.0  # mean length of a trial
 # Ray's workers take longer to start; more trials let all of them work at the same time for a while.
 TRIALS_A_WORKER = {"local": 4, "ray": 8}
@@ -45,12 +45,12 @@ def make_space() -> Space:
 
 
 def price(plan: GatePlan) -> Mapping[str, float]:
-    """Rule nothing out."""
+    """Return a price that breaks no constraint, so that no plan is ruled out."""
     return {"made_up": -1.0}
 
 
 def engine_measurement(storage: str) -> Callable[[Path], Measurement]:
-    """Return the function that measures the engine on a kind of storage, in a folder."""
+    """Return a function that measures the engine on a kind of storage; its argument is a folder for the storage."""
 
     def measure(folder: Path) -> Measurement:
         where: Place = folder / f"{storage}.study"
@@ -91,7 +91,7 @@ def engine_measurement(storage: str) -> Callable[[Path], Measurement]:
 
 
 def scaling_measurement(name: str, workers: int) -> Callable[[Path], Measurement]:
-    """Return the function that measures a search with a number of workers, in a folder."""
+    """Return a function that measures a search with a number of workers; its argument is a folder for the search."""
 
     def measure(folder: Path) -> Measurement:
         notes, journal = folder / f"{name}-{workers}.notes", folder / f"{name}-{workers}.study"
@@ -124,7 +124,7 @@ def _local(evaluate: Sleep, workers: int, folder: Path) -> Iterator[Executor]:
 
 @contextmanager
 def _ray(evaluate: Sleep, workers: int, folder: Path) -> Iterator[Executor]:
-    from gatesearch.search.executors.tune import RayTune, connect  # an error of one line where Ray is not installed
+    from gatesearch.search.executors.tune import RayTune, connect  # raises a UserError where Ray is not installed
 
     executor = RayTune(evaluate, folder / "ray", workers=workers)
     import ray
@@ -140,11 +140,11 @@ _EXECUTORS = {"local": _local, "ray": _ray}
 
 
 def utilisation(notes: list[list[str]], workers: int, started: float) -> Measurement:
-    """Return how busy the workers were from the start of the last worker to the start of the last trial.
+    """Return the workers' efficiency from the moment when all work to the beginning of the last trial, and times.
 
     Args:
-        notes: process, begin and end of each trial, as text.
-        workers: how many.
+        notes: process, begin and end of each trial, as text; begin and end are seconds.
+        workers: number of workers.
         started: time at which the search began.
 
     >>> utilisation([["1", "1", "2"], ["1", "2.5", "3.5"], ["2", "1.5", "3"]], 2, 0.0)["efficiency"]

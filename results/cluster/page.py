@@ -1,4 +1,4 @@
-"""The results of the cluster benchmark: rows, page and plot."""
+"""Rows, page and plot of the ``cluster`` benchmark."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Measurement = Mapping[str, Any]
 
 
 class Cluster(Benchmark):
-    """The cost of a trial, and the efficiency of searches by the number of workers.
+    """The benchmark of the engine's time per trial, and of the efficiency of searches by number of workers.
 
     Args:
-        command: the command that measures it again.
+        command: command that repeats the benchmark.
         runs: folder of the measurements; None for the benchmark's own.
         results: folder of all benchmarks.
     """
@@ -43,7 +43,7 @@ class Cluster(Benchmark):
                     self.scaling[executor, count] = measurement
 
     def rows(self) -> list[Row]:
-        """Return the cost of a trial by storage, and the efficiency by executor and number of workers."""
+        """Return the engine's time per trial by storage, and the efficiency by executor and number of workers."""
         rows = []
         for storage, engine in self.engine.items():
             on_disk = storage == "journal"
@@ -71,7 +71,7 @@ class Cluster(Benchmark):
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return the tables that the page shows."""
+        """Return the template's values: mostly tables."""
         heads = ["kept in", "ask", "tell", "both, median", "mean", "95 %", "target"]
         measurements = [*self.engine.values(), *self.scaling.values()]
         made = [(f"engine with {storage}", engine["revision"]) for storage, engine in self.engine.items()]

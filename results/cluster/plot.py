@@ -1,4 +1,4 @@
-"""The plot of efficiency against the number of workers."""
+"""Plots the efficiency of searches against the number of workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trial that sleeps for a known time and needs no core."""
+"""A stand-in for a trial: it sleeps for a known time and needs no core."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from gatesearch.search.evaluation import Evaluated, Objectives
 
 @dataclass(frozen=True)
 class Sleep:
-    """Sleeps half to one and a half times ``seconds``, by the plan; notes when and in which process.
+    """Evaluates a plan by sleeping, and writes process, begin and end to a file.
 
     Args:
-        seconds: mean length of a trial.
-        notes: file of lines: process, begin, end.
+        seconds: mean length of a trial; the length of a plan is half to one and a half times of it.
+        notes: file with a line for each trial: process, begin, end.
     """
 
     seconds: float
     notes: Path
 
     def __call__(self, plan: GatePlan) -> Evaluated:
-        """Try a plan."""
+        """Sleep for the length of a plan and return made-up objectives."""
         began = time.time()
         time.sleep(self.length(plan))
         line = f"{os.getpid()} {began!r} {time.time()!r}\n"
@@ -33,7 +33,7 @@ class Sleep:
         return make_up(plan)
 
     def length(self, plan: GatePlan) -> float:
-        """Return the seconds that a plan takes."""
+        """Return the seconds for which a plan sleeps."""
         return self.seconds * (0.5 + int(plan.digest, 16) % 1000 / 1000)
 
 

@@ -1,7 +1,7 @@
-"""`gatesearch bench search`: search engines replayed on tables in which every plan is evaluated.
+"""`gatesearch bench search`: compares search engines on tables that hold the outcome of every plan of a space.
 
-`record=kws16|image16` makes a table anew, `compare=3` runs kws.yaml with TPE and with GateSampler. Without them the
-engines are replayed on the tables of results/search/tables, some thousand times faster than they would train.
+`record=kws16|image16` records a table anew. `compare=3` runs kws.yaml with TPE and with GateSampler. Without either,
+the engines are replayed on the tables of results/search/tables, about a thousand times faster than with trainings.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from results.search.spaces import RECORDED
 
 WHERE = "bench search"
 KEYS = ("record", "compare", "tables", "engines", "seeds", "evaluations")
-# Most evaluations and seeds of an engine whose proposal takes a second, at up to ten proposals an evaluation.
+# Limits of evaluations and of seeds for an engine whose proposal takes about a second.
 SLOW = {"Optuna GPSampler": (30, 5)}
-# How many times the evaluations of the others an engine has whose proposal takes no time.
+# Factor on the evaluations of an engine whose proposals take nearly no time.
 QUICK = {"sparse random": 5}
 
 
 def main(arguments: list[str]) -> None:
-    """Record a table, search for real, or replay what is not replayed yet and write results/search.
+    """Record a table, run real searches, or run the missing replays and write results/search.
 
     Args:
-        arguments: ``record=kws16|image16``; ``compare=N``, real searches with so many seeds; or
-            ``tables=kws16,image16``, ``engines=``, ``seeds=`` a number of them, ``evaluations=``.
+        arguments: ``record=kws16|image16``; ``compare=N``, real searches with N seeds; or for replays
+            ``tables=kws16,image16``, ``engines=``, ``seeds=`` their number, ``evaluations=``.
 
     Raises:
         UserError: an argument is wrong, or there is no table.

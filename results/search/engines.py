@@ -1,4 +1,4 @@
-"""The search engines that are compared; each proposes plans to the same kind of replay."""
+"""The search engines that the ``search`` benchmark compares; each proposes plans to a replay of a recorded table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Engine = Callable[[Replay, int], None]
 
 
 def gate(replay: Replay, seed: int) -> None:
-    """GateSampler, with the arguments that a run gives it."""
+    """Replay GateSampler, with the arguments that a run gives it."""
     _study(replay, _gate_sampler(replay.table, seed))
 
 
@@ -43,7 +43,7 @@ def _gate_sampler(table: Table, seed: int) -> GateSampler:
 
 
 def sparse_random(replay: Replay, seed: int) -> None:
-    """Draw plans at random, few gates more often than many, no plan twice."""
+    """Replay random draws: plans with few gates are more frequent than plans with many, and no plan comes twice."""
     draw = _sparse(replay.table.space, seed)
     try:
         while True:

@@ -23,7 +23,7 @@ POPULATION = 20
 
 
 def missing(engine: str) -> bool:
-    """Say whether an engine needs a library that is not installed."""
+    """Return whether an engine needs a library that is not installed."""
     return engine in NEEDS and importlib.util.find_spec(NEEDS[engine]) is None
 
 
@@ -63,7 +63,10 @@ def pymoo_nsga2(replay: Replay, seed: int) -> None:
 
 
 def syne_tune_moasha(replay: Replay, seed: int) -> None:
-    """Replay Syne Tune's MO-ASHA with one worker: random plans, stopped at a rung where others rank better."""
+    """Replay Syne Tune's MO-ASHA with one worker: it trains random plans and stops those that rank low at a rung.
+
+    A rung is a number of epochs after which a training is compared with the others and may be stopped.
+    """
     from syne_tune.backend.trial_status import Trial
     from syne_tune.config_space import choice
     from syne_tune.optimizer.scheduler import SchedulerDecision
@@ -110,10 +113,10 @@ def syne_tune_moasha(replay: Replay, seed: int) -> None:
 
 
 def ranks(objectives: Array) -> Array:
-    """Return the rank of each point in Syne Tune's non-dominated sort, [n] of [n, objectives]; equal ones share it.
+    """Return the rank [n] of each point [n, objectives] in Syne Tune's non-dominated sort; equal points share a rank.
 
-    ``NonDominatedPriority`` of Syne Tune 0.16 returns the sorted indices, not ranks. A training would stop or go on by
-    the age of the worst one.
+    ``NonDominatedPriority`` of Syne Tune 0.16 returns sorted indices in place of ranks. With these, the age of a
+    training would decide whether it continues.
     """
     distinct, inverse, counts = np.unique(objectives, axis=0, return_inverse=True, return_counts=True)
     order = _order(distinct.tobytes(), distinct.shape[1])

@@ -1,4 +1,4 @@
-"""The results of the search benchmark: rows, page and plot."""
+"""Rows, page and plot of the ``search`` benchmark."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ LIBRARIES = ("optuna", "pymoo", "syne-tune")
 
 
 class SearchEngines(Benchmark):
-    """Search engines on recorded tables.
+    """The benchmark of search engines on recorded tables.
 
     Args:
-        command: the command that measures it again.
-        tables: on which the engines were replayed.
-        outcomes: the outcomes of each engine on each table.
+        command: command that repeats the benchmark.
+        tables: tables on which the engines were replayed.
+        outcomes: outcomes of each engine on each table.
         results: folder of all benchmarks.
     """
 
@@ -50,7 +50,7 @@ class SearchEngines(Benchmark):
         return rows + [row for table in self.tables for row in self.compare_with_best_other_engine(table)]
 
     def page(self) -> Mapping[str, object]:
-        """Return a section for each table."""
+        """Return the template's values, with a section for each table."""
         made = [(outcome.engine, commit) for outcome in self.outcomes for commit in outcome.revision.values()]
         stamp = fingerprint()
         return {
@@ -69,7 +69,7 @@ class SearchEngines(Benchmark):
         return {"search.png": lambda path: plot.draw(self.outcomes, path)}
 
     def compare_with_best_other_engine(self, table: Table) -> list[Row]:
-        """Return the evaluations of the best other engine over ours; nothing where either was not replayed."""
+        """Return a row with the evaluations to 95 % of the best other engine over ours; none without both replays."""
         other = _best_other_engine(table, self.outcomes)
         if other is None:
             return []
@@ -130,12 +130,12 @@ class SearchEngines(Benchmark):
 
 
 class _OtherEngine(NamedTuple):
-    """The engine other than ours that was first at 95 %."""
+    """The engine that needs the fewest evaluations to 95 %, ours excluded."""
 
     engine: str
     reached: bool  # whether it reached 95 % within its budget
-    evaluations: float  # median; one more than its budget where it did not reach 95 %
-    ours: Mapping[int, float]
+    evaluations: float  # median to 95 %; one more than its budget where it did not reach 95 %
+    ours: Mapping[int, float]  # evaluations of our engine to 95 %, by seed
 
     @property
     def description(self) -> str:
@@ -204,7 +204,7 @@ def _compare(other: _OtherEngine) -> str:
 
 
 def _quartiles(values: Mapping[int, float], form: str = "{:.3f}", most: float = math.inf) -> str:
-    """Return the median, and the quartiles in brackets; what is more than ``most`` is shown as that."""
+    """Return the median, with the quartiles in brackets; a value above ``most`` becomes ``> most``."""
     every = list(values.values())
     low, middle, high = statistics.quantiles(every, n=4, method="inclusive") if len(every) > 1 else every * 3
     cells = [f"> {most:g}" if value > most else form.format(value) for value in (middle, low, high)]

@@ -1,4 +1,4 @@
-"""The plot of search engines: share of the true hypervolume against evaluations."""
+"""Plots the share of the true hypervolume against evaluations, for each search engine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLOURS = {
 
 
 def draw(outcomes: Sequence[Outcome], path: Path) -> None:
-    """Draw median and quartiles over seeds, a panel a table."""
+    """Write a PNG with a panel for each table: median and quartiles over seeds, for each engine."""
     tables = list(dict.fromkeys(outcome.table for outcome in outcomes))
     with style.settings():
         figure = style.figure(4.4 * len(tables), 4.4)

@@ -1,4 +1,4 @@
-"""Compares TPE and GateSampler by searches that train their plans, with CPU time and hypervolume for each seed."""
+"""Compares TPE and GateSampler in real searches, which train their plans: CPU time and hypervolume by seed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""`gatesearch bench search record=kws16|image16`: train every plan of a small space and record its quality.
+"""Records a table for the ``search`` benchmark: trains every plan of a small space and stores its quality and costs.
 
-Each training is recorded as soon as it ends. A recording that was cut off continues after the last whole line.
+Each training becomes a line of a file as soon as it ends. An interrupted recording continues after the last whole line.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Reading = dict[str, Any]
 
 
 class Recording(NamedTuple):
-    """The run whose trials are recorded."""
+    """The run whose trainings are recorded: its problem, its baseline and its folder."""
 
     problem: Problem
     baseline: Baseline
@@ -53,11 +53,11 @@ def record(spec: Recorded, folder: RunFolder) -> Recording:
     """Train every plan that is not recorded yet.
 
     Args:
-        spec: what to record.
-        folder: the folder of the recording; holds the baseline and the rows.
+        spec: the search space, and how its plans are trained.
+        folder: folder of the recording; holds the baseline and the rows.
 
     Returns:
-        the run whose trials were recorded.
+        The run whose trainings were recorded.
     """
     recipe = spec.load()
     folder.write("recipe.yaml", to_yaml(recipe))
@@ -77,7 +77,7 @@ def record(spec: Recorded, folder: RunFolder) -> Recording:
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """Return the recorded trainings; half a line at the end is dropped, from the file as well."""
+    """Return the recorded trainings; an incomplete last line is removed, also from the file."""
     path = folder / ROWS
     if not path.exists():
         return []
@@ -88,7 +88,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def trainings(space: Space, spec: Recorded) -> list[tuple[PlacedGate, ...]]:
-    """Return the gates of every training, each once, the simplest first."""
+    """Return the gates of every training, each combination once, those with few gates at cut sites first."""
     return list(dict.fromkeys(trained(plan, spec.after) for plan in space.plans()))
 
 
@@ -187,7 +187,7 @@ def _complete(space: Space, gate: PlacedGate) -> PlacedGate:
 
 
 def draw_clips(features: Features, clips: int | None, seed: int) -> Features:
-    """Return features with ``clips`` of the training split's samples, drawn by the seed; None: with all."""
+    """Return features with ``clips`` samples of the training split, drawn with the seed; None for all samples."""
     if clips is None:
         return features
     order = torch.randperm(len(features.labels), generator=torch.Generator().manual_seed(seed))[:clips]
@@ -241,5 +241,5 @@ def pack(spec: Recorded, run: Recording, path: Path, command: str) -> None:
 
 
 def _short(runs: Sequence[Sequence[float]]) -> list[list[float | None]]:
-    """Round to seven digits; an infinite cost is null, since JSON has no infinity."""
+    """Return costs rounded to seven digits; an infinite cost becomes None, because JSON has no infinity."""
     return [[float(f"{value:.7g}") if math.isfinite(value) else None for value in pair] for pair in runs]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gatesearch.plan import GatePlan
 from results.search.table import Table
 
-PROPOSALS = 10  # largest number of proposals, as a multiple of the evaluations: it ends engines that only repeat plans
+PROPOSALS = 10  # limit of proposals, as a multiple of the evaluations; it stops engines that only repeat plans
 
 
 class Step(NamedTuple):
@@ -50,12 +50,12 @@ class Budget(Exception):
 
 
 class Replay:
-    """Answers proposals from a table and counts what they cost.
+    """Answers proposals from a table and counts their evaluations.
 
     Args:
         table: the recorded outcomes.
-        evaluations: the budget, in whole trainings. A plan whose training continues costs its new epochs only. A plan
-            with the gates of another plan, on other cores, costs a whole training.
+        evaluations: budget in whole trainings. A training that continues costs its new epochs alone. A plan with the
+            gates of an evaluated plan on other cores costs a whole training.
     """
 
     def __init__(self, table: Table, evaluations: int) -> None:
@@ -102,7 +102,7 @@ class Replay:
         return suggestion
 
     def excess(self, number: int, epoch: int | None = None) -> float:
-        """Return by how much a plan exceeds the constraint after an epoch; None is a whole training."""
+        """Return by how much a plan's error exceeds the constraint after an epoch; None: after a whole training."""
         return self.table.point(number, epoch)[0] - self.table.limit
 
 

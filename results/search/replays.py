@@ -19,8 +19,8 @@ from results.search.library_engines import missing
 from results.search.replay import Replay, Step, volumes
 from results.search.table import Table
 
-ENOUGH = 0.95  # of the true hypervolume
-AT = (10, 20, 30, 50, 80)  # evaluations at which figures are shown
+ENOUGH = 0.95  # share of the true hypervolume that counts as reached
+AT = (10, 20, 30, 50, 80)  # numbers of evaluations after which tables show the hypervolume
 BY_SEED = ("curves", "repeats", "milliseconds", "cut", "revision", "trainings")
 
 
@@ -29,15 +29,15 @@ class Outcome:
     """The replays of one engine on one table, by seed.
 
     Args:
-        table, engine: their names.
+        table, engine: names of the table and of the engine.
         evaluations: budget of a replay.
-        curves: hypervolume after each evaluation, as a share of the true one; counted in whole trainings, by seed.
-        repeats: proposals of plans that were evaluated before, for each evaluation, by seed.
-        milliseconds: median time of a suggestion, by seed.
-        cut: whether too many repeats ended the replay, by seed.
-        revision: the revision of the code that replayed, by seed.
-        to_enough: simulated seconds, trainings and suggestions, to 95 %; infinite where it was not reached, by seed.
-        trainings: different combinations of gates among the first 50 evaluations, by seed.
+        curves: hypervolume after each whole training's worth of epochs, as a share of that of all plans.
+        repeats: proposals of plans that were evaluated before, per evaluation.
+        milliseconds: median time of a suggestion.
+        cut: whether the limit of proposals ended the replay.
+        revision: revision of the code that made the replay.
+        to_enough: simulated seconds of trainings and suggestions to 95 %; infinite where 95 % was not reached.
+        trainings: number of different combinations of gates among the first 50 evaluations.
     """
 
     table: str
@@ -56,7 +56,7 @@ class Outcome:
         return {seed: curve[min(evaluations, len(curve)) - 1] for seed, curve in self.curves.items()}
 
     def evaluations_to_enough(self) -> dict[int, float]:
-        """Return the evaluations to 95 %, by seed; one more than the budget where it was not reached."""
+        """Return the evaluations to 95 %, by seed; one more than the budget where 95 % was not reached."""
         counts = {}
         for seed, curve in self.curves.items():
             first = next((i + 1 for i, volume in enumerate(curve) if volume >= ENOUGH), self.evaluations + 1)
@@ -70,13 +70,13 @@ def replay_all(
     budget: Mapping[str, tuple[int, Sequence[int]]],
     on_engine: Callable[[list[Outcome]], object],
 ) -> None:
-    """Replay every pair of table and seed that has no file yet.
+    """Make the replay of every table, engine and seed that has no file yet.
 
     Args:
-        folder: the folder of the replays.
-        tables: each with each engine.
+        folder: folder of the replays.
+        tables: tables on which every engine is replayed.
         budget: evaluations and seeds by engine.
-        on_engine: called with all outcomes so far, after each engine.
+        on_engine: function that is called after each engine with all outcomes so far.
     """
     installed = {engine: budget_of for engine, budget_of in budget.items() if not missing(engine)}
     pending: dict[str, list[tuple[Table, int]]] = {}
@@ -134,7 +134,7 @@ def _per_training(table: Table, steps: Sequence[Step], curve: Sequence[float]) -
 
 
 def _seconds_to_enough(table: Table, steps: Sequence[Step], curve: Sequence[float], suggestion: float) -> float | None:
-    """Return the seconds of trainings and suggestions up to 95 %; None where it was not reached."""
+    """Return the seconds of trainings and suggestions to 95 %; None where 95 % was not reached."""
     spent = 0.0
     for step, volume in zip(steps, curve, strict=True):
         seconds = table.seconds[table.training[step.plan]]

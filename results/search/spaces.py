@@ -1,4 +1,4 @@
-"""Search spaces small enough to train every plan of them: search engines are compared on tables of the results."""
+"""The search spaces of the ``search`` benchmark, small enough to train every plan and record it in a table."""
 
 from __future__ import annotations
 

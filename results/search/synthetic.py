@@ -1,7 +1,7 @@
 """A synthetic table for developing samplers: a recorded space, device and costs, with qualities from a formula.
 
-Errors rise with the reduction of a gate, more so early in the network. Deeper gates stop more negatives. Every seed has
-its own coefficients and noise. Errors fall from epoch to epoch, for some plans faster.
+In the formula, a gate that reduces more has a larger error, most of all early in the network. Deeper gates stop more
+negatives. Errors fall from epoch to epoch, for some plans faster. Every seed has its own coefficients and noise.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gatesearch.search.sampler.encoding import PlanEncoder
 from results.search.table import Table
 
 NOISE = 0.006
-FIRST_EPOCH_EXCESS = 0.4  # share by which errors after the first epoch exceed those at the end, about
+FIRST_EPOCH_EXCESS = 0.4  # mean share by which errors after the first epoch exceed those at the end
 
 
 def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
@@ -27,7 +27,7 @@ def synthetic(real: Table, seed: int, at: Sequence[int] = ()) -> Table:
     Args:
         real: provides space, prices and seconds; its qualities are not used.
         seed: the seed of the coefficients.
-        at: epochs after which trainings are read; empty: those of the recorded table.
+        at: epochs after which the table has the outcome of a training; empty for those of the recorded table.
     """
     at = tuple(at) or real.at
     generator = np.random.default_rng(seed)
@@ -75,7 +75,7 @@ def _trained(plan: GatePlan) -> tuple[object, ...]:
 
 
 def _lacking(generator: np.random.Generator, at: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Return by what share an error is larger than at the end, [read]: falling, unevenly, to 0."""
+    """Return the share by which an error exceeds its final value after each reading, [readings]; the last is 0."""
     remaining = (at[-1] - np.array(at)) / max(1, at[-1] - 1)
     lacking: npt.NDArray[np.float64] = FIRST_EPOCH_EXCESS * remaining**2 * generator.uniform(
         0.5, 1.5

@@ -1,4 +1,4 @@
-"""A table that holds the quality and the costs of every plan of a small space."""
+"""A table with the quality and the costs of every plan of a small search space, and its file."""
 
 from __future__ import annotations
 
@@ -25,26 +25,29 @@ from results.search.spaces import trained
 
 Array = npt.NDArray[np.float64]
 Passed = Mapping[str, Sequence[float]]
-DROP = 0.05  # of quality: what a plan may lose against the network without gates, trained alike
-MARGIN = 0.1  # of the true front's range: how far beyond its ends volume counts (Ishibuchi et al. 2018)
+DROP = 0.05  # largest drop of quality from that of the network without gates, trained alike
+# Distance of the hypervolume's reference point from the true front, as a share of its range (Ishibuchi et al. 2018).
+MARGIN = 0.1
 
 
 @dataclass(frozen=True)
 class Table:
-    """Every plan of a space.
+    """The recorded outcomes of every plan of a space.
+
+    A reading is the outcome of a training after a number of epochs; a training has several.
 
     Args:
-        name: the name of the table.
-        space: the space of the plans.
-        shares: the shares of each kind of window in the stream.
-        plans: all.
-        training: of each plan, the index of the training that it shares with plans of the same gates, [plans].
-        at: epochs after which trainings were read, the last being their end.
-        seconds: the seconds of each training up to each reading, [trainings, read].
-        errors: 1 - quality, [plans, read].
-        costs: expected microseconds and microjoules, [plans, read, 2].
-        passed: of each plan and reading, for each kind the share that reaches stage k.
-        runs: of each plan, the parts of its costs before training; see
+        name: name of the table.
+        space: space of the plans.
+        shares: share of each kind of window in the stream.
+        plans: all plans of the space.
+        training: index of each plan's training, [plans]; plans with the same gates share one.
+        at: epochs of the readings; the last reading is at the end of the training.
+        seconds: seconds of each training up to each reading, [trainings, readings].
+        errors: 1 - quality, [plans, readings].
+        costs: expected microseconds and microjoules, [plans, readings, 2].
+        passed: for each plan and reading, the shares of each kind of window that reach the stages.
+        runs: for each plan, the parts of its costs that are known before training; see
             :class:`gatesearch.search.sampler.gate_sampler.GateSampler`.
         allowed: whether the device can run each plan, [plans].
         about: recipe, machine and versions of the recording.
@@ -80,7 +83,7 @@ class Table:
 
     @cached_property
     def limit(self) -> float:
-        """The largest error that keeps the constraint: that of the plan without gates plus :data:`DROP`."""
+        """The largest error that keeps the constraint: the error of the plan without gates plus :data:`DROP`."""
         ungated = next(i for i, plan in enumerate(self.plans) if not plan.gates)
         return float(self.errors[ungated, -1]) + DROP
 
@@ -95,7 +98,7 @@ class Table:
         feasible = np.flatnonzero(self.allowed & (self.errors[:, -1] <= self.limit))
         points = np.column_stack([self.errors[feasible, -1], self.costs[feasible, -1]])
         best: list[int] = []
-        for i in np.lexsort(points.T[::-1]):  # a point that dominates another comes before it
+        for i in np.lexsort(points.T[::-1]):  # in this order, a point comes before all points that it dominates
             if not best or not (points[best] <= points[i]).all(1).any():
                 best.append(int(i))
         return tuple(int(feasible[i]) for i in sorted(best))
@@ -123,7 +126,15 @@ class Table:
 
 
 def write(path: Path, space: Space, shares: Mapping[str, float], rows: Sequence[Any], about: Mapping[str, Any]) -> None:
-    """Write a table; ``rows`` come from a recording, with the costs of each choice of cores."""
+    """Write a table to a gzipped JSON file.
+
+    Args:
+        path: path of the file.
+        space: space of the plans.
+        shares: share of each kind of window in the stream.
+        rows: rows of a recording, with the costs of each choice of cores.
+        about: recipe, machine and versions of the recording.
+    """
     tree = {
         "about": dict(about),
         "shares": dict(shares),
@@ -145,7 +156,7 @@ def write(path: Path, space: Space, shares: Mapping[str, float], rows: Sequence[
 
 
 def read(path: Path, name: str) -> Table:
-    """Read a table."""
+    """Read a table from the file that :func:`write` wrote."""
     tree = json.loads(gzip.decompress(path.read_bytes()))
     space = _space(tree["space"])
     after = tree["about"]["after"]
