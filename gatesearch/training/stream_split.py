@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from gatesearch._lib.tensors import to_float
 from gatesearch.data.scenes import Scene
 from gatesearch.errors import UserError
 from gatesearch.frontends import Frontend
+from gatesearch.gates.level import signal_frame, signal_statistics
 from gatesearch.metrics.streams import Background, Event
 from gatesearch.runtime.detector import Array
 from gatesearch.runtime.listener import StreamFormat
@@ -33,6 +34,8 @@ class StreamSplit:
         events: of the scene.
         backgrounds: of the scene, by kind.
         hours: length of the scene.
+        signal: for each statistic of the level gate, the whole number of the window that ends at each hop, [hops];
+            empty where the stream is no sound.
     """
 
     features: Tensor
@@ -41,6 +44,7 @@ class StreamSplit:
     events: tuple[Event, ...]
     backgrounds: tuple[Background, ...]
     hours: float
+    signal: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def hop_s(self) -> float:
@@ -90,6 +94,7 @@ def read_stream(scene: Scene, frontend: Frontend, window_s: float, hop_s: float,
         events=scene.events,
         backgrounds=scene.segments,
         hours=scene.hours,
+        signal=signal_statistics(scene.samples, window, hop, signal_frame(scene.rate, window, hop)),
     )
 
 

@@ -9,6 +9,7 @@ from gatesearch.data.scenes import Scene
 from gatesearch.errors import UserError
 from gatesearch.frontends import build
 from gatesearch.frontends.grid import FEATURE_RANGE
+from gatesearch.gates.level import STATISTICS, window_statistic
 from gatesearch.metrics.streams import Background, Event
 from gatesearch.training.stream_split import read_stream, window_features
 
@@ -85,6 +86,16 @@ def test_kinds_of_windows():
     assert stream.ends_s.tolist() == [1.0 + 0.5 * k for k in range(11)]
     assert [KINDS[kind] for kind in stream.kinds] == ["quiet"] * 3 + ["positive"] * 2 + ["speech"] * 6
     assert stream.shares(KINDS) == {"positive": 2 / 11, "quiet": 3 / 11, "speech": 6 / 11}
+
+
+def test_a_sound_has_the_numbers_of_the_level_gate_at_each_hop():
+    front = build("wave").fit(sound(1.0).view(1, -1))
+    stream = read_stream(scene(), front, window_s=1.0, hop_s=0.04, kinds=KINDS)
+    windows = sound(6.0).unfold(0, RATE, 40)
+    assert stream.signal.keys() == STATISTICS.keys()
+    for name in ("spread", "level"):
+        assert torch.equal(torch.from_numpy(stream.signal[name]), window_statistic(name, windows, 20))
+    assert all(len(values) == len(stream.features) for values in stream.signal.values())
 
 
 def test_an_hour_takes_the_memory_of_its_frames():

@@ -10,10 +10,12 @@ Over 1,621 words of Speech Commands, at thresholds that 99 % of them pass, sprea
 noise and 47 % of the seconds of ESC-10; flatness 90 and 27 %; level 5 and 6 %.
 
 :mod:`gatesearch.gates.level.statistics` has the numbers in whole-number arithmetic, the reference of what a device
-computes. The gate computes the same in float, as a module that converters take.
+computes. The gate computes the same in float, as a module that converters take. :mod:`gatesearch.gates.level.hops`
+has the same numbers at each hop of a stream.
 """
 
 from gatesearch.gates.level.gate import LevelGate
+from gatesearch.gates.level.hops import SignalFormat, SignalStream, signal_frame, signal_statistics
 from gatesearch.gates.level.kind import Level, LevelParams
 from gatesearch.gates.level.statistics import (
     FRACTION_BITS,
@@ -31,9 +33,13 @@ __all__ = [
     "Level",
     "LevelGate",
     "LevelParams",
+    "SignalFormat",
+    "SignalStream",
     "flatness",
     "integer_threshold",
     "level",
+    "signal_frame",
+    "signal_statistics",
     "spread",
     "window_statistic",
 ]

@@ -3,6 +3,9 @@
 What a device computes: int16 samples in, int64 sums, no product of samples for spread and level. The same functions
 take arrays of numpy and of torch and give the same to the bit, so they are the reference of a kernel in C.
 
+Each statistic is computed in two steps: one number a frame, then one number of the sums of these and of their squares.
+So a stream computes only the numbers of new frames; see :mod:`gatesearch.gates.level.hops`.
+
 The magnitude of a frame is the sum of its absolute samples. Its logarithm counts for that of the energy: over 1,621
 words and 320 clips of background noise of Speech Commands, at a threshold that 99 % of the words pass, the spread of
 log energies stops 93.8 % of the noise and that of log magnitudes 94.4 % (in real numbers), with half the bits.
@@ -10,7 +13,12 @@ log energies stops 93.8 % of the noise and that of log magnitudes 94.4 % (in rea
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+from torch import Tensor
 
 from gatesearch.errors import DataError, unknown
 from gatesearch.gates.level.integers import LOG_BITS, Whole, constant, log2, square_root, widen
@@ -27,6 +35,22 @@ _WINDOW = 0.5 - 0.5 * np.cos(2 * np.pi * _TIMES / POINTS)  # Hann
 FILTERS = np.concatenate([np.cos(_ANGLES) * _WINDOW, np.sin(_ANGLES) * _WINDOW])
 """The real parts of the transform's bins, then the imaginary parts, with the window in them, [2 x bins, points]."""
 INTEGER_FILTERS = np.round((1 << FILTER_BITS) * FILTERS).astype(np.int64)
+LOG_BINS = int(log2(np.array([BINS]))[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """How one statistic is computed.
+
+    Args:
+        numbers: one number a frame, of samples [..., samples] and the samples of a frame, [..., frames].
+        combine: the statistic, of the sum of a window's numbers, the sum of their squares, and their count.
+        block: samples of a frame where the statistic fixes them; None where a gate chooses them.
+    """
+
+    numbers: Callable[[Any, int], Any]
+    combine: Callable[[Any, Any, int], Any]
+    block: int | None = None
 
 
 def level(samples: Whole, frame: int) -> Whole:
@@ -43,8 +67,7 @@ def level(samples: Whole, frame: int) -> Whole:
     >>> (level(loud, 320) / 2**16).round(2), (level(loud // 2, 320) / 2**16).round(2)
     (array([21.33]), array([20.33]))
     """
-    logs = _log_magnitudes(samples, frame)
-    return (logs.sum(-1) << (FRACTION_BITS - LOG_BITS)) // logs.shape[-1]
+    return window_statistic("level", samples, frame)
 
 
 def spread(samples: Whole, frame: int) -> Whole:
@@ -65,10 +88,7 @@ def spread(samples: Whole, frame: int) -> Whole:
     >>> spread(steady, 320).item() / 2**16, round(spread(burst, 320).item() / 2**16, 2)
     (0.0, 5.19)
     """
-    logs = _log_magnitudes(samples, frame)
-    count, total = logs.shape[-1], logs.sum(-1)
-    squares = count * (logs * logs).sum(-1) - total * total
-    return square_root(squares << 2 * (FRACTION_BITS - LOG_BITS)) // count
+    return window_statistic("spread", samples, frame)
 
 
 def flatness(samples: Whole, frame: int = POINTS) -> Whole:
@@ -91,15 +111,7 @@ def flatness(samples: Whole, frame: int = POINTS) -> Whole:
     >>> (flatness(noise) / 2**16).round(1), (flatness(tone) / 2**16).round(1)
     (array([0.2]), array([6.9]))
     """
-    blocks = _frames(samples, POINTS)
-    filtered = (blocks @ constant(INTEGER_FILTERS.T.copy(), blocks)) >> FILTER_BITS
-    spectrum = abs(filtered[..., :BINS]) + abs(filtered[..., BINS:]) + 1
-    mean = log2(spectrum.sum(-1)) - int(log2(np.array([BINS]))[0])
-    below = BINS * mean.sum(-1) - log2(spectrum).sum(-1).sum(-1)
-    return (below << (FRACTION_BITS - LOG_BITS)) // (BINS * blocks.shape[-2])
-
-
-STATISTICS = {"spread": spread, "level": level, "flatness": flatness}
+    return window_statistic("flatness", samples, frame)
 
 
 def window_statistic(name: str, samples: Whole, frame: int) -> Whole:
@@ -111,7 +123,10 @@ def window_statistic(name: str, samples: Whole, frame: int) -> Whole:
     """
     if name not in STATISTICS:
         raise unknown("level gate", "statistic", name, STATISTICS)
-    return STATISTICS[name](samples, frame)
+    numbers = STATISTICS[name].numbers(samples, frame)
+    if numbers.shape[-1] > MAX_FRAMES and STATISTICS[name].block is None:
+        raise DataError(f"level: a window of {numbers.shape[-1]} frames; wanted: {MAX_FRAMES} at most")
+    return STATISTICS[name].combine(numbers.sum(-1), (numbers * numbers).sum(-1), numbers.shape[-1])
 
 
 def integer_threshold(values: np.ndarray, positive: np.ndarray, recall: float) -> int:
@@ -149,7 +164,38 @@ def _log_magnitudes(samples: Whole, frame: int) -> Whole:
 
     One step of int16 is added to each sample's magnitude, so that digital silence has a level, too.
     """
-    frames = _frames(samples, frame)
-    if frames.shape[-2] > MAX_FRAMES:
-        raise DataError(f"level: a window of {frames.shape[-2]} frames; wanted: {MAX_FRAMES} at most")
-    return log2(abs(frames).sum(-1) + frame)
+    return log2(abs(_frames(samples, frame)).sum(-1) + frame)
+
+
+def _spectral_deficits(samples: Whole, frame: int = POINTS) -> Whole:
+    """Return how far each block's spectrum is below flat, summed over its bins, in 1/256 octaves, [..., blocks]."""
+    blocks = _frames(samples, POINTS)
+    # Sums of 64 products of 15 and 14 bits are whole numbers below 2^53: doubles hold them exactly, in any order.
+    products = _to_double(blocks) @ _to_double(constant(INTEGER_FILTERS.T.copy(), blocks))
+    filtered = widen(products) >> FILTER_BITS
+    spectrum = abs(filtered[..., :BINS]) + abs(filtered[..., BINS:]) + 1
+    return BINS * (log2(spectrum.sum(-1)) - LOG_BINS) - log2(spectrum).sum(-1)
+
+
+def _to_double(values: Whole) -> Whole:
+    return values.double() if isinstance(values, Tensor) else values.astype(np.float64)
+
+
+def _combine_level(total: Whole, squares: Whole, count: int) -> Whole:
+    return (total << (FRACTION_BITS - LOG_BITS)) // count
+
+
+def _combine_spread(total: Whole, squares: Whole, count: int) -> Whole:
+    return square_root((count * squares - total * total) << 2 * (FRACTION_BITS - LOG_BITS)) // count
+
+
+def _combine_flatness(total: Whole, squares: Whole, count: int) -> Whole:
+    return (total << (FRACTION_BITS - LOG_BITS)) // (BINS * count)
+
+
+STATISTICS = {
+    "spread": Statistic(_log_magnitudes, _combine_spread),
+    "level": Statistic(_log_magnitudes, _combine_level),
+    "flatness": Statistic(_spectral_deficits, _combine_flatness, block=POINTS),
+}
+"""By name; the first is what an engineer tries first."""
