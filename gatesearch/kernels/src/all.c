@@ -1,4 +1,5 @@
-/* All kernels for one instruction set: this file is compiled once for each set, and GS_SUFFIX names the set. */
+/* Includes every kernel. The build compiles this file once for each instruction set, with GS_SUFFIX as the set's name.
+   */
 #include "compact.c"
 #include "conv_f32.c"
 #include "conv_u8.c"

@@ -1,8 +1,10 @@
-/* Layers that compute the channels that win, one by one or in blocks: who wins, and the filters of those gathered.
+/* Shared by the kernels that gather winning channels (fbs_single.c, fbs_pg.c): picking winners, copying their values.
 
-   A block of 16 channels holds its filters where a tile reads them; channels that win one by one lie 16 apart. So the
-   filters of the winners are copied together for each sample, of the inputs that are there alone, and what follows is a
-   dense layer of fewer channels. That takes a load and a store a weight, against a multiplication a weight and pixel. */
+   Feature boosting and suppression (FBS) computes only the output channels that win. The packed weights of 16
+   neighbouring channels are interleaved, so a tile cannot read the filter of a single channel. These kernels therefore
+   copy the filters of the winners together, for each sample and for the active input channels alone. What follows is a
+   dense convolution of fewer channels. Copying takes one load and one store for each weight; the convolution takes one
+   multiplication for each weight and pixel. */
 #ifndef GS_CHOSEN_H
 #define GS_CHOSEN_H
 
@@ -10,14 +12,15 @@
 #include "kernels.h"
 #include "simd.h"
 
-/* The channels of a sample. */
+/* The channels of a map that are active (of an input) or win (of an output). */
 typedef struct {
   const int32_t *channels; /* ascending */
   int32_t n;
   const uint16_t *masks; /* a bit for each channel of each block of 16 */
 } gs_kept;
 
-/* List the channels of groups of size channels, size being 1 or 16; NULL is all. */
+/* List the channels of some groups of size channels, size being 1 or 16. groups lists n_groups of them; NULL means all.
+   */
 GS_INLINE gs_kept gs_kept_of(const int32_t *groups, int n_groups, int size, int channels, char **at) {
   const int blocks = GS_BLOCKS(channels);
   int32_t *list = gs_take(at, (size_t)blocks * GS_BLOCK * sizeof(int32_t));
@@ -35,11 +38,13 @@ GS_INLINE gs_kept gs_kept_of(const int32_t *groups, int n_groups, int size, int 
   return (gs_kept){list, n, masks};
 }
 
+/* Return the bytes of scratch memory that gs_kept_of needs. */
 GS_INLINE size_t gs_kept_size(int channels) {
   return GS_BLOCKS(channels) * (GS_BLOCK * sizeof(int32_t) + sizeof(uint16_t)) + 192;
 }
 
-/* Copy the words that are kept of each row of whole blocks together; to has room for n and 16 more. */
+/* Copy the values of the channels of k together, out of a row of whole blocks. to has room for k->n values and 16 more.
+   */
 GS_INLINE void gs_keep_words(const uint32_t *from, const gs_kept *k, int blocks, uint32_t *to) {
 #if defined(__AVX512F__)
   for (int b = 0; b < blocks; b++) {
@@ -52,7 +57,7 @@ GS_INLINE void gs_keep_words(const uint32_t *from, const gs_kept *k, int blocks,
 #endif
 }
 
-/* The same of four rows of bytes, into words of four. */
+/* Do the same for four rows of bytes; word i of to holds the four bytes of channel i. */
 GS_INLINE void gs_keep_quads(const int8_t *const *rows, const gs_kept *k, int blocks, uint32_t *to) {
 #if defined(__AVX512F__)
   for (int b = 0; b < blocks; b++) {
@@ -78,10 +83,13 @@ GS_INLINE void gs_keep_quads(const int8_t *const *rows, const gs_kept *k, int bl
 #endif
 }
 
-/* List the count largest of g [n], which is not negative, ascending; of equals the first win. */
+/* List the indices of the count largest values of g [n], ascending; of equal values the first win. No g is negative.
+
+   The bits of floats that are not negative, read as whole numbers, have the same order as the floats. The first loop
+   finds the smallest winning value bit by bit, from the highest bit on: a bit is 1 if at least count values reach the
+   number with this bit. Then all larger values win, and the first of those that are equal. */
 static void gs_largest(const float *g, int n, int count, int32_t *out) {
   uint32_t least = 0;
-  /* Of what is not negative, the bits are in the order of the values. */
   for (uint32_t bit = 1u << 30; bit; bit >>= 1) {
     int above = 0;
     for (int i = 0; i < n; i++) {
@@ -110,8 +118,12 @@ static void gs_largest(const float *g, int n, int count, int32_t *out) {
   }
 }
 
-/* From the input [pixels][n] of the channels that are there, or of all, to the winners, and to what the sums of each of
-   their channels are multiplied by and shifted. */
+/* Pick the winning groups and list their channels.
+
+   The predictor of FBS computes g = relu(phi mean + rho) from the mean of each active input channel; x [pixels][in->n]
+   holds the active channels alone. The groups with the largest g win; out takes their indices. The output of winner i
+   is then scale[i] z + shift[i], z being its convolution: g boosts the batch normalisation slope z + offset, and beta
+   is added. */
 GS_INLINE gs_kept gs_choose(const gs_conv *c, const gs_fbs *f, const float *x, const gs_kept *in, int32_t *out,
                             float **scale, float **shift, char **at) {
   const int wide = GS_BLOCKS(c->c_out) * GS_BLOCK;
@@ -136,6 +148,7 @@ GS_INLINE gs_kept gs_choose(const gs_conv *c, const gs_fbs *f, const float *x, c
   return kept;
 }
 
+/* Return the bytes of scratch memory that gs_choose and two lists of channels need. */
 GS_INLINE size_t gs_choose_scratch(const gs_conv *c) {
   const gs_conv linear = {1, 1, c->c_in, c->c_out, 1, 1, 1, 1, 0, 0, 1, 1};
   const size_t in = GS_BLOCKS(c->c_in) * GS_BLOCK, out = GS_BLOCKS(c->c_out) * GS_BLOCK;
@@ -143,7 +156,8 @@ GS_INLINE size_t gs_choose_scratch(const gs_conv *c) {
          gs_kept_size(c->c_out) + 1024;
 }
 
-/* x [pixels][channels] as [pixels][n], of the channels that are there; x itself where all are. */
+/* Return the channels of k out of x [pixels][channels], copied to [pixels][k->n]; where k has all channels, x itself.
+   */
 GS_INLINE const float *gs_kept_pixels(const float *x, int pixels, int channels, const gs_kept *k, char **at) {
   if (k->n == channels) return x;
   float *made = gs_take(at, (size_t)pixels * k->n * sizeof(float));
@@ -151,7 +165,8 @@ GS_INLINE const float *gs_kept_pixels(const float *x, int pixels, int channels, 
   return made;
 }
 
-/* Write rows [pixels][stride] of the winners to where they are in y [pixels][channels]. */
+/* Write the values of the winners, rows [pixels][stride], to their channels of y [pixels][channels]. With whole, all
+   other channels of y become 0. */
 GS_INLINE void gs_spread_rows(const float *rows, int stride, int pixels, int channels, const gs_kept *k, int block,
                               int whole, float *y) {
   if (whole && k->n < channels) memset(y, 0, (size_t)pixels * channels * sizeof(float));
@@ -166,7 +181,7 @@ GS_INLINE void gs_spread_rows(const float *rows, int stride, int pixels, int cha
   }
 }
 
-/* The same convolution of fewer channels. */
+/* Return the shape of the same convolution with other numbers of channels. */
 GS_INLINE gs_conv gs_fewer(const gs_conv *c, int c_in, int c_out) {
   gs_conv made = *c;
   made.c_in = c_in;

@@ -1,8 +1,10 @@
-/* Encodes a tensor that crosses from one core to the next: its active channels, or a bitmap and its nonzero values. */
+/* Encodes a tensor that crosses from one core to the next: its active channels, or a bitmap and its nonzero values.
+
+   No Python code calls these functions; tests/kernels/driver.c runs them on every instruction set. */
 #include "kernels.h"
 #include "simd.h"
 
-/* x [pixels][stride values] to out [pixels][n]: the values of the channels kept, of 1, 2 or 4 bytes each. */
+/* The loop of keep_channels for values of one type, in which kept need not hold whole blocks. */
 #define GS_KEEP(value_t)                                                    \
   for (int p = 0; p < pixels; p++, x += (size_t)stride * bytes) {           \
     for (int i = 0; i < n; i++, out += bytes) {                             \
@@ -10,12 +12,13 @@
     }                                                                       \
   }
 
+/* Copy the n channels that kept lists from x [pixels][stride] to out [pixels][n]; a value takes 1, 2 or 4 bytes. */
 void GS(keep_channels)(const char *x, int pixels, int stride, const int32_t *kept, int n, int bytes, char *out) {
   int first = 0, blocks = n % GS_BLOCK == 0;
   for (; blocks && first < n; first += GS_BLOCK) {
     for (int k = 1; k < GS_BLOCK; k++) blocks &= kept[first + k] == kept[first] + k;
   }
-  if (blocks) { /* whole blocks, as FBS leaves them */
+  if (blocks) { /* whole blocks of 16 neighbours, which feature boosting and suppression (FBS) produces */
     for (int p = 0; p < pixels; p++, x += (size_t)stride * bytes) {
       for (int i = 0; i < n; i += GS_BLOCK, out += GS_BLOCK * bytes) {
         memcpy(out, x + (size_t)kept[i] * bytes, (size_t)GS_BLOCK * bytes);
@@ -30,14 +33,14 @@ void GS(keep_channels)(const char *x, int pixels, int stride, const int32_t *kep
   }
 }
 
-/* x [n] to a bitmap [(n + 7) / 8], lowest bit first, and the values that are not zero; returns how many. values must
-   have room for n. */
+/* Encode x [n] as a bitmap [(n + 7) / 8], lowest bit first, and the values that are not zero; return their number.
+   values must have room for n. */
 int GS(keep_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values) {
   int count = 0;
   for (int i = 0; i < n; i += 8) {
     unsigned bits = 0;
     for (int k = 0; k < GS_MIN(8, n - i); k++) {
-      /* Written always and counted where it matters: no branch to mispredict. */
+      /* Written always, counted only where it is not zero: no branch that could be mispredicted. */
       values[count] = x[i + k];
       bits |= (unsigned)(x[i + k] != 0) << k;
       count += x[i + k] != 0;
@@ -47,6 +50,7 @@ int GS(keep_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values) 
   return count;
 }
 
+/* Decode what keep_nonzero encodes, to x [n]. */
 void GS(spread_nonzero)(const uint8_t *bitmap, const uint8_t *values, int n, uint8_t *x) {
   for (int i = 0; i < n; i++) {
     const int there = bitmap[i / 8] >> (i % 8) & 1;

@@ -1,13 +1,17 @@
-/* Dense and channel-gated convolution in float: y = act(scale * conv(x) + shift), for the blocks that are live. */
+/* Convolution in float, y = act(scale conv(x) + shift), of all channels or only of the active blocks of 16.
+
+   act is a ReLU or the identity. gatesearch/kernels/conv.py calls it, and so do the kernels of feature boosting and
+   suppression. recurrent_weights.py packs the rows of matrices with conv_f32_pack. */
 #include "image.h"
 #include "kernels.h"
 #include "tile.h"
 
 GS_PAD(f32, float, 1)
 
+/* Return the number of packed weights. */
 size_t GS(conv_f32_size)(const gs_conv *c) { return gs_packed(c) * GS_BLOCKS(c->c_out); }
 
-/* Weights [c_out][c_in][kh][kw] to [blocks_out][steps][16 in][16 out], zero where there is no channel. */
+/* Pack weights [c_out][c_in][kh][kw] as [blocks_out][steps][16 in][16 out], with zeros where there is no channel. */
 void GS(conv_f32_pack)(const gs_conv *c, const float *weights, float *packed) {
   const gs_geometry g = gs_geometry_of(c);
   const int taps = c->kh * c->kw;
@@ -22,11 +26,13 @@ void GS(conv_f32_pack)(const gs_conv *c, const float *weights, float *packed) {
   }
 }
 
+/* Return the bytes of scratch memory that conv_f32 needs. */
 size_t GS(conv_f32_scratch)(const gs_conv *c) {
   const gs_geometry g = gs_geometry_of(c);
   return g.size * sizeof(float) + g.pixels * sizeof(int32_t) + g.steps * sizeof(gs_step) + 256;
 }
 
+/* Write act(scale sums + shift) of one pixel and one block of channels to y. */
 GS_INLINE void finish_f32(const gs_conv *c, const float *sums, int pixel, int block, const float *scale,
                           const float *shift, int relu, float *y) {
   const int first = block * GS_BLOCK, there = c->c_out - first;
@@ -40,8 +46,8 @@ GS_INLINE void finish_f32(const gs_conv *c, const float *sums, int pixel, int bl
   if (there < GS_BLOCK) memcpy(to, value, there * sizeof(float));
 }
 
-/* x [h][w][c_in] to y [h'][w'][c_out]; only channels of the live blocks are read and written (NULL: all).
-   scale and shift hold a value for each of 16 * blocks_out channels. */
+/* Convolve x [h][w][c_in] to y [h'][w'][c_out]. in and out list the active blocks of input and output channels, NULL
+   means all; no other block is read or written. scale and shift hold a value for each of 16 * blocks_out channels. */
 void GS(conv_f32)(const gs_conv *c, const float *x, const int32_t *in, int n_in, const float *packed,
                   const int32_t *out, int n_out, const float *scale, const float *shift, int relu, float *y,
                   void *scratch) {

@@ -1,4 +1,6 @@
-/* Dense and channel-gated convolution of uint8 activations with int8 weights, summed in int32, for live blocks. */
+/* Convolution of uint8 activations with int8 weights, summed in int32, of all channels or only of active blocks of 16.
+
+   gatesearch/kernels/conv.py calls it, and so do fbs.c and stage.c. A kit's runner calls prepare_conv and run_conv. */
 #ifndef GS_KIT
 #include "image.h"
 #include "kernels.h"
@@ -6,10 +8,11 @@
 
 GS_PAD(u8, uint8_t, 0)
 
+/* Return the number of packed weights. */
 size_t GS(conv_u8_size)(const gs_conv *c) { return gs_packed(c) * GS_BLOCKS(c->c_out); }
 
-/* Weights [c_out][c_in][kh][kw] to [blocks_out][steps][16 in / 4][16 out][4 in], zero where there is no
-   channel; and their sums over the kernel and 16 input channels, [blocks_out][blocks_in][16 out]. */
+/* Pack weights [c_out][c_in][kh][kw] as [blocks_out][steps][16 in / 4][16 out][4 in], with zeros where there is no
+   channel; and sum them over the taps and 16 input channels, sums [blocks_out][blocks_in][16 out]. */
 void GS(conv_u8_pack)(const gs_conv *c, const int8_t *weights, int8_t *packed, int32_t *sums) {
   const gs_geometry g = gs_geometry_of(c);
   const int taps = c->kh * c->kw, blocks_in = g.blocks_in;
@@ -27,13 +30,15 @@ void GS(conv_u8_pack)(const gs_conv *c, const int8_t *weights, int8_t *packed, i
   }
 }
 
+/* Return the bytes of scratch memory that conv_u8 needs. */
 size_t GS(conv_u8_scratch)(const gs_conv *c) {
   const gs_geometry g = gs_geometry_of(c);
   return g.size + g.pixels * sizeof(int32_t) + g.steps * sizeof(gs_step) +
          g.blocks_out * GS_BLOCK * sizeof(int32_t) + 320;
 }
 
-/* What becomes of the sums of one block of a pixel; there is the number of its channels. */
+/* Write the output of one pixel and one block to y, from position at on: sums + start, converted as kind says. there is
+   the number of channels of the block that exist. */
 GS_INLINE void finish_u8(const int kind, const int32_t *sums, int there, const int32_t *start, const float *scale,
                          const float *shift, int zero_out, void *y, size_t at) {
   int32_t begun[GS_BLOCK];
@@ -42,12 +47,12 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int there, const i
     if (there >= GS_BLOCK) memcpy((int32_t *)y + at, begun, sizeof(begun));
     else memcpy((int32_t *)y + at, begun, there * sizeof(int32_t));
   } else if (kind == GS_BYTES) {
-    /* A loop for each width of value: mixed, they become narrow vectors. */
+    /* A loop for each width of value: one loop over several widths would be compiled to narrow vectors. */
     float real[GS_BLOCK];
     int32_t whole[GS_BLOCK];
     uint8_t value[GS_BLOCK], *to = (uint8_t *)y + at;
     const gs_vf low = gs_set_f(-(float)zero_out), high = gs_set_f(255.0f - (float)zero_out);
-    const gs_vf round = gs_set_f(12582912.0f); /* half to even, of what is below 2^22 */
+    const gs_vf round = gs_set_f(12582912.0f); /* 1.5 * 2^23: adding it rounds numbers below 2^22, half to even */
     GS_UNROLL for (int k = 0; k < GS_BLOCK; k += GS_LANES) {
       gs_vf v = gs_real(begun + k) * gs_load_f(scale + k) + gs_load_f(shift + k);
       v = gs_min(gs_max(v, low), high);
@@ -66,7 +71,8 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int there, const i
   }
 }
 
-/* A loop for each kind, over the rows of a tile. */
+/* One case of the switch over kinds, with a loop over the rows of a tile: the kind is then a constant inside the loop.
+   */
 #define GS_FINISH(kind)                                                                                             \
   case kind:                                                                                                        \
     for (int r = 0; r < rows; r++) {                                                                                \
@@ -75,15 +81,18 @@ GS_INLINE void finish_u8(const int kind, const int32_t *sums, int there, const i
     }                                                                                                               \
     break;
 
-/* x [h][w][c_in], of which zero stands for 0, to y [h'][w'][c_out]; only live blocks are read and written (NULL: all).
-   bias, scale and shift hold a value for each of 16 * blocks_out channels. y holds, by kind:
+/* Convolve x [h][w][c_in], in which the byte zero represents 0, to y [h'][w'][c_out]. in and out list the active blocks
+   of input and output channels, NULL means all; no other block is read or written. bias, scale and shift hold a value
+   for each of 16 * blocks_out channels. y holds, by kind:
      GS_SUMS    int32   s = conv(x - zero) + bias
      GS_BYTES   uint8   round(scale s + shift) + zero_out, clipped to 0 .. 255
-     GS_FLOATS  float   scale s + shift */
+     GS_FLOATS  float   scale s + shift
+   Tiles compute conv(x - GS_OFFSET). start makes up for the difference: (GS_OFFSET - zero) times the sum of the weights
+   of the active input blocks, plus the bias. */
 void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t *in, int n_in, const int8_t *packed,
                  const int32_t *sums, const int32_t *out, int n_out, const int32_t *bias, const float *scale,
                  const float *shift, int kind, int zero_out, void *y, void *scratch) {
-  const gs_conv copied = *shape, *c = &copied; /* nothing that is written can change it */
+  const gs_conv copied = *shape, *c = &copied; /* a local copy: the compiler knows that no write to y changes it */
   const gs_geometry g = gs_geometry_of(c);
   const size_t size = gs_packed(c);
   char *at = scratch;
@@ -132,9 +141,10 @@ void GS(conv_u8)(const gs_conv *shape, const uint8_t *x, int zero, const int32_t
   }
 }
 
-#else /* how a kit prepares a call and makes it */
+#else /* with GS_KIT: how a kit prepares a call and makes it */
 #include "kit.h"
 
+/* Prepare a call in which the row's shares of the blocks are active. */
 static void prepare_conv(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
@@ -148,6 +158,7 @@ static void prepare_conv(gs_call *k) {
   k->scratch = room(GS(conv_u8_scratch)(&k->c));
 }
 
+/* Run a prepared call. */
 GS_INLINE void run_conv(gs_call *k) {
   GS(conv_u8)(&k->c, k->x, 0, k->in, k->n_in, k->packed, k->sums, k->out, k->n_out, k->start, k->w, k->bias,
               GS_BYTES, 0, k->y, k->scratch);

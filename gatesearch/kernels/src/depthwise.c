@@ -1,9 +1,13 @@
-/* Depthwise convolution of uint8 activations: every channel with a filter of its own, requantised to bytes. */
+/* Depthwise convolution in int8: each channel of a uint8 map has a filter of its own; sums are requantised to bytes.
+
+   gatesearch/kernels/depthwise.py and stage.c call it. A kit's runner calls prepare_depthwise and run_depthwise. */
 #ifndef GS_KIT
 #include "kernels.h"
 
-/* x [h][w][c], of which zero stands for 0, to y [h'][w'][c], c being c_in and c_out. weights [kh][kw][c]; bias and scale
-   [c]. y = round(scale (sum (x - zero) w + bias)) + zero_out, half to even, clipped to 0 .. 255. */
+/* Compute y = round(scale (sum of (x - zero) w + bias)) + zero_out, half to even, clipped to 0 .. 255.
+
+   x is [h][w][c], y [h'][w'][c], weights [kh][kw][c], bias and scale [c]. zero and zero_out are the bytes of x and of y
+   that represent 0. Taps outside the map add nothing. */
 void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t *weights, const int32_t *bias,
                       const float *scale, int zero_out, uint8_t *y) {
   const int height = gs_height(c), width = gs_width(c), channels = c->c_out;
@@ -39,9 +43,10 @@ void GS(depthwise_u8)(const gs_conv *c, const uint8_t *x, int zero, const int8_t
   }
 }
 
-#else /* how a kit prepares a call and makes it */
+#else /* with GS_KIT: how a kit prepares a call and makes it */
 #include "kit.h"
 
+/* Prepare a call of a row's shape. */
 static void prepare_depthwise(gs_call *k) {
   k->c = conv_of(k->row->shape);
   k->x = bytes(k->c.h * k->c.w * k->c.c_in);
@@ -49,6 +54,7 @@ static void prepare_depthwise(gs_call *k) {
   k->start = room(k->c.c_out * sizeof(int32_t)), k->w = reals(k->c.c_out), k->y = room(outputs_of(&k->c));
 }
 
+/* Run a prepared call. */
 GS_INLINE void run_depthwise(gs_call *k) {
   GS(depthwise_u8)(&k->c, k->x, 0, (const int8_t *)k->packed, k->start, k->w, 0, k->y);
 }

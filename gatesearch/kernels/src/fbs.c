@@ -1,17 +1,23 @@
-/* Feature boosting and suppression (Gao et al. 2019): a layer that computes only the blocks of channels that win.
+/* Feature boosting and suppression (FBS, Gao et al. 2019): a convolution that computes only winning blocks of channels.
 
-     u = mean of x     g = relu(phi u + rho)     y = act(g norm(conv(x)) + beta) for the blocks of the largest g
-   norm is z -> slope z + offset, a value a channel. Only live input blocks are read. */
+     u = mean of x over its pixels, for each input channel
+     g = relu(phi u + rho)                              predicts how much each output channel matters
+     y = act(g (slope conv(x) + offset) + beta)         for the blocks of 16 channels with the largest mean of g
+   slope and offset are the batch normalisation, one value for each channel; act is a ReLU or the identity. Inactive
+   input blocks are not read. gatesearch/kernels/fbs.py calls fbs_f32 and fbs_u8. A kit's runner calls prepare_fbs and
+   run_fbs. */
 #ifndef GS_KIT
 #include "kernels.h"
 
+/* Return the bytes of scratch memory that fbs_f32 or fbs_u8 needs. */
 size_t GS(fbs_scratch)(const gs_conv *c) {
   const size_t in = GS_BLOCKS(c->c_in) * GS_BLOCK, out = GS_BLOCKS(c->c_out) * GS_BLOCK;
   return GS_MAX(GS(conv_f32_scratch)(c), GS(conv_u8_scratch)(c)) + (2 * in + 4 * out) * sizeof(float) + 1024 +
          GS(conv_f32_scratch)(&(gs_conv){1, 1, c->c_in, c->c_out, 1, 1, 1, 1, 0, 0, 1, 1});
 }
 
-/* What both forms share: from u to the winners, listed in out, and their scale and shift. */
+/* Pick the winning blocks from the means u, list them in out, and compute for each of their channels the scale and
+   shift of its convolution: y = act(scale conv(x) + shift). */
 static void decide(const gs_conv *c, const gs_fbs *f, const float *u, const int32_t *in, int n_in, int32_t *out,
                    float *scale, float *shift, char **at) {
   const int wide = GS_BLOCKS(c->c_out) * GS_BLOCK;
@@ -28,6 +34,8 @@ static void decide(const gs_conv *c, const gs_fbs *f, const float *u, const int3
   }
 }
 
+/* Compute the layer in float, x [h][w][c_in] to y [h'][w'][c_out]; losing blocks of y keep their values. in lists the
+   active input blocks, NULL means all; out takes the winning blocks, ascending. */
 void GS(fbs_f32)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_t *in, int n_in, const float *packed,
                  int relu, float *y, int32_t *out, void *scratch) {
   const int wide = GS_BLOCKS(c->c_out) * GS_BLOCK;
@@ -39,7 +47,9 @@ void GS(fbs_f32)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_
   GS(conv_f32)(c, x, in, n_in, packed, out, f->winners, scale, shift, relu, y, at);
 }
 
-/* uint8 in and out, zero for 0 (so that a ReLU is in it); a step of x is worth level_in, one of y level_out. */
+/* Compute the layer for x and y in uint8, in which the byte 0 represents 0; so clipping to bytes is also a ReLU.
+   level_in, level_weight and level_out are the real values of a step of x, of a weight and of y. no_bias holds zeros.
+   */
 void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level_in, const int32_t *in, int n_in,
                 const int8_t *packed, const int32_t *sums, float level_weight, const int32_t *no_bias,
                 float level_out, uint8_t *y, int32_t *out, void *scratch) {
@@ -63,9 +73,10 @@ void GS(fbs_u8)(const gs_conv *c, const gs_fbs *f, const uint8_t *x, float level
   GS(conv_u8)(c, x, 0, in, n_in, packed, sums, out, f->winners, no_bias, scale, shift, GS_BYTES, 0, y, at);
 }
 
-#else /* how a kit prepares a call and makes it */
+#else /* with GS_KIT: how a kit prepares a call and makes it */
 #include "kit.h"
 
+/* Prepare a call in which the row's shares of the blocks are active and win. */
 static void prepare_fbs(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
@@ -79,6 +90,7 @@ static void prepare_fbs(gs_call *k) {
   k->scratch = room(GS(fbs_scratch)(&k->c));
 }
 
+/* Run a prepared call. */
 GS_INLINE void run_fbs(gs_call *k) {
   GS(fbs_f32)(&k->c, &k->fbs, k->x, k->in, k->n_in, (const float *)k->packed, 1, k->y, k->winners, k->scratch);
 }

@@ -1,28 +1,39 @@
-/* FBS and precision gating in one layer (Huang et al. 2020): the high bits of the channels that win, the low bits of
-   those of their outputs that are open. Groups of a mask decide by the mean of their winners. */
+/* Feature boosting and suppression (FBS) and precision gating (PG) in one layer (Huang et al. 2020).
+
+   FBS picks the output channels that win; no other channel is computed. Phase one of PG multiplies the high bits of the
+   input for all outputs of the winners, phase two adds the low bits for those outputs that are open. A group of
+   channels opens at a pixel where the mean of its winners' high products exceeds the group's threshold. fbs.c and pg.c
+   have the formulas of either gate. x and y are float. Levels of x have at most 16 bits, weights 8 or 9 bits; products
+   are int32. The filters of the winners are gathered for each sample, so that what follows is a dense convolution of
+   fewer channels: chosen.h says why. gatesearch/kernels/fbs_pg.py calls fbs_pg. A kit's runner calls prepare_fbs_pg and
+   run_fbs_pg. */
 #ifndef GS_KIT
 #include "chosen.h"
 #include "tile.h"
 
-/* What lives in scratch memory during a call; c is the layer of the channels that are there. */
+/* What lies in scratch memory during a call, for the dense layer of the active inputs and the winners. Its channels are
+   counted from 0, without gaps; a high product is an output of phase one, a low product one of phase two. */
 typedef struct {
-  gs_conv c;
-  gs_geometry g;
-  const uint8_t *high, *low;
-  const int8_t *packed;
-  int32_t *offsets, *start; /* what sums begin with, by channel */
-  gs_step *steps;
+  gs_conv c;                 /* the shape of that layer; its input channels are the pieces of the active inputs */
+  gs_geometry g;             /* derived from that shape */
+  const uint8_t *high, *low; /* the high and the low part of the input, padded */
+  const int8_t *packed;      /* the gathered weights, as tiles read them */
+  int32_t *offsets, *start;  /* where the patch of each output pixel begins; by output channel: what is added to every
+                                sum, to correct for GS_OFFSET */
+  gs_step *steps;            /* the 16 input channels of each tap */
   int32_t n_steps;
-  float *rows;     /* [pixels][16 * blocks_out] */
-  int64_t *limit;  /* by group: open where the high products of its winners sum to more */
-  int32_t *single; /* by channel, where groups are of 1 */
-  int64_t *sums;   /* [groups][pixels] */
-  int32_t *group;  /* of each channel, counted through those that have winners */
-  int32_t groups;
-  uint16_t *masks; /* [blocks_out][pixels], what is open */
-  int32_t *list;   /* of pixels of one block */
+  float *rows;               /* outputs, [pixels][16 * blocks_out] */
+  int64_t *limit;            /* by group: the group is open where the high products of its winners sum to more */
+  int32_t *single;           /* the same by channel, for groups of 1 */
+  int64_t *sums;             /* [groups][pixels]: sum of the high products of the winners of a group */
+  int32_t *group;            /* by channel: index of its group among the groups that have winners; -1 beyond the last */
+  int32_t groups;            /* number of groups that have winners */
+  uint16_t *masks;           /* [blocks_out][pixels]: a bit for each open output of a block */
+  int32_t *list;             /* pixels at which the current block has an open output */
 } gs_hybrid;
 
+/* Return the bytes of scratch memory that a call of fbs_pg needs, whatever wins; pieces are those of an input channel.
+   */
 size_t GS(fbs_pg_scratch)(const gs_conv *c, int pieces) {
   const gs_conv wide = gs_fewer(c, c->c_in * pieces, c->c_out);
   const gs_conv narrow = gs_fewer(c, GS_MIN(wide.c_in, GS_BLOCK - 1), c->c_out);
@@ -35,8 +46,11 @@ size_t GS(fbs_pg_scratch)(const gs_conv *c, int pieces) {
          outs * (3 * sizeof(int32_t) + sizeof(int64_t)) + GS_BLOCK * sizeof(int32_t) + 2048;
 }
 
-/* x [pixels][n] to its high and its low bits, [pixels][pieces n]: of what is positive and, with sign, of what is
-   negative; each twice and once where weights are of 9 bits, as w = 2 (w >> 1) + (w & 1). */
+/* Round x [pixels][n] to levels and write their high and their low bits, each [pixels][pieces n].
+
+   A piece is one operand of the n channels: the positive part of x and, with sign, the negative part. With wide,
+   weights have 9 bits and are split as w = 2 (w >> 1) + (w & 1), so each piece is there twice: doubled for w >> 1, and
+   as it is for w & 1. High and low bits are separate bytes here, so doubling cannot carry from one to the other. */
 static void planes(const float *x, int pixels, int n, const gs_split *s, uint8_t *high, uint8_t *low) {
   const int wide = s->wide, pieces = (1 + wide) * (1 + s->sign), mask = (1 << s->low_bits) - 1;
   for (int p = 0; p < pixels; p++, x += n, high += pieces * n, low += pieces * n) {
@@ -60,7 +74,9 @@ static void planes(const float *x, int pixels, int n, const gs_split *s, uint8_t
   }
 }
 
-/* The packed filters of the winners out of taps [kh kw][pieces c_in][16 * blocks_out]. */
+/* Gather the weights of the winners (out) for the active inputs (in) from taps [kh kw][pieces c_in][16 * blocks_out],
+   and pack them as conv_u8_pack does: [blocks of winners][places / 4][16 out][4 in]. A place is an input channel at a
+   tap; places without a channel get zeros. */
 static void gathered_u8(const gs_conv *c, int pieces, const int8_t *taps, const gs_kept *in, const gs_kept *out,
                         const gs_geometry *g, char *at, int8_t *packed) {
   const int blocks = GS_BLOCKS(c->c_out), wide = blocks * GS_BLOCK, places = g->steps * GS_BLOCK, all = c->kh * c->kw;
@@ -84,6 +100,8 @@ static void gathered_u8(const gs_conv *c, int pieces, const int8_t *taps, const 
   }
 }
 
+/* Lay out the scratch memory at at, split the input into it and gather the weights. x [pixels][in->n] holds the active
+   channels alone. */
 static gs_hybrid hybrid_of(const gs_conv *c, const gs_split *s, const float *x, const gs_kept *in, const gs_kept *out,
                            char *at) {
   const int pieces = (1 + s->wide) * (1 + s->sign), size = c->h * c->w * pieces * in->n;
@@ -122,7 +140,9 @@ static gs_hybrid hybrid_of(const gs_conv *c, const gs_split *s, const float *x, 
   return h;
 }
 
-/* The limit of each group that has winners, by how many it has: floor(threshold n / level), in steps of 2^low_bits. */
+/* Compute the limit of each group that has winners. The mean of its n winners exceeds the threshold where
+   level 2^low_bits sum > threshold n, sum being that of their high products. Sums are whole numbers, so this is
+   sum > floor(floor(threshold n / level) / 2^low_bits). */
 static void limits(gs_hybrid *h, const gs_split *s, const gs_kept *out) {
   const int outs = h->g.blocks_out * GS_BLOCK;
   for (int k = 0, next; k < out->n; k = next, h->groups++) {
@@ -130,7 +150,7 @@ static void limits(gs_hybrid *h, const gs_split *s, const gs_kept *out) {
     for (next = k; next < out->n && out->channels[next] / s->group == group; next++) h->group[next] = h->groups;
     const double real = (double)s->threshold[group] * (next - k) / (double)s->level;
     int64_t whole = real > 4e18 ? (int64_t)1 << 62 : real < -4e18 ? -((int64_t)1 << 62) : (int64_t)real;
-    whole -= (double)whole > real; /* conversion goes towards 0 */
+    whole -= (double)whole > real; /* the conversion rounds towards 0, floor rounds down */
     h->limit[h->groups] = whole >> s->low_bits;
   }
   for (int k = 0; s->group == 1 && k < outs; k++) {
@@ -139,6 +159,7 @@ static void limits(gs_hybrid *h, const gs_split *s, const gs_kept *out) {
   for (int k = out->n; k < outs; k++) h->group[k] = -1;
 }
 
+/* Compute the products of a tile (some pixels by some blocks of winners) from patches of the high or the low part. */
 GS_INLINE void hybrid_tile(const gs_hybrid *h, const uint8_t *const *patch, int rows, int block, int columns,
                            int32_t *tile) {
   const int8_t *w[GS_MOST_COLUMNS];
@@ -149,7 +170,7 @@ GS_INLINE void hybrid_tile(const gs_hybrid *h, const uint8_t *const *patch, int 
   }
 }
 
-/* Add up the high products of a block of a pixel by group. */
+/* Add the 16 high products of a block at a pixel to the sums of their groups. */
 GS_INLINE void add_groups(const gs_hybrid *h, const int32_t *sums, int block, int pixel) {
   const int32_t *group = h->group + block * GS_BLOCK;
   for (int k = 0, next; k < GS_BLOCK && group[k] >= 0; k = next) {
@@ -159,6 +180,8 @@ GS_INLINE void add_groups(const gs_hybrid *h, const int32_t *sums, int block, in
   }
 }
 
+/* Phase one: write the high products of all winners to rows, and keep what decisions need: masks for groups of 1, else
+   the sums of groups. Without low bits there is nothing to decide. */
 static void high_products(const gs_hybrid *h, const gs_split *s) {
   const int outs = h->g.blocks_out * GS_BLOCK, pixels = h->g.pixels;
   const float scale = s->level * (float)(1 << s->low_bits);
@@ -186,7 +209,7 @@ static void high_products(const gs_hybrid *h, const gs_split *s) {
   }
 }
 
-/* What is open of a block, where groups decide. */
+/* Set the masks of a block from the sums of groups, for groups of more than 1. */
 static void decide_block(const gs_hybrid *h, int block) {
   const int32_t *group = h->group + block * GS_BLOCK;
   uint16_t *masks = h->masks + (size_t)block * h->g.pixels;
@@ -199,7 +222,8 @@ static void decide_block(const gs_hybrid *h, int block) {
   }
 }
 
-/* Add the low products of what is open; returns how many outputs are. */
+/* Phase two: for each block, compute the low products of the pixels that have an open output, clear those of closed
+   outputs and add the rest to rows. Return the number of open outputs. */
 static int32_t low_products(const gs_hybrid *h, const gs_split *s) {
   const int outs = h->g.blocks_out * GS_BLOCK, pixels = h->g.pixels;
   int32_t open = 0;
@@ -208,7 +232,7 @@ static int32_t low_products(const gs_hybrid *h, const gs_split *s) {
     const uint16_t *masks = h->masks + (size_t)block * pixels;
     int n = 0;
     for (int p = 0; p < pixels; p++) {
-      h->list[n] = p; /* always written and counted where it matters: no branch to mispredict */
+      h->list[n] = p; /* written always, counted only where an output is open: no branch that could be mispredicted */
       n += masks[p] != 0;
       open += __builtin_popcount(masks[p]);
     }
@@ -235,7 +259,11 @@ static int32_t low_products(const gs_hybrid *h, const gs_split *s) {
   return open;
 }
 
-/* x [h][w][c_in] to y [h'][w'][c_out], in and out as fbs_single has them; returns how many outputs were open. */
+/* Compute the layer, x [h][w][c_in] to y [h'][w'][c_out], and return the number of open outputs.
+
+   in lists n_in groups of in_size channels of x that are active; NULL means all. out takes the winning groups,
+   ascending. With relu a ReLU follows. With whole, the channels of y that lose are cleared; else they keep their
+   values. */
 int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const float *x, const int32_t *in, int n_in,
                    int in_size, int relu, int whole, float *y, int32_t *out, void *scratch) {
   char *at = scratch;
@@ -253,10 +281,11 @@ int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const f
   return open;
 }
 
-#else /* how a kit prepares a call and makes it */
+#else /* with GS_KIT: how a kit prepares a call and makes it */
 #include "kit.h"
 
-/* The threshold that leaves the requested share of the outputs open is found by halving. */
+/* Prepare a call with a threshold that opens the row's share of the winners' outputs. The threshold is found by
+   bisection, with a run of the kernel for each step. */
 static void prepare_fbs_pg(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int32_t *v = k->row->variant;
@@ -270,7 +299,7 @@ static void prepare_fbs_pg(gs_call *k) {
   const int outputs = gs_height(&k->c) * gs_width(&k->c) * GS_MIN(k->n_out * v[0], k->c.c_out);
   k->outputs = outputs;
   const int share = k->row->share[2], sought = share > 0 && share < 1000;
-  float low = -4e6f, high = 4e6f; /* sums are far below */
+  float low = -4e6f, high = 4e6f; /* no mean of products is so large */
   for (int round = 0; round < (sought ? 15 : 1); round++) {
     const float middle = sought ? (low + high) / 2 : share ? low : high;
     for (int i = 0; i < k->c.c_out; i++) threshold[i] = middle;
@@ -281,6 +310,7 @@ static void prepare_fbs_pg(gs_call *k) {
   }
 }
 
+/* Run a prepared call. */
 GS_INLINE void run_fbs_pg(gs_call *k) {
   k->open = GS(fbs_pg)(&k->c, &k->fbs, &k->split, k->x, k->in, k->n_in, k->live_size, 1, 0, k->y, k->winners,
                        k->scratch);

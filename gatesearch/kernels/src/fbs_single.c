@@ -1,8 +1,14 @@
-/* Feature boosting and suppression of single channels: as fbs.c, where what wins are no blocks. */
+/* Feature boosting and suppression (FBS, Gao et al. 2019) where channels win one by one, in float.
+
+   A convolution computes only the channels that win: fbs.c has the formulas. Winners may be any channels, so their
+   filters are gathered for each sample, and a dense convolution of fewer channels follows: chosen.h says why.
+   gatesearch/kernels/fbs_single.py calls fbs_single. A kit's runner calls prepare_fbs_single and run_fbs_single. */
 #ifndef GS_KIT
 #include "chosen.h"
 
-/* The packed filters of the winners, [blocks of n][steps][16 in][16 out], out of taps [kh kw][c_in][16 * blocks_out]. */
+/* Gather the weights of the winners (out) for the active inputs (in) from taps [kh kw][c_in][16 * blocks_out], and pack
+   them as conv_f32_pack does: [blocks of winners][steps][16 in][16 out]. A place is an input channel at a tap; places
+   without a channel get zeros. row is scratch memory for the weights of one place. */
 static void gathered_f32(const gs_conv *c, const float *taps, const gs_kept *in, const gs_kept *out, float *row,
                          float *packed) {
   const gs_conv few = gs_fewer(c, in->n, out->n);
@@ -23,6 +29,7 @@ static void gathered_f32(const gs_conv *c, const float *taps, const gs_kept *in,
   }
 }
 
+/* Return the bytes of scratch memory that a call of fbs_single needs, whatever wins. */
 size_t GS(fbs_single_scratch)(const gs_conv *c) {
   const gs_conv narrow = gs_fewer(c, GS_MIN(c->c_in, GS_BLOCK - 1), c->c_out);
   const size_t conv = GS_MAX(GS(conv_f32_scratch)(c), GS(conv_f32_scratch)(&narrow));
@@ -31,8 +38,11 @@ size_t GS(fbs_single_scratch)(const gs_conv *c) {
          (inputs + outputs + GS(conv_f32_size)(c) + (GS_BLOCKS(c->c_out) + 1) * GS_BLOCK) * sizeof(float);
 }
 
-/* x [h][w][c_in] to y [h'][w'][c_out]. in lists the groups of in_size channels of x that are there, NULL is all; out
-   takes the winners. Losers are cleared where somebody reads the whole of y. */
+/* Compute the layer, x [h][w][c_in] to y [h'][w'][c_out].
+
+   in lists n_in groups of in_size channels of x that are active; NULL means all. out takes the winning groups of
+   f->block channels, ascending. With relu a ReLU follows. With whole, the channels of y that lose are cleared; else
+   they keep their values. */
 void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int32_t *in, int n_in, int in_size,
                     const float *taps, int relu, int whole, float *y, int32_t *out, void *scratch) {
   char *at = scratch;
@@ -51,9 +61,10 @@ void GS(fbs_single)(const gs_conv *c, const gs_fbs *f, const float *x, const int
   gs_spread_rows(made, won.n, pixels, c->c_out, &won, f->block, whole, y);
 }
 
-#else /* how a kit prepares a call and makes it */
+#else /* with GS_KIT: how a kit prepares a call and makes it */
 #include "kit.h"
 
+/* Prepare a call in which the row's shares of the inputs are active and of the outputs win. */
 static void prepare_fbs_single(gs_call *k) {
   k->c = conv_of(k->row->shape);
   prepare_chosen(k, 1);
@@ -61,6 +72,7 @@ static void prepare_fbs_single(gs_call *k) {
   k->scratch = room(GS(fbs_single_scratch)(&k->c));
 }
 
+/* Run a prepared call. */
 GS_INLINE void run_fbs_single(gs_call *k) {
   GS(fbs_single)(&k->c, &k->fbs, k->x, k->in, k->n_in, k->live_size, (const float *)k->packed, 1, 0, k->y,
                  k->winners, k->scratch);

@@ -1,8 +1,11 @@
-/* Kernels of gated layers: what they share. Plain C11, no allocation, no library beyond the compiler's own.
+/* What all kernels of gated layers share: the shape of a convolution, names, blocks of channels and scratch memory.
 
-   Every file is compiled once for each instruction set, with GS_SUFFIX as its name; simd.h holds all that differs.
-   Channels come in blocks of 16: that is what gates skip and what one 512-bit register holds. Activations are
-   height x width x channels; sizes are in elements unless a name says bytes. Scratch memory is the caller's. */
+   The kernels are C11 with GNU extensions. They allocate nothing and need no library beyond the compiler's own.
+   Each file is compiled once for each instruction set. The build defines GS_SUFFIX as the name of the set, and GS(name)
+   is the name of a function for that set: gs_NAME_SUFFIX. simd.h holds most of what differs between sets.
+   Channels come in blocks of 16: gates skip whole blocks, and one 512-bit register holds a block of floats.
+   Activations are height x width x channels. Sizes are in elements unless a name says bytes. The caller provides the
+   scratch memory; functions named ..._scratch return the bytes that a kernel needs. */
 #ifndef GS_H
 #define GS_H
 
@@ -20,29 +23,31 @@
 #define GS_BLOCK 16
 #define GS_INLINE static inline __attribute__((always_inline))
 #define GS_UNROLL _Pragma("GCC unroll 16")
-#define GS_LOOP _Pragma("GCC unroll 1") /* over 16 channels: unrolled, it would not become one vector */
+#define GS_LOOP _Pragma("GCC unroll 1") /* for loops over 16 channels: unrolled, they would not become one vector */
 #define GS_BLOCKS(n) (((n) + GS_BLOCK - 1) / GS_BLOCK)
 #define GS_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define GS_MAX(a, b) ((a) > (b) ? (a) : (b))
 
-/* A convolution; a matrix product is one of 1 x 1. */
+/* The shape of a convolution: input image, channels, kernel, stride, padding, dilation. A matrix product is a 1 x 1
+   convolution. A tap is one position of the kernel. */
 typedef struct {
   int32_t h, w, c_in, c_out;
   int32_t kh, kw, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
 } gs_conv;
 
-/* Where the 16 input channels of one tap begin, in the image and in the packed weights. */
+/* Offsets at which the 16 input channels of one tap begin: x in the image, w in the packed weights. */
 typedef struct {
   int32_t x, w;
 } gs_step;
 
-/* Take bytes, on a cache line, from the scratch memory at *at. */
+/* Reserve bytes of the scratch memory at *at, from the next cache line (64 bytes) on, and move *at behind them. */
 GS_INLINE void *gs_take(char **at, size_t bytes) {
   char *taken = (char *)(((uintptr_t)*at + 63) & ~(uintptr_t)63);
   *at = taken + bytes;
   return taken;
 }
 
+/* Height and width of a convolution's output. */
 GS_INLINE int32_t gs_height(const gs_conv *c) {
   return (c->h + 2 * c->pad_h - c->dilation_h * (c->kh - 1) - 1) / c->stride_h + 1;
 }

@@ -1,9 +1,13 @@
-/* The parts of a gate: pooling, the linear layer that decides, and the choice of the winning blocks. */
+/* The parts of a gate's head: pooling over pixels, the linear layer that computes a logit, and the choice of winners.
+
+   gatesearch/kernels/elementwise.py calls gate_f32, for gates at cuts. fbs.c and chosen.h call the pooling and winners.
+   A kit's runner calls prepare_gate and run_gate. */
 #ifndef GS_KIT
 #include "kernels.h"
 #include "simd.h"
 
-/* Mean and, unless it is NULL, maximum over the pixels of x [pixels][channels], for live blocks (NULL: all). */
+/* Compute the mean of each channel over the pixels of x [pixels][channels] and, unless largest is NULL, the maximum.
+   live lists n_live active blocks, NULL means all; other channels keep their values. */
 void GS(pool_f32)(const float *x, int pixels, int channels, const int32_t *live, int n_live, float *mean,
                   float *largest) {
   const int blocks = GS_BLOCKS(channels);
@@ -33,7 +37,7 @@ void GS(pool_f32)(const float *x, int pixels, int channels, const int32_t *live,
   }
 }
 
-/* The same of uint8, with the exact sum in the place of the mean. */
+/* Do the same for bytes, with the exact sum instead of the mean. */
 void GS(pool_u8)(const uint8_t *x, int pixels, int channels, const int32_t *live, int n_live, int32_t *total,
                  uint8_t *largest) {
   const int blocks = GS_BLOCKS(channels);
@@ -60,7 +64,8 @@ void GS(pool_u8)(const uint8_t *x, int pixels, int channels, const int32_t *live
   }
 }
 
-/* logit = w_mean . mean(x) + w_most . max(x) + b over the pixels of x; w_most and pooled, [2 channels], go together. */
+/* Return the logit w_mean . mean(x) + w_most . max(x) + b, with mean and maximum over the pixels of x. w_most may be
+   NULL. pooled is scratch memory for the means and, behind them, the maxima, [2 channels]. */
 float GS(gate_f32)(const float *x, int pixels, int channels, const float *w_mean, const float *w_most, float b,
                    float *pooled) {
   float part[GS_BLOCK] = {0}, sum = b;
@@ -78,7 +83,8 @@ float GS(gate_f32)(const float *x, int pixels, int channels, const float *w_mean
   return sum;
 }
 
-/* List the count blocks of the largest mean of g [channels], in ascending order; of equals the first win. */
+/* List the count blocks with the largest mean of g [channels], ascending; of equal blocks the first win. No g is
+   negative, and there are at most 1024 blocks. */
 void GS(winners)(const float *g, int channels, int count, int32_t *out) {
   const int blocks = GS_BLOCKS(channels);
   float score[1024], least = 0;
@@ -93,7 +99,7 @@ void GS(winners)(const float *g, int channels, int count, int32_t *out) {
     for (int b = 0; b < blocks; b++) {
       if (score[b] >= 0 && (best < 0 || score[b] > least)) least = score[best = b];
     }
-    score[best] = -1; /* g is not negative */
+    score[best] = -1; /* below every score, so that the block does not win again */
     least = 0;
     out[n] = best;
   }
@@ -106,15 +112,17 @@ void GS(winners)(const float *g, int channels, int count, int32_t *out) {
   }
 }
 
-#else /* how a kit prepares a call and makes it */
+#else /* with GS_KIT: how a kit prepares a call and makes it */
 #include "kit.h"
 
+/* Prepare a call for a map of a row's shape. */
 static void prepare_gate(gs_call *k) {
   k->c = conv_of(k->row->shape);
   k->x = reals(k->c.h * k->c.w * k->c.c_in);
   k->w = reals(k->c.c_in), k->bias = reals(k->c.c_in), k->y = room(2 * k->c.c_in * sizeof(float));
 }
 
+/* Run a prepared call. */
 GS_INLINE void run_gate(gs_call *k) {
   k->open = GS(gate_f32)(k->x, k->c.h * k->c.w, k->c.c_in, k->w, k->bias, 0, k->y) > 0;
 }

@@ -1,20 +1,28 @@
-/* From an image to rows and steps: padding, patches, and which of them are read. */
+/* Prepares the input of a convolution for tiles: pads the image, and lists which values each output reads.
+
+   A patch is what one output reads: the input channels at every tap of the kernel. A step is 16 input channels of one
+   tap. Tiles read an output's patch step by step, so an image must have whole blocks of 16 channels and a border as
+   wide as the padding. An image that lacks them is copied. With fewer than 16 channels and several taps, most of a
+   block would be padding; each patch is then copied by itself, its taps side by side without padding (the image is
+   unfolded). */
 #ifndef GS_IMAGE_H
 #define GS_IMAGE_H
 
 #include "gs.h"
 
+/* Sizes that follow from a convolution's shape. */
 typedef struct {
   int32_t pixels;      /* outputs of a channel */
-  int32_t blocks_in;   /* of 16 input channels */
-  int32_t blocks_out;  /* of 16 output channels */
-  int32_t width;       /* of the padded image */
-  int32_t size;        /* of the padded image, all channels; or of all patches */
-  int32_t patch;       /* where 16 channels would be mostly padding: size of a patch that is copied whole; else 0 */
-  int32_t steps;       /* of all taps and input blocks */
-  int copied;          /* whether the image cannot be read as it is */
+  int32_t blocks_in;   /* blocks of 16 input channels */
+  int32_t blocks_out;  /* blocks of 16 output channels */
+  int32_t width;       /* width of the padded image */
+  int32_t size;        /* values of the padded image, or of all patches where the image is unfolded */
+  int32_t patch;       /* values of a patch where the image is unfolded; else 0 */
+  int32_t steps;       /* steps of a patch, over all taps and input blocks */
+  int copied;          /* whether the image has to be copied */
 } gs_geometry;
 
+/* Return the sizes that follow from a convolution's shape. */
 GS_INLINE gs_geometry gs_geometry_of(const gs_conv *c) {
   gs_geometry g;
   g.pixels = gs_height(c) * gs_width(c);
@@ -27,13 +35,14 @@ GS_INLINE gs_geometry gs_geometry_of(const gs_conv *c) {
   if (c->c_in < GS_BLOCK && c->kh * c->kw > 1) {
     g.steps = GS_BLOCKS(c->kh * c->kw * c->c_in);
     g.patch = g.steps * GS_BLOCK;
-    g.size = g.pixels * g.patch + GS_BLOCK; /* which copies may write beyond */
+    g.size = g.pixels * g.patch + GS_BLOCK; /* copies may write up to 15 values beyond the last patch */
   }
   g.copied = g.patch || c->pad_h || c->pad_w || c->c_in % GS_BLOCK;
   return g;
 }
 
-/* List the steps of every tap and live input block (all, where live is NULL); returns how many. */
+/* List the steps of every tap for the active input blocks, and return their number. live lists n_live active blocks;
+   where it is NULL, the first n_live are active. */
 GS_INLINE int gs_list_steps(const gs_conv *c, const gs_geometry *g, const int32_t *live, int n_live, gs_step *steps) {
   const int channels = g->blocks_in * GS_BLOCK;
   int n = 0;
@@ -54,7 +63,7 @@ GS_INLINE int gs_list_steps(const gs_conv *c, const gs_geometry *g, const int32_
   return n;
 }
 
-/* List where the patch of each output begins. */
+/* List the offset at which the patch of each output begins. */
 GS_INLINE void gs_list_pixels(const gs_conv *c, const gs_geometry *g, int32_t *offsets) {
   const int channels = g->blocks_in * GS_BLOCK, height = gs_height(c), width = gs_width(c);
   for (int p = 0; g->patch && p < g->pixels; p++) offsets[p] = p * g->patch;
@@ -66,7 +75,8 @@ GS_INLINE void gs_list_pixels(const gs_conv *c, const gs_geometry *g, int32_t *o
   }
 }
 
-/* Addresses of the patches of a tile; where fewer are left than it has rows, the last one again. */
+/* Write the addresses of the patches of a tile to patch. Where fewer patches are left than the tile has rows, the last
+   patch is repeated. */
 #define gs_patches(x, offsets, rows, left, patch)                                                   \
   do {                                                                                              \
     if ((rows) <= (left)) {                                                                         \
@@ -76,17 +86,18 @@ GS_INLINE void gs_list_pixels(const gs_conv *c, const gs_geometry *g, int32_t *o
     }                                                                                               \
   } while (0)
 
-/* Size of the packed weights of one block of 16 output channels. */
+/* Return the number of packed weights of one block of 16 output channels. */
 GS_INLINE size_t gs_packed(const gs_conv *c) {
   return (size_t)gs_geometry_of(c).steps * GS_BLOCK * GS_BLOCK;
 }
 
-/* Where the weight of a tap and an input channel stands among those of one output channel. */
+/* Return the position of the weight of a tap and an input channel among the weights of one output channel. */
 GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int channel) {
   return g->patch ? tap * c->c_in + channel : tap * g->blocks_in * GS_BLOCK + channel;
 }
 
-/* Copy n values in blocks of 16, as long as they lie before end; up to 15 more than asked for may be written. */
+/* gs_copy_TYPE copies n values in blocks of 16, as far as whole blocks lie before end; it may write up to 15 values
+   more. */
 #define GS_COPY(type, value_t)                                                                                      \
   GS_INLINE void gs_copy_##type(value_t *to, const value_t *from, int n, const value_t *end) {                      \
     for (; n > 0 && end - from >= GS_BLOCK; n -= GS_BLOCK, to += GS_BLOCK, from += GS_BLOCK) {                      \
@@ -95,8 +106,11 @@ GS_INLINE int gs_place(const gs_geometry *g, const gs_conv *c, int tap, int chan
     for (int k = 0; k < n; k++) to[k] = from[k];                                                                    \
   }
 
-/* Copy the live channels of an image into a padded one, or into patches. What is added around it holds fill; what is
-   added to a pixel or a patch meets weights of zero, and is cleared only where that matters: 0 times NaN is NaN. */
+/* gs_pad_TYPE copies the active channels of an image into a padded image, or unfolds the image into patches.
+
+   The border holds fill. The values that complete a block of channels, or a patch, meet weights of zero. They are
+   filled only with clear, for floats: memory that was never written may hold NaN, and 0 times NaN is NaN.
+   gs_unfold_TYPE writes all patches; gs_fill_TYPE fills the active blocks of some border pixels. */
 #define GS_PAD(type, value_t, clear)                                                                                       \
   GS_COPY(type, value_t)                                                                                            \
   static void gs_unfold_##type(const gs_conv *c, const gs_geometry *g, const value_t *x, value_t fill,              \

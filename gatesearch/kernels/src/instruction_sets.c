@@ -1,13 +1,17 @@
 /* Instruction sets of the kernels: the names of those that are compiled, and a check whether this processor has one.
-   The build defines GS_SETS as the names with commas between, the best first. */
+
+   gatesearch/kernels/library.py calls both functions to load the best kernels. The build defines GS_SETS as the names
+   with commas between, the best first. */
 #include <string.h>
 
 #if defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
 
+/* Return the names of the compiled sets, with commas between, the best first. */
 const char *gs_sets(void) { return GS_SETS; }
 
+/* Return whether this processor has a set. */
 int gs_supports(const char *set) {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_cpu_init();

@@ -1,4 +1,9 @@
-/* Declarations of all kernels, for one instruction set. */
+/* Declarations of all kernels for one instruction set, and the structures that callers pass to them.
+
+   The C file of a kernel describes each function. Python declares the same structures with ctypes. Abbreviations:
+   feature boosting and suppression (FBS), precision gating (PG), hybrid matrix decomposition (HMD), compressed sparse
+   rows (CSR). Arguments that recur: live (or in, out) lists the active blocks of channels, NULL means all; n_live
+   (n_in, n_out) is their number; relu says whether negative outputs become 0. */
 #ifndef GS_KERNELS_H
 #define GS_KERNELS_H
 
@@ -11,7 +16,7 @@ void GS(conv_f32)(const gs_conv *c, const float *x, const int32_t *in, int n_in,
                   const int32_t *out, int n_out, const float *scale, const float *shift, int relu, float *y,
                   void *scratch);
 
-/* The output of a convolution in integers: the sums, bytes on a new scale, or floats. */
+/* Kinds of output of an integer convolution: int32 sums, bytes on a new scale, or floats. */
 enum { GS_SUMS, GS_BYTES, GS_FLOATS };
 
 size_t GS(conv_u8_size)(const gs_conv *c);
@@ -28,12 +33,13 @@ void GS(pool_window_u8)(const gs_conv *c, const uint8_t *x, int largest, uint8_t
 void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float scale_z, float shift,
                 uint8_t *restrict y);
 
-/* An operator of a stage, with all arguments of its kernel. */
+/* An operator of a stage, with all arguments of its kernel.
+     GS_LARGEST  y[i] is the largest of count values of x, at the positions index[i count] .. index[i count + count - 1]
+     GS_TABLE    y[i] = table[x[index[i]]] */
 enum { GS_CONV, GS_DEPTHWISE, GS_LARGEST, GS_TABLE };
 typedef struct {
-  int32_t kind, zero, zero_out;
-  int32_t outputs, count; /* GS_LARGEST: each output is the largest of count values of x, whose positions index holds;
-                             GS_TABLE: each output is the entry of table for a value of x */
+  int32_t kind, zero, zero_out; /* zero and zero_out: the bytes of x and of y that represent 0 */
+  int32_t outputs, count;       /* of GS_LARGEST and GS_TABLE: number of outputs, and of values for each output */
   gs_conv shape;
   const uint8_t *x;
   uint8_t *y;
@@ -44,10 +50,11 @@ typedef struct {
   const uint8_t *table; /* [256] */
 } gs_op;
 
-/* A stage and its windows, in one struct, because a call with many arguments takes as long as a gate. */
+/* A stage and its windows. They are one structure, because a call from Python with many arguments takes as long as a
+   gate. */
 typedef struct {
   const gs_op *ops;
-  int32_t n_ops, size, n, threshold;
+  int32_t n_ops, size, n, threshold; /* operators, bytes of a window, windows, threshold of the logit */
   const int8_t *windows; /* [n][size]; hear does not use them */
   uint8_t *room;         /* input of the first operator */
   const uint8_t *logit;  /* output of the last operator */
@@ -57,39 +64,44 @@ typedef struct {
 int GS(hear)(const gs_stream *s, const int8_t *window);
 int GS(stream)(const gs_stream *s);
 
-/* The parameters of FBS beside those of its convolution. rho, slope, offset and beta are [16 * blocks_out]. */
+/* The parameters of FBS beside those of its convolution; fbs.c has the formulas in which they stand. */
 typedef struct {
-  const float *phi; /* packed as a convolution of 1 x 1 */
-  const float *rho, *slope, *offset, *beta;
-  int32_t winners; /* groups of block channels */
-  int32_t block;   /* 16; in fbs_single and fbs_pg also 1 */
+  const float *phi; /* weights of the predictor, packed as a 1 x 1 convolution */
+  const float *rho, *slope, *offset, *beta; /* each [16 * blocks_out] */
+  int32_t winners; /* number of groups of channels that win */
+  int32_t block;   /* channels of a group: 16; in fbs_single and fbs_pg also 1 */
 } gs_fbs;
 
-/* How a layer of FBS and precision gating splits its input, and its filters. */
+/* How a layer with FBS and PG splits its input and its filters.
+
+   Each input channel becomes one or more pieces (operands in Python, see gatesearch/kernels/operand_split.py): one for
+   each sign of x, and of these two where weights have 9 bits. A piece holds unsigned levels and has weights of its own.
+   */
 typedef struct {
-  const int8_t *taps;     /* [kh kw][pieces c_in][16 * blocks_out], a piece for each part of the weights and each sign */
-  const int32_t *sums;    /* of a filter's taps, [pieces c_in][16 * blocks_out] */
+  const int8_t *taps;     /* weights, [kh kw][pieces c_in][16 * blocks_out] */
+  const int32_t *sums;    /* sums of the weights over all taps, [pieces c_in][16 * blocks_out] */
   const float *threshold; /* by group, in units of the output */
-  float step, top, level; /* size of a level of x; the largest level; size of a step of the product */
-  int32_t low_bits;       /* 0: all bits are high ones */
+  float step, top, level; /* real value of a level of x; largest level; real value of a step of the product */
+  int32_t low_bits;       /* bits that only open outputs add; 0: there is no second phase */
   int32_t group;          /* channels that share a decision */
-  int32_t wide;           /* whether weights are of 9 bits, in two parts: w >> 1 and w & 1 */
+  int32_t wide;           /* whether weights have 9 bits, which are split into w >> 1 and w & 1 */
   int32_t sign;           /* whether x may be negative */
 } gs_split;
 
-/* A convolution in two phases: the high bits of x for every output, and the low bits of x for open outputs. */
+/* A convolution with PG: phase one multiplies the high bits of x for every output, phase two the low bits of x for open
+   outputs. */
 typedef struct {
-  const int8_t *packed;  /* by conv_u8_pack, with their sums */
-  const int32_t *sums;
-  const int8_t *rows;    /* from pg_rows, to compute single open outputs; NULL computes whole blocks with an open output */
-  const int64_t *limit;  /* by group: open where the sum of the high products is greater */
-  const int32_t *single; /* the same for groups of 1, [16 * blocks_out]; INT32_MAX beyond the last channel */
+  const int8_t *packed;  /* weights, packed by conv_u8_pack */
+  const int32_t *sums;   /* sums of weights, from conv_u8_pack */
+  const int8_t *rows;    /* weights from pg_rows, for single open outputs; NULL: whole blocks with one are computed */
+  const int64_t *limit;  /* by group: a group opens where the sum of its high products is greater */
+  const int32_t *single; /* the same limit for groups of 1, [16 * blocks_out]; INT32_MAX beyond the last channel */
   const float *bias;     /* [16 * blocks_out] */
-  float level;           /* size of a step of the product */
+  float level;           /* real value of a step of the product */
   int32_t bytes;         /* bytes of a value of x, 1 or 2 */
-  int32_t low_bits;      /* at most 8; there are at most 8 high bits as well */
+  int32_t low_bits;      /* bits that phase two adds, at most 8; phase one has at most 8 bits as well */
   int32_t group;         /* channels that share a decision: 1, 8, a multiple of 16, or all */
-  int32_t split;         /* bits of x that are in its low part: low_bits, or one more where x holds doubled levels */
+  int32_t split;         /* bits of the low part of x: low_bits, or low_bits + 1 where x holds doubled levels */
 } gs_pg;
 
 size_t GS(pg_rows_size)(const gs_conv *c);
@@ -116,14 +128,14 @@ int32_t GS(fbs_pg)(const gs_conv *c, const gs_fbs *f, const gs_split *s, const f
 enum { GS_DENSE, GS_HMD, GS_CSR };
 typedef struct {
   int32_t kind, gates, height, columns;
-  int32_t rich;            /* HMD: rows of each gate that are unconstrained */
-  int32_t parts;           /* HMD: rank-1 blocks, side by side */
-  const float *packed;     /* dense: all rows. HMD: the rich rows of all gates, then one row for each gate's part.
-                              Packed as a convolution of 1 x 1 */
-  const float *down;       /* HMD: [gates][parts][height - rich] */
-  const float *values;     /* CSR */
-  const uint16_t *indices; /* CSR */
-  const int32_t *starts;   /* CSR: [gates * height + 1] */
+  int32_t rich;            /* HMD: number of dense rows of each gate */
+  int32_t parts;           /* HMD: number of rank-1 blocks of each gate, side by side */
+  const float *packed;     /* dense: all rows. HMD: the dense rows of all gates, then a row c_j for each part of each
+                              gate. Packed as a 1 x 1 convolution */
+  const float *down;       /* HMD: the columns b_j, [gates][parts][height - rich] */
+  const float *values;     /* CSR: weights that are not zero, row by row */
+  const uint16_t *indices; /* CSR: column of each value */
+  const int32_t *starts;   /* CSR: index of each row's first value, [gates * height + 1] */
 } gs_matrix;
 
 size_t GS(step_scratch)(const gs_matrix *of_x, const gs_matrix *of_h);
@@ -132,18 +144,18 @@ void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bi
 void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
                   const float *x, float *h, void *scratch);
 
-/* The same weights in int8. sums holds the sum of each packed row; scale converts a row of W (x - zero) to steps of
-   2^-12. */
+/* The weights of a recurrent layer's gates in int8, for inputs in uint8; kind is GS_DENSE or GS_HMD. */
 typedef struct {
-  int32_t kind, gates, height, columns, rich, parts, zero; /* kind is GS_DENSE or GS_HMD; zero is the x that means 0 */
-  const int8_t *packed; /* as those of gs_matrix */
-  const int32_t *sums;
-  const float *scale;   /* [gates * height] */
-  const float *middle;  /* HMD: [gates][parts], takes c_j x_j to an int16 */
-  const int8_t *down;   /* HMD: [gates][parts][height - rich] */
+  int32_t kind, gates, height, columns, rich, parts, zero; /* as in gs_matrix; zero is the value of x that means 0 */
+  const int8_t *packed; /* the rows that gs_matrix packs */
+  const int32_t *sums;  /* sum of the weights of each packed row */
+  const float *scale;   /* what converts a row of W (x - zero) to steps of 2^-12, [gates * height] */
+  const float *middle;  /* HMD: what scales the product c_j x_j to the range of int16, [gates][parts] */
+  const int8_t *down;   /* HMD: the columns b_j, [gates][parts][height - rich] */
 } gs_matrix_u8;
 
-/* Tables of 2049 values in steps of 2^-15. The index is an int16 in steps of 2^-12, rounded to its upper bits. */
+/* Sigmoid and tanh as tables of 2049 values in steps of 2^-15. The argument is an int16 in steps of 2^-12, from -8 to
+   8; rounded to steps of 2^-7, it is the index. */
 typedef struct {
   const int16_t *sigmoid, *tanh;
 } gs_tables;
@@ -175,17 +187,21 @@ void GS(keep_channels)(const char *x, int pixels, int stride, const int32_t *kep
 int GS(keep_nonzero)(const uint8_t *x, int n, uint8_t *bitmap, uint8_t *values);
 void GS(spread_nonzero)(const uint8_t *bitmap, const uint8_t *values, int n, uint8_t *x);
 
-/* A front end of frames. A mel weighs the bins from first on; its weights are those from starts[i] to starts[i + 1]. */
+/* A mel front end. Band i of the mel spectrum is a weighted sum of neighbouring bins of the Fourier transform, from bin
+   first[i] on. Its weights are weights[starts[i]] up to, but without, weights[starts[i + 1]].
+
+   fft, frame and stride are samples: of a transform, of a frame, and from one frame to the next. bins, mels and
+   features are values of a frame: of its spectrum, of its mel spectrum, and of the output. */
 typedef struct {
   int32_t fft, frame, stride, bins, mels, features;
-  float steps;          /* of the grid, to a standard deviation */
-  const float *window;  /* [frame] */
-  const float *turn;    /* [2][fft / 4]: cosines and sines of -4 pi k / fft */
-  const float *split;   /* [2][bins]: of -2 pi k / fft */
+  float steps;          /* steps of the int8 output in one standard deviation */
+  const float *window;  /* the window function, [frame] */
+  const float *turn;    /* cosines and sines of -4 pi k / fft, [2][fft / 4] */
+  const float *split;   /* cosines and sines of -2 pi k / fft, [2][bins] */
   const int32_t *first, *starts; /* [mels], [mels + 1] */
   const float *weights;
-  const float *dct;     /* [mels][features]; NULL: mels are features */
-  const float *mean, *std; /* [features] */
+  const float *dct;     /* the cosine transform, [mels][features]; NULL: the mel spectrum is the output */
+  const float *mean, *std; /* by which features are normalised, [features] */
 } gs_mel;
 
 size_t GS(mel_scratch)(const gs_mel *m);

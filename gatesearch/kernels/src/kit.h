@@ -1,9 +1,11 @@
-/* Helpers with which a kernel prepares its calls for the runner of a kit, which times kernels on a board.
+/* Helpers with which a kernel prepares a call for a kit: a folder of C sources that times kernels on a board.
 
-   They allocate the memory of a row, fill it with random numbers and pack weights. A row of the kit is one call to time.
-   Under GS_KIT, a kernel's C file defines two functions: prepare_NAME(gs_call *) allocates and fills what the call
-   needs, and run_NAME(gs_call *) runs the kernel. The kit's rows.h includes these files and picks the functions of a
-   row's kernel, which it knows by its GS_KERNEL_NAME. */
+   A row of the kit is one call to time: a kernel, a shape, a variant and shares of work. The helpers allocate the
+   memory of a row, fill it with random numbers and pack weights. With GS_KIT defined, a kernel's C file holds two
+   functions instead of the kernel: prepare_NAME(gs_call *) allocates and fills what the call needs, and
+   run_NAME(gs_call *) runs the kernel. The kit's rows.h includes these files. It numbers the kernels as GS_KERNEL_NAME
+   and calls the functions of a row's kernel. GS_ROOM is the memory for one row in bytes; GS_ARENA is its address, for
+   boards on which it cannot be an array. */
 #ifndef GS_KIT_H
 #define GS_KIT_H
 
@@ -23,14 +25,15 @@ static uint32_t state = 1;
 static uint32_t next(void) { return (state = state * 1664525u + 1013904223u) >> 8; }
 static float real(void) { return (float)(next() % 2001) / 1000.0f - 1.0f; }
 
-/* Memory of one row, which the next row uses again: an array, or the memory at the address GS_ARENA. */
+/* The memory of one row; the next row uses it again. */
 #ifdef GS_ARENA
 static char *const arena = (char *)GS_ARENA;
 #else
 static char arena[GS_ROOM] __attribute__((aligned(64)));
 #endif
 static size_t used;
-static int too_little;
+static int too_little; /* whether a row needs more memory than there is; its other calls of room return NULL */
+/* Reserve bytes of a row's memory, filled with zeros. */
 static void *room(size_t bytes) {
   const size_t whole = (bytes + 127) & ~(size_t)63; /* kernels may read up to 64 bytes too far */
   if (too_little || whole > GS_ROOM - used) {
@@ -41,20 +44,24 @@ static void *room(size_t bytes) {
   used += whole;
   return memset(block, 0, whole);
 }
+/* Free the memory of a row. */
 static void give_back(void) {
   used = 0;
   too_little = 0;
 }
+/* Return n random floats from -1 to 1. */
 static float *reals(int n) {
   float *values = room((size_t)n * sizeof(float));
   for (int i = 0; values && i < n; i++) values[i] = real();
   return values;
 }
+/* Return n random bytes from -127 to 127. */
 static void *bytes(int n) {
   int8_t *values = room(n);
   for (int i = 0; values && i < n; i++) values[i] = (int8_t)((int)(next() % 255) - 127);
   return values;
 }
+/* Return the indices 0 .. n - 1, of the first n blocks. */
 static int32_t *first_blocks(int n) {
   int32_t *blocks = room((size_t)n * sizeof(int32_t));
   for (int i = 0; blocks && i < n; i++) blocks[i] = i;
@@ -83,15 +90,18 @@ typedef struct {
 
 static void make(gs_call *k); /* runs a prepared call */
 
+/* Return the shape of a row's twelve numbers. */
 static gs_conv conv_of(const int32_t *s) {
   return (gs_conv){s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[8], s[9], s[10], s[11]};
 }
 
+/* Return the number of blocks in a share of the channels, in thousandths, at least one. */
 static int blocks_left(int channels, int share) {
   const int all = GS_BLOCKS(channels), left = (all * share + 500) / 1000;
   return GS_MIN(all, GS_MAX(1, left));
 }
 
+/* Set the active input and output blocks of a call by the shares of its row. */
 static void pick_blocks(gs_call *k) {
   k->n_in = blocks_left(k->c.c_in, k->row->share[0]);
   k->n_out = blocks_left(k->c.c_out, k->row->share[1]);
@@ -99,10 +109,11 @@ static void pick_blocks(gs_call *k) {
   if (k->n_out < GS_BLOCKS(k->c.c_out)) k->out = first_blocks(k->n_out);
 }
 
+/* Return the number of weights, and of outputs, of a convolution. */
 static int weights_of(const gs_conv *c) { return c->c_out * c->c_in * c->kh * c->kw; }
 static int outputs_of(const gs_conv *c) { return gs_height(c) * gs_width(c) * c->c_out; }
 
-/* Random int8 weights, packed for conv_u8 into the call. Returns them unpacked. */
+/* Make random int8 weights and pack them for conv_u8 into the call. Return them unpacked. */
 static int8_t *pack_whole(gs_call *k) {
   int8_t *w = bytes(weights_of(&k->c)), *packed = room(GS(conv_u8_size)(&k->c));
   int32_t *sums = room((size_t)GS_BLOCKS(k->c.c_out) * GS_BLOCKS(k->c.c_in) * GS_BLOCK * sizeof(int32_t));
@@ -112,26 +123,29 @@ static int8_t *pack_whole(gs_call *k) {
   return w;
 }
 
+/* Return random float weights, packed for conv_f32. */
 static float *pack_real(const gs_conv *c) {
   float *w = reals(weights_of(c)), *packed = room(GS(conv_f32_size)(c) * sizeof(float));
   if (!too_little) GS(conv_f32_pack)(c, w, packed);
   return packed;
 }
 
-/* Number of weights as the kernels that gather filters store them: [kh kw c_in pieces][16 * blocks_out]. */
+/* Return the number of weights as the kernels that gather filters store them: [kh kw c_in pieces][16 * blocks_out]. */
 static int taps_of(const gs_call *k, int pieces) {
   return k->c.kh * k->c.kw * k->c.c_in * pieces * GS_BLOCKS(k->c.c_out) * GS_BLOCK;
 }
 
-/* Indices of n of all channels or blocks, at equal distances, because winners are seldom neighbours. */
+/* Return n of all indices of channels or blocks, at equal distances, because winners are seldom neighbours. */
 static int32_t *apart(int n, int all) {
   int32_t *indices = room((size_t)n * sizeof(int32_t));
   for (int i = 0; indices && i < n; i++) indices[i] = (int32_t)((int64_t)i * all / n);
   return indices;
 }
 
+/* Return a share, in thousandths, of a number, at least 1. */
 static int left_of(int all, int share) { return GS_MIN(all, GS_MAX(1, (all * share + 500) / 1000)); }
 
+/* Prepare what fbs_single and fbs_pg share, for channels that win in groups of block. */
 static void prepare_chosen(gs_call *k, int block) {
   const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK;
   const int groups_in = (k->c.c_in + block - 1) / block, groups = (k->c.c_out + block - 1) / block;

@@ -1,11 +1,16 @@
-/* The mel front end, frame by frame: a logarithmic mel spectrum or its cosine transform (MFCC), rounded to int8. */
+/* The mel front end, frame by frame: a logarithmic mel spectrum or its cosine transform (MFCC), rounded to int8.
+
+     samples x window -> |Fourier transform| -> mel bands -> log(. + 1e-6) [-> cosine transform] -> normalise -> round
+   Samples are float32 of full scale 1. gatesearch/kernels/mel.py calls mel for clips and mel_stream for streams. */
 #include "kernels.h"
 
+/* Return the bytes of scratch memory that a frame needs. */
 size_t GS(mel_scratch)(const gs_mel *m) { return (size_t)(3 * m->fft + m->bins + m->mels + m->features) * sizeof(float) + 512; }
 
-/* Fourier transform of n complex values by Stockham's algorithm. Both buffers hold n real parts and then n imaginary
-   parts; from holds the input, and both are overwritten. turn [2][n / 2] holds cosines and sines of -2 pi k / n. Returns
-   the buffer that holds the result. */
+/* Compute the Fourier transform of n complex values by Stockham's algorithm, and return the buffer that holds it.
+
+   Each buffer holds n real parts and then n imaginary parts. from holds the input; both buffers are overwritten. turn
+   [2][n / 2] holds cosines and sines of -2 pi k / n. */
 static float *transform(int n, const float *turn, float *from, float *to) {
   for (int half = n / 2, stride = 1; half; half /= 2, stride *= 2) {
     for (int p = 0; p < half; p++) {
@@ -28,8 +33,11 @@ static float *transform(int n, const float *turn, float *from, float *to) {
   return from;
 }
 
-/* The natural logarithm of x > 0, to 2^-22: from the exponent, and Cephes' polynomial for the mantissa in
-   sqrt(1/2) .. sqrt(2). */
+/* Return the natural logarithm of x > 0, with an error of about 2^-22.
+
+   x = 2^e (1 + f), with 1 + f from sqrt(1/2) to sqrt(2); log x = e log 2 + log(1 + f). The polynomial for log(1 + f) is
+   that of the Cephes library. log 2 is split into 0.693359375 - 2.12194440e-4, so that e times the first part is exact.
+   */
 GS_INLINE float logarithm(float x) {
   int32_t bits;
   memcpy(&bits, &x, 4);
@@ -50,14 +58,15 @@ GS_INLINE float logarithm(float x) {
   return f + y + e * 0.693359375f;
 }
 
-/* Features of one frame of m->frame samples to out [features]. */
+/* Compute the features of one frame of m->frame samples to out [features]. */
 static void compute_frame(const gs_mel *m, const float *samples, int8_t *out, void *scratch) {
   const int n = m->fft / 2, bins = m->bins;
   char *at = scratch;
   float *a = gs_take(&at, m->fft * sizeof(float)), *b = gs_take(&at, m->fft * sizeof(float));
   float *size = gs_take(&at, bins * sizeof(float)), *mel = gs_take(&at, m->mels * sizeof(float));
   float *feature = gs_take(&at, m->features * sizeof(float));
-  /* The transform of 2 n real samples is computed as one of n complex values. */
+  /* 2 n real samples are transformed as n complex values: even samples are the real parts, odd ones the imaginary
+     parts. */
   for (int k = 0; k < m->frame / 2; k++) {
     a[k] = samples[2 * k] * m->window[2 * k];
     a[n + k] = samples[2 * k + 1] * m->window[2 * k + 1];
@@ -65,8 +74,8 @@ static void compute_frame(const gs_mel *m, const float *samples, int8_t *out, vo
   for (int k = m->frame / 2; k < n; k++) a[k] = a[n + k] = 0;
   if (m->frame % 2) a[m->frame / 2] = samples[m->frame - 1] * m->window[m->frame - 1];
   const float *re = transform(n, m->turn, a, b), *im = re + n;
-  /* Separate even samples, (Z_k + Z*_-k) / 2, from odd ones, (Z_k - Z*_-k) / 2i, and rotate the latter by
-     -2 pi k / fft. */
+  /* Z is that transform. The transform of the even samples is (Z_k + conj(Z_-k)) / 2, that of the odd samples (Z_k -
+     conj(Z_-k)) / 2i. The spectrum is the first plus the second rotated by -2 pi k / fft. size is its magnitude. */
   for (int k = 0; k < bins; k++) {
     const int here = k < n ? k : 0, there = k && k < n ? n - k : 0;
     const float even_re = re[here] + re[there], even_im = im[here] - im[there];
@@ -95,13 +104,14 @@ static void compute_frame(const gs_mel *m, const float *samples, int8_t *out, vo
   }
 }
 
-/* The n frames of samples, m->stride apart, to out [n][features]. */
+/* Compute the features of n frames, which begin m->stride samples apart, to out [n][features]. */
 void GS(mel)(const gs_mel *m, const float *samples, int n, int8_t *out, void *scratch) {
   for (int i = 0; i < n; i++, samples += m->stride, out += m->features) compute_frame(m, samples, out, scratch);
 }
 
-/* Takes the new samples of a stream, m->stride for each of n frames, and shifts the new frames into window
-   [frames][features]. history holds the last m->frame - m->stride samples between calls, and has room for the new ones. */
+/* Take the new samples of a stream, m->stride for each of n new frames, and move the features of these frames into
+   window [frames][features] from its end. history holds the last m->frame - m->stride samples between calls, and has
+   room for the new ones. */
 void GS(mel_stream)(const gs_mel *m, const float *samples, int n, float *history, int frames, int8_t *window, void *scratch) {
   const int old = m->frame - m->stride, added = n * m->stride, kept = GS_MAX(frames - n, 0);
   memcpy(history + old, samples, added * sizeof(float));

@@ -1,8 +1,11 @@
-/* Helpers for a kernel that replaces a layer in a float network: rounding inputs to levels, normalising outputs. */
+/* Steps around kernels that replace layers of a float network: rounding, normalising, clearing, loops over time.
+
+   They take and return float32 in C order. The classes of trained layers in gatesearch/kernels call them: pg.py
+   (levels, spread, affine), fbs.py (clear), recurrent.py (recurrence). */
 #include "kernels.h"
 #include "simd.h"
 
-/* x [n] to the nearest of the levels 0 .. top, each worth step; ties to even. */
+/* Round x [n] / step to whole levels from 0 to top, ties to even. A level takes bytes (1 or 2) of out. */
 void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, void *out) {
   uint8_t *narrow = out;
   uint16_t *wide = out;
@@ -10,7 +13,7 @@ void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, voi
     float level = x[i] / step;
     level = level > top ? top : level;
     level = level > 0 ? level : 0;
-    level = (level + 12582912.0f) - 12582912.0f; /* 1.5 * 2^23: rounds to even */
+    level = (level + 12582912.0f) - 12582912.0f; /* adding 1.5 * 2^23 leaves no bits behind the point: rounds to even */
     if (bytes == 1) {
       narrow[i] = (uint8_t)(int32_t)level;
     } else {
@@ -19,9 +22,12 @@ void GS(levels_f32)(const float *x, int n, float step, float top, int bytes, voi
   }
 }
 
-/* The same of each pixel of x [pixels][channels], in pieces: of what is positive and, with sign, of what is negative.
-   Where weights are of 9 bits, a piece is there twice, doubled and as it is, for w = 2 (w >> 1) + (w & 1); its low bits
-   then have one bit more. */
+/* Round x [pixels][channels] to levels and write the pieces of each pixel one after the other.
+
+   A piece is one operand of all channels of a pixel: the positive part of x and, with sign, the negative part. With
+   wide, weights have 9 bits and are split as w = 2 (w >> 1) + (w & 1), so each piece is written twice: doubled for w >>
+   1, and as it is for w & 1. Doubling must not carry the low part of a level into its high part. So with wide there is
+   a zero bit between the high part and the low part, and the low part takes low_bits + 1 bits. */
 void GS(spread_f32)(const float *x, int pixels, int channels, float step, float top, int low_bits, int wide, int sign,
                     int bytes, void *out) {
   uint8_t *narrow = out;
@@ -43,7 +49,8 @@ void GS(spread_f32)(const float *x, int pixels, int channels, float step, float 
   }
 }
 
-/* y [pixels][channels] = act(y scale + shift), in place. */
+/* Compute y = act(y scale + shift) in place, y [pixels][channels]. With relu, act is a ReLU; else it is the identity.
+   */
 void GS(affine_f32)(float *restrict y, int pixels, int channels, const float *restrict scale,
                     const float *restrict shift, int relu) {
   const float floor = relu ? 0.0f : -__FLT_MAX__;
@@ -55,7 +62,7 @@ void GS(affine_f32)(float *restrict y, int pixels, int channels, const float *re
   }
 }
 
-/* Clear the blocks of y [pixels][channels] that are not live. */
+/* Set the blocks of y [pixels][channels] to zero that live does not list. */
 void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *live, int n_live) {
   for (int block = 0, i = 0; block < GS_BLOCKS(channels); block++) {
     if (i < n_live && live[i] == block) {
@@ -67,8 +74,8 @@ void GS(clear_f32)(float *y, int pixels, int channels, const int32_t *live, int 
   }
 }
 
-/* All steps of a layer in one direction, from a state of zero: x [steps][columns] to y [steps], stride floats apart.
-   c is NULL for a GRU. */
+/* Run all steps of an LSTM or GRU in one direction, from a state of zero. x is [steps][columns]. Row t of y, the state
+   h after step t, begins at y + t stride. h and c hold the state; c is NULL for a GRU. */
 void GS(recurrence)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
                     const float *x, int steps, int backwards, float *h, float *c, float *y, int stride,
                     void *scratch) {

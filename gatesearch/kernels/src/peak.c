@@ -1,11 +1,13 @@
-/* Loops at the limits of a processor: products on values in registers, and reading. Only timing calls them. */
+/* Loops that run at the limits of a processor: products of values in registers, and reading memory.
+
+   Their rates are what the times of kernels are compared with; no kernel calls them. */
 #include "kernels.h"
 #include "simd.h"
 
-enum { CHAINS = 12 }; /* additions that need not wait for each other */
+enum { CHAINS = 12 }; /* sums that grow side by side, so that an addition need not wait for the one before */
 
-/* rounds x GS(peak_size) multiply-accumulates of bytes. Chains begin with values of their own: alike, they would be made
-   one. */
+/* Do rounds times the multiply-accumulates of bytes that peak_size states. Each sum begins with another value; else the
+   compiler would merge equal sums. */
 int32_t GS(peak_u8)(int rounds, const uint8_t *x, const int8_t *w) {
   gs_vi acc[CHAINS];
   const gs_quad a = gs_load_quad(x);
@@ -22,7 +24,7 @@ int32_t GS(peak_u8)(int rounds, const uint8_t *x, const int8_t *w) {
   return sum;
 }
 
-/* The same of floats. */
+/* Do the same with floats. */
 float GS(peak_f32)(int rounds, const float *x, const float *w) {
   gs_vf acc[CHAINS];
   const gs_vf a = gs_load_f(x), b = gs_load_f(w);
@@ -38,13 +40,13 @@ float GS(peak_f32)(int rounds, const float *x, const float *w) {
   return sum;
 }
 
-/* Multiply-accumulates of a round: of bytes, of floats. */
+/* Write the multiply-accumulates of one round to sizes: of bytes, then of floats. */
 void GS(peak_size)(int32_t *sizes) {
   sizes[0] = CHAINS * GS_LANES_I * 4;
   sizes[1] = CHAINS * GS_LANES;
 }
 
-/* Read n values, a multiple of 64, again and again. */
+/* Read n values, a multiple of 64, rounds times. */
 float GS(peak_read)(const float *x, int n, int rounds) {
   gs_vf acc[4];
   float out[GS_BLOCK];
@@ -53,7 +55,7 @@ float GS(peak_read)(const float *x, int n, int rounds) {
     for (int i = 0; i < n; i += 4 * GS_LANES) {
       GS_UNROLL for (int k = 0; k < 4; k++) acc[k] = gs_max(acc[k], gs_load_f(x + i + k * GS_LANES));
     }
-    __asm__ volatile("" : : : "memory"); /* so that it is read again */
+    __asm__ volatile("" : : : "memory"); /* makes the compiler read the memory again in the next round */
   }
   gs_store_f(out, gs_max(gs_max(acc[0], acc[1]), gs_max(acc[2], acc[3])));
   return out[0];

@@ -1,17 +1,24 @@
-/* Precision gating (Zhang et al. 2020): the high bits of every output, the low bits of those that are open.
+/* Precision gating (PG, Zhang et al. 2020): a convolution in two phases, the second for open outputs alone.
 
-     x = high << low_bits | low     y = level ((high * w) << low_bits + open (low * w)) + bias
-   A mask decides for each output (3-D), for a group of channels of a pixel (M2) or for all of them (M1). Groups of 16
-   or more leave whole rows of tiles to compute, gathered from wherever their pixels are; 3-D masks leave single outputs,
-   each a dot product of its own, or blocks of which most is thrown away. */
+     x = 2^low_bits high + low     y = level (2^low_bits conv(high) + open conv(low)) + bias
+   x holds unsigned levels (uint8 or uint16), weights are int8, sums are int32, y is float. level is the real value of a
+   step of the product. Phase one computes conv(high) for every output. An output is open (1, else 0) where the sum of
+   conv(high) over its group exceeds the group's limit. Phase two adds conv(low) to the open outputs. A group is one
+   output, some channels of a pixel, or all channels of a pixel (the masks 3d, M2 and M1 of gatesearch/gates/pg).
+   What phase two computes depends on the size of the groups:
+     16 or more, or all   whole rows of tiles, for the listed open pixels
+     8                    whole blocks of 16 outputs in which one is open; closed outputs are discarded
+     1                    single outputs, each a dot product of its own; or whole blocks, as for 8
+   gatesearch/kernels/pg_conv.py calls pg and pg_dense. A kit's runner calls prepare_pg and run_pg. */
 #ifndef GS_KIT
 #include "image.h"
 #include "kernels.h"
 #include "tile.h"
 
-/* Weights as dot products read them: [c_out][steps][16 in]. */
+/* Return the number of weights that pg_rows writes. */
 size_t GS(pg_rows_size)(const gs_conv *c) { return (size_t)c->c_out * gs_geometry_of(c).steps * GS_BLOCK; }
 
+/* Arrange weights [c_out][c_in][kh][kw] for dot products of single outputs: rows [c_out][steps][16 in]. */
 void GS(pg_rows)(const gs_conv *c, const int8_t *weights, int8_t *rows) {
   const gs_geometry g = gs_geometry_of(c);
   const int taps = c->kh * c->kw;
@@ -25,18 +32,21 @@ void GS(pg_rows)(const gs_conv *c, const int8_t *weights, int8_t *rows) {
   }
 }
 
-/* What lives in scratch memory during a call. */
+/* What lies in scratch memory during a call. A high product is an output of phase one, a low product one of phase two.
+   */
 typedef struct {
-  uint8_t *high, *low; /* padded planes of x */
-  int32_t *offsets;    /* of each pixel's patch */
-  gs_step *steps;
-  int32_t *start;      /* by channel, what every sum begins with */
-  int32_t *sums;       /* of 16 high products, by block and pixel */
-  uint16_t *masks;     /* by block and pixel, where groups are smaller than blocks; then those of the list */
-  int32_t *list, *count; /* open pixels of each group of blocks */
+  uint8_t *high, *low;   /* the high and the low part of x, padded */
+  int32_t *offsets;      /* where the patch of each output pixel begins */
+  gs_step *steps;        /* the 16 input channels of each tap */
+  int32_t *start;        /* by output channel: added to every sum, to correct for GS_OFFSET */
+  int32_t *sums;         /* [blocks_out][pixels]: sum of the 16 high products of a block */
+  uint16_t *masks;       /* [blocks_out][pixels], for groups of 1 or 8: a bit for each open output of a block. listed
+                            moves the masks together: mask i of a block then belongs to pixel i of its list */
+  int32_t *list, *count; /* the open pixels of each group, and how many they are */
   int n_steps;
 } gs_pg_work;
 
+/* Return the bytes of scratch memory that a call of pg or pg_dense needs. */
 size_t GS(pg_scratch)(const gs_conv *c) {
   const gs_geometry g = gs_geometry_of(c);
   const size_t pixels = g.pixels, blocks = g.blocks_out;
@@ -45,7 +55,8 @@ size_t GS(pg_scratch)(const gs_conv *c) {
          blocks * (pixels * (2 * sizeof(int32_t) + sizeof(uint16_t)) + sizeof(int32_t)) + GS_BLOCK * sizeof(int32_t) + 1024;
 }
 
-/* Split x into planes of its high and its low bits, with a border of zeros. */
+/* Functions that split values of a type: NAME_run splits n values into high and low parts. NAME splits an image and
+   pads both parts with zeros, around the image and up to whole blocks of channels. */
 #define GS_SPLIT(name, value_t)                                                                                  \
   GS_INLINE void name##_by(const value_t *restrict from, int n, const int low_bits, uint8_t *restrict high,      \
                            uint8_t *restrict low) {                                                              \
@@ -55,7 +66,7 @@ size_t GS(pg_scratch)(const gs_conv *c) {
       low[k] = (uint8_t)(from[k] & mask);                                                                        \
     }                                                                                                            \
   }                                                                                                              \
-  /* By a number that the compiler knows, narrow values stay narrow. */                                          \
+  /* A shift by a constant keeps the values in narrow vectors, which is faster. */                               \
   static void name##_run(const value_t *from, int n, int low_bits, uint8_t *high, uint8_t *low) {                \
     if (low_bits == 8) name##_by(from, n, 8, high, low);                                                         \
     else if (low_bits == 4) name##_by(from, n, 4, high, low);                                                    \
@@ -85,6 +96,7 @@ size_t GS(pg_scratch)(const gs_conv *c) {
 GS_SPLIT(split_1, uint8_t)
 GS_SPLIT(split_2, uint16_t)
 
+/* Lay out the scratch memory of a call, split x into it, and list pixels and steps. */
 static gs_pg_work prepared(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const void *x, void *scratch) {
   char *at = scratch;
   const size_t pixels = g->pixels, blocks = g->blocks_out;
@@ -121,10 +133,11 @@ static gs_pg_work prepared(const gs_conv *c, const gs_geometry *g, const gs_pg *
   return w;
 }
 
-/* Whether decisions are taken inside a block. */
+/* Return whether a block of 16 channels holds several groups, each with a decision of its own. */
 GS_INLINE int small_groups(const gs_conv *c, const gs_pg *p) { return p->group < GS_BLOCK && p->group < c->c_out; }
 
-/* Bits of the open ones among 16 high products, in groups of 1 or 8. */
+/* Return a bit for each of 16 outputs that is open, from their high products, in groups of 1 or 8. first is the index
+   of the first channel. */
 GS_INLINE unsigned open_bits(const gs_conv *c, const gs_pg *p, const int32_t *sums, int first) {
   if (p->group == 1) return gs_greater(sums, p->single + first);
   unsigned bits = 0;
@@ -136,8 +149,8 @@ GS_INLINE unsigned open_bits(const gs_conv *c, const gs_pg *p, const int32_t *su
   return c->c_out - first < GS_BLOCK ? bits & ((1u << (c->c_out - first)) - 1) : bits;
 }
 
-/* For rows of sums a stride apart write scale sums + bias to y, or add scale sums where bias is NULL; there of a row's
-   16 channels exist. at says where rows go, in rows of y; NULL, one behind the other. */
+/* Write scale sums + bias to y; where bias is NULL, add scale sums to y. Each row has sums of 16 channels, of which the
+   first there exist; rows of sums lie stride apart. Row r goes to pixel at[r] of y; where at is NULL, to pixel r. */
 GS_INLINE void write_rows(const int32_t *sums, int stride, int rows, float scale, const float *bias, int there,
                           int c_out, const int32_t *at, float *y) {
   const gs_vf factor = gs_set_f(scale);
@@ -157,12 +170,14 @@ GS_INLINE void write_rows(const int32_t *sums, int stride, int rows, float scale
   }
 }
 
+/* Copy the 16 sums of a pixel and a block, as far as their channels exist, to where they stand in [h'][w'][c_out]. */
 GS_INLINE void write_sums(const gs_conv *c, const int32_t *sums, int pixel, int block, int32_t *to) {
   const int first = block * GS_BLOCK;
   memcpy(to + (size_t)pixel * c->c_out + first, sums, GS_MIN(GS_BLOCK, c->c_out - first) * sizeof(int32_t));
 }
 
-/* Multiply a tile of one plane; each row's sums then begin with what the instruction set asks for. */
+/* Compute the products of a tile (some pixels by some blocks of outputs) from patches of the high or the low part.
+   Where the instruction set subtracts GS_OFFSET from its inputs, w->start makes up for that. */
 GS_INLINE void products(const gs_conv *c, const gs_pg *p, const gs_pg_work *w, const uint8_t *const *patch, int rows,
                         int block, int columns, int32_t *tile) {
   const int8_t *weights[GS_MOST_COLUMNS];
@@ -173,6 +188,8 @@ GS_INLINE void products(const gs_conv *c, const gs_pg *p, const gs_pg_work *w, c
   }
 }
 
+/* Phase one: write 2^low_bits level conv(high) + bias to y, and keep what decisions need: masks for groups of 1 or 8,
+   else the sum of each block. high, unless NULL, takes the sums. */
 static void first_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, float *y,
                         int32_t *high) {
   const float scale = p->level * (float)(1 << p->low_bits);
@@ -206,7 +223,11 @@ static void first_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p, 
   }
 }
 
-/* List the pixels of each group of blocks of which something is open; returns how many outputs are. */
+/* Decide which outputs are open, and list the pixels that have some; span is the number of blocks that share a list,
+   which is 1 for groups of 16 or fewer channels. Return the number of open outputs.
+
+   The loops write a pixel always and count it only where it is open: so they need no branch that could be mispredicted.
+   */
 static int32_t listed(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, int span) {
   int32_t open = 0;
   for (int i = 0; i * span < g->blocks_out; i++) {
@@ -242,7 +263,8 @@ static int32_t listed(const gs_conv *c, const gs_geometry *g, const gs_pg *p, co
   return open;
 }
 
-/* Low products of whole blocks, gathered. */
+/* Phase two by whole blocks: compute conv(low) of the listed pixels, clear the products of closed outputs, and add the
+   rest to y. low, unless NULL, takes the sums. */
 static void second_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, int span,
                          float *y, int32_t *low) {
   for (int block = 0, columns; block < g->blocks_out; block += columns) {
@@ -272,7 +294,8 @@ static void second_phase(const gs_conv *c, const gs_geometry *g, const gs_pg *p,
   }
 }
 
-/* Low products of single outputs of one pixel, four at a time. */
+/* elements_N computes the low products of N outputs of one pixel. A patch has runs of length values, which lie stride
+   apart; each weight row holds the same values one after the other. */
 #define GS_ELEMENTS(n)                                                                            \
   static __attribute__((noinline)) void elements_##n(const uint8_t *patch, const int8_t *const *w, \
                                                      int runs, int length, int stride, int32_t *out) { \
@@ -287,10 +310,13 @@ GS_ELEMENTS(2)
 GS_ELEMENTS(3)
 GS_ELEMENTS(4)
 
+/* Phase two by single outputs: add conv(low) to each open output of y, as dot products of up to four outputs at a time.
+   */
 static void single_outputs(const gs_conv *c, const gs_geometry *g, const gs_pg *p, const gs_pg_work *w, float *y,
                            int32_t *low) {
   const int channels = g->blocks_in * GS_BLOCK, size = g->steps * GS_BLOCK;
-  /* Taps of one row of the kernel are neighbours, unless it is dilated; a copied patch is one run. */
+  /* The taps of one row of the kernel are neighbours in memory, and so one run, unless the kernel is dilated. A patch
+     that was copied whole is a single run. */
   const int joined = g->patch || c->dilation_w == 1;
   const int runs = g->patch ? 1 : c->kh, length = g->patch ? g->patch : c->kw * channels;
   for (int block = 0; block < g->blocks_out; block++) {
@@ -333,8 +359,8 @@ static void single_outputs(const gs_conv *c, const gs_geometry *g, const gs_pg *
   }
 }
 
-/* x [h][w][c_in] of p->bytes to y [h'][w'][c_out]; returns how many outputs were open. high and low, unless NULL, take
-   the whole-number products of either phase, [h'][w'][c_out], low being 0 where closed. */
+/* Convolve x [h][w][c_in], of p->bytes a value, in two phases to y [h'][w'][c_out]. Return the number of open outputs.
+   high and low, unless NULL, take conv(high) and conv(low), [h'][w'][c_out]; low is 0 for closed outputs. */
 int32_t GS(pg)(const gs_conv *c, const gs_pg *p, const void *x, float *y, int32_t *high, int32_t *low, void *scratch) {
   const gs_geometry g = gs_geometry_of(c);
   const gs_pg_work w = prepared(c, &g, p, x, scratch);
@@ -347,7 +373,7 @@ int32_t GS(pg)(const gs_conv *c, const gs_pg *p, const void *x, float *y, int32_
   return open;
 }
 
-/* The same with every output open and no decision: what gating is held against. */
+/* Convolve with both phases for every output and no decision, for comparison with gating. */
 void GS(pg_dense)(const gs_conv *c, const gs_pg *p, const void *x, float *y, void *scratch) {
   const gs_geometry g = gs_geometry_of(c);
   const gs_pg_work w = prepared(c, &g, p, x, scratch);
@@ -373,15 +399,17 @@ void GS(pg_dense)(const gs_conv *c, const gs_pg *p, const void *x, float *y, voi
   }
 }
 
-#else /* how a kit prepares a call and makes it */
+#else /* with GS_KIT: how a kit prepares a call and makes it */
 #include "kit.h"
 
+/* Compare two int64 for qsort, smaller first. */
 static int by_size(const void *a, const void *b) {
   const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
   return (x > y) - (x < y);
 }
 
-/* A limit that leaves the requested share of all groups open. */
+/* Prepare a call with a limit that opens the row's share of all groups. A first run with a limit that nothing exceeds
+   returns the high products; the limit is a quantile of their sums by group. */
 static void prepare_pg(gs_call *k) {
   k->c = conv_of(k->row->shape);
   const int wide = GS_BLOCKS(k->c.c_out) * GS_BLOCK, count = k->row->variant[0], outputs = outputs_of(&k->c);
@@ -415,6 +443,7 @@ static void prepare_pg(gs_call *k) {
   for (int i = 0; i < k->c.c_out; i++) single[i] = (int32_t)GS_MAX(INT32_MIN, at);
 }
 
+/* Run a prepared call. */
 GS_INLINE void run_pg(gs_call *k) {
   k->open = GS(pg)(&k->c, &k->pg, k->x, k->y, NULL, NULL, k->scratch);
 }

@@ -1,10 +1,13 @@
-/* Operators between convolutions, in bytes: pooling over windows, and the sum of two maps. */
+/* Operators between convolutions on maps of bytes: pooling over windows, and the sum of two maps.
+
+   gatesearch/kernels/pool.py and elementwise.py call them. A kit's runner calls prepare_pool, run_pool, prepare_sum and
+   run_sum. */
 #ifndef GS_KIT
 #include "kernels.h"
 #include "simd.h"
 
-/* x [h][w][c_in] to y [h'][w'][c_in]: of each channel's window the largest value, or the mean rounded half up, of what
-   lies inside the map. */
+/* Pool x [h][w][c_in] to y [h'][w'][c_in]: with largest, each output is the largest value of its channel's window; else
+   it is the mean, rounded half up. Only the part of a window inside the map counts. */
 void GS(pool_window_u8)(const gs_conv *c, const uint8_t *x, int largest, uint8_t *y) {
   const int height = gs_height(c), width = gs_width(c), channels = c->c_in;
   for (int row = 0; row < height; row++) {
@@ -39,7 +42,7 @@ void GS(pool_window_u8)(const gs_conv *c, const uint8_t *x, int largest, uint8_t
   }
 }
 
-/* y [n] = round(scale_x x + scale_z z + shift), half to even, clipped to 0 .. 255. */
+/* Compute y = round(scale_x x + scale_z z + shift), half to even, clipped to 0 .. 255; x, z and y are [n]. */
 void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float scale_z, float shift,
                 uint8_t *restrict y) {
   for (int i = 0; i < n; i++) {
@@ -49,24 +52,28 @@ void GS(sum_u8)(const uint8_t *x, const uint8_t *z, int n, float scale_x, float 
   }
 }
 
-#else /* how a kit prepares a call and makes it */
+#else /* with GS_KIT: how a kit prepares a call and makes it */
 #include "kit.h"
 
+/* Prepare a pooling of a row's shape. */
 static void prepare_pool(gs_call *k) {
   k->c = conv_of(k->row->shape);
   k->x = bytes(k->c.h * k->c.w * k->c.c_in);
   k->y = room(outputs_of(&k->c));
 }
 
+/* Run a prepared pooling. */
 GS_INLINE void run_pool(gs_call *k) {
   GS(pool_window_u8)(&k->c, k->x, k->row->kernel == GS_KERNEL_LARGEST, k->y);
 }
 
+/* Prepare a sum of maps with a row's number of values. */
 static void prepare_sum(gs_call *k) {
   const int n = k->row->shape[0];
   k->x = bytes(n), k->h = bytes(n), k->y = room(n);
 }
 
+/* Run a prepared sum. */
 GS_INLINE void run_sum(gs_call *k) {
   GS(sum_u8)(k->x, k->h, k->row->shape[0], 0.4f, 0.6f, 3.0f, k->y);
 }

@@ -1,16 +1,22 @@
-/* One step of an LSTM or GRU at batch 1, its weights dense, pruned (CSR) or in hybrid form (HMD, Thakker et al. 2019).
+/* One step of an LSTM or GRU in float at batch 1, with dense, pruned (CSR) or hybrid weights (HMD).
 
-     HMD: W = [A; b_1 c_1 | ... | b_J c_J], a gate     y = [A x; sum_j (c_j . x_j) b_j]
-   The rich rows A and the rows c of all gates are one dense product with x; what is left are J sums of contiguous
-   vectors a gate. A step reads each weight once, so it takes as long as reading them. */
+   Hybrid matrix decomposition (HMD, Thakker et al. 2019) writes the matrix of each gate as
+     W = [A; b_1 c_1 | ... | b_J c_J]     W x = [A x; sum over j of (c_j . x_j) b_j]
+   A holds the dense (rich) rows. Below them are J parts, side by side: each is a column b_j times a row c_j, and x_j
+   are the inputs of its columns. A and the rows c_j of all gates make one dense product with x. What remains is a
+   weighted sum of the J columns b_j for each gate. A step reads each weight once, and reading the weights takes most of
+   its time. gatesearch/kernels/recurrent_step.py calls the steps. A kit's runner calls prepare_lstm, run_lstm,
+   prepare_gru and run_gru. */
 #ifndef GS_KIT
 #include "kernels.h"
 #include "tile.h"
 
+/* Return the number of rows of the dense product with x. */
 GS_INLINE int product_rows(const gs_matrix *m) {
   return m->kind == GS_HMD ? m->gates * (m->rich + m->parts) : m->gates * m->height;
 }
 
+/* Return the bytes of scratch memory that a step needs. */
 size_t GS(step_scratch)(const gs_matrix *of_x, const gs_matrix *of_h) {
   const size_t wide = GS_MAX(GS_BLOCKS(of_x->columns), GS_BLOCKS(of_h->columns));
   const size_t tall = GS_BLOCKS(of_h->gates * of_h->height);
@@ -18,7 +24,7 @@ size_t GS(step_scratch)(const gs_matrix *of_x, const gs_matrix *of_h) {
   return wide * (GS_BLOCK * sizeof(float) + sizeof(gs_step)) + (2 * tall + product) * GS_BLOCK * sizeof(float) + 512;
 }
 
-/* y = W x, or y += W x, for packed rows; x and y hold whole blocks. */
+/* Compute y = W x or, with add, y += W x, for packed rows; x and y hold whole blocks. */
 static void packed_product(const float *packed, int blocks_out, int blocks_in, const float *x, const gs_step *steps,
                            int add, float *y) {
   const size_t size = (size_t)blocks_in * GS_BLOCK * GS_BLOCK;
@@ -36,10 +42,10 @@ static void packed_product(const float *packed, int blocks_out, int blocks_in, c
   }
 }
 
-/* The sum of values times those of x that columns name. Loads one by one are faster than gathering instructions on
-   the processors that this was measured on. */
+/* Return the sum of values[k] x[columns[k]]. It loads x one value at a time, which was faster than gather instructions
+   on the processors on which it was measured. */
 GS_INLINE float sparse_dot(const float *values, const uint16_t *columns, int n, const float *x) {
-  float acc[4] = {0, 0, 0, 0}; /* so that additions need not wait for each other */
+  float acc[4] = {0, 0, 0, 0}; /* four sums, so that an addition need not wait for the one before */
   int k = 0;
   for (; k + 4 <= n; k += 4) {
     for (int i = 0; i < 4; i++) acc[i] += values[k + i] * x[columns[k + i]];
@@ -48,7 +54,7 @@ GS_INLINE float sparse_dot(const float *values, const uint16_t *columns, int n, 
   return (acc[0] + acc[1]) + (acc[2] + acc[3]);
 }
 
-/* y [gates * height, up to whole blocks] += W x. */
+/* Add W x to y [gates * height, up to whole blocks], for a matrix of any form. */
 static void add_product(const gs_matrix *m, const float *x, float *y, char *at) {
   if (m->kind == GS_CSR) {
     for (int row = 0; row < m->gates * m->height; row++) {
@@ -79,7 +85,7 @@ static void add_product(const gs_matrix *m, const float *x, float *y, char *at) 
     const float *factors = parts + gate * m->parts;
     float *restrict to = y + m->rich;
     int part = 0;
-    for (; part + 4 <= m->parts; part += 4, down += 4 * poor) { /* so that y is read and written less often */
+    for (; part + 4 <= m->parts; part += 4, down += 4 * poor) { /* by fours, so that y is read and written less often */
       const float *f = factors + part;
       for (int i = 0; i < poor; i++) {
         to[i] += (f[0] * down[i] + f[1] * down[poor + i]) + (f[2] * down[2 * poor + i] + f[3] * down[3 * poor + i]);
@@ -91,7 +97,10 @@ static void add_product(const gs_matrix *m, const float *x, float *y, char *at) 
   }
 }
 
-/* To about 1e-7 of the value, for any x; after the Cephes library. */
+/* Return e^x with a relative error of about 1e-7, for any x (clipped to -87 .. 88); after the Cephes library.
+
+   x = n log 2 + r with a whole number n, so e^x = 2^n e^r. A polynomial computes e^r; n goes into the exponent's bits.
+   */
 GS_INLINE float gs_exp(float x) {
   x = x < -87.0f ? -87.0f : x;
   x = x > 88.0f ? 88.0f : x;
@@ -110,8 +119,11 @@ GS_INLINE float gs_exp(float x) {
   return p * power;
 }
 
+/* Return 1 / (1 + e^-x). */
 GS_INLINE float gs_sigmoid(float x) { return 1.0f / (1.0f + gs_exp(-x)); }
 
+/* Return tanh x: 1 - 2 / (e^2x + 1) for large |x|; a polynomial of the Cephes library for |x| < 0.625, where the
+   difference would lose its digits. */
 GS_INLINE float gs_tanh(float x) {
   const float square = x * x;
   float p = -5.70498872745e-3f;
@@ -121,10 +133,13 @@ GS_INLINE float gs_tanh(float x) {
   p = p * square - 3.33332819422e-1f;
   const float small = p * square * x + x;
   const float large = 1.0f - 2.0f / (gs_exp(2.0f * x) + 1.0f);
-  return square < 0.390625f ? small : large; /* near 0 the difference would lose its digits */
+  return square < 0.390625f ? small : large;
 }
 
-/* h and c [height] to the next; rows of the gates are in torch's order, i f g o. bias is the sum of both. */
+/* Replace the states h and c [height] of an LSTM by the next ones, for an input x [columns].
+
+     c = sigmoid(f) c + sigmoid(i) tanh(g)    h = sigmoid(o) tanh(c)
+   Rows of the gates are in torch's order, i f g o. bias is the sum of the biases of x and of h. */
 void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias, const float *x, float *restrict h,
                    float *restrict c, void *scratch) {
   const int n = of_h->height;
@@ -141,7 +156,10 @@ void GS(lstm_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bi
   }
 }
 
-/* h [height] to the next; rows in torch's order, r z n. */
+/* Replace the state h [height] of a GRU by the next one, for an input x [columns].
+
+     n = tanh(n_x + sigmoid(r) n_h)    h = (1 - sigmoid(z)) n + sigmoid(z) h
+   Rows of the gates are in torch's order, r z n (reset, update and fresh below). */
 void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bias_x, const float *bias_h,
                   const float *x, float *restrict h, void *scratch) {
   const int n = of_h->height, whole = GS_BLOCKS(3 * n) * GS_BLOCK;
@@ -160,16 +178,19 @@ void GS(gru_step)(const gs_matrix *of_x, const gs_matrix *of_h, const float *bia
   }
 }
 
-#else /* how a kit prepares a call and makes it */
+#else /* with GS_KIT: how a kit prepares a call and makes it */
 #include "kit.h"
 
-/* Two factors of a matrix, as LMF has them: parts that lie over each other. */
+/* Return a random matrix of low rank (LMF), U V, as a hybrid matrix without dense rows: the columns of U are the b_j,
+   the rows of V the c_j, each over all columns. kept is the share of a dense matrix's weights that both have, in
+   thousandths. */
 static gs_matrix factors(int gates, int height, int columns, int kept) {
   const int rank = GS_MAX(1, (int)((int64_t)height * columns * kept / (1000 * (height + columns))));
   const gs_conv shape = {1, 1, columns, gates * rank, 1, 1, 1, 1, 0, 0, 1, 1};
   return (gs_matrix){GS_HMD, gates, height, columns, 0, rank, pack_real(&shape), reals(gates * rank * height), NULL, NULL, NULL};
 }
 
+/* Return a random hybrid matrix with rich dense rows for each gate; with rich >= height, a dense matrix. */
 static gs_matrix matrix(int gates, int height, int columns, int rich, int parts) {
   const int dense = rich >= height, rows = dense ? gates * height : gates * (rich + parts);
   const gs_conv shape = {1, 1, columns, rows, 1, 1, 1, 1, 0, 0, 1, 1};
@@ -177,6 +198,7 @@ static gs_matrix matrix(int gates, int height, int columns, int rich, int parts)
   return (gs_matrix){dense ? GS_DENSE : GS_HMD, gates, height, columns, rich, parts, packed, down, NULL, NULL, NULL};
 }
 
+/* Prepare a step of a cell with a number of gates. */
 static void prepare_step(gs_call *k, int gates) {
   const int columns = k->row->shape[1], height = k->row->shape[2];
   const int rich = (height * k->row->share[0] + 500) / 1000, parts = k->row->variant[0];
@@ -190,9 +212,11 @@ static void prepare_step(gs_call *k, int gates) {
   k->scratch = room(GS(step_scratch)(&k->of_x, &k->of_h));
 }
 
+/* Prepare a step of an LSTM, and of a GRU. */
 static void prepare_lstm(gs_call *k) { prepare_step(k, 4); }
 static void prepare_gru(gs_call *k) { prepare_step(k, 3); }
 
+/* Run a prepared step of an LSTM, and of a GRU. */
 GS_INLINE void run_lstm(gs_call *k) {
   GS(lstm_step)(&k->of_x, &k->of_h, k->bias, k->x, k->h, k->state, k->scratch);
 }

@@ -1,15 +1,21 @@
 /* One step of an LSTM or GRU in whole numbers: int8 weights, dense or in hybrid form (HMD), bytes in and out.
 
-   Sums of products are int32; scaled to a gate's input they are int16 in steps of 2^-12, as cells of an LSTM are. Sigmoid
-   and tanh are tables of int16 in steps of 2^-15, so that every processor finds the same bytes. h is a byte that stands
-   for (h - 128) / 128. */
+   recurrent.c computes the same in float and explains HMD. The number formats are
+     x, h                       uint8; a value h of the state represents (h - 128) / 128
+     products                   int32, then scaled in float to steps of 2^-12
+     inputs of the activations  int16 in steps of 2^-12, from -8 to 8; so is the state c of an LSTM
+     sigmoid, tanh              tables of int16 in steps of 2^-15, so that every processor computes the same bytes
+   No Python code calls these functions; tests/kernels/driver.c runs them on every instruction set. */
 #include "kernels.h"
 #include "tile.h"
 
+/* Return the number of rows that are multiplied with x: all rows of dense matrices; of HMD the dense rows and a row for
+   each part. */
 GS_INLINE int product_rows_u8(const gs_matrix_u8 *m) {
   return m->kind == GS_HMD ? m->gates * (m->rich + m->parts) : m->gates * m->height;
 }
 
+/* Return the bytes of scratch memory that a step needs. */
 size_t GS(step_u8_scratch)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h) {
   const size_t wide = GS_MAX(GS_BLOCKS(of_x->columns), GS_BLOCKS(of_h->columns));
   const size_t product = GS_MAX(GS_BLOCKS(product_rows_u8(of_x)), GS_BLOCKS(product_rows_u8(of_h)));
@@ -17,12 +23,17 @@ size_t GS(step_u8_scratch)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h) {
          2 * (size_t)of_h->gates * of_h->height * sizeof(float) + of_h->height * sizeof(int32_t) + 512;
 }
 
-GS_INLINE int32_t nearest(float x) { /* of an int16, half to even */
+/* Return x rounded to an int16, half to even, and clipped to its range. */
+GS_INLINE int32_t nearest(float x) {
   x = x < -32768.0f ? -32768.0f : x > 32767.0f ? 32767.0f : x;
-  return (int32_t)((x + 12582912.0f) - 12582912.0f);
+  return (int32_t)((x + 12582912.0f) - 12582912.0f); /* adding 1.5 * 2^23 leaves no bits behind the point */
 }
 
-/* z [gates * height] += scale W (x - zero). */
+/* Compute z += scale W (x - zero), z [gates * height], in steps of 2^-12.
+
+   Tiles compute W (x - GS_OFFSET); adding (GS_OFFSET - zero) times the sum of a row's weights corrects the zero. For
+   HMD the products with the parts' rows c_j are scaled to int16 first; each then multiplies its column b_j, and their
+   sum is added to the rows below the dense ones. */
 static void add_product_u8(const gs_matrix_u8 *m, const uint8_t *x, float *restrict z, char *at) {
   const int blocks_in = GS_BLOCKS(m->columns), rows = product_rows_u8(m), blocks_out = GS_BLOCKS(rows);
   const size_t size = (size_t)blocks_in * GS_BLOCK * GS_BLOCK;
@@ -63,14 +74,19 @@ static void add_product_u8(const gs_matrix_u8 *m, const uint8_t *x, float *restr
   }
 }
 
+/* Return a table's entry for an int16, rounded to the nearest of the 2049 arguments, which lie 32 apart. */
 GS_INLINE int32_t looked_up(const int16_t *table, int32_t value) { return table[(value + 32768 + 16) >> 5]; }
 
-GS_INLINE uint8_t as_byte(int32_t product) { /* in steps of 2^-30 */
+/* Return the byte of a state from a product in steps of 2^-30: rounded to steps of 2^-7, 128 for 0. */
+GS_INLINE uint8_t as_byte(int32_t product) {
   const int32_t value = ((product + (1 << 22)) >> 23) + 128;
   return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-/* h [height] and c [height] to the next; rows of the gates in torch's order, i f g o. bias is the sum of both. */
+/* Replace the states h and c [height] of an LSTM by the next ones, for an input x [columns].
+
+     c = f c + i g    h = o tanh(c)
+   Rows of the gates are in torch's order, i f g o. bias is the sum of the biases of x and of h, in steps of 2^-12. */
 void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias,
                       const uint8_t *x, uint8_t *restrict h, int16_t *restrict c, void *scratch) {
   const int n = of_h->height;
@@ -89,7 +105,10 @@ void GS(lstm_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const 
   }
 }
 
-/* h [height] to the next; rows in torch's order, r z n. */
+/* Replace the state h [height] of a GRU by the next one, for an input x [columns].
+
+     n = tanh(n_x + r n_h)    h = (1 - z) n + z h
+   Rows of the gates are in torch's order, r z n (reset, update and fresh below). Biases are in steps of 2^-12. */
 void GS(gru_step_u8)(const gs_matrix_u8 *of_x, const gs_matrix_u8 *of_h, const gs_tables *tables, const float *bias_x,
                      const float *bias_h, const uint8_t *x, uint8_t *restrict h, void *scratch) {
   const int n = of_h->height;

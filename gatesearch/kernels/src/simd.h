@@ -1,8 +1,14 @@
-/* What an instruction set brings: vectors of GS_LANES floats or GS_LANES_I int32, and a product of four bytes in each lane.
+/* Vectors of each instruction set under common names: GS_LANES floats or GS_LANES_I int32, and products of bytes.
 
-   gs_dot(acc, a, w) adds to each lane the sum of four products (a - GS_OFFSET) * w, exactly; the offset is there for
-   sets that multiply signed bytes only. GS_ROWS x GS_COLUMNS (outputs x blocks of 16 channels) is the largest tile
-   whose sums stay in registers. */
+   The compiler's flags select one section: AVX-512 with VNNI, AVX2, Neon, MVE (Cortex-M55), or plain C, in which a
+   Cortex-M4 multiplies bytes with SMLAD. With GS_PORTABLE defined, Arm cores run the plain C. Each section defines
+     gs_vf, gs_vi          a vector of floats, and of int32, with functions such as gs_load_f and gs_fma (acc + a b)
+     gs_quad, gs_weights   the same four bytes of an input in each lane, and four weights for each lane
+     gs_dot(acc, a, w)     adds to each lane the exact sum of four products (a - GS_OFFSET) w. GS_OFFSET is 128 for sets
+                           that multiply only signed bytes; kernels correct their sums for it
+     GS_ROWS, GS_COLUMNS   outputs, and blocks of 16 channels, of the largest tile whose sums stay in registers
+   The functions behind the sections (gs_run, gs_block_sums, gs_greater, gs_list_greater) serve precision gating.
+   AVX-512 has its own; the other sets share those at the end of the file, where comments say what they compute. */
 #ifndef GS_SIMD_H
 #define GS_SIMD_H
 
@@ -34,7 +40,7 @@ GS_INLINE gs_quad gs_load_quad(const uint8_t *p) {
 GS_INLINE gs_weights gs_load_weights(const int8_t *p) { return _mm512_loadu_si512(p); }
 GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) { return _mm512_dpbusd_epi32(acc, a, w); }
 
-/* Dot products of a run of bytes, a multiple of 16, with each of n <= 4 runs of weights, added to acc. */
+/* The functions for precision gating on AVX-512; their counterparts for other sets are at the end of this file. */
 #define GS_HAS_RUNS
 typedef struct {
   __m512i lanes[4];
@@ -48,7 +54,7 @@ GS_INLINE void gs_run(const int n, gs_runs *acc, const uint8_t *a, const int8_t 
     }
   }
 }
-/* Sums over the lanes of four vectors at once. */
+/* Return the sums over the lanes of a, b, c and d. */
 GS_INLINE __m128i gs_four_sums(__m512i a, __m512i b, __m512i c, __m512i d) {
   __m512i low = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
   __m512i high = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
@@ -92,8 +98,8 @@ GS_INLINE int gs_list_greater(const int32_t *values, int n, int32_t limit, int32
 #define GS_COLUMNS 1
 typedef __m256 gs_vf;
 typedef __m256i gs_vi;
-/* Bytes 0 and 2, and 1 and 3, of each lane as int16: their products are summed in int32, where those of bytes that
-   vpmaddubsw makes saturate. */
+/* The bytes of each lane as int16: bytes 0 and 2 in even, 1 and 3 in odd. Products of int16 are summed in int32. The
+   instruction for products of bytes, vpmaddubsw, would sum them in int16 and saturate. */
 typedef struct {
   __m256i even, odd;
 } gs_quad;
@@ -162,7 +168,7 @@ GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) {
 #include <arm_mve.h>
 #define GS_LANES 4
 #define GS_OFFSET 128
-#define GS_ROWS 1 /* of eight registers, four hold the sums of one row */
+#define GS_ROWS 1 /* the sums of one row take four of the eight registers */
 #define GS_COLUMNS 1
 typedef float32x4_t gs_vf;
 typedef int32x4_t gs_vi;
@@ -183,15 +189,15 @@ GS_INLINE gs_quad gs_load_quad(const uint8_t *p) {
   return vreinterpretq_s8_u32(vdupq_n_u32(four ^ 0x80808080u));
 }
 GS_INLINE gs_weights gs_load_weights(const int8_t *p) { return vldrbq_s8(p); }
-/* Products of bytes as int16, of which two fit: 2 x 128 x 127; then neighbours are summed in int32. */
+/* An int16 holds the sum of two products of bytes, at most 2 x 128 x 127. Neighbouring sums are then added in int32. */
 GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) {
   const int16x8_t two = vaddq_s16(vmullbq_int_s8(a, w), vmulltq_int_s8(a, w));
   acc = vaddq_s32(acc, vaddq_s32(vmovlbq_s16(two), vmovltq_s16(two)));
-  __asm__("" : "+w"(acc)); /* added up now: put off, as the compiler would, sums do not stay in eight registers */
+  __asm__("" : "+w"(acc)); /* makes the compiler add here; it would add later, and need more than eight registers */
   return acc;
 }
 
-#else /* any core: four floats, as the compiler will have them, and one int32 at a time */
+#else /* any core, in plain C: vectors of four floats, which the compiler maps to the core, and one int32 at a time */
 #define GS_LANES 4
 #define GS_LANES_I 1
 #define GS_OFFSET 0
@@ -252,8 +258,9 @@ GS_INLINE gs_vi gs_dot(gs_vi acc, gs_quad a, gs_weights w) {
 
 #ifndef GS_HAS_RUNS
 typedef struct {
-  int32_t lanes[4];
+  int32_t lanes[4]; /* one dot product for each of four outputs */
 } gs_runs;
+/* Add to acc the dot products of length bytes a, a multiple of 16, with each of n <= 4 rows of weights, from at on. */
 GS_INLINE void gs_run(const int n, gs_runs *acc, const uint8_t *a, const int8_t *const *w, ptrdiff_t at, int length) {
   for (int i = 0; i < n; i++) {
     int32_t sum = 0;
@@ -261,25 +268,27 @@ GS_INLINE void gs_run(const int n, gs_runs *acc, const uint8_t *a, const int8_t 
     acc->lanes[i] += sum;
   }
 }
+/* Write the four dot products to out. */
 GS_INLINE void gs_run_sums(const gs_runs *acc, int32_t *out) { memcpy(out, acc->lanes, sizeof(acc->lanes)); }
-/* Sums of each of n blocks of 16, which lie a stride apart. */
+/* Write to out the sum of each of n blocks of 16 values; blocks lie stride apart. */
 GS_INLINE void gs_block_sums(const int32_t *blocks, int stride, int n, int32_t *out) {
   for (int i = 0; i < n; i++) {
     out[i] = 0;
     for (int k = 0; k < GS_BLOCK; k++) out[i] += blocks[i * stride + k];
   }
 }
-/* A bit for each of 16 values that is greater. */
+/* Return 16 bits: bit k is 1 where a[k] > b[k]. */
 GS_INLINE unsigned gs_greater(const int32_t *a, const int32_t *b) {
   unsigned bits = 0;
   for (int k = 0; k < GS_BLOCK; k++) bits |= (unsigned)(a[k] > b[k]) << k;
   return bits;
 }
-/* List the places of the values that are greater than a limit; list has room for n and 16 more. */
+/* List the indices of the values that are greater than a limit, and return their number. list has room for n and 16
+   more. */
 GS_INLINE int gs_list_greater(const int32_t *values, int n, int32_t limit, int32_t *list) {
   int count = 0;
   for (int i = 0; i < n; i++) {
-    list[count] = i; /* always written and counted where it matters: no branch to mispredict */
+    list[count] = i; /* written always, counted only where it is greater: no branch that could be mispredicted */
     count += values[i] > limit;
   }
   return count;
@@ -291,6 +300,6 @@ GS_INLINE int gs_list_greater(const int32_t *values, int n, int32_t limit, int32
 #endif
 #define GS_VECTORS (GS_BLOCK / GS_LANES)
 #define GS_VECTORS_I (GS_BLOCK / GS_LANES_I)
-#define GS_MOST_COLUMNS (GS_ROWS > 2 ? 4 : 1) /* of a single row */
+#define GS_MOST_COLUMNS (GS_ROWS > 2 ? 4 : 1) /* most columns of a tile with a single row */
 
 #endif

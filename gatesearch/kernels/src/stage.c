@@ -1,7 +1,10 @@
-/* A small stage whose operators follow each other, and the loop over a stream in which it always runs: windows come as
-   int8, as front ends give them, and those whose logit is above the threshold are listed. */
+/* Runs the first stage of an always-on cascade: a chain of int8 operators that ends in a gate's logit.
+
+   hear runs the stage on one window, stream on several. Windows are int8, as front ends return them; the stage computes
+   in uint8. gatesearch/runtime/stage.py builds the operators and calls both functions. */
 #include "kernels.h"
 
+/* Run one operator of a stage. */
 static void run_op(const gs_op *op) {
   switch (op->kind) {
     case GS_CONV:
@@ -11,7 +14,7 @@ static void run_op(const gs_op *op) {
     case GS_DEPTHWISE:
       GS(depthwise_u8)(&op->shape, op->x, op->zero, op->weights, op->bias, op->scale, op->zero_out, op->y);
       break;
-    case GS_LARGEST: /* of each count values; of one, a copy in another order */
+    case GS_LARGEST: /* the largest of count values; with a count of 1, it copies values in another order */
       for (int i = 0; i < op->outputs; i++) {
         const int32_t *index = op->index + (ptrdiff_t)i * op->count;
         uint8_t most = op->x[index[0]];
@@ -25,19 +28,20 @@ static void run_op(const gs_op *op) {
   }
 }
 
-/* A function of its own, so that the room is known not to hold the stage's own description. */
+/* Copy a window to the room of the first operator, int8 to uint8. It is a function of its own for its restrict: the
+   compiler then knows that writing the room does not change the stage's description. */
 static void take_window(const int8_t *restrict window, int size, uint8_t *restrict room) {
   for (int k = 0; k < size; k++) room[k] = (uint8_t)window[k] ^ 0x80;
 }
 
-/* Whether a window's logit is above the threshold. */
+/* Return whether a window's logit is above the threshold. */
 int GS(hear)(const gs_stream *s, const int8_t *window) {
   take_window(window, s->size, s->room);
   for (const gs_op *op = s->ops; op < s->ops + s->n_ops; op++) run_op(op);
   return *s->logit - 128 > s->threshold;
 }
 
-/* Returns how many windows passed. */
+/* List in s->passed the windows whose logit is above the threshold, and return their number. */
 int GS(stream)(const gs_stream *s) {
   int count = 0;
   for (int i = 0; i < s->n; i++) {

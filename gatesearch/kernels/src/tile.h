@@ -1,12 +1,17 @@
-/* The one inner loop: sums of a few outputs (rows) by a few blocks of 16 channels (columns), held in registers.
+/* The inner loop of all convolutions: sums of a few pixels (rows) by a few blocks of 16 channels (columns).
 
-   A row is the address of a patch; steps say where in a patch, and in the packed weights of a column, the 16 input
-   channels of each tap lie. Dense layers list all steps and rows, gated ones fewer: nothing is multiplied by zero. */
+   The sums of such a tile stay in registers. A row is the address of a pixel's patch, the values that it reads. A step
+   is the offset of 16 input channels of one tap, in a patch and in the packed weights of a column. Dense layers list
+   all steps and pixels, gated layers fewer; so channels and pixels that a gate leaves out cost no multiplication.
+   gs_sized_f32 and gs_sized_u8 are the entries: gs_sized_TYPE(rows, columns, patches, weights, steps, n_steps, out)
+   writes the sums to out [rows][columns][16]. rows and columns come from gs_rows and gs_columns. */
 #ifndef GS_TILE_H
 #define GS_TILE_H
 
 #include "simd.h"
 
+/* Compute a tile of float products; rows and columns are constants after inlining, so every loop over them is unrolled.
+   */
 GS_INLINE void gs_tile_f32(const int rows, const int columns, const float *const *x, const float *const *w,
                            const gs_step *steps, int n_steps, float *out) {
   gs_vf acc[GS_ROWS][GS_MOST_COLUMNS][GS_VECTORS];
@@ -44,6 +49,7 @@ GS_INLINE void gs_tile_f32(const int rows, const int columns, const float *const
   }
 }
 
+/* Compute a tile of products of bytes, four input channels at a time; sums are of (x - GS_OFFSET) w. */
 GS_INLINE void gs_tile_u8(const int rows, const int columns, const uint8_t *const *x, const int8_t *const *w,
                           const gs_step *steps, int n_steps, int32_t *out) {
   gs_vi acc[GS_ROWS][GS_MOST_COLUMNS][GS_VECTORS_I];
@@ -82,7 +88,9 @@ GS_INLINE void gs_tile_u8(const int rows, const int columns, const uint8_t *cons
   }
 }
 
-/* A function for each size of tile, so that each has its sums in registers, and the choice between them. */
+/* GS_SIZED defines a function for one size of tile, which keeps its sums in registers. GS_SIZES lists the sizes that an
+   instruction set has; GS_SMALLER is the number of rows of the next smaller tiles than those of GS_ROWS rows. GS_CHOICE
+   defines all functions of a type and gs_sized_TYPE, which calls the function of a size. */
 #define GS_SIZED(type, x_t, w_t, o_t, r, c)                                                                      \
   static __attribute__((noinline)) void gs_##type##_##r##_##c(const x_t *const *x, const w_t *const *w,          \
                                                               const gs_step *steps, int n_steps, o_t *out) {     \
@@ -120,10 +128,12 @@ GS_INLINE void gs_tile_u8(const int rows, const int columns, const uint8_t *cons
 GS_CHOICE(f32, float, float, float)
 GS_CHOICE(u8, uint8_t, int8_t, int32_t)
 
-/* Rows of the next tile where so many are left: a tile may be larger, and then repeats a row that it has. */
+/* Return the rows of the next tile when left rows remain. A tile may have more rows than remain; it then repeats its
+   last. */
 GS_INLINE int gs_rows(int left) { return left > GS_SMALLER ? GS_ROWS : left > 1 ? GS_SMALLER : 1; }
 
-/* Columns of the next tile. Two and two are faster than three and one. */
+/* Return the columns of the next tile when left columns remain. Two tiles of two columns are faster than three and one.
+   */
 GS_INLINE int gs_columns(int left) {
   return left == 4 && GS_COLUMNS == 3 ? 2 : GS_MIN(left, GS_COLUMNS);
 }
