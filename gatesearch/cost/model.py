@@ -21,12 +21,14 @@ from gatesearch.cost.layers import LayerChange, layer_changes
 from gatesearch.cost.placed_cut import CROSSING_BITS, PlacedCut, crossing_bits
 from gatesearch.cost.price import ExitEstimate, Price, StageEstimate
 from gatesearch.cost.stage import StagePricer, StageWork
+from gatesearch.cost.stream_price import WindowAndHop, price_by_hops
 from gatesearch.cost.stream_shares import reach, shift_prevalence
 from gatesearch.cost.table import Table
 from gatesearch.cost.utilisation import MAX_UTILISATION, mean_utilisation, worst_utilisation
 from gatesearch.devices.profile import Core, Device
 from gatesearch.gates import LayerWork, cut_gates, layer_gates
 from gatesearch.graph.sites import CutSite, LayerSite, find
+from gatesearch.metrics.streams.activity import Activity
 from gatesearch.plan import GatePlan, PlacedGate
 
 Terms = tuple[float, float]  # microseconds and microjoules
@@ -255,6 +257,31 @@ class CostModel:
             observed: see :meth:`stages`.
         """
         return self._total(self.stages(plan, densities, observed), passed)
+
+    def price_stream(
+        self,
+        plan: GatePlan,
+        activities: Sequence[Activity],
+        densities: Sequence[float] | None = None,
+        observed: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> Price:
+        """Price a plan over a stream; a hop costs as much as a whole window.
+
+        Args:
+            plan: gates, and a core for every stage.
+            activities: of the front end and of each stage, in order.
+            densities: see :meth:`stages`.
+            observed: see :meth:`stages`.
+        """
+        windows = self.stages(plan, densities, observed)
+        return price_by_hops(
+            windows,
+            windows,
+            activities,
+            device=self.device,
+            frontend_us=WindowAndHop(window=self.frontend_us, hop=self.frontend_us),
+            period_s=self.period_s,
+        )
 
     def _total(self, estimates: Sequence[StageEstimate], passed: Mapping[str, Sequence[float]]) -> Price:
         """Return the price of stages, by the share of the windows of each kind that reaches each of them."""
