@@ -1,8 +1,8 @@
-"""`gatesearch bench counts`: compares our operation counts of 39 networks and memory estimates of 21 programs.
+"""`gatesearch bench counts`: checks gatesearch's counts of multiply-accumulates and its estimates of memory.
 
 Multiply-accumulates are compared with torch.utils.flop_counter in training mode, or with a count by hand. Estimates of
-flash and SRAM are compared with the .tflite file and with TensorFlow Lite Micro's arena. It needs torchvision and
-timm.
+flash and SRAM are compared with the .tflite file and with TensorFlow Lite Micro's arena. The benchmark needs the
+packages torchvision and timm.
 """
 
 from __future__ import annotations

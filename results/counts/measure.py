@@ -1,4 +1,4 @@
-"""Measures a network: its operation counts, the sizes of its program, and their estimates."""
+"""Counts the multiply-accumulates of a network, measures the sizes of its program, and estimates them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatesearch.graph.operators import OperatorCounter
 from gatesearch.runtime.program import Program
 from results.counts.networks import COUNTED, PLANNED
 
-BATCH = 2  # a batch normalisation in training needs two
+BATCH = 2  # samples; batch normalisation in training mode needs two
 
 
 def count(name: str) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def count(name: str) -> dict[str, Any]:
         net.eval()(x)
     reference = by_hand
     if reference is None:
-        # Only the spelled-out attention shows its two products: flop_counter does not see those of the CPU's fused one.
+        # flop_counter misses the two products of the CPU's fused attention, so attention runs in its plain form here.
         with FlopCounterMode(display=False) as flops, sdpa_kernel(SDPBackend.MATH):
             net.train()(x)
         reference = flops.get_total_flops() // 2 // BATCH
@@ -47,7 +47,7 @@ def _planned(name: str) -> tuple[nn.Module, tuple[int, ...]]:
     net, shape = PLANNED[name]()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)  # a weight of zero would leave layers out of the file
+            nn.init.uniform_(module.weight, 0.5, 1.5)  # the converter drops layers behind a weight of zero
     return net.eval(), shape
 
 
@@ -60,7 +60,7 @@ def program(name: str) -> dict[str, Any]:
 
 
 def estimate(name: str) -> dict[str, Any]:
-    """Return the estimates of the same, made without a program."""
+    """Return estimates of the file's and the arena's bytes, made without a program."""
     net, shape = _planned(name)
     footprint = program_footprint(net, torch.randn(1, *shape))
     return {"file_estimate": int(footprint.file_bytes), "arena_estimate": int(footprint.arena_bytes)}

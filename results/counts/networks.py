@@ -1,7 +1,10 @@
-"""The networks that are counted and planned: each a function that returns a module and the shape of its input."""
+"""The networks of the ``counts`` benchmark: functions that return a module and the shape of its input.
+
+``COUNTED`` are the networks whose multiply-accumulates are counted, ``PLANNED`` those whose memory is estimated.
+"""
 
 # mypy: ignore-errors
-# torchvision and timm are in no extra, so that types cannot be checked against them everywhere.
+# torchvision and timm are in no extra, so types cannot be checked against them everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -19,7 +22,7 @@ ATTENTION_MACS = TOKENS * WIDTH * 4 * WIDTH + 2 * TOKENS * TOKENS * WIDTH
 
 
 class Attention(nn.Module):
-    """Self-attention [N, T, d], its products spelled in one of several ways."""
+    """Self-attention on [N, T, d]; ``spelling`` says by which operators it computes its products."""
 
     def __init__(self, spelling: str) -> None:
         super().__init__()
@@ -55,7 +58,7 @@ SPELLINGS: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 class MultiheadAttention(nn.Module):
-    """The layer of PyTorch on [N, T, d] or [T, N, d]."""
+    """PyTorch's own attention layer; inside it, data is [N, T, d] with ``batch_first``, else [T, N, d]."""
 
     def __init__(self, batch_first: bool) -> None:
         super().__init__()
@@ -70,7 +73,7 @@ class MultiheadAttention(nn.Module):
 
 
 class Taps(nn.Module):
-    """Every stage's map waits for a sum at the end."""
+    """A chain of convolutions whose outputs are all summed at the end, so all stay in memory until then."""
 
     def __init__(self, stages: int = 6, channels: int = 16) -> None:
         super().__init__()
@@ -90,7 +93,7 @@ class Taps(nn.Module):
 
 
 class FixedBasis(nn.Module):
-    """A fixed basis in a buffer, before a linear layer."""
+    """A product with a fixed matrix in a buffer, an absolute value, and a linear layer."""
 
     basis: Tensor
 
@@ -105,7 +108,7 @@ class FixedBasis(nn.Module):
 
 
 class First(nn.Module):
-    """The output of a recurrent layer without its state."""
+    """A recurrent layer that returns its output without its state."""
 
     def __init__(self, layer: nn.RNNBase) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The rows and the page of the counts."""
+"""Rows and page of the ``counts`` benchmark."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PLAN_PROTOCOL = "int8 .tflite of untrained weights; arena of TFLM's 64-bit build
 
 
 class Counts(Benchmark):
-    """Multiply-accumulates and memory beside other counts.
+    """The benchmark of multiply-accumulates and memory.
 
     Args:
-        command: the command that measures them again.
-        counts: by network, what :func:`results.counts.measure.count` returns.
-        plans: by network, sizes of the program and their estimates.
+        command: command that repeats the benchmark.
+        counts: return value of :func:`results.counts.measure.count`, by network.
+        plans: sizes of the program and their estimates, by network.
         results: folder of all benchmarks.
     """
 
@@ -57,7 +57,7 @@ class Counts(Benchmark):
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return the tables and totals."""
+        """Return the template's values: tables and totals."""
         counts = [
             [name, f"{row['macs']:,}", f"{row['reference']:,}", row["by"], "" if _agrees(row) else "**no**"]
             for name, row in self.counts.items()

@@ -1,7 +1,8 @@
-"""`gatesearch bench dsl esc10=FILE fsdd=FILE speech=DIR`: a codec with a light path, on sounds without labels.
+"""`gatesearch bench dsl esc10=FILE fsdd=FILE speech=DIR`: Dynamic Switch Layers in a codec, on sounds without labels.
 
-Each data set and seed is one ordinary run of recipes/codec_dsl.yaml. A run that is done is not done again, and one that
-was cut off is resumed; the page is written after each. Without data: the embedded, synthetic set.
+A switch sends easy windows to a small decoder, the light path. Each data set and seed is one ordinary run of
+recipes/codec_dsl.yaml. A finished run is not repeated, and an interrupted run resumes. The page is written after each
+run. Without a data set, the embedded synthetic one is used.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from results.dsl.page import Codec
 
 
 def main(arguments: list[str]) -> None:
-    """Run every data set and seed that is not done yet; write results/dsl after each.
+    """Make the missing run of every data set and seed; write results/dsl after each.
 
     Args:
         arguments: ``esc10=``, ``fsdd=`` and ``speech=`` with the paths of data sets; ``seeds=0,1,2``; any key of the

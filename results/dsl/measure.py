@@ -1,4 +1,4 @@
-"""Runs the codec recipe and measures it: its figures, and its fidelity over thresholds of the switch."""
+"""Runs the codec recipe and collects its figures, and its fidelity at every share of windows on the light path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from gatesearch.training import gate_logits, path_errors
 from results.whole_runs import finish_run
 
 RECIPE = "codec_dsl.yaml"
-DATA_SETS = {"esc10": "ESC10.npz", "fsdd": "FSDD.npz", "speech": "SPEECH_COMMANDS"}  # and what stands for their paths
+# Data sets, and the name that a command on the page shows in place of the user's path.
+DATA_SETS = {"esc10": "ESC10.npz", "fsdd": "FSDD.npz", "speech": "SPEECH_COMMANDS"}
 SYNTHETIC = "synthetic"
 OUTCOME = "outcome.json"
 LIGHT_SHARES = torch.linspace(0, 1, 41)
@@ -24,7 +25,7 @@ Outcome = Mapping[str, Any]
 
 
 def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
-    """Return the figures of a run, which is finished first."""
+    """Finish a run and return its figures."""
     run = finish_run(folder.path, recipe)
     summary, record = folder.read_json("summary.json"), folder.read_json("record.json")
     energy = record["energy"]
@@ -45,7 +46,7 @@ def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
 
 
 def read_outcomes(runs: RunFolder) -> dict[str, dict[int, Outcome]]:
-    """Return the outcomes that there are, by data set and seed."""
+    """Return the outcomes of all finished runs, by data set and seed."""
     outcomes: dict[str, dict[int, Outcome]] = {}
     for name in (*DATA_SETS, SYNTHETIC):
         for path in sorted(runs.path.glob(f"{name}-*/{OUTCOME}")):
@@ -56,11 +57,11 @@ def read_outcomes(runs: RunFolder) -> dict[str, dict[int, Outcome]]:
 
 @torch.no_grad()
 def _curve(run: RunResult) -> dict[str, list[float]]:
-    """Return the fidelity on test windows at each light share, by three ways to choose the light windows.
+    """Return the fidelity on test windows at each light share, for three ways to choose the light windows.
 
-    ``switch`` takes those with the smallest logits of the first gate; ``lot`` is the expectation over a random choice;
-    ``known`` takes those whose error grows least, which nobody knows beforehand: no switch can do better. Fidelity is
-    1 - error / error of silence.
+    ``switch`` chooses the windows with the smallest logits of the first gate. ``lot`` is the expectation over a random
+    choice. ``known`` chooses the windows whose error grows least on the light path; this needs the errors of both
+    paths, so it is a bound for every switch. Fidelity is 1 - error / error of silence.
     """
     if not cut_gates(run.model.plan):
         return {}
@@ -80,7 +81,11 @@ def _curve(run: RunResult) -> dict[str, list[float]]:
 
 
 def _mean_errors(errors: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Return the mean error where the first ``count`` windows go the light way, [counts] of [windows, (light, heavy)].
+    """Return the mean error when the first ``count`` windows take the light path, for each count, [counts].
+
+    Args:
+        errors: errors of each window on both paths, [windows, (light, heavy)].
+        counts: numbers of light windows, [counts].
 
     >>> _mean_errors(torch.tensor([[2.0, 1.0], [4.0, 3.0]]), torch.tensor([0, 1, 2])).tolist()
     [2.0, 2.5, 3.0]

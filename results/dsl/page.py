@@ -1,4 +1,4 @@
-"""The rows and the page of the codec."""
+"""Rows, page and plot of the ``dsl`` benchmark: a codec with a light path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ SPLITS = ("train", "validation", "test")
 
 
 class Figure(NamedTuple):
-    """A figure of an outcome: None where a plan without a gate has none; with what the paper prints, if anything."""
+    """A figure of an outcome.
+
+    Args:
+        name: name in the table.
+        unit: unit of the figure.
+        get: function that reads the figure from an outcome; None where a plan without a switch has no such figure.
+        published: the paper's figure; empty where the paper prints none.
+        provenance: measured or modelled.
+    """
 
     name: str
     unit: str
@@ -61,7 +69,7 @@ FIGURES = (
     Figure("bundle and model, output over error", "dB", lambda o: o["parity"]["output_snr_db"]),
 )
 PICKED = "a plan with a light path was picked"
-# By how much an outcome passes each bar of the switch: above zero it does.
+# The margin by which an outcome passes each bar of the switch; above zero it passes.
 BARS: Mapping[str, Callable[[Outcome], float]] = {
     "light share on validation within .02 of what was asked for": lambda o: (
         0.02 - abs(o["validation_share"] - GatePlan.from_dict(o["plan"]).gates[0]["share"])
@@ -74,11 +82,11 @@ BARS: Mapping[str, Callable[[Outcome], float]] = {
 
 
 class Codec(Benchmark):
-    """A codec with a light path.
+    """The benchmark of a codec with a light path.
 
     Args:
-        command: the command that measures it again.
-        outcomes: by data set and seed.
+        command: command that repeats the benchmark.
+        outcomes: outcomes by data set and seed.
         results: folder of all benchmarks.
     """
 
@@ -112,7 +120,7 @@ class Codec(Benchmark):
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return the tables that the page shows."""
+        """Return the template's values: mostly tables."""
         commands = [command for by_seed in self.outcomes.values() for command in _commands(by_seed)]
         first = {name: next(iter(by_seed.values())) for name, by_seed in self.outcomes.items()}
         return {
@@ -156,7 +164,7 @@ class Codec(Benchmark):
 
 
 def _passed(bar: str, outcome: Outcome) -> str:
-    """Return whether an outcome passes a bar, and by how much; without a light path only the first bar applies."""
+    """Return as text whether an outcome passes a bar, and by how much; a plan without a light path has "-"."""
     gated = "light_macs" in outcome["best"]
     if bar == PICKED:
         return "yes" if gated else "**no**"
@@ -176,7 +184,7 @@ def _cell(by_seed: Mapping[int, Outcome], figure: Figure) -> str:
 
 
 def _heavy_over_light(best: Outcome) -> float | None:
-    """Return the work of a window on the heavy way over that on the light one, from the input on."""
+    """Return the MACs of a window on the heavy path over those on the light path, each with the part before it."""
     if "light_macs" not in best:
         return None
     return float((best["shared_macs"] + best["heavy_macs"]) / (best["shared_macs"] + best["light_macs"]))

@@ -1,4 +1,4 @@
-"""The plot of fidelity against light share."""
+"""Plots the fidelity of a codec against the share of windows that take its light path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from results.dsl.measure import Outcome
 
 
 def draw(outcomes: Mapping[str, Mapping[int, Outcome]], path: Path) -> None:
-    """Write a PNG: a panel a data set, of its first seed, with a curve for each way to choose the light windows."""
+    """Write a PNG with a panel for each data set (first seed) and a curve for each way to choose the light windows."""
     with settings():
         drawing = figure(3.0 * max(1, len(outcomes)) + 0.4, 3.0)
         panels = drawing.subplots(1, max(1, len(outcomes)), squeeze=False)[0]

@@ -1,7 +1,7 @@
 """`gatesearch bench hmd_runs speech=DIR har=FILE`: the two recipes of recurrent networks, from data to bundle.
 
-Each data set and seed is one ordinary run of a recipe. A run that is done is not done again, one that was cut off is
-resumed, and the page is written after each. Without recordings the data are synthetic, and labelled so.
+Each data set and seed is one ordinary run of a recipe. A finished run is not repeated, and an interrupted run resumes.
+The page is written after each run. Without recordings the data are synthetic, and the page says so.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from results.hmd_runs.page import RecurrentRecipes
 
 
 def main(arguments: list[str]) -> None:
-    """Run both recipes where they are not done yet; write results/hmd_runs after each.
+    """Make the missing runs of both recipes; write results/hmd_runs after each.
 
     Args:
-        arguments: ``speech=`` and ``har=``, where recordings lie; ``seeds=0,1``; any key of the recipes.
+        arguments: ``speech=`` and ``har=``, the paths of recordings; ``seeds=0,1``; any key of the recipes.
 
     Raises:
         UserError: an argument is wrong, or a folder holds a run of another recipe.

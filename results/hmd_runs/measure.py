@@ -20,7 +20,7 @@ Outcome = Mapping[str, Any]
 
 
 def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
-    """Return the figures of a run, which is finished first; plan and ungated network take their steps in turn."""
+    """Finish a run and return its figures, with the times of one step of the ungated network and of the plan."""
     run = finish_run(folder.path, recipe)
     summary, split = folder.read_json("summary.json"), run.problem.features.validation
     runtime = latency.runtime()
@@ -42,13 +42,13 @@ def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
 
 
 def read_outcomes(runs: RunFolder) -> dict[str, Outcome]:
-    """Return the outcomes that there are, by the name of their run."""
+    """Return the outcomes of all finished runs, by the name of the run."""
     paths = sorted(runs.path.glob(f"*/{OUTCOME}"))
     return {path.parent.name: RunFolder(path.parent).read_json(OUTCOME) for path in paths}
 
 
 def _front(run: RunResult) -> list[dict[str, Any]]:
-    """Return the plans on the front of the search, the quickest first."""
+    """Return the plans on the front of the search, the fastest first."""
     plans = []
     for trial in run.trials.front:
         if trial.objectives is not None:

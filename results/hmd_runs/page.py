@@ -1,4 +1,4 @@
-"""The rows and the page of the recipes of recurrent networks."""
+"""Rows and page of the ``hmd_runs`` benchmark: whole runs of the recipes of recurrent networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from results.hmd_runs.measure import Outcome
 
 
 class Figure(NamedTuple):
-    """A figure of an outcome, without gates and with the plan."""
+    """A figure of an outcome: its name, its unit, and functions that read it for the ungated network and the plan."""
 
     name: str
     unit: str
@@ -51,11 +51,11 @@ FORMS = {"share": "{:.3f}", "us": "{:.1f}", "": "{:,.0f}"}
 
 
 class RecurrentRecipes(Benchmark):
-    """The two recipes of recurrent networks.
+    """The benchmark of the two recipes of recurrent networks.
 
     Args:
-        command: the command that measures them again.
-        outcomes: by the name of the run.
+        command: command that repeats the benchmark.
+        outcomes: outcomes by the name of the run.
         results: folder of all benchmarks.
     """
 
@@ -86,7 +86,7 @@ class RecurrentRecipes(Benchmark):
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return a section for each run."""
+        """Return the template's values, with a section for each run."""
         runtimes = [outcome["runtime"] for outcome in self.outcomes.values()]
         return {
             "commands": list(dict.fromkeys(outcome["command"] for outcome in self.outcomes.values())),

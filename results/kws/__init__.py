@@ -1,8 +1,8 @@
-"""`gatesearch bench kws data.root=DIR`: the keyword spotter on real speech over three seeds, beside the synthetic run.
+"""`gatesearch bench kws data.root=DIR`: Gated Compression on a keyword spotter, on real and on synthetic speech.
 
-Each seed is one ordinary run of recipes/kws.yaml. Three plans are compared, all retrained from the same baseline by the
-same schedule: no gates; the plan that the search picked; and one gate three blocks deep, which
-the search does not choose, because an earlier probe measured that gate.
+Each seed is one ordinary run of recipes/kws.yaml. The benchmark compares three plans, retrained alike from the same
+baseline: no gates, the plan that the search picked, and one gate after the third block. The search does not choose the
+last plan; it is there because an earlier experiment measured it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ SEEDS = (0, 1, 2)
 
 
 def main(arguments: list[str]) -> None:
-    """Run every seed that is not done yet, then write results/kws.
+    """Make the missing run of every seed, then write results/kws.
 
     Args:
-        arguments: ``data.root=DIR``, real speech, synthetic where it is not given; ``seeds=0,1,2``; any key of the
+        arguments: ``data.root=DIR``, real speech, without which speech is synthetic; ``seeds=0,1,2``; any key of the
             recipe.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Runs the keyword recipe and collects the figures of three plans, and the share that gates stop at each recall."""
+"""Runs the keyword recipe and collects the figures of three plans, and the windows that gates stop at each recall."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from results.whole_runs import finish_run
 
 RECIPE = "kws.yaml"
 RUNS = Path("runs/bench-kws")
-# Changes of the recipe for a few thousand real clips; the recipe itself is for a run of ten minutes.
+# Overrides of the recipe for a few thousand real clips; the recipe by itself is for a run of ten minutes.
 REAL = (
     "training.epochs=100",
     "retrain.epochs=40",
@@ -37,7 +37,16 @@ Trade = Mapping[str, Mapping[float, float]]  # share stopped, by kind of window 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One seed: the run's summary, the figures of the three plans, and what the deep and the first gate trade."""
+    """The outcome of one seed.
+
+    Args:
+        summary: the run's summary.json.
+        ungated, picked, deep: test quality of the network without gates, the picked plan, and the one gate after the
+            third block.
+        deep_macs, picked_macs: expected multiply-accumulates a window of these plans.
+        macs: multiply-accumulates a window without gates.
+        trade, first_trade: windows that the deep gate and the picked plan's first gate stop at each recall.
+    """
 
     summary: Mapping[str, Any]
     ungated: Quality
@@ -57,12 +66,12 @@ class Outcome:
 
 
 def measure(name: str, recipe: Recipe) -> Outcome:
-    """Return the outcome of a run, which is finished first."""
+    """Finish a run and return its outcome."""
     run = finish_run(RUNS / name, recipe)
     folder, cost, problem = run.folder, run.cost, run.problem
     core = run.model.plan.cores[-1]
     plan = GatePlan((DEEP_GATE,), (core, core))
-    # Trained for silence and unknown words alike, not for a stream that is mostly silence.
+    # The gate is trained for silence and unknown words alike, not for a stream that is mostly silence.
     deep = retrain("deep", plan, problem, run.baseline, folder, dataclasses.replace(problem.gates, shares={}))
     split = problem.features.test
     curves = roc_curves(gate_logits(deep, split.features)[:, 0], split.kinds, problem.features.kind_names)
@@ -92,6 +101,6 @@ def _trade(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> Trade:
 
 
 def _stopped_at(curve: Mapping[str, Sequence[float]], recall: float) -> float:
-    """Return the share stopped at the smallest recall on the curve that is at least the given one."""
+    """Return the share of windows stopped at the first recall on the curve that is at least ``recall``."""
     pairs = zip(curve["recall"], curve["stopped"], strict=True)
     return next(stopped for reached, stopped in pairs if reached >= recall - 1e-9)

@@ -1,4 +1,4 @@
-"""The rows, the page and the plot of the keyword spotter."""
+"""Rows, page and plot of the ``kws`` benchmark: Gated Compression on a keyword spotter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from results.kws.measure import KINDS, REAL, RECALLS, RUNS, Outcome, Trade
 from results.whole_runs import SPEECH_PROTOCOL, percent, share_stopped, share_stopped_first
 
 Get = Callable[[Outcome], float]
-# Name in the table, figure, and what the paper or an earlier probe printed.
+# Name of a figure in the table, the figure, and its value in the paper or in an earlier experiment.
 LINES: tuple[tuple[str, Get, str], ...] = (
     ("accuracy, ungated backbone, %", lambda o: o.ungated.accuracy, ""),
     ("accuracy, picked plan, %", lambda o: o.picked.accuracy, "kept or improved"),
@@ -44,12 +44,12 @@ LINES: tuple[tuple[str, Get, str], ...] = (
 
 
 class KeywordSpotting(Benchmark):
-    """The keyword spotter on real and on synthetic speech.
+    """The benchmark of the keyword spotter on real and on synthetic speech.
 
     Args:
-        command: the command that measures it again.
-        real: outcome by seed; empty where no recordings were given.
-        synthetic: the outcome on synthetic speech.
+        command: command that repeats the benchmark.
+        real: outcomes on real speech by seed; empty without recordings.
+        synthetic: outcome on synthetic speech.
         results: folder of all benchmarks.
     """
 
@@ -60,7 +60,7 @@ class KeywordSpotting(Benchmark):
         self.real, self.synthetic = real, synthetic
 
     def rows(self) -> list[Row]:
-        """Return every figure of the real runs; of the synthetic one where there are none."""
+        """Return every figure of the real runs, or of the synthetic run where there is no real one."""
         outcomes = self.real or {0: self.synthetic}
         synthetic = next(iter(outcomes.values())).summary["data"]["synthetic"]
         protocol = f"{SPEECH_PROTOCOL[synthetic]}; test split, hard cascade, thresholds of the exported int8 artifacts"
@@ -97,7 +97,7 @@ class KeywordSpotting(Benchmark):
         ]
 
     def page(self) -> Mapping[str, object]:
-        """Return the tables and sizes that the page shows."""
+        """Return the template's values: tables and sizes."""
         real, synthetic = list(self.real.values()), [self.synthetic]
         lines = [[name, percent(real, get), percent(synthetic, get), printed] for name, get, printed in LINES]
         heads = ["", f"real speech, {len(real)} seeds", "synthetic speech, 1 seed", "published (GC, arXiv 2303.08970)"]
@@ -113,7 +113,7 @@ class KeywordSpotting(Benchmark):
         }
 
     def plots(self) -> Mapping[str, Draw]:
-        """Return the front of the first real run, or of the synthetic one."""
+        """Return the plot of the front of the first real run, or of the synthetic run where there is no real one."""
         run = f"real-{next(iter(self.real))}" if self.real else "synthetic"
         return {"front.png": lambda path: write_front_png(RunFolder(RUNS / run).read_json("record.json"), path)}
 

@@ -1,8 +1,8 @@
 """`gatesearch bench vit_gc data.root=DIR`: Gated Compression on a keyword transformer, by prevalence of positives.
 
-Each seed is one ordinary run of recipes/kws_vit_gc.yaml: on real speech where ``data.root`` is given, else on the
-synthetic default. The published figures are of arXiv 2405.01739, which claims 158 to 30,000 times the power efficiency
-for always-on models, transformers among them: in theory, not measured.
+Prevalence is the share of positives in the stream. Each seed is one ordinary run of recipes/kws_vit_gc.yaml: on real
+speech with ``data.root``, else on the synthetic default. The published figures come from arXiv 2405.01739. It claims a
+power efficiency 158 to 30,000 times higher for always-on models, in theory and without a measurement.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ SEEDS = (0,)
 
 
 def main(arguments: list[str]) -> None:
-    """Run every seed that is not done yet, then write results/vit_gc.
+    """Make the missing run of every seed, then write results/vit_gc.
 
     Args:
-        arguments: ``data.root=DIR``, real speech, synthetic where it is not given; ``seeds=0``; any key of the
+        arguments: ``data.root=DIR``, real speech, without which speech is synthetic; ``seeds=0``; any key of the
             recipe.
 
     Raises:

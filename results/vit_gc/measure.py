@@ -20,7 +20,7 @@ from results.whole_runs import finish_run
 
 RECIPE = "kws_vit_gc.yaml"
 RUNS = Path("runs/bench-vit_gc")
-# Changes of the recipe for a few thousand real clips; the recipe itself is for a run of ten minutes.
+# Overrides of the recipe for a few thousand real clips; the recipe by itself is for a run of ten minutes.
 REAL = (
     "training.epochs=60",
     "retrain.epochs=20",
@@ -32,7 +32,13 @@ INT8_FILE = "bench.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """One seed: the run's figures, the arithmetic of each stage, and what int8 makes of the ungated backbone."""
+    """The outcome of one seed.
+
+    Args:
+        summary, record: the run's summary.json and record.json.
+        arithmetic: number format of each stage, int8 or float.
+        int8: agreement and accuracy of the ungated backbone with all stages in int8.
+    """
 
     summary: Mapping[str, Any]
     record: Mapping[str, Any]
@@ -46,12 +52,12 @@ class Outcome:
         return best
 
     def sweep(self, prevalence: float) -> Mapping[str, float | None]:
-        """Return the figures at a prevalence."""
+        """Return the figures at a prevalence, the share of positives in the stream."""
         return next(row for row in self.best["prevalence"] if row["prevalence"] == prevalence)
 
 
 def measure(path: Path, recipe: Recipe) -> Outcome:
-    """Return the outcome of a run, which is finished first."""
+    """Finish a run and return its outcome."""
     run = finish_run(path, recipe)
     int8 = resume(run.folder, INT8_FILE, lambda: measure_int8(run))
     manifest = run.folder.read_json("best/bundle/manifest.json")
@@ -64,9 +70,10 @@ def measure(path: Path, recipe: Recipe) -> Outcome:
 
 
 def measure_int8(run: RunResult) -> dict[str, float]:
-    """Return what all-int8 arithmetic does to the ungated backbone on the test split: the reason for float stages.
+    """Return agreement and accuracy of the ungated backbone in int8, on the test split.
 
-    ``agreement`` is the share of windows with the answer that the model gives, ``accuracy`` that of all classes.
+    ``agreement`` is the share of windows on which the int8 program and the model answer alike. ``accuracy`` is that
+    over all classes. Both show why some stages stay in float.
     """
     problem, ungated = run.problem, run.ungated
     [stage] = passes.run(ungated, calibration_features(problem), problem.device, until="rescale")

@@ -1,4 +1,4 @@
-"""The rows, the page and the plot of the keyword transformer."""
+"""Rows, page and plot of the ``vit_gc`` benchmark: Gated Compression on a keyword transformer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from results.vit_gc.measure import Outcome
 from results.whole_runs import SPEECH_PROTOCOL, percent
 
 Get = Callable[[Outcome], float]
-# Name of a figure at each prevalence, its key, and what was published.
+# Name of a figure at each prevalence, its key, and the published figure.
 SWEPT = (
     ("energy gain end to end", "gain_end_to_end", None),
     ("bound of any gate's gain", "bound", None),
@@ -24,12 +24,12 @@ SWEPT = (
 
 
 class KeywordTransformer(Benchmark):
-    """Gated Compression on a keyword transformer.
+    """The benchmark of Gated Compression on a keyword transformer.
 
     Args:
-        command: the command that measures it again.
-        outcomes: by seed.
-        settings: changes of the recipe, beside those of the command.
+        command: command that repeats the benchmark.
+        outcomes: outcomes by seed.
+        settings: overrides of the recipe, beside those of the command.
         results: folder of all benchmarks.
     """
 
@@ -80,14 +80,14 @@ class KeywordTransformer(Benchmark):
         ]
         for prevalence in self._prevalences():
             for name, key, published in SWEPT:
-                # A gain without a bound is no number; the page says infinite.
+                # An infinite gain is None and gets no row; the page prints "infinite".
                 if all(o.sweep(prevalence)[key] is not None for o in self.outcomes.values()):
                     get = partial(_gain, prevalence=prevalence, key=key)
                     rows.append(row(f"{name} at prevalence {prevalence:g}", get, "x", published, "modelled"))
         return rows
 
     def page(self) -> Mapping[str, object]:
-        """Return the tables and the sizes that the page shows."""
+        """Return the template's values: tables and sizes."""
         outcomes = list(self.outcomes.values())
         data = self.first.summary["data"]
         return {

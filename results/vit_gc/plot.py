@@ -1,4 +1,4 @@
-"""The plot of gains by prevalence, with the published range in grey."""
+"""Plots the gains of gates against the prevalence of positives, with the published range in grey."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from gatesearch.report import style
 from results.vit_gc.measure import Outcome
 
-PUBLISHED = (158, 30_000)  # times less energy, theoretical: arXiv 2405.01739, abstract
+PUBLISHED = (158, 30_000)  # theoretical range of ungated over gated energy (arXiv 2405.01739, abstract)
 LINES = (
     ("gain_idealised", "idealised: 1/(R (1 - AS))", style.NEGATIVES[0], "s-"),
     ("bound", "bound of any gate, end to end", style.UNGATED, "--"),
