@@ -1,4 +1,7 @@
-"""Gate kinds: one technique in each file or folder. They need only torch, and do no input or output."""
+"""Gate kinds: techniques by which a network skips work that a sample does not need.
+
+Each technique has a file or folder of its own. The gates need only torch, and do no input or output.
+"""
 
 from gatesearch.gates.kind import (
     Figure,

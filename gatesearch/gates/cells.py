@@ -1,4 +1,7 @@
-"""The matrices of linear and recurrent layers, and the parameters and work that all kinds which shrink them share."""
+"""The matrices of linear and recurrent layers, for the gate kinds that make them smaller.
+
+These kinds (``hmd``, ``lmf``, ``pruned``) share the parameters and the work that this module defines.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,32 @@ from gatesearch.gates.params import GateParams, param
 from gatesearch.gates.work import Call, LayerWork
 from gatesearch.graph.sites import LayerSite
 
-GROUPS = {"lstm": 4, "gru": 3, "linear": 1}  # matrices stacked in a layer's weight, by operation
-FACTORS = (4, 3, 2)  # from strong to gentle
-BITS = (8, 8)
+GROUPS = {"lstm": 4, "gru": 3, "linear": 1}  # number of matrices stacked in a layer's weight, by operation
+FACTORS = (4, 3, 2)  # compressions that a search tries, from the strongest
+BITS = (8, 8)  # magnitude bits of an activation and of a weight
 
 
 @dataclass(frozen=True)
 class FactorParams(GateParams):
-    """Parameters of every kind that shrinks matrices."""
+    """Parameters of every gate kind that makes matrices smaller."""
 
     factor: float = param(2.0, choices=FACTORS, above=1, doc="how many times fewer parameters the matrices have")
 
 
 def start_param() -> Any:
-    """Declare the start of the factors: fitted to the trained layer, or random as in the papers; biases stay."""
+    """Declare how the factors are initialised: fitted to the trained layer, or random as in the papers.
+
+    The biases are those of the trained layer in both cases.
+    """
     return param("fitted", choices=("fitted", "random"), among=("fitted", "random"), doc="where the factors start")
 
 
 class Cell(NamedTuple):
-    """The matrices of one layer and direction: ``groups`` with ``rows`` each, by ``columns`` of input and state."""
+    """The sizes of the matrices of one layer in one direction.
+
+    There are ``groups`` matrices for each entry of ``columns``, each [rows, columns]. A recurrent layer has two
+    entries, for its input and its state; a linear layer has one.
+    """
 
     groups: int
     rows: int
@@ -36,15 +46,15 @@ class Cell(NamedTuple):
 
     @property
     def dense(self) -> int:
-        """Parameters of the dense matrices."""
+        """Number of parameters of the dense matrices."""
         return self.groups * self.rows * sum(self.columns)
 
     def rich(self, factor: float, blocks: int) -> int:
-        """Return the dense rows that every matrix has at a compression."""
+        """Return the number of dense rows of every hybrid matrix: the most that the compression ``factor`` allows."""
         return rich_rows(self.rows, sum(self.columns), sum(min(blocks, n) for n in self.columns), factor)
 
     def hybrid(self, rich: int, blocks: int) -> int:
-        """Return the parameters with a number of dense rows."""
+        """Return the number of parameters of hybrid matrices with ``rich`` dense rows each."""
         return self.groups * sum(hybrid_parameters(self.rows, n, rich, min(blocks, n)) for n in self.columns)
 
 
@@ -54,7 +64,7 @@ def has_matrices(site: LayerSite) -> bool:
 
 
 def cells(site: LayerSite) -> list[Cell]:
-    """Return the matrices of a layer site, layer by layer and direction by direction.
+    """Return the matrices of a layer site: one cell for each stacked layer and direction, in PyTorch's order.
 
     >>> cells(LayerSite("rnn", "lstm", (7, 10), (7, 16), 0, 0, depth=2, directions=2))[1:3]
     [Cell(groups=4, rows=8, columns=(10, 8)), Cell(groups=4, rows=8, columns=(16, 8))]
@@ -69,7 +79,7 @@ def cells(site: LayerSite) -> list[Cell]:
 
 
 def smaller(site: LayerSite, parameters: int) -> LayerWork:
-    """Return the work of a layer whose matrices have fewer ``parameters``, each multiplied as often as before."""
+    """Return the work of a layer whose matrices have only ``parameters`` parameters, each used as often as before."""
     dense = sum(cell.dense for cell in cells(site))
     stored = 1 - (dense - parameters) / site.params
     return LayerWork(calls=(Call(BITS, size=parameters / dense),), macs=0.0, params=0, density=1.0, stored=stored)

@@ -1,16 +1,23 @@
-"""Dynamic Switch Layers (arXiv 2404.04405): a gate for data without labels, and a light path beside the heavy one.
+"""Dynamic Switch Layers (DSL): a gate that sends easy samples to a small decoder.
 
-Only the abstract of that paper could be read; the equations are this project's reading of it:
+The other samples run through the rest of the network. The small decoder is the light path; the rest of the network is
+the heavy path. The gate needs no labels. Only the abstract of the paper (arXiv 2404.04405) could be read; the equations
+are this project's reading of it:
 
-    h' = m * h                 m as in Gated Compression
-    P(light) = sigmoid(-z)     z = w . norm(pool(h')) + b, so that a sample leaves where z <= theta, as at every gate
-    e_L, e_H                   error of each sample by the light decoder from h', by the rest of the network
-    t = 1[e_L - e_H <= q]      q: moving average of the batch's quantile at the light share
+    h' = m * h                 h: activations at the site; m: a mask of channels, as in Gated Compression
+    z = w . norm(pool(h')) + b the gate's logit, with trained w and b; a sample leaves where z <= theta
+    P(light) = sigmoid(-z)     probability that a sample takes the light path
+    e_L, e_H                   error of each sample by the light path, and by the heavy path
+    t = 1[e_L - e_H <= q]      label: 1 where the light path is good enough
+    q                          moving average, over batches, of the quantile of e_L - e_H at the light path's share
     loss                       e_L + alpha BCE(P(light), t) + beta C + kd |D_light(h') - D_heavy(h')|^2
 
-The heavy path's own error is the network's loss already. The labels t come from how much better the heavy path does on
-a sample. A penalty on the mean use of the heavy path instead would be least for a switch that says the same of every
-sample.
+BCE is the binary cross-entropy, C the compression penalty of Gated Compression, and kd the weight of distillation.
+D_light and D_heavy are the outputs of the two paths. alpha, beta and kd are weights of the training. e_H itself is
+already in the network's loss.
+
+The labels t compare the two paths sample by sample. A penalty on the mean use of the heavy path would not do: a switch
+that gives every sample the same logit would minimise it.
 """
 
 from __future__ import annotations
@@ -34,7 +41,7 @@ from gatesearch.gates.work import CutWork
 from gatesearch.graph.sites import CutSite
 from gatesearch.plan import Scalar
 
-QUANTILE_MEMORY = 0.9  # share of the old value in the moving quantile that labels come from
+QUANTILE_MEMORY = 0.9  # weight of the old value in the moving average q
 
 
 @dataclass(frozen=True)
@@ -56,20 +63,23 @@ class DSLParams(GateParams):
 
 
 class DSL(GateKind[CutSite, DSLParams]):
-    """The kind: cut sites of channels by time [C, T, 1] in a network that gives [C', S, 1], S a multiple of T."""
+    """The gate kind ``dsl``, for cut sites [C, T, 1], channels by time.
+
+    The network's output has to be [C', S, 1] with S a multiple of T.
+    """
 
     name = "dsl"
     site_type = CutSite
     Params = DSLParams
 
     def fits(self, site: CutSite) -> bool:
-        """Say whether upsampling leads from the site to the output."""
+        """Say whether the length of the network's output is a multiple of the site's length."""
         if len(site.shape) != 3 or len(site.output) != 3:
             return False
         return site.shape[2] == site.output[2] == 1 and site.output[1] % site.shape[1] == 0
 
     def choices(self, site: CutSite) -> dict[str, tuple[Scalar, ...]]:
-        """Return the searched values; a single channel cannot be pruned."""
+        """Return the values that a search tries; with a single channel, ``keep`` is always 1."""
         choices = super().choices(site)
         if site.channels == 1:
             choices["keep"] = (1.0,)
@@ -82,7 +92,7 @@ class DSL(GateKind[CutSite, DSLParams]):
         return DSLGate(site.shape, site.output, params.share, params.width, params.keep)
 
     def work(self, site: CutSite, params: DSLParams, observed: Mapping[str, float] | None = None) -> CutWork:
-        """Return a GC gate's work for switch and mask, and the light decoder's as the exit's."""
+        """Return the work of switch and mask, as in Gated Compression, and of the light decoder as the exit."""
         own = GC().work(site, GCParams(keep=params.keep))
         layers = light_layers(site.shape, site.output, params.width, own.kept_channels)
         return replace(
@@ -94,13 +104,13 @@ class DSL(GateKind[CutSite, DSLParams]):
 
 
 class DSLGate(ChannelGC):
-    """Mask and switch on activations [N, *shape], and a light decoder for what leaves.
+    """A mask and a switch on activations [N, *shape], with a light decoder for the samples that leave.
 
     Args:
         shape: the shape of one sample at the site, [C, T, 1].
         output: the shape of one sample of the network's output, [C', S, 1].
-        share: the share of the samples that are to leave, in (0, 1).
-        width: channels of the light decoder over those of the site, in (0, 1].
+        share: share of the samples that should leave, in (0, 1).
+        width: number of channels of the light decoder, divided by those of the site, in (0, 1].
         keep: share of the channels that the mask keeps, in (0, 1].
     """
 
@@ -113,7 +123,7 @@ class DSLGate(ChannelGC):
         self.register_buffer("q", torch.tensor(math.nan))
 
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
-        """Return all of the loss but the heavy path's error, which the network's own loss is."""
+        """Return the loss of the switch; the heavy path's error is not in it, because it is the network's own loss."""
         assert output.exit is not None
         light = context.errors(output.exit)
         with torch.no_grad():
@@ -128,15 +138,15 @@ class DSLGate(ChannelGC):
         return light.mean() + context.alpha * decision + context.beta * compression + context.distillation * distilled
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the mask: at the weights' rate it never moves."""
+        """Yield the mask: at the learning rate of the weights it would hardly change."""
         yield self.mask_logits
 
     def calibrate(self, logit: Tensor, positive: Tensor) -> None:
-        """Set theta so that the share of the parameters leaves."""
+        """Set theta so that the share of samples that the parameters ask for leaves."""
         self.theta.fill_(threshold_of_share(logit, self.share))
 
     def lower(self) -> Lowered:
-        """Cut the suppressed channels out of the light decoder's first layer, too."""
+        """Return the parts for export; suppressed channels are removed from the light decoder's first layer, too."""
         channels, head, _ = super().lower()
         light = copy.deepcopy(self.exit)
         assert light is not None

@@ -1,8 +1,8 @@
-"""Linear and recurrent layers whose matrices are factored: modules that take a trained layer's place.
+"""Linear and recurrent layers with factored matrices: modules that replace a trained layer.
 
-Each module computes in two ways. ``forward`` forms the matrices that the factors stand for and calls the kernel of the
-layer that it replaces; training and figures of quality use it. ``factored`` multiplies factor by factor, step by step;
-it is what is exported, and the only way in which fewer parameters are less work. Tests hold the two equal.
+Each module computes the same function in two ways. ``forward`` multiplies the factors out and calls PyTorch's kernel of
+the replaced layer; training and figures of quality use it. ``factored`` multiplies by one factor after another, step by
+step; export uses it, because only there do fewer parameters mean less work. Tests compare the two.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from torch.nn import functional as F
 from gatesearch.gates.matrices import Factors
 from gatesearch.gates.recurrent_steps import Run, take_steps
 
-# From a stack [groups * rows, columns] and its number of matrices to its factors.
+# A function from a stack of matrices [groups * rows, columns] and the number of its groups to its factors.
 Build = Callable[[Tensor, int], Factors]
 State = Tensor | tuple[Tensor, Tensor]
 
 
 class _Layer(nn.Module):
-    """The parts of :class:`gatesearch.gates.LayerGate` that linear and recurrent layers share."""
+    """The methods of :class:`gatesearch.gates.LayerGate` that factored linear and recurrent layers share."""
 
     traced_whole = True
     absorbs_norm = False
 
     def loss(self) -> Tensor:
-        """Return 0: there is nothing to add."""
+        """Return 0: a factored layer has no loss of its own."""
         return next(self.parameters()).new_zeros(())
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield nothing: factors are weights."""
+        """Yield nothing: factors train as weights do."""
         return iter(())
 
     def anneal(self, progress: float) -> None:
@@ -42,11 +42,11 @@ class _Layer(nn.Module):
             matrix.anneal(progress)
 
     def matrices(self) -> Iterator[Factors]:
-        """Yield every matrix."""
+        """Yield every stack of matrices of the layer."""
         return (module for module in self.modules() if isinstance(module, Factors))
 
     def reset(self) -> None:
-        """Do nothing."""
+        """Do nothing: a factored layer observes nothing."""
 
     def report(self) -> Mapping[str, float]:
         """Return nothing: the work does not depend on the data."""
@@ -54,11 +54,11 @@ class _Layer(nn.Module):
 
 
 class FactoredLinear(_Layer):
-    """A linear layer [..., F] -> [..., H].
+    """A linear layer [..., F] -> [..., H] whose matrix is factored.
 
     Args:
         layer: the trained layer.
-        build: makes the factors.
+        build: function that makes the factors of the layer's weight.
     """
 
     def __init__(self, layer: nn.Linear, build: Build) -> None:
@@ -73,18 +73,18 @@ class FactoredLinear(_Layer):
         return F.linear(x, self.matrix.dense(), self.bias)
 
     def factored(self, x: Tensor) -> Tensor:
-        """Compute :meth:`forward` factor by factor."""
+        """Compute :meth:`forward` by one product for each factor."""
         y: Tensor = self.matrix(x)
         return y if self.bias is None else y + self.bias
 
 
 class FactoredRNN(_Layer):
-    """An ``nn.LSTM`` or ``nn.GRU``, batch first, of any depth, in one direction or both.
+    """An ``nn.LSTM`` or ``nn.GRU`` whose matrices are factored: batch first, of any depth, in one direction or both.
 
     Args:
         layer: the trained layer; copied, not changed.
-        build: makes the factors of a stack of one matrix a gate; called for each layer and direction, in PyTorch's
-            order, first for the input, then for the state.
+        build: function that makes the factors of a stack of matrices. It is called for each layer and direction in
+            PyTorch's order, first with the input's stack, then with the state's.
     """
 
     def __init__(self, layer: nn.RNNBase, build: Build) -> None:
@@ -110,13 +110,13 @@ class FactoredRNN(_Layer):
 
         Args:
             x: the sequences.
-            hx: the state to start from, [depth * directions, N, H], of an LSTM a pair; None is zero.
+            hx: the first state, [depth * directions, N, H]; for an LSTM a pair of them; None is zero.
         """
         if torch.compiler.is_compiling():
             return self.factored(x, hx)
         state = self._start(x, hx)
         weights = [w for number in range(len(self.cells)) for w in self._dense(number)]
-        # has biases, depth, dropout, training, both directions, batch first
+        # PyTorch's arguments: has biases, depth, dropout, training, both directions, batch first.
         shape = (bool(self.cell_of(0)[2]), self.depth, self.dropout, self.training, self.directions == 2, True)
         if self.is_lstm:
             output, h, c = torch._VF.lstm(x, state, weights, *shape)
@@ -125,12 +125,12 @@ class FactoredRNN(_Layer):
         return output, h
 
     def factored(self, x: Tensor, hx: State | None = None, run: Run = take_steps) -> tuple[Tensor, State]:
-        """Compute :meth:`forward` in evaluation mode, factor by factor and step by step.
+        """Compute :meth:`forward` in evaluation mode, by one product for each factor, step by step.
 
         Args:
             x: the sequences, [N, T, F].
-            hx: the state to start from, as in :meth:`forward`.
-            run: takes the steps of one layer and direction.
+            hx: the first state, as in :meth:`forward`.
+            run: function that runs one layer in one direction.
         """
         state, last = self._start(x, hx), []
         for k in range(self.depth):
@@ -138,7 +138,7 @@ class FactoredRNN(_Layer):
             for d in range(self.directions):
                 number = k * self.directions + d
                 input_matrix, state_matrix, biases = self.cell_of(number)
-                products = input_matrix(x.flip(1) if d else x)  # of all steps at once: it needs no state
+                products = input_matrix(x.flip(1) if d else x)  # one product for all steps: it needs no state
                 output, end = run(
                     products + biases[0] if biases else products,
                     state_matrix.parts(),
@@ -154,14 +154,17 @@ class FactoredRNN(_Layer):
         return x, (ends[0], ends[1]) if self.is_lstm else ends[0]
 
     def _start(self, x: Tensor, hx: State | None) -> tuple[Tensor, ...]:
-        """Return the state to start from."""
+        """Return the first state as a tuple; zeros without ``hx``."""
         if hx is not None:
             return (hx,) if isinstance(hx, Tensor) else hx
         zero = x.new_zeros(len(self.cells), len(x), self.hidden)
         return (zero, zero) if self.is_lstm else (zero,)
 
     def cell_of(self, number: int) -> tuple[Factors, Factors, list[Tensor]]:
-        """Return the matrices of input and state and the biases of one layer and direction, in PyTorch's order."""
+        """Return the input's matrices, the state's matrices and the biases of one layer and direction.
+
+        ``number`` counts layers and directions in PyTorch's order.
+        """
         cell = cast(nn.ModuleDict, self.cells[number])
         return cast(Factors, cell["input"]), cast(Factors, cell["state"]), list(cast(nn.ParameterList, cell["biases"]))
 

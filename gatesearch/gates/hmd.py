@@ -1,10 +1,11 @@
-"""Hybrid matrix decomposition: matrices of a few dense rows over rank-1 blocks. After Thakker et al. 2019.
+"""Hybrid matrix decomposition (HMD): matrices of a few dense rows over rank-1 blocks.
 
+The technique is that of Thakker et al. 2019.
 :class:`gatesearch.gates.matrices.HybridMatrix` holds the factors. Only the abstracts of the papers (arXiv 1906.04886
-and 2010.03193) were available; the factors agree with both. In a recurrent layer the matrices of all gates, for input
-and state, have the same number of dense rows. The first r hidden units ("rich") read their whole input, and each of the
-others reads two sums of it for each gate. The arithmetic is dense on fewer numbers, so that every core is faster even
-without a kernel that skips work.
+and 2010.03193) were available; the factors agree with both. In a recurrent layer, the matrices of input and state have
+the same number r of dense rows for every gate of the cell. So the first r hidden units ("rich") read the whole input.
+With two blocks, each of the other units reads two weighted sums of the input for each gate. The arithmetic stays dense
+on fewer numbers, so that every core is faster even without a kernel that skips work.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class HMDParams(FactorParams):
 class HMD(GateKind[LayerSite, HMDParams]):
     """The gate kind ``hmd``, for LSTMs, GRUs and linear layers.
 
-    With a fitted start, the dense rows are the trained layer's first rows, and each block of the other rows is its best
-    rank-1 approximation.
+    With ``init`` "fitted", the dense rows start as the first rows of the trained matrix. Each block of the other rows
+    starts as its best rank-1 approximation.
     """
 
     name = "hmd"
@@ -57,8 +58,8 @@ class HMD(GateKind[LayerSite, HMDParams]):
     def build(
         self, site: LayerSite, params: HMDParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> FactoredRNN | FactoredLinear:
-        """Build the module; a batch normalisation behind it stays where it is."""
-        # `factors` is called in the order of the cells; in a recurrent layer for input and state in turn.
+        """Build the module; a batch normalisation behind the layer stays where it is."""
+        # `factors` is called cell after cell; in a recurrent layer first for the input, then for the state.
         rich = iter([cell.rich(params.factor, params.blocks) for cell in cells(site) for _ in cell.columns])
 
         def factors(weight: Tensor, groups: int) -> Factors:

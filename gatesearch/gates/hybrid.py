@@ -1,4 +1,4 @@
-"""Feature Boosting and Suppression (FBS) and Precision Gating (PG) in one layer: fewer channels, fewer bits.
+"""Feature Boosting and Suppression (FBS) and Precision Gating (PG) in one convolution.
 
 FBS picks the channels that win for a sample; no other channel is computed. PG computes the high bits of every winner,
 and its low bits only where PG's mask opens.
@@ -6,12 +6,14 @@ and its low bits only where PG's mask opens.
 Huang et al. 2020, "Pushing the Envelope of Dynamic Spatial Gating technologies", section 4. The paper leaves
 the order of FBS and PG open. Here FBS's predictor reads the input first, and PG convolves for the winners alone:
 
-    g = relu(phi mean(x) + rho)      a = the k largest of g
-    O = O_hb + m O_lb                for the winners; m of a group follows from the mean over its winners
-    y = a g norm(O) + a beta
+    g = relu(phi mean(x) + rho)      x: the input; phi, rho: the predictor's weights and biases; g: a gain per channel
+    a                                1 for the k channels with the largest g (the winners), 0 for the others
+    O = O_hb + m O_lb                the winners' convolution by high bits and by low bits
+    m                                PG's mask; for a group of channels it follows from the mean over its winners
+    y = a g norm(O) + a beta         norm: batch normalisation without its shift beta
 
-PG's sparsity is the share of outputs whose low bits are not computed. Losers are without low bits too, so that
-counting them overstates the sparsity. It is reported twice: over the winners, and over all outputs.
+PG's sparsity is the share of outputs whose low bits are not computed. Channels that lose have no low bits either, so
+counting them overstates the sparsity. The gate reports the sparsity twice: over the winners, and over all outputs.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from gatesearch.gates.work import KernelCall, LayerWork
 from gatesearch.graph.sites import LayerSite
 from gatesearch.plan import Scalar
 
-GROUPED = 16  # channels: the group in a kernel's variant for every group of two channels or more
+GROUPED = 16  # channels: the value of "group" in a kernel's variant, for every group of two channels or more
 
 
 @dataclass(frozen=True)

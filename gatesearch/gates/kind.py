@@ -1,7 +1,8 @@
-"""Gate kinds: the base class of a technique, and the kinds that are installed.
+"""The base class of a gate kind, and the functions that look up and use the installed kinds.
 
-A kind is one class in one file: its name, its parameters, where it fits, the module that it builds and the work that it
-leaves. Everything else in gatesearch treats all kinds alike. Kinds are entry points of the group ``gatesearch.gates``.
+A gate kind is one technique. Its class states its name, its parameters, the sites where it fits, the module that it
+builds and the work that its gates leave to compute. The rest of gatesearch treats all kinds alike. Kinds are entry
+points of the group ``gatesearch.gates``.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ class Figure(NamedTuple):
 
     Args:
         name: the key of the report.
-        unit: ``"share"``, which lies between 0 and 1, or what is counted.
-        meaning: title of its column in the report; empty if the report does not show it.
-        headline: whether ``summary.json`` lists it with the gate.
+        unit: ``"share"`` for a figure between 0 and 1; otherwise the name of what the figure counts.
+        meaning: title of the figure's column in the report; empty if the report does not show the figure.
+        headline: whether ``summary.json`` lists the figure with the gate.
     """
 
     name: str
@@ -45,13 +46,13 @@ class Figure(NamedTuple):
 
 
 class GateKind(ABC, Generic[AnySite, AnyParams]):
-    """A technique.
+    """The base class of a gate kind: one technique.
 
     Attributes:
-        name: what a user writes in a search space.
+        name: the kind's name in a search space.
         site_type: :class:`CutSite` for a gate between stages, :class:`LayerSite` for one in the place of a layer.
-        Params: its parameters.
-        figures: what its gates report at layer sites.
+        Params: the class of the kind's parameters.
+        figures: the figures that gates of this kind report at layer sites.
 
     Conformance: :class:`gatesearch.testing.gates.GateConformance`.
     """
@@ -63,30 +64,30 @@ class GateKind(ABC, Generic[AnySite, AnyParams]):
 
     @abstractmethod
     def fits(self, site: AnySite) -> bool:
-        """Say whether a gate can stand at a site of its type."""
+        """Say whether a gate of this kind can stand at a site of type ``site_type``."""
 
     def choices(self, site: AnySite) -> dict[str, tuple[Scalar, ...]]:
         """Return the values that a search tries for each parameter at this site."""
         return self.Params.choices()
 
     def check(self, site: AnySite, params: AnyParams) -> None:
-        """Refuse parameters that this site cannot have.
+        """Refuse parameters with which a gate cannot stand at this site.
 
         Raises:
-            GateError: it cannot.
+            GateError: the site does not allow these parameters.
         """
 
     @abstractmethod
     def build(
         self, site: AnySite, params: AnyParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> CutGate | LayerGate:
-        """Build the module; it shares no parameter with the layer.
+        """Build the gate's module; the module shares no parameter with the layer.
 
         Args:
-            site: where.
-            params: checked for this site.
-            layer: the trained layer that it replaces; None at a cut site.
-            norm: the batch normalisation that is the layer's only reader; None where there is none.
+            site: the site of the gate.
+            params: parameters that :meth:`check` accepts for this site.
+            layer: the trained layer that the gate replaces; None at a cut site.
+            norm: the batch normalisation that alone reads the layer's output; None where there is none.
 
         Raises:
             GateError: the layer has a form that the technique does not know.
@@ -96,7 +97,8 @@ class GateKind(ABC, Generic[AnySite, AnyParams]):
     def work(self, site: AnySite, params: AnyParams, observed: Mapping[str, float] | None = None) -> Work:
         """Return the cost of the gate and the work that remains: a :class:`CutWork` or a :class:`LayerWork`.
 
-        ``observed`` is the module's report; without one, the least work that the parameters allow.
+        ``observed`` is the report of the trained module. Without a report, the result is the least work that the
+        parameters allow.
         """
 
 
@@ -113,7 +115,7 @@ def kind_of(name: str, where: str = "plan") -> AnyKind:
     """Return the gate kind of that name.
 
     Raises:
-        UserError: there is none; the message names the nearest.
+        UserError: no kind has this name; the message names the nearest one.
     """
     if name not in kinds():
         raise unknown(where, "gate kind", name, kinds())
@@ -130,7 +132,7 @@ def params_of(site: Site, placed: PlacedGate) -> Any:
     """Return the checked parameters of a placed gate, an instance of its kind's ``Params``.
 
     Raises:
-        UserError: the kind is for the other sort of sites, a parameter is unknown, or a value cannot be.
+        UserError: the kind is for the other type of site, a parameter is unknown, or a value is not valid.
     """
     return _checked(kind_of(placed.kind), site, placed)
 
@@ -162,7 +164,7 @@ def build_gate(
     """Build the module of a placed gate; see :meth:`GateKind.build`.
 
     Raises:
-        UserError: a parameter cannot be, or the layer has a form that the technique does not know.
+        UserError: a parameter is not valid, or the layer has a form that the technique does not know.
     """
     kind = kind_of(placed.kind)
     params = _checked(kind, site, placed)
@@ -180,14 +182,14 @@ def work_of(site: Site, placed: PlacedGate, observed: Mapping[str, float] | None
     """Return the work of a placed gate; see :meth:`GateKind.work`.
 
     Raises:
-        UserError: a parameter cannot be.
+        UserError: a parameter is not valid.
     """
     kind = kind_of(placed.kind)
     return kind.work(site, _checked(kind, site, placed), observed)
 
 
 def cut_gates(plan: GatePlan) -> tuple[PlacedGate, ...]:
-    """Return the gates of a plan that stand at cut sites: those that end a stage."""
+    """Return the gates of a plan at cut sites; each of them ends a stage."""
     return tuple(gate for gate in plan.gates if kind_of(gate.kind).site_type is CutSite)
 
 

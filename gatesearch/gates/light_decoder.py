@@ -1,4 +1,4 @@
-"""The light decoder of Dynamic Switch Layers: causal convolutions from a site to the network's output."""
+"""The light decoder of Dynamic Switch Layers (DSL): causal convolutions from a site to the output."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-FIRST_KERNEL, LAST_KERNEL = 3, 7  # frames; the last layer's where it does not upsample
+FIRST_KERNEL, LAST_KERNEL = 3, 7  # kernel sizes in frames; LAST_KERNEL where the last layer does not upsample
 FEWEST_CHANNELS = 4
-LARGEST_STRIDE = 8  # exceeded only by a rate without a divisor up to it
+LARGEST_STRIDE = 8  # a stride is larger only where the upsampling factor has no divisor from 2 to this
 
 
 class LightLayer(NamedTuple):
-    """A layer of the light decoder: a causal convolution, transposed where ``up``, its upsampling, is above 1."""
+    """A layer of the light decoder: a causal convolution, or a transposed one if its upsampling ``up`` is above 1."""
 
     inputs: int
     outputs: int
@@ -25,19 +25,20 @@ class LightLayer(NamedTuple):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of a sample."""
+        """Multiply-accumulates per sample."""
         return self.frames // self.up * self.inputs * self.outputs * self.kernel
 
     @property
     def params(self) -> int:
-        """Weights and biases."""
+        """Number of weights and biases."""
         return self.inputs * self.outputs * self.kernel + self.outputs
 
 
 def light_layers(shape: Sequence[int], output: Sequence[int], width: float, channels_in: int) -> list[LightLayer]:
-    """Return the layers from a site [C, T, 1] to the output [C', S, 1]: few, each narrower than the one before.
+    """Return the layers of a light decoder from a site [C, T, 1] to the output [C', S, 1].
 
-    The last layer makes the output directly, its frames overlapping: a layer with several channels at the full rate
+    Each upsampling layer has half as many channels as the one before, down to ``FEWEST_CHANNELS``. The last layer
+    upsamples to the output itself, with overlapping frames. A further layer with several channels at the output's rate
     would take longer than its multiplications suggest.
 
     >>> [layer[:4] for layer in light_layers((32, 64, 1), (1, 4096, 1), width=0.25, channels_in=32)]
@@ -55,7 +56,9 @@ def light_layers(shape: Sequence[int], output: Sequence[int], width: float, chan
 
 
 def strides(factor: int) -> list[int]:
-    """Return factors of a number, each as large as can be up to eight; a number without such a divisor is one stride.
+    """Return factors of a number, each the largest possible up to 8.
+
+    A remaining number without a divisor from 2 to 8 is one factor.
 
     >>> strides(64), strides(80), strides(1), strides(11)
     ([8, 8], [8, 5, 2], [], [11])
@@ -69,7 +72,7 @@ def strides(factor: int) -> list[int]:
 
 
 def light_decoder(layers: Sequence[LightLayer]) -> nn.Sequential:
-    """Build the layers, a ReLU behind each but the last."""
+    """Build the light decoder from its layers, with a ReLU behind each but the last."""
     first, *ups, last = (nn.Sequential(OrderedDict(_causal(layer))) for layer in layers)
     parts: OrderedDict[str, nn.Module] = OrderedDict(first=first, relu=nn.ReLU())
     for i, up in enumerate(ups):
@@ -77,7 +80,7 @@ def light_decoder(layers: Sequence[LightLayer]) -> nn.Sequential:
     light = nn.Sequential(OrderedDict(parts, last=last))
     for module in light.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.bias is not None:
-            nn.init.zeros_(module.bias)  # with few channels, negative ones can leave none alive
+            nn.init.zeros_(module.bias)  # with few channels, negative biases could keep every ReLU at zero
     return light
 
 
@@ -89,7 +92,7 @@ class Crop(nn.Module):
         self.frames = frames
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Crop."""
+        """Return the first frames."""
         return hidden[:, :, : self.frames]
 
 

@@ -1,7 +1,9 @@
-"""Low-rank matrix factorisation, a reference for hybrid matrices. After Grachev et al. 2017.
+"""Low-rank matrix factorisation (LMF) of linear and recurrent layers. After Grachev et al. 2017.
 
-Every matrix, for input and state and for each gate of a recurrent layer, is a product of two with rank d between them.
-At equal parameters its rank is half of a hybrid matrix's, and its two products wait for each other.
+It is a reference method for hybrid matrices.
+Every matrix [m, n] of a linear or recurrent layer becomes a product of two matrices [m, d] and [d, n]. With as many
+parameters, a hybrid matrix (:mod:`gatesearch.gates.hmd`) has about twice the rank. The second product has to wait for
+the first.
 """
 
 from __future__ import annotations
@@ -28,25 +30,28 @@ class LMFParams(FactorParams):
 
 
 class LMF(GateKind[LayerSite, LMFParams]):
-    """The kind: an LSTM, a GRU or a linear layer; a fitted start is the best approximation of the trained layer."""
+    """The gate kind ``lmf``, for LSTMs, GRUs and linear layers.
+
+    With ``init`` "fitted", the factors start as the best approximation of the trained matrices.
+    """
 
     name = "lmf"
     site_type = LayerSite
     Params = LMFParams
 
     def fits(self, site: LayerSite) -> bool:
-        """Say whether the matrices leave a rank of 1 whatever the choices."""
+        """Say whether every matrix has a rank of at least 1 for every choice of parameters."""
         return has_matrices(site) and _least_rank(site, max(FACTORS)) >= 1
 
     def check(self, site: LayerSite, params: LMFParams) -> None:
-        """Refuse a compression that leaves no rank."""
+        """Refuse a compression at which a matrix would have a rank of 0."""
         if _least_rank(site, params.factor) < 1:
             raise GateError(f"factor: {params.factor!r} leaves no rank in {list(site.shape)}")
 
     def build(
         self, site: LayerSite, params: LMFParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> FactoredRNN | FactoredLinear:
-        """Build the module; a batch normalisation behind it stays where it is."""
+        """Build the module; a batch normalisation behind the layer stays where it is."""
 
         def factors(weight: Tensor, groups: int) -> Factors:
             rank = low_rank(len(weight) // groups, weight.shape[1], params.factor)
@@ -64,7 +69,7 @@ class LMF(GateKind[LayerSite, LMFParams]):
             for cell in cells(site)
             for columns in cell.columns
         )
-        # A linear layer is dense products anywhere.
+        # A linear layer needs no kernel of ours: two dense products compute it on any core.
         kernels = tuple(
             KernelCall(
                 kernel=f"{site.op}_lmf",

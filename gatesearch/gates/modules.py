@@ -1,4 +1,4 @@
-"""The protocols of gate modules: their inputs, their outputs, and the form in which export takes them."""
+"""The protocols of gate modules: their inputs, their outputs, and the form in which export reads them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 class GateOutput(NamedTuple):
     """The output of a cut gate.
 
-    ``passed`` [N, *site.shape] goes on to the next stage; suppressed channels or values are zero. ``logit`` [N] grows
-    with the belief that the rest of the network is needed; the sample leaves where ``logit <= theta``. ``exit`` is the
-    model's output for the samples if they left here, [N, *output]; None from a gate whose leaving samples get a
-    constant answer, and from the gate itself, which never runs its exit.
+    ``passed`` [N, *site.shape] goes on to the next stage; suppressed channels or values are zero. ``logit`` [N] is
+    large for samples that need the rest of the network; a sample leaves where ``logit <= theta``. ``exit``
+    [N, *output] is the model's output for each sample if it left here. ``exit`` is None where leaving samples get a
+    constant answer. The gate itself always returns None there, because it never runs its exit; the model does.
     """
 
     passed: Tensor
@@ -26,16 +26,16 @@ class GateOutput(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GateContext:
-    """What a cut gate's loss reads of a training batch, other than the gate's own output.
+    """The inputs of a cut gate's loss for one training batch, other than the gate's own output.
 
     Args:
-        positive: whether each sample holds a signal of interest, [N]; all true where nothing is labelled.
+        positive: whether each sample holds a signal of interest, [N]; all true where the data have no labels.
         alpha: weight of the gate's decision in the loss.
-        beta: weight of its compression.
-        distillation: pull of what an exit gives towards what the whole network gives.
-        weight: how often such a sample arrives at this gate in use, [N]; None: all alike.
-        final: what the network gives for samples that leave nowhere, [N, *output].
-        errors: the error of each sample, [N], for any outputs [N, *output] of the network.
+        beta: weight of the gate's compression in the loss.
+        distillation: weight of the distance between the exit's output and the whole network's output.
+        weight: how often such a sample reaches this gate in use, [N]; None if all are equally frequent.
+        final: the network's output for every sample if no gate stops it, [N, *output].
+        errors: a function from outputs of the network [N, *output] to the error of each sample [N].
     """
 
     positive: Tensor
@@ -50,9 +50,9 @@ class GateContext:
 class Lowered(NamedTuple):
     """A gate made ready for export.
 
-    ``channels`` are the indices of the kept channels (None: all), which export cuts out of the stages on both sides;
-    ``head`` maps the kept activations [N, kept, ...] to (passed [N, kept, ...], logit [N, 1]). ``exit`` maps what
-    passes [N, kept, ...] to the model's output; None where the gate has no exit.
+    ``channels`` holds the indices of the channels that stay (None: all); export removes the others from the stages on
+    both sides. ``head`` maps the remaining activations [N, kept, ...] to (passed [N, kept, ...], logit [N, 1]).
+    ``exit`` maps ``passed`` [N, kept, ...] to the model's output; None where the gate has no exit.
     """
 
     channels: Sequence[int] | None
@@ -64,8 +64,9 @@ class Lowered(NamedTuple):
 class CutGate(Protocol):
     """A gate at a cut site, as a module. Conformance: :class:`gatesearch.testing.gates.GateConformance`.
 
-    ``exit`` maps what passes [N, *site.shape] to the model's output [N, *site.output], for samples that leave; None
-    where they get a constant answer. The gate itself never calls it, so that in use only those run it that leave.
+    ``exit`` maps ``passed`` [N, *site.shape] to the model's output [N, *site.output], for samples that leave; None
+    where those get a constant answer. The gate itself never calls its exit, so that in use the exit runs only for
+    samples that leave.
     """
 
     theta: Tensor
@@ -75,19 +76,19 @@ class CutGate(Protocol):
         """Gate activations [N, *site.shape]."""
 
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
-        """Return what the gate adds to the training loss, a scalar; ``output.exit`` is there if it has an exit."""
+        """Return the gate's term of the training loss, a scalar; ``output.exit`` is set if the gate has an exit."""
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield masks and thresholds, which train at a rate of their own, without weight decay."""
+        """Yield masks and thresholds, which train at a learning rate of their own, without weight decay."""
 
     def initialise(self, saliency: Tensor) -> None:
-        """Start from the importance of each channel [C], measured on the trained backbone."""
+        """Initialise the gate from the importance of each channel [C], measured on the trained backbone."""
 
     def calibrate(self, logit: Tensor, positive: Tensor) -> None:
-        """Set ``theta`` from held-out logits [N] and their labels [N]."""
+        """Set ``theta`` from held-out logits [N] and the labels [N] that say which samples are positive."""
 
     def lower(self) -> Lowered:
-        """Return what export needs."""
+        """Return the channels, the head and the exit that export needs."""
 
 
 @runtime_checkable
@@ -97,33 +98,36 @@ class LayerGate(Protocol):
     Conformance: :class:`gatesearch.testing.gates.GateConformance`.
     """
 
-    traced_whole: bool  # True: torch.fx keeps it as one node
-    absorbs_norm: bool  # whether it takes the place of the batch normalisation behind the layer as well
+    traced_whole: bool  # whether torch.fx keeps the gate as one node
+    absorbs_norm: bool  # whether the gate also replaces the batch normalisation behind the layer
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Map [N, *site.shape_in] to [N, *site.shape]; in evaluation sample by sample, whatever the batch."""
+        """Map [N, *site.shape_in] to [N, *site.shape].
+
+        In evaluation, the output for a sample does not depend on the other samples of the batch.
+        """
 
     def loss(self) -> Tensor:
-        """Return what the last forward in training adds to the loss, a scalar."""
+        """Return the gate's term of the training loss for the last forward in training, a scalar."""
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield masks and thresholds, which train at a rate of their own, without weight decay."""
+        """Yield masks and thresholds, which train at a learning rate of their own, without weight decay."""
 
     def anneal(self, progress: float) -> None:
-        """Adapt to the progress of a training, from 0 to 1."""
+        """Adapt the gate to the progress of a training, from 0 to 1."""
 
     def reset(self) -> None:
-        """Forget what was observed."""
+        """Clear all observations."""
 
     def report(self) -> Mapping[str, float]:
-        """Return what was observed over all forwards in evaluation since :meth:`reset`."""
+        """Return figures observed over all forwards in evaluation since :meth:`reset`."""
 
 
 @torch.no_grad()
 def activation_sparsity(passed: Tensor, hidden: Tensor, channel_axis: int) -> dict[str, float]:
-    """Return the share of zeros in what a cut gate passes on, by element and by whole channel.
+    """Return the share of zeros in a cut gate's output, by element and by whole channel.
 
-    Half of the activations behind a ReLU are zero without any gate, so the share without the gate is returned as well.
+    Many activations behind a ReLU are zero without any gate, so the share without the gate is returned as well.
 
     Args:
         passed: [N, *site.shape].

@@ -1,4 +1,4 @@
-"""Parameters of a gate kind: a frozen dataclass whose fields say which values there are.
+"""Parameters of a gate kind: a frozen dataclass whose fields say which values are valid.
 
     @dataclass(frozen=True)
     class MeanParams(GateParams):
@@ -23,7 +23,7 @@ Aim = Literal["recall", "leaving"]
 
 
 class GateError(ValueError):
-    """A parameter or a layer that a gate cannot have; the caller, who knows the site, adds it to the message."""
+    """A parameter or a layer that a gate cannot have; the caller adds the name of the site to the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,18 @@ class Param:
     """The rule of one field of a :class:`GateParams`: its default, its choices and its range.
 
     Args:
-        default: the value of a gate that does not write one; if it is an int, values are whole numbers.
-        choices: the values that a search tries unless the recipe names others, numbers from strong to gentle; empty:
-            the parameter is not searched.
-        among: the valid values; empty where the bounds below say it.
+        default: the value of a gate whose plan does not set the parameter; if it is an int, values are whole numbers.
+        choices: the values that a search tries unless the recipe names others. Numbers stand in order, from the value
+            that saves most work to the one that saves least. Without choices, a search leaves the parameter alone.
+        among: the valid values; empty where the bounds below define them.
         low, high: inclusive bounds.
         above, below: exclusive bounds.
-        optional: whether None is a value as well.
-        new_program: whether another value makes another program, which has a time of its own.
-        tunable_after_training: whether calibration alone reads it, so that a trained module can take any value.
-        aim: the share that calibration has to meet: ``"recall"``, of positives that pass at least; ``"leaving"``, of
-            all samples that leave; None where calibration does not read the parameter.
+        optional: whether None is a valid value as well.
+        new_program: whether each value of the parameter makes another program, which has a time of its own.
+        tunable_after_training: whether calibration alone reads the parameter, so that a trained module can take any
+            value.
+        aim: what calibration has to meet: ``"recall"``, the least share of positives that pass; ``"leaving"``, the
+            share of all samples that leave; None where calibration does not read the parameter.
         doc: a phrase that says what the parameter is.
     """
 
@@ -77,7 +78,7 @@ class Param:
         """Check a value.
 
         Raises:
-            GateError: there is no such value; the message quotes it and names the nearest or the range.
+            GateError: the value is not valid; the message quotes it and names the nearest valid value or the range.
         """
         if value is None and self.optional:
             return
@@ -101,12 +102,12 @@ class Param:
 
 
 def param(default: Scalar, **rule: Any) -> Any:
-    """Declare a field of a :class:`GateParams`; ``rule`` are the keywords of :class:`Param`."""
+    """Declare a field of a :class:`GateParams`; ``rule`` holds the keywords of :class:`Param`."""
     return dataclasses.field(default=default, metadata={"param": Param(default, **rule)})
 
 
 def recall_param() -> Any:
-    """Declare the share of positives that the calibration of a gate must let pass, the same for every kind."""
+    """Declare the parameter ``recall``: the share of positives that calibration must let pass."""
     return param(
         0.99,
         choices=(0.97, 0.98, 0.99, 0.995),
@@ -146,7 +147,7 @@ class GateParams:
 
     @classmethod
     def new_programs(cls) -> frozenset[str]:
-        """Return the names of the parameters whose values each make another program."""
+        """Return the names of the parameters of which each value makes another program."""
         return frozenset(name for name, rule in cls.fields().items() if rule.new_program)
 
     @classmethod

@@ -1,7 +1,8 @@
-"""Magnitude pruning, a reference for hybrid matrices. After Zhu and Gupta 2017 (arXiv 1710.01878).
+"""Magnitude pruning of linear and recurrent layers, a reference method for hybrid matrices.
 
-Training sets the smallest elements of the matrices to zero, along a cubic schedule. The others lie in no order, so only
-a core that follows indices from element to element computes less, and the indices take memory as well.
+The technique is that of Zhu and Gupta 2017 (arXiv 1710.01878). Training sets the smallest elements of the matrices to
+zero, along a cubic schedule. The remaining elements form no pattern. So only a core that follows indices from element
+to element computes less, and the indices need memory, too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ BYTES_A_WEIGHT = 3  # an int8 value and its column in 16 bits
 
 
 class Pruned(GateKind[LayerSite, FactorParams]):
-    """The kind: one element in ``factor`` stays in each stack of matrices of an LSTM, a GRU or a linear layer."""
+    """The gate kind ``pruned``, for LSTMs, GRUs and linear layers.
+
+    In each stack of matrices, a share of 1 / ``factor`` of the elements stays.
+    """
 
     name = "pruned"
     site_type = LayerSite
@@ -36,11 +40,14 @@ class Pruned(GateKind[LayerSite, FactorParams]):
     def build(
         self, site: LayerSite, params: FactorParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> FactoredRNN | FactoredLinear:
-        """Build the module, which starts as the layer that it replaces."""
+        """Build the module; before training it computes the same as the layer that it replaces."""
         return in_place_of(layer, lambda weight, groups: PrunedMatrix(weight, groups, 1 / params.factor))
 
     def work(self, site: LayerSite, params: FactorParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return a multiplication for each element, for cores that follow indices; the dense layer on others."""
+        """Return the work: on cores that follow indices, one multiplication for each element that stays.
+
+        Other cores do the work of the dense layer.
+        """
         dense = sum(cell.dense for cell in cells(site))
         stored = smaller(site, round(dense * min(1.0, BYTES_A_WEIGHT / params.factor))).stored
         return replace(smaller(site, dense), calls=(Call(BITS, ((SKIP, 1 / params.factor),)),), stored=stored)

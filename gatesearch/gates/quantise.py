@@ -1,13 +1,16 @@
-"""The uniform sign-magnitude quantiser of precision gating, its straight-through gradients and its range.
+"""The uniform quantiser of Precision Gating, its straight-through gradients and its range.
 
-After Zhang et al. 2020 (arXiv 2002.07136, the released code) and, for the learned clip, PACT (Choi et al. 2018):
+It quantises sign and magnitude, and follows the released code of Zhang et al. 2020 (arXiv 2002.07136). The learned clip
+alpha follows PACT (Choi et al. 2018):
 
-    y = clip(x, -alpha, alpha)       n = round(clip(|y| / s, 0, 1) (2^B - 1))       Q_B(x) = s sgn(x) n / (2^B - 1)
+    y = clip(x, -alpha, alpha)
+    n = round(clip(|y| / s, 0, 1) (2^B - 1))     s: range of the quantiser; B: bits of the magnitude, without the sign
+    Q_B(x) = s sgn(x) n / (2^B - 1)
 
-B counts the bits of the magnitude, without the sign. Values are represented as *levels*, the signed integers sgn(x) n,
-which are multiplied by the size of a level after a sum. Sums of integers below 2^24 are exact in float32, in any order.
-They depend neither on the batch nor on the library's choice of algorithm. Levels of up to 11 bits are exact in TF32 as
-well, and levels of up to 8 bits in bfloat16.
+Layers compute with *levels*, the signed integers sgn(x) n. They multiply by the size of a level, s / (2^B - 1), after
+the sum. A sum of integers is exact in float32, in any order, while it stays below 2^24. So it depends neither on the
+batch nor on the library's algorithm. Levels of up to 11 bits are exact in TF32 as well, and levels of up to 8 bits in
+bfloat16.
 
 The released code takes s from the current batch, even in evaluation. Here s is a running mean of min(max|x|, alpha)
 over training batches, and is constant in evaluation.
@@ -24,11 +27,11 @@ ALPHA = 6.0  # the clip's value before the first batch, as in PACT
 MOMENTUM = 0.1  # weight of the newest batch in the running range, as in a batch normalisation
 SMALLEST_RANGE = 1e-7  # replaces the range of values that are all zero
 BITS = 16  # largest number of bits of a quantiser
-UNQUANTISED = 32  # bits from which weights are not quantised
+UNQUANTISED = 32  # weights with this number of bits or more are not quantised
 
 
 def level(scale: Tensor, bits: int) -> Tensor:
-    """Return the size of one level of a range ``scale`` [].
+    """Return the size of one level, given the quantiser's range ``scale`` [].
 
     >>> float(level(torch.tensor(30.0), 4))
     2.0
@@ -39,8 +42,8 @@ def level(scale: Tensor, bits: int) -> Tensor:
 def levels(x: Tensor, scale: Tensor, bits: int) -> Tensor:
     """Return the signed levels of values of any shape; rounding and clipping have the gradient of the identity.
 
-    Straight-through: ``whole + (real - real.detach())`` has the value of the first term, and the second, which is zero,
-    gives it the gradient of the unrounded value.
+    The result ``whole + (real - real.detach())`` has the value of ``whole``, since the rest is zero. Its gradient is
+    that of ``real``, the unrounded value (straight-through).
 
     >>> levels(torch.tensor([-9.0, 0.4, 0.6, 2.5]), torch.tensor(3.0), bits=2).tolist()
     [-3.0, 0.0, 1.0, 2.0]
@@ -56,9 +59,9 @@ def quantise(x: Tensor, scale: Tensor, bits: int) -> Tensor:
 
 
 def truncate(whole: Tensor, low_bits: int) -> tuple[Tensor, Tensor]:
-    """Split levels into a part without their lowest bits and the rest, by magnitude.
+    """Split levels into a coarse part, whose lowest bits are zero, and the fine rest; both have the level's sign.
 
-    All of the gradient goes through the first; truncation, like rounding, has that of the identity.
+    All of the gradient goes through the coarse part; truncation, like rounding, has the gradient of the identity.
 
     >>> [part.tolist() for part in truncate(torch.tensor([-7.0, 5.0, 8.0]), 2)]
     [[-4.0, 4.0, 8.0], [-3.0, 1.0, 0.0]]
@@ -68,10 +71,10 @@ def truncate(whole: Tensor, low_bits: int) -> tuple[Tensor, Tensor]:
 
 
 def weight_levels(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Return levels of weights [C, ...] and the size of one; the range is max|W| of the whole tensor.
+    """Return the levels of weights [C, ...] and the size of one level; the range is max|W| of the whole tensor.
 
-    With one bit a level is the sign and its size sqrt(1 / fan-in), as in the released code. With 32 bits or more the
-    weights are not quantised.
+    With one bit, a level is the weight's sign, and its size is sqrt(1 / fan-in), as in the released code. With 32 bits
+    or more, the weights are returned as they are, with a size of 1.
     """
     if bits >= UNQUANTISED:
         return weight, weight.new_ones(())
@@ -92,8 +95,8 @@ class Parts(NamedTuple):
 def split(x: Tensor, alpha: Tensor, scale: Tensor, bits: int, low_bits: int) -> Parts:
     """Clip to +-alpha, quantise over +-scale and truncate, for values of any shape.
 
-    The gradient to x is that of the identity where |x| <= alpha, all through ``coarse``; elsewhere it goes to alpha
-    (PACT), with the sign of x. ``scale`` must not be above alpha, and has no gradient.
+    All of the gradient goes through ``coarse``. Where |x| <= alpha it reaches x unchanged; elsewhere it goes to alpha,
+    with the sign of x, as in PACT. ``scale`` must not be above alpha, and has no gradient.
     """
     size = level(scale, bits)
     coarse, fine = _Split.apply(x, alpha, size, bits, low_bits)
@@ -101,7 +104,7 @@ def split(x: Tensor, alpha: Tensor, scale: Tensor, bits: int, low_bits: int) -> 
 
 
 class CalibratedRange(nn.Module):
-    """A learned clip alpha, and the running range of what it lets through.
+    """A learned clip alpha, and the running range of the clipped values.
 
     The first batch in training that is not all zeros sets both to its largest magnitude.
     """
@@ -137,7 +140,7 @@ class CalibratedRange(nn.Module):
 
 
 class FixedRange(nn.Module):
-    """A range that is known beforehand: nothing is learned or observed."""
+    """A fixed clip and range, for values whose range is known beforehand."""
 
     seen: Tensor
 
@@ -146,16 +149,16 @@ class FixedRange(nn.Module):
         self.register_buffer("seen", torch.tensor(seen))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return clip and range, the same []."""
+        """Return the clip [] and the range [], which are equal."""
         return self.seen, self.seen
 
 
 class _Split(torch.autograd.Function):
-    """Clip, quantise and truncate as one step, so that nothing in between is kept for the backward pass.
+    """Clip, quantise and truncate as one step, so that no intermediate tensor is stored for the backward pass.
 
-    Backward, truncation and rounding are the identity, so all of the gradient goes through the coarse part: to x where
-    |x| <= alpha, and elsewhere to alpha with the sign of x, as in PACT (Choi et al. 2018).
-    Levels are x / size, hence the division.
+    In the backward pass, truncation and rounding count as the identity, so all of the gradient goes through the coarse
+    part. It goes to x where |x| <= alpha, and elsewhere to alpha with the sign of x, as in PACT (Choi et al. 2018).
+    Levels are x / size, so both gradients are divided by ``size``.
     """
 
     generate_vmap_rule = True

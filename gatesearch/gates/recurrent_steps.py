@@ -1,6 +1,6 @@
-"""The steps of an LSTM and a GRU over factored matrices, as functions of plain arrays.
+"""The steps of an LSTM and a GRU with factored matrices, as functions of plain arrays.
 
-PyTorch and the TFLite converter's own arrays run the same lines.
+The same functions run on PyTorch tensors and on the TFLite converter's own arrays.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from gatesearch.gates.matrices import PRODUCTS, TORCH, Array, Ops
 
-# From the products [N, groups * H] of input and state at a step, and the state before it, to the state after it.
+# A function of the input's products and the state's products at a step, [N, groups * H] each, and of the state before
+# the step; it returns the state after the step.
 Step = Callable[[Ops, Array, Array, Sequence[Array]], list[Array]]
-# A replacement of :func:`take_steps`.
+# The type of :func:`take_steps` and of functions that replace it.
 Run = Callable[
     [Tensor, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], str, str], tuple[Tensor, Sequence[Tensor]]
 ]
@@ -31,9 +32,9 @@ def take_steps(
 
     Args:
         input_products: the input's products with its matrices at each step, [N, T, groups * H].
-        parts: factors of the matrices by which the state is multiplied, as their ``form`` takes them.
-        bias: added to the state's products; one or none.
-        state: to start from, [N, H] each.
+        parts: factors of the matrices by which the state is multiplied, in the order that ``form`` requires.
+        bias: the bias of the state's products, as a sequence of one tensor; empty without a bias.
+        state: the first state, [N, H] each: h, and for an LSTM also c.
         form: key of :data:`gatesearch.gates.matrices.PRODUCTS`.
         cell: key of :data:`STEPS`.
 
@@ -52,7 +53,10 @@ def take_steps_with(
     form: str,
     cell: str,
 ) -> tuple[Array, list[Array]]:
-    """Compute :func:`take_steps` with arrays of any kind, whose operators are ``ops``."""
+    """Run one layer in one direction as :func:`take_steps` does, with arrays of any library and its operators ``ops``.
+
+    The other arguments and the result are those of :func:`take_steps`.
+    """
     product, step, outputs, now = PRODUCTS[form], STEPS[cell], [], list(state)
     for t in range(input_products.shape[1]):
         state_products = product(ops, now[0], parts)
@@ -62,14 +66,20 @@ def take_steps_with(
 
 
 def lstm_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Array]:
-    """Return the state [h, c] after a step, given the products [N, 4 H] of input and state."""
+    """Return the state [h, c] after a step of an LSTM.
+
+    ``x`` holds the input's products and ``h`` the state's, [N, 4 H] each; ``state`` is the state before the step.
+    """
     i, f, g, o = _gates(x + h, 4)
     c = ops.sigmoid(f) * state[1] + ops.sigmoid(i) * ops.tanh(g)
     return [ops.sigmoid(o) * ops.tanh(c), c]
 
 
 def gru_step(ops: Ops, x: Array, h: Array, state: Sequence[Array]) -> list[Array]:
-    """Return the state [h] after a step, given the products [N, 3 H] of input and state."""
+    """Return the state [h] after a step of a GRU.
+
+    ``x`` holds the input's products and ``h`` the state's, [N, 3 H] each; ``state`` is the state before the step.
+    """
     (x_r, x_z, x_n), (h_r, h_z, h_n) = _gates(x, 3), _gates(h, 3)
     z = ops.sigmoid(x_z + h_z)
     n = ops.tanh(x_n + ops.sigmoid(x_r + h_r) * h_n)

@@ -1,7 +1,8 @@
-"""Thresholds of gates from logits on held-out samples: for a recall target, or for a share that leaves.
+"""Thresholds of gates, computed from logits on held-out samples.
 
-A threshold stands halfway between the logits of two samples, never on one: rounding on another processor, in another
-batch or number format then decides none of them.
+A threshold lets a wanted share of positives pass, or a wanted share of all samples leave. It lies halfway between the
+logits of two samples. Rounding differs between processors, batch sizes and number formats; with a threshold between two
+logits, such differences rarely change a decision.
 """
 
 from __future__ import annotations
@@ -15,15 +16,16 @@ from gatesearch.errors import UserError
 
 
 def largest_threshold(logit: Tensor, positive: Tensor, recall: float) -> float:
-    """Return the largest theta for which at least ``recall`` of the positives have ``logit > theta``.
+    """Return the threshold theta at which at least ``recall`` of the positives have ``logit > theta``, and few others.
 
-    Sorted from the top, ceil(recall x positives) of them have to pass, and theta lies halfway between the last of these
-    and the next smaller logit of any sample. Without positives it is -inf, so that every sample passes.
+    At least ceil(recall x number of positives) positives have to pass. They are the ones with the largest logits. Theta
+    lies halfway between the smallest logit of these and the next smaller logit of any sample. Without positives, theta
+    is -inf, so that every sample passes.
 
     Args:
-        logit: [N] held-out logits.
-        positive: [N] boolean.
-        recall: in (0, 1].
+        logit: held-out logits, [N].
+        positive: whether each sample is a positive, [N].
+        recall: share of positives that must pass, in (0, 1].
 
     Raises:
         UserError: a logit is not finite.
@@ -44,14 +46,14 @@ def largest_threshold(logit: Tensor, positive: Tensor, recall: float) -> float:
 
 
 def threshold_of_share(logit: Tensor, share: float) -> float:
-    """Return theta such that the share of samples with ``logit <= theta`` is as near ``share`` as can be.
+    """Return theta such that the share of samples with ``logit <= theta`` is as near ``share`` as possible.
 
-    It lies halfway between two logits that differ, so that equal ones stay together. Without samples it is -inf, and
-    every sample passes.
+    Theta lies halfway between two different logits, so that samples with equal logits are treated alike. Without
+    samples, theta is -inf, so that every sample passes.
 
     Args:
-        logit: [N] held-out logits.
-        share: in (0, 1).
+        logit: held-out logits, [N].
+        share: share of samples that should leave, in (0, 1).
 
     Raises:
         UserError: a logit is not finite.
@@ -66,7 +68,7 @@ def threshold_of_share(logit: Tensor, share: float) -> float:
         return -math.inf
     values, counts = logit.detach().unique(return_counts=True)
     below = counts.cumsum(0) / len(logit)
-    if 0.5 * float(below[0]) > share:  # nearer to none than to the first
+    if 0.5 * float(below[0]) > share:  # stopping no sample is nearer to the share than stopping the smallest logits
         return _below(values[0])
     index = int((below - share).abs().argmin())
     if index + 1 == len(values):
@@ -75,10 +77,10 @@ def threshold_of_share(logit: Tensor, share: float) -> float:
 
 
 def check_logits(logit: Tensor) -> None:
-    """Check that a threshold can be chosen among the logits.
+    """Check that all logits are finite, so that a threshold can be chosen.
 
     Raises:
-        UserError: one is infinite or not a number, as after a training that diverged.
+        UserError: a logit is infinite or not a number, for example after a training that diverged.
     """
     wrong = int((~torch.isfinite(logit)).sum())
     if wrong:
@@ -89,23 +91,23 @@ def check_logits(logit: Tensor) -> None:
 
 
 def _halfway(low: Tensor, high: Tensor) -> float:
-    """Return the middle of two logits; ``low`` where no float of their precision lies between."""
+    """Return the middle of two logits, below ``high``; ``low`` where no float of their precision lies between them."""
     middle = high - (high - low) / 2
-    if not bool(middle.isfinite()):  # the difference of two large logits is no float
+    if not bool(middle.isfinite()):  # the difference of two large logits overflows
         middle = high / 2 + low / 2
     return float(torch.clamp(middle, low, torch.nextafter(high, low)))
 
 
 def _below(value: Tensor) -> float:
-    """Return a threshold that the least of all logits exceeds, by 1 or by one step of its precision."""
+    """Return a threshold below ``value``: lower by 1 or, for a large ``value``, by one step of its precision."""
     return float(torch.minimum(value - 1, torch.nextafter(value, torch.full_like(value, -math.inf))))
 
 
 def weighted_quantile(values: Tensor, weight: Tensor, share: float) -> Tensor:
-    """Return the least value up to which a share of the weight lies, a scalar.
+    """Return the smallest of ``values`` for which the values up to it hold ``share`` of the total weight, a scalar.
 
     Raises:
-        ValueError: there is no value, or no weight above 0.
+        ValueError: there is no value, or no weight is above 0.
 
     >>> weighted_quantile(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([1.0, 1.0, 2.0]), 0.7).item()
     2.0

@@ -1,4 +1,7 @@
-"""The work of a placed gate in numbers, from which the cost model makes its price."""
+"""The work of a placed gate in numbers, from which the cost model prices the gate.
+
+A MAC is one multiply-accumulate.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a placed gate costs, and the density of its output.
+    """The cost of a placed gate, and the density of its output.
 
     Args:
-        macs: the MACs of the gate's own parts, such as a head or a predictor, per sample that reaches it.
+        macs: the MACs of the gate's own parts, such as a head or a predictor, per sample that reaches the gate.
         params: the parameters of the gate's own parts.
-        density: expected share of its output that is not zero: of the values that cross at a cut site, of the channels
-            that the next layer reads at a layer site.
+        density: expected share of the gate's output that is not zero. At a cut site it counts the values that cross;
+            at a layer site it counts the channels that the next layer reads.
     """
 
     macs: float
@@ -28,10 +31,11 @@ class CutWork(Work):
     """The work of a gate at a cut site, per sample.
 
     Args:
-        kept_channels: channels of the site that exist on both sides of the cut.
-        elements: values that can cross, after channels were cut away.
-        exit_macs, exit_params: of the gate's exit, for samples that leave through it.
-        leaving: share of all samples that is meant to leave through the exit.
+        kept_channels: number of the site's channels that remain after channel pruning.
+        elements: number of values that can cross the cut after channel pruning.
+        exit_macs: MACs of the gate's exit, per sample that leaves through it.
+        exit_params: parameters of the gate's exit.
+        leaving: share of all samples that should leave through the exit.
     """
 
     macs: int
@@ -43,13 +47,14 @@ class CutWork(Work):
 
 
 class Call(NamedTuple):
-    """A part of a layer's dense work, as one kernel call.
+    """A part of a layer's dense work that one kernel call does.
 
     Args:
         bits: magnitude bits of an activation and of a weight.
-        left: what a core may skip, each with the share that remains: ``"channel"``, ``"channel-block-16"``,
-            ``"element"``, ``"pixel"``, ``"pixel-group-16"`` or ``"weight"``. A core gains by those that it can skip.
-        size: share of the layer's multiplications that exists on every core, as a smaller matrix has fewer.
+        left: pairs of a unit of work and the share of such units that remains. The units are ``"channel"``,
+            ``"channel-block-16"``, ``"element"``, ``"pixel"``, ``"pixel-group-16"`` and ``"weight"``. A core saves
+            work only in the units that it can skip.
+        size: share of the layer's multiplications that remains on every core; below 1 for a smaller dense matrix.
 
     >>> Call((4, 8), (("channel", 0.5), ("element", 0.25))).share
     0.125
@@ -65,17 +70,17 @@ class Call(NamedTuple):
         return math.prod((share for _, share in self.left), start=self.size)
 
 
-BLOCK = 16  # channels, which kernels compute together
+BLOCK = 16  # number of channels that kernels compute together
 
 
 class KernelCall(NamedTuple):
-    """One run of a gated layer by a kernel of :mod:`gatesearch.kernels`, as a table of costs knows it.
+    """One run of a gated layer by a kernel of :mod:`gatesearch.kernels`: the key by which a latency table finds it.
 
     Args:
-        kernel: its name.
-        shape: of the layer: a convolution's ``LayerSite.geometry``, a recurrent layer's steps, inputs and units.
-        variant: parameters other than the shape that make another program, by name, sorted.
-        left: shares of the work that remain, by name; continuous, observed on data.
+        kernel: the kernel's name.
+        shape: the layer's shape: a convolution's ``LayerSite.geometry``; a recurrent layer's steps, inputs and units.
+        variant: parameters other than the shape that make another program, sorted by name.
+        left: shares of the work that remain, by name; they vary continuously and are observed on data.
     """
 
     kernel: str
@@ -89,9 +94,9 @@ class LayerWork(Work):
     """The work of a gated layer, per sample.
 
     Args:
-        calls: what is left of the layer's own work.
-        stored: share of the layer's own parameters that is kept in memory.
-        kernels: the kernel calls that do all of this; empty where no kernel exists and a reference computes it.
+        calls: the remaining parts of the layer's own work.
+        stored: share of the layer's own parameters that stays in memory.
+        kernels: the kernel calls that do all of this work; empty where no kernel exists and a reference computes it.
     """
 
     calls: tuple[Call, ...]

@@ -1,15 +1,20 @@
-"""Feature Boosting and Suppression: per sample, only the channels that win are computed. After Gao et al. 2018.
+"""Feature Boosting and Suppression (FBS): a convolution computes only some channels of each sample.
 
-The paper is arXiv 1810.05331; this follows its released code, as only the abstract could be read:
+The channels with the largest predicted gains win; the others lose and are not computed. The technique is that of Gao et
+al. 2018 (arXiv 1810.05331). Only the abstract could be read, so the equations follow the released code:
 
-    u = mean of x over height and width      g = relu(phi u + rho)      a = the k = ceil(d C) largest of g
-    y = a g z + a beta                       z = batch norm without affine part of conv(x)
+    u = mean of x over height and width      x: the input, [C_in, H, W]
+    g = relu(phi u + rho)                    the predicted gains, [C]; phi and rho: the predictor's weights and biases
+    a                                        1 for the k = ceil(d C) channels with the largest g, else 0; d: density
+    z                                        conv(x) behind a batch normalisation without affine part
+    y = a g z + a beta                       the output; beta: shift per channel
     loss                                     lambda sum |a g|
 
-So g takes the place of the batch norm's gamma. A losing channel is zero, also behind the ReLU, and is never computed.
-Where no batch norm follows, z is the convolution without its bias, and the bias is beta. The mask ``a`` has no
-gradient, so losers learn nothing from a sample. With block 16, runs of 16 channels win or lose together, by the
-mean of their g. Dense kernels then save time unchanged; where single channels win, filters have to be gathered.
+So g replaces gamma, the scale of the batch normalisation. A losing channel is zero, also behind a ReLU, and is never
+computed. Where no batch normalisation follows, z is the convolution without its bias, and the bias is beta. The mask
+``a`` has no gradient, so a losing channel learns nothing from a sample. With block 16, groups of 16 neighbouring
+channels win or lose together, by the mean of their g. Dense kernels then save time unchanged. Where single channels
+win, a kernel has to gather their filters.
 """
 
 from gatesearch.gates.fbs.inner import PlainConv2d

@@ -1,4 +1,7 @@
-"""The convolution inside an FBS layer: a plain one here, a gated one in :mod:`gatesearch.gates.hybrid`."""
+"""The convolution inside an FBS layer: its protocol, and a plain convolution.
+
+FBS is Feature Boosting and Suppression. :mod:`gatesearch.gates.hybrid` uses a gated convolution instead.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +12,35 @@ from torch import Tensor, nn
 
 
 class Inner(Protocol):
-    """The convolution inside an FBS layer. It may be gated itself, and it receives which channels win."""
+    """The convolution inside an FBS layer; it may be a gate itself."""
 
     def __call__(self, x: Tensor, winners: Tensor | None = None) -> Tensor:
-        """Map [N, C_in, H, W] to [N, C, H', W'] without bias; losers by ``winners`` [N, C] are not read."""
+        """Map [N, C_in, H, W] to [N, C, H', W'] without bias.
+
+        ``winners`` [N, C] says which channels win; the caller does not read the others.
+        """
 
     def loss(self) -> Tensor:
-        """Return what the last forward in training adds to the loss, a scalar."""
+        """Return the convolution's term of the training loss for the last forward in training, a scalar."""
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters that train at a rate of their own; see :meth:`LayerGate.control_parameters`."""
 
     def anneal(self, progress: float) -> None:
-        """Adapt to the progress of a training, from 0 to 1."""
+        """Adapt the convolution to the progress of a training, from 0 to 1."""
 
     def reset(self) -> None:
-        """Forget what was observed."""
+        """Clear all observations."""
 
     def report(self) -> Mapping[str, float]:
-        """Return what was observed in evaluation since :meth:`reset`."""
+        """Return figures observed in evaluation since :meth:`reset`."""
 
     def compute_winners(self, x: Tensor, inputs: Tensor | None, winners: Tensor) -> Tensor:
-        """Map [1, k_in, H, W], the channels ``inputs`` [k_in], to [1, k, H', W'], the channels ``winners`` [k]."""
+        """Compute the winning channels of one sample, [1, k_in, H, W] to [1, k, H', W'].
+
+        ``inputs`` [k_in] holds the indices of the input channels that are present, ``winners`` [k] those of the
+        channels that win.
+        """
 
 
 class PlainConv2d(nn.Conv2d):
@@ -41,21 +51,21 @@ class PlainConv2d(nn.Conv2d):
         return super().forward(input)
 
     def loss(self) -> Tensor:
-        """Return 0: there is nothing to add."""
+        """Return 0: a plain convolution has no loss of its own."""
         return self.weight.new_zeros(())
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield nothing."""
+        """Yield nothing: a plain convolution has only weights."""
         return iter(())
 
     def anneal(self, progress: float) -> None:
-        """Do nothing."""
+        """Do nothing: a plain convolution does not depend on the progress."""
 
     def reset(self) -> None:
-        """Do nothing."""
+        """Do nothing: a plain convolution observes nothing."""
 
     def report(self) -> Mapping[str, float]:
-        """Return nothing: nothing is observed."""
+        """Return nothing: a plain convolution observes nothing."""
         return {}
 
     def compute_winners(self, x: Tensor, inputs: Tensor | None, winners: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The gate kind ``fbs`` (Feature Boosting and Suppression): its parameters, its sites and the work that it leaves."""
+"""The gate kind ``fbs`` (Feature Boosting and Suppression): its parameters, sites and work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gatesearch.plan import Scalar
 
 SKIPS: Mapping[int, str] = {1: "channel", 16: "channel-block-16"}  # by size of a block of channels
 KERNELS: Mapping[int, str] = {1: "fbs_single", 16: "fbs"}  # by size of a block of channels
-BITS = (8, 8)
+BITS = (8, 8)  # magnitude bits of an activation and of a weight
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class FBSParams(GateParams):
 
 
 class FBS(GateKind[LayerSite, FBSParams]):
-    """The kind: any convolution of two channels or more that reads all of its input channels (no groups)."""
+    """The gate kind ``fbs``, for every convolution without groups that has two output channels or more."""
 
     name = "fbs"
     site_type = LayerSite
@@ -50,7 +50,7 @@ class FBS(GateKind[LayerSite, FBSParams]):
         return site.op == "conv2d" and site.channels >= 2 and reads_all_channels(site)
 
     def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
-        """Return the values that a search tries; only blocks that are smaller than the layer."""
+        """Return the values that a search tries; a block has to be smaller than the layer's channels."""
         choices = super().choices(site)
         return {**choices, "block": tuple(block for block in sorted(SKIPS, reverse=True) if site.channels > block)}
 
@@ -74,14 +74,14 @@ class FBS(GateKind[LayerSite, FBSParams]):
 def work_of_winners(
     calls: Sequence[Call], site: LayerSite, params: FBSParams, observed: Mapping[str, float] | None
 ) -> LayerWork:
-    """Return the work that FBS leaves of a layer whose own work, channel by channel, is ``calls``.
+    """Return the work that FBS leaves of a layer whose own work, without FBS, is ``calls``.
 
-    The caller prices what a sparser input saves, from the density of the layer before.
+    A sparser input saves work, too. The cost model prices that saving from the density of the layer before.
     """
     block = params.block
     groups = math.ceil(site.channels / block)
     count = winning_groups(params.density, groups)
-    # The last group may be smaller. The winners have the fewest channels if it is among them.
+    # The last group may be smaller. The number of winning channels is least if that group is among the winners.
     min_channels = (count - 1) * block + site.channels - (groups - 1) * block
     share = (observed or {}).get("density", min_channels / site.channels)
     predictor = site.shape_in[0] * site.channels

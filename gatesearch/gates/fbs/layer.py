@@ -15,16 +15,17 @@ from gatesearch.gates.fbs.unfold import Start
 
 LASSO = 1e-8  # lambda, as in the ports of the released code
 DENSITY_STEP = 0.1
-# The released code draws phi with a spread of .05 because its gates start from nothing. Here they start from |gamma|,
-# and the gradient of phi does not depend on its size: at first phi only has to break ties.
+# In the released code the gains start from phi alone, which is drawn with a spread of 0.05. Here the gains start from
+# |gamma|, and the gradient of phi does not depend on phi's size. So phi only has to break ties at first, and its spread
+# is smaller.
 PHI_SPREAD = 0.05 * 0.01
 
 
 class FBSConv2d(nn.Module):
-    """A convolution whose losing channels are zero, and the batch norm behind it.
+    """A convolution and the batch normalisation behind it, with losing channels set to zero.
 
     Args:
-        inner: convolves.
+        inner: the convolution, an :class:`Inner`.
         start: the parts of the trained layer, from :func:`unfold`.
         density: share of the channels (or groups of channels) that win, in (0, 1]; rounded up.
         block: channels in a group that wins or loses together; the last group may be smaller.
@@ -47,13 +48,14 @@ class FBSConv2d(nn.Module):
         self.beta = nn.Parameter(start.shift.clone())
         sizes = [min(block, self.channels - first) for first in range(0, self.channels, block)]
         self.register_buffer("sizes", torch.tensor(sizes, device=like.device), persistent=False)
-        # Samples, winners, channels that are not zero: whole numbers, so that no change of precision touches them.
+        # Counts of samples, winning channels and non-zero channels. They are integers, so that converting the module
+        # to another float precision leaves them exact.
         self.register_buffer("observed", torch.zeros(3, dtype=torch.int64, device=like.device), persistent=False)
         self._training_density = density
         self._won: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [N, C_in, H, W] to [N, C, H', W'], losers being zero; the reference, and the form that trains."""
+        """Map [N, C_in, H, W] to [N, C, H', W'], with zeros in losing channels; training and references use it."""
         boost = self.boost(x)
         winners = self.winners(boost, self._training_density if self.training else self.density)
         z = self.norm(self.inner(x, winners))
@@ -66,9 +68,9 @@ class FBSConv2d(nn.Module):
         return y
 
     def boost(self, x: Tensor, inputs: Tensor | None = None) -> Tensor:
-        """Return g [N, C] for an input [N, C_in, H, W]; channels that are not among ``inputs`` are zero."""
+        """Return the gains g [N, C] for an input [N, C_in, H, W], or [N, k_in, H, W] with the channels ``inputs``."""
         if torch.is_autocast_enabled(x.device.type):
-            # In half precision channels would tie, and rounding would decide which of them win.
+            # In half precision, gains of different channels would be equal, and rounding would decide which win.
             with torch.autocast(x.device.type, enabled=False):
                 return self.boost(x, inputs)
         weight = self.predictor.weight if inputs is None else self.predictor.weight[:, inputs]
@@ -76,11 +78,12 @@ class FBSConv2d(nn.Module):
 
     @torch.no_grad()
     def winners(self, boost: Tensor, density: float) -> Tensor:
-        """Return which channels win, boolean [N, C], given g [N, C]: exactly k groups, also where groups tie.
+        """Return which channels win, boolean [N, C], given the gains g [N, C]; exactly k groups win, also with ties.
 
-        The released code takes g above the (k+1)-th largest. ReLU makes many a g zero, so that can be fewer than k.
-        Here the first of equals win, in any batch and on any core. The choice is a step and has no gradient, not even
-        a straight-through one: the loss reaches the predictor through the factor g of the winners alone.
+        In the released code, the channels win whose g exceeds the (k+1)-th largest g. Since the ReLU makes many g zero,
+        fewer than k channels may win there. Here, of groups with equal gains the first ones win, in any batch and on
+        any core. The choice is a step function without a gradient, not even a straight-through one. The loss reaches
+        the predictor only through the factor g of the winners.
         """
         groups = len(self.sizes)
         count = winning_groups(density, groups)
@@ -89,7 +92,8 @@ class FBSConv2d(nn.Module):
         padded = F.pad(boost, (0, groups * self.block - self.channels))
         score = padded.unflatten(1, (groups, self.block)).sum(2) / self.sizes
         if torch.compiler.is_compiling():
-            # Exported formats have no stable sort, but their TopK promises the first of equals; torch's does not.
+            # Exported formats have no stable sort, but their TopK picks the first of equal values. PyTorch's topk
+            # does not promise that, hence the stable sort below.
             best = score.topk(count, dim=1).indices
         else:
             best = score.sort(dim=1, descending=True, stable=True).indices[:, :count]
@@ -98,11 +102,11 @@ class FBSConv2d(nn.Module):
 
     @torch.no_grad()
     def skip(self, x: Tensor, inputs: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Compute the winning channels from the channels that are present, for one sample, as in evaluation.
+        """Compute the winning channels of one sample from the input channels that are present, as in evaluation.
 
         Args:
-            x: [1, k_in, H, W], the input channels that are present; all others are zero.
-            inputs: their indices [k_in], ascending; None where all are present.
+            x: the input channels that are present, [1, k_in, H, W]; all others are zero.
+            inputs: indices of the input channels that are present, [k_in], ascending; None where all are present.
 
         Returns:
             The winning channels [k, H', W'] and their indices [k], ascending.
@@ -117,31 +121,31 @@ class FBSConv2d(nn.Module):
         return (z * boost[:, winners, None, None] + self.beta[winners, None, None])[0], winners
 
     def loss(self) -> Tensor:
-        """Return lambda sum |a g|, a mean over samples so that it does not grow with the batch, and the inner loss."""
+        """Return lambda sum |a g|, as a mean over samples, plus the loss of the inner convolution."""
         lasso = self.beta.new_zeros(()) if self._won is None else LASSO * self._won.abs().sum(1).mean()
         return lasso + self.inner.loss()
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield those of the inner gate. The predictor is not one: it learns at the weights' rate, as gamma does."""
+        """Yield the control parameters of the inner convolution; the predictor trains as weights do, like gamma."""
         return self.inner.control_parameters()
 
     def anneal(self, progress: float) -> None:
-        """Let the density in training fall from 1 to d over the first half of a training, in steps of .1.
+        """Let the density in training fall from 1 to d over the first half of a training, in steps of 0.1.
 
-        Evaluation is always at d, and so is training that never calls this.
+        Evaluation always uses d. A training that never calls this method uses d from its start.
         """
         self._training_density = training_density(self.density, progress)
         self.inner.anneal(progress)
 
     def reset(self) -> None:
-        """Forget what was observed."""
+        """Clear all observations."""
         self.observed.zero_()
         self.inner.reset()
 
     def report(self) -> dict[str, float]:
-        """Return ``density``, ``winners_per_sample`` and ``nonzero``, the share of channels with any value but zero.
+        """Return ``density``, ``winners_per_sample`` and ``nonzero``, the share of channels with a non-zero value.
 
-        The inner gate's report is part of it; before any sample it is all of it.
+        The report includes that of the inner convolution. Before the first sample, it holds nothing else.
         """
         samples, winners, nonzero = self.observed.tolist()
         report = dict(self.inner.report())
@@ -152,7 +156,7 @@ class FBSConv2d(nn.Module):
         return report
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the last forward's graph out, which can neither be copied nor saved."""
+        """Return the state without the autograd graph of the last forward, which can neither be copied nor saved."""
         return {**self.__dict__, "_won": None}
 
     @torch.no_grad()
@@ -162,15 +166,16 @@ class FBSConv2d(nn.Module):
 
 
 def skip_through(modules: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Run one sample through FBS layers of which each reads only what the one before it computed.
+    """Run one sample through FBS layers, where each layer reads only the channels that the one before it computed.
 
     Args:
-        modules: :class:`FBSConv2d`, and between them anything that works channel by channel, knows no channel by its
-            index and leaves zero at zero, such as ReLU, pooling and dropout.
+        modules: :class:`FBSConv2d` layers with other modules between them. The other modules have to treat all channels
+            alike and one by one, and to map zero to zero, such as ReLU, pooling and dropout.
         x: one sample, [1, C_in, H, W].
 
     Returns:
-        What is present at the end, [1, k, H', W'], and its indices [k]; None where all is.
+        The channels that are present at the end, [1, k, H', W'], and their indices [k]; None instead of indices where
+        all channels are present.
 
     >>> from gatesearch.gates.fbs import FBS, FBSParams
     >>> from gatesearch.graph.sites import LayerSite
@@ -192,7 +197,7 @@ def skip_through(modules: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, Tenso
 
 
 def winning_groups(density: float, groups: int) -> int:
-    """Return k = ceil(d groups), one at least.
+    """Return the number of groups that win: k = ceil(density x groups), at least 1.
 
     >>> winning_groups(0.7, 10), winning_groups(0.5, 3)
     (7, 2)
@@ -201,7 +206,7 @@ def winning_groups(density: float, groups: int) -> int:
 
 
 def training_density(density: float, progress: float) -> float:
-    """Return the density in training: from 1 down to ``density`` in steps of .1 over the first half of ``progress``.
+    """Return the density in training: it falls from 1 to ``density`` in steps of 0.1 until ``progress`` is 0.5.
 
     >>> [training_density(0.75, p) for p in (0.0, 0.1, 0.3, 0.49, 0.5, 1.0)]
     [1.0, 1.0, 0.9, 0.8, 0.75, 0.75]

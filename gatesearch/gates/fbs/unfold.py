@@ -1,4 +1,7 @@
-"""Turns a trained convolution and batch norm into the starting point of an FBS layer, equal to them at density 1."""
+"""Splits a trained convolution and its batch normalisation into the initial parts of an FBS layer.
+
+FBS is Feature Boosting and Suppression. At density 1, the FBS layer computes the same function as the trained layer.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from gatesearch.gates.params import GateError
 
 
 class Start(NamedTuple):
-    """A trained convolution and batch norm in the parts of an FBS layer: ``scale * norm(conv(x)) + shift`` equals them.
+    """The parts of a trained convolution and batch normalisation, which compute ``scale * norm(conv(x)) + shift``.
 
-    ``norm`` has no affine part; it is the identity where there was none. ``scale`` [C] is not negative.
+    ``norm`` has no affine part; it is the identity where there was no batch normalisation. ``scale`` [C] is not
+    negative, and ``shift`` is [C].
     """
 
     conv: PlainConv2d
@@ -24,14 +28,15 @@ class Start(NamedTuple):
 
 
 def unfold(layer: nn.Module | None, norm: nn.BatchNorm2d | None) -> Start:
-    """Return the parts with which an FBS layer at density 1 computes what a trained convolution and batch norm do.
+    """Return the parts of a trained convolution and batch normalisation for an FBS layer that is equal at density 1.
 
-    FBS computes g z + beta with z = norm(conv(x)) and g = |gamma| at first. A g is never negative, so the sign of gamma
-    goes into the filter, and into the running mean because z changes sign with it. The convolution's bias b only moves
+    An FBS layer computes g z + beta with z = norm(conv(x)). At first, g = |gamma|, where gamma and beta are the scale
+    and shift of the batch normalisation. A gain g is never negative, so the sign of gamma moves into the filter. The
+    sign of z changes with the filter, so the running mean m changes its sign, too. The convolution's bias b moves into
     the mean: (w x + b) - m = w x - (m - b).
 
     Raises:
-        GateError: the layer is no convolution, has groups, or its batch norm keeps no running statistics.
+        GateError: the layer is no convolution, has groups, or its batch normalisation keeps no running statistics.
     """
     if not isinstance(layer, nn.Conv2d) or layer.groups != 1:
         raise GateError(f"needs a convolution without groups, not {layer}")

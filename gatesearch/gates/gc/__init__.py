@@ -1,21 +1,26 @@
-"""Gated Compression: stop negatives early, compress what passes. After Li et al. 2023 (arXiv 2303.08970).
+"""Gated Compression (GC): a gate at a cut site that stops negatives and compresses what passes.
 
-Only the abstract of that paper could be read; the equations are this project's reading of it. h' is what passes:
+The technique is that of Li et al. 2023 (arXiv 2303.08970). Only the abstract of the paper could be read; the equations
+are this project's reading of it:
 
-    z = w . norm(pool(h')) + b              stop where z <= theta
-    channel mode     h' = m * h             m = 1[sigmoid(c (l - tau)) > 1/2], straight-through
-    activation mode  h' = relu(h - softplus(t))
+    channel mode     h' = m * h             h: activations at the site; m = 1[sigmoid(c (l - tau)) > 1/2], per channel
+    activation mode  h' = relu(h - softplus(t))     t: a trained shrinkage per channel
+    logit            z = w . norm(pool(h')) + b     w, b: trained; the sample stops where z <= theta
     loss             alpha BCE(sigmoid(z), positive) + beta C
 
-Three choices are ours. First, the head reads h', not h: no layer needs a suppressed channel, so export removes it from
-the layer that makes it, too. Second, ``norm`` is a batch normalisation
-without affine part. It folds into the linear layer, so that the exported head is pooling and one fully connected
-operator. A layer normalisation would need a reciprocal square root, which int8 cores do not have, and would remove the
-loudness by which silence is recognised. Third, tau lies between the logits of the last channel that passes and the
-first that does not. Exactly the searched share of channels passes, and a plan's cost is known before it is trained.
-``keep=None`` is the learned form, tau = 0 with C = mean(sigmoid(c l)).
+l is a trained logit per channel, tau their threshold and c the slope of the sigmoid. m is a step; its gradient is that
+of the sigmoid (straight-through). BCE is the binary cross-entropy and C the compression penalty. alpha and beta are
+weights of the training.
 
-Tokens are pooled like the pixels of a map; a class token is one more feature a channel.
+Three choices are ours. First, the head reads h', not h. So no layer needs a suppressed channel, and export also removes
+the channel from the layer that computes it. Second, ``norm`` is a batch normalisation without affine part. It folds
+into the linear layer, so that the exported head is pooling and one fully connected operator. A layer normalisation
+would need a reciprocal square root, which int8 cores do not have. It would also remove the loudness by which silence is
+recognised. Third, tau lies between the logits of the last channel that passes and the first that does not. So exactly
+the searched share of channels passes, and a plan's cost is known before its training. With ``keep=None`` the share is
+learned: tau = 0 and C = mean(sigmoid(c l)).
+
+Tokens are pooled like the pixels of a map; a class token adds one more feature per channel.
 """
 
 from gatesearch.gates.gc.kind import GC, GCParams

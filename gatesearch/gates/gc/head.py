@@ -1,4 +1,7 @@
-"""The head of a Gated Compression gate up to its linear layer: layout, filters over raw features, pooling."""
+"""The first part of a Gated Compression head: layout, filters over raw features, pooling.
+
+A linear layer follows, in :mod:`gatesearch.gates.gc.modes`.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-FILTERS = 16  # over a raw plane, in either layer
-FRAMES, STRIDE = 5, 2  # of the first layer's filters
-CONTEXT = 3  # frames of the first layer's output in a filter of the second
+FILTERS = 16  # number of filters in each of the two layers
+FRAMES, STRIDE = 5, 2  # length and stride of the first layer's filters, in frames
+CONTEXT = 3  # length of the second layer's filters, in frames of the first layer's output
 
 
 class ChannelsFirst(nn.Module):
-    """Activations [N, *shape] in the layout that the head pools: channels first, tokens [T, C] as a map of T pixels."""
+    """Moves channels to the front, for the pooling of the head; tokens [T, C] become a map of T pixels [C, T, 1]."""
 
     def __init__(self, shape: Sequence[int], axis: int) -> None:
         super().__init__()
@@ -28,17 +31,16 @@ class ChannelsFirst(nn.Module):
         if not self.moves:
             return hidden
         last = hidden.movedim(self.axis, -1)
-        # With the channels last, as a device has its maps, the new axis goes between: only names change.
+        # On a device, maps have their channels last. In that layout these operations move no data.
         return last.flatten(1, -2).unsqueeze(2).permute(0, 3, 1, 2)
 
 
 class PlaneFilters(nn.Module):
-    """Learned filters over a raw plane of features, before the head pools it; the identity at every other site.
+    """Trained filters over a plane of features [1, frames, coefficients]; the identity at sites of any other shape.
 
-    The mean and maximum of a plane [1, frames, coefficients] straight from a front end separate classes badly. Two
-    layers of filters help: at 99 % recall of keywords, in cross-validation on real speech, one layer stopped
-    27 % of other words and two, with three frames of the first in each filter of the second, 37 %, for 1.3 % of the
-    multiplications of a DS-CNN.
+    A front end makes such a plane. Its mean and maximum alone separate classes badly, so two layers of filters come
+    before the pooling. In cross-validation on real speech, at 99 % recall of keywords, one layer stopped 27 % of other
+    words. Two layers stopped 37 %, and take 1.3 % of the multiplications of a DS-CNN.
 
     Args:
         shape: the shape of one sample at the site.
@@ -55,7 +57,7 @@ class PlaneFilters(nn.Module):
                 kernel, stride = min(kernel, frames), min(stride, frames)
                 layers += [
                     nn.Conv2d(channels, FILTERS, (kernel, width), (stride, 1), bias=False),
-                    nn.BatchNorm2d(FILTERS),  # without it the activations can die
+                    nn.BatchNorm2d(FILTERS),  # without it, filters can end with zeros for every input
                     nn.ReLU(),
                 ]
                 self.shape = (FILTERS, (frames - kernel) // stride + 1, 1)
@@ -68,7 +70,7 @@ class PlaneFilters(nn.Module):
         return self.filters is None
 
     def scaled(self, factor: Tensor) -> PlaneFilters:
-        """Return a copy whose output channels are larger by a factor [filters]; the identity as it is."""
+        """Return a copy whose output channels are multiplied by ``factor`` [filters]; the identity as it is."""
         if self.filters is None:
             return self
         copied = copy.deepcopy(self)
@@ -81,17 +83,17 @@ class PlaneFilters(nn.Module):
         return copied
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """[N, *site.shape] to [N, *shape]."""
+        """Filter activations, [N, *site.shape] to [N, *shape]."""
         return hidden if self.filters is None else self.filters(hidden)
 
 
 class Pool(nn.Module):
-    """Pool [N, *shape] to features: mean and maximum.
+    """Pools activations [N, *shape] to features: a mean and a maximum per channel.
 
-    A feature map [C, H, W] is pooled over its plane, channels by time [C, T] are pooled over time. Features [F] are
-    taken as they are. Kernels are fixed, so that the exported operators are plain pooling on any core; they do not
-    depend on how many of the channels are left. A class token, which is the first pixel of its map, comes behind mean
-    and maximum.
+    A feature map [C, H, W] is pooled over its plane, and channels by time [C, T] over time. Features [F] stay as they
+    are. The pooling kernels have a fixed size, so that the exported operators are plain pooling on any core. The size
+    does not depend on the number of channels that remain. A class token is the first pixel of its map; its values come
+    behind means and maxima.
     """
 
     def __init__(self, shape: Sequence[int], class_token: bool = False) -> None:
@@ -107,14 +109,14 @@ class Pool(nn.Module):
             self.mean, self.maximum = nn.AvgPool1d(kernel[0]), nn.MaxPool1d(kernel[0])
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """[N, *shape] to [N, features]."""
+        """Pool activations, [N, *shape] to [N, features]."""
         if self.mean is None or self.maximum is None:
             return hidden
         pooled = [self.mean(hidden).flatten(1), self.maximum(hidden).flatten(1)]
         return torch.cat([*pooled, hidden[:, :, 0, 0]] if self.class_token else pooled, 1)
 
     def features_of(self, channels: Sequence[int]) -> Tensor:
-        """Return the indices of the features that the given channels make."""
+        """Return the indices of the features that are pooled from the given channels."""
         index = torch.as_tensor(channels, dtype=torch.long)
         if self.mean is None:
             return index
@@ -124,7 +126,7 @@ class Pool(nn.Module):
 
 
 def map_shape(shape: Sequence[int], axis: int) -> tuple[int, ...]:
-    """Return the shape in which a head pools: that of a map where the channels do not come first."""
+    """Return the shape that a head pools: ``shape`` itself if its channels come first, else a map [C, pixels, 1]."""
     return tuple(shape) if axis == 0 else (shape[axis], math.prod(shape) // shape[axis], 1)
 
 

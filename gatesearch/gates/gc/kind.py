@@ -1,4 +1,4 @@
-"""The kind ``gc``: parameters, sites and work of Gated Compression."""
+"""The gate kind ``gc`` (Gated Compression): its parameters, sites and work."""
 
 from __future__ import annotations
 
@@ -40,18 +40,21 @@ class GCParams(GateParams):
 
 
 class GC(GateKind[CutSite, GCParams]):
-    """The kind: any cut site of rank 1 (features), 2 (channels by time, tokens) or 3 (channels by height by width)."""
+    """The gate kind ``gc``, for cut sites whose tensor has one to three axes.
+
+    Such a tensor holds features [F], channels by time [C, T], tokens [T, C] or a feature map [C, H, W].
+    """
 
     name = "gc"
     site_type = CutSite
     Params = GCParams
 
     def fits(self, site: CutSite) -> bool:
-        """Say whether the head can pool there."""
+        """Say whether the head can pool the site's tensor."""
         return 1 <= len(site.shape) <= 3
 
     def choices(self, site: CutSite) -> dict[str, tuple[Scalar, ...]]:
-        """Return the searched values; a single channel cannot be pruned."""
+        """Return the values that a search tries; with a single channel, the gate does not compress."""
         choices = super().choices(site)
         if site.channels == 1:
             choices |= {"mode": ("channel",), "keep": (1.0,)}
@@ -65,7 +68,7 @@ class GC(GateKind[CutSite, GCParams]):
         return mode(site.shape, params.keep, params.recall, site.channel_axis, site.class_token)
 
     def work(self, site: CutSite, params: GCParams, observed: Mapping[str, float] | None = None) -> CutWork:
-        """Return the head's linear layer, and the channels or values that are left."""
+        """Return the work of the head, and the channels and values that remain."""
         mode = MODES[params.mode]
         channels = mode.output_channels(site.channels, params.keep)
         filters = PlaneFilters(map_shape(site.shape, site.channel_axis))

@@ -1,4 +1,4 @@
-"""The head of a Gated Compression gate as it is exported: folded, with its active channels, scaled evenly for int8."""
+"""The exported head of a Gated Compression gate: folded, without pruned channels, scaled for int8."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torch.nn import functional as F
 from gatesearch.gates.gc.head import ChannelsFirst, PlaneFilters, Pool, pool_kernel
 
 LARGEST_GAIN = 64.0
-# Exponent of the gains that even out the features' ranges. At 1 the linear layer's weights, which share one scale too,
-# become as uneven as the features were. The logit's rounding error on training clips was half as large at .7 as at 1 or
-# 0.
+# Exponent of the gains that make the features' ranges similar; 0 is no gain. The linear layer's weights share one int8
+# scale as well. With an exponent of 1, they would become as uneven as the features were. On training clips, the logit's
+# rounding error with 0.7 was half of that with 0 or 1.
 EVENNESS = 0.7
 
 
 class GateHead(Protocol):
-    """The parts of a GC gate's head: views, filters and pools what passes, normalises, and adds up linearly."""
+    """The parts of a GC gate's head, in their order: layout, filters, pooling, normalisation, linear layer."""
 
     view: ChannelsFirst
     look: PlaneFilters
@@ -38,7 +38,7 @@ def fold(gate: GateHead, channels: Sequence[int] | None) -> nn.Linear:
     weight = gate.linear.weight * torch.rsqrt(var + gate.norm.eps)
     bias = gate.linear.bias - (weight * mean).sum(1)
     if channels is not None:
-        # A channel that is cut away is zero, so only its folded mean remains, in the bias.
+        # A pruned channel is zero, so that only its folded mean remains; the bias already holds it.
         weight = weight[:, gate.pool.features_of(channels)]
     linear = nn.Linear(weight.shape[1], 1)
     with torch.no_grad():
@@ -49,23 +49,27 @@ def fold(gate: GateHead, channels: Sequence[int] | None) -> nn.Linear:
 
 @torch.no_grad()
 def lowered_head(gate: GateHead, channels: Sequence[int] | None, shrink: nn.Module | None) -> nn.Module:
-    """Return the head for the given channels in the form that loses least in int8.
+    """Return the head for the given channels (None: all), scaled so that int8 rounding changes its logit little.
 
-    One int8 scale serves all features, so a feature that is small beside the others would have a handful of steps. Each
-    is scaled up towards the largest of them, by a gain in the layer before, and its weight in the linear layer down by
-    the same gain: the logit stays what it is.
+    One int8 scale serves all features. A feature with a small range would get only a few of its steps. So each feature
+    is scaled up towards the largest one by a gain in the layer before. Its weight in the linear layer is divided by the
+    same gain, so that the logit does not change.
+
+    Args:
+        gate: the trained head.
+        channels: indices of the channels that remain; None for all.
+        shrink: the shrinkage of the activation mode; None in channel mode.
     """
     linear = fold(gate, channels)
     if len(gate.pool.shape) != 3:
         return LoweredHead(gate.view, gate.look, gate.pool, linear, shrink)
     mean, var = _statistics(gate)
-    # Nearly all values of a feature lie below its mean and three deviations, and it is the rare large value that sets
-    # the scale.
+    # The int8 scale follows a feature's largest values. Mean plus three standard deviations estimates them.
     size = mean + 3 * torch.sqrt(var + gate.norm.eps)
     if channels is not None:
         size = size[gate.pool.features_of(channels)]
-    size = size.view(gate.pool.parts, -1)  # means, maxima, class token
-    # The filters' outputs share one int8 scale as well; through their ReLU a factor passes unchanged.
+    size = size.view(gate.pool.parts, -1)  # rows: means, maxima, class token
+    # The filters' outputs share one int8 scale as well. A positive factor passes through their ReLU unchanged.
     even = torch.ones(size.shape[1]) if gate.look.is_identity else size[1].max() / size[1]
     even = even.clamp(1.0, LARGEST_GAIN) ** EVENNESS
     size = size * even
@@ -82,7 +86,7 @@ def _statistics(gate: GateHead) -> tuple[Tensor, Tensor]:
 
 
 class Shrink(nn.Module):
-    """relu(h - amount), what the activation mode leaves to do in an artifact."""
+    """The exported shrinkage of the activation mode: relu(h - amount)."""
 
     amount: Tensor
 
@@ -91,12 +95,12 @@ class Shrink(nn.Module):
         self.register_buffer("amount", amount)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Shrink [N, *shape]."""
+        """Shrink activations [N, *shape]."""
         return F.relu(hidden - self.amount)
 
 
 class LoweredHead(nn.Module):
-    """What is exported: kept activations [N, kept, ...] to (passed, logit [N, 1])."""
+    """The exported head: maps the remaining activations [N, kept, ...] to (passed, logit [N, 1])."""
 
     def __init__(
         self, view: nn.Module, look: nn.Module, pool: nn.Module, linear: nn.Linear, shrink: nn.Module | None
@@ -105,15 +109,16 @@ class LoweredHead(nn.Module):
         self.view, self.look, self.pool, self.linear, self.shrink = view, look, pool, linear, shrink
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what passes and the logit."""
+        """Return the activations that pass and the logit."""
         passed = hidden if self.shrink is None else self.shrink(hidden)
         return passed, self.linear(self.pool(self.look(self.view(passed))))
 
 
 class EvenPool(nn.Module):
-    """:class:`Pool` of a map, with each mean scaled up to the size of the maxima.
+    """:class:`Pool` of a map, with each mean scaled up towards the size of the maxima.
 
-    Both end in one int8 tensor with one scale, in which a mean over a large map would have a handful of steps.
+    Means and maxima share one int8 tensor with one scale. Without the gain, the mean over a large map would get only a
+    few of its steps.
     """
 
     def __init__(self, pool: Pool, gain: Tensor) -> None:

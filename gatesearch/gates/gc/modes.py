@@ -1,6 +1,6 @@
 """The gate modules of Gated Compression: a head that decides, and two ways to compress.
 
-See :mod:`gatesearch.gates.gc` for the equations.
+:mod:`gatesearch.gates.gc` has the equations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gatesearch.gates.modules import GateContext, GateOutput, Lowered
 from gatesearch.gates.thresholds import largest_threshold
 from gatesearch.graph.channel_axes import along
 
-SLOPE = 5.0  # c of the surrogate
+SLOPE = 5.0  # c, the slope of the sigmoid whose gradient replaces that of the mask
 
 
 class GCGate(nn.Module):
@@ -26,10 +26,10 @@ class GCGate(nn.Module):
 
     Args:
         shape: the shape of one sample at the site.
-        keep: share of channels or values that goes on, in (0, 1]; None to learn it (channel mode).
+        keep: share of channels or values that goes on, in (0, 1]; None to learn the share (channel mode).
         recall: share of positives that calibration must let pass, in (0, 1].
         axis: which axis of ``shape`` has the channels.
-        class_token: whether the first token is one that gathers what the others hold.
+        class_token: whether the first token is a class token, which gathers information from all others.
     """
 
     theta: Tensor
@@ -56,15 +56,15 @@ class GCGate(nn.Module):
 
     @staticmethod
     def density(keep: float | None) -> float:
-        """Return the share of the values that cross which is expected to be non-zero."""
+        """Return the expected share of non-zero values among those that cross."""
         raise NotImplementedError
 
     def compress(self, hidden: Tensor) -> Tensor:
-        """Zero what is not worth sending on; [N, *shape] to [N, *shape]."""
+        """Set channels or values to zero, [N, *shape] to [N, *shape]."""
         raise NotImplementedError
 
     def penalty(self, passed: Tensor, positive: Tensor) -> Tensor:
-        """Return C, the compression loss, a scalar."""
+        """Return C, the compression penalty, a scalar."""
         raise NotImplementedError
 
     def forward(self, hidden: Tensor) -> GateOutput:
@@ -73,10 +73,11 @@ class GCGate(nn.Module):
         return GateOutput(passed, self.linear(self.norm(self.pool(self.look(self.view(passed))))).squeeze(1))
 
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
-        """Return alpha BCE + beta C; positives and negatives of a batch weigh the same, each side by weight.
+        """Return alpha BCE + beta C, in which the positives and the negatives of a batch have equal weight.
 
-        Without weights an early gate would spend itself on the negatives that it cannot tell (other words) and lose
-        those that it can and that the stream is full of (silence).
+        Within each side, a sample counts by ``context.weight``, its frequency at this gate. Without these weights, an
+        early gate would learn mostly from hard negatives (other words), which it can hardly tell from positives. It
+        would then miss easy negatives (silence), of which the stream has most.
         """
         positive, target = context.positive, context.positive.to(output.logit.dtype)
         weight = torch.ones_like(target) if context.weight is None else context.weight
@@ -86,55 +87,56 @@ class GCGate(nn.Module):
         return context.alpha * decision + context.beta * self.penalty(output.passed, positive)
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield masks and shrinkage thresholds: at the weights' rate they never move."""
+        """Yield masks and shrinkages: at the learning rate of the weights they would hardly change."""
         head = {id(p) for part in (self.look, self.linear) for p in part.parameters()}
         return (p for p in self.parameters() if id(p) not in head)
 
     def initialise(self, saliency: Tensor) -> None:
-        """Start from nothing; a mode with a mask starts from the saliency."""
+        """Do nothing; the channel mode initialises its mask from the saliency."""
 
     def calibrate(self, logit: Tensor, positive: Tensor) -> None:
-        """Set theta to the largest value that keeps the recall target; see :func:`largest_threshold`."""
+        """Set theta so that the wanted share of positives passes; see :func:`largest_threshold`."""
         self.theta.fill_(largest_threshold(logit, positive, self.recall))
 
     def lower(self) -> Lowered:
-        """Return what export needs."""
+        """Return the channels and the head that export needs."""
         raise NotImplementedError
 
 
 class ChannelGC(GCGate):
-    """Channel mode: a static mask, so that the suppressed channels can be cut away."""
+    """Channel mode: the same mask for all samples, so that export can remove the suppressed channels."""
 
     def __init__(
         self, shape: Sequence[int], keep: float | None, recall: float, axis: int = 0, class_token: bool = False
     ) -> None:
         super().__init__(shape, keep, recall, axis, class_token)
-        # The spread lets the first k differ; `initialise` replaces it by what the backbone tells.
+        # Different logits make the first k channels pass; `initialise` replaces them by the ranks of the saliency.
         self.mask_logits = nn.Parameter(torch.linspace(1.0, 0.1, self.channels))
 
     @staticmethod
     def output_channels(channels: int, keep: float | None) -> int:
-        """Return the searched share of them, rounded up, and one at least."""
+        """Return the share ``keep`` of ``channels``, rounded up, at least 1."""
         return channels if keep is None else max(1, math.ceil(keep * channels - 1e-9))
 
     @staticmethod
     def density(keep: float | None) -> float:
-        """Return 1: kept channels are sent whole."""
+        """Return 1: every value of an active channel crosses."""
         return 1.0
 
     def mask(self) -> Tensor:
         """Return the mask [C], exact zeros and ones, with the gradient of a sigmoid (straight-through).
 
-        Forward, m = 1[l > tau], and tau lies halfway between the last kept logit and the first suppressed one, so that
-        exactly the searched number of channels is kept. A step has no gradient, so backward takes that of
-        sigmoid(c (l - tau)): ``hard + (soft - soft.detach())`` has the value of the one and the gradient of the other.
+        The forward pass computes m = 1[l > tau]. tau lies halfway between the smallest logit that passes and the
+        largest one that does not, so that exactly the searched number of channels passes. A step has no gradient, so
+        the backward pass uses that of sigmoid(c (l - tau)). The result ``hard + (soft - soft.detach())`` has the value
+        of ``hard`` and the gradient of ``soft``.
         """
         count = self.output_channels(self.channels, self.keep)
         logits = self.mask_logits
         if self.keep is None:
             tau = torch.zeros(())
             hard = logits > 0
-            hard[logits.argmax()] = True  # a learned share may fall, but not to nothing
+            hard[logits.argmax()] = True  # at least one channel passes, whatever the learned share
         elif count == len(logits):
             tau = torch.zeros(())
             hard = torch.ones_like(logits, dtype=torch.bool)
@@ -153,60 +155,60 @@ class ChannelGC(GCGate):
         return hidden * along(self.mask(), hidden.ndim, self.axis)
 
     def penalty(self, passed: Tensor, positive: Tensor) -> Tensor:
-        """Return mean(sigmoid(c l)) where the share is learned; a searched share needs no pull."""
+        """Return mean(sigmoid(c l)) where the share is learned; 0 where ``keep`` fixes it."""
         if self.keep is not None:
             return passed.new_zeros(())
         return torch.sigmoid(SLOPE * self.mask_logits).mean()
 
     def initialise(self, saliency: Tensor) -> None:
-        """Start with the channels that matter most to the trained backbone."""
+        """Order the mask's logits by saliency, so that the most important channels pass first."""
         ranks = saliency.argsort().argsort().to(self.mask_logits.dtype)
         with torch.no_grad():
             self.mask_logits.copy_((ranks + 1) / len(ranks))
 
     def lower(self) -> Lowered:
-        """Keep the unmasked channels; the activations themselves need nothing more."""
+        """Return the channels that pass and the head; the activations themselves need no operator."""
         unmasked = torch.nonzero(self.mask().detach() > 0.5).flatten().tolist()
         channels = None if len(unmasked) == self.channels else unmasked
         return Lowered(channels, lowered_head(self, channels, None))
 
 
 class ActivationGC(GCGate):
-    """Activation mode: a learned shrinkage per channel makes what passes sparse, sample by sample."""
+    """Activation mode: a trained shrinkage per channel makes the activations of each sample sparse."""
 
     def __init__(
         self, shape: Sequence[int], keep: float | None, recall: float, axis: int = 0, class_token: bool = False
     ) -> None:
         super().__init__(shape, keep, recall, axis, class_token)
-        # softplus(-3) = .05: nearly nothing is shrunk at first.
+        # softplus(-3) = 0.05, so that the first shrinkage is small.
         self.shrinkage = nn.Parameter(torch.full((self.channels,), -3.0))
 
     @staticmethod
     def output_channels(channels: int, keep: float | None) -> int:
-        """Return all channels: none disappears."""
+        """Return the number of all channels: none is removed."""
         return channels
 
     @staticmethod
     def density(keep: float | None) -> float:
-        """Return the share of values to which training is held."""
+        """Return the share of non-zero values at which training aims."""
         return 1.0 if keep is None else keep
 
     def compress(self, hidden: Tensor) -> Tensor:
-        """Return relu(h - softplus(t)), t per channel."""
+        """Return relu(h - softplus(t)), where t is the shrinkage of each channel."""
         return F.relu(hidden - along(F.softplus(self.shrinkage), hidden.ndim, self.axis))
 
     def penalty(self, passed: Tensor, positive: Tensor) -> Tensor:
-        """Return the mean |h'| over positives, for as long as more than the searched share is not zero."""
+        """Return a penalty on the values of positives; 0 once at most the searched share of them is non-zero."""
         values = passed[positive]
         if len(values) == 0:
             return passed.new_zeros(())
         excess = (values > 0).to(values.dtype).mean() - (self.keep or 0.0)
-        # A count of values that are not zero has no gradient, so it scales their mean, which has one. The division
-        # takes the size of the activations out of the pull.
+        # The excess share of non-zero values has no gradient, so it scales the mean value, which has one. The division
+        # by the detached mean makes the penalty independent of the activations' size.
         return torch.clamp(excess.detach(), min=0.0) * 100 * values.mean() / values.detach().mean().clamp(min=1e-6)
 
     def lower(self) -> Lowered:
-        """Keep every channel; shrink in the artifact."""
+        """Return the head with the shrinkage as an operator of the exported program; every channel remains."""
         amount = along(F.softplus(self.shrinkage.detach()), len(self.shape) + 1, self.axis)
         shrink = Shrink(amount.squeeze(0))
         return Lowered(None, lowered_head(self, None, shrink))

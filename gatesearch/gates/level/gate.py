@@ -1,4 +1,4 @@
-"""The gate module: a statistic of a waveform in float operators that converters take, and one threshold."""
+"""The module of a level gate: a statistic of a waveform, in float operators, and one threshold."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from gatesearch.gates.level.statistics import BINS, FILTERS, POINTS
 from gatesearch.gates.modules import GateContext, GateOutput, Lowered
 from gatesearch.gates.thresholds import largest_threshold
 
-# What is added to magnitudes before their logarithms, as a share of the largest in training: 42 dB down, two steps of
-# int8. Less can round to zero there; the logarithm of zero is infinite, and engines make different bytes of that.
+# The floor is added to magnitudes before their logarithms. It is this share of the largest magnitude in training: 42 dB
+# below it, or two steps of int8. A smaller floor could round to zero in int8. The logarithm of zero is infinite, and
+# engines store different bytes for it.
 FLOOR = 1 / 128
 
 
 class LevelGate(nn.Module):
-    """Passes a waveform [N, *shape] on as it is, and stops it by one number.
+    """A gate that stops waveforms [N, *shape] by one statistic; waveforms that pass stay as they are.
 
-    Nothing is learned. The largest magnitude in training sets the floor of the logarithms, since a front end may have
-    scaled the waveforms; calibration sets the threshold.
+    The gate has no trained parameters. The floor of the logarithms follows the largest magnitude in training, since a
+    front end may have scaled the waveforms. Calibration sets the threshold.
 
     Args:
-        statistic: ``"spread"`` decides by the variance of the frames' log magnitudes, which orders windows as their
-            standard deviation does; ``"level"`` by their mean; ``"flatness"`` by how far the spectrum is below flat.
-        samples: of a window.
-        frame: samples of a frame.
+        statistic: ``"spread"``, the variance over frames of the log magnitude, which orders windows as the standard
+            deviation does; ``"level"``, the mean over frames of the log magnitude; or ``"flatness"``, the distance of
+            the spectrum from a flat one.
+        samples: number of samples in a window.
+        frame: number of samples in a frame.
         recall: share of positives that calibration must let pass, in (0, 1].
     """
 
@@ -50,46 +52,46 @@ class LevelGate(nn.Module):
         return GateOutput(hidden, self.number(hidden, self.floor()).squeeze(1))
 
     def floor(self) -> Tensor:
-        """Return what is added to magnitudes; a gate that has seen no sound takes full scale as the peak."""
+        """Return the floor that is added to magnitudes; before any training it assumes a largest magnitude of 1."""
         return FLOOR * torch.where(self.peak > 0, self.peak, torch.ones_like(self.peak))
 
     def loss(self, output: GateOutput, context: GateContext) -> Tensor:
-        """Return nothing for the loss: there is nothing to learn."""
+        """Return 0: the gate has no trained parameters."""
         return output.logit.new_zeros(())
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield no parameters."""
+        """Yield nothing: the gate has no trained parameters."""
         return iter(())
 
     def initialise(self, saliency: Tensor) -> None:
-        """Start from nothing: a waveform has one channel."""
+        """Do nothing: a waveform has one channel."""
 
     def calibrate(self, logit: Tensor, positive: Tensor) -> None:
-        """Set theta to the largest value that keeps the recall target; see :func:`largest_threshold`."""
+        """Set theta so that the wanted share of positives passes; see :func:`largest_threshold`."""
         self.theta.fill_(largest_threshold(logit, positive, self.recall))
 
     def lower(self) -> Lowered:
-        """Return what export needs: all samples cross."""
+        """Return the head that export needs; all values of a waveform cross."""
         return Lowered(None, LoweredLevel(self.number, float(self.floor())))
 
 
 class LoweredLevel(nn.Module):
-    """What is exported: waveforms [N, *shape] to (passed, logit [N, 1])."""
+    """The exported gate: maps waveforms [N, *shape] to (passed, logit [N, 1])."""
 
     def __init__(self, number: nn.Module, floor: float) -> None:
         super().__init__()
         self.number, self.floor = number, floor
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what passes and the logit."""
+        """Return the waveforms as they are and their logits."""
         return hidden, self.number(hidden, self.floor)
 
 
 class FrameLevels(nn.Module):
-    """Variance or mean of the frames' log magnitudes in octaves, [N, *shape] to [N, 1].
+    """The variance or the mean over frames of the log magnitude in octaves, [N, *shape] to [N, 1].
 
-    The mean over a frame is one convolution with equal weights, which do not train: a frame is too long for an int8
-    pooling operator.
+    A convolution with equal weights computes the mean magnitude of each frame, since a frame is too long for an int8
+    pooling operator. Its weights do not train.
     """
 
     def __init__(self, samples: int, frame: int, statistic: str) -> None:
@@ -106,14 +108,17 @@ class FrameLevels(nn.Module):
         return frames.flatten(1)
 
     def forward(self, hidden: Tensor, floor: Tensor | float) -> Tensor:
-        """Return the number of each waveform; ``floor`` is added to magnitudes."""
+        """Return the statistic of each waveform; ``floor`` is added to magnitudes."""
         logs = _log2(self.magnitudes(hidden) + floor)
         mean = logs.mean(1, keepdim=True)
         return mean if self.statistic == "level" else (logs - mean).square().mean(1, keepdim=True)
 
 
 class Flatness(nn.Module):
-    """How far the spectrum is below flat, in octaves, [N, *shape] to [N, 1]; filters that do not train."""
+    """The distance of the spectrum from a flat one in octaves, [N, *shape] to [N, 1].
+
+    A convolution computes the Fourier transform of each block of samples. Its filters do not train.
+    """
 
     def __init__(self, samples: int) -> None:
         super().__init__()
@@ -130,7 +135,7 @@ class Flatness(nn.Module):
         return spectrum
 
     def forward(self, hidden: Tensor, floor: Tensor | float) -> Tensor:
-        """Return the number of each waveform; ``floor`` is added to the spectrum."""
+        """Return the statistic of each waveform; ``floor`` is added to the spectrum."""
         spectrum = self.magnitudes(hidden) + floor
         below = _log2(spectrum.mean(1, keepdim=True)) - _log2(spectrum).mean(1, keepdim=True)
         return below.flatten(1).mean(1, keepdim=True)

@@ -1,8 +1,9 @@
-"""The level gate on a stream: at each hop, the statistic of the window that ends there, of new frames alone.
+"""The level gate on a stream: the statistic of the window that ends at each hop.
 
-Frames follow each other from the start of the stream. A window's statistic is that of its last whole frames: as many as
-a window holds. Where a hop is a whole number of frames, it equals :func:`window_statistic` of the window's samples to
-the bit. Where it is not, frames begin up to one frame before the window does.
+Only the numbers of new frames are computed at a hop. Frames follow each other from the start of the stream. A window's
+statistic uses the last whole frames, as many as fit into a window. If a hop is a whole number of frames, the statistic
+equals :func:`window_statistic` of the window's samples bit for bit. Otherwise its first frame may begin up to one frame
+before the window does.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from gatesearch.gates.level.statistics import MAX_FRAMES, STATISTICS
 Array = NDArray[Any]
 
 FRAME_S = 0.02
-CHUNK_FRAMES = 4096  # that are widened to int64 at a time
+CHUNK_FRAMES = 4096  # number of frames that are converted to int64 at a time
 
 
 def signal_frame(rate: float, window: int, hop: int) -> int:
-    """Return the samples of a frame on a stream: 20 ms at most, and a whole number of them a hop where that can be.
+    """Return the length of a frame on a stream, in samples.
+
+    A frame lasts 20 ms at most, and a hop is a whole number of frames where possible. The frame is longer only where a
+    window would hold more than ``MAX_FRAMES`` frames.
 
     Args:
-        rate: samples a second (Hz).
-        window, hop: in samples.
+        rate: samples per second (Hz).
+        window: length of a window in samples.
+        hop: length of a hop in samples.
 
     >>> signal_frame(16000, 16000, 640), signal_frame(16000, 16000, 400), signal_frame(16000, 16000, 160)
     (320, 200, 160)
@@ -39,16 +44,17 @@ def signal_frame(rate: float, window: int, hop: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalFormat:
-    """What the level gate reads at a hop of a stream.
+    """The statistic of a level gate on a stream, with the lengths of window, hop and frame.
 
     Args:
         statistic: ``"spread"``, ``"level"`` or ``"flatness"``.
-        window, hop: in samples.
-        frame: samples of a frame; a flatness has blocks of its own.
+        window: length of a window in samples.
+        hop: length of a hop in samples.
+        frame: length of a frame in samples; flatness has blocks of its own length instead.
 
     Raises:
-        UserError: an unknown statistic.
-        DataError: a window shorter than a frame, or with too many of them.
+        UserError: the statistic is unknown.
+        DataError: a window holds no whole frame, or too many.
     """
 
     statistic: str
@@ -67,23 +73,25 @@ class SignalFormat:
 
     @property
     def block(self) -> int:
-        """Samples of a frame, or of a block of the flatness."""
+        """Length of a frame in samples, or of a block of the flatness."""
         return STATISTICS[self.statistic].block or self.frame
 
     @property
     def frames(self) -> int:
-        """Frames of a window."""
+        """Number of frames in a window."""
         return self.window // self.block
 
 
 def signal_statistics(samples: Array, window: int, hop: int, frame: int) -> dict[str, Array]:
     """Return each statistic at each hop of a recording, int64 [hops]; empty where the stream is no sound.
 
-    A statistic of which a window holds no whole frame, or too many, is left out.
+    A statistic is left out where a window holds no whole frame, or too many.
 
     Args:
-        samples: int16 [n] for sound.
-        window, hop, frame: in samples.
+        samples: the recording; int16 [n] if it is sound.
+        window: length of a window in samples.
+        hop: length of a hop in samples.
+        frame: length of a frame in samples.
     """
     if samples.ndim != 1 or samples.dtype != np.int16 or len(samples) < window:
         return {}
@@ -105,7 +113,7 @@ def signal_statistics(samples: Array, window: int, hop: int, frame: int) -> dict
 
 
 def _read_frames(numbers: Any, samples: Array, block: int) -> Array:
-    """Return the number of every whole frame of a recording, int64 [frames]."""
+    """Return the numbers of all whole frames of a recording, int64 [frames]."""
     step = block * CHUNK_FRAMES
     whole = len(samples) // block * block
     return np.concatenate(
@@ -114,20 +122,20 @@ def _read_frames(numbers: Any, samples: Array, block: int) -> Array:
 
 
 def _window_sums(values: Array, last: Array, count: int) -> Array:
-    """Return the sum of ``count`` values before each index of ``last``."""
+    """Return, for each index in ``last``, the sum of the ``count`` values before it."""
     sums = np.concatenate([[0], np.cumsum(values)])
     return sums[last] - sums[last - count]
 
 
 @dataclass(slots=True)
 class SignalStream:
-    """The statistic of the window that ends with the newest sample, as samples come in; the reference of ``level.c``.
+    """Computes the statistic of the newest window while samples arrive; the reference of ``level.c``.
 
-    It keeps the numbers of a window's frames and the samples of a frame that is not whole yet. Before the first sample
-    there is nothing: :meth:`push` returns None until a window is full.
+    The object stores the numbers of a window's frames, and the samples of a frame that is not complete yet.
+    :meth:`push` returns None until the first window is complete.
 
     Args:
-        format: see :class:`SignalFormat`.
+        format: the statistic and its lengths.
 
     >>> stream = SignalStream(SignalFormat(statistic="level", window=640, hop=320, frame=320))
     >>> loud = np.full(320, 8192, np.int16)
@@ -145,10 +153,10 @@ class SignalStream:
         self._rest = np.zeros(0, np.int16)
 
     def push(self, samples: Array) -> int | None:
-        """Take the next samples [n] of int16; return the statistic behind them, or None before the first window.
+        """Add the next samples, int16 [n]; return the statistic of the newest window, or None before the first.
 
         Raises:
-            DataError: samples of another type or shape.
+            DataError: the samples have another type or shape.
         """
         if samples.ndim != 1 or samples.dtype != np.int16:
             raise DataError(f"level: samples are {samples.dtype} {list(samples.shape)}; wanted: int16 [n]")

@@ -1,7 +1,7 @@
-"""Whole-number arithmetic that is the same to the bit in numpy, torch and C: binary logarithm and square root.
+"""Integer logarithm and square root with the same result, bit for bit, in NumPy, PyTorch and C.
 
-Functions take arrays of numpy or of torch, int64, and use shifts, comparisons, sums and one small table. A product of
-floats rounds as the processor and the order of a sum have it; these do not round at all, or round down.
+The functions take int64 arrays of NumPy or of PyTorch. They use shifts, comparisons, sums and one small table. Results
+in float depend on the processor and on the order of a sum; integer results do not.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from torch import Tensor
 Array = NDArray[Any]
 Whole = TypeVar("Whole", Array, Tensor)
 
-LOG_BITS = 8  # a logarithm counts in 1/256 of an octave
+LOG_BITS = 8  # a logarithm is in units of 1/256 of an octave
 LOG_ONE = 1 << LOG_BITS
-INDEX_BITS = 7  # of the mantissa, behind its leading one
-LOG_ERROR = 0.0076  # octaves: half an entry of the table is 0.0056, half a step of an entry 0.00195
-# Each entry stands for the middle of the mantissas that share it.
+INDEX_BITS = 7  # bits of the mantissa behind its leading one that select an entry of the table
+LOG_ERROR = 0.0076  # largest error in octaves: 0.0056 from half an entry's width, 0.00195 from rounding an entry
+# Each entry is the logarithm of the middle of the mantissas that share it.
 _MIDDLES = (np.arange(1 << INDEX_BITS) + 0.5) / (1 << INDEX_BITS)
 LOG_TABLE = np.round(LOG_ONE * np.log2(1 + _MIDDLES)).astype(np.int64)
 MAX_ROOT_BITS = 31
 
 
 def constant(values: Array, like: Whole) -> Whole:
-    """Return a table as an array of the library of another.
+    """Return a NumPy array as an array of the library of ``like``.
 
     >>> constant(np.array([1, 2]), torch.zeros(3))
     tensor([1, 2])
@@ -36,15 +36,15 @@ def constant(values: Array, like: Whole) -> Whole:
 
 
 def widen(values: Whole) -> Whole:
-    """Return whole numbers as int64, in which sums of int16 never overflow."""
+    """Return integers as int64, in which sums of int16 values do not overflow."""
     return values.to(torch.int64) if isinstance(values, Tensor) else values.astype(np.int64)
 
 
 def log2(values: Whole) -> Whole:
-    """Return 256 times the binary logarithm of whole numbers from 1, within :data:`LOG_ERROR` octaves.
+    """Return 256 times the binary logarithm of positive integers, within :data:`LOG_ERROR` octaves.
 
-    The exponent is found by halving: six comparisons and shifts, or one count of leading zeros. Of the mantissa the
-    next seven bits choose an entry of a table of 128.
+    A binary search finds the exponent in six comparisons and shifts; a device can count leading zeros instead. The
+    seven bits behind the leading one select an entry of a table of 128.
 
     Args:
         values: int64, from 1 to below 2^62.
@@ -58,7 +58,7 @@ def log2(values: Whole) -> Whole:
         shift = ((rest >> step) > 0) * step
         exponent = exponent + shift
         rest = rest >> shift
-    # A value shifts down or up so that seven bits stay behind its leading one.
+    # Shift each value down or up so that exactly seven bits stand behind its leading one.
     down = (exponent - INDEX_BITS) * (exponent > INDEX_BITS)
     up = (INDEX_BITS - exponent) * (exponent < INDEX_BITS)
     index = ((values >> down) << up) - (1 << INDEX_BITS)
@@ -66,7 +66,7 @@ def log2(values: Whole) -> Whole:
 
 
 def square_root(values: Whole) -> Whole:
-    """Return the whole part of square roots, bit by bit from the highest.
+    """Return the square roots of integers, rounded down; the root is built bit by bit from the highest.
 
     Args:
         values: int64, from 0 to below 2^62.

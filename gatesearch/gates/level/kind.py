@@ -1,4 +1,4 @@
-"""The kind ``level``: parameters, sites and work of a gate that stops a window by one number of its samples."""
+"""The gate kind ``level``: parameters, sites and work of a gate by one statistic of the samples."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ class LevelParams(GateParams):
 
 
 class Level(GateKind[CutSite, LevelParams]):
-    """The kind: the input of a backbone that reads a waveform of one channel, at least ten frames of 320 samples long.
+    """The gate kind ``level``, for the input of a backbone that reads a waveform of one channel.
 
-    A front end that brings each window to one level, such as ``wave``, leaves spread and flatness as they are.
+    The waveform has to be at least ten frames of 320 samples long. Some front ends, such as ``wave``, scale each window
+    to the same level; spread and flatness do not change with that scale.
     """
 
     name = "level"
@@ -55,7 +56,7 @@ class Level(GateKind[CutSite, LevelParams]):
         return site.name == INPUT and is_wave and site.elements >= MIN_FRAMES * FRAME_SAMPLES
 
     def check(self, site: CutSite, params: LevelParams) -> None:
-        """Refuse frames of which a window holds too few to have a spread, or too many."""
+        """Refuse a frame length of which a window holds fewer than ``MIN_FRAMES`` or more than ``MAX_FRAMES``."""
         frames = site.elements // params.frame
         if not MIN_FRAMES <= frames <= MAX_FRAMES:
             shortest, longest = -(-site.elements // MAX_FRAMES), site.elements // MIN_FRAMES
@@ -71,7 +72,7 @@ class Level(GateKind[CutSite, LevelParams]):
         return LevelGate(params.statistic, site.elements, params.frame, params.recall)
 
     def work(self, site: CutSite, params: LevelParams, observed: Mapping[str, float] | None = None) -> CutWork:
-        """Return the work of the exported number: one filter or 62 over the samples; all samples cross."""
+        """Return the work of the exported statistic: one filter or 62 filters over the samples; all samples cross."""
         if params.statistic == "flatness":
             filters, width = 2 * BINS, POINTS
         else:

@@ -1,14 +1,17 @@
-"""One number of a window of samples, before any front end: spread, level or flatness, in whole numbers.
+"""The statistics of a level gate in integer arithmetic: spread, level and flatness of a window.
 
-What a device computes: int16 samples in, int64 sums, no product of samples for spread and level. The same functions
-take arrays of numpy and of torch and give the same to the bit, so they are the reference of a kernel in C.
+A device computes the same: it reads int16 samples, sums in int64, and multiplies no samples for spread and level. The
+functions take arrays of NumPy or of PyTorch and return the same integers for both. So they are the reference of a
+kernel in C.
 
-Each statistic is computed in two steps: one number a frame, then one number of the sums of these and of their squares.
-So a stream computes only the numbers of new frames; see :mod:`gatesearch.gates.level.hops`.
+Each statistic takes two steps. The first computes one number for each frame. The second combines the sum of these
+numbers and the sum of their squares. So a stream computes only the numbers of new frames; see
+:mod:`gatesearch.gates.level.hops`.
 
-The magnitude of a frame is the sum of its absolute samples. Its logarithm counts for that of the energy: over 1,621
-words and 320 clips of background noise of Speech Commands, at a threshold that 99 % of the words pass, the spread of
-log energies stops 93.8 % of the noise and that of log magnitudes 94.4 % (in real numbers), with half the bits.
+The magnitude of a frame is the sum of its absolute samples. It replaces the energy, the sum of squares, because it
+needs half the bits. Both were compared on Speech Commands in floating point, at a threshold that 99 % of 1,621 words
+pass. The spread of log energies stops 93.8 % of 320 clips of background noise; the spread of log magnitudes stops
+94.4 %.
 """
 
 from __future__ import annotations
@@ -23,29 +26,31 @@ from torch import Tensor
 from gatesearch.errors import DataError, unknown
 from gatesearch.gates.level.integers import LOG_BITS, Whole, constant, log2, square_root, widen
 
-FRACTION_BITS = 16  # a statistic counts in 2^-16 of an octave
-MAX_FRAMES = 2048  # the square of a spread in those units stays below 2^62
-POINTS = 64  # of the Fourier transform behind the flatness
-BINS = POINTS // 2 - 1  # without the mean and the highest frequency
-FILTER_BITS = 14  # a filter's weights count in 2^-14
+FRACTION_BITS = 16  # a statistic is in units of 2^-16 of an octave
+MAX_FRAMES = 2048  # with this many frames, the square of a spread in those units stays below 2^62
+POINTS = 64  # samples in a block of the Fourier transform that flatness uses
+BINS = POINTS // 2 - 1  # number of frequencies, without zero and the highest one
+FILTER_BITS = 14  # a filter's weights are in units of 2^-14
 
 _TIMES = np.arange(POINTS)
 _ANGLES = 2 * np.pi * np.outer(np.arange(1, BINS + 1), _TIMES) / POINTS
 _WINDOW = 0.5 - 0.5 * np.cos(2 * np.pi * _TIMES / POINTS)  # Hann
 FILTERS = np.concatenate([np.cos(_ANGLES) * _WINDOW, np.sin(_ANGLES) * _WINDOW])
-"""The real parts of the transform's bins, then the imaginary parts, with the window in them, [2 x bins, points]."""
+"""Filters of the Fourier transform with the window in them, [2 x bins, points]: real parts, then imaginary parts."""
 INTEGER_FILTERS = np.round((1 << FILTER_BITS) * FILTERS).astype(np.int64)
 LOG_BINS = int(log2(np.array([BINS]))[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """How one statistic is computed.
+    """The two steps that compute a statistic.
 
     Args:
-        numbers: one number a frame, of samples [..., samples] and the samples of a frame, [..., frames].
-        combine: the statistic, of the sum of a window's numbers, the sum of their squares, and their count.
-        block: samples of a frame where the statistic fixes them; None where a gate chooses them.
+        numbers: the first step: a function of samples [..., samples] and the length of a frame, which returns one
+            number for each frame, [..., frames].
+        combine: the second step: a function of the sum of a window's numbers, the sum of their squares and their count,
+            which returns the statistic.
+        block: length of a frame in samples where the statistic fixes it; None where a gate chooses it.
     """
 
     numbers: Callable[[Any, int], Any]
@@ -54,11 +59,13 @@ class Statistic:
 
 
 def level(samples: Whole, frame: int) -> Whole:
-    """Return the mean level of a window: of its frames' log magnitudes, in 2^-16 octaves over one step of int16.
+    """Return the level of a window: the mean over frames of the log magnitude, in units of 2^-16 octaves.
+
+    A level of 0 stands for a magnitude of one int16 step.
 
     Args:
-        samples: int16 [..., samples]; what does not fill a frame at the end is left out.
-        frame: samples of a frame.
+        samples: int16 [..., samples]; samples at the end that do not fill a frame are not read.
+        frame: number of samples in a frame.
 
     Raises:
         DataError: there is no whole frame, or more than :data:`MAX_FRAMES`.
@@ -71,15 +78,15 @@ def level(samples: Whole, frame: int) -> Whole:
 
 
 def spread(samples: Whole, frame: int) -> Whole:
-    """Return the standard deviation of a window's log magnitudes by frame, in 2^-16 octaves.
+    """Return the spread of a window: the standard deviation over frames of the log magnitude, in 2^-16 octaves.
 
-    Of T logarithms L it is sqrt(T sum L^2 - (sum L)^2) / T: one square root of a whole number. Steady noise of any
-    loudness has little spread; speech, which starts and stops, has much. Each step is rounded down; together they stay
-    within :data:`gatesearch.gates.level.integers.LOG_ERROR` octaves and one step.
+    For T logarithms L it is sqrt(T sum L^2 - (sum L)^2) / T, which needs one square root of an integer. Steady noise of
+    any loudness has little spread; speech, which starts and stops, has much. Each operation rounds down. The total
+    error is at most :data:`gatesearch.gates.level.integers.LOG_ERROR` octaves and one step.
 
     Args:
-        samples: int16 [..., samples]; what does not fill a frame at the end is left out.
-        frame: samples of a frame.
+        samples: int16 [..., samples]; samples at the end that do not fill a frame are not read.
+        frame: number of samples in a frame.
 
     Raises:
         DataError: there is no whole frame, or more than :data:`MAX_FRAMES`.
@@ -92,15 +99,15 @@ def spread(samples: Whole, frame: int) -> Whole:
 
 
 def flatness(samples: Whole, frame: int = POINTS) -> Whole:
-    """Return how far a window's spectrum is from flat, in 2^-16 octaves below white noise: tones and voices have more.
+    """Return the distance of a window's spectrum from a flat one, in units of 2^-16 octaves.
 
-    The spectral flatness of a block is the geometric mean over the arithmetic mean of its spectrum; this is minus its
-    logarithm, the mean over blocks of 64 samples. The spectrum is |re| + |im| of a Fourier transform behind a Hann
-    window, within 3 dB of the magnitude.
+    White noise has a small value; tones and voices have larger ones. The spectral flatness of a block is the geometric
+    mean of its spectrum divided by the arithmetic mean. The result is minus its logarithm, as a mean over blocks of 64
+    samples. The spectrum is |re| + |im| of a Fourier transform with a Hann window; it is within 3 dB of the magnitude.
 
     Args:
-        samples: int16 [..., samples]; what does not fill a block at the end is left out.
-        frame: not read; blocks have 64 samples.
+        samples: int16 [..., samples]; samples at the end that do not fill a block are not read.
+        frame: not read, because blocks always have 64 samples.
 
     Raises:
         DataError: there is no whole block.
@@ -115,10 +122,10 @@ def flatness(samples: Whole, frame: int = POINTS) -> Whole:
 
 
 def window_statistic(name: str, samples: Whole, frame: int) -> Whole:
-    """Return the statistic of that name of windows, [..., samples] to [...].
+    """Return the statistic ``name`` of windows, [..., samples] to [...].
 
     Raises:
-        UserError: there is none of that name.
+        UserError: no statistic has this name.
         DataError: there is no whole frame.
     """
     if name not in STATISTICS:
@@ -130,15 +137,15 @@ def window_statistic(name: str, samples: Whole, frame: int) -> Whole:
 
 
 def integer_threshold(values: np.ndarray, positive: np.ndarray, recall: float) -> int:
-    """Return the largest whole threshold that at least ``recall`` of the positives exceed.
+    """Return the integer threshold that at least ``recall`` of the positives exceed, and few other windows.
 
-    It lies halfway between the last statistic that has to pass and the next smaller one of any window, rounded down.
-    Without positives it is below all.
+    The threshold lies halfway between the smallest statistic that has to pass and the next smaller one of any window,
+    rounded down. Without positives, the threshold is below all statistics.
 
     Args:
-        values: statistics of windows, whole numbers [N].
+        values: statistics of windows, integers [N].
         positive: whether each window holds a positive, [N].
-        recall: in (0, 1].
+        recall: share of positives that must exceed the threshold, in (0, 1].
 
     >>> integer_threshold(np.array([10, 20, 40, 50]), np.array([False, False, True, True]), 1.0)
     30
@@ -152,7 +159,7 @@ def integer_threshold(values: np.ndarray, positive: np.ndarray, recall: float) -
 
 
 def _frames(samples: Whole, frame: int) -> Whole:
-    """Return samples [..., samples] as frames, int64 [..., frames, frame]."""
+    """Split samples [..., samples] into frames, int64 [..., frames, frame]."""
     count = samples.shape[-1] // frame
     if count == 0:
         raise DataError(f"level: a window of {samples.shape[-1]} samples holds no frame of {frame}")
@@ -168,9 +175,12 @@ def _log_magnitudes(samples: Whole, frame: int) -> Whole:
 
 
 def _spectral_deficits(samples: Whole, frame: int = POINTS) -> Whole:
-    """Return how far each block's spectrum is below flat, summed over its bins, in 1/256 octaves, [..., blocks]."""
+    """Return, for each block, the log of its mean spectrum minus the log of each bin, summed over the bins.
+
+    The result is in units of 1/256 octaves, [..., blocks].
+    """
     blocks = _frames(samples, POINTS)
-    # Sums of 64 products of 15 and 14 bits are whole numbers below 2^53: doubles hold them exactly, in any order.
+    # A sum of 64 products of 15 and 14 bits is an integer below 2^53. Doubles hold it exactly, in any order of the sum.
     products = _to_double(blocks) @ _to_double(constant(INTEGER_FILTERS.T.copy(), blocks))
     filtered = widen(products) >> FILTER_BITS
     spectrum = abs(filtered[..., :BINS]) + abs(filtered[..., BINS:]) + 1
@@ -198,4 +208,4 @@ STATISTICS = {
     "level": Statistic(_log_magnitudes, _combine_level),
     "flatness": Statistic(_spectral_deficits, _combine_flatness, block=POINTS),
 }
-"""By name; the first is what an engineer tries first."""
+"""The statistics by name; the first is the default of the gate kind ``level``."""

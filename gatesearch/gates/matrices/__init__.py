@@ -1,8 +1,9 @@
 """Compressed matrices of linear and recurrent layers: hybrid, low-rank, pruned.
 
-A recurrent layer has a matrix for each of its gates, stored one on another; all of them get the same structure. Each
-class holds the factors of such a stack [groups * rows, columns]. ``dense`` forms the stack; ``forward`` multiplies by
-it without forming it, which is what is exported and timed.
+A recurrent layer has a matrix for each gate of its cell. PyTorch stores these matrices as one stack
+[groups * rows, columns], and all of them get the same structure. Each class holds the factors of such a stack. Its
+``dense`` returns the stack. Its ``forward`` multiplies by the factors, without forming the stack; export and timing use
+``forward``.
 """
 
 from gatesearch.gates.matrices.forms import Factors, HybridMatrix, LowRankMatrix, PrunedMatrix

@@ -13,14 +13,14 @@ from gatesearch.gates.matrices.sizes import zhu_gupta
 
 
 class Factors(nn.Module):
-    """A stack of matrices; this one holds it as it is.
+    """A stack of matrices. This base class holds the dense stack; its subclasses hold factors of it.
 
     Args:
-        weight: [groups * rows, columns].
-        groups: matrices in the stack.
+        weight: the dense stack, [groups * rows, columns].
+        groups: number of matrices in the stack.
     """
 
-    form: ClassVar[str] = "dense"  # key of PRODUCTS
+    form: ClassVar[str] = "dense"  # key of the form's product in PRODUCTS
 
     def __init__(self, weight: Tensor, groups: int = 1) -> None:
         super().__init__()
@@ -32,36 +32,37 @@ class Factors(nn.Module):
         return self.weight
 
     def parts(self) -> list[Tensor]:
-        """Return what the product of this form takes."""
+        """Return the factors in the order in which the product of this form takes them."""
         return [self.dense()]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [..., columns] to [..., groups * rows], factor by factor."""
+        """Multiply by the factors, [..., columns] to [..., groups * rows]."""
         y: Tensor = PRODUCTS[self.form](TORCH, x, self.parts())
         return y
 
     def anneal(self, progress: float) -> None:
-        """Note how far a training has come, from 0 to 1."""
+        """Adapt to the progress of a training, from 0 to 1; only pruned matrices do."""
 
 
 class HybridMatrix(Factors):
-    """``rich`` dense rows over rank-1 blocks side by side: hybrid matrix decomposition.
+    """A stack of hybrid matrices: ``rich`` dense rows over rank-1 blocks side by side.
 
     A matrix W [m, n] becomes
 
-        [ A                         ]     A    [r, n], free
-        [ b_1 c_1^T | ... | b_J c_J^T ]     b_j  [m - r], and the c_j side by side [n]
+        [ A                         ]     A    [r, n], dense rows
+        [ b_1 c_1^T | ... | b_J c_J^T ]     b_j  [m - r]; the c_j together have n elements
 
-    so the first r outputs are any function of the inputs, and each of the others is a sum of J numbers t_j = c_j . x_j,
-    weighted by its elements of the b_j. The rank is at most r + J, about twice that of a low-rank matrix with as many
-    parameters. After Thakker et al. 2019 (arXiv 1906.04886) with J = 2.
+    The first r outputs are any linear function of the input x. For the others, block j reads its columns x_j of the
+    input and computes one number, t_j = c_j . x_j. Each of these outputs is a sum of t_1 to t_J, weighted by its
+    elements of b_1 to b_J. The rank of W is at most r + J, about twice that of a low-rank matrix with as many
+    parameters. After Thakker et al. 2019 (arXiv 1906.04886), who use J = 2.
 
     Args:
-        weight: [groups * rows, columns], where the factors start from: the first rows, and the best rank-1 matrix for
-            each block of the others.
-        groups: matrices in the stack.
-        rich: dense rows of each, r in 0 to rows.
-        blocks: J; columns are dealt out as evenly as can be.
+        weight: the dense stack from which the factors are fitted, [groups * rows, columns]. A starts as the first r
+            rows; each block starts as the best rank-1 approximation of its part of the other rows.
+        groups: number of matrices in the stack.
+        rich: r, the number of dense rows of each matrix, from 0 to rows.
+        blocks: J, the number of blocks; their widths differ by one column at most.
 
     >>> from gatesearch.gates.matrices import hybrid_parameters
     >>> hybrid = HybridMatrix(torch.randn(20, 6), groups=2, rich=4, blocks=2)
@@ -97,17 +98,17 @@ class HybridMatrix(Factors):
     def redraw(self, std: float) -> None:
         """Draw the factors anew, so that every element of the matrices has this standard deviation."""
         nn.init.normal_(self.rich, std=std)
-        for factor in (self.left, self.right):  # an element of the blocks is a product of two
+        for factor in (self.left, self.right):  # an element of a block is a product of two numbers
             nn.init.normal_(factor, std=math.sqrt(std))
 
 
 class LowRankMatrix(Factors):
-    """U V with U [m, d] and V [d, n]: low-rank matrix factorisation (LMF).
+    """A stack of low-rank matrices: each is a product U V with U [m, d] and V [d, n].
 
     Args:
-        weight: [groups * rows, columns], of which the factors start as the best approximation.
-        groups: matrices in the stack, each with factors of its own.
-        rank: d.
+        weight: the dense stack, [groups * rows, columns]; the factors start as its best approximation.
+        groups: number of matrices in the stack, each with factors of its own.
+        rank: d, the rank of each matrix.
 
     >>> low = LowRankMatrix(torch.randn(20, 6), groups=2, rank=3)
     >>> sum(p.numel() for p in low.parameters()), int(torch.linalg.matrix_rank(low.dense()[:10]))
@@ -136,22 +137,22 @@ class LowRankMatrix(Factors):
     @torch.no_grad()
     def redraw(self, std: float) -> None:
         """Draw the factors anew, so that every element of the matrices has this standard deviation."""
-        # An element is a sum over the rank of products of two.
+        # An element of U V is a sum of d products of two numbers, so its variance is d spread^4.
         spread = math.sqrt(std / math.sqrt(self.left.shape[2]))
         nn.init.normal_(self.left, std=spread)
         nn.init.normal_(self.right, std=spread)
 
 
 class PrunedMatrix(Factors):
-    """A matrix of which the smallest elements are zero, more and more of them while a training runs.
+    """A stack of pruned matrices: its smallest elements are zero, more and more of them while a training runs.
 
-    The share of zeros rises along the cubic of Zhu and Gupta 2017 (arXiv 1710.01878, equation 1). A pruned element
-    stays zero, as in their masks. Evaluation is always at the final share.
+    The share of zeros rises along the cubic schedule of Zhu and Gupta 2017 (arXiv 1710.01878, equation 1). An element
+    that is pruned once stays zero, as in their paper. Evaluation always uses the final share.
 
     Args:
-        weight: [groups * rows, columns].
-        groups: matrices in the stack; elements are compared over all of it.
-        keep: share of the elements that stays in the end.
+        weight: the dense stack, [groups * rows, columns].
+        groups: number of matrices in the stack; elements are compared over the whole stack.
+        keep: share of the elements that stays at the end of training.
 
     >>> pruned = PrunedMatrix(torch.randn(20, 6), groups=2, keep=0.25).eval()
     >>> int(pruned.dense().count_nonzero())
@@ -166,12 +167,12 @@ class PrunedMatrix(Factors):
         self.register_buffer("mask", torch.ones_like(self.weight, dtype=torch.bool))
 
     def dense(self) -> Tensor:
-        """Return the stack [groups * rows, columns], zeros in their places."""
+        """Return the stack [groups * rows, columns], in which pruned elements are zero."""
         return self.weight * (self.mask if self.training else self.largest(self.keep))
 
     @torch.no_grad()
     def largest(self, keep: float) -> Tensor:
-        """Return a mask of the elements that stay: the share ``keep`` of all, the largest of those not yet pruned."""
+        """Return a mask of the elements that stay: the largest of those not yet pruned, a share ``keep`` of all."""
         score = torch.where(self.mask, self.weight.abs(), -1.0).flatten()
         best = score.topk(max(1, round(keep * score.numel()))).indices
         chosen = torch.zeros_like(score, dtype=torch.bool)
@@ -179,14 +180,17 @@ class PrunedMatrix(Factors):
         return chosen.view_as(self.mask) & self.mask
 
     def anneal(self, progress: float) -> None:
-        """Prune as far as the schedule says by now."""
+        """Prune to the share that the schedule has at a progress of the training, from 0 to 1."""
         keep = 1 - zhu_gupta(progress, 1 - self.keep)
         if round(keep * self.mask.numel()) < int(self.mask.sum()):
             self.mask.copy_(self.largest(keep))
 
 
 def rank_one(stack: Tensor) -> tuple[Tensor, Tensor]:
-    """Return b [groups, m] and c [groups, n] of the rank-1 matrices closest to a stack [groups, m, n]; |b| = |c|."""
+    """Return b [groups, m] and c [groups, n]: b c^T is the rank-1 matrix closest to each matrix of [groups, m, n].
+
+    b and c have the same norm.
+    """
     if not stack.shape[1]:
         return stack.new_zeros(len(stack), 0), stack.new_zeros(len(stack), stack.shape[2])
     u, s, v = torch.linalg.svd(stack, full_matrices=False)

@@ -1,6 +1,7 @@
-"""Products with factored matrices, as functions of plain arrays.
+"""Products of inputs with factored matrices, as functions of plain arrays.
 
-PyTorch and the TFLite converter's own arrays run the same lines.
+The same functions run on PyTorch tensors and on the TFLite converter's own arrays. In the shapes, n is the number of
+columns of a matrix, m the number of its rows, and groups the number of matrices in a stack.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Array = Any  # a torch.Tensor, or any array with @, slices and reshape
 
 
 class Ops(NamedTuple):
-    """The functions that array libraries spell differently: ``concat(arrays, axis)``, sigmoid and tanh."""
+    """The functions that differ between array libraries: ``concat(arrays, axis)``, sigmoid and tanh."""
 
     concat: Callable[[Sequence[Array], int], Array]
     sigmoid: Callable[[Array], Array]
@@ -26,7 +27,9 @@ TORCH = Ops(lambda arrays, axis: torch.cat(list(arrays), axis), torch.sigmoid, t
 
 
 def block_edges(columns: int, blocks: int) -> Iterator[tuple[int, int]]:
-    """Yield first and last column, excluded, of each block; the first columns % blocks of them are one wider.
+    """Yield the first column of each block and the column behind its last one.
+
+    The first ``columns % blocks`` blocks are one column wider than the others.
 
     >>> list(block_edges(7, 2))
     [(0, 4), (4, 7)]
@@ -35,12 +38,16 @@ def block_edges(columns: int, blocks: int) -> Iterator[tuple[int, int]]:
 
 
 def dense_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
-    """Map [..., n] to [..., groups * m]."""
+    """Multiply by a dense stack, [..., n] to [..., groups * m]."""
     return x @ parts[0].T
 
 
 def hybrid_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
-    """Map [..., n] to [..., groups * m]: one product with A, J small ones with c, and J scaled additions of b."""
+    """Multiply by a stack of hybrid matrices, [..., n] to [..., groups * m].
+
+    ``parts`` holds A, b and c of :class:`gatesearch.gates.matrices.HybridMatrix` with J blocks. This takes one product
+    with A, J small products with the parts of c, and a sum of J vectors b that these products scale.
+    """
     rich, left, right = parts
     groups, lead = right.shape[0], tuple(x.shape[:-1])
     edges = block_edges(right.shape[1], left.shape[0])
@@ -52,7 +59,7 @@ def hybrid_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
 
 
 def low_rank_product(ops: Ops, x: Array, parts: Sequence[Array]) -> Array:
-    """Map [..., n] to [..., groups * m]: two products, the second of which waits for the first."""
+    """Multiply by a stack of low-rank matrices U V, [..., n] to [..., groups * m]: first by V, then by U."""
     left, right = parts
     rank = left.shape[2]
     inner = x @ right.T

@@ -1,15 +1,21 @@
-"""Sizes of compressed matrices: dense rows, ranks, parameters, and the pruning schedule."""
+"""Sizes of compressed matrices: dense rows, ranks and parameters; and the schedule of pruning.
+
+A matrix has m rows and n columns. A hybrid matrix has r dense rows over J rank-1 blocks.
+"""
 
 from __future__ import annotations
 
 import math
 
 BEGIN, END = 0.1, 0.7  # progress of a training at which pruning starts and ends
-STEPS = 30  # between the two, at each of which the share of zeros rises
+STEPS = 30  # number of steps from BEGIN to END; at each, the share of zeros rises
 
 
 def zhu_gupta(progress: float, final: float) -> float:
-    """Return the share of zeros at a point of the training: s = s_f (1 - (1 - t)^3), in steps.
+    """Return the share of zeros at a progress of the training: s = s_f (1 - (1 - t)^3).
+
+    s_f is the final share. t rises from 0 at ``BEGIN`` to 1 at ``END`` in ``STEPS`` steps. The formula is equation 1 of
+    Zhu and Gupta 2017 (arXiv 1710.01878).
 
     >>> [round(zhu_gupta(p, 0.75), 3) for p in (0.0, 0.1, 0.4, 0.7, 1.0)]
     [0.0, 0.0, 0.656, 0.75, 0.75]
@@ -19,7 +25,9 @@ def zhu_gupta(progress: float, final: float) -> float:
 
 
 def hybrid_parameters(rows: int, columns: int, rich: int, blocks: int) -> int:
-    """Return r n + J (m - r) + n, which is also the number of multiplications by the matrix.
+    """Return the number of parameters of a hybrid matrix: r n + J (m - r) + n.
+
+    A product with the matrix takes as many multiplications.
 
     >>> hybrid_parameters(200, 200, 97, 2)
     19806
@@ -28,10 +36,10 @@ def hybrid_parameters(rows: int, columns: int, rich: int, blocks: int) -> int:
 
 
 def rich_rows(rows: int, columns: int, blocks: int, factor: float) -> int:
-    """Return the most dense rows with which a matrix has at most 1 / factor of its parameters; negative if none.
+    """Return the largest r for which a hybrid matrix has at most m n / factor parameters; negative if there is none.
 
-    r = (m n / factor - J m - n) / (n - J), rounded down. Of several matrices with the same rows, such as those for the
-    input and for the state of a recurrent layer, columns and blocks add up.
+    r = (m n / factor - J m - n) / (n - J), rounded down. For several matrices with the same number of rows, such as
+    those of the input and the state of a recurrent layer, ``columns`` and ``blocks`` are sums over the matrices.
 
     >>> [rich_rows(200, 200, 2, factor) for factor in (2, 4)], rich_rows(650, 650, 2, 2)
     ([97, 47], 322)
@@ -42,7 +50,7 @@ def rich_rows(rows: int, columns: int, blocks: int, factor: float) -> int:
 
 
 def low_rank(rows: int, columns: int, factor: float) -> int:
-    """Return the largest rank at which two factors have no more than 1 / factor of the matrix's parameters.
+    """Return the largest rank at which two factors have together no more than m n / factor parameters.
 
     >>> [low_rank(200, 200, factor) for factor in (2, 4)]
     [50, 25]

@@ -1,7 +1,8 @@
-"""The arithmetic of Precision Gating: which outputs are open, and the sum of the two phases.
+"""The arithmetic of Precision Gating (PG): which outputs are open, and the sum of the two phases.
 
-All functions work on levels, the whole numbers of :mod:`gatesearch.gates.quantise`; none knows a layer. Kernels are
-tested against the integer form, :func:`pg_reference`.
+The first phase multiplies the high bits of the input, O_hb; the second multiplies the low bits, O_lb. An output is open
+if its O_lb is added. All functions work on levels, the integers of :mod:`gatesearch.gates.quantise`. Tests compare the
+kernels with the integer form, :func:`pg_reference`. :mod:`gatesearch.gates.pg` has the equations.
 """
 
 from __future__ import annotations
@@ -14,21 +15,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SLOPE = 5.0  # a of the surrogate
+SLOPE = 5.0  # a, the slope of the sigmoid whose gradient replaces that of the step
 
 
 class Mask(NamedTuple):
-    """The channels that share a decision, None for all, and what a core has to skip to gain by it."""
+    """A form of the mask of open outputs.
+
+    Args:
+        group: number of neighbouring channels that share a decision; None for all channels.
+        skips: unit of work that a core has to skip to save time by this mask.
+    """
 
     group: int | None
     skips: str
 
     def size(self, channels: int) -> int:
-        """Return the channels in a group; the last one of a layer may have fewer."""
+        """Return the number of channels in a group; the last group of a layer may have fewer."""
         return min(self.group or channels, channels)
 
     def groups(self, channels: int) -> int:
-        """Return the number of groups, and of thresholds."""
+        """Return the number of groups, which is also the number of thresholds."""
         return math.ceil(channels / self.size(channels))
 
 
@@ -42,14 +48,15 @@ MASKS: Mapping[str, Mask] = {
 
 
 def margins(high: Tensor, group: int, threshold: Tensor, size: Tensor, winners: Tensor | None = None) -> Tensor:
-    """Return by how much the score of each output's group exceeds its threshold, [N, C, ...]; above 0 it is open.
+    """Return the margin of each output, [N, C, ...]: its group's mean of O_hb minus the threshold; open above 0.
 
     Args:
         high: O_hb in levels, [N, C, ...].
-        group: channels that share a decision; the last group may have fewer.
+        group: number of channels that share a decision; the last group may have fewer.
         threshold: Delta [groups], in units of the output.
         size: the size of a level of O_hb, [].
-        winners: boolean [N, C]; only they count towards their group, and losers are never open.
+        winners: the channels that FBS computes, boolean [N, C]. Means count only these, and the others are never open.
+            None without FBS.
     """
     channels = high.shape[1]
     if group == 1:
@@ -64,7 +71,7 @@ def margins(high: Tensor, group: int, threshold: Tensor, size: Tensor, winners: 
 
 
 def margins_of_winners(high: Tensor, winners: Tensor, group: int, threshold: Tensor, size: Tensor) -> Tensor:
-    """Return :func:`margins` of one sample from its winners alone: their O_hb [1, k, ...] and indices [k]."""
+    """Return :func:`margins` of one sample for its winners alone, given their O_hb [1, k, ...] and indices [k]."""
     groups = winners // group
     counts = groups.bincount(minlength=len(threshold)).clamp(min=1)
     sums = high.new_zeros(1, len(threshold), *high.shape[2:]).index_add(1, groups, high)
@@ -72,9 +79,9 @@ def margins_of_winners(high: Tensor, winners: Tensor, group: int, threshold: Ten
 
 
 def add_low_bits(high: Tensor, low: Tensor, margin: Tensor, sparse: bool = False) -> Tensor:
-    """Return O_hb + m O_lb, all [N, C, ...] in levels, m = 1[margin > 0].
+    """Return O_hb + m O_lb with m = 1[margin > 0]; all are [N, C, ...], in levels.
 
-    To ``margin`` the gradient of m is that of sigmoid(5 margin); with ``sparse``, only where m is 1.
+    The gradient of m with respect to ``margin`` is that of sigmoid(5 margin). With ``sparse``, it is zero where m is 0.
 
     >>> add_low_bits(torch.ones(3), torch.full((3,), 2.0), torch.tensor([-0.1, 0.0, 0.1])).tolist()
     [1.0, 1.0, 3.0]
@@ -83,15 +90,15 @@ def add_low_bits(high: Tensor, low: Tensor, margin: Tensor, sparse: bool = False
 
 
 class _AddLowBits(torch.autograd.Function):
-    """The gate as one step, so that neither mask nor sigmoid is kept for the backward pass.
+    """The sum of the two phases as one operation, so that neither mask nor sigmoid is stored for the backward pass.
 
-    Forward, O = O_hb + m O_lb with the step m = 1[margin > 0]. Backward, the step takes the gradient of
-    s = sigmoid(a margin), that is a s (1 - s) (straight-through), so that
+    The forward pass computes O = O_hb + m O_lb with the step m = 1[margin > 0]. The backward pass replaces the step's
+    gradient by that of s = sigmoid(a margin), which is a s (1 - s) (straight-through). So, with g = dL/dO:
 
-        dL/dO_hb = g     dL/dO_lb = g m     dL/dmargin = g O_lb a s (1 - s)     with g = dL/dO
+        dL/dO_hb = g     dL/dO_lb = g m     dL/dmargin = g O_lb a s (1 - s)
 
-    The margin is O_hb - Delta, so autograd adds the last term to dL/dO_hb and takes it from dL/dDelta. The released
-    code has the option to multiply it by m ("sparse back-propagation").
+    The margin is a mean of O_hb minus Delta. So autograd adds the last gradient to that of O_hb and subtracts it from
+    that of Delta. As an option of the released code, the last gradient is multiplied by m ("sparse back-propagation").
     """
 
     generate_vmap_rule = True
@@ -115,14 +122,19 @@ class _AddLowBits(torch.autograd.Function):
 
 
 def rescale(total: Tensor, size: Tensor, bias: Tensor | None) -> Tensor:
-    """Return outputs [N, C, ...] in their own units, from levels, the size of a level [] and the bias [C]."""
-    # No fused multiply-add, here and in the margin: whether a processor uses one depends on the place in the batch.
+    """Return outputs [N, C, ...] in their own units, given levels, the size of a level [] and the bias [C]."""
+    # Multiplication and addition are separate operations, here and in the margin. Whether a processor fuses them may
+    # depend on the sample's place in the batch, and fusing rounds differently.
     output = total * size
     return output if bias is None else output.add_(_per_channel(bias, output))
 
 
 class IntegerPhases(NamedTuple):
-    """O_hb and O in levels, int64 [..., P, C], and the mask, boolean [..., P, C]."""
+    """The result of :func:`pg_reference`.
+
+    ``high`` is O_hb and ``output`` is O, both in levels, int64 [..., P, C]. ``mask`` says which outputs are open,
+    boolean [..., P, C]. P counts positions and C output channels.
+    """
 
     high: Tensor
     mask: Tensor
@@ -130,14 +142,15 @@ class IntegerPhases(NamedTuple):
 
 
 def pg_reference(x: Tensor, weight: Tensor, low_bits: int, limit: Tensor, group: int) -> IntegerPhases:
-    """Compute a gated product in integers: the result that a kernel has to give, bit for bit.
+    """Compute a gated product in integers; a kernel has to return the same integers.
 
     Args:
-        x: signed levels of the input, int32 [..., P, K]; of a convolution, the patches under its kernel (im2col).
+        x: signed levels of the input, int32 [..., P, K]; for a convolution, the patches under its kernel (im2col).
         weight: signed levels of the weights, int32 [C, K].
-        low_bits: B_lb.
-        limit: by group, int64 [groups]; a group is open where its O_hb sum to more. See :func:`integer_limit`.
-        group: channels in a group.
+        low_bits: B_lb, the number of low bits.
+        limit: limit of each group, int64 [groups], from :func:`integer_limit`. A group is open where the sum of its
+            O_hb exceeds the limit.
+        group: number of channels in a group.
     """
     x, rows = x.long(), weight.long().T
     coarse = x.sign() * (x.abs() >> low_bits << low_bits)
@@ -149,12 +162,13 @@ def pg_reference(x: Tensor, weight: Tensor, low_bits: int, limit: Tensor, group:
 
 
 def integer_limit(threshold: Tensor, size: Tensor, group: int, channels: int) -> Tensor:
-    """Return the largest whole sums [groups] that leave their group closed, given Delta [groups].
+    """Return the limit of each group [groups]: the largest integer sum of O_hb at which the group is closed.
 
     Args:
         threshold: Delta [groups], in units of the output.
         size: the size of a level of O_hb, [].
-        group, channels: in a group, and in all.
+        group: number of channels in a group; the last group may have fewer.
+        channels: number of channels of the layer.
     """
     counts = torch.full_like(threshold, group, dtype=torch.float64)
     counts[-1] = channels - group * (len(counts) - 1)
@@ -167,7 +181,7 @@ def _margin(score: Tensor, threshold: Tensor, size: Tensor) -> Tensor:
 
 
 def _per_channel(values: Tensor, like: Tensor) -> Tensor:
-    """Shape [C] or [N, C] so that it meets [N, C, ...]."""
+    """Reshape [C] or [N, C] so that it broadcasts over [N, C, ...]."""
     return values.reshape(*values.shape, *[1] * (like.ndim - 2))
 
 

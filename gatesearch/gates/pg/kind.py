@@ -1,4 +1,4 @@
-"""The kind ``pg``: sites and work of Precision Gating."""
+"""The gate kind ``pg`` (Precision Gating): its sites and the work that it leaves."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LAYERS: Mapping[str, Any] = {"conv2d": PGConv2d, "linear": PGLinear, "lstm": PGL
 
 
 class PG(GateKind[LayerSite, PGParams]):
-    """The kind: any linear layer or LSTM, and any convolution that reads all of its input channels (no groups)."""
+    """The gate kind ``pg``, for every linear layer, every LSTM and every convolution without groups."""
 
     name = "pg"
     site_type = LayerSite
@@ -40,7 +40,7 @@ class PG(GateKind[LayerSite, PGParams]):
         return site.op != "conv2d" or reads_all_channels(site)
 
     def choices(self, site: LayerSite) -> dict[str, tuple[Scalar, ...]]:
-        """Return the searched values; M2 only where a group is smaller than the layer."""
+        """Return the values that a search tries; a mask M2 only if its group is smaller than the layer."""
         width = min(LAYERS[site.op].widths(site))
         masks = [name for name, mask in MASKS.items() if mask.group is None or mask.group < width]
         return {**super().choices(site), "mask": tuple(masks)}
@@ -48,12 +48,15 @@ class PG(GateKind[LayerSite, PGParams]):
     def build(
         self, site: LayerSite, params: PGParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> LayerGate:
-        """Build the module around a copy of the layer; a batch norm behind it stays where it is."""
+        """Build the module around a copy of the layer; a batch normalisation behind the layer stays where it is."""
         gate: LayerGate = LAYERS[site.op](layer, params)
         return gate
 
     def work(self, site: LayerSite, params: PGParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """Return the high bits of every output and the low bits of the open ones; of none, before there is a report."""
+        """Return the work: the high bits of every output and the low bits of the open outputs.
+
+        Without a report, no output counts as open.
+        """
         mask = MASKS[params.mask]
         calls = [Call((params.high_bits, params.weight_bits))]
         sparsity = (observed or {}).get("weighted_sparsity", 1.0)
@@ -65,15 +68,15 @@ class PG(GateKind[LayerSite, PGParams]):
 
 
 def _kernels(site: LayerSite, params: PGParams, share: float) -> tuple[KernelCall, ...]:
-    """Return the kernel call with a ``share`` of the outputs open; empty where no kernel has the layer or its bits."""
+    """Return the kernel call for a ``share`` of open outputs; empty where no kernel fits the layer or its bits."""
     shape = site.geometry
-    if site.op == "linear":  # a convolution of 1 x 1 over its positions
+    if site.op == "linear":  # the same kernel computes it as a 1 x 1 convolution over its positions
         shape = (math.prod(site.shape_in[:-1]), 1, site.shape_in[-1], site.shape[-1], *[1] * 4, 0, 0, 1, 1)
     if not shape or not params.for_kernel:
         return ()
     pieces, group = params.pieces(site.positive), MASKS[params.mask].size(shape[3])
     bits = params.bits + 2 * (params.weight_bits == BYTE)
-    # The kernel runs the same program for every group of whole blocks.
+    # The kernel runs the same program for all groups that consist of whole blocks.
     variant = (("bytes", 1 if bits <= BYTE else 2), ("group", group if group % BLOCK else BLOCK))
     many = (("pieces", pieces),) if pieces > 1 else ()
     return (KernelCall("pg", (*shape[:2], shape[2] * pieces, *shape[3:]), (*variant, *many), (("open", share),)),)

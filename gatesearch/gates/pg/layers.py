@@ -1,4 +1,4 @@
-"""Convolutions and linear layers in two phases; see :mod:`gatesearch.gates.pg` for the equations."""
+"""Convolutions and linear layers with Precision Gating; :mod:`gatesearch.gates.pg` has the equations."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ SIGMA = 1e-3  # weight of the threshold loss
 
 
 class PGLayer(nn.Module):
-    """A layer whose product with its weights is computed in two phases.
+    """A layer that computes the product with its weights in two phases: from high bits, then from low bits.
 
     Args:
         layer: the trained layer; copied.
-        settings: bits, mask and target.
-        input_range: clips the input and knows its range; by default learned and calibrated.
-        sparse: lets the surrogate's gradient through only where the mask is open ("sparse back-propagation").
+        settings: the gate's parameters: bits, mask and target.
+        input_range: a module that returns the clip and the range of the input; by default both are learned.
+        sparse: whether the gradient of the mask is zero where the mask is closed ("sparse back-propagation").
 
     Raises:
-        GateError: the layer is not of a form that can be gated.
+        GateError: the layer has a form that cannot be gated.
     """
 
     traced_whole = True
@@ -51,13 +51,14 @@ class PGLayer(nn.Module):
         self.range = CalibratedRange() if input_range is None else input_range
         self.threshold = nn.Parameter(torch.zeros(MASKS[settings.mask].groups(self.channels)))
         self.to(layer.weight)
-        # Outputs and closed outputs, of all channels and of winners: int64, whatever the module's precision.
+        # Counts of outputs and of closed outputs, for all channels and then for winning channels (FBS). They are int64,
+        # so that converting the module to another float precision leaves them exact.
         counts = torch.zeros(4, dtype=torch.int64, device=layer.weight.device)
         self.register_buffer("observed", counts, persistent=False)
 
     @staticmethod
     def widths(site: LayerSite) -> tuple[int, ...]:
-        """Return the output channels of each gated product of the layer at a site."""
+        """Return the number of output channels of each gated product of the layer at a site."""
         raise NotImplementedError
 
     def product(self, levels: Tensor, weight: Tensor) -> Tensor:
@@ -65,21 +66,22 @@ class PGLayer(nn.Module):
         raise NotImplementedError
 
     def weights(self) -> tuple[Tensor, Tensor]:
-        """Return the levels of the weights, of their shape, and the size of one, []."""
+        """Return the levels of the weights, in the weights' shape, and the size of one level, []."""
         return weight_levels(self.layer.weight, self.settings.weight_bits)
 
     def forward(self, x: Tensor, winners: Tensor | None = None) -> Tensor:
         """Map [N, *shape_in] to [N, *shape].
 
         Args:
-            x: of any sign.
-            winners: boolean [N, C], where only some channels count: groups decide by their winners' mean, and losers
-                are closed. Losers' outputs are for the caller to suppress.
+            x: inputs of any sign.
+            winners: the channels that FBS (Feature Boosting and Suppression) computes, boolean [N, C]; None without
+                FBS. A group then decides by the mean over its winners, and losing channels are closed. The caller sets
+                the outputs of losing channels to zero.
         """
         return self.gated(x, self.weights(), winners)
 
     def gated(self, x: Tensor, weights: tuple[Tensor, Tensor], winners: Tensor | None = None) -> Tensor:
-        """Compute :meth:`forward` with the result of :meth:`weights`; the channels come second, [N, C, ...]."""
+        """Compute :meth:`forward`, given the result of :meth:`weights`; in the result the channels are axis 1."""
         weight, weight_level = weights
         alpha, scale = self.range(x)
         parts = split(x.to(weight.dtype), alpha, scale, self.settings.bits, self.settings.low_bits)
@@ -93,7 +95,7 @@ class PGLayer(nn.Module):
         return rescale(high, size, self.layer.bias)
 
     def loss(self) -> Tensor:
-        """Return sigma sum (Delta - delta)^2."""
+        """Return sigma sum (Delta - delta)^2, which pulls the thresholds Delta to the target delta."""
         return SIGMA * (self.threshold - self.settings.target).square().sum()
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
@@ -101,17 +103,17 @@ class PGLayer(nn.Module):
         return chain([self.threshold], self.range.parameters())
 
     def anneal(self, progress: float) -> None:
-        """Nothing to anneal."""
+        """Do nothing: the layer does not depend on the progress of a training."""
 
     def reset(self) -> None:
-        """Forget what was observed."""
+        """Clear all observations."""
         self.observed.zero_()
 
     def report(self) -> dict[str, float]:
         """Return ``sparsity``, the share of closed outputs, and the number of ``outputs``; empty before the first.
 
-        ``weighted_sparsity`` weighs outputs by their multiply-accumulates, which are equal here. With FBS around it,
-        losers count as closed, and ``sparsity_winners`` is the share among winning channels.
+        ``weighted_sparsity`` weights outputs by their multiply-accumulates; these are equal here. Inside an FBS layer,
+        losing channels count as closed, and ``sparsity_winners`` is the share of closed outputs in winning channels.
         """
         outputs, closed, of_winners, closed_winners = self.observed.tolist()
         if not outputs:
@@ -123,7 +125,7 @@ class PGLayer(nn.Module):
     def _exact_product(self, levels: Tensor, weight: Tensor) -> Tensor:
         if not torch.is_autocast_enabled(levels.device.type):
             return self.product(levels, weight)
-        # Half precision holds the levels but not their sums: the mask would depend on the rounding.
+        # Half precision holds the levels exactly but not their sums, so the mask would depend on rounding.
         with torch.autocast(levels.device.type, enabled=False):
             return self.product(levels, weight)
 
@@ -139,7 +141,7 @@ class PGLayer(nn.Module):
 
 
 class PGConv2d(PGLayer):
-    """A convolution [N, C_in, H, W] to [N, C, H', W']."""
+    """A convolution with Precision Gating, [N, C_in, H, W] to [N, C, H', W']."""
 
     layer: nn.Conv2d
 
@@ -150,7 +152,7 @@ class PGConv2d(PGLayer):
 
     @staticmethod
     def widths(site: LayerSite) -> tuple[int, ...]:
-        """Return the output channels: there is one product."""
+        """Return the number of output channels of the one product."""
         return (site.channels,)
 
     def product(self, levels: Tensor, weight: Tensor) -> Tensor:
@@ -159,15 +161,17 @@ class PGConv2d(PGLayer):
 
     @torch.no_grad()
     def compute_winners(self, x: Tensor, inputs: Tensor | None, winners: Tensor) -> Tensor:
-        """Compute the winning channels from the channels that are present; equal to :meth:`forward` with winners.
+        """Compute the winning channels of one sample from the input channels that are present.
+
+        The result equals that of :meth:`forward` with ``winners``.
 
         Args:
-            x: [1, k_in, H, W], the input channels that are present; all others are zero.
-            inputs: their indices [k_in]; None where all are present.
-            winners: indices of the winning channels [k].
+            x: the input channels that are present, [1, k_in, H, W]; all others are zero.
+            inputs: indices of the input channels that are present, [k_in]; None where all are present.
+            winners: indices of the winning channels, [k].
 
         Returns:
-            [1, k, H', W'].
+            The winning channels, [1, k, H', W'].
         """
         weight, weight_level = self.weights()
         weight = weight[winners] if inputs is None else weight[winners[:, None], inputs]
@@ -181,7 +185,7 @@ class PGConv2d(PGLayer):
 
 
 class PGLinear(PGLayer):
-    """A linear layer [N, ..., C_in] to [N, ..., C]; M1 and M2 decide for all or for k features of a position."""
+    """A linear layer with Precision Gating, [N, ..., C_in] to [N, ..., C]; its features count as channels."""
 
     layer: nn.Linear
 
@@ -194,11 +198,11 @@ class PGLinear(PGLayer):
 
     @staticmethod
     def widths(site: LayerSite) -> tuple[int, ...]:
-        """Return the output features: there is one product."""
+        """Return the number of output features of the one product."""
         return (site.shape[-1],)
 
     def product(self, levels: Tensor, weight: Tensor) -> Tensor:
-        """Multiply; the features come second."""
+        """Multiply by the weights; in the result the features are axis 1."""
         return F.linear(levels, weight).movedim(-1, 1)
 
     def forward(self, x: Tensor, winners: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""An LSTM in two phases; see :mod:`gatesearch.gates.pg` for the equations."""
+"""An LSTM with Precision Gating; :mod:`gatesearch.gates.pg` has the equations."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from gatesearch.graph.sites import LayerSite
 
 
 class PGLSTM(nn.Module):
-    """An LSTM of one layer and one direction; both products behind its gates, of the input and of the state, are gated.
+    """An LSTM of one layer and one direction, whose products with input and state both use Precision Gating.
 
     The state lies between -1 and 1 by construction, so its range is known and needs no calibration.
 
     Args:
         layer: the trained layer; copied.
-        settings: bits, mask and target; a mask's channels are the 4 H gate pre-activations.
+        settings: the gate's parameters: bits, mask and target. The channels of a mask are the 4 H pre-activations of
+            the LSTM's gates.
 
     Raises:
         GateError: the LSTM has several layers or directions, or projects its state.
@@ -43,7 +44,7 @@ class PGLSTM(nn.Module):
 
     @staticmethod
     def widths(site: LayerSite) -> tuple[int, ...]:
-        """Return 4 H for either product, of the input and of the state."""
+        """Return the number of outputs of the two products: 4 H for the input and 4 H for the state."""
         return (4 * site.shape[-1],) * 2
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -60,7 +61,7 @@ class PGLSTM(nn.Module):
         return torch.stack(outputs, 1 if self.batch_first else 0), (h[None], c[None])
 
     def loss(self) -> Tensor:
-        """Return the sum over both products."""
+        """Return the sum of the losses of both products."""
         return self.input.loss() + self.state.loss()
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
@@ -68,15 +69,18 @@ class PGLSTM(nn.Module):
         return chain(self.input.control_parameters(), self.state.control_parameters())
 
     def anneal(self, progress: float) -> None:
-        """Nothing to anneal."""
+        """Do nothing: the layer does not depend on the progress of a training."""
 
     def reset(self) -> None:
-        """Forget what was observed."""
+        """Clear all observations."""
         self.input.reset()
         self.state.reset()
 
     def report(self) -> dict[str, float]:
-        """Return :meth:`PGLayer.report` over both products; an output weighs as many MACs as its product takes."""
+        """Return ``sparsity``, ``weighted_sparsity`` and ``outputs`` over both products; empty before the first output.
+
+        ``weighted_sparsity`` weights each output by the multiply-accumulates that it takes.
+        """
         parts = [self.input, self.state]
         if not self.input.report():
             return {}

@@ -1,4 +1,4 @@
-"""Parameters of Precision Gating."""
+"""Parameters of a Precision Gating gate: bits of input and weights, mask, thresholds' target."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PGParams(GateParams):
 
     @classmethod
     def read(cls, written: Mapping[str, Scalar]) -> Self:
-        """Build from the parameters in a plan. Without ``weight_bits`` they are ``bits``; None is 32."""
+        """Build from the parameters in a plan; ``weight_bits`` defaults to ``bits``, and None stands for 32."""
         filled = {"weight_bits": written.get("bits", cls.bits), **written}
         if filled["weight_bits"] is None:
             filled["weight_bits"] = UNQUANTISED
@@ -55,18 +55,22 @@ class PGParams(GateParams):
 
     @property
     def low_bits(self) -> int:
-        """B_lb, the bits of the second phase."""
+        """B_lb, the number of bits of the second phase."""
         return self.bits - self.high_bits
 
     @property
     def for_kernel(self) -> bool:
-        """Whether the kernels have this arithmetic: weights of up to eight bits and a sign, either phase in a byte.
+        """Whether the kernels support these bits: weights of up to eight bits and a sign, and each phase in a byte.
 
-        Kernels split weights of eight bits in two parts, one of which meets doubled inputs: these have a bit less.
+        Kernels split weights of eight bits into two parts and double the inputs of one part. So with such weights, the
+        bits of each phase are at most seven.
         """
         most = BYTE - (self.weight_bits == BYTE)
         return self.weight_bits <= BYTE and self.low_bits <= most and self.high_bits <= most
 
     def pieces(self, positive: bool) -> int:
-        """Return in how many pieces kernels read a channel: by parts of wide weights, and by sign of the input."""
+        """Return the number of pieces into which kernels split a channel.
+
+        It doubles for eight-bit weights, which have two parts. It doubles again for inputs that can be negative.
+        """
         return (1 + (self.weight_bits == BYTE)) * (1 + (not positive))
