@@ -5,6 +5,7 @@ Numpy and scipy alone. A scene is counted with :func:`count_scene`; :func:`strea
 >>> from gatesearch.metrics.streams import Detection, Event, count_scene, stream_figures
 """
 
+from gatesearch.metrics.streams.activity import STEADY, Activity, measure_activity
 from gatesearch.metrics.streams.counting import (
     COUNTINGS,
     GATESEARCH,
@@ -37,6 +38,8 @@ __all__ = [
     "MLPERF_TINY",
     "OPENWAKEWORD",
     "PICOVOICE",
+    "STEADY",
+    "Activity",
     "Background",
     "Claim",
     "Counting",
@@ -57,6 +60,7 @@ __all__ = [
     "events_passed",
     "hours_for",
     "match",
+    "measure_activity",
     "poisson_interval",
     "snr_band",
     "stream_figures",

@@ -1,37 +1,76 @@
-"""How often a part of a chain runs over a stream, and how often it has to catch up."""
+"""How often a part of a chain runs over a stream, and how often it begins to: what the price of a stream needs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
+
+from gatesearch.errors import DataError
+
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """How often a part of a chain runs.
+    """The activity of one part, both figures a hop of the stream.
+
+    A part that opens catches up on its whole window; at each further hop it computes only what is new. So a hop costs
+    ``openings x whole window + (open_share - openings) x hop`` in the mean.
 
     Args:
-        open_share: share of the hops at which the part runs.
-        openings: share of the hops at which it runs and did not run at the hop before, so that it catches up.
+        open_share: share of the hops at which the part runs, from 0 to 1.
+        openings: openings a hop, from 0 to ``open_share``.
+
+    Raises:
+        DataError: a share that cannot be.
+
+    >>> Activity(open_share=0.5, openings=0.6)
+    Traceback (most recent call last):
+    ...
+    gatesearch.errors.DataError: activity: open_share 0.5, openings 0.6; wanted: 0 <= openings <= open_share <= 1
     """
 
     open_share: float
     openings: float
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.openings <= self.open_share <= 1:
+            raise DataError(
+                f"activity: open_share {self.open_share}, openings {self.openings}; "
+                "wanted: 0 <= openings <= open_share <= 1"
+            )
+
+    def openings_per_hour(self, hop_s: float) -> float:
+        """Return the openings an hour of a stream.
+
+        >>> Activity(open_share=0.5, openings=0.001).openings_per_hour(hop_s=0.04)
+        90.0
+        """
+        return self.openings * 3600 / hop_s
+
 
 STEADY = Activity(open_share=1.0, openings=0.0)
-"""The activity of a part that runs at every hop."""
+"""A part that runs at every hop. It opened before the stream began."""
 
 
-def measure_activity(is_open: npt.NDArray[np.bool_]) -> Activity:
-    """Return the activity of a part that runs at some of the hops of a stream, [hops]; the first open one counts.
+def measure_activity(is_open: Array) -> Activity:
+    """Return the activity of a part from the hops at which it runs.
 
-    >>> measure_activity(np.array([True, False, True, True]))
-    Activity(open_share=0.75, openings=0.5)
+    Args:
+        is_open: whether the part runs at each hop, [hops]. An opening is a hop that runs and whose hop before did not;
+            the first hop counts if it runs.
+
+    Raises:
+        DataError: there is no hop, or more than one axis.
+
+    >>> measure_activity(np.array([True, True, False, True, False]))
+    Activity(open_share=0.6, openings=0.4)
     """
-    if not is_open.size:
-        return Activity(0.0, 0.0)
-    before = np.concatenate([[False], is_open[:-1]])
-    return Activity(float(np.mean(is_open)), float(np.mean(is_open & ~before)))
+    if is_open.ndim != 1 or len(is_open) == 0:
+        raise DataError(f"activity: hops {list(is_open.shape)}; wanted: [hops], one at least")
+    runs = is_open.astype(bool)
+    openings = int(runs[0]) + int(np.count_nonzero(runs[1:] & ~runs[:-1]))
+    return Activity(open_share=int(np.count_nonzero(runs)) / len(runs), openings=openings / len(runs))

@@ -1,0 +1,177 @@
+"""A gate's decision over a stream: mean of its scores, threshold, and a time for which it stays open. Numpy alone.
+
+One opening costs a catch-up on a whole window, which is what 20 to 25 hops cost. So a gate that flickers costs more
+than one that stays open a little longer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gatesearch.errors import DataError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamGateSettings:
+    """How a gate decides over a stream.
+
+    Args:
+        threshold: what the mean of the scores has to exceed; -inf passes every hop, inf none.
+        smoothing: hops in the mean.
+        hold: further hops for which the gate stays open after the last hop whose mean was above the threshold.
+
+    Raises:
+        DataError: a value that cannot be.
+
+    >>> StreamGateSettings(threshold=0.0, smoothing=0)
+    Traceback (most recent call last):
+    ...
+    gatesearch.errors.DataError: stream gate: smoothing: 0; wanted: a whole number from 1
+    """
+
+    threshold: float
+    smoothing: int = 1
+    hold: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("smoothing", self.smoothing, 1), ("hold", self.hold, 0)):
+            if not isinstance(value, int) or value < least:
+                raise DataError(f"stream gate: {name}: {value!r}; wanted: a whole number from {least}")
+        if math.isnan(self.threshold):
+            raise DataError("stream gate: threshold: nan; wanted: a number")
+
+
+@dataclass(slots=True)
+class StreamGate:
+    """Decides hop by hop whether what lies behind a gate runs.
+
+    The mean takes the last ``smoothing`` hops at which the gate ran without a break; right after its part opened they
+    are fewer. Where the part before the gate does not run there is no score: the gate is closed, and forgets its scores
+    and what was left of its hold.
+
+    :meth:`push` takes one hop, :meth:`decide` a whole recording; they agree to the last bit.
+
+    Args:
+        settings: see :class:`StreamGateSettings`.
+
+    >>> gate = StreamGate(StreamGateSettings(threshold=0.0, smoothing=2, hold=1))
+    >>> [gate.push(score) for score in (-1.0, 3.0, -5.0, -5.0, None, 1.0)]
+    [False, True, True, False, False, True]
+    >>> scores = np.array([-1.0, 3.0, -5.0, -5.0, 0.0, 1.0])
+    >>> gate.decide(scores, np.array([True, True, True, True, False, True])).tolist()
+    [False, True, True, False, False, True]
+    """
+
+    settings: StreamGateSettings
+    _scores: deque[float] = field(init=False, repr=False)
+    _hold: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream; the next hop is the first one."""
+        self._scores = deque(maxlen=self.settings.smoothing)
+        self._hold = 0
+
+    def push(self, score: float | None) -> bool:
+        """Take the score of one hop, or None where the part before the gate does not run; say whether the gate is open.
+
+        Raises:
+            DataError: the score is not finite.
+        """
+        if score is None:
+            self.reset()
+            return False
+        value = float(score)
+        if not math.isfinite(value):
+            raise DataError(f"stream gate: a score is {value}; wanted: a finite number")
+        self._scores.append(value)
+        total = 0.0
+        for each in self._scores:
+            total += each
+        if total / len(self._scores) > self.settings.threshold:
+            self._hold = self.settings.hold
+            return True
+        is_open = self._hold > 0
+        self._hold = max(0, self._hold - 1)
+        return is_open
+
+    def decide(self, scores: Array, runs: Array) -> Array:
+        """Return whether the gate is open at each hop of a recording, [hops]; the state of :meth:`push` stays as it is.
+
+        Args:
+            scores: of every hop, [hops]; one is read only where the part runs.
+            runs: whether the part before the gate runs at each hop, [hops].
+
+        Raises:
+            DataError: other shapes, or a score that is not finite.
+        """
+        means = smooth_scores(scores, runs, self.settings.smoothing)
+        return hold_open(means > self.settings.threshold, runs, self.settings.hold)
+
+
+def smooth_scores(scores: Array, runs: Array, smoothing: int) -> Array:
+    """Return the mean that a gate compares with its threshold, [hops]; -inf where the part does not run.
+
+    Args:
+        scores: [hops].
+        runs: whether the part before the gate runs, [hops].
+        smoothing: hops in the mean; fewer right after the part opened.
+
+    Raises:
+        DataError: other shapes, or a score that is not finite where the part runs.
+
+    >>> smooth_scores(np.array([2.0, 4.0, 6.0, 0.0, 8.0]), np.array([True, True, True, False, True]), 2).tolist()
+    [2.0, 3.0, 5.0, -inf, 8.0]
+    """
+    if scores.ndim != 1 or scores.shape != runs.shape:
+        raise DataError(f"stream gate: scores {list(scores.shape)}, runs {list(runs.shape)}; wanted: [hops] each")
+    active = runs.astype(bool)
+    values = np.where(active, scores, 0.0).astype(float)
+    if not np.isfinite(values).all():
+        raise DataError(f"stream gate: the score of hop {int(np.flatnonzero(~np.isfinite(values))[0])} is not finite")
+    # From the oldest score to the newest, as `push` adds them up, so that both round alike.
+    age = _hops_since(~active)
+    total = np.zeros(len(values))
+    for lag in range(min(smoothing, len(values)) - 1, -1, -1):
+        total[lag:] += np.where(age[lag:] > lag, values[: len(values) - lag], 0.0)
+    return np.where(active, total / np.clip(age, 1, smoothing), -np.inf)
+
+
+def hold_open(above: Array, runs: Array, hold: int) -> Array:
+    """Return whether a gate is open, [hops]: a mean was above the threshold at most ``hold`` hops ago, without a break.
+
+    Args:
+        above: whether the mean is above the threshold, [hops].
+        runs: whether the part before the gate runs, [hops].
+        hold: further hops.
+
+    >>> above = np.array([True, False, False, False, True, False, False])
+    >>> hold_open(above, np.array([True, True, True, True, True, False, True]), 2).tolist()
+    [True, True, True, False, True, False, False]
+    """
+    active = runs.astype(bool)
+    since_break = _hops_since(~active)  # hops since the last one at which the part did not run, 1 right behind it
+    since_above = _hops_since(above & active, before=len(above) + hold + 1)
+    return active & (since_above <= hold) & (since_above < since_break)
+
+
+def _hops_since(marks: Array, before: int = 0) -> Array:
+    """Return at each hop how many hops ago the last mark was, 0 at a mark, [hops]; a mark lies ``before`` hops early.
+
+    >>> _hops_since(np.array([False, True, False, False])).tolist()
+    [1, 0, 1, 2]
+    """
+    hops = np.arange(len(marks))
+    last = np.maximum.accumulate(np.where(marks, hops, -1 - before)) if len(marks) else hops
+    since: Array = hops - last
+    return since
