@@ -1,6 +1,6 @@
-"""Search: the space of plans, the engine, fronts. Usable without the command line.
+"""The search for the places of gates: the space of plans, the search itself, and its result.
 
-A name is imported when it is first used, so that a worker process starts without the space and torch.
+Each name below is imported at its first use. So a worker process starts without loading the space or torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The search: proposes plans, prices them, tries those that their price allows, and keeps every outcome on disk."""
+"""Runs a search: proposes plans, prices them, trains those that are cheap enough, stores every outcome."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ def search(
     settings: SearchSettings,
     executor: Executor | None = None,
 ) -> SearchResult:
-    """Search, or go on with the search that the journal holds.
+    """Search for plans, or continue the search that the journal holds.
 
     Args:
         space: the space of plans.
-        price_violations: for each constraint that cost alone can break, by how much (positive: broken).
-        evaluate: tries a plan; expensive.
-        settings: where trials are kept, how many, who proposes.
-        executor: where plans are tried, by the ``evaluate`` that it was made with; None: one after the other, here.
+        price_violations: returns by how much a plan breaks each constraint that its price alone decides; a positive
+            number means broken.
+        evaluate: trains and judges a plan, which is expensive. It is called where ``executor`` is None.
+        settings: where trials are stored, how many there are, which sampler proposes.
+        executor: tries plans with the ``evaluate`` that it was built with; None: one plan after the other, in this
+            process.
 
     Raises:
         UserError: cost alone rules out every proposal, or another process drives this study.
@@ -46,7 +48,7 @@ def search(
 
 @contextmanager
 def open_session(space: Space, price_violations: PriceViolations, settings: SearchSettings) -> Iterator[Session]:
-    """Open a search to ask and tell, as its only driver; the arguments are those of :func:`search`."""
+    """Open a search to ask and tell, with this process as its only driver; see :func:`search` for the arguments."""
     place = settings.journal
     with quiet_optuna(), storage.open_driven_study(place, DIRECTIONS, Objectives._fields, settings.study) as study:
         yield Session(

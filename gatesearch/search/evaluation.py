@@ -1,4 +1,4 @@
-"""The outcome of a plan that was tried: objectives, constraints, and details to keep."""
+"""The outcome of a plan that was tried: its objectives, its constraints, and details to store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class Objectives(NamedTuple):
-    """What plans are compared by: accuracy (more is better), expected microseconds and microjoules a window."""
+    """The numbers by which plans are compared: accuracy, and a window's expected latency [us] and energy [uJ]."""
 
     accuracy: float
     latency_us: float
@@ -19,7 +19,7 @@ class Objectives(NamedTuple):
 
     @property
     def minimised(self) -> tuple[float, float, float]:
-        """The same, all to be minimised."""
+        """The objectives with the error in place of accuracy, so that less is better in all three."""
         return (1.0 - self.accuracy, self.latency_us, self.energy_uj)
 
 
@@ -28,9 +28,9 @@ class Evaluated:
     """The outcome of a plan.
 
     Args:
-        objectives: the objectives that it reached.
-        violations: by how much it breaks each constraint; zero or less where it is kept.
-        details: whatever else should be kept with the trial, as JSON values; the search does not read it.
+        objectives: the objectives that the plan reached.
+        violations: by how much the plan breaks each constraint; zero or less where it keeps the constraint.
+        details: anything else to store with the trial, as JSON values; the search does not read it.
     """
 
     objectives: Objectives
@@ -39,7 +39,7 @@ class Evaluated:
 
 
 def find_fault(outcome: Evaluated) -> str | None:
-    """Return why an outcome cannot be kept: a figure that is not finite, a detail that is no JSON; None where it can.
+    """Return why an outcome cannot be stored: a number that is not finite, or a detail that is not JSON; else None.
 
     >>> find_fault(Evaluated(Objectives(0.9, float("nan"), 1.0), {}))
     'latency_us is nan'
@@ -59,7 +59,7 @@ def find_fault(outcome: Evaluated) -> str | None:
     return None
 
 
-# What to minimise where one objective is preferred.
+# For each preferred objective, the values to minimise: the objective itself, then one that decides between equals.
 PREFERENCES: Mapping[str, Callable[[Objectives], tuple[float, ...]]] = {
     "energy": lambda o: (o.energy_uj, -o.accuracy),
     "latency": lambda o: (o.latency_us, -o.accuracy),

@@ -23,10 +23,10 @@ def explain_exclusion(
 
     Args:
         site: the site of the network.
-        space: built from the other arguments.
-        kinds: gate kinds that a recipe names.
-        cut_names, layer_names: sites that it names, or "all".
-        min_work: share of the multiplications that lies between two cut sites at least.
+        space: the space that was built from the other arguments.
+        kinds: gate kinds that the recipe names.
+        cut_names, layer_names: cut sites and layer sites that the recipe names, or "all".
+        min_work: smallest share of the network's multiplications that may lie between two cut sites.
     """
     if space.kinds_at(site):
         return None

@@ -48,7 +48,8 @@ def _front_of_distinct(points: npt.NDArray[np.float64]) -> list[int]:
     """Return the indices of the points [m, objectives], distinct and in lexical order, that no other dominates."""
     rest, members = np.arange(len(points)), []
     while len(rest):
-        # No point dominates the first in lexical order. What it dominates leaves with it.
+        # No point dominates the first one in lexical order, so it is on the front. The rest loses it and every point
+        # that it dominates.
         first = points[rest[0]]
         members.append(int(rest[0]))
         rest = rest[(points[rest] < first).any(1)]
@@ -58,8 +59,9 @@ def _front_of_distinct(points: npt.NDArray[np.float64]) -> list[int]:
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
     """Return the volume that the points dominate up to the reference.
 
-    The volume is cut into slices along the last objective; in each slice the points below it dominate an area of one
-    dimension less. With two objectives the slices are strips as wide as the best first objective so far.
+    The function cuts the volume into slices along the last objective. The cross-section of a slice is the region, of
+    one dimension less, that the points below the slice dominate. With two objectives each slice is a strip, and the
+    best first objective so far decides its width.
 
     >>> hypervolume([(1.0, 3.0), (2.0, 1.0)], (4.0, 4.0))
     7.0

@@ -26,8 +26,8 @@ class ProgressMonitor(AbstractContextManager["ProgressMonitor"]):
         past: trials of earlier sessions.
         reference: see :meth:`gatesearch.search.result.SearchResult.hypervolume`.
         objective: the objective that decides which feasible plan is the best: ``energy``, ``latency`` or ``accuracy``.
-        quality: name of the accuracy, for the line.
-        logs: folder for TensorBoard, which every session writes anew; None: no curves.
+        quality: name of the quality measure, for the progress line.
+        logs: folder of the TensorBoard files, which every session writes anew; None: no curves.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from gatesearch.search.space import Space
 
 
 class Variant(NamedTuple):
-    """A gate kind with the values of the parameters from which another program results."""
+    """A gate kind with the values of those parameters that change its program."""
 
     kind: str
     params: tuple[tuple[str, Scalar], ...]
@@ -36,7 +36,7 @@ class Variant(NamedTuple):
 
 
 def variants_of(space: Space) -> dict[Variant, list[tuple[Slot, Gates]]]:
-    """Return every variant of a space with a choice for each slot where it can go, in the order of the data."""
+    """Return every variant of a space, with each slot where it can go and one choice of that slot, in slot order."""
     variants: dict[Variant, dict[str, tuple[Slot, Gates]]] = {}
     for slot in space.slots:
         for gates in slot.choices[1:]:
@@ -49,7 +49,7 @@ def without_variants(space: Space, refused: Collection[tuple[str, Variant]]) -> 
 
     Args:
         space: the space of plans.
-        refused: labels of slots, each with a variant that it loses.
+        refused: pairs of a slot's label and a variant that the slot loses.
     """
     slots = []
     for slot in space.slots:
@@ -64,7 +64,10 @@ def without_variants(space: Space, refused: Collection[tuple[str, Variant]]) -> 
 
 
 def _whole_kinds(choices: tuple[Gates, ...]) -> tuple[Gates, ...]:
-    """Return the choices of those kinds that still have every combination of their values: samplers ask for each."""
+    """Return the choices without the kinds that lack a combination of their values.
+
+    A sampler chooses each parameter's value on its own, so it may ask for any combination.
+    """
     kinds = {gates[0].kind for gates in choices if gates}
     broken = set()
     for kind in kinds:

@@ -1,4 +1,4 @@
-"""The trials of a search, and what they amount to: the front, the plans to build, the hypervolume."""
+"""The result of a search: its trials, the front, the order in which to build plans, the hypervolume."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ class Trial:
     """One proposal and its outcome.
 
     Args:
-        number: counts proposals from 0. One that was cut off is not counted, so that a search that was resumed has the
-            numbers of one that was not.
+        number: counts proposals from 0. A proposal that was interrupted does not count, so a resumed search has the
+            same numbers as an uninterrupted one.
         plan: the plan that was proposed.
-        state: ``complete`` (trained), ``pruned`` (a scheduler of Ray Tune stopped it), ``priced_out`` (cost alone rules
-            it out, never trained), ``duplicate`` (proposed before, not tried again) or ``failed`` (it raised).
-        objectives: None where it was not trained to the end.
-        feasible: whether it keeps all constraints.
-        details: what its evaluation kept beside objectives and constraints.
-        error: why it failed, in one line; None where it did not.
+        state: ``complete`` (trained), ``pruned`` (a scheduler of Ray Tune stopped it), ``priced_out`` (its price alone
+            breaks a constraint; not trained), ``duplicate`` (proposed before; not tried again) or ``failed`` (it
+            raised an error).
+        objectives: the objectives; None where the plan was not trained to the end.
+        feasible: whether the plan keeps all constraints.
+        details: values that the evaluation stored beside objectives and constraints.
+        error: the reason of a failure, in one line; None where the trial did not fail.
     """
 
     number: int
@@ -41,7 +42,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """All trials in order."""
+    """All trials of a search, in order."""
 
     trials: tuple[Trial, ...]
 
@@ -52,11 +53,11 @@ class SearchResult:
 
     @property
     def trained(self) -> tuple[Trial, ...]:
-        """The trials of which the training started, also those that were stopped."""
+        """The trials that were trained, to the end or until a scheduler stopped them."""
         return tuple(t for t in self.trials if t.state in TRAINED_STATES)
 
     def epochs(self, per_training: int) -> int:
-        """Return the epochs of all trainings, where one training has ``per_training`` epochs."""
+        """Return the epochs of all complete trainings together, at ``per_training`` epochs each."""
         return per_training * len({trial.plan for trial in self.complete})
 
     @property
@@ -69,12 +70,15 @@ class SearchResult:
     def rank_plans(self, objective: str, tolerance: float = 0.0) -> list[Trial]:
         """Return feasible plans in the order in which they should be built.
 
-        With a tolerance of 0 these are the plans of the front, the best in the objective first. Short trainings do not
-        tell plans of nearly equal objective apart, and the best of many looks better than it is. So with a tolerance,
-        all feasible gated plans within it come first, on the front or not, those with the fewest gates before the
-        others (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3, takes the simplest tree
-        within one standard error of the best); the rest of the front follows. Where the plan without gates is the best,
-        the tolerance does not apply.
+        With a tolerance of 0 these are the plans of the front, the best in the objective first.
+
+        With a larger tolerance, all feasible gated plans within it come first, on the front or not, and those with the
+        fewest gates lead. The rest of the front follows. Where the plan without gates is the best, the tolerance does
+        not apply.
+
+        The tolerance is there because short trainings do not separate plans of nearly equal objective, and the best of
+        many measured values is too good by chance. Breiman et al. (1984, "Classification and Regression Trees",
+        section 3.4.3) likewise take the simplest tree within one standard error of the best.
 
         Args:
             objective: the objective that decides, "energy", "latency" or "accuracy".
@@ -103,7 +107,7 @@ class SearchResult:
         return near + [t for t in by_value if t not in near]
 
     def hypervolume(self, reference: Objectives) -> list[float]:
-        """Return the hypervolume after each complete trial, each objective as a share of the reference's."""
+        """Return the hypervolume after each complete trial; each objective is divided by the reference's."""
         volumes: list[float] = []
         volume = GrowingVolume(reference)
         for trial in self.complete:
@@ -114,10 +118,10 @@ class SearchResult:
 
 
 class GrowingVolume:
-    """The hypervolume of a front that grows, computed again only where the front has changed.
+    """The hypervolume of a growing front, computed again only when the front changes.
 
     Args:
-        reference: up to which volume counts; each objective is taken as a share of it.
+        reference: the corner up to which volume counts; each objective is divided by the corner's.
     """
 
     def __init__(self, reference: Objectives) -> None:

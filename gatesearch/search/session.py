@@ -1,4 +1,4 @@
-"""A search under way: asks the sampler for plans, prices them, and keeps the outcomes."""
+"""A search in progress: asks the sampler for plans, prices them, and stores the outcomes."""
 
 from __future__ import annotations
 
@@ -35,18 +35,19 @@ from gatesearch.search.stored_trial import (
 )
 
 PriceViolations = Callable[[GatePlan], Mapping[str, float]]
-MIN_FAILURES = 5  # after so many in a session the search may give up
-GIVE_UP_RATIO = 3  # failures over trainings of a session, beyond which it does
+MIN_FAILURES = 5  # fewest failures of a session at which the search may give up
+GIVE_UP_RATIO = 3  # failures over trainings of a session; beyond this ratio the search gives up
 
 
 class Session:
-    """A search under way.
+    """A search in progress.
 
     Args:
         space: the space of plans.
-        price_violations: for each constraint that cost alone can break, by how much (positive: broken).
+        price_violations: returns by how much a plan breaks each constraint that its price alone decides; a positive
+            number means broken.
         settings: see :class:`gatesearch.search.settings.SearchSettings`.
-        store: puts a trial that ended on disk.
+        store: writes a trial that ended to the disk.
         stored: the trials that are on disk already, in order.
 
     Attributes:
@@ -65,7 +66,8 @@ class Session:
     ) -> None:
         self._space, self._price_violations, self._settings, self._store = space, price_violations, settings, store
         self._sampler = choice.choose_sampler(settings.sampler, settings.seed)
-        # In memory: a plan takes dozens of entries until it ends, and one that is cut off is proposed again.
+        # The study lives in memory, because Optuna writes dozens of entries for a plan until its trial ends. A plan
+        # whose trial is interrupted is proposed again.
         self._study = optuna.create_study(study_name=STUDY, directions=list(DIRECTIONS))
         self._study.add_trials([share_values(match_params(trial, space)) for trial in stored])
         self.on_trial = settings.on_trial
@@ -110,7 +112,7 @@ class Session:
         return None
 
     def tell(self, number: int, outcome: Evaluated | Failure) -> Trial:
-        """Keep the outcome of a plan, or why there is none."""
+        """Store the outcome of a plan, or the reason why there is none."""
         trial = self.running.pop(number)
         cause = outcome.cause if isinstance(outcome, Failure) else find_fault(outcome)
         if isinstance(outcome, Failure) or cause is not None:
@@ -125,7 +127,7 @@ class Session:
         return self._end(trial)
 
     def prune(self, number: int) -> Trial:
-        """Keep that the training of a plan was stopped."""
+        """Store that a scheduler stopped the training of a plan."""
         return self._end_untrained(self.running.pop(number), "pruned")
 
     def result(self) -> SearchResult:
@@ -159,7 +161,7 @@ class Session:
         initial, seed = self._settings.initial, self._settings.seed
         index = next((k for k in range(len(initial)) if k not in self._used_initial), None)
         if index is not None:
-            # The parameters that an initial proposal leaves open are drawn.
+            # Parameters that an initial proposal leaves open are drawn at random.
             random = RandomSampler(hash((seed, number)) % 2**32)
             self._study.sampler = choice.fix_params(initial[index], random)
         elif self.ended and self.ended[-1].state == "duplicate":
@@ -177,7 +179,7 @@ class Session:
 
     @property
     def _gives_up(self) -> bool:
-        """Whether nearly all plans of this session failed, so that the plans are not to blame."""
+        """Whether so many plans of this session failed that the cause cannot lie in the plans."""
         failures = len(self._session_failures)
         return failures >= MIN_FAILURES and failures > GIVE_UP_RATIO * self._session_trained
 
@@ -208,7 +210,8 @@ class Session:
         return ended
 
     def _end_untrained(self, trial: optuna.Trial, state: str) -> Trial:
-        # PRUNED without values teaches samplers to stay away, where FAIL would let them come back.
+        # Samplers avoid a plan whose trial is PRUNED without values. They would propose a plan again whose trial is
+        # FAIL.
         trial.set_user_attr(STATE_ATTR, state)
         self._study.tell(trial, state=TrialState.PRUNED)
         return self._end(trial)

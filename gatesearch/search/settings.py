@@ -1,4 +1,4 @@
-"""The settings of a search."""
+"""The settings of a search: where it stores trials, how many it runs, which sampler proposes plans."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from gatesearch.search.storage import STUDY, Place
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """Where a search keeps its trials, when it ends, and who proposes.
+    """The settings of a search: the place of its trials, its limits, and its sampler.
 
     Args:
         journal: Optuna journal file, or URL of a database; optuna-dashboard opens either.
         study: name of the study.
-        trials: how many plans to try; those in the journal count.
-        proposals: how many to propose at most.
+        trials: number of plans to train, those in the journal included.
+        proposals: largest number of plans to propose; plans that are priced out or repeated count, too.
         seed: the seed of the proposals. A proposal depends only on the seed and on the trials before it, so that an
             interrupted search continues with the same proposals.
         initial: parameters of the first proposals; see :func:`gatesearch.search.sampler.initial.initial_params`.
-        on_trial: called after every trial, which is on disk by then.
-        sampler: such as :class:`gatesearch.search.sampler.GateSampler`, or a function that returns the sampler for the
-            proposal of a number; None for Optuna's TPE, which knows no costs.
+        on_trial: called after every trial, when the trial is on disk.
+        sampler: an Optuna sampler, such as :class:`gatesearch.search.sampler.GateSampler`, or a function from the
+            number of a proposal to the sampler that makes it; None: Optuna's TPE, which does not use costs.
     """
 
     journal: Place

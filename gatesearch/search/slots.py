@@ -12,7 +12,7 @@ from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.search.trial_protocol import CategoricalTrial
 
 Gates = tuple[PlacedGate, ...]
-NO_GATE = "none"  # the kind that a study names where a slot stays empty
+NO_GATE = "none"  # stands for the kind, in a study, where a slot stays empty
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Slot:
     """One decision of a plan.
 
     Args:
-        label: begins the names of the slot's parameters in a study.
-        sites: where a choice places its gates: one site, or all layer sites together.
+        label: prefix of the names that the slot's parameters have in a study.
+        sites: the places of a choice's gates: one site, or all layer sites together.
         choices: the gates of each choice. The empty choice comes first. The choices of one kind are all combinations
             of its parameters' values.
 
@@ -54,7 +54,7 @@ class Slot:
         return tuple(dict.fromkeys(gate.kind for gate in self.gates))
 
     def values(self, kind: str) -> Mapping[str, tuple[Scalar, ...]]:
-        """Return the values of each parameter of a kind, in order: numbers go from strong to gentle."""
+        """Return the values of each parameter of a kind; numbers are in order from the strongest to the gentlest."""
         return self._values[kind]
 
     def gates_at(self, site: Site) -> list[PlacedGate]:
@@ -74,7 +74,10 @@ class Slot:
         return self._find(kind, params)
 
     def suggest(self, trial: CategoricalTrial) -> Gates:
-        """Let a trial suggest a choice. A cut slot always gets a gate: the space calls only those to be filled."""
+        """Let a trial suggest a choice.
+
+        A cut slot always gets a gate, because the space calls this method only for the cut slots that it fills.
+        """
         kinds = list(self.kinds) if self.is_cut else [NO_GATE, *self.kinds]
         kind = kinds[0] if len(kinds) == 1 else str(trial.suggest_categorical(self._kind_name, kinds))
         if kind == NO_GATE:
@@ -86,7 +89,7 @@ class Slot:
         return self._find(kind, params)
 
     def describe(self, choice: Gates) -> dict[str, Scalar]:
-        """Return the parameters of a trial that suggest this choice, by name: the reverse of :meth:`suggest`."""
+        """Return, by name, the trial parameters that stand for a choice: the reverse of :meth:`suggest`."""
         if not choice:
             return {self._kind_name: NO_GATE}
         kind = choice[0].kind

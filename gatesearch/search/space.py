@@ -1,4 +1,4 @@
-"""The space of plans: slots, each with its choices of gates, a limit on the gates that end stages, and cores."""
+"""The space of plans that a search may propose: slots with choices of gates, and cores for the stages."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from gatesearch.search.trial_protocol import CategoricalTrial, ReplayTrial
 
 @dataclass(frozen=True)
 class Space:
-    """Every plan takes one choice of each slot and one core for each stage.
+    """All plans that a search may propose. A plan takes one choice of each slot and one core for each stage.
 
     Args:
-        slots: those of cut sites first, each sort in the order of the data.
-        cores: in order of rising cost; a stage never runs on an earlier core than the stage before it.
-        min_gates, max_gates: how many cut slots a plan fills.
+        slots: the slots of cut sites, then those of layer sites, each in the order in which data pass the sites.
+        cores: the cores in order of rising cost. From stage to stage a plan never goes back to an earlier core.
+        min_gates, max_gates: smallest and largest number of cut slots that a plan fills.
 
     >>> [str(plan) for plan in Space((), ("mcu", "npu"), 0, 0).plans()]
     ['no gates on mcu', 'no gates on npu']
@@ -87,7 +87,8 @@ class Space:
     def propose(self, trial: CategoricalTrial) -> GatePlan:
         """Let a trial choose a plan.
 
-        The number of gates is drawn before their sites, so that a sampler that knows no limits keeps this one.
+        The trial chooses the number of gates before it chooses their sites. So any sampler keeps the limits on that
+        number, even one that does not know them.
         """
         filled = self._pick_cut_sites(trial)
         gates: list[PlacedGate] = []
@@ -98,7 +99,7 @@ class Space:
         return GatePlan(tuple(gates), tuple(sorted(cores, key=self.cores.index)))
 
     def describe(self, plan: GatePlan) -> dict[str, Scalar]:
-        """Return what a trial suggests, by name, to propose a plan of this space: the reverse of :meth:`propose`."""
+        """Return, by name, the trial parameters that stand for a plan of this space: the reverse of :meth:`propose`."""
         choices = [(slot, slot.choice_in(plan.gates)) for slot in self.slots]
         filled = [slot.sites[0].name for slot, choice in choices if slot.is_cut and choice]
         params: dict[str, Scalar] = {"gates": len(filled)}
@@ -109,7 +110,7 @@ class Space:
         return params | {f"core_{k}": core for k, core in enumerate(plan.cores)}
 
     def read(self, params: Mapping[str, Any]) -> GatePlan | None:
-        """Return the plan that a trial's parameters stand for; None where they are not those of this space."""
+        """Return the plan that a trial's parameters stand for; None where they belong to another space."""
         try:
             return self.propose(ReplayTrial(params))
         except KeyError:
@@ -123,7 +124,7 @@ class Space:
 
     @cached_property
     def param_names(self) -> frozenset[str]:
-        """Every name under which a trial may be asked for a part of a plan."""
+        """Every name that a trial's parameter may have in this space."""
         names = {"gates", *(f"site_{k}" for k in range(self.max_gates))}
         names |= {f"core_{k}" for k in range(self.max_gates + 1)}
         return frozenset(names.union(*(slot.param_names for slot in self.slots)))
@@ -139,7 +140,7 @@ class Space:
                         yield GatePlan((*cut_gates, *layer_gates), cores)
 
     def variants(self) -> list[PlacedGate]:
-        """Return a gate at a cut site for each combination of values that makes another program."""
+        """Return one cut gate for each combination of parameter values that results in a different program."""
         gates: dict[str, list[PlacedGate]] = {}
         for slot in self.cut_slots:
             for gate in slot.gates:
@@ -164,22 +165,23 @@ class Space:
 
     def __len__(self) -> int:
         """Number of different plans, or ``sys.maxsize`` where there are more."""
-        # Ways to fill so many cut slots, one slot after the other: a slot stays empty or takes one of its gates.
+        # ways[n] counts the ways to fill n cut slots. The loop adds one slot at a time, which stays empty or takes one
+        # of its gates.
         ways = [1] + [0] * self.max_gates
         for slot in self.cut_slots:
             gates = len(slot.choices) - 1
             ways = [ways[0], *(same + gates * fewer for fewer, same in pairwise(ways))]
         total = 0
         for count in range(self.min_gates, self.max_gates + 1):
-            # Sequences of count + 1 cores that never go back.
+            # comb() counts the sequences of count + 1 cores that never go back to an earlier core.
             total += ways[count] * math.comb(len(self.cores) + count, count + 1)
         return min(total * math.prod(len(slot.choices) for slot in self.layer_slots), sys.maxsize)
 
     def _pick_cut_sites(self, trial: CategoricalTrial) -> list[str]:
         """Let a trial pick the cut sites that get a gate.
 
-        A site that is picked twice stands, the second time, for the next free one: the plan has as many gates as the
-        trial chose.
+        Where a trial picks a site twice, the second pick means the next free site. So the plan has as many gates as
+        the trial chose.
         """
         names = [slot.sites[0].name for slot in self.cut_slots]
         count = int(trial.suggest_categorical("gates", list(range(self.min_gates, self.max_gates + 1))))  # type: ignore[arg-type]

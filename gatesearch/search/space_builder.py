@@ -1,4 +1,4 @@
-"""Builds a search space from its file, a backbone's sites and a device's cores."""
+"""Builds a search space from gate kinds, the sites of a backbone and the cores of a device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatesearch.plan import PlacedGate, Scalar
 from gatesearch.search.slots import Gates, Slot
 from gatesearch.search.space import Space
 
-Kinds = Mapping[str, Mapping[str, Sequence[Scalar]]]  # by kind, each searched parameter with its choices
+Kinds = Mapping[str, Mapping[str, Sequence[Scalar]]]  # for each gate kind, its searched parameters with their choices
 
 
 def build_space(
@@ -32,12 +32,13 @@ def build_space(
     """Return the space of plans.
 
     Args:
-        cut_sites, layer_sites: of the backbone, in the order of the data.
+        cut_sites, layer_sites: the sites of the backbone, in the order in which data pass them.
         cores: the cores of the device, in order of rising cost.
-        kinds: of gates. A parameter that is not named has the choices that its kind gives it at the site.
-        cut_names, layer_names, core_names: which of them are searched.
-        min_work: share of the backbone's MACs that every stage has at least, where ``cut_names`` is "all".
-        min_gates, max_gates: number of gates at cut sites.
+        kinds: the gate kinds to search. A parameter that is not named has the choices that its kind offers at the site.
+        cut_names, layer_names, core_names: names of the cut sites, layer sites and cores to search, or "all".
+        min_work: smallest share of the backbone's MACs (multiply-accumulates) that a stage may have. It holds where
+            ``cut_names`` is "all".
+        min_gates, max_gates: smallest and largest number of cut gates in a plan.
         together: whether one choice holds for all layer sites.
 
     Raises:
@@ -98,8 +99,8 @@ def _layer_slots(
 def _choices(kinds: Kinds, sites: Sequence[Site]) -> tuple[Gates, ...]:
     """Return the empty choice, then for each kind every combination of its parameters' values.
 
-    Where one choice places gates at several sites, its values are those of the last site where the kind can go: it is
-    as wide as any before it.
+    Where one choice places gates at several sites, its values are those of the last site where the kind can go,
+    because no earlier site is wider.
     """
     choices: list[Gates] = [()]
     for kind, written in kinds.items():
@@ -112,7 +113,7 @@ def _choices(kinds: Kinds, sites: Sequence[Site]) -> tuple[Gates, ...]:
 
 
 def _values(kind: str, site: Site, written: Mapping[str, Sequence[Scalar]]) -> dict[str, Sequence[Scalar]]:
-    """Return the values of each parameter; one that the site leaves no choice in is fixed."""
+    """Return the values of each parameter to search; a parameter with one value at the site keeps that value."""
     own = kind_of(kind).choices(site)
     return {name: values if len(values) == 1 else written.get(name, values) for name, values in own.items()}
 

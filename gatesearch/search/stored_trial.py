@@ -19,18 +19,18 @@ from gatesearch.search.space import Space
 PLAN_ATTR = "plan"  # the plan as JSON
 STATE_ATTR = "state"  # see :class:`gatesearch.search.result.Trial`
 DETAILS_ATTR = "seen"  # the names of the attributes that its evaluation kept
-INITIAL_ATTR = "first"  # which of the initial proposals it is
+INITIAL_ATTR = "first"  # the index of the initial proposal that it is
 BROKEN_ATTR = "broken"  # the constraints that its price breaks
-ERROR_ATTR = "error"  # why it failed
+ERROR_ATTR = "error"  # the reason why it failed
 
 
 def select_own(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that a search has stored; others may have added their own to its study."""
+    """Return the trials that a search has stored, without those that other programs added to its study."""
     return [trial for trial in trials if PLAN_ATTR in trial.user_attrs and STATE_ATTR in trial.user_attrs]
 
 
 def read_trial(number: int, stored: FrozenTrial) -> Trial:
-    """Return the trial of a search that a trial of a study holds."""
+    """Return the search's trial that an Optuna trial holds."""
     attributes = stored.user_attrs
     return Trial(
         number=number,
@@ -44,9 +44,9 @@ def read_trial(number: int, stored: FrozenTrial) -> Trial:
 
 
 class _SharedTrial(FrozenTrial):
-    """A trial that ended. Nothing changes its values, so a copy shares them.
+    """A trial that ended. Nothing changes its values any more, so its copies share them.
 
-    Optuna copies each trial that is added to a study in memory, distribution by distribution: two milliseconds a trial.
+    Optuna deeply copies each trial that is added to a study in memory, which would take two milliseconds a trial.
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _SharedTrial:
@@ -54,14 +54,14 @@ class _SharedTrial(FrozenTrial):
 
 
 def share_values(trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial of which copies share the values."""
+    """Return a trial whose copies share its values."""
     shared = copy.copy(trial)
     shared.__class__ = _SharedTrial
     return shared
 
 
 def strip_claim(trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial without the plan that the sampler claimed for it: its attributes have it already."""
+    """Return a trial without the sampler's claim of its plan, because its attributes hold the same plan."""
     if PLAN_CLAIM not in trial.system_attrs:
         return trial
     stripped = copy.copy(trial)
@@ -72,8 +72,8 @@ def strip_claim(trial: FrozenTrial) -> FrozenTrial:
 def match_params(stored: FrozenTrial, space: Space) -> FrozenTrial:
     """Return a trial with the parameters by which this space proposes its plan.
 
-    A study of an older version names parameters otherwise; its plans, which are stored as they are, say what was
-    chosen. A plan of another space has no parameters in this one.
+    A study of an older version has other names for the parameters. Each trial also holds its plan, from which this
+    function derives the parameters anew. A plan of another space has no parameters in this one.
     """
     plan = GatePlan.from_json(stored.user_attrs[PLAN_ATTR])
     if space.read(stored.params) == plan:

@@ -1,4 +1,4 @@
-"""The part of optuna.Trial that the search space uses, and a replay of recorded parameters."""
+"""The part of optuna.Trial that the search space uses, and a class that replays recorded parameters."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class CategoricalTrial(Protocol):
 
 
 class ReplayTrial:
-    """Replays given parameters as a trial and records the choices asked for.
+    """Replays recorded parameters as a trial, and records the choices that the space asks for.
 
-    ``optuna.trial.FixedTrial`` would bring Optuna into the space, which works without it. It also raises ValueError for
-    a missing parameter, like many other mistakes. Parameters of another space must be told apart from those, so this
-    class raises KeyError.
+    There are two reasons not to use ``optuna.trial.FixedTrial``. The space works without Optuna. And FixedTrial raises
+    ValueError for a missing parameter, as for many other mistakes. The space has to recognise parameters of another
+    space among these errors, so this class raises KeyError for them.
 
     Args:
         params: values by parameter name.
 
     Attributes:
-        choices: the choices of each parameter that the space has asked for, by its name.
+        choices: for each parameter that the space has asked for, by name, its choices.
     """
 
     def __init__(self, params: Mapping[str, Any]) -> None:

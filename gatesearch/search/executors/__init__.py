@@ -17,9 +17,9 @@ def build(keys: ExecutorKeys, evaluate: Evaluate, folder: Path) -> Executor:
     """Return the executor that a recipe's ``search.executor`` names.
 
     Args:
-        keys: that part of the recipe.
-        evaluate: tries a plan; pickled where other processes call it.
-        folder: for files of the executor.
+        keys: the part ``search.executor`` of the recipe.
+        evaluate: tries a plan; it is pickled where other processes call it.
+        folder: the folder for files of the executor.
 
     Raises:
         UserError: Ray is not installed.

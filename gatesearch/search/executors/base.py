@@ -1,4 +1,4 @@
-"""The protocol of an executor, which tries a search's plans, and the simplest one."""
+"""The protocol of an executor, which tries the plans of a search, and the executor of one process."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from gatesearch.plan import GatePlan
 from gatesearch.search.evaluation import Evaluated
 
 Evaluate = Callable[[GatePlan], Evaluated]
-# Errors of the machine, which no other plan would escape: the search stops, and tries the plan again when it goes on.
+# Errors of the machine, such as a full disk, which every other plan would meet, too. The search stops at such an error,
+# and tries the plan again when it is resumed.
 MACHINE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
 MAX_CAUSE_CHARACTERS = 500
 
 
 class Proposal(NamedTuple):
-    """A plan to try, and the number under which to tell its outcome."""
+    """A plan to try, and the number under which the executor tells its outcome."""
 
     number: int
     plan: GatePlan
@@ -31,14 +32,14 @@ class Failure:
     """A plan could not be evaluated.
 
     Args:
-        cause: one line.
+        cause: the reason, in one line.
     """
 
     cause: str
 
 
 def try_plan(evaluate: Evaluate, plan: GatePlan) -> Evaluated | Failure:
-    """Return the outcome of a plan, or what it raised.
+    """Return the outcome of a plan, or the failure that its evaluation raised.
 
     Raises:
         OSError: one of :data:`MACHINE_ERRORS`.
@@ -71,7 +72,7 @@ def describe_error(error: BaseException) -> str:
 
 
 class ProposalSource(Protocol):
-    """What an executor needs of a search under way; see :class:`gatesearch.search.session.Session`."""
+    """The part of a search in progress that an executor uses; see :class:`gatesearch.search.session.Session`."""
 
     @property
     def busy(self) -> int:
@@ -79,23 +80,23 @@ class ProposalSource(Protocol):
 
     @property
     def has_sampler(self) -> bool:
-        """Whether who searches has chosen a sampler."""
+        """Whether the settings of the search name a sampler."""
 
     def ask(self) -> Proposal | None:
         """Return a plan to try; None if there is none until another trial ends."""
 
     def tell(self, number: int, outcome: Evaluated | Failure) -> object:
-        """Keep the outcome of a plan, or why there is none."""
+        """Store the outcome of a plan, or the reason why there is none."""
 
     def prune(self, number: int) -> object:
-        """Keep that the training of a plan was stopped."""
+        """Store that a scheduler stopped the training of a plan."""
 
 
 class Executor(Protocol):
     """Tries the plans of a search, several at a time where it can."""
 
     def run(self, session: ProposalSource) -> None:
-        """Ask, try and tell until the search proposes nothing more; see :func:`try_plan` for errors of ``evaluate``."""
+        """Ask for plans, try each with :func:`try_plan`, and tell the outcomes, until the search proposes no more."""
 
 
 class InProcess:

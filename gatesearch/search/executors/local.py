@@ -1,7 +1,7 @@
 """The executor that tries plans in worker processes of this machine.
 
-A worker that dies is replaced and its plan tried again; a plan that kills several fails. Workers end with their driver,
-however that ends.
+A worker that dies is replaced, and its plan is tried again. A plan during which several workers die fails. Workers end
+when their driver ends, even when the driver is killed.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from gatesearch.errors import UserError
 from gatesearch.search.evaluation import Evaluated
 from gatesearch.search.executors.base import Evaluate, Failure, Proposal, ProposalSource, describe_error, try_plan
 
-MAX_FAILURES = 3  # workers that one plan may kill; at the next it fails
-DRIVER_CHECK_S = 0.5  # between two looks at whether the driver is alive
+MAX_FAILURES = 3  # workers that may die during one plan; at the next death the plan fails
+DRIVER_CHECK_S = 0.5  # how often a worker checks that its driver is alive
 _processes = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
 
 
 class LocalWorkers:
-    """Worker processes that live while a search runs.
+    """Tries plans in worker processes, which live as long as the search runs.
 
     Args:
-        evaluate: tries a plan; pickled once for each worker.
-        workers: how many, started as they are needed.
+        evaluate: tries a plan; it is sent to each worker once.
+        workers: number of worker processes; each starts when it is first needed.
         threads: PyTorch threads in each worker; None: an equal share of the cores that this process may use.
     """
 
@@ -106,7 +106,7 @@ class LocalWorkers:
 
 @dataclass(frozen=True)
 class _Worker:
-    """A process and this end of the pipe to it."""
+    """A worker process, and the driver's end of the pipe to it."""
 
     process: Any
     connection: Connection
@@ -117,14 +117,14 @@ class _Worker:
         process = _processes.Process(target=_serve, args=(worker_end, threads, os.getpid()), daemon=True)
         process.start()
         worker_end.close()  # else the pipe would stay open when the worker dies
-        # Not an argument: start() holds both ends of the pipe that arguments go through, so that it would wait for ever
-        # for a worker that dies before it has read more than fits in there.
-        with contextlib.suppress(OSError):  # it has died already: wait() reports it
+        # The pickled function is not an argument of the process. start() writes the arguments to a pipe of which it
+        # holds both ends. It would wait forever where a worker dies before it reads arguments larger than the pipe.
+        with contextlib.suppress(OSError):  # if the worker has died already, wait() reports it
             connection.send_bytes(pickled_evaluate)
         return cls(process, connection)
 
     def send(self, proposal: Proposal) -> bool:
-        """Send a proposal; returns False where the worker is dead."""
+        """Send a proposal; return False where the worker is dead."""
         try:
             self.connection.send(proposal)
         except OSError:
@@ -140,8 +140,8 @@ class _Worker:
 def _serve(connection: Connection, threads: int, driver: int) -> None:
     """Try the plans that come through the pipe, in a worker process, until the pipe closes.
 
-    What goes back is an outcome, or an error that ends the search, and the warnings raised since the last one. The
-    driver prints and stores them.
+    For each plan the worker sends back a pair. The first item is the outcome, or an error that ends the search. The
+    second holds the warnings since the last pair, which the driver prints and stores.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
     threading.Thread(target=_end_with_driver, args=(driver,), daemon=True).start()

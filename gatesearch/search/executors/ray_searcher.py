@@ -1,7 +1,8 @@
-"""GateSearcher: a search of gates for Ray Tune, with or without the rest of gatesearch.
+"""GateSearcher, which proposes plans to Ray Tune, with or without the rest of gatesearch.
 
-It proposes whole plans, prices them before anything runs, proposes none twice whatever is running, and keeps every
-trial in an Optuna study when it ends. A run that was cut off goes on from there, with a new ``Tuner``::
+The searcher proposes whole plans and prices each plan before its trial starts. It proposes no plan twice, even while
+trials run. It stores every trial in an Optuna study when the trial ends. A search that was interrupted continues from
+that study with a new ``Tuner``::
 
     sampler = GateSampler(space, cost.runs, shares=cost.shares)
     settings = SearchSettings(
@@ -14,9 +15,9 @@ trial in an Optuna study when it ends. A run that was cut off goes on from there
         front = session.result().front
 
 The trainable reads the plan from its config, ``GatePlan.from_json(config["plan"])``, and reports ``accuracy``,
-``latency_us`` and ``energy_uj``, and each constraint's excess as ``violations/NAME`` where there are constraints. A
-trial that a scheduler stops is kept as pruned, not as complete. One that raises is kept as failed, and the search goes
-on.
+``latency_us`` and ``energy_uj``. For each constraint it also reports, as ``violations/NAME``, by how much the plan
+breaks it. A trial that a scheduler stops is stored as pruned, not as complete. A trial that raises an error is stored
+as failed, and the search goes on.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ need("search.executor", "ray")
 from ray.tune.search import Searcher  # noqa: E402 # the base class of GateSearcher: this module is the extra's own
 
 VIOLATION_PREFIX = "violations/"
-DETAILS_KEY = "details"  # as JSON: Tune would flatten a mapping
-WARNINGS_KEY = "warnings"  # of the process that tried the plan, as JSON
-FAILURE_KEY = "failure"  # in place of an outcome: why there is none
+DETAILS_KEY = "details"  # JSON text, because Tune would flatten a mapping
+WARNINGS_KEY = "warnings"  # the warnings of the process that tried the plan, as JSON text
+FAILURE_KEY = "failure"  # the reason why there is no outcome, in place of the outcome
 
 
 class GateSearcher(Searcher):
@@ -62,11 +63,12 @@ class GateSearcher(Searcher):
         self._numbers: dict[str, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles the whole experiment to restore it; a search goes on from its study instead.
+        # Tune pickles the whole experiment to restore it later. A search is resumed from its study instead, so the
+        # pickle holds no session.
         return self.__dict__ | {"_session": None}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override] # as documented there
-        """Return the config of a trial, None where the search waits for one, FINISHED at its end."""
+        """Return the config of a trial; None while the search waits for a trial to end; FINISHED at its own end."""
         proposal = self._session.ask()
         if proposal is not None:
             self._numbers[trial_id] = proposal.number
@@ -74,7 +76,7 @@ class GateSearcher(Searcher):
         return None if self._numbers else str(Searcher.FINISHED)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Keep the outcome of a trial, once: Tune may report one that it tried twice."""
+        """Store the outcome of a trial once, because Tune may report a trial twice that it repeated."""
         number = self._numbers.pop(trial_id, None)
         if number is None:
             return
@@ -90,11 +92,11 @@ class GateSearcher(Searcher):
             self._session.prune(number)
 
     def save(self, checkpoint_path: str) -> None:
-        """Write that the study has everything: Tune calls this at each of its snapshots."""
+        """Write a note that refers to the study; Tune calls this method at each of its snapshots."""
         Path(checkpoint_path).write_text(json.dumps({"see": "the study"}))
 
     def restore(self, checkpoint_path: str) -> None:
-        """Refuse: the study knows more than what Tune would restore.
+        """Refuse to restore, because the study holds more than Tune would restore.
 
         Raises:
             UserError: always.

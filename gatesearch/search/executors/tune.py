@@ -1,4 +1,7 @@
-"""The executor that tries plans on a Ray cluster, as trials of Ray Tune whose actors stay from trial to trial."""
+"""The executor that tries plans on a Ray cluster, as trials of Ray Tune.
+
+The trials run in actors, Ray's worker processes, which stay from trial to trial.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ LOOPBACK = "127.0.0.1"
 RAY_CLUSTER_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 MAX_FAILURES = 3  # nodes or workers that a trial may lose
 TUNE_ENVIRONMENT = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study and the logs of the run have all that they would write
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the study and the run's logs hold what these loggers would write
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the command line handles Ctrl-C
     "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints even at verbose=0
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -27,17 +30,18 @@ TUNE_ENVIRONMENT = {
 
 
 class RayTune:
-    """Ray Tune as an executor.
+    """Tries plans on a Ray cluster, through Ray Tune.
 
-    A trial whose node or worker dies is tried again on another. It continues from the checkpoint of its training in the
-    run folder where the nodes share that folder, and starts again where they do not.
+    A trial whose node or worker dies is tried again on another node. Where the nodes share the run folder, the trial
+    continues from the checkpoint of its training there; elsewhere it starts again.
 
     Args:
-        evaluate: tries a plan; sent once to each node.
-        folder: for files of Tune, which are deleted at the end.
+        evaluate: tries a plan; it is sent to each node once.
+        folder: the folder for files of Tune, which is deleted at the end.
         workers: trials at a time, over all nodes.
-        cpus, gpus: of a trial.
-        address: of a running cluster, such as ``auto`` or ``ray://HOST:10001``; None: a new Ray on this machine.
+        cpus, gpus: CPUs and GPUs of one trial.
+        address: address of a running cluster, such as ``auto`` or ``ray://HOST:10001``; None: a new Ray on this
+            machine.
     """
 
     def __init__(
@@ -97,7 +101,7 @@ class RayTune:
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=str(self._folder),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the study has its outcome
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # the study holds the outcome
                 failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
                 verbose=0,
             ),
@@ -109,8 +113,8 @@ class RayTune:
 def connect(address: str | None, cpus: int | None = None) -> None:
     """Connect to a cluster, or start a Ray that other machines cannot reach.
 
-    A Ray runs the code of everyone who reaches it. On Linux it listens on all interfaces, as a node of a cluster has
-    to; a switch for other systems keeps it on loopback.
+    Ray runs the code of anybody who can reach it. On Linux it listens on all network interfaces, as a node of a cluster
+    must. A switch that Ray has for Windows and macOS keeps it on the loopback interface.
 
     Args:
         address: the address of the cluster; None: a new Ray on this machine.

@@ -1,4 +1,4 @@
-"""GateSampler, which proposes the plan to try next, and its parts."""
+"""GateSampler, the Optuna sampler that proposes the next plan of a search, and its parts."""
 
 from gatesearch.search.sampler.gate_sampler import GateSampler
 

@@ -1,4 +1,4 @@
-"""Builds the sampler that proposes the next plan of a search, and keeps Optuna's samplers from repeating plans."""
+"""Builds the sampler of a search, and keeps Optuna's samplers from proposing a plan twice."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def build_optuna_sampler(name: str, seed: int) -> SamplerFactory:
 
 
 def choose_sampler(sampler: BaseSampler | SamplerFactory | None, seed: int) -> SamplerFactory:
-    """Return a factory of samplers: the argument if it is one, one that wraps a sampler, or Optuna's TPE for None."""
+    """Return a factory of samplers: the argument itself, a factory of the given sampler, or Optuna's TPE for None."""
     if sampler is None:
         return build_optuna_sampler("tpe", seed)
     if isinstance(sampler, BaseSampler):

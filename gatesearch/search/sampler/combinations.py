@@ -1,4 +1,4 @@
-"""The gates and cores of plans as arrays: features for the surrogate, choices of cores, and costs."""
+"""Arrays that describe plans to the sampler: the features of their gates, choices of cores, and costs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from gatesearch.search.space import Space
 
 Array = npt.NDArray[np.float64]
 StageCosts = Callable[[GatePlan], Sequence[Sequence[float]]]
-MAX_CACHED = 20_000  # combinations; a long search draws hundreds of thousands
+MAX_CACHED = 20_000  # combinations in the cache; a long search draws hundreds of thousands
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Combination:
-    """A combination of gates: the plans of it differ in their cores alone.
+    """A combination of gates, with every choice of cores for its stages.
 
     Args:
-        gates: the gates of the plans.
-        features: vector of the plan, [features].
-        gate_features: vector of each gate at a cut site, [gates, gate features].
+        gates: the gates.
+        features: the vector of the gates together, [features].
+        gate_features: the vector of each cut gate, [gates, gate features].
         cores: every choice of cores for the stages.
-        stage_costs: costs of each choice of cores, [choices, 1 + most stages, 2]; see :class:`Combinations`.
+        stage_costs: costs of each choice of cores, [choices, 1 + largest number of stages, 2]; see
+            :class:`Combinations`.
     """
 
     gates: Gates
@@ -40,12 +41,12 @@ class Combination:
 
 
 class Combinations:
-    """Looks up combinations of gates, and remembers the latest of them.
+    """Builds combinations of gates, and caches them.
 
     Args:
         space: the space of the plans.
-        stage_costs: of a plan: first the two costs of every window, then what a window that reaches stage k adds,
-            [1 + stages, 2]; infinite where the device cannot run it.
+        stage_costs: returns the costs of a plan, [1 + stages, 2]. Row 0 holds the two costs of every window. Row 1 + k
+            holds what a window adds that reaches stage k; it is infinite where the device cannot run the stage.
     """
 
     def __init__(self, space: Space, stage_costs: StageCosts) -> None:
@@ -57,7 +58,7 @@ class Combinations:
 
     @property
     def gate_width(self) -> int:
-        """How many numbers describe a gate at a cut site."""
+        """How many numbers describe a cut gate."""
         return self._encoder.gate_width + 2
 
     def lookup(self, gates: Gates) -> Combination:
@@ -83,7 +84,7 @@ class Combinations:
         )
 
     def _encode_gates(self, gates: Gates) -> Array:
-        """Return the vector of each gate at a cut site, with its position and the reduction by the gates before it."""
+        """Return the vector of each cut gate, with its position and the reduction by the gates before it."""
         rows, reduction = [], 0.0
         for k, gate in enumerate(cut_gates(GatePlan(gates))):
             row = self._encoder.encode_cut_gate(gate)
@@ -94,7 +95,7 @@ class Combinations:
 
 def expected_costs(stage_costs: Array, reach: Array) -> Array:
     """Return the expected costs [m, 2], given stage costs [m, 1 + stages, 2] and the share that reaches each stage."""
-    with np.errstate(invalid="ignore"):  # 0 * infinity: a stage that cannot run costs infinitely much, reached or not
+    with np.errstate(invalid="ignore"):  # 0 * infinity: a stage that cannot run has infinite cost even if never reached
         added = np.nan_to_num(reach[:, :, None] * stage_costs[:, 1:], nan=np.inf, posinf=np.inf)
     costs: Array = stage_costs[:, 0] + added.sum(1)
     return costs

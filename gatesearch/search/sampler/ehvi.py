@@ -1,8 +1,8 @@
 """Expected hypervolume improvement where one objective is uncertain and the costs are known.
 
 In general the expectation is an integral over boxes in the space of all objectives (Emmerich, Yang and Deutz 2020,
-"Infill Criteria for Multiobjective Bayesian Optimization"). With two of three objectives known only the first is
-integrated, which has a closed form.
+"Infill Criteria for Multiobjective Bayesian Optimization"). Here two of the three objectives are known, so the integral
+is over the first alone and has a closed form.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MIN_DEVIATION = 1e-12
 
 @dataclass(frozen=True)
 class LogNormal:
-    """An objective of which the logarithm is normal, as suits an error rate, which is positive.
+    """An objective whose logarithm has a normal distribution; this suits an error rate, which is positive.
 
     Args:
-        mean, deviation: of the logarithm, [m].
+        mean, deviation: mean and standard deviation of the logarithm, [m].
 
     >>> LogNormal(np.log([0.1]), np.array([1e-9])).expected_excess(np.array([0.3])).round(6).tolist()
     [[0.2]]
@@ -34,13 +34,15 @@ class LogNormal:
     deviation: Array
 
     def expected_excess(self, levels: Array) -> Array:
-        """Return E[max(level - Y, 0)] of each candidate and level, [m, levels].
+        """Return the expected excess E[max(level - Y, 0)] of each candidate and level, [m, levels].
 
-        With z = (log level - mean) / deviation it is level * Phi(z) - exp(mean + deviation^2 / 2) * Phi(z - deviation),
-        which has the form of the price of a put option (Black and Scholes 1973).
+        Y is the objective, Phi the distribution function of the standard normal, and z = (log level - mean) /
+        deviation. The excess is level * Phi(z) - exp(mean + deviation^2 / 2) * Phi(z - deviation). The price of a put
+        option has the same form (Black and Scholes 1973).
         """
         spread = np.maximum(self.deviation, MIN_DEVIATION)[:, None]
-        # No error is below a level of 0, as a network without errors has; the logarithm of 0 is -inf, and z as well.
+        # A network without errors makes a level of 0, below which there is no error: log 0 is -inf, so z is -inf, and
+        # the excess is 0.
         log_levels = np.log(levels, out=np.full(len(levels), -np.inf), where=levels > 0)
         z = (log_levels - self.mean[:, None]) / spread
         excess: Array = levels * ndtr(z) - np.exp(self.mean[:, None] + 0.5 * spread**2) * ndtr(z - spread)
@@ -53,9 +55,9 @@ def expected_improvement(
     """Return by how much each candidate is expected to raise the hypervolume of a front, [m].
 
     A candidate's costs are known, so the rectangle of costs that it dominates is known. The costs of the front divide
-    the plane into a grid of cells; in each cell the front reaches some level of error, and a candidate adds volume from
-    its own error up to that level. The expectation is a sum over levels: the area of the cells at a level, times the
-    expected excess of the level over the candidate's error.
+    the plane of the two costs into a grid of cells. In each cell the front reaches some level of error, and a candidate
+    adds volume from its own error up to that level. So the expectation is a sum over levels. A summand is the
+    candidate's dominated area at the level, times the expected excess of the level over the candidate's error.
 
     Args:
         error: the error of each candidate.
@@ -73,7 +75,8 @@ def expected_improvement(
     costs = np.clip(costs, None, corner)
     edges = [np.unique([*points[:, 1 + d], costs[:, d].min(initial=corner[d]), corner[d]]) for d in (0, 1)]
     levels, level_of_cell = _levels(points, edges, reference[0])
-    # Area of each level above and to the right of every corner of the grid, [levels, right edges, top edges].
+    # ``areas`` [levels, edges of cost 1, edges of cost 2]: for every corner of the grid, the area of each level in the
+    # cells above and to the right of the corner. The reversed cumulative sums add up these cells.
     cell_areas = np.outer(*map(np.diff, edges))
     areas = np.zeros((len(levels), len(edges[0]), len(edges[1])))
     areas[:, :-1, :-1] = (level_of_cell[None] == np.arange(len(levels))[:, None, None]) * cell_areas
@@ -82,7 +85,7 @@ def expected_improvement(
 
 
 def _levels(points: Array, edges: Sequence[Array], worst: float) -> tuple[Array, Indices]:
-    """Return the levels of error, and the index of the level that the front reaches in each cell of the grid."""
+    """Return the levels of error, and for each cell of the grid the index of the level that the front reaches."""
     best = np.full((len(edges[0]), len(edges[1])), worst)
     corners = np.searchsorted(edges[0], points[:, 1]), np.searchsorted(edges[1], points[:, 2])
     np.minimum.at(best, corners, points[:, 0])
@@ -92,9 +95,9 @@ def _levels(points: Array, edges: Sequence[Array], worst: float) -> tuple[Array,
 
 
 def _dominated_areas(areas: Array, edges: Sequence[Array], costs: Array) -> Array:
-    """Return the area of each level that each pair of costs dominates, [m, levels].
+    """Return the area of each level that each candidate's costs dominate, [m, levels].
 
-    Inside a cell the area is bilinear in the costs, so it is interpolated exactly from the cell's four corners.
+    Inside a cell the area is bilinear in the two costs, so bilinear interpolation between the cell's corners is exact.
     """
     cells, shares = [], []
     for edge, values in zip(edges, costs.T, strict=True):

@@ -1,7 +1,8 @@
-"""A plan as a vector for the surrogate: numbers that mean the same at every site and for every kind of gate.
+"""Encodes a plan as a vector from which the sampler predicts its quality.
 
-The vector says where gates stand, how far apart, how much they let through together, and how strong their parameters
-are. Cores are left out, since they change costs and not quality: plans of the same gates share what was learnt.
+A number of the vector means the same at every site and for every gate kind. The vector says where gates stand, how far
+apart they are, how much they let through together, and how strong their parameters are. Cores are left out, because
+they change costs and not quality. So plans with the same gates share their observations.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from gatesearch.search.slots import Slot
 from gatesearch.search.space import Space
 
 Array = npt.NDArray[np.float64]
-MIN_SHARE = 0.01  # of a tensor or of a layer's work; smaller shares count as this, so that logarithms stay finite
+MIN_SHARE = 0.01  # share of a tensor or of a layer's work; smaller shares count as this, so their logarithm is finite
 
 
 class PlanEncoder:
@@ -45,7 +46,7 @@ class PlanEncoder:
 
     def encode_plan(self, plan: GatePlan) -> Array:
         """Return the vector of a whole plan, [features]."""
-        # Lists, since arrays of a few numbers take several times as long.
+        # Lists of a few numbers are several times as fast as arrays.
         cuts = [self.encode_cut_gate(gate) for gate in cut_gates(plan)]
         depth, reduction = [row[0] for row in cuts], [row[1] for row in cuts]
         distances = [after - before for before, after in pairwise([*depth, 1.0])]
@@ -59,7 +60,8 @@ class PlanEncoder:
                 min(distances, default=1.0),
                 sum(reduction),
                 max(reduction, default=0.0),
-                # Early gates lose what no later layer can restore, so depth and reduction count as a product, too.
+                # No later layer can restore what an early gate takes away. So the product of reduction and distance
+                # to the end is a feature, too.
                 sum(r * (1 - d) for r, d in zip(reduction, depth, strict=True)),
                 sum(weight),
                 sum(w * s for w, s in zip(weight, saved, strict=True)),
@@ -71,7 +73,7 @@ class PlanEncoder:
         )
 
     def encode_cut_gate(self, gate: PlacedGate) -> tuple[float, ...]:
-        """Return the vector of one gate at a cut site: its depth, its reduction of the tensor, its parameters."""
+        """Return the vector of one cut gate: its depth, its reduction of the tensor, its parameters."""
         if gate not in self._cache:
             site = find(self._cut_sites, gate.site)
             work = work_of(site, gate)
@@ -81,7 +83,7 @@ class PlanEncoder:
         return self._cache[gate]
 
     def _encode_layer_gate(self, gate: PlacedGate) -> tuple[float, ...]:
-        """Return the vector of one gate in a layer's place: the layer's share of MACs, the work saved, parameters."""
+        """Return the vector of one layer gate: the layer's share of MACs, the work that is saved, the parameters."""
         if gate not in self._cache:
             site = find(self._layer_sites, gate.site)
             calls = work_of(site, gate).calls
@@ -103,10 +105,10 @@ class PlanEncoder:
 
 
 class _ParamFeature(NamedTuple):
-    """One number that says something of a gate of one kind; it is 0 for gates of other kinds.
+    """One number of a gate's vector that belongs to one gate kind; it is 0 for gates of other kinds.
 
-    Without ``name`` it is 1 (the kind itself). With a name it is the strength of that parameter, and with a value, too,
-    it is 1 where the parameter has that value.
+    Without ``name`` the number is 1 and marks the kind. With ``name`` alone it is the strength of that parameter. With
+    ``name`` and ``value`` it is 1 where the parameter has that value, else 0.
     """
 
     kind: str
@@ -115,7 +117,7 @@ class _ParamFeature(NamedTuple):
 
 
 def _param_features(slots: Sequence[Slot]) -> Iterator[_ParamFeature]:
-    """Yield the features of all gates: numeric parameters have one, texts one for each value."""
+    """Yield the features of all gate kinds; a numeric parameter has one, a text parameter one for each value."""
     values: dict[_ParamFeature, dict[Scalar, None]] = {}
     for slot in slots:
         for kind in slot.kinds:
@@ -130,10 +132,10 @@ def _param_features(slots: Sequence[Slot]) -> Iterator[_ParamFeature]:
 
 
 def _strength(value: Scalar, choices: Sequence[Scalar]) -> float:
-    """Return 1 for the first of the choices, which is the strongest, down to 0 for the last."""
+    """Return the strength of a value: from 1 for the first choice, which is the strongest, down to 0 for the last."""
     return 1.0 - choices.index(value) / (len(choices) - 1) if len(choices) > 1 else 0.0
 
 
 def _reduction(share: float) -> float:
-    """Return how much a share of what was there takes away; reductions of gates in a row add up."""
+    """Return -log of the share that remains, so that the reductions of successive gates add up."""
     return -math.log(min(1.0, max(MIN_SHARE, share)))

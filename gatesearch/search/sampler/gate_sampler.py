@@ -1,8 +1,8 @@
-"""GateSampler: an Optuna sampler for plans.
+"""GateSampler, an Optuna sampler that proposes plans from what their gates do.
 
-Generic samplers see names and choices. This one sees plans: where gates stand and how strong they are tell something of
-quality and of the share of windows that they let through; costs follow from that share; and of all candidates it
-proposes the plan that is expected to raise the hypervolume most under the constraints.
+A generic sampler sees parameter names and choices. GateSampler sees plans. From the places and strengths of gates it
+predicts a plan's quality and the share of windows that each gate passes. Costs follow from that share. Among its
+candidates it proposes the plan that is expected to raise the hypervolume most under the constraints.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from gatesearch.search.slots import Gates
 from gatesearch.search.space import Space
 
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE, StudyDirection.MINIMIZE)
-MAX_ROUNDS = 50  # of candidates, where all plans of a round were tried before
-MAX_CLAIMS = 8  # of plans that another process claims at the same moment
+MAX_ROUNDS = 50  # rounds of candidates, drawn while every plan of the round before was tried already
+MAX_CLAIMS = 8  # claims of a plan, repeated while other processes claim the same plan
 
 
 def allow_every_plan(plan: GatePlan) -> bool:
@@ -45,7 +45,7 @@ def allow_every_plan(plan: GatePlan) -> bool:
 class GateSampler(BaseSampler):
     """Proposes the plans of a space in a study that maximises accuracy and minimises two costs.
 
-    The objective lets the space choose, and may report what the gates let through::
+    The objective lets the space propose a plan. It may report which share of each kind of window reaches each stage::
 
         sampler = GateSampler(space, cost.runs, shares={"positive": 0.1, "silence": 0.9})
         study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
@@ -56,29 +56,29 @@ class GateSampler(BaseSampler):
             trial.set_user_attr("passed", {"positive": [1.0, 0.99], "silence": [1.0, 0.02]})
             return accuracy, latency_us, energy_uj
 
-    After the initial gates it tries a gentle gate, where that costs least, and more of
-    :func:`gatesearch.search.sampler.initial.simplest_gates` while no plan keeps the constraints: few plans do where
-    training is short and the constraint tight, and those are the likeliest. On synthetic tables in which the plan
-    without gates breaks the constraint, it has .55 to .72 of the hypervolume after 10 evaluations so (means), and .39
-    to .49 where the second plan is drawn.
+    After the initial gates the sampler proposes plans of
+    :func:`gatesearch.search.sampler.initial.simplest_gates`: first the cheapest, then more of them as long as no plan
+    keeps the constraints. Where trainings are short and a constraint is tight, few plans keep it, most likely the
+    simplest. On synthetic tables in which the plan without gates breaks the constraint, this order reaches 0.55 to 0.72
+    of the hypervolume after 10 evaluations (means). Where the second plan is drawn at random, it reaches 0.39 to 0.49.
 
-    Parameters that are not the space's are drawn at random, and so are plans once every allowed one was tried.
-    Proposals depend on the seed and on the trials so far alone, so that a study that was cut off goes on as if it had
-    not been. Threads, batches and processes that share a storage may ask at the same time: no plan is proposed that
-    ended, failed, is being tried or waits in the queue. A trial of which some parameters are fixed, as by
-    ``study.enqueue_trial``, gets the best plan with these parameters.
+    A parameter that does not belong to the space is drawn at random. So are plans, once every allowed plan was tried. Proposals depend only on the seed and on the trials so far, so an interrupted study
+    continues like an uninterrupted one. Threads, batches and processes that share a storage may ask at the same time.
+    No plan is proposed that ended, failed, is being tried or waits in the queue. A trial with some fixed parameters, as
+    ``study.enqueue_trial`` makes, gets the best plan with these parameters.
 
     Args:
         space: the space of plans.
-        stage_costs: the parts of a plan's two costs; see :meth:`gatesearch.cost.model.CostModel.runs` and
+        stage_costs: returns the parts of a plan's two costs; see :meth:`gatesearch.cost.model.CostModel.runs` and
             :class:`gatesearch.search.sampler.combinations.Combinations`.
-        shares: the shares of each kind of window in the stream.
-        prior_rates: for each kind, the share that a gate lets through while nothing is known of it.
-        reference: error (1 - accuracy) and costs up to which volume counts; None: a little beyond the predicted front.
-        allowed: whether a plan may be proposed at all, as far as its costs alone decide.
-        initial: gates to begin with, on the cores that cost least.
+        shares: the share of each kind of window in the stream.
+        prior_rates: for each kind, the share that a gate passes while no gate has been observed.
+        reference: corner of the hypervolume, as error (1 - accuracy) and two costs; None: a corner a little beyond the
+            predicted front.
+        allowed: says whether a plan's costs alone allow it.
+        initial: gates of the first proposals, each on the cores where they cost least.
         seed: the seed of all random choices.
-        candidates: combinations of gates to choose among for each proposal, each on all cores.
+        candidates: number of combinations of gates to choose among for each proposal, each on every choice of cores.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class GateSampler(BaseSampler):
         self._start()
 
     def _start(self) -> None:
-        """Set what the storage of a study has too, and what cannot be pickled."""
+        """Create the state that a pickle leaves out: the lock, and values that can be read from the studies again."""
         self._studies: WeakKeyDictionary[BaseStorage, dict[int, _StudyState]] = WeakKeyDictionary()
         self._lock = threading.RLock()
 
@@ -119,13 +119,13 @@ class GateSampler(BaseSampler):
         self._start()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return nothing: which parameters there are depends on the plan, which is chosen before."""
+        """Return nothing: the plan decides which parameters there are, and :meth:`before_trial` chooses the plan."""
         return {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Return nothing; see :meth:`before_trial`."""
+        """Return nothing, because :meth:`before_trial` chooses the plan."""
         return {}
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -135,7 +135,7 @@ class GateSampler(BaseSampler):
                 self._assign(study, trial, trial.system_attrs.get(FIXED_PARAMS, {}))
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
-        """Forget the proposal: from here on the study has it."""
+        """Forget the proposal of a trial that ended, because the study holds it now."""
         with self._lock:
             self._state(study).params.pop(trial.number, None)
 
@@ -145,7 +145,8 @@ class GateSampler(BaseSampler):
         """Return a parameter of the chosen plan.
 
         Raises:
-            UserError: the study has other directions, or a parameter of its own with a name of the space's.
+            UserError: the study has other directions, or the objective uses a parameter name of the space for a
+                parameter of its own.
         """
         with self._lock:
             if param_name in self._space.param_names:
@@ -156,13 +157,13 @@ class GateSampler(BaseSampler):
             return self._random.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
-        """Draw foreign parameters otherwise than copies of this sampler in other threads do."""
+        """Give this copy of the sampler its own random draws, for parameters that do not belong to the space."""
         self._random.reseed_rng()
 
     def propose(
         self, study: Study, number: int, fixed: Mapping[str, Any] | None = None, rank: int = 0
     ) -> GatePlan | None:
-        """Return the plan that the trial of that number should try; None where every allowed plan was tried.
+        """Return the plan that a trial should try; None where every allowed plan was tried.
 
         Args:
             study: the study of the trial.
@@ -190,7 +191,8 @@ class GateSampler(BaseSampler):
                     if rank == 0:
                         return plan
                     rank -= 1
-            # Where few plans are left, they are those that neither few gates nor good parents lead to.
+            # Every plan of the round was tried. The few plans that are left have many gates and no good parents, so
+            # the next round draws all plans evenly.
             drawn, in_order = dict.fromkeys(self._candidates.draw_evenly(self._count, generator)), True
             candidates = [self._combinations.lookup(gates) for gates in drawn]
         return None
@@ -198,7 +200,7 @@ class GateSampler(BaseSampler):
     def _choose_candidates(
         self, history: History, under_way: Sequence[GatePlan], posterior: Posterior, generator: Random
     ) -> tuple[list[Combination], bool]:
-        """Return the gates to choose among, and whether earlier ones come first while nothing can be predicted."""
+        """Return the candidates, and whether earlier ones come first as long as nothing can be predicted."""
         lookup = self._combinations.lookup
         tried = history.gates.union(plan.gates for plan in under_way)
         initial = [gates for gates in self._initial if gates not in tried]
@@ -211,20 +213,21 @@ class GateSampler(BaseSampler):
             if simplest:
                 return simplest, False
         drawn = self._candidates.draw_many(self._count, generator, parents)
-        # Gates that were tried may be worth trying on other cores: their quality is known.
+        # Gates that were tried may be worth trying on other cores, because their quality is known.
         return list(dict.fromkeys([*map(lookup, drawn), *posterior.observed])), True
 
     def _assign(self, study: Study, trial: FrozenTrial, fixed: Mapping[str, Any]) -> dict[str, Scalar]:
-        """Choose the plan of a trial, and write that in its storage, where other processes see it.
+        """Choose the plan of a trial, and claim it in the study's storage, where other processes see the claim.
 
-        Two processes that choose at the same time may choose alike. Whoever reads the other's claim chooses again: the
-        claim that is written last is followed by a reading that shows both, so at least one of them gives way.
+        Two processes may choose the same plan at the same time. Each writes its claim, then reads all claims, and
+        chooses again where another process claims the same plan. The process that writes last reads both claims, so at
+        least one process chooses again.
         """
         fixed = {name: value for name, value in fixed.items() if name in self._space.param_names}
         state, plan = self._state(study), self._space.read(fixed) if fixed else None
         if plan is None:
             for attempt in range(MAX_CLAIMS):
-                # After a collision the ranks of the processes differ, or they would collide again.
+                # After a collision, trials take plans of different ranks; otherwise they would collide again.
                 plan = self.propose(study, trial.number, fixed, rank=trial.number % (attempt + 1))
                 if plan is None:
                     break
@@ -236,9 +239,9 @@ class GateSampler(BaseSampler):
         return params
 
     def _params(self, study: Study, trial: FrozenTrial, name: str) -> dict[str, Scalar]:
-        """Return the parameters of a trial's plan, chosen anew where others were fixed in between."""
+        """Return the parameters of a trial's plan; choose another plan where the trial already has other values."""
         params = self._state(study).params.get(trial.number)
-        if params is None:  # asked for in another process, by a copy of this sampler
+        if params is None:  # a copy of this sampler in another process chose the plan
             plan = read_claim(trial)
             params = None if plan is None else self._space.describe(plan)
         settled = {key: value for key, value in trial.params.items() if key in self._space.param_names}
@@ -259,7 +262,7 @@ class GateSampler(BaseSampler):
         return combination, list(combination.cores).index(plan.cores)
 
     def _allows(self, plan: GatePlan) -> bool:
-        """Say whether cost alone allows a plan; pricing one takes longer than looking it up."""
+        """Say whether cost alone allows a plan; the answer is cached, because pricing a plan takes long."""
         if plan not in self._is_allowed:
             if len(self._is_allowed) >= MAX_CACHED:
                 self._is_allowed.clear()
@@ -273,12 +276,12 @@ class GateSampler(BaseSampler):
 
 @dataclass
 class _StudyState:
-    """What a sampler keeps of a study between proposals; all of it can be read from the study again.
+    """The values that a sampler stores for a study between proposals; all can be read from the study again.
 
     Args:
-        history: its trials.
-        params: by trial number, of the plans that are under way in this process.
-        fits: the fits of its posteriors.
+        history: the trials of the study.
+        params: for each trial number, the parameters of the plan that this process is trying.
+        fits: the fits of the posteriors.
     """
 
     history: History
@@ -287,7 +290,7 @@ class _StudyState:
 
 
 def _check_parameter(study: Study, name: str, distribution: BaseDistribution) -> None:
-    """Refuse what would be drawn at random without a word."""
+    """Refuse a study or a parameter for which the sampler could only draw at random."""
     if tuple(study.directions) != DIRECTIONS:
         directions = ", ".join(direction.name.lower() for direction in study.directions)
         raise UserError(

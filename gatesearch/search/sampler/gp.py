@@ -1,9 +1,10 @@
-"""A Gaussian process for a few dozen observations, which predicts a mean and a deviation for untried plans.
+"""A Gaussian process that predicts means and deviations from at most a few hundred observations.
 
-The kernel is linear plus Matern 5/2: trends carry over to the whole space, and nearby plans correct them. Its three
-hyperparameters are those of the largest marginal likelihood on a small grid (Rasmussen and Williams 2006, "Gaussian
-Processes for Machine Learning", sections 2.2, 4.2 and 5.4): a grid needs no gradients and always gives the same answer.
-Several quantities observed at the same plans share hyperparameters and the factorisation, which is the costly part.
+The kernel is linear plus Matern 5/2. The linear part carries trends over to the whole space, and the Matern part
+corrects them near observations. The three hyperparameters are those of the largest marginal likelihood on a small grid
+(Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", sections 2.2, 4.2 and 5.4). A grid needs no
+gradients and always gives the same answer. Several quantities that are observed at the same plans share the
+hyperparameters and the factorisation, which takes most of the time.
 """
 
 from __future__ import annotations
@@ -19,19 +20,20 @@ Array = npt.NDArray[np.float64]
 Hyperparameters = tuple[float, float, float]  # length scale, linear variance, noise variance
 FitCache = dict[int, Hyperparameters]  # by number of observations
 
-LENGTH_SCALES = (0.5, 1.0, 2.0)  # in standard deviations of a feature, times the square root of their number
-LINEAR_VARIANCES = (0.1, 1.0)  # of the linear part; the variance of the Matern part is 1
-NOISE_VARIANCES = (0.001, 0.03, 0.3)  # of an observation, on the same scale
-MIN_SPREAD = 1e-9
+LENGTH_SCALES = (0.5, 1.0, 2.0)  # in standard deviations of a feature, times the square root of the number of features
+LINEAR_VARIANCES = (0.1, 1.0)  # variance of the linear part; that of the Matern part is 1
+NOISE_VARIANCES = (0.001, 0.03, 0.3)  # noise variance of an observation, as a share of the kernel's mean variance
+MIN_SPREAD = 1e-9  # smaller standard deviations and amplitudes count as this
 MAX_OBSERVATIONS = 256  # time grows with the cube of their number, and more of them hardly change predictions
-REFIT_GROWTH = 1.5  # hyperparameters are fitted anew when there are so many times more observations
+REFIT_GROWTH = 1.5  # hyperparameters are fitted anew when the number of observations has grown by this factor
 
 
 class GaussianProcess:
-    """Fitted to features [n, d] and values [n, t].
+    """A Gaussian process that is fitted to n observations of t quantities, at plans with d features.
 
-    Hyperparameters are fitted to the first observations, as many as a whole power of :data:`REFIT_GROWTH` allows: so
-    they are fitted seldom, and depend on nothing but the observations in their order.
+    Hyperparameters are fitted to the first observations alone. Their number is the largest of 4, 4 * 1.5, 4 * 1.5^2,
+    ... up to n; see :data:`REFIT_GROWTH`. So the hyperparameters are fitted seldom, and they depend only on the
+    observations and their order.
 
     >>> x = np.linspace(0, 3, 12)[:, None]
     >>> process = GaussianProcess(x, np.sin(x))
@@ -40,10 +42,10 @@ class GaussianProcess:
     (True, True)
 
     Args:
-        features: [n, d].
-        values: [n, t].
-        fits: hyperparameters that were fitted to fewer of the same observations; new ones are added.
-        first: returns features and values of the first observations; None: the rows of features and values are all
+        features: the features of the observed plans, [n, d].
+        values: the observed quantities, [n, t].
+        fits: hyperparameters that were fitted to fewer of the same observations; new fits are added.
+        first: returns features and values of the first observations; None: ``features`` and ``values`` hold all
             observations in their order.
     """
 
@@ -71,8 +73,10 @@ class GaussianProcess:
     def predict(self, features: Array) -> tuple[Array, Array]:
         """Return mean and standard deviation [m, t] of the values at features [m, d], without observation noise.
 
-        With the kernel matrix K = L L' of the observations and k of the new plans (Rasmussen and Williams 2006,
-        algorithm 2.1): mean k K^-1 y, variance k(x, x) - |L^-1 k'|^2.
+        The formulas are those of Rasmussen and Williams (2006, algorithm 2.1). K [n, n] is the kernel matrix of the
+        observations with their noise, L its lower Cholesky factor, and y [n] one observed quantity. For a new plan x,
+        k [1, n] is its kernel with the observations. The mean is k K^-1 y. The variance is k(x, x) - |L^-1 k'|^2, times
+        the amplitude of the quantity.
         """
         scaled = self._scale.scale_features(features)
         cross = self._kernel(scaled, self._observed)
@@ -88,7 +92,7 @@ class _Scale:
     def __init__(self, features: Array, values: Array) -> None:
         deviation = features.std(0)
         self._center = features.mean(0)
-        # A feature that never varied says nothing; divided by its spread of almost 0, any change would be enormous.
+        # A feature that never varied is left out: divided by its spread of almost 0, any change would be enormous.
         self._varies = deviation > MIN_SPREAD
         self._spread = np.maximum(deviation, MIN_SPREAD)
         self.mean, self.spread = values.mean(0), np.maximum(values.std(0), MIN_SPREAD)
@@ -102,7 +106,11 @@ class _Scale:
 
 
 class _Kernel:
-    """Matern 5/2 plus linear. Both are divided by the number of features, so that it changes no scale."""
+    """The kernel, Matern 5/2 plus linear.
+
+    Squared distances and products are divided by the number of features, so that this number does not change their
+    scale.
+    """
 
     def __init__(self, length: float, linear: float, noise: float, width: int) -> None:
         self._length = length * np.sqrt(max(1, width))
@@ -119,16 +127,17 @@ class _Kernel:
 
     def gram(self, a: Array) -> Array:
         gram = self(a, a)
-        scale = float(np.diag(gram).mean()) or 1.0  # so that noise is a share of what varies
+        scale = float(np.diag(gram).mean()) or 1.0  # the kernel's mean variance, of which the noise is a share
         gram[np.diag_indices_from(gram)] += self._noise * scale
         return gram
 
 
 def _most_likely(features: Array, values: Array) -> Hyperparameters:
-    """Return the hyperparameters on the grid with the largest marginal likelihood, all values together.
+    """Return the hyperparameters on the grid with the largest marginal likelihood of all quantities together.
 
-    With the amplitude at its optimum, the logarithm of the likelihood of each value is, but for a constant,
-    -n/2 log(amplitude) - sum(log(diag L)) (Rasmussen and Williams 2006, equation 5.8).
+    With the amplitude at its optimum, the log likelihood of one quantity is, up to a constant,
+    -n/2 log(amplitude) - sum(log(diag L)). Here n is the number of observations and L the lower Cholesky factor of the
+    kernel matrix (Rasmussen and Williams 2006, equation 5.8).
     """
     scale = _Scale(features, values)
     observed, targets = scale.scale_features(features), scale.scale_values(values)
@@ -145,13 +154,13 @@ def _most_likely(features: Array, values: Array) -> Hyperparameters:
 
 
 def _amplitude(targets: Array, weights: Array) -> Array:
-    """Return the factor of the kernel that is most likely, y' K^-1 y / n of each value, [t]."""
+    """Return the most likely amplitude of each quantity, a factor of the kernel: y' K^-1 y / n, [t]."""
     amplitude: Array = np.maximum((targets * weights).mean(0), MIN_SPREAD)
     return amplitude
 
 
 def _round_down(count: int) -> int:
-    """Return the largest of 4, 4 * 1.5, 4 * 1.5^2, ... that is at most the count."""
+    """Return the largest of 4, 4 * 1.5, 4 * 1.5^2, ... that is at most the count; the count itself below 4."""
     rounded = 4.0
     while rounded * REFIT_GROWTH <= count:
         rounded *= REFIT_GROWTH

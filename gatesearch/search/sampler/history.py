@@ -1,7 +1,7 @@
 """Reads a study for the sampler: the finished trials, and the plans that are running.
 
-A study that grows is read once: each trial that ended is taken in when it is first met, and the front and the distinct
-combinations of gates are kept up to date.
+Each trial is read once after it ends, however long the study grows. The front and the distinct combinations of gates
+are updated with it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gatesearch.search.slots import Gates
 from gatesearch.search.space import Space
 
 REACH_ATTR = "passed"  # user attribute of a trial: for each kind of window, the share that reaches stage k
-PLAN_CLAIM = "gatesearch:plan"  # system attribute of a trial: the plan that it was given, before it asks for parameters
+PLAN_CLAIM = "gatesearch:plan"  # system attribute of a trial: the plan chosen for it, before it asks for parameters
 FIXED_PARAMS = "fixed_params"  # system attribute of Optuna: the parameters of a trial that a user enqueued
 
 
@@ -33,9 +33,10 @@ class EndedTrial(NamedTuple):
     Args:
         number: the number of the trial in its study.
         plan: the plan that it tried.
-        minimised: error and the two costs; None where it was not trained.
-        violations: by how much each constraint is broken; zero or less where it is kept.
-        reached: the share of each kind of window that reached each stage, [kinds, stages]; None where not reported.
+        minimised: the error and the two costs; None where the plan was not trained.
+        violations: by how much the plan breaks each constraint; zero or less where it keeps the constraint.
+        reached: the share of each kind of window that reached each stage, [kinds, stages]; None where the trial did not
+            report it.
     """
 
     number: int
@@ -54,25 +55,25 @@ class History:
     """The trials of one study.
 
     Args:
-        space: the space of the plans. Trials of other spaces are passed over.
-        kinds: of windows, in order.
+        space: the space of the plans. Trials of other spaces are ignored.
+        kinds: the kinds of windows, in order.
 
     Attributes:
         count: number of trials that ended complete or pruned.
         plans: the plans that were tried, those of failed trials included.
         gates: the gates of the same plans.
-        observations: by gates, the latest trained trial of them.
-        front: the feasible trials that no other dominates, by number.
+        observations: for each combination of gates, its latest trained trial.
+        front: the feasible trials that no other trial dominates, in the order of their numbers.
         constraints: names of all constraints.
     """
 
     def __init__(self, space: Space, kinds: Sequence[str]) -> None:
         self._space, self._kinds = space, tuple(kinds)
-        self._read_count = 0  # trials that were read
-        self._under_way: list[int] = []  # of them, those that had not ended
+        self._read_count = 0  # number of trials that were read
+        self._under_way: list[int] = []  # numbers of the trials that were read before they ended
         self._first: dict[Gates, int] = {}  # number of the first trained trial of each combination
-        self._first_numbers: list[int] = []  # the same numbers in order
-        self._in_order: list[EndedTrial] = []  # the observations in the same order
+        self._first_numbers: list[int] = []  # the values of _first, in order
+        self._in_order: list[EndedTrial] = []  # the observations, in the order of _first_numbers
         self.count = 0
         self.plans: set[GatePlan] = set()
         self.gates: set[Gates] = set()
@@ -81,16 +82,16 @@ class History:
         self.constraints: set[str] = set()
 
     def read(self, study: Study, number: int) -> list[GatePlan]:
-        """Take in the trials that ended since the last call; return the plans that are running or wait to run.
+        """Read the trials that ended since the last call; return the plans that are running or wait to run.
 
         Args:
-            study: to read.
-            number: the number of the trial that asks, which is left out.
+            study: the study to read.
+            number: the number of the trial that asks; its own plan is left out.
 
         Raises:
-            UserError: a trial reports values or shares that cannot be.
+            UserError: a trial reports an impossible accuracy or share.
         """
-        trials = study.get_trials(deepcopy=False)  # place and number are the same
+        trials = study.get_trials(deepcopy=False)  # trial number k is item k of the list
         plans, numbers = [], []
         for k in [*self._under_way, *range(self._read_count, len(trials))]:
             if trials[k].state.is_finished():
@@ -103,15 +104,15 @@ class History:
         return plans
 
     def first_observations(self, count: int | None = None) -> list[EndedTrial]:
-        """Return the observations, or so many of them, in the order in which their gates were first tried."""
+        """Return the observations, or the first ``count``, in the order in which their gates were first tried."""
         return self._in_order[:count]
 
     def places(self, trials: Sequence[EndedTrial]) -> list[int]:
-        """Return where the gates of some trials stand among the observations in order."""
+        """Return the indices, in :meth:`first_observations`, of the gates of some trials."""
         return [bisect_left(self._first_numbers, self._first[one.plan.gates]) for one in trials]
 
     def _plan_under_way(self, trial: FrozenTrial) -> GatePlan | None:
-        """Return the plan of a trial that runs or waits, though it may not have asked for its parameters yet."""
+        """Return the plan of a trial that runs or waits, from its parameters or, before it has any, from its claim."""
         plan = self._space.read({**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params})
         return plan or read_claim(trial)
 
@@ -139,13 +140,13 @@ class History:
             self._add_to_front(one)
 
     def _observe(self, one: EndedTrial) -> None:
-        """Keep the latest trial of its gates; combinations stay in the order of their first trials."""
+        """Store a trial as the latest one of its gates; combinations keep the order of their first trials."""
         gates = one.plan.gates
         first, latest = one.number, one
         if gates in self.observations:
             place = bisect_left(self._first_numbers, self._first[gates])
             del self._first_numbers[place], self._in_order[place]
-            # A trial that began earlier may have taken longer.
+            # A trial may end after one that began later, so both numbers are compared.
             first, latest = min(first, self._first[gates]), max(one, self.observations[gates], key=_number_of)
         place = bisect_left(self._first_numbers, first)
         self._first_numbers.insert(place, first)
@@ -177,13 +178,13 @@ class History:
 
 
 def read_claim(trial: FrozenTrial) -> GatePlan | None:
-    """Return the plan that a trial was given; None where it was given none."""
+    """Return the plan that a sampler claimed for a trial; None where the trial has no claim."""
     claim = trial.system_attrs.get(PLAN_CLAIM)
     return None if claim is None else GatePlan.from_json(claim)
 
 
 def _minimise(trial: FrozenTrial) -> tuple[float, ...] | None:
-    """Return error and costs of a trial; None where it has none or the device cannot run its plan."""
+    """Return the error and the costs of a trial; None where it has none or the device cannot run its plan."""
     if not trial.values or not all(map(math.isfinite, trial.values)):
         return None
     accuracy, *costs = trial.values

@@ -1,4 +1,4 @@
-"""The first plans of a search: no gates, one gentle gate at each cut site, each layer kind wherever it can go."""
+"""The first plans of a search: no gates, one gentle gate per cut site, each layer kind where it fits."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from gatesearch.search.space import Space
 
 
 def simplest_gates(space: Space) -> list[Gates]:
-    """Return the gates of the simplest plans, which are the ones to beat and tell most about a site.
+    """Return the gates of the simplest plans, which other plans have to beat and which tell most about a site.
 
-    A sampler that knows nothing spends its first dozen trials on three gates at once, which short trainings hardly
-    recover from.
+    A sampler without such plans spends its first dozen trials on plans of about three gates. Short trainings hardly
+    recover the accuracy that three gates cost.
     """
     simplest: list[Gates] = []
     if space.min_gates == 0:
@@ -28,11 +28,11 @@ def simplest_gates(space: Space) -> list[Gates]:
 
 
 def opening_gates(space: Space) -> list[Gates]:
-    """Return the gates to begin with where the sampler learns from two plans on: those without gates at cut sites.
+    """Return the initial gates for a sampler that learns from two plans on: the simplest gates without cut gates.
 
-    On synthetic tables GateSampler has 95 % of the hypervolume after 8.5 evaluations so (median), and after 12 where a
-    gate at every site is tried first. It goes on with the rest of :func:`simplest_gates` by itself, as long as no plan
-    keeps the constraints.
+    With them, GateSampler reaches 95 % of the hypervolume after 8.5 evaluations on synthetic tables (median). With a
+    gate at every site first, it reaches as much after 12. As long as no plan keeps the constraints, GateSampler
+    proposes the rest of :func:`simplest_gates` by itself.
     """
     simplest = simplest_gates(space)
     without_cuts = [gates for gates in simplest if not any(slot.choice_in(gates) for slot in space.cut_slots)]
@@ -45,13 +45,13 @@ def initial_params(space: Space, cost: Callable[[GatePlan], float], gates: Seque
     Args:
         space: the space of plans.
         cost: the cost of a plan before training, to be minimised; infinite where the device cannot run the plan.
-        gates: the gates of each proposal; the cores are those that cost least.
+        gates: the gates of each proposal; each proposal takes the cores on which it costs least.
     """
     return [space.describe(cheapest_plan(space, choice, cost)) for choice in gates]
 
 
 def cheapest_plan(space: Space, gates: Gates, cost: Callable[[GatePlan], float]) -> GatePlan:
-    """Return the plan of these gates whose cores cost least."""
+    """Return the plan that has these gates and the cores on which they cost least."""
     return min((GatePlan(gates, cores) for cores in space.core_choices(gates)), key=cost)
 
 

@@ -1,4 +1,4 @@
-"""Candidates for the next proposal: random plans with few gates, and neighbours of the best plans."""
+"""Draws candidates for the next proposal: random plans with few gates, and neighbours of good plans."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from gatesearch.plan import PlacedGate
 from gatesearch.search.slots import Gates, Slot
 from gatesearch.search.space import Space
 
-ONE_MORE_GATE = 0.6  # probability of n + 1 gates at cut sites over that of n, from one gate on
-NO_GATE_WEIGHT = 0.3  # probability of no gate at a cut site over that of one
+ONE_MORE_GATE = 0.6  # probability of n + 1 cut gates divided by that of n cut gates, for n >= 1
+NO_GATE_WEIGHT = 0.3  # probability of no cut gate divided by that of one cut gate
 EMPTY_LAYER_SHARE = 0.7  # share of the layer slots that a drawn plan leaves empty
 NEIGHBOUR_SHARE = 0.6  # share of the candidates that are neighbours of a parent
 ANOTHER_CHANGE = 0.5  # probability that a change is followed by another
-ONE_PARAM_CHANGE = 0.7  # probability that a gate whose parameters change does so in one of them
+ONE_PARAM_CHANGE = 0.7  # probability that a change of a gate's parameters changes one parameter only
 
 
 class Candidates:
-    """Draws the gates of plans; their cores are chosen elsewhere.
+    """Draws the gates of plans, without cores.
 
     Args:
         space: the space of plans.
@@ -31,12 +31,12 @@ class Candidates:
         self._near: dict[Gates, list[Gates]] = {}
 
     def draw_many(self, count: int, generator: Random, parents: Sequence[Gates] = ()) -> Iterator[Gates]:
-        """Yield candidates; equal ones may be among them.
+        """Yield candidates, which may repeat.
 
         Args:
-            count: how many.
+            count: number of candidates.
             generator: the generator of all random numbers.
-            parents: gates of which neighbours are drawn, too; none: no neighbours.
+            parents: gates of good plans, whose neighbours are drawn, too; empty: no neighbours are drawn.
         """
         for _ in range(count):
             if parents and generator.random() < NEIGHBOUR_SHARE:
@@ -45,7 +45,7 @@ class Candidates:
                 yield self.draw(generator)
 
     def draw_evenly(self, count: int, generator: Random) -> Iterator[Gates]:
-        """Yield gates of which any number, site and kind is as likely as any other."""
+        """Yield gates such that all numbers of cut gates, all sites and all choices of a slot are equally likely."""
         for _ in range(count):
             yield self.draw(generator, one_more_gate=1.0, no_gate_weight=1.0, empty_layer_share=None)
 
@@ -56,12 +56,12 @@ class Candidates:
         no_gate_weight: float = NO_GATE_WEIGHT,
         empty_layer_share: float | None = EMPTY_LAYER_SHARE,
     ) -> Gates:
-        """Draw gates.
+        """Draw the gates of one plan.
 
         Args:
             generator: the generator of all random numbers.
             one_more_gate, no_gate_weight: see the constants of these names.
-            empty_layer_share: see the constant; None: an empty layer slot is as likely as any gate there.
+            empty_layer_share: see the constant of this name; None: an empty layer slot is as likely as each gate there.
         """
         least, most = self._space.min_gates, self._space.max_gates
         weights = [one_more_gate ** max(0, n - 1) * (no_gate_weight if n == 0 else 1) for n in range(least, most + 1)]
@@ -75,7 +75,10 @@ class Candidates:
         return tuple(chain.from_iterable(choices))
 
     def neighbour(self, parent: Gates, generator: Random) -> Gates:
-        """Change a choice or two: add a gate, drop one, move one to another site, or change its parameters."""
+        """Return a neighbour of a parent, after one or more random changes.
+
+        A change adds a gate, drops one, moves one to another site, or changes its parameters.
+        """
         cuts = {place: slot.choice_in(parent) for place, slot in enumerate(self._cuts)}
         cuts = {place: choice for place, choice in cuts.items() if choice}
         layers = [slot.choice_in(parent) for slot in self._layers]
@@ -90,7 +93,7 @@ class Candidates:
         return tuple(chain(*(cuts[place] for place in sorted(cuts)), *layers))
 
     def _change_cuts(self, cuts: dict[int, Gates], generator: Random) -> None:
-        """Change the gates at cut sites, by place, within the limits on their number."""
+        """Change the cut gates, given by the index of their slot, within the limits on their number."""
         free = [place for place in range(len(self._cuts)) if place not in cuts]
         changes = ["add"] if free and len(cuts) < self._space.max_gates else []
         if len(cuts) > self._space.min_gates:
@@ -116,7 +119,7 @@ class Candidates:
             place = generator.choice(free)
             slot = self._cuts[place]
             cuts[place] = generator.choice(slot.choices[1:])
-            # The gate keeps its parameters, where the new site allows them.
+            # The gate keeps its parameters where the new site allows them.
             moved = (PlacedGate(old[0].kind, slot.sites[0].name, old[0].params),)
             if moved in slot.choices:
                 cuts[place] = moved

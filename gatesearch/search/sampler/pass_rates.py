@@ -1,4 +1,4 @@
-"""How much of each kind of window a gate lets through, learnt from the gates that were tried."""
+"""Predicts the share of each kind of window that a gate passes, from the gates that were tried."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from gatesearch.search.sampler.combinations import Combination
 from gatesearch.search.sampler.gp import FitCache, GaussianProcess
 
 Array = npt.NDArray[np.float64]
-MIN_RATE = 0.005  # rates nearer to 0 or 1 count as this: a few hundred windows tell no more, and the logit stays finite
-MIN_GATES = 3  # observed gates below which the prior rates hold
+# Rates are clipped to [MIN_RATE, 1 - MIN_RATE]: a few hundred windows resolve no more, and the logit stays finite.
+MIN_RATE = 0.005
+MIN_GATES = 3  # with fewer observed gates, the prior rates hold
 
 
 class PassRates:
     """Predicts, for each kind of window, the rate at which a gate passes the windows that reach it.
 
-    The logits of the rates are modelled by a Gaussian process, so that predicted rates stay between 0 and 1. A gate is
-    encoded with its position among the plan's gates and with what the gates before it took away: what reaches it are
-    the windows that they could not tell apart.
+    A Gaussian process models the logits of the rates, so predicted rates stay between 0 and 1. The vector of a gate
+    holds its position among the plan's gates and the reduction by the gates before it, because only the windows that
+    those gates pass reach it.
 
     Args:
-        observed: gates that were tried, and the share of each kind that reached each stage, [kinds, stages].
-        first: returns those to which hyperparameters may be fitted; see
+        observed: combinations of gates that were tried, each with the share of each kind of window that reached each
+            stage, [kinds, stages].
+        first: returns the observations to which hyperparameters are fitted; see
             :class:`gatesearch.search.sampler.gp.GaussianProcess`.
-        shares: the shares of each kind of window in the stream, [kinds].
+        shares: the share of each kind of window in the stream, [kinds].
         prior_rates: for each kind, the rate of a gate before there are observations, [kinds].
-        fits: see the same.
+        fits: the hyperparameters of earlier fits; see :class:`gatesearch.search.sampler.gp.GaussianProcess`.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class PassRates:
             self._process = GaussianProcess(rows, logits, fits, lambda: self._gate_rows(first()))
 
     def predict_reach(self, candidates: Sequence[Combination], stages: int) -> Array:
-        """Return the share of the stream that is predicted to reach each stage, [m, stages]; 0 after the last one."""
+        """Return the predicted share of the stream that reaches each stage, [m, stages]; 0 after the last stage."""
         rows = np.concatenate([candidate.gate_features for candidate in candidates])
         if self._process is None or not len(rows):
             rates = np.tile(self._prior_rates, (len(rows), 1))
@@ -55,7 +57,7 @@ class PassRates:
             rates = expit(self._process.predict(rows)[0])
         passing = np.zeros((len(candidates), stages, len(self._shares)))
         passing[:, 0] = 1.0
-        # Row i is gate number gate[i] of candidate number candidate[i].
+        # Row i of ``rows`` belongs to gate number gate[i] of candidate number candidate[i].
         counts = np.array([len(candidate.gate_features) for candidate in candidates])
         candidate = np.repeat(np.arange(len(candidates)), counts)
         gate = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -69,7 +71,7 @@ class PassRates:
             return np.zeros((0, 0)), np.zeros((0, len(self._shares)))
         before = np.concatenate([reached[:, :-1] for _, reached in observed], 1).T
         after = np.concatenate([reached[:, 1:] for _, reached in observed], 1).T
-        # A gate that no window of a kind reached says nothing of that kind: the prior rate stands in.
+        # Where no window of a kind reached a gate, the gate's prior rate stands in for that kind.
         priors = np.broadcast_to(self._prior_rates, before.shape).copy()
         rates = np.divide(after, before, out=priors, where=before > 0)
         rows = np.concatenate([combination.gate_features for combination, _ in observed])

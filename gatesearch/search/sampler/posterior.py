@@ -1,4 +1,4 @@
-"""Predictions for untried plans: their error, the constraints, and the share of windows that reaches each stage."""
+"""Predicts error, constraints and the share of windows that reaches each stage, for untried plans."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from gatesearch.search.sampler.pass_rates import PassRates
 Array = npt.NDArray[np.float64]
 Matches = Sequence[EndedTrial | None]
 MIN_ERROR = 1e-3  # smaller errors count as this, so that their logarithm is finite
-OBSERVED_DEVIATION = 1e-6  # of the logarithm of an error that was observed, with other cores
+OBSERVED_DEVIATION = 1e-6  # standard deviation of a log error that was observed for the same gates, on any cores
 
 
 @dataclass
 class FitCaches:
-    """The hyperparameters that posteriors after fewer trials of the same study were fitted with."""
+    """The hyperparameters that earlier posteriors of the same study were fitted with."""
 
     quality: dict[tuple[str, ...], FitCache] = field(default_factory=dict)  # by names of the constraints
     pass_rates: FitCache = field(default_factory=dict)
 
 
 class Posterior:
-    """Predictions after some trials.
+    """Predicts plans from the trials that ended so far.
 
-    Errors are modelled by their logarithm: trainings differ by factors, and an error is never below zero. Constraints
-    are modelled by how much they are broken, independently of each other, by the same Gaussian process.
+    A Gaussian process models the logarithm of the error, because the errors of trainings differ by factors and an error
+    is never below zero. The same process models by how much each constraint is broken, independently of the others.
 
     Args:
         history: the history of the study.
@@ -42,7 +42,7 @@ class Posterior:
         stages: the largest number of stages of a plan.
         shares: the shares of each kind of window in the stream.
         prior_rates: for each kind, the pass rate of a gate before there are observations.
-        fits: the fits of earlier posteriors of the same study; new ones are added.
+        fits: the fits of earlier posteriors of the same study; new fits are added.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Posterior:
 
     @property
     def observed(self) -> list[Combination]:
-        """The combinations that predictions rest on."""
+        """The combinations from which the posterior predicts."""
         return list(self._observed)
 
     def match(self, candidates: Sequence[Combination]) -> list[EndedTrial | None]:
@@ -92,7 +92,7 @@ class Posterior:
 
         Args:
             candidates: combinations of gates, [m].
-            matches: the matches of :meth:`match`, [m].
+            matches: the observations that :meth:`match` returns for the candidates, [m].
         """
         assert self._process is not None
         mean = np.empty((len(candidates), 1 + len(self._constraints)))
@@ -108,7 +108,12 @@ class Posterior:
         return LogNormal(mean[:, 0], deviation[:, 0]), feasible
 
     def predict_reach(self, candidates: Sequence[Combination], matches: Matches) -> Array:
-        """Return the share of the stream that reaches each stage, [m, stages]; see :meth:`predict_quality`."""
+        """Return the share of the stream that reaches each stage, [m, stages].
+
+        Args:
+            candidates: combinations of gates, [m].
+            matches: the observations that :meth:`match` returns for the candidates, [m].
+        """
         reach = np.zeros((len(candidates), self._stages))
         unknown = []
         for i, one in enumerate(matches):
@@ -132,17 +137,17 @@ class Posterior:
         return np.array(features), np.array([self._targets(one) for one in observed.values()])
 
     def _targets(self, one: EndedTrial) -> list[float]:
-        """Return what the Gaussian process is fitted to, [1 + constraints]."""
+        """Return the values of a trial to which the Gaussian process is fitted, [1 + constraints]."""
         assert one.minimised is not None
         error = math.log(max(MIN_ERROR, one.minimised[0]))
         return [error, *(one.violations.get(name, 0.0) for name in self._constraints)]
 
 
 def select_observations(history: History) -> list[EndedTrial]:
-    """Return the observations that predictions rest on, by the number of their first trial.
+    """Return the observations from which a posterior predicts, in the order of their gates' first trials.
 
-    All of them where there are few. Else those on the front, of the others the newest, which lie near it, and some that
-    are spread over the whole search.
+    Where there are at most :data:`MAX_OBSERVATIONS`, these are all observations. Otherwise they are those on the front,
+    the newest of the others, which lie near the front, and some spread evenly over the whole search.
     """
     every = history.first_observations()
     if len(every) <= MAX_OBSERVATIONS:
@@ -162,7 +167,7 @@ def _reached(observed: Mapping[Combination, EndedTrial]) -> list[tuple[Combinati
 
 
 def _thin_gates(observed: Sequence[tuple[Combination, Array]]) -> Sequence[tuple[Combination, Array]]:
-    """Return combinations, spread evenly, that have at most :data:`MAX_OBSERVATIONS` gates together."""
+    """Return evenly spread combinations that together have about :data:`MAX_OBSERVATIONS` gates at most."""
     gates = sum(len(combination.gate_features) for combination, _ in observed)
     if gates <= MAX_OBSERVATIONS:
         return observed

@@ -1,4 +1,4 @@
-"""Scores of plans: the hypervolume that each is expected to add, times the probability that it is feasible."""
+"""Scores plans: the hypervolume that each should add, times the probability that it is feasible."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gatesearch.search.sampler.history import EndedTrial
 from gatesearch.search.sampler.posterior import Posterior
 
 Array = npt.NDArray[np.float64]
-MIN_COMBINATIONS = 2  # of gates that were tried, before predictions are used
-REFERENCE_MARGIN = 0.1  # share of the predicted front's range by which the reference lies beyond its worst ends
-MIN_RANGE = 0.01  # share of a value that counts as its range where all values are alike
+MIN_COMBINATIONS = 2  # combinations of gates that must have been tried before predictions are used
+REFERENCE_MARGIN = 0.1  # distance of the reference beyond the front's worst ends, as a share of the front's range
+MIN_RANGE = 0.01  # smallest range of an objective, as a share of its worst value
 MIN_COST = 1e-12  # smaller costs count as this
-MAX_FRONT = 80  # points of the front that an expectation is computed with; its cost grows with their cube
-TINY_VOLUME = 1e-12  # smaller than any improvement that matters: breaks ties between plans without one
-SCORE_DIGITS = 7  # significant ones; finer differences are rounding, which is another on another machine
+MAX_FRONT = 80  # points of the front that the expected improvement uses; its time grows with their cube
+TINY_VOLUME = 1e-12  # smaller than any improvement that matters; decides between plans that improve nothing
+SCORE_DIGITS = 7  # significant digits of a score; finer differences are rounding errors, which differ by machine
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class ScoredPlans:
 
     Args:
         candidates: combinations of gates.
-        candidate: index of the candidate, [m].
+        candidate: index of each plan's candidate, [m].
         cores: the cores of each plan.
-        score: the higher the better, [m].
+        score: the score of each plan, higher is better, [m].
     """
 
     candidates: Sequence[Combination]
@@ -42,7 +42,7 @@ class ScoredPlans:
     score: Array
 
     def best_first(self) -> Iterator[GatePlan]:
-        """Yield the plans; those that are equal up to rounding in their order."""
+        """Yield the plans from the best score to the worst; equal scores, up to rounding, keep their order."""
         for i in np.argsort(-round_significant(self.score, SCORE_DIGITS), kind="stable"):
             yield GatePlan(self.candidates[self.candidate[i]].gates, self.cores[i])
 
@@ -60,12 +60,14 @@ def score_plans(
 
     Args:
         candidates: combinations of gates.
-        posterior: after the trials that ended.
+        posterior: the posterior after the trials that ended.
         front: the front of those trials.
-        under_way: plans that are being tried, as a combination and the index of its cores; they count as if they came
-            out as predicted.
-        reference: error and costs up to which volume counts; None: a little beyond the predicted front.
-        in_order: where nothing can be predicted yet, whether earlier candidates come first; else the cheapest of all.
+        under_way: plans that are being tried, each as a combination and the index of its cores. They count as if they
+            ended as predicted.
+        reference: corner of the hypervolume, as error and two costs; None: a corner a little beyond the predicted
+            front.
+        in_order: whether earlier candidates come first as long as nothing can be predicted; False: the cheapest plan
+            comes first.
     """
     candidate = np.repeat(np.arange(len(candidates)), [len(one.cores) for one in candidates])
     cores = [choice for one in candidates for choice in one.cores]
@@ -85,14 +87,14 @@ def score_plans(
     scaled_costs = plan_costs / scale[1:]
     scaled_front = [tuple(np.array(point) / scale) for point in thin_front(points)]
     improvement = expected_improvement(scaled_error, scaled_costs, scaled_front, (1.0, 1.0, 1.0))
-    # Where no plan is expected to improve anything, the one that comes nearest to it wins.
+    # Where no plan is expected to improve the front, the plan that comes nearest to an improvement wins.
     optimistic = np.column_stack([np.exp(scaled_error.mean - scaled_error.deviation), scaled_costs])
     score = improvement * feasible[candidate] - TINY_VOLUME * optimistic.max(1)
     return ScoredPlans(candidates, candidate, cores, score)
 
 
 def round_significant(values: Array, digits: int) -> Array:
-    """Return values rounded to a number of significant digits; zero and infinity as they are.
+    """Return values rounded to a number of significant digits; zero and infinity stay as they are.
 
     >>> round_significant(np.array([0.123456, -98765.4, 0.0, np.inf]), 2).tolist()
     [0.12, -99000.0, 0.0, inf]
@@ -106,7 +108,7 @@ def round_significant(values: Array, digits: int) -> Array:
 
 
 def thin_front(points: Sequence[tuple[float, ...]], most: int = MAX_FRONT) -> list[tuple[float, ...]]:
-    """Return at most so many points of a front: the ends, and others evenly by their rank in the first objective.
+    """Return at most ``most`` points of a front: the ends, and others spread evenly along the first objective.
 
     >>> thin_front([(1.0, 9.0), (2.0, 5.0), (3.0, 4.0), (4.0, 3.0), (5.0, 1.0)], most=5)
     [(1.0, 9.0), (2.0, 5.0), (3.0, 4.0), (4.0, 3.0), (5.0, 1.0)]
@@ -123,7 +125,10 @@ def thin_front(points: Sequence[tuple[float, ...]], most: int = MAX_FRONT) -> li
 
 
 def _relative_cost(costs: Array) -> Array:
-    """Return the sum of the costs [m, 2], each as a multiple of the least, mapped to 0..1; infinite where one is."""
+    """Return the summed costs of each plan, mapped to 0..1; infinite where a cost is infinite.
+
+    The sum is over the two costs of a plan [m, 2], each divided by the smallest cost in its column.
+    """
     can_run = np.isfinite(costs.sum(1))
     total = (costs / np.maximum(costs.min(0, where=can_run[:, None], initial=np.inf), MIN_COST)).sum(1)
     return np.divide(total, 1 + total, out=np.full(len(total), np.inf), where=can_run)
@@ -132,7 +137,7 @@ def _relative_cost(costs: Array) -> Array:
 def _predicted_points(
     under_way: Sequence[tuple[Combination, int]], posterior: Posterior
 ) -> list[tuple[float, float, float]]:
-    """Return the error and the costs with which plans that are being tried are predicted to end."""
+    """Return the predicted error and costs of the plans that are being tried."""
     if not under_way:
         return []
     combinations = [combination for combination, _ in under_way]
@@ -144,10 +149,10 @@ def _predicted_points(
 
 
 def _reference(points: Array) -> Array:
-    """Return the corner up to which volume counts, given observed and predicted points [m, 3].
+    """Return the corner up to which volume counts, from observed and predicted points [m, 3].
 
-    A corner a tenth of the front's range beyond its worst ends lets the ends count, too (Ishibuchi et al. 2018, "How to
-    Specify a Reference Point in Hypervolume Calculation").
+    The corner lies a tenth of the front's range beyond the front's worst ends, so that the ends add volume, too
+    (Ishibuchi et al. 2018, "How to Specify a Reference Point in Hypervolume Calculation").
     """
     finite = points[np.isfinite(points).all(1)]
     if not len(finite):
@@ -155,4 +160,4 @@ def _reference(points: Array) -> Array:
     front = pareto.unique_front(finite)
     worst = front.max(0)
     corner: Array = worst + REFERENCE_MARGIN * np.maximum(worst - front.min(0), MIN_RANGE * np.abs(worst))
-    return np.where(corner > 0, corner, 1.0)  # of a cost that is always 0
+    return np.where(corner > 0, corner, 1.0)  # a cost that is always 0 has a corner of 1

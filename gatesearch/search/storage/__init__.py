@@ -1,7 +1,8 @@
 """Stores finished trials in a journal file or a database, with one driver at a time.
 
-A search keeps its study in memory and adds each trial here once, when it has ended: one append of one line (or one
-transaction), whole or not at all, in place of an entry for every parameter and attribute.
+A search keeps its study in memory and stores each trial once, when the trial ends. Storing a trial appends one line to
+the journal, or makes one transaction in the database, whole or not at all. Optuna alone would write an entry for every
+parameter and attribute.
 """
 
 from __future__ import annotations
@@ -49,14 +50,14 @@ def open_storage(place: Place, journal: Journal | None = None) -> BaseStorage:
     if isinstance(place, str):
         return open_database(place)
     try:
-        # Optuna itself passes over a last line that it cannot read, and the next entry makes that an error for good.
+        # Optuna skips a broken last line, and fails for good on the same line once another entry follows it.
         broken = find_broken_line(place)
         if broken is not None:
             raise ValueError(broken)
         return JournalStorage(journal or Journal(place))
     except OSError as error:
         raise UserError(f"{place}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # Optuna raises whatever an entry makes it do
+    except Exception as error:  # a strange entry may make Optuna raise any error
         raise UserError(
             f"{place}: {broken or 'no study'}: no entry of an Optuna journal; delete that line, and its trial is tried "
             f"again, or the file, and the search begins anew"
@@ -67,9 +68,9 @@ def open_storage(place: Place, journal: Journal | None = None) -> BaseStorage:
 def open_driven_study(
     place: Place, directions: Sequence[StudyDirection], metrics: Sequence[str], name: str = STUDY
 ) -> Iterator[optuna.Study]:
-    """Open a study as its only driver; a study that is not there is created.
+    """Open a study, or create it, with this process as its only driver.
 
-    The lock ends with the process, however that ends.
+    The lock ends when the process ends, even when it is killed.
 
     Args:
         place: journal file, or URL of a database.
@@ -78,7 +79,7 @@ def open_driven_study(
         name: the name of the study.
 
     Raises:
-        UserError: another process drives it, or it cannot be opened.
+        UserError: another process drives the study, or the study cannot be opened.
     """
     with lock_study(place, name), ExitStack() as stack:
         journal = None
@@ -98,19 +99,19 @@ def open_driven_study(
 
 
 def add_trial(study: optuna.Study, trial: FrozenTrial, place: Place) -> None:
-    """Add a trial that ended; once this returns, a killed process does not lose it."""
+    """Add a trial that ended; after this call, the trial is safe even when the process is killed."""
     with report_database_errors(place):
         study.add_trial(trial)
 
 
 def ended_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that ended, in the order in which they did."""
+    """Return the trials that ended, in the order in which they ended."""
     return study.get_trials(deepcopy=False, states=ENDED_STATES)
 
 
 @contextmanager
 def ignore_experimental_warnings() -> Iterator[None]:
-    """Hide Optuna's warnings about its new functions: a user of gatesearch does not call them."""
+    """Hide Optuna's warnings about its experimental functions, which a user of gatesearch does not call."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield

@@ -1,4 +1,4 @@
-"""Studies in a database: opened by Optuna, with errors in one line."""
+"""Opens a study's database through Optuna, and reports its errors in one line."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ def open_database(url: str) -> BaseStorage:
     """Open a database.
 
     Raises:
-        UserError: it cannot be reached, or has no driver here.
+        UserError: the database cannot be reached, or no driver for it is installed.
     """
     with report_database_errors(url):
-        # A server may close a connection that is idle during a long trial: each use tests it first.
+        # A server may close a connection that is idle during a long trial. So SQLAlchemy tests the connection before
+        # each use.
         return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
 @contextmanager
 def report_database_errors(place: Place) -> Iterator[None]:
-    """Turn errors of a database into one line; errors of a journal pass as they are.
+    """Turn errors of a database into one line; errors of a journal stay as they are.
 
     Raises:
-        UserError: the database cannot be reached, or refuses.
+        UserError: the database cannot be reached, or it refuses a request.
     """
     if not isinstance(place, str):
         yield

@@ -1,4 +1,4 @@
-"""The lock that allows only one driver for a study, in a file or in the database."""
+"""The lock by which only one process at a time drives a study; held on a file or in a database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def lock_study(place: Place, name: str) -> AbstractContextManager[None]:
     """Keep other drivers from a study, until the end of the context or of the process.
 
     Raises:
-        UserError: another process drives it.
+        UserError: another process drives the study.
     """
     return _lock_in_database(place, name) if isinstance(place, str) else _lock_file(place, str(place))
 
@@ -50,7 +50,7 @@ def _lock_in_database(url: str, name: str) -> Iterator[None]:
     with report_database_errors(url):
         connection = create_engine(url, poolclass=NullPool).connect()
     with connection:
-        with report_database_errors(url):  # the connection holds the lock, and the server ends it with the process
+        with report_database_errors(url):  # the connection holds the lock; the server frees it when the process ends
             locked = connection.execute(text("SELECT pg_try_advisory_lock(hashtext(:name))"), {"name": name}).scalar()
             connection.commit()
         if not locked:
@@ -58,7 +58,7 @@ def _lock_in_database(url: str, name: str) -> Iterator[None]:
         try:
             yield
         finally:
-            with contextlib.suppress(SQLAlchemyError):  # where the server is gone, so is the lock
+            with contextlib.suppress(SQLAlchemyError):  # a server that is gone has freed the lock
                 connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), {"name": name})
 
 

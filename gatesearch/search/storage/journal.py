@@ -15,23 +15,25 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from gatesearch._lib import console
 
 CHECKSUM_KEY = "crc32"
-LOCK_TIMEOUT_S = 5  # an older lock is of a process that is gone: an append takes milliseconds
+LOCK_TIMEOUT_S = 5  # an older lock belongs to a dead process, because an append takes milliseconds
 
 
 class Journal(JournalFileBackend):
-    """A journal that a full disk leaves as it was: an entry that could not be written whole is taken back.
+    """A journal that stays whole on a full disk: an entry that does not fit is removed again.
 
-    When :meth:`append_logs` returns, the operating system has the entry, so that a killed process loses none. The
-    driver of a study flushes entries to the disk in the background, while the next trial runs: that takes milliseconds,
-    which is how long it takes until an entry survives a power cut.
+    When :meth:`append_logs` returns, the operating system has the entry, so a killed process loses none. The driver of
+    a study flushes entries to the disk in the background, while the next trial runs. A flush takes milliseconds; until
+    it ends, a power cut loses the entry.
 
     Args:
         path: the path of the file.
-        in_background: whether a thread flushes; :meth:`flush` waits for it. Else :meth:`append_logs` flushes itself.
+        in_background: whether a thread flushes entries; :meth:`flush` waits for that thread. Otherwise
+            :meth:`append_logs` flushes.
     """
 
     def __init__(self, path: Path, in_background: bool = False) -> None:
-        # Absolute: the lock is a symbolic link to the file, and Optuna waits forever for a link that leads nowhere.
+        # The path is absolute, because the lock is a symbolic link to the file, and Optuna waits forever for a link
+        # that leads nowhere.
         self._path = path.absolute()
         self._append_lock = JournalFileSymlinkLock(str(self._path), grace_period=LOCK_TIMEOUT_S)
         super().__init__(str(self._path), self._append_lock)
@@ -42,7 +44,7 @@ class Journal(JournalFileBackend):
         """Append entries, all or none.
 
         Raises:
-            OSError: the disk is full; names the file.
+            OSError: the disk is full; the error names the file.
         """
         text = "".join(f"{_write_entry(log)}\n" for log in logs)
         try:
@@ -50,7 +52,7 @@ class Journal(JournalFileBackend):
             try:
                 with self._path.open("ab", buffering=0) as file:
                     rest = text.encode()
-                    while rest:  # one system call, unless the disk fills up
+                    while rest:  # one system call is enough, unless the disk fills up
                         rest = rest[file.write(rest) :]
             finally:
                 self._append_lock.release()
@@ -72,14 +74,16 @@ class Journal(JournalFileBackend):
             return
         while self._flushes and self._flushes[0].done():
             self._flushes.popleft().result()
-        if len(self._flushes) < 2:  # one runs, and the one that waits will flush all that is written before it starts
+        # One flush may run and one may wait: the waiting flush writes out everything that is appended before it starts.
+        if len(self._flushes) < 2:
             self._flushes.append(self._thread.submit(_flush_file, self._path))
 
 
 def mend_last_line(journal: Path) -> None:
-    """End the last line of a journal; drop it, with a warning, where it is half an entry that the next would continue.
+    """Repair the last line of a journal, which a full disk or a killed process may have cut off.
 
-    A full disk or a killed process leaves such a line.
+    A whole entry without a line end gets one. Half an entry is dropped with a warning, because the next entry would
+    continue its line.
     """
     if not journal.exists():
         return
@@ -88,7 +92,7 @@ def mend_last_line(journal: Path) -> None:
         start = content.rfind(b"\n") + 1
         if start == len(content):
             return
-        if _is_entry(content[start:]):  # whole but for its end
+        if _is_entry(content[start:]):  # only the line end is missing
             file.write(b"\n")
             return
         file.truncate(start)
@@ -104,9 +108,9 @@ def drop_half_entry(journal: Path) -> None:
 
 
 def find_broken_line(journal: Path) -> str | None:
-    """Return the first line of a journal that is no entry, such as "line 5"; None where every line is one.
+    """Return the first line of a journal that is no entry, such as "line 5"; None where every line is an entry.
 
-    A last line without its end is left out: it is being written, or its writer was killed.
+    A last line without a line end is not checked: a process is writing it, or was killed in the middle of it.
     """
     for number, line in enumerate(journal.read_bytes().splitlines(keepends=True), 1):
         if not line.endswith(b"\n"):
@@ -125,13 +129,13 @@ def _is_entry(line: bytes) -> bool:
 
 
 def is_intact(entry: dict[str, Any]) -> bool:
-    """Say whether an entry is what was written; one of an older version or of another program says no checksum."""
+    """Say whether an entry agrees with its checksum; an entry of an older version or another program has none."""
     rest = {key: value for key, value in entry.items() if key != CHECKSUM_KEY}
     return len(rest) == len(entry) or entry[CHECKSUM_KEY] == _checksum(rest)
 
 
 def _write_entry(log: dict[str, Any]) -> str:
-    # Optuna reads the keys that it knows: a further one is in nobody's way.
+    # Optuna ignores keys that it does not know, so the checksum is one more key of the entry.
     return _dump(log | {CHECKSUM_KEY: _checksum(log)})
 
 

@@ -1,4 +1,4 @@
-"""The place where a study is stored, and its description for messages."""
+"""The place where a study is stored, and how messages show it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Place = Path | str  # a journal file, or the URL of a database
 
 
 def show_place(place: Place) -> str:
-    """Return the place without a password.
+    """Return the place as text, without its password.
 
     >>> show_place("postgresql://me:secret@host/db")
     'postgresql://me:***@host/db'
