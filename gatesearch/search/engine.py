@@ -1,4 +1,4 @@
-"""Runs a search: proposes plans, prices them, trains those that are cheap enough, stores every outcome."""
+"""Runs a search: proposes plans, prices them, trains those that are cheap enough, stores all outcomes."""
 
 from __future__ import annotations
 

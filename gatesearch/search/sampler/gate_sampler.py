@@ -62,10 +62,11 @@ class GateSampler(BaseSampler):
     simplest. On synthetic tables in which the plan without gates breaks the constraint, this order reaches 0.55 to 0.72
     of the hypervolume after 10 evaluations (means). Where the second plan is drawn at random, it reaches 0.39 to 0.49.
 
-    A parameter that does not belong to the space is drawn at random. So are plans, once every allowed plan was tried. Proposals depend only on the seed and on the trials so far, so an interrupted study
-    continues like an uninterrupted one. Threads, batches and processes that share a storage may ask at the same time.
-    No plan is proposed that ended, failed, is being tried or waits in the queue. A trial with some fixed parameters, as
-    ``study.enqueue_trial`` makes, gets the best plan with these parameters.
+    A parameter that does not belong to the space is drawn at random. So are plans, once every allowed plan was tried.
+    Proposals depend only on the seed and on the trials so far, so an interrupted study continues like an uninterrupted
+    one. Threads, batches and processes that share a storage may ask at the same time. No plan is proposed that ended,
+    failed, is being tried or waits in the queue. A trial with some fixed parameters, as ``study.enqueue_trial`` makes,
+    gets the best plan with these parameters.
 
     Args:
         space: the space of plans.
