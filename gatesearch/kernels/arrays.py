@@ -90,7 +90,7 @@ def active_blocks(active: Any, what: str, channels: int) -> Array | None:
 
 
 def block_count(active: Array | None) -> int:
-    """Return the number of active blocks that a call passes to C; 0 goes with NULL, which means all."""
+    """Return the number of active blocks that a call passes to C; None means all blocks, for which C ignores the 0."""
     return 0 if active is None else len(active)
 
 
@@ -102,5 +102,5 @@ def channel_mask(active: Array | None, channels: int) -> Array:
 
 
 def address(array: Array | None) -> int | None:
-    """Return the address of an array's memory; None, which C reads as NULL, for None."""
+    """Return the address of an array's memory; for None return None, which C reads as NULL."""
     return None if array is None else array.ctypes.data

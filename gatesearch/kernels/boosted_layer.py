@@ -1,4 +1,4 @@
-"""Trained layers that compute only the channels that win: the base of the layers of the FBS kernels."""
+"""The base class of trained layers with feature boosting and suppression (FBS), which compute only winning channels."""
 
 from __future__ import annotations
 

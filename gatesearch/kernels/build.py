@@ -19,7 +19,7 @@ from gatesearch._lib.timing import fingerprint
 from gatesearch.kernels.library import SOURCES
 from gatesearch.kernels.registry import outside_sources
 
-# Fused or reordered sums would differ between instruction sets, and from the references.
+# -ffp-contract=off: fused multiply-adds would make results differ between instruction sets, and from the references.
 FLAGS = ("-std=gnu11", "-O3", "-Wall", "-Wextra", "-ffp-contract=off", "-fno-math-errno")
 SANITISERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 # By architecture: the instruction sets, the best first, each with the flags that select it.
@@ -53,7 +53,7 @@ MICRO: Mapping[str, Sequence[str]] = {
 }
 LIBRARY_NAME = ("gatesearch_kernels", ".so")  # before and after the digest of its content
 COMPILERS = ("cc", "gcc", "clang")
-ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # by the names that some systems give them
+ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}  # other names that some systems use for an architecture
 
 
 class BuildError(RuntimeError):
@@ -114,9 +114,9 @@ def library(compiler: Compiler | None = None, sanitise: bool = False, folder: Pa
 
 @contextmanager
 def compile_beside() -> Iterator[None]:
-    """Compile the kernels while the body runs, if the cache lacks them: the compiler's processes take other cores.
+    """Compile the kernels while the body runs, if the cache lacks them; the compiler runs in processes of its own.
 
-    What fails here fails again where the kernels are loaded, which says so.
+    A failure is not reported here: it occurs again where the kernels are loaded, and is reported there.
     """
     compiler = None
     with suppress(BuildError):

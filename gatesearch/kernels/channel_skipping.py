@@ -1,4 +1,4 @@
-"""Convolutions that compute only the channels that win, single ones or blocks: the base of two kernels."""
+"""Convolutions that compute only winning channels, single ones or blocks: the base of ``fbs_single`` and ``fbs_pg``."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from gatesearch.kernels.library import ADDRESS, INT, SHAPE, SIZE, SOURCES, Libra
 from gatesearch.kernels.operand_split import OperandSplit
 from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_blocks
 
-BITS, LOW_BITS = 8, 4  # of the input of samples, which are timed
+BITS, LOW_BITS = 8, 4  # bits and low bits of the input of the random layers that are timed
 
 
 class CSplit(ctypes.Structure):
@@ -54,13 +54,13 @@ class Precision(NamedTuple):
     """The precision gate of a hybrid layer.
 
     Args:
-        bits: the number of bits of a level of the input.
-        low_bits: those that only open outputs add, 0 to 8; the high bits are the other 1 to 8.
-        group: channels that share a decision, which the winners among them make.
-        threshold: Delta of each group, float32, in units of the output.
+        bits: number of bits of a level of the input.
+        low_bits: number of low bits, which only open outputs add, 0 to 8; the high bits are the other 1 to 8.
+        group: number of channels that share a decision; the mean of the winners among them decides.
+        threshold: threshold of each group (Delta in the paper), float32, in units of the output.
         step: real value of a level of the input.
         level: real value of a step of the product.
-        operands: how a channel of the input is split.
+        operands: how a channel of the input is split into operands.
     """
 
     bits: int
@@ -159,12 +159,15 @@ class FBSPG(ChannelSkippingConv):
         return cls(Geometry.from_layer(gate.layer, image), levels, precision, Boost.from_module(layer), relu, library)
 
     def phases(self, x: Array, channels: Array) -> IntegerPhases:
-        """Return O_hb, the mask and O in whole numbers, int64 [h', w', c_out], where ``channels`` win."""
+        """Return the high products O_hb, the mask and the output O in whole numbers, where ``channels`` win.
+
+        All are [h', w', c_out]; numbers are int64.
+        """
         p, g = self.precision, self.geometry
         whole = np.rint((x / np.float32(p.step)).clip(1 - 2**p.bits, 2**p.bits - 1)).astype(np.int64)
         if not p.operands.sign:
             whole = whole.clip(0)
-        # High bits are those of the magnitude: a negative level is rounded towards zero, too.
+        # The high bits are those of the magnitude, so negative levels are rounded towards zero as well.
         coarse = np.sign(whole) * (np.abs(whole) >> p.low_bits << p.low_bits)
         high, low = (integer_products(g, part, self.weight) for part in (coarse, whole - coarse))
         winners = torch.zeros(g.c_out, dtype=torch.bool)
@@ -189,7 +192,7 @@ class FBSPG(ChannelSkippingConv):
 
 
 class FBSPGLayer(ChannelSkippingLayer):
-    """A trained layer with both gates."""
+    """A trained layer with FBS and a precision gate."""
 
     conv: FBSPG
 

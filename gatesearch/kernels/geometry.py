@@ -23,10 +23,10 @@ class Geometry:
         image: height and width.
         c_in: channels of the image.
         c_out: channels of the output.
-        kernel: height and width.
-        stride: vertical and horizontal.
-        padding: at the top and at the bottom; at the left and at the right.
-        dilation: vertical and horizontal.
+        kernel: height and width of the kernel.
+        stride: vertical and horizontal stride.
+        padding: rows of zeros at the top and at the bottom; columns of zeros at the left and at the right.
+        dilation: vertical and horizontal dilation.
 
     Raises:
         ValueError: a size is not positive, or the output is empty.

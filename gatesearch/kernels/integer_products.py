@@ -24,9 +24,9 @@ def integer_products(geometry: Geometry, x: Array, weight: Array) -> torch.Tenso
 
 @torch.no_grad()
 def gate_sizes(gate: PGConv2d | PGLinear) -> tuple[torch.Tensor, float, float]:
-    """Return the levels of a trained gate's weights, the real value of a level of its input, and that of the product.
+    """Return the levels of a trained gate's weights, and the real values of a step of its input and of the product.
 
-    The module computes them in float32, and so does this.
+    Both values are computed in float32, as the trained module computes them.
     """
     weight, weight_step = gate.weights()
     _, scale = gate.range(torch.zeros(1))

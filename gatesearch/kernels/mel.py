@@ -17,8 +17,8 @@ from gatesearch.kernels.arrays import Array, address, aligned_zeros, check_array
 from gatesearch.kernels.base import Kernel
 from gatesearch.kernels.library import ADDRESS, INT, SIZE, SOURCES, Library, Signatures
 
-WIDEST_SOUND_BYTES = 4  # of a sample in whole numbers
-LARGEST_POWER = 16.0  # mean square of a step; sound of full scale 1 has 1 at most
+WIDEST_SOUND_BYTES = 4  # bytes of the widest whole-number sample that is accepted
+LARGEST_POWER = 16.0  # largest mean square of samples that is accepted; sound of full scale 1 has at most 1
 
 
 class CMel(ctypes.Structure):
@@ -148,7 +148,7 @@ class MelStream:
         if samples.shape != (self.samples,):
             raise ValueError(f"a step is {self.samples} samples, found {list(samples.shape)}")
         if self._mel.library is not None:
-            # C reads the memory of bytes directly; to ask an array for its address takes as long as half a frame.
+            # ctypes passes the memory of bytes directly; asking an array for its address takes as long as half a frame.
             self._function(self._mel.address, samples.tobytes(), *self._arguments)
             return self.window
         self._wave = np.append(self._wave, samples)[-len(self._wave) :]
@@ -170,7 +170,7 @@ def _samples(wave: Any) -> Array:
         native = np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else array.dtype.newbyteorder("="))
         array = to_float(torch.from_numpy(native)).numpy()
     array = np.ascontiguousarray(array)
-    # One product finds what is not finite as well: a comparison with nan is false.
+    # One product also finds samples that are not finite, because every comparison with NaN is false.
     if array.ndim == 1 and not array.dot(array) <= LARGEST_POWER * len(array):
         raise ValueError("wave is not finite, or in the numbers of int16; wanted: sound of full scale 1")
     return array

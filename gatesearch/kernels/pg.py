@@ -1,4 +1,7 @@
-"""Trained layers with precision gating: rounding to levels, two phases, and the batch normalisation behind them."""
+"""Trained layers with precision gating (PG), and the kernel that runs them.
+
+A layer rounds its input to levels, convolves in two phases, and applies the batch normalisation behind it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from gatesearch.kernels.operand_split import OperandSplit
 from gatesearch.kernels.pg_conv import CGate, PGConv
 from gatesearch.kernels.work_terms import Terms, conv_macs, conv_terms, count_blocks
 
-BITS = {1: (8, 4), 2: (16, 8)}  # by bytes of a level, the bits and low bits of samples, which are timed
+BITS = {1: (8, 4), 2: (16, 8)}  # by bytes of a level: bits and low bits of the random layers that are timed
 
 
 class PGLayer:
@@ -31,9 +34,9 @@ class PGLayer:
 
     Args:
         conv: the kernel with its weights.
-        scale, shift: of the normalisation behind it, float32 [c_out].
+        scale, shift: scale and shift of the normalisation behind it, float32 [c_out].
         relu: whether a ReLU follows.
-        threshold: Delta of each group, float32.
+        threshold: threshold of each group (Delta in the paper), float32.
         shape: the shape of the output; None means that of the convolution.
     """
 
@@ -175,7 +178,7 @@ class PGLayer:
 
 
 class PGKernel(LayerKernel):
-    """Precision gating; the input channels of its shape count every operand of a channel."""
+    """Precision gating. The input channels of its shapes are operands; see :mod:`gatesearch.kernels.operand_split`."""
 
     name = "pg"
     source = SOURCES / "pg.c"

@@ -1,6 +1,7 @@
 """Precision gating in whole numbers: the high bits of every output, and the low bits of open outputs.
 
-Source: Zhang et al. 2020, "Precision Gating"; O_hb there is the product of the high bits.
+Source: Zhang et al. 2020, "Precision Gating". In its notation, O_hb is the product of the high bits, O the product of
+all bits that are used, and Delta a threshold.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ class PGConv:
     Args:
         geometry: the geometry of the layer.
         weight: int8 levels [c_out, c_in, kh, kw] of at most 7 magnitude bits.
-        bits: B, of a level of the input, 2 to 16.
-        low_bits: bits of the second phase, 0 to 8; the first phase has the other 1 to 8. With 0 there is no second
-            phase.
+        bits: number of bits of a level of the input (B in the paper), 2 to 16.
+        low_bits: number of bits of the second phase, 0 to 8; the first phase has the other 1 to 8. With 0 there is no
+            second phase.
         group: channels that share a decision: 1, 8, a multiple of 16, or all of them.
-        threshold: Delta [groups], float32, in units of the output.
+        threshold: threshold of each group (Delta in the paper), float32 [groups], in units of the output.
         level: real value of a step of the product.
         bias: float32 [c_out]; None means 0.
         singly: with groups of 1, whether each open output is a dot product of its own; else the kernel computes every
@@ -146,7 +147,7 @@ class PGConv:
         conv.step, conv.operands = step, operands
         return conv
 
-    step: float  # real value of a level of the input; without a trained layer, for inputs up to 1
+    step: float  # real value of a level of the input; by default for inputs up to 1
     operands: OperandSplit = OperandSplit()
 
     def levels(self, x: Any) -> Any:

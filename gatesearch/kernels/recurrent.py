@@ -22,7 +22,7 @@ from gatesearch.kernels.recurrent_weights import HMD, CMatrix, Dense, LowRank, W
 from gatesearch.kernels.work_terms import Terms, count_blocks
 
 MATRIX = POINTER(CMatrix)
-# By form of a matrix, the arrays that make it up.
+# The arrays that make up a matrix, by its form.
 FACTORS: Mapping[type[Dense | HMD | LowRank], tuple[str, ...]] = {
     Dense: ("weight",),
     HMD: ("rich", "down", "across"),

@@ -86,7 +86,7 @@ class HMD:
     Args:
         rich: A, float32 [gates, r, columns].
         down: b, float32 [gates, J, height - r].
-        across: c, float32 [gates, columns]; the c_j are its J parts, of sizes as even as can be.
+        across: c, float32 [gates, columns]; the rows c_j are its J parts, whose sizes differ by at most one.
     """
 
     def __init__(self, rich: Any, down: Any, across: Any) -> None:
@@ -139,7 +139,9 @@ class HMD:
 
 
 class LowRank:
-    """Two factors U V for each gate (LMF): for C, hybrid matrices without rich rows, whose parts span all columns.
+    """Low-rank matrix factors (LMF), U V for each gate.
+
+    C reads them as a hybrid matrix without rich rows, whose parts each span all columns.
 
     Args:
         left: U, float32 [gates, height, d].
@@ -198,7 +200,7 @@ class Pruned:
 
     @classmethod
     def from_factors(cls, matrix: PrunedMatrix) -> Pruned:
-        """Return the weights of a trained matrix that pruning keeps."""
+        """Return the weights that pruning keeps of a trained matrix."""
         remaining = matrix.weight * matrix.largest(matrix.keep)
         return cls(_stack(remaining, matrix.groups))
 

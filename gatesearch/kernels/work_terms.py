@@ -1,8 +1,8 @@
-"""Work terms, in which the time of a kernel is linear; those of a convolution serve several kernels.
+"""Work terms: counts of passes through the loops of a kernel, in which its time is linear.
 
-A board's table models the time of a call as the sum of slope x term, with no negative slope
-(:mod:`gatesearch.cost.sources.board.table`). Each term counts the passes through one loop of the C code. Loops over
-channels go by blocks of 16, so most terms count blocks where one might expect channels.
+The terms of a convolution serve several kernels. A board's table models the time of a call as the sum of slope x term,
+with no negative slope (:mod:`gatesearch.cost.sources.board.table`). Each term counts the passes through one loop of the
+C code. Loops over channels go by blocks of 16, so most terms count blocks where one might expect channels.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def tile_rows(rows: float, tile: int) -> float:
 
 
 def conv_macs(shape: Sequence[int]) -> float:
-    """Return the multiply-accumulates of a dense convolution, from its twelve numbers."""
+    """Return the multiply-accumulates of a dense convolution, from the twelve numbers of its shape."""
     height, width = output_size(shape)
     return float(height * width * shape[3] * shape[2] * shape[4] * shape[5])
 
@@ -61,7 +61,7 @@ def conv_terms(shape: Sequence[int], tile: int, inputs: float = 1.0, outputs: fl
     outputs; a *step* of a tile multiplies one block of inputs at one tap.
 
     Args:
-        shape: twelve numbers.
+        shape: the twelve numbers that ``Geometry.from_shape`` reads.
         tile: pixels that the inner loop computes at once.
         inputs, outputs: shares of the blocks that are active.
     """
