@@ -1,17 +1,18 @@
 """Average pooling over a large window as a chain of poolings over small ones.
 
-A mean over a window is a mean of means, so that it may be taken along one axis after the other, and, where windows do
-not overlap, over windows of windows. Engines have fast depthwise convolutions for few taps only: XNNPACK for up to 25.
-For [25, 5] windows over 64 channels LiteRT takes 13.5 us in one convolution and 0.6 us in two; Vela expects 18,400
-cycles of an Ethos-U55 and 10,100.
+A mean over a window is a mean of means. So a pooling may go along one axis and then along the other; where windows do
+not overlap, it may also go over small windows and then over windows of their means. That is faster, because engines
+have fast depthwise convolutions for few taps only: XNNPACK, LiteRT's library of kernels, for up to 25. For [25, 5]
+windows over 64 channels, one convolution takes LiteRT 13.5 us and two take it 0.6 us. On an Ethos-U55, Vela expects
+18,400 cycles of one and 10,100 of two.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-MAX_TAPS = 25  # of the largest specialised depthwise kernel of XNNPACK
-NPU_STRIDES = (3, 2)  # the strides above 1 of an Ethos-U: with any other a convolution runs on the CPU
+MAX_TAPS = 25  # taps of the largest specialised depthwise kernel of XNNPACK
+NPU_STRIDES = (3, 2)  # strides above 1 that an Ethos-U has; a convolution with another stride runs on the CPU
 
 Pair = tuple[int, int]
 
@@ -29,7 +30,9 @@ class Window(NamedTuple):
         return self.kernel[0] * self.kernel[1]
 
     def effective_stride(self, image: Pair) -> Pair:
-        """Return the stride, 1 along an axis with one position: the stride does not matter there, but to the NPU.
+        """Return the stride, replaced by 1 along an axis on which the window has only one position.
+
+        There any stride gives the same result, but the neural processing unit (NPU) runs only small ones.
 
         >>> Window((25, 5), (25, 5)).effective_stride((25, 10))
         (1, 5)
@@ -52,7 +55,7 @@ def factor_window(window: Window) -> tuple[Window, ...]:
     (height, width), (stride_h, stride_w), (padding_h, padding_w) = window
     vertical = [Window((k, 1), (s, 1), (p, 0)) for k, s, p in _factor_axis(height, stride_h, padding_h)]
     horizontal = [Window((1, k), (1, s), (0, p)) for k, s, p in _factor_axis(width, stride_w, padding_w)]
-    # An axis that stays long comes last: the other axis then leaves less to it.
+    # An axis whose windows stay long comes last: the pooling along the other axis makes its input smaller.
     in_order = vertical + horizontal if vertical[-1].taps <= MAX_TAPS else horizontal + vertical
     return tuple(each for each in in_order if each.taps > 1 or each.stride != (1, 1) or each.padding != (0, 0))
 

@@ -1,7 +1,7 @@
 """Converts several modules to .tflite in one conversion and splits the result, which saves time.
 
-A conversion takes about a second whatever it converts: the converter collects decompositions of all operators again at
-each of its steps. Pricing a backbone takes dozens of small programs, so that they share conversions.
+A conversion takes about a second, however small the module: the converter collects the decompositions of all operators
+again at each of its steps. Pricing a backbone takes dozens of small programs, so these programs share conversions.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from gatesearch.compile import flatbuffer
 from gatesearch.compile.tflite import Converter, convert
 
 BatchConverter = Callable[[Sequence[nn.Module], Sequence[Tensor]], list[bytes]]
-"""Makes a float .tflite of each module and an example of its input, as :func:`convert_all` does."""
+"""A function that makes a float .tflite of each module, given an example of its input, as :func:`convert_all` does."""
 
 
 class _SideBySide(nn.Module):
-    """Applies each module to its own input; their outputs follow each other."""
+    """Applies each module to its own input, and returns the outputs of all modules, one after the other."""
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         super().__init__()
-        # Modules may share layers, and conversion rewrites each in its own way.
+        # Copies, because modules may share layers, and conversion rewrites each module in its own way.
         self.parts = nn.ModuleList(copy.deepcopy(module) for module in modules)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -37,11 +37,11 @@ class _SideBySide(nn.Module):
 
 
 def convert_all(modules: Sequence[nn.Module], examples: Sequence[Tensor]) -> list[bytes]:
-    """Convert modules as :func:`gatesearch.compile.tflite.convert` converts each, in one conversion.
+    """Return what :func:`gatesearch.compile.tflite.convert` returns for each module, from one conversion.
 
     Args:
-        modules: each takes one tensor [1, ...]; converted in evaluation mode, copied, not changed.
-        examples: the input of each.
+        modules: modules that each take one tensor [1, ...]; copies of them are converted, in evaluation mode.
+        examples: an input of each module.
 
     Raises:
         ToolError: the converter cannot convert one of them.
@@ -53,7 +53,7 @@ def convert_all(modules: Sequence[nn.Module], examples: Sequence[Tensor]) -> lis
     try:
         # torch.export merges inputs that are the same tensor, even if two modules read them.
         model = convert(_SideBySide(modules), [example.clone() for example in examples])
-    except ToolError:  # one by one, the error is that of the module that cannot be converted
+    except ToolError:  # converted one by one, the module that cannot be converted raises its own error
         return one_by_one(convert)(modules, examples)
     return list(_cut_apart(model, counts))
 
@@ -64,7 +64,7 @@ def one_by_one(converter: Converter) -> BatchConverter:
 
 
 def _cut_apart(model: bytes, counts: Sequence[int]) -> Iterator[bytes]:
-    """Yield a model for each input, in order; ``counts`` are the numbers of outputs that follow from each."""
+    """Yield a model for each input, in order; ``counts`` are the numbers of outputs that belong to each input."""
     parsed = flatbuffer.read(model)
     [signature] = parsed.signatureDefs
     inputs, outputs = (_in_order(entries) for entries in (signature.inputs, signature.outputs))

@@ -1,4 +1,4 @@
-"""Follows a tensor without its constant channels through the operations after it."""
+"""Follows a tensor that lacks its constant channels through the operations that read it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gatesearch.graph.module_types import (
 
 @dataclass(frozen=True)
 class Subset:
-    """A tensor that holds only the channels ``index`` of an axis; each other channel is a constant.
+    """A tensor that holds only some channels of an axis; each of the other channels is a constant.
 
     Args:
         index: the indices of the channels that the tensor holds.
@@ -53,8 +53,9 @@ class Subset:
 class Carried(NamedTuple):
     """The result of carrying a subset through one operation.
 
-    ``module`` replaces the node's own; None if that one stays. ``subset`` describes the output; None if the output has
-    all its channels.
+    Args:
+        module: the module that replaces the node's own; None if the node keeps its own.
+        subset: the subset that the output holds; None if the output has all its channels.
     """
 
     module: nn.Module | None
@@ -63,7 +64,7 @@ class Carried(NamedTuple):
 
 @torch.no_grad()
 def carry(stage: fx.GraphModule, node: fx.Node, subset: Subset) -> Carried | None:
-    """Carry a subset through one node; None where that cannot be done exactly."""
+    """Return what a subset becomes behind one node; None where the node cannot be changed exactly."""
     source = node.all_input_nodes[0]
     if node.op == "call_module":
         return _through_module(stage.get_submodule(str(node.target)), node, source, subset)
@@ -82,7 +83,7 @@ def carry(stage: fx.GraphModule, node: fx.Node, subset: Subset) -> Carried | Non
 def _through_module(module: nn.Module, node: fx.Node, source: fx.Node, subset: Subset) -> Carried | None:
     first = subset.axis == 1
     if isinstance(module, ELEMENTWISE) and (first or not isinstance(module, nn.Dropout2d)):
-        # As an image of one pixel, which dropout by channel takes, too.
+        # The constants become an image of one pixel, because dropout by channel needs an image.
         return Carried(None, replace(subset, fill=module(subset.fill[None, :, None, None]).flatten()))
     if isinstance(module, nn.Linear) and subset.axis == len(shape_of(source)) - 1:
         bias = module.weight[:, subset.dropped] @ subset.fill[subset.dropped]
@@ -106,9 +107,10 @@ def _through_module(module: nn.Module, node: fx.Node, source: fx.Node, subset: S
 
 
 def _through_convolution(module: nn.Conv1d | nn.Conv2d, subset: Subset) -> Carried | None:
-    """Take the constants into the bias: over a constant input a convolution adds the sum of its kernel times it.
+    """Return the convolution of the remaining channels, with the constants of the dropped ones in its bias.
 
-    At a padded border the kernel meets zeros as well, so that the sum is another one there: only zeros pass.
+    A constant input channel adds the constant times the sum of its kernel to every output. At a padded border the
+    kernel also meets zeros, so the sum is another one there; with padding, the constants must be zeros.
     """
     if not subset.is_zero and not _is_unpadded(module):
         return None
@@ -124,12 +126,12 @@ def _through_convolution(module: nn.Conv1d | nn.Conv2d, subset: Subset) -> Carri
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """Return the shape of a node's output, from ``ShapeProp``."""
+    """Return the shape of a node's output, which ``ShapeProp`` recorded."""
     return tuple(node.meta["tensor_meta"].shape)
 
 
 def _flattened(subset: Subset, shape: tuple[int, ...]) -> Subset:
-    """Return the subset of [N, C, ...] flattened to [N, C x ...]: every channel is a run of values."""
+    """Return the subset behind a flattening of [N, C, ...] to [N, C x ...], where each channel is a run of values."""
     length = torch.Size(shape[2:]).numel()
     index = (subset.index[:, None] * length + torch.arange(length)).flatten()
     return Subset(index, subset.fill.repeat_interleave(length))

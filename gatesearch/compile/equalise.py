@@ -1,21 +1,23 @@
 """Pass: scales the channels of an activation to one range, so that int8 steps suit all of them.
 
-Assumes folded batch normalisations, evaluation mode and a graph that may be changed. Guarantees the same function up to
-rounding: a convolution that runs twice, or shares a parameter with another layer, stays as it is.
+The pass assumes folded batch normalisations, evaluation mode and a graph that may be changed. It keeps the function up
+to rounding. A convolution that runs twice, or shares a parameter with another layer, stays as it is.
 
-This is cross-layer equalisation (Nagel et al. 2019, arXiv 1906.04721, section 4.1). A ReLU commutes with a positive
-factor, so that between two convolutions channel i can be scaled up on one side and down on the other:
+The method is cross-layer equalisation (Nagel et al. 2019, arXiv 1906.04721, section 4.1). A ReLU commutes with a
+positive factor s_i for each channel i. So between two convolutions a channel can be scaled up on one side and down on
+the other:
 
     W2 relu(W1 x + b1) = (W2 / s) relu(s W1 x + s b1)        for any s_i > 0
 
-The paper's s_i make the weights' ranges r1_i and r2_i alike (equation 11). Here weights have a scale a channel in
-.tflite, and what suffers is the activation, which has one scale for all its channels. So s_i fills the activation's
-range, with r_i its largest value observed on channel i:
+In the paper, s_i makes the ranges of both weights of a channel equal (equation 11). In .tflite each output channel of
+the weights has a scale of its own, so the weights need no help. The activation has one scale for all its channels, so
+channels with small values are rounded coarsely. Here s_i therefore scales each channel up towards the activation's
+range. r_i is the largest value observed on channel i, max r the largest r_i:
 
-- Depthwise weights behind the ReLU have a scale for each channel and lose nothing: s_i = max r / r_i.
-- Weights that share a scale over input channels lose what the activation gains. The two meet halfway, at the geometric
-  mean of what the activation asks for and what the weight has room for: s_i = sqrt(max r / r_i * w_i / max w), with
-  w_i the largest weight that reads channel i.
+- Depthwise weights that read the ReLU have a scale for each channel and lose nothing: s_i = max r / r_i.
+- Other weights share a scale over their input channels and lose precision as the activation gains it. s_i is the
+  geometric mean of the factor that suits the activation and the factor that suits the weights:
+  s_i = sqrt(max r / r_i * w_i / max w), where w_i is the largest weight that reads channel i.
 """
 
 from __future__ import annotations
@@ -31,9 +33,9 @@ from gatesearch.compile.fold import is_plain
 from gatesearch.compile.stage import StageGraph
 from gatesearch.graph.module_types import RELUS, is_depthwise, module_at
 
-LARGEST_FACTOR = 64.0  # a channel that is nearly never on is not worth more
-LARGEST_SHARED_FACTOR = 8.0  # where the weights that follow have to make up for it
-SMALLEST_RANGE = 1e-6
+LARGEST_FACTOR = 64.0  # limit of s_i before depthwise weights, for channels that are hardly ever above zero
+LARGEST_SHARED_FACTOR = 8.0  # limit of s_i before weights that share a scale
+SMALLEST_RANGE = 1e-6  # lower bound of r_i and w_i, against division by zero
 
 
 def equalise_channels(stage: StageGraph) -> StageGraph:
@@ -47,7 +49,7 @@ def equalise(body: nn.Module, samples: Tensor) -> None:
     """Scale channels in place.
 
     Args:
-        body: traced, in evaluation mode; anything else stays as it is.
+        body: a traced module in evaluation mode; a module of another kind stays as it is.
         samples: inputs [n, ...] that show the range of every channel.
 
     >>> chain = nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3, groups=4), nn.ReLU(), nn.Conv2d(4, 2, 1)
@@ -100,7 +102,7 @@ def _pairs(body: fx.GraphModule) -> Iterator[_Pair]:
 
 
 def _unshared_convolutions(body: fx.GraphModule) -> set[nn.Conv2d]:
-    """Return the plain convolutions that run once and share no parameter: a factor changes nothing elsewhere."""
+    """Return the plain convolutions that run once and share no parameter, so that scaling them changes nothing else."""
     calls = Counter(node.target for node in body.graph.nodes if node.op in ("call_module", "get_attr"))
     owners = Counter(id(parameter) for _, parameter in body.named_parameters(remove_duplicate=False))
     return {
@@ -115,7 +117,7 @@ def _unshared_convolutions(body: fx.GraphModule) -> set[nn.Conv2d]:
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a graph and keeps what one node gives: its module may run at other places, too."""
+    """Runs a graph and keeps the output of one node; a hook on its module would also see the module's other calls."""
 
     def __init__(self, body: fx.GraphModule, node: fx.Node) -> None:
         super().__init__(body)
@@ -129,7 +131,7 @@ class _Recorder(fx.Interpreter):
 
 
 def _output_of(body: fx.GraphModule, node: fx.Node, samples: Tensor) -> Tensor:
-    """Return what a node of the graph gives over the samples."""
+    """Return the output of a node of the graph over the samples."""
     recorder = _Recorder(body, node)
     recorder.run(samples)
     return recorder.value

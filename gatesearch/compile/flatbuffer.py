@@ -1,4 +1,4 @@
-"""Reads a .tflite model into Python objects that can be changed, and writes them back."""
+"""Reads .tflite models into Python objects that can be changed, and writes them back."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from gatesearch._lib.plugins import need
 
 IDENTIFIER = b"TFL3"
-SIGNATURE_KEY = b"serving_default"  # as the converter names it
+SIGNATURE_KEY = b"serving_default"  # the name that the converter gives to a model's signature
 
 
 def read(model: bytes) -> Any:
-    """Return a model as the schema's ``ModelT``, with the data of every buffer in it."""
+    """Return a model as the schema's ``ModelT``, with the data of every buffer inside it."""
     need(".tflite files", "ai_edge_litert")
     from ai_edge_litert import schema_py_generated as schema
 
     parsed = schema.ModelT.InitFromPackedBuf(model, 0)
-    for buffer in parsed.buffers:  # the data of large buffers lies behind the tables
+    for buffer in parsed.buffers:  # in the file, the data of large buffers lies behind the flatbuffer's tables
         if buffer.size:
             buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
@@ -43,15 +43,15 @@ def is_constant(parsed: Any, tensor: Any) -> bool:
 
 
 def submodel(parsed: Any, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-    """Return a model of those operators of a main graph that lie between some of its tensors.
+    """Return a model of the operators of a main graph that compute some of its tensors from others.
 
     The model has no tensors or buffers that these operators do not use. Its signature names inputs ``args_0``,
     ``args_1`` ... and outputs ``output_0`` ..., as the converter does.
 
     Args:
-        parsed: see :func:`read`; it stays as it is.
-        inputs: tensors of the graph from which the operators compute.
-        outputs: tensors that they compute, or inputs.
+        parsed: a model, as :func:`read` returns it; it is not changed.
+        inputs: indices of the tensors that the operators read.
+        outputs: indices of the tensors that they compute; inputs may be among them.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -113,7 +113,7 @@ def interface(model: bytes) -> list[tuple[list[int], int]]:
 
 
 def has_outside_constants(model: bytes) -> bool:
-    """Say whether constants lie behind the tables of a model: TensorFlow Lite Micro does not read them there."""
+    """Return whether constants lie behind a model's tables, where TensorFlow Lite Micro does not read them."""
     need(".tflite files", "ai_edge_litert")
     from ai_edge_litert import schema_py_generated as schema
 
@@ -124,9 +124,9 @@ def has_outside_constants(model: bytes) -> bool:
 def compact(model: bytes) -> bytes:
     """Return a model whose constants lie in its tables, with short names for the tensors inside it.
 
-    The quantiser puts the constants of larger models behind the tables, where TensorFlow Lite Micro takes them for
-    empty tensors, gives them room in its arena, and computes with what lies there. Names are a tenth of a small model,
-    and no engine reads them; inputs and outputs keep theirs.
+    The quantiser puts the constants of larger models behind the tables. TensorFlow Lite Micro takes such constants for
+    empty tensors, gives them memory in its arena, and computes with whatever lies there. Names take a tenth of a small
+    model, and no engine reads them; inputs and outputs keep their names.
     """
     parsed = read(model)
     for graph in parsed.subgraphs:
@@ -141,11 +141,11 @@ def compact(model: bytes) -> bytes:
 
 
 def operator_name(parsed: Any, operator: Any) -> str:
-    """Return the name of an operator, such as ``CONV_2D``: its number where the schema has no name for it."""
+    """Return the name of an operator, such as ``CONV_2D``; where the schema has no name for it, return its number."""
     from ai_edge_litert import schema_py_generated as schema
 
     code = parsed.operatorCodes[operator.opcodeIndex]
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)  # old files know the deprecated field alone
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)  # old files set only the deprecated field
     return next((name for name, value in vars(schema.BuiltinOperator).items() if value == number), str(number))
 
 

@@ -1,8 +1,9 @@
 """Pass: folds a batch normalisation into the convolution before it, if nothing else reads that convolution.
 
-Assumes evaluation mode and a graph that may be changed. Guarantees the same function up to rounding; the normalisation
-becomes the identity. In evaluation it is a scale and an offset a channel, which the convolution's weight and bias take
-up (Jacob et al. 2018, arXiv 1712.05877, equation 14). Conversion takes a quarter less time then.
+The pass assumes evaluation mode and a graph that may be changed. It keeps the function up to rounding. In evaluation a
+batch normalisation is a scale and an offset for each channel. The pass multiplies the scale into the convolution's
+weight and adds the offset to its bias (Jacob et al. 2018, arXiv 1712.05877, equation 14); the normalisation becomes the
+identity. Conversion then takes a quarter less time.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from gatesearch.compile.stage import StageGraph
 
 
 def fold_norms(stage: StageGraph) -> StageGraph:
-    """Fold what can be folded in a stage's graph."""
+    """Fold the batch normalisations of a stage's graph."""
     fold_batch_norms(stage.body)
     return stage
 
 
 def fold_batch_norms(block: nn.Module) -> None:
-    """Fold what can be folded among a module's own children, in place.
+    """Fold batch normalisations into convolutions among a module's own children, in place.
 
     >>> block = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
     >>> fold_batch_norms(block)
@@ -42,12 +43,12 @@ def fold_batch_norms(block: nn.Module) -> None:
 
 
 def is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Say whether a module is of that very class, without hooks: a subclass may mean something else."""
+    """Return whether a module is of exactly this class and has no hooks; a subclass may compute something else."""
     return type(module) is kind and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def _neighbours(block: nn.Module) -> Iterator[tuple[str, str]]:
-    """Yield the names of modules of which the second alone reads what the first gives, each being called once."""
+    """Yield the names of two modules that are called once each, where only the second reads the first's output."""
     if type(block) is nn.Sequential:
         count = Counter(map(id, block))
         for (first, one), (second, two) in pairwise(block._modules.items()):

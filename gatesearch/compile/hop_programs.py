@@ -1,9 +1,12 @@
-"""A network by hops as two int8 programs: the step of a hop, and the pass over a window that catches up.
+"""Compiles a network that runs by hops into two int8 programs: one for a hop, one for a whole window.
 
-Both compute the same integers. That needs one scale for a tensor, whichever program computes it: a state's is that of
-the tensor in the pass over the window. So ranges are observed on windows alone, and written into the step. The step has
-the operators of the pass in the same order. What it has besides only moves values: it joins kept frames with fresh ones
-and cuts off what the next hop needs. An operator that moves values has one scale for all that enters and leaves.
+The first program, the *step*, computes a hop from fresh frames and a state, the values that earlier hops left. The
+second program catches up: it computes the state from a whole window, which a part on demand needs when its gate opens.
+
+Both programs compute the same integers. For that, a tensor needs the same scale in both. So its range is observed on
+windows alone and written into the step. The step has the computing operators of the other program, in the same order.
+Its other operators only move values: they join earlier frames with fresh ones, and cut off the frames that the next hop
+needs. All inputs and outputs of such an operator have one scale.
 """
 
 from __future__ import annotations
@@ -21,16 +24,16 @@ from gatesearch.errors import UserError
 from gatesearch.graph.hops import HopNetwork
 
 Ranges = dict[str, dict[str, Any]]
-MOVING = ("RESHAPE", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "CONCATENATION")
+MOVING = ("RESHAPE", "TRANSPOSE", "SLICE", "STRIDED_SLICE", "CONCATENATION")  # operators that only move values
 
 
 @dataclass(frozen=True)
 class HopPrograms:
-    """The programs of one part that runs by hops.
+    """The two .tflite programs of one part of a chain that runs by hops.
 
     Args:
-        step: (fresh frames, *state) to (output, *state).
-        catch_up: window to (output, *state).
+        step: program that maps (fresh frames, *state) to (output, *state).
+        catch_up: program that maps a window to (output, *state).
     """
 
     step: bytes
@@ -39,16 +42,16 @@ class HopPrograms:
 
 @torch.no_grad()
 def compile_hops(network: HopNetwork, samples: Tensor, input_range: tuple[float, float] | None = None) -> HopPrograms:
-    """Return a network by hops as int8 programs.
+    """Return the int8 programs of a network that runs by hops.
 
     Args:
-        network: in evaluation mode; not changed.
-        samples: windows [n, *shape] of the training split, for the ranges of activations.
-        input_range: smallest and largest value of the input where that is on an int8 grid already.
+        network: the network in evaluation mode; it is not changed.
+        samples: windows [n, *shape] of the training split, from which the ranges of activations come.
+        input_range: smallest and largest value of an input that is on an int8 grid already; else None.
 
     Raises:
         UserError: the network has recurrent layers or no time axis, or the converter writes the step with other
-            operators than the window's.
+            operators than the pass over a window.
         ToolError: the converter or the quantiser failed.
     """
     if network.frames is None:
@@ -61,12 +64,12 @@ def compile_hops(network: HopNetwork, samples: Tensor, input_range: tuple[float,
     whole = tflite.convert(network.whole, window)
     step = tflite.convert(network.step, (fresh, *state))
     observed = tflite.calibrate(whole, tflite.channel_last(samples.numpy()), input_range)
-    catch_up = tflite.quantise_in(whole, observed)  # it may widen ranges, so it comes first
+    catch_up = tflite.quantise_in(whole, observed)  # first, because it may widen the ranges in place
     return HopPrograms(step=tflite.quantise_in(step, _step_ranges(whole, observed, step)), catch_up=catch_up)
 
 
 def _step_ranges(whole: bytes, observed: Ranges, step: bytes) -> Ranges:
-    """Return the ranges of a step's tensors: those of the same tensors in the pass over a window."""
+    """Return the ranges of a step's tensors, each from the same tensor in the pass over a window."""
     parsed_whole, parsed_step = flatbuffer.read(whole), flatbuffer.read(step)
     computing_whole, computing_step = _computing(parsed_whole), _computing(parsed_step)
     names_whole, names_step = (
@@ -96,7 +99,7 @@ def _computing(parsed: Any) -> list[Any]:
 
 
 def _spread(ranges: Ranges, parsed: Any) -> None:
-    """Give all tensors of each operator that moves values one range, until nothing changes; in place."""
+    """Give all tensors of each operator that only moves values one range, until nothing changes; in place."""
     graph = parsed.subgraphs[0]
     moving = [each for each in graph.operators if flatbuffer.operator_name(parsed, each) in MOVING]
     count = -1

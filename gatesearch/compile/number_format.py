@@ -1,15 +1,15 @@
-"""Which number format a stage computes in: int8, or float32 where int8 would cost more than it saves.
+"""Picks the number format of a stage: int8, or float32 where int8 would cost more than it saves.
 
-Layer normalisation divides by the spread of a few values, softmax and GELU bend; in int8 each is a chain of small
-operators with a rounding between any two. For a keyword transformer on one x86 core, LiteRT took three times as long in
-int8 as in float, and 1.5 % of the answers were other ones. So a core that runs both formats runs such stages in float.
-A core that knows int8 only runs them in int8, and verification says what that costs.
+Some modules are *delicate*: int8 serves them badly. In int8 a layer normalisation, a softmax or a GELU is a chain of
+small operators, each of which rounds its output. For a keyword transformer on one x86 core, LiteRT took three times as
+long in int8 as in float32, and 1.5 % of the answers changed. So a core that runs both formats runs delicate stages in
+float32. A core that runs only int8 runs them in int8, and verification reports the share of answers that change.
 
-A module of one's own says so by an attribute, ``delicate_in_int8 = True``: a vector quantiser that picks another word
-for a rounding makes another sound.
+A module of another package marks itself as delicate by an attribute, ``delicate_in_int8 = True``. An example is a
+vector quantiser, which may pick another code word because of one rounding.
 
-Gated layers, which compute with bits of their own, and recurrent ones have no int8 form: a cell adds to what it
-remembers at every step, and eight bits would wear it away.
+Gated layers and recurrent layers have no int8 form. Gated layers compute with numbers of bits of their own. A recurrent
+cell adds to its state at every step, and the rounding errors of eight bits would accumulate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gatesearch.gates import LayerGate
 from gatesearch.graph.module_types import DELICATE as DELICATE_MODULES
 from gatesearch.graph.module_types import DELICATE_FUNCTIONS, DELICATE_METHODS
 
-PLAIN, DELICATE, FLOAT = "plain", "delicate", "float"  # in rising need
+PLAIN, DELICATE, FLOAT = "plain", "delicate", "float"  # in rising need of float32
 BYTES = {"int8": 1, "float32": 4}
 
 
@@ -42,7 +42,7 @@ def neediest(needs: Iterable[str]) -> str:
 
 
 def arithmetic(need: str, core: Core) -> str:
-    """Return ``"int8"`` or ``"float32"``: what a stage of that need is exported in for a core."""
+    """Return the number format, ``"int8"`` or ``"float32"``, in which a stage with a need is exported for a core."""
     return "float32" if need == FLOAT or (need == DELICATE and core.runs_float) else "int8"
 
 

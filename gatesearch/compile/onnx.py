@@ -1,4 +1,4 @@
-"""The back end for ONNX: writes a stage after the passes, in float."""
+"""The back end for ONNX: writes a stage, as the passes leave it, in float32."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def compile(stage: StageGraph) -> bytes:
 
 
 def convert(module: nn.Module, examples: Sequence[Tensor]) -> bytes:
-    """Return a module as an ONNX model, given an example of each input; a network by hops is its ``step``.
+    """Return a module as an ONNX model, given an example of each input; of a network by hops, pass its ``step``.
 
     Raises:
         ToolError: the exporter failed.

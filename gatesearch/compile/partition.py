@@ -1,10 +1,11 @@
-"""Pass: cuts a stage into parts: plain layers, which LiteRT runs, and layers that kernels run.
+"""Pass: cuts a stage into parts: stretches of plain layers, which LiteRT runs, and layers that kernels run.
 
-Assumes a graph whose layers are final. Guarantees parts that, one after the other, compute what the stage computes; no
-parts if the core runs no kernels or no layer has one. The stage's own program remains: it is the reference, and runs on
-hosts without a compiler.
+The pass assumes a graph whose layers are final. The parts, run one after the other, compute what the stage computes.
+There are no parts if the core runs no kernels, or if no layer has a kernel. The stage's own program remains: it is the
+reference, and it runs on hosts without a compiler.
 
-Values between parts are named; a part reads some and writes some. Maps are [h, w, c] there, as both sides have them.
+Values between parts have names; each part reads some of them and writes others. Maps are [h, w, c] there, the order in
+which both LiteRT and the kernels have them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gatesearch.graph.sites import LayerSite, layer_sites
 from gatesearch.kernels import NativeLayer, layer_kernel
 
 INPUT = "input"
-WITH_NORM_AND_RELU = ("conv2d", "linear")  # layers whose kernels take over what follows
+WITH_NORM_AND_RELU = ("conv2d", "linear")  # layers whose kernels also compute a normalisation and a ReLU behind them
 
 
 def part_to_bytes(part: Part, converter: Converter) -> bytes:
@@ -42,8 +43,7 @@ def part_to_bytes(part: Part, converter: Converter) -> bytes:
 def partition(stage: StageGraph) -> StageGraph:
     """Return the stage with its parts.
 
-    Recurrent layers are run by kernels whether or not there is a gate: an interpreter takes their steps one operator
-    at a time.
+    Kernels run recurrent layers even without a gate: an interpreter would run each step operator by operator.
     """
     if stage.core is None or not stage.core.runs_kernels or not isinstance(stage.body, fx.GraphModule):
         return stage
@@ -67,7 +67,7 @@ def partition(stage: StageGraph) -> StageGraph:
 
 
 class _Layer(NamedTuple):
-    """A layer that a kernel runs, with the nodes that the kernel stands for: the layer's own and some that follow."""
+    """A layer that a kernel runs, with the nodes that the kernel replaces: the layer's own and some that follow."""
 
     site: LayerSite
     name: str
@@ -76,24 +76,24 @@ class _Layer(NamedTuple):
 
     @property
     def source(self) -> fx.Node:
-        """The node whose value it reads."""
+        """The node whose value the layer reads."""
         return self.nodes[0].all_input_nodes[0]
 
     def can_skip(self, before: _Layer) -> bool:
-        """Say whether the kernel can leave out what another did not compute."""
+        """Return whether the kernel can skip the input channels that the layer ``before`` did not compute."""
         active = before.kernel.active
         return self.site.source == before.site.name and active is not None and active.size in self.kernel.reads
 
 
 class _Cut:
-    """A graph on its way into parts.
+    """A graph that is being cut into parts.
 
     Args:
         body: the graph.
-        layers: those that kernels run, by their first node.
-        values: of every node, for a batch of 1.
-        head: what follows the body.
-        outputs: names of what the head gives.
+        layers: the layers that kernels run, by their first node.
+        values: the value of every node for a batch of 1.
+        head: the head behind the body.
+        outputs: names of the head's outputs.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class _Cut:
         self.body, self.layers, self.values, self.head, self.outputs = body, layers, values, head, outputs
         self.by_site = {layer.site.name: layer for layer in layers.values()}
         self.end = cast(fx.Node, body.graph.output_node().args[0])
-        self.index: dict[str, int] = {}  # of a layer's part, by site
+        self.index: dict[str, int] = {}  # index of each layer's part, by the layer's site
 
     def parts(self) -> list[Part]:
         """Return the parts in the order in which they run."""
@@ -147,7 +147,7 @@ class _Cut:
         )
 
     def _stretch(self, nodes: Sequence[fx.Node]) -> Part:
-        """Return a stretch as a program, whose outputs are the values that others read."""
+        """Return a stretch of plain layers as a program; its outputs are the values that other parts read."""
         ends = [node for node in nodes if any(user not in set(nodes) for user in node.users)]
         sources, graph, copies = self._copy(nodes)
         graph.output(copies[ends[0]] if len(ends) == 1 else tuple(copies[node] for node in ends))
@@ -155,7 +155,7 @@ class _Cut:
         return self._program(module, sources, tuple(map(self._name, ends)))
 
     def _last_stretch(self, nodes: Sequence[fx.Node]) -> Part:
-        """Return the last stretch, which may be empty, with the head behind it: its outputs are the stage's."""
+        """Return the last stretch, which may be empty, with the head behind it; its outputs are those of the stage."""
         sources, graph, copies = self._copy(nodes)
         if self.end not in copies:
             copies[self.end] = graph.placeholder(f"value_{len(sources)}")
@@ -164,7 +164,10 @@ class _Cut:
         return self._program(_Ending(fx.GraphModule(self.body, graph), self.head), sources, self.outputs)
 
     def _copy(self, nodes: Sequence[fx.Node]) -> tuple[list[fx.Node], fx.Graph, dict[fx.Node, fx.Node]]:
-        """Return what nodes read, a graph that has these as inputs and the nodes in it, and each node's copy there."""
+        """Copy nodes into a graph of their own.
+
+        Return the nodes that they read from outside, the graph, which has those as inputs, and each node's copy in it.
+        """
         graph = fx.Graph()
         reads = [source for node in nodes for source in node.all_input_nodes if source not in set(nodes)]
         sources = [node for node in dict.fromkeys(reads) if node.op != "get_attr"]
@@ -193,7 +196,7 @@ class _Ending(nn.Module):
 
 
 class _Values(fx.Interpreter):
-    """Runs a graph and keeps what every node gives."""
+    """Runs a graph and keeps the value of every node."""
 
     def __init__(self, body: fx.GraphModule) -> None:
         super().__init__(body, garbage_collect_values=False)
@@ -205,7 +208,7 @@ class _Values(fx.Interpreter):
 
 
 def _layer(body: fx.GraphModule, site: LayerSite, name: str, values: Mapping[fx.Node, Tensor]) -> _Layer | None:
-    """Return a layer with what its kernel takes over behind it; None where it has to stay as it is."""
+    """Return a layer with the nodes behind it that its kernel also computes; None where no kernel can replace it."""
     nodes = [node for node in body.graph.nodes if node.op == "call_module" and node.target == site.name]
     if len(nodes) != 1:
         return None
@@ -214,7 +217,7 @@ def _layer(body: fx.GraphModule, site: LayerSite, name: str, values: Mapping[fx.
         [reader] = nodes[-1].users
         takes_output = reader.op == "call_function" and reader.args[1:] == (0,) and len(nodes) == 1
         if takes_output and isinstance(values[nodes[-1]], tuple):
-            nodes.append(reader)  # the first of what a recurrent layer returns
+            nodes.append(reader)  # selects the output sequence, the first of the values of a recurrent layer
             continue
         if relu or site.op not in WITH_NORM_AND_RELU:
             break
@@ -227,14 +230,14 @@ def _layer(body: fx.GraphModule, site: LayerSite, name: str, values: Mapping[fx.
             break
         nodes.append(reader)
     if isinstance(values[nodes[-1]], tuple):
-        return None  # another node reads the state
+        return None  # another node reads the state, which the kernel does not return
     layer, source = body.get_submodule(site.name), values[nodes[0].all_input_nodes[0]]
     kernel = layer_kernel(name).layer.from_module(layer, source, norm, relu, site.positive)
     return _Layer(site, name, kernel, tuple(nodes))
 
 
 def _drop_no_operations(body: fx.GraphModule) -> None:
-    """Take out what does nothing in evaluation."""
+    """Remove the operations that do nothing in evaluation mode."""
     for node in list(body.graph.nodes):
         if calls_one_of(body, node, NO_OPERATIONS):
             node.replace_all_uses_with(node.args[0])

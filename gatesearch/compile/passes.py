@@ -1,13 +1,16 @@
 """The order in which a gated model is compiled: a stage goes through the passes from the first to the last.
 
-Each pass is a function from a stage to a stage in a module of its own, which says what it assumes and what it
-guarantees. The order matters: channels go first, so that nothing is computed of them; a folded normalisation changes
-the ranges that equalisation reads; the head is fitted to the final output of the body; parts are cut out of the final
-graph.
+Each pass is a function from a stage to a stage. It has a module of its own, whose docstring says what the pass assumes
+and guarantees. The order matters:
 
-Behind the passes a back end writes a file. :mod:`~gatesearch.compile.tflite` rewrites operators, converts and
-quantises; :mod:`~gatesearch.compile.vela` goes on from its int8 program; :mod:`~gatesearch.compile.onnx` writes the
-stage as it is here.
+- Pruning comes first, so that no later pass works on channels that are removed.
+- Folding a normalisation changes the ranges of activations, so it comes before equalisation, which reads them.
+- The head is rescaled by the body's outputs, so the body has to be final.
+- Parts are cut out of the final graph.
+
+After the passes a back end writes a file. :mod:`~gatesearch.compile.tflite` rewrites operators, converts and
+quantises. :mod:`~gatesearch.compile.vela` compiles that int8 program further. :mod:`~gatesearch.compile.onnx` writes
+the stage as the passes leave it.
 """
 
 from __future__ import annotations
@@ -33,19 +36,19 @@ from gatesearch.model import GatedModel
 Pass = Callable[[StageGraph], StageGraph]
 
 PASSES: Mapping[str, Pass] = {
-    "prune": prune_channels,  # channels that a gate suppresses leave the layers on both sides
-    "fold": fold_norms,  # batch normalisations go into convolutions
-    "equalise": equalise_channels,  # the channels of an activation come to one range
-    "rescale": rescale_head,  # int8 steps lie where the head decides
-    "partition": partition,  # stretches for LiteRT, layers for kernels
+    "prune": prune_channels,  # removes the channels that gates suppress, from the layers on both sides
+    "fold": fold_norms,  # moves batch normalisations into convolutions
+    "equalise": equalise_channels,  # brings the channels of an activation to one range
+    "rescale": rescale_head,  # makes int8 steps fine where the head decides
+    "partition": partition,  # cuts the stage into parts for LiteRT and parts for kernels
 }
 LAST = "partition"
-LAST_OF_EXIT = "equalise"  # an exit is one program, and its output is not rescaled
-FEWEST_SAMPLES = 64
+LAST_OF_EXIT = "equalise"  # the last pass of an exit, which is one program and whose output is not rescaled
+FEWEST_SAMPLES = 64  # least number of samples from which the ranges of a stage or an exit come
 
 
 def apply(stage: StageGraph, until: str = LAST) -> StageGraph:
-    """Take one stage through the passes, the pass ``until`` included.
+    """Return a stage after the passes up to ``until``, this pass included.
 
     >>> net = fx.symbolic_trace(nn.Sequential(nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6)).eval())
     >>> x = torch.ones(2, 3, 5, 5)
@@ -69,15 +72,15 @@ def apply(stage: StageGraph, until: str = LAST) -> StageGraph:
 def run(
     model: GatedModel, features: Tensor, device: Device, until: str = LAST, fewest: int = FEWEST_SAMPLES
 ) -> list[StageGraph]:
-    """Take every stage of a calibrated model through the passes; the model is not changed.
+    """Return every stage of a calibrated model after the passes; the model's layers are not changed.
 
     Args:
-        model: thresholds set; put into evaluation mode.
-        features: [n, *shape] from the training split. Each stage gets those that the gates before it let through, or,
-            where these are fewer than ``fewest``, those that came closest.
-        device: with the cores that the plan names.
-        until: the last pass, a key of :data:`PASSES`.
-        fewest: see ``features``.
+        model: the model with its thresholds set; it is put into evaluation mode.
+        features: samples [n, *shape] from the training split. Each stage gets those that pass the gates before it. If
+            fewer than ``fewest`` pass a gate, the stage gets the ``fewest`` samples with the highest logits.
+        device: the device that has the cores of the plan.
+        until: the last pass to run, a key of :data:`PASSES`.
+        fewest: the least number of samples for each stage and each exit.
 
     Raises:
         UserError: there is no such pass, or the device has no such core.
@@ -96,7 +99,7 @@ def run(
         light = gates[k].exit
         if light is not None:
             leaving = int((logit <= threshold).sum())
-            # Samples leave by the exit where the logit is lowest: the last ones in falling order.
+            # The samples with the lowest logits, the last in falling order, leave by the exit.
             exiting = passed[falling][-max(leaving, min(fewest, len(passed))) :]
             stage = replace(stage, exit=_exit(light, exiting, stage, until))
         stages.append(stage)
@@ -130,7 +133,7 @@ def _stage(model: GatedModel, k: int, gates: Sequence[Lowered], samples: Tensor,
 
 
 def _kernels(model: GatedModel, k: int) -> dict[LayerSite, str]:
-    """Return the kernels that can run gated layers of stage ``k``; a layer without one is not there."""
+    """Return the kernel of each gated layer of stage ``k`` that has one."""
     kernels = {}
     for site, gate, stage in zip(model.layer_sites, layer_gates(model.plan), model.layer_stages, strict=True):
         calls = work_of(site, gate).kernels
@@ -140,7 +143,7 @@ def _kernels(model: GatedModel, k: int) -> dict[LayerSite, str]:
 
 
 def _exit(light: nn.Module, samples: Tensor, stage: StageGraph, until: str) -> StageGraph:
-    """Take an exit through the passes that it needs."""
+    """Return an exit, as a stage of its own, after the passes that it needs."""
     names = list(PASSES)
     graph = StageGraph(
         body=fx.symbolic_trace(light.eval()),
@@ -153,7 +156,7 @@ def _exit(light: nn.Module, samples: Tensor, stage: StageGraph, until: str) -> S
 
 
 def _gated(stage: StageGraph) -> tuple[Tensor, Tensor]:
-    """Return what passes, and the gate's own logit [n], over the samples of a stage."""
+    """Return the activations that the gate passes on, and its logit [n] before rescaling, for a stage's samples."""
     head = stage.head.head if isinstance(stage.head, LogitWindow) else stage.head
     passed, logit = head(stage.body(stage.samples))
     return passed, logit[:, 0]

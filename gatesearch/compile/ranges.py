@@ -1,15 +1,16 @@
 """Repairs of the quantiser's output: activation ranges and biases that an int8 program cannot represent.
 
-A product such as a convolution sums x w over int8 values whose steps are s_x and s_w[c], c being the output channel.
-Its sum counts steps of s_x s_w[c], as does its bias, in int32; the output has steps of s_y. The engine multiplies the
-sum by M[c] = s_x s_w[c] / s_y, which it holds as a fixed-point number below 1 with a right shift (Jacob et al. 2018,
-arXiv 1712.05877, equations 5 and 6). Two things can go wrong:
+A product, such as a convolution, sums x w over int8 values. Their steps are s_x and, for output channel c, s_w[c]. The
+sum and the bias are int32 numbers in steps of s_x s_w[c]; the output has steps of s_y. The engine multiplies the sum by
+M[c] = s_x s_w[c] / s_y, which it stores as a fixed-point number below 1 with a right shift (Jacob et al. 2018, arXiv
+1712.05877, equations 5 and 6). Two things can go wrong:
 
-- An output range that is too small makes M larger than any engine knows, and LiteRT ends the whole process over it.
-  That happens where nothing was observed: for a layer whose ReLU never opens, or a gate's logit whose threshold lies
-  above every sample, the quantiser takes steps of 4e-12. Hence :func:`open_up` and :func:`widen`.
-- A bias b is the integer b / (s_x s_w[c]). s_w[c] is the channel's largest weight over 127, so that for a channel
-  almost without weights the integer does not fit 32 bits, and comes out with the wrong sign. Hence :func:`fit_biases`.
+- If the output's range is too small, M is larger than any engine can store, and LiteRT ends the whole process. That
+  happens where the observed values are all zero: behind a ReLU that never opens, or for a gate's logit if the threshold
+  lies above every sample. The quantiser then takes steps of 4e-12. :func:`open_up` and :func:`widen` enlarge the range.
+- The bias b is stored as the integer b / (s_x s_w[c]), where s_w[c] is the channel's largest weight divided by 127. If
+  a channel's weights are nearly zero, the integer does not fit 32 bits and gets the wrong sign. :func:`fit_biases`
+  enlarges the steps of such a channel.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ from gatesearch.compile import flatbuffer
 
 Floats = npt.NDArray[np.float64]
 
-RANGE_OF_ZEROS = 6.0  # end of the range of what was never above zero; that of a ReLU6, such as a gate's logit
+RANGE_OF_ZEROS = 6.0  # largest value of a tensor that was always zero: that of a ReLU6, such as a gate's exported logit
 INT8_STEPS = 255
-WIDENING = 1.001  # so that rounding leaves the steps wide enough
-LARGEST_BIAS = 2.0**30  # in steps: sums are added to it
+WIDENING = 1.001  # a margin, because rounding may make the steps smaller
+LARGEST_BIAS = 2.0**30  # in steps; half of the range of int32 remains for the sum that is added
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def open_up(observed: Mapping[str, dict[str, Any]]) -> None:
-    """Give activations that were zero all along a range; in place.
+    """Give a range to activations that were always zero; in place.
 
     Args:
-        observed: ``min`` and ``max`` by tensor.
+        observed: ``min`` and ``max`` of each tensor, by its name.
 
     >>> ranges = {"logit": {"min": np.zeros((1, 1)), "max": np.zeros((1, 1))}}
     >>> open_up(ranges)
@@ -49,15 +50,15 @@ def open_up(observed: Mapping[str, dict[str, Any]]) -> None:
 
 
 def widen(observed: Mapping[str, dict[str, Any]], model: bytes) -> bool:
-    """Widen, in place, the ranges of products whose output has finer steps than the sum: where M > 1.
+    """Widen the output ranges of products with M > 1, whose output has finer steps than the sum; in place.
 
     Args:
-        observed: ``min`` and ``max`` by tensor.
-        model: quantised with them.
+        observed: ``min`` and ``max`` of each tensor, by its name.
+        model: the model that was quantised with these ranges.
 
     Returns:
-        Whether any range was widened. A wider range makes the sums behind it coarser, so that the model has to be
-        quantised and looked at again.
+        Whether any range was widened. A wider range makes the steps of the sums behind it coarser, so the model has to
+        be quantised and checked again.
     """
     widened = False
     for product in _products(flatbuffer.read(model)):
@@ -71,12 +72,12 @@ def widen(observed: Mapping[str, dict[str, Any]], model: bytes) -> bool:
 def fit_biases(model: bytes, float_model: bytes) -> bytes:
     """Return an int8 model in which channels whose bias did not fit have weights of larger steps.
 
-    With s_w[c] = |b| / (s_x 2^30) the bias is 2^30 steps of the sum. The channel's weights, small as they are beside
-    such a bias, are rounded to the larger steps.
+    With s_w[c] = |b| / (s_x 2^30) the bias is 2^30 steps of the sum. The channel's weights are rounded to these larger
+    steps, which matters little, because they are tiny beside the bias.
 
     Args:
         model: the int8 model.
-        float_model: what it was made of.
+        float_model: the float model that was quantised.
     """
     parsed, original = flatbuffer.read(model), flatbuffer.read(float_model)
     float_buffers = {tensor.name: original.buffers[tensor.buffer].data for tensor in original.subgraphs[0].tensors}
@@ -84,7 +85,8 @@ def fit_biases(model: bytes, float_model: bytes) -> bytes:
     for product in _products(parsed):
         if product.bias is None:
             continue
-        name = re.sub(rb"_duplicated_\d+$", b"", _tensor(parsed, product.bias).name)  # a copy for one of its readers
+        # The quantiser copies a bias that several products read, and marks the copy's name.
+        name = re.sub(rb"_duplicated_\d+$", b"", _tensor(parsed, product.bias).name)
         if np.abs(_constant(parsed, product.bias, np.int32).astype(float)).max() > LARGEST_BIAS:
             _coarsen(parsed, product, np.frombuffer(bytes(float_buffers[name]), np.float32).astype(float))
             changed = True
@@ -94,21 +96,21 @@ def fit_biases(model: bytes, float_model: bytes) -> bytes:
 class _Product(NamedTuple):
     """An operator that sums products, in int8: its tensors, and scales of the input, the weights and the output."""
 
-    output: str  # name
-    weights: int  # index of the tensor, as that of the bias
-    bias: int | None
+    output: str  # name of the output
+    weights: int  # index of the tensor of weights
+    bias: int | None  # index of the tensor of the bias, if there is one
     input_scale: Floats
     weight_scale: Floats
     output_scale: Floats
 
     @property
     def sum_scale(self) -> Floats:
-        """Steps of the sum, for each output channel or for all."""
+        """Real value of a step of the sum: one for each output channel, or one for all."""
         return self.input_scale * self.weight_scale
 
 
 def _coarsen(parsed: Any, product: _Product, bias: Floats) -> None:
-    """Give weights, by channel or all alike, steps that are large enough for the bias; in place."""
+    """Enlarge the steps of the weights, one for each channel or one for all, until the bias fits; in place."""
     assert product.bias is not None
     least = np.abs(bias) / product.input_scale / LARGEST_BIAS
     by_channel = product.weight_scale.size > 1
@@ -142,7 +144,7 @@ def _products(parsed: Any) -> Iterator[_Product]:
         tensors = [*(_tensor(parsed, index) for index in operator.inputs[:2]), output]
         scales: list[Any] = [getattr(tensor.quantization, "scale", None) for tensor in tensors]
         if any(scale is None or not len(scale) for scale in scales):
-            continue  # in float
+            continue  # the operator computes in float
         input_scale, weight_scale, output_scale = (scale.astype(float) for scale in scales)
         has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
         yield _Product(

@@ -1,7 +1,8 @@
 """The steps of a recurrent layer as one operator of PyTorch, which the converter to .tflite writes out step by step.
 
-Traced by ``torch.export``, fifty steps of an LSTM are a thousand operators, and every pass of the conversion walks them
-in Python: a minute. Here the tracing finds one operator; the converter runs the same lines on JAX arrays, in a second.
+Without it, ``torch.export`` traces fifty steps of an LSTM as a thousand operators. Every pass of the conversion walks
+through them in Python, which takes a minute. With it, the trace holds one operator. The converter expands it by running
+the code of the steps on JAX arrays, which takes a second.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 from gatesearch.gates.matrices import Ops
 from gatesearch.gates.recurrent_steps import take_steps, take_steps_with
 
-LARGEST_CONCATENATION = 8  # tensors: TensorFlow Lite Micro takes no more than ten
+LARGEST_CONCATENATION = 8  # tensors of one concatenation; TensorFlow Lite Micro allows ten at most
 
 
 @torch.library.custom_op("gatesearch::recurrence", mutates_args=())
@@ -54,14 +55,14 @@ def run(
     form: str,
     cell: str,
 ) -> tuple[Tensor, Sequence[Tensor]]:
-    """Take the steps of one layer and direction; see :func:`gatesearch.gates.recurrent_steps.take_steps`."""
+    """Run the steps of one layer and direction; see :func:`gatesearch.gates.recurrent_steps.take_steps`."""
     output, last = torch.ops.gatesearch.recurrence(input_products, list(parts), list(bias), list(state), form, cell)
     return output, last.unbind(0)
 
 
 @cache
 def register() -> None:
-    """Tell the converter how to write the operator out; once is enough."""
+    """Tell the converter how to write the operator out; later calls do nothing."""
     import jax
     from jax import numpy as jnp
     from litert_torch.backend import jax_bridge

@@ -1,7 +1,7 @@
 """Pass: scales the outputs of a stage so that int8 steps are fine near the gate's threshold.
 
-Assumes a stage whose body is as it will run, with samples. Guarantees a head that decides alike: a gate's logit is
-exported around its threshold only, class logits above a floor only. Any other output stays as it is.
+The pass assumes a stage with samples, whose body is final. The new head makes the same decisions. It exports a gate's
+logit only near its threshold, and class logits only above a floor. Any other output stays as it is.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from torch.nn import functional as F
 
 from gatesearch.compile.stage import StageGraph
 
-HALF_WIDTH = 0.5  # of the exported logit, in standard deviations of the gate's logit
+HALF_WIDTH = 0.5  # half width of the exported part of a gate's logit, in standard deviations of the logit
 LEAST_HALF_WIDTH = 1e-3
-FLOOR_MARGIN = 0.2  # of the span of the logits that matter, for samples that were not there
+FLOOR_MARGIN = 0.2  # margin below the floor for unseen samples, as a share of the span of the logits that can win
 
 
 class LogitWindow(nn.Module):
-    """Gate head whose logit fills the int8 range with the neighbourhood of its threshold: 0 to 6, the threshold at 3.
+    """Gate head whose exported logit covers only the neighbourhood of the threshold, from 0 to 6.
 
-    How far a sample lies on its side of the threshold does not matter, and a logit that spans from plain silence to
-    plain speech would leave the threshold between two coarse steps. The exported logit e stands for the gate's logit
-    center + (e - 3) half_width / 3.
+    A decision needs to know on which side of the threshold a sample lies, not how far from it. In int8, a logit that
+    spans from plain silence to plain speech would have coarse steps, and the threshold would lie between two of them.
+    The exported logit e represents the gate's logit center + (e - 3) half_width / 3; the center, usually the threshold,
+    is at e = 3.
     """
 
     def __init__(self, head: nn.Module, center: float, half_width: float) -> None:
@@ -37,13 +38,13 @@ class LogitWindow(nn.Module):
         return {"center": self.center, "half_width": self.half_width}
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Map what the body gives to (passed, exported logit [N, 1])."""
+        """Map the body's output to (passed, exported logit [N, 1])."""
         passed, logit = self.head(hidden)
         return passed, F.relu6((logit - self.center) * (3 / self.half_width) + 3)
 
 
 class AboveFloor(nn.Module):
-    """relu(logits - lowest): the largest stays the largest, and int8 steps are not spent on classes that cannot win."""
+    """relu(logits - lowest): the largest logit stays the largest, and no int8 steps are spent on losing classes."""
 
     def __init__(self, lowest: float) -> None:
         super().__init__()
@@ -55,7 +56,7 @@ class AboveFloor(nn.Module):
 
 
 def rescale_head(stage: StageGraph) -> StageGraph:
-    """Return the stage with the head that int8 needs."""
+    """Return the stage with a head whose output suits int8."""
     outputs = stage.body(stage.samples)
     if stage.threshold is not None:
         _, logit = stage.head(outputs)
@@ -68,6 +69,6 @@ def rescale_head(stage: StageGraph) -> StageGraph:
 
 
 def _lowest_that_matters(logits: Tensor) -> float:
-    """Return a bound below winner and runner-up of every sample, with a margin."""
+    """Return a bound that lies, by a margin, below the two largest logits of every sample."""
     top = logits.topk(min(2, logits.shape[1])).values
     return float(top.min() - FLOOR_MARGIN * (top.max() - top.min()))

@@ -1,18 +1,18 @@
-"""Rewrites modules before conversion into operators that every engine and the NPU run with the same result.
+"""Rewrites modules before conversion, so that every engine and the NPU run their operators with the same result.
 
-Assumes a module in evaluation mode that may be changed. Guarantees the same function up to rounding, and touches plain
-modules alone: a subclass may mean something else, and a hook would be lost.
+The rewriting assumes a module in evaluation mode that may be changed. It keeps the function up to rounding. It changes
+only plain modules, because a subclass may compute something else, and a hook would be lost.
 
-- A batch normalisation folds into the convolution before it; see :mod:`gatesearch.compile.fold`.
-- ``Linear`` on [N, F] becomes a 1x1 convolution: FULLY_CONNECTED rounds ties in TFLM differently from LiteRT (one step
-  in up to 0.7 % of int8 outputs), CONV_2D is equal bit for bit. It costs no time on either.
-- Average pooling becomes depthwise convolutions with equal weights (:mod:`gatesearch.compile.average_pool`):
-  AVERAGE_POOL_2D has one scale for input and output, so that the mean over a large map, which is far smaller than the
-  map's maximum, gets a few int8 steps only.
-- Adaptive maximum pooling to a size that divides the map's becomes pooling with a kernel: it does not convert
-  otherwise.
-- An LSTM or GRU, dense or over factors, takes its steps inside one operator (:mod:`gatesearch.compile.recurrence`):
-  traced one by one, they take minutes to convert.
+- A batch normalisation is folded into the convolution before it; see :mod:`gatesearch.compile.fold`.
+- ``Linear`` on [N, F] becomes a 1x1 convolution. For FULLY_CONNECTED, TensorFlow Lite Micro rounds ties differently
+  from LiteRT, by one step in up to 0.7 % of int8 outputs. For CONV_2D both agree bit for bit, and neither is slower.
+- Average pooling becomes depthwise convolutions with equal weights (:mod:`gatesearch.compile.average_pool`).
+  AVERAGE_POOL_2D has one scale for input and output. The mean over a large map is far smaller than the map's maximum,
+  so it would get only a few int8 steps.
+- Adaptive maximum pooling to a size that divides the map's size becomes pooling with a kernel, because the converter
+  does not know the adaptive operator.
+- An LSTM or GRU, dense or factored, runs its steps inside one operator (:mod:`gatesearch.compile.recurrence`). Traced
+  one by one, the steps take minutes to convert.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from gatesearch.gates.matrices import Factors
 
 
 def rewrite_operators(module: nn.Module) -> nn.Module:
-    """Return the module rewritten, in place where it has children.
+    """Return the rewritten module; the children of a module are replaced in place.
 
     >>> rewrite_operators(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval())[1]
     Identity()
@@ -67,14 +67,15 @@ class _Pointwise(nn.Module):
 
 
 class _Average(nn.Module):
-    """Average pooling as depthwise convolutions; over the whole map where no kernel is given.
+    """Average pooling as depthwise convolutions.
 
-    Each shape of weights is a constant of its own, made when a map first needs it: a network may pool maps of several
-    sizes with one module.
+    A network may pool maps of several sizes with one module. So weights of each shape are a constant of their own,
+    created when a map first needs it.
 
     Args:
-        kernel, stride, padding: of the pooling; no kernel pools the whole map.
-        counts_pads: whether zeros beyond the border count; if not, each place is divided by the values that it covers.
+        kernel: kernel of the pooling; None pools the whole map.
+        stride, padding: stride and padding of the pooling.
+        counts_pads: whether padded zeros count in a mean; if not, only the values inside the map do.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class _Average(nn.Module):
 
 
 class _AdaptiveMaximum(nn.Module):
-    """Maximum pooling to a size that divides the map's, as pooling with a kernel; to any other size as it was."""
+    """Adaptive maximum pooling; to a size that divides the map's size, it is pooling with a kernel."""
 
     def __init__(self, output_size: Any) -> None:
         super().__init__()
@@ -124,7 +125,7 @@ class _AdaptiveMaximum(nn.Module):
 
 
 class _Recurrent(nn.Module):
-    """A recurrent layer whose steps are one operator; from a state of zero."""
+    """A recurrent layer, started from a state of zero, whose steps are one operator."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

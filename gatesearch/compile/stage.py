@@ -1,4 +1,4 @@
-"""One stage of a gated model as a value that the passes hand on to each other."""
+"""One stage of a gated model as a value: each pass takes it and returns a changed one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatesearch.graph.sites import LayerSite
 
 
 class StageProgram(nn.Module):
-    """What one core runs: activations [N, ...] to (passed, logit [N, 1]), or to the network's output at the end."""
+    """The module of one stage: activations [N, ...] to (passed, logit [N, 1]), or in the last stage to the output."""
 
     def __init__(self, body: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -29,17 +29,18 @@ class StageProgram(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a stage.
+    """One part of a stage: a program of plain layers, or one layer that a kernel runs.
 
     Args:
-        inputs, outputs: names of the values that it reads and writes, in order.
+        inputs, outputs: names of the values that the part reads and writes, in order.
         program: the module and an example of each of its inputs; None where a kernel runs the part.
-        arrays: the arrays of the kernel, by name; None for a program.
-        kernel: name in a :class:`~gatesearch.kernels.LayerKernel`; None for a program.
+        arrays: the arrays of the kernel's layer, by name; None for a program.
+        kernel: name of the :class:`~gatesearch.kernels.LayerKernel`; None for a program.
         site: the site of the layer; None for a program.
-        source: index of the part whose blocks are the only ones that this one has to read; None where it reads all.
-        whole: whether another part reads what the kernel does not compute, which then has to be zero.
-        reads: shape of what a kernel reads, [1, h, w, c] or [1, T, F].
+        source: index of the part that computes this part's active channels; the kernel skips all other channels. None
+            where the kernel reads all channels.
+        whole: whether the channels that the kernel skips must be set to zero, because another part reads them.
+        reads: shape of a kernel's input, [1, h, w, c] or [1, T, F].
     """
 
     inputs: tuple[str, ...]
@@ -53,7 +54,7 @@ class Part:
     reads: tuple[int, ...] = ()
 
     def describe(self) -> dict[str, Any]:
-        """Return the part's entry of a manifest, as what runs bundles reads it."""
+        """Return the part's entry in a bundle's manifest."""
         return {
             "kernel": self.kernel,
             "site": self.site,
@@ -70,18 +71,19 @@ class StageGraph:
     """One stage between two passes.
 
     Args:
-        body: [N, *entering] to [N, *leaving]: the stage of the backbone.
-        head: what follows: a gate, [N, ...] to (passed, logit [N, 1]), or what ends the network.
-        samples: inputs [n, ...] that the stage gets in use, without the channels that were cut.
+        body: the stage's part of the backbone.
+        head: the module behind the body: a gate, [N, ...] to (passed, logit [N, 1]); in the last stage, the identity or
+            a scaling of the output.
+        samples: inputs [n, ...] like those that the stage gets in use, without the channels that gates suppress.
         shape: the shape of one input with *all* channels.
-        entering: indices of the channels that the gate before passes on; None for all.
-        leaving: indices of the channels that its own gate passes on; None for all.
-        axes: which axis of a sample has the channels, at the input and at the output.
-        threshold: the threshold of the gate's logit; None behind the last gate.
-        core: the core that runs the stage; None where nothing but the graph is asked for.
-        kernels: for layers of the stage, the kernels that can run them.
-        parts: programs and kernels in the order in which they run; none where one program is all.
-        exit: what samples run that leave at the gate; None where their answer is constant.
+        entering: indices of the channels that the gate before the stage passes on; None for all.
+        leaving: indices of the channels that the stage's own gate passes on; None for all.
+        axes: the channel axis of a sample at the input and at the output.
+        threshold: the threshold of the gate's logit; None for the last stage.
+        core: the core that runs the stage; None if only the graph is needed.
+        kernels: the kernel of each layer of the stage that has one.
+        parts: the parts in the order in which they run; empty if the stage is one program.
+        exit: the stage that computes the answer of samples that leave at the gate; None if their answer is constant.
     """
 
     body: nn.Module
@@ -104,22 +106,22 @@ class StageGraph:
 
     @property
     def arithmetic(self) -> str:
-        """The arithmetic of its core, ``"int8"`` or ``"float32"``."""
+        """The number format in which the core computes the stage, ``"int8"`` or ``"float32"``."""
         assert self.core is not None
         return arithmetic(needs(self.program), self.core)
 
     @property
     def logit_window(self) -> dict[str, float]:
-        """Which part of the gate's logit is exported; see :class:`gatesearch.compile.rescale.LogitWindow`."""
+        """The part of the gate's logit that is exported; see :class:`gatesearch.compile.rescale.LogitWindow`."""
         window: dict[str, float] = self.head.window  # type: ignore[assignment]
         return window
 
     def gate_logit(self, exported: Any) -> Any:
-        """Return the gate's logit for a value that the exported head gives."""
+        """Return the gate's logit for a value of the exported logit."""
         window = self.logit_window
         return window["center"] + (exported - 3) * window["half_width"] / 3
 
     @property
     def logit_offset(self) -> float:
-        """What the exported class logits have to be raised by to be the model's; 0 for anything else."""
+        """The number that was subtracted from the model's class logits in export; 0 for other outputs."""
         return getattr(self.head, "lowest", 0.0)

@@ -1,15 +1,15 @@
 """The back end for .tflite: converts a module to float32 and quantises it to int8.
 
-.tflite is the common currency of the cores: LiteRT runs it on an application core, TensorFlow Lite Micro on a
-microcontroller, and Vela compiles it for an Ethos-U. Tensors of rank 4 are channel-last in it ([N, H, W, C]);
-:func:`channel_last` and :func:`channel_first` translate.
+All cores use .tflite files: LiteRT runs them on application cores, TensorFlow Lite Micro on microcontrollers, and Vela
+compiles them for an Ethos-U. Tensors of rank 4 are channel-last in them ([N, H, W, C]); :func:`channel_last` and
+:func:`channel_first` translate.
 
-The order: :func:`gatesearch.compile.rewrites.rewrite_operators` on a copy of the module, litert-torch, and in int8 the
-quantiser with the ranges of :mod:`gatesearch.compile.ranges`.
+A conversion has three steps: :func:`gatesearch.compile.rewrites.rewrite_operators` rewrites a copy of the module,
+litert-torch converts it, and for int8 the quantiser follows, with ranges that :mod:`gatesearch.compile.ranges` repairs.
 
-What runs alike on every engine and wholly on the NPU: pool with ``AvgPool2d(k)``/``MaxPool2d(k)`` and the full kernel,
-not ``mean``/``amax`` (which bring transposes, MEAN and a float REDUCE_MAX), and concatenate the pooled maps along the
-channels *before* flattening where they are 1x1, *after* flattening where they are not.
+Advice for modules that shall run with the same result on every engine, and wholly on the NPU: pool with
+``AvgPool2d(k)`` or ``MaxPool2d(k)`` and the full kernel. ``mean`` and ``amax`` convert to transposes, MEAN and a float
+REDUCE_MAX. Concatenate pooled maps along the channels: 1x1 maps *before* flattening, larger maps *after* it.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Converter = Callable[["torch.nn.Module", "Sequence[torch.Tensor]"], bytes]
-"""Makes a float .tflite of a module and an example of each input, as :func:`convert` does."""
+"""A function that makes a float .tflite of a module, given an example of each input, as :func:`convert` does."""
 
 
 def channel_last(array: Array) -> Array:
-    """Return [N, C, H, W] as contiguous [N, H, W, C]; arrays of other ranks as they are."""
+    """Return [N, C, H, W] as contiguous [N, H, W, C]; return arrays of other ranks unchanged."""
     return np.ascontiguousarray(array.transpose(0, 2, 3, 1)) if array.ndim == 4 else array
 
 
 def channel_first(array: Array) -> Array:
-    """Return [N, H, W, C] as contiguous [N, C, H, W]; arrays of other ranks as they are."""
+    """Return [N, H, W, C] as contiguous [N, C, H, W]; return arrays of other ranks unchanged."""
     return np.ascontiguousarray(array.transpose(0, 3, 1, 2)) if array.ndim == 4 else array
 
 
@@ -50,9 +50,8 @@ def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tens
     """Convert a module to a float .tflite whose tensors of rank 4 are channel-last.
 
     Args:
-        module: takes [1, ...] and returns a tensor or a tuple of tensors; converted in evaluation mode. It is
-            copied, not changed.
-        example: [1, C, H, W] or another shape with a batch of 1; one for each input of the module.
+        module: a module that returns a tensor or a tuple of tensors. A copy of it is converted, in evaluation mode.
+        example: an example of the input, or of each input, with a batch of 1, such as [1, C, H, W].
 
     Returns:
         The model. :class:`gatesearch.runtime.program.Program` gives its outputs in the order in which the module
@@ -73,7 +72,7 @@ def convert(module: torch.nn.Module, example: torch.Tensor | Sequence[torch.Tens
         recurrence.register()
         litert_torch.config.show_progress = False
         rewritten = rewrite_operators(copy.deepcopy(module).eval())
-        # The converter reads weights as they lie in memory, whatever their strides say.
+        # The converter reads weights in the order of memory and ignores their strides.
         rewritten.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         inputs = [example] if isinstance(example, torch.Tensor) else list(example)
         with torch.no_grad():
@@ -95,9 +94,9 @@ def quantise(model: bytes, samples: Array, input_range: tuple[float, float] | No
 
     Args:
         model: float model with one input.
-        samples: [n, ...] float inputs in the model's layout without its batch of 1 ([n, H, W, C] for rank 4).
-        input_range: smallest and largest value of the input where it is known, so that values which are on an int8
-            grid already stay what they are.
+        samples: float inputs in the model's layout, [n, ...] ([n, H, W, C] for rank 4).
+        input_range: smallest and largest value of an input that is on an int8 grid already, so that its values do not
+            change; None takes the range from the samples.
 
     Raises:
         ToolError: the quantiser failed.
@@ -140,13 +139,13 @@ def calibrate(
 
 
 def quantise_in(model: bytes, observed: dict[str, dict[str, Any]]) -> bytes:
-    """Return a float .tflite in int8 with these ranges, which are widened in place where int8 needs wider ones."""
+    """Return a float .tflite quantised to int8 with these ranges; ranges that int8 cannot represent widen in place."""
     need("quantisation to int8", "ai_edge_quantizer")
     with quiet("quantisation to int8"):
         from ai_edge_quantizer import quantizer, recipe
 
         int8 = recipe.static_wi8_ai8()
-        while True:  # a wider range makes the steps of the sum behind it wider, too
+        while True:  # a wider range makes the steps of the sum behind it wider as well, so other ranges may follow
             result = quantizer.Quantizer(model, int8).quantize(observed, enable_progress_report=False)
             quantised = bytes(result.quantized_model)
             if not ranges.widen(observed, quantised):
@@ -154,15 +153,16 @@ def quantise_in(model: bytes, observed: dict[str, dict[str, Any]]) -> bytes:
 
 
 def compile(stage: StageGraph, input_range: tuple[float, float] | None = None, converter: Converter = convert) -> bytes:
-    """Return a stage as one .tflite program in the arithmetic of its core.
+    """Return a stage as one .tflite program in the number format that its core uses.
 
-    A stage with gated layers stays in float: it computes in full what can be skipped and masks it, a reference for
-    cores with kernels. So does one with recurrent layers, and one that int8 serves badly on a core that runs float.
+    A stage with gated layers stays in float32. It computes everything that its gates could skip, and masks it; so it is
+    a reference for cores with kernels. Stages with recurrent layers stay in float32 as well, and so do stages that int8
+    serves badly, on cores that run float32; see :mod:`gatesearch.compile.number_format`.
 
     Args:
-        stage: behind the passes; see :func:`gatesearch.compile.passes.run`.
-        input_range: smallest and largest value of the input where that is on an int8 grid already.
-        converter: makes a float .tflite of a module and an example of each input.
+        stage: the stage after the passes; see :func:`gatesearch.compile.passes.run`.
+        input_range: smallest and largest value of an input that is on an int8 grid already; else None.
+        converter: the function that makes a float .tflite of a module and its examples.
     """
     model = converter(stage.program, (stage.samples[:1],))
     if stage.arithmetic == "float32":

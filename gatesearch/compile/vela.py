@@ -1,9 +1,9 @@
-"""The back end for Arm Ethos-U: runs Vela in this process, fast enough for a search.
+"""The back end for Arm Ethos-U: runs the compiler Vela in this process, which is fast enough for a search.
 
-Results stay in the user's cache folder, by a digest of the model, the arguments and Vela's version.
+Results stay in the user's cache folder, under a digest of the model, the arguments and Vela's version.
 
-Every figure here is *modelled*: Vela's cycles are the compiler's own estimate and its manual asks to check
-them on a fixed virtual platform or an FPGA. It estimates no energy.
+Every figure here is *modelled*. Vela's cycles are the compiler's own estimate; its manual asks users to check them on a
+fixed virtual platform or an FPGA. Vela does not estimate energy.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ NPU_OPERATOR = "ethos-u"
 
 @dataclass(frozen=True, slots=True)
 class VelaResult:
-    """A compiled stage and what the compiler expects of it.
+    """A compiled stage, and the compiler's estimates for it.
 
     Args:
-        cycles: NPU cycles of one inference, modelled; operators on the CPU are not in them.
-        sram_bytes: peak SRAM, as the compiler planned it.
-        flash_bytes: constants in flash (compressed weights, biases, commands), as the compiler laid them out.
-        model: .tflite in which one custom operator stands for what the NPU runs.
-        cpu_operators: operators that fell back to the CPU, which the cycles leave out.
+        cycles: modelled cycles of the NPU for one inference, without operators on the CPU.
+        sram_bytes: largest use of SRAM in the compiler's plan.
+        flash_bytes: bytes of constants in flash (compressed weights, biases, commands) in the compiler's layout.
+        model: .tflite in which one custom operator stands for everything that the NPU runs.
+        cpu_operators: operators that run on the CPU, because the NPU cannot run them.
     """
 
     cycles: int
@@ -56,12 +56,11 @@ def compile(
     """Compile an int8 .tflite for an Ethos-U; the cycles returned are modelled.
 
     Args:
-        model: int8 model, as :func:`gatesearch.compile.tflite.quantise` makes it. Float operators stay on
-            the CPU.
-        accelerator: such as ``ethos-u55-128`` (128 multiply-accumulates a cycle).
-        system_config: bandwidths and latencies of the memories *relative to the NPU's clock*, a section of
-            Vela's own configuration file.
-        memory_mode: which memory holds weights and which activations, a section of the same file.
+        model: int8 model from :func:`gatesearch.compile.tflite.quantise`. Float operators stay on the CPU.
+        accelerator: name of the accelerator, such as ``ethos-u55-128`` (128 multiply-accumulates a cycle).
+        system_config: section of Vela's configuration file with the bandwidths and latencies of the memories, *relative
+            to the NPU's clock*.
+        memory_mode: section of the same file that says which memory holds weights and which holds activations.
 
     Raises:
         ToolError: Vela refuses the model or the configuration.
@@ -119,7 +118,7 @@ def _run_vela(model: bytes, accelerator: str, system_config: str, memory_mode: s
         compiled = Path(folder, "stage_vela.tflite").read_bytes()
         with open(next(Path(folder).glob("*_summary_*.csv")), newline="") as file:
             summary = next(csv.DictReader(file))
-        # The summary names its first columns only; the cycles stand in what the compiler prints.
+        # The summary file has no column of cycles that can be read by name; the compiler prints them.
         total = re.search(r"^Total cycles\s+(\d+) cycles/batch", output(), re.MULTILINE)
     operators = operator_names(compiled)
     return VelaResult(
