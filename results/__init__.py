@@ -1,6 +1,7 @@
-"""Benchmarks: each has a folder with its code, its page (README.md), its rows (rows.json) and its plots.
+"""Runs a benchmark of this folder by name, for `gatesearch bench NAME`, or prints its usage.
 
-They are no part of the installed package: `gatesearch bench NAME` finds them in a checkout.
+Each benchmark has a folder with its code, its page (README.md), its rows (rows.json) and its plots. Benchmarks are not
+part of the installed package, so the command needs a checkout.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ def run(name: str, arguments: Sequence[str]) -> None:
 
     Args:
         name: one of :data:`NAMES`.
-        arguments: ``key=value`` each; the benchmark defines the keys. With ``--help`` among them nothing is run.
+        arguments: texts ``key=value`` with keys of the benchmark; with ``--help`` among them, nothing is run.
 
     Raises:
-        UserError: there is no such benchmark, or an argument is wrong.
+        UserError: no benchmark has this name, or an argument is wrong.
     """
     if name not in NAMES:
         raise unknown("bench", "benchmark", name, NAMES)
@@ -35,7 +36,7 @@ def run(name: str, arguments: Sequence[str]) -> None:
 
 
 def usage(name: str) -> str:
-    """Return a benchmark's purpose and keys, read from its source: nothing is imported for that.
+    """Return a benchmark's purpose and keys, read from its source without importing it.
 
     >>> print(usage("cluster").splitlines()[0])
     Usage: gatesearch bench cluster [key=value]...

@@ -1,4 +1,4 @@
-"""Arguments of benchmarks: ``key=value`` each, as the user writes them behind ``gatesearch bench NAME``."""
+"""Reads the arguments ``key=value`` that the user writes after ``gatesearch bench NAME``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Protocol = TypeVar("Protocol", bound=BaseModel)
 
 
 def read_keys(where: str, arguments: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
-    """Return the value of each key.
+    """Return the values of arguments by key.
 
     Args:
-        where: the benchmark, for errors.
-        arguments: ``key=value`` each.
-        keys: the keys that there are.
+        where: name of the benchmark, for errors.
+        arguments: texts ``key=value``.
+        keys: the valid keys.
 
     Raises:
-        UserError: a key is none of these, or has no value.
+        UserError: a key is not valid, or has no value.
     """
     values = {}
     for text in arguments:
@@ -41,16 +41,16 @@ def read_keys(where: str, arguments: Sequence[str], keys: Sequence[str]) -> dict
 def split_protocol(
     where: str, arguments: Sequence[str], keys: Sequence[str], protocol: type[BaseModel]
 ) -> tuple[dict[str, str], list[Override]]:
-    """Split arguments into those of the benchmark and those of its protocol.
+    """Split arguments into values of the benchmark and overrides of its protocol.
 
     Args:
-        where: the benchmark, for errors.
-        arguments: ``key=value`` each.
-        keys: the benchmark's own.
-        protocol: whose fields are the other keys.
+        where: name of the benchmark, for errors.
+        arguments: texts ``key=value``.
+        keys: keys of the benchmark.
+        protocol: class whose fields are the other valid keys.
 
     Raises:
-        UserError: a key is neither's.
+        UserError: a key is in neither.
     """
     values: dict[str, str] = {}
     overrides = []
@@ -68,18 +68,18 @@ def split_protocol(
 def split_data_sets(
     where: str, arguments: Sequence[str], data_sets: Iterable[str]
 ) -> tuple[dict[str, str], tuple[int, ...], list[str]]:
-    """Split arguments into the paths of data sets, seeds, and changes of a recipe.
+    """Split arguments into paths of data sets, seeds, and overrides of a recipe.
 
     Args:
-        where: the benchmark, for errors.
-        arguments: ``key=value`` each; a key of a recipe has a dot in it.
-        data_sets: their names.
+        where: name of the benchmark, for errors.
+        arguments: texts ``key=value``; a key of a recipe has a dot in it.
+        data_sets: names of the data sets.
 
     Returns:
-        Absolute paths by data set, seeds (0 where none are written), changes.
+        Absolute paths by data set; seeds, by default 0 alone; overrides.
 
     Raises:
-        UserError: a key is none of these, or seeds are no whole numbers.
+        UserError: a key is not valid, or a seed is no whole number.
 
     >>> split_data_sets("bench dsl", ["seeds=1,2", "search.trials=8"], ["esc10"])
     ({}, (1, 2), ['search.trials=8'])
@@ -102,15 +102,15 @@ def split_data_sets(
 
 
 def split_seeds(where: str, arguments: Sequence[str], seeds: tuple[int, ...]) -> tuple[tuple[int, ...], list[str]]:
-    """Split arguments into seeds and changes of a recipe.
+    """Split arguments into seeds and overrides of a recipe.
 
     Args:
-        where: the benchmark, for errors.
-        arguments: ``key=value`` each; ``seeds=0,1`` is for the benchmark.
-        seeds: where none are written.
+        where: name of the benchmark, for errors.
+        arguments: texts ``key=value``; ``seeds=0,1`` belongs to the benchmark.
+        seeds: seeds without a ``seeds=``.
 
     Raises:
-        UserError: seeds are no whole numbers.
+        UserError: a seed is no whole number.
 
     >>> split_seeds("bench kws", ["seeds=0,2", "data.root=words"], (0,))
     ((0, 2), ['data.root=words'])
@@ -126,17 +126,17 @@ def split_seeds(where: str, arguments: Sequence[str], seeds: tuple[int, ...]) ->
 
 
 def check_choice(where: str, key: str, written: str, choices: Iterable[str], what: str | None = None) -> str:
-    """Return what was written if it is one of the choices.
+    """Return the value of an argument if it is one of the choices.
 
     Args:
-        where: the benchmark, for errors.
-        key: the key of the argument.
-        written: its value.
-        choices: the choices that there are.
-        what: a choice is called; None for the key.
+        where: name of the benchmark, for errors.
+        key: key of the argument.
+        written: value of the argument.
+        choices: the valid values.
+        what: word for a choice in the error; None for the key.
 
     Raises:
-        UserError: it is none.
+        UserError: the value is not one of the choices.
     """
     names = tuple(choices)
     if written not in names:
@@ -145,20 +145,20 @@ def check_choice(where: str, key: str, written: str, choices: Iterable[str], wha
 
 
 def check_choices(where: str, key: str, written: str, choices: Iterable[str], what: str | None = None) -> list[str]:
-    """Return the parts of what was written, with commas between, if each is one of the choices.
+    """Return the values of an argument, separated by commas, if each is one of the choices; see :func:`check_choice`.
 
     Raises:
-        UserError: one is none.
+        UserError: a value is not one of the choices.
     """
     names = tuple(choices)
     return [check_choice(where, key, part, names, what) for part in written.split(",")]
 
 
 def read_count(where: str, key: str, written: str) -> int:
-    """Read a whole number from 1.
+    """Return a whole number from 1.
 
     Raises:
-        UserError: it is none.
+        UserError: the text is no such number.
     """
     if not written.isdigit() or int(written) < 1:
         raise UserError(f"{where}: {key}={written}: not a whole number from 1")
@@ -166,10 +166,10 @@ def read_count(where: str, key: str, written: str) -> int:
 
 
 def read_seeds(where: str, written: str) -> tuple[int, ...]:
-    """Read seeds.
+    """Return seeds that are separated by commas.
 
     Raises:
-        UserError: they are no whole numbers.
+        UserError: a seed is no whole number.
 
     >>> read_seeds("bench dsg", "0,2")
     (0, 2)
@@ -181,7 +181,7 @@ def read_seeds(where: str, written: str) -> tuple[int, ...]:
 
 
 def change_protocol(where: str, default: Protocol, overrides: Sequence[Override]) -> Protocol:
-    """Return a protocol with some of its keys changed.
+    """Return a protocol with overrides of some keys.
 
     Raises:
         UserError: a value does not fit its key.
@@ -193,10 +193,10 @@ def change_protocol(where: str, default: Protocol, overrides: Sequence[Override]
 
 
 def lock_settings(folder: RunFolder, settings: Mapping[str, object]) -> None:
-    """Write the settings of a folder's results beside them, and refuse any other settings later.
+    """Write the settings of the results in a folder to settings.json; where the file exists, compare it.
 
     Raises:
-        UserError: the folder holds results by other settings.
+        UserError: the folder holds results of other settings.
     """
     before = folder.read_json("settings.json")
     if before is None:

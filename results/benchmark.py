@@ -34,11 +34,11 @@ Draw = Callable[[Path], object]
 
 
 class Benchmark(ABC):
-    """A benchmark, whose code lies in the folder of its name beside the template of its page.
+    """A benchmark; its code and the template of its page are in the folder of its name.
 
     Args:
-        command: the command that measures it again, without the user's own paths.
-        results: folder that holds a folder for each benchmark.
+        command: command that repeats the benchmark, without the user's own paths.
+        results: folder of all benchmarks.
     """
 
     name: ClassVar[str]
@@ -49,19 +49,19 @@ class Benchmark(ABC):
 
     @classmethod
     def runs(cls) -> RunFolder:
-        """Return the folder of the measurements."""
+        """Return the folder that stores the measurements."""
         return RunFolder(RUNS / f"bench-{cls.name}")
 
     @abstractmethod
     def rows(self) -> list[Row]:
-        """Return every figure."""
+        """Return every figure of the benchmark as a row."""
 
     @abstractmethod
     def page(self) -> Mapping[str, object]:
-        """Return the values of the page's template, beside ``command``."""
+        """Return the values of the page's template, except ``command``."""
 
     def plots(self) -> Mapping[str, Draw]:
-        """Return what draws each plot, by the name of its file."""
+        """Return the functions that draw the plots, by the name of the file."""
         return {}
 
     def row(
@@ -86,11 +86,11 @@ class Benchmark(ABC):
         )
 
     def text(self) -> str:
-        """Return the page."""
+        """Return the page as Markdown."""
         return render(self.name, command=self.command, **self.page())
 
     def publish(self) -> Path:
-        """Write rows, page and plots from the measurements that there are; returns the path of the page."""
+        """Write rows, page and plots from the stored measurements, and return the path of the page."""
         path = write_results(self.folder, self.rows(), self.text(), revision())
         for file, draw in self.plots().items():
             draw(self.folder / file)
@@ -98,7 +98,7 @@ class Benchmark(ABC):
 
 
 def render(name: str, **values: object) -> str:
-    """Return a benchmark's page: its template with values in it, paragraphs parted by one empty line."""
+    """Return a benchmark's page: its template with ``values`` filled in, and one empty line between paragraphs."""
     loader = jinja2.FileSystemLoader(HERE)
     environment = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
@@ -110,7 +110,7 @@ def render(name: str, **values: object) -> str:
 
 
 def resume(folder: RunFolder, file: str, measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a measurement: that of the file where there is one, else a new one, which is written to the file."""
+    """Return the measurement in a file; where there is none, measure and write the file."""
     value: dict[str, Any] | None = folder.read_json(file)
     if value is None:
         value = dict(measure())
@@ -119,12 +119,12 @@ def resume(folder: RunFolder, file: str, measure: Callable[[], Mapping[str, Any]
 
 
 def public_command(name: str, arguments: Sequence[str], public: Mapping[str, str]) -> str:
-    """Return a benchmark's command as pages show it.
+    """Return a benchmark's command as pages show it, without the user's own paths.
 
     Args:
-        name: the name of the benchmark.
-        arguments: ``key=value`` each, as the user wrote them.
-        public: what stands for the user's own path, by key.
+        name: name of the benchmark.
+        arguments: texts ``key=value``, as the user wrote them.
+        public: text that replaces the user's own path, by key.
 
     >>> public_command("kws", ["data.root=/home/me/words", "seeds=0"], {"data.root": "WORDS"})
     'gatesearch bench kws data.root=WORDS seeds=0'
@@ -133,7 +133,7 @@ def public_command(name: str, arguments: Sequence[str], public: Mapping[str, str
 
 
 def public_argument(text: str, public: Mapping[str, str]) -> str:
-    """Return an argument with what stands for the user's own path.
+    """Return an argument in which a public text replaces the user's own path.
 
     >>> public_argument("data.root=/home/me/words", {"data.root": "WORDS"}), public_argument("seeds=0", {})
     ('data.root=WORDS', 'seeds=0')
@@ -144,7 +144,7 @@ def public_argument(text: str, public: Mapping[str, str]) -> str:
 
 @cache
 def revision() -> str:
-    """Return version and commit of the package, and whether package or benchmarks differ from that commit."""
+    """Return version and commit of the package; "with changes" follows where the code differs from the commit."""
     package = package_revision()
     if "commit" not in package or package.endswith("with changes"):
         return package
@@ -154,7 +154,7 @@ def revision() -> str:
 
 
 def meets_target(target: str, value: float) -> bool:
-    """Say whether a figure meets its target.
+    """Return whether a figure meets its target.
 
     >>> meets_target("<= 1.3", 1.2), meets_target("> 1", 1.0)
     (True, False)
@@ -164,7 +164,7 @@ def meets_target(target: str, value: float) -> bool:
 
 
 def describe_verdict(met: bool) -> str:
-    """Return whether a target was met, as pages show it."""
+    """Return as text whether a target was met."""
     return "reached" if met else "**not reached**"
 
 
@@ -184,7 +184,10 @@ def list_versions(stamp: Mapping[str, Any]) -> str:
 
 
 def group_by_commit(measurements: Iterable[tuple[str, str]]) -> str:
-    """Return which commit made which measurement, of (measurement, commit); empty where one made them all.
+    """Return a sentence that lists the measurements of each commit; empty where one commit made all.
+
+    Args:
+        measurements: pairs of measurement and commit.
 
     >>> group_by_commit([("a", "commit 1"), ("b", "commit 2"), ("c", "commit 1")])
     'Made by commit 1: a, c; by commit 2: b.'

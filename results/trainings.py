@@ -1,4 +1,4 @@
-"""Stores the result of each training of a benchmark, in a folder for each row and seed, and reads them by protocol."""
+"""Stores the result of each training of a benchmark in a folder of its row and seed, and reads results by protocol."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ Results = Mapping[str, Sequence[Result]]  # by row, in the order of seeds
 
 
 class ProtocolBenchmark(Benchmark):
-    """A benchmark that trains the same rows under several protocols, with a section and a plot for each.
+    """A benchmark that trains the same rows under several protocols, with a section and a plot for each protocol.
 
     Args:
-        command: the command that measures it again.
-        protocol: a protocol that the page shows even without a result.
+        command: command that repeats the benchmark.
+        protocol: name of a protocol that the page shows even without a result.
         results: folder of all benchmarks.
     """
 
     protocols: ClassVar[Iterable[str]]
-    plot_title: ClassVar[str]  # ahead of the protocol's name
-    draw: ClassVar[Callable[..., object]]  # from results and title to the file at a path
+    plot_title: ClassVar[str]  # start of the plot's title, before the name of the protocol
+    draw: ClassVar[Callable[..., object]]  # writes the plot of results, with a title, to a path
 
     def __init__(self, command: str, protocol: str, results: Path = RESULTS) -> None:
         super().__init__(command, results)
@@ -47,7 +47,7 @@ class ProtocolBenchmark(Benchmark):
         }
 
     def results_by_protocol(self) -> dict[str, Results]:
-        """Return the results of each protocol that was run."""
+        """Return the results of each protocol that has some, and of the current protocol."""
         return read_protocols(self.runs().path, self.protocols, self.protocol)
 
 
@@ -85,7 +85,7 @@ def read_machine(accelerator: str | None = None) -> dict[str, Any]:
     """Return the machine and the versions of libraries, to store with a training's result.
 
     Args:
-        accelerator: the accelerator that it ran on; None for the processor.
+        accelerator: name of the accelerator that trained; None for the processor.
     """
     stamp = fingerprint()
     processor = f"{stamp['cpu']}, {torch.get_num_threads()} of {stamp['cores']} cores"

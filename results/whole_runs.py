@@ -1,4 +1,4 @@
-"""Runs whole recipes as measurements: a resumable run for each seed, and the shares of windows that gates stop."""
+"""Runs whole recipes for benchmarks, resuming interrupted runs, and reads the shares of windows that gates stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatesearch.recipe import Recipe, to_yaml
 from gatesearch.report.rows import median_and_range
 from results.benchmark import NOT_RUN
 
-SPEECH = {"data.root": "SPEECH_COMMANDS"}  # stands for the user's own path
+SPEECH = {"data.root": "SPEECH_COMMANDS"}  # text that replaces the user's own path in published commands
 SPEECH_PROTOCOL = {
     True: "synthetic speech",
     False: "Speech Commands v0.02 12-class test set, speaker-disjoint split",
@@ -24,10 +24,10 @@ SPEECH_PROTOCOL = {
 
 
 def finish_run(path: Path, recipe: Recipe) -> RunResult:
-    """Finish a run of a recipe, or load a finished one, whatever its parity of artifacts and model.
+    """Finish a run of a recipe, or load a finished one.
 
     Raises:
-        UserError: the folder holds a run of another recipe, or the run cannot end for a reason that the user can mend.
+        UserError: the folder holds a run of another recipe, or the run fails for a reason that the user can fix.
     """
     folder = RunFolder(path)
     written = folder / "recipe.yaml"
@@ -51,5 +51,5 @@ def share_stopped(quality: Quality, kind: str) -> float:
 
 
 def percent(outcomes: Sequence[Any], get: Callable[[Any], float]) -> str:
-    """Return a share over outcomes as text, in per cent: median and range."""
+    """Return the median and the range of a share over outcomes as text, in per cent."""
     return median_and_range([100 * get(outcome) for outcome in outcomes]) if outcomes else NOT_RUN

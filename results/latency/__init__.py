@@ -1,7 +1,7 @@
-"""`gatesearch bench latency`: latency that the tables predict, against the measured latency of gated bundles.
+"""`gatesearch bench latency`: compares the latency that tables predict with the measured latency of gated bundles.
 
-Three steps, each resumable: bundles of random held-out models are written, each backbone's table is filled, and every
-bundle is timed end to end. The last two want a quiet machine.
+It has three resumable steps. It writes bundles of random held-out models, fills the latency table of each backbone, and
+times every bundle end to end. The last two steps need a machine without other load.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from results.latency.page import Latency
 from results.latency.steps import FIRST_SEEDS, HELD_OUT
 
 WHERE = "bench latency"
-MODELS = 8  # a backbone
+MODELS = 8  # models of each backbone
 STEPS = ("bundles", "tables", "times", "page")
 
 
 def main(arguments: list[str]) -> None:
-    """Take the steps that are not done yet and write results/latency.
+    """Do the steps that are not done yet and write results/latency.
 
     Args:
-        arguments: ``models=8`` held-out models a backbone; ``steps=bundles,tables,times,page``, a choice of them;
-            ``seconds=inf`` after which no further bundle or table is begun; ``set=held-out`` or ``development``.
+        arguments: ``models=8`` held-out models a backbone; ``steps=bundles,tables,times,page``, or some of them;
+            ``seconds=inf``, after which no further bundle or table is begun; ``set=held-out`` or ``development``.
 
     Raises:
         UserError: an argument is wrong, or kernels cannot be compiled.

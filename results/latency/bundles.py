@@ -1,4 +1,4 @@
-"""Bundles of models whose gates are set to random shares of the work; stages are written as an export writes them."""
+"""Writes bundles of models whose gates leave random shares of the work, with stages as in an export."""
 
 from __future__ import annotations
 
@@ -28,14 +28,22 @@ from results.latency import models
 def write(
     folder: Path, chosen: models.Subject, plan: GatePlan, seed: int, device: Device, converter: Programs
 ) -> dict[str, dict[str, float]]:
-    """Build a plan, set its gates, and write its stages as a bundle has them.
+    """Build the model of a plan, set its gates to random shares of the work, and write its stages.
+
+    Args:
+        folder: folder of the bundle.
+        chosen: the backbone and its sites.
+        plan: the gates.
+        seed: seed of the gates' weights and of their shares.
+        device: device of the stages.
+        converter: converts modules to .tflite.
 
     Returns:
-        What the gates in the place of layers report of the first window, which is what will be timed.
+        The reports of the layer gates on the first window, by site; this window will be timed.
     """
     torch.manual_seed(seed)
     model = GatedModel(chosen.backbone, plan, chosen.sites, models.CLASSES, layers=chosen.layers)
-    for _ in range(2):  # statistics of normalisations and ranges
+    for _ in range(2):  # sets the statistics of normalisations and the ranges of quantisers
         model.train()(chosen.features)
     model.eval()
     dice = random.Random(seed)
@@ -71,17 +79,17 @@ def load(folder: Path) -> list[StageExecutable]:
 
 
 class Programs:
-    """Conversion to .tflite, once for all modules of one structure: the values of weights do not change the time.
+    """Converts modules to .tflite, once for all modules of one structure; weights do not change the time.
 
     Args:
-        folder: where programs are kept.
+        folder: folder of the converted programs.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def __call__(self, module: nn.Module, example: Tensor | Sequence[Tensor]) -> bytes:
-        """Convert; see :func:`gatesearch.compile.tflite.convert`."""
+        """Return the program of a module; see :func:`gatesearch.compile.tflite.convert`."""
         inputs = [example] if isinstance(example, Tensor) else list(example)
         key = hashlib.sha256(repr([structure(module), [tuple(x.shape) for x in inputs]]).encode()).hexdigest()[:20]
         path = self.folder / f"{key}.tflite"
@@ -91,19 +99,19 @@ class Programs:
 
 
 class _Childless(fx.Tracer):
-    """Keeps modules without children as they are, PyTorch's and others."""
+    """A tracer that treats every module without children as one operation."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return not list(m.children()) or super().is_leaf_module(m, module_qualified_name)
 
 
 def structure(module: nn.Module) -> list[Any]:
-    """Return what a module computes but for the values of its weights and of real numbers.
+    """Return the structure of a module: its operations and shapes, without the values of weights and real numbers.
 
     >>> structure(nn.Sequential(nn.Linear(2, 3))) == structure(nn.Sequential(nn.Linear(2, 3)))
     True
     """
-    if isinstance(getattr(module, "body", None), nn.Module):  # a stage: what it computes, and the head behind it
+    if isinstance(getattr(module, "body", None), nn.Module):  # a stage has a body and the head of the gate behind it
         return [structure(getattr(module, name)) for name in ("body", "head")]
     traced = module if isinstance(module, fx.GraphModule) else fx.GraphModule(module, _Childless().trace(module))
     order = {node: i for i, node in enumerate(traced.graph.nodes)}
@@ -129,7 +137,7 @@ def structure(module: nn.Module) -> list[Any]:
 
 
 def _open(layer: nn.Module, x: Tensor, share: float) -> None:
-    """Set the thresholds of a precision gate so that such a share of the outputs of every group is open for ``x``."""
+    """Set the thresholds of precision gating so that ``share`` of the outputs of every group are open for ``x``."""
     assert isinstance(layer, PGConv2d)
     weight, weight_level = layer.weights()
     alpha, scale = layer.range(x)

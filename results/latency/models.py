@@ -1,4 +1,4 @@
-"""The models whose latency is predicted: random plans over several untrained backbones."""
+"""The models of the ``latency`` benchmark: random plans over several untrained backbones."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from gatesearch.gates import fits, work_of
 from gatesearch.graph.sites import CutSite, LayerSite, cut_sites, layer_sites, worthwhile
 from gatesearch.plan import GatePlan, PlacedGate
 
-SAMPLES = 16
+SAMPLES = 16  # windows of random features
 CLASSES = 12
-CUTS = 3  # number of cut sites in a backbone, without the input
+CUTS = 3  # largest number of cut sites in a backbone, without the input
 MASKS = ("m1", "m2-8", "m2-16", "m2-32", "3d")
 BLOCKS = (1, 2, 4)
 PG_BITS: dict[str, Any] = {"bits": 8, "high_bits": 4, "weight_bits": 7}
@@ -96,12 +96,12 @@ def subject(name: str) -> Subject:
 
 
 def has_kernel(gate: PlacedGate, site: LayerSite) -> bool:
-    """Whether a gate may go to a site and a kernel does its work there."""
+    """Return whether a gate may go to a site and a kernel does its work there."""
     return fits(gate.kind, site) and bool(work_of(site, gate).kernels)
 
 
 def random_plan(chosen: Subject, seed: int) -> GatePlan:
-    """Draw a plan with at least one gate: up to two gates at cuts and up to four in layers, with random parameters."""
+    """Draw a plan of one to six gates with random parameters: up to two at cuts, and up to four in layers."""
     dice = random.Random(seed)
     while True:
         cuts = sorted(dice.sample(range(len(chosen.sites)), min(dice.choice((0, 0, 1, 1, 2)), len(chosen.sites))))

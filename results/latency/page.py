@@ -1,4 +1,4 @@
-"""The rows and the page of latency tables: predicted against measured latency of held-out models."""
+"""Rows, page and plot of the ``latency`` benchmark: predicted against measured latency of held-out models."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from results.benchmark import NOT_RUN, Benchmark, Draw, describe_verdict, list_v
 from results.latency import models, plot
 from results.latency.steps import Measurement
 
-NEAR = 0.10  # error
+NEAR = 0.10  # largest error, as a share of the measured time, of a model that is near
 LEAST_NEAR, MOST_MEDIAN = 0.95, 0.03  # targets: share of models that are near, and median error
 
 
 class Latency(Benchmark):
-    """Predicted and measured latency of gated models.
+    """The benchmark of predicted and measured latency of gated models.
 
     Args:
-        command: the command that measures it again.
+        command: command that repeats the benchmark.
         models: held-out models, each with its plan, its time and its prediction.
         tables: size of the table of each backbone.
-        count: models that each backbone should have; what is missing is shown as not run.
+        count: models that each backbone should have; the page shows missing ones as not run.
         results: folder of all benchmarks.
     """
 
@@ -42,7 +42,7 @@ class Latency(Benchmark):
         self.models, self.tables, self.count = models, tables, count
 
     def rows(self) -> list[Row]:
-        """Return how far predictions are off."""
+        """Return the errors of the predictions."""
         if not self.models:
             return []
         protocol = (
@@ -60,7 +60,7 @@ class Latency(Benchmark):
         ]
 
     def page(self) -> Mapping[str, object]:
-        """Return the tables that the page shows."""
+        """Return the template's values: mostly tables."""
         if not self.models:
             return {"models": 0}
         far = [model for model in self.models if abs(error(model)) > NEAR]
@@ -141,7 +141,7 @@ class Latency(Benchmark):
 
 
 def error(model: Measurement) -> float:
-    """Return by which share of the measured time the prediction is above it."""
+    """Return the error of a prediction: (predicted - measured) / measured."""
     return float(model["predicted_us"] / model["measured_us"] - 1)
 
 

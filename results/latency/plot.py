@@ -1,4 +1,4 @@
-"""The plot of predicted against measured latency."""
+"""Plots the predicted against the measured latency of gated models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#6
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write a PNG: a dot a model, coloured by its backbone."""
+    """Write a PNG with a dot for each model, coloured by its backbone."""
     with style.settings():
         figure = style.figure(6.4, 5.2)
         axes = figure.subplots()

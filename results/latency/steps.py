@@ -19,18 +19,18 @@ from gatesearch.plan import GatePlan
 from results.latency import bundles, models
 
 RUNS = Path("runs/bench-latency")
-# First seed of each set of models. What the model of latency lacks is looked for on the development set; the page is
-# made of the held-out set alone.
+# First seed of each set of models. The latency model is developed on the development set; the page reports the held-out
+# set alone.
 HELD_OUT = "held-out"
 FIRST_SEEDS = {HELD_OUT: 300_000, "development": 0}
 SEEDS_A_BACKBONE = 1000
-TIMING_S = (3.0, 12.0)  # over which the models of a backbone are timed, at least and at most
+TIMING_S = (3.0, 12.0)  # least and most seconds for timing the models of a backbone
 
 Measurement = Mapping[str, Any]
 
 
 def write_bundles(models_set: str, count: int, until: float) -> None:
-    """Write the bundles that there are not yet of ``count`` models a backbone; none is begun after ``until``."""
+    """Write the missing bundles of ``count`` models a backbone; none is begun after ``until`` (monotonic seconds)."""
     converter = bundles.Programs(RUNS / "programs")
     device = profile.load("host")
     with console.progress(count * len(models.BACKBONES), "bundles") as bar:
@@ -46,7 +46,7 @@ def write_bundles(models_set: str, count: int, until: float) -> None:
 
 
 def fill_tables(until: float) -> None:
-    """Fill the tables that there are not yet; none is begun after ``until``."""
+    """Fill the missing tables; none is begun after ``until`` (monotonic seconds)."""
     for name in models.BACKBONES:
         folder = _folder(name)
         if _table(name) is None and time.monotonic() < until:
@@ -70,7 +70,7 @@ def fill_tables(until: float) -> None:
 
 
 def time_bundles(models_set: str, count: int) -> None:
-    """Time the bundles that are not timed yet; those that were disturbed are timed again."""
+    """Time the bundles that have no time yet, and again those whose timing was disturbed."""
     with console.progress(count * len(models.BACKBONES), "times") as bar:
         for name in models.BACKBONES:
             folder = _folder(name, models_set)
@@ -87,7 +87,7 @@ def time_bundles(models_set: str, count: int) -> None:
 
 
 def read_models(models_set: str, count: int) -> list[Measurement]:
-    """Return every model of a set that is timed and whose table is filled, with its prediction in microseconds."""
+    """Return every model of a set with a time and a filled table, and its prediction in microseconds."""
     rows: list[Measurement] = []
     for name in models.BACKBONES:
         table = _table(name)
@@ -105,7 +105,7 @@ def read_models(models_set: str, count: int) -> list[Measurement]:
 
 
 def read_tables() -> dict[str, Measurement]:
-    """Return the number of timings of each backbone's table, how many are noisy, and their seconds."""
+    """Return for each backbone's table the number of timings, the number of noisy ones, and their seconds."""
     sizes: dict[str, Measurement] = {}
     for name in models.BACKBONES:
         table = _table(name)
@@ -116,7 +116,7 @@ def read_tables() -> dict[str, Measurement]:
 
 
 def _needs_time(folder: RunFolder, seed: int) -> bool:
-    """Say whether a bundle is there that was not timed, or only while something disturbed it."""
+    """Return whether a bundle exists without a time, or with a time that was disturbed."""
     measured = folder.read_json(f"{seed}.us.json")
     return folder.read_json(f"{seed}.json") is not None and (measured is None or measured["noisy"])
 
