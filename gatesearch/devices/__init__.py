@@ -1,1 +1,1 @@
-"""Device profiles: cores, links and constants, each with its provenance."""
+"""Device profiles: cores, links and sensor, with constants that each have a unit and a provenance."""

@@ -1,4 +1,4 @@
-"""Constants of a device profile: numbers that each say their unit and where they come from."""
+"""Constants of a device profile: numbers, each with its unit and its provenance."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def profile_error(text: str, user_text: str, choices: Iterable[str]) -> Pydantic
     """Return an error that ends with all valid choices, and names the nearest one if one is close.
 
     Args:
-        text: says where the mistake is, and what it is.
-        user_text: what the user wrote.
-        choices: what is valid there.
+        text: the place of the mistake and a description of it.
+        user_text: the text that the user wrote.
+        choices: the valid choices for this text.
     """
     choices = list(choices)
     suggestion = nearest(user_text, choices)
@@ -53,7 +53,10 @@ def profile_error(text: str, user_text: str, choices: Iterable[str]) -> Pydantic
 
 
 def _check_size(value: Any) -> Any:
-    """Refuse what is no number, and numbers that only a slip of the pen writes: 1e-320 makes a quotient infinite."""
+    """Return a value unchanged, if it is 0 or a number of a plausible size.
+
+    Numbers such as 1e-320 are typing errors, and would make quotients infinite.
+    """
     if isinstance(value, bool):
         raise PydanticCustomError("gatesearch.number", "{text}", {"text": "must be a number"})
     if isinstance(value, int | float) and value and not MIN_SIZE <= value <= MAX_SIZE:
@@ -63,7 +66,7 @@ def _check_size(value: Any) -> Any:
 
 
 number_size = BeforeValidator(_check_size)
-"""Validates a number of a profile: finite, not negative, of a size that something has."""
+"""Validates a number of a profile: 0, or a positive number from MIN_SIZE to MAX_SIZE."""
 
 
 class Constant(StrictModel):

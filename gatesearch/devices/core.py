@@ -39,11 +39,11 @@ class Kernels(StrictModel):
     source: Annotated[str, Field(min_length=1)] = "no gate kernels: a gated layer is computed in full, call by call"
 
     def cost(self, bits: tuple[int, int], left: Iterable[tuple[str, float]] = ()) -> float:
-        """Return what a call costs, the dense layer in int8 being 1.
+        """Return the cost of a call, relative to the dense layer in int8.
 
         Args:
             bits: the number of bits of an activation and of a weight.
-            left: what can be skipped, and the share that is left of it.
+            left: names of what a gate can skip, each with the share of it that remains.
 
         >>> Kernels().cost((4, 8), [("channel", 0.5)]), Kernels(bits="serial", skips=("channel",)).cost(
         ...     (4, 8), [("channel", 0.5)])
@@ -82,7 +82,7 @@ class Core(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _default_engine(cls, data: Any) -> Any:
-        """Fill in the engine of a core that names none: that of its timing's figures."""
+        """Return the core's keys with an engine; where none is written, the engine whose times the timing holds."""
         timing = data.get("timing") if isinstance(data, Mapping) else None
         if not isinstance(timing, Mapping) or "engine" in data:
             return data
@@ -91,47 +91,50 @@ class Core(StrictModel):
 
     @property
     def stand_in(self) -> Literal["litert", "tflm", "reference"]:
-        """What runs the core's programs in checks on this host; see :class:`gatesearch.runtime.program.Program`."""
+        """The interpreter that runs the core's programs here; see :class:`gatesearch.runtime.program.Program`."""
         runs_float = self.engine == "kernels" and self.runs_float
         return "litert" if runs_float else ENGINES[self.engine].stand_in
 
     @property
     def artifact_engine(self) -> EngineName:
-        """The engine that the files of a bundle run on today: no exporter writes for ``kernels`` or ``imagined``."""
+        """The engine that runs the files of a bundle.
+
+        No exporter writes files for the engines ``kernels`` and ``imagined``; files for such cores run on the stand-in.
+        """
         return self.stand_in if ENGINES[self.engine].skips else self.engine
 
     @property
     def gate_kernels(self) -> Kernels:
-        """What the core's engine makes of gated layers: :attr:`kernels`, or nothing where it only masks."""
+        """How the core's engine runs gated layers: as :attr:`kernels` says, or in full if the engine only masks."""
         return self.kernels if ENGINES[self.engine].skips else Kernels(native=self.kernels.native)
 
     @property
     def borrows_times(self) -> bool:
-        """Whether the times of its engine derive from those of gatesearch's kernels, which its table holds."""
+        """Whether the times of its engine are derived from a table of the times of gatesearch's kernels."""
         return getattr(self.timing, "table", None) is not None and self.engine != "kernels"
 
     @property
     def provenance(self) -> Provenance:
-        """The provenance of its times; times that derive from another engine's are modelled."""
+        """The provenance of its times; times that are derived from those of another engine are modelled."""
         return "modelled" if self.borrows_times else self.timing.provenance
 
     @property
     def reading_per_value(self) -> float:
-        """What a value of work without products adds to a reading; 0 where readings are of programs and kernels."""
+        """The reading of one value of work without products, such as a sum; 0 if readings of programs include it."""
         return getattr(self.timing, "reading_per_value", 0.0)
 
     def latency_us(self, reading: float) -> float:
-        """Return microseconds of its engine for a reading in the unit of its timing."""
+        """Return the microseconds that its engine takes for a reading in the unit of its timing."""
         return self.timing.latency_us(reading) * (ENGINES[self.engine].slowdown if self.borrows_times else 1.0)
 
     @property
     def runs_kernels(self) -> bool:
-        """Whether gated layers run by native kernels here, between stretches that LiteRT runs."""
+        """Whether native kernels run its gated layers on this host, between stretches that LiteRT runs."""
         return self.kernels.native and self.engine == "litert" and self.timing.model == "litert"
 
     @property
     def runs_float(self) -> bool:
-        """Whether the core runs float programs as well, and not int8 alone: those that take ONNX do."""
+        """Whether the core runs float programs beside int8 ones; cores that run ONNX do."""
         return "onnx" in self.formats
 
     def compute_uj(self, latency_us: float) -> float:

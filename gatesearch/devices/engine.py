@@ -9,15 +9,16 @@ EngineName = Literal["litert", "tflm", "kernels", "vela", "reference", "imagined
 
 
 class Engine(NamedTuple):
-    """An engine.
+    """An engine that a core of a device profile may name.
 
     Args:
-        title: its name in messages.
-        description: what it runs.
-        stand_in: what runs its programs in checks on this host; see :class:`gatesearch.runtime.program.Program`.
-        skips: whether it can leave out what gated layers suppress. Any other engine computes them in full and masks.
-        slowdown: its time over that of gatesearch's kernels, where a table of those prices the core.
-        slowdown_source: where the slowdown comes from.
+        title: name of the engine in messages.
+        description: the programs that it runs, and its treatment of gated layers.
+        stand_in: the interpreter that runs its programs on this host; see
+            :class:`gatesearch.runtime.program.Program`.
+        skips: whether it skips the work that gates suppress. Other engines compute gated layers in full and mask them.
+        slowdown: its time divided by that of gatesearch's kernels, for cores that are priced by a table of these.
+        slowdown_source: source of the slowdown.
     """
 
     title: str

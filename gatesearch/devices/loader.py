@@ -1,4 +1,4 @@
-"""Reading device profiles from YAML files, with errors of one line."""
+"""Reads device profiles from YAML files; each error is one line that names the key."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def load(name_or_path: str | Path) -> Device:
 
 
 def _with_absolute_tables(folder: Path, written: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a profile in which the paths of kernel tables start from its folder, wherever it is used."""
+    """Return a profile in which the paths of kernel tables, written relative to its folder, are absolute."""
     cores = written.get("cores")
     new_cores: list[Any] = []
     for core in cores if isinstance(cores, list) else []:
@@ -90,7 +90,7 @@ def find_file(name_or_path: str | Path) -> Path:
         raise UserError(f"device: {quote(name_or_path)} is neither a name nor a path")
     if Path(name_or_path).suffix in {".yaml", ".yml"}:
         path = Path(name_or_path)
-        if not os.path.isfile(path):  # False, where a path is longer than the system takes
+        if not os.path.isfile(path):  # unlike Path.is_file, no error for a path that is too long for the system
             raise UserError(f"device: no file {str(path)!r}; shipped: {', '.join(names())}")
         return path
     name = str(name_or_path)
@@ -105,7 +105,7 @@ def _one_line(error: ErrorDetails, written: Any) -> str:
     """Return a validation error as one line: ``key: value; nearest: ...``."""
     parts, node = [], written
     for part in error["loc"]:
-        # A union adds its tag to the location, which is no key of the file.
+        # For a union, pydantic adds the tag to the location; it is no key of the file.
         if isinstance(node, Mapping) and part not in node and part == node.get("model"):
             continue
         node = node[part] if _has(node, part) else None

@@ -1,9 +1,10 @@
 """Device profiles: cores, the links between them, and constants that each say where they come from.
 
 A profile is a YAML file. Every number that enters a latency or an energy is written as
-``{value, unit, provenance, source}``; provenance is ``measured``, ``simulated``, ``modelled`` or ``assumed``, and
-``source`` is one honest sentence. Shipped profiles lie in ``gatesearch/devices/profiles``; packages can add theirs
-through the entry-point group ``gatesearch.devices``, whose objects are paths of YAML files.
+``{value, unit, provenance, source}``. The provenance is ``measured``, ``simulated``, ``modelled`` or ``assumed``; the
+source is a sentence that says where the number comes from. Shipped profiles lie in ``gatesearch/devices/profiles``.
+Other packages can add profiles through the entry-point group ``gatesearch.devices``, whose objects are paths of YAML
+files.
 """
 
 from gatesearch.devices.constants import Constant, Provenance, list_constants, path_segment

@@ -64,7 +64,7 @@ class Instructions(_ByRate):
         clock_mhz, instructions_per_cycle: these turn instructions into time.
     """
 
-    # Instruction counts are simulated; turning them into time rests on the assumed instructions per cycle.
+    # The counts are simulated; their conversion to time depends on the assumed instructions per cycle.
     provenance: ClassVar[Provenance] = "simulated"
 
     model: Literal["instructions"]
@@ -89,7 +89,7 @@ class Instructions(_ByRate):
 
     @property
     def reading_per_value(self) -> float:
-        """What a value of element-wise work adds to a reading; 0 with a table, whose kernels include that work."""
+        """The reading of one value of element-wise work; 0 with a table, whose kernels include that work."""
         return 0.0 if self.table else self.macs_per_value.value
 
     @property
@@ -144,7 +144,7 @@ class Throughput(_ByRate):
 
     @property
     def reading_per_value(self) -> float:
-        """What a value of element-wise work adds to a reading, in multiply-accumulates."""
+        """The reading of one value of element-wise work, in multiply-accumulates."""
         return self.macs_per_value.value
 
     def latency_us(self, macs: float) -> float:

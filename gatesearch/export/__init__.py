@@ -1,1 +1,1 @@
-"""From a model to a bundle: one artifact a stage, core and format, the manifest, and the check against the model."""
+"""Turns a model into a bundle: a file for each stage and format, a manifest, and a check against the model."""

@@ -1,4 +1,7 @@
-"""Checks each file of a bundle: runs it beside the stage's program, or else inspects it, or else checks its sha256."""
+"""Checks each file of a bundle: runs it on this host if possible, else inspects it, else checks only its sha256.
+
+The outputs of a file that runs are compared with those of the stage's program, the .tflite of the manifest.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from gatesearch.runtime.parts_program import PartsProgram
 from gatesearch.runtime.tensor_spec import TensorSpec
 
 MAX_WINDOWS = 8  # windows that each file runs
-MAX_ERROR_SHARE = 0.1  # largest root mean square error of int8 against float, as a share of the output's range
+MAX_ERROR_SHARE = 0.1  # largest accepted root mean square difference, as a share of the output's range
 Array = npt.NDArray[Any]
 
 
@@ -30,7 +33,7 @@ class ArtifactCheck:
     Args:
         path: the file's path in the bundle.
         format: name of its exporter, or ``"kernel"``.
-        check: ``"run"``, ``"inspected"``, or ``"digest"`` if this host can do neither.
+        check: ``"run"``, ``"inspected"``, or ``"digest"`` if only the sha256 was checked.
         problem: one line that says what is wrong; empty for a good file.
     """
 
@@ -42,7 +45,7 @@ class ArtifactCheck:
 
 @dataclass(frozen=True, slots=True)
 class _StageRun:
-    """Windows that one stage or exit ran: inputs and outputs in float, channels first, and the outputs' specs."""
+    """A run of one stage or exit on some windows; inputs and outputs are in float, channels first."""
 
     inputs: Sequence[Array]
     outputs: Sequence[tuple[Array, ...]]
@@ -79,7 +82,7 @@ def check_artifacts(bundle: Bundle, windows: Array) -> tuple[ArtifactCheck, ...]
 
 
 def describe_checks(checks: Sequence[ArtifactCheck]) -> str:
-    """Return the line that says which files were run, and names those that were not.
+    """Return a line that says how many files ran, and names the files that did not run.
 
     >>> describe_checks([ArtifactCheck("a.tflite", "tflite", "run"), ArtifactCheck("b.tflite", "vela", "inspected")])
     'files: 1 run; inspected, not run on this host: b.tflite'
@@ -127,7 +130,7 @@ def _check_part(bundle: Bundle, artifact: Mapping[str, Any], ran: bool) -> Artif
 def _check(
     bundle: Bundle, artifact: Mapping[str, Any], source: Mapping[str, Any], run: _StageRun, ran: bool
 ) -> ArtifactCheck:
-    """Check one file of a stage; ``source`` is the .tflite that its other formats are made from."""
+    """Check one file of a stage; ``source`` is the stage's .tflite, from which its other formats are made."""
     path, name = artifact["path"], artifact.get("format", "tflite")
     blob = read_artifact(bundle.folder, artifact)
     if ran:
@@ -143,7 +146,7 @@ def _check(
         problem = form.inspect(blob, read_artifact(bundle.folder, source))
     except OSError:
         raise
-    except Exception as error:  # from the library that reads the format: the file is not of that format
+    except Exception as error:  # the library that reads the format refuses the file
         return ArtifactCheck(path, name, "run", f"cannot be run: {first_line(error)}")
     if problem is None:
         return ArtifactCheck(path, name, "digest")

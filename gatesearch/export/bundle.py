@@ -37,23 +37,24 @@ def write_bundle(
     describe: Callable[[GatedModel], Mapping[str, Any]] | None = None,
     input_range: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """Export a model and return its manifest; the model is not changed.
+    """Write a model's bundle into a folder and return its manifest; the model is not changed.
 
-    The thresholds are set anew, on the integer logits of the exported stages, and are in the manifest:
+    The thresholds are set anew, on the integer logits of the exported stages, and written into the manifest.
     :func:`~gatesearch.export.thresholds.copy_with_thresholds` puts them into a copy of the model.
 
     Args:
-        folder: replaced as a whole, once everything in it is complete.
-        model: retrained and calibrated.
-        device: the cores that the plan names.
+        folder: the folder of the bundle; an older bundle in it is replaced once the new one is complete.
+        model: the retrained and calibrated model.
+        device: the device that has the cores of the plan.
         calibration: features [n, *shape] from the training split, for quantisation ranges.
-        validation: for the thresholds.
+        validation: the validation split, on which the thresholds are set.
         positive: whether each class is a positive, [classes].
-        formats: written beside what a core needs; a core gets those that it runs.
-        classes: names.
-        about: further entries of the manifest, such as the front end.
-        describe: returns further entries from the model with the thresholds of the artifacts, such as a detector.
-        input_range: smallest and largest feature, where the front end gives int8 steps.
+        formats: additional formats; each core gets those of them that it runs.
+        classes: names of the classes.
+        about: additional entries of the manifest, such as the front end.
+        describe: a function that returns more entries, such as a detector, for the model with the thresholds of the
+            artifacts.
+        input_range: smallest and largest feature of a front end that returns int8 steps; else None.
 
     Raises:
         UserError: a weight of the model is not finite.
@@ -82,7 +83,7 @@ def write_bundle(
 
 
 def artifacts(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return every artifact that a manifest names: of each stage, then of its exit."""
+    """Return every artifact that a manifest names: those of each stage, followed by those of its exit."""
     entries = []
     for stage in manifest["stages"]:
         entries += stage["artifacts"]
@@ -92,7 +93,7 @@ def artifacts(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _check_finite(model: GatedModel) -> None:
-    """Refuse weights that are not finite. A buffer may be infinite, such as a mask of attention or a threshold."""
+    """Raise an error for weights that are not finite; buffers, such as masks and thresholds, may be infinite."""
     advice = "its training went wrong; train it again with a lower learning_rate"
     for name, weight in model.named_parameters():
         if not bool(weight.isfinite().all()):
@@ -106,7 +107,7 @@ def _check_finite(model: GatedModel) -> None:
 def _replaced(folder: Path) -> Iterator[Path]:
     """Yield a new folder that takes the place of another once it is complete."""
     part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    for stale in folder.parent.glob(f"{folder.name}.*.part"):  # of a run that was cut off
+    for stale in folder.parent.glob(f"{folder.name}.*.part"):  # left by an interrupted run
         shutil.rmtree(stale, ignore_errors=True)
     yield part
     shutil.rmtree(folder, ignore_errors=True)

@@ -19,10 +19,10 @@ class CompiledStage:
 
     Args:
         graph: the stage as the passes leave it.
-        tflite: its program's bytes, in the arithmetic of its core.
-        program: the same, loaded in the engine of its core.
-        core: the core that runs it.
-        exit: what samples run that leave at its gate; None where their answer is constant.
+        tflite: bytes of the stage's .tflite program, in the number format of its core.
+        program: the same program, loaded in the engine that stands in for the core on this host.
+        core: the core that runs the stage.
+        exit: the stage that computes the answer of samples that leave at the gate; None if their answer is constant.
     """
 
     graph: StageGraph
@@ -35,17 +35,17 @@ class CompiledStage:
 def compile_stages(
     model: GatedModel, calibration: Tensor, device: Device, input_range: tuple[float, float] | None = None
 ) -> list[CompiledStage]:
-    """Take every stage of a model through the passes and the back end for .tflite.
+    """Compile every stage of a model: run the passes, then the back end for .tflite.
 
     Args:
-        model: calibrated.
+        model: the calibrated model.
         calibration: features [n, *shape] from the training split, for quantisation ranges.
-        device: with the cores that the plan names.
-        input_range: smallest and largest feature, where the front end gives int8 steps.
+        device: the device that has the cores of the plan.
+        input_range: smallest and largest feature of a front end that returns int8 steps; else None.
     """
     stages: list[CompiledStage] = []
     for graph, name in zip(passes.run(model, calibration, device), model.plan.cores, strict=True):
-        # On the grid of the stage before, nothing is rounded between them.
+        # With the int8 grid of the stage before as input, no value is rounded between the two stages.
         before = stages[-1].program.outputs[0].range if stages else input_range
         stages.append(_compile(graph, device.core(name), before))
     return stages

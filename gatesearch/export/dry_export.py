@@ -1,4 +1,4 @@
-"""Tries whether a network, or a plan of gates in it, can be exported, and keeps no file."""
+"""Tests whether a network, or a plan of gates in it, can be exported; no file is kept."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from gatesearch.runtime.program import Program
 from gatesearch.training import FeatureSplit
 
 Range = tuple[float, float]
-VALIDATION_WINDOWS = 8  # that set thresholds: an interpreter of reference kernels takes long for each
+VALIDATION_WINDOWS = 8  # windows that set thresholds; few, because reference kernels take long for each
 
 
 @torch.no_grad()
 def prepare_untrained(model: GatedModel, samples: Tensor) -> GatedModel:
-    """Set what training sets in a model (ranges of quantisers, statistics, quantiles of losses), and return it.
+    """Set the buffers that training would set, such as ranges of quantisers and statistics, and return the model.
 
-    What the loss sets, and no forward, is not a number until then, and would be refused as a training that went wrong.
-    It becomes 0. A threshold of minus infinity passes all and stays.
+    One forward pass in training mode sets most of them. A buffer that only a loss sets is NaN before training. An
+    export would refuse it as a failed training, so it becomes 0. A threshold of minus infinity, which passes all
+    samples, stays.
     """
     model.train()(samples)
     for name, buffer in model.named_buffers():
@@ -49,18 +50,18 @@ def try_cores(
     formats: Sequence[str],
     input_range: Range | None = None,
 ) -> dict[str, Exception]:
-    """Export an ungated model for each core; return what went wrong, by core.
+    """Export an ungated model for each core, and return the errors by core.
 
     Args:
-        model: without gates.
+        model: a model without gates.
         samples: features [n, *shape] that set the ranges of int8 values.
-        device: with the cores.
-        cores: names of those that may run the model.
-        formats: written where a core runs them.
-        input_range: smallest and largest feature, where the front end gives int8 steps.
+        device: the device that has the cores.
+        cores: names of the cores that may run the model.
+        formats: additional formats; each core gets those of them that it runs.
+        input_range: smallest and largest feature of a front end that returns int8 steps; else None.
 
     Raises:
-        Exception: what goes wrong for all cores alike: in a pass, or in the conversion to .tflite.
+        Exception: an error that concerns all cores, in a pass or in the conversion to .tflite.
     """
     graph = passes.run(model, samples, device, until="rescale")[0]
     program = tflite.convert(graph.program, (graph.samples[:1],))
@@ -89,7 +90,7 @@ def _write_formats(stage: StageGraph, core: Core, blob: bytes, formats: Sequence
 
 @torch.no_grad()
 def try_passes(model: GatedModel, samples: Tensor, device: Device) -> None:
-    """Take an untrained gated model through all passes, which convert nothing."""
+    """Run all passes on an untrained gated model, without converting it."""
     passes.run(prepare_untrained(model, samples), samples, device)
 
 
@@ -107,8 +108,8 @@ def try_bundle(
     """Write the bundle of an untrained gated model into a temporary folder, load it and run one window.
 
     Args:
-        model: with the gates of a plan.
-        samples: features [n, *shape] that set ranges.
+        model: a model with the gates of a plan.
+        samples: features [n, *shape] that set the ranges of int8 values.
         validation: the split that sets thresholds; the first :data:`VALIDATION_WINDOWS` are used.
         device, positive, classes, formats, input_range: see :func:`gatesearch.export.bundle.write_bundle`.
     """

@@ -18,12 +18,14 @@ Array = npt.NDArray[Any]
 
 
 class Exporter:
-    """A format of artifacts. Conformance: :class:`gatesearch.testing.exporters.ExporterConformance`.
+    """The base class of an exporter, which writes one format of artifacts.
+
+    :class:`gatesearch.testing.exporters.ExporterConformance` tests a subclass.
 
     Attributes:
-        name: in recipes, device profiles and manifests; the name of its entry point.
+        name: name of the format in recipes, device profiles and manifests, and of its entry point.
         suffix: the suffix of its files.
-        extra: the extra of the package that installs what it needs; None where that is always there.
+        extra: the extra (optional dependencies) that installs what the format needs; None if it needs none.
     """
 
     name: ClassVar[str]
@@ -47,24 +49,26 @@ class Exporter:
         return None
 
     def inspect(self, model: bytes, source: bytes) -> str | None:
-        """Check what can be checked of a file that this host does not run.
+        """Check a file without running it, for formats that this host does not run.
 
         Args:
-            model: the file.
+            model: the bytes of the file.
             source: the .tflite of the same stage.
 
         Returns:
-            What is wrong in one line, empty where nothing is; None where the format offers no check.
+            One line that says what is wrong, empty for a good file; None if the format offers no check.
         """
         return None
 
 
 def formats_of(core: Core, formats: Sequence[str]) -> list[str]:
-    """Return what is written for a core: its .tflite first, which the NPU's file and verification start from.
+    """Return the formats that are written for a core, ``"tflite"`` first.
+
+    Every stage has a .tflite: Vela compiles it for an NPU, and verification compares the other files with it.
 
     Args:
-        core: with the formats that it runs.
-        formats: to write where a core runs them; the only format of a core is always written.
+        core: the core, which lists the formats that it runs.
+        formats: the requested formats. If a core runs only one format, that format is written unrequested.
     """
     others = [name for name in core.formats if name != "tflite"]
     return ["tflite", *(name for name in others if name in formats or len(core.formats) == 1)]

@@ -1,4 +1,4 @@
-"""Names the operation of a network at which a converter fails."""
+"""Finds the operation of a network at which a converter fails, for error messages."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from gatesearch.graph.plain_weights import with_plain_weights
 from gatesearch.graph.trace import node_label, trace
 
 Attempt = Callable[[nn.Module, Sequence[Tensor]], object]
-MAX_ATTEMPTS = 40  # conversions of single operations
+MAX_ATTEMPTS = 40  # largest number of conversions of single operations
 MAX_REASON_CHARACTERS = 240
 
 
 def find_operation(network: nn.Module, samples: Tensor, attempt: Attempt, error: Exception) -> str | None:
-    """Return the operation at which an attempt to convert a network fails, such as ``'pool' (AdaptiveMaxPool2d)``.
+    """Return the operation at which the conversion of a network fails, such as ``'pool' (AdaptiveMaxPool2d)``.
+
+    If the error names an operator, the operation that calls it is returned. Else each operation is converted by itself.
 
     Args:
-        network: in evaluation mode.
+        network: the network in evaluation mode.
         samples: inputs [n, *shape].
-        attempt: converts a module, given an example of each input; it raises where it cannot.
-        error: the error of the converter for the whole network.
+        attempt: a function that converts a module, given an example of each input; it raises an error if it cannot.
+        error: the converter's error for the whole network.
 
     Returns:
-        None where each operation converts by itself.
+        A description of the operation; None if each operation converts by itself.
     """
     traced = with_plain_weights(trace(network)).eval()
     assert isinstance(traced, fx.GraphModule)
@@ -54,14 +56,14 @@ def find_operation(network: nn.Module, samples: Tensor, attempt: Attempt, error:
 
 
 def describe_reason(error: Exception) -> str:
-    """Return what an error says in one line, without the paths of this machine."""
+    """Return an error's message in one line, without paths of this machine."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     text = re.sub(r"(/[\w.+-]+)+/", "", lines[0])
     return text if len(text) <= MAX_REASON_CHARACTERS else f"{text[: MAX_REASON_CHARACTERS - 3]}..."
 
 
 class _Names(TorchDispatchMode):
-    """Notes the operators that PyTorch dispatches."""
+    """Records the names of the operators that PyTorch dispatches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +100,7 @@ def _kind(traced: fx.GraphModule, node: fx.Node) -> str:
 
 
 def _alone(traced: fx.GraphModule, node: fx.Node) -> fx.GraphModule:
-    """Return a graph of one operation, whose inputs are what it reads."""
+    """Return a graph of one operation; its inputs are the values that the operation reads."""
     graph = fx.Graph()
     copies = {source: graph.placeholder(f"value_{i}") for i, source in enumerate(node.all_input_nodes)}
     graph.output(graph.node_copy(node, copies.__getitem__))

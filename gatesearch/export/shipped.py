@@ -1,4 +1,4 @@
-"""The formats that come with the package: .tflite, Vela's .tflite for Ethos-U, and ONNX."""
+"""The exporters that come with the package: .tflite, Vela's .tflite for Ethos-U, and ONNX."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatesearch.runtime.program import Program
 
 
 class TFLite(Exporter):
-    """The program that LiteRT and TensorFlow Lite Micro run."""
+    """The exporter of .tflite programs, which LiteRT and TensorFlow Lite Micro run."""
 
     name = "tflite"
     suffix = ".tflite"
@@ -30,7 +30,7 @@ class TFLite(Exporter):
 
 
 class Vela(Exporter):
-    """A .tflite in which one operator stands for what an Ethos-U runs."""
+    """The exporter for an Ethos-U: .tflite in which one operator stands for everything that the NPU runs."""
 
     name = "vela"
     suffix = "_vela.tflite"
@@ -44,7 +44,7 @@ class Vela(Exporter):
         return vela.compile(stage.tflite, timing.accelerator, timing.system_config, timing.memory_mode).model
 
     def inspect(self, model: bytes, source: bytes) -> str:
-        """Compare the tensors that enter and leave with those of the .tflite that Vela compiled."""
+        """Compare the inputs and outputs of the file with those of the .tflite that Vela compiled."""
         tensors, expected = flatbuffer.interface(model), flatbuffer.interface(source)
         if tensors != expected:
             return f"takes and gives {tensors}, and its .tflite {expected}"
@@ -52,7 +52,7 @@ class Vela(Exporter):
 
 
 class ONNX(Exporter):
-    """The stage in float, channels first."""
+    """The exporter of ONNX models: a stage in float32, channels first."""
 
     name = "onnx"
     suffix = ".onnx"

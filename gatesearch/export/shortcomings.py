@@ -1,4 +1,4 @@
-"""Lists where a bundle gives less than its plan promises: missing formats, gated layers in full, more bytes."""
+"""Lists what a bundle lacks: missing formats, gated layers that are computed in full, programs that are too large."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def shortcomings(manifest: Mapping[str, Any], formats: Sequence[str], ungated_bytes: int) -> list[str]:
-    """Return a line for each of them.
+    """Return a line for each shortcoming of a bundle.
 
     Args:
         manifest: the manifest of the bundle.
@@ -41,7 +41,7 @@ def shortcomings(manifest: Mapping[str, Any], formats: Sequence[str], ungated_by
 
 
 def _stage_bytes(stage: Mapping[str, Any]) -> int:
-    """Return the bytes of what a core runs of a stage: its parts where it has some, and its gate's exit."""
+    """Return the bytes that a core runs for a stage: its parts, or its program if it has none, and its gate's exit."""
     parts = stage.get("parts") or ()
     program = sum(part["program"]["bytes"] for part in parts) if parts else stage["program"]["bytes"]
     light = (stage["gate"] or {}).get("exit")

@@ -1,4 +1,4 @@
-"""The files of a stage and its entry in the manifest."""
+"""Writes the files of a stage and builds its entry in the manifest."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class StageWriter:
 
     Args:
         folder: the folder of the bundle.
-        model: whose stages are written.
-        formats: written beside what a core needs.
+        model: the model whose stages are written.
+        formats: additional formats; each core gets those of them that it runs.
     """
 
     def __init__(self, folder: Path, model: GatedModel, formats: Sequence[str]) -> None:
@@ -65,7 +65,7 @@ class StageWriter:
             "theta": threshold.theta,
             "theta_integer": threshold.integer,
             "answer": threshold.answer,
-            # The exported logit e stands for the model's logit center + (e - 3) half_width / 3.
+            # The exported logit e represents the model's logit center + (e - 3) half_width / 3.
             "logit": stage.graph.logit_window,
             "exit": None if stage.exit is None else self._exit(k, stage.exit),
         }
@@ -80,7 +80,7 @@ class StageWriter:
         }
 
     def _gated_layers(self, k: int, parts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the gates at layers of a stage, with the kernel that a core needs and what runs them here."""
+        """Return the layer gates of a stage, each with the kernel that it needs and what runs it in this bundle."""
         kernels = {part["site"]: part["kernel"] for part in parts}
         layers = zip(self.model.layer_sites, layer_gates(self.model.plan), self.model.layer_stages, strict=True)
         return [
@@ -93,12 +93,12 @@ class StageWriter:
         entries: list[dict[str, Any]] = []
         for form in map(exporter, formats_of(stage.core, self.formats)):
             entry = self._write(k, f"stage{k}{suffix}{form.suffix}", form.write(stage), stage.core, form.name)
-            # The .tflite comes first; every other file of the stage says which one it belongs to.
+            # The .tflite comes first; every other file of the stage holds its sha256 as the source.
             entries.append(entry | ({"source": entries[0]["sha256"]} if entries else {}))
         return entries
 
     def _write_parts(self, k: int, stage: CompiledStage) -> list[dict[str, Any]]:
-        """Write a stage a second time, in parts, where its core has kernels for its layers."""
+        """Write the parts of a stage whose core has kernels for its layers; the whole program is written as well."""
         entries = []
         for i, part in enumerate(stage.graph.parts):
             form, suffix = ("tflite", ".tflite") if part.kernel is None else ("kernel", ".npz")
@@ -121,10 +121,10 @@ class StageWriter:
 
 
 def _kernel(site: LayerSite, gate: PlacedGate) -> dict[str, Any]:
-    """Say which kernel a core needs to skip what the gate leaves out; the program computes all of it and masks.
+    """Describe the kernel that a core needs to skip what the gate leaves out; the .tflite computes all and masks.
 
-    One call for each part of the layer's work, with the magnitude bits of activations and weights, the names of what is
-    skipped and the share of the layer's multiplications that is there at all, as in :class:`gatesearch.gates.Call`.
+    A call is one part of the layer's work, as in :class:`gatesearch.gates.Call`. Its entry holds the magnitude bits of
+    activations and weights, the names of what it skips, and its share of the layer's multiplications.
     """
     calls = work_of(site, gate).calls
     return {

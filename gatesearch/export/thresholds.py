@@ -27,9 +27,9 @@ class GateThreshold:
 
     Args:
         theta: threshold on the model's logit. It corresponds to a value halfway between two integers of the program's
-            logit, so that model and program decide alike except for rounding inside the stage.
-        integer: threshold on the program's logit; a window leaves if its logit is not above it.
-        answer: class that the gate gives to a window that leaves.
+            logit. So model and program make the same decision, except where rounding inside the stage changes it.
+        integer: threshold on the program's logit; a window leaves if its logit is not above this threshold.
+        answer: the class that is the answer for windows that leave.
     """
 
     theta: float
@@ -49,7 +49,7 @@ def artifact_thresholds(
     Args:
         model: the gated model; its gates hold the recall targets.
         stages: the compiled stages of the model.
-        programs: the program of each stage, in the arithmetic of its core.
+        programs: the program of each stage, in the number format of its core.
         validation: the split on which thresholds are set.
         positive: whether each class is a positive, [classes].
     """
@@ -67,9 +67,9 @@ def artifact_thresholds(
         integer: float = max(BELOW_INT8, float(gate.theta))
         halfway = 0.0
         if spec.scale:
-            # "Above theta" over integers: the whole part of theta, rounded down.
+            # An integer is above theta exactly if it is above theta rounded down.
             integer, halfway = math.floor(integer), 0.5
-        gate.theta.fill_(stages[k].gate_logit(spec.value(integer + halfway)))  # in float32, as a model holds it
+        gate.theta.fill_(stages[k].gate_logit(spec.value(integer + halfway)))  # rounded to float32, as in a model
         passes = logits > integer
         answer = default_answer(labels[~passes], labels, positive)
         thresholds.append(GateThreshold(float(gate.theta), integer, answer))

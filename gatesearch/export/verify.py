@@ -18,7 +18,7 @@ from gatesearch.runtime.bundle import Bundle
 from gatesearch.runtime.cascade import Answer
 from gatesearch.training import predictions, run_cascade
 
-SMALLEST_ENERGY = 1e-12  # keeps the ratio and its logarithm finite
+SMALLEST_ENERGY = 1e-12  # lower bound of energies, which keeps their ratio and its logarithm finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,17 @@ class Parity:
 
     Args:
         gate_agreement: share of samples that leave at the same gate, or at none, in both.
-        prediction_agreement: share of samples with the same answer; None where the output is no class.
-        max_abs_error: largest absolute error of the outputs, over the samples that leave at the same gate, or at none,
-            in both. Class logits of the model are raised to the floor that those of the bundle have.
+        prediction_agreement: share of samples with the same answer; None if the output is no class.
+        max_abs_error: largest absolute difference of the outputs, over the samples that leave at the same gate, or at
+            none, in both. The model's class logits are first raised to the floor below which the bundle exports none.
         samples: number of test samples.
         per_stage: for each gate, the engine that ran it and its agreement over the samples that reach it in both.
-        exits: index of the gate at which each sample leaves the bundle, or the number of gates, [N].
-        labels: the bundle's class for each sample, [N]; None where the output is no class.
+        exits: index of the gate at which each sample leaves the bundle, or the number of gates if it leaves at none,
+            [N].
+        labels: the bundle's class for each sample, [N]; None if the output is no class.
         artifacts: the check of each file of the bundle.
         output_snr_db: energy of the model's outputs divided by the energy of the bundle's error, in decibels, over the
-            samples of ``max_abs_error``; None where the output is a class.
+            samples of ``max_abs_error``; None if the output is a class.
     """
 
     gate_agreement: float
@@ -56,10 +57,10 @@ def verify(model: GatedModel, bundle: Bundle, features: Tensor, on_sample: Calla
     The model runs with the thresholds of the bundle.
 
     Args:
-        model: the model of which the bundle is an export; it is not changed.
-        bundle: each stage runs on the engine of its core.
-        features: [N, *shape].
-        on_sample: called after each sample.
+        model: the model that was exported as the bundle; it is not changed.
+        bundle: the loaded bundle; each stage runs on the engine that stands in for its core.
+        features: features of the test split, [N, *shape].
+        on_sample: a function that is called after each sample.
 
     Raises:
         UserError: the bundle is of another plan, a file is missing, or its sha256 is not the manifest's.
@@ -121,7 +122,7 @@ def _output_error(answers: Sequence[Answer], cascade: Cascade, floor: float) -> 
         if answer.logits is None or answer.exit != exit:
             continue
         if answer.label is not None:
-            expected = expected.clamp(min=floor)  # as in the bundle
+            expected = expected.clamp(min=floor)  # the bundle exports class logits above this floor only
         error = torch.from_numpy(answer.logits) - expected
         largest = max(largest, float(error.abs().max()))
         output_energy += float(expected.square().sum())
@@ -130,7 +131,7 @@ def _output_error(answers: Sequence[Answer], cascade: Cascade, floor: float) -> 
 
 
 def _gate_agreement(k: int, exits: Tensor, model_exits: Tensor) -> float:
-    """Return the share of samples for which both decide alike at gate ``k``, among those that reach it in both."""
+    """Return the share of equal decisions of gate ``k``, among the samples that reach it in both bundle and model."""
     arrivals = (exits >= k) & (model_exits >= k)
     agreement = ((exits > k) == (model_exits > k))[arrivals]
     return float(agreement.double().mean()) if len(agreement) else 1.0
