@@ -1,1 +1,1 @@
-"""The traced network: sites, multiply-accumulates, channel axes."""
+"""Analyses of a traced network: sites for gates, operators and their work, memory, hops of a stream."""

@@ -1,7 +1,7 @@
-"""The axis of an activation that holds its channels: the first after a convolution, the last in a row of tokens.
+"""The axis of an activation that holds its channels: first after a convolution, last in tokens.
 
-The shape alone does not decide it: [49, 64] may be 49 channels over 64 time steps, or 49 tokens of 64 channels. The
-layer that produces the tensor decides, or otherwise the layer that reads it.
+The shape alone does not tell the axis: [49, 64] may be 49 channels over 64 time steps, or 49 tokens of 64 channels. The
+layer that produces the tensor determines the axis, or otherwise the layer that reads the tensor.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _output_layout(
         return Layout(1)
     for layout, input_shape in inputs:
         if len(input_shape) == len(shape) and input_shape[layout.axis - 1] == shape[layout.axis - 1]:
-            # An elementwise operation, or one that drops tokens; the latter may drop the class token.
+            # This is an elementwise operation, or one that drops tokens. Dropping tokens may drop the class token.
             return layout._replace(class_token=class_token and any(other == shape for _, other in inputs))
     return None
 
@@ -158,7 +158,7 @@ def _name(node: fx.Node) -> str:
 
 
 def _starts_with_parameter(node: fx.Node) -> bool:
-    """Say whether the first of the concatenated tensors is a parameter, perhaps repeated for every sample."""
+    """Say whether the first of the concatenated tensors is a parameter, even if it is repeated for every sample."""
     tensors = node.args[0] if node.args else node.kwargs.get("tensors")
     first = tensors[0] if isinstance(tensors, list | tuple) and tensors else None
     while isinstance(first, fx.Node) and first.op in ("call_method", "call_function") and first.args:

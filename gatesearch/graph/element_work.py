@@ -1,9 +1,9 @@
-"""The operator table's column for work without products: how many values an operator reads or writes one by one.
+"""Element-wise work of an operator: how many values it reads or writes one by one.
 
-One pass over a map costs a device about as much as the sum of two maps of that size. The figures are passes that a
-plain loop needs: one for an element-wise operator, three for a softmax (maximum, exponentials, division), the taps of
-a window for a pooling. Views, changes of memory layout, and products with a number cost nothing: an int8 program has
-them in its shapes and scales.
+This is work besides multiply-accumulates, such as sums, poolings and softmax. The unit is one value in one pass of a
+plain loop. An element-wise operator needs one pass, and a softmax needs three (maximum, exponentials, division). A
+pooling reads one value for each tap of each window. Views, changes of memory layout, and products with a scalar cost
+nothing, because an int8 program has them in its shapes and scales.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NO_WORK = frozenset({
     "unsafe_split", "unsafe_split_with_sizes", "split_copy", "unbind_copy",
 })  # fmt: skip
 
-# A product, a sum or a pooling computes these on its way where it alone is read by them.
+# A product, a sum or a pooling can include these operators, if no other operator reads its output.
 FUSED = frozenset({
     "relu", "relu_", "clamp", "clamp_", "clamp_min", "clamp_min_", "hardtanh", "hardtanh_", "threshold", "threshold_",
 })  # fmt: skip
@@ -41,19 +41,19 @@ SCALINGS = frozenset({"add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div"
 
 
 def _window(x: Tensor, size: Sequence[int], *rest: Any, output: Any) -> int:
-    """One value for each tap of each window."""
+    """Return the work of a pooling: one value for each tap of each window."""
     axes = x.ndim - 2 if x.ndim > len(size) else len(size)
     taps = math.prod(size) if len(size) > 1 else int(size[0]) ** max(1, axes)
     return _numel(output) * taps
 
 
 def _whole(x: Any, *rest: Any, output: Any) -> int:
-    """One pass over the input."""
+    """Return the work of one pass over the input."""
     return _numel(x)
 
 
 def _ordered(x: Tensor, *rest: Any, output: Any) -> int:
-    """A sort by comparisons."""
+    """Return the work of a sort by comparisons: n log2 n for n values."""
     return x.numel() * max(1, math.ceil(math.log2(max(2, x.numel()))))
 
 
@@ -62,17 +62,20 @@ def _passes(count: int) -> Callable[..., int]:
 
 
 def _batch_norm(x: Tensor, *rest: Any, output: Any) -> int:
-    """With statistics of the sample itself, as an instance normalisation has them, mean and spread as well."""
+    """Return the work of a batch normalisation: one pass, or three where it computes mean and spread of its input.
+
+    An instance normalisation is called that way.
+    """
     return x.numel() * (NORM_PASSES if has_own_statistics(rest) else 1)
 
 
 def has_own_statistics(args: Sequence[Any]) -> bool:
-    """Say whether a batch normalisation is called to take mean and spread from its input."""
+    """Say whether a batch normalisation is called to compute mean and spread from its input."""
     return any(each is True for each in args)
 
 
 def _attention(query: Tensor, key: Tensor, *rest: Any, output: Any) -> int:
-    """The softmax over [..., n, m], and the sum with a mask where there is one."""
+    """Return the work of attention besides its products: softmax over [..., n, m], and the sum with a mask if any."""
     is_masked = rest[2:3] == (True,) or any(isinstance(each, Tensor) for each in rest[1:])
     return (SOFTMAX_PASSES + is_masked) * math.prod(query.shape[:-1]) * key.shape[-2]
 
@@ -97,7 +100,7 @@ ELEMENT_WORK: Mapping[str, Callable[..., int]] = {
     **dict.fromkeys(("upsample_bilinear2d", "grid_sampler_2d"), _per_output(BILINEAR_TAPS)),
     "upsample_trilinear3d": _per_output(TRILINEAR_TAPS),
     "upsample_bicubic2d": _per_output(BICUBIC_TAPS),
-    # A curve of the value, and a product with the value.
+    # These compute a function of each value, and then a product of the two.
     **dict.fromkeys((
         "silu", "silu_", "gelu", "gelu_", "hardswish", "hardswish_", "mish", "mish_", "glu",
     ), _per_output(GATED_CURVE_PASSES)),
@@ -109,14 +112,14 @@ ELEMENT_WORK: Mapping[str, Callable[..., int]] = {
 
 
 def element_work(func: Any, name: str, args: Sequence[Any], output: Any, macs: int) -> int:
-    """Return the values that an operator goes through one by one, besides its products.
+    """Return the number of values that an operator reads or writes one by one, besides its products.
 
     Args:
         func: the operator.
-        name: the name of its schema.
-        args: what it was called with.
-        output: its tensors.
-        macs: its multiply-accumulates.
+        name: name of the operator's schema.
+        args: arguments of the call.
+        output: the tensors that the operator returned.
+        macs: multiply-accumulates of the operator.
     """
     formula = ELEMENT_WORK.get(name)
     if formula is not None:
@@ -127,7 +130,7 @@ def element_work(func: Any, name: str, args: Sequence[Any], output: Any, macs: i
     if torch.Tag.inplace_view in func.tags or torch.Tag.view_copy in func.tags:
         return 0
     if name in SCALINGS and len(tensors) == 1:
-        return 0  # with a number
+        return 0  # the other operand is a scalar
     return _numel(output)
 
 

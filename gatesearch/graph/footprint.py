@@ -1,4 +1,4 @@
-"""What a module costs as an int8 program: multiply-accumulates, element-wise work, and bytes in flash and in SRAM."""
+"""The cost of a module as an int8 program: multiply-accumulates, other work, bytes of flash and SRAM."""
 
 from __future__ import annotations
 
@@ -15,29 +15,32 @@ from gatesearch.graph.operator_log import Operand, Operation, OperatorLog
 BIAS_BYTES = 4  # int32
 LINEAR = frozenset({"mm", "addmm", "linear"})
 AVERAGES = frozenset({"avg_pool2d", "_adaptive_avg_pool2d", "mean"})
-MAX_TAPS = 25  # of a pooling in one convolution; a larger one takes two
+MAX_TAPS = 25  # largest window of an average pooling that becomes one convolution; a larger one becomes two
 
-# What a .tflite file has beside constants: tables, and a scale and a zero point for each channel of weights and biases.
+# Bytes of a .tflite file besides constants: per file, per tensor, and per channel of weights and biases. They hold
+# tables, and a scale and a zero point for each channel.
 FILE_BYTES, TENSOR_BYTES, CHANNEL_BYTES = 300, 130, 24
-# What TFLM's 64-bit build has in its arena beside activations: structures, and a factor and a shift for each channel.
+# Bytes of the arena of TensorFlow Lite Micro (TFLM, 64-bit build) besides activations: per program, per operator, and
+# per channel. They hold structures, and a factor and a shift for each channel.
 ARENA_BYTES, OPERATOR_BYTES, FACTOR_BYTES = 640, 230, 8
-# A recurrent layer runs in float, step by step: so many gates multiply the state, and a step is so many operators.
+# A recurrent layer runs in float, step by step. GATES counts its matrices that multiply the state. STEP_OPERATORS
+# counts the operators of one step.
 GATES = {"lstm": 4, "gru": 3}
 STEP_OPERATORS, SEQUENCE_OPERATORS = {"lstm": 17, "gru": 19}, 1
 STEP_TENSOR_BYTES, STEP_OPERATOR_BYTES = 109, 115
 
 
 class Footprint(NamedTuple):
-    """What an int8 program costs, one sample at a time, without converting it.
+    """The cost of a module as an int8 program for one sample, estimated without a conversion.
 
     Args:
-        macs: multiply-accumulates.
-        values: the values of other work, see :mod:`gatesearch.graph.element_work`.
-        weight_bytes: the size of all constants that an operator reads, buffers as well: int8 weights, int32 biases.
-        activation_bytes: the size of the tensors that live at the same time (:mod:`gatesearch.graph.lifetimes`).
-        file_overhead_bytes: what its .tflite file has beside weights, but for :data:`FILE_BYTES`.
-        arena_overhead_bytes: what TensorFlow Lite Micro's arena has beside activations, but for :data:`ARENA_BYTES`.
-        lifetimes: those of its tensors, from which the arena of several programs as one follows.
+        macs: number of multiply-accumulates.
+        values: number of values of other work, as :mod:`gatesearch.graph.element_work` counts them.
+        weight_bytes: size of all constants that operators read, buffers included: int8 weights, int32 biases.
+        activation_bytes: size of the arena that holds all activations; :mod:`gatesearch.graph.lifetimes` plans it.
+        file_overhead_bytes: size of the .tflite file without its constants and without :data:`FILE_BYTES`.
+        arena_overhead_bytes: size of TensorFlow Lite Micro's arena without activations and :data:`ARENA_BYTES`.
+        lifetimes: lifetimes of the program's tensors, from which an arena of several joined programs can be planned.
     """
 
     macs: float
@@ -60,7 +63,7 @@ class Footprint(NamedTuple):
 
 
 def program_footprint(module: nn.Module, example: Tensor) -> Footprint:
-    """Return what a module costs as an int8 program, for one sample [1, ...]."""
+    """Return the footprint of a module as an int8 program, for one sample [1, ...]."""
     with OperatorLog(module) as log, torch.no_grad():
         module(example)
     records = log.operations()
@@ -90,9 +93,10 @@ def program_footprint(module: nn.Module, example: Tensor) -> Footprint:
 
 
 def _step_operators(operation: Operation, operations: Sequence[Operation]) -> int:
-    """Return the number of operators that a recurrent layer becomes, step by step.
+    """Return the number of operators that a recurrent layer becomes when it runs step by step.
 
-    Where a later operator, or a layer above, reads the whole sequence, each step's output goes into a concatenation.
+    Where a later operator or the next stacked layer reads the whole sequence, a concatenation collects the outputs of
+    all steps.
     """
     layer = operation.layer
     assert layer is not None
@@ -102,7 +106,10 @@ def _step_operators(operation: Operation, operations: Sequence[Operation]) -> in
 
 
 def _read_values(output: Operand, operations: Sequence[Operation]) -> int:
-    """Return the most values of a tensor that an operator reads, such as the last step; all where none reads it."""
+    """Return the largest number of values that one operator reads of a tensor; all of them where none reads it.
+
+    An operator may read only the last step of a sequence, for example.
+    """
     reads = [each.numel() for operation in operations for each in operation.data if each.number == output.number]
     return max(reads, default=output.numel())
 
@@ -114,17 +121,17 @@ def _steps(operation: Operation) -> int:
 
 
 def lifetimes(operations: Sequence[Operation], results: Sequence[Operand]) -> list[Lifetime]:
-    """Return the lifetimes of the tensors of a program, its input and its results among them.
+    """Return the lifetimes of the tensors of a program, including its input and its results.
 
-    A convolution or pooling whose padding a .tflite operator does not know has a padded copy of its input beside it. A
-    linear layer behind a map of several pixels has a copy of the map in torch's order. Outputs that nothing reads, such
-    as the indices of a pooling, are in no program.
+    Some operators read a copy of their input. A convolution or pooling reads a padded copy if a .tflite operator does
+    not support its padding. A linear layer behind a map of several pixels reads a copy of the map in PyTorch's order.
+    Outputs that no operator reads, such as the indices of a pooling, take no memory.
 
     Args:
-        operations: in the order in which they run.
+        operations: the operators in the order in which they run.
         results: the tensors that the program returns.
     """
-    homes: dict[int, int] = {}  # the tensor in whose memory another one lies
+    homes: dict[int, int] = {}  # for a tensor that lies in another tensor's memory: that other tensor
     sizes: dict[int, int] = {}
     first: dict[int, int] = {}
     last: dict[int, int] = {}
@@ -133,7 +140,7 @@ def lifetimes(operations: Sequence[Operation], results: Sequence[Operand]) -> li
     end = 2 * len(operations)
     read = {operand.number for each in operations for operand in each.data} | {operand.number for operand in results}
     for index, operation in enumerate(operations):
-        step = 2 * index + 1  # the step before is that of a padded copy
+        step = 2 * index + 1  # the step before it is that of the input's copy
         if operation.is_fused:
             source = operation.data[0].number
             homes.update({output.number: homes.get(source, source) for output in operation.outputs})
@@ -158,19 +165,19 @@ def lifetimes(operations: Sequence[Operation], results: Sequence[Operand]) -> li
         home = homes.get(operand.number, operand.number)
         if home in last:
             last[home] = end
-        elif not operand.is_constant:  # the input, handed on
+        elif not operand.is_constant:  # the program returns its input
             sizes[home], first[home], last[home] = operand.numel(), 0, end
     return [*copies, *(Lifetime(sizes[home], first[home], last[home]) for home in sizes)]
 
 
 def copied_values(operation: Operation, shapes: Mapping[int, tuple[int, ...]]) -> int:
-    """Return the number of values of the copy of its input that an operator works on; 0 where it needs none.
+    """Return the number of values in the copy of the input that an operator reads; 0 where it needs no copy.
 
     Args:
         operation: the operator.
-        shapes: the shapes of the tensors before it, as they were written.
+        shapes: for the tensors that earlier operators wrote, their shapes by number.
     """
-    if operation.layer is not None:  # the products of all steps' inputs are computed at once
+    if operation.layer is not None:  # a recurrent layer first computes the products of all steps' inputs
         return _steps(operation) * GATES[operation.name] * operation.layer.hidden_size
     if operation.name in LINEAR and operation.data:
         written = shapes.get(operation.data[0].number, ())
@@ -179,10 +186,10 @@ def copied_values(operation: Operation, shapes: Mapping[int, tuple[int, ...]]) -
 
 
 def padded_values(operation: Operation) -> int:
-    """Return the number of values of the padded copy of an input; 0 where the operator pads by itself.
+    """Return the number of values in the padded copy of an operator's input; 0 where the operator pads by itself.
 
-    A .tflite operator pads so that ceil(n / stride) places come out, evenly on both sides or one more behind ("same").
-    Any other padding is an operator of its own.
+    A .tflite operator can pad an axis of n values to ceil(n / stride) outputs ("same"). It pads both sides equally, or
+    the end by one more. Any other padding needs an operator of its own, which writes a copy.
     """
     if operation.name == "convolution":
         x, weight, _, strides, paddings, dilations, transposed, *_ = operation.args
@@ -209,12 +216,13 @@ def _is_same(size: int, kernel: int, stride: int, padding: int, dilation: int) -
 
 
 def _constants(operations: Sequence[Operation]) -> dict[int, int]:
-    """Return the bytes of each constant that operators read, by its number; a product has a bias in any case."""
+    """Return the bytes of each constant that operators read, by its number; a product without a bias gets one."""
     sizes: dict[int, int] = {}
     for operation in operations:
         for operand in operation.inputs:
             if operand.is_constant and not operation.is_fused:
-                is_wide = operand.ndim == 1 and operation.layer is None  # in float all are alike
+                # A bias is int32. A recurrent layer runs in float, where weights and biases have the same size.
+                is_wide = operand.ndim == 1 and operation.layer is None
                 sizes[operand.number] = operand.numel() * (BIAS_BYTES if is_wide else 1)
         if operation.layer is None and _weights(operation):
             biases = [operand for operand in operation.inputs if operand.is_constant and operand.ndim == 1]
@@ -230,7 +238,10 @@ def output_channels(operation: Operation) -> int:
 
 
 def _is_average_pool(operation: Operation) -> bool:
-    """Say whether an operator becomes depthwise convolutions; PyTorch pools a whole map by a mean."""
+    """Say whether an operator is an average pooling, which becomes depthwise convolutions.
+
+    PyTorch runs a pooling over a whole map as a mean.
+    """
     return operation.in_pool_layer and operation.name in AVERAGES
 
 

@@ -1,7 +1,7 @@
-"""Replaces operations in place of a traced graph (``x += y``, ``x.mul_(2)``) by plain ones.
+"""Replaces the in-place operations of a traced graph (``x += y``, ``x.mul_(2)``) by plain ones.
 
-Analyses and passes follow the edges of a graph. An operation in place changes a value for later readers without an
-edge, so that each later reader gets the edge here. The names of nodes stay what they are.
+Analyses and passes follow the edges of a graph. An in-place operation changes a value for later readers, which have no
+edge from the operation. Here each later reader gets that edge. The names of nodes stay the same.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ VIEWS = {
 
 
 def replace_in_place(graph: fx.Graph, model: nn.Module) -> None:
-    """Replace each operation in place of a graph by the plain one, for all later readers.
+    """Replace each in-place operation of a graph by the plain one, and connect all later readers to it.
 
     Args:
         graph: the graph of the model, which is changed.
@@ -53,7 +53,7 @@ def replace_in_place(graph: fx.Graph, model: nn.Module) -> None:
         if not _is_in_place(node, model):
             continue
         source = node.all_input_nodes[0]
-        is_number = _is_size(source)  # Python makes another one
+        is_number = _is_size(source)  # Python makes a new number and leaves the old one as it is
         if not is_number:
             _check_source(source, node, order, model)
         if node.op != "call_module":
@@ -82,7 +82,7 @@ def _writes(name: str) -> bool:
 
 
 def _is_size(node: fx.Node) -> bool:
-    """Say whether a node gives numbers, such as ``x.shape[0] // 2``."""
+    """Say whether a node computes numbers, such as ``x.shape[0] // 2``, instead of a tensor."""
     if _name(node) in ("size", "dim", "numel", "len") or (node.target is getattr and node.args[1] in ("shape", "ndim")):
         return True
     return bool(node.all_input_nodes) and _name(node) in ARITHMETIC and all(map(_is_size, node.all_input_nodes))

@@ -1,8 +1,8 @@
-"""Where the tensors of a program lie in memory: an arena that is planned by lifetimes.
+"""The memory of a program's tensors: a planner that places them in one arena by their lifetimes.
 
 A tensor lives from the operator that writes it to the last one that reads it. Tensors that live at the same time may
-not overlap. The planner is the greedy one of TensorFlow Lite Micro: the largest tensor first, each at the lowest
-address where it fits.
+not overlap. The planner works as the greedy one of TensorFlow Lite Micro: it places the largest tensor first, and each
+tensor at the lowest address where it fits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ ALIGNMENT_BYTES = 16
 
 
 class Lifetime(NamedTuple):
-    """A tensor's bytes, the first and the last step at which it is in memory, and whether it is an input's copy."""
+    """The time for which a tensor is in memory.
+
+    Args:
+        size_bytes: size of the tensor.
+        first: first step at which the tensor is in memory.
+        last: last step at which the tensor is in memory.
+        is_copy: whether the tensor is a copy of an operator's input.
+    """
 
     size_bytes: int
     first: int
@@ -23,7 +30,7 @@ class Lifetime(NamedTuple):
 
 
 def plan_arena(lifetimes: Iterable[Lifetime]) -> int:
-    """Return the bytes of the arena that holds all tensors.
+    """Return the size in bytes of the arena that holds all tensors.
 
     >>> plan_arena([Lifetime(100, 0, 1), Lifetime(50, 1, 2), Lifetime(90, 2, 3)])
     176
@@ -43,7 +50,7 @@ def plan_arena(lifetimes: Iterable[Lifetime]) -> int:
 
 
 def join_lifetimes(programs: Iterable[Sequence[Lifetime]]) -> list[Lifetime]:
-    """Return the lifetimes of programs that run one after the other as one: each reads what the one before returned.
+    """Return the lifetimes of several programs joined into one; each program reads the result of the one before.
 
     >>> first = [Lifetime(100, 0, 1), Lifetime(50, 1, 2)]
     >>> join_lifetimes([first, first])

@@ -1,4 +1,4 @@
-"""Families of PyTorch modules and functions, such as ReLUs or poolings, for analyses and passes to test against."""
+"""Families of PyTorch modules and functions, such as ReLUs or poolings, and tests for them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Functions = tuple[Callable[..., Any], ...]
 
 RELUS: Modules = (nn.ReLU,)
 RELU_FUNCTIONS: Functions = (torch.relu, F.relu)
-RECTIFIERS: Modules = (nn.ReLU, nn.ReLU6)  # nothing below zero comes out
+RECTIFIERS: Modules = (nn.ReLU, nn.ReLU6)  # their outputs are never negative
 
 DROPOUTS: Modules = (nn.Dropout, nn.Dropout2d)
-NO_OPERATIONS: Modules = (nn.Identity, *DROPOUTS)  # in evaluation
+NO_OPERATIONS: Modules = (nn.Identity, *DROPOUTS)  # the identity in evaluation
 
 ELEMENTWISE: Modules = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardswish, nn.Hardsigmoid, nn.SiLU, nn.GELU, nn.Sigmoid, nn.Tanh, nn.ELU,
@@ -41,7 +41,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 CHANNEL_WISE: Modules = (nn.BatchNorm2d, *RECTIFIERS, *NO_OPERATIONS, nn.AvgPool2d, nn.MaxPool2d)
 KEEP_SIGN: Modules = (*NO_OPERATIONS, nn.AvgPool2d, nn.MaxPool2d, *ZERO_PADS)
 
-# Layers that say which axis of their output has the channels.
+# Layers whose type tells which axis of their output has the channels.
 CHANNELS_FIRST: Modules = (
     *CONVOLUTIONS, nn.ConvTranspose1d, nn.ConvTranspose2d, *BATCH_NORMS, nn.GroupNorm, nn.InstanceNorm1d,
     nn.InstanceNorm2d, *AVERAGE_POOLS, *MAX_POOLS,
@@ -50,14 +50,15 @@ CHANNELS_LAST: Modules = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding, nn.
 FUNCTIONS_FIRST: Functions = (F.conv1d, F.conv2d, F.batch_norm, F.group_norm, F.max_pool1d, F.max_pool2d)
 FUNCTIONS_LAST: Functions = (F.linear, F.layer_norm)
 
-# Layer normalisation divides by the spread of a few values, softmax and GELU bend: int8 serves them badly.
+# Layers that lose much accuracy in int8: a layer normalisation divides by the spread of a few values, and softmax and
+# GELU are strongly nonlinear.
 DELICATE: Modules = (nn.LayerNorm, nn.RMSNorm, nn.Softmax, nn.GELU, nn.MultiheadAttention)
 DELICATE_FUNCTIONS: Functions = (torch.softmax, F.softmax, F.layer_norm, F.gelu, F.scaled_dot_product_attention)
 DELICATE_METHODS = ("softmax",)
 
 
 def module_at(graph: fx.GraphModule, node: fx.Node) -> nn.Module | None:
-    """Return the module that a node calls; None where it calls none."""
+    """Return the module that a node calls; None if the node calls no module."""
     return graph.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
@@ -72,7 +73,7 @@ def is_convolution(module: nn.Module | None) -> TypeGuard[nn.Conv1d | nn.Conv2d]
 
 
 def is_depthwise(module: nn.Module | None) -> TypeGuard[nn.Conv1d | nn.Conv2d]:
-    """Say whether a module is a convolution of one filter a channel, each channel by itself.
+    """Say whether a module is a depthwise convolution: one filter per channel, which reads that channel alone.
 
     >>> is_depthwise(nn.Conv2d(4, 4, 3, groups=4)), is_depthwise(nn.Conv2d(4, 8, 3, groups=4))
     (True, False)
@@ -81,5 +82,8 @@ def is_depthwise(module: nn.Module | None) -> TypeGuard[nn.Conv1d | nn.Conv2d]:
 
 
 def is_batch_norm(module: nn.Module | None) -> TypeGuard[nn.BatchNorm1d | nn.BatchNorm2d]:
-    """Say whether a module is a batch normalisation with running statistics: in evaluation a scale and an offset."""
+    """Say whether a module is a batch normalisation with running statistics.
+
+    In evaluation, such a module only scales and shifts each channel.
+    """
     return isinstance(module, BATCH_NORMS) and module.running_mean is not None

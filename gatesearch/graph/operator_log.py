@@ -1,8 +1,8 @@
-"""A record of the operators that a module runs: what each costs, which tensors it reads and which it writes.
+"""A record of the operators that a module runs: their costs, and the tensors that they read and write.
 
-A view is the tensor that it shows. An operator in place makes a new tensor in the memory of an old one. What no reader
-needs is left out, as converters leave it out; so is what follows from constants alone. A recurrent layer is one
-operator.
+A view counts as the tensor that it shows. An in-place operator makes a new tensor in the memory of an old one. The
+record leaves out operators whose results nothing reads and operators that read only constants, as converters do. A
+recurrent layer counts as one operator.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Operand:
     """A tensor that an operator reads or writes.
 
     Args:
-        number: tells it from other tensors; a view has the number of the tensor that it shows.
+        number: identifies the tensor; a view has the number of the tensor that it shows.
         shape: the shape of the tensor.
-        is_constant: whether it follows from parameters and buffers alone.
+        is_constant: whether the tensor is computed from parameters and buffers alone.
     """
 
     number: int
@@ -53,15 +53,17 @@ class Operation:
     """One operator that ran.
 
     Args:
-        name: the name of its schema; ``"lstm"`` or ``"gru"`` for a recurrent layer.
-        args: what it was called with, tensors as :class:`Operand`.
-        outputs: the tensors that it wrote.
-        macs: its multiply-accumulates.
-        values: the values that it goes through one by one; see :mod:`gatesearch.graph.element_work`.
-        is_known: whether the operator table has it.
-        is_fused: whether the operator before computes it on its way.
+        name: name of the operator's schema; ``"lstm"`` or ``"gru"`` for a recurrent layer.
+        args: arguments of the call, with each tensor as an :class:`Operand`.
+        outputs: the tensors that the operator wrote.
+        macs: multiply-accumulates of the operator.
+        values: number of values that the operator reads or writes one by one; see
+            :mod:`gatesearch.graph.element_work`.
+        is_known: whether the operator table has the operator.
+        is_fused: whether the operator before it can include this one, so that it costs nothing.
         layer: the recurrent layer; None for any other operator.
-        in_pool_layer: whether a module such as ``nn.AvgPool2d`` called it, which is lowered as a whole.
+        in_pool_layer: whether a pooling module such as ``nn.AvgPool2d`` called the operator; lowering converts such a
+            module as a whole.
     """
 
     name: str
@@ -76,12 +78,12 @@ class Operation:
 
     @property
     def inputs(self) -> tuple[Operand, ...]:
-        """The tensors that it reads."""
+        """The tensors that the operator reads."""
         return tuple(leaf for leaf in tree_leaves(list(self.args)) if isinstance(leaf, Operand))
 
     @property
     def data(self) -> tuple[Operand, ...]:
-        """The tensors that it reads and that are no constants."""
+        """The tensors that the operator reads, without constants."""
         return tuple(operand for operand in self.inputs if not operand.is_constant)
 
 
@@ -89,7 +91,7 @@ class OperatorLog(OperatorCounter):
     """Records the operators of one run of a module.
 
     Attributes:
-        results: what the module returned.
+        results: the tensors that the module returned.
 
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()).eval()
     >>> with torch.no_grad(), OperatorLog(net) as log:
@@ -103,12 +105,12 @@ class OperatorLog(OperatorCounter):
         self._module = module
         self._records: list[Operation] = []
         self._storages: list[Any] = []  # kept, so that no later tensor gets the memory of an earlier one
-        self._numbers: dict[int, int] = {}  # of the tensor that lies in a storage at present
+        self._numbers: dict[int, int] = {}  # by storage: number of the tensor that lies in it at present
         self._next_number = count()
         self._constants = {self._number(value) for value in (*module.parameters(), *module.buffers())}
         self.results: tuple[Operand, ...] = ()
         self._hooks: list[Any] = []
-        self._depth = 0  # of recurrent layers that run
+        self._depth = 0  # number of nested recurrent layers that run at present
         self._pool_depth = 0
 
     def __enter__(self) -> Self:
@@ -149,7 +151,7 @@ class OperatorLog(OperatorCounter):
         )
 
     def operations(self) -> list[Operation]:
-        """Return the operators whose results are needed, with what a neighbour computes on its way marked so."""
+        """Return the operators whose results are needed; ``is_fused`` marks those that the one before can include."""
         results = {operand.number for operand in self.results}
         needed, live = set(results), list[Operation]()
         for operation in reversed(self._records):
@@ -167,7 +169,7 @@ class OperatorLog(OperatorCounter):
         for tensor in tensors:
             if in_place or not any(tensor is view for view in views):
                 self._numbers[_storage(tensor)] = next(self._next_number)
-        if not operation.data:  # it follows from constants, or from nothing, such as zeros
+        if not operation.data:  # the operator reads only constants, or no tensor at all, such as zeros()
             self._constants.update(map(self._number, tensors))
         self._records.append(replace(operation, outputs=self._operands(tensors)))
 
@@ -181,7 +183,7 @@ class OperatorLog(OperatorCounter):
         return tuple(tree_map(operand, list(args)))
 
     def _number(self, tensor: Tensor) -> int:
-        """Return the number of a tensor; a storage that was not met before gets a new one."""
+        """Return the number of a tensor; a tensor in a new storage gets a new number."""
         key = _storage(tensor)
         if key not in self._numbers:
             self._storages.append(tensor.untyped_storage())
@@ -223,9 +225,9 @@ class OperatorLog(OperatorCounter):
 
 
 def _fuse(operations: Sequence[Operation], results: set[int]) -> list[Operation]:
-    """Mark the operations that the one before computes on its way.
+    """Mark each operation that the one before it can include.
 
-    It has to be the only one that reads what the one before wrote.
+    Such an operation has to be the only one that reads the output of the one before.
     """
     readers = Counter(number for each in operations for number in {operand.number for operand in each.data})
     written = set[int]()
@@ -247,7 +249,7 @@ def _is_fusable(operation: Operation) -> bool:
     if operation.name in BATCH_NORMS:
         return not has_own_statistics(operation.args)
     constants = [operand for operand in operation.inputs if operand.is_constant]
-    # A number for each channel goes into the weights and the bias before it.
+    # A scale or offset per channel becomes part of the weights and the bias of the operation before.
     return operation.name in SCALINGS and all(sum(size > 1 for size in each.shape) <= 1 for each in constants)
 
 

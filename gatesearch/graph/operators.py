@@ -1,10 +1,11 @@
-"""The operator table: what each operator of a network costs, looked up by the name of its schema in one place.
+"""The operator table: the multiply-accumulates (MACs) of each PyTorch operator.
 
-Every operator that PyTorch dispatches is of one of three kinds: it multiplies, and :data:`MULTIPLYING` has a formula
-for its multiply-accumulates; it multiplies no matrix and counts as free, as in the literature on MACs; or the table
-does not know it, and it is listed with the share of all values that it computes. Nothing is free unless the table says
-so. What is counted is the network as it will run: fused attention, which PyTorch uses in evaluation only, is taken
-apart (:func:`unfused_attention`).
+The table is keyed by the name of the operator's schema.
+Every operator that PyTorch dispatches is of one of three kinds. For an operator that multiplies matrices,
+:data:`MULTIPLYING` has a formula for its MACs. An operator that multiplies no matrix has no MACs, as in the literature;
+:data:`FREE` lists such operators, unless PyTorch's tags tell. Any other operator is unknown; the counter reports it
+with the number of values that it computes. PyTorch fuses attention in evaluation only. The table counts attention
+operator by operator instead, as it is exported and trained (:func:`unfused_attention`).
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ RECURRENT: dict[type[nn.Module], str] = {nn.LSTM: "lstm", nn.GRU: "gru"}
 
 
 def recurrent_macs(layer: nn.RNNBase, steps: int) -> int:
-    """Return the multiply-accumulates of a recurrent layer over one sequence of so many steps.
+    """Return the multiply-accumulates of a recurrent layer over one sequence of ``steps`` steps.
 
-    At every step each matrix, of every layer and direction, multiplies one vector. Products of vectors, element by
-    element, are not counted, as they are in no other layer.
+    At every step, each matrix of every stacked layer and direction multiplies one vector. Element-wise products of
+    vectors do not count, as in other layers.
 
     >>> recurrent_macs(nn.LSTM(10, 118), 49) == 49 * 4 * 118 * (10 + 118)
     True
@@ -38,14 +39,17 @@ def recurrent_macs(layer: nn.RNNBase, steps: int) -> int:
 
 
 def _convolution(x: Tensor, weight: Tensor, *rest: Any, output: Tensor) -> int:
-    """Each place of the output meets all weights once; transposed, each place of the input does."""
+    """Return the MACs of a convolution: all weights once for each place of the output.
+
+    For a transposed convolution, the places of the input count instead.
+    """
     transposed = rest[4]
     places = x.shape[2:] if transposed else output.shape[2:]
     return x.shape[0] * math.prod(places) * weight.numel()
 
 
 def _product(a: Tensor, b: Tensor, *rest: Any, output: Tensor) -> int:
-    """[..., n, k] times [..., k, m], or a vector [k]: k for each value of the product."""
+    """Return the MACs of a product [..., n, k] times [..., k, m], or times a vector [k]: k for each value."""
     return a.numel() * (b.shape[-1] if b.ndim > 1 else 1)
 
 
@@ -54,22 +58,28 @@ def _added_product(added: Tensor, a: Tensor, b: Tensor, *rest: Any, output: Tens
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *rest: Any, output: Any) -> int:
-    """Queries [..., n, d] times keys [..., m, d], then the weights [..., n, m] times values [..., m, e]."""
+    """Return the MACs of attention.
+
+    It multiplies queries [..., n, d] by keys [..., m, d], and then the weights [..., n, m] by values [..., m, e].
+    """
     return query.numel() * key.shape[-2] + math.prod(query.shape[:-1]) * value.shape[-2] * value.shape[-1]
 
 
 def _distance(a: Tensor, b: Tensor, *rest: Any, output: Tensor) -> int:
-    """Distances of n points to m in k dimensions, by a product [n, k] times [k, m]."""
+    """Return the MACs of the distances of n points to m points in k dimensions: a product [n, k] times [k, m]."""
     return output.numel() * a.shape[-1]
 
 
 def _trilinear(a: Tensor, weight: Tensor, b: Tensor, *rest: Any, output: Tensor) -> int:
-    """A bilinear layer, inputs [N, i] and [N, j], weight [o, i, j]: a product over j, then one over i."""
+    """Return the MACs of a bilinear layer with inputs [N, i] and [N, j] and weight [o, i, j].
+
+    It takes a product over j, and then one over i.
+    """
     return a.shape[0] * (weight.numel() + weight.shape[0] * weight.shape[1])
 
 
 def _recurrent(x: Tensor, weight_input: Tensor, weight_hidden: Tensor, *rest: Any, output: Any) -> int:
-    """One layer in one direction over [T, N, features]."""
+    """Return the MACs of one recurrent layer in one direction over [T, N, features]."""
     return x.shape[0] * x.shape[1] * (weight_input.numel() + weight_hidden.numel())
 
 
@@ -94,7 +104,7 @@ MULTIPLYING: Mapping[str, Callable[..., int]] = {
     "_trilinear": _trilinear,
     "mkldnn_rnn_layer": _recurrent,
 }
-# Operators without a product of matrices that carry none of PyTorch's tags for it.
+# Operators without a product of matrices that have none of the tags in FREE_TAGS.
 FREE = frozenset({
     # Pools, normalisations, softmax, resizing.
     "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool2d",
@@ -107,7 +117,7 @@ FREE = frozenset({
     "hardswish", "hardswish_", "hardsigmoid", "hardsigmoid_", "glu", "leaky_relu", "leaky_relu_", "elu", "elu_", "celu",
     "selu", "mish", "mish_", "silu", "silu_", "softplus", "hardtanh", "hardtanh_", "log_sigmoid_forward", "prelu",
     "_prelu_kernel", "threshold", "threshold_",
-    # Sums and extremes: PyTorch tags them in its newer versions alone.
+    # Sums and extremes; only newer versions of PyTorch tag them.
     "sum", "mean", "prod", "amax", "amin", "aminmax", "any", "all", "var", "std", "var_mean", "std_mean", "logsumexp",
     # Constants of a tensor's shape.
     "zeros_like", "ones_like", "full_like", "empty_like", "rand_like", "randn_like", "new_zeros", "new_ones",
@@ -120,7 +130,7 @@ FREE = frozenset({
     "unsafe_split_with_sizes", "_unsafe_view", "_reshape_alias", "pixel_shuffle", "_to_copy",
     "pixel_unshuffle", "channel_shuffle", "replication_pad3d", "reflection_pad3d", "_unsafe_index", "index_add",
     "index_copy", "scatter_reduce", "select_scatter", "slice_scatter", "polar", "trace",
-    # Comparisons, sums in order, random numbers.
+    # Comparisons, cumulative sums, random numbers.
     "sort", "topk", "argsort", "argmax", "argmin", "max", "min", "cumsum", "cumprod", "cummax", "cummin",
     "logcumsumexp", "nansum", "median", "kthvalue", "nonzero", "bucketize", "searchsorted", "native_dropout",
     "bernoulli_", "uniform_", "normal_", "random_", "_local_scalar_dense", "equal",
@@ -130,7 +140,7 @@ FREE_TAGS = {torch.Tag.pointwise, torch.Tag.inplace_view, torch.Tag.view_copy}
 
 @contextmanager
 def unfused_attention() -> Iterator[None]:
-    """Run attention and transformer layers operator by operator, as they are exported and trained."""
+    """Make attention and transformer layers run operator by operator, as they are exported and trained."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -140,12 +150,12 @@ def unfused_attention() -> Iterator[None]:
 
 
 class OperatorCounter(TorchDispatchMode):
-    """Counts the multiply-accumulates of whatever runs while it is open; :attr:`macs` is the sum over the batch.
+    """Counts the multiply-accumulates of all operators that run in its context, over the whole batch.
 
     Attributes:
-        macs: so far.
-        unknown: values computed by operators that the table does not know, by the operator's name.
-        values: values computed by all operators.
+        macs: number of multiply-accumulates so far.
+        unknown: number of values computed by each operator that the table does not know, by the operator's name.
+        values: number of values computed by all operators.
 
     >>> lstm = nn.LSTM(3, 5, batch_first=True)
     >>> with OperatorCounter() as counter:
@@ -188,7 +198,10 @@ class OperatorCounter(TorchDispatchMode):
         return output
 
     def _decompose(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """Count the operators that one is made of; what a derived class does when its context ends waits."""
+        """Run an operator as the operators that it consists of, and count those.
+
+        The calls go to ``super()``, so that a derived class does not run its own steps for the end of the context.
+        """
         super().__enter__()
         try:
             return func.decompose(*args, **kwargs)
@@ -196,19 +209,19 @@ class OperatorCounter(TorchDispatchMode):
             super().__exit__(None, None, None)
 
     def note(self, func: Any, name: str, args: Sequence[Any], output: Any, macs: int) -> None:
-        """Do nothing more about an operator that ran; a class that keeps a record of it does.
+        """Do nothing; a derived class can record the operator that ran.
 
         Args:
             func: the operator.
-            name: the name of its schema.
-            args: what it was called with.
-            output: its tensors.
-            macs: its multiply-accumulates.
+            name: name of the operator's schema.
+            args: arguments of the call.
+            output: the tensors that the operator returned.
+            macs: multiply-accumulates of the operator.
         """
 
 
 def _is_free(func: Any, name: str, args: Any, kwargs: Any) -> bool:
-    """Say whether an operator multiplies no matrix: by the list, as a view, by its tags or as a constant."""
+    """Say whether an operator is known to multiply no matrix: it is listed, tagged, a view, or reads no tensor."""
     if func.namespace != "aten":
         return bool(func.namespace == "prim")
     if name in FREE or func.is_view or FREE_TAGS.intersection(func.tags):

@@ -1,8 +1,9 @@
 """Turns weights that are computed at each forward (weight norm, pruning masks) into plain parameters.
 
-PyTorch has two forms of them. A *parametrization* (``torch.nn.utils.parametrize``) can be copied and trained. A *hook*
-(``nn.utils.weight_norm``, ``nn.utils.prune``) leaves a computed tensor on the module, which cannot be copied after a
-forward with gradients. So a copy of a network has parametrizations alone, and lowering reads each weight once.
+PyTorch has two forms of such weights. A *parametrization* (``torch.nn.utils.parametrize``) can be copied and trained. A
+*hook* (``nn.utils.weight_norm``, ``nn.utils.prune``) stores the computed tensor on the module. That tensor cannot be
+copied after a forward with gradients. So :func:`copy_network` replaces hooks by parametrizations. Before lowering,
+:func:`fold_weights` replaces these by their values.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ class Mask(nn.Module):
         self.register_buffer("mask", mask)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight without what is pruned."""
+        """Return the weight with zeros where the mask is zero."""
         return weight * self.mask
 
 
 @torch.no_grad()
 def copy_network(network: nn.Module) -> nn.Module:
-    """Return a deep copy with parametrizations in the place of hooks that compute weights; the original stays.
+    """Return a deep copy in which parametrizations replace the hooks that compute weights; the original stays.
 
     >>> hooked = nn.utils.weight_norm(nn.Linear(3, 2))
     >>> hooked(torch.ones(1, 3)).sum().backward()
@@ -52,7 +53,7 @@ def copy_network(network: nn.Module) -> nn.Module:
         for value in vars(module).values()
         if isinstance(value, Tensor) and not value.is_leaf
     ]
-    memo = {id(value): value.detach().clone() for value in computed}  # PyTorch copies leaves of the gradient alone
+    memo = {id(value): value.detach().clone() for value in computed}  # PyTorch's deepcopy accepts only graph leaves
     copied = copy.deepcopy(network, memo)
     for module in list(copied.modules()):
         for number, hook in list(module._forward_pre_hooks.items()):
@@ -79,7 +80,7 @@ def fold_weights(network: nn.Module) -> None:
 
 
 def _fold(module: nn.Module) -> None:
-    # Not by remove_parametrizations(): copies share the class that it takes the property from.
+    # remove_parametrizations() would delete a property of the class, which copies of the module share.
     training = module.training
     module.eval()  # spectral norm takes a step of its power iteration in training
     lists: dict[str, nn.Module] = dict(module.parametrizations.named_children())  # type: ignore[union-attr]
@@ -95,7 +96,7 @@ def _fold(module: nn.Module) -> None:
 
 
 def with_plain_weights(network: nn.Module) -> nn.Module:
-    """Return the network itself where all its weights are plain, or else a copy whose weights are."""
+    """Return the network itself if all its weights are plain, or else a copy with plain weights."""
     if not any(computes_weights(module) for module in network.modules()):
         return network
     copied = copy_network(network)
@@ -104,7 +105,7 @@ def with_plain_weights(network: nn.Module) -> nn.Module:
 
 
 def computes_weights(layer: nn.Module) -> bool:
-    """Say whether a layer computes a tensor of its own at each forward."""
+    """Say whether a layer computes one of its weights at each forward."""
     hooks = layer._forward_pre_hooks.values()
     return parametrize.is_parametrized(layer) or any(isinstance(hook, tuple(_CONVERSIONS)) for hook in hooks)
 

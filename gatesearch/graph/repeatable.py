@@ -1,4 +1,4 @@
-"""Checks that a network is a function of its input: it repeats its answer, and its traced graph gives the same one."""
+"""Checks that a network answers the same input in the same way, and that its traced graph does."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor, fx, nn
 from gatesearch.errors import UserError
 from gatesearch.graph.trace import node_label, trace
 
-TOLERANCE = 1e-4  # of the largest output
+TOLERANCE = 1e-4  # as a share of the largest output
 
 
 @torch.no_grad()
 def check_repeatable(network: nn.Module, samples: Tensor) -> None:
-    """Refuse a network that answers an input in more than one way.
+    """Refuse a network whose answer to an input changes from run to run, or differs from its traced graph's.
 
     Args:
-        network: put into evaluation mode for the check.
+        network: the network; the check runs it in evaluation mode and then restores its mode.
         samples: inputs [n, *shape].
 
     Raises:

@@ -1,4 +1,4 @@
-"""Tracing any ``nn.Module`` with torch.fx into a graph whose node names are the same in every trace."""
+"""Traces any ``nn.Module`` with torch.fx into a graph whose node names are the same in every trace."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Shape = tuple[int, ...]
 
 
 def trace(model: nn.Module) -> fx.GraphModule:
-    """Trace a model with torch.fx, keeping its modules (and so its training mode) intact.
+    """Trace a model with torch.fx; the graph shares the model's modules, and the model stays as it is.
 
     Raises:
         UserError: the model has control flow that depends on data, takes more than one input, returns more than one
-            tensor, or does something else in training than in evaluation outside its modules.
+            tensor, or its own forward behaves differently in training than in evaluation.
     """
     training, traced = _trace_once(model, True), _trace_once(model, False)
     graph = traced.graph
@@ -36,7 +36,8 @@ def trace(model: nn.Module) -> fx.GraphModule:
                 f"backbone: {type(model).__name__} draws random numbers in its forward; draw them once, in __init__, "
                 "or in a module such as nn.Dropout"
             )
-        # A traced graph has one form; the flag would be frozen as it was, and dropout never end.
+        # A traced graph has one form for training and evaluation. The flag would be frozen, and dropout would never
+        # end.
         raise UserError(
             f"backbone: {type(model).__name__} reads self.training in its forward; "
             "use a module there, such as nn.Dropout in place of F.dropout"
@@ -54,7 +55,7 @@ def trace(model: nn.Module) -> fx.GraphModule:
 
 
 class _Trace(NamedTuple):
-    """A traced graph, and the tensors that the forward makes itself, by the names of their attributes."""
+    """A traced graph, and the constant tensors that the forward itself creates, by the names of their attributes."""
 
     graph: fx.Graph
     constants: Mapping[str, Tensor]
@@ -66,7 +67,7 @@ class _Trace(NamedTuple):
         )
 
     def module(self, model: nn.Module) -> fx.GraphModule:
-        """Return the graph as a module that shares the model's modules; constants become buffers of it alone."""
+        """Return the graph as a module that shares the model's modules; only this module gets the constants."""
         with untouched(model):
             vars(model).update(self.constants)
             return fx.GraphModule(model, self.graph)
@@ -86,7 +87,10 @@ def _trace_once(model: nn.Module, training: bool) -> _Trace:
 
 
 class _Tracer(fx.Tracer):
-    """Keeps a layer gate whole: what it does depends on data. Notes tensors that the forward makes as constants."""
+    """A tracer that keeps a layer gate as one node and records constant tensors that the forward creates.
+
+    The inside of a layer gate cannot be traced, because its control flow depends on data.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +113,7 @@ def _graph(model: nn.Module) -> _Trace:
     graph = tracer.trace(model)
     before = len(graph.nodes)
     for node in reversed(graph.nodes):
-        # The state in `output, _ = lstm(x)`: nothing reads it, and it would seem to cross every cut behind it.
+        # In `output, _ = lstm(x)` nothing reads the state. Without its removal, it would seem to cross every later cut.
         if node.op == "call_function" and node.target is operator.getitem and not node.users:
             graph.erase_node(node)
     return _Trace(graph if len(graph.nodes) == before else _renamed(graph), tracer.constants)
@@ -118,8 +122,8 @@ def _graph(model: nn.Module) -> _Trace:
 def _renamed(graph: fx.Graph) -> fx.Graph:
     """Return a graph with the node names that a trace of its own code would give.
 
-    torch.fx numbers equal names in order. Where nodes were erased the numbers have holes, which a second trace, of a
-    trained stage for example, does not have: a site's node would be another one there.
+    torch.fx numbers nodes of equal names in order. Erased nodes leave gaps in the numbers. A second trace, for example
+    of a trained stage, has no gaps, so a site's node would have another name there.
     """
     renamed, nodes = fx.Graph(), dict[fx.Node, fx.Node]()
     for node in graph.nodes:
@@ -130,24 +134,24 @@ def _renamed(graph: fx.Graph) -> fx.Graph:
 
 
 class NodeProfile(fx.Interpreter):
-    """Runs a traced graph once and notes the MACs and the output shape of each node, batch excluded.
+    """Runs a traced graph once and records the multiply-accumulates (MACs) and the output shape of each node.
 
     Args:
         traced: the graph.
         example: an input [N, *shape].
 
     Attributes:
-        macs: a sample, by node name.
-        shapes: the shapes of tensors, by node name.
-        outputs: the same, with the first of several tensors that a node returns.
-        unknown: share of all values that operators without an entry in the operator table compute, by operator.
+        macs: MACs per sample, by node name.
+        shapes: shape of the tensor that a node returns, without the batch, by node name.
+        outputs: like ``shapes``; also includes nodes that return several tensors, with the shape of the first one.
+        unknown: share of all values that are computed by operators that the operator table does not know, by operator.
 
     Raises:
         UserError: the graph does not accept the example.
     """
 
     def __init__(self, traced: fx.GraphModule, example: Tensor) -> None:
-        traced = with_plain_weights(traced)  # type: ignore[assignment]  # what computes weights does not run in use
+        traced = with_plain_weights(traced)  # type: ignore[assignment]  # in use, no operator computes weights
         super().__init__(traced)
         self.macs: dict[str, int] = {}
         self.shapes: dict[str, Shape] = {}
@@ -155,7 +159,7 @@ class NodeProfile(fx.Interpreter):
         self._batch = example.shape[0]
         self._counters: list[OperatorCounter] = []
         modes = {module: module.training for module in traced.modules()}
-        traced.eval()  # one sample must not move running statistics
+        traced.eval()  # the example must not change running statistics
         try:
             with torch.no_grad():
                 self.run(example)
@@ -170,18 +174,18 @@ class NodeProfile(fx.Interpreter):
 
     @property
     def unknown(self) -> dict[str, float]:
-        """Share of all values by the name of an operator that the operator table does not know."""
+        """Share of all values that operators outside the operator table compute, by the operator's name."""
         total = sum(counter.values for counter in self._counters)
         names = {name for counter in self._counters for name in counter.unknown}
         return {name: sum(counter.unknown[name] for counter in self._counters) / total for name in sorted(names)}
 
     def run_node(self, n: fx.Node) -> object:
-        """Run a node and note what it costs."""
+        """Run a node and record its MACs and its output shape."""
         with OperatorCounter() as counter:
             result = super().run_node(n)
         self._counters.append(counter)
         self.macs[n.name] = counter.macs // self._batch
-        # A gate decides sample by sample, so the first axis has to be the batch, and another one the channels.
+        # A gate decides for each sample, so the first axis has to be the batch. Another axis has to hold the channels.
         for shapes, value in ((self.shapes, result), (self.outputs, _first(result))):
             if isinstance(value, Tensor) and value.ndim > 1 and len(value) == self._batch:
                 shapes[n.name] = tuple(value.shape[1:])
@@ -189,14 +193,14 @@ class NodeProfile(fx.Interpreter):
 
 
 def _first(result: object) -> object:
-    """Return the output without the state that a recurrent layer returns beside it."""
+    """Return the first of several tensors: the output of a recurrent layer without its state."""
     return result[0] if isinstance(result, tuple) and result else result
 
 
 def node_label(node: fx.Node) -> str:
-    """Name a node as a reader would: by the path of its module, else by its own name."""
+    """Return a name for a node in messages: the path of its module, or else the node's own name."""
     if node.op == "call_function" and node.target is operator.getitem and node.args[1:] == (0,):
-        source = node.all_input_nodes[0]  # `output` in `output, _ = lstm(x)` is called after the layer
+        source = node.all_input_nodes[0]  # `output` in `output, _ = lstm(x)` gets the name of the layer
         if source.op == "call_module":
             return str(source.target)
     return str(node.target) if node.op == "call_module" else node.name

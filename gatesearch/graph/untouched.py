@@ -1,4 +1,4 @@
-"""Keeps a traced module as it is: attributes that its forward leaves on it are removed again."""
+"""Restores a module after tracing: attributes that its forward has set are removed again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatesearch.errors import UserError
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """Put back what the block does to a module: modes, attributes, buffers and their values.
+    """Restore a module after the ``with`` block: modes, attributes, buffers and their values.
 
     Raises:
         UserError: the block changed a parameter or a buffer.
@@ -33,7 +33,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 
 class _Snapshot:
-    """What a module holds itself, its children not counted."""
+    """A copy of a module's own attributes, parameters and buffers, without those of its children."""
 
     def __init__(self, module: nn.Module) -> None:
         self.attributes: dict[str, Any] = dict(vars(module))
@@ -47,7 +47,7 @@ class _Snapshot:
         }
 
     def restore(self, module: nn.Module) -> list[str]:
-        """Put everything back; return the names of parameters and buffers that had changed."""
+        """Restore the module; return the names of parameters and buffers that had changed."""
         now: dict[str, Any] = {**module._parameters, **module._buffers}
         names = [name for name, value in self.tensors.items() if now.get(name) is not value]
         names += [name for name, version in self.versions.items() if self.tensors[name]._version != version]  # type: ignore[union-attr]

@@ -1,4 +1,7 @@
-"""Running a network hop by hop: each hop computes what is new in its window, and keeps the rest as state."""
+"""Runs a network hop by hop on a stream: each hop computes only new frames and keeps state.
+
+A hop is the time from one decision to the next. The network's input at a decision is a window.
+"""
 
 from gatesearch.graph.hops.frames import Frames, common_hop
 from gatesearch.graph.hops.network import HopNetwork, State

@@ -1,4 +1,7 @@
-"""The two programs of a network by hops: the step of a hop, and the pass over a whole window that begins a stream."""
+"""Builds the two programs of a network by hops: the step of a hop, and the pass over a whole window.
+
+The pass over a whole window begins a stream; it computes the first output and the first state.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from gatesearch.graph.module_types import module_at
 
 @dataclass(frozen=True, slots=True)
 class StateTensor:
-    """One tensor that goes from hop to hop.
+    """A tensor of the state that one hop hands to the next.
 
     Args:
-        name: of the node of the graph that gives it, with what it is of a recurrent layer.
-        shape: of one sample's.
-        axis: of time, counted with the batch axis; None for the state of a recurrent layer.
+        name: name of the graph's node that computes the tensor; ``.h`` or ``.c`` is added for a recurrent layer.
+        shape: shape of the tensor for one sample.
+        axis: the time axis, counted with the batch axis; None for the state of a recurrent layer.
     """
 
     name: str
@@ -29,7 +32,7 @@ class StateTensor:
 
 
 def state_tensors(plan: HopPlan) -> tuple[StateTensor, ...]:
-    """Return the tensors that go from hop to hop, in order of the graph."""
+    """Return the tensors of the state, in the order of the graph."""
     tensors: list[StateTensor] = []
     for node in plan.graph.graph.nodes:
         if node in plan.frames and plan.older(node):
@@ -47,12 +50,12 @@ def state_tensors(plan: HopPlan) -> tuple[StateTensor, ...]:
 
 
 def build_step(plan: HopPlan) -> fx.GraphModule:
-    """Return the module of a hop: (fresh frames, *state) -> (output, *state)."""
+    """Return the module that runs one hop: (fresh frames, *state) -> (output, *state)."""
     return _Step(plan).build()
 
 
 def build_catch_up(plan: HopPlan) -> fx.GraphModule:
-    """Return the module of a whole window: window -> (output, *state)."""
+    """Return the module that runs a whole window: window -> (output, *state)."""
     graph, copies, states = fx.Graph(), dict[fx.Node, fx.Node](), list[fx.Node]()
     for node in plan.graph.graph.nodes:
         if node.op == "output":
@@ -72,7 +75,7 @@ def _narrow(graph: fx.Graph, tensor: fx.Node, axis: int, start: int, length: int
 
 
 def _last_states(graph: fx.Graph, returned: fx.Node, layer: nn.Module | None) -> list[fx.Node]:
-    """Return the last states [N, layers, H] of what a recurrent layer returns."""
+    """Return the last states [N, layers, H] from the value that a recurrent layer returned."""
     state = graph.call_function(_item, (returned, 1))
     tensors = [state]
     if isinstance(layer, nn.LSTM):
@@ -85,11 +88,12 @@ def _item(values: Any, index: int) -> Any:
 
 
 class _Step:
-    """The graph of a hop on its way.
+    """Builds the graph of a hop node by node.
 
     Attributes:
-        fresh: the copy of each node, which gives fresh frames, or the value of the window.
-        buffers: for nodes with a time axis, older and fresh frames from the first one on that some operator reads.
+        fresh: for each node of the plan, its copy in the new graph. The copy computes the fresh frames, or the value of
+            the whole window if the node has no time axis.
+        buffers: for each node with a time axis, the frames that later operators read: older ones, then fresh ones.
     """
 
     def __init__(self, plan: HopPlan) -> None:
@@ -128,7 +132,7 @@ class _Step:
         return self.graph.node_copy(node, value)
 
     def _keep(self, node: fx.Node) -> None:
-        """Put the frames that came with earlier hops before the fresh ones, and keep the last of both."""
+        """Join the frames of earlier hops with the fresh ones; the last frames become the state for the next hop."""
         older = self.plan.older(node)
         self.buffers[node] = self.fresh[node]
         if older:
@@ -138,7 +142,7 @@ class _Step:
             self.states.append(_narrow(self.graph, both, axis, self.plan.frames[node].fresh, older))
 
     def _frames_from(self, node: fx.Node, start: int) -> fx.Node:
-        """Return the frames of a window from an index on."""
+        """Return a node's frames of the current window from index ``start`` on."""
         frames, first = self.plan.frames[node], self.plan.start(node)
         if start == first:
             return self.buffers[node]

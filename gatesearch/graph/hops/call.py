@@ -1,4 +1,7 @@
-"""One operator of a traced graph with what the rules of hops ask of it, and how it runs in a hop."""
+"""One operator of a traced graph as the rules for hops read it, and the result of a rule.
+
+A rule says how an operator runs in a hop, the step from one window of a stream to the next.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from gatesearch.graph.hops.frames import Frames, Slide, common_hop
 from gatesearch.graph.trace import node_label
 
 Argument = Callable[[Any], Any]
-# From the new graph, the copied node and the copies of nodes to the node that takes its place.
+# A function of the new graph, the operator's copied input and a lookup of copies by node; it adds the operator of a hop
+# to the graph and returns its node.
 Replacement = Callable[[fx.Graph, fx.Node, Argument], fx.Node]
 
 STREAM, WINDOW = "stream", "window"
@@ -20,14 +24,14 @@ STREAM, WINDOW = "stream", "window"
 
 @dataclass(frozen=True)
 class HopStep:
-    """How an operator runs in a hop.
+    """How an operator runs in a hop: the result of a rule.
 
     Args:
-        output: time axis of what it gives; None where it gives the value of the whole window.
-        start: first frame that it reads of each input with a time axis, as an index in the window.
-        obstacle: why it computes the whole window again though more layers over time follow; empty where it does not.
-        replacement: makes the operator of a hop; None where it is the operator of a window.
-        carries: whether the operator's own state goes from hop to hop, as that of a recurrent layer.
+        output: time axis of the output; None if the output is one value for the whole window.
+        start: index of the first frame in the window that the operator reads of each input with a time axis.
+        obstacle: the reason why the operator has to compute the whole window again at each hop; empty if it need not.
+        replacement: builds the operator of a hop; None if it is the same operator as for a window.
+        carries: whether the operator keeps its own state from hop to hop, as a recurrent layer does.
     """
 
     output: Frames | None
@@ -42,12 +46,12 @@ class Call:
     """One operator with at least one input that has a time axis.
 
     Args:
-        node: of the traced graph.
-        module: that it calls; None for a function or method.
-        source: its first input with a time axis.
-        frames: time axis of that input.
-        shapes: of all tensors, batch included, by node; a tuple of shapes where a node gives several tensors.
-        memory: ``"window"`` where each answer depends on its window alone, ``"stream"`` where layers remember more.
+        node: the operator's node in the traced graph.
+        module: the module that the node calls; None for a function or method.
+        source: the first input with a time axis.
+        frames: time axis of ``source``.
+        shapes: shapes of all tensors, batch included, by node; a tuple of shapes if a node returns several tensors.
+        memory: ``"window"`` if an answer depends on its window alone; ``"stream"`` if layers may remember more.
         all_frames: time axes of all inputs that have one, by node.
         whole: inputs that depend on the whole window and have no time axis of their own.
         constants: inputs that do not depend on the window.
@@ -69,7 +73,7 @@ class Call:
 
     @property
     def name(self) -> str:
-        """Name of the function or method that is called; empty for a module."""
+        """Name of the function or method; empty for a module."""
         if self.node.op == "call_method":
             return str(self.node.target)
         return str(getattr(self.node.target, "__name__", "")) if self.node.op == "call_function" else ""
@@ -81,19 +85,19 @@ class Call:
 
     @property
     def shape_out(self) -> tuple[int, ...]:
-        """Shape of the output, batch included; of the first tensor where there are several."""
+        """Shape of the output, batch included; of the first output if there are several."""
         shape = self.shapes[self.node]
         while shape and not isinstance(shape[0], int):
             shape = shape[0]
         return tuple(shape)
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """Return an argument of the call, the tensor not counted among the places."""
+        """Return an argument of the call by position or name; position 0 is the first argument behind the tensor."""
         args = self.node.args[1:]
         return args[place] if place < len(args) else self.node.kwargs.get(name, default)
 
     def passes(self, axis: int | None = None, replacement: Replacement | None = None) -> HopStep:
-        """Each output frame depends on the same frame of the inputs alone."""
+        """Return the step of an operator whose output frame depends only on the same frame of its inputs."""
         axis = self.frames.axis if axis is None else axis
         if self.shape_out[axis] != self.frames.count:
             return self.recomputes("gives another number of frames than it reads")
@@ -101,7 +105,7 @@ class Call:
         return HopStep(output, self.frames.first_fresh, replacement=replacement)
 
     def slides(self, slide: Slide, count: int, replacement: Replacement | None = None) -> HopStep:
-        """Output frames read a stretch of input frames each."""
+        """Return the step of an operator whose output frame reads several neighbouring input frames."""
         if self.frames.hop % slide.stride:
             times = common_hop(self.frames.hop, slide.stride) // self.frames.hop
             return self.recomputes(
@@ -114,11 +118,11 @@ class Call:
         return HopStep(output, slide.start(output), replacement=replacement)
 
     def reduces(self) -> HopStep:
-        """The output has no time axis: all frames of the window are kept, and reduced together."""
+        """Return the step of an operator that reduces all frames of the window to one value without a time axis."""
         return HopStep(None, 0)
 
     def recomputes(self, reason: str) -> HopStep:
-        """The output has a time axis, and each of its frames changes when the window moves."""
+        """Return the step of an operator whose output frames all change when the window moves; ``reason`` says why."""
         return HopStep(None, 0, obstacle=f"backbone: layer {self.label!r} {reason}")
 
 

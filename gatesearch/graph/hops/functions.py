@@ -1,4 +1,8 @@
-"""How functions and methods of tensors treat time: arithmetic, reductions, and those of torch.nn.functional."""
+"""Rules that say how functions and methods of tensors run in a hop of a stream.
+
+Each rule gets a call of an operator and returns its step in a hop: which frames of the window the operator reads, and
+which it computes.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ NORMALISING = frozenset({"softmax", "log_softmax", "cumsum", "cumprod", "cummax"
 
 
 def arithmetic(call: Call) -> HopStep:
-    """Each value depends on the values of the inputs at the same place."""
+    """Return the step of an element-wise operation, where each value depends on the inputs at the same place."""
     ndim = len(call.shape_out)
     axis = ndim - len(call.shape_in) + call.frames.axis
     for node, frames in call.all_frames.items():
@@ -51,7 +55,7 @@ def _shape(call: Call, node: Any) -> tuple[int, ...]:
 
 
 def _dimensions(call: Call, place: int = 0) -> tuple[int, ...]:
-    """Return the axes over which a function goes; all of them where it names none."""
+    """Return the axes that the call names; all axes if it names none."""
     ndim = len(call.shape_in)
     written = call.argument(place, "dim", call.node.kwargs.get("axis"))
     if written is None:
@@ -61,7 +65,7 @@ def _dimensions(call: Call, place: int = 0) -> tuple[int, ...]:
 
 
 def reduction(call: Call) -> HopStep:
-    """Over time: the kept frames of a window are reduced together."""
+    """Return the step of a reduction; over time, it reduces all frames of the window."""
     if call.name in ("max", "min") and len(call.node.all_input_nodes) > 1:
         return arithmetic(call)
     axes = _dimensions(call, 1 if call.name == "norm" else 0)
@@ -72,12 +76,12 @@ def reduction(call: Call) -> HopStep:
 
 
 def normalising(call: Call) -> HopStep:
-    """Goes along an axis whose size stays."""
+    """Return the step of a function that mixes values along one axis, such as softmax or a cumulative sum."""
     return layers.group_norm(call) if call.frames.axis in _dimensions(call) else call.passes()
 
 
 def product(call: Call) -> HopStep:
-    """A product of matrices with constant ones, of which the time axis counts the vectors."""
+    """Return the step of a product with a constant matrix; over the last axis, it reduces all frames."""
     last = len(call.shape_in) - 1
     constant_matrix = not call.whole and len(call.all_frames) == 1 and call.node.all_input_nodes[0] is call.source
     if not constant_matrix:
@@ -86,7 +90,7 @@ def product(call: Call) -> HopStep:
 
 
 def unknown(call: Call) -> HopStep:
-    """Any other operator is taken for one that mixes all frames."""
+    """Return the step of an operator without a rule: it is assumed to mix all frames."""
     kind = type(call.module).__name__ if isinstance(call.module, nn.Module) else call.name
     return call.recomputes(f"({kind}) is unknown here and may mix all frames of a window")
 
@@ -114,7 +118,7 @@ POOLINGS: Mapping[str, Callable[..., nn.Module]] = {
 
 
 def apply_rule(call: Call) -> HopStep:
-    """Return how an operator runs in a hop, by its rule; as :func:`unknown` where it has none."""
+    """Return the step of an operator by its rule; :func:`unknown` is the rule of all others."""
     if call.name in POOLINGS:
         layer = POOLINGS[call.name](*call.node.args[1:], **call.node.kwargs)
         call = replace(call, module=layer)

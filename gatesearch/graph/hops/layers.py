@@ -1,4 +1,8 @@
-"""How layers, as modules, treat time: rules of convolutions, poolings, normalisations, linear and recurrent layers."""
+"""Rules that say how layers (modules such as convolutions or poolings) run in a hop of a stream.
+
+Each rule gets a call of a layer and returns its step in a hop: which frames of the window the layer reads, and which it
+computes.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ def along_time(setting: Any, call: Call) -> int:
 
 
 def spatial_axes(call: Call) -> int:
-    """Return over how many axes a layer slides, pools or pads."""
+    """Return the number of axes over which a layer slides, pools or pads."""
     return 1 if type(call.module).__name__.endswith("1d") else 2
 
 
@@ -30,7 +34,7 @@ def _is_spatial(call: Call) -> bool:
 
 
 def convolution(call: Call) -> HopStep:
-    """Slides over time; over a time axis that it takes for channels it reads the whole window."""
+    """Return the step of a convolution: it slides over time, or reads the whole window if time is its channel axis."""
     layer = call.module
     assert isinstance(layer, nn.Conv1d | nn.Conv2d)
     if not _is_spatial(call):
@@ -43,7 +47,7 @@ def convolution(call: Call) -> HopStep:
 
 
 def padding_in_time(call: Call) -> tuple[int, int]:
-    """Return the frames that a convolution or pooling pads before and behind a window."""
+    """Return the numbers of frames that a convolution or pooling pads before and behind a window."""
     layer: Any = call.module
     padding = getattr(layer, "padding", 0)
     if padding == "valid":
@@ -64,12 +68,12 @@ def _padding_reason(before: int, behind: int) -> str:
 def _slide(call: Call, slide: Slide) -> HopStep:
     count = call.shape_out[call.frames.axis]
     if count == 1 and call.frames.count > 1 and call.frames.hop % slide.stride:
-        return call.reduces()  # one answer a window: it does not slide
+        return call.reduces()  # with one output frame per window, the layer does not slide
     return call.slides(slide, count)
 
 
 def pooling(call: Call) -> HopStep:
-    """Slides over time, or pools the whole window."""
+    """Return the step of a pooling: it slides over time, or pools the whole window."""
     layer: Any = call.module
     if not _is_spatial(call):
         return call.passes()
@@ -83,7 +87,7 @@ def pooling(call: Call) -> HopStep:
 
 
 def adaptive_pooling(call: Call) -> HopStep:
-    """Pools the whole window, or parts of it whose borders move with it."""
+    """Return the step of an adaptive pooling: it pools the whole window, or parts whose borders move with it."""
     if not _is_spatial(call):
         return call.passes()
     if call.shape_out[call.frames.axis] == 1:
@@ -92,7 +96,7 @@ def adaptive_pooling(call: Call) -> HopStep:
 
 
 def batch_norm(call: Call) -> HopStep:
-    """A scale and an offset a channel in evaluation, if it has running statistics."""
+    """Return the step of a batch normalisation; with running statistics it scales and shifts each channel."""
     layer: Any = call.module
     if layer.running_mean is None:
         return call.recomputes("normalises over the frames of a window; nearest choice: running statistics")
@@ -102,36 +106,36 @@ def batch_norm(call: Call) -> HopStep:
 
 
 def group_norm(call: Call) -> HopStep:
-    """Normalises over all frames of a window."""
+    """Return the step of a group normalisation: it normalises over all frames of a window."""
     return call.recomputes("normalises over the frames of a window; nearest choice: a batch normalisation")
 
 
 def layer_norm(call: Call) -> HopStep:
-    """Normalises over the last axes."""
+    """Return the step of a layer normalisation, which normalises over the last axes."""
     layer: Any = call.module
     normalises_time = call.frames.axis >= len(call.shape_in) - len(layer.normalized_shape)
     return group_norm(call) if normalises_time else call.passes()
 
 
 def softmax(call: Call) -> HopStep:
-    """Normalises over one axis."""
+    """Return the step of a softmax, which normalises over one axis."""
     layer: Any = call.module
     dimension = layer.dim if layer.dim is not None else 1
     return group_norm(call) if dimension % len(call.shape_in) == call.frames.axis else call.passes()
 
 
 def linear(call: Call) -> HopStep:
-    """Reads the last axis."""
+    """Return the step of a linear layer, which reads the last axis."""
     return call.reduces() if call.frames.axis == len(call.shape_in) - 1 else call.passes()
 
 
 def element_wise(call: Call) -> HopStep:
-    """Each value depends on one value."""
+    """Return the step of an element-wise layer, where each value depends on one value."""
     return call.passes()
 
 
 def pad_widths(call: Call) -> tuple[int, ...]:
-    """Return the widths of a padding, (before, behind) of the last axis first, as ``F.pad`` takes them."""
+    """Return the widths of a padding as ``F.pad`` takes them: (before, behind) for each axis, the last axis first."""
     layer: Any = call.module
     if layer is None:
         return tuple(call.argument(0, "pad", ()))
@@ -142,7 +146,10 @@ def pad_widths(call: Call) -> tuple[int, ...]:
 
 
 def pad(call: Call) -> HopStep:
-    """Padding in time stands in the way, but for zeros before a stream's first frame, which its own frames replace."""
+    """Return the step of a padding; padding in time is an obstacle, except zeros before a window of a stream.
+
+    With ``memory="stream"``, earlier frames of the stream replace these zeros.
+    """
     widths = pad_widths(call)
     place = 2 * (len(call.shape_in) - 1 - call.frames.axis)
     before, behind = widths[place : place + 2] if place < len(widths) else (0, 0)
@@ -160,7 +167,10 @@ def pad(call: Call) -> HopStep:
 
 
 def recurrent(call: Call) -> HopStep:
-    """Carries its state with the stream; within a window of its own it starts from zero at each first frame."""
+    """Return the step of a recurrent layer: it keeps its state along the stream, with ``memory="stream"`` only.
+
+    With ``memory="window"`` it would have to start from zero at the first frame of each window.
+    """
     layer = call.module
     assert isinstance(layer, nn.RNNBase)
     if layer.bidirectional:

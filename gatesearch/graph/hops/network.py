@@ -1,4 +1,7 @@
-"""A network that runs hop by hop, its state outside: what each part of a device's program does while it listens."""
+"""A network that runs hop by hop on a stream, with its state as inputs and outputs.
+
+Each part of a device's program runs in this way while the device listens.
+"""
 
 from __future__ import annotations
 
@@ -21,36 +24,36 @@ State = tuple[Tensor, ...]
 class HopNetwork(nn.Module):
     """One step of a network by hops: (fresh frames, *state) -> (output, *state).
 
-    State goes in and comes out, so that every engine can take the program: LiteRT, TensorFlow Lite Micro, Vela, ONNX
-    Runtime and C. (litert-torch drops a buffer that a module changes, and says nothing.)
+    The state is an input and an output, so that every engine can run the program: LiteRT, TensorFlow Lite Micro, Vela,
+    ONNX Runtime and C. The converter litert-torch would drop a buffer that a module changes, without a message.
 
-    What a step gives equals what a pass over the whole window gives:
+    A step computes the same output as a pass over more frames. ``memory`` selects these frames:
 
-    - ``memory="window"``: the window is that of the decision. Each operator gets the same frames as in the whole pass,
-      and a reduction over time gets all kept frames at once, so that sums have one order. In integers both are equal
-      bit for bit. In float a library may sum a smaller tensor in another order.
-    - ``memory="stream"``: recurrent layers, and zeros padded before a window, are those of the stream since the window
-      of :meth:`catch_up`. The step equals a pass over all frames since then, with reductions over the last window.
+    - ``"window"``: the frames of one window. Each operator reads the same frames as in a pass over the whole window. A
+      reduction over time reads all frames of the window at once, so that the order of its sum stays the same. In
+      integers both outputs are equal bit for bit. In float, a library may sum a smaller tensor in another order.
+    - ``"stream"``: all frames since the window of :meth:`catch_up`. Recurrent layers keep their state, and frames of
+      the stream replace the zeros that are padded before a window. Reductions read the last window.
 
-    A part of a plan is such a network as well: its input is the tensor that crosses at the cut before it. Where that
-    has a time axis, the part before gives its fresh frames. An output with a time axis is given in the same way.
+    A part of a plan can be such a network as well. Its input is the tensor that crosses the cut before it. If that
+    tensor has a time axis, the part before outputs only its fresh frames.
 
     Args:
         network: maps windows [N, *shape] to a tensor; weights are shared, not copied.
-        shape: of one window.
-        time_axis: which axis of ``shape`` is time; None where there is none, so that each step is a whole pass.
-        hop: frames of the input from decision to decision.
-        memory: see above.
-        recompute: whether layers that stand in the way, and all behind them, are computed for the whole window at each
-            hop. That is exact, and costs as much as no hops.
+        shape: shape of one window.
+        time_axis: which axis of ``shape`` is time; None if there is none, so that each step is a whole pass.
+        hop: number of input frames from one decision to the next.
+        memory: ``"window"`` or ``"stream"``.
+        recompute: whether a layer that cannot run by hops, and all layers behind it, are computed for the whole window
+            at each hop. The result is exact, and costs as much as without hops.
 
     Attributes:
-        frames: the time axis of the input; None where there is none.
-        output_frames: the time axis of the output; None where it has none.
-        states: what goes from hop to hop.
+        frames: the time axis of the input; None if there is none.
+        output_frames: the time axis of the output; None if there is none.
+        states: the tensors of the state.
 
     Raises:
-        UserError: a layer stands in the way.
+        UserError: a layer cannot run by hops, and ``recompute`` is False.
 
     >>> net = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1)).eval()
     >>> hops = HopNetwork(net, (2, 10), time_axis=1, hop=2)
@@ -93,21 +96,21 @@ class HopNetwork(nn.Module):
         return result
 
     def catch_up(self, window: Tensor) -> tuple[Any, State]:
-        """Run a whole window [N, *shape]: what a part does whose gate opens.
+        """Run a whole window [N, *shape], as a part does when its gate opens.
 
         Returns:
-            What the network gives for the window, with all its frames, and the state from which hops go on.
+            The network's output for the window, with all its frames, and the state for the next hop.
         """
         output, *state = self.whole(window)
         return output, tuple(state)
 
     def initial_state(self, batch: int = 1) -> State:
-        """Return the state behind a window of zeros."""
+        """Return the state after a window of zeros."""
         weight = next(self.parameters(), torch.zeros(()))
         with torch.no_grad():
             return self.catch_up(weight.new_zeros(batch, *self.shape))[1]
 
     @property
     def state_elements(self) -> int:
-        """Values of the state of one stream."""
+        """Number of values in the state of one stream."""
         return sum(math.prod(state.shape) for state in self.states)

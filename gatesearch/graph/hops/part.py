@@ -1,4 +1,7 @@
-"""One part of a chain over a stream: steady or on demand, with its ring buffer and the phases of its strides."""
+"""Runs one part of a plan on a stream, at every hop or on demand, with its ring buffer and state.
+
+A hop is the step from one decision to the next. On demand means that a part runs only while the gate before it is open.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,21 @@ from gatesearch.graph.hops.network import HopNetwork, State
 
 
 class Part:
-    """Runs a network by hops over one or several streams, its state kept here; the reference for what devices do.
+    """Runs a network by hops over one or several streams and stores its state; devices have to compute the same.
 
-    A part that runs steadily gets every hop. A part on demand gets only the hops at which the gate before it is open.
-    Where a hop comes after one that it did not run, it catches up on the whole window from its ring buffer.
+    A steady part runs at every hop. A part on demand runs only at the hops at which the gate before it is open. When it
+    did not run at the hop before, it catches up: it computes the whole window from its ring buffer.
 
-    Strides in time that do not divide the hop leave several *phases*: windows that begin at an odd frame share no frame
-    behind a stride of 2 with those that begin at an even one. The part then keeps a state for each phase, and each
-    answer goes on from the one of its phase; see :func:`~gatesearch.graph.hops.frames.common_hop`.
+    A stride in time that does not divide the hop needs several *phases*. Behind a stride of 2, for example, windows
+    that begin at an odd frame share no frame with windows that begin at an even frame. The part then has one state for
+    each phase, and each hop uses the state of its phase; see :func:`~gatesearch.graph.hops.frames.common_hop`.
 
     Args:
-        network: whose hop is ``phases`` times the hop of the stream.
-        phases: number of states that take turns.
+        network: a network by hops; its hop is ``phases`` times the hop of the stream.
+        phases: number of phases, each with a state of its own.
 
     Raises:
-        UserError: the network has no time axis, or a hop that is no multiple of the phases.
+        UserError: the network has no time axis, or its hop is no multiple of the phases.
     """
 
     def __init__(self, network: HopNetwork, phases: int = 1) -> None:
@@ -38,7 +41,7 @@ class Part:
         self.axis, self.hop = network.frames.axis, network.hop // phases
         self.window: Tensor | None = None  # the ring buffer
         self.states: list[State | None] = [None] * phases
-        self.count = 0  # of hops so far
+        self.count = 0  # number of hops so far
 
     @torch.no_grad()
     def begin(self, window: Tensor) -> None:
@@ -47,7 +50,7 @@ class Part:
 
     @torch.no_grad()
     def step(self, fresh: Tensor, is_open: bool = True) -> Any:
-        """Take the frames of a hop [N, ...]; return the output, or None where the gate before the part is closed."""
+        """Run a hop with its new frames [N, ...]; return the output, or None if the gate before the part is closed."""
         assert self.window is not None
         frames = self.window.shape[self.axis]
         both = torch.cat([self.window, fresh], self.axis)
@@ -68,7 +71,7 @@ class Part:
 
 
 def _last_frames(output: Any, network: HopNetwork) -> Any:
-    """Return the frames of a whole window's output that a hop gives."""
+    """Return those frames of a whole window's output that a hop would output."""
     frames = network.output_frames
     return output if frames is None else output.narrow(frames.axis, frames.first_fresh, frames.fresh)
 
@@ -76,15 +79,18 @@ def _last_frames(output: Any, network: HopNetwork) -> Any:
 def hop_networks(
     stages: Sequence[nn.Module], shape: tuple[int, ...], time_axis: int, hop: int, memory: str = WINDOW, **how: bool
 ) -> list[HopNetwork]:
-    """Return the parts of a network that is cut behind some of its nodes, each by hops.
+    """Return the stages of a cut network as networks by hops.
 
     Args:
-        stages: in order, as :func:`gatesearch.model.split` gives them; each gives the tensor that the next one takes.
-        shape, time_axis, hop, memory: of the first stage's input; see :class:`HopNetwork`.
+        stages: the stages in order, from :func:`gatesearch.model.split`; each outputs the input of the next one.
+        shape: shape of one window of the first stage's input.
+        time_axis: which axis of ``shape`` is time.
+        hop: number of input frames from one decision to the next.
+        memory: ``"window"`` or ``"stream"``; see :class:`HopNetwork`.
         **how: ``recompute``; see :class:`HopNetwork`.
 
     Raises:
-        UserError: a layer stands in the way.
+        UserError: a layer cannot run by hops.
     """
     parts: list[HopNetwork] = []
     axis: int | None = time_axis

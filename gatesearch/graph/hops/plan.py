@@ -1,4 +1,7 @@
-"""What each operator of a traced network does in a hop, found by following the time axis through the graph."""
+"""Plans how a traced network runs by hops: follows the time axis through its operators.
+
+A hop is the step from one decision on a stream to the next.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +26,11 @@ class HopPlan:
     """How a network runs by hops.
 
     Args:
-        graph: the network, with sizes as constants.
-        shapes: of its tensors for a batch of two, by node.
-        frames: time axes, by node; a node that is not there gives one value a window.
-        steps: what the operators do that read a time axis, by node.
-        obstacles: for each operator that computes the whole window again at each hop, a line that says why.
+        graph: the network's graph, with sizes as constants.
+        shapes: shapes of the graph's tensors for a batch of two, by node.
+        frames: time axis of each node's output, by node; a node without an entry outputs one value per window.
+        steps: how each operator that reads a time axis runs in a hop, by node.
+        obstacles: for each operator that has to compute the whole window again at each hop, a line that says why.
     """
 
     graph: fx.GraphModule
@@ -42,12 +45,12 @@ class HopPlan:
         return next(node for node in self.graph.graph.nodes if node.op == "placeholder")
 
     def start(self, node: fx.Node) -> int:
-        """Return the first frame, as an index in its window, that some operator reads of a node's output."""
+        """Return the index in the window of the first frame that any operator reads of a node's output in a hop."""
         starts = [self.steps[user].start for user in node.users if user in self.steps]
         return min([self.frames[node].first_fresh, *starts])
 
     def older(self, node: fx.Node) -> int:
-        """Return how many frames of a node's output are kept from hop to hop."""
+        """Return the number of frames of a node's output that are stored from one hop to the next."""
         return self.frames[node].first_fresh - self.start(node)
 
 
@@ -58,14 +61,14 @@ def plan_hops(
 
     Args:
         traced: maps windows [N, *shape] to one tensor or several.
-        shape: of one window.
-        time_axis: which axis of ``shape`` is time; None where the input has no time axis, as behind a pooling.
-        hop: frames from decision to decision.
-        memory: ``"window"``: each answer depends on its window alone. ``"stream"``: recurrent layers and zeros padded
-            before a window are those of the stream since it began.
+        shape: shape of one window.
+        time_axis: which axis of ``shape`` is time; None if the input has no time axis, for example behind a pooling.
+        hop: number of input frames from one decision to the next.
+        memory: ``"window"``: each answer depends on its window alone. ``"stream"``: recurrent layers keep their state
+            along the stream, and frames of the stream replace zeros that are padded before a window.
 
     Raises:
-        UserError: a setting that does not fit the shape, or a network that does not accept it.
+        UserError: a setting does not fit the shape, or the network does not accept the shape.
     """
     if memory not in MEMORIES:
         raise UserError(f"hops: memory: {unknown_name('memory', memory, MEMORIES)}")
@@ -107,7 +110,7 @@ def plan_hops(
         if step.output is not None:
             frames[node] = step.output
         if step.obstacle:
-            if not recomputed.intersection(whole):  # else it follows from an obstacle that has its line
+            if not recomputed.intersection(whole):  # else an earlier obstacle causes this one, and has its line already
                 obstacles.append(step.obstacle)
             recomputed.add(node)
     return HopPlan(graph=graph, shapes=shapes, frames=frames, steps=steps, obstacles=tuple(obstacles))
@@ -116,10 +119,10 @@ def plan_hops(
 def find_obstacles(
     traced: fx.GraphModule, shape: tuple[int, ...], time_axis: int, hop: int, memory: str = WINDOW
 ) -> tuple[str, ...]:
-    """Return a line for each layer that keeps a network from running by hops; none where nothing does.
+    """Return a line for each layer that cannot run by hops; empty if the whole network can.
 
-    An obstacle is no error of the network: :class:`~gatesearch.graph.hops.network.HopNetwork` can compute such a layer,
-    and all behind it, for the whole window at each hop. It is what that costs. See :func:`plan_hops` for the arguments.
+    An obstacle is no error. :class:`~gatesearch.graph.hops.network.HopNetwork` can compute such a layer, and all layers
+    behind it, for the whole window at each hop; this costs more. :func:`plan_hops` explains the arguments.
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Conv1d(8, 4, 3, padding=1), torch.nn.AdaptiveAvgPool1d(1))

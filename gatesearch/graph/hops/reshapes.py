@@ -1,4 +1,8 @@
-"""How operators that move, merge, cut or join axes treat time."""
+"""Rules that say how operators that move, merge, cut or join axes run in a hop of a stream.
+
+Each rule gets a call of an operator and returns its step in a hop: which frames of the window the operator reads, and
+which it computes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ Index = tuple[Any, ...]
 
 
 def reshape(call: Call) -> HopStep:
-    """Keeps the time axis where an axis of the output has the same frames; or merges them with other values."""
+    """Return the step of a reshape: it keeps the time axis, or merges the frames with other values."""
     frames, shape = call.frames, call.shape_out
     if shape[0] != call.shape_in[0]:
         return call.recomputes("makes windows of frames; nearest choice: a layer that takes [N, T, features]")
@@ -37,7 +41,7 @@ def reshape(call: Call) -> HopStep:
 
 
 def permute(call: Call) -> HopStep:
-    """Moves the time axis."""
+    """Return the step of a permutation, which may move the time axis."""
     order = list(range(len(call.shape_in)))
     if call.name == "permute":
         first = call.argument(0, "dims")
@@ -54,13 +58,13 @@ def permute(call: Call) -> HopStep:
 
 
 def unsqueeze(call: Call) -> HopStep:
-    """Adds an axis of size one."""
+    """Return the step of ``unsqueeze``, which adds an axis of size one."""
     axis = call.argument(0, "dim") % len(call.shape_out)
     return call.passes(call.frames.axis + (axis <= call.frames.axis))
 
 
 def squeeze(call: Call) -> HopStep:
-    """Removes axes of size one."""
+    """Return the step of ``squeeze``, which removes axes of size one."""
     written = call.argument(0, "dim")
     axes = range(len(call.shape_in)) if written is None else written if isinstance(written, tuple | list) else [written]
     removed = {axis % len(call.shape_in) for axis in axes if call.shape_in[axis] == 1}
@@ -70,7 +74,7 @@ def squeeze(call: Call) -> HopStep:
 
 
 def join(call: Call) -> HopStep:
-    """Joins tensors along another axis than time, frame by frame."""
+    """Return the step of a concatenation; it can run by hops along any axis except time."""
     axis = call.argument(0, "dim", call.node.kwargs.get("axis", 0))
     ndim = len(call.shape_out)
     new_axis = call.name == "stack"
@@ -81,7 +85,7 @@ def join(call: Call) -> HopStep:
 
 
 def divide(call: Call) -> HopStep:
-    """Cuts a tensor into several along another axis than time."""
+    """Return the step of an operator that cuts a tensor into several; it can run by hops along any axis except time."""
     axis = call.argument(0 if call.name == "unbind" else 1, "dim", 0) % len(call.shape_in)
     if axis == call.frames.axis:
         return call.recomputes("cuts a window in time")
@@ -89,13 +93,13 @@ def divide(call: Call) -> HopStep:
 
 
 def select(call: Call) -> HopStep:
-    """``x.select(axis, i)``."""
+    """Return the step of ``x.select(axis, i)``."""
     axis, place = call.argument(0, "dim") % len(call.shape_in), call.argument(1, "index")
     return _index(call, (*[slice(None)] * axis, place))
 
 
 def narrow(call: Call) -> HopStep:
-    """``x.narrow(axis, start, length)``."""
+    """Return the step of ``x.narrow(axis, start, length)``."""
     axis = call.argument(0, "dim") % len(call.shape_in)
     start, length = call.argument(1, "start"), call.argument(2, "length")
     start %= call.shape_in[axis]
@@ -103,7 +107,7 @@ def narrow(call: Call) -> HopStep:
 
 
 def getitem(call: Call) -> HopStep:
-    """Indexes a tensor, or takes one of several tensors."""
+    """Return the step of an index: into a tensor, or into a tuple of tensors."""
     index = call.node.args[1]
     if call.shape_in and not isinstance(call.shape_in[0], int):
         return _one_of_several(call)
@@ -111,26 +115,30 @@ def getitem(call: Call) -> HopStep:
 
 
 def _one_of_several(call: Call) -> HopStep:
-    """A recurrent layer gives its output and its last state; a cut tensor gives several tensors alike."""
+    """Return the step of an index into a tuple of tensors.
+
+    A recurrent layer returns its output and its last state. An operator that cuts a tensor returns several tensors,
+    which all have the time axis.
+    """
     if call.shapes[call.node] == call.shape_in[0]:
         return call.passes()
     return HopStep(None, call.frames.first_fresh)
 
 
 def size(call: Call) -> HopStep:
-    """A size that depends on the batch, and on no frame; others are constants by now."""
+    """Return the step of a size that depends only on the batch; all other sizes are constants already."""
     return HopStep(None, call.frames.first_fresh)
 
 
 def _index(call: Call, written: Index) -> HopStep:
-    """Follow the time axis through numbers, slices, None and an ellipsis."""
+    """Return the step of an index made of numbers, slices, None and an ellipsis."""
     if any(not isinstance(each, int | slice | None | type(...)) or isinstance(each, bool) for each in written):
         return call.recomputes("picks by an index that is computed")
     axes_named = sum(each is not None and each is not ... for each in written)
     missing = (slice(None),) * (len(call.shape_in) - axes_named)
     at = written.index(...) if ... in written else len(written)
     index = [*written[:at], *missing, *written[at + 1 :]]
-    places = [i for i, each in enumerate(index) if each is not None]  # of the input's axes
+    places = [i for i, each in enumerate(index) if each is not None]  # where the index names each axis of the input
     place = places[call.frames.axis]
     of_time, count = index[place], call.frames.count
     axis = sum(not isinstance(each, int) for each in index[:place])

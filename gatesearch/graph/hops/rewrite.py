@@ -1,10 +1,11 @@
-"""A network without padding in time, or with causal padding: what can run by hops, made before it is trained.
+"""Rewrites a network without padding in time, or with causal padding, so that it can run by hops.
 
-Weights keep their names and shapes, so that a checkpoint of the one loads into the other. The function is another one:
-fewer frames come out of each layer that padded. So the rewritten network is trained, not the one that was written.
+The weights have the same names and shapes in both networks, so that a checkpoint of one loads into the other. The two
+networks compute different functions: a layer that padded outputs fewer frames. So the network is rewritten before its
+training.
 
-Where two branches meet with different numbers of frames, the longer one is cut so that frames of one time meet: each
-tensor carries the place of its first frame in frames of the padded network.
+Two branches may meet with different numbers of frames. The rewriter then cuts the longer one, so that frames of the
+same time meet. For this, it follows where each tensor's first frame lies in the padded network.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class Rewritten:
     """A network that can run by hops.
 
     Args:
-        network: a copy of what was rewritten, with the same names and shapes of weights.
-        changes: a line for each layer that is another one now, with its frames a window before and after.
+        network: the rewritten copy, with the same names and shapes of weights.
+        changes: a line for each layer that changed, with its number of frames per window before and after.
     """
 
     network: nn.Module
@@ -39,11 +40,11 @@ def rewrite_for_hops(network: nn.Module, shape: tuple[int, ...], time_axis: int,
 
     Args:
         network: maps windows [N, *shape] to one tensor; not changed.
-        shape: of one window.
+        shape: shape of one window.
         time_axis: which axis of ``shape`` is time.
-        padding: ``"remove"``: no padding in time, so that fewer frames come out. ``"causal"``: all of a layer's zeros
-            before the window, so that as many frames come out; the network then runs by hops with
-            ``memory="stream"``, where frames of the stream take the place of the zeros.
+        padding: ``"remove"``: no padding in time, so that a layer outputs fewer frames. ``"causal"``: all of a layer's
+            zeros stand before the window, so that it outputs as many frames as before. A causal network runs by hops
+            with ``memory="stream"``, where frames of the stream replace the zeros.
 
     Raises:
         UserError: a layer cannot be rewritten, or a window has too few frames for it.
@@ -69,5 +70,5 @@ def rewrite_for_hops(network: nn.Module, shape: tuple[int, ...], time_axis: int,
     finally:
         for module, mode in modes.items():
             module.training = mode
-    # The user's own class stays where its graph did: sites then keep the names of its blocks.
+    # If the graph did not change, the result is the user's own class, so that sites keep the names of its blocks.
     return Rewritten(rewriter.graph_module() if rewriter.changed_graph else copied, tuple(rewriter.changes))

@@ -1,4 +1,4 @@
-"""Walks through a traced network and takes the padding in time out of each layer, frames by frames."""
+"""Walks through a traced network and removes the padding in time of each layer, or makes it causal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from gatesearch.graph.trace import node_label
 
 REMOVE, CAUSAL = "remove", "causal"
 PADDINGS = (REMOVE, CAUSAL)
-ANY_HOP = 2**8 * 3**4 * 5**2 * 7  # frames: every stride divides it, so that only what mixes frames ends the walk
+# A hop in frames that all usual strides divide, so that no stride is an obstacle to following the time axis.
+ANY_HOP = 2**8 * 3**4 * 5**2 * 7
 POOLS = tuple(kind for kind in (*AVERAGE_POOLS, *MAX_POOLS) if kind not in ADAPTIVE)
 JOINS = ("cat", "concat", "stack")
 
@@ -29,24 +30,25 @@ class Rewriter(fx.Interpreter):
     """Runs a graph node by node, and rewrites each node before it runs.
 
     Args:
-        traced: a graph whose modules and nodes may be changed.
-        padded: shapes of its tensors as they were, by node.
-        time_axis: of the input, counted with the batch axis.
+        traced: the graph; the rewriter changes its modules and nodes.
+        padded: shapes of the graph's tensors before the rewriting, by node.
+        time_axis: time axis of the input, counted with the batch axis.
         padding: ``"remove"`` or ``"causal"``.
 
     Attributes:
         changes: a line for each layer that changed.
-        changed_graph: whether nodes changed, and not the modules alone.
+        changed_graph: whether nodes of the graph changed; if not, only modules did.
     """
 
     def __init__(self, traced: fx.GraphModule, padded: Mapping[fx.Node, Any], time_axis: int, padding: str) -> None:
         super().__init__(traced, garbage_collect_values=False)
-        self.extra_traceback = False  # the error of a user is one line
+        self.extra_traceback = False  # fx adds no lines to an error, since a user's error has one line
         self.traced, self.padded, self.time_axis, self.padding = traced, padded, time_axis, padding
         self.changes: list[str] = []
         self.changed_graph = False
         self.frames: dict[fx.Node, Frames] = {}
-        self.lead: dict[fx.Node, Fraction] = {}  # place of the first frame among those of the padded network
+        # Position of each tensor's first frame in the same tensor of the padded network.
+        self.lead: dict[fx.Node, Fraction] = {}
         self.removed: dict[nn.Module, tuple[int, int]] = {}
 
     def run_node(self, n: fx.Node) -> Any:
@@ -80,7 +82,7 @@ class Rewriter(fx.Interpreter):
         return UserError(f"backbone: layer {node_label(n)!r} does not take the rest{frames} in time: {line}{choice}")
 
     def _call(self, n: fx.Node, timed: list[fx.Node], shape: Any) -> Call:
-        """Return the call with numbers in the place of nodes that give numbers, in a graph of its own."""
+        """Return the call of a node, copied into a graph of its own, with numbers instead of nodes for sizes."""
         values = {each: self.env[each] for each in n.all_input_nodes if isinstance(self.env.get(each), int)}
         constants = tuple(each for each in n.all_input_nodes if each.op == "get_attr")
         copied = fx.Graph().node_copy(n, lambda each: values.get(each, each))
@@ -99,7 +101,7 @@ class Rewriter(fx.Interpreter):
     def _follow(self, n: fx.Node, timed: list[fx.Node], result: Any, before: int) -> None:
         shape = shape_tree(result)
         if shape is None:
-            return  # a number
+            return  # the node computes a number
         call = self._call(n, timed, shape)
         step: HopStep = apply_rule(call)
         call.node.graph.erase_node(call.node)
@@ -109,7 +111,7 @@ class Rewriter(fx.Interpreter):
             self.lead[n] = (max(self.lead[each] for each in timed) + before) / stride
 
     def _rewrite(self, n: fx.Node, source: fx.Node) -> int:
-        """Take the padding in time out of a layer; return the frames that it padded before the window."""
+        """Remove a layer's padding in time; return the number of frames that it padded before the window."""
         layer: Any = module_at(self.traced, n)
         name = self._name(n)
         if name == "pad" or isinstance(layer, PADS):
@@ -123,7 +125,7 @@ class Rewriter(fx.Interpreter):
         axis = self.frames[source].axis
         if axis < len(call.shape_in) - spatial_axes(call):
             return 0
-        if layer in self.removed:  # it runs a second time
+        if layer in self.removed:  # the network calls this layer a second time
             return self.removed[layer][0]
         before, behind = padding_in_time(call)
         if self.padded[n][axis] == 1 and isinstance(layer, POOLS) and not before:
@@ -152,7 +154,7 @@ class Rewriter(fx.Interpreter):
         return before
 
     def _pool_all(self, n: fx.Node, call: Call) -> None:
-        """Let a pooling over all frames of a padded network pool all that are left."""
+        """Change a pooling over all frames of the padded network to pool all frames of the rewritten one."""
         layer: Any = call.module
         axes, axis = spatial_axes(call), call.frames.axis
         place, count = axis - (len(call.shape_in) - axes), call.frames.count
@@ -202,7 +204,7 @@ class Rewriter(fx.Interpreter):
         self.changes.append(f"layer {node_label(n)!r} {change}")
 
     def _insert(self, n: fx.Node, source: fx.Node, function: Any, argument: Any, count: int) -> None:
-        """Put a function of one input between it and a node."""
+        """Insert a function between a node and its input ``source``."""
         with self.traced.graph.inserting_before(n):
             self.cut = self.traced.graph.call_function(function, (source, argument))
         value: Tensor = function(self.env[source], argument)

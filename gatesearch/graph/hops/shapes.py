@@ -1,4 +1,4 @@
-"""Shapes of every tensor of a traced graph, and sizes that its forward reads as constants."""
+"""Finds the shape of every tensor of a traced graph, and replaces sizes in it by constants."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, fx
 
 from gatesearch.errors import UserError, first_line
 
-BATCHES = (2, 3)  # two of them tell what depends on the batch
+BATCHES = (2, 3)  # a size that differs between two batch sizes depends on the batch
 
 
 class _Results(fx.Interpreter):
-    """Runs a graph and notes the shape of each tensor and the value of each number."""
+    """Runs a graph and records the shape of each tensor and the value of each number."""
 
     def __init__(self, traced: fx.GraphModule) -> None:
         super().__init__(traced)
@@ -29,7 +29,7 @@ class _Results(fx.Interpreter):
 
 
 def shape_tree(result: Any) -> Any:
-    """Return the shape of a tensor, a tuple of shapes for several, None for anything else."""
+    """Return the shape of a tensor, a tuple of shapes for several tensors, or None for any other value."""
     if isinstance(result, Tensor):
         return tuple(result.shape)
     if isinstance(result, tuple | list) and any(isinstance(each, Tensor | tuple) for each in result):
@@ -45,11 +45,11 @@ def shapes_of(traced: fx.GraphModule, shape: tuple[int, ...]) -> dict[fx.Node, A
 
 @torch.no_grad()
 def with_constant_sizes(traced: fx.GraphModule, shape: tuple[int, ...]) -> tuple[fx.GraphModule, dict[fx.Node, Any]]:
-    """Return the graph with sizes such as ``x.shape[2]`` as numbers, and its shapes by node, for a batch of two.
+    """Return a graph with constants instead of sizes such as ``x.shape[2]``, and its shapes for a batch of two.
 
     Args:
-        traced: not changed; the result shares its modules.
-        shape: of one sample of its input.
+        traced: the graph; not changed; the result shares its modules.
+        shape: shape of one sample of the input.
 
     Raises:
         UserError: the graph does not accept the shape.
@@ -68,7 +68,7 @@ def with_constant_sizes(traced: fx.GraphModule, shape: tuple[int, ...]) -> tuple
 
 
 def _write(user: fx.Node, node: fx.Node, number: int) -> None:
-    """Write a number into the arguments of a node."""
+    """Replace a node by a number in the arguments of its reader."""
 
     def value(argument: fx.Node) -> Any:
         return number if argument is node else argument

@@ -1,4 +1,4 @@
-"""What a network by hops costs: multiply-accumulates of a hop and of catching up, state, and the buffer before it."""
+"""The cost of a network by hops: multiply-accumulates of a hop and of catching up, and memory."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class HopWork:
 
     Args:
         hop_macs: multiply-accumulates of a hop.
-        window_macs: of a whole window, as when a part catches up.
-        state: values that go from hop to hop.
-        buffer: values of the ring buffer from which a part on demand catches up: one window of its input.
+        window_macs: multiply-accumulates of a whole window, when a part catches up.
+        state: number of values that are stored from one hop to the next.
+        buffer: number of values in the ring buffer from which a part on demand catches up: one window of its input.
     """
 
     hop_macs: int
@@ -29,9 +29,9 @@ class HopWork:
     buffer: int
 
     def macs(self, openings: float, open_hops: float) -> float:
-        """Return the multiply-accumulates of a part that opens so often, and is open for so many hops.
+        """Return the multiply-accumulates of a part that opens ``openings`` times and is open for ``open_hops`` hops.
 
-        The hop at which a part opens is the one at which it catches up.
+        The part catches up at each hop at which it opens.
 
         >>> HopWork(hop_macs=10, window_macs=200, state=0, buffer=0).macs(openings=2, open_hops=12)
         500
@@ -39,13 +39,13 @@ class HopWork:
         return openings * self.window_macs + (open_hops - openings) * self.hop_macs
 
     def memory_bytes(self, bytes_per_value: int, on_demand: bool) -> int:
-        """Return the bytes that the part keeps between hops; on demand that is its ring buffer as well."""
+        """Return the bytes that the part stores between hops; a part on demand also stores its ring buffer."""
         return bytes_per_value * (self.state + (self.buffer if on_demand else 0))
 
 
 @torch.no_grad()
 def work_by_hop(network: HopNetwork) -> HopWork:
-    """Count the work of a network by hops.
+    """Return the work and memory of a network by hops.
 
     >>> net = torch.nn.Sequential(torch.nn.Conv1d(2, 4, 3), torch.nn.AdaptiveAvgPool1d(1)).eval()
     >>> work_by_hop(HopNetwork(net, (2, 10), time_axis=1, hop=2))

@@ -1,8 +1,8 @@
-"""Where gates can go in any ``nn.Module``: the cut sites and the layer sites of its traced graph.
+"""The places in an ``nn.Module`` where gates can go: the cut sites and the layer sites of its graph.
 
-A cut site is a place that exactly one tensor crosses. Everything before it can run on one core and everything after it
-on another, and a gate there sees all that the rest of the network will ever see. The input is a site as well. A layer
-site is a layer that multiplies, which a gate may replace by one that multiplies less.
+Exactly one tensor crosses a cut site. The operations before the site can run on one core and those after it on another.
+A gate at the site reads the same tensor as the rest of the network. The input is a cut site as well. A layer site is a
+convolution, linear or recurrent layer; a gate may replace it by a layer that multiplies less.
 """
 
 from gatesearch.graph.sites.check import check_sites

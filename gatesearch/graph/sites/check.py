@@ -1,7 +1,8 @@
-"""Checks whether a network has the sites that a plan names: the same tensors and layers at the same places.
+"""Checks whether a network has the sites of a plan: the same tensors and layers at the same places.
 
-Sites are found in one trace of a network and used in others: in a worker, behind training, in an export, in a run that
-is resumed. A name alone may stand for something else there, and a gate would be built elsewhere than its site says.
+Sites are found in one trace of a network and used in later ones: in a worker process, after training, in an export, or
+in a resumed run. In another network, the same name may stand for another place. The check finds this before a gate is
+built at the wrong place.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ _checked: WeakKeyDictionary[nn.Module, set[CutSite | LayerSite]] = WeakKeyDictio
 def check_sites(
     backbone: nn.Module, input_shape: tuple[int, ...], cuts: Sequence[CutSite], layers: Sequence[LayerSite] = ()
 ) -> None:
-    """Check sites against a network; once for each network and site.
+    """Check sites against a network, once for each network and site.
 
     Args:
-        backbone: without gates.
+        backbone: the network without gates.
         input_shape: the shape of one sample.
         cuts: cut sites, in order.
         layers: layer sites.
 
     Raises:
-        UserError: a site is not there, or has another shape, number of multiply-accumulates or position.
+        UserError: the network lacks a site, or has it with another shape, number of multiply-accumulates or position.
     """
     checked = _checked.setdefault(backbone, set())
     if not {*cuts, *layers} - checked:

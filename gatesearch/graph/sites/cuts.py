@@ -1,4 +1,4 @@
-"""Finding cut sites: the places of a traced graph that exactly one tensor crosses."""
+"""Finds cut sites: the places of a traced graph that exactly one tensor crosses."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from gatesearch.graph.trace import NodeProfile, node_label, trace
 def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
     """Return every cut site of a model, the input first.
 
-    Between two operations that multiply, several nodes may qualify (after a convolution, its normalisation, its
-    activation); the last one is taken, because its tensor is what the next operation reads, but for padding, which
-    only adds to what crosses.
+    Between two operations that multiply, several nodes may qualify, such as a convolution, its normalisation and its
+    activation. The last one becomes the site, because the next operation reads its tensor. Padding never becomes a
+    site, because it only adds zeros to the tensor that crosses.
 
     Args:
         model: maps [N, *shape] to logits.
@@ -73,7 +73,10 @@ def cut_sites(model: nn.Module, example: Tensor) -> tuple[CutSite, ...]:
 
 
 def find_candidates(traced: fx.GraphModule, work: NodeProfile) -> list[tuple[fx.Node, int]]:
-    """Return the nodes after which only their own output is still read, each with the MACs up to and including it."""
+    """Return the nodes behind which only their own output is read, each with the MACs up to and including it.
+
+    A MAC is one multiply-accumulate.
+    """
     order = {node: i for i, node in enumerate(traced.graph.nodes)}
     candidates: list[tuple[fx.Node, int]] = []
     unread: set[fx.Node] = set()
@@ -91,13 +94,16 @@ def find_candidates(traced: fx.GraphModule, work: NodeProfile) -> list[tuple[fx.
 
 
 def _unused_name(name: str, node: fx.Node, names: set[str]) -> str:
-    """Return another name where one is used: by a module that runs twice, or one that is called "input"."""
+    """Return a name that no site has yet: ``name``, else the node's name, else the node's name with a number.
+
+    ``name`` is taken if a module runs twice, or if a module is called "input".
+    """
     numbered = (f"{node.name}_{i}" for i in count(1))
     return next(each for each in chain([name, node.name], numbered) if each not in names)
 
 
 def _params_until(traced: fx.GraphModule, nodes: list[fx.Node], last: int) -> int:
-    """Return the number of parameters that the nodes up to and including the last one read, each once."""
+    """Return the number of parameters of the nodes up to and including ``last``; each parameter counts once."""
     sizes: dict[int, int] = {}
     for node in nodes[: last + 1]:
         if node.op == "call_module":
@@ -112,7 +118,7 @@ def _params_until(traced: fx.GraphModule, nodes: list[fx.Node], last: int) -> in
 
 
 def _module_ending_at(node: fx.Node, nodes: list[fx.Node]) -> str:
-    """Name the outermost module of which this is the last node, else the node itself."""
+    """Return the name of the outermost module whose last node this is; the node's own label if there is none."""
     later = nodes[nodes.index(node) + 1 :]
     still_open = {path for each in later for path in _stack(each)}
     ended = [path for path in _stack(node) if path and path not in still_open]

@@ -1,4 +1,4 @@
-"""Finding layer sites: the layers of a traced graph that multiply and that a gate may replace."""
+"""Finds layer sites: the convolutions, linear and recurrent layers that a gate may replace."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ LAYERS: dict[type[nn.Module], str] = {nn.Conv2d: "conv2d", nn.Linear: "linear", 
 def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
     """Return every convolution without groups, linear and recurrent layer, in the order in which they run.
 
-    A layer that is called twice is no site: what a gate does there would have to be the same in both places. Nor is one
-    with hooks or with computed weights, which a gate in its place would not run, nor an
-    LSTM or GRU that does not take the batch first, starts from a state or projects its output.
+    Some layers are no sites. A layer that is called twice is none, because one gate would have to serve both places. A
+    layer with hooks or with computed weights is none, because a gate in its place would not run them. An LSTM or GRU is
+    none if it does not take the batch first, starts from a state or projects its output.
 
     Args:
         model: maps [N, *shape] to logits.
@@ -42,7 +42,7 @@ def layer_sites(model: nn.Module, example: Tensor) -> tuple[LayerSite, ...]:
             continue
         norm = _only_reader(traced, node, (nn.BatchNorm2d,))
         if norm is not None and (targets.count(norm.target) > 1 or has_hooks(traced.get_submodule(str(norm.target)))):
-            norm = None  # it is another layer's as well, or a gate that takes its place would not run its hooks
+            norm = None  # another layer uses it as well, or it has hooks that a gate in its place would not run
         activation = _only_reader(traced, norm or node, RELUS, RELU_FUNCTIONS)
         name, source = str(node.target), _source(traced, node, sites)
         shape_in = work.shapes.get(node.all_input_nodes[0].name, ())
@@ -74,13 +74,13 @@ def _is_gateable(layer: nn.Module, node: fx.Node) -> bool:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Say whether a module calls functions of the user's around its forward or its backward."""
+    """Say whether a module has hooks: functions of the user that run around its forward or backward."""
     hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
     return any(hooks)
 
 
 def _is_plain(layer: nn.RNNBase, node: fx.Node) -> bool:
-    """Say whether a recurrent layer maps [N, T, F] to [N, T, H], from a state of zero."""
+    """Say whether a recurrent layer maps [N, T, F] to [N, T, H] and starts from a state of zero."""
     return layer.batch_first and not layer.proj_size and len(node.args) + len(node.kwargs) == 1
 
 
@@ -98,14 +98,18 @@ def _geometry(layer: nn.Module, image: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _source(traced: fx.GraphModule, node: fx.Node, sites: Mapping[str, LayerSite]) -> LayerSite | None:
-    """Return the site, among those so far, whose suppressed output channels are zero where a layer reads them."""
+    """Return the site whose output channels a layer reads, with suppressed channels still zero; None if there is none.
+
+    ``sites`` holds the sites found so far.
+    """
     before, norms = node.all_input_nodes[0], set[str]()
     while calls_one_of(traced, before, CHANNEL_WISE, RELU_FUNCTIONS) and len(before.users) == 1:
         if calls_one_of(traced, before, (nn.BatchNorm2d,)):
             norms.add(str(before.target))
         before = before.all_input_nodes[0]
     source = sites.get(str(before.target)) if before.op == "call_module" and len(before.users) == 1 else None
-    # A normalisation that is not the layer's own makes a constant of zero, which has to be read after all.
+    # A normalisation that does not belong to the source turns zero into another constant, so that the layer has to read
+    # the channel.
     return source if source is not None and norms <= {source.norm} else None
 
 

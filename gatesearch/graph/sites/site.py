@@ -1,4 +1,4 @@
-"""The two kinds of site as values: a cut between two parts of a network, and a layer that a gate may replace."""
+"""The two kinds of site as values: a cut between two parts of a network, and a replaceable layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INPUT = "input"
 
 
 class _Shaped:
-    """What both kinds of site have: the tensor of one sample that comes out of them."""
+    """The common part of both kinds of site: the shape of the tensor that a site outputs for one sample."""
 
     __slots__ = ()
     shape: tuple[int, ...]
@@ -21,7 +21,7 @@ class _Shaped:
 
     @property
     def channels(self) -> int:
-        """Size of the axis from which channel gates remove channels."""
+        """Number of channels."""
         return self.shape[self.channel_axis]
 
     @property
@@ -32,17 +32,19 @@ class _Shaped:
 
 @dataclass(frozen=True, slots=True)
 class CutSite(_Shaped):
-    """A place where one tensor crosses.
+    """A place between two parts of a network that exactly one tensor crosses.
 
     Args:
         name: the outermost module that ends here, or the name of the operation; ``"input"`` for the input.
-        shape: the shape of one sample's tensor, batch excluded.
-        macs_before, macs_after: multiply-accumulates a sample on either side.
-        params_before, params_after: parameters on either side.
+        shape: shape of the crossing tensor for one sample, without the batch.
+        macs_before: multiply-accumulates per sample before the site.
+        macs_after: multiply-accumulates per sample after the site.
+        params_before: number of parameters before the site.
+        params_after: number of parameters after the site.
         node: name of the node of the traced graph whose output crosses.
         channel_axis: which axis of ``shape`` has the channels: the first one of a feature map, the last one of tokens.
-        class_token: whether the first of the tokens is a learned one that gathers what the others hold.
-        output: shape of the network's output for one sample; empty where that is unknown.
+        class_token: whether the first token is a class token, which gathers information from all others.
+        output: shape of the network's output for one sample; empty if it is unknown.
     """
 
     name: str
@@ -64,17 +66,21 @@ class LayerSite(_Shaped):
     Args:
         name: path of the layer in the backbone.
         op: ``"conv2d"``, ``"linear"``, ``"lstm"`` or ``"gru"``.
-        shape_in, shape: of one sample's input and output; [steps, features] of a recurrent layer.
-        macs, params: of the layer.
-        norm: path of the batch normalisation that alone reads the layer's output, and that reads nothing else; None
+        shape_in: shape of one sample's input; [steps, features] for a recurrent layer.
+        shape: shape of one sample's output; [steps, features] for a recurrent layer.
+        macs: multiply-accumulates of the layer per sample.
+        params: number of parameters of the layer.
+        norm: path of the batch normalisation that alone reads the layer's output and that no other layer uses; None
             where there is none.
-        activation: path or name of the ReLU that alone reads what comes out of that; None where there is none.
-        source: name of the layer site whose output channels, through channel-wise operations only that keep zero at
-            zero, are this layer's input channels; None where there is none.
-        depth, directions: of a recurrent layer: its number of stacked layers, and 2 where it is bidirectional.
-        geometry: of a convolution: height, width and channels of its input, its output channels, then kernel, stride,
-            padding and dilation, each vertical and horizontal; empty where it pads by name or with anything but zeros.
-        positive: whether no value that it reads is negative, because a ReLU made them all.
+        activation: path or name of the ReLU that alone reads the output of ``norm``, or of the layer without a
+            ``norm``; None where there is none.
+        source: name of the layer site whose output channels are this layer's input channels; None where there is none.
+            Between the two layers, only channel-wise operations that map zero to zero are allowed.
+        depth: number of stacked layers of a recurrent layer.
+        directions: number of directions of a recurrent layer: 2 if it is bidirectional, else 1.
+        geometry: for a convolution: height, width and channels of the input; output channels; then kernel, stride,
+            padding and dilation, each vertical and horizontal. Empty if the padding is given by name or is not zeros.
+        positive: whether the layer's inputs are never negative, because a ReLU or ReLU6 computes them.
     """
 
     name: str
@@ -93,22 +99,22 @@ class LayerSite(_Shaped):
 
     @property
     def channel_axis(self) -> int:  # type: ignore[override]
-        """Which axis of ``shape`` has the channels: all but convolutions work on the last one."""
+        """Which axis of ``shape`` has the channels: the first one of a convolution, else the last one."""
         return 0 if self.op == "conv2d" else len(self.shape) - 1
 
     @property
     def is_recurrent(self) -> bool:
-        """Whether the layer runs step by step: many small operators a window."""
+        """Whether the layer runs step by step, as an LSTM and a GRU do."""
         return self.op in ("lstm", "gru")
 
 
 def reads_all_channels(site: LayerSite) -> bool:
-    """Say whether a convolution has no groups: a grouped one reads a fraction of its input channels for each value.
+    """Say whether a convolution has no groups, so that each output value reads all input channels.
 
     >>> reads_all_channels(LayerSite("0", "conv2d", (3, 8, 8), (4, 6, 6), 3888, 112))
     True
     """
-    # Multiply-accumulates a value are input channels times kernel.
+    # Without groups, each output value takes (input channels x kernel size) multiply-accumulates.
     return site.macs // site.elements % site.shape_in[0] == 0
 
 
@@ -117,11 +123,12 @@ AnySite = TypeVar("AnySite", CutSite, LayerSite)
 
 
 def worthwhile(sites: tuple[CutSite, ...], min_work: float) -> tuple[CutSite, ...]:
-    """Return the sites with enough work between them to make a difference where a gate stands.
+    """Return the sites that have enough work between them; the input always stays.
 
     Args:
-        sites: in order.
-        min_work: share of all MACs that must lie between a site and the one before it, and after the last one.
+        sites: cut sites in order.
+        min_work: share of all multiply-accumulates that must lie between a site and the one before it, and between the
+            last site and the output.
     """
     total = sites[0].macs_before + sites[0].macs_after
     chosen: list[CutSite] = []
@@ -136,7 +143,7 @@ def find(sites: Sequence[AnySite], name: str, where: str = "plan") -> AnySite:
     """Return the site of that name.
 
     Raises:
-        UserError: there is none; the message names the nearest.
+        UserError: no site has this name; the message names the nearest one.
     """
     for site in sites:
         if site.name == name:
