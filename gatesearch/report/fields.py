@@ -58,7 +58,7 @@ def list_trained(record: Record) -> list[Mapping[str, Any]]:
 
 
 def quality_name(record: Record) -> str:
-    """Return what the goal of the run calls quality.
+    """Return the name of the quality measure that the goal of the run uses.
 
     >>> quality_name({}), quality_name({"goal": {"quality": "fidelity"}})
     ('accuracy', 'fidelity')
@@ -73,7 +73,7 @@ def has_labels(record: Record) -> bool:
 
 
 def quality_key(record: Record) -> str:
-    """Return the key under which the figures of a model hold its quality.
+    """Return the key of a model's quality among its figures.
 
     >>> quality_key({}), quality_key({"goal": {"name": "detection"}})
     ('accuracy', 'detected')
@@ -87,7 +87,7 @@ _QUALITY_KEYS = {"classification": "accuracy", "detection": "detected", "reconst
 def can_stop(record: Record) -> bool:
     """Say whether a gate of the plan can stop a window; True until a plan is picked.
 
-    A gate in the place of a layer stops nothing. Without labels, windows leave for another path and none is stopped.
+    A layer gate stops nothing. In a run without labels, a gate sends windows along another path and stops none.
 
     >>> gate = {"site": "conv1", "kind": "pg"}
     >>> plan = {"gates": [gate]}

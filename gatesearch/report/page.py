@@ -43,7 +43,8 @@ def write_page(run_dir: str | Path, record: Record | None = None) -> Path:
 
     Args:
         run_dir: the run folder.
-        record: what to show in place of ``record.json``, of a run that has not written one.
+        record: the record to show; None: the one in ``record.json``. A run that has not written that file yet passes
+            its record here.
 
     Raises:
         UserError: the folder holds no readable ``record.json``.
@@ -82,7 +83,7 @@ def parse_record(content: bytes) -> dict[str, Any]:
     """Return the record in the bytes of ``record.json``.
 
     Raises:
-        ValueError: they are no JSON object.
+        ValueError: the bytes are not a JSON object.
     """
     # NaN and Infinity are not JSON and not results: the page shows both as "not yet".
     record = json.loads(content, parse_constant=lambda _: None)
@@ -106,7 +107,7 @@ def _load_record(folder: Path) -> Record:
 
 
 def _describe_run(record: Record) -> dict[str, Any]:
-    """Return what the template says of the whole run, in several sections."""
+    """Return the values of the whole run that several sections of the template use."""
     names, positives = read(record, "data", "classes", default=()), read(record, "data", "positive", default=())
     return {
         "can_stop": can_stop(record),

@@ -1,4 +1,4 @@
-"""Measured figures as rows with their provenance, and the folder that holds them beside the page that shows them."""
+"""Writes the figures of a benchmark as rows with their provenance, beside the page that shows them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ class Row:
         name: what was measured.
         value: median over seeds.
         unit: the unit of the value.
-        target: the bar, such as ``<= 1.3`` or ``>= 3``, or what a paper printed, in words; None where there is neither.
+        target: the bound to meet, such as ``<= 1.3`` or ``>= 3``, or the figure of a paper in words; None where there
+            is neither.
         provenance: measured, simulated, modelled or assumed.
         protocol: data, split and procedure.
-        seeds: one value each.
-        values: the figure of every seed.
-        command: the command that measures it again.
+        seeds: the seeds of the runs.
+        values: the figure of each seed.
+        command: the command that measures the figure again.
     """
 
     name: str
@@ -68,13 +69,14 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
 
 
 def write_results(folder: Path, rows: Sequence[Row], page: str, revision: str | None = None) -> Path:
-    """Write ``rows.json`` and ``README.md``, each with the commit that made it; returns the path of the page.
+    """Write ``rows.json`` and ``README.md``, each with the commit of the code; return the path of the page.
 
     Args:
-        folder: where both go; it is made where it is missing.
+        folder: the folder of both files; it is created where it is missing.
         rows: every figure.
-        page: Markdown.
-        revision: of the code, as :func:`gatesearch._lib.revision.revision` says it; None for this package's.
+        page: the page in Markdown.
+        revision: the revision of the code, in the form of :func:`gatesearch._lib.revision.revision`; None: that of this
+            package.
     """
     revision = revision or package_revision()
     commit = revision.rpartition("commit ")[2]
@@ -84,7 +86,7 @@ def write_results(folder: Path, rows: Sequence[Row], page: str, revision: str | 
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown; a bar within a cell, as between the gates of a plan, is escaped.
+    """Return a table in Markdown; a vertical bar within a cell, as between the gates of a plan, is escaped.
 
     >>> print(markdown_table(["a", "b"], [["1", "2 | 3"]]))
     | a | b |

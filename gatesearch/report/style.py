@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, PAPER = "#1f2933", "#5f6b76", "#e4e8ec", "#ffffff"
 GATED, UNGATED, PICKED = "#0072b2", "#6b7280", "#d55e00"
 POSITIVE, STREAM = "#0072b2", "#3b4652"
-# Okabe and Ito's colour-blind safe set, without the colours named above.
+# The colour-blind safe set of Okabe and Ito, without black, yellow and the blue of POSITIVE.
 NEGATIVES = ("#e69f00", "#d55e00", "#cc79a7", "#56b4e9", "#009e73")
-# One hue, darker as cores get dearer: the order survives grey printing.
+# Each hue darkens with the cost of the core, so that the order survives grey printing.
 CORES = ("#7fbfa9", "#2f8f78", "#0d4f45", "#8d7cb8", "#4b3b7a")
 TERMS = {
     "sense": "#b4bcc4",
@@ -32,7 +32,7 @@ TERMS = {
 
 _RC: Any = {
     "svg.fonttype": "none",
-    "text.parse_math": False,  # names come from users: a dollar is a dollar
+    "text.parse_math": False,  # names come from users, and a dollar sign in a name starts no formula
     "font.family": "sans-serif",
     "font.size": 8.5,
     "axes.edgecolor": MUTED,
@@ -69,20 +69,20 @@ def settings() -> Any:
 
 
 def figure(width: float = 4.8, height: float = 3.0) -> Figure:
-    """Return an empty figure of the given size in inches; no window system and no global state."""
+    """Return an empty figure of the given size in inches, without a window system or global state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int = 3) -> None:
-    """Put the legend of the axes under the figure, where it can hide no data."""
+    """Put the legend of the axes under the figure, where it hides no data."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=1.6, columnspacing=1.4)
 
 
 def clear_row_axis(axes: Axes) -> None:
-    """Drop grid lines and ticks beside horizontal bars: a bar stands beside its name and needs neither."""
+    """Drop grid lines and ticks beside horizontal bars, because each bar stands beside its name."""
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
 

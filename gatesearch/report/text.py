@@ -100,7 +100,7 @@ def format_moment(text: str | None) -> str:
 
 
 def format_kind(kind: str) -> str:
-    """Print a kind of input: ``_silence_`` is written for folders, not for readers.
+    """Print a kind of input without the underscores of folder names such as ``_silence_``.
 
     >>> format_kind("_silence_"), format_kind("positive")
     ('silence', 'positive')

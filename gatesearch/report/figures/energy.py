@@ -1,4 +1,4 @@
-"""Figures of cost: where the energy of a window goes and how long it takes, gated beside ungated."""
+"""Figures of cost: the energy of a window by term and by core, and its time, gated beside ungated."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 _LIGHT_COLOURS = {"#b4bcc4", "#dfe3e7", "#e69f00", "#56b4e9", "#7fbfa9"}  # these carry dark text
 _BAR_HEIGHT = 0.55
-_MIN_LABELLED_SHARE = 0.09  # of the longest bar: a number fits inside a segment from there on
+_MIN_LABELLED_SHARE = 0.09  # share of the longest bar from which on a number fits inside a segment
 _NOT_SPLIT = "total, not split"
 
 
 def draw_terms(record: Record) -> Figure | None:
-    """Draw the expected energy of a window split by what it is spent on."""
+    """Draw the expected energy of a window split by energy term."""
     gated = read(record, "energy", "by_term", default={})
     terms = [term for term in TERMS if term in gated] + [term for term in gated if term not in TERMS]
     colours = {term: TERMS.get(term, MUTED) for term in terms}

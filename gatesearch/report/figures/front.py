@@ -17,7 +17,7 @@ Trial = Mapping[str, Any]
 
 
 class UngatedPoint(NamedTuple):
-    """The ungated backbone in the figure: expected energy in µJ, validation quality, and where that is from."""
+    """The ungated backbone in the figure: expected energy in µJ, validation quality, and that quality's origin."""
 
     energy_uj: float
     quality: float
@@ -25,11 +25,12 @@ class UngatedPoint(NamedTuple):
 
 
 def ungated_point(record: Record) -> UngatedPoint | None:
-    """Return where the ungated backbone stands in the figure, or None where its validation quality is unknown.
+    """Return the point of the ungated backbone in the figure, or None where its validation quality is unknown.
 
-    The accuracy of the record's ``reference`` is of the test split, which must not stand beside validation figures.
-    A trial without gates has a validation accuracy; without such a trial, the end of the baseline's learning curve has.
-    A curve is of windows, so that it says nothing of events that are detected.
+    The record's ``reference`` holds its quality on the test split, which must not stand beside validation figures. So
+    the point takes the validation quality of a trial without gates. Where there is no such trial, it takes the end of
+    the baseline's learning curve. A learning curve is about windows, not about detected events, so a run for detection
+    does not use it.
     """
     energy = read(record, "reference", "expected_energy_uj")
     for trial in list_trained(record):
@@ -44,7 +45,7 @@ def ungated_point(record: Record) -> UngatedPoint | None:
 
 
 def staircase(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the points that no cheaper point equals in quality, cheapest first.
+    """Return the points whose quality is higher than that of every cheaper point, cheapest first.
 
     >>> staircase([(3.0, 0.90), (1.0, 0.80), (2.0, 0.95)])
     [(1.0, 0.8), (2.0, 0.95)]
@@ -86,7 +87,7 @@ def draw_front(record: Record, width: float = 5.4, height: float = 3.7) -> Figur
 
 
 def format_tick(value: float, spacing: float) -> str:
-    """Print a position on an axis with the digits that tell ticks of this spacing apart, never as a power of ten.
+    """Print a position on an axis with enough digits to tell ticks of this spacing apart, never as a power of ten.
 
     >>> format_tick(640650.0, 17.0), format_tick(1.25, 0.05), format_tick(100000.0, 0.0), format_tick(0.5, 20.0)
     ('640,650', '1.25', '100,000', '0.5')

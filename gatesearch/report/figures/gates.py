@@ -1,4 +1,4 @@
-"""Figures of gates: the share of windows that reaches each stage, what each gate trades, how the networks learned."""
+"""Figures of gates: windows that reach each stage, curves of each gate, and learning curves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CURVE_LOOKS = {"baseline": (UNGATED, ":"), "ungated": (INK, "--"), "gated": (GATED, "-")}
-_GROUP_WIDTH = 0.82  # of the bars of one stage; stages are 1 apart
+_GROUP_WIDTH = 0.82  # width of the bars of one stage together; stages are 1 apart
 _MAX_LABELLED_BARS = 20  # with more, the numbers on the bars run into each other
 
 

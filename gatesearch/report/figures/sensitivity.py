@@ -1,4 +1,4 @@
-"""The figure of assumed constants: how far the gain moves with each, as a tornado with the groups on top."""
+"""The figure of assumed constants: a tornado chart of how far the energy gain moves with each."""
 
 from __future__ import annotations
 
@@ -79,6 +79,6 @@ def _label_ends(axes: Axes, position: float, row: Mapping[str, Any]) -> None:
 
 
 def _shorten_name(row: Mapping[str, Any]) -> str:
-    """Name a row as the table of constants does, without the parts that every name has."""
+    """Return the name of a row without the parts that the names of constants share."""
     name: str = read(row, "name", default="?")
     return name.removeprefix("cores.").replace(".timing.", ".")

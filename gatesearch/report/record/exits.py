@@ -1,4 +1,4 @@
-"""The part of the record on samples that leave through an exit: the light path beside the heavy one."""
+"""The part of the record on samples that leave through an exit: the light path beside the heavy path."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def light_path_costs(plan: GatePlan, cost: CostModel) -> dict[str, Any]:
     """Return work and parameters of the light path beside those of the heavy one; empty for a plan without exits.
 
-    The light path is the exit of the first gate; the heavy path is everything after that gate. Resident parameters stay
-    in memory whichever path a sample takes: those before the gate, those of both paths, and those of the gates.
+    The light path is the exit of the first gate; the heavy path is everything after that gate. Resident parameters are
+    those before the gate, those of both paths, and those of the gates. They stay in memory whichever path a sample
+    takes.
     """
     estimates = cost.stages(plan)
     if not estimates or estimates[0].exit is None:
@@ -59,13 +60,13 @@ def exit_row(estimate: StageEstimate, price: Price, stage: int) -> dict[str, Any
 def routing_rows(plan: GatePlan, gated: Figures, ungated: Figures) -> list[dict[str, Any]]:
     """Return the ways to route samples, with the quality of each; empty for a plan without exits.
 
-    The first way runs in use. The others are there to compare with: all samples on the heavy path, all on the light
-    path, as many on the light path as the switch sends but drawn at random, and the model trained without gates.
+    The first way runs in use. The others are there for comparison: all samples on the heavy path, all samples on the
+    light path, random samples on the light path (as many as the switch sends), and the model trained without gates.
 
     Args:
         plan: the picked plan.
-        gated: figures of its model on the test split.
-        ungated: figures of the backbone trained without gates.
+        gated: figures of the plan's model on the test split.
+        ungated: figures of the backbone that was trained without gates.
     """
     figures = gated.gated_summary()
     if "light_share" not in figures or not cut_gates(plan):

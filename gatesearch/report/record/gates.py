@@ -63,9 +63,9 @@ def gate_rows(
     Args:
         model: the model of the picked plan, calibrated.
         figures: the figures of the model on the test split.
-        sparsity: what each gate reports of positives, from :func:`sparsity_of_gates`.
+        sparsity: the activation sparsity of each gate on positives, from :func:`sparsity_of_gates`.
         test: the test split.
-        kind_names: the kinds of its samples, "positive" first.
+        kind_names: the kinds of the test samples, "positive" first.
     """
     logits = gate_logits(model, test.features)
     rows = []
@@ -94,7 +94,7 @@ def gate_rows(
 
 @torch.no_grad()
 def sparsity_of_gates(model: GatedModel, positives: Tensor) -> list[dict[str, float]]:
-    """Return the activation sparsity of what each gate passes of the positives [N, *shape]."""
+    """Return the activation sparsity of the values that each gate passes for the positives [N, *shape]."""
     hidden, rows = channels_last(positives), []
     for k, stage in enumerate(model.stages):
         hidden = stage(hidden)
@@ -110,7 +110,7 @@ def roc_curves(logits: Tensor, kinds: Tensor, kind_names: Sequence[str]) -> dict
 
     Args:
         logits: the logits of the gate [N].
-        kinds: index into ``kind_names``, 0 being positive, [N].
+        kinds: the kind of each sample as an index into ``kind_names``, where 0 is positive, [N].
         kind_names: names of the kinds.
     """
     recalls = (

@@ -1,4 +1,4 @@
-"""The part of the record on gates in the place of layers."""
+"""The part of the record on layer gates: the work that each leaves, and the share that kernels compute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gatesearch.devices.profile import Kernels
     from gatesearch.plan import GatePlan, PlacedGate
 
-DENSE_CALLS = (Call((8, 8)),)  # of a layer without a gate
+DENSE_CALLS = (Call((8, 8)),)  # the one call of a layer without a gate, with 8-bit operands
 
 
 def layer_rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
@@ -21,13 +21,14 @@ def layer_rows(plan: GatePlan, cost: CostModel, observed: Mapping[str, Mapping[s
 
     Such a layer has a gate, or reads the output of a gate that suppresses channels.
 
-    MACs are those of a sample that reaches the layer; b bits of 8 count b / 8. ``kernels.share`` is the time on the
-    core of the layer's stage over that of the dense layer in int8: it leaves out only the work that the core can skip.
+    The MACs (multiply-accumulates) are those of a sample that reaches the layer; a multiplication with b of 8 bits
+    counts b / 8. ``kernels.share`` is the time on the core of the layer's stage, divided by that of the dense layer in
+    int8. It leaves out only the work that the core can skip.
 
     Args:
-        plan: with a core for every stage.
+        plan: the plan, with a core for every stage.
         cost: the cost model of the plan's device.
-        observed: reports of the gates, by site.
+        observed: for each site, the report of its gate.
     """
     placed = {gate.site: gate for gate in layer_gates(plan)}
     rows = []
@@ -51,12 +52,12 @@ def gated_layers(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def figure_headings(kinds: Iterable[str]) -> dict[str, str]:
-    """Return the figures that gates of these kinds report for people: name, and heading of the column."""
+    """Return the figures that gates of these kinds report for people: their names, with the headings of the columns."""
     return {figure.name: figure.meaning for kind in kinds for figure in kind_of(kind).figures if figure.meaning}
 
 
 def total_macs(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return MACs of all rows, dense and left."""
+    """Return the MACs of all rows together, those of the dense layers and those that are left."""
     return {"dense": sum(row["macs"] for row in rows), "left": sum(row["macs_left"] for row in rows)}
 
 

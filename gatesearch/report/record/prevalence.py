@@ -66,7 +66,7 @@ def sweep_prevalences(
 
 
 def early_stop(shares: Mapping[str, float], passed: Mapping[str, Sequence[float]]) -> float:
-    """Return the early-stop rate of the stream: kinds of negatives count by their shares of it.
+    """Return the early-stop rate of the stream, in which each kind of negative counts by its share.
 
     >>> early_stop({"positive": 0.5, "silence": 0.4, "unknown": 0.1}, {"silence": [1.0, 0.0], "unknown": [1.0, 0.5]})
     0.9
@@ -97,9 +97,9 @@ def early_stop_at_least(
 def _upper_limit(share: float, count: int) -> float:
     """Return the upper confidence limit of a rate from the share observed among ``count`` samples.
 
-    Clopper and Pearson (1934), one-sided: the rate p at which ``hits`` or fewer have probability 1 - CONFIDENCE. The
-    binomial tail P(X <= hits) equals 1 - I_p(hits + 1, count - hits), I being the regularised incomplete beta function,
-    so p is a quantile of the beta distribution.
+    The one-sided limit of Clopper and Pearson (1934) is the rate p at which ``hits`` or fewer have probability
+    1 - CONFIDENCE. The binomial tail P(X <= hits) equals 1 - I_p(hits + 1, count - hits), where I is the regularised
+    incomplete beta function. So p is a quantile of the beta distribution.
     """
     hits = round(share * count)
     return 1.0 if hits >= count else float(beta.ppf(CONFIDENCE, hits + 1, count - hits))

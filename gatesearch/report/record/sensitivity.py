@@ -1,4 +1,4 @@
-"""The part of the record on assumed constants: how far the result moves with each, and which plan is picked then."""
+"""The part of the record on assumed constants: how far the result and the picked plan depend on each."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def sensitivity_summary(
     Args:
         cost: prices at the profile's constants.
         plan: the picked plan.
-        gated: its figures on the test split.
+        gated: figures of the plan on the test split.
         densities: share of non-zero values in the output of each gate.
-        repick: the plan that the recipe's rule picks at other prices.
+        repick: returns the plan that the recipe's rule picks at the prices of another cost model.
         profile: every constant of the device, by its path.
     """
     measured = MeasuredPlan(plan, gated.passed, densities, gated.layers)
@@ -38,7 +38,7 @@ def sensitivity_summary(
 
 
 def to_json(result: Sensitivity, profile: Mapping[str, Constant]) -> dict[str, Any]:
-    """Return a result in the types of JSON; ``profile`` has every constant of the device by its path."""
+    """Return a result in the types of JSON; ``profile`` holds every constant of the device by its path."""
 
     def build_row(variation: Variation) -> dict[str, Any]:
         constant = profile[variation.name] if variation.alone else None
@@ -66,7 +66,7 @@ def to_json(result: Sensitivity, profile: Mapping[str, Constant]) -> dict[str, A
 
 
 def describe_sensitivity(summary: Mapping[str, Any]) -> str:
-    """Return the line that ends a run.
+    """Return the line on assumed constants that a run prints at its end.
 
     >>> describe_sensitivity({"constants": [], "groups": []})
     'no constant of the device is assumed'

@@ -1,1 +1,1 @@
-"""The sections of the page: what its tables, tiles and sentences say, as text that the template lays out."""
+"""The sections of the report page: the text of their tables, tiles and sentences, for the template."""

@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 def build_table(record: Record) -> list[Row]:
-    """Return the rows of the table: label, gated, ungated, difference, how it is known."""
+    """Return the rows of the table: label, gated and ungated figure, difference, provenance."""
     best, reference = read(record, "best"), read(record, "reference")
     how_known = build_provenance(record)
     rows = _list_quality(record)
@@ -61,7 +61,7 @@ def _list_quality(record: Record) -> list[Row]:
             ),
         ]
     if all(read(record, "data", "positive", default=[False])):
-        # Without negatives, all four shares below are one and the same.
+        # Without negatives, the four shares below are equal.
         return [_build_share(record, "accuracy", "accuracy")]
     return [
         _build_share(record, "accuracy, negatives as one class", "accuracy"),
@@ -94,7 +94,7 @@ def _build_share(record: Record, label: str, key: str) -> Row:
 
 
 def _build_cost(label: str, costs: tuple[float | None, float | None], unit: str | None, provenance: list[str]) -> Row:
-    """Return the row of a cost, gated and ungated; ``unit`` is that of a cost in millionths, None for a count."""
+    """Return the row of a cost; ``unit`` is the unit of a cost that is held in millionths, None for a count."""
     gated, ungated = costs
     if unit is None:
         gated_text, ungated_text = format_si(gated), format_si(ungated)
@@ -104,7 +104,7 @@ def _build_cost(label: str, costs: tuple[float | None, float | None], unit: str 
 
 
 def _build_row(label: str, gated: str, ungated: str, *, change: str = "", provenance: list[str] | None = None) -> Row:
-    """Return a row; its figures are measured unless ``provenance`` says otherwise, a missing one has no badge."""
+    """Return a row; its figures are measured unless ``provenance`` says otherwise. A missing figure has no badge."""
     badges = ["measured"] if provenance is None else provenance
     return {
         "label": label,

@@ -1,4 +1,4 @@
-"""The section on energy: what each term of a window's energy amounts to, gated beside ungated."""
+"""The section on energy: the amount of each term of a window's energy, gated beside ungated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Term(NamedTuple):
 
 
 def build_table(record: Record) -> list[Term]:
-    """Return a row for each term that the record knows, largest first."""
+    """Return a row for each term that the record holds, largest first."""
     by_term = read(record, "energy", "by_term", default={})
     gated = {name: value for name, value in by_term.items() if value is not None}
     total = sum(gated.values())
@@ -29,6 +29,6 @@ def build_table(record: Record) -> list[Term]:
 
 
 def stream_ratio(record: Record) -> float | None:
-    """Return the time of a window in a stream, gated over ungated."""
+    """Return the time of a window in a stream with gates, divided by the time without gates."""
     gated, ungated = read(record, "streaming", "gated_us"), read(record, "streaming", "ungated_us")
     return None if gated is None or not ungated else float(gated / ungated)

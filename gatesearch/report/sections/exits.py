@@ -16,9 +16,9 @@ def describe_exit(stage: Row, next_stage: Row, gate: Row | None, sites: Sequence
     """Return the texts after a stage: ``gate``, ``site``, ``how`` it decides, what it ``stops`` and what it ``sends``.
 
     Args:
-        stage: before the gate.
-        next_stage: after the gate.
-        gate: at the last site of the stage; None where the plan only cuts there.
+        stage: the stage before the gate.
+        next_stage: the stage after the gate.
+        gate: the gate at the last site of the stage; None where the plan only cuts there.
         sites: the sites of the record.
     """
     link = _describe_link(stage, next_stage)

@@ -12,7 +12,7 @@ _PROVENANCES = ("measured", "simulated", "modelled", "assumed")  # strongest fir
 
 
 def build_provenance(record: Record) -> dict[str, list[str]]:
-    """Return how latency, energy and the constants behind them are known, strongest word first."""
+    """Return the provenances of latency, energy and the constants behind them, the strongest first."""
     latency = {read(stage, "latency_provenance") for stage in read(record, "stages", default=())}
     constants = [read(constant, "provenance") for constant in read(record, "constants", default=())]
     return {
@@ -29,7 +29,7 @@ def share_of_work_saved(record: Record) -> float | None:
 
 
 def build_tiles(record: Record) -> list[dict[str, Any]]:
-    """Return the few numbers that answer "what was gained": label, value, note, how it is known."""
+    """Return the tiles that say what was gained, each with label, value, note and provenance."""
     best, reference = read(record, "best"), read(record, "reference")
     dense, left = layers.total_macs(record)
     tiles = [

@@ -9,11 +9,11 @@ from typing import Any
 from gatesearch.report.fields import Record, read
 from gatesearch.report.text import format_percent, format_si, format_value
 
-_MAX_LISTED_SITES = 4  # of more sites, a phrase names the first and the last
+_MAX_LISTED_SITES = 4  # for more sites, a phrase names the first and the last
 
 
 def describe_gates(gates: Sequence[Mapping[str, Any]], layer_kinds: Collection[str]) -> list[str]:
-    """Return a phrase for each gate at a cut, and one for neighbouring layer gates that differ in their site alone.
+    """Return a phrase for each cut gate, and one for neighbouring layer gates that differ in their site alone.
 
     >>> gates = [{"kind": "gc", "site": "stem", "params": {"keep": 0.5}}]
     >>> gates += [{"kind": "pg", "site": site, "params": {"bits": 8}} for site in ("conv1", "conv2")]
@@ -31,9 +31,10 @@ def describe_gates(gates: Sequence[Mapping[str, Any]], layer_kinds: Collection[s
 
 
 def list_columns(record: Record) -> dict[str, str]:
-    """Return the figures of the gates that have a column in the table: name, and heading of the column.
+    """Return the gate figures that have a column in the table: their names, with the headings of the columns.
 
-    The record says which figures have one. A record that is older than that choice shows every share, by its name.
+    The record's ``layer_figures`` names these figures. An older record lacks that key, so each of its shares has a
+    column, with its name as the heading.
     """
     reports = [read(row, "report", default={}) for row in read(record, "layers", default=())]
     figures = [item for report in reports for item in report.items()]
@@ -47,8 +48,8 @@ def list_columns(record: Record) -> dict[str, str]:
 def build_table(record: Record) -> list[dict[str, Any]]:
     """Return a row for each layer that costs less than it does ungated.
 
-    Neighbours with equal gates on one core share the cell that names the gate: ``span`` is the number of rows that the
-    cell covers, 0 where the cell of an earlier row covers this one.
+    Neighbouring layers with equal gates on one core share the cell that names the gate. ``span`` is the number of rows
+    that the cell covers; it is 0 where the cell of an earlier row covers this row.
     """
     columns = list_columns(record)
     rows = []
@@ -74,24 +75,24 @@ def build_table(record: Record) -> list[dict[str, Any]]:
 
 
 def total_macs(record: Record) -> tuple[float | None, float | None]:
-    """Return the MACs of all rows, dense and left."""
+    """Return the MACs (multiply-accumulates) of all rows together, those of dense layers and those that are left."""
     return read(record, "best", "layer_macs", "dense"), read(record, "best", "layer_macs", "left")
 
 
 def share_left(record: Record) -> float | None:
-    """Return the share of those MACs that is left."""
+    """Return the share of the dense MACs that is left."""
     dense, left = total_macs(record)
     return None if left is None or not dense else left / dense
 
 
 def list_kernel_sources(record: Record) -> dict[str, str]:
-    """Return, for each core, where the shares that its kernels compute are from."""
+    """Return, for each core, the source of the shares that its kernels compute."""
     rows = [row for row in read(record, "layers", default=()) if read(row, "kernels", "source")]
     return {read(row, "core"): row["kernels"]["source"] for row in rows}
 
 
 def list_kernel_provenances(record: Record) -> list[str]:
-    """Return how these shares are known, each word once."""
+    """Return the provenances of the shares that kernels compute, each once."""
     rows = read(record, "layers", default=())
     return sorted({read(row, "kernels", "provenance", default="assumed") for row in rows})
 

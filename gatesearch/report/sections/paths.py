@@ -13,13 +13,13 @@ PUBLISHED = "published, for SoundStream and other data: 12.3\u00d7 in computatio
 def list_routings(record: Record) -> list[dict[str, Any]]:
     """Return the ways to route windows, each with name, light share and quality; empty for a plan with one path.
 
-    The first is the way of the switch, which runs in use; the others are there to compare with.
+    The first way is that of the switch, which runs in use. The others are there for comparison.
     """
     return list(read(record, "paths", default=()))
 
 
 def name_routing(routing: Any) -> str:
-    """Return the name of a way to route windows, with its light share where some windows take either path."""
+    """Return the name of a way to route windows, with its light share where windows take both paths."""
     name: str = read(routing, "name", default=NOT_YET)
     share = read(routing, "light_share")
     return name if share in (None, 0.0, 1.0) else f"{name}, {100 * share:.0f} % light"
@@ -85,7 +85,7 @@ def build_costs(record: Record) -> list[tuple[str, str, str, str]]:
 
 
 def describe_light_path(stage: Any) -> str:
-    """Return the sentence on windows that leave through a stage's exit; empty for a stage without one.
+    """Return the sentence on windows that leave through a stage's exit; empty for a stage without an exit.
 
     >>> describe_light_path({"exit": {"reach": 0.7, "macs": 1000, "latency_us": 5.0}})
     '70.0\\xa0% of windows take the light path: 1\\xa0k MACs, 5\\xa0\u00b5s'

@@ -17,14 +17,14 @@ Row = Mapping[str, Any]
 
 
 def build_stages(record: Record) -> list[dict[str, Any]]:
-    """Return what the page draws for each stage, in order.
+    """Return a description of each stage for the template to draw, in order.
 
-    Each stage has ``title``, ``core``, ``colour``, ``sites``, ``layers`` (the gates in its layers, in words), ``facts``
-    (label and text), ``elsewhere`` (names to print where the record lists no site of the stage) and ``exit``: the gate
-    before the next stage with what it stops and sends on, or None after the last stage. A site has ``name``,
-    ``shape``, ``marks`` (the gates inside it), ``left`` (the share of work of a layer that has less to do) and
-    ``gated`` (whether it has a gate of its own). Before a plan is picked there is one stage without a core: the bare
-    backbone.
+    A stage has ``title``, ``core``, ``colour``, ``sites``, ``layers`` (the gates in its layers, in words), ``facts``
+    (pairs of label and text), ``elsewhere`` (names to print where the record lists no site of the stage) and ``exit``.
+    The exit describes the gate before the next stage, what it stops and what it sends on; it is None after the last
+    stage. A site has ``name``, ``shape``, ``marks`` (the gates inside it), ``left`` (for a layer with less to do, the
+    share of work that is left) and ``gated`` (whether it has a gate of its own). Before a plan is picked there is one
+    stage without a core, which is the bare backbone.
     """
     sites = list(read(record, "sites", default=()))
     stages = list(read(record, "stages", default=()))
@@ -64,9 +64,9 @@ def core_colour(record: Record, core: str | None) -> str:
 
 
 def _merge_gates(record: Record) -> list[dict[str, Any]]:
-    """Return the gates at cuts: what the plan says of each, with what was measured.
+    """Return the plan's cut gates, each with its parameters and its measurements.
 
-    The plan holds the parameters, the record's gates hold the measurements; they pair by site, in order.
+    The plan holds the parameters, and the record's gates hold the measurements. Both are paired by site, in order.
     """
     measured = list(read(record, "gates", default=()))
     merged = []
@@ -96,7 +96,7 @@ def _place_layers(sites: Sequence[Row], layers: Sequence[Row]) -> list[Row]:
 
 
 def _list_layers(record: Record, layers: Sequence[Row]) -> list[Row]:
-    """Return what represents the backbone where the search had no cut sites: its layers."""
+    """Return the layers that stand for the backbone where the search had no cut sites."""
     gated = {read(row, "site"): row for row in layers}
     layer_sites: Sequence[Row] = read(record, "layer_sites", default=())
     return [gated.get(read(site, "name"), site) for site in layer_sites] or list(layers)

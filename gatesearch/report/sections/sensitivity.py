@@ -1,4 +1,4 @@
-"""The section on assumed constants: how far the result moves with each, in a few sentences and a table."""
+"""The section on assumed constants: how far the result moves with each, in sentences and a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PICKS = {None: "not known", True: "another plan", False: "the same"}
 
 
 def list_rows(record: Record) -> list[Mapping[str, Any]]:
-    """Return the groups, then the constants, those that matter most first."""
+    """Return the groups, then the constants, in each case those that matter most first."""
     return [*read(record, "sensitivity", "groups", default=()), *read(record, "sensitivity", "constants", default=())]
 
 
@@ -31,13 +31,13 @@ def select_rows(record: Record) -> list[Mapping[str, Any]]:
 
 
 def list_gains(row: Mapping[str, Any]) -> list[tuple[float, float]]:
-    """Return factor and gain, by factor."""
+    """Return the pairs of factor and gain in a row, in the order of the factors."""
     pairs = [(read(answer, "factor"), read(answer, "gain")) for answer in read(row, "answers", default=())]
     return sorted((factor, gain) for factor, gain in pairs if factor is not None and gain is not None)
 
 
 def build_sentences(record: Record) -> list[str]:
-    """Return what the section says; empty until the run has computed it."""
+    """Return the sentences of the section; empty until the run has computed the sensitivity."""
     answer = read(record, "sensitivity", default={})
     gain = read(answer, "nominal", "gain")
     if gain is None:
@@ -61,7 +61,7 @@ def build_sentences(record: Record) -> list[str]:
 
 
 def build_table(record: Record) -> list[dict[str, Any]]:
-    """Return a row for each group and constant: name, value, unit, energy and gain by factor, the pick."""
+    """Return a row for each group and each constant: name, value, unit, energy and gain by factor, pick."""
     rows = []
     for row in list_rows(record):
         members = len(read(row, "constants", default=()))
@@ -87,7 +87,7 @@ def build_table(record: Record) -> list[dict[str, Any]]:
 
 
 def _describe_together(answer: Mapping[str, Any]) -> str:
-    """Return the clause on all constants off at once: each to its worse side, or each to its better one."""
+    """Return the clause on a change of all constants at once, each to its worse side or each to its better side."""
     gains = [read(extreme, "gain") for extreme in read(answer, "together", default=())]
     gains = [gain for gain in gains if gain is not None]
     if not gains:

@@ -1,4 +1,4 @@
-"""The section on the test stream: the picked plan beside its rivals, at the same false accepts an hour."""
+"""The section on the test stream: the picked plan beside other methods, at equal false accepts an hour."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAMES = {"picked": "best plan, gated", "ungated_windows": "ungated, every window
 
 
 def build_table(record: Record) -> list[dict[str, str]]:
-    """Return a row for the picked plan and one for each rival; none where the goal is not detection."""
+    """Return a row for the picked plan and one for each other method; empty where the goal is not detection."""
     stream = read(record, "stream")
     if stream is None:
         return []
@@ -36,7 +36,7 @@ def build_groups(record: Record) -> list[dict[str, str]]:
 
 
 def describe_stream(record: Record) -> str:
-    """Return the sentence that says what was listened to, and at which operating point.
+    """Return the sentence on the events and the length of the stream, and on the operating point.
 
     >>> stream = {"hours": 0.5, "events": 150, "hop_ms": 40.0, "operating_point": {"fa_per_hour_wanted": 6.0}}
     >>> describe_stream({"stream": stream})
