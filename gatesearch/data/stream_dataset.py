@@ -1,4 +1,4 @@
-"""A data set whose validation and test splits are streams as well: windows to train on, scenes to judge on."""
+"""A data set of streams: windows to train on, and a scene for each split to draw windows of or to judge on."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from gatesearch.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class StreamDataset(Dataset):
-    """Windows that are cut from scenes, and the scenes of the validation and the test split.
+    """Windows that are cut from scenes, and the scenes.
 
     Args:
-        streams: a scene for ``"validation"`` and one for ``"test"``.
+        streams: a scene for ``"validation"`` and one for ``"test"``; with one for ``"train"``, each epoch draws other
+            windows of it.
         window_s: length of a window in seconds.
         hop_s: seconds from decision to decision.
+        positive_share: share of the training windows with an event in them.
+        inside: share of an event that makes a window a positive.
 
     Raises:
         DataError: as :class:`Dataset`; a scene is missing, has no event, or is at another rate than the windows.
@@ -26,6 +29,8 @@ class StreamDataset(Dataset):
     streams: Mapping[str, Scene] = field(default_factory=dict, repr=False)
     window_s: float = 1.0
     hop_s: float = 0.04
+    positive_share: float = 0.3
+    inside: float = 1.0
 
     def __post_init__(self) -> None:
         # A dataclass with slots is made anew, so that super() without arguments would name the class before it.
@@ -33,7 +38,7 @@ class StreamDataset(Dataset):
         for name in ("validation", "test"):
             if name not in self.streams:
                 raise DataError(f"data {self.name!r}: no scene to judge the {name} split on")
-            scene = self.streams[name]
+        for scene in self.streams.values():
             if not scene.events:
                 raise DataError(f"data {self.name!r}: scene {scene.name!r} has no event, so no miss rate")
             if scene.rate != self.sample_rate:

@@ -40,7 +40,7 @@ def load(
         hours: length of the scene of each split.
         seconds: length of a window.
         hop_ms: milliseconds from decision to decision.
-        windows: to train on.
+        windows: to train on, an epoch.
         positive_share: share of the windows with an event in them.
         inside: share of an event that makes a window a positive.
         seed: of the scenes and of the windows.
@@ -127,9 +127,11 @@ def from_scenes(
         validation=splits["validation"],
         test=splits["test"],
         sample_rate=round(scenes["train"].rate),
-        streams={split: scenes[split] for split in ("validation", "test")},
+        streams={split: scenes[split] for split in SPLITS},
         window_s=window_s,
         hop_s=hop_s,
+        positive_share=positive_share,
+        inside=inside,
     )
 
 

@@ -13,6 +13,7 @@ from gatesearch.data import Dataset, Split, StreamDataset
 from gatesearch.errors import DataError
 from gatesearch.frontends import Frontend
 from gatesearch.training.stream_split import StreamSplit, read_stream
+from gatesearch.training.stream_windows import StreamWindows, read_stream_windows
 
 CHUNK = 256  # samples that the front end reads at a time
 
@@ -38,6 +39,7 @@ class Features:
         train, validation, test: the splits without augmentation.
         positive: whether each class is a positive, [classes].
         kind_names: "positive" and each kind of negative.
+        windows: of the training stream, from which every epoch draws in place of the bank; None without a stream.
     """
 
     bank: Tensor
@@ -47,6 +49,7 @@ class Features:
     test: FeatureSplit
     positive: Tensor
     kind_names: Sequence[str]
+    windows: StreamWindows | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -94,7 +97,7 @@ def _prepare(
         features = _run(frontend, None, split.inputs)
         _check_finite(features, f"{name} split", split.names)
         stream = None
-        if isinstance(data, StreamDataset) and name in data.streams:
+        if isinstance(data, StreamDataset) and name != "train":
             stream = read_stream(data.streams[name], frontend, data.window_s, data.hop_s, data.kind_names)
             _check_finite(stream.features, f"{name} stream", ["a window of the stream"] * len(stream.features))
         splits[name] = FeatureSplit(features, split.labels, data.kinds(split.labels), stream)
@@ -111,14 +114,26 @@ def _prepare(
             _check_finite(bank[:, r], "augmented train split", data.train.names)
             if on_step is not None:
                 on_step()
-    return Features(bank, data.train.labels, **splits, positive=torch.tensor(data.positive), kind_names=data.kind_names)
+    windows = read_stream_windows(data, frontend) if isinstance(data, StreamDataset) else None
+    if windows is not None:
+        _check_finite(windows.features, "train stream", ["a window of the stream"] * len(windows.labels))
+    return Features(
+        bank,
+        data.train.labels,
+        **splits,
+        positive=torch.tensor(data.positive),
+        kind_names=data.kind_names,
+        windows=windows,
+    )
 
 
 class Batches:
-    """The training bank in shuffled batches, from memory: worker processes would cost more than they save.
+    """The training windows in shuffled batches, from memory: worker processes would cost more than they save.
+
+    They are drawn anew from the training stream, or are a rendition of each sample of the bank.
 
     Args:
-        features: where the bank is.
+        features: where the windows are.
         batch_size: samples a batch; the last, smaller batch is dropped.
     """
 
@@ -129,6 +144,9 @@ class Batches:
         return len(self.features.labels) // self.batch_size
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.features.windows is not None:
+            yield from self.features.windows.batches(self.batch_size)
+            return
         bank, labels = self.features.bank, self.features.labels
         rendition = torch.randint(bank.shape[1], (len(labels),))
         for batch in torch.randperm(len(labels)).split(self.batch_size)[: len(self)]:

@@ -28,6 +28,7 @@ from gatesearch.training.checkpoints import WholeCheckpointIO, find_checkpoint
 from gatesearch.training.divergence import StopAtDivergence
 from gatesearch.training.features import Batches, Features
 from gatesearch.training.goals import Classification, Goal
+from gatesearch.training.hard_negatives import MineHardNegatives
 from gatesearch.training.settings import GateSettings, Schedule
 from gatesearch.training.task import GatedTask
 
@@ -123,6 +124,10 @@ def fit(
     train = Batches(features, schedule.batch_size)
     if decay := averaging_decay(schedule.averaging, schedule.epochs * len(train)):
         callbacks.append(EMAWeightAveraging(decay=decay))
+    if features.windows is not None:
+        callbacks.append(
+            MineHardNegatives(features.windows, features.positive, schedule.hard_negatives, schedule.epochs)
+        )
     folder = checkpoints if log_dir is None else log_dir
     resume: dict[str, Any] = {}
     if folder is not None:

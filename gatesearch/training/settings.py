@@ -20,6 +20,8 @@ class Schedule:
         averaging: decay d of the exponential moving average a <- d a + (1 - d) w of the weights, which is the result of
             the training; it averages over about 1 / (1 - d) steps, or a tenth of all steps where that is less. 0 takes
             the last weights.
+        hard_negatives: share of the negatives that are drawn, in the second half of a training on a stream, from those
+            that the network took for events halfway; 0 for none.
     """
 
     epochs: int = 40
@@ -29,6 +31,7 @@ class Schedule:
     label_smoothing: float = 0.1
     warmup: float = 0.1
     averaging: float = 0.0
+    hard_negatives: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def window_features(samples: Tensor, frontend: Frontend, window: int, hop: int) 
         frontend: fitted.
         window, hop: in samples.
     """
-    stride = _frame_stride(frontend, hop)
+    stride = frame_stride(frontend, hop)
     if stride is None:
         windows = samples.unfold(0, window, hop).movedim(-1, 1)  # [hops, window, ...]
         return torch.cat([frontend(to_float(chunk)) for chunk in windows.split(CHUNK)])
@@ -120,7 +120,7 @@ def window_features(samples: Tensor, frontend: Frontend, window: int, hop: int) 
     return frames.unfold(0, count, hop // stride).transpose(1, 2).unsqueeze(1)
 
 
-def _frame_stride(frontend: Frontend, hop: int) -> int | None:
+def frame_stride(frontend: Frontend, hop: int) -> int | None:
     """Return the samples from frame to frame; None where windows share no frames."""
     try:
         frames = frontend.hop_frames(hop)

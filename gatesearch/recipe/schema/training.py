@@ -37,6 +37,11 @@ class Training(Group):
         description="Decay per step of the moving average of the weights, which the training returns; 0 returns "
         "the last weights. A training of fewer than 10 / (1 - decay) steps averages over a tenth of its steps.",
     )
+    hard_negatives: ShareBelowOne = Field(
+        default=0.0,
+        description="Streams only: share of the negative windows that the second half of a training draws from those "
+        "that the network takes for events halfway; 0 mines none.",
+    )
 
     def updated(self, step: Group) -> Training:
         """Return this training with the keys that another step sets, such as ``recipe.retrain``.

@@ -1,0 +1,118 @@
+"""Training windows that are drawn anew from a stream at each epoch, at random offsets.
+
+A network that sees the same few thousand windows at every epoch learns them by heart. The frames of a stream are
+computed once and shared by its windows, so that an epoch of other windows costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gatesearch.data import StreamDataset
+from gatesearch.data.scenes import Scene
+from gatesearch.data.scenes.window_labels import PARTIAL, label_windows
+from gatesearch.data.scenes.windows import name_classes
+from gatesearch.errors import UserError
+from gatesearch.frontends import Frontend
+from gatesearch.training.stream_split import frame_stride, window_features
+
+
+@dataclass
+class StreamWindows:
+    """Every window of a stream that may train a network, one at each frame.
+
+    Args:
+        features: [windows, *shape]; a view, because windows share frames.
+        labels: class of each window, or ``PARTIAL`` where it holds part of an event, [windows].
+        events: index of the event in each window that holds a whole one, -1 in all others, [windows].
+        count: windows an epoch.
+        positive_share: share of these with an event in them.
+        windows_a_hop: windows from decision to decision.
+        hard: indices of negatives that a network took for positives, [hard].
+        hard_share: share of the negatives of an epoch that are drawn from ``hard``.
+    """
+
+    features: Tensor
+    labels: Tensor
+    events: Tensor
+    count: int
+    positive_share: float
+    windows_a_hop: int = 1
+    hard: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    hard_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        positives = (self.events >= 0).nonzero().flatten()
+        order = self.events[positives].argsort(stable=True)
+        self.positives = positives[order]  # by event
+        self.sizes = torch.bincount(self.events[positives])
+        self.sizes = self.sizes[self.sizes > 0]  # windows of each event that some window holds
+        self.negatives = ((self.events < 0) & (self.labels != PARTIAL)).nonzero().flatten()
+
+    def draw(self) -> Tensor:
+        """Return the windows of an epoch in random order, as indices [count].
+
+        Events take turns, so that a short one, which more windows hold, is not seen more often.
+        """
+        positives = round(self.positive_share * self.count) if len(self.positives) else 0
+        hard = round(self.hard_share * (self.count - positives)) if len(self.hard) else 0
+        rounds = -(-positives // max(1, len(self.sizes)))
+        turns = [torch.randperm(len(self.sizes)) for _ in range(rounds)]
+        event = torch.cat([torch.zeros(0, dtype=torch.long), *turns])[:positives]
+        first = self.sizes.cumsum(0) - self.sizes
+        offset = (torch.rand(positives) * self.sizes[event]).long()
+        parts = [
+            self.positives[first[event] + offset],
+            self.hard[torch.randint(max(1, len(self.hard)), (hard,))],
+            self.negatives[torch.randint(len(self.negatives), (self.count - positives - hard,))],
+        ]
+        windows = torch.cat(parts)
+        return windows[torch.randperm(len(windows))]
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the windows of an epoch, features [size, *shape] and labels [size]; the last, smaller batch drops."""
+        for indices in self.draw().split(size)[: self.count // size]:
+            yield self.features[indices], self.labels[indices]
+
+
+@torch.no_grad()
+def read_stream_windows(data: StreamDataset, frontend: Frontend) -> StreamWindows | None:
+    """Return the windows of a data set's training stream.
+
+    Returns:
+        None where the data have no training stream, or the front end gives windows that share no frames.
+
+    Raises:
+        UserError: the stream holds no window without an event.
+    """
+    scene = data.streams.get("train")
+    window, hop = round(data.window_s * (data.sample_rate or 0)), round(data.hop_s * (data.sample_rate or 0))
+    stride = None if scene is None else frame_stride(frontend, hop)
+    if scene is None or stride is None:
+        return None
+    features = window_features(torch.from_numpy(scene.samples), frontend, window, stride)
+    starts = stride * np.arange(len(features))
+    labels = label_windows(scene, starts, window, data.classes, data.inside, name_classes(scene, None, data.classes)[0])
+    windows = StreamWindows(
+        features=features,
+        labels=torch.from_numpy(labels),
+        events=torch.from_numpy(_events(scene, starts, labels, data.classes)),
+        count=len(data.train),
+        positive_share=data.positive_share,
+        windows_a_hop=hop // stride,
+    )
+    if not len(windows.negatives):
+        raise UserError(f"scene {scene.name!r}: no window of {data.window_s:g} s is without an event")
+    return windows
+
+
+def _events(scene: Scene, starts: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Return the first event that overlaps each window with the label of an event, -1 for all others, [windows]."""
+    ends = np.array([round(event.end_s * scene.rate) for event in scene.events])
+    is_event = np.isin(labels, [classes.index(name) for name in scene.classes])
+    return np.where(is_event, np.searchsorted(ends, starts, side="right"), -1)
