@@ -1,4 +1,4 @@
-"""The gate kind ``quiet_inputs``: a linear layer that skips inputs below a limit."""
+"""The gate kind ``quiet``: a linear layer that skips inputs with a magnitude below a limit."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gatesearch.graph.sites import LayerSite
 
 @dataclass(frozen=True)
 class QuietParams(GateParams):
-    """What is chosen for one gate."""
+    """The parameters of one gate."""
 
     limit: float = param(0.5, choices=(1.0, 0.5, 0.25), above=0, high=100, doc="inputs nearer to zero are left out")
 
 
 class Quiet(GateKind[LayerSite, QuietParams]):
-    """The kind."""
+    """The gate kind that a search space names as ``quiet``."""
 
     name = "quiet"
     site_type = LayerSite
@@ -30,19 +30,19 @@ class Quiet(GateKind[LayerSite, QuietParams]):
     figures = (Figure("share_read", "share", "Inputs that are read"),)
 
     def fits(self, site: LayerSite) -> bool:
-        """Say whether the layer is linear."""
+        """Return whether the layer is linear."""
         return site.op == "linear"
 
     def build(
         self, site: LayerSite, params: QuietParams, layer: nn.Module | None = None, norm: nn.BatchNorm2d | None = None
     ) -> QuietLinear:
-        """Build the module; a normalisation behind it stays where it is."""
+        """Return the module for a trained layer; a normalisation behind the layer stays in the network."""
         if not isinstance(layer, nn.Linear):
             raise GateError(f"needs a linear layer, not {layer}")
         return QuietLinear(layer, params.limit)
 
     def work(self, site: LayerSite, params: QuietParams, observed: Mapping[str, float] | None = None) -> LayerWork:
-        """One kernel call; its share is that of the inputs that were read, 0 before anything was observed."""
+        """Return the work: one kernel call with the share of inputs that were read, 0 before any observation."""
         share = (observed or {}).get("share_read", 0.0)
         rows = math.prod(site.shape_in[:-1])
         kernel = KernelCall("quiet", (rows, site.shape_in[-1], site.shape[-1]), (), (("read", share),))
@@ -51,7 +51,7 @@ class Quiet(GateKind[LayerSite, QuietParams]):
 
 
 class QuietLinear(nn.Module):
-    """The module, [N, ..., F] to [N, ..., H]."""
+    """The module of the gate, from inputs [N, ..., F] to outputs [N, ..., H]."""
 
     traced_whole = True
     absorbs_norm = False
@@ -64,28 +64,28 @@ class QuietLinear(nn.Module):
         self.register_buffer("counts", torch.zeros(2, dtype=torch.int64), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Leave out small inputs."""
+        """Return the outputs, computed without small inputs."""
         read = x.abs() >= self.limit
         if not self.training and not torch.compiler.is_compiling():
             self.counts += torch.stack([read.sum(), torch.tensor(x.numel())])
         return F.linear(x * read, self.weight, self.bias)
 
     def loss(self) -> Tensor:
-        """Return nothing for the loss."""
+        """Return the gate's part of the training loss: zero."""
         return self.weight.new_zeros(())
 
     def control_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield no parameters."""
+        """Return the parameters that need a learning rate of their own: none."""
         return iter(())
 
     def anneal(self, progress: float) -> None:
-        """Change nothing in the course of a training."""
+        """Do nothing: the gate does not change in the course of a training."""
 
     def reset(self) -> None:
-        """Forget what was observed."""
+        """Set the counts of observed inputs to zero."""
         self.counts.zero_()
 
     def report(self) -> dict[str, float]:
-        """Return the share of inputs read since the last reset."""
+        """Return the share of inputs that were read in evaluation since the last reset."""
         read, total = self.counts.tolist()
         return {"share_read": read / total} if total else {}

@@ -1,4 +1,4 @@
-"""The kernel of the gate: its reference, its C arguments, and its cost terms."""
+"""The kernel of the gate kind ``quiet``: its reference, its C arguments and its cost terms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gatesearch.kernels.library import ADDRESS, FLOAT, INT, Signatures, bind_cal
 
 
 class QuietLayer:
-    """A trained layer: weights by column of the input."""
+    """A trained layer for the kernel, with weights [inputs, outputs]."""
 
     absorbs_norm: ClassVar[bool] = False
     reads: ClassVar[tuple[int, ...]] = ()
@@ -32,7 +32,7 @@ class QuietLayer:
     def from_module(
         cls, layer: nn.Module, example: Tensor, norm: nn.BatchNorm2d | None, relu: bool, positive: bool
     ) -> Self:
-        """Pack a trained gate."""
+        """Return the layer of a trained gate."""
         gate: Any = layer
         weights = np.ascontiguousarray(gate.weight.detach().numpy().T)
         bias = np.zeros(weights.shape[1], np.float32) if gate.bias is None else gate.bias.detach().numpy().copy()
@@ -45,13 +45,13 @@ class QuietLayer:
 
     @classmethod
     def load(cls, arrays: Mapping[str, Array], library: Library) -> Self:
-        """Rebuild the layer."""
+        """Return the layer that consists of these arrays."""
         weights, bias = (np.ascontiguousarray(arrays[name]) for name in ("weights", "bias"))
         shape = [int(size) for size in arrays["shape"]]
         return cls(weights, bias, float(arrays["limit"]), bool(arrays["relu"]), shape, library)
 
     def bind(self, x: Array, y: Array, active: ActiveChannels | None = None, whole: bool = True) -> Calls:
-        """Return the one call."""
+        """Return the layer's only kernel call."""
         columns, height = self.weights.shape
         arguments = (
             address(x),
@@ -67,7 +67,7 @@ class QuietLayer:
         return [bind_call(self.library.function("quiet_f32"), arguments, x, y, self)]
 
     def reference(self, x: Array, active: ActiveChannels | None = None) -> Array:
-        """Return the same in numpy, summed column by column as in C."""
+        """Return the kernel's result by NumPy, summed column by column as in C."""
         rows = x.reshape(-1, len(self.weights))
         y = np.tile(self.bias, (len(rows), 1))
         read = ~((rows < np.float32(self.limit)) & (rows > -np.float32(self.limit)))
@@ -78,7 +78,7 @@ class QuietLayer:
 
 
 class QuietKernel(LayerKernel):
-    """A linear layer that leaves out small inputs; a shape is rows, inputs and outputs."""
+    """The kernel of a linear layer that leaves out small inputs; its shape is (rows, inputs, outputs)."""
 
     name = "quiet"
     source = Path(__file__).with_name("quiet.c")
@@ -91,7 +91,7 @@ class QuietKernel(LayerKernel):
     }
 
     def table_calls(self, listing: Listing) -> Iterator[KernelCall]:
-        """Yield the calls that a board's table is made of: one for each share."""
+        """Yield the calls that a board times for its table: one for each share."""
         for share in (0.0, *listing.shares):
             yield KernelCall(self.name, (1, *listing.shape), (), (("read", share),))
 
@@ -112,11 +112,11 @@ class QuietKernel(LayerKernel):
         }
 
     def axes(self, call: KernelCall, reads_blocks: bool = True) -> Axes:
-        """Return the shares at which a host core is timed: nothing read, and all."""
+        """Return the shares at which a host core is timed: no input read, and all inputs read."""
         return {"read": (0.0, 1.0)}
 
     def sample(self, call: KernelCall, library: Library, generator: np.random.Generator) -> Sample:
-        """Return a random layer, and inputs of which the call's share is read."""
+        """Return a random layer, and inputs of which the layer reads the call's share."""
         rows, columns, height = call.shape
         x = generator.standard_normal((rows, columns)).astype(np.float32)
         x[:, round(columns * dict(call.left)["read"]) :] = 0

@@ -1,4 +1,5 @@
-/* A linear layer that leaves out inputs below a limit: each remaining input adds a column of the weights.
+/* A linear layer that leaves out inputs with a magnitude below a limit, in float32. Each remaining input adds a column
+   of the weights. kernel.py calls it.
 
    y [rows][height] = act(x [rows][columns] W + bias), where W is [columns][height]. */
 #ifndef GS_KIT
@@ -17,13 +18,13 @@ void GS(quiet_f32)(const float *x, int rows, int columns, int height, float limi
   }
 }
 
-#else /* for kits: prepares the arguments of a call, and makes the call */
+#else /* functions for kits, which time the kernel on boards */
 #include "kit.h"
 
 void GS(quiet_f32)(const float *x, int rows, int columns, int height, float limit, const float *weights,
                    const float *bias, int relu, float *y);
 
-/* Of the inputs, the share that the call names is 1, and the rest is 0, below the limit. */
+/* Prepares a call: the share of inputs that the call reads is 1, and the others are 0, below the limit. */
 static void prepare_quiet(gs_call *k) {
   const int32_t *s = k->row->shape;
   float *x = room((size_t)s[0] * s[1] * sizeof(float));
@@ -34,6 +35,7 @@ static void prepare_quiet(gs_call *k) {
   k->y = room((size_t)s[0] * s[2] * sizeof(float));
 }
 
+/* Makes the call. */
 GS_INLINE void run_quiet(gs_call *k) {
   const int32_t *s = k->row->shape;
   GS(quiet_f32)(k->x, s[0], s[1], s[2], 0.5f, k->w, k->bias, 0, k->y);
