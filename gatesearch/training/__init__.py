@@ -1,4 +1,7 @@
-"""Training: goals and their losses, calibration of thresholds, and figures of the hard cascade."""
+"""Training of gated models: goals and losses, calibration of thresholds, quality on the hard cascade.
+
+The hard cascade is the model as a device runs it: at each gate, a sample passes or stops.
+"""
 
 from gatesearch.training.calibration import calibrate
 from gatesearch.training.cascade import gate_logits, path_errors, predictions, run_cascade

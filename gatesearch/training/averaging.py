@@ -1,22 +1,22 @@
-"""The decay of the moving average of the weights, which a training returns in place of its last weights."""
+"""The decay of the moving average of the weights, which a training returns as its result."""
 
 from __future__ import annotations
 
-MIN_WINDOWS = 10  # a training is at least so many windows of the average long
+MIN_WINDOWS = 10  # the average reaches back over at most 1 / MIN_WINDOWS of a training
 
 
 def averaging_decay(decay: float, steps: int) -> float:
-    """Return the decay of the moving average in a training of that many steps.
+    """Return the decay d of the moving average in a training of ``steps`` steps.
 
-    The average a <- d a + (1 - d) w starts from the weights after the first step, which keep a share d^(steps - 1) of
-    it. It reaches back over a window of about 1 / (1 - d) steps. In a training of fewer than ten windows the average
-    would contain weights of the beginning, so its window is then a tenth of the steps. The first weights then have a
-    share below exp(-10), and those of the first half, where the learning rate is high, below exp(-5). A longer training
-    has the decay of its recipe.
+    After each step, the average a of the weights w becomes d a + (1 - d) w. It covers a window of about 1 / (1 - d)
+    steps. The average starts from the weights after the first step, which keep a share d^(steps - 1). In a training of
+    fewer than ten windows, weights of the beginning would keep a large share. So the window is then a tenth of the
+    steps. The first weights then have a share below exp(-10). All weights of the first half, where the learning rate is
+    high, have a share below exp(-5). A longer training uses the decay of its recipe.
 
     Args:
-        decay: d of a long training, in [0, 1).
-        steps: optimiser steps of the whole training.
+        decay: d for a long training, in [0, 1).
+        steps: number of optimiser steps of the whole training.
 
     >>> averaging_decay(0.99, 2000), averaging_decay(0.99, 80), averaging_decay(0.99, 4)
     (0.99, 0.875, 0.0)

@@ -1,4 +1,4 @@
-"""Calibration of gate thresholds on held-out data."""
+"""Calibration: sets the thresholds and default answers of gates on held-out data."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from gatesearch.training.features import FeatureSplit
 
 
 def calibrate(model: GatedModel, split: FeatureSplit, positive: Tensor) -> None:
-    """Set every gate's threshold, on the samples that the gates before it let through.
+    """Set every gate's threshold from the samples that the gates before it let through.
 
     Also set every gate's default answer: the class that the model reports for a sample that the gate stops.
 
     Args:
-        model: changed in place.
+        model: the gated model; changed in place.
         split: the validation split.
         positive: whether each class is a positive, [classes].
     """
@@ -32,12 +32,12 @@ def calibrate(model: GatedModel, split: FeatureSplit, positive: Tensor) -> None:
 def calibrate_from_logits(model: GatedModel, logits: Tensor, labels: Tensor, positive: Tensor) -> Tensor:
     """Calibrate the model in place from the gates' logits [N, gates].
 
-    A gate's threshold is a quantile of the logits that reach it: for a gate with a target recall, the highest threshold
-    that keeps the target recall. Gates are calibrated in cascade order, because earlier gates decide which samples
-    reach later ones. A gate that no sample reaches passes all.
+    Each gate sets its threshold from the logits of the samples that reach it, for example at its target recall. Gates
+    are calibrated in cascade order, because earlier gates decide which samples reach later ones. A gate that no sample
+    reaches lets all samples pass.
 
     Returns:
-        The index of the gate that stops each sample, the number of gates where none does, [N].
+        For each sample, the index of the gate that stops it, or the number of gates if none does, [N].
 
     Raises:
         UserError: a logit or a threshold is not finite; a gate whose threshold is NaN would stop every sample.
@@ -49,7 +49,7 @@ def calibrate_from_logits(model: GatedModel, logits: Tensor, labels: Tensor, pos
         check_logits(logits[reached, k])
         if bool(reached.any()):
             gate.calibrate(logits[reached, k], is_positive[reached])
-        else:  # nothing says where a threshold should be
+        else:  # without samples, a threshold cannot be chosen
             gate.theta.fill_(-math.inf)
         if bool(gate.theta.isnan()):
             raise UserError(
@@ -61,7 +61,7 @@ def calibrate_from_logits(model: GatedModel, logits: Tensor, labels: Tensor, pos
 
 
 def default_answer(stopped: Tensor, reached: Tensor, positive: Tensor) -> int:
-    """Return the negative class of which a gate stops the largest share (used as the answer for stopped samples).
+    """Return a gate's answer for stopped samples: the negative class of which the gate stops the largest share.
 
     Args:
         stopped: labels of the samples that the gate stops.
@@ -82,16 +82,19 @@ def calibrate_and_score(
     positive: Tensor,
     kind_names: Sequence[str],
 ) -> Quality:
-    """Set thresholds and return hard-cascade figures, given logits and predictions computed for all samples.
+    """Set a model's thresholds and answers, and return its quality on the hard cascade.
+
+    The logits and predictions of all samples are given, so that the model does not run.
 
     Args:
-        model: its thresholds and answers are set.
-        logits: the logits of every gate for every sample, none stopped, [N, gates].
-        predictions: the class that the last stage predicts for every sample, none stopped, [N].
-        split: the labels and kinds of these samples.
+        model: the gated model; its thresholds and answers are set in place.
+        logits: logit of every gate for every sample, as if no gate stopped samples, [N, gates].
+        predictions: class that the last stage predicts for every sample, as if no gate stopped samples, [N].
+        split: labels and kinds of these samples.
         positive: whether each class is a positive, [classes].
-        kind_names: names of the kinds of samples: "positive", then one for each class of negatives (such as silence or
-            unknown words). ``split.kinds`` indexes them, and the figures list by kind which share reaches each gate.
+        kind_names: names of the kinds of samples: "positive", then the kinds of negatives, such as silence or unknown
+            words. ``split.kinds`` holds indices into these names. The figures list the share of each kind that reaches
+            each gate.
     """
     gate_count = logits.shape[1]
     stopped_at = calibrate_from_logits(model, logits, split.labels, positive)

@@ -1,4 +1,7 @@
-"""Runs a gated model over a split in batches, as a hard cascade or without stopping samples."""
+"""Runs a gated model over a split in batches, as a hard cascade or without stopping samples.
+
+In a hard cascade, a sample that a gate stops does not reach later stages, as on a device.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def run_cascade(model: GatedModel, features: Tensor) -> Cascade:
 
 
 def _check_finite(values: Tensor, what: str) -> None:
-    """Refuse values [N, ...] that are not finite: NaN would count as the first class."""
+    """Refuse values [N, ...] that are not finite, because NaN would count as the first class."""
     wrong = int((~torch.isfinite(values.reshape(len(values), -1)).all(1)).sum()) if len(values) else 0
     if wrong:
         raise UserError(
@@ -44,7 +47,7 @@ def _check_finite(values: Tensor, what: str) -> None:
 
 
 def observed_cascade(model: GatedModel, features: Tensor) -> tuple[Cascade, dict[str, dict[str, float]]]:
-    """Run the hard cascade; return also what each gate in the place of a layer observed in it, by site."""
+    """Run the hard cascade; return its result and the report of each layer gate, by site."""
     for layer_gate in model.layer_gates.values():
         layer_gate.reset()
     cascade = run_cascade(model, features)
@@ -52,7 +55,7 @@ def observed_cascade(model: GatedModel, features: Tensor) -> tuple[Cascade, dict
 
 
 def predictions(cascade: Cascade, answers: Tensor) -> Tensor:
-    """Return the class of every sample, [N]: the last stage's where the sample reached it, else its gate's answer."""
+    """Return the class of every sample, [N]: the last stage's prediction, or the answer of the gate that stopped it."""
     result = cascade.logits.nan_to_num(-torch.inf).argmax(1)
     stopped = cascade.exit < len(answers)
     result[stopped] = answers[cascade.exit[stopped]]
@@ -60,7 +63,7 @@ def predictions(cascade: Cascade, answers: Tensor) -> Tensor:
 
 
 def gate_logits(model: GatedModel, features: Tensor) -> Tensor:
-    """Return every gate's logit for every sample, [N, gates], nothing being stopped."""
+    """Return every gate's logit for every sample, [N, gates], without stopping samples."""
 
     def logits(output: GatedOutput, batch: Tensor) -> Tensor:
         if not output.gates:
@@ -71,9 +74,9 @@ def gate_logits(model: GatedModel, features: Tensor) -> Tensor:
 
 
 def path_errors(model: GatedModel, features: Tensor) -> Tensor:
-    """Return the error of every sample on every path, [N, gates + 1]: leaving at each gate, and at none.
+    """Return the error of every sample if it left at each gate, and if it left at none, [N, gates + 1].
 
-    A gate without an exit leaves silence.
+    The output of a gate without an exit is silence.
     """
 
     def errors(output: GatedOutput, batch: Tensor) -> Tensor:
@@ -85,6 +88,6 @@ def path_errors(model: GatedModel, features: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _collect(model: GatedModel, features: Tensor, read: Callable[[GatedOutput, Tensor], Tensor]) -> Tensor:
-    """Return what ``read`` makes of every batch's output, nothing being stopped, in one tensor [N, ...]."""
+    """Return the results of ``read`` for all batches as one tensor [N, ...], without stopping samples."""
     model.eval()
     return torch.cat([read(model(channels_last(batch)), batch) for batch in features.split(EVALUATION_BATCH)])

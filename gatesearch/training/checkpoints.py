@@ -1,7 +1,7 @@
-"""Writes Lightning's checkpoints whole or not at all, with a digest that is checked on reading.
+"""Writes Lightning's checkpoints completely or not at all, with a digest that is checked on reading.
 
-Lightning itself writes a checkpoint into the folder for temporary files and moves it. Where that is another file system
-the move is a copy, and a kill leaves half a file.
+Lightning itself writes a checkpoint into the folder for temporary files and then moves it. If that folder is on another
+file system, the move is a copy, and a kill leaves half a file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
     """Writes and reads the checkpoints of a ``pl.Trainer``; pass it as a plugin."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write a checkpoint, whole or not at all."""
+        """Write a checkpoint completely or not at all."""
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         write_whole(Path(path), seal(buffer.getvalue()))
@@ -33,7 +33,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Return a checkpoint.
 
         Raises:
-            DamagedFile: it is not what was written.
+            DamagedFile: the file is missing, or differs from what was written.
         """
         return read_checkpoint(Path(path), map_location)
 
@@ -42,7 +42,7 @@ def read_checkpoint(path: Path, map_location: Any = None) -> dict[str, Any]:
     """Return a checkpoint of tensors and plain values.
 
     Raises:
-        DamagedFile: it is not what was written.
+        DamagedFile: the file is missing, or differs from what was written.
     """
     content = read_bytes(path)
     if content is None:
@@ -51,18 +51,20 @@ def read_checkpoint(path: Path, map_location: Any = None) -> dict[str, Any]:
     try:
         checkpoint: dict[str, Any] = torch.load(io.BytesIO(payload), map_location or "cpu", weights_only=True)
         checkpoint["state_dict"].items()
-    except Exception as error:  # whatever a cut archive makes torch raise
+    except Exception as error:  # PyTorch raises many types of error for a damaged archive
         line = first_line(error)
         raise DamagedFile(path, f"is damaged: no checkpoint: {line}") from error
     return checkpoint
 
 
 def find_checkpoint(path: Path, weights: Mapping[str, Tensor]) -> Path | None:
-    """Return the checkpoint from which a training goes on; None where it begins.
+    """Return the path of the checkpoint from which a training resumes; None if the training begins anew.
+
+    A checkpoint that is damaged or of another network is renamed to NAME.damaged, with a warning.
 
     Args:
-        path: the path of the checkpoint; one that cannot be used is set aside as NAME.damaged, with a warning.
-        weights: the weights of the task by name; a checkpoint of another network cannot be used.
+        path: path of the checkpoint.
+        weights: weights of the training's task, by name.
     """
     try:
         if read_bytes(path) is None:
@@ -80,7 +82,7 @@ def find_checkpoint(path: Path, weights: Mapping[str, Tensor]) -> Path | None:
 
 
 def describe_difference(stored: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> str | None:
-    """Return the first name or shape in which stored weights differ from a network's; None where all fit.
+    """Return a line about the first name or shape that differs between stored weights and a network's; None if none.
 
     >>> describe_difference({"a": torch.zeros(2)}, {"a": torch.zeros(3)})
     'a is [2], where the network has [3]'

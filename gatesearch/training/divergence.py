@@ -1,4 +1,4 @@
-"""Stops a training whose loss or weights are no longer finite, with one line that says what to try."""
+"""Stops a training whose loss or weights are no longer finite; its error says what to try."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class DivergedError(UserError):
 
 
 class StopAtDivergence(Callback):
-    """Stops a training at the first loss, and after the first epoch with a weight, that is not finite.
+    """Stops a training at the first loss that is not finite, or after the first epoch with a weight that is not finite.
 
     Args:
-        schedule: the schedule of the training, for the message.
+        schedule: the schedule of the training, which the message quotes.
 
     Raises:
-        DivergedError: from within the training.
+        DivergedError: during the training.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -40,7 +40,7 @@ class StopAtDivergence(Callback):
             self._stop(f"the loss is {loss:g}", trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Check the weights: the last step of an epoch has no later loss that would show them."""
+        """Check the weights, because no loss follows the last step of a training."""
         if name := first_not_finite(pl_module):
             self._stop(f"{name.removeprefix('model.')} holds values that are not finite", trainer.current_epoch)
 
@@ -53,9 +53,9 @@ class StopAtDivergence(Callback):
 
 
 def first_not_finite(model: nn.Module) -> str | None:
-    """Return the name of the first parameter, or running statistic, with a value that is not finite; None if none has.
+    """Return the name of the first parameter or running statistic with a value that is not finite; None if all are.
 
-    Other buffers may be infinite: a gate's threshold is -inf before its calibration.
+    Other buffers may be infinite, such as a gate's threshold, which is -inf before its calibration.
     """
     for name, parameter in model.named_parameters():
         if not bool(torch.isfinite(parameter).all()):

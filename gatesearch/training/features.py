@@ -1,4 +1,4 @@
-"""Features of a data set, computed once a run: the front end over all splits, and the augmented training bank."""
+"""Computes the features of a data set once per run, with augmented versions of the training split."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHUNK = 256  # samples that the front end reads at a time
 
 @dataclass(frozen=True, slots=True)
 class FeatureSplit:
-    """Features [N, *shape], labels [N] and kinds [N] of one split, and its stream where the data have one."""
+    """Features [N, *shape], labels [N] and kinds [N] of one split; and its stream if the data have one."""
 
     features: Tensor
     labels: Tensor
@@ -33,13 +33,16 @@ class Features:
     """The features of a data set.
 
     Args:
-        bank: [N, renditions, *shape], the training split augmented that many times; every epoch draws one rendition of
-            each sample. One rendition, the plain one, where there is no augmentation.
-        labels: the labels of the training split [N].
-        train, validation, test: the splits without augmentation.
+        bank: the training split in several renditions, [N, renditions, *shape]. A rendition is an augmented version of
+            a sample; every epoch draws one for each sample. Without augmentation, the only rendition is the plain one.
+        labels: labels of the training split, [N].
+        train: the training split without augmentation.
+        validation: the validation split.
+        test: the test split.
         positive: whether each class is a positive, [classes].
-        kind_names: "positive" and each kind of negative.
-        windows: of the training stream, from which every epoch draws in place of the bank; None without a stream.
+        kind_names: names of the kinds of samples: "positive", then each kind of negative.
+        windows: windows of the training stream, from which every epoch draws instead of the bank; None without a
+            stream.
     """
 
     bank: Tensor
@@ -69,12 +72,12 @@ def prepare(
     """Run the front end over every split, and over augmented renditions of the training split.
 
     Args:
-        data: inputs [N, ...].
-        frontend: inputs to features, already fitted.
-        augment: changes float inputs at random; None for none.
-        renditions: how many augmented versions of the training split.
+        data: the data set, with inputs [N, ...].
+        frontend: the fitted front end, which maps inputs to features.
+        augment: module that changes float inputs at random; None for no augmentation.
+        renditions: number of augmented versions of the training split.
         seed: the seed of the augmentation.
-        on_step: called after each split and rendition.
+        on_step: function that is called after each split and rendition.
 
     Raises:
         DataError: a feature is not finite; the message names the first such sample.
@@ -128,13 +131,14 @@ def _prepare(
 
 
 class Batches:
-    """The training windows in shuffled batches, from memory: worker processes would cost more than they save.
+    """Yields the training windows in shuffled batches.
 
-    They are drawn anew from the training stream, or are a rendition of each sample of the bank.
+    With a training stream, each epoch draws new windows from it. Otherwise an epoch uses one rendition of each sample
+    of the bank. All windows are in memory, so that worker processes would cost more time than they save.
 
     Args:
-        features: where the windows are.
-        batch_size: samples a batch; the last, smaller batch is dropped.
+        features: the features of the data set.
+        batch_size: number of samples in a batch; the last, smaller batch is dropped.
     """
 
     def __init__(self, features: Features, batch_size: int) -> None:

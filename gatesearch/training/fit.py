@@ -33,29 +33,29 @@ from gatesearch.training.settings import GateSettings, Schedule
 from gatesearch.training.task import GatedTask
 
 CHECKPOINT = "last.ckpt"
-LEAST_SHARE = 0.01  # of a kind that the stream lacks, so that the gates still learn it
+LEAST_SHARE = 0.01  # assumed share of a kind that the stream lacks, so that the gates still learn that kind
 
 
 @dataclass
 class History:
-    """Learning curves, one entry an epoch."""
+    """Learning curves, with one entry per epoch."""
 
     train_loss: list[float] = field(default_factory=list)
     validation_accuracy: list[float] = field(default_factory=list)
 
 
 class _Watch(Callback):
-    """Records learning curves, reports epochs, and carries the random state from checkpoint to checkpoint.
+    """Records learning curves, reports epochs, and stores the random state in checkpoints.
 
-    Its name is the key of its state in checkpoints.
+    The name of this class is the key of its state in checkpoints.
     """
 
     def __init__(self, history: History, on_epoch: Callable[[], None] | None) -> None:
         self.history, self.on_epoch = history, on_epoch
-        self.random_states: list[Tensor] = []  # of the checkpoint that this training resumes: CPU, then each GPU
+        self.random_states: list[Tensor] = []  # from the checkpoint that this training resumes: CPU, then each GPU
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Shuffles, renditions and dropout continue where they stopped; Lightning's checkpoints leave that out.
+        # Shuffles, renditions and dropout continue where they stopped. Lightning's checkpoints do not store this state.
         if self.random_states:
             torch.set_rng_state(self.random_states[0])
             torch.cuda.set_rng_state_all(self.random_states[1:])
@@ -98,21 +98,22 @@ def fit(
     """Train a model in place.
 
     Args:
-        model: trained in place and left in evaluation mode, on the CPU.
-        features: the bank trains the model; the validation split gives the learning curve.
-        schedule, gates: settings of the training.
+        model: the gated model; trained in place and left in evaluation mode, on the CPU.
+        features: the features; their bank trains the model, and the validation split yields the learning curve.
+        schedule: epochs, batch size and learning rate.
+        gates: settings of the gates' training.
         seed: the seed of every random choice of this training.
-        goal: what the network is for; None: to tell the classes apart.
-        augment: changes a batch of features at random, in training only; None for none.
-        log_dir: folder for TensorBoard logs and a checkpoint of the last epoch, from which an interrupted training goes
-            on; None for neither.
-        checkpoints: folder for the checkpoint alone, where ``log_dir`` is None.
-        on_epoch: called after each epoch.
+        goal: the goal that defines the loss; None for classification.
+        augment: module that changes a batch of features at random, in training only; None for no augmentation.
+        log_dir: folder for TensorBoard logs and for a checkpoint of the last epoch, from which an interrupted training
+            resumes; None for no logs.
+        checkpoints: folder for the checkpoint if ``log_dir`` is None; None for no checkpoint.
+        on_epoch: function that is called after each epoch.
 
     Raises:
         DivergedError: the loss or a weight is not finite.
         UserError: a batch holds too few samples for a batch normalisation.
-        KeyboardInterrupt: the user stopped it.
+        KeyboardInterrupt: the user stopped the training.
     """
     if log_dir is not None:
         need("training curves in logs/", "tensorboard")
@@ -136,7 +137,7 @@ def fit(
         if checkpoint is not None:
             resume = {"ckpt_path": str(checkpoint), "weights_only": True}
     held_out = TensorDataset(features.validation.features, features.validation.labels)
-    steps.train()  # Lightning leaves modes as they are, and parts that were evaluated before would stay frozen
+    steps.train()  # Lightning does not change modes, so modules in evaluation mode would stay frozen
     with _quiet_lightning():
         trainer = pl.Trainer(
             max_epochs=schedule.epochs,
@@ -154,14 +155,14 @@ def fit(
         )
         with _interrupts_as_exceptions(), _one_sample_as_user_error(train.batch_size):
             trainer.fit(steps, train, DataLoader(held_out, batch_size=EVALUATION_BATCH), **resume)
-        # Lightning looks at SIGTERM between batches alone: after the last one nothing would say that it came.
+        # Lightning checks for SIGTERM only between batches. After the last batch, the signal has to be checked here.
         if trainer.interrupted or trainer.received_sigterm:
             raise KeyboardInterrupt
         interrupts.check()
         for callback in callbacks:
             if isinstance(callback, EMAWeightAveraging):
-                # Where a checkpoint leaves nothing to do, Lightning never ends the training, and the average of the
-                # weights would not take their place.
+                # If the checkpoint is of the last epoch, Lightning does not call on_train_end. This call replaces the
+                # weights by their average in that case, too.
                 callback.on_train_end(trainer, steps)
     model.cpu().eval()
     return history
@@ -169,7 +170,7 @@ def fit(
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Silence Lightning's notices and warnings: the caller shows the progress."""
+    """Silence Lightning's notices and warnings, since the caller shows the progress."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_utilities")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -187,7 +188,7 @@ def _quiet_lightning() -> Iterator[None]:
 def _interrupts_as_exceptions() -> Iterator[None]:
     """Raise KeyboardInterrupt for Ctrl-C.
 
-    Lightning turns it into an exit and ignores further signals; the caller decides what it means.
+    Lightning would turn Ctrl-C into an exit and ignore further signals. With the exception, the caller decides.
     """
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -199,7 +200,7 @@ def _interrupts_as_exceptions() -> Iterator[None]:
 
 @contextmanager
 def _one_sample_as_user_error(batch_size: int) -> Iterator[None]:
-    """Say what to do where a batch normalisation refuses a batch of one value a channel."""
+    """Raise a UserError that says what to do if a batch normalisation refuses a batch of one value per channel."""
     try:
         yield
     except ValueError as error:
@@ -212,9 +213,9 @@ def _one_sample_as_user_error(batch_size: int) -> Iterator[None]:
 
 
 def _checkpoints(folder: Path) -> ModelCheckpoint:
-    """Return the callback that saves each epoch over the one before.
+    """Return the callback that saves a checkpoint after each epoch and overwrites the one before.
 
-    Not ``save_last``: without a best model it saves nothing before the end.
+    Lightning's ``save_last`` would not do: without a monitored best model, it saves nothing before the end.
     """
     return ModelCheckpoint(
         folder,
@@ -229,9 +230,9 @@ def class_weights(features: Features, shares: Mapping[str, float]) -> Tensor:
     """Return how often a sample of each class arrives in use, relative to the training split, [classes].
 
     Args:
-        features: where the training split is.
-        shares: of each kind in the stream; empty for the training split's own. A kind that the stream lacks has
-            :data:`LEAST_SHARE`.
+        features: the features of the data set, with the training split.
+        shares: share of each kind in the stream; empty to use the shares in the training split. A kind that the stream
+            lacks gets :data:`LEAST_SHARE`.
     """
     kinds, labels = features.train.kinds, features.train.labels
     weights = torch.ones(len(features.positive))

@@ -1,4 +1,4 @@
-"""The importance of each channel at each site for the trained backbone, which initialises the masks of gates."""
+"""The importance of each channel for the trained backbone, from which the masks of gates start."""
 
 from __future__ import annotations
 
@@ -30,19 +30,20 @@ def saliency(
 ) -> dict[str, Tensor]:
     """Return the first-order Taylor importance |h dL/dh| of each channel, averaged over samples.
 
-    To first order, setting a channel h to zero changes the loss L by h dL/dh (Molchanov et al. 2017, equation 8). The
-    product is averaged over a channel's positions before the absolute value is taken, as in the paper.
+    h is a channel's activation and L the loss. To first order, setting h to zero changes L by -h dL/dh (Molchanov et
+    al. 2017, equation 8). As in the paper, the product is averaged over a channel's positions before the absolute value
+    is taken.
 
     Args:
-        backbone: trained; maps features to logits.
-        sites: its cut sites, in order.
-        features: [N, *shape] from the training split.
-        labels: [N].
-        batch_size: samples at a time.
-        errors: a function of output, features and labels that returns the error of each sample [N] whose sum is L.
+        backbone: the trained backbone, which maps features to logits.
+        sites: cut sites of the backbone, in order.
+        features: features of the training split, [N, *shape].
+        labels: labels of the samples, [N].
+        batch_size: number of samples in a batch.
+        errors: function of output, features and labels that returns the error of each sample [N]; L is their sum.
 
     Returns:
-        importance [C] by site name.
+        The importance [C] of each site's channels, by site name.
     """
     stages = split(copy.deepcopy(backbone).eval(), [site.node for site in sites])
     total = {site.name: torch.zeros(site.channels) for site in sites}

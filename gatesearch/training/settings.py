@@ -1,4 +1,4 @@
-"""Settings of a training, as plain values: a recipe, a test or a caller of the API can set them."""
+"""Settings of a training as plain values, which a recipe, a test or a caller of the API can set."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """One training.
+    """The schedule of one training.
 
     Args:
-        epochs: passes over the training split.
-        batch_size: samples a step.
-        learning_rate: peak of AdamW's rate; it warms up, then falls to zero along half a cosine.
-        weight_decay: the weight decay of the weights; biases and the gates' control parameters have none.
-        label_smoothing: the label smoothing of the cross entropy, in [0, 1).
-        warmup: share of the steps in which the rate rises.
-        averaging: decay d of the exponential moving average a <- d a + (1 - d) w of the weights, which is the result of
-            the training; it averages over about 1 / (1 - d) steps, or a tenth of all steps where that is less. 0 takes
-            the last weights.
-        hard_negatives: share of the negatives that are drawn, in the second half of a training on a stream, from those
-            that the network took for events halfway; 0 for none.
+        epochs: number of passes over the training split.
+        batch_size: number of samples per step.
+        learning_rate: peak of AdamW's learning rate, which rises to the peak and then falls to zero along half a
+            cosine.
+        weight_decay: weight decay of the weights; biases and the gates' control parameters have none.
+        label_smoothing: label smoothing of the cross entropy, in [0, 1).
+        warmup: share of the steps in which the learning rate rises.
+        averaging: decay d of the exponential moving average of the weights, a <- d a + (1 - d) w. The training returns
+            the average. It covers about 1 / (1 - d) steps, or a tenth of all steps if that is less. With 0, the
+            training returns the last weights.
+        hard_negatives: share of hard negatives among the negatives in the second half of a training on a stream. Hard
+            negatives are those that the network takes for events at half of the training. 0 for none.
     """
 
     epochs: int = 40
@@ -36,17 +37,18 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    """How gates of every kind are trained.
+    """Settings of the training of gates, for all gate kinds.
 
     Args:
-        learning_rate_scale: rate of masks and thresholds over that of the weights; at 1 masks hardly move.
-        head_learning_rate_scale: rate of the gates' heads over that of the weights; heads start untrained, in a trained
-            backbone.
-        alpha: weight of the gate loss.
-        beta: weight of the compression loss.
+        learning_rate_scale: learning rate of masks and thresholds, divided by that of the weights; at 1, masks would
+            hardly change.
+        head_learning_rate_scale: learning rate of the gates' heads, divided by that of the weights. It is above 1,
+            because heads start untrained in a trained backbone.
+        alpha: weight of the gates' decisions in the loss.
+        beta: weight of the gates' compression in the loss.
         distillation: weight of the distance between the output of an exit and that of the whole network.
-        shares: share of each kind in the stream in use, which is what gates are trained for; empty: as in the training
-            split.
+        shares: share of each kind of sample in the stream for which gates are trained; empty for the shares of the
+            training split.
     """
 
     learning_rate_scale: float = 25.0

@@ -1,4 +1,7 @@
-"""A labelled stream as the network sees it: the features of the window that ends at each hop."""
+"""A labelled stream as the network reads it: the features of the window that ends at each hop.
+
+A hop is the time from one decision to the next.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +27,19 @@ POSITIVE = 0  # index of the positives among the kinds
 
 @dataclass(frozen=True, slots=True)
 class StreamSplit:
-    """The windows of a scene, one a hop.
+    """The windows of a scene (a labelled stream), one for each hop.
 
     Args:
-        features: [hops, *shape]; a view where windows share frames, so that an hour takes the memory of its frames.
-        kinds: index into the kinds of the data, [hops]: positive where the window touches an event, otherwise the
-            background at its end.
-        format: rate, window and hop in samples.
-        events: of the scene.
-        backgrounds: of the scene, by kind.
-        hours: length of the scene.
-        signal: for each statistic of the level gate, the whole number of the window that ends at each hop, [hops];
-            empty where the stream is no sound.
+        features: features of the windows, [hops, *shape]. If windows share frames, this is a view, which takes no more
+            memory than the frames.
+        kinds: kind of each window as an index into the kinds of the data, [hops]: positive if the window overlaps an
+            event, otherwise the kind of background at the window's end.
+        format: sample rate in Hz; window and hop in samples.
+        events: events of the scene.
+        backgrounds: stretches of background of the scene, with their kinds.
+        hours: length of the scene in hours.
+        signal: each statistic of the level gate for the window that ends at each hop, integers [hops]; empty if the
+            stream is no sound.
     """
 
     features: Tensor
@@ -48,7 +52,7 @@ class StreamSplit:
 
     @property
     def hop_s(self) -> float:
-        """Seconds from hop to hop."""
+        """Length of a hop in seconds."""
         return self.format.hop / self.format.rate
 
     @property
@@ -58,29 +62,29 @@ class StreamSplit:
 
     @property
     def ends_s(self) -> Array:
-        """The end of each hop's window in seconds, [hops]."""
+        """The time at which each hop's window ends, in seconds, [hops]."""
         return self.window_s + self.hop_s * np.arange(len(self.features))
 
     def shares(self, kind_names: Sequence[str]) -> dict[str, float]:
-        """Return the share of each kind among the windows."""
+        """Return the share of each kind among the windows, by name."""
         counts = torch.bincount(self.kinds, minlength=len(kind_names)).tolist()
         return {name: count / len(self.kinds) for name, count in zip(kind_names, counts, strict=True)}
 
 
 @torch.no_grad()
 def read_stream(scene: Scene, frontend: Frontend, window_s: float, hop_s: float, kinds: Sequence[str]) -> StreamSplit:
-    """Run the front end over a scene.
+    """Run the front end over a scene and return its windows.
 
     Args:
         scene: samples [n, ...] with events and kinds of background.
-        frontend: fitted.
+        frontend: the fitted front end.
         window_s: length of a window in seconds.
-        hop_s: seconds from window to window.
+        hop_s: length of a hop in seconds.
         kinds: names of the kinds of the data, the positives first.
 
     Raises:
-        UserError: the scene is shorter than a window, a hop is no whole number of samples, or a background is of a kind
-            that the data do not have.
+        UserError: the scene is shorter than a window; a window or hop is no whole number of samples; or a background
+            has a kind that the data do not have.
     """
     window, hop = _count(window_s, scene.rate, "a window"), _count(hop_s, scene.rate, "a hop")
     if scene.length < window:
@@ -102,16 +106,17 @@ def window_features(samples: Tensor, frontend: Frontend, window: int, hop: int) 
     """Return the features of every window of a stream, [n, ...] -> [hops, *shape].
 
     Args:
-        samples: of the stream; integers are scaled as the front end's data are.
-        frontend: fitted.
-        window, hop: in samples.
+        samples: samples of the stream; integers are scaled to floats, as for the data set.
+        frontend: the fitted front end.
+        window: length of a window in samples.
+        hop: length of a hop in samples.
     """
     stride = frame_stride(frontend, hop)
     if stride is None:
         windows = samples.unfold(0, window, hop).movedim(-1, 1)  # [hops, window, ...]
         return torch.cat([frontend(to_float(chunk)) for chunk in windows.split(CHUNK)])
     count = frontend.output_shape[1]
-    # The first frame ends, at the latest, where the window's last frame would if it were the only one.
+    # Number of samples that the front end reads for a single frame.
     tail = window - (count - 1) * stride
     total = 1 + (len(samples) - tail) // stride
     starts = range(0, total, CHUNK)
@@ -121,10 +126,10 @@ def window_features(samples: Tensor, frontend: Frontend, window: int, hop: int) 
 
 
 def frame_stride(frontend: Frontend, hop: int) -> int | None:
-    """Return the samples from frame to frame; None where windows share no frames."""
+    """Return the number of samples from one frame to the next; None if windows share no frames."""
     try:
         frames = frontend.hop_frames(hop)
-    except UserError:  # a hop that begins between two frames
+    except UserError:  # the hop is no whole number of frames
         return None
     return None if frames is None else hop // frames.hop
 
@@ -139,7 +144,7 @@ def _kinds(scene: Scene, ends_s: Array, window_s: float, kinds: Sequence[str]) -
             )
         first, last = np.searchsorted(ends_s, [segment.start_s, segment.end_s], side="right")
         result[first:last] = kinds.index(segment.kind)
-    # A background that nobody labelled counts as the first kind of negative.
+    # Background without a label counts as the first kind of negative.
     result[result < 0] = min(1, len(kinds) - 1)
     for event in scene.events:
         first = np.searchsorted(ends_s, event.start_s, side="right")

@@ -1,4 +1,4 @@
-"""The Lightning module: a gated model, its losses, its optimiser."""
+"""The Lightning module that trains a gated model: its losses and its optimiser."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from gatesearch.training.goals import Goal
 from gatesearch.training.settings import GateSettings, Schedule
 
 Batch = tuple[Tensor, Tensor]
-# Lower bound on a sample's reach probability, so later gates still learn from samples that earlier gates stop.
+# Lower bound on the probability with which a gate passes a sample, so that later gates still learn from samples that
+# earlier gates stop.
 MIN_REACH = 0.02
 
 
 @runtime_checkable
 class HasExtraLoss(Protocol):
-    """A module that adds to the training loss, such as a quantiser that updates its codebook."""
+    """A module with its own term of the training loss, such as a quantiser that updates its codebook."""
 
     def extra_loss(self) -> Tensor:
-        """Return what the module's last forward pass in training adds to the loss, a scalar."""
+        """Return the module's loss term for its last forward pass in training, a scalar."""
 
 
 class GatedTask(pl.LightningModule):
@@ -36,12 +37,12 @@ class GatedTask(pl.LightningModule):
 
     Args:
         model: the gated model; the empty plan trains the ungated backbone.
-        goal: what the network is for.
+        goal: the goal of the network, which defines its loss.
         positive: whether each class is a positive, [classes].
         class_weight: how often a sample of each class arrives in use, relative to the training split, [classes].
         schedule: epochs, learning rates, batch size.
         gate_settings: weights of the gates' losses, and the gates' learning rates.
-        augment: changes features [N, *shape] while training; None for none.
+        augment: module that changes features [N, *shape] in training; None for no augmentation.
     """
 
     positive: Tensor
@@ -92,11 +93,12 @@ class GatedTask(pl.LightningModule):
     def gate_losses(
         self, cut_gates: Sequence[CutGate], output: GatedOutput, features: Tensor, labels: Tensor
     ) -> Tensor | float:
-        """Return what cut gates add to the loss, from their outputs for features [N, *shape].
+        """Return the sum of the cut gates' losses, given their outputs for features [N, *shape].
 
-        Each gate learns on the stream that reaches it in use. So a sample's weight at a gate is its class's share in
-        the stream times its reach probability: the product, over all earlier gates, of the probability that the gate
-        passes the sample, which is the sigmoid of the gate's logit.
+        Each gate has to learn on the samples that reach it in use. So a sample's weight at a gate is a product of two
+        factors. The first is the weight of its class: how often such samples arrive in the stream. The second is the
+        probability that the sample reaches the gate. This probability is the product, over all earlier gates, of the
+        sigmoid of the gate's logit.
         """
         errors = partial(self.goal.errors, features=features, labels=labels)
         positive, weight = self.positive[labels], self.class_weight[labels]
@@ -117,13 +119,16 @@ class GatedTask(pl.LightningModule):
         return int(self.trainer.estimated_stepping_batches)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Log quality with no gate stopping anything (learning curve only; reported figures use the hard cascade)."""
+        """Add the scores of a batch for the learning curve, without stopping samples at gates.
+
+        The figures that a run reports are measured on the hard cascade instead.
+        """
         features, labels = batch
         output = self.model(channels_last(features)).logits
         self.scores.append(torch.stack(self.goal.scores(output, features, labels)).sum(1))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the quality over the whole split, then clear the scores."""
+        """Log the quality over the whole split and clear the scores."""
         reached, possible = torch.stack(self.scores).sum(0)
         self.scores.clear()
         self.log("validation_accuracy", reached / possible)

@@ -14,10 +14,11 @@ from gatesearch._lib.cores import available_cores, describe_load
 
 @contextmanager
 def fitting_threads() -> Iterator[None]:
-    """Let PyTorch use no more threads than cores, and warn if other processes want these cores as well.
+    """Let PyTorch use no more threads than cores, and warn if other processes use these cores as well.
 
-    With more threads than cores, each operation waits for a thread that does not run: a step takes many times as long.
-    PyTorch knows of no container's quota. A number that the user set by OMP_NUM_THREADS holds.
+    With more threads than cores, each operation waits for a thread that does not run, and a step takes many times as
+    long. PyTorch ignores the quota of a container, so its default may be too high. A number that the user sets by
+    OMP_NUM_THREADS stays.
     """
     threads = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:

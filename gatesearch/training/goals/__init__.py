@@ -1,6 +1,6 @@
-"""Goals of a network: its loss in training, and its quality on the hard cascade.
+"""Goals of a network: classification, detection or reconstruction; a goal defines loss and quality.
 
-Training, search and report call the goal of a run; none of them treats classes or waveforms itself.
+Training, search and report call the goal of a run, so that they do not depend on classes or waveforms.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from gatesearch.training.goals.reconstruction import Reconstruction
 
 __all__ = ["GOALS", "Classification", "Detection", "Figures", "Goal", "Reconstruction"]
 
-# By the recipe's ``goal``: a function of the features, the classes' names by label, and the false accepts an hour that
-# a detector may make.
+# The goals by name, as a recipe's key ``goal`` gives it. Each is a function of the features, the classes' names by
+# label, and the number of false accepts per hour that a detector may make.
 GOALS: Mapping[str, Callable[[Features, Sequence[str], float], Goal]] = {
     Classification.name: lambda features, classes, _: Classification(features.positive, features.kind_names),
     Detection.name: detection_of,

@@ -1,4 +1,4 @@
-"""The protocols of a goal and of its figures."""
+"""The protocols of a goal, which defines loss and quality of a network, and of its quality figures."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Limits = Mapping[str, Callable[[Any, float, float], float]]
 class Figures(Protocol):
     """The figures of one model on one split.
 
-    ``value`` is the number that a search maximises, at most 1. ``passed`` holds, for each kind of sample, the share
-    that reaches stage k; the first entry is 1. ``gate_recalls`` is the share of positives that each gate passes, empty
-    without labels. ``layers`` is the report of each layer gate, by site.
+    ``value`` is the number that a search maximises, at most 1. ``passed`` holds, for each kind of sample, the shares
+    that reach stages 0, 1, 2 and so on; the first entry is 1. ``gate_recalls`` is the share of positives that each gate
+    passes; it is empty without labels. ``layers`` is the report of each layer gate, by site.
     """
 
     @property
@@ -38,14 +38,15 @@ class Figures(Protocol):
         """Return the figures by the names of summary.json."""
 
     def gated_summary(self) -> dict[str, Any]:
-        """Return what its gates do, by the names of summary.json."""
+        """Return the figures of the model's gates, by the names of summary.json."""
 
 
 class Goal(Protocol):
-    """One purpose of a network.
+    """A purpose of a network, with its loss in training and its quality.
 
-    ``quality`` names the value of its figures. ``limits`` are the constraints of a recipe that it can check: each maps
-    the figures of a model, the value of the baseline and the limit to the excess over the limit.
+    ``quality`` is the name of the figures' ``value``. ``limits`` are the constraints that a recipe may set for this
+    goal. Each is a function of a model's figures, the baseline's value and the limit; it returns the excess over the
+    limit.
     """
 
     @property
@@ -61,7 +62,7 @@ class Goal(Protocol):
         """Check the shape of a backbone's output for one sample.
 
         Raises:
-            UserError: the shape is not one of this goal.
+            UserError: the shape does not fit this goal.
         """
 
     def loss(self, output: Tensor, features: Tensor, labels: Tensor, schedule: Schedule) -> Tensor:
@@ -71,7 +72,7 @@ class Goal(Protocol):
         """Return the error of each sample, [N]."""
 
     def scores(self, output: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return two numbers a sample, [N] each, whose sums' ratio over a split is the quality of that output."""
+        """Return two numbers per sample, [N] each; over a split, the quality is the ratio of their two sums."""
 
     def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
         """Return by how many standard errors a model's quality exceeds that of answers that ignore the input."""
@@ -80,7 +81,10 @@ class Goal(Protocol):
         """Return the figures of a model on the hard cascade."""
 
     def manifest_entries(self, model: GatedModel) -> dict[str, Any]:
-        """Return what a bundle's manifest says of the goal beyond classes, such as a detector."""
+        """Return the goal's entries of a bundle's manifest besides the classes, such as a detector."""
 
     def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-        """Return the rows of the table that ends a run: label, ungated, gated; both by the names of summary.json."""
+        """Return the rows of the table at the end of a run: label, ungated value, gated value.
+
+        ``ungated`` and ``gated`` hold figures by the names of summary.json.
+        """

@@ -1,4 +1,4 @@
-"""The goal of classification: cross entropy, accuracy with positives and negatives."""
+"""The goal of classification: cross entropy as the loss, accuracy as the quality."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gatesearch.training.settings import Schedule
 
 @dataclass(frozen=True)
 class Classification:
-    """Classify: positives get their own class, negatives are not reported.
+    """The goal of classification: positives get their own class, and negatives are not reported.
 
     Args:
         positive: whether each class is a positive, [classes].
@@ -37,7 +37,7 @@ class Classification:
 
     @property
     def limits(self) -> Limits:
-        """Bounds on accuracy, on recall end to end, and on recall through the gates."""
+        """Limits on accuracy, on recall end to end, and on recall through the gates."""
         return {
             "max_accuracy_drop": lambda figures, baseline, limit: baseline - limit - figures.accuracy,
             "min_recall": lambda figures, _, limit: limit - figures.recall,
@@ -45,7 +45,7 @@ class Classification:
         }
 
     def check(self, output: tuple[int, ...]) -> None:
-        """Accept one logit a class."""
+        """Check that the output is one logit per class."""
         classes = len(self.positive)
         if output != (classes,):
             raise UserError(
@@ -61,21 +61,22 @@ class Classification:
         return F.cross_entropy(output, labels, reduction="none")
 
     def scores(self, output: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return 1 for each sample of the right class, 0 for others, and ones."""
+        """Return 1 for each right answer and 0 for each wrong one; and 1 for each sample."""
         right = (output.argmax(1) == labels).to(output.dtype)
         return right, torch.ones_like(right)
 
     def assess(self, model: GatedModel, split: FeatureSplit) -> Quality:
-        """Return accuracy, precision, recall and what gates stop."""
+        """Return accuracy, precision, recall and the shares of samples that gates stop."""
         return assess(model, split, self.positive, self.kind_names)
 
     def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
         """Return by how many standard errors the accuracy exceeds that of answers that ignore the input.
 
-        Such answers, as frequent as the model's own, are right with the probability p of Cohen's kappa (J. Cohen, "A
-        coefficient of agreement for nominal scales", 1960): the sum over classes of the share of answers times the
-        share of labels. Over N samples their accuracy has the standard error sqrt(p (1 - p) / N). A constant answer
-        has no excess, and neither have labels at random, however rare positives are.
+        Random answers are compared, which are as frequent as the model's own. They are right with the probability p of
+        Cohen's kappa (J. Cohen, "A coefficient of agreement for nominal scales", 1960). p is the sum over classes of
+        the share of answers times the share of labels. Over N samples, their accuracy has the standard error
+        sqrt(p (1 - p) / N). A model that always gives the same answer has an excess of 0. A model that answers at
+        random has an expected excess of 0, however rare positives are.
         """
         cascade, _ = observed_cascade(model, split.features)
         answers, nothing = predictions(cascade, model.answers), len(self.positive)
@@ -88,11 +89,11 @@ class Classification:
         return (accuracy - chance) / error if error > 1e-9 else 0.0
 
     def manifest_entries(self, model: GatedModel) -> dict[str, Any]:
-        """Nothing: classes say it all."""
+        """Return nothing: the manifest has the classes already."""
         return {}
 
     def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-        """Accuracy, precision, recall."""
+        """Return the rows of accuracy, precision and recall."""
         rows = {"accuracy (test, hard cascade)": "accuracy", "precision": "precision", "recall": "recall"}
         return [(label, format_percent(ungated[key]), format_percent(gated[key])) for label, key in rows.items()]
 

@@ -1,4 +1,4 @@
-"""The goal of detection: events of a stream are reported once, and little else is."""
+"""The goal of detection: a detector reports each event of a stream once, with few false accepts."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ NO_STREAM = "goal: detection needs streams with labels to validate and test on, 
 
 @dataclass(frozen=True, slots=True)
 class StreamOutputs:
-    """What a gated model gives on every hop of a stream.
+    """The outputs of a gated model at every hop of a stream.
 
     Args:
-        scene: posteriors [hops, classes], events, and which hops a gate stopped.
-        passed: for each kind of hop, the share that reaches stage k; the first entry is 1.
-        early_stop_rate: share of the hops without an event that some gate stops.
+        scene: posteriors [hops, classes], events, and the hops at which a gate stopped the window.
+        passed: for each kind of hop, the shares that reach stages 0, 1, 2 and so on; the first entry is 1.
+        early_stop_rate: share of the hops without an event at which a gate stops the window.
         layers: the report of each layer gate, by site.
     """
 
@@ -48,10 +48,12 @@ class DetectionQuality:
     """Figures of a model and its detector on a stream.
 
     Args:
-        figures: of the detections.
-        detector: as it was set on the validation stream.
-        gate_recall: share of events of which the gates pass a window that holds them.
-        passed, early_stop_rate, layers: see :class:`StreamOutputs`.
+        figures: figures of the detections.
+        detector: the detector, tuned on the validation stream.
+        gate_recall: share of events for which the gates pass at least one window that holds the event.
+        passed: shares of each kind of hop that reach each stage; see :class:`StreamOutputs`.
+        early_stop_rate: share of the hops without an event at which a gate stops the window.
+        layers: the report of each layer gate, by site.
     """
 
     figures: StreamFigures
@@ -68,7 +70,7 @@ class DetectionQuality:
 
     @property
     def gate_recalls(self) -> tuple[float, ...]:
-        """Share of the windows of events that each gate passes of those that reach it."""
+        """For each gate, the share of windows with events that it passes, among those that reach it."""
         return tuple(after / before if before else 0.0 for before, after in pairwise(self.passed["positive"]))
 
     def summary(self) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class DetectionQuality:
         }
 
     def gated_summary(self) -> dict[str, Any]:
-        """Return what its gates do, by the names of summary.json."""
+        """Return the figures of the model's gates, by the names of summary.json."""
         negatives = {kind: row for kind, row in self.passed.items() if kind != "positive"}
         return {
             "early_stop_rate": self.early_stop_rate,
@@ -95,14 +97,14 @@ class DetectionQuality:
 
 @dataclass(frozen=True)
 class Detection(Classification):
-    """Detect: training tells windows apart as classification does; quality is that of detections on streams.
+    """The goal of detection: it trains as classification on windows, and its quality counts detections on a stream.
 
     Args:
         positive: whether each class is a positive, [classes].
-        kind_names: of the windows' kinds, "positive" first.
-        classes: names of the outputs.
-        validation: the stream on which the detector is set.
-        fa_per_hour: false accepts an hour that the detector may make there.
+        kind_names: names of the windows' kinds, "positive" first.
+        classes: names of the network's outputs.
+        validation: the stream on which the detector is tuned.
+        fa_per_hour: number of false accepts per hour that the detector may make on that stream.
     """
 
     classes: Sequence[str]
@@ -113,14 +115,14 @@ class Detection(Classification):
 
     @property
     def limits(self) -> Limits:
-        """Bounds on events that only the ungated backbone detects, and on those that the gates let through."""
+        """Limits on the rise of the miss rate over the baseline's, and on the recall through the gates."""
         return {
             "max_miss_rise": lambda figures, baseline, limit: baseline - limit - figures.value,
             "min_gate_recall": lambda figures, _, limit: limit - figures.gate_recall,
         }
 
     def settings(self) -> DetectorSettings:
-        """Return a detector for the outputs of the network, its threshold not set yet."""
+        """Return the settings of a detector for the network's outputs, before its threshold is tuned."""
         positives = [name for name, wakes in zip(self.classes, self.positive.tolist(), strict=True) if wakes]
         return DetectorSettings(
             classes=tuple(self.classes),
@@ -130,11 +132,11 @@ class Detection(Classification):
         )
 
     def tune(self, outputs: StreamOutputs) -> TunedDetector:
-        """Set a detector on what a model gives on the validation stream."""
+        """Return a detector that is tuned on a model's outputs for the validation stream."""
         return tune_detector([outputs.scene], self.settings(), self.fa_per_hour)
 
     def assess(self, model: GatedModel, split: FeatureSplit) -> DetectionQuality:  # type: ignore[override]
-        """Return what is detected on the stream of a split, by a detector that is set on the validation stream.
+        """Return the quality on the stream of a split, with a detector that is tuned on the validation stream.
 
         Raises:
             UserError: the split has no stream.
@@ -147,12 +149,12 @@ class Detection(Classification):
         return judge(outputs, split.stream, tuned)
 
     def manifest_entries(self, model: GatedModel) -> dict[str, Any]:
-        """Return the detector, set on the validation stream, and the format of the stream."""
+        """Return the detector, tuned on the validation stream, and the format of the stream."""
         tuned = self.tune(run_stream(model, self.validation, self.kind_names))
         return {DETECTOR: describe_detector(tuned.settings, self.validation.format)}
 
     def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-        """Misses, false accepts an hour, latency."""
+        """Return the rows of miss rate, false accepts per hour and latency."""
         return [
             ("miss rate (test stream)", format_percent(ungated["miss_rate"]), format_percent(gated["miss_rate"])),
             ("false accepts an hour", f"{ungated['fa_per_hour']:.3g}", f"{gated['fa_per_hour']:.3g}"),
@@ -161,10 +163,10 @@ class Detection(Classification):
 
 
 def detection_of(features: Features, classes: Sequence[str], fa_per_hour: float) -> Detection:
-    """Return the goal for data with streams.
+    """Return the goal of detection for data with streams.
 
     Raises:
-        UserError: the data have windows alone.
+        UserError: the data have no streams, only windows.
     """
     stream = features.validation.stream
     if stream is None or features.test.stream is None:
@@ -189,7 +191,7 @@ def run_stream(model: GatedModel, stream: StreamSplit, kind_names: Sequence[str]
 
 
 def judge(outputs: StreamOutputs, stream: StreamSplit, tuned: TunedDetector) -> DetectionQuality:
-    """Return the figures of a detector on what a model gives on a stream."""
+    """Return the quality of a model and its tuned detector, given the model's outputs on a stream."""
     scene = outputs.scene
     assert scene.stopped is not None
     passed = events_passed(stream.events, stream.ends_s, scene.stopped, stream.window_s)

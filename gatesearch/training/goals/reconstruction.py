@@ -1,4 +1,4 @@
-"""The goal of reconstruction: the output is to be the input's waveform."""
+"""The goal of reconstruction: the network's output should equal the waveform at its input."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from gatesearch.training.settings import Schedule
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Reconstruct the input's waveform; no label is read.
+    """The goal of reconstruction of the input's waveform; it reads no labels.
 
     Args:
         shape: the shape of one sample's features, (1, S, 1).
         kind_names: the names of the samples' kinds.
-        classes: names of the classes by label, for reports alone.
+        classes: names of the classes by label, used only in reports.
     """
 
     shape: tuple[int, ...]
@@ -38,11 +38,11 @@ class Reconstruction:
 
     @property
     def limits(self) -> Limits:
-        """A bound on the loss of fidelity."""
+        """A limit on the drop of fidelity below the baseline's."""
         return {"max_fidelity_drop": lambda figures, baseline, limit: baseline - limit - figures.fidelity}
 
     def check(self, output: tuple[int, ...]) -> None:
-        """Accept an output of the input's shape."""
+        """Check that the input is a waveform and that the output has its shape."""
         shape, shortest = self.shape, shortest_waveform()
         if len(shape) != 3 or shape[0] != 1 or shape[2] != 1 or shape[1] < shortest:
             raise UserError(
@@ -63,16 +63,16 @@ class Reconstruction:
         return waveform_errors(output, features)
 
     def scores(self, output: Tensor, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return by how much each output is nearer than silence, and how far silence is."""
+        """Return, per sample, the error of silence minus that of the output; and the error of silence."""
         silence = waveform_errors(torch.zeros_like(features), features)
         return silence - waveform_errors(output, features), silence
 
     @torch.no_grad()
     def assess(self, model: GatedModel, split: FeatureSplit) -> Fidelity:
-        """Return fidelity, signal to noise, and the share of each path."""
+        """Return fidelity, signal-to-noise ratio, and the share of samples on each path."""
         cascade, layers = observed_cascade(model, split.features)
         figures = fidelity(
-            outputs=cascade.logits.nan_to_num(0.0),  # a gate without an exit leaves silence
+            outputs=cascade.logits.nan_to_num(0.0),  # the output of a gate without an exit is silence
             originals=split.features,
             exits=cascade.exit,
             path_errors=path_errors(model, split.features),
@@ -84,15 +84,15 @@ class Reconstruction:
         return replace(figures, layers=layers)
 
     def excess_over_chance(self, model: GatedModel, split: FeatureSplit) -> float:
-        """Return infinity where the fidelity is better than that of silence, else 0."""
+        """Return infinity if the fidelity is better than that of silence, else 0."""
         return math.inf if self.assess(model, split).value > 0 else 0.0
 
     def manifest_entries(self, model: GatedModel) -> dict[str, Any]:
-        """Nothing: classes say it all."""
+        """Return nothing: the manifest has the classes already."""
         return {}
 
     def summary_rows(self, ungated: Mapping[str, Any], gated: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-        """Fidelity of the gated codec and of other ways to route, the light share, the ratio of the paths."""
+        """Return the rows of fidelity, of other ways to route samples, and of the two paths' shares and sizes."""
         rows = [
             ("fidelity (test, hard cascade)", format_percent(ungated["quality"]), format_percent(gated["quality"])),
             ("signal to noise", f"{ungated['snr_db']:.1f} dB", f"{gated['snr_db']:.1f} dB"),
