@@ -1,4 +1,4 @@
-"""Recipes: the YAML file and the overrides that say what a run does, checked into a :class:`Recipe`."""
+"""Loads recipes: the YAML file and the overrides that say what a run does, as a :class:`Recipe`."""
 
 from gatesearch.recipe.file_lookup import available, find
 from gatesearch.recipe.load import build_recipe, load, load_run, load_space, to_yaml

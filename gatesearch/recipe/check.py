@@ -1,6 +1,6 @@
-"""Validation of a tree against a schema, with errors that name the file or the override, the key and the value.
+"""Checks values against a schema; an error names the file or the override, the key and the value.
 
-A schema is any pydantic model; nothing here knows of recipes.
+A schema is any pydantic model. This module does not depend on what a recipe holds.
 """
 
 from __future__ import annotations
@@ -46,17 +46,18 @@ def check(
     overrides: Sequence[Override] = (),
     files: Mapping[Key, str] | None = None,
 ) -> Model:
-    """Return ``tree`` as a ``schema``.
+    """Return a tree of values as an instance of a schema.
 
     Args:
         schema: the pydantic model.
-        tree: plain containers, overrides applied.
-        where: the file that the tree came from, as the user knows it.
-        overrides: what was applied, in order: an error about such a value names the override, not the file.
+        tree: the values in plain containers, after all overrides.
+        where: the file of the tree, as the user knows it.
+        overrides: the overrides that were applied, in order. An error about a value that an override wrote names the
+            override, not the file.
         files: groups that came from another file, such as ``{("space",): "search_spaces/kws_gc.yaml"}``.
 
     Raises:
-        UserError: the first error; an unknown key goes before a missing one, which it often explains.
+        UserError: the first error. An unknown key is reported before a missing key, because it often explains it.
     """
     try:
         return schema.model_validate(tree)
@@ -78,7 +79,7 @@ def check(
 
 
 def list_keys(schema: type[BaseModel]) -> Iterator[Key]:
-    """Yield every key that a schema names, groups before what is in them."""
+    """Yield every key that a schema names, each group before its own keys."""
     for name, field in schema.model_fields.items():
         yield (name,)
         for group in _models(field.annotation):
@@ -93,7 +94,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _dropped(details: ErrorDetails, group: Key, overrides: Sequence[Override]) -> Override | None:
-    """Return the override that removed the key that an error misses."""
+    """Return the override that removed a key which the error reports as missing."""
     if details["type"] != "missing":
         return None
     missing = (*group, str(details["loc"][-1]))
@@ -163,7 +164,10 @@ _MESSAGES: Mapping[str, Callable[[ErrorDetails, Key], str]] = {
 
 
 def _unknown_key(key: Key, schema: type[BaseModel]) -> str:
-    """Look for what was meant: beside it, then the same name elsewhere, then anything close."""
+    """Return the message on an unknown key, with the key that the user probably meant.
+
+    That is a similar name in the same group, else the same name in another group, else a less similar name.
+    """
     *group, written = key
     keys = list(list_keys(schema))
     siblings = list(dict.fromkeys(each[-1] for each in keys if each[:-1] == tuple(group)))

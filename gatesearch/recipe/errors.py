@@ -1,4 +1,4 @@
-"""Errors in what a user wrote: one line each, and the exception that a schema's own validators raise."""
+"""Errors about recipes: one line for the user, and the error that the validators of a schema raise."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def fail(where: str, message: str) -> NoReturn:
 
 
 def write_key(name: object) -> str:
-    """Return a key as messages show it; YAML and programs have keys that are no text.
+    """Return a key as messages show it; in YAML and in programs a key may be something else than text.
 
     >>> write_key("seed"), write_key(None), write_key(10**5000)
     ('seed', 'None', 'a number of 16610 bits')
@@ -31,13 +31,14 @@ def wrong(message: str, *keys: str) -> PydanticCustomError:
 
     Args:
         message: what is wrong.
-        keys: the keys that it is about, dotted, as seen from the validated model; none for the validated value.
+        keys: dotted names of the keys that the error is about, relative to the validated model; none: the validated
+            value itself.
     """
     return PydanticCustomError(WRONG, "{message}", {"message": message, "keys": keys})
 
 
 def describe_unknown(what: str, written: str, choices: list[str] | tuple[str, ...]) -> str:
-    """Return the text for a name that is not among the choices, without the place.
+    """Return the text about a name that is not among the choices, without the place where it stands.
 
     >>> describe_unknown("sampler", "gates", ["gate", "tpe"])
     "unknown sampler 'gates'; nearest: 'gate' (choices: gate, tpe)"

@@ -1,4 +1,4 @@
-"""Finds recipes and search spaces: in the working folder, beside a recipe, or shipped with the package."""
+"""Finds recipes and search spaces in the working folder, beside a recipe, or in the package."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gatesearch.errors import unknown
 
 
 def available(folder: str = "recipes") -> list[str]:
-    """Return the names of the YAML files in ./FOLDER and of the shipped ones."""
+    """Return the names of the YAML files in ./FOLDER and in the shipped folder of that name."""
     return sorted({path.name for place in _places(folder) for path in place.glob("*.yaml")})
 
 
@@ -17,14 +17,14 @@ def find(name_or_path: str | Path, folder: str, what: str, where: str = "", besi
     """Return the file that a name or path means.
 
     Args:
-        name_or_path: as written; ``.yaml`` may be left out.
-        folder: ``recipes`` or ``search_spaces``, looked for here and as shipped.
-        what: what the error calls it.
-        where: what the error begins with, such as the file and key that named it.
-        beside: a folder to look in before these.
+        name_or_path: the name or path as the user wrote it; ``.yaml`` may be left out.
+        folder: ``recipes`` or ``search_spaces``; it is searched in the working folder and among the shipped folders.
+        what: the word for the file in an error, such as ``recipe``.
+        where: the beginning of an error, such as the file and key that named the file.
+        beside: a further folder to search, before ``folder``.
 
     Raises:
-        UserError: there is no such file; names the nearest that there is.
+        UserError: there is no such file; the error names the nearest existing one.
     """
     for suffix in ("", ".yaml"):
         for place in [Path(), *([beside] if beside else []), *_places(folder)]:
@@ -41,7 +41,7 @@ def find(name_or_path: str | Path, folder: str, what: str, where: str = "", besi
 
 
 def _places(folder: str) -> Iterator[Path]:
-    """Yield ./FOLDER and the shipped folder: in a wheel beside this package's files, in a checkout one up."""
+    """Yield ./FOLDER and the shipped folder, which lies inside the package in a wheel, and beside it in a checkout."""
     package = Path(__file__).parent.parent
     packaged = package / f"_{folder}"
     yield Path(folder)

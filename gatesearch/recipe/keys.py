@@ -19,11 +19,11 @@ class KeyRow:
     """One key of a document.
 
     Args:
-        key: its dotted name; ``NAME`` stands for a name of the user's own.
-        type: what its value is.
-        range: the bounds of its value; empty where there are none.
-        default: in YAML's words; empty where the key has to be written.
-        meaning: a sentence, or several.
+        key: the dotted name; ``NAME`` stands for a name that the user chooses.
+        type: the type of the value.
+        range: the bounds of the value; empty where there are none.
+        default: the default value as YAML; empty where the key is required.
+        meaning: one sentence or several.
     """
 
     key: str
@@ -34,7 +34,7 @@ class KeyRow:
 
 
 def list_rows(schema: Schema) -> list[KeyRow]:
-    """Return the keys of a JSON Schema, groups before what is in them.
+    """Return the keys of a JSON Schema, each group before its own keys.
 
     >>> [row] = list_rows({"properties": {"seed": {"type": "integer", "minimum": 0, "default": 0}}})
     >>> row.key, row.type, row.range, row.default
@@ -78,7 +78,7 @@ def _walk(group: Schema, definitions: Schema, path: tuple[str, ...]) -> Iterator
 
 
 def _branches(value: Schema, definitions: Schema) -> list[Schema]:
-    """Return the alternatives of a value, references resolved."""
+    """Return the alternatives of a value, with references resolved."""
     for word in ("anyOf", "oneOf", "allOf"):
         if word in value:
             return [branch for each in value[word] for branch in _branches(each, definitions)]
@@ -128,7 +128,7 @@ def _default(value: Schema, branches: list[Schema]) -> str:
         return ""
     default = value["default"]
     if isinstance(default, Mapping) and any("properties" in each and "required" not in each for each in branches):
-        return ""  # each key of the group shows its own
+        return ""  # each key of the group shows its own default
     text = json.dumps(default, ensure_ascii=False)
     return text if len(text) <= _MAX_DEFAULT_CHARACTERS else f"{text[: _MAX_DEFAULT_CHARACTERS - 3]}..."
 

@@ -23,13 +23,14 @@ from gatesearch.recipe.schema.values import make_folder_name
 from gatesearch.recipe.trust import require_own_file, require_own_run
 from gatesearch.recipe.yaml_file import dump_yaml, read_yaml, relative_path
 
-# Mappings whose keys the user invents: an override of one replaces the recipe's; other groups merge.
+# Mappings whose keys the user chooses. An override of such a mapping replaces it; an override of another group is
+# merged with the group.
 OPEN_MAPPINGS: tuple[Key, ...] = (("data", "negatives"), ("stream", "shares"), ("backbone_args",), ("space", "kinds"))
 
-# Groups whose keys are arguments of what their `name` names.
+# Groups whose keys are arguments of the plug-in that their `name` names.
 GROUPS_OF_ARGUMENTS = ("data", "frontend")
 
-# Groups for which a single word stands for their key `name`.
+# Groups whose override may be a single word, which is the value of their key `name`.
 GROUPS_WITH_A_NAME: tuple[Key, ...] = (("search", "executor"),)
 
 
@@ -39,10 +40,11 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = (), *, trust: bool
     Args:
         name_or_path: a path, or a name in ./recipes or among the shipped recipes; ``.yaml`` may be left out.
         overrides: ``key=value`` with dotted keys and values in YAML, or ``~key`` to drop a key; the last one wins.
-        trust: the recipe may name modules and clusters, whoever wrote it; see :mod:`gatesearch.recipe.trust`.
+        trust: whether the recipe may name modules and clusters even if another person wrote it; see
+            :mod:`gatesearch.recipe.trust`.
 
     Raises:
-        UserError: one line that names the file or override, the key, and the nearest valid choice.
+        UserError: the recipe is wrong; the error names the file or override, the key, and the nearest valid choice.
     """
     path = find(name_or_path, "recipes", "recipe")
     parsed = [_expand_name(Override.parse(text)) for text in overrides]
@@ -53,14 +55,14 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = (), *, trust: bool
 
 
 def load_run(folder: Path, *, trust: bool = False) -> Recipe:
-    """Return the recipe of a run folder, and print which of its keys were removed since and have no effect.
+    """Return the recipe of a run folder, and warn of its keys that later versions removed.
 
     Args:
         folder: the folder of the run.
-        trust: as for :func:`load`.
+        trust: whether the recipe may name modules and clusters even if the run was not made here by this user.
 
     Raises:
-        UserError: as :func:`load`.
+        UserError: the folder holds no recipe, or the recipe is wrong.
     """
     path = folder / "recipe.yaml"
     if not path.is_file():
@@ -69,7 +71,7 @@ def load_run(folder: Path, *, trust: bool = False) -> Recipe:
     search = tree.get("search")
     removed = find_removed_keys(search) if isinstance(search, Mapping) else []
     if removed:
-        from gatesearch._lib import console  # imports rich, which --help does without
+        from gatesearch._lib import console  # imports rich, which --help does not need
 
         names = ", ".join(f"search.{key}" for key in removed)
         console.warn(f"{relative_path(path)}: {names}: removed since this run began, and without effect now")
@@ -83,14 +85,14 @@ def load_run(folder: Path, *, trust: bool = False) -> Recipe:
 
 
 def build_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
-    """Return the recipe that a program has put together; its search space may be a name or a path.
+    """Return the recipe that a program has built as a tree; its search space may be a name or a path.
 
     Args:
         tree: groups as in a recipe's YAML.
-        where: what an error begins with.
+        where: the beginning of an error.
 
     Raises:
-        UserError: as :func:`load`.
+        UserError: the recipe is wrong; the error names the key and the nearest valid choice.
     """
     files: dict[Key, str] = {}
     whole = resolve(_with_space(dict(tree), Path(), f"{where}: space", files), where)
@@ -99,7 +101,7 @@ def build_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
 
 
 def load_space(name_or_path: str | Path, beside: Path | None = None) -> SearchSpace:
-    """Find, read and check a search space; ``beside`` is a further folder to look in first."""
+    """Find, read and check a search space; ``beside`` is a further folder to search."""
     path = find(name_or_path, "search_spaces", "search space", beside=beside)
     return check(SearchSpace, read_yaml(path), relative_path(path))
 
@@ -113,7 +115,7 @@ def _load(path: Path, tree: dict[str, Any], parsed: Sequence[Override] = ()) -> 
     files: dict[Key, str] = {}
     where = relative_path(path)
     if any(override.key == ("backbone",) for override in parsed):
-        tree["backbone_args"] = {}  # the recipe's own are another network's
+        tree["backbone_args"] = {}  # the file's arguments belong to another network
     tree = _without_keys_of_another(tree, parsed)
     for override in parsed:
         if override.key in OPEN_MAPPINGS and not override.drops:
@@ -130,10 +132,10 @@ def _load(path: Path, tree: dict[str, Any], parsed: Sequence[Override] = ()) -> 
 
 
 def _without_keys_of_another(tree: dict[str, Any], overrides: Sequence[Override]) -> dict[str, Any]:
-    """Drop what the file writes for a data set or a front end, if an override names another one.
+    """Drop the file's keys of a data set or a front end, if an override names another one.
 
-    The keys of such a group are arguments of what its ``name`` names. Those that an override drops itself stay until
-    then.
+    The keys of such a group are arguments of the plug-in that its ``name`` names. Keys that an override sets or drops
+    stay, so that the override finds them.
     """
     for group in GROUPS_OF_ARGUMENTS:
         written = tree.get(group)
@@ -172,13 +174,13 @@ def _clear(tree: dict[str, Any], key: Key) -> None:
 
 
 def _writer(key: str, where: str, overrides: Sequence[Override]) -> str:
-    """Return what an error about a top-level key begins with: the override that set it, or file and key."""
+    """Return the beginning of an error about a top-level key: the override that set it, or the file and the key."""
     texts = (f"override {override.text}" for override in reversed(overrides) if override.key == (key,))
     return next(texts, f"{where}: {key}")
 
 
 def _with_space(tree: dict[str, Any], recipe: Path, where: str, files: dict[Key, str]) -> dict[str, Any]:
-    """Put the search space's keys in place of its name; note in ``files`` where they came from."""
+    """Replace the name of a search space by the keys of its file, and add that file to ``files``."""
     if not isinstance(tree.get("space"), str):
         return tree
     path = find(tree["space"], "search_spaces", "search space", where, recipe.parent)
@@ -190,7 +192,7 @@ def _find_device(written: str, recipe: Path, where: str, overrides: Sequence[Ove
     """Return the device's name, or its file's absolute path; a missing device is an error before any training."""
     for place in (recipe.parent, Path()):
         path = place / os.path.expanduser(written)
-        # isfile and expanduser raise nothing: a path may be too long, and "~user" without a home
+        # isfile and expanduser of os.path raise no error, even where a path is too long or "~user" has no home.
         if path.suffix in (".yaml", ".yml") and os.path.isfile(path):
             return str(path.absolute())
     from gatesearch.devices import profile

@@ -1,4 +1,4 @@
-"""Overrides: the ``key=value`` and ``~key`` that a user writes behind a recipe."""
+"""Overrides: the ``key=value`` and ``~key`` with which a user changes a recipe."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Override:
     """One change of a recipe: a value for a key, or the removal of a key.
 
     Args:
-        text: as the user wrote it, for errors.
-        key: which value changes.
-        value: read as YAML; None for a removal.
+        text: the override as the user wrote it, for errors.
+        key: the key whose value changes.
+        value: the new value, read as YAML; None for a removal.
         drops: whether the key is removed, so that its default holds again.
 
     >>> Override.parse("training.epochs=3").value
@@ -56,7 +56,7 @@ class Override:
         """Read one override.
 
         Raises:
-            UserError: it has no key or no value, or the value is not YAML.
+            UserError: the override has no key or no value, or the value is not YAML.
         """
         where = f"override {text!r}"
         key, written = split_argument(text)
@@ -75,7 +75,7 @@ class Override:
         """Return the tree with this change: groups merge, every other value is replaced.
 
         Raises:
-            UserError: the key leads through a value that has no keys, or the key to drop is not there.
+            UserError: the key leads through a value that has no keys, or the key to drop does not exist.
         """
         return self._remove(tree) if self.drops else self._set(tree)
 
@@ -90,7 +90,7 @@ class Override:
                 holder[step] = _merge(inner, self.value)
             elif isinstance(inner, dict | list):
                 holder = inner
-            else:  # a value in the way is replaced: the schema says whether keys may stand there
+            else:  # a plain value on the way becomes a group; the schema decides later whether a group may stand there
                 holder[step] = holder = {}
         return changed
 
@@ -136,7 +136,7 @@ def _parse_key(key: str, where: str) -> Key:
 
 
 def _merge(value: Any, change: Any) -> Any:
-    """Return a group with the keys of another set in it; any other value is replaced."""
+    """Return a group with the keys of another group set in it; any other value is replaced."""
     if not (isinstance(value, dict) and isinstance(change, dict)):
         return change
     return value | {name: _merge(value.get(name), inner) for name, inner in change.items()}

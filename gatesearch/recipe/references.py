@@ -1,8 +1,8 @@
 """References between keys: ``${training.learning_rate}`` stands for the value of another key.
 
-References are all that ``${...}`` can be. Resolvers of other YAML tools, such as ``${oc.env:HOME}``, would read the
-environment into a recipe that is stored and shown. The result is bounded: a few lines of references to references can
-stand for more values than a machine holds.
+``${...}`` has no other meaning. A resolver of other YAML tools, such as ``${oc.env:HOME}``, would read the environment
+into a recipe that is stored and shown. The size of the result is bounded, because a few lines of references to
+references can stand for more values than fit into memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_TEXT_CHARACTERS = 10_000
 """Longest text that a reference may be a part of."""
 
 MAX_VISITS = 10 * MAX_NODES
-"""Most values that are looked at; a group of a program that holds itself twice has no end."""
+"""Largest number of values to visit; a program's group that holds itself twice would have no end."""
 
 _REFERENCE = re.compile(r"\$\{([^{}$]*)\}")
 _NAME = re.compile(r"(\.*)([\w*-]+(?:\.[\w*-]+|\[\d+\])*)")
@@ -33,17 +33,17 @@ _MISSING = "???"
 def resolve(tree: Any, where: str, overrides: Sequence[Override] = ()) -> dict[str, Any]:
     """Return plain containers with every ``${group.key}`` replaced by the value that it names.
 
-    A program's groups may be models and its folders paths; they become mappings and text.
-
-    A leading dot starts from the group that the reference stands in, a second one from the group around that.
+    A name with a leading dot starts from the group in which the reference stands. A name with two dots starts from the
+    group around that group. Models in the tree become mappings, and paths become text.
 
     Args:
         tree: a mapping.
         where: the file, for errors.
-        overrides: what was applied; an error in a value that one of them wrote names the override.
+        overrides: the overrides that were applied; an error in a value that an override wrote names the override.
 
     Raises:
-        UserError: a reference names no key or itself, is none, or stands for too much; or a value is missing (``???``).
+        UserError: a reference is malformed, names no key, leads back to itself, or stands for too many values; or a
+            value is missing (``???``).
 
     >>> resolve({"seed": 3, "data": {"seed": "${seed}", "name": "set-${.seed}"}}, "my.yaml")
     {'seed': 3, 'data': {'seed': 3, 'name': 'set-3'}}
@@ -53,7 +53,7 @@ def resolve(tree: Any, where: str, overrides: Sequence[Override] = ()) -> dict[s
 
 
 class _Resolution:
-    """Resolves one tree; each referenced value once, however often it is named."""
+    """Resolves one tree; it resolves each referenced value once, even where several references name it."""
 
     def __init__(self, tree: Any, where: str, overrides: Sequence[Override]) -> None:
         self.tree, self.where, self.overrides = tree, where, overrides
@@ -110,7 +110,7 @@ class _Resolution:
         return result, 1
 
     def look_up(self, name: str, key: Key) -> tuple[Any, int]:
-        """Return value and size of the key that a reference at ``key`` names."""
+        """Return the value that a reference at ``key`` names, and the number of values in it."""
         target = self.parse(name, key)
         if target in self.pending or target == key[: len(target)]:
             self.fail(key, f"${{{name}}} leads back to itself")

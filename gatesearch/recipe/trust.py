@@ -1,16 +1,17 @@
-"""Asks for trust before a recipe that strangers wrote may run code, through the modules or clusters that it names.
+"""Asks for trust before a recipe of somebody else may run code or write outside its run folder.
 
-A recipe is data, but for three kinds of value: an import path (``package.module:Name``), whose module is imported and
-called; the address of a Ray cluster, which the search is sent to; and a storage, which trials are written to. They
-are followed without a question only where the user wrote them:
+A recipe is data, except for three kinds of value: an import path (``package.module:Name``), whose module is imported
+and called; the address of a Ray cluster, to which the search is sent; and a storage, to which trials are written.
+gatesearch uses such a value without a question only where the user wrote it:
 
 - on the command line, or as arguments in Python;
 - in a recipe file that is the user's or root's and that nobody else can write;
 - in a run folder that was made here: it holds a mark that only this user can make, an HMAC of its recipe by a key in
   the user's configuration folder (RFC 2104).
 
-Everything else asks for ``trust=true`` and says what it names. A file that was downloaded is the user's own by its
-owner: read a recipe that somebody else wrote before it runs. docs/security.md draws the whole boundary.
+For any other recipe, an error says which value it is and asks for ``trust=true``. A downloaded file belongs to the user
+and passes this check, so read the recipe of somebody else before you run it. docs/security.md describes the whole
+boundary of trust.
 """
 
 from __future__ import annotations
@@ -33,18 +34,19 @@ from gatesearch.recipe.schema import Recipe
 
 MARK_FILE = "logs/made_here"
 STAND_INS = ("gatesearch.api:data", "gatesearch.api:backbone")
-"""What a recipe names in place of a network and data that a program holds; they run nothing."""
+"""The names in a recipe that stand for a network and data of the calling program; they run no code."""
 
 _KEY_BYTES = 32
 _PURPOSE = b"gatesearch run folder 1\0"
 
 
 class Reach(NamedTuple):
-    """A value of a recipe through which code of others runs, or data leave the run folder.
+    """A value of a recipe through which other code may run, or data may leave the run folder.
 
     Args:
         key: the key of the value.
-        effect: what following it does, as the rest of a sentence that begins with the value.
+        value: the value.
+        effect: the effect of using the value, as the rest of a sentence that begins with the value.
     """
 
     key: Key
@@ -77,15 +79,15 @@ def _reaches(recipe: Recipe) -> Iterator[Reach]:
 
 
 def require_own_file(recipe: Recipe, path: Path, overrides: Sequence[Override] = ()) -> None:
-    """Check that a recipe file may name what it names.
+    """Refuse a recipe file that needs trust and is not the user's own.
 
     Args:
-        recipe: as it was loaded.
+        recipe: the recipe that was loaded from the file.
         path: the path of the file.
-        overrides: the overrides of the command line; what they write is the user's own.
+        overrides: the overrides of the command line; the user wrote their values.
 
     Raises:
-        UserError: the file names a module or a cluster, and is not the user's own.
+        UserError: the file names a module, a cluster or a storage, and it is not the user's own.
     """
     reaches = [reach for reach in list_reaches(recipe) if not _is_written_by(reach.key, overrides)]
     if not reaches:
@@ -99,10 +101,10 @@ def require_own_file(recipe: Recipe, path: Path, overrides: Sequence[Override] =
 
 
 def require_own_run(recipe: Recipe, folder: Path) -> None:
-    """Check that the recipe of a run folder may name what it names.
+    """Refuse a run folder whose recipe needs trust and which this user did not make here.
 
     Raises:
-        UserError: it names a module or a cluster, and the folder was not made here by this user.
+        UserError: the recipe names a module, a cluster or a storage, and this user did not make the folder here.
     """
     reaches = list_reaches(recipe)
     if reaches and not is_marked(folder):
@@ -110,7 +112,7 @@ def require_own_run(recipe: Recipe, folder: Path) -> None:
 
 
 def mark_run(folder: Path, recipe: Recipe) -> None:
-    """Mark a run folder as made here, or as trusted, if its recipe names anything that needs that.
+    """Mark a run folder as made here, or as trusted, if its recipe names anything that needs trust.
 
     Where the configuration folder cannot be written, there is no mark, and the next step asks for ``trust=true``.
     """
@@ -138,7 +140,7 @@ def _refusal(path: Path, reach: Reach, reason: str) -> UserError:
 
 
 def _is_written_by(key: Key, overrides: Sequence[Override]) -> bool:
-    """Say whether an override wrote a value itself; a reference takes it from the file."""
+    """Say whether an override wrote a value itself; an override that is a reference takes the value from the file."""
     override = last_writer(key, overrides)
     return override is not None and not override.drops and "${" not in override.text
 
@@ -179,7 +181,7 @@ def _read_key(create: bool) -> bytes | None:
 
 
 def _make_key(path: Path) -> None:
-    """Write a new key, whole, if there is still none: two programs may start at the same time."""
+    """Write a new key, whole or not at all, unless another program has written one in the meantime."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:

@@ -1,4 +1,4 @@
-"""YAML files of recipes and search spaces: read as a mapping, and written so that they read back as the same values."""
+"""Reads YAML files of recipes and search spaces, and writes values that read back unchanged."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LINE_WIDTH = 110
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file, references between its keys resolved.
+    """Return the mapping in a YAML file, with the references between its keys resolved.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8, not YAML, empty, or no mapping.
+        UserError: the file cannot be read, or it is not UTF-8, not YAML, empty, or not a mapping.
     """
     where = relative_path(path)
     tree = read_yaml_file(path, where)
@@ -42,7 +42,7 @@ def relative_path(path: Path) -> str:
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:
-    """Return YAML that :func:`read_yaml` reads back as the same values; lists and small groups take a line."""
+    """Return YAML that :func:`read_yaml` reads back as the same values; lists and small groups take one line each."""
     return yaml.dump(
         dict(values),
         Dumper=_Dumper,
@@ -54,7 +54,7 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes all but plain words: the reader takes unquoted text for numbers that PyYAML does not (1e-3)."""
+    """Quotes all text but plain words, because the reader takes more unquoted text for numbers than PyYAML (1e-3)."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Figures of a record as text for people: shares, factors, SI prefixes, and "not yet" where a figure is missing."""
+"""Writes the figures of a record for people: shares, factors, SI prefixes, "not yet" for missing ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys of prices and of the choice: what a plan costs, what it has to keep, and which feasible plan is built."""
+"""Recipe keys on timing, constraints and pick: which plans are feasible, and which one is built."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Constraints(Group):
 
     @property
     def quality(self) -> dict[str, float | None]:
-        """The bounds on what a model is worth; each is one goal's."""
+        """The bounds on quality and recall, which apply to some goals only."""
         return self.model_dump(exclude={"latency_ms", "max_utilisation"})
 
 

@@ -96,13 +96,13 @@ class PluginData(OpenGroup):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments that the plug-in is called with; a root only where one is written."""
+        """The keyword arguments that the plug-in is called with; ``root`` is among them only where it is written."""
         return self.model_dump(exclude={"name"} | ({"root"} if self.root is None else set()))
 
 
 def _data_kind(data: Any) -> str:
     name = data.get("name") if isinstance(data, Mapping) else getattr(data, "name", None)
-    # Keys without a name are read as the shipped loader's: its errors help most.
+    # Keys without a name are read as those of the shipped loader, because its errors help most.
     return "speech" if name in ("speech", None) else "plugin"
 
 

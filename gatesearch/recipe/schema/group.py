@@ -1,6 +1,7 @@
-"""The two kinds of group: one with keys of its own alone, and one that passes further keys on to a plug-in."""
+"""Base classes of key groups: one with fixed keys, and one that passes further keys to a plug-in."""
 
-# Annotations are not postponed here: pydantic reads that of the extra keys again in the module of each subclass.
+# This module does not postpone annotations: pydantic evaluates the annotation of the extra keys again in the module of
+# each subclass, which need not import its names.
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,7 +10,7 @@ from gatesearch.recipe.schema.values import Plain, Text
 
 
 class Group(BaseModel):
-    """A group of keys: closed, strict (``"3"`` is no integer, nor is ``true``) and frozen."""
+    """A frozen group of keys, which refuses unknown keys and converts no types (``"3"`` is not an integer)."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 

@@ -1,4 +1,4 @@
-"""The recipe: every group of keys together, and what they have to agree on."""
+"""The schema of a whole recipe: all groups of keys, and the rules that hold across groups."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def _check_storage(storage: str) -> str:
     return storage
 
 
-# Keys of `search` that were removed, and why. Recipes of before the removal name them all, switched off.
+# Keys of `search` that were removed, and why. Recipes from before the removal hold all of them, switched off.
 REMOVED_SEARCH_KEYS: Mapping[str, str] = {
     "engine": "every plan that is kept is trained",
     "halving": "every trial is trained to its end",
@@ -71,7 +71,7 @@ def find_removed_keys(search: Mapping[str, Any]) -> list[str]:
     switched_on = {
         "engine": search.get("engine", "trials") != "trials",
         "halving": search.get("halving") is not None,
-        # Keys under `supernet` counted with another engine alone.
+        # Keys under `supernet` had no effect with engine `trials`; any other engine is reported by itself.
         "supernet": "supernet" in search and "engine" not in search,
     }
     return [key for key in REMOVED_SEARCH_KEYS if switched_on[key]]

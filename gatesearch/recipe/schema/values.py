@@ -18,12 +18,12 @@ Scalar = bool | int | float | str | None
 
 MAX_NAME_BYTES = 100
 MAX_NATURAL = 2**32 - 1  # the largest seed
-_MAX_PLAIN_INTEGER = 2**53  # beyond it a number is not the same as a float
+_MAX_PLAIN_INTEGER = 2**53  # beyond it, floats do not hold every integer
 _MIN_SIZE, _MAX_SIZE = 1e-9, 1e12
 
 
 def check_plain(value: Any) -> Any:
-    """Let through what YAML and JSON both hold; what else a plug-in's own keys mean is the plug-in's affair."""
+    """Accept a value that YAML and JSON can both hold; the plug-in that gets the value checks its meaning."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if not isinstance(name, str):
@@ -42,7 +42,7 @@ def check_plain(value: Any) -> Any:
 
 
 def _check_size(value: float) -> float:
-    """Refuse numbers that only a slip of the pen writes; with 1e-320 a division gives infinity."""
+    """Refuse numbers that can only be typing errors; a division by 1e-320, for example, gives infinity."""
     if value and not _MIN_SIZE <= abs(value) <= _MAX_SIZE:
         limit = f"at least {_MIN_SIZE:g}" if abs(value) < _MIN_SIZE else f"at most {_MAX_SIZE:g}"
         raise wrong(f"{value!r} is out of range; it must be {limit}")
@@ -56,12 +56,12 @@ def _check_count(value: int) -> int:
 
 
 def _write_integer(value: int) -> str:
-    """Return an integer as a message shows it: Python refuses to write thousands of digits."""
+    """Return an integer as a message shows it, because Python refuses to write thousands of digits."""
     return str(value) if value.bit_length() <= 64 else f"a number of {value.bit_length()} bits"
 
 
 def make_folder_name(text: str) -> str:
-    """Return a text as the name of a folder: what a path or a terminal would read otherwise becomes a line.
+    """Return a text as the name of a folder, with an underscore for each character that a path cannot hold plainly.
 
     >>> make_folder_name("../my set")
     'my set'
@@ -72,7 +72,7 @@ def make_folder_name(text: str) -> str:
 
 
 def _check_folder_name(name: str) -> str:
-    """Refuse a name by which runs/NAME-1 would lie elsewhere, or that is no name of a folder."""
+    """Refuse a name that is not the plain name of a folder directly under runs/."""
     if name != name.strip() or name.startswith(".") or "/" in name or not name.isprintable():
         raise wrong(f"{name!r} is no name of a folder under runs/; write {make_folder_name(name)!r}")
     if len(name.encode()) > MAX_NAME_BYTES:
@@ -82,7 +82,7 @@ def _check_folder_name(name: str) -> str:
 
 def _check_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     for index, value in enumerate(values):
-        # 1 == True, and yet they are two settings.
+        # In Python 1 == True, but they are two different settings.
         if any(value == other and type(value) is type(other) for other in values[:index]):
             raise wrong(f"{value!r} is there twice")
     return values
@@ -107,10 +107,10 @@ def _check_number_or_auto(value: Any) -> Any:
 
 
 def _make_absolute(root: str) -> str:
-    """Make a folder's path absolute: a run may be resumed from another folder."""
+    """Return a folder's path as an absolute path, because a run may be resumed from another folder."""
     try:
         return str(Path(root).expanduser().absolute())
-    except RuntimeError:  # "~user" has no home: the loader says that there is no such folder
+    except RuntimeError:  # "~user" has no home; the loader reports the missing folder
         return root
 
 
@@ -125,7 +125,7 @@ def module_or_plugin(group: str, what: str) -> AfterValidator:
 
     Args:
         group: the group of the entry points.
-        what: what an error calls it.
+        what: the word for the plug-in in an error.
     """
 
     def check(written: str) -> str:

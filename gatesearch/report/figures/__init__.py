@@ -1,4 +1,4 @@
-"""Draws the figures of a run's record: all of them as SVG for the report, the front as a PNG for a README."""
+"""Draws the figures of a run's record: all as SVG for the report, the front as a PNG for a README."""
 
 from __future__ import annotations
 

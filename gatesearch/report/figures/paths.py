@@ -1,4 +1,4 @@
-"""Figures of the light and the heavy path: quality of each way to route windows, classes on the light path."""
+"""Figures of light and heavy path: quality of each way to route windows, classes on the light path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of the record on layer gates: the work that each leaves, and the share that kernels compute."""
+"""The part of the record on layer gates: the work that each leaves, and what kernels compute of it."""
 
 from __future__ import annotations
 

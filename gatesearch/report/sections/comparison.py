@@ -1,4 +1,4 @@
-"""The table of the first screen: each figure of the best plan, of the ungated backbone, and the difference."""
+"""The first table of the page: each figure of the best plan, of the ungated backbone, the difference."""
 
 from __future__ import annotations
 

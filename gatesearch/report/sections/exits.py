@@ -1,4 +1,4 @@
-"""The text between two stages of the plan: what the gate there stops, and what it sends to the next core."""
+"""The text between two stages of a plan: what the gate stops, and what it sends to the next core."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section on gates in the place of layers: which layers, their remaining work, and what a core skips."""
+"""The section on layer gates: which layers have one, which work is left, and what a core skips."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section on the plan: the sites and gated layers of each stage, and the gate before the next stage."""
+"""The section on the plan: sites and gated layers of each stage, and the gate before the next stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section on the test stream: the picked plan beside other methods, at equal false accepts an hour."""
+"""The section on the test stream: the picked plan beside other methods at equal false accepts."""
 
 from __future__ import annotations
 
