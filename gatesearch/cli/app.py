@@ -1,6 +1,6 @@
 """The command line: ``gatesearch run recipe=kws.yaml``, each step alone, and errors of one line.
 
-Whatever is heavy is imported by the command that needs it, so that help and a bad recipe answer at once.
+Each command imports the heavy packages that it needs, so that help and the error of a bad recipe come at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gatesearch.pipeline.steps import STEPS
 
 _PROGRAM = "gatesearch"
 _NO_SPACE = {errno.ENOSPC: "disk full", errno.EDQUOT: "disk quota used up", errno.EFBIG: "file size limit reached"}
-# What only the path that the user chose explains; without a file name it is a bug.
+# Errors that a path chosen by the user explains. Without a file name, such an error is a bug.
 _PATH_ERRORS = (
     errno.EACCES,
     errno.EPERM,
@@ -40,7 +40,7 @@ _STATUS_INTERRUPTED = 130
 
 
 class _Commands(TyperGroup):
-    """The commands; an unknown one is an error that names the nearest."""
+    """The commands; the error of an unknown command names the nearest one."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         if args[0] not in self.commands:
@@ -100,7 +100,7 @@ _add_commands()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 2 for what the user can fix, 130 when interrupted."""
+    """Run a command and return its exit status: 0, 2 for an error that the user can fix, 130 when interrupted."""
     if completion.VARIABLE in os.environ:
         return _complete()
     try:
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _invoke(list(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
         return _end(str(error), _STATUS_USER_ERROR)
-    except BrokenPipeError:  # `gatesearch show | head`: the reader left early, which is no error
+    except BrokenPipeError:  # in `gatesearch show | head` the reader ends early, which is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -121,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{_NO_SPACE[error.errno]} while writing {place}; free space{_resume_hint(error)}", _STATUS_USER_ERROR
         )
     except (KeyboardInterrupt, SystemExit) as error:
-        # A library may turn an interrupt into another error, and that into an interrupt again.
+        # A library may turn an interrupt into another error, and that error into an interrupt again.
         causes = [each for each in (error, error.__cause__, error.__context__) if each is not None]
         if not any(isinstance(each, KeyboardInterrupt) for each in causes):
             raise
@@ -130,11 +130,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _invoke(arguments: list[str]) -> int:
-    # Not typer's own main(): it turns an interrupt into an exit status and loses what it carries.
+    # typer's own main() is not used: it turns an interrupt into an exit status, and loses the run folder that the
+    # interrupt names.
     for argument in arguments:
         try:
             argument.encode()
-        except UnicodeEncodeError:  # what is written to run folders and reports is UTF-8
+        except UnicodeEncodeError:  # run folders and reports hold UTF-8 text
             raise UserError(f"{argument}: not UTF-8 text") from None
     command = typer.main.get_command(app)
     try:
@@ -148,7 +149,7 @@ def _invoke(arguments: list[str]) -> int:
 
 
 def _complete() -> int:
-    """Answer a shell that asks for completions; without an answer where the words so far are wrong."""
+    """Answer a shell that asks for completions; print nothing where the words so far are wrong."""
     command = typer.main.get_command(app)
     try:
         completion.answer(lambda: command.main(prog_name=_PROGRAM, complete_var=completion.VARIABLE))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FIRST_RECIPE = "kws.yaml"
 """The recipe to begin with, which errors suggest."""
 
-# An unknown option is read as a key=value, whose error says what to write instead.
+# An unknown option counts as a key=value word; the error about that word says what to write instead.
 CONTEXT: dict[str, Any] = {"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
 
 Settings = Annotated[
@@ -75,7 +75,7 @@ def refuse_rest(where: str, words: Sequence[str], keys: Sequence[str]) -> None:
     """Check that no words are left over.
 
     Raises:
-        UserError: there is one; names the nearest of the keys that the command has.
+        UserError: a word is left over; the error names the nearest key of the command.
     """
     from gatesearch.recipe.overrides import split_argument
 
@@ -88,7 +88,7 @@ def read_positive(key: str, written: str) -> float:
     """Return the value of ``key=written`` as a number above 0.
 
     Raises:
-        UserError: it is none.
+        UserError: the text is no number above 0.
     """
     try:
         value = float(written)
@@ -103,7 +103,7 @@ def take_trust(words: list[str]) -> bool:
     """Remove ``trust=true`` from the words and say whether it was there.
 
     Raises:
-        UserError: it has another value.
+        UserError: ``trust`` has another value.
     """
     written = take(words, "trust")
     if written not in (None, "true", "false"):
@@ -115,9 +115,9 @@ def load_recipe(command: str, words: Sequence[str], *, trust: bool = False) -> R
     """Return the recipe that ``recipe=NAME`` names, with the other words as overrides.
 
     Args:
-        command: for errors.
-        words: the arguments of the command line; ``trust=true`` among them lets a stranger's recipe name modules.
-        trust: for a command that follows nothing that the recipe names.
+        command: the name of the command, for errors.
+        words: the arguments of the command line. ``trust=true`` among them lets a recipe of somebody else name modules.
+        trust: whether any recipe may name modules, as for a command that imports none of them.
 
     Raises:
         UserError: there is no ``recipe=``, or the recipe or an override cannot be used.
@@ -141,14 +141,14 @@ def run_folders() -> list[str]:
 
 
 def find_run_folder(command: str, written: str) -> Path:
-    """Return the run folder that was written.
+    """Return the path of the run folder that the user wrote.
 
     Args:
         command: the command line up to the folder, for errors.
-        written: the folder; empty where there is none.
+        written: the folder as the user wrote it; empty where the user wrote none.
 
     Raises:
-        UserError: it is no run folder; names the nearest under ./runs.
+        UserError: the folder is no run folder; the error names the nearest one under ./runs.
     """
     names = run_folders()
     if not written:

@@ -1,4 +1,4 @@
-"""Benchmarks of a checkout: they lie in its folder ``results``, outside the installed package."""
+"""Finds and runs benchmarks, which lie in the folder ``results`` of a checkout, not in the package."""
 
 from __future__ import annotations
 

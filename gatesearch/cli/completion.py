@@ -1,7 +1,7 @@
 """Shell completion of recipe names, run folders, keys and devices.
 
-``gatesearch --install-completion`` installs it. The shell then calls gatesearch at each Tab with the words so far in
-the environment, so that everything here imports only what one answer needs.
+``gatesearch --install-completion`` installs it. At each Tab the shell then calls gatesearch, with the words so far in
+the environment. So each function here imports only what its answer needs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from io import StringIO
 from pathlib import Path
 
 VARIABLE = "_GATESEARCH_COMPLETE"
-"""Environment variable by which a shell asks for completions; its name follows from the program's."""
+"""Environment variable by which a shell asks for completions; the program's name determines its name."""
 
 _BASH = "complete_bash"
 
@@ -64,12 +64,12 @@ def complete_schema(incomplete: str) -> list[str]:
 def answer(complete: Callable[[], None], environment: MutableMapping[str, str] = os.environ) -> None:
     """Print the completions of a shell's words.
 
-    bash breaks words at ``=`` and puts a completion behind it alone: the words are joined before, and what stands
-    before the last ``=`` is cut off after.
+    bash breaks words at ``=`` and replaces only the part after the last ``=``. So this function joins the broken words
+    before it asks for completions, and then cuts the part up to the last ``=`` from each completion.
 
     Args:
-        complete: prints the completions of the words in the environment, a line each; may end with SystemExit.
-        environment: holds the words.
+        complete: prints the completions of the words in the environment, one a line; it may raise SystemExit.
+        environment: the environment that holds the words.
     """
     if environment[VARIABLE] != _BASH:
         complete()

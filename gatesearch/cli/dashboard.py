@@ -1,4 +1,4 @@
-"""optuna-dashboard on the search of a run folder: for this user on this machine alone, and read-only."""
+"""Serves optuna-dashboard for the search of a run folder, read-only and for this user alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gatesearch.search.storage.place import show_place
 
 HOST = "127.0.0.1"
 HOST_NAMES = (HOST, "localhost")
-HTTP_PORT = 80  # which browsers leave out of the Host header
+HTTP_PORT = 80  # the port that browsers leave out of the Host header
 TOKEN_KEY = "token"
 TOKEN_BYTES = 16
 READING_METHODS = ("GET", "HEAD")
@@ -39,9 +39,9 @@ def serve(
 
     Args:
         folder: the run folder.
-        port: to listen on; 0 for one that is free.
+        port: the port to listen on; 0 for any free port.
         ready: called with the server before it begins to serve.
-        trust: read the storage that the folder's recipe names, wherever the folder was made.
+        trust: whether to read the storage that the folder's recipe names even if the folder was not made here.
 
     Raises:
         UserError: optuna-dashboard is not installed, the port is taken, or no search has begun.
@@ -73,7 +73,7 @@ def serve(
 
 
 def refuse_changes(app: App) -> App:
-    """Return an app that answers requests that read, and refuses all others: only the search writes trials."""
+    """Return an app that answers read requests and refuses all others, because only the search writes trials."""
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] in READING_METHODS:
@@ -89,14 +89,14 @@ def refuse_changes(app: App) -> App:
 def refuse_strangers(app: App, port: int, token: str) -> App:
     """Return an app that answers the browser of the user who started it, and refuses all others.
 
-    A web page of somebody else can make a browser ask under a name that it points to 127.0.0.1 (DNS rebinding), and
-    other users of this machine can connect. The first are told by the Host header, the second by the token, which comes
-    with the address that was printed and stays in a cookie.
+    A foreign web page can make a browser send requests under a host name that it points to 127.0.0.1 (DNS rebinding);
+    the Host header of such a request gives it away. Other users of this machine can connect, too, but they do not know
+    the token. The token is a part of the printed address, and the browser keeps it in a cookie.
 
     Args:
         app: the application that answers.
-        port: on which it listens.
-        token: secret of this server.
+        port: the port on which the server listens.
+        token: the secret of this server.
     """
     hosts = {f"{name}:{port}" for name in HOST_NAMES} | (set(HOST_NAMES) if port == HTTP_PORT else set())
     cookie = f"gatesearch_{port}"  # cookies of one host reach its servers on all ports
@@ -129,7 +129,7 @@ def _cookies(environ: dict[str, Any]) -> dict[str, str]:
 
 
 def _equals(value: str | None, token: str) -> bool:
-    """Compare in a time that says nothing of the token."""
+    """Compare in constant time, so that the time says nothing about the token."""
     return value is not None and secrets.compare_digest(value.encode(), token.encode())
 
 

@@ -1,4 +1,4 @@
-"""What `gatesearch devices` prints: the list of devices, and the constants of one with their provenance."""
+"""Prints the tables of `gatesearch devices`: all devices, or the constants of one with provenance."""
 
 from __future__ import annotations
 

@@ -26,11 +26,11 @@ def devices(name: DeviceName = "", as_json: AsJson = False) -> None:
 
 
 def measure(settings: Settings = None, as_json: AsJson = False) -> None:
-    """Print what blocks and kernels cost on each core.
+    """Print the times of blocks and kernels on each core.
 
-    core=NAME prints one core alone. For cores that are not this machine: kit=DIR writes a folder to take to a board
-    (recipe= adds its layers), import=FILE reads what was printed there (name=, kit=, clock_mhz=, device= and core= say
-    how), board=NAME counts the instructions of an emulated one.
+    core=NAME prints one core alone. The other keys make tables of boards. kit=DIR writes a folder of sources to run on
+    a board; recipe= adds the layers of a recipe. import=FILE reads the lines that the board printed; name=, kit=,
+    clock_mhz=, device= and core= describe the board. board=NAME counts the instructions of an emulated board.
     """
     words = list(settings or [])
     source, kit, board = (take(words, key) for key in ("import", "kit", "board"))

@@ -1,4 +1,4 @@
-"""`gatesearch measure import=FILE`: turns the output of a kit's runner into a latency table and a device profile."""
+"""Turns the output of a board's kit into a latency table and a device profile (`measure import=FILE`)."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def import_kit(
     """Write a table and a device profile in the current folder, and return the profile's path.
 
     Args:
-        source: file with the lines that the runner printed.
+        source: file with the lines that the kit's program printed on the board.
         name: the name of the table and of the profile.
-        folder: the folder of the kit; None for the folder of the lines.
-        device: profile to start from; all but one core's timing stays as it is.
-        core: core of that device whose timing is replaced; None for its only one.
+        folder: the folder of the kit; None: the folder of ``source``.
+        device: the profile to start from; it changes in the timing of one core only.
+        core: the core of that device whose timing is replaced; None: its only core.
         clock_mhz: clock of the board in MHz, where the runner counted cycles or instructions.
 
     Raises:
@@ -122,7 +122,7 @@ def _build_profile(
     document = device.model_dump(mode="json", exclude_none=True)
     [target] = [each for each in document["cores"] if each["name"] == replaced.name]
     target["timing"] = _build_timing(table, replaced, ticks_per_us, macs_per_tick)
-    target["engine"] = "kernels"  # the kit timed them
+    target["engine"] = "kernels"  # the kit timed these kernels
     target["description"] = f"{table.core}; {replaced.description}"
     description = f"{device.name} with {replaced.name} by its own kit: {table.provenance}"
     return {**document, "name": name, "description": description}
@@ -163,11 +163,11 @@ def _build_timing(table: BoardTable, core: profile.Core, ticks_per_us: float, ma
 
 
 def _constant(value: float, unit: str, provenance: str, source: str) -> dict[str, Any]:
-    """Return a constant of a profile, the value to four significant digits."""
+    """Return a constant of a profile, with its value rounded to four significant digits."""
     digits = 4 - math.ceil(math.log10(value)) if value > 0 else 4
     return {"value": round(value, max(digits, 0)), "unit": unit, "provenance": provenance, "source": source}
 
 
 def _is_dense(shares: Mapping[str, float]) -> bool:
-    """Say whether nothing is left out of a call."""
+    """Say whether a call computes all of its work."""
     return all(share == 1.0 for share in shares.values())

@@ -1,4 +1,4 @@
-"""Tables of boards: `gatesearch measure kit=DIR` writes a kit, `board=NAME` counts an emulated board."""
+"""Makes tables of boards: `gatesearch measure kit=DIR` writes a kit, `board=NAME` emulates a board."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write_kit(folder: Path, recipe: Recipe | None = None) -> None:
-    """Write a kit: the calls that every table is made of and, with a recipe, those of its backbone's layers.
+    """Write a kit with the kernel calls of every table and, for a recipe, those of its backbone's layers.
 
     Raises:
         UserError: the folder holds something else.
@@ -38,7 +38,7 @@ def _backbone_calls(recipe: Recipe) -> list[KernelCall]:
     problem = load_problem(recipe, with_features=False, only_shapes=True)
     with torch.no_grad(), CallCounter(problem.backbone.eval()) as counter:
         problem.backbone(problem.features.train.features[:1])
-    # One step of a recurrent layer is timed, whatever their number.
+    # A recurrent layer is timed for one step, whatever the number of its steps.
     single = [call._replace(shape=(1, *call.shape[1:])) if len(call.shape) == 3 else call for call in counter.calls]
     return [call for call in dict.fromkeys(single) if macs_of_call(call)]
 

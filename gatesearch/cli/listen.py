@@ -1,4 +1,4 @@
-"""The command ``listen``: a bundle on a recording, a pipe or a microphone."""
+"""The command ``listen``: prints what a bundle detects in a recording, a pipe or a microphone."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from gatesearch.runtime.detector import Array
     from gatesearch.runtime.listener import Listener, StreamFormat
 
-BLOCK_S = 0.1  # of sound that is read at a time; detections wait no longer for it
-LATE_S = 1.0  # behind the microphone before a line says so
+BLOCK_S = 0.1  # length of sound that is read at a time, which is the longest that a detection waits for it
+LATE_S = 1.0  # delay behind the microphone from which on a line says so
 RECORDER = "arecord"
 
 Bundle = Annotated[
@@ -41,7 +41,7 @@ Sound = Annotated[
 def listen(bundle: Bundle = "", sound: Sound = "") -> None:
     """Print what a bundle detects in a sound, as it comes.
 
-    A line a detection: time, class, confidence.
+    Each detection is one line: time, class, confidence.
     """
     if not bundle or not sound:
         raise UserError("listen: name a run and a sound, such as: gatesearch listen runs/wake-1 evening.wav")
@@ -123,7 +123,7 @@ def _microphone(rate: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _blocks(read: Callable[[int], bytes], samples: int) -> Iterator[Array]:
-    """Yield blocks of int16 samples until the source ends; half a sample at its end is dropped."""
+    """Yield blocks of int16 samples until the source ends; half a sample at the end is dropped."""
     import numpy as np
 
     while data := read(2 * samples):
@@ -131,7 +131,7 @@ def _blocks(read: Callable[[int], bytes], samples: int) -> Iterator[Array]:
 
 
 def _in_time(blocks: Iterator[Array], rate: int) -> Iterator[Array]:
-    """Yield the blocks of a live source, and say when what is computed falls behind it."""
+    """Yield the blocks of a live source, and print a line when the computation falls behind it."""
     started: float | None = None
     heard, late = 0, False
     for block in blocks:

@@ -19,12 +19,12 @@ _HelpKeys = Annotated[
 
 
 def show(settings: Settings = None, as_json: AsJson = False, help_keys: _HelpKeys = False) -> None:
-    """Print the recipe, overrides and search space in place."""
+    """Print a whole recipe, with its overrides, defaults and search space."""
     words = list(settings or [])
     if help_keys:
         show_keys(words)
         return
-    recipe = load_recipe("show", words, trust=True)  # nothing that it names is imported
+    recipe = load_recipe("show", words, trust=True)  # this command imports nothing that the recipe names
     if as_json:
         print(recipe.model_dump_json(indent=1))
         return
@@ -37,7 +37,7 @@ def show_keys(groups: Sequence[str] = ()) -> None:
     """Print the keys of a recipe: type, range, default and meaning of each.
 
     Args:
-        groups: print the keys of these groups alone; empty for all.
+        groups: the groups whose keys are printed; empty for all.
 
     Raises:
         UserError: there is no such group or key.
@@ -69,7 +69,7 @@ def schema(
         str, typer.Option("--write", metavar="DOCS", help="Write all schemas and the page of keys under a folder.")
     ] = "",
 ) -> None:
-    """Print the JSON Schema of a file that is read or written."""
+    """Print the JSON Schema of a file that gatesearch reads or writes."""
     from gatesearch.cli.documents import schemas
 
     if write:

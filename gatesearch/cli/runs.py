@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def run(settings: Settings = None) -> None:
-    """Do everything, from data to report.
+    """Do all steps of a recipe, from data to report.
 
-    out=DIR names the run folder, else runs/RECIPE-N; resume=RUN_DIR alone goes on with a stopped run.
+    out=DIR names the run folder; without it, the folder is runs/RECIPE-N. resume=RUN_DIR alone continues a stopped run.
     """
     words = list(settings or [])
     resume, out = take(words, "resume"), take(words, "out")
@@ -51,7 +51,7 @@ def step_commands() -> dict[str, Callable[[str], None]]:
 
 
 def build_step(name: str) -> Callable[..., None]:
-    """Return the command that does the steps of a run up to one of them."""
+    """Return the command that does the steps of a run up to the named one."""
 
     def step(folder: RunFolder = "", settings: Trust = None) -> None:
         trust = _take_only_trust(name, settings)
@@ -73,7 +73,7 @@ def report(folder: RunFolder = "", settings: Trust = None) -> None:
 
 
 def _require_parity(result: RunResult) -> None:
-    """Fail where the artifacts stray further from the model than the recipe allows; all files are written by then."""
+    """Raise an error where artifacts differ from the model more than the recipe allows; all files are written then."""
     if result.shortfalls:
         raise UserError("; ".join(result.shortfalls))
 

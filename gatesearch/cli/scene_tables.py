@@ -1,4 +1,4 @@
-"""What `gatesearch scene show` and `check` print: tables of events and backgrounds, and a timeline."""
+"""Prints what is in a scene: tables of events and backgrounds, and a timeline (`gatesearch scene`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gatesearch.data.scenes.check import smallest_claim
 SNR_BAND_DB = 5
 BAR_CHARACTERS = 30
 LINE_CHARACTERS, MAX_LINES = 72, 6
-MANY_EVENTS = 9  # in one character of the timeline
+MANY_EVENTS = 9  # largest number of events that one character of the timeline can show
 
 
 def describe_outline(outline: Outline) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def print_outline(outline: Outline) -> None:
 
 
 def print_overview(outlines: Sequence[Outline]) -> None:
-    """Print a row for each scene: its length, its events, and what it can claim."""
+    """Print a row for each scene: its length, its events, and the lowest false-accept rate that it can support."""
     console.table(
         f"{len(outlines)} scenes" if len(outlines) > 1 else f"scene {outlines[0].name}",
         ("scene", "split", "length", "rate (Hz)", "events", "recordings", "speakers", "claims FA/h above"),
@@ -125,7 +125,7 @@ def draw_timeline(outline: Outline) -> list[str]:
 
 
 def _choose_letters(kinds: Sequence[str]) -> Mapping[str, str]:
-    """Return a letter for each kind: the first of its own that is free."""
+    """Return a letter for each kind of background: the first letter of its name that is still free."""
     letters: dict[str, str] = {}
     for kind in sorted(set(kinds)):
         own = next((c for c in kind.lower() if c.isalpha() and c not in letters.values()), "?")

@@ -1,4 +1,4 @@
-"""The command ``scene``: draw a scene and make its sound, show what is in one, check several together."""
+"""The command ``scene``: draws a scene, makes its sound, shows a scene, checks several together."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _Words = Annotated[
 def scene(action: _Action = "", words: _Words = None, as_json: AsJson = False) -> None:
     """Make, show and check labelled streams.
 
-    make SETTINGS.yaml OUT.json draws a scene, from a recipe too; audio=OUT.wav makes its sound. make SPEC.json
-    audio=OUT.wav makes the sound of a specification again; NAME.root=DIR says where a source lies. show prints what is
-    in a scene. check refuses scenes that share a recording or a speaker between splits. A scene is a specification
-    (.json), or a recording (.wav) with a label track (.txt, .csv) beside it.
+    make SETTINGS.yaml OUT.json draws a scene; a recipe may take the place of the settings, and audio=OUT.wav makes the
+    sound, too. make SPEC.json audio=OUT.wav makes the sound of an existing specification; NAME.root=DIR says where a
+    source lies. show prints the contents of a scene. check refuses scenes that share a recording or a speaker between
+    splits. A scene is a specification (.json), or a recording (.wav) with a label track (.txt, .csv) beside it.
     """
     actions: Mapping[str, Callable[[list[str], bool], None]] = {"make": _make, "show": _show, "check": _check}
     if not action:
@@ -90,10 +90,10 @@ def _say_made(path: str, spec: SceneSpec, as_json: bool) -> None:
 
 
 def _load_settings(name: str, changes: list[str]) -> SceneSettings:
-    """Return the settings in a YAML file, or those that follow from a recipe, with changes in place.
+    """Return the settings in a YAML file, or those that follow from a recipe, with the changes applied.
 
     Raises:
-        UserError: no such file or recipe, or a key or value that cannot be used.
+        UserError: the file or recipe does not exist, or a key or a value cannot be used.
     """
     from gatesearch.data.scenes import SceneSettings
     from gatesearch.recipe.check import check
@@ -117,7 +117,7 @@ def _settings_of_recipe(name: str, overrides: list[str]) -> dict[str, Any]:
     from gatesearch.recipe import load
     from gatesearch.recipe.schema.data import Speech
 
-    recipe = load(name, overrides, trust=True)  # nothing that it names is imported
+    recipe = load(name, overrides, trust=True)  # this command imports nothing that the recipe names
     data = recipe.data
     if not isinstance(data, Speech):
         raise UserError(
@@ -170,7 +170,7 @@ def _check(words: list[str], as_json: bool) -> None:
 
 
 def _load_outline(name: str) -> Outline:
-    """Return what is in a specification, or in a recording with a label track."""
+    """Return the outline of a specification, or of a recording with a label track."""
     from gatesearch.data.scenes import outline_spec, read_recording, read_spec
 
     path = Path(name)

@@ -13,9 +13,10 @@ _MAX_PORT = 65535
 
 
 def scaling(settings: Settings = None) -> None:
-    """Count the steps of a training at each batch size.
+    """Count the steps that a training needs at each batch size.
 
-    batches=8..4096, trials=, pilot=, seeds=, goal=, epochs=, cap=, ghost= and micro= say how; all else is the recipe's.
+    batches=8..4096, trials=, pilot=, seeds=, goal=, epochs=, cap=, ghost= and micro= set up the study. All other keys
+    change the recipe.
     """
     from gatesearch.batch_study.settings import split_words
 

@@ -1,4 +1,4 @@
-"""The tables that `gatesearch sites` and `gatesearch measure` print: where gates can go, and what blocks cost."""
+"""Prints where gates can go and what blocks cost: `gatesearch sites` and `gatesearch measure`."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _exclusion(problem: Problem, site: Site) -> str | None:
 
 
 def _exclusion_lines(rows: Sequence[Mapping[str, Any]], key: str, what: str) -> list[str]:
-    """Return the sites that are not searched by the reason for it, in lines that a terminal holds."""
+    """Return lines that list the sites that are not searched, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
     for row in rows:
         if row["reason"] is not None:
@@ -95,7 +95,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     cells = []
     for name, value in row.items():
         if name == "reason":
-            continue  # is said below the tables
+            continue  # the lines below the tables give the reason
         if name.startswith("shape"):
             cells.append("x".join(map(str, value)))
         elif isinstance(value, list):
@@ -106,12 +106,12 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def measure(recipe: Recipe, core_name: str | None = None, as_json: bool = False) -> None:
-    """Read what each block of the recipe's backbone costs on each core, and print it.
+    """Print the time of each block of a recipe's backbone on each core, and the times of kernels.
 
     Args:
-        recipe: which backbone, gates and device.
-        core_name: prints that core alone, and what its kernels take.
-        as_json: prints one JSON document in place of tables.
+        recipe: the recipe that names backbone, gates and device.
+        core_name: the core to print; None: all cores.
+        as_json: whether to print one JSON document in place of tables.
 
     Raises:
         UserError: the device has no such core.
@@ -147,7 +147,7 @@ def measure(recipe: Recipe, core_name: str | None = None, as_json: bool = False)
 
 
 def _basis_rows(problem: Problem, model: CostModel, cores: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what the price of each kind of gate rests on, on each core."""
+    """Return rows that say on what the price of each gate kind is based, on each core."""
     kernels = {**model.kernels, **{name: native.kernels for name, native in model.table.native.items()}}
     every = [
         *provenance.cut_bases(problem.device, problem.space.variants(), problem.space.cut_sites),
@@ -168,7 +168,7 @@ def _basis_rows(problem: Problem, model: CostModel, cores: Sequence[str]) -> lis
 
 
 def _kernel_rows(native: HostTimings) -> list[dict[str, Any]]:
-    """Return what the kernels of gated layers take on a core of this host."""
+    """Return a row for each timing of the kernels of gated layers on a core of this host."""
     return [
         {
             "kernel": kernel,
@@ -183,7 +183,7 @@ def _kernel_rows(native: HostTimings) -> list[dict[str, Any]]:
 
 
 def _show_kernels(core: str, kernels: Sequence[Mapping[str, Any]], native: HostTimings) -> None:
-    """Print what the kernels of gated layers take on a core of this host, and how well that is known."""
+    """Print the times of the kernels of gated layers on a core of this host, and how many timings are still noisy."""
     rows = [
         (
             row["kernel"],

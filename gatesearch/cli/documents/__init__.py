@@ -1,1 +1,1 @@
-"""The files that gatesearch reads and writes, described for other programs: recipe, device, plan, summary, manifest."""
+"""Describes the files that gatesearch reads and writes, as models and JSON Schemas for programs."""

@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Document(BaseModel):
-    """A group of keys of a written file: closed, so that a key that is not described fails the test of the schema."""
+    """A group of keys in a written file; it refuses keys that are not described, so that a test finds them."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)

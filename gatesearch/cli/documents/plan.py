@@ -1,4 +1,4 @@
-"""plan.json: the gates of a plan and the core of each stage, as :class:`gatesearch.plan.GatePlan` writes it."""
+"""plan.json: the gates of a plan and the core of each stage, as ``GatePlan.to_json`` writes it."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from gatesearch.errors import unknown
 from gatesearch.recipe.keys import KeyRow, list_rows
 
 VERSION = 1
-"""Version of all schemas; a change that old files do not fit raises it."""
+"""Version of all schemas; it rises with each change that old files do not fit."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 COMMAND = "gatesearch schema --write docs"
@@ -67,7 +67,7 @@ MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
     "manifest": _manifest,
     "scene": _scene,
 }
-"""Each described file, and what loads its model; only the one that is asked for is imported."""
+"""For each described file, the function that imports its model; the other models are not imported."""
 
 
 def find_model(name: str) -> type[BaseModel]:
@@ -92,7 +92,7 @@ def build_schema(name: str) -> dict[str, Any]:
     """
     schema = find_model(name).model_json_schema()
     if name == "recipe":
-        # In a file, a search space may be named in place of being written out.
+        # A recipe file may hold the name of a search space in place of its keys.
         schema["properties"]["space"] = {
             "description": schema["properties"]["space"]["description"],
             "anyOf": [{"$ref": "#/$defs/SearchSpace"}, {"type": "string", "minLength": 1}],
